@@ -1,0 +1,1 @@
+"""No domain: small tools that know nothing of ours."""
