@@ -1,7 +1,23 @@
 """Container, Mount → Workload: what belongs together is one workload."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from sidecar.core.labels import resolve_label
+from sidecar.core.lists import parse_list
+from sidecar.core.policy import Policy
+from sidecar.core.spec_error import SpecInvalid
+from sidecar.model.problem import Problem, problem_of
+
+PROJECT = "com.docker.compose.project"
+SERVICE = "com.docker.compose.service"
+ONEOFF = "com.docker.compose.oneoff"
+DEPENDS_ON = "com.docker.compose.depends_on"
+SWARM_SERVICE = "com.docker.swarm.service.name"
+_RECREATED = re.compile(r"[0-9a-f]{12}_(.+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +69,203 @@ class Inventory:
     containers: tuple[Container, ...] = ()
     volumes: Mapping[str, Volume] = field(default_factory=dict)
     image_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What one plan is made of: replicas, a group, a Swarm service or one container.
+
+    `key` is the natural key; `base` and `short_base` give the plan id with and
+    without the project; `containers` are sorted by name; `labels` have the prefix
+    taken off; `speakers` names, per label, the containers that carry the value
+    that counts.
+    """
+
+    key: str
+    base: str
+    short_base: str
+    project: str
+    swarm_service: str
+    containers: tuple[Container, ...]
+    labels: Mapping[str, str]
+    speakers: Mapping[str, tuple[str, ...]]
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The containers' names, sorted, each once."""
+        return tuple(dict.fromkeys(container.name for container in self.containers))
+
+    @property
+    def mounts(self) -> tuple[Mount, ...]:
+        """The union of the containers' mounts, each once."""
+        if len(self.containers) == 1:
+            return self.containers[0].mounts
+        return tuple(dict.fromkeys(m for c in self.containers for m in c.mounts))
+
+    def speaker(self, label: str) -> str:
+        """The container that a label means by "this one": the first that carries it."""
+        return (self.speakers.get(label) or self.names)[0]
+
+
+def group_workloads(inventory: Inventory, policy: Policy) -> list[Workload]:
+    """Group an inventory into workloads, sorted by natural key.
+
+    Containers without any label under the prefix are in them too where they are
+    replicas or members of a group; `run` containers and the sidecar are not.
+    """
+    units: dict[_Unit, list[Container]] = {}
+    for container in inventory.containers:
+        if container.id != policy.own_container_id and not _is_oneoff(container):
+            named = _with_real_name(container)
+            units.setdefault(_unit_of(named), []).append(named)
+    groups: dict[tuple[str, str], list[Workload]] = {}
+    alone: list[Workload] = []
+    for unit, containers in units.items():
+        workload = _render_unit(unit, containers, inventory, policy)
+        group = workload.labels.get("group", "").strip()
+        if group and unit.project:
+            groups.setdefault((unit.project, group), []).append(workload)
+        else:
+            alone.append(workload)
+    joined = [_join_group(*name, members, policy.label_prefix) for name, members in groups.items()]
+    return sorted((*alone, *joined), key=lambda workload: workload.key)
+
+
+class _Unit(NamedTuple):
+    """What makes containers replicas of each other."""
+
+    project: str
+    name: str
+    is_swarm: bool
+
+
+def _is_oneoff(container: Container) -> bool:
+    return container.labels.get(ONEOFF, "").lower() == "true"
+
+
+def _with_real_name(container: Container) -> Container:
+    """While Compose recreates a container the new one is called `<12 hex>_NAME`."""
+    match = _RECREATED.fullmatch(container.name)
+    if match and SERVICE in container.labels:
+        return replace(container, name=match[1])
+    return container
+
+
+def _unit_of(container: Container) -> _Unit:
+    labels = container.labels
+    project, service = labels.get(PROJECT, ""), labels.get(SERVICE, "")
+    if project and service:
+        return _Unit(project, service, is_swarm=False)
+    swarm = labels.get(SWARM_SERVICE, "")
+    return _Unit("", swarm or container.name or container.id[:12], is_swarm=bool(swarm))
+
+
+def _render_unit(
+    unit: _Unit, containers: Sequence[Container], inventory: Inventory, policy: Policy
+) -> Workload:
+    """Make one workload of the replicas of a service (or of one container)."""
+    key = f"{unit.project}/{unit.name}" if unit.project else unit.name
+    newest = max(containers, key=lambda item: (item.created, item.name, item.id))
+    image_labels = inventory.image_labels.get(newest.image_id, {})
+    labels, problems = _own_labels(newest, image_labels, policy)
+    return Workload(
+        key=key,
+        base=f"{unit.project}_{unit.name}" if unit.project else unit.name,
+        short_base=unit.name,
+        project=unit.project,
+        swarm_service=unit.name if unit.is_swarm else "",
+        containers=_by_name(containers),
+        labels=labels,
+        speakers={},
+        problems=tuple(replace(problem, workload=key) for problem in problems),
+    )
+
+
+def _by_name(containers: Iterable[Container]) -> tuple[Container, ...]:
+    return tuple(sorted(containers, key=lambda item: (item.name, item.created, item.id)))
+
+
+def _own_labels(
+    container: Container, image_labels: Mapping[str, str], policy: Policy
+) -> tuple[dict[str, str], list[Problem]]:
+    """The labels under the prefix, without those that the image may not decide."""
+    prefix, cut = policy.label_prefix, len(policy.label_prefix)
+    own = {key[cut:]: value for key, value in container.labels.items() if key.startswith(prefix)}
+    if not own or policy.trust_image_labels or not image_labels:
+        return own, []
+    problems: list[Problem] = []
+    for name in sorted(own):
+        if image_labels.get(prefix + name) == own[name]:
+            allowed = _allowed_from_image(name, own.pop(name))
+            if allowed is not None:
+                own[name] = allowed
+            if own.get(name) != image_labels[prefix + name]:
+                problems.append(_from_image(prefix + name, container))
+    return own, problems
+
+
+def _allowed_from_image(name: str, value: str) -> str | None:
+    """What an image may say with this label: all, nothing (None), or all but `host:` paths."""
+    label, _ = resolve_label(name)
+    if label is None or not (label.trusted or label.field == "include"):
+        return value
+    if label.trusted:
+        return None
+    try:
+        items = parse_list(value.strip(), keep_quotes=False)
+    except SpecInvalid:
+        return value
+    allowed = [item for item in items if not item.startswith("host:")]
+    if len(allowed) == len(items):
+        return value
+    return json.dumps(allowed) if allowed else None
+
+
+def _from_image(label: str, container: Container) -> Problem:
+    return problem_of(
+        "label.from-image",
+        f"{label} comes from the image of {container.name}, not from you: it is ignored",
+        "set it on the service with a value of your own, or pass --trust-image-labels",
+        container=container.name,
+        label=label,
+    )
+
+
+def _join_group(project: str, name: str, members: Sequence[Workload], prefix: str) -> Workload:
+    """Join the members of a group: labels on which they agree or only one speaks."""
+    key = f"{project}/{name}"
+    said: dict[str, dict[str, list[str]]] = {}
+    for member in members:
+        for label, value in member.labels.items():
+            said.setdefault(label, {}).setdefault(value.strip(), []).extend(member.names)
+    problems = [replace(p, workload=key) for member in members for p in member.problems]
+    problems += [
+        _conflict(key, prefix + label, by_value)
+        for label, by_value in sorted(said.items())
+        if len(by_value) > 1
+    ]
+    agreed = {label: by_value for label, by_value in said.items() if len(by_value) == 1}
+    return Workload(
+        key=key,
+        base=f"{project}_{name}",
+        short_base=name,
+        project=project,
+        swarm_service="",
+        containers=_by_name(c for member in members for c in member.containers),
+        labels={label: value for label, by in agreed.items() for value in by},
+        speakers={label: tuple(sorted(set(n))) for label, by in agreed.items() for n in by.values()},
+        problems=tuple(problems),
+    )
+
+
+def _conflict(key: str, label: str, by_value: Mapping[str, Sequence[str]]) -> Problem:
+    names = sorted(name for names in by_value.values() for name in names)
+    return problem_of(
+        "group.conflict",
+        f"the members {', '.join(names)} of the group do not agree on {label}",
+        "set it on one member only, or to the same value on all",
+        workload=key,
+        container=names[0],
+        label=label,
+    )

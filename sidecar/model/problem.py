@@ -46,6 +46,7 @@ SEVERITIES: Mapping[str, Severity] = {
     "label.from-image": Severity.WARNING,
     "secret.literal": Severity.WARNING,
     "hook.self-empty": Severity.WARNING,
+    "hook.template-off": Severity.WARNING,
 }
 
 

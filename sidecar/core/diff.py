@@ -1,0 +1,95 @@
+"""Document × Rendered → Changes: which owned plans are new, changed, orphaned, as they were."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sidecar.core.policy import Policy
+from sidecar.core.render import Rendered
+from sidecar.model.document import Document, PlanEdit
+from sidecar.model.jsontext import Object
+from sidecar.model.normal import normalise_plan
+from sidecar.model.plan import Plan
+
+_ALWAYS = ("repo", "paths", "excludes", "hooks")
+_DEFAULTED = ("schedule", "retention")
+_LABELLED = ("iexcludes", "backup_flags")
+OWNED_KEYS = (*_ALWAYS, *_DEFAULTED, *_LABELLED)
+_NOTHING: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a pass would write: new plans, edits of standing ones; ids are sorted."""
+
+    added: tuple[Plan, ...]
+    edits: tuple[PlanEdit, ...]
+    orphaned: tuple[str, ...]
+    unchanged: tuple[str, ...]
+
+    @property
+    def updated(self) -> tuple[str, ...]:
+        """The ids of the plans that are edited."""
+        return tuple(edit.id for edit in self.edits)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not self.added and not self.edits
+
+
+def diff_plans(
+    document: Document,
+    rendered: Rendered,
+    policy: Policy,
+    broken: Mapping[str, frozenset[str]] | None = None,
+) -> Changes:
+    """Compare owned plans after Backrest's own normalisation.
+
+    `broken` names, by plan id, keys that Backrest would refuse as they stand: they
+    are replaced whoever set them.
+    """
+    standing = document.plans
+    broken = broken or {}
+    added: list[Plan] = []
+    edits: list[PlanEdit] = []
+    for plan in sorted(rendered.plans, key=lambda item: item.id):
+        raw = standing.get(plan.id)
+        if raw is None:
+            added.append(plan)
+        elif edit := _edit_of(raw, plan, policy, broken.get(plan.id, _NOTHING)):
+            edits.append(edit)
+    edited = {edit.id for edit in edits}
+    owned = sorted(plan_id for plan_id in standing if plan_id.startswith(policy.plan_id_prefix))
+    return Changes(
+        tuple(added),
+        tuple(edits),
+        tuple(plan_id for plan_id in owned if plan_id not in rendered.claimed),
+        tuple(p for p in owned if p in rendered.claimed and p not in edited),
+    )
+
+
+def _edit_of(raw: Object, plan: Plan, policy: Policy, broken: frozenset[str]) -> PlanEdit | None:
+    """What must change for `raw` to say what `plan` says, in the keys that are ours."""
+    have, want = normalise_plan(raw), plan.to_json()
+    settings: dict[str, Any] = {}
+    removals: list[str] = []
+    for key in OWNED_KEYS:
+        if not _is_ours(key, plan, policy, broken):
+            continue
+        wanted = want.get(key)
+        if have.get(key) == wanted and key not in broken:
+            continue
+        if wanted is None:
+            removals.append(key)
+        else:
+            settings[key] = wanted
+    if not settings and not removals:
+        return None
+    return PlanEdit(plan.id, settings, tuple(removals))
+
+
+def _is_ours(key: str, plan: Plan, policy: Policy, broken: frozenset[str]) -> bool:
+    if key in _ALWAYS or key in plan.labelled or key in broken:
+        return True
+    return key in _DEFAULTED and policy.enforce_defaults

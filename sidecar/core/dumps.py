@@ -1,0 +1,73 @@
+"""Database dumps: the commands that the dump templates run inside the container.
+
+Each writes to a temporary name beside the target and renames it only when the
+tool's own exit status is 0 and the file is not empty. Credentials come from the
+container's environment or secret files, through the environment, never argv.
+"""
+
+import shlex
+
+_FRAME = """\
+set -eu
+umask 077
+part="$target.part"
+trap 'rm -f "$part"' EXIT
+from_file() { if [ -n "${1:-}" ]; then cat "$1"; fi; }
+%s
+if [ ! -s "$part" ]; then echo "the dump is empty" >&2; exit 1; fi
+mv -f "$part" "$target"
+"""
+
+_POSTGRES = """\
+PGPASSWORD=${POSTGRES_PASSWORD:-$(from_file "${POSTGRES_PASSWORD_FILE:-}")}
+PGUSER=${user:-${POSTGRES_USER:-$(from_file "${POSTGRES_USER_FILE:-}")}}
+PGUSER=${PGUSER:-postgres}
+export PGPASSWORD PGUSER
+if [ -n "$database" ]; then
+  pg_dump --file="$part" --dbname="$database"
+else
+  pg_dumpall --file="$part"
+fi"""
+
+_MYSQL = """\
+user=${user:-root}
+if [ "$user" = root ]; then
+  MYSQL_PWD=${MARIADB_ROOT_PASSWORD:-${MYSQL_ROOT_PASSWORD:-}}
+  secret=${MARIADB_ROOT_PASSWORD_FILE:-${MYSQL_ROOT_PASSWORD_FILE:-}}
+else
+  MYSQL_PWD=${MARIADB_PASSWORD:-${MYSQL_PASSWORD:-}}
+  secret=${MARIADB_PASSWORD_FILE:-${MYSQL_PASSWORD_FILE:-}}
+fi
+MYSQL_PWD=${MYSQL_PWD:-$(from_file "$secret")}
+if [ -n "$MYSQL_PWD" ]; then export MYSQL_PWD; else unset MYSQL_PWD; fi
+if [ -n "$database" ]; then set -- --databases "$database"; else set -- --all-databases; fi
+TOOL --user="$user" --single-transaction --quick --routines --events --triggers \\
+  --result-file="$part" "$@\""""
+
+_REDIS = """\
+REDISCLI_AUTH=${REDISCLI_AUTH:-${REDIS_PASSWORD:-$(from_file "${REDIS_PASSWORD_FILE:-}")}}
+if [ -n "$REDISCLI_AUTH" ]; then export REDISCLI_AUTH; else unset REDISCLI_AUTH; fi
+redis-cli ${user:+--user "$user"} --rdb "$part" >/dev/null"""
+
+_SQLITE = """\
+if [ ! -f "$database" ]; then echo "$database does not exist" >&2; exit 1; fi
+rm -f "$part"
+sqlite3 "$database" ".timeout 60000" ".backup '$part'\""""
+
+_COMMANDS = {
+    "postgres-dump": _POSTGRES,
+    "mysql-dump": _MYSQL.replace("TOOL", "mysqldump"),
+    "mariadb-dump": _MYSQL.replace("TOOL", "mariadb-dump"),
+    "redis-save": _REDIS,
+    "sqlite-backup": _SQLITE,
+}
+DUMP_TEMPLATES = frozenset(_COMMANDS)
+
+
+def render_dump(template: str, target: str, user: str, database: str) -> str:
+    """The command of a dump template, to be run by the container's own `sh`."""
+    head = "".join(
+        f"{name}={shlex.quote(value)}\n"
+        for name, value in (("target", target), ("user", user), ("database", database))
+    )
+    return head + _FRAME % _COMMANDS[template]

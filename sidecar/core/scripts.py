@@ -1,0 +1,179 @@
+"""The shell scripts that our hooks consist of.
+
+Each is a head of quoted assignments and a constant body for any POSIX `sh`. The
+runner pipes a hook to `sh` on standard input, so whatever could read that input
+gets /dev/null. A marker below the runner's config directory says what a script
+stopped, so that only this is started again, also after a crash.
+"""
+
+import re
+import shlex
+
+_STOP_HEAD = """\
+: "${BACKREST_CONFIG:?must be set in the runner: without it nothing could tell what to start again}"
+directory="${BACKREST_CONFIG%/*}/.quiesced"
+marker="$directory/$name"
+"""
+
+_WRITE_MARKER = """\
+mkdir -p "$directory"
+printf 'plan=%s\\ncontainer=%s\\nstate=%s\\n' "$plan" "$id" "$state" >"$marker.new"
+sync "$marker.new"
+mv -f "$marker.new" "$marker"
+"""
+
+_QUIESCE = (
+    _STOP_HEAD
+    + """\
+seen=$(docker ps --all --no-trunc --filter "name=$pattern" --format '{{.ID}} {{.State}}')
+if [ -z "$seen" ]; then echo "$name does not exist: nothing to $verb"; exit 0; fi
+id=${seen%% *}
+state=${seen#* }
+if [ "$state" != running ]; then echo "$name is $state: left as it is"; exit 0; fi
+"""
+    + _WRITE_MARKER
+    + """\
+docker "$verb" "$id" </dev/null >/dev/null
+finished=$(docker inspect --type container --format '{{.State.FinishedAt}}' "$id")
+printf 'finished=%s\\n' "$finished" >>"$marker"
+sync "$marker"
+"""
+)
+
+_READ_MARKER = """\
+[ -e "$marker" ] || exit 0
+container='' finished='' replicas=''
+while IFS='=' read -r key value; do
+  case $key in
+    container) container=$value ;;
+    finished) finished=$value ;;
+    replicas) replicas=$value ;;
+  esac
+done <"$marker"
+"""
+
+_RESUME = (
+    _STOP_HEAD
+    + _READ_MARKER
+    + """\
+found=$(docker ps --all --quiet --no-trunc --filter "id=$container")
+if [ -z "$container" ] || [ "$found" != "$container" ]; then
+  echo "$name is another container than the one that was stopped: left as it is"
+  rm -f "$marker"
+  exit 0
+fi
+now=$(docker inspect --type container --format '{{.State.FinishedAt}} {{.State.Status}}' "$container")
+if [ -n "$finished" ] && [ "$finished" != "${now% *}" ]; then
+  echo "$name was started or stopped by someone else since: left as it is"
+elif [ "$verb" = unpause ] && [ "${now#* }" != paused ]; then
+  echo "$name is not paused any more: left as it is"
+else
+  docker "$verb" "$container" </dev/null >/dev/null
+fi
+rm -f "$marker"
+"""
+)
+
+_FIND_SERVICE = """\
+id=''
+services=$(docker service ls --filter "name=$name" --format '{{.ID}} {{.Name}}')
+while read -r candidate service; do
+  if [ "$service" = "$name" ]; then id=$candidate; fi
+done <<END
+$services
+END
+"""
+
+_SCALE_DOWN = (
+    _STOP_HEAD
+    + _FIND_SERVICE
+    + """\
+if [ -z "$id" ]; then echo "$name does not exist: nothing to scale"; exit 0; fi
+replicas=$(docker service inspect --format \
+'{{if .Spec.Mode.Replicated}}{{.Spec.Mode.Replicated.Replicas}}{{end}}' "$id")
+if [ -z "$replicas" ]; then echo "$name is no replicated service: it has no scale" >&2; exit 1; fi
+if [ "$replicas" = 0 ]; then echo "$name is at 0 replicas: left as it is"; exit 0; fi
+state=scaled
+"""
+    + _WRITE_MARKER.replace("mv -f", """printf 'replicas=%s\\n' "$replicas" >>"$marker.new"\nmv -f""")
+    + """\
+docker service scale --detach=false "$id=0" </dev/null >/dev/null
+round=0
+while [ -n "$(docker ps --quiet --filter "label=com.docker.swarm.service.name=$name")" ]; do
+  round=$((round + 1))
+  if [ "$round" -gt 120 ]; then echo "$name still runs after two minutes" >&2; exit 1; fi
+  sleep 1
+done
+"""
+)
+
+_SCALE_UP = (
+    _STOP_HEAD
+    + _READ_MARKER
+    + _FIND_SERVICE
+    + """\
+if [ -z "$id" ] || [ "$id" != "$container" ]; then
+  echo "$name is another service than the one that was scaled: left as it is"
+elif [ "$(docker service inspect --format \
+'{{if .Spec.Mode.Replicated}}{{.Spec.Mode.Replicated.Replicas}}{{end}}' "$id")" = 0 ]; then
+  docker service scale --detach=true "$id=$replicas" </dev/null >/dev/null
+else
+  echo "$name was scaled by someone else since: left as it is"
+fi
+rm -f "$marker"
+"""
+)
+
+_EXEC = """\
+running=$(docker ps --quiet --no-trunc --filter "$filter" --filter status=running)
+running=${running%%
+*}
+if [ -z "$running" ]; then echo "$name is not running: its hook is left out"; exit 0; fi
+docker exec ${user:+--user "$user"} "$running" sh -c "$command" </dev/null
+"""
+
+
+def escape_template(script: str) -> str:
+    """Make a script that the runner renders as a Go template come out unchanged."""
+    return script.replace("{{", '{{"{{"}}')
+
+
+def _script(body: str, **values: str) -> str:
+    head = "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+    return escape_template(f"set -eu\n{head}{body}")
+
+
+def _name_pattern(name: str) -> str:
+    return f"^/{re.escape(name)}$"
+
+
+def render_quiesce(name: str, plan_id: str, verb: str) -> str:
+    """Script that stops or pauses (`verb`) one container, if it runs, behind a marker."""
+    return _script(_QUIESCE, name=name, pattern=_name_pattern(name), plan=plan_id, verb=verb)
+
+
+def render_resume(name: str, verb: str) -> str:
+    """Script that starts or unpauses (`verb`) what the marker says was stopped."""
+    return _script(_RESUME, name=name, verb=verb)
+
+
+def render_scale_down(service: str, plan_id: str) -> str:
+    """Script that scales a replicated Swarm service to 0 and waits for its tasks here."""
+    return _script(_SCALE_DOWN, name=service, plan=plan_id)
+
+
+def render_scale_up(service: str) -> str:
+    """Script that gives a Swarm service its replicas back."""
+    return _script(_SCALE_UP, name=service)
+
+
+def render_exec(name: str, command: str, *, user: str = "", swarm_service: str = "") -> str:
+    """Script that runs `command` in a container; one that is not running is no failure.
+
+    The tasks of a Swarm service have no lasting name: there the first that runs is
+    taken.
+    """
+    target = f"name={_name_pattern(name)}"
+    if swarm_service:
+        target = f"label=com.docker.swarm.service.name={swarm_service}"
+    return _script(_EXEC, name=name, filter=target, user=user, command=command)

@@ -1,0 +1,163 @@
+"""The config.json: raw text kept verbatim, typed views, owned-plan merge."""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sidecar.errors import DocumentError
+from sidecar.model.edit import Edit, Style, apply_edits, edit_object, insert_items, style_of
+from sidecar.model.jsontext import Member, NotJson, Object, decode, members
+from sidecar.model.numerals import parse_integer
+from sidecar.model.plan import Plan
+from sidecar.model.view import DocumentView, PlanView, RepoView
+
+_MOST_MODNO = 2**31 - 1
+_PLAN_MEMBERS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PlanEdit:
+    """What changes in one plan that stands in the document: keys set, keys removed."""
+
+    id: str
+    settings: Mapping[str, Any]
+    removals: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """One version of the document; `text` is its every character."""
+
+    text: str
+
+    @cached_property
+    def root(self) -> Object:
+        """The decoded document. Raises DocumentError when it is no JSON object."""
+        if not self.text.strip():
+            raise DocumentError("the document is empty", _RESTORE)
+        try:
+            root = decode(self.text)
+        except NotJson as error:
+            line = self.text.count("\n", 0, error.position) + 1
+            raise DocumentError(
+                f"the document is not JSON: line {line}: {error}", _RESTORE
+            ) from None
+        if not isinstance(root, Object):
+            raise DocumentError("the document is not a JSON object", _RESTORE)
+        return root
+
+    @cached_property
+    def plans(self) -> dict[str, Object]:
+        """The raw plans by id; of repeated ids the first."""
+        listed = self.root.get("plans")
+        found: dict[str, Object] = {}
+        for plan in listed if isinstance(listed, list) else ():
+            if isinstance(plan, Object) and isinstance(plan.get("id"), str):
+                found.setdefault(plan["id"], plan)
+        return found
+
+    @cached_property
+    def view(self) -> DocumentView:
+        """What the core may know of the document."""
+        repos = self.root.get("repos")
+        return DocumentView(
+            tuple(_plan_view(plan_id, plan) for plan_id, plan in self.plans.items()),
+            tuple(
+                RepoView(repo["id"], _has_forget_policy(repo))
+                for repo in (repos if isinstance(repos, list) else ())
+                if isinstance(repo, Object) and isinstance(repo.get("id"), str) and repo["id"]
+            ),
+        )
+
+
+_RESTORE = (
+    "restore one of Backrest's config.json.bak.* files beside it, or start with an empty folder"
+)
+
+
+def parse_document(content: bytes) -> Document:
+    """Read the bytes of a document; raises DocumentError where they are no JSON object."""
+    try:
+        document = Document(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        message = f"the document is not UTF-8 (byte {error.start})"
+        raise DocumentError(message, _RESTORE) from None
+    document.root  # noqa: B018  # decoded now, so that nobody meets the error later
+    return document
+
+
+def _plan_view(plan_id: str, plan: Object) -> PlanView:
+    paths, repo = plan.get("paths"), plan.get("repo")
+    listed = paths if isinstance(paths, list) else []
+    return PlanView(
+        plan_id,
+        repo if isinstance(repo, str) else "",
+        tuple(path for path in listed if isinstance(path, str) and path),
+    )
+
+
+def _has_forget_policy(repo: Object) -> bool:
+    """Whether the repository forgets by itself: its forget schedule ever runs."""
+    policy = repo.get("forgetPolicy") or repo.get("forget_policy")
+    schedule = policy.get("schedule") if isinstance(policy, Object) else None
+    if not isinstance(schedule, Object):
+        return False
+    return any(schedule.get(key) for key in ("cron", "maxFrequencyDays", "maxFrequencyHours"))
+
+
+def merge_plans(document: Document, added: Sequence[Plan], edits: Sequence[PlanEdit]) -> Document:
+    """Write new plans and edits into the text and count `modno` up by one.
+
+    New plans stand sorted by id among the others. Nothing else changes by a byte.
+    With nothing to write the document itself is given back.
+    """
+    if not added and not edits:
+        return document
+    text, style = document.text, style_of(document.text)
+    start = text.index("{")
+    top = {member.key: member for member in members(text, start)}
+    settings: dict[str, Any] = {"modno": _next_modno(document.root)}
+    changes: list[Edit] = []
+    plans = top.get("plans")
+    if plans is None or not isinstance(plans.value, list):
+        ordered = sorted(added, key=lambda plan: plan.id)
+        settings["plans"] = [plan.to_json() for plan in ordered]
+    else:
+        changes = _plan_changes(text, plans, added, edits, style)
+    return Document(
+        apply_edits(text, [*changes, *edit_object(text, start, settings, (), style, 1)])
+    )
+
+
+def _next_modno(root: Object) -> int:
+    value = root.get("modno")
+    number = parse_integer(value, 32) if isinstance(value, str) else None
+    # The number is only compared for equality: past the largest it starts anew.
+    return 1 if number is None or number >= _MOST_MODNO else number + 1
+
+
+def _plan_changes(
+    text: str, plans: Member, added: Sequence[Plan], edits: Sequence[PlanEdit], style: Style
+) -> list[Edit]:
+    by_id = {edit.id: edit for edit in edits}
+    ids: list[str] = []
+    changes: list[Edit] = []
+    for member in members(text, plans.start):
+        plan_id = member.value.get("id") if isinstance(member.value, Object) else None
+        ids.append(plan_id if isinstance(plan_id, str) else "")
+        edit = by_id.pop(ids[-1], None)
+        if edit is not None:
+            changes += edit_object(
+                text, member.start, edit.settings, edit.removals, style, _PLAN_MEMBERS
+            )
+    items = [(_slot(ids, plan.id), plan.to_json()) for plan in sorted(added, key=lambda p: p.id)]
+    return [*changes, *insert_items(text, plans.start, items, style, _PLAN_MEMBERS - 1)]
+
+
+def _slot(ids: Sequence[str], plan_id: str) -> int:
+    """Where a new plan goes: before the first greater id, also where they are unsorted."""
+    if all(one <= other for one, other in zip(ids, ids[1:], strict=False)):
+        return bisect_right(ids, plan_id)
+    return next((index for index, other in enumerate(ids) if other > plan_id), len(ids))
