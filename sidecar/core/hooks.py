@@ -5,7 +5,6 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from sidecar.core.spec import LabelSpec
 from sidecar.core.dumps import DUMP_TEMPLATES, render_dump
 from sidecar.core.labels import TEMPLATES
 from sidecar.core.notify import SecretMissing, parse_notification, render_notification
@@ -18,6 +17,7 @@ from sidecar.core.scripts import (
     render_scale_down,
     render_scale_up,
 )
+from sidecar.core.spec import LabelSpec
 from sidecar.core.spec_error import SpecInvalid
 from sidecar.core.workload import Workload
 from sidecar.model.plan import Condition, Hook, OnError
@@ -58,8 +58,13 @@ class HookResult:
     problems: tuple[Problem, ...]
 
 
+_NO_HOOKS = HookResult((), ())
+
+
 def resolve_hooks(workload: Workload, spec: LabelSpec, plan_id: str, policy: Policy) -> HookResult:
     """Turn the hook labels of one workload into hooks; problems carry no workload yet."""
+    if not spec.asks_for_hooks:
+        return _NO_HOOKS
     build = _Build(workload, spec, plan_id, policy)
     before, after = build.exec_hooks()
     template_start, template_end = build.template_hooks()
@@ -111,10 +116,11 @@ class _Build:
             for text in commands
         ]
 
-    def _exec_script(self, name: str, command: str) -> str:
+    def _exec_script(self, name: str, command: str, what: str = "exec hook") -> str:
         return render_exec(
             name,
             command,
+            what=what,
             user=self.spec.exec_user or "",
             swarm_service=self.workload.swarm_service,
         )
@@ -159,8 +165,7 @@ class _Build:
         if not items or self._is_forbidden("notify", HookPolicy.TEMPLATES):
             return []
         events = self.spec.notify_on or ("error",)
-        hooks = [hook for item in items for hook in self._notify(item, events)]
-        return hooks
+        return [hook for item in items for hook in self._notify(item, events)]
 
     def _notify(self, item: str, events: Iterable[str]) -> list[Hook]:
         if self._has_template_mark("notify", item):
@@ -294,7 +299,7 @@ class _Build:
             return []
         name = self.workload.speaker("hooks.template")
         command = render_dump(template, *values.values())
-        return [command_hook(self._exec_script(name, command), _START, OnError.FATAL)]
+        return [command_hook(self._exec_script(name, command, template), _START, OnError.FATAL)]
 
     def _dump_is_possible(self, template: str, values: dict[str, str]) -> bool:
         needed = ["dump.path"]
@@ -303,11 +308,16 @@ class _Build:
         for label in needed:
             if not values[label].startswith("/"):
                 what = "an absolute path in the container"
-                self._problem("label.invalid", f"{template} needs {label}", f"set it to {what}", label)
+                self._problem(
+                    "label.invalid", f"{template} needs {label}", f"set it to {what}", label
+                )
                 return False
         if template == "sqlite-backup" and set(values["dump.path"]) & set("'\"\\"):
             self._problem(
-                "label.invalid", "SQLite cannot write to a path with quotes", "rename it", "dump.path"
+                "label.invalid",
+                "SQLite cannot write to a path with quotes",
+                "rename it",
+                "dump.path",
             )
             return False
         return True

@@ -1,12 +1,12 @@
 """Plan ids: a workload keeps the one that it has, whoever else arrives."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from sidecar.core.spec import LabelSpec
 from sidecar.core.policy import Policy
+from sidecar.core.spec import LabelSpec
 from sidecar.core.workload import Workload
 from sidecar.model.problem import Problem, problem_of
 from sidecar.model.view import DocumentView
@@ -79,16 +79,18 @@ def resolve_ids(
 
 def _share_out(
     plain: str, rivals: Sequence[Claim], existing: Mapping[str, object]
-) -> Iterable[tuple[Claim, str]]:
+) -> list[tuple[Claim, str]]:
+    if len(rivals) == 1 and not existing:
+        return [(rivals[0], plain)]
     held = [(claim, suffixed_id(plain, claim.key)) for claim in rivals]
     keeping = [(claim, plan_id) for claim, plan_id in held if plan_id in existing]
     kept = {claim.key for claim, _ in keeping}
     rest = [claim for claim in rivals if claim.key not in kept]
-    yield from keeping
-    if rest:
-        first = _heir(rest, existing.get(plain))
-        yield first, plain
-        yield from ((c, suffixed_id(plain, c.key)) for c in rest if c is not first)
+    if not rest:
+        return keeping
+    first = _heir(rest, existing.get(plain))
+    others = [(c, suffixed_id(plain, c.key)) for c in rest if c is not first]
+    return [*keeping, (first, plain), *others]
 
 
 def _heir(rest: Sequence[Claim], standing: object) -> Claim:

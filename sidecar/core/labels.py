@@ -170,7 +170,9 @@ LABELS: tuple[Label, ...] = (
         keeps_quotes=True,
         trusted=True,
     ),
-    Label("exec.user", "exec_user", _parse_name, "user that the exec commands run as", trusted=True),
+    Label(
+        "exec.user", "exec_user", _parse_name, "user that the exec commands run as", trusted=True
+    ),
     Label(
         "hooks.template",
         "template",

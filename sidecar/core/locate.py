@@ -13,6 +13,7 @@ _SYSTEM_FILES = frozenset(
     {"/", "/etc/localtime", "/etc/timezone", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}
 )
 _SYSTEM_TREES = ("/proc", "/sys", "/dev", "/run", "/var/run")
+_BELOW_SYSTEM = tuple(f"{tree}/" for tree in _SYSTEM_TREES)
 
 
 def normal_path(path: str) -> str:
@@ -38,6 +39,7 @@ def move(path: str, root: str, new_root: str) -> str:
 def without_nested(paths: Iterable[str]) -> tuple[str, ...]:
     """Sort paths, drop repeated ones and those inside another."""
     kept: list[str] = []
+    # By components, so that what lies inside a path comes right behind it.
     for path in sorted(set(paths), key=lambda item: item.split("/")):
         if not (kept and is_under(path, kept[-1])):
             kept.append(path)
@@ -126,11 +128,8 @@ class Locator:
         return ""
 
     def _is_system(self, host: str) -> bool:
-        return (
-            host in _SYSTEM_FILES
-            or host == self._root
-            or any(is_under(host, tree) for tree in _SYSTEM_TREES)
-        )
+        exact = host in _SYSTEM_FILES or host in _SYSTEM_TREES or host == self._root
+        return exact or host.startswith(_BELOW_SYSTEM)
 
     def runner_path(self, host: str) -> str | None:
         """Translate a host path to the runner's view; None when it cannot see it."""

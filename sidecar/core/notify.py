@@ -1,9 +1,11 @@
 """Notifications: `notify` items → Backrest's notification hooks."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from sidecar.core.labels import resolve_label
+from sidecar.core.lists import parse_list, strip_quotes
 from sidecar.core.spec_error import SpecInvalid
 from sidecar.model.plan import Condition, Hook
 
@@ -52,12 +54,33 @@ def is_reference(text: str) -> bool:
     return text.startswith(("file:", "env:"))
 
 
+def find_references(labels: Iterable[tuple[str, str]]) -> frozenset[str]:
+    """Collect the secret references of all `notify` labels; pairs are (name, value)."""
+    found: set[str] = set()
+    for name, value in labels:
+        label, index = resolve_label(name)
+        if label is not None and label.name == "notify":
+            found.update(_references_in(value.strip(), split=index < 0))
+    return frozenset(found)
+
+
+def _references_in(value: str, *, split: bool) -> Iterator[str]:
+    try:
+        items = parse_list(value, keep_quotes=False) if split else (strip_quotes(value),)
+        for item in items:
+            yield from parse_notification(item).references
+    except SpecInvalid:
+        return  # told when the label itself is parsed
+
+
 def parse_notification(item: str) -> Notification:
     """Parse one `notify` item. Raises SpecInvalid, whose texts hold no part of it."""
     kind, _, address = item.partition(":")
     kind, address = kind.strip(), address.strip()
     if kind not in _ACTIONS:
-        raise SpecInvalid("an item has no known kind in front of its first colon", f"write {_FORMS}")
+        raise SpecInvalid(
+            "an item has no known kind in front of its first colon", f"write {_FORMS}"
+        )
     token = ""
     if kind == "gotify":
         address, _, token = (part.strip() for part in address.rpartition("@"))

@@ -11,13 +11,17 @@ def start_order(workload: Workload) -> list[str]:
     Services that are not in the workload count for nothing; a circle, which
     Compose refuses, leaves the order by name.
     """
+    if len(workload.containers) == 1:
+        return [workload.containers[0].name]
     services: dict[str, list[str]] = {}
     needs: dict[str, set[str]] = {}
     for container in workload.containers:
         service = container.labels.get(SERVICE, container.name)
         services.setdefault(service, []).append(container.name)
         entries = container.labels.get(DEPENDS_ON, "").split(",")
-        needs.setdefault(service, set()).update(entry.partition(":")[0].strip() for entry in entries)
+        needs.setdefault(service, set()).update(
+            entry.partition(":")[0].strip() for entry in entries
+        )
     graph = {service: needs[service] & services.keys() for service in services}
     try:
         ordered = _sorted_layers(graph)

@@ -1,10 +1,10 @@
 """Container path → host path → runner path: what a workload's plan backs up."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from sidecar.core.spec import LabelSpec
 from sidecar.core.locate import ANONYMOUS, Locator, Place, is_under, move, normal_path
+from sidecar.core.spec import LabelSpec
 from sidecar.core.workload import Mount, Workload
 from sidecar.model.problem import Problem, Severity, problem_of
 
@@ -51,17 +51,15 @@ def resolve_paths(workload: Workload, spec: LabelSpec, locator: Locator, prefix:
         search.take_default()
     else:
         search.take_included(spec.include)
-    excludes = search.map_patterns(spec.exclude, "paths.exclude")
+    excludes = search.map_patterns(spec.exclude, "paths.exclude") if spec.exclude else ()
     iexcludes = None
     if spec.iexclude is not None:
         iexcludes = search.map_patterns(spec.iexclude, "paths.iexclude")
-    entries = tuple(sorted(search.entries.values(), key=lambda entry: entry.runner))
+    entries = tuple([search.entries[runner] for runner in sorted(search.entries)])
     return PathResult(entries, excludes, iexcludes, tuple(search.skipped), tuple(search.problems))
 
 
-def covers(
-    workload: Workload, locator: Locator, paths: Iterable[str], target: str
-) -> bool | None:
+def covers(workload: Workload, locator: Locator, paths: Iterable[str], target: str) -> bool | None:
     """Whether `paths` (the runner's) hold the container path `target`; None: in no mount."""
     search = _Search(workload, locator, "")
     located = [(path, place) for path, place in search.located(target, "") if place.host]
@@ -72,22 +70,21 @@ def covers(
     return any(is_under(runner, path) for runner in seen for path in paths)
 
 
-@dataclass(slots=True)
 class _Search:
     """The state of resolving one workload's paths."""
 
-    workload: Workload
-    locator: Locator
-    prefix: str
-    places: list[tuple[str, Place]] = field(init=False)
-    entries: dict[str, PathEntry] = field(default_factory=dict)
-    skipped: list[Skipped] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    __slots__ = ("entries", "locator", "places", "prefix", "problems", "skipped", "workload")
 
-    def __post_init__(self) -> None:
-        mounts = self.workload.mounts
-        self.places = [(normal_path(mount.destination), self.locator.place(mount)) for mount in mounts]
-        self.places.sort(key=lambda pair: (pair[0], pair[1].host, pair[1].mount.name))
+    def __init__(self, workload: Workload, locator: Locator, prefix: str) -> None:
+        self.workload = workload
+        self.locator = locator
+        self.prefix = prefix
+        self.entries: dict[str, PathEntry] = {}
+        self.skipped: list[Skipped] = []
+        self.problems: list[Problem] = []
+        self.places = [(normal_path(m.destination), locator.place(m)) for m in workload.mounts]
+        if len(self.places) > 1:
+            self.places.sort(key=_place_order)
 
     def take_default(self) -> None:
         """Take every data mount."""
@@ -116,7 +113,9 @@ class _Search:
                     self._take_named(path, place, label)
         taken = {entry.container for entry in self.entries.values()}
         for destination, place in self.places:
-            if not any(is_under(destination, path) or is_under(path, destination) for path in taken):
+            if not any(
+                is_under(destination, path) or is_under(path, destination) for path in taken
+            ):
                 self.skipped.append(Skipped(place.mount, f"{label} does not name it"))
 
     def _take_named(self, path: str, place: Place, label: str) -> None:
@@ -181,14 +180,17 @@ class _Search:
             return
         if ".." in item and _leaves_mount(item, [destination for destination, _ in self.places]):
             self._problem(
-                "path.escape", f"{item} leaves its mount through ..", f"write {path} if that is meant", label
+                "path.escape",
+                f"{item} leaves its mount through ..",
+                f"write {path} if that is meant",
+                label,
             )
             return
         yield from self._own_places(item, path, label)
         for destination, place in self.places:
-            if destination != path and is_under(destination, path):
-                if not self.locator.why_not_data(place):
-                    yield destination, place
+            below = destination != path and is_under(destination, path)
+            if below and not self.locator.why_not_data(place):
+                yield destination, place
 
     def _own_places(self, item: str, path: str, label: str) -> Iterator[tuple[str, Place]]:
         roots = [destination for destination, _ in self.places if is_under(path, destination)]
@@ -284,6 +286,11 @@ class _Search:
         )
         if found not in self.problems:
             self.problems.append(found)
+
+
+def _place_order(pair: tuple[str, Place]) -> tuple[str, str, str]:
+    destination, place = pair
+    return destination, place.host, place.mount.name
 
 
 def _split_pattern(pattern: str) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from sidecar.core.dumps import DUMP_TEMPLATES
 from sidecar.core.flags import allowed_flags
@@ -149,7 +149,7 @@ def _is_doubtful(workload: Workload, problems: Iterable[Problem], prefix: str) -
 
 
 def _claim(draft: _Draft) -> Claim:
-    paths = frozenset(entry.runner for entry in draft.paths.entries)
+    paths = frozenset([entry.runner for entry in draft.paths.entries])
     return Claim(draft.workload, draft.spec, paths)
 
 
@@ -171,7 +171,7 @@ def _render_plan(draft: _Draft, plan_id: str, this: _Pass) -> RenderedWorkload:
     problems += hooks.problems
     problems += _dump_problems(draft, paths, this)
     plan = None
-    if not any(problem.blocks for problem in (*workload.problems, *problems)):
+    if not _blocked(workload.problems) and not _blocked(problems):
         plan = Plan(
             id=plan_id,
             repo=repo,
@@ -184,10 +184,19 @@ def _render_plan(draft: _Draft, plan_id: str, this: _Pass) -> RenderedWorkload:
             backup_flags=flags,
             labelled=_labelled(spec),
         )
-    named = tuple(_placed(problem, workload) for problem in problems)
+    named = tuple([_placed(problem, workload) for problem in problems])
     return RenderedWorkload(
-        workload, spec, plan_id, plan if plan_id else None, draft.paths, (*workload.problems, *named)
+        workload,
+        spec,
+        plan_id,
+        plan if plan_id else None,
+        draft.paths,
+        (*workload.problems, *named),
     )
+
+
+def _blocked(problems: Iterable[Problem]) -> bool:
+    return any(problem.blocks for problem in problems)
 
 
 def _placed(problem: Problem, workload: Workload) -> Problem:
@@ -196,22 +205,21 @@ def _placed(problem: Problem, workload: Workload) -> Problem:
 
 
 def _labelled(spec: LabelSpec) -> frozenset[str]:
-    spoken = {
-        "schedule": spec.schedule,
-        "retention": spec.keep,
-        "iexcludes": spec.iexclude,
-        "backup_flags": spec.backup_flags,
-    }
-    return frozenset(key for key, value in spoken.items() if value is not None)
+    spoken = (
+        ("schedule", spec.schedule),
+        ("retention", spec.keep),
+        ("iexcludes", spec.iexclude),
+        ("backup_flags", spec.backup_flags),
+    )
+    return frozenset([key for key, value in spoken if value is not None])
 
 
 def _final_paths(draft: _Draft, existing: PlanView | None) -> tuple[str, ...]:
     found = [entry.runner for entry in draft.paths.entries]
-    if existing is not None and any(
-        problem.reason in _KEEPING and problem.severity is not Severity.WARNING
-        for problem in draft.paths.problems
-    ):
-        found += existing.paths
+    if existing is not None and draft.paths.problems:
+        reasons = {p.reason for p in draft.paths.problems if p.severity is not Severity.WARNING}
+        if reasons & _KEEPING:
+            found += existing.paths
     return without_nested(found) if len(found) > 1 else tuple(found)
 
 
@@ -238,11 +246,17 @@ def _schedule(spec: LabelSpec, plan_id: str, this: _Pass, problems: list[Problem
         return Schedule()
 
 
+@lru_cache(maxsize=256)
+def _parsed_retention(text: str) -> tuple[Retention, tuple[str, ...]]:
+    # A few texts serve thousands of workloads.
+    return parse_retention(text)
+
+
 def _retention(spec: LabelSpec, policy: Policy, problems: list[Problem]) -> Retention:
     text = policy.default_retention if spec.keep is None else spec.keep
     label = "" if spec.keep is None else f"{policy.label_prefix}keep"
     try:
-        retention, ignored = parse_retention(text)
+        retention, ignored = _parsed_retention(text)
     except SpecInvalid as error:
         problems.append(problem_of("keep.invalid", error.message, error.hint, label=label))
         return Retention(keep_all=True)
@@ -356,4 +370,3 @@ def _with_more(item: RenderedWorkload, more: list[Problem]) -> RenderedWorkload:
         return item
     plan = None if any(problem.blocks for problem in more) else item.plan
     return replace(item, plan=plan, problems=(*item.problems, *more))
-

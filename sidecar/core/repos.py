@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from sidecar.core.spec import LabelSpec
 from sidecar.core.policy import Policy
+from sidecar.core.spec import LabelSpec
 from sidecar.model.problem import Problem, problem_of
 from sidecar.model.view import DocumentView, PlanView
 

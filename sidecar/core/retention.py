@@ -34,7 +34,8 @@ def parse_retention(text: str) -> tuple[Retention, tuple[str, ...]]:
             f"{within[0]} keeps nothing here: Backrest knows no time spans",
             "write counts beside or instead, as last=10 or daily=7,weekly=4",
         )
-    return Retention(**counts), within
+    last, hourly, daily, weekly, monthly, yearly = (counts.get(key, 0) for key in KEYS)
+    return Retention(last, hourly, daily, weekly, monthly, yearly), within
 
 
 def _parse_pairs(text: str) -> dict[str, str]:

@@ -53,19 +53,36 @@ class _Hashed:
         return f"{self.base + _fold(state, self.salt) % self.count}{self.tail}"
 
 
-_Elements = tuple[str | _Hashed, ...]
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A field of several elements, at least one with a `T`."""
+
+    elements: tuple[str | _Hashed, ...]
+
+    def render(self, state: int) -> str:
+        return ",".join(
+            item if isinstance(item, str) else item.render(state) for item in self.elements
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Template:
-    """A compiled text; `fields` are fixed texts, or elements where a T is in them."""
+    """A compiled text: a schedule without cron, or five fields, `hashed` if one has a T."""
 
     schedule: Schedule | None
-    fields: tuple[str | _Elements, ...] = ()
+    fields: tuple[str | _Hashed | _Listed, ...] = ()
+    hashed: bool = False
 
 
 def fnv1a_32(text: str) -> int:
     """Hash the text's UTF-8 bytes with FNV-1a of 32 bits."""
+    # The ids of one project begin alike: that part is hashed once.
+    cut = text.rfind("_") + 1
+    return _fold(_fold_beginning(text[:cut]), text[cut:].encode())
+
+
+@lru_cache(maxsize=1024)
+def _fold_beginning(text: str) -> int:
     return _fold(_FNV_OFFSET, text.encode())
 
 
@@ -82,16 +99,23 @@ def parse_schedule(text: str, plan_id: str, now: datetime) -> Schedule:
     the grammar and for a cron with no fire within four years of `now`.
     """
     template = _compile(text.strip())
-    if not template.fields:
-        return template.schedule or Schedule()
-    fields = _render(template, plan_id)
-    cron = " ".join(fields)
-    if not (_fires_later(fields[2], fields[3], fields[4], now.date()) or _fires(cron, now)):
+    if template.schedule is not None:
+        return template.schedule
+    cron = _render(template, plan_id)
+    schedule = _schedule(cron, now.toordinal())
+    if schedule is None and not _fires(cron, now):
         raise SpecInvalid(
             f"schedule {quoted(cron)} does not fire within four years",
             "write a day that the month has",
         )
-    return template.schedule or Schedule(cron=cron)
+    return schedule or Schedule(cron=cron)
+
+
+@lru_cache(maxsize=4096)
+def _schedule(cron: str, today: int) -> Schedule | None:
+    """Build the schedule if it fires after today, as nearly all do: plans share it."""
+    _, _, *days = cron.split()
+    return Schedule(cron=cron) if _fires_later(" ".join(days), today) else None
 
 
 def check_cron(text: str) -> bool:
@@ -107,16 +131,11 @@ def check_cron(text: str) -> bool:
         return False
 
 
-def _render(template: _Template, plan_id: str) -> list[str]:
-    if template.schedule:
-        return list(map(str, template.fields))
-    state = fnv1a_32(plan_id)
-    return [
-        field
-        if isinstance(field, str)
-        else ",".join(item if isinstance(item, str) else item.render(state) for item in field)
-        for field in template.fields
-    ]
+def _render(template: _Template, plan_id: str) -> str:
+    state = fnv1a_32(plan_id) if template.hashed else 0
+    return " ".join(
+        [field if isinstance(field, str) else field.render(state) for field in template.fields]
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -130,9 +149,7 @@ def _compile(text: str) -> _Template:
         words = _expand_macro(text).split()
     fields = tuple(_compile_field(*pair) for pair in _pairs(text, words))
     _check_days(words)
-    if all(isinstance(field, str) for field in fields):
-        return _Template(Schedule(cron=" ".join(map(str, fields))), fields)
-    return _Template(None, fields)
+    return _Template(None, fields, hashed=not all(isinstance(field, str) for field in fields))
 
 
 def _parse_every(text: str, words: list[str]) -> Schedule:
@@ -182,11 +199,12 @@ def _count_hint(text: str, words: list[str]) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _compile_field(field: Field, text: str) -> str | _Elements:
-    elements = tuple(_compile_element(field, item, text) for item in text.split(","))
-    if all(isinstance(element, str) for element in elements):
-        return ",".join(map(str, elements))
-    return elements
+def _compile_field(field: Field, text: str) -> str | _Hashed | _Listed:
+    elements = [_compile_element(field, item, text) for item in text.split(",")]
+    if len(elements) == 1:
+        return elements[0]
+    fixed = [element for element in elements if isinstance(element, str)]
+    return ",".join(fixed) if len(fixed) == len(elements) else _Listed(tuple(elements))
 
 
 def _compile_element(field: Field, element: str, whole: str) -> str | _Hashed:
@@ -240,14 +258,15 @@ def _check_days(words: list[str]) -> None:
 
 
 @lru_cache(maxsize=4096)
-def _fires_later(day: str, month: str, weekday: str, today: date) -> bool:
-    """Whether a day after today matches: the part that most plans share."""
-    return _fires(f"0 0 {day} {month} {weekday}", datetime.combine(today, time.max))
+def _fires_later(days: str, today: int) -> bool:
+    """Whether a day after `today` (an ordinal) matches: dear to find, and shared by most."""
+    evening = datetime.combine(date.fromordinal(today), time.max)
+    return _fires(f"0 0 {days}", evening, HORIZON - timedelta(days=1))
 
 
-def _fires(cron: str, now: datetime) -> bool:
+def _fires(cron: str, now: datetime, within: timedelta = HORIZON) -> bool:
     start = now.replace(tzinfo=None)
     try:
-        return next(CronSim(cron, start)) - start <= HORIZON
+        return next(CronSim(cron, start)) - start <= within
     except (CronSimError, StopIteration):
         return False

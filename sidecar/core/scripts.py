@@ -62,7 +62,8 @@ if [ -z "$container" ] || [ "$found" != "$container" ]; then
   rm -f "$marker"
   exit 0
 fi
-now=$(docker inspect --type container --format '{{.State.FinishedAt}} {{.State.Status}}' "$container")
+now=$(docker inspect --type container \
+  --format '{{.State.FinishedAt}} {{.State.Status}}' "$container")
 if [ -n "$finished" ] && [ "$finished" != "${now% *}" ]; then
   echo "$name was started or stopped by someone else since: left as it is"
 elif [ "$verb" = unpause ] && [ "${now#* }" != paused ]; then
@@ -95,7 +96,9 @@ if [ -z "$replicas" ]; then echo "$name is no replicated service: it has no scal
 if [ "$replicas" = 0 ]; then echo "$name is at 0 replicas: left as it is"; exit 0; fi
 state=scaled
 """
-    + _WRITE_MARKER.replace("mv -f", """printf 'replicas=%s\\n' "$replicas" >>"$marker.new"\nmv -f""")
+    + _WRITE_MARKER.replace(
+        "mv -f", """printf 'replicas=%s\\n' "$replicas" >>"$marker.new"\nmv -f"""
+    )
     + """\
 docker service scale --detach=false "$id=0" </dev/null >/dev/null
 round=0
@@ -138,9 +141,10 @@ def escape_template(script: str) -> str:
     return script.replace("{{", '{{"{{"}}')
 
 
-def _script(body: str, **values: str) -> str:
+def _script(what: str, body: str, **values: str) -> str:
+    """Put a comment line, which people see in the runner's UI, and the values in front."""
     head = "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
-    return escape_template(f"set -eu\n{head}{body}")
+    return escape_template(f"# {' '.join(what.split())}\nset -eu\n{head}{body}")
 
 
 def _name_pattern(name: str) -> str:
@@ -149,25 +153,34 @@ def _name_pattern(name: str) -> str:
 
 def render_quiesce(name: str, plan_id: str, verb: str) -> str:
     """Script that stops or pauses (`verb`) one container, if it runs, behind a marker."""
-    return _script(_QUIESCE, name=name, pattern=_name_pattern(name), plan=plan_id, verb=verb)
+    return _script(
+        f"{verb} {name} if it runs",
+        _QUIESCE,
+        name=name,
+        pattern=_name_pattern(name),
+        plan=plan_id,
+        verb=verb,
+    )
 
 
 def render_resume(name: str, verb: str) -> str:
     """Script that starts or unpauses (`verb`) what the marker says was stopped."""
-    return _script(_RESUME, name=name, verb=verb)
+    return _script(f"{verb} {name} if the backup stopped it", _RESUME, name=name, verb=verb)
 
 
 def render_scale_down(service: str, plan_id: str) -> str:
     """Script that scales a replicated Swarm service to 0 and waits for its tasks here."""
-    return _script(_SCALE_DOWN, name=service, plan=plan_id)
+    return _script(f"scale {service} to 0", _SCALE_DOWN, name=service, plan=plan_id)
 
 
 def render_scale_up(service: str) -> str:
     """Script that gives a Swarm service its replicas back."""
-    return _script(_SCALE_UP, name=service)
+    return _script(f"scale {service} back if the backup scaled it", _SCALE_UP, name=service)
 
 
-def render_exec(name: str, command: str, *, user: str = "", swarm_service: str = "") -> str:
+def render_exec(
+    name: str, command: str, *, what: str = "exec hook", user: str = "", swarm_service: str = ""
+) -> str:
     """Script that runs `command` in a container; one that is not running is no failure.
 
     The tasks of a Swarm service have no lasting name: there the first that runs is
@@ -176,4 +189,4 @@ def render_exec(name: str, command: str, *, user: str = "", swarm_service: str =
     target = f"name={_name_pattern(name)}"
     if swarm_service:
         target = f"label=com.docker.swarm.service.name={swarm_service}"
-    return _script(_EXEC, name=name, filter=target, user=user, command=command)
+    return _script(f"{what} in {name}", _EXEC, name=name, filter=target, user=user, command=command)

@@ -4,15 +4,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sidecar.core.labels import REGISTRY, Label, resolve_label, suggest_label
+from sidecar.core.labels import LABELS, REGISTRY, Label, resolve_label, suggest_label
 from sidecar.core.lists import parse_list, strip_quotes
 from sidecar.core.spec_error import SpecInvalid
 from sidecar.model.problem import Problem, Severity, problem_of
 
+_HOOK_FIELDS = frozenset(
+    {label.field for label in LABELS if label.name.startswith(("snapshot-", "exec."))}
+    | {"template", "notify"}
+)
+
 
 @dataclass(frozen=True, slots=True)
 class LabelSpec:
-    """The parsed labels of one workload; None where no label speaks."""
+    """The parsed labels of one workload; None where no label speaks.
+
+    `asks_for_hooks`: whether any label is there that makes hooks.
+    """
 
     enable: bool = False
     group: str | None = None
@@ -41,6 +49,7 @@ class LabelSpec:
     notify: tuple[str, ...] = ()
     notify_on: tuple[str, ...] | None = None
     backup_flags: tuple[str, ...] | None = None
+    asks_for_hooks: bool = False
 
 
 def parse_labels(labels: Mapping[str, str], prefix: str) -> tuple[LabelSpec, list[Problem]]:
@@ -63,6 +72,8 @@ def parse_labels(labels: Mapping[str, str], prefix: str) -> tuple[LabelSpec, lis
             fields[label.field] = _parse_value(label, by_index)
         except SpecInvalid as error:
             problems.append(_invalid(label, prefix, error))
+    if not _HOOK_FIELDS.isdisjoint(fields):
+        fields["asks_for_hooks"] = True
     return LabelSpec(**fields), problems
 
 

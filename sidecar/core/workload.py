@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -94,6 +94,8 @@ class Workload:
     @property
     def names(self) -> tuple[str, ...]:
         """The containers' names, sorted, each once."""
+        if len(self.containers) == 1:
+            return (self.containers[0].name,)
         return tuple(dict.fromkeys(container.name for container in self.containers))
 
     @property
@@ -141,12 +143,13 @@ class _Unit(NamedTuple):
 
 
 def _is_oneoff(container: Container) -> bool:
-    return container.labels.get(ONEOFF, "").lower() == "true"
+    return container.labels.get(ONEOFF) in ("True", "true")
 
 
 def _with_real_name(container: Container) -> Container:
     """While Compose recreates a container the new one is called `<12 hex>_NAME`."""
-    match = _RECREATED.fullmatch(container.name)
+    # Most names are none of these: a look at one character is enough.
+    match = container.name[12:13] == "_" and _RECREATED.fullmatch(container.name)
     if match and SERVICE in container.labels:
         return replace(container, name=match[1])
     return container
@@ -166,7 +169,10 @@ def _render_unit(
 ) -> Workload:
     """Make one workload of the replicas of a service (or of one container)."""
     key = f"{unit.project}/{unit.name}" if unit.project else unit.name
-    newest = max(containers, key=lambda item: (item.created, item.name, item.id))
+    ordered = _by_name(containers)
+    newest = (
+        max(ordered, key=lambda item: (item.created, item.id)) if len(ordered) > 1 else ordered[0]
+    )
     image_labels = inventory.image_labels.get(newest.image_id, {})
     labels, problems = _own_labels(newest, image_labels, policy)
     return Workload(
@@ -175,14 +181,16 @@ def _render_unit(
         short_base=unit.name,
         project=unit.project,
         swarm_service=unit.name if unit.is_swarm else "",
-        containers=_by_name(containers),
+        containers=ordered,
         labels=labels,
         speakers={},
-        problems=tuple(replace(problem, workload=key) for problem in problems),
+        problems=tuple([replace(problem, workload=key) for problem in problems]),
     )
 
 
-def _by_name(containers: Iterable[Container]) -> tuple[Container, ...]:
+def _by_name(containers: Sequence[Container]) -> tuple[Container, ...]:
+    if len(containers) == 1:
+        return (containers[0],)
     return tuple(sorted(containers, key=lambda item: (item.name, item.created, item.id)))
 
 
@@ -252,9 +260,11 @@ def _join_group(project: str, name: str, members: Sequence[Workload], prefix: st
         short_base=name,
         project=project,
         swarm_service="",
-        containers=_by_name(c for member in members for c in member.containers),
+        containers=_by_name([c for member in members for c in member.containers]),
         labels={label: value for label, by in agreed.items() for value in by},
-        speakers={label: tuple(sorted(set(n))) for label, by in agreed.items() for n in by.values()},
+        speakers={
+            label: tuple(sorted(set(n))) for label, by in agreed.items() for n in by.values()
+        },
         problems=tuple(problems),
     )
 

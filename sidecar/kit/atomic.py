@@ -60,6 +60,12 @@ def unlock(directory: int) -> None:
     fcntl.flock(directory, fcntl.LOCK_UN)
 
 
+def list_names(directory: int) -> list[str]:
+    """List what is in the directory, sorted."""
+    with os.scandir(directory) as entries:
+        return sorted(entry.name for entry in entries)
+
+
 def open_present(directory: int, name: str) -> int:
     """Open for reading; follows no link and never waits for the other end of a FIFO."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

@@ -1,16 +1,19 @@
 """The config.json: raw text kept verbatim, typed views, owned-plan merge."""
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from sidecar.errors import DocumentError
 from sidecar.model.edit import Edit, Style, apply_edits, edit_object, insert_items, style_of
 from sidecar.model.jsontext import Member, NotJson, Object, decode, members
+from sidecar.model.messages import REPO
 from sidecar.model.numerals import parse_integer
 from sidecar.model.plan import Plan
+from sidecar.model.schedule_rules import is_active, value_of
 from sidecar.model.view import DocumentView, PlanView, RepoView
 
 _MOST_MODNO = 2**31 - 1
@@ -100,11 +103,9 @@ def _plan_view(plan_id: str, plan: Object) -> PlanView:
 
 def _has_forget_policy(repo: Object) -> bool:
     """Whether the repository forgets by itself: its forget schedule ever runs."""
-    policy = repo.get("forgetPolicy") or repo.get("forget_policy")
+    _, policy = value_of(repo, REPO, "forgetPolicy")
     schedule = policy.get("schedule") if isinstance(policy, Object) else None
-    if not isinstance(schedule, Object):
-        return False
-    return any(schedule.get(key) for key in ("cron", "maxFrequencyDays", "maxFrequencyHours"))
+    return isinstance(schedule, Object) and is_active(schedule)
 
 
 def merge_plans(document: Document, added: Sequence[Plan], edits: Sequence[PlanEdit]) -> Document:
@@ -152,12 +153,16 @@ def _plan_changes(
             changes += edit_object(
                 text, member.start, edit.settings, edit.removals, style, _PLAN_MEMBERS
             )
-    items = [(_slot(ids, plan.id), plan.to_json()) for plan in sorted(added, key=lambda p: p.id)]
+    items = list(_slots(ids, added))
     return [*changes, *insert_items(text, plans.start, items, style, _PLAN_MEMBERS - 1)]
 
 
-def _slot(ids: Sequence[str], plan_id: str) -> int:
-    """Where a new plan goes: before the first greater id, also where they are unsorted."""
-    if all(one <= other for one, other in zip(ids, ids[1:], strict=False)):
-        return bisect_right(ids, plan_id)
-    return next((index for index, other in enumerate(ids) if other > plan_id), len(ids))
+def _slots(ids: Sequence[str], added: Sequence[Plan]) -> Iterator[tuple[int, Any]]:
+    """Where new plans go: before the first greater id, also where they are unsorted."""
+    ordered = all(one <= other for one, other in pairwise(ids))
+    for plan in sorted(added, key=lambda item: item.id):
+        if ordered:
+            index = bisect_right(ids, plan.id)
+        else:
+            index = next((i for i, other in enumerate(ids) if other > plan.id), len(ids))
+        yield index, plan.to_json()

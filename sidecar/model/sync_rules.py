@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from sidecar.model.ed25519 import public_key
 from sidecar.model.fault import Fault
 from sidecar.model.ids import check_id
 from sidecar.model.messages import PEER, PERMISSION, SYNC
@@ -46,22 +47,25 @@ def peers_of(sync: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _check_identity(identity: Mapping[str, Any]) -> Iterator[Fault]:
+    seed, public = (_key(_text(identity, name)) for name in ("ed25519priv", "ed25519pub"))
+    for name, key in (("ed25519priv", seed), ("ed25519pub", public)):
+        if key is None:
+            yield Fault(f"/{name}", f"{name} is no key of 32 bytes in base64", _REMAKE)
     if not _text(identity, "keyId"):
         yield Fault("", "the identity has no `keyId`", _REMAKE)
-    for name in ("ed25519priv", "ed25519pub"):
-        if not _is_key(_text(identity, name)):
-            yield Fault(f"/{name}", f"{name} is no key of 32 bytes in base64", _REMAKE)
-    public = _text(identity, "ed25519pub")
-    if _is_key(public) and _text(identity, "keyId") != _id_of_key(public):
+    elif public and _text(identity, "keyId") != _id_of_key(public):
         yield Fault("", "`keyId` is not that of `ed25519pub`", _REMAKE)
+    if seed and public and public_key(seed) != public:
+        yield Fault("", "`ed25519pub` does not belong to `ed25519priv`", _REMAKE)
 
 
-def _is_key(text: str) -> bool:
-    return _KEY.match(_unfold(text)) is not None
+def _key(text: str) -> bytes | None:
+    unfolded = _unfold(text)
+    return base64.b64decode(unfolded + "=") if _KEY.match(unfolded) else None
 
 
-def _id_of_key(public: str) -> str:
-    digest = hashlib.sha256(base64.b64decode(_unfold(public) + "=")).digest()
+def _id_of_key(public: bytes) -> str:
+    digest = hashlib.sha256(public).digest()
     return "ed25519." + base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 

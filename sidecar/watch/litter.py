@@ -61,7 +61,7 @@ def recover(place: Place, on_notice: Callable[[str], None]) -> None:
     The lock on the directory must be held: nothing found here is then in use.
     """
     with explained(place.path, "replace"):
-        for name in sorted(os.listdir(place.directory)):
+        for name in atomic.list_names(place.directory):
             if _is_part(place, name):
                 atomic.remove(place.directory, name)
             elif swap := _parse_swap(place, name):

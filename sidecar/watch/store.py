@@ -106,11 +106,14 @@ class Store:
         digest = sha256(content).hexdigest()
         with explained(place.path, "replace"):
             with self._new_part(place, content, base) as part:
+                ours = place.look(part)
+                if ours is None or ours.digest != digest:
+                    raise StoreError(
+                        f"what was written beside {place.path} cannot be read back",
+                        "check the disk",
+                    )
                 swap = litter.swap_of(place, part, base.digest, digest)
                 atomic.replace(place.directory, part, swap.name)
-            ours = place.look(swap.name)
-            if ours is None or ours.digest != digest:
-                raise StoreError(f"what was written beside {place.path} cannot be read back")
             try:
                 return _exchange(place, swap, base, ours, self._on_notice)
             finally:

@@ -1,0 +1,184 @@
+"""The command line: parse flags → settings → one call; nothing else."""
+
+import os
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sidecar import __version__
+from sidecar.errors import SidecarError
+from sidecar.options import (
+    build_settings,
+    config_option,
+    log_options,
+    option,
+    policy_options,
+    source_options,
+)
+
+FAILED, CHANGED, PROBLEMS = 1, 2, 3
+
+
+class _Commands(click.Group):
+    """Without a subcommand, or with flags only, the command is `reconcile`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = ("--help", "-h", "--version")
+        if not args or (args[0].startswith("-") and args[0] not in own):
+            args = ["reconcile", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """Turn labels on Docker containers into backup plans in Backrest's config.json.
+
+    Without a command: reconcile.
+
+    \b
+    Examples:
+      backrest-sidecar reconcile --dry-run --config /etc/backrest/config.json
+      backrest-sidecar lint --compose compose.yaml
+      backrest-sidecar init --repo /backups --generate-password --config config.json
+
+    \b
+    Shell completion (bash; zsh and fish likewise):
+      eval "$(_BACKREST_SIDECAR_COMPLETE=bash_source backrest-sidecar)"
+    """
+
+
+@cli.command()
+@config_option
+@option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
+@option(
+    "--output",
+    type=click.Choice(["table", "json", "diff"]),
+    default="table",
+    help="Form of the result on standard output.",
+)
+@option(
+    "--detailed-exitcode", is_flag=True, help="Exit with 2 when something was or would be changed."
+)
+@option(
+    "--config-mode",
+    default="keep",
+    help="Permission bits of the document: keep, or octal. A new file gets 0600.",
+)
+@source_options
+@policy_options
+@log_options
+def reconcile(dry_run: bool, output: str, detailed_exitcode: bool, **flags: Any) -> None:
+    """Bring the document in line with the labelled containers, once.
+
+    \b
+    Exit status: 0 done; 1 failed, nothing was written; 3 a labelled workload has an
+    error or gets less than was asked; with --detailed-exitcode 2 when changed.
+
+    \b
+    Examples:
+      backrest-sidecar reconcile --dry-run
+      backrest-sidecar reconcile --dry-run --output diff
+      backrest-sidecar reconcile --dry-run --compose compose.yaml
+    """
+    from sidecar.show.outcome import render_outcome_diff, render_outcome_json
+    from sidecar.show.table import render_table
+    from sidecar.watch.observe import observe
+    from sidecar.watch.reconciler import reconcile_once
+
+    settings = build_settings(flags)
+    now = datetime.now().astimezone()
+    inventory, settings = observe(settings)
+    outcome = reconcile_once(settings, inventory, now, dict(os.environ), dry_run=dry_run)
+    if output == "json":
+        click.echo(render_outcome_json(outcome))
+    elif output == "diff":
+        click.echo(render_outcome_diff(outcome), nl=False)
+    else:
+        click.echo(render_table(outcome, now))
+    if outcome.has_serious_problems:
+        raise click.exceptions.Exit(PROBLEMS)
+    if detailed_exitcode and outcome.changed:
+        raise click.exceptions.Exit(CHANGED)
+
+
+@cli.command()
+@config_option
+@option("--repo", required=True, help="restic URI of the repository, for example /backups.")
+@option(
+    "--password-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File that holds the repository's password.",
+)
+@option("--generate-password", is_flag=True, help="Make a password; it stands in the document.")
+@option("--repo-id", default="default", help="Id of the repository in the document.")
+@option("--instance", help="Name of this Backrest.  [default: this host's name]")
+@option("--if-absent", is_flag=True, help="Succeed without a change when the file exists.")
+@option("--config-mode", default="keep", help="Permission bits of the new file.  [default: 0600]")
+@log_options
+def init(**flags: Any) -> None:
+    """Create a document with one repository, which Backrest initialises when it starts.
+
+    \b
+    Examples:
+      backrest-sidecar init --repo /backups --generate-password
+      backrest-sidecar init --repo s3:https://host/bucket --password-file pw --if-absent
+    """
+    from sidecar.kit.log import start_logging
+    from sidecar.watch.init import create_document
+
+    start_logging(flags.pop("log_level"), flags.pop("log_format"))
+    for line in create_document(**flags):
+        click.echo(line)
+
+
+@cli.command()
+@click.argument("kind", type=click.Choice(["document", "labels"]), default="document")
+@option("--label-prefix", default="backrest.", help="What our labels begin with.")
+def schema(kind: str, label_prefix: str) -> None:
+    """Print the JSON Schema of the document or of the labels, for editors.
+
+    \b
+    Examples:
+      backrest-sidecar schema document > config.schema.json
+      backrest-sidecar schema labels > labels.schema.json
+    """
+    from sidecar.show.schema import render_schema
+
+    click.echo(render_schema(kind, label_prefix))
+
+
+@cli.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(__version__)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line and exit; every failure, also a wrong flag, is status 1."""
+    sys.exit(run_cli(args))
+
+
+def run_cli(args: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit status."""
+    try:
+        status = cli.main(args=list(args) if args is not None else None, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return FAILED
+    except click.Abort:
+        return FAILED
+    except SidecarError as error:
+        click.echo(f"Error: {error.message}", err=True)
+        if error.hint:
+            click.echo(f"  → {error.hint}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough; the result may be cut, so no success.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return status if isinstance(status, int) else 0

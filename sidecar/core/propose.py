@@ -1,0 +1,91 @@
+"""document' = merge(document, render(inventory, policy)), checked before anyone writes it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sidecar.core.diff import OWNED_KEYS, Changes, diff_plans
+from sidecar.core.policy import Policy
+from sidecar.core.render import Rendered, render
+from sidecar.core.workload import Inventory, Mount
+from sidecar.errors import DocumentError
+from sidecar.model.document import Document, merge_plans
+from sidecar.model.rules import Fault, check_document, check_version
+
+_SHOWN_FAULTS = 5
+# The meaning of a document is checked once its shape is right, so one healing
+# may show the next fault; more rounds than keys find nothing new.
+_HEALING_ROUNDS = 4
+_NO_KEYS: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What one pass would write, and why: `after` is `before` when nothing changes."""
+
+    before: Document
+    after: Document
+    rendered: Rendered
+    changes: Changes
+
+
+def propose(
+    document: Document,
+    inventory: Inventory,
+    policy: Policy,
+    now: datetime,
+    *,
+    runner_mounts: tuple[Mount, ...] | None = None,
+    accept_version: int | None = None,
+) -> Proposal:
+    """Render, merge and check one pass; pure.
+
+    Raises DocumentError when Backrest would refuse the document also after the
+    merge. Faults that our rendered keys replace are healed by it.
+    """
+    if fault := check_version(document.root, accept_version):
+        raise DocumentError(fault.message, fault.hint)
+    rendered = render(inventory, document.view, policy, now, runner_mounts)
+    broken: dict[str, frozenset[str]] = {}
+    for _ in range(_HEALING_ROUNDS):
+        changes = diff_plans(document, rendered, policy, broken)
+        after = merge_plans(document, changes.added, changes.edits)
+        faults = check_document(after.root)
+        more = _broken_keys(faults, after, rendered)
+        if not more:
+            break
+        broken = {key: broken.get(key, _NO_KEYS) | more.get(key, _NO_KEYS) for key in broken | more}
+    if faults:
+        raise DocumentError(_refusal(faults), _hint(faults))
+    return Proposal(document, after, rendered, changes)
+
+
+def _broken_keys(
+    faults: Iterable[Fault], document: Document, rendered: Rendered
+) -> dict[str, frozenset[str]]:
+    """The faulty keys of plans that we render, by plan id; all of ours if none is named."""
+    ours = {plan.id for plan in rendered.plans}
+    listed = document.root.get("plans")
+    broken: dict[str, frozenset[str]] = {}
+    for fault in faults:
+        steps = fault.pointer.split("/")[1:]
+        if len(steps) < len(("plans", "0")) or steps[0] != "plans" or not isinstance(listed, list):
+            continue
+        plan = listed[int(steps[1])]
+        plan_id = plan.get("id") if isinstance(plan, dict) else None
+        if plan_id in ours:
+            keys = frozenset(steps[2:3]) or frozenset(OWNED_KEYS)
+            broken[plan_id] = broken.get(plan_id, frozenset()) | keys & frozenset(OWNED_KEYS)
+    return broken
+
+
+def _refusal(faults: list[Fault]) -> str:
+    shown = "; ".join(f"{fault.pointer}: {fault.message}" for fault in faults[:_SHOWN_FAULTS])
+    more = len(faults) - _SHOWN_FAULTS
+    return f"Backrest would refuse this document: {shown}" + (
+        f"; and {more} more" if more > 0 else ""
+    )
+
+
+def _hint(faults: list[Fault]) -> str:
+    return next((fault.hint for fault in faults if fault.hint), "correct it; nothing was written")

@@ -1,0 +1,199 @@
+"""Command-line options: each flag has a variable, a default and one line of help."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from sidecar.core.policy import HookPolicy, Policy
+from sidecar.kit.log import LEVELS, start_logging
+from sidecar.settings import Settings, Source, check_policy, parse_mode, parse_path_map
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_DEFAULTS = Policy()
+
+
+def option(
+    flag: str, *names: str, variables: tuple[str, ...] = (), **kwargs: Any
+) -> Callable[[_F], _F]:
+    """Declare a flag with its variable BACKREST_SIDECAR_<FLAG>, before any older `variables`."""
+    name = flag.partition("/")[0].removeprefix("--no-" if "variable" in kwargs else "--")
+    own = kwargs.pop("variable", name).upper().replace("-", "_")
+    envvar = [f"BACKREST_SIDECAR_{own}", *variables]
+    kwargs.setdefault("show_default", kwargs.get("default") not in (None, "", (), False))
+    return click.option(flag, *names, envvar=envvar, show_envvar=True, **kwargs)
+
+
+def _stacked(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:
+    def decorate(function: _F) -> _F:
+        for one in reversed(options):
+            function = one(function)
+        return function
+
+    return decorate
+
+
+config_option = option(
+    "--config",
+    variables=("BACKREST_CONFIG",),
+    type=click.Path(path_type=Path),
+    default="backrest.config.json",
+    help="Backrest's config.json.",
+)
+
+log_options = _stacked(
+    option(
+        "--log-format",
+        type=click.Choice(["json", "text"]),
+        default="text",
+        help="Form of the log lines on standard error.",
+    ),
+    option(
+        "--log-level",
+        type=click.Choice(list(LEVELS)),
+        default="warn",
+        help="Least severity that is logged.",
+    ),
+)
+
+source_options = _stacked(
+    option(
+        "--docker-sock",
+        variables=("DOCKER_HOST",),
+        help="Engine address: a socket path or a URL.  [default: /var/run/docker.sock]",
+    ),
+    option(
+        "--inventory",
+        type=click.Path(path_type=Path),
+        help="Read a saved container list instead of the engine.",
+    ),
+    option(
+        "--compose",
+        multiple=True,
+        help="Read Compose files instead of the engine; - reads what `docker compose config` says.",
+    ),
+    option(
+        "--save-inventory",
+        type=click.Path(path_type=Path),
+        help="Save what the engine says, for --inventory.",
+    ),
+    click.argument("files", nargs=-1),
+)
+
+policy_options = _stacked(
+    option("--label-prefix", default=_DEFAULTS.label_prefix, help="What our labels begin with."),
+    option(
+        "--plan-id-prefix",
+        variables=("BACKREST_PLAN_ID_PREFIX",),
+        default=_DEFAULTS.plan_id_prefix,
+        help="What the ids of our plans begin with; all such plans are ours.",
+    ),
+    option(
+        "--include-project-name/--no-include-project-name",
+        variable="include-project-name",
+        default=True,
+        help="Put the Compose project into the plan id.",
+    ),
+    option(
+        "--default-repo",
+        variables=("BACKREST_DEFAULT_REPO",),
+        default="",
+        help="Repository of plans whose labels name none.",
+    ),
+    option("--default-schedule", default=_DEFAULTS.default_schedule, help="Schedule of new plans."),
+    option(
+        "--default-retention",
+        variables=("BACKREST_DEFAULT_RETENTION",),
+        default=_DEFAULTS.default_retention,
+        help="Retention of new plans.",
+    ),
+    option("--enforce-defaults", is_flag=True, help="Apply the defaults to existing plans too."),
+    option("--docker-root", default=_DEFAULTS.docker_root, help="The engine's data root."),
+    option(
+        "--volume-prefix",
+        variables=("BACKREST_VOLUME_PREFIX",),
+        default="",
+        help="Where the runner sees DOCKER_ROOT/volumes.",
+    ),
+    option(
+        "--path-map",
+        multiple=True,
+        metavar="HOST=RUNNER",
+        help="Where the runner sees a host path; may be repeated.",
+    ),
+    option("--exclude-bind-mounts", is_flag=True, help="Back up volumes only, unless labelled."),
+    option(
+        "--hook-policy",
+        type=click.Choice([policy.value for policy in HookPolicy]),
+        default=HookPolicy.ALL.value,
+        help="Which hooks labels may ask for.",
+    ),
+    option("--trust-image-labels", is_flag=True, help="Let labels of images count like yours."),
+    option(
+        "--backrest-container",
+        default=_DEFAULTS.runner_container,
+        help="Name of the runner's container, which no template may stop.",
+    ),
+    option(
+        "--secrets-dir",
+        type=click.Path(path_type=Path),
+        default="/run/secrets",
+        help="Directory below which file: references are read.",
+    ),
+    option(
+        "--accept-version",
+        type=click.IntRange(min=7),
+        help="Accept this newer version of the document.",
+    ),
+)
+
+
+def build_settings(flags: dict[str, Any]) -> Settings:
+    """Make checked settings of click's values; raises UsageError naming the flag.
+
+    Takes the values of the option groups above out of `flags`, also where a command
+    has not all of them, and starts logging.
+    """
+    start_logging(flags.pop("log_level"), flags.pop("log_format"))
+    policy = Policy(
+        **{name: flags.pop(name) for name in _PLAIN_POLICY if name in flags},
+        path_map=parse_path_map(flags.pop("path_map")),
+        hook_policy=HookPolicy(flags.pop("hook_policy")),
+        runner_container=flags.pop("backrest_container"),
+    )
+    return Settings(
+        config=flags.pop("config"),
+        policy=check_policy(policy),
+        source=_build_source(flags),
+        secrets_dir=flags.pop("secrets_dir"),
+        config_mode=parse_mode(flags.pop("config_mode", "keep")),
+        accept_version=flags.pop("accept_version"),
+    )
+
+
+_PLAIN_POLICY = (
+    "label_prefix",
+    "plan_id_prefix",
+    "include_project_name",
+    "default_repo",
+    "default_schedule",
+    "default_retention",
+    "enforce_defaults",
+    "docker_root",
+    "volume_prefix",
+    "exclude_bind_mounts",
+    "trust_image_labels",
+)
+
+
+def _build_source(flags: dict[str, Any]) -> Source:
+    compose, files = flags.pop("compose"), flags.pop("files")
+    inventory, save = flags.pop("inventory"), flags.pop("save_inventory")
+    if files and not compose:
+        raise click.UsageError(f"{files[0]!r} is neither a command nor a file after --compose")
+    if inventory and compose:
+        raise click.UsageError("--inventory and --compose exclude each other")
+    if save and (inventory or compose):
+        raise click.UsageError("--save-inventory saves what an engine says: leave the other out")
+    return Source(flags.pop("docker_sock"), inventory, (*compose, *files), save)

@@ -1,0 +1,130 @@
+"""The outcome of a pass for people: per workload what is backed up, when, and what is wrong."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+
+from sidecar.core.fires import describe_retention, describe_schedule, next_fires, schedule_of
+from sidecar.core.render import RenderedWorkload
+from sidecar.model.jsontext import Object
+from sidecar.model.mask import mask_value
+from sidecar.show.problems import printable, problem_lines
+from sidecar.show.retention import retention_of
+from sidecar.watch.reconciler import Outcome
+
+_FAR = timedelta(days=4 * 366)
+RESTART_NOTE = "Backrest reads the file only when it starts: restart it to make this effective."
+
+
+def render_table(outcome: Outcome, now: datetime) -> str:
+    """Write the outcome for people; `now` is aware, in the zone that next runs are shown in."""
+    lines = [line for block in _blocks(outcome, now) for line in (*block, "")]
+    return "\n".join([*lines, *_summary(outcome)])
+
+
+def _blocks(outcome: Outcome, now: datetime) -> Iterator[Sequence[str]]:
+    rendered, standing = outcome.proposal.rendered, outcome.proposal.after.plans
+    for item in rendered.workloads:
+        plan = standing.get(item.plan_id)
+        yield [
+            _heading(item, outcome),
+            *_plan_lines(item, plan, now),
+            *problem_lines(item.problems),
+        ]
+    if rendered.ignored:
+        yield ["not backed up:", *problem_lines(rendered.ignored)]
+    if outcome.proposal.changes.orphaned:
+        orphans = ", ".join(outcome.proposal.changes.orphaned)
+        yield [f"plans without a workload, left as they are: {orphans}"]
+
+
+def _heading(item: RenderedWorkload, outcome: Outcome) -> str:
+    changes = outcome.proposal.changes
+    state = "as it was"
+    if item.plan is None:
+        state = (
+            "blocked, the plan stays as it is" if item.plan_id in changes.unchanged else "no plan"
+        )
+    elif item.plan_id in changes.updated:
+        state = "changed"
+    elif item.plan_id not in changes.unchanged:
+        state = "new"
+    name = click.style(printable(item.workload.key), bold=True)
+    return f"{name}  plan {item.plan_id or '–'} ({state})"
+
+
+def _plan_lines(item: RenderedWorkload, plan: Object | None, now: datetime) -> list[str]:
+    if plan is None:
+        return []
+    return [
+        *_row("paths", _path_lines(item, plan)),
+        *_row("excludes", [*_texts(plan, "excludes"), *_texts(plan, "iexcludes")]),
+        *_row("schedule", [_schedule_line(plan, now)]),
+        *_row("retention", [_retention_line(plan)]),
+        *_row("repository", [str(plan.get("repo", ""))]),
+        *_row("flags", _texts(mask_value(plan), "backup_flags")),
+        *_row("hooks", [_hook_line(hook) for hook in plan.get("hooks") or []]),
+    ]
+
+
+def _row(title: str, values: Sequence[str]) -> list[str]:
+    titles = [title, *[""] * len(values)]
+    return [f"  {name:10} {printable(value)}" for name, value in zip(titles, values, strict=False)]
+
+
+def _texts(plan: dict[str, Any], key: str) -> list[str]:
+    return [str(text) for text in plan.get(key) or []]
+
+
+def _path_lines(item: RenderedWorkload, plan: Object) -> list[str]:
+    known = {entry.runner: entry.container for entry in item.paths.entries}
+    paths = _texts(plan, "paths")
+    shown = [f"{known[path]} → {path}" if path in known else path for path in paths]
+    covered = [e for e in item.paths.entries if e.runner not in paths]
+    return shown + [f"{e.container} → {e.runner} (inside another)" for e in covered if item.plan]
+
+
+def _schedule_line(plan: Object, now: datetime) -> str:
+    schedule = schedule_of(plan.get("schedule") or {})
+    if schedule is None:
+        return "never: it has no schedule"
+    words = describe_schedule(schedule)
+    fires = next_fires(schedule, now, now + _FAR, 1)
+    return f"{words}, next {fires[0]:%a %Y-%m-%d %H:%M %Z}" if fires else words
+
+
+def _retention_line(plan: Object) -> str:
+    retention = retention_of(plan.get("retention") or {})
+    return (
+        "everything is kept: no retention is set"
+        if retention is None
+        else describe_retention(retention)
+    )
+
+
+def _hook_line(hook: Any) -> str:
+    events = ", ".join(
+        str(name).removeprefix("CONDITION_").removeprefix("SNAPSHOT_").lower().replace("_", " ")
+        for name in hook.get("conditions") or []
+    )
+    action = next((key for key in hook if key.startswith("action")), "")
+    command = mask_value(hook).get("actionCommand", {}).get("command")
+    first = (
+        command.split("\n", 1)[0].removeprefix("# ") if command else action.removeprefix("action")
+    )
+    return f"on {events}: {first}"
+
+
+def _summary(outcome: Outcome) -> list[str]:
+    changes = outcome.proposal.changes
+    counts = (
+        f"{len(changes.added)} new, {len(changes.edits)} changed, "
+        f"{len(changes.unchanged)} as they were, {len(changes.orphaned)} without a workload"
+    )
+    if outcome.written:
+        return [f"{outcome.config} is written: {counts}.", RESTART_NOTE]
+    if outcome.changed:
+        return [f"{outcome.config} would be written: {counts}. Nothing was written."]
+    return [f"{outcome.config} stays as it is: {counts}."]

@@ -1,0 +1,248 @@
+"""The engine's JSON answers as typed values, and what an observation is made of.
+
+The only place that knows how the engine spells containers, volumes and images. An
+answer of another shape is an error, never an empty list.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Annotated, Any, Required, TypeVar
+
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
+
+# pydantic wants this one below Python 3.12.
+from typing_extensions import TypedDict
+
+from sidecar.core.workload import Container, Inventory, Mount, Volume
+from sidecar.errors import InventoryError
+
+T = TypeVar("T")
+
+_DESTINATION = attrgetter("destination")
+
+
+class _Mount(TypedDict, total=False):
+    Type: str | None
+    Name: str | None
+    Source: str | None
+    Destination: Required[str]
+    Driver: str | None
+
+
+class _Container(TypedDict, total=False):
+    Id: Required[str]
+    Names: list[str] | None
+    ImageID: str | None
+    Created: int | None
+    Labels: dict[str, str] | None
+    State: str | None
+    Mounts: list[_Mount] | None
+
+
+class _Volume(TypedDict, total=False):
+    Name: Required[str]
+    Driver: str | None
+    Mountpoint: str | None
+    Options: dict[str, str] | None
+
+
+class _VolumesAnswer(TypedDict):
+    Volumes: list[_Volume] | None
+
+
+class _Config(TypedDict, total=False):
+    Labels: dict[str, str] | None
+    Env: list[str] | None
+
+
+class _Image(TypedDict, total=False):
+    Id: Required[str]
+    Config: _Config | None
+
+
+class _Inspected(TypedDict, total=False):
+    Config: _Config | None
+
+
+def _as_answer(volumes: Any) -> Any:
+    """Take a bare list of volumes for the answer that wraps it."""
+    return {"Volumes": volumes} if isinstance(volumes, list) else volumes
+
+
+class _Saved(TypedDict, total=False):
+    containers: Required[list[_Container]]
+    volumes: Annotated[_VolumesAnswer | None, BeforeValidator(_as_answer)]
+    images: list[_Image] | None
+
+
+_CONTAINERS = TypeAdapter(list[_Container])
+_VOLUMES = TypeAdapter(_VolumesAnswer)
+_IMAGE = TypeAdapter(_Image)
+_INSPECTED = TypeAdapter(_Inspected)
+_SAVED = TypeAdapter(_Saved)
+
+
+@dataclass(frozen=True, slots=True)
+class RawInventory:
+    """The answers behind an observation, for a file that can be observed again.
+
+    `containers` and `volumes` are the engine's bytes; of the images only their
+    labels are kept, by id, because the rest may hold secrets.
+    """
+
+    containers: bytes
+    volumes: bytes
+    image_labels: Mapping[str, Mapping[str, str]]
+
+    def to_json(self) -> bytes:
+        """Give the object that `load_saved` reads; it holds label values as they are."""
+        images = [
+            {"Id": image, "Config": {"Labels": dict(labels)}}
+            for image, labels in self.image_labels.items()
+        ]
+        encoded = json.dumps(images, ensure_ascii=False).encode()
+        parts = (b'{"containers": ', self.containers.strip(), b', "volumes": ')
+        return b"".join((*parts, self.volumes.strip(), b', "images": ', encoded, b"}\n"))
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One look at an engine: the inventory, and the answers it was read from."""
+
+    inventory: Inventory
+    raw: RawInventory
+
+
+def parse_containers(data: bytes, source: str) -> tuple[Container, ...]:
+    """Parse the answer of `GET /containers/json`; `source` names it in errors."""
+    entries = _validated(_CONTAINERS, data, source)
+    return _containers(entries)
+
+
+def parse_volumes(data: bytes, source: str) -> dict[str, Volume]:
+    """Parse the answer of `GET /volumes` into volumes by name."""
+    return _volumes(_validated(_VOLUMES, data, source))
+
+
+def parse_image_labels(data: bytes, source: str) -> Mapping[str, str]:
+    """Parse the answer of `GET /images/ID/json` into the image's own labels."""
+    return _labels_of(_validated(_IMAGE, data, source))
+
+
+def parse_environment(data: bytes, source: str) -> list[str]:
+    """Parse the answer of `GET /containers/ID/json` into its `NAME=value` list."""
+    config = _validated(_INSPECTED, data, source).get("Config") or {}
+    return config.get("Env") or []
+
+
+def parse_saved(data: bytes, source: str) -> Inventory:
+    """Parse a saved list of containers, or the object with volumes and images too."""
+    if data.lstrip()[:1] == b"[":
+        return Inventory(containers=parse_containers(data, source))
+    saved = _validated(_SAVED, data, source)
+    images = saved.get("images") or []
+    return Inventory(
+        containers=_containers(saved["containers"]),
+        volumes=_volumes(saved.get("volumes")),
+        image_labels={image["Id"]: _labels_of(image) for image in images},
+    )
+
+
+def _validated(adapter: TypeAdapter[T], data: bytes, source: str) -> T:
+    try:
+        return adapter.validate_json(data, strict=True)
+    except ValidationError as error:
+        raise _unreadable(error, source) from None
+
+
+def _unreadable(error: ValidationError, source: str) -> InventoryError:
+    """Say where the answer is wrong, without its values: labels may hold secrets."""
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    fault = first["msg"].removeprefix("Input ")
+    where = _place(first["loc"])
+    return InventoryError(
+        f"{source} is no container list of an engine: {where}{fault}",
+        "expected is the JSON answer of GET /containers/json?all=1, or an object "
+        "with `containers`, `volumes` and `images`",
+    )
+
+
+def _place(location: Sequence[int | str]) -> str:
+    """Name the entry and the field at a location such as (3, "Labels", "a.b")."""
+    words: list[str] = []
+    fields: list[str] = []
+    for part in location:
+        if isinstance(part, int):
+            words.append(f"{'.'.join(fields)} entry {part}".strip())
+            fields.clear()
+        else:
+            fields.append(part)
+    if fields:
+        words.append(f"field {'.'.join(fields)}")
+    return f"{', '.join(words)}: " if words else ""
+
+
+def _containers(entries: Iterable[_Container]) -> tuple[Container, ...]:
+    return tuple([_container(entry) for entry in entries])
+
+
+def _container(entry: _Container) -> Container:
+    # Positional, because this runs for each of thousands of containers in a pass.
+    identity = entry["Id"]
+    return Container(
+        identity,
+        _name(entry.get("Names"), identity),
+        entry.get("ImageID") or "",
+        entry.get("Labels") or {},
+        _mounts(entry.get("Mounts")),
+        entry.get("Created") or 0,
+        (entry.get("State") or "running").lower(),
+    )
+
+
+def _name(names: list[str] | None, identity: str) -> str:
+    """The container's own name: `/NAME`, where links of others read `/OTHER/ALIAS`."""
+    for name in names or ():
+        if name.rfind("/") <= 0 and (own := name.removeprefix("/")):
+            return own
+    return identity[:12]
+
+
+def _mounts(entries: list[_Mount] | None) -> tuple[Mount, ...]:
+    if not entries:
+        return ()
+    mounts = [_mount(entry) for entry in entries]
+    if len(mounts) > 1:
+        # The engine's order differs from call to call.
+        mounts.sort(key=_DESTINATION)
+    return tuple(mounts)
+
+
+def _mount(entry: _Mount) -> Mount:
+    name = entry.get("Name") or ""
+    return Mount(
+        entry.get("Type") or ("volume" if name else "bind"),
+        entry.get("Source") or "",
+        entry["Destination"],
+        name,
+        entry.get("Driver") or "",
+    )
+
+
+def _volumes(answer: _VolumesAnswer | None) -> dict[str, Volume]:
+    entries = (answer and answer["Volumes"]) or []
+    return {
+        entry["Name"]: Volume(
+            name=entry["Name"],
+            driver=entry.get("Driver") or "local",
+            mountpoint=entry.get("Mountpoint") or "",
+            options=entry.get("Options") or {},
+        )
+        for entry in entries
+    }
+
+
+def _labels_of(image: _Image) -> Mapping[str, str]:
+    return (image.get("Config") or {}).get("Labels") or {}

@@ -1,0 +1,75 @@
+"""The texts behind secret references, read only from where labels may point."""
+
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+MAX_BYTES = 64 * 1024
+ENVIRONMENT_PREFIX = "BACKREST_SECRET_"
+
+
+def read_secrets(
+    references: Iterable[str], secrets_dir: Path, environment: Mapping[str, str]
+) -> dict[str, str]:
+    """Read the references that may be read; any other is absent from the answer.
+
+    `file:PATH` is an absolute path that really lies below `secrets_dir`: a regular
+    file of UTF-8 text of at most 64 KiB, without its one trailing newline.
+    `env:NAME` is a variable called BACKREST_SECRET_*. Empty secrets are absent too.
+    """
+    found = {ref: _read(ref, secrets_dir, environment) for ref in references}
+    return {reference: text for reference, text in found.items() if text}
+
+
+def _read(reference: str, secrets_dir: Path, environment: Mapping[str, str]) -> str:
+    kind, _, rest = reference.partition(":")
+    if kind == "env":
+        return _from_environment(rest, environment)
+    if kind == "file" and rest.startswith("/") and "\0" not in rest:
+        return _from_file(rest, secrets_dir)
+    return ""
+
+
+def _from_environment(name: str, environment: Mapping[str, str]) -> str:
+    allowed = name.startswith(ENVIRONMENT_PREFIX) and name != ENVIRONMENT_PREFIX
+    text = environment.get(name, "") if allowed else ""
+    # Bytes that are no UTF-8 arrive as lone surrogates and could not be written again.
+    return text if _is_text(text) else ""
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _from_file(path: str, secrets_dir: Path) -> str:
+    try:
+        real = os.path.realpath(path, strict=True)
+        root = os.path.realpath(secrets_dir, strict=True)
+        if os.path.commonpath((real, root)) != root:
+            return ""
+        return _without_newline(_content(real).decode())
+    except (OSError, UnicodeError):
+        return ""
+
+
+def _content(path: str) -> bytes:
+    """Read a regular file that is small enough; empty for anything else.
+
+    Opened without waiting, so that a FIFO cannot hold the pass up, and without
+    following a link that has taken the file's place since it was resolved.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return b""
+        data = file.read(MAX_BYTES + 1)
+    return data if len(data) <= MAX_BYTES else b""
+
+
+def _without_newline(text: str) -> str:
+    return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
