@@ -45,7 +45,8 @@ def plain_id(claim: Claim, policy: Policy) -> str:
     if base is None:
         workload = claim.workload
         base = workload.base if policy.include_project_name else workload.short_base
-    return sanitize(policy.plan_id_prefix + base) if sanitize(base) else ""
+    plain = sanitize(policy.plan_id_prefix + base)
+    return "" if plain == policy.plan_id_prefix.strip("_") else plain
 
 
 def resolve_ids(
@@ -113,6 +114,8 @@ def renamed_problems(
         for plan in view.plans
         if plan.id.startswith(policy.plan_id_prefix) and plan.id not in taken
     }
+    if not orphans:
+        return []
     by_paths = {tuple(sorted(plan.paths)): plan_id for plan_id, plan in orphans.items()}
     problems = []
     for claim in claims:

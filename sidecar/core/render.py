@@ -121,7 +121,13 @@ def render(
     }
     rendered = _with_problems(rendered, renamed_problems(ids, claims, new, view, policy))
     rendered = _with_problems(rendered, _shared_paths(rendered, view, policy))
-    ignored = tuple(problem for workload in unlabelled for problem in workload.problems)
+    # That an image opted in, not a person, is told also where nothing comes of it.
+    ignored = tuple(
+        problem
+        for workload in unlabelled
+        for problem in workload.problems
+        if problem.reason == "label.from-image"
+    )
     return Rendered(tuple(rendered), ignored, tuple(unlabelled))
 
 
@@ -136,8 +142,19 @@ def _draft(workload: Workload, this: _Pass) -> _Draft | None:
     spec, problems = parse_labels(workload.labels, prefix)
     if not spec.enable and not _is_doubtful(workload, problems, prefix):
         return None
+    if spec.group and not workload.project:
+        problems.append(_no_project(f"{prefix}group"))
     paths = resolve_paths(workload, spec, this.locator, prefix)
     return _Draft(workload, spec, paths, (*problems, *paths.problems))
+
+
+def _no_project(label: str) -> Problem:
+    return problem_of(
+        "label.invalid",
+        f"{label} joins containers of one Compose project, and this container has none",
+        "remove it, or run the container with Compose",
+        label=label,
+    )
 
 
 def _is_doubtful(workload: Workload, problems: Iterable[Problem], prefix: str) -> bool:

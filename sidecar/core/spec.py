@@ -58,33 +58,44 @@ def parse_labels(labels: Mapping[str, str], prefix: str) -> tuple[LabelSpec, lis
     `prefix` is only used to name labels in problems. Never raises.
     """
     problems: list[Problem] = []
-    texts: dict[str, dict[int, str]] = {}
+    fields: dict[str, Any] = {}
+    lists: dict[str, dict[int, str]] = {}
     for name, value in labels.items():
         label, index = resolve_label(name)
         if label is None:
             problems.append(_unknown(name, prefix))
+        elif label.is_list:
+            lists.setdefault(label.name, {})[index] = value.strip()
         else:
-            texts.setdefault(label.name, {})[index] = value.strip()
-    fields: dict[str, Any] = {}
-    for name, by_index in texts.items():
-        label = REGISTRY[name]
-        try:
-            fields[label.field] = _parse_value(label, by_index)
-        except SpecInvalid as error:
-            problems.append(_invalid(label, prefix, error))
+            _parse_into(fields, label, value.strip(), prefix, problems)
+    for name, texts in lists.items():
+        _parse_into(fields, REGISTRY[name], texts, prefix, problems)
     if not _HOOK_FIELDS.isdisjoint(fields):
         fields["asks_for_hooks"] = True
     return LabelSpec(**fields), problems
 
 
-def _parse_value(label: Label, texts: dict[int, str]) -> Any:
-    if not label.is_list:
-        return label.parse(texts[-1])
+def _parse_into(
+    fields: dict[str, Any],
+    label: Label,
+    said: str | dict[int, str],
+    prefix: str,
+    problems: list[Problem],
+) -> None:
+    try:
+        value = said if isinstance(said, str) else _parse_items(label, said)
+        fields[label.field] = label.parse(value)
+    except SpecInvalid as error:
+        problems.append(_invalid(label, prefix, error))
+
+
+def _parse_items(label: Label, texts: dict[int, str]) -> tuple[str, ...]:
+    """The items of a list label: those of the plain label, then the indexed ones in order."""
     plain = parse_list(texts[-1], keep_quotes=label.keeps_quotes) if -1 in texts else ()
-    indexed = (texts[index] for index in sorted(texts) if index >= 0)
+    indexed = [texts[index] for index in sorted(texts) if index >= 0]
     if not label.keeps_quotes:
-        indexed = (strip_quotes(text) for text in indexed)
-    return label.parse((*plain, *(text for text in indexed if text)))
+        indexed = [strip_quotes(text) for text in indexed]
+    return (*plain, *[text for text in indexed if text])
 
 
 def _invalid(label: Label, prefix: str, error: SpecInvalid) -> Problem:

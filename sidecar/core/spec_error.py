@@ -3,7 +3,7 @@
 _SHOWN = 60
 
 
-class SpecInvalid(ValueError):  # noqa: N818 (named as the reasons are: keep.invalid, ...)
+class SpecInvalid(ValueError):
     """A value outside the grammar: `message` says why, `hint` what to write instead."""
 
     def __init__(self, message: str, hint: str) -> None:

@@ -262,11 +262,19 @@ def _join_group(project: str, name: str, members: Sequence[Workload], prefix: st
         swarm_service="",
         containers=_by_name([c for member in members for c in member.containers]),
         labels={label: value for label, by in agreed.items() for value in by},
-        speakers={
-            label: tuple(sorted(set(n))) for label, by in agreed.items() for n in by.values()
-        },
+        speakers=_speakers(agreed),
         problems=tuple(problems),
     )
+
+
+def _speakers(agreed: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, tuple[str, ...]]:
+    """Per label, also where it is indexed, the sorted names of the containers that carry it."""
+    found: dict[str, set[str]] = {}
+    for name, by_value in agreed.items():
+        label, _ = resolve_label(name)
+        carriers = found.setdefault(label.name if label else name, set())
+        carriers.update(*by_value.values())
+    return {name: tuple(sorted(carriers)) for name, carriers in found.items()}
 
 
 def _conflict(key: str, label: str, by_value: Mapping[str, Sequence[str]]) -> Problem:

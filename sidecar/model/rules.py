@@ -14,7 +14,7 @@ from sidecar.model.messages import AUTH, CONFIG, REPO, USER
 from sidecar.model.numerals import parse_integer
 from sidecar.model.schedule_rules import check_retention, check_schedule, is_active, value_of
 from sidecar.model.shape import check_shape
-from sidecar.model.sync_rules import check_instance, check_sync, peers_of
+from sidecar.model.sync_rules import check_instance, check_sync
 
 __all__ = ["VERSION", "Fault", "check_document", "check_version"]
 
@@ -61,7 +61,7 @@ def _check_meaning(document: _Holder, today: date | None) -> Iterator[Fault]:
         yield from (fault.under("auth") for fault in _check_auth(auth))
     name, sync = value_of(document, CONFIG, "sync")
     yield from (fault.under(name) for fault in check_sync(sync or {}, instance))
-    yield from _check_stored(document, peers_of(sync or {}), today)
+    yield from _check_stored(document, today)
 
 
 def _check_auth(auth: _Holder) -> Iterator[Fault]:
@@ -81,41 +81,28 @@ def _check_user(user: _Holder) -> Iterator[Fault]:
         yield Fault("", "the user has no passwordBcrypt")
 
 
-def _check_stored(document: _Holder, peers: frozenset[str], today: date | None) -> Iterator[Fault]:
-    """Check repositories and plans, but not those that Backrest drops unread.
+def _check_stored(document: _Holder, today: date | None) -> Iterator[Fault]:
+    """Check repositories and plans, also those from instances that are no peers.
 
-    A repository that came from another instance goes when that is no peer any
-    more, and with it the plans that name it.
+    Backrest drops these last unread; they must be right here all the same.
     """
-    repos = document.get("repos") or []
-    orphaned = [bool(origin := _origin(repo)) and origin not in peers for repo in repos]
-    gone = {_id(repo) for repo, is_orphan in zip(repos, orphaned, strict=True) if is_orphan}
-    kept = [(at, repo) for at, repo in enumerate(repos) if not orphaned[at]]
-    for index, repo in kept:
+    repos, plans = document.get("repos") or (), document.get("plans") or ()
+    for index, repo in enumerate(repos):
         yield from (fault.under("repos", index) for fault in _check_repo(repo, today))
-    yield from _check_unique("repos", kept)
-    known = {_id(repo) for _, repo in kept}
-    plans = [
-        (at, plan)
-        for at, plan in enumerate(document.get("plans") or ())
-        if (plan.get("repo") or "") not in gone
-    ]
-    for index, plan in plans:
+    yield from _check_unique("repos", repos)
+    known = {_id(repo) for repo in repos}
+    for index, plan in enumerate(plans):
         yield from (fault.under("plans", index) for fault in _check_plan(plan, known, today))
     yield from _check_unique("plans", plans)
-
-
-def _origin(repo: _Holder) -> Any:
-    return value_of(repo, REPO, "originInstanceId")[1]
 
 
 def _id(holder: _Holder) -> str:
     return holder.get("id") or ""
 
 
-def _check_unique(name: str, items: Iterable[tuple[int, _Holder]]) -> Iterator[Fault]:
+def _check_unique(name: str, items: Iterable[_Holder]) -> Iterator[Fault]:
     seen = set()
-    for index, item in items:
+    for index, item in enumerate(items):
         if _id(item) in seen:
             text = f"the id {_id(item)!r} is used twice"
             yield Fault("/id", text, "give each its own").under(name, index)

@@ -40,12 +40,6 @@ def check_sync(sync: Mapping[str, Any], instance: str) -> Iterator[Fault]:
             yield from (fault.under(spelling, index) for fault in faults)
 
 
-def peers_of(sync: Mapping[str, Any]) -> frozenset[str]:
-    """The instance ids of all peers."""
-    lists = (value_of(sync, SYNC, name)[1] or () for name in ("authorizedClients", "knownHosts"))
-    return frozenset(_text(peer, "instanceId") for peers in lists for peer in peers)
-
-
 def _check_identity(identity: Mapping[str, Any]) -> Iterator[Fault]:
     seed, public = (_key(_text(identity, name)) for name in ("ed25519priv", "ed25519pub"))
     for name, key in (("ed25519priv", seed), ("ed25519pub", public)):

@@ -64,10 +64,12 @@ def _content(path: str) -> bytes:
     following a link that has taken the file's place since it was resolved.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return b""
-        data = file.read(MAX_BYTES + 1)
+        data = os.read(descriptor, MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
     return data if len(data) <= MAX_BYTES else b""
 
 
