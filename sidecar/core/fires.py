@@ -74,7 +74,9 @@ def next_fires(schedule: Schedule, start: datetime, until: datetime, limit: int)
     `start` and `until` are aware; the zone of `start` is the runner's, and the
     fires are in it. As in Backrest's cron, a wall time that the clocks skip does
     not fire and one that they repeat fires twice. A schedule that counts from the
-    last run is approximated as if a run of no length had ended at `start`.
+    last run is approximated as if a run of no length had ended at `start`. Where
+    the clocks change at midnight or by half an hour, Backrest may miss some fires
+    of that day and of the next that are listed here.
     """
     end = until.astimezone(UTC)
     fires = _cron_fires(schedule.cron, start) if schedule.cron else _paced(schedule, start, end)

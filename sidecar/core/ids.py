@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
+from typing import NamedTuple
 
 from sidecar.core.policy import Policy
 from sidecar.core.spec import LabelSpec
@@ -15,8 +15,7 @@ _OUTSIDE = re.compile(r"[^a-z0-9]")
 PREFIX = re.compile(r"[a-z0-9][a-z0-9_]*_", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """What one workload brings to the choice of its id; `paths` as the runner sees them."""
 
     workload: Workload

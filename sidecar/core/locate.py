@@ -3,12 +3,13 @@
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sidecar.core.policy import Policy
 from sidecar.core.workload import Mount, Volume
 
-ANONYMOUS = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_ANONYMOUS = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_ANONYMOUS_LENGTH = 64
 _SYSTEM_FILES = frozenset(
     {"/", "/etc/localtime", "/etc/timezone", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}
 )
@@ -38,24 +39,27 @@ def move(path: str, root: str, new_root: str) -> str:
 
 def without_nested(paths: Iterable[str]) -> tuple[str, ...]:
     """Sort paths, drop repeated ones and those inside another."""
-    kept: list[str] = []
-    # By components, so that what lies inside a path comes right behind it.
-    for path in sorted(set(paths), key=lambda item: item.split("/")):
-        if not (kept and is_under(path, kept[-1])):
-            kept.append(path)
-    return tuple(sorted(kept))
+    ordered = sorted(set(paths))
+    if ordered[:1] == ["/"]:
+        return ("/",)
+    roots = tuple([f"{path}/" for path in ordered])
+    return tuple([path for path in ordered if not path.startswith(roots)])
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+def is_anonymous(volume: str) -> bool:
+    """Whether the engine made the volume's name up."""
+    return len(volume) == _ANONYMOUS_LENGTH and bool(_ANONYMOUS.fullmatch(volume))
+
+
+class Place(NamedTuple):
     """A mount and its directory on the host; `trouble` says why there is none.
 
     `chosen` tells a directory that a person named (a bind) from one that the
     engine made for a volume.
     """
 
+    host: str
     mount: Mount
-    host: str = ""
     trouble: str = ""
     chosen: bool = False
 
@@ -89,13 +93,13 @@ class Locator:
     def place(self, mount: Mount) -> Place:
         """Find a mount's directory on the host, as it is also while no container runs."""
         if mount.type == "bind" and mount.source:
-            return Place(mount, normal_path(mount.source), chosen=True)
+            return Place(normal_path(mount.source), mount, chosen=True)
         if mount.type != "volume":
             return _no_place(mount)
         volume = self._volumes.get(mount.name)
         driver = mount.driver or (volume.driver if volume else "local")
         if driver not in ("", "local"):
-            return Place(mount, trouble=f"the volume driver {driver} keeps its data elsewhere")
+            return Place("", mount, f"the volume driver {driver} keeps its data elsewhere")
         if volume is not None and volume.options and (place := _of_options(mount, volume)):
             return place
         return self._plain_volume(mount)
@@ -109,10 +113,10 @@ class Locator:
 
     def _plain_volume(self, mount: Mount) -> Place:
         if mount.source:
-            return Place(mount, normal_path(mount.source))
+            return Place(normal_path(mount.source), mount)
         if mount.name:
-            return Place(mount, f"{self._volume_root}/{mount.name}/_data")
-        return Place(mount, trouble="the anonymous volume has no name before its container exists")
+            return Place(f"{self._volume_root}/{mount.name}/_data", mount)
+        return Place("", mount, "the anonymous volume has no name before its container exists")
 
     def why_not_data(self, place: Place) -> str:
         """Why a mount is not backed up by default; the empty string when it is."""
@@ -157,7 +161,7 @@ class Locator:
 
 
 def _no_place(mount: Mount) -> Place:
-    return Place(mount, trouble=f"a {mount.type} mount has no directory of its own on the host")
+    return Place("", mount, f"a {mount.type} mount has no directory of its own on the host")
 
 
 def _of_options(mount: Mount, volume: Volume) -> Place | None:
@@ -169,8 +173,8 @@ def _of_options(mount: Mount, volume: Volume) -> Place | None:
     kind, device = options.get("type", ""), options.get("device", "")
     flags = options.get("o", "").split(",")
     if ("bind" in flags or "rbind" in flags) and device.startswith("/"):
-        return Place(mount, normal_path(device), chosen=True)
+        return Place(normal_path(device), mount, chosen=True)
     if not kind and not device and all(flag.startswith("size=") or not flag for flag in flags):
         return None
     what = kind if kind not in ("", "none") else "with driver options"
-    return Place(mount, trouble=f"its directory is empty while no container runs ({what} volume)")
+    return Place("", mount, f"its directory is empty while no container runs ({what} volume)")

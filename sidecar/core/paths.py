@@ -1,9 +1,9 @@
 """Container path → host path → runner path: what a workload's plan backs up."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from sidecar.core.locate import ANONYMOUS, Locator, Place, is_under, move, normal_path
+from sidecar.core.locate import Locator, Place, is_anonymous, is_under, move, normal_path
 from sidecar.core.spec import LabelSpec
 from sidecar.core.workload import Mount, Workload
 from sidecar.model.problem import Problem, Severity, problem_of
@@ -12,8 +12,7 @@ _GLOB = frozenset("*?[\\")
 _ESCAPE_GLOB = str.maketrans({character: f"\\{character}" for character in _GLOB})
 
 
-@dataclass(frozen=True, slots=True)
-class PathEntry:
+class PathEntry(NamedTuple):
     """One path of a plan: as the container, the host and the runner see it."""
 
     container: str
@@ -21,16 +20,14 @@ class PathEntry:
     runner: str
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(NamedTuple):
     """A mount that the plan leaves out, and why."""
 
     mount: Mount
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class PathResult:
+class PathResult(NamedTuple):
     """What the path labels and mounts of one workload come to.
 
     `entries` are all found paths before nested ones are dropped; `iexcludes` is
@@ -84,7 +81,7 @@ class _Search:
         self.problems: list[Problem] = []
         self.places = [(normal_path(m.destination), locator.place(m)) for m in workload.mounts]
         if len(self.places) > 1:
-            self.places.sort(key=_place_order)
+            self.places.sort()
 
     def take_default(self) -> None:
         """Take every data mount."""
@@ -94,7 +91,7 @@ class _Search:
     def _take_data(self, destination: str, place: Place) -> None:
         reason = self.locator.why_not_data(place)
         if not reason:
-            self._add(destination, place, destination)
+            self._add(destination, place.host, place.mount)
             return
         self.skipped.append(Skipped(place.mount, reason))
         if place.mount.type == "volume" and not place.host:
@@ -119,9 +116,9 @@ class _Search:
                 self.skipped.append(Skipped(place.mount, f"{label} does not name it"))
 
     def _take_named(self, path: str, place: Place, label: str) -> None:
-        destination = normal_path(place.mount.destination)
         if place.host:
-            self._add(path, place, destination)
+            destination = normal_path(place.mount.destination)
+            self._add(path, move(path, destination, place.host), place.mount)
         else:
             self._unsupported(path, place, label)
 
@@ -155,7 +152,7 @@ class _Search:
         else:
             root = "/" + name
             path = normal_path(f"{root}/{rest}")
-            self._add_host(item, move(path, root, place.host), place.mount)
+            self._add(item, move(path, root, place.host), place.mount)
 
     def _volume_place(self, name: str) -> Place | None:
         """A volume by its name, or by the name that the Compose file gives it."""
@@ -210,10 +207,7 @@ class _Search:
     def _destinations(self) -> str:
         return ", ".join(sorted({destination for destination, _ in self.places})) or "host:/path"
 
-    def _add(self, path: str, place: Place, destination: str) -> None:
-        self._add_host(path, move(path, destination, place.host), place.mount)
-
-    def _add_host(self, shown: str, host: str, mount: Mount) -> None:
+    def _add(self, shown: str, host: str, mount: Mount) -> None:
         runner = self.locator.runner_path(host)
         if runner is None:
             self._problem(
@@ -223,7 +217,7 @@ class _Search:
                 "",
             )
             return
-        if mount.type == "volume" and ANONYMOUS.fullmatch(mount.name):
+        if mount.type == "volume" and is_anonymous(mount.name):
             self._anonymous(shown)
         self.entries.setdefault(runner, PathEntry(shown, host, runner))
 
@@ -286,11 +280,6 @@ class _Search:
         )
         if found not in self.problems:
             self.problems.append(found)
-
-
-def _place_order(pair: tuple[str, Place]) -> tuple[str, str, str]:
-    destination, place = pair
-    return destination, place.host, place.mount.name
 
 
 def _split_pattern(pattern: str) -> tuple[str, str]:

@@ -50,7 +50,7 @@ def propose(
     for _ in range(_HEALING_ROUNDS):
         changes = diff_plans(document, rendered, policy, broken)
         after = merge_plans(document, changes.added, changes.edits)
-        faults = check_document(after.root)
+        faults = check_document(after.root, now.date())
         more = _broken_keys(faults, after, rendered)
         if not more:
             break

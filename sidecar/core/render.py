@@ -1,9 +1,10 @@
 """Workload + policy → Plan | Problems; all workloads of an inventory → Rendered."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 from sidecar.core.dumps import DUMP_TEMPLATES
 from sidecar.core.flags import allowed_flags
@@ -26,8 +27,7 @@ from sidecar.model.view import DocumentView, PlanView
 _KEEPING = frozenset({"path.unmapped", "path.escape", "path.invisible", "mount.unsupported"})
 
 
-@dataclass(frozen=True, slots=True)
-class RenderedWorkload:
+class RenderedWorkload(NamedTuple):
     """One labelled workload: its plan, or None with problems that say why not."""
 
     workload: Workload
@@ -67,8 +67,7 @@ class Rendered:
         return tuple(sorted((*found, *self.ignored), key=lambda problem: problem.workload))
 
 
-@dataclass(frozen=True, slots=True)
-class _Draft:
+class _Draft(NamedTuple):
     """A labelled workload whose labels and paths are resolved."""
 
     workload: Workload
@@ -212,8 +211,8 @@ def _render_plan(draft: _Draft, plan_id: str, this: _Pass) -> RenderedWorkload:
     )
 
 
-def _blocked(problems: Iterable[Problem]) -> bool:
-    return any(problem.blocks for problem in problems)
+def _blocked(problems: Collection[Problem]) -> bool:
+    return bool(problems) and any(problem.blocks for problem in problems)
 
 
 def _placed(problem: Problem, workload: Workload) -> Problem:
@@ -386,4 +385,4 @@ def _with_more(item: RenderedWorkload, more: list[Problem]) -> RenderedWorkload:
     if not more:
         return item
     plan = None if any(problem.blocks for problem in more) else item.plan
-    return replace(item, plan=plan, problems=(*item.problems, *more))
+    return item._replace(plan=plan, problems=(*item.problems, *more))

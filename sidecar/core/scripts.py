@@ -8,6 +8,7 @@ stopped, so that only this is started again, also after a crash.
 
 import re
 import shlex
+from functools import lru_cache
 
 _STOP_HEAD = """\
 : "${BACKREST_CONFIG:?must be set in the runner: without it nothing could tell what to start again}"
@@ -141,10 +142,15 @@ def escape_template(script: str) -> str:
     return script.replace("{{", '{{"{{"}}')
 
 
+@lru_cache(maxsize=16)
+def _escaped(body: str) -> str:
+    return escape_template(body)
+
+
 def _script(what: str, body: str, **values: str) -> str:
     """Put a comment line, which people see in the runner's UI, and the values in front."""
     head = "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
-    return escape_template(f"# {' '.join(what.split())}\nset -eu\n{head}{body}")
+    return escape_template(f"# {' '.join(what.split())}\nset -eu\n{head}") + _escaped(body)
 
 
 def _name_pattern(name: str) -> str:

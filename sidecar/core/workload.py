@@ -20,8 +20,7 @@ SWARM_SERVICE = "com.docker.swarm.service.name"
 _RECREATED = re.compile(r"[0-9a-f]{12}_(.+)", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(NamedTuple):
     """One mount of a container, as the engine's container list tells it.
 
     `type` is bind, volume, tmpfs, ...; `source` the host path ("" when the engine
@@ -71,8 +70,7 @@ class Inventory:
     image_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Workload:
+class Workload(NamedTuple):
     """What one plan is made of: replicas, a group, a Swarm service or one container.
 
     `key` is the natural key; `base` and `short_base` give the plan id with and

@@ -1,12 +1,16 @@
 """Edits on JSON text: what is not named keeps every byte, space and spelling."""
 
-import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
+from pydantic_core import to_json
+
 from sidecar.model.jsontext import Member, members, skip_space
+
+_INDENTED = re.compile(r"\n *")
 
 
 class Edit(NamedTuple):
@@ -22,7 +26,11 @@ class Style:
     """How a text is laid out: `unit` is one step of indentation, None for one line."""
 
     unit: str | None
-    colon: str = ": "
+
+    @property
+    def colon(self) -> str:
+        """What stands between a key and its value."""
+        return ":" if self.unit is None else ": "
 
     def line(self, depth: int) -> str:
         """What stands between a bracket or comma and the next member."""
@@ -30,12 +38,13 @@ class Style:
 
 
 def style_of(text: str) -> Style:
-    """Read the style off the first member of the root object."""
+    """Read the style off the first member of the root object; an empty one gets two spaces."""
     start = text.index("{") + 1
-    space = text[start : skip_space(text, start)]
-    if "\n" in space:
-        return Style(space[space.rindex("\n") + 1 :] or "  ")
-    return Style(None, ":") if len(text) - start > len("}") + len(space) else Style("  ")
+    first = skip_space(text, start)
+    space = text[start:first]
+    if "\n" in space and text[first] != "}":
+        return Style(space[space.rindex("\n") + 1 :])
+    return Style("  " if text[first] == "}" else None)
 
 
 def apply_edits(text: str, edits: Iterable[Edit]) -> str:
@@ -50,20 +59,14 @@ def apply_edits(text: str, edits: Iterable[Edit]) -> str:
 
 def render_json(value: Any, style: Style, depth: int) -> str:
     """Write plain dicts, lists, strings, ints and bools at a depth of the text."""
-    if type(value) is str:
-        return encode_basestring(value)
-    if not value or not isinstance(value, dict | list):
-        return json.dumps(value)
-    line = style.line(depth + 1)
-    if isinstance(value, dict):
-        colon = style.colon
-        inside = [
-            f"{encode_basestring(k)}{colon}{render_json(v, style, depth + 1)}"
-            for k, v in value.items()
-        ]
-        return f"{{{line}{f',{line}'.join(inside)}{style.line(depth)}}}"
-    inside = [render_json(item, style, depth + 1) for item in value]
-    return f"[{line}{f',{line}'.join(inside)}{style.line(depth)}]"
+    if style.unit is None:
+        return to_json(value).decode()
+    line, unit = style.line(depth), style.unit
+    # No string holds a raw line break, so every one of them begins a line of ours.
+    if unit and not unit.strip(" "):
+        return to_json(value, indent=len(unit)).decode().replace("\n", line)
+    text = to_json(value, indent=1).decode()
+    return _INDENTED.sub(lambda match: line + unit * (match.end() - match.start() - 1), text)
 
 
 def edit_object(

@@ -40,6 +40,10 @@ class OnError(StrEnum):
     RETRY_BACKOFF = "ON_ERROR_RETRY_EXPONENTIAL_BACKOFF"
 
 
+_BUCKETS = ("hourly", "daily", "weekly", "monthly", "yearly")
+_LOCAL, _LAST_RUN = Clock.LOCAL.value, Clock.LAST_RUN.value
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """When a plan runs: exactly one of the fields is set; all empty means disabled."""
@@ -51,11 +55,11 @@ class Schedule:
     def to_json(self) -> dict[str, Any]:
         """Give `{"cron", "clock"}`, a maximum frequency, or `{"disabled": true}`."""
         if self.cron:
-            return {"cron": self.cron, "clock": Clock.LOCAL.value}
+            return {"cron": self.cron, "clock": _LOCAL}
         if self.every_hours:
-            return {"maxFrequencyHours": self.every_hours, "clock": Clock.LAST_RUN.value}
+            return {"maxFrequencyHours": self.every_hours, "clock": _LAST_RUN}
         if self.every_days:
-            return {"maxFrequencyDays": self.every_days, "clock": Clock.LAST_RUN.value}
+            return {"maxFrequencyDays": self.every_days, "clock": _LAST_RUN}
         return {"disabled": True}
 
 
@@ -75,11 +79,8 @@ class Retention:
         """Give one of `policyKeepAll`, `policyKeepLastN` and `policyTimeBucketed`."""
         if self.keep_all:
             return {"policyKeepAll": True}
-        buckets = {
-            name: count
-            for name in ("hourly", "daily", "weekly", "monthly", "yearly")
-            if (count := getattr(self, name))
-        }
+        counts = (self.hourly, self.daily, self.weekly, self.monthly, self.yearly)
+        buckets = {name: count for name, count in zip(_BUCKETS, counts, strict=True) if count}
         if not buckets:
             return {"policyKeepLastN": self.last}
         if self.last:

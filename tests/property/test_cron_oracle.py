@@ -17,17 +17,16 @@ from sidecar.core.spec_error import SpecInvalid
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 FIVE_YEARS = 5 * 365 + 1
 EXPRESSIONS = 3000
-SAMPLE = 60
+SAMPLE = 40
 
-MONTHS = {
-    name: number
-    for number, name in enumerate(
-        "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split(), start=1
-    )
-}
-DAYS = {name: number for number, name in enumerate("SUN MON TUE WED THU FRI SAT".split())}
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 LIMITS = [(0, 59), (0, 24), (1, 31), (1, 12), (0, 6)]
-NAMES: list[dict[str, int]] = [{}, {}, {}, MONTHS, DAYS]
+NAMES: list[dict[str, int]] = [
+    *({}, {}, {}),
+    {name: number for number, name in enumerate(MONTHS, start=1)},
+    {name: number for number, name in enumerate(DAYS)},
+]
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,13 @@ class Model:
     weekdays: frozenset[int]
 
     def fires_on(self, day: date) -> bool:
+        """Whether all three of the day's fields match."""
         weekday = day.isoweekday() % 7
         return day.day in self.days and day.month in self.months and weekday in self.weekdays
 
 
 def model_of(expression: str) -> Model:
+    """Read five fields as Backrest does."""
     words = expression.split()
     sets = [
         frozenset().union(*(model_values(number, part) for part in word.split(",")))
@@ -69,15 +70,16 @@ def model_values(number: int, part: str) -> frozenset[int]:
 
 
 def random_value(source: random.Random, number: int) -> str:
+    """A number or a name; 7 too as a weekday, which must be translated or refused."""
     if NAMES[number] and source.random() < 0.3:
         name = source.choice(sorted(NAMES[number]))
         return source.choice([name, name.lower(), name.title()])
     least, most = LIMITS[number]
-    # Some values beyond the field: they must be refused or translated, not misread.
     return str(source.randint(least, most + (number == 4)))
 
 
 def random_element(source: random.Random, number: int) -> str:
+    """A star, a value or a range, with or without a step."""
     step = f"/{source.choice([1, 2, 3, 4, 5, 6, 7, 8, 12, 15, 28, 30, 31, 60, 90])}"
     shape = source.randrange(8)
     if shape == 0:
@@ -93,6 +95,7 @@ def random_element(source: random.Random, number: int) -> str:
 
 
 def random_expression(source: random.Random) -> str:
+    """Five fields of up to three elements, mostly with one day field open."""
     words = [
         ",".join(random_element(source, number) for _ in range(source.choice([1, 1, 1, 2, 3])))
         for number in range(5)
@@ -140,8 +143,8 @@ def test_cronsim_and_the_model_fire_at_the_same_times_of_the_same_days() -> None
 
 
 def test_every_single_fire_of_a_sample_agrees() -> None:
-    """Fire by fire over five years, for expressions that fire at most twelve times a day."""
-    sparse = [text for text in ACCEPTED if times_a_day(model_of(text)) <= 12][:SAMPLE]
+    """Fire by fire over five years, for expressions that fire at most six times a day."""
+    sparse = [text for text in ACCEPTED if times_a_day(model_of(text)) <= 6][:SAMPLE]
     assert len(sparse) == SAMPLE
     end = NOW + timedelta(days=FIVE_YEARS)
     for expression in sparse:
@@ -154,10 +157,12 @@ def test_every_single_fire_of_a_sample_agrees() -> None:
 
 
 def times_a_day(model: Model) -> int:
+    """How often a firing day fires."""
     return len(model.minutes) * len(model.hours - {24})
 
 
 def model_fires(model: Model) -> list[datetime]:
+    """All fires of the five years, in order."""
     times = [time(hour, minute) for hour in model.hours - {24} for minute in model.minutes]
     return [
         datetime.combine(day, moment, tzinfo=UTC)

@@ -17,6 +17,7 @@ DAY = timedelta(days=1)
 
 
 def fires(cron: str, start: datetime, days: int, limit: int = 100) -> list[str]:
+    """The fires of `days` days, as text with the offset."""
     found = next_fires(Schedule(cron=cron), start, start + days * DAY, limit)
     return [fire.isoformat(timespec="minutes") for fire in found]
 

@@ -13,10 +13,12 @@ WEB = "backrest_sidecar_web"
 
 
 def cron_of(text: str, plan_id: str = WEB, now: datetime = NOW) -> str:
+    """The cron that the text is emitted as."""
     return parse_schedule(text, plan_id, now).cron
 
 
 def refusal(text: str, now: datetime = NOW) -> SpecInvalid:
+    """What refuses the text."""
     with pytest.raises(SpecInvalid) as caught:
         parse_schedule(text, WEB, now)
     return caught.value

@@ -1,0 +1,98 @@
+# Sourced by the scripts beside it: says what is missing, installs it once.
+# shellcheck shell=bash
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+venv="$root/.venv"
+export PATH="$PATH:/usr/sbin:/sbin"
+unset PYTHONPATH PYTHONHOME
+cd "$root" || exit 1
+mkdir -p .cache
+
+say() { printf '%s\n' "$*"; }
+
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+# Addresses of package registries are the machine's business: never show them.
+without_addresses() {
+    sed -E -e 's#[A-Za-z+]+://[^ ]+#<address>#g' -e "s#host='[^']*'#host=<address>#g"
+}
+
+# Run a command in silence; when it fails, show what it said.
+quietly() {
+    local log="$root/.cache/setup.log"
+    if ! "$@" >"$log" 2>&1 </dev/null; then
+        without_addresses <"$log" >&2
+        return 1
+    fi
+}
+
+is_installed() { # COMMAND:PACKAGE, or :PACKAGE where a command proves nothing
+    local command=${1%%:*} package=${1#*:}
+    if [[ -n $command ]] && type -P "$command" >/dev/null; then return 0; fi
+    dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^ii'
+}
+
+# Install the missing ones of the Debian packages given as COMMAND:PACKAGE.
+install_packages() {
+    local missing=() pair
+    for pair in "$@"; do
+        is_installed "$pair" || missing+=("${pair#*:}")
+    done
+    ((${#missing[@]})) || return 0
+    if ((EUID != 0)) || ! type -P apt-get >/dev/null; then
+        say "missing, and only root on Debian can install them: ${missing[*]}" >&2
+        return 1
+    fi
+    say "installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    quietly apt-get -o DPkg::Lock::Timeout=120 update || return 1
+    quietly apt-get -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "${missing[@]}"
+}
+
+# Where the kernel enforces AppArmor, no container starts without its parser.
+engine_packages() {
+    say "dockerd:docker.io :busybox-static"
+    if grep -qs Y /sys/module/apparmor/parameters/enabled; then say "apparmor_parser:apparmor"; fi
+}
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:+"$PYTHON"} python3 /usr/bin/python3 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
+            2>/dev/null; then
+            say "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+make_venv() {
+    local python
+    if ! python=$(find_python); then
+        install_packages :python3 :python3-venv :ca-certificates || true
+        python=$(find_python) || die "no Python of version 3.11 or later that has the venv module"
+    fi
+    rm -rf "$venv"
+    "$python" -m venv "$venv" || die "cannot make $venv"
+}
+
+# Make .venv with exactly what constraints.txt locks; again only when that changed.
+prepare_venv() {
+    local stamp
+    stamp=$(cat pyproject.toml constraints.txt | sha256sum)
+    if [[ -x $venv/bin/python && $(cat "$venv/stamp" 2>/dev/null) == "$stamp" ]] &&
+        "$venv/bin/python" -c 'import sidecar' 2>/dev/null; then
+        return
+    fi
+    say "preparing .venv"
+    make_venv
+    local pip=("$venv/bin/python" -m pip --disable-pip-version-check install)
+    quietly "${pip[@]}" --require-hashes -r constraints.txt ||
+        die "cannot install what constraints.txt locks"
+    quietly "${pip[@]}" --no-deps --no-build-isolation -e . || die "cannot install this package"
+    say "$stamp" >"$venv/stamp"
+}
