@@ -1,5 +1,6 @@
 """The command line: parse flags → settings → one call; nothing else."""
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -108,6 +109,78 @@ def reconcile(dry_run: bool, output: str, detailed_exitcode: bool, **flags: Any)
 
 @cli.command()
 @config_option
+@option("--strict", is_flag=True, help="Exit with 3 for warnings too.")
+@option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    help="Form of the result on standard output; github: annotations of a workflow.",
+)
+@source_options
+@policy_options
+@log_options
+def lint(strict: bool, form: str, **flags: Any) -> None:
+    """Look for all that is wrong with the labels, and which mounts no plan holds.
+
+    Writes nothing. Works without a document too: then repositories are not checked.
+
+    \b
+    Exit status: 0 clean; 1 failed; 3 a labelled workload has an error or gets less
+    than was asked, with --strict also when there is a warning.
+
+    \b
+    Examples:
+      backrest-sidecar lint
+      backrest-sidecar lint --strict --compose compose.yaml
+      backrest-sidecar lint --compose compose.yaml --format github
+    """
+    from sidecar.show.lint import render_lint
+    from sidecar.watch.lint import lint_once
+
+    report = lint_once(build_settings(flags), datetime.now().astimezone(), dict(os.environ))
+    if text := render_lint(report, form):
+        click.echo(text)
+    if report.has_failed(strict=strict):
+        raise click.exceptions.Exit(PROBLEMS)
+
+
+@cli.command()
+@config_option
+@option("--hours", type=click.IntRange(1, 31 * 24), default=24, help="How far to look ahead.")
+@option("--timezone", help="The runner's time zone.  [default: its container's TZ, else ours]")
+@option(
+    "--output",
+    type=click.Choice(["all", "timeline", "table", "json"]),
+    default="all",
+    help="Form of the result on standard output; all: timeline and table.",
+)
+@option("--docker-sock", variables=("DOCKER_HOST",), help="Engine that knows the runner.")
+@option("--backrest-container", default="backrest", help="Name of the runner's container.")
+@log_options
+def schedule(config: Path, hours: int, output: str, **flags: Any) -> None:
+    """Show the next runs of all plans of the document, and where they clump.
+
+    \b
+    Examples:
+      backrest-sidecar schedule
+      backrest-sidecar schedule --hours 168 --timezone Europe/Berlin --output timeline
+    """
+    from sidecar.kit.log import start_logging
+    from sidecar.model.document import parse_document
+    from sidecar.show.timeline import read_agenda, render_agenda
+    from sidecar.watch.store import Store
+    from sidecar.watch.zones import resolve_zone
+
+    start_logging(flags["log_level"], flags["log_format"])
+    document = parse_document(Store(config).read().content)
+    zone = resolve_zone(flags["timezone"], flags["docker_sock"], flags["backrest_container"])
+    agenda = read_agenda(document, str(config), datetime.now(zone.zone), hours, zone)
+    click.echo(render_agenda(agenda, output))
+
+
+@cli.command()
+@config_option
 @option("--repo", required=True, help="restic URI of the repository, for example /backups.")
 @option(
     "--password-file",
@@ -160,6 +233,8 @@ def version() -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and exit; every failure, also a wrong flag, is status 1."""
+    # A command ends before a collection would pay; records of thousands of plans are no cycles.
+    gc.disable()
     sys.exit(run_cli(args))
 
 

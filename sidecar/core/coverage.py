@@ -8,7 +8,7 @@ from sidecar.core.labels import suggest_label
 from sidecar.core.locate import Locator, is_under
 from sidecar.core.policy import Policy
 from sidecar.core.render import Rendered, RenderedWorkload, render
-from sidecar.core.workload import Container, Inventory, Mount, Workload
+from sidecar.core.workload import PROJECT, SERVICE, Container, Inventory, Mount, Workload
 from sidecar.model.problem import Problem, Severity
 from sidecar.model.view import DocumentView, RepoView
 
@@ -54,19 +54,21 @@ def render_without_document(
 ) -> tuple[DocumentView, Rendered]:
     """Render as if the document had every repository that is asked for, and no plan.
 
-    What this makes up about repositories is taken out of the problems again.
+    Without a document this is not the sidecar's machine, so what is not known here is
+    left out of the problems: repositories, and secrets that are only there.
     """
     label = f"{policy.label_prefix}repo"
     asked = (c.labels[label].strip() for c in inventory.containers if label in c.labels)
     names = dict.fromkeys([policy.default_repo or "default", *asked])
     view = DocumentView(repos=tuple(RepoView(name) for name in names))
     rendered = render(inventory, view, policy, now)
-    workloads = tuple(replace(item, problems=_unrelated(item)) for item in rendered.workloads)
+    workloads = tuple(item._replace(problems=_knowable(item)) for item in rendered.workloads)
     return view, replace(rendered, workloads=workloads)
 
 
-def _unrelated(item: RenderedWorkload) -> tuple[Problem, ...]:
-    return tuple(problem for problem in item.problems if not problem.reason.startswith("repo."))
+def _knowable(item: RenderedWorkload) -> tuple[Problem, ...]:
+    unknown = ("repo.", "secret.missing")
+    return tuple(problem for problem in item.problems if not problem.reason.startswith(unknown))
 
 
 def cover_mounts(
@@ -195,13 +197,30 @@ def _not_enabled(workload: Workload, prefix: str) -> Finding:
     )
 
 
-def swarm_only(workload: str, label: str) -> Finding:
-    """Report a label that stands under `deploy.labels`, where no container gets it."""
+def find_swarm_only(
+    inventory: Inventory, swarm_only: Mapping[str, Mapping[str, str]], prefix: str
+) -> list[Finding]:
+    """Find labels of ours under `deploy.labels`, by Compose service, that no container gets."""
+    carried: dict[str, Container] = {}
+    for container in inventory.containers:
+        carried.setdefault(container.labels.get(SERVICE, ""), container)
+    return [
+        _swarm_only(service, label, carried.get(service))
+        for service, labels in swarm_only.items()
+        for label in labels
+        if label.startswith(prefix)
+        and (service not in carried or label not in carried[service].labels)
+    ]
+
+
+def _swarm_only(service: str, label: str, container: Container | None) -> Finding:
+    project = container.labels.get(PROJECT, "") if container else ""
     return Finding(
         SWARM_ONLY,
         f"{label} stands under deploy.labels, which only Swarm reads: no container carries it",
         "move it to the labels of the service itself",
-        workload=workload,
+        workload=f"{project}/{service}" if project else service,
+        container=container.name if container else "",
         label=label,
         severity=Severity.WARNING,
     )
@@ -229,11 +248,40 @@ def path_absent(item: RenderedWorkload, path: str, prefix: str) -> Finding:
     )
 
 
-def placed(findings: Iterable[Finding], places: Mapping[Finding, tuple[str, int]]) -> list[Finding]:
-    """Give each finding the file and line that are known for it."""
-    return [
-        replace(finding, file=places[finding][0], line=places[finding][1])
-        if finding in places
-        else finding
-        for finding in findings
-    ]
+Positions = Mapping[tuple[str, str], tuple[str, int]]
+"""The file and line of a Compose service (key "") and of each of its labels."""
+
+
+def placed(
+    findings: Iterable[Finding], inventory: Inventory, positions: Positions
+) -> list[Finding]:
+    """Give each finding the file and line where its label stands, else its service."""
+    services: dict[str, list[str]] = {}
+    for container in inventory.containers:
+        service = container.labels.get(SERVICE, "")
+        project = container.labels.get(PROJECT, "")
+        services.setdefault(container.name, []).append(service)
+        services.setdefault(f"{project}/{service}", []).append(service)
+    return [_placed(finding, services, positions) for finding in findings]
+
+
+def _placed(finding: Finding, services: Mapping[str, list[str]], positions: Positions) -> Finding:
+    names = (finding.container, finding.workload)
+    near = dict.fromkeys(service for name in names for service in services.get(name, ()))
+    # The service's own line does only where no label is named, or none can be found.
+    for label in dict.fromkeys((finding.label, "")):
+        for service in near:
+            if position := _position(service, label, positions):
+                return replace(finding, file=position[0], line=position[1])
+    return finding
+
+
+def _position(service: str, label: str, positions: Positions) -> tuple[str, int] | None:
+    if (service, label) in positions:
+        return positions[service, label]
+    indexed = (
+        position
+        for (owner, name), position in positions.items()
+        if owner == service and label and name.removeprefix(f"{label}.").isdecimal()
+    )
+    return next(indexed, None)

@@ -6,7 +6,7 @@ what never fires, and the steps on which it hangs or crashes.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
@@ -149,6 +149,6 @@ def _fires(sets: list[frozenset[int]], today: date | None) -> bool:
     )
 
 
-def _days_from(today: date) -> list[date]:
+def _days_from(today: date) -> Iterator[date]:
     end = date(today.year + _YEARS_AHEAD, 12, 31)
-    return [today + timedelta(days) for days in range(1, (end - today).days + 1)]
+    return (today + timedelta(days) for days in range(1, (end - today).days + 1))

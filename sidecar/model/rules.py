@@ -101,12 +101,13 @@ def _id(holder: _Holder) -> str:
 
 
 def _check_unique(name: str, items: Iterable[_Holder]) -> Iterator[Fault]:
-    seen = set()
+    seen: set[str] = set()
     for index, item in enumerate(items):
         if _id(item) in seen:
             text = f"the id {_id(item)!r} is used twice"
             yield Fault("/id", text, "give each its own").under(name, index)
-        seen.add(_id(item))
+        # An absent id is a fault of its own.
+        seen.update({_id(item)} - {""})
 
 
 def _check_id(holder: _Holder, name: str = "id") -> Iterator[Fault]:

@@ -101,5 +101,5 @@ def _any_case(word: str) -> str:
 
 
 def _literal(text: str) -> str:
-    """Escape for patterns of Python and ECMAScript alike (which refuses `\\-`)."""
+    """Escape for patterns of Python and ECMAScript alike, which knows no escaped hyphen."""
     return re.sub(r"[.*+?^${}()|\[\]\\/]", r"\\\g<0>", text)

@@ -3,14 +3,15 @@
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from sidecar.core.workload import Container, Inventory
+from sidecar.core.workload import Inventory
 from sidecar.errors import InventoryError, UsageError
-from sidecar.watch.compose_mounts import Project, mounts_of, render_volumes
+from sidecar.watch.compose_mounts import Project, render_volumes
+from sidecar.watch.compose_services import containers_of
 from sidecar.watch.compose_shape import ComposeFile, Service, labels_of, parse_shape
 from sidecar.watch.compose_text import (
     INSTALL,
@@ -21,7 +22,6 @@ from sidecar.watch.compose_text import (
 )
 from sidecar.watch.compose_tool import Tool, find_tool, run_config
 
-_PREFIX = "com.docker.compose"
 _NAME_LINE = re.compile(
     r"^\s*(?:export\s+)?COMPOSE_PROJECT_NAME\s*=\s*[\"']?([^\"'\s#]*)", re.MULTILINE
 )
@@ -153,7 +153,7 @@ def _reading(
     containers = [
         container
         for key, service in sorted(services.items())
-        for container in _containers(project, key, service)
+        for container in containers_of(project, key, service)
     ]
     swarm = {
         key: labels_of((item.get("deploy") or {}).get("labels")) for key, item in services.items()
@@ -196,56 +196,3 @@ def _name_in_dotenv(directory: Path) -> str:
         return ""
     found = _NAME_LINE.findall(text)
     return str(found[-1]) if found else ""
-
-
-def _containers(project: Project, name: str, service: Service) -> Iterator[Container]:
-    """The containers of a service, one for each replica."""
-    mounts = mounts_of(project, name)
-    labels = labels_of(service.get("labels"))
-    labels |= {
-        f"{_PREFIX}.project": project.name,
-        f"{_PREFIX}.service": name,
-        f"{_PREFIX}.oneoff": "False",
-        f"{_PREFIX}.depends_on": _dependencies(service),
-    }
-    for number in range(1, _replicas(service) + 1):
-        own_name = f"{project.name}-{name}-{number}"
-        chosen = service.get("container_name") or own_name
-        yield Container(
-            id=own_name,
-            name=chosen,
-            labels={**labels, f"{_PREFIX}.container-number": str(number)},
-            mounts=mounts,
-        )
-
-
-def _replicas(service: Service) -> int:
-    replicas = (service.get("deploy") or {}).get("replicas")
-    scale = service.get("scale")
-    counts = [count for count in (scale, replicas, 1) if count is not None]
-    return 1 if service.get("container_name") and counts[0] else counts[0]
-
-
-def _dependencies(service: Service) -> str:
-    """The text of Compose's own label: `service:condition:restart`, comma-separated."""
-    started = "service_started"
-    found: dict[str, tuple[str, bool]] = {}
-    for source in service.get("volumes_from") or ():
-        if not source.startswith("container:"):
-            found[source.removeprefix("service:").partition(":")[0]] = (started, False)
-    modes = [service.get("network_mode"), service.get("ipc"), service.get("pid")]
-    joined = [mode[8:] for mode in modes if mode and mode.startswith("service:")]
-    joined += [link.partition(":")[0] for link in service.get("links") or ()]
-    found |= dict.fromkeys(joined, (started, True))
-    written = service.get("depends_on") or {}
-    if isinstance(written, list):
-        found |= dict.fromkeys(written, (started, False))
-    else:
-        for name, entry in written.items():
-            body = entry or {}
-            found[name] = (body.get("condition", started), body.get("restart", False))
-    texts = [
-        f"{key}:{condition}:{str(again).lower()}"
-        for key, (condition, again) in sorted(found.items())
-    ]
-    return ",".join(texts)

@@ -58,18 +58,15 @@ def read_resolved(text: str, source: str, *, legacy: bool = False) -> Any:
 
 def read_plain(text: str, source: str) -> Any:
     """Read a file as it stands; refuse, naming it, what only Compose can resolve."""
-    loader = _Loader(text)
     try:
-        root = loader.get_single_node()
-        refused = sorted(_needs(root)) if isinstance(root, MappingNode) else []
+        root = _without_extensions(yaml.compose(text, Loader=_Loader))
+        refused = sorted(_needs(root)) if root else []
         if refused:
             line, what = refused[0]
             raise InventoryError(f"{source}, line {line}: {what} needs Docker Compose", INSTALL)
-        return _unescaped(loader.construct_document(root), keys=False) if root else None
+        return _unescaped(_Loader("").construct_document(root), keys=False) if root else None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise _not_yaml(error, source) from None
-    finally:
-        loader.dispose()
 
 
 def find_positions(text: str, source: str) -> dict[tuple[str, str], tuple[str, int]]:
@@ -86,6 +83,16 @@ def find_positions(text: str, source: str) -> dict[tuple[str, str], tuple[str, i
             for key, node in _label_keys(labels):
                 found[service, key] = (source, _line(node))
     return found
+
+
+def _without_extensions(root: Node | None) -> MappingNode | None:
+    """Leave out the top-level `x-` keys; what of them is used stands where it is used."""
+    if not isinstance(root, MappingNode):
+        return None
+    root.value = [
+        pair for pair in root.value if not str(getattr(pair[0], "value", "")).startswith("x-")
+    ]
+    return root
 
 
 def _unescaped(tree: Any, *, keys: bool) -> Any:
@@ -115,8 +122,7 @@ def _needs(root: MappingNode) -> Iterator[tuple[int, str]]:
     for key, node, value in _members(root):
         if key == "include":
             yield _line(node), "`include`"
-        if not key.startswith("x-"):
-            yield from _needs_within(value)
+        yield from _needs_within(value)
     for _, _, service in _members(_member(root, "services")):
         for key, node, _ in _members(service):
             if key in {"extends", "profiles", "label_file"}:

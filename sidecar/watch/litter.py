@@ -111,8 +111,8 @@ def keep_aside(place: Place, swap: Swap, on_notice: Callable[[str], None]) -> No
     visible = f"{place.name}.displaced-{swap.random}"
     atomic.rename_new(place.directory, swap.name, visible)
     on_notice(
-        f"a save of {place.path} by another program met an interrupted write and was saved "
-        f"over since: its content is kept in {place.path.parent / visible}"
+        f"a save of {place.path} by another program met a write of ours, and what stands there "
+        f"now is not ours to replace: its content is kept in {place.path.parent / visible}"
     )
 
 

@@ -1,12 +1,29 @@
 """Look at the world the way the settings ask: engine, saved list or Compose files."""
 
-import json
-from dataclasses import replace
+import logging
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from sidecar.core.workload import Inventory
-from sidecar.settings import Settings, Source
-from sidecar.watch.compose import load_compose
+from sidecar.errors import UsageError
+from sidecar.settings import Settings
+from sidecar.watch.compose import ComposeReading, load_compose
 from sidecar.watch.inventory import Engine, load_saved, own_container_id
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was observed, and the settings, which now know the sidecar's own container.
+
+    `compose` is what else the Compose files say, None for other sources.
+    """
+
+    inventory: Inventory
+    settings: Settings
+    compose: ComposeReading | None = None
 
 
 def observe(settings: Settings) -> tuple[Inventory, Settings]:
@@ -14,20 +31,47 @@ def observe(settings: Settings) -> tuple[Inventory, Settings]:
 
     Raises InventoryError: an inventory that cannot be had is never an empty one.
     """
+    if (seen := read_files(settings)) is None:
+        with Engine(settings.source.docker_sock) as engine:
+            seen = observe_engine(engine, settings)
+    return seen.inventory, seen.settings
+
+
+def read_files(settings: Settings) -> Seen | None:
+    """Read the saved list or the Compose files; None where the engine is to be asked."""
     source = settings.source
     if source.inventory is not None:
-        inventory = load_saved(source.inventory)
-    elif source.compose:
-        inventory = load_compose(source.compose).inventory
-    else:
-        inventory = _observe_engine(source, settings.policy.label_prefix)
-    policy = replace(settings.policy, own_container_id=own_container_id() or "")
-    return inventory, replace(settings, policy=policy)
+        return _seen(load_saved(source.inventory), settings)
+    if not source.compose:
+        return None
+    reading = load_compose(source.compose)
+    for note in reading.notes:
+        _log.warning(note)
+    return _seen(reading.inventory, settings, reading)
 
 
-def _observe_engine(source: Source, label_prefix: str) -> Inventory:
-    with Engine(source.docker_sock) as engine:
-        observation = engine.observe(label_prefix)
-    if source.save_inventory is not None:
-        source.save_inventory.write_text(json.dumps(observation.raw))
-    return observation.inventory
+def observe_engine(engine: Engine, settings: Settings) -> Seen:
+    """Ask the engine, and save its answers where the settings say so."""
+    observation = engine.observe(settings.policy.label_prefix)
+    if settings.source.save_inventory is not None:
+        _save(settings.source.save_inventory, observation.raw.to_json())
+    return _seen(observation.inventory, settings)
+
+
+def _seen(inventory: Inventory, settings: Settings, compose: ComposeReading | None = None) -> Seen:
+    known = (container.id for container in inventory.containers)
+    policy = replace(settings.policy, own_container_id=own_container_id(known) or "")
+    return Seen(inventory, replace(settings, policy=policy), compose)
+
+
+def _save(path: Path, content: bytes) -> None:
+    # Labels may hold secrets, so a new file is its owner's alone.
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - opened with a mode of its own
+            file.write(content)
+    except OSError as error:
+        raise UsageError(
+            f"--save-inventory {path} cannot be written: {error.strerror}",
+            "name a file in a folder that this user may write to",
+        ) from None

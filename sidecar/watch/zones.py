@@ -40,7 +40,9 @@ def resolve_zone(flag: str | None, docker_sock: str | None, runner: str) -> Zone
     if name and (zone := _named(name)) is not None:
         return Zone(zone, name, f"TZ of the container {runner}")
     local, called = local_zone()
-    return Zone(local, called, f"this machine's, because {trouble or f'TZ={name} is not known here'}")
+    return Zone(
+        local, called, f"this machine's, because {trouble or f'TZ={name} is not known here'}"
+    )
 
 
 def _ask_runner(docker_sock: str | None, runner: str) -> tuple[str, str]:

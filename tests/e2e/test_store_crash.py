@@ -28,12 +28,43 @@ CHILD = ROOT / "tests" / "fakes" / "one_update.py"
 
 BASE, FIRST, SECOND = b"base", b"first foreign", b"second foreign"
 
-CHANGES = (
-    "open openat creat write pwrite64 writev truncate ftruncate fallocate fsync fdatasync "
-    "chown lchown fchown fchownat chmod fchmod fchmodat setxattr fsetxattr removexattr "
-    "fremovexattr rename renameat renameat2 link linkat symlink symlinkat unlink unlinkat "
-    "mkdir mkdirat rmdir utimensat"
-).split()
+CHANGES = [
+    "open",
+    "openat",
+    "creat",
+    "write",
+    "pwrite64",
+    "writev",
+    "truncate",
+    "ftruncate",
+    "fallocate",
+    "fsync",
+    "fdatasync",
+    "chown",
+    "lchown",
+    "fchown",
+    "fchownat",
+    "chmod",
+    "fchmod",
+    "fchmodat",
+    "setxattr",
+    "fsetxattr",
+    "removexattr",
+    "fremovexattr",
+    "rename",
+    "renameat",
+    "renameat2",
+    "link",
+    "linkat",
+    "symlink",
+    "symlinkat",
+    "unlink",
+    "unlinkat",
+    "mkdir",
+    "mkdirat",
+    "rmdir",
+    "utimensat",
+]
 
 
 @dataclass(frozen=True)
@@ -70,6 +101,7 @@ class Scene:
         return done.returncode, parse_calls(log.read_text(), self.path.parent)
 
     def names(self) -> list[str]:
+        """Everything in the document's directory, sorted."""
         return sorted(entry.name for entry in self.path.parent.iterdir())
 
     def displaced(self) -> list[bytes]:

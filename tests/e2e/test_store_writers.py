@@ -39,14 +39,15 @@ class Totals:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
+    """Make a document that is long: such content is torn more easily."""
     path = tmp_path / "config" / "config.json"
     path.parent.mkdir()
-    # Padding: content of more than one read or write is torn more easily.
     path.write_text(json.dumps({"foreign": 0, "padding": "x" * 200_000, "entries": []}))
     return path
 
 
 def start(script: str, *arguments: object) -> subprocess.Popen[str]:
+    """Start a process from the fakes, with pipes to and from it."""
     return subprocess.Popen(
         [sys.executable, str(FAKES / script), *map(str, arguments)],
         stdin=subprocess.PIPE,
@@ -115,7 +116,7 @@ def test_no_update_of_ours_is_lost(config: Path) -> None:
         totals = run_updates(config, seconds=0)
     assert totals == Totals(written=200, exchanges=200)
     assert sorted(json.loads(config.read_bytes())["entries"]) == sorted(ENTRIES)
-    assert os.listdir(config.parent) == ["config.json"]
+    assert list(config.parent.iterdir()) == [config]
     assert wrong == []
 
 
@@ -140,4 +141,4 @@ def test_no_save_of_a_program_without_locks_is_lost(config: Path) -> None:
     assert config.stat().st_mtime_ns == before
     document = json.loads(config.read_bytes())
     assert (sorted(document["entries"]), str(document["foreign"])) == (sorted(ENTRIES), saves)
-    assert os.listdir(config.parent) == ["config.json"]
+    assert list(config.parent.iterdir()) == [config]

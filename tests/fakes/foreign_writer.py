@@ -20,6 +20,7 @@ PATIENCE_SECONDS = 10
 
 
 def save(path: Path, document: dict[str, object]) -> None:
+    """Rename a new file over the document."""
     beside = path.parent / f".{path.name}.tmp{os.getpid()}"
     beside.write_text(json.dumps(document))
     beside.rename(path)
@@ -36,6 +37,7 @@ def stands(path: Path, count: int) -> bool:
 
 
 def main(path: Path, seconds: float) -> int:
+    """Save until standard input ends; return the exit code."""
     document = json.loads(path.read_text())
     while not select.select([sys.stdin], [], [], seconds)[0]:
         document["foreign"] += 1

@@ -14,7 +14,6 @@ import json
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -36,6 +35,7 @@ class Thread:
         self.foreign = -1
 
     def run(self, path: Path, updates: int) -> Counter[str]:
+        """Add all entries, one by one, and return the counts."""
         for number in range(updates):
             self.put(path, f"{self.name}-{number}")
         return self.counts
@@ -52,6 +52,7 @@ class Thread:
                 return
 
     def add(self, entry: str, content: bytes) -> bytes:
+        """Append the entry, and count own entries that are gone without a foreign save."""
         document = json.loads(content)
         if document["foreign"] == self.foreign:
             there = set(document["entries"])
@@ -63,7 +64,8 @@ class Thread:
 
 
 def slow_exchanges(seconds: float, counts: Counter[str]) -> None:
-    exchange: Callable[[int, str, str], bool] = atomic.exchange
+    """Wait before each exchange of names, and count them."""
+    exchange = atomic.exchange
     never = threading.Event()
 
     def exchange_slowly(directory: int, one: str, other: str) -> bool:
@@ -75,6 +77,7 @@ def slow_exchanges(seconds: float, counts: Counter[str]) -> None:
 
 
 def main(path: Path, name: str, threads: int, updates: int, seconds: float) -> None:
+    """Run all threads and print what they counted."""
     counts: Counter[str] = Counter()
     slow_exchanges(seconds, counts)
     with ThreadPoolExecutor(threads) as pool:

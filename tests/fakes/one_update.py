@@ -19,10 +19,12 @@ from sidecar.watch.store import Store
 
 
 def add_ours(content: bytes) -> bytes | None:
+    """Do what a reconciler does: put ours in unless it is there."""
     return None if b"+ours" in content else content + b"+ours"
 
 
 def save_before_exchanges(path: Path, saves: Iterator[str]) -> None:
+    """Have one of `saves` renamed over the document before each exchange."""
     exchange = atomic.exchange
 
     def exchange_after_save(directory: int, one: str, other: str) -> bool:
@@ -34,6 +36,7 @@ def save_before_exchanges(path: Path, saves: Iterator[str]) -> None:
 
 
 def main(action: str, path: Path, saves: list[str]) -> int:
+    """Do the one thing; return the exit code."""
     save_before_exchanges(path, iter(saves))
     try:
         if action == "create":

@@ -23,7 +23,7 @@ the repository `r1` and no plans, and the default policy.
       plans     the same by plan id: exactly these owned plans stand there afterwards
       problems  all of them, as `severity reason [label] [@workload]`
       says      texts that occur in the problems' messages or hints
-      added, updated, orphaned, unchanged   ids; together they name every owned plan
+      added, updated, orphaned, unchanged   ids; needed where owned plans stood
       document  the text afterwards, to the byte
       refused   what the refusal of the whole pass says
 
@@ -242,21 +242,18 @@ def check_case(case: Case) -> None:
         check_plan(plans[plan_id], keys)
     if "document" in expect:
         assert proposal.after.text == expect["document"]
-    check_outcome(proposal, expect, sorted(owned_plans(case.document, case.policy)))
+    check_outcome(proposal, expect, sorted(plans), sorted(owned_plans(case.document, case.policy)))
 
 
-def check_outcome(proposal: Proposal, expect: Mapping[str, Any], standing: list[str]) -> None:
-    """Compare what became of every owned plan; cases without standing ones add all."""
+def check_outcome(proposal: Proposal, expect: Mapping[str, Any], plans: list[str], old: list[str]) -> None:
+    """Compare what became of every owned plan; where none stood there all are new."""
     changes = proposal.changes
     outcome = {
         "added": [plan.id for plan in changes.added],
         **{name: list(getattr(changes, name)) for name in OUTCOMES[1:]},
     }
-    if standing or any(name in expect for name in OUTCOMES):
-        assert outcome == {name: expect.get(name, []) for name in OUTCOMES}
-    else:
-        assert sorted(outcome["added"]) == sorted(owned_plans(proposal.after, Policy())) or expect
-        assert not any(outcome[name] for name in OUTCOMES[1:])
+    expected = expect if old else {"added": plans}
+    assert outcome == {name: expected.get(name, []) for name in OUTCOMES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -37,9 +37,11 @@ NUMERALS = st.sampled_from(
     ["0", "1", "-1", "7", "1.0", "1e0", "3.5", "-0", "2147483648", "1e400", "100e-2", "99999999999"]
 ).map(Numeral)
 WORDS = st.sampled_from(
-    ["", "a", "local", "_", "_x_", "é", "7", "1.0", " 1", "NaN", "K=V", "x" * 51, "0" * 64]
-    + ["CLOCK_UTC", "CONDITION_ANY_ERROR", "ON_ERROR_FATAL", "NEW", "repo:x", "*", "_\n"]
-    + ["0 2 * * *", "*/0 * * * *", "@daily", "0 0 * * 7", "0 0 31 2 *", "*5 * * MON/2 sun"]
+    [
+        *("", "a", "local", "_", "_x_", "é", "7", "1.0", " 1", "NaN", "K=V", "x" * 51, "0" * 64),
+        *("CLOCK_UTC", "CONDITION_ANY_ERROR", "ON_ERROR_FATAL", "NEW", "repo:x", "*", "_\n"),
+        *("0 2 * * *", "*/0 * * * *", "@daily", "0 0 * * 7", "0 0 31 2 *", "*5 * * MON/2 sun"),
+    ]
 )
 LEAVES = st.none() | st.booleans() | NUMERALS | WORDS | st.text(max_size=6)
 VALUES = st.recursive(
@@ -69,18 +71,23 @@ def documents(draw: st.DrawFn) -> Object:
     """A document that Backrest loads, with up to three changes anywhere."""
     document: Object = deepcopy(decode(draw(st.sampled_from(TEXTS))))
     for _ in range(draw(st.integers(0, 3))):
-        holder, step = draw(st.sampled_from(places(document) or [(document, "x")]))
+        if not document:
+            break
+        holder, step = draw(st.sampled_from(places(document)))
         change = draw(st.sampled_from(["replace", "remove", "add", "repeat"]))
         if change == "replace":
             holder[step] = draw(VALUES)
         elif change == "remove":
-            holder.pop(step, None) if isinstance(holder, dict) else holder.pop(step)
+            del holder[step]
         elif isinstance(holder, list):
             holder.append(deepcopy(holder[step]))
         elif change == "add":
             holder[draw(KEYS)] = draw(VALUES)
-        elif isinstance(holder, Object):
+        else:
             holder.repeated = (step,)
+    for holder, _ in places(document):
+        if isinstance(holder, Object):
+            holder.repeated = tuple(key for key in holder.repeated if key in holder)
     return document
 
 

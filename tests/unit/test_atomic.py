@@ -16,6 +16,7 @@ from sidecar.kit import atomic
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Iterator[int]:
+    """Open the test's directory."""
     descriptor = atomic.open_directory(tmp_path)
     yield descriptor
     os.close(descriptor)
@@ -32,15 +33,18 @@ def answering(code: int) -> Callable[..., int]:
 
 
 def put_system(monkeypatch: pytest.MonkeyPatch, call: Callable[..., int] | None) -> None:
+    """Have the system answer each renameat2 by `call`; None: it has no such call."""
     monkeypatch.setattr(atomic, "_renameat2", lambda: call)
 
 
 def fill(folder: Path, **contents: str) -> None:
+    """Write files by name."""
     for name, content in contents.items():
         (folder / name).write_text(content)
 
 
 def texts(folder: Path) -> dict[str, str]:
+    """Read all files by name."""
     return {file.name: file.read_text() for file in folder.iterdir()}
 
 

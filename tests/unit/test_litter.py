@@ -19,6 +19,7 @@ FOREIGN = b"foreign"
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
+    """Make a document in a directory of its own."""
     path = tmp_path / "config.json"
     path.write_bytes(BASE)
     return path
@@ -36,10 +37,12 @@ def save(path: Path, content: bytes) -> None:
 
 
 def texts(path: Path) -> dict[str, bytes]:
+    """Read all files beside the document, and itself, by name."""
     return {file.name: file.read_bytes() for file in path.parent.iterdir()}
 
 
 def swap_name(base: bytes, new: bytes, random: str = "0123456789abcdef") -> str:
+    """Name a file that takes part in an exchange, as a killed process left it."""
     digests = ".".join(hashlib.sha256(content).hexdigest()[:32] for content in (base, new))
     return f".config.json.sidecar-{random}.{digests}.swap"
 

@@ -1,0 +1,111 @@
+"""lint_once: every problem of a pass, the coverage of every mount, nothing written."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+
+from sidecar.core import coverage
+from sidecar.core.coverage import Finding, MountCoverage
+from sidecar.core.policy import Policy
+from sidecar.core.propose import propose
+from sidecar.core.render import Rendered
+from sidecar.model.document import Document, parse_document
+from sidecar.model.problem import Severity
+from sidecar.model.view import DocumentView
+from sidecar.settings import Settings
+from sidecar.watch.compose import ComposeReading
+from sidecar.watch.inventory import Engine
+from sidecar.watch.observe import Seen, observe_engine, read_files
+from sidecar.watch.reconciler import with_secrets
+from sidecar.watch.store import Store
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LintReport:
+    """All findings and the coverage; `has_document` unless there was none to check against."""
+
+    config: str
+    has_document: bool
+    findings: tuple[Finding, ...]
+    coverage: tuple[MountCoverage, ...]
+
+    def has_failed(self, *, strict: bool) -> bool:
+        """Whether something needs attention: an error or degraded, if strict a warning too."""
+        return any(strict or item.severity is not Severity.WARNING for item in self.findings)
+
+
+def lint_once(settings: Settings, now: datetime, environment: dict[str, str]) -> LintReport:
+    """Look for everything that is wrong with the labels, and write nothing.
+
+    `now` is aware. Without a document, what concerns repositories is left out. On an
+    engine the containers are asked for the paths that labels name. Raises SidecarError
+    when the pass is void, as it would be for `reconcile`.
+    """
+    with ExitStack() as stack:
+        engine, seen = None, read_files(settings)
+        if seen is None:
+            engine = stack.enter_context(Engine(settings.source.docker_sock))
+            seen = observe_engine(engine, settings)
+        policy = with_secrets(seen.settings, seen.inventory, environment)
+        document = _read_document(settings)
+        view, rendered = _render(document, seen, policy, now)
+        findings = list(_find(rendered, policy, seen.compose, engine))
+    positions = seen.compose.positions if seen.compose else {}
+    placed = coverage.placed(findings, seen.inventory, positions)
+    return LintReport(
+        str(settings.config),
+        document is not None,
+        tuple(sorted(placed, key=lambda finding: finding.workload)),
+        coverage.cover_mounts(seen.inventory, rendered, view, policy),
+    )
+
+
+def _read_document(settings: Settings) -> Document | None:
+    """Read the document; None if there is none, which is no failure of a lint."""
+    try:
+        os.lstat(settings.config)
+    except (FileNotFoundError, NotADirectoryError):
+        _log.warning(
+            "there is no document %s, so repositories and secrets are not checked", settings.config
+        )
+        return None
+    except OSError:
+        # It is for the store to say what is wrong with the place.
+        pass
+    return parse_document(Store(settings.config).read().content)
+
+
+def _render(
+    document: Document | None, seen: Seen, policy: Policy, now: datetime
+) -> tuple[DocumentView, Rendered]:
+    if document is None:
+        return coverage.render_without_document(seen.inventory, policy, now)
+    accept = seen.settings.accept_version
+    proposal = propose(document, seen.inventory, policy, now, accept_version=accept)
+    return document.view, proposal.rendered
+
+
+def _find(
+    rendered: Rendered, policy: Policy, compose: ComposeReading | None, engine: Engine | None
+) -> Iterator[Finding]:
+    yield from map(coverage.finding_of, rendered.problems)
+    yield from coverage.find_not_enabled(rendered, policy.label_prefix)
+    if compose is not None:
+        yield from coverage.find_swarm_only(
+            compose.inventory, compose.swarm_only, policy.label_prefix
+        )
+    if engine is not None:
+        yield from _absent_paths(engine, rendered, policy.label_prefix)
+
+
+def _absent_paths(engine: Engine, rendered: Rendered, prefix: str) -> Iterator[Finding]:
+    """Ask the containers for the paths that labels name; one that has it is enough."""
+    for item, path in coverage.included_paths(rendered):
+        containers = item.workload.containers
+        if not any(engine.archive_exists(container.id, path) for container in containers):
+            yield coverage.path_absent(item, path, prefix)
