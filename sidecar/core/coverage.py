@@ -155,13 +155,15 @@ class _Survey:
         return "not labelled"
 
     def _why_not(self, item: RenderedWorkload, mount: Mount) -> str:
+        if reason := self._locator.why_not_data(self._locator.place(mount)):
+            return reason
         for skipped in item.paths.skipped:
             if skipped.mount == mount:
                 return skipped.reason
         if item.plan is None:
             blocking = dict.fromkeys(p.reason for p in item.problems if p.blocks)
             return f"no plan: {', '.join(blocking)}"
-        return self._locator.place(mount).trouble or "the plan does not hold it"
+        return "the plan does not hold it"
 
 
 def _roots(path: str) -> Iterator[str]:
@@ -256,32 +258,39 @@ def placed(
     findings: Iterable[Finding], inventory: Inventory, positions: Positions
 ) -> list[Finding]:
     """Give each finding the file and line where its label stands, else its service."""
+    lines: dict[str, dict[str, tuple[str, int]]] = {}
+    for (service, label), place in positions.items():
+        lines.setdefault(service, {})[label] = place
     services: dict[str, list[str]] = {}
-    for container in inventory.containers:
+    for container in inventory.containers if positions else ():
         service = container.labels.get(SERVICE, "")
-        project = container.labels.get(PROJECT, "")
         services.setdefault(container.name, []).append(service)
-        services.setdefault(f"{project}/{service}", []).append(service)
-    return [_placed(finding, services, positions) for finding in findings]
+        services.setdefault(f"{container.labels.get(PROJECT, '')}/{service}", []).append(service)
+    return [_placed(finding, services, lines) for finding in findings]
 
 
-def _placed(finding: Finding, services: Mapping[str, list[str]], positions: Positions) -> Finding:
+def _placed(
+    finding: Finding,
+    services: Mapping[str, list[str]],
+    lines: Mapping[str, Mapping[str, tuple[str, int]]],
+) -> Finding:
     names = (finding.container, finding.workload)
     near = dict.fromkeys(service for name in names for service in services.get(name, ()))
-    # The service's own line does only where no label is named, or none can be found.
-    for label in dict.fromkeys((finding.label, "")):
+    # The service's own line does only where the label's is not known.
+    for label in (finding.label, ""):
         for service in near:
-            if position := _position(service, label, positions):
-                return replace(finding, file=position[0], line=position[1])
+            if place := _line_of(label, lines.get(service, {})):
+                return replace(finding, file=place[0], line=place[1])
     return finding
 
 
-def _position(service: str, label: str, positions: Positions) -> tuple[str, int] | None:
-    if (service, label) in positions:
-        return positions[service, label]
-    indexed = (
-        position
-        for (owner, name), position in positions.items()
-        if owner == service and label and name.removeprefix(f"{label}.").isdecimal()
-    )
+def _line_of(label: str, lines: Mapping[str, tuple[str, int]]) -> tuple[str, int] | None:
+    if label in lines:
+        return lines[label]
+    # A list label may stand there in its indexed form only.
+    indexed = (place for name, place in lines.items() if _is_item(name, label))
     return next(indexed, None)
+
+
+def _is_item(name: str, label: str) -> bool:
+    return bool(label) and name.startswith(f"{label}.") and name[len(label) + 1 :].isdecimal()

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Final
 
 # Backrest marks values as the bits of 64; greater ones are read and match nothing.
@@ -22,11 +23,17 @@ _MONTH_NAMES: Final = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC"
 _MONTHS: Final = {name: number for number, name in enumerate(_MONTH_NAMES.split(), 1)}
 _LONGEST: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _YEARS_AHEAD: Final = 5
+_ALL_MINUTES: Final = frozenset(range(60))
+_ALL_HOURS: Final = frozenset(range(24))
+_ALL_WEEKDAYS: Final = frozenset(range(7))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Field:
-    """One of the five fields: `low` to `high` is what Backrest puts for a `*`."""
+    """One of the five fields: `low` to `high` is what Backrest puts for a `*`.
+
+    There are only these five, so identity is equality (and they can be cached on).
+    """
 
     name: str
     low: int
@@ -77,11 +84,13 @@ def _hint_for_fields(expression: str) -> str:
 
 
 def _hint_for_never(weekdays: frozenset[int]) -> str:
-    if not weekdays & set(range(7)):
+    if not weekdays & _ALL_WEEKDAYS:
         return "Sunday is 0 and a range may not pass it: write `5,6,0` for Friday to Sunday"
     return "check the ranges: `a-b` needs a <= b and values that exist"
 
 
+# Thousands of plans share a few field texts: hours, stars, the 60 minutes.
+@lru_cache(maxsize=512)
 def _parse_field(text: str, field: _Field) -> frozenset[int]:
     return frozenset().union(*(_parse_element(part, field) for part in text.split(",")))
 
@@ -133,7 +142,7 @@ def _unreadable(element: str, field: _Field) -> CronError:
 
 def _fires(sets: list[frozenset[int]], today: date | None) -> bool:
     minutes, hours, days, months, weekdays = sets
-    if not (minutes & set(range(60)) and hours & set(range(24)) and weekdays & set(range(7))):
+    if not (minutes & _ALL_MINUTES and hours & _ALL_HOURS and weekdays & _ALL_WEEKDAYS):
         return False
     if today is None:
         # In 400 years each day of the year falls on each day of the week.

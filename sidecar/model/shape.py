@@ -34,7 +34,7 @@ def _of_message(message: Message) -> _Check:
         spelling: (_of_field(field), field.kind is Kind.STRING and not field.repeated)
         for spelling, field in message.fields.items()
     }
-    doubled = _doubles(message)
+    doubled, second = _doubles(message), frozenset(_second_names(message))
     clashing = _clashes(message)
 
     def check(value: Any) -> list[Fault]:
@@ -49,7 +49,8 @@ def _of_message(message: Message) -> _Check:
                 continue
             elif faults := known[0](item):
                 found += (fault.under(key) for fault in faults)
-        found += doubled(value)
+        if getattr(value, "repeated", ()) or not second.isdisjoint(value):
+            found += doubled(value)
         return found + clashing(value) if clashing else found
 
     return check
@@ -73,16 +74,18 @@ def _of_list(check_item: _Check, of_strings: bool) -> _Check:
     return check
 
 
+def _second_names(message: Message) -> Mapping[str, str]:
+    """The spellings besides the JSON names, each with its JSON name."""
+    fields = message.fields.items()
+    return {spelling: field.name for spelling, field in fields if spelling != field.name}
+
+
 def _doubles(message: Message) -> _Check:
     """Refuse a field that stands twice, be it under its two names."""
-    second = {
-        spelling: field.name for spelling, field in message.fields.items() if spelling != field.name
-    }
+    second = _second_names(message)
 
     def check(value: Any) -> list[Fault]:
         repeated = [key for key in getattr(value, "repeated", ()) if key in message.fields]
-        if not repeated and second.keys().isdisjoint(value):
-            return _FINE
         both = [key for key in value if second.get(key) in value]
         return [_repeated(key) for key in repeated] + [_two_names(key, second[key]) for key in both]
 

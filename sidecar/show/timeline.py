@@ -112,9 +112,9 @@ def render_agenda(agenda: Agenda, form: str) -> str:
 
 
 def _heading(agenda: Agenda) -> str:
-    start, until = agenda.start, agenda.until
+    start, until, count = agenda.start, agenda.until, len(agenda.runs)
     return (
-        f"{len(agenda.runs)} runs from {start:%a %Y-%m-%d %H:%M %Z} to {until:%a %Y-%m-%d %H:%M %Z}"
+        f"{count} run{'' if count == 1 else 's'} from {start:%a %Y-%m-%d %H:%M %Z} to {until:%a %Y-%m-%d %H:%M %Z}"
         f", time zone {agenda.zone.name} ({printable(agenda.zone.source)})"
     )
 

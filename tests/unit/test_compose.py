@@ -159,6 +159,13 @@ def test_output_of_docker_compose_reads_the_same(
     assert piped.swarm_only == plain.swarm_only
 
 
+def test_piped_text_that_is_no_yaml_is_refused() -> None:
+    """A tool's error message on the pipe is no empty project."""
+    for text in ("services: {web: [", "- &a [*a]", "no configuration file provided"):
+        with pytest.raises(InventoryError, match="standard input"):
+            load_compose(["-"], stdin=io.StringIO(text), environment=NO_TOOL)
+
+
 def test_standard_input_is_the_default_for_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
     """`docker compose config | ... --compose -` needs no more."""
     monkeypatch.setattr(sys, "stdin", io.StringIO("name: piped\nservices: {web: {}}\n"))
