@@ -1,7 +1,7 @@
 """Plan ids: a workload keeps the one that it has, whoever else arrives."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from sidecar.core.policy import Policy
 from sidecar.core.spec import LabelSpec
 from sidecar.core.workload import Workload
 from sidecar.model.problem import Problem, problem_of
-from sidecar.model.view import DocumentView
+from sidecar.model.view import DocumentView, PlanView
 
 _OUTSIDE = re.compile(r"[^a-z0-9]")
 PREFIX = re.compile(r"[a-z0-9][a-z0-9_]*_", re.ASCII)
@@ -50,64 +50,70 @@ def plain_id(claim: Claim, policy: Policy) -> str:
 
 def resolve_ids(
     claims: Sequence[Claim], view: DocumentView, policy: Policy
-) -> tuple[dict[str, str], list[Problem]]:
-    """Give each natural key its plan id; keys without one have a problem that blocks.
+) -> list[tuple[str, tuple[Problem, ...]]]:
+    """Give each claim its plan id and the problems with it; no id only with one that blocks.
 
     `claims` are sorted by natural key. Deterministic in what the document holds.
     """
-    problems: list[Problem] = []
-    wanted: dict[str, list[Claim]] = {}
-    for claim in claims:
+    found: list[tuple[str, tuple[Problem, ...]]] = [("", ())] * len(claims)
+    wanted: dict[str, list[int]] = {}
+    for index, claim in enumerate(claims):
         plain = plain_id(claim, policy)
         if plain:
-            wanted.setdefault(plain, []).append(claim)
+            wanted.setdefault(plain, []).append(index)
         else:
-            problems.append(_no_id(claim, policy))
-    ids: dict[str, str] = {}
+            found[index] = ("", (_no_id(claim, policy),))
     owners: dict[str, str] = {}
     for plain, rivals in sorted(wanted.items()):
-        if len(rivals) > 1:
-            problems += [_collision(claim, plain, rivals, policy) for claim in rivals]
-        for claim, plan_id in _share_out(plain, rivals, view.plan_by_id):
-            if plan_id in owners:
-                problems.append(_taken(claim, plan_id, owners[plan_id], policy))
+        for index, plan_id in _share_out(plain, rivals, claims, view.plan_by_id):
+            problems = _rivalry(index, plain, rivals, claims, policy) if len(rivals) > 1 else ()
+            owner = owners.setdefault(plan_id, claims[index].key)
+            if owner != claims[index].key:
+                taken = _taken(claims[index], plan_id, owner, policy)
+                found[index] = ("", (*problems, taken))
             else:
-                ids[claim.key] = plan_id
-                owners[plan_id] = claim.key
-    return ids, problems
+                found[index] = (plan_id, problems)
+    return found
 
 
 def _share_out(
-    plain: str, rivals: Sequence[Claim], existing: Mapping[str, object]
-) -> list[tuple[Claim, str]]:
+    plain: str, rivals: Sequence[int], claims: Sequence[Claim], existing: Mapping[str, PlanView]
+) -> list[tuple[int, str]]:
+    """Give the plain id to one of those who want it; the others get one with a suffix."""
     if len(rivals) == 1 and not existing:
         return [(rivals[0], plain)]
-    held = [(claim, suffixed_id(plain, claim.key)) for claim in rivals]
-    keeping = [(claim, plan_id) for claim, plan_id in held if plan_id in existing]
-    kept = {claim.key for claim, _ in keeping}
-    rest = [claim for claim in rivals if claim.key not in kept]
-    if not rest:
+    held = [(index, suffixed_id(plain, claims[index].key)) for index in rivals]
+    keeping = [(index, plan_id) for index, plan_id in held if plan_id in existing]
+    others = [(index, plan_id) for index, plan_id in held if plan_id not in existing]
+    if not others:
         return keeping
-    first = _heir(rest, existing.get(plain))
-    others = [(c, suffixed_id(plain, c.key)) for c in rest if c is not first]
-    return [*keeping, (first, plain), *others]
+    standing = frozenset(existing[plain].paths) if plain in existing else frozenset()
+    # Who shares a path with the standing plan keeps it; else the lowest natural key.
+    heir = next((i for i, _ in others if standing & claims[i].paths), others[0][0])
+    return [*keeping, *((i, plain if i == heir else plan_id) for i, plan_id in others)]
 
 
-def _heir(rest: Sequence[Claim], standing: object) -> Claim:
-    """Who gets the plain id: who shares a path with its plan, else the lowest key."""
-    paths = set(getattr(standing, "paths", ()))
-    return next((claim for claim in rest if paths & claim.paths), rest[0])
+def _rivalry(
+    index: int, plain: str, rivals: Sequence[int], claims: Sequence[Claim], policy: Policy
+) -> tuple[Problem, ...]:
+    claim = claims[index]
+    others = [claims[other].key for other in rivals if other != index]
+    if claim.key in others:
+        return (_same_key(claim, policy),)
+    return (_collision(claim, plain, others, policy),)
 
 
 def renamed_problems(
-    ids: Mapping[str, str],
-    claims: Sequence[Claim],
-    new_paths: Mapping[str, tuple[str, ...]],
+    new: Sequence[tuple[Claim, str, tuple[str, ...]]],
+    taken: Container[str],
     view: DocumentView,
     policy: Policy,
 ) -> list[Problem]:
-    """Warn where a new plan (`new_paths` by natural key) continues one that lost its workload."""
-    taken = set(ids.values())
+    """Warn where a new plan continues one that lost its workload.
+
+    `new` are the plans not in the document yet: claim, plan id, paths; `taken` the
+    ids that belong to workloads.
+    """
     orphans = {
         plan.id: plan
         for plan in view.plans
@@ -117,12 +123,11 @@ def renamed_problems(
         return []
     by_paths = {tuple(sorted(plan.paths)): plan_id for plan_id, plan in orphans.items()}
     problems = []
-    for claim in claims:
-        if claim.key in new_paths:
-            short = sanitize(policy.plan_id_prefix + claim.workload.short_base)
-            old = short if short in orphans else by_paths.get(tuple(sorted(new_paths[claim.key])))
-            if old is not None:
-                problems.append(_renamed(claim, old, ids[claim.key], old == short, policy))
+    for claim, plan_id, paths in new:
+        short = sanitize(policy.plan_id_prefix + claim.workload.short_base)
+        old = short if short in orphans else by_paths.get(tuple(sorted(paths)))
+        if old is not None:
+            problems.append(_renamed(claim, old, plan_id, old == short, policy))
     return problems
 
 
@@ -142,6 +147,18 @@ def _renamed(claim: Claim, old: str, new: str, unprefixed: bool, policy: Policy)
     )
 
 
+def _same_key(claim: Claim, policy: Policy) -> Problem:
+    """Two workloads of one natural key (a service and a group, say) share this problem."""
+    return problem_of(
+        "label.invalid",
+        f"two different workloads are called {claim.key}",
+        f"rename the group, or give one of them a {policy.label_prefix}id of its own",
+        workload=claim.key,
+        container=claim.workload.names[0],
+        label=f"{policy.label_prefix}id",
+    )
+
+
 def _no_id(claim: Claim, policy: Policy) -> Problem:
     return problem_of(
         "label.invalid",
@@ -153,11 +170,10 @@ def _no_id(claim: Claim, policy: Policy) -> Problem:
     )
 
 
-def _collision(claim: Claim, plain: str, rivals: Sequence[Claim], policy: Policy) -> Problem:
-    others = ", ".join(rival.key for rival in rivals if rival is not claim)
+def _collision(claim: Claim, plain: str, others: Sequence[str], policy: Policy) -> Problem:
     return problem_of(
         "plan.id-collision",
-        f"{plain} is the plan id of {claim.key} and also of {others}",
+        f"{plain} is the plan id of {claim.key} and also of {', '.join(others)}",
         f"give one of them a {policy.label_prefix}id of its own",
         workload=claim.key,
         container=claim.workload.names[0],

@@ -110,15 +110,15 @@ def render(
         else:
             drafts.append(draft)
     claims = [_claim(draft) for draft in drafts]
-    ids, id_problems = resolve_ids(claims, view, policy)
-    rendered = [_render_plan(draft, ids.get(draft.workload.key, ""), this) for draft in drafts]
-    rendered = _with_problems(rendered, id_problems)
-    new = {
-        item.workload.key: item.plan.paths
-        for item in rendered
+    ids = resolve_ids(claims, view, policy)
+    rendered = [_render_plan(d, *found, this) for d, found in zip(drafts, ids, strict=True)]
+    new = [
+        (claim, item.plan_id, item.plan.paths)
+        for claim, item in zip(claims, rendered, strict=True)
         if item.plan is not None and item.plan_id not in view.plan_by_id
-    }
-    rendered = _with_problems(rendered, renamed_problems(ids, claims, new, view, policy))
+    ]
+    taken = {item.plan_id for item in rendered}
+    rendered = _with_problems(rendered, renamed_problems(new, taken, view, policy))
     rendered = _with_problems(rendered, _shared_paths(rendered, view, policy))
     # That an image opted in, not a person, is told also where nothing comes of it.
     ignored = tuple(
@@ -169,10 +169,12 @@ def _claim(draft: _Draft) -> Claim:
     return Claim(draft.workload, draft.spec, paths)
 
 
-def _render_plan(draft: _Draft, plan_id: str, this: _Pass) -> RenderedWorkload:
+def _render_plan(
+    draft: _Draft, plan_id: str, about_id: tuple[Problem, ...], this: _Pass
+) -> RenderedWorkload:
     """Render one draft; problems of its own never touch another."""
     workload, spec = draft.workload, draft.spec
-    problems: list[Problem] = [*draft.problems]
+    problems: list[Problem] = [*draft.problems, *about_id]
     existing = this.view.plan_by_id.get(plan_id)
     repo, found = this.repos.resolve(spec, existing)
     problems += found

@@ -213,15 +213,15 @@ def _own_labels(
 
 def _allowed_from_image(name: str, value: str) -> str | None:
     """What an image may say with this label: all, nothing (None), or all but `host:` paths."""
-    label, _ = resolve_label(name)
+    label, index = resolve_label(name)
     if label is None or not (label.trusted or label.field == "include"):
         return value
     if label.trusted:
         return None
     try:
-        items = parse_list(value.strip(), keep_quotes=False)
+        items = parse_list(value.strip(), keep_quotes=False) if index < 0 else (value.strip(),)
     except SpecInvalid:
-        return value
+        return value  # told when the label is parsed
     allowed = [item for item in items if not item.startswith("host:")]
     if len(allowed) == len(items):
         return value

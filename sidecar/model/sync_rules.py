@@ -44,7 +44,8 @@ def _check_identity(identity: Mapping[str, Any]) -> Iterator[Fault]:
     seed, public = (_key(_text(identity, name)) for name in ("ed25519priv", "ed25519pub"))
     for name, key in (("ed25519priv", seed), ("ed25519pub", public)):
         if key is None:
-            yield Fault(f"/{name}", f"{name} is no key of 32 bytes in base64", _REMAKE)
+            at = f"/{name}" if _text(identity, name) else ""
+            yield Fault(at, f"{name} is no key of 32 bytes in base64", _REMAKE)
     if not _text(identity, "keyId"):
         yield Fault("", "the identity has no `keyId`", _REMAKE)
     elif public and _text(identity, "keyId") != _id_of_key(public):

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 from docker.types import Mount
+
 from private_engine import PrivateEngine
 from sample_stack import compose_labels
+from world import World
 
 ENABLED = {"backrest.enable": "true"}
 DOCUMENT = {
@@ -31,6 +34,10 @@ def service(name: str, number: int = 1, **labels: str) -> dict[str, str]:
         for key, value in labels.items()
     }
     return ENABLED | ours | compose_labels("shop", name, number)
+
+
+# From a volume's name to its folder on this host.
+InVolume = Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ def sidecar(engine: PrivateEngine, tmp_path: Path) -> Sidecar:
 
 
 @pytest.fixture
-def in_volume(engine: PrivateEngine) -> Callable[[str], str]:
+def in_volume(engine: PrivateEngine) -> InVolume:
     """Give the function from a volume's name to its folder on this host."""
     return lambda name: str(engine.data_root / "volumes" / name / "_data")
 
@@ -102,7 +109,9 @@ def reasons(answer: dict[str, Any]) -> list[tuple[str, str]]:
     return [(entry["reason"], entry["severity"]) for entry in answer["problems"]]
 
 
-def test_a_labelled_service_becomes_a_whole_plan(world, sidecar, in_volume):
+def test_a_labelled_service_becomes_a_whole_plan(
+    world: World, sidecar: Sidecar, in_volume: InVolume
+) -> None:
     """The plan has exactly what labels and defaults say, and nothing else."""
     world.volume("shop_db")
     world.container(
@@ -147,7 +156,7 @@ def minute_of(plan: str) -> int:
     return value % 60
 
 
-def test_a_container_without_the_label_gets_no_plan(world, sidecar):
+def test_a_container_without_the_label_gets_no_plan(world: World, sidecar: Sidecar) -> None:
     """Only `backrest.enable` opts in."""
     world.volume("shop_cache")
     world.container("shop-cache-1", compose_labels("shop", "cache"), ["shop_cache:/cache"])
@@ -158,7 +167,9 @@ def test_a_container_without_the_label_gets_no_plan(world, sidecar):
     assert ([], [], False) == (answer["plans"], answer["problems"], answer["changed"])
 
 
-def test_nested_mounts_are_all_in_the_default_paths(world, sidecar, in_volume, tmp_path):
+def test_nested_mounts_are_all_in_the_default_paths(
+    world: World, sidecar: Sidecar, in_volume: InVolume, tmp_path: Path
+) -> None:
     """A volume within a volume and a bind lie elsewhere on the host, so each has its path."""
     bind = tmp_path / "settings"
     bind.mkdir()
@@ -178,8 +189,8 @@ def test_nested_mounts_are_all_in_the_default_paths(world, sidecar, in_volume, t
 
 
 def test_an_included_path_takes_the_longest_mount_and_brings_what_lies_below(
-    world, sidecar, in_volume, tmp_path
-):
+    world: World, sidecar: Sidecar, in_volume: InVolume, tmp_path: Path
+) -> None:
     """`/data/deep` is a folder of the outer volume, and the inner volume lies below it."""
     bind = tmp_path / "settings"
     bind.mkdir()
@@ -197,7 +208,7 @@ def test_an_included_path_takes_the_longest_mount_and_brings_what_lies_below(
     assert [in_volume("shop_inner") + "/tmp", "*.log"] == plan["excludes"]
 
 
-def test_a_bind_inside_another_is_dropped(world, sidecar, tmp_path):
+def test_a_bind_inside_another_is_dropped(world: World, sidecar: Sidecar, tmp_path: Path) -> None:
     """Both mounts are one tree on the host, which is read once."""
     (tmp_path / "tree" / "branch").mkdir(parents=True)
     world.container(
@@ -207,7 +218,9 @@ def test_a_bind_inside_another_is_dropped(world, sidecar, tmp_path):
     assert [f"{tmp_path}/tree"] == paths_of(sidecar.preview(), "backrest_sidecar_shop_app")
 
 
-def test_mounts_that_hold_no_data_are_left_out(world, sidecar, in_volume, open_socket):
+def test_mounts_that_hold_no_data_are_left_out(
+    world: World, sidecar: Sidecar, in_volume: InVolume, open_socket: Path
+) -> None:
     """A tmpfs, a socket, the host's root and its time zone are nothing to back up."""
     world.volume("shop_data")
     world.container(
@@ -230,7 +243,7 @@ def test_mounts_that_hold_no_data_are_left_out(world, sidecar, in_volume, open_s
     assert [] == answer["problems"]
 
 
-def test_a_container_with_nothing_but_a_tmpfs_is_an_error(world, sidecar):
+def test_a_container_with_nothing_but_a_tmpfs_is_an_error(world: World, sidecar: Sidecar) -> None:
     """A plan without a path would be refused by Backrest, so there is none."""
     world.container("shop-app-1", service("app"), mounts=[Mount("/scratch", None, type="tmpfs")])
 
@@ -240,7 +253,9 @@ def test_a_container_with_nothing_but_a_tmpfs_is_an_error(world, sidecar):
     assert [] == answer["plans"]
 
 
-def test_a_volume_that_binds_a_device_is_backed_up_from_there(world, sidecar, tmp_path):
+def test_a_volume_that_binds_a_device_is_backed_up_from_there(
+    world: World, sidecar: Sidecar, tmp_path: Path
+) -> None:
     """The engine's folder of such a volume is empty while nothing runs."""
     (tmp_path / "disk").mkdir()
     world.volume("shop_disk", type="none", o="bind", device=str(tmp_path / "disk"))
@@ -251,7 +266,9 @@ def test_a_volume_that_binds_a_device_is_backed_up_from_there(world, sidecar, tm
     assert [f"{tmp_path}/disk/part"] == paths_of(answer, "backrest_sidecar_shop_app")
 
 
-def test_a_network_volume_is_left_out_with_a_warning(world, sidecar, in_volume):
+def test_a_network_volume_is_left_out_with_a_warning(
+    world: World, sidecar: Sidecar, in_volume: InVolume
+) -> None:
     """Its folder is empty while nothing runs: backing that up would be a lie."""
     world.volume("shop_nfs", type="nfs", o="addr=127.0.0.1,rw", device=":/export")
     world.volume("shop_data")
@@ -264,7 +281,9 @@ def test_a_network_volume_is_left_out_with_a_warning(world, sidecar, in_volume):
     assert "host:/" in answer["problems"][0]["hint"]
 
 
-def test_a_network_volume_that_a_label_names_is_less_than_was_asked(world, sidecar, in_volume):
+def test_a_network_volume_that_a_label_names_is_less_than_was_asked(
+    world: World, sidecar: Sidecar, in_volume: InVolume
+) -> None:
     """Asked for by name it is not only a warning, and the exit code says so."""
     world.volume("shop_nfs", type="nfs", o="addr=127.0.0.1,rw", device=":/export")
     world.volume("shop_data")
@@ -280,7 +299,9 @@ def test_a_network_volume_that_a_label_names_is_less_than_was_asked(world, sidec
     assert [("mount.unsupported", "degraded")] == reasons(answer)
 
 
-def test_volumes_are_found_by_name_and_host_paths_taken_as_they_are(world, sidecar, in_volume):
+def test_volumes_are_found_by_name_and_host_paths_taken_as_they_are(
+    world: World, sidecar: Sidecar, in_volume: InVolume
+) -> None:
     """`volume:NAME/sub` and `host:/path` need no container path."""
     world.volume("shop_data")
     world.container(
@@ -296,7 +317,9 @@ def test_volumes_are_found_by_name_and_host_paths_taken_as_they_are(world, sidec
     )
 
 
-def test_an_anonymous_volume_is_backed_up_with_a_warning(world, sidecar, in_volume):
+def test_an_anonymous_volume_is_backed_up_with_a_warning(
+    world: World, sidecar: Sidecar, in_volume: InVolume
+) -> None:
     """It is gone with its container, which its owner should know."""
     name = world.volume()
     world.container("shop-app-1", service("app"), [f"{name}:/data"])
@@ -307,7 +330,9 @@ def test_an_anonymous_volume_is_backed_up_with_a_warning(world, sidecar, in_volu
     assert [("volume.anonymous", "warning")] == reasons(answer)
 
 
-def test_the_runner_sees_paths_through_its_maps(world, sidecar, tmp_path):
+def test_the_runner_sees_paths_through_its_maps(
+    world: World, sidecar: Sidecar, tmp_path: Path
+) -> None:
     """Volumes by --volume-prefix, everything else by the longest --path-map."""
     (tmp_path / "media" / "films").mkdir(parents=True)
     world.volume("shop_data")
@@ -324,7 +349,9 @@ def test_the_runner_sees_paths_through_its_maps(world, sidecar, tmp_path):
     )
 
 
-def test_replicas_are_one_plan_with_the_paths_of_all(world, sidecar, in_volume):
+def test_replicas_are_one_plan_with_the_paths_of_all(
+    world: World, sidecar: Sidecar, in_volume: InVolume
+) -> None:
     """Three containers of one service, each with a volume of its own."""
     for number in (1, 2, 3):
         world.volume(f"shop_data{number}")
@@ -338,7 +365,9 @@ def test_replicas_are_one_plan_with_the_paths_of_all(world, sidecar, in_volume):
     )
 
 
-def test_a_group_is_one_plan_across_services(world, sidecar, in_volume):
+def test_a_group_is_one_plan_across_services(
+    world: World, sidecar: Sidecar, in_volume: InVolume
+) -> None:
     """What only one member says holds for the group."""
     world.volume("shop_web")
     world.volume("shop_db")
@@ -355,7 +384,7 @@ def test_a_group_is_one_plan_across_services(world, sidecar, in_volume):
     assert {"policyTimeBucketed": {"daily": 3}} == plan["retention"]
 
 
-def test_members_that_contradict_each_other_make_no_plan(world, sidecar):
+def test_members_that_contradict_each_other_make_no_plan(world: World, sidecar: Sidecar) -> None:
     """Which schedule is meant cannot be guessed."""
     world.volume("shop_data")
     for name, cron in (("web", "5 1 * * *"), ("db", "6 1 * * *")):
@@ -368,7 +397,9 @@ def test_members_that_contradict_each_other_make_no_plan(world, sidecar):
     assert ([], [("group.conflict", "error")]) == (answer["plans"], reasons(answer))
 
 
-def test_swarm_tasks_and_lone_containers_have_their_own_names(world, sidecar):
+def test_swarm_tasks_and_lone_containers_have_their_own_names(
+    world: World, sidecar: Sidecar
+) -> None:
     """Without Compose the Swarm service names the plan, else the container does."""
     world.volume("data")
     swarm = {
@@ -385,7 +416,7 @@ def test_swarm_tasks_and_lone_containers_have_their_own_names(world, sidecar):
     assert {("path.shared", "warning")} == set(reasons(answer))
 
 
-def test_a_one_off_container_is_ignored(world, sidecar):
+def test_a_one_off_container_is_ignored(world: World, sidecar: Sidecar) -> None:
     """`docker-compose run` makes nothing that lasts."""
     world.volume("shop_data")
     once = {"com.docker.compose.oneoff": "True"}
@@ -394,7 +425,9 @@ def test_a_one_off_container_is_ignored(world, sidecar):
     assert [] == sidecar.preview()["plans"]
 
 
-def test_a_recreation_in_progress_does_not_change_the_plan(world, sidecar, docker_client):
+def test_a_recreation_in_progress_does_not_change_the_plan(
+    world: World, sidecar: Sidecar, docker_client: docker.APIClient
+) -> None:
     """While Compose replaces a container, the new one has a prefix before its name."""
     world.volume("shop_data")
     labels = service("app", hooks__template="simple-stop-start")
@@ -407,7 +440,9 @@ def test_a_recreation_in_progress_does_not_change_the_plan(world, sidecar, docke
     assert ["backrest_sidecar_shop_app"] == answer["unchanged"]
 
 
-def test_a_renamed_service_container_keeps_its_plan(world, sidecar, docker_client):
+def test_a_renamed_service_container_keeps_its_plan(
+    world: World, sidecar: Sidecar, docker_client: docker.APIClient
+) -> None:
     """Project and service name the plan, not the container."""
     world.volume("shop_data")
     container = world.container("shop-app-1", service("app"), ["shop_data:/data"])
@@ -417,7 +452,9 @@ def test_a_renamed_service_container_keeps_its_plan(world, sidecar, docker_clien
     assert ["backrest_sidecar_shop_app"] == sidecar.preview("--detailed-exitcode")["unchanged"]
 
 
-def test_a_renamed_lone_container_gets_a_new_plan_and_a_warning(world, sidecar, docker_client):
+def test_a_renamed_lone_container_gets_a_new_plan_and_a_warning(
+    world: World, sidecar: Sidecar, docker_client: docker.APIClient
+) -> None:
     """Its name is all that it has; the warning names the plan that holds the history."""
     world.volume("data")
     container = world.container("first", ENABLED, ["data:/data"])
@@ -433,8 +470,8 @@ def test_a_renamed_lone_container_gets_a_new_plan_and_a_warning(world, sidecar, 
 
 @pytest.mark.parametrize("template", ["none", "simple-stop-start", "stop-start", "pause-unpause"])
 def test_a_container_that_runs_stops_or_pauses_keeps_its_plan(
-    world, sidecar, docker_client, template
-):
+    world: World, sidecar: Sidecar, docker_client: docker.APIClient, template: str
+) -> None:
     """Our own hooks stop containers: that must never give a difference."""
     world.volume("shop_data")
     labels = service("app", hooks__template=template)
@@ -449,7 +486,7 @@ def test_a_container_that_runs_stops_or_pauses_keeps_its_plan(
     assert not sidecar.preview("--detailed-exitcode")["changed"]
 
 
-def test_a_replaced_container_keeps_its_plan(world, sidecar, docker_client):
+def test_a_replaced_container_keeps_its_plan(world: World, sidecar: Sidecar) -> None:
     """A new container of the same service has another id, and the plan knows none."""
     world.volume("shop_data")
     labels = service("app", hooks__template="stop-start")
@@ -462,7 +499,7 @@ def test_a_replaced_container_keeps_its_plan(world, sidecar, docker_client):
     assert not sidecar.preview("--detailed-exitcode")["changed"]
 
 
-def test_labels_of_an_image_give_no_hooks(world, sidecar):
+def test_labels_of_an_image_give_no_hooks(world: World, sidecar: Sidecar) -> None:
     """Whoever made the image does not decide what runs on this host."""
     world.volume("shop_data")
     world.image("hooked", {"backrest.snapshot-start": "echo pwned", "backrest.keep": "daily=9"})
@@ -476,7 +513,7 @@ def test_labels_of_an_image_give_no_hooks(world, sidecar):
     assert [("label.from-image", "warning")] == reasons(answer)
 
 
-def test_labels_of_a_trusted_image_count(world, sidecar):
+def test_labels_of_a_trusted_image_count(world: World, sidecar: Sidecar) -> None:
     """The operator may say that the images are one's own."""
     world.volume("shop_data")
     world.image("hooked", {"backrest.snapshot-start": "echo fine"})
@@ -489,7 +526,7 @@ def test_labels_of_a_trusted_image_count(world, sidecar):
     assert [] == answer["problems"]
 
 
-def test_an_image_cannot_opt_itself_in(world, sidecar):
+def test_an_image_cannot_opt_itself_in(world: World, sidecar: Sidecar) -> None:
     """`backrest.enable` in an image alone makes no plan."""
     world.volume("shop_data")
     world.image("eager", ENABLED)
@@ -500,7 +537,7 @@ def test_an_image_cannot_opt_itself_in(world, sidecar):
     assert ([], [("label.from-image", "warning")]) == (answer["plans"], reasons(answer))
 
 
-def test_a_second_write_changes_not_a_byte(world, sidecar):
+def test_a_second_write_changes_not_a_byte(world: World, sidecar: Sidecar) -> None:
     """The first write bumps modno; the second leaves bytes and times alone."""
     world.volume("shop_data")
     world.container("shop-app-1", service("app"), ["shop_data:/data"])
@@ -513,7 +550,7 @@ def test_a_second_write_changes_not_a_byte(world, sidecar):
     assert written == (sidecar.config.read_bytes(), sidecar.config.stat().st_mtime_ns)
 
 
-def test_a_problem_of_one_service_does_not_stop_another(world, sidecar):
+def test_a_problem_of_one_service_does_not_stop_another(world: World, sidecar: Sidecar) -> None:
     """The good plan is written, the exit code tells of the other."""
     world.volume("shop_data")
     world.container("shop-good-1", service("good"), ["shop_data:/data"])
@@ -527,7 +564,7 @@ def test_a_problem_of_one_service_does_not_stop_another(world, sidecar):
     assert ["backrest_sidecar_shop_good"] == [plan["id"] for plan in written["plans"]]
 
 
-def test_a_container_that_is_gone_leaves_its_plan_behind(world, sidecar):
+def test_a_container_that_is_gone_leaves_its_plan_behind(world: World, sidecar: Sidecar) -> None:
     """A plan without a workload is reported, never removed."""
     world.volume("shop_data")
     world.container("shop-app-1", service("app"), ["shop_data:/data"])
@@ -540,7 +577,7 @@ def test_a_container_that_is_gone_leaves_its_plan_behind(world, sidecar):
     assert not answer["changed"]
 
 
-def test_an_engine_that_does_not_answer_voids_the_pass(sidecar, tmp_path):
+def test_an_engine_that_does_not_answer_voids_the_pass(sidecar: Sidecar, tmp_path: Path) -> None:
     """Unknown is not empty: nothing is written and the exit code is 1."""
     before = sidecar.config.read_bytes()
 
@@ -552,7 +589,9 @@ def test_an_engine_that_does_not_answer_voids_the_pass(sidecar, tmp_path):
     assert "no.sock" in done.stderr
 
 
-def test_a_saved_inventory_gives_the_same_plans_without_the_engine(world, sidecar, tmp_path):
+def test_a_saved_inventory_gives_the_same_plans_without_the_engine(
+    world: World, sidecar: Sidecar, tmp_path: Path
+) -> None:
     """What --save-inventory writes is all that a later look needs."""
     world.volume("shop_data")
     world.image("hooked", {"backrest.snapshot-start": "echo pwned"})

@@ -85,7 +85,7 @@ def documents(draw: st.DrawFn) -> Object:
             holder[draw(KEYS)] = draw(VALUES)
         else:
             holder.repeated = (step,)
-    for holder, _ in places(document):
+    for holder in (document, *(holder for holder, _ in places(document))):
         if isinstance(holder, Object):
             holder.repeated = tuple(key for key in holder.repeated if key in holder)
     return document

@@ -1,0 +1,201 @@
+"""A first document: valid, private, and never instead of another."""
+
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.errors import StoreError, UsageError
+from sidecar.model.document import parse_document
+from sidecar.model.rules import check_document, check_version
+from sidecar.watch.init import create_document, default_instance, read_password, render_document
+
+Create = Callable[..., list[str]]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Where the document shall be."""
+    return tmp_path / "config.json"
+
+
+@pytest.fixture
+def create(config: Path) -> Create:
+    """Create the document with the flags' defaults; keywords replace them."""
+
+    def run(**flags: Any) -> list[str]:
+        given: dict[str, Any] = {
+            "config": config,
+            "repo": "/backups",
+            "password_file": None,
+            "generate_password": True,
+            "repo_id": "default",
+            "instance": "host",
+            "if_absent": False,
+            "config_mode": "keep",
+        }
+        return list(create_document(**(given | flags)))
+
+    return run
+
+
+def test_document_is_valid_and_private(create: Create, config: Path) -> None:
+    """Backrest would start with it, and nobody else can read it."""
+    create()
+    root = parse_document(config.read_bytes()).root
+    assert ([], None) == (check_document(root), check_version(root))
+    assert 0o600 == stat.S_IMODE(config.stat().st_mode)
+    assert ("1", "6", "host") == (root["modno"], root["version"], root["instance"])
+    (repo,) = root["repos"]
+    assert ("default", "/backups", True) == (repo["id"], repo["uri"], repo["autoInitialize"])
+    assert {"prunePolicy", "checkPolicy"} < repo.keys()
+    assert "auth" not in root
+
+
+def test_generated_password_is_strong_and_shown_nowhere(create: Create, config: Path) -> None:
+    """It stands in the file alone; the user is told to keep a copy."""
+    lines = create()
+    password = json.loads(config.read_text())["repos"][0]["password"]
+    assert 43 == len(password)
+    assert password not in "\n".join(lines)
+    assert "Keep a copy" in lines[-1]
+
+
+def test_two_generated_passwords_differ(create: Create, tmp_path: Path) -> None:
+    """Each document has a password of its own."""
+    for name in ("a", "b"):
+        create(config=tmp_path / name)
+    one, other = (json.loads((tmp_path / name).read_text())["repos"][0]["password"] for name in "ab")
+    assert one != other
+
+
+def test_password_comes_from_the_file(create: Create, config: Path, tmp_path: Path) -> None:
+    """As restic does, without the line's end; nothing about copies is said."""
+    file = tmp_path / "pw"
+    file.write_text("päss word\n")
+    lines = create(password_file=file, generate_password=False)
+    assert "päss word" == json.loads(config.read_text())["repos"][0]["password"]
+    assert not any("generated" in line for line in lines)
+
+
+@pytest.mark.parametrize(("file", "generate"), [(Path("pw"), True), (None, False)])
+def test_exactly_one_source_of_the_password(
+    create: Create, config: Path, file: Path | None, generate: bool
+) -> None:
+    """Neither both nor none, also where a document is there already."""
+    config.write_text("{}")
+    with pytest.raises(UsageError) as error:
+        create(password_file=file, generate_password=generate, if_absent=True)
+    assert "exactly one source" in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b" \n", "is empty"),
+        (b"a\nb\n", "is not one line of text"),
+        (b"a\0b", "is not one line of text"),
+        (b"\xff\xfe", "is not one line of text"),
+        (b"x" * 70_000, "is too large for a password"),
+    ],
+)
+def test_file_that_holds_no_password_is_refused(
+    tmp_path: Path, content: bytes, fault: str
+) -> None:
+    """A wrong file must not become a password that nobody knows."""
+    file = tmp_path / "pw"
+    file.write_bytes(content)
+    with pytest.raises(UsageError) as error:
+        read_password(file)
+    assert f"--password-file {file} {fault}" == error.value.message
+
+
+def test_missing_password_file_is_named(tmp_path: Path) -> None:
+    """The reason is the system's own."""
+    with pytest.raises(UsageError) as error:
+        read_password(tmp_path / "pw")
+    assert error.value.message.endswith("cannot be read: No such file or directory")
+
+
+def test_document_is_never_overwritten(create: Create, config: Path) -> None:
+    """What is there stays, whatever it is."""
+    config.write_text("mine")
+    with pytest.raises(StoreError) as error:
+        create()
+    assert "is there already" in error.value.message
+    assert "mine" == config.read_text()
+
+
+def test_if_absent_leaves_a_document_alone(create: Create, config: Path) -> None:
+    """A second start changes nothing, even when the password file is gone by then."""
+    config.write_text("mine")
+    lines = create(if_absent=True, generate_password=False, password_file=Path("/gone/pw"))
+    assert [f"{config} is there already and stays as it is."] == lines
+    assert "mine" == config.read_text()
+
+
+def test_if_absent_is_no_excuse_for_a_directory(create: Create, config: Path) -> None:
+    """Docker makes a directory of a missing file: that is no document."""
+    config.mkdir()
+    with pytest.raises(StoreError):
+        create(if_absent=True)
+
+
+def test_if_absent_creates_what_is_absent(create: Create, config: Path) -> None:
+    """The first start makes the document."""
+    create(if_absent=True, config_mode="0640")
+    assert 0o640 == stat.S_IMODE(config.stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ({"repo": " "}, "--repo"),
+        ({"repo_id": "a,b"}, "--repo-id"),
+        ({"repo_id": ""}, "--repo-id"),
+        ({"instance": "my host"}, "--instance"),
+        ({"instance": "x" * 51}, "instance"),
+        ({"repo_id": "_a_"}, "_a_"),
+        ({"config_mode": "rw"}, "--config-mode"),
+    ],
+)
+def test_flags_that_make_no_document_are_refused(
+    create: Create, config: Path, flags: dict[str, str], named: str
+) -> None:
+    """Nothing is written, and the message names the flag or the id."""
+    with pytest.raises(UsageError) as error:
+        create(**flags)
+    assert named in error.value.message
+    assert not config.exists()
+
+
+def test_instance_defaults_to_this_host(create: Create, config: Path) -> None:
+    """Without the flag the host's name stands there, made fit."""
+    create(instance=None)
+    name = json.loads(config.read_text())["instance"]
+    assert name == default_instance(name)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("nas", "nas"),
+        ("my host.lan", "my-host.lan"),
+        ("_über_", "ber"),
+        ("", "backrest"),
+        ("ö", "backrest"),
+        ("x" * 60, "x" * 50),
+    ],
+)
+def test_host_name_becomes_an_id(host: str, expected: str) -> None:
+    """Letters, digits, `_`, `.` and `-`, at most 50, never `_..._`."""
+    assert expected == default_instance(host)
+
+
+def test_rendered_document_keeps_the_uri_as_given() -> None:
+    """Variables in the URI are for Backrest to fill in."""
+    content = render_document(" s3:${HOST}/b ", "pw", "default", "host")
+    assert "s3:${HOST}/b" == json.loads(content)["repos"][0]["uri"]
