@@ -11,6 +11,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -93,11 +94,22 @@ def stop_engine(engine: PrivateEngine) -> None:
 def answers(address: str) -> bool:
     """Whether a Docker engine answers at `address` (`unix://...`, `tcp://...`)."""
     try:
+        if address.startswith("unix://"):
+            return _answers_at(address.removeprefix("unix://"))
         client = docker.APIClient(base_url=address, version="auto", timeout=5)
-    except (DockerException, requests.RequestException):
+    except (DockerException, requests.RequestException, OSError):
         return False
     client.close()
     return True
+
+
+def _answers_at(path: str) -> bool:
+    # By hand, since docker-py leaves a socket open when the connection is refused.
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(5)
+        connection.connect(path)
+        connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+        return connection.recv(64).startswith((b"HTTP/1.0 200", b"HTTP/1.1 200"))
 
 
 def _spawn(folder: Path, options: tuple[str, ...]) -> PrivateEngine:

@@ -4,7 +4,8 @@
     python sample_stack.py down ADDRESS COMPOSE_FILE
 
 Reads `name`, and of each service `image`, `labels` and `volumes`. Everything made
-carries Compose's own labels, so Compose and the sidecar see a Compose project.
+carries Compose's own labels, so Compose and the sidecar see a Compose project, and a
+label of ours with the file's path: on an engine that others use too, only that is removed.
 """
 
 import io
@@ -17,6 +18,7 @@ from typing import Any
 import docker
 import yaml
 
+_MADE_FOR = "sample-stack.file"
 _APPLETS = ("sh", "sleep", "cat", "echo", "mkdir", "touch", "test", "true", "ls")
 
 
@@ -57,44 +59,49 @@ def compose_labels(project: str, service: str, number: int = 1) -> dict[str, str
 
 def run_up(client: docker.APIClient, file: Path) -> list[str]:
     """Create and start every service of the Compose file; return the containers' names."""
-    stack = yaml.safe_load(file.read_text())
-    project = stack["name"]
-    for image in {service["image"] for service in stack["services"].values()}:
+    stack = _read(file)
+    for image in _images(stack):
         import_image(client, image)
-    for volume in stack.get("volumes", {}):
-        client.create_volume(f"{project}_{volume}", labels={"com.docker.compose.project": project})
-    return [
-        _run_service(client, project, name, service, file.resolve().parent)
-        for name, service in stack["services"].items()
-    ]
+    for volume in stack["volumes"]:
+        client.create_volume(f"{stack['name']}_{volume}", labels=_marks(file))
+    return [_run_service(client, file, stack["name"], name) for name in stack["services"]]
 
 
 def run_down(client: docker.APIClient, file: Path) -> None:
-    """Remove the containers, volumes and images of the Compose file."""
-    stack = yaml.safe_load(file.read_text())
-    project = stack["name"]
-    of_project = {"label": f"com.docker.compose.project={project}"}
-    for container in client.containers(all=True, filters=of_project):
-        client.remove_container(container["Id"], force=True, v=True)
-    for volume in client.volumes(filters=of_project)["Volumes"] or ():
+    """Remove what `run_up` has made of this very file: containers, volumes, images."""
+    ours = {"label": [f"{key}={value}" for key, value in _marks(file).items()]}
+    for container in client.containers(all=True, filters=ours):
+        client.remove_container(container["Id"], force=True)
+    for volume in client.volumes(filters=ours)["Volumes"] or ():
         client.remove_volume(volume["Name"])
-    for image in {service["image"] for service in stack["services"].values()}:
-        client.remove_image(image, force=True)
+    for image in _images(_read(file)):
+        if client.images(image):
+            client.remove_image(image)
 
 
-def _run_service(
-    client: docker.APIClient, project: str, name: str, service: Mapping[str, Any], folder: Path
-) -> str:
+def _read(file: Path) -> dict[str, Any]:
+    stack: dict[str, Any] = yaml.safe_load(file.read_text())
+    return stack
+
+
+def _images(stack: Mapping[str, Any]) -> set[str]:
+    return {service["image"] for service in stack["services"].values()}
+
+
+def _marks(file: Path) -> dict[str, str]:
+    return {_MADE_FOR: str(file.resolve())}
+
+
+def _run_service(client: docker.APIClient, file: Path, project: str, name: str) -> str:
+    service = _read(file)["services"][name]
     labels = {key: value.replace("$$", "$") for key, value in service.get("labels", {}).items()}
+    binds = _resolve_binds(project, service["volumes"], file.resolve().parent)
     container = f"{project}-{name}-1"
     client.create_container(
         service["image"],
         name=container,
-        labels=labels | compose_labels(project, name),
-        host_config=client.create_host_config(
-            binds=_resolve_binds(project, service.get("volumes", ()), folder),
-            network_mode="none",
-        ),
+        labels=labels | compose_labels(project, name) | _marks(file),
+        host_config=client.create_host_config(binds=binds, network_mode="none"),
     )
     client.start(container)
     return container

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from sidecar.core.labels import resolve_label
-from sidecar.core.lists import parse_list
+from sidecar.core.lists import parse_list, strip_quotes
 from sidecar.core.policy import Policy
 from sidecar.core.spec_error import SpecInvalid
 from sidecar.model.problem import Problem, problem_of
@@ -219,7 +219,8 @@ def _allowed_from_image(name: str, value: str) -> str | None:
     if label.trusted:
         return None
     try:
-        items = parse_list(value.strip(), keep_quotes=False) if index < 0 else (value.strip(),)
+        text = value.strip()
+        items = parse_list(text, keep_quotes=False) if index < 0 else (strip_quotes(text),)
     except SpecInvalid:
         return value  # told when the label is parsed
     allowed = [item for item in items if not item.startswith("host:")]

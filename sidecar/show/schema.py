@@ -74,7 +74,7 @@ def _pattern(label: Label) -> str:
     words = "|".join(_literal(word) for word in label.choices)
     if not label.is_list:
         return rf"\s*(?:{words})\s*"
-    one = rf"\s*[\"']?(?:{words})[\"']?\s*"
+    one = rf"\s*(?:[\"']?(?:{words})[\"']?\s*)?"
     return rf"(?:{one}(?:,{one})*|\s*\[.*)"
 
 

@@ -112,11 +112,10 @@ def render_agenda(agenda: Agenda, form: str) -> str:
 
 
 def _heading(agenda: Agenda) -> str:
-    start, until, count = agenda.start, agenda.until, len(agenda.runs)
-    return (
-        f"{count} run{'' if count == 1 else 's'} from {start:%a %Y-%m-%d %H:%M %Z} to {until:%a %Y-%m-%d %H:%M %Z}"
-        f", time zone {agenda.zone.name} ({printable(agenda.zone.source)})"
-    )
+    count, form = len(agenda.runs), "%a %Y-%m-%d %H:%M %Z"
+    span = f"from {agenda.start.strftime(form)} to {agenda.until.strftime(form)}"
+    zone = f"time zone {agenda.zone.name} ({printable(agenda.zone.source)})"
+    return f"{count} run{'' if count == 1 else 's'} {span}, {zone}"
 
 
 def _timeline(agenda: Agenda) -> Iterator[str]:

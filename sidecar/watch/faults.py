@@ -6,7 +6,6 @@ import ssl
 from collections.abc import Iterator
 from typing import Any
 
-from docker.errors import APIError, InvalidVersion
 from requests import Timeout
 from urllib3.exceptions import TimeoutError as PoolTimeout
 
@@ -21,9 +20,6 @@ _TIMEOUTS = (Timeout, PoolTimeout, TimeoutError)
 def explain_failure(error: BaseException, address: str, call: str) -> InventoryError:
     """Turn whatever the client library raised during `call` into one sentence and a hint."""
     chain = list(_causes(error))
-    for cause in chain:
-        if isinstance(cause, APIError) and cause.status_code is not None:
-            return explain_status(cause.status_code, str(cause.explanation), address, call)
     for kinds, message, hint in _MEANINGS:
         if any(isinstance(cause, kinds) for cause in chain):
             return InventoryError(message.format(address=address, call=call), hint)
@@ -79,11 +75,6 @@ _MEANINGS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
         (ssl.SSLError,),
         "no TLS connection to {address} could be made",
         "see DOCKER_TLS_VERIFY and the certificates in DOCKER_CERT_PATH",
-    ),
-    (
-        (InvalidVersion,),
-        "the Docker engine at {address} is too old",
-        "API version 1.24 or newer is needed",
     ),
 )
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import docker
+from docker.constants import DEFAULT_DOCKER_API_VERSION
 from docker.errors import DockerException
 from docker.utils import kwargs_from_env
 from requests import RequestException
@@ -21,6 +23,7 @@ from sidecar.watch.faults import explain_failure, explain_status
 from sidecar.watch.listing import (
     Observation,
     RawInventory,
+    parse_api_version,
     parse_containers,
     parse_environment,
     parse_image_labels,
@@ -48,7 +51,8 @@ _CONTAINERS = "/containers/json"
 _VOLUMES = "/volumes"
 _ImageLabels = dict[str, Mapping[str, str]]
 
-_ADDRESS = re.compile(r"(?:unix:///|tcp://|https?://)[^/]")
+_UNIX = "unix://"
+_ADDRESS = re.compile(r"unix:///.+|(?:tcp|https?)://[^/@]+(?:/[^@]*)?")
 
 
 def load_saved(path: str | os.PathLike[str]) -> Inventory:
@@ -69,10 +73,11 @@ def parse_address(url: str | None) -> str:
     """Turn a flag's value, a bare socket path or nothing into the address of an engine."""
     address = (url or os.environ.get("DOCKER_HOST") or DEFAULT_ADDRESS).strip()
     if address.startswith("/"):
-        address = f"unix://{address}"
-    if not _ADDRESS.match(address):
+        address = _UNIX + address
+    if not _ADDRESS.fullmatch(address):
+        shown = re.sub(r"//.*@", "//***@", address)
         raise UsageError(
-            f"{address!r} is no address of a Docker engine that can be used",
+            f"{shown} is no address of a Docker engine that can be used",
             "write /path/to/docker.sock, unix:///path, tcp://host:port or https://host:port",
         )
     return address
@@ -80,10 +85,11 @@ def parse_address(url: str | None) -> str:
 
 @dataclass(slots=True)
 class _Clients:
-    """Two connections of one API version, so that two lists can be read at once."""
+    """Two connections, so that two lists can be read at once; `prefix` is `/vVERSION`."""
 
     first: Any
     second: Any
+    prefix: str = ""
 
     def close(self) -> None:
         self.first.close()
@@ -99,11 +105,10 @@ class Engine:
     """
 
     def __init__(self, url: str | None = None, timeout: float = 30) -> None:
-        self._url = parse_address(url)
+        self.address = parse_address(url)
         self._timeout = timeout
         self._clients: _Clients | None = None
         self._image_labels: _ImageLabels = {}
-        self.address = re.sub(r"//[^/@]*@", "//", self._url)
 
     def __enter__(self) -> Self:
         return self
@@ -171,17 +176,31 @@ class Engine:
 
     def _connected(self) -> _Clients:
         if self._clients is None:
+            self._clients = self._connect()
             try:
-                self._clients = self._connect()
-            except _FAILURES as error:
-                raise explain_failure(error, self.address, "GET /version") from error
+                content = self._get(self._clients.first, "/version")
+                version = parse_api_version(content, self._source("/version"))
+            except InventoryError:
+                self.close()
+                raise
+            self._clients.prefix = f"/v{version}"
         return self._clients
 
     def _connect(self) -> _Clients:
-        secured = {} if self._url.startswith("unix:") else kwargs_from_env()
-        options = {**secured, "base_url": self._url, "timeout": self._timeout}
-        first = docker.APIClient(version="auto", **options)
-        return _Clients(first, docker.APIClient(version=first.api_version, **options))
+        try:
+            self._knock()
+            secured = {} if self.address.startswith(_UNIX) else kwargs_from_env()
+            options = {**secured, "base_url": self.address, "version": DEFAULT_DOCKER_API_VERSION}
+            return _Clients(docker.APIClient(**options), docker.APIClient(**options))
+        except (*_FAILURES, OSError) as error:
+            raise explain_failure(error, self.address, "GET /version") from error
+
+    def _knock(self) -> None:
+        """Open the socket once by hand: the client library leaves one open that fails."""
+        if self.address.startswith(_UNIX):
+            with socket.socket(socket.AF_UNIX) as door:
+                door.settimeout(self._timeout)
+                door.connect(self.address.removeprefix(_UNIX))
 
     def _source(self, path: str) -> str:
         return f"the answer of {self.address} to GET {path}"
@@ -203,7 +222,8 @@ class Engine:
 
     def _ask(self, client: Any, method: str, path: str) -> tuple[int, bytes]:
         # Bytes, not the library's decoded JSON: the parser that checks also decodes.
-        url = f"{client.base_url}/v{client.api_version}{path}"
+        prefix = self._clients.prefix if self._clients else ""
+        url = f"{client.base_url}{prefix}{path}"
         try:
             response = client.request(method, url, timeout=self._timeout)
         except _FAILURES as error:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Annotated, Any, Required, TypeVar
 
-from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 # pydantic wants this one below Python 3.12.
 from typing_extensions import TypedDict
@@ -20,6 +20,11 @@ from sidecar.errors import InventoryError
 
 T = TypeVar("T")
 
+_NO_ENGINE = "something else than a Docker engine may listen at that address"
+_SAVED_FORM = (
+    "expected is the JSON answer of GET /containers/json?all=1, or an object "
+    "with `containers`, `volumes` and `images`"
+)
 _DESTINATION = attrgetter("destination")
 
 
@@ -71,6 +76,10 @@ def _as_answer(volumes: Any) -> Any:
     return {"Volumes": volumes} if isinstance(volumes, list) else volumes
 
 
+class _Version(TypedDict):
+    ApiVersion: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
+
+
 class _Saved(TypedDict, total=False):
     containers: Required[list[_Container]]
     volumes: Annotated[_VolumesAnswer | None, BeforeValidator(_as_answer)]
@@ -81,6 +90,7 @@ _CONTAINERS = TypeAdapter(list[_Container])
 _VOLUMES = TypeAdapter(_VolumesAnswer)
 _IMAGE = TypeAdapter(_Image)
 _INSPECTED = TypeAdapter(_Inspected)
+_VERSION = TypeAdapter(_Version)
 _SAVED = TypeAdapter(_Saved)
 
 
@@ -137,11 +147,17 @@ def parse_environment(data: bytes, source: str) -> list[str]:
     return config.get("Env") or []
 
 
+def parse_api_version(data: bytes, source: str) -> str:
+    """Parse the answer of `GET /version` into the newest API version that it speaks."""
+    return _validated(_VERSION, data, source)["ApiVersion"]
+
+
 def parse_saved(data: bytes, source: str) -> Inventory:
     """Parse a saved list of containers, or the object with volumes and images too."""
     if data.lstrip()[:1] == b"[":
-        return Inventory(containers=parse_containers(data, source))
-    saved = _validated(_SAVED, data, source)
+        entries = _validated(_CONTAINERS, data, source, _SAVED_FORM)
+        return Inventory(containers=_containers(entries))
+    saved = _validated(_SAVED, data, source, _SAVED_FORM)
     images = saved.get("images") or []
     return Inventory(
         containers=_containers(saved["containers"]),
@@ -150,23 +166,17 @@ def parse_saved(data: bytes, source: str) -> Inventory:
     )
 
 
-def _validated(adapter: TypeAdapter[T], data: bytes, source: str) -> T:
+def _validated(adapter: TypeAdapter[T], data: bytes, source: str, hint: str = _NO_ENGINE) -> T:
     try:
         return adapter.validate_json(data, strict=True)
     except ValidationError as error:
-        raise _unreadable(error, source) from None
+        raise InventoryError(f"{source} is no answer of an engine: {_fault(error)}", hint) from None
 
 
-def _unreadable(error: ValidationError, source: str) -> InventoryError:
+def _fault(error: ValidationError) -> str:
     """Say where the answer is wrong, without its values: labels may hold secrets."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    fault = first["msg"].removeprefix("Input ")
-    where = _place(first["loc"])
-    return InventoryError(
-        f"{source} is no container list of an engine: {where}{fault}",
-        "expected is the JSON answer of GET /containers/json?all=1, or an object "
-        "with `containers`, `volumes` and `images`",
-    )
+    return _place(first["loc"]) + first["msg"].removeprefix("Input ")
 
 
 def _place(location: Sequence[int | str]) -> str:

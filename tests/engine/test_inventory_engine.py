@@ -1,29 +1,36 @@
 """Observing a real engine: what is listed, what is kept, and what it costs."""
 
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
 from docker.types import Mount as MountSpec
 
+from private_engine import PrivateEngine
+from sidecar.core.workload import Container
 from sidecar.errors import InventoryError
-from sidecar.watch.inventory import Engine, load_saved
+from sidecar.watch.inventory import Engine, Observation, load_saved
 
 
 @pytest.fixture
-def observed(engine, docker_client):
-    """Look at the private engine as the sidecar does; the image is there."""
+def observed(engine: PrivateEngine) -> Iterator[Engine]:
+    """Look at the private engine as the sidecar does."""
     with Engine(engine.address) as looking:
         yield looking
 
 
-def by_name(observation, name):
+def by_name(observation: Observation, name: str) -> Container:
     """Return the container of that name."""
     [found] = [item for item in observation.inventory.containers if item.name == name]
     return found
 
 
-def test_mounts_labels_and_state_of_a_container(world, observed, engine, tmp_path):
+def test_mounts_labels_and_state_of_a_container(
+    world: Any, observed: Engine, engine: PrivateEngine, tmp_path: Path
+) -> None:
     """Volumes, binds and tmpfs mounts as they are, also of a container that never ran."""
     world.volume("e-plain")
     binds = ["e-plain:/data", f"{tmp_path}:/host:ro"]
@@ -45,7 +52,9 @@ def test_mounts_labels_and_state_of_a_container(world, observed, engine, tmp_pat
     ]
 
 
-def test_volume_list_tells_what_the_container_list_hides(world, observed, tmp_path):
+def test_volume_list_tells_what_the_container_list_hides(
+    world: Any, observed: Engine, tmp_path: Path
+) -> None:
     """A volume with driver options lists a folder that is empty while nothing runs."""
     world.volume("e-bound", type="none", o="bind", device=str(tmp_path))
     world.volume("e-nfs", type="nfs", o="addr=192.0.2.1", device=":/export")
@@ -57,7 +66,7 @@ def test_volume_list_tells_what_the_container_list_hides(world, observed, tmp_pa
     assert volumes["e-nfs"].mountpoint.endswith("/volumes/e-nfs/_data")
 
 
-def test_labels_of_images_are_told_apart(world, observed):
+def test_labels_of_images_are_told_apart(world: Any, observed: Engine) -> None:
     """An image's own labels are known by its id, those of unlabelled containers are not."""
     world.image("e-labelled", {"backrest.enable": "true"})
     world.container("e-inherits", {}, image="e-labelled")
@@ -71,7 +80,9 @@ def test_labels_of_images_are_told_apart(world, observed):
     assert plain.image_id not in observation.inventory.image_labels
 
 
-def test_renamed_and_stopped_containers_are_seen(world, observed, docker_client):
+def test_renamed_and_stopped_containers_are_seen(
+    world: Any, observed: Engine, docker_client: docker.APIClient
+) -> None:
     """Each look is anew: names and states of now, and the labels without a filter."""
     identity = world.container("e-old", {}, running=True)
     assert by_name(observed.observe(), "e-old").state == "running"
@@ -84,11 +95,13 @@ def test_renamed_and_stopped_containers_are_seen(world, observed, docker_client)
     assert (found.id, found.state) == (identity, "exited")
 
 
-def test_saved_observation_gives_the_same_inventory(world, observed, tmp_path):
+def test_saved_observation_gives_the_same_inventory(
+    world: Any, observed: Engine, tmp_path: Path
+) -> None:
     """A list saved on one machine is the same world on another."""
-    world.volume("e-nfs", type="nfs", o="addr=192.0.2.1", device=":/export")
+    world.volume("e-bound", type="none", o="bind", device=str(tmp_path))
     world.image("e-labelled", {"backrest.enable": "true", "é": "✓"})
-    world.container("e-one", {"a": "b"}, ["e-nfs:/data"], image="e-labelled")
+    world.container("e-one", {"a": "b"}, ["e-bound:/data"], image="e-labelled")
     saved = tmp_path / "saved.json"
 
     observation = observed.observe()
@@ -97,7 +110,7 @@ def test_saved_observation_gives_the_same_inventory(world, observed, tmp_path):
     assert load_saved(saved) == observation.inventory
 
 
-def test_paths_and_time_zone_of_a_container(world, observed, docker_client):
+def test_paths_and_time_zone_of_a_container(world: Any, observed: Engine) -> None:
     """The engine looks into a container that does not run."""
     identity = world.container("e-one", {})
 
@@ -108,13 +121,15 @@ def test_paths_and_time_zone_of_a_container(world, observed, docker_client):
     assert observed.time_zone_of("e-none") is None
 
 
-def test_engine_that_is_gone_is_an_error(engine, tmp_path):
+def test_engine_that_is_gone_is_an_error(tmp_path: Path) -> None:
     """No engine is never an empty engine."""
     with Engine(str(tmp_path / "docker.sock")) as gone, pytest.raises(InventoryError):
         gone.observe()
 
 
-def test_observing_adds_little_to_the_bare_lists(world, observed, engine):
+def test_observing_adds_little_to_the_bare_lists(
+    world: Any, observed: Engine, engine: PrivateEngine
+) -> None:
     """The lists are the cost; the parsing and the second connection are not."""
     for number in range(40):
         world.container(f"e-many-{number}", {"backrest.enable": "true"})
@@ -132,7 +147,7 @@ def test_observing_adds_little_to_the_bare_lists(world, observed, engine):
     assert ours < 2 * floor
 
 
-def _seconds(action) -> float:
+def _seconds(action: Callable[[], object]) -> float:
     started = time.perf_counter()
     action()
     return time.perf_counter() - started

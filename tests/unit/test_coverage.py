@@ -82,7 +82,9 @@ def test_mount_of_a_switched_off_container_says_so() -> None:
 def test_mount_that_holds_no_data_says_why() -> None:
     """A socket and a temporary file system are left out for reasons of their own."""
     sock = Mount("bind", "/var/run/docker.sock", "/docker.sock")
-    found = cover(container("web", volume("w", "/data"), sock, Mount("tmpfs", "", "/tmp"), enable="1"))
+    found = cover(
+        container("web", volume("w", "/data"), sock, Mount("tmpfs", "", "/tmp"), enable="1")
+    )
     assert [
         "",
         "a socket holds no data",
@@ -138,7 +140,9 @@ def test_mount_in_a_plan_of_the_user_is_held_by_it() -> None:
 
 def test_own_plan_comes_before_a_plan_of_the_user() -> None:
     """Where both hold a mount, the workload's own plan is named."""
-    view = replace(VIEW, plans=(PlanView("by-hand", "local", ("/var/lib/docker/volumes/a/_data",)),))
+    view = replace(
+        VIEW, plans=(PlanView("by-hand", "local", ("/var/lib/docker/volumes/a/_data",)),)
+    )
     found = cover(container("web", volume("a", "/a"), enable="1"), view=view)
     assert ["backrest_sidecar_web"] == [plan for _, plan, _, _ in found]
 
@@ -185,7 +189,11 @@ def test_containers_that_are_no_workload_are_told_too() -> None:
 def test_labels_without_enable_are_found() -> None:
     """Labels of ours that nothing switches on do nothing: that is a finding."""
     (finding,) = find_not_enabled(rendered_of(container("web", keep="all")), PREFIX)
-    assert (NOT_ENABLED, "web", "backrest.keep") == (finding.reason, finding.container, finding.label)
+    assert (NOT_ENABLED, "web", "backrest.keep") == (
+        finding.reason,
+        finding.container,
+        finding.label,
+    )
     assert "add backrest.enable=true, or remove the others" == finding.hint
     assert Severity.WARNING is finding.severity
 
@@ -263,7 +271,10 @@ def test_finding_keeps_all_of_a_problem() -> None:
 def test_without_document_repositories_and_secrets_are_not_judged() -> None:
     """What only the sidecar's machine knows is no problem elsewhere; all else is."""
     one = container(
-        *("web", volume("a", "/a")), enable="1", repo="offsite", notify="discord:env:BACKREST_SECRET_X"
+        *("web", volume("a", "/a")),
+        enable="1",
+        repo="offsite",
+        notify="discord:env:BACKREST_SECRET_X",
     )
     two = container("db", volume("b", "/b"), enable="1", keep="x")
     inventory = Inventory((one, two))

@@ -68,7 +68,9 @@ def test_two_generated_passwords_differ(create: Create, tmp_path: Path) -> None:
     """Each document has a password of its own."""
     for name in ("a", "b"):
         create(config=tmp_path / name)
-    one, other = (json.loads((tmp_path / name).read_text())["repos"][0]["password"] for name in "ab")
+    one, other = (
+        json.loads((tmp_path / name).read_text())["repos"][0]["password"] for name in "ab"
+    )
     assert one != other
 
 
@@ -102,9 +104,7 @@ def test_exactly_one_source_of_the_password(
         (b"x" * 70_000, "is too large for a password"),
     ],
 )
-def test_file_that_holds_no_password_is_refused(
-    tmp_path: Path, content: bytes, fault: str
-) -> None:
+def test_file_that_holds_no_password_is_refused(tmp_path: Path, content: bytes, fault: str) -> None:
     """A wrong file must not become a password that nobody knows."""
     file = tmp_path / "pw"
     file.write_bytes(content)

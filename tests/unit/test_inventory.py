@@ -110,11 +110,11 @@ def test_empty_list_is_an_inventory(saved: Path) -> None:
         ("[{}", "Invalid JSON"),
         ('"hunter2"', "should be"),
         ('{"message": "hunter2"}', "field containers: Field required"),
-        ('{"containers": null}', "field containers: should be a valid list"),
+        ('{"containers": null}', "field containers: should be a valid array"),
         ('[{"Names": ["/a"]}]', "entry 0, field Id: Field required"),
         ('[{"Id": "a"}, {"Id": 7}]', "entry 1, field Id: should be a valid string"),
         ('[{"Id": "a", "Created": "hunter2"}]', "entry 0, field Created: should be a valid int"),
-        ('[{"Id": "a", "Names": "hunter2"}]', "entry 0, field Names: should be a valid list"),
+        ('[{"Id": "a", "Names": "hunter2"}]', "entry 0, field Names: should be a valid array"),
         ('[{"Id": "a", "Labels": {"k": ["hunter2"]}}]', "entry 0, field Labels.k: should be"),
         ('[{"Id": "a", "Labels": {"k": 1}}]', "entry 0, field Labels.k: should be"),
         ('[{"Id": "a", "Mounts": [{"Type": "bind"}]}]', "entry 0, Mounts entry 0, field Dest"),
@@ -175,12 +175,21 @@ def test_address_without_any_wish_is_the_usual_socket(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    "written", ["npipe:////./pipe/docker_engine", "ssh://host", "docker.sock", "tcp://", "fd://"]
+    "written",
+    [
+        "npipe:////./pipe/docker_engine",
+        "ssh://host",
+        "docker.sock",
+        "tcp://",
+        "fd://",
+        "http://ann:hunter2@127.0.0.1",
+    ],
 )
 def test_addresses_that_cannot_be_used_are_usage_errors(written: str) -> None:
-    """Said at once, before anything is observed."""
-    with pytest.raises(UsageError, match="no address of a Docker engine"):
+    """Said at once, before anything is observed, and without a password."""
+    with pytest.raises(UsageError, match="no address of a Docker engine") as caught:
         Engine(written)
+    assert "hunter2" not in str(caught.value)
 
 
 # An engine's faults, shown by a small HTTP server on a socket of its own.
@@ -396,7 +405,11 @@ def test_engine_that_came_back_is_observed_again(faulty: Faulty, engine: Engine)
 
 @pytest.mark.parametrize(
     ("version", "message"),
-    [(b'{"ApiVersion": "1.12"}', "too old"), (b"{}", "ApiVersion"), (b"<html>", "GET /version")],
+    [
+        (b'{"ApiVersion": "latest/../"}', "field ApiVersion"),
+        (b"{}", "field ApiVersion"),
+        (b"<html>", "GET /version"),
+    ],
 )
 def test_server_that_is_no_engine_of_ours_is_refused(
     faulty: Faulty, engine: Engine, version: bytes, message: str
@@ -434,16 +447,6 @@ def test_tls_that_is_set_up_wrong_is_explained(
     ):
         engine.observe()
     assert "TLS" in str(caught.value)
-
-
-def test_password_in_an_address_is_not_shown() -> None:
-    """An address behind a proxy may carry one."""
-    with (
-        Engine("http://ann:hunter2@127.0.0.1:1") as engine,
-        pytest.raises(InventoryError, match="nothing listens at http://127") as caught,
-    ):
-        engine.observe()
-    assert "hunter2" not in str(caught.value)
 
 
 def test_archive_tells_whether_a_path_exists(faulty: Faulty, engine: Engine) -> None:

@@ -162,7 +162,9 @@ def test_control_characters_of_ids_do_not_reach_the_terminal() -> None:
 
 def test_json_has_runs_and_idle_plans() -> None:
     """One object, times with their offset."""
-    found = agenda_of({"a": cron("0 2 * * *"), "off": {"disabled": True}, "late": cron("0 2 1 * *")})
+    found = agenda_of(
+        {"a": cron("0 2 * * *"), "off": {"disabled": True}, "late": cron("0 2 1 * *")}
+    )
     assert {
         "config": "config.json",
         "timezone": "Europe/Berlin",

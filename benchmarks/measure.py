@@ -1,0 +1,100 @@
+"""Timing that stands noise: interleaved rounds, medians, and children measured alone."""
+
+import gc
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+_LOOP_STEPS = 300_000
+_MAX_CALLS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something to time: `prepare`, untimed, gives what `run` is called with."""
+
+    prepare: Callable[[], object]
+    run: Callable[[object], object]
+    calls: int = 1
+
+
+class Child(NamedTuple):
+    """What one child process took: wall seconds, and its peak memory in bytes."""
+
+    seconds: float
+    peak: int
+
+
+def rounds_of(steps: Mapping[str, Step], rounds: int) -> dict[str, float]:
+    """Time every step once a round; return each one's median seconds a call.
+
+    The steps take turns, so that a change in the machine's load meets all of them.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            taken[name].append(_seconds(step))
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def _seconds(step: Step) -> float:
+    total = 0.0
+    for _ in range(min(step.calls, _MAX_CALLS)):
+        given = step.prepare()
+        start = time.perf_counter()
+        result = step.run(given)
+        total += time.perf_counter() - start
+        del given, result
+    gc.collect()
+    return total / step.calls
+
+
+def loop_seconds() -> float:
+    """Time a fixed loop of plain Python: the yardstick between two machines."""
+    start = time.perf_counter()
+    total, seen = 0, {"a": 1}
+    for number in range(_LOOP_STEPS):
+        total += number % 7 * seen["a"]
+    return time.perf_counter() - start
+
+
+# A process's peak begins with that of the process it was started from, so children
+# are started by one that is small.
+_LAUNCHER = """
+import os, sys, time
+null = os.open(os.devnull, os.O_WRONLY)
+start = time.perf_counter()
+actions = [(os.POSIX_SPAWN_DUP2, null, 1)]
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=actions)
+status, usage = os.wait4(pid, 0)[1:]
+print(time.perf_counter() - start, usage.ru_maxrss * 1024, os.waitstatus_to_exitcode(status))
+"""
+
+
+def run_child(arguments: Sequence[str]) -> Child:
+    """Run our Python with `arguments`, output thrown away; raises RuntimeError if it fails."""
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    done = subprocess.run(
+        [sys.executable, "-S", "-E", "-c", _LAUNCHER, sys.executable, *arguments],
+        env=os.environ | {"PYTHONPATH": paths},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    seconds, peak, code = done.stdout.split()
+    if code != "0":
+        raise RuntimeError(f"{' '.join(arguments)} ended with {code}")
+    return Child(float(seconds), int(peak))
+
+
+def median_child(children: Sequence[Child]) -> Child:
+    """Give the medians of several runs of one command."""
+    seconds = statistics.median(child.seconds for child in children)
+    return Child(seconds, round(statistics.median(child.peak for child in children)))

@@ -1,0 +1,128 @@
+"""The core's share: labels to plans to the document's text, without any file or process."""
+
+import json
+import sys
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, NamedTuple
+
+from benchmarks.measure import Step, rounds_of
+from benchmarks.reconcile.stack import document, inventory_of, saved_list
+from benchmarks.table import Row
+from sidecar.core.diff import diff_plans
+from sidecar.core.policy import Policy
+from sidecar.core.render import render
+from sidecar.core.workload import Inventory
+from sidecar.model.document import Document, merge_plans, parse_document
+from sidecar.model.jsontext import decode
+from sidecar.model.rules import check_document
+from sidecar.watch.listing import parse_saved
+
+_NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
+_POLICY = Policy()
+GOAL_MICROSECONDS = 60
+# As many calls a round as make one of a few milliseconds out of the shortest.
+_LEAST_CONTAINERS = 1_000
+
+
+class _World(NamedTuple):
+    inventory: Inventory
+    saved: bytes
+    new: str
+    standing: str
+
+
+def core_rows(sizes: tuple[int, ...], rounds: int) -> list[Row]:
+    """Measure every size in the same rounds; the last row tells how the work grows."""
+    worlds = {size: _world(size) for size in sizes}
+    steps: dict[str, Step] = {}
+    for size, world in worlds.items():
+        steps |= _steps(size, world)
+    taken = rounds_of(steps, rounds)
+    rows: list[Row] = []
+    for title, kind, goal in _KINDS:
+        rows += [_row(title, size, taken, kind, goal=goal) for size in sizes]
+    return [*rows, *_growth_rows(sizes, taken)]
+
+
+_KINDS = (
+    ("core, all plans new", "new", True),
+    ("core, nothing changes", "same", True),
+    ("decode and check the document", "check", False),
+    ("read the saved list", "list", False),
+)
+
+
+def _world(size: int) -> _World:
+    inventory, new = inventory_of(size), document()
+    standing = _core_work(inventory, parse_document(new.encode())).text
+    if _core_work(inventory, parse_document(standing.encode())).text != standing:
+        raise RuntimeError("a second pass would write again")
+    return _World(inventory, saved_list(size), new, standing)
+
+
+def _core_work(inventory: Inventory, start: Document) -> Document:
+    rendered = render(inventory, start.view, _POLICY, _NOW)
+    changes = diff_plans(start, rendered, _POLICY)
+    return merge_plans(start, changes.added, changes.edits)
+
+
+def _steps(size: int, world: _World) -> dict[str, Step]:
+    calls = max(1, _LEAST_CONTAINERS // size)
+    work = partial(_on_document, world.inventory)
+    source = "the benchmark's list"
+    return {
+        f"floor {size}": Step(lambda: world.saved, json.loads, calls),
+        f"new {size}": Step(partial(_fresh, world.new), work, calls),
+        f"same {size}": Step(partial(_fresh, world.standing), work, calls),
+        f"check {size}": Step(lambda: _forget() or world.standing, _check, calls),
+        f"list {size}": Step(lambda: world.saved, lambda data: parse_saved(data, source), calls),
+    }
+
+
+def _on_document(inventory: Inventory, start: Any) -> Document:
+    return _core_work(inventory, start)
+
+
+def _check(text: Any) -> None:
+    if faults := check_document(decode(text), _NOW.date()):
+        raise RuntimeError(f"the benchmark's document is refused: {faults[0].message}")
+
+
+def _fresh(text: str) -> Document:
+    """Decode the document anew and forget what earlier rounds found out: a command starts cold."""
+    _forget()
+    return parse_document(text.encode())
+
+
+def _forget() -> None:
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("sidecar.core.", "sidecar.model.")):
+            for value in vars(module).values():
+                if hasattr(value, "cache_clear"):
+                    value.cache_clear()
+
+
+def _row(title: str, size: int, taken: dict[str, float], kind: str, *, goal: bool) -> Row:
+    figure, floor = (taken[f"{name} {size}"] / size * 1e6 for name in (kind, "floor"))
+    return Row(
+        title,
+        size,
+        f"{figure:.1f} µs a container",
+        f"{floor:.1f} (json.loads of the list)",
+        figure / floor,
+        f"≤ {GOAL_MICROSECONDS} µs" if goal else "",
+        figure <= GOAL_MICROSECONDS if goal else None,
+    )
+
+
+def _growth_rows(sizes: tuple[int, ...], taken: dict[str, float]) -> list[Row]:
+    """Compare the largest size with the one before: 1.00 is linear."""
+    small, large = sizes[-2:]
+    rows: list[Row] = []
+    for title, kind, _ in _KINDS[:2]:
+        few, many = (taken[f"{kind} {size}"] / size for size in (small, large))
+        what = f"{title}: growth, {large:,} against {small:,}"
+        figure, floor = f"{many * 1e6:.1f} µs a container", f"{few * 1e6:.1f}"
+        rows.append(Row(what, large, figure, floor, many / few, "≤ 1.25", many <= few * 1.25))
+    return rows

@@ -1,0 +1,160 @@
+"""`lint` as people call it: on Compose files and saved inventories, with and without a document."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.cli import run_cli
+
+DATA = Path(__file__).parents[2] / "testdata" / "lint"
+COMPOSE, INVENTORY = str(DATA / "compose.yaml"), str(DATA / "inventory.json")
+CONFIG = str(DATA / "config.json")
+
+
+@pytest.fixture(autouse=True)
+def plain_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A folder without a document, and no Docker Compose on the PATH."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in ("BACKREST_CONFIG", "BACKREST_SECRET_HOOK", "COMPOSE_PROJECT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def lint_json(capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, dict[str, Any]]:
+    """Run `lint --format json`; give the status and the object."""
+    status = run_cli(["lint", "--format", "json", *flags])
+    return status, json.loads(capsys.readouterr().out)
+
+
+def problems(report: dict[str, Any]) -> list[tuple[str, str, int]]:
+    """Tell workload, reason and line of each problem."""
+    return [(one["workload"], one["reason"], one["line"]) for one in report["problems"]]
+
+
+def test_compose_file_without_a_document(capsys: pytest.CaptureFixture[str]) -> None:
+    """As in a pre-commit hook: what is wrong and where, but nothing about repositories."""
+    status, report = lint_json(capsys, "--compose", COMPOSE)
+    assert 3 == status
+    assert report["document"] is False
+    assert [
+        ("shop/db", "lint.not-enabled", 16),
+        ("shop/db", "lint.swarm-only", 19),
+        ("shop/web", "keep.invalid", 9),
+    ] == problems(report)
+    assert {COMPOSE} == {one["file"] for one in report["problems"]}
+
+
+def test_missing_document_is_said_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody should take silence for a check."""
+    run_cli(["lint", "--compose", COMPOSE])
+    captured = capsys.readouterr()
+    assert "so repositories and secrets are not checked" in captured.err
+    assert "Without a document" in captured.out
+
+
+def test_compose_file_against_a_document(capsys: pytest.CaptureFixture[str]) -> None:
+    """With a document its repositories count, and so does what it backs up already."""
+    status, report = lint_json(capsys, "--compose", COMPOSE, "--config", CONFIG)
+    assert 3 == status
+    assert ("shop/web", "repo.missing", 7) in problems(report)
+    assert ("shop/wiki", "secret.missing", 27) in problems(report)
+    held = {one["destination"]: (one["plan"], one["reason"]) for one in report["coverage"]}
+    assert {
+        "/data": ("", "no plan: repo.missing, keep.invalid"),
+        "/var/run/docker.sock": ("", "a socket holds no data"),
+        "/var/lib/db": ("by-hand", ""),
+        "/wiki": ("backrest_sidecar_shop_wiki", ""),
+    } == held
+
+
+def test_document_is_not_touched(tmp_path: Path) -> None:
+    """A lint looks only."""
+    config = tmp_path / "config.json"
+    config.write_bytes(Path(CONFIG).read_bytes())
+    before = config.stat().st_mtime_ns
+    run_cli(["lint", "--inventory", INVENTORY, "--config", str(config)])
+    assert before == config.stat().st_mtime_ns
+    assert [config] == list(tmp_path.iterdir())
+
+
+def test_warnings_fail_a_strict_lint_only(capsys: pytest.CaptureFixture[str]) -> None:
+    """A label without `enable` is a warning."""
+    assert 0 == run_cli(["lint", "--inventory", INVENTORY, "--config", CONFIG])
+    shown = capsys.readouterr().out
+    assert "lint.not-enabled: shop/mail has labels but no backrest.enable" in shown
+    assert "✓ /data (volume)" in shown
+    assert 3 == run_cli(["lint", "--strict", "--inventory", INVENTORY, "--config", CONFIG])
+
+
+def test_other_prefix_means_other_labels(capsys: pytest.CaptureFixture[str]) -> None:
+    """Under another prefix nothing here is ours."""
+    flags = ("--inventory", INVENTORY, "--config", CONFIG, "--label-prefix", "backup.")
+    status, report = lint_json(capsys, "--strict", *flags)
+    assert (0, []) == (status, report["problems"])
+    assert {"not labelled", ""} == {one["reason"] for one in report["coverage"]}
+
+
+def test_annotations_name_file_and_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A workflow shows them beside the change."""
+    assert 3 == run_cli(["lint", "--format", "github", "--compose", COMPOSE])
+    lines = capsys.readouterr().out.splitlines()
+    place = COMPOSE.replace(":", "%3A").replace(",", "%2C")
+    assert f"::error file={place},line=9,title=keep.invalid shop/web::" in lines[-1]
+
+
+def test_clean_lint_prints_no_annotation(capsys: pytest.CaptureFixture[str]) -> None:
+    """Not even an empty line."""
+    flags = ["--inventory", INVENTORY, "--config", CONFIG, "--label-prefix", "backup."]
+    assert 0 == run_cli(["lint", "--format", "github", *flags])
+    assert "" == capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{", "the document is not JSON"), ('{"version": 5}', "version 5 is older than 6")],
+)
+def test_unusable_document_fails(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: str, message: str
+) -> None:
+    """A document that is there but wrong is not the same as none."""
+    (tmp_path / "bad.json").write_text(content)
+    assert 1 == run_cli(["lint", "--inventory", INVENTORY, "--config", "bad.json"])
+    assert message in capsys.readouterr().err
+
+
+def test_document_below_a_file_is_none() -> None:
+    """A path that cannot exist is as good as one that does not."""
+    assert 0 == run_cli(["lint", "--inventory", INVENTORY, "--config", f"{CONFIG}/config.json"])
+
+
+def test_unreadable_place_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that the system refuses is no missing document."""
+    assert 1 == run_cli(["lint", "--inventory", INVENTORY, "--config", "x" * 300])
+    assert "File name too long" in capsys.readouterr().err
+
+
+def test_unreadable_inventory_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    """Unknown is never the same as clean."""
+    assert 1 == run_cli(["lint", "--inventory", "gone.json", "--config", CONFIG])
+    assert "gone.json cannot be read" in capsys.readouterr().err
+
+
+def test_program_exits_with_the_status(tmp_path: Path) -> None:
+    """Run as a program of its own, as a hook runs it."""
+    command = [sys.executable, "-m", "sidecar", "lint", "--inventory", INVENTORY, "--strict"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [*command, "--config", CONFIG],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(root), "PYTHONIOENCODING": "utf-8"},
+    )
+    assert 3 == done.returncode
+    assert "lint.not-enabled" in done.stdout
+    assert "" == done.stderr

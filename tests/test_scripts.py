@@ -1,0 +1,113 @@
+"""The scripts that people and continuous integration both run."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = sorted(entry for entry in (ROOT / "scripts").iterdir() if entry.is_file())
+SAMPLE = ROOT / "testdata" / "example-sidecar.config.json"
+INVENTORY = [
+    {
+        "Id": "0" * 64,
+        "Names": ["/shop-db-1"],
+        "Labels": {
+            "backrest.enable": "true",
+            "com.docker.compose.project": "shop",
+            "com.docker.compose.service": "db",
+        },
+        "Mounts": [{"Type": "bind", "Source": "/srv/db", "Destination": "/var/lib/db"}],
+    }
+]
+
+
+def run(
+    command: list[str], folder: Path = ROOT, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command without standard input, beside this process's environment."""
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("script", [*SCRIPTS, ROOT / ".ci" / "run"], ids=lambda path: path.name)
+def test_a_script_can_be_run_and_is_sound_bash(script: Path) -> None:
+    """It is executable, strict or a bare exec, and bash can read it."""
+    text = script.read_text()
+
+    assert script.stat().st_mode & stat.S_IXUSR
+    assert text.startswith("#!/usr/bin/env bash\n# ")
+    assert "set -euo pipefail" in text or "exec " in text
+    assert run(["bash", "-n", str(script)]).returncode == 0
+
+
+def test_dry_run_previews_the_sample_document(tmp_path: Path) -> None:
+    """Without a container of our own, from a saved list, and nothing is written."""
+    saved = tmp_path / "saved.json"
+    saved.write_text(json.dumps(INVENTORY))
+    before = SAMPLE.read_bytes()
+
+    done = run(["scripts/dry-run", "--inventory", str(saved), "--output", "json"])
+
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["added"] == ["backrest_sidecar_shop_db"]
+    assert answer["plans"][0]["repo"] == "sample-repo"
+    assert before == SAMPLE.read_bytes()
+
+
+def test_dry_run_takes_document_and_files_of_the_caller(tmp_path: Path) -> None:
+    """CONFIG_DIR, CONFIG_FILE and relative paths are seen from where the caller stands."""
+    (tmp_path / "saved.json").write_text(json.dumps(INVENTORY))
+    (tmp_path / "mine.json").write_bytes(SAMPLE.read_bytes())
+
+    done = run(
+        [str(ROOT / "scripts" / "dry-run"), "--inventory", "saved.json", "--output", "json"],
+        tmp_path,
+        CONFIG_DIR=".",
+        CONFIG_FILE="mine.json",
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["config"].endswith("mine.json")
+
+
+def test_a_run_without_engine_says_so_last() -> None:
+    """Nobody shall take it for a whole run."""
+    done = run(["scripts/test", "--without-engine", "--quiet", "tests/test_architecture.py"])
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    *_, last = done.stdout.splitlines()
+    assert last == "The engine tests did not run: --without-engine was given."
+    assert " passed" in done.stdout
+
+
+def test_engine_tests_fail_where_no_engine_can_run(tmp_path: Path) -> None:
+    """A missing engine is an error of the run, never a skipped test."""
+    chosen = "test_a_labelled_service_becomes_a_whole_plan"
+    pytest_run = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/engine"]
+
+    done = run([*pytest_run, "-k", chosen], PATH=str(tmp_path))
+
+    assert done.returncode == 1
+    assert "dockerd is not installed" in done.stdout
+    assert "deselected, 1 error in" in done.stdout.splitlines()[-1]
+
+
+def test_an_unknown_choice_of_check_is_refused() -> None:
+    """A typo must not look like a passed check."""
+    done = run(["scripts/check", "--no-test"])
+
+    assert done.returncode == 1
+    assert "--no-test" in done.stderr

@@ -1,0 +1,134 @@
+"""A lint's report as text, as JSON and as annotations of a workflow."""
+
+import json
+
+import pytest
+
+from sidecar.core.coverage import Finding, MountCoverage
+from sidecar.core.workload import Mount
+from sidecar.model.problem import Severity
+from sidecar.show.lint import render_lint
+from sidecar.watch.lint import LintReport
+
+ERROR = Finding(
+    *("keep.invalid", "50%, no\ncount", "write 7", "shop/web", "web-1", "backrest.keep"),
+    file="a,b:c.yaml",
+    line=7,
+)
+DEGRADED = Finding("path.unmapped", "m", workload="shop/web", severity=Severity.DEGRADED)
+WARNING = Finding("lint.not-enabled", "n", "add it", "shop/db", severity=Severity.WARNING)
+DATA = Mount("volume", "/v/web/_data", "/data", "web", "local")
+BIND = Mount("bind", "/srv", "/srv")
+COVERAGE = (
+    MountCoverage("shop/web", "web-1", DATA, "plan_web", "/v/web/_data"),
+    MountCoverage("shop/web", "web-1", BIND, "plan_web", "/srv", "only /srv/a of it"),
+    MountCoverage("solo", "solo", BIND, reason="not labelled"),
+)
+
+
+def report(
+    *findings: Finding, coverage: tuple[MountCoverage, ...] = (), has_document: bool = True
+) -> LintReport:
+    """A report of these findings."""
+    return LintReport("config.json", has_document, findings, coverage)
+
+
+@pytest.mark.parametrize(
+    ("findings", "lax", "strict"),
+    [
+        ((), False, False),
+        ((WARNING,), False, True),
+        ((DEGRADED,), True, True),
+        ((ERROR,), True, True),
+    ],
+)
+def test_warnings_fail_only_a_strict_lint(
+    findings: tuple[Finding, ...], lax: bool, strict: bool
+) -> None:
+    """Error and degraded always do."""
+    found = report(*findings)
+    assert (lax, strict) == (found.has_failed(strict=False), found.has_failed(strict=True))
+
+
+def test_annotations_escape_what_the_workflow_would_read() -> None:
+    """Percent and line ends in texts; in properties also colon and comma."""
+    assert (
+        "::error file=a%2Cb%3Ac.yaml,line=7,title=keep.invalid shop/web::"
+        "50%25, no%0Acount → write 7"
+    ) == render_lint(report(ERROR), "github")
+
+
+def test_annotations_without_a_place_have_none() -> None:
+    """A container on an engine stands in no file; only a warning is a warning."""
+    assert [
+        "::error title=path.unmapped shop/web::m",
+        "::warning title=lint.not-enabled shop/db::n → add it",
+    ] == render_lint(report(DEGRADED, WARNING), "github").splitlines()
+
+
+def test_clean_report_has_no_annotations() -> None:
+    """Nothing is to be said on the page of the change."""
+    assert "" == render_lint(report(coverage=COVERAGE), "github")
+
+
+def test_text_tells_problems_places_and_coverage() -> None:
+    """What is wrong comes first, then each mount with its plan or the reason."""
+    lines = render_lint(report(ERROR, coverage=COVERAGE), "text").splitlines()
+    plain = [
+        line.replace("\x1b[31m", "").replace("\x1b[1m", "").replace("\x1b[0m", "") for line in lines
+    ]
+    assert [
+        "shop/web",
+        "  error      keep.invalid: 50%, no\N{REPLACEMENT CHARACTER}count",
+        "             → write 7",
+        "             at a,b:c.yaml:7",
+        "",
+        "mounts of shop/web (web-1)",
+        "  ✓ /data (volume) → /v/web/_data: plan plan_web",
+        "  ~ /srv (bind) → /srv: plan plan_web, only /srv/a of it",
+        "",
+        "mounts of solo",
+        "  – /srv (bind): not labelled",
+        "",
+        "1 error, 0 degraded, 0 warning; 2 of 3 mounts are in a plan.",
+    ] == plain
+
+
+def test_text_says_what_was_not_checked() -> None:
+    """Without a document nobody should think that the repositories are right."""
+    shown = render_lint(report(has_document=False), "text")
+    assert "Without a document repositories and secrets were not checked." in shown
+
+
+def test_json_has_findings_and_coverage_with_stable_keys() -> None:
+    """For programs: the problem's keys, its place, and every mount."""
+    shown = json.loads(render_lint(report(ERROR, coverage=COVERAGE[1:2]), "json"))
+    assert {
+        "config": "config.json",
+        "document": True,
+        "problems": [
+            {
+                "reason": "keep.invalid",
+                "severity": "error",
+                "workload": "shop/web",
+                "container": "web-1",
+                "label": "backrest.keep",
+                "message": "50%, no\ncount",
+                "hint": "write 7",
+                "file": "a,b:c.yaml",
+                "line": 7,
+            }
+        ],
+        "coverage": [
+            {
+                "workload": "shop/web",
+                "container": "web-1",
+                "destination": "/srv",
+                "type": "bind",
+                "source": "/srv",
+                "plan": "plan_web",
+                "path": "/srv",
+                "reason": "only /srv/a of it",
+            }
+        ],
+    } == shown
