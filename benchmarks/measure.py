@@ -13,16 +13,15 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 _LOOP_STEPS = 300_000
-_MAX_CALLS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something to time: `prepare`, untimed, gives what `run` is called with."""
+    """Something to time, `calls` times a round; `prepare` comes before each call, untimed."""
 
-    prepare: Callable[[], object]
-    run: Callable[[object], object]
+    run: Callable[[], object]
     calls: int = 1
+    prepare: Callable[[], object] = bool
 
 
 class Child(NamedTuple):
@@ -32,37 +31,38 @@ class Child(NamedTuple):
     peak: int
 
 
-def rounds_of(steps: Mapping[str, Step], rounds: int) -> dict[str, float]:
-    """Time every step once a round; return each one's median seconds a call.
+def rounds_of(
+    steps: Mapping[str, Step], rounds: int, clock: Callable[[], float]
+) -> dict[str, float]:
+    """Time every step in every round; return each one's median seconds a call.
 
     The steps take turns, so that a change in the machine's load meets all of them.
     """
     taken: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
-            taken[name].append(_seconds(step))
+            taken[name].append(_seconds(step, clock))
+            gc.collect()
     return {name: statistics.median(times) for name, times in taken.items()}
 
 
-def _seconds(step: Step) -> float:
+def _seconds(step: Step, clock: Callable[[], float]) -> float:
     total = 0.0
-    for _ in range(min(step.calls, _MAX_CALLS)):
-        given = step.prepare()
-        start = time.perf_counter()
-        result = step.run(given)
-        total += time.perf_counter() - start
-        del given, result
-    gc.collect()
+    for _ in range(step.calls):
+        step.prepare()
+        start = clock()
+        step.run()
+        total += clock() - start
     return total / step.calls
 
 
 def loop_seconds() -> float:
     """Time a fixed loop of plain Python: the yardstick between two machines."""
-    start = time.perf_counter()
+    start = time.process_time()
     total, seen = 0, {"a": 1}
     for number in range(_LOOP_STEPS):
         total += number % 7 * seen["a"]
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 # A process's peak begins with that of the process it was started from, so children

@@ -2,9 +2,9 @@
 
 import json
 import sys
+import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
-from typing import Any, NamedTuple
 
 from benchmarks.measure import Step, rounds_of
 from benchmarks.reconcile.stack import document, inventory_of, saved_list
@@ -25,11 +25,39 @@ GOAL_MICROSECONDS = 60
 _LEAST_CONTAINERS = 1_000
 
 
-class _World(NamedTuple):
-    inventory: Inventory
+@dataclass(frozen=True, slots=True)
+class _World:
+    """What the steps of one size work on: a list, and a document before and after."""
+
     saved: bytes
     new: str
     standing: str
+
+    def check(self) -> None:
+        if faults := check_document(decode(self.standing), _NOW.date()):
+            raise RuntimeError(f"the benchmark's document is refused: {faults[0].message}")
+
+    def read_list(self) -> Inventory:
+        return parse_saved(self.saved, "the benchmark's list")
+
+
+class _Pass:
+    """The core's work over one document; every call starts as cold as a command does."""
+
+    def __init__(self, inventory: Inventory, text: str) -> None:
+        self._inventory = inventory
+        self._content = text.encode()
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Decode the document anew and forget what earlier calls found out."""
+        _forget()
+        self._start = parse_document(self._content)
+
+    def run(self) -> Document:
+        rendered = render(self._inventory, self._start.view, _POLICY, _NOW)
+        changes = diff_plans(self._start, rendered, _POLICY)
+        return merge_plans(self._start, changes.added, changes.edits)
 
 
 def core_rows(sizes: tuple[int, ...], rounds: int) -> list[Row]:
@@ -38,7 +66,7 @@ def core_rows(sizes: tuple[int, ...], rounds: int) -> list[Row]:
     steps: dict[str, Step] = {}
     for size, world in worlds.items():
         steps |= _steps(size, world)
-    taken = rounds_of(steps, rounds)
+    taken = rounds_of(steps, rounds, time.process_time)
     rows: list[Row] = []
     for title, kind, goal in _KINDS:
         rows += [_row(title, size, taken, kind, goal=goal) for size in sizes]
@@ -55,44 +83,23 @@ _KINDS = (
 
 def _world(size: int) -> _World:
     inventory, new = inventory_of(size), document()
-    standing = _core_work(inventory, parse_document(new.encode())).text
-    if _core_work(inventory, parse_document(standing.encode())).text != standing:
+    standing = _Pass(inventory, new).run().text
+    if _Pass(inventory, standing).run().text != standing:
         raise RuntimeError("a second pass would write again")
-    return _World(inventory, saved_list(size), new, standing)
-
-
-def _core_work(inventory: Inventory, start: Document) -> Document:
-    rendered = render(inventory, start.view, _POLICY, _NOW)
-    changes = diff_plans(start, rendered, _POLICY)
-    return merge_plans(start, changes.added, changes.edits)
+    return _World(saved_list(size), new, standing)
 
 
 def _steps(size: int, world: _World) -> dict[str, Step]:
     calls = max(1, _LEAST_CONTAINERS // size)
-    work = partial(_on_document, world.inventory)
-    source = "the benchmark's list"
+    inventory = world.read_list()
+    new, same = _Pass(inventory, world.new), _Pass(inventory, world.standing)
     return {
-        f"floor {size}": Step(lambda: world.saved, json.loads, calls),
-        f"new {size}": Step(partial(_fresh, world.new), work, calls),
-        f"same {size}": Step(partial(_fresh, world.standing), work, calls),
-        f"check {size}": Step(lambda: _forget() or world.standing, _check, calls),
-        f"list {size}": Step(lambda: world.saved, lambda data: parse_saved(data, source), calls),
+        f"floor {size}": Step(lambda: json.loads(world.saved), calls),
+        f"new {size}": Step(new.run, calls, new.prepare),
+        f"same {size}": Step(same.run, calls, same.prepare),
+        f"check {size}": Step(world.check, calls, _forget),
+        f"list {size}": Step(world.read_list, calls),
     }
-
-
-def _on_document(inventory: Inventory, start: Any) -> Document:
-    return _core_work(inventory, start)
-
-
-def _check(text: Any) -> None:
-    if faults := check_document(decode(text), _NOW.date()):
-        raise RuntimeError(f"the benchmark's document is refused: {faults[0].message}")
-
-
-def _fresh(text: str) -> Document:
-    """Decode the document anew and forget what earlier rounds found out: a command starts cold."""
-    _forget()
-    return parse_document(text.encode())
 
 
 def _forget() -> None:

@@ -3,9 +3,9 @@
 import io
 import os
 import tarfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -40,11 +40,11 @@ def engine_rows(address: str, folder: Path, count: int, rounds: int) -> list[Row
         if (second := _pass(engine, settings)).changed:
             raise RuntimeError(f"a second pass would write {second.proposal.changes.updated}")
         steps = {
-            "floor": Step(lambda: client, _bare_lists),
-            "pass": Step(lambda: None, lambda _: _pass(engine, settings)),
-            "observe": Step(lambda: None, lambda _: observe_engine(engine, settings)),
+            "floor": Step(lambda: _bare_lists(client)),
+            "pass": Step(lambda: _pass(engine, settings)),
+            "observe": Step(lambda: observe_engine(engine, settings)),
         }
-        taken = rounds_of(steps, rounds)
+        taken = rounds_of(steps, rounds, time.perf_counter)
     return [
         _row(WHATS[0], count, taken["pass"], taken["floor"], goal=True),
         _row(WHATS[1], count, taken["observe"], taken["floor"], goal=False),

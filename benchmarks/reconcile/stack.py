@@ -40,7 +40,7 @@ def inventory_of(count: int) -> Inventory:
 
 
 def document() -> str:
-    """Make a document with a repository and a plan of somebody else's, laid out as Backrest does."""
+    """Make a document with a repository and a plan of somebody else's, indented as by Backrest."""
     plan = {
         "id": "by-hand",
         "repo": "main",

@@ -10,62 +10,44 @@ from typing import Any
 from cronsim import CronSim, CronSimError
 
 from sidecar.core.schedule import check_cron
+from sidecar.model.numerals import parse_integer
 from sidecar.model.plan import Retention, Schedule
 
-_INT32 = 2**31 - 1
 _HOUR = 3600
 # No zone ever set its clocks back by more.
 _LONGEST_OVERLAP = timedelta(days=1)
-_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _EVERY = re.compile(r"\*/([0-9]+)")
 _WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July"),
     *("August", "September", "October", "November", "December"),
 )
-_SPELLINGS = {
-    "disabled": ("disabled",),
-    "cron": ("cron",),
-    "hours": ("maxFrequencyHours", "max_frequency_hours"),
-    "days": ("maxFrequencyDays", "max_frequency_days"),
-}
+_MEMBERS = ("disabled", "cron", "maxFrequencyHours", "maxFrequencyDays")
 
 
 def schedule_of(raw: Mapping[str, Any]) -> Schedule | None:
-    """Read a document's schedule object, in either spelling of its keys.
+    """Read a document's schedule object.
 
     An empty object never runs and gives `Schedule()`. None: it cannot be read, or
     its cron means to Backrest something that `next_fires` could not tell.
     """
-    found = [
-        (kind, raw[key])
-        for kind, keys in _SPELLINGS.items()
-        for key in keys
-        if raw.get(key) is not None
-    ]
+    found = [(name, raw[name]) for name in _MEMBERS if raw.get(name) is not None]
     if not found:
         return Schedule()
     return _read_member(*found[0]) if len(found) == 1 else None
 
 
-def _read_member(kind: str, value: Any) -> Schedule | None:
-    if kind == "disabled":
+def _read_member(name: str, value: Any) -> Schedule | None:
+    if name == "disabled":
         return Schedule() if value is True else None
-    if kind == "cron":
+    if name == "cron":
         known = isinstance(value, str) and check_cron(value)
         return Schedule(cron=value) if known else None
-    count = _read_count(value)
-    if not count:
+    count = None if isinstance(value, bool) else parse_integer(str(value), 32)
+    if count is None or count < 1:
         return None
-    return Schedule(every_hours=count) if kind == "hours" else Schedule(every_days=count)
-
-
-def _read_count(value: Any) -> int:
-    """Read a whole number up to 2147483647, also as text or as 1e1; 0 for all else."""
-    if isinstance(value, bool) or not _NUMBER.fullmatch(str(value)):
-        return 0
-    count = float(str(value))
-    return int(count) if count.is_integer() and count <= _INT32 else 0
+    hourly = name == "maxFrequencyHours"
+    return Schedule(every_hours=count) if hourly else Schedule(every_days=count)
 
 
 def next_fires(schedule: Schedule, start: datetime, until: datetime, limit: int) -> list[datetime]:

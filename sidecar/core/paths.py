@@ -70,13 +70,23 @@ def covers(workload: Workload, locator: Locator, paths: Iterable[str], target: s
 class _Search:
     """The state of resolving one workload's paths."""
 
-    __slots__ = ("entries", "locator", "places", "prefix", "problems", "skipped", "workload")
+    __slots__ = (
+        "entries",
+        "locator",
+        "places",
+        "prefix",
+        "problems",
+        "skipped",
+        "used",
+        "workload",
+    )
 
     def __init__(self, workload: Workload, locator: Locator, prefix: str) -> None:
         self.workload = workload
         self.locator = locator
         self.prefix = prefix
         self.entries: dict[str, PathEntry] = {}
+        self.used: set[Mount] = set()
         self.skipped: list[Skipped] = []
         self.problems: list[Problem] = []
         self.places = [(normal_path(m.destination), locator.place(m)) for m in workload.mounts]
@@ -108,11 +118,8 @@ class _Search:
             else:
                 for path, place in self.located(item, label):
                     self._take_named(path, place, label)
-        taken = {entry.container for entry in self.entries.values()}
-        for destination, place in self.places:
-            if not any(
-                is_under(destination, path) or is_under(path, destination) for path in taken
-            ):
+        for _, place in self.places:
+            if place.mount not in self.used:
                 self.skipped.append(Skipped(place.mount, f"{label} does not name it"))
 
     def _take_named(self, path: str, place: Place, label: str) -> None:
@@ -219,6 +226,7 @@ class _Search:
             return
         if mount.type == "volume" and is_anonymous(mount.name):
             self._anonymous(shown)
+        self.used.add(mount)
         self.entries.setdefault(runner, PathEntry(shown, host, runner))
 
     def _anonymous(self, path: str) -> None:

@@ -56,7 +56,7 @@ def propose(
             break
         broken = {key: broken.get(key, _NO_KEYS) | more.get(key, _NO_KEYS) for key in broken | more}
     if faults:
-        raise DocumentError(_refusal(faults), _hint(faults))
+        raise DocumentError(_refusal(faults, after, changes), _hint(faults))
     return Proposal(document, after, rendered, changes)
 
 
@@ -65,26 +65,48 @@ def _broken_keys(
 ) -> dict[str, frozenset[str]]:
     """The faulty keys of plans that we render, by plan id; all of ours if none is named."""
     ours = {plan.id for plan in rendered.plans}
-    listed = document.root.get("plans")
+    ids = _plan_ids(document)
     broken: dict[str, frozenset[str]] = {}
     for fault in faults:
-        steps = fault.pointer.split("/")[1:]
-        if len(steps) < len(("plans", "0")) or steps[0] != "plans" or not isinstance(listed, list):
-            continue
-        plan = listed[int(steps[1])]
-        plan_id = plan.get("id") if isinstance(plan, dict) else None
-        if plan_id in ours:
-            keys = frozenset(steps[2:3]) or frozenset(OWNED_KEYS)
-            broken[plan_id] = broken.get(plan_id, frozenset()) | keys & frozenset(OWNED_KEYS)
+        index, key = _place_of(fault)
+        if index is not None and (plan_id := ids[index]) in ours:
+            keys = frozenset(OWNED_KEYS) & {key} if key else frozenset(OWNED_KEYS)
+            broken[plan_id] = broken.get(plan_id, _NO_KEYS) | keys
     return broken
 
 
-def _refusal(faults: list[Fault]) -> str:
-    shown = "; ".join(f"{fault.pointer}: {fault.message}" for fault in faults[:_SHOWN_FAULTS])
+def _plan_ids(document: Document) -> list[str]:
+    """The ids of the plans by index; empty where there is none that could be ours."""
+    listed = document.root.get("plans")
+    plans = listed if isinstance(listed, list) else []
+    ids = (plan.get("id") if isinstance(plan, dict) else None for plan in plans)
+    return [plan_id if isinstance(plan_id, str) else "" for plan_id in ids]
+
+
+def _place_of(fault: Fault) -> tuple[int | None, str]:
+    """The index and key of the plan that a fault lies in, by its pointer."""
+    _, *steps = fault.pointer.split("/", maxsplit=4)
+    if len(steps) < len(("plans", "0")) or steps[0] != "plans":
+        return None, ""
+    return int(steps[1]), "".join(steps[2:3])
+
+
+def _refusal(faults: list[Fault], after: Document, changes: Changes) -> str:
+    pointers = (_original_pointer(fault, after, changes) for fault in faults[:_SHOWN_FAULTS])
+    shown = "; ".join(f"{at}: {fault.message}" for at, fault in zip(pointers, faults, strict=False))
     more = len(faults) - _SHOWN_FAULTS
-    return f"Backrest would refuse this document: {shown}" + (
-        f"; and {more} more" if more > 0 else ""
-    )
+    rest = f"; and {more} more" if more > 0 else ""
+    return f"Backrest would refuse this document: {shown}{rest}"
+
+
+def _original_pointer(fault: Fault, after: Document, changes: Changes) -> str:
+    """Where a fault stands in the file as it is, without the plans that we would insert."""
+    index, _ = _place_of(fault)
+    if index is None:
+        return fault.pointer
+    new = {plan.id for plan in changes.added}
+    before = sum(plan_id not in new for plan_id in _plan_ids(after)[:index])
+    return fault.pointer.replace(f"/plans/{index}", f"/plans/{before}", 1)
 
 
 def _hint(faults: list[Fault]) -> str:

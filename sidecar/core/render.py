@@ -324,10 +324,10 @@ def _flags(spec: LabelSpec, policy: Policy, problems: list[Problem]) -> tuple[st
 
 def _dump_problems(draft: _Draft, paths: tuple[str, ...], this: _Pass) -> list[Problem]:
     spec = draft.spec
-    if spec.template not in DUMP_TEMPLATES or not spec.dump_path:
-        return []
+    if spec.template not in DUMP_TEMPLATES or not (spec.dump_path or "").startswith("/"):
+        return []  # the template itself tells what it needs
     label = f"{this.policy.label_prefix}dump.path"
-    covered = covers(draft.workload, this.locator, paths, spec.dump_path)
+    covered = covers(draft.workload, this.locator, paths, spec.dump_path or "")
     if covered:
         return []
     message = f"{label}: {spec.dump_path} lies in no mount of the container"

@@ -199,7 +199,8 @@ def _table(agenda: Agenda) -> Iterator[str]:
         yield f"{about}{run.time:%a %m-%d %H:%M %Z}  {printable(run.plan):{width}}  {words}"
     if any(run.is_estimate for run in agenda.runs):
         yield "~ counts from the plan's last run, taken as if that ended now"
-    yield ""
+    if agenda.runs:
+        yield ""
 
 
 def _idle_lines(agenda: Agenda) -> Sequence[str]:

@@ -1,7 +1,6 @@
 """Compose files as an inventory: read as they stand, and through Docker Compose itself."""
 
 import io
-import os
 import shutil
 import stat
 import sys
@@ -374,11 +373,14 @@ def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def tooled() -> dict[str, str]:
-    """The environment in which docker-compose, a part of the test setup, is found."""
-    assert shutil.which("docker-compose"), "docker-compose belongs to the test setup"
-    path = os.pathsep.join(sorted({str(Path(shutil.which("docker-compose") or "").parent), "/bin"}))
-    return {"PATH": path, "HOME": "/home/ann", "DOCKER_CONFIG": "/nonexistent"}
+def tooled(tmp_path: Path) -> dict[str, str]:
+    """The environment in which docker-compose, a part of the test setup, is the only tool."""
+    program = shutil.which("docker-compose")
+    assert program, "docker-compose belongs to the test setup"
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    (folder / "docker-compose").symlink_to(program)
+    return {"PATH": str(folder), "HOME": "/home/ann"}
 
 
 def test_compose_itself_reads_the_example_alike(

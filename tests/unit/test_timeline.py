@@ -141,10 +141,11 @@ def test_timeline_never_grows_beyond_a_screen(hours: int, rows: int) -> None:
 
 
 def test_nothing_to_run_is_shown_as_such() -> None:
-    """No plan at all is no failure."""
-    shown = render_agenda(agenda_of({}), "all")
+    """No run at all is no failure."""
+    shown = render_agenda(agenda_of({"off": {"disabled": True}}), "all")
     assert shown.startswith("0 runs from")
     assert "most at once" not in shown
+    assert "\n\n\n" not in shown
 
 
 def test_all_is_timeline_and_table() -> None:
