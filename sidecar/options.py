@@ -1,8 +1,9 @@
 """Command-line options: each flag has a variable, a default and one line of help."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
 import click
 
@@ -10,23 +11,28 @@ from sidecar.core.policy import HookPolicy, Policy
 from sidecar.kit.log import LEVELS, start_logging
 from sidecar.settings import Settings, Source, check_policy, parse_mode, parse_path_map
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+_Command: TypeAlias = Callable[..., Any]
+_Decorator: TypeAlias = Callable[[_Command], _Command]
 _DEFAULTS = Policy()
+_VARIABLE = "BACKREST_SIDECAR_"
 
 
-def option(
-    flag: str, *names: str, variables: tuple[str, ...] = (), **kwargs: Any
-) -> Callable[[_F], _F]:
+def option(flag: str, *names: str, variables: tuple[str, ...] = (), **kwargs: Any) -> _Decorator:
     """Declare a flag with its variable BACKREST_SIDECAR_<FLAG>, before any older `variables`."""
-    name = flag.partition("/")[0].removeprefix("--no-" if "variable" in kwargs else "--")
-    own = kwargs.pop("variable", name).upper().replace("-", "_")
-    envvar = [f"BACKREST_SIDECAR_{own}", *variables]
+    own = flag.partition("/")[0].removeprefix("--").upper().replace("-", "_")
     kwargs.setdefault("show_default", kwargs.get("default") not in (None, "", (), False))
-    return click.option(flag, *names, envvar=envvar, show_envvar=True, **kwargs)
+    variables = (f"{_VARIABLE}{own}", *variables)
+    return click.option(flag, *names, envvar=variables, show_envvar=True, **kwargs)
 
 
-def _stacked(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:
-    def decorate(function: _F) -> _F:
+def _includes_project_name() -> bool:
+    """The default of a flag whose negation has a variable of its own."""
+    said = os.environ.get(f"{_VARIABLE}NO_INCLUDE_PROJECT_NAME")
+    return not (said and click.BOOL.convert(said, None, None))
+
+
+def _stacked(*options: _Decorator) -> _Decorator:
+    def decorate(function: _Command) -> _Command:
         for one in reversed(options):
             function = one(function)
         return function
@@ -91,8 +97,8 @@ policy_options = _stacked(
     ),
     option(
         "--include-project-name/--no-include-project-name",
-        variable="include-project-name",
-        default=True,
+        default=_includes_project_name,
+        show_default="include",
         help="Put the Compose project into the plan id.",
     ),
     option(

@@ -1,0 +1,237 @@
+"""Laws of the core: order is nothing, a second pass changes nothing, nothing escapes."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidecar.core.labels import LABELS
+from sidecar.core.policy import Policy
+from sidecar.core.propose import Proposal, propose
+from sidecar.core.spec import parse_labels
+from sidecar.core.workload import Container, Inventory, Mount, Volume
+from sidecar.model.document import Document
+from sidecar.model.problem import SEVERITIES
+from tests.property.strategies import (
+    container_paths,
+    documents,
+    inventories,
+    policies,
+    runner_views,
+)
+
+NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
+
+law = settings(max_examples=150, deadline=None)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> "World":
+    """Everything that a pass looks at."""
+    document = Document(json.dumps(draw(documents()), indent=draw(st.sampled_from((None, 2)))))
+    return World(document, draw(inventories()), draw(policies()), draw(runner_views()))
+
+
+class World:
+    """One world; `run` makes a pass over it."""
+
+    def __init__(
+        self,
+        document: Document,
+        inventory: Inventory,
+        policy: Policy,
+        runner_mounts: tuple[Mount, ...] | None,
+    ) -> None:
+        self.document = document
+        self.inventory = inventory
+        self.policy = policy
+        self.runner_mounts = runner_mounts
+
+    def __repr__(self) -> str:
+        return f"World({self.document.text}, {self.inventory}, {self.policy}, {self.runner_mounts})"
+
+    def run(self, document: Document | None = None, inventory: Inventory | None = None) -> Proposal:
+        """Make one pass, over this document and inventory or over others."""
+        return propose(
+            document or self.document,
+            inventory or self.inventory,
+            self.policy,
+            NOW,
+            runner_mounts=self.runner_mounts,
+        )
+
+
+@law
+@given(worlds(), st.randoms(use_true_random=False))
+def test_order_is_nothing(world: World, random: Any) -> None:
+    """The order in which the engine tells containers and mounts changes no byte and no problem."""
+    containers = [
+        replace(item, mounts=tuple(random.sample(item.mounts, len(item.mounts))))
+        for item in world.inventory.containers
+    ]
+    random.shuffle(containers)
+    expected = world.run()
+    turned = world.run(inventory=replace(world.inventory, containers=tuple(containers)))
+    assert turned.after.text == expected.after.text
+    assert Counter(turned.rendered.problems) == Counter(expected.rendered.problems)
+
+
+@law
+@given(worlds())
+def test_second_pass_changes_nothing(world: World) -> None:
+    """What a pass wrote, the next one finds as it should be."""
+    after = world.run().after
+    again = world.run(after)
+    assert again.changes.is_empty
+    assert again.after.text == after.text
+
+
+@law
+@given(worlds())
+def test_stopping_containers_changes_nothing(world: World) -> None:
+    """Neither states nor container ids are in a plan: our own stop and start give no diff."""
+    after = world.run().after
+    stopped = tuple(
+        replace(item, state="exited", id=f"f{item.id[1:]}") for item in world.inventory.containers
+    )
+    assert world.run(after, replace(world.inventory, containers=stopped)).changes.is_empty
+
+
+@law
+@given(worlds())
+def test_no_problem_takes_an_owned_path_away(world: World) -> None:
+    """A workload with a problem about its paths leaves its standing plan all of its paths."""
+    before, proposal = world.document.view.plan_by_id, world.run()
+    after = proposal.after.view.plan_by_id
+    for item in proposal.rendered.workloads:
+        reasons = {problem.reason.partition(".")[0] for problem in item.problems if problem.severity != "warning"}
+        if item.plan_id in before and "path" in reasons:
+            kept = after[item.plan_id].paths
+            assert all(
+                any(path == other or path.startswith(f"{other.rstrip('/')}/") for other in kept)
+                for path in before[item.plan_id].paths
+            )
+
+
+@law
+@given(worlds())
+def test_workloads_with_errors_write_nothing(world: World) -> None:
+    """An error gives no new plan and leaves the standing one as it is."""
+    proposal = world.run()
+    for item in proposal.rendered.workloads:
+        if any(problem.severity == "error" for problem in item.problems):
+            old, new = world.document.plans.get(item.plan_id), proposal.after.plans.get(item.plan_id)
+            owners = [other.plan_id for other in proposal.rendered.workloads if other.plan]
+            assert item.plan is None
+            assert old == new or item.plan_id in owners
+
+
+@law
+@given(worlds())
+def test_backrest_s_rewrite_is_no_difference(world: World) -> None:
+    """After Backrest has loaded and saved what we wrote, the next pass writes nothing."""
+    after = world.run().after
+    rewritten = Document(json.dumps(as_backrest_saves(json.loads(after.text)), indent="\t"))
+    assert world.run(rewritten).changes.is_empty
+
+
+def as_backrest_saves(document: dict[str, Any]) -> dict[str, Any]:
+    """What Backrest makes of a document: zero values gone, repos, plans and paths sorted."""
+    saved = without_zeros({key: value for key, value in document.items() if not key.startswith("x-")})
+    for plan in saved.get("plans", []):
+        plan.pop("x-unknown", None)
+        plan["paths"].sort()
+    for name in ("repos", "plans"):
+        if name in saved:
+            saved[name].sort(key=lambda item: item["id"])
+    return dict(reversed(saved.items()))
+
+
+def without_zeros(value: Any) -> Any:
+    """Leave out what protobuf does not write; members of a choice stay, zero or not."""
+    if isinstance(value, list):
+        return [without_zeros(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    zeros: tuple[Any, ...] = ("", 0, False, None, [], "ON_ERROR_IGNORE", "CLOCK_DEFAULT")
+    return {
+        key: without_zeros(item)
+        for key, item in value.items()
+        if key == "policyKeepLastN" or item not in zeros
+    }
+
+
+odd_text = st.text(st.characters(exclude_categories=()), max_size=40)
+syntax = st.text(st.sampled_from("'\"[],=\\ \t\n/.*!${}:@0179abcTx-"), max_size=40)
+label_names = st.one_of(
+    odd_text,
+    st.sampled_from([label.name for label in LABELS]),
+    st.builds("{}.{}".format, st.sampled_from([label.name for label in LABELS]), st.integers(-1, 99)),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.dictionaries(label_names, st.one_of(odd_text, syntax), max_size=6))
+def test_any_labels_are_parsed(labels: dict[str, str]) -> None:
+    """Whatever labels say, parsing them gives a spec and problems of known reasons."""
+    _, problems = parse_labels(labels, "backrest.")
+    assert {problem.reason for problem in problems} <= SEVERITIES.keys()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(label_names, st.one_of(odd_text, syntax), max_size=4), policies())
+def test_any_labels_give_a_document_that_backrest_accepts(labels: dict[str, str], policy: Policy) -> None:
+    """No label, however odd, voids the pass: propose checks what it renders and never refuses it."""
+    named = {f"backrest.{name}": value for name, value in labels.items()} | {"backrest.enable": "1"}
+    mount = Mount("volume", "/v/data", "/data", "data", "local")
+    others = Container("2" * 64, "other", "", {"backrest.enable": "1"}, (mount,))
+    inventory = Inventory((Container("1" * 64, "web", "", named, (mount,)), others))
+    repo = {"id": "r1", "uri": "/r1", "autoInitialize": True}
+    document = Document(json.dumps({"version": 6, "repos": [repo]}))
+    proposal = propose(document, inventory, policy, NOW)
+    assert proposal.after.text.encode()
+    assert "backrest_sidecar_other" in proposal.after.plans or "r1" not in policy.default_repo + "r1"
+
+
+MOUNTS = (
+    Mount("volume", "/v/data", "/data", "data", "local"),
+    Mount("volume", "/v/media", "/data/media", "media", "local"),
+    Mount("volume", "/v/disk", "/media", "disk", "local"),
+    Mount("bind", "/srv/app", "/srv", "", ""),
+    Mount("tmpfs", "", "/data/cache", "", ""),
+)
+DIRECTORIES = ("/v/data", "/v/media", "/mnt/disk", "/srv/app")
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(container_paths(), max_size=4),
+    st.lists(container_paths(), max_size=4),
+    st.sampled_from(("", "!")),
+    st.sampled_from(("", "/*.tmp", "/**/x")),
+)
+def test_no_path_escapes_its_mount(
+    includes: list[str], excludes: list[str], negation: str, wildcard: str
+) -> None:
+    """Every path from a container path lies in the host directory of one of its mounts."""
+    labels = {f"backrest.paths.include.{at}": path for at, path in enumerate(includes)}
+    labels |= {
+        f"backrest.paths.exclude.{at}": f"{negation}{path}{wildcard}" for at, path in enumerate(excludes)
+    }
+    container = Container("1" * 64, "web", "", {"backrest.enable": "1", **labels}, MOUNTS)
+    volumes = {"disk": Volume("disk", options={"o": "bind", "device": "/mnt/disk"})}
+    document = Document('{"version": 6, "repos": [{"id": "r", "uri": "r", "autoInitialize": true}]}')
+    proposal = propose(document, Inventory((container,), volumes), Policy(), NOW)
+    for plan in proposal.rendered.plans:
+        shown = [*plan.paths, *(pattern.removeprefix("!") for pattern in plan.excludes)]
+        assert [path for path in shown if not lies_in_a_mount(path)] == []
+
+
+def lies_in_a_mount(path: str) -> bool:
+    """Whether a path, walked step by step, never leaves the directories of the mounts."""
+    inside = any(path == root or path.startswith(f"{root}/") for root in DIRECTORIES)
+    return inside and ".." not in path.split("/")
