@@ -87,7 +87,7 @@ def reconcile(dry_run: bool, output: str, detailed_exitcode: bool, **flags: Any)
       backrest-sidecar reconcile --dry-run --compose compose.yaml
     """
     from sidecar.show.outcome import render_outcome_diff, render_outcome_json
-    from sidecar.show.table import render_table
+    from sidecar.show.table import RESTART_NOTE, render_table
     from sidecar.watch.observe import observe
     from sidecar.watch.reconciler import reconcile_once
 
@@ -101,6 +101,8 @@ def reconcile(dry_run: bool, output: str, detailed_exitcode: bool, **flags: Any)
         click.echo(render_outcome_diff(outcome), nl=False)
     else:
         click.echo(render_table(outcome, now))
+    if outcome.written and output != "table":
+        click.echo(RESTART_NOTE, err=True)
     if outcome.has_serious_problems:
         raise click.exceptions.Exit(PROBLEMS)
     if detailed_exitcode and outcome.changed:
@@ -167,13 +169,12 @@ def schedule(config: Path, hours: int, output: str, **flags: Any) -> None:
       backrest-sidecar schedule --hours 168 --timezone Europe/Berlin --output timeline
     """
     from sidecar.kit.log import start_logging
-    from sidecar.model.document import parse_document
     from sidecar.show.timeline import read_agenda, render_agenda
-    from sidecar.watch.store import Store
+    from sidecar.watch.reconciler import read_document
     from sidecar.watch.zones import resolve_zone
 
     start_logging(flags["log_level"], flags["log_format"])
-    document = parse_document(Store(config).read().content)
+    document = read_document(config)
     zone = resolve_zone(flags["timezone"], flags["docker_sock"], flags["backrest_container"])
     agenda = read_agenda(document, str(config), datetime.now(zone.zone), hours, zone)
     click.echo(render_agenda(agenda, output))

@@ -18,7 +18,7 @@ from sidecar.core.scripts import (
     render_scale_up,
 )
 from sidecar.core.spec import LabelSpec
-from sidecar.core.spec_error import SpecInvalid
+from sidecar.core.spec_error import SpecInvalid, quoted
 from sidecar.core.workload import Workload
 from sidecar.model.plan import Condition, Hook, OnError
 from sidecar.model.problem import Problem, problem_of
@@ -173,7 +173,8 @@ class _Build:
         try:
             notification = parse_notification(item)
         except SpecInvalid as error:
-            self._problem("label.invalid", error.message, error.hint, "notify")
+            label = f"{self.policy.label_prefix}notify"
+            self._problem("label.invalid", f"{label}: {error.message}", error.hint, "notify")
             return []
         if notification.has_literal:
             self._problem(
@@ -201,7 +202,7 @@ class _Build:
         if template not in TEMPLATES:
             self._problem(
                 "hook.template-unknown",
-                f"{template!r} is no template",
+                f"{quoted(template)} is no template",
                 f"write one of {', '.join(TEMPLATES)}",
                 "hooks.template",
             )

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from sidecar.core.lists import parse_flag_list
-from sidecar.core.spec_error import SpecInvalid
+from sidecar.core.spec_error import SpecInvalid, quoted
 
 TRUE_WORDS = frozenset({"true", "1", "yes", "on", "t", "y"})
 FALSE_WORDS = frozenset({"false", "0", "no", "off", "f", "n"})
@@ -68,7 +68,7 @@ def parse_bool(text: str) -> bool:
         return True
     if word in FALSE_WORDS:
         return False
-    raise SpecInvalid(f"{text!r} is neither true nor false", "write true or false")
+    raise SpecInvalid(f"{quoted(text)} is neither true nor false", "write true or false")
 
 
 def _parse_name(text: str) -> str:
@@ -88,7 +88,8 @@ def _parse_text(text: str) -> str:
 def _one_of(words: tuple[str, ...]) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in words:
-            raise SpecInvalid(f"{text!r} is not known here", f"write one of {', '.join(words)}")
+            known = ", ".join(words)
+            raise SpecInvalid(f"{quoted(text)} is not known here", f"write one of {known}")
         return text
 
     return parse

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sidecar.core.policy import Policy
 from sidecar.core.spec import LabelSpec
+from sidecar.core.spec_error import quoted
 from sidecar.model.problem import Problem, problem_of
 from sidecar.model.view import DocumentView, PlanView
 
@@ -36,7 +37,7 @@ class RepoChooser:
         known = ", ".join(self.view.repo_by_id)
         where = label or "--default-repo"
         hint = f"write one of: {known}" if known else "add a repository in Backrest first"
-        message = f"{where} names the repository {name!r}, which is not in the document"
+        message = f"{where} names the repository {quoted(name)}, which is not in the document"
         return "", [problem_of("repo.missing", message, hint, label=label)]
 
     def _assumed(self) -> Problem:

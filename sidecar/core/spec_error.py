@@ -13,5 +13,10 @@ class SpecInvalid(ValueError):
 
 
 def quoted(text: str) -> str:
-    """Quote a value for a message: control characters escaped, long values cut."""
+    """Quote a value for a message: control characters escaped, long values cut.
+
+    An address is not quoted: people paste it into the wrong label, secrets and all.
+    """
+    if "://" in text:
+        return "this address"
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")

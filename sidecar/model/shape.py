@@ -161,8 +161,8 @@ def _expected(what: str, value: Any) -> Fault:
 
 def _kind_of(value: Any) -> str:
     if isinstance(value, Numeral):
-        # Only numbers are quoted back: a text might be a secret.
-        return f"the number {value[:24]}"
+        # Nothing is quoted back: any value might be a secret.
+        return "this number"
     return _KINDS.get(type(value), "an object" if isinstance(value, dict) else "text")
 
 

@@ -12,15 +12,14 @@ from sidecar.core.coverage import Finding, MountCoverage
 from sidecar.core.policy import Policy
 from sidecar.core.propose import propose
 from sidecar.core.render import Rendered
-from sidecar.model.document import Document, parse_document
+from sidecar.model.document import Document
 from sidecar.model.problem import Severity
 from sidecar.model.view import DocumentView
 from sidecar.settings import Settings
 from sidecar.watch.compose import ComposeReading
 from sidecar.watch.inventory import Engine
 from sidecar.watch.observe import Seen, observe_engine, read_files
-from sidecar.watch.reconciler import with_secrets
-from sidecar.watch.store import Store
+from sidecar.watch.reconciler import read_document, with_secrets
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +76,7 @@ def _read_document(settings: Settings) -> Document | None:
     except OSError:
         # It is for the store to say what is wrong with the place.
         pass
-    return parse_document(Store(settings.config).read().content)
+    return read_document(settings.config)
 
 
 def _render(

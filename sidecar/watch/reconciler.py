@@ -1,15 +1,19 @@
 """reconcile_once: observe, propose, and unless it is a dry run replace the document."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 
 from sidecar.core.notify import find_references
 from sidecar.core.policy import Policy
 from sidecar.core.propose import Proposal, propose
 from sidecar.core.workload import Inventory
+from sidecar.errors import DocumentError
 from sidecar.kit.log import log_event
-from sidecar.model.document import parse_document
+from sidecar.model.document import Document, parse_document
 from sidecar.model.problem import Severity
 from sidecar.settings import Settings
 from sidecar.watch.secrets import read_secrets
@@ -58,13 +62,14 @@ def reconcile_once(
     proposals: list[Proposal] = []
 
     def change(content: bytes) -> bytes:
-        proposal = propose(
-            parse_document(content),
-            inventory,
-            policy,
-            now,
-            accept_version=settings.accept_version,
-        )
+        with _naming(settings.config):
+            proposal = propose(
+                parse_document(content),
+                inventory,
+                policy,
+                now,
+                accept_version=settings.accept_version,
+            )
         proposals.append(proposal)
         same = proposal.after is proposal.before
         return content if same else proposal.after.text.encode()
@@ -77,6 +82,21 @@ def reconcile_once(
     outcome = Outcome(str(settings.config), proposals[-1], policy, written)
     _tell(outcome, dry_run=dry_run)
     return outcome
+
+
+def read_document(path: Path) -> Document:
+    """Read a document; raises StoreError or DocumentError, both naming the file."""
+    content = Store(path).read().content
+    with _naming(path):
+        return parse_document(content)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except DocumentError as error:
+        raise DocumentError(f"{path}: {error.message}", error.hint) from None
 
 
 def with_secrets(settings: Settings, inventory: Inventory, environment: dict[str, str]) -> Policy:

@@ -1,0 +1,275 @@
+"""Laws of the merge: what is not ours keeps every byte, whatever the document looks like."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidecar.model.document import Document, PlanEdit, merge_plans
+from sidecar.model.edit import Style, style_of
+from sidecar.model.jsontext import decode, members
+from sidecar.model.plan import Plan, Retention, Schedule
+
+OWN = "own_"
+KEYS = ("paths", "excludes", "schedule", "retention", "hooks", "backup_flags")
+TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[-+.0-9eE]+|true|false|null|[][{}:,]')
+
+law = settings(max_examples=150, deadline=None)
+
+spaces = st.sampled_from(("", "", " ", "  ", "\n", "\n\t", "\r\n  ", " \n\n"))
+numbers = st.sampled_from(("0", "-0", "1.0", "1e3", "12345678901234567890123", "-1.50E-7", "7"))
+# Every character as itself or escaped, so that one text has many spellings.
+plain_characters = st.characters(exclude_characters='"\\', exclude_categories=("Cs", "Cc"))
+escapes = st.sampled_from(('\\"', "\\\\", "\\/", "\\n", "\\u00e4", "\\u0041", "\\ud83d\\ude00", "\\u0000"))
+strings = st.lists(st.one_of(plain_characters, escapes), max_size=6).map(lambda parts: f'"{"".join(parts)}"')
+scalars = st.one_of(numbers, strings, st.sampled_from(("true", "false", "null")))
+
+
+def _enclosed(brackets: str, parts: list[tuple[str, str, str]], inside: str) -> str:
+    texts = [f"{before}{item}{after}" for before, item, after in parts]
+    return f"{brackets[0]}{','.join(texts) if texts else inside}{brackets[1]}"
+
+
+def arrays(items: st.SearchStrategy[str], most: int = 3) -> st.SearchStrategy[str]:
+    """Array texts of item texts, with any space between."""
+    parts = st.lists(st.tuples(spaces, items, spaces), max_size=most)
+    return st.builds(_enclosed, st.just("[]"), parts, spaces)
+
+
+def objects(pairs: st.SearchStrategy[str], most: int = 3) -> st.SearchStrategy[str]:
+    """Object texts of `"key": value` texts, with any space between."""
+    parts = st.lists(st.tuples(spaces, pairs, spaces), max_size=most)
+    return st.builds(_enclosed, st.just("{}"), parts, spaces)
+
+
+def pairs(keys: st.SearchStrategy[str], values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Texts of one member."""
+    return st.builds(lambda *parts: "".join(parts), keys, spaces, st.just(":"), spaces, values)
+
+
+values = st.recursive(scalars, lambda inner: arrays(inner) | objects(pairs(strings, inner)), max_leaves=6)
+foreign_keys = strings.filter(lambda text: json.loads(text) not in {"id", "plans", "modno", *KEYS})
+
+
+@st.composite
+def plan_texts(draw: st.DrawFn, plan_id: str) -> str:
+    """The text of one plan: its id, keys of ours and unknown ones, in any order."""
+    found = [draw(pairs(st.just('"id"'), st.just(json.dumps(plan_id))))]
+    found += [draw(pairs(st.just(f'"{key}"'), values)) for key in draw(st.sets(st.sampled_from(KEYS)))]
+    found += draw(st.lists(pairs(foreign_keys, values), max_size=2))
+    ordered = draw(st.permutations(found))
+    return _enclosed("{}", [(draw(spaces), item, draw(spaces)) for item in ordered], "")
+
+
+@dataclass(frozen=True)
+class Written:
+    """A document's text, and the texts of its foreign plans and foreign members in order."""
+
+    text: str
+    foreign_plans: tuple[str, ...]
+    foreign_members: tuple[str, ...]
+    own: frozenset[str]
+
+
+@st.composite
+def written_documents(draw: st.DrawFn) -> Written:
+    """Documents with any members around the plans, plans of anyone's, and a modno or none."""
+    ids = draw(st.lists(st.sampled_from(("a", "own_1", "own_2", "own_3", "p", "z")), unique=True))
+    plans = [(plan_id, draw(plan_texts(plan_id))) for plan_id in ids]
+    junk = draw(st.lists(scalars, max_size=1))
+    listed = [*(text for _, text in plans), *junk]
+    array = _enclosed("[]", [(draw(spaces), item, draw(spaces)) for item in listed], draw(spaces))
+    others = draw(st.lists(pairs(foreign_keys, values), max_size=3))
+    modno = draw(st.lists(pairs(st.just('"modno"'), numbers | strings | st.just("null")), max_size=1))
+    kept = draw(st.booleans())
+    parts = [(draw(pairs(st.just('"plans"'), st.just(array))), False)] if kept or listed else []
+    parts += [(text, True) for text in others] + [(text, False) for text in modno]
+    ordered = draw(st.permutations(parts))
+    root = _enclosed("{}", [(draw(spaces), text, draw(spaces)) for text, _ in ordered], draw(spaces))
+    return Written(
+        f"{draw(spaces)}{root}{draw(spaces)}",
+        tuple(text for plan_id, text in plans if not plan_id.startswith(OWN)),
+        tuple(text for text, foreign in ordered if foreign),
+        frozenset(plan_id for plan_id in ids if plan_id.startswith(OWN)),
+    )
+
+
+new_plans = st.lists(
+    st.builds(
+        Plan,
+        id=st.sampled_from(("own_0", "own_1x", "own_4", "own_ö")),
+        repo=st.just("r1"),
+        paths=st.lists(st.text(max_size=5), min_size=1, max_size=2).map(tuple),
+        schedule=st.sampled_from((Schedule(), Schedule(cron="0 2 * * *"))),
+        retention=st.just(Retention(last=3)),
+    ),
+    max_size=3,
+    unique_by=lambda plan: plan.id,
+)
+
+
+@st.composite
+def merges(draw: st.DrawFn) -> tuple[Written, list[Plan], list[PlanEdit]]:
+    """A document, the plans to add and the edits of those of ours that stand in it."""
+    written = draw(written_documents())
+    edited = sorted(draw(st.sets(st.sampled_from(sorted(written.own))))) if written.own else []
+    edits = []
+    for plan_id in edited:
+        touched = sorted(draw(st.sets(st.sampled_from(KEYS), min_size=1)))
+        gone = draw(st.sets(st.sampled_from(touched)))
+        settings_ = {key: draw(st.sampled_from((["/x"], {"disabled": True}))) for key in touched if key not in gone}
+        edits.append(PlanEdit(plan_id, settings_, tuple(sorted(gone))))
+    return written, draw(new_plans), edits
+
+
+def stand_in_order(texts: Iterable[str], whole: str) -> bool:
+    """Whether all texts occur in `whole`, one behind the other."""
+    position = 0
+    for text in texts:
+        position = whole.find(text, position)
+        if position < 0:
+            return False
+        position += len(text)
+    return True
+
+
+def tree(text: str) -> Any:
+    """Decode JSON with the order of keys, repeated keys and the spelling of numbers."""
+    return json.loads(text, parse_int=lambda n: f"#{n}", parse_float=lambda n: f"#{n}", object_pairs_hook=tuple)
+
+
+def as_tree(value: Any) -> Any:
+    """Give a plain value the form of `tree`."""
+    return tree(json.dumps(value))
+
+
+@law
+@given(merges())
+def test_foreign_text_stands_as_it_was(merge: tuple[Written, list[Plan], list[PlanEdit]]) -> None:
+    """Foreign plans and members keep every character and their order."""
+    written, added, edits = merge
+    after = merge_plans(Document(written.text), added, edits).text
+    assert stand_in_order(written.foreign_plans, after)
+    assert stand_in_order(written.foreign_members, after)
+
+
+@law
+@given(merges())
+def test_only_what_was_asked_for_changes(merge: tuple[Written, list[Plan], list[PlanEdit]]) -> None:
+    """The result means what the document meant, with exactly these additions and edits."""
+    written, added, edits = merge
+    before, after = tree(written.text), tree(merge_plans(Document(written.text), added, edits).text)
+    if not added and not edits:
+        assert after == before
+        return
+    assert without(after, "modno", "plans") == without(before, "modno", "plans")
+    names = {plan.id for plan in added}
+    found = [plan for plan in dict(after)["plans"] if not (has_id(plan) and dict(plan)["id"] in names)]
+    by_id = {edit.id: edit for edit in edits}
+    assert [body(plan) for plan in found] == [
+        edited(plan, by_id) for plan in dict(before).get("plans", [])
+    ]
+    assert {dict(plan)["id"]: plan for plan in dict(after)["plans"] if plan not in found} == {
+        plan.id: as_tree(plan.to_json()) for plan in added
+    }
+
+
+def has_id(plan: Any) -> bool:
+    """Whether an element of the plans is an object with an id."""
+    return isinstance(plan, tuple) and "id" in dict(plan)
+
+
+def without(pairs_: Any, *names: str) -> Any:
+    """Take members out of an object."""
+    return tuple(pair for pair in pairs_ if pair[0] not in names)
+
+
+def body(plan: Any) -> Any:
+    """A plan's foreign members in order, and ours by name."""
+    if not has_id(plan):
+        return plan
+    return without(plan, *KEYS), {key: value for key, value in plan if key in KEYS}
+
+
+def edited(plan: Any, edits: dict[str, PlanEdit]) -> Any:
+    """What `body` shall give for a plan after its edit, if there is one."""
+    if not has_id(plan) or (edit := edits.get(dict(plan)["id"])) is None:
+        return body(plan)
+    foreign, ours = body(plan)
+    changed = ours | {key: as_tree(value) for key, value in edit.settings.items()}
+    return foreign, {key: value for key, value in changed.items() if key not in edit.removals}
+
+
+@law
+@given(merges())
+def test_taking_our_plans_out_again_gives_the_tokens_back(
+    merge: tuple[Written, list[Plan], list[PlanEdit]],
+) -> None:
+    """Without our new plans and the modno the result has the tokens that the document had."""
+    written, added, _ = merge
+    after = merge_plans(Document(written.text), added, ()).text
+    start = after.index("{")
+    known = {json.dumps(plan.id) for plan in added}
+    assert tokens(after, start, known) == tokens(written.text, written.text.index("{"), known)
+
+
+def tokens(text: str, start: int, known: set[str]) -> list[list[str]]:
+    """The tokens of each member of the root, and of each plan; ours and modno left out."""
+    found: list[list[str]] = []
+    for member in members(text, start):
+        if member.key == "plans" and isinstance(member.value, list):
+            plans = members(text, member.start)
+            texts = [text[plan.start : plan.end] for plan in plans]
+            ours = [f'"id":{name}' for name in known] + [f'"id": {name}' for name in known]
+            found += [TOKEN.findall(item) for item in texts if not any(mark in item for mark in ours)]
+        elif member.key != "modno":
+            found.append(TOKEN.findall(text[member.key_start : member.end]))
+    return found
+
+
+@law
+@given(written_documents(), new_plans)
+def test_modno_counts_up(written: Written, added: list[Plan]) -> None:
+    """Each write counts `modno` up by one; an absent or unusable one becomes 1."""
+    before = dict(tree(written.text)).get("modno")
+    after = dict(tree(merge_plans(Document(written.text), added, ()).text)).get("modno")
+    wholes = {"#0": 0, "#-0": 0, "#1.0": 1, "#1e3": 1000, "#7": 7}
+    unusual = isinstance(before, str) and not before.startswith("#")
+    if not added:
+        assert after == before
+    elif not unusual:
+        assert after == f"#{wholes.get(before, 0) + 1}"
+
+
+@law
+@given(written_documents(), new_plans)
+def test_new_plans_are_sorted_in(written: Written, added: list[Plan]) -> None:
+    """Where the ids were sorted they are so afterwards."""
+    before = Document(written.text)
+    ids = list(before.plans)
+    listed = before.root.get("plans", [])
+    if ids == sorted(ids) and len(ids) == len(listed):
+        after = list(merge_plans(before, added, ()).plans)
+        assert after == sorted([*ids, *(plan.id for plan in added)])
+
+
+@law
+@given(values)
+def test_decoding_agrees_with_the_standard_library(text: str) -> None:
+    """Our decoding sees what any other sees, numbers aside, which keep their spelling."""
+    assert json.loads(json.dumps(decode(text))) == json.loads(
+        text, parse_int=str, parse_float=str
+    )
+
+
+@law
+@given(written_documents())
+def test_any_layout_has_a_style(written: Written) -> None:
+    """Every text has a style, whose indentation is white space."""
+    style = style_of(written.text)
+    assert isinstance(style, Style)
+    assert style.unit is None or style.unit.isspace()
