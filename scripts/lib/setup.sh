@@ -10,6 +10,9 @@ mkdir -p .cache
 
 say() { printf '%s\n' "$*"; }
 
+# What is being set up is no part of a script's result.
+note() { say "$@" >&2; }
+
 die() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2
     exit 1
@@ -43,10 +46,10 @@ install_packages() {
     done
     ((${#missing[@]})) || return 0
     if ((EUID != 0)) || ! type -P apt-get >/dev/null; then
-        say "missing, and only root on Debian can install them: ${missing[*]}" >&2
+        note "missing, and only root on Debian can install them: ${missing[*]}"
         return 1
     fi
-    say "installing ${missing[*]}"
+    note "installing ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
     quietly apt-get -o DPkg::Lock::Timeout=120 update || return 1
     quietly apt-get -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "${missing[@]}"
@@ -88,7 +91,7 @@ prepare_venv() {
         "$venv/bin/python" -c 'import sidecar' 2>/dev/null; then
         return
     fi
-    say "preparing .venv"
+    note "preparing .venv"
     make_venv
     local pip=("$venv/bin/python" -m pip --disable-pip-version-check install)
     quietly "${pip[@]}" --require-hashes -r constraints.txt ||

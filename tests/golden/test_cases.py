@@ -183,7 +183,7 @@ def render_document(raw: Mapping[str, Any]) -> str:
 
 def owned_plans(document: Document, policy: Policy) -> dict[str, Any]:
     """The owned plans of a document as plain JSON."""
-    listed = json.loads(document.text).get("plans", [])
+    listed = json.loads(document.text).get("plans") or []
     return {plan["id"]: plan for plan in listed if plan["id"].startswith(policy.plan_id_prefix)}
 
 

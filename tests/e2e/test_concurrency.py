@@ -1,0 +1,246 @@
+"""Two hundred concurrent reconciles of one document, beside a program that knows no locks.
+
+Each reconciler owns plans of its own (a plan id prefix) and sees an inventory of its own,
+so at the end every plan of every one of them must stand there, as if it had run alone.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.core.policy import Policy
+from sidecar.core.workload import Container, Inventory, Mount
+from sidecar.settings import Settings
+from sidecar.watch.reconciler import Outcome, reconcile_once
+
+ROOT = Path(__file__).parents[2]
+FOREIGN = ROOT / "tests" / "fakes" / "foreign_writer.py"
+EXAMPLE = ROOT / "testdata" / "example-sidecar.config.json"
+NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
+RUNS, THREADS, PROCESSES = 200, 20, 12
+SERVICES = ("app", "db")
+PASSES = 5
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A document with a counter of somebody else's and something long: it tears easily."""
+    path = tmp_path / "config" / "config.json"
+    path.parent.mkdir()
+    root = json.loads(EXAMPLE.read_text())
+    path.write_text(json.dumps({"foreign": 0, "padding": "x" * 30_000, **root}, indent=2))
+    return path
+
+
+def prefix(run: int) -> str:
+    """The plan id prefix of one reconciler; none begins another."""
+    return f"r{run:03d}_"
+
+
+def ids(run: int) -> set[str]:
+    """The plans of one reconciler."""
+    return {prefix(run) + service for service in SERVICES}
+
+
+ALL = {plan_id for run in range(RUNS) for plan_id in ids(run)}
+
+
+def inventory(run: int) -> Inventory:
+    """What one reconciler sees: containers that no other sees."""
+    return Inventory(
+        tuple(
+            Container(
+                f"{run:03d}{service}",
+                service,
+                labels={"backrest.enable": "true", "backrest.keep": f"last={run + 1}"},
+                mounts=(Mount("bind", f"/srv/{run}/{service}", "/data"),),
+            )
+            for service in SERVICES
+        )
+    )
+
+
+def reconcile(config: Path, run: int) -> Outcome:
+    """One whole pass of one reconciler."""
+    settings = Settings(config, Policy(plan_id_prefix=prefix(run)))
+    return reconcile_once(settings, inventory(run), NOW, {}, dry_run=False)
+
+
+def plans(root: Mapping[str, Any]) -> dict[str, Any]:
+    """The plans of a decoded document by id."""
+    return {plan["id"]: plan for plan in root["plans"]}
+
+
+def ours(config: Path) -> dict[str, Any]:
+    """The reconcilers' plans in the document; none stands there twice."""
+    root = json.loads(config.read_bytes())
+    assert len(root["plans"]) == len(plans(root))
+    return {plan_id: plan for plan_id, plan in plans(root).items() if plan_id in ALL}
+
+
+def wrong_plans(config: Path) -> list[str]:
+    """The plans that are not what their reconciler, alone, would have written."""
+    found = ours(config)
+    expected = {
+        prefix(run) + service: (f"/srv/{run}/{service}", run + 1)
+        for run in range(RUNS)
+        for service in SERVICES
+    }
+    said = {
+        plan_id: (*plan["paths"], plan["retention"]["policyKeepLastN"])
+        for plan_id, plan in found.items()
+    }
+    return sorted(
+        key for key in expected.keys() | said.keys() if expected.get(key) != said.get(key)
+    )
+
+
+@contextmanager
+def reading(config: Path) -> Iterator[list[str]]:
+    """Read without a pause while the body runs; give a list of everything that was wrong."""
+    wrong: list[str] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            try:
+                root = json.loads(config.read_bytes())
+            except (OSError, ValueError) as error:
+                wrong.append(repr(error))
+                continue
+            broken = [plan for plan in plans(root).values() if not plan.get("paths")]
+            torn = len(root["padding"]) != 30_000 or "made-in-the-web-interface" not in plans(root)
+            # A pass writes all plans of its reconciler at once, never some.
+            parts = {plan_id[:5] for plan_id in plans(root) if plan_id in ALL}
+            halves = [part for part in parts if not ids(int(part[1:4])) <= plans(root).keys()]
+            wrong.extend(map(repr, [*broken, *halves, *(["torn"] if torn else [])]))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        yield wrong
+    finally:
+        done.set()
+        reader.join()
+
+
+def run_all(config: Path) -> list[Outcome]:
+    """Run every reconciler once, many at a time."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(lambda run: reconcile(config, run), range(RUNS)))
+
+
+@pytest.mark.timeout(60)
+def test_two_hundred_reconciles_lose_nothing(config: Path) -> None:
+    """Each writes its plans once; `modno` has counted every write, and no litter is left.
+
+    Two hundred more passes, all at once, find everything as it should be.
+    """
+    before = json.loads(config.read_bytes())
+    with reading(config) as wrong:
+        outcomes = run_all(config)
+    assert [True] * RUNS == [outcome.written for outcome in outcomes]
+    assert [] == wrong
+    assert [] == wrong_plans(config)
+    after = json.loads(config.read_bytes())
+    assert before["modno"] + RUNS == after["modno"]
+    assert [config] == list(config.parent.iterdir())
+    others = {plan_id: plan for plan_id, plan in plans(after).items() if plan_id not in ALL}
+    assert plans(before) == others
+    assert sorted(plans(after)) == list(plans(after))
+    standing = config.read_bytes(), config.stat().st_mtime_ns, config.stat().st_ino
+    assert [False] * RUNS == [outcome.written for outcome in run_all(config)]
+    assert standing == (config.read_bytes(), config.stat().st_mtime_ns, config.stat().st_ino)
+
+
+@contextmanager
+def foreign_writer(config: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Run a program that saves from memory, every 20 ms, whatever stands there."""
+    process = subprocess.Popen(
+        [sys.executable, str(FOREIGN), str(config), "0.02"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.communicate()
+
+
+@pytest.mark.timeout(120)
+def test_saves_of_a_program_without_locks_are_kept_too(config: Path) -> None:
+    """Its every save stands; what it took away of ours comes back with the next passes.
+
+    It saves its own memory over our plans: that is no lost update, because it never read
+    them. No save of its own is undone by us, and none of its fields changes.
+    """
+    with reading(config) as wrong, foreign_writer(config) as foreign:
+        run_all(config)
+        said, _ = foreign.communicate()
+    assert 0 == foreign.returncode, f"a save was lost: {said}"
+    assert [] == wrong
+    assert int(said) > 5
+    assert int(said) == json.loads(config.read_bytes())["foreign"]
+    for _ in range(PASSES):
+        if not any(outcome.written for outcome in run_all(config)):
+            break
+    assert [] == wrong_plans(config)
+    assert [config] == list(config.parent.iterdir())
+
+
+def saved_list(run: int) -> str:
+    """The same inventory as an engine's answer."""
+    return json.dumps(
+        [
+            {
+                "Id": container.id,
+                "Names": [f"/{container.name}"],
+                "Labels": dict(container.labels),
+                "Mounts": [
+                    {"Type": mount.type, "Source": mount.source, "Destination": mount.destination}
+                    for mount in container.mounts
+                ],
+            }
+            for container in inventory(run).containers
+        ]
+    )
+
+
+def start_process(config: Path, run: int) -> "subprocess.Popen[str]":
+    """Start a whole command, as cron or another container would."""
+    saved = config.parent.parent / f"{run}.json"
+    saved.write_text(saved_list(run))
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "sidecar", "--config", str(config)),
+            *("--inventory", str(saved), "--plan-id-prefix", prefix(run), "--output", "json"),
+        ],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.timeout(60)
+def test_whole_commands_at_once_lose_nothing(config: Path) -> None:
+    """Processes of their own behave like threads."""
+    processes = [start_process(config, run) for run in range(PROCESSES)]
+    said = [process.communicate() for process in processes]
+    assert [0] * PROCESSES == [process.returncode for process in processes], said
+    assert [sorted(ids(run)) for run in range(PROCESSES)] == [
+        json.loads(out)["added"] for out, _ in said
+    ]
+    assert {plan_id for run in range(PROCESSES) for plan_id in ids(run)} == set(ours(config))
+    assert [config] == list(config.parent.iterdir())
