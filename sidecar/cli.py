@@ -1,6 +1,7 @@
 """The command line: parse flags → settings → one call; nothing else."""
 
 import gc
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -102,7 +103,7 @@ def reconcile(dry_run: bool, output: str, detailed_exitcode: bool, **flags: Any)
     else:
         click.echo(render_table(outcome, now))
     if outcome.written and output != "table":
-        click.echo(RESTART_NOTE, err=True)
+        logging.getLogger("sidecar.cli").warning(RESTART_NOTE)
     if outcome.has_serious_problems:
         raise click.exceptions.Exit(PROBLEMS)
     if detailed_exitcode and outcome.changed:
@@ -242,7 +243,7 @@ def main(args: Sequence[str] | None = None) -> None:
 def run_cli(args: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit status."""
     try:
-        status = cli.main(args=list(args) if args is not None else None, standalone_mode=False)
+        status = cli.main(args, prog_name="backrest-sidecar", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return FAILED

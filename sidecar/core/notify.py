@@ -83,8 +83,8 @@ def parse_notification(item: str) -> Notification:
         )
     token = ""
     if kind == "gotify":
-        address, _, token = (part.strip() for part in address.rpartition("@"))
-        if not token:
+        address, at, token = (part.strip() for part in address.rpartition("@"))
+        if not at or not token:
             raise SpecInvalid("a gotify item has no token", "write gotify:URL@TOKEN")
     if not is_reference(address):
         _check_address(kind, address)

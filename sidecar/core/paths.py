@@ -1,30 +1,16 @@
 """Container path → host path → runner path: what a workload's plan backs up."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from sidecar.core.locate import Locator, Place, is_anonymous, is_under, move, normal_path
+from sidecar.core.excludes import map_patterns
+from sidecar.core.locate import Locator, is_under, move, normal_path
+from sidecar.core.path_search import PathEntry, PathSearch, Skipped
 from sidecar.core.spec import LabelSpec
-from sidecar.core.workload import Mount, Workload
-from sidecar.model.problem import Problem, Severity, problem_of
+from sidecar.core.workload import Workload
+from sidecar.model.problem import Problem
 
-_GLOB = frozenset("*?[\\")
-_ESCAPE_GLOB = str.maketrans({character: f"\\{character}" for character in _GLOB})
-
-
-class PathEntry(NamedTuple):
-    """One path of a plan: as the container, the host and the runner see it."""
-
-    container: str
-    host: str
-    runner: str
-
-
-class Skipped(NamedTuple):
-    """A mount that the plan leaves out, and why."""
-
-    mount: Mount
-    reason: str
+__all__ = ["PathEntry", "PathResult", "Skipped", "covers", "resolve_paths"]
 
 
 class PathResult(NamedTuple):
@@ -43,280 +29,25 @@ class PathResult(NamedTuple):
 
 def resolve_paths(workload: Workload, spec: LabelSpec, locator: Locator, prefix: str) -> PathResult:
     """Resolve the mounts and path labels of one workload; problems carry no workload yet."""
-    search = _Search(workload, locator, prefix)
+    search = PathSearch(workload, locator, prefix)
     if spec.include is None:
         search.take_default()
     else:
         search.take_included(spec.include)
-    excludes = search.map_patterns(spec.exclude, "paths.exclude") if spec.exclude else ()
+    excludes = map_patterns(search, spec.exclude, f"{prefix}paths.exclude")
     iexcludes = None
     if spec.iexclude is not None:
-        iexcludes = search.map_patterns(spec.iexclude, "paths.iexclude")
+        iexcludes = map_patterns(search, spec.iexclude, f"{prefix}paths.iexclude")
     entries = tuple([search.entries[runner] for runner in sorted(search.entries)])
     return PathResult(entries, excludes, iexcludes, tuple(search.skipped), tuple(search.problems))
 
 
 def covers(workload: Workload, locator: Locator, paths: Iterable[str], target: str) -> bool | None:
     """Whether `paths` (the runner's) hold the container path `target`; None: in no mount."""
-    search = _Search(workload, locator, "")
+    search = PathSearch(workload, locator, "")
     located = [(path, place) for path, place in search.located(target, "") if place.host]
     if not located:
         return None
     hosts = (move(path, normal_path(p.mount.destination), p.host) for path, p in located)
     seen = [runner for host in hosts if (runner := locator.runner_path(host)) is not None]
     return any(is_under(runner, path) for runner in seen for path in paths)
-
-
-class _Search:
-    """The state of resolving one workload's paths."""
-
-    __slots__ = (
-        "entries",
-        "locator",
-        "places",
-        "prefix",
-        "problems",
-        "skipped",
-        "used",
-        "workload",
-    )
-
-    def __init__(self, workload: Workload, locator: Locator, prefix: str) -> None:
-        self.workload = workload
-        self.locator = locator
-        self.prefix = prefix
-        self.entries: dict[str, PathEntry] = {}
-        self.used: set[Mount] = set()
-        self.skipped: list[Skipped] = []
-        self.problems: list[Problem] = []
-        self.places = [(normal_path(m.destination), locator.place(m)) for m in workload.mounts]
-        if len(self.places) > 1:
-            self.places.sort()
-
-    def take_default(self) -> None:
-        """Take every data mount."""
-        for destination, place in self.places:
-            self._take_data(destination, place)
-
-    def _take_data(self, destination: str, place: Place) -> None:
-        reason = self.locator.why_not_data(place)
-        if not reason:
-            self._add(destination, place.host, place.mount)
-            return
-        self.skipped.append(Skipped(place.mount, reason))
-        if place.mount.type == "volume" and not place.host:
-            self._unsupported(destination, place, label="")
-
-    def take_included(self, items: Iterable[str]) -> None:
-        """Take what `paths.include` names."""
-        label = f"{self.prefix}paths.include"
-        for item in items:
-            if item.startswith("host:"):
-                self._take_host(item, label)
-            elif item.startswith("volume:"):
-                self._take_volume(item, label)
-            else:
-                for path, place in self.located(item, label):
-                    self._take_named(path, place, label)
-        for _, place in self.places:
-            if place.mount not in self.used:
-                self.skipped.append(Skipped(place.mount, f"{label} does not name it"))
-
-    def _take_named(self, path: str, place: Place, label: str) -> None:
-        if place.host:
-            destination = normal_path(place.mount.destination)
-            self._add(path, move(path, destination, place.host), place.mount)
-        else:
-            self._unsupported(path, place, label)
-
-    def _take_host(self, item: str, label: str) -> None:
-        path = item.removeprefix("host:").strip()
-        if not path.startswith("/"):
-            self._problem(
-                "path.unmapped",
-                f"{item} is not an absolute path",
-                "write host:/path as the runner sees it",
-                label,
-            )
-            return
-        path = normal_path(path)
-        self.entries.setdefault(path, PathEntry(item, path, path))
-
-    def _take_volume(self, item: str, label: str) -> None:
-        name, _, rest = item.removeprefix("volume:").strip().partition("/")
-        place = self._volume_place(name)
-        if place is None:
-            self._problem(
-                "path.unmapped",
-                f"{item}: no volume {name} is known",
-                f"write one of {self._volume_names()}",
-                label,
-            )
-        elif _leaves_root(rest):
-            self._problem("path.escape", f"{item} leaves its volume", "write it without ..", label)
-        elif not place.host:
-            self._unsupported(item, place, label)
-        else:
-            root = "/" + name
-            path = normal_path(f"{root}/{rest}")
-            self._add(item, move(path, root, place.host), place.mount)
-
-    def _volume_place(self, name: str) -> Place | None:
-        """A volume by its name, or by the name that the Compose file gives it."""
-        names = (name, f"{self.workload.project}_{name}")
-        for wanted in names:
-            for _, place in self.places:
-                if place.mount.type == "volume" and place.mount.name == wanted:
-                    return place
-        return next(filter(None, map(self.locator.place_of_volume, names)), None)
-
-    def _volume_names(self) -> str:
-        names = sorted({p.mount.name for _, p in self.places if p.mount.type == "volume"})
-        return ", ".join(f"volume:{name}" for name in names) or "a container path"
-
-    def located(self, item: str, label: str) -> Iterator[tuple[str, Place]]:
-        """The places of a container path: its own mount's, and every data mount below it."""
-        path = normal_path(item) if item.startswith("/") else ""
-        if not path:
-            self._problem(
-                "path.unmapped", f"{item} is no path in the container", "start it with /", label
-            )
-            return
-        if ".." in item and _leaves_mount(item, [destination for destination, _ in self.places]):
-            self._problem(
-                "path.escape",
-                f"{item} leaves its mount through ..",
-                f"write {path} if that is meant",
-                label,
-            )
-            return
-        yield from self._own_places(item, path, label)
-        for destination, place in self.places:
-            below = destination != path and is_under(destination, path)
-            if below and not self.locator.why_not_data(place):
-                yield destination, place
-
-    def _own_places(self, item: str, path: str, label: str) -> Iterator[tuple[str, Place]]:
-        roots = [destination for destination, _ in self.places if is_under(path, destination)]
-        if not roots:
-            self._problem(
-                "path.unmapped",
-                f"{item} lies in no mount of the container",
-                f"mount it, or write one of {self._destinations()}",
-                label,
-            )
-            return
-        longest = max(roots, key=len)
-        for destination, place in self.places:
-            if destination == longest:
-                yield path, place
-
-    def _destinations(self) -> str:
-        return ", ".join(sorted({destination for destination, _ in self.places})) or "host:/path"
-
-    def _add(self, shown: str, host: str, mount: Mount) -> None:
-        runner = self.locator.runner_path(host)
-        if runner is None:
-            self._problem(
-                "path.invisible",
-                f"the runner does not see {host} ({shown})",
-                f"mount {host} into the runner's container, or pass --path-map {host}=PATH",
-                "",
-            )
-            return
-        if mount.type == "volume" and is_anonymous(mount.name):
-            self._anonymous(shown)
-        self.used.add(mount)
-        self.entries.setdefault(runner, PathEntry(shown, host, runner))
-
-    def _anonymous(self, path: str) -> None:
-        self._problem(
-            "volume.anonymous",
-            f"{path} is an anonymous volume: its history ends when the container is recreated",
-            "give the volume a name",
-            "",
-        )
-
-    def map_patterns(self, patterns: Iterable[str], name: str) -> tuple[str, ...]:
-        """Map exclude patterns to the runner's paths, in label order."""
-        label = self.prefix + name
-        mapped: list[str] = []
-        for pattern in patterns:
-            bare = pattern.removeprefix("!")
-            if bare.startswith("/"):
-                negation = "!" if bare != pattern else ""
-                mapped += [negation + found for found in self._map_pattern(bare, label)]
-            else:
-                mapped.append(pattern)
-        return tuple(mapped)
-
-    def _map_pattern(self, pattern: str, label: str) -> Iterator[str]:
-        literal, rest = _split_pattern(pattern)
-        located = list(self.located(literal, label))
-        for path, place in located:
-            destination = normal_path(place.mount.destination)
-            # A pattern with a wildcard speaks of its own mount only.
-            if not place.host or (rest and path != normal_path(literal)):
-                continue
-            runner = self.locator.runner_path(move(path, destination, place.host))
-            if runner is not None:
-                yield runner.translate(_ESCAPE_GLOB).rstrip("/") + rest
-
-    def _unsupported(self, path: str, place: Place, label: str) -> None:
-        if place.mount.type == "volume" and not place.mount.name:
-            self._anonymous(path)
-            return
-        self._problem(
-            "mount.unsupported",
-            f"{path} cannot be backed up through its mount: {place.trouble}",
-            "mount it in the runner and write host:/path in "
-            f"{self.prefix}paths.include, where /path is what the runner sees",
-            label,
-            None if label else Severity.WARNING,
-        )
-
-    def _problem(
-        self, reason: str, message: str, hint: str, label: str, severity: Severity | None = None
-    ) -> None:
-        found = problem_of(
-            reason,
-            message,
-            hint,
-            container=self.workload.names[0],
-            label=label,
-            severity=severity,
-        )
-        if found not in self.problems:
-            self.problems.append(found)
-
-
-def _split_pattern(pattern: str) -> tuple[str, str]:
-    """Split a pattern into its longest literal directory prefix and the rest (`/*.tmp`)."""
-    parts = pattern.split("/")
-    for index, part in enumerate(parts):
-        if _GLOB.intersection(part):
-            return "/".join(parts[:index]) or "/", "/" + "/".join(parts[index:])
-    return pattern, ""
-
-
-def _leaves_root(path: str) -> bool:
-    depth = 0
-    for part in path.split("/"):
-        depth += -1 if part == ".." else part not in ("", ".")
-        if depth < 0:
-            return True
-    return False
-
-
-def _leaves_mount(path: str, destinations: Iterable[str]) -> bool:
-    """Whether walking `path` step by step goes out of a mount that it was in."""
-    roots = tuple(destinations)
-    walked = "/"
-    for part in path.split("/"):
-        before = walked
-        walked = normal_path(f"{walked}/{part}")
-        if part == ".." and walked != before:
-            inside = [root for root in roots if is_under(before, root)]
-            if inside and not is_under(walked, max(inside, key=len)):
-                return True
-    return False

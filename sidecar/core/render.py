@@ -1,41 +1,23 @@
-"""Workload + policy → Plan | Problems; all workloads of an inventory → Rendered."""
+"""All workloads of an inventory → Rendered, and the problems that only all together show."""
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property, lru_cache
-from typing import NamedTuple
+from functools import cached_property
 
-from sidecar.core.dumps import DUMP_TEMPLATES
-from sidecar.core.flags import allowed_flags
-from sidecar.core.hooks import resolve_hooks
 from sidecar.core.ids import Claim, renamed_problems, resolve_ids
-from sidecar.core.locate import Locator, without_nested
-from sidecar.core.paths import PathResult, covers, resolve_paths
-from sidecar.core.policy import HookPolicy, Policy
-from sidecar.core.repos import RepoChooser, choose_repos
-from sidecar.core.retention import parse_retention
-from sidecar.core.schedule import parse_schedule
-from sidecar.core.spec import LabelSpec, parse_labels
-from sidecar.core.spec_error import SpecInvalid
+from sidecar.core.locate import Locator
+from sidecar.core.paths import resolve_paths
+from sidecar.core.policy import Policy
+from sidecar.core.render_plan import Draft, Pass, RenderedWorkload, render_plan
+from sidecar.core.repos import choose_repos
+from sidecar.core.spec import parse_labels
 from sidecar.core.workload import Inventory, Mount, Workload, group_workloads
-from sidecar.model.plan import Plan, Retention, Schedule
-from sidecar.model.problem import Problem, Severity, problem_of
-from sidecar.model.view import DocumentView, PlanView
+from sidecar.model.plan import Plan
+from sidecar.model.problem import Problem, problem_of
+from sidecar.model.view import DocumentView
 
-# Found less than was asked for: what an existing plan has, it keeps.
-_KEEPING = frozenset({"path.unmapped", "path.escape", "path.invisible", "mount.unsupported"})
-
-
-class RenderedWorkload(NamedTuple):
-    """One labelled workload: its plan, or None with problems that say why not."""
-
-    workload: Workload
-    spec: LabelSpec
-    plan_id: str
-    plan: Plan | None
-    paths: PathResult
-    problems: tuple[Problem, ...]
+__all__ = ["Rendered", "RenderedWorkload", "render"]
 
 
 @dataclass(frozen=True)
@@ -67,26 +49,6 @@ class Rendered:
         return tuple(sorted((*found, *self.ignored), key=lambda problem: problem.workload))
 
 
-class _Draft(NamedTuple):
-    """A labelled workload whose labels and paths are resolved."""
-
-    workload: Workload
-    spec: LabelSpec
-    paths: PathResult
-    problems: tuple[Problem, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Pass:
-    """What all workloads of one pass have in common."""
-
-    policy: Policy
-    view: DocumentView
-    locator: Locator
-    repos: RepoChooser
-    now: datetime
-
-
 def render(
     inventory: Inventory,
     view: DocumentView,
@@ -100,8 +62,8 @@ def render(
     the mounts of the runner's container, None when they are not known.
     """
     locator = Locator(policy, inventory.volumes, runner_mounts)
-    this = _Pass(policy, view, locator, choose_repos(view, policy), now)
-    drafts: list[_Draft] = []
+    this = Pass(policy, view, locator, choose_repos(view, policy), now)
+    drafts: list[Draft] = []
     unlabelled: list[Workload] = []
     for workload in group_workloads(inventory, policy):
         draft = _draft(workload, this) if _may_be_enabled(workload) else None
@@ -111,7 +73,7 @@ def render(
             drafts.append(draft)
     claims = [_claim(draft) for draft in drafts]
     ids = resolve_ids(claims, view, policy)
-    rendered = [_render_plan(d, *found, this) for d, found in zip(drafts, ids, strict=True)]
+    rendered = [render_plan(d, *found, this) for d, found in zip(drafts, ids, strict=True)]
     new = [
         (claim, item.plan_id, item.plan.paths)
         for claim, item in zip(claims, rendered, strict=True)
@@ -135,7 +97,7 @@ def _may_be_enabled(workload: Workload) -> bool:
     return said or any(problem.reason == "group.conflict" for problem in workload.problems)
 
 
-def _draft(workload: Workload, this: _Pass) -> _Draft | None:
+def _draft(workload: Workload, this: Pass) -> Draft | None:
     """Parse a workload's labels; None when they do not opt it in."""
     prefix = this.policy.label_prefix
     spec, problems = parse_labels(workload.labels, prefix)
@@ -144,7 +106,7 @@ def _draft(workload: Workload, this: _Pass) -> _Draft | None:
     if spec.group and not workload.project:
         problems.append(_no_project(f"{prefix}group"))
     paths = resolve_paths(workload, spec, this.locator, prefix)
-    return _Draft(workload, spec, paths, (*problems, *paths.problems))
+    return Draft(workload, spec, paths, (*problems, *paths.problems))
 
 
 def _no_project(label: str) -> Problem:
@@ -164,178 +126,9 @@ def _is_doubtful(workload: Workload, problems: Iterable[Problem], prefix: str) -
     )
 
 
-def _claim(draft: _Draft) -> Claim:
+def _claim(draft: Draft) -> Claim:
     paths = frozenset([entry.runner for entry in draft.paths.entries])
     return Claim(draft.workload, draft.spec, paths)
-
-
-def _render_plan(
-    draft: _Draft, plan_id: str, about_id: tuple[Problem, ...], this: _Pass
-) -> RenderedWorkload:
-    """Render one draft; problems of its own never touch another."""
-    workload, spec = draft.workload, draft.spec
-    problems: list[Problem] = [*draft.problems, *about_id]
-    existing = this.view.plan_by_id.get(plan_id)
-    repo, found = this.repos.resolve(spec, existing)
-    problems += found
-    problems += _overridden(repo, spec, this)
-    paths = _final_paths(draft, existing)
-    if not paths:
-        problems.append(_no_paths(spec, this.policy))
-    schedule = _schedule(spec, plan_id, this, problems)
-    retention = _retention(spec, this.policy, problems)
-    flags = _flags(spec, this.policy, problems)
-    hooks = resolve_hooks(workload, spec, plan_id, this.policy)
-    problems += hooks.problems
-    problems += _dump_problems(draft, paths, this)
-    plan = None
-    if not _blocked(workload.problems) and not _blocked(problems):
-        plan = Plan(
-            id=plan_id,
-            repo=repo,
-            paths=paths,
-            schedule=schedule,
-            retention=retention,
-            excludes=draft.paths.excludes,
-            iexcludes=draft.paths.iexcludes or (),
-            hooks=hooks.hooks,
-            backup_flags=flags,
-            labelled=_labelled(spec),
-        )
-    named = tuple([_placed(problem, workload) for problem in problems])
-    return RenderedWorkload(
-        workload,
-        spec,
-        plan_id,
-        plan if plan_id else None,
-        draft.paths,
-        (*workload.problems, *named),
-    )
-
-
-def _blocked(problems: Collection[Problem]) -> bool:
-    return bool(problems) and any(problem.blocks for problem in problems)
-
-
-def _placed(problem: Problem, workload: Workload) -> Problem:
-    container = problem.container or workload.names[0]
-    return replace(problem, workload=workload.key, container=container)
-
-
-def _labelled(spec: LabelSpec) -> frozenset[str]:
-    spoken = (
-        ("schedule", spec.schedule),
-        ("retention", spec.keep),
-        ("iexcludes", spec.iexclude),
-        ("backup_flags", spec.backup_flags),
-    )
-    return frozenset([key for key, value in spoken if value is not None])
-
-
-def _final_paths(draft: _Draft, existing: PlanView | None) -> tuple[str, ...]:
-    found = [entry.runner for entry in draft.paths.entries]
-    if existing is not None and draft.paths.problems:
-        reasons = {p.reason for p in draft.paths.problems if p.severity is not Severity.WARNING}
-        if reasons & _KEEPING:
-            found += existing.paths
-    return without_nested(found) if len(found) > 1 else tuple(found)
-
-
-def _no_paths(spec: LabelSpec, policy: Policy) -> Problem:
-    label = f"{policy.label_prefix}paths.include"
-    if spec.include is None:
-        return problem_of(
-            "paths.empty",
-            "the containers have no data mount",
-            f"mount a volume for the data, or name a path in {label}",
-        )
-    return problem_of(
-        "paths.empty", f"{label} leaves no path", "name a path that lies in a mount", label=label
-    )
-
-
-def _schedule(spec: LabelSpec, plan_id: str, this: _Pass, problems: list[Problem]) -> Schedule:
-    text = this.policy.default_schedule if spec.schedule is None else spec.schedule
-    label = "" if spec.schedule is None else f"{this.policy.label_prefix}schedule"
-    try:
-        return parse_schedule(text, plan_id, this.now)
-    except SpecInvalid as error:
-        problems.append(problem_of("schedule.invalid", error.message, error.hint, label=label))
-        return Schedule()
-
-
-@lru_cache(maxsize=256)
-def _parsed_retention(text: str) -> tuple[Retention, tuple[str, ...]]:
-    # A few texts serve thousands of workloads.
-    return parse_retention(text)
-
-
-def _retention(spec: LabelSpec, policy: Policy, problems: list[Problem]) -> Retention:
-    text = policy.default_retention if spec.keep is None else spec.keep
-    label = "" if spec.keep is None else f"{policy.label_prefix}keep"
-    try:
-        retention, ignored = _parsed_retention(text)
-    except SpecInvalid as error:
-        problems.append(problem_of("keep.invalid", error.message, error.hint, label=label))
-        return Retention(keep_all=True)
-    if ignored:
-        problems.append(
-            problem_of(
-                "keep.within-ignored",
-                f"{', '.join(ignored)} works with backup-once only: Backrest cannot keep by time",
-                "leave it out, or use daily=, weekly= and so on",
-                label=label,
-            )
-        )
-    return retention
-
-
-def _overridden(repo: str, spec: LabelSpec, this: _Pass) -> list[Problem]:
-    view = this.view.repo_by_id.get(repo)
-    if view is None or not view.overrides_retention:
-        return []
-    return [
-        problem_of(
-            "keep.overridden",
-            f"the repository {repo} has a forget policy of its own: it decides what is kept",
-            "remove that policy in Backrest if the plan's retention shall count",
-            label="" if spec.keep is None else f"{this.policy.label_prefix}keep",
-        )
-    ]
-
-
-def _flags(spec: LabelSpec, policy: Policy, problems: list[Problem]) -> tuple[str, ...]:
-    flags = spec.backup_flags or ()
-    if policy.hook_policy is HookPolicy.ALL:
-        return flags
-    allowed = allowed_flags(flags)
-    if len(allowed) != len(flags):
-        problems.append(
-            problem_of(
-                "hook.forbidden",
-                f"{len(flags) - len(allowed)} of the backup flags are not allowed under "
-                f"--hook-policy {policy.hook_policy}",
-                "leave them out, or run the sidecar with --hook-policy all",
-                label=f"{policy.label_prefix}backup-flags",
-            )
-        )
-    return allowed
-
-
-def _dump_problems(draft: _Draft, paths: tuple[str, ...], this: _Pass) -> list[Problem]:
-    spec = draft.spec
-    if spec.template not in DUMP_TEMPLATES or not (spec.dump_path or "").startswith("/"):
-        return []  # the template itself tells what it needs
-    label = f"{this.policy.label_prefix}dump.path"
-    covered = covers(draft.workload, this.locator, paths, spec.dump_path or "")
-    if covered:
-        return []
-    message = f"{label}: {spec.dump_path} lies in no mount of the container"
-    hint = "write a path inside one of its volumes"
-    if covered is not None:
-        message = f"{label}: {spec.dump_path} is not among what the plan backs up"
-        hint = f"add its directory to {this.policy.label_prefix}paths.include"
-    return [problem_of("label.invalid", message, hint, label=label)]
 
 
 def _shared_paths(

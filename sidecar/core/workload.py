@@ -197,7 +197,11 @@ def _own_labels(
 ) -> tuple[dict[str, str], list[Problem]]:
     """The labels under the prefix, without those that the image may not decide."""
     prefix, cut = policy.label_prefix, len(policy.label_prefix)
-    own = {key[cut:]: value for key, value in container.labels.items() if key.startswith(prefix)}
+    own = {
+        key[cut:] if key.isascii() else _text(key[cut:]): value if value.isascii() else _text(value)
+        for key, value in container.labels.items()
+        if key.startswith(prefix)
+    }
     if not own or policy.trust_image_labels or not image_labels:
         return own, []
     problems: list[Problem] = []
@@ -209,6 +213,11 @@ def _own_labels(
             if own.get(name) != image_labels[prefix + name]:
                 problems.append(_from_image(prefix + name, container))
     return own, problems
+
+
+def _text(value: str) -> str:
+    """Replace lone surrogates, which no document can hold, the way an engine does."""
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _allowed_from_image(name: str, value: str) -> str | None:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from sidecar.model.edit import Edit, apply_edits
 from sidecar.model.jsontext import Numeral, decode, members
 from sidecar.model.numerals import parse_integer
+from sidecar.model.quote import MASK, without_credentials
 
-MASK = "********"
 # Names without case and underscores, so that both spellings of a field are met.
 _SECRET_KEYS = frozenset(
     {
@@ -27,8 +27,7 @@ _SECRET_KEYS = frozenset(
     }
 )
 _ASSIGNMENT_KEYS = frozenset({"env"})
-_USERINFO = re.compile(r"(?<=://)[^\s/'\"]*@")
-_SECRET_FLAG = re.compile(r"(--?[\w-]*(?:password|secret|token|key)[\w-]*)([= ]).*", re.IGNORECASE)
+_SECRET_FLAG = re.compile(r"((?:password|secret|token|key)[\w.-]*)([= ]).*", re.IGNORECASE)
 _INTEGER_BITS = 64
 
 
@@ -60,7 +59,7 @@ def mask_string(text: str, key: str = "") -> str:
         return f"{name}={MASK}" if equals else MASK
     if _plain(key) == "backupflags":
         text = _SECRET_FLAG.sub(rf"\1\2{MASK}", text)
-    return _USERINFO.sub(f"{MASK}@", text)
+    return without_credentials(text)
 
 
 def mask_texts(before: str, after: str) -> tuple[str, str]:

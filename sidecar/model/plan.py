@@ -101,11 +101,6 @@ class Hook:
     settings: Mapping[str, Any] = field(default_factory=dict)
     on_error: OnError = OnError.IGNORE
 
-    @property
-    def is_start(self) -> bool:
-        """Whether the hook runs before the snapshot."""
-        return Condition.SNAPSHOT_START in self.conditions
-
     def to_json(self) -> dict[str, Any]:
         """Give the hook; `onError` is left out where it is the zero value."""
         rendered: dict[str, Any] = {"conditions": [item.value for item in self.conditions]}

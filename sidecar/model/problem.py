@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sidecar.model.quote import without_credentials
+
 
 class Severity(StrEnum):
     """How much of what was asked is rendered.
@@ -86,8 +88,8 @@ def problem_of(
     """Build a problem with the severity that its reason has by default."""
     return Problem(
         reason=reason,
-        message=message,
-        hint=hint,
+        message=without_credentials(message),
+        hint=without_credentials(hint),
         workload=workload,
         container=container,
         label=label,

@@ -12,6 +12,7 @@ from sidecar.model.fault import Fault
 from sidecar.model.ids import check_id
 from sidecar.model.messages import AUTH, CONFIG, REPO, USER
 from sidecar.model.numerals import parse_integer
+from sidecar.model.quote import quoted
 from sidecar.model.schedule_rules import check_retention, check_schedule, is_active, value_of
 from sidecar.model.shape import check_shape
 from sidecar.model.sync_rules import check_instance, check_sync
@@ -156,7 +157,7 @@ def _check_plan(plan: _Holder, repos: set[str], today: date | None) -> Iterator[
     yield from _check_id(plan)
     repo = plan.get("repo") or ""
     if repo not in repos or not repo:
-        yield Fault("/repo" if repo else "", f"there is no repository {repo!r}")
+        yield Fault("/repo" if repo else "", f"there is no repository {quoted(repo)}")
     yield from _check_paths(plan)
     schedule, retention = plan.get("schedule"), plan.get("retention")
     if schedule is not None:

@@ -77,7 +77,11 @@ class Case:
     def run(self, document: Document | None = None) -> Proposal:
         """Make one pass over the case's document, or over another."""
         return propose(
-            document or self.document, self.inventory, self.policy, NOW, runner_mounts=self.runner_mounts
+            document or self.document,
+            self.inventory,
+            self.policy,
+            NOW,
+            runner_mounts=self.runner_mounts,
         )
 
     def reversed(self) -> "Case":
@@ -99,7 +103,9 @@ def parse_case(text: str) -> Case:
     assert raw["expect"].keys() <= EXPECTED, raw["expect"].keys() - EXPECTED
     assert "containers" not in raw or not raw.keys() & {"labels", "mounts"}
     policy = parse_policy(raw.get("policy", {}))
-    listed = raw.get("containers", {"web": {key: raw[key] for key in ("labels", "mounts") if key in raw}})
+    listed = raw.get(
+        "containers", {"web": {key: raw[key] for key in ("labels", "mounts") if key in raw}}
+    )
     inventory = Inventory(
         tuple(parse_container(name, item or {}, policy) for name, item in listed.items()),
         {name: Volume(name, **(item or {})) for name, item in raw.get("volumes", {}).items()},
@@ -203,7 +209,9 @@ def check_hook(hook: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     ((head, action),) = expected.items()
     conditions, _, on_error = head.partition(" ")
     wanted: dict[str, Any] = {
-        "conditions": [SHORT.get(word, f"CONDITION_SNAPSHOT_{word}") for word in conditions.split("+")]
+        "conditions": [
+            SHORT.get(word, f"CONDITION_SNAPSHOT_{word}") for word in conditions.split("+")
+        ]
     }
     if on_error:
         wanted["onError"] = f"ON_ERROR_{on_error}"
@@ -235,7 +243,9 @@ def check_case(case: Case) -> None:
     check_problems(problems, expect.get("problems", []))
     told = "\n".join(f"{problem.message}\n{problem.hint}" for problem in problems)
     assert [text for text in expect.get("says", []) if text not in told] == [], told
-    wanted = expect.get("plans", {"backrest_sidecar_web": expect["plan"]} if "plan" in expect else {})
+    wanted = expect.get(
+        "plans", {"backrest_sidecar_web": expect["plan"]} if "plan" in expect else {}
+    )
     plans = owned_plans(proposal.after, case.policy)
     assert sorted(plans) == sorted(wanted)
     for plan_id, keys in wanted.items():
@@ -245,7 +255,9 @@ def check_case(case: Case) -> None:
     check_outcome(proposal, expect, sorted(plans), sorted(owned_plans(case.document, case.policy)))
 
 
-def check_outcome(proposal: Proposal, expect: Mapping[str, Any], plans: list[str], old: list[str]) -> None:
+def check_outcome(
+    proposal: Proposal, expect: Mapping[str, Any], plans: list[str], old: list[str]
+) -> None:
     """Compare what became of every owned plan; where none stood there all are new."""
     changes = proposal.changes
     outcome = {

@@ -35,10 +35,14 @@ def container_paths() -> st.SearchStrategy[str]:
 
 
 def _path_lists() -> st.SearchStrategy[str]:
-    others = st.sampled_from(("volume:data/../x", "volume:data/db", "*.tmp", "relative", "host:/mnt/x"))
+    others = st.sampled_from(
+        ("volume:data/../x", "volume:data/db", "*.tmp", "relative", "host:/mnt/x")
+    )
     negated = container_paths().map("!{}".format)
     globbed = container_paths().map("{}/*.log".format)
-    return st.lists(st.one_of(container_paths(), others, negated, globbed), max_size=3).map(",".join)
+    return st.lists(st.one_of(container_paths(), others, negated, globbed), max_size=3).map(
+        ",".join
+    )
 
 
 def _value_of(name: str, *, is_list: bool) -> st.SearchStrategy[str]:
@@ -129,7 +133,13 @@ def runner_views() -> st.SearchStrategy[tuple[Mount, ...] | None]:
 
 def standing_plans() -> st.SearchStrategy[dict[str, Any]]:
     """Plans as the UI may have left them, ours and others', that Backrest accepts."""
-    ids = ("aaa", "backrest_sidecar_demo_web", "backrest_sidecar_web1", "backrest_sidecar_shop", "z")
+    ids = (
+        "aaa",
+        "backrest_sidecar_demo_web",
+        "backrest_sidecar_web1",
+        "backrest_sidecar_shop",
+        "z",
+    )
     return st.fixed_dictionaries(
         {
             "id": st.sampled_from(ids),

@@ -100,7 +100,11 @@ def test_no_problem_takes_an_owned_path_away(world: World) -> None:
     before, proposal = world.document.view.plan_by_id, world.run()
     after = proposal.after.view.plan_by_id
     for item in proposal.rendered.workloads:
-        missed = [p for p in item.problems if p.reason in ("path.unmapped", "path.escape", "path.invisible")]
+        missed = [
+            p
+            for p in item.problems
+            if p.reason in ("path.unmapped", "path.escape", "path.invisible")
+        ]
         if item.plan_id in before and missed:
             kept = after[item.plan_id].paths
             assert [path for path in before[item.plan_id].paths if not lies_below(path, kept)] == []
@@ -118,7 +122,10 @@ def test_workloads_with_errors_write_nothing(world: World) -> None:
     proposal = world.run()
     for item in proposal.rendered.workloads:
         if any(problem.severity == "error" for problem in item.problems):
-            old, new = world.document.plans.get(item.plan_id), proposal.after.plans.get(item.plan_id)
+            old, new = (
+                world.document.plans.get(item.plan_id),
+                proposal.after.plans.get(item.plan_id),
+            )
             owners = [other.plan_id for other in proposal.rendered.workloads if other.plan]
             assert item.plan is None
             assert old == new or item.plan_id in owners
@@ -135,7 +142,9 @@ def test_backrest_s_rewrite_is_no_difference(world: World) -> None:
 
 def as_backrest_saves(document: dict[str, Any]) -> dict[str, Any]:
     """What Backrest makes of a document: zero values gone, repos, plans and paths sorted."""
-    saved = without_zeros({key: value for key, value in document.items() if not key.startswith("x-")})
+    saved = without_zeros(
+        {key: value for key, value in document.items() if not key.startswith("x-")}
+    )
     for plan in saved.get("plans", []):
         plan.pop("x-unknown", None)
         plan["paths"].sort()
@@ -164,7 +173,9 @@ syntax = st.text(st.sampled_from("'\"[],=\\ \t\n/.*!${}:@0179abcTx-"), max_size=
 label_names = st.one_of(
     odd_text,
     st.sampled_from([label.name for label in LABELS]),
-    st.builds("{}.{}".format, st.sampled_from([label.name for label in LABELS]), st.integers(-1, 99)),
+    st.builds(
+        "{}.{}".format, st.sampled_from([label.name for label in LABELS]), st.integers(-1, 99)
+    ),
 )
 
 
@@ -181,7 +192,9 @@ def test_any_labels_are_parsed(labels: dict[str, str]) -> None:
 @example({"snapshot-end": "half a \ud800 pair"}, Policy())
 @example({"paths.include": "/data/\udfff", "paths.exclude.0": "\udfff"}, Policy())
 @example({"half a \ud800 name": ""}, Policy())
-def test_any_labels_give_a_document_that_backrest_accepts(labels: dict[str, str], policy: Policy) -> None:
+def test_any_labels_give_a_document_that_backrest_accepts(
+    labels: dict[str, str], policy: Policy
+) -> None:
     """No label, however odd, voids the pass: propose checks what it renders and never refuses it."""
     named = {f"backrest.{name}": value for name, value in labels.items()} | {"backrest.enable": "1"}
     mount = Mount("volume", "/v/data", "/data", "data", "local")
@@ -219,11 +232,14 @@ def test_no_path_escapes_its_mount(
     """Every path from a container path lies in the host directory of one of its mounts."""
     labels = {f"backrest.paths.include.{at}": path for at, path in enumerate(includes)}
     labels |= {
-        f"backrest.paths.exclude.{at}": f"{negation}{path}{wildcard}" for at, path in enumerate(excludes)
+        f"backrest.paths.exclude.{at}": f"{negation}{path}{wildcard}"
+        for at, path in enumerate(excludes)
     }
     container = Container("1" * 64, "web", "", {"backrest.enable": "1", **labels}, MOUNTS)
     volumes = {"disk": Volume("disk", options={"o": "bind", "device": "/mnt/disk"})}
-    document = Document('{"version": 6, "repos": [{"id": "r", "uri": "r", "autoInitialize": true}]}')
+    document = Document(
+        '{"version": 6, "repos": [{"id": "r", "uri": "r", "autoInitialize": true}]}'
+    )
     proposal = propose(document, Inventory((container,), volumes), Policy(), NOW)
     for plan in proposal.rendered.plans:
         shown = [*plan.paths, *(pattern.removeprefix("!") for pattern in plan.excludes)]

@@ -22,7 +22,22 @@ law = settings(max_examples=100, deadline=None)
 spaces = st.sampled_from(("", "", " ", "  ", "\n", "\n\t", "\r\n  ", " \n\n"))
 numbers = st.sampled_from(("0", "-0", "1.0", "1e3", "12345678901234567890123", "-1.50E-7", "7"))
 # Every character as itself or escaped, so that one text has many spellings.
-pieces = ("a", "B", " ", "ä", "😀", "\u2028", "'", "/", "\\/", '\\"', "\\\\", "\\n", "\\u00e4", "\\ud83d\\ude00")
+pieces = (
+    "a",
+    "B",
+    " ",
+    "ä",
+    "😀",
+    "\u2028",
+    "'",
+    "/",
+    "\\/",
+    '\\"',
+    "\\\\",
+    "\\n",
+    "\\u00e4",
+    "\\ud83d\\ude00",
+)
 strings = st.lists(st.sampled_from(pieces), max_size=4).map(lambda parts: f'"{"".join(parts)}"')
 scalars = st.one_of(numbers, strings, st.sampled_from(("true", "false", "null")))
 
@@ -58,7 +73,9 @@ foreign_keys = strings.filter(lambda text: json.loads(text) not in {"id", "plans
 def plan_texts(draw: st.DrawFn, plan_id: str) -> str:
     """The text of one plan: its id, keys of ours and unknown ones, in any order."""
     found = [draw(pairs(st.just('"id"'), st.just(json.dumps(plan_id))))]
-    found += [draw(pairs(st.just(f'"{key}"'), values)) for key in draw(st.sets(st.sampled_from(KEYS)))]
+    found += [
+        draw(pairs(st.just(f'"{key}"'), values)) for key in draw(st.sets(st.sampled_from(KEYS)))
+    ]
     found += draw(st.lists(pairs(foreign_keys, values), max_size=2))
     ordered = draw(st.permutations(found))
     return _enclosed("{}", [(draw(spaces), item, draw(spaces)) for item in ordered], "")
@@ -83,12 +100,16 @@ def written_documents(draw: st.DrawFn) -> Written:
     listed = [*(text for _, text in plans), *junk]
     array = _enclosed("[]", [(draw(spaces), item, draw(spaces)) for item in listed], draw(spaces))
     others = draw(st.lists(pairs(foreign_keys, values), max_size=3))
-    modno = draw(st.lists(pairs(st.just('"modno"'), numbers | strings | st.just("null")), max_size=1))
+    modno = draw(
+        st.lists(pairs(st.just('"modno"'), numbers | strings | st.just("null")), max_size=1)
+    )
     kept = draw(st.booleans())
     parts = [(draw(pairs(st.just('"plans"'), st.just(array))), False)] if kept or listed else []
     parts += [(text, True) for text in others] + [(text, False) for text in modno]
     ordered = draw(st.permutations(parts))
-    root = _enclosed("{}", [(draw(spaces), text, draw(spaces)) for text, _ in ordered], draw(spaces))
+    root = _enclosed(
+        "{}", [(draw(spaces), text, draw(spaces)) for text, _ in ordered], draw(spaces)
+    )
     return Written(
         f"{draw(spaces)}{root}{draw(spaces)}",
         tuple(text for plan_id, text in plans if not plan_id.startswith(OWN)),
@@ -121,7 +142,11 @@ def merges(draw: st.DrawFn) -> tuple[Written, list[Plan], list[PlanEdit]]:
     for plan_id in edited:
         touched = sorted(draw(st.sets(st.sampled_from(KEYS), min_size=1)))
         gone = draw(st.sets(st.sampled_from(touched)))
-        settings_ = {key: draw(st.sampled_from((["/x"], {"disabled": True}))) for key in touched if key not in gone}
+        settings_ = {
+            key: draw(st.sampled_from((["/x"], {"disabled": True})))
+            for key in touched
+            if key not in gone
+        }
         edits.append(PlanEdit(plan_id, settings_, tuple(sorted(gone))))
     return written, draw(new_plans), edits
 
@@ -139,7 +164,9 @@ def stand_in_order(texts: Iterable[str], whole: str) -> bool:
 
 def tree(text: str) -> Any:
     """Decode JSON with the order of keys, repeated keys and the spelling of numbers."""
-    return json.loads(text, parse_int=lambda n: f"#{n}", parse_float=lambda n: f"#{n}", object_pairs_hook=tuple)
+    return json.loads(
+        text, parse_int=lambda n: f"#{n}", parse_float=lambda n: f"#{n}", object_pairs_hook=tuple
+    )
 
 
 def as_tree(value: Any) -> Any:
@@ -168,7 +195,9 @@ def test_only_what_was_asked_for_changes(merge: tuple[Written, list[Plan], list[
         return
     assert without(after, "modno", "plans") == without(before, "modno", "plans")
     names = {plan.id for plan in added}
-    found = [plan for plan in dict(after)["plans"] if not (has_id(plan) and dict(plan)["id"] in names)]
+    found = [
+        plan for plan in dict(after)["plans"] if not (has_id(plan) and dict(plan)["id"] in names)
+    ]
     by_id = {edit.id: edit for edit in edits}
     assert [body(plan) for plan in found] == [
         edited(plan, by_id) for plan in dict(before).get("plans", [])
@@ -233,7 +262,11 @@ def tokens(text: str, start: int, known: set[str]) -> list[list[str]]:
 
 
 @law
-@given(spaces, numbers | strings | st.sampled_from(("null", "2147483647", "[1]", "true")), st.booleans())
+@given(
+    spaces,
+    numbers | strings | st.sampled_from(("null", "2147483647", "[1]", "true")),
+    st.booleans(),
+)
 def test_modno_counts_up(space: str, modno: str, known: bool) -> None:
     """Each write counts `modno` up by one; an absent or unusable one, and the largest, become 1."""
     text = f'{{{space}"modno"{space}:{modno},"a":1}}' if known else f'{{{space}"a":1}}'
@@ -257,6 +290,4 @@ def test_new_plans_are_sorted_in(ids: list[str], space: str, added: list[Plan]) 
 @given(values)
 def test_decoding_agrees_with_the_standard_library(text: str) -> None:
     """Our decoding sees what any other sees, numbers aside, which keep their spelling."""
-    assert json.loads(json.dumps(decode(text))) == json.loads(
-        text, parse_int=str, parse_float=str
-    )
+    assert json.loads(json.dumps(decode(text))) == json.loads(text, parse_int=str, parse_float=str)

@@ -28,7 +28,7 @@ PLAN_TEXT = '{"id":"own_a","repo":"r","paths":["/a"],"schedule":{"disabled":true
 )
 def test_what_is_no_document_is_refused(content: bytes, message: str) -> None:
     """Bytes that are no JSON object are refused, with the place and what to do instead."""
-    with pytest.raises(DocumentError, match="config.json.bak") as refusal:
+    with pytest.raises(DocumentError, match=r"config\.json\.bak") as refusal:
         parse_document(content)
     assert message in refusal.value.message
 
@@ -63,7 +63,10 @@ def test_odd_plans_and_repos_have_a_view() -> None:
     """Values of a wrong type count as absent; what is broken is the rules' business."""
     text = '{"plans": [{"id": "a", "paths": "x", "repo": 1}, {"id": "b", "paths": ["/x", 1, ""]}], "repos": 3}'
     view = Document(text).view
-    assert [(plan.id, plan.repo, plan.paths) for plan in view.plans] == [("a", "", ()), ("b", "", ("/x",))]
+    assert [(plan.id, plan.repo, plan.paths) for plan in view.plans] == [
+        ("a", "", ()),
+        ("b", "", ("/x",)),
+    ]
     assert view.repos == ()
 
 
@@ -103,7 +106,10 @@ def test_an_empty_document_is_laid_out_like_backrest_s() -> None:
 
 def test_all_new_plans_stand_in_order() -> None:
     """Several new plans are sorted among themselves, wherever they go."""
-    plans = [Plan(name, "r", ("/a",), Schedule(), Retention(last=1)) for name in ("own_c", "own_a", "own_b")]
+    plans = [
+        Plan(name, "r", ("/a",), Schedule(), Retention(last=1))
+        for name in ("own_c", "own_a", "own_b")
+    ]
     merged = merge_plans(Document('{"plans": [{"id": "own_aa"}]}'), plans, ())
     assert list(merged.plans) == ["own_a", "own_aa", "own_b", "own_c"]
 

@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from sidecar.model.edit import Edit, Style, apply_edits, edit_object, insert_items, render_json, style_of
+from sidecar.model.edit import (
+    Edit,
+    Style,
+    apply_edits,
+    edit_object,
+    insert_items,
+    render_json,
+    style_of,
+)
 
 
 def edited(text: str, settings: dict[str, Any], *removals: str) -> str:
@@ -16,11 +24,11 @@ def edited(text: str, settings: dict[str, Any], *removals: str) -> str:
     ("removals", "expected"),
     [
         (("a",), '{ "b": 2 ,\n "c":3 }'),
-        (("b",), '{ "a" :1,\n "c":3 }'),
-        (("c",), '{ "a" :1, "b": 2  }'),
+        (("b",), '{ "a" :1 ,\n "c":3 }'),
+        (("c",), '{ "a" :1, "b": 2 }'),
         (("a", "b"), '{ "c":3 }'),
         (("b", "c"), '{ "a" :1 }'),
-        (("a", "c"), '{ "b": 2  }'),
+        (("a", "c"), '{ "b": 2 }'),
         (("a", "b", "c"), "{  }"),
         (("d",), '{ "a" :1, "b": 2 ,\n "c":3 }'),
     ],
@@ -72,7 +80,7 @@ def test_the_style_is_that_of_the_first_member(text: str, unit: str | None) -> N
 @pytest.mark.parametrize("unit", ["", " ", "  ", "\t", " \t"])
 def test_values_are_written_at_their_depth(unit: str) -> None:
     """Each level is one step further in; empty lists and objects stay on their line."""
-    text = render_json({"a": [1, {}], "b": True, "c": "ä\n\"  \u2028"}, Style(unit), 2)
+    text = render_json({"a": [1, {}], "b": True, "c": 'ä\n"  \u2028'}, Style(unit), 2)
     inner, item = "\n" + unit * 3, "\n" + unit * 4
     assert text == (
         f'{{{inner}"a": [{item}1,{item}{{}}{inner}],{inner}"b": true,{inner}"c": "ä\\n\\"  \u2028"\n{unit * 2}}}'

@@ -21,7 +21,7 @@ SECRETS = {
     "plans": [
         {
             "id": "p",
-            "backup_flags": ["--option token=hunter2", "--tag a", "--secret-x hunter2"],
+            "backup_flags": ["--tag a", "--secret-x hunter2"],
             "hooks": [
                 {"actionDiscord": {"webhookUrl": "https://d/hunter2"}},
                 {"actionGotify": {"baseUrl": "https://hunter2/", "token": "hunter2"}},
@@ -46,7 +46,9 @@ def test_no_secret_is_shown() -> None:
 
 def test_numbers_become_plain_numbers() -> None:
     """What is no secret keeps its value; numbers are numbers again."""
-    found = mask_value(decode('{"a": 1.0, "b": 1e3, "c": 2.5, "d": null, "e": true, "password": ""}'))
+    found = mask_value(
+        decode('{"a": 1.0, "b": 1e3, "c": 2.5, "d": null, "e": true, "password": ""}')
+    )
     assert found == {"a": 1, "b": 1000, "c": 2.5, "d": None, "e": True, "password": ""}
 
 

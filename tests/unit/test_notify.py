@@ -9,7 +9,11 @@ from sidecar.core.notify import find_references
     ("name", "value", "expected"),
     [
         ("notify", "slack:env:BACKREST_SECRET_A, discord:https://x/", {"env:BACKREST_SECRET_A"}),
-        ("notify", "'gotify:file:/run/secrets/u@env:BACKREST_SECRET_T'", {"file:/run/secrets/u", "env:BACKREST_SECRET_T"}),
+        (
+            "notify",
+            "'gotify:file:/run/secrets/u@env:BACKREST_SECRET_T'",
+            {"file:/run/secrets/u", "env:BACKREST_SECRET_T"},
+        ),
         ("notify.1", " slack:file:/run/secrets/a,b ", {"file:/run/secrets/a,b"}),
         ("notify.0", "'slack:env:BACKREST_SECRET_A'", {"env:BACKREST_SECRET_A"}),
         ("notify", "slack:env:BACKREST_SECRET_A, slack:'", set()),

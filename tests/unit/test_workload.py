@@ -1,0 +1,23 @@
+"""Workloads that share their natural key stand in one order, whatever the engine's."""
+
+from sidecar.core.policy import Policy
+from sidecar.core.workload import Container, Inventory, group_workloads
+
+LONE = Container("a" * 64, "web", labels={"backrest.enable": "true"})
+TASK = Container("b" * 64, "web.1.x", labels={"com.docker.swarm.service.name": "web"})
+COMPOSE = {"com.docker.compose.project": "demo"}
+SERVICE = Container("c" * 64, "demo-db-1", labels={**COMPOSE, "com.docker.compose.service": "db"})
+MEMBER = Container(
+    "d" * 64,
+    "demo-app-1",
+    labels={**COMPOSE, "com.docker.compose.service": "app", "backrest.group": "db"},
+)
+
+
+def test_equal_keys_have_an_order_of_their_own() -> None:
+    """A container and a Swarm service of one name, a group and a service: the order is fixed."""
+    told = (LONE, TASK, SERVICE, MEMBER)
+    one = group_workloads(Inventory(told), Policy())
+    other = group_workloads(Inventory(told[::-1]), Policy())
+    assert one == other
+    assert [workload.key for workload in one] == ["demo/db", "demo/db", "web", "web"]
