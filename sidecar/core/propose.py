@@ -80,7 +80,7 @@ def _plan_ids(document: Document) -> list[str]:
     listed = document.root.get("plans")
     plans = listed if isinstance(listed, list) else []
     ids = (plan.get("id") if isinstance(plan, dict) else None for plan in plans)
-    return [plan_id if isinstance(plan_id, str) else "" for plan_id in ids]
+    return [plan_id if type(plan_id) is str else "" for plan_id in ids]
 
 
 def _place_of(fault: Fault) -> tuple[int | None, str]:

@@ -57,7 +57,7 @@ class Document:
         listed = self.root.get("plans")
         found: dict[str, Object] = {}
         for plan in listed if isinstance(listed, list) else ():
-            if isinstance(plan, Object) and isinstance(plan.get("id"), str):
+            if isinstance(plan, Object) and type(plan.get("id")) is str:
                 found.setdefault(plan["id"], plan)
         return found
 
@@ -70,7 +70,7 @@ class Document:
             tuple(
                 RepoView(repo["id"], _has_forget_policy(repo))
                 for repo in (repos if isinstance(repos, list) else ())
-                if isinstance(repo, Object) and isinstance(repo.get("id"), str) and repo["id"]
+                if isinstance(repo, Object) and type(repo.get("id")) is str and repo["id"]
             ),
         )
 
@@ -96,8 +96,8 @@ def _plan_view(plan_id: str, plan: Object) -> PlanView:
     listed = paths if isinstance(paths, list) else []
     return PlanView(
         plan_id,
-        repo if isinstance(repo, str) else "",
-        tuple(path for path in listed if isinstance(path, str) and path),
+        repo if type(repo) is str else "",
+        tuple(path for path in listed if type(path) is str and path),
     )
 
 
@@ -147,7 +147,7 @@ def _plan_changes(
     changes: list[Edit] = []
     for member in members(text, plans.start):
         plan_id = member.value.get("id") if isinstance(member.value, Object) else None
-        ids.append(plan_id if isinstance(plan_id, str) else "")
+        ids.append(plan_id if type(plan_id) is str else "")
         edit = by_id.pop(ids[-1], None)
         if edit is not None:
             changes += edit_object(
