@@ -66,7 +66,8 @@ def render_plan(
     existing = this.view.plan_by_id.get(plan_id)
     repo, found = this.repos.resolve(spec, existing)
     problems += found
-    problems += _overridden(repo, spec, this)
+    if repo in this.repos.overriding:
+        problems.append(_overridden(repo, spec, this.policy))
     paths = _final_paths(draft, existing, this.locator)
     if not paths:
         problems.append(_no_paths(spec, this.policy))
@@ -75,7 +76,8 @@ def render_plan(
     flags = _flags(spec, this.policy, problems)
     hooks = resolve_hooks(workload, spec, plan_id, this.policy)
     problems += hooks.problems
-    problems += _dump_problems(draft, paths, this)
+    if spec.template in DUMP_TEMPLATES:
+        problems += _dump_problems(draft, paths, this)
     plan = None
     if not _blocked(workload.problems) and not _blocked(problems):
         plan = Plan(
@@ -90,15 +92,8 @@ def render_plan(
             backup_flags=flags,
             labelled=_labelled(spec),
         )
-    named = tuple([_placed(problem, workload) for problem in problems])
-    return RenderedWorkload(
-        workload,
-        spec,
-        plan_id,
-        plan if plan_id else None,
-        draft.paths,
-        (*workload.problems, *named),
-    )
+    placed = (*workload.problems, *[_placed(problem, workload) for problem in problems])
+    return RenderedWorkload(workload, spec, plan_id, plan if plan_id else None, draft.paths, placed)
 
 
 def _blocked(problems: Collection[Problem]) -> bool:
@@ -196,18 +191,13 @@ def _retention(spec: LabelSpec, policy: Policy, problems: list[Problem]) -> Rete
     return retention
 
 
-def _overridden(repo: str, spec: LabelSpec, this: Pass) -> list[Problem]:
-    view = this.view.repo_by_id.get(repo)
-    if view is None or not view.overrides_retention:
-        return []
-    return [
-        problem_of(
-            "keep.overridden",
-            f"the repository {repo} has a forget policy of its own: it decides what is kept",
-            "remove that policy in Backrest if the plan's retention shall count",
-            label="" if spec.keep is None else f"{this.policy.label_prefix}keep",
-        )
-    ]
+def _overridden(repo: str, spec: LabelSpec, policy: Policy) -> Problem:
+    return problem_of(
+        "keep.overridden",
+        f"the repository {repo} has a forget policy of its own: it decides what is kept",
+        "remove that policy in Backrest if the plan's retention shall count",
+        label="" if spec.keep is None else f"{policy.label_prefix}keep",
+    )
 
 
 def _flags(spec: LabelSpec, policy: Policy, problems: list[Problem]) -> tuple[str, ...]:
@@ -229,16 +219,16 @@ def _flags(spec: LabelSpec, policy: Policy, problems: list[Problem]) -> tuple[st
 
 
 def _dump_problems(draft: Draft, paths: tuple[str, ...], this: Pass) -> list[Problem]:
-    spec = draft.spec
-    if spec.template not in DUMP_TEMPLATES or not (spec.dump_path or "").startswith("/"):
+    target = draft.spec.dump_path or ""
+    if not target.startswith("/"):
         return []  # the template itself tells what it needs
     label = f"{this.policy.label_prefix}dump.path"
-    covered = covers(draft.workload, this.locator, paths, spec.dump_path or "")
+    covered = covers(draft.workload, this.locator, paths, target)
     if covered:
         return []
-    message = f"{label}: {spec.dump_path} lies in no mount of the container"
+    message = f"{label}: {target} lies in no mount of the container"
     hint = "write a path inside one of its volumes"
     if covered is not None:
-        message = f"{label}: {spec.dump_path} is not among what the plan backs up"
+        message = f"{label}: {target} is not among what the plan backs up"
         hint = f"add its directory to {this.policy.label_prefix}paths.include"
     return [problem_of("label.invalid", message, hint, label=label)]

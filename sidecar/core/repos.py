@@ -11,11 +11,15 @@ from sidecar.model.view import DocumentView, PlanView
 
 @dataclass(frozen=True, slots=True)
 class RepoChooser:
-    """Answers for one pass: `assumed` is what is left when nobody names a repository."""
+    """Answers for one pass: `assumed` is what is left when nobody names a repository.
+
+    `overriding` are the repositories whose own forget policy decides what is kept.
+    """
 
     view: DocumentView
     policy: Policy
     assumed: str
+    overriding: frozenset[str]
 
     def resolve(self, spec: LabelSpec, existing: PlanView | None) -> tuple[str, list[Problem]]:
         """Give the repository id, empty with an error, and the problems (no workload yet)."""
@@ -56,7 +60,8 @@ def choose_repos(view: DocumentView, policy: Policy) -> RepoChooser:
     foreign = [plan.repo for plan in view.plans if not plan.id.startswith(policy.plan_id_prefix)]
     candidates = (*owned, *foreign, *(repo.id for repo in view.repos))
     assumed = next((name for name in candidates if name in view.repo_by_id), "")
-    return RepoChooser(view, policy, assumed)
+    overriding = frozenset(repo.id for repo in view.repos if repo.overrides_retention)
+    return RepoChooser(view, policy, assumed, overriding)
 
 
 def _unresolved() -> Problem:

@@ -7,7 +7,7 @@ normal form that Backrest itself writes: zero values are left out.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Clock(StrEnum):
@@ -110,8 +110,7 @@ class Hook:
         return rendered
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """One backup plan as the labels ask for it.
 
     `labelled` holds the JSON names of those keys (`schedule`, `retention`,
