@@ -129,7 +129,8 @@ def group_workloads(inventory: Inventory, policy: Policy) -> list[Workload]:
         else:
             alone.append(workload)
     joined = [_join_group(*name, members, policy.label_prefix) for name, members in groups.items()]
-    return sorted((*alone, *joined), key=lambda workload: workload.key)
+    # The key may be that of a service and of a group or Swarm service; the names never are.
+    return sorted((*alone, *joined), key=lambda w: (w.key, w.swarm_service, w.names))
 
 
 class _Unit(NamedTuple):

@@ -51,6 +51,8 @@ class World:
             image,
             name=name,
             labels=dict(labels),
+            # A first process without handlers ignores SIGTERM, and nobody has ten seconds.
+            stop_signal="SIGKILL",
             host_config=self.client.create_host_config(
                 binds=list(binds), network_mode="none", **host
             ),
