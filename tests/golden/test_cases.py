@@ -87,10 +87,10 @@ class Case:
     def reversed(self) -> "Case":
         """Give the same world told in the opposite order."""
         containers = tuple(
-            replace(item, mounts=item.mounts[::-1], labels=dict(reversed(item.labels.items())))
+            replace(item, mounts=item.mounts[::-1], labels=dict(reversed(list(item.labels.items()))))
             for item in reversed(self.inventory.containers)
         )
-        volumes = dict(reversed(self.inventory.volumes.items()))
+        volumes = dict(reversed(list(self.inventory.volumes.items())))
         runner = None if self.runner_mounts is None else self.runner_mounts[::-1]
         inventory = replace(self.inventory, containers=containers, volumes=volumes)
         return replace(self, inventory=inventory, runner_mounts=runner)

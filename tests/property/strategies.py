@@ -73,8 +73,10 @@ def mounts() -> st.SearchStrategy[Mount]:
         destination,
         st.booleans(),
     )
-    bind = st.builds(Mount, st.just("bind"), st.sampled_from(_BINDS), destination)
-    memory = st.builds(Mount, st.just("tmpfs"), st.just(""), destination)
+    bind = st.tuples(st.just("bind"), st.sampled_from(_BINDS), destination).map(
+        lambda of: Mount(*of)
+    )
+    memory = destination.map(lambda to: Mount("tmpfs", "", to))
     return st.one_of(volume, volume, bind, memory)
 
 

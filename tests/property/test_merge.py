@@ -121,12 +121,10 @@ def written_documents(draw: st.DrawFn) -> Written:
 NEW = Plan("own_new", "r1", ("/new",), Schedule(), Retention(last=1))
 new_plans = st.lists(
     st.builds(
-        Plan,
-        id=st.sampled_from(("own_0", "own_1x", "own_4", "own_ö")),
-        repo=st.just("r1"),
-        paths=st.lists(st.text(max_size=5), min_size=1, max_size=2).map(tuple),
-        schedule=st.sampled_from((Schedule(), Schedule(cron="0 2 * * *"))),
-        retention=st.just(Retention(last=3)),
+        lambda *of: Plan(of[0], "r1", tuple(of[1]), of[2], Retention(last=3)),
+        st.sampled_from(("own_0", "own_1x", "own_4", "own_ö")),
+        st.lists(st.text(max_size=5), min_size=1, max_size=2),
+        st.sampled_from((Schedule(), Schedule(cron="0 2 * * *"))),
     ),
     max_size=3,
     unique_by=lambda plan: plan.id,

@@ -353,7 +353,8 @@ secrets: {remote: {external: true}}
 
 def test_dash_stands_alone(shop: Path) -> None:
     """Nothing is merged with standard input, and no file at all is no question."""
-    for files in ([], ["-", shop]):
+    refused: list[list[str | Path]] = [[], ["-", shop]]
+    for files in refused:
         with pytest.raises(UsageError, match="--compose"):
             load_compose(files, environment=NO_TOOL)
 

@@ -152,7 +152,7 @@ def test_mount_that_the_rendering_left_out_is_not_claimed() -> None:
     inventory = Inventory((container("web", volume("a", "/a"), volume("b", "/b"), enable="1"),))
     item = rendered_of(*inventory.containers).workloads[0]
     assert item.plan is not None
-    smaller = replace(item.plan, paths=("/var/lib/docker/volumes/a/_data",))
+    smaller = item.plan._replace(paths=("/var/lib/docker/volumes/a/_data",))
     rendered = Rendered((item._replace(plan=smaller),))
     found = cover_mounts(inventory, rendered, VIEW, POLICY)
     assert ["", "the plan does not hold it"] == [one.reason for one in found]

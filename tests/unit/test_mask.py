@@ -5,7 +5,8 @@ import json
 import pytest
 
 from sidecar.model.jsontext import decode
-from sidecar.model.mask import MASK, mask_string, mask_texts, mask_value
+from sidecar.model.mask import mask_string, mask_texts, mask_value
+from sidecar.model.quote import MASK
 
 SECRETS = {
     "repos": [
