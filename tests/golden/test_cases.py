@@ -87,7 +87,9 @@ class Case:
     def reversed(self) -> "Case":
         """Give the same world told in the opposite order."""
         containers = tuple(
-            replace(item, mounts=item.mounts[::-1], labels=dict(reversed(list(item.labels.items()))))
+            replace(
+                item, mounts=item.mounts[::-1], labels=dict(reversed(list(item.labels.items())))
+            )
             for item in reversed(self.inventory.containers)
         )
         volumes = dict(reversed(list(self.inventory.volumes.items())))
