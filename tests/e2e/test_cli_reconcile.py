@@ -238,7 +238,7 @@ def test_table_shows_a_problem_below_its_workload(place: Place) -> None:
     out = place.reconcile("--dry-run").out
     blocks = out.split("\n\n")
     assert "bad  plan backrest_sidecar_bad (no plan)" in blocks[0]
-    assert "keep.invalid: " in blocks[0]
+    assert "keep.invalid [bad backrest.keep] " in blocks[0]
     assert "→ write" in blocks[0]
     assert "keep.invalid" not in blocks[1]
 

@@ -79,7 +79,7 @@ def test_text_tells_problems_places_and_coverage() -> None:
     ]
     assert [
         "shop/web",
-        "  error      keep.invalid: 50%, no\N{REPLACEMENT CHARACTER}count",
+        "  error      keep.invalid [web-1 backrest.keep] 50%, no\N{REPLACEMENT CHARACTER}count",
         "             → write 7",
         "             at a,b:c.yaml:7",
         "",
