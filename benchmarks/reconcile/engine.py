@@ -17,11 +17,15 @@ from benchmarks.table import Row
 from sidecar.settings import Settings, Source
 from sidecar.watch.inventory import Engine
 from sidecar.watch.observe import observe_engine
-from sidecar.watch.reconciler import Outcome, reconcile_once
+from sidecar.watch.reconciler import Outcome, Proposer, reconcile_once
 
 GOAL_RATIO = 1.25
 _MARK = "benchmark-of-reconcile"
-WHATS = ("pass over real containers, nothing to write", "of it: observe")
+WHATS = (
+    "pass over real containers, nothing new since the last",
+    "pass over real containers, nothing remembered",
+    "of both: observe",
+)
 
 
 def engine_rows(address: str, folder: Path, count: int, rounds: int) -> list[Row]:
@@ -39,15 +43,19 @@ def engine_rows(address: str, folder: Path, count: int, rounds: int) -> list[Row
         _pass(engine, settings)
         if (second := _pass(engine, settings)).changed:
             raise RuntimeError(f"a second pass would write {second.proposal.changes.updated}")
+        proposer = Proposer()
+        _pass(engine, settings, proposer)
         steps = {
             "floor": Step(lambda: _bare_lists(client)),
+            "quiet": Step(lambda: _pass(engine, settings, proposer)),
             "pass": Step(lambda: _pass(engine, settings)),
             "observe": Step(lambda: observe_engine(engine, settings)),
         }
         taken = rounds_of(steps, rounds, time.perf_counter)
     return [
-        _row(WHATS[0], count, taken["pass"], taken["floor"], goal=True),
-        _row(WHATS[1], count, taken["observe"], taken["floor"], goal=False),
+        _row(WHATS[0], count, taken["quiet"], taken["floor"], goal=True),
+        _row(WHATS[1], count, taken["pass"], taken["floor"], goal=False),
+        _row(WHATS[2], count, taken["observe"], taken["floor"], goal=False),
     ]
 
 
@@ -61,10 +69,10 @@ def _bare_lists(client: docker.APIClient) -> None:
     client.volumes()
 
 
-def _pass(engine: Engine, settings: Settings) -> Outcome:
+def _pass(engine: Engine, settings: Settings, proposer: Proposer | None = None) -> Outcome:
     seen = observe_engine(engine, settings)
     now = datetime.now().astimezone()
-    return reconcile_once(seen.settings, seen.inventory, now, {}, dry_run=False)
+    return reconcile_once(seen.settings, seen.inventory, now, {}, dry_run=False, proposer=proposer)
 
 
 def _row(what: str, count: int, seconds: float, floor: float, *, goal: bool) -> Row:

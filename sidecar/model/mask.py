@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sidecar.model.edit import Edit, apply_edits
@@ -102,5 +103,6 @@ def _is_secret(key: str) -> bool:
     return _plain(key) in _SECRET_KEYS
 
 
+@lru_cache(maxsize=1024)
 def _plain(key: str) -> str:
     return key.replace("_", "").lower()

@@ -38,4 +38,6 @@ def problem_lines(problems: Iterable[Problem], indent: str = "  ") -> list[str]:
 
 def printable(text: str) -> str:
     """Take control characters out of text that labels may have put in."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import click
@@ -9,7 +10,8 @@ import click
 from sidecar.core.fires import describe_retention, describe_schedule, next_fires, schedule_of
 from sidecar.core.render import RenderedWorkload
 from sidecar.model.jsontext import Object
-from sidecar.model.mask import mask_value
+from sidecar.model.mask import mask_string
+from sidecar.model.plan import Schedule
 from sidecar.show.problems import printable, problem_lines
 from sidecar.show.retention import retention_of
 from sidecar.watch.reconciler import Outcome
@@ -64,14 +66,17 @@ def _plan_lines(item: RenderedWorkload, plan: Object | None, now: datetime) -> l
         *_row("schedule", [_schedule_line(plan, now)]),
         *_row("retention", [_retention_line(plan)]),
         *_row("repository", [str(plan.get("repo", ""))]),
-        *_row("flags", _texts(mask_value(plan), "backup_flags")),
+        *_row(
+            "flags", [mask_string(flag, "backup_flags") for flag in _texts(plan, "backup_flags")]
+        ),
         *_row("hooks", [_hook_line(hook) for hook in plan.get("hooks") or []]),
     ]
 
 
 def _row(title: str, values: Sequence[str]) -> list[str]:
-    titles = [title, *[""] * len(values)]
-    return [f"  {name:10} {printable(value)}" for name, value in zip(titles, values, strict=False)]
+    return [
+        f"  {'' if index else title:10} {printable(value)}" for index, value in enumerate(values)
+    ]
 
 
 def _texts(plan: dict[str, Any], key: str) -> list[str]:
@@ -88,8 +93,12 @@ def _path_lines(item: RenderedWorkload, plan: Object) -> list[str]:
 
 def _schedule_line(plan: Object, now: datetime) -> str:
     schedule = schedule_of(plan.get("schedule") or {})
-    if schedule is None:
-        return "never: it has no schedule"
+    return "never: it has no schedule" if schedule is None else _schedule_words(schedule, now)
+
+
+@lru_cache(maxsize=4096)
+def _schedule_words(schedule: Schedule, now: datetime) -> str:
+    # Thousands of plans have a few hundred schedules.
     words = describe_schedule(schedule)
     fires = next_fires(schedule, now, now + _FAR, 1)
     return f"{words}, next {fires[0]:%a %Y-%m-%d %H:%M %Z}" if fires else words
@@ -97,24 +106,28 @@ def _schedule_line(plan: Object, now: datetime) -> str:
 
 def _retention_line(plan: Object) -> str:
     retention = retention_of(plan.get("retention") or {})
-    return (
-        "everything is kept: no retention is set"
-        if retention is None
-        else describe_retention(retention)
-    )
+    if retention is None:
+        return "everything is kept: no retention is set"
+    return _retention_words(retention)
+
+
+_retention_words = lru_cache(maxsize=1024)(describe_retention)
 
 
 def _hook_line(hook: Any) -> str:
-    events = ", ".join(
-        str(name).removeprefix("CONDITION_").removeprefix("SNAPSHOT_").lower().replace("_", " ")
-        for name in hook.get("conditions") or []
-    )
+    events = ", ".join(_event_words(str(name)) for name in hook.get("conditions") or [])
     action = next((key for key in hook if key.startswith("action")), "")
-    command = mask_value(hook).get("actionCommand", {}).get("command")
-    first = (
-        command.split("\n", 1)[0].removeprefix("# ") if command else action.removeprefix("action")
-    )
+    command = hook.get("actionCommand", {}).get("command")
+    if not command:
+        return f"on {events}: {action.removeprefix('action')}"
+    first = mask_string(command.split("\n", 1)[0], "command").removeprefix("# ")
     return f"on {events}: {first}"
+
+
+@lru_cache(maxsize=64)
+def _event_words(name: str) -> str:
+    event = name.removeprefix("CONDITION_").removeprefix("SNAPSHOT_")
+    return event.lower().replace("_", " ")
 
 
 def _summary(outcome: Outcome) -> list[str]:

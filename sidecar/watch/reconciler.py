@@ -44,6 +44,34 @@ class Outcome:
         )
 
 
+class Proposer:
+    """Makes proposals, and remembers the last: equal inputs need no second thought.
+
+    A pass in a quiet house then costs a comparison. Nothing else is carried over.
+    """
+
+    def __init__(self) -> None:
+        self._inputs: tuple[object, ...] = ()
+        self._proposal: Proposal | None = None
+
+    def propose(
+        self,
+        content: bytes,
+        inventory: Inventory,
+        policy: Policy,
+        now: datetime,
+        accept: int | None,
+    ) -> Proposal:
+        """Propose for the bytes of a document; see `core.propose`."""
+        # Only the day of `now` has a say: whether a schedule fires within years.
+        inputs = (content, policy, now.date(), accept, inventory)
+        if self._proposal is None or self._inputs != inputs:
+            document = parse_document(content)
+            proposal = propose(document, inventory, policy, now, accept_version=accept)
+            self._inputs, self._proposal = inputs, proposal
+        return self._proposal
+
+
 def reconcile_once(
     settings: Settings,
     inventory: Inventory,
@@ -51,25 +79,22 @@ def reconcile_once(
     environment: dict[str, str],
     *,
     dry_run: bool,
+    proposer: Proposer | None = None,
 ) -> Outcome:
     """Bring the document in line with the inventory, once.
 
     `now` (aware) decides whether a schedule ever fires; `environment` is where
-    `env:` secret references are looked up. Raises SidecarError when the pass is void.
+    `env:` secret references are looked up; `proposer` may be kept from pass to pass.
+    Raises SidecarError when the pass is void.
     """
+    proposer = proposer or Proposer()
     policy = with_secrets(settings, inventory, environment)
     store = Store(settings.config, settings.config_mode)
     proposals: list[Proposal] = []
 
     def change(content: bytes) -> bytes:
         with _naming(settings.config):
-            proposal = propose(
-                parse_document(content),
-                inventory,
-                policy,
-                now,
-                accept_version=settings.accept_version,
-            )
+            proposal = proposer.propose(content, inventory, policy, now, settings.accept_version)
         proposals.append(proposal)
         same = proposal.after is proposal.before
         return content if same else proposal.after.text.encode()

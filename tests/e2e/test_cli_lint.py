@@ -85,7 +85,10 @@ def test_warnings_fail_a_strict_lint_only(capsys: pytest.CaptureFixture[str]) ->
     """A label without `enable` is a warning."""
     assert 0 == run_cli(["lint", "--inventory", INVENTORY, "--config", CONFIG])
     shown = capsys.readouterr().out
-    assert "lint.not-enabled [shop-mail-1 backrest.schedule] shop/mail has labels but no backrest.enable" in shown
+    assert (
+        "lint.not-enabled [shop-mail-1 backrest.schedule] shop/mail has labels but no backrest.enable"
+        in shown
+    )
     assert "✓ /data (volume)" in shown
     assert 3 == run_cli(["lint", "--strict", "--inventory", INVENTORY, "--config", CONFIG])
 

@@ -292,7 +292,9 @@ def replaced(root: Any, path: tuple[Any, ...], value: Any) -> Any:
     return copy
 
 
-@pytest.mark.parametrize("path", list(leaves(document())), ids=lambda path: "/".join(map(str, path)))
+@pytest.mark.parametrize(
+    "path", list(leaves(document())), ids=lambda path: "/".join(map(str, path))
+)
 def test_no_refusal_quotes_a_value_of_another_type(world: World, path: tuple[Any, ...]) -> None:
     """Numbers, lists, objects and null where a text belongs, each of them secret."""
     for wrong in (NUMBER, NUMBER + 0.5, ["MARKLIST"], {"MARKKEY": "MARKOBJECT"}, [[NUMBER]]):
