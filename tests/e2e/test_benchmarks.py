@@ -16,8 +16,9 @@ ROWS = [
     ("read the saved list", SIZED),
     ("core, all plans new: growth, 100 against 10", ["100"]),
     ("core, nothing changes: growth, 100 against 10", ["100"]),
-    ("pass over real containers, nothing to write", [""]),
-    ("of it: observe", [""]),
+    ("pass over real containers, nothing new since the last", [""]),
+    ("pass over real containers, nothing remembered", [""]),
+    ("of both: observe", [""]),
 ]
 
 
@@ -37,5 +38,5 @@ def test_quick_benchmark_prints_every_row() -> None:
     assert last[0] == first[0]
     expected = [(what, size) for what, sizes in ROWS for size in sizes]
     assert expected == [(row[0], row[1]) for row in body]
-    assert ["not measured"] * 2 == [row[2] for row in body[-2:]]
-    assert all(row[2].split()[1] in ("µs", "MB", "ms") for row in body[:-2])
+    assert ["not measured"] * 3 == [row[2] for row in body[-3:]]
+    assert all(row[2].split()[1] in ("µs", "MB", "ms") for row in body[:-3])
