@@ -12,6 +12,8 @@ from sidecar.core.spec_error import SpecInvalid
 from sidecar.errors import UsageError
 
 _MODE_BITS = 0o777
+# Without these Backrest itself could not read or save its document.
+_OWNER_BITS = 0o600
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,11 @@ def parse_mode(text: str) -> int | None:
         mode = int(text, 8)
     except ValueError:
         mode = -1
-    if not 0 <= mode <= _MODE_BITS:
-        raise UsageError(f"--config-mode {text} is no mode", "write keep, or octal bits as in 0640")
+    if not 0 <= mode <= _MODE_BITS or mode & _OWNER_BITS != _OWNER_BITS:
+        raise UsageError(
+            f"--config-mode {text} is no mode",
+            "write keep, or octal bits such as 0640 that let the owner read and write",
+        )
     return mode
 
 
@@ -66,9 +71,10 @@ def parse_path_map(entries: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 def _parse_mapping(entry: str) -> tuple[str, str]:
     host, equals, runner = entry.partition("=")
-    if not (equals and host.startswith("/") and runner.startswith("/")):
+    if not (equals and host.startswith("/") and runner.startswith("/")) or "=" in runner:
         raise UsageError(
-            f"--path-map {entry} is no mapping", "write /host/path=/path/in/the/runner"
+            f"--path-map {entry} is no mapping",
+            "write /host/path=/path/in/the/runner; in the variable blanks separate several",
         )
     return host, runner
 

@@ -1,6 +1,6 @@
 """Document × Rendered → Changes: which owned plans are new, changed, orphaned, as they were."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,8 @@ def diff_plans(
             added.append(plan)
         elif edit := _edit_of(raw, plan, policy, broken.get(plan.id, _NOTHING)):
             edits.append(edit)
+    edits += _enforced(standing, rendered)
+    edits.sort(key=lambda edit: edit.id)
     edited = {edit.id for edit in edits}
     owned = sorted(plan_id for plan_id in standing if plan_id.startswith(policy.plan_id_prefix))
     return Changes(
@@ -67,6 +69,18 @@ def diff_plans(
         tuple(plan_id for plan_id in owned if plan_id not in rendered.claimed),
         tuple(p for p in owned if p in rendered.claimed and p not in edited),
     )
+
+
+def _enforced(standing: Mapping[str, Object], rendered: Rendered) -> Iterator[PlanEdit]:
+    """Take what the hook policy forbids out of plans that an error leaves as they are."""
+    for item in rendered.workloads:
+        raw = standing.get(item.plan_id)
+        if item.permitted is not None and raw is not None:
+            have = normalise_plan(raw)
+            changed = {k: v for k, v in item.permitted.items() if have.get(k, []) != v}
+            settings = {key: value for key, value in changed.items() if value}
+            if changed:
+                yield PlanEdit(item.plan_id, settings, tuple(changed.keys() - settings.keys()))
 
 
 def _edit_of(raw: Object, plan: Plan, policy: Policy, broken: frozenset[str]) -> PlanEdit | None:

@@ -36,7 +36,7 @@ def _map_pattern(search: PathSearch, pattern: str, label: str) -> Iterator[str]:
         )
         return
     # All are looked up first, so that every problem is told.
-    for path, place in list(search.located(literal, label)):
+    for path, place in list(search.located(literal, label, mounted=True)):
         destination = normal_path(place.mount.destination)
         # A pattern with a wildcard speaks of its own mount only.
         if not place.host or (rest and path != normal_path(literal)):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sidecar.core.hook_scope import AFTER, START, HookScope, command_hook
 from sidecar.core.notify import SecretMissing, parse_notification, render_notification
 from sidecar.core.policy import HookPolicy, Policy
+from sidecar.core.scripts import escape_template
 from sidecar.core.spec import LabelSpec
 from sidecar.core.spec_error import SpecInvalid
 from sidecar.core.templates import resolve_template
@@ -33,7 +34,8 @@ _LATER_SNAPSHOT_LABELS = (
 _SELF = re.compile(r"\$\{SELF\}|\$SELF(?![A-Za-z0-9_])")
 _NAMELESS = re.compile(
     r"\bdocker\s+(?:container\s+)?(?:stop|start)"
-    r"(?:\s+(?:(?:-t|--time|-s|--signal|--timeout)[ =]\S+|-\S+))*\s*(?=$|[;&|)#\n])"
+    r"(?:\s+(?:(?:-t|--time|-s|--signal|--timeout)[ =]\S+|-\S+))*"
+    r"(?:\s+(?:\"\"|''))*\s*(?=$|[;&|)#\n])"
 )
 
 
@@ -89,7 +91,7 @@ def _exec(
 
 
 def _with_self(command: str, name: str) -> str:
-    return _SELF.sub(lambda _: shlex.quote(name), command)
+    return _SELF.sub(lambda _: escape_template(shlex.quote(name)), command)
 
 
 def _snapshot_hooks(scope: HookScope) -> tuple[list[Hook], list[Hook]]:

@@ -62,7 +62,9 @@ def resolve_ids(
         if plain:
             wanted.setdefault(plain, []).append(index)
         else:
-            found[index] = ("", (_no_id(claim, policy),))
+            # The plan that the workload had before somebody spoilt its id stays its own.
+            unlabelled = claim._replace(spec=claim.spec._replace(id=None))
+            found[index] = (plain_id(unlabelled, policy), (_no_id(claim, policy),))
     owners: dict[str, str] = {}
     for plain, rivals in sorted(wanted.items()):
         for index, plan_id in _share_out(plain, rivals, claims, view.plan_by_id):

@@ -7,6 +7,8 @@ from sidecar.core.spec_error import SpecInvalid
 
 _QUOTES = "\"'"
 _ESCAPED = frozenset({'"', "'", "\\"})
+# More than any system takes as arguments; the splitting below is slow on long words.
+_LONGEST_FLAG = 16_384
 _INDEXED_HINT = "write each item as a label of its own: NAME.0, NAME.1, ..."
 
 
@@ -79,6 +81,8 @@ def parse_flag_list(items: tuple[str, ...]) -> tuple[str, ...]:
 
 def split_flags(item: str) -> list[str]:
     """Split one flags item into its words; raises SpecInvalid for an unclosed quote."""
+    if len(item) > _LONGEST_FLAG:
+        raise SpecInvalid(f"a flag is longer than {_LONGEST_FLAG} characters", "shorten it")
     try:
         return shlex.split(item)
     except ValueError:

@@ -45,8 +45,8 @@ class Notification:
 
     @property
     def has_literal(self) -> bool:
-        """Whether a part that lets anyone post stands in the label itself."""
-        return any(part and not is_reference(part) for part in (self.url, self.token))
+        """Whether the part that lets anyone post stands in the label itself."""
+        return not is_reference(self.token or self.url)
 
 
 def is_reference(text: str) -> bool:

@@ -103,11 +103,11 @@ class PathSearch:
 
     def _take_volume(self, item: str, label: str) -> None:
         name, _, rest = item.removeprefix("volume:").strip().partition("/")
-        place = self._volume_place(name)
+        place = self._volume_place(name) if name else None
         if place is None:
             self.tell(
                 "path.unmapped",
-                f"{item}: no volume {name} is known",
+                f"{item}: no volume of that name is known",
                 f"write one of {self._volume_names()}",
                 label,
             )
@@ -133,9 +133,14 @@ class PathSearch:
         names = sorted({p.mount.name for _, p in self.places if p.mount.type == "volume"})
         return ", ".join(f"volume:{name}" for name in names) or "a container path"
 
-    def located(self, item: str, label: str) -> Iterator[tuple[str, Place]]:
-        """The places of a container path: its own mount's, and every data mount below it."""
-        path = normal_path(item) if item.startswith("/") else ""
+    def located(
+        self, item: str, label: str, *, mounted: bool = False
+    ) -> Iterator[tuple[str, Place]]:
+        """The places of a container path: its own mount's, and every data mount below it.
+
+        With `mounted` a path that lies in no mount itself has no places at all.
+        """
+        path = normal_path(item) if item.startswith("/") and "\0" not in item else ""
         if not path:
             self.tell(
                 "path.unmapped", f"{item} is no path in the container", "start it with /", label
@@ -145,11 +150,14 @@ class PathSearch:
             self.tell(
                 "path.escape",
                 f"{item} leaves its mount through ..",
-                f"write {path} if that is meant",
+                f"write {path} if that is meant" if path != "/" else "write it without ..",
                 label,
             )
             return
-        yield from self._own_places(item, path, label)
+        own = list(self._own_places(item, path, label))
+        if mounted and not own:
+            return
+        yield from own
         for destination, place in self.places:
             below = destination != path and is_under(destination, path)
             if below and not self.locator.why_not_data(place):

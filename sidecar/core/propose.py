@@ -45,6 +45,8 @@ def propose(
     """
     if fault := check_version(document.root, accept_version):
         raise DocumentError(fault.message, fault.hint)
+    if not isinstance(document.root.get("plans") or [], list):
+        raise DocumentError("`plans` is no list", "nothing was written: restore the list of plans")
     rendered = render(inventory, document.view, policy, now, runner_mounts)
     broken: dict[str, frozenset[str]] = {}
     for _ in range(_HEALING_ROUNDS):

@@ -1,17 +1,19 @@
 """All workloads of an inventory → Rendered, and the problems that only all together show."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
 from sidecar.core.ids import Claim, renamed_problems, resolve_ids
+from sidecar.core.labels import resolve_label, suggest_label
 from sidecar.core.locate import Locator
 from sidecar.core.paths import resolve_paths
 from sidecar.core.policy import Policy
 from sidecar.core.render_plan import Draft, Pass, RenderedWorkload, render_plan
 from sidecar.core.repos import choose_repos
 from sidecar.core.spec import parse_labels
+from sidecar.core.trust import without_templates
 from sidecar.core.workload import Inventory, Mount, Workload, group_workloads
 from sidecar.model.plan import Plan
 from sidecar.model.problem import Problem, problem_of
@@ -82,13 +84,7 @@ def render(
     taken = {item.plan_id for item in rendered}
     rendered = _with_problems(rendered, renamed_problems(new, taken, view, policy))
     rendered = _with_problems(rendered, _shared_paths(rendered, view, policy))
-    # That an image opted in, not a person, is told also where nothing comes of it.
-    ignored = tuple(
-        problem
-        for workload in unlabelled
-        for problem in workload.problems
-        if problem.reason == "label.from-image"
-    )
+    ignored = tuple(p for workload in unlabelled for p in _ignored(workload, policy.label_prefix))
     return Rendered(tuple(rendered), ignored, tuple(unlabelled))
 
 
@@ -103,10 +99,29 @@ def _draft(workload: Workload, this: Pass) -> Draft | None:
     spec, problems = parse_labels(workload.labels, prefix)
     if not spec.enable and not _is_doubtful(workload, problems, prefix):
         return None
+    spec, forbidden = without_templates(spec, this.policy)
+    problems += forbidden
     if spec.group and not workload.project:
         problems.append(_no_project(f"{prefix}group"))
     paths = resolve_paths(workload, spec, this.locator, prefix)
     return Draft(workload, spec, paths, (*problems, *paths.problems))
+
+
+def _ignored(workload: Workload, prefix: str) -> list[Problem]:
+    """What is told although nothing comes of it: an image that opts in, a misspelt `enable`."""
+    found = [problem for problem in workload.problems if problem.reason == "label.from-image"]
+    if "enable" not in workload.labels and any(map(_means_enable, workload.labels)):
+        _, problems = parse_labels(workload.labels, prefix)
+        found += [
+            replace(problem, workload=workload.key, container=workload.names[0])
+            for problem in problems
+            if _means_enable(problem.label.removeprefix(prefix))
+        ]
+    return found
+
+
+def _means_enable(label: str) -> bool:
+    return resolve_label(label)[0] is None and suggest_label(label) == "enable"
 
 
 def _no_project(label: str) -> Problem:

@@ -1,10 +1,10 @@
 """One labelled workload → its plan, or the problems that say why there is none."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sidecar.core.dumps import DUMP_TEMPLATES
 from sidecar.core.flags import allowed_flags
@@ -27,7 +27,11 @@ _KEEPING = frozenset({"path.unmapped", "path.escape", "path.invisible", "mount.u
 
 
 class RenderedWorkload(NamedTuple):
-    """One labelled workload: its plan, or None with problems that say why not."""
+    """One labelled workload: its plan, or None with problems that say why not.
+
+    `permitted` has the keys of a standing plan that may not stay as they are although
+    an error keeps the rest: what the hook policy forbids goes all the same.
+    """
 
     workload: Workload
     spec: LabelSpec
@@ -35,6 +39,7 @@ class RenderedWorkload(NamedTuple):
     plan: Plan | None
     paths: PathResult
     problems: tuple[Problem, ...]
+    permitted: Mapping[str, list[Any]] | None = None
 
 
 class Draft(NamedTuple):
@@ -93,7 +98,14 @@ def render_plan(
             labelled=_labelled(spec),
         )
     placed = (*workload.problems, *[_placed(problem, workload) for problem in problems])
-    return RenderedWorkload(workload, spec, plan_id, plan if plan_id else None, draft.paths, placed)
+    permitted: dict[str, list[Any]] | None = None
+    if plan is None and any(problem.reason == "hook.forbidden" for problem in problems):
+        permitted = {"hooks": [hook.to_json() for hook in hooks.hooks]}
+        if spec.backup_flags is not None:
+            permitted["backup_flags"] = list(flags)
+    return RenderedWorkload(
+        workload, spec, plan_id, plan if plan_id else None, draft.paths, placed, permitted
+    )
 
 
 def _blocked(problems: Collection[Problem]) -> bool:
@@ -223,6 +235,12 @@ def _dump_problems(draft: Draft, paths: tuple[str, ...], this: Pass) -> list[Pro
     if not target.startswith("/"):
         return []  # the template itself tells what it needs
     label = f"{this.policy.label_prefix}dump.path"
+    roots = {normal_path(mount.destination) for mount in draft.workload.mounts}
+    if target.endswith("/") or normal_path(target) in roots:
+        message = f"{label}: {target} is the place of a directory, not of a file"
+        return [
+            problem_of("label.invalid", message, f"write {target.rstrip('/')}/FILE", label=label)
+        ]
     covered = covers(draft.workload, this.locator, paths, target)
     if covered:
         return []

@@ -23,6 +23,8 @@ sync "$marker.new"
 mv -f "$marker.new" "$marker"
 """
 
+_ADD_REPLICAS = """printf 'replicas=%s\\n' "$replicas" >>"$marker.new"\n"""
+
 _QUIESCE = (
     _STOP_HEAD
     + """\
@@ -97,9 +99,7 @@ if [ -z "$replicas" ]; then echo "$name is no replicated service: it has no scal
 if [ "$replicas" = 0 ]; then echo "$name is at 0 replicas: left as it is"; exit 0; fi
 state=scaled
 """
-    + _WRITE_MARKER.replace(
-        "mv -f", """printf 'replicas=%s\\n' "$replicas" >>"$marker.new"\nmv -f"""
-    )
+    + _WRITE_MARKER.replace("sync", _ADD_REPLICAS + "sync", 1)
     + """\
 docker service scale --detach=false "$id=0" </dev/null >/dev/null
 round=0

@@ -7,7 +7,13 @@ from sidecar.core.hook_scope import AFTER, START, HookScope, command_hook
 from sidecar.core.labels import TEMPLATES
 from sidecar.core.order import start_order
 from sidecar.core.policy import HookPolicy
-from sidecar.core.scripts import render_quiesce, render_resume, render_scale_down, render_scale_up
+from sidecar.core.scripts import (
+    escape_template,
+    render_quiesce,
+    render_resume,
+    render_scale_down,
+    render_scale_up,
+)
 from sidecar.core.spec_error import quoted
 from sidecar.model.plan import Hook, OnError
 
@@ -85,7 +91,7 @@ def _stop_script(scope: HookScope, template: str, name: str) -> str:
         return render_quiesce(name, scope.plan_id, "stop")
     if template == _PAUSE:
         return render_quiesce(name, scope.plan_id, "pause")
-    return f"docker stop {shlex.quote(name)}"
+    return escape_template(f"docker stop {shlex.quote(name)}")
 
 
 def _start_script(template: str, name: str) -> str:
@@ -93,7 +99,7 @@ def _start_script(template: str, name: str) -> str:
         return render_resume(name, "start")
     if template == _PAUSE:
         return render_resume(name, "unpause")
-    return f"docker start {shlex.quote(name)}"
+    return escape_template(f"docker start {shlex.quote(name)}")
 
 
 def _scale_hooks(scope: HookScope) -> tuple[list[Hook], list[Hook]]:
@@ -138,6 +144,9 @@ def _dump_is_possible(scope: HookScope, template: str, values: dict[str, str]) -
             what = "an absolute path in the container"
             scope.tell("label.invalid", f"{template} needs {label}", f"set it to {what}", label)
             return False
+    if values["dump.database"].startswith("-"):
+        scope.tell("label.invalid", "a database cannot begin with -", "rename it", "dump.database")
+        return False
     if template == "sqlite-backup" and set(values["dump.path"]) & set("'\"\\"):
         scope.tell(
             "label.invalid",
