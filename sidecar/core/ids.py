@@ -28,6 +28,9 @@ class Claim(NamedTuple):
         return self.workload.key
 
 
+_SUFFIX_LENGTH = len("_123abc")
+
+
 def sanitize(text: str) -> str:
     """Lower case, every character outside [a-z0-9] → `_`, `_` trimmed at both ends."""
     return _OUTSIDE.sub("_", text.lower()).strip("_")
@@ -66,8 +69,13 @@ def resolve_ids(
             unlabelled = claim._replace(spec=claim.spec._replace(id=None))
             found[index] = (plain_id(unlabelled, policy), (_no_id(claim, policy),))
     owners: dict[str, str] = {}
+    stems = {plan_id[:-_SUFFIX_LENGTH] for plan_id in view.plan_by_id}
     for plain, rivals in sorted(wanted.items()):
-        for index, plan_id in _share_out(plain, rivals, claims, view.plan_by_id):
+        if len(rivals) == 1 and plain not in stems:
+            shares = [(rivals[0], plain)]
+        else:
+            shares = _share_out(plain, rivals, claims, view.plan_by_id)
+        for index, plan_id in shares:
             problems = _rivalry(index, plain, rivals, claims, policy) if len(rivals) > 1 else ()
             owner = owners.setdefault(plan_id, claims[index].key)
             if owner != claims[index].key:
@@ -82,8 +90,6 @@ def _share_out(
     plain: str, rivals: Sequence[int], claims: Sequence[Claim], existing: Mapping[str, PlanView]
 ) -> list[tuple[int, str]]:
     """Give the plain id to one of those who want it; the others get one with a suffix."""
-    if len(rivals) == 1 and not existing:
-        return [(rivals[0], plain)]
     held = [(index, suffixed_id(plain, claims[index].key)) for index in rivals]
     keeping = [(index, plan_id) for index, plan_id in held if plan_id in existing]
     others = [(index, plan_id) for index, plan_id in held if plan_id not in existing]

@@ -198,11 +198,9 @@ def _own_labels(
 ) -> tuple[dict[str, str], list[Problem]]:
     """The labels under the prefix, without those that the image may not decide."""
     prefix, cut = policy.label_prefix, len(policy.label_prefix)
-    own = {
-        key[cut:] if key.isascii() else _text(key[cut:]): value if value.isascii() else _text(value)
-        for key, value in container.labels.items()
-        if key.startswith(prefix)
-    }
+    own = {key[cut:]: value for key, value in container.labels.items() if key.startswith(prefix)}
+    if not "".join((*own, *own.values())).isascii():
+        own = {_text(key): _text(value) for key, value in own.items()}
     if not own or policy.trust_image_labels or not image_labels:
         return own, []
     problems: list[Problem] = []
