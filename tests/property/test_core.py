@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -115,7 +116,7 @@ def lies_below(path: str, roots: Iterable[str]) -> bool:
     return any(path == root or path.startswith(f"{root.rstrip('/')}/") for root in roots)
 
 
-def without(plan: Mapping[str, Any] | None, keys: Set[str]) -> dict[str, Any]:
+def without(plan: Mapping[str, Any] | None, keys: AbstractSet[str]) -> dict[str, Any]:
     """A plan without some keys; no plan is empty."""
     return {key: value for key, value in (plan or {}).items() if key not in keys}
 
