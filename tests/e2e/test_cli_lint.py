@@ -41,6 +41,7 @@ def test_compose_file_without_a_document(capsys: pytest.CaptureFixture[str]) -> 
     assert 3 == status
     assert report["document"] is False
     assert [
+        ("shop/db", "label.unknown", 16),
         ("shop/db", "lint.not-enabled", 16),
         ("shop/db", "lint.swarm-only", 19),
         ("shop/web", "keep.invalid", 9),

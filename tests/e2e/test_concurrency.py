@@ -140,7 +140,7 @@ def run_all(config: Path) -> list[Outcome]:
         return list(pool.map(lambda run: reconcile(config, run), range(RUNS)))
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(400)
 def test_two_hundred_reconciles_lose_nothing(config: Path) -> None:
     """Each writes its plans once; `modno` has counted every write, and no litter is left.
 
@@ -178,7 +178,7 @@ def foreign_writer(config: Path) -> Iterator["subprocess.Popen[str]"]:
         process.communicate()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 def test_saves_of_a_program_without_locks_are_kept_too(config: Path) -> None:
     """Its every save stands; what it took away of ours comes back with the next passes.
 
@@ -233,7 +233,7 @@ def start_process(config: Path, run: int) -> "subprocess.Popen[str]":
     )
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(400)
 def test_whole_commands_at_once_lose_nothing(config: Path) -> None:
     """Processes of their own behave like threads."""
     processes = [start_process(config, run) for run in range(PROCESSES)]
