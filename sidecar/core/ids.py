@@ -140,60 +140,44 @@ def renamed_problems(
 
 
 def _renamed(claim: Claim, old: str, new: str, unprefixed: bool, policy: Policy) -> Problem:
-    label = f"{policy.label_prefix}id"
     base = old.removeprefix(policy.plan_id_prefix)
-    hint = f"to keep the history set {label}={base}"
+    hint = f"to keep the history set {policy.label_prefix}id={base}"
     if unprefixed and policy.include_project_name:
         hint += ", or pass --no-include-project-name"
-    return problem_of(
-        "plan.renamed",
-        f"{new} is a new plan, while {old} stands there without a workload",
-        hint,
-        workload=claim.key,
-        container=claim.workload.names[0],
-        label=label,
-    )
+    message = f"{new} is a new plan, while {old} stands there without a workload"
+    return _about_id(claim, policy, "plan.renamed", message, hint)
 
 
 def _same_key(claim: Claim, policy: Policy) -> Problem:
-    """Two workloads of one natural key (a service and a group, say) share this problem."""
-    return problem_of(
-        "label.invalid",
-        f"two different workloads are called {claim.key}",
-        f"rename the group, or give one of them a {policy.label_prefix}id of its own",
-        workload=claim.key,
-        container=claim.workload.names[0],
-        label=f"{policy.label_prefix}id",
-    )
+    """Two workloads of one natural key (a service and a group, say) have this problem each."""
+    message = f"two different workloads are called {claim.key}"
+    return _about_id(claim, policy, "label.invalid", message, _other_id("the group, or", policy))
 
 
 def _no_id(claim: Claim, policy: Policy) -> Problem:
-    return problem_of(
-        "label.invalid",
-        "nothing is left of the plan id after all but letters and digits are taken out",
-        "write letters or digits",
-        workload=claim.key,
-        container=claim.workload.names[0],
-        label=f"{policy.label_prefix}id",
-    )
+    message = f"{policy.label_prefix}id has neither a letter a-z nor a digit in it"
+    return _about_id(claim, policy, "label.invalid", message, "write letters or digits")
 
 
 def _collision(claim: Claim, plain: str, others: Sequence[str], policy: Policy) -> Problem:
-    return problem_of(
-        "plan.id-collision",
-        f"{plain} is the plan id of {claim.key} and also of {', '.join(others)}",
-        f"give one of them a {policy.label_prefix}id of its own",
-        workload=claim.key,
-        container=claim.workload.names[0],
-        label=f"{policy.label_prefix}id",
-    )
+    message = f"{plain} is the plan id of {claim.key} and also of {', '.join(others)}"
+    return _about_id(claim, policy, "plan.id-collision", message, _other_id("", policy))
 
 
 def _taken(claim: Claim, plan_id: str, owner: str, policy: Policy) -> Problem:
+    message = f"the plan id {plan_id} belongs to {owner} already"
+    return _about_id(claim, policy, "label.invalid", message, _other_id("", policy))
+
+
+def _other_id(first: str, policy: Policy) -> str:
+    return f"{f'rename {first} ' if first else ''}give one of them a {policy.label_prefix}id"
+
+
+def _about_id(claim: Claim, policy: Policy, reason: str, message: str, hint: str) -> Problem:
     return problem_of(
-        "label.invalid",
-        f"the plan id {plan_id} belongs to {owner} already",
-        f"give {claim.key} a {policy.label_prefix}id of its own",
+        reason,
+        message,
+        hint,
         workload=claim.key,
         container=claim.workload.names[0],
         label=f"{policy.label_prefix}id",
