@@ -37,15 +37,16 @@ class Store:
     """Reads and replaces one file.
 
     `mode`: permission bits that each write gives it; None keeps those it has (0600 for
-    a new file). `lock_wait`: seconds to wait for another sidecar. `on_notice` is told
-    what was found after an interrupted write. `pause` is how to wait some seconds.
+    a new file). `lock_wait`: seconds to wait for other sidecars; long, because hundreds
+    may queue and a dead one holds no lock. `on_notice` is told what was found after an
+    interrupted write. `pause` is how to wait some seconds.
     """
 
     def __init__(
         self,
         path: Path,
         mode: int | None = None,
-        lock_wait: float = 30.0,
+        lock_wait: float = 300.0,
         *,
         on_notice: Callable[[str], None] = _log.warning,
         pause: Callable[[float], None] = time.sleep,

@@ -107,12 +107,13 @@ def wrong_plans(config: Path) -> list[str]:
 
 @contextmanager
 def reading(config: Path) -> Iterator[list[str]]:
-    """Read without a pause while the body runs; give a list of everything that was wrong."""
+    """Read again and again while the body runs; give a list of everything that was wrong."""
     wrong: list[str] = []
     done = threading.Event()
 
     def read() -> None:
-        while not done.is_set():
+        # The breath is for the writers: all share one interpreter.
+        while not done.wait(0.005):
             try:
                 root = json.loads(config.read_bytes())
             except (OSError, ValueError) as error:
