@@ -1,6 +1,6 @@
 """The outcome of a pass for people: per workload what is backed up, when, and what is wrong."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -27,31 +27,26 @@ def render_table(outcome: Outcome, now: datetime) -> str:
 
 
 def _blocks(outcome: Outcome, now: datetime) -> Iterator[Sequence[str]]:
-    rendered, standing = outcome.proposal.rendered, outcome.proposal.after.plans
-    for item in rendered.workloads:
+    proposal = outcome.proposal
+    changes, standing = proposal.changes, proposal.after.plans
+    updated, unchanged = frozenset(changes.updated), frozenset(changes.unchanged)
+    for item in proposal.rendered.workloads:
         plan = standing.get(item.plan_id)
-        yield [
-            _heading(item, outcome),
-            *_plan_lines(item, plan, now),
-            *problem_lines(item.problems),
-        ]
-    if rendered.ignored:
-        yield ["not backed up:", *problem_lines(rendered.ignored)]
-    if outcome.proposal.changes.orphaned:
-        orphans = ", ".join(outcome.proposal.changes.orphaned)
-        yield [f"plans without a workload, left as they are: {orphans}"]
+        heading = _heading(item, updated, unchanged)
+        yield [heading, *_plan_lines(item, plan, now), *problem_lines(item.problems)]
+    if proposal.rendered.ignored:
+        yield ["not backed up:", *problem_lines(proposal.rendered.ignored)]
+    if changes.orphaned:
+        yield [f"plans without a workload, left as they are: {', '.join(changes.orphaned)}"]
 
 
-def _heading(item: RenderedWorkload, outcome: Outcome) -> str:
-    changes = outcome.proposal.changes
+def _heading(item: RenderedWorkload, updated: Container[str], unchanged: Container[str]) -> str:
     state = "as it was"
-    if item.plan is None:
-        state = (
-            "blocked, the plan stays as it is" if item.plan_id in changes.unchanged else "no plan"
-        )
-    elif item.plan_id in changes.updated:
+    if item.plan_id in updated:
         state = "changed"
-    elif item.plan_id not in changes.unchanged:
+    elif item.plan is None:
+        state = "blocked, the plan stays as it is" if item.plan_id in unchanged else "no plan"
+    elif item.plan_id not in unchanged:
         state = "new"
     name = click.style(printable(item.workload.key), bold=True)
     return f"{name}  plan {item.plan_id or '–'} ({state})"
