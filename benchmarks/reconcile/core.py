@@ -16,7 +16,7 @@ from sidecar.core.workload import Inventory
 from sidecar.model.document import Document, merge_plans, parse_document
 from sidecar.model.jsontext import decode
 from sidecar.model.rules import check_document
-from sidecar.watch.listing import parse_saved
+from sidecar.watch.engine.listing import parse_saved
 
 _NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 _POLICY = Policy()

@@ -5,7 +5,7 @@ from hashlib import sha256
 from typing import Any
 
 from sidecar.core.workload import Inventory
-from sidecar.watch.listing import parse_saved
+from sidecar.watch.engine.listing import parse_saved
 
 _SERVICES = ("app", "db", "cache", "worker", "files", "mail", "wiki", "proxy")
 _PREFIX = "backrest."

@@ -16,7 +16,7 @@ from sidecar.model.document import Document
 from sidecar.model.problem import Severity
 from sidecar.model.view import DocumentView
 from sidecar.settings import Settings
-from sidecar.watch.compose import ComposeReading
+from sidecar.watch.compose.reading import ComposeReading
 from sidecar.watch.inventory import Engine
 from sidecar.watch.observe import Seen, observe_engine, read_files
 from sidecar.watch.reconciler import read_document, with_secrets

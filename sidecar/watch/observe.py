@@ -8,7 +8,7 @@ from pathlib import Path
 from sidecar.core.workload import Inventory
 from sidecar.errors import UsageError
 from sidecar.settings import Settings
-from sidecar.watch.compose import ComposeReading, load_compose
+from sidecar.watch.compose.reading import ComposeReading, load_compose
 from sidecar.watch.inventory import Engine, load_saved, own_container_id
 
 _log = logging.getLogger(__name__)

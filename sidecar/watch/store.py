@@ -17,8 +17,8 @@ from pathlib import Path
 
 from sidecar.errors import StoreError
 from sidecar.kit import atomic
-from sidecar.watch import litter
-from sidecar.watch.place import LIMIT, Identity, Place, Stored, explained, find_place
+from sidecar.watch.files import litter
+from sidecar.watch.files.place import LIMIT, Identity, Place, Stored, explained, find_place
 
 __all__ = ["LIMIT", "AlreadyThereError", "Identity", "Store", "Stored"]
 

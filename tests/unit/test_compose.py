@@ -12,8 +12,8 @@ import pytest
 
 from sidecar.core.workload import Container, Mount, Volume
 from sidecar.errors import InventoryError, UsageError
-from sidecar.watch.compose import ComposeReading, load_compose
-from sidecar.watch.compose_tool import find_tool, run_program
+from sidecar.watch.compose.reading import ComposeReading, load_compose
+from sidecar.watch.compose.tool import find_tool, run_program
 
 DATA = Path(__file__).parents[2] / "testdata" / "compose"
 NO_TOOL = {"PATH": "/nonexistent", "HOME": "/home/ann"}

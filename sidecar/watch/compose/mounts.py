@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from sidecar.core.workload import Mount, Volume
 from sidecar.errors import InventoryError
-from sidecar.watch.compose_shape import (
+from sidecar.watch.compose.shape import (
     ComposeFile,
     FileEntry,
     Grant,

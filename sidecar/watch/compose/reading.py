@@ -10,17 +10,17 @@ from typing import Any, TextIO
 
 from sidecar.core.workload import Inventory
 from sidecar.errors import InventoryError, UsageError
-from sidecar.watch.compose_mounts import Project, render_volumes
-from sidecar.watch.compose_services import containers_of
-from sidecar.watch.compose_shape import ComposeFile, Service, labels_of, parse_shape
-from sidecar.watch.compose_text import (
+from sidecar.watch.compose.mounts import Project, render_volumes
+from sidecar.watch.compose.services import containers_of
+from sidecar.watch.compose.shape import ComposeFile, Service, labels_of, parse_shape
+from sidecar.watch.compose.text import (
     INSTALL,
     Positions,
     find_positions,
     read_plain,
     read_resolved,
 )
-from sidecar.watch.compose_tool import Tool, find_tool, run_config
+from sidecar.watch.compose.tool import Tool, find_tool, run_config
 
 _NAME_LINE = re.compile(
     r"^\s*(?:export\s+)?COMPOSE_PROJECT_NAME\s*=\s*[\"']?([^\"'\s#]*)", re.MULTILINE

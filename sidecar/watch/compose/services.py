@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from sidecar.core.workload import Container
-from sidecar.watch.compose_mounts import Project, mounts_of
-from sidecar.watch.compose_shape import Service, labels_of
+from sidecar.watch.compose.mounts import Project, mounts_of
+from sidecar.watch.compose.shape import Service, labels_of
 
 _PREFIX = "com.docker.compose"
 

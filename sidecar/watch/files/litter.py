@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from sidecar.errors import StoreError
 from sidecar.kit import atomic
-from sidecar.watch.place import Identity, Place, explained
+from sidecar.watch.files.place import Identity, Place, explained
 
 _DIGITS = 32
 _TURNS = 50

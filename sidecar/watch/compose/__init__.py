@@ -1,0 +1,1 @@
+"""Compose files in place of an engine: what their containers would be."""
