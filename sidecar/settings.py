@@ -1,7 +1,9 @@
 """Flags, environment and secret files come together here, checked once."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 
 from sidecar.core.ids import PREFIX
@@ -30,6 +32,82 @@ class Source:
     """Where to save what the engine said."""
 
 
+class Orphans(StrEnum):
+    """What becomes of a plan whose workload is gone for longer than the grace."""
+
+    DISABLE = "disable"
+    KEEP = "keep"
+    REMOVE = "remove"
+
+
+class ApplyVia(StrEnum):
+    """The way in which the runner is made to notice a changed document."""
+
+    AUTO = "auto"
+    API = "api"
+    RESTART = "restart"
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """What becomes of plans over time."""
+
+    orphans: Orphans = Orphans.DISABLE
+    """What is done with an orphan after the grace."""
+    grace: float = 7 * 86400.0
+    """Seconds that a plan may be without its workload."""
+    accept_orphans: bool = False
+    """Act on the present orphans although they are suspiciously many."""
+    accept_engine: bool = False
+    """Go on although the engine is another one than before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Backrest's HTTP API: where it is and who we are there."""
+
+    url: str = ""
+    """Base URL, for example http://backrest:9898; empty: there is none to be used."""
+    user: str = ""
+    """User name; empty where authentication is off."""
+    password: str = field(default="", repr=False)
+    """That user's password."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applying:
+    """How a written document becomes effective in the runner; durations in seconds."""
+
+    enabled: bool = False
+    """Whether anything is done at all."""
+    via: ApplyVia = ApplyVia.AUTO
+    """The way."""
+    wait: float = 30 * 60.0
+    """How long the runner may be busy before that is told."""
+    settle: float = 10.0
+    """How long nothing new is written before it is applied."""
+    restart_timeout: float = 15.0
+    """How long the runner's container has to stop before the engine kills it."""
+    guard_after: float = 5 * 60.0
+    """How old a marker of a dead run must be before its container is started again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """What wakes the daemon, and where it tells about itself; durations in seconds."""
+
+    interval: float = 60.0
+    """Between two looks at everything."""
+    events: bool = True
+    """Whether the engine's events are hints."""
+    settle: float = 1.0
+    """How long after a hint nothing more may come before the next pass."""
+    cap: float = 5.0
+    """How long hints that keep coming may put off a pass."""
+    listen: tuple[str, int] | None = None
+    """Host and port of the status pages; None: there are none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All that a pass needs to know from its operator."""
@@ -46,6 +124,38 @@ class Settings:
     """Permission bits for the document; None keeps those it has."""
     accept_version: int | None = None
     """A document version above ours that is accepted all the same."""
+    state_dir: Path | None = None
+    """Where to remember things; None: `.sidecar` beside the document."""
+    runner_named: bool = False
+    """Whether the operator named the runner's container, instead of leaving the default."""
+    lifetime: Lifetime = field(default_factory=Lifetime)
+    """What becomes of plans over time."""
+    access: Access = field(default_factory=Access)
+    """Backrest's API."""
+    applying: Applying = field(default_factory=Applying)
+    """How the runner is made to notice."""
+    watching: Watching = field(default_factory=Watching)
+    """What wakes the daemon."""
+
+    @property
+    def state_directory(self) -> Path:
+        """Where to remember things."""
+        return self.state_dir or self.config.parent / ".sidecar"
+
+
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+|\d+(?:\.\d+)?", re.ASCII)
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "": 1.0}
+
+
+def parse_duration(flag: str, text: str) -> float:
+    """Parse `90s`, `1h30m`, `7d` or plain seconds into seconds."""
+    plain = text.strip()
+    if not _DURATION.fullmatch(plain):
+        raise UsageError(
+            f"{flag} {text!r} is no duration", "write 30s, 10m, 1h30m, 7d or plain seconds"
+        )
+    parts = re.findall(r"([\d.]+)(ms|s|m|h|d|w|)", plain)
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
 def parse_mode(text: str) -> int | None:
@@ -112,4 +222,18 @@ def _check_default(flag: str, text: str) -> None:
         raise UsageError(f"{flag} {text!r}: {error.message}", error.hint) from None
 
 
-__all__ = ["HookPolicy", "Settings", "Source", "check_policy", "parse_mode", "parse_path_map"]
+__all__ = [
+    "Access",
+    "ApplyVia",
+    "Applying",
+    "HookPolicy",
+    "Lifetime",
+    "Orphans",
+    "Settings",
+    "Source",
+    "Watching",
+    "check_policy",
+    "parse_duration",
+    "parse_mode",
+    "parse_path_map",
+]

@@ -37,8 +37,9 @@ def propose(
     *,
     runner_mounts: tuple[Mount, ...] | None = None,
     accept_version: int | None = None,
+    served: bool = False,
 ) -> Proposal:
-    """Render, merge and check one pass; pure.
+    """Render, merge and check one pass; pure. `served`: see `merge_plans`.
 
     Raises DocumentError when Backrest would refuse the document also after the
     merge. Faults that our rendered keys replace are healed by it.
@@ -51,8 +52,8 @@ def propose(
     broken: dict[str, frozenset[str]] = {}
     for _ in range(_HEALING_ROUNDS):
         changes = diff_plans(document, rendered, policy, broken)
-        after = merge_plans(document, changes.added, changes.edits)
-        faults = check_document(after.root, now.date())
+        after = merge_plans(document, changes.added, changes.edits, served=served)
+        faults = check_document(after.root, now.date(), served=served)
         more = _broken_keys(faults, after, rendered)
         if not more:
             break

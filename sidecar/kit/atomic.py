@@ -55,6 +55,11 @@ def try_lock(directory: int) -> bool:
     return True
 
 
+def lock(directory: int) -> None:
+    """Wait for the exclusive advisory lock on the directory; closing it gives it back."""
+    fcntl.flock(directory, fcntl.LOCK_EX)
+
+
 def unlock(directory: int) -> None:
     """Give the lock back at once, even if a forked child still has the descriptor."""
     fcntl.flock(directory, fcntl.LOCK_UN)

@@ -108,18 +108,25 @@ def _has_forget_policy(repo: Object) -> bool:
     return isinstance(schedule, Object) and is_active(schedule)
 
 
-def merge_plans(document: Document, added: Sequence[Plan], edits: Sequence[PlanEdit]) -> Document:
+def merge_plans(
+    document: Document,
+    added: Sequence[Plan],
+    edits: Sequence[PlanEdit],
+    *,
+    served: bool = False,
+) -> Document:
     """Write new plans and edits into the text and count `modno` up by one.
 
     New plans stand sorted by id among the others. Nothing else changes by a byte.
-    With nothing to write the document itself is given back.
+    With nothing to write the document itself is given back. One that Backrest `served`
+    keeps its `modno`: Backrest compares it with its own, and counts.
     """
     if not added and not edits:
         return document
     text, style = document.text, style_of(document.text)
     start = text.index("{")
     top = {member.key: member for member in members(text, start)}
-    settings: dict[str, Any] = {"modno": _next_modno(document.root)}
+    settings: dict[str, Any] = {} if served else {"modno": _next_modno(document.root)}
     changes: list[Edit] = []
     plans = top.get("plans")
     if plans is None or not isinstance(plans.value, list):

@@ -25,14 +25,17 @@ _GUID_BYTES: Final = 64
 _Holder = Mapping[str, Any]
 
 
-def check_document(document: Mapping[str, Any], today: date | None = None) -> list[Fault]:
+def check_document(
+    document: Mapping[str, Any], today: date | None = None, *, served: bool = False
+) -> list[Fault]:
     """List why Backrest would not start with a decoded document; empty if it would.
 
     The document is what `jsontext.decode` gives. With `today` a cron that has no
     fire in the next five years is refused, as Backrest does; without it only one
-    that never fires. The version is `check_version`'s. Never raises.
+    that never fires. The version is `check_version`'s. `served` says that Backrest
+    itself gave it out, with the keys of its identity masked. Never raises.
     """
-    return check_shape(document) or list(_check_meaning(document, today))
+    return check_shape(document) or list(_check_meaning(document, today, served))
 
 
 def check_version(document: Mapping[str, Any], accept: int | None = None) -> Fault | None:
@@ -54,14 +57,14 @@ def check_version(document: Mapping[str, Any], accept: int | None = None) -> Fau
     return Fault("/version", f"version {number} is newer than {VERSION}", hint)
 
 
-def _check_meaning(document: _Holder, today: date | None) -> Iterator[Fault]:
+def _check_meaning(document: _Holder, today: date | None, served: bool) -> Iterator[Fault]:
     instance = document.get("instance") or ""
     if reason := check_instance(instance):
         yield Fault("/instance", f"the instance id {reason}")
     if (auth := document.get("auth")) is not None:
         yield from (fault.under("auth") for fault in _check_auth(auth))
     name, sync = value_of(document, CONFIG, "sync")
-    yield from (fault.under(name) for fault in check_sync(sync or {}, instance))
+    yield from (fault.under(name) for fault in check_sync(sync or {}, instance, masked=served))
     yield from _check_stored(document, today)
 
 

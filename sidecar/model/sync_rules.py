@@ -24,10 +24,15 @@ def check_instance(instance: str) -> str:
     return check_id(instance, _LONGEST_INSTANCE)
 
 
-def check_sync(sync: Mapping[str, Any], instance: str) -> Iterator[Fault]:
-    """List what Backrest refuses in `sync`, given the instance id of the document."""
+def check_sync(
+    sync: Mapping[str, Any], instance: str, *, masked: bool = False
+) -> Iterator[Fault]:
+    """List what Backrest refuses in `sync`, given the instance id of the document.
+
+    Keys that are `masked` are not looked at.
+    """
     _, identity = value_of(sync, SYNC, "identity")
-    if identity is not None:
+    if identity is not None and not masked:
         yield from (fault.under("identity") for fault in _check_identity(identity))
     instances = {instance}
     keys = {_text(identity or {}, "keyId")} - {""}

@@ -13,8 +13,8 @@ import pytest
 
 from sidecar.core.workload import Container, Inventory, Mount, Volume
 from sidecar.errors import InventoryError, UsageError
-from sidecar.watch.inventory import Engine, load_saved, parse_address
 from sidecar.watch.engine.own import own_container_id
+from sidecar.watch.inventory import Engine, load_saved, parse_address
 
 DATA = Path(__file__).parents[2] / "testdata" / "inventory"
 LONG_ID = "0123456789abcdef" * 4
