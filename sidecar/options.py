@@ -9,7 +9,16 @@ import click
 
 from sidecar.core.policy import HookPolicy, Policy
 from sidecar.kit.log import LEVELS, start_logging
-from sidecar.settings import Settings, Source, check_policy, parse_mode, parse_path_map
+from sidecar.settings import (
+    Lifetime,
+    Orphans,
+    Settings,
+    Source,
+    check_policy,
+    parse_duration,
+    parse_mode,
+    parse_path_map,
+)
 
 _Command: TypeAlias = Callable[..., Any]
 _Decorator: TypeAlias = Callable[[_Command], _Command]
@@ -138,8 +147,8 @@ policy_options = _stacked(
     option("--trust-image-labels", is_flag=True, help="Let labels of images count like yours."),
     option(
         "--backrest-container",
-        default=_DEFAULTS.runner_container,
-        help="Name of the runner's container, which no template may stop.",
+        help="Name of the runner's container: its mounts decide what it can back up, and no "
+        "template may stop it.  [default: backrest]",
     ),
     option(
         "--secrets-dir",
@@ -155,6 +164,22 @@ policy_options = _stacked(
 )
 
 
+lifetime_options = _stacked(
+    option(
+        "--orphans",
+        type=click.Choice([action.value for action in Orphans]),
+        default=Orphans.DISABLE.value,
+        help="What becomes of a plan whose workload stays away.",
+    ),
+    option("--orphan-grace", default="7d", help="How long a plan may be without its workload."),
+    option(
+        "--state-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Where to remember things.  [default: .sidecar beside the document]",
+    ),
+)
+
+
 def build_settings(flags: dict[str, Any]) -> Settings:
     """Make checked settings of click's values; raises UsageError naming the flag.
 
@@ -162,11 +187,12 @@ def build_settings(flags: dict[str, Any]) -> Settings:
     has not all of them, and starts logging.
     """
     start_logging(flags.pop("log_level"), flags.pop("log_format"))
+    runner = flags.pop("backrest_container")
     policy = Policy(
         **{name: flags.pop(name) for name in _PLAIN_POLICY if name in flags},
         path_map=parse_path_map(flags.pop("path_map")),
         hook_policy=HookPolicy(flags.pop("hook_policy")),
-        runner_container=flags.pop("backrest_container"),
+        runner_container=runner or _DEFAULTS.runner_container,
     )
     return Settings(
         config=flags.pop("config"),
@@ -175,6 +201,9 @@ def build_settings(flags: dict[str, Any]) -> Settings:
         secrets_dir=flags.pop("secrets_dir"),
         config_mode=parse_mode(flags.pop("config_mode", "keep")),
         accept_version=flags.pop("accept_version"),
+        state_dir=flags.pop("state_dir", None),
+        runner_named=bool(runner),
+        lifetime=_build_lifetime(flags),
     )
 
 
@@ -191,6 +220,15 @@ _PLAIN_POLICY = (
     "exclude_bind_mounts",
     "trust_image_labels",
 )
+
+
+def _build_lifetime(flags: dict[str, Any]) -> Lifetime:
+    return Lifetime(
+        Orphans(flags.pop("orphans", Orphans.DISABLE)),
+        parse_duration("--orphan-grace", flags.pop("orphan_grace", "7d")),
+        accept_orphans=flags.pop("accept_orphans", False),
+        accept_engine=flags.pop("accept_engine", False),
+    )
 
 
 def _build_source(flags: dict[str, Any]) -> Source:

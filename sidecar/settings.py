@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from sidecar.core.ids import PREFIX
+from sidecar.core.lifetime import Orphans
 from sidecar.core.policy import HookPolicy, Policy
 from sidecar.core.retention import parse_retention
 from sidecar.core.schedule import parse_schedule
@@ -30,14 +31,6 @@ class Source:
     """Compose files to read instead of the engine; `-` is standard input."""
     save_inventory: Path | None = None
     """Where to save what the engine said."""
-
-
-class Orphans(StrEnum):
-    """What becomes of a plan whose workload is gone for longer than the grace."""
-
-    DISABLE = "disable"
-    KEEP = "keep"
-    REMOVE = "remove"
 
 
 class ApplyVia(StrEnum):

@@ -17,7 +17,7 @@ from benchmarks.table import Row
 from sidecar.settings import Settings, Source
 from sidecar.watch.inventory import Engine
 from sidecar.watch.observe import observe_engine
-from sidecar.watch.reconciler import Outcome, Proposer, reconcile_once
+from sidecar.watch.reconciler import Outcome, Reconciler
 
 GOAL_RATIO = 1.25
 _MARK = "benchmark-of-reconcile"
@@ -43,11 +43,11 @@ def engine_rows(address: str, folder: Path, count: int, rounds: int) -> list[Row
         _pass(engine, settings)
         if (second := _pass(engine, settings)).changed:
             raise RuntimeError(f"a second pass would write {second.proposal.changes.updated}")
-        proposer = Proposer()
-        _pass(engine, settings, proposer)
+        kept = Reconciler(settings, {})
+        _pass(engine, settings, kept)
         steps = {
             "floor": Step(lambda: _bare_lists(client)),
-            "quiet": Step(lambda: _pass(engine, settings, proposer)),
+            "quiet": Step(lambda: _pass(engine, settings, kept)),
             "pass": Step(lambda: _pass(engine, settings)),
             "observe": Step(lambda: observe_engine(engine, settings)),
         }
@@ -69,10 +69,10 @@ def _bare_lists(client: docker.APIClient) -> None:
     client.volumes()
 
 
-def _pass(engine: Engine, settings: Settings, proposer: Proposer | None = None) -> Outcome:
+def _pass(engine: Engine, settings: Settings, kept: Reconciler | None = None) -> Outcome:
     seen = observe_engine(engine, settings)
     now = datetime.now().astimezone()
-    return reconcile_once(seen.settings, seen.inventory, now, {}, dry_run=False, proposer=proposer)
+    return (kept or Reconciler(settings, {})).run(seen.settings, seen.inventory, now)
 
 
 def _row(what: str, count: int, seconds: float, floor: float, *, goal: bool) -> Row:

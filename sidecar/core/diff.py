@@ -1,7 +1,7 @@
 """Document × Rendered → Changes: which owned plans are new, changed, orphaned, as they were."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sidecar.core.policy import Policy
@@ -26,6 +26,7 @@ class Changes:
     edits: tuple[PlanEdit, ...]
     orphaned: tuple[str, ...]
     unchanged: tuple[str, ...]
+    removed: tuple[str, ...] = ()
 
     @property
     def updated(self) -> tuple[str, ...]:
@@ -35,7 +36,7 @@ class Changes:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not self.added and not self.edits
+        return not self.added and not self.edits and not self.removed
 
 
 def diff_plans(
@@ -43,14 +44,15 @@ def diff_plans(
     rendered: Rendered,
     policy: Policy,
     broken: Mapping[str, frozenset[str]] | None = None,
+    contested: Mapping[str, frozenset[str]] | None = None,
 ) -> Changes:
     """Compare owned plans after Backrest's own normalisation.
 
     `broken` names, by plan id, keys that Backrest would refuse as they stand: they
-    are replaced whoever set them.
+    are replaced whoever set them. `contested` names keys that stay as they are.
     """
     standing = document.plans
-    broken = broken or {}
+    broken, contested = broken or {}, contested or {}
     added: list[Plan] = []
     edits: list[PlanEdit] = []
     for plan in sorted(rendered.plans, key=lambda item: item.id):
@@ -58,7 +60,10 @@ def diff_plans(
         if raw is None:
             added.append(plan)
         elif edit := _edit_of(raw, plan, policy, broken.get(plan.id, _NOTHING)):
-            edits.append(edit)
+            if plan.id in contested:
+                edit = _without(edit, contested[plan.id] - broken.get(plan.id, _NOTHING))
+            if edit.settings or edit.removals:
+                edits.append(edit)
     edits += _enforced(standing, rendered)
     edits.sort(key=lambda edit: edit.id)
     edited = {edit.id for edit in edits}
@@ -101,6 +106,33 @@ def _edit_of(raw: Object, plan: Plan, policy: Policy, broken: frozenset[str]) ->
     if not settings and not removals:
         return None
     return PlanEdit(plan.id, settings, tuple(removals))
+
+
+def _without(edit: PlanEdit, keys: frozenset[str]) -> PlanEdit:
+    settings = {key: value for key, value in edit.settings.items() if key not in keys}
+    return PlanEdit(edit.id, settings, tuple(key for key in edit.removals if key not in keys))
+
+
+def with_more(changes: Changes, more: Iterable[PlanEdit], removed: tuple[str, ...]) -> Changes:
+    """Add edits and removals; where two edits speak of one key, the first counts."""
+    edits = _join(changes.edits, more)
+    touched = {edit.id for edit in edits}
+    unchanged = tuple(plan_id for plan_id in changes.unchanged if plan_id not in touched)
+    return replace(changes, edits=edits, unchanged=unchanged, removed=removed)
+
+
+def _join(edits: Iterable[PlanEdit], more: Iterable[PlanEdit]) -> tuple[PlanEdit, ...]:
+    joined = {edit.id: edit for edit in edits}
+    for edit in more:
+        first = joined.get(edit.id)
+        if first is None:
+            joined[edit.id] = edit
+        else:
+            rest = _without(edit, frozenset((*first.settings, *first.removals)))
+            joined[edit.id] = PlanEdit(
+                edit.id, {**first.settings, **rest.settings}, (*first.removals, *rest.removals)
+            )
+    return tuple(joined[plan_id] for plan_id in sorted(joined))
 
 
 def _is_ours(key: str, plan: Plan, policy: Policy, broken: frozenset[str]) -> bool:

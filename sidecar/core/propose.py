@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sidecar.core.diff import OWNED_KEYS, Changes, diff_plans
+from sidecar.core.diff import OWNED_KEYS, Changes, diff_plans, with_more
+from sidecar.core.lifetime import Ageing, History, age_plans
 from sidecar.core.policy import Policy
 from sidecar.core.render import Rendered, render
 from sidecar.core.workload import Inventory, Mount
@@ -27,6 +28,7 @@ class Proposal:
     after: Document
     rendered: Rendered
     changes: Changes
+    ageing: Ageing | None = None
 
 
 def propose(
@@ -38,8 +40,11 @@ def propose(
     runner_mounts: tuple[Mount, ...] | None = None,
     accept_version: int | None = None,
     served: bool = False,
+    history: History | None = None,
 ) -> Proposal:
     """Render, merge and check one pass; pure. `served`: see `merge_plans`.
+
+    Without a `history` orphans are only reported.
 
     Raises DocumentError when Backrest would refuse the document also after the
     merge. Faults that our rendered keys replace are healed by it.
@@ -49,10 +54,16 @@ def propose(
     if not isinstance(document.root.get("plans") or [], list):
         raise DocumentError("`plans` is no list", "nothing was written: restore the list of plans")
     rendered = render(inventory, document.view, policy, now, runner_mounts)
+    ageing = None
+    if history is not None:
+        ageing = age_plans(document, rendered, policy, history, now.timestamp())
+    contested = history.contested if history else {}
     broken: dict[str, frozenset[str]] = {}
     for _ in range(_HEALING_ROUNDS):
-        changes = diff_plans(document, rendered, policy, broken)
-        after = merge_plans(document, changes.added, changes.edits, served=served)
+        changes = diff_plans(document, rendered, policy, broken, contested)
+        if ageing is not None:
+            changes = with_more(changes, ageing.edits, ageing.removed)
+        after = merge_plans(document, changes.added, changes.edits, changes.removed, served=served)
         faults = check_document(after.root, now.date(), served=served)
         more = _broken_keys(faults, after, rendered)
         if not more:
@@ -60,7 +71,7 @@ def propose(
         broken = {key: broken.get(key, _NO_KEYS) | more.get(key, _NO_KEYS) for key in broken | more}
     if faults:
         raise DocumentError(_refusal(faults, after, changes), _hint(faults))
-    return Proposal(document, after, rendered, changes)
+    return Proposal(document, after, rendered, changes, ageing)
 
 
 def _broken_keys(

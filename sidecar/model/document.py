@@ -8,7 +8,15 @@ from itertools import pairwise
 from typing import Any
 
 from sidecar.errors import DocumentError
-from sidecar.model.edit import Edit, Style, apply_edits, edit_object, insert_items, style_of
+from sidecar.model.edit import (
+    Edit,
+    Style,
+    apply_edits,
+    edit_object,
+    insert_items,
+    remove_items,
+    style_of,
+)
 from sidecar.model.jsontext import Member, NotJson, Object, decode, members
 from sidecar.model.messages import REPO
 from sidecar.model.numerals import parse_integer
@@ -112,18 +120,19 @@ def merge_plans(
     document: Document,
     added: Sequence[Plan],
     edits: Sequence[PlanEdit],
+    removed: Sequence[str] = (),
     *,
     served: bool = False,
 ) -> Document:
-    """Write new plans and edits into the text and count `modno` up by one.
+    """Write new plans and edits into the text, remove some, and count `modno` up by one.
 
     New plans stand sorted by id among the others. Nothing else changes by a byte.
     With nothing to write the document itself is given back. One that Backrest `served`
     keeps its `modno`: Backrest compares it with its own, and counts.
     """
-    if not added and not edits:
+    if not added and not edits and not removed:
         return document
-    text, style = document.text, style_of(document.text)
+    text, style = _without_plans(document.text, frozenset(removed)), style_of(document.text)
     start = text.index("{")
     top = {member.key: member for member in members(text, start)}
     settings: dict[str, Any] = {} if served else {"modno": _next_modno(document.root)}
@@ -146,6 +155,21 @@ def _next_modno(root: Object) -> int:
     return 1 if number is None or number >= _MOST_MODNO else number + 1
 
 
+def _without_plans(text: str, removed: frozenset[str]) -> str:
+    """Take plans out of the text, with the commas that are no longer needed."""
+    if not removed:
+        return text
+    plans = next(m for m in members(text, text.index("{")) if m.key == "plans")
+    found = members(text, plans.start)
+    gone = [i for i, m in enumerate(found) if _id_of(m.value) in removed]
+    return apply_edits(text, remove_items(found, gone))
+
+
+def _id_of(plan: Any) -> str:
+    plan_id = plan.get("id") if isinstance(plan, Object) else None
+    return plan_id if type(plan_id) is str else ""
+
+
 def _plan_changes(
     text: str, plans: Member, added: Sequence[Plan], edits: Sequence[PlanEdit], style: Style
 ) -> list[Edit]:
@@ -153,8 +177,7 @@ def _plan_changes(
     ids: list[str] = []
     changes: list[Edit] = []
     for member in members(text, plans.start):
-        plan_id = member.value.get("id") if isinstance(member.value, Object) else None
-        ids.append(plan_id if type(plan_id) is str else "")
+        ids.append(_id_of(member.value))
         edit = by_id.pop(ids[-1], None)
         if edit is not None:
             changes += edit_object(

@@ -151,5 +151,18 @@ def insert_items(
     return edits
 
 
+def remove_items(found: Sequence[Member], indexes: Iterable[int]) -> list[Edit]:
+    """Remove elements of an array, of which `found` are all, and their commas."""
+    gone = frozenset(indexes)
+    edits: list[Edit] = []
+    kept: Member | None = None
+    for index, member in enumerate(found):
+        if index in gone:
+            edits.append(_removal(found, index, kept))
+        else:
+            kept = member
+    return edits
+
+
 def _closing(text: str, start: int) -> int:
     return skip_space(text, start + 1)

@@ -24,9 +24,7 @@ def check_instance(instance: str) -> str:
     return check_id(instance, _LONGEST_INSTANCE)
 
 
-def check_sync(
-    sync: Mapping[str, Any], instance: str, *, masked: bool = False
-) -> Iterator[Fault]:
+def check_sync(sync: Mapping[str, Any], instance: str, *, masked: bool = False) -> Iterator[Fault]:
     """List what Backrest refuses in `sync`, given the instance id of the document.
 
     Keys that are `masked` are not looked at.

@@ -15,6 +15,7 @@ from sidecar.watch.engine.listing import (
     RawInventory,
     parse_containers,
     parse_environment,
+    parse_identity,
     parse_image_labels,
     parse_saved,
     parse_volumes,
@@ -33,6 +34,7 @@ __all__ = [
 
 _CONTAINERS = "/containers/json?all=1"
 _VOLUMES = "/volumes"
+_INFO = "/info"
 _ImageLabels = dict[str, Mapping[str, str]]
 
 
@@ -116,6 +118,11 @@ class Engine:
                 known[image] = parse_image_labels(answer, self.connection.source(path))
         self._image_labels = known
         return dict(known)
+
+    def identity(self) -> str:
+        """Tell the engine's lasting id; empty where a proxy does not let it be asked."""
+        answer = self.connection.find_permitted(_INFO)
+        return "" if answer is None else parse_identity(answer, self.connection.source(_INFO))
 
     def archive_exists(self, container_id: str, path: str) -> bool:
         """Tell whether a container has something at `path`; also of a stopped one."""

@@ -59,9 +59,14 @@ def observe_engine(engine: Engine, settings: Settings) -> Seen:
 
 
 def _seen(inventory: Inventory, settings: Settings, compose: ComposeReading | None = None) -> Seen:
+    return Seen(inventory, knowing_itself(settings, inventory), compose)
+
+
+def knowing_itself(settings: Settings, inventory: Inventory) -> Settings:
+    """Complete the settings by the container that the sidecar runs in."""
     known = (container.id for container in inventory.containers)
     policy = replace(settings.policy, own_container_id=own_container_id(known) or "")
-    return Seen(inventory, replace(settings, policy=policy), compose)
+    return replace(settings, policy=policy)
 
 
 def _save(path: Path, content: bytes) -> None:

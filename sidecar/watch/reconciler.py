@@ -1,22 +1,25 @@
 """reconcile_once: observe, propose, and unless it is a dry run replace the document."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from sidecar.core.drift import Drift, find_drift
+from sidecar.core.lifetime import Ageing
 from sidecar.core.notify import find_references
 from sidecar.core.policy import Policy
-from sidecar.core.propose import Proposal, propose
+from sidecar.core.propose import Proposal
 from sidecar.core.workload import Inventory
-from sidecar.errors import DocumentError
 from sidecar.kit.log import log_event
 from sidecar.model.document import Document, parse_document
 from sidecar.model.problem import Severity
 from sidecar.settings import Settings
+from sidecar.watch.desire import Desire, Ledger, Proposer, naming
+from sidecar.watch.history import confirm_engine, history_of
+from sidecar.watch.runner_view import HOST_VIEW, RunnerView, resolve_runner_view
 from sidecar.watch.secrets import read_secrets
+from sidecar.watch.state import State
 from sidecar.watch.store import Store
 
 _log = logging.getLogger(__name__)
@@ -24,17 +27,27 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a pass did: `written` is False for a dry run and when nothing changed."""
+    """What a pass did: `written` is False for a dry run and when nothing changed.
+
+    `drift` is what it put back, or would.
+    """
 
     config: str
     proposal: Proposal
     policy: Policy
     written: bool
+    drift: tuple[Drift, ...] = ()
+    runner: RunnerView = HOST_VIEW
 
     @property
     def changed(self) -> bool:
         """Whether the document was, or would be, changed."""
         return self.proposal.after is not self.proposal.before
+
+    @property
+    def ageing(self) -> Ageing:
+        """What time did to the plans; nothing where orphans are only reported."""
+        return self.proposal.ageing or Ageing()
 
     @property
     def has_serious_problems(self) -> bool:
@@ -44,32 +57,92 @@ class Outcome:
         )
 
 
-class Proposer:
-    """Makes proposals, and remembers the last: equal inputs need no second thought.
+class Reconciler:
+    """Makes passes over one document; between them it keeps a ledger, and what saves work.
 
-    A pass in a quiet house then costs a comparison. Nothing else is carried over.
+    `environment` is where `env:` secret references are looked up. With a memory in the
+    ledger the inventories come from an engine, and plans are followed over time.
     """
 
-    def __init__(self) -> None:
-        self._inputs: tuple[object, ...] = ()
-        self._proposal: Proposal | None = None
+    def __init__(
+        self, settings: Settings, environment: dict[str, str], ledger: Ledger | None = None
+    ) -> None:
+        self.ledger = ledger or Ledger()
+        self._environment = environment
+        self._proposer = Proposer()
+        self._store = Store(settings.config, settings.config_mode)
 
-    def propose(
-        self,
-        content: bytes,
-        inventory: Inventory,
-        policy: Policy,
-        now: datetime,
-        accept: int | None,
-    ) -> Proposal:
-        """Propose for the bytes of a document; see `core.propose`."""
-        # Only the day of `now` has a say: whether a schedule fires within years.
-        inputs = (content, policy, now.date(), accept, inventory)
-        if self._proposal is None or self._inputs != inputs:
-            document = parse_document(content)
-            proposal = propose(document, inventory, policy, now, accept_version=accept)
-            self._inputs, self._proposal = inputs, proposal
-        return self._proposal
+    def confirm_engine(self, settings: Settings, engine_id: str) -> None:
+        """Void the pass when the engine is another one; raises InventoryError."""
+        if self.ledger.memory is None or not engine_id:
+            return
+        prefix = settings.policy.plan_id_prefix
+        accept = settings.lifetime.accept_engine
+        if engine_id == self.ledger.memory.state.engine_id:
+            return
+        standing = parse_document(self._store.read().content).plans
+        guards = any(plan_id.startswith(prefix) for plan_id in standing)
+        confirm_engine(self.ledger.memory, engine_id, guards=guards, accept=accept)
+
+    def desire(
+        self, settings: Settings, inventory: Inventory, now: datetime
+    ) -> tuple[Desire, RunnerView]:
+        """Gather all that a proposal depends on; `now` is aware."""
+        memory = self.ledger.memory
+        state = State() if memory is None else memory.refresh()
+        view = resolve_runner_view(
+            inventory, settings, state.runner, from_engine=memory is not None
+        )
+        history = None
+        if memory is not None:
+            history = history_of(state, settings.lifetime, self.ledger.watch.contested)
+        desire = Desire(
+            settings.config,
+            inventory,
+            with_secrets(settings, inventory, self._environment),
+            now,
+            runner_mounts=view.mounts,
+            accept_version=settings.accept_version,
+            history=history,
+            ledger=self.ledger,
+        )
+        return desire, view
+
+    def preview(self, settings: Settings, inventory: Inventory, now: datetime) -> Outcome:
+        """Tell what a pass would do; writes and remembers nothing. Raises SidecarError."""
+        desire, view = self.desire(settings, inventory, now)
+        proposal = desire.propose(self._store.read().content, proposer=self._proposer)
+        drift = find_drift(self.ledger.watch, proposal)
+        return Outcome(str(settings.config), proposal, desire.policy, False, drift, view)
+
+    def run(self, settings: Settings, inventory: Inventory, now: datetime) -> Outcome:
+        """Make one pass. Raises SidecarError when it is void: then nothing is written."""
+        desire, view = self.desire(settings, inventory, now)
+        proposal, written = self._write(desire)
+        drift = self.ledger.after_pass(proposal)
+        if self.ledger.memory is not None and view.seen is not None:
+            self.ledger.memory.change(runner=view.seen)
+        return Outcome(str(settings.config), proposal, desire.policy, written, drift, view)
+
+    def _write(self, desire: Desire) -> tuple[Proposal, bool]:
+        ledger = self.ledger
+        state = State() if ledger.memory is None else ledger.memory.state
+        proposals: list[Proposal] = []
+
+        def change(content: bytes) -> bytes:
+            proposal = desire.propose(content, proposer=self._proposer)
+            proposals.append(proposal)
+            if proposal.after is proposal.before:
+                return content
+            ledger.before_write(proposal, to_file=True)
+            return proposal.after.text.encode()
+
+        try:
+            written = self._store.update(change)
+        except BaseException:
+            ledger.take_back(state)
+            raise
+        return proposals[-1], written
 
 
 def reconcile_once(
@@ -79,49 +152,41 @@ def reconcile_once(
     environment: dict[str, str],
     *,
     dry_run: bool,
-    proposer: Proposer | None = None,
+    ledger: Ledger | None = None,
 ) -> Outcome:
     """Bring the document in line with the inventory, once.
 
-    `now` (aware) decides whether a schedule ever fires; `environment` is where
-    `env:` secret references are looked up; `proposer` may be kept from pass to pass.
-    Raises SidecarError when the pass is void.
+    `now` (aware) decides whether a schedule ever fires; `environment` is where `env:`
+    secret references are looked up. Without a memory in the `ledger` orphans are only
+    reported. Raises SidecarError when the pass is void.
     """
-    proposer = proposer or Proposer()
-    policy = with_secrets(settings, inventory, environment)
-    store = Store(settings.config, settings.config_mode)
-    proposals: list[Proposal] = []
+    reconciler = Reconciler(settings, environment, ledger)
+    return tell_once(reconciler, settings, inventory, now, dry_run=dry_run)
 
-    def change(content: bytes) -> bytes:
-        with _naming(settings.config):
-            proposal = proposer.propose(content, inventory, policy, now, settings.accept_version)
-        proposals.append(proposal)
-        same = proposal.after is proposal.before
-        return content if same else proposal.after.text.encode()
 
+def tell_once(
+    reconciler: Reconciler,
+    settings: Settings,
+    inventory: Inventory,
+    now: datetime,
+    *,
+    dry_run: bool,
+) -> Outcome:
+    """Make or preview one pass, and log it."""
     if dry_run:
-        change(store.read().content)
-        written = False
+        outcome = reconciler.preview(settings, inventory, now)
+        tell_outcome(outcome, "dry-run.complete", logging.INFO)
     else:
-        written = store.update(change)
-    outcome = Outcome(str(settings.config), proposals[-1], policy, written)
-    _tell(outcome, dry_run=dry_run)
+        outcome = reconciler.run(settings, inventory, now)
+        tell_outcome(outcome, "reconcile.complete", logging.INFO)
     return outcome
 
 
 def read_document(path: Path) -> Document:
     """Read a document; raises StoreError or DocumentError, both naming the file."""
     content = Store(path).read().content
-    with _naming(path):
+    with naming(path):
         return parse_document(content)
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except DocumentError as error:
-        raise DocumentError(f"{path}: {error.message}", error.hint) from None
 
 
 def with_secrets(settings: Settings, inventory: Inventory, environment: dict[str, str]) -> Policy:
@@ -139,18 +204,24 @@ def with_secrets(settings: Settings, inventory: Inventory, environment: dict[str
     return replace(settings.policy, secrets=found)
 
 
-def _tell(outcome: Outcome, *, dry_run: bool) -> None:
+def tell_outcome(outcome: Outcome, event: str, level: int) -> None:
+    """Log a pass: each plan, each drift, and the whole as `event` at `level`."""
     changes = outcome.proposal.changes
     for plan_id in (*(plan.id for plan in changes.added), *changes.updated):
         log_event(_log, logging.INFO, "plan.rendered", plan=plan_id, changed=True)
-    for plan_id in changes.unchanged:
-        log_event(_log, logging.DEBUG, "plan.rendered", plan=plan_id, changed=False)
+    for plan_id in changes.removed:
+        log_event(_log, logging.WARNING, "plan.removed", plan=plan_id)
+    if _log.isEnabledFor(logging.DEBUG):
+        for plan_id in changes.unchanged:
+            log_event(_log, logging.DEBUG, "plan.rendered", plan=plan_id, changed=False)
+    for drift in outcome.drift:
+        log_event(_log, logging.WARNING, "plan.drift", plan=drift.plan, key=drift.key)
     if outcome.written:
         log_event(_log, logging.INFO, "config.write", config=outcome.config)
     log_event(
         _log,
-        logging.INFO,
-        "dry-run.complete" if dry_run else "reconcile.complete",
+        level,
+        event,
         added=len(changes.added),
         updated=len(changes.edits),
         orphaned=len(changes.orphaned),

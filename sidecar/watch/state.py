@@ -72,11 +72,13 @@ class Memory:
 
     Nothing is created before there is something to remember. A state that cannot be
     read counts as lost, one that cannot be written is told once and kept in mind.
+    `read_only`: nothing is written at all.
     """
 
-    def __init__(self, directory: Path | None) -> None:
+    def __init__(self, directory: Path | None, *, read_only: bool = False) -> None:
         self.directory = directory
-        self._lock = threading.Lock()
+        self._is_read_only = read_only
+        self._lock = threading.RLock()
         self._state = State()
         self._seen: tuple[int, ...] = ()
         self._is_told = False
@@ -89,11 +91,13 @@ class Memory:
 
     def refresh(self) -> State:
         """Read the state again if another process has written it."""
-        if self.directory is not None:
+        if self.directory is None:
+            return self._state
+        with self._lock:
             signature = _signature(self.directory / _FILE)
             if signature != self._seen:
                 self._state, self._seen = _load(self.directory / _FILE), signature
-        return self._state
+            return self._state
 
     def change(self, **fields: Any) -> State:
         """Replace fields of the state; written only if that makes a difference."""
@@ -109,7 +113,7 @@ class Memory:
             return state
 
     def _save(self, content: bytes) -> None:
-        if self.directory is None:
+        if self.directory is None or self._is_read_only:
             return
         try:
             write_small(self.directory, _FILE, content, durable=True)

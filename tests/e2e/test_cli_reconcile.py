@@ -14,7 +14,8 @@ from typing import Any
 import click
 import pytest
 
-from sidecar.cli import reconcile, run_cli
+from sidecar.cli import run_cli
+from sidecar.commands.preview import reconcile
 from sidecar.show.table import RESTART_NOTE
 
 ROOT = Path(__file__).parents[2]

@@ -102,6 +102,15 @@ class Connection:
             raise self._refused(status, content, method, path)
         return content
 
+    def find_permitted(self, path: str) -> bytes | None:
+        """Ask for something that a proxy may keep back: None then, or where it does not exist."""
+        status, content = self._ask("GET", path)
+        if status in {401, 403, 404}:
+            return None
+        if status != 200:
+            raise self._refused(status, content, "GET", path)
+        return content
+
     def status_of(self, method: str, path: str) -> int:
         """Tell only with which HTTP status the engine, or a proxy before it, answers."""
         return self._ask(method, path)[0]

@@ -80,6 +80,10 @@ class _Version(TypedDict):
     ApiVersion: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
 
 
+class _Info(TypedDict, total=False):
+    ID: str | None
+
+
 class _Saved(TypedDict, total=False):
     containers: Required[list[_Container]]
     volumes: Annotated[_VolumesAnswer | None, BeforeValidator(_as_answer)]
@@ -92,6 +96,7 @@ _IMAGE = TypeAdapter(_Image)
 _INSPECTED = TypeAdapter(_Inspected)
 _VERSION = TypeAdapter(_Version)
 _SAVED = TypeAdapter(_Saved)
+_INFO = TypeAdapter(_Info)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +155,11 @@ def parse_environment(data: bytes, source: str) -> list[str]:
 def parse_api_version(data: bytes, source: str) -> str:
     """Parse the answer of `GET /version` into the newest API version that it speaks."""
     return _validated(_VERSION, data, source)["ApiVersion"]
+
+
+def parse_identity(data: bytes, source: str) -> str:
+    """Parse the answer of `GET /info` into the engine's lasting id; empty if it has none."""
+    return _validated(_INFO, data, source).get("ID") or ""
 
 
 def parse_saved(data: bytes, source: str) -> Inventory:

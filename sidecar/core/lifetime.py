@@ -1,0 +1,153 @@
+"""What becomes of owned plans over time: orphans after their grace, plans switched off, returns.
+
+A plan without its workload is an orphan. Nothing is done about it before the grace has
+passed, nor while suspiciously many are orphans at once: an engine that lost its containers
+must not take the backups away with them.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from sidecar.core.ids import Claim, plain_id, suffixed_id
+from sidecar.core.policy import Policy
+from sidecar.core.render import Rendered
+from sidecar.core.spec import parse_labels
+from sidecar.core.workload import Workload
+from sidecar.model.document import Document, PlanEdit
+from sidecar.model.jsontext import Object
+from sidecar.model.normal import normalise_plan
+
+_DISABLED = {"disabled": True}
+_FEW, _SOME = 2, 4
+# A machine without a clock of its own starts in the past: such a time says nothing.
+_EARLIEST = 1_735_689_600.0
+
+
+class Orphans(StrEnum):
+    """What becomes of a plan whose workload is gone for longer than the grace."""
+
+    DISABLE = "disable"
+    KEEP = "keep"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What earlier passes saw, and what is to be made of it.
+
+    `orphans`: since when (unix seconds) a plan is one. `accepted`: orphans that may be
+    acted upon although they are many; `accepting` accepts those that there are now.
+    `disabled`: the schedule, as JSON, that a plan had when it was disabled. `grace` in
+    seconds. `contested`: owned keys, by plan, that somebody else insists on.
+    """
+
+    orphans: Mapping[str, float] = field(default_factory=dict)
+    accepted: frozenset[str] = frozenset()
+    accepting: bool = False
+    disabled: Mapping[str, Any] = field(default_factory=dict)
+    action: Orphans = Orphans.DISABLE
+    grace: float = 0.0
+    contested: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ageing:
+    """What time does in one pass: edits, removals, and the history to remember.
+
+    `held`: the orphans that nothing is done about because they are too many at once.
+    """
+
+    edits: tuple[PlanEdit, ...] = ()
+    removed: tuple[str, ...] = ()
+    orphans: Mapping[str, float] = field(default_factory=dict)
+    accepted: frozenset[str] = frozenset()
+    disabled: Mapping[str, Any] = field(default_factory=dict)
+    held: tuple[str, ...] = ()
+
+
+def age_plans(
+    document: Document, rendered: Rendered, policy: Policy, history: History, now: float
+) -> Ageing:
+    """Decide what becomes of the owned plans; `now` in unix seconds."""
+    owned = [key for key in document.plans if key.startswith(policy.plan_id_prefix)]
+    off = frozenset(_switched_off(owned, rendered, policy))
+    lost = [key for key in owned if key not in rendered.claimed and key not in off]
+    disabled = {key: history.disabled[key] for key in owned if key in history.disabled}
+    orphans = {key: _since(history.orphans.get(key, now), now) for key in lost}
+    known = history.accepted.union(lost if history.accepting else ())
+    accepted = known & frozenset(lost)
+    active = [key for key in owned if key not in disabled and key not in accepted]
+    fresh = [key for key in lost if key in active]
+    held = tuple(sorted(fresh)) if _are_suspicious(len(fresh), len(active)) else ()
+    expired = [key for key in lost if now - orphans[key] >= history.grace and key not in held]
+    removed: tuple[str, ...] = ()
+    ending: list[str] = sorted(off)
+    if history.action is Orphans.REMOVE:
+        removed = tuple(sorted(expired))
+    elif history.action is Orphans.DISABLE:
+        ending += expired
+    returned = [key for key in disabled if key in rendered.claimed]
+    edits = [*_enable(document, returned, disabled), *_disable(document, ending, disabled)]
+    gone = frozenset((*removed, *returned))
+    return Ageing(
+        edits=tuple(edits),
+        removed=removed,
+        orphans={key: since for key, since in orphans.items() if key not in gone},
+        accepted=accepted - gone,
+        disabled={key: schedule for key, schedule in disabled.items() if key not in gone},
+        held=held,
+    )
+
+
+def _since(remembered: float, now: float) -> float:
+    return min(remembered, now) if remembered >= _EARLIEST else now
+
+
+def _are_suspicious(orphans: int, plans: int) -> bool:
+    """Whether so many of the plans lost their workload that it looks like an accident."""
+    if plans >= _SOME:
+        return orphans * 2 > plans
+    return orphans == plans >= _FEW
+
+
+def _switched_off(owned: Iterable[str], rendered: Rendered, policy: Policy) -> Iterator[str]:
+    """The plans, claimed by nobody, whose workload is there and says that it wants none."""
+    free = frozenset(owned) - rendered.claimed
+    for workload in rendered.unlabelled if free else ():
+        if "enable" in workload.labels:
+            yield from free.intersection(_ids_of(workload, policy))
+
+
+def _ids_of(workload: Workload, policy: Policy) -> tuple[str, str]:
+    """The ids that a workload's plan may have."""
+    spec, _ = parse_labels(workload.labels, policy.label_prefix)
+    plain = plain_id(Claim(workload, spec, frozenset()), policy)
+    return plain, suffixed_id(plain, workload.key)
+
+
+def _disable(
+    document: Document, plan_ids: Iterable[str], disabled: dict[str, Any]
+) -> Iterator[PlanEdit]:
+    """Disable plans once, and note what schedule they had; later settings are the user's."""
+    for plan_id in plan_ids:
+        schedule = _schedule_of(document.plans[plan_id])
+        if plan_id not in disabled and schedule != _DISABLED:
+            disabled[plan_id] = schedule
+            yield PlanEdit(plan_id, {"schedule": _DISABLED}, ())
+
+
+def _enable(
+    document: Document, plan_ids: Iterable[str], disabled: Mapping[str, Any]
+) -> Iterator[PlanEdit]:
+    """Give plans their schedule back, unless somebody has set another one meanwhile."""
+    for plan_id in plan_ids:
+        if _schedule_of(document.plans[plan_id]) == _DISABLED:
+            before = disabled[plan_id]
+            settings = {} if before is None else {"schedule": before}
+            yield PlanEdit(plan_id, settings, () if settings else ("schedule",))
+
+
+def _schedule_of(plan: Object) -> Any:
+    return normalise_plan(plan).get("schedule")

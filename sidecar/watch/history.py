@@ -1,0 +1,51 @@
+"""Memory → History for the core, and back: what earlier passes saw of plans and engine."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from sidecar.core.lifetime import Ageing, History
+from sidecar.errors import InventoryError
+from sidecar.settings import Lifetime
+from sidecar.watch.state import Memory, State
+
+
+def history_of(
+    state: State, lifetime: Lifetime, contested: Mapping[str, frozenset[str]]
+) -> History:
+    """Give the core what was remembered, and what the operator wants done with it."""
+    return History(
+        orphans=state.orphans,
+        accepted=frozenset(state.accepted),
+        accepting=lifetime.accept_orphans,
+        disabled=state.disabled,
+        action=lifetime.orphans,
+        grace=lifetime.grace,
+        contested=contested,
+    )
+
+
+def remember(memory: Memory, ageing: Ageing) -> None:
+    """Keep what a pass decided; before it is written, so that no schedule is lost."""
+    memory.change(
+        orphans=dict(ageing.orphans),
+        accepted=tuple(sorted(ageing.accepted)),
+        disabled=dict(ageing.disabled),
+    )
+
+
+def confirm_engine(memory: Memory, engine_id: str, *, guards: bool, accept: bool) -> None:
+    """Void the pass when the engine is another than before; raises InventoryError.
+
+    `engine_id` is empty when the engine would not say. `guards` tells whether there are
+    plans that could lose their workloads by it.
+    """
+    known = memory.state.engine_id
+    if not engine_id or engine_id == known:
+        return
+    if known and guards and not accept:
+        raise InventoryError(
+            "this is another Docker engine than before, so its containers say nothing about "
+            "the plans that are there",
+            "correct --docker-sock, or confirm with `backrest-sidecar reconcile --accept-engine`",
+        )
+    memory.update(lambda state: replace(state, engine_id=engine_id))
