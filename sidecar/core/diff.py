@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+from sidecar.core.memo import Memo
 from sidecar.core.policy import Policy
 from sidecar.core.render import Rendered
 from sidecar.model.document import Document, PlanEdit
@@ -45,6 +47,7 @@ def diff_plans(
     policy: Policy,
     broken: Mapping[str, frozenset[str]] | None = None,
     contested: Mapping[str, frozenset[str]] | None = None,
+    memo: Memo[PlanEdit | None] | None = None,
 ) -> Changes:
     """Compare owned plans after Backrest's own normalisation.
 
@@ -53,15 +56,19 @@ def diff_plans(
     """
     standing = document.plans
     broken, contested = broken or {}, contested or {}
+    recall = (memo or Memo()).recall
     added: list[Plan] = []
     edits: list[PlanEdit] = []
     for plan in sorted(rendered.plans, key=lambda item: item.id):
         raw = standing.get(plan.id)
         if raw is None:
             added.append(plan)
-        elif edit := _edit_of(raw, plan, policy, broken.get(plan.id, _NOTHING)):
+            continue
+        faulty = broken.get(plan.id, _NOTHING)
+        inputs = (raw, plan, policy, faulty)
+        if edit := recall(plan.id, inputs, partial(_edit_of, *inputs)):
             if plan.id in contested:
-                edit = _without(edit, contested[plan.id] - broken.get(plan.id, _NOTHING))
+                edit = _without(edit, contested[plan.id] - faulty)
             if edit.settings or edit.removals:
                 edits.append(edit)
     edits += _enforced(standing, rendered)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Container, Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ class Claim(NamedTuple):
 _SUFFIX_LENGTH = len("_123abc")
 
 
+@lru_cache(maxsize=8192)
 def sanitize(text: str) -> str:
     """Lower case, every character outside [a-z0-9] → `_`, `_` trimmed at both ends."""
     return _OUTSIDE.sub("_", text.lower()).strip("_")

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sidecar.core.diff import OWNED_KEYS, Changes, diff_plans, with_more
 from sidecar.core.lifetime import Ageing, History, age_plans
+from sidecar.core.memo import Memos
 from sidecar.core.policy import Policy
 from sidecar.core.render import Rendered, render
 from sidecar.core.workload import Inventory, Mount
@@ -31,7 +32,7 @@ class Proposal:
     ageing: Ageing | None = None
 
 
-def propose(
+def propose(  # noqa: PLR0913  # each is one fact that a pure function depends on
     document: Document,
     inventory: Inventory,
     policy: Policy,
@@ -41,10 +42,11 @@ def propose(
     accept_version: int | None = None,
     served: bool = False,
     history: History | None = None,
+    memos: Memos | None = None,
 ) -> Proposal:
     """Render, merge and check one pass; pure. `served`: see `merge_plans`.
 
-    Without a `history` orphans are only reported.
+    Without a `history` orphans are only reported. `memos` may be kept from pass to pass.
 
     Raises DocumentError when Backrest would refuse the document also after the
     merge. Faults that our rendered keys replace are healed by it.
@@ -53,18 +55,20 @@ def propose(
         raise DocumentError(fault.message, fault.hint)
     if not isinstance(document.root.get("plans") or [], list):
         raise DocumentError("`plans` is no list", "nothing was written: restore the list of plans")
-    rendered = render(inventory, document.view, policy, now, runner_mounts)
+    memos = memos or Memos()
+    memos.begin_pass()
+    rendered = render(inventory, document.view, policy, now, runner_mounts, memos)
     ageing = None
     if history is not None:
         ageing = age_plans(document, rendered, policy, history, now.timestamp())
     contested = history.contested if history else {}
     broken: dict[str, frozenset[str]] = {}
     for _ in range(_HEALING_ROUNDS):
-        changes = diff_plans(document, rendered, policy, broken, contested)
+        changes = diff_plans(document, rendered, policy, broken, contested, memos.edits)
         if ageing is not None:
             changes = with_more(changes, ageing.edits, ageing.removed)
         after = merge_plans(document, changes.added, changes.edits, changes.removed, served=served)
-        faults = check_document(after.root, now.date(), served=served)
+        faults = check_document(after.root, now.date(), served=served, checked=memos.checked)
         more = _broken_keys(faults, after, rendered)
         if not more:
             break

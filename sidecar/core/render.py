@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 
 from sidecar.core.ids import Claim, renamed_problems, resolve_ids
 from sidecar.core.labels import resolve_label, suggest_label
 from sidecar.core.locate import Locator
+from sidecar.core.memo import Memos
 from sidecar.core.paths import resolve_paths
 from sidecar.core.policy import Policy
 from sidecar.core.render_plan import Draft, Pass, RenderedWorkload, render_plan
@@ -57,25 +58,33 @@ def render(
     policy: Policy,
     now: datetime,
     runner_mounts: tuple[Mount, ...] | None = None,
+    memos: Memos | None = None,
 ) -> Rendered:
     """Render the plans of every labelled workload.
 
     `now` (aware) only decides whether a schedule ever fires. `runner_mounts` are
     the mounts of the runner's container, None when they are not known.
     """
+    memos = memos or Memos()
     locator = Locator(policy, inventory.volumes, runner_mounts)
     this = Pass(policy, view, locator, choose_repos(view, policy), now)
+    fixed = (policy, runner_mounts)
     drafts: list[Draft] = []
+    claims: list[Claim] = []
     unlabelled: list[Workload] = []
-    for workload in group_workloads(inventory, policy):
-        draft = _draft(workload, this) if _may_be_enabled(workload) else None
-        if draft is None:
+    for workload in group_workloads(inventory, policy, memos.units):
+        drafted = None
+        if _may_be_enabled(workload):
+            inputs = (workload, *_volumes_of(workload, inventory), *fixed)
+            key = (workload.key, workload.swarm_service, workload.names)
+            drafted = memos.drafts.recall(key, inputs, partial(_draft, workload, this))
+        if drafted is None:
             unlabelled.append(workload)
         else:
-            drafts.append(draft)
-    claims = [_claim(draft) for draft in drafts]
+            drafts.append(drafted[0])
+            claims.append(drafted[1])
     ids = resolve_ids(claims, view, policy)
-    rendered = [render_plan(d, *found, this) for d, found in zip(drafts, ids, strict=True)]
+    rendered = _rendered(drafts, ids, this, (*fixed, now.date()), memos)
     new = [
         (claim, item.plan_id, item.plan.paths)
         for claim, item in zip(claims, rendered, strict=True)
@@ -93,7 +102,35 @@ def _may_be_enabled(workload: Workload) -> bool:
     return said or any(problem.reason == "group.conflict" for problem in workload.problems)
 
 
-def _draft(workload: Workload, this: Pass) -> Draft | None:
+def _rendered(
+    drafts: list[Draft],
+    ids: list[tuple[str, tuple[Problem, ...]]],
+    this: Pass,
+    fixed: tuple[object, ...],
+    memos: Memos,
+) -> list[RenderedWorkload]:
+    existing, choice = this.view.plan_by_id, (this.repos.assumed, this.view.repos)
+    recall = memos.plans.recall
+    return [
+        recall(
+            (draft.workload.key, draft.workload.swarm_service, draft.workload.names, plan_id),
+            (draft, plan_id, about_id, existing.get(plan_id), *choice, *fixed),
+            partial(render_plan, draft, plan_id, about_id, this),
+        )
+        for draft, (plan_id, about_id) in zip(drafts, ids, strict=True)
+    ]
+
+
+def _volumes_of(workload: Workload, inventory: Inventory) -> tuple[object, ...]:
+    """What of the volumes decides about a workload: those it mounts, or all if it names some."""
+    volumes = inventory.volumes
+    for label, value in workload.labels.items():
+        if "volume:" in value and label.startswith("paths."):
+            return (volumes,)
+    return tuple([volumes.get(mount.name) for mount in workload.mounts])
+
+
+def _draft(workload: Workload, this: Pass) -> tuple[Draft, Claim] | None:
     """Parse a workload's labels; None when they do not opt it in."""
     prefix = this.policy.label_prefix
     spec, problems = parse_labels(workload.labels, prefix)
@@ -104,7 +141,8 @@ def _draft(workload: Workload, this: Pass) -> Draft | None:
     if spec.group and not workload.project:
         problems.append(_no_project(f"{prefix}group"))
     paths = resolve_paths(workload, spec, this.locator, prefix)
-    return Draft(workload, spec, paths, (*problems, *paths.problems))
+    draft = Draft(workload, spec, paths, (*problems, *paths.problems))
+    return draft, _claim(draft)
 
 
 def _ignored(workload: Workload, prefix: str) -> list[Problem]:

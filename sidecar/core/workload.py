@@ -4,10 +4,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 from sidecar.core.labels import resolve_label
 from sidecar.core.lists import parse_list, strip_quotes
+from sidecar.core.memo import Memo
 from sidecar.core.policy import Policy
 from sidecar.core.spec_error import SpecInvalid
 from sidecar.model.problem import Problem, problem_of
@@ -108,7 +110,9 @@ class Workload(NamedTuple):
         return (self.speakers.get(label) or self.names)[0]
 
 
-def group_workloads(inventory: Inventory, policy: Policy) -> list[Workload]:
+def group_workloads(
+    inventory: Inventory, policy: Policy, memo: Memo[Workload] | None = None
+) -> list[Workload]:
     """Group an inventory into workloads, sorted by natural key.
 
     Containers without any label under the prefix are in them too where they are
@@ -121,8 +125,11 @@ def group_workloads(inventory: Inventory, policy: Policy) -> list[Workload]:
             units.setdefault(_unit_of(named), []).append(named)
     groups: dict[tuple[str, str], list[Workload]] = {}
     alone: list[Workload] = []
+    recall = (memo or Memo()).recall
     for unit, containers in units.items():
-        workload = _render_unit(unit, containers, inventory, policy)
+        images = tuple([inventory.image_labels.get(c.image_id) for c in containers])
+        make = partial(_render_unit, unit, containers, inventory, policy)
+        workload = recall(unit, (containers, images, policy), make)
         group = workload.labels.get("group", "").strip()
         if group and unit.project:
             groups.setdefault((unit.project, group), []).append(workload)

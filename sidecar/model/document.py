@@ -17,7 +17,8 @@ from sidecar.model.edit import (
     remove_items,
     style_of,
 )
-from sidecar.model.jsontext import Member, NotJson, Object, decode, members
+from sidecar.model.jsontext import Member, NotJson, Object, decode
+from sidecar.model.layout import Layout, follow_edits, layout_of
 from sidecar.model.messages import REPO
 from sidecar.model.numerals import parse_integer
 from sidecar.model.plan import Plan
@@ -70,11 +71,46 @@ class Document:
         return found
 
     @cached_property
+    def content(self) -> bytes:
+        """The text as it stands in the file."""
+        return self.text.encode()
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where things stand in the text."""
+        return layout_of(self.text, self.root)
+
+    def edited(self, edits: Sequence[Edit]) -> "Document":
+        """Give the document after edits of its text; what they do not touch is not decoded anew.
+
+        Edits may only write whole values, or new members and elements.
+        """
+        after = Document(apply_edits(self.text, edits))
+        if (followed := follow_edits(self.layout, edits, after.text)) is not None:
+            # A cached property finds its value there.
+            after.__dict__["root"], after.__dict__["layout"] = followed
+            after.__dict__["_known_views"] = dict(self._views())
+        return after
+
+    def _views(self) -> Iterator[tuple[str, tuple[Object, PlanView]]]:
+        for view in self.view.plans:
+            yield view.id, (self.plans[view.id], view)
+
+    @cached_property
+    def _known_views(self) -> Mapping[str, tuple[Object, PlanView]]:
+        """Views of plans that were made for the document that this one was edited from."""
+        return {}
+
+    def _plan_view(self, plan_id: str, plan: Object) -> PlanView:
+        known = self._known_views.get(plan_id)
+        return known[1] if known and known[0] is plan else _plan_view(plan_id, plan)
+
+    @cached_property
     def view(self) -> DocumentView:
         """What the core may know of the document."""
         repos = self.root.get("repos")
         return DocumentView(
-            tuple(_plan_view(plan_id, plan) for plan_id, plan in self.plans.items()),
+            tuple(self._plan_view(plan_id, plan) for plan_id, plan in self.plans.items()),
             tuple(
                 RepoView(repo["id"], _has_forget_policy(repo))
                 for repo in (repos if isinstance(repos, list) else ())
@@ -132,20 +168,18 @@ def merge_plans(
     """
     if not added and not edits and not removed:
         return document
-    text, style = _without_plans(document.text, frozenset(removed)), style_of(document.text)
-    start = text.index("{")
-    top = {member.key: member for member in members(text, start)}
+    if removed:
+        document = Document(_without_plans(document, frozenset(removed)))
+    text, layout, style = document.text, document.layout, style_of(document.text)
     settings: dict[str, Any] = {} if served else {"modno": _next_modno(document.root)}
     changes: list[Edit] = []
-    plans = top.get("plans")
-    if plans is None or not isinstance(plans.value, list):
+    if layout.plans is None or layout.holder is None:
         ordered = sorted(added, key=lambda plan: plan.id)
         settings["plans"] = [plan.to_json() for plan in ordered]
     else:
-        changes = _plan_changes(text, plans, added, edits, style)
-    return Document(
-        apply_edits(text, [*changes, *edit_object(text, start, settings, (), style, 1)])
-    )
+        changes = _plan_changes(text, layout.holder, layout.plans, added, edits, style)
+    changes += edit_object(text, text.index("{"), settings, (), style, 1, layout.top)
+    return document.edited(changes)
 
 
 def _next_modno(root: Object) -> int:
@@ -155,14 +189,11 @@ def _next_modno(root: Object) -> int:
     return 1 if number is None or number >= _MOST_MODNO else number + 1
 
 
-def _without_plans(text: str, removed: frozenset[str]) -> str:
+def _without_plans(document: Document, removed: frozenset[str]) -> str:
     """Take plans out of the text, with the commas that are no longer needed."""
-    if not removed:
-        return text
-    plans = next(m for m in members(text, text.index("{")) if m.key == "plans")
-    found = members(text, plans.start)
-    gone = [i for i, m in enumerate(found) if _id_of(m.value) in removed]
-    return apply_edits(text, remove_items(found, gone))
+    found = document.layout.plans or ()
+    gone = [index for index, member in enumerate(found) if _id_of(member.value) in removed]
+    return apply_edits(document.text, remove_items(found, gone))
 
 
 def _id_of(plan: Any) -> str:
@@ -171,12 +202,17 @@ def _id_of(plan: Any) -> str:
 
 
 def _plan_changes(
-    text: str, plans: Member, added: Sequence[Plan], edits: Sequence[PlanEdit], style: Style
+    text: str,
+    holder: Member,
+    plans: Sequence[Member],
+    added: Sequence[Plan],
+    edits: Sequence[PlanEdit],
+    style: Style,
 ) -> list[Edit]:
     by_id = {edit.id: edit for edit in edits}
     ids: list[str] = []
     changes: list[Edit] = []
-    for member in members(text, plans.start):
+    for member in plans:
         ids.append(_id_of(member.value))
         edit = by_id.pop(ids[-1], None)
         if edit is not None:
@@ -184,7 +220,7 @@ def _plan_changes(
                 text, member.start, edit.settings, edit.removals, style, _PLAN_MEMBERS
             )
     items = list(_slots(ids, added))
-    return [*changes, *insert_items(text, plans.start, items, style, _PLAN_MEMBERS - 1)]
+    return [*changes, *insert_items(text, holder.start, plans, items, style, _PLAN_MEMBERS - 1)]
 
 
 def _slots(ids: Sequence[str], added: Sequence[Plan]) -> Iterator[tuple[int, Any]]:

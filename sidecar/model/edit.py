@@ -76,17 +76,18 @@ def edit_object(
     removals: Iterable[str],
     style: Style,
     depth: int,
+    found: Sequence[Member] | None = None,
 ) -> list[Edit]:
     """Set and remove members of the object at `start`; `depth` is that of its members.
 
-    A key that stands there more than once is set in its first place and removed
-    from the others.
+    `found` are its members, where they are known already. A key that stands there more
+    than once is set in its first place and removed from the others.
     """
     gone = set(removals)
     pending = dict(settings)
     edits: list[Edit] = []
     kept: Member | None = None
-    found = members(text, start)
+    found = members(text, start) if found is None else found
     for index, member in enumerate(found):
         if member.key in pending:
             new = render_json(pending.pop(member.key), style, depth)
@@ -124,14 +125,18 @@ def _additions(
 
 
 def insert_items(
-    text: str, start: int, items: Sequence[tuple[int, Any]], style: Style, depth: int
+    text: str,
+    start: int,
+    found: Sequence[Member],
+    items: Sequence[tuple[int, Any]],
+    style: Style,
+    depth: int,
 ) -> list[Edit]:
     """Insert values into the array at `start`, each before the element of its index.
 
-    `items` are (index, value); an index of the array's length appends. `depth` is
-    that of the elements.
+    `found` are the elements that stand there, `items` are (index, value); an index of the
+    array's length appends. `depth` is that of the elements.
     """
-    found = members(text, start)
     line = style.line(depth)
     edits: list[Edit] = []
     behind: list[str] = []

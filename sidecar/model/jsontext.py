@@ -6,8 +6,8 @@ text itself (`model.document`), never by encoding a decoded tree.
 
 import json
 import re
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from collections.abc import Iterator
+from typing import Any, NamedTuple, NoReturn
 
 
 class Numeral(str):
@@ -29,8 +29,7 @@ class Object(dict[str, Any]):
             self.repeated = tuple(sorted({key for key in keys if keys.count(key) > 1}))
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One member of an object or array: its decoded value and where the text has it.
 
     Offsets are characters of the decoded text. `key_start` is where the key's
@@ -70,7 +69,7 @@ def decode(text: str) -> Any:
 
     Raises NotJson for anything that is not exactly one JSON value.
     """
-    value, end = _value_at(text, skip_space(text, 0))
+    value, end = value_at(text, skip_space(text, 0))
     end = skip_space(text, end)
     if end != len(text):
         raise NotJson("text follows the JSON value", end)
@@ -88,23 +87,32 @@ def members(text: str, start: int) -> list[Member]:
 
     The text must have been decoded before: only well-formed JSON is expected.
     """
-    keyed = text[start] == "{"
-    found: list[Member] = []
-    position = skip_space(text, start + 1)
-    while text[position] not in "]}":
+    return list(members_between(text, start + 1, len(text), keyed=text[start] == "{"))
+
+
+def members_between(text: str, position: int, limit: int, *, keyed: bool) -> Iterator[Member]:
+    """Give the members that begin before `limit`, from a bracket or another's end on.
+
+    `keyed`: they are those of an object. As `members`, for well-formed JSON only.
+    """
+    position = _next_member(text, position)
+    while position < limit and text[position] not in "]}":
         key, key_start = "", position
         if keyed:
-            key, position = _value_at(text, position)
+            key, position = value_at(text, position)
             position = skip_space(text, skip_space(text, position) + 1)
-        value, end = _value_at(text, position)
-        found.append(Member(key, value, key_start, position, end))
-        position = skip_space(text, end)
-        if text[position] == ",":
-            position = skip_space(text, position + 1)
-    return found
+        value, end = value_at(text, position)
+        yield Member(key, value, key_start, position, end)
+        position = _next_member(text, end)
 
 
-def _value_at(text: str, position: int) -> tuple[Any, int]:
+def _next_member(text: str, position: int) -> int:
+    position = skip_space(text, position)
+    return skip_space(text, position + 1) if text[position] == "," else position
+
+
+def value_at(text: str, position: int) -> tuple[Any, int]:
+    """Decode the value that begins at `position`; give it and where it ends."""
     try:
         return _DECODER.raw_decode(text, position)
     except json.JSONDecodeError as error:

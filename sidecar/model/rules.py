@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sidecar.model.fault import Fault
 from sidecar.model.ids import check_id
+from sidecar.model.jsontext import Object
 from sidecar.model.messages import AUTH, CONFIG, REPO, USER
 from sidecar.model.numerals import parse_integer
 from sidecar.model.quote import quoted
@@ -25,16 +26,68 @@ _GUID_BYTES: Final = 64
 _Holder = Mapping[str, Any]
 
 
+class Checked:
+    """Plans that were found faultless, as objects, and what that depended on.
+
+    A document that shares most of its plans with one that was checked before is then
+    checked in the rest only.
+    """
+
+    __slots__ = ("context", "plans")
+
+    def __init__(self) -> None:
+        self.context: tuple[object, ...] = ()
+        self.plans: dict[int, Any] = {}
+
+    def without_known(self, document: _Holder, context: tuple[object, ...]) -> _Holder | None:
+        """Give the document without the plans that are known; None if that says nothing."""
+        plans = document.get("plans")
+        if self.context != context or type(plans) is not list:
+            return None
+        # Their ids must differ as well, which no plan alone can tell.
+        if len({_id(plan) for plan in plans if isinstance(plan, dict)}) != len(plans):
+            return None
+        rest = [plan for plan in plans if id(plan) not in self.plans]
+        return Object([*((k, v) for k, v in document.items() if k != "plans"), ("plans", rest)])
+
+    def remember(self, document: _Holder, context: tuple[object, ...]) -> None:
+        """Know the plans of a faultless document; holding them keeps their identity theirs."""
+        self.context = context
+        self.plans = {id(plan): plan for plan in document.get("plans") or ()}
+
+
 def check_document(
-    document: Mapping[str, Any], today: date | None = None, *, served: bool = False
+    document: Mapping[str, Any],
+    today: date | None = None,
+    *,
+    served: bool = False,
+    checked: Checked | None = None,
 ) -> list[Fault]:
     """List why Backrest would not start with a decoded document; empty if it would.
 
     The document is what `jsontext.decode` gives. With `today` a cron that has no
     fire in the next five years is refused, as Backrest does; without it only one
     that never fires. The version is `check_version`'s. `served` says that Backrest
-    itself gave it out, with the keys of its identity masked. Never raises.
+    itself gave it out, with the keys of its identity masked. `checked` remembers what
+    was faultless from call to call. Never raises.
     """
+    if checked is None:
+        return _check(document, today, served)
+    repos = document.get("repos") or ()
+    known = tuple(_id(repo) for repo in repos if isinstance(repo, dict))
+    context = (known, today)
+    rest = None if getattr(document, "repeated", ()) else checked.without_known(document, context)
+    if rest is None or _check(rest, today, served):
+        # With a fault everything is looked at, for a pointer counts all plans.
+        faults = _check(document, today, served)
+        if not faults:
+            checked.remember(document, context)
+        return faults
+    checked.remember(document, context)
+    return []
+
+
+def _check(document: _Holder, today: date | None, served: bool) -> list[Fault]:
     return check_shape(document) or list(_check_meaning(document, today, served))
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from sidecar.core.drift import Drift, Watch, find_drift
 from sidecar.core.lifetime import History
+from sidecar.core.memo import Memos
 from sidecar.core.policy import Policy
 from sidecar.core.propose import Proposal, propose
 from sidecar.core.workload import Inventory, Mount
 from sidecar.errors import DocumentError
-from sidecar.model.document import parse_document
+from sidecar.model.document import Document, parse_document
 from sidecar.watch.history import remember
 from sidecar.watch.state import Memory, State
 
@@ -31,13 +32,14 @@ class Proposer:
     def __init__(self) -> None:
         self._inputs: tuple[object, ...] = ()
         self._proposal: Proposal | None = None
+        self._memos = Memos()
 
     def propose(self, content: bytes, wish: "Desire", *, served: bool = False) -> Proposal:
         """Propose for the bytes of a document; see `core.propose`."""
         inputs = (content, served, wish.key)
         if self._proposal is None or self._inputs != inputs:
             self._proposal = propose(
-                parse_document(content),
+                self._document(content),
                 wish.inventory,
                 wish.policy,
                 wish.now,
@@ -45,9 +47,18 @@ class Proposer:
                 accept_version=wish.accept_version,
                 served=served,
                 history=wish.history,
+                memos=self._memos,
             )
             self._inputs = inputs
         return self._proposal
+
+    def _document(self, content: bytes) -> Document:
+        """Decode a document, unless it is the one that the last proposal was about."""
+        last = self._proposal
+        for known in (last.after, last.before) if last is not None else ():
+            if known.content == content:
+                return known
+        return parse_document(content)
 
 
 class Ledger:

@@ -3,14 +3,16 @@
 import logging
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from sidecar.core.drift import Drift, find_drift
 from sidecar.core.lifetime import Ageing
+from sidecar.core.memo import Memo
 from sidecar.core.notify import find_references
 from sidecar.core.policy import Policy
 from sidecar.core.propose import Proposal
-from sidecar.core.workload import Inventory
+from sidecar.core.workload import Container, Inventory
 from sidecar.kit.log import log_event
 from sidecar.model.document import Document, parse_document
 from sidecar.model.problem import Severity
@@ -70,6 +72,8 @@ class Reconciler:
         self.ledger = ledger or Ledger()
         self._environment = environment
         self._proposer = Proposer()
+        self._policy = Policy()
+        self._references: Memo[frozenset[str]] = Memo()
         self._store = Store(settings.config, settings.config_mode)
 
     def confirm_engine(self, settings: Settings, engine_id: str) -> None:
@@ -93,13 +97,16 @@ class Reconciler:
         view = resolve_runner_view(
             inventory, settings, state.runner, from_engine=memory is not None
         )
+        policy = with_secrets(settings, inventory, self._environment, self._references)
+        if policy != self._policy:
+            self._policy = policy
         history = None
         if memory is not None:
             history = history_of(state, settings.lifetime, self.ledger.watch.contested)
         desire = Desire(
             settings.config,
             inventory,
-            with_secrets(settings, inventory, self._environment),
+            self._policy,
             now,
             runner_mounts=view.mounts,
             accept_version=settings.accept_version,
@@ -135,7 +142,7 @@ class Reconciler:
             if proposal.after is proposal.before:
                 return content
             ledger.before_write(proposal, to_file=True)
-            return proposal.after.text.encode()
+            return proposal.after.content
 
         try:
             written = self._store.update(change)
@@ -189,19 +196,30 @@ def read_document(path: Path) -> Document:
         return parse_document(content)
 
 
-def with_secrets(settings: Settings, inventory: Inventory, environment: dict[str, str]) -> Policy:
+def with_secrets(
+    settings: Settings,
+    inventory: Inventory,
+    environment: dict[str, str],
+    memo: Memo[frozenset[str]] | None = None,
+) -> Policy:
     """Complete the policy by the secrets that labels refer to."""
+    memo = memo or Memo()
     prefix = settings.policy.label_prefix
-    references = find_references(
-        (name.removeprefix(prefix), value)
-        for container in inventory.containers
-        for name, value in container.labels.items()
-        if name.startswith(prefix)
-    )
+    references: set[str] = set()
+    for container in inventory.containers:
+        make = partial(_references, container, prefix)
+        references |= memo.recall(container.id, (container.labels, prefix), make)
+    memo.begin_pass()
     if not references:
         return settings.policy
     found = read_secrets(references, settings.secrets_dir, environment)
     return replace(settings.policy, secrets=found)
+
+
+def _references(container: Container, prefix: str) -> frozenset[str]:
+    labels = container.labels.items()
+    own = ((name.removeprefix(prefix), value) for name, value in labels if name.startswith(prefix))
+    return frozenset(find_references(own))
 
 
 def tell_outcome(outcome: Outcome, event: str, level: int) -> None:

@@ -12,13 +12,12 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 
 from sidecar.errors import StoreError
 from sidecar.kit import atomic
 from sidecar.watch.files import litter
-from sidecar.watch.files.place import LIMIT, Identity, Place, Stored, explained, find_place
+from sidecar.watch.files.place import LIMIT, Identity, Known, Place, Stored, explained, find_place
 
 __all__ = ["LIMIT", "AlreadyThereError", "Identity", "Store", "Stored"]
 
@@ -56,11 +55,12 @@ class Store:
         self._lock_wait = lock_wait
         self._on_notice = on_notice
         self._pause = pause
+        self._known = Known()
 
     def read(self) -> Stored:
         """Read the file as it is, without a lock and without touching anything."""
         with self._opened() as directory:
-            return find_place(directory, self.path).load()
+            return find_place(directory, self.path, self._known).load()
 
     def update(self, change: Callable[[bytes], bytes | None]) -> bool:
         """Replace the content by what `change` makes of it; return whether it was written.
@@ -70,9 +70,9 @@ class Store:
         effect of its own. What an interrupted write left is put in order first.
         """
         with self._locked() as directory:
-            litter.recover(find_place(directory, self.path), self._on_notice)
+            litter.recover(find_place(directory, self.path, self._known), self._on_notice)
             for _ in range(_ATTEMPTS):
-                place = find_place(directory, self.path)
+                place = find_place(directory, self.path, self._known)
                 base = place.load()
                 content = change(base.content)
                 if content is None or content == base.content:
@@ -87,7 +87,7 @@ class Store:
     def create(self, content: bytes) -> None:
         """Create the file; AlreadyThereError if anything has its name, which is never touched."""
         with self._locked() as directory:
-            place = find_place(directory, self.path)
+            place = find_place(directory, self.path, self._known)
             litter.recover(place, self._on_notice)
             with explained(place.path, "create"):
                 self._create(place, content)
@@ -104,7 +104,7 @@ class Store:
 
     def _replace(self, place: Place, base: Identity, content: bytes) -> bool:
         """Write `content` over `base`; False if somebody saved since `base` was read."""
-        digest = sha256(content).hexdigest()
+        digest = place.known.digest(content)
         with explained(place.path, "replace"):
             with self._new_part(place, content, base) as part:
                 ours = place.look(part)

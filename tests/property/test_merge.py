@@ -183,6 +183,28 @@ def test_foreign_text_stands_as_it_was(merge: tuple[Written, list[Plan], list[Pl
 
 
 @law
+@given(merges(), st.booleans())
+def test_what_is_known_after_a_merge_is_what_the_text_says(
+    merge: tuple[Written, list[Plan], list[PlanEdit]], served: bool
+) -> None:
+    """Root and layout that follow the edits are those of the text decoded anew; twice in a row."""
+    written, added, edits = merge
+    after = merge_plans(Document(written.text), added[:1], edits, served=served)
+    after = merge_plans(after, added[1:], edits, served=served)
+    anew = Document(after.text)
+    assert spelled(after.root) == spelled(anew.root)
+    assert after.layout == anew.layout
+    assert after.view == anew.view
+
+
+def spelled(value: Any) -> Any:
+    """Give decoded JSON with types and repeated keys, to compare."""
+    if isinstance(value, dict):
+        return {key: spelled(item) for key, item in value.items()}, getattr(value, "repeated", None)
+    return [spelled(item) for item in value] if isinstance(value, list) else (type(value), value)
+
+
+@law
 @given(merges())
 def test_only_what_was_asked_for_changes(merge: tuple[Written, list[Plan], list[PlanEdit]]) -> None:
     """The result means what the document meant, with exactly these additions and edits."""

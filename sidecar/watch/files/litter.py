@@ -4,7 +4,7 @@
 so whatever is in it is ours and can go.
 
 `.NAME.sidecar-RANDOM.BASE.NEW.swap` takes part in the exchange. The name tells what it
-may hold: BASE and NEW are the first 32 hex digits of the SHA-256 of what was read and of
+may hold: BASE and NEW are the first 32 hex digits of the digests of what was read and of
 what is to be written. So it needs no record elsewhere to know, whenever we were killed:
 
 - it holds NEW: not exchanged, or exchanged back. It can go.

@@ -5,8 +5,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from hashlib import sha256
+from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 
 from sidecar.errors import StoreError
@@ -16,6 +16,7 @@ LIMIT = 64 * 1024 * 1024
 """Bytes that a document may have; what is larger is something else put there by mistake."""
 
 _READS = 20
+_KNOWN = 3
 _LINKS = 8
 
 _KINDS = {
@@ -30,7 +31,7 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What tells one saved state of a file from another; `digest` is SHA-256 in hex.
+    """What tells one saved state of a file from another; `digest` as `Known` gives it.
 
     The digest is empty for something that is no readable regular file.
     """
@@ -40,6 +41,25 @@ class Identity:
     size: int
     mtime_ns: int
     digest: str
+
+
+class Known:
+    """Digests (BLAKE2b of 32 bytes, in hex) of the last few contents.
+
+    To compare a content with one that is known costs a tenth of digesting it.
+    """
+
+    def __init__(self) -> None:
+        self._digests: list[tuple[bytes, str]] = []
+
+    def digest(self, content: bytes) -> str:
+        """Give the digest of a content, and know it from now on."""
+        for known, digest in self._digests:
+            if known == content:
+                return digest
+        digest = blake2b(content, digest_size=32).hexdigest()
+        self._digests = [(content, digest), *self._digests[: _KNOWN - 1]]
+        return digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +77,18 @@ class Place:
     directory: int
     name: str
     path: Path
+    known: Known = field(default_factory=Known, compare=False, repr=False)
 
     def load(self) -> Stored:
         """Read the file whole and consistently; StoreError says why it cannot be had."""
         with explained(self.path, "read"):
-            return read_entry(self.directory, self.name, self.path)
+            return read_entry(self.directory, self.name, self.path, self.known)
 
     def look(self, name: str = "") -> Identity | None:
         """Return the identity of `name` (the document by default), None if nothing is there."""
         name = name or self.name
         try:
-            return read_entry(self.directory, name, self.path).identity
+            return read_entry(self.directory, name, self.path, self.known).identity
         except FileNotFoundError:
             return None
         except (OSError, StoreError):
@@ -80,7 +101,7 @@ class Place:
             return None
 
 
-def find_place(directory: int, path: Path) -> Place:
+def find_place(directory: int, path: Path, known: Known | None = None) -> Place:
     """Follow links from `path` to the name to read and replace, within the same directory.
 
     Raises StoreError for a link that leaves the directory, because a file there cannot
@@ -90,18 +111,18 @@ def find_place(directory: int, path: Path) -> Place:
     with explained(path, "read"):
         for _ in range(_LINKS):
             if not _is_link(directory, name):
-                return Place(directory, name, path.parent / name)
+                return Place(directory, name, path.parent / name, known or Known())
             name = _next_name(directory, os.readlink(name, dir_fd=directory), path)
     raise StoreError(f"{path} is a link in a circle", "put a plain file in its place")
 
 
-def read_entry(directory: int, name: str, path: Path) -> Stored:
+def read_entry(directory: int, name: str, path: Path, known: Known) -> Stored:
     """Read one file while nobody writes to it; OSError, or StoreError if it is no document."""
     # Before it is opened: to open a device can be an act in itself.
     _refuse_other_kinds(os.lstat(name, dir_fd=directory), path)
     descriptor = atomic.open_present(directory, name)
     try:
-        return _read_steadily(descriptor, path)
+        return _read_steadily(descriptor, path, known)
     finally:
         os.close(descriptor)
 
@@ -115,13 +136,13 @@ def explained(path: Path, verb: str) -> Iterator[None]:
         raise _explain(error, path, verb) from error
 
 
-def _read_steadily(descriptor: int, path: Path) -> Stored:
+def _read_steadily(descriptor: int, path: Path, known: Known) -> Stored:
     for _ in range(_READS):
         before = os.fstat(descriptor)
         _refuse_other_kinds(before, path)
         os.lseek(descriptor, 0, os.SEEK_SET)
         content = atomic.read_all(descriptor, LIMIT)
-        found = _identity(os.fstat(descriptor), sha256(content).hexdigest())
+        found = _identity(os.fstat(descriptor), known.digest(content))
         if found == _identity(before, found.digest) and found.size == len(content):
             return Stored(content, found)
     raise StoreError(

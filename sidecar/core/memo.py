@@ -1,0 +1,55 @@
+"""What came of the same inputs last time: a pass over a thousand plans thinks about the new one.
+
+Everything here is pure, so remembering changes nothing but the time it takes. Inputs are
+compared as values; that they mostly are the very same objects makes that quick.
+"""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from sidecar.model.rules import Checked
+
+T = TypeVar("T")
+
+
+class Memo(Generic[T]):
+    """Remembers for one step, by a key of the thing it is about, inputs and result.
+
+    What a whole pass does not ask for is forgotten at the next.
+    """
+
+    __slots__ = ("_before", "_now")
+
+    def __init__(self) -> None:
+        self._before: dict[Hashable, tuple[tuple[object, ...], T]] = {}
+        self._now: dict[Hashable, tuple[tuple[object, ...], T]] = {}
+
+    def recall(self, key: Hashable, inputs: tuple[object, ...], make: Callable[[], T]) -> T:
+        """Give what `make` gave for equal inputs, else call it."""
+        found = self._now.get(key) or self._before.get(key)
+        if found is None or found[0] != inputs:
+            found = (inputs, make())
+        self._now[key] = found
+        return found[1]
+
+    def begin_pass(self) -> None:
+        """Forget what the last pass did not ask for."""
+        if self._now:
+            self._before, self._now = self._now, {}
+
+
+@dataclass(frozen=True, slots=True)
+class Memos:
+    """The memory of one kind of pass, by step; not thread-safe."""
+
+    units: Memo[Any] = field(default_factory=Memo)
+    drafts: Memo[Any] = field(default_factory=Memo)
+    plans: Memo[Any] = field(default_factory=Memo)
+    edits: Memo[Any] = field(default_factory=Memo)
+    checked: Checked = field(default_factory=Checked)
+
+    def begin_pass(self) -> None:
+        """Forget what the last pass did not ask for."""
+        for memo in (self.units, self.drafts, self.plans, self.edits):
+            memo.begin_pass()
