@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from sidecar import __version__
-from sidecar.commands import document, preview
+from sidecar.commands import document, preview, service
 from sidecar.commands.exits import FAILED
 from sidecar.errors import SidecarError
 
@@ -46,6 +46,8 @@ for _command in (
     preview.reconcile,
     preview.lint,
     preview.schedule,
+    service.daemon,
+    service.healthcheck,
     document.init,
     document.schema,
     document.version,

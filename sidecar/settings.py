@@ -136,6 +136,7 @@ class Settings:
         return self.state_dir or self.config.parent / ".sidecar"
 
 
+_URL = re.compile(r"https?://[^\s/@?#]+(?:/[^\s@?#]*)?", re.ASCII)
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+|\d+(?:\.\d+)?", re.ASCII)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "": 1.0}
 
@@ -149,6 +150,38 @@ def parse_duration(flag: str, text: str) -> float:
         )
     parts = re.findall(r"([\d.]+)(ms|s|m|h|d|w|)", plain)
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def check_access(access: Access) -> Access:
+    """Check Backrest's address and login; raises UsageError naming the flag."""
+    if access.url and not _URL.fullmatch(access.url):
+        raise UsageError(
+            "--backrest-url is no address of Backrest",
+            "write http://HOST:PORT or https://HOST/PATH, without a user or password in it",
+        )
+    if access.user and not access.password:
+        raise UsageError(
+            f"--backrest-user {access.user} has no password",
+            "name a file by --backrest-password-file, or set BACKREST_SIDECAR_BACKREST_PASSWORD",
+        )
+    return access
+
+
+def read_password(file: Path) -> str:
+    """Read a password from the first line of a file; raises UsageError, which never shows it."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        what = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise UsageError(
+            f"--backrest-password-file {file} cannot be read: {what}",
+            "name a file that holds the password and nothing else",
+        ) from None
+    if not lines or not lines[0]:
+        raise UsageError(
+            f"--backrest-password-file {file} is empty", "put the password on its first line"
+        )
+    return lines[0]
 
 
 def parse_mode(text: str) -> int | None:
@@ -225,8 +258,10 @@ __all__ = [
     "Settings",
     "Source",
     "Watching",
+    "check_access",
     "check_policy",
     "parse_duration",
     "parse_mode",
     "parse_path_map",
+    "read_password",
 ]

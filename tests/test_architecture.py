@@ -21,7 +21,6 @@ HALL = {
     "__main__.py",
     "cli.py",
     "errors.py",
-    "options.py",
     "py.typed",
     "settings.py",
 }

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from sidecar import __version__
-from sidecar.options import config_option, log_options, option
+from sidecar.commands.flags import config_option, log_options, option
 
 
 @click.command()

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
+from sidecar.commands.build import build_settings
 from sidecar.commands.exits import CHANGED, PROBLEMS
-from sidecar.options import (
-    build_settings,
+from sidecar.commands.flags import (
     config_option,
     lifetime_options,
     log_options,

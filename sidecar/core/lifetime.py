@@ -78,9 +78,10 @@ def age_plans(
     orphans = {key: _since(history.orphans.get(key, now), now) for key in lost}
     known = history.accepted.union(lost if history.accepting else ())
     accepted = known & frozenset(lost)
-    active = [key for key in owned if key not in disabled and key not in accepted]
-    fresh = [key for key in lost if key in active]
-    held = tuple(sorted(fresh)) if _are_suspicious(len(fresh), len(active)) else ()
+    doubtful = [key for key in lost if key not in accepted]
+    held: tuple[str, ...] = ()
+    if _are_suspicious(len(doubtful), len(owned) - len(accepted)):
+        held = tuple(sorted(key for key in doubtful if key not in disabled))
     expired = [key for key in lost if now - orphans[key] >= history.grace and key not in held]
     removed: tuple[str, ...] = ()
     ending: list[str] = sorted(off)

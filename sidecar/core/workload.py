@@ -1,6 +1,5 @@
 """Container, Mount → Workload: what belongs together is one workload."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,10 +7,9 @@ from functools import partial
 from typing import NamedTuple
 
 from sidecar.core.labels import resolve_label
-from sidecar.core.lists import parse_list, strip_quotes
 from sidecar.core.memo import Memo
+from sidecar.core.own_labels import own_labels
 from sidecar.core.policy import Policy
-from sidecar.core.spec_error import SpecInvalid
 from sidecar.model.problem import Problem, problem_of
 
 PROJECT = "com.docker.compose.project"
@@ -180,7 +178,7 @@ def _render_unit(
         max(ordered, key=lambda item: (item.created, item.id)) if len(ordered) > 1 else ordered[0]
     )
     image_labels = inventory.image_labels.get(newest.image_id, {})
-    labels, problems = _own_labels(newest, image_labels, policy)
+    labels, problems = own_labels(newest.labels, newest.name, image_labels, policy)
     return Workload(
         key=key,
         base=f"{unit.project}_{unit.name}" if unit.project else unit.name,
@@ -198,60 +196,6 @@ def _by_name(containers: Sequence[Container]) -> tuple[Container, ...]:
     if len(containers) == 1:
         return (containers[0],)
     return tuple(sorted(containers, key=lambda item: (item.name, item.created, item.id)))
-
-
-def _own_labels(
-    container: Container, image_labels: Mapping[str, str], policy: Policy
-) -> tuple[dict[str, str], list[Problem]]:
-    """The labels under the prefix, without those that the image may not decide."""
-    prefix, cut = policy.label_prefix, len(policy.label_prefix)
-    own = {key[cut:]: value for key, value in container.labels.items() if key.startswith(prefix)}
-    if not "".join((*own, *own.values())).isascii():
-        own = {_text(key): _text(value) for key, value in own.items()}
-    if not own or policy.trust_image_labels or not image_labels:
-        return own, []
-    problems: list[Problem] = []
-    for name in sorted(own):
-        if image_labels.get(prefix + name) == own[name]:
-            allowed = _allowed_from_image(name, own.pop(name))
-            if allowed is not None:
-                own[name] = allowed
-            if own.get(name) != image_labels[prefix + name]:
-                problems.append(_from_image(prefix + name, container))
-    return own, problems
-
-
-def _text(value: str) -> str:
-    """Replace lone surrogates, which no document can hold, the way an engine does."""
-    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _allowed_from_image(name: str, value: str) -> str | None:
-    """What an image may say with this label: all, nothing (None), or all but `host:` paths."""
-    label, index = resolve_label(name)
-    if label is None or not (label.trusted or label.field == "include"):
-        return value
-    if label.trusted:
-        return None
-    try:
-        text = value.strip()
-        items = parse_list(text, keep_quotes=False) if index < 0 else (strip_quotes(text),)
-    except SpecInvalid:
-        return value  # told when the label is parsed
-    allowed = [item for item in items if not item.startswith("host:")]
-    if len(allowed) == len(items):
-        return value
-    return json.dumps(allowed) if allowed else None
-
-
-def _from_image(label: str, container: Container) -> Problem:
-    return problem_of(
-        "label.from-image",
-        f"{label} comes from the image of {container.name}, not from you: it is ignored",
-        "set it on the service with a value of your own, or pass --trust-image-labels",
-        container=container.name,
-        label=label,
-    )
 
 
 def _join_group(project: str, name: str, members: Sequence[Workload], prefix: str) -> Workload:

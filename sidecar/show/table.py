@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from sidecar.core.fires import describe_retention, describe_schedule, next_fires, schedule_of
+from sidecar.core.lifetime import History, Orphans
 from sidecar.core.render import RenderedWorkload
 from sidecar.model.jsontext import Object
 from sidecar.model.mask import mask_string
@@ -37,7 +38,38 @@ def _blocks(outcome: Outcome, now: datetime) -> Iterator[Sequence[str]]:
     if proposal.rendered.ignored:
         yield ["not backed up:", *problem_lines(proposal.rendered.ignored)]
     if changes.orphaned:
-        yield [f"plans without a workload, left as they are: {', '.join(changes.orphaned)}"]
+        yield render_orphans(outcome, now)
+
+
+def render_orphans(outcome: Outcome, now: datetime) -> list[str]:
+    """Write what becomes of the plans without a workload, for people."""
+    proposal, history = outcome.proposal, outcome.desire.history
+    if proposal.ageing is None or history is None:
+        return [
+            f"plans without a workload, left as they are: {', '.join(proposal.changes.orphaned)}"
+        ]
+    lines = ["plans without a workload:"]
+    lines += [
+        f"  {plan_id}: {_fate(plan_id, outcome, now)}" for plan_id in proposal.changes.orphaned
+    ]
+    if proposal.ageing.held:
+        lines += [
+            "  So many at once look like an accident, so nothing is done about them.",
+            "  → if it is none, confirm with `backrest-sidecar reconcile --accept-orphans`",
+        ]
+    return lines
+
+
+def _fate(plan_id: str, outcome: Outcome, now: datetime) -> str:
+    ageing, history = outcome.ageing, outcome.desire.history or History()
+    if plan_id in ageing.removed:
+        return "removed" if outcome.written else "would be removed"
+    if plan_id in ageing.disabled:
+        return "disabled, and enabled again when its workload returns"
+    if plan_id in ageing.held or history.action is Orphans.KEEP:
+        return "left as it is"
+    end = datetime.fromtimestamp(ageing.orphans.get(plan_id, 0.0) + history.grace, now.tzinfo)
+    return f"left as it is until {end:%Y-%m-%d %H:%M %Z}, then {history.action}d"
 
 
 def _heading(item: RenderedWorkload, updated: Container[str], unchanged: Container[str]) -> str:

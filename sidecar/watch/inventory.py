@@ -1,13 +1,14 @@
 """Observing the world: an engine, or a saved list; it raises, and never says "nothing"."""
 
+import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
-from sidecar.core.workload import Container, Inventory
+from sidecar.core.workload import Container, Inventory, Volume
 from sidecar.errors import InventoryError
 from sidecar.watch.engine.connection import DEFAULT_ADDRESS, Connection, parse_address
 from sidecar.watch.engine.listing import (
@@ -18,6 +19,7 @@ from sidecar.watch.engine.listing import (
     parse_identity,
     parse_image_labels,
     parse_saved,
+    parse_volume,
     parse_volumes,
 )
 from sidecar.watch.engine.own import own_container_id
@@ -118,6 +120,25 @@ class Engine:
                 known[image] = parse_image_labels(answer, self.connection.source(path))
         self._image_labels = known
         return dict(known)
+
+    def containers(self, ids: Collection[str]) -> tuple[Container, ...]:
+        """List only these containers, in one call; those that are gone are not in it."""
+        wanted = quote(json.dumps({"id": sorted(ids)}, separators=(",", ":")))
+        path = f"{_CONTAINERS}&filters={wanted}"
+        listed = self.connection.get(path)
+        # The engine also takes an id for the beginning of others.
+        found = parse_containers(listed, self.connection.source(path))
+        return tuple([container for container in found if container.id in ids])
+
+    def volume(self, name: str) -> Volume | None:
+        """Tell one volume with its driver options; None without it."""
+        path = f"/volumes/{quote(name, safe='')}"
+        answer = self.connection.find(path)
+        return None if answer is None else parse_volume(answer, self.connection.source(path))
+
+    def labels_of_image(self, image: str) -> Mapping[str, str] | None:
+        """Tell an image's own labels, which never change; None without it."""
+        return self._labels_of_images((*self._image_labels, image)).get(image)
 
     def identity(self) -> str:
         """Tell the engine's lasting id; empty where a proxy does not let it be asked."""

@@ -36,10 +36,15 @@ class Outcome:
 
     config: str
     proposal: Proposal
-    policy: Policy
+    desire: Desire
     written: bool
     drift: tuple[Drift, ...] = ()
     runner: RunnerView = HOST_VIEW
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that the plans were rendered by."""
+        return self.desire.policy
 
     @property
     def changed(self) -> bool:
@@ -102,6 +107,8 @@ class Reconciler:
             self._policy = policy
         history = None
         if memory is not None:
+            if view.seen is not None:
+                memory.change(runner=view.seen)
             history = history_of(state, settings.lifetime, self.ledger.watch.contested)
         desire = Desire(
             settings.config,
@@ -120,16 +127,14 @@ class Reconciler:
         desire, view = self.desire(settings, inventory, now)
         proposal = desire.propose(self._store.read().content, proposer=self._proposer)
         drift = find_drift(self.ledger.watch, proposal)
-        return Outcome(str(settings.config), proposal, desire.policy, False, drift, view)
+        return Outcome(str(settings.config), proposal, desire, False, drift, view)
 
     def run(self, settings: Settings, inventory: Inventory, now: datetime) -> Outcome:
         """Make one pass. Raises SidecarError when it is void: then nothing is written."""
         desire, view = self.desire(settings, inventory, now)
         proposal, written = self._write(desire)
         drift = self.ledger.after_pass(proposal)
-        if self.ledger.memory is not None and view.seen is not None:
-            self.ledger.memory.change(runner=view.seen)
-        return Outcome(str(settings.config), proposal, desire.policy, written, drift, view)
+        return Outcome(str(settings.config), proposal, desire, written, drift, view)
 
     def _write(self, desire: Desire) -> tuple[Proposal, bool]:
         ledger = self.ledger

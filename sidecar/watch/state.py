@@ -7,10 +7,9 @@ read when it is seen, a document counts as not yet loaded.
 
 import logging
 import os
-import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from pydantic import RootModel, TypeAdapter, ValidationError
 from sidecar.core.workload import Mount
 from sidecar.kit import atomic
 from sidecar.kit.log import log_event
+from sidecar.kit.small import write_small
 
 _FILE = "state.json"
 _LIMIT = 16 * 1024 * 1024
@@ -123,26 +123,6 @@ class Memory:
                 fields = {"directory": str(self.directory), "reason": error.strerror}
                 log_event(_log, logging.WARNING, "state.not-saved", **fields)
             self._is_told = True
-
-
-def write_small(directory: Path, name: str, content: bytes, *, durable: bool) -> None:
-    """Replace a small file of ours in one step, making its directory; raises OSError.
-
-    `durable`: it also survives a loss of power.
-    """
-    directory.mkdir(mode=0o700, exist_ok=True)
-    part = directory / f".{name}.{secrets.token_hex(4)}.part"
-    try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as file:  # noqa: PTH123 - opened with a mode of its own
-            file.write(content)
-            file.flush()
-            if durable:
-                os.fsync(descriptor)
-        part.replace(directory / name)
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 @contextmanager

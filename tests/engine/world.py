@@ -62,6 +62,11 @@ class World:
             self.client.start(made["Id"])
         return str(made["Id"])
 
+    def remove(self, container: str) -> None:
+        """Remove a container before the test is over."""
+        self._made["container"].remove(container)
+        self.client.remove_container(container, v=True, force=True)
+
     def clear(self) -> None:
         """Remove everything made, containers first."""
         while self._made["container"]:

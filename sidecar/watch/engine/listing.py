@@ -97,6 +97,7 @@ _INSPECTED = TypeAdapter(_Inspected)
 _VERSION = TypeAdapter(_Version)
 _SAVED = TypeAdapter(_Saved)
 _INFO = TypeAdapter(_Info)
+_VOLUME = TypeAdapter(_Volume)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,12 @@ def parse_containers(data: bytes, source: str) -> tuple[Container, ...]:
 def parse_volumes(data: bytes, source: str) -> dict[str, Volume]:
     """Parse the answer of `GET /volumes` into volumes by name."""
     return _volumes(_validated(_VOLUMES, data, source))
+
+
+def parse_volume(data: bytes, source: str) -> Volume:
+    """Parse the answer of `GET /volumes/NAME`."""
+    [volume] = _volumes({"Volumes": [_validated(_VOLUME, data, source)]}).values()
+    return volume
 
 
 def parse_image_labels(data: bytes, source: str) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""Command-line options: each flag has a variable, a default and one line of help."""
+"""The flags: each has a variable, a default and one line of help."""
 
 import os
 from collections.abc import Callable
@@ -8,36 +8,32 @@ from typing import Any, TypeAlias
 import click
 
 from sidecar.core.policy import HookPolicy, Policy
-from sidecar.kit.log import LEVELS, start_logging
-from sidecar.settings import (
-    Lifetime,
-    Orphans,
-    Settings,
-    Source,
-    check_policy,
-    parse_duration,
-    parse_mode,
-    parse_path_map,
-)
+from sidecar.kit.log import LEVELS
+from sidecar.settings import ApplyVia, Orphans
 
 _Command: TypeAlias = Callable[..., Any]
 _Decorator: TypeAlias = Callable[[_Command], _Command]
 _DEFAULTS = Policy()
-_VARIABLE = "BACKREST_SIDECAR_"
+VARIABLE = "BACKREST_SIDECAR_"
+"""What every variable of ours begins with."""
 
 
 def option(flag: str, *names: str, variables: tuple[str, ...] = (), **kwargs: Any) -> _Decorator:
     """Declare a flag with its variable BACKREST_SIDECAR_<FLAG>, before any older `variables`."""
     own = flag.partition("/")[0].removeprefix("--").upper().replace("-", "_")
     kwargs.setdefault("show_default", kwargs.get("default") not in (None, "", (), False))
-    variables = (f"{_VARIABLE}{own}", *variables)
+    variables = (f"{VARIABLE}{own}", *variables)
     return click.option(flag, *names, envvar=variables, show_envvar=True, **kwargs)
 
 
-def _includes_project_name() -> bool:
+def _unless(negation: str) -> Callable[[], bool]:
     """The default of a flag whose negation has a variable of its own."""
-    said = os.environ.get(f"{_VARIABLE}NO_INCLUDE_PROJECT_NAME")
-    return not (said and click.BOOL.convert(said, None, None))
+
+    def default() -> bool:
+        said = os.environ.get(f"{VARIABLE}{negation}")
+        return not (said and click.BOOL.convert(said, None, None))
+
+    return default
 
 
 def _stacked(*options: _Decorator) -> _Decorator:
@@ -57,27 +53,35 @@ config_option = option(
     help="Backrest's config.json.",
 )
 
-log_options = _stacked(
-    option(
-        "--log-format",
-        type=click.Choice(["json", "text"]),
-        default="text",
-        help="Form of the log lines on standard error.",
-    ),
-    option(
-        "--log-level",
-        type=click.Choice(list(LEVELS)),
-        default="warn",
-        help="Least severity that is logged.",
-    ),
+
+def log_options_at(level: str) -> _Decorator:
+    """Declare the flags about the log, which tells what has this severity or more."""
+    return _stacked(
+        option(
+            "--log-format",
+            type=click.Choice(["json", "text"]),
+            default="text",
+            help="Form of the log lines on standard error.",
+        ),
+        option(
+            "--log-level",
+            type=click.Choice(list(LEVELS)),
+            default=level,
+            help="Least severity that is logged.",
+        ),
+    )
+
+
+log_options = log_options_at("warn")
+
+docker_option = option(
+    "--docker-sock",
+    variables=("DOCKER_HOST",),
+    help="Engine address: a socket path or a URL.  [default: /var/run/docker.sock]",
 )
 
 source_options = _stacked(
-    option(
-        "--docker-sock",
-        variables=("DOCKER_HOST",),
-        help="Engine address: a socket path or a URL.  [default: /var/run/docker.sock]",
-    ),
+    docker_option,
     option(
         "--inventory",
         type=click.Path(path_type=Path),
@@ -106,7 +110,7 @@ policy_options = _stacked(
     ),
     option(
         "--include-project-name/--no-include-project-name",
-        default=_includes_project_name,
+        default=_unless("NO_INCLUDE_PROJECT_NAME"),
         show_default="include",
         help="Put the Compose project into the plan id.",
     ),
@@ -164,6 +168,48 @@ policy_options = _stacked(
 )
 
 
+access_options = _stacked(
+    option("--backrest-url", default="", help="Backrest's address, as in http://backrest:9898."),
+    option("--backrest-user", default="", help="User there; none where authentication is off."),
+    option(
+        "--backrest-password-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="File that holds that user's password; else the variable "
+        "BACKREST_SIDECAR_BACKREST_PASSWORD has it.",
+    ),
+)
+
+apply_options = _stacked(
+    option("--apply", is_flag=True, help="Make Backrest notice what was written."),
+    option(
+        "--apply-via",
+        type=click.Choice([way.value for way in ApplyVia]),
+        default=ApplyVia.AUTO.value,
+        help="How; auto: by the API where --backrest-url answers, else by a restart when idle.",
+    ),
+    option("--apply-wait", default="30m", help="How long Backrest may be busy before it is told."),
+    option(
+        "--apply-settle", default="10s", help="How long nothing new comes before it is applied."
+    ),
+    option("--restart-timeout", default="15s", help="How long Backrest has to stop."),
+    option(
+        "--guard-after",
+        default="5m",
+        help="How long after a dead backup its stopped containers are started again.",
+    ),
+)
+
+watch_options = _stacked(
+    option("--interval", default="60s", help="How often everything is looked at."),
+    option(
+        "--with-events/--no-events",
+        default=_unless("NO_EVENTS"),
+        show_default="with",
+        help="Look at once when the engine tells of a container.",
+    ),
+    option("--listen", metavar="HOST:PORT", help="Serve /healthz, /readyz, /metrics and /status."),
+)
+
 lifetime_options = _stacked(
     option(
         "--orphans",
@@ -178,66 +224,3 @@ lifetime_options = _stacked(
         help="Where to remember things.  [default: .sidecar beside the document]",
     ),
 )
-
-
-def build_settings(flags: dict[str, Any]) -> Settings:
-    """Make checked settings of click's values; raises UsageError naming the flag.
-
-    Takes the values of the option groups above out of `flags`, also where a command
-    has not all of them, and starts logging.
-    """
-    start_logging(flags.pop("log_level"), flags.pop("log_format"))
-    runner = flags.pop("backrest_container")
-    policy = Policy(
-        **{name: flags.pop(name) for name in _PLAIN_POLICY if name in flags},
-        path_map=parse_path_map(flags.pop("path_map")),
-        hook_policy=HookPolicy(flags.pop("hook_policy")),
-        runner_container=runner or _DEFAULTS.runner_container,
-    )
-    return Settings(
-        config=flags.pop("config"),
-        policy=check_policy(policy),
-        source=_build_source(flags),
-        secrets_dir=flags.pop("secrets_dir"),
-        config_mode=parse_mode(flags.pop("config_mode", "keep")),
-        accept_version=flags.pop("accept_version"),
-        state_dir=flags.pop("state_dir", None),
-        runner_named=bool(runner),
-        lifetime=_build_lifetime(flags),
-    )
-
-
-_PLAIN_POLICY = (
-    "label_prefix",
-    "plan_id_prefix",
-    "include_project_name",
-    "default_repo",
-    "default_schedule",
-    "default_retention",
-    "enforce_defaults",
-    "docker_root",
-    "volume_prefix",
-    "exclude_bind_mounts",
-    "trust_image_labels",
-)
-
-
-def _build_lifetime(flags: dict[str, Any]) -> Lifetime:
-    return Lifetime(
-        Orphans(flags.pop("orphans", Orphans.DISABLE)),
-        parse_duration("--orphan-grace", flags.pop("orphan_grace", "7d")),
-        accept_orphans=flags.pop("accept_orphans", False),
-        accept_engine=flags.pop("accept_engine", False),
-    )
-
-
-def _build_source(flags: dict[str, Any]) -> Source:
-    compose, files = flags.pop("compose"), flags.pop("files")
-    inventory, save = flags.pop("inventory"), flags.pop("save_inventory")
-    if files and not compose:
-        raise click.UsageError(f"{files[0]!r} is neither a command nor a file after --compose")
-    if inventory and compose:
-        raise click.UsageError("--inventory and --compose exclude each other")
-    if save and (inventory or compose):
-        raise click.UsageError("--save-inventory saves what an engine says: leave the other out")
-    return Source(flags.pop("docker_sock"), inventory, (*compose, *files), save)

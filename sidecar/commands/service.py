@@ -1,0 +1,59 @@
+"""daemon and what belongs to it: healthcheck."""
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from sidecar.commands.build import build_settings
+from sidecar.commands.flags import (
+    access_options,
+    apply_options,
+    config_option,
+    docker_option,
+    lifetime_options,
+    log_options_at,
+    option,
+    policy_options,
+    watch_options,
+)
+
+
+@click.command()
+@config_option
+@watch_options
+@apply_options
+@access_options
+@lifetime_options
+@option(
+    "--config-mode",
+    default="keep",
+    help="Permission bits of the document: keep, or octal. A new file gets 0600.",
+)
+@docker_option
+@policy_options
+@log_options_at("info")
+def daemon(**flags: Any) -> None:
+    """Keep the document in line with the labelled containers, until it is stopped.
+
+    What cannot be had yet, the engine or the document, is waited for.
+
+    \b
+    Examples:
+      backrest-sidecar daemon
+      backrest-sidecar daemon --apply --backrest-url http://backrest:9898
+      backrest-sidecar daemon --apply --backrest-container backrest --listen 127.0.0.1:9099
+    """
+    from sidecar.watch.daemon import Daemon
+
+    Daemon(build_settings(flags), dict(os.environ)).run()
+
+
+@click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def healthcheck(arguments: tuple[str, ...]) -> None:
+    """Tell by the exit status whether the daemon is well."""
+    from sidecar.watch.pulse import run_healthcheck
+
+    sys.exit(run_healthcheck(arguments, os.environ))

@@ -1,0 +1,1 @@
+"""Backrest over HTTP: its calls, and what its log of operations says."""

@@ -1,0 +1,192 @@
+"""Backrest's log of operations: its JSON as typed values, and what follows from it.
+
+Pure, and the only place that knows how Backrest spells an operation.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Required
+
+from pydantic import Field, TypeAdapter
+
+# pydantic wants this one below Python 3.12.
+from typing_extensions import TypedDict
+
+# What waits in Backrest's queue is begun when it is due, or tried again within the hour.
+# What is overdue for a day while nothing else runs is in no queue any more.
+_FORGOTTEN_AFTER = 86400.0
+
+
+class Ending(StrEnum):
+    """How an operation ended, in words."""
+
+    SUCCESS = "success"
+    WARNING = "warning"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Status(StrEnum):
+    """Where an operation stands, as Backrest spells it."""
+
+    UNKNOWN = "STATUS_UNKNOWN"
+    PENDING = "STATUS_PENDING"
+    IN_PROGRESS = "STATUS_INPROGRESS"
+    SUCCESS = "STATUS_SUCCESS"
+    WARNING = "STATUS_WARNING"
+    ERROR = "STATUS_ERROR"
+    SYSTEM_CANCELLED = "STATUS_SYSTEM_CANCELLED"
+    USER_CANCELLED = "STATUS_USER_CANCELLED"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self in _ENDINGS
+
+    @property
+    def ending(self) -> Ending | None:
+        """How it ended; None if it has not."""
+        return _ENDINGS.get(self)
+
+
+_ENDINGS = {
+    Status.SUCCESS: Ending.SUCCESS,
+    Status.WARNING: Ending.WARNING,
+    Status.ERROR: Ending.FAILED,
+    Status.SYSTEM_CANCELLED: Ending.CANCELLED,
+    Status.USER_CANCELLED: Ending.CANCELLED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One entry of the log; times are unix seconds by Backrest's clock, 0 for none.
+
+    `id` rises with each new entry, `modno` with each change of any entry. `kind` is
+    "backup", "prune", "runHook" and so on, "" for one that we do not know. `start` of
+    a pending one is when it is due. `is_foreign`: another instance's, copied here.
+    `message` may hold credentials.
+    """
+
+    id: int
+    modno: int
+    plan_id: str
+    repo_id: str
+    status: Status
+    kind: str
+    start: float
+    end: float = 0.0
+    is_foreign: bool = False
+    is_dry_run: bool = False
+    snapshot_id: str = ""
+    message: str = ""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it stands in Backrest's queue.
+
+        One that is pending and has an end does not: its run failed and was to be tried
+        again, but the queue was emptied meanwhile because the configuration was saved.
+        """
+        return self.status is Status.PENDING and not self.end
+
+    @property
+    def is_backup(self) -> bool:
+        """Whether it is a run of a plan of this instance that saves something."""
+        return self.kind == "backup" and not self.is_foreign and not self.is_dry_run
+
+
+_Int64 = Annotated[str, Field(pattern=r"^-?[0-9]{1,19}$")]
+
+
+class _Operation(TypedDict, total=False):
+    id: Required[_Int64]
+    modno: _Int64
+    planId: str
+    repoId: str
+    originalInstanceKeyid: str
+    snapshotId: str
+    # A newer Backrest may know more of them; a bare number is one unknown to itself.
+    status: str | int
+    unixTimeStartMs: _Int64
+    unixTimeEndMs: _Int64
+    displayMessage: str
+    operationBackup: dict[str, Any]
+    operationIndexSnapshot: dict[str, Any]
+    operationForget: dict[str, Any]
+    operationPrune: dict[str, Any]
+    operationRestore: dict[str, Any]
+    operationStats: dict[str, Any]
+    operationRunHook: dict[str, Any]
+    operationCheck: dict[str, Any]
+    operationRunCommand: dict[str, Any]
+
+
+class _Answer(TypedDict, total=False):
+    operations: list[_Operation]
+
+
+_ANSWER = TypeAdapter(_Answer)
+_KNOWN = frozenset(Status)
+
+
+def parse_operations(data: bytes) -> list[Operation]:
+    """Parse the answer of GetOperations, in the order of their ids.
+
+    Raises ValueError for anything else; its text holds values and is not to be shown.
+    """
+    answer = _ANSWER.validate_json(data, strict=True)
+    return [_operation(entry) for entry in answer.get("operations", ())]
+
+
+def is_busy(operations: Iterable[Operation], now: float, margin: float = 120.0) -> bool:
+    """Tell whether something of this instance runs, or is due within `margin` seconds.
+
+    Every kind counts: what is killed while it prunes or checks leaves a locked repository,
+    and a hook or an index belongs to a run that goes on. What waits for another try counts too.
+    Between two parts of one run nothing may be in progress: ask twice.
+    """
+    return any(_is_active(operation, now, margin) for operation in operations)
+
+
+def pending_plans(operations: Iterable[Operation]) -> frozenset[str]:
+    """Name the plans that have a backup in Backrest's queue."""
+    return frozenset(
+        operation.plan_id
+        for operation in operations
+        if operation.is_backup and operation.is_waiting
+    )
+
+
+def _is_active(operation: Operation, now: float, margin: float) -> bool:
+    if operation.is_foreign or operation.status.has_ended:
+        return False
+    if operation.is_waiting:
+        return now - _FORGOTTEN_AFTER <= operation.start <= now + margin
+    return operation.status is Status.IN_PROGRESS or not operation.end
+
+
+def _operation(entry: _Operation) -> Operation:
+    status = entry.get("status")
+    return Operation(
+        id=int(entry["id"]),
+        modno=int(entry.get("modno", "0")),
+        plan_id=entry.get("planId", ""),
+        repo_id=entry.get("repoId", ""),
+        status=Status(status) if status in _KNOWN else Status.UNKNOWN,
+        kind=_kind(entry),
+        start=int(entry.get("unixTimeStartMs", "0")) / 1000,
+        end=int(entry.get("unixTimeEndMs", "0")) / 1000,
+        is_foreign=bool(entry.get("originalInstanceKeyid")),
+        is_dry_run=entry.get("operationBackup", {}).get("dryRun") is True,
+        snapshot_id=entry.get("snapshotId", ""),
+        message=entry.get("displayMessage", ""),
+    )
+
+
+def _kind(entry: _Operation) -> str:
+    """What an operation does, by the field that tells about it: operationRunHook → runHook."""
+    found = next((key for key in entry if key.startswith("operation")), "")
+    name = found.removeprefix("operation")
+    return name[:1].lower() + name[1:]

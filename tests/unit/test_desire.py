@@ -1,0 +1,131 @@
+"""Desires and the ledger: what a write remembers before, after, and when it fails."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from sidecar.core.lifetime import History
+from sidecar.core.policy import Policy
+from sidecar.core.workload import Inventory
+from sidecar.errors import DocumentError, InventoryError
+from sidecar.settings import Lifetime
+from sidecar.watch.desire import Desire, Ledger, Proposer
+from sidecar.watch.history import confirm_engine, history_of
+from sidecar.watch.state import Memory, State
+
+NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
+ID = "backrest_sidecar_web"
+NIGHTLY = {"cron": "0 2 * * *", "clock": "CLOCK_LOCAL"}
+EXPIRED = History(orphans={ID: NOW.timestamp() - 100}, grace=50.0)
+
+
+def content_of(**plan: object) -> bytes:
+    """Make the bytes of a document with one plan of ours."""
+    repo = {"id": "r1", "uri": "/r1", "password": "-", "autoInitialize": True}
+    plans = [{"id": ID, "repo": "r1", "paths": ["/data"], "schedule": NIGHTLY} | plan]
+    return json.dumps({"version": 6, "repos": [repo], "plans": plans}).encode()
+
+
+def desire_of(ledger: Ledger, history: History | None = EXPIRED) -> Desire:
+    """Make a desire of a world without containers."""
+    return Desire(Path("c.json"), Inventory(), Policy(), NOW, history=history, ledger=ledger)
+
+
+def test_a_schedule_is_remembered_before_it_is_taken() -> None:
+    """So that dying right after the write loses none; a failed write takes the memory back."""
+    memory = Memory(None)
+    ledger = Ledger(memory)
+    proposal = desire_of(ledger).propose(content_of())
+
+    def fail() -> None:
+        assert {ID: NIGHTLY} == memory.state.disabled
+        raise OSError("full")
+
+    with pytest.raises(OSError, match="full"), ledger.writing(proposal):
+        fail()
+    assert {} == memory.state.disabled
+    with ledger.writing(proposal):
+        pass
+    assert {ID: NIGHTLY} == memory.state.disabled
+
+
+def test_a_write_of_the_file_is_noted_for_the_runner_s_sake() -> None:
+    """Only where it is applied, and later than it happens: the runner may just be reading."""
+    applied, plain = Memory(None), Memory(None)
+    proposal = desire_of(Ledger()).propose(content_of())
+    Ledger(applied, is_applied=True, wall=lambda: 100.0).before_write(proposal, to_file=True)
+    Ledger(plain, wall=lambda: 100.0).before_write(proposal, to_file=True)
+
+    assert (102.0, 0.0) == (applied.state.written_at, plain.state.written_at)
+
+
+def test_without_a_memory_nothing_is_remembered() -> None:
+    """A preview of a file leaves no trace."""
+    ledger = Ledger()
+    proposal = desire_of(ledger, None).propose(content_of())
+    with ledger.writing(proposal):
+        pass
+
+    assert () == ledger.after_pass(proposal)
+
+
+def test_a_quiet_pass_is_not_thought_through_twice() -> None:
+    """The same inputs give the same object; a grace that ends meanwhile does not."""
+    proposer = Proposer()
+    waiting = replace(EXPIRED, grace=150.0)
+    desire = desire_of(Ledger(), waiting)
+    first = desire.propose(content_of(), proposer=proposer)
+    later = replace(desire, now=NOW + timedelta(seconds=10))
+    over = replace(desire, now=NOW + timedelta(seconds=60))
+
+    assert first is later.propose(content_of(), proposer=proposer)
+    assert first is not over.propose(content_of(), proposer=proposer)
+    assert (ID,) == over.propose(content_of(), proposer=proposer).changes.updated
+
+
+def test_a_document_that_was_just_proposed_is_not_decoded_again() -> None:
+    """After our own write the next pass begins with what is known of it."""
+    proposer = Proposer()
+    first = desire_of(Ledger()).propose(content_of(), proposer=proposer)
+    second = desire_of(Ledger(), None).propose(first.after.content, proposer=proposer)
+
+    assert first.after is second.before
+
+
+def test_faults_name_the_file() -> None:
+    """Also those of a document that comes from elsewhere."""
+    with pytest.raises(DocumentError, match=r"c\.json: "):
+        desire_of(Ledger()).propose(b"[]")
+
+
+def test_history_is_what_was_remembered_and_what_is_wanted() -> None:
+    """State and flags, side by side."""
+    state = State(orphans={"a": 1.0}, accepted=("a",), disabled={"b": None})
+    history = history_of(state, Lifetime(grace=5.0, accept_orphans=True), {"c": frozenset("k")})
+
+    assert ({"a": 1.0}, frozenset("a"), {"b": None}) == (
+        history.orphans,
+        history.accepted,
+        history.disabled,
+    )
+    assert (True, 5.0, {"c": frozenset("k")}) == (
+        history.accepting,
+        history.grace,
+        history.contested,
+    )
+
+
+def test_another_engine_voids_the_pass_until_it_is_confirmed() -> None:
+    """Unless there is nothing to lose, or nothing was known, or the engine would not say."""
+    memory = Memory(None)
+    confirm_engine(memory, "", guards=True, accept=False)
+    confirm_engine(memory, "one", guards=True, accept=False)
+    with pytest.raises(InventoryError, match="--accept-engine"):
+        confirm_engine(memory, "two", guards=True, accept=False)
+    assert "one" == memory.state.engine_id
+    confirm_engine(memory, "two", guards=True, accept=True)
+    confirm_engine(memory, "three", guards=False, accept=False)
+    assert "three" == memory.state.engine_id

@@ -1,0 +1,67 @@
+"""What the runner sees: found, remembered, awaited, or like the host."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sidecar.core.policy import Policy
+from sidecar.core.workload import Container, Inventory, Mount
+from sidecar.settings import Settings
+from sidecar.watch.runner_view import HOST_VIEW, RunnerView, find_container, resolve_runner_view
+from sidecar.watch.state import RunnerSeen
+
+MOUNTS = (Mount("bind", "/srv", "/userdata"),)
+RUNNER = Container("ab" * 32, "backrest", mounts=MOUNTS)
+DEFAULT = Settings(Path("config.json"))
+NAMED = replace(DEFAULT, runner_named=True)
+SEEN = RunnerSeen("backrest", MOUNTS)
+NOBODY = Inventory()
+
+
+def test_the_runner_is_found_by_name_or_id() -> None:
+    """A short name is never taken for the beginning of an id."""
+    inventory = Inventory((Container("ab", "ab" * 6), RUNNER))
+
+    assert RUNNER == find_container(inventory, "backrest")
+    assert RUNNER == find_container(Inventory((RUNNER,)), "ab" * 6)
+    assert find_container(Inventory((RUNNER,)), "ab") is None
+    assert "ab" * 6 == getattr(find_container(inventory, "ab" * 6), "name", "")
+
+
+@pytest.mark.parametrize("settings", [DEFAULT, NAMED])
+def test_its_mounts_are_read_and_remembered(settings: Settings) -> None:
+    """Whether it was named or goes by the default name."""
+    view = resolve_runner_view(Inventory((RUNNER,)), settings, None, from_engine=True)
+
+    assert RunnerView(MOUNTS, SEEN) == view
+
+
+@pytest.mark.parametrize("settings", [DEFAULT, NAMED])
+def test_while_it_is_absent_the_last_view_counts(settings: Settings) -> None:
+    """Unless it was another's."""
+    other = replace(settings, policy=Policy(runner_container="other"), runner_named=False)
+
+    assert RunnerView(MOUNTS, SEEN) == resolve_runner_view(NOBODY, settings, SEEN, from_engine=True)
+    assert HOST_VIEW == resolve_runner_view(NOBODY, other, SEEN, from_engine=True)
+
+
+def test_one_that_was_named_and_never_seen_is_awaited() -> None:
+    """Until then it counts as one that sees nothing, unless a flag says what it sees."""
+    mapped = replace(NAMED, policy=Policy(path_map=(("/a", "/b"),)))
+    prefixed = replace(NAMED, policy=Policy(volume_prefix="/volumes"))
+
+    assert RunnerView((), is_awaited=True) == resolve_runner_view(
+        NOBODY, NAMED, None, from_engine=True
+    )
+    assert HOST_VIEW == resolve_runner_view(NOBODY, mapped, None, from_engine=True)
+    assert HOST_VIEW == resolve_runner_view(NOBODY, prefixed, None, from_engine=True)
+    assert HOST_VIEW == resolve_runner_view(NOBODY, DEFAULT, None, from_engine=True)
+
+
+def test_a_list_from_a_file_counts_only_for_one_that_was_named() -> None:
+    """A preview of somebody's list does not take any `backrest` in it for the runner."""
+    listed = Inventory((RUNNER,))
+
+    assert HOST_VIEW == resolve_runner_view(listed, DEFAULT, None, from_engine=False)
+    assert MOUNTS == resolve_runner_view(listed, NAMED, None, from_engine=False).mounts

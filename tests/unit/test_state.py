@@ -1,0 +1,116 @@
+"""The memory: small, atomic, losable, and shared by processes."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from sidecar.core.workload import Mount
+from sidecar.watch.state import ApplyTrouble, Memory, RunnerSeen, State
+
+FULL = State(
+    engine_id="E",
+    orphans={"a": 1.5},
+    accepted=("a",),
+    disabled={"a": {"cron": "0 2 * * *"}, "b": None},
+    runner=RunnerSeen("backrest", (Mount("bind", "/a", "/b"),)),
+    written_at=2.5,
+    trouble=ApplyTrouble(2, 9.0, "busy"),
+    restarts=(1.0, 2.0),
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A state directory that does not exist yet."""
+    return tmp_path / ".sidecar"
+
+
+def test_what_is_remembered_is_there_for_the_next_process(folder: Path) -> None:
+    """Every field survives, and only the owner may read it."""
+    Memory(folder).update(lambda _: FULL)
+
+    assert FULL == Memory(folder).state
+    assert 0o700 == folder.stat().st_mode & 0o777
+    assert [0o600] == [file.stat().st_mode & 0o777 for file in folder.iterdir()]
+
+
+def test_nothing_is_created_before_there_is_something_to_remember(folder: Path) -> None:
+    """Nor by changing nothing, nor by a memory that only reads."""
+    Memory(folder).change(orphans={})
+    read_only = Memory(folder, read_only=True)
+    read_only.change(engine_id="E")
+
+    assert "E" == read_only.state.engine_id
+    assert not folder.exists()
+
+
+def test_the_same_again_writes_nothing(folder: Path) -> None:
+    """A quiet house has a quiet disk."""
+    memory = Memory(folder)
+    memory.change(engine_id="E")
+    before = (folder / "state.json").stat().st_ino
+    memory.change(engine_id="E")
+
+    assert before == (folder / "state.json").stat().st_ino
+
+
+def test_processes_see_each_other_s_changes(folder: Path) -> None:
+    """A change is made on what is there, not on what was read long ago."""
+    one, other = Memory(folder), Memory(folder)
+    one.change(engine_id="E")
+    other.change(written_at=3.0)
+
+    assert State(engine_id="E", written_at=3.0) == one.refresh() == other.state
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b'{"engine_id": 7}', b'{"orphans": {"a": "x"}}', b"\xff"]
+)
+def test_a_state_that_cannot_be_read_is_lost_and_told(
+    folder: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody is kept from working by it, and its content is not logged."""
+    folder.mkdir()
+    (folder / "state.json").write_bytes(content)
+    memory = Memory(folder)
+    memory.change(engine_id="E")
+
+    assert ["state.lost"] == [record.message for record in caplog.records]
+    assert State(engine_id="E") == Memory(folder).state
+
+
+def test_unknown_fields_of_a_newer_version_are_no_loss(folder: Path) -> None:
+    """Going back a version keeps what that version knows."""
+    folder.mkdir()
+    (folder / "state.json").write_text(json.dumps({"engine_id": "E", "newer": 1}))
+
+    assert "E" == Memory(folder).state.engine_id
+
+
+def test_a_directory_that_cannot_be_made_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is to be remembered is kept in mind."""
+    (tmp_path / "file").write_text("")
+    memory = Memory(tmp_path / "file" / "state")
+    memory.change(engine_id="E")
+    memory.change(written_at=1.0)
+
+    assert ["state.not-saved"] == [record.message for record in caplog.records]
+    assert State(engine_id="E", written_at=1.0) == memory.state
+
+
+def test_no_directory_means_no_memory_on_disk() -> None:
+    """It lasts as long as the process."""
+    assert "E" == Memory(None).change(engine_id="E").engine_id
+
+
+def test_a_writer_that_was_killed_leaves_only_litter(folder: Path) -> None:
+    """A part that was never renamed is not the state."""
+    Memory(folder).change(engine_id="E")
+    (folder / ".state.json.deadbeef.part").write_text("{")
+
+    assert "E" == Memory(folder).state.engine_id
+    assert os.listdir(folder)
