@@ -17,11 +17,15 @@ PREFIX = re.compile(r"[a-z0-9][a-z0-9_]*_", re.ASCII)
 
 
 class Claim(NamedTuple):
-    """What one workload brings to the choice of its id; `paths` as the runner sees them."""
+    """What one workload brings to the choice of its id; `paths` as the runner sees them.
+
+    `plain` is the id that it would have alone, empty when nothing usable is left of it.
+    """
 
     workload: Workload
     spec: LabelSpec
     paths: frozenset[str]
+    plain: str = ""
 
     @property
     def key(self) -> str:
@@ -63,7 +67,7 @@ def resolve_ids(
     found: list[tuple[str, tuple[Problem, ...]]] = [("", ())] * len(claims)
     wanted: dict[str, list[int]] = {}
     for index, claim in enumerate(claims):
-        plain = plain_id(claim, policy)
+        plain = claim.plain
         if plain:
             wanted.setdefault(plain, []).append(index)
         else:

@@ -40,7 +40,8 @@ class History:
     `orphans`: since when (unix seconds) a plan is one. `accepted`: orphans that may be
     acted upon although they are many; `accepting` accepts those that there are now.
     `disabled`: the schedule, as JSON, that a plan had when it was disabled. `grace` in
-    seconds. `contested`: owned keys, by plan, that somebody else insists on.
+    seconds. `contested`: owned keys, by plan, that somebody else insists on. `quiesced`:
+    plans whose workload a backup has stopped just now, so that it may not show.
     """
 
     orphans: Mapping[str, float] = field(default_factory=dict)
@@ -50,6 +51,7 @@ class History:
     action: Orphans = Orphans.DISABLE
     grace: float = 0.0
     contested: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    quiesced: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ def age_plans(
     """Decide what becomes of the owned plans; `now` in unix seconds."""
     owned = [key for key in document.plans if key.startswith(policy.plan_id_prefix)]
     off = frozenset(_switched_off(owned, rendered, policy))
-    lost = [key for key in owned if key not in rendered.claimed and key not in off]
+    there = rendered.claimed | off | history.quiesced
+    lost = [key for key in owned if key not in there]
     disabled = {key: history.disabled[key] for key in owned if key in history.disabled}
     orphans = {key: _since(history.orphans.get(key, now), now) for key in lost}
     known = history.accepted.union(lost if history.accepting else ())

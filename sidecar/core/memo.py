@@ -16,33 +16,35 @@ T = TypeVar("T")
 class Memo(Generic[T]):
     """Remembers for one step, by a key of the thing it is about, inputs and result.
 
-    What a whole pass does not ask for is forgotten at the next.
+    What passes no longer ask for is forgotten when it is most of what is remembered.
     """
 
-    __slots__ = ("_before", "_now")
+    __slots__ = ("_asked", "_known")
 
     def __init__(self) -> None:
-        self._before: dict[Hashable, tuple[tuple[object, ...], T]] = {}
-        self._now: dict[Hashable, tuple[tuple[object, ...], T]] = {}
+        self._known: dict[Hashable, tuple[tuple[object, ...], T]] = {}
+        self._asked = 0
 
     def recall(self, key: Hashable, inputs: tuple[object, ...], make: Callable[[], T]) -> T:
         """Give what `make` gave for equal inputs, else call it."""
-        found = self._now.get(key) or self._before.get(key)
+        self._asked += 1
+        found = self._known.get(key)
         if found is None or found[0] != inputs:
-            found = (inputs, make())
-        self._now[key] = found
+            found = self._known[key] = (inputs, make())
         return found[1]
 
     def begin_pass(self) -> None:
-        """Forget what the last pass did not ask for."""
-        if self._now:
-            self._before, self._now = self._now, {}
+        """Forget all if the last pass asked for less than half of it."""
+        if len(self._known) > 2 * self._asked:
+            self._known.clear()
+        self._asked = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Memos:
     """The memory of one kind of pass, by step; not thread-safe."""
 
+    placed: Memo[Any] = field(default_factory=Memo)
     units: Memo[Any] = field(default_factory=Memo)
     drafts: Memo[Any] = field(default_factory=Memo)
     plans: Memo[Any] = field(default_factory=Memo)
@@ -51,5 +53,5 @@ class Memos:
 
     def begin_pass(self) -> None:
         """Forget what the last pass did not ask for."""
-        for memo in (self.units, self.drafts, self.plans, self.edits):
+        for memo in (self.placed, self.units, self.drafts, self.plans, self.edits):
             memo.begin_pass()

@@ -1,6 +1,5 @@
 """document' = merge(document, render(inventory, policy)), checked before anyone writes it."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -79,9 +78,11 @@ def propose(  # noqa: PLR0913  # each is one fact that a pure function depends o
 
 
 def _broken_keys(
-    faults: Iterable[Fault], document: Document, rendered: Rendered
+    faults: list[Fault], document: Document, rendered: Rendered
 ) -> dict[str, frozenset[str]]:
     """The faulty keys of plans that we render, by plan id; all of ours if none is named."""
+    if not faults:
+        return {}
     ours = {plan.id for plan in rendered.plans}
     ids = _plan_ids(document)
     broken: dict[str, frozenset[str]] = {}

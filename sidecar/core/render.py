@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, partial
 
-from sidecar.core.ids import Claim, renamed_problems, resolve_ids
+from sidecar.core.ids import Claim, plain_id, renamed_problems, resolve_ids
 from sidecar.core.labels import resolve_label, suggest_label
 from sidecar.core.locate import Locator
 from sidecar.core.memo import Memos
@@ -72,11 +72,11 @@ def render(
     drafts: list[Draft] = []
     claims: list[Claim] = []
     unlabelled: list[Workload] = []
-    for workload in group_workloads(inventory, policy, memos.units):
+    for workload in group_workloads(inventory, policy, memos.units, memos.placed):
         drafted = None
         if _may_be_enabled(workload):
             inputs = (workload, *_volumes_of(workload, inventory), *fixed)
-            key = (workload.key, workload.swarm_service, workload.names)
+            key = (workload.key, workload.swarm_service, workload.containers[0].name)
             drafted = memos.drafts.recall(key, inputs, partial(_draft, workload, this))
         if drafted is None:
             unlabelled.append(workload)
@@ -113,7 +113,7 @@ def _rendered(
     recall = memos.plans.recall
     return [
         recall(
-            (draft.workload.key, draft.workload.swarm_service, draft.workload.names, plan_id),
+            (draft.workload.key, draft.workload.swarm_service, plan_id),
             (draft, plan_id, about_id, existing.get(plan_id), *choice, *fixed),
             partial(render_plan, draft, plan_id, about_id, this),
         )
@@ -142,7 +142,7 @@ def _draft(workload: Workload, this: Pass) -> tuple[Draft, Claim] | None:
         problems.append(_no_project(f"{prefix}group"))
     paths = resolve_paths(workload, spec, this.locator, prefix)
     draft = Draft(workload, spec, paths, (*problems, *paths.problems))
-    return draft, _claim(draft)
+    return draft, _claim(draft, this.policy)
 
 
 def _ignored(workload: Workload, prefix: str) -> list[Problem]:
@@ -179,9 +179,10 @@ def _is_doubtful(workload: Workload, problems: Iterable[Problem], prefix: str) -
     )
 
 
-def _claim(draft: Draft) -> Claim:
+def _claim(draft: Draft, policy: Policy) -> Claim:
     paths = frozenset([entry.runner for entry in draft.paths.entries])
-    return Claim(draft.workload, draft.spec, paths)
+    claim = Claim(draft.workload, draft.spec, paths)
+    return claim._replace(plain=plain_id(claim, policy))
 
 
 def _shared_paths(
@@ -194,6 +195,9 @@ def _shared_paths(
             for path in plan.paths:
                 holders.setdefault(path, []).append(plan.id)
     planned = [item for item in rendered if item.plan is not None]
+    listed = [path for item in planned for path in (item.plan.paths if item.plan else ())]
+    if len(holders.keys() | set(listed)) == len(holders) + len(listed):
+        return []
     for item in planned:
         for path in item.plan.paths if item.plan else ():
             holders.setdefault(path, []).append(item.plan_id)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sidecar.core.labels import resolve_label
 from sidecar.core.memo import Memo
@@ -109,7 +109,10 @@ class Workload(NamedTuple):
 
 
 def group_workloads(
-    inventory: Inventory, policy: Policy, memo: Memo[Workload] | None = None
+    inventory: Inventory,
+    policy: Policy,
+    memo: Memo[Workload] | None = None,
+    placed: Memo[Any] | None = None,
 ) -> list[Workload]:
     """Group an inventory into workloads, sorted by natural key.
 
@@ -117,15 +120,18 @@ def group_workloads(
     replicas or members of a group; `run` containers and the sidecar are not.
     """
     units: dict[_Unit, list[Container]] = {}
+    own = policy.own_container_id
+    recall = (placed or Memo()).recall
     for container in inventory.containers:
-        if container.id != policy.own_container_id and not _is_oneoff(container):
-            named = _with_real_name(container)
-            units.setdefault(_unit_of(named), []).append(named)
+        unit, named = recall(container.id, (container,), partial(_place, container))
+        if unit is not None and container.id != own:
+            units.setdefault(unit, []).append(named)
     groups: dict[tuple[str, str], list[Workload]] = {}
     alone: list[Workload] = []
     recall = (memo or Memo()).recall
+    of_image = inventory.image_labels.get
     for unit, containers in units.items():
-        images = tuple([inventory.image_labels.get(c.image_id) for c in containers])
+        images = [of_image(c.image_id) for c in containers]
         make = partial(_render_unit, unit, containers, inventory, policy)
         workload = recall(unit, (containers, images, policy), make)
         group = workload.labels.get("group", "").strip()
@@ -135,7 +141,11 @@ def group_workloads(
             alone.append(workload)
     joined = [_join_group(*name, members, policy.label_prefix) for name, members in groups.items()]
     # The key may be that of a service and of a group or Swarm service; the names never are.
-    return sorted((*alone, *joined), key=lambda w: (w.key, w.swarm_service, w.names))
+    return sorted((*alone, *joined), key=_order)
+
+
+def _order(workload: Workload) -> tuple[str, str, tuple[str, ...]]:
+    return (workload.key, workload.swarm_service, workload.names)
 
 
 class _Unit(NamedTuple):
@@ -144,6 +154,14 @@ class _Unit(NamedTuple):
     project: str
     name: str
     is_swarm: bool
+
+
+def _place(container: Container) -> "tuple[_Unit | None, Container]":
+    """Give the unit of a container, None for one that only ran a command, and its real name."""
+    if _is_oneoff(container):
+        return None, container
+    named = _with_real_name(container)
+    return _unit_of(named), named
 
 
 def _is_oneoff(container: Container) -> bool:

@@ -7,6 +7,7 @@ most 8 KiB, answers it, hangs up, and never shows a client what a client has sen
 """
 
 import re
+import selectors
 import socket
 import threading
 from collections.abc import Callable
@@ -27,7 +28,7 @@ SECONDS = 5.0
 _MOST_HEAD = 8 * 1024
 _MOST_LEFT = 64 * 1024
 _PIECE = 4096
-_POLL = 0.25
+_PAUSE = 0.25
 _END = re.compile(rb"\r?\n\r?\n")
 _REQUEST = re.compile(rb"([!-~]+) ([!-~]+) HTTP/1\.[0-9]")
 
@@ -56,6 +57,8 @@ class Server(ThreadingTCPServer):
 
     daemon_threads = False
     block_on_close = True
+    # What became ready may be gone again: a look at it must not wait.
+    timeout = 0
 
     def __init__(
         self,
@@ -73,7 +76,8 @@ class Server(ThreadingTCPServer):
         self._lock = threading.Lock()
         self._served = threading.BoundedSemaphore(MOST_SERVED)
         self._open: set[Any] = set()
-        self._thread = threading.Thread(target=self.serve_forever, args=(_POLL,), name="http")
+        self._wake, self._woken = socket.socketpair()
+        self._thread = threading.Thread(target=self._run, name="http")
         self._thread.start()
 
     @property
@@ -84,13 +88,12 @@ class Server(ThreadingTCPServer):
 
     def close(self) -> None:
         """Hang up on everyone and end all threads."""
-        self.shutdown()
+        self._stop()
         with self._lock:
             for connection in self._open:
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
         self.server_close()
-        self._thread.join()
 
     def __enter__(self) -> Self:
         return self
@@ -109,7 +112,7 @@ class Server(ThreadingTCPServer):
             return super().get_request()
         except OSError:
             # Without a free descriptor the listener stays ready all the time.
-            sleep(_POLL)
+            sleep(_PAUSE)
             raise
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
@@ -136,6 +139,18 @@ class Server(ThreadingTCPServer):
         with self._lock:
             self._open.discard(request)
             super().shutdown_request(request)
+
+    def _run(self) -> None:
+        """Let clients in until woken; `serve_forever` would look for its end all the time."""
+        with selectors.DefaultSelector() as waiting, self._woken:
+            waiting.register(self, selectors.EVENT_READ)
+            waiting.register(self._woken, selectors.EVENT_READ, "stop")
+            while all(key.data is None for key, _ in waiting.select()):
+                self.handle_request()
+
+    def _stop(self) -> None:
+        self._wake.close()
+        self._thread.join()
 
     def _serve(self, connection: socket.socket, *, is_served: bool) -> None:
         head = _read_head(connection, monotonic() + self._seconds)

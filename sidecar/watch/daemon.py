@@ -72,6 +72,7 @@ class Loop:
         self._engine = Engine(settings.source.docker_sock)
         self._tracker = Tracker(self._engine, settings.policy.label_prefix)
         self._wish = _Wish()
+        self._told_of: object = None
         self.applier: Applier | None = None
         self.guard: Guard | None = None
         self.events: EventStream | None = None
@@ -134,8 +135,10 @@ class Loop:
 
     def _told(self, outcome: Outcome) -> None:
         report, ledger = self._report, self._reconciler.ledger
-        level = logging.INFO if outcome.written else logging.DEBUG
-        tell_outcome(outcome, "reconcile.complete", level)
+        if outcome.proposal is not self._told_of:
+            self._told_of = outcome.proposal
+            level = logging.INFO if outcome.written else logging.DEBUG
+            tell_outcome(outcome, "reconcile.complete", level)
         for drift in outcome.drift:
             report.drift(drift.plan, drift.key)
         resting = ledger.watch.resting
@@ -157,7 +160,7 @@ class Daemon:
     def run(self) -> None:
         """Run until a signal; what cannot be had yet is waited for."""
         gc.enable()
-        settings, watching = self.settings, self.settings.watching
+        settings, watching = knowing_itself(self.settings, Inventory()), self.settings.watching
         report = Report(time.time, time.monotonic, watching.interval)
         memory = Memory(settings.state_directory)
         with ExitStack() as stack:
@@ -168,7 +171,7 @@ class Daemon:
             stack.callback(pulse.end)
             if watching.listen is not None:
                 stack.enter_context(Pages(watching.listen, report))
-            stack.enter_context(self._upkeep(loop, trigger, memory, report))
+            stack.enter_context(self._upkeep(settings, loop, trigger, memory, report))
             stack.enter_context(Vigil(settings.config, lambda: trigger.nudge("document")))
             if watching.events:
                 loop.events = stack.enter_context(self._events(trigger))
@@ -203,10 +206,10 @@ class Daemon:
 
     @contextmanager
     def _upkeep(
-        self, loop: Loop, trigger: Trigger, memory: Memory, report: Report
+        self, settings: Settings, loop: Loop, trigger: Trigger, memory: Memory, report: Report
     ) -> Iterator[None]:
         """Run what concerns the runner in a thread of its own: apply, and guard."""
-        settings, links = self.settings, Links.open(self.settings)
+        links = Links.open(settings)
 
         def applied(result: str, **facts: object) -> None:
             if result in _RESULTS:
@@ -224,7 +227,7 @@ class Daemon:
             links.api,
             links.connection,
             settings.policy.runner_container,
-            lambda: memory.state.runner is not None,
+            lambda: settings.runner_named or memory.state.runner is not None,
         )
         markers = settings.config.parent / DIRECTORY
         loop.guard = Guard(

@@ -2,15 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from sidecar.core.lifetime import Ageing, History
-from sidecar.errors import InventoryError
+from sidecar.errors import InventoryError, StoreError
 from sidecar.settings import Lifetime
+from sidecar.watch.markers import DIRECTORY, read_markers
 from sidecar.watch.state import Memory, State
 
 
 def history_of(
-    state: State, lifetime: Lifetime, contested: Mapping[str, frozenset[str]]
+    state: State,
+    lifetime: Lifetime,
+    contested: Mapping[str, frozenset[str]],
+    quiesced: frozenset[str] = frozenset(),
 ) -> History:
     """Give the core what was remembered, and what the operator wants done with it."""
     return History(
@@ -21,7 +26,20 @@ def history_of(
         action=lifetime.orphans,
         grace=lifetime.grace,
         contested=contested,
+        quiesced=quiesced,
     )
+
+
+def quiesced_plans(config: Path) -> frozenset[str]:
+    """Tell the plans whose hooks have something stopped now, by their markers.
+
+    A Swarm service at no replicas has no container to show. Markers that cannot be read
+    tell nothing: the grace is there for that.
+    """
+    try:
+        return frozenset(marker.plan for marker in read_markers(config.parent / DIRECTORY))
+    except StoreError:
+        return frozenset()
 
 
 def remember(memory: Memory, ageing: Ageing) -> None:

@@ -18,7 +18,7 @@ from sidecar.model.document import Document, parse_document
 from sidecar.model.problem import Severity
 from sidecar.settings import Settings
 from sidecar.watch.desire import Desire, Ledger, Proposer, naming
-from sidecar.watch.history import confirm_engine, history_of
+from sidecar.watch.history import confirm_engine, history_of, quiesced_plans
 from sidecar.watch.runner_view import HOST_VIEW, RunnerView, resolve_runner_view
 from sidecar.watch.secrets import read_secrets
 from sidecar.watch.state import State
@@ -109,7 +109,9 @@ class Reconciler:
         if memory is not None:
             if view.seen is not None:
                 memory.change(runner=view.seen)
-            history = history_of(state, settings.lifetime, self.ledger.watch.contested)
+            quiesced = quiesced_plans(settings.config)
+            contested = self.ledger.watch.contested
+            history = history_of(state, settings.lifetime, contested, quiesced)
         desire = Desire(
             settings.config,
             inventory,
