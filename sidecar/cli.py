@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from sidecar import __version__
-from sidecar.commands import document, preview, service
+from sidecar.commands import document, everyday, preview, service
 from sidecar.commands.exits import FAILED
 from sidecar.errors import SidecarError
 
@@ -47,7 +47,10 @@ for _command in (
     preview.lint,
     preview.schedule,
     service.daemon,
+    service.doctor,
     service.healthcheck,
+    everyday.status,
+    everyday.backup,
     document.init,
     document.schema,
     document.version,

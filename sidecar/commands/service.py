@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from sidecar.commands.build import build_settings
+from sidecar.commands.exits import FAILED
 from sidecar.commands.flags import (
     access_options,
     apply_options,
@@ -48,6 +49,43 @@ def daemon(**flags: Any) -> None:
     from sidecar.watch.daemon import Daemon
 
     Daemon(build_settings(flags), dict(os.environ)).run()
+
+
+@click.command()
+@config_option
+@option("--fix", is_flag=True, help="Put in order what is safe to put in order, and say so.")
+@option(
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    help="Form of the result on standard output.",
+)
+@apply_options
+@access_options
+@lifetime_options
+@docker_option
+@policy_options
+@log_options_at("error")
+def doctor(fix: bool, output: str, **flags: Any) -> None:
+    """Check all that backups depend on: one line each, with what to do.
+
+    Give it the flags of the daemon. Without --fix nothing is changed.
+
+    \b
+    Exit status: 0 nothing is broken; 1 something is.
+
+    \b
+    Examples:
+      backrest-sidecar doctor
+      backrest-sidecar doctor --apply --backrest-url http://backrest:9898
+    """
+    from sidecar.show.doctor import render_doctor
+    from sidecar.watch.doctor.run import run_doctor
+
+    report = run_doctor(build_settings(flags), dict(os.environ), fix=fix)
+    click.echo(render_doctor(report, output))
+    if report.has_failed:
+        raise click.exceptions.Exit(FAILED)
 
 
 @click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)

@@ -71,6 +71,7 @@ class Loop:
         self._reconciler = Reconciler(settings, environment, ledger)
         self._engine = Engine(settings.source.docker_sock)
         self._tracker = Tracker(self._engine, settings.policy.label_prefix)
+        ledger.on_drift = lambda drift: report.drift(drift.plan, drift.key)
         self._wish = _Wish()
         self._told_of: object = None
         self.applier: Applier | None = None
@@ -139,8 +140,6 @@ class Loop:
             self._told_of = outcome.proposal
             level = logging.INFO if outcome.written else logging.DEBUG
             tell_outcome(outcome, "reconcile.complete", level)
-        for drift in outcome.drift:
-            report.drift(drift.plan, drift.key)
         resting = ledger.watch.resting
         report.contested((drift.plan, drift.key) for drift in resting)
         report.orphans(outcome.ageing.orphans, bool(outcome.ageing.held))
@@ -212,6 +211,8 @@ class Daemon:
         links = Links.open(settings)
 
         def applied(result: str, **facts: object) -> None:
+            if result == ApplyResult.FOREIGN_EDIT:
+                trigger.nudge("foreign edit")
             if result in _RESULTS:
                 report.applied(result, time.time(), str(facts.get("reason", "")))
 
@@ -223,15 +224,24 @@ class Daemon:
             loop.restarted()
             trigger.nudge("restarted")
 
+        def is_known() -> bool:
+            seen, name = memory.state.runner, settings.policy.runner_container
+            return settings.runner_named or (seen is not None and seen.name == name)
+
         activity = PlanActivity(
             links.api,
             links.connection,
             settings.policy.runner_container,
-            lambda: settings.runner_named or memory.state.runner is not None,
+            is_known,
         )
         markers = settings.config.parent / DIRECTORY
         loop.guard = Guard(
-            links.connection, markers, settings.applying.guard_after, activity, guarded
+            links.connection,
+            markers,
+            settings.applying.guard_after,
+            activity,
+            guarded,
+            label_prefix=settings.policy.label_prefix,
         )
         loop.applier = Applier(settings, memory, links, applied, restarted)
         thread = ApplyThread((loop.applier.step, loop.guard.step))

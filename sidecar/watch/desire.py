@@ -1,5 +1,6 @@
 """What the containers ask of any version of the document, and what a write of it leaves behind."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,9 +15,12 @@ from sidecar.core.policy import Policy
 from sidecar.core.propose import Proposal, propose
 from sidecar.core.workload import Inventory, Mount
 from sidecar.errors import DocumentError
+from sidecar.kit.log import log_event
 from sidecar.model.document import Document, parse_document
 from sidecar.watch.history import remember
 from sidecar.watch.state import Memory, State
+
+_log = logging.getLogger(__name__)
 
 # A runner that starts while we write may have read the file before: it counts as older.
 _READING_SECONDS = 2.0
@@ -65,7 +69,8 @@ class Ledger:
     """What was written lately, across passes and threads: drift, and the state directory.
 
     `memory` is None where nothing may be remembered. `is_applied` tells whether it
-    matters when the runner reads the document. `clock` is monotonic, `wall` unix seconds.
+    matters when the runner reads the document. `on_drift` is told what was put back.
+    `clock` is monotonic, `wall` unix seconds.
     """
 
     def __init__(
@@ -78,6 +83,7 @@ class Ledger:
     ) -> None:
         self.memory = memory
         self.watch = Watch()
+        self.on_drift: Callable[[Drift], None] = _nobody
         self._is_applied = is_applied
         self._clock = clock
         self._wall = wall
@@ -96,6 +102,9 @@ class Ledger:
         if self.memory is not None and proposal.ageing is not None:
             remember(self.memory, proposal.ageing)
         drift = find_drift(self.watch, proposal)
+        for item in drift:
+            log_event(_log, logging.WARNING, "plan.drift", plan=item.plan, key=item.key)
+            self.on_drift(item)
         self.watch = self.watch.after(proposal, self._clock())
         return drift
 
@@ -116,6 +125,11 @@ class Ledger:
         except BaseException:
             self.take_back(state)
             raise
+
+
+def _nobody(drift: Drift) -> None:
+    """Tell nobody."""
+    del drift
 
 
 @dataclass(frozen=True, slots=True)

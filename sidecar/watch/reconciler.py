@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from sidecar.core.drift import Drift, find_drift
+from sidecar.core.drift import Drift
 from sidecar.core.lifetime import Ageing
 from sidecar.core.memo import Memo
 from sidecar.core.notify import find_references
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 class Outcome:
     """What a pass did: `written` is False for a dry run and when nothing changed.
 
-    `drift` is what it put back, or would.
+    `drift` is what it put back.
     """
 
     config: str
@@ -128,8 +128,7 @@ class Reconciler:
         """Tell what a pass would do; writes and remembers nothing. Raises SidecarError."""
         desire, view = self.desire(settings, inventory, now)
         proposal = desire.propose(self._store.read().content, proposer=self._proposer)
-        drift = find_drift(self.ledger.watch, proposal)
-        return Outcome(str(settings.config), proposal, desire, False, drift, view)
+        return Outcome(str(settings.config), proposal, desire, False, runner=view)
 
     def run(self, settings: Settings, inventory: Inventory, now: datetime) -> Outcome:
         """Make one pass. Raises SidecarError when it is void: then nothing is written."""
@@ -230,7 +229,7 @@ def _references(container: Container, prefix: str) -> frozenset[str]:
 
 
 def tell_outcome(outcome: Outcome, event: str, level: int) -> None:
-    """Log a pass: each plan, each drift, and the whole as `event` at `level`."""
+    """Log a pass: each plan, and the whole as `event` at `level`; drift is the ledger's."""
     changes = outcome.proposal.changes
     for plan_id in (*(plan.id for plan in changes.added), *changes.updated):
         log_event(_log, logging.INFO, "plan.rendered", plan=plan_id, changed=True)
@@ -239,8 +238,6 @@ def tell_outcome(outcome: Outcome, event: str, level: int) -> None:
     if _log.isEnabledFor(logging.DEBUG):
         for plan_id in changes.unchanged:
             log_event(_log, logging.DEBUG, "plan.rendered", plan=plan_id, changed=False)
-    for drift in outcome.drift:
-        log_event(_log, logging.WARNING, "plan.drift", plan=drift.plan, key=drift.key)
     if outcome.written:
         log_event(_log, logging.INFO, "config.write", config=outcome.config)
     log_event(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from sidecar.core.propose import Proposal
 from sidecar.errors import StoreError
-from sidecar.kit.log import log_event
 from sidecar.model.document import Document, parse_document
 from sidecar.model.schedule_rules import is_active
 from sidecar.watch.applying.foreign import differs, has_field
@@ -93,7 +92,10 @@ class ApiWay:
 
     def _is_wanting(self, wish: Desire) -> bool:
         proposal = self._propose(wish)
-        return proposal.after is not proposal.before
+        if proposal.after is not proposal.before:
+            return True
+        wish.ledger.after_pass(proposal)
+        return False
 
     def _propose(self, wish: Desire) -> Proposal:
         # Before the question: a write of ours that comes after it is not answered by it.
@@ -148,8 +150,6 @@ class ApiWay:
 
     def _sent(self, wish: Desire, proposal: Proposal, saved: Document) -> float:
         drift = wish.ledger.after_pass(proposal)
-        for item in drift:
-            log_event(_log, logging.WARNING, "plan.drift", plan=item.plan, key=item.key)
         plans = scheduled_plans(saved, self._site.settings.policy.plan_id_prefix)
         self._verifying = _Verification(plans, is_second=self._is_resending)
         self._finish()

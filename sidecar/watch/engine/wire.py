@@ -56,8 +56,7 @@ class Wire:
 
     def __init__(self, url: str | None, timeout: float) -> None:
         self.address = parse_address(url)
-        unix = self.address.startswith(_UNIX)
-        self._base = "" if unix else urlsplit(self.address).path.rstrip("/")
+        self._base = _base_of(self.address)
         self._timeout = timeout
         self._lock = threading.Lock()
         self._is_cut = False
@@ -183,6 +182,13 @@ class _Dialled(HTTPConnection):
 
     def connect(self) -> None:
         self.sock = self._dial()
+
+
+def _base_of(address: str) -> str:
+    """The path below which a proxy offers the engine, without a slash at its end."""
+    place = "" if address.startswith(_UNIX) else address.partition("://")[2]
+    _, slash, path = place.partition("/")
+    return f"{slash}{path}".rstrip("/")
 
 
 def _tls_context(address: str) -> ssl.SSLContext | None:

@@ -1,0 +1,455 @@
+"""The guard: what becomes of a marker, and what it never does on a mere suspicion."""
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.core.policy import Policy
+from sidecar.core.render import RenderedWorkload, render
+from sidecar.core.workload import Container, Inventory, Mount
+from sidecar.errors import InventoryError
+from sidecar.model.view import DocumentView
+from sidecar.watch.applying.idle import IDLE, Look, PlanActivity, Rest
+from sidecar.watch.applying.verdicts import (
+    Verdict,
+    find_template,
+    judge_container,
+    judge_service,
+    judge_torn,
+)
+from sidecar.watch.engine.connection import Connection
+from sidecar.watch.engine.containers import Service, Standing
+from sidecar.watch.guard import Guard
+from sidecar.watch.markers import Marker
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC).timestamp()
+ID = "ab" * 32
+SERVICE = "s1" * 12 + "x"
+BUSY = Look(Rest.BUSY, "p")
+UNKNOWN = Look(Rest.UNKNOWN, "nobody answers")
+STOPPED = "2026-03-04T11:50:00.5Z"
+
+
+def marker(**fields: Any) -> Marker:
+    """Make a marker that says all it should."""
+    values = {"plan": "p", "container": ID, "state": "running", "finished": STOPPED}
+    return Marker(**{"name": "web", "written_at": NOON - 601, **values, **fields})
+
+
+def standing(status: str = "exited", finished: str = STOPPED, name: str = "web") -> Standing:
+    """Make the container that the marker speaks of."""
+    return Standing(ID, name, status, finished)
+
+
+@pytest.mark.parametrize(
+    ("said", "found", "template", "expected"),
+    [
+        ({}, standing(), "stop-start", Verdict.START),
+        ({}, standing(), "quiesce-stop-start", Verdict.START),
+        ({}, standing("paused"), "pause-unpause", Verdict.UNPAUSE),
+        (
+            {"finished": ""},
+            standing("paused", "0001-01-01T00:00:00Z"),
+            "pause-unpause",
+            Verdict.UNPAUSE,
+        ),
+        ({"finished": ""}, standing(), "stop-start", Verdict.START),
+        ({}, None, "stop-start", Verdict.DISCARD),
+        ({}, standing(finished="2026-03-04T11:51:00Z"), "stop-start", Verdict.DISCARD),
+        (
+            {"finished": ""},
+            standing(finished="2026-03-04T11:00:00Z"),
+            "stop-start",
+            Verdict.DISCARD,
+        ),
+        ({}, standing("paused", "2026-03-04T11:51:00Z"), "pause-unpause", Verdict.DISCARD),
+        ({}, standing(), "", Verdict.DISCARD),
+        ({}, standing(), "pause-unpause", Verdict.DISCARD),
+        ({}, standing("paused"), "stop-start", Verdict.DISCARD),
+        ({}, standing(), None, Verdict.WAIT),
+        ({}, standing("removing"), "stop-start", Verdict.WAIT),
+        ({}, standing("created"), "stop-start", Verdict.WAIT),
+        ({}, standing("dead"), "stop-start", Verdict.WAIT),
+        ({}, standing("running"), None, Verdict.STALE),
+        ({}, standing("restarting"), "", Verdict.STALE),
+        ({"name": "web.new", "finished": ""}, standing(), "stop-start", Verdict.STALE),
+        ({"name": "web.new"}, standing(name="web.new"), "stop-start", Verdict.START),
+    ],
+)
+def test_a_container_is_started_only_if_everything_matches(
+    said: dict[str, Any], found: Standing | None, template: str | None, expected: Verdict
+) -> None:
+    """Id, state, the moment of the stop and the template have to agree."""
+    assert expected is judge_container(marker(**said), found, template).verdict
+
+
+@pytest.mark.parametrize(
+    ("said", "found", "template", "expected"),
+    [
+        ({}, Service(SERVICE, "web", 0), "swarm-scale", Verdict.SCALE),
+        ({}, Service(SERVICE, "web", 2), "swarm-scale", Verdict.STALE),
+        ({}, Service(SERVICE, "web", None), "swarm-scale", Verdict.DISCARD),
+        ({"replicas": 0}, Service(SERVICE, "web", 0), "swarm-scale", Verdict.DISCARD),
+        ({}, Service(SERVICE, "web", 0), "stop-start", Verdict.DISCARD),
+        ({}, Service(SERVICE, "web", 0), None, Verdict.WAIT),
+        ({}, None, "swarm-scale", Verdict.DISCARD),
+        ({"name": "web.new"}, Service(SERVICE, "web", 0), "swarm-scale", Verdict.STALE),
+    ],
+)
+def test_a_service_gets_its_replicas_only_if_everything_matches(
+    said: dict[str, Any], found: Service | None, template: str | None, expected: Verdict
+) -> None:
+    """It must still be at no replicas, and the marker must say how many it had."""
+    spoken = marker(**{"container": SERVICE, "state": "scaled", "replicas": 3, **said})
+    assert expected is judge_service(spoken, found, template).verdict
+
+
+def test_a_torn_marker_is_discarded_and_half_written_litter_is_quietly_so() -> None:
+    """Neither says what was stopped."""
+    assert Verdict.DISCARD is judge_torn(marker(container="")).verdict
+    assert Verdict.STALE is judge_torn(marker(container="", name="web.new")).verdict
+
+
+def rendered(*containers: Container) -> tuple[RenderedWorkload, ...]:
+    """Render the workloads of an inventory."""
+    moment = datetime.fromtimestamp(NOON, UTC)
+    return render(Inventory(containers), DocumentView((), ()), Policy(), moment).workloads
+
+
+def container(name: str = "web", identity: str = ID, **labels: str) -> Container:
+    """Make a labelled container, with a template unless told otherwise."""
+    said = {"enable": "true", "hooks.template": "stop-start"}
+    said |= {key.replace("_", "."): value for key, value in labels.items()}
+    own = {f"backrest.{key}": value for key, value in said.items() if value}
+    return Container(identity, name, labels=own, mounts=(Mount("bind", f"/srv/{name}", "/data"),))
+
+
+def test_the_template_is_that_of_the_containers_workload_now() -> None:
+    """None where the labels are in doubt: a marker is not given up for that."""
+    assert "stop-start" == find_template(marker(), rendered(container()))
+    assert "" == find_template(marker(), rendered(container(identity="cd" * 32)))
+    assert "" == find_template(marker(), rendered(container(hooks_template="")))
+    project = {"com.docker.compose.project": "p"}
+    one, other = (
+        container(name, identity, hooks_template=template, group="g")
+        for name, identity, template in (
+            ("web", ID, "stop-start"),
+            ("db", "cd" * 32, "pause-unpause"),
+        )
+    )
+    grouped = [
+        Container(
+            c.id, c.name, labels={**c.labels, **project, "com.docker.compose.service": c.name}
+        )
+        for c in (one, other)
+    ]
+    assert find_template(marker(), rendered(*grouped)) is None
+
+
+class Engine(Connection):
+    """Prepared answers by path; what is done is noted."""
+
+    def __init__(self, answers: Mapping[str, Any]) -> None:
+        super().__init__("unix:///nowhere.sock")
+        self.answers = dict(answers)
+        self.done: list[str] = []
+
+    def find(self, path: str, method: str = "GET") -> bytes | None:
+        """Answer, or fail where an exception was prepared."""
+        del method
+        answer = self.answers.get(path)
+        if isinstance(answer, Exception):
+            raise answer
+        return None if answer is None else json.dumps(answer).encode()
+
+    def get(self, path: str, *, beside: bool = False) -> bytes:
+        """Answer what must be there."""
+        del beside
+        return json.dumps(self.answers[path]).encode()
+
+    def act(
+        self, path: str, body: object = None, *, method: str = "POST", timeout: float | None = None
+    ) -> bytes | None:
+        """Note it; fail where that was prepared."""
+        del method, timeout
+        if isinstance(answer := self.answers.get(path), Exception):
+            raise answer
+        self.done.append(path if body is None else f"{path} {json.dumps(body)}")
+        return b""
+
+
+def inspected(status: str = "exited", finished: str = STOPPED, name: str = "web") -> dict[str, Any]:
+    """Make the engine's answer about a container."""
+    return {"Id": ID, "Name": f"/{name}", "State": {"Status": status, "FinishedAt": finished}}
+
+
+@dataclass
+class Bench:
+    """A guard with a hand-made engine, and what it told."""
+
+    directory: Path
+    engine: Engine
+    now: float = NOON
+    look: Look = IDLE
+    asked: list[frozenset[str]] = field(default_factory=list)
+    told: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Make the guard."""
+        self.guard = Guard(
+            self.engine,
+            self.directory,
+            300.0,
+            self._activity,
+            lambda result, **facts: self.told.append((result, facts)),
+            clock=lambda: self.now,
+            wall=lambda: self.now,
+        )
+
+    def _activity(self, plans: frozenset[str]) -> Look:
+        self.asked.append(plans)
+        return self.look
+
+    def mark(self, name: str = "web", age: float = 601.0, **fields: str) -> Path:
+        """Leave a marker."""
+        said = {"plan": "p", "container": ID, "state": "running", "finished": STOPPED, **fields}
+        path = self.directory / name
+        path.write_text("".join(f"{key}={value}\n" for key, value in said.items() if value))
+        os.utime(path, (self.now - age, self.now - age))
+        return path
+
+    def run(self, seconds: float = 6.0) -> None:
+        """Let time pass as the guard asks for it."""
+        end = self.now + seconds
+        for _ in range(2000):
+            self.now += self.guard.step()
+            if self.now > end:
+                return
+        pytest.fail("it never waits")
+
+    @property
+    def results(self) -> list[str]:
+        """What was told, in order."""
+        return [result for result, _ in self.told]
+
+
+PLACE = f"/containers/{ID}/json"
+START = f"/containers/{ID}/start"
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """A stopped container whose labels ask for a stop."""
+    made = Bench(tmp_path, Engine({PLACE: inspected()}))
+    made.guard.see(rendered(container()))
+    return made
+
+
+def test_what_a_dead_run_left_stopped_is_started_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a warning, and the marker is gone."""
+    path = bench.mark()
+    bench.run(60)
+    assert [START] == bench.engine.done
+    assert [("resumed", {"container": "web", "plan": "p", "verb": "start"})] == bench.told
+    assert not path.exists()
+    assert {frozenset({"p", "backrest_sidecar_web"})} == set(bench.asked)
+    assert ["guard.resumed"] == [r.message for r in caplog.records if r.levelno == logging.WARNING]
+
+
+def test_a_young_marker_belongs_to_its_run(bench: Bench) -> None:
+    """Nobody is asked before it is old enough; then it is looked after in time."""
+    bench.mark(age=10)
+    bench.run(200)
+    assert bench.asked == []
+    bench.run(120)
+    assert [START] == bench.engine.done
+
+
+def test_a_marker_from_the_future_gets_old_as_well(bench: Bench) -> None:
+    """The clock was set back, or is another one: what we watched counts."""
+    bench.mark(age=-100_000, finished=STOPPED)
+    bench.run(280)
+    assert bench.asked == []
+    bench.run(60)
+    assert [START] == bench.engine.done
+
+
+def test_a_running_plan_keeps_its_containers_stopped(bench: Bench) -> None:
+    """However old the marker: a backup may take days. One idle look is not enough."""
+    bench.mark()
+    bench.look = BUSY
+    bench.run(86400 / 10)
+    bench.look = IDLE
+    bench.guard.step()
+    bench.look = BUSY
+    bench.run(60)
+    assert bench.engine.done == []
+    assert bench.told == []
+    assert (bench.directory / "web").exists()
+
+
+def test_the_unknown_changes_nothing_and_is_told_once(bench: Bench) -> None:
+    """Neither a runner nor markers that cannot be asked lead to anything."""
+    bench.mark()
+    bench.look = UNKNOWN
+    bench.run(600)
+    assert [("blind", {"why": "nobody answers"})] == bench.told
+    bench.look = IDLE
+    bench.run(6)
+    assert ["blind", "resumed"] == bench.results
+
+
+def test_an_engine_that_cannot_be_asked_discards_nothing(bench: Bench) -> None:
+    """It is tried again after pauses that get longer."""
+    path = bench.mark()
+    bench.engine.answers[PLACE] = InventoryError("the engine is away")
+    bench.run(3000)
+    assert 5 <= len(bench.results) <= 8
+    assert {"failed"} == set(bench.results)
+    assert path.exists()
+    bench.engine.answers[PLACE] = inspected()
+    bench.run(1000)
+    assert [START] == bench.engine.done
+
+
+def test_a_start_that_fails_keeps_the_marker(bench: Bench) -> None:
+    """A port in use today may be free later."""
+    path = bench.mark()
+    bench.engine.answers[START] = InventoryError("port is in use")
+    bench.run(20)
+    assert ["failed"] == bench.results
+    assert path.exists()
+
+
+def test_before_the_first_good_pass_nothing_is_started_or_discarded(tmp_path: Path) -> None:
+    """Without an inventory nobody knows which labels there are."""
+    bench = Bench(tmp_path, Engine({PLACE: inspected()}))
+    path = bench.mark()
+    bench.run(600)
+    assert bench.engine.done == []
+    assert bench.told == []
+    assert path.exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "workloads"),
+    [
+        (None, rendered(container())),
+        (inspected(finished="2026-03-04T11:55:00Z"), rendered(container())),
+        (inspected(), ()),
+    ],
+    ids=["gone", "stopped again", "no template"],
+)
+def test_a_marker_that_does_not_hold_is_discarded_and_told(
+    bench: Bench, answer: object, workloads: tuple[RenderedWorkload, ...]
+) -> None:
+    """What it speaks of stays as it is."""
+    path = bench.mark()
+    bench.engine.answers[PLACE] = answer
+    bench.guard.see(workloads)
+    bench.run(60)
+    assert ["discarded"] == bench.results
+    assert bench.told[0][1]["why"]
+    assert bench.engine.done == []
+    assert not path.exists()
+
+
+def test_the_marker_of_what_runs_is_removed_quietly(bench: Bench) -> None:
+    """Somebody started it; there is nothing to say."""
+    path = bench.mark()
+    bench.engine.answers[PLACE] = inspected("running")
+    bench.run(60)
+    assert bench.engine.done == []
+    assert bench.told == []
+    assert not path.exists()
+
+
+def test_containers_start_in_the_order_of_their_dependencies(bench: Bench) -> None:
+    """The database before what needs it."""
+    other = "cd" * 32
+    compose = {"com.docker.compose.project": "p"}
+    web, database = container("web", group="g"), container("db", other, group="g")
+    labels = {
+        "web": {"com.docker.compose.service": "web", "com.docker.compose.depends_on": "db:x:true"},
+        "db": {"com.docker.compose.service": "db"},
+    }
+    bench.guard.see(
+        rendered(
+            *(
+                Container(c.id, c.name, labels={**c.labels, **compose, **labels[c.name]})
+                for c in (web, database)
+            )
+        )
+    )
+    bench.engine.answers[f"/containers/{other}/json"] = {**inspected(name="db"), "Id": other}
+    bench.mark("a-web")
+    bench.mark("z-db", container=other)
+    bench.run(20)
+    assert [f"/containers/{other}/start", START] == bench.engine.done
+
+
+def test_a_service_without_containers_tells_its_template_itself(bench: Bench) -> None:
+    """At no replicas the inventory has nothing of it; its whole specification goes back."""
+    place = f"/services/{SERVICE}"
+    labels = {"backrest.enable": "true", "backrest.hooks.template": "swarm-scale"}
+    spec = {
+        "Name": "web",
+        "Mode": {"Replicated": {"Replicas": 0}},
+        "TaskTemplate": {"ContainerSpec": {"Labels": labels, "Image": "x"}, "ForceUpdate": 7},
+    }
+    bench.engine.answers[place] = {"ID": SERVICE, "Version": {"Index": 42}, "Spec": spec}
+    bench.guard.see(())
+    bench.mark(container=SERVICE, state="scaled", replicas="3", finished="")
+    bench.run(60)
+    [done] = bench.engine.done
+    path, _, body = done.partition(" ")
+    assert f"{place}/update?version=42" == path
+    assert {**spec, "Mode": {"Replicated": {"Replicas": 3}}} == json.loads(body)
+    assert ["resumed"] == bench.results
+
+
+def test_markers_that_cannot_be_read_are_told(bench: Bench) -> None:
+    """A link in place of the directory could lead anywhere."""
+    linked = bench.directory / "linked"
+    linked.symlink_to(bench.directory)
+    told: list[str] = []
+    guard = Guard(
+        bench.engine, linked, 300.0, lambda _: IDLE, lambda result, **_: told.append(result)
+    )
+    assert 30 == guard.step() == guard.step()
+    assert ["blind"] == told
+
+
+RUNNER = {"Id": "ef" * 32, "Name": "/backrest", "State": {"Running": True}}
+TOP = f"/containers/{'ef' * 32}/top"
+FIND = "/containers/backrest/json"
+
+
+@pytest.mark.parametrize(
+    ("answers", "is_known", "expected"),
+    [
+        ({FIND: RUNNER, TOP: {"Titles": ["CMD"], "Processes": [["/backrest"]]}}, True, Rest.IDLE),
+        ({FIND: RUNNER, TOP: {"Titles": ["CMD"], "Processes": [["restic"]]}}, True, Rest.BUSY),
+        ({FIND: RUNNER, TOP: InventoryError("403")}, True, Rest.UNKNOWN),
+        ({FIND: {**RUNNER, "State": {"Running": False}}}, True, Rest.IDLE),
+        ({FIND: InventoryError("away")}, True, Rest.UNKNOWN),
+        ({}, True, Rest.IDLE),
+        ({}, False, Rest.UNKNOWN),
+    ],
+    ids=["rests", "works", "no top", "dead", "no engine", "absent", "never seen"],
+)
+def test_without_an_api_the_container_tells_whether_plans_run(
+    answers: Mapping[str, Any], *, is_known: bool, expected: Rest
+) -> None:
+    """A dead or absent runner runs nothing; one that was never seen may be elsewhere."""
+    activity = PlanActivity(None, Engine(answers), "backrest", lambda: is_known)
+    assert expected is activity(frozenset({"p"})).rest

@@ -1,0 +1,199 @@
+"""The runner's container: what is its own process, and what is work."""
+
+import json
+from typing import Any
+
+import pytest
+
+from sidecar.errors import InventoryError
+from sidecar.watch.engine.connection import Connection
+from sidecar.watch.engine.runner import (
+    Runner,
+    find_runner,
+    find_work,
+    parse_moment,
+    processes_of,
+    restart,
+)
+
+COMMAND = ("/sbin/tini", "--", "/start.sh", "backrest")
+RUNNER = Runner("a" * 64, "backrest", True, 100.0, command=COMMAND)
+
+
+class Answers(Connection):
+    """A connection that gives one prepared answer: a body, nothing, or a failure."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__("unix:///nowhere.sock")
+        self.answer = answer
+        self.asked: list[str] = []
+
+    def find(self, path: str, method: str = "GET") -> bytes | None:
+        """Give it."""
+        self.asked.append(f"{method} {path}")
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return None if self.answer is None else json.dumps(self.answer).encode()
+
+    def act(
+        self, path: str, body: object = None, *, method: str = "POST", timeout: float | None = None
+    ) -> bytes | None:
+        """Give it too."""
+        del body, timeout
+        return self.find(path, method)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/backrest --bind-address 0.0.0.0:9898",
+        "/usr/local/bin/backrest",
+        "/sbin/tini -- /docker-entrypoint.sh backrest",
+        "/sbin/docker-init -- /backrest",
+        "s6-supervise backrest",
+        "/bin/sh /docker-entrypoint.sh backrest",
+        "busybox sh -e /docker-entrypoint.sh backrest",
+        "bash /usr/bin/entrypoint",
+        "/bin/sh /start.sh backrest",
+        "/sbin/tini -- /start.sh backrest",
+    ],
+)
+def test_the_runners_own_processes_are_no_work(line: str) -> None:
+    """Backrest, an init, and the shell of the entrypoint are always there."""
+    assert [] == find_work([line], RUNNER)
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("/bin/restic backup --json /data", "restic"),
+        ("sh", "sh"),
+        ("/bin/sh", "sh"),
+        ("bash -s", "bash"),
+        ("sh -c /docker-entrypoint.sh", "sh"),
+        ("sh -c restic backup", "sh"),
+        ("/bin/sh /tmp/hook.sh", "sh"),
+        ("docker stop web", "docker"),
+        ("ssh -s host sftp", "ssh"),
+        ("rclone serve restic --stdio", "rclone"),
+        ("backrest-hook", "backrest-hook"),
+        ("curl https://user:secret@h", "curl"),
+        ("", "?"),
+    ],
+)
+def test_everything_else_is_work_and_named_without_its_arguments(line: str, name: str) -> None:
+    """Arguments may hold secrets."""
+    assert [name] == find_work(["/backrest", line], RUNNER)
+
+
+def test_the_first_process_is_the_runners_own_also_behind_an_interpreter() -> None:
+    """A script of one's own as the container's command shows with its interpreter."""
+    runner = Runner("a" * 64, "r", True, 1.0, command=("/run.sh", "x"))
+    assert [] == find_work(["/run.sh x", "/bin/sh -e /run.sh x"], runner)
+    assert ["sleep"] == find_work(["sleep 5 /run.sh x y"], runner)
+
+
+def top(*lines: str, title: str = "CMD") -> dict[str, Any]:
+    """Make an answer of `docker top`."""
+    return {"Titles": ["PID", title], "Processes": [["1", line] for line in lines]}
+
+
+def test_processes_are_their_command_lines_without_the_defunct() -> None:
+    """Whatever the last column is called."""
+    for title in ("CMD", "COMMAND"):
+        answer = top("/backrest", "[restic] <defunct>", title=title)
+        assert ["/backrest"] == processes_of(Answers(answer), RUNNER)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        InventoryError("refused with status 403"),
+        {"message": "no"},
+        {"Titles": ["PID"], "Processes": [["1"]]},
+        {"Titles": ["PID", "CMD"], "Processes": [["1"]]},
+        {"Titles": ["PID", "CMD"], "Processes": None},
+        {"Titles": ["PID", "CMD"], "Processes": []},
+    ],
+)
+def test_processes_that_cannot_be_told_are_unknown(answer: object) -> None:
+    """Unknown is not the same as none."""
+    assert processes_of(Answers(answer), RUNNER) is None
+
+
+def test_a_runner_is_inspected() -> None:
+    """Times in unix seconds, mounts sorted, the environment by name."""
+    answer = {
+        "Id": "b" * 64,
+        "Name": "/backrest",
+        "Path": "/sbin/tini",
+        "Args": ["--", "/x"],
+        "State": {
+            "Running": True,
+            "StartedAt": "2026-01-02T03:04:05.123456789Z",
+            "FinishedAt": "0001-01-01T00:00:00Z",
+        },
+        "Config": {"Env": ["TZ=Europe/Berlin", "A=b=c", "EMPTY"]},
+        "Mounts": [
+            {"Type": "volume", "Name": "v", "Source": "/s", "Destination": "/z", "Driver": "local"},
+            {"Type": "bind", "Source": "/t", "Destination": "/a", "RW": True},
+        ],
+    }
+    connection = Answers(answer)
+    runner = find_runner(connection, "back rest")
+    assert ["GET /containers/back%20rest/json"] == connection.asked
+    assert runner is not None
+    assert ("b" * 64, "backrest", True) == (runner.id, runner.name, runner.is_running)
+    assert ("/sbin/tini", "--", "/x") == runner.command
+    assert (1767323045.123456, 0.0) == (runner.started_at, runner.finished_at)
+    assert ["/a", "/z"] == [mount.destination for mount in runner.mounts]
+    assert {"TZ": "Europe/Berlin", "A": "b=c", "EMPTY": ""} == runner.environment
+    assert "Europe/Berlin" == runner.time_zone
+    assert "b=c" not in repr(runner)
+
+
+def test_no_container_is_no_runner() -> None:
+    """A name that nobody has."""
+    assert find_runner(Answers(None), "backrest") is None
+
+
+def test_a_stranger_behind_the_address_is_an_error() -> None:
+    """An answer of another shape never looks like a container."""
+    with pytest.raises(InventoryError):
+        find_runner(Answers({"Id": "x"}), "backrest")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1970-01-02T00:00:00Z", 86400.0),
+        ("2026-01-02T04:04:05.5+01:00", 1767323045.5),
+        ("2026-01-02T03:04:05Z", 1767323045.0),
+        ("0001-01-01T00:00:00Z", 0.0),
+        ("2026-01-02T03:04:05", 0.0),
+        ("yesterday", 0.0),
+        ("", 0.0),
+    ],
+)
+def test_moments_are_unix_seconds(text: str, expected: float) -> None:
+    """What has never happened, and what is no time, is 0."""
+    assert expected == parse_moment(text)
+
+
+def test_a_restart_leaves_the_processes_their_time() -> None:
+    """In whole seconds, as the engine takes them; a container that is gone is an error."""
+    connection = Answers({})
+    restart(connection, RUNNER, 14.6)
+    assert [f"POST /containers/{'a' * 64}/restart?t=15"] == connection.asked
+    with pytest.raises(InventoryError):
+        restart(Answers(None), RUNNER, 1)
+
+
+def test_short_ids_name_a_container_and_nothing_names_none() -> None:
+    """The sidecar may know only the beginning of its own id."""
+    assert RUNNER.is_container("a" * 64)
+    assert RUNNER.is_container("a" * 12)
+    assert not RUNNER.is_container("a" * 11)
+    assert not RUNNER.is_container("")
+    assert not RUNNER.is_container("b" * 12)
