@@ -1,0 +1,408 @@
+"""How the backups fare: per workload its plan, its runs, and what is not as it should be."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from sidecar.core.lifetime import History, Orphans
+from sidecar.core.policy import Policy
+from sidecar.core.propose import Proposal, propose
+from sidecar.core.workload import Container, Inventory, Mount
+from sidecar.errors import InventoryError, StoreError, UsageError
+from sidecar.model.document import parse_document
+from sidecar.settings import Access, Settings, Source
+from sidecar.show.status import render_status
+from sidecar.watch.backrest.operations import Ending, Operation, Status
+from sidecar.watch.state import State
+from sidecar.watch.status import NextRun, PlanStatus, Run, StatusReport, gather_status, run_status
+from tests.fakes.fake_backrest import FakeBackrest
+
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+UNIX = NOW.timestamp()
+HOUR, DAY = 3600.0, 86400.0
+WEB, DB, OLD = (f"backrest_sidecar_{name}" for name in ("shop_web", "shop_db", "shop_old"))
+SECRET = "swordfish"
+JSON_KEYS = ["config", "now", "runsKnown", "trouble", "plans"]
+PLAN_KEYS = [
+    *("workload", "plan", "written", "lastRun", "lastGood", "ageSeconds", "runningSince"),
+    *("nextRun", "nextRunComputed", "loaded", "orphan", "orphanSince", "disabled", "drift"),
+    "problems",
+]
+
+
+def container(service: str, **labels: str) -> Container:
+    """A labelled container of the project `shop` with one volume."""
+    mount = Mount("volume", f"/v/{service}/_data", "/data", service, "local")
+    own = {f"backrest.{key}": value for key, value in labels.items()}
+    compose = {"com.docker.compose.project": "shop", "com.docker.compose.service": service}
+    enabled = {"backrest.enable": "true", **own, **compose}
+    return Container(f"{service}-id", f"shop-{service}-1", labels=enabled, mounts=(mount,))
+
+
+def document(*plans: str, **changed: Any) -> bytes:
+    """A document that holds these plans as they are rendered, but for what is `changed`."""
+    stand = [
+        {
+            "id": plan,
+            "repo": "r",
+            "paths": [f"/v/{plan.rpartition('_')[2]}/_data"],
+            "schedule": {"cron": "0 2 * * *", "clock": "CLOCK_LOCAL"},
+            "retention": {"policyTimeBucketed": {"daily": 7, "weekly": 4}},
+            **changed,
+        }
+        for plan in plans
+    ]
+    repo = {"id": "r", "uri": f"rest:https://u:{SECRET}@h/", "guid": "a" * 64, "password": SECRET}
+    root = {"modno": 1, "version": 6, "instance": "i", "repos": [repo], "plans": stand}
+    return json.dumps(root).encode()
+
+
+def previewed(
+    content: bytes, *containers: Container, history: History | None = None, **policy: Any
+) -> Proposal:
+    """What a pass over this document would do."""
+    rules = replace(Policy(), default_schedule="0 2 * * *", **policy)
+    inventory = Inventory(containers)
+    return propose(parse_document(content), inventory, rules, NOW, history=history)
+
+
+def backup(number: int, status: Status, start: float, **more: Any) -> Operation:
+    """A backup of WEB; `start` relative to now."""
+    end = UNIX + start + 60 if status.has_ended else 0.0
+    made = Operation(number, number, WEB, "r", status, "backup", UNIX + start, end)
+    return replace(made, **more)
+
+
+def row_of(report: StatusReport, plan: str) -> PlanStatus:
+    """The row of a plan."""
+    return next(row for row in report.rows if row.plan == plan)
+
+
+def gathered(*operations: Operation, content: bytes | None = None) -> StatusReport:
+    """A report about WEB alone, with these operations in Backrest's log."""
+    proposal = previewed(content or document(WEB), container("web"))
+    return gather_status(proposal, operations, State(), NOW)
+
+
+def test_quiet_workload_has_its_runs_and_nothing_else() -> None:
+    """Plan, last run, next run; no drift, no problem, no orphan."""
+    report = gathered(
+        backup(1, Status.SUCCESS, -DAY),
+        backup(2, Status.SUCCESS, -HOUR, snapshot_id="abc"),
+        backup(3, Status.PENDING, 14 * HOUR),
+    )
+    run = Run(UNIX - HOUR, UNIX - HOUR + 60, Ending.SUCCESS)
+    (row,) = report.rows
+    assert ("shop/web", WEB, True) == (row.workload, row.plan, row.is_written)
+    assert run == row.runs.last == row.runs.good
+    assert NextRun(UNIX + 14 * HOUR, is_computed=False) == row.next
+    assert ((), (), False, False) == (row.drift, row.problems, row.is_orphan, row.is_unloaded)
+    assert 0 == report.exit_code
+
+
+def test_last_good_run_is_told_beside_a_failed_one() -> None:
+    """A warning counts as good: something was saved."""
+    row = gathered(
+        backup(1, Status.SUCCESS, -2 * DAY),
+        backup(2, Status.WARNING, -DAY),
+        backup(3, Status.ERROR, -HOUR),
+        backup(4, Status.USER_CANCELLED, -HOUR / 2),
+    ).rows[0]
+    assert row.runs.last is not None
+    assert row.runs.good is not None
+    assert (Ending.CANCELLED, Ending.WARNING) == (row.runs.last.ending, row.runs.good.ending)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (Status.SUCCESS, 0),
+        (Status.WARNING, 0),
+        (Status.ERROR, 3),
+        (Status.USER_CANCELLED, 3),
+        (Status.SYSTEM_CANCELLED, 3),
+    ],
+)
+def test_failed_last_run_needs_attention(status: Status, code: int) -> None:
+    """An older failure does not."""
+    log = [backup(1, Status.ERROR, -DAY), backup(2, status, -HOUR)]
+    assert code == gathered(*log).exit_code
+
+
+def test_only_backups_of_this_instance_count() -> None:
+    """Checks, dry runs and copies of other instances' operations say nothing of a plan."""
+    row = gathered(
+        backup(1, Status.ERROR, -HOUR, kind="check"),
+        backup(2, Status.ERROR, -HOUR, is_dry_run=True),
+        backup(3, Status.ERROR, -HOUR, is_foreign=True),
+        backup(4, Status.ERROR, -HOUR, plan_id="another"),
+    ).rows[0]
+    assert row.runs.last is None
+
+
+def test_running_plan_is_shown_so() -> None:
+    """Its next run is not in the queue then, and that is no fault."""
+    report = gathered(backup(1, Status.IN_PROGRESS, -30))
+    (row,) = report.rows
+    assert "runs now" in render_status(report, "table")
+    assert UNIX - 30 == row.runs.running_since
+    assert not row.is_unloaded
+    assert row.next is not None
+    assert row.next.is_computed
+
+
+def test_plan_without_a_place_in_the_queue_is_not_loaded() -> None:
+    """The next run is computed from the schedule, in the zone that is asked for."""
+    report = gathered()
+    (row,) = report.rows
+    assert json.loads(render_status(report, "json"))["plans"][0]["loaded"] is False
+    assert NextRun(datetime(2026, 11, 22, 2, tzinfo=UTC).timestamp(), is_computed=True) == row.next
+    assert row.is_unloaded
+
+
+@pytest.mark.parametrize("schedule", [{"disabled": True}, {}, {"cron": "?"}, "broken"])
+def test_plan_that_never_runs_has_no_next_run(schedule: Any) -> None:
+    """Nor one whose schedule cannot be read here."""
+    proposal = previewed(document(WEB), container("web"))
+    broken = parse_document(document(WEB, schedule=schedule))
+    shown = replace(proposal, before=broken)
+    row = gather_status(shown, [], State(), NOW).rows[0]
+    assert (None, False) == (row.next, row.is_unloaded)
+
+
+def test_nothing_is_claimed_when_the_log_is_not_known() -> None:
+    """The schedule is; whether Backrest has loaded it is not."""
+    proposal = previewed(document(WEB), container("web"))
+    words = "Nothing is known of the runs: gone."
+    report = gather_status(proposal, None, State(), NOW)
+    report = replace(report, trouble="unreachable", words=words)
+    (row,) = report.rows
+    assert row.next is not None
+    assert row.next.is_computed
+    assert not row.is_unloaded
+    assert 3 == report.exit_code
+    assert words in render_status(report, "table")
+    shown = json.loads(render_status(report, "json"))
+    assert (False, "unreachable") == (shown["runsKnown"], shown["trouble"])
+    assert shown["plans"][0]["loaded"] is None
+
+
+def test_new_plan_is_not_written_yet() -> None:
+    """It has no run and no next run, whatever its schedule says."""
+    proposal = previewed(document(), container("web"))
+    report = gather_status(proposal, [], State(), NOW)
+    assert (False, None) == (report.rows[0].is_written, report.rows[0].next)
+    assert "not written yet" in render_status(report, "table")
+
+
+def test_drift_names_the_keys_that_would_change() -> None:
+    """By name only, not what they say."""
+    report = gathered(content=document(WEB, paths=["/elsewhere"], excludes=["x"]))
+    assert ("excludes", "paths") == report.rows[0].drift
+    table = render_status(report, "table")
+    assert "would change: excludes, paths" in table
+    assert "/elsewhere" not in table
+
+
+def test_orphan_is_told_with_its_age() -> None:
+    """The age is what was remembered; a new orphan has none yet."""
+    since = {OLD: UNIX - 2 * DAY}
+    history = History(orphans=since, action=Orphans.KEEP, grace=9 * DAY)
+    proposal = previewed(document(DB, OLD, WEB), container("web"), history=history)
+    report = gather_status(proposal, [], State(orphans=since), NOW)
+    assert [WEB, DB, OLD] == [row.plan for row in report.rows]
+    assert [False, True, True] == [row.is_orphan for row in report.rows]
+    assert [None, None, UNIX - 2 * DAY] == [row.orphan_since for row in report.rows]
+    table = render_status(report, "table")
+    assert "no workload for 2 d" in table
+    assert 0 == report.exit_code
+
+
+def test_disabled_orphan_is_told_so() -> None:
+    """We disabled it; its schedule is remembered."""
+    proposal = previewed(document(OLD, schedule={"disabled": True}))
+    state = State(disabled={OLD: {"cron": "0 2 * * *"}})
+    report = gather_status(proposal, [], state, NOW)
+    assert row_of(report, OLD).is_disabled
+    assert "no workload; disabled" in render_status(report, "table")
+
+
+def test_problems_are_told_by_reason() -> None:
+    """A warning alone needs no attention, an error does."""
+    broken = previewed(document(WEB), container("web", schedule="sometimes"))
+    report = gather_status(broken, [], State(), NOW)
+    assert ["schedule.invalid"] == [problem.reason for problem in report.rows[0].problems]
+    assert 3 == report.exit_code
+    table = render_status(report, "table")
+    assert "schedule.invalid" in table
+    assert "reconcile --dry-run" in table
+    shared = previewed(document(WEB, "mine_web"), container("web"))
+    warned = gather_status(shared, [], State(), NOW)
+    assert ["path.shared"] == [problem.reason for problem in warned.rows[0].problems]
+    assert 0 == warned.exit_code
+
+
+def test_blocked_new_plan_is_not_promised() -> None:
+    """With an error there is no plan that could be written."""
+    proposal = previewed(document(), container("web", schedule="sometimes"))
+    table = render_status(gather_status(proposal, [], State(), NOW), "table")
+    assert "no plan in the document" in table
+    assert "not written yet" not in table
+
+
+def test_json_has_stable_keys_and_no_secret() -> None:
+    """Ids, reasons and times; no message, command, address or path of a mount."""
+    web = container(
+        "web",
+        **{
+            "hook.start": f"curl https://u:{SECRET}@host/{SECRET}",
+            "schedule": f"https://u:{SECRET}@host",
+        },
+    )
+    proposal = previewed(document(WEB, OLD), web)
+    report = gather_status(
+        proposal,
+        [backup(1, Status.ERROR, -HOUR, message=f"restic -r rest:https://u:{SECRET}@h")],
+        State(),
+        NOW,
+    )
+    text = render_status(report, "json")
+    shown = json.loads(text)
+    assert JSON_KEYS == list(shown)
+    assert [PLAN_KEYS, PLAN_KEYS] == [list(plan) for plan in shown["plans"]]
+    assert [
+        {
+            "start": "2026-11-21T11:00:00+00:00",
+            "end": "2026-11-21T11:01:00+00:00",
+            "outcome": "failed",
+        },
+        3540,
+    ] == [shown["plans"][0]["lastRun"], shown["plans"][0]["ageSeconds"]]
+    assert {"reason", "severity", "label"} == set(shown["plans"][0]["problems"][0])
+    assert [None, True] == [shown["plans"][1]["workload"], shown["plans"][1]["orphan"]]
+    for secret in (SECRET, "://", "curl", "/v/web"):
+        assert secret not in text
+        assert secret not in render_status(report, "table")
+
+
+def test_table_has_one_aligned_line_a_plan() -> None:
+    """Columns begin at the same place in each line, colours aside."""
+    proposal = previewed(document(WEB), container("web"), container("db"))
+    log = [backup(1, Status.SUCCESS, -3 * DAY), backup(2, Status.ERROR, -90)]
+    lines = click.unstyle(
+        render_status(gather_status(proposal, log, State(), NOW), "table")
+    ).splitlines()
+    assert lines[:3] == [
+        "workload  plan                       last run              outcome  age   next run",
+        (
+            "shop/db   backrest_sidecar_shop_db   –                     –        –     –"
+            "                           not written yet"
+        ),
+        (
+            "shop/web  backrest_sidecar_shop_web  Sat 2026-11-21 11:58  failed   30 s  "
+            "about Sun 2026-11-22 02:00  last good 2 d ago; not loaded by Backrest"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (59, "59 s"), (60, "1 min"), (7200, "2 h"), (90000, "1 d"), (-500, "0 s")],
+)
+def test_age_is_told_in_its_largest_unit(seconds: float, words: str) -> None:
+    """A run that ended in the future, by Backrest's clock, ended just now."""
+    report = gathered(backup(1, Status.SUCCESS, -60 - seconds))
+    cells = click.unstyle(render_status(report, "table")).splitlines()[1]
+    assert f"  {words}  " in cells
+
+
+def test_empty_house_is_told() -> None:
+    """No table without a row."""
+    report = gather_status(previewed(document()), [], State(), NOW)
+    assert "No container is labelled, and there is no plan of ours." == render_status(
+        report, "table"
+    )
+
+
+# From the settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A document with WEB, and a saved list with its container and that of DB."""
+    (tmp_path / "config.json").write_bytes(document(WEB))
+    entries = [
+        {
+            "Id": one.id,
+            "Names": [f"/{one.name}"],
+            "Labels": dict(one.labels),
+            "Mounts": [
+                {"Type": "volume", "Name": m.name, "Source": m.source, "Destination": "/data"}
+                for m in one.mounts
+            ],
+        }
+        for one in (container("web"), container("db"))
+    ]
+    (tmp_path / "list.json").write_text(json.dumps(entries))
+    source = Source(inventory=tmp_path / "list.json")
+    return Settings(tmp_path / "config.json", source=source)
+
+
+@pytest.fixture
+def fake(settings: Settings) -> Iterator[FakeBackrest]:
+    """A Backrest with that document."""
+    with FakeBackrest(settings.config) as running:
+        yield running
+
+
+def test_status_asks_backrest_for_the_runs(settings: Settings, fake: FakeBackrest) -> None:
+    """One question, and nothing is written."""
+    fake.begin(WEB)
+    fake.finish(WEB, Status.WARNING)
+    before = settings.config.read_bytes()
+    report = run_status(replace(settings, access=Access(fake.url)), {}, "UTC")
+    row = row_of(report, WEB)
+    assert row.runs.last is not None
+    assert (Ending.WARNING, None) == (row.runs.last.ending, report.trouble)
+    assert row.next is not None
+    assert not row.next.is_computed
+    assert ["GetOperations"] == fake.asked
+    assert before == settings.config.read_bytes()
+
+
+def test_status_without_an_address_knows_no_runs(settings: Settings) -> None:
+    """That is nobody's fault."""
+    report = run_status(settings, {}, "UTC")
+    assert ("none", 0) == (report.trouble, report.exit_code)
+    assert "--backrest-url" in render_status(report, "table")
+
+
+def test_status_tells_of_a_backrest_that_refuses_us(settings: Settings) -> None:
+    """What is known without it is shown."""
+    auth = {"users": [{"name": "admin", "passwordBcrypt": "JDJhJDEw"}]}
+    settings.config.write_text(json.dumps({**json.loads(document(WEB)), "auth": auth}))
+    with FakeBackrest(settings.config, password=SECRET) as fake:
+        access = Access(fake.url, "admin", "wrong")
+        report = run_status(replace(settings, access=access), {}, "Europe/Berlin")
+    assert ("refused-login", 3) == (report.trouble, report.exit_code)
+    assert [DB, WEB] == [row.plan for row in report.rows]
+    table = render_status(report, "table")
+    assert "refused our user name or password" in table
+    assert "wrong" not in table.replace("tells what is wrong", "")
+
+
+def test_status_needs_the_document_and_the_containers(settings: Settings) -> None:
+    """Without them nothing can be said: unknown is not empty."""
+    with pytest.raises(StoreError):
+        run_status(replace(settings, config=settings.config.with_name("none")), {}, "UTC")
+    nowhere = Source(docker_sock="/nowhere/docker.sock")
+    with pytest.raises(InventoryError):
+        run_status(replace(settings, source=nowhere), {}, "UTC")
+    with pytest.raises(UsageError):
+        run_status(settings, {}, "Mars/Olympus")
