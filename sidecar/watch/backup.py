@@ -14,7 +14,7 @@ from sidecar.model.quote import quoted, without_credentials
 from sidecar.settings import Settings
 from sidecar.watch.backrest.api import ApiError, ApiTrouble, BackrestApi
 from sidecar.watch.backrest.operations import Ending, Operation, Status
-from sidecar.watch.status import preview_now
+from sidecar.watch.once import preview_now
 
 _EXIT_CODES = {Ending.SUCCESS: 0, Ending.WARNING: 3}
 _MOST_NAMES = 12

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sidecar.core.workload import Inventory
 from sidecar.errors import DocumentError, InventoryError, SidecarError, StoreError
@@ -20,7 +20,7 @@ from sidecar.kit.log import log_event
 from sidecar.settings import Settings
 from sidecar.watch.apply import Applier, ApplyThread
 from sidecar.watch.applying.idle import PlanActivity
-from sidecar.watch.applying.site import Links
+from sidecar.watch.applying.site import Clocks, Links
 from sidecar.watch.desire import Desire, Ledger
 from sidecar.watch.events import EventStream
 from sidecar.watch.facts import ApplyResult
@@ -31,7 +31,6 @@ from sidecar.watch.observe import knowing_itself
 from sidecar.watch.pulse import Pulse
 from sidecar.watch.reconciler import Outcome, Reconciler, tell_outcome
 from sidecar.watch.report import Report
-from sidecar.watch.serve import Pages
 from sidecar.watch.state import Memory
 from sidecar.watch.tracker import Tracker
 from sidecar.watch.trigger import Due, Trigger
@@ -48,10 +47,10 @@ class _Wish:
     key: tuple[object, ...] = ()
     since: float = 0.0
 
-    def since_when(self, desire: Desire) -> float:
-        """Tell since when this has been wanted."""
+    def since_when(self, desire: Desire, now: float) -> float:
+        """Tell since when this has been wanted; it is `now`."""
         if desire.key != self.key:
-            self.key, self.since = desire.key, time.monotonic()
+            self.key, self.since = desire.key, now
         return self.since
 
 
@@ -62,12 +61,23 @@ class Loop:
     """
 
     def __init__(
-        self, settings: Settings, environment: dict[str, str], memory: Memory, report: Report
+        self,
+        settings: Settings,
+        environment: dict[str, str],
+        memory: Memory,
+        report: Report,
+        clocks: Clocks | None = None,
     ) -> None:
         self._settings = settings
+        self._clocks = clocks = clocks or Clocks()
         self._report = report
         self._memory = memory
-        ledger = Ledger(memory, is_applied=settings.applying.enabled)
+        ledger = Ledger(
+            memory,
+            is_applied=settings.applying.enabled,
+            clock=clocks.steady,
+            wall=clocks.wall,
+        )
         self._reconciler = Reconciler(settings, environment, ledger)
         self._engine = Engine(settings.source.docker_sock)
         self._tracker = Tracker(self._engine, settings.policy.label_prefix)
@@ -84,16 +94,18 @@ class Loop:
 
     def run(self, due: Due) -> bool:
         """Make a pass over what is due; whether it was a good one. Raises no SidecarError."""
-        start = time.monotonic()
+        start = self._clocks.steady()
         try:
             outcome = self._pass(due)
         except SidecarError as error:
-            self._failed(error, time.monotonic() - start, due)
+            self._failed(error, self._clocks.steady() - start, due)
             return False
         self._report.engine(True)
         self._report.document(True)
         self._told(outcome)
-        self._report.pass_done(outcome, time.monotonic() - start, time.time(), due.reasons)
+        self._report.pass_done(
+            outcome, self._clocks.steady() - start, self._clocks.wall(), due.reasons
+        )
         return True
 
     def restarted(self) -> None:
@@ -106,13 +118,15 @@ class Loop:
         if due.everything:
             self._settings = knowing_itself(self._settings, inventory)
             self._reconciler.confirm_engine(self._settings, self._engine.identity())
-        now = datetime.now().astimezone()
+        now = datetime.fromtimestamp(self._clocks.wall(), UTC).astimezone()
         if self.applier is not None and self.applier.is_writer():
             outcome = self._reconciler.preview(self._settings, inventory, now)
         else:
             outcome = self._reconciler.run(self._settings, inventory, now)
         if self.applier is not None:
-            self.applier.want(outcome.desire, self._wish.since_when(outcome.desire))
+            self.applier.want(
+                outcome.desire, self._wish.since_when(outcome.desire, self._clocks.steady())
+            )
         return outcome
 
     def _look(self, due: Due) -> Inventory:
@@ -132,7 +146,7 @@ class Loop:
             self._report.engine(False, str(error))
         if isinstance(error, DocumentError | StoreError):
             self._report.document(False, str(error))
-        self._report.pass_failed(error, time.time(), seconds, due.reasons)
+        self._report.pass_failed(error, self._clocks.wall(), seconds, due.reasons)
 
     def _told(self, outcome: Outcome) -> None:
         report, ledger = self._report, self._reconciler.ledger
@@ -169,6 +183,9 @@ class Daemon:
             pulse = Pulse(settings.state_directory)
             stack.callback(pulse.end)
             if watching.listen is not None:
+                # Only who wants pages pays for what makes them.
+                from sidecar.watch.serve import Pages  # noqa: PLC0415
+
                 stack.enter_context(Pages(watching.listen, report))
             stack.enter_context(self._upkeep(settings, loop, trigger, memory, report))
             stack.enter_context(Vigil(settings.config, lambda: trigger.nudge("document")))

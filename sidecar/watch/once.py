@@ -1,13 +1,15 @@
 """One pass by hand: observe what the settings say, follow the plans, write or preview."""
 
+import logging
 from datetime import datetime
 
+from sidecar.core.workload import Inventory
 from sidecar.settings import Settings
 from sidecar.watch.desire import Ledger
 from sidecar.watch.inventory import Engine
 from sidecar.watch.observe import observe_engine, read_files
-from sidecar.watch.reconciler import Outcome, Reconciler, reconcile_once, tell_once
-from sidecar.watch.state import Memory
+from sidecar.watch.reconciler import Outcome, Reconciler, tell_outcome
+from sidecar.watch.state import Memory, State
 
 
 def reconcile_now(
@@ -18,13 +20,38 @@ def reconcile_now(
     A saved list or a Compose file says nothing about what is gone: then orphans are only
     reported, and nothing is remembered.
     """
+    reconciler, settings, inventory = _look(settings, environment, read_only=dry_run)
+    if dry_run:
+        outcome = reconciler.preview(settings, inventory, now)
+    else:
+        outcome = reconciler.run(settings, inventory, now)
+    event = "dry-run.complete" if dry_run else "reconcile.complete"
+    tell_outcome(outcome, event, logging.INFO)
+    return outcome
+
+
+def preview_now(
+    settings: Settings, now: datetime, environment: dict[str, str]
+) -> tuple[Outcome, State]:
+    """Tell what a pass would do now, and what is remembered; writes and logs nothing.
+
+    Raises SidecarError where a pass would be void.
+    """
+    reconciler, settings, inventory = _look(settings, environment, read_only=True)
+    memory = reconciler.ledger.memory
+    outcome = reconciler.preview(settings, inventory, now)
+    return outcome, State() if memory is None else memory.state
+
+
+def _look(
+    settings: Settings, environment: dict[str, str], *, read_only: bool
+) -> tuple[Reconciler, Settings, Inventory]:
     if (seen := read_files(settings)) is not None:
-        return reconcile_once(seen.settings, seen.inventory, now, environment, dry_run=dry_run)
-    memory = Memory(settings.state_directory, read_only=dry_run)
-    ledger = Ledger(memory, is_applied=True)
+        return Reconciler(seen.settings, environment), seen.settings, seen.inventory
+    ledger = Ledger(Memory(settings.state_directory, read_only=read_only), is_applied=True)
     with Engine(settings.source.docker_sock) as engine:
         seen = observe_engine(engine, settings)
         engine_id = engine.identity()
     reconciler = Reconciler(seen.settings, environment, ledger)
     reconciler.confirm_engine(seen.settings, engine_id)
-    return tell_once(reconciler, seen.settings, seen.inventory, now, dry_run=dry_run)
+    return reconciler, seen.settings, seen.inventory

@@ -10,11 +10,14 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from sidecar.kit.small import write_small
 
+# As in `typing`, which alone would cost an eighth of the time that the check takes.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from sidecar.watch.facts import StatusFacts
 
 FILE = "heartbeat.json"
@@ -122,7 +125,7 @@ def _judge(
     return True, f"alive{', but not ready' if reasons else ''}{because}"
 
 
-def _seconds(found: Any, key: str) -> float:
+def _seconds(found: "Any", key: str) -> float:
     """A plain number of the heartbeat; raises what one that is none of ours raises."""
     value = found[key]
     if type(value) not in (int, float) or not -1e15 < value < 1e15:

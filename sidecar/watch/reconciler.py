@@ -174,25 +174,9 @@ def reconcile_once(
     reported. Raises SidecarError when the pass is void.
     """
     reconciler = Reconciler(settings, environment, ledger)
-    return tell_once(reconciler, settings, inventory, now, dry_run=dry_run)
-
-
-def tell_once(
-    reconciler: Reconciler,
-    settings: Settings,
-    inventory: Inventory,
-    now: datetime,
-    *,
-    dry_run: bool,
-) -> Outcome:
-    """Make or preview one pass, and log it."""
     if dry_run:
-        outcome = reconciler.preview(settings, inventory, now)
-        tell_outcome(outcome, "dry-run.complete", logging.INFO)
-    else:
-        outcome = reconciler.run(settings, inventory, now)
-        tell_outcome(outcome, "reconcile.complete", logging.INFO)
-    return outcome
+        return reconciler.preview(settings, inventory, now)
+    return reconciler.run(settings, inventory, now)
 
 
 def read_document(path: Path) -> Document:

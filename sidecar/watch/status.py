@@ -11,11 +11,8 @@ from sidecar.model.problem import Problem, Severity
 from sidecar.settings import Access, Settings
 from sidecar.watch.backrest.api import ApiError, BackrestApi
 from sidecar.watch.backrest.operations import Ending, Operation, Status
-from sidecar.watch.desire import Ledger
-from sidecar.watch.inventory import Engine
-from sidecar.watch.observe import observe_engine, read_files
-from sidecar.watch.reconciler import Outcome, Reconciler
-from sidecar.watch.state import Memory, State
+from sidecar.watch.once import preview_now
+from sidecar.watch.state import State
 from sidecar.watch.zones import resolve_zone
 
 _FAR = timedelta(days=4 * 366)
@@ -130,25 +127,6 @@ def run_status(
             trouble, words = NO_API, _NO_API_WORDS
     report = gather_status(outcome.proposal, operations, state, now)
     return replace(report, config=outcome.config, trouble=trouble, words=words)
-
-
-def preview_now(
-    settings: Settings, now: datetime, environment: dict[str, str]
-) -> tuple[Outcome, State]:
-    """Tell what a pass would do now, and what is remembered; writes nothing.
-
-    Raises SidecarError where a pass would be void.
-    """
-    if (seen := read_files(settings)) is not None:
-        reconciler = Reconciler(seen.settings, environment)
-        return reconciler.preview(seen.settings, seen.inventory, now), State()
-    memory = Memory(settings.state_directory, read_only=True)
-    with Engine(settings.source.docker_sock) as engine:
-        seen = observe_engine(engine, settings)
-        engine_id = engine.identity()
-    reconciler = Reconciler(seen.settings, environment, Ledger(memory))
-    reconciler.confirm_engine(seen.settings, engine_id)
-    return reconciler.preview(seen.settings, seen.inventory, now), memory.state
 
 
 def read_operations(access: Access) -> list[Operation] | None:

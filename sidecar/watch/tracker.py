@@ -75,13 +75,11 @@ class Tracker:
             images = self._new_images(listed, known.image_labels)
             labels = {image: self._engine.labels_of_image(image) for image in sorted(images)}
         found = _reused_each(self._containers, listed)
+        containers = self._merged(found, ids)
         self._suspects -= frozenset(ids)
-        self._doubtful = (self._doubtful - asked) | self._abandoned(found, ids)
-        return self._keep(
-            self._merged(found, ids),
-            _replaced(known.volumes, volumes),
-            _replaced(known.image_labels, labels),
-        )
+        self._doubtful = (self._doubtful - asked) | self._abandoned(containers)
+        image_labels = self._of_images_in_use(_replaced(known.image_labels, labels), containers)
+        return self._keep(containers, _replaced(known.volumes, volumes), image_labels)
 
     @contextmanager
     def _no_half_look(self) -> Iterator[None]:
@@ -124,23 +122,32 @@ class Tracker:
         return {name for name in names if name not in known or name in self._doubtful}
 
     def _new_images(self, found: Iterable[Container], known: Collection[str]) -> set[str]:
-        images = {
+        return self._images_of(found) - {"", *known}
+
+    def _images_of(self, containers: Iterable[Container]) -> set[str]:
+        """The images that matter: those of labelled containers."""
+        return {
             container.image_id
-            for container in found
+            for container in containers
             if any(label.startswith(self._prefix) for label in container.labels)
         }
-        return images - {"", *known}
 
-    def _abandoned(self, found: Collection[str], ids: Collection[str]) -> set[str]:
-        """The volumes that lost their last container, as far as that is known."""
-        gone = [
-            self._containers[key] for key in ids if key in self._containers and key not in found
-        ]
+    def _of_images_in_use(
+        self, labels: Mapping[str, Mapping[str, str]], containers: Mapping[str, Container]
+    ) -> Mapping[str, Mapping[str, str]]:
+        """The image labels that a relist would give; they lose some only where containers went."""
+        if self._containers.keys() <= containers.keys():
+            return labels
+        used = self._images_of(containers.values())
+        return {image: told for image, told in labels.items() if image in used}
+
+    def _abandoned(self, left: Mapping[str, Container]) -> set[str]:
+        """The volumes that lose their last container, as far as that is known."""
+        gone = [one for key, one in self._containers.items() if key not in left]
         names = {mount.name for container in gone for mount in container.mounts} - {""}
         if not names:
             return names
-        left = (one for key, one in self._containers.items() if key in found or key not in ids)
-        return names - {mount.name for container in left for mount in container.mounts}
+        return names - {mount.name for one in left.values() for mount in one.mounts}
 
     def _judge(self, after: Mapping[str, Container], announced: Collection[str] | None) -> None:
         """See whether changes were announced that should have been."""

@@ -50,6 +50,7 @@ class ApiWay:
         self._is_pending = False
         self._is_resending = False
         self._written_at = 0.0
+        self._newest = 0
 
     @property
     def has_foreign_edit(self) -> bool:
@@ -128,6 +129,8 @@ class ApiWay:
             if self._is_foreign(proposal.before):
                 return self._wait_for_reading()
             self._check_kept(proposal)
+            # The queue is made anew after the answer: what is pending until then is the old one.
+            self._newest = max((operation.id for operation in self._api.operations()), default=0)
             try:
                 saved = self._set(wish, proposal)
             except ApiError as error:
@@ -151,7 +154,7 @@ class ApiWay:
     def _sent(self, wish: Desire, proposal: Proposal, saved: Document) -> float:
         drift = wish.ledger.after_pass(proposal)
         plans = scheduled_plans(saved, self._site.settings.policy.plan_id_prefix)
-        self._verifying = _Verification(plans, is_second=self._is_resending)
+        self._verifying = _Verification(plans, self._newest, is_second=self._is_resending)
         self._finish()
         self._site.teller.forget()
         changes = proposal.changes
@@ -163,7 +166,8 @@ class ApiWay:
     def _verify(self, check: "_Verification") -> float:
         """See whether Backrest has scheduled the plans; two saves in a row may undo that."""
         operations = self._api.operations()
-        missing = check.plans - pending_plans(operations) - running_plans(operations)
+        queued = pending_plans(found for found in operations if found.id > check.newest)
+        missing = check.plans - queued - running_plans(operations)
         check.polls += 1
         if not missing:
             self._verifying = None
@@ -213,10 +217,14 @@ class ApiWay:
 
 
 class _Verification:
-    """The plans that Backrest should have scheduled, and how often we looked."""
+    """The plans that Backrest should have scheduled, and how often we looked.
 
-    def __init__(self, plans: frozenset[str], *, is_second: bool) -> None:
+    `newest` is the highest id of an operation before the save.
+    """
+
+    def __init__(self, plans: frozenset[str], newest: int, *, is_second: bool) -> None:
         self.plans = plans
+        self.newest = newest
         self.is_second = is_second
         self.polls = 0
 

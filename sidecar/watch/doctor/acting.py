@@ -64,7 +64,7 @@ _POSTED = ("restart", "start", "unpause")
 def check_post(patient: Patient) -> Finding:
     """See whether anything at all may be done; one refusal for all is one finding."""
     require_containers(patient)
-    wanted = [name for name in _POSTED if _RIGHTS[name].why(patient)]
+    wanted = [name for name, right in _RIGHTS.items() if right.why(patient)]
     if not wanted:
         raise NotChecked("nothing here needs it: no --apply by restart, and no hook that stops")
     granted = {name for name in _POSTED if _is_granted(patient, name)}

@@ -5,6 +5,7 @@ import re
 import stat
 from pathlib import Path
 
+from sidecar.core.locate import is_under
 from sidecar.errors import DocumentError, StoreError
 from sidecar.kit import atomic
 from sidecar.model.fault import Fault
@@ -86,6 +87,11 @@ def check_mounted_whole(patient: Patient) -> Finding:
         return failed(
             f"{config} is mounted as a single file, so it cannot be replaced",
             f"mount the directory that holds it, as in ./config:{config.parent}",
+        )
+    if patient.is_contained and not any(is_under(real, point) for point in points if point != "/"):
+        return failed(
+            f"{config} lies in this container itself, where nobody else sees it",
+            f"mount Backrest's config directory, as in ./config:{config.parent}",
         )
     return passed(f"its directory {config.parent} is there as a whole")
 

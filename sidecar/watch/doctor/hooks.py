@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from sidecar.errors import InventoryError
 from sidecar.model.document import Document
 from sidecar.model.messages import HOOK
 from sidecar.model.schedule_rules import value_of
@@ -131,4 +132,8 @@ def _docker_scripts(patient: Patient) -> list[Script]:
 
 def _first(patient: Patient, paths: "tuple[str, ...] | list[str]") -> str:
     exists, runner = patient.engine.archive_exists, patient.runner
-    return next((path for path in paths if exists(runner.id, path)), "")
+    try:
+        return next((path for path in paths if exists(runner.id, path)), "")
+    except InventoryError as error:
+        # A proxy may know no HEAD; that says nothing about the runner.
+        raise NotChecked(error.message) from None
