@@ -39,8 +39,8 @@ class History:
 
     `orphans`: since when (unix seconds) a plan is one. `accepted`: orphans that may be
     acted upon although they are many; `accepting` accepts those that there are now.
-    `disabled`: the schedule, as JSON, that a plan had when it was disabled. `grace` in
-    seconds. `contested`: owned keys, by plan, that somebody else insists on. `quiesced`:
+    `disabled`: the schedule, as JSON, that a plan had when it was disabled; `disabling`: those
+    of them of which it is not known whether that was written. `grace` in seconds. `contested`: owned keys, by plan, that somebody else insists on. `quiesced`:
     plans whose workload a backup has stopped just now, so that it may not show.
     """
 
@@ -48,6 +48,7 @@ class History:
     accepted: frozenset[str] = frozenset()
     accepting: bool = False
     disabled: Mapping[str, Any] = field(default_factory=dict)
+    disabling: frozenset[str] = frozenset()
     action: Orphans = Orphans.DISABLE
     grace: float = 0.0
     contested: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -93,7 +94,10 @@ def age_plans(
     elif history.action is Orphans.DISABLE:
         ending += expired
     returned = [key for key in disabled if key in rendered.claimed]
-    edits = [*_enable(document, returned, disabled), *_disable(document, ending, disabled)]
+    edits = [
+        *_enable(document, returned, disabled),
+        *_disable(document, ending, disabled, history.disabling),
+    ]
     gone = frozenset((*removed, *returned))
     return Ageing(
         edits=tuple(edits),
@@ -132,12 +136,18 @@ def _ids_of(workload: Workload, policy: Policy) -> tuple[str, str]:
 
 
 def _disable(
-    document: Document, plan_ids: Iterable[str], disabled: dict[str, Any]
+    document: Document,
+    plan_ids: Iterable[str],
+    disabled: dict[str, Any],
+    again: frozenset[str],
 ) -> Iterator[PlanEdit]:
-    """Disable plans once, and note what schedule they had; later settings are the user's."""
+    """Disable plans once, and note what schedule they had; later settings are the user's.
+
+    `again` are those whose first time may never have been written.
+    """
     for plan_id in plan_ids:
         schedule = _schedule_of(document.plans[plan_id])
-        if plan_id not in disabled and schedule != _DISABLED:
+        if (plan_id not in disabled or plan_id in again) and schedule != _DISABLED:
             disabled[plan_id] = schedule
             yield PlanEdit(plan_id, {"schedule": _DISABLED}, ())
 

@@ -227,11 +227,11 @@ class Daemon:
         """Run what concerns the runner in a thread of its own: apply, and guard."""
         links = Links.open(settings)
 
-        def applied(result: str, **facts: object) -> None:
+        def applied(result: str, **_: object) -> None:
             if result == ApplyResult.FOREIGN_EDIT:
                 trigger.nudge("foreign edit")
             if result in _RESULTS:
-                report.applied(result, time.time(), str(facts.get("reason", "")))
+                report.applied(result, time.time())
 
         def guarded(result: str, **_: object) -> None:
             if result == "resumed":

@@ -93,14 +93,14 @@ class Ledger:
         if self.memory is None:
             return
         if proposal.ageing is not None:
-            remember(self.memory, proposal.ageing)
+            remember(self.memory, proposal.ageing, is_written=False)
         if to_file and self._is_applied:
             self.memory.change(written_at=self._wall() + _READING_SECONDS)
 
     def after_pass(self, proposal: Proposal) -> tuple[Drift, ...]:
         """Note that the document now is as proposed; tell what was put back for that."""
         if self.memory is not None and proposal.ageing is not None:
-            remember(self.memory, proposal.ageing)
+            remember(self.memory, proposal.ageing, is_written=True)
         drift = find_drift(self.watch, proposal)
         for item in drift:
             log_event(_log, logging.WARNING, "plan.drift", plan=item.plan, key=item.key)
@@ -112,7 +112,12 @@ class Ledger:
         """Forget what `before_write` remembered, because nothing was written."""
         if self.memory is not None:
             self.memory.update(
-                lambda now: replace(now, disabled=state.disabled, accepted=state.accepted)
+                lambda now: replace(
+                    now,
+                    accepted=state.accepted,
+                    disabled=state.disabled,
+                    disabling=state.disabling,
+                )
             )
 
     @contextmanager

@@ -23,6 +23,7 @@ def history_of(
         accepted=frozenset(state.accepted),
         accepting=lifetime.accept_orphans,
         disabled=state.disabled,
+        disabling=frozenset(state.disabling),
         action=lifetime.orphans,
         grace=lifetime.grace,
         contested=contested,
@@ -42,13 +43,27 @@ def quiesced_plans(config: Path) -> frozenset[str]:
         return frozenset()
 
 
-def remember(memory: Memory, ageing: Ageing) -> None:
-    """Keep what a pass decided; before it is written, so that no schedule is lost."""
-    memory.change(
-        orphans=dict(ageing.orphans),
-        accepted=tuple(sorted(ageing.accepted)),
-        disabled=dict(ageing.disabled),
-    )
+def remember(memory: Memory, ageing: Ageing, *, is_written: bool) -> None:
+    """Keep what a pass decided: before it is written, so that no schedule is lost, and after.
+
+    A plan that is enabled again keeps its schedule in mind until that is written.
+    """
+
+    def remembered(state: State) -> State:
+        disabled = dict(ageing.disabled)
+        disabling: frozenset[str] = frozenset()
+        if not is_written:
+            disabling = (disabled.keys() - state.disabled.keys()) | frozenset(state.disabling)
+            disabled = {**state.disabled, **disabled}
+        return replace(
+            state,
+            orphans=dict(ageing.orphans),
+            accepted=tuple(sorted(ageing.accepted)),
+            disabled=disabled,
+            disabling=tuple(sorted(disabling)),
+        )
+
+    memory.update(remembered)
 
 
 def confirm_engine(memory: Memory, engine_id: str, *, guards: bool, accept: bool) -> None:

@@ -88,7 +88,6 @@ class Report:
         self._failing = _Situation("reconcile.failed", "reconcile.recovered")
         self._runner = _Situation("runner.unknown", "runner.known")
         self._held = _Situation("orphans.held", "orphans.released")
-        self._applying = _Situation("apply.not-done", "apply.recovered")
 
     def snapshot(self) -> StatusFacts:
         """Give the facts as they are now."""
@@ -201,20 +200,14 @@ class Report:
         lines += [(logging.INFO, "plan.orphan-gone", {"plan": plan}) for plan in gone]
         _tell([*_few(lines), *hold])
 
-    def applied(self, result: str, now: float, reason: str = "") -> None:
-        """Note what became of an apply, an ApplyResult; `reason` is logged only."""
+    def applied(self, result: str, now: float) -> None:
+        """Count what became of an apply, an ApplyResult; who applies logs it."""
         result = ApplyResult(result)
         with self._lock:
             last = self._facts.apply
             goes_on = result in _LASTING and last is not None and last[0] is result
             count = self._facts.applies[result] + (0 if goes_on else 1)
             self._set(apply=(result, now), applies={**self._facts.applies, result: count})
-            if result is ApplyResult.APPLIED:
-                events = self._applying.regain()
-                events.append((logging.INFO, "apply.done", {"reason": reason}))
-            else:
-                events = self._applying.lose(f"{result}: {reason}" if reason else str(result))
-        _tell(events)
 
     def guarded(self, count: int) -> None:
         """Count containers that were started again; who started them logs it."""

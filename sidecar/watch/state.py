@@ -49,7 +49,8 @@ class State:
 
     `orphans`: since when a plan is without its workload. `accepted`: orphans that may be
     acted upon although they are many. `disabled`: the schedule that a plan had when it was
-    disabled for want of its workload. `written_at`: our last write of the document that
+    disabled for want of its workload; `disabling`: those whose write was not confirmed.
+    `written_at`: our last write of the document that
     the runner may not have loaded, 0 for none. `restarts`: when we restarted the runner.
     """
 
@@ -57,6 +58,7 @@ class State:
     orphans: Mapping[str, float] = field(default_factory=dict)
     accepted: tuple[str, ...] = ()
     disabled: Mapping[str, Any] = field(default_factory=dict)
+    disabling: tuple[str, ...] = ()
     runner: RunnerSeen | None = None
     written_at: float = 0.0
     trouble: ApplyTrouble = ApplyTrouble()

@@ -375,23 +375,17 @@ def test_drift_is_counted_by_key_and_forgotten_from_the_oldest_on(world: World) 
     assert [] == world.said()
 
 
-def test_applies_are_counted_by_result_and_told_on_change(world: World) -> None:
-    """A state that lasts counts once; every apply that succeeded is a line."""
+def test_applies_are_counted_by_result(world: World) -> None:
+    """A state that lasts counts once; who applies logs it."""
     for result in ("waiting", "waiting", "failed", "failed", "waiting", "applied", "applied"):
         world.wall.now += 1
-        world.report.applied(result, world.wall.now, "why")
+        world.report.applied(result, world.wall.now)
     facts = world.report.snapshot()
     assert {"waiting": 2, "failed": 2, "applied": 2} == {
         r: n for r, n in facts.applies.items() if n
     }
     assert (ApplyResult.APPLIED, NOW + 7) == facts.apply
-    assert [
-        ("apply.not-done", {"reason": "waiting: why"}),
-        ("apply.not-done", {"reason": "failed: why"}),
-        ("apply.recovered", {}),
-        ("apply.done", {"reason": "why"}),
-        ("apply.done", {"reason": "why"}),
-    ] == world.said()
+    assert [] == world.said()
 
 
 def test_an_unknown_result_of_an_apply_is_an_error(world: World) -> None:

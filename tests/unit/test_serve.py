@@ -146,7 +146,7 @@ def test_the_status_tells_ids_reasons_and_times(
     report.orphans({"backrest_sidecar_old": now - 60}, True)
     report.drift("backrest_sidecar_web", "paths")
     report.contested([("backrest_sidecar_web", "paths")])
-    report.applied("waiting", now, "busy")
+    report.applied("waiting", now)
     report.beat(now + 60)
     response, body = ask(pages.port, "GET", "/status")
     found = json.loads(body)
@@ -505,7 +505,7 @@ def untold(report: Report, error: SidecarError | None) -> None:
     report.engine(error is None, "tcp://me:MARKREASON@host")
     report.document(error is None, "/etc/MARKREASON")
     report.runner(True, None, "https://me:MARKRUNNER@host")
-    report.applied("failed", 1e9, "http://me:MARKAPI@backrest")
+    report.applied("failed", 1e9)
     report.orphans({"backrest_sidecar_https://MARKPLAN": 1e9}, False)
     report.contested([("backrest_sidecar_/MARKPLAN", "paths")])
     if error is not None:

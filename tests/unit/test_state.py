@@ -14,6 +14,7 @@ FULL = State(
     orphans={"a": 1.5},
     accepted=("a",),
     disabled={"a": {"cron": "0 2 * * *"}, "b": None},
+    disabling=("b",),
     runner=RunnerSeen("backrest", (Mount("bind", "/a", "/b"),)),
     written_at=2.5,
     trouble=ApplyTrouble(2, 9.0, "busy"),

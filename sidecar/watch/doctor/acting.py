@@ -7,12 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sidecar.settings import ApplyVia
-from sidecar.watch.doctor.engine import REFUSED, require_containers
+from sidecar.watch.doctor.engine import NOBODY, REFUSED, require_containers
 from sidecar.watch.doctor.finding import Finding, NotChecked, failed, passed, warned
 from sidecar.watch.doctor.hooks import scripts_of
 from sidecar.watch.doctor.patient import Patient
-
-_NOBODY = "_backrest-sidecar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +47,16 @@ def _why_scale(patient: Patient) -> str:
 
 
 def _says(patient: Patient, words: str) -> bool:
+    if patient.learned.document is None:
+        return False
     return any(words in script.command for script in scripts_of(patient) if script.writes_marker)
 
 
 _RIGHTS = {
-    "restart": _Right("ALLOW_RESTARTS", "POST", f"/containers/{_NOBODY}/restart", _why_restart),
-    "start": _Right("ALLOW_START", "POST", f"/containers/{_NOBODY}/start", _why_start),
-    "unpause": _Right("ALLOW_UNPAUSE", "POST", f"/containers/{_NOBODY}/unpause", _why_unpause),
-    "services": _Right("SERVICES", "GET", f"/services/{_NOBODY}", _why_scale),
+    "restart": _Right("ALLOW_RESTARTS", "POST", f"/containers/{NOBODY}/restart", _why_restart),
+    "start": _Right("ALLOW_START", "POST", f"/containers/{NOBODY}/start", _why_start),
+    "unpause": _Right("ALLOW_UNPAUSE", "POST", f"/containers/{NOBODY}/unpause", _why_unpause),
+    "services": _Right("SERVICES", "GET", f"/services/{NOBODY}", _why_scale),
 }
 _POSTED = ("restart", "start", "unpause")
 
@@ -98,11 +98,10 @@ def check_unpause(patient: Patient) -> Finding:
 
 def check_services(patient: Patient) -> Finding:
     """Whether Swarm services may be read, which comes before scaling them."""
-    _ = patient.engine
-    right = _RIGHTS["services"]
-    if right.why(patient) and _is_granted(patient, "services"):
+    require_containers(patient)
+    if "POST" in patient.learned.may and _is_granted(patient, "services"):
         patient.learned.may.add("services")
-    return _told(patient, "services")
+    return _check(patient, "services")
 
 
 def _check(patient: Patient, name: str) -> Finding:

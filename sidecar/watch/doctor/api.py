@@ -2,8 +2,7 @@
 
 from contextlib import ExitStack
 
-from sidecar.errors import DocumentError
-from sidecar.model.document import Document, parse_document
+from sidecar.model.document import parse_document
 from sidecar.model.messages import REPO
 from sidecar.model.schedule_rules import value_of
 from sidecar.watch.backrest.api import ApiError, ApiTrouble, BackrestApi
@@ -28,20 +27,13 @@ def check_reachable(patient: Patient) -> Finding:
     with ExitStack() as stack:
         api = stack.enter_context(BackrestApi(patient.settings.access, SECONDS))
         try:
-            patient.learned.served = _served(api)
+            patient.learned.served = parse_document(api.get_config())
         except ApiError as error:
             if error.kind is not ApiTrouble.REFUSED_LOGIN:
                 return failed(error.message, error.hint)
         patient.learned.api = api
         stack.pop_all()
     return passed(f"it answers at {patient.settings.access.url}")
-
-
-def _served(api: BackrestApi) -> Document:
-    try:
-        return parse_document(api.get_config())
-    except DocumentError as error:
-        raise ApiError(ApiTrouble.OTHER, f"Backrest serves something else: {error}") from None
 
 
 def check_login(patient: Patient) -> Finding:

@@ -89,8 +89,8 @@ def check_mounted_whole(patient: Patient) -> Finding:
             f"mount the directory that holds it, as in ./config:{config.parent}",
         )
     if patient.is_contained and not any(is_under(real, point) for point in points if point != "/"):
-        return failed(
-            f"{config} lies in this container itself, where nobody else sees it",
+        return warned(
+            f"{config} lies in this container itself, where no other container sees it",
             f"mount Backrest's config directory, as in ./config:{config.parent}",
         )
     return passed(f"its directory {config.parent} is there as a whole")

@@ -20,7 +20,7 @@ REFUSED = frozenset({401, 403, 405})
 """What proxies answer for a call that they do not let through."""
 
 _OLDEST = (1, 41)
-_NOBODY = "_backrest-sidecar"
+NOBODY = "_backrest-sidecar"
 """No container and no service can be called so: a name begins with a letter or digit."""
 _NO_IMAGE = f"sha256:{'0' * 64}"
 _NO_CONTAINERS = "the engine does not let containers be listed"
@@ -92,7 +92,7 @@ _READINGS = {
     reading.variable: reading
     for reading in (
         _Reading("CONTAINERS", lambda _: "/containers/json?limit=1", "list containers"),
-        _Reading("VOLUMES", lambda _: f"/volumes/{_NOBODY}", "read volumes"),
+        _Reading("VOLUMES", lambda _: f"/volumes/{NOBODY}", "read volumes"),
         _Reading("IMAGES", lambda _: f"/images/{_NO_IMAGE}/json", "read the labels of images"),
         _Reading("INFO", lambda _: "/info", "tell one engine from another"),
         _Reading("EVENTS", _events_path, "hear of a container at once"),

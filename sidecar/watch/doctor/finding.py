@@ -1,7 +1,7 @@
 """What a check found: a verdict, a sentence, and what to do about it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
@@ -41,7 +41,7 @@ class DoctorReport:
     """All findings, in the order of the checks."""
 
     config: str
-    findings: tuple[Finding, ...] = field(default=())
+    findings: tuple[Finding, ...]
 
     @property
     def has_failed(self) -> bool:

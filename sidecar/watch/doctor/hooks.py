@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,7 +130,7 @@ def _docker_scripts(patient: Patient) -> list[Script]:
     return scripts
 
 
-def _first(patient: Patient, paths: "tuple[str, ...] | list[str]") -> str:
+def _first(patient: Patient, paths: Sequence[str]) -> str:
     exists, runner = patient.engine.archive_exists, patient.runner
     try:
         return next((path for path in paths if exists(runner.id, path)), "")

@@ -1,5 +1,6 @@
 """Checks of this machine: where we remember things, what time it is."""
 
+import os
 from datetime import UTC, datetime
 
 from sidecar.kit.small import write_small
@@ -34,9 +35,14 @@ def check_state(patient: Patient) -> Finding:
 
 def _absent(patient: Patient) -> Finding:
     directory = patient.settings.state_directory
-    if directory.parent.is_dir():
+    if os.access(directory.parent, os.W_OK | os.X_OK):
         hint = "run `backrest-sidecar doctor --fix`; the daemon makes it too"
         return warned(f"there is no {directory} yet", hint)
+    if directory.parent.exists():
+        return failed(
+            f"there is no {directory}, and user {os.geteuid()} cannot make it",
+            "run as the owner of the directory that it belongs into, or correct --state-dir",
+        )
     return failed(
         f"there is no directory {directory.parent} in which {directory.name} could be made",
         "run `backrest-sidecar doctor --fix`, or correct --state-dir",

@@ -27,7 +27,7 @@ from sidecar.watch.engine.runner import find_runner
 
 _VERSION_LABEL = "org.opencontainers.image.version"
 _OLDEST = (1, 13)
-# At a few milliseconds each: nobody waits longer than a second for all.
+# Each is a question of its own; beyond so many the mounts have to be enough.
 _MOST_ASKED = 200
 
 
@@ -108,9 +108,11 @@ def check_paths(patient: Patient) -> Finding:
             hint,
             map(str, lost),
         )
-    message = "lie in the container itself, so nothing of the host is saved by them"
     return warned(
-        f"{counted(len(inside), 'path')} of {runner.name} {message}", hint, map(str, inside)
+        f"{counted(len(inside), 'path')} in no mount of {runner.name}: "
+        "what is saved there is its own, nothing of the host",
+        hint,
+        map(str, inside),
     )
 
 

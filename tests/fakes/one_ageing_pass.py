@@ -1,0 +1,33 @@
+"""A process that makes one pass over a plan without or with its workload, to be killed anywhere.
+
+usage: one_ageing_pass.py gone|back CONFIG
+
+The plan is an orphan past its grace (gone), or its workload has returned (back).
+"""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sidecar.core.workload import Container, Inventory, Mount
+from sidecar.settings import Lifetime, Settings
+from sidecar.watch.desire import Ledger
+from sidecar.watch.reconciler import Reconciler
+from sidecar.watch.state import Memory
+
+NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
+WEB = Container(
+    "1" * 64, "web", labels={"backrest.enable": "true"}, mounts=(Mount("bind", "/data", "/data"),)
+)
+
+
+def run_pass(action: str, config: Path) -> None:
+    """Make the pass."""
+    settings = Settings(config, lifetime=Lifetime(grace=0.0))
+    ledger = Ledger(Memory(settings.state_directory), is_applied=True, wall=lambda: 1e9)
+    inventory = Inventory((WEB,) if action == "back" else ())
+    Reconciler(settings, {}, ledger).run(settings, inventory, NOW)
+
+
+if __name__ == "__main__":
+    run_pass(sys.argv[1], Path(sys.argv[2]))
