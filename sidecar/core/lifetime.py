@@ -39,9 +39,10 @@ class History:
 
     `orphans`: since when (unix seconds) a plan is one. `accepted`: orphans that may be
     acted upon although they are many; `accepting` accepts those that there are now.
-    `disabled`: the schedule, as JSON, that a plan had when it was disabled; `disabling`: those
-    of them of which it is not known whether that was written. `grace` in seconds. `contested`: owned keys, by plan, that somebody else insists on. `quiesced`:
-    plans whose workload a backup has stopped just now, so that it may not show.
+    `disabled`: the schedule, as JSON, that a plan had when it was disabled; `disabling`:
+    those of them of which it is not known whether that was written. `grace` in seconds.
+    `contested`: owned keys, by plan, that somebody else insists on. `quiesced`: plans
+    whose workload a backup has stopped just now, so that it may not show.
     """
 
     orphans: Mapping[str, float] = field(default_factory=dict)
