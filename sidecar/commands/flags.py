@@ -80,6 +80,12 @@ docker_option = option(
     help="Engine address: a socket path or a URL.  [default: /var/run/docker.sock]",
 )
 
+mode_option = option(
+    "--config-mode",
+    default="keep",
+    help="Permission bits of the document: keep, or octal. A new file gets 0600.",
+)
+
 source_options = _stacked(
     docker_option,
     option(

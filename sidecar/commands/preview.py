@@ -14,6 +14,7 @@ from sidecar.commands.flags import (
     config_option,
     lifetime_options,
     log_options,
+    mode_option,
     option,
     policy_options,
     source_options,
@@ -32,11 +33,7 @@ from sidecar.commands.flags import (
 @option(
     "--detailed-exitcode", is_flag=True, help="Exit with 2 when something was or would be changed."
 )
-@option(
-    "--config-mode",
-    default="keep",
-    help="Permission bits of the document: keep, or octal. A new file gets 0600.",
-)
+@mode_option
 @source_options
 @policy_options
 @lifetime_options

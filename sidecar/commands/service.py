@@ -15,6 +15,7 @@ from sidecar.commands.flags import (
     docker_option,
     lifetime_options,
     log_options_at,
+    mode_option,
     option,
     policy_options,
     watch_options,
@@ -27,11 +28,7 @@ from sidecar.commands.flags import (
 @apply_options
 @access_options
 @lifetime_options
-@option(
-    "--config-mode",
-    default="keep",
-    help="Permission bits of the document: keep, or octal. A new file gets 0600.",
-)
+@mode_option
 @docker_option
 @policy_options
 @log_options_at("info")
@@ -60,9 +57,11 @@ def daemon(**flags: Any) -> None:
     default="table",
     help="Form of the result on standard output.",
 )
+@watch_options
 @apply_options
 @access_options
 @lifetime_options
+@mode_option
 @docker_option
 @policy_options
 @log_options_at("error")

@@ -50,7 +50,10 @@ def finding_of(problem: Problem) -> Finding:
 
 
 def render_without_document(
-    inventory: Inventory, policy: Policy, now: datetime
+    inventory: Inventory,
+    policy: Policy,
+    now: datetime,
+    runner_mounts: tuple[Mount, ...] | None = None,
 ) -> tuple[DocumentView, Rendered]:
     """Render as if the document had every repository that is asked for, and no plan.
 
@@ -61,7 +64,7 @@ def render_without_document(
     asked = (c.labels[label].strip() for c in inventory.containers if label in c.labels)
     names = dict.fromkeys([policy.default_repo or "default", *asked])
     view = DocumentView(repos=tuple(RepoView(name) for name in names))
-    rendered = render(inventory, view, policy, now)
+    rendered = render(inventory, view, policy, now, runner_mounts)
     workloads = tuple(item._replace(problems=_knowable(item)) for item in rendered.workloads)
     return view, replace(rendered, workloads=workloads)
 

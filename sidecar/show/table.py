@@ -35,6 +35,12 @@ def _blocks(outcome: Outcome, now: datetime) -> Iterator[Sequence[str]]:
         plan = standing.get(item.plan_id)
         heading = _heading(item, updated, unchanged)
         yield [heading, *_plan_lines(item, plan, now), *problem_lines(item.problems)]
+    if outcome.runner.is_awaited:
+        name = outcome.policy.runner_container
+        yield [
+            f"Backrest's container {name} was never seen: plans keep their paths, new ones wait.",
+            "  → start it, or say what it sees with --path-map or --volume-prefix",
+        ]
     if proposal.rendered.ignored:
         yield ["not backed up:", *problem_lines(proposal.rendered.ignored)]
     if changes.orphaned:

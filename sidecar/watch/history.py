@@ -53,7 +53,7 @@ def remember(memory: Memory, ageing: Ageing, *, is_written: bool) -> None:
         disabled = dict(ageing.disabled)
         disabling: frozenset[str] = frozenset()
         if not is_written:
-            disabling = (disabled.keys() - state.disabled.keys()) | frozenset(state.disabling)
+            disabling = frozenset(disabled.keys() - state.disabled.keys() | {*state.disabling})
             disabled = {**state.disabled, **disabled}
         return replace(
             state,

@@ -12,6 +12,7 @@ from sidecar.core.coverage import Finding, MountCoverage
 from sidecar.core.policy import Policy
 from sidecar.core.propose import propose
 from sidecar.core.render import Rendered
+from sidecar.core.workload import Mount
 from sidecar.model.document import Document
 from sidecar.model.problem import Severity
 from sidecar.model.view import DocumentView
@@ -20,6 +21,8 @@ from sidecar.watch.compose.reading import ComposeReading
 from sidecar.watch.inventory import Engine
 from sidecar.watch.observe import Seen, observe_engine, read_files
 from sidecar.watch.reconciler import read_document, with_secrets
+from sidecar.watch.runner_view import resolve_runner_view
+from sidecar.watch.state import Memory
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +55,11 @@ def lint_once(settings: Settings, now: datetime, environment: dict[str, str]) ->
             seen = observe_engine(engine, settings)
         policy = with_secrets(seen.settings, seen.inventory, environment)
         document = _read_document(settings)
-        view, rendered = _render(document, seen, policy, now)
+        memory = Memory(settings.state_directory, read_only=True)
+        runner = resolve_runner_view(
+            seen.inventory, settings, memory.state.runner, from_engine=engine is not None
+        )
+        view, rendered = _render(document, seen, policy, now, runner.mounts)
         findings = list(_find(rendered, policy, seen.compose, engine))
     positions = seen.compose.positions if seen.compose else {}
     placed = coverage.placed(findings, seen.inventory, positions)
@@ -80,12 +87,22 @@ def _read_document(settings: Settings) -> Document | None:
 
 
 def _render(
-    document: Document | None, seen: Seen, policy: Policy, now: datetime
+    document: Document | None,
+    seen: Seen,
+    policy: Policy,
+    now: datetime,
+    runner_mounts: tuple[Mount, ...] | None,
 ) -> tuple[DocumentView, Rendered]:
     if document is None:
-        return coverage.render_without_document(seen.inventory, policy, now)
-    accept = seen.settings.accept_version
-    proposal = propose(document, seen.inventory, policy, now, accept_version=accept)
+        return coverage.render_without_document(seen.inventory, policy, now, runner_mounts)
+    proposal = propose(
+        document,
+        seen.inventory,
+        policy,
+        now,
+        runner_mounts=runner_mounts,
+        accept_version=seen.settings.accept_version,
+    )
     return document.view, proposal.rendered
 
 

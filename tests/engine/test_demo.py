@@ -37,10 +37,12 @@ def test_the_demo_writes_three_plans_and_leaves_nothing(
     assert done.returncode == 0, done.stdout + done.stderr
     for service in ("web", "db", "queue"):
         assert f'"id": "backrest_sidecar_demo_shop_{service}"' in done.stdout
-    assert "0 new, 0 changed, 3 as they were" in done.stdout.splitlines()[-1]
+    assert "0 new, 0 changed, 3 as they were" in done.stdout
+    assert "has the plan of demo-shop-wiki-1" in done.stdout.splitlines()[-1]
     assert docker_client.containers(all=True, filters={"label": LABEL}) == []
     assert not docker_client.volumes(filters={"label": LABEL})["Volumes"]
-    assert docker_client.images("backrest-sidecar-demo") == []
+    for image in ("backrest-sidecar-demo", "backrest-sidecar-demo-wiki"):
+        assert docker_client.images(image) == []
 
 
 def test_the_demo_removes_nothing_that_it_has_not_made(

@@ -8,6 +8,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from hook_shell import NAME, Hooks, state_of
 from private_engine import PrivateEngine
 from sidecar.core.policy import Policy
 from sidecar.core.render import RenderedWorkload, render
@@ -17,7 +18,6 @@ from sidecar.watch.applying.idle import PlanActivity
 from sidecar.watch.engine.connection import Connection
 from sidecar.watch.guard import Guard
 from sidecar.watch.inventory import Engine
-from tests.engine.test_hook_scripts import NAME, Hooks, state_of
 from world import World
 
 RUNNER = "guarded-runner"

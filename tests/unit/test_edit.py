@@ -101,7 +101,10 @@ def test_items_are_inserted_before_their_index(
     text: str, items: list[tuple[int, Any]], expected: str
 ) -> None:
     """Items go before the element of their index or behind the last, in the order given."""
-    assert apply_edits(text, insert_items(text, 0, members(text, 0), items, Style(None), 1)) == expected
+    assert (
+        apply_edits(text, insert_items(text, 0, members(text, 0), items, Style(None), 1))
+        == expected
+    )
 
 
 def test_edits_are_applied_in_any_order() -> None:

@@ -43,7 +43,9 @@ def texts(path: Path) -> dict[str, bytes]:
 
 def swap_name(base: bytes, new: bytes, random: str = "0123456789abcdef") -> str:
     """Name a file that takes part in an exchange, as a killed process left it."""
-    digests = ".".join(hashlib.blake2b(content, digest_size=32).hexdigest()[:32] for content in (base, new))
+    digests = ".".join(
+        hashlib.blake2b(content, digest_size=32).hexdigest()[:32] for content in (base, new)
+    )
     return f".config.json.sidecar-{random}.{digests}.swap"
 
 
