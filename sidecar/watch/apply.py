@@ -34,7 +34,7 @@ class Applier:
     """The runner thread's work, step by step; `want` and `is_writer` are for any thread.
 
     `links` are used by this alone. `on_result` is told, once for each change of situation,
-    `applied`, `failed`, `waiting`, `limited`, `refused`, `foreign-edit`, `unscheduled`,
+    `applied`, `failed`, `waiting`, `limited`, `refused`, `foreign-edit`,
     `unknown` and `no-runner`. `on_restarted`: the document is to be read again. `due`: see
     `applying.idle`.
     """

@@ -58,6 +58,8 @@ class World:
             ),
         )
         self._made["container"].append(made["Id"])
+        named = {bind.partition(":")[0] for bind in binds if not bind.startswith("/")}
+        self._made["volume"] += sorted(named - {*self._made["volume"]})
         if running:
             self.client.start(made["Id"])
         return str(made["Id"])

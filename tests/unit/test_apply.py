@@ -409,14 +409,14 @@ def test_a_save_that_is_not_put_into_effect_is_sent_once_more(build: Build) -> N
 
 
 def test_a_save_that_never_takes_effect_is_told(build: Build) -> None:
-    """The second time it is left at that, naming the plans."""
+    """Naming the plans; it is tried again, with pauses."""
     bench = build()
-    bench.fake.order(Fault.UNAPPLIED, "SetConfig", times=9)
+    bench.fake.order(Fault.UNAPPLIED, "SetConfig", times=4)
     bench.want("web")
     bench.run(600)
-    assert ["applied", "unscheduled"] == bench.results
-    assert {"plans": [WEB]} == bench.told[-1][1]
-    assert 2 == bench.fake.asked.count("SetConfig")
+    assert ["applied", "failed"] == bench.results
+    assert f"Backrest does not schedule {WEB}" == bench.told[-1][1]["reason"]
+    assert 5 == bench.fake.asked.count("SetConfig")
 
 
 @pytest.mark.parametrize("fault", [Fault.DROP, Fault.DROP_ANSWER])

@@ -26,7 +26,9 @@ _FOREIGN_SECONDS = 30.0
 _STALE_TRIES = 5
 _POLLS = 5
 _POLL_SECONDS = 1.0
+_SHOWN = 5
 _KEPT = ("auth", "sync")
+_UNSCHEDULED = "it is sent again later; restart Backrest if that does not help"
 _HINT = "nothing was sent, because that would drop it for good; restart Backrest to read its file"
 
 
@@ -51,6 +53,7 @@ class ApiWay:
         self._is_resending = False
         self._written_at = 0.0
         self._newest = 0
+        self._is_verified = False
 
     @property
     def has_foreign_edit(self) -> bool:
@@ -66,6 +69,7 @@ class ApiWay:
         """Begin anew with the next step: Backrest may be another than before."""
         self._wish = None
         self._verifying = None
+        self._is_verified = False
         self._is_resending = False
         self._foreign_looks = 0
         self._twice.forget()
@@ -96,7 +100,13 @@ class ApiWay:
         if proposal.after is not proposal.before:
             return True
         wish.ledger.after_pass(proposal)
+        if not self._is_verified:
+            # Somebody may have died between a save and the look whether it had an effect.
+            self._verifying = _Verification(self._scheduled(proposal.before), 0, is_second=False)
         return False
+
+    def _scheduled(self, document: Document) -> frozenset[str]:
+        return scheduled_plans(document, self._site.settings.policy.plan_id_prefix)
 
     def _propose(self, wish: Desire) -> Proposal:
         # Before the question: a write of ours that comes after it is not answered by it.
@@ -153,8 +163,8 @@ class ApiWay:
 
     def _sent(self, wish: Desire, proposal: Proposal, saved: Document) -> float:
         drift = wish.ledger.after_pass(proposal)
-        plans = scheduled_plans(saved, self._site.settings.policy.plan_id_prefix)
-        self._verifying = _Verification(plans, self._newest, is_second=self._is_resending)
+        is_second = self._is_resending
+        self._verifying = _Verification(self._scheduled(saved), self._newest, is_second=is_second)
         self._finish()
         self._site.teller.forget()
         changes = proposal.changes
@@ -171,14 +181,16 @@ class ApiWay:
         check.polls += 1
         if not missing:
             self._verifying = None
+            self._is_verified = True
             return 0.0
         if check.polls < _POLLS:
             return _POLL_SECONDS
         self._verifying = None
         if check.is_second:
             plans = sorted(missing)
-            self._site.teller.tell("unscheduled", logging.WARNING, str(plans), plans=plans)
-            return 0.0
+            self._is_pending = self._is_resending = True
+            names = ", ".join(plans[:_SHOWN])
+            raise ApiError(ApiTrouble.OTHER, f"Backrest does not schedule {names}", _UNSCHEDULED)
         self._is_pending = self._is_resending = True
         return 0.0
 

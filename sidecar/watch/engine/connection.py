@@ -172,9 +172,13 @@ class Connection:
             self._knock()
             secured = {} if self.address.startswith(_UNIX) else kwargs_from_env()
             options = {**secured, "base_url": self.address, "version": DEFAULT_DOCKER_API_VERSION}
-            return _Clients(docker.APIClient(**options), docker.APIClient(**options))
+            clients = _Clients(docker.APIClient(**options), docker.APIClient(**options))
         except FAILURES as error:
             raise explain_failure(error, self.address, "GET /version") from error
+        if self.address.startswith(_UNIX):
+            # No proxy stands before a socket: looking for one takes longer than a call.
+            clients.first.trust_env = clients.second.trust_env = False
+        return clients
 
     def _knock(self) -> None:
         """Open the socket once by hand: the client library leaves one open that fails."""
