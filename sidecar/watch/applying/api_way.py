@@ -166,10 +166,10 @@ class ApiWay:
         is_second = self._is_resending
         self._verifying = _Verification(self._scheduled(saved), self._newest, is_second=is_second)
         self._finish()
-        self._site.teller.forget()
         changes = proposal.changes
         facts = {"added": len(changes.added), "updated": len(changes.edits)}
-        if not self._verifying.is_second:
+        if not is_second:
+            self._site.teller.forget()
             self._site.teller.tell("applied", logging.INFO, way="api", **facts, drift=len(drift))
         return _POLL_SECONDS
 
