@@ -45,7 +45,8 @@ class Checked:
         if self.context != context or type(plans) is not list:
             return None
         # Their ids must differ as well, which no plan alone can tell.
-        if len({_id(plan) for plan in plans if isinstance(plan, dict)}) != len(plans):
+        ids = [plan.get("id") for plan in plans if isinstance(plan, dict)]
+        if not all(type(plan_id) is str for plan_id in ids) or len({*ids}) != len(plans):
             return None
         rest = [plan for plan in plans if id(plan) not in self.plans]
         return Object([*((k, v) for k, v in document.items() if k != "plans"), ("plans", rest)])
@@ -71,11 +72,11 @@ def check_document(
     itself gave it out, with the keys of its identity masked. `checked` remembers what
     was faultless from call to call. Never raises.
     """
-    if checked is None:
+    if checked is None or not isinstance(document, dict):
         return _check(document, today, served)
-    repos = document.get("repos") or ()
-    known = tuple(_id(repo) for repo in repos if isinstance(repo, dict))
-    context = (known, today)
+    repos = document.get("repos")
+    listed = repos if isinstance(repos, list) else ()
+    context = ([repo.get("id") for repo in listed if isinstance(repo, dict)], today)
     rest = None if getattr(document, "repeated", ()) else checked.without_known(document, context)
     if rest is None or _check(rest, today, served):
         # With a fault everything is looked at, for a pointer counts all plans.

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from sidecar.model.jsontext import NotJson, Numeral, Object, decode
 from sidecar.model.messages import CONFIG, Message
 from sidecar.model.normal import normalise_plan
-from sidecar.model.rules import check_document, check_version
+from sidecar.model.rules import Checked, check_document, check_version
 
 ROOT = Path(__file__).parents[2]
 TEXTS = [path.read_text("utf-8") for path in sorted((ROOT / "testdata/config/valid").glob("*"))]
@@ -125,14 +125,19 @@ def leads_somewhere(document: Object, pointer: str) -> bool:
 @given(documents())
 def test_each_fault_points_at_something_that_is_there(document: Object) -> None:
     """A pointer leads to a value, so that an editor can show it."""
-    pointers = [fault.pointer for fault in check_document(document)]
+    checked = Checked()
+    check_document(document, checked=checked)
+    pointers = [fault.pointer for fault in check_document(document, checked=checked)]
+    assert pointers == [fault.pointer for fault in check_document(document)]
     assert [one for one in pointers if not leads_somewhere(document, one)] == []
 
 
 @given(VALUES | OBJECTS)
 def test_the_rules_never_raise_on_json(value: Any) -> None:
     """Any decoded JSON has faults or none, nothing else."""
-    assert isinstance(check_document(value), list)
+    checked = Checked()
+    assert check_document(value) == check_document(value, checked=checked)
+    assert check_document(value) == check_document(value, checked=checked)
     if isinstance(value, dict):
         assert check_version(value) is None or value.get("version") != Numeral("6")
 
@@ -144,7 +149,7 @@ def test_the_rules_never_raise_on_text_that_is_json(text: str) -> None:
         value = decode(text)
     except NotJson:
         return
-    assert isinstance(check_document(value), list)
+    assert check_document(value) == check_document(value, checked=Checked())
 
 
 def first_plan(document: Object) -> Any:
