@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from sidecar.core.memo import Memo
@@ -66,7 +65,7 @@ def diff_plans(
             continue
         faulty = broken.get(plan.id, _NOTHING)
         inputs = (raw, plan, policy, faulty)
-        if edit := recall(plan.id, inputs, partial(_edit_of, *inputs)):
+        if edit := recall(plan.id, inputs, _edit_of, *inputs):
             if plan.id in contested:
                 edit = _without(edit, contested[plan.id] - faulty)
             if edit.settings or edit.removals:

@@ -4,12 +4,10 @@ Everything here is pure, so remembering changes nothing but the time it takes. I
 compared as values; that they mostly are the very same objects makes that quick.
 """
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Generic, TypeVar
 
-from sidecar.model.rules import Checked
-
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -25,12 +23,14 @@ class Memo(Generic[T]):
         self._known: dict[Hashable, tuple[tuple[object, ...], T]] = {}
         self._asked = 0
 
-    def recall(self, key: Hashable, inputs: tuple[object, ...], make: Callable[[], T]) -> T:
-        """Give what `make` gave for equal inputs, else call it."""
+    def recall(
+        self, key: Hashable, inputs: tuple[object, ...], make: Callable[..., T], *arguments: Any
+    ) -> T:
+        """Give what `make` gave for equal inputs, else call it with the arguments."""
         self._asked += 1
         found = self._known.get(key)
         if found is None or found[0] != inputs:
-            found = self._known[key] = (inputs, make())
+            found = self._known[key] = (inputs, make(*arguments))
         return found[1]
 
     def begin_pass(self) -> None:
@@ -40,18 +40,25 @@ class Memo(Generic[T]):
         self._asked = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Memos:
-    """The memory of one kind of pass, by step; not thread-safe."""
+class MemoOfThings(Generic[S, T]):
+    """Remembers what follows from a thing alone, by its identity: it must never change."""
 
-    placed: Memo[Any] = field(default_factory=Memo)
-    units: Memo[Any] = field(default_factory=Memo)
-    drafts: Memo[Any] = field(default_factory=Memo)
-    plans: Memo[Any] = field(default_factory=Memo)
-    edits: Memo[Any] = field(default_factory=Memo)
-    checked: Checked = field(default_factory=Checked)
+    __slots__ = ("_known", "_make")
 
-    def begin_pass(self) -> None:
-        """Forget what the last pass did not ask for."""
-        for memo in (self.placed, self.units, self.drafts, self.plans, self.edits):
-            memo.begin_pass()
+    def __init__(self, make: Callable[[S], T]) -> None:
+        self._make = make
+        self._known: dict[int, tuple[S, T]] = {}
+
+    def recall_all(self, things: Sequence[S]) -> list[T]:
+        """Give what follows from each thing."""
+        known, make = self._known, self._make
+        if len(known) > 2 * len(things):
+            known.clear()
+        results: list[T] = []
+        for thing in things:
+            found = known.get(id(thing))
+            # Remembered things live on, so nothing else can have their identity.
+            if found is None:
+                found = known[id(thing)] = (thing, make(thing))
+            results.append(found[1])
+        return results

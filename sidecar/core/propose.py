@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sidecar.core.diff import OWNED_KEYS, Changes, diff_plans, with_more
 from sidecar.core.lifetime import Ageing, History, age_plans
-from sidecar.core.memo import Memos
+from sidecar.core.memos import Memos
 from sidecar.core.policy import Policy
 from sidecar.core.render import Rendered, render
 from sidecar.core.workload import Inventory, Mount

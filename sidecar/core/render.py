@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property, partial
+from functools import cached_property
 
 from sidecar.core.ids import Claim, plain_id, renamed_problems, resolve_ids
 from sidecar.core.labels import resolve_label, suggest_label
 from sidecar.core.locate import Locator
-from sidecar.core.memo import Memos
+from sidecar.core.memos import Memos
 from sidecar.core.paths import resolve_paths
 from sidecar.core.policy import Policy
 from sidecar.core.render_plan import Draft, Pass, RenderedWorkload, render_plan
@@ -72,12 +72,12 @@ def render(
     drafts: list[Draft] = []
     claims: list[Claim] = []
     unlabelled: list[Workload] = []
-    for workload in group_workloads(inventory, policy, memos.units, memos.placed):
+    for workload in group_workloads(inventory, policy, memos.workloads):
         drafted = None
         if _may_be_enabled(workload):
             inputs = (workload, *_volumes_of(workload, inventory), *fixed)
             key = (workload.key, workload.swarm_service, workload.containers[0].name)
-            drafted = memos.drafts.recall(key, inputs, partial(_draft, workload, this))
+            drafted = memos.drafts.recall(key, inputs, _draft, workload, this)
         if drafted is None:
             unlabelled.append(workload)
         else:
@@ -115,7 +115,11 @@ def _rendered(
         recall(
             (draft.workload.key, draft.workload.swarm_service, plan_id),
             (draft, plan_id, about_id, existing.get(plan_id), *choice, *fixed),
-            partial(render_plan, draft, plan_id, about_id, this),
+            render_plan,
+            draft,
+            plan_id,
+            about_id,
+            this,
         )
         for draft, (plan_id, about_id) in zip(drafts, ids, strict=True)
     ]

@@ -3,11 +3,10 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sidecar.core.labels import resolve_label
-from sidecar.core.memo import Memo
+from sidecar.core.memo import Memo, MemoOfThings
 from sidecar.core.own_labels import own_labels
 from sidecar.core.policy import Policy
 from sidecar.model.problem import Problem, problem_of
@@ -108,32 +107,49 @@ class Workload(NamedTuple):
         return (self.speakers.get(label) or self.names)[0]
 
 
+class Unit(NamedTuple):
+    """What makes containers replicas of each other."""
+
+    project: str
+    name: str
+    is_swarm: bool
+
+
+class WorkloadMemos:
+    """What grouping remembers: the unit of each container, the workload of each unit."""
+
+    def __init__(self) -> None:
+        self.placed: MemoOfThings[Container, tuple[Unit | None, Container]] = MemoOfThings(_place)
+        self.units: Memo[Workload] = Memo()
+
+    def begin_pass(self) -> None:
+        """Forget what the last pass did not ask for."""
+        self.units.begin_pass()
+
+
 def group_workloads(
-    inventory: Inventory,
-    policy: Policy,
-    memo: Memo[Workload] | None = None,
-    placed: Memo[Any] | None = None,
+    inventory: Inventory, policy: Policy, memos: WorkloadMemos | None = None
 ) -> list[Workload]:
     """Group an inventory into workloads, sorted by natural key.
 
     Containers without any label under the prefix are in them too where they are
     replicas or members of a group; `run` containers and the sidecar are not.
     """
-    units: dict[_Unit, list[Container]] = {}
-    own = policy.own_container_id
-    recall = (placed or Memo()).recall
-    for container in inventory.containers:
-        unit, named = recall(container.id, (container,), partial(_place, container))
-        if unit is not None and container.id != own:
+    memos = memos or WorkloadMemos()
+    units: dict[Unit, list[Container]] = {}
+    for unit, named in memos.placed.recall_all(inventory.containers):
+        if unit is not None:
             units.setdefault(unit, []).append(named)
     groups: dict[tuple[str, str], list[Workload]] = {}
     alone: list[Workload] = []
-    recall = (memo or Memo()).recall
-    of_image = inventory.image_labels.get
-    for unit, containers in units.items():
+    recall, of_image = memos.units.recall, inventory.image_labels.get
+    for unit, listed in units.items():
+        containers = [c for c in listed if c.id != policy.own_container_id]
+        if not containers:
+            continue
         images = [of_image(c.image_id) for c in containers]
-        make = partial(_render_unit, unit, containers, inventory, policy)
-        workload = recall(unit, (containers, images, policy), make)
+        inputs = (containers, images, policy)
+        workload = recall(unit, inputs, _render_unit, unit, containers, inventory, policy)
         group = workload.labels.get("group", "").strip()
         if group and unit.project:
             groups.setdefault((unit.project, group), []).append(workload)
@@ -148,15 +164,7 @@ def _order(workload: Workload) -> tuple[str, str, tuple[str, ...]]:
     return (workload.key, workload.swarm_service, workload.names)
 
 
-class _Unit(NamedTuple):
-    """What makes containers replicas of each other."""
-
-    project: str
-    name: str
-    is_swarm: bool
-
-
-def _place(container: Container) -> "tuple[_Unit | None, Container]":
+def _place(container: Container) -> tuple[Unit | None, Container]:
     """Give the unit of a container, None for one that only ran a command, and its real name."""
     if _is_oneoff(container):
         return None, container
@@ -177,17 +185,17 @@ def _with_real_name(container: Container) -> Container:
     return container
 
 
-def _unit_of(container: Container) -> _Unit:
+def _unit_of(container: Container) -> Unit:
     labels = container.labels
     project, service = labels.get(PROJECT, ""), labels.get(SERVICE, "")
     if project and service:
-        return _Unit(project, service, is_swarm=False)
+        return Unit(project, service, is_swarm=False)
     swarm = labels.get(SWARM_SERVICE, "")
-    return _Unit("", swarm or container.name or container.id[:12], is_swarm=bool(swarm))
+    return Unit("", swarm or container.name or container.id[:12], is_swarm=bool(swarm))
 
 
 def _render_unit(
-    unit: _Unit, containers: Sequence[Container], inventory: Inventory, policy: Policy
+    unit: Unit, containers: Sequence[Container], inventory: Inventory, policy: Policy
 ) -> Workload:
     """Make one workload of the replicas of a service (or of one container)."""
     key = f"{unit.project}/{unit.name}" if unit.project else unit.name

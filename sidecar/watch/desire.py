@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sidecar.core.drift import Drift, Watch, find_drift
 from sidecar.core.lifetime import History
-from sidecar.core.memo import Memos
+from sidecar.core.memos import Memos
 from sidecar.core.policy import Policy
 from sidecar.core.propose import Proposal, propose
 from sidecar.core.workload import Inventory, Mount

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sidecar.core.drift import Drift
 from sidecar.core.lifetime import Ageing
-from sidecar.core.memo import Memo
+from sidecar.core.memo import MemoOfThings
 from sidecar.core.notify import find_references
 from sidecar.core.policy import Policy
 from sidecar.core.propose import Proposal
@@ -78,7 +78,7 @@ class Reconciler:
         self._environment = environment
         self._proposer = Proposer()
         self._policy = Policy()
-        self._references: Memo[frozenset[str]] = Memo()
+        self._references = memo_of_references(settings.policy.label_prefix)
         self._store = Store(settings.config, settings.config_mode)
 
     def confirm_engine(self, settings: Settings, engine_id: str) -> None:
@@ -190,20 +190,20 @@ def with_secrets(
     settings: Settings,
     inventory: Inventory,
     environment: dict[str, str],
-    memo: Memo[frozenset[str]] | None = None,
+    memo: MemoOfThings[Container, frozenset[str]] | None = None,
 ) -> Policy:
     """Complete the policy by the secrets that labels refer to."""
-    memo = memo or Memo()
-    prefix = settings.policy.label_prefix
-    references: set[str] = set()
-    for container in inventory.containers:
-        make = partial(_references, container, prefix)
-        references |= memo.recall(container.id, (container.labels, prefix), make)
-    memo.begin_pass()
+    memo = memo or memo_of_references(settings.policy.label_prefix)
+    references = frozenset[str]().union(*memo.recall_all(inventory.containers))
     if not references:
         return settings.policy
     found = read_secrets(references, settings.secrets_dir, environment)
     return replace(settings.policy, secrets=found)
+
+
+def memo_of_references(label_prefix: str) -> MemoOfThings[Container, frozenset[str]]:
+    """Remember the secret references of each container."""
+    return MemoOfThings(partial(_references, prefix=label_prefix))
 
 
 def _references(container: Container, prefix: str) -> frozenset[str]:
