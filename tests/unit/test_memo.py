@@ -1,6 +1,6 @@
 """Remembering results: it saves work, and changes nothing else."""
 
-from sidecar.core.memo import Memo
+from sidecar.core.memo import Memo, MemoOfThings
 from sidecar.model.jsontext import decode
 from sidecar.model.rules import Checked, check_document
 
@@ -79,3 +79,20 @@ def test_documents_of_any_shape_are_checked() -> None:
     ):
         root = decode(text)
         assert check_document(root) == check_document(root, checked=checked)
+
+
+def test_things_are_remembered_by_identity() -> None:
+    """An equal one is another one; those that are gone are forgotten in time."""
+    made: list[tuple[int, ...]] = []
+
+    def total(thing: tuple[int, ...]) -> int:
+        made.append(thing)
+        return sum(thing)
+
+    memo = MemoOfThings(total)
+    one, equal, *others = [tuple([n]) for n in (1, 1, 2, 3, 4)]
+    assert [1, 1, 1] == memo.recall_all([one, one, equal])
+    assert [one, equal] == made
+    assert [2, 3, 4] == memo.recall_all(others)
+    assert [2] == memo.recall_all(others[:1])
+    assert [2, 3, 4, 2] == [thing[0] for thing in made[2:]]
