@@ -90,7 +90,7 @@ def test_things_are_remembered_by_identity() -> None:
         return sum(thing)
 
     memo = MemoOfThings(total)
-    one, equal, *others = [tuple([n]) for n in (1, 1, 2, 3, 4)]
+    one, equal, *others = [(n,) for n in (1, 1, 2, 3, 4)]
     assert [1, 1, 1] == memo.recall_all([one, one, equal])
     assert [one, equal] == made
     assert [2, 3, 4] == memo.recall_all(others)
