@@ -72,7 +72,7 @@ def confirm_engine(memory: Memory, engine_id: str, *, guards: bool, accept: bool
     `engine_id` is empty when the engine would not say. `guards` tells whether there are
     plans that could lose their workloads by it.
     """
-    known = memory.state.engine_id
+    known = memory.refresh().engine_id
     if not engine_id or engine_id == known:
         return
     if known and guards and not accept:

@@ -71,6 +71,7 @@ class Loop:
         ledger.on_drift = lambda drift: report.drift(drift.plan, drift.key)
         self._wish = _Wish()
         self._told_of: object = None
+        self._is_sure = False
         self.applier: Applier | None = None
         self.guard: Guard | None = None
         self.events: EventStream | None = None
@@ -101,10 +102,14 @@ class Loop:
         ledger.watch = ledger.watch.forgiving()
 
     def _pass(self, due: Due) -> Outcome:
-        inventory = self._look(due)
-        if due.everything:
+        everything = due.everything or not self._is_sure
+        # Whose containers these are has to be known before anything follows from them.
+        self._is_sure = self._is_sure and not everything
+        inventory = self._look(due, everything=everything)
+        if everything:
             self._settings = knowing_itself(self._settings, inventory)
             self._reconciler.confirm_engine(self._settings, self._engine.identity())
+            self._is_sure = True
         now = datetime.fromtimestamp(self._clocks.wall(), UTC).astimezone()
         if self.applier is not None and self.applier.is_writer():
             outcome = self._reconciler.preview(self._settings, inventory, now)
@@ -116,8 +121,8 @@ class Loop:
             )
         return outcome
 
-    def _look(self, due: Due) -> Inventory:
-        if not due.everything:
+    def _look(self, due: Due, *, everything: bool) -> Inventory:
+        if not everything:
             # Nobody named a container: something else changed than they.
             return self._tracker.refresh(due.ids)
         heard = self.events is not None and self.events.is_connected

@@ -87,7 +87,7 @@ class Reconciler:
             return
         prefix = settings.policy.plan_id_prefix
         accept = settings.lifetime.accept_engine
-        if engine_id == self.ledger.memory.state.engine_id:
+        if engine_id == self.ledger.memory.refresh().engine_id:
             return
         standing = parse_document(self._store.read().content).plans
         guards = any(plan_id.startswith(prefix) for plan_id in standing)

@@ -68,6 +68,9 @@ class Tracker:
         known = self._inventory
         if known is None:
             return self.relist()
+        if not ids:
+            # The engine takes no ids for all of them.
+            return known
         with self._no_half_look():
             listed = self._engine.containers(ids)
             asked = self._new_volumes(listed, known.volumes)
