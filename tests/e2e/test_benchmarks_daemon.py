@@ -1,0 +1,70 @@
+"""The daemon's benchmark works: every row holds numbers, which people judge and no test does."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from private_engine import PrivateEngine, run_engine, stop_engine
+
+ROOT = Path(__file__).parents[2]
+CREATED = [
+    ("create sent → plan in the file", "2", "ms"),
+    ("create returned → plan in the file", "2", "ms"),
+    ("create sent → plan in the file", "4", "ms"),
+    ("create returned → plan in the file", "4", "ms"),
+]
+STORM = [
+    ("storm of creations: writes of the document", "8", "times"),
+    ("same storm: last create returned → all plans in the file", "8", "s"),
+    ("same storm: restarts of the runner (--apply-via restart)", "8", "times"),
+    ("same storm: memory of the daemon half a minute after it", "8", "MB"),
+    ("all removed at once: writes of the document", "8", "writes"),
+    ("storm with --apply-via api: saves by Backrest (SetConfig)", "8", "times"),
+]
+IDLE = [
+    ("idle: processor time of the daemon, 2 of them with a health check each second", "3", "%"),
+    ("memory with nothing labelled", "", "MB"),
+    ("memory with that many workloads", "4", "MB"),
+    ("memory over a flood of events: growth from its first tenth on: 1,000 events", "50", "MB"),
+]
+
+
+@pytest.fixture
+def engine() -> Iterator[PrivateEngine]:
+    """Run an engine that nobody else uses: the benchmark wants one with nothing labelled."""
+    folder = Path(tempfile.mkdtemp(prefix="eng-", dir="/tmp"))
+    try:
+        running = run_engine(folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    yield running
+    stop_engine(running)
+
+
+@pytest.mark.timeout(300)
+def test_quick_benchmark_of_the_daemon_prints_every_row(engine: PrivateEngine) -> None:
+    """One table, between two calibrations; each figure begins with a number and its unit."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.daemon", "--quick", "--engine", engine.address],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()]
+    head, _, first, *body, last = rows
+
+    assert ["what", "containers", "figure", "floor beside it", "ratio", "goal", "met"] == head
+    assert first[0].startswith("calibration")
+    assert last[0] == first[0]
+    expected = [*CREATED, *STORM, *IDLE]
+    assert expected == [(row[0], row[1], row[2].split()[1]) for row in body]
+    assert [] == [row for row in body if not re.fullmatch(r"[+-]?\d+(\.\d+)?", row[2].split()[0])]
+    assert {("", "")} == {(row[5], row[6]) for row in body}
