@@ -1,0 +1,291 @@
+"""Our side of the daemon's story: the real pieces, stepped by hand, and what may befall them.
+
+No thread of ours runs and nobody sleeps. Whatever has an effect passes a point, at which
+the story may kill the process: from then on nothing of it has an effect any more, as if
+it had been SIGKILL.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
+from unittest.mock import patch
+
+from sidecar.core.policy import Policy
+from sidecar.kit import atomic
+from sidecar.kit.backoff import Backoff
+from sidecar.kit.small import write_small
+from sidecar.settings import Access, Applying, ApplyVia, Settings, Source
+from sidecar.watch import state
+from sidecar.watch.apply import Applier
+from sidecar.watch.applying.idle import PlanActivity
+from sidecar.watch.applying.site import Clocks, Links
+from sidecar.watch.backrest.api import BackrestApi
+from sidecar.watch.desire import Desire
+from sidecar.watch.engine.connection import Connection
+from sidecar.watch.guard import Guard
+from sidecar.watch.loop import Loop
+from sidecar.watch.markers import DIRECTORY
+from sidecar.watch.report import Report
+from sidecar.watch.state import Memory
+from sidecar.watch.trigger import Due, Trigger
+from tests.property.story_host import Host
+
+_EFFECTS = ("create_new", "write_all", "replace", "exchange", "rename_new", "remove")
+_POINTS = ("write_all", "replace", "exchange", "remove", "state", "SetConfig", "restart", "start")
+POINTS = tuple(f"{when} {name}" for name in _POINTS for when in ("before", "after"))
+"""Where something may befall us."""
+_MOST_STEPS = 3000
+
+
+class Killed(BaseException):
+    """Our process has ended right here."""
+
+
+@dataclass
+class Fate:
+    """What is going to befall us: once, at the `left`-th time that a point is passed."""
+
+    point: str = ""
+    left: int = 0
+    act: Callable[[], None] | None = None
+    is_dead: bool = False
+    full: set[str] = field(default_factory=set)
+    """What cannot be written: `document`, `state`."""
+
+    def order(self, point: str, act: Callable[[], None] | None, left: int = 0) -> None:
+        """Let this happen at that point; None: we are killed there."""
+        self.point, self.act, self.left = point, act, left
+
+    def withdraw(self) -> None:
+        """Let nothing happen."""
+        self.point, self.act, self.is_dead = "", None, False
+
+    def passes(self, point: str) -> None:
+        """Go by a point."""
+        if self.is_dead:
+            raise Killed
+        if point != self.point:
+            return
+        if self.left:
+            self.left -= 1
+            return
+        act, self.point = self.act, ""
+        if act is None:
+            self.is_dead = True
+            raise Killed
+        act()
+
+    @contextmanager
+    def around(self, name: str) -> Iterator[None]:
+        """Go by both points of an effect."""
+        self.passes(f"before {name}")
+        yield
+        self.passes(f"after {name}")
+
+    def wrapped(self, name: str, what: Callable[..., Any]) -> Callable[..., Any]:
+        """Give a function whose effect goes by its points, or finds the disk full."""
+        kind = {"write_all": "document", "state": "state"}.get(name)
+
+        @wraps(what)
+        def call(*args: Any, **named: Any) -> Any:
+            with self.around(name):
+                if kind in self.full:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                return what(*args, **named)
+
+        return call
+
+
+class _Api(BackrestApi):
+    """Backrest's API, whose calls go by points."""
+
+    fate: Fate
+
+    def get_config(self) -> bytes:
+        """Ask, unless we are dead."""
+        with self.fate.around("GetConfig"):
+            return super().get_config()
+
+    def set_config(self, content: bytes) -> bytes:
+        """Save, unless we are dead."""
+        with self.fate.around("SetConfig"):
+            return super().set_config(content)
+
+
+class _Connection(Connection):
+    """A connection to the engine, whose acts go by points."""
+
+    fate: Fate
+
+    def act(
+        self, path: str, body: object = None, *, method: str = "POST", timeout: float | None = None
+    ) -> bytes | None:
+        """Act, unless we are dead."""
+        with self.fate.around("restart" if "/restart" in path else "start"):
+            return super().act(path, body, method=method, timeout=timeout)
+
+
+class SteppedTrigger(Trigger):
+    """A trigger that is asked, not waited for."""
+
+    def due_at(self) -> float:
+        """Tell when there is something to do; in the past for now."""
+        self._collect()
+        self._drain()
+        return self._debounce.due_at()
+
+    def take(self) -> Due | None:
+        """Take what is due by now."""
+        return self._due(self._clock()) if self.due_at() <= self._clock() else None
+
+
+class _Stream:
+    """The event stream, as far as the loop knows it."""
+
+    def __init__(self, host: Host, trigger: Trigger) -> None:
+        self._host = host
+        self._trigger = trigger
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the engine is listened to."""
+        return self._host.is_engine_up
+
+    def reopen(self) -> None:
+        """Listen anew: whatever was before is unknown."""
+        self._trigger.hint(None)
+
+
+class _Spy(Applier):
+    """An applier that also remembers the wish."""
+
+    wish: Desire | None = None
+
+    def want(self, desire: Desire, changed_at: float) -> None:
+        """Take the newest wish."""
+        self.wish = desire
+        super().want(desire, changed_at)
+
+
+class Ours:
+    """One process of ours, from its start to its end, over a `host`."""
+
+    def __init__(self, host: Host, via: ApplyVia, fate: Fate) -> None:
+        self.host, self.fate = host, fate
+        self.told: list[str] = []
+        clock = host.clock
+        access = Access(host.backrest.url, "admin", "swordfish")
+        self.settings = Settings(
+            host.config,
+            policy=Policy(),
+            source=Source(docker_sock=host.engine.address),
+            access=Access() if via is ApplyVia.RESTART else access,
+            applying=Applying(enabled=True, via=via),
+        )
+        self._ends = ExitStack()
+        self.memory = Memory(self.settings.state_directory)
+        self._report = Report(lambda: clock.wall, lambda: clock.steady)
+        self._backoff = Backoff(chance=lambda: 0.5)
+        self.trigger = self._ends.enter_context(SteppedTrigger(clock=lambda: clock.steady))
+        self._clocks = Clocks(lambda: clock.steady, lambda: clock.wall)
+        self.loop = Loop(self.settings, {}, self.memory, self._report, self._clocks)
+        self._ends.callback(self.loop.close)
+        self.loop.events = _Stream(host, self.trigger)  # type: ignore[assignment]
+        self._open_upkeep(self._links())
+        self._good_since: float | None = None
+        self._due = {"applier": 0.0, "guard": 0.0}
+        host.on_hint, host.on_saved = self.trigger.hint, lambda: self.trigger.nudge("document")
+
+    def _links(self) -> Links:
+        connection = _Connection(self.host.engine.address)
+        connection.fate = self.fate
+        if not self.settings.access.url:
+            return Links(connection)
+        apis = [_Api(self.settings.access, 2.0) for _ in range(2)]
+        for api in apis:
+            api.fate = self.fate
+        return Links(connection, *apis)
+
+    def _open_upkeep(self, links: Links) -> None:
+        """Wire the pieces as the daemon does, without its thread."""
+        self._ends.callback(links.close)
+        name, clocks = self.settings.policy.runner_container, self._clocks
+        activity = PlanActivity(
+            links.api,
+            links.connection,
+            name,
+            lambda: self.memory.state.runner is not None,
+            clocks.wall,
+        )
+        self.guard = self.loop.guard = Guard(
+            links.connection,
+            self.host.folder / DIRECTORY,
+            self.settings.applying.guard_after,
+            activity,
+            self._told,
+            clock=clocks.steady,
+            wall=clocks.wall,
+        )
+        self.applier = _Spy(
+            self.settings, self.memory, links, self._told, self._restarted, clocks=clocks
+        )
+        self.loop.applier = self.applier
+        self.applier.wake = self._wake
+
+    def close(self) -> None:
+        """Drop everything."""
+        self.host.on_hint, self.host.on_saved = lambda _: None, lambda: None
+        self._ends.close()
+
+    def _told(self, result: str, **_: object) -> None:
+        self.told.append(result)
+        if result == "foreign-edit":
+            self.trigger.nudge("foreign edit")
+
+    def _restarted(self) -> None:
+        self.loop.restarted()
+        self.trigger.nudge("restarted")
+
+    def _wake(self) -> None:
+        self._due = dict.fromkeys(self._due, 0.0)
+
+    def next_due(self) -> float:
+        """Tell when we have something to do, in monotonic seconds."""
+        return min(self.trigger.due_at(), *self._due.values())
+
+    def act(self) -> None:
+        """Do what is due first: one pass, or one step of what concerns the runner."""
+        now = self._clocks.steady()
+        if (due := self.trigger.take()) is not None:
+            self._pass(due)
+        elif self._due["applier"] <= now:
+            self._due["applier"] = now + max(0.05, self.applier.step())
+        else:
+            self._due["guard"] = now + max(0.05, self.guard.step())
+
+    def _pass(self, due: Due) -> None:
+        now = self._clocks.steady()
+        if self.loop.run(due):
+            self._good_since = self._good_since or now
+            return
+        well_for = 0.0 if self._good_since is None else now - self._good_since
+        self._good_since = None
+        self.trigger.look_after(self._backoff.next_wait(well_for), "retry")
+
+
+@contextmanager
+def under(fate: Fate) -> Iterator[None]:
+    """Let all effects of ours go by their points."""
+    with ExitStack() as stack:
+        for name in _EFFECTS:
+            effect = fate.wrapped(name, getattr(atomic, name))
+            stack.enter_context(patch.object(atomic, name, effect))
+        small = fate.wrapped("state", write_small)
+        stack.enter_context(patch.object(state, "write_small", small))
+        stack.enter_context(patch.object(atomic, "sync_directory", lambda _: None))
+        stack.enter_context(patch.object(os, "fsync", lambda _: None))
+        yield
