@@ -36,7 +36,7 @@ from sidecar.watch.backrest.operations import Status
 from sidecar.watch.engine.listing import parse_containers
 from sidecar.watch.history import history_of
 from tests.fakes.fake_backrest import Fault, Json
-from tests.property.story_host import PREFIX, Host, foreign, normal, owned
+from tests.property.story_host import PREFIX, RUNNER, Host, foreign, normal, owned
 from tests.property.story_ours import POINTS, Fate, Killed, Ours, under
 
 LABELS: dict[str, dict[str, str]] = {
@@ -229,8 +229,7 @@ class Story(RuleBasedStateMachine):
     @rule(fault=st.sampled_from((Fault.UNAPPLIED, Fault.DROP_ANSWER, Fault.DROP)))
     def break_save(self, fault: Fault) -> None:
         """Let our next save go wrong."""
-        if not self.host.backrest._faults.ordered:  # S2: until a second failure is not given up
-            self.host.backrest.order(fault, "SetConfig")
+        self.host.backrest.order(fault, "SetConfig")
 
     # The engine, the disk, and ourselves.
 
@@ -376,11 +375,11 @@ class Story(RuleBasedStateMachine):
             assert normal(foreign(file)) == normal(foreign(cached))
         else:
             assert normal(foreign(self.cached)) == normal(foreign(cached))
-        for before, after in (
-            (self.file, file),
-            (self.file if has_restarted else self.cached, cached),
-        ):
-            self._check_plans(owned(before), owned(after), disabled)
+        # A save writes what Backrest had, and a restart reads what was in the file.
+        of_file = self.cached if has_saved else self.file
+        of_cached = self.file if has_restarted else self.cached
+        self._check_plans(owned(of_file), owned(file), disabled)
+        self._check_plans(owned(of_cached), owned(cached), disabled)
 
     def _check_plans(
         self, before: dict[str, Json], after: dict[str, Json], disabled: set[str]
@@ -442,8 +441,12 @@ class Story(RuleBasedStateMachine):
             changes = self._proposal(content).changes
             if not changes.is_empty:
                 found.append(f"{where} has not: {[p.id for p in changes.added]} {changes.edits}")
-        if owned(normal(self.host.file())) != owned(self.host.backrest.cached):
-            found.append("Backrest has not read the file")
+        file = owned(self.host.file())
+        for plan_id, plan in owned(self.host.backrest.cached).items():
+            if file.get(plan_id, {}).get("schedule") == DISABLED != plan.get("schedule"):
+                found.append(f"{plan_id} is disabled in the file only")
+        if self.via is ApplyVia.RESTART and self._restart_is_due():
+            found.append("Backrest is to be restarted")
         missing = scheduled_plans(cached, PREFIX) - self.host.backrest.pending()
         found += [f"{plan} is not scheduled" for plan in sorted(missing)]
         if not self.host.backrest.running():
@@ -453,6 +456,12 @@ class Story(RuleBasedStateMachine):
             found.append("Backrest does not run")
         found += self._wrongly_disabled(cached)
         return found
+
+    def _restart_is_due(self) -> bool:
+        runner = self.host.engine.named(RUNNER)
+        assert runner is not None
+        written_at = self.ours.memory.state.written_at if self.ours is not None else 0.0
+        return written_at >= self.host.engine.moments[runner][0]
 
     def _stopped(self) -> list[str]:
         """Name the containers that do not run, although their labels ask for them to be resumed."""

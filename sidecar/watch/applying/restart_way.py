@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sidecar.errors import InventoryError, SidecarError
+from sidecar.kit.log import log_event
 from sidecar.model.document import parse_document
 from sidecar.watch.applying.idle import APART, Rest, Twice, look_by_either
 from sidecar.watch.applying.site import LOADED, Site
@@ -18,6 +19,8 @@ from sidecar.watch.engine.containers import start_container
 from sidecar.watch.engine.runner import Runner
 from sidecar.watch.state import State
 from sidecar.watch.store import Store
+
+_log = logging.getLogger(__name__)
 
 HOUR = 3600.0
 MOST_RESTARTS = 4
@@ -169,6 +172,7 @@ class RestartWay:
         timeout = self._site.settings.applying.restart_timeout
         # Before it is done: should we die meanwhile, it counts all the same.
         self._count_restart()
+        log_event(_log, logging.INFO, "backrest.restart", container=runner.name)
         engine.restart(self._site.links.connection, runner, timeout)
         until = self._site.clocks.steady() + _START_SECONDS
         self._awaited = _Awaited(runner, written_at, until)
