@@ -45,7 +45,8 @@ def daemon(**flags: Any) -> None:
     """
     from sidecar.watch.daemon import Daemon
 
-    Daemon(build_settings(flags), dict(os.environ)).run()
+    if not Daemon(build_settings(flags), dict(os.environ)).run():
+        raise click.exceptions.Exit(FAILED)
 
 
 @click.command()

@@ -7,10 +7,13 @@ answer questions (pages).
 
 import gc
 import logging
+import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sidecar.core.workload import Inventory
 from sidecar.kit.backoff import Backoff
@@ -35,6 +38,29 @@ _log = logging.getLogger(__name__)
 _RESULTS = frozenset(ApplyResult)
 
 
+@contextmanager
+def _failing_threads(trigger: Trigger) -> Iterator[list[str]]:
+    """Collect the names of threads that ended by an error; the first stops the daemon."""
+    failures: list[str] = []
+    before = threading.excepthook
+
+    def told(failed: threading.ExceptHookArgs) -> None:
+        failures.append(failed.thread.name if failed.thread else "unknown")
+        # Where it happened, not what it says: that might quote a label.
+        frames = traceback.extract_tb(failed.exc_traceback)
+        places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames]
+        what = failed.exc_type.__name__
+        facts = {"thread": failures[-1], "reason": what, "at": places[-3:]}
+        log_event(_log, logging.ERROR, "thread.failed", **facts)
+        trigger.stop()
+
+    threading.excepthook = told
+    try:
+        yield failures
+    finally:
+        threading.excepthook = before
+
+
 @dataclass
 class Daemon:
     """The whole process: loop, threads, signals. `run` ends by SIGTERM or SIGINT."""
@@ -43,8 +69,11 @@ class Daemon:
     environment: dict[str, str]
     backoff: Backoff = field(default_factory=Backoff)
 
-    def run(self) -> None:
-        """Run until a signal; what cannot be had yet is waited for."""
+    def run(self) -> bool:
+        """Run until a signal; what cannot be had yet is waited for.
+
+        False when a thread ended that must not: better to be started anew than to limp.
+        """
         gc.enable()
         settings, watching = knowing_itself(self.settings, Inventory()), self.settings.watching
         report = Report(time.time, time.monotonic, watching.interval)
@@ -55,6 +84,7 @@ class Daemon:
             stack.callback(loop.close)
             pulse = Pulse(settings.state_directory)
             stack.callback(pulse.end)
+            failures = stack.enter_context(_failing_threads(trigger))
             if watching.listen is not None:
                 # Only who wants pages pays for what makes them.
                 from sidecar.watch.serve import Pages  # noqa: PLC0415
@@ -69,6 +99,7 @@ class Daemon:
             self._loop(loop, trigger, report, pulse)
             report.stopping()
         log_event(_log, logging.INFO, "daemon.stopped")
+        return not failures
 
     def _loop(self, loop: Loop, trigger: Trigger, report: Report, pulse: Pulse) -> None:
         good_since: float | None = None
