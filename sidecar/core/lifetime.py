@@ -21,6 +21,9 @@ from sidecar.model.normal import normalise_plan
 
 _DISABLED = {"disabled": True}
 _FEW, _SOME = 2, 4
+# For so long a plan that was enabled again is kept so: a runner that has not read that yet
+# writes back what it knows at its next save, and then nobody would back the data up.
+_INSISTING = 86_400.0
 # A machine without a clock of its own starts in the past: such a time says nothing.
 _EARLIEST = 1_735_689_600.0
 
@@ -40,7 +43,8 @@ class History:
     `orphans`: since when (unix seconds) a plan is one. `accepted`: orphans that may be
     acted upon although they are many; `accepting` accepts those that there are now.
     `disabled`: the schedule, as JSON, that a plan had when it was disabled; `disabling`:
-    those of them of which it is not known whether that was written. `grace` in seconds.
+    those of them of which it is not known whether that was written. `enabling`: what schedule
+    a plan was given when its workload returned, and when (unix seconds). `grace` in seconds.
     `contested`: owned keys, by plan, that somebody else insists on. `quiesced`: plans
     whose workload a backup has stopped just now, so that it may not show.
     """
@@ -50,6 +54,7 @@ class History:
     accepting: bool = False
     disabled: Mapping[str, Any] = field(default_factory=dict)
     disabling: frozenset[str] = frozenset()
+    enabling: Mapping[str, tuple[Any, float]] = field(default_factory=dict)
     action: Orphans = Orphans.DISABLE
     grace: float = 0.0
     contested: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -68,6 +73,7 @@ class Ageing:
     orphans: Mapping[str, float] = field(default_factory=dict)
     accepted: frozenset[str] = frozenset()
     disabled: Mapping[str, Any] = field(default_factory=dict)
+    enabling: Mapping[str, tuple[Any, float]] = field(default_factory=dict)
     held: tuple[str, ...] = ()
 
 
@@ -89,15 +95,18 @@ def age_plans(
         held = tuple(sorted(key for key in doubtful if key not in disabled))
     expired = [key for key in lost if now - orphans[key] >= history.grace and key not in held]
     removed: tuple[str, ...] = ()
-    ending: list[str] = sorted(off)
+    ending: list[str] = []
     if history.action is Orphans.REMOVE:
         removed = tuple(sorted(expired))
     elif history.action is Orphans.DISABLE:
-        ending += expired
+        ending = expired
+    again = history.disabling | off
     returned = [key for key in disabled if key in rendered.claimed]
+    enabling = _enabling(owned, rendered, history, now)
+    enabling |= {key: (disabled[key], now) for key in returned if not _is_labelled(key, rendered)}
     edits = [
-        *_enable(document, returned, disabled),
-        *_disable(document, ending, disabled, history.disabling),
+        *_enable(document, enabling),
+        *_disable(document, (*sorted(off), *ending), disabled, again),
     ]
     gone = frozenset((*removed, *returned))
     return Ageing(
@@ -106,6 +115,7 @@ def age_plans(
         orphans={key: since for key, since in orphans.items() if key not in gone},
         accepted=accepted - gone,
         disabled={key: schedule for key, schedule in disabled.items() if key not in gone},
+        enabling=enabling,
         held=held,
     )
 
@@ -153,13 +163,28 @@ def _disable(
             yield PlanEdit(plan_id, {"schedule": _DISABLED}, ())
 
 
-def _enable(
-    document: Document, plan_ids: Iterable[str], disabled: Mapping[str, Any]
-) -> Iterator[PlanEdit]:
+def _enabling(
+    owned: Iterable[str], rendered: Rendered, history: History, now: float
+) -> dict[str, tuple[Any, float]]:
+    """What was enabled lately and is still to be insisted on."""
+    return {
+        key: (schedule, since)
+        for key in owned
+        if key in rendered.claimed and key in history.enabling
+        for schedule, since in (history.enabling[key],)
+        if abs(now - since) < _INSISTING and not _is_labelled(key, rendered)
+    }
+
+
+def _is_labelled(plan_id: str, rendered: Rendered) -> bool:
+    """Whether a label decides the plan's schedule, so that nothing is to be remembered."""
+    return any(plan.id == plan_id and "schedule" in plan.labelled for plan in rendered.plans)
+
+
+def _enable(document: Document, enabling: Mapping[str, tuple[Any, float]]) -> Iterator[PlanEdit]:
     """Give plans their schedule back, unless somebody has set another one meanwhile."""
-    for plan_id in plan_ids:
+    for plan_id, (before, _) in enabling.items():
         if _schedule_of(document.plans[plan_id]) == _DISABLED:
-            before = disabled[plan_id]
             settings = {} if before is None else {"schedule": before}
             yield PlanEdit(plan_id, settings, () if settings else ("schedule",))
 

@@ -117,6 +117,7 @@ class Ledger:
                     accepted=state.accepted,
                     disabled=state.disabled,
                     disabling=state.disabling,
+                    enabling=state.enabling,
                 )
             )
 

@@ -24,6 +24,7 @@ def history_of(
         accepting=lifetime.accept_orphans,
         disabled=state.disabled,
         disabling=frozenset(state.disabling),
+        enabling=state.enabling,
         action=lifetime.orphans,
         grace=lifetime.grace,
         contested=contested,
@@ -61,6 +62,7 @@ def remember(memory: Memory, ageing: Ageing, *, is_written: bool) -> None:
             accepted=tuple(sorted(ageing.accepted)),
             disabled=disabled,
             disabling=tuple(sorted(disabling)),
+            enabling=dict(ageing.enabling),
         )
 
     memory.update(remembered)

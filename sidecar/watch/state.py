@@ -49,7 +49,8 @@ class State:
 
     `orphans`: since when a plan is without its workload. `accepted`: orphans that may be
     acted upon although they are many. `disabled`: the schedule that a plan had when it was
-    disabled for want of its workload; `disabling`: those whose write was not confirmed.
+    disabled for want of its workload; `disabling`: those whose write was not confirmed;
+    `enabling`: the schedule that a plan got back lately, and when.
     `written_at`: our last write of the document that
     the runner may not have loaded, 0 for none. `restarts`: when we restarted the runner.
     """
@@ -59,6 +60,7 @@ class State:
     accepted: tuple[str, ...] = ()
     disabled: Mapping[str, Any] = field(default_factory=dict)
     disabling: tuple[str, ...] = ()
+    enabling: Mapping[str, tuple[Any, float]] = field(default_factory=dict)
     runner: RunnerSeen | None = None
     written_at: float = 0.0
     trouble: ApplyTrouble = ApplyTrouble()

@@ -53,7 +53,6 @@ LABELS: dict[str, dict[str, str]] = {
 NAMES = ("web", "db", "cache", "my-app", "my_app")
 INTERFERENCES = ("before exchange", "after exchange", "before SetConfig", "after GetConfig")
 DISABLED = {"disabled": True}
-KNOWN_S8 = True  # until a schedule that we change counts as done only when Backrest has read it
 _CALM_SECONDS = 2.5 * 3600.0
 _WEEK = 8 * 86_400.0
 _MOST_ACTS = 20_000
@@ -86,7 +85,6 @@ class Story(RuleBasedStateMachine):
         self._ends.enter_context(under(self.fate))
         self.ours: Ours | None = None
         self.tabs: list[Json] = []
-        self.log: list[str] = []
         self.is_schedule_lost = False
         self.disabled_by_user: set[str] = set()
         self._see()
@@ -350,7 +348,8 @@ class Story(RuleBasedStateMachine):
         """Let us do one thing, and see that it took nothing away."""
         assert self.ours is not None
         restarts, asked = self.host.restarts, len(self.host.backrest.asked)
-        disabled = set(self.ours.memory.state.disabled)
+        memory = self.ours.memory.state
+        disabled = {*memory.disabled, *memory.enabling}
         try:
             self.ours.act()
         except Killed:
@@ -444,8 +443,6 @@ class Story(RuleBasedStateMachine):
                 found.append(f"{where} has not: {[p.id for p in changes.added]} {changes.edits}")
         file = owned(self.host.file())
         for plan_id, plan in owned(self.host.backrest.cached).items():
-            if KNOWN_S8:
-                continue
             if file.get(plan_id, {}).get("schedule") == DISABLED != plan.get("schedule"):
                 found.append(f"{plan_id} is disabled in the file only")
         if self.via is ApplyVia.RESTART and self._restart_is_due():
@@ -457,8 +454,7 @@ class Story(RuleBasedStateMachine):
             found += [str(path) for path in (self.folder / ".quiesced").glob("*")]
         if not self.host.backrest.is_running:
             found.append("Backrest does not run")
-        if not KNOWN_S8:
-            found += self._wrongly_disabled(cached)
+        found += self._wrongly_disabled(cached)
         return found
 
     def _restart_is_due(self) -> bool:

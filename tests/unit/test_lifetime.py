@@ -134,6 +134,44 @@ def test_a_schedule_that_was_set_meanwhile_is_the_user_s() -> None:
     assert {} == ageing_of(proposal).disabled
 
 
+def test_a_returning_plan_is_enabled_again_where_an_old_copy_is_saved_over_it() -> None:
+    """For a day, because the runner may not have read it yet; then it is the user's."""
+    returned = run(
+        document_of(plan_of("web", schedule=DISABLED)),
+        (container_of("web"),),
+        History(disabled={ID: NIGHTLY}, grace=WEEK),
+    )
+    enabling = ageing_of(returned).enabling
+    stale = document_of(plan_of("web", schedule=DISABLED))
+    again = run(stale, (container_of("web"),), History(enabling=enabling, grace=WEEK))
+    old = {ID: (NIGHTLY, NOW.timestamp() - 2 * 86_400)}
+    later = run(stale, (container_of("web"),), History(enabling=old, grace=WEEK))
+
+    assert {ID: (NIGHTLY, NOW.timestamp())} == enabling == ageing_of(again).enabling
+    assert {"web": NIGHTLY} == schedules(again)
+    assert {"web": DISABLED} == schedules(later)
+    assert {} == ageing_of(later).enabling
+
+
+def test_a_label_that_switches_off_is_not_insisted_against() -> None:
+    """`schedule: off` is the label's own word."""
+    history = History(disabled={ID: NIGHTLY}, enabling={ID: (NIGHTLY, NOW.timestamp())}, grace=WEEK)
+    document = document_of(plan_of("web", schedule=DISABLED))
+    proposal = run(document, (container_of("web", schedule="off"),), history)
+
+    assert {"web": DISABLED} == schedules(proposal)
+    assert ({}, {}) == (ageing_of(proposal).enabling, ageing_of(proposal).disabled)
+
+
+def test_enable_false_is_put_back_like_any_label() -> None:
+    """Also when an old copy of the plan was saved over it."""
+    history = History(disabled={ID: NIGHTLY}, grace=WEEK)
+    proposal = run(document_of(plan_of("web")), (container_of("web", enable="false"),), history)
+
+    assert {"web": DISABLED} == schedules(proposal)
+    assert {ID: NIGHTLY} == ageing_of(proposal).disabled
+
+
 def test_enable_false_disables_at_once() -> None:
     """The workload is there and says so itself, so no grace is needed and nobody is lost."""
     proposal = run(document_of(plan_of("web")), (container_of("web", enable="false"),))

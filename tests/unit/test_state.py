@@ -15,6 +15,7 @@ FULL = State(
     accepted=("a",),
     disabled={"a": {"cron": "0 2 * * *"}, "b": None},
     disabling=("b",),
+    enabling={"c": ({"disabled": False}, 5.0)},
     runner=RunnerSeen("backrest", (Mount("bind", "/a", "/b"),)),
     written_at=2.5,
     trouble=ApplyTrouble(2, 9.0, "busy"),
