@@ -1,5 +1,6 @@
 """What all tests share: profiles, the choice to go without an engine, no thread left behind."""
 
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -45,6 +46,14 @@ def pytest_terminal_summary(
     if _LEFT_OUT in config.stash:
         left_out = config.stash[_LEFT_OUT]
         terminalreporter.write_line(f"--without-engine: {left_out} engine tests did not run")
+
+
+@pytest.fixture(autouse=True)
+def fresh_log() -> None:
+    """Begin with the log as a process begins: a command of another test may have set it up."""
+    logger = logging.getLogger("sidecar")
+    logger.handlers[:], logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,5 @@
 """The daemon as a whole, in this process: what ends it besides a signal."""
 
-import logging
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -46,7 +45,6 @@ def test_a_thread_that_fails_ends_the_daemon(
     settings = Settings(
         tmp_path / "config.json", source=Source(docker_sock=str(tmp_path / "none.sock"))
     )
-    logging.getLogger("sidecar").propagate = True
 
     assert not Daemon(settings, {}).run()
 
