@@ -282,3 +282,14 @@ def test_plans_of_others_are_nobody_s_orphans() -> None:
     proposal = run(document, history=History(grace=0.0))
 
     assert Ageing() == ageing_of(proposal)
+
+
+def test_a_returning_workload_may_ask_for_something_else_too() -> None:
+    """What its labels say and the schedule that it gets back are one edit of one plan."""
+    history = History(disabled={ID: NIGHTLY}, grace=WEEK)
+    document = document_of(plan_of("web", schedule=DISABLED))
+    proposal = run(document, (container_of("web", **{"paths.exclude": "*.log"}),), history)
+
+    assert {"web": NIGHTLY} == schedules(proposal)
+    assert ["*.log"] == json.loads(proposal.after.text)["plans"][0]["excludes"]
+    assert (ID,) == proposal.changes.updated
