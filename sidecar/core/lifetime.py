@@ -46,7 +46,8 @@ class History:
     those of them of which it is not known whether that was written. `enabling`: what schedule
     a plan was given when its workload returned, and when (unix seconds). `grace` in seconds.
     `contested`: owned keys, by plan, that somebody else insists on. `quiesced`: plans
-    whose workload a backup has stopped just now, so that it may not show.
+    whose workload a backup has stopped just now, so that it may not show. `may_disable`:
+    the schedule that is taken from a plan can be remembered.
     """
 
     orphans: Mapping[str, float] = field(default_factory=dict)
@@ -59,6 +60,7 @@ class History:
     grace: float = 0.0
     contested: Mapping[str, frozenset[str]] = field(default_factory=dict)
     quiesced: frozenset[str] = frozenset()
+    may_disable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,11 @@ class Ageing:
     disabled: Mapping[str, Any] = field(default_factory=dict)
     enabling: Mapping[str, tuple[Any, float]] = field(default_factory=dict)
     held: tuple[str, ...] = ()
+
+    @property
+    def disables(self) -> bool:
+        """Whether a schedule is taken from a plan, so that it has to be remembered."""
+        return any(edit.settings.get("schedule") == _DISABLED for edit in self.edits)
 
 
 def age_plans(
@@ -104,10 +111,8 @@ def age_plans(
     returned = [key for key in disabled if key in rendered.claimed]
     enabling = _enabling(owned, rendered, history, now)
     enabling |= {key: (disabled[key], now) for key in returned if not _is_labelled(key, rendered)}
-    edits = [
-        *_enable(document, enabling),
-        *_disable(document, (*sorted(off), *ending), disabled, again),
-    ]
+    ending = [*sorted(off), *ending] if history.may_disable else []
+    edits = [*_enable(document, enabling), *_disable(document, ending, disabled, again)]
     gone = frozenset((*removed, *returned))
     return Ageing(
         edits=tuple(edits),

@@ -14,7 +14,7 @@ from sidecar.core.memos import Memos
 from sidecar.core.policy import Policy
 from sidecar.core.propose import Proposal, propose
 from sidecar.core.workload import Inventory, Mount
-from sidecar.errors import DocumentError
+from sidecar.errors import DocumentError, StoreError
 from sidecar.kit.log import log_event
 from sidecar.model.document import Document, parse_document
 from sidecar.watch.history import remember
@@ -94,6 +94,12 @@ class Ledger:
             return
         if proposal.ageing is not None:
             remember(self.memory, proposal.ageing, is_written=False)
+            if not self.memory.is_saved and proposal.ageing.disables:
+                raise StoreError(
+                    "the schedules of plans to be disabled cannot be remembered in "
+                    f"{self.memory.directory}, so nothing is written",
+                    "free some space, or make it writable; until then no plan is disabled",
+                )
         if to_file and self._is_applied:
             self.memory.change(written_at=self._wall() + _READING_SECONDS)
 

@@ -16,6 +16,8 @@ def history_of(
     lifetime: Lifetime,
     contested: Mapping[str, frozenset[str]],
     quiesced: frozenset[str] = frozenset(),
+    *,
+    may_disable: bool = True,
 ) -> History:
     """Give the core what was remembered, and what the operator wants done with it."""
     return History(
@@ -29,6 +31,7 @@ def history_of(
         grace=lifetime.grace,
         contested=contested,
         quiesced=quiesced,
+        may_disable=may_disable,
     )
 
 

@@ -111,7 +111,9 @@ class Reconciler:
                 memory.change(runner=view.seen)
             quiesced = quiesced_plans(settings.config)
             contested = self.ledger.watch.contested
-            history = history_of(state, settings.lifetime, contested, quiesced)
+            history = history_of(
+                state, settings.lifetime, contested, quiesced, may_disable=memory.is_saved
+            )
         desire = Desire(
             settings.config,
             inventory,

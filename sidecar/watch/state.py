@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,8 @@ class Memory:
     """Holds the state of one directory; thread-safe. A directory of None remembers nothing.
 
     Nothing is created before there is something to remember. A state that cannot be
-    read counts as lost, one that cannot be written is told once and kept in mind.
+    read counts as lost, one that cannot be written is told once, kept in mind, and tried
+    again with the next change.
     `read_only`: nothing is written at all.
     """
 
@@ -86,6 +87,8 @@ class Memory:
         self._state = State()
         self._seen: tuple[int, ...] = ()
         self._is_told = False
+        self.is_saved = True
+        """Whether what is in mind would outlive this process, as far as that is wanted."""
         self.refresh()
 
     @property
@@ -111,7 +114,7 @@ class Memory:
         """Replace the state by what `changed` makes of it, in one step for all threads."""
         with self._lock, _locked(self.directory):
             state = changed(self.refresh())
-            if state != self._state:
+            if state != self._state or not self.is_saved:
                 self._state = state
                 self._save(_BYTES(state).model_dump_json().encode())
             return state
@@ -122,11 +125,21 @@ class Memory:
         try:
             write_small(self.directory, _FILE, content, durable=True)
             self._seen = _signature(self.directory / _FILE)
+            self.is_saved, self._is_told = True, False
         except OSError as error:
+            self.is_saved = False
+            self._forget()
             if not self._is_told:
                 fields = {"directory": str(self.directory), "reason": error.strerror}
                 log_event(_log, logging.WARNING, "state.not-saved", **fields)
             self._is_told = True
+
+    def _forget(self) -> None:
+        """Remove a state that is out of date: what is lost is found again, what is wrong is not."""
+        if self.directory is not None:
+            with suppress(OSError):
+                (self.directory / _FILE).unlink()
+        self._seen = ()
 
 
 @contextmanager

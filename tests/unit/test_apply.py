@@ -545,6 +545,23 @@ def test_auto_restarts_what_has_no_api(build: Build) -> None:
     assert 1 == engine.restarts
 
 
+def test_what_is_written_after_the_clock_was_set_back_is_applied_too(build: Build) -> None:
+    """A Backrest that seems to have started in the future has not read what came later."""
+    bench = build(via=ApplyVia.AUTO)
+    bench.fake.order(Fault.REFUSE_LOGIN, times=100_000)
+    engine = engine_of(bench)
+    engine.started = bench.clock.now
+    bench.clock.now -= 7200
+    bench.want("web")
+    plans = [*DOCUMENT["plans"], {"id": WEB, "repo": "r", "paths": ["/w"]}]
+    write(bench, {**json.loads(bench.config.read_text()), "plans": plans})
+    bench.run_until("applied")
+    assert 1 == engine.restarts
+    assert WEB in bench.plans
+    bench.run(600)
+    assert 1 == engine.restarts
+
+
 def test_auto_lets_an_edit_by_hand_be_read_by_a_restart(build: Build) -> None:
     """Until then the file is ours to write, and the running operation is waited for."""
     bench = build(via=ApplyVia.AUTO)

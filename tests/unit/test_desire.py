@@ -10,7 +10,7 @@ import pytest
 from sidecar.core.lifetime import History
 from sidecar.core.policy import Policy
 from sidecar.core.workload import Inventory
-from sidecar.errors import DocumentError, InventoryError
+from sidecar.errors import DocumentError, InventoryError, StoreError
 from sidecar.settings import Lifetime
 from sidecar.watch.desire import Desire, Ledger, Proposer
 from sidecar.watch.history import confirm_engine, history_of
@@ -50,6 +50,22 @@ def test_a_schedule_is_remembered_before_it_is_taken() -> None:
     with ledger.writing(proposal):
         pass
     assert {ID: NIGHTLY} == memory.state.disabled
+
+
+def test_no_schedule_is_taken_that_cannot_be_remembered(tmp_path: Path) -> None:
+    """The pass is void; the next ones do all but disabling, until it can be remembered again."""
+    (tmp_path / "file").write_text("")
+    memory = Memory(tmp_path / "file" / "state")
+    ledger = Ledger(memory)
+    proposal = desire_of(ledger).propose(content_of())
+
+    with pytest.raises(StoreError, match="cannot be remembered"):
+        ledger.before_write(proposal, to_file=True)
+    careful = desire_of(ledger, replace(EXPIRED, may_disable=memory.is_saved))
+    later = careful.propose(content_of())
+    assert later.after is later.before
+    ledger.before_write(later, to_file=True)
+    assert (ID,) == later.changes.orphaned
 
 
 def test_a_write_of_the_file_is_noted_for_the_runner_s_sake() -> None:

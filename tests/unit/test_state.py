@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.core.workload import Mount
+from sidecar.watch import state
 from sidecar.watch.state import ApplyTrouble, Memory, RunnerSeen, State
 
 FULL = State(
@@ -102,6 +103,25 @@ def test_a_directory_that_cannot_be_made_is_told_once(
 
     assert ["state.not-saved"] == [record.message for record in caplog.records]
     assert State(engine_id="E", written_at=1.0) == memory.state
+
+
+def test_a_state_that_cannot_be_replaced_is_removed_and_written_later(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old one would tell a later process what is wrong; a lost one tells it nothing."""
+    memory = Memory(folder)
+    memory.change(written_at=1.0)
+
+    def no_space(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(state, "write_small", no_space)
+        memory.change(written_at=2.0)
+        assert (False, State()) == (memory.is_saved, Memory(folder).state)
+    memory.change(written_at=2.0)
+
+    assert (True, 2.0) == (memory.is_saved, Memory(folder).state.written_at)
 
 
 def test_no_directory_means_no_memory_on_disk() -> None:

@@ -85,7 +85,7 @@ class RestartWay:
         if not runner.is_running:
             return self._revive(runner)
         written_at = max(self._written_at(runner), edited_at)
-        if written_at < runner.started_at:
+        if _has_read(runner, written_at, self._site.clocks.wall()):
             self._rest()
             return _LOOK_SECONDS
         return self._prepare(runner, written_at)
@@ -241,6 +241,16 @@ class RestartWay:
         until = self._site.clocks.steady() + _START_SECONDS
         self._awaited = _Awaited(runner, state.written_at, until)
         return _POLL_SECONDS
+
+
+def _has_read(runner: Runner, written_at: float, wall: float) -> bool:
+    """Whether a runner read what was written, at unix time `wall`.
+
+    One that started in the future did so before the clock was set back: that it is later
+    than a write says nothing.
+    """
+    is_sure = runner.started_at <= wall or written_at <= LOADED
+    return is_sure and written_at < runner.started_at
 
 
 def guess_written_at(mtime: float, started_at: float, *, has_ours: bool) -> float:
