@@ -17,8 +17,9 @@ from email.utils import formatdate
 from http import HTTPStatus
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from time import monotonic, sleep
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from sidecar.kit.closing import Closable
 
 MOST_SERVED = 16
 """Clients that are served at a time; as many more are told to come back, the rest hung up on."""
@@ -47,7 +48,7 @@ def page_of(status: HTTPStatus, words: str = "") -> Page:
     return Page(status, f"{words or status.phrase}\n".encode())
 
 
-class Server(ThreadingTCPServer):
+class Server(Closable, ThreadingTCPServer):
     """Answers GET and HEAD by `answer(path)`, which gets the path without its query.
 
     Listens once it is made; raises OSError if it cannot. `answer` is called in many
@@ -94,17 +95,6 @@ class Server(ThreadingTCPServer):
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
         self.server_close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection; where that fails, not again at once."""

@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Required, Self
+from typing import Annotated, Required
 from urllib.parse import quote
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 
 from sidecar.errors import InventoryError
 from sidecar.kit.backoff import Backoff
+from sidecar.kit.closing import Worker
 from sidecar.watch.engine.connection import parse_address
 from sidecar.watch.engine.listing import parse_api_version
 from sidecar.watch.engine.wire import Wire, WireCut, WireRefused, WireSilent
@@ -41,7 +42,7 @@ class _Event(TypedDict, total=False):
 _EVENT = TypeAdapter(_Event)
 
 
-class EventStream:
+class EventStream(Worker):
     """Listens to the engine at `url` in a thread of its own, and comes back when it is cut off.
 
     `on_hint` gets the id of each container that something happened to, and None each time
@@ -69,34 +70,11 @@ class EventStream:
         self._on_state = on_state
         self._silence = silence
         self._backoff = backoff or Backoff()
-        self._closing = threading.Event()
         self._lock = threading.Lock()
         self._wire: Wire | None = None
         self._told: tuple[bool, str] | None = None
         self._opened_at: float | None = None
-        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def start(self) -> None:
-        """Begin to listen."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """End the thread, whatever it waits for; nothing is hinted any more.
-
-        Only a look-up of the engine's host name cannot be called off: it is not waited
-        for longer than a second, and the thread ends after it.
-        """
-        self._closing.set()
-        self.reopen()
-        if self._thread.is_alive():
-            self._thread.join(_CLOSE_SECONDS)
+        super().__init__("events")
 
     def reopen(self) -> None:
         """Open the stream anew: something happened that it did not tell. Does not wait."""
@@ -108,6 +86,14 @@ class EventStream:
     def is_connected(self) -> bool:
         """Whether the stream is open, as far as is known."""
         return self._told is not None and self._told[0]
+
+    @property
+    def _patience(self) -> float | None:
+        # Only a look-up of the engine's host name cannot be called off: the thread ends after it.
+        return _CLOSE_SECONDS
+
+    def _interrupt(self) -> None:
+        self.reopen()
 
     def _run(self) -> None:
         while not self._closing.is_set():

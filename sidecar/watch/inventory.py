@@ -5,11 +5,11 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Self
 from urllib.parse import quote
 
 from sidecar.core.workload import Container, Inventory, Volume
 from sidecar.errors import InventoryError
+from sidecar.kit.closing import Closable
 from sidecar.watch.engine.connection import DEFAULT_ADDRESS, Connection, parse_address
 from sidecar.watch.engine.listing import (
     Observation,
@@ -54,7 +54,7 @@ def load_saved(path: str | os.PathLike[str]) -> Inventory:
     return parse_saved(data, str(path))
 
 
-class Engine:
+class Engine(Closable):
     """A Docker engine as the sidecar sees it: three kinds of list, and two questions.
 
     `url` as in `parse_address`; `timeout` in seconds bounds each wait for the
@@ -70,12 +70,6 @@ class Engine:
     def address(self) -> str:
         """Where the engine is."""
         return self.connection.address
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Give the connections back; the next call makes new ones."""

@@ -8,10 +8,10 @@ import json
 import re
 from http import HTTPStatus
 from ipaddress import AddressValueError, IPv6Address
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from sidecar.errors import UsageError
+from sidecar.kit.closing import Closable
 from sidecar.kit.http import Page, Server, page_of
 from sidecar.kit.metrics import MEDIA_TYPE, Buckets, Kind, Metric, render_metrics
 from sidecar.watch.facts import BUCKETS, StatusFacts, iso
@@ -114,7 +114,7 @@ METRICS: tuple[Metric[StatusFacts], ...] = (
 )
 
 
-class Pages:
+class Pages(Closable):
     """Serves the pages on `listen`, a host and a port, until it is closed.
 
     Raises UsageError where it cannot listen.
@@ -140,17 +140,6 @@ class Pages:
     def close(self) -> None:
         """End all that serves, within a second."""
         self._server.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _page(self, path: str) -> Page | None:
         render = {

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import NamedTuple, Self
+from typing import NamedTuple
+
+from sidecar.kit.closing import Closable
 
 _FREE_PASSES = 3
 _MOST_DOUBLINGS = 16
@@ -114,7 +116,7 @@ class _Hint(NamedTuple):
     delay: float | None = None
 
 
-class Trigger:
+class Trigger(Closable):
     """Wakes the main thread: any thread and any signal may hint, one thread waits.
 
     Nothing here takes a lock: hints go through a deque, whose single operations are
@@ -140,12 +142,6 @@ class Trigger:
         self._reading, self._writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll = select.poll()
         self._poll.register(self._reading, select.POLLIN)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Give the pipe back; hints are lost from now on."""

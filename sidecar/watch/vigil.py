@@ -2,14 +2,13 @@
 
 import logging
 import os
-import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Self
 
 from watchfiles import Change, watch
 
+from sidecar.kit.closing import Worker
 from sidecar.kit.log import log_event
 
 # Shorter steps would notice no sooner what matters, and cost ten times as much when idle.
@@ -20,13 +19,14 @@ _log = logging.getLogger(__name__)
 _Sight = tuple[int, ...]
 
 
-class Vigil:
+class Vigil(Worker):
     """Calls `on_change` in a thread of its own, once for each change of the file at `path`.
 
     The directory may be missing, may vanish and be replaced: it is looked for each `pause`
     seconds. So is the file itself, for changes that no directory tells: those on a network
     file system, or where no more directories can be watched. The file of the moment of
-    construction is the first that later ones are compared with.
+    construction is the first that later ones are compared with. Closing takes a step of half
+    a second at the most.
     """
 
     def __init__(
@@ -36,26 +36,8 @@ class Vigil:
         self._on_change = on_change
         self._pause = pause
         self._seen = _look_at(self._path)
-        self._closing = threading.Event()
         self._is_told = False
-        self._thread = threading.Thread(target=self._run, name="document", daemon=True)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def start(self) -> None:
-        """Begin to watch."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """End the thread; takes a step of half a second at the most."""
-        self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        super().__init__("document")
 
     def _run(self) -> None:
         while not self._closing.is_set():

@@ -7,7 +7,7 @@ import json
 import os
 import re
 from enum import StrEnum
-from typing import Required, Self
+from typing import Required
 
 import requests
 from pydantic import TypeAdapter, ValidationError
@@ -18,6 +18,7 @@ from typing_extensions import TypedDict
 from urllib3.exceptions import HTTPError
 
 from sidecar.errors import SidecarError, UsageError
+from sidecar.kit.closing import Closable
 from sidecar.settings import Access
 from sidecar.watch.backrest.operations import Operation, parse_operations
 
@@ -65,7 +66,7 @@ _CONFIG = TypeAdapter(_Config)
 _FAULT = TypeAdapter(_Fault)
 
 
-class BackrestApi:
+class BackrestApi(Closable):
     """Calls to the Backrest at `access.url`, each wait bounded by `timeout` seconds.
 
     Every call raises ApiError. Redirects are not followed and proxies not used, so that
@@ -88,12 +89,6 @@ class BackrestApi:
         if access.user:
             user, password = access.user.encode(), access.password.encode()
             self._session.auth = HTTPBasicAuth(user, password)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Give the connection back; the next call makes a new one."""

@@ -12,8 +12,8 @@ from typing_extensions import TypedDict
 from sidecar.errors import InventoryError
 from sidecar.watch.doctor.finding import Finding, NotChecked, failed, needed, passed, warned
 from sidecar.watch.doctor.patient import Patient
+from sidecar.watch.engine.answers import validated
 from sidecar.watch.engine.connection import parse_address
-from sidecar.watch.engine.runner import validated
 from sidecar.watch.engine.wire import WireRefused
 
 REFUSED = frozenset({401, 403, 405})

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import docker
 from docker.constants import DEFAULT_DOCKER_API_VERSION
@@ -17,6 +17,7 @@ from requests import RequestException
 from urllib3.exceptions import HTTPError
 
 from sidecar.errors import InventoryError, UsageError
+from sidecar.kit.closing import Closable
 from sidecar.watch.engine.faults import explain_failure, explain_status
 from sidecar.watch.engine.listing import parse_api_version
 
@@ -57,7 +58,7 @@ class _Clients:
         self.second.close()
 
 
-class Connection:
+class Connection(Closable):
     """Calls to the engine at `url` (as in `parse_address`), each bounded by `timeout` seconds.
 
     Paths begin with `/` and leave the version out; their parts are quoted already.
@@ -69,12 +70,6 @@ class Connection:
         self.address = parse_address(url)
         self._timeout = timeout
         self._clients: _Clients | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Give the connections back; the next call makes new ones."""

@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from sidecar.errors import InventoryError
+from sidecar.watch.engine.answers import validated
 from sidecar.watch.engine.connection import Connection
-from sidecar.watch.engine.runner import validated
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,35 +5,22 @@ answer of another shape is an error, never an empty list.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import Annotated, Any, Required, TypeVar
+from typing import Annotated, Any, Required
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter
 
 # pydantic wants this one below Python 3.12.
 from typing_extensions import TypedDict
 
-from sidecar.core.workload import Container, Inventory, Mount, Volume
-from sidecar.errors import InventoryError
+from sidecar.core.workload import Container, Inventory, Volume
+from sidecar.watch.engine.answers import WireMount, parse_mounts, validated
 
-T = TypeVar("T")
-
-_NO_ENGINE = "something else than a Docker engine may listen at that address"
 _SAVED_FORM = (
     "expected is the JSON answer of GET /containers/json?all=1, or an object "
     "with `containers`, `volumes` and `images`"
 )
-_DESTINATION = attrgetter("destination")
-
-
-class _Mount(TypedDict, total=False):
-    Type: str | None
-    Name: str | None
-    Source: str | None
-    Destination: Required[str]
-    Driver: str | None
 
 
 class _Container(TypedDict, total=False):
@@ -43,7 +30,7 @@ class _Container(TypedDict, total=False):
     Created: int | None
     Labels: dict[str, str] | None
     State: str | None
-    Mounts: list[_Mount] | None
+    Mounts: list[WireMount] | None
 
 
 class _Volume(TypedDict, total=False):
@@ -133,49 +120,49 @@ class Observation:
 
 def parse_containers(data: bytes, source: str) -> tuple[Container, ...]:
     """Parse the answer of `GET /containers/json`; `source` names it in errors."""
-    entries = _validated(_CONTAINERS, data, source)
+    entries = validated(_CONTAINERS, data, source)
     return _containers(entries)
 
 
 def parse_volumes(data: bytes, source: str) -> dict[str, Volume]:
     """Parse the answer of `GET /volumes` into volumes by name."""
-    return _volumes(_validated(_VOLUMES, data, source))
+    return _volumes(validated(_VOLUMES, data, source))
 
 
 def parse_volume(data: bytes, source: str) -> Volume:
     """Parse the answer of `GET /volumes/NAME`."""
-    [volume] = _volumes({"Volumes": [_validated(_VOLUME, data, source)]}).values()
+    [volume] = _volumes({"Volumes": [validated(_VOLUME, data, source)]}).values()
     return volume
 
 
 def parse_image_labels(data: bytes, source: str) -> Mapping[str, str]:
     """Parse the answer of `GET /images/ID/json` into the image's own labels."""
-    return _labels_of(_validated(_IMAGE, data, source))
+    return _labels_of(validated(_IMAGE, data, source))
 
 
 def parse_environment(data: bytes, source: str) -> list[str]:
     """Parse the answer of `GET /containers/ID/json` into its `NAME=value` list."""
-    config = _validated(_INSPECTED, data, source).get("Config") or {}
+    config = validated(_INSPECTED, data, source).get("Config") or {}
     return config.get("Env") or []
 
 
 def parse_api_version(data: bytes, source: str) -> str:
     """Parse the answer of `GET /version` into the newest API version that it speaks."""
-    return _validated(_VERSION, data, source)["ApiVersion"]
+    return validated(_VERSION, data, source)["ApiVersion"]
 
 
 def parse_identity(data: bytes, source: str) -> str:
     """Parse the answer of `GET /info` into the engine's lasting id; empty if it has none."""
-    return _validated(_INFO, data, source).get("ID") or ""
+    return validated(_INFO, data, source).get("ID") or ""
 
 
 def parse_saved(data: bytes, source: str) -> Inventory:
     """Parse a saved list of containers, or the object with volumes and images too."""
     data = _without_lone_surrogates(data)
     if data.lstrip()[:1] == b"[":
-        entries = _validated(_CONTAINERS, data, source, _SAVED_FORM)
+        entries = validated(_CONTAINERS, data, source, _SAVED_FORM)
         return Inventory(containers=_containers(entries))
-    saved = _validated(_SAVED, data, source, _SAVED_FORM)
+    saved = validated(_SAVED, data, source, _SAVED_FORM)
     images = saved.get("images") or []
     return Inventory(
         containers=_containers(saved["containers"]),
@@ -195,34 +182,6 @@ def _without_lone_surrogates(data: bytes) -> bytes:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
-def _validated(adapter: TypeAdapter[T], data: bytes, source: str, hint: str = _NO_ENGINE) -> T:
-    try:
-        return adapter.validate_json(data, strict=True)
-    except ValidationError as error:
-        raise InventoryError(f"{source} is no answer of an engine: {_fault(error)}", hint) from None
-
-
-def _fault(error: ValidationError) -> str:
-    """Say where the answer is wrong, without its values: labels may hold secrets."""
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    return _place(first["loc"]) + first["msg"].removeprefix("Input ")
-
-
-def _place(location: Sequence[int | str]) -> str:
-    """Name the entry and the field at a location such as (3, "Labels", "a.b")."""
-    words: list[str] = []
-    fields: list[str] = []
-    for part in location:
-        if isinstance(part, int):
-            words.append(f"{'.'.join(fields)} entry {part}".strip())
-            fields.clear()
-        else:
-            fields.append(part)
-    if fields:
-        words.append(f"field {'.'.join(fields)}")
-    return f"{', '.join(words)}: " if words else ""
-
-
 def _containers(entries: Iterable[_Container]) -> tuple[Container, ...]:
     return tuple([_container(entry) for entry in entries])
 
@@ -235,7 +194,7 @@ def _container(entry: _Container) -> Container:
         _name(entry.get("Names"), identity),
         entry.get("ImageID") or "",
         entry.get("Labels") or {},
-        _mounts(entry.get("Mounts")),
+        parse_mounts(entry.get("Mounts")),
         entry.get("Created") or 0,
         (entry.get("State") or "running").lower(),
     )
@@ -247,27 +206,6 @@ def _name(names: list[str] | None, identity: str) -> str:
         if name.rfind("/") <= 0 and (own := name.removeprefix("/")):
             return own
     return identity[:12]
-
-
-def _mounts(entries: list[_Mount] | None) -> tuple[Mount, ...]:
-    if not entries:
-        return ()
-    mounts = [_mount(entry) for entry in entries]
-    if len(mounts) > 1:
-        # The engine's order differs from call to call.
-        mounts.sort(key=_DESTINATION)
-    return tuple(mounts)
-
-
-def _mount(entry: _Mount) -> Mount:
-    name = entry.get("Name") or ""
-    return Mount(
-        entry.get("Type") or ("volume" if name else "bind"),
-        entry.get("Source") or "",
-        entry["Destination"],
-        name,
-        entry.get("Driver") or "",
-    )
 
 
 def _volumes(answer: _VolumesAnswer | None) -> dict[str, Volume]:

@@ -6,19 +6,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import takewhile
-from typing import Required, TypeVar
+from typing import Required
 from urllib.parse import quote
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 # pydantic wants this one below Python 3.12.
 from typing_extensions import TypedDict
 
 from sidecar.core.workload import Mount
 from sidecar.errors import InventoryError
+from sidecar.watch.engine.answers import WireMount, parse_mounts, validated
 from sidecar.watch.engine.connection import Connection
-
-T = TypeVar("T")
 
 # The engine answers a restart when the container runs again, so later than its own timeout.
 _RESTART_SLACK = 30.0
@@ -68,14 +67,6 @@ class _Config(TypedDict, total=False):
     Env: list[str] | None
 
 
-class _Mount(TypedDict, total=False):
-    Type: str | None
-    Name: str | None
-    Source: str | None
-    Destination: Required[str]
-    Driver: str | None
-
-
 class _Inspected(TypedDict, total=False):
     Id: Required[str]
     Name: Required[str]
@@ -83,7 +74,7 @@ class _Inspected(TypedDict, total=False):
     Args: list[str] | None
     State: Required[_State]
     Config: _Config | None
-    Mounts: list[_Mount] | None
+    Mounts: list[WireMount] | None
 
 
 class _Top(TypedDict):
@@ -162,17 +153,6 @@ def _microseconds(match: re.Match[str]) -> str:
     return f".{match[1]:0<6}"
 
 
-def validated(adapter: TypeAdapter[T], data: bytes, source: str) -> T:
-    """Parse an answer of the engine; raises InventoryError without a value of it."""
-    try:
-        return adapter.validate_json(data, strict=True)
-    except ValidationError:
-        raise InventoryError(
-            f"{source} is no answer of an engine",
-            "something else than a Docker engine may listen at that address",
-        ) from None
-
-
 def _runner(entry: _Inspected) -> Runner:
     state, config = entry["State"], entry.get("Config") or {}
     pairs = (pair.partition("=") for pair in config.get("Env") or ())
@@ -182,20 +162,9 @@ def _runner(entry: _Inspected) -> Runner:
         is_running=state["Running"],
         started_at=parse_moment(state.get("StartedAt", "")),
         environment={name: value for name, _, value in pairs},
-        mounts=tuple(sorted(map(_mount, entry.get("Mounts") or ()), key=lambda m: m.destination)),
+        mounts=parse_mounts(entry.get("Mounts")),
         command=(*filter(None, [entry.get("Path")]), *(entry.get("Args") or ())),
         finished_at=parse_moment(state.get("FinishedAt", "")),
-    )
-
-
-def _mount(entry: _Mount) -> Mount:
-    name = entry.get("Name") or ""
-    return Mount(
-        entry.get("Type") or ("volume" if name else "bind"),
-        entry.get("Source") or "",
-        entry["Destination"],
-        name,
-        entry.get("Driver") or "",
     )
 
 
