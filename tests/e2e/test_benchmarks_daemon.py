@@ -1,16 +1,15 @@
 """The daemon's benchmark works: every row holds numbers, which people judge and no test does."""
 
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from private_engine import PrivateEngine, run_engine, stop_engine
+from private_engine import PrivateEngine
+from world import own_engine
 
 ROOT = Path(__file__).parents[2]
 CREATED = [
@@ -38,14 +37,8 @@ IDLE = [
 @pytest.fixture
 def engine() -> Iterator[PrivateEngine]:
     """Run an engine that nobody else uses: the benchmark wants one with nothing labelled."""
-    folder = Path(tempfile.mkdtemp(prefix="eng-", dir="/tmp"))
-    try:
-        running = run_engine(folder)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    yield running
-    stop_engine(running)
+    with own_engine() as running:
+        yield running
 
 
 @pytest.mark.timeout(300)

@@ -1,30 +1,20 @@
 """A private engine for the session, and containers that go away with their test."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import docker
 import pytest
 
-from private_engine import PrivateEngine, run_engine, stop_engine
+from private_engine import PrivateEngine
 from sample_stack import import_image
-from world import IMAGE, World
+from world import IMAGE, World, own_engine
 
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[PrivateEngine]:
-    """Run an engine of our own; without one the tests fail, they are never skipped."""
-    # Not pytest's folder: a unix socket's path has to be short.
-    folder = Path(tempfile.mkdtemp(prefix="eng-", dir="/tmp"))
-    try:
-        running = run_engine(folder)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    yield running
-    stop_engine(running)
+    """Run an engine for all tests of the session."""
+    with own_engine() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -58,115 +59,100 @@ def render_all(inventory: Inventory) -> tuple[RenderedWorkload, ...]:
     return render(inventory, DocumentView((), ()), Policy(), datetime.now(UTC)).workloads
 
 
+@dataclass
+class House:
+    """An engine with one labelled container, its hooks, and a guard over their markers."""
+
+    world: World
+    engine: PrivateEngine
+    client: docker.APIClient
+    folder: Path
+    guarded: Guarded
+    web: str = ""
+
+    def run_web(self, template: str) -> Hooks:
+        """Run a container whose labels ask for that template; return its hooks."""
+        labels = {"backrest.enable": "true", "backrest.hooks.template": template}
+        self.web = self.world.container(NAME, labels, running=True)
+        return Hooks({"hooks.template": template}, self.engine, self.folder)
+
+    def abandon_web(self, template: str) -> Hooks:
+        """Run it and its START hook, as a run that dies right after does."""
+        hooks = self.run_web(template)
+        assert hooks.run(0)[0] == 0
+        assert self.state != "running"
+        return hooks
+
+    @property
+    def state(self) -> str:
+        """How the container stands."""
+        return state_of(self.client, self.web)
+
+
 @pytest.fixture
-def guarded(engine: PrivateEngine, tmp_path: Path) -> Iterator[Guarded]:
-    """Give a guard over the markers of a configuration in the test's folder."""
-    made = Guarded(engine, tmp_path / ".quiesced")
-    yield made
-    made.connection.close()
-
-
-def run_container(world: World, template: str) -> str:
-    """Run a container whose labels ask for that template."""
-    labels = {"backrest.enable": "true", "backrest.hooks.template": template}
-    return world.container(NAME, labels, running=True)
+def house(
+    world: World, engine: PrivateEngine, docker_client: docker.APIClient, tmp_path: Path
+) -> Iterator[House]:
+    """Give an empty one, with the markers of a configuration in the test's folder."""
+    guarded = Guarded(engine, tmp_path / ".quiesced")
+    yield House(world, engine, docker_client, tmp_path, guarded)
+    guarded.connection.close()
 
 
 @pytest.mark.parametrize("template", ["stop-start", "pause-unpause"])
-def test_what_a_dead_run_left_quiesced_runs_again(
-    template: str,
-    world: World,
-    engine: PrivateEngine,
-    docker_client: docker.APIClient,
-    guarded: Guarded,
-    tmp_path: Path,
-) -> None:
+def test_what_a_dead_run_left_quiesced_runs_again(template: str, house: House) -> None:
     """The START hook has run, and no END hook ever will."""
-    web = run_container(world, template)
-    hooks = Hooks({"hooks.template": template}, engine, tmp_path)
-    assert hooks.run(0)[0] == 0
-    assert state_of(docker_client, web) != "running"
-    guarded.see()
-    assert guarded.run() == ["resumed"]
-    assert state_of(docker_client, web) == "running"
+    hooks = house.abandon_web(template)
+    house.guarded.see()
+    assert house.guarded.run() == ["resumed"]
+    assert house.state == "running"
     assert not hooks.marker.exists()
 
 
 @pytest.mark.parametrize("template", ["stop-start", "pause-unpause"])
-def test_a_script_that_died_right_after_the_stop_is_made_good(
-    template: str,
-    world: World,
-    engine: PrivateEngine,
-    docker_client: docker.APIClient,
-    guarded: Guarded,
-    tmp_path: Path,
-) -> None:
+def test_a_script_that_died_right_after_the_stop_is_made_good(template: str, house: House) -> None:
     """It could not write down when that was: the marker's own time is what counts."""
-    web = run_container(world, template)
-    dying = tmp_path / "bin" / "docker"
+    hooks = house.run_web(template)
+    dying = house.folder / "bin" / "docker"
     dying.parent.mkdir()
     dying.write_text('#!/bin/sh\n[ "$1" != inspect ] || exit 9\nexec /usr/bin/docker "$@"\n')
     dying.chmod(0o755)
-    hooks = Hooks({"hooks.template": template}, engine, tmp_path)
     assert hooks.run(0, PATH=f"{dying.parent}:{os.environ['PATH']}")[0] == 9
     assert "finished" not in hooks.marker.read_text()
-    guarded.see()
-    assert guarded.run() == ["resumed"]
-    assert state_of(docker_client, web) == "running"
+    house.guarded.see()
+    assert house.guarded.run() == ["resumed"]
+    assert house.state == "running"
 
 
-def test_what_somebody_stopped_since_stays_stopped(
-    world: World,
-    engine: PrivateEngine,
-    docker_client: docker.APIClient,
-    guarded: Guarded,
-    tmp_path: Path,
-) -> None:
+def test_what_somebody_stopped_since_stays_stopped(house: House) -> None:
     """Started and stopped by hand after the run died: the hand has the last word."""
-    web = run_container(world, "stop-start")
-    hooks = Hooks({"hooks.template": "stop-start"}, engine, tmp_path)
-    hooks.run(0)
-    docker_client.start(web)
-    docker_client.stop(web, timeout=1)
-    guarded.see()
-    assert guarded.run() == ["discarded"]
-    assert state_of(docker_client, web) == "exited"
+    hooks = house.abandon_web("stop-start")
+    house.client.start(house.web)
+    house.client.stop(house.web, timeout=1)
+    house.guarded.see()
+    assert house.guarded.run() == ["discarded"]
+    assert house.state == "exited"
     assert not hooks.marker.exists()
 
 
-def test_what_runs_again_only_loses_its_marker(
-    world: World,
-    engine: PrivateEngine,
-    docker_client: docker.APIClient,
-    guarded: Guarded,
-    tmp_path: Path,
-) -> None:
+def test_what_runs_again_only_loses_its_marker(house: House) -> None:
     """Nothing is told of that."""
-    web = run_container(world, "stop-start")
-    hooks = Hooks({"hooks.template": "stop-start"}, engine, tmp_path)
-    hooks.run(0)
-    docker_client.start(web)
-    guarded.see()
-    assert guarded.run() == []
+    hooks = house.abandon_web("stop-start")
+    house.client.start(house.web)
+    house.guarded.see()
+    assert house.guarded.run() == []
     assert not hooks.marker.exists()
 
 
-def test_a_working_runner_keeps_everything_stopped(
-    world: World,
-    engine: PrivateEngine,
-    docker_client: docker.APIClient,
-    guarded: Guarded,
-    tmp_path: Path,
-) -> None:
+def test_a_working_runner_keeps_everything_stopped(house: House) -> None:
     """Without an API nobody can tell which plan it is that runs; a dead runner runs none."""
-    runner = world.container(RUNNER, {}, running=True)
-    web = run_container(world, "stop-start")
-    hooks = Hooks({"hooks.template": "stop-start"}, engine, tmp_path)
-    hooks.run(0)
-    docker_client.exec_start(docker_client.exec_create(runner, ["sleep", "777"]), detach=True)
-    guarded.see()
-    assert guarded.run() == []
-    assert state_of(docker_client, web) == "exited"
-    docker_client.kill(runner)
-    assert guarded.run() == ["resumed"]
-    assert state_of(docker_client, web) == "running"
+    runner = house.world.container(RUNNER, {}, running=True)
+    house.abandon_web("stop-start")
+    work = house.client.exec_create(runner, ["sleep", "777"])
+    house.client.exec_start(work, detach=True)
+    house.guarded.see()
+    assert house.guarded.run() == []
+    assert house.state == "exited"
+    house.client.kill(runner)
+    assert house.guarded.run() == ["resumed"]
+    assert house.state == "running"

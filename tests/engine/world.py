@@ -1,14 +1,35 @@
 """Containers, volumes and images that one test makes on a real engine."""
 
-from collections.abc import Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import docker
 
+from private_engine import PrivateEngine, run_engine, stop_engine
 from sample_stack import import_image
 
 IMAGE = "sleeper"
+
+
+@contextmanager
+def own_engine() -> Iterator[PrivateEngine]:
+    """Run an engine that nobody else uses; without one the tests fail, they are not skipped."""
+    # Not pytest's folder: a unix socket's path has to be short.
+    folder = Path(tempfile.mkdtemp(prefix="eng-", dir="/tmp"))
+    try:
+        running = run_engine(folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    try:
+        yield running
+    finally:
+        stop_engine(running)
 
 
 @dataclass
