@@ -155,9 +155,15 @@ def _trust_what_this_machine_trusts(root: Path) -> None:
 
 
 def _add_files(packed: Path, files: Mapping[str, bytes]) -> None:
+    names = {path: f"./{path.lstrip('/')}" for path in files}
+    with tarfile.open(packed) as tar:
+        replaced = set(names.values()).intersection(tar.getnames())
+    if replaced:
+        # The engine refuses a tar that names a file twice.
+        _said_by(["tar", "--delete", "-f", str(packed), *sorted(replaced)])
     with tarfile.open(packed, "a") as tar:
         for path, content in files.items():
-            entry = tarfile.TarInfo(path.lstrip("/"))
+            entry = tarfile.TarInfo(names[path])
             entry.size = len(content)
             entry.mode = 0o755 if Path(path).parent.name in {"bin", "sbin"} else 0o644
             tar.addfile(entry, io.BytesIO(content))

@@ -17,7 +17,16 @@ from pathlib import Path
 from sidecar.errors import StoreError
 from sidecar.kit import atomic
 from sidecar.watch.files import litter
-from sidecar.watch.files.place import LIMIT, Identity, Known, Place, Stored, explained, find_place
+from sidecar.watch.files.place import (
+    LIMIT,
+    Identity,
+    Known,
+    Place,
+    Stored,
+    explained,
+    find_place,
+    hint_for,
+)
 
 __all__ = ["LIMIT", "AlreadyThereError", "Identity", "Store", "Stored"]
 
@@ -212,7 +221,7 @@ def _take_over(descriptor: int, place: Place) -> int:
             raise StoreError(
                 f"the owner {status.st_uid}:{status.st_gid} of {place.path} cannot be kept "
                 f"by user {os.geteuid()}, so nothing is written",
-                f"run as user {status.st_uid} and group {status.st_gid}, or as root",
+                hint_for(f"user {status.st_uid} and group {status.st_gid}"),
             )
         atomic.copy_attributes(document, descriptor)
         return stat.S_IMODE(status.st_mode)

@@ -21,7 +21,7 @@ from sidecar.watch.doctor.finding import (
 )
 from sidecar.watch.doctor.patient import Patient
 from sidecar.watch.files import litter
-from sidecar.watch.files.place import Place, explained, find_place
+from sidecar.watch.files.place import Place, explained, find_place, hint_for
 from sidecar.watch.reconciler import read_document
 from sidecar.watch.store import Store
 
@@ -86,12 +86,12 @@ def check_mounted_whole(patient: Patient) -> Finding:
     if real in points:
         return failed(
             f"{config} is mounted as a single file, so it cannot be replaced",
-            f"mount the directory that holds it, as in ./config:{config.parent}",
+            f"mount the directory that holds it, as in ./config:{config.parent.absolute()}",
         )
     if patient.is_contained and not any(is_under(real, point) for point in points if point != "/"):
         return warned(
             f"{config} lies in this container itself, where no other container sees it",
-            f"mount Backrest's config directory, as in ./config:{config.parent}",
+            f"mount Backrest's config directory, as in ./config:{config.parent.absolute()}",
         )
     return passed(f"its directory {config.parent} is there as a whole")
 
@@ -136,7 +136,7 @@ def _dress(place: Place, document: int, part: int) -> Finding:
         return failed(
             f"the owner {owner} of {place.path} cannot be kept by user {os.geteuid()}, "
             "so nothing would be written",
-            f"run the sidecar as user {status.st_uid} and group {status.st_gid}, or as root",
+            hint_for(f"user {status.st_uid} and group {status.st_gid}"),
         )
     atomic.copy_attributes(document, part)
     if not atomic.give_mode(part, stat.S_IMODE(status.st_mode)):

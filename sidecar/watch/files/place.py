@@ -19,6 +19,9 @@ _READS = 20
 _KNOWN = 3
 _LINKS = 8
 
+# What root needs of its privileges to read, replace and hand over the file of another owner.
+_OF_ROOT = "DAC_OVERRIDE, CHOWN and FOWNER"
+
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a FIFO",
@@ -127,6 +130,14 @@ def read_entry(directory: int, name: str, path: Path, known: Known) -> Stored:
         os.close(descriptor)
 
 
+def hint_for(owner: str) -> str:
+    """Say how to be allowed what only `owner`, in words, and a whole root may do."""
+    if os.geteuid() == 0:
+        # As in a container that dropped them: then root is a user like any other.
+        return f"give this root the capabilities {_OF_ROOT}, or run as {owner}"
+    return f"run as {owner}, or as root"
+
+
 @contextmanager
 def explained(path: Path, verb: str) -> Iterator[None]:
     """Turn an OSError of the body into a StoreError that says what to do about it."""
@@ -213,9 +224,11 @@ def _explain(error: OSError, path: Path, verb: str) -> StoreError:
                 f"no space is left to write {path}, it stays as it was", "free some space"
             )
         case errno.EACCES | errno.EPERM:
+            # To create or replace a file is to write its directory.
+            which = path.parent if verb in {"create", "replace"} else path
             return StoreError(
                 f"no permission to {verb} {path} as user {os.geteuid()}",
-                f"run as root or as the owner of {path.parent}",
+                hint_for(f"the owner of {which}"),
             )
         case errno.EBUSY:
             return StoreError(

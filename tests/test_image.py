@@ -1,0 +1,96 @@
+"""What the image is made of: locks that hold together, a small context, flags that exist."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from docker.utils.build import exclude_paths
+
+from sidecar.commands.service import daemon
+
+ROOT = Path(__file__).parent.parent
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+LOCKS = ("constraints-image.txt", "constraints-build.txt")
+
+
+def locked(name: str) -> dict[str, frozenset[str]]:
+    """Read a lock: `package==version` → hashes of its files."""
+    entries = re.split(r"^(?=\w)", (ROOT / name).read_text(), flags=re.MULTILINE)[1:]
+    return {entry.split()[0]: frozenset(re.findall(r"sha256:(\w{64})", entry)) for entry in entries}
+
+
+def names(entries: list[str]) -> set[str]:
+    """Give the normalised names of requirements."""
+    return {re.split(r"[<>=~!\[;\s]", entry)[0].lower().replace("_", "-") for entry in entries}
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_of_the_image_says_what_the_tests_ran_with(name: str) -> None:
+    """Every version and every hash stands in constraints.txt too, and each has hashes."""
+    tested = locked("constraints.txt")
+
+    for entry, hashes in locked(name).items():
+        assert hashes
+        assert hashes == tested[entry]
+
+
+def test_the_locks_hold_what_the_package_asks_for() -> None:
+    """All that it depends on, what builds it, and nothing of the tests."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    tests = names(project["project"]["optional-dependencies"]["test"])
+    image, build = (names(list(locked(name))) for name in LOCKS)
+
+    assert names(project["project"]["dependencies"]) <= image
+    assert names(project["build-system"]["requires"]) <= build
+    assert set() == tests & (image | build)
+
+
+def test_only_the_package_and_its_locks_reach_the_build() -> None:
+    """No test, no Git history and nothing compiled can get into the image by accident."""
+    patterns = (ROOT / ".dockerignore").read_text().splitlines()
+    rules = [line for line in patterns if line and not line.startswith("#")]
+    sent = {Path(path) for path in exclude_paths(str(ROOT), rules, "Dockerfile")}
+    files = {path for path in sent if (ROOT / path).is_file()}
+
+    assert {path.parts[0] for path in files} == {
+        ".dockerignore",
+        "Dockerfile",
+        "LICENSE",
+        "README.md",
+        "pyproject.toml",
+        "sidecar",
+        *LOCKS,
+    }
+    assert [] == [path for path in files if "__pycache__" in path.parts]
+    assert Path("sidecar/py.typed") in files
+
+
+def test_every_copied_file_is_sent() -> None:
+    """What the Dockerfile copies from the context is there."""
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+
+    assert copied
+    for source in " ".join(copied).split():
+        assert (ROOT / source).exists()
+
+
+def test_the_default_command_is_one_that_the_daemon_knows() -> None:
+    """Its flags are the daemon's own, and the health check looks at the same document."""
+    said = re.search(r"^CMD (\[.+\])$", DOCKERFILE, re.MULTILINE)
+    assert said is not None
+    command, *arguments = json.loads(said[1])
+
+    with daemon.make_context(command, arguments) as context:
+        given = context.params
+
+    assert command == daemon.name
+    assert (True, True) == (given["apply"], given["with_events"])
+    assert f"ENV BACKREST_SIDECAR_CONFIG={given['config']}\n" in DOCKERFILE
+
+
+def test_any_builder_will_do() -> None:
+    """No directive that fetches another builder, and nothing that only one of them has."""
+    assert not re.search(r"^#\s*(syntax|escape)\s*=", DOCKERFILE, re.MULTILINE | re.IGNORECASE)
+    assert not re.search(r"--(mount|link|network|security)=|<<", DOCKERFILE)
