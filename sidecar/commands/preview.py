@@ -77,6 +77,11 @@ def reconcile(dry_run: bool, output: str, detailed_exitcode: bool, **flags: Any)
 @config_option
 @option("--strict", is_flag=True, help="Exit with 3 for warnings too.")
 @option(
+    "--each",
+    is_flag=True,
+    help="Each Compose file, with the override beside it, is a project of its own.",
+)
+@option(
     "--format",
     "form",
     type=click.Choice(["text", "json", "github"]),
@@ -86,10 +91,11 @@ def reconcile(dry_run: bool, output: str, detailed_exitcode: bool, **flags: Any)
 @source_options
 @policy_options
 @log_options
-def lint(strict: bool, form: str, **flags: Any) -> None:
+def lint(strict: bool, form: str, each: bool, **flags: Any) -> None:
     """Look for all that is wrong with the labels, and which mounts no plan holds.
 
     Writes nothing. Works without a document too: then repositories are not checked.
+    Several Compose files are merged to one project, unless --each is given.
 
     \b
     Exit status: 0 clean; 1 failed; 3 a labelled workload has an error or gets less
@@ -100,15 +106,26 @@ def lint(strict: bool, form: str, **flags: Any) -> None:
       backrest-sidecar lint
       backrest-sidecar lint --strict --compose compose.yaml
       backrest-sidecar lint --compose compose.yaml --format github
+      backrest-sidecar lint --each media/compose.yaml wiki/compose.yaml
     """
     from sidecar.show.lint import render_lint
-    from sidecar.watch.lint import lint_once
+    from sidecar.watch.lint import lint_each, lint_once
 
-    report = lint_once(build_settings(flags), datetime.now().astimezone(), dict(os.environ))
-    if text := render_lint(report, form):
+    if each:
+        _take_each(flags)
+    look = lint_each if each else lint_once
+    report = look(build_settings(flags), datetime.now().astimezone(), dict(os.environ))
+    if text := render_lint(report, form, os.environ.get("GITHUB_WORKSPACE", "")):
         click.echo(text)
     if report.has_failed(strict=strict):
         raise click.exceptions.Exit(PROBLEMS)
+
+
+def _take_each(flags: dict[str, Any]) -> None:
+    """All files are Compose files then, also without --compose before them."""
+    flags["compose"], flags["files"] = (*flags["compose"], *flags["files"]), ()
+    if not flags["compose"] or "-" in flags["compose"]:
+        raise click.UsageError("--each takes the names of Compose files")
 
 
 @click.command()

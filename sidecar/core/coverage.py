@@ -1,31 +1,16 @@
-"""Coverage: which plan holds each mount, or why none does, and what labels leave unsaid."""
+"""Coverage: which plan holds each mount, or why none does."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sidecar.core.labels import suggest_label
+from sidecar.core.excludes import left_out_by
 from sidecar.core.locate import Locator, is_under
 from sidecar.core.policy import Policy
 from sidecar.core.render import Rendered, RenderedWorkload, render
-from sidecar.core.workload import PROJECT, SERVICE, Container, Inventory, Mount, Workload
-from sidecar.model.problem import Problem, Severity
+from sidecar.core.workload import Container, Inventory, Mount, Workload
+from sidecar.model.problem import Problem
 from sidecar.model.view import DocumentView, RepoView
-
-NOT_ENABLED = "lint.not-enabled"
-SWARM_ONLY = "lint.swarm-only"
-PATH_ABSENT = "lint.path-absent"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding(Problem):
-    """A problem, or what only a lint looks for (`lint.*`), and where it was written.
-
-    `file` and `line` (from 1) are empty and 0 where they are not known.
-    """
-
-    file: str = ""
-    line: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +18,8 @@ class MountCoverage:
     """One mount of one container: the plan that holds it, or the reason why none does.
 
     `path` is the mount as the runner sees it, empty where it does not. With a plan
-    a `reason` says that it holds only a part.
+    a `reason` says that it holds only a part. `left_out` is the exclude that takes all
+    of it out of a plan.
     """
 
     workload: str
@@ -42,11 +28,7 @@ class MountCoverage:
     plan: str = ""
     path: str = ""
     reason: str = ""
-
-
-def finding_of(problem: Problem) -> Finding:
-    """Give a problem as a finding that has no place yet."""
-    return Finding(**{field.name: getattr(problem, field.name) for field in fields(Problem)})
+    left_out: str = ""
 
 
 def render_without_document(
@@ -75,10 +57,18 @@ def _knowable(item: RenderedWorkload) -> tuple[Problem, ...]:
 
 
 def cover_mounts(
-    inventory: Inventory, rendered: Rendered, view: DocumentView, policy: Policy
+    inventory: Inventory,
+    rendered: Rendered,
+    view: DocumentView,
+    policy: Policy,
+    runner_mounts: tuple[Mount, ...] | None = None,
 ) -> tuple[MountCoverage, ...]:
-    """Say of each mount of each container which plan of the document will hold it."""
-    survey = _Survey(rendered, view, policy, Locator(policy, inventory.volumes))
+    """Say of each mount of each container which plan of the document will hold it.
+
+    `runner_mounts` are those with which the plans were rendered.
+    """
+    locator = Locator(policy, inventory.volumes, runner_mounts)
+    survey = _Survey(rendered, view, policy, locator)
     found = list(survey.walk())
     seen = {c.id for w in survey.workloads() for c in w.containers}
     for container in inventory.containers:
@@ -109,6 +99,7 @@ class _Survey:
         self._prefix = policy.label_prefix
         self._plans = {plan.id: plan.paths for plan in view.plans}
         self._plans |= {plan.id: plan.paths for plan in rendered.plans}
+        self._excludes = {plan.id: (plan.excludes, plan.iexcludes) for plan in rendered.plans}
         self._holders: dict[str, list[str]] = {}
         for plan_id, paths in self._plans.items():
             for path in paths:
@@ -137,8 +128,15 @@ class _Survey:
         path = (self._locator.runner_path(host) or "") if host else ""
         found = MountCoverage(workload.key, container.name, mount, path=path)
         own = item.plan_id if item else ""
-        if holder := self._holder(path, own):
+        holders = self._holders_of(path, own)
+        left_out = {holder: self._left_out(holder, path) for holder in holders}
+        if holder := next((holder for holder in holders if not left_out[holder]), ""):
             return replace(found, plan=holder)
+        if holders:
+            pattern = left_out[holders[0]]
+            whose = "" if holders[0] == own else f" of {holders[0]}"
+            reason = f"left out by the exclude {pattern}{whose}"
+            return replace(found, reason=reason, left_out=pattern)
         if item is None:
             return replace(found, reason=self._why_unlabelled(workload))
         parts = [p for p in self._plans.get(own, ()) if path and is_under(p, path)]
@@ -147,15 +145,21 @@ class _Survey:
             return replace(found, plan=own, reason=f"only {', '.join(parts)} of it")
         return replace(found, reason=self._why_not(item, mount))
 
-    def _holder(self, path: str, own: str) -> str:
-        """The plan that holds a path: the workload's own if it does, else any."""
+    def _holders_of(self, path: str, own: str) -> list[str]:
+        """The plans that hold a path, the workload's own first."""
         holders = [holder for root in _roots(path) for holder in self._holders.get(root, ())]
-        return own if own in holders else next(iter(holders), "")
+        return sorted(holders, key=lambda holder: holder != own)
+
+    def _left_out(self, plan_id: str, path: str) -> str:
+        """The exclude of a plan that leaves out all of a path, if one does."""
+        excludes, iexcludes = self._excludes.get(plan_id, ((), ()))
+        folded = [pattern.casefold() for pattern in iexcludes]
+        return left_out_by(path, excludes) or left_out_by(path.casefold(), folded)
 
     def _why_unlabelled(self, workload: Workload) -> str:
         if "enable" in workload.labels:
             return f"{self._prefix}enable does not say yes"
-        return "not labelled"
+        return f"labelled, but without {self._prefix}enable" if workload.labels else "not labelled"
 
     def _why_not(self, item: RenderedWorkload, mount: Mount) -> str:
         if reason := self._locator.why_not_data(self._locator.place(mount)):
@@ -174,126 +178,3 @@ def _roots(path: str) -> Iterator[str]:
     while path:
         yield path
         path = path.rpartition("/")[0] or ("/" if path != "/" else "")
-
-
-def find_not_enabled(rendered: Rendered, prefix: str) -> list[Finding]:
-    """Find workloads with labels of ours that nothing switches on or off."""
-    return [
-        _not_enabled(workload, prefix)
-        for workload in rendered.unlabelled
-        if workload.labels and "enable" not in workload.labels
-    ]
-
-
-def _not_enabled(workload: Workload, prefix: str) -> Finding:
-    names = sorted(workload.labels)
-    meant = next((name for name in names if suggest_label(name) == "enable"), names[0])
-    hint = f"add {prefix}enable=true, or remove the others"
-    if suggest_label(meant) == "enable":
-        hint = f"did you mean {prefix}enable instead of {prefix}{meant}?"
-    return Finding(
-        NOT_ENABLED,
-        f"{workload.key} has labels but no {prefix}enable, so it is not backed up",
-        hint,
-        workload=workload.key,
-        container=workload.speaker(meant),
-        label=prefix + meant,
-        severity=Severity.WARNING,
-    )
-
-
-def find_swarm_only(
-    inventory: Inventory, swarm_only: Mapping[str, Mapping[str, str]], prefix: str
-) -> list[Finding]:
-    """Find labels of ours under `deploy.labels`, by Compose service, that no container gets."""
-    carried: dict[str, Container] = {}
-    for container in inventory.containers:
-        carried.setdefault(container.labels.get(SERVICE, ""), container)
-    return [
-        _swarm_only(service, label, carried.get(service))
-        for service, labels in swarm_only.items()
-        for label in labels
-        if label.startswith(prefix)
-        and (service not in carried or label not in carried[service].labels)
-    ]
-
-
-def _swarm_only(service: str, label: str, container: Container | None) -> Finding:
-    project = container.labels.get(PROJECT, "") if container else ""
-    return Finding(
-        SWARM_ONLY,
-        f"{label} stands under deploy.labels, which only Swarm reads: no container carries it",
-        "move it to the labels of the service itself",
-        workload=f"{project}/{service}" if project else service,
-        container=container.name if container else "",
-        label=label,
-        severity=Severity.WARNING,
-    )
-
-
-def included_paths(rendered: Rendered) -> Iterator[tuple[RenderedWorkload, str]]:
-    """List the container paths that labels name, each once a workload."""
-    for item in rendered.workloads:
-        for path in dict.fromkeys(item.spec.include or ()):
-            if path.startswith("/"):
-                yield item, path
-
-
-def path_absent(item: RenderedWorkload, path: str, prefix: str) -> Finding:
-    """Report an include path that no container of its workload has."""
-    workload = item.workload
-    return Finding(
-        PATH_ABSENT,
-        f"{path} does not exist in {', '.join(workload.names)}: the backup would fail",
-        "correct the path, or create it before the backup runs",
-        workload=workload.key,
-        container=workload.speaker("paths.include"),
-        label=f"{prefix}paths.include",
-        severity=Severity.WARNING,
-    )
-
-
-Positions = Mapping[tuple[str, str], tuple[str, int]]
-"""The file and line of a Compose service (key "") and of each of its labels."""
-
-
-def placed(
-    findings: Iterable[Finding], inventory: Inventory, positions: Positions
-) -> list[Finding]:
-    """Give each finding the file and line where its label stands, else its service."""
-    lines: dict[str, dict[str, tuple[str, int]]] = {}
-    for (service, label), place in positions.items():
-        lines.setdefault(service, {})[label] = place
-    services: dict[str, list[str]] = {}
-    for container in inventory.containers if positions else ():
-        service = container.labels.get(SERVICE, "")
-        services.setdefault(container.name, []).append(service)
-        services.setdefault(f"{container.labels.get(PROJECT, '')}/{service}", []).append(service)
-    return [_placed(finding, services, lines) for finding in findings]
-
-
-def _placed(
-    finding: Finding,
-    services: Mapping[str, list[str]],
-    lines: Mapping[str, Mapping[str, tuple[str, int]]],
-) -> Finding:
-    names = (finding.container, finding.workload)
-    near = dict.fromkeys(service for name in names for service in services.get(name, ()))
-    # The service's own line does only where the label's is not known.
-    for label in (finding.label, ""):
-        for service in near:
-            if place := _line_of(label, lines.get(service, {})):
-                return replace(finding, file=place[0], line=place[1])
-    return finding
-
-
-def _line_of(label: str, lines: Mapping[str, tuple[str, int]]) -> tuple[str, int] | None:
-    if label in lines:
-        return lines[label]
-    # A list label may stand there in its indexed form only.
-    indexed = (place for name, place in lines.items() if _is_item(name, label))
-    return next(indexed, None)
-
-
-def _is_item(name: str, label: str) -> bool:
-    return bool(label) and name.startswith(f"{label}.") and name[len(label) + 1 :].isdecimal()

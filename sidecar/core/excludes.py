@@ -1,10 +1,13 @@
 """Exclude patterns: container paths in them become the runner's, the rest stays as written."""
 
+import re
 from collections.abc import Iterable, Iterator
 
-from sidecar.core.locate import move, normal_path
+from sidecar.core.locate import is_under, move, normal_path
 from sidecar.core.path_search import PathSearch, leaves_root
 
+_PARTS = re.compile(r"\\.?|[*?]|[^\\*?]+", re.DOTALL)
+_WILDCARDS = {"*": "[^/]*", "?": "[^/]"}
 _GLOB = frozenset("*?[\\")
 _ESCAPE_GLOB = str.maketrans({character: f"\\{character}" for character in _GLOB})
 
@@ -23,6 +26,36 @@ def map_patterns(search: PathSearch, patterns: Iterable[str], label: str) -> tup
         else:
             mapped.append(pattern)
     return tuple(mapped)
+
+
+def left_out_by(path: str, patterns: Iterable[str]) -> str:
+    """Give the pattern that leaves out all of a runner path, if one does.
+
+    As restic reads them: a relative pattern speaks of names anywhere in the path, and
+    the last pattern that matches counts. In doubt nothing is left out.
+    """
+    found = ""
+    for pattern in patterns:
+        bare = pattern.removeprefix("!")
+        if _covers(bare, path):
+            found = pattern if bare == pattern else ""
+        elif bare != pattern and (not bare.startswith("/") or is_under(bare, path)):
+            found = ""
+    return found
+
+
+def _covers(pattern: str, path: str) -> bool:
+    """Whether a pattern without `!` matches a path, a folder above it, or all that it holds."""
+    bare = pattern.removesuffix("/**").removesuffix("/*").strip("/")
+    start = r"\A/" if pattern.startswith("/") else "/"
+    wanted = _PARTS.sub(lambda part: _expression(part[0]), bare)
+    return re.search(rf"{start}{wanted}(?:/|\Z)", path) is not None
+
+
+def _expression(part: str) -> str:
+    if part in _WILDCARDS:
+        return _WILDCARDS[part]
+    return re.escape(part.removeprefix("\\"))
 
 
 def _map_pattern(search: PathSearch, pattern: str, label: str) -> Iterator[str]:

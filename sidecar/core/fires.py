@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import islice, takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
 from cronsim import CronSim, CronSimError
 
@@ -16,7 +16,7 @@ from sidecar.model.plan import Retention, Schedule
 _HOUR = 3600
 # No zone ever set its clocks back by more.
 _LONGEST_OVERLAP = timedelta(days=1)
-_EVERY = re.compile(r"\*/([0-9]+)")
+_EVERY = re.compile(r"(?:\*|([0-9]+)-([0-9]+))/([0-9]+)")
 _WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July"),
@@ -129,24 +129,35 @@ def _describe_cron(cron: str) -> str:
 
 
 def _describe_time(minute: str, hour: str) -> str:
-    if hour == "*" and (minutes := _divisor(minute, 60)):
-        return f"every {_plural(minutes, 'minute')}"
+    if hour == "*" and (minutes := _steps(minute, 60)):
+        start = f" from minute {minutes.first}" if minutes.first else ""
+        return f"every {_plural(minutes.width, 'minute')}{start}"
     if not minute.isdecimal():
         return ""
-    if hours := _divisor(hour, 24):
+    if hours := _steps(hour, 24):
         past = f" at minute {int(minute)}" if int(minute) else ""
-        return f"every {_plural(hours, 'hour')}{past}"
+        start = f" from {hours.first:02}:{int(minute):02}" if hours.first else past
+        return f"every {_plural(hours.width, 'hour')}{start}"
     times = hour.split(",")
     if not all(item.isdecimal() for item in times):
         return ""
     return "at " + _listed([f"{item:02}:{int(minute):02}" for item in sorted(map(int, times))])
 
 
-def _divisor(text: str, whole: int) -> int:
-    """Give 1 for a star and n for a step that divides the field evenly, else 0."""
+class _Steps(NamedTuple):
+    """The values of a field that lie evenly: the first, and how far apart."""
+
+    first: int
+    width: int
+
+
+def _steps(text: str, whole: int) -> _Steps | None:
+    """Read a star, or steps that divide the field evenly: `*/15`, `7-59/15`."""
     match = _EVERY.fullmatch("*/1" if text == "*" else text)
-    step = int(match[1]) if match else whole
-    return step if step < whole and whole % step == 0 else 0
+    if match is None or (match[1] and int(match[2]) != whole - 1):
+        return None
+    steps = _Steps(int(match[1] or 0), int(match[3]))
+    return steps if steps.first < steps.width < whole and whole % steps.width == 0 else None
 
 
 def _describe_days(day: str, month: str, weekday: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from itertools import pairwise
 
 from sidecar.core.spec_error import SpecInvalid
 
@@ -27,6 +28,20 @@ def parse_list(text: str, *, keep_quotes: bool) -> tuple[str, ...]:
     if not keep_quotes:
         items = (strip_quotes(item) for item in items)
     return tuple(item for item in items if item)
+
+
+def has_tight_comma(text: str) -> bool:
+    """Whether a comma that splits the value stands between two characters, as in `a,b`.
+
+    Never raises: a value that cannot be split has none.
+    """
+    if "," not in text or text.startswith(('["', "[]")):
+        return False
+    try:
+        items = _split(text)
+    except SpecInvalid:
+        return False
+    return any(left[-1:].strip() and right[:1].strip() for left, right in pairwise(items))
 
 
 def strip_quotes(text: str) -> str:

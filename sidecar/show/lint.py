@@ -1,13 +1,15 @@
 """What a lint found: for people, for programs, and as annotations of a GitHub workflow."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
 import click
 
-from sidecar.core.coverage import Finding, MountCoverage
+from sidecar.core.coverage import MountCoverage
+from sidecar.core.findings import Finding
 from sidecar.model.problem import Severity
 from sidecar.show.problems import printable, problem_json, problem_lines
 from sidecar.watch.lint import LintReport
@@ -15,12 +17,16 @@ from sidecar.watch.lint import LintReport
 _NO_DOCUMENT = "Without a document repositories and secrets were not checked."
 
 
-def render_lint(report: LintReport, form: str) -> str:
-    """Write a report as `text`, `json` or `github`; the last is empty without findings."""
+def render_lint(report: LintReport, form: str, workspace: str = "") -> str:
+    """Write a report as `text`, `json` or `github`; the last is empty without findings.
+
+    `workspace` is the folder of the repository, from which annotations name files;
+    without it they are named as they were given.
+    """
     if form == "json":
         return _render_json(report)
     if form == "github":
-        return "\n".join(map(_annotation, report.findings))
+        return "\n".join(_annotation(finding, workspace) for finding in report.findings)
     return "\n".join(_text_lines(report))
 
 
@@ -53,11 +59,11 @@ def _coverage_json(one: MountCoverage) -> dict[str, Any]:
 
 
 def _text_lines(report: LintReport) -> Iterator[str]:
-    for workload, findings in groupby(report.findings, lambda finding: finding.workload):
-        yield click.style(printable(workload), bold=True)
+    for about, findings in groupby(report.findings, lambda found: found.workload or found.file):
+        yield click.style(printable(about), bold=True)
         for finding in findings:
             yield from problem_lines([finding])
-            if finding.file:
+            if finding.line:
                 yield f"  {'':10} at {printable(finding.file)}:{finding.line}"
         yield ""
     yield from _coverage_lines(report.coverage)
@@ -92,19 +98,31 @@ def _summary(report: LintReport) -> str:
     return f"{', '.join(counts)}; {held} of {len(report.coverage)} mounts are in a plan."
 
 
-def _annotation(finding: Finding) -> str:
+def _annotation(finding: Finding, workspace: str) -> str:
     """One workflow command; what lets the lint fail is an error there."""
     command = "warning" if finding.severity is Severity.WARNING else "error"
-    place = {"file": finding.file, "line": str(finding.line)} if finding.file else {}
-    properties = {**place, "title": f"{finding.reason} {finding.workload}".rstrip()}
+    properties = {
+        "file": _from_workspace(finding.file, workspace),
+        "line": str(finding.line or ""),
+        "title": f"{finding.reason} {finding.workload}".rstrip(),
+    }
     text = f"{finding.message} → {finding.hint}" if finding.hint else finding.message
     return f"::{command} {_properties(properties)}::{_escaped(text)}"
+
+
+def _from_workspace(file: str, workspace: str) -> str:
+    """A step may run in another folder than the one from which GitHub takes names."""
+    if not (file and workspace):
+        return file
+    path, top = os.path.realpath(file), os.path.realpath(workspace)
+    return os.path.relpath(path, top) if os.path.commonpath([path, top]) == top else file
 
 
 def _properties(properties: Mapping[str, str]) -> str:
     return ",".join(
         f"{name}={_escaped(value).replace(':', '%3A').replace(',', '%2C')}"
         for name, value in properties.items()
+        if value
     )
 
 

@@ -28,8 +28,9 @@ def problem_lines(problems: Iterable[Problem], indent: str = "  ") -> list[str]:
     lines: list[str] = []
     for problem in problems:
         severity = click.style(f"{problem.severity.value:10}", fg=_COLOURS[problem.severity])
-        where = " ".join(filter(None, (problem.container, problem.label)))
-        message = printable(f"{problem.reason} [{where}] {problem.message}")
+        place = " ".join(filter(None, (problem.container, problem.label)))
+        where = f" [{place}]" if place else ""
+        message = printable(f"{problem.reason}{where} {problem.message}")
         lines.append(f"{indent}{severity} {message}")
         if problem.hint:
             lines.append(f"{indent}{'':10} → {printable(problem.hint)}")

@@ -16,7 +16,7 @@ _TEXT = ["string", "number", "boolean", "null"]
 
 
 def render_schema(kind: str, label_prefix: str) -> str:
-    """Write the JSON Schema (2020-12) of `document` or of `labels`."""
+    """Write the JSON Schema of `document` (2020-12) or of `labels` (draft 7)."""
     if kind == "document":
         return files("sidecar.model").joinpath("config.schema.json").read_text("utf-8").rstrip()
     check_policy(Policy(label_prefix=label_prefix))
@@ -26,7 +26,8 @@ def render_schema(kind: str, label_prefix: str) -> str:
 def labels_schema(prefix: str) -> dict[str, Any]:
     """Build the schema of a Compose service's `labels`, as a mapping or as a list."""
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        # What editors know best, and the draft of Compose's own schema.
+        "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Labels of a Compose service",
         "description": f"Labels outside {prefix}* are other programs' and not looked at.",
         "oneOf": [_mapping(prefix), _list(prefix)],

@@ -1,28 +1,33 @@
-"""lint_once: every problem of a pass, the coverage of every mount, nothing written."""
+"""lint_once, lint_each: every problem of a pass, every mount's coverage, nothing written."""
 
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sidecar.core import coverage
-from sidecar.core.coverage import Finding, MountCoverage
+from sidecar.core import coverage, findings
+from sidecar.core.coverage import MountCoverage
+from sidecar.core.findings import Finding
 from sidecar.core.policy import Policy
 from sidecar.core.propose import propose
 from sidecar.core.render import Rendered
 from sidecar.core.workload import Mount
+from sidecar.errors import InventoryError
 from sidecar.model.document import Document
 from sidecar.model.problem import Severity
 from sidecar.model.view import DocumentView
 from sidecar.settings import Settings
+from sidecar.watch.compose.projects import group_projects
 from sidecar.watch.compose.reading import ComposeReading
 from sidecar.watch.inventory import Engine
 from sidecar.watch.observe import Seen, observe_engine, read_files
 from sidecar.watch.reconciler import read_document, with_secrets
 from sidecar.watch.runner_view import resolve_runner_view
 from sidecar.watch.state import Memory
+
+UNREADABLE = "lint.unreadable"
 
 _log = logging.getLogger(__name__)
 
@@ -48,26 +53,68 @@ def lint_once(settings: Settings, now: datetime, environment: dict[str, str]) ->
     engine the containers are asked for the paths that labels name. Raises SidecarError
     when the pass is void, as it would be for `reconcile`.
     """
+    return _lint(settings, _read_document(settings), now, environment)
+
+
+def lint_each(settings: Settings, now: datetime, environment: dict[str, str]) -> LintReport:
+    """Look at each Compose file of the settings as a project of its own, not at one of all.
+
+    A file goes with the override beside it. One that cannot be read is a finding,
+    and the others are looked at all the same. Raises SidecarError for the document.
+    """
+    document = _read_document(settings)
+    reports = [
+        _lint_project(files, settings, document, now, environment)
+        for files in group_projects(settings.source.compose)
+    ]
+    return LintReport(
+        str(settings.config),
+        document is not None,
+        tuple(finding for report in reports for finding in report.findings),
+        tuple(one for report in reports for one in report.coverage),
+    )
+
+
+def _lint_project(
+    files: tuple[str, ...],
+    settings: Settings,
+    document: Document | None,
+    now: datetime,
+    environment: dict[str, str],
+) -> LintReport:
+    source = replace(settings.source, compose=files)
+    try:
+        return _lint(replace(settings, source=source), document, now, environment)
+    except InventoryError as error:
+        unreadable = Finding(UNREADABLE, error.message, error.hint, file=files[0])
+        return LintReport(str(settings.config), document is not None, (unreadable,), ())
+
+
+def _lint(
+    settings: Settings, document: Document | None, now: datetime, environment: dict[str, str]
+) -> LintReport:
     with ExitStack() as stack:
         engine, seen = None, read_files(settings)
         if seen is None:
             engine = stack.enter_context(Engine(settings.source.docker_sock))
             seen = observe_engine(engine, settings)
         policy = with_secrets(seen.settings, seen.inventory, environment)
-        document = _read_document(settings)
         memory = Memory(settings.state_directory, read_only=True)
         runner = resolve_runner_view(
             seen.inventory, settings, memory.state.runner, from_engine=engine is not None
         )
         view, rendered = _render(document, seen, policy, now, runner.mounts)
-        findings = list(_find(rendered, policy, seen.compose, engine))
+        found = list(_find(rendered, policy, seen.compose, engine))
+    covered = coverage.cover_mounts(seen.inventory, rendered, view, policy, runner.mounts)
+    found += findings.find_live_databases(covered, rendered, policy.label_prefix)
+    found += findings.find_excluded_names(covered, policy.label_prefix)
     positions = seen.compose.positions if seen.compose else {}
-    placed = coverage.placed(findings, seen.inventory, positions)
+    placed = findings.placed(found, seen.inventory, positions)
     return LintReport(
         str(settings.config),
         document is not None,
         tuple(sorted(placed, key=lambda finding: finding.workload)),
-        coverage.cover_mounts(seen.inventory, rendered, view, policy),
+        covered,
     )
 
 
@@ -109,10 +156,11 @@ def _render(
 def _find(
     rendered: Rendered, policy: Policy, compose: ComposeReading | None, engine: Engine | None
 ) -> Iterator[Finding]:
-    yield from map(coverage.finding_of, rendered.problems)
-    yield from coverage.find_not_enabled(rendered, policy.label_prefix)
+    yield from map(findings.finding_of, rendered.problems)
+    yield from findings.find_not_enabled(rendered, policy.label_prefix)
+    yield from findings.find_split_commands(rendered, policy.label_prefix)
     if compose is not None:
-        yield from coverage.find_swarm_only(
+        yield from findings.find_swarm_only(
             compose.inventory, compose.swarm_only, policy.label_prefix
         )
     if engine is not None:
@@ -121,7 +169,7 @@ def _find(
 
 def _absent_paths(engine: Engine, rendered: Rendered, prefix: str) -> Iterator[Finding]:
     """Ask the containers for the paths that labels name; one that has it is enough."""
-    for item, path in coverage.included_paths(rendered):
+    for item, path in findings.included_paths(rendered):
         containers = item.workload.containers
         if not any(engine.archive_exists(container.id, path) for container in containers):
-            yield coverage.path_absent(item, path, prefix)
+            yield findings.path_absent(item, path, prefix)

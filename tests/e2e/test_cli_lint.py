@@ -110,6 +110,73 @@ def test_annotations_name_file_and_line(capsys: pytest.CaptureFixture[str]) -> N
     assert f"::error file={place},line=9,title=keep.invalid shop/web::" in lines[-1]
 
 
+def test_annotations_are_named_from_the_workspace_of_a_workflow(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runner tells in a variable where the repository is."""
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(DATA.parent))
+    run_cli(["lint", "--format", "github", "--compose", COMPOSE])
+    assert "::error file=lint/compose.yaml,line=9," in capsys.readouterr().out
+
+
+def stack(folder: str, label: str = "backrest.enable") -> str:
+    """Write a Compose file of one service with one label into a folder; give its name."""
+    path = Path(folder) / "compose.yaml"
+    path.parent.mkdir(exist_ok=True)
+    lines = ("services:", "  app:", "    image: example/app", "    labels:")
+    path.write_text("\n".join([*lines, f'      {label}: "true"', ""]))
+    return str(path)
+
+
+def test_each_file_is_a_project_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """Services of the same name in two stacks are two workloads, and need no merging."""
+    files = [stack("wiki", "backrest.enabled"), stack("blog")]
+    status, report = lint_json(capsys, "--each", *files)
+    assert 3 == status
+    assert [
+        ("wiki/app", "label.unknown", "wiki/compose.yaml", 5),
+        ("wiki/app", "lint.not-enabled", "wiki/compose.yaml", 5),
+        ("blog/app", "paths.empty", "blog/compose.yaml", 2),
+    ] == [(one["workload"], one["reason"], one["file"], one["line"]) for one in report["problems"]]
+
+
+def test_each_takes_the_files_after_compose_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """As `--compose` takes them without it."""
+    files = [stack("wiki"), stack("blog")]
+    _, plain = lint_json(capsys, "--each", *files)
+    _, flagged = lint_json(capsys, "--each", "--compose", *files)
+    assert plain == flagged
+    assert 2 == len(plain["problems"])
+
+
+def test_a_file_that_cannot_be_read_stops_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is a finding among the others, and the missing document is said once."""
+    Path("torn.yaml").write_text("services: [\n")
+    status = run_cli(["lint", "--each", "gone.yaml", "torn.yaml", stack("blog")])
+    captured = capsys.readouterr()
+    assert 3 == status
+    assert "lint.unreadable gone.yaml cannot be read: No such file" in captured.out
+    assert "lint.unreadable torn.yaml, line 2 is no valid YAML" in captured.out
+    assert "paths.empty [blog-app-1" in captured.out
+    assert 1 == captured.err.count("there is no document")
+
+
+def test_each_looks_at_files_against_the_document(capsys: pytest.CaptureFixture[str]) -> None:
+    """All of them against the same one."""
+    status, report = lint_json(capsys, "--each", COMPOSE, "--config", CONFIG)
+    assert (3, True) == (status, report["document"])
+    assert ("shop/web", "repo.missing", 7) in problems(report)
+
+
+@pytest.mark.parametrize("files", [[], ["-"], ["--compose", "-", "a.yaml"]])
+def test_each_without_names_of_files_is_refused(
+    capsys: pytest.CaptureFixture[str], files: list[str]
+) -> None:
+    """It would ask the engine, or read a text that has no folder."""
+    assert 1 == run_cli(["lint", "--each", *files])
+    assert "--each takes the names of Compose files" in capsys.readouterr().err
+
+
 def test_clean_lint_prints_no_annotation(capsys: pytest.CaptureFixture[str]) -> None:
     """Not even an empty line."""
     flags = ["--inventory", INVENTORY, "--config", CONFIG, "--label-prefix", "backup."]

@@ -3,20 +3,24 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sidecar.core.coverage import (
+from sidecar.core.coverage import MountCoverage, cover_mounts, render_without_document
+from sidecar.core.findings import (
+    LIVE_DATABASE,
+    NAME_EXCLUDED,
     NOT_ENABLED,
     PATH_ABSENT,
+    SPLIT_COMMAND,
     SWARM_ONLY,
     Finding,
-    MountCoverage,
-    cover_mounts,
+    find_excluded_names,
+    find_live_databases,
     find_not_enabled,
+    find_split_commands,
     find_swarm_only,
     finding_of,
     included_paths,
     path_absent,
     placed,
-    render_without_document,
 )
 from sidecar.core.policy import Policy
 from sidecar.core.render import Rendered, render
@@ -61,6 +65,18 @@ def rendered_of(*containers: Container) -> Rendered:
     return render(Inventory(containers), VIEW, POLICY, NOW)
 
 
+def test_a_mount_is_looked_for_where_the_runner_sees_it() -> None:
+    """The runner's own mounts translate the host's path, as they did for the plan."""
+    inventory = Inventory((container("backrest", Mount("bind", "/home/me/config", "/config")),))
+    mounts = inventory.containers[0].mounts
+    labelled = Inventory((replace(inventory.containers[0], labels={f"{PREFIX}enable": "true"}),))
+    rendered = render(labelled, VIEW, POLICY, NOW, mounts)
+
+    [found] = cover_mounts(labelled, rendered, VIEW, POLICY, mounts)
+
+    assert ("backrest_sidecar_backrest", "/config", "") == (found.plan, found.path, found.reason)
+
+
 def test_mount_in_the_plan_names_it() -> None:
     """A volume of a labelled container is in that container's plan."""
     expected = [("/data", "backrest_sidecar_web", "/var/lib/docker/volumes/web/_data", "")]
@@ -77,6 +93,123 @@ def test_mount_of_a_switched_off_container_says_so() -> None:
     """`enable=false` is a decision, not an oversight."""
     found = cover(container("web", volume("web", "/data"), enable="false"))
     assert ["backrest.enable does not say yes"] == [reason for *_, reason in found]
+
+
+def test_mount_with_labels_but_no_enable_says_so() -> None:
+    """Somebody meant something by them."""
+    found = cover(container("web", volume("web", "/data"), keep="all"))
+    assert ["labelled, but without backrest.enable"] == [reason for *_, reason in found]
+
+
+def test_mount_that_excludes_leave_out_is_not_held() -> None:
+    """A plan may name a mount and exclude all of it; half of it is held."""
+    labels = {"enable": "1", "paths__exclude": "/a, /b/cache", "paths__iexclude": "/C/*, /c/*"}
+    found = cover(
+        container("web", volume("a", "/a"), volume("b", "/b"), volume("c", "/c"), **labels)
+    )
+    root = "/var/lib/docker/volumes"
+    assert [
+        ("/a", "", f"left out by the exclude {root}/a/_data"),
+        ("/b", "backrest_sidecar_web", ""),
+        ("/c", "", f"left out by the exclude {root}/c/_data/*"),
+    ] == [(destination, plan, reason) for destination, plan, _, reason in found]
+
+
+def test_mount_that_another_plan_excludes_may_be_held_by_a_third() -> None:
+    """What one plan leaves out the next may hold; else the plan is named that does not."""
+    web = container("web", volume("a", "/a"), enable="1", paths__exclude="/a")
+    other = container("other", volume("a", "/x"))
+    path = "/var/lib/docker/volumes/a/_data"
+    reason = f"left out by the exclude {path}"
+    assert [
+        ("/x", "", path, f"{reason} of backrest_sidecar_web"),
+        ("/a", "", path, reason),
+    ] == cover(web, other)
+    view = replace(VIEW, plans=(PlanView("by-hand", "local", (path,)),))
+    assert ["by-hand", "by-hand"] == [plan for _, plan, _, _ in cover(web, other, view=view)]
+
+
+def findings_of(*containers: Container) -> list[Finding]:
+    """What a lint tells of mounts and commands, on a document with one repository."""
+    rendered = rendered_of(*containers)
+    covered = cover_mounts(Inventory(containers), rendered, VIEW, POLICY)
+    return [
+        *find_live_databases(covered, rendered, PREFIX),
+        *find_excluded_names(covered, PREFIX),
+        *find_split_commands(rendered, PREFIX),
+    ]
+
+
+def test_database_that_nothing_stops_or_dumps_is_found() -> None:
+    """Its files are copied while they are written; told once for all replicas."""
+    places = {
+        "pg": ("/var/lib/postgresql/data", "postgres-dump"),
+        "maria": ("/var/lib/mysql", "mariadb-dump or mysql-dump"),
+        "mongo": ("/data/db", "to stop-start"),
+    }
+    for name, (destination, hint) in places.items():
+        twice = [
+            replace(
+                container(name, volume(name, destination), project="p", enable="1"), id=f"id-{n}"
+            )
+            for n in range(2)
+        ]
+        (found,) = findings_of(*twice)
+        assert (LIVE_DATABASE, f"p/{name}") == (found.reason, found.workload)
+        assert destination in found.message
+        assert hint in found.hint
+
+
+def test_database_that_is_cared_for_is_no_finding() -> None:
+    """Stopped, dumped by a template or a command, left out, held in part or by a plan of the user."""
+    mount = volume("db", "/var/lib/mysql")
+    for labels in (
+        {"hooks__template": "stop-start"},
+        {"hooks__template": "mariadb-dump", "dump__path": "/var/lib/mysql/all.sql"},
+        {"exec__start": "flush"},
+        {"snapshot-start": "flush"},
+        {"paths__exclude": "/var/lib/mysql"},
+        {"paths__include": "/var/lib/mysql/dumps"},
+    ):
+        assert [] == findings_of(container("db", mount, enable="1", **labels))
+    view = replace(VIEW, plans=(PlanView("by-hand", "local", ("/",)),))
+    rendered = render(Inventory((container("db", mount),)), view, POLICY, NOW)
+    covered = cover_mounts(Inventory((container("db", mount),)), rendered, view, POLICY)
+    assert ["by-hand"] == [one.plan for one in covered]
+    assert [] == find_live_databases(covered, rendered, PREFIX)
+
+
+def test_relative_exclude_that_names_a_folder_above_the_data_is_found() -> None:
+    """Every name of a path counts, also those above what is backed up."""
+    bind = Mount("bind", "/srv/app/data", "/files")
+    (found,) = findings_of(container("web", bind, enable="1", paths__exclude="data"))
+    assert (NAME_EXCLUDED, Severity.WARNING) == (found.reason, found.severity)
+    assert "as in /files/data" in found.hint
+    assert [] == findings_of(container("web", bind, enable="1", paths__exclude="/files"))
+
+
+def test_command_that_a_comma_takes_apart_is_found() -> None:
+    """A comma between two characters is seldom the end of a command."""
+    (found,) = findings_of(
+        container("web", volume("a", "/a"), enable="1", **{"snapshot-start": "run --only a,b"})
+    )
+    assert (SPLIT_COMMAND, "backrest.snapshot-start") == (found.reason, found.label)
+
+
+def test_commands_set_apart_on_purpose_are_no_finding() -> None:
+    """A blank, quotes, JSON, an indexed label or another list; a broken list has its problem."""
+    for label, text in (
+        ("snapshot-start", "one, two"),
+        ("snapshot-start", "one ,two"),
+        ("exec__start", "sh -c 'a,b'"),
+        ("exec__start", '["a,b"]'),
+        ("exec__start__0", "a,b"),
+        ("exec__start", "it's a,b"),
+        ("exec__user", "a,b"),
+        ("paths__exclude", "x,y"),
+    ):
+        labels = {"enable": "1", label: text}
+        assert [] == findings_of(container("web", volume("a", "/a"), **labels))
 
 
 def test_mount_that_holds_no_data_says_why() -> None:

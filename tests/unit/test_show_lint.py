@@ -1,10 +1,17 @@
 """A lint's report as text, as JSON and as annotations of a workflow."""
 
 import json
+import re
+from dataclasses import replace
+from pathlib import Path
 
+import click
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sidecar.core.coverage import Finding, MountCoverage
+from sidecar.core.coverage import MountCoverage
+from sidecar.core.findings import Finding
 from sidecar.core.workload import Mount
 from sidecar.model.problem import Severity
 from sidecar.show.lint import render_lint
@@ -66,6 +73,57 @@ def test_annotations_without_a_place_have_none() -> None:
     ] == render_lint(report(DEGRADED, WARNING), "github").splitlines()
 
 
+@pytest.mark.parametrize(
+    ("folder", "file", "shown"),
+    [
+        (".", "stacks/compose.yaml", "stacks/compose.yaml"),
+        ("stacks", "compose.yaml", "stacks/compose.yaml"),
+        ("stacks", "../compose.yaml", "compose.yaml"),
+        ("..", "/elsewhere/compose.yaml", "/elsewhere/compose.yaml"),
+        ("..", "repository-too/compose.yaml", "repository-too/compose.yaml"),
+    ],
+)
+def test_annotations_name_files_from_the_folder_of_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, file: str, shown: str
+) -> None:
+    """Wherever the step runs; a file outside of it stays as it was given."""
+    repository = tmp_path / "repository"
+    (repository / "stacks").mkdir(parents=True)
+    monkeypatch.chdir(repository / folder)
+    found = replace(ERROR, file=file)
+    line = render_lint(report(found), "github", str(repository))
+    assert line.startswith(f"::error file={shown},line=7,")
+
+
+def test_annotation_of_a_whole_file_names_no_line() -> None:
+    """A file that cannot be read has no line that is wrong."""
+    found = Finding("lint.unreadable", "gone", file="compose.yaml")
+    assert "::error file=compose.yaml,title=lint.unreadable::gone" == render_lint(
+        report(found), "github"
+    )
+
+
+@given(text=st.text(), name=st.text(min_size=1))
+def test_a_workflow_reads_the_very_text_and_never_a_second_command(text: str, name: str) -> None:
+    """Whatever labels and files are called: one line, taken apart as GitHub's runner does."""
+    found = Finding("keep.invalid", text, workload="shop/web", file=name, line=7)
+    line = render_lint(report(found), "github")
+    head, _, data = line.removeprefix("::error ").partition("::")
+    pairs = dict(pair.split("=", 1) for pair in head.split(","))
+    assert not re.search(r"[\r\n]", line)
+    assert {"file": name, "line": "7", "title": "keep.invalid shop/web"} == {
+        key: unescape(value, "%0D", "%0A", "%3A", "%2C", "%25") for key, value in pairs.items()
+    }
+    assert text == unescape(data, "%0D", "%0A", "%25")
+
+
+def unescape(text: str, *escapes: str) -> str:
+    """Put back what escapes stand for, one kind after the other, the percent sign last."""
+    for escape in escapes:
+        text = text.replace(escape, chr(int(escape[1:], 16)))
+    return text
+
+
 def test_clean_report_has_no_annotations() -> None:
     """Nothing is to be said on the page of the change."""
     assert "" == render_lint(report(coverage=COVERAGE), "github")
@@ -92,6 +150,13 @@ def test_text_tells_problems_places_and_coverage() -> None:
         "",
         "1 error, 0 degraded, 0 warning; 2 of 3 mounts are in a plan.",
     ] == plain
+
+
+def test_text_of_a_file_that_cannot_be_read_has_its_name_above_it() -> None:
+    """It has neither workload nor container nor line."""
+    found = Finding("lint.unreadable", "a.yaml cannot be read: gone", file="a.yaml")
+    plain = click.unstyle(render_lint(report(found), "text"))
+    assert plain.startswith("a.yaml\n  error      lint.unreadable a.yaml cannot be read: gone\n\n")
 
 
 def test_text_says_what_was_not_checked() -> None:

@@ -115,7 +115,7 @@ def _resolve(
         f"{tool.version} was asked to resolve {', '.join(map(str, paths))}",
     )
     if tool.is_legacy and len(paths) == 1 and _is_of_form(answer.complaints):
-        return _despite_legacy(paths[0], texts[paths[0]], tool, refusal)
+        return _despite_legacy(paths[0], texts[paths[0]], tool)
     raise refusal
 
 
@@ -129,12 +129,13 @@ def _is_of_form(complaints: Iterable[str]) -> bool:
     return any(line.startswith("The Compose file") for line in complaints)
 
 
-def _despite_legacy(path: Path, text: str, tool: Tool, refusal: InventoryError) -> _Resolved:
+def _despite_legacy(path: Path, text: str, tool: Tool) -> _Resolved:
     """docker-compose 1 refuses today's files; one that needs no resolving is read anyway."""
     try:
         plain = _as_it_stands(path, text)
     except InventoryError:
-        raise refusal from None
+        # Of today's form it understands so little that what it says would only mislead.
+        raise InventoryError(f"{tool.version} cannot read {path}", INSTALL) from None
     note = f"{path} was read as it stands, because {tool.version} refused it"
     return _Resolved(plain.tree, plain.source, plain.directory, settled=False, notes=(note,))
 
