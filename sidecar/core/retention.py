@@ -9,6 +9,7 @@ from sidecar.model.plan import Retention
 KEYS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 WITHIN_KEYS = ("within", *(f"within-{key}" for key in KEYS[1:]))
 
+_GLUED = re.compile(r"([a-z]+)[ :]*([1-9][0-9]*)")
 _COUNT = re.compile(r"[1-9][0-9]{0,9}")
 _INT32 = 2**31 - 1
 _DURATION = re.compile(r"(?:[0-9]+[ymdh])+")
@@ -64,6 +65,8 @@ def _suggest(key: str) -> str:
     """Name the key meant: by its beginning (`d`, `hour`), else by likeness."""
     known = (*KEYS, *WITHIN_KEYS, "all")
     lowered = key.lower()
+    if (split := _GLUED.fullmatch(lowered)) and split[1] in KEYS:
+        return f"write {split[1]}={split[2]}"
     meant = [name for name in known if lowered and name.startswith(lowered)]
     meant = meant or difflib.get_close_matches(lowered, known, n=1)
     return f"did you mean {meant[0]}?" if meant else f"the keys are {', '.join(KEYS)} and all"

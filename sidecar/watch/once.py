@@ -46,9 +46,12 @@ def preview_now(
 def _look(
     settings: Settings, environment: dict[str, str], *, read_only: bool
 ) -> tuple[Reconciler, Settings, Inventory]:
+    memory = Memory(settings.state_directory, read_only=read_only)
     if (seen := read_files(settings)) is not None:
-        return Reconciler(seen.settings, environment), seen.settings, seen.inventory
-    ledger = Ledger(Memory(settings.state_directory, read_only=read_only), is_applied=True)
+        # What the runner sees does not depend on where the containers are read from.
+        reconciler = Reconciler(seen.settings, environment, runner_seen=memory.state.runner)
+        return reconciler, seen.settings, seen.inventory
+    ledger = Ledger(memory, is_applied=True)
     with Engine(settings.source.docker_sock) as engine:
         seen = observe_engine(engine, settings)
         engine_id = engine.identity()

@@ -21,7 +21,7 @@ from sidecar.watch.desire import Desire, Ledger, Proposer, naming
 from sidecar.watch.history import confirm_engine, history_of, quiesced_plans
 from sidecar.watch.runner_view import HOST_VIEW, RunnerView, resolve_runner_view
 from sidecar.watch.secrets import read_secrets
-from sidecar.watch.state import State
+from sidecar.watch.state import RunnerSeen, State
 from sidecar.watch.store import Store
 
 _log = logging.getLogger(__name__)
@@ -69,12 +69,18 @@ class Reconciler:
 
     `environment` is where `env:` secret references are looked up. With a memory in the
     ledger the inventories come from an engine, and plans are followed over time.
+    `runner_seen` is what is known of the runner where there is no memory.
     """
 
     def __init__(
-        self, settings: Settings, environment: dict[str, str], ledger: Ledger | None = None
+        self,
+        settings: Settings,
+        environment: dict[str, str],
+        ledger: Ledger | None = None,
+        runner_seen: RunnerSeen | None = None,
     ) -> None:
         self.ledger = ledger or Ledger()
+        self._runner_seen = runner_seen
         self._environment = environment
         self._proposer = Proposer()
         self._policy = Policy()
@@ -98,7 +104,7 @@ class Reconciler:
     ) -> tuple[Desire, RunnerView]:
         """Gather all that a proposal depends on; `now` is aware."""
         memory = self.ledger.memory
-        state = State() if memory is None else memory.refresh()
+        state = State(runner=self._runner_seen) if memory is None else memory.refresh()
         view = resolve_runner_view(
             inventory, settings, state.runner, from_engine=memory is not None
         )

@@ -16,7 +16,9 @@ import pytest
 
 from sidecar.cli import run_cli
 from sidecar.commands.preview import reconcile
+from sidecar.core.workload import Mount
 from sidecar.show.table import RESTART_NOTE
+from sidecar.watch.state import Memory, RunnerSeen
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "testdata" / "example-sidecar.config.json"
@@ -771,6 +773,27 @@ def test_compose_files_need_no_engine(place: Place, monkeypatch: pytest.MonkeyPa
     assert (0, "backrest_sidecar_shop_web") == (ran.code, plan["id"])
     assert ["/var/lib/docker/volumes/shop_data/_data"] == plan["paths"]
     assert "docker stop shop-web-1" in json.dumps(plan["hooks"])
+
+
+def test_a_compose_file_is_previewed_with_the_runner_as_it_was_last_seen(place: Place) -> None:
+    """What Backrest's container sees is remembered, wherever the containers are read from."""
+    mounts = (Mount("bind", "/var/lib/docker/volumes", "/data"),)
+    Memory(place.folder / ".sidecar").change(runner=RunnerSeen("backrest", mounts))
+    labels = 'labels: {backrest.enable: "true"}'
+    services = f"services: {{web: {{image: x, volumes: [html:/html], {labels}}}}}"
+    (place.folder / "compose.yaml").write_text(f"{services}\nvolumes: {{html: {{}}}}\n")
+    compose = str(place.folder / "compose.yaml")
+    named = ("--backrest-container", "backrest", "--output", "json")
+
+    ran = place.run(
+        "reconcile", "--dry-run", "--config", str(place.config), "--compose", compose, *named
+    )
+
+    assert 0 == ran.code, ran.err
+    [plan] = ran.json["plans"]
+    [path] = plan["paths"]
+    assert path.startswith("/data/")
+    assert path.endswith("_html/_data")
 
 
 def test_resolved_compose_comes_from_standard_input(place: Place) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from sidecar.core.workload import Container, Inventory, Mount, Volume
 from sidecar.errors import InventoryError, UsageError
+from sidecar.watch.engine.listing import parse_identity
 from sidecar.watch.engine.own import own_container_id
 from sidecar.watch.inventory import Engine, load_saved, parse_address
 
@@ -24,6 +25,13 @@ LONG_ID = "0123456789abcdef" * 4
 def saved(tmp_path: Path) -> Path:
     """A place for a saved list."""
     return tmp_path / "saved.json"
+
+
+def test_podman_makes_up_ids_and_so_has_none() -> None:
+    """Each answer of its names another one, which would be another engine each time."""
+    assert "E" == parse_identity(b'{"ID": "E"}', "the answer")
+    assert "" == parse_identity(b'{"ID": "E", "BuildahVersion": "1.28"}', "the answer")
+    assert "" == parse_identity(b"{}", "the answer")
 
 
 def test_minimal_list_is_an_inventory() -> None:

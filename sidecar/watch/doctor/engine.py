@@ -57,7 +57,7 @@ def check_version_permission(patient: Patient) -> Finding:
 
 def check_version(patient: Patient) -> Finding:
     """Tell the version; an engine that nobody tried this program with is told."""
-    answer = needed(patient.learned.version, "the engine does not tell its version")
+    answer = needed(patient.learned.version, patient.no_version)
     try:
         entry = validated(_VERSION, answer, "the answer to GET /version")
         numbers = tuple(int(part) for part in entry["ApiVersion"].split("."))

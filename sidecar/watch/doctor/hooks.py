@@ -68,7 +68,8 @@ def _scripts_of(holder: dict[str, Any]) -> Iterator[Script]:
             yield Script(str(holder.get("id") or "?"), command)
 
 
-def _owners(scripts: list[Script]) -> list[str]:
+def owners_of(scripts: list[Script]) -> list[str]:
+    """Name the plans and repositories that hooks belong to, each once."""
     return sorted({script.owner for script in scripts})
 
 
@@ -85,14 +86,14 @@ def check_shell(patient: Patient) -> Finding:
     return failed(
         f"there is no shell in {runner.name}, so its hooks cannot run",
         "take Backrest's image that is not `scratch`",
-        _owners(scripts),
+        owners_of(scripts),
     )
 
 
 def check_client(patient: Patient) -> Finding:
     """Look for a docker client in the runner."""
     require_containers(patient)
-    runner, scripts = patient.runner, _docker_scripts(patient)
+    runner, scripts = patient.runner, docker_scripts(patient)
     listed = runner.environment.get("PATH", "").split(":")
     directories = [one for one in listed if one.startswith("/")][:_MOST_DIRECTORIES] or _USUAL
     found = _first(patient, [posixpath.join(one, "docker") for one in directories])
@@ -101,14 +102,14 @@ def check_client(patient: Patient) -> Finding:
     return failed(
         f"there is no docker client in {runner.name}, and hooks call it",
         "take Backrest's image with tools (alpine), or mount a static docker client",
-        _owners(scripts),
+        owners_of(scripts),
     )
 
 
 def check_socket(patient: Patient) -> Finding:
     """Look for the engine's socket in the runner, or for another way to it."""
     require_containers(patient)
-    runner, scripts = patient.runner, _docker_scripts(patient)
+    runner, scripts = patient.runner, docker_scripts(patient)
     host = runner.environment.get("DOCKER_HOST", "")
     if host and not host.startswith(("unix://", "/")):
         return passed("hooks reach an engine by its DOCKER_HOST")
@@ -119,11 +120,12 @@ def check_socket(patient: Patient) -> Finding:
     return failed(
         f"the engine's socket is not mounted in {runner.name}, and hooks call docker",
         "mount /var/run/docker.sock there, or set its DOCKER_HOST to a socket proxy",
-        _owners(scripts),
+        owners_of(scripts),
     )
 
 
-def _docker_scripts(patient: Patient) -> list[Script]:
+def docker_scripts(patient: Patient) -> list[Script]:
+    """All hooks that call the docker client; raises NotChecked without one."""
     scripts = [script for script in scripts_of(patient) if script.needs_docker]
     if not scripts:
         raise NotChecked("no hook calls docker")

@@ -72,6 +72,12 @@ class Patient:
     learned: Learned = field(default_factory=Learned)
     _engine: Engine | None = None
 
+    @property
+    def no_version(self) -> str:
+        """Why nothing else can be asked of the engine, where it told no version."""
+        said = "tell its version" if self.learned.answers else "answer"
+        return f"the engine does not {said}"
+
     def close(self) -> None:
         """Give all connections back."""
         if self._engine is not None:
@@ -82,7 +88,7 @@ class Patient:
     @property
     def engine(self) -> Engine:
         """The engine; raises NotChecked unless it is known to answer."""
-        needed(self.learned.version, "the engine does not tell its version")
+        needed(self.learned.version, self.no_version)
         if self._engine is None:
             self._engine = Engine(self.settings.source.docker_sock, SECONDS)
         return self._engine

@@ -69,6 +69,7 @@ class _Version(TypedDict):
 
 class _Info(TypedDict, total=False):
     ID: str | None
+    BuildahVersion: str | None
 
 
 class _Saved(TypedDict, total=False):
@@ -153,7 +154,9 @@ def parse_api_version(data: bytes, source: str) -> str:
 
 def parse_identity(data: bytes, source: str) -> str:
     """Parse the answer of `GET /info` into the engine's lasting id; empty if it has none."""
-    return validated(_INFO, data, source).get("ID") or ""
+    answer = validated(_INFO, data, source)
+    # Podman makes up another one for each answer.
+    return "" if answer.get("BuildahVersion") else answer.get("ID") or ""
 
 
 def parse_saved(data: bytes, source: str) -> Inventory:
