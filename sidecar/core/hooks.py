@@ -31,6 +31,7 @@ _LATER_SNAPSHOT_LABELS = (
     ("snapshot-warning", Condition.SNAPSHOT_WARNING),
     ("snapshot-skipped", Condition.SNAPSHOT_SKIPPED),
 )
+_SHORT = 60
 _SELF = re.compile(r"\$\{SELF\}|\$SELF(?![A-Za-z0-9_])")
 _NAMELESS = re.compile(
     r"\bdocker\s+(?:container\s+)?(?:stop|start)"
@@ -85,9 +86,19 @@ def _exec(
         return []
     name = scope.workload.speaker(label)
     return [
-        command_hook(scope.exec_script(name, _with_self(text, name)), conditions, on_error)
+        command_hook(
+            scope.exec_script(name, _with_self(text, name), f"exec `{_short(text)}`"),
+            conditions,
+            on_error,
+        )
         for text in commands
     ]
+
+
+def _short(command: str) -> str:
+    """The beginning of a command, by which people know it."""
+    words = " ".join(command.split())
+    return words if len(words) <= _SHORT else f"{words[: _SHORT - 1]}…"
 
 
 def _with_self(command: str, name: str) -> str:

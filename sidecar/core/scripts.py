@@ -88,6 +88,9 @@ $services
 END
 """
 
+# Nothing has to be seen twice: a task that was just starting may still come up once.
+# Only the containers are asked for, here and not on other nodes: a proxy in front of the
+# engine that shows services and containers is enough.
 _SCALE_DOWN = (
     _STOP_HEAD
     + _FIND_SERVICE
@@ -101,12 +104,15 @@ state=scaled
 """
     + _WRITE_MARKER.replace("sync", _ADD_REPLICAS + "sync", 1)
     + """\
-docker service scale --detach=false "$id=0" </dev/null >/dev/null
+docker service scale --detach=true "$id=0" </dev/null >/dev/null
 round=0
-while [ -n "$(docker ps --quiet --filter "label=com.docker.swarm.service.name=$name")" ]; do
+quiet=0
+while [ "$quiet" -lt 2 ]; do
+  if [ "$round" -gt 0 ]; then sleep 1; fi
   round=$((round + 1))
   if [ "$round" -gt 120 ]; then echo "$name still runs after two minutes" >&2; exit 1; fi
-  sleep 1
+  running=$(docker ps --quiet --filter "label=com.docker.swarm.service.name=$name")
+  if [ -z "$running" ]; then quiet=$((quiet + 1)); else quiet=0; fi
 done
 """
 )
@@ -118,8 +124,12 @@ _SCALE_UP = (
     + """\
 if [ -z "$id" ] || [ "$id" != "$container" ]; then
   echo "$name is another service than the one that was scaled: left as it is"
-elif [ "$(docker service inspect --format \
-'{{if .Spec.Mode.Replicated}}{{.Spec.Mode.Replicated.Replicas}}{{end}}' "$id")" = 0 ]; then
+  rm -f "$marker"
+  exit 0
+fi
+now=$(docker service inspect --format \
+'{{if .Spec.Mode.Replicated}}{{.Spec.Mode.Replicated.Replicas}}{{end}}' "$id")
+if [ "$now" = 0 ] && [ -n "$replicas" ]; then
   docker service scale --detach=true "$id=$replicas" </dev/null >/dev/null
 else
   echo "$name was scaled by someone else since: left as it is"
@@ -154,7 +164,8 @@ def _script(what: str, body: str, **values: str) -> str:
 
 
 def _name_pattern(name: str) -> str:
-    return f"^/{re.escape(name)}$"
+    # Podman knows names without the slash that Docker puts before them.
+    return f"^/?{re.escape(name)}$"
 
 
 def render_quiesce(name: str, plan_id: str, verb: str) -> str:

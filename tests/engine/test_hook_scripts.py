@@ -10,7 +10,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from hook_shell import NAME, Hooks, state_of
+from hook_shell import NAME, Hooks, put_before_docker, state_of
 from private_engine import PrivateEngine
 from world import World
 
@@ -23,7 +23,8 @@ def web(world: World) -> str:
 
 @pytest.mark.parametrize("shell", [("sh",), ("busybox", "sh")], ids=["dash", "busybox"])
 @pytest.mark.parametrize(
-    ("template", "quiet"), [("stop-start", "exited"), ("pause-unpause", "paused")]
+    ("template", "quiet"),
+    [("stop-start", "exited"), ("quiesce-stop-start", "exited"), ("pause-unpause", "paused")],
 )
 def test_what_ran_is_quiesced_and_resumed(
     template: str,
@@ -57,15 +58,86 @@ def test_a_second_start_keeps_the_marker_of_a_dead_run(
     assert state_of(docker_client, web) == "running"
 
 
+@pytest.mark.parametrize("template", ["stop-start", "quiesce-stop-start", "pause-unpause"])
 def test_what_was_off_stays_off(
-    web: str, engine: PrivateEngine, docker_client: docker.APIClient, tmp_path: Path
+    template: str,
+    web: str,
+    engine: PrivateEngine,
+    docker_client: docker.APIClient,
+    tmp_path: Path,
 ) -> None:
     """A container that nobody runs is not started by its backup."""
     docker_client.stop(web, timeout=1)
-    hooks = Hooks({"hooks.template": "stop-start"}, engine, tmp_path)
+    hooks = Hooks({"hooks.template": template}, engine, tmp_path)
     assert hooks.run(0) == (0, f"{NAME} is exited: left as it is\n")
+    assert not hooks.marker.exists()
     assert hooks.run(1) == (0, "")
     assert state_of(docker_client, web) == "exited"
+
+
+@pytest.mark.parametrize("template", ["stop-start", "pause-unpause"])
+def test_what_was_paused_stays_paused(
+    template: str,
+    web: str,
+    engine: PrivateEngine,
+    docker_client: docker.APIClient,
+    tmp_path: Path,
+) -> None:
+    """Nor is one that somebody paused let run again."""
+    docker_client.pause(web)
+    hooks = Hooks({"hooks.template": template}, engine, tmp_path)
+    assert hooks.run(0) == (0, f"{NAME} is paused: left as it is\n")
+    assert hooks.run(1) == (0, "")
+    assert state_of(docker_client, web) == "paused"
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(
+    ("template", "verb", "quiet"),
+    [("stop-start", "stop", "exited"), ("pause-unpause", "pause", "paused")],
+)
+def test_a_start_that_died_halfway_is_made_good(
+    template: str,
+    verb: str,
+    quiet: str,
+    moment: str,
+    web: str,
+    engine: PrivateEngine,
+    docker_client: docker.APIClient,
+    tmp_path: Path,
+) -> None:
+    """Killed right before or after its stop or pause: the marker is there, and END resumes."""
+    hooks = Hooks({"hooks.template": template}, engine, tmp_path)
+    path = put_before_docker(tmp_path, verb, moment)
+    assert hooks.run(0, PATH=path)[0] == -9
+    assert state_of(docker_client, web) == ("running" if moment == "before" else quiet)
+    assert hooks.marker.read_text().splitlines()[1:] == [f"container={web}", "state=running"]
+    assert hooks.run(1)[0] == 0
+    assert state_of(docker_client, web) == "running"
+    assert not hooks.marker.exists()
+
+
+def test_simple_stop_start_stops_and_starts(
+    web: str, engine: PrivateEngine, docker_client: docker.APIClient, tmp_path: Path
+) -> None:
+    """It keeps no state: END, also twice, starts what was off before too."""
+    hooks = Hooks({"hooks.template": "simple-stop-start"}, engine, tmp_path)
+    for _ in range(2):
+        assert hooks.run(0) == (0, f"{NAME}\n")
+        assert state_of(docker_client, web) == "exited"
+    for _ in range(2):
+        assert hooks.run(1) == (0, f"{NAME}\n")
+        assert state_of(docker_client, web) == "running"
+    assert not hooks.marker.exists()
+
+
+def test_simple_stop_start_fails_where_nothing_can_be_stopped(
+    engine: PrivateEngine, tmp_path: Path
+) -> None:
+    """Without its container the backup is not made."""
+    hooks = Hooks({"hooks.template": "simple-stop-start"}, engine, tmp_path)
+    assert hooks.run(0)[0] != 0
+    assert hooks.run(1)[0] != 0
 
 
 def test_what_others_stopped_since_stays_off(
