@@ -22,7 +22,10 @@ import requests
 from docker.errors import DockerException
 
 # No bridge and no packet filter: the network of the machine stays as it was.
-_OWN_NETWORK = ("--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false")
+_NO_NETWORK = ("--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false")
+# With both, in a network namespace of its own, which leads nowhere: the machine's stays as it
+# was all the same. Published ports are open in there.
+_APART = ("unshare", "--net", "sh", "-c", 'busybox ip link set lo up && exec "$0" "$@"')
 _LOOKS = 300
 _LOOK_MILLISECONDS = 200
 _STOP_MILLISECONDS = 45_000
@@ -55,15 +58,16 @@ class PrivateEngine:
         return self.folder / "data"
 
 
-def run_engine(folder: Path) -> PrivateEngine:
+def run_engine(folder: Path, *, has_networks: bool = False) -> PrivateEngine:
     """Start an engine in `folder`, with the plain vfs storage where the usual one fails.
 
-    Raises EngineError when neither comes up within a minute.
+    `has_networks`: containers reach each other by name, and nothing outside (this needs
+    busybox). Raises EngineError when neither storage comes up within a minute.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     said = ""
     for options in ((), ("--storage-driver=vfs",)):
-        engine = _spawn(folder, options)
+        engine = _spawn(folder, options, has_networks=has_networks)
         if _comes_up(engine):
             return engine
         _end(engine)
@@ -112,15 +116,16 @@ def _answers_at(path: str) -> bool:
         return connection.recv(64).startswith((b"HTTP/1.0 200", b"HTTP/1.1 200"))
 
 
-def _spawn(folder: Path, options: tuple[str, ...]) -> PrivateEngine:
+def _spawn(folder: Path, options: tuple[str, ...], *, has_networks: bool) -> PrivateEngine:
     engine = PrivateEngine(folder, 0)
     command = [
+        *(_APART if has_networks else ()),
         "dockerd",
         *("-H", engine.address),
         *("--data-root", str(engine.data_root)),
         *("--exec-root", str(folder / "exec")),
         *("-p", str(folder / "docker.pid")),
-        *_OWN_NETWORK,
+        *(() if has_networks else _NO_NETWORK),
         *options,
     ]
     logged = os.O_WRONLY | os.O_CREAT | os.O_TRUNC

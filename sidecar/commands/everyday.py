@@ -57,7 +57,9 @@ def status(output: str, timezone: str | None, **flags: Any) -> None:
 @click.argument("plan", metavar="PLAN|WORKLOAD")
 @config_option
 @option(
-    "--timeout", help="How long to wait for the end of the run.  [default: as long as it takes]"
+    "--timeout",
+    metavar="DURATION",
+    help="How long to wait for the end of the run.  [default: as long as it takes]",
 )
 @access_options
 @docker_option

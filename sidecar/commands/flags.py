@@ -18,45 +18,70 @@ VARIABLE = "BACKREST_SIDECAR_"
 """What every variable of ours begins with."""
 
 
+class Flag(click.Option):
+    """A flag that knows what it is about, and the variable that says its negation.
+
+    `topic` is that of the group in which several commands share it, empty for one of a
+    single command; `negation` is read where the flag's own variable is not set.
+    """
+
+    topic = ""
+
+    def __init__(self, *args: Any, negation: str = "", **kwargs: Any) -> None:
+        self.negation = f"{VARIABLE}{negation}" if negation else ""
+        super().__init__(*args, **kwargs)
+
+
 def option(flag: str, *names: str, variables: tuple[str, ...] = (), **kwargs: Any) -> _Decorator:
     """Declare a flag with its variable BACKREST_SIDECAR_<FLAG>, before any older `variables`."""
     own = flag.partition("/")[0].removeprefix("--").upper().replace("-", "_")
     kwargs.setdefault("show_default", kwargs.get("default") not in (None, "", (), False))
     variables = (f"{VARIABLE}{own}", *variables)
-    return click.option(flag, *names, envvar=variables, show_envvar=True, **kwargs)
+    return click.option(flag, *names, cls=Flag, envvar=variables, show_envvar=True, **kwargs)
 
 
-def _unless(negation: str) -> Callable[[], bool]:
+def _unless(negation: str) -> dict[str, Any]:
     """The default of a flag whose negation has a variable of its own."""
 
     def default() -> bool:
         said = os.environ.get(f"{VARIABLE}{negation}")
         return not (said and click.BOOL.convert(said, None, None))
 
-    return default
+    return {"default": default, "negation": negation}
 
 
-def _stacked(*options: _Decorator) -> _Decorator:
+def _about(topic: str, *options: _Decorator) -> _Decorator:
+    """Stack flags that several commands share; the reference tells of them once."""
+
     def decorate(function: _Command) -> _Command:
+        before = len(getattr(function, "__click_params__", ()))
         for one in reversed(options):
             function = one(function)
+        for parameter in getattr(function, "__click_params__", ())[before:]:
+            if isinstance(parameter, Flag) and not parameter.topic:
+                parameter.topic = topic
         return function
 
     return decorate
 
 
-config_option = option(
-    "--config",
-    variables=("BACKREST_CONFIG",),
-    type=click.Path(path_type=Path),
-    default="backrest.config.json",
-    help="Backrest's config.json.",
+config_option = _about(
+    "the document",
+    option(
+        "--config",
+        variables=("BACKREST_CONFIG",),
+        # Who may not read it is told so where it is read, with what to do; the daemon waits.
+        type=click.Path(path_type=Path, readable=False),
+        default="backrest.config.json",
+        help="Backrest's config.json.",
+    ),
 )
 
 
 def log_options_at(level: str) -> _Decorator:
     """Declare the flags about the log, which tells what has this severity or more."""
-    return _stacked(
+    return _about(
+        "the log",
         option(
             "--log-format",
             type=click.Choice(["json", "text"]),
@@ -74,19 +99,26 @@ def log_options_at(level: str) -> _Decorator:
 
 log_options = log_options_at("warn")
 
-docker_option = option(
-    "--docker-sock",
-    variables=("DOCKER_HOST",),
-    help="Engine address: a socket path or a URL.  [default: /var/run/docker.sock]",
+docker_option = _about(
+    "the engine",
+    option(
+        "--docker-sock",
+        variables=("DOCKER_HOST",),
+        help="Engine address: a socket path or a URL.  [default: /var/run/docker.sock]",
+    ),
 )
 
-mode_option = option(
-    "--config-mode",
-    default="keep",
-    help="Permission bits of the document: keep, or octal. A new file gets 0600.",
+mode_option = _about(
+    "writing the document",
+    option(
+        "--config-mode",
+        default="keep",
+        help="Permission bits of the document: keep, or octal. A new file gets 0600.",
+    ),
 )
 
-source_options = _stacked(
+source_options = _about(
+    "where the containers are looked for",
     docker_option,
     option(
         "--inventory",
@@ -106,7 +138,8 @@ source_options = _stacked(
     click.argument("files", nargs=-1),
 )
 
-policy_options = _stacked(
+policy_options = _about(
+    "plans",
     option("--label-prefix", default=_DEFAULTS.label_prefix, help="What our labels begin with."),
     option(
         "--plan-id-prefix",
@@ -116,7 +149,7 @@ policy_options = _stacked(
     ),
     option(
         "--include-project-name/--no-include-project-name",
-        default=_unless("NO_INCLUDE_PROJECT_NAME"),
+        **_unless("NO_INCLUDE_PROJECT_NAME"),
         show_default="include",
         help="Put the Compose project into the plan id.",
     ),
@@ -174,7 +207,8 @@ policy_options = _stacked(
 )
 
 
-access_options = _stacked(
+access_options = _about(
+    "Backrest's API",
     option("--backrest-url", default="", help="Backrest's address, as in http://backrest:9898."),
     option("--backrest-user", default="", help="User there; none where authentication is off."),
     option(
@@ -185,7 +219,8 @@ access_options = _stacked(
     ),
 )
 
-apply_options = _stacked(
+apply_options = _about(
+    "applying",
     option("--apply", is_flag=True, help="Make Backrest notice what was written."),
     option(
         "--apply-via",
@@ -193,37 +228,60 @@ apply_options = _stacked(
         default=ApplyVia.AUTO.value,
         help="How; auto: by the API where --backrest-url answers, else by a restart when idle.",
     ),
-    option("--apply-wait", default="30m", help="How long Backrest may be busy before it is told."),
     option(
-        "--apply-settle", default="10s", help="How long nothing new comes before it is applied."
+        "--apply-wait",
+        metavar="DURATION",
+        default="30m",
+        help="How long Backrest may be busy before it is told.",
     ),
-    option("--restart-timeout", default="15s", help="How long Backrest has to stop."),
+    option(
+        "--apply-settle",
+        metavar="DURATION",
+        default="10s",
+        help="How long nothing new comes before it is applied.",
+    ),
+    option(
+        "--restart-timeout",
+        metavar="DURATION",
+        default="15s",
+        help="How long Backrest has to stop.",
+    ),
     option(
         "--guard-after",
+        metavar="DURATION",
         default="5m",
         help="How long after a dead backup its stopped containers are started again.",
     ),
 )
 
-watch_options = _stacked(
-    option("--interval", default="60s", help="How often everything is looked at."),
+watch_options = _about(
+    "watching",
+    option(
+        "--interval", metavar="DURATION", default="60s", help="How often everything is looked at."
+    ),
     option(
         "--with-events/--no-events",
-        default=_unless("NO_EVENTS"),
+        **_unless("NO_EVENTS"),
         show_default="with",
         help="Look at once when the engine tells of a container.",
     ),
     option("--listen", metavar="HOST:PORT", help="Serve /healthz, /readyz, /metrics and /status."),
 )
 
-lifetime_options = _stacked(
+lifetime_options = _about(
+    "plans over time",
     option(
         "--orphans",
         type=click.Choice([action.value for action in Orphans]),
         default=Orphans.DISABLE.value,
         help="What becomes of a plan whose workload stays away.",
     ),
-    option("--orphan-grace", default="7d", help="How long a plan may be without its workload."),
+    option(
+        "--orphan-grace",
+        metavar="DURATION",
+        default="7d",
+        help="How long a plan may be without its workload.",
+    ),
     option(
         "--state-dir",
         type=click.Path(path_type=Path, file_okay=False),

@@ -38,6 +38,9 @@ def daemon(**flags: Any) -> None:
     What cannot be had yet, the engine or the document, is waited for.
 
     \b
+    Exit status: 0 it was asked to stop; 1 it could not begin, or a part of it failed.
+
+    \b
     Examples:
       backrest-sidecar daemon
       backrest-sidecar daemon --apply --backrest-url http://backrest:9898

@@ -17,12 +17,12 @@ IMAGE = "sleeper"
 
 
 @contextmanager
-def own_engine() -> Iterator[PrivateEngine]:
+def own_engine(*, has_networks: bool = False) -> Iterator[PrivateEngine]:
     """Run an engine that nobody else uses; without one the tests fail, they are not skipped."""
     # Not pytest's folder: a unix socket's path has to be short.
     folder = Path(tempfile.mkdtemp(prefix="eng-", dir="/tmp"))
     try:
-        running = run_engine(folder)
+        running = run_engine(folder, has_networks=has_networks)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

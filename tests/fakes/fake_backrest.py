@@ -96,11 +96,12 @@ class _Dropped(Exception):
 
 
 class FakeBackrest:
-    """Runs on loopback between `start` and `kill`, or as a context manager.
+    """Runs between `start` and `kill`, or as a context manager.
 
-    `now` gives unix seconds; schedules are read in UTC. `user` and `password` are what is
-    accepted while the document's `auth` asks for a login. `asked` lists the calls by name,
-    `hurt` what was done to us while an operation was in progress.
+    `listen` is where: the host, and a port, 0 for one of its own. `now` gives unix seconds;
+    schedules are read in UTC. `user` and `password` are what is accepted while the
+    document's `auth` asks for a login. `asked` lists the calls by name, `hurt` what was done
+    to us while an operation was in progress.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class FakeBackrest:
         now: Callable[[], float] = time.time,
         user: str = "admin",
         password: str = "swordfish",  # noqa: S107 - made up
+        listen: tuple[str, int] = ("127.0.0.1", 0),
     ) -> None:
         self.config = config
         self.asked: list[str] = []
@@ -123,7 +125,8 @@ class FakeBackrest:
         self._cached: Json = {}
         self._applied: Json = {}
         self._log: dict[int, _Entry] = {}
-        self._last_id = self._last_modno = self._queue = self._port = 0
+        self._last_id = self._last_modno = self._queue = 0
+        self._host, self._port = listen
         self._server: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
 
@@ -164,7 +167,7 @@ class FakeBackrest:
                     self._write()
             self._clean_log()
             self._fill_queue()
-        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), _handler_of(self))
+        self._server = ThreadingHTTPServer((self._host, self._port), _handler_of(self))
         self._server.daemon_threads = False
         self._port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
@@ -223,6 +226,11 @@ class FakeBackrest:
                 entry = self._add(plan_id, self._now(), once=True, kind=kind)
             self._run(entry)
             return int(entry.json["id"])
+
+    def in_progress(self) -> list[str]:
+        """Name the plans whose operation is in progress."""
+        with self._changed:
+            return [entry.json["planId"] for entry in self._running()]
 
     def finish(
         self, plan_id: str, status: Status = Status.SUCCESS, message: str = "", snapshot: str = ""
@@ -512,6 +520,10 @@ def _unmasked(given: Json, cached: Json) -> Json:
 def _handler_of(fake: FakeBackrest) -> type[BaseHTTPRequestHandler]:
     class Answering(BaseHTTPRequestHandler):
         """One call, one connection: no thread waits for a second call."""
+
+        def do_GET(self) -> None:
+            """Show the web interface, as whoever looks whether it lives will ask."""
+            self._answer(200, "text/html", b"<!DOCTYPE html><title>Backrest</title>")
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))

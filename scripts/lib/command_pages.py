@@ -1,0 +1,214 @@
+"""The pages about commands: their flags, the variables, the exit statuses."""
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import click
+
+from page_text import code, page, prose, table
+from sidecar import errors
+from sidecar.cli import cli
+from sidecar.commands.exits import STATUSES
+from sidecar.commands.flags import Flag
+from sidecar.commands.variables import OF_THE_RUNNER, SECRET_FILES, VARIABLES, Source
+from sidecar.watch.pulse import _HELP as HEALTHCHECK_HELP
+
+_HEAD = ("flag", "value", "default", "variable", "meaning")
+_DEFAULT = re.compile(r"\s*\[default: (.*?)\]")
+_NOTHING = "–"
+
+
+def render_commands() -> str:
+    """Write the page of all commands: first what each is, last the flags that they share."""
+    return page(
+        "Commands and flags",
+        "Each flag has a variable; the flag wins where both are given, and of several variables "
+        "the first. A switch takes `1`, `true`, `yes` or `on` there, and `0`, `false`, `no` or "
+        "`off`; a flag that may be repeated takes values with blanks between them. A duration is "
+        "`90s`, `10m`, `1h30m`, `7d` or plain seconds. Without a command: `reconcile`.",
+        *(_command(name, command) for name, command in cli.commands.items()),
+        "## Flags that several commands share",
+        *(_topic(topic, flags) for topic, flags in _topics().items()),
+    )
+
+
+def render_variables() -> str:
+    """Write the page of all variables and secret files."""
+    flags = {flag.opts[0]: flag for _, flag in _all_flags() if _variables(flag)}
+    rows = (
+        (", ".join(map(code, _variables(flag))), code(name), _meaning(flag))
+        for name, flag in sorted(flags.items())
+    )
+    return page(
+        "Variables and secret files",
+        "## Of the flags",
+        "Of several the first one that is set counts, and the flag before all.",
+        table(("variable", "flag", "meaning"), rows),
+        "## Beside the flags",
+        _sources("variable", VARIABLES),
+        "## Of Backrest's container",
+        "They are not read by the sidecar's own process, but matter in the runner.",
+        _sources("variable", OF_THE_RUNNER),
+        "## Secret files",
+        "No secret is a flag, because flags are seen by everyone on the machine.",
+        _sources("flag", SECRET_FILES),
+    )
+
+
+def render_exit_codes() -> str:
+    """Write the page of the exit statuses."""
+    failures = errors.SidecarError.__subclasses__()
+    failures = [kind for kind in failures if kind.__module__ == errors.__name__]
+    return page(
+        "Exit codes",
+        table(("status", "meaning"), ((code(str(key)), text) for key, text in STATUSES.items())),
+        "## By command",
+        table(
+            ("command", "status"),
+            (
+                (f"[`{name}`](commands.md#{name})", _statuses(command))
+                for name, command in cli.commands.items()
+            ),
+        ),
+        "## What ends with 1",
+        "Standard error says what is wrong (`Error: ...`) and what to do (`→ ...`):",
+        "\n".join(f"- {_first_line(kind)}" for kind in failures),
+    )
+
+
+def _command(name: str, command: click.Command) -> str:
+    if name == "healthcheck":
+        return f"## healthcheck\n\n```text\n{HEALTHCHECK_HELP.rstrip()}\n```"
+    said, examples = _split_help(command)
+    own = [flag for flag in _flags(command) if not flag.topic]
+    shared = list(dict.fromkeys(flag.topic for flag in _flags(command) if flag.topic))
+    status = f"Exit status: {_statuses(command)}."
+    parts = [f"## {name}", *map(prose, (*said, status)), _usage(name, command)]
+    if own:
+        parts.append(table(_HEAD, map(_row, own)))
+    if shared:
+        links = ", ".join(f"[{topic}](#{_slug(topic)})" for topic in shared)
+        parts.append(prose(f"{'And' if own else 'It takes'} the flags about {links}."))
+    if examples:
+        shown = "\n".join(f"$ {line}" for line in examples)
+        parts.append(f"<!-- parsed -->\n```console\n{shown}\n```")
+    return "\n\n".join(parts)
+
+
+def _usage(name: str, command: click.Command) -> str:
+    with click.Context(command, info_name=f"backrest-sidecar {name}") as context:
+        words = " ".join(command.collect_usage_pieces(context))
+    return f"```text\nbackrest-sidecar {name} {words}".rstrip() + "\n```"
+
+
+def _split_help(command: click.Command) -> tuple[list[str], list[str]]:
+    """Split the help of a command into what it says, and the lines of its examples."""
+    paragraphs = inspect.cleandoc(command.help or "").replace("\b\n", "").split("\n\n")
+    said = [part for part in paragraphs if not part.startswith(("Exit status:", "Examples:"))]
+    examples = [part for part in paragraphs if part.startswith("Examples:")]
+    return [" ".join(part.split()) for part in said], [
+        line.strip() for part in examples for line in part.splitlines()[1:]
+    ]
+
+
+def _statuses(command: click.Command) -> str:
+    text = inspect.cleandoc(command.help or "")
+    found = re.search(r"Exit status: ((?:.|\n(?!\n))*)", text)
+    if command.name == "healthcheck":
+        return "0 the daemon is well; 1 it is not"
+    return " ".join(found[1].split()).rstrip(".") if found else "0 done; 1 failed"
+
+
+def _topics() -> dict[str, dict[str, list[tuple[str, Flag]]]]:
+    """Gather the shared flags: topic → flag → the commands that take it."""
+    topics: dict[str, dict[str, list[tuple[str, Flag]]]] = {}
+    for name, flag in _all_flags():
+        if flag.topic:
+            topics.setdefault(flag.topic, {}).setdefault(flag.opts[0], []).append((name, flag))
+    return topics
+
+
+def _topic(topic: str, flags: Mapping[str, list[tuple[str, Flag]]]) -> str:
+    rows = []
+    for takers in flags.values():
+        flag, value, _, *rest = _row(takers[0][1])
+        rows.append((flag, value, _common_default(takers), *rest))
+    return f"### {topic[0].upper()}{topic[1:]}\n\n{table(_HEAD, rows)}"
+
+
+def _common_default(takers: Iterable[tuple[str, Flag]]) -> str:
+    """Give the default of a flag; where commands differ, the others beside it."""
+    named: dict[str, list[str]] = {}
+    for name, flag in takers:
+        named.setdefault(_default(flag), []).append(name)
+    (usual, _), *others = named.items()
+    more = "; ".join(f"{', '.join(names)}: {default}" for default, names in others)
+    return f"{usual} ({more})" if more else usual
+
+
+def _all_flags() -> Iterator[tuple[str, Flag]]:
+    for name, command in cli.commands.items():
+        for flag in _flags(command):
+            yield name, flag
+
+
+def _flags(command: click.Command) -> list[Flag]:
+    return [parameter for parameter in command.params if isinstance(parameter, Flag)]
+
+
+def _row(flag: Flag) -> tuple[str, ...]:
+    names = ", ".join(map(code, (*flag.opts, *flag.secondary_opts)))
+    variables = ", ".join(map(code, _variables(flag)))
+    return names, _value(flag), _default(flag), variables, _meaning(flag)
+
+
+def _variables(flag: Flag) -> list[str]:
+    given = [flag.envvar] if isinstance(flag.envvar, str) else list(flag.envvar or ())
+    return [*given, flag.negation] if flag.negation else given
+
+
+def _meaning(flag: Flag) -> str:
+    return _DEFAULT.sub("", flag.help or "")
+
+
+def _value(flag: Flag) -> str:
+    kind = flag.type
+    if flag.is_flag:
+        return "switch"
+    if isinstance(kind, click.Choice):
+        return ", ".join(map(code, kind.choices))
+    if isinstance(kind, click.IntRange):
+        return f"number, {kind.min} or more" if kind.max is None else f"{kind.min} to {kind.max}"
+    words = flag.metavar or ("path" if isinstance(kind, click.Path) else "text")
+    # A form such as HOST=RUNNER is shown as it is; a plain word is one of ours.
+    shown = words.lower() if words.isalpha() else code(words)
+    return f"{shown}, repeated" if flag.multiple else shown
+
+
+def _default(flag: Flag) -> str:
+    if flag.required:
+        return "required"
+    if told := _DEFAULT.search(flag.help or ""):
+        return told[1]
+    if isinstance(flag.show_default, str):
+        return code(flag.opts[0])  # of two, the one that holds unless the other is given
+    given = flag.default
+    return (
+        code(str(given))
+        if isinstance(given, str | int | Path) and given not in ("", False)
+        else _NOTHING
+    )
+
+
+def _sources(head: str, sources: Iterable[Source]) -> str:
+    return table((head, "read for"), ((code(one.name), one.purpose) for one in sources))
+
+
+def _first_line(kind: type) -> str:
+    return (inspect.getdoc(kind) or "").splitlines()[0]
+
+
+def _slug(topic: str) -> str:
+    return re.sub(r"[^\w -]", "", topic.lower()).replace(" ", "-")

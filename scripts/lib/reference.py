@@ -1,0 +1,152 @@
+"""The generated pages: written of the code that they describe, never by hand.
+
+python reference.py           writes what differs
+python reference.py --check   writes nothing; status 1 where anything differs
+"""
+
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from command_pages import render_commands, render_exit_codes, render_variables
+from page_text import code, page, table
+from problem_examples import render_example
+from sidecar.core.labels import LABELS
+from sidecar.model.problem import REASONS, Severity
+from sidecar.show.schema import render_schema
+from sidecar.watch.doctor.run import CHECKS
+from sidecar.watch.log_events import EVENTS
+from sidecar.watch.serve import METRICS
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = "docs/reference"
+LABEL_PAGES = ("README.md", f"{REFERENCE}/labels.md")
+
+_SEVERITIES = {
+    Severity.ERROR: "there is no new plan, and an existing one stays as it is.",
+    Severity.DEGRADED: "there is a plan, but less is backed up or run than was asked.",
+    Severity.WARNING: "all is as asked; somebody should know something.",
+}
+
+
+def render_pages() -> dict[str, str]:
+    """Give the text of every generated file, and of those that hold a generated table."""
+    tables = {name: _with_label_table((ROOT / name).read_text()) for name in LABEL_PAGES}
+    return tables | {
+        f"{REFERENCE}/commands.md": render_commands(),
+        f"{REFERENCE}/variables.md": render_variables(),
+        f"{REFERENCE}/exit-codes.md": render_exit_codes(),
+        f"{REFERENCE}/problems.md": render_problems(),
+        f"{REFERENCE}/checks.md": render_checks(),
+        f"{REFERENCE}/metrics.md": render_metrics(),
+        f"{REFERENCE}/log-events.md": render_log_events(),
+        f"{REFERENCE}/labels.schema.json": f"{render_schema('labels', 'backrest.')}\n",
+    }
+
+
+def label_table() -> str:
+    """Write the table of all labels."""
+    rows = ((code(label.name), label.values, label.default) for label in LABELS)
+    return table(("label", "value", "default"), rows)
+
+
+def _with_label_table(text: str) -> str:
+    """Put the table between its marks; raises ValueError where there are none."""
+    marked = re.compile(r"(<!-- labels -->\n).*?(\n<!-- /labels -->)", re.DOTALL)
+    if not marked.search(text):
+        raise ValueError("the page has no marks <!-- labels --> and <!-- /labels -->")
+    return marked.sub(lambda match: f"{match[1]}{label_table()}{match[2]}", text)
+
+
+def render_problems() -> str:
+    """Write the page of all problems, each with what the program says about an example."""
+    overview = table(
+        ("reason", "severity", "when"),
+        (
+            (f"[`{name}`](#{name.replace('.', '')})", reason.severity.value, reason.when)
+            for name, reason in REASONS.items()
+        ),
+    )
+    severities = "\n".join(f"- `{one.value}`: {words}" for one, words in _SEVERITIES.items())
+    sections = [
+        f"## {code(name)}\n\n{reason.severity.value}: {reason.when}.\n\n{render_example(name)}"
+        for name, reason in REASONS.items()
+    ]
+    intro = (
+        "A problem is about one workload and stops no other. It has a reason that stays the same "
+        "from version to version, and says where it is, what is wrong and what to write instead. "
+        "`reconcile` and `lint` show it, the daemon logs it as "
+        "[`problem.appeared`](log-events.md), `/status` and "
+        "[`backrest_sidecar_problems`](metrics.md) have its reason."
+    )
+    return page("Problems", intro, severities, overview, *sections)
+
+
+def render_checks() -> str:
+    """Write the page of the doctor's checks."""
+    intro = (
+        "What [`backrest-sidecar doctor`](commands.md#doctor) checks, in this order, one line "
+        "each: `ok`, `warning` (it works, but not as well as it could), `failure` (what is asked "
+        "for does not work; status 1), or `not-checked` (there was nothing to look at, or an "
+        "earlier failure hides it). The names in capitals are the variables of a socket proxy."
+    )
+    rows = ((code(check.id), check.proves) for check in CHECKS)
+    return page("Checks of the doctor", intro, table(("check", "proves that"), rows))
+
+
+def render_metrics() -> str:
+    """Write the page of the metrics."""
+    intro = (
+        "The page `/metrics` of `--listen` serves them in Prometheus' text form. All series exist "
+        "from the start, those of a label with every value that it may have."
+    )
+    rows = (
+        (code(one.name), str(one.kind), code(one.label) if one.label else "–", one.help)
+        for one in METRICS
+    )
+    return page("Metrics", intro, table(("metric", "kind", "label", "meaning"), rows))
+
+
+def render_log_events() -> str:
+    """Write the page of the log's events."""
+    intro = (
+        "The log goes to standard error, a line each: time, level, event, and fields that say "
+        "which plan, workload or container is concerned and why (`reason`) and what to do "
+        "(`hint`). With `--log-format json` each line is an object with the keys `time`, "
+        "`level`, `event` and those fields. A situation that lasts is told once, when it begins, "
+        "and again when it is over. Fields hold no secrets."
+    )
+    rows = ((code(name), event.level, event.when) for name, event in EVENTS.items())
+    return page("Log events", intro, table(("event", "level", "when"), rows))
+
+
+def find_stale(pages: Mapping[str, str]) -> list[str]:
+    """Name the files whose text differs from what it should be, or that are missing."""
+    return [name for name, text in pages.items() if _read(ROOT / name) != text]
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text() if path.exists() else None
+
+
+def main(arguments: Iterable[str]) -> int:
+    """Write, or with --check compare; gives the exit status."""
+    given = list(arguments)
+    if given not in ([], ["--check"]):
+        print(f"unknown: {' '.join(given)} (only --check)", file=sys.stderr)
+        return 1
+    pages = render_pages()
+    stale = find_stale(pages)
+    if given:
+        for name in stale:
+            print(f"{name} differs from the code: run scripts/docs", file=sys.stderr)
+        return 1 if stale else 0
+    for name in stale:
+        (ROOT / name).write_text(pages[name])
+        print(f"{name} is written")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,176 @@
+"""The generated pages are those that the code gives; the hand-written ones name what exists."""
+
+import ast
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft7Validator
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT7
+
+from problem_examples import EXAMPLES, find_problem
+from reference import find_stale, label_table, render_pages
+from sidecar.cli import cli
+from sidecar.commands.flags import Flag
+from sidecar.commands.variables import OF_THE_RUNNER, VARIABLES
+from sidecar.model.problem import REASONS
+from sidecar.watch import markers, pulse, state
+from sidecar.watch.log_events import EVENTS
+from tests.docs.blocks import ROOT, blocks_of
+from tests.docs.reading import known_variables
+
+PAGES = render_pages()
+SIDECAR = sorted((ROOT / "sidecar").rglob("*.py"))
+LEVELS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warn", "ERROR": "error"}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_generated_page_is_what_the_code_gives(name: str) -> None:
+    """Who changes the code runs scripts/docs."""
+    assert PAGES[name] == (ROOT / name).read_text()
+
+
+def test_a_page_that_differs_is_found() -> None:
+    """As is one that is missing."""
+    pages = {"README.md": "other", "docs/reference/gone.md": "", **PAGES}
+    assert ["docs/reference/gone.md"] == find_stale({**pages, "README.md": PAGES["README.md"]})
+    assert "README.md" in find_stale({"README.md": "other"})
+
+
+def test_the_check_of_the_script_passes_and_refuses_a_slip() -> None:
+    """Status 0 where all is as it should be, 1 for an unknown argument."""
+    script = str(ROOT / "scripts" / "docs")
+    assert 0 == subprocess.run([script, "--check"], check=False).returncode
+    refused = subprocess.run([script, "--chek"], capture_output=True, text=True, check=False)
+    assert (1, "unknown: --chek (only --check)\n") == (refused.returncode, refused.stderr)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/reference/labels.md"])
+def test_label_table_is_the_registry(page: str) -> None:
+    """Every label stands there, word for word, and no other."""
+    shown = re.search(
+        r"<!-- labels -->\n(.*?)\n<!-- /labels -->", (ROOT / page).read_text(), re.DOTALL
+    )
+    assert shown is not None
+    assert label_table() == shown[1]
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_each_problem_has_an_example_with_a_hint(reason: str) -> None:
+    """Rendered by the program, with the severity that the page tells."""
+    problem = find_problem(reason)
+    assert REASONS[reason].severity is problem.severity
+    assert problem.hint
+    assert set(REASONS) == set(EXAMPLES)
+
+
+def test_each_flag_stands_on_the_page_of_commands_with_its_variable() -> None:
+    """In a row of its own, with words about it."""
+    page = PAGES["docs/reference/commands.md"]
+    for command in cli.commands.values():
+        for flag in command.params:
+            if isinstance(flag, Flag):
+                assert re.search(rf"^\| `{flag.opts[0]}`.* \| [^|–]+ \|$", page, re.MULTILINE), (
+                    flag.opts
+                )
+                assert f"`BACKREST_SIDECAR_{flag.opts[0][2:].upper().replace('-', '_')}`" in page
+
+
+def variables_read() -> Iterator[str]:
+    """Yield each variable that the source reads by its name."""
+    read = re.compile(r"(?:environ|environment|variables)(?:\.get\(|\[)\"([A-Z_]+)\"")
+    for module in SIDECAR:
+        yield from read.findall(module.read_text())
+
+
+def test_each_variable_that_is_read_is_told() -> None:
+    """Whether of a flag or not."""
+    told = {one.name for one in (*VARIABLES, *OF_THE_RUNNER)} | known_variables() | {"PATH"}
+    found = set(variables_read())
+    assert {"TZ", "DOCKER_HOST", "GITHUB_WORKSPACE"} <= found
+    assert set() == found - told
+    page = PAGES["docs/reference/variables.md"]
+    assert [] == [name for name in told - {"PATH"} if f"`{name}`" not in page]
+
+
+def events_logged() -> Iterator[tuple[str, str]]:
+    """Yield the name and level of each event that the source names literally."""
+    told = {"tell": "apply.", "log_event": ""}
+    for module in SIDECAR:
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func).rpartition(".")[2]
+                words = [one.value for one in node.args if isinstance(one, ast.Constant)]
+                levels = [LEVELS[m[1]] for m in map(_level, node.args) if m]
+                if called in told and words and levels and isinstance(words[0], str):
+                    yield told[called] + words[0], levels[0]
+                if called == "_Situation":
+                    yield from ((str(words[0]), ""), (str(words[1]), "info"))
+            if isinstance(node, ast.Tuple):
+                words = [one.value for one in node.elts if isinstance(one, ast.Constant)]
+                levels = [LEVELS[m[1]] for m in map(_level, node.elts) if m]
+                if levels and words and re.fullmatch(r"[a-z]+\.[a-z-]+", str(words[0])):
+                    yield str(words[0]), levels[0]
+
+
+def _level(node: ast.expr) -> re.Match[str] | None:
+    return re.fullmatch(r"logging\.([A-Z]+)", ast.unparse(node))
+
+
+def test_each_event_of_the_log_is_told_with_its_level() -> None:
+    """And no event is told that nothing logs."""
+    found = set(events_logged())
+    # Logged by a name that is made or handed on.
+    others = {"reconcile.complete", "dry-run.complete", "problem.appeared"}
+    assert set(EVENTS) == {name for name, _ in found} | others
+    for name, level in found:
+        assert level in EVENTS[name].level, name
+
+
+def test_files_that_are_told_are_those_that_are_made() -> None:
+    """By the names that the code gives them."""
+    page = (ROOT / "docs/reference/files.md").read_text()
+    for name in (f".sidecar/{state._FILE}", f".sidecar/{pulse.FILE}", f"{markers.DIRECTORY}/NAME"):
+        assert f"`{name}`" in page
+    litter = (ROOT / "sidecar/watch/files/litter.py").read_text()
+    for shown, made in (("sidecar-*.part", ".part"), ("displaced-*", ".displaced-")):
+        assert shown in page
+        assert made in litter
+
+
+def editor_schema() -> Draft7Validator:
+    """Give the schema of the editor's page, with ours beside it.
+
+    Compose's own is far away, so it says nothing here.
+    """
+    page = blocks_of(ROOT / "docs/how-to/editor.md")
+    overlay = json.loads(next(b.text for b in page if b.file == "compose.schema.json"))
+    compose = overlay["allOf"][0]["$ref"]
+    ours = json.loads((ROOT / "docs/reference/labels.schema.json").read_text())
+    here: Registry[Any] = Registry().with_resources(
+        [
+            (compose, Resource.from_contents(True, default_specification=DRAFT7)),
+            ("labels.schema.json", Resource.from_contents(ours)),
+        ]
+    )
+    return Draft7Validator(overlay, registry=here)
+
+
+def test_the_editor_s_page_finds_the_wrong_labels_and_no_others() -> None:
+    """With the schema and the files as they stand there."""
+    page = {block.file: block.text for block in blocks_of(ROOT / "docs/how-to/editor.md")}
+    schema = editor_schema()
+    Draft7Validator.check_schema(schema.schema)
+
+    assert [] == list(schema.iter_errors(yaml.safe_load(page["compose.yaml"])))
+    wrong = yaml.safe_load(page["wrong.yaml"])
+    labels = wrong["services"]["wiki"]["labels"]
+    for name in ("backrest.retention", "backrest.hooks.on-error", "backrest.quiesce"):
+        assert not schema.is_valid(wrong)
+        del labels[name]
+    assert schema.is_valid(wrong)

@@ -1,0 +1,111 @@
+"""The repository's Compose files, as far as reading them tells."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted(path.name for path in ROOT.glob("compose*.yaml"))
+SOCKET = "/var/run/docker.sock"
+DATA = ("${DOCKER_ROOT:-/var/lib/docker}/volumes", "${BIND_ROOT:-/srv}")
+
+
+def services(name: str) -> dict[str, dict[str, Any]]:
+    """Give the services of a file."""
+    found: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / name).read_text())["services"]
+    return found
+
+
+def mounts(name: str, service: str) -> dict[str, tuple[str, str]]:
+    """Give a service's mounts: source and mode by target."""
+    pattern = re.compile(r"(.+?):((?:/|\$\{).*?)(?::(ro|rw))?")
+    split = [pattern.fullmatch(volume) for volume in services(name)[service]["volumes"]]
+    return {found[2]: (found[1], found[3] or "") for found in split if found is not None}
+
+
+def test_these_are_the_files() -> None:
+    """A new one has to be tested too."""
+    assert FILES == [
+        "compose.dry-run.yaml",
+        "compose.restore.yaml",
+        "compose.socket-proxy.yaml",
+        "compose.yaml",
+    ]
+
+
+def test_data_is_read_only_at_its_own_path() -> None:
+    """A plan's path is then the path on the host."""
+    found = mounts("compose.yaml", "backrest")
+    assert {path: (path, "ro") for path in DATA} == {path: found[path] for path in DATA}
+
+
+def test_the_override_for_a_restore_makes_exactly_the_data_writable() -> None:
+    """At the same targets, so that nothing is mounted twice."""
+    assert {path: (path, "rw") for path in DATA} == mounts("compose.restore.yaml", "backrest")
+
+
+def test_both_have_the_directory_of_the_document() -> None:
+    """Not the file alone, which could not be replaced; each command looks at the same place."""
+    source = "./config"
+    assert mounts("compose.yaml", "backrest")["/config"] == (source, "")
+    for service in ("init", "sidecar"):
+        assert mounts("compose.yaml", service)["/etc/backrest"] == (source, "")
+    stack = services("compose.yaml")
+    assert stack["backrest"]["environment"]["BACKREST_CONFIG"] == "/config/config.json"
+    assert "--config=/etc/backrest/config.json" in stack["init"]["command"]
+    given = stack["sidecar"]["environment"]["BACKREST_SIDECAR_CONFIG"]
+    assert given == "/etc/backrest/config.json"
+
+
+def test_both_are_in_the_same_time_zone() -> None:
+    """Schedules run by Backrest's, and are shown by the sidecar's."""
+    stack = services("compose.yaml")
+    zones = {stack[name]["environment"]["TZ"] for name in ("backrest", "sidecar")}
+    assert zones == {"${TZ:-Etc/UTC}"}
+
+
+def test_the_override_for_the_proxy_replaces_each_socket() -> None:
+    """Where the stack mounts one, the override puts nothing in its place."""
+    for name, service in services("compose.yaml").items():
+        if SOCKET in mounts("compose.yaml", name):
+            assert mounts("compose.socket-proxy.yaml", name)[SOCKET] == ("/dev/null", "ro")
+            assert "engine" not in service.get("networks", [])
+    assert mounts("compose.socket-proxy.yaml", "socket-proxy")[SOCKET][0].endswith("docker.sock}")
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "compose.socket-proxy.yaml"])
+def test_images_of_others_are_pinned(name: str) -> None:
+    """To a release, since what they do was tried with that one."""
+    images = {service.get("image", "") for service in services(name).values()}
+    ours = "ghcr.io/backrest-sidecar/backrest-sidecar"
+    assert all(re.search(r":v?\d+\.\d+\.\d+$", image) for image in images - {ours, ""})
+
+
+def test_the_demo_workloads_are_those_of_the_demo() -> None:
+    """A preview in a container shows what scripts/demo shows."""
+    demo = services("testdata/demo/compose.yaml")
+    dry_run = services("compose.dry-run.yaml")
+    assert set(demo) == set(dry_run) - {"sidecar"}
+    for name, service in demo.items():
+        assert service.get("labels", {}) == dry_run[name]["labels"]
+        volumes = [v.replace("./uploads", "./testdata/demo/uploads") for v in service["volumes"]]
+        assert volumes == dry_run[name]["volumes"]
+
+
+def test_lint_finds_nothing_wrong_with_the_stack() -> None:
+    """And Backrest's own configuration in a plan."""
+    done = subprocess.run(
+        [sys.executable, "-m", "sidecar", "lint", "--compose", "compose.yaml"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 error, 0 degraded, 0 warning" in done.stdout
+    assert "✓ /config (bind)" in done.stdout
