@@ -13,6 +13,7 @@ from sidecar.core.retention import parse_retention
 from sidecar.core.schedule import parse_schedule
 from sidecar.core.spec_error import SpecInvalid
 from sidecar.errors import UsageError
+from sidecar.kit import duration
 
 _MODE_BITS = 0o777
 # Without these Backrest itself could not read or save its document.
@@ -137,19 +138,14 @@ class Settings:
 
 
 _URL = re.compile(r"https?://[^\s/@?#]+(?:/[^\s@?#]*)?", re.ASCII)
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+|\d+(?:\.\d+)?", re.ASCII)
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "": 1.0}
 
 
 def parse_duration(flag: str, text: str) -> float:
-    """Parse `90s`, `1h30m`, `7d` or plain seconds into seconds."""
-    plain = text.strip()
-    if not _DURATION.fullmatch(plain):
-        raise UsageError(
-            f"{flag} {text!r} is no duration", "write 30s, 10m, 1h30m, 7d or plain seconds"
-        )
-    parts = re.findall(r"([\d.]+)(ms|s|m|h|d|w|)", plain)
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    """Parse `90s`, `1h30m`, `7d` or plain seconds into seconds; raises UsageError."""
+    try:
+        return duration.parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"{flag} {error}", duration.FORMS) from None
 
 
 def check_access(access: Access) -> Access:

@@ -1,71 +1,25 @@
-"""The flags: each has a variable, a default and one line of help."""
+"""The flags of the sidecar, in the groups in which commands share them."""
 
-import os
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import click
 
 from sidecar.core.policy import HookPolicy, Policy
-from sidecar.kit.log import LEVELS
+from sidecar.kit.flags import Flag, about, unless
+from sidecar.kit.flags import log_options_at as declare_log
+from sidecar.kit.flags import option as declare
 from sidecar.settings import ApplyVia, Orphans
 
-_Command: TypeAlias = Callable[..., Any]
-_Decorator: TypeAlias = Callable[[_Command], _Command]
 _DEFAULTS = Policy()
 VARIABLE = "BACKREST_SIDECAR_"
 """What every variable of ours begins with."""
 
-
-class Flag(click.Option):
-    """A flag that knows what it is about, and the variable that says its negation.
-
-    `topic` is that of the group in which several commands share it, empty for one of a
-    single command; `negation` is read where the flag's own variable is not set.
-    """
-
-    topic = ""
-
-    def __init__(self, *args: Any, negation: str = "", **kwargs: Any) -> None:
-        self.negation = f"{VARIABLE}{negation}" if negation else ""
-        super().__init__(*args, **kwargs)
+option = partial(declare, VARIABLE)
+log_options_at = partial(declare_log, VARIABLE)
 
 
-def option(flag: str, *names: str, variables: tuple[str, ...] = (), **kwargs: Any) -> _Decorator:
-    """Declare a flag with its variable BACKREST_SIDECAR_<FLAG>, before any older `variables`."""
-    own = flag.partition("/")[0].removeprefix("--").upper().replace("-", "_")
-    kwargs.setdefault("show_default", kwargs.get("default") not in (None, "", (), False))
-    variables = (f"{VARIABLE}{own}", *variables)
-    return click.option(flag, *names, cls=Flag, envvar=variables, show_envvar=True, **kwargs)
-
-
-def _unless(negation: str) -> dict[str, Any]:
-    """The default of a flag whose negation has a variable of its own."""
-
-    def default() -> bool:
-        said = os.environ.get(f"{VARIABLE}{negation}")
-        return not (said and click.BOOL.convert(said, None, None))
-
-    return {"default": default, "negation": negation}
-
-
-def _about(topic: str, *options: _Decorator) -> _Decorator:
-    """Stack flags that several commands share; the reference tells of them once."""
-
-    def decorate(function: _Command) -> _Command:
-        before = len(getattr(function, "__click_params__", ()))
-        for one in reversed(options):
-            function = one(function)
-        for parameter in getattr(function, "__click_params__", ())[before:]:
-            if isinstance(parameter, Flag) and not parameter.topic:
-                parameter.topic = topic
-        return function
-
-    return decorate
-
-
-config_option = _about(
+config_option = about(
     "the document",
     option(
         "--config",
@@ -78,28 +32,9 @@ config_option = _about(
 )
 
 
-def log_options_at(level: str) -> _Decorator:
-    """Declare the flags about the log, which tells what has this severity or more."""
-    return _about(
-        "the log",
-        option(
-            "--log-format",
-            type=click.Choice(["json", "text"]),
-            default="text",
-            help="Form of the log lines on standard error.",
-        ),
-        option(
-            "--log-level",
-            type=click.Choice(list(LEVELS)),
-            default=level,
-            help="Least severity that is logged.",
-        ),
-    )
-
-
 log_options = log_options_at("warn")
 
-docker_option = _about(
+docker_option = about(
     "the engine",
     option(
         "--docker-sock",
@@ -108,7 +43,7 @@ docker_option = _about(
     ),
 )
 
-mode_option = _about(
+mode_option = about(
     "writing the document",
     option(
         "--config-mode",
@@ -117,7 +52,7 @@ mode_option = _about(
     ),
 )
 
-source_options = _about(
+source_options = about(
     "where the containers are looked for",
     docker_option,
     option(
@@ -138,7 +73,7 @@ source_options = _about(
     click.argument("files", nargs=-1),
 )
 
-policy_options = _about(
+policy_options = about(
     "plans",
     option("--label-prefix", default=_DEFAULTS.label_prefix, help="What our labels begin with."),
     option(
@@ -149,7 +84,7 @@ policy_options = _about(
     ),
     option(
         "--include-project-name/--no-include-project-name",
-        **_unless("NO_INCLUDE_PROJECT_NAME"),
+        **unless(f"{VARIABLE}NO_INCLUDE_PROJECT_NAME"),
         show_default="include",
         help="Put the Compose project into the plan id.",
     ),
@@ -207,7 +142,7 @@ policy_options = _about(
 )
 
 
-access_options = _about(
+access_options = about(
     "Backrest's API",
     option("--backrest-url", default="", help="Backrest's address, as in http://backrest:9898."),
     option("--backrest-user", default="", help="User there; none where authentication is off."),
@@ -219,7 +154,7 @@ access_options = _about(
     ),
 )
 
-apply_options = _about(
+apply_options = about(
     "applying",
     option("--apply", is_flag=True, help="Make Backrest notice what was written."),
     option(
@@ -254,21 +189,21 @@ apply_options = _about(
     ),
 )
 
-watch_options = _about(
+watch_options = about(
     "watching",
     option(
         "--interval", metavar="DURATION", default="60s", help="How often everything is looked at."
     ),
     option(
         "--with-events/--no-events",
-        **_unless("NO_EVENTS"),
+        **unless(f"{VARIABLE}NO_EVENTS"),
         show_default="with",
         help="Look at once when the engine tells of a container.",
     ),
     option("--listen", metavar="HOST:PORT", help="Serve /healthz, /readyz, /metrics and /status."),
 )
 
-lifetime_options = _about(
+lifetime_options = about(
     "plans over time",
     option(
         "--orphans",
@@ -288,3 +223,20 @@ lifetime_options = _about(
         help="Where to remember things.  [default: .sidecar beside the document]",
     ),
 )
+
+__all__ = [
+    "VARIABLE",
+    "Flag",
+    "access_options",
+    "apply_options",
+    "config_option",
+    "docker_option",
+    "lifetime_options",
+    "log_options",
+    "log_options_at",
+    "mode_option",
+    "option",
+    "policy_options",
+    "source_options",
+    "watch_options",
+]

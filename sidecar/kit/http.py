@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
+from ipaddress import AddressValueError, IPv6Address
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from time import monotonic, sleep
 from typing import Any
@@ -25,12 +26,16 @@ MOST_SERVED = 16
 """Clients that are served at a time; as many more are told to come back, the rest hung up on."""
 SECONDS = 5.0
 """How long a client may take to send its request, and again to take the answer."""
+ADDRESSES = "write HOST:PORT, as in 127.0.0.1:9099, [::1]:9099 or, for all addresses, :9099"
+"""What to tell somebody whose text is none."""
 
 _MOST_HEAD = 8 * 1024
 _MOST_LEFT = 64 * 1024
 _PIECE = 4096
 _PAUSE = 0.25
 _END = re.compile(rb"\r?\n\r?\n")
+_LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]*):(\d{1,5})", re.ASCII)
+_LAST_PORT = 65535
 _REQUEST = re.compile(rb"([!-~]+) ([!-~]+) HTTP/1\.[0-9]")
 
 
@@ -46,6 +51,20 @@ class Page:
 def page_of(status: HTTPStatus, words: str = "") -> Page:
     """Give a page of a line of text, by default the phrase of its status."""
     return Page(status, f"{words or status.phrase}\n".encode())
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Parse `HOST:PORT`, `:PORT` or `[IPV6]:PORT`; raises ValueError, see ADDRESSES."""
+    match = _LISTEN.fullmatch(text.strip())
+    host, port = (match[1].strip("[]"), int(match[2])) if match else ("", 0)
+    try:
+        if match and match[1].startswith("["):
+            IPv6Address(host)
+    except AddressValueError:
+        port = 0
+    if not 0 < port <= _LAST_PORT:
+        raise ValueError(f"{text!r} is no address to listen on")
+    return host, port
 
 
 class Server(Closable, ThreadingTCPServer):

@@ -26,6 +26,13 @@ _YEARS_AHEAD: Final = 5
 _ALL_MINUTES: Final = frozenset(range(60))
 _ALL_HOURS: Final = frozenset(range(24))
 _ALL_WEEKDAYS: Final = frozenset(range(7))
+_ALL: Final = (
+    _ALL_MINUTES,
+    _ALL_HOURS,
+    frozenset(range(1, 32)),
+    frozenset(range(1, 13)),
+    _ALL_WEEKDAYS,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +64,20 @@ class CronError(ValueError):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+def canonical_cron(expression: str) -> str:
+    """Write an expression that Backrest accepts so that every cron reads the same values.
+
+    A field is a star or a list of numbers; values that never come are left out. Both day
+    fields have to match, whatever they look like: that has to be told to a cron apart.
+    """
+    parts = [part for part in _BLANKS.split(expression) if part]
+    sets = [_parse_field(text, field) for text, field in zip(parts, _FIELDS, strict=True)]
+    return " ".join(
+        "*" if all_values <= values else ",".join(map(str, sorted(values & all_values)))
+        for values, all_values in zip(sets, _ALL, strict=True)
+    )
 
 
 def check_cron(expression: str, today: date | None = None) -> None:

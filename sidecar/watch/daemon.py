@@ -7,17 +7,16 @@ answer questions (pages).
 
 import gc
 import logging
-import threading
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from sidecar.core.workload import Inventory
 from sidecar.kit.backoff import Backoff
 from sidecar.kit.log import log_event
+from sidecar.kit.threads import failing_threads
+from sidecar.kit.vigil import Vigil
 from sidecar.settings import Settings
 from sidecar.watch.apply import Applier, ApplyThread
 from sidecar.watch.applying.idle import PlanActivity
@@ -32,33 +31,9 @@ from sidecar.watch.pulse import Pulse
 from sidecar.watch.report import Report
 from sidecar.watch.state import Memory
 from sidecar.watch.trigger import Trigger
-from sidecar.watch.vigil import Vigil
 
 _log = logging.getLogger(__name__)
 _RESULTS = frozenset(ApplyResult)
-
-
-@contextmanager
-def _failing_threads(trigger: Trigger) -> Iterator[list[str]]:
-    """Collect the names of threads that ended by an error; the first stops the daemon."""
-    failures: list[str] = []
-    before = threading.excepthook
-
-    def told(failed: threading.ExceptHookArgs) -> None:
-        failures.append(failed.thread.name if failed.thread else "unknown")
-        # Where it happened, not what it says: that might quote a label.
-        frames = traceback.extract_tb(failed.exc_traceback)
-        places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames]
-        what = failed.exc_type.__name__
-        facts = {"thread": failures[-1], "reason": what, "at": places[-3:]}
-        log_event(_log, logging.ERROR, "thread.failed", **facts)
-        trigger.stop()
-
-    threading.excepthook = told
-    try:
-        yield failures
-    finally:
-        threading.excepthook = before
 
 
 @dataclass
@@ -84,7 +59,7 @@ class Daemon:
             stack.callback(loop.close)
             pulse = Pulse(settings.state_directory)
             stack.callback(pulse.end)
-            failures = stack.enter_context(_failing_threads(trigger))
+            failures = stack.enter_context(failing_threads(_log, trigger.stop))
             if watching.listen is not None:
                 # Only who wants pages pays for what makes them.
                 from sidecar.watch.serve import Pages  # noqa: PLC0415

@@ -1,16 +1,8 @@
 """The events of the log: what each name means, for who reads or filters it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class LogEvent:
-    """One kind of line: its level (the usual one first), and in words when it is written."""
-
-    level: str
-    when: str
-
+from sidecar.kit.log_events import LogEvent
 
 EVENTS: Mapping[str, LogEvent] = {
     "daemon.started": LogEvent("info", "the daemon has begun"),

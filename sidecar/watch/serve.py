@@ -7,20 +7,17 @@ look at the Host header. Who can reach the address may read them, so the default
 import json
 import re
 from http import HTTPStatus
-from ipaddress import AddressValueError, IPv6Address
 from typing import Any
 
 from sidecar.errors import UsageError
 from sidecar.kit.closing import Closable
-from sidecar.kit.http import Page, Server, page_of
+from sidecar.kit.http import ADDRESSES, Page, Server, page_of, parse_address
 from sidecar.kit.metrics import MEDIA_TYPE, Buckets, Kind, Metric, render_metrics
 from sidecar.watch.facts import BUCKETS, StatusFacts, iso
 from sidecar.watch.report import Report
 
-_LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]*):(\d{1,5})", re.ASCII)
 _ID = re.compile(r"[\w.-]{1,200}", re.ASCII)
 _KEY = re.compile(r"[\w.-]{1,200}(?:/[\w.-]{1,200})?", re.ASCII)
-_LAST_PORT = 65535
 
 
 def _passes(facts: StatusFacts) -> Buckets:
@@ -153,19 +150,10 @@ class Pages(Closable):
 
 def parse_listen(text: str) -> tuple[str, int]:
     """Parse `HOST:PORT`, `:PORT` or `[IPV6]:PORT`; an empty host means all addresses."""
-    match = _LISTEN.fullmatch(text.strip())
-    host, port = (match[1].strip("[]"), int(match[2])) if match else ("", 0)
     try:
-        if match and match[1].startswith("["):
-            IPv6Address(host)
-    except AddressValueError:
-        port = 0
-    if not 0 < port <= _LAST_PORT:
-        raise UsageError(
-            f"--listen {text!r} is no address to listen on",
-            "write HOST:PORT, as in 127.0.0.1:9099, [::1]:9099 or, for all addresses, :9099",
-        )
-    return host, port
+        return parse_address(text)
+    except ValueError as error:
+        raise UsageError(f"--listen {error}", ADDRESSES) from None
 
 
 def _healthz(facts: StatusFacts) -> Page:

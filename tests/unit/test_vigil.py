@@ -10,8 +10,8 @@ from queue import SimpleQueue
 import pytest
 import watchfiles
 
-from sidecar.watch import vigil
-from sidecar.watch.vigil import Vigil
+from sidecar.kit import vigil
+from sidecar.kit.vigil import Vigil
 
 SECONDS = 10.0
 

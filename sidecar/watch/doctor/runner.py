@@ -25,6 +25,8 @@ from sidecar.watch.doctor.host import find_mount, host_path
 from sidecar.watch.doctor.patient import Patient
 from sidecar.watch.engine.runner import find_runner
 
+_TITLE_LABEL = "org.opencontainers.image.title"
+_OURS = "backrest-runner"
 _VERSION_LABEL = "org.opencontainers.image.version"
 _OLDEST = (1, 13)
 # Each is a question of its own; beyond so many the mounts have to be enough.
@@ -72,6 +74,8 @@ def check_version(patient: Patient) -> Finding:
     inventory = needed(patient.learned.inventory, "the containers were not listed")
     labels = next((c.labels for c in inventory.containers if c.id == runner.id), {})
     version = labels.get(_VERSION_LABEL, "")
+    if labels.get(_TITLE_LABEL) == _OURS:
+        return passed(f"{runner.name} is the bundled runner{f' {version}' if version else ''}")
     numbers = version.removeprefix("v").split(".")
     if not all(part.isdecimal() for part in numbers[:2]) or len(numbers) < len(_OLDEST):
         raise NotChecked("its image does not tell")

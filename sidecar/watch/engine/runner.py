@@ -25,6 +25,7 @@ _SHORT_ID = 12
 _INITS = frozenset({"tini", "tini-static", "docker-init", "dumb-init", "catatonit", "podman-init"})
 _SHELLS = frozenset({"sh", "ash", "dash", "bash"})
 _BACKREST = "backrest"
+_DAEMON = ("backrest-runner", "daemon")
 # `#!/bin/sh -e` puts two words before the script's own.
 _INTERPRETER_WORDS = 2
 _FRACTION = re.compile(r"\.(\d{1,6})\d*")
@@ -120,8 +121,8 @@ def processes_of(connection: Connection, runner: Runner) -> list[str] | None:
 def find_work(processes: Iterable[str], runner: Runner) -> list[str]:
     """Name, sorted and each once, the programs in the runner that are not the runner itself.
 
-    Its own are Backrest, an init, and the shell that runs the entrypoint's script. The
-    names come without arguments, which may hold secrets.
+    Its own are Backrest or the bundled runner's daemon, an init, and the shell that runs the
+    entrypoint's script. The names come without arguments, which may hold secrets.
     """
     found = {_program(line) for line in processes if not _is_own(line.split(), runner.command)}
     return sorted(found)
@@ -175,6 +176,9 @@ def _program(line: str) -> str:
 def _is_own(words: list[str], command: tuple[str, ...]) -> bool:
     program = posixpath.basename(words[0]) if words else ""
     if program == _BACKREST or program in _INITS or program.startswith("s6-"):
+        return True
+    # The bundled runner, behind its interpreter; other commands of it are work.
+    if (*map(posixpath.basename, words[1:2]), *words[2:3]) == _DAEMON:
         return True
     script = _script(words)
     if script and ("entrypoint" in posixpath.basename(script) or script in command):

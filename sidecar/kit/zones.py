@@ -1,0 +1,34 @@
+"""Which time zone this process lives in."""
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, tzinfo
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+
+def local_zone(
+    environment: Mapping[str, str] | None = None, localtime: Path = Path("/etc/localtime")
+) -> tuple[tzinfo, str]:
+    """Find this machine's zone with its summer time, and its name; UTC if there is none."""
+    variables = os.environ if environment is None else environment
+    name = variables.get("TZ", "")
+    if name and (zone := named_zone(name)) is not None:
+        return zone, name
+    _, found, name = os.path.realpath(localtime).partition("/zoneinfo/")
+    if found and (zone := named_zone(name)) is not None:
+        return zone, name
+    try:
+        with localtime.open("rb") as file:
+            return ZoneInfo.from_file(file), "local time"
+    except (OSError, ValueError):
+        return UTC, "UTC"
+
+
+def named_zone(name: str) -> tzinfo | None:
+    """Look a zone up by its name, also as TZ spells it (`:Europe/Berlin`)."""
+    try:
+        return ZoneInfo(name.removeprefix(":"))
+    except (OSError, ValueError, KeyError):
+        # Not found is a KeyError; a folder or a name like ../x one of the others.
+        return None
