@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from sidecar import __version__
-from sidecar.commands import document, everyday, preview, service
+from sidecar.commands import document, everyday, once, preview, service
 from sidecar.commands.exits import FAILED
 from sidecar.errors import SidecarError
 
@@ -51,6 +51,7 @@ for _command in (
     service.healthcheck,
     everyday.status,
     everyday.backup,
+    once.backup_once,
     document.init,
     document.schema,
     document.version,

@@ -12,7 +12,7 @@ from sidecar.commands.service import daemon
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-LOCKS = ("constraints-image.txt", "constraints-build.txt")
+LOCKS = ("constraints-image.txt", "constraints-build.txt", "constraints-runner.txt")
 
 
 def locked(name: str) -> dict[str, frozenset[str]]:
@@ -39,12 +39,29 @@ def test_a_lock_of_the_image_says_what_the_tests_ran_with(name: str) -> None:
 def test_the_locks_hold_what_the_package_asks_for() -> None:
     """All that it depends on, what builds it, and nothing of the tests."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    tests = names(project["project"]["optional-dependencies"]["test"])
-    image, build = (names(list(locked(name))) for name in LOCKS)
+    extras = project["project"]["optional-dependencies"]
+    image, build, runner = (names(list(locked(name))) for name in LOCKS)
 
     assert names(project["project"]["dependencies"]) <= image
     assert names(project["build-system"]["requires"]) <= build
-    assert set() == tests & (image | build)
+    assert names(extras["runner"]) <= runner
+    assert image <= runner
+    assert set() == names(extras["runner"]) & image
+    assert set() == names(extras["test"]) & (runner | build)
+
+
+def test_the_programs_of_the_runner_are_pinned() -> None:
+    """Exact versions of what its image takes from other images, three numbers each."""
+    pinned = dict(re.findall(r"^ARG (\w+_IMAGE)=\S+?:(\S+)$", DOCKERFILE, re.MULTILINE))
+
+    assert {"PYTHON_IMAGE", "RESTIC_IMAGE", "DOCKER_IMAGE"} == set(pinned)
+    for version in pinned.values():
+        assert re.match(r"\d+\.\d+\.\d+\b", version)
+
+
+def test_a_build_without_a_target_makes_the_sidecar() -> None:
+    """Whoever forgets the target does not get the runner under the sidecar's name."""
+    assert "FROM sidecar" == DOCKERFILE.splitlines()[-1]
 
 
 def test_only_the_package_and_its_locks_reach_the_build() -> None:
@@ -78,9 +95,8 @@ def test_every_copied_file_is_sent() -> None:
 
 def test_the_default_command_is_one_that_the_daemon_knows() -> None:
     """Its flags are the daemon's own, and the health check looks at the same document."""
-    said = re.search(r"^CMD (\[.+\])$", DOCKERFILE, re.MULTILINE)
-    assert said is not None
-    command, *arguments = json.loads(said[1])
+    said, _ = re.findall(r"^CMD (\[.+\])$", DOCKERFILE, re.MULTILINE)
+    command, *arguments = json.loads(said)
 
     with daemon.make_context(command, arguments) as context:
         given = context.params

@@ -155,15 +155,19 @@ def test_commands_run_in_the_shell_that_stops_at_a_failure() -> None:
             assert shells == {"bash"}
 
 
-def test_the_image_that_is_pushed_is_the_one_that_the_dockerfile_makes() -> None:
-    """Its target and its arguments exist there, and the same target is tried beforehand."""
+def test_the_images_that_are_pushed_are_those_that_the_dockerfile_makes() -> None:
+    """Targets and arguments exist there, and the same targets are tried beforehand."""
     dockerfile = (ROOT / "Dockerfile").read_text()
     build = step("image.yml", "docker/build-push-action")["with"]
     given = {line.partition("=")[0] for line in build["build-args"].splitlines()}
     assert given <= set(re.findall(r"^ARG (\w+)", dockerfile, re.MULTILINE))
     tried = re.findall(r"--target (\S+)", (FOLDER / "test.yml").read_text())
-    assert [build["target"]] == tried
-    assert build["target"] in re.findall(r"^FROM \S+ AS (\S+)", dockerfile, re.MULTILINE)
+    matrix = load(FOLDER / "image.yml")["jobs"]["image"]["strategy"]["matrix"]["include"]
+    targets = [one["target"] for one in matrix]
+    assert "${{ matrix.target }}" == build["target"]
+    assert targets == tried
+    assert set(targets) <= set(re.findall(r"^FROM \S+ AS (\S+)", dockerfile, re.MULTILINE))
+    assert {f"backrest-{target}" for target in targets} == {one["image"] for one in matrix}
 
 
 def test_the_image_is_pushed_for_both_processors_with_its_origin() -> None:

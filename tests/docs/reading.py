@@ -7,16 +7,51 @@ import shlex
 import subprocess
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import click
 import yaml
 
 from sidecar.cli import cli
+from sidecar.runner.cli import cli as runner_cli
+from sidecar.runner.health.pulse import _VARIABLES as RUNNER_PULSE_VARIABLES
 from sidecar.watch.pulse import _VARIABLES as PULSE_VARIABLES
 from tests.docs.blocks import Block
 
-IMAGE = "ghcr.io/backrest-sidecar/backrest-sidecar"
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A command line of ours: its name, its service in our Compose files, how its variables begin.
+
+    `default` is the command that runs where none is named. Its image is called as it is.
+    """
+
+    name: str
+    service: str
+    prefix: str
+    group: click.Group
+    healthcheck: frozenset[str]
+    default: str = ""
+
+    @property
+    def image(self) -> str:
+        """Its image's name without a tag."""
+        return f"ghcr.io/backrest-sidecar/{self.name}"
+
+
+SIDECAR = Program(
+    "backrest-sidecar",
+    "sidecar",
+    "BACKREST_SIDECAR_",
+    cli,
+    frozenset(PULSE_VARIABLES),
+    "reconcile",
+)
+RUNNER = Program(
+    "backrest-runner", "runner", "BACKREST_RUNNER_", runner_cli, frozenset(RUNNER_PULSE_VARIABLES)
+)
+PROGRAMS = (SIDECAR, RUNNER)
 # What separates simple commands, once shlex has cut the punctuation off the words.
 _BETWEEN = re.compile(r"[|&;()<>]+")
 _WORDS_OF_COMPOSE = ({"compose"}, {"docker-compose"})
@@ -128,17 +163,18 @@ def command_lines(block: Block) -> Iterator[str]:
         yield from block.text.replace("\\\n", " ").splitlines()
 
 
-def our_calls(line: str) -> Iterator[list[str]]:
-    """Yield the arguments of each call of `backrest-sidecar` in a line of shell.
+def our_calls(line: str, program: Program = SIDECAR) -> Iterator[list[str]]:
+    """Yield the arguments of each call of a program of ours in a line of shell.
 
-    Also of one inside of a container: after the image's name, and after the service
-    `sidecar` of `docker compose run`, where the entry point stands before them.
+    Also of one inside of a container: after the image's name, and after its service in
+    `docker compose run`, where the entry point stands before them.
     """
     for words in _simple_commands(line):
         for number, word in enumerate(words):
             before = set(words[:number])
-            is_run = word == "sidecar" and "run" in before and _is_of_compose(before)
-            if word == "backrest-sidecar" or is_run or re.fullmatch(rf"{IMAGE}(:[\w.-]+)?", word):
+            is_run = word == program.service and "run" in before and _is_of_compose(before)
+            is_image = re.fullmatch(rf"{program.image}(:[\w.-]+)?", word)
+            if word == program.name or is_run or is_image:
                 if "pull" not in before and not {"image", "build"} & before:
                     yield words[number + 1 :]
                 break
@@ -162,22 +198,22 @@ def _simple_commands(line: str) -> Iterator[list[str]]:
     yield found
 
 
-def check_call(arguments: Sequence[str]) -> None:
+def check_call(arguments: Sequence[str], program: Program = SIDECAR) -> None:
     """Let click parse the arguments of a call, without running it; raises ValueError."""
     given = list(arguments)
     if not given or given[0] in ("--help", "-h", "--version"):
         return
-    name, *rest = given if not given[0].startswith("-") else ["reconcile", *given]
+    name, *rest = given if not given[0].startswith("-") else [program.default, *given]
     if name == "healthcheck":
-        _check_healthcheck(rest)
-    elif name not in cli.commands:
-        raise ValueError(f"backrest-sidecar {name}: there is no such command")
+        _check_healthcheck(rest, program)
+    elif name not in program.group.commands:
+        raise ValueError(f"{program.name} {name}: there is no such command")
     else:
-        _check_flags(cli.commands[name], rest)
+        _check_flags(program.group.commands[name], rest, program)
 
 
-def _check_flags(command: click.Command, given: list[str]) -> None:
-    shown = shlex.join(["backrest-sidecar", str(command.name), *given])
+def _check_flags(command: click.Command, given: list[str], program: Program) -> None:
+    shown = shlex.join([program.name, str(command.name), *given])
     try:
         command.make_context(command.name, given).close()
     except click.exceptions.Exit:
@@ -186,10 +222,10 @@ def _check_flags(command: click.Command, given: list[str]) -> None:
         raise ValueError(f"{shown}: {error.format_message()}") from error
 
 
-def _check_healthcheck(given: list[str]) -> None:
+def _check_healthcheck(given: list[str], program: Program) -> None:
     flags = {word.partition("=")[0] for word in given if word.startswith("-")}
-    if unknown := flags - PULSE_VARIABLES.keys() - {"-h", "--help"}:
-        raise ValueError(f"backrest-sidecar healthcheck: no option {', '.join(sorted(unknown))}")
+    if unknown := flags - program.healthcheck - {"-h", "--help"}:
+        raise ValueError(f"{program.name} healthcheck: no option {', '.join(sorted(unknown))}")
 
 
 def check_services(tree: Any) -> None:
@@ -198,14 +234,18 @@ def check_services(tree: Any) -> None:
         if not isinstance(service, dict):
             continue
         image = str(service.get("image", ""))
-        if not re.fullmatch(rf"(.*/)?{IMAGE.rpartition('/')[2]}([:@].*)?", image):
-            continue
-        if command := _words(service.get("command")):
-            check_call(command)
-        test = _words((service.get("healthcheck") or {}).get("test"))
-        if "backrest-sidecar" in test:
-            check_call(test[test.index("backrest-sidecar") + 1 :])
-        check_variables(_names(service.get("environment") or ()))
+        for program in PROGRAMS:
+            if re.fullmatch(rf"(.*/)?{program.name}([:@].*)?", image):
+                _check_service(service, program)
+
+
+def _check_service(service: Mapping[str, Any], program: Program) -> None:
+    if command := _words(service.get("command")):
+        check_call(command, program)
+    test = _words((service.get("healthcheck") or {}).get("test"))
+    if program.name in test:
+        check_call(test[test.index(program.name) + 1 :], program)
+    check_variables(_names(service.get("environment") or ()))
 
 
 def _words(given: Any) -> list[str]:
@@ -218,21 +258,27 @@ def _names(environment: Any) -> set[str]:
 
 
 def check_variables(names: set[str]) -> None:
-    """Check that variables with our prefix are ones that a flag reads; raises ValueError."""
-    ours = {name for name in names if name.startswith("BACKREST_SIDECAR_")}
+    """Check that variables with a prefix of ours are ones that a flag reads; raises ValueError."""
+    prefixes = tuple(program.prefix for program in PROGRAMS)
+    ours = {name for name in names if name.startswith(prefixes)}
     if unknown := ours - known_variables():
         raise ValueError(f"no flag reads {', '.join(sorted(unknown))}")
 
 
 def known_variables() -> set[str]:
     """All variables that our commands read."""
-    parameters = (parameter for command in cli.commands.values() for parameter in command.params)
-    read = {name for parameter in parameters for name in _variables_of(parameter)}
+    read = {name for parameter in _parameters() for name in _variables_of(parameter)}
     return read | {
         "BACKREST_SIDECAR_BACKREST_PASSWORD",
         "BACKREST_SIDECAR_NO_INCLUDE_PROJECT_NAME",
         "BACKREST_SIDECAR_NO_EVENTS",
     }
+
+
+def _parameters() -> Iterator[click.Parameter]:
+    for program in PROGRAMS:
+        for command in program.group.commands.values():
+            yield from command.params
 
 
 def _variables_of(parameter: click.Parameter) -> Sequence[str]:
@@ -242,8 +288,7 @@ def _variables_of(parameter: click.Parameter) -> Sequence[str]:
 
 def known_flags() -> set[str]:
     """All flags of all our commands."""
-    parameters = (parameter for command in cli.commands.values() for parameter in command.params)
     named = {
-        name for parameter in parameters for name in (*parameter.opts, *parameter.secondary_opts)
+        name for parameter in _parameters() for name in (*parameter.opts, *parameter.secondary_opts)
     }
     return {name for name in named if name.startswith("--")} | {"--help", "--version"}

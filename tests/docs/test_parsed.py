@@ -8,6 +8,8 @@ import yaml
 
 from tests.docs.blocks import ROOT, Block, blocks_of, page_name, pages, prose_of
 from tests.docs.reading import (
+    PROGRAMS,
+    Program,
     check_call,
     check_services,
     check_shell,
@@ -21,6 +23,7 @@ from tests.docs.reading import (
 )
 
 BLOCKS = [block for page in pages() for block in blocks_of(page)]
+OUR_VARIABLE = r"\bBACKREST_(?:SIDECAR|RUNNER)_\w+"
 # Flags of other programs of which the prose speaks.
 FOREIGN_FLAGS = {
     *("--exclude-larger-than", "--exclude-if-present", "--exclude-caches", "--one-file-system"),
@@ -36,8 +39,9 @@ def test_a_block_can_be_read(block: Block) -> None:
     tree = parse_block(block)
     for line in command_lines(block):
         check_shell(line)
-        for arguments in our_calls(line):
-            check_call(arguments)
+        for program in PROGRAMS:
+            for arguments in our_calls(line, program):
+                check_call(arguments, program)
     if is_compose(tree):
         check_services(tree)
 
@@ -52,20 +56,21 @@ def test_compose_files_call_us_rightly() -> None:
 
 @pytest.mark.parametrize("page", pages(), ids=page_name)
 def test_prose_names_flags_and_variables_that_exist(page: Path) -> None:
-    """In code within a line: `--flag`, BACKREST_SIDECAR_*, and whole commands of ours."""
+    """In code within a line: `--flag`, variables with our prefixes, whole commands of ours."""
     spans = re.findall(r"`([^`\n]+)`", prose_of(page.read_text()))
     flags = {span.split()[0].partition("=")[0] for span in spans if re.match(r"--\w", span)}
-    variables = {name for span in spans for name in re.findall(r"\bBACKREST_SIDECAR_\w+", span)}
+    variables = {name for span in spans for name in re.findall(OUR_VARIABLE, span)}
     assert set() == flags - known_flags() - FOREIGN_FLAGS
     assert set() == variables - known_variables()
     for span in spans:
-        if span.startswith("backrest-sidecar "):
-            check_named(span.split()[1:])
+        for program in PROGRAMS:
+            if span.startswith(f"{program.name} "):
+                check_named(span.split()[1:], program)
 
 
-def check_named(words: list[str]) -> None:
+def check_named(words: list[str], program: Program) -> None:
     """A command in a sentence: its name and flags exist, values may be left out."""
-    check_call([words[0], "--help"])
+    check_call([words[0], "--help"], program)
     used = {word.partition("=")[0] for word in words if word.startswith("--")}
     assert used <= known_flags(), words
 

@@ -4,9 +4,11 @@ import ast
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 from jsonschema import Draft7Validator
@@ -19,6 +21,14 @@ from sidecar.cli import cli
 from sidecar.commands.flags import Flag
 from sidecar.commands.variables import OF_THE_RUNNER, VARIABLES
 from sidecar.model.problem import REASONS
+from sidecar.runner.cli import cli as runner_cli
+from sidecar.runner.health.pulse import FILE as RUNNER_PULSE
+from sidecar.runner.log_events import EVENTS as RUNNER_EVENTS
+from sidecar.runner.log_events import ONCE
+from sidecar.runner.service.control import FILE as CONTROL
+from sidecar.runner.service.lock import FILE as LOCK
+from sidecar.runner.service.parts import JOURNAL
+from sidecar.runner.settings import STATE as RUNNER_STATE
 from sidecar.watch import markers, pulse, state
 from sidecar.watch.log_events import EVENTS
 from tests.docs.blocks import ROOT, blocks_of
@@ -26,6 +36,9 @@ from tests.docs.reading import known_variables
 
 PAGES = render_pages()
 SIDECAR = sorted((ROOT / "sidecar").rglob("*.py"))
+RUNNER = ROOT / "sidecar" / "runner"
+# Handed on to programs as they are.
+NOT_OURS = {"PATH", "PYTHONPATH"}
 LEVELS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warn", "ERROR": "error"}
 
 
@@ -69,16 +82,22 @@ def test_each_problem_has_an_example_with_a_hint(reason: str) -> None:
     assert set(REASONS) == set(EXAMPLES)
 
 
-def test_each_flag_stands_on_the_page_of_commands_with_its_variable() -> None:
+@pytest.mark.parametrize(
+    ("name", "group"), [("commands", cli), ("runner-commands", runner_cli)], ids=["ours", "runner"]
+)
+def test_each_flag_stands_on_the_page_of_commands_with_its_variable(
+    name: str, group: click.Group
+) -> None:
     """In a row of its own, with words about it."""
-    page = PAGES["docs/reference/commands.md"]
-    for command in cli.commands.values():
+    page = PAGES[f"docs/reference/{name}.md"]
+    for command in group.commands.values():
         for flag in command.params:
             if isinstance(flag, Flag):
                 assert re.search(rf"^\| `{flag.opts[0]}`.* \| [^|–]+ \|$", page, re.MULTILINE), (
                     flag.opts
                 )
-                assert f"`BACKREST_SIDECAR_{flag.opts[0][2:].upper().replace('-', '_')}`" in page
+                variables = [flag.envvar] if isinstance(flag.envvar, str) else flag.envvar or ()
+                assert all(f"`{variable}`" in page for variable in variables)
 
 
 def variables_read() -> Iterator[str]:
@@ -90,18 +109,18 @@ def variables_read() -> Iterator[str]:
 
 def test_each_variable_that_is_read_is_told() -> None:
     """Whether of a flag or not."""
-    told = {one.name for one in (*VARIABLES, *OF_THE_RUNNER)} | known_variables() | {"PATH"}
+    told = {one.name for one in (*VARIABLES, *OF_THE_RUNNER)} | known_variables() | NOT_OURS
     found = set(variables_read())
     assert {"TZ", "DOCKER_HOST", "GITHUB_WORKSPACE"} <= found
     assert set() == found - told
     page = PAGES["docs/reference/variables.md"]
-    assert [] == [name for name in told - {"PATH"} if f"`{name}`" not in page]
+    assert [] == [name for name in told - NOT_OURS if f"`{name}`" not in page]
 
 
-def events_logged() -> Iterator[tuple[str, str]]:
-    """Yield the name and level of each event that the source names literally."""
+def events_logged(modules: Iterable[Path]) -> Iterator[tuple[str, str]]:
+    """Yield the name and level of each event that the modules name literally."""
     told = {"tell": "apply.", "log_event": ""}
-    for module in SIDECAR:
+    for module in modules:
         for node in ast.walk(ast.parse(module.read_text())):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func).rpartition(".")[2]
@@ -124,7 +143,7 @@ def _level(node: ast.expr) -> re.Match[str] | None:
 
 def test_each_event_of_the_log_is_told_with_its_level() -> None:
     """And no event is told that nothing logs."""
-    found = set(events_logged())
+    found = set(events_logged(module for module in SIDECAR if RUNNER not in module.parents))
     # Logged by a name that is made or handed on.
     others = {"reconcile.complete", "dry-run.complete", "problem.appeared"}
     assert set(EVENTS) == {name for name, _ in found} | others
@@ -132,11 +151,25 @@ def test_each_event_of_the_log_is_told_with_its_level() -> None:
         assert level in EVENTS[name].level, name
 
 
+def test_each_event_of_the_runner_s_log_is_told_with_its_level() -> None:
+    """Also those of the parts that both programs have."""
+    found = set(events_logged(module for module in SIDECAR if RUNNER in module.parents))
+    # Logged by kit's threads and vigil, or at a level that the end decides.
+    others = {"thread.failed", "document.unwatched", "run.ended", "hook.ended"}
+    told = {**RUNNER_EVENTS, **ONCE}
+    assert set(told) == {name for name, _ in found} | others
+    for name, level in found:
+        assert level in told[name].level, name
+
+
 def test_files_that_are_told_are_those_that_are_made() -> None:
     """By the names that the code gives them."""
     page = (ROOT / "docs/reference/files.md").read_text()
     for name in (f".sidecar/{state._FILE}", f".sidecar/{pulse.FILE}", f"{markers.DIRECTORY}/NAME"):
         assert f"`{name}`" in page
+    for made in (RUNNER_PULSE, JOURNAL, CONTROL, "PLAN.failed", "PLAN.success"):
+        assert f"`{RUNNER_STATE}/{made}`" in page
+    assert f"`{LOCK}`" in page
     litter = (ROOT / "sidecar/watch/files/litter.py").read_text()
     for shown, made in (("sidecar-*.part", ".part"), ("displaced-*", ".displaced-")):
         assert shown in page

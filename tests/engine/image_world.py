@@ -1,18 +1,23 @@
-"""The image of the Dockerfile, built on an engine that can pull nothing.
+"""The images of the Dockerfile, built on an engine that can pull nothing.
 
     sidecar_image(client) -> "backrest-sidecar:test"
-    python image_world.py ADDRESS    prints the names of the image and of its base
+    runner_image(client)  -> "backrest-runner:test"
+    python image_world.py ADDRESS    prints the names of the sidecar's image and of its base
 
-builds it once for each engine and process: from a small Debian with Python that carries
+build them once for each engine and process: from a small Debian with Python that carries
 the name of the Dockerfile's own base. As that base it holds no compiled standard library.
+Where the Dockerfile takes restic and the docker client from other images, stand-ins of the
+same names hold those of this machine, at the same paths: Debian's restic is older.
 The first time takes two minutes: give a test that uses it the mark `timeout(600)`.
 """
 
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,9 +28,12 @@ from debian_root import import_debian
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "backrest-sidecar:test"
+RUNNER_IMAGE = "backrest-runner:test"
 VERSION, REVISION = "1.2.3", "0123abc"
 
 _PACKAGES = ("python3", "python3-venv")
+# Where the images that the Dockerfile names have their programs.
+_PROGRAMS = {"RESTIC_IMAGE": "usr/bin/restic", "DOCKER_IMAGE": "usr/local/bin/docker"}
 _SEARCH_PATH = "ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 _WITHOUT_COMPILED = """\
 FROM {tag}
@@ -51,6 +59,28 @@ def sidecar_image(client: docker.APIClient) -> str:
     return IMAGE
 
 
+def runner_image(client: docker.APIClient) -> str:
+    """Build the target `runner` unless this process has, and return the image's name."""
+    if (client.base_url, RUNNER_IMAGE) not in _built:
+        base_image(client)
+        for argument, path in _PROGRAMS.items():
+            _import_program(client, default_of(argument), path)
+        build_image(client, RUNNER_IMAGE, target="runner")
+        _built.add((client.base_url, RUNNER_IMAGE))
+    return RUNNER_IMAGE
+
+
+def _import_program(client: docker.APIClient, tag: str, path: str) -> None:
+    """Make the image `tag` (NAME:TAG) of nothing but this machine's program of that name."""
+    found = shutil.which(Path(path).name)
+    assert found is not None, f"{Path(path).name} is not installed"
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        tar.add(Path(found).resolve(), path)
+    name, _, version = tag.rpartition(":")
+    client.import_image_from_data(packed.getvalue(), repository=name, tag=version)
+
+
 def base_image(client: docker.APIClient) -> str:
     """Make the stand-in of the Dockerfile's base unless this process has; return its name."""
     tag = default_base()
@@ -65,17 +95,23 @@ def base_image(client: docker.APIClient) -> str:
 
 def default_base() -> str:
     """Read the base that the Dockerfile names."""
-    found = re.search(r"^ARG PYTHON_IMAGE=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    return default_of("PYTHON_IMAGE")
+
+
+def default_of(argument: str) -> str:
+    """Read what an argument of the Dockerfile is if nobody gives it."""
+    text = (ROOT / "Dockerfile").read_text()
+    found = re.search(rf"^ARG {argument}=(\S+)$", text, re.MULTILINE)
     assert found is not None
     return found[1]
 
 
-def build_image(client: docker.APIClient, tag: str) -> None:
-    """Build the target `sidecar` by the engine's classic builder."""
+def build_image(client: docker.APIClient, tag: str, target: str = "sidecar") -> None:
+    """Build a target by the engine's classic builder."""
     lines = client.build(
         path=str(ROOT),
         tag=tag,
-        target="sidecar",
+        target=target,
         buildargs={"VERSION": VERSION, "REVISION": REVISION, **_proxies()},
         network_mode="host",
         rm=True,

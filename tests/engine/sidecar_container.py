@@ -92,15 +92,17 @@ def run_container(
     user: str = "",
     environment: Mapping[str, str] | None = None,
     config: str = "",
+    more: Sequence[str] = (),
     **host: Any,
 ) -> SidecarContainer:
     """Start the image with the engine's socket and the document's folder; no network.
 
     No command: the image's own. `config`: a volume's name instead of `folder` itself.
+    `more`: further mounts, as `SOURCE:DESTINATION[:ro]`.
     `host` are further fields of the engine's host configuration (`cap_add`, ...). The
     health check runs each second, as the image has it but for that.
     """
-    binds = [f"{engine.socket}:{SOCKET}", f"{config or folder}:{CONFIG}"]
+    binds = [f"{engine.socket}:{SOCKET}", f"{config or folder}:{CONFIG}", *more]
     made = client.create_container(
         image,
         list(command) or None,

@@ -28,17 +28,20 @@ def demo(engine: PrivateEngine) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_demo_writes_three_plans_and_leaves_nothing(
+def test_the_demo_writes_plans_backs_them_up_and_leaves_nothing(
     engine: PrivateEngine, docker_client: docker.APIClient
 ) -> None:
-    """It ends well, and the engine is as it was."""
+    """It ends well, with a restored file, and the engine is as it was."""
     done = demo(engine)
 
     assert done.returncode == 0, done.stdout + done.stderr
     for service in ("web", "db", "queue"):
         assert f'"id": "backrest_sidecar_demo_shop_{service}"' in done.stdout
     assert "0 new, 0 changed, 3 as they were" in done.stdout
-    assert "has the plan of demo-shop-wiki-1" in done.stdout.splitlines()[-1]
+    assert "has the plan of demo-shop-wiki-1" in done.stdout
+    for service in ("web", "db", "queue", "wiki"):
+        assert f"backup backrest_sidecar_demo_shop_{service}: success" in done.stdout
+    assert "receipt.txt came back as it was" in done.stdout.splitlines()[-1]
     assert docker_client.containers(all=True, filters={"label": LABEL}) == []
     assert not docker_client.volumes(filters={"label": LABEL})["Volumes"]
     for image in ("backrest-sidecar-demo", "backrest-sidecar-demo-wiki"):

@@ -620,6 +620,15 @@ def test_backrests_version_is_read_from_its_image(
     assert verdict is house.examine()["runner.version"].verdict
 
 
+def test_the_bundled_runner_needs_no_version_of_backrest(house: House) -> None:
+    """Its image tells its own one, by another title."""
+    kind = "org.opencontainers.image"
+    house.connection.labels = {f"{kind}.title": "backrest-runner", f"{kind}.version": "0.1"}
+    found = house.examine()["runner.version"]
+    assert Verdict.OK is found.verdict
+    assert "is the bundled runner 0.1" in found.message
+
+
 def test_a_path_that_the_runner_lacks_fails(house: House) -> None:
     """It fails its whole plan, whose ever it is."""
     house.add_plan("", "/srv/gone", "/srv/a")

@@ -56,6 +56,8 @@ class Answers(Connection):
         "bash /usr/bin/entrypoint",
         "/bin/sh /start.sh backrest",
         "/sbin/tini -- /start.sh backrest",
+        "tini -- backrest-runner daemon",
+        "/opt/x/bin/python3 /opt/x/bin/backrest-runner daemon --listen :1",
     ],
 )
 def test_the_runners_own_processes_are_no_work(line: str) -> None:
@@ -77,6 +79,7 @@ def test_the_runners_own_processes_are_no_work(line: str) -> None:
         ("ssh -s host sftp", "ssh"),
         ("rclone serve restic --stdio", "rclone"),
         ("backrest-hook", "backrest-hook"),
+        ("/opt/x/bin/python3 /opt/x/bin/backrest-runner restore web", "python3"),
         ("curl https://user:secret@h", "curl"),
         ("", "?"),
     ],

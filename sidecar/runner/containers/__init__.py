@@ -1,0 +1,1 @@
+"""The containers of an engine: found, stopped for a while, started again whatever happens."""

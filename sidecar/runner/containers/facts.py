@@ -1,0 +1,140 @@
+"""What there is to know about containers: what they have mounted, who uses a path, in which order.
+
+Pure but for `own_id`, which looks where this process runs.
+"""
+
+import os
+import posixpath
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_SWARM = "com.docker.swarm.service.name"
+_PROJECT = "com.docker.compose.project"
+_SERVICE = "com.docker.compose.service"
+_DEPENDS_ON = "com.docker.compose.depends_on"
+# A process that is paused has its files open, and one that restarts opens them again.
+_AT_WORK = frozenset({"running", "paused", "restarting"})
+_HOSTNAME_FILE = re.compile(r"containers/([0-9a-f]{64})/(?:userdata/)?hostname$")
+_SHORT_ID = re.compile(r"[0-9a-f]{12}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a container has mounted: a path of the host, and where the container sees it."""
+
+    source: str
+    destination: str
+    is_writable: bool = True
+    volume: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container as the engine lists it; `state` in the engine's words."""
+
+    id: str
+    name: str
+    state: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    held: tuple[Held, ...] = ()
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a process of it is there that may use its files."""
+        return self.state in _AT_WORK
+
+    @property
+    def service(self) -> str:
+        """The Swarm service whose part it is, empty if of none: Swarm would replace it."""
+        return self.labels.get(_SWARM, "")
+
+
+def is_within(path: str, folder: str) -> bool:
+    """Tell whether a normal absolute path is the folder or lies in it."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def users_of(
+    paths: Iterable[str], containers: Iterable[Container], data_root: str
+) -> tuple[Container, ...]:
+    """Choose the containers that use paths of the host: they have one, a part, or more of it.
+
+    Who has more of it only counts if it may write there, and if it does not oversee the
+    engine's folder as a whole, as those do that back up or watch a machine.
+    """
+    wanted = tuple(paths)
+    return tuple(
+        one
+        for one in containers
+        if any(_uses(held, path, data_root) for held in one.held for path in wanted)
+    )
+
+
+def _uses(held: Held, path: str, data_root: str) -> bool:
+    if is_within(held.source, path):
+        return True
+    overseen = (data_root, posixpath.join(data_root, "volumes"))
+    oversees = any(is_within(root, held.source) for root in overseen)
+    return is_within(path, held.source) and held.is_writable and not oversees
+
+
+def on_host(path: str, own: Container | None) -> str:
+    """Give the host's name of a path that this process sees, through its container's mounts.
+
+    The path itself if it lies in none of them, or if we are in no container.
+    """
+    held = () if own is None else own.held
+    covering = [one for one in held if is_within(path, one.destination)]
+    if not covering:
+        return path
+    nearest = max(covering, key=lambda one: len(one.destination))
+    rest = posixpath.relpath(path, nearest.destination)
+    return posixpath.normpath(posixpath.join(nearest.source, rest))
+
+
+def in_start_order(containers: Sequence[Container]) -> tuple[Container, ...]:
+    """Sort so that what others need, as Compose knows it, comes first; stop in reverse."""
+    waiting = sorted(containers, key=lambda one: (one.name, one.id))
+    ordered: list[Container] = []
+    while waiting:
+        open_services = {_service(one) for one in waiting}
+        ready = [one for one in waiting if not _needs(one) & (open_services - {_service(one)})]
+        # A circle, which Compose refuses, leaves the order by name.
+        ordered += ready or waiting
+        waiting = [one for one in waiting if one not in ordered]
+    return tuple(ordered)
+
+
+def _service(container: Container) -> tuple[str, str]:
+    labels = container.labels
+    project = labels.get(_PROJECT, "")
+    return project, labels.get(_SERVICE, container.name)
+
+
+def _needs(container: Container) -> set[tuple[str, str]]:
+    entries = container.labels.get(_DEPENDS_ON, "").split(",")
+    project, _ = _service(container)
+    return {(project, entry.partition(":")[0].strip()) for entry in entries}
+
+
+def own_container(containers: Iterable[Container], own: str) -> Container | None:
+    """Give the container with our own id, or with an id that begins so; None: none of them."""
+    return next((one for one in containers if own and one.id.startswith(own)), None)
+
+
+def own_id(proc: Path = Path("/proc/self"), environ: Mapping[str, str] | None = None) -> str:
+    """Give the id of the container we are in, or its first twelve digits; empty: in none."""
+    try:
+        mounts = (proc / "mountinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        mounts = ""
+    for line in mounts.splitlines():
+        # The engine mounts `.../containers/ID/hostname` over /etc/hostname.
+        fields = line.split(" ")
+        if len(fields) > 4 and fields[4] == "/etc/hostname":
+            found = _HOSTNAME_FILE.search(fields[3])
+            return found[1] if found else ""
+    name = (os.environ if environ is None else environ).get("HOSTNAME", "")
+    return name if _SHORT_ID.fullmatch(name) else ""

@@ -1,0 +1,258 @@
+"""What is due: plans × recorded runs × now. Pure: the clock comes in as an argument.
+
+There are no timers. A thing is due if a fire of its cron lies after its last recorded start
+and not after now; restarts, reloads, clock jumps and missed runs are this one comparison.
+"""
+
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from enum import StrEnum
+from itertools import islice, pairwise, takewhile
+from typing import NamedTuple
+
+from sidecar.model.fires import cron_fires
+from sidecar.model.reading import Config, Timing
+
+LONGEST_SLEEP = 60.0
+"""Seconds after which the runner looks again, whatever it expects: clocks may be set."""
+MOST_COUNTED = 10_000
+"""Missed fires of one piece of work that are counted one by one."""
+
+# A recorded start further ahead than this was written while the clock was wrong.
+_MOST_AHEAD = 86_400.0
+_DAY = 86_400.0
+# Enough to see the weekend of what runs on working days.
+_FIRES_OF_A_PERIOD = 8
+
+
+class Kind(StrEnum):
+    """What is done."""
+
+    __hash__ = str.__hash__
+
+    BACKUP = "backup"
+    FORGET = "forget"
+    PRUNE = "prune"
+    CHECK = "check"
+    RESTORE = "restore"
+    VERIFY = "verify"
+
+
+class Work(NamedTuple):
+    """Something to do: `subject` is a plan's id, for forget, prune and check the repository's."""
+
+    # Thousands are looked up each minute, and a tuple is the fastest key.
+    kind: Kind
+    subject: str
+    repo: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """What is recorded of a piece of work, in unix seconds; None: that never happened."""
+
+    first_seen: float
+    last_start: float | None = None
+    last_missed: float | None = None
+
+
+class CatchUp(StrEnum):
+    """What becomes of fires that came while the runner was down."""
+
+    ONCE = "once"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Work that is due since `fire`, in unix seconds."""
+
+    work: Work
+    fire: float
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """Fires that no run answers: the first, the last, how many (at most MOST_COUNTED)."""
+
+    work: Work
+    first: float
+    last: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What there is to do, longest due first; what was missed; when to look again."""
+
+    due: tuple[Due, ...]
+    missed: tuple[Missed, ...]
+    next_wake: float
+
+
+def timings(config: Config) -> dict[Work, Timing]:
+    """List all that the document wants done, and when; what is never due is left out."""
+    found: dict[Work, Timing] = {}
+    for plan in config.plans:
+        found[Work(Kind.BACKUP, plan.id, plan.repo)] = plan.timing
+    for repo in config.repos:
+        for kind, policy in (
+            (Kind.FORGET, repo.forget),
+            (Kind.PRUNE, repo.prune),
+            (Kind.CHECK, repo.check),
+        ):
+            if policy is not None:
+                found[Work(kind, repo.id, repo.id)] = policy.timing
+    return {work: timing for work, timing in found.items() if timing.is_active}
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a look at `now` has found so far."""
+
+    now: float
+    answered_from: float
+    wake: float
+    due: list[Due] = field(default_factory=list)
+    missed: list[Missed] = field(default_factory=list)
+
+
+class _Next(NamedTuple):
+    """The first fire of a timing after a base."""
+
+    timing: Timing
+    base: float
+    fire: float
+
+
+@dataclass
+class Scheduler:
+    """Looks what is due in a time zone; remembers next fires, so that a look is cheap."""
+
+    zone: tzinfo
+    _next: dict[Work, _Next] = field(default_factory=dict, repr=False)
+
+    def look(
+        self,
+        wanted: Mapping[Work, Timing],
+        moments: Mapping[Work, Moments],
+        now: float,
+        up_since: float,
+        catch_up: CatchUp = CatchUp.ONCE,
+        busy: Collection[Work] = (),
+    ) -> Look:
+        """Compare; work without moments is not known yet, and what is `busy` is not due again.
+
+        `up_since`: when the runner started. With CatchUp.SKIP fires before that are missed,
+        unless the timing counts from the last run; otherwise the last of several fires is
+        answered by one run, and the others are missed.
+        """
+        answered_from = up_since if catch_up is CatchUp.SKIP else 0.0
+        found = _Found(now, answered_from, now + LONGEST_SLEEP)
+        used: dict[Work, _Next] = {}
+        for work, timing in wanted.items():
+            if work in busy or (known := moments.get(work)) is None:
+                continue
+            if (base := _base(known, now)) is None:
+                found.due.append(Due(work, now))
+                continue
+            used[work] = following = self._following(work, timing, base)
+            if following.fire > now:
+                found.wake = min(found.wake, following.fire)
+            else:
+                self._judge(work, following, known, found)
+        self._next = used
+        found.due.sort(key=lambda one: one.fire)
+        return Look(tuple(found.due), tuple(found.missed), found.wake)
+
+    def overtaken(self, work: Work, timing: Timing, known: Moments, now: float) -> Missed | None:
+        """Tell the fires that a run which starts now does not answer: all but the last.
+
+        Those before the run was due are told by `look`; while it waited there may have been more.
+        """
+        if (base := _base(known, now)) is None or not _has_misses(timing, known, now):
+            return None
+        return _missed(work, self._fires_until(timing, base, now)[:-1])
+
+    def next_fires(self, timing: Timing, after: float) -> Iterator[float]:
+        """List the fires after a moment, in unix seconds, in order; endless, or none."""
+        if timing.every_seconds:
+            return _paced(timing.every_seconds, after)
+        return cron_fires(timing.cron, self.zone, after)
+
+    def longest_pause(self, timing: Timing, after: float) -> float | None:
+        """Give the longest time between two of the fires that come next; None: it never fires."""
+        fires = list(islice(self.next_fires(timing, after), _FIRES_OF_A_PERIOD))
+        return max((later - one for one, later in pairwise(fires)), default=None)
+
+    def _following(self, work: Work, timing: Timing, base: float) -> _Next:
+        known = self._next.get(work)
+        if known is not None and known.base == base and known.timing == timing:
+            return known
+        return _Next(timing, base, next(self.next_fires(timing, base), float("inf")))
+
+    def _judge(self, work: Work, following: _Next, known: Moments, found: _Found) -> None:
+        """Tell the last fire, which a run answers if it is not too old, from those before it."""
+        timing = following.timing
+        fires = self._fires_until(timing, following.base, found.now)
+        last = fires[-1]
+        if is_answered := last >= found.answered_from or timing.from_last_run:
+            found.due.append(Due(work, last))
+        lost = _missed(work, fires[:-1] if is_answered else fires)
+        if lost is not None and _has_misses(timing, known, found.now):
+            found.missed.append(lost)
+
+    def _fires_until(self, timing: Timing, base: float, now: float) -> list[float]:
+        """List the fires up to now; of very many only the first ones and the very last."""
+        up_to_now = takewhile(lambda fire: fire <= now, self.next_fires(timing, base))
+        taken = list(islice(up_to_now, MOST_COUNTED + 1))
+        if len(taken) > MOST_COUNTED:
+            taken[-1] = self._last_fire(timing, taken[-1], now)
+        return taken
+
+    def _last_fire(self, timing: Timing, known: float, now: float) -> float:
+        """Find the last fire up to now, without a look at each since the one that is known."""
+        for back in (_DAY, 32 * _DAY, now - known):
+            later = self.next_fires(timing, max(known, now - back))
+            if found := deque(takewhile(lambda fire: fire <= now, later), maxlen=1):
+                return found[0]
+        return known
+
+
+def _has_misses(timing: Timing, known: Moments, now: float) -> bool:
+    """Whether fires without a run can be told.
+
+    What counts from the last run has no fires of its own; and where the clock was wrong nobody
+    knows what came to pass.
+    """
+    moments = (known.first_seen, known.last_start, known.last_missed)
+    return not timing.every_seconds and all(
+        moment is None or moment <= now + _MOST_AHEAD for moment in moments
+    )
+
+
+def _missed(work: Work, lost: list[float]) -> Missed | None:
+    return Missed(work, lost[0], lost[-1], len(lost)) if lost else None
+
+
+def _paced(every: int, after: float) -> Iterator[float]:
+    fire = after + every
+    while True:
+        yield fire
+        fire += every
+
+
+def _base(known: Moments, now: float) -> float | None:
+    """The moment after which fires count; None: the clock was wrong whenever one was recorded."""
+    moments = (known.first_seen, known.last_start, known.last_missed)
+    return max(
+        (moment for moment in moments if moment is not None and moment <= now + _MOST_AHEAD),
+        default=None,
+    )
+
+
+def upcoming(scheduler: Scheduler, timing: Timing, after: float, count: int) -> tuple[float, ...]:
+    """Give the next fires of a timing, for people."""
+    return tuple(islice(scheduler.next_fires(timing, after), count))

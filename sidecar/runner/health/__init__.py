@@ -1,0 +1,1 @@
+"""What the runner knows of itself and its backups, and who can see it."""

@@ -1,0 +1,126 @@
+"""What is wrong with the hooks of a document, told when it is read. Pure."""
+
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from sidecar.errors import SidecarError
+from sidecar.model.reading import Config, RunHook
+from sidecar.runner.due import Kind, Work
+from sidecar.runner.notify.actions import Notification, resolve_notification
+from sidecar.runner.notify.services import Unusable
+from sidecar.runner.run.events import EVENTS
+from sidecar.runner.template import Template, TemplateError, parse_template
+
+COMMAND = "actionCommand"
+_SHEBANG = "#!"
+
+
+@dataclass(frozen=True, slots=True)
+class HookProblem:
+    """A hook that cannot do what it should: `owner` is `plan web` or `repository r`.
+
+    `number` counts from one. `blocks`: nothing is run that it belongs to, for it is a
+    command; a notification is only left out.
+    """
+
+    owner: str
+    number: int
+    message: str
+    hint: str = ""
+    blocks: bool = False
+    conditions: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        text = f"hook {self.number} of {self.owner}: {self.message}"
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+def name_plan(plan: str) -> str:
+    """Give what a plan is called where it may be confused with a repository."""
+    return f"plan {plan}"
+
+
+def name_repo(repo: str) -> str:
+    """Give what a repository is called where it may be confused with a plan."""
+    return f"repository {repo}"
+
+
+def check_hooks(config: Config) -> tuple[HookProblem, ...]:
+    """List what is wrong with the hooks of all plans and repositories."""
+    owners = [(name_repo(repo.id), repo.hooks) for repo in config.repos]
+    owners += [(name_plan(plan.id), plan.hooks) for plan in config.plans]
+    return tuple(
+        problem
+        for owner, hooks in owners
+        for number, hook in enumerate(hooks, 1)
+        for problem in _check(owner, number, hook)
+    )
+
+
+def find_blocker(problems: Iterable[HookProblem], work: Work) -> HookProblem | None:
+    """Find what keeps a piece of work from being run: a command of one of its events."""
+    kinds = (Kind.BACKUP, Kind.FORGET) if work.kind is Kind.BACKUP else (work.kind,)
+    events = {event for kind in kinds if kind in EVENTS for event in _events(kind)}
+    owners = {name_repo(work.repo)}
+    if work.kind is Kind.BACKUP:
+        owners.add(name_plan(work.subject))
+    return next(
+        (one for one in problems if one.blocks and one.owner in owners and one.conditions & events),
+        None,
+    )
+
+
+def _events(kind: Kind) -> Iterator[str]:
+    known = EVENTS[kind]
+    for group in (known.start, known.success, known.skipped, known.warning, known.failed):
+        yield from group
+    yield from known.halted
+
+
+def _check(owner: str, number: int, hook: RunHook) -> Iterator[HookProblem]:
+    """Tell what is wrong; a hook without events never runs, so it may be what it likes."""
+    if not hook.conditions:
+        return
+    try:
+        resolve_hook(hook)
+    except SidecarError as error:
+        where = f"line {error.line}: " if isinstance(error, TemplateError) else ""
+        is_command = hook.action == COMMAND
+        yield HookProblem(
+            owner, number, where + error.message, error.hint, is_command, hook.conditions
+        )
+
+
+def resolve_hook(hook: RunHook) -> Template | Notification:
+    """Find out what a hook does: a command's template, or what it sends.
+
+    Raises Unusable or TemplateError.
+    """
+    if hook.action != COMMAND:
+        return resolve_notification(hook)
+    template = parse_template(hook.settings.get("command", ""))
+    first = template.text.partition("\n")[0]
+    if "{{" not in first:
+        split_shebang(template.text)
+    return template
+
+
+def split_shebang(script: str) -> tuple[list[str], str]:
+    """Give the program for a script, and what it reads. Raises Unusable."""
+    if not script.startswith(_SHEBANG) or len(script) == len(_SHEBANG):
+        return ["sh"], script
+    first, _, rest = script.removeprefix(_SHEBANG).partition("\n")
+    try:
+        words = shlex.split(first.strip(" "))
+    except ValueError:
+        raise Unusable("the quotes in the #! line do not match") from None
+    argv = _until_comment(words)
+    if not argv:
+        raise Unusable("the #! line names no program", "write #!/bin/bash, or leave it out")
+    return argv, rest
+
+
+def _until_comment(words: list[str]) -> list[str]:
+    end = next((number for number, word in enumerate(words) if word.startswith("#")), len(words))
+    return words[:end]

@@ -1,0 +1,185 @@
+"""The journal's file: one transaction after another, whatever becomes of the file or the disk."""
+
+import contextlib
+import errno
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from sidecar.kit.closing import Closable
+from sidecar.kit.log import log_event
+from sidecar.runner.engines.base import FailureClass
+from sidecar.runner.journal.records import JournalError
+from sidecar.runner.journal.schema import (
+    Rows,
+    is_broken,
+    open_file,
+    put_back,
+    read_what_is_left,
+    set_aside,
+)
+
+_log = logging.getLogger(__name__)
+
+_MOST_LATE = 1000
+_HINT = "free space where the journal lies, or give its directory to the runner's user"
+
+T = TypeVar("T")
+Change = Callable[[sqlite3.Connection], T]
+
+
+class Database(Closable):
+    """One file, open for all threads of this process.
+
+    A file that turns out to be broken is renamed, what can be read of it goes into a new
+    one; so does what this process still has in mind if somebody removed the file. What
+    could not be written is written with the next change that can be. `wall` gives unix
+    seconds. Raises JournalError if there can be no file at all.
+    """
+
+    def __init__(self, path: Path, wall: Callable[[], float] = time.time) -> None:
+        self.path = path
+        self._wall = wall
+        self._lock = threading.RLock()
+        self._late: deque[Change[object]] = deque(maxlen=_MOST_LATE)
+        self._is_told = False
+        self._connection, self._identity = self._open()
+
+    def close(self) -> None:
+        """Close the file; what could not be written so far is tried once more."""
+        with self._lock:
+            if self._late:
+                self._try("the last of it", lambda _: None)
+            self._connection.close()
+
+    def _in_mind(self) -> Rows:
+        """Give the rows that a new file must have, from what this process knows."""
+        return []
+
+    def _read(self, query: Change[T]) -> T:
+        """Read. Raises JournalError."""
+        with self._lock:
+            try:
+                return query(self._connection)
+            except sqlite3.Error as error:
+                if is_broken(error):
+                    return self._anew(query, str(error))
+                raise _journal_error("read", error) from error
+
+    def _change(self, change: Change[T]) -> T:
+        """Make a change that is on the disk when this returns. Raises JournalError."""
+        with self._lock:
+            try:
+                if self._is_gone():
+                    return self._anew(change, "it was removed")
+                return self._transact(change)
+            except sqlite3.Error as error:
+                if is_broken(error):
+                    return self._anew(change, str(error))
+                raise _journal_error("written", error) from error
+
+    def _try(self, what: str, change: Change[object]) -> bool:
+        """Make a change now or with a later one, and tell that it had to be put off."""
+        with self._lock:
+            try:
+                self._change(change)
+            except JournalError as error:
+                self._late.append(change)
+                if not self._is_told:
+                    fields = {"file": str(self.path), "what": what, "reason": error.message}
+                    log_event(_log, logging.ERROR, "journal.not-written", **fields)
+                self._is_told = True
+                return False
+            self._is_told = False
+            return True
+
+    def _transact(self, change: Change[T]) -> T:
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for late in self._late:
+                late(connection)
+            result = change(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            # A full disk may have ended the transaction already.
+            if connection.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+            raise
+        self._late.clear()
+        return result
+
+    def _is_gone(self) -> bool:
+        """Whether another file, or none, has our name: what we write would be lost."""
+        return _identity(self.path) != self._identity
+
+    def _anew(self, change: Change[T], reason: str) -> T:
+        """Begin a new file in place of one that is no good, and make the change there."""
+        mind = self._in_mind()
+        self._connection.close()
+        try:
+            rows = self._put_aside(reason)
+            self._connection = _open_with(self.path, mind + rows)
+            self._identity = _identity(self.path)
+            return self._transact(change)
+        except (OSError, sqlite3.Error) as error:
+            raise _journal_error("begun anew", error) from error
+
+    def _open(self) -> tuple[sqlite3.Connection, tuple[int, int]]:
+        try:
+            try:
+                return open_file(self.path), _identity(self.path)
+            except sqlite3.Error as error:
+                if not is_broken(error):
+                    raise
+                rows = self._put_aside(str(error))
+            return _open_with(self.path, rows), _identity(self.path)
+        except (OSError, sqlite3.Error) as error:
+            raise _journal_error("opened", error) from error
+
+    def _put_aside(self, reason: str) -> Rows:
+        """Rename the file if it is there; give what can be read of it."""
+        aside = set_aside(self.path, self._wall()) if self.path.is_file() else None
+        rows = [] if aside is None else read_what_is_left(aside)
+        fields = {"file": str(self.path), "rows": len(rows), "reason": reason}
+        log_event(_log, logging.ERROR, "journal.set-aside", kept=str(aside or ""), **fields)
+        return rows
+
+
+def _open_with(path: Path, rows: Rows) -> sqlite3.Connection:
+    """Open a new file that begins with these rows."""
+    connection = open_file(path)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        put_back(connection, rows)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    try:
+        found = os.stat(path, follow_symlinks=False)  # noqa: PTH116 - asked before each change
+    except OSError:
+        return (0, 0)
+    return (found.st_dev, found.st_ino)
+
+
+def _journal_error(what: str, error: Exception) -> JournalError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    number = getattr(error, "errno", 0)
+    failure = FailureClass.UNKNOWN
+    if code == sqlite3.SQLITE_FULL or number in {errno.ENOSPC, errno.EDQUOT}:
+        failure = FailureClass.DISK_FULL
+    elif code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM} or number == errno.EACCES:
+        failure = FailureClass.PERMISSION
+    return JournalError(f"the journal cannot be {what}: {error}", _HINT, failure)

@@ -1,0 +1,184 @@
+"""The journal's tables, and opening a file that holds them, whatever state it is in."""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+# A step for each version; a published one is never changed, and columns never go away:
+# what could be read from a file of any version is saved from it by these names.
+MIGRATIONS: Sequence[Sequence[str]] = (
+    (
+        """CREATE TABLE works (
+            kind TEXT NOT NULL, subject TEXT NOT NULL, repo TEXT NOT NULL,
+            first_seen REAL NOT NULL, last_start REAL, last_missed REAL, last_end REAL,
+            last_outcome TEXT, last_success REAL,
+            PRIMARY KEY (kind, subject, repo)) WITHOUT ROWID""",
+        """CREATE TABLE runs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            kind TEXT NOT NULL, subject TEXT NOT NULL, repo TEXT NOT NULL,
+            cause TEXT NOT NULL, started REAL NOT NULL, phase TEXT NOT NULL,
+            resume TEXT NOT NULL, child_pid INTEGER, child_started INTEGER,
+            ended REAL, outcome TEXT, snapshot TEXT NOT NULL DEFAULT '', stats TEXT,
+            failure TEXT, reason TEXT NOT NULL DEFAULT '', excerpt TEXT NOT NULL DEFAULT '')""",
+        "CREATE INDEX runs_of_work ON runs (kind, subject, repo, id)",
+        "CREATE INDEX runs_open ON runs (id) WHERE ended IS NULL",
+        """CREATE TABLE missed (
+            kind TEXT NOT NULL, subject TEXT NOT NULL, repo TEXT NOT NULL,
+            first REAL NOT NULL, last REAL NOT NULL, count INTEGER NOT NULL, at REAL NOT NULL,
+            PRIMARY KEY (kind, subject, repo, last)) WITHOUT ROWID""",
+        """CREATE TABLE verified (
+            plan TEXT PRIMARY KEY, at REAL NOT NULL, snapshot TEXT NOT NULL) WITHOUT ROWID""",
+        "CREATE TABLE guids (repo TEXT PRIMARY KEY, guid TEXT NOT NULL) WITHOUT ROWID",
+        """CREATE TABLE devices (
+            plan TEXT NOT NULL, path TEXT NOT NULL,
+            device TEXT NOT NULL, non_empty INTEGER NOT NULL,
+            PRIMARY KEY (plan, path)) WITHOUT ROWID""",
+        """CREATE TABLE stopped (
+            container TEXT PRIMARY KEY, name TEXT NOT NULL, run INTEGER NOT NULL) WITHOUT ROWID""",
+        """CREATE TABLE outbox (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL, posted REAL NOT NULL,
+            due REAL NOT NULL, failures INTEGER NOT NULL DEFAULT 0)""",
+    ),
+)
+
+# What is read from a file that is set aside, the most important first: what is to be put
+# right, what decides when something is due, and what nobody could tell again.
+_SAVED = {
+    "runs": "WHERE ended IS NULL",
+    "stopped": "",
+    "works": "",
+    "devices": "",
+    "verified": "",
+    "guids": "",
+    "outbox": "",
+}
+
+_BUSY_SECONDS = 10.0
+_MOST_LOG_BYTES = 1 << 20
+_COMPANIONS = ("", "-wal", "-shm")
+
+Row = tuple[str, tuple[str, ...], tuple[object, ...]]
+Rows = list[Row]
+
+
+def is_broken(error: sqlite3.Error) -> bool:
+    """Whether an error means that the file is no good, rather than out of reach."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def open_file(path: Path) -> sqlite3.Connection:
+    """Open the file or begin a new one, for its owner alone; brings it up to date.
+
+    Raises OSError or sqlite3.Error; `is_broken` tells whether another file would do.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
+    # One connection for all threads; whoever uses it holds a lock.
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    try:
+        _prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    # What is committed has to be on the disk; and what is deleted may have been a secret.
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "secure_delete = ON",
+        f"journal_size_limit = {_MOST_LOG_BYTES}",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    _migrate(connection)
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise _corrupt(str(verdict))
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = _version(connection)
+        for statement in (one for step in MIGRATIONS[version:] for one in step):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if not 0 <= version <= len(MIGRATIONS):
+        # What of it is ours to read is taken over, as from one that is broken.
+        raise _corrupt(f"its version is {version}, at most {len(MIGRATIONS)} is known")
+    return int(version)
+
+
+def _corrupt(message: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(message)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+def set_aside(path: Path, at: float) -> Path:
+    """Rename the file and what belongs to it; give its new name. Raises OSError."""
+    number = int(at)
+    while (aside := path.with_name(f"{path.name}.broken-{number}")).exists():
+        number += 1
+    for companion in _COMPANIONS:
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{path}{companion}").replace(f"{aside}{companion}")
+    return aside
+
+
+def read_what_is_left(path: Path) -> Rows:
+    """Read what can be read of a file that is no good: table, columns, values."""
+    rows: Rows = []
+    for table, where in _SAVED.items():
+        with (
+            contextlib.suppress(sqlite3.Error),
+            contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection,
+        ):
+            rows.extend(_rows(connection, table, where))
+    return rows
+
+
+def _rows(connection: sqlite3.Connection, table: str, where: str) -> Iterator[Row]:
+    cursor = connection.execute(f"SELECT * FROM {table} {where}")  # noqa: S608 - our own names
+    columns = tuple(str(column[0]) for column in cursor.description)
+    for row in cursor:
+        yield table, columns, row
+
+
+def put_back(connection: sqlite3.Connection, rows: Rows) -> int:
+    """Insert what was read from another file, as far as it fits; give how many rows did."""
+    done = 0
+    for table, columns, values in rows:
+        known = {str(row[1]) for row in connection.execute(f"PRAGMA table_info({table})")}
+        fitting = [
+            (name, value) for name, value in zip(columns, values, strict=True) if name in known
+        ]
+        names = ", ".join(name for name, _ in fitting)
+        marks = ", ".join("?" * len(fitting))
+        with contextlib.suppress(sqlite3.IntegrityError):
+            connection.execute(
+                f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608 - our own names
+                [value for _, value in fitting],
+            )
+            done += 1
+    return done

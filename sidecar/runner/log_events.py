@@ -1,0 +1,61 @@
+"""The events of the runner's log: what each name means, for who reads or filters it."""
+
+from collections.abc import Mapping
+
+from sidecar.kit.log_events import LogEvent
+
+EVENTS: Mapping[str, LogEvent] = {
+    "daemon.started": LogEvent("info", "the daemon has begun"),
+    "daemon.stopped": LogEvent("info", "the daemon has ended in order"),
+    "daemon.ends-runs": LogEvent("warn", "it is to end, and runs have not ended within `--grace`"),
+    "daemon.leaves-runs": LogEvent("error", "a run could not be brought to its end"),
+    "thread.failed": LogEvent("error", "a part of the daemon broke down: it ends with status 1"),
+    "document.loaded": LogEvent("info", "the document is new or has changed, and is executed"),
+    "document.refused": LogEvent(
+        "error", "the document cannot be used; the last good one is executed"
+    ),
+    "document.unwatched": LogEvent("warn", "changes of the document are not told; it is polled"),
+    "backrest.unknown": LogEvent("warn", "whether Backrest runs beside it cannot be told"),
+    "run.began": LogEvent("info", "something is run now"),
+    "run.ended": LogEvent("info, warn, error", "it has ended; the level follows its outcome"),
+    "run.missed": LogEvent("warn", "fires that no run answers"),
+    "run.dropped": LogEvent("error", "a run broke down without an end of its own"),
+    "run.interrupted": LogEvent("warn", "a run that died with the runner was put right"),
+    "run.not-recorded": LogEvent("error", "the journal does not take what is to be recorded"),
+    "hook.ended": LogEvent("info, warn", "a command has ended; warn if it failed"),
+    "hook.unusable": LogEvent(
+        "error, warn", "a hook cannot be run; error if its plan waits for it"
+    ),
+    "repository.ready": LogEvent("info", "a repository is there, or was made"),
+    "repository.not-created": LogEvent("error", "a repository could not be made"),
+    "container.stop": LogEvent("info", "a container is stopped for a restore or `backup-once`"),
+    "container.start": LogEvent("info", "it is started again"),
+    "container.gone": LogEvent("warn", "it is not there any more, nor another of its name"),
+    "container.not-started": LogEvent("error", "it could not be started; that is tried again"),
+    "leftover.ended": LogEvent("warn", "programs that a dead runner had left were ended"),
+    "plan.emptied": LogEvent("warn, error", "the paths of a plan are all empty, and were not"),
+    "plan.refill": LogEvent("warn", "a plan whose paths are all empty is restored"),
+    "devices.unknown": LogEvent("error", "on which disks a plan lies could not be recorded"),
+    "restore.left": LogEvent("warn", "a folder of a restore could not be removed"),
+    "restore.settled": LogEvent("warn", "what an earlier restore left halfway was put right"),
+    "notify.sent": LogEvent("debug", "a notification was sent"),
+    "notify.failed": LogEvent("warn", "a notification could not be sent; it is tried again"),
+    "notify.dropped": LogEvent("error", "a notification could not be sent, and is given up"),
+    "outbox.unreadable": LogEvent("error", "notifications that wait cannot be read"),
+    "outbox.unknown": LogEvent("error", "a notification that waits is of another version"),
+    "journal.unreadable": LogEvent("error", "the journal cannot be read; nothing is put right"),
+    "journal.not-written": LogEvent("error", "the journal cannot be written; told once"),
+    "journal.set-aside": LogEvent("error", "the journal is broken: it is kept, a new one begins"),
+    "marker.not-written": LogEvent("error", "the file that tells a plan's last end is not written"),
+    "pulse.not-saved": LogEvent("warn", "the heartbeat cannot be written"),
+}
+"""All events of the runner, those that belong together beside each other."""
+
+ONCE: Mapping[str, LogEvent] = {
+    "container.retried": LogEvent("warn", "the engine did not answer, it is asked again"),
+    "container.settle": LogEvent("info", "a container that a dead backup stopped is stopped first"),
+    "image.pull": LogEvent("info", "the image of `--rcb-image` is fetched"),
+    "once.stopping": LogEvent("warn", "it was asked to stop: what runs is ended, then started"),
+    "once.not-stopped": LogEvent("error", "the one-shot container could not be ended"),
+}
+"""Those of `backrest-sidecar backup-once` besides."""

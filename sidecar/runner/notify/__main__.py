@@ -1,0 +1,33 @@
+"""The process that sends: one request as JSON on standard input, the answer on its output."""
+
+import json
+import sys
+from typing import TextIO
+
+from sidecar.runner.notify.letters import parse_request
+from sidecar.runner.notify.sending import check_addresses, send_request
+
+
+def answer(question: str) -> str:
+    """Send `{"kind", "request"}` and give `{"reason", "is_down"}`, or check `{"urls"}`.
+
+    Then the answer is `{"wrong"}`, a sentence for each.
+    """
+    plain = json.loads(question)
+    if "urls" in plain:
+        return json.dumps({"wrong": check_addresses(plain["urls"])})
+    failure = send_request(parse_request(plain["kind"], plain["request"]))
+    if failure is None:
+        return json.dumps({"reason": "", "is_down": False})
+    return json.dumps({"reason": failure.reason, "is_down": failure.is_down})
+
+
+def main(source: TextIO = sys.stdin, target: TextIO = sys.stdout) -> None:
+    """Answer one question."""
+    # A library that prints must not be taken for us.
+    sys.stdout = sys.stderr
+    print(answer(source.read()), file=target)
+
+
+if __name__ == "__main__":
+    main()

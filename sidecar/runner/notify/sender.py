@@ -1,0 +1,79 @@
+"""Sending in a process of its own.
+
+It bounds what a server can do to us by dawdling, keeps what libraries log and raise to
+itself, and what they need of memory is given back.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from sidecar.kit.process import ProcessRunner
+from sidecar.runner.notify.letters import Failure, Post, Request
+
+_SECONDS = 40.0
+_ROOT = Path(__file__).parents[3]
+_MODULE = "sidecar.runner.notify"
+
+
+class Sender(Protocol):
+    """What sends one request."""
+
+    def send(self, request: Request) -> Failure | None:
+        """Send it; None if that succeeded. Raises nothing."""
+        ...
+
+
+class ProcessSender:
+    """Sends by a program; `seconds` is how long it may take in all.
+
+    The runner should be one that nothing else stops: what is told last is told at the end.
+    """
+
+    def __init__(self, runner: ProcessRunner, seconds: float = _SECONDS) -> None:
+        self._runner = runner
+        self._seconds = seconds
+
+    def send(self, request: Request) -> Failure | None:
+        """Send it; None if that succeeded. Raises nothing."""
+        kind = "post" if isinstance(request, Post) else "apprise"
+        answer = self._ask({"kind": kind, "request": asdict(request)})
+        if isinstance(answer, Failure):
+            return answer
+        reason = str(answer.get("reason", ""))
+        return Failure(reason, bool(answer.get("is_down"))) if reason else None
+
+    def check(self, urls: Sequence[str]) -> tuple[str, ...]:
+        """Say for each Apprise URL what is wrong with it; empty: nothing."""
+        answer = self._ask({"urls": list(urls)})
+        if isinstance(answer, Failure):
+            return (answer.reason,) * len(urls)
+        return tuple(map(str, answer.get("wrong", ())))
+
+    def _ask(self, question: dict[str, Any]) -> dict[str, Any] | Failure:
+        try:
+            completed = self._runner.run(
+                [sys.executable, "-m", _MODULE],
+                env=_environment(),
+                script=json.dumps(question).encode(),
+                timeout=self._seconds,
+            )
+        except OSError:
+            return Failure("the program that sends could not be started")
+        if completed.timed_out:
+            return Failure("it did not answer in time", is_down=True)
+        try:
+            answer = json.loads(completed.out)
+        except ValueError:
+            answer = None
+        return answer if isinstance(answer, dict) else Failure("the program that sends failed")
+
+
+def _environment() -> dict[str, str]:
+    """Find our own modules, and no others that lie where we are."""
+    paths = (str(_ROOT), os.environ.get("PYTHONPATH", ""))
+    return {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONSAFEPATH": "1"}

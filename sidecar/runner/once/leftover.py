@@ -1,0 +1,115 @@
+"""What a backup left that was killed: its own container, and those that it had stopped."""
+
+import logging
+import math
+from pathlib import Path
+from typing import Protocol
+
+from sidecar.kit.log import log_event
+from sidecar.runner.containers.facts import Container
+from sidecar.runner.containers.quiet import Remembers, start_again
+from sidecar.runner.journal import Stopped
+from sidecar.runner.once.begun import read_begun, remove_begun
+from sidecar.runner.once.order import in_start_order
+from sidecar.runner.once.quiesce import StopsAndTells
+
+DEFAULT_TIMEOUT = 60.0
+"""Seconds that a container has to stop, before the engine ends it by force."""
+
+_log = logging.getLogger(__name__)
+
+
+class Discards(StopsAndTells, Protocol):
+    """What is needed of `OnceEngine`; everything may raise ContainersError."""
+
+    def discard(self, name: str, seconds: int = 10) -> bool:
+        """Stop and remove a container of ours."""
+        ...
+
+
+def put_right(
+    engine: Discards, journal: Remembers, seconds: float = DEFAULT_TIMEOUT
+) -> tuple[str, ...]:
+    """End a backup that still runs in a container, then start what was stopped for it.
+
+    For each start of a runner, which has to be the only one of this journal. Gives what could
+    not be started, in words; raises ContainersError or JournalError.
+    """
+    state = journal.path.parent
+    begun = read_begun(state)
+    if begun is not None and begun.shot and engine.discard(begun.shot):
+        log_event(_log, logging.WARNING, "leftover.ended", container=begun.shot)
+    if left := journal.still_stopped():
+        since = None if begun is None else begun.at
+        failures = start_again(_Settling(engine, since, seconds), _Sorted(engine, journal, left))
+        if failures or journal.still_stopped():
+            return failures
+    if begun is not None:
+        remove_begun(state)
+    return ()
+
+
+class _Settling:
+    """The engine, for containers that it may be about to stop: who asked for that was killed.
+
+    A container that runs and was not started since then is stopped first: only then is it
+    certain that it stays when it is started.
+    """
+
+    def __init__(self, engine: StopsAndTells, since: float | None, seconds: float) -> None:
+        self._engine = engine
+        self._since = since
+        self._seconds = math.ceil(seconds)
+
+    def stop(self, container: str, seconds: int = 10) -> None:
+        """Stop it."""
+        self._engine.stop(container, seconds)
+
+    def start(self, container: str) -> bool:
+        """Start it for good; False if it does not exist."""
+        started = self._engine.started_at(container)
+        if started is not None and (self._since is None or started <= self._since):
+            log_event(_log, logging.INFO, "container.settle", container=container)
+            self._engine.stop(container, self._seconds)
+        return self._engine.start(container)
+
+    def find(self, name: str) -> Container | None:
+        """Find it by its id or its name."""
+        return self._engine.find(name)
+
+    def goes_when_stopped(self, container: str) -> bool:
+        """Tell whether it would be removed."""
+        return self._engine.goes_when_stopped(container)
+
+
+class _Sorted:
+    """The journal, whose stopped containers come in the order in which they start."""
+
+    def __init__(
+        self, engine: StopsAndTells, journal: Remembers, left: tuple[Stopped, ...]
+    ) -> None:
+        self._journal = journal
+        ordered = in_start_order(engine.all(), engine.providers())
+        place = {one.id: number for number, one in enumerate(ordered)}
+        place |= {one.name: number for number, one in enumerate(ordered)}
+        last = len(ordered)
+        self._left = sorted(
+            left, key=lambda one: place.get(one.container, place.get(one.name, last))
+        )
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+        return self._journal.path
+
+    def stopped(self, container: str, name: str, run: int = 0) -> None:
+        """Record that it is to be started again."""
+        self._journal.stopped(container, name, run)
+
+    def resumed(self, container: str) -> None:
+        """Record that it needs not be started again."""
+        self._journal.resumed(container)
+
+    def still_stopped(self) -> tuple[Stopped, ...]:
+        """List what is to be started again."""
+        return tuple(self._left)

@@ -1,0 +1,189 @@
+"""Stopping containers around a backup: which, in which order, and what becomes of them meanwhile.
+
+That they are started again whatever happens is the matter of `runner.quiet`.
+"""
+
+import logging
+import math
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from sidecar.kit.log import log_event
+from sidecar.runner.containers.engine import ContainersError
+from sidecar.runner.containers.facts import Container
+from sidecar.runner.containers.quiet import (
+    Remembers,
+    StopsAndStarts,
+    reasons_not_to_stop,
+    while_stopped,
+)
+from sidecar.runner.once.order import in_start_order
+
+_PAUSES = (1.0, 3.0)
+# One that is paused writes nothing, and one that restarts would write again.
+_RUNNING = frozenset({"running", "restarting"})
+_IDENTITY = tuple(
+    f"com.docker.compose.{name}" for name in ("project", "service", "container-number", "oneoff")
+)
+_RECREATED = re.compile(r"[0-9a-f]{12}_(.+)", re.ASCII)
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+class StopsAndTells(StopsAndStarts, Protocol):
+    """What is needed of `OnceEngine`; everything may raise ContainersError."""
+
+    def all(self) -> tuple[Container, ...]:
+        """List all containers."""
+        ...
+
+    def providers(self) -> Mapping[str, str]:
+        """Tell who shares whose network."""
+        ...
+
+    def started_at(self, container: str) -> float | None:
+        """Give when a container was started that is at work."""
+        ...
+
+
+class NotStopped(ContainersError):
+    """A container cannot or must not be stopped, so nothing was backed up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """How containers are stopped: `seconds` that each has before the engine ends it by force.
+
+    `wait` waits so many seconds between two tries to start one; `is_stopping` tells whether
+    we are asked to end.
+    """
+
+    seconds: float
+    wait: Callable[[float], object]
+    is_stopping: Callable[[], bool]
+
+
+def choose_quiet(engine: StopsAndTells, wanted: Collection[str]) -> tuple[Container, ...]:
+    """Give those of these ids that run, in the order in which they are stopped.
+
+    Raises NotStopped if one of them would not come back as it is.
+    """
+    if not wanted:
+        return ()
+    ordered = in_start_order(engine.all(), engine.providers())
+    chosen = [one for one in reversed(ordered) if one.id in wanted and one.state in _RUNNING]
+    if reasons := reasons_not_to_stop(engine, chosen):
+        raise NotStopped("; ".join(reasons), "or take the label off; nothing was backed up")
+    return tuple(chosen)
+
+
+@contextmanager
+def quiesced(
+    engine: StopsAndTells,
+    containers: Sequence[Container],
+    journal: Remembers,
+    how: Circumstances,
+) -> Iterator[None]:
+    """Stop containers in this order for the block, and start them in reverse, whatever happens.
+
+    Raises NotStopped, with all started again, if one cannot be stopped or if we are asked to
+    end before all are; ContainersError if some cannot be started, after all others were.
+    """
+    failures: list[str] = []
+    try:
+        with ExitStack() as stack:
+            for one in containers:
+                if how.is_stopping():
+                    raise NotStopped("asked to end before anything was backed up")
+                steadfast = _Steadfast(engine, one, how.wait, failures)
+                _stop(stack, steadfast, journal, math.ceil(how.seconds))
+            yield
+    except ContainersError as error:
+        if failures:
+            reasons = dict.fromkeys((error.message, *failures))
+            raise ContainersError("; ".join(reasons), "see why, and start them by hand") from error
+        raise
+
+
+def _stop(stack: ExitStack, steadfast: "_Steadfast", journal: Remembers, seconds: int) -> None:
+    stopped = while_stopped(steadfast, (steadfast.one,), journal, seconds=seconds)
+    try:
+        stack.enter_context(stopped)
+    except ContainersError as error:
+        raise NotStopped(f"nothing was backed up: {error.message}", error.hint) from error
+
+
+@dataclass
+class _Steadfast:
+    """The engine, for one container: it is started by all means, whatever its name is by now."""
+
+    engine: StopsAndTells
+    one: Container
+    wait: Callable[[float], object]
+    failures: list[str] = field(repr=False)
+    is_in_doubt: bool = False
+
+    def stop(self, container: str, seconds: int = 10) -> None:
+        """Stop it; if that fails it may be stopping all the same."""
+        self.is_in_doubt = True
+        self.engine.stop(container, seconds)
+        self.is_in_doubt = False
+
+    def start(self, container: str) -> bool:
+        """Start it, with a few tries; what comes of it is noted."""
+        try:
+            self._refuse_in_doubt(container)
+            return self._try(lambda: self.engine.start(container))
+        except ContainersError as error:
+            self.failures.append(f"{self.one.name} is not sure to run again: {error.message}")
+            raise
+
+    def find(self, name: str) -> Container | None:
+        """Find what is in its place by now: of that name, or that part of its Compose project."""
+        return self._try(lambda: find_heir(self.one, name, self.engine.all()))
+
+    def goes_when_stopped(self, container: str) -> bool:
+        """Tell whether it would be removed."""
+        return self.engine.goes_when_stopped(container)
+
+    def _refuse_in_doubt(self, container: str) -> None:
+        """Leave one that runs to the next start of ours: to start it now would change nothing."""
+        if self.is_in_doubt and self.engine.started_at(container) is not None:
+            raise ContainersError("it runs, but the engine may be about to stop it all the same")
+
+    def _try(self, ask: Callable[[], T]) -> T:
+        for pause in _PAUSES:
+            try:
+                return ask()
+            except ContainersError as error:
+                fields = {"name": self.one.name, "reason": error.message}
+                log_event(_log, logging.WARNING, "container.retried", **fields)
+                self.wait(pause)
+        return ask()
+
+
+def find_heir(one: Container, name: str, present: Iterable[Container]) -> Container | None:
+    """Find the container that has come in the place of one that is gone."""
+    by_merit: tuple[Callable[[Container], bool], ...] = (
+        lambda other: name in {other.id, other.name},
+        lambda other: _compose_identity(other) == _compose_identity(one) is not None,
+        lambda other: _real_name(other) == name,
+    )
+    everyone = tuple(present)
+    return next((other for fits in by_merit for other in everyone if fits(other)), None)
+
+
+def _compose_identity(one: Container) -> tuple[str, ...] | None:
+    """Give what Compose takes a container for; None if it is none of Compose's."""
+    said = tuple(one.labels.get(key, "") for key in _IDENTITY)
+    return said if all(said[:2]) else None
+
+
+def _real_name(one: Container) -> str:
+    """Give the name that Compose will give to a container that it is just recreating."""
+    found = _RECREATED.fullmatch(one.name)
+    return found[1] if found else one.name

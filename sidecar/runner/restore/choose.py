@@ -1,0 +1,203 @@
+"""Which snapshot is restored, which of its paths, and where each belongs. Pure."""
+
+import posixpath
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, tzinfo
+
+from sidecar.errors import UsageError
+from sidecar.model.reading import RunPlan
+from sidecar.runner.containers.facts import is_within
+from sidecar.runner.engines.base import Entry, Snapshot
+from sidecar.runner.restore.faults import RestoreError
+
+LATEST = "latest"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody wants restored.
+
+    `snapshot` is LATEST, or an id, or its beginning, of any snapshot of the repository; `at`:
+    the newest of the plan's that is not after it. Without `paths` all that the snapshot was
+    made of; without `target` to where the data lives, by `path_map` (see `parse_path_map`).
+    `in_place` allows that to be replaced, `force` that a target is not empty, `stop` that
+    containers are stopped meanwhile.
+    """
+
+    plan: RunPlan
+    instance: str
+    snapshot: str = LATEST
+    at: datetime | None = None
+    paths: tuple[str, ...] = ()
+    target: str = ""
+    path_map: tuple[tuple[str, str], ...] = ()
+    in_place: bool = False
+    stop: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A path of a snapshot, and the place where it shall lie.
+
+    `is_folder`: so is what the snapshot has there; its contents come to lie in the place.
+    """
+
+    source: str
+    place: str
+    is_folder: bool
+    files: int = 0
+    bytes: int = 0
+
+
+def check_wish(wish: Wish) -> Wish:
+    """Give the wish with normal paths; raises UsageError for what contradicts itself."""
+    if wish.at is not None and wish.snapshot != LATEST:
+        raise UsageError("--snapshot and --at name a snapshot both", "leave one of them out")
+    if wish.target and wish.in_place:
+        raise UsageError("--target and --in-place contradict each other", "leave one of them out")
+    if wish.target and wish.path_map:
+        raise UsageError("with --target no --path-map has a meaning", "leave one of them out")
+    target = _normal(wish.target, "--target") if wish.target else ""
+    return replace(wish, target=target, paths=tuple(_normal(one, "--path") for one in wish.paths))
+
+
+def choose_snapshot(
+    wish: Wish, own: Callable[[], Sequence[Snapshot]], others: Callable[[], Sequence[Snapshot]]
+) -> Snapshot:
+    """Choose among the plan's `own` snapshots; by its id any of the repository's.
+
+    Raises RestoreError if there is none such.
+    """
+    if wish.snapshot != LATEST:
+        return _called(wish.snapshot, others())
+    found = sorted(own(), key=lambda one: one.time)
+    if not found:
+        raise RestoreError(
+            f"there is no snapshot of {wish.plan.id}",
+            "that of another plan or another instance can be restored by its id: --snapshot ID",
+        )
+    early = [one for one in found if wish.at is None or one.time <= wish.at]
+    if not early:
+        oldest = found[0].time.astimezone(wish.at.tzinfo if wish.at else None)
+        raise RestoreError(f"the oldest snapshot of {wish.plan.id} is of {oldest:%Y-%m-%d %H:%M}")
+    return early[-1]
+
+
+def _called(name: str, snapshots: Iterable[Snapshot]) -> Snapshot:
+    found = [one for one in snapshots if one.is_called(name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise RestoreError(f"{len(found)} snapshots are called {name}", "write more of the id")
+    raise RestoreError(
+        f"the repository has no snapshot {name}", "write at least eight digits of its id"
+    )
+
+
+def choose_sources(wish: Wish, snapshot: Snapshot) -> tuple[str, ...]:
+    """Give the paths of the snapshot to restore, none within another, sorted."""
+    wanted = set(wish.paths or map(posixpath.normpath, snapshot.paths))
+    return tuple(
+        sorted(
+            one
+            for one in wanted
+            if not any(other != one and is_within(one, other) for other in wanted)
+        )
+    )
+
+
+def survey(source: str, entries: Iterable[Entry]) -> Piece:
+    """Count what a snapshot holds at and below a path; the place is yet to be found.
+
+    Sizes of hard links count each time. Raises RestoreError if there is nothing.
+    """
+    files = size = count = 0
+    is_folder = True
+    for entry in entries:
+        count += 1
+        files += entry.kind == "file"
+        size += entry.size
+        if entry.path == source:
+            is_folder = entry.kind == "dir"
+    if not count:
+        raise RestoreError(
+            f"the snapshot does not hold {source}", "--dry-run shows what a snapshot holds"
+        )
+    return Piece(source, "", is_folder, files, size)
+
+
+def placed(pieces: Sequence[Piece], wish: Wish) -> tuple[Piece, ...]:
+    """Find the place of each piece.
+
+    To where it lives: its path through the path map. To a target: the contents of a single
+    folder lie in the target itself, a single file below it by its name; of several pieces
+    each below the target by its full path.
+    """
+    if not wish.target:
+        found = tuple(replace(one, place=place_of(one.source, wish.path_map)) for one in pieces)
+        return _apart(found)
+    if len(pieces) == 1:
+        only = pieces[0]
+        name = "" if only.is_folder else posixpath.basename(only.source)
+        return (replace(only, place=posixpath.normpath(posixpath.join(wish.target, name))),)
+    return tuple(
+        replace(one, place=posixpath.join(wish.target, one.source.lstrip("/"))) for one in pieces
+    )
+
+
+def _apart(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+    """Refuse what would be restored into what is restored."""
+    for one in pieces:
+        if one.place == "/":
+            raise RestoreError("/ cannot be replaced as it runs", "restore it to a --target")
+        for other in pieces:
+            if one is not other and is_within(one.place, other.place):
+                reason = f"{one.source} and {other.source} would both be restored to {other.place}"
+                raise RestoreError(reason, "correct --path-map")
+    return pieces
+
+
+def place_of(path: str, path_map: Iterable[tuple[str, str]]) -> str:
+    """Map a path of a snapshot to where its data lives now: the longest prefix wins."""
+    fitting = [(source, place) for source, place in path_map if is_within(path, source)]
+    if not fitting:
+        return path
+    source, place = max(fitting, key=lambda pair: len(pair[0]))
+    return posixpath.normpath(posixpath.join(place, posixpath.relpath(path, source)))
+
+
+def parse_path_map(entries: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Parse `SNAPSHOT_PATH=PLACE` entries; raises UsageError."""
+    found = []
+    for entry in entries:
+        source, equals, place = entry.partition("=")
+        if not equals:
+            raise UsageError(f"{entry!r} is no path map", "write --path-map SNAPSHOT_PATH=PLACE")
+        found.append((_normal(source, "--path-map"), _normal(place, "--path-map")))
+    return tuple(found)
+
+
+def parse_moment(text: str, zone: tzinfo) -> datetime:
+    """Parse `2024-05-01`, `2024-05-01 13:00[:00]` or any ISO form; a day is meant to its end.
+
+    Without a zone of its own it is local time. Raises UsageError.
+    """
+    plain = text.strip()
+    try:
+        if len(plain) == len("2024-05-01"):
+            # Of two hours with the same name the later one: `not after` includes both.
+            return datetime.combine(date.fromisoformat(plain), time.max, zone).replace(fold=1)
+        moment = datetime.fromisoformat(plain)
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is no time", "write 2024-05-01, '2024-05-01 13:00' or 2024-05-01T13:00Z"
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=zone, fold=1)
+
+
+def _normal(path: str, flag: str) -> str:
+    if not path.startswith("/"):
+        raise UsageError(f"{flag} {path!r} is no absolute path", "write it from the root: /...")
+    return posixpath.normpath(path).replace("//", "/", 1)

@@ -1,0 +1,148 @@
+"""What there is where something is to be restored, and whether that may be done."""
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from sidecar.kit.table import render_size
+from sidecar.runner.containers.facts import is_within
+from sidecar.runner.restore.choose import Piece, Wish
+from sidecar.runner.restore.faults import RestoreError
+from sidecar.runner.restore.staging import is_ours
+
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+class Standing(StrEnum):
+    """What is in a place."""
+
+    MISSING = "nothing"
+    EMPTY = "an empty folder"
+    FULL = "a folder with contents"
+    ENTRY = "a file"
+    LINK = "a symbolic link"
+
+
+class How(StrEnum):
+    """What becomes of what is in a place."""
+
+    FILL = "fills it"
+    REPLACE = "replaces it"
+    MERGE = "is put into it, over what has the same name"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is restored to one place, and what is there now."""
+
+    piece: Piece
+    standing: Standing
+    how: How
+
+    @property
+    def room(self) -> Path:
+        """The folder that receives it."""
+        place = Path(self.piece.place)
+        return place if self.piece.is_folder else place.parent
+
+
+def look_at(place: str) -> Standing:
+    """Look what is there. Raises OSError where that cannot be seen."""
+    path = Path(place)
+    try:
+        if path.is_symlink():
+            return Standing.LINK
+        if not path.is_dir():
+            path.lstat()
+            return Standing.ENTRY
+        with os.scandir(path) as entries:
+            is_empty = all(is_ours(entry.name) for entry in entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return Standing.MISSING
+    return Standing.EMPTY if is_empty else Standing.FULL
+
+
+def plan_step(piece: Piece, standing: Standing, wish: Wish) -> Step:
+    """Decide what becomes of what is there. Pure; raises RestoreError if it must not be touched."""
+    if _is_free(piece, standing):
+        return Step(piece, standing, How.FILL)
+    kind = "a folder" if piece.is_folder else "a file"
+    if _is_of_another_kind(piece, standing):
+        raise RestoreError(
+            f"{piece.place} is {standing} now, and {kind} in the snapshot: nothing was touched",
+            f"restore it elsewhere: --target DIR or --path-map {piece.source}=PLACE",
+        )
+    if wish.target:
+        if not wish.force:
+            raise RestoreError(
+                f"{piece.place} is {standing}: nothing was touched",
+                "name an empty --target, or write --force to overwrite what has the same name",
+            )
+        return Step(piece, standing, How.MERGE if piece.is_folder else How.REPLACE)
+    if not wish.in_place:
+        raise RestoreError(
+            f"{piece.place} is {standing}: nothing was touched",
+            "write --in-place to replace it by what the snapshot holds, or --target DIR",
+        )
+    return Step(piece, standing, How.REPLACE)
+
+
+def _is_free(piece: Piece, standing: Standing) -> bool:
+    return standing is Standing.MISSING or (piece.is_folder and standing is Standing.EMPTY)
+
+
+def _is_of_another_kind(piece: Piece, standing: Standing) -> bool:
+    is_folder = standing in {Standing.EMPTY, Standing.FULL}
+    return is_folder != piece.is_folder
+
+
+def check_mounts(step: Step, mountinfo: str) -> None:
+    """Refuse to move what something is mounted in: it would be moved along, and deleted."""
+    found = [one for one in parse_mounts(mountinfo) if _is_below(one, step.piece.place)]
+    if step.how is not How.FILL and found:
+        raise RestoreError(
+            f"{found[0]} is mounted within {step.piece.place}: nothing was touched",
+            "restore the parts of it by --path, or all of it to a --target",
+        )
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path != folder and is_within(path, folder)
+
+
+def parse_mounts(mountinfo: str) -> tuple[str, ...]:
+    """List the mount points of `/proc/self/mountinfo`."""
+    lines = (line.split(" ") for line in mountinfo.splitlines())
+    return tuple(
+        _OCTAL.sub(lambda octal: chr(int(octal[1], 8)), fields[4])
+        for fields in lines
+        if len(fields) > 4
+    )
+
+
+def check_space(steps: tuple[Step, ...], free: Mapping[Path, tuple[int, int]]) -> str:
+    """Tell where there is too little space, empty if nowhere. Pure.
+
+    `free` gives for each room its device and the bytes that are free there; what is replaced
+    is there until all is restored.
+    """
+    needed: dict[int, int] = {}
+    for step in steps:
+        device, available = free[step.room]
+        needed[device] = needed.get(device, 0) + step.piece.bytes
+        if needed[device] > available:
+            missing = render_size(needed[device] - available)
+            return f"{missing} more would be needed on the disk of {step.piece.place}"
+    return ""
+
+
+def free_at(room: Path) -> tuple[int, int]:
+    """Give the device that would hold a folder, and the bytes that are free there."""
+    existing = room
+    while not existing.is_dir() and existing != existing.parent:
+        existing = existing.parent
+    return existing.stat().st_dev, shutil.disk_usage(existing).free

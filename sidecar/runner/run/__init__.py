@@ -1,0 +1,1 @@
+"""One attempt at a piece of work: its steps, and the end of those that died."""

@@ -1,0 +1,1 @@
+"""The loop and what sits around it: seats, locks, the control socket, the parts put together."""

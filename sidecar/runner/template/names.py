@@ -1,0 +1,218 @@
+"""The names that templates may use: fields, methods and functions. Pure."""
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sidecar.model.messages import CONDITIONS
+from sidecar.model.reading import Repo
+from sidecar.runner.engines.base import Stats
+from sidecar.runner.template import gowords
+from sidecar.runner.template.lexer import Fault
+from sidecar.runner.template.summary import summarise
+from sidecar.runner.template.types import Evaluate, Type, Typed
+from sidecar.runner.template.values import NUMBERS, Values, event_name, is_error
+
+_NO_STATS = Stats()
+
+
+def _of_repo(give: Callable[[Repo], Any]) -> Evaluate:
+    return lambda values: give(values.repo)
+
+
+def _of_stats(name: str) -> Evaluate:
+    return lambda values: getattr(values.stats or _NO_STATS, name)
+
+
+def _stats_fields() -> dict[str, tuple[Type, Evaluate]]:
+    found = {
+        f".SnapshotStats.{name}": (Type.NUMBER, _of_stats(ours))
+        for name, (_, ours) in gowords.STATS.items()
+    }
+    found[".SnapshotStats.TotalDuration"] = (Type.FRACTION, _of_stats("seconds"))
+    found[".SnapshotStats.SnapshotId"] = (Type.TEXT, lambda values: values.snapshot)
+    return found
+
+
+FIELDS: Final[Mapping[str, tuple[Type, Evaluate]]] = {
+    ".Task": (Type.TEXT, lambda values: values.task),
+    ".Event": (Type.EVENT, lambda values: NUMBERS.get(values.event, 0)),
+    ".Repo": (Type.REPO, lambda values: values.repo),
+    ".Repo.Id": (Type.TEXT, _of_repo(lambda repo: repo.id)),
+    ".Repo.Uri": (Type.TEXT, _of_repo(lambda repo: repo.uri)),
+    ".Repo.Guid": (Type.TEXT, _of_repo(lambda repo: repo.guid)),
+    ".Repo.Password": (Type.TEXT, _of_repo(lambda repo: repo.password)),
+    ".Repo.Env": (Type.LIST, _of_repo(lambda repo: tuple(map("=".join, repo.env)))),
+    ".Repo.Flags": (Type.LIST, _of_repo(lambda repo: repo.flags)),
+    ".Repo.AutoUnlock": (Type.TRUTH, _of_repo(lambda repo: repo.auto_unlock)),
+    ".Repo.AutoInitialize": (Type.TRUTH, _of_repo(lambda repo: repo.auto_initialise)),
+    ".Plan": (Type.PLAN, lambda values: values.known_plan),
+    ".Plan.Id": (Type.TEXT, lambda values: values.known_plan.id),
+    ".Plan.Repo": (Type.TEXT, lambda values: values.known_plan.repo),
+    ".Plan.Paths": (Type.LIST, lambda values: values.known_plan.paths),
+    ".Plan.Excludes": (Type.LIST, lambda values: values.known_plan.excludes),
+    ".Plan.Iexcludes": (Type.LIST, lambda values: values.known_plan.iexcludes),
+    ".Plan.BackupFlags": (Type.LIST, lambda values: values.known_plan.backup_flags),
+    ".SnapshotId": (Type.TEXT, lambda values: values.snapshot),
+    ".SnapshotStats": (Type.STATS, lambda values: values.stats),
+    **_stats_fields(),
+    ".CurTime": (Type.TIME, lambda values: values.now),
+    ".Duration": (Type.DURATION, lambda values: values.nanoseconds),
+    ".Error": (Type.TEXT, lambda values: values.error),
+}
+"""Each field's type, and its value."""
+
+SHOWN: Final[Mapping[Type, Callable[[Any], str]]] = {
+    Type.TEXT: str,
+    Type.NUMBER: str,
+    Type.FRACTION: gowords.show_float,
+    Type.TRUTH: lambda value: "true" if value else "false",
+    Type.TIME: gowords.show_time,
+    Type.DURATION: gowords.show_duration,
+    Type.EVENT: lambda number: CONDITIONS[number],
+    Type.LIST: gowords.show_texts,
+}
+"""How values of each type come out; those of others do not."""
+
+_JSON: Final[Mapping[Type, Callable[[Any, Values], str]]] = {
+    Type.TEXT: lambda value, _: gowords.json_text(value),
+    Type.NUMBER: lambda value, _: gowords.json_number(value),
+    Type.FRACTION: lambda value, _: gowords.json_number(value),
+    Type.TRUTH: lambda value, _: "true" if value else "false",
+    Type.TIME: lambda value, _: gowords.json_time(value),
+    Type.DURATION: lambda value, _: gowords.json_number(value),
+    Type.EVENT: lambda value, _: gowords.json_number(value),
+    Type.LIST: lambda value, _: gowords.json_texts(value),
+    Type.STATS: lambda value, values: gowords.json_stats(value, values.snapshot),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method of the values: what it gives, and of what; `takes` None: of nothing."""
+
+    type: Type
+    takes: tuple[Type, ...] | None
+    give: Callable[[Any, Values, Type], Any]
+
+    def bind(self, name: str, arguments: tuple[Typed, ...], position: int) -> Evaluate:
+        """Give what evaluates it for these arguments. Raises Fault if they do not fit."""
+        give = self.give
+        if self.takes is None:
+            if arguments:
+                raise Fault(position, f"{name} takes no arguments")
+            return lambda values: give(None, values, Type.TEXT)
+        if len(arguments) != 1:
+            raise Fault(position, f"{name} takes one value, not {len(arguments)}")
+        (only,) = arguments
+        if only.type not in self.takes:
+            wanted = " or ".join(kind.value for kind in self.takes[:1])
+            raise Fault(only.position, f"{name} cannot take {only.type.value}", f"give it {wanted}")
+        return lambda values: give(only.evaluate(values), values, only.type)
+
+
+METHODS: Final[Mapping[str, Method]] = {
+    ".Summary": Method(Type.TEXT, None, lambda _, values, __: summarise(values)),
+    ".EventName": Method(
+        Type.TEXT, (Type.EVENT,), lambda number, _, __: event_name(CONDITIONS[number])
+    ),
+    ".IsError": Method(
+        Type.TRUTH, (Type.EVENT,), lambda number, _, __: is_error(CONDITIONS[number])
+    ),
+    ".FormatTime": Method(Type.TEXT, (Type.TIME,), lambda at, _, __: gowords.format_time(at)),
+    ".FormatDuration": Method(
+        Type.TEXT, (Type.DURATION,), lambda value, _, __: gowords.format_duration(value)
+    ),
+    ".FormatSizeBytes": Method(
+        Type.TEXT, (Type.NUMBER,), lambda size, _, __: gowords.format_size(size)
+    ),
+    ".ShellEscape": Method(
+        Type.TEXT, (Type.TEXT,), lambda text, _, __: gowords.quote_for_shell(text)
+    ),
+    ".JsonMarshal": Method(
+        Type.TEXT, tuple(_JSON), lambda value, values, kind: _JSON[kind](value, values)
+    ),
+}
+"""The methods."""
+
+_WHOLE = frozenset({Type.NUMBER, Type.EVENT, Type.DURATION})
+_ORDERED: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    "ne": operator.ne,
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
+}
+_Made = tuple[Type, Evaluate]
+
+
+def _equal(name: str, arguments: tuple[Typed, ...], position: int) -> _Made:
+    if len(arguments) < 2:
+        raise Fault(position, f"{name} takes two values or more, not {len(arguments)}")
+    first, *others = (argument.evaluate for argument in arguments)
+    for other in arguments[1:]:
+        _check_comparable(arguments[0], other)
+    return Type.TRUTH, lambda values: any(first(values) == other(values) for other in others)
+
+
+def _compare(name: str, arguments: tuple[Typed, ...], position: int) -> _Made:
+    if len(arguments) != 2:
+        raise Fault(position, f"{name} takes two values, not {len(arguments)}")
+    first, second = arguments
+    _check_comparable(first, second)
+    if first.type is Type.TRUTH and name != "ne":
+        raise Fault(position, f"{name} cannot compare truth values")
+    compare = _ORDERED[name]
+    return Type.TRUTH, lambda values: compare(first.evaluate(values), second.evaluate(values))
+
+
+def _check_comparable(first: Typed, second: Typed) -> None:
+    if _class_of(first) != _class_of(second):
+        message = f"{first.type.value} and {second.type.value} cannot be compared"
+        is_event = Type.EVENT in (first.type, second.type)
+        hint = 'write eq (.EventName .Event) "snapshot error"' if is_event else ""
+        raise Fault(second.position, message, hint)
+
+
+def _class_of(typed: Typed) -> Type:
+    if typed.type in _WHOLE:
+        return Type.NUMBER
+    if typed.type not in (Type.TEXT, Type.TRUTH, Type.FRACTION):
+        raise Fault(typed.position, f"{typed.type.value} cannot be compared")
+    return typed.type
+
+
+def _join(name: str, arguments: tuple[Typed, ...], position: int) -> _Made:
+    """`and` gives the first value that is empty, `or` the first that is not; else the last."""
+    if not arguments:
+        raise Fault(position, f"{name} takes a value or more")
+    kinds = {argument.type for argument in arguments}
+    wanted = name == "or"
+
+    def evaluate(values: Values) -> Any:
+        value = None
+        for argument in arguments:
+            value = argument.evaluate(values)
+            if bool(value) is wanted:
+                return value
+        return value
+
+    return (kinds.pop() if len(kinds) == 1 else Type.MIXED), evaluate
+
+
+def _negate(name: str, arguments: tuple[Typed, ...], position: int) -> _Made:
+    if len(arguments) != 1:
+        raise Fault(position, f"{name} takes one value, not {len(arguments)}")
+    only = arguments[0].evaluate
+    return Type.TRUTH, lambda values: not only(values)
+
+
+FUNCTIONS: Final[Mapping[str, Callable[[str, tuple[Typed, ...], int], _Made]]] = {
+    "eq": _equal,
+    **dict.fromkeys(_ORDERED, _compare),
+    "and": _join,
+    "or": _join,
+    "not": _negate,
+}
+"""The functions; each is given its name and arguments, and raises Fault if they do not fit."""

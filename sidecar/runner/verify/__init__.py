@@ -1,0 +1,1 @@
+"""Proof that a snapshot can be restored: a sample of it is."""

@@ -1,0 +1,392 @@
+"""Notifications to real servers on this machine: HTTP, and mail with TLS and a login."""
+
+import json
+import logging
+import os
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+from sidecar.kit.process import ProcessRunner
+from sidecar.model.reading import Repo, RunHook, RunPlan
+from sidecar.runner.engines.base import Stats
+from sidecar.runner.hooks.running import HookRunner
+from sidecar.runner.journal import Journal
+from sidecar.runner.notify.courier import PAUSES, Courier, Delivered
+from sidecar.runner.notify.letters import ByApprise, Failure, Message, Post
+from sidecar.runner.notify.notice import Announcer, Notice, Occasion
+from sidecar.runner.notify.sender import ProcessSender
+from sidecar.runner.notify.shoutrrr import translate_shoutrrr
+from sidecar.runner.run.ports import Facts, HookResult
+
+SUCCESS = ("CONDITION_SNAPSHOT_SUCCESS", "CONDITION_SNAPSHOT_END")
+START = ("CONDITION_SNAPSHOT_START",)
+SECRET = "a-token-nobody-may-see"
+USER, PASSWORD = "runner", "mail-password-nobody-may-see"
+LONG = 30.0
+NOW = datetime(2031, 4, 5, 6, 7, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request as it arrived."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: str
+
+
+@dataclass
+class Web:
+    """An HTTP server that keeps what it is asked; `status` is its answer, 0: none at all."""
+
+    status: int = 200
+    location: str = ""
+    asked: list[Asked] = field(default_factory=list)
+    port: int = 0
+    ends: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def url(self) -> str:
+        """Its address, with a secret in the path."""
+        return f"http://127.0.0.1:{self.port}/{SECRET}"
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    """Run a server."""
+    state = Web()
+
+    class Answer(BaseHTTPRequestHandler):
+        def _take(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            state.asked.append(Asked(self.command, self.path, headers, body))
+            if not state.status:
+                state.ends.wait(LONG)
+                return
+            self.send_response(308 if state.location else state.status)
+            if state.location:
+                self.send_header("Location", state.location)
+                state.location = ""
+            self.end_headers()
+
+        do_POST = do_PUT = do_GET = _take  # noqa: N815 - the library's names
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        state.port = server.server_address[1]
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield state
+        state.ends.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Make a certificate for this machine, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    argv += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    argv += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(argv, check=True, capture_output=True)
+    return certificate, key
+
+
+@dataclass
+class Mail:
+    """A mail server that keeps what it takes."""
+
+    port: int = 0
+    taken: list[tuple[EmailMessage, Sequence[str], bool, bool]] = field(default_factory=list)
+
+    async def handle_DATA(self, _: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        """Take a mail; keep also whether it came through TLS and from a user who logged in."""
+        content = envelope.content
+        assert isinstance(content, bytes)
+        found = message_from_bytes(content, policy=policy.default)
+        assert isinstance(found, EmailMessage)
+        is_secure = session.ssl is not None
+        self.taken.append((found, envelope.rcpt_tos, is_secure, bool(session.authenticated)))
+        return "250 taken"
+
+
+def check_login(*given: Any) -> AuthResult:
+    """Let one user in."""
+    data = given[-1]
+    is_right = isinstance(data, LoginPassword) and (data.login, data.password) == (
+        USER.encode(),
+        PASSWORD.encode(),
+    )
+    return AuthResult(success=is_right)
+
+
+@pytest.fixture
+def mail(certificate: tuple[Path, Path]) -> Iterator[Mail]:
+    """Run a mail server that takes nothing without TLS and a login."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+    state = Mail()
+    controller = Controller(
+        state,
+        hostname="localhost",
+        port=free_port(),
+        tls_context=context,
+        require_starttls=True,
+        auth_required=True,
+        authenticator=check_login,
+    )
+    controller.start()
+    state.port = controller.port
+    yield state
+    controller.stop()
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.create_server(("localhost", 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def sender(certificate: tuple[Path, Path]) -> ProcessSender:
+    """Give what sends, as the daemon does it; it trusts the servers of these tests."""
+    environ = {"PATH": os.environ["PATH"], "SSL_CERT_FILE": str(certificate[0])}
+    return ProcessSender(ProcessRunner(environ, grace=0.3))
+
+
+@dataclass
+class Runner:
+    """Hooks, a courier and its journal, with a clock that stands."""
+
+    journal: Journal
+    courier: Courier
+    directory: Path
+    now: list[float]
+
+    def run(self, events: Sequence[str], *hooks: RunHook) -> HookResult:
+        """Run an event set."""
+        programs = ProcessRunner({"PATH": os.environ["PATH"]})
+        runner = HookRunner(programs, self.directory / "config.json", self.courier.post)
+        facts = Facts('backup for plan "web"', self.now[0], 2.0, "4bba301e", Stats(1))
+        plan = RunPlan("web", "main", hooks=hooks)
+        return runner.run(events, Repo("main"), plan, facts, lambda: False)
+
+
+@pytest.fixture
+def runner(tmp_path: Path, sender: ProcessSender) -> Iterator[Runner]:
+    """Give a runner whose notifications really go out."""
+    now = [NOW.timestamp()]
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        yield Runner(journal, Courier(journal, sender, lambda: now[0]), tmp_path, now)
+
+
+def hook(action: str, conditions: Sequence[str] = SUCCESS, **settings: Any) -> RunHook:
+    """Make a hook."""
+    return RunHook(frozenset(conditions), action, settings)
+
+
+def test_hooks_reach_their_servers(web: Web, runner: Runner) -> None:
+    """Pings and posts arrive in order, as their services want them."""
+    base = f"127.0.0.1:{web.port}"
+    hooks = (
+        hook("actionHealthchecks", (*START, *SUCCESS), webhookUrl=web.url),
+        hook("actionDiscord", webhookUrl=web.url, template="{{ .SnapshotId }} ä€😀"),
+        hook("actionSlack", webhookUrl=web.url, template='{"blocks": []}'),
+        hook("actionGotify", baseUrl=f"http://{base}", token=SECRET, priority=3, template="m"),
+        hook(
+            "actionShoutrrr", shoutrrrUrl=f"generic+http://{base}/any?template=json", template="m"
+        ),
+        hook("actionShoutrrr", shoutrrrUrl=f"ntfy://u:p@{base}/topic?scheme=http", template="ü"),
+        hook("actionShoutrrr", shoutrrrUrl=f"mattermost://{base}/t?disabletls=yes", template="m"),
+        hook("actionShoutrrr", shoutrrrUrl=f"rocketchat://{base}/a/b?disabletls=yes", template="m"),
+    )
+
+    assert HookResult() == runner.run(START, *hooks)
+    assert HookResult() == runner.run(SUCCESS, *hooks)
+    assert Delivered(sent=9) == runner.courier.deliver()
+
+    assert [
+        f"/{SECRET}/start", f"/{SECRET}", f"/{SECRET}", f"/{SECRET}", "/message", "/any", "/topic",
+        "/hooks/t", "/hooks/a/b",
+    ] == [one.path for one in web.asked]  # fmt: skip
+    assert {"POST"} == {one.method for one in web.asked}
+    assert web.asked[0].body.startswith('backup for plan "web": snapshot start\n')
+    assert {"content": "4bba301e ä€😀"} == json.loads(web.asked[2].body)
+    assert '{"blocks": []}' == web.asked[3].body
+    assert SECRET == web.asked[4].headers["x-gotify-key"]
+    assert {"message": "m"} == json.loads(web.asked[5].body)
+    assert ("Basic dTpw", "ü") == (web.asked[6].headers["authorization"], web.asked[6].body)
+
+
+def test_a_notice_arrives_as_a_mail_through_tls_and_a_login(mail: Mail, runner: Runner) -> None:
+    """What --notify-url says is what people read."""
+    url = f"mailtos://{USER}:{PASSWORD}@localhost:{mail.port}?from=runner@nas.example&to=me@home.example&mode=starttls"
+    announcer = Announcer((url,), {Occasion.ERROR}, "nas", runner.courier.post)
+
+    announcer.announce(
+        Notice(Occasion.ERROR, "backup", "plan web", "failed", NOW, "the disk is full <100 %>")
+    )
+    assert Delivered(sent=1) == runner.courier.deliver()
+
+    ((message, receivers, is_secure, has_logged_in),) = mail.taken
+    assert (["me@home.example"], True, True) == (receivers, is_secure, has_logged_in)
+    assert "backup of plan web failed on nas" == message["Subject"]
+    assert "runner@nas.example" in message["From"]
+    plain = message.get_body(("plain",))
+    assert plain is not None
+    assert "Reason: the disk is full <100 %>" in plain.get_content()
+
+
+def test_a_shoutrrr_address_of_mail_works_too(mail: Mail, sender: ProcessSender) -> None:
+    """With the login that stands in it."""
+    address = f"smtp://{USER}:{PASSWORD}@localhost:{mail.port}/?from=a@b.example&to=c@d.example,e@f.example"
+    request = translate_shoutrrr(address)(Message("a title", "a text"))
+
+    assert sender.send(request) is None
+    assert {"c@d.example", "e@f.example"} == {one for taken in mail.taken for one in taken[1]}
+
+
+def test_a_mail_that_is_not_taken_is_told_without_its_secrets(
+    mail: Mail, runner: Runner, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A wrong password, and a server whose certificate nobody knows."""
+    caplog.set_level(logging.DEBUG)
+    query = "from=a@b.example&to=c@d.example&mode=starttls&cto=1"
+    wrong = f"mailtos://{USER}:{SECRET}@localhost:{mail.port}?{query}"
+    stranger = ProcessSender(ProcessRunner({"PATH": os.environ["PATH"]}))
+    right = ByApprise(f"mailtos://{USER}:{PASSWORD}@localhost:{mail.port}?{query}", "t", "b")
+
+    Announcer((wrong,), {Occasion.ERROR}, "nas", runner.courier.post).announce(
+        Notice(Occasion.ERROR, "backup", "plan web", "failed", NOW)
+    )
+    assert Delivered(failed=1, waiting=1) == runner.courier.deliver()
+    assert Failure("no secure connection could be made", is_down=True) == stranger.send(right)
+
+    (told,) = [
+        record.__dict__["fields"] for record in caplog.records if record.message == "notify.failed"
+    ]
+    assert "the login was refused" == told["reason"]
+    assert SECRET not in str([record.__dict__ for record in caplog.records])
+    assert [] == mail.taken
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(500, "it answered 500"), (429, "it answered 429"), (0, "it did not answer in time")],
+)
+def test_a_server_in_trouble_is_tried_again_and_the_backup_goes_on(
+    web: Web,
+    runner: Runner,
+    certificate: tuple[Path, Path],
+    caplog: pytest.LogCaptureFixture,
+    status: int,
+    reason: str,
+) -> None:
+    """Posting takes no time, whatever the server does; later it gets what it missed."""
+    if not status:
+        environ = {"PATH": os.environ["PATH"], "SSL_CERT_FILE": str(certificate[0])}
+        hasty = ProcessSender(ProcessRunner(environ, grace=0.1), seconds=2.0)
+        runner.courier = Courier(runner.journal, hasty, lambda: runner.now[0])
+    web.status = status
+    ping = hook("actionHealthchecks", webhookUrl=web.url)
+
+    assert HookResult() == runner.run(SUCCESS, ping)
+    assert [] == web.asked
+    assert Delivered(failed=1, waiting=1) == runner.courier.deliver()
+    assert reason in [record.__dict__["fields"].get("reason") for record in caplog.records]
+    assert SECRET not in str([record.__dict__ for record in caplog.records])
+    web.status = 200
+    runner.now[0] += PAUSES[0]
+    assert Delivered(sent=1) == runner.courier.deliver()
+    assert 2 == len(web.asked)
+
+
+def test_a_server_that_is_not_there_is_told(sender: ProcessSender) -> None:
+    """In words, and without its address."""
+    gone = Post(f"http://127.0.0.1:{free_port()}/{SECRET}", "x")
+    nameless = Post(f"http://no-such-name.invalid/{SECRET}", "x")
+
+    assert Failure("the connection was refused", is_down=True) == sender.send(gone)
+    found = sender.send(nameless)
+    assert found is not None
+    assert found.is_down
+    assert "no-such-name" not in found.reason
+
+
+def test_a_moved_address_is_followed_with_all_that_was_sent(
+    web: Web, sender: ProcessSender
+) -> None:
+    """The body goes along, so that it is not only a visit."""
+    web.location = "/other"
+
+    assert sender.send(Post(web.url, "the body", "text/plain")) is None
+    assert [("POST", f"/{SECRET}", "the body"), ("POST", "/other", "the body")] == [
+        (one.method, one.path, one.body) for one in web.asked
+    ]
+
+
+def test_an_apprise_address_of_a_web_service_is_posted_to(web: Web, sender: ProcessSender) -> None:
+    """Any address that Apprise knows will do."""
+    request = ByApprise(
+        f"json://127.0.0.1:{web.port}/{SECRET}", "a title", "a <text>", level="failure"
+    )
+
+    assert sender.send(request) is None
+    sent = json.loads(web.asked[0].body)
+    assert ("a title", "a <text>", "failure") == (sent["title"], sent["message"], sent["type"])
+    web.status = 500
+    assert Failure("it did not take the message") == sender.send(request)
+
+
+def test_apprise_knows_the_addresses_that_we_make(sender: ProcessSender) -> None:
+    """What comes of shoutrrr's is checked by those who are to understand it."""
+    addresses = [
+        "smtp://u:p@mail.example:587/?from=a@b.example&to=c@d.example&fromname=The+Runner",
+        "smtp://mail.example/?from=a@b.example&to=c@d.example",
+        "matrix://u:p@m.example/?rooms=!Id:m.example,alias",
+        "matrix://:token@m.example/",
+        "slack://xoxb:1234-1234-abcdABCD@C0123",
+        "telegram://123456:abcDEF_ghi@telegram?chats=@a,-100&parsemode=html",
+    ]
+    made = [translate_shoutrrr(address)(Message("t", "b")) for address in addresses]
+    urls = [one.url for one in made] + [
+        one.second for one in made if isinstance(one, ByApprise) and one.second
+    ]
+
+    assert ("",) * 7 == sender.check(urls)
+    assert ("Apprise does not understand this address",) * 2 == sender.check(
+        ["nonsense", f"mailto://{SECRET}"]
+    )
+
+
+def test_a_sender_that_cannot_begin_is_told() -> None:
+    """The runner that is to run it has ended."""
+    programs = ProcessRunner({})
+    programs.stop_all()
+    sender = ProcessSender(programs)
+
+    assert Failure("the program that sends could not be started") == sender.send(
+        Post("http://h/", "x")
+    )
+    assert ("the program that sends could not be started",) == sender.check(["json://h"])

@@ -1,0 +1,206 @@
+"""The runner's commands as they are run, on real data and with the real restic."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sidecar.runner.health.pulse import Pulse
+from sidecar.runner.journal import Outcome
+from tests.e2e.runner_process import ROOT, House
+
+START, END = "CONDITION_SNAPSHOT_START", "CONDITION_SNAPSHOT_END"
+HEAVY = {"docker", "pydantic", "click", "requests", "logging", "sqlite3", "sidecar.runner.cli"}
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    """A document with one plan."""
+    return House(tmp_path)
+
+
+def outcomes(house: House) -> list[Outcome]:
+    """How the runs ended, newest first."""
+    return [run.ended.outcome for run in house.runs() if run.ended]
+
+
+def test_run_backs_up_and_tells_how_it_went(house: House) -> None:
+    """In a line for each plan; the repository is created where it asks for that."""
+    done = house.run("run", "web")
+    assert (0, "") == (done.returncode, done.stderr)
+    assert done.stdout.startswith("backup web: success in ")
+    assert "1 file of 5 B read" in done.stdout
+    assert [Outcome.SUCCESS] == outcomes(house)
+
+
+def test_run_all_runs_every_plan_that_has_a_schedule(house: House) -> None:
+    """One that fails stops no other; the status is the worst."""
+    house.write(
+        house.plan(id="bad", paths=[str(house.folder / "missing")]),
+        house.plan(),
+        house.plan(id="off", schedule={"disabled": True}),
+    )
+    done = house.run("run", "--all")
+    assert 1 == done.returncode
+    assert ["backup bad: failed", "backup web: success"] == [
+        line.partition(" in ")[0] for line in done.stdout.splitlines()
+    ]
+    assert "does not exist" in done.stdout
+
+
+def test_a_warning_is_status_3(house: House) -> None:
+    """A snapshot was made, but not of everything."""
+    house.write(house.plan(paths=[str(house.data), str(house.folder / "missing")]))
+    done = house.run("run", "web", "--on-missing", "warn")
+    assert (3, True) == (done.returncode, "backup web: warning" in done.stdout)
+    assert [Outcome.WARNING] == outcomes(house)
+
+
+def test_a_dry_run_saves_nothing_and_runs_no_hook(house: House) -> None:
+    """It says what would be saved, and which hooks would run."""
+    hooked = house.folder / "hooked"
+    hook = {"conditions": [START, END], "actionCommand": {"command": f"touch {hooked}"}}
+    house.write(house.plan(hooks=[hook]))
+    assert 0 == house.run("run", "web").returncode
+    hooked.unlink()
+    (house.data / "more").write_text("x" * 1000)
+    done = house.run("run", "web", "--dry-run")
+    assert 0 == done.returncode
+    assert "backup web would end with success: 2 files of 1.0 kB read" in done.stdout
+    assert "would run hook 1 of plan web on SNAPSHOT_END, SNAPSHOT_START" in done.stdout
+    assert not hooked.exists()
+    assert 1 == len(json.loads(house.run("snapshots", "web", "--output", "json").stdout))
+    assert 1 == len(house.runs())
+
+
+def test_the_tables_tell_what_there_is(house: House) -> None:
+    """Before and after a run; and the same as JSON."""
+    assert "Nothing was run yet." in house.run("history").stdout
+    assert 0 == house.run("run", "web").returncode
+    plans, history, snapshots = (
+        house.run(*command).stdout.splitlines()
+        for command in (("plans",), ("history", "web"), ("snapshots", "web"))
+    )
+    assert ["web", "store", "0 3 1 1 *"] == [cell.strip() for cell in plans[1].split("  ") if cell][
+        :3
+    ]
+    assert "success" in plans[1]
+    assert "backup web  success" in history[1]
+    assert str(house.data) in snapshots[1]
+    (row,) = json.loads(house.run("history", "--output", "json").stdout)
+    assert ("backup", "web", "success", 5) == tuple(
+        row[key] for key in ("kind", "of", "outcome", "size")
+    )
+    (shown,) = json.loads(house.run("snapshots", "web", "--output", "json").stdout)
+    assert row["snapshot"] == shown["snapshot"][: len(row["snapshot"])]
+    assert {"plan:web", "created-by:here"} == set(shown["tags"])
+    (plan,) = json.loads(house.run("plans", "--output", "json").stdout)
+    assert ("success", True) == (
+        plan["lastOutcome"],
+        plan["nextRun"].endswith("-01-01T03:00:00+00:00"),
+    )
+
+
+def test_repositories_are_checked_pruned_and_unlocked(house: House) -> None:
+    """All, or those that are named; what is done is in the history."""
+    assert 0 == house.run("run", "web").returncode
+    for command in ("check", "prune"):
+        done = house.run(command)
+        assert (0, True) == (done.returncode, done.stdout.startswith(f"{command} store: success"))
+    done = house.run("unlock", "store")
+    assert (0, "store: unlocked\n") == (done.returncode, done.stdout)
+    assert 3 == len(house.runs())
+    (house.folder / "repo" / "config").unlink()
+    assert [1, 1] == [house.run(command, "store").returncode for command in ("check", "unlock")]
+
+
+def test_what_does_not_exist_is_told_with_what_does(house: House) -> None:
+    """Before anything is run."""
+    for command in (("run", "none"), ("check", "none"), ("snapshots", "none"), ("unlock", "none")):
+        done = house.run(*command)
+        assert 1 == done.returncode
+        assert "Error: there is no " in done.stderr
+    house.write(house.plan(schedule={"disabled": True}))
+    assert "no plan of the document has a schedule" in house.run("run", "--all").stderr
+    assert "no daemon listens" in house.run("backup", "web").stderr
+
+
+def test_a_run_that_is_called_off_starts_again_what_it_stopped(house: House) -> None:
+    """By Ctrl-C: restic ends, the hooks after it run, and nothing more begins."""
+    state = house.folder / "service"
+    hooks = [
+        {"conditions": [START], "actionCommand": {"command": f"echo stopped > {state}"}},
+        {"conditions": [END], "actionCommand": {"command": f"echo runs > {state}"}},
+    ]
+    house.write(house.plan(hooks=hooks), house.plan(id="db"))
+    process = house.begin("run", "--all", "--restic", str(house.slow()))
+    deadline = time.monotonic() + 60
+    while not house.began.exists():
+        assert time.monotonic() < deadline
+        select.select([], [], [], 0.02)
+    os.kill(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert 1 == process.returncode
+    assert "backup web: cancelled" in said
+    assert "backup db: not run: it was not begun" in said
+    assert "runs\n" == state.read_text()
+    assert [Outcome.CANCELLED] == outcomes(house)
+
+
+def test_secrets_are_in_nothing_that_is_said(house: House) -> None:
+    """Nor in the journal's folder, for others."""
+    house.run("run", "web")
+    house.write(
+        house.plan(), repos=[{"id": "store", "uri": "/nowhere/MARK", "password": "MARKTWO"}]
+    )
+    said = "".join(
+        part
+        for command in (("run", "web"), ("history",), ("plans",), ("check",))
+        for done in [house.run(*command, "--log-level", "debug")]
+        for part in (done.stdout, done.stderr)
+    )
+    assert "MARKTWO" not in said
+    assert "secret MARK" not in said
+    assert {0o600} == {file.stat().st_mode & 0o777 for file in house.state.iterdir()}
+
+
+def healthcheck(*flags: str, options: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
+    """Run the quick check."""
+    return subprocess.run(
+        [sys.executable, *options, "-m", "sidecar.runner", "healthcheck", *flags],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_the_check_imports_nothing_heavy(tmp_path: Path) -> None:
+    """It runs every few seconds, so it reads a small file and nothing else."""
+    Pulse(tmp_path).beat(time.time(), ())
+    done = healthcheck("--state-dir", str(tmp_path), options=("-X", "importtime"))
+    lines = [line.rpartition("|")[2].strip() for line in done.stderr.splitlines()]
+    imported = {name for line in lines for name in (line, line.partition(".")[0])}
+    assert (0, "all is well\n") == (done.returncode, done.stdout)
+    assert "sidecar.runner.health.pulse" in imported
+    assert set() == imported & HEAVY
+
+
+def test_the_check_is_also_a_command(tmp_path: Path) -> None:
+    """For who finds it in the help."""
+    from sidecar.runner.cli import cli
+
+    assert "healthcheck" in cli.commands
+    Pulse(tmp_path).beat(time.time(), ("one",))
+    assert (1, "one\n") == (
+        healthcheck("--state-dir", str(tmp_path)).returncode,
+        healthcheck("--state-dir", str(tmp_path)).stdout,
+    )

@@ -1,0 +1,58 @@
+"""A journal whose writer is killed at any moment, again and again."""
+
+import os
+import random
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sidecar.runner.journal import Journal
+
+ROOT = Path(__file__).parents[2]
+WRITER = ROOT / "tests" / "fakes" / "one_journal.py"
+TIMES = 30
+
+
+def killed_writer(path: Path, chance: random.Random) -> tuple[set[int], set[int]]:
+    """Let a process write and kill it; give the runs that it told as begun, and as ended."""
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, str(WRITER), str(path)], env=environ, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        select.select([], [], [], chance.uniform(0.0, 0.05))
+        process.kill()
+        said += process.stdout.read()
+    # A line that the kill cut off was written after the record, like all others.
+    lines = said.decode().splitlines(keepends=True)
+    told = [int(line) for line in lines if line.endswith("\n")]
+    return {one for one in told if one > 0}, {-one for one in told if one < 0}
+
+
+@pytest.mark.timeout(120)
+def test_what_was_recorded_is_there_whenever_its_writer_dies(tmp_path: Path) -> None:
+    """Every run that was told as begun or ended is so, in a file that is sound."""
+    path = tmp_path / ".runner" / "journal.sqlite"
+    chance = random.Random(5)  # noqa: S311 - moments, not secrets
+    begun, ended = set[int](), set[int]()
+    for _ in range(TIMES):
+        more = killed_writer(path, chance)
+        begun |= more[0]
+        ended |= more[1]
+        with Journal(path, keep=1_000_000) as journal:
+            runs = {run.id: run for run in journal.runs(limit=1_000_000)}
+            unfinished = {one.run.id: one for one in journal.unfinished()}
+            checked = journal._connection.execute("PRAGMA integrity_check").fetchall()
+
+        assert begun <= runs.keys()
+        assert {number for number in ended if runs[number].ended is None} == set()
+        assert all(run.ended is None or run.ended.snapshot == str(run.id) for run in runs.values())
+        assert all(one.resume.startswith("resume ") for one in unfinished.values())
+        assert unfinished.keys() == {run.id for run in runs.values() if run.ended is None}
+        assert checked == [("ok",)]
+    assert len(begun) >= TIMES
+    assert [] == [file.name for file in path.parent.iterdir() if "broken" in file.name]

@@ -1,0 +1,126 @@
+"""A place to try an engine on: real data, a repository in a folder, the real program."""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sidecar.kit.process import Child, ProcessRunner
+from sidecar.model.reading import Repo, RunPlan
+from sidecar.runner.engines.base import Engine, Interpreted, Progress, Verdict
+from sidecar.runner.engines.restic import Host, Limits, OnMissing, ResticEngine
+
+INSTANCE = "here"
+PASSWORD = "correct horse"
+# `RESTIC=/path/to/another scripts/test tests/engines` tries another one.
+RESTIC = os.environ.get("RESTIC", "restic")
+
+
+@dataclass
+class Bench:
+    """One test's folder; `source` is what is backed up."""
+
+    folder: Path
+    make: Callable[["Bench", Repo], Engine]
+    grace: float = 5.0
+    on_start: Callable[[Child], None] | None = None
+    reported: list[Progress] = field(default_factory=list)
+    added: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.source.mkdir(parents=True)
+        self.runner = ProcessRunner(self.environ, grace=self.grace)
+
+    @property
+    def source(self) -> Path:
+        """The folder that plans back up if nothing else is said."""
+        return self.folder / "source"
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """What every program inherits: nothing of the machine's own settings."""
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "RESTIC_CACHE_DIR": str(self.folder / "cache"),
+            **self.added,
+        }
+
+    def write(self, name: str, content: str | bytes, mode: int = 0o644) -> Path:
+        """Write a file of the source."""
+        file = self.source / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        file.chmod(mode)
+        return file
+
+    def repo(self, **settings: object) -> Repo:
+        """Give the repository of the test; settings replace its own."""
+        usual = {"uri": str(self.folder / "repo"), "password": PASSWORD}
+        return Repo("store", **{**usual, **settings})  # type: ignore[arg-type]
+
+    def plan(self, name: str = "web", *paths: Path, **settings: object) -> RunPlan:
+        """Give a plan that backs up the paths, else the source."""
+        held = tuple(map(str, paths or (self.source,)))
+        return RunPlan(name, "store", held, **settings)  # type: ignore[arg-type]
+
+    def engine(self, **settings: object) -> Engine:
+        """Give an engine for the repository."""
+        return self.make(self, self.repo(**settings))
+
+    def backup(self, plan: RunPlan | None = None) -> Interpreted:
+        """Back up, which has to succeed."""
+        done = self.engine().backup(plan or self.plan(), INSTANCE, self.reported.append)
+        assert (Verdict.SUCCESS, "") == (done.verdict, done.reason)
+        return done
+
+    def names(self, plan: RunPlan | None = None) -> list[str]:
+        """Give the ids of the plan's snapshots, oldest first; of all without a plan."""
+        return [snapshot.id for snapshot in self.engine().snapshots(plan, INSTANCE)]
+
+
+@dataclass
+class ResticBench(Bench):
+    """A bench for restic; what a test may turn."""
+
+    program: str = RESTIC
+    on_missing: OnMissing = OnMissing.FAIL
+    limits: Limits = field(default_factory=Limits)
+    host: Host = field(default_factory=Host)
+
+    @classmethod
+    def at(cls, folder: Path) -> "ResticBench":
+        """Make one in an empty folder."""
+        return cls(folder, make_restic)
+
+    def restic(self, repo: Repo | None = None) -> ResticEngine:
+        """Give the engine with all its own methods."""
+        return ResticEngine(
+            repo or self.repo(),
+            self.runner,
+            environ=self.environ,
+            on_start=self.on_start,
+            restic=self.program,
+            on_missing=self.on_missing,
+            limits=self.limits,
+            host=self.host,
+        )
+
+    def run(self, *words: str, env: Mapping[str, str] | None = None) -> str:
+        """Run restic itself, as somebody else does; give what it says."""
+        own = {"RESTIC_REPOSITORY": str(self.folder / "repo"), "RESTIC_PASSWORD": PASSWORD}
+        completed = self.runner.run([RESTIC, *words], env={**own, **(env or {})})
+        assert (0, b"") == (completed.status, completed.err)
+        return completed.out.decode()
+
+
+def make_restic(bench: Bench, repo: Repo) -> Engine:
+    """Make the engine of a bench for restic."""
+    assert isinstance(bench, ResticBench)
+    return bench.restic(repo)
+
+
+def copy_of(template: Path, bench: Bench) -> None:
+    """Give a bench a repository that was made before: making one takes a second."""
+    shutil.copytree(template, bench.folder / "repo")

@@ -1,0 +1,52 @@
+"""A bench for each test, with a repository that exists already or without."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.engines.bench import Bench, ResticBench, copy_of
+
+KINDS: dict[str, Callable[[Path], Bench]] = {"restic": ResticBench.at}
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Make an empty repository of each kind once."""
+    made: dict[str, Path] = {}
+
+    def make(kind: str) -> Path:
+        if kind not in made:
+            bench = KINDS[kind](tmp_path_factory.mktemp(f"{kind}-template"))
+            bench.engine().initialise()
+            made[kind] = bench.folder / "repo"
+        return made[kind]
+
+    return make
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Name each engine in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def empty_bench(kind: str, tmp_path: Path) -> Bench:
+    """Give a bench without a repository."""
+    return KINDS[kind](tmp_path / "bench")
+
+
+@pytest.fixture
+def bench(empty_bench: Bench, kind: str, template: Callable[[str], Path]) -> Bench:
+    """Give a bench with an empty repository."""
+    copy_of(template(kind), empty_bench)
+    return empty_bench
+
+
+@pytest.fixture
+def restic(tmp_path: Path, template: Callable[[str], Path]) -> ResticBench:
+    """Give a bench for restic with an empty repository."""
+    made = ResticBench.at(tmp_path / "bench")
+    copy_of(template("restic"), made)
+    return made

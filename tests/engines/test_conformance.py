@@ -1,0 +1,335 @@
+"""What every engine has to do, on the real program with real data."""
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from sidecar.model.plan import Retention
+from sidecar.model.reading import CheckPolicy, PrunePolicy
+from sidecar.runner.engines.base import EngineError, FailureClass, Verdict
+from tests.engines.bench import INSTANCE, Bench
+
+MEGABYTE = 1 << 20
+
+
+def fill(bench: Bench) -> None:
+    """Write data of all sorts into the source."""
+    bench.write("big", os.urandom(2 * MEGABYTE))
+    bench.write("empty", "")
+    bench.write("deep/er/file", "content", 0o640)
+    bench.write("deep/it's a [name]* with?\\ signs", "odd")
+    bench.write("deep/Umläute ☃", "snow")
+    bench.write("set-id", "x", 0o4755)
+    (bench.source / "link").symlink_to("deep/er/file")
+    os.utime(bench.source / "deep/er/file", (1_000_000_000, 1_000_000_000))
+
+
+def tree(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Give kind and mode, time, and content of all that is in a folder, by relative name."""
+    return {
+        str(entry.relative_to(folder)): (
+            entry.lstat().st_mode,
+            entry.lstat().st_mtime_ns,
+            _content(entry),
+        )
+        for entry in sorted(folder.rglob("*"))
+    }
+
+
+def _content(entry: Path) -> bytes:
+    if entry.is_symlink():
+        return os.fsencode(entry.readlink())
+    return entry.read_bytes() if entry.is_file() else b""
+
+
+def test_a_probe_creates_nothing(empty_bench: Bench) -> None:
+    """A repository that is not there is told, and is still not there."""
+    with pytest.raises(EngineError) as caught:
+        empty_bench.engine().probe()
+
+    assert FailureClass.REPO_NOT_FOUND is caught.value.failure
+    assert not (empty_bench.folder / "repo").exists()
+
+
+def test_initialise_creates_once(empty_bench: Bench) -> None:
+    """The id stays, whoever asks for it and however often."""
+    guid = empty_bench.engine().initialise()
+
+    assert 64 == len(bytes.fromhex(guid)) * 2
+    assert guid == empty_bench.engine().initialise()
+    assert guid == empty_bench.engine().probe()
+
+
+def test_what_is_backed_up_is_listed_and_comes_back(bench: Bench) -> None:
+    """Contents, modes, times and links; sizes in the listing are those of the files."""
+    fill(bench)
+    done = bench.backup()
+    [snapshot] = bench.engine().snapshots(bench.plan(), INSTANCE)
+    entries = {entry.path: entry for entry in bench.engine().entries(snapshot, str(bench.source))}
+    target = bench.folder / "target"
+    restored = bench.engine().restore(snapshot, [str(bench.source)], target, bench.reported.append)
+
+    assert snapshot.is_called(done.snapshot)
+    assert (str(bench.source),) == snapshot.paths
+    assert done.stats is not None
+    assert (6, 6) == (done.stats.files_new, done.stats.files_processed)
+    assert done.stats.bytes_added > 2 * MEGABYTE
+    assert Verdict.SUCCESS is restored.verdict
+    assert tree(bench.source) == tree(target / str(bench.source).lstrip("/"))
+    for name, (mode, mtime, content) in tree(bench.source).items():
+        entry = entries[f"{bench.source}/{name}"]
+        assert stat.S_IMODE(mode) == entry.mode
+        assert mtime / 1e9 == pytest.approx(entry.mtime, abs=1e-3)
+        assert entry.kind != "file" or len(content) == entry.size
+    assert set(entries) == {str(bench.source), *(f"{bench.source}/{n}" for n in tree(bench.source))}
+
+
+def test_entries_are_those_at_and_below_a_path(bench: Bench) -> None:
+    """A folder, one file, what is not there, and all."""
+    fill(bench)
+    bench.backup()
+    engine = bench.engine()
+    [snapshot] = engine.snapshots(None, INSTANCE)
+
+    def paths(path: str) -> set[str]:
+        return {entry.path for entry in engine.entries(snapshot, path)}
+
+    deep = f"{bench.source}/deep/er"
+    assert {deep, f"{deep}/file"} == paths(deep)
+    assert {f"{deep}/file"} == paths(f"{deep}/file")
+    assert set() == paths(f"{bench.source}/absent")
+    assert paths(str(bench.source)) < paths("/")
+
+
+def test_restore_to_the_root_puts_things_back_in_place(bench: Bench) -> None:
+    """What was lost is back, what was changed is as it was, what is new stays."""
+    fill(bench)
+    before = tree(bench.source)
+    bench.backup()
+    [snapshot] = bench.engine().snapshots(None, INSTANCE)
+    (bench.source / "big").unlink()
+    (bench.source / "big").symlink_to("nowhere")
+    bench.write("deep/er/file", "changed")
+    bench.write("new", "new")
+    done = bench.engine().restore(snapshot, (), Path("/"), bench.reported.append)
+
+    after = tree(bench.source)
+    assert (Verdict.SUCCESS, "") == (done.verdict, done.reason)
+    assert (stat.S_IFREG | 0o644, b"new") == (after["new"][0], after.pop("new")[2])
+    assert before == after
+
+
+def test_restore_takes_names_as_they_are(bench: Bench) -> None:
+    """A name full of signs is no pattern: only that file comes back."""
+    fill(bench)
+    wanted = bench.write("deep/*", "star")
+    bench.backup()
+    [snapshot] = bench.engine().snapshots(None, INSTANCE)
+    target = bench.folder / "target"
+    done = bench.engine().restore(snapshot, [str(wanted)], target, bench.reported.append)
+
+    assert Verdict.SUCCESS is done.verdict
+    assert [target / str(wanted)[1:]] == [entry for entry in target.rglob("*") if entry.is_file()]
+
+
+def test_restore_of_what_is_not_there_fails(bench: Bench) -> None:
+    """Restoring nothing is no success; nor is anything written."""
+    fill(bench)
+    bench.backup()
+    [snapshot] = bench.engine().snapshots(None, INSTANCE)
+    includes = [f"{bench.source}/big", f"{bench.source}/absent"]
+    target = bench.folder / "target"
+    done = bench.engine().restore(snapshot, includes, target, bench.reported.append)
+
+    assert (Verdict.FAILED, FailureClass.SOURCE_MISSING) == (done.verdict, done.failure)
+    assert f"{bench.source}/absent" in done.reason
+    assert not target.exists()
+
+
+def test_only_what_is_new_is_saved_again(bench: Bench) -> None:
+    """The plan's last snapshot is what a backup is compared with."""
+    bench.write("big", os.urandom(MEGABYTE))
+    bench.backup()
+    bench.write("small", "x")
+    stats = bench.backup().stats
+
+    assert stats is not None
+    assert (1, 1) == (stats.files_new, stats.files_unmodified)
+    assert stats.bytes_added < MEGABYTE / 2
+
+
+def test_excludes_are_left_out(bench: Bench) -> None:
+    """Patterns and absolute paths, with attention to case and without."""
+    for name in ("keep", "a.tmp", "B.LOG", "cache/x"):
+        bench.write(name, name)
+    excludes = ("*.tmp", f"{bench.source}/cache")
+    bench.backup(bench.plan(excludes=excludes, iexcludes=("*.log",)))
+    [snapshot] = bench.engine().snapshots(None, INSTANCE)
+    entries = bench.engine().entries(snapshot, str(bench.source))
+
+    assert {str(bench.source), f"{bench.source}/keep"} == {entry.path for entry in entries}
+
+
+def test_a_missing_path_fails_the_whole_plan(bench: Bench) -> None:
+    """An unmounted disk must not look like a good backup."""
+    bench.write("file", "x")
+    plan = bench.plan("web", bench.source, bench.folder / "absent")
+    done = bench.engine().backup(plan, INSTANCE, bench.reported.append)
+
+    assert (Verdict.FAILED, FailureClass.SOURCE_MISSING) == (done.verdict, done.failure)
+    assert str(bench.folder / "absent") in done.reason
+    assert [] == bench.names()
+
+
+def test_snapshots_are_those_of_the_plan_oldest_first(bench: Bench) -> None:
+    """Other plans' and other instances' are not."""
+    bench.write("file", "x")
+    mine, other = bench.plan("web"), bench.plan("web2")
+    for plan in (mine, other, mine):
+        bench.backup(plan)
+    foreign = bench.engine().backup(mine, "elsewhere", bench.reported.append)
+    times = [snapshot.time for snapshot in bench.engine().snapshots(mine, INSTANCE)]
+
+    assert Verdict.SUCCESS is foreign.verdict
+    assert (2, 1, 4) == (len(times), len(bench.names(other)), len(bench.names()))
+    assert sorted(times) == times
+    assert all(time.tzinfo for time in times)
+
+
+def test_forget_touches_the_plan_only(bench: Bench) -> None:
+    """The newest are kept; other plans and other instances lose nothing."""
+    bench.write("file", "x")
+    mine, other = bench.plan("web"), bench.plan("web2")
+    for plan in (mine, other, other, mine):
+        bench.backup(plan)
+    bench.engine().backup(mine, "elsewhere", bench.reported.append)
+    newest = bench.names(mine)[-1]
+    done = bench.engine().forget(mine, INSTANCE, Retention(last=1))
+
+    assert (Verdict.SUCCESS, "") == (done.verdict, done.reason)
+    assert [newest] == bench.names(mine)
+    assert (2, 4) == (len(bench.names(other)), len(bench.names()))
+
+
+def test_forget_all_treats_each_plan_apart(bench: Bench) -> None:
+    """One of each stays, however many the others have."""
+    bench.write("file", "x")
+    plans = bench.plan("web"), bench.plan("web2")
+    for plan in (*plans, plans[1]):
+        bench.backup(plan)
+    done = bench.engine().forget_all(Retention(last=1))
+
+    assert (Verdict.SUCCESS, "") == (done.verdict, done.reason)
+    assert [1, 1] == [len(bench.names(plan)) for plan in plans]
+
+
+def test_retention_that_keeps_nothing_is_refused(bench: Bench) -> None:
+    """A wrong retention deletes data: better none at all."""
+    bench.backup()
+    refused = [
+        bench.engine().forget(bench.plan(), INSTANCE, Retention()),
+        bench.engine().forget_all(Retention()),
+        bench.engine().forget(bench.plan(), "", Retention(last=1)),
+    ]
+
+    assert {Verdict.FAILED} == {done.verdict for done in refused}
+    assert all(done.reason for done in refused)
+    assert 1 == len(bench.names())
+
+
+def test_retention_that_keeps_all_deletes_nothing(bench: Bench) -> None:
+    """And that is a success."""
+    bench.backup()
+    bench.backup()
+    done = bench.engine().forget(bench.plan(), INSTANCE, Retention(keep_all=True))
+
+    assert Verdict.SUCCESS is done.verdict
+    assert 2 == len(bench.names())
+
+
+def test_prune_frees_what_no_snapshot_uses(bench: Bench) -> None:
+    """Not before it, and afterwards the rest is sound."""
+
+    def used() -> int:
+        return sum(file.stat().st_size for file in (bench.folder / "repo").rglob("*"))
+
+    bench.write("big", os.urandom(4 * MEGABYTE))
+    bench.backup()
+    bench.write("big", "small now")
+    bench.backup()
+    bench.engine().forget(bench.plan(), INSTANCE, Retention(last=1))
+    before = used()
+    pruned = bench.engine().prune(PrunePolicy(max_unused_bytes=1000))
+    checked = bench.engine().check(CheckPolicy(read_data_subset_percent=100))
+
+    assert (Verdict.SUCCESS, Verdict.SUCCESS) == (pruned.verdict, checked.verdict)
+    assert before - used() > 3 * MEGABYTE
+
+
+def test_check_finds_damage(bench: Bench) -> None:
+    """Every file of data broken: no engine may miss that."""
+    bench.write("big", os.urandom(MEGABYTE))
+    bench.backup()
+    for file in (bench.folder / "repo" / "data").rglob("*"):
+        if file.is_file():
+            file.chmod(0o600)
+            file.write_bytes(b"damaged")
+    done = bench.engine().check(CheckPolicy(read_data_subset_percent=100))
+
+    assert (Verdict.FAILED, FailureClass.DAMAGED) == (done.verdict, done.failure)
+    assert done.excerpt
+
+
+def test_unlock_of_what_nobody_holds_succeeds(bench: Bench) -> None:
+    """It is done before every backup."""
+    assert Verdict.SUCCESS is bench.engine().unlock().verdict
+
+
+def test_progress_is_reported(bench: Bench) -> None:
+    """Fractions between nothing and all, and all at the end."""
+    for number in range(20):
+        bench.write(f"{number}", os.urandom(MEGABYTE))
+    bench.backup()
+
+    assert (1.0, 20 * MEGABYTE) == (bench.reported[-1].fraction, bench.reported[-1].bytes)
+    for progress in bench.reported:
+        assert 0.0 <= progress.fraction <= 1.0
+        assert 0 <= progress.bytes <= 20 * MEGABYTE
+
+
+def test_a_backup_that_is_stopped_says_so_and_the_next_succeeds(bench: Bench) -> None:
+    """The runner stops while it runs; nothing is left in the way."""
+    bench.write("big", os.urandom(8 * MEGABYTE))
+    began = threading.Event()
+    bench.on_start = lambda _: began.set()
+    engine = bench.engine()
+    results = []
+    thread = threading.Thread(
+        target=lambda: results.append(engine.backup(bench.plan(), INSTANCE, lambda _: None))
+    )
+    thread.start()
+    assert began.wait(30)
+    bench.runner.stop_all()
+    thread.join()
+    refused = bench.engine().backup(bench.plan(), INSTANCE, bench.reported.append)
+    bench.runner.allow()
+
+    for done in (results[0], refused):
+        assert (Verdict.FAILED, FailureClass.INTERRUPTED) == (done.verdict, done.failure)
+    assert bench.backup().snapshot
+    assert (
+        Verdict.SUCCESS is bench.engine().forget(bench.plan(), INSTANCE, Retention(last=1)).verdict
+    )
+
+
+def test_the_children_are_told(bench: Bench) -> None:
+    """Somebody can end them if the runner dies."""
+    pids = []
+    bench.on_start = lambda child: pids.append(child.pid)
+    bench.backup()
+
+    assert pids
+    assert all(pid > 1 for pid in pids)

@@ -1,0 +1,488 @@
+"""Restoring with the real restic: real data, to where it lives and elsewhere."""
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from sidecar.errors import UsageError
+from sidecar.runner.due import Kind
+from sidecar.runner.engines.base import FailureClass
+from sidecar.runner.journal import Journal, JournalError, Outcome
+from sidecar.runner.restore import How, RestoreError, Restorer, Wish
+from sidecar.runner.restore.staging import PREFIX
+from tests.engines.bench import INSTANCE, PASSWORD, ResticBench
+from tests.fakes.cheap_key import replace_key
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Make one empty repository that is quickly opened."""
+    bench = ResticBench.at(tmp_path_factory.mktemp("template"))
+    bench.engine().initialise()
+    replace_key(bench.folder / "repo", PASSWORD)
+    return lambda _: bench.folder / "repo"
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """Give an empty journal."""
+    with Journal(tmp_path / "state" / "journal.sqlite") as opened:
+        yield opened
+
+
+class Restoring:
+    """Restores on a bench, as an operator asks for it."""
+
+    def __init__(self, bench: ResticBench, journal: Journal) -> None:
+        self.bench = bench
+        self.journal = journal
+        self.restorer = Restorer(bench.engine(), journal, None, clock=lambda: 1000.0)
+
+    def wish(self, name: str = "web", **wanted: object) -> Wish:
+        """Wish something of a plan."""
+        return Wish(self.bench.plan(name), INSTANCE, **wanted)  # type: ignore[arg-type]
+
+    def run(self, name: str = "web", **wanted: object) -> None:
+        """Restore, which has to succeed."""
+        ended = self.restorer.run(self.restorer.prepare(self.wish(name, **wanted)))
+        assert (Outcome.SUCCESS, "") == (ended.outcome, ended.reason)
+
+    def refused(self, **wanted: object) -> RestoreError:
+        """Restore, which has to be refused."""
+        with pytest.raises(RestoreError) as caught:
+            self.run("web", **wanted)
+        return caught.value
+
+
+@pytest.fixture
+def restoring(restic: ResticBench, journal: Journal) -> Restoring:
+    """Give a bench on which can be restored."""
+    return Restoring(restic, journal)
+
+
+@pytest.fixture
+def source(restic: ResticBench) -> Path:
+    """Back up data of all sorts; give the folder."""
+    restic.write("page", "first", 0o640)
+    restic.write("deep/er/file", os.urandom(3_000_000))
+    restic.write("deep/gone", "gone", 0o4711)
+    folder = restic.source
+    os.link(folder / "page", folder / "deep" / "hard")
+    (folder / "soft").symlink_to("deep/er")
+    (folder / "dangling").symlink_to("/nowhere")
+    (folder / "empty").mkdir(mode=0o1777)
+    os.setxattr(folder / "page", "user.colour", b"blue")
+    os.setxattr(folder, "user.kind", b"data")
+    os.utime(folder / "page", ns=(10**18, 10**18 + 123_456_789))
+    os.utime(folder / "deep", ns=(10**18, 10**18 + 1))
+    if os.geteuid() == 0:
+        os.chown(folder / "deep", 4321, 8765)
+        os.chown(folder, 1234, 5678)
+    folder.chmod(0o2750)
+    os.utime(folder, ns=(10**18, 10**18 + 7))
+    restic.backup()
+    return folder
+
+
+def tree(folder: Path) -> dict[str, tuple[object, ...]]:
+    """Give all that can be seen of a folder and of what is in it."""
+    entries = [folder, *sorted(folder.rglob("*"))]
+    return {str(entry.relative_to(folder)): look(entry) for entry in entries}
+
+
+def look(entry: Path) -> tuple[object, ...]:
+    """Give all that can be seen of one entry."""
+    held = entry.lstat()
+    content: object = ""
+    if entry.is_symlink():
+        content = entry.readlink()
+    elif entry.is_file():
+        content = entry.read_bytes()
+    attributes = () if entry.is_symlink() else tuple(os.listxattr(entry))
+    links = 0 if entry.is_dir() else held.st_nlink
+    return held.st_mode, held.st_uid, held.st_gid, held.st_mtime_ns, links, attributes, content
+
+
+def litter(folder: Path) -> list[Path]:
+    """Find what a restore has left of its own."""
+    return list(folder.parent.rglob(f"{PREFIX}*"))
+
+
+def spoil(folder: Path) -> None:
+    """Do to a folder whatever people do by mistake."""
+    (folder / "page").unlink()
+    (folder / "page").write_text("second")
+    (folder / "deep" / "gone").unlink()
+    (folder / "new").mkdir()
+    (folder / "new" / "thing").write_text("new")
+    (folder / "empty").rmdir()
+    (folder / "empty").write_text("a file now")
+    os.removexattr(folder, "user.kind")
+    os.setxattr(folder, "user.strange", b"new")
+    folder.chmod(0o700)
+
+
+def test_in_place_everything_is_as_it_was(restoring: Restoring, source: Path) -> None:
+    """Content, owner, mode, times, links, attributes; and what came since is gone."""
+    before, inode = tree(source), source.stat().st_ino
+    spoil(source)
+
+    restoring.run(in_place=True)
+
+    assert before == tree(source)
+    assert (source / "page").stat().st_ino == (source / "deep" / "hard").stat().st_ino
+    assert (inode, []) == (source.stat().st_ino, litter(source))
+
+
+def test_what_is_there_is_not_touched_unasked(restoring: Restoring, source: Path) -> None:
+    """The refusal names the place and what to write."""
+    spoil(source)
+    before = tree(source)
+
+    error = restoring.refused()
+
+    assert f"{source} is a folder with contents: nothing was touched" == error.message
+    assert "--in-place" in error.hint
+    assert (before, []) == (tree(source), litter(source))
+
+
+def test_what_is_missing_comes_back_unasked(restoring: Restoring, source: Path) -> None:
+    """So do the folders on the way to it, with their owners and modes."""
+    before, above = tree(source / "deep" / "er"), [look(source), look(source / "deep")]
+    source.rename(source.with_name("aside"))
+
+    restoring.run(paths=(f"{source}/deep/er",))
+
+    assert (before, []) == (tree(source / "deep" / "er"), litter(source))
+    assert [one[:3] for one in above] == [look(source)[:3], look(source / "deep")[:3]]
+
+
+def test_an_empty_folder_is_filled_unasked(restoring: Restoring, source: Path) -> None:
+    """And gets the owner, the mode and the time that it had."""
+    before = tree(source)
+    source.rename(source.with_name("aside"))
+    source.mkdir()
+
+    restoring.run()
+
+    assert before == tree(source)
+
+
+def test_a_single_folder_lies_in_the_target_itself(
+    restoring: Restoring, source: Path, tmp_path: Path
+) -> None:
+    """Not below its full path; a target that is new gets the folder's owner and mode."""
+    target = tmp_path / "far" / "target"
+
+    restoring.run(target=str(target))
+
+    assert tree(source) == tree(target)
+    assert stat.S_IMODE(target.parent.stat().st_mode) == 0o755
+
+
+def test_a_part_of_a_plan_can_be_restored(
+    restoring: Restoring, source: Path, tmp_path: Path
+) -> None:
+    """A folder's contents lie in the target, a file below it by its name."""
+    restoring.run(paths=(f"{source}/deep",), target=str(tmp_path / "one"))
+    restoring.run(paths=(f"{source}/deep/gone",), target=str(tmp_path / "two"))
+
+    assert ["er", "gone", "hard"] == sorted(os.listdir(tmp_path / "one"))
+    assert ["gone"] == os.listdir(tmp_path / "two")
+    assert look(source / "deep" / "gone") == look(tmp_path / "two" / "gone")
+
+
+def test_several_paths_lie_below_the_target_by_their_full_paths(
+    restoring: Restoring, source: Path, tmp_path: Path
+) -> None:
+    """So that they cannot get into each other's way; one inside another counts once."""
+    wanted = (f"{source}/page", f"{source}/deep", f"{source}/deep/er")
+    target = tmp_path / "target"
+
+    restoring.run(paths=wanted, target=str(target))
+
+    below = target / str(source).lstrip("/")
+    assert ["deep", "page"] == sorted(os.listdir(below))
+    assert tree(source / "deep" / "er") == tree(below / "deep" / "er")
+
+
+def test_a_target_with_contents_is_left_alone(
+    restoring: Restoring, source: Path, tmp_path: Path
+) -> None:
+    """Without --force nothing comes near it."""
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "mine").write_text("mine")
+
+    error = restoring.refused(target=str(target))
+
+    assert "--force" in error.hint
+    assert ["mine"] == os.listdir(target)
+    assert source.exists()
+
+
+def test_force_overwrites_only_what_has_the_same_name(
+    restoring: Restoring, source: Path, tmp_path: Path
+) -> None:
+    """Whatever else the target holds stays, at every depth; its own mode does too."""
+    target = tmp_path / "target"
+    (target / "deep" / "er").mkdir(parents=True)
+    (target / "deep" / "er" / "mine").write_text("mine")
+    (target / "deep" / "gone").symlink_to("/etc/passwd")
+    (target / "page").write_text("old")
+    target.chmod(0o700)
+
+    restoring.run(target=str(target), force=True)
+
+    assert "mine" == (target / "deep" / "er" / "mine").read_text()
+    assert look(source / "deep" / "gone") == look(target / "deep" / "gone")
+    assert "first" == (target / "page").read_text()
+    assert 0o700 == stat.S_IMODE(target.stat().st_mode)
+    assert look(source / "deep")[:4] == look(target / "deep")[:4]
+
+
+def test_force_does_not_put_a_file_in_place_of_a_folder(
+    restoring: Restoring, source: Path, tmp_path: Path
+) -> None:
+    """What cannot be merged is refused before anything is."""
+    target = tmp_path / "target"
+    (target / "page").mkdir(parents=True)
+
+    error = restoring.refused(target=str(target), force=True)
+
+    assert f"{target}/page is a folder here" in error.message
+    assert (["page"], True) == (os.listdir(target), source.exists())
+
+
+def test_a_file_goes_back_to_its_place(restoring: Restoring, source: Path) -> None:
+    """What lies beside it stays as it is; a link that has its name is replaced."""
+    before = look(source / "page")
+    (source / "page").unlink()
+    (source / "page").symlink_to("new")
+    (source / "new").write_text("new")
+
+    error = restoring.refused(paths=(f"{source}/page",))
+    restoring.run(paths=(f"{source}/page",), in_place=True)
+
+    assert f"{source}/page is a symbolic link: nothing was touched" == error.message
+    assert before[:4] == look(source / "page")[:4]
+    assert "new" == (source / "new").read_text()
+
+
+def test_a_symlink_comes_back_as_one(restoring: Restoring, source: Path) -> None:
+    """Where it leads to does not matter."""
+    (source / "dangling").unlink()
+
+    restoring.run(paths=(f"{source}/dangling",))
+
+    assert Path("/nowhere") == (source / "dangling").readlink()
+
+
+def test_a_folder_is_not_restored_through_a_link(restoring: Restoring, source: Path) -> None:
+    """Where it leads to may be anything by now; the path map says it openly."""
+    source.rename(source.with_name("elsewhere"))
+    source.symlink_to("elsewhere")
+
+    error = restoring.refused(in_place=True)
+
+    assert "is a symbolic link now" in error.message
+    assert "--path-map" in error.hint
+
+
+def test_the_path_map_leads_to_where_the_data_lives_now(
+    restoring: Restoring, source: Path, tmp_path: Path
+) -> None:
+    """The longest prefix wins."""
+    there = tmp_path / "there"
+    path_map = ((str(source.parent), "/wrong"), (str(source), str(there)))
+
+    restoring.run(path_map=path_map)
+
+    assert tree(source) == tree(there)
+
+
+def test_latest_is_the_plans_own(restoring: Restoring, source: Path, tmp_path: Path) -> None:
+    """A newer snapshot of another plan or another instance is only had by its id."""
+    bench = restoring.bench
+    (source / "page").write_text("of another plan")
+    bench.backup(bench.plan("other"))
+    other = bench.names(bench.plan("other"))[0]
+
+    restoring.run(paths=(f"{source}/page",), target=str(tmp_path / "own"))
+    restoring.run(paths=(f"{source}/page",), target=str(tmp_path / "other"), snapshot=other[:10])
+
+    assert "first" == (tmp_path / "own" / "page").read_text()
+    assert "of another plan" == (tmp_path / "other" / "page").read_text()
+    error = restoring.refused(snapshot="0123456789", target=str(tmp_path / "none"))
+    assert "the repository has no snapshot 0123456789" == error.message
+
+
+def test_a_time_chooses_the_newest_snapshot_not_after_it(
+    restoring: Restoring, source: Path, tmp_path: Path
+) -> None:
+    """Before the first there is none, and it is told when that was."""
+    bench = restoring.bench
+    (first,) = bench.engine().snapshots(bench.plan(), INSTANCE)
+    (source / "page").write_text("second")
+    bench.backup()
+
+    restoring.run(target=str(tmp_path / "then"), at=first.time)
+    error = restoring.refused(target=str(tmp_path / "none"), at=first.time - timedelta(seconds=1))
+
+    assert "first" == (tmp_path / "then" / "page").read_text()
+    assert "the oldest snapshot of web is of" in error.message
+
+
+def test_what_the_snapshot_does_not_hold_is_told(
+    restoring: Restoring, source: Path, tmp_path: Path
+) -> None:
+    """Restic itself succeeds at restoring nothing."""
+    error = restoring.refused(paths=(f"{source}/nothing",), target=str(tmp_path / "target"))
+
+    assert f"the snapshot does not hold {source}/nothing" == error.message
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_plan_without_snapshots_is_told(restoring: Restoring, source: Path) -> None:
+    """It is not confused with one whose snapshots are others'."""
+    with pytest.raises(RestoreError, match="there is no snapshot of none"):
+        restoring.run("none")
+    assert source.exists()
+
+
+def test_a_repository_that_is_damaged_leaves_what_was_there(
+    restoring: Restoring, source: Path
+) -> None:
+    """The old data is better than half of the new; the run is recorded as failed."""
+    packs = [one for one in (restoring.bench.folder / "repo" / "data").rglob("*") if one.is_file()]
+    pack = max(packs, key=lambda one: one.stat().st_size)
+    pack.chmod(0o600)
+    pack.write_bytes(b"\0" * pack.stat().st_size)
+    spoil(source)
+    before = tree(source)
+
+    error = restoring.refused(in_place=True)
+
+    assert "nothing was touched" in error.message
+    assert (before, []) == (tree(source), litter(source))
+
+
+def test_a_dry_run_changes_nothing(restoring: Restoring, source: Path) -> None:
+    """It tells what would be restored where, how much, and what would become of what is there."""
+    spoil(source)
+    before = tree(source)
+
+    prepared = restoring.restorer.prepare(restoring.wish(in_place=True), is_dry=True)
+
+    (step,) = prepared.steps
+    assert (str(source), str(source)) == (step.piece.source, step.piece.place)
+    assert (How.REPLACE, 4) == (step.how, prepared.files)
+    assert 3_000_000 < prepared.bytes < 3_000_100
+    assert before == tree(source)
+    assert () == restoring.journal.runs()
+
+
+def test_a_restore_is_recorded(restoring: Restoring, source: Path) -> None:
+    """With the snapshot, and how much it was."""
+    restoring.run(in_place=True)
+
+    assert source.exists()
+    (run,) = restoring.journal.runs("web")
+    assert Kind.RESTORE is run.work.kind
+    assert run.ended is not None
+    assert (Outcome.SUCCESS, restoring.bench.names()[0]) == (run.ended.outcome, run.ended.snapshot)
+    assert run.ended.stats is not None
+    assert 4 == run.ended.stats.files_processed
+
+
+def test_a_failed_restore_is_recorded(restoring: Restoring, source: Path) -> None:
+    """What comes into the way between the look and the move is not overwritten."""
+    source.rename(source.with_name("aside"))
+    prepared = restoring.restorer.prepare(restoring.wish())
+    source.mkdir()
+    (source / "late").write_text("late")
+
+    with pytest.raises(RestoreError, match=r"something has come to .* meanwhile"):
+        restoring.restorer.run(prepared)
+
+    assert ["late"] == os.listdir(source)
+    (run,) = restoring.journal.runs("web")
+    assert run.ended is not None
+    assert (Outcome.FAILED, FailureClass.UNKNOWN) == (run.ended.outcome, run.ended.failure)
+    assert "meanwhile" in run.ended.reason
+
+
+def test_signs_of_patterns_in_names_are_only_signs(
+    restoring: Restoring, restic: ResticBench, tmp_path: Path
+) -> None:
+    """A name with stars and brackets is restored, and nothing else that they would match."""
+    odd = restic.write("[a]*/x", "odd").parent
+    restic.write("a/x", "other")
+    restic.backup()
+
+    restoring.run(paths=(str(odd),), target=str(tmp_path / "target"))
+
+    assert "odd" == (tmp_path / "target" / "x").read_text()
+
+
+def test_contradicting_wishes_are_refused(restoring: Restoring) -> None:
+    """Before the repository is asked."""
+    with pytest.raises(UsageError, match="--target and --in-place"):
+        restoring.run(target="/t", in_place=True)
+
+
+def test_too_little_space_is_told_before_anything_is_restored(
+    restoring: Restoring, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is replaced is there until all is restored; --force tries it all the same."""
+    spoil(source)
+    monkeypatch.setattr("sidecar.runner.restore.run.free_at", lambda _: (1, 1000))
+
+    error = restoring.refused(in_place=True)
+    restoring.run(in_place=True, force=True)
+
+    assert FailureClass.DISK_FULL is error.failure
+    assert f"3.0 MB more would be needed on the disk of {source}: nothing was touched" == (
+        error.message
+    )
+    assert "first" == (source / "page").read_text()
+
+
+def test_a_place_that_is_only_readable_is_told(
+    restoring: Restoring, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is where the runner only backs up."""
+    make = Path.mkdir
+
+    def refuse(path: Path, mode: int = 0o777, **more: bool) -> None:
+        if path.name.startswith(PREFIX):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        make(path, mode, **more)
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    error = restoring.refused(in_place=True)
+
+    assert FailureClass.PERMISSION is error.failure
+    assert f"{source}/{PREFIX}" in error.message
+    assert "mounted writable" in error.hint
+
+
+def test_without_a_journal_it_is_restored_all_the_same(
+    restoring: Restoring, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as nothing has to be stopped: who restores has lost enough already."""
+
+    def refuse(*_: object) -> int:
+        raise JournalError("the journal cannot be written", "", FailureClass.DISK_FULL)
+
+    spoil(source)
+    monkeypatch.setattr(restoring.journal, "begin", refuse)
+    restoring.run(in_place=True)
+
+    assert "first" == (source / "page").read_text()
+    assert 1 == len(restoring.journal.runs("web"))

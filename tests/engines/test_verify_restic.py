@@ -1,0 +1,159 @@
+"""Verifying and refilling with the real restic."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sidecar.model.reading import RunPlan
+from sidecar.runner.emptiness import Choice, Emptiness, Verdict
+from sidecar.runner.engines.base import Engine, FailureClass
+from sidecar.runner.journal import Journal, Outcome
+from sidecar.runner.verify.sample import Limits
+from sidecar.runner.verify.verifier import Verification, Verifier
+from tests.engines.bench import INSTANCE, PASSWORD, ResticBench
+from tests.fakes.cheap_key import replace_key
+
+SMALL = Limits(count=3, least=1000, most=100_000)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Make one empty repository that is quickly opened."""
+    bench = ResticBench.at(tmp_path_factory.mktemp("template"))
+    bench.engine().initialise()
+    replace_key(bench.folder / "repo", PASSWORD)
+    return lambda _: bench.folder / "repo"
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """Give an empty journal."""
+    with Journal(tmp_path / "state" / "journal.sqlite") as opened:
+        yield opened
+
+
+@pytest.fixture
+def saved(restic: ResticBench) -> ResticBench:
+    """Back up files of all sizes."""
+    restic.write("small", "small", 0o4755)
+    restic.write("a folder/ [odd]*", os.urandom(5000), 0o600)
+    restic.write("a folder/second", os.urandom(6000), 0o400)
+    restic.write("large", os.urandom(200_000))
+    restic.backup()
+    return restic
+
+
+def verify(bench: ResticBench, journal: Journal, tmp_path: Path, seed: int = 1) -> Verification:
+    """Verify the plan."""
+    verifier = Verifier(bench.engine(), journal, tmp_path / "scratch", SMALL)
+    return verifier.verify(bench.plan(), INSTANCE, seed, bench.reported.append)
+
+
+def test_a_sample_is_the_same(saved: ResticBench, journal: Journal, tmp_path: Path) -> None:
+    """Names with signs of patterns, set-id bits and read-only files too."""
+    found = verify(saved, journal, tmp_path)
+
+    assert [] == list(found.differences)
+    names = ["a folder/ [odd]*", "a folder/second", "small"]
+    assert [f"{saved.source}/{name}" for name in names] == sorted(found.same)
+    assert saved.names()[0] == journal.verifications()["web"].snapshot
+
+
+def test_what_changed_since_is_told(saved: ResticBench, journal: Journal, tmp_path: Path) -> None:
+    """It was restored all the same."""
+    (saved.source / "small").write_text("other")
+    shutil.rmtree(saved.source / "a folder")
+
+    found = verify(saved, journal, tmp_path)
+
+    assert ((), 3, True) == (found.same, len(found.changed), found.is_good)
+
+
+def test_a_damaged_repository_is_found_out(
+    saved: ResticBench, journal: Journal, tmp_path: Path
+) -> None:
+    """That is what it is for."""
+    packs = [one for one in (saved.folder / "repo" / "data").rglob("*") if one.is_file()]
+    pack = max(packs, key=lambda one: one.stat().st_size)
+    pack.chmod(0o600)
+    pack.write_bytes(b"\0" * pack.stat().st_size)
+
+    found = verify(saved, journal, tmp_path)
+
+    assert not found.is_good
+    assert found.failure is not None
+    assert {} == journal.verifications()
+
+
+def test_a_wrong_password_is_found_out(
+    saved: ResticBench, journal: Journal, tmp_path: Path
+) -> None:
+    """With its class."""
+    engine = saved.engine(password="wrong")
+
+    found = Verifier(engine, journal, tmp_path / "scratch").verify(
+        saved.plan(), INSTANCE, 1, saved.reported.append
+    )
+
+    assert FailureClass.WRONG_PASSWORD is found.failure
+
+
+class Store:
+    """The engines of the bench's one repository."""
+
+    instance = INSTANCE
+
+    def __init__(self, bench: ResticBench) -> None:
+        self._bench = bench
+
+    def engine(self, _: RunPlan) -> Engine:
+        """Give it."""
+        return self._bench.engine()
+
+
+def test_a_plan_that_lost_everything_is_restored(saved: ResticBench, journal: Journal) -> None:
+    """From the newest snapshot that holds something, as it was; then it is not empty any more."""
+    emptiness = Emptiness(journal, Store(saved), None, Choice(everything=True))
+    emptiness.remember(saved.plan())
+    before = {one: one.stat().st_mode for one in saved.source.rglob("*")}
+    shutil.rmtree(saved.source)
+    saved.source.mkdir()
+    saved.backup()
+    assert emptiness.reason_not_to_forget(saved.plan())
+
+    decision, ended = emptiness.refill(saved.plan())
+
+    assert Verdict.RESTORE is decision.verdict
+    assert ended is not None
+    assert (Outcome.SUCCESS, saved.names()[0]) == (ended.outcome, ended.snapshot)
+    assert before == {one: one.stat().st_mode for one in saved.source.rglob("*")}
+    assert "" == emptiness.reason_not_to_forget(saved.plan())
+    assert (Verdict.NORMAL, None) == (emptiness.refill(saved.plan())[0].verdict, None)
+
+
+def test_a_missing_folder_is_restored_where_it_was(saved: ResticBench, journal: Journal) -> None:
+    """If the disk is the one of the last backup."""
+    emptiness = Emptiness(journal, Store(saved), None, Choice(plans=frozenset({"web"})))
+    emptiness.remember(saved.plan())
+    shutil.rmtree(saved.source)
+
+    decision, _ = emptiness.refill(saved.plan())
+
+    assert Verdict.RESTORE is decision.verdict
+    assert "small" == (saved.source / "small").read_text()
+
+
+def test_a_new_plan_of_an_empty_repository_is_backed_up(
+    restic: ResticBench, journal: Journal
+) -> None:
+    """Nothing is restored, and nothing fails."""
+    emptiness = Emptiness(journal, Store(restic), None, Choice(everything=True))
+
+    decision, ended = emptiness.refill(restic.plan())
+
+    assert (Verdict.NORMAL, None) == (decision.verdict, ended)
+    restic.backup()
+    assert (Verdict.NORMAL, None) == (emptiness.refill(restic.plan())[0].verdict, None)

@@ -1,0 +1,130 @@
+"""A process that puts right what an earlier one left, runs a plan once, and may die of it.
+
+usage: one_run.py FOLDER [--die N] [--resume-only]
+
+FOLDER holds `config.json`, and the journal in `.runner/`. Each change of the journal is two
+steps: right before it, and right after it; at step N of its run, or with --resume-only of
+what it puts right, the process kills itself. Lines of JSON on standard output tell what came
+of it: the outcomes of what was put right with the locks that the repository then has and the
+state of CONTAINER, after the run its outcome, last the number of steps.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from sidecar.kit.process import ProcessRunner
+from sidecar.model.reading import Config, Repo, read_config
+from sidecar.runner.due import Kind, Work
+from sidecar.runner.engines.base import Engine
+from sidecar.runner.engines.restic import ResticEngine
+from sidecar.runner.hooks.running import HookRunner
+from sidecar.runner.journal import Journal, Run, Trigger
+from sidecar.runner.notify.letters import Letter
+from sidecar.runner.run.leftover import marked
+from sidecar.runner.run.ports import OnStart, Programs
+from sidecar.runner.run.session import Manners, Session
+
+T = TypeVar("T")
+
+
+class MortalJournal(Journal):
+    """Counts the steps, and kills its process at one of them."""
+
+    steps = 0
+    die_at = 0
+
+    def _change(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        self._step()
+        result = super()._change(change)
+        self._step()
+        return result
+
+    def _step(self) -> None:
+        self.steps += 1
+        if self.steps == self.die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def make_session(journal: Journal, document: Path) -> Session:
+    """Make a session as the daemon does."""
+    environ = marked(os.environ, journal.path.parent)
+
+    def programs(runner: ProcessRunner) -> Programs:
+        def engine(repo: Repo, on_start: OnStart) -> Engine:
+            return ResticEngine(repo, runner, environ=environ, on_start=on_start)
+
+        # No hook here tells anybody anything.
+        return Programs(engine, HookRunner(runner, document, post=refuse))
+
+    before, after = (ProcessRunner(environ, grace=5.0) for _ in range(2))
+    manners = Manners(hook_patience=float(os.environ.get("PATIENCE", "5")), grace=5.0)
+    session = Session(journal, programs(before), programs(after), manners)
+
+    def stop(*_: object) -> None:
+        session.stop()
+        threading.Thread(target=before.stop_all).start()
+
+    signal.signal(signal.SIGTERM, stop)
+    return session
+
+
+def refuse(letter: Letter) -> None:
+    """Send nothing."""
+    raise AssertionError(letter)
+
+
+def say(**fields: object) -> None:
+    """Tell the test."""
+    print(json.dumps(fields), flush=True)  # noqa: T201 - a script
+
+
+def outcome_of(run: Run) -> str:
+    """Give how a run ended."""
+    return "none" if run.ended is None else str(run.ended.outcome)
+
+
+def look(config: Config, resumed: Sequence[Run]) -> None:
+    """Tell what the world is like once everything was put right."""
+    repository = {"RESTIC_PASSWORD": config.repos[0].password}
+    words = ["restic", "-r", config.repos[0].uri, "--no-lock", "list", "locks"]
+    locks = subprocess.run(
+        words, env=os.environ | repository, check=True, capture_output=True, text=True
+    )
+    words = ["docker", "inspect", "--format", "{{.State.Status}}", os.environ["CONTAINER"]]
+    state = subprocess.run(words, check=True, capture_output=True, text=True)
+    outcomes = [outcome_of(run) for run in resumed]
+    say(resumed=outcomes, locks=locks.stdout.split(), state=state.stdout.strip())
+
+
+def main(folder: Path, die_at: int, *, is_resume_only: bool) -> None:
+    """Do it all."""
+    document = folder / "config.json"
+    config = read_config(json.loads(document.read_text()))
+    with MortalJournal(folder / ".runner" / "journal.sqlite") as journal:
+        session = make_session(journal, document)
+        journal.die_at = die_at if is_resume_only else 0
+        resumed = session.resume_all(config)
+        look(config, resumed)
+        if not is_resume_only:
+            journal.steps, journal.die_at = 0, die_at
+            plan = config.plans[0]
+            run = session.run(Work(Kind.BACKUP, plan.id, plan.repo), config, Trigger.MANUAL)
+            say(outcome=outcome_of(run), reason=run.ended and run.ended.reason)
+        say(steps=journal.steps)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--die", type=int, default=0)
+    parser.add_argument("--resume-only", action="store_true")
+    given = parser.parse_args()
+    main(given.folder, given.die, is_resume_only=given.resume_only)

@@ -1,0 +1,92 @@
+"""An engine that answers what the test says, only for faults that restic cannot be made to show."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sidecar.model.plan import Retention
+from sidecar.model.reading import CheckPolicy, PrunePolicy, RunPlan
+from sidecar.runner.engines.base import (
+    Entry,
+    Interpreted,
+    Progress,
+    Report,
+    Snapshot,
+    Stats,
+    Verdict,
+)
+
+MADE = Interpreted(Verdict.SUCCESS, snapshot="5f3a9c", stats=Stats(files_new=1, bytes_added=7))
+
+
+def nothing() -> None:
+    """Let nothing happen meanwhile."""
+
+
+@dataclass
+class ScriptedEngine:
+    """Answers `answers` by verb, success where there is none, and keeps what was asked for.
+
+    `meanwhile` is called while the work is done.
+    """
+
+    calls: list[str]
+    answers: dict[str, Interpreted] = field(default_factory=dict)
+    meanwhile: Callable[[], None] = nothing
+
+    def _answer(self, verb: str, usual: Interpreted | None = None) -> Interpreted:
+        self.calls.append(verb)
+        self.meanwhile()
+        return self.answers.get(verb, usual or Interpreted(Verdict.SUCCESS))
+
+    def backup(self, plan: RunPlan, instance: str, report: Report) -> Interpreted:
+        """Answer, after one sign of progress."""
+        report(Progress(1.0, len(plan.paths), len(plan.paths), 7, 7))
+        assert instance
+        return self._answer("backup", MADE)
+
+    def forget(self, plan: RunPlan, instance: str, keep: Retention) -> Interpreted:
+        """Answer."""
+        return self._answer(f"forget {plan.id} of {instance}, keep last {keep.last}")
+
+    def forget_all(self, keep: Retention) -> Interpreted:
+        """Answer."""
+        return self._answer(f"forget all, keep last {keep.last}")
+
+    def prune(self, policy: PrunePolicy) -> Interpreted:
+        """Answer."""
+        return self._answer(f"prune to {policy.max_unused_percent:g}%")
+
+    def check(self, policy: CheckPolicy) -> Interpreted:
+        """Answer."""
+        return self._answer(f"check {policy.read_data_subset_percent:g}%")
+
+    def unlock(self) -> Interpreted:
+        """Answer."""
+        return self._answer("unlock")
+
+    def initialise(self) -> str:
+        """Answer."""
+        return self.probe()
+
+    def probe(self) -> str:
+        """Answer."""
+        self.calls.append("probe")
+        return "f" * 64
+
+    def snapshots(self, plan: RunPlan | None, instance: str) -> tuple[Snapshot, ...]:
+        """Find none."""
+        self.calls.append(f"snapshots of {plan and plan.id} of {instance}")
+        return ()
+
+    def entries(self, snapshot: Snapshot, path: str) -> Iterator[Entry]:
+        """Find none."""
+        self.calls.append(f"entries of {snapshot.id} below {path}")
+        return iter(())
+
+    def restore(
+        self, snapshot: Snapshot, includes: Sequence[str], target: Path, report: Report
+    ) -> Interpreted:
+        """Answer."""
+        report(Progress(1.0, len(includes), len(includes), 0, 0))
+        return self._answer(f"restore {snapshot.id} to {target}")

@@ -1,0 +1,470 @@
+"""What is done about a plan whose paths have become empty."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.model.reading import RunPlan
+from sidecar.runner.containers.engine import ContainersError
+from sidecar.runner.containers.facts import Container, Held
+from sidecar.runner.emptiness import (
+    Choice,
+    Emptiness,
+    Seen,
+    Situation,
+    Verdict,
+    decide,
+    look,
+    remembered,
+)
+from sidecar.runner.engines.base import Engine, EngineError, Entry, FailureClass, Snapshot
+from sidecar.runner.journal import Device, Journal, Outcome
+
+EMPTY = Seen("/data", exists=True, is_empty=True, device=1)
+FULL = replace(EMPTY, is_empty=False)
+MISSING = replace(EMPTY, exists=False)
+UNREADABLE = replace(EMPTY, is_empty=None)
+HELD = {"/data": Device(1, non_empty=True)}
+NEVER_HELD = {"/data": Device(1, non_empty=False)}
+ELSEWHERE = {"/data": Device(2, non_empty=True)}
+
+# seen, recorded, files in the newest snapshot that holds any
+ALONE = [
+    ("a full path is normal", [FULL], HELD, 5, Verdict.NORMAL),
+    ("one full path of two is enough", [EMPTY, replace(FULL, path="/b")], HELD, 5, Verdict.NORMAL),
+    ("what cannot be looked into is not empty", [UNREADABLE], HELD, 5, Verdict.NORMAL),
+    ("a plan without paths is normal", [], HELD, 5, Verdict.NORMAL),
+    ("an empty repository is no failure", [EMPTY], {}, 0, Verdict.NORMAL),
+    ("nothing to restore, whatever was recorded", [EMPTY], HELD, 0, Verdict.NORMAL),
+    ("never recorded, nobody asked", [EMPTY], {}, None, Verdict.NORMAL),
+    ("was always empty", [EMPTY], NEVER_HELD, 0, Verdict.NORMAL),
+    ("was always empty here, but not in the repository", [EMPTY], NEVER_HELD, 5, Verdict.RESTORE),
+    ("became empty", [EMPTY], HELD, 5, Verdict.RESTORE),
+    ("empty on a new machine", [EMPTY], {}, 5, Verdict.RESTORE),
+    ("became empty, snapshots unknown", [EMPTY], HELD, None, Verdict.ALARM),
+    ("empty on another disk", [EMPTY], ELSEWHERE, 5, Verdict.ALARM),
+    ("missing where it was", [MISSING], HELD, 5, Verdict.RESTORE),
+    ("missing, and its disk too", [MISSING], ELSEWHERE, 5, Verdict.ALARM),
+    ("missing, and never seen", [MISSING], {}, 5, Verdict.ALARM),
+    (
+        "one of two empty paths is on another disk",
+        [EMPTY, Seen("/b", exists=True, is_empty=True, device=3)],
+        {**HELD, "/b": Device(4, non_empty=True)},
+        5,
+        Verdict.ALARM,
+    ),
+    (
+        "both of two paths are empty",
+        [EMPTY, Seen("/b", exists=False, is_empty=True, device=1)],
+        {**HELD, "/b": Device(1, non_empty=True)},
+        5,
+        Verdict.RESTORE,
+    ),
+    (
+        "a record of an empty path says nothing of its disk",
+        [EMPTY, replace(EMPTY, path="/b", device=7)],
+        {**HELD, "/b": Device(8, non_empty=False)},
+        5,
+        Verdict.RESTORE,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("seen", "recorded", "files", "verdict"),
+    [case[1:] for case in ALONE],
+    ids=[case[0] for case in ALONE],
+)
+def test_a_wanted_restore_happens_only_where_it_is_safe(
+    seen: list[Seen], recorded: dict[str, Device], files: int | None, verdict: Verdict
+) -> None:
+    """All paths empty, where they were, and something to restore."""
+    found = decide(Situation(seen, recorded, files, is_wanted=True))
+
+    assert verdict is found.verdict
+    assert bool(found.reason) == (verdict is not Verdict.NORMAL or (files == 0 and bool(seen)))
+
+
+@pytest.mark.parametrize(
+    ("seen", "recorded", "files", "verdict"),
+    [case[1:] for case in ALONE],
+    ids=[case[0] for case in ALONE],
+)
+def test_unwanted_it_is_an_alarm_instead(
+    seen: list[Seen], recorded: dict[str, Device], files: int | None, verdict: Verdict
+) -> None:
+    """What would be restored, or is in danger, is told; what is normal stays so."""
+    found = decide(Situation(seen, recorded, files))
+
+    expected = Verdict.NORMAL if verdict is Verdict.NORMAL else Verdict.ALARM
+    assert expected is found.verdict
+
+
+def test_a_container_that_uses_the_path_is_in_the_way() -> None:
+    """Unless it may be stopped; it is named."""
+    now = Situation([EMPTY], HELD, 5, users=["web"], is_wanted=True)
+
+    assert Verdict.ALARM is decide(now).verdict
+    assert "web runs and uses that" in decide(now).reason
+    assert Verdict.RESTORE is decide(replace(now, may_stop=True)).verdict
+
+
+def test_who_uses_the_path_has_to_be_known() -> None:
+    """Unknown is never the same as nobody, whatever may be stopped."""
+    now = Situation([EMPTY], HELD, 5, trouble="no answer", is_wanted=True, may_stop=True)
+
+    assert Verdict.ALARM is decide(now).verdict
+    assert "no answer" in decide(now).reason
+
+
+def test_what_is_empty_on_purpose_is_normal() -> None:
+    """Whatever else is asked for."""
+    now = Situation([EMPTY], HELD, 5, is_wanted=True, is_on_purpose=True)
+
+    assert Verdict.NORMAL is decide(now).verdict
+
+
+def test_of_many_paths_the_first_are_named() -> None:
+    """A reason fits into a line."""
+    seen = [replace(EMPTY, path=f"/{number}") for number in range(9)]
+
+    reason = decide(Situation(seen, {}, 5)).reason
+
+    assert "/0, /1, /2 and 6 more are empty, but held data at an earlier backup" == reason
+
+
+SEEN = st.builds(
+    Seen,
+    st.sampled_from(["/a", "/b", "/c"]),
+    st.booleans(),
+    st.sampled_from([True, False, None]),
+    st.integers(1, 3),
+)
+RECORDED = st.dictionaries(
+    st.sampled_from(["/a", "/b", "/c"]), st.builds(Device, st.integers(1, 3), st.booleans())
+)
+
+
+@given(
+    st.builds(
+        Situation,
+        st.lists(SEEN, max_size=3, unique_by=lambda one: one.path),
+        RECORDED,
+        st.sampled_from([None, 0, 1, 50]),
+        st.sampled_from([(), ("web",)]),
+        st.sampled_from(["", "no answer"]),
+        st.booleans(),
+        st.booleans(),
+        st.booleans(),
+    )
+)
+def test_no_restore_is_ever_unsafe(now: Situation) -> None:
+    """It needs a wish, only empty paths, each where it was, a snapshot, and nobody at work."""
+    if decide(now).verdict is not Verdict.RESTORE:
+        return
+    assert now.is_wanted
+    assert not now.is_on_purpose
+    assert now.latest_files
+    assert not now.trouble
+    assert now.may_stop or not now.users
+    for one in now.seen:
+        known = now.recorded.get(one.path)
+        assert one.is_empty or not one.exists
+        assert one.exists or (known is not None and known.device == one.device)
+        assert known is None or not known.non_empty or known.device == one.device
+
+
+@given(st.lists(SEEN, max_size=3, unique_by=lambda one: one.path), RECORDED)
+def test_what_held_something_is_remembered_until_it_holds_something_again(
+    seen: list[Seen], recorded: dict[str, Device]
+) -> None:
+    """An empty path, or a missing one, never replaces the record of a full one."""
+    found = remembered(seen, recorded)
+
+    for one in seen:
+        known = recorded.get(one.path)
+        if one.exists and one.is_empty is False:
+            assert Device(one.device, non_empty=True) == found[one.path]
+        elif known is not None:
+            assert known == found[one.path]
+
+
+def test_emptiness_on_purpose_is_forgotten() -> None:
+    """So that taking the plan off the list again means no alarm."""
+    assert {"/data": Device(1, non_empty=False)} == remembered([EMPTY], HELD, is_on_purpose=True)
+    assert {} == remembered([MISSING], HELD, is_on_purpose=True)
+    assert {} == remembered([UNREADABLE], HELD, is_on_purpose=True)
+
+
+def test_a_look_tells_empty_from_full_and_missing(tmp_path: Path) -> None:
+    """A missing path has the device of what is above it; our own litter is no contents."""
+    device = tmp_path.stat().st_dev
+    for name in ("empty", "full", "ours"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "full" / "file").touch()
+    (tmp_path / "ours" / ".backrest-restore-0").mkdir()
+    (tmp_path / "ours" / "lost+found").mkdir()
+    (tmp_path / "link").symlink_to("empty")
+
+    names = ("empty", "full", "ours", "link", "full/file", "gone/deep", "full/file/x")
+    found = {name: look(str(tmp_path / name)) for name in names}
+    seen = {name: (one.exists, one.is_empty, one.device == device) for name, one in found.items()}
+
+    assert {
+        "empty": (True, True, True),
+        "full": (True, False, True),
+        "ours": (True, True, True),
+        "link": (True, False, True),
+        "full/file": (True, True, True),
+        "gone/deep": (False, True, True),
+        "full/file/x": (False, True, True),
+    } == seen
+    assert Seen("a\0b", exists=True, is_empty=None, device=0) == look("a\0b")
+
+
+@dataclass
+class Repository:
+    """An engine that knows snapshots only: ids and how many files each holds."""
+
+    held: Sequence[tuple[str, int | None]] = ()
+    entries_of: Sequence[Entry] = ()
+    error: EngineError | None = None
+    asked: int = 0
+
+    def snapshots(self, _plan: RunPlan | None, _instance: str) -> tuple[Snapshot, ...]:
+        """List them, oldest first."""
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
+        when = datetime(2024, 1, 1, tzinfo=UTC)
+        return tuple(
+            Snapshot(name, when, ("/data", "/other"), files_processed=files)
+            for name, files in self.held
+        )
+
+    def entries(self, _snapshot: Snapshot, _path: str) -> Iterator[Entry]:
+        """List what every snapshot holds."""
+        return iter(self.entries_of)
+
+
+@dataclass
+class World:
+    """One plan, its journal and its repository."""
+
+    journal: Journal
+    path: Path
+    repository: Repository = field(default_factory=Repository)
+    containers: "Machine | None" = None
+    instance: str = "here"
+
+    @property
+    def plan(self) -> RunPlan:
+        """The plan."""
+        return RunPlan("web", "store", (str(self.path),))
+
+    def engine(self, _: RunPlan) -> Engine:
+        """Give the repository as an engine; of it no more is used."""
+        return self.repository  # type: ignore[return-value]
+
+    def emptiness(self, **choice: object) -> Emptiness:
+        """Look after the plan."""
+        wanted = Choice(**choice)  # type: ignore[arg-type]
+        return Emptiness(self.journal, self, self.containers, wanted, clock=lambda: 7.0)
+
+    def empty(self) -> None:
+        """Lose everything."""
+        for entry in self.path.iterdir():
+            entry.unlink()
+
+
+@dataclass
+class Machine:
+    """Containers that are only listed."""
+
+    present: tuple[Container, ...] = ()
+    error: ContainersError | None = None
+    address: str = "unix:///made-up.sock"
+
+    def all(self) -> tuple[Container, ...]:
+        """List them."""
+        if self.error is not None:
+            raise self.error
+        return self.present
+
+    def data_root(self) -> str:
+        """Give the engine's folder."""
+        return "/var/lib/docker"
+
+    def stop(self, container: str, seconds: int = 10) -> None:
+        """Nothing here is stopped."""
+        raise AssertionError(container, seconds)
+
+    def start(self, container: str) -> bool:
+        """Nor started."""
+        raise AssertionError(container)
+
+    def find(self, name: str) -> Container | None:
+        """Nor looked for."""
+        raise AssertionError(name)
+
+    def goes_when_stopped(self, container: str) -> bool:
+        """Nor removed."""
+        raise AssertionError(container)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """Give a plan that holds one file and was backed up."""
+    with Journal(tmp_path / "state" / "journal.sqlite") as journal:
+        made = World(journal, tmp_path / "data")
+        made.path.mkdir()
+        (made.path / "file").write_text("something")
+        made.emptiness().remember(made.plan)
+        yield made
+
+
+def test_retention_goes_on_as_long_as_there_is_something(world: World) -> None:
+    """Nothing is asked of the repository for that."""
+    assert "" == world.emptiness().reason_not_to_forget(world.plan)
+    assert 0 == world.repository.asked
+
+
+def test_retention_stops_when_everything_is_gone(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Loudly; and so it stays after backups of nothing, until there is something again."""
+    world.empty()
+    emptiness = world.emptiness()
+
+    for _ in range(3):
+        emptiness.remember(world.plan)
+        reason = emptiness.reason_not_to_forget(world.plan)
+        assert f"{world.path} is empty, but held data at an earlier backup" in reason
+        assert "--empty-on-purpose" in reason
+
+    assert [("plan.emptied", logging.WARNING)] * 3 == [
+        (one.message, one.levelno) for one in caplog.records
+    ]
+    (world.path / "file").touch()
+    (world.path / "file").write_text("new")
+    assert "" == emptiness.reason_not_to_forget(world.plan)
+
+
+def test_retention_of_an_empty_plan_that_others_backed_up_stops_too(world: World) -> None:
+    """What is not recorded here may stand in the repository."""
+    world.journal.set_devices("web", {})
+    world.empty()
+    world.repository.held = (("full", 3), ("void", 0))
+
+    assert "held data" in world.emptiness().reason_not_to_forget(world.plan)
+    world.repository.held = (("void", 0),)
+    assert "" == world.emptiness().reason_not_to_forget(world.plan)
+
+
+def test_retention_stops_where_nobody_knows(world: World) -> None:
+    """A repository that cannot be asked is no empty one."""
+    world.journal.set_devices("web", {})
+    world.empty()
+    world.repository.error = EngineError(FailureClass.NETWORK, "no route")
+
+    assert "no route" in world.emptiness().reason_not_to_forget(world.plan)
+
+
+def test_emptiness_on_purpose_lets_retention_go_on(world: World) -> None:
+    """It is said per plan."""
+    world.empty()
+
+    assert "" == world.emptiness(on_purpose=frozenset({"web"})).reason_not_to_forget(world.plan)
+    assert world.emptiness(on_purpose=frozenset({"x"})).reason_not_to_forget(world.plan)
+
+
+def test_nothing_is_restored_unwanted(world: World) -> None:
+    """Off by default, on for all or by name, off again on purpose."""
+    assert not Choice().wants("web")
+    assert Choice(everything=True).wants("web")
+    assert Choice(plans=frozenset({"web"})).wants("web")
+    assert not Choice(everything=True, on_purpose=frozenset({"web"})).wants("web")
+    assert not Choice().is_active
+    world.empty()
+
+    decision, ended = world.emptiness().refill(world.plan)
+
+    assert (Verdict.NORMAL, None, 0) == (decision.verdict, ended, world.repository.asked)
+
+
+def test_a_plan_that_holds_something_is_not_restored(world: World) -> None:
+    """Nor is the repository asked."""
+    decision, ended = world.emptiness(everything=True).refill(world.plan)
+
+    assert (Verdict.NORMAL, None, 0) == (decision.verdict, ended, world.repository.asked)
+
+
+def test_an_empty_repository_is_no_failure(world: World) -> None:
+    """A new service is empty before its first backup."""
+    world.empty()
+
+    decision, ended = world.emptiness(everything=True).refill(world.plan)
+
+    assert (Verdict.NORMAL, None) == (decision.verdict, ended)
+    assert "no snapshot holds anything" in decision.reason
+
+
+def test_a_repository_that_cannot_be_asked_is_a_failure(world: World) -> None:
+    """What should have been restored must not be backed up as nothing."""
+    world.empty()
+    world.repository.error = EngineError(FailureClass.NETWORK, "no route")
+
+    decision, ended = world.emptiness(everything=True).refill(world.plan)
+
+    assert Verdict.ALARM is decision.verdict
+    assert ended is not None
+    assert (Outcome.FAILED, FailureClass.NETWORK, 7.0) == (ended.outcome, ended.failure, ended.at)
+
+
+def test_a_container_at_work_keeps_the_plan_from_being_restored(world: World) -> None:
+    """It is named; what cannot be listed is as bad."""
+    world.empty()
+    world.repository.held = (("full", 3),)
+    user = Container("1" * 64, "web-1", "running", held=(Held(str(world.path), "/data"),))
+    world.containers = Machine((user,))
+
+    decision, ended = world.emptiness(everything=True).refill(world.plan)
+
+    assert f"{world.path} is empty, but held data at an earlier backup, and web-1" in (
+        decision.reason
+    )
+    assert ended is not None
+    assert FailureClass.SOURCE_MISSING is ended.failure
+    world.containers = Machine(error=ContainersError("no answer"))
+    decision, _ = world.emptiness(everything=True, may_stop=True).refill(world.plan)
+    assert "no answer" in decision.reason
+
+
+def test_a_snapshot_of_other_paths_is_not_restored(world: World) -> None:
+    """It would bring back what the plan does not speak of any more."""
+    world.empty()
+    world.repository.held = (("full", 3),)
+
+    decision, ended = world.emptiness(everything=True).refill(world.plan)
+
+    assert "the snapshot full is of other paths" == decision.reason
+    assert ended is not None
+
+
+def test_where_restic_counts_nothing_the_entries_tell(world: World) -> None:
+    """Folders alone are nothing."""
+    plan = RunPlan("web", "store", ("/data",))
+    world.repository.held = (("old", None),)
+    world.repository.entries_of = (Entry("/data", "dir"),)
+    emptiness = world.emptiness()
+
+    assert (0, None) == emptiness._newest_with_files(plan)
+    world.repository.entries_of = (Entry("/data", "dir"), Entry("/data/x", "symlink"))
+    files, snapshot = emptiness._newest_with_files(plan)
+    assert (1, "old") == (files, snapshot.id if snapshot else "")

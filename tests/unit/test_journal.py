@@ -1,0 +1,572 @@
+"""The journal: what it keeps, what it never loses, and what becomes of a file that is no good."""
+
+import contextlib
+import logging
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sidecar.kit.process import Child
+from sidecar.runner.due import Kind, Missed, Moments, Work
+from sidecar.runner.engines.base import FailureClass, Stats
+from sidecar.runner.journal import (
+    Device,
+    Ended,
+    Journal,
+    JournalError,
+    MissedFires,
+    Outcome,
+    Past,
+    Phase,
+    Posted,
+    Run,
+    Stopped,
+    Trigger,
+    Verified,
+)
+from sidecar.runner.journal.schema import MIGRATIONS
+
+WEB = Work(Kind.BACKUP, "web", "nas")
+DB = Work(Kind.BACKUP, "db", "nas")
+PRUNE = Work(Kind.PRUNE, "nas", "nas")
+GOOD = Ended(Outcome.SUCCESS, 20.0, "5f3a", Stats(files_new=3, bytes_added=512, seconds=1.5))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the journal lies: in a folder that is yet to be made."""
+    return tmp_path / ".runner" / "journal.sqlite"
+
+
+@pytest.fixture
+def journal(path: Path) -> Iterator[Journal]:
+    """An empty journal."""
+    with Journal(path, wall=lambda: 1000.0) as opened:
+        yield opened
+
+
+def begin(journal: Journal, work: Work = WEB, at: float = 10.0) -> int:
+    """Begin a run by its schedule."""
+    return journal.begin(work, Trigger.SCHEDULE, at, "what to do")
+
+
+@contextlib.contextmanager
+def refusing(journal: Journal) -> Iterator[None]:
+    """Let nothing be written, as on a disk that went read-only."""
+    journal._connection.execute("PRAGMA query_only = ON")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(sqlite3.ProgrammingError):
+            journal._connection.execute("PRAGMA query_only = OFF")
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Give the names of the events that were logged."""
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_only_its_owner_can_read_it(journal: Journal, path: Path) -> None:
+    """There are secrets in what a run leaves to be done."""
+    begin(journal)
+
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    assert modes == dict.fromkeys(
+        ["journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm"], 0o600
+    )
+
+
+def test_a_file_that_others_could_read_is_closed_to_them(path: Path) -> None:
+    """Whoever made it so."""
+    path.parent.mkdir()
+    path.touch(0o644)
+
+    Journal(path).close()
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_what_is_committed_is_on_the_disk(journal: Journal) -> None:
+    """A power failure must not take an intent back."""
+    settings = ("journal_mode", "synchronous")
+
+    found = [journal._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in settings]
+
+    assert found == ["wal", 2]
+
+
+def test_a_run_goes_through_its_life(journal: Journal, path: Path) -> None:
+    """Begun, working, ended: another process sees each step."""
+    with Journal(path) as other:
+        number = begin(journal)
+        journal.phase(number, Phase.WORKING)
+        journal.child(number, Child(4711, 99))
+        journal.phase(number, Phase.ENDING, "5f3a")
+
+        [open_run] = other.unfinished()
+        assert open_run.run == Run(number, WEB, Trigger.SCHEDULE, 10.0, Phase.ENDING)
+        assert (open_run.resume, open_run.child) == ("what to do", Child(4711, 99))
+        assert open_run.snapshot == "5f3a"
+
+        journal.end(number, GOOD)
+
+        assert other.unfinished() == ()
+        assert other.runs() == (Run(number, WEB, Trigger.SCHEDULE, 10.0, Phase.ENDING, GOOD),)
+
+
+def test_all_of_an_end_comes_back(journal: Journal) -> None:
+    """Also the class and the words of a failure."""
+    bad = Ended(
+        Outcome.FAILED, 30.0, failure=FailureClass.DISK_FULL, reason="no space", excerpt="a\nb"
+    )
+    journal.end(begin(journal), bad)
+
+    assert journal.last(WEB) == Run(1, WEB, Trigger.SCHEDULE, 10.0, ended=bad)
+
+
+def test_a_run_ends_once(journal: Journal) -> None:
+    """The first word about its outcome is the last."""
+    number = begin(journal)
+    journal.end(number, GOOD)
+    journal.end(number, Ended(Outcome.INTERRUPTED, 99.0))
+
+    assert [run.ended for run in journal.runs()] == [GOOD]
+
+
+def test_what_a_run_left_to_do_is_gone_when_it_has_ended(journal: Journal, path: Path) -> None:
+    """A secret is kept no longer than it is needed."""
+    number = journal.begin(WEB, Trigger.MANUAL, 10.0, "T0P-S3CRET")
+    journal.end(number, GOOD)
+    journal.close()
+
+    assert b"T0P-S3CRET" not in b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+
+def test_halves_of_characters_and_endless_output_can_be_recorded(journal: Journal) -> None:
+    """Programs say what they like."""
+    said = Ended(Outcome.FAILED, 20.0, reason="\udcff name", excerpt="x" * 100_000 + "end")
+    journal.end(begin(journal), said)
+
+    [run] = journal.runs()
+    assert run.ended is not None
+    assert run.ended.reason == "? name"
+    assert (len(run.ended.excerpt), run.ended.excerpt[-3:]) == (8000, "end")
+
+
+def test_runs_are_listed_newest_first_and_by_subject(journal: Journal) -> None:
+    """And no more than were asked for."""
+    for at, work in enumerate((WEB, DB, WEB, PRUNE)):
+        begin(journal, work, float(at))
+
+    assert [run.id for run in journal.runs()] == [4, 3, 2, 1]
+    assert [run.id for run in journal.runs("web")] == [3, 1]
+    assert [run.id for run in journal.runs(limit=2)] == [4, 3]
+
+
+def test_the_last_run_of_an_outcome_is_found(journal: Journal) -> None:
+    """So that one can tell since when something fails."""
+    for outcome in (Outcome.SUCCESS, Outcome.FAILED, Outcome.CANCELLED):
+        journal.end(begin(journal), Ended(outcome, 20.0))
+
+    good, bad = journal.last(WEB, [Outcome.SUCCESS]), journal.last(WEB)
+    assert [run and run.id for run in (good, bad)] == [1, 3]
+    assert journal.last(WEB, [Outcome.SKIPPED]) is None
+
+
+def test_no_more_runs_are_kept_than_asked_for(path: Path) -> None:
+    """Of each plan; those that have no end, and what is known of the past, stay."""
+    with Journal(path, keep=2) as journal:
+        stuck = begin(journal)
+        journal.end(begin(journal, DB), GOOD)
+        journal.end(begin(journal), GOOD)
+        for at in range(30, 35):
+            journal.end(begin(journal), Ended(Outcome.FAILED, float(at)))
+
+        assert [run.id for run in journal.runs("web")] == [8, 7, stuck]
+        assert [run.id for run in journal.runs("db")] == [2]
+        assert journal.history().past[WEB].last_success == GOOD.at
+
+
+def test_the_past_decides_when_something_is_due(journal: Journal) -> None:
+    """First seen, last begun, last missed, and how that ended."""
+    journal.first_seen([WEB, DB], 1.0)
+    journal.first_seen([WEB], 5.0)
+    journal.missed(Missed(WEB, 2.0, 4.0, 3), 9.0)
+    journal.end(begin(journal), GOOD)
+    journal.end(begin(journal, at=30.0), Ended(Outcome.FAILED, 40.0))
+
+    history = journal.history()
+    assert history.past[WEB] == Past(1.0, 30.0, 4.0, 40.0, Outcome.FAILED, GOOD.at)
+    assert history.moments == {WEB: Moments(1.0, 30.0, 4.0), DB: Moments(1.0)}
+
+
+def test_the_past_survives_a_restart(path: Path) -> None:
+    """As do missed fires."""
+    with Journal(path) as journal:
+        journal.missed(Missed(WEB, 2.0, 4.0, 3), 9.0)
+        journal.end(begin(journal), GOOD)
+        expected = journal.history()
+
+    with Journal(path) as journal:
+        assert journal.history() == expected
+        assert journal.missed_fires() == (MissedFires(WEB, 2.0, 4.0, 3, 9.0),)
+        assert journal.missed_fires("db") == ()
+
+
+def test_the_past_that_another_process_writes_is_seen(journal: Journal, path: Path) -> None:
+    """A backup by hand moves the schedule of the daemon."""
+    journal.history()
+    with Journal(path) as other:
+        other.end(begin(other), GOOD)
+
+    assert journal.history().past[WEB].last_success == GOOD.at
+
+
+def test_the_past_is_not_read_again_without_need(journal: Journal) -> None:
+    """Thousands of plans are looked up each minute."""
+    begin(journal)
+
+    assert journal.history() is journal.history()
+
+
+def test_missed_fires_are_bounded_too(path: Path) -> None:
+    """The newest stay."""
+    with Journal(path, keep=2) as journal:
+        for at in range(5):
+            journal.missed(Missed(WEB, float(at), float(at), 1), 9.0)
+
+        assert [missed.last for missed in journal.missed_fires()] == [4.0, 3.0]
+
+
+def test_intents_survive_until_they_are_carried_out(path: Path) -> None:
+    """What is stopped is known, whoever asks."""
+    with Journal(path) as journal:
+        journal.stopped("c1", "web-1", 7)
+        journal.stopped("c2", "db-1")
+    with Journal(path) as journal:
+        assert journal.still_stopped() == (Stopped("c2", "db-1", 0), Stopped("c1", "web-1", 7))
+        journal.resumed("c1")
+        assert journal.still_stopped() == (Stopped("c2", "db-1", 0),)
+
+
+def test_findings_are_kept_by_plan_and_by_repository(journal: Journal) -> None:
+    """The newest replaces the one before."""
+    journal.verified("web", 1.0, "old")
+    journal.verified("web", 2.0, "new")
+    journal.set_guid("nas", "f" * 64)
+    journal.set_devices("web", {"/gone": Device(1, non_empty=True)})
+    journal.set_devices("web", {"/data": Device(2**64 - 1, non_empty=False)})
+
+    assert journal.verifications() == {"web": Verified(2.0, "new")}
+    assert (journal.guid("nas"), journal.guid("other")) == ("f" * 64, "")
+    assert journal.devices("web") == {"/data": Device(2**64 - 1, non_empty=False)}
+    assert journal.devices("db") == {}
+
+
+def test_a_message_waits_until_it_is_sent(journal: Journal) -> None:
+    """One that failed is due again later."""
+    journal.post("one", 1.0)
+    journal.post("two", 1.0)
+    journal.failed(1, 60.0)
+
+    assert journal.due(0.5) == ()
+    assert journal.due(1.0) == (Posted(2, "two", 1.0, 0),)
+    journal.sent(2)
+    assert journal.due(60.0) == (Posted(1, "one", 1.0, 1),)
+
+
+def test_of_too_many_messages_the_oldest_are_dropped(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address that never answers must not fill the disk."""
+    monkeypatch.setattr("sidecar.runner.journal.outbox.MOST_WAITING", 3)
+    for number in range(5):
+        journal.post(str(number), 1.0)
+
+    assert [message.body for message in journal.due(1.0)] == ["2", "3", "4"]
+
+
+def test_threads_can_share_it(journal: Journal) -> None:
+    """Each run gets its own number and its own end."""
+
+    def live(subject: str) -> None:
+        for _ in range(5):
+            journal.end(begin(journal, Work(Kind.BACKUP, subject, "nas")), GOOD)
+
+    threads = [threading.Thread(target=live, args=(f"p{number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert {run.id for run in journal.runs(limit=999)} == set(range(1, 21))
+    assert journal.unfinished() == ()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no database at all " * 100, b"SQLite format 3\0" + b"\xff" * 5000]
+)
+def test_a_file_that_is_no_journal_does_not_stop_the_runner(
+    path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is set aside and told; an empty one is simply begun."""
+    path.parent.mkdir()
+    path.write_bytes(content)
+
+    with Journal(path, wall=lambda: 1000.0) as journal:
+        assert begin(journal) == 1
+
+    aside = path.with_name("journal.sqlite.broken-1000")
+    assert (logged(caplog) == ["journal.set-aside"]) == aside.exists() == bool(content)
+    assert not content or aside.read_bytes() == content
+
+
+def test_what_can_be_read_of_a_broken_file_is_saved(path: Path) -> None:
+    """Above all what is to be put right, and what is stopped."""
+    with Journal(path) as journal:
+        begin(journal)
+        journal.stopped("c1", "web-1", 1)
+        journal.end(begin(journal, DB), GOOD)
+        for number in range(50):
+            journal.post(f"{number} " * 4000, 1.0)
+    wound(path)
+
+    with Journal(path, wall=lambda: 1000.0) as journal:
+        assert [(one.run.id, one.resume) for one in journal.unfinished()] == [(1, "what to do")]
+        assert journal.still_stopped() == (Stopped("c1", "web-1", 1),)
+        assert set(journal.history().past) == {WEB, DB}
+        assert begin(journal) > 1
+    assert path.with_name("journal.sqlite.broken-1000").exists()
+
+
+def wound(path: Path) -> None:
+    """Overwrite pages at the end of the file, where only messages lie."""
+    content = bytearray(path.read_bytes())
+    content[-40 * 4096 : -20 * 4096] = b"\xff" * (20 * 4096)
+    path.write_bytes(content)
+
+
+def test_a_file_that_breaks_while_it_is_used_is_replaced(journal: Journal, path: Path) -> None:
+    """What this process knows goes over into the new one: the run, and its past."""
+    number = begin(journal)
+    journal.phase(number, Phase.WORKING, "5f3a")
+    journal._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (size - 4096))
+    journal._connection.execute("PRAGMA shrink_memory")
+
+    journal.stopped("c1", "web-1", number)
+
+    assert [(one.run.id, one.run.phase) for one in journal.unfinished()] == [(1, Phase.WORKING)]
+    journal.end(number, GOOD)
+    assert [run.ended for run in journal.runs()] == [GOOD]
+    assert path.with_name("journal.sqlite.broken-1000").exists()
+
+
+def test_a_file_that_turns_out_broken_when_it_is_read_is_replaced(
+    journal: Journal, path: Path
+) -> None:
+    """What was only there is lost, and told; what this process knows is not."""
+    begin(journal)
+    for number in range(100):
+        journal.post(f"{number} " * 1000, 1.0)
+    journal._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (size - 4096))
+    journal._connection.execute("PRAGMA shrink_memory")
+
+    assert [run.id for run in journal.runs()] == [1]
+    assert path.with_name("journal.sqlite.broken-1000").exists()
+
+
+def test_a_place_that_goes_and_comes_back_is_used_again(journal: Journal, path: Path) -> None:
+    """A disk that is unmounted for a while stops nothing for good."""
+    number = begin(journal)
+    away = path.parent.with_name("away")
+    path.parent.rename(away)
+    path.parent.touch()
+
+    with pytest.raises(JournalError, match="cannot be begun anew"):
+        journal.stopped("c1", "web-1")
+    with pytest.raises(JournalError, match="cannot be read"):
+        journal.runs()
+    journal.end(number, GOOD)
+    assert journal.history().past[WEB].last_success == GOOD.at
+    path.parent.unlink()
+    journal.stopped("c1", "web-1")
+
+    assert [run.ended for run in journal.runs()] == [GOOD]
+
+
+def test_the_past_of_thousands_is_known_at_once(journal: Journal) -> None:
+    """It is asked for each minute, and more often."""
+    works = [Work(Kind.BACKUP, f"plan{number}", "nas") for number in range(2000)]
+    journal.first_seen(works, 1.0)
+    begin(journal, works[7])
+
+    began = time.perf_counter()
+    assert len(journal.history().moments) == 2000
+    changed = time.perf_counter()
+    journal.history()
+
+    assert changed - began < 0.1
+    assert time.perf_counter() - changed < 0.005
+
+
+def test_a_file_that_is_removed_while_it_is_used_is_written_anew(
+    journal: Journal, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What were written into a removed file would be lost with the process."""
+    number = begin(journal)
+    for file in path.parent.iterdir():
+        file.unlink()
+
+    journal.phase(number, Phase.STARTING)
+
+    with Journal(path) as other:
+        assert [one.run.phase for one in other.unfinished()] == [Phase.STARTING]
+    assert logged(caplog) == ["journal.set-aside"]
+
+
+def test_a_file_of_a_newer_version_is_set_aside(path: Path) -> None:
+    """What this version knows of it is taken over."""
+    with Journal(path) as journal:
+        begin(journal)
+        journal._connection.execute("ALTER TABLE runs ADD COLUMN mood TEXT DEFAULT 'good'")
+        journal._connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+
+    with Journal(path) as journal:
+        assert [one.resume for one in journal.unfinished()] == ["what to do"]
+
+
+def test_a_migration_is_made_once_and_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of an older version gains what it lacks; a step that fails changes nothing."""
+    Journal(path).close()
+    step = ("ALTER TABLE runs ADD COLUMN mood TEXT", "ALTER TABLE runs ADD COLUMN luck TEXT")
+    broken = (*MIGRATIONS, (step[0], "ALTER TABLE nothing ADD COLUMN luck TEXT"))
+    monkeypatch.setattr("sidecar.runner.journal.schema.MIGRATIONS", broken)
+    with pytest.raises(JournalError):
+        Journal(path)
+
+    monkeypatch.setattr("sidecar.runner.journal.schema.MIGRATIONS", (*MIGRATIONS, step))
+    for _ in range(2):
+        with Journal(path) as journal:
+            columns = {row[1] for row in journal._connection.execute("PRAGMA table_info(runs)")}
+            assert {"mood", "luck"} < columns
+
+
+def test_words_of_another_version_do_no_harm(journal: Journal) -> None:
+    """Work of an unknown kind is passed over, another unknown word read with care."""
+    number = begin(journal)
+    begin(journal, DB)
+    with journal._connection as connection:
+        connection.execute("UPDATE runs SET kind = 'teleport' WHERE id = 2")
+        connection.execute("UPDATE runs SET cause = 'whim', phase = 'dreaming' WHERE id = 1")
+
+    assert [one.run for one in journal.unfinished()] == [
+        Run(number, WEB, Trigger.MANUAL, 10.0, Phase.ENDING)
+    ]
+
+
+def test_a_full_disk_refuses_a_run(journal: Journal) -> None:
+    """And the next one, which fits, begins as if nothing had been."""
+    (pages,) = journal._connection.execute("PRAGMA page_count").fetchone()
+    journal._connection.execute(f"PRAGMA max_page_count = {pages + 5}")
+
+    with pytest.raises(JournalError, match="full") as caught:
+        journal.begin(WEB, Trigger.SCHEDULE, 10.0, "x" * 100_000)
+
+    assert caught.value.failure is FailureClass.DISK_FULL
+    assert begin(journal) == 1
+
+
+def test_an_intent_that_cannot_be_recorded_is_refused(journal: Journal) -> None:
+    """Nothing may be stopped that nobody would start again."""
+    with refusing(journal):
+        with pytest.raises(JournalError, match="cannot be written"):
+            begin(journal)
+        with pytest.raises(JournalError, match="cannot be written"):
+            journal.stopped("c1", "web-1")
+
+
+def test_a_full_disk_is_told_once_and_made_up_for(
+    journal: Journal, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Runs go on, and what became of them is recorded as soon as there is space."""
+    number = begin(journal)
+    with refusing(journal):
+        journal.phase(number, Phase.WORKING)
+        journal.end(number, GOOD)
+        assert journal.history().past[WEB].last_success == GOOD.at
+        held = journal.hold(DB, Trigger.SCHEDULE, 50.0)
+        journal.phase(held, Phase.WORKING)
+        journal.child(held, Child(1, 1))
+        journal.end(held, Ended(Outcome.FAILED, 60.0))
+        assert logged(caplog) == ["journal.not-written"]
+        assert [run.ended for run in journal.runs()] == [None]
+
+    journal.first_seen([PRUNE], 70.0)
+
+    assert [(run.work, run.ended) for run in journal.runs()] == [
+        (DB, Ended(Outcome.FAILED, 60.0)),
+        (WEB, GOOD),
+    ]
+    assert held < 0
+
+
+def test_what_could_not_be_recorded_is_not_due_again(journal: Journal, path: Path) -> None:
+    """Else a full disk would make the runner back up without end."""
+    with refusing(journal):
+        journal.hold(DB, Trigger.SCHEDULE, 50.0)
+        with Journal(path) as other:
+            other.end(begin(other), GOOD)
+
+        assert journal.history().moments[DB] == Moments(50.0, 50.0)
+        assert journal.history().past[WEB].last_success == GOOD.at
+
+
+def test_what_was_put_off_is_written_at_the_latest_when_it_is_closed(path: Path) -> None:
+    """As far as it then can be."""
+    journal = Journal(path)
+    number = begin(journal)
+    with refusing(journal):
+        journal.end(number, GOOD)
+    journal.close()
+
+    with Journal(path) as journal:
+        assert [run.ended for run in journal.runs()] == [GOOD]
+
+
+def test_a_place_that_cannot_be_used_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """Without a journal nothing is safe."""
+    (tmp_path / "file").touch()
+
+    with pytest.raises(JournalError, match="cannot be opened") as caught:
+        Journal(tmp_path / "file" / "journal.sqlite")
+
+    assert "free space" in caught.value.hint
+
+
+def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
+    """It could be anybody's file."""
+    (tmp_path / "elsewhere").write_bytes(b"")
+    (tmp_path / "journal.sqlite").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(JournalError):
+        Journal(tmp_path / "journal.sqlite")
+
+
+@pytest.fixture(autouse=True)
+def listen(caplog: pytest.LogCaptureFixture) -> None:
+    """Hear what is told."""
+    caplog.set_level(logging.WARNING)

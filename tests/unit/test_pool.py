@@ -1,0 +1,192 @@
+"""The seats: fair, one writer a repository, and nothing that is poisoned takes one away."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from sidecar.runner.due import Kind, Work
+from sidecar.runner.journal import Trigger
+from sidecar.runner.service.pool import Admission, Pool
+
+SECONDS = 20.0
+
+
+def backup(plan: str, repo: str) -> Work:
+    """The backup of a plan."""
+    return Work(Kind.BACKUP, plan, repo)
+
+
+@dataclass
+class Stage:
+    """Runs work until the test lets it end."""
+
+    seats: int
+    begun: list[Work] = field(default_factory=list)
+    done: list[Work] = field(default_factory=list)
+    failed: list[tuple[Work, BaseException]] = field(default_factory=list)
+    triggers: list[Trigger] = field(default_factory=list)
+    poison: BaseException | None = None
+    change: threading.Condition = field(default_factory=threading.Condition)
+    released: set[Work] = field(default_factory=set)
+    is_open: bool = False
+
+    def __post_init__(self) -> None:
+        self.pool = Pool(self.run, self.seats, self.note_done, self.note_failed)
+
+    def run(self, work: Work, trigger: Trigger) -> None:
+        """Be at work until it is released."""
+        with self.change:
+            self.begun.append(work)
+            self.triggers.append(trigger)
+            self.change.notify_all()
+            assert self.change.wait_for(lambda: work in self.released or self.is_open, SECONDS)
+        if self.poison is not None:
+            raise self.poison
+
+    def note_done(self, work: Work) -> None:
+        """Hear that a seat is free again."""
+        with self.change:
+            self.done.append(work)
+            self.change.notify_all()
+
+    def note_failed(self, work: Work, error: BaseException) -> None:
+        """Hear that it broke down."""
+        self.failed.append((work, error))
+
+    def release(self, *works: Work) -> None:
+        """Let work end, and wait until it has."""
+        with self.change:
+            self.released |= set(works)
+            self.change.notify_all()
+        self.wait(lambda: set(works) <= set(self.done))
+
+    def wait(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds."""
+        with self.change:
+            assert self.change.wait_for(holds, SECONDS), (self.begun, self.done)
+
+
+@contextmanager
+def staged(seats: int) -> Iterator[Stage]:
+    """Give a stage whose work ends when the test does."""
+    stage = Stage(seats)
+    stage.pool.start()
+    try:
+        yield stage
+    finally:
+        with stage.change:
+            stage.is_open = True
+            stage.change.notify_all()
+        assert stage.pool.close(SECONDS)
+
+
+A1, A2, A3 = (backup(f"a{number}", "a") for number in (1, 2, 3))
+B1, C1, D1 = (backup(f"{repo}1", repo) for repo in "bcd")
+
+
+def test_a_repository_has_one_writer() -> None:
+    """What has to wait for it holds no seat: others pass."""
+    with staged(2) as stage:
+        for work in (A1, A2, B1):
+            assert stage.pool.submit(work) is Admission.QUEUED
+        stage.wait(lambda: len(stage.begun) == 2)
+        assert {A1, B1} == stage.pool.running
+        assert {A1, A2, B1} == stage.pool.busy
+        stage.release(A1)
+        stage.wait(lambda: A2 in stage.begun)
+
+
+def test_there_are_no_more_runs_than_seats() -> None:
+    """The others come in the order in which they were submitted."""
+    with staged(2) as stage:
+        for work in (A1, B1, C1, D1):
+            stage.pool.submit(work)
+        stage.wait(lambda: len(stage.begun) == 2)
+        assert {A1, B1} == set(stage.begun)
+        stage.release(B1)
+        stage.wait(lambda: len(stage.begun) == 3)
+        stage.release(C1)
+        stage.wait(lambda: len(stage.begun) == 4)
+        assert [C1, D1] == stage.begun[2:]
+
+
+def test_who_waits_first_for_a_repository_gets_it_first() -> None:
+    """Nobody is passed by a later one of the same repository."""
+    with staged(3) as stage:
+        for work in (A1, A2, A3):
+            stage.pool.submit(work)
+        stage.wait(lambda: stage.begun == [A1])
+        stage.release(A1)
+        stage.wait(lambda: len(stage.begun) == 2)
+        stage.release(A2)
+        stage.wait(lambda: stage.begun == [A1, A2, A3])
+
+
+def test_one_repository_with_much_work_starves_no_other() -> None:
+    """Each time a seat is free, the other repository gets it before the next of the first."""
+    with staged(1) as stage:
+        for work in (A1, A2, B1, A3):
+            stage.pool.submit(work)
+        for work in (A1, A2, B1, A3):
+            stage.wait(lambda work=work: stage.begun[-1:] == [work])  # type: ignore[misc]
+            stage.release(work)
+
+
+def test_work_is_never_run_twice_at_a_time() -> None:
+    """Submitted again it is joined, while it waits and while it runs; later it is run again."""
+    with staged(1) as stage:
+        stage.pool.submit(A1)
+        stage.wait(lambda: stage.begun == [A1])
+        assert stage.pool.submit(A1) is Admission.JOINED
+        assert stage.pool.submit(B1) is Admission.QUEUED
+        assert stage.pool.submit(B1) is Admission.JOINED
+        stage.release(A1, B1)
+        assert stage.pool.submit(A1) is Admission.QUEUED
+        stage.wait(lambda: stage.begun == [A1, B1, A1])
+
+
+def test_why_it_is_run_is_told() -> None:
+    """By the one who submitted it first."""
+    with staged(1) as stage:
+        stage.pool.submit(A1, Trigger.MANUAL)
+        stage.pool.submit(A1, Trigger.SCHEDULE)
+        stage.release(A1)
+        assert [Trigger.MANUAL] == stage.triggers
+
+
+@pytest.mark.parametrize("poison", [RuntimeError("MARK"), OSError(28, "full"), ValueError()])
+def test_poisoned_work_does_not_take_its_seat_away(poison: Exception) -> None:
+    """It is told, and the next one is run in that seat."""
+    with staged(1) as stage:
+        stage.poison = poison
+        stage.pool.submit(A1)
+        stage.release(A1)
+        stage.poison = None
+        stage.pool.submit(A2)
+        stage.release(A2)
+        assert [(A1, poison)] == stage.failed
+        assert [A1, A2] == stage.done
+
+
+def test_a_closing_pool_admits_nothing_and_drops_what_waits() -> None:
+    """What runs is waited for as long as one has patience."""
+    with staged(1) as stage:
+        stage.pool.submit(A1)
+        stage.pool.submit(A2)
+        stage.wait(lambda: stage.begun == [A1])
+        assert not stage.pool.close(0.01)
+        assert stage.pool.submit(B1) is Admission.REFUSED
+        stage.release(A1)
+        assert stage.pool.close(SECONDS)
+        assert [A1] == stage.begun
+        assert frozenset() == stage.pool.busy
+
+
+def test_a_pool_that_was_not_started_can_be_closed() -> None:
+    """Its start may have failed."""
+    stage = Stage(2)
+    stage.pool.submit(A1)
+    assert stage.pool.close(0.0)

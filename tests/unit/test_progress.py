@@ -1,0 +1,90 @@
+"""How far a run is, for people: a bar on a terminal, now and then a line elsewhere."""
+
+import io
+
+import click
+import pytest
+
+from sidecar.kit.duration import parse_duration, render_duration
+from sidecar.kit.table import aligned, printable, render_size
+from sidecar.runner.engines.base import Progress
+from sidecar.runner.service.progress import ProgressLine
+
+HALF = Progress(0.5, 10, 20, 1_500_000, 3_000_000, 90.0)
+
+
+class Terminal(io.StringIO):
+    """A stream that somebody watches."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+
+def test_a_terminal_shows_a_bar_that_is_drawn_anew() -> None:
+    """And it is cleared away before anything else is said."""
+    stream = Terminal()
+    line = ProgressLine(stream)
+    line.show("backup \x07web", HALF)
+    assert (
+        "\r\x1b[Kbackup \N{REPLACEMENT CHARACTER}web [############............] 50%, "
+        "1.5 MB of 3.0 MB, 10 of 20 files, 1 min left"
+    ) == stream.getvalue()
+    line.clear()
+    line.clear()
+    assert 2 == stream.getvalue().count("\r\x1b[K")
+
+
+def test_elsewhere_there_is_a_line_each_half_minute() -> None:
+    """Logs are not filled with bars."""
+    stream, now = io.StringIO(), [0.0]
+    line = ProgressLine(stream, lambda: now[0])
+    for second in range(0, 91, 5):
+        now[0] = float(second)
+        line.show("backup web", Progress(0.0, 0, 0, 0, 0))
+    line.clear()
+    assert ["backup web 0%, 0 B of 0 B, 0 of 0 files"] * 3 == stream.getvalue().splitlines()
+
+
+def test_columns_line_up_whatever_their_colour() -> None:
+    """Without blanks at the end of a line."""
+    rows = [("a", "bcd", "e"), (click.style("long", fg="red"), "b", "")]
+    assert ["a     bcd  e", f"{click.style('long', fg='red')}  b"] == list(aligned(rows))
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2.5e9, "2.5 GB"), (1e21, "1000000.0 PB")],
+)
+def test_sizes_are_in_the_unit_that_suits_them(size: float, text: str) -> None:
+    """As disks are sold."""
+    assert text == render_size(size)
+
+
+def test_a_terminal_obeys_nothing_that_is_shown() -> None:
+    """Ids and reasons may hold anything."""
+    assert "a b" == printable("a b")
+    assert "\x1b" not in printable("\x1b[31mred\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90.0), ("1h30m", 5400.0), ("500ms", 0.5), (" 2w ", 1_209_600.0)]
+)
+def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> None:
+    """Plain numbers are seconds."""
+    assert seconds == parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1", "1x", "1h 30m"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    """With the text that is none."""
+    with pytest.raises(ValueError, match="is no duration"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(-5.0, "0 s"), (59.9, "59 s"), (3_601.0, "1 h"), (200_000.0, "2 d")]
+)
+def test_durations_are_told_in_their_largest_unit(seconds: float, text: str) -> None:
+    """Nobody asks for the minutes of two days."""
+    assert text == render_duration(seconds)

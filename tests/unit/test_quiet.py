@@ -1,0 +1,305 @@
+"""Stopping containers for a while, and who uses a path; on containers that are only listed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.runner.containers.engine import DEFAULT_ADDRESS, ContainersError, NoEngine
+from sidecar.runner.containers.facts import (
+    Container,
+    Held,
+    in_start_order,
+    on_host,
+    own_container,
+    own_id,
+    users_of,
+)
+from sidecar.runner.containers.quiet import reasons_not_to_stop, start_again, while_stopped
+from sidecar.runner.journal import Journal
+from sidecar.runner.restore.users import Whereabouts, users_at_work
+
+ROOT = "/var/lib/docker"
+
+
+def container(name: str, *held: Held, state: str = "running", **labels: str) -> Container:
+    """Make a container; its id begins with its name."""
+    found = {key.replace("_", "."): value for key, value in labels.items()}
+    return Container(f"{name}-id", name, state, found, held)
+
+
+def of_compose(name: str, needs: str = "") -> Container:
+    """Make one of a Compose project."""
+    labels = {
+        "com.docker.compose.project": "shop",
+        "com.docker.compose.service": name,
+        "com.docker.compose.depends_on": needs,
+    }
+    return Container(f"{name}-id", f"shop-{name}-1", "running", labels)
+
+
+@dataclass
+class Machine:
+    """An engine in memory; `refuse` names calls that fail, `log` is what was done."""
+
+    present: list[Container] = field(default_factory=list)
+    refuse: set[str] = field(default_factory=set)
+    log: list[str] = field(default_factory=list)
+    going: set[str] = field(default_factory=set)
+    address: str = "unix:///made-up.sock"
+    error: ContainersError | None = None
+
+    def stop(self, container: str, seconds: int = 10) -> None:
+        """Stop it."""
+        self._do(f"stop {container}")
+        assert seconds
+
+    def start(self, container: str) -> bool:
+        """Start it."""
+        self._do(f"start {container}")
+        return any(one.id == container for one in self.present)
+
+    def find(self, name: str) -> Container | None:
+        """Find it."""
+        return next((one for one in self.present if name in (one.id, one.name)), None)
+
+    def goes_when_stopped(self, container: str) -> bool:
+        """Tell whether it is one that goes."""
+        return container in self.going
+
+    def all(self) -> tuple[Container, ...]:
+        """List them."""
+        if self.error is not None:
+            raise self.error
+        return tuple(self.present)
+
+    def data_root(self) -> str:
+        """Give the engine's folder."""
+        return ROOT
+
+    def _do(self, call: str) -> None:
+        self.log.append(call)
+        if call in self.refuse:
+            raise ContainersError(f"would not {call}")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """Give an empty journal."""
+    with Journal(tmp_path / "journal.sqlite") as opened:
+        yield opened
+
+
+WEB, DB = of_compose("web", "db:service_started:false"), of_compose("db")
+
+
+def test_what_needs_others_stops_first_and_starts_last(journal: Journal) -> None:
+    """For the block they stand still, and the journal knows it before they do."""
+    machine = Machine([WEB, DB])
+
+    with while_stopped(machine, [DB, WEB], journal, run=7):
+        assert ["stop web-id", "stop db-id"] == machine.log
+        assert {("web-id", 7), ("db-id", 7)} == {
+            (one.container, one.run) for one in journal.still_stopped()
+        }
+
+    assert ["start db-id", "start web-id"] == machine.log[2:]
+    assert () == journal.still_stopped()
+
+
+def test_they_start_again_whatever_happens(journal: Journal) -> None:
+    """Also what a signal raises."""
+    machine = Machine([WEB, DB])
+
+    with pytest.raises(KeyboardInterrupt), while_stopped(machine, [WEB, DB], journal):
+        raise KeyboardInterrupt
+
+    assert ["start db-id", "start web-id"] == machine.log[2:]
+
+
+def test_if_one_cannot_be_stopped_the_others_start_again(journal: Journal) -> None:
+    """And nothing else is done; it starts itself too, for it may be stopping all the same."""
+    machine = Machine([WEB, DB], {"stop db-id"})
+
+    with (
+        pytest.raises(ContainersError, match="would not stop db-id"),
+        while_stopped(machine, [WEB, DB], journal),
+    ):
+        raise AssertionError
+
+    assert ["stop web-id", "stop db-id", "start db-id", "start web-id"] == machine.log
+    assert () == journal.still_stopped()
+
+
+def test_one_that_cannot_be_started_keeps_none_of_the_others(journal: Journal) -> None:
+    """It is told, and started by the next who looks."""
+    machine = Machine([WEB, DB], {"start db-id"})
+
+    with (
+        pytest.raises(ContainersError, match="shop-db-1 is stopped and could not be started"),
+        while_stopped(machine, [WEB, DB], journal),
+    ):
+        pass
+
+    assert "start web-id" in machine.log
+    assert ["db-id"] == [one.container for one in journal.still_stopped()]
+    assert 1 == len(start_again(machine, journal))
+    machine.refuse.clear()
+    assert () == start_again(machine, journal)
+    assert () == journal.still_stopped()
+
+
+def test_what_somebody_is_at_is_not_started(journal: Journal) -> None:
+    """A daemon that starts meanwhile must not start what a restore has stopped."""
+    machine = Machine([WEB])
+
+    with while_stopped(machine, [WEB], journal), while_stopped(machine, [], journal):
+        assert () == start_again(machine, journal)
+        assert ["stop web-id"] == machine.log
+
+
+def test_a_container_that_was_recreated_starts_by_its_name(journal: Journal) -> None:
+    """One that is gone for good is no failure."""
+    journal.stopped("old-id", "shop-web-1")
+    journal.stopped("gone-id", "gone")
+    machine = Machine([WEB])
+
+    assert () == start_again(machine, journal)
+
+    assert ["start gone-id", "start old-id", "start web-id"] == machine.log
+    assert () == journal.still_stopped()
+
+
+def test_nothing_is_asked_of_the_engine_if_nothing_is_stopped(journal: Journal) -> None:
+    """It may not even be there."""
+    machine = Machine()
+
+    assert () == start_again(machine, journal)
+    assert [] == machine.log
+
+
+def test_what_would_not_come_back_is_not_stopped() -> None:
+    """Swarm would replace it, --rm remove it, and what is paused would run afterwards."""
+    swarm = container("swarm", com_docker_swarm_service_name="shop_web")
+    machine = Machine(going={"going-id"})
+    found = [WEB, swarm, container("going"), container("paused", state="paused")]
+
+    reasons = reasons_not_to_stop(machine, found)
+
+    assert [
+        "swarm belongs to the Swarm service shop_web: scale it to 0",
+        "going would be removed when it stops (--rm): stop it yourself",
+        "paused is paused: unpause or stop it",
+    ] == list(reasons)
+
+
+@pytest.mark.parametrize(
+    ("held", "uses"),
+    [
+        (Held("/srv/app/data", "/data"), True),
+        (Held("/srv/app/data/deep", "/data", is_writable=False), True),
+        (Held("/srv/app", "/app"), True),
+        (Held("/srv/app", "/app", is_writable=False), False),
+        (Held("/srv/app/data2", "/data"), False),
+        (Held("/", "/rootfs"), False),
+        (Held("/var/lib/docker/volumes", "/volumes"), False),
+    ],
+)
+def test_who_has_a_part_of_a_path_or_may_write_to_it_uses_it(*, held: Held, uses: bool) -> None:
+    """Who oversees the whole machine does not, nor who only reads what lies above."""
+    one = container("one", held)
+
+    assert ((one,) if uses else ()) == users_of(["/srv/app/data"], [one], ROOT)
+
+
+def test_a_path_is_found_through_our_own_mounts() -> None:
+    """The engine knows the host's names only; the longest mount counts."""
+    own = container("own", Held("/srv", "/data"), Held("/mnt/disk", "/data/disk"))
+
+    paths = ["/data/x", "/data/disk/y", "/data", "/etc", "/database"]
+
+    assert ["/srv/x", "/mnt/disk/y", "/srv", "/etc", "/database"] == [
+        on_host(path, own) for path in paths
+    ]
+    assert "/data/x" == on_host("/data/x", None)
+    assert "/host/etc" == on_host("/etc", container("own", Held("/host", "/")))
+
+
+def test_only_others_that_are_at_work_are_in_the_way() -> None:
+    """We use the paths ourselves; what is stopped uses nothing."""
+    held = Held("/srv/x", "/x")
+    machine = Machine(
+        [
+            container("1234567890ab", held),
+            container("stopped", held, state="exited"),
+            container("paused", held, state="paused"),
+            container("elsewhere", Held("/srv/y", "/y")),
+        ]
+    )
+
+    found = users_at_work(machine, ["/srv/x"], Whereabouts("1234567890ab"))
+
+    assert ["paused"] == [one.name for one in found]
+
+
+def test_no_engine_on_a_plain_machine_means_no_container() -> None:
+    """Within a container, or where one was named, it means that nobody knows."""
+    machine = Machine(error=NoEngine("there is none"), address=DEFAULT_ADDRESS)
+
+    assert () == users_at_work(machine, ["/srv"], Whereabouts(""))
+    with pytest.raises(NoEngine):
+        users_at_work(machine, ["/srv"], Whereabouts("?"))
+    with pytest.raises(NoEngine):
+        users_at_work(replace(machine, address="unix:///mine.sock"), ["/srv"], Whereabouts(""))
+    broken = replace(machine, error=ContainersError("no answer"))
+    with pytest.raises(ContainersError):
+        users_at_work(broken, ["/srv"], Whereabouts(""))
+
+
+def test_our_own_container_is_known_by_what_the_engine_mounts(tmp_path: Path) -> None:
+    """Else by a host name that looks like an id; a host lists mounts of all its containers."""
+    number = "ab" * 32
+    line = "1 2 0:3 {} {} rw - ext4 x rw\n"
+    mounted = line.format(f"/lib/docker/containers/{number}/hostname", "/etc/hostname")
+    (tmp_path / "mountinfo").write_text(line.format("/", "/") + mounted)
+
+    assert number == own_id(tmp_path, {"HOSTNAME": "0123456789ab"})
+    (tmp_path / "mountinfo").write_text(line.format("/lib/hostname", "/etc/hostname"))
+    assert "" == own_id(tmp_path, {"HOSTNAME": "0123456789ab"})
+    assert "0123456789ab" == own_id(tmp_path / "none", {"HOSTNAME": "0123456789ab"})
+    assert "" == own_id(tmp_path / "none", {"HOSTNAME": "laptop"})
+    one = container("0123456789ab")
+    assert one == own_container([WEB, one], "0123456789ab")
+    assert own_container([WEB, one], "") is None
+
+
+NAMES = st.sampled_from("abcde")
+
+
+@given(st.dictionaries(NAMES, st.lists(NAMES, max_size=3), max_size=5))
+def test_every_container_starts_once_and_after_what_it_needs(needs: dict[str, list[str]]) -> None:
+    """Except in a circle, which Compose refuses."""
+    found = [
+        of_compose(name, ",".join(f"{other}:service_started:false" for other in others))
+        for name, others in needs.items()
+    ]
+
+    ordered = [one.labels["com.docker.compose.service"] for one in in_start_order(found)]
+
+    assert sorted(needs) == sorted(ordered)
+    if is_acyclic(needs):
+        for name, others in needs.items():
+            for other in set(others) & needs.keys() - {name}:
+                assert ordered.index(other) < ordered.index(name)
+
+
+def is_acyclic(needs: dict[str, list[str]]) -> bool:
+    """Tell whether nothing needs itself through others."""
+    left = {name: set(others) & needs.keys() - {name} for name, others in needs.items()}
+    while ready := [name for name, others in left.items() if not others & left.keys()]:
+        for name in ready:
+            del left[name]
+    return not left

@@ -1,0 +1,280 @@
+"""Whether all is well: every reason why not, in words, and what the quick check makes of it."""
+
+import json
+import logging
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.runner.due import Kind, Work
+from sidecar.runner.engines.base import FailureClass
+from sidecar.runner.health.judge import HealthFacts, PlanHealth, Verdict, judge
+from sidecar.runner.health.markers import marker_name, write_marker
+from sidecar.runner.health.pulse import ALLOWANCE, FILE, Pulse, check_pulse, run_healthcheck
+from sidecar.runner.journal import Ended, Outcome, Run, Trigger
+
+NOW, DAY, HOUR = 1_780_000_000.0, 86_400.0, 3_600.0
+
+
+def plan(**known: object) -> PlanHealth:
+    """Give a daily plan that is well, but for what is said."""
+    usual = {
+        "period": DAY,
+        "first_seen": NOW - 90 * DAY,
+        "last_success": NOW - DAY,
+        "last_outcome": Outcome.SUCCESS,
+    }
+    return PlanHealth("web", **{**usual, **known})  # type: ignore[arg-type]
+
+
+def reasons(*plans: PlanHealth, **known: object) -> tuple[str, ...]:
+    """Give what is wrong with these plans, or besides them."""
+    return judge(HealthFacts(NOW, plans=plans, **known), HOUR).reasons  # type: ignore[arg-type]
+
+
+def test_nothing_wrong_is_healthy() -> None:
+    """Also with no plan at all."""
+    assert () == reasons(plan())
+    assert Verdict() == judge(HealthFacts(NOW), HOUR)
+    assert Verdict().is_healthy
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        ({"is_stopping": True}, "it is stopping"),
+        ({"beat_age": 400.0}, "the main loop has not moved for 6 min"),
+        ({"has_document": False, "trouble": True}, "there is no document that could be executed"),
+        ({"trouble": True}, "the document is broken: the last good one is executed"),
+    ],
+)
+def test_what_is_wrong_with_the_process_keeps_it_from_being_ready(
+    known: dict[str, object], words: str
+) -> None:
+    """The backups are another matter."""
+    verdict = judge(HealthFacts(NOW, **known), HOUR)  # type: ignore[arg-type]
+    assert ((words,), ()) == (verdict.process, verdict.backups)
+    assert not verdict.is_healthy
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        ({"disks": {"/backups": 0.951}}, "the disk of /backups is 95% full"),
+        (
+            {"unreachable": {"store": "network"}},
+            "the repository store cannot be reached (network)",
+        ),
+        (
+            {"stopped": ("db is stopped and could not be started",)},
+            "the container db is stopped and could not be started",
+        ),
+    ],
+)
+def test_what_is_wrong_around_the_backups_is_told(known: dict[str, object], words: str) -> None:
+    """Although every plan is well."""
+    assert (words,) == reasons(plan(), **known)
+
+
+def test_a_disk_may_be_95_percent_full() -> None:
+    """Beyond that there is no telling how long it lasts."""
+    assert () == reasons(disks={"/backups": 0.95})
+
+
+def test_a_failure_stays_until_a_success() -> None:
+    """With its class, where there is one."""
+    assert ("the last run of the plan web failed (wrong-password)",) == reasons(
+        plan(last_outcome=Outcome.FAILED, failure="wrong-password")
+    )
+    assert ("the last run of the plan web was interrupted",) == reasons(
+        plan(last_outcome=Outcome.INTERRUPTED)
+    )
+    for outcome in (Outcome.SUCCESS, Outcome.WARNING, Outcome.SKIPPED, Outcome.CANCELLED, None):
+        assert () == reasons(plan(last_outcome=outcome))
+
+
+@pytest.mark.parametrize("period", [HOUR, DAY, 7 * DAY, 31 * DAY])
+def test_a_success_may_be_twice_the_period_old_and_a_little_more(period: float) -> None:
+    """The period is that of the plan's own schedule."""
+    late = 2 * period + HOUR
+    assert () == reasons(plan(period=period, last_success=NOW - late))
+    (words,) = reasons(plan(period=period, last_success=NOW - late - 1))
+    assert words.startswith("the plan web was saved ")
+    assert "more than twice its period" in words
+
+
+def test_a_plan_without_a_success_counts_from_when_it_was_first_seen() -> None:
+    """A new one is well until then."""
+    assert () == reasons(plan(last_success=None, first_seen=NOW - 2 * DAY))
+    (words,) = reasons(plan(last_success=None, first_seen=NOW - 3 * DAY))
+    assert words == "the plan web was never saved in 3 d, more than twice its period of 1 d"
+
+
+def test_a_plan_without_a_schedule_is_never_late() -> None:
+    """Nor is one that nobody has seen yet; a failure of theirs counts."""
+    assert () == reasons(plan(period=None, last_success=None))
+    assert () == reasons(plan(first_seen=None, last_success=None))
+    assert 1 == len(reasons(plan(period=None, last_outcome=Outcome.FAILED)))
+
+
+def test_a_plan_that_cannot_be_run_is_told() -> None:
+    """Long before it is late."""
+    assert ("the plan web is not run: a hook cannot be used",) == reasons(
+        plan(blocked="a hook cannot be used")
+    )
+
+
+def beaten(directory: Path, *reasons: str, at: float = NOW) -> Path:
+    """Make a heartbeat."""
+    Pulse(directory).beat(at, reasons)
+    return directory
+
+
+def test_a_beat_is_a_small_file_for_its_owner(tmp_path: Path) -> None:
+    """Nothing is left beside it, and the end takes it away."""
+    pulse = Pulse(tmp_path / "state")
+    pulse.beat(NOW, ("a", "b"))
+    file = tmp_path / "state" / FILE
+    assert {"beat": NOW, "pid": os.getpid(), "reasons": ["a", "b"]} == json.loads(file.read_text())
+    assert (0o600, [FILE]) == (stat.S_IMODE(file.stat().st_mode), os.listdir(file.parent))
+    pulse.end()
+    pulse.end()
+    assert [] == os.listdir(file.parent)
+
+
+def test_a_beat_that_cannot_be_written_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The check fails then, for there is no news."""
+    caplog.set_level(logging.WARNING)
+    (tmp_path / "state").write_text("a file")
+    pulse = Pulse(tmp_path / "state")
+    pulse.beat(NOW, ())
+    pulse.beat(NOW, ())
+    pulse.end()
+    assert ["pulse.not-saved"] == [record.message for record in caplog.records]
+
+
+def test_the_check_says_what_the_daemon_said(tmp_path: Path) -> None:
+    """Healthy only without a reason."""
+    assert (True, "all is well") == check_pulse(beaten(tmp_path), NOW)
+    assert (False, "one\ntwo") == check_pulse(beaten(tmp_path, "one", "two"), NOW)
+
+
+def test_a_beat_counts_for_a_while_only(tmp_path: Path) -> None:
+    """A daemon that hangs says nothing new; nor may the clock be far off."""
+    beaten(tmp_path)
+    assert check_pulse(tmp_path, NOW + ALLOWANCE)[0]
+    assert "the daemon hangs" in check_pulse(tmp_path, NOW + ALLOWANCE + 1)[1]
+    assert "the clock was set back" in check_pulse(tmp_path, NOW - ALLOWANCE - 1)[1]
+
+
+def test_without_a_beat_no_daemon_is_well(tmp_path: Path) -> None:
+    """Nor where it cannot be read."""
+    assert "no heartbeat" in check_pulse(tmp_path, NOW)[1]
+    (tmp_path / FILE).mkdir()
+    assert "cannot be read" in check_pulse(tmp_path, NOW)[1]
+
+
+@given(content=st.one_of(st.binary(max_size=60), st.text(max_size=60).map(str.encode)))
+def test_no_other_file_is_taken_for_a_beat(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    """Whatever is in it, the check ends and fails."""
+    directory = tmp_path_factory.getbasetemp() / "pulse"
+    directory.mkdir(exist_ok=True)
+    (directory / FILE).write_bytes(content)
+    assert not check_pulse(directory, NOW)[0]
+
+
+@pytest.mark.parametrize(
+    "found", [{"beat": True, "reasons": []}, {"beat": 1e300, "reasons": []}, {"beat": NOW}]
+)
+def test_a_beat_of_another_form_is_none(tmp_path: Path, found: dict[str, object]) -> None:
+    """Its numbers have to be numbers that can be."""
+    (tmp_path / FILE).write_text(json.dumps(found))
+    assert (False, True) == (check_pulse(tmp_path, NOW)[0], "none" in check_pulse(tmp_path, NOW)[1])
+
+
+def test_the_command_finds_the_folder_by_flags_and_variables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A flag beats its variable; without any it lies beside the document."""
+    config = str(tmp_path / "config.json")
+    (tmp_path / "other").mkdir()
+    for arguments, environ, place in (
+        (["--config", config], {}, ".runner"),
+        ([f"--config={config}"], {"BACKREST_RUNNER_CONFIG": "/none"}, ".runner"),
+        ([], {"BACKREST_CONFIG": config}, ".runner"),
+        (["--state-dir", str(tmp_path / "other")], {"BACKREST_CONFIG": config}, "other"),
+        ([], {"BACKREST_RUNNER_STATE_DIR": str(tmp_path / "other")}, "other"),
+    ):
+        assert 1 == run_healthcheck(arguments, environ)
+        assert capsys.readouterr().out.startswith(f"no heartbeat in {tmp_path / place}:")
+
+
+def test_wrong_flags_fail_and_help_helps(capsys: pytest.CaptureFixture[str]) -> None:
+    """As with the other commands."""
+    assert (1, 1, 0) == tuple(run_healthcheck([flag], {}) for flag in ("--x", "--config", "-h"))
+    shown = capsys.readouterr()
+    assert "--x is no option" in shown.err
+    assert "--config needs a value" in shown.err
+    assert shown.out.startswith("Usage: backrest-runner healthcheck")
+
+
+def ended(outcome: Outcome, reason: str = "", name: str = "web") -> Run:
+    """Give a backup that ended."""
+    end = Ended(outcome, NOW, failure=FailureClass.NETWORK if reason else None, reason=reason)
+    return Run(1, Work(Kind.BACKUP, name, "store"), Trigger.SCHEDULE, NOW - 9, ended=end)
+
+
+def test_a_failure_leaves_three_lines(tmp_path: Path) -> None:
+    """FAILED, when, and why; in one line, whatever the reason holds."""
+    write_marker(tmp_path, ended(Outcome.FAILED, "no\nroute\x07 to \udc80 host"))
+    text = (tmp_path / "web.failed").read_text()
+    assert ["FAILED", "1780000000"] == text.splitlines()[:2]
+    assert 3 == len(text.splitlines())
+    write_marker(tmp_path, ended(Outcome.INTERRUPTED))
+    assert "FAILED\n1780000000\ninterrupted\n" == (tmp_path / "web.failed").read_text()
+
+
+def test_a_success_takes_the_failure_away(tmp_path: Path) -> None:
+    """And leaves its time; a failure leaves the last success where it is."""
+    write_marker(tmp_path, ended(Outcome.FAILED, "x"))
+    for outcome in (Outcome.SUCCESS, Outcome.WARNING, Outcome.SKIPPED):
+        write_marker(tmp_path, ended(outcome))
+        assert ["web.success"] == os.listdir(tmp_path)
+    assert "1780000000\n" == (tmp_path / "web.success").read_text()
+    write_marker(tmp_path, ended(Outcome.FAILED, "x"))
+    assert {"web.success", "web.failed"} == set(os.listdir(tmp_path))
+
+
+def test_what_was_called_off_changes_no_marker(tmp_path: Path) -> None:
+    """Nor does a run that has no end, or is no backup."""
+    write_marker(tmp_path, ended(Outcome.CANCELLED, "x"))
+    write_marker(tmp_path, Run(1, Work(Kind.BACKUP, "web", "s"), Trigger.MANUAL, NOW))
+    check = Work(Kind.CHECK, "s", "s")
+    write_marker(tmp_path, Run(1, check, Trigger.MANUAL, NOW, ended=Ended(Outcome.FAILED, NOW)))
+    assert [] == os.listdir(tmp_path)
+
+
+def test_a_marker_that_cannot_be_written_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The run itself is over and recorded."""
+    (tmp_path / "state").write_text("a file")
+    write_marker(tmp_path / "state", ended(Outcome.SUCCESS))
+    assert ["marker.not-written"] == [record.message for record in caplog.records]
+
+
+def test_a_marker_stays_in_its_folder_whatever_the_plan_is_called(tmp_path: Path) -> None:
+    """Two plans never share one."""
+    names = ["web", "../web", "a/b", "..", "x" * 300, "x" * 299 + "y", "Ä"]
+    for name in names:
+        write_marker(tmp_path / "state", ended(Outcome.SUCCESS, name=name))
+    assert len(names) == len(os.listdir(tmp_path / "state")) == len(set(map(marker_name, names)))
+    assert ["state"] == os.listdir(tmp_path)

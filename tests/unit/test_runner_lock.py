@@ -1,0 +1,170 @@
+"""One scheduler only: told by our lock, by Backrest's, and by its container."""
+
+import fcntl
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sidecar.errors import SidecarError, UsageError
+from sidecar.runner.service.lock import (
+    FILE,
+    OPLOG_LOCK,
+    Locked,
+    SchedulerLock,
+    is_held,
+    refuse_beside_backrest,
+    refuse_beside_container,
+)
+
+NO_LIST = Path("/nowhere/locks")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """The document, in a directory of its own."""
+    (tmp_path / "config").mkdir()
+    return tmp_path / "config" / "config.json"
+
+
+@contextmanager
+def held(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Hold a lock as Backrest does."""
+    path.parent.mkdir(exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    fcntl.flock(descriptor, how)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def test_a_second_runner_is_refused_and_told_who_the_first_is(config: Path) -> None:
+    """And what to do instead."""
+    with SchedulerLock(config, "daemon"), pytest.raises(Locked) as refused:
+        SchedulerLock(config, "run")
+    assert f"`backrest-runner daemon` (process {os.getpid()})" in refused.value.message
+    assert "backrest-runner backup PLAN" in refused.value.hint
+
+
+def test_a_run_without_a_daemon_is_waited_for(config: Path) -> None:
+    """It ends by itself."""
+    with SchedulerLock(config, "run"), pytest.raises(Locked) as refused:
+        SchedulerLock(config, "daemon")
+    assert "wait" in refused.value.hint
+
+
+def test_the_lock_is_given_back(config: Path) -> None:
+    """The file stays, empty and for its owner only: another may wait for this very one."""
+    SchedulerLock(config, "daemon").close()
+    with SchedulerLock(config, "daemon") as again:
+        again.close()
+    file = config.parent / FILE
+    assert (0, 0o600) == (file.stat().st_size, file.stat().st_mode & 0o777)
+
+
+def test_a_runner_that_was_killed_holds_no_lock(config: Path) -> None:
+    """The system gives it back, whatever the file still says."""
+    script = (
+        "import os, sys; from pathlib import Path; from sidecar.runner.service.lock import SchedulerLock;"
+        f"SchedulerLock(Path({str(config)!r}), 'daemon'); print('held', flush=True);"
+        "os.kill(os.getpid(), 9)"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, check=False, timeout=60
+    )
+    assert (b"held\n", -9) == (killed.stdout, killed.returncode)
+    assert (config.parent / FILE).read_text().startswith("daemon ")
+    SchedulerLock(config, "daemon").close()
+
+
+def test_a_lock_that_cannot_be_made_is_told(config: Path) -> None:
+    """A link might lead anywhere, and is not followed."""
+    (config.parent / FILE).symlink_to("elsewhere")
+    with pytest.raises(UsageError, match=r"the lock .* cannot be made"):
+        SchedulerLock(config, "daemon")
+    assert not (config.parent / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("locks", [Path("/proc/locks"), NO_LIST])
+def test_a_held_lock_is_seen(tmp_path: Path, locks: Path) -> None:
+    """In the kernel's list, and without it, as for a process in another container."""
+    file = tmp_path / OPLOG_LOCK
+    assert not is_held(file, locks)
+    with held(file):
+        assert is_held(file, locks)
+    assert not is_held(file, locks)
+
+
+def test_looking_leaves_no_lock_behind(tmp_path: Path) -> None:
+    """Backrest can take it at once."""
+    file = tmp_path / OPLOG_LOCK
+    file.touch()
+    assert not is_held(file, NO_LIST)
+    with held(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        pass
+
+
+def test_others_who_look_are_no_holders(tmp_path: Path) -> None:
+    """Two runners that start at once must not take each other for Backrest."""
+    file = tmp_path / OPLOG_LOCK
+    with held(file, fcntl.LOCK_SH):
+        assert not is_held(file)
+
+
+def test_a_lock_that_cannot_be_looked_at_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And is no reason not to begin."""
+    (tmp_path / OPLOG_LOCK).symlink_to("elsewhere")
+    assert not is_held(tmp_path / OPLOG_LOCK)
+    assert ["backrest.unknown"] == [record.message for record in caplog.records]
+
+
+def test_a_running_backrest_refuses_us(config: Path, tmp_path: Path) -> None:
+    """Its data directory is named, in the environment, or beside that of the document."""
+    for data, environ in (
+        (tmp_path / "named", {}),
+        (None, {"BACKREST_DATA": str(tmp_path / "said")}),
+        (None, {}),
+    ):
+        where = data or Path(environ.get("BACKREST_DATA", tmp_path / "data"))
+        with held(where / OPLOG_LOCK), pytest.raises(Locked, match="Backrest runs") as refused:
+            refuse_beside_backrest(config, data, environ)
+        assert "--force" in refused.value.hint
+        refuse_beside_backrest(config, data, environ)
+
+
+def test_without_a_backrest_there_is_nothing_to_refuse(config: Path, tmp_path: Path) -> None:
+    """But a directory that is named has to be there."""
+    refuse_beside_backrest(config, None, {})
+    with pytest.raises(UsageError, match="--backrest-data"):
+        refuse_beside_backrest(config, tmp_path / "none", {})
+
+
+def test_a_running_container_refuses_us() -> None:
+    """The one that is named, else the usual one."""
+    for name, running in (("", "backrest"), ("mine", "mine")):
+        with pytest.raises(Locked, match=f"its container {running} does"):
+            refuse_beside_container(name, lambda asked, running=running: asked == running)  # type: ignore[misc]
+    refuse_beside_container("mine", lambda asked: asked == "backrest")
+
+
+def test_an_engine_that_cannot_be_asked_is_told_where_it_was_meant(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Not where nobody named a container; refused is it neither."""
+    caplog.set_level(logging.WARNING)
+
+    def unknown(_: str) -> bool:
+        raise SidecarError("there is no engine")
+
+    refuse_beside_container("", unknown)
+    assert [] == caplog.records
+    refuse_beside_container("mine", unknown)
+    assert ["backrest.unknown"] == [record.message for record in caplog.records]

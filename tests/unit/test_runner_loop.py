@@ -1,0 +1,838 @@
+"""The daemon's look and what its seats do, on a real journal, with a clock of the test's own."""
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC
+from http import HTTPStatus
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sidecar.errors import SidecarError, UsageError
+from sidecar.model.reading import Config, Repo, RunPlan, Timing
+from sidecar.runner.containers.facts import Container
+from sidecar.runner.due import CatchUp, Kind, Scheduler, Work
+from sidecar.runner.emptiness import Choice
+from sidecar.runner.engines.base import FailureClass, Progress, Stats, Verdict
+from sidecar.runner.health.pages import METRICS, Pages
+from sidecar.runner.health.pulse import FILE, Pulse
+from sidecar.runner.health.report import Report, Sources
+from sidecar.runner.health.status import status_json
+from sidecar.runner.journal import Ended, Journal, Outcome, Run, Trigger
+from sidecar.runner.run.upkeep import Probed
+from sidecar.runner.service import parts as parts_module
+from sidecar.runner.service.board import Board, Over
+from sidecar.runner.service.daemon import Daemon
+from sidecar.runner.service.desk import (
+    Desk,
+    outcome_of,
+    parse_progress,
+    render_progress,
+    resolve_work,
+)
+from sidecar.runner.service.loader import Loaded, Loader
+from sidecar.runner.service.loop import Crew, Loop
+from sidecar.runner.service.parts import Initialiser, Parts, assemble
+from sidecar.runner.service.pool import Pool
+from sidecar.runner.service.rounds import Rounds, used_parts
+from sidecar.runner.service.telling import Teller
+from sidecar.runner.service.works import Works
+from sidecar.runner.settings import Scheduling, Settings
+from sidecar.runner.timetable import Timetable
+
+DAY, HOUR = 86_400.0, 3_600.0
+NOON = 1_780_056_000.0
+"""Noon of a day in UTC."""
+WEB = Work(Kind.BACKUP, "web", "store")
+PRUNE = Work(Kind.PRUNE, "store", "store")
+
+
+@dataclass
+class World:
+    """A daemon without its threads; its seats run what the test says."""
+
+    folder: Path
+    choice: Choice = field(default_factory=Choice)
+    scheduling: Scheduling = field(default_factory=Scheduling)
+    restore_check: str = ""
+    now: float = NOON
+
+    def __post_init__(self) -> None:
+        self.write(plan())
+
+    @property
+    def config(self) -> Path:
+        """The document."""
+        return self.folder / "config.json"
+
+    def write(self, *plans: dict[str, Any], **store: Any) -> None:
+        """Write the document."""
+        repo = {"id": "store", "uri": str(self.folder / "repo"), "password": "x", **store}
+        repo.setdefault("autoInitialize", True)
+        document = {"modno": 1, "version": 6, "instance": "here", "repos": [repo]}
+        self.config.write_text(json.dumps({**document, "plans": list(plans)}))
+
+    @property
+    def settings(self) -> Settings:
+        """What the operator wants."""
+        return Settings(
+            self.config,
+            emptiness=self.choice,
+            restore_check=self.restore_check,
+            scheduling=self.scheduling,
+        )
+
+    def open(self, parts: Parts) -> "World":
+        """Put a loop together."""
+        state = self.settings.state_directory
+        self.parts = parts
+        self.board = Board()
+        self.works = Works(parts, self.board, self.miss, self.clock)
+        self.pool = Pool(self.works.run, 1, self.done, self.works.failed)
+        self.loader = Loader(self.config)
+        sources = Sources(
+            parts.journal,
+            lambda: self.loader.loaded,
+            lambda: self.pool.busy,
+            lambda: self.board.running,
+        )
+        self.report = Report(sources, parts.scheduler, HOUR, self.clock, self.clock)
+        parts.teller.listeners.append(self.report.ended)
+        crew = Crew(parts, self.loader, self.works, self.pool, self.report, Pulse(state))
+        self.loop = Loop(crew, self.clock)
+        self.desk = Desk(self.works, self.pool, self.board, self.report)
+        return self
+
+    def clock(self) -> float:
+        """Tell the time."""
+        return self.now
+
+    def miss(self, missed: Any) -> None:
+        """Record what came while work waited."""
+        self.loop.miss(missed)
+
+    def done(self, work: Work) -> None:
+        """Tell the board."""
+        self.board.done(work)
+
+    def waiting(self) -> set[Work]:
+        """What is queued; nothing runs, for no seat was opened."""
+        return set(self.pool.busy)
+
+    def empty(self) -> None:
+        """Take all out of the queue, as if it had been run."""
+        self.pool._waiting.clear()
+
+    def ran(self, work: Work, outcome: Outcome = Outcome.SUCCESS, **fields: Any) -> Run:
+        """Record a run that took a minute."""
+        number = self.parts.journal.begin(work, Trigger.SCHEDULE, self.now, "")
+        ended = Ended(outcome, self.now + 60, **fields)
+        self.parts.journal.end(number, ended)
+        run = Run(number, work, Trigger.SCHEDULE, self.now, ended=ended)
+        self.parts.teller.ended(run)
+        self.now += 60
+        return run
+
+
+def plan(name: str = "web", cron: str = "0 * * * *", **fields: Any) -> dict[str, Any]:
+    """Give a plan of the document."""
+    return {"id": name, "repo": "store", "paths": ["/data"], "schedule": {"cron": cron}, **fields}
+
+
+@pytest.fixture
+def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
+    """A daemon in UTC without an engine; a parameter changes what its operator wants."""
+    made = replace_world(World(tmp_path), getattr(request, "param", {}))
+    with assemble(made.settings, environ_of(tmp_path)) as parts:
+        yield made.open(parts)
+
+
+def replace_world(world: World, fields: dict[str, Any]) -> World:
+    """Change what the operator wants."""
+    return replace(world, **fields)
+
+
+def environ_of(folder: Path) -> dict[str, str]:
+    """An environment without an engine."""
+    return {"TZ": "UTC", "PATH": "/usr/bin:/bin", "DOCKER_HOST": f"unix://{folder}/none.sock"}
+
+
+def test_a_new_document_runs_nothing_of_the_past(world: World) -> None:
+    """Its plans are due at their next fire; until then it looks each minute."""
+    assert 60.0 == world.loop.look()
+    assert set() == world.waiting()
+    world.now += HOUR - 30
+    assert 30.0 == world.loop.look()
+    world.now += 30
+    world.loop.look()
+    assert {WEB} == world.waiting()
+
+
+def test_what_waits_is_not_queued_again(world: World) -> None:
+    """And what is over is due again at its next fire only."""
+    world.loop.look()
+    world.now += HOUR
+    for _ in range(3):
+        world.loop.look()
+    assert {WEB} == world.waiting()
+    world.empty()
+    world.ran(WEB)
+    world.loop.look()
+    assert set() == world.waiting()
+
+
+def test_what_was_missed_is_recorded_once(world: World) -> None:
+    """With how often, for the log, the pages and the history."""
+    world.loop.look()
+    world.now += 5 * HOUR
+    world.loop.look()
+    world.loop.look()
+    (missed,) = world.parts.journal.missed_fires()
+    assert (WEB, 4) == (missed.work, missed.count)
+    assert 4 == world.report.facts().missed
+
+
+def test_another_document_is_taken_over(world: World) -> None:
+    """A plan that is new is first seen now; what is gone is no longer due."""
+    world.loop.look()
+    world.now += HOUR - 1
+    world.write(plan("db"))
+    world.loop.look()
+    world.now += 1
+    world.loop.look()
+    assert {Work(Kind.BACKUP, "db", "store")} == world.waiting()
+
+
+def test_a_broken_document_changes_nothing_but_the_health(world: World) -> None:
+    """What was good goes on, and the heartbeat says why all is not well."""
+    world.loop.look()
+    world.config.write_text("{")
+    world.now += HOUR
+    world.loop.look()
+    assert {WEB} == world.waiting()
+    beat = json.loads((world.settings.state_directory / FILE).read_text())
+    assert ["the document is broken: the last good one is executed"] == beat["reasons"]
+    assert world.now == beat["beat"]
+
+
+def test_a_plan_with_a_hook_that_cannot_be_used_is_not_queued(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told once for each document; corrected, the plan is run again."""
+    start = {"conditions": ["CONDITION_SNAPSHOT_START"]}
+    world.write(plan(hooks=[{**start, "actionCommand": {"command": "{{ .No }} MARK"}}]))
+    world.loop.look()
+    world.now += HOUR
+    world.loop.look()
+    assert set() == world.waiting()
+    assert ["hook.unusable"] == [
+        record.message for record in caplog.records if record.message == "hook.unusable"
+    ]
+    with pytest.raises(UsageError, match="hook 1 of plan web"):
+        list(world.desk.answer({"do": "backup", "of": "web"}))
+    world.write(plan())
+    world.loop.look()
+    assert {WEB} == world.waiting()
+
+
+@pytest.mark.parametrize("world", [{"scheduling": Scheduling(backup_on_start=True)}], indirect=True)
+def test_scheduled_plans_are_backed_up_on_start_where_that_is_wanted(world: World) -> None:
+    """Once, and not those without a schedule."""
+    world.write(plan(), {**plan("off"), "schedule": {"disabled": True}})
+    world.loop.look()
+    assert {WEB} == world.waiting()
+    world.empty()
+    world.write(plan(), plan("db"))
+    world.loop.look()
+    assert set() == world.waiting()
+
+
+@pytest.mark.parametrize(
+    "world", [{"scheduling": Scheduling(catch_up=CatchUp.SKIP), "now": NOON + 60}], indirect=True
+)
+def test_skip_is_heeded(world: World) -> None:
+    """What came before the start of the daemon is missed."""
+    world.parts.journal.first_seen([WEB], NOON - DAY)
+    world.loop.look()
+    assert set() == world.waiting()
+    assert 24 == world.parts.journal.missed_fires()[0].count
+
+
+@pytest.mark.parametrize(
+    "world",
+    [{"choice": Choice(plans=frozenset({"web"})), "restore_check": "30 * * * *"}],
+    indirect=True,
+)
+def test_empty_plans_are_looked_for_at_the_start_and_on_their_schedule(world: World) -> None:
+    """Only those that are to be restored, and what is missed of that is of no interest."""
+    world.write(plan(), plan("db"))
+    restore = Work(Kind.RESTORE, "web", "store")
+    world.loop.look()
+    assert {restore} == world.waiting()
+    world.empty()
+    world.now += 3 * HOUR - 60
+    world.loop.look()
+    assert restore in world.waiting()
+    assert Kind.RESTORE not in {one.work.kind for one in world.parts.journal.missed_fires()}
+    world.empty()
+    world.loop.look()
+    assert restore not in world.waiting()
+
+
+class Acting:
+    """Stands where the session does, and says how each run ends."""
+
+    def __init__(self, world: World, ended: Ended) -> None:
+        self.world, self.ended = world, ended
+        self.ran: list[tuple[Work, Trigger]] = []
+
+    def run(
+        self, work: Work, _: Config, trigger: Trigger, report: Callable[[Progress], None]
+    ) -> Run:
+        """Run nothing."""
+        self.ran.append((work, trigger))
+        report(Progress(0.5, 1, 2, 3, 4))
+        return Run(1, work, trigger, self.world.now, ended=self.ended)
+
+
+@dataclass
+class Emptied:
+    """Stands where the look for empty plans does."""
+
+    refilled: Ended | None = None
+    remembered: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def refill(self, plan: RunPlan, _: Trigger) -> tuple[None, Ended | None]:
+        """Say what came of a restore."""
+        self.asked.append(plan.id)
+        return None, self.refilled
+
+    def remember(self, plan: RunPlan) -> None:
+        """Note that it was called."""
+        self.remembered.append(plan.id)
+
+
+class Ready:
+    """Stands where repositories are created."""
+
+    def ensure(self, _: object) -> None:
+        """Create none."""
+
+
+def seat(world: World, ended: Ended, emptied: Emptied | None = None) -> tuple[Works, Acting]:
+    """Give what a seat does, with a session of the test's own."""
+    acting = Acting(world, ended)
+    parts = replace(
+        world.parts,
+        session=acting,  # type: ignore[arg-type]
+        emptiness=emptied or Emptied(),  # type: ignore[arg-type]
+        initialiser=Ready(),  # type: ignore[arg-type]
+    )
+    works = Works(parts, world.board, world.miss, world.clock)
+    works.take(world.works.config, world.works.wanted)
+    return works, acting
+
+
+def test_a_seat_tells_the_board_how_a_run_ended(world: World) -> None:
+    """And how far it is meanwhile; where the paths lie is remembered after a snapshot."""
+    world.loop.look()
+    emptied = Emptied()
+    works, acting = seat(world, Ended(Outcome.SUCCESS, NOON, "abc"), emptied)
+    works.run(WEB, Trigger.MANUAL)
+    assert {WEB: Progress(0.5, 1, 2, 3, 4)} == world.board.running
+    over = world.board.done(WEB)
+    assert over.run is not None
+    assert [(WEB, Trigger.MANUAL)] == acting.ran
+    assert (["web"], ["web"]) == (emptied.asked, emptied.remembered)
+
+
+def test_a_run_without_a_snapshot_is_not_remembered(world: World) -> None:
+    """It says nothing of where the paths lie."""
+    world.loop.look()
+    emptied = Emptied()
+    works, _ = seat(world, Ended(Outcome.FAILED, NOON), emptied)
+    works.run(WEB, Trigger.SCHEDULE)
+    assert [] == emptied.remembered
+
+
+def test_what_came_while_it_waited_is_recorded(world: World) -> None:
+    """A run answers the last fire; it was due three hours ago."""
+    world.loop.look()
+    world.now += HOUR
+    world.loop.look()
+    world.now += 2 * HOUR + 5
+    works, _ = seat(world, Ended(Outcome.SUCCESS, NOON))
+    works.run(WEB, Trigger.SCHEDULE)
+    (missed,) = world.parts.journal.missed_fires()
+    assert (2, NOON + HOUR, NOON + 2 * HOUR) == (missed.count, missed.first, missed.last)
+
+
+def test_a_plan_that_could_not_be_restored_is_not_backed_up(world: World) -> None:
+    """The run fails instead, and says why."""
+    world.loop.look()
+    failed = Ended(Outcome.FAILED, NOON, failure=FailureClass.DISK_FULL, reason="no space")
+    works, acting = seat(world, Ended(Outcome.SUCCESS, NOON), Emptied(failed))
+    works.run(WEB, Trigger.SCHEDULE)
+    assert [] == acting.ran
+    recorded = world.parts.journal.last(WEB)
+    assert recorded is not None
+    assert recorded.ended is not None
+    assert (Outcome.FAILED, FailureClass.DISK_FULL) == (
+        recorded.ended.outcome,
+        recorded.ended.failure,
+    )
+    assert "could not be restored: no space" in recorded.ended.reason
+    assert (world.settings.state_directory / "web.failed").exists()
+
+
+def test_a_look_for_an_empty_plan_is_no_run(world: World) -> None:
+    """Unless there was something to restore, which is recorded by itself."""
+    world.loop.look()
+    emptied = Emptied()
+    works, acting = seat(world, Ended(Outcome.SUCCESS, NOON), emptied)
+    works.run(Work(Kind.RESTORE, "web", "store"), Trigger.START)
+    works.run(Work(Kind.RESTORE, "gone", "store"), Trigger.START)
+    assert ([], ["web"]) == (acting.ran, emptied.asked)
+
+
+def test_work_that_is_no_longer_in_the_document_is_dropped(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its followers hear why."""
+    world.loop.look()
+    gone = Work(Kind.BACKUP, "gone", "store")
+    world.works.run(gone, Trigger.MANUAL)
+    over = world.board.done(gone)
+    assert over.run is None
+    assert "there is no backup of 'gone'" in over.reason
+    assert "run.dropped" in [record.message for record in caplog.records]
+
+
+def test_what_breaks_down_says_where_and_not_what(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What an error says might be a secret."""
+    with pytest.raises(RuntimeError) as raised:
+        _break_down()
+    world.works.failed(WEB, raised.value)
+    (record,) = caplog.records
+    said = str(vars(record)["fields"])
+    assert "RuntimeError at test_runner_loop.py:" in said
+    assert "MARK" not in said
+
+
+def _break_down() -> None:
+    raise RuntimeError("MARK")
+
+
+def test_the_desk_runs_what_is_asked_for_and_tells_how_it_goes(world: World) -> None:
+    """Progress and the end, in messages."""
+    world.loop.look()
+    answers = world.desk.answer({"do": "backup", "of": "web"})
+    assert {"state": "queued"} == next(answers)
+    world.board.began(WEB)
+    world.board.moved(WEB, Progress(0.25, 1, 4, 10, 40, 3.0))
+    assert Progress(0.25, 1, 4, 10, 40, 3.0) == parse_progress(next(answers))
+    stats = Stats(files_processed=4, bytes_processed=40, bytes_added=7)
+    ended = Ended(Outcome.WARNING, NOON + 9, "abcdef", stats, FailureClass.SOURCE_CHANGED, "one")
+    world.board.ended(WEB, Over(Run(1, WEB, Trigger.MANUAL, NOON, ended=ended)))
+    world.board.done(WEB)
+    last = next(answers)
+    assert Outcome.WARNING is outcome_of(last)
+    assert (True, "one", "abcdef", 9.0, 4, 40, 7) == tuple(
+        last[key] for key in ("last", "reason", "snapshot", "seconds", "files", "size", "added")
+    )
+    assert [] == list(answers)
+
+
+def test_the_desk_says_why_nothing_was_run(world: World) -> None:
+    """The daemon stops, or the run could not begin."""
+    world.loop.look()
+    answers = world.desk.answer({"do": "prune", "of": "store"})
+    next(answers)
+    assert {PRUNE} == world.waiting()
+    world.board.close()
+    last = next(answers)
+    assert (None, True) == (outcome_of(last), last["last"])
+    world.pool.close(0.0)
+    with pytest.raises(SidecarError, match="the daemon stops"):
+        list(world.desk.answer({"do": "prune", "of": "store"}))
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"do": "backup", "of": "none"}, "there is no plan 'none'"),
+        ({"do": "check", "of": "none"}, "there is no repository 'none'"),
+        ({"do": "backup"}, "that cannot be asked"),
+        ({"do": "format", "of": "web"}, "that cannot be asked"),
+        ({}, "that cannot be asked"),
+    ],
+)
+def test_the_desk_refuses_what_it_does_not_know(
+    world: World, request_: dict[str, Any], words: str
+) -> None:
+    """With what there is."""
+    world.loop.look()
+    with pytest.raises(UsageError, match=words):
+        list(world.desk.answer(request_))
+
+
+def test_a_message_that_says_nothing_of_progress_has_none() -> None:
+    """It may be of another version."""
+    assert parse_progress({"state": "queued"}) is None
+    assert Progress(1.0, 1, 1, 1, 1) == parse_progress(render_progress(Progress(1.0, 1, 1, 1, 1)))
+
+
+def test_work_is_found_by_kind_and_name() -> None:
+    """What is known is told where it is not."""
+    config = Config("here", (Repo("store"),), (RunPlan("web", "store"),))
+    assert WEB == resolve_work(Kind.BACKUP, "web", config)
+    assert PRUNE == resolve_work(Kind.PRUNE, "store", config)
+    with pytest.raises(UsageError) as refused:
+        resolve_work(Kind.BACKUP, "x", config)
+    assert "there are: web" == refused.value.hint
+    with pytest.raises(UsageError) as none:
+        resolve_work(Kind.CHECK, "x", Config())
+    assert "the document has none" == none.value.hint
+
+
+def test_the_status_tells_of_each_plan(world: World) -> None:
+    """Last success, duration, size and age; and when it is due."""
+    world.loop.look()
+    world.ran(WEB, snapshot="abc", stats=Stats(bytes_processed=100, bytes_added=5))
+    world.now += 40
+    world.ran(WEB, Outcome.FAILED, failure=FailureClass.NETWORK, reason="MARK")
+    world.parts.journal.verified("web", world.now - 7, "abc")
+    found = status_json(world.report.facts())
+    (shown,) = found["plans"]
+    assert {
+        "plan": "web",
+        "state": "idle",
+        "last_outcome": "failed",
+        "failure": "network",
+        "age": 100.0,
+        "duration": 60.0,
+        "size": 100,
+        "added": 5,
+        "snapshot": "abc",
+        "verified_age": 7.0,
+    }.items() <= shown.items()
+    assert (False, True) == (found["healthy"], found["ready"])
+    assert "MARK" not in json.dumps(found)
+
+
+def test_a_status_after_a_restart_is_read_from_the_journal(world: World) -> None:
+    """What this process has not seen itself."""
+    world.loop.look()
+    world.ran(WEB, Outcome.FAILED, failure=FailureClass.WRONG_PASSWORD)
+    sources = Sources(world.parts.journal, lambda: world.loader.loaded)
+    fresh = Report(sources, world.parts.scheduler, HOUR, world.clock, world.clock)
+    assert ("the last run of the plan web failed (wrong-password)",) == fresh.verdict().reasons
+    assert "wrong-password" == fresh.facts().plans[0].failure
+
+
+def test_what_runs_and_what_waits_is_told(world: World) -> None:
+    """With how far it is."""
+    world.loop.look()
+    world.pool.submit(WEB)
+    assert "waiting" == status_json(world.report.facts())["plans"][0]["state"]
+    world.board.began(WEB)
+    world.board.moved(WEB, Progress(0.5, 1, 2, 3, 4))
+    (shown,) = status_json(world.report.facts())["plans"]
+    assert ("running", 0.5) == (shown["state"], shown["fraction"])
+
+
+def test_a_pause_is_due_so_long_after_the_last_start(world: World) -> None:
+    """Without one after it was first seen; a plan without a schedule never."""
+    paced = {**plan(), "schedule": {"maxFrequencyHours": 6}}
+    world.write(paced, {**plan("off"), "schedule": {"disabled": True}})
+    world.loop.look()
+    assert [NOON + 6 * HOUR, None] == [one.next_fire for one in world.report.facts().plans]
+    world.ran(WEB)
+    assert NOON + 6 * HOUR == world.report.facts().plans[0].next_fire
+    world.now += DAY
+    assert world.now == world.report.facts().plans[0].next_fire
+
+
+def test_a_main_loop_that_hangs_is_told(world: World) -> None:
+    """By whoever asks in another thread."""
+    world.loop.look()
+    world.now += 300
+    assert ("the main loop has not moved for 5 min",) == world.report.verdict().process
+    world.report.stopping()
+    assert "it is stopping" in world.report.verdict().process
+
+
+def test_a_run_without_an_end_is_told_nobody(world: World) -> None:
+    """There is nothing to tell yet."""
+    world.parts.teller.ended(Run(1, WEB, Trigger.MANUAL, NOON))
+    world.report.ended(Run(1, WEB, Trigger.MANUAL, NOON))
+    assert 0 == sum(world.report.facts().runs.values())
+
+
+class Unreadable:
+    """A journal whose file is out of reach."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.history = journal.history
+
+    def last(self, *_: object) -> None:
+        """Fail."""
+        raise SidecarError("out of reach")
+
+    verifications = last
+
+
+def test_a_journal_out_of_reach_leaves_the_rest_of_the_status(world: World) -> None:
+    """What is in mind is told."""
+    world.loop.look()
+    sources = Sources(Unreadable(world.parts.journal), lambda: world.loader.loaded)  # type: ignore[arg-type]
+    facts = Report(sources, world.parts.scheduler, HOUR, world.clock, world.clock).facts()
+    assert (None, None) == (facts.plans[0].last_good, facts.plans[0].verified)
+
+
+def test_without_a_document_there_is_no_plan(tmp_path: Path) -> None:
+    """And that is the reason why it is not ready."""
+    with Journal(tmp_path / "journal") as journal:
+        sources = Sources(journal, lambda: Loaded(None, "it is gone"))
+        report = Report(sources, None, HOUR, lambda: NOON, lambda: 0.0)  # type: ignore[arg-type]
+        assert () == report.facts().plans
+        assert ("there is no document that could be executed",) == report.verdict().process
+
+
+def test_every_metric_has_a_page(world: World) -> None:
+    """Also of plans that never ran; each name stands there once."""
+    world.loop.look()
+    world.ran(WEB, stats=Stats(bytes_processed=1))
+    with Pages(("127.0.0.1", 1 << 15 | 777), world.report) as pages:
+        found = pages._page("/metrics")
+        assert found is not None
+        text = found.content.decode()
+        for metric in METRICS:
+            assert f"# TYPE {metric.name.removesuffix('_total')}" in text
+        assert pages._page("/other") is None
+        page = pages._page("/readyz")
+        assert page is not None
+        assert HTTPStatus.OK is page.status
+        with pytest.raises(UsageError, match="cannot listen on port"):
+            Pages(("127.0.0.1", pages.port), world.report)
+
+
+def test_disks_are_those_of_the_state_and_of_local_repositories(tmp_path: Path) -> None:
+    """Each once, by the first path on it; what is not there or elsewhere is left out."""
+    repos = [Repo("a", str(tmp_path)), Repo("b", "s3:https://x"), Repo("c", str(tmp_path / "no"))]
+    found = used_parts(tmp_path, repos)
+    assert [str(tmp_path)] == list(found)
+    assert 0.0 <= found[str(tmp_path)] <= 1.0
+    assert {} == used_parts(tmp_path / "no", repos[1:])
+
+
+@dataclass
+class Watched:
+    """The rounds of a test, and what they did."""
+
+    probed: list[str] = field(default_factory=list)
+    prepared: list[str] = field(default_factory=list)
+    news: int = 0
+    answer: Probed = field(default_factory=lambda: Probed(NOON))
+
+    def due(self, repos: tuple[Repo, ...]) -> tuple[Repo, ...]:
+        """Give those that were never probed."""
+        return tuple(repo for repo in repos if repo.id not in self.probed)
+
+    def run(self, repo: Repo) -> Probed:
+        """Probe nothing."""
+        assert repo.id in self.prepared
+        self.probed.append(repo.id)
+        return self.answer
+
+    def last(self) -> dict[str, Probed]:
+        """Give what came of it."""
+        return dict.fromkeys(self.probed, self.answer)
+
+    def keep_only(self, _: object) -> None:
+        """Keep all."""
+
+
+def rounds_of(watched: Watched, folder: Path, config: Config) -> Rounds:
+    """Make rounds that start no container."""
+
+    def news() -> None:
+        watched.news += 1
+
+    return Rounds(
+        folder,
+        lambda: config,
+        watched,  # type: ignore[arg-type]
+        lambda repo: watched.prepared.append(repo.id),
+        lambda: ("db is stopped and could not be started: MARK",),
+        lambda: None,
+        news,
+    )
+
+
+def test_each_round_probes_what_is_due_and_tells_what_is_new(tmp_path: Path) -> None:
+    """Repositories that ask for it are created before they are probed."""
+    watched = Watched()
+    rounds = rounds_of(watched, tmp_path, Config("", (Repo("a"), Repo("b"))))
+    rounds.look()
+    assert (["a", "b"], 1) == (watched.probed, watched.news)
+    assert ("db is stopped and could not be started",) == rounds.stopped
+    rounds.look()
+    assert (["a", "b"], 1) == (watched.probed, watched.news)
+
+
+def test_rounds_end_at_once(tmp_path: Path) -> None:
+    """However long the pause between them is."""
+    with rounds_of(Watched(), tmp_path, Config()):
+        pass
+
+
+class Creating:
+    """An engine whose repository is created."""
+
+    def __init__(self, failure: FailureClass | None = None) -> None:
+        self.failure = failure
+        self.created = 0
+
+    def initialise(self) -> str:
+        """Create it."""
+        from sidecar.runner.engines.base import EngineError
+
+        self.created += 1
+        if self.failure is not None:
+            raise EngineError(self.failure, "it did not work")
+        return "0" * 64
+
+
+def test_a_repository_is_created_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its id is known from then on, also after a restart; one that does not ask for it never."""
+    caplog.set_level(logging.INFO)
+    asks, engine = Repo("a", auto_initialise=True), Creating()
+    with Journal(tmp_path / "journal") as journal:
+        initialiser = Initialiser(journal, lambda _: engine)  # type: ignore[arg-type, return-value]
+        assert initialiser.ensure(Repo("b")) is None
+        assert initialiser.ensure(None) is None
+        found = initialiser.ensure(asks)
+        assert found is not None
+        assert Verdict.SUCCESS is found.verdict
+        assert initialiser.ensure(asks) is None
+        again = Initialiser(journal, lambda _: engine)  # type: ignore[arg-type, return-value]
+        assert again.ensure(asks) is None
+        assert again.ensure(asks) is None
+    assert 1 == engine.created
+    assert ["repository.ready"] == [record.message for record in caplog.records]
+
+
+def test_a_repository_that_cannot_be_created_is_tried_again(tmp_path: Path) -> None:
+    """With each run, for whatever was in the way may be gone."""
+    engine = Creating(FailureClass.NETWORK)
+    with Journal(tmp_path / "journal") as journal:
+        initialiser = Initialiser(journal, lambda _: engine)  # type: ignore[arg-type, return-value]
+        for _ in range(2):
+            found = initialiser.ensure(Repo("a", auto_initialise=True))
+            assert found is not None
+            assert FailureClass.NETWORK is found.failure
+    assert 2 == engine.created
+
+
+def test_our_own_container_is_no_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have taken over the name that Backrest's container had."""
+    engine = SimpleNamespace(find=lambda name: Container("f" * 64, name, "running"))
+    for own, expected in (("f" * 12, False), ("e" * 12, True), ("", True)):
+        monkeypatch.setattr(parts_module, "own_id", lambda own=own: own)
+        assert expected is parts_module._runs(engine, "backrest")  # type: ignore[arg-type]
+    stopped = SimpleNamespace(find=lambda name: Container("e" * 64, name, "exited"))
+    assert not parts_module._runs(stopped, "backrest")  # type: ignore[arg-type]
+
+
+def test_a_thread_that_fails_ends_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It says where, not what, and gives everything back."""
+
+    def fail(_: Rounds) -> None:
+        raise RuntimeError("MARK")
+
+    monkeypatch.setattr(Rounds, "look", fail)
+    monkeypatch.setattr("gc.freeze", lambda: None)
+    hook = threading.excepthook
+    world = World(tmp_path)
+    assert not Daemon(world.settings, environ_of(tmp_path)).run()
+    (failed,) = [record for record in caplog.records if record.message == "thread.failed"]
+    assert ("rounds", "RuntimeError") == tuple(
+        vars(failed)["fields"][key] for key in ("thread", "reason")
+    )
+    assert "MARK" not in caplog.text
+    assert hook is threading.excepthook
+    assert not (tmp_path / ".runner" / FILE).exists()
+
+
+def test_what_is_told_names_plans_and_repositories(world: World, tmp_path: Path) -> None:
+    """And the last success of a plan that fails."""
+    told: list[Any] = []
+
+    class Announcing:
+        """Takes notices."""
+
+        def announce(self, notice: Any) -> None:
+            """Take one."""
+            told.append(notice)
+
+    teller = Teller(
+        tmp_path,
+        world.parts.scheduler.zone,
+        world.parts.journal.history,
+        Announcing(),  # type: ignore[arg-type]
+        world.clock,
+    )
+    world.ran(WEB)
+    teller.began(WEB, Trigger.MANUAL)
+    teller.ended(Run(2, WEB, Trigger.MANUAL, NOON, ended=Ended(Outcome.FAILED, NOON + 5)))
+    teller.ended(Run(3, PRUNE, Trigger.MANUAL, NOON, ended=Ended(Outcome.SUCCESS, NOON + 5)))
+    assert ["plan web", "plan web", "repository store"] == [notice.about for notice in told]
+    assert ["began", "failed", "success"] == [notice.result for notice in told]
+    assert (5.0, NOON + 60) == (told[1].seconds, told[1].last_success.timestamp())
+
+
+def test_next_fires_are_found_anew_when_they_are_over_or_the_clock_was_set() -> None:
+    """Else they are remembered; one timing of many plans is looked up once."""
+    asked: list[float] = []
+
+    class Counted(Scheduler):
+        """Counts how often it is asked."""
+
+        def next_fires(self, timing: Timing, after: float) -> Iterator[float]:
+            """List the fires."""
+            asked.append(after)
+            return super().next_fires(timing, after)
+
+    table, hourly = Timetable(Counted(UTC)), Timing("0 * * * *")
+    assert HOUR == table.period(hourly, NOON)
+    assert NOON + HOUR == table.next_fire(hourly, None, NOON)
+    assert NOON + HOUR == table.next_fire(hourly, None, NOON + 5)
+    assert [NOON, NOON] == asked
+    assert NOON + 2 * HOUR == table.next_fire(hourly, None, NOON + HOUR)
+    assert NOON - DAY + HOUR == table.next_fire(hourly, None, NOON - DAY)
+    assert table.next_fire(Timing("0 0 31 2 *"), None, NOON) is None
+    assert table.next_fire(Timing(), None, NOON) is None
+    assert NOON + HOUR == table.next_fire(Timing(every_seconds=3600), None, NOON)
+
+
+def test_a_timetable_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Documents come and go."""
+    monkeypatch.setattr("sidecar.runner.timetable._MOST", 2)
+    table = Timetable(Scheduler(UTC))
+    for minute in range(5):
+        timing = Timing(f"{minute} * * * *")
+        assert HOUR == table.period(timing, NOON)
+        assert table.next_fire(timing, None, NOON) is not None
+    assert len(table._periods) <= 2
+    assert len(table._fires) <= 2

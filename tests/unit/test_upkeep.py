@@ -1,0 +1,212 @@
+"""What is done for a repository, with an engine that answers as it is told."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from sidecar.model.plan import Retention
+from sidecar.model.reading import CheckPolicy, ForgetPolicy, PrunePolicy, Repo, RunPlan, Timing
+from sidecar.runner.engines.base import (
+    Engine,
+    EngineError,
+    Entry,
+    FailureClass,
+    Interpreted,
+    Report,
+    Snapshot,
+    Verdict,
+)
+from sidecar.runner.run import upkeep
+from sidecar.runner.run.upkeep import Probed, Prober
+
+GUID = "a" * 64
+OTHER = "b" * 64
+DONE = Interpreted(Verdict.SUCCESS)
+GONE = EngineError(FailureClass.REPO_NOT_FOUND, "it is gone", "look for it")
+
+
+@dataclass
+class Answering:
+    """An engine that keeps what it was asked for; `guid` empty: there is no repository."""
+
+    guid: str = GUID
+    asked: list[object] = field(default_factory=list)
+
+    def backup(self, plan: RunPlan, instance: str, report: Report) -> Interpreted:
+        """Nothing here backs up."""
+        raise NotImplementedError
+
+    def forget(self, plan: RunPlan, instance: str, keep: Retention) -> Interpreted:
+        """Nor forgets a plan's."""
+        raise NotImplementedError
+
+    def forget_all(self, keep: Retention) -> Interpreted:
+        """Keep what was asked for."""
+        self.asked.append(keep)
+        return DONE
+
+    def prune(self, policy: PrunePolicy) -> Interpreted:
+        """Keep what was asked for."""
+        self.asked.append(policy)
+        return DONE
+
+    def check(self, policy: CheckPolicy) -> Interpreted:
+        """Keep what was asked for."""
+        self.asked.append(policy)
+        return DONE
+
+    def unlock(self) -> Interpreted:
+        """Keep what was asked for."""
+        self.asked.append("unlock")
+        return DONE
+
+    def initialise(self) -> str:
+        """Create it."""
+        self.asked.append("initialise")
+        self.guid = self.guid or OTHER
+        return self.guid
+
+    def probe(self) -> str:
+        """Give its id, or say that it is gone."""
+        self.asked.append("probe")
+        if not self.guid:
+            raise GONE
+        return self.guid
+
+    def snapshots(self, plan: RunPlan | None, instance: str) -> tuple[Snapshot, ...]:
+        """There are none."""
+        raise NotImplementedError
+
+    def entries(self, snapshot: Snapshot, path: str) -> Iterator[Entry]:
+        """There are none."""
+        raise NotImplementedError
+
+    def restore(
+        self, snapshot: Snapshot, includes: Sequence[str], target: Path, report: Report
+    ) -> Interpreted:
+        """Nothing here restores."""
+        raise NotImplementedError
+
+
+@pytest.fixture
+def engine() -> Answering:
+    """Give one whose repository exists."""
+    return Answering()
+
+
+def test_locks_are_removed_where_that_is_asked_for(engine: Answering) -> None:
+    """And nowhere else."""
+    assert None is upkeep.run_unlock(engine, Repo("r"))
+    assert DONE == upkeep.run_unlock(engine, Repo("r", auto_unlock=True))
+    assert ["unlock"] == engine.asked
+
+
+def test_a_repository_is_created_where_that_is_asked_for(engine: Answering) -> None:
+    """Its id goes to whoever keeps it."""
+    kept: list[tuple[str, str]] = []
+
+    def keep(name: str, guid: str) -> None:
+        kept.append((name, guid))
+
+    engine.guid = ""
+    assert None is upkeep.run_initialise(engine, Repo("r"), "", keep)
+    assert DONE == upkeep.run_initialise(engine, Repo("r", auto_initialise=True), "", keep)
+    assert [("r", OTHER)] == kept
+    assert ["initialise"] == engine.asked
+
+
+@pytest.mark.parametrize(
+    ("guid", "reason"),
+    [
+        (GUID, ""),
+        ("", "it is gone (look for it)"),
+        (OTHER, "another repository stands at this address: bbbbbbbb instead of aaaaaaaa"),
+    ],
+)
+def test_a_repository_that_existed_is_never_created_anew(
+    engine: Answering, guid: str, reason: str
+) -> None:
+    """Its disk may not be mounted: an empty one in its place would look like a good one."""
+    engine.guid = guid
+    kept: list[object] = []
+    repo = Repo("r", auto_initialise=True)
+    done = upkeep.run_initialise(engine, repo, GUID, lambda *told: kept.append(told))
+
+    assert done is not None
+    assert reason == done.reason
+    assert (["probe"], []) == (engine.asked, kept)
+
+
+def test_policies_are_those_of_the_repository(engine: Answering) -> None:
+    """Where it has none: a quarter unused, the structure only, and nothing is forgotten."""
+    keep, prune, check = (
+        Retention(daily=7),
+        PrunePolicy(max_unused_bytes=1),
+        CheckPolicy(read_data_subset_percent=5),
+    )
+    repo = Repo("r", prune=prune, check=check, forget=ForgetPolicy(Timing("0 1 * * *"), keep))
+    for one in (repo, Repo("r")):
+        upkeep.run_prune(engine, one)
+        upkeep.run_check(engine, one)
+    forgotten = upkeep.run_forget(engine, repo)
+    refused = [
+        upkeep.run_forget(engine, Repo("r")),
+        upkeep.run_forget(engine, replace(repo, forget=ForgetPolicy())),
+    ]
+
+    assert [prune, check, PrunePolicy(max_unused_percent=25.0), CheckPolicy(), keep] == engine.asked
+    assert DONE == forgotten
+    assert {Verdict.FAILED} == {done.verdict for done in refused}
+
+
+@pytest.mark.parametrize(
+    ("guid", "expected", "reachable", "reason"),
+    [
+        (GUID, "", True, ""),
+        (GUID, GUID, True, ""),
+        (OTHER, GUID, False, "another repository stands at this address: bbbbbbbb instead of aaaaaaaa"),
+        ("", GUID, False, "it is gone"),
+    ],
+)  # fmt: skip
+def test_a_probe_only_asks(guid: str, expected: str, reachable: bool, reason: str) -> None:
+    """It never initialises, and sees when it is another repository."""
+    engine = Answering(guid)
+    probed = upkeep.probe(engine, expected, 5.0)
+
+    assert (reachable, reason, guid, 5.0) == (
+        probed.is_reachable,
+        probed.reason,
+        probed.guid,
+        probed.at,
+    )
+    assert ["probe"] == engine.asked
+
+
+def test_prober_asks_each_repository_once_an_hour(engine: Answering) -> None:
+    """At once when it is new or was changed; a clock that was set back is no reason to be silent."""
+    now = [1000.0]
+    made: list[str] = []
+
+    def engine_for(repo: Repo) -> Engine:
+        made.append(repo.id)
+        return engine
+
+    prober = Prober(engine_for, lambda name: OTHER if name == "one" else "", lambda: now[0])
+    one, two = Repo("one"), Repo("two", guid=GUID)
+    due = []
+    for now[0] in (1000.0, 1001.0, 4599.9, 4600.0, 0.0):
+        due.append([repo.id for repo in prober.due((one, two))])
+        for repo in prober.due((one, two)):
+            prober.run(repo)
+    changed = [repo.id for repo in prober.due((one, replace(two, password="new")))]
+
+    assert [["one", "two"], [], [], ["one", "two"], ["one", "two"]] == due
+    assert ["two"] == changed
+    assert ["one", "two"] * 3 == made
+    assert {"one": False, "two": True} == {
+        name: probed.is_reachable for name, probed in prober.last().items()
+    }
+    prober.keep_only([two])
+    assert {"two": Probed(0.0, GUID)} == prober.last()

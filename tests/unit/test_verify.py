@@ -1,0 +1,404 @@
+"""Which files are verified, and what counts as a difference."""
+
+import os
+import random
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.errors import UsageError
+from sidecar.kit.atomic import open_directory, try_lock
+from sidecar.model.reading import RunPlan
+from sidecar.runner.engines.base import (
+    Engine,
+    EngineError,
+    Entry,
+    FailureClass,
+    Interpreted,
+    Report,
+    Snapshot,
+    Verdict,
+    failed,
+)
+from sidecar.runner.journal import Journal, Outcome
+from sidecar.runner.verify.sample import Limits, Sampler, parse_size
+from sidecar.runner.verify.verifier import Verification, Verifier
+
+LIMITS = Limits(count=2, least=10, most=100)
+ID = "0123456789abcdef"
+
+
+def sample(sizes: Sequence[int], limits: Limits = LIMITS, seed: int = 0) -> list[int]:
+    """Let chance choose among files of these sizes; give the sizes of those chosen."""
+    sampler = Sampler(limits, random.Random(seed))  # noqa: S311 - no secret is made
+    for number, size in enumerate(sizes):
+        sampler.add(Entry(f"/{number:03}", "file", size))
+    sampler.add(Entry("/folder", "dir", 50))
+    sampler.add(Entry("/link", "symlink", 50))
+    return [entry.size for entry in sampler.chosen()]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([5, 20, 200, 30, 0], [20, 30]),
+        ([5, 20, 200], [5, 20]),
+        ([5, 6, 200], [5, 6]),
+        ([0, 5], [0, 5]),
+        ([0, 5, 6], [5, 6]),
+        ([300, 200, 400], [200]),
+        ([10, 100], [10, 100]),
+        ([], []),
+    ],
+)
+def test_files_of_the_wished_size_come_first(sizes: list[int], expected: list[int]) -> None:
+    """Then smaller ones, then empty ones; if there is nothing else, the smallest of the large."""
+    assert expected == sample(sizes)
+
+
+def test_the_same_seed_chooses_the_same_files() -> None:
+    """And chance has every file chosen some time."""
+    sizes = list(range(20, 90))
+
+    assert sample(sizes, seed=7) == sample(sizes, seed=7)
+    assert len({size for seed in range(600) for size in sample(sizes, seed=seed)}) == len(sizes)
+
+
+@given(st.lists(st.integers(0, 200), max_size=40), st.integers(1, 6), st.integers())
+def test_as_many_are_chosen_as_can_be(sizes: list[int], count: int, seed: int) -> None:
+    """No file twice, none too large unless there is no other, and never too few."""
+    limits = Limits(count, 10, 100)
+
+    chosen = sample(sizes, limits, seed)
+
+    fitting = [size for size in sizes if size <= 100]
+    assert len(chosen) == (min(count, len(fitting)) if fitting else min(1, len(sizes)))
+    wished = sum(10 <= size for size in fitting)
+    assert min(count, wished) == sum(10 <= size <= 100 for size in chosen)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("500", 500),
+        ("500 B", 500),
+        ("20MB", 20_000_000),
+        ("20 mb", 20_000_000),
+        ("1k", 1000),
+        ("1.5GiB", 3 << 29),
+        ("2T", 2 * 10**12),
+    ],
+)
+def test_a_size_has_a_unit(text: str, size: int) -> None:
+    """Decimal or binary, as it is written."""
+    assert size == parse_size("--min-size", text)
+
+
+@pytest.mark.parametrize("text", ["", "MB", "-1", "1 XB", "1ib", "1e9", "1 MB 2"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    """The flag is named."""
+    with pytest.raises(UsageError, match="--min-size"):
+        parse_size("--min-size", text)
+
+
+@dataclass
+class Vault:
+    """An engine that holds copies of files; `spoil` is done to what it restores."""
+
+    folder: Path
+    held: dict[str, Entry] = field(default_factory=dict)
+    spoil: Callable[[Path], None] = lambda _: None
+    answer: Interpreted = field(default_factory=lambda: Interpreted(Verdict.SUCCESS))
+    error: EngineError | None = None
+    restored: list[str] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """Take a copy of a file."""
+        held = path.lstat()
+        entry = Entry(str(path), "file", held.st_size, held.st_mode & 0o7777, held.st_mtime)
+        self.held[str(path)] = entry
+        copy = self.folder / str(path).lstrip("/")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, copy)
+
+    def snapshots(self, _plan: RunPlan | None, _instance: str) -> tuple[Snapshot, ...]:
+        """List one, if anything was saved."""
+        if self.error is not None:
+            raise self.error
+        when = datetime(2024, 1, 1, tzinfo=UTC)
+        return (Snapshot(ID, when, ("/",)),) if self.held else ()
+
+    def entries(self, _snapshot: Snapshot, _path: str) -> Iterator[Entry]:
+        """List all that was saved."""
+        return iter(self.held.values())
+
+    def restore(
+        self, _snapshot: Snapshot, includes: Sequence[str], target: Path, _report: Report
+    ) -> Interpreted:
+        """Copy it to the target."""
+        for path in includes:
+            self.restored.append(path)
+            there = target / path.lstrip("/")
+            there.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(self.folder / path.lstrip("/"), there)
+            self.spoil(there)
+        return self.answer
+
+
+@dataclass
+class Bench:
+    """A plan with a few files, all of them saved."""
+
+    folder: Path
+    vault: Vault
+    journal: Journal
+    free: int = 1 << 40
+
+    @property
+    def scratch(self) -> Path:
+        """Where samples are restored."""
+        return self.folder / "scratch"
+
+    def verify(self, seed: int = 1) -> Verification:
+        """Verify the plan."""
+        engine: Engine = self.vault  # type: ignore[assignment]
+        verifier = Verifier(
+            engine,
+            self.journal,
+            self.scratch,
+            LIMITS,
+            clock=lambda: 50.0,
+            free=lambda _: self.free,
+        )
+        return verifier.verify(RunPlan("web", "store"), "here", seed, lambda _: None)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """Save two files."""
+    vault = Vault(tmp_path / "vault")
+    for name in ("one", "two"):
+        file = tmp_path / "data" / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"{name} of a few")
+        file.chmod(0o640)
+        vault.save(file)
+    with Journal(tmp_path / "state" / "journal.sqlite") as journal:
+        yield Bench(tmp_path, vault, journal)
+
+
+def test_what_is_the_same_is_verified(bench: Bench) -> None:
+    """It is recorded with the run, the seed, and the files; nothing is left in the scratch."""
+    found = bench.verify()
+
+    assert found.is_good
+    assert sorted(bench.vault.held) == sorted(found.same)
+    assert (50.0, ID) == (
+        bench.journal.verifications()["web"].at,
+        bench.journal.verifications()["web"].snapshot,
+    )
+    (run,) = bench.journal.runs("web")
+    assert run.ended is not None
+    assert (Outcome.SUCCESS, ID) == (run.ended.outcome, run.ended.snapshot)
+    assert "seed 1" in run.ended.excerpt
+    assert f"same: {bench.folder}/data/one" in run.ended.excerpt
+    assert [] == list((bench.scratch / "verify").iterdir())
+
+
+def one_byte(path: Path) -> None:
+    """Change one byte, and nothing else that can be seen."""
+    held = path.stat()
+    content = path.read_bytes()
+    path.write_bytes(b"!" + content[1:])
+    os.utime(path, ns=(held.st_atime_ns, held.st_mtime_ns))
+
+
+def longer(path: Path) -> None:
+    """Add a byte."""
+    path.write_bytes(path.read_bytes() + b"!")
+
+
+def to_link(path: Path) -> None:
+    """Put a link in its place, to the very content."""
+    path.rename(path.with_name("moved"))
+    path.symlink_to("moved")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (one_byte, "its content is another than that of the live file"),
+        (longer, "has 13 bytes instead of 12"),
+        (Path.unlink, "was not restored"),
+        (lambda path: path.chmod(0o600), "has the mode 0600 instead of 0640"),
+        (lambda path: os.utime(path, (1, 1)), "has another modification time"),
+        (to_link, "is no regular file"),
+    ],
+)
+def test_what_is_different_is_told(bench: Bench, spoil: Callable[[Path], None], words: str) -> None:
+    """Content, size, mode, time, kind; and it is not recorded as verified."""
+    bench.vault.spoil = spoil
+
+    found = bench.verify()
+
+    assert not found.is_good
+    assert 2 == len(found.differences)
+    assert f"{bench.folder}/data/one: {words}" in found.differences[0]
+    assert {} == bench.journal.verifications()
+    (run,) = bench.journal.runs("web")
+    assert run.ended is not None
+    assert (Outcome.FAILED, FailureClass.DAMAGED) == (run.ended.outcome, run.ended.failure)
+    assert words in run.ended.reason
+
+
+@pytest.mark.parametrize("change", [longer, Path.unlink, to_link, os.utime])
+def test_what_has_changed_since_is_no_difference(
+    bench: Bench, change: Callable[[Path], None]
+) -> None:
+    """It is only told: the restored file is as the snapshot says."""
+    one = bench.folder / "data" / "one"
+    change(one)
+
+    found = bench.verify()
+
+    assert found.is_good
+    assert ((str(one),), (str(one.with_name("two")),)) == (found.changed, found.same)
+
+
+def test_a_live_file_that_looks_unchanged_but_is_not_is_a_difference(bench: Bench) -> None:
+    """A disk that rots, or a tool that hides what it does: somebody should look."""
+    one_byte(bench.folder / "data" / "one")
+
+    found = bench.verify()
+
+    assert "which looks unchanged" in found.differences[0]
+
+
+def test_a_file_that_changes_under_our_eyes_has_changed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked at once more before anybody is alarmed."""
+    one = bench.folder / "data" / "one"
+    read = Path.open
+
+    def write_first(path: Path, *args: object) -> object:
+        if path == one:
+            monkeypatch.undo()
+            one.write_text("another")
+        return read(path, *args)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", write_first)
+    found = bench.verify()
+
+    assert (str(one),) == found.changed
+    assert found.is_good
+
+
+def test_a_restore_that_fails_is_a_failure(bench: Bench) -> None:
+    """With its class, whatever of it is there."""
+    bench.vault.answer = failed(FailureClass.DAMAGED, "a pack is gone")
+
+    found = bench.verify()
+
+    assert (FailureClass.DAMAGED, False) == (found.failure, found.is_good)
+    assert "a pack is gone" in found.differences[0]
+
+
+def test_a_repository_out_of_reach_is_a_failure(bench: Bench) -> None:
+    """Nothing was verified."""
+    bench.vault.error = EngineError(FailureClass.NETWORK, "no route")
+
+    assert FailureClass.NETWORK is bench.verify().failure
+
+
+def test_a_plan_without_a_snapshot_is_not_verified(bench: Bench) -> None:
+    """Nobody could restore it."""
+    bench.vault.held.clear()
+
+    found = bench.verify()
+
+    assert ("web has no snapshot",) == found.differences
+
+
+def test_a_snapshot_without_a_file_is_neither_good_nor_bad(bench: Bench) -> None:
+    """It is told, and not recorded as verified."""
+    bench.vault.held = {"/data": Entry("/data", "dir")}
+
+    found = bench.verify()
+
+    assert (False, (), None) == (found.is_good, found.differences, found.failure)
+    assert "holds no file" in found.note
+    (run,) = bench.journal.runs("web")
+    assert run.ended is not None
+    assert Outcome.WARNING is run.ended.outcome
+    assert {} == bench.journal.verifications()
+
+
+def test_the_disk_is_never_filled(bench: Bench) -> None:
+    """What has no space is left out; if nothing has, that is a failure."""
+    bench.free = (64 << 20) + 20
+
+    found = bench.verify()
+    bench.free = (64 << 20) + 5
+    nothing = bench.verify()
+
+    assert (1, True) == (len(found.same), found.is_good)
+    assert FailureClass.DISK_FULL is nothing.failure
+    assert 1 == len(bench.vault.restored)
+
+
+def test_what_an_earlier_verification_left_is_removed(bench: Bench) -> None:
+    """Read-only folders too; links are not followed."""
+    left = bench.scratch / "verify" / "left" / "deep"
+    left.mkdir(parents=True)
+    (left / "file").touch()
+    (left / "link").symlink_to(bench.folder / "data")
+    left.chmod(0o500)
+    left.parent.chmod(0o500)
+    (bench.scratch / "verify" / "link").symlink_to(bench.folder / "data")
+
+    assert bench.verify().is_good
+    assert ([], 2) == (
+        list((bench.scratch / "verify").iterdir()),
+        len(list((bench.folder / "data").iterdir())),
+    )
+
+
+def test_two_verifications_do_not_meet(bench: Bench) -> None:
+    """The second would empty the first one's folder."""
+    place = bench.scratch / "verify"
+    place.mkdir(parents=True)
+    (place / "others").touch()
+    held = open_directory(place)
+    try:
+        assert try_lock(held)
+        found = bench.verify()
+    finally:
+        os.close(held)
+
+    assert "another verification is at work here" in found.differences[0]
+    assert (place / "others").exists()
+
+
+def test_an_interrupted_verification_is_recorded(bench: Bench) -> None:
+    """As cancelled, and the scratch is empty."""
+
+    def interrupt(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    bench.vault.spoil = interrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench.verify()
+
+    (run,) = bench.journal.runs("web")
+    assert run.ended is not None
+    assert Outcome.CANCELLED is run.ended.outcome
+    assert [] == list((bench.scratch / "verify").iterdir())
