@@ -1,13 +1,18 @@
-# The image of the sidecar, for amd64 and arm64.
+# The images of the sidecar and of the bundled runner, for amd64 and arm64.
 #
-#   docker build --tag backrest-sidecar .
+#   docker build --target sidecar --tag backrest-sidecar .
+#   docker build --target runner --tag backrest-runner .
 #
-# Whatever builds Dockerfiles builds it: nothing here needs BuildKit. The network is used
-# by the installs of the first stage alone, and each file that they fetch has its hash in a
-# lock. A base with a pip.conf of its own decides where from.
+# Whatever builds Dockerfiles builds them: nothing here needs BuildKit. The network is used
+# by the installs of pip, each file of which has its hash in a lock, and for the runner by
+# a few packages of the base's own release. A base with a pip.conf of its own decides where
+# from.
 
 # One Python for all stages: the virtual environment points at the one it was made with.
 ARG PYTHON_IMAGE=python:3.13.16-slim-bookworm
+# Whose programs the runner carries; both are one file each that needs no library.
+ARG RESTIC_IMAGE=restic/restic:0.19.1
+ARG DOCKER_IMAGE=docker:29.7.2-cli
 
 FROM ${PYTHON_IMAGE} AS base
 
@@ -58,3 +63,56 @@ LABEL org.opencontainers.image.title="backrest-sidecar" \
     org.opencontainers.image.licenses="MIT" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
+
+
+# What is below is the runner's alone: a build of the sidecar ends above.
+FROM ${RESTIC_IMAGE} AS restic
+FROM ${DOCKER_IMAGE} AS docker
+
+
+FROM build AS build-runner
+# The same versions, and Apprise beside them, which knows the services for `--notify-url`.
+COPY constraints-runner.txt ./
+RUN /build/bin/pip --python /opt/backrest-sidecar/bin/python3 \
+    install --no-compile --only-binary=:all: --require-hashes -r constraints-runner.txt
+
+
+FROM base AS runner
+# tini reaps what hooks leave behind; curl is for hooks, as in Backrest's image; ssh is how
+# restic speaks to `sftp:` repositories.
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+        ca-certificates curl openssh-client tini \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=restic /usr/bin/restic /usr/local/bin/restic
+# Hooks of labels stop, start and dump by it.
+COPY --from=docker /usr/local/bin/docker /usr/local/bin/docker
+COPY --from=build-runner /opt/backrest-sidecar /opt/backrest-sidecar
+ENV PATH=/opt/backrest-sidecar/bin:$PATH
+
+# As above.
+RUN ["python3", "-c", "import importlib, pkgutil, sidecar; [importlib.import_module(m.name) for m in pkgutil.walk_packages(sidecar.__path__, 'sidecar.')]"]
+ENV PYTHONDONTWRITEBYTECODE=1
+
+# Where the document is, for the daemon, the health check and each command; hooks leave beside
+# it what they have stopped, as they do under Backrest, whose variable this is. What restic keeps
+# in /cache may be lost, but takes time to fetch again: mount a volume there.
+ENV BACKREST_CONFIG=/etc/backrest/config.json \
+    XDG_CACHE_HOME=/cache
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
+    CMD ["backrest-runner", "healthcheck"]
+ENTRYPOINT ["tini", "--", "backrest-runner"]
+CMD ["daemon"]
+
+ARG VERSION=dev
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="backrest-runner" \
+    org.opencontainers.image.description="Runs the backup plans of Backrest's config.json without Backrest: restic, hooks, retention, restores." \
+    org.opencontainers.image.source="https://github.com/backrest-sidecar/backrest-sidecar" \
+    org.opencontainers.image.licenses="MIT" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}"
+
+
+# A build that names no target makes the sidecar.
+FROM sidecar

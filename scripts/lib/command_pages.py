@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -11,8 +12,11 @@ from page_text import code, page, prose, table
 from sidecar import errors
 from sidecar.cli import cli
 from sidecar.commands.exits import STATUSES
-from sidecar.commands.flags import Flag
 from sidecar.commands.variables import OF_THE_RUNNER, SECRET_FILES, VARIABLES, Source
+from sidecar.kit.flags import Flag
+from sidecar.runner.cli import cli as runner_cli
+from sidecar.runner.commands.exits import STATUSES as RUNNER_STATUSES
+from sidecar.runner.health.pulse import _HELP as RUNNER_HEALTHCHECK_HELP
 from sidecar.watch.pulse import _HELP as HEALTHCHECK_HELP
 
 _HEAD = ("flag", "value", "default", "variable", "meaning")
@@ -20,32 +24,68 @@ _DEFAULT = re.compile(r"\s*\[default: (.*?)\]")
 _NOTHING = "–"
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A command line of ours: its name, its commands, its page, and what `healthcheck` says."""
+
+    name: str
+    group: click.Group
+    page: str
+    statuses: Mapping[int, str]
+    healthcheck: str
+
+
+SIDECAR = Program("backrest-sidecar", cli, "commands.md", STATUSES, HEALTHCHECK_HELP)
+RUNNER = Program(
+    "backrest-runner", runner_cli, "runner-commands.md", RUNNER_STATUSES, RUNNER_HEALTHCHECK_HELP
+)
+_ABOUT_FLAGS = (
+    "Each flag has a variable; the flag wins where both are given, and of several variables "
+    "the first. A switch takes `1`, `true`, `yes` or `on` there, and `0`, `false`, `no` or "
+    "`off`; a flag that may be repeated takes values with blanks between them. A duration is "
+    "`90s`, `10m`, `1h30m`, `7d` or plain seconds."
+)
+
+
 def render_commands() -> str:
-    """Write the page of all commands: first what each is, last the flags that they share."""
+    """Write the page of the sidecar's commands."""
+    return _commands_page(
+        SIDECAR, "Commands and flags", f"{_ABOUT_FLAGS} Without a command: `reconcile`."
+    )
+
+
+def render_runner_commands() -> str:
+    """Write the page of the runner's commands."""
+    return _commands_page(
+        RUNNER,
+        "Commands and flags of backrest-runner",
+        "The [bundled runner](../how-to/runner.md) executes the plans of a `config.json` without "
+        f"Backrest. {_ABOUT_FLAGS} What a restore is to do has flags only: no variable that is "
+        "set for the daemon may let data be overwritten.",
+    )
+
+
+def _commands_page(program: Program, title: str, intro: str) -> str:
+    """Write a page of commands: first what each is, last the flags that they share."""
     return page(
-        "Commands and flags",
-        "Each flag has a variable; the flag wins where both are given, and of several variables "
-        "the first. A switch takes `1`, `true`, `yes` or `on` there, and `0`, `false`, `no` or "
-        "`off`; a flag that may be repeated takes values with blanks between them. A duration is "
-        "`90s`, `10m`, `1h30m`, `7d` or plain seconds. Without a command: `reconcile`.",
-        *(_command(name, command) for name, command in cli.commands.items()),
+        title,
+        intro,
+        *(_command(program, name, command) for name, command in program.group.commands.items()),
         "## Flags that several commands share",
-        *(_topic(topic, flags) for topic, flags in _topics().items()),
+        *(_topic(topic, flags) for topic, flags in _topics(program).items()),
     )
 
 
 def render_variables() -> str:
     """Write the page of all variables and secret files."""
-    flags = {flag.opts[0]: flag for _, flag in _all_flags() if _variables(flag)}
-    rows = (
-        (", ".join(map(code, _variables(flag))), code(name), _meaning(flag))
-        for name, flag in sorted(flags.items())
-    )
     return page(
         "Variables and secret files",
         "## Of the flags",
         "Of several the first one that is set counts, and the flag before all.",
-        table(("variable", "flag", "meaning"), rows),
+        _variables_table(SIDECAR),
+        "## Of the flags of backrest-runner",
+        "None of them reaches restic or a hook; all other variables of the runner do.",
+        _variables_table(RUNNER),
         "## Beside the flags",
         _sources("variable", VARIABLES),
         "## Of Backrest's container",
@@ -57,35 +97,54 @@ def render_variables() -> str:
     )
 
 
+def _variables_table(program: Program) -> str:
+    flags = {flag.opts[0]: flag for _, flag in _all_flags(program) if _variables(flag)}
+    rows = (
+        (", ".join(map(code, _variables(flag))), code(name), _meaning(flag))
+        for name, flag in sorted(flags.items())
+    )
+    return table(("variable", "flag", "meaning"), rows)
+
+
 def render_exit_codes() -> str:
     """Write the page of the exit statuses."""
     failures = errors.SidecarError.__subclasses__()
     failures = [kind for kind in failures if kind.__module__ == errors.__name__]
     return page(
         "Exit codes",
-        table(("status", "meaning"), ((code(str(key)), text) for key, text in STATUSES.items())),
+        _statuses_table(SIDECAR),
         "## By command",
-        table(
-            ("command", "status"),
-            (
-                (f"[`{name}`](commands.md#{name})", _statuses(command))
-                for name, command in cli.commands.items()
-            ),
-        ),
+        _statuses_by_command(SIDECAR),
         "## What ends with 1",
         "Standard error says what is wrong (`Error: ...`) and what to do (`→ ...`):",
         "\n".join(f"- {_first_line(kind)}" for kind in failures),
+        "## Of backrest-runner",
+        _statuses_table(RUNNER),
+        _statuses_by_command(RUNNER),
     )
 
 
-def _command(name: str, command: click.Command) -> str:
+def _statuses_table(program: Program) -> str:
+    rows = ((code(str(key)), text) for key, text in program.statuses.items())
+    return table(("status", "meaning"), rows)
+
+
+def _statuses_by_command(program: Program) -> str:
+    rows = (
+        (f"[`{name}`]({program.page}#{name})", _statuses(command))
+        for name, command in program.group.commands.items()
+    )
+    return table(("command", "status"), rows)
+
+
+def _command(program: Program, name: str, command: click.Command) -> str:
     if name == "healthcheck":
-        return f"## healthcheck\n\n```text\n{HEALTHCHECK_HELP.rstrip()}\n```"
+        return f"## healthcheck\n\n```text\n{program.healthcheck.rstrip()}\n```"
     said, examples = _split_help(command)
     own = [flag for flag in _flags(command) if not flag.topic]
     shared = list(dict.fromkeys(flag.topic for flag in _flags(command) if flag.topic))
     status = f"Exit status: {_statuses(command)}."
-    parts = [f"## {name}", *map(prose, (*said, status)), _usage(name, command)]
+    parts = [f"## {name}", *map(prose, (*said, status)), _usage(program, name, command)]
     if own:
         parts.append(table(_HEAD, map(_row, own)))
     if shared:
@@ -97,15 +156,17 @@ def _command(name: str, command: click.Command) -> str:
     return "\n\n".join(parts)
 
 
-def _usage(name: str, command: click.Command) -> str:
-    with click.Context(command, info_name=f"backrest-sidecar {name}") as context:
+def _usage(program: Program, name: str, command: click.Command) -> str:
+    with click.Context(command, info_name=f"{program.name} {name}") as context:
         words = " ".join(command.collect_usage_pieces(context))
-    return f"```text\nbackrest-sidecar {name} {words}".rstrip() + "\n```"
+    return f"```text\n{program.name} {name} {words}".rstrip() + "\n```"
 
 
 def _split_help(command: click.Command) -> tuple[list[str], list[str]]:
     """Split the help of a command into what it says, and the lines of its examples."""
-    paragraphs = inspect.cleandoc(command.help or "").replace("\b\n", "").split("\n\n")
+    # A line of an example that goes on in the next one is one line.
+    text = re.sub(r"\\\n\s*", "", inspect.cleandoc(command.help or ""))
+    paragraphs = text.replace("\b\n", "").split("\n\n")
     said = [part for part in paragraphs if not part.startswith(("Exit status:", "Examples:"))]
     examples = [part for part in paragraphs if part.startswith("Examples:")]
     return [" ".join(part.split()) for part in said], [
@@ -121,10 +182,10 @@ def _statuses(command: click.Command) -> str:
     return " ".join(found[1].split()).rstrip(".") if found else "0 done; 1 failed"
 
 
-def _topics() -> dict[str, dict[str, list[tuple[str, Flag]]]]:
+def _topics(program: Program) -> dict[str, dict[str, list[tuple[str, Flag]]]]:
     """Gather the shared flags: topic → flag → the commands that take it."""
     topics: dict[str, dict[str, list[tuple[str, Flag]]]] = {}
-    for name, flag in _all_flags():
+    for name, flag in _all_flags(program):
         if flag.topic:
             topics.setdefault(flag.topic, {}).setdefault(flag.opts[0], []).append((name, flag))
     return topics
@@ -148,8 +209,8 @@ def _common_default(takers: Iterable[tuple[str, Flag]]) -> str:
     return f"{usual} ({more})" if more else usual
 
 
-def _all_flags() -> Iterator[tuple[str, Flag]]:
-    for name, command in cli.commands.items():
+def _all_flags(program: Program) -> Iterator[tuple[str, Flag]]:
+    for name, command in program.group.commands.items():
         for flag in _flags(command):
             yield name, flag
 

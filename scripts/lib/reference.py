@@ -8,12 +8,23 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from command_pages import render_commands, render_exit_codes, render_variables
+from command_pages import (
+    render_commands,
+    render_exit_codes,
+    render_runner_commands,
+    render_variables,
+)
 from page_text import code, page, table
 from problem_examples import render_example
 from sidecar.core.labels import LABELS
+from sidecar.kit.log_events import LogEvent
+from sidecar.kit.metrics import Metric
 from sidecar.model.problem import REASONS, Severity
+from sidecar.runner.health.pages import METRICS as RUNNER_METRICS
+from sidecar.runner.log_events import EVENTS as RUNNER_EVENTS
+from sidecar.runner.log_events import ONCE
 from sidecar.show.schema import render_schema
 from sidecar.watch.doctor.run import CHECKS
 from sidecar.watch.log_events import EVENTS
@@ -35,6 +46,7 @@ def render_pages() -> dict[str, str]:
     tables = {name: _with_label_table((ROOT / name).read_text()) for name in LABEL_PAGES}
     return tables | {
         f"{REFERENCE}/commands.md": render_commands(),
+        f"{REFERENCE}/runner-commands.md": render_runner_commands(),
         f"{REFERENCE}/variables.md": render_variables(),
         f"{REFERENCE}/exit-codes.md": render_exit_codes(),
         f"{REFERENCE}/problems.md": render_problems(),
@@ -101,11 +113,26 @@ def render_metrics() -> str:
         "The page `/metrics` of `--listen` serves them in Prometheus' text form. All series exist "
         "from the start, those of a label with every value that it may have."
     )
+    of_runner = (
+        "The runner's page has them of each plan and repository in the document; a plan that "
+        "was never saved has no time of it yet."
+    )
+    return page(
+        "Metrics",
+        intro,
+        _metrics_table(METRICS),
+        "## Of backrest-runner",
+        of_runner,
+        _metrics_table(RUNNER_METRICS),
+    )
+
+
+def _metrics_table(metrics: Iterable[Metric[Any]]) -> str:
     rows = (
         (code(one.name), str(one.kind), code(one.label) if one.label else "–", one.help)
-        for one in METRICS
+        for one in metrics
     )
-    return page("Metrics", intro, table(("metric", "kind", "label", "meaning"), rows))
+    return table(("metric", "kind", "label", "meaning"), rows)
 
 
 def render_log_events() -> str:
@@ -117,8 +144,20 @@ def render_log_events() -> str:
         "`level`, `event` and those fields. A situation that lasts is told once, when it begins, "
         "and again when it is over. Fields hold no secrets."
     )
-    rows = ((code(name), event.level, event.when) for name, event in EVENTS.items())
-    return page("Log events", intro, table(("event", "level", "when"), rows))
+    return page(
+        "Log events",
+        intro,
+        _events_table(EVENTS),
+        "## Of backrest-runner",
+        _events_table(RUNNER_EVENTS),
+        "And by `backrest-sidecar backup-once`, which runs the same things:",
+        _events_table(ONCE),
+    )
+
+
+def _events_table(events: Mapping[str, LogEvent]) -> str:
+    rows = ((code(name), event.level, event.when) for name, event in events.items())
+    return table(("event", "level", "when"), rows)
 
 
 def find_stale(pages: Mapping[str, str]) -> list[str]:

@@ -1,0 +1,19 @@
+"""How large a run is: the whole one, or a small one that shows that it works."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Counts, bytes and seconds."""
+
+    files: int = 20_000
+    file_bytes: int = 100_000
+    pairs: int = 5
+    plans: int = 2_000
+    looks: int = 200
+    rest_seconds: float = 30.0
+    idle_seconds: float = 180.0
+
+
+QUICK = Scale(30, 1_000, 1, 20, 5, 1.0, 2.0)
