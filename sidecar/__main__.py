@@ -3,26 +3,24 @@
 import os
 import sys
 
+from sidecar.program.start import start
+
 
 def main() -> None:
     """Run the command line and exit."""
-    # The check runs every few seconds: it must not wait for all that the others import.
-    if sys.argv[1:2] == ["healthcheck"]:
-        from sidecar.watch.pulse import run_healthcheck  # noqa: PLC0415 - imports little
+    start(_check, _run_commands)
 
-        sys.exit(run_healthcheck(sys.argv[2:], os.environ))
-    if os.getpid() == 1:
-        _heed_sigterm()
+
+def _check() -> int:
+    from sidecar.watch.pulse import run_healthcheck  # noqa: PLC0415 - imports little
+
+    return run_healthcheck(sys.argv[2:], os.environ)
+
+
+def _run_commands() -> None:
     from sidecar.cli import main as run_commands  # noqa: PLC0415 - imports much
 
     run_commands()
-
-
-def _heed_sigterm() -> None:
-    """End by SIGTERM as any other process does: the first one of a container would ignore it."""
-    import signal  # noqa: PLC0415 - the quick check needs none
-
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 if __name__ == "__main__":

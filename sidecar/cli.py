@@ -1,7 +1,6 @@
 """The command line: parse flags → settings → one call; nothing else."""
 
 import gc
-import os
 import sys
 from collections.abc import Sequence
 
@@ -9,8 +8,7 @@ import click
 
 from sidecar import __version__
 from sidecar.commands import document, everyday, once, preview, service
-from sidecar.commands.exits import FAILED
-from sidecar.errors import SidecarError
+from sidecar.program.ends import run_group
 
 
 class _Commands(click.Group):
@@ -68,20 +66,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def run_cli(args: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit status."""
-    try:
-        status = cli.main(args, prog_name="backrest-sidecar", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return FAILED
-    except click.Abort:
-        return FAILED
-    except SidecarError as error:
-        click.echo(f"Error: {error.message}", err=True)
-        if error.hint:
-            click.echo(f"  → {error.hint}", err=True)
-        return error.exit_code
-    except BrokenPipeError:
-        # The reader (`| head`) has seen enough; the result may be cut, so no success.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    return status if isinstance(status, int) else 0
+    return run_group(cli, "backrest-sidecar", args)

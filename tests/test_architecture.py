@@ -15,7 +15,7 @@ PACKAGE = ROOT / "sidecar"
 NOT_SOURCE = {".git", ".venv", ".cache", ".hypothesis", "__pycache__", "dist"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-ROOMS = {"commands", "core", "kit", "model", "runner", "show", "watch"}
+ROOMS = {"commands", "core", "kit", "model", "program", "runner", "show", "watch"}
 HALL = {
     "__init__.py",
     "__main__.py",

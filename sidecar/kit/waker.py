@@ -4,7 +4,7 @@ import math
 import os
 import select
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -18,10 +18,11 @@ class Waker(Closable):
 
     Nothing here takes a lock: a byte in a pipe wakes the waiting thread, so a signal that
     arrives at any point of the main thread finds nothing held. Close it when nobody wakes
-    it any more.
+    it any more. `on_hangup` is called in the main thread on SIGHUP, and has to wake it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_hangup: Callable[[], None] | None = None) -> None:
+        self._on_hangup = on_hangup or self.wake
         self.is_stopped = False
         """Whether it is time to end."""
         self._reading, self._writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -60,7 +61,7 @@ class Waker(Closable):
 
     @contextmanager
     def install_signals(self) -> Iterator[None]:
-        """Stop on SIGTERM and SIGINT, wake on SIGHUP; main thread only."""
+        """Stop on SIGTERM and SIGINT, `on_hangup` on SIGHUP; main thread only."""
         numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         before = {number: signal.signal(number, self._on_signal) for number in numbers}
         # The byte that the interpreter writes wakes the wait; which signal it was is told
@@ -75,6 +76,6 @@ class Waker(Closable):
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
-            self.wake()
+            self._on_hangup()
         else:
             self.stop()

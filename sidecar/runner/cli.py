@@ -1,15 +1,13 @@
 """The runner's command line: parse flags → settings → one call; nothing else."""
 
-import os
 import sys
 from collections.abc import Sequence
 
 import click
 
 from sidecar import __version__
-from sidecar.errors import SidecarError
+from sidecar.program.ends import run_group
 from sidecar.runner.commands import looks, restoring, runs, service, upkeep
-from sidecar.runner.commands.exits import FAILED
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -53,20 +51,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def run_cli(args: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit status."""
-    try:
-        status = cli.main(args, prog_name="backrest-runner", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return FAILED
-    except click.Abort:
-        return FAILED
-    except SidecarError as error:
-        click.echo(f"Error: {error.message}", err=True)
-        if error.hint:
-            click.echo(f"  → {error.hint}", err=True)
-        return error.exit_code
-    except BrokenPipeError:
-        # The reader (`| head`) has seen enough; the result may be cut, so no success.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    return status if isinstance(status, int) else 0
+    return run_group(cli, "backrest-runner", args)

@@ -10,9 +10,9 @@ from http import HTTPStatus
 from typing import Any
 
 from sidecar.errors import UsageError
-from sidecar.kit.closing import Closable
-from sidecar.kit.http import ADDRESSES, Page, Server, page_of, parse_address
+from sidecar.kit.http import ADDRESSES, Page, page_of, parse_address
 from sidecar.kit.metrics import MEDIA_TYPE, Buckets, Kind, Metric, render_metrics
+from sidecar.program.pages import StatusPages, page_of_reasons
 from sidecar.watch.facts import BUCKETS, StatusFacts, iso
 from sidecar.watch.report import Report
 
@@ -111,7 +111,7 @@ METRICS: tuple[Metric[StatusFacts], ...] = (
 )
 
 
-class Pages(Closable):
+class Pages(StatusPages):
     """Serves the pages on `listen`, a host and a port, until it is closed.
 
     Raises UsageError where it cannot listen.
@@ -119,24 +119,7 @@ class Pages(Closable):
 
     def __init__(self, listen: tuple[str, int], report: Report) -> None:
         self._report = report
-        host, port = listen
-        try:
-            self._server = Server(host, port, self._page)
-        except OSError as error:
-            raise UsageError(
-                f"--listen: cannot listen on port {port} of {host or 'all addresses'}: "
-                f"{error.strerror or error}",
-                "choose an address of this machine and a free port",
-            ) from None
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on."""
-        return self._server.port
-
-    def close(self) -> None:
-        """End all that serves, within a second."""
-        self._server.close()
+        super().__init__(listen, self._page)
 
     def _page(self, path: str) -> Page | None:
         render = {
@@ -164,9 +147,7 @@ def _healthz(facts: StatusFacts) -> Page:
 
 
 def _readyz(facts: StatusFacts) -> Page:
-    if facts.reasons:
-        return page_of(HTTPStatus.SERVICE_UNAVAILABLE, "\n".join(facts.reasons))
-    return page_of(HTTPStatus.OK, "ready")
+    return page_of_reasons(facts.reasons, "ready")
 
 
 def _metrics(facts: StatusFacts) -> Page:

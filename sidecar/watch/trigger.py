@@ -1,24 +1,20 @@
 """When the daemon looks: hints from threads and signals go in, what is due comes out."""
 
 import math
-import os
-import select
-import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import NamedTuple
 
 from sidecar.kit.closing import Closable
+from sidecar.kit.waker import Waker
 
 _FREE_PASSES = 3
 _MOST_DOUBLINGS = 16
 _MANY_IDS = 50
 _MOST_WAITING = 10_000
-_MOST_SECONDS = 3600.0
 
 
 @dataclass(slots=True)
@@ -120,8 +116,8 @@ class Trigger(Closable):
     """Wakes the main thread: any thread and any signal may hint, one thread waits.
 
     Nothing here takes a lock: hints go through a deque, whose single operations are
-    atomic, and a byte in a pipe wakes the waiting thread. So a signal that arrives at
-    any point of the main thread finds nothing held. Close it when nobody hints any more.
+    atomic. So a signal that arrives at any point of the main thread finds nothing held.
+    Close it when nobody hints any more.
     """
 
     def __init__(
@@ -134,23 +130,15 @@ class Trigger(Closable):
         self._debounce = Debounce(settle, cap, interval)
         self._clock = clock
         self._hints: deque[_Hint] = deque()
-        self._is_stopped = False
+        self._waker = Waker(on_hangup=lambda: self.look_after(0.0, "signal"))
         self._ids: set[str] = set()
         self._reasons = {"start"}
         self._later: set[str] = set()
         self._everything = True
-        self._reading, self._writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._poll = select.poll()
-        self._poll.register(self._reading, select.POLLIN)
 
     def close(self) -> None:
-        """Give the pipe back; hints are lost from now on."""
-        self._is_stopped = True
-        if self._writing >= 0:
-            reading, writing = self._reading, self._writing
-            self._reading = self._writing = -1
-            os.close(writing)
-            os.close(reading)
+        """Hints are lost from now on."""
+        self._waker.close()
 
     def hint(self, container_id: str | None = None) -> None:
         """Say that a container may have changed; None: anything may have."""
@@ -169,41 +157,24 @@ class Trigger(Closable):
 
     def stop(self) -> None:
         """Make `wait` return None from now on; also from a signal."""
-        self._is_stopped = True
-        self._wake()
+        self._waker.stop()
 
     def wait(self) -> Due | None:
         """Block until something is due, and take it; None when it is time to stop."""
-        while not self._is_stopped:
+        while not self._waker.is_stopped:
             self._collect()
             now = self._clock()
             left = self._debounce.due_at() - now
             if left <= 0:
                 return self._due(now)
-            self._poll.poll(math.ceil(min(left, _MOST_SECONDS) * 1000))
-            self._drain()
+            self._waker.wait(left)
         return None
 
     @contextmanager
     def install_signals(self) -> Iterator[None]:
         """Stop on SIGTERM and SIGINT, look at everything at once on SIGHUP; main thread only."""
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        before = {number: signal.signal(number, self._on_signal) for number in numbers}
-        # The byte that the interpreter writes wakes the wait; which signal it was is told
-        # to _on_signal, because a byte is lost where the pipe is full.
-        waked = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
-        try:
+        with self._waker.install_signals():
             yield
-        finally:
-            signal.set_wakeup_fd(waked)
-            for number, action in before.items():
-                signal.signal(number, action)
-
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGHUP:
-            self.look_after(0.0, "signal")
-        else:
-            self.stop()
 
     def _take(self, hint: _Hint) -> None:
         if len(self._hints) >= _MOST_WAITING:
@@ -211,18 +182,7 @@ class Trigger(Closable):
             self._hints.clear()
             hint = _Hint(hint.at, "everything", everything=True)
         self._hints.append(hint)
-        self._wake()
-
-    def _wake(self) -> None:
-        # A full pipe wakes as well as one more byte would.
-        if self._writing >= 0:
-            with suppress(BlockingIOError):
-                os.write(self._writing, b"\0")
-
-    def _drain(self) -> None:
-        with suppress(BlockingIOError):
-            while os.read(self._reading, 65536):
-                pass
+        self._waker.wake()
 
     def _collect(self) -> None:
         """Take the hints so far, in the order in which they came."""

@@ -154,8 +154,8 @@ def test_each_event_of_the_log_is_told_with_its_level() -> None:
 def test_each_event_of_the_runner_s_log_is_told_with_its_level() -> None:
     """Also those of the parts that both programs have."""
     found = set(events_logged(module for module in SIDECAR if RUNNER in module.parents))
-    # Logged by kit's threads and vigil, or at a level that the end decides.
-    others = {"thread.failed", "document.unwatched", "run.ended", "hook.ended"}
+    # Logged by what both programs are made of, or at a level that the end decides.
+    others = {"thread.failed", "document.unwatched", "pulse.not-saved", "run.ended", "hook.ended"}
     told = {**RUNNER_EVENTS, **ONCE}
     assert set(told) == {name for name, _ in found} | others
     for name, level in found:

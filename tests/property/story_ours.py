@@ -135,7 +135,7 @@ class SteppedTrigger(Trigger):
     def due_at(self) -> float:
         """Tell when there is something to do; in the past for now."""
         self._collect()
-        self._drain()
+        self._waker.wait(0.0)
         return self._debounce.due_at()
 
     def take(self) -> Due | None:

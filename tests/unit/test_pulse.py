@@ -50,7 +50,7 @@ def told() -> Iterator[list[logging.LogRecord]]:
     """What the module logs."""
     records: list[logging.LogRecord] = []
     listener = Listener(records)
-    logger = logging.getLogger("sidecar.watch.pulse")
+    logger = logging.getLogger("sidecar.program.pulse")
     logger.addHandler(listener)
     yield records
     logger.removeHandler(listener)

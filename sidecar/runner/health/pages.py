@@ -8,10 +8,9 @@ import json
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
-from sidecar.errors import UsageError
-from sidecar.kit.closing import Closable
-from sidecar.kit.http import Page, Server, page_of
+from sidecar.kit.http import Page
 from sidecar.kit.metrics import MEDIA_TYPE, Kind, Metric, render_metrics
+from sidecar.program.pages import StatusPages, page_of_reasons
 from sidecar.runner.health.report import PlanStatus, Report, StatusFacts
 from sidecar.runner.health.status import (
     added_of,
@@ -109,7 +108,7 @@ METRICS: tuple[Metric[StatusFacts], ...] = (
 )
 
 
-class Pages(Closable):
+class Pages(StatusPages):
     """Serves the pages on `listen`, a host and a port, until it is closed.
 
     Raises UsageError where it cannot listen.
@@ -117,30 +116,13 @@ class Pages(Closable):
 
     def __init__(self, listen: tuple[str, int], report: Report) -> None:
         self._report = report
-        host, port = listen
-        try:
-            self._server = Server(host, port, self._page)
-        except OSError as error:
-            raise UsageError(
-                f"--listen: cannot listen on port {port} of {host or 'all addresses'}: "
-                f"{error.strerror or error}",
-                "choose an address of this machine and a free port",
-            ) from None
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on."""
-        return self._server.port
-
-    def close(self) -> None:
-        """End all that serves, within a second."""
-        self._server.close()
+        super().__init__(listen, self._page)
 
     def _page(self, path: str) -> Page | None:
         if path == "/healthz":
-            return _words(self._report.verdict().reasons, "all is well")
+            return page_of_reasons(self._report.verdict().reasons, "all is well")
         if path == "/readyz":
-            return _words(self._report.verdict().process, "ready")
+            return page_of_reasons(self._report.verdict().process, "ready")
         if path == "/metrics":
             metrics = render_metrics(METRICS, self._report.facts())
             return Page(HTTPStatus.OK, metrics, MEDIA_TYPE)
@@ -148,8 +130,3 @@ class Pages(Closable):
             text = json.dumps(status_json(self._report.facts()), indent=2)
             return Page(HTTPStatus.OK, f"{text}\n".encode(), "application/json")
         return None
-
-
-def _words(reasons: tuple[str, ...], well: str) -> Page:
-    status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-    return page_of(status, "\n".join(reasons) or well)
