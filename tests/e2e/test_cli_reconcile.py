@@ -405,7 +405,7 @@ def test_usage_errors_are_failures(place: Place, flags: list[str], said: str) ->
 
 def test_a_command_that_is_none_is_a_failure(place: Place) -> None:
     """Also commands that come later are no commands yet."""
-    for name in ("nonsense", "backup-once"):
+    for name in ("nonsense", "backup-twice"):
         ran = place.run(name)
         assert (1, "") == (ran.code, ran.out)
         assert f"No such command '{name}'" in ran.err

@@ -33,20 +33,26 @@ def test_these_are_the_files() -> None:
     assert FILES == [
         "compose.dry-run.yaml",
         "compose.restore.yaml",
+        "compose.runner-restore.yaml",
+        "compose.runner.yaml",
         "compose.socket-proxy.yaml",
         "compose.yaml",
     ]
 
 
 def test_data_is_read_only_at_its_own_path() -> None:
-    """A plan's path is then the path on the host."""
-    found = mounts("compose.yaml", "backrest")
-    assert {path: (path, "ro") for path in DATA} == {path: found[path] for path in DATA}
+    """A plan's path is then the path on the host, whoever executes it."""
+    for name, service in (("compose.yaml", "backrest"), ("compose.runner.yaml", "runner")):
+        found = mounts(name, service)
+        assert {path: (path, "ro") for path in DATA} == {path: found[path] for path in DATA}
 
 
 def test_the_override_for_a_restore_makes_exactly_the_data_writable() -> None:
     """At the same targets, so that nothing is mounted twice."""
-    assert {path: (path, "rw") for path in DATA} == mounts("compose.restore.yaml", "backrest")
+    for name, service in (("restore", "backrest"), ("runner-restore", "runner")):
+        found = mounts(f"compose.{name}.yaml", service)
+        assert {path: (path, "rw") for path in DATA} == {path: found[path] for path in DATA}
+    assert set(DATA) == set(mounts("compose.restore.yaml", "backrest"))
 
 
 def test_both_have_the_directory_of_the_document() -> None:
