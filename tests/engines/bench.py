@@ -10,6 +10,7 @@ from sidecar.kit.process import Child, ProcessRunner
 from sidecar.model.reading import Repo, RunPlan
 from sidecar.runner.engines.base import Engine, Interpreted, Progress, Verdict
 from sidecar.runner.engines.restic import Host, Limits, OnMissing, ResticEngine
+from tests.fakes.cheap_key import replace_key
 
 INSTANCE = "here"
 PASSWORD = "correct horse"
@@ -124,3 +125,11 @@ def make_restic(bench: Bench, repo: Repo) -> Engine:
 def copy_of(template: Path, bench: Bench) -> None:
     """Give a bench a repository that was made before: making one takes a second."""
     shutil.copytree(template, bench.folder / "repo")
+
+
+def quick_repo(folder: Path) -> Path:
+    """Make an empty repository of restic that is quickly opened."""
+    bench = ResticBench.at(folder)
+    bench.engine().initialise()
+    replace_key(bench.folder / "repo", PASSWORD)
+    return bench.folder / "repo"

@@ -1,10 +1,11 @@
 """A bench for each test, with a repository that exists already or without."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from sidecar.runner.journal import Journal
 from tests.engines.bench import Bench, ResticBench, copy_of
 
 KINDS: dict[str, Callable[[Path], Bench]] = {"restic": ResticBench.at}
@@ -50,3 +51,10 @@ def restic(tmp_path: Path, template: Callable[[str], Path]) -> ResticBench:
     made = ResticBench.at(tmp_path / "bench")
     copy_of(template("restic"), made)
     return made
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """Give an empty journal."""
+    with Journal(tmp_path / "state" / "journal.sqlite") as opened:
+        yield opened

@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,24 +15,14 @@ from sidecar.runner.engines.base import FailureClass
 from sidecar.runner.journal import Journal, JournalError, Outcome
 from sidecar.runner.restore import How, RestoreError, Restorer, Wish
 from sidecar.runner.restore.staging import PREFIX
-from tests.engines.bench import INSTANCE, PASSWORD, ResticBench
-from tests.fakes.cheap_key import replace_key
+from tests.engines.bench import INSTANCE, ResticBench, quick_repo
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Make one empty repository that is quickly opened."""
-    bench = ResticBench.at(tmp_path_factory.mktemp("template"))
-    bench.engine().initialise()
-    replace_key(bench.folder / "repo", PASSWORD)
-    return lambda _: bench.folder / "repo"
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    """Give an empty journal."""
-    with Journal(tmp_path / "state" / "journal.sqlite") as opened:
-        yield opened
+    repo = quick_repo(tmp_path_factory.mktemp("template"))
+    return lambda _: repo
 
 
 class Restoring:

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,7 @@ from sidecar.runner.engines.base import Engine, FailureClass
 from sidecar.runner.journal import Journal, Outcome
 from sidecar.runner.verify.sample import Limits
 from sidecar.runner.verify.verifier import Verification, Verifier
-from tests.engines.bench import INSTANCE, PASSWORD, ResticBench
-from tests.fakes.cheap_key import replace_key
+from tests.engines.bench import INSTANCE, ResticBench, quick_repo
 
 SMALL = Limits(count=3, least=1000, most=100_000)
 
@@ -22,17 +21,8 @@ SMALL = Limits(count=3, least=1000, most=100_000)
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Make one empty repository that is quickly opened."""
-    bench = ResticBench.at(tmp_path_factory.mktemp("template"))
-    bench.engine().initialise()
-    replace_key(bench.folder / "repo", PASSWORD)
-    return lambda _: bench.folder / "repo"
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    """Give an empty journal."""
-    with Journal(tmp_path / "state" / "journal.sqlite") as opened:
-        yield opened
+    repo = quick_repo(tmp_path_factory.mktemp("template"))
+    return lambda _: repo
 
 
 @pytest.fixture
