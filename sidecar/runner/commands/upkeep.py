@@ -1,6 +1,7 @@
 """check, prune and unlock: what is done for whole repositories."""
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -16,14 +17,17 @@ from sidecar.runner.commands.flags import (
 )
 from sidecar.runner.due import Kind, Work
 
+_repos = click.argument("repos", metavar="[REPO]...", nargs=-1)
+
+
+def _work_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Declare all that work on repositories takes, in the order in which the help shows it."""
+    work = notify_options(neighbour_options(log_options(function)))
+    return _repos(document_options(program_options(work)))
+
 
 @click.command()
-@click.argument("repos", metavar="[REPO]...", nargs=-1)
-@document_options
-@program_options
-@notify_options
-@neighbour_options
-@log_options
+@_work_options
 def check(repos: tuple[str, ...], **flags: Any) -> None:
     """Look whether repositories are sound, by their check policy; all if none is named.
 
@@ -41,12 +45,7 @@ def check(repos: tuple[str, ...], **flags: Any) -> None:
 
 
 @click.command()
-@click.argument("repos", metavar="[REPO]...", nargs=-1)
-@document_options
-@program_options
-@notify_options
-@neighbour_options
-@log_options
+@_work_options
 def prune(repos: tuple[str, ...], **flags: Any) -> None:
     """Free the space in repositories that no snapshot uses; in all if none is named.
 
@@ -63,7 +62,7 @@ def prune(repos: tuple[str, ...], **flags: Any) -> None:
 
 
 @click.command()
-@click.argument("repos", metavar="[REPO]...", nargs=-1)
+@_repos
 @document_options
 @program_options
 @log_options
