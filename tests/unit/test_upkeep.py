@@ -1,21 +1,16 @@
 """What is done for a repository, with an engine that answers as it is told."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import pytest
 
 from sidecar.model.plan import Retention
-from sidecar.model.reading import CheckPolicy, ForgetPolicy, PrunePolicy, Repo, RunPlan, Timing
+from sidecar.model.reading import CheckPolicy, ForgetPolicy, PrunePolicy, Repo, Timing
 from sidecar.runner.engines.base import (
-    Engine,
     EngineError,
-    Entry,
     FailureClass,
     Interpreted,
-    Report,
-    Snapshot,
+    Upkeep,
     Verdict,
 )
 from sidecar.runner.run import upkeep
@@ -33,14 +28,6 @@ class Answering:
 
     guid: str = GUID
     asked: list[object] = field(default_factory=list)
-
-    def backup(self, plan: RunPlan, instance: str, report: Report) -> Interpreted:
-        """Nothing here backs up."""
-        raise NotImplementedError
-
-    def forget(self, plan: RunPlan, instance: str, keep: Retention) -> Interpreted:
-        """Nor forgets a plan's."""
-        raise NotImplementedError
 
     def forget_all(self, keep: Retention) -> Interpreted:
         """Keep what was asked for."""
@@ -74,20 +61,6 @@ class Answering:
         if not self.guid:
             raise GONE
         return self.guid
-
-    def snapshots(self, plan: RunPlan | None, instance: str) -> tuple[Snapshot, ...]:
-        """There are none."""
-        raise NotImplementedError
-
-    def entries(self, snapshot: Snapshot, path: str) -> Iterator[Entry]:
-        """There are none."""
-        raise NotImplementedError
-
-    def restore(
-        self, snapshot: Snapshot, includes: Sequence[str], target: Path, report: Report
-    ) -> Interpreted:
-        """Nothing here restores."""
-        raise NotImplementedError
 
 
 @pytest.fixture
@@ -189,7 +162,7 @@ def test_prober_asks_each_repository_once_an_hour(engine: Answering) -> None:
     now = [1000.0]
     made: list[str] = []
 
-    def engine_for(repo: Repo) -> Engine:
+    def engine_for(repo: Repo) -> Upkeep:
         made.append(repo.id)
         return engine
 

@@ -161,23 +161,11 @@ def told(work: Callable[[], Interpreted]) -> Interpreted:
 Report = Callable[[Progress], None]
 
 
-class Engine(Protocol):
-    """One repository behind one program. Every method blocks; what fails is told in words.
-
-    Those that give an `Interpreted` never raise for what the program says; the others raise
-    EngineError.
-    """
-
-    def backup(self, plan: RunPlan, instance: str, report: Report) -> Interpreted:
-        """Make a snapshot of the plan's paths; one that succeeds reports 1.0 at its end."""
-        ...
-
-    def forget(self, plan: RunPlan, instance: str, keep: Retention) -> Interpreted:
-        """Delete the records of the plan's snapshots beyond `keep`; never all of them."""
-        ...
+class Upkeep(Protocol):
+    """What is done for a repository, whichever plans use it; see `Engine`."""
 
     def forget_all(self, keep: Retention) -> Interpreted:
-        """Do so for every plan of the repository apart."""
+        """Delete the records of snapshots beyond `keep`, for each plan of the repository apart."""
         ...
 
     def prune(self, policy: PrunePolicy) -> Interpreted:
@@ -198,6 +186,22 @@ class Engine(Protocol):
 
     def probe(self) -> str:
         """Read the repository's id; changes nothing, creates nothing."""
+        ...
+
+
+class Engine(Upkeep, Protocol):
+    """One repository behind one program. Every method blocks; what fails is told in words.
+
+    Those that give an `Interpreted` never raise for what the program says; the others raise
+    EngineError.
+    """
+
+    def backup(self, plan: RunPlan, instance: str, report: Report) -> Interpreted:
+        """Make a snapshot of the plan's paths; one that succeeds reports 1.0 at its end."""
+        ...
+
+    def forget(self, plan: RunPlan, instance: str, keep: Retention) -> Interpreted:
+        """Delete the records of the plan's snapshots beyond `keep`; never all of them."""
         ...
 
     def snapshots(self, plan: RunPlan | None, instance: str) -> tuple[Snapshot, ...]:

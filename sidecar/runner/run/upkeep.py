@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from sidecar.model.reading import CheckPolicy, PrunePolicy, Repo
 from sidecar.runner.engines.base import (
-    Engine,
     EngineError,
     FailureClass,
     Interpreted,
+    Upkeep,
     Verdict,
     failed,
     told,
@@ -20,13 +20,13 @@ _DEFAULT_PRUNE = PrunePolicy(max_unused_percent=25.0)
 _HOUR = 3600.0
 
 
-def run_unlock(engine: Engine, repo: Repo) -> Interpreted | None:
+def run_unlock(engine: Upkeep, repo: Repo) -> Interpreted | None:
     """Remove stale locks where the repository asks for it; None: it does not."""
     return engine.unlock() if repo.auto_unlock else None
 
 
 def run_initialise(
-    engine: Engine, repo: Repo, known: str, keep_guid: Callable[[str, str], None]
+    engine: Upkeep, repo: Repo, known: str, keep_guid: Callable[[str, str], None]
 ) -> Interpreted | None:
     """Create the repository where it asks for it; None: it does not.
 
@@ -40,7 +40,7 @@ def run_initialise(
 
 
 def _initialise(
-    engine: Engine, repo: Repo, known: str, keep_guid: Callable[[str, str], None]
+    engine: Upkeep, repo: Repo, known: str, keep_guid: Callable[[str, str], None]
 ) -> Interpreted:
     if known:
         return _compare(engine.probe(), known)
@@ -48,19 +48,19 @@ def _initialise(
     return Interpreted(Verdict.SUCCESS)
 
 
-def run_forget(engine: Engine, repo: Repo) -> Interpreted:
+def run_forget(engine: Upkeep, repo: Repo) -> Interpreted:
     """Forget by the repository's own policy, for each plan apart."""
     if repo.forget is None or repo.forget.retention is None:
         return failed(FailureClass.UNKNOWN, "the repository has no retention")
     return engine.forget_all(repo.forget.retention)
 
 
-def run_prune(engine: Engine, repo: Repo) -> Interpreted:
+def run_prune(engine: Upkeep, repo: Repo) -> Interpreted:
     """Free space; without a policy a quarter of it may stay unused, as in Backrest."""
     return engine.prune(repo.prune or _DEFAULT_PRUNE)
 
 
-def run_check(engine: Engine, repo: Repo) -> Interpreted:
+def run_check(engine: Upkeep, repo: Repo) -> Interpreted:
     """Look whether the repository is sound; without a policy its structure only."""
     return engine.check(repo.check or CheckPolicy())
 
@@ -80,7 +80,7 @@ class Probed:
         return self.failure is None
 
 
-def probe(engine: Engine, expected: str, at: float) -> Probed:
+def probe(engine: Upkeep, expected: str, at: float) -> Probed:
     """Ask a repository for its id, which should be `expected` unless that is empty.
 
     Nothing is created, no lock is taken.
@@ -109,7 +109,7 @@ class Prober:
 
     def __init__(
         self,
-        engine_for: Callable[[Repo], Engine],
+        engine_for: Callable[[Repo], Upkeep],
         known_guid: Callable[[str], str],
         clock: Callable[[], float] = time.time,
         every: float = _HOUR,
