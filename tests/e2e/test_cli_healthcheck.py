@@ -12,7 +12,6 @@ from sidecar.watch.facts import StatusFacts
 from sidecar.watch.pulse import Pulse
 
 ROOT = Path(__file__).parents[2]
-HEAVY = {"docker", "pydantic", "click", "requests", "logging", "sidecar.cli", "sidecar.core"}
 
 
 def run(*flags: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -55,16 +54,6 @@ def test_help_works() -> None:
     done = run("--help")
     assert (0, "") == (done.returncode, done.stderr)
     assert done.stdout.startswith("Usage: backrest-sidecar healthcheck")
-
-
-def test_the_check_imports_nothing_heavy(state: str) -> None:
-    """Neither the engine's library, nor validation, nor the command line, nor the core."""
-    done = run("--state-dir", state, options=("-X", "importtime"))
-    lines = [line.rpartition("|")[2].strip() for line in done.stderr.splitlines()]
-    imported = {name for line in lines for name in (line, line.partition(".")[0])}
-    assert 0 == done.returncode
-    assert "sidecar.watch.pulse" in imported
-    assert set() == imported & HEAVY
 
 
 def test_the_check_costs_little_more_than_an_interpreter(state: str) -> None:

@@ -16,7 +16,6 @@ from sidecar.runner.journal import Outcome
 from tests.e2e.runner_process import ROOT, House
 
 START, END = "CONDITION_SNAPSHOT_START", "CONDITION_SNAPSHOT_END"
-HEAVY = {"docker", "pydantic", "click", "requests", "logging", "sqlite3", "sidecar.runner.cli"}
 
 
 @pytest.fixture
@@ -181,17 +180,6 @@ def healthcheck(*flags: str, options: tuple[str, ...] = ()) -> "subprocess.Compl
         check=False,
         timeout=60,
     )
-
-
-def test_the_check_imports_nothing_heavy(tmp_path: Path) -> None:
-    """It runs every few seconds, so it reads a small file and nothing else."""
-    Pulse(tmp_path).beat(time.time(), ())
-    done = healthcheck("--state-dir", str(tmp_path), options=("-X", "importtime"))
-    lines = [line.rpartition("|")[2].strip() for line in done.stderr.splitlines()]
-    imported = {name for line in lines for name in (line, line.partition(".")[0])}
-    assert (0, "all is well\n") == (done.returncode, done.stdout)
-    assert "sidecar.runner.health.pulse" in imported
-    assert set() == imported & HEAVY
 
 
 def test_the_check_is_also_a_command(tmp_path: Path) -> None:

@@ -1,0 +1,57 @@
+"""What each command imports before it does anything: a cold start stays short."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# A command line of Python → what it must import, so that the test looks at the right thing,
+# and what it must not import, because that costs more than the whole command.
+BUDGETS: dict[str, tuple[str, set[str]]] = {
+    "-m sidecar healthcheck --state-dir nowhere": (
+        "sidecar.watch.pulse",
+        {"click", "docker", "logging", "pydantic", "requests", "sidecar.cli", "sidecar.core"},
+    ),
+    "-m sidecar.runner healthcheck --state-dir nowhere": (
+        "sidecar.runner.health.pulse",
+        {"click", "docker", "logging", "pydantic", "requests", "sqlite3", "sidecar.runner.cli"},
+    ),
+    "-m sidecar version": ("sidecar.cli", {"docker", "pydantic", "requests", "sidecar.watch"}),
+    "-m sidecar reconcile --help": ("sidecar.cli", {"docker", "pydantic", "requests"}),
+    "-m sidecar.runner version": (
+        "sidecar.runner.cli",
+        {"apprise", "pydantic", "prometheus_client", "watchfiles", "yaml"},
+    ),
+    "-m sidecar.runner plans --help": (
+        "sidecar.runner.cli",
+        {"apprise", "pydantic", "prometheus_client", "watchfiles", "yaml"},
+    ),
+}
+
+
+def imported(command: str) -> set[str]:
+    """Run the command and return all modules that it imports, with their packages."""
+    arguments = [sys.executable, "-X", "importtime", *command.split()]
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+
+
+@pytest.mark.parametrize("command", BUDGETS)
+def test_a_command_imports_what_it_needs(command: str) -> None:
+    """The rest is imported where it is used."""
+    needed, heavy = BUDGETS[command]
+    found = imported(command)
+
+    assert needed in found
+    assert set() == found & heavy
+
+
+def test_the_budgets_name_modules_that_exist() -> None:
+    """A name that is gone would forbid nothing."""
+    named = {name for needed, heavy in BUDGETS.values() for name in (needed, *heavy)}
+
+    assert [] == [name for name in sorted(named) if importlib.util.find_spec(name) is None]
