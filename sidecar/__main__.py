@@ -3,7 +3,7 @@
 import os
 import sys
 
-from sidecar.program.start import start
+from sidecar.service.start import start
 
 
 def main() -> None:
@@ -12,13 +12,13 @@ def main() -> None:
 
 
 def _check() -> int:
-    from sidecar.watch.pulse import run_healthcheck  # noqa: PLC0415 - imports little
+    from sidecar.reconciler.heartbeat import run_healthcheck  # noqa: PLC0415 - imports little
 
     return run_healthcheck(sys.argv[2:], os.environ)
 
 
 def _run_commands() -> None:
-    from sidecar.cli import main as run_commands  # noqa: PLC0415 - imports much
+    from sidecar.cli.commands.main import main as run_commands  # noqa: PLC0415 - imports much
 
     run_commands()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from docker.utils.build import exclude_paths
 
-from sidecar.commands.service import daemon
+from sidecar.cli.commands.service import daemon
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

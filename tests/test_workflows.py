@@ -237,7 +237,11 @@ def test_the_build_makes_both_forms_of_the_package(tmp_path: Path) -> None:
     [wheel], [sources] = tmp_path.glob("*.whl"), tmp_path.glob("*.tar.gz")
     with zipfile.ZipFile(wheel) as packed:
         names = set(packed.namelist())
-    assert {"sidecar/cli.py", "sidecar/py.typed", "sidecar/model/config.schema.json"} <= names
+    assert {
+        "sidecar/cli/commands/main.py",
+        "sidecar/py.typed",
+        "sidecar/backrest/config.schema.json",
+    } <= names
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {
         "sidecar",
         "backrest_sidecar",

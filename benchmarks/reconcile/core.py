@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from benchmarks.measure import Step, rounds_of
 from benchmarks.reconcile.stack import document, inventory_of, saved_list
 from benchmarks.table import Row
-from sidecar.core.diff import diff_plans
-from sidecar.core.policy import Policy
-from sidecar.core.render import render
-from sidecar.core.workload import Inventory
-from sidecar.model.document import Document, merge_plans, parse_document
-from sidecar.model.jsontext import decode
-from sidecar.model.rules import check_document
-from sidecar.watch.engine.listing import parse_saved
+from sidecar.backrest.document import Document, merge_plans, parse_document
+from sidecar.backrest.jsontext import decode
+from sidecar.backrest.rules import check_document
+from sidecar.docker.listing import parse_saved
+from sidecar.labels.policy import Policy
+from sidecar.planner.diff import diff_plans
+from sidecar.planner.plans import render
+from sidecar.planner.workload import Inventory
 
 _NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 _POLICY = Policy()
@@ -104,7 +104,7 @@ def _steps(size: int, world: _World) -> dict[str, Step]:
 
 def _forget() -> None:
     for name, module in list(sys.modules.items()):
-        if name.startswith(("sidecar.core.", "sidecar.model.")):
+        if name.startswith(("sidecar.planner.", "sidecar.backrest.")):
             for value in vars(module).values():
                 if hasattr(value, "cache_clear"):
                     value.cache_clear()

@@ -14,10 +14,10 @@ import docker
 from benchmarks.measure import Step, rounds_of
 from benchmarks.reconcile.stack import document, labels_of, mounts_of
 from benchmarks.table import Row
-from sidecar.settings import Settings, Source
-from sidecar.watch.inventory import Engine
-from sidecar.watch.observe import observe_engine
-from sidecar.watch.reconciler import Outcome, Reconciler
+from sidecar.docker.inventory import Engine
+from sidecar.reconciler.observe import observe_engine
+from sidecar.reconciler.reconcile import Outcome, Reconciler
+from sidecar.reconciler.settings import Settings, Source
 
 GOAL_RATIO = 1.25
 _MARK = "benchmark-of-reconcile"

@@ -4,8 +4,8 @@ import json
 from hashlib import sha256
 from typing import Any
 
-from sidecar.core.workload import Inventory
-from sidecar.watch.engine.listing import parse_saved
+from sidecar.docker.listing import parse_saved
+from sidecar.planner.workload import Inventory
 
 _SERVICES = ("app", "db", "cache", "worker", "files", "mail", "wiki", "proxy")
 _PREFIX = "backrest."

@@ -10,10 +10,10 @@ from benchmarks.daemon.process import Process, running, wait_until
 from benchmarks.runner.scale import Scale
 from benchmarks.runner.stage import Stage, heartbeat, many_plans
 from benchmarks.table import Row
-from sidecar.kit.zones import local_zone
+from sidecar.lib.zones import local_zone
 from sidecar.runner.due import Scheduler, timings
 from sidecar.runner.journal import Journal
-from sidecar.runner.service.loader import parse_config
+from sidecar.runner.loader import parse_config
 
 GOAL_LOOK, GOAL_PERCENT, GOAL_MEMORY = 5.0, 0.1, 80
 _BARE = "import threading\nwhile True: threading.Event().wait(60)"

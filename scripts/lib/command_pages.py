@@ -9,15 +9,15 @@ from pathlib import Path
 import click
 
 from page_text import code, page, prose, table
-from sidecar import errors
-from sidecar.cli import cli
-from sidecar.commands.exits import STATUSES
-from sidecar.commands.variables import OF_THE_RUNNER, SECRET_FILES, VARIABLES, Source
-from sidecar.kit.flags import Flag
-from sidecar.runner.cli import cli as runner_cli
-from sidecar.runner.commands.exits import STATUSES as RUNNER_STATUSES
-from sidecar.runner.health.pulse import _HELP as RUNNER_HEALTHCHECK_HELP
-from sidecar.watch.pulse import _HELP as HEALTHCHECK_HELP
+from sidecar.cli.commands.main import cli
+from sidecar.cli.exits_exits import STATUSES
+from sidecar.cli.options import Flag
+from sidecar.cli.output.exits import STATUSES as RUNNER_STATUSES
+from sidecar.cli.runner.main import cli as runner_cli
+from sidecar.cli.variables import OF_THE_RUNNER, SECRET_FILES, VARIABLES, Source
+from sidecar.lib import errors
+from sidecar.reconciler.heartbeat import _HELP as HEALTHCHECK_HELP
+from sidecar.runner.heartbeat import _HELP as RUNNER_HEALTHCHECK_HELP
 
 _HEAD = ("flag", "value", "default", "variable", "meaning")
 _DEFAULT = re.compile(r"\s*\[default: (.*?)\]")

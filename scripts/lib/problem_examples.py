@@ -12,12 +12,12 @@ from typing import Any
 
 import click
 
-from sidecar.core.policy import HookPolicy, Policy
-from sidecar.core.propose import propose
-from sidecar.core.workload import Container, Inventory, Mount, Volume
-from sidecar.model.document import Document
-from sidecar.model.problem import Problem
-from sidecar.show.problems import problem_lines
+from sidecar.backrest.document import Document
+from sidecar.cli.output.problems import problem_lines
+from sidecar.labels.policy import HookPolicy, Policy
+from sidecar.labels.problem import Problem
+from sidecar.planner.propose import propose
+from sidecar.planner.workload import Container, Inventory, Mount, Volume
 
 _NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 _VOLUMES = "/var/lib/docker/volumes"

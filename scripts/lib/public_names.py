@@ -21,21 +21,21 @@ from typing import Any
 import click
 
 from command_pages import RUNNER, SIDECAR, Program
-from sidecar.core.labels import LABELS
-from sidecar.core.workload import Mount
-from sidecar.model.problem import REASONS
-from sidecar.runner.engines.base import Stats
-from sidecar.runner.health.pages import METRICS as RUNNER_METRICS
+from sidecar.engines.base import Stats
+from sidecar.labels.problem import REASONS
+from sidecar.labels.registry import LABELS
+from sidecar.planner.workload import Mount
+from sidecar.reconciler.doctor.run import CHECKS
+from sidecar.reconciler.log_events import EVENTS
+from sidecar.reconciler.state import ApplyTrouble, RunnerSeen, State
+from sidecar.runner.job.resume import Resume
 from sidecar.runner.journal.schema import MIGRATIONS
 from sidecar.runner.log_events import EVENTS as RUNNER_EVENTS
 from sidecar.runner.log_events import ONCE
-from sidecar.runner.notify.letters import Letter
+from sidecar.runner.notify.messages import Letter
 from sidecar.runner.once.begun import Begun
-from sidecar.runner.run.resume import Resume
-from sidecar.watch.doctor.run import CHECKS
-from sidecar.watch.log_events import EVENTS
-from sidecar.watch.serve import METRICS
-from sidecar.watch.state import ApplyTrouble, RunnerSeen, State
+from sidecar.web.runner import METRICS as RUNNER_METRICS
+from sidecar.web.sidecar import METRICS
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "testdata" / "public_names.json"

@@ -18,17 +18,17 @@ from command_pages import (
 )
 from page_text import code, page, table
 from problem_examples import render_example
-from sidecar.core.labels import LABELS
-from sidecar.kit.log_events import LogEvent
-from sidecar.kit.metrics import Metric
-from sidecar.model.problem import REASONS, Severity
-from sidecar.runner.health.pages import METRICS as RUNNER_METRICS
+from sidecar.cli.commands.schema import render_schema
+from sidecar.labels.problem import REASONS, Severity
+from sidecar.labels.registry import LABELS
+from sidecar.lib.log_events import LogEvent
+from sidecar.reconciler.doctor.run import CHECKS
+from sidecar.reconciler.log_events import EVENTS
 from sidecar.runner.log_events import EVENTS as RUNNER_EVENTS
 from sidecar.runner.log_events import ONCE
-from sidecar.show.schema import render_schema
-from sidecar.watch.doctor.run import CHECKS
-from sidecar.watch.log_events import EVENTS
-from sidecar.watch.serve import METRICS
+from sidecar.service.metrics import Metric
+from sidecar.web.runner import METRICS as RUNNER_METRICS
+from sidecar.web.sidecar import METRICS
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = "docs/reference"

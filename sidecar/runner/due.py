@@ -12,8 +12,8 @@ from enum import StrEnum
 from itertools import islice, pairwise, takewhile
 from typing import NamedTuple
 
-from sidecar.model.fires import cron_fires
-from sidecar.model.reading import Config, Timing
+from sidecar.backrest.reading import Config, Timing
+from sidecar.schedule.fires import cron_fires
 
 LONGEST_SLEEP = 60.0
 """Seconds after which the runner looks again, whatever it expects: clocks may be set."""

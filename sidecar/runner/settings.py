@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sidecar.errors import UsageError
-from sidecar.kit import duration
-from sidecar.kit.http import ADDRESSES, parse_address
+from sidecar.engines.restic import OnMissing
+from sidecar.lib import duration
+from sidecar.lib.errors import UsageError
 from sidecar.runner.due import CatchUp
-from sidecar.runner.emptiness import Choice
-from sidecar.runner.engines.restic import OnMissing
-from sidecar.runner.hooks.running import DEFAULT_TIMEOUT
+from sidecar.runner.empty_source import Choice
+from sidecar.runner.hooks.run import DEFAULT_TIMEOUT
 from sidecar.runner.notify.notice import Occasion
+from sidecar.web.server import ADDRESSES, parse_address
 
 VARIABLE = "BACKREST_RUNNER_"
 """What every variable of ours begins with."""

@@ -1,6 +1,6 @@
 """Periods and next fires, remembered: thousands of plans share a few schedules."""
 
-from sidecar.model.reading import Timing
+from sidecar.backrest.reading import Timing
 from sidecar.runner.due import Scheduler
 from sidecar.runner.journal import Past
 

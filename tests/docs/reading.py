@@ -13,10 +13,10 @@ from typing import Any
 import click
 import yaml
 
-from sidecar.cli import cli
-from sidecar.runner.cli import cli as runner_cli
-from sidecar.runner.health.pulse import _VARIABLES as RUNNER_PULSE_VARIABLES
-from sidecar.watch.pulse import _VARIABLES as PULSE_VARIABLES
+from sidecar.cli.commands.main import cli
+from sidecar.cli.runner.main import cli as runner_cli
+from sidecar.reconciler.heartbeat import _VARIABLES as PULSE_VARIABLES
+from sidecar.runner.heartbeat import _VARIABLES as RUNNER_PULSE_VARIABLES
 from tests.docs.blocks import Block
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sidecar.cli import run_cli
+from sidecar.cli.commands.main import run_cli
 from tests.docs.blocks import ROOT, Block, Command, Where
 from tests.docs.reading import is_compose, parse_block
 

@@ -3,8 +3,8 @@
 import re
 
 from sidecar import __version__
-from sidecar.core import findings
-from sidecar.watch import lint
+from sidecar.planner import lint as findings
+from sidecar.reconciler import lint
 from tests.docs.blocks import ROOT, blocks_of
 from tests.docs.reading import load_yaml
 

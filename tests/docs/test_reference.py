@@ -17,20 +17,22 @@ from referencing.jsonschema import DRAFT7
 
 from problem_examples import EXAMPLES, find_problem
 from reference import find_stale, label_table, render_pages
-from sidecar.cli import cli
-from sidecar.commands.flags import Flag
-from sidecar.commands.variables import OF_THE_RUNNER, VARIABLES
-from sidecar.model.problem import REASONS
-from sidecar.runner.cli import cli as runner_cli
-from sidecar.runner.health.pulse import FILE as RUNNER_PULSE
+from sidecar.cli.commands.main import cli
+from sidecar.cli.commands.options import Flag
+from sidecar.cli.runner.main import cli as runner_cli
+from sidecar.cli.variables import OF_THE_RUNNER, VARIABLES
+from sidecar.labels.problem import REASONS
+from sidecar.reconciler import heartbeat as pulse
+from sidecar.reconciler import state
+from sidecar.reconciler.log_events import EVENTS
+from sidecar.reconciler.resume import markers
+from sidecar.runner.heartbeat import FILE as RUNNER_PULSE
+from sidecar.runner.lock import FILE as LOCK
 from sidecar.runner.log_events import EVENTS as RUNNER_EVENTS
 from sidecar.runner.log_events import ONCE
-from sidecar.runner.service.control import FILE as CONTROL
-from sidecar.runner.service.lock import FILE as LOCK
-from sidecar.runner.service.parts import JOURNAL
+from sidecar.runner.parts import JOURNAL
 from sidecar.runner.settings import STATE as RUNNER_STATE
-from sidecar.watch import markers, pulse, state
-from sidecar.watch.log_events import EVENTS
+from sidecar.web.control import FILE as CONTROL
 from tests.docs.blocks import ROOT, blocks_of
 from tests.docs.reading import known_variables
 
@@ -170,7 +172,7 @@ def test_files_that_are_told_are_those_that_are_made() -> None:
     for made in (RUNNER_PULSE, JOURNAL, CONTROL, "PLAN.failed", "PLAN.success"):
         assert f"`{RUNNER_STATE}/{made}`" in page
     assert f"`{LOCK}`" in page
-    litter = (ROOT / "sidecar/watch/files/litter.py").read_text()
+    litter = (ROOT / "sidecar/reconciler/store/litter.py").read_text()
     for shown, made in (("sidecar-*.part", ".part"), ("displaced-*", ".displaced-")):
         assert shown in page
         assert made in litter

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.cli import run_cli
+from sidecar.cli.commands.main import run_cli
 from tests.docs.blocks import ROOT, Block, blocks_of, page_name, pages
 from tests.docs.story import begin_story, told_blocks
 

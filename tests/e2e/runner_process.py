@@ -15,8 +15,8 @@ from typing import Any
 
 from sidecar.runner.due import Kind, Work
 from sidecar.runner.journal import Journal, Run
-from sidecar.runner.service.control import NoDaemon, ask
-from sidecar.runner.service.parts import JOURNAL
+from sidecar.runner.parts import JOURNAL
+from sidecar.web.control import NoDaemon, ask
 
 ROOT = Path(__file__).parents[2]
 WEB = Work(Kind.BACKUP, "web", "store")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.watch.state import Memory
+from sidecar.reconciler.state import Memory
 from tests.fakes.one_ageing_pass import run_pass
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.watch.facts import StatusFacts
-from sidecar.watch.pulse import Pulse
+from sidecar.reconciler.facts import StatusFacts
+from sidecar.reconciler.heartbeat import Pulse
 
 ROOT = Path(__file__).parents[2]
 

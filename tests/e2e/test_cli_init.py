@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.cli import run_cli
+from sidecar.cli.commands.main import run_cli
 
 INVENTORY = str(Path(__file__).parents[2] / "testdata" / "lint" / "inventory.json")
 

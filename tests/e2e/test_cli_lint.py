@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.cli import run_cli
+from sidecar.cli.commands.main import run_cli
 
 DATA = Path(__file__).parents[2] / "testdata" / "lint"
 COMPOSE, INVENTORY = str(DATA / "compose.yaml"), str(DATA / "inventory.json")

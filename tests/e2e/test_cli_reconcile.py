@@ -14,11 +14,11 @@ from typing import Any
 import click
 import pytest
 
-from sidecar.cli import run_cli
-from sidecar.commands.preview import reconcile
-from sidecar.core.workload import Mount
-from sidecar.show.table import RESTART_NOTE
-from sidecar.watch.state import Memory, RunnerSeen
+from sidecar.cli.commands.main import run_cli
+from sidecar.cli.commands.preview import reconcile
+from sidecar.cli.output.plan_table import RESTART_NOTE
+from sidecar.planner.workload import Mount
+from sidecar.reconciler.state import Memory, RunnerSeen
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "testdata" / "example-sidecar.config.json"
@@ -862,7 +862,7 @@ def test_version_is_told_in_both_ways(place: Place) -> None:
 
 def test_shell_completion_is_given(place: Place) -> None:
     """The line that the help names prints a script."""
-    program = "import sys; sys.argv[0] = 'backrest-sidecar'; from sidecar.cli import main; main()"
+    program = "import sys; sys.argv[0] = 'backrest-sidecar'; from sidecar.cli.commands.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=place.folder,

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from sidecar.errors import SidecarError
-from sidecar.runner.commands.restoring import COMMANDS
+from sidecar.cli.runner.restore import COMMANDS
+from sidecar.lib.errors import SidecarError
 from sidecar.runner.journal import Journal, Outcome
 from tests.engines.bench import INSTANCE, PASSWORD, ResticBench
 from tests.fakes.cheap_key import replace_key
@@ -174,7 +174,7 @@ def test_an_interrupted_restore_leaves_what_was_there(place: Place, tmp_path: Pa
     restic.chmod(0o755)
     for name in ("fifo", "reached"):
         os.mkfifo(f"{restic}.{name}")
-    code = "from sidecar.runner.commands.restoring import restore; restore(standalone_mode=False)"
+    code = "from sidecar.cli.runner.restore import restore; restore(standalone_mode=False)"
     words = ["web", "--in-place", "--force", "--config", str(place.config), "--restic", str(restic)]
     command = [sys.executable, "-c", code, *words]
 

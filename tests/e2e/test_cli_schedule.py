@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.cli import run_cli
+from sidecar.cli.commands.main import run_cli
 
 CONFIG = str(Path(__file__).parents[2] / "testdata" / "lint" / "config.json")
 TOKYO = ("--config", CONFIG, "--timezone", "Asia/Tokyo")

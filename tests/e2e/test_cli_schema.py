@@ -7,7 +7,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from sidecar.cli import run_cli
+from sidecar.cli.commands.main import run_cli
 
 DATA = Path(__file__).parents[2] / "testdata" / "lint"
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from sidecar.core.policy import Policy
-from sidecar.core.workload import Container, Inventory, Mount
-from sidecar.settings import Settings
-from sidecar.watch.reconciler import Outcome, reconcile_once
+from sidecar.labels.policy import Policy
+from sidecar.planner.workload import Container, Inventory, Mount
+from sidecar.reconciler.reconcile import Outcome, reconcile_once
+from sidecar.reconciler.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 FOREIGN = ROOT / "tests" / "fakes" / "foreign_writer.py"

@@ -20,17 +20,17 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from sidecar.kit.process import ProcessRunner
-from sidecar.model.reading import Repo, RunHook, RunPlan
-from sidecar.runner.engines.base import Stats
-from sidecar.runner.hooks.running import HookRunner
+from sidecar.backrest.reading import Repo, RunHook, RunPlan
+from sidecar.engines.base import Stats
+from sidecar.lib.process import ProcessRunner
+from sidecar.runner.hooks.run import HookRunner
+from sidecar.runner.job.ports import Facts, HookResult
 from sidecar.runner.journal import Journal
-from sidecar.runner.notify.courier import PAUSES, Courier, Delivered
-from sidecar.runner.notify.letters import ByApprise, Failure, Message, Post
+from sidecar.runner.notify.delivery import PAUSES, Courier, Delivered
+from sidecar.runner.notify.messages import ByApprise, Failure, Message, Post
 from sidecar.runner.notify.notice import Announcer, Notice, Occasion
 from sidecar.runner.notify.sender import ProcessSender
 from sidecar.runner.notify.shoutrrr import translate_shoutrrr
-from sidecar.runner.run.ports import Facts, HookResult
 
 SUCCESS = ("CONDITION_SNAPSHOT_SUCCESS", "CONDITION_SNAPSHOT_END")
 START = ("CONDITION_SNAPSHOT_START",)

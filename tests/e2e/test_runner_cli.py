@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.runner.health.pulse import Pulse
+from sidecar.runner.heartbeat import Pulse
 from sidecar.runner.journal import Outcome
 from tests.e2e.runner_process import ROOT, House
 
@@ -184,7 +184,7 @@ def healthcheck(*flags: str, options: tuple[str, ...] = ()) -> "subprocess.Compl
 
 def test_the_check_is_also_a_command(tmp_path: Path) -> None:
     """For who finds it in the help."""
-    from sidecar.runner.cli import cli
+    from sidecar.cli.runner.main import cli
 
     assert "healthcheck" in cli.commands
     Pulse(tmp_path).beat(time.time(), ("one",))

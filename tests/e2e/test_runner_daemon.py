@@ -143,7 +143,7 @@ def test_a_run_that_ends_within_the_grace_is_not_disturbed(house: House) -> None
 
 
 def _status(house: House) -> str:
-    from sidecar.runner.service.control import ask
+    from sidecar.web.control import ask
 
     return json.dumps(list(ask(house.state, {"do": "status"}, 10)))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.cli import run_cli
+from sidecar.cli.commands.main import run_cli
 
 MARKER = re.compile(r"MARK[A-Z]+|7{12}[0-9]+|\$2a\$")
 NUMBER = 7777777777770001

@@ -8,11 +8,11 @@ from typing import Any
 
 from private_engine import PrivateEngine
 from sample_stack import busybox_tar
-from sidecar.core.policy import Policy
-from sidecar.settings import Applying, Settings, Source
-from sidecar.watch.doctor.finding import Finding, Verdict
-from sidecar.watch.doctor.patient import Patient, admit
-from sidecar.watch.doctor.run import examine
+from sidecar.labels.policy import Policy
+from sidecar.reconciler.doctor.check import Finding, Verdict
+from sidecar.reconciler.doctor.patient import Patient, admit
+from sidecar.reconciler.doctor.run import examine
+from sidecar.reconciler.settings import Applying, Settings, Source
 from tests.unit.test_doctor import PAUSE, SCALE, STOP
 from world import World
 

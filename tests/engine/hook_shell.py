@@ -11,10 +11,10 @@ from pathlib import Path
 import docker
 
 from private_engine import PrivateEngine
-from sidecar.core.hooks import resolve_hooks
-from sidecar.core.policy import Policy
-from sidecar.core.spec import parse_labels
-from sidecar.core.workload import Container, Inventory, group_workloads
+from sidecar.labels.policy import Policy
+from sidecar.labels.spec import parse_labels
+from sidecar.planner.hooks import resolve_hooks
+from sidecar.planner.workload import Container, Inventory, group_workloads
 
 NAME = "hooked.web-1"
 PREFIX = Policy().label_prefix

@@ -21,9 +21,9 @@ from requests import exceptions
 
 from private_engine import PrivateEngine
 from sample_stack import busybox_tar, compose_labels
-from sidecar.model.quote import MASK
-from sidecar.runner.once.engine import MARK
-from sidecar.runner.service.lock import SchedulerLock
+from sidecar.docker.local_engine import MARK
+from sidecar.lib.text import MASK
+from sidecar.runner.lock import SchedulerLock
 from world import World
 
 QUIET = {"backrest.quiesce": "true"}

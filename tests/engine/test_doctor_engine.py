@@ -13,9 +13,9 @@ import pytest
 
 from doctor_world import WITH_CLIENT, Stack, with_client
 from private_engine import PrivateEngine
-from sidecar.settings import Source
-from sidecar.watch.doctor.finding import Verdict
-from sidecar.watch.doctor.run import CHECKS
+from sidecar.reconciler.doctor.check import Verdict
+from sidecar.reconciler.doctor.run import CHECKS
+from sidecar.reconciler.settings import Source
 from tests.fakes.socket_proxy import PERMISSIONS, SocketProxy
 from world import World
 

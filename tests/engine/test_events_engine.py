@@ -16,12 +16,12 @@ import pytest
 
 from private_engine import PrivateEngine, run_engine, stop_engine
 from sample_stack import import_image
-from sidecar.core.workload import Inventory
-from sidecar.errors import InventoryError
-from sidecar.kit.backoff import Backoff
-from sidecar.watch.events import EventStream
-from sidecar.watch.inventory import Engine
-from sidecar.watch.tracker import Tracker
+from sidecar.docker.events import EventStream
+from sidecar.docker.inventory import Engine
+from sidecar.lib.backoff import Backoff
+from sidecar.lib.errors import InventoryError
+from sidecar.planner.workload import Inventory
+from sidecar.reconciler.tracker import Tracker
 from world import IMAGE, World
 
 LABELS = {"backrest.enable": "true"}

@@ -11,14 +11,14 @@ import pytest
 
 from hook_shell import NAME, Hooks, state_of
 from private_engine import PrivateEngine
-from sidecar.core.policy import Policy
-from sidecar.core.render import RenderedWorkload, render
-from sidecar.core.workload import Inventory
-from sidecar.model.view import DocumentView
-from sidecar.watch.applying.idle import PlanActivity
-from sidecar.watch.engine.connection import Connection
-from sidecar.watch.guard import Guard
-from sidecar.watch.inventory import Engine
+from sidecar.backrest.view import DocumentView
+from sidecar.docker.client import Connection
+from sidecar.docker.inventory import Engine
+from sidecar.labels.policy import Policy
+from sidecar.planner.plans import RenderedWorkload, render
+from sidecar.planner.workload import Inventory
+from sidecar.reconciler.apply.idle import PlanActivity
+from sidecar.reconciler.resume.resume import Guard
 from world import World
 
 RUNNER = "guarded-runner"

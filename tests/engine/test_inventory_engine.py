@@ -10,9 +10,9 @@ import pytest
 from docker.types import Mount as MountSpec
 
 from private_engine import PrivateEngine
-from sidecar.core.workload import Container
-from sidecar.errors import InventoryError
-from sidecar.watch.inventory import Engine, Observation, load_saved
+from sidecar.docker.inventory import Engine, Observation, load_saved
+from sidecar.lib.errors import InventoryError
+from sidecar.planner.workload import Container
 
 
 @pytest.fixture

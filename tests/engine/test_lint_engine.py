@@ -10,7 +10,7 @@ import pytest
 
 from private_engine import PrivateEngine
 from sample_stack import compose_labels
-from sidecar.cli import run_cli
+from sidecar.cli.commands.main import run_cli
 from world import IMAGE, World
 
 CONFIG = str(Path(__file__).parents[2] / "testdata" / "lint" / "config.json")

@@ -13,11 +13,12 @@ from doctor_world import Stack as Examined
 from hook_shell import NAME as HOOKED
 from hook_shell import Hooks, state_of
 from private_engine import PrivateEngine
-from sidecar.core.scripts import render_exec, render_quiesce, render_resume
-from sidecar.settings import Applying, ApplyVia, Source
-from sidecar.watch.doctor import acting, hook_rights
-from sidecar.watch.doctor import engine as reading
-from sidecar.watch.doctor.finding import Verdict
+from sidecar.planner.scripts import render_exec, render_quiesce, render_resume
+from sidecar.reconciler.doctor import docker as reading
+from sidecar.reconciler.doctor import hook_rights
+from sidecar.reconciler.doctor import rights as acting
+from sidecar.reconciler.doctor.check import Verdict
+from sidecar.reconciler.settings import Applying, ApplyVia, Source
 from stack_world import ROOT, WEB, Stack, compose_file, running_stack
 from tests.fakes.proxy_program import parse_rules
 from tests.fakes.socket_proxy import SocketProxy

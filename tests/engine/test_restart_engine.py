@@ -12,14 +12,14 @@ import docker
 import pytest
 
 from private_engine import PrivateEngine
-from sidecar.core.policy import Policy
-from sidecar.errors import InventoryError
-from sidecar.settings import Applying, ApplyVia, Settings
-from sidecar.watch.apply import Applier
-from sidecar.watch.applying.site import LOADED, Clocks, Links
-from sidecar.watch.engine.connection import Connection
-from sidecar.watch.engine.runner import Runner, find_runner, find_work, processes_of
-from sidecar.watch.state import ApplyTrouble, Memory
+from sidecar.docker.client import Connection
+from sidecar.labels.policy import Policy
+from sidecar.lib.errors import InventoryError
+from sidecar.reconciler.apply.apply import Applier
+from sidecar.reconciler.apply.container import Runner, find_runner, find_work, processes_of
+from sidecar.reconciler.apply.context import LOADED, Clocks, Links
+from sidecar.reconciler.settings import Applying, ApplyVia, Settings
+from sidecar.reconciler.state import ApplyTrouble, Memory
 from world import World
 
 NAME = "applied-runner"

@@ -11,12 +11,12 @@ import docker
 import pytest
 
 from private_engine import PrivateEngine
-from sidecar.kit.process import ProcessRunner
-from sidecar.model.reading import Repo, RunPlan
-from sidecar.runner.containers.engine import Containers, ContainersError, NoEngine
-from sidecar.runner.containers.quiet import start_again, while_stopped
-from sidecar.runner.engines.restic import ResticEngine
+from sidecar.backrest.reading import Repo, RunPlan
+from sidecar.docker.engine import Containers, ContainersError, NoEngine
+from sidecar.engines.restic import ResticEngine
+from sidecar.lib.process import ProcessRunner
 from sidecar.runner.journal import Journal, Outcome
+from sidecar.runner.quiesce import start_again, while_stopped
 from sidecar.runner.restore import RestoreError, Restorer, Wish
 from tests.fakes.cheap_key import replace_key
 from world import World
@@ -211,9 +211,9 @@ def test_an_engine_that_is_not_there_is_told(tmp_path: Path) -> None:
 _STOPS = """
 import os, signal, sys
 from pathlib import Path
-from sidecar.runner.containers.engine import Containers
+from sidecar.docker.engine import Containers
 from sidecar.runner.journal import Journal
-from sidecar.runner.containers.quiet import while_stopped
+from sidecar.runner.quiesce import while_stopped
 
 with Containers(sys.argv[1]) as engine, Journal(Path(sys.argv[2])) as journal:
     with while_stopped(engine, [engine.find(sys.argv[3])], journal, seconds=2):

@@ -29,11 +29,11 @@ import pytest
 
 from hook_shell import NAME, Hooks, state_of
 from private_engine import PrivateEngine
-from sidecar.core.scripts import escape_template
-from sidecar.kit.process import Child
+from sidecar.lib.process import Child
+from sidecar.planner.scripts import escape_template
 from sidecar.runner.due import Kind, Work
+from sidecar.runner.job.leftover import find_leftovers
 from sidecar.runner.journal import Journal, Phase
-from sidecar.runner.run.leftover import find_leftovers
 from tests.fakes.cheap_key import replace_key
 from world import IMAGE, World
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sidecar.kit.process import Child, ProcessRunner
-from sidecar.model.reading import Repo, RunPlan
-from sidecar.runner.engines.base import Engine, Interpreted, Progress, Verdict
-from sidecar.runner.engines.restic import Host, Limits, OnMissing, ResticEngine
+from sidecar.backrest.reading import Repo, RunPlan
+from sidecar.engines.base import Engine, Interpreted, Progress, Verdict
+from sidecar.engines.restic import Host, Limits, OnMissing, ResticEngine
+from sidecar.lib.process import Child, ProcessRunner
 from tests.fakes.cheap_key import replace_key
 
 INSTANCE = "here"

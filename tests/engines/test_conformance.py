@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.model.plan import Retention
-from sidecar.model.reading import CheckPolicy, PrunePolicy
-from sidecar.runner.engines.base import EngineError, FailureClass, Verdict
+from sidecar.backrest.plan import Retention
+from sidecar.backrest.reading import CheckPolicy, PrunePolicy
+from sidecar.engines.base import EngineError, FailureClass, Verdict
 from tests.engines.bench import INSTANCE, Bench
 
 MEGABYTE = 1 << 20

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.model.plan import Retention
-from sidecar.model.reading import CheckPolicy, PrunePolicy
-from sidecar.runner.engines.base import EngineError, FailureClass, Interpreted, Verdict
-from sidecar.runner.engines.restic import Host, Limits, OnMissing
+from sidecar.backrest.plan import Retention
+from sidecar.backrest.reading import CheckPolicy, PrunePolicy
+from sidecar.engines.base import EngineError, FailureClass, Interpreted, Verdict
+from sidecar.engines.restic import Host, Limits, OnMissing
 from tests.engines.bench import INSTANCE, PASSWORD, RESTIC, ResticBench
 
 MEGABYTE = 1 << 20

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from sidecar.model.plan import Retention
-from sidecar.model.reading import CheckPolicy, PrunePolicy, RunPlan
-from sidecar.runner.engines.base import Verdict
+from sidecar.backrest.plan import Retention
+from sidecar.backrest.reading import CheckPolicy, PrunePolicy, RunPlan
+from sidecar.engines.base import Verdict
 from tests.engines.bench import INSTANCE, PASSWORD, RESTIC, ResticBench
 
 KEEP_ONE = Retention(last=1)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.model.reading import CheckPolicy
-from sidecar.runner.engines.base import EngineError, FailureClass, Snapshot, Verdict
-from sidecar.runner.engines.restic.times import parse_time
+from sidecar.backrest.reading import CheckPolicy
+from sidecar.engines.base import EngineError, FailureClass, Snapshot, Verdict
+from sidecar.engines.restic.times import parse_time
 from tests.engines.bench import INSTANCE, ResticBench
 
 GUID = "ab" * 32

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.errors import UsageError
+from sidecar.engines.base import FailureClass
+from sidecar.lib.errors import UsageError
 from sidecar.runner.due import Kind
-from sidecar.runner.engines.base import FailureClass
 from sidecar.runner.journal import Journal, JournalError, Outcome
 from sidecar.runner.restore import How, RestoreError, Restorer, Wish
 from sidecar.runner.restore.staging import PREFIX
@@ -431,7 +431,7 @@ def test_too_little_space_is_told_before_anything_is_restored(
 ) -> None:
     """What is replaced is there until all is restored; --force tries it all the same."""
     spoil(source)
-    monkeypatch.setattr("sidecar.runner.restore.run.free_at", lambda _: (1, 1000))
+    monkeypatch.setattr("sidecar.runner.restore.restore.free_at", lambda _: (1, 1000))
 
     error = restoring.refused(in_place=True)
     restoring.run(in_place=True, force=True)

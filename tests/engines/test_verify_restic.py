@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.model.reading import RunPlan
-from sidecar.runner.emptiness import Choice, Emptiness, Verdict
-from sidecar.runner.engines.base import Engine, FailureClass
+from sidecar.backrest.reading import RunPlan
+from sidecar.engines.base import Engine, FailureClass
+from sidecar.runner.empty_source import Choice, Emptiness, Verdict
 from sidecar.runner.journal import Journal, Outcome
 from sidecar.runner.verify.sample import Limits
-from sidecar.runner.verify.verifier import Verification, Verifier
+from sidecar.runner.verify.verify import Verification, Verifier
 from tests.engines.bench import INSTANCE, ResticBench, quick_repo
 
 SMALL = Limits(count=3, least=1000, most=100_000)

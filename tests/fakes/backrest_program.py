@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sidecar.watch.backrest.operations import Status
+from sidecar.backrest.operations import Status
 from tests.fakes.fake_backrest import FakeBackrest
 
 Json = dict[str, Any]

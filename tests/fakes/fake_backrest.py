@@ -23,12 +23,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
-from sidecar.core.fires import next_fires, schedule_of
-from sidecar.errors import DocumentError
-from sidecar.model.document import parse_document
-from sidecar.model.messages import CONFIG, Field, Kind, Message
-from sidecar.model.rules import check_document
-from sidecar.watch.backrest.operations import Status
+from sidecar.backrest.document import parse_document
+from sidecar.backrest.messages import CONFIG, Field, Kind, Message
+from sidecar.backrest.operations import Status
+from sidecar.backrest.rules import check_document
+from sidecar.lib.errors import DocumentError
+from sidecar.schedule.fires_fires import next_fires, schedule_of
 
 Json = dict[str, Any]
 _MASK = "********"

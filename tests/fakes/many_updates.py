@@ -18,9 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from sidecar.errors import StoreError
-from sidecar.kit import atomic
-from sidecar.watch.store import Store
+from sidecar.lib import files as atomic
+from sidecar.lib.errors import StoreError
+from sidecar.reconciler.store.store import Store
 
 PASSES = 5
 

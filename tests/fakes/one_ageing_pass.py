@@ -9,11 +9,11 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sidecar.core.workload import Container, Inventory, Mount
-from sidecar.settings import Lifetime, Settings
-from sidecar.watch.desire import Ledger
-from sidecar.watch.reconciler import Reconciler
-from sidecar.watch.state import Memory
+from sidecar.planner.workload import Container, Inventory, Mount
+from sidecar.reconciler.desired_state import Ledger
+from sidecar.reconciler.reconcile import Reconciler
+from sidecar.reconciler.settings import Lifetime, Settings
+from sidecar.reconciler.state import Memory
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 WEB = Container(

@@ -10,8 +10,8 @@ import itertools
 import sys
 from pathlib import Path
 
+from sidecar.engines.base import Stats
 from sidecar.runner.due import Kind, Work
-from sidecar.runner.engines.base import Stats
 from sidecar.runner.journal import Ended, Journal, Outcome, Phase, Trigger
 
 WORK = Work(Kind.BACKUP, "web", "store")

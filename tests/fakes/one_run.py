@@ -20,17 +20,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from sidecar.kit.process import ProcessRunner
-from sidecar.model.reading import Config, Repo, read_config
+from sidecar.backrest.reading import Config, Repo, read_config
+from sidecar.engines.base import Engine
+from sidecar.engines.restic import ResticEngine
+from sidecar.lib.process import ProcessRunner
 from sidecar.runner.due import Kind, Work
-from sidecar.runner.engines.base import Engine
-from sidecar.runner.engines.restic import ResticEngine
-from sidecar.runner.hooks.running import HookRunner
+from sidecar.runner.hooks.run import HookRunner
+from sidecar.runner.job.leftover import marked
+from sidecar.runner.job.ports import OnStart, Programs
+from sidecar.runner.job.session import Manners, Session
 from sidecar.runner.journal import Journal, Run, Trigger
-from sidecar.runner.notify.letters import Letter
-from sidecar.runner.run.leftover import marked
-from sidecar.runner.run.ports import OnStart, Programs
-from sidecar.runner.run.session import Manners, Session
+from sidecar.runner.notify.messages import Letter
 
 T = TypeVar("T")
 

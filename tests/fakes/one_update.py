@@ -13,9 +13,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from sidecar.errors import StoreError
-from sidecar.kit import atomic
-from sidecar.watch.store import Store
+from sidecar.lib import files as atomic
+from sidecar.lib.errors import StoreError
+from sidecar.reconciler.store.store import Store
 
 
 def add_ours(content: bytes) -> bytes | None:

@@ -4,17 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sidecar.model.plan import Retention
-from sidecar.model.reading import CheckPolicy, PrunePolicy, RunPlan
-from sidecar.runner.engines.base import (
-    Entry,
-    Interpreted,
-    Progress,
-    Report,
-    Snapshot,
-    Stats,
-    Verdict,
-)
+from sidecar.backrest.plan import Retention
+from sidecar.backrest.reading import CheckPolicy, PrunePolicy, RunPlan
+from sidecar.engines.base import Entry, Interpreted, Progress, Report, Snapshot, Stats, Verdict
 
 MADE = Interpreted(Verdict.SUCCESS, snapshot="5f3a9c", stats=Stats(files_new=1, bytes_added=7))
 

@@ -43,13 +43,13 @@ from typing import Any
 import pytest
 import yaml
 
-from sidecar.core.labels import LABELS, resolve_label
-from sidecar.core.policy import HookPolicy, Policy
-from sidecar.core.propose import Proposal, propose
-from sidecar.core.workload import Container, Inventory, Mount, Volume
-from sidecar.errors import DocumentError
-from sidecar.model.document import Document
-from sidecar.model.problem import SEVERITIES, Problem
+from sidecar.backrest.document import Document
+from sidecar.labels.policy import HookPolicy, Policy
+from sidecar.labels.problem import SEVERITIES, Problem
+from sidecar.labels.registry import LABELS, resolve_label
+from sidecar.lib.errors import DocumentError
+from sidecar.planner.propose import Proposal, propose
+from sidecar.planner.workload import Container, Inventory, Mount, Volume
 
 FOLDER = Path(__file__).parents[2] / "testdata" / "cases"
 FILES = sorted(FOLDER.glob("*.txt"))

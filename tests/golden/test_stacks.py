@@ -21,26 +21,26 @@ import jsonschema
 import pytest
 import yaml
 
-from sidecar.core.policy import Policy
-from sidecar.core.propose import propose
-from sidecar.core.workload import Container, Inventory, Mount
-from sidecar.errors import InventoryError
-from sidecar.model.jsontext import decode
-from sidecar.model.problem import Severity
-from sidecar.model.rules import check_document
-from sidecar.settings import Settings, Source
-from sidecar.show.lint import render_lint
-from sidecar.show.table import render_table
-from sidecar.watch import observe
-from sidecar.watch.compose.reading import ComposeReading, load_compose
-from sidecar.watch.compose.tool import find_tool, run_program
-from sidecar.watch.lint import LintReport, lint_once
-from sidecar.watch.once import reconcile_now
-from sidecar.watch.reconciler import Outcome
+from sidecar.backrest.jsontext import decode
+from sidecar.backrest.rules import check_document
+from sidecar.cli.output.lint import render_lint
+from sidecar.cli.output.plan_table import render_table
+from sidecar.docker.compose.reading import ComposeReading, load_compose
+from sidecar.docker.compose.tool import find_tool, run_program
+from sidecar.labels.policy import Policy
+from sidecar.labels.problem import Severity
+from sidecar.lib.errors import InventoryError
+from sidecar.planner.propose import propose
+from sidecar.planner.workload import Container, Inventory, Mount
+from sidecar.reconciler import observe
+from sidecar.reconciler.lint import LintReport, lint_once
+from sidecar.reconciler.once import reconcile_now
+from sidecar.reconciler.reconcile import Outcome
+from sidecar.reconciler.settings import Settings, Source
 
 FOLDER = Path(__file__).parents[2] / "testdata" / "stacks"
 STACKS = sorted(path.parent.name for path in FOLDER.glob("*/compose.yaml"))
-SCHEMA = Path(__file__).parents[2] / "sidecar" / "model" / "config.schema.json"
+SCHEMA = Path(__file__).parents[2] / "sidecar" / "backrest" / "config.schema.json"
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 HOME = "/home/ann"
 SECRETS = {

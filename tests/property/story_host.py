@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sidecar.core.ids import sanitize
-from sidecar.errors import DocumentError
-from sidecar.model.document import parse_document
-from sidecar.model.messages import CONFIG
-from sidecar.model.rules import check_document, check_version
-from sidecar.watch.backrest.operations import Status
+from sidecar.backrest.document import parse_document
+from sidecar.backrest.messages import CONFIG
+from sidecar.backrest.operations import Status
+from sidecar.backrest.rules import check_document, check_version
+from sidecar.lib.errors import DocumentError
+from sidecar.planner.ids import sanitize
 from tests.fakes.fake_backrest import FakeBackrest, Json, _normal
 from tests.fakes.fake_engine import FakeEngine, _Answer
 

@@ -14,24 +14,24 @@ from functools import wraps
 from typing import Any
 from unittest.mock import patch
 
-from sidecar.core.policy import Policy
-from sidecar.kit import atomic
-from sidecar.kit.backoff import Backoff
-from sidecar.kit.small import write_small
-from sidecar.settings import Access, Applying, ApplyVia, Settings, Source
-from sidecar.watch import state
-from sidecar.watch.apply import Applier
-from sidecar.watch.applying.idle import PlanActivity
-from sidecar.watch.applying.site import Clocks, Links
-from sidecar.watch.backrest.api import BackrestApi
-from sidecar.watch.desire import Desire
-from sidecar.watch.engine.connection import Connection
-from sidecar.watch.guard import Guard
-from sidecar.watch.loop import Loop
-from sidecar.watch.markers import DIRECTORY
-from sidecar.watch.report import Report
-from sidecar.watch.state import Memory
-from sidecar.watch.trigger import Due, Trigger
+from sidecar.backrest.api_api import BackrestApi
+from sidecar.docker.client import Connection
+from sidecar.labels.policy import Policy
+from sidecar.lib import files as atomic
+from sidecar.lib.backoff import Backoff
+from sidecar.lib.write_file import write_small
+from sidecar.reconciler import state
+from sidecar.reconciler.apply.apply import Applier
+from sidecar.reconciler.apply.context import Clocks, Links
+from sidecar.reconciler.apply.idle import PlanActivity
+from sidecar.reconciler.desired_state import Desire
+from sidecar.reconciler.loop import Loop
+from sidecar.reconciler.report import Report
+from sidecar.reconciler.resume.markers import DIRECTORY
+from sidecar.reconciler.resume.resume import Guard
+from sidecar.reconciler.settings import Access, Applying, ApplyVia, Settings, Source
+from sidecar.reconciler.state import Memory
+from sidecar.reconciler.trigger import Due, Trigger
 from tests.property.story_host import Host
 
 _EFFECTS = ("create_new", "write_all", "replace", "exchange", "rename_new", "remove")

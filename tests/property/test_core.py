@@ -11,13 +11,13 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sidecar.core.labels import LABELS
-from sidecar.core.policy import Policy
-from sidecar.core.propose import Proposal, propose
-from sidecar.core.spec import parse_labels
-from sidecar.core.workload import Container, Inventory, Mount, Volume
-from sidecar.model.document import Document
-from sidecar.model.problem import SEVERITIES
+from sidecar.backrest.document import Document
+from sidecar.labels.policy import Policy
+from sidecar.labels.problem import SEVERITIES
+from sidecar.labels.registry import LABELS
+from sidecar.labels.spec import parse_labels
+from sidecar.planner.propose import Proposal, propose
+from sidecar.planner.workload import Container, Inventory, Mount, Volume
 from tests.property.strategies import (
     container_paths,
     documents,

@@ -11,8 +11,8 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from cronsim import CronSim
 
-from sidecar.core.schedule import parse_schedule
-from sidecar.core.spec_error import SpecInvalid
+from sidecar.lib.spec_error import SpecInvalid
+from sidecar.schedule.parse import parse_schedule
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 FIVE_YEARS = 5 * 365 + 1

@@ -25,16 +25,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from sidecar.core.diff import OWNED_KEYS
-from sidecar.core.policy import Policy
-from sidecar.core.propose import Proposal, propose
-from sidecar.core.workload import Inventory
-from sidecar.model.document import parse_document
-from sidecar.settings import ApplyVia
-from sidecar.watch.applying.api_way import scheduled_plans
-from sidecar.watch.backrest.operations import Status
-from sidecar.watch.engine.listing import parse_containers
-from sidecar.watch.history import history_of
+from sidecar.backrest.document import parse_document
+from sidecar.backrest.operations import Status
+from sidecar.docker.listing import parse_containers
+from sidecar.labels.policy import Policy
+from sidecar.planner.diff import OWNED_KEYS
+from sidecar.planner.propose import Proposal, propose
+from sidecar.planner.workload import Inventory
+from sidecar.reconciler.apply.by_api import scheduled_plans
+from sidecar.reconciler.history import history_of
+from sidecar.reconciler.settings import ApplyVia
 from tests.fakes.fake_backrest import Fault, Json
 from tests.property.story_host import PREFIX, RUNNER, Host, foreign, normal, owned
 from tests.property.story_ours import POINTS, Fate, Killed, Ours, under

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.model.fires import cron_fires
-from sidecar.model.reading import Timing
+from sidecar.backrest.reading import Timing
 from sidecar.runner.due import LONGEST_SLEEP, CatchUp, Kind, Missed, Moments, Scheduler, Work
+from sidecar.schedule.fires import cron_fires
 from tests.property.cron_oracle_year import fires_of_a_year
 
 ZONES = ("UTC", "Europe/Berlin", "Australia/Lord_Howe", "America/New_York", "Asia/Kathmandu")

@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.model.document import Document, PlanEdit, merge_plans
-from sidecar.model.jsontext import decode, members
-from sidecar.model.plan import Plan, Retention, Schedule
+from sidecar.backrest.document import Document, PlanEdit, merge_plans
+from sidecar.backrest.jsontext import decode, members
+from sidecar.backrest.plan import Plan, Retention, Schedule
 
 OWN = "own_"
 KEYS = ("paths", "excludes", "schedule", "retention", "hooks", "backup_flags")

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from sidecar.model.jsontext import NotJson, Numeral, Object, decode
-from sidecar.model.messages import CONFIG, Message
-from sidecar.model.normal import normalise_plan
-from sidecar.model.rules import Checked, check_document, check_version
+from sidecar.backrest.jsontext import NotJson, Numeral, Object, decode
+from sidecar.backrest.messages import CONFIG, Message
+from sidecar.backrest.normal import normalise_plan
+from sidecar.backrest.rules import Checked, check_document, check_version
 
 ROOT = Path(__file__).parents[2]
 TEXTS = [path.read_text("utf-8") for path in sorted((ROOT / "testdata/config/valid").glob("*"))]
-SCHEMA = json.loads((ROOT / "sidecar" / "model" / "config.schema.json").read_text("utf-8"))
+SCHEMA = json.loads((ROOT / "sidecar" / "backrest" / "config.schema.json").read_text("utf-8"))
 
 
 def spellings(message: Message) -> set[str]:

@@ -10,10 +10,10 @@ from cronsim import CronSim
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sidecar.core.retention import parse_retention
-from sidecar.core.schedule import check_cron, parse_schedule
-from sidecar.core.spec_error import SpecInvalid
-from sidecar.model.plan import Retention, Schedule
+from sidecar.backrest.plan import Retention, Schedule
+from sidecar.labels.retention import parse_retention
+from sidecar.lib.spec_error import SpecInvalid
+from sidecar.schedule.parse import check_cron, parse_schedule
 
 NOW = datetime(2025, 6, 15, 12, 30, tzinfo=UTC)
 NUMBERED = [f"backrest_sidecar_project{number % 97}_service{number}" for number in range(10_000)]

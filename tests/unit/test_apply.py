@@ -11,21 +11,21 @@ from typing import Any
 
 import pytest
 
-from sidecar.core.policy import Policy
-from sidecar.core.workload import Container, Inventory, Mount
-from sidecar.errors import InventoryError
-from sidecar.model.document import parse_document
-from sidecar.settings import Access, Applying, ApplyVia, Settings
-from sidecar.watch.apply import Applier, ApplyThread, pause_after
-from sidecar.watch.applying.foreign import differs
-from sidecar.watch.applying.idle import IDLE, Look, Rest, Twice, is_due
-from sidecar.watch.applying.restart_way import guess_written_at, restart_wait
-from sidecar.watch.applying.site import LOADED, Clocks, Links
-from sidecar.watch.applying.telling import Settling
-from sidecar.watch.backrest.api import BackrestApi
-from sidecar.watch.desire import Desire
-from sidecar.watch.engine.connection import Connection
-from sidecar.watch.state import ApplyTrouble, Memory
+from sidecar.backrest.api_api import BackrestApi
+from sidecar.backrest.document import parse_document
+from sidecar.backrest.foreign import differs
+from sidecar.docker.client import Connection
+from sidecar.labels.policy import Policy
+from sidecar.lib.errors import InventoryError
+from sidecar.planner.workload import Container, Inventory, Mount
+from sidecar.reconciler.apply.apply import Applier, ApplyThread, pause_after
+from sidecar.reconciler.apply.by_restart import guess_written_at, restart_wait
+from sidecar.reconciler.apply.context import LOADED, Clocks, Links
+from sidecar.reconciler.apply.idle import IDLE, Look, Rest, Twice, is_due
+from sidecar.reconciler.apply.telling import Settling
+from sidecar.reconciler.desired_state import Desire
+from sidecar.reconciler.settings import Access, Applying, ApplyVia, Settings
+from sidecar.reconciler.state import ApplyTrouble, Memory
 from tests.fakes.fake_backrest import FakeBackrest, Fault
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC).timestamp()

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sidecar.kit import atomic
+from sidecar.lib import files as atomic
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.kit.backoff import Backoff
+from sidecar.lib.backoff import Backoff
 
 
 def middle() -> float:

@@ -10,10 +10,10 @@ from typing import Any, Self
 
 import pytest
 
-from sidecar.errors import UsageError
-from sidecar.settings import Access
-from sidecar.watch.backrest.api import ApiError, ApiTrouble, BackrestApi
-from sidecar.watch.backrest.operations import Status, pending_plans
+from sidecar.backrest.api_api import ApiError, ApiTrouble, BackrestApi
+from sidecar.backrest.operations import Status, pending_plans
+from sidecar.lib.errors import UsageError
+from sidecar.reconciler.settings import Access
 from tests.fakes.fake_backrest import FakeBackrest, Fault
 
 PASSWORD = "swordfish"

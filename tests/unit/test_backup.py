@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from sidecar.core.policy import Policy
-from sidecar.core.propose import Proposal, propose
-from sidecar.core.workload import Container, Inventory, Mount
-from sidecar.errors import UsageError
-from sidecar.model.document import parse_document
-from sidecar.settings import Access, Settings, Source
-from sidecar.watch.backrest.api import ApiError, ApiTrouble, BackrestApi
-from sidecar.watch.backrest.operations import Ending, Status
-from sidecar.watch.backup import BackupResult, Clock, Pursuit, resolve_plan, run_backup
+from sidecar.backrest.api_api import ApiError, ApiTrouble, BackrestApi
+from sidecar.backrest.document import parse_document
+from sidecar.backrest.operations import Ending, Status
+from sidecar.labels.policy import Policy
+from sidecar.lib.errors import UsageError
+from sidecar.planner.propose import Proposal, propose
+from sidecar.planner.workload import Container, Inventory, Mount
+from sidecar.reconciler.backup import BackupResult, Clock, Pursuit, resolve_plan, run_backup
+from sidecar.reconciler.settings import Access, Settings, Source
 from tests.fakes.fake_backrest import FakeBackrest, Fault
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

@@ -7,33 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.commands.once import backup_once
-from sidecar.core.policy import Policy
-from sidecar.core.spec_error import SpecInvalid
-from sidecar.core.workload import Container as Observed
-from sidecar.core.workload import Inventory
-from sidecar.errors import SidecarError, StoreError, UsageError
-from sidecar.model.quote import MASK
-from sidecar.runner.containers.engine import ContainersError
-from sidecar.runner.containers.facts import Container
+from sidecar.cli.commands.backup_once import backup_once
+from sidecar.docker.engine import ContainersError
+from sidecar.docker.local_engine import OnceEngine
+from sidecar.docker.usage import Container
+from sidecar.labels.policy import Policy
+from sidecar.lib.errors import SidecarError, StoreError, UsageError
+from sidecar.lib.spec_error import SpecInvalid
+from sidecar.lib.text import MASK
+from sidecar.planner.backup_once import Keeping, QuietLabel, parse_quiet_label, read_once_labels
+from sidecar.planner.keep_flags import render_keep_flags
+from sidecar.planner.workload import Container as Observed
+from sidecar.planner.workload import Inventory
 from sidecar.runner.journal import Journal
 from sidecar.runner.once.begun import FILE, Begun, read_begun, write_begun
-from sidecar.runner.once.engine import OnceEngine
 from sidecar.runner.once.env_file import parse_env_file, read_env_file
 from sidecar.runner.once.leftover import put_right
 from sidecar.runner.once.lines import Lines, masking_of_variables
 from sidecar.runner.once.order import in_start_order
 from sidecar.runner.once.plans import PlansWay
-from sidecar.runner.once.quiesce import (
-    Circumstances,
-    NotStopped,
-    choose_quiet,
-    find_heir,
-    quiesced,
-)
+from sidecar.runner.once.quiesce import Circumstances, NotStopped, choose_quiet, find_heir, quiesced
 from sidecar.runner.settings import Settings
-from sidecar.watch.keep_flags import render_keep_flags
-from sidecar.watch.once_labels import Keeping, QuietLabel, parse_quiet_label, read_once_labels
 
 PROJECT, SERVICE = "com.docker.compose.project", "com.docker.compose.service"
 DEPENDS_ON = "com.docker.compose.depends_on"
@@ -544,7 +538,9 @@ def test_flags_that_do_not_fit_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
 ) -> None:
     """Before anything is stopped."""
-    monkeypatch.setattr("sidecar.watch.observe.observe", lambda settings: (Inventory(), settings))
+    monkeypatch.setattr(
+        "sidecar.reconciler.observe.observe", lambda settings: (Inventory(), settings)
+    )
     config = ["--config", str(tmp_path / "config.json"), "--docker-sock", "tcp://127.0.0.1:9"]
     with pytest.raises(SidecarError, match=said):
         backup_once.main([*config, *words], standalone_mode=False)

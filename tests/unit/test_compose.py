@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.core.workload import Container, Mount, Volume
-from sidecar.errors import InventoryError, UsageError
-from sidecar.watch.compose.reading import ComposeReading, load_compose
-from sidecar.watch.compose.tool import find_tool, run_program
+from sidecar.docker.compose.reading import ComposeReading, load_compose
+from sidecar.docker.compose.tool import find_tool, run_program
+from sidecar.lib.errors import InventoryError, UsageError
+from sidecar.planner.workload import Container, Mount, Volume
 
 DATA = Path(__file__).parents[2] / "testdata" / "compose"
 NO_TOOL = {"PATH": "/nonexistent", "HOME": "/home/ann"}

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.errors import SidecarError
+from sidecar.engines.base import Progress
+from sidecar.lib.errors import SidecarError
 from sidecar.runner.due import Kind, Work
-from sidecar.runner.engines.base import Progress
+from sidecar.runner.job.progress import Board, Over
 from sidecar.runner.journal import Ended, Outcome, Run, Trigger
-from sidecar.runner.service.board import Board, Over
-from sidecar.runner.service.control import FILE, ControlServer, Message, NoDaemon, ask
-from sidecar.runner.service.pool import Admission, Pool
+from sidecar.runner.pool import Admission, Pool
+from sidecar.web.control import FILE, ControlServer, Message, NoDaemon, ask
 
 SECONDS = 20.0
 WEB = Work(Kind.BACKUP, "web", "store")

@@ -3,8 +3,11 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sidecar.core.coverage import MountCoverage, cover_mounts, render_without_document
-from sidecar.core.findings import (
+from sidecar.backrest.view import DocumentView, PlanView, RepoView
+from sidecar.labels.policy import Policy
+from sidecar.labels.problem import SEVERITIES, Severity, problem_of
+from sidecar.planner.coverage import MountCoverage, cover_mounts, render_without_document
+from sidecar.planner.lint import (
     LIVE_DATABASE,
     NAME_EXCLUDED,
     NOT_ENABLED,
@@ -22,11 +25,8 @@ from sidecar.core.findings import (
     path_absent,
     placed,
 )
-from sidecar.core.policy import Policy
-from sidecar.core.render import Rendered, render
-from sidecar.core.workload import Container, Inventory, Mount, Volume
-from sidecar.model.problem import SEVERITIES, Severity, problem_of
-from sidecar.model.view import DocumentView, PlanView, RepoView
+from sidecar.planner.plans import Rendered, render
+from sidecar.planner.workload import Container, Inventory, Mount, Volume
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 POLICY = Policy()

@@ -7,9 +7,9 @@ from typing import Self
 
 import pytest
 
-from sidecar.settings import Settings, Source
-from sidecar.watch import daemon
-from sidecar.watch.daemon import Daemon
+from sidecar.reconciler import daemon
+from sidecar.reconciler.daemon import Daemon
+from sidecar.reconciler.settings import Settings, Source
 
 
 class Failing:

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from sidecar.settings import Applying, ApplyVia, Settings, Source
-from sidecar.watch.applying.site import Clocks
-from sidecar.watch.desire import Desire
-from sidecar.watch.loop import Loop
-from sidecar.watch.report import Report
-from sidecar.watch.state import Memory
-from sidecar.watch.trigger import Due
+from sidecar.reconciler.apply.context import Clocks
+from sidecar.reconciler.desired_state import Desire
+from sidecar.reconciler.loop import Loop
+from sidecar.reconciler.report import Report
+from sidecar.reconciler.settings import Applying, ApplyVia, Settings, Source
+from sidecar.reconciler.state import Memory
+from sidecar.reconciler.trigger import Due
 from tests.fakes.fake_engine import FakeEngine
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC).timestamp()

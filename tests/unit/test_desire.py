@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.core.lifetime import History
-from sidecar.core.policy import Policy
-from sidecar.core.workload import Inventory
-from sidecar.errors import DocumentError, InventoryError, StoreError
-from sidecar.settings import Lifetime
-from sidecar.watch.desire import Desire, Ledger, Proposer
-from sidecar.watch.history import confirm_engine, history_of
-from sidecar.watch.state import Memory, State
+from sidecar.labels.policy import Policy
+from sidecar.lib.errors import DocumentError, InventoryError, StoreError
+from sidecar.planner.lifecycle import History
+from sidecar.planner.workload import Inventory
+from sidecar.reconciler.desired_state import Desire, Ledger, Proposer
+from sidecar.reconciler.history import confirm_engine, history_of
+from sidecar.reconciler.settings import Lifetime
+from sidecar.reconciler.state import Memory, State
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 ID = "backrest_sidecar_web"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.settings import Access, Settings, Source
-from sidecar.watch.doctor.finding import Finding, Verdict
-from sidecar.watch.doctor.patient import Patient
-from sidecar.watch.doctor.run import examine
+from sidecar.reconciler.doctor.check import Finding, Verdict
+from sidecar.reconciler.doctor.patient import Patient
+from sidecar.reconciler.doctor.run import examine
+from sidecar.reconciler.settings import Access, Settings, Source
 from tests.fakes.fake_backrest import FakeBackrest, Fault
 
 DOCUMENT = {

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.core.scripts import render_exec, render_quiesce, render_resume, render_scale_down
-from sidecar.watch.doctor.finding import Finding, Verdict
+from sidecar.planner.scripts import render_exec, render_quiesce, render_resume, render_scale_down
+from sidecar.reconciler.doctor.check import Finding, Verdict
 from tests.fakes.fake_engine import FakeEngine
 from tests.unit.test_doctor import House
 

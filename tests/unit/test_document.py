@@ -2,10 +2,10 @@
 
 import pytest
 
-from sidecar.errors import DocumentError
-from sidecar.model.document import Document, PlanEdit, merge_plans, parse_document
-from sidecar.model.jsontext import NotJson, Object, decode
-from sidecar.model.plan import Plan, Retention, Schedule
+from sidecar.backrest.document import Document, PlanEdit, merge_plans, parse_document
+from sidecar.backrest.jsontext import NotJson, Object, decode
+from sidecar.backrest.plan import Plan, Retention, Schedule
+from sidecar.lib.errors import DocumentError
 
 PLAN = Plan("own_a", "r", ("/a",), Schedule(), Retention(last=1))
 PLAN_TEXT = '{"id":"own_a","repo":"r","paths":["/a"],"schedule":{"disabled":true},"retention":{"policyKeepLastN":1}}'

@@ -4,12 +4,12 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sidecar.core.drift import Drift, Watch, find_drift
-from sidecar.core.lifetime import History
-from sidecar.core.policy import Policy
-from sidecar.core.propose import Proposal, propose
-from sidecar.core.workload import Container, Inventory, Mount
-from sidecar.model.document import Document
+from sidecar.backrest.document import Document
+from sidecar.labels.policy import Policy
+from sidecar.planner.drift import Drift, Watch, find_drift
+from sidecar.planner.lifecycle import History
+from sidecar.planner.propose import Proposal, propose
+from sidecar.planner.workload import Container, Inventory, Mount
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 ID = "backrest_sidecar_web"

@@ -5,9 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from sidecar.model.cron_rules import canonical_cron
-from sidecar.model.fires import _instants, cron_fires
-from sidecar.model.reading import (
+from sidecar.backrest.cron import canonical_cron
+from sidecar.backrest.reading import (
     CheckPolicy,
     Config,
     ForgetPolicy,
@@ -30,6 +29,7 @@ from sidecar.runner.due import (
     timings,
     upcoming,
 )
+from sidecar.schedule.fires import _instants, cron_fires
 
 DAY, HOUR = 86_400.0, 3_600.0
 WEB = Work(Kind.BACKUP, "web", "store")

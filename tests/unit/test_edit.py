@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.model.edit import (
+from sidecar.backrest.edit import (
     Edit,
     Style,
     apply_edits,
@@ -13,7 +13,7 @@ from sidecar.model.edit import (
     render_json,
     style_of,
 )
-from sidecar.model.jsontext import members
+from sidecar.backrest.jsontext import members
 
 
 def edited(text: str, settings: dict[str, Any], *removals: str) -> str:

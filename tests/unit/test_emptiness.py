@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.model.reading import RunPlan
-from sidecar.runner.containers.engine import ContainersError
-from sidecar.runner.containers.facts import Container, Held
-from sidecar.runner.emptiness import (
+from sidecar.backrest.reading import RunPlan
+from sidecar.docker.engine import ContainersError
+from sidecar.docker.usage import Container, Held
+from sidecar.engines.base import Engine, EngineError, Entry, FailureClass, Snapshot
+from sidecar.runner.empty_source import (
     Choice,
     Emptiness,
     Seen,
@@ -23,7 +24,6 @@ from sidecar.runner.emptiness import (
     look,
     remembered,
 )
-from sidecar.runner.engines.base import Engine, EngineError, Entry, FailureClass, Snapshot
 from sidecar.runner.journal import Device, Journal, Outcome
 
 EMPTY = Seen("/data", exists=True, is_empty=True, device=1)

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.errors import InventoryError
-from sidecar.kit.backoff import Backoff
-from sidecar.watch.engine.wire import Wire, WireCut
-from sidecar.watch.events import EventStream, parse_events
+from sidecar.docker.events import EventStream, parse_events
+from sidecar.docker.wire import Wire, WireCut
+from sidecar.lib.backoff import Backoff
+from sidecar.lib.errors import InventoryError
 from tests.fakes.fake_engine import FakeEngine, Replay
 
 LABELS = {"backrest.enable": "true"}

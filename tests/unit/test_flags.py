@@ -2,8 +2,8 @@
 
 import pytest
 
-from sidecar.core.lists import split_flags
-from sidecar.core.spec_error import SpecInvalid
+from sidecar.labels.values import split_flags
+from sidecar.lib.spec_error import SpecInvalid
 
 
 def test_a_flag_longer_than_any_system_takes_is_refused() -> None:

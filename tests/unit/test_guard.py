@@ -11,23 +11,23 @@ from typing import Any
 
 import pytest
 
-from sidecar.core.policy import Policy
-from sidecar.core.render import RenderedWorkload, render
-from sidecar.core.workload import Container, Inventory, Mount
-from sidecar.errors import InventoryError
-from sidecar.model.view import DocumentView
-from sidecar.watch.applying.idle import IDLE, Look, PlanActivity, Rest
-from sidecar.watch.applying.verdicts import (
+from sidecar.backrest.view import DocumentView
+from sidecar.docker.client import Connection
+from sidecar.docker.containers import Service, Standing
+from sidecar.labels.policy import Policy
+from sidecar.lib.errors import InventoryError
+from sidecar.planner.plans import RenderedWorkload, render
+from sidecar.planner.workload import Container, Inventory, Mount
+from sidecar.reconciler.apply.idle import IDLE, Look, PlanActivity, Rest
+from sidecar.reconciler.resume.markers import Marker
+from sidecar.reconciler.resume.resume import Guard
+from sidecar.reconciler.resume.verdicts import (
     Verdict,
     find_template,
     judge_container,
     judge_service,
     judge_torn,
 )
-from sidecar.watch.engine.connection import Connection
-from sidecar.watch.engine.containers import Service, Standing
-from sidecar.watch.guard import Guard
-from sidecar.watch.markers import Marker
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC).timestamp()
 ID = "ab" * 32

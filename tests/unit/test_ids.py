@@ -4,7 +4,7 @@ from hashlib import blake2b
 
 import pytest
 
-from sidecar.core.ids import PREFIX, sanitize, suffixed_id
+from sidecar.planner.ids import PREFIX, sanitize, suffixed_id
 
 
 @pytest.mark.parametrize(

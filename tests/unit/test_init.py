@@ -8,10 +8,15 @@ from typing import Any
 
 import pytest
 
-from sidecar.errors import StoreError, UsageError
-from sidecar.model.document import parse_document
-from sidecar.model.rules import check_document, check_version
-from sidecar.watch.init import create_document, default_instance, read_password, render_document
+from sidecar.backrest.document import parse_document
+from sidecar.backrest.rules import check_document, check_version
+from sidecar.lib.errors import StoreError, UsageError
+from sidecar.reconciler.init import (
+    create_document,
+    default_instance,
+    read_password,
+    render_document,
+)
 
 Create = Callable[..., list[str]]
 

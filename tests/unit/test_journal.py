@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.kit.process import Child
+from sidecar.engines.base import FailureClass, Stats
+from sidecar.lib.process import Child
 from sidecar.runner.due import Kind, Missed, Moments, Work
-from sidecar.runner.engines.base import FailureClass, Stats
 from sidecar.runner.journal import (
     Device,
     Ended,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.errors import StoreError
-from sidecar.kit import atomic
-from sidecar.watch.store import Store
+from sidecar.lib import files as atomic
+from sidecar.lib.errors import StoreError
+from sidecar.reconciler.store.store import Store
 
 BASE = b"base"
 NEW = b"base+ours"

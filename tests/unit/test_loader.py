@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.errors import DocumentError, StoreError
-from sidecar.runner.service.loader import Loader, load
+from sidecar.lib.errors import DocumentError, StoreError
+from sidecar.runner.loader import Loader, load
 
 GOOD: dict[str, Any] = {"modno": 1, "version": 6, "instance": "here"}
 
@@ -118,7 +118,7 @@ def test_what_is_no_file_is_not_read(config: Path) -> None:
 def test_a_document_of_no_end_is_refused(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would take all the memory there is."""
     write(config)
-    monkeypatch.setattr("sidecar.runner.service.loader._LIMIT", 8)
+    monkeypatch.setattr("sidecar.runner.loader._LIMIT", 8)
     with pytest.raises(StoreError, match="larger than"):
         load(config)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.errors import StoreError
-from sidecar.kit import atomic
-from sidecar.watch.markers import Marker, read_markers, remove_marker
+from sidecar.lib import files as atomic
+from sidecar.lib.errors import StoreError
+from sidecar.reconciler.resume.markers import Marker, read_markers, remove_marker
 
 ID = "ab" * 32
 FULL = f"plan=p\ncontainer={ID}\nstate=running\nfinished=2026-01-02T03:04:05.6Z\n"

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from sidecar.model.jsontext import decode
-from sidecar.model.mask import mask_string, mask_texts, mask_value
-from sidecar.model.quote import MASK
+from sidecar.backrest.jsontext import decode
+from sidecar.backrest.mask import mask_string, mask_texts, mask_value
+from sidecar.lib.text import MASK
 
 SECRETS = {
     "repos": [

@@ -1,8 +1,8 @@
 """Remembering results: it saves work, and changes nothing else."""
 
-from sidecar.core.memo import Memo, MemoOfThings
-from sidecar.model.jsontext import decode
-from sidecar.model.rules import Checked, check_document
+from sidecar.backrest.jsontext import decode
+from sidecar.backrest.rules import Checked, check_document
+from sidecar.planner.memo import Memo, MemoOfThings
 
 
 def recall(memo: Memo[str], key: str, value: object, made: list[str]) -> str:

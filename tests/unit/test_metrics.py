@@ -5,10 +5,10 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sidecar.kit.metrics import Buckets, Kind, Metric, render_metrics
-from sidecar.model.problem import SEVERITIES
-from sidecar.watch.facts import StatusFacts
-from sidecar.watch.serve import METRICS
+from sidecar.labels.problem import SEVERITIES
+from sidecar.reconciler.facts import StatusFacts
+from sidecar.service.metrics import Buckets, Kind, Metric, render_metrics
+from sidecar.web.sidecar import METRICS
 
 UNITS = ("_total", "_seconds", "_info")
 

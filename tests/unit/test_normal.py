@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from sidecar.model.jsontext import decode
-from sidecar.model.normal import normalise_plan
-from sidecar.model.numerals import is_double, parse_integer
-from sidecar.model.plan import Condition, Hook, OnError, Plan, Retention, Schedule
+from sidecar.backrest.jsontext import decode
+from sidecar.backrest.normal import normalise_plan
+from sidecar.backrest.numerals import is_double, parse_integer
+from sidecar.backrest.plan import Condition, Hook, OnError, Plan, Retention, Schedule
 
 START = "CONDITION_SNAPSHOT_START"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.core.notify import find_references
+from sidecar.planner.notifications import find_references
 
 
 @pytest.mark.parametrize(

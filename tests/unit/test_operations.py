@@ -6,13 +6,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.watch.backrest.operations import (
-    Operation,
-    Status,
-    is_busy,
-    parse_operations,
-    pending_plans,
-)
+from sidecar.backrest.operations import Operation, Status, is_busy, parse_operations, pending_plans
 
 NOW = 1_800_000_000.0
 RUN = Operation(7, 9, "a", "r", Status.IN_PROGRESS, "backup", NOW - 60)

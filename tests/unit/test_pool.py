@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.runner.due import Kind, Work
 from sidecar.runner.journal import Trigger
-from sidecar.runner.service.pool import Admission, Pool
+from sidecar.runner.pool import Admission, Pool
 
 SECONDS = 20.0
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.model.problem import SEVERITIES, Severity, problem_of
+from sidecar.labels.problem import SEVERITIES, Severity, problem_of
 
 
 @pytest.mark.parametrize("reason", SEVERITIES)

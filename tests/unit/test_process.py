@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.kit.process import (
+from sidecar.lib.process import (
     Child,
     Completed,
     Patience,

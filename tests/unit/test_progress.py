@@ -5,10 +5,10 @@ import io
 import click
 import pytest
 
-from sidecar.kit.duration import parse_duration, render_duration
-from sidecar.kit.table import aligned, printable, render_size
-from sidecar.runner.engines.base import Progress
-from sidecar.runner.service.progress import ProgressLine
+from sidecar.cli.output.progress import ProgressLine
+from sidecar.cli.output.text import aligned, printable, render_size
+from sidecar.engines.base import Progress
+from sidecar.lib.duration import parse_duration, render_duration
 
 HALF = Progress(0.5, 10, 20, 1_500_000, 3_000_000, 90.0)
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.kit.small import write_small
-from sidecar.watch.facts import StatusFacts
-from sidecar.watch.pulse import FILE, Pulse, allowance, check_pulse, run_healthcheck
+from sidecar.lib.write_file import write_small
+from sidecar.reconciler.facts import StatusFacts
+from sidecar.reconciler.heartbeat import FILE, Pulse, allowance, check_pulse, run_healthcheck
 
 NOW = 1_780_000_000.0
 MOST = allowance(60.0)
@@ -50,7 +50,7 @@ def told() -> Iterator[list[logging.LogRecord]]:
     """What the module logs."""
     records: list[logging.LogRecord] = []
     listener = Listener(records)
-    logger = logging.getLogger("sidecar.program.pulse")
+    logger = logging.getLogger("sidecar.service.heartbeat")
     logger.addHandler(listener)
     yield records
     logger.removeHandler(listener)

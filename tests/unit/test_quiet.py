@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.runner.containers.engine import DEFAULT_ADDRESS, ContainersError, NoEngine
-from sidecar.runner.containers.facts import (
+from sidecar.docker.engine import DEFAULT_ADDRESS, ContainersError, NoEngine
+from sidecar.docker.usage import (
     Container,
     Held,
     in_start_order,
@@ -18,8 +18,8 @@ from sidecar.runner.containers.facts import (
     own_id,
     users_of,
 )
-from sidecar.runner.containers.quiet import reasons_not_to_stop, start_again, while_stopped
 from sidecar.runner.journal import Journal
+from sidecar.runner.quiesce import reasons_not_to_stop, start_again, while_stopped
 from sidecar.runner.restore.users import Whereabouts, users_at_work
 
 ROOT = "/var/lib/docker"

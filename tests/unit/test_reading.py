@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from sidecar.model.document import parse_document
-from sidecar.model.plan import OnError, Retention
-from sidecar.model.reading import (
+from sidecar.backrest.document import parse_document
+from sidecar.backrest.plan import OnError, Retention
+from sidecar.backrest.reading import (
     CheckPolicy,
     Config,
     ForgetPolicy,

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from sidecar.core.workload import Container, Inventory, Mount
-from sidecar.errors import DocumentError, InventoryError, SidecarError, StoreError
-from sidecar.settings import Settings
-from sidecar.watch.facts import BUCKETS, ApplyResult, ReconcileResult, WorkloadFacts
-from sidecar.watch.reconciler import Outcome, reconcile_once
-from sidecar.watch.report import Report
+from sidecar.lib.errors import DocumentError, InventoryError, SidecarError, StoreError
+from sidecar.planner.workload import Container, Inventory, Mount
+from sidecar.reconciler.facts import BUCKETS, ApplyResult, ReconcileResult, WorkloadFacts
+from sidecar.reconciler.reconcile import Outcome, reconcile_once
+from sidecar.reconciler.report import Report
+from sidecar.reconciler.settings import Settings
 
 NOW = 1_780_000_000.0
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
@@ -94,7 +94,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     """A report in a world of its own, whose log is listened to."""
     records: list[logging.LogRecord] = []
     listener = Listener(records)
-    logger = logging.getLogger("sidecar.watch.report")
+    logger = logging.getLogger("sidecar.reconciler.report")
     before = logger.level
     logger.addHandler(listener)
     logger.setLevel(logging.DEBUG)

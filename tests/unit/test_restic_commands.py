@@ -2,18 +2,12 @@
 
 import pytest
 
-from sidecar.model.plan import Retention
-from sidecar.model.reading import CheckPolicy, PrunePolicy, Repo, RunPlan
-from sidecar.runner.engines.base import EngineError, FailureClass
-from sidecar.runner.engines.restic import argv
-from sidecar.runner.engines.restic.env import Access, expand, resolve_access, split_flag
-from sidecar.runner.engines.restic.features import (
-    SINCE,
-    Feature,
-    FeatureMemo,
-    Features,
-    parse_features,
-)
+from sidecar.backrest.plan import Retention
+from sidecar.backrest.reading import CheckPolicy, PrunePolicy, Repo, RunPlan
+from sidecar.engines.base import EngineError, FailureClass
+from sidecar.engines.restic import commands as argv
+from sidecar.engines.restic.access import Access, expand, resolve_access, split_flag
+from sidecar.engines.restic.features import SINCE, Feature, FeatureMemo, Features, parse_features
 
 PLAN = RunPlan("web", "store", ("/data",))
 OLD, NEW = Features((0, 14, 0)), Features((0, 19, 0))

@@ -8,25 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.kit.process import Completed, Patience
-from sidecar.model.quote import MASK
-from sidecar.model.reading import Repo, RunPlan
-from sidecar.runner.engines.base import (
-    EngineError,
-    FailureClass,
-    Interpreted,
-    Progress,
-    Stats,
-    Verdict,
-)
-from sidecar.runner.engines.restic.classes import classify, render_reason
-from sidecar.runner.engines.restic.env import resolve_access
-from sidecar.runner.engines.restic.interpret import Ending, Verb, interpret
-from sidecar.runner.engines.restic.listing import parse_entry, parse_snapshots
-from sidecar.runner.engines.restic.locks import Host, Lock, is_in_danger, parse_lock
-from sidecar.runner.engines.restic.masking import Masking, masking_of
-from sidecar.runner.engines.restic.progress import Signs
-from sidecar.runner.engines.restic.said import parse_said
+from sidecar.backrest.reading import Repo, RunPlan
+from sidecar.engines.base import EngineError, FailureClass, Interpreted, Progress, Stats, Verdict
+from sidecar.engines.restic.access import resolve_access
+from sidecar.engines.restic.failures import classify, render_reason
+from sidecar.engines.restic.interpret import Ending, Verb, interpret
+from sidecar.engines.restic.listing import parse_entry, parse_snapshots
+from sidecar.engines.restic.locks import Host, Lock, is_in_danger, parse_lock
+from sidecar.engines.restic.masking import Masking, masking_of
+from sidecar.engines.restic.messages import parse_said
+from sidecar.engines.restic.progress import Signs
+from sidecar.lib.process import Completed, Patience
+from sidecar.lib.text import MASK
 
 SUMMARY = (
     b'{"message_type":"summary","files_new":1,"files_changed":2,"files_unmodified":3,'

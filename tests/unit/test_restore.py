@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.errors import UsageError
-from sidecar.model.reading import RunPlan
-from sidecar.runner.engines.base import Entry, Snapshot
+from sidecar.backrest.reading import RunPlan
+from sidecar.engines.base import Entry, Snapshot
+from sidecar.lib.errors import UsageError
 from sidecar.runner.restore import (
     How,
     Piece,

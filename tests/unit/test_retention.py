@@ -2,9 +2,9 @@
 
 import pytest
 
-from sidecar.core.retention import parse_retention
-from sidecar.core.spec_error import SpecInvalid
-from sidecar.model.plan import Retention
+from sidecar.backrest.plan import Retention
+from sidecar.labels.retention import parse_retention
+from sidecar.lib.spec_error import SpecInvalid
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from sidecar.model.fault import Fault, pointer_of
-from sidecar.model.jsontext import decode
-from sidecar.model.rules import check_document, check_version
+from sidecar.backrest.fault import Fault, pointer_of
+from sidecar.backrest.jsontext import decode
+from sidecar.backrest.rules import check_document, check_version
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "testdata" / "config"
 VALID = sorted((CASES / "valid").glob("*.json"))
 INVALID = sorted((CASES / "invalid").glob("*.json"))
-SCHEMA = json.loads((ROOT / "sidecar" / "model" / "config.schema.json").read_text("utf-8"))
+SCHEMA = json.loads((ROOT / "sidecar" / "backrest" / "config.schema.json").read_text("utf-8"))
 
 # File → where the fault is, and words of its message.
 EXPECTED = {

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from sidecar.errors import InventoryError
-from sidecar.watch.engine.connection import Connection
-from sidecar.watch.engine.runner import (
+from sidecar.docker.client import Connection
+from sidecar.lib.errors import InventoryError
+from sidecar.reconciler.apply.container import (
     Runner,
     find_runner,
     find_work,

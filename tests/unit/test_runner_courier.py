@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sidecar.runner.journal import Journal
-from sidecar.runner.notify.courier import CLOSE_SECONDS, PAUSES, Courier, Delivered
-from sidecar.runner.notify.letters import Failure, Letter, Post, Request, render_letter
+from sidecar.runner.notify.delivery import CLOSE_SECONDS, PAUSES, Courier, Delivered
+from sidecar.runner.notify.messages import Failure, Letter, Post, Request, render_letter
 
 DOWN = Failure("it answered 503", is_down=True)
 REFUSED = Failure("it answered 400")

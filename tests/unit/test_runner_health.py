@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.engines.base import FailureClass
 from sidecar.runner.due import Kind, Work
-from sidecar.runner.engines.base import FailureClass
-from sidecar.runner.health.judge import HealthFacts, PlanHealth, Verdict, judge
-from sidecar.runner.health.markers import marker_name, write_marker
-from sidecar.runner.health.pulse import ALLOWANCE, FILE, Pulse, check_pulse, run_healthcheck
+from sidecar.runner.heartbeat import ALLOWANCE, FILE, Pulse, check_pulse, run_healthcheck
 from sidecar.runner.journal import Ended, Outcome, Run, Trigger
+from sidecar.runner.judge import HealthFacts, PlanHealth, Verdict, judge
+from sidecar.runner.markers import marker_name, write_marker
 
 NOW, DAY, HOUR = 1_780_000_000.0, 86_400.0, 3_600.0
 

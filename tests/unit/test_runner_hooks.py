@@ -12,14 +12,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from sidecar.kit.process import ProcessRunner
-from sidecar.model.plan import OnError
-from sidecar.model.reading import Config, Repo, RunHook, RunPlan
+from sidecar.backrest.plan import OnError
+from sidecar.backrest.reading import Config, Repo, RunHook, RunPlan
+from sidecar.lib.process import ProcessRunner
 from sidecar.runner.due import Kind, Work
 from sidecar.runner.hooks.check import HookProblem, check_hooks, find_blocker
-from sidecar.runner.hooks.running import HookRunner
-from sidecar.runner.notify.letters import Letter, Post
-from sidecar.runner.run.ports import Facts, HookResult, Hooks
+from sidecar.runner.hooks.run import HookRunner
+from sidecar.runner.job.ports import Facts, HookResult, Hooks
+from sidecar.runner.notify.messages import Letter, Post
 
 START = ("CONDITION_SNAPSHOT_START",)
 SUCCESS = ("CONDITION_SNAPSHOT_SUCCESS", "CONDITION_SNAPSHOT_END")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.errors import SidecarError, UsageError
-from sidecar.runner.service.lock import (
+from sidecar.lib.errors import SidecarError, UsageError
+from sidecar.runner.lock import (
     FILE,
     OPLOG_LOCK,
     Locked,
@@ -71,7 +71,7 @@ def test_the_lock_is_given_back(config: Path) -> None:
 def test_a_runner_that_was_killed_holds_no_lock(config: Path) -> None:
     """The system gives it back, whatever the file still says."""
     script = (
-        "import os, sys; from pathlib import Path; from sidecar.runner.service.lock import SchedulerLock;"
+        "import os, sys; from pathlib import Path; from sidecar.runner.lock import SchedulerLock;"
         f"SchedulerLock(Path({str(config)!r}), 'daemon'); print('held', flush=True);"
         "os.kill(os.getpid(), 9)"
     )

@@ -13,37 +13,31 @@ from typing import Any
 
 import pytest
 
-from sidecar.errors import SidecarError, UsageError
-from sidecar.model.reading import Config, Repo, RunPlan, Timing
-from sidecar.runner.containers.facts import Container
+from sidecar.backrest.reading import Config, Repo, RunPlan, Timing
+from sidecar.docker.usage import Container
+from sidecar.engines.base import FailureClass, Progress, Stats, Verdict
+from sidecar.lib.errors import SidecarError, UsageError
+from sidecar.runner import parts as parts_module
+from sidecar.runner.control import Desk, outcome_of, parse_progress, render_progress, resolve_work
+from sidecar.runner.daemon import Daemon
 from sidecar.runner.due import CatchUp, Kind, Scheduler, Work
-from sidecar.runner.emptiness import Choice
-from sidecar.runner.engines.base import FailureClass, Progress, Stats, Verdict
-from sidecar.runner.health.pages import METRICS, Pages
-from sidecar.runner.health.pulse import FILE, Pulse
-from sidecar.runner.health.report import Report, Sources
-from sidecar.runner.health.status import status_json
+from sidecar.runner.empty_source import Choice
+from sidecar.runner.heartbeat import FILE, Pulse
+from sidecar.runner.job.progress import Board, Over
+from sidecar.runner.job.report import Teller
+from sidecar.runner.job.upkeep import Probed
+from sidecar.runner.job.worker import Works
 from sidecar.runner.journal import Ended, Journal, Outcome, Run, Trigger
-from sidecar.runner.run.upkeep import Probed
-from sidecar.runner.service import parts as parts_module
-from sidecar.runner.service.board import Board, Over
-from sidecar.runner.service.daemon import Daemon
-from sidecar.runner.service.desk import (
-    Desk,
-    outcome_of,
-    parse_progress,
-    render_progress,
-    resolve_work,
-)
-from sidecar.runner.service.loader import Loaded, Loader
-from sidecar.runner.service.loop import Crew, Loop
-from sidecar.runner.service.parts import Initialiser, Parts, assemble
-from sidecar.runner.service.pool import Pool
-from sidecar.runner.service.rounds import Rounds, used_parts
-from sidecar.runner.service.telling import Teller
-from sidecar.runner.service.works import Works
+from sidecar.runner.loader import Loaded, Loader
+from sidecar.runner.loop import Crew, Loop
+from sidecar.runner.maintenance import Rounds, used_parts
+from sidecar.runner.parts import Initialiser, Parts, assemble
+from sidecar.runner.pool import Pool
 from sidecar.runner.settings import Scheduling, Settings
+from sidecar.runner.status import Report, Sources
+from sidecar.runner.status_status import status_json
 from sidecar.runner.timetable import Timetable
+from sidecar.web.runner import METRICS, Pages
 
 DAY, HOUR = 86_400.0, 3_600.0
 NOON = 1_780_056_000.0
@@ -704,7 +698,7 @@ class Creating:
 
     def initialise(self) -> str:
         """Create it."""
-        from sidecar.runner.engines.base import EngineError
+        from sidecar.engines.base import EngineError
 
         self.created += 1
         if self.failure is not None:

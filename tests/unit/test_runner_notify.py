@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.model.reading import Repo, RunHook, RunPlan
-from sidecar.runner.engines.base import Stats
+from sidecar.backrest.reading import Repo, RunHook, RunPlan
+from sidecar.engines.base import Stats
 from sidecar.runner.journal import Outcome
 from sidecar.runner.notify.actions import resolve_notification
-from sidecar.runner.notify.letters import (
+from sidecar.runner.notify.messages import (
     MOST_BYTES,
     ByApprise,
     Letter,

@@ -14,11 +14,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from sidecar.errors import UsageError
-from sidecar.runner import cli
-from sidecar.runner.commands.build import build_settings
-from sidecar.runner.commands.exits import STATUSES, exit_of, worst
-from sidecar.runner.commands.flags import (
+from sidecar.cli.output.exits import STATUSES, exit_of, worst
+from sidecar.cli.runner import main as cli
+from sidecar.cli.runner.options import (
     document_options,
     empty_options,
     health_options,
@@ -28,12 +26,14 @@ from sidecar.runner.commands.flags import (
     program_options,
     schedule_options,
 )
+from sidecar.cli.runner.settings import build_settings
+from sidecar.engines.restic import OnMissing
+from sidecar.lib.errors import UsageError
 from sidecar.runner.due import CatchUp
-from sidecar.runner.emptiness import Choice
-from sidecar.runner.engines.restic import OnMissing
+from sidecar.runner.empty_source import Choice
+from sidecar.runner.identity import assume, check_usable
 from sidecar.runner.journal import Outcome
 from sidecar.runner.notify.notice import Occasion
-from sidecar.runner.service.identity import assume, check_usable
 from sidecar.runner.settings import (
     Identity,
     Neighbour,
@@ -215,8 +215,8 @@ def test_exit_statuses_follow_the_outcomes() -> None:
 ASSUME = """
 import encodings.ascii, json, os, sys
 from pathlib import Path
-from sidecar.errors import SidecarError
-from sidecar.runner.service.identity import assume
+from sidecar.lib.errors import SidecarError
+from sidecar.runner.identity import assume
 from sidecar.runner.settings import Identity, Neighbour, Settings
 config, user, group, sock = sys.argv[1:]
 neighbour = Neighbour(docker_sock=sock)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.model.messages import CONDITIONS
-from sidecar.model.reading import Repo, RunPlan
-from sidecar.runner.engines.base import Stats
+from sidecar.backrest.messages import CONDITIONS
+from sidecar.backrest.reading import Repo, RunPlan
+from sidecar.engines.base import Stats
 from sidecar.runner.template import Template, TemplateError, Values, event_name, parse_template
 
 # What Go's own text/template made of these, with Backrest's variables.

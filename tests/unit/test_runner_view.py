@@ -5,11 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.core.policy import Policy
-from sidecar.core.workload import Container, Inventory, Mount
-from sidecar.settings import Settings
-from sidecar.watch.runner_view import HOST_VIEW, RunnerView, find_container, resolve_runner_view
-from sidecar.watch.state import RunnerSeen
+from sidecar.labels.policy import Policy
+from sidecar.planner.workload import Container, Inventory, Mount
+from sidecar.reconciler.runner_view import (
+    HOST_VIEW,
+    RunnerView,
+    find_container,
+    resolve_runner_view,
+)
+from sidecar.reconciler.settings import Settings
+from sidecar.reconciler.state import RunnerSeen
 
 MOUNTS = (Mount("bind", "/srv", "/userdata"),)
 RUNNER = Container("ab" * 32, "backrest", mounts=MOUNTS)

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sidecar.core.schedule import check_cron, fnv1a_32, parse_schedule
-from sidecar.core.spec_error import SpecInvalid
-from sidecar.model.plan import Schedule
+from sidecar.backrest.plan import Schedule
+from sidecar.lib.spec_error import SpecInvalid
+from sidecar.schedule.parse import check_cron, fnv1a_32, parse_schedule
 
 NOW = datetime(2025, 6, 15, 12, 30, tzinfo=UTC)
 WEB = "backrest_sidecar_web"

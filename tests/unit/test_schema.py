@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
 
-from sidecar.core.labels import LABELS
-from sidecar.core.spec import parse_labels
-from sidecar.errors import UsageError
-from sidecar.show.schema import labels_schema, render_schema
+from sidecar.cli.commands.schema import labels_schema, render_schema
+from sidecar.labels.registry import LABELS
+from sidecar.labels.spec import parse_labels
+from sidecar.lib.errors import UsageError
 
 LABELS_SCHEMA = Draft7Validator(labels_schema("backrest."))
 

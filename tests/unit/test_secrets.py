@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.watch.secrets import MAX_BYTES, read_secrets
+from sidecar.reconciler.secrets import MAX_BYTES, read_secrets
 
 
 @pytest.fixture

@@ -21,14 +21,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.core.workload import Container, Inventory, Mount
-from sidecar.errors import DocumentError, InventoryError, SidecarError, UsageError
-from sidecar.kit.http import MOST_SERVED, SECONDS, Server, page_of
-from sidecar.kit.log import _Formatter
-from sidecar.settings import Settings
-from sidecar.watch.reconciler import reconcile_once
-from sidecar.watch.report import Report
-from sidecar.watch.serve import METRICS, Pages, parse_listen
+from sidecar.lib.errors import DocumentError, InventoryError, SidecarError, UsageError
+from sidecar.lib.log import _Formatter
+from sidecar.planner.workload import Container, Inventory, Mount
+from sidecar.reconciler.reconcile import reconcile_once
+from sidecar.reconciler.report import Report
+from sidecar.reconciler.settings import Settings
+from sidecar.web.server import MOST_SERVED, SECONDS, Server, page_of
+from sidecar.web.sidecar import METRICS, Pages, parse_listen
 
 LOOPBACK = "127.0.0.1"
 ANY = "0.0.0.0"  # noqa: S104 - on purpose
@@ -517,7 +517,7 @@ def listened(act: Callable[[], None]) -> str:
     stream = StringIO()
     listener = logging.StreamHandler(stream)
     listener.setFormatter(_Formatter(as_json=True))
-    logger = logging.getLogger("sidecar.watch.report")
+    logger = logging.getLogger("sidecar.reconciler.report")
     before = logger.level
     logger.addHandler(listener)
     logger.setLevel(logging.DEBUG)

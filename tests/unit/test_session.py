@@ -11,10 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.errors import UsageError
-from sidecar.kit.process import Child, ProcessRunner, child_of
-from sidecar.model.plan import OnError, Retention
-from sidecar.model.reading import (
+from sidecar.backrest.plan import OnError, Retention
+from sidecar.backrest.reading import (
     CheckPolicy,
     Config,
     ForgetPolicy,
@@ -24,15 +22,17 @@ from sidecar.model.reading import (
     RunPlan,
     Timing,
 )
+from sidecar.engines.base import FailureClass, Interpreted, Verdict, failed
+from sidecar.lib.errors import UsageError
+from sidecar.lib.process import Child, ProcessRunner, child_of
 from sidecar.runner.due import Kind, Work
-from sidecar.runner.engines.base import FailureClass, Interpreted, Verdict, failed
-from sidecar.runner.hooks.running import HookRunner
+from sidecar.runner.hooks.run import HookRunner
+from sidecar.runner.job.leftover import end_leftovers, find_leftovers, marked
+from sidecar.runner.job.ports import Facts, HookResult, OnStart, Programs
+from sidecar.runner.job.resume import Resume, parse_resume, render_resume
+from sidecar.runner.job.session import Manners, Session
 from sidecar.runner.journal import Ended, Journal, Outcome, Phase, Run, Trigger
-from sidecar.runner.notify.letters import Letter
-from sidecar.runner.run.leftover import end_leftovers, find_leftovers, marked
-from sidecar.runner.run.ports import Facts, HookResult, OnStart, Programs
-from sidecar.runner.run.resume import Resume, parse_resume, render_resume
-from sidecar.runner.run.session import Manners, Session
+from sidecar.runner.notify.messages import Letter
 from tests.fakes.scripted_engine import MADE, ScriptedEngine
 
 WEB = Work(Kind.BACKUP, "web", "nas")

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.coverage import MountCoverage
-from sidecar.core.findings import Finding
-from sidecar.core.workload import Mount
-from sidecar.model.problem import Severity
-from sidecar.show.lint import render_lint
-from sidecar.watch.lint import LintReport
+from sidecar.cli.output.lint import render_lint
+from sidecar.labels.problem import Severity
+from sidecar.planner.coverage import MountCoverage
+from sidecar.planner.lint import Finding
+from sidecar.planner.workload import Mount
+from sidecar.reconciler.lint import LintReport
 
 ERROR = Finding(
     *("keep.invalid", "50%, no\ncount", "write 7", "shop/web", "web-1", "backrest.keep"),

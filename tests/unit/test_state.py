@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.core.workload import Mount
-from sidecar.watch import state
-from sidecar.watch.state import ApplyTrouble, Memory, RunnerSeen, State
+from sidecar.planner.workload import Mount
+from sidecar.reconciler import state
+from sidecar.reconciler.state import ApplyTrouble, Memory, RunnerSeen, State
 
 FULL = State(
     engine_id="E",

@@ -10,17 +10,24 @@ from typing import Any
 import click
 import pytest
 
-from sidecar.core.lifetime import History, Orphans
-from sidecar.core.policy import Policy
-from sidecar.core.propose import Proposal, propose
-from sidecar.core.workload import Container, Inventory, Mount
-from sidecar.errors import InventoryError, StoreError, UsageError
-from sidecar.model.document import parse_document
-from sidecar.settings import Access, Settings, Source
-from sidecar.show.status import render_status
-from sidecar.watch.backrest.operations import Ending, Operation, Status
-from sidecar.watch.state import State
-from sidecar.watch.status import NextRun, PlanStatus, Run, StatusReport, gather_status, run_status
+from sidecar.backrest.document import parse_document
+from sidecar.backrest.operations import Ending, Operation, Status
+from sidecar.cli.output.status import render_status
+from sidecar.labels.policy import Policy
+from sidecar.lib.errors import InventoryError, StoreError, UsageError
+from sidecar.planner.lifecycle import History, Orphans
+from sidecar.planner.propose import Proposal, propose
+from sidecar.planner.workload import Container, Inventory, Mount
+from sidecar.reconciler.settings import Access, Settings, Source
+from sidecar.reconciler.state import State
+from sidecar.reconciler.status import (
+    NextRun,
+    PlanStatus,
+    Run,
+    StatusReport,
+    gather_status,
+    run_status,
+)
 from tests.fakes.fake_backrest import FakeBackrest
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

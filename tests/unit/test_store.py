@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.errors import StoreError
-from sidecar.kit import atomic
-from sidecar.watch.store import LIMIT, AlreadyThereError, Store
+from sidecar.lib import files as atomic
+from sidecar.lib.errors import StoreError
+from sidecar.reconciler.store.store import LIMIT, AlreadyThereError, Store
 
 OLD = b'{"modno": 1}'
 NEW = b'{"modno": 2}'

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from sidecar.model.document import Document
-from sidecar.show.timeline import Agenda, read_agenda, render_agenda
-from sidecar.watch.zones import Zone
+from sidecar.backrest.document import Document
+from sidecar.cli.output.timeline import Agenda, read_agenda, render_agenda
+from sidecar.reconciler.zones import Zone
 
 BERLIN = Zone(ZoneInfo("Europe/Berlin"), "Europe/Berlin", "--timezone")
 

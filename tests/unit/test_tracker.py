@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from sidecar.core.workload import Container, Inventory, Volume
-from sidecar.errors import InventoryError
-from sidecar.watch.inventory import Engine
-from sidecar.watch.tracker import Tracker
+from sidecar.docker.inventory import Engine
+from sidecar.lib.errors import InventoryError
+from sidecar.planner.workload import Container, Inventory, Volume
+from sidecar.reconciler.tracker import Tracker
 from tests.fakes.fake_engine import FakeEngine
 
 LABELS = {"backrest.enable": "true"}

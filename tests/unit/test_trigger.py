@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.watch.trigger import Debounce, Due, Trigger
+from sidecar.reconciler.trigger import Debounce, Due, Trigger
 
 
 def running(interval: float = 1e6) -> Debounce:

@@ -4,17 +4,11 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from sidecar.model.plan import Retention
-from sidecar.model.reading import CheckPolicy, ForgetPolicy, PrunePolicy, Repo, Timing
-from sidecar.runner.engines.base import (
-    EngineError,
-    FailureClass,
-    Interpreted,
-    Upkeep,
-    Verdict,
-)
-from sidecar.runner.run import upkeep
-from sidecar.runner.run.upkeep import Probed, Prober
+from sidecar.backrest.plan import Retention
+from sidecar.backrest.reading import CheckPolicy, ForgetPolicy, PrunePolicy, Repo, Timing
+from sidecar.engines.base import EngineError, FailureClass, Interpreted, Upkeep, Verdict
+from sidecar.runner.job import upkeep
+from sidecar.runner.job.upkeep import Probed, Prober
 
 GUID = "a" * 64
 OTHER = "b" * 64

@@ -12,10 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.errors import UsageError
-from sidecar.kit.atomic import open_directory, try_lock
-from sidecar.model.reading import RunPlan
-from sidecar.runner.engines.base import (
+from sidecar.backrest.reading import RunPlan
+from sidecar.engines.base import (
     Engine,
     EngineError,
     Entry,
@@ -26,9 +24,11 @@ from sidecar.runner.engines.base import (
     Verdict,
     failed,
 )
+from sidecar.lib.errors import UsageError
+from sidecar.lib.files import open_directory, try_lock
 from sidecar.runner.journal import Journal, Outcome
 from sidecar.runner.verify.sample import Limits, Sampler, parse_size
-from sidecar.runner.verify.verifier import Verification, Verifier
+from sidecar.runner.verify.verify import Verification, Verifier
 
 LIMITS = Limits(count=2, least=10, most=100)
 ID = "0123456789abcdef"

@@ -10,8 +10,8 @@ from queue import SimpleQueue
 import pytest
 import watchfiles
 
-from sidecar.kit import vigil
-from sidecar.kit.vigil import Vigil
+from sidecar.service import file_watcher as vigil
+from sidecar.service.file_watcher import Vigil
 
 SECONDS = 10.0
 

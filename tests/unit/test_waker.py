@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar.kit.threads import failing_threads
-from sidecar.kit.waker import Waker
+from sidecar.lib.threads import failing_threads
+from sidecar.service.waker import Waker
 
 LONG = 3_000.0
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.errors import UsageError
-from sidecar.watch.zones import local_zone, resolve_zone
+from sidecar.lib.errors import UsageError
+from sidecar.reconciler.zones import local_zone, resolve_zone
 
 SUMMER = datetime(2026, 7, 1, tzinfo=UTC)
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from sidecar.kit.closing import Closable
-from sidecar.kit.log import log_event
-from sidecar.runner.engines.base import FailureClass
+from sidecar.engines.base import FailureClass
+from sidecar.lib.closing import Closable
+from sidecar.lib.log import log_event
 from sidecar.runner.journal.records import JournalError
 from sidecar.runner.journal.schema import (
     Rows,

@@ -11,13 +11,7 @@ from typing import Any
 from sidecar.runner.due import Missed, Work
 from sidecar.runner.journal.database import Database
 from sidecar.runner.journal.records import History, JournalError, MissedFires, Past
-from sidecar.runner.journal.rows import (
-    PAST_COLUMNS,
-    history_of,
-    past_values,
-    read_past,
-    work_of,
-)
+from sidecar.runner.journal.rows import PAST_COLUMNS, history_of, past_values, read_past, work_of
 from sidecar.runner.journal.schema import Row, Rows
 
 OF_WORK = "kind = ? AND subject = ? AND repo = ?"

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from sidecar.errors import SidecarError
-from sidecar.kit.process import Child
+from sidecar.engines.base import FailureClass, Stats
+from sidecar.lib.errors import SidecarError
+from sidecar.lib.process import Child
 from sidecar.runner.due import Moments, Work
-from sidecar.runner.engines.base import FailureClass, Stats
 
 
 class JournalError(SidecarError):

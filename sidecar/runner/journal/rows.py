@@ -7,9 +7,9 @@ from dataclasses import asdict, fields
 from enum import Enum
 from typing import Any, TypeVar
 
-from sidecar.kit.process import Child
+from sidecar.engines.base import FailureClass, Stats
+from sidecar.lib.process import Child
 from sidecar.runner.due import Kind, Work
-from sidecar.runner.engines.base import FailureClass, Stats
 from sidecar.runner.journal.records import (
     Ended,
     History,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sidecar.kit.process import Child
+from sidecar.lib.process import Child
 from sidecar.runner.due import Work
 from sidecar.runner.journal.pasts import OF_WORK, Pasts, amend
 from sidecar.runner.journal.records import Ended, Outcome, Phase, Run, Trigger, Unfinished

@@ -4,8 +4,8 @@ import json
 import sys
 from typing import TextIO
 
-from sidecar.runner.notify.letters import parse_request
-from sidecar.runner.notify.sending import check_addresses, send_request
+from sidecar.runner.notify.messages import parse_request
+from sidecar.runner.notify.send import check_addresses, send_request
 
 
 def answer(question: str) -> str:

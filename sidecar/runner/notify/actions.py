@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sidecar.model.reading import RunHook
+from sidecar.backrest.reading import RunHook
 from sidecar.runner.notify import services
-from sidecar.runner.notify.letters import Message, Request
+from sidecar.runner.notify.messages import Message, Request
 from sidecar.runner.notify.services import Builder, Unusable, check_http
 from sidecar.runner.notify.shoutrrr import translate_shoutrrr
 from sidecar.runner.template import Template, Values, event_name, parse_template

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from urllib.parse import quote, urlencode
 
-from sidecar.runner.notify.letters import ByApprise, Message, cut, level_of
+from sidecar.runner.notify.messages import ByApprise, Message, cut, level_of
 from sidecar.runner.notify.parts import Parts
 from sidecar.runner.notify.services import Builder, Unusable
 

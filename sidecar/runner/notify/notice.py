@@ -6,9 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from sidecar.runner.engines.base import Stats
+from sidecar.engines.base import Stats
 from sidecar.runner.journal import Outcome
-from sidecar.runner.notify.letters import ByApprise, Letter, cut, level_of
+from sidecar.runner.notify.messages import ByApprise, Letter, cut, level_of
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _STEP = 1000.0

@@ -12,8 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from sidecar.kit.process import ProcessRunner
-from sidecar.runner.notify.letters import Failure, Post, Request
+from sidecar.lib.process import ProcessRunner
+from sidecar.runner.notify.messages import Failure, Post, Request
 
 _SECONDS = 40.0
 _ROOT = Path(__file__).parents[3]

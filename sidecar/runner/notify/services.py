@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from sidecar.errors import SidecarError
-from sidecar.runner.notify.letters import MOST_TEXT, Message, Post, Request, cut
+from sidecar.lib.errors import SidecarError
+from sidecar.runner.notify.messages import MOST_TEXT, Message, Post, Request, cut
 
 Builder = Callable[[Message], Request]
 """Makes the request that tells a message."""

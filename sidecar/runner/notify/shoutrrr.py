@@ -9,8 +9,8 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from sidecar.runner.notify import services
-from sidecar.runner.notify.letters import Message, Post, Request, cut
 from sidecar.runner.notify.mailbox import matrix, slack_bot, smtp, telegram_chats
+from sidecar.runner.notify.messages import Message, Post, Request, cut
 from sidecar.runner.notify.parts import Parts, read_parts
 from sidecar.runner.notify.services import Builder, Unusable
 

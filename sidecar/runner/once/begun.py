@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pydantic import RootModel, ValidationError
 
-from sidecar.errors import StoreError
-from sidecar.kit.small import write_small
+from sidecar.lib.errors import StoreError
+from sidecar.lib.write_file import write_small
 
 FILE = "backup-once.json"
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sidecar.errors import UsageError
+from sidecar.lib.errors import UsageError
 
 _MOST_BYTES = 1 << 20
 _FLAG = "--rcb-env-file"

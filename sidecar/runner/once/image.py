@@ -10,16 +10,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.errors import UsageError
-from sidecar.kit.log import log_event
-from sidecar.runner.containers.engine import ContainersError
-from sidecar.runner.containers.facts import on_host, own_container, own_id
+from sidecar.docker.engine import ContainersError
+from sidecar.docker.local_engine import OnceEngine, Shot
+from sidecar.docker.usage import on_host, own_container, own_id
+from sidecar.lib.errors import UsageError
+from sidecar.lib.log import log_event
 from sidecar.runner.journal import Journal
-from sidecar.runner.once.engine import OnceEngine, Shot
+from sidecar.runner.lock import SchedulerLock
 from sidecar.runner.once.env_file import read_env_file
 from sidecar.runner.once.lines import Lines, masking_of_variables
 from sidecar.runner.once.way import PURPOSE, Result, Say, open_journal
-from sidecar.runner.service.lock import SchedulerLock
 from sidecar.runner.settings import Settings
 
 DEFAULT_COMMAND = ("rcb", "backup")

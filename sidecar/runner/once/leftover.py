@@ -5,13 +5,13 @@ import math
 from pathlib import Path
 from typing import Protocol
 
-from sidecar.kit.log import log_event
-from sidecar.runner.containers.facts import Container
-from sidecar.runner.containers.quiet import Remembers, start_again
+from sidecar.docker.usage import Container
+from sidecar.lib.log import log_event
 from sidecar.runner.journal import Stopped
 from sidecar.runner.once.begun import read_begun, remove_begun
 from sidecar.runner.once.order import in_start_order
 from sidecar.runner.once.quiesce import StopsAndTells
+from sidecar.runner.quiesce import Remembers, start_again
 
 DEFAULT_TIMEOUT = 60.0
 """Seconds that a container has to stop, before the engine ends it by force."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from sidecar.runner.engines.restic.masking import Masking
+from sidecar.engines.restic.masking import Masking
 
 _MOST = 1 << 16
 # Of values whose names do not give them away, those that may be secrets: no switch, no path.

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from sidecar.runner.containers.facts import Container
+from sidecar.docker.usage import Container
 
 _PROJECT = "com.docker.compose.project"
 _SERVICE = "com.docker.compose.service"

@@ -5,18 +5,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sidecar.errors import UsageError
-from sidecar.model.reading import Config, RunPlan
+from sidecar.backrest.reading import Config, RunPlan
+from sidecar.lib.errors import UsageError
 from sidecar.runner.due import Missed, Work
-from sidecar.runner.health.report import work_of
+from sidecar.runner.job.progress import Board, Over
+from sidecar.runner.job.worker import Works
 from sidecar.runner.journal import Journal, Outcome, Trigger
+from sidecar.runner.loader import load
 from sidecar.runner.once.way import PURPOSE, Result, make_state
-from sidecar.runner.service.board import Board, Over
-from sidecar.runner.service.loader import load
-from sidecar.runner.service.parts import Parts, assemble, claim
-from sidecar.runner.service.pool import Pool
-from sidecar.runner.service.works import Works
+from sidecar.runner.parts import Parts, assemble, claim
+from sidecar.runner.pool import Pool
 from sidecar.runner.settings import Settings
+from sidecar.runner.status import work_of
 
 PATIENCE = 600.0
 """Seconds that runs have to come to their end, once everything else is over."""

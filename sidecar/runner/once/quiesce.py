@@ -11,16 +11,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from sidecar.kit.log import log_event
-from sidecar.runner.containers.engine import ContainersError
-from sidecar.runner.containers.facts import Container
-from sidecar.runner.containers.quiet import (
-    Remembers,
-    StopsAndStarts,
-    reasons_not_to_stop,
-    while_stopped,
-)
+from sidecar.docker.engine import ContainersError
+from sidecar.docker.usage import Container
+from sidecar.lib.log import log_event
 from sidecar.runner.once.order import in_start_order
+from sidecar.runner.quiesce import Remembers, StopsAndStarts, reasons_not_to_stop, while_stopped
 
 _PAUSES = (1.0, 3.0)
 # One that is paused writes nothing, and one that restarts would write again.

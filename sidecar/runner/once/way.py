@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager
 from enum import IntEnum
 from typing import Protocol
 
-from sidecar.errors import UsageError
+from sidecar.lib.errors import UsageError
 from sidecar.runner.journal import Journal
-from sidecar.runner.service.parts import JOURNAL
+from sidecar.runner.parts import JOURNAL
 from sidecar.runner.settings import Settings
 
 PURPOSE = "backup-once"

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, tzinfo
 
-from sidecar.errors import UsageError
-from sidecar.model.reading import RunPlan
-from sidecar.runner.containers.facts import is_within
-from sidecar.runner.engines.base import Entry, Snapshot
+from sidecar.backrest.reading import RunPlan
+from sidecar.docker.usage import is_within
+from sidecar.engines.base import Entry, Snapshot
+from sidecar.lib.errors import UsageError
 from sidecar.runner.restore.faults import RestoreError
 
 LATEST = "latest"

@@ -1,7 +1,7 @@
 """Why something is not restored."""
 
-from sidecar.errors import SidecarError
-from sidecar.runner.engines.base import FailureClass
+from sidecar.engines.base import FailureClass
+from sidecar.lib.errors import SidecarError
 
 
 class RestoreError(SidecarError):

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from sidecar.kit.table import render_size
-from sidecar.runner.containers.facts import is_within
+from sidecar.cli.output.text import render_size
+from sidecar.docker.usage import is_within
 from sidecar.runner.restore.choose import Piece, Wish
 from sidecar.runner.restore.faults import RestoreError
 from sidecar.runner.restore.staging import is_ours

@@ -23,8 +23,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
-from sidecar.kit.atomic import list_names, try_lock
-from sidecar.kit.log import log_event
+from sidecar.lib.files import list_names, try_lock
+from sidecar.lib.log import log_event
 from sidecar.runner.restore.faults import RestoreError
 from sidecar.runner.restore.shape import Shape, give_shape, read_shape
 

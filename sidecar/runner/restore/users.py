@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from sidecar.runner.containers.engine import DEFAULT_ADDRESS, NoEngine
-from sidecar.runner.containers.facts import Container, on_host, own_container, own_id, users_of
+from sidecar.docker.engine import DEFAULT_ADDRESS, NoEngine
+from sidecar.docker.usage import Container, on_host, own_container, own_id, users_of
 
 _MARKS = ("/.dockerenv", "/run/.containerenv")
 

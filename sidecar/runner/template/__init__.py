@@ -4,7 +4,7 @@ What is read without an error renders without one: every field, function and arg
 known to fit beforehand, so that nothing goes wrong in the night.
 """
 
-from sidecar.runner.template.compiler import Template, parse_template
+from sidecar.runner.template.evaluate import Template, parse_template
 from sidecar.runner.template.lexer import TemplateError
 from sidecar.runner.template.values import Values, event_name
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from enum import Enum, auto
 from typing import NamedTuple
 
-from sidecar.errors import SidecarError
+from sidecar.lib.errors import SidecarError
 
 BLANKS = " \t\r\n"
 """What Go's templates take for blanks."""

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sidecar.model.messages import CONDITIONS
-from sidecar.model.reading import Repo
-from sidecar.runner.engines.base import Stats
-from sidecar.runner.template import gowords
+from sidecar.backrest.messages import CONDITIONS
+from sidecar.backrest.reading import Repo
+from sidecar.engines.base import Stats
+from sidecar.runner.template import go as gowords
 from sidecar.runner.template.lexer import Fault
 from sidecar.runner.template.summary import summarise
 from sidecar.runner.template.types import Evaluate, Type, Typed

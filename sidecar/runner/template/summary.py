@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from sidecar.runner.engines.base import Stats
-from sidecar.runner.template.gowords import format_size, format_time, show_float
+from sidecar.engines.base import Stats
+from sidecar.runner.template.go import format_size, format_time, show_float
 from sidecar.runner.template.values import Values, event_name
 
 _AFTER = frozenset(

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sidecar.model.messages import CONDITIONS
-from sidecar.model.reading import Repo, RunPlan
-from sidecar.runner.engines.base import Stats
+from sidecar.backrest.messages import CONDITIONS
+from sidecar.backrest.reading import Repo, RunPlan
+from sidecar.engines.base import Stats
 
 OF_REPOSITORY: Final = "_system_"
 """The id of the plan, as Backrest shows it, where an event belongs to a repository alone."""

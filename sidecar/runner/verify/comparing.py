@@ -4,7 +4,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sidecar.runner.engines.base import Entry
+from sidecar.engines.base import Entry
 
 _PIECE = 1 << 20
 # As text a time has microseconds at the least, and a float of today about as many.

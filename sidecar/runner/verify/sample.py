@@ -4,8 +4,8 @@ import random
 import re
 from dataclasses import dataclass, field
 
-from sidecar.errors import UsageError
-from sidecar.runner.engines.base import Entry
+from sidecar.engines.base import Entry
+from sidecar.lib.errors import UsageError
 
 MEGABYTE = 1_000_000
 

@@ -1,0 +1,234 @@
+"""The config.json: raw text kept verbatim, typed views, owned-plan merge."""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+from sidecar.backrest.edit import (
+    Edit,
+    Style,
+    apply_edits,
+    edit_object,
+    insert_items,
+    remove_items,
+    style_of,
+)
+from sidecar.backrest.jsontext import Member, NotJson, Object, decode
+from sidecar.backrest.layout import Layout, follow_edits, layout_of
+from sidecar.backrest.messages import REPO
+from sidecar.backrest.numerals import parse_integer
+from sidecar.backrest.plan import Plan
+from sidecar.backrest.schedule_rules import is_active, value_of
+from sidecar.backrest.view import DocumentView, PlanView, RepoView
+from sidecar.lib.errors import DocumentError
+
+_MOST_MODNO = 2**31 - 1
+_PLAN_MEMBERS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PlanEdit:
+    """What changes in one plan that stands in the document: keys set, keys removed."""
+
+    id: str
+    settings: Mapping[str, Any]
+    removals: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """One version of the document; `text` is its every character."""
+
+    text: str
+
+    @cached_property
+    def root(self) -> Object:
+        """The decoded document. Raises DocumentError when it is no JSON object."""
+        if not self.text.strip():
+            raise DocumentError("the document is empty", _RESTORE)
+        try:
+            root = decode(self.text)
+        except NotJson as error:
+            line = self.text.count("\n", 0, error.position) + 1
+            raise DocumentError(
+                f"the document is not JSON: line {line}: {error}", _RESTORE
+            ) from None
+        if not isinstance(root, Object):
+            raise DocumentError("the document is not a JSON object", _RESTORE)
+        return root
+
+    @cached_property
+    def plans(self) -> dict[str, Object]:
+        """The raw plans by id; of repeated ids the first."""
+        listed = self.root.get("plans")
+        found: dict[str, Object] = {}
+        for plan in listed if isinstance(listed, list) else ():
+            if isinstance(plan, Object) and type(plan.get("id")) is str:
+                found.setdefault(plan["id"], plan)
+        return found
+
+    @cached_property
+    def content(self) -> bytes:
+        """The text as it stands in the file."""
+        return self.text.encode()
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where things stand in the text."""
+        return layout_of(self.text, self.root)
+
+    def edited(self, edits: Sequence[Edit]) -> "Document":
+        """Give the document after edits of its text; what they do not touch is not decoded anew.
+
+        Edits may only write whole values, or new members and elements.
+        """
+        after = Document(apply_edits(self.text, edits))
+        if (followed := follow_edits(self.layout, edits, after.text)) is not None:
+            # A cached property finds its value there.
+            after.__dict__["root"], after.__dict__["layout"] = followed
+            after.__dict__["_known_views"] = dict(self._views())
+        return after
+
+    def _views(self) -> Iterator[tuple[str, tuple[Object, PlanView]]]:
+        for view in self.view.plans:
+            yield view.id, (self.plans[view.id], view)
+
+    @cached_property
+    def _known_views(self) -> Mapping[str, tuple[Object, PlanView]]:
+        """Views of plans that were made for the document that this one was edited from."""
+        return {}
+
+    def _plan_view(self, plan_id: str, plan: Object) -> PlanView:
+        known = self._known_views.get(plan_id)
+        return known[1] if known and known[0] is plan else _plan_view(plan_id, plan)
+
+    @cached_property
+    def view(self) -> DocumentView:
+        """What the core may know of the document."""
+        repos = self.root.get("repos")
+        return DocumentView(
+            tuple(self._plan_view(plan_id, plan) for plan_id, plan in self.plans.items()),
+            tuple(
+                RepoView(repo["id"], _has_forget_policy(repo))
+                for repo in (repos if isinstance(repos, list) else ())
+                if isinstance(repo, Object) and type(repo.get("id")) is str and repo["id"]
+            ),
+        )
+
+
+_RESTORE = (
+    "restore one of Backrest's config.json.bak.* files beside it, or start with an empty folder"
+)
+
+
+def parse_document(content: bytes) -> Document:
+    """Read the bytes of a document; raises DocumentError where they are no JSON object."""
+    try:
+        document = Document(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        message = f"the document is not UTF-8 (byte {error.start})"
+        raise DocumentError(message, _RESTORE) from None
+    document.root  # noqa: B018  # decoded now, so that nobody meets the error later
+    return document
+
+
+def _plan_view(plan_id: str, plan: Object) -> PlanView:
+    paths, repo = plan.get("paths"), plan.get("repo")
+    listed = paths if isinstance(paths, list) else []
+    return PlanView(
+        plan_id,
+        repo if type(repo) is str else "",
+        tuple(path for path in listed if type(path) is str and path),
+    )
+
+
+def _has_forget_policy(repo: Object) -> bool:
+    """Whether the repository forgets by itself: its forget schedule ever runs."""
+    _, policy = value_of(repo, REPO, "forgetPolicy")
+    schedule = policy.get("schedule") if isinstance(policy, Object) else None
+    return isinstance(schedule, Object) and is_active(schedule)
+
+
+def merge_plans(
+    document: Document,
+    added: Sequence[Plan],
+    edits: Sequence[PlanEdit],
+    removed: Sequence[str] = (),
+    *,
+    served: bool = False,
+) -> Document:
+    """Write new plans and edits into the text, remove some, and count `modno` up by one.
+
+    New plans stand sorted by id among the others. Nothing else changes by a byte.
+    With nothing to write the document itself is given back. One that Backrest `served`
+    keeps its `modno`: Backrest compares it with its own, and counts.
+    """
+    if not added and not edits and not removed:
+        return document
+    if removed:
+        document = Document(_without_plans(document, frozenset(removed)))
+    text, layout, style = document.text, document.layout, style_of(document.text)
+    settings: dict[str, Any] = {} if served else {"modno": _next_modno(document.root)}
+    changes: list[Edit] = []
+    if layout.plans is None or layout.holder is None:
+        ordered = sorted(added, key=lambda plan: plan.id)
+        settings["plans"] = [plan.to_json() for plan in ordered]
+    else:
+        changes = _plan_changes(text, layout.holder, layout.plans, added, edits, style)
+    changes += edit_object(text, text.index("{"), settings, (), style, 1, layout.top)
+    return document.edited(changes)
+
+
+def _next_modno(root: Object) -> int:
+    value = root.get("modno")
+    number = parse_integer(value, 32) if isinstance(value, str) else None
+    # The number is only compared for equality: past the largest it starts anew.
+    return 1 if number is None or number >= _MOST_MODNO else number + 1
+
+
+def _without_plans(document: Document, removed: frozenset[str]) -> str:
+    """Take plans out of the text, with the commas that are no longer needed."""
+    found = document.layout.plans or ()
+    gone = [index for index, member in enumerate(found) if _id_of(member.value) in removed]
+    return apply_edits(document.text, remove_items(found, gone))
+
+
+def _id_of(plan: Any) -> str:
+    plan_id = plan.get("id") if isinstance(plan, Object) else None
+    return plan_id if type(plan_id) is str else ""
+
+
+def _plan_changes(
+    text: str,
+    holder: Member,
+    plans: Sequence[Member],
+    added: Sequence[Plan],
+    edits: Sequence[PlanEdit],
+    style: Style,
+) -> list[Edit]:
+    by_id = {edit.id: edit for edit in edits}
+    ids: list[str] = []
+    changes: list[Edit] = []
+    for member in plans:
+        ids.append(_id_of(member.value))
+        edit = by_id.pop(ids[-1], None)
+        if edit is not None:
+            changes += edit_object(
+                text, member.start, edit.settings, edit.removals, style, _PLAN_MEMBERS
+            )
+    items = list(_slots(ids, added))
+    return [*changes, *insert_items(text, holder.start, plans, items, style, _PLAN_MEMBERS - 1)]
+
+
+def _slots(ids: Sequence[str], added: Sequence[Plan]) -> Iterator[tuple[int, Any]]:
+    """Where new plans go: before the first greater id, also where they are unsorted."""
+    ordered = all(one <= other for one, other in pairwise(ids))
+    for plan in sorted(added, key=lambda item: item.id):
+        if ordered:
+            index = bisect_right(ids, plan.id)
+        else:
+            index = next((i for i, other in enumerate(ids) if other > plan.id), len(ids))
+        yield index, plan.to_json()

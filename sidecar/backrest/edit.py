@@ -1,0 +1,173 @@
+"""Edits on JSON text: what is not named keeps every byte, space and spelling."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from json.encoder import encode_basestring
+from typing import Any, NamedTuple
+
+from pydantic_core import to_json
+
+from sidecar.backrest.jsontext import Member, members, skip_space
+
+_INDENTED = re.compile(r"\n *")
+
+
+class Edit(NamedTuple):
+    """Replace the characters from `start` to `end` by `text`."""
+
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a text is laid out: `unit` is one step of indentation, None for one line."""
+
+    unit: str | None
+
+    @property
+    def colon(self) -> str:
+        """What stands between a key and its value."""
+        return ":" if self.unit is None else ": "
+
+    def line(self, depth: int) -> str:
+        """What stands between a bracket or comma and the next member."""
+        return "" if self.unit is None else "\n" + self.unit * depth
+
+
+def style_of(text: str) -> Style:
+    """Read the style off the first member of the root object; an empty one gets two spaces."""
+    start = text.index("{") + 1
+    first = skip_space(text, start)
+    space = text[start:first]
+    if "\n" in space and text[first] != "}":
+        return Style(space[space.rindex("\n") + 1 :])
+    return Style("  " if text[first] == "}" else None)
+
+
+def apply_edits(text: str, edits: Iterable[Edit]) -> str:
+    """Apply edits that do not overlap, in any order."""
+    pieces: list[str] = []
+    position = 0
+    for start, end, new in sorted(edits, key=lambda edit: (edit.start, edit.end)):
+        pieces += (text[position:start], new)
+        position = end
+    return "".join((*pieces, text[position:]))
+
+
+def render_json(value: Any, style: Style, depth: int) -> str:
+    """Write plain dicts, lists, strings, ints and bools at a depth of the text."""
+    if style.unit is None:
+        return to_json(value).decode()
+    line, unit = style.line(depth), style.unit
+    # No string holds a raw line break, so every one of them begins a line of ours.
+    if unit and not unit.strip(" "):
+        return to_json(value, indent=len(unit)).decode().replace("\n", line)
+    text = to_json(value, indent=1).decode()
+    return _INDENTED.sub(lambda match: line + unit * (match.end() - match.start() - 1), text)
+
+
+def edit_object(
+    text: str,
+    start: int,
+    settings: Mapping[str, Any],
+    removals: Iterable[str],
+    style: Style,
+    depth: int,
+    found: Sequence[Member] | None = None,
+) -> list[Edit]:
+    """Set and remove members of the object at `start`; `depth` is that of its members.
+
+    `found` are its members, where they are known already. A key that stands there more
+    than once is set in its first place and removed from the others.
+    """
+    gone = set(removals)
+    pending = dict(settings)
+    edits: list[Edit] = []
+    kept: Member | None = None
+    found = members(text, start) if found is None else found
+    for index, member in enumerate(found):
+        if member.key in pending:
+            new = render_json(pending.pop(member.key), style, depth)
+            edits.append(Edit(member.start, member.end, new))
+            gone.add(member.key)
+            kept = member
+        elif member.key in gone:
+            edits.append(_removal(found, index, kept))
+        else:
+            kept = member
+    at = kept.end if kept else start + 1
+    return [*edits, *_additions(pending, at, bool(kept), style, depth)]
+
+
+def _removal(found: Sequence[Member], index: int, kept: Member | None) -> Edit:
+    """Remove a member with the comma that it no longer needs."""
+    member = found[index]
+    if kept is not None:
+        return Edit(found[index - 1].end, member.end, "")
+    following = found[index + 1].key_start if index + 1 < len(found) else member.end
+    return Edit(member.key_start, following, "")
+
+
+def _additions(
+    pending: Mapping[str, Any], at: int, follows: bool, style: Style, depth: int
+) -> list[Edit]:
+    if not pending:
+        return []
+    line = style.line(depth)
+    inside = [
+        f"{line}{encode_basestring(k)}{style.colon}{render_json(v, style, depth)}"
+        for k, v in pending.items()
+    ]
+    return [Edit(at, at, ("," if follows else "") + ",".join(inside))]
+
+
+def insert_items(
+    text: str,
+    start: int,
+    found: Sequence[Member],
+    items: Sequence[tuple[int, Any]],
+    style: Style,
+    depth: int,
+) -> list[Edit]:
+    """Insert values into the array at `start`, each before the element of its index.
+
+    `found` are the elements that stand there, `items` are (index, value); an index of the
+    array's length appends. `depth` is that of the elements.
+    """
+    line = style.line(depth)
+    edits: list[Edit] = []
+    behind: list[str] = []
+    for index, value in items:
+        new = render_json(value, style, depth)
+        if index < len(found):
+            at = found[index].start
+            edits.append(Edit(at, at, f"{new},{line}"))
+        else:
+            behind.append(line + new)
+    if behind and found:
+        edits.append(Edit(found[-1].end, found[-1].end, "," + ",".join(behind)))
+    elif behind:
+        edits.append(
+            Edit(start + 1, _closing(text, start), ",".join(behind) + style.line(depth - 1))
+        )
+    return edits
+
+
+def remove_items(found: Sequence[Member], indexes: Iterable[int]) -> list[Edit]:
+    """Remove elements of an array, of which `found` are all, and their commas."""
+    gone = frozenset(indexes)
+    edits: list[Edit] = []
+    kept: Member | None = None
+    for index, member in enumerate(found):
+        if index in gone:
+            edits.append(_removal(found, index, kept))
+        else:
+            kept = member
+    return edits
+
+
+def _closing(text: str, start: int) -> int:
+    return skip_space(text, start + 1)

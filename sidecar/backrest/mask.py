@@ -1,0 +1,108 @@
+"""Masking: documents and plans as people and logs may see them."""
+
+import json
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from sidecar.backrest.edit import Edit, apply_edits
+from sidecar.backrest.jsontext import Numeral, decode, members
+from sidecar.backrest.numerals import parse_integer
+from sidecar.lib.text import MASK, without_credentials
+
+# Names without case and underscores, so that both spellings of a field are met.
+_SECRET_KEYS = frozenset(
+    {
+        "password",
+        "passwordbcrypt",
+        "webhookurl",
+        "shoutrrrurl",
+        "baseurl",
+        "token",
+        "bottoken",
+        "secret",
+        "initialpairingsecret",
+        "identity",
+        "flags",
+    }
+)
+_ASSIGNMENT_KEYS = frozenset({"env"})
+_SECRET_FLAG = re.compile(r"((?:password|secret|token|key)[\w.-]*)([= ]).*", re.IGNORECASE)
+_INTEGER_BITS = 64
+
+
+class _Secret(NamedTuple):
+    start: int
+    end: int
+    shown: str
+
+
+def mask_value(value: Any, key: str = "", *, secret: bool = False) -> Any:
+    """Copy decoded JSON with its secrets masked; numbers become Python's own."""
+    secret = secret or _is_secret(key)
+    if isinstance(value, dict):
+        return {name: mask_value(item, name, secret=secret) for name, item in value.items()}
+    if isinstance(value, list):
+        return [mask_value(item, key, secret=secret) for item in value]
+    if secret and value not in (None, ""):
+        return MASK
+    if isinstance(value, Numeral):
+        whole = parse_integer(value, _INTEGER_BITS)
+        return float(value) if whole is None else whole
+    return mask_string(value, key) if isinstance(value, str) else value
+
+
+def mask_string(text: str, key: str = "") -> str:
+    """Mask what is secret inside a string: assignments, passwords in URLs and flags."""
+    if _plain(key) in _ASSIGNMENT_KEYS:
+        name, equals, _ = text.partition("=")
+        return f"{name}={MASK}" if equals else MASK
+    if _plain(key) == "backupflags":
+        text = _SECRET_FLAG.sub(rf"\1\2{MASK}", text)
+    return without_credentials(text)
+
+
+def mask_texts(before: str, after: str) -> tuple[str, str]:
+    """Mask two versions of a document's text; a secret only in the second is told as new."""
+    known = {before[secret.start : secret.end] for secret in _secrets(before)}
+    return _masked(before, known), _masked(after, known)
+
+
+def _masked(text: str, known: set[str]) -> str:
+    edits = [
+        Edit(
+            s.start,
+            s.end,
+            json.dumps(s.shown + ("" if text[s.start : s.end] in known else " (new)")),
+        )
+        for s in _secrets(text)
+    ]
+    return apply_edits(text, edits)
+
+
+def _secrets(text: str) -> Iterator[_Secret]:
+    decode(text)
+    return _walk(text, text.index("{"), "", secret=False)
+
+
+def _walk(text: str, start: int, key: str, *, secret: bool) -> Iterator[_Secret]:
+    for member in members(text, start):
+        name = member.key or key
+        hidden = secret or _is_secret(name)
+        value = member.value
+        if isinstance(value, dict | list):
+            yield from _walk(text, member.start, name, secret=hidden)
+        elif hidden and value not in (None, ""):
+            yield _Secret(member.start, member.end, MASK)
+        elif type(value) is str and (shown := mask_string(value, name)) != value:
+            yield _Secret(member.start, member.end, shown)
+
+
+def _is_secret(key: str) -> bool:
+    return _plain(key) in _SECRET_KEYS
+
+
+@lru_cache(maxsize=1024)
+def _plain(key: str) -> str:
+    return key.replace("_", "").lower()

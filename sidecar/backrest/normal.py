@@ -1,0 +1,176 @@
+"""What Backrest's own rewrite makes of a plan: the form in which plans are compared.
+
+Backrest rewrites the whole document whenever it saves: fields get their JSON
+names, zero values vanish, enum numbers become names, paths are sorted. A plan
+that only went through that rewrite has not changed.
+"""
+
+from collections.abc import Callable, Mapping
+from operator import is_
+from typing import Any, Final
+
+from sidecar.backrest.jsontext import Numeral
+from sidecar.backrest.messages import PLAN, Field, Kind, Message
+from sidecar.backrest.numerals import parse_integer
+
+_Normalise = Callable[[Any], Any]
+
+_INT32: Final = 1 << 31
+
+
+def normalise_plan(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the plan as Backrest would write it, key order aside.
+
+    Takes decoded JSON (numbers as `Numeral`) and plain Python values alike, and
+    never raises. Null and unknown fields are dropped. A value of a type that
+    Backrest refuses stays, in a form that equals no value Backrest accepts. What
+    is normal already is shared with the argument: do not change the result.
+    """
+    normal: dict[str, Any] = _PLAN(plan)
+    paths = normal.get("paths")
+    if type(paths) is not list or not all(type(path) is str for path in paths):
+        return normal
+    ordered = sorted(paths)
+    return normal if ordered == paths else {**normal, "paths": ordered}
+
+
+def _of_message(message: Message) -> _Normalise:
+    table = {
+        spelling: (field.name, _plain_type(field), _zero_type(field), _of_field(field))
+        for spelling, field in message.fields.items()
+    }
+
+    def normalise(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return _apart(value)
+        normal, same = {}, True
+        for key, item in value.items():
+            known = table.get(key)
+            if known is None or item is None:
+                same = False
+                continue
+            name, plain_type, zero_type, of_item = known
+            new = item if type(item) is plain_type else of_item(item)
+            if new or type(new) is not zero_type:
+                normal[name] = new
+                same = same and new is item and name == key
+            else:
+                same = False
+        # Objects that live on cost far more (the collector walks them) than a copy.
+        return value if same else normal
+
+    return normalise
+
+
+def _plain_type(field: Field) -> type | None:
+    """The type whose values need no change: a short cut for the most frequent fields."""
+    return str if field.kind is Kind.STRING and not field.repeated else None
+
+
+def _zero_type(field: Field) -> type | None:
+    """The type of the field's zero value, which is not written; None: always written."""
+    if field.repeated:
+        return list
+    return None if field.oneof else _ZERO_TYPES[field.kind]
+
+
+def _of_field(field: Field) -> _Normalise:
+    if field.kind is Kind.ENUM:
+        return _of_enums(field) if field.repeated else _of_enum(field)
+    one = _of_message(field.message) if field.message else _SCALARS[field.kind]
+    return _of_list(one, field) if field.repeated else one
+
+
+def _of_list(of_item: _Normalise, field: Field) -> _Normalise:
+    plain_types = {str} if field.kind is Kind.STRING else set()
+
+    def normalise(value: Any) -> Any:
+        if type(value) is not list:
+            return _apart(value)
+        if set(map(type, value)) == plain_types:
+            return value
+        normal = list(map(of_item, value))
+        return value if all(map(is_, normal, value)) else normal
+
+    return normalise
+
+
+def _of_enum(field: Field) -> _Normalise:
+    """Give the name; "" for the zero value and for names that Backrest does not know."""
+    zero, of_item = field.names[0], _of_enum_item(field)
+    plain = frozenset(field.names.values()) - {zero}
+
+    def normalise(value: Any) -> Any:
+        if type(value) is str and value in plain:
+            return value
+        new = of_item(value)
+        return "" if new == zero else new
+
+    return normalise
+
+
+def _of_enums(field: Field) -> _Normalise:
+    of_item, known = _of_enum_item(field), frozenset(field.names.values())
+
+    def normalise(value: Any) -> Any:
+        if type(value) is not list:
+            return _apart(value)
+        if set(map(type, value)) == {str} and known.issuperset(value):
+            return value
+        return [new for item in value if (new := of_item(item)) != ""]
+
+    return normalise
+
+
+def _of_enum_item(field: Field) -> _Normalise:
+    names, known = dict(field.names), frozenset(field.names.values())
+
+    def normalise(value: Any) -> Any:
+        if type(value) is str:
+            return value if value in known else ""
+        number = value if type(value) is bool else _integer(value)
+        return names.get(number, number) if type(number) is int else number
+
+    return normalise
+
+
+def _string(value: Any) -> Any:
+    return value if type(value) is str else _apart(value)
+
+
+def _bool(value: Any) -> Any:
+    # 1 == True in Python, so a number here stays a Numeral, which equals neither.
+    return Numeral(value) if type(value) in (int, float) else value
+
+
+def _integer(value: Any) -> Any:
+    if type(value) is int:
+        return value
+    if isinstance(value, str):
+        number = parse_integer(value, 32)
+        return _apart(value) if number is None else number
+    if type(value) is bool:
+        return str(value)
+    if type(value) is float and value.is_integer() and -_INT32 <= value < _INT32:
+        return int(value)
+    return value
+
+
+def _apart(value: Any) -> Any:
+    """Give a misplaced value back; a Numeral, which equals its spelling, as a float."""
+    return float(value) if isinstance(value, Numeral) else value
+
+
+_ZERO_TYPES: Final[Mapping[Kind, type | None]] = {
+    Kind.STRING: str,
+    Kind.BOOL: bool,
+    Kind.INT32: int,
+    Kind.ENUM: str,
+    Kind.MESSAGE: None,
+}
+_SCALARS: Final[Mapping[Kind, _Normalise]] = {
+    Kind.STRING: _string,
+    Kind.BOOL: _bool,
+    Kind.INT32: _integer,
+}
+_PLAN: Final = _of_message(PLAN)

@@ -1,0 +1,253 @@
+"""backup-once: everything now, without a scheduler, around containers that are stopped for it."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sidecar.cli.commands.options import (
+    config_option,
+    docker_option,
+    log_options,
+    option,
+    policy_options,
+)
+from sidecar.cli.commands.settings import build_settings
+from sidecar.cli.exits_exits import FAILED, PROBLEMS
+from sidecar.lib.errors import UsageError
+from sidecar.reconciler.settings import Settings, parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sidecar.labels.problem import Problem
+    from sidecar.planner.backup_once import OnceLabels
+    from sidecar.runner.due import Work
+    from sidecar.runner.job.progress import Over
+    from sidecar.runner.once.image import ImageSettings
+    from sidecar.runner.once.way import Way
+    from sidecar.runner.settings import Settings as RunnerSettings
+
+
+@click.command("backup-once")
+@config_option
+@option("--dry-run", is_flag=True, help="Say what would be done; do nothing.")
+@option("--force", is_flag=True, help="Go on although Backrest runs, which may do the same.")
+@option(
+    "--seats",
+    variables=("BACKREST_RUNNER_SEATS",),
+    type=click.IntRange(1, 64),
+    default=2,
+    help="How many plans run at a time; each repository has one at the most.",
+)
+@option(
+    "--runner-state-dir",
+    variables=("BACKREST_RUNNER_STATE_DIR",),
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where backrest-runner remembers things.  [default: .runner beside the document]",
+)
+@option(
+    "--quiesce-label",
+    metavar="KEY[=VALUE]",
+    help="Label of the containers that are stopped.  [default: a true backrest.quiesce]",
+)
+@option(
+    "--quiesce-timeout",
+    metavar="DURATION",
+    default="60s",
+    help="How long each has to stop, before the engine ends it by force.",
+)
+@option(
+    "--rcb-image",
+    help="Back up by this image of restic-compose-backup, not by the plans, for example "
+    "zettaio/restic-compose-backup:0.7.1.",
+)
+@option(
+    "--rcb-env-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File of NAME=VALUE lines for the image's container.",
+)
+@option(
+    "--rcb-command",
+    multiple=True,
+    metavar="WORD",
+    help="What is run in it; once for each word.  [default: rcb backup]",
+)
+@option(
+    "--rcb-arg",
+    multiple=True,
+    metavar="WORD",
+    help="A further word after that command; may be repeated.",
+)
+@option("--restic-group-by", default="paths", help="How the image's forget groups snapshots.")
+@option(
+    "--restic-path-prefix",
+    default="/volumes",
+    help="Where the image sees the services' volumes.",
+)
+@docker_option
+@policy_options
+@log_options
+def backup_once(dry_run: bool, **flags: Any) -> None:
+    """Back up everything once, with containers stopped around it.
+
+    All enabled plans of the document are run by restic here, as backrest-runner would;
+    its own variables, BACKREST_RUNNER_*, say how. Meanwhile the containers with a true
+    label quiesce are stopped, if they ran; they are started again in any case, after a kill
+    by the next start. With --rcb-image an image of restic-compose-backup does the work, and
+    forgets by the label keep of each service.
+
+    \b
+    Exit status: 0 done; 1 failed, or nothing was backed up; 3 done with warnings.
+
+    \b
+    Examples:
+      backrest-sidecar backup-once --dry-run
+      backrest-sidecar backup-once --quiesce-timeout 2m
+      backrest-sidecar backup-once --rcb-image zettaio/restic-compose-backup:0.7.1 \\
+        --rcb-env-file rcb.env
+    """
+    raise click.exceptions.Exit(_run(flags, dry_run=dry_run))
+
+
+def _run(flags: dict[str, Any], *, dry_run: bool) -> int:
+    from sidecar.docker.local_engine import OnceEngine
+    from sidecar.runner.once.once import Once, preview_once, run_once
+    from sidecar.runner.once.way import Result
+    from sidecar.service.waker import Waker
+
+    own = {name: flags.pop(name) for name in _OWN}
+    seconds = parse_duration("--quiesce-timeout", own["quiesce_timeout"])
+    log = {name: flags[name] for name in ("log_level", "log_format")}
+    settings = build_settings(flags)
+    labels = _read_labels(settings, own["quiesce_label"] or "")
+    runner = _runner_settings(settings, own, log)
+    once = Once(
+        settings=runner,
+        way=_way(settings, runner, labels, own),
+        engines=lambda: OnceEngine(settings.source.docker_sock or ""),
+        quiet=labels.quiet,
+        say=click.echo,
+        seconds=seconds,
+    )
+    _tell(labels.problems)
+    if dry_run:
+        preview_once(once)
+        result = Result.DONE
+    else:
+        with Waker() as waker, waker.install_signals():
+            result = run_once(once, waker)
+    if result is Result.FAILED:
+        return FAILED
+    return PROBLEMS if result is Result.WARNING or labels.problems else 0
+
+
+_OWN = (
+    "force",
+    "seats",
+    "runner_state_dir",
+    "quiesce_label",
+    "quiesce_timeout",
+    "rcb_image",
+    "rcb_env_file",
+    "rcb_command",
+    "rcb_arg",
+    "restic_group_by",
+    "restic_path_prefix",
+)
+
+
+def _read_labels(settings: Settings, quiet: str) -> "OnceLabels":
+    from sidecar.planner.backup_once import parse_quiet_label, read_once_labels
+    from sidecar.reconciler.observe import observe
+
+    inventory, settings = observe(settings)
+    label = parse_quiet_label(quiet, settings.policy.label_prefix)
+    return read_once_labels(inventory, settings.policy, label)
+
+
+def _runner_settings(
+    settings: Settings, own: dict[str, Any], log: dict[str, str]
+) -> "RunnerSettings":
+    """Give what the runner would make of its variables, and of those flags that we share."""
+    from sidecar.cli.runner.backup import run
+    from sidecar.cli.runner.settings import build_settings as build_runner_settings
+    from sidecar.runner.settings import Scheduling
+
+    words = ["--all", "--config", str(settings.config)]
+    words += ["--log-level", log["log_level"], "--log-format", log["log_format"]]
+    words += ["--force"] if own["force"] else []
+    for flag, value in (
+        ("--state-dir", own["runner_state_dir"]),
+        ("--docker-sock", settings.source.docker_sock),
+        ("--backrest-container", settings.policy.runner_container if settings.runner_named else ""),
+    ):
+        words += [flag, str(value)] if value else []
+    with run.make_context("backup-once", words) as context:
+        given = dict(context.params)
+    for name in ("plans", "all_plans", "dry_run"):
+        del given[name]
+    return replace(build_runner_settings(given), scheduling=Scheduling(seats=own["seats"]))
+
+
+def _way(
+    settings: Settings, runner: "RunnerSettings", labels: "OnceLabels", own: dict[str, Any]
+) -> "Way":
+    if not own["rcb_image"]:
+        from sidecar.runner.once.plans import PlansWay
+
+        _refuse_image_flags(own)
+        return PlansWay(runner, dict(os.environ), _tell_end)
+    from sidecar.docker.local_engine import OnceEngine
+    from sidecar.runner.once.image import ImageWay, Keep
+
+    return ImageWay(
+        runner,
+        _image_settings(settings, own),
+        tuple(Keep(one.folder, one.flags) for one in labels.keeping),
+        lambda: OnceEngine(settings.source.docker_sock or ""),
+        dict(os.environ),
+        click.echo,
+        lambda line: click.echo(line, err=True),
+    )
+
+
+def _tell_end(work: "Work", over: "Over") -> None:
+    from sidecar.cli.output.runs import render_end
+
+    click.echo(render_end(work, over))
+
+
+def _refuse_image_flags(own: dict[str, Any]) -> None:
+    given = [name for name in ("rcb_env_file", "rcb_command", "rcb_arg") if own[name]]
+    if given:
+        flag = "--" + given[0].replace("_", "-")
+        raise UsageError(f"{flag} is given without --rcb-image", "name the image it is for")
+
+
+def _image_settings(settings: Settings, own: dict[str, Any]) -> "ImageSettings":
+    from sidecar.runner.once.image import DEFAULT_COMMAND, ImageSettings
+
+    prefix = own["restic_path_prefix"]
+    if not prefix.startswith("/"):
+        raise UsageError(f"--restic-path-prefix {prefix} is not absolute", "start it with /")
+    return ImageSettings(
+        image=own["rcb_image"],
+        env_file=own["rcb_env_file"],
+        command=own["rcb_command"] or DEFAULT_COMMAND,
+        arguments=own["rcb_arg"],
+        group_by=own["restic_group_by"],
+        path_prefix=prefix,
+        docker_root=settings.policy.docker_root,
+        exclude_bind_mounts=settings.policy.exclude_bind_mounts,
+        include_project_name=settings.policy.include_project_name,
+    )
+
+
+def _tell(problems: "Sequence[Problem]") -> None:
+    from sidecar.cli.output.problems import problem_lines
+
+    for line in problem_lines(problems, ""):
+        click.echo(line, err=True)

@@ -1,0 +1,61 @@
+"""init, schema and version: documents that do not need a running engine."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sidecar import __version__
+from sidecar.cli.commands.options import config_option, log_options, option
+
+
+@click.command()
+@config_option
+@option("--repo", required=True, help="restic URI of the repository, for example /backups.")
+@option(
+    "--password-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File that holds the repository's password.",
+)
+@option("--generate-password", is_flag=True, help="Make a password; it stands in the document.")
+@option("--repo-id", default="default", help="Id of the repository in the document.")
+@option("--instance", help="Name of this Backrest.  [default: this host's name]")
+@option("--if-absent", is_flag=True, help="Succeed without a change when the file exists.")
+@option("--config-mode", default="keep", help="Permission bits of the new file.  [default: 0600]")
+@log_options
+def init(**flags: Any) -> None:
+    """Create a document with one repository, which Backrest initialises when it starts.
+
+    \b
+    Examples:
+      backrest-sidecar init --repo /backups --generate-password
+      backrest-sidecar init --repo s3:https://host/bucket --password-file pw --if-absent
+    """
+    from sidecar.lib.log import start_logging
+    from sidecar.reconciler.init import create_document
+
+    start_logging(flags.pop("log_level"), flags.pop("log_format"))
+    for line in create_document(**flags):
+        click.echo(line)
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(["document", "labels"]), default="document")
+@option("--label-prefix", default="backrest.", help="What our labels begin with.")
+def schema(kind: str, label_prefix: str) -> None:
+    """Print the JSON Schema of the document or of the labels, for editors.
+
+    \b
+    Examples:
+      backrest-sidecar schema document > config.schema.json
+      backrest-sidecar schema labels > labels.schema.json
+    """
+    from sidecar.cli.commands.schema import render_schema
+
+    click.echo(render_schema(kind, label_prefix))
+
+
+@click.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(__version__)

@@ -1,0 +1,87 @@
+"""status and backup: what people ask Backrest every day, by the names of their services."""
+
+import os
+from typing import Any
+
+import click
+
+from sidecar.cli.commands.options import (
+    access_options,
+    config_option,
+    docker_option,
+    lifetime_options,
+    log_options,
+    option,
+    policy_options,
+)
+from sidecar.cli.commands.settings import build_settings
+from sidecar.reconciler.settings import parse_duration
+
+
+@click.command()
+@config_option
+@option(
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    help="Form of the result on standard output.",
+)
+@option("--timezone", help="The runner's time zone.  [default: its container's TZ, else ours]")
+@access_options
+@docker_option
+@policy_options
+@lifetime_options
+@log_options
+def status(output: str, timezone: str | None, **flags: Any) -> None:
+    """Show each workload: its plan, last and next run, and what is wrong with it.
+
+    What was run is Backrest's to know: give --backrest-url to see it.
+
+    \b
+    Exit status: 0 all is well; 1 failed; 3 something needs attention.
+
+    \b
+    Examples:
+      backrest-sidecar status --backrest-url http://backrest:9898
+      backrest-sidecar status --output json
+    """
+    from sidecar.cli.output.status import render_status
+    from sidecar.reconciler.status import run_status
+
+    report = run_status(build_settings(flags), dict(os.environ), timezone)
+    click.echo(render_status(report, output))
+    raise click.exceptions.Exit(report.exit_code)
+
+
+@click.command()
+@click.argument("plan", metavar="PLAN|WORKLOAD")
+@config_option
+@option(
+    "--timeout",
+    metavar="DURATION",
+    help="How long to wait for the end of the run.  [default: as long as it takes]",
+)
+@access_options
+@docker_option
+@policy_options
+@lifetime_options
+@log_options
+def backup(plan: str, timeout: str | None, **flags: Any) -> None:
+    """Let Backrest run a plan now, and wait for the end.
+
+    The plan may be named by its id, or by its workload: project/service, or the service alone.
+
+    \b
+    Exit status: 0 done; 1 failed or not run; 3 a snapshot was made, with warnings.
+
+    \b
+    Examples:
+      backrest-sidecar backup demo/db --backrest-url http://backrest:9898
+      backrest-sidecar backup backrest_sidecar_demo_db --timeout 2h
+    """
+    from sidecar.reconciler.backup import run_backup
+
+    seconds = None if timeout is None else parse_duration("--timeout", timeout)
+    result = run_backup(build_settings(flags), plan, seconds, dict(os.environ))
+    click.echo(result.words)
+    raise click.exceptions.Exit(result.exit_code)

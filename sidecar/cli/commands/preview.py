@@ -1,0 +1,161 @@
+"""reconcile, lint and schedule: once, by hand, mostly to look."""
+
+import logging
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sidecar.cli.commands.options import (
+    config_option,
+    lifetime_options,
+    log_options,
+    mode_option,
+    option,
+    policy_options,
+    source_options,
+)
+from sidecar.cli.commands.settings import build_settings
+from sidecar.cli.exits_exits import CHANGED, PROBLEMS
+
+
+@click.command()
+@config_option
+@option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
+@option(
+    "--output",
+    type=click.Choice(["table", "json", "diff"]),
+    default="table",
+    help="Form of the result on standard output.",
+)
+@option(
+    "--detailed-exitcode", is_flag=True, help="Exit with 2 when something was or would be changed."
+)
+@mode_option
+@source_options
+@policy_options
+@lifetime_options
+@option("--accept-orphans", is_flag=True, help="Act on the orphans although they are many.")
+@option("--accept-engine", is_flag=True, help="Go on although the engine is another one.")
+@log_options
+def reconcile(dry_run: bool, output: str, detailed_exitcode: bool, **flags: Any) -> None:
+    """Bring the document in line with the labelled containers, once.
+
+    \b
+    Exit status: 0 done; 1 failed, nothing was written; 3 a labelled workload has an
+    error or gets less than was asked; with --detailed-exitcode 2 when changed.
+
+    \b
+    Examples:
+      backrest-sidecar reconcile --dry-run
+      backrest-sidecar reconcile --dry-run --output diff
+      backrest-sidecar reconcile --dry-run --compose compose.yaml
+    """
+    from sidecar.cli.output.changes import render_outcome_diff, render_outcome_json
+    from sidecar.cli.output.plan_table import RESTART_NOTE, render_table
+    from sidecar.reconciler.once import reconcile_now
+
+    now = datetime.now().astimezone()
+    outcome = reconcile_now(build_settings(flags), now, dict(os.environ), dry_run=dry_run)
+    if output == "json":
+        click.echo(render_outcome_json(outcome))
+    elif output == "diff":
+        click.echo(render_outcome_diff(outcome), nl=False)
+    else:
+        click.echo(render_table(outcome, now))
+    if outcome.written and output != "table":
+        logging.getLogger(__name__).warning(RESTART_NOTE)
+    if outcome.has_serious_problems:
+        raise click.exceptions.Exit(PROBLEMS)
+    if detailed_exitcode and outcome.changed:
+        raise click.exceptions.Exit(CHANGED)
+
+
+@click.command()
+@config_option
+@option("--strict", is_flag=True, help="Exit with 3 for warnings too.")
+@option(
+    "--each",
+    is_flag=True,
+    help="Each Compose file, with the override beside it, is a project of its own.",
+)
+@option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    help="Form of the result on standard output; github: annotations of a workflow.",
+)
+@source_options
+@policy_options
+@log_options
+def lint(strict: bool, form: str, each: bool, **flags: Any) -> None:
+    """Look for all that is wrong with the labels, and which mounts no plan holds.
+
+    Writes nothing. Works without a document too: then repositories are not checked.
+    Several Compose files are merged to one project, unless --each is given.
+
+    \b
+    Exit status: 0 clean; 1 failed; 3 a labelled workload has an error or gets less
+    than was asked, with --strict also when there is a warning.
+
+    \b
+    Examples:
+      backrest-sidecar lint
+      backrest-sidecar lint --strict --compose compose.yaml
+      backrest-sidecar lint --compose compose.yaml --format github
+      backrest-sidecar lint --each media/compose.yaml wiki/compose.yaml
+    """
+    from sidecar.cli.output.lint import render_lint
+    from sidecar.reconciler.lint import lint_each, lint_once
+
+    if each:
+        _take_each(flags)
+    look = lint_each if each else lint_once
+    report = look(build_settings(flags), datetime.now().astimezone(), dict(os.environ))
+    if text := render_lint(report, form, os.environ.get("GITHUB_WORKSPACE", "")):
+        click.echo(text)
+    if report.has_failed(strict=strict):
+        raise click.exceptions.Exit(PROBLEMS)
+
+
+def _take_each(flags: dict[str, Any]) -> None:
+    """All files are Compose files then, also without --compose before them."""
+    flags["compose"], flags["files"] = (*flags["compose"], *flags["files"]), ()
+    if not flags["compose"] or "-" in flags["compose"]:
+        raise click.UsageError("--each takes the names of Compose files")
+
+
+@click.command()
+@config_option
+@option("--hours", type=click.IntRange(1, 31 * 24), default=24, help="How far to look ahead.")
+@option("--timezone", help="The runner's time zone.  [default: its container's TZ, else ours]")
+@option(
+    "--output",
+    type=click.Choice(["all", "timeline", "table", "json"]),
+    default="all",
+    help="Form of the result on standard output; all: timeline and table.",
+)
+@option("--docker-sock", variables=("DOCKER_HOST",), help="Engine that knows the runner.")
+@option("--backrest-container", default="backrest", help="Name of the runner's container.")
+@log_options
+def schedule(config: Path, hours: int, output: str, **flags: Any) -> None:
+    """Show the next runs of all plans of the document, and where they clump.
+
+    \b
+    Examples:
+      backrest-sidecar schedule
+      backrest-sidecar schedule --hours 168 --timezone Europe/Berlin --output timeline
+    """
+    from sidecar.cli.output.timeline import read_agenda, render_agenda
+    from sidecar.lib.log import start_logging
+    from sidecar.reconciler.reconcile import read_document
+    from sidecar.reconciler.zones import resolve_zone
+
+    start_logging(flags["log_level"], flags["log_format"])
+    document = read_document(config)
+    zone = resolve_zone(flags["timezone"], flags["docker_sock"], flags["backrest_container"])
+    agenda = read_agenda(document, str(config), datetime.now(zone.zone), hours, zone)
+    click.echo(render_agenda(agenda, output))

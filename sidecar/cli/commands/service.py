@@ -1,0 +1,100 @@
+"""daemon and what belongs to it: healthcheck."""
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from sidecar.cli.commands.options import (
+    access_options,
+    apply_options,
+    config_option,
+    docker_option,
+    lifetime_options,
+    log_options_at,
+    mode_option,
+    option,
+    policy_options,
+    watch_options,
+)
+from sidecar.cli.commands.settings import build_settings
+from sidecar.cli.exits_exits import FAILED
+
+
+@click.command()
+@config_option
+@watch_options
+@apply_options
+@access_options
+@lifetime_options
+@mode_option
+@docker_option
+@policy_options
+@log_options_at("info")
+def daemon(**flags: Any) -> None:
+    """Keep the document in line with the labelled containers, until it is stopped.
+
+    What cannot be had yet, the engine or the document, is waited for.
+
+    \b
+    Exit status: 0 it was asked to stop; 1 it could not begin, or a part of it failed.
+
+    \b
+    Examples:
+      backrest-sidecar daemon
+      backrest-sidecar daemon --apply --backrest-url http://backrest:9898
+      backrest-sidecar daemon --apply --backrest-container backrest --listen 127.0.0.1:9099
+    """
+    from sidecar.reconciler.daemon import Daemon
+
+    if not Daemon(build_settings(flags), dict(os.environ)).run():
+        raise click.exceptions.Exit(FAILED)
+
+
+@click.command()
+@config_option
+@option("--fix", is_flag=True, help="Put in order what is safe to put in order, and say so.")
+@option(
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    help="Form of the result on standard output.",
+)
+@watch_options
+@apply_options
+@access_options
+@lifetime_options
+@mode_option
+@docker_option
+@policy_options
+@log_options_at("error")
+def doctor(fix: bool, output: str, **flags: Any) -> None:
+    """Check all that backups depend on: one line each, with what to do.
+
+    Give it the flags of the daemon. Without --fix nothing is changed.
+
+    \b
+    Exit status: 0 nothing is broken; 1 something is.
+
+    \b
+    Examples:
+      backrest-sidecar doctor
+      backrest-sidecar doctor --apply --backrest-url http://backrest:9898
+    """
+    from sidecar.cli.output.doctor import render_doctor
+    from sidecar.reconciler.doctor.run import run_doctor
+
+    report = run_doctor(build_settings(flags), dict(os.environ), fix=fix)
+    click.echo(render_doctor(report, output))
+    if report.has_failed:
+        raise click.exceptions.Exit(FAILED)
+
+
+@click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def healthcheck(arguments: tuple[str, ...]) -> None:
+    """Tell by the exit status whether the daemon is well."""
+    from sidecar.reconciler.heartbeat import run_healthcheck
+
+    sys.exit(run_healthcheck(arguments, os.environ))

@@ -1,0 +1,181 @@
+"""The outcome of a pass for people: per workload what is backed up, when, and what is wrong."""
+
+from collections.abc import Container, Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+import click
+
+from sidecar.backrest.jsontext import Object
+from sidecar.backrest.mask import mask_string
+from sidecar.backrest.plan import Schedule
+from sidecar.cli.output.problems import printable, problem_lines
+from sidecar.cli.output.retention import retention_of
+from sidecar.planner.lifecycle import History, Orphans
+from sidecar.planner.plans import RenderedWorkload
+from sidecar.reconciler.reconcile import Outcome
+from sidecar.schedule.fires_fires import (
+    describe_retention,
+    describe_schedule,
+    next_fires,
+    schedule_of,
+)
+
+_FAR = timedelta(days=4 * 366)
+RESTART_NOTE = "Backrest reads the file only when it starts: restart it to make this effective."
+
+
+def render_table(outcome: Outcome, now: datetime) -> str:
+    """Write the outcome for people; `now` is aware, in the zone that next runs are shown in."""
+    lines = [line for block in _blocks(outcome, now) for line in (*block, "")]
+    return "\n".join([*lines, *_summary(outcome)])
+
+
+def _blocks(outcome: Outcome, now: datetime) -> Iterator[Sequence[str]]:
+    proposal = outcome.proposal
+    changes, standing = proposal.changes, proposal.after.plans
+    updated, unchanged = frozenset(changes.updated), frozenset(changes.unchanged)
+    for item in proposal.rendered.workloads:
+        plan = standing.get(item.plan_id)
+        heading = _heading(item, updated, unchanged)
+        yield [heading, *_plan_lines(item, plan, now), *problem_lines(item.problems)]
+    if outcome.runner.is_awaited:
+        name = outcome.policy.runner_container
+        yield [
+            f"Backrest's container {name} was never seen: plans keep their paths, new ones wait.",
+            "  → start it, or say what it sees with --path-map or --volume-prefix",
+        ]
+    if proposal.rendered.ignored:
+        yield ["not backed up:", *problem_lines(proposal.rendered.ignored)]
+    if changes.orphaned:
+        yield render_orphans(outcome, now)
+
+
+def render_orphans(outcome: Outcome, now: datetime) -> list[str]:
+    """Write what becomes of the plans without a workload, for people."""
+    proposal, history = outcome.proposal, outcome.desire.history
+    if proposal.ageing is None or history is None:
+        return [
+            f"plans without a workload, left as they are: {', '.join(proposal.changes.orphaned)}"
+        ]
+    lines = ["plans without a workload:"]
+    lines += [
+        f"  {plan_id}: {_fate(plan_id, outcome, now)}" for plan_id in proposal.changes.orphaned
+    ]
+    if proposal.ageing.held:
+        lines += [
+            "  So many at once look like an accident, so nothing is done about them.",
+            "  → if it is none, confirm with `backrest-sidecar reconcile --accept-orphans`",
+        ]
+    return lines
+
+
+def _fate(plan_id: str, outcome: Outcome, now: datetime) -> str:
+    ageing, history = outcome.ageing, outcome.desire.history or History()
+    if plan_id in ageing.removed:
+        return "removed" if outcome.written else "would be removed"
+    if plan_id in ageing.disabled:
+        return "disabled, and enabled again when its workload returns"
+    if plan_id in ageing.held or history.action is Orphans.KEEP:
+        return "left as it is"
+    end = datetime.fromtimestamp(ageing.orphans.get(plan_id, 0.0) + history.grace, now.tzinfo)
+    return f"left as it is until {end:%Y-%m-%d %H:%M %Z}, then {history.action}d"
+
+
+def _heading(item: RenderedWorkload, updated: Container[str], unchanged: Container[str]) -> str:
+    state = "as it was"
+    if item.plan_id in updated:
+        state = "changed"
+    elif item.plan is None:
+        state = "blocked, the plan stays as it is" if item.plan_id in unchanged else "no plan"
+    elif item.plan_id not in unchanged:
+        state = "new"
+    name = click.style(printable(item.workload.key), bold=True)
+    return f"{name}  plan {item.plan_id or '–'} ({state})"
+
+
+def _plan_lines(item: RenderedWorkload, plan: Object | None, now: datetime) -> list[str]:
+    if plan is None:
+        return []
+    return [
+        *_row("paths", _path_lines(item, plan)),
+        *_row("excludes", [*_texts(plan, "excludes"), *_texts(plan, "iexcludes")]),
+        *_row("schedule", [_schedule_line(plan, now)]),
+        *_row("retention", [_retention_line(plan)]),
+        *_row("repository", [str(plan.get("repo", ""))]),
+        *_row(
+            "flags", [mask_string(flag, "backup_flags") for flag in _texts(plan, "backup_flags")]
+        ),
+        *_row("hooks", [_hook_line(hook) for hook in plan.get("hooks") or []]),
+    ]
+
+
+def _row(title: str, values: Sequence[str]) -> list[str]:
+    return [
+        f"  {'' if index else title:10} {printable(value)}" for index, value in enumerate(values)
+    ]
+
+
+def _texts(plan: dict[str, Any], key: str) -> list[str]:
+    return [str(text) for text in plan.get(key) or []]
+
+
+def _path_lines(item: RenderedWorkload, plan: Object) -> list[str]:
+    known = {entry.runner: entry.container for entry in item.paths.entries}
+    paths = _texts(plan, "paths")
+    shown = [f"{known[path]} → {path}" if path in known else path for path in paths]
+    covered = [e for e in item.paths.entries if e.runner not in paths]
+    return shown + [f"{e.container} → {e.runner} (inside another)" for e in covered if item.plan]
+
+
+def _schedule_line(plan: Object, now: datetime) -> str:
+    schedule = schedule_of(plan.get("schedule") or {})
+    return "never: it has no schedule" if schedule is None else _schedule_words(schedule, now)
+
+
+@lru_cache(maxsize=4096)
+def _schedule_words(schedule: Schedule, now: datetime) -> str:
+    # Thousands of plans have a few hundred schedules.
+    words = describe_schedule(schedule)
+    fires = next_fires(schedule, now, now + _FAR, 1)
+    return f"{words}, next {fires[0]:%a %Y-%m-%d %H:%M %Z}" if fires else words
+
+
+def _retention_line(plan: Object) -> str:
+    retention = retention_of(plan.get("retention") or {})
+    if retention is None:
+        return "everything is kept: no retention is set"
+    return _retention_words(retention)
+
+
+_retention_words = lru_cache(maxsize=1024)(describe_retention)
+
+
+def _hook_line(hook: Any) -> str:
+    events = ", ".join(_event_words(str(name)) for name in hook.get("conditions") or [])
+    action = next((key for key in hook if key.startswith("action")), "")
+    command = hook.get("actionCommand", {}).get("command")
+    if not command:
+        return f"on {events}: {action.removeprefix('action')}"
+    first = mask_string(command.split("\n", 1)[0], "command").removeprefix("# ")
+    return f"on {events}: {first}"
+
+
+@lru_cache(maxsize=64)
+def _event_words(name: str) -> str:
+    event = name.removeprefix("CONDITION_").removeprefix("SNAPSHOT_")
+    return event.lower().replace("_", " ")
+
+
+def _summary(outcome: Outcome) -> list[str]:
+    changes = outcome.proposal.changes
+    counts = (
+        f"{len(changes.added)} new, {len(changes.edits)} changed, "
+        f"{len(changes.unchanged)} as they were, {len(changes.orphaned)} without a workload"
+    )
+    if outcome.written:
+        return [f"{outcome.config} is written: {counts}.", RESTART_NOTE]
+    if outcome.changed:
+        return [f"{outcome.config} would be written: {counts}. Nothing was written."]
+    return [f"{outcome.config} stays as it is: {counts}."]

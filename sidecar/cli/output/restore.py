@@ -1,0 +1,93 @@
+"""What somebody wishes restored, and what is said of it."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from sidecar.backrest.reading import RunPlan
+from sidecar.cli.output.text import aligned, printable, render_size
+from sidecar.lib.zones import local_zone
+from sidecar.runner.journal import Ended
+from sidecar.runner.restore import Prepared, Step, Wish, parse_moment, parse_path_map
+from sidecar.runner.verify.verify import Verification
+
+_SHORT_ID = 8
+
+
+def read_wish(flags: dict[str, Any], environ: Mapping[str, str]) -> Callable[[RunPlan, str], Wish]:
+    """Take what is wished out of the values of flags; raises UsageError."""
+    zone, _ = local_zone(environ)
+    at, target = flags.pop("at"), flags.pop("target")
+    wanted = {
+        "snapshot": flags.pop("snapshot"),
+        "at": None if at is None else parse_moment(at, zone),
+        "paths": flags.pop("paths"),
+        # As it is written but for the root: a link in it is not ours to resolve.
+        "target": "" if target is None else os.path.abspath(target),  # noqa: PTH100
+        "path_map": parse_path_map(flags.pop("path_map")),
+        "in_place": flags.pop("in_place"),
+        "stop": flags.pop("stop"),
+        "force": flags.pop("force"),
+    }
+    return lambda plan, instance: Wish(plan, instance, **wanted)
+
+
+def show_prepared(prepared: Prepared, *, is_dry: bool) -> None:
+    """Say what will be done."""
+    snapshot = prepared.snapshot
+    moment = f"{snapshot.time.astimezone():%Y-%m-%d %H:%M}"
+    size = f"{prepared.files} files, {render_size(prepared.bytes)}"
+    click.echo(f"snapshot {snapshot.id[:_SHORT_ID]} of {moment}: {size}")
+    for line in aligned([_cells(step) for step in prepared.steps]):
+        click.echo(f"  {line}")
+    if prepared.users:
+        names = ", ".join(one.name for one in prepared.users)
+        click.echo(f"  stops and starts {printable(names)}")
+    if is_dry:
+        click.echo("nothing was restored: this was a dry run")
+
+
+def _cells(step: Step) -> tuple[str, ...]:
+    piece = step.piece
+    return (
+        printable(piece.source),
+        f"→ {printable(piece.place)}",
+        f"{step.standing.value} is there: {step.how.value}",
+    )
+
+
+@contextmanager
+def told_if_interrupted() -> Iterator[None]:
+    """Say what is there now, if somebody ends the block."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("interrupted: what was there is there, or all that was restored", err=True)
+        raise
+
+
+def show_ended(plan: str, ended: Ended) -> None:
+    """Say that it was done."""
+    stats = ended.stats
+    size = "" if stats is None else f": {stats.files_processed} files"
+    click.echo(f"{printable(plan)} is restored from snapshot {ended.snapshot[:_SHORT_ID]}{size}")
+
+
+def render_verification(found: Verification) -> str:
+    """Say what came of a verification, in a line and one more for each file."""
+    name = printable(found.plan)
+    lines = [f"  {printable(one)}" for one in found.differences]
+    lines += [f"  the same: {printable(path)}" for path in found.same]
+    lines += [f"  restored, changed since: {printable(path)}" for path in found.changed]
+    snapshot = f"snapshot {found.snapshot[:_SHORT_ID]}" if found.snapshot else "no snapshot"
+    seed = f"{snapshot}, seed {found.seed}"
+    if found.differences:
+        head = click.style("not verified", fg="red")
+    elif found.is_good:
+        head = click.style("verified", fg="green")
+    else:
+        head = f"{click.style('not verified', fg='yellow')}: {found.note}"
+    return "\n".join((f"{name}: {head} ({seed})", *lines))

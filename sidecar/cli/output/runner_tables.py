@@ -1,0 +1,231 @@
+"""What the runner knows of plans, runs and snapshots, as tables for people and as JSON."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+
+import click
+
+from sidecar.backrest.reading import RunPlan, Timing
+from sidecar.cli.output.runs import COLOURS
+from sidecar.cli.output.text import aligned, printable, render_size
+from sidecar.engines.base import Snapshot
+from sidecar.lib.duration import render_duration
+from sidecar.lib.errors import UsageError
+from sidecar.lib.zones import local_zone
+from sidecar.runner.control import resolve_work
+from sidecar.runner.due import Kind, Scheduler
+from sidecar.runner.foreground import make_engine
+from sidecar.runner.identity import assume
+from sidecar.runner.journal import Journal, MissedFires, Past, Run
+from sidecar.runner.loader import load
+from sidecar.runner.parts import JOURNAL
+from sidecar.runner.settings import Settings
+from sidecar.runner.status import work_of
+from sidecar.runner.timetable import Timetable
+
+_NONE = "–"
+_SHORT_ID = 8
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """A plan, what became of it, and when it is due; `now` and `next_fire` in unix seconds."""
+
+    plan: RunPlan
+    past: Past | None
+    next_fire: float | None
+    now: float
+
+
+def read_plans(settings: Settings, environ: Mapping[str, str]) -> tuple[PlanRow, ...]:
+    """Read the document and the journal."""
+    config = load(settings.config)
+    assume(settings, environ)
+    zone, _ = local_zone(environ)
+    timetable, now = Timetable(Scheduler(zone)), time.time()
+    with closing(open_journal(settings)) as journal:
+        past = journal.history().past
+    known = ((plan, past.get(work_of(plan))) for plan in config.plans)
+    return tuple(
+        PlanRow(plan, one, timetable.next_fire(plan.timing, one, now), now) for plan, one in known
+    )
+
+
+def open_journal(settings: Settings) -> Journal:
+    """Open what the runner remembers; raises JournalError."""
+    return Journal(settings.state_directory / JOURNAL, settings.journal_keep)
+
+
+def render_plans(rows: Sequence[PlanRow], form: str) -> str:
+    """Write plans as `table` or `json`."""
+    if form == "json":
+        return json.dumps([_plan_json(row) for row in rows], indent=2)
+    if not rows:
+        return "The document has no plan."
+    titles = ("plan", "repository", "schedule", "next run", "last run", "outcome", "last success")
+    return "\n".join(aligned([titles, *map(_plan_cells, rows)]))
+
+
+def _plan_cells(row: PlanRow) -> tuple[str, ...]:
+    past = row.past
+    outcome = None if past is None else past.last_outcome
+    success = None if past is None else past.last_success
+    return (
+        printable(row.plan.id),
+        printable(row.plan.repo),
+        describe_timing(row.plan.timing),
+        moment(row.next_fire),
+        moment(None if past is None else past.last_start),
+        _NONE if outcome is None else click.style(outcome.value, fg=COLOURS[outcome]),
+        _NONE if success is None else f"{render_duration(row.now - success)} ago",
+    )
+
+
+def _plan_json(row: PlanRow) -> dict[str, Any]:
+    past = row.past
+    return {
+        "plan": row.plan.id,
+        "repo": row.plan.repo,
+        "schedule": describe_timing(row.plan.timing),
+        "nextRun": iso(row.next_fire),
+        "firstSeen": iso(None if past is None else past.first_seen),
+        "lastRun": iso(None if past is None else past.last_start),
+        "lastOutcome": past and past.last_outcome and past.last_outcome.value,
+        "lastSuccess": iso(None if past is None else past.last_success),
+    }
+
+
+def describe_timing(timing: Timing) -> str:
+    """Say when something is due."""
+    if timing.cron:
+        return printable(timing.cron)
+    return f"every {render_duration(timing.every_seconds)}" if timing.every_seconds else "never"
+
+
+def read_history(
+    settings: Settings, environ: Mapping[str, str], subject: str | None, limit: int
+) -> tuple[Run | MissedFires, ...]:
+    """Read the newest runs and missed fires, newest first."""
+    assume(settings, environ)
+    with closing(open_journal(settings)) as journal:
+        rows: list[Run | MissedFires] = [*journal.runs(subject, limit)]
+        rows += journal.missed_fires(subject, limit)
+    return tuple(sorted(rows, key=_order, reverse=True)[:limit])
+
+
+def _order(row: Run | MissedFires) -> float:
+    return row.started if isinstance(row, Run) else row.last
+
+
+def render_history(rows: Sequence[Run | MissedFires], form: str) -> str:
+    """Write runs as `table` or `json`."""
+    if form == "json":
+        return json.dumps([_history_json(row) for row in rows], indent=2)
+    if not rows:
+        return "Nothing was run yet."
+    titles = ("when", "what", "outcome", "took", "added", "snapshot", "reason")
+    return "\n".join(aligned([titles, *map(_history_cells, rows)]))
+
+
+def _history_cells(row: Run | MissedFires) -> tuple[str, ...]:
+    what = printable(f"{row.work.kind.value} {row.work.subject}")
+    if isinstance(row, MissedFires):
+        times = f"{row.count} times since {moment(row.first)}" if row.count > 1 else ""
+        return (moment(row.last), what, "missed", _NONE, _NONE, _NONE, times)
+    ended = row.ended
+    if ended is None:
+        return (moment(row.started), what, row.phase.value, _NONE, _NONE, _NONE, "has not ended")
+    return (
+        moment(row.started),
+        what,
+        click.style(ended.outcome.value, fg=COLOURS[ended.outcome]),
+        render_duration(ended.at - row.started),
+        _NONE if ended.stats is None else render_size(ended.stats.bytes_added),
+        ended.snapshot[:_SHORT_ID] or _NONE,
+        printable(ended.reason),
+    )
+
+
+def _history_json(row: Run | MissedFires) -> dict[str, Any]:
+    about = {"kind": row.work.kind.value, "of": row.work.subject, "repo": row.work.repo}
+    if isinstance(row, MissedFires):
+        times = {"first": iso(row.first), "last": iso(row.last), "count": row.count}
+        return {**about, "outcome": "missed", **times}
+    ended = row.ended
+    begun = {**about, "started": iso(row.started), "trigger": row.trigger.value}
+    if ended is None:
+        return {**begun, "outcome": None, "phase": row.phase.value}
+    stats = ended.stats
+    return {
+        **begun,
+        "ended": iso(ended.at),
+        "outcome": ended.outcome.value,
+        "failure": ended.failure and ended.failure.value,
+        "reason": ended.reason,
+        "snapshot": ended.snapshot or None,
+        "files": None if stats is None else stats.files_processed,
+        "size": None if stats is None else stats.bytes_processed,
+        "added": None if stats is None else stats.bytes_added,
+    }
+
+
+def read_snapshots(
+    settings: Settings, environ: Mapping[str, str], plan: str
+) -> tuple[Snapshot, ...]:
+    """Ask the repository; raises UsageError or EngineError."""
+    config = load(settings.config)
+    changed = assume(settings, environ)
+    work = resolve_work(Kind.BACKUP, plan, config)
+    if not config.instance:
+        raise UsageError("the document names no instance", "snapshots are found by its name")
+    engine = make_engine(settings, changed, config, work.repo)
+    return engine.snapshots(config.plan(plan), config.instance)
+
+
+def render_snapshots(rows: Sequence[Snapshot], form: str) -> str:
+    """Write snapshots as `table` or `json`."""
+    if form == "json":
+        return json.dumps([_snapshot_json(row) for row in rows], indent=2)
+    if not rows:
+        return "There is no snapshot."
+    titles = ("snapshot", "when", "files", "size", "paths")
+    return "\n".join(aligned([titles, *map(_snapshot_cells, rows)]))
+
+
+def _snapshot_cells(row: Snapshot) -> tuple[str, ...]:
+    files, size = row.files_processed, row.bytes_processed
+    return (
+        row.id[:_SHORT_ID],
+        moment(row.time.timestamp()),
+        _NONE if files is None else str(files),
+        _NONE if size is None else render_size(size),
+        printable(", ".join(row.paths)),
+    )
+
+
+def _snapshot_json(row: Snapshot) -> dict[str, Any]:
+    return {
+        "snapshot": row.id,
+        "time": iso(row.time.timestamp()),
+        "paths": list(row.paths),
+        "tags": list(row.tags),
+        "files": row.files_processed,
+        "size": row.bytes_processed,
+    }
+
+
+def moment(at: float | None, zone: tzinfo | None = None) -> str:
+    """Write a moment for people, in the zone of this process."""
+    if at is None:
+        return _NONE
+    return f"{datetime.fromtimestamp(at, zone or local_zone()[0]):%Y-%m-%d %H:%M}"
+
+
+def iso(at: float | None) -> str | None:
+    """Write a moment as ISO 8601 in UTC."""
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,171 @@
+"""How the backups fare, as a table for people and as JSON."""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+
+from sidecar.backrest.operations import Ending
+from sidecar.cli.output.problems import printable
+from sidecar.reconciler.status import PlanStatus, Run, StatusReport
+
+_TITLES = ("workload", "plan", "last run", "outcome", "age", "next run", "")
+_COLOURS = {
+    Ending.SUCCESS: "green",
+    Ending.WARNING: "yellow",
+    Ending.FAILED: "red",
+    Ending.CANCELLED: "red",
+}
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
+_NONE = "–"
+
+
+def render_status(report: StatusReport, form: str) -> str:
+    """Write a report as `table` or `json`."""
+    if form == "json":
+        return _render_json(report)
+    return "\n".join(_lines(report))
+
+
+def _render_json(report: StatusReport) -> str:
+    """Reasons, ids and times only: no message, command, address or path of a container."""
+    shown = {
+        "config": report.config,
+        "now": report.now.isoformat(timespec="seconds"),
+        "runsKnown": report.trouble is None,
+        "trouble": report.trouble,
+        "plans": [_row_json(row, report) for row in report.rows],
+    }
+    return json.dumps(shown, indent=2, ensure_ascii=False)
+
+
+def _row_json(row: PlanStatus, report: StatusReport) -> dict[str, Any]:
+    runs, last, now = row.runs, row.runs.last, report.now
+    is_known = row.is_written and report.trouble is None
+    return {
+        "workload": row.workload or None,
+        "plan": row.plan or None,
+        "written": row.is_written,
+        "lastRun": last and _run_json(last, now),
+        "lastGood": _moment(runs.good.end if runs.good else None, now),
+        "ageSeconds": last and _age(last, now),
+        "runningSince": _moment(runs.running_since, now),
+        "nextRun": _moment(row.next.time if row.next else None, now),
+        "nextRunComputed": bool(row.next and row.next.is_computed),
+        "loaded": not row.is_unloaded if is_known else None,
+        "orphan": row.is_orphan,
+        "orphanSince": _moment(row.orphan_since, now),
+        "disabled": row.is_disabled,
+        "drift": list(row.drift),
+        "problems": [
+            {"reason": p.reason, "severity": p.severity.value, "label": p.label}
+            for p in row.problems
+        ],
+    }
+
+
+def _run_json(run: Run, now: datetime) -> dict[str, Any]:
+    return {
+        "start": _moment(run.start, now),
+        "end": _moment(run.end, now),
+        "outcome": run.ending.value,
+    }
+
+
+def _moment(time: float | None, now: datetime) -> str | None:
+    if time is None:
+        return None
+    return datetime.fromtimestamp(time, now.tzinfo).isoformat(timespec="seconds")
+
+
+def _age(run: Run, now: datetime) -> int:
+    """Whole seconds since a run ended; not below 0, for Backrest's clock is another."""
+    return max(0, int(now.timestamp() - run.end))
+
+
+def _lines(report: StatusReport) -> Iterator[str]:
+    if report.rows:
+        rows = [_TITLES, *(_cells(row, report.now) for row in report.rows)]
+        yield from _aligned(rows)
+        yield ""
+    yield from _summary(report)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [
+        max(len(click.unstyle(cell)) for cell in column) for column in zip(*rows, strict=True)
+    ]
+    for row in rows:
+        padded = [
+            cell + " " * (width - len(click.unstyle(cell)))
+            for cell, width in zip(row, widths, strict=True)
+        ]
+        yield "  ".join(padded).rstrip()
+
+
+def _cells(row: PlanStatus, now: datetime) -> tuple[str, ...]:
+    last = row.runs.last
+    return (
+        printable(row.workload) or _NONE,
+        printable(row.plan) or _NONE,
+        _when(last.start, now) if last else _NONE,
+        click.style(last.ending.value, fg=_COLOURS[last.ending]) if last else _NONE,
+        _duration(_age(last, now)) if last else _NONE,
+        _next_words(row, now),
+        "; ".join(_notes(row, now)),
+    )
+
+
+def _when(time: float, now: datetime) -> str:
+    return f"{datetime.fromtimestamp(time, now.tzinfo):%a %Y-%m-%d %H:%M}"
+
+
+def _next_words(row: PlanStatus, now: datetime) -> str:
+    if row.next is None:
+        return _NONE
+    about = "about " if row.next.is_computed else ""
+    return f"{about}{_when(row.next.time, now)}"
+
+
+def _duration(seconds: int) -> str:
+    """Give the largest unit only: nobody asks for the minutes of two days."""
+    found = ((seconds // size, unit) for size, unit in _UNITS if seconds >= size)
+    count, unit = next(found, (seconds, "s"))
+    return f"{count} {unit}"
+
+
+def _notes(row: PlanStatus, now: datetime) -> Iterator[str]:
+    runs = row.runs
+    if runs.running_since is not None:
+        yield "runs now"
+    if runs.last and runs.good and runs.last != runs.good:
+        yield f"last good {_duration(_age(runs.good, now))} ago"
+    if row.is_orphan:
+        yield _orphan_words(row, now)
+    if row.is_disabled:
+        yield "disabled"
+    if not row.is_written:
+        yield "no plan in the document" if row.problems else "not written yet"
+    elif row.is_unloaded:
+        yield "not loaded by Backrest"
+    if row.drift:
+        yield f"would change: {', '.join(row.drift)}"
+    if row.problems:
+        yield ", ".join(dict.fromkeys(problem.reason for problem in row.problems))
+
+
+def _orphan_words(row: PlanStatus, now: datetime) -> str:
+    if row.orphan_since is None:
+        return "no workload"
+    return f"no workload for {_duration(max(0, int(now.timestamp() - row.orphan_since)))}"
+
+
+def _summary(report: StatusReport) -> Iterator[str]:
+    if not report.rows:
+        yield "No container is labelled, and there is no plan of ours."
+    if report.words:
+        yield printable(report.words)
+    if any(row.problems or row.drift for row in report.rows):
+        yield "`backrest-sidecar reconcile --dry-run` tells what is wrong and what would change."

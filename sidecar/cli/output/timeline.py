@@ -1,0 +1,242 @@
+"""When the plans of a document run next: as a timeline, as a table, as JSON."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sidecar.backrest.document import Document
+from sidecar.backrest.plan import Schedule
+from sidecar.cli.output.problems import printable
+from sidecar.reconciler.zones import Zone
+from sidecar.schedule.fires_fires import describe_schedule, next_fires, schedule_of
+
+_MOST_ROWS = 48
+_STEPS = (1, 2, 3, 4, 6, 12, 24)
+_CELLS = 12
+_WIDEST_BAR = 40
+_FAR = timedelta(days=4 * 366)
+_NAMED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run to come: when (aware), of which plan, on which schedule.
+
+    `is_estimate` where the schedule counts from a last run, which is not known here.
+    """
+
+    time: datetime
+    plan: str
+    schedule: Schedule
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether the time depends on when the plan really ran last."""
+        return not self.schedule.cron
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """A plan without a run in the time looked at, why, and its next run if it has one."""
+
+    plan: str
+    reason: str
+    next: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Agenda:
+    """The runs from `start` on for some `hours`, by time, and the plans without one.
+
+    `start` is in the runner's `zone`.
+    """
+
+    config: str
+    start: datetime
+    hours: int
+    zone: Zone
+    runs: tuple[Run, ...]
+    idle: tuple[Idle, ...]
+
+    @property
+    def until(self) -> datetime:
+        """The end of the time looked at, in the runner's zone."""
+        return _later(self.start, timedelta(hours=self.hours))
+
+
+def read_agenda(document: Document, config: str, start: datetime, hours: int, zone: Zone) -> Agenda:
+    """Work out the runs of all plans, foreign ones too; `start` is in `zone`."""
+    until = _later(start, timedelta(hours=hours))
+    runs: list[Run] = []
+    idle: list[Idle] = []
+    for plan_id, plan in document.plans.items():
+        raw = plan.get("schedule") or {}
+        schedule = schedule_of(raw) if isinstance(raw, Mapping) else None
+        if schedule is None:
+            idle.append(Idle(plan_id, "its schedule cannot be read here"))
+            continue
+        fires = next_fires(schedule, start, until, hours * 60)
+        runs += [Run(fire, plan_id, schedule) for fire in fires]
+        if not fires:
+            idle.append(_idle(plan_id, raw, schedule, start))
+    runs.sort(key=lambda run: (run.time.astimezone(UTC), run.plan))
+    idle.sort(key=lambda one: one.plan)
+    return Agenda(config, start, hours, zone, tuple(runs), tuple(idle))
+
+
+def _later(moment: datetime, pause: timedelta) -> datetime:
+    """Add real time, not wall time: a night of 25 hours is one."""
+    return (moment.astimezone(UTC) + pause).astimezone(moment.tzinfo)
+
+
+def _idle(plan_id: str, raw: Any, schedule: Schedule, start: datetime) -> Idle:
+    if schedule == Schedule():
+        return Idle(plan_id, "its schedule is disabled" if raw else "it has no schedule")
+    fires = next_fires(schedule, start, _later(start, _FAR), 1)
+    return Idle(plan_id, describe_schedule(schedule), next(iter(fires), None))
+
+
+def render_agenda(agenda: Agenda, form: str) -> str:
+    """Write an agenda as `timeline`, `table`, `json`, or `all`: both that are for people."""
+    if form == "json":
+        return _render_json(agenda)
+    lines = [_heading(agenda), ""]
+    if form != "table":
+        lines += _timeline(agenda)
+    if form != "timeline":
+        lines += _table(agenda)
+    return "\n".join([*lines, *_idle_lines(agenda)]).rstrip("\n")
+
+
+def _heading(agenda: Agenda) -> str:
+    count, form = len(agenda.runs), "%a %Y-%m-%d %H:%M %Z"
+    span = f"from {agenda.start.strftime(form)} to {agenda.until.strftime(form)}"
+    zone = f"time zone {agenda.zone.name} ({printable(agenda.zone.source)})"
+    return f"{count} run{'' if count == 1 else 's'} {span}, {zone}"
+
+
+def _timeline(agenda: Agenda) -> Iterator[str]:
+    """One row an hour (or some hours): its runs in twelve parts, their number, a bar."""
+    step = next((s for s in _STEPS if agenda.hours <= s * _MOST_ROWS), _STEPS[-1])
+    counts = _count_cells(agenda, step)
+    totals = {row: sum(cells.values()) for row, cells in counts.items()}
+    most = max(totals.values(), default=0)
+    day = ""
+    for row, moment in enumerate(_rows(agenda, step)):
+        today = f"{moment:%a %m-%d %Z}"
+        label = f"{today if today != day else '':14} {moment:%H:%M}"
+        day = today
+        cells, total = counts.get(row, Counter()), totals.get(row, 0)
+        strip = "".join(_mark(cells[cell]) for cell in range(_CELLS))
+        yield f"{label}  {strip}  {f'{total:3}  {_bar(total, most)}' if total else ''}".rstrip()
+    yield ""
+    yield f"one mark is {step * 60 // _CELLS} minutes: the number of runs, + from ten on"
+    yield from _crowd(agenda)
+    yield ""
+
+
+def _first_row(agenda: Agenda) -> datetime:
+    """The full hour, by the runner's clock, in which the agenda starts; in UTC."""
+    start = agenda.start
+    return start.astimezone(UTC) - timedelta(
+        minutes=start.minute, seconds=start.second, microseconds=start.microsecond
+    )
+
+
+def _rows(agenda: Agenda, step: int) -> Iterator[datetime]:
+    moment, until = _first_row(agenda), agenda.until.astimezone(UTC)
+    while moment <= until:
+        yield moment.astimezone(agenda.start.tzinfo)
+        moment += timedelta(hours=step)
+
+
+def _count_cells(agenda: Agenda, step: int) -> dict[int, Counter[int]]:
+    """Count the runs by row and by part of the row."""
+    first, part = _first_row(agenda), timedelta(minutes=step * 60 // _CELLS)
+    counts: dict[int, Counter[int]] = {}
+    for run in agenda.runs:
+        row, cell = divmod((run.time.astimezone(UTC) - first) // part, _CELLS)
+        counts.setdefault(row, Counter())[cell] += 1
+    return counts
+
+
+def _mark(count: int) -> str:
+    if count > 9:
+        return "+"
+    return str(count) if count else "·"
+
+
+def _bar(total: int, most: int) -> str:
+    return "#" * (total if most <= _WIDEST_BAR else max(1, total * _WIDEST_BAR // most))
+
+
+def _crowd(agenda: Agenda) -> Iterator[str]:
+    """Name the minute in which most plans want to start, if several do."""
+    by_minute = Counter(_minute(run.time) for run in agenda.runs)
+    moment, count = max(by_minute.items(), key=lambda one: one[1], default=(agenda.start, 0))
+    if count > 1:
+        plans = [run.plan for run in agenda.runs if _minute(run.time) == moment]
+        more = f" and {count - _NAMED} more" if count > _NAMED else ""
+        local = moment.astimezone(agenda.start.tzinfo)
+        yield (
+            f"most at once: {count} at {local:%a %H:%M %Z}, one after the other in Backrest: "
+            f"{printable(', '.join(plans[:_NAMED]))}{more}"
+        )
+
+
+def _minute(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(second=0, microsecond=0)
+
+
+def _table(agenda: Agenda) -> Iterator[str]:
+    width = max((len(printable(run.plan)) for run in agenda.runs), default=0)
+    for run in agenda.runs:
+        about = "~" if run.is_estimate else " "
+        words = printable(describe_schedule(run.schedule))
+        yield f"{about}{run.time:%a %m-%d %H:%M %Z}  {printable(run.plan):{width}}  {words}"
+    if any(run.is_estimate for run in agenda.runs):
+        yield "~ counts from the plan's last run, taken as if that ended now"
+    if agenda.runs:
+        yield ""
+
+
+def _idle_lines(agenda: Agenda) -> Sequence[str]:
+    if not agenda.idle:
+        return []
+    shown = [f"  {printable(one.plan)}: {printable(one.reason)}{_next(one)}" for one in agenda.idle]
+    return [f"no run in these {agenda.hours} hours:", *shown]
+
+
+def _next(one: Idle) -> str:
+    return f", next {one.next:%a %Y-%m-%d %H:%M %Z}" if one.next else ""
+
+
+def _render_json(agenda: Agenda) -> str:
+    shown = {
+        "config": agenda.config,
+        "timezone": agenda.zone.name,
+        "timezone_source": agenda.zone.source,
+        "from": agenda.start.isoformat(timespec="seconds"),
+        "until": agenda.until.isoformat(timespec="seconds"),
+        "runs": [
+            {
+                "time": run.time.isoformat(timespec="seconds"),
+                "plan": run.plan,
+                "schedule": describe_schedule(run.schedule),
+                "estimate": run.is_estimate,
+            }
+            for run in agenda.runs
+        ],
+        "idle": [
+            {
+                "plan": one.plan,
+                "reason": one.reason,
+                "next": one.next.isoformat(timespec="seconds") if one.next else None,
+            }
+            for one in agenda.idle
+        ],
+    }
+    return json.dumps(shown, indent=2, ensure_ascii=False)

@@ -1,0 +1,131 @@
+"""run and backup: a plan now, without a daemon or by it."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from sidecar.cli.output.exits import FAILED, exit_of, worst
+from sidecar.cli.runner.options import (
+    document_options,
+    empty_options,
+    log_options,
+    neighbour_options,
+    notify_options,
+    option,
+    program_options,
+)
+from sidecar.cli.runner.settings import build_settings
+from sidecar.lib.errors import UsageError
+from sidecar.runner.due import Kind, Work
+
+
+@click.command()
+@click.argument("plans", metavar="[PLAN]...", nargs=-1)
+@option("--all", "all_plans", is_flag=True, help="Every plan that has a schedule.")
+@option(
+    "--dry-run", is_flag=True, help="Let restic say what it would save; run no hook, save nothing."
+)
+@document_options
+@program_options
+@empty_options
+@notify_options
+@neighbour_options
+@log_options
+def run(plans: tuple[str, ...], all_plans: bool, dry_run: bool, **flags: Any) -> None:
+    """Back plans up now, one after another, with their hooks and retention.
+
+    For where no daemon runs: beside one use `backup`.
+
+    \b
+    Exit status, of several plans the worst: 0 saved, or nothing had changed; 3 a snapshot
+    was made, with warnings; 1 failed.
+
+    \b
+    Examples:
+      backrest-runner run web
+      backrest-runner run --all --config /config/config.json
+      backrest-runner run --all --dry-run
+    """
+    from sidecar.cli.output.progress import ProgressLine
+    from sidecar.cli.output.runs import name_of, outcome_of, render_end
+    from sidecar.runner.foreground import run_here
+    from sidecar.runner.loader import load
+
+    if bool(plans) is all_plans:
+        raise click.UsageError("name plans, or give --all")
+    settings, environ = build_settings(flags), dict(os.environ)
+    line, statuses = ProgressLine(), list[int]()
+
+    def tell(work: Work, over: Any) -> None:
+        line.clear()
+        click.echo(render_end(work, over))
+        statuses.append(exit_of(outcome_of(over)))
+
+    if dry_run:
+        config = load(settings.config)
+        statuses = [_dry(settings, config, work, line) for work in choose_plans(config, plans)]
+    else:
+        run_here(
+            settings,
+            environ,
+            lambda config: choose_plans(config, plans),
+            lambda work, progress: line.show(name_of(work), progress),
+            tell,
+        )
+    raise click.exceptions.Exit(worst(statuses))
+
+
+def choose_plans(config: Any, names: Sequence[str]) -> list[Work]:
+    """Give the backups of the named plans, else of all that have a schedule."""
+    from sidecar.runner.control import resolve_work
+
+    chosen = names or [plan.id for plan in config.plans if plan.timing.is_active]
+    if not chosen:
+        raise UsageError("no plan of the document has a schedule", "name the plans to be run")
+    return [resolve_work(Kind.BACKUP, name, config) for name in dict.fromkeys(chosen)]
+
+
+def _dry(settings: Any, config: Any, work: Work, line: Any) -> int:
+    from sidecar.cli.output.runs import name_of, render_stats
+    from sidecar.cli.output.text import printable
+    from sidecar.engines.base import Verdict
+    from sidecar.runner.foreground import hooks_of, run_dry
+
+    found = run_dry(
+        settings, dict(os.environ), config, work, lambda _, seen: line.show(name_of(work), seen)
+    )
+    line.clear()
+    counts = "" if found.stats is None else render_stats(found.stats)
+    words = "; ".join(filter(None, (counts, printable(found.reason))))
+    click.echo(f"{printable(name_of(work))} would end with {found.verdict.value}: {words}")
+    for hook in hooks_of(config, work):
+        click.echo(f"  would run {printable(hook)}")
+    if found.verdict is Verdict.WARNING:
+        return 3
+    return 0 if found.verdict is Verdict.SUCCESS else FAILED
+
+
+@click.command()
+@click.argument("plan")
+@document_options
+@log_options
+def backup(plan: str, **flags: Any) -> None:
+    """Let the running daemon back a plan up now, and wait for the end.
+
+    A run of it that waits or runs already is joined: it is never run twice at a time.
+
+    \b
+    Exit status: 0 saved, or nothing had changed; 3 a snapshot was made, with warnings;
+    1 failed, or no daemon runs.
+
+    \b
+    Examples:
+      backrest-runner backup web
+      docker compose exec runner backrest-runner backup web
+    """
+    from sidecar.cli.runner.ask_daemon import ask_daemon
+
+    settings = build_settings(flags)
+    raise click.exceptions.Exit(ask_daemon(settings, Kind.BACKUP, plan))

@@ -1,0 +1,73 @@
+"""plans, history and snapshots: what there is, and what became of it."""
+
+import os
+from typing import Any
+
+import click
+
+from sidecar.cli.runner.options import document_options, log_options, option, program_options
+from sidecar.cli.runner.settings import build_settings
+
+output_option = option(
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    help="Form of the result on standard output.",
+)
+
+
+@click.command()
+@document_options
+@output_option
+@log_options
+def plans(output: str, **flags: Any) -> None:
+    """Show each plan: its schedule, its next run, and how the last one ended.
+
+    \b
+    Examples:
+      backrest-runner plans
+      backrest-runner plans --output json
+    """
+    from sidecar.cli.output.runner_tables import read_plans, render_plans
+
+    rows = read_plans(build_settings(flags), os.environ)
+    click.echo(render_plans(rows, output))
+
+
+@click.command()
+@click.argument("plan", metavar="[PLAN|REPO]", required=False)
+@option("--limit", type=click.IntRange(min=1), default=20, help="How many runs are shown.")
+@document_options
+@output_option
+@log_options
+def history(plan: str | None, limit: int, output: str, **flags: Any) -> None:
+    """Show the newest runs, and fires that were missed, newest first.
+
+    \b
+    Examples:
+      backrest-runner history
+      backrest-runner history web --limit 100
+    """
+    from sidecar.cli.output.runner_tables import read_history, render_history
+
+    rows = read_history(build_settings(flags), os.environ, plan, limit)
+    click.echo(render_history(rows, output))
+
+
+@click.command()
+@click.argument("plan")
+@document_options
+@program_options
+@output_option
+@log_options
+def snapshots(plan: str, output: str, **flags: Any) -> None:
+    """List the snapshots of a plan, oldest first, whoever made them.
+
+    \b
+    Examples:
+      backrest-runner snapshots web
+    """
+    from sidecar.cli.output.runner_tables import read_snapshots, render_snapshots
+
+    rows = read_snapshots(build_settings(flags), os.environ, plan)
+    click.echo(render_snapshots(rows, output))

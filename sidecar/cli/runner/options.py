@@ -1,0 +1,192 @@
+"""The flags of the runner, in the groups in which commands share them."""
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from sidecar.cli import options as flags
+from sidecar.cli.options import about
+from sidecar.engines.restic import OnMissing
+from sidecar.runner.due import CatchUp
+from sidecar.runner.notify.notice import Occasion
+from sidecar.runner.settings import VARIABLE
+
+option = partial(flags.option, VARIABLE)
+log_options_at = partial(flags.log_options_at, VARIABLE)
+log_options = log_options_at("warn")
+
+document_options = about(
+    "the document",
+    option(
+        "--config",
+        variables=("BACKREST_CONFIG",),
+        type=click.Path(path_type=Path, readable=False),
+        default="backrest.config.json",
+        help="Backrest's config.json.",
+    ),
+    option(
+        "--state-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Where to remember things.  [default: .runner beside the document]",
+    ),
+    option(
+        "--puid",
+        type=click.IntRange(min=0),
+        variables=("PUID",),
+        help="Go on as the user of this number; the group of the engine's socket is kept.",
+    ),
+    option(
+        "--pgid",
+        type=click.IntRange(min=0),
+        variables=("PGID",),
+        help="And as the group of this number.  [default: the same as --puid]",
+    ),
+    option(
+        "--journal-keep",
+        type=click.IntRange(min=1),
+        default=1000,
+        help="How many runs of each plan and repository are remembered.",
+    ),
+)
+
+program_options = about(
+    "running",
+    option("--restic", default="restic", help="The restic to run: a name or a path."),
+    option(
+        "--on-missing",
+        type=click.Choice([choice.value for choice in OnMissing]),
+        default=OnMissing.FAIL.value,
+        help="What is done if a path of a plan does not exist; warn: the others are saved.",
+    ),
+    option(
+        "--stall-timeout",
+        metavar="DURATION",
+        default="1h",
+        help="How long restic may go without a sign of progress; 0: for ever.",
+    ),
+    option(
+        "--hook-timeout",
+        metavar="DURATION",
+        default="30m",
+        help="How long one hook may take; 0: for ever.",
+    ),
+)
+
+schedule_options = about(
+    "scheduling",
+    option(
+        "--seats",
+        type=click.IntRange(1, 64),
+        default=2,
+        help="How many runs at a time; each repository has one at the most.",
+    ),
+    option(
+        "--catch-up",
+        type=click.Choice([choice.value for choice in CatchUp]),
+        default=CatchUp.ONCE.value,
+        help="What becomes of fires while the runner was down: one run for all, or none.",
+    ),
+    option(
+        "--backup-on-start",
+        is_flag=True,
+        help="Back up every scheduled plan when the runner starts.",
+    ),
+    option(
+        "--grace",
+        metavar="DURATION",
+        default="30s",
+        help="How long runs have to end by themselves when the runner is asked to end.",
+    ),
+)
+
+empty_options = about(
+    "plans that have become empty",
+    option(
+        "--restore-empty",
+        is_flag=True,
+        help="Restore a plan whose paths are all empty, instead of backing up nothing.",
+    ),
+    option(
+        "--restore-empty-plan",
+        multiple=True,
+        metavar="PLAN",
+        help="Do so for this plan only; may be repeated.",
+    ),
+    option(
+        "--empty-on-purpose",
+        multiple=True,
+        metavar="PLAN",
+        help="This plan may be empty; may be repeated.",
+    ),
+    option(
+        "--restore-stop",
+        is_flag=True,
+        help="Stop containers that use an empty plan's paths while it is restored.",
+    ),
+    option(
+        "--restore-check-schedule",
+        metavar="CRON",
+        default="",
+        help="Look for empty plans also at these times.  [default: at the start and at backups]",
+    ),
+)
+
+notify_options = about(
+    "notifications",
+    option(
+        "--notify-url",
+        multiple=True,
+        metavar="URL",
+        help="Tell this Apprise URL how runs end; may be repeated. It holds a secret, so rather "
+        "use its variable or --notify-url-file.",
+    ),
+    option(
+        "--notify-url-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="File that holds such URLs, one a line.",
+    ),
+    option(
+        "--notify-on",
+        multiple=True,
+        type=click.Choice([occasion.value for occasion in Occasion]),
+        default=(Occasion.ERROR.value, Occasion.WARNING.value, Occasion.MISSED.value),
+        show_default="error, warning, missed",
+        help="What is told; may be repeated.",
+    ),
+)
+
+neighbour_options = about(
+    "Backrest beside it",
+    option(
+        "--backrest-data",
+        type=click.Path(path_type=Path, file_okay=False),
+        variables=("BACKREST_DATA",),
+        help="Backrest's data directory, where its lock tells whether it runs.  "
+        "[default: ../data beside the document's directory, if it is there]",
+    ),
+    option(
+        "--backrest-container",
+        default="",
+        help="Backrest's container; while it runs, this runner does not.  [default: backrest, "
+        "if there is one]",
+    ),
+    option(
+        "--docker-sock",
+        default="",
+        variables=("DOCKER_HOST",),
+        help="Engine address: a socket path or a URL.  [default: /var/run/docker.sock]",
+    ),
+    option("--force", is_flag=True, help="Start although Backrest runs."),
+)
+
+health_options = about(
+    "health",
+    option(
+        "--health-grace",
+        metavar="DURATION",
+        default="1h",
+        help="How late beyond twice its period a plan may be saved.",
+    ),
+    option("--listen", metavar="HOST:PORT", help="Serve /healthz, /readyz, /metrics and /status."),
+)

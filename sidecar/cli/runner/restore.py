@@ -1,0 +1,168 @@
+"""restore and verify: having data back, and knowing that one could."""
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sidecar.cli.options import Flag
+from sidecar.cli.output.exits import FAILED, SUCCESS, WARNINGS, worst
+from sidecar.cli.runner.options import document_options, log_options, option, program_options
+from sidecar.cli.runner.settings import build_settings
+
+# No variable stands for these: one that is set for the daemon must not let data be overwritten.
+_wished = partial(click.option, cls=Flag)
+
+_engine = option(
+    "--docker-sock",
+    default="",
+    variables=("DOCKER_HOST",),
+    help="Engine address: a socket path or a URL.  [default: /var/run/docker.sock]",
+)
+
+
+@click.command()
+@click.argument("plan")
+@_wished("--snapshot", metavar="ID", default="latest", help="Which one, also another plan's.")
+@_wished("--at", metavar="TIME", help="The newest that is not after this time or day.")
+@_wished("--path", "paths", multiple=True, help="Only this path of it; may be repeated.")
+@_wished("--target", type=click.Path(file_okay=False), help="Restore to this folder instead.")
+@_wished(
+    "--path-map",
+    multiple=True,
+    metavar="PATH=PLACE",
+    help="Restore PATH of the snapshot, or what lies below it, to PLACE; may be repeated.",
+)
+@_wished("--in-place", is_flag=True, help="Replace what is there by what the snapshot holds.")
+@_wished("--stop", is_flag=True, help="Stop containers that use it, and start them afterwards.")
+@_wished("--stop-timeout", metavar="DURATION", default="10s", help="How long each has for that.")
+@_wished(
+    "--force",
+    is_flag=True,
+    help="Overwrite what has the same name in --target; go on though space seems short, or no "
+    "engine can be asked who uses the data.",
+)
+@_wished("--repo", metavar="REPO", default="", help="For a plan that the document has no more.")
+@_wished("--dry-run", is_flag=True, help="Say what would be restored, and restore nothing.")
+@document_options
+@program_options
+@_engine
+@log_options
+def restore(plan: str, dry_run: bool, stop_timeout: str, repo: str, **flags: Any) -> None:
+    """Bring the data of a plan back, from its latest snapshot if nothing else is said.
+
+    It goes back to where it lives, if nothing is there, or only an empty folder. What is
+    there is replaced with --in-place: then what the snapshot does not hold is deleted, files
+    that the plan excludes too. All is restored aside first and moved in when it is whole, so
+    the disk must hold it twice for a while, and whoever uses it stands still for seconds only.
+
+    With --target the contents of a folder come to lie in it, not nested; a file by its name;
+    of several paths each below it by its full path.
+
+    TIME is 2024-05-01 (to its end), '2024-05-01 13:00' or 2024-05-01T13:00Z.
+
+    \b
+    Exit status: 0 restored; 1 not, and nothing was touched unless it says so.
+
+    \b
+    Examples:
+      backrest-runner restore web --dry-run
+      backrest-runner restore web --in-place --stop
+      backrest-runner restore web --at 2024-05-01 --path /data/photos --target /tmp/photos
+    """
+    from sidecar.cli.output.restore import read_wish
+
+    wish_of = read_wish(flags, os.environ)
+    _restore(build_settings(flags), plan, repo, wish_of, stop_timeout, is_dry=dry_run)
+
+
+def _restore(
+    settings: Any, plan: str, repo: str, wish_of: Any, stop_timeout: str, *, is_dry: bool
+) -> None:
+    from sidecar.cli.output.progress import ProgressLine
+    from sidecar.cli.output.restore import show_ended, show_prepared, told_if_interrupted
+    from sidecar.runner.restore.command import Manner, run_restore
+    from sidecar.runner.settings import parse_seconds
+    from sidecar.service.signals import interruptible
+
+    line = ProgressLine()
+    with interruptible(), told_if_interrupted():
+        ended = run_restore(
+            settings,
+            os.environ,
+            plan,
+            repo,
+            wish_of,
+            partial(show_prepared, is_dry=is_dry),
+            partial(line.show, f"restore {plan}"),
+            Manner(is_dry, int(parse_seconds("--stop-timeout", stop_timeout))),
+        )
+    line.clear()
+    if ended is not None:
+        show_ended(plan, ended)
+
+
+@click.command()
+@click.argument("plans", metavar="[PLAN]...", nargs=-1)
+@option("--sample", type=click.IntRange(min=1), default=5, help="How many files of each plan.")
+@option("--min-size", metavar="SIZE", default="1MB", help="Rather files of at least this size.")
+@option("--max-size", metavar="SIZE", default="20MB", help="No file that is larger.")
+@_wished("--seed", type=int, help="Choose the files that this number chose before.")
+@option(
+    "--scratch",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where to restore them to.  [default: scratch in the state folder]",
+)
+@document_options
+@program_options
+@log_options
+def verify(plans: tuple[str, ...], sample: int, seed: int | None, **flags: Any) -> None:
+    """Restore files of the latest snapshot that chance chooses, and compare them byte for byte.
+
+    All plans are verified if none is named. A file is compared with the live one; if that has
+    changed since, with what the snapshot says of it, and restic has checked its content. If no
+    file is as large as is wished, smaller ones are taken.
+
+    \b
+    Exit status, of several plans the worst: 0 all is as it should be; 3 a snapshot holds no
+    file; 1 something differs, or could not be restored.
+
+    \b
+    Examples:
+      backrest-runner verify
+      backrest-runner verify web --sample 20 --max-size 1GB
+    """
+    import secrets
+
+    from sidecar.cli.output.progress import ProgressLine
+    from sidecar.cli.output.restore import render_verification
+    from sidecar.runner.restore.command import run_verify
+    from sidecar.runner.verify.sample import Limits, parse_size
+    from sidecar.service.signals import interruptible
+
+    least = parse_size("--min-size", flags.pop("min_size"))
+    most = parse_size("--max-size", flags.pop("max_size"))
+    limits, scratch = Limits(sample, least, most), flags.pop("scratch")
+    settings, line = build_settings(flags), ProgressLine()
+    chosen = secrets.randbits(32) if seed is None else seed
+    statuses = []
+    with interruptible():
+        for found in run_verify(
+            settings,
+            os.environ,
+            plans,
+            limits,
+            chosen,
+            scratch,
+            lambda plan: partial(line.show, f"verify {plan}"),
+        ):
+            line.clear()
+            click.echo(render_verification(found))
+            statuses.append(SUCCESS if found.is_good else WARNINGS if found.note else FAILED)
+    raise click.exceptions.Exit(worst(statuses))
+
+
+COMMANDS = (restore, verify)
+"""What the group of the runner's commands takes up."""

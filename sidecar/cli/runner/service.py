@@ -1,0 +1,70 @@
+"""daemon and what belongs to it: healthcheck, version."""
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from sidecar import __version__
+from sidecar.cli.output.exits import FAILED
+from sidecar.cli.runner.options import (
+    document_options,
+    empty_options,
+    health_options,
+    log_options_at,
+    neighbour_options,
+    notify_options,
+    program_options,
+    schedule_options,
+)
+from sidecar.cli.runner.settings import build_settings
+
+
+@click.command()
+@document_options
+@schedule_options
+@program_options
+@empty_options
+@notify_options
+@health_options
+@neighbour_options
+@log_options_at("info")
+def daemon(**flags: Any) -> None:
+    """Execute the document's plans on their schedules, until it is stopped.
+
+    Times are those of the zone in TZ, else of the machine. A document that cannot be had
+    yet is waited for, and of one that gets broken the last good state is executed.
+
+    When asked to end (SIGTERM), nothing more begins, runs have --grace to end by themselves,
+    then restic is ended; what hooks have stopped is started again in any case. Give it more
+    time than --grace before it is killed: `stop_grace_period: 2m` in Compose.
+
+    \b
+    Exit status: 0 it was asked to stop; 1 it could not begin, or a part of it failed.
+
+    \b
+    Examples:
+      backrest-runner daemon --config /config/config.json
+      backrest-runner daemon --listen 127.0.0.1:9100 --catch-up skip
+      backrest-runner daemon --puid 1000 --notify-url-file /run/secrets/notify
+    """
+    from sidecar.runner.daemon import Daemon
+
+    if not Daemon(build_settings(flags), dict(os.environ)).run():
+        raise click.exceptions.Exit(FAILED)
+
+
+@click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def healthcheck(arguments: tuple[str, ...]) -> None:
+    """Tell by the exit status whether the daemon and its backups are well."""
+    from sidecar.runner.heartbeat import run_healthcheck
+
+    sys.exit(run_healthcheck(arguments, os.environ))
+
+
+@click.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(__version__)

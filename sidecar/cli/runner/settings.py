@@ -1,0 +1,99 @@
+"""Values of flags → checked Settings."""
+
+from datetime import date
+from typing import Any
+
+from sidecar.backrest.cron import CronError, check_cron
+from sidecar.engines.restic import OnMissing
+from sidecar.lib.errors import UsageError
+from sidecar.lib.log import start_logging
+from sidecar.runner.due import CatchUp
+from sidecar.runner.empty_source import Choice
+from sidecar.runner.notify.notice import Occasion
+from sidecar.runner.settings import (
+    Neighbour,
+    Notifying,
+    Running,
+    Scheduling,
+    Settings,
+    parse_limit,
+    parse_listen,
+    parse_seconds,
+    read_lines,
+    resolve_identity,
+)
+
+
+def build_settings(flags: dict[str, Any]) -> Settings:
+    """Make checked settings of click's values; raises UsageError naming the flag.
+
+    Takes the values of the option groups out of `flags`, also where a command has not all
+    of them, and starts logging.
+    """
+    start_logging(flags.pop("log_level"), flags.pop("log_format"))
+    listen = flags.pop("listen", None)
+    return Settings(
+        config=flags.pop("config"),
+        state_dir=flags.pop("state_dir"),
+        scheduling=_scheduling(flags),
+        running=_running(flags),
+        notifying=_notifying(flags),
+        emptiness=_emptiness(flags),
+        restore_check=_cron(flags.pop("restore_check_schedule", "")),
+        neighbour=_neighbour(flags),
+        identity=resolve_identity(flags.pop("puid"), flags.pop("pgid")),
+        journal_keep=flags.pop("journal_keep"),
+        health_grace=parse_seconds("--health-grace", flags.pop("health_grace", "1h")),
+        listen=parse_listen(listen) if listen else None,
+    )
+
+
+def _scheduling(flags: dict[str, Any]) -> Scheduling:
+    return Scheduling(
+        flags.pop("seats", 2),
+        CatchUp(flags.pop("catch_up", CatchUp.ONCE)),
+        flags.pop("backup_on_start", False),
+        parse_seconds("--grace", flags.pop("grace", "30s")),
+    )
+
+
+def _running(flags: dict[str, Any]) -> Running:
+    return Running(
+        flags.pop("restic", "restic"),
+        OnMissing(flags.pop("on_missing", OnMissing.FAIL)),
+        parse_limit("--stall-timeout", flags.pop("stall_timeout", "1h")),
+        parse_limit("--hook-timeout", flags.pop("hook_timeout", "30m")),
+    )
+
+
+def _notifying(flags: dict[str, Any]) -> Notifying:
+    urls, file = flags.pop("notify_url", ()), flags.pop("notify_url_file", None)
+    more = read_lines("--notify-url-file", file) if file else ()
+    return Notifying((*urls, *more), frozenset(map(Occasion, flags.pop("notify_on", ()))))
+
+
+def _emptiness(flags: dict[str, Any]) -> Choice:
+    return Choice(
+        flags.pop("restore_empty", False),
+        frozenset(flags.pop("restore_empty_plan", ())),
+        frozenset(flags.pop("empty_on_purpose", ())),
+        flags.pop("restore_stop", False),
+    )
+
+
+def _neighbour(flags: dict[str, Any]) -> Neighbour:
+    return Neighbour(
+        flags.pop("backrest_data", None),
+        flags.pop("backrest_container", ""),
+        flags.pop("docker_sock", ""),
+        flags.pop("force", False),
+    )
+
+
+def _cron(text: str) -> str:
+    try:
+        if text:
+            check_cron(text, date.today())  # noqa: DTZ011 - the local day
+    except CronError as error:
+        raise UsageError(f"--restore-check-schedule: {error.message}", error.hint) from None
+    return text

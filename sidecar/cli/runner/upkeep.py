@@ -1,0 +1,136 @@
+"""check, prune and unlock: what is done for whole repositories."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from sidecar.cli.output.exits import FAILED, SUCCESS, exit_of, worst
+from sidecar.cli.runner.options import (
+    document_options,
+    log_options,
+    neighbour_options,
+    notify_options,
+    program_options,
+)
+from sidecar.cli.runner.settings import build_settings
+from sidecar.runner.due import Kind, Work
+
+_repos = click.argument("repos", metavar="[REPO]...", nargs=-1)
+
+
+def _work_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Declare all that work on repositories takes, in the order in which the help shows it."""
+    work = notify_options(neighbour_options(log_options(function)))
+    return _repos(document_options(program_options(work)))
+
+
+@click.command()
+@_work_options
+def check(repos: tuple[str, ...], **flags: Any) -> None:
+    """Look whether repositories are sound, by their check policy; all if none is named.
+
+    Where a daemon runs it does the work, else this command.
+
+    \b
+    Exit status: 0 they are; 3 with warnings; 1 one is not, or could not be looked at.
+
+    \b
+    Examples:
+      backrest-runner check
+      backrest-runner check store
+    """
+    raise click.exceptions.Exit(_run_all(Kind.CHECK, repos, flags))
+
+
+@click.command()
+@_work_options
+def prune(repos: tuple[str, ...], **flags: Any) -> None:
+    """Free the space in repositories that no snapshot uses; in all if none is named.
+
+    Where a daemon runs it does the work, else this command.
+
+    \b
+    Exit status: 0 done; 3 with warnings; 1 failed.
+
+    \b
+    Examples:
+      backrest-runner prune store
+    """
+    raise click.exceptions.Exit(_run_all(Kind.PRUNE, repos, flags))
+
+
+@click.command()
+@_repos
+@document_options
+@program_options
+@log_options
+def unlock(repos: tuple[str, ...], **flags: Any) -> None:
+    """Remove locks that nobody holds any more; of all repositories if none is named.
+
+    A lock whose holder lives on this machine is left alone.
+
+    \b
+    Exit status: 0 done; 1 one could not be unlocked.
+
+    \b
+    Examples:
+      backrest-runner unlock store
+    """
+    from sidecar.cli.output.text import printable
+    from sidecar.engines.base import Verdict
+    from sidecar.runner.foreground import make_engine
+    from sidecar.runner.identity import assume
+    from sidecar.runner.loader import load
+
+    settings = build_settings(flags)
+    config = load(settings.config)
+    environ = assume(settings, os.environ)
+    statuses = []
+    for name in repos or [repo.id for repo in config.repos]:
+        found = make_engine(settings, environ, config, name).unlock()
+        is_done = found.verdict is Verdict.SUCCESS
+        words = "unlocked" if is_done else printable(found.reason)
+        click.echo(f"{printable(name)}: {words}")
+        statuses.append(SUCCESS if is_done else FAILED)
+    raise click.exceptions.Exit(worst(statuses))
+
+
+def _run_all(kind: Kind, repos: tuple[str, ...], flags: dict[str, Any]) -> int:
+    """Have the daemon do it for each, else do it here."""
+    from sidecar.cli.runner.ask_daemon import ask_daemon
+    from sidecar.runner.control import resolve_work
+    from sidecar.runner.loader import load
+    from sidecar.web.control import NoDaemon
+
+    settings = build_settings(flags)
+    config = load(settings.config)
+    names = repos or tuple(repo.id for repo in config.repos)
+    works = [resolve_work(kind, name, config) for name in dict.fromkeys(names)]
+    try:
+        return worst([ask_daemon(settings, kind, work.subject) for work in works])
+    except NoDaemon:
+        return _run_here(settings, works)
+
+
+def _run_here(settings: Any, works: list[Work]) -> int:
+    from sidecar.cli.output.progress import ProgressLine
+    from sidecar.cli.output.runs import name_of, outcome_of, render_end
+    from sidecar.runner.foreground import run_here
+
+    line, statuses = ProgressLine(), list[int]()
+
+    def tell(work: Work, over: Any) -> None:
+        line.clear()
+        click.echo(render_end(work, over))
+        statuses.append(exit_of(outcome_of(over)))
+
+    run_here(
+        settings,
+        dict(os.environ),
+        lambda _: works,
+        lambda work, progress: line.show(name_of(work), progress),
+        tell,
+    )
+    return worst(statuses)

@@ -1,0 +1,219 @@
+"""What every engine offers, and the words in which it answers.
+
+An engine builds command lines, runs them, and judges what came out. It knows one
+repository; it knows no schedule, no hook and no journal.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from sidecar.backrest.plan import Retention
+from sidecar.backrest.reading import CheckPolicy, PrunePolicy, RunPlan
+from sidecar.lib.errors import SidecarError
+
+_SHORT_ID = 8
+
+
+class Verdict(StrEnum):
+    """What a finished command means."""
+
+    SUCCESS = "success"
+    WARNING = "warning"
+    """It has done its work, but not on everything: a snapshot exists."""
+    RETRY = "retry"
+    """It may succeed if it is run once more."""
+    FAILED = "failed"
+
+
+class FailureClass(StrEnum):
+    """Why a command did not succeed, for people, metrics and notifications."""
+
+    AUTH = "auth"
+    NETWORK = "network"
+    DISK_FULL = "disk-full"
+    REPO_NOT_FOUND = "repo-not-found"
+    WRONG_PASSWORD = "wrong-password"  # noqa: S105 - the name of a class
+    LOCKED = "locked"
+    PERMISSION = "permission"
+    RATE_LIMIT = "rate-limit"
+    TIMEOUT = "timeout"
+    SOURCE_MISSING = "source-missing"
+    SOURCE_CHANGED = "source-changed"
+    DAMAGED = "damaged"
+    INTERRUPTED = "interrupted"
+    HOOK = "hook"
+    NO_PROGRAM = "no-program"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command line. `env` is added to the process's own; secrets stand nowhere else.
+
+    `shown` is what a log may hold: the verb and what it acts on, no flag and no address.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    shown: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a backup counted; sizes in bytes, time in seconds."""
+
+    files_new: int = 0
+    files_changed: int = 0
+    files_unmodified: int = 0
+    files_processed: int = 0
+    bytes_added: int = 0
+    bytes_processed: int = 0
+    seconds: float = 0.0
+    dirs_new: int = 0
+    dirs_changed: int = 0
+    dirs_unmodified: int = 0
+    data_blobs: int = 0
+    tree_blobs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a command is: `fraction` from 0 to 1, counts of files and bytes so far."""
+
+    fraction: float
+    files: int
+    total_files: int
+    bytes: int
+    total_bytes: int
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreted:
+    """What came of a command, in words.
+
+    `reason` is one sentence without secrets, empty on success; `excerpt` the last lines that
+    the program said, secrets masked. `snapshot` is the id that was made, or its beginning (see
+    `Snapshot.is_called`); a backup that succeeded without one found nothing new. RETRY does
+    not leave an engine.
+    """
+
+    verdict: Verdict
+    failure: FailureClass | None = None
+    reason: str = ""
+    snapshot: str = ""
+    stats: Stats | None = None
+    excerpt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One snapshot; `time` is aware, `paths` are those that the runner saw."""
+
+    id: str
+    time: datetime
+    paths: tuple[str, ...]
+    tags: tuple[str, ...] = ()
+    bytes_processed: int | None = None
+    files_processed: int | None = None
+
+    def is_called(self, name: str) -> bool:
+        """Tell whether `name` is the id, or the eight or more digits with which it begins."""
+        return len(name) >= _SHORT_ID and self.id.startswith(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a snapshot; `kind` is file, dir, symlink or another word of the engine."""
+
+    path: str
+    kind: str
+    size: int = 0
+    mode: int = 0
+    mtime: float = 0.0
+
+
+class EngineError(SidecarError):
+    """A command of the engine failed where a value was wanted."""
+
+    def __init__(self, failure: FailureClass, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.failure = failure
+
+
+def failed(failure: FailureClass, reason: str) -> Interpreted:
+    """Say that nothing came of it."""
+    return Interpreted(Verdict.FAILED, failure, reason)
+
+
+def told(work: Callable[[], Interpreted]) -> Interpreted:
+    """Do something, and put an EngineError into words."""
+    try:
+        return work()
+    except EngineError as error:
+        return failed(error.failure, str(error))
+
+
+Report = Callable[[Progress], None]
+
+
+class Upkeep(Protocol):
+    """What is done for a repository, whichever plans use it; see `Engine`."""
+
+    def forget_all(self, keep: Retention) -> Interpreted:
+        """Delete the records of snapshots beyond `keep`, for each plan of the repository apart."""
+        ...
+
+    def prune(self, policy: PrunePolicy) -> Interpreted:
+        """Free the space that no snapshot uses."""
+        ...
+
+    def check(self, policy: CheckPolicy) -> Interpreted:
+        """Look whether the repository is sound."""
+        ...
+
+    def unlock(self) -> Interpreted:
+        """Remove locks that nobody holds any more."""
+        ...
+
+    def initialise(self) -> str:
+        """Create the repository if it does not exist; give its id (64 hex digits)."""
+        ...
+
+    def probe(self) -> str:
+        """Read the repository's id; changes nothing, creates nothing."""
+        ...
+
+
+class Engine(Upkeep, Protocol):
+    """One repository behind one program. Every method blocks; what fails is told in words.
+
+    Those that give an `Interpreted` never raise for what the program says; the others raise
+    EngineError.
+    """
+
+    def backup(self, plan: RunPlan, instance: str, report: Report) -> Interpreted:
+        """Make a snapshot of the plan's paths; one that succeeds reports 1.0 at its end."""
+        ...
+
+    def forget(self, plan: RunPlan, instance: str, keep: Retention) -> Interpreted:
+        """Delete the records of the plan's snapshots beyond `keep`; never all of them."""
+        ...
+
+    def snapshots(self, plan: RunPlan | None, instance: str) -> tuple[Snapshot, ...]:
+        """List the plan's snapshots, or all, oldest first."""
+        ...
+
+    def entries(self, snapshot: Snapshot, path: str) -> Iterator[Entry]:
+        """List what a snapshot holds at and below an absolute path."""
+        ...
+
+    def restore(
+        self, snapshot: Snapshot, includes: Sequence[str], target: Path, report: Report
+    ) -> Interpreted:
+        """Restore absolute paths of the snapshot below `target` (`/`: where they came from)."""
+        ...

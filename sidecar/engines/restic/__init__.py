@@ -1,0 +1,7 @@
+"""Restic behind the interface of the engines."""
+
+from sidecar.engines.restic.engine import OnMissing, ResticEngine
+from sidecar.engines.restic.locks import Host
+from sidecar.engines.restic.program import Limits
+
+__all__ = ["Host", "Limits", "OnMissing", "ResticEngine"]

@@ -1,0 +1,71 @@
+"""How a repository is reached: prefix, flags and environment of every command."""
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sidecar.backrest.reading import Repo
+from sidecar.engines.base import EngineError, FailureClass
+
+_REFERENCE = re.compile(r"\$\{([^}]*)\}")
+_CPU = {"CPU_HIGH": ("nice", "-n", "-10"), "CPU_LOW": ("nice", "-n", "10")}
+_IO = {
+    "IO_IDLE": ("ionice", "-c", "3"),
+    "IO_BEST_EFFORT_LOW": ("ionice", "-c", "2", "-n", "7"),
+    "IO_BEST_EFFORT_HIGH": ("ionice", "-c", "2", "-n", "0"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Words before the program, the program, its flags, and what its environment is given."""
+
+    prefix: tuple[str, ...]
+    program: str
+    flags: tuple[str, ...] = field(repr=False)
+    env: Mapping[str, str] = field(repr=False)
+
+
+def resolve_access(repo: Repo, environ: Mapping[str, str], program: str) -> Access:
+    """Find out how a repository is reached, `${NAME}` taken from `environ`, as Backrest does.
+
+    Raises EngineError for flags that no shell could split.
+    """
+    flags = [word for entry in repo.flags for word in split_flag(expand(entry, environ))]
+    if expand(repo.uri, environ).startswith("sftp:") and "sftp.args" not in " ".join(flags):
+        # Without it ssh may wait for somebody to type a password.
+        flags += ["-o", "sftp.args=-oBatchMode=yes"]
+    prefix = (*_CPU.get(repo.cpu_nice, ()), *_IO.get(repo.io_nice, ()))
+    return Access(prefix, program, tuple(flags), _environment(repo, environ))
+
+
+def expand(text: str, environ: Mapping[str, str]) -> str:
+    """Replace each `${NAME}`; a name that is not set stands for nothing."""
+    return _REFERENCE.sub(lambda found: environ.get(found[1], ""), text)
+
+
+def split_flag(entry: str) -> tuple[str, ...]:
+    """Split an entry of flags as a shell does; one that is a comment is none.
+
+    Raises EngineError, without the text of the entry: it may hold a secret.
+    """
+    if entry.lstrip().startswith("#"):
+        return ()
+    try:
+        return tuple(shlex.split(entry))
+    except ValueError as error:
+        message = f"a flag cannot be split into words: {str(error).lower()}"
+        raise EngineError(FailureClass.UNKNOWN, message, "close its quotes") from error
+
+
+def _environment(repo: Repo, environ: Mapping[str, str]) -> dict[str, str]:
+    env: dict[str, str] = {}
+    if repo.password:
+        # A password of the document wins over whatever the process was given.
+        env |= {"RESTIC_PASSWORD": repo.password}
+        env |= {"RESTIC_PASSWORD_FILE": "", "RESTIC_PASSWORD_COMMAND": ""}
+    for name, value in repo.env:
+        env[expand(name, environ)] = expand(value, environ)
+    # With a file that names a repository beside it, restic would refuse to choose.
+    return env | {"RESTIC_REPOSITORY": expand(repo.uri, environ), "RESTIC_REPOSITORY_FILE": ""}

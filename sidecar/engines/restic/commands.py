@@ -1,0 +1,159 @@
+"""The command lines, in the order of words in which Backrest writes them. Pure."""
+
+from collections.abc import Sequence
+
+from sidecar.backrest.plan import Retention
+from sidecar.backrest.reading import CheckPolicy, PrunePolicy, RunPlan
+from sidecar.engines.base import Command
+from sidecar.engines.restic.access import Access, split_flag
+from sidecar.engines.restic.features import Feature, Features
+
+_OFTEN = {"RESTIC_PROGRESS_FPS": "2"}
+# What is said for people only: enough to see that something moves.
+_SELDOM = {"RESTIC_PROGRESS_FPS": "0.1"}
+_KEEPS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
+_SPECIAL = str.maketrans({sign: f"\\{sign}" for sign in "\\*?[]"})
+_SKIP = "--skip-if-unchanged"
+
+
+def plan_tags(plan_id: str, instance: str) -> tuple[str, str]:
+    """Give the two tags by which the snapshots of a plan are known."""
+    return f"plan:{plan_id}", f"created-by:{instance}"
+
+
+def render_backup(
+    access: Access,
+    plan: RunPlan,
+    paths: Sequence[str],
+    instance: str,
+    parent: str,
+    features: Features,
+) -> Command:
+    """Back up `paths`, which may be fewer than the plan's; `parent` may be empty.
+
+    Raises EngineError for flags that no shell could split.
+    """
+    tags = [word for tag in plan_tags(plan.id, instance) for word in ("--tag", tag)]
+    excludes = [word for pattern in plan.excludes for word in ("--exclude", pattern)]
+    iexcludes = [word for pattern in plan.iexcludes for word in ("--iexclude", pattern)]
+    own = [word for entry in plan.backup_flags for word in split_flag(entry)]
+    after = ["--exclude-caches", *tags, *excludes, *iexcludes]
+    after += ["--parent", parent] if parent else []
+    after += [word for word in own if word != _SKIP or features.has(Feature.SKIP_IF_UNCHANGED)]
+    return _command(access, ["backup", "--json", *paths], after, _OFTEN, f"plan {plan.id}")
+
+
+def is_weakened(plan: RunPlan, features: Features) -> bool:
+    """Tell whether `render_backup` leaves out a flag of the plan, which that restic lacks."""
+    asked = any(_SKIP in split_flag(entry) for entry in plan.backup_flags)
+    return asked and not features.has(Feature.SKIP_IF_UNCHANGED)
+
+
+def render_snapshots(access: Access, tags: Sequence[str]) -> Command:
+    """List the snapshots that bear all the tags."""
+    wanted = ["--tag", ",".join(tags)] if tags else []
+    return _command(access, ["snapshots", "--json"], ["--no-lock", *wanted])
+
+
+def render_forget(access: Access, keep: Retention, tags: Sequence[str]) -> Command:
+    """Delete the records of a plan's snapshots beyond `keep`; the plan's tags are given."""
+    after = ["--tag", ",".join(tags), "--group-by", ""]
+    return _command(access, ["forget", "--json", *keep_flags(keep)], after, shown=tags[0])
+
+
+def render_forget_all(access: Access, keep: Retention) -> Command:
+    """Do so for each set of tags apart."""
+    return _command(access, ["forget", "--json", *keep_flags(keep)], ["--group-by", "tags"])
+
+
+def keep_flags(keep: Retention) -> tuple[str, ...]:
+    """Give the flags; none if nothing would be kept."""
+    counts = [(name, getattr(keep, name)) for name in _KEEPS]
+    return tuple(word for name, count in counts if count for word in (f"--keep-{name}", str(count)))
+
+
+def render_prune(access: Access, policy: PrunePolicy) -> Command:
+    """Free what no snapshot uses; bytes win over the share."""
+    most = f"{policy.max_unused_bytes}B"
+    if not policy.max_unused_bytes:
+        most = f"{policy.max_unused_percent:.15g}%"
+    return _command(access, ["prune"], ["--max-unused", most], _SELDOM)
+
+
+def render_check(access: Access, policy: CheckPolicy) -> Command:
+    """Check the structure and, where the policy says so, a share of the data."""
+    share = 0.0 if policy.structure_only else policy.read_data_subset_percent
+    after = [f"--read-data-subset={share:.4f}%"] if share > 0 else []
+    return _command(access, ["check"], after, _SELDOM)
+
+
+def render_unlock(access: Access) -> Command:
+    """Remove stale locks."""
+    return _command(access, ["unlock"])
+
+
+def render_init(access: Access) -> Command:
+    """Create the repository."""
+    return _command(access, ["init", "--json"])
+
+
+def render_config(access: Access) -> Command:
+    """Show the repository's own settings; it takes no lock, so it changes nothing."""
+    return _command(access, ["cat", "config"], ["--no-lock"])
+
+
+def render_list_locks(access: Access) -> Command:
+    """List the ids of the locks."""
+    return _command(access, ["list", "locks"], ["--no-lock"])
+
+
+def render_lock(access: Access, lock: str) -> Command:
+    """Show one lock."""
+    return _command(access, ["cat", "lock", lock], ["--no-lock"])
+
+
+def render_entries(access: Access, snapshot: str, path: str) -> Command:
+    """List all that a snapshot holds at and below a path."""
+    below = [] if path == "/" else ["--recursive"]
+    wanted = [] if path == "/" else [path]
+    return _command(access, ["ls", "--json", snapshot, *wanted], ["--no-lock", *below])
+
+
+def render_look(access: Access, snapshot: str, paths: Sequence[str]) -> Command:
+    """List paths of a snapshot themselves, and what lies directly in them."""
+    return _command(access, ["ls", "--json", snapshot, *paths], ["--no-lock"])
+
+
+def render_restore(
+    access: Access,
+    snapshot: str,
+    includes: Sequence[str],
+    target: str,
+    *,
+    is_sparse: bool = False,
+) -> Command:
+    """Restore absolute paths below a target; `/` among them is all there is.
+
+    `is_sparse`: what is full of zeros takes no room again.
+    """
+    wanted = () if "/" in includes else includes
+    flags = [word for path in wanted for word in ("--include", path.translate(_SPECIAL))]
+    head = ["restore", "--json", *(["--sparse"] if is_sparse else []), snapshot]
+    return _command(access, head, ["--target", target, *flags], _OFTEN, snapshot[:8])
+
+
+def render_version(access: Access) -> Command:
+    """Ask for the version; a restic that knows no JSON says it in plain words."""
+    return Command((access.program, "version", "--json"), shown="restic version")
+
+
+def _command(
+    access: Access,
+    head: Sequence[str],
+    after: Sequence[str] = (),
+    env: dict[str, str] | None = None,
+    shown: str = "",
+) -> Command:
+    argv = (*access.prefix, access.program, *head, *access.flags, *after)
+    verb = " ".join(word for word in head[:2] if word.isalpha())
+    return Command(argv, {**access.env, **(env or {})}, f"restic {verb} {shown}".rstrip())

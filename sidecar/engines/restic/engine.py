@@ -1,0 +1,277 @@
+"""Restic as an engine, run exactly as Backrest runs it, so that the two can take turns."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+
+from sidecar.backrest.plan import Retention
+from sidecar.backrest.reading import CheckPolicy, PrunePolicy, Repo, RunPlan
+from sidecar.engines.base import (
+    Command,
+    EngineError,
+    Entry,
+    FailureClass,
+    Interpreted,
+    Report,
+    Snapshot,
+    Verdict,
+    failed,
+    told,
+)
+from sidecar.engines.restic import commands as argv
+from sidecar.engines.restic.access import Access
+from sidecar.engines.restic.features import Feature, Features
+from sidecar.engines.restic.interpret import Verb
+from sidecar.engines.restic.listing import Spool, parse_entry, parse_snapshots
+from sidecar.engines.restic.locks import Host, Lock, is_in_danger, parse_lock
+from sidecar.engines.restic.messages import parse_message
+from sidecar.engines.restic.program import Limits, Program
+from sidecar.engines.restic.way import make_way
+from sidecar.lib.process import Child, ProcessRunner
+
+# A look at more of them would take longer than what they are in the way of.
+_MOST_LOCKS = 64
+
+
+class OnMissing(StrEnum):
+    """What is done if a path of the plan does not exist."""
+
+    FAIL = "fail"
+    """Nothing is backed up, as in Backrest."""
+    WARN = "warn"
+    """The others are, with a warning."""
+
+
+class ResticEngine:
+    """One repository behind restic; see `base.Engine`.
+
+    `environ` is the process's own: `${NAME}` is taken from it. `on_start` is told each child.
+    """
+
+    def __init__(
+        self,
+        repo: Repo,
+        runner: ProcessRunner,
+        *,
+        environ: Mapping[str, str],
+        on_start: Callable[[Child], None] | None = None,
+        restic: str = "restic",
+        on_missing: OnMissing = OnMissing.FAIL,
+        limits: Limits | None = None,
+        host: Host | None = None,
+    ) -> None:
+        self._program = Program(repo, runner, environ, on_start, restic, limits or Limits())
+        self._on_missing = on_missing
+        self._host = host or Host()
+
+    def features(self) -> Features:
+        """Give what this restic can do. Raises EngineError if it cannot be started."""
+        return self._program.features()
+
+    def backup(self, plan: RunPlan, instance: str, report: Report) -> Interpreted:
+        """Make a snapshot of the plan's paths; success without a snapshot: nothing was new.
+
+        A restic that does not know --skip-if-unchanged is not given it, and the excerpt says so.
+        """
+        return told(lambda: self._backup(plan, instance, report))
+
+    def forget(self, plan: RunPlan, instance: str, keep: Retention) -> Interpreted:
+        """Delete the records of the plan's snapshots beyond `keep`; never all of them."""
+        tags = argv.plan_tags(plan.id, instance)
+        if not (plan.id and instance):
+            # Without them the tags would mean other plans' snapshots.
+            return failed(FailureClass.UNKNOWN, "the plan or the instance has no name")
+        return self._forget(keep, lambda: argv.render_forget(self._access, keep, tags))
+
+    def forget_all(self, keep: Retention) -> Interpreted:
+        """Do so for every plan of the repository apart."""
+        return self._forget(keep, lambda: argv.render_forget_all(self._access, keep))
+
+    def prune(self, policy: PrunePolicy) -> Interpreted:
+        """Free the space that no snapshot uses."""
+        return told(lambda: self._judge(argv.render_prune(self._access, policy)))
+
+    def check(self, policy: CheckPolicy) -> Interpreted:
+        """Look whether the repository is sound."""
+        return told(lambda: self._judge(argv.render_check(self._access, policy)))
+
+    def unlock(self) -> Interpreted:
+        """Remove locks that nobody holds any more.
+
+        None is removed as long as a living process of this host holds one that restic would
+        take for stale.
+        """
+        return told(self._unlock)
+
+    def initialise(self) -> str:
+        """Create the repository if it does not exist; give its id (64 hex digits)."""
+        try:
+            return self.probe()
+        except EngineError as error:
+            if error.failure is not FailureClass.REPO_NOT_FOUND:
+                raise
+        done = self._program.judge(argv.render_init(self._access))
+        if done.verdict is not Verdict.SUCCESS and "already exists" not in done.reason:
+            raise EngineError(done.failure or FailureClass.UNKNOWN, done.reason)
+        return self.probe()
+
+    def probe(self) -> str:
+        """Read the repository's id; changes nothing, creates nothing, ends in bounded time."""
+        command = argv.render_config(self._access)
+        said = self._program.read(command, seconds=self._program.limits.probe)
+        found = (parse_message(said.strip()) or {}).get("id")
+        if not isinstance(found, str):
+            raise EngineError(FailureClass.UNKNOWN, "the repository's id cannot be read")
+        return found
+
+    def snapshots(self, plan: RunPlan | None, instance: str) -> tuple[Snapshot, ...]:
+        """List the plan's snapshots, or all, oldest first."""
+        tags = () if plan is None else argv.plan_tags(plan.id, instance)
+        return parse_snapshots(self._program.read(argv.render_snapshots(self._access, tags)))
+
+    def entries(self, snapshot: Snapshot, path: str) -> Iterator[Entry]:
+        """List what a snapshot holds at and below an absolute path; `/`: all, however much."""
+        command = argv.render_entries(self._access, snapshot.id, path)
+        spool = Spool()
+        try:
+            self._program.read(command, on_line=spool.add)
+        except BaseException:
+            spool.close()
+            raise
+        return spool.entries()
+
+    def restore(
+        self, snapshot: Snapshot, includes: Sequence[str], target: Path, report: Report
+    ) -> Interpreted:
+        """Restore absolute paths of the snapshot below `target` (`/`: where they came from).
+
+        Without `includes` the paths of the snapshot. What is there is overwritten, nothing is
+        deleted. With another target than `/` the path stays in full: `/data/x` comes to lie at
+        `TARGET/data/x`, with every version of restic. For contents that lie in TARGET itself,
+        restore into a new folder on the same file system and rename what is below it. Restic
+        0.16 could do so at once (`SNAPSHOT:/data/x`); the way above serves all versions.
+        """
+        return told(lambda: self._restore(snapshot, includes or snapshot.paths, target, report))
+
+    @property
+    def _access(self) -> Access:
+        return self._program.access
+
+    def _backup(self, plan: RunPlan, instance: str, report: Report) -> Interpreted:
+        if not instance:
+            return failed(FailureClass.UNKNOWN, "the document names no instance")
+        missing = [path for path in plan.paths if not _exists(path)]
+        paths = [path for path in plan.paths if path not in missing]
+        if missing and (self._on_missing is OnMissing.FAIL or not paths):
+            return failed(FailureClass.SOURCE_MISSING, _render_missing(missing))
+        features = self.features()
+        earlier = self.snapshots(plan, instance)
+        parent = earlier[-1].id if earlier else ""
+        command = argv.render_backup(self._access, plan, paths, instance, parent, features)
+        done = self._judge(command, Verb.BACKUP, plan=plan, report=report)
+        if argv.is_weakened(plan, features):
+            done = _noted(done, f"{features} does not know --skip-if-unchanged: it was left out")
+        return _with_missing(done, missing)
+
+    def _forget(self, keep: Retention, render: Callable[[], Command]) -> Interpreted:
+        if keep.keep_all:
+            return Interpreted(Verdict.SUCCESS)
+        if not argv.keep_flags(keep):
+            return failed(FailureClass.UNKNOWN, "the retention keeps nothing: nothing is deleted")
+        return told(lambda: self._judge(render()))
+
+    def _restore(
+        self, snapshot: Snapshot, includes: Sequence[str], target: Path, report: Report
+    ) -> Interpreted:
+        # Restic succeeds at restoring nothing.
+        absent = self._absent(snapshot, includes)
+        if absent:
+            message = f"the snapshot does not hold {', '.join(absent)}"
+            return failed(FailureClass.SOURCE_MISSING, message)
+        if not self.features().has(Feature.RESTORE_OVERWRITE):
+            for path in includes:
+                make_way(self.entries(snapshot, path), target)
+        is_sparse = self.features().has(Feature.SPARSE)
+        command = argv.render_restore(
+            self._access, snapshot.id, includes, str(target), is_sparse=is_sparse
+        )
+        return self._judge(command, report=report)
+
+    def _absent(self, snapshot: Snapshot, includes: Sequence[str]) -> list[str]:
+        wanted = [path for path in includes if path != "/"]
+        held: set[str] = set()
+
+        def take(line: bytes) -> None:
+            if entry := parse_entry(line):
+                held.add(entry.path)
+
+        if wanted:
+            command = argv.render_look(self._access, snapshot.id, wanted)
+            self._program.read(command, on_line=take)
+        return [path for path in wanted if path not in held]
+
+    def _judge(
+        self,
+        command: Command,
+        verb: Verb = Verb.OTHER,
+        *,
+        plan: RunPlan | None = None,
+        report: Report | None = None,
+    ) -> Interpreted:
+        """Run a command; if a lock is in the way, once more without the stale ones."""
+        done = self._program.judge(command, verb, plan=plan, report=report)
+        if done.verdict is not Verdict.RETRY:
+            return done
+        if self._unlock().verdict is Verdict.SUCCESS:
+            done = self._program.judge(command, verb, plan=plan, report=report)
+        return replace(done, verdict=Verdict.FAILED) if done.verdict is Verdict.RETRY else done
+
+    def _unlock(self) -> Interpreted:
+        held = next((lock for lock in self._locks() if is_in_danger(lock, self._host)), None)
+        if held is not None:
+            reason = f"the repository is locked by {held}, which still runs"
+            return failed(FailureClass.LOCKED, reason)
+        return self._program.judge(argv.render_unlock(self._access))
+
+    def _locks(self) -> Iterator[Lock]:
+        limits = self._program.limits
+        said = self._program.read(argv.render_list_locks(self._access)).decode().split()
+        for lock in said[:_MOST_LOCKS]:
+            command = argv.render_lock(self._access, lock)
+            try:
+                found = parse_lock(self._program.read(command, seconds=limits.probe))
+            except EngineError as error:
+                if error.failure is not FailureClass.UNKNOWN:
+                    raise
+                # It was given back meanwhile.
+                continue
+            if found is not None:
+                yield found
+
+
+def _exists(path: str) -> bool:
+    try:
+        os.stat(path)  # noqa: PTH116 - a path as restic is given it
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _render_missing(missing: Sequence[str]) -> str:
+    which = "this path does not exist" if len(missing) == 1 else "these paths do not exist"
+    return f"{which}: {', '.join(missing)}"
+
+
+def _with_missing(done: Interpreted, missing: Sequence[str]) -> Interpreted:
+    if not missing or done.verdict not in (Verdict.SUCCESS, Verdict.WARNING):
+        return done
+    reason = "; ".join(filter(None, (_render_missing(missing), done.reason)))
+    return replace(
+        done, verdict=Verdict.WARNING, failure=FailureClass.SOURCE_MISSING, reason=reason
+    )
+
+
+def _noted(done: Interpreted, note: str) -> Interpreted:
+    return replace(done, excerpt=f"{note}\n{done.excerpt}".rstrip())

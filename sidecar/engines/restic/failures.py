@@ -1,0 +1,178 @@
+"""Why restic failed: classes of failures by exit code and by words, and a sentence for each."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from sidecar.engines.base import FailureClass
+
+_BY_STATUS = {
+    10: FailureClass.REPO_NOT_FOUND,
+    11: FailureClass.LOCKED,
+    12: FailureClass.WRONG_PASSWORD,
+    126: FailureClass.NO_PROGRAM,
+    127: FailureClass.NO_PROGRAM,
+    130: FailureClass.INTERRUPTED,
+}
+
+# What an HTTP status stands behind: a bare number may count anything.
+_HTTP = r"(?:http|response|status|code|error)\W+(?:\w+\W+){0,2}"
+
+# The first class whose words stand in a line wins: what restic adds for people, such as
+# whether there is a repository at all, comes after what the storage said.
+_WORDS: Mapping[FailureClass, Sequence[str]] = {
+    FailureClass.WRONG_PASSWORD: (
+        "wrong password",
+        "empty password",
+        "resolving password failed",
+        "password is empty",
+    ),
+    FailureClass.LOCKED: ("repository is already locked", "unable to refresh lock"),
+    FailureClass.DISK_FULL: (
+        "no space left on device",
+        "disk quota exceeded",
+        "quota ?exceeded",
+        "file too large",
+        "insufficient storage",
+        "not enough space",
+        "storage ?full",
+        "storage_cap_exceeded",
+    ),
+    FailureClass.RATE_LIMIT: (
+        "too many requests",
+        rf"{_HTTP}429\b",
+        "rate.?limit",
+        "slow ?down",
+        "throttl",
+        "transaction_cap_exceeded",
+    ),
+    FailureClass.AUTH: (
+        rf"{_HTTP}40[13]\b",
+        "unauthorized",
+        "forbidden",
+        "access.?denied",
+        "invalid ?access ?key",
+        "signature ?does ?not ?match",
+        "(?:invalid|no|missing) credentials",
+        "bad_auth_token",
+        "authentication failed",
+        "authorization ?failed",
+        "expired.?token",
+        "invalid_grant",
+        r"permission denied \((?:publickey|password|keyboard)",
+        "host key verification failed",
+    ),
+    FailureClass.TIMEOUT: ("timed? ?out", "deadline exceeded"),
+    FailureClass.NETWORK: (
+        "connection (?:refused|reset|closed|lost)",
+        "closed (?:network )?connection",
+        "no such host",
+        "no route to host",
+        "unreachable",
+        "network is down",
+        "broken pipe",
+        r"\bdial (?:tcp|udp)",
+        "server misbehaving",
+        "x509:",
+        r"\btls:",
+        "unable to start the sftp session",
+        "could not resolve",
+        "temporary failure in name",
+        rf"{_HTTP}50[0234]\b",
+        "bad gateway",
+        "service ?unavailable",
+    ),
+    FailureClass.PERMISSION: (
+        "permission denied",
+        "operation not permitted",
+        "read-only file system",
+    ),
+    FailureClass.REPO_NOT_FOUND: (
+        "repository does not exist",
+        "bucket does not exist",
+        "no ?such ?bucket",
+        r"unable to open config file: .*(?:no such file|not exist|n't exist|not found|\b404\b)",
+    ),
+    FailureClass.DAMAGED: (
+        "repository contains errors",
+        "not found in (?:repository|index)",
+        "ciphertext",
+        "config cannot be loaded",
+        "config file has zero size",
+        "hash mismatch",
+        "invalid data",
+        "pack size does not match",
+        "unexpected file size",
+        "is too short",
+        "does not match id",
+        r"\bcorrupt",
+        "wrong hash",
+        r"readfull\(<data",
+        r"load\(<(?:data|index|snapshot)",
+    ),
+    FailureClass.SOURCE_MISSING: ("all (?:target|source) directories/files do not exist",),
+    FailureClass.NO_PROGRAM: ("exec: .* not found",),
+}
+_PATTERNS = tuple(
+    (failure, re.compile("|".join(words), re.IGNORECASE)) for failure, words in _WORDS.items()
+)
+_PATH = re.compile(r"""(?<![\w.>/])/[^\s:"']+""")
+
+_SENTENCES = {
+    FailureClass.AUTH: "the storage refused the credentials",
+    FailureClass.NETWORK: "the repository cannot be reached",
+    FailureClass.DISK_FULL: "there is no space left",
+    FailureClass.REPO_NOT_FOUND: "there is no repository at this address",
+    FailureClass.WRONG_PASSWORD: "the password is wrong, or the repository has no key for it",
+    FailureClass.LOCKED: "the repository is locked",
+    FailureClass.PERMISSION: "something may not be read or written",
+    FailureClass.RATE_LIMIT: "the storage asks for fewer requests",
+    FailureClass.TIMEOUT: "it took too long",
+    FailureClass.SOURCE_MISSING: "none of the plan's paths exists",
+    FailureClass.SOURCE_CHANGED: "something vanished while it was read",
+    FailureClass.DAMAGED: "the repository is damaged",
+    FailureClass.INTERRUPTED: "restic was interrupted",
+    FailureClass.NO_PROGRAM: "restic cannot be started",
+    FailureClass.UNKNOWN: "restic failed",
+}
+# Whose words say nothing that the sentence does not.
+_SAID = {FailureClass.WRONG_PASSWORD, FailureClass.SOURCE_MISSING}
+_HOLDER = re.compile(r"already locked (?:exclusively )?by (.*?)(?: \(UID.*)?$")
+_RETRYING = re.compile(
+    r"^\w+\(.*?\) returned error, retrying after [^:]+: |^\w+\(<.*?>.*?\) failed: "
+)
+_LONGEST = 300
+
+
+def classify(status: int, texts: Iterable[str]) -> tuple[FailureClass, str]:
+    """Give the class of a failure, and the line that says so; empty if none does.
+
+    `texts`: what was said, the most telling first. What the words mean goes beyond an exit
+    code that only says that something failed.
+    """
+    lines = [line for text in texts for line in text.splitlines() if line.strip()]
+    by_status = _BY_STATUS.get(status, FailureClass.UNKNOWN)
+    for line in lines:
+        failure = _by_words(line)
+        if failure and by_status in (FailureClass.UNKNOWN, FailureClass.LOCKED, failure):
+            return failure, line
+    return by_status, lines[0] if lines else ""
+
+
+def _by_words(line: str) -> FailureClass | None:
+    """Give the class that the last cause of a chain of causes tells, else the whole of it.
+
+    The names of files are no words: one may be called `forbidden`.
+    """
+    whole = _PATH.sub("/", line)
+    texts = (whole.rpartition(": ")[2], whole)
+    found = (failure for text in texts for failure, words in _PATTERNS if words.search(text))
+    return next(found, None)
+
+
+def render_reason(failure: FailureClass, line: str) -> str:
+    """Say in one sentence why it failed; `line` is what restic said, if anything."""
+    if failure is FailureClass.LOCKED and (holder := _HOLDER.search(line)):
+        return f"the repository is locked by {holder[1]}"
+    sentence = _SENTENCES[failure]
+    detail = _RETRYING.sub("", line.removeprefix("Fatal: ")).strip()[:_LONGEST]
+    return f"{sentence}: {detail}" if detail and failure not in _SAID else sentence

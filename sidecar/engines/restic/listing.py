@@ -1,0 +1,81 @@
+"""What `snapshots --json` and `ls --json` say, as values."""
+
+import contextlib
+import json
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
+
+from sidecar.engines.base import EngineError, Entry, FailureClass, Snapshot
+from sidecar.engines.restic.messages import number_of, parse_message
+from sidecar.engines.restic.times import parse_time
+
+_IN_MEMORY = 1 << 22
+# Where Go keeps what Unix keeps above the permissions.
+_HIGH_BITS = ((1 << 23, stat.S_ISUID), (1 << 22, stat.S_ISGID), (1 << 20, stat.S_ISVTX))
+
+
+def parse_snapshots(said: bytes) -> tuple[Snapshot, ...]:
+    """Read a list of snapshots, oldest first; warnings may stand above it. Raises EngineError."""
+    start = 0 if said.startswith(b"[") else said.find(b"\n[") + 1
+    try:
+        found = [_snapshot(entry) for entry in json.loads(said[start:]) or ()]
+    except (ValueError, KeyError, TypeError) as error:
+        message = "restic's list of snapshots cannot be read"
+        raise EngineError(FailureClass.UNKNOWN, message) from error
+    return tuple(sorted(found, key=lambda snapshot: snapshot.time))
+
+
+def _snapshot(entry: Mapping[str, Any]) -> Snapshot:
+    name = str(entry["id"])
+    summary = entry.get("summary") or {}
+    return Snapshot(
+        id=name,
+        time=parse_time(entry["time"]),
+        paths=tuple(entry.get("paths") or ()),
+        tags=tuple(entry.get("tags") or ()),
+        bytes_processed=summary.get("total_bytes_processed"),
+        files_processed=summary.get("total_files_processed"),
+    )
+
+
+def parse_entry(line: bytes) -> Entry | None:
+    """Read a line of `ls --json`; None if it is no entry."""
+    node = parse_message(line)
+    if node is None or node.get("struct_type", node.get("message_type")) != "node":
+        return None
+    mtime = 0.0
+    with contextlib.suppress(ValueError, OverflowError):
+        mtime = parse_time(str(node.get("mtime", ""))).timestamp()
+    mode, size = int(number_of(node, "mode")), int(number_of(node, "size"))
+    path, kind = str(node.get("path", "")), str(node.get("type", ""))
+    return Entry(path, kind, size, _unix_mode(mode), mtime)
+
+
+def _unix_mode(mode: int) -> int:
+    high = sum(bit for held, bit in _HIGH_BITS if mode & held)
+    return (mode & 0o777) | high
+
+
+class Spool:
+    """Holds lines until it is known that there are no more; on disk if they are many."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
+
+    def add(self, line: bytes) -> None:
+        """Take a line that has no end."""
+        self._file.write(line + b"\n")
+
+    def close(self) -> None:
+        """Forget the lines."""
+        self._file.close()
+
+    def entries(self) -> Iterator[Entry]:
+        """Give the entries among the lines, once; then nothing is held any more."""
+        with self._file as file:
+            file.seek(0)
+            for line in file:
+                if (entry := parse_entry(line)) is not None:
+                    yield entry

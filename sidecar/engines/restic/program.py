@@ -1,0 +1,139 @@
+"""The one place that runs restic."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from sidecar.backrest.reading import Repo, RunPlan
+from sidecar.engines.base import Command, EngineError, FailureClass, Interpreted, Report, Verdict
+from sidecar.engines.restic import commands as argv
+from sidecar.engines.restic.access import Access, resolve_access
+from sidecar.engines.restic.features import FeatureMemo, Features
+from sidecar.engines.restic.interpret import Ending, Verb, interpret
+from sidecar.engines.restic.masking import masking_of
+from sidecar.engines.restic.progress import Signs
+from sidecar.lib.process import Child, Completed, Patience, ProcessRunner
+
+_MEMO = FeatureMemo()
+_VERSION_SECONDS = 30.0
+# A list of a hundred thousand snapshots is one line.
+_MOST_LISTED = 1 << 26
+_MOST_KEPT = 1 << 18
+_HINT = "install restic, or say where it is"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long to wait, in seconds."""
+
+    probe: float = 60.0
+    """For the repository's id."""
+    stall: float | None = 3600.0
+    """For anything else, without that anything moves; None: for ever."""
+    every: float = 1.0
+    """Between two reports of progress."""
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+
+
+class Program:
+    """A restic and a repository: runs commands, in the repository's environment."""
+
+    def __init__(
+        self,
+        repo: Repo,
+        runner: ProcessRunner,
+        environ: Mapping[str, str],
+        on_start: Callable[[Child], None] | None,
+        name: str,
+        limits: Limits,
+    ) -> None:
+        self.repo = repo
+        self.limits = limits
+        self._runner = runner
+        self._environ = environ
+        self._on_start = on_start
+        self._name = name
+
+    @cached_property
+    def access(self) -> Access:
+        """How the repository is reached. Raises EngineError."""
+        return resolve_access(self.repo, self._environ, self._name)
+
+    def features(self) -> Features:
+        """Give what this restic can do. Raises EngineError if it cannot be started."""
+        command = argv.render_version(self.access)
+        patience = self._runner.patience(_VERSION_SECONDS)
+        path = self._environ.get("PATH")
+        return _MEMO.features(self._name, path, lambda: self._run(command, patience).out)
+
+    def judge(
+        self,
+        command: Command,
+        verb: Verb = Verb.OTHER,
+        *,
+        plan: RunPlan | None = None,
+        report: Report | None = None,
+    ) -> Interpreted:
+        """Run a command and say what came of it. Raises EngineError if it cannot be run."""
+        patience = self._runner.patience(self.limits.stall)
+        signs = Signs(report, patience, self.limits.clock, self.limits.every)
+        completed = self._run(command, patience, signs.take)
+        return self._interpret(verb, completed, patience, plan)
+
+    def read(
+        self,
+        command: Command,
+        *,
+        seconds: float | None = None,
+        on_line: Callable[[bytes], None] | None = None,
+    ) -> bytes:
+        """Run a command for what it says. Raises EngineError also if it fails.
+
+        It may take `seconds`, else as long as lines come that `on_line` wants.
+        """
+        patience = self._runner.patience(seconds or self.limits.stall)
+
+        def take(line: bytes) -> None:
+            if patience is not None:
+                patience.renew()
+            if on_line is not None:
+                on_line(line)
+
+        heard, keep = (take, _MOST_KEPT) if on_line else (None, _MOST_LISTED)
+        completed = self._run(command, patience, heard, keep)
+        done = self._interpret(Verb.OTHER, completed, patience, None)
+        if done.verdict is not Verdict.SUCCESS:
+            raise EngineError(done.failure or FailureClass.UNKNOWN, done.reason)
+        return completed.out
+
+    def _interpret(
+        self, verb: Verb, completed: Completed, patience: Patience | None, plan: RunPlan | None
+    ) -> Interpreted:
+        masking = masking_of(self.repo, self.access, plan)
+        return interpret(verb, Ending(completed, masking, patience.seconds if patience else 0.0))
+
+    def _run(
+        self,
+        command: Command,
+        patience: Patience | None,
+        on_line: Callable[[bytes], None] | None = None,
+        keep: int = _MOST_KEPT,
+    ) -> Completed:
+        try:
+            return self._runner.run(
+                command.argv,
+                env=command.env,
+                timeout=patience,
+                on_line=on_line,
+                on_start=self._on_start,
+                keep=keep,
+            )
+        except InterruptedError as error:
+            message = "restic was not started: the runner stops"
+            raise EngineError(FailureClass.INTERRUPTED, message) from error
+        except OSError as error:
+            name = error.filename or command.argv[0]
+            message = f"{name} cannot be started: {error.strerror}"
+            hint = _HINT if isinstance(error, FileNotFoundError) else ""
+            raise EngineError(FailureClass.NO_PROGRAM, message, hint) from error

@@ -1,0 +1,133 @@
+"""Problems: what is wrong with one workload, as data with a stable reason code."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sidecar.lib.text import without_credentials
+
+
+class Severity(StrEnum):
+    """How much of what was asked is rendered.
+
+    ERROR: no new plan, an existing one stays as it is. DEGRADED: rendered with
+    less than was asked. WARNING: rendered as asked.
+    """
+
+    ERROR = "error"
+    DEGRADED = "degraded"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What a reason means: its severity, and in words for the reference when it is given.
+
+    The place that finds a problem may say otherwise about the severity: label.unknown
+    near `keep` or `paths.` and mount.unsupported of a default mount do.
+    """
+
+    severity: Severity
+    when: str
+
+
+REASONS: Mapping[str, Reason] = {
+    "label.invalid": Reason(Severity.ERROR, "a value outside the grammar"),
+    "label.reserved": Reason(Severity.ERROR, "`backrest.plan.*` is kept for later"),
+    "group.conflict": Reason(Severity.ERROR, "members of a group say different things"),
+    "repo.missing": Reason(Severity.ERROR, "the named repository is not in the document"),
+    "repo.unresolved": Reason(Severity.ERROR, "the document has no repository at all"),
+    "schedule.invalid": Reason(
+        Severity.ERROR,
+        "not a schedule that both schedulers read alike, or one that never fires",
+    ),
+    "keep.invalid": Reason(Severity.ERROR, "not a retention"),
+    "paths.empty": Reason(Severity.ERROR, "nothing is left to back up"),
+    "hook.template-unknown": Reason(Severity.ERROR, "no such template"),
+    "label.unknown": Reason(
+        Severity.DEGRADED,
+        "no such label; an error where `keep` or `paths.` was probably meant",
+    ),
+    "path.unmapped": Reason(Severity.DEGRADED, "a path that lies in no mount"),
+    "path.escape": Reason(Severity.DEGRADED, "a path that leaves its mount through `..`"),
+    "path.invisible": Reason(Severity.DEGRADED, "a path that the runner does not see"),
+    "mount.unsupported": Reason(
+        Severity.DEGRADED,
+        "a mount whose data is not in a directory of the host; a warning where no label names it",
+    ),
+    "hook.forbidden": Reason(
+        Severity.DEGRADED,
+        "the hook policy does not allow it, or it would stop the runner",
+    ),
+    "secret.missing": Reason(Severity.DEGRADED, "a secret reference that leads nowhere"),
+    "plan.id-collision": Reason(Severity.WARNING, "two workloads come to the same plan id"),
+    "plan.renamed": Reason(Severity.WARNING, "a new plan continues one that lost its workload"),
+    "repo.assumed": Reason(Severity.WARNING, "several repositories, and nobody says which"),
+    "keep.within-ignored": Reason(Severity.WARNING, "`within` works with `backup-once` only"),
+    "keep.overridden": Reason(Severity.WARNING, "the repository has a forget policy of its own"),
+    "path.shared": Reason(Severity.WARNING, "two plans back up the same path"),
+    "volume.anonymous": Reason(
+        Severity.WARNING,
+        "an anonymous volume, whose history ends with its container",
+    ),
+    "label.from-image": Reason(
+        Severity.WARNING,
+        "a label that the image brought, which is ignored",
+    ),
+    "secret.literal": Reason(
+        Severity.WARNING,
+        "an address or token that stands in the label itself",
+    ),
+    "hook.self-empty": Reason(Severity.WARNING, "`docker stop` or `docker start` without a name"),
+    "hook.template-off": Reason(
+        Severity.WARNING,
+        "your own start or end commands take the template's place",
+    ),
+}
+SEVERITIES: Mapping[str, Severity] = {name: reason.severity for name, reason in REASONS.items()}
+"""The severity that a reason has unless the place that finds it says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One finding about one workload.
+
+    `reason` is a key of REASONS; `workload` its natural key; `container` and
+    `label` name where to look; `message` says what is wrong and `hint` what to
+    write instead. Neither may hold a secret.
+    """
+
+    reason: str
+    message: str
+    hint: str = ""
+    workload: str = ""
+    container: str = ""
+    label: str = ""
+    severity: Severity = Severity.ERROR
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the workload gets no new plan because of this."""
+        return self.severity is Severity.ERROR
+
+
+def problem_of(
+    reason: str,
+    message: str,
+    hint: str = "",
+    *,
+    workload: str = "",
+    container: str = "",
+    label: str = "",
+    severity: Severity | None = None,
+) -> Problem:
+    """Build a problem with the severity that its reason has by default."""
+    return Problem(
+        reason=reason,
+        message=without_credentials(message),
+        hint=without_credentials(hint),
+        workload=workload,
+        container=container,
+        label=label,
+        severity=severity or SEVERITIES[reason],
+    )

@@ -1,0 +1,141 @@
+"""What labels say about `backup-once`: which containers stop for it, and what is kept after it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sidecar.labels.policy import Policy
+from sidecar.labels.problem import Problem, problem_of
+from sidecar.labels.registry import FALSE_WORDS, TRUE_WORDS, parse_bool
+from sidecar.lib.spec_error import SpecInvalid
+from sidecar.planner.keep_flags import render_keep_flags
+from sidecar.planner.workload import (
+    ONEOFF,
+    PROJECT,
+    SERVICE,
+    Container,
+    Inventory,
+    Workload,
+    group_workloads,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What is kept of a service: its folder in snapshots, `[PROJECT/]SERVICE`, and the flags."""
+
+    folder: str
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OnceLabels:
+    """The ids of the containers that are to be quiet, what is kept of services, what is wrong."""
+
+    quiet: tuple[str, ...] = ()
+    keeping: tuple[Keeping, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class QuietLabel:
+    """The label that asks for a container to be stopped; `value` None: any value does."""
+
+    key: str
+    value: str | None
+
+    def is_on(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether the labels ask for it; raises SpecInvalid for a word that is no answer.
+
+        All spellings of true are one value, and so are those of false.
+        """
+        said = labels.get(self.key)
+        if said is None or self.value is None:
+            return said is not None
+        if self.value.lower() in TRUE_WORDS | FALSE_WORDS:
+            return parse_bool(said.strip()) == parse_bool(self.value)
+        return said.strip() == self.value
+
+
+def parse_quiet_label(text: str, prefix: str) -> QuietLabel:
+    """Parse `KEY=VALUE` or `KEY`; an empty text means a true `quiesce` under the prefix."""
+    key, equals, value = (text or f"{prefix}quiesce=true").partition("=")
+    return QuietLabel(key.strip(), value.strip() if equals else None)
+
+
+def read_once_labels(inventory: Inventory, policy: Policy, quiet: QuietLabel) -> OnceLabels:
+    """Read the labels of an observation; never raises for what they say."""
+    ids, problems = _read_quiet(inventory.containers, policy, quiet)
+    keeping: dict[str, Keeping] = {}
+    for workload in group_workloads(inventory, policy):
+        try:
+            flags = _flags_of(workload)
+        except _Wrong as wrong:
+            problems.append(wrong.problem(workload, policy))
+            continue
+        for folder in _folders(workload, policy) if flags else ():
+            keeping[folder] = Keeping(folder, flags)
+    return OnceLabels(ids, tuple(keeping.values()), tuple(problems))
+
+
+def _read_quiet(
+    containers: Iterable[Container], policy: Policy, quiet: QuietLabel
+) -> tuple[tuple[str, ...], list[Problem]]:
+    ids, problems = [], []
+    for one in containers:
+        # Who only runs a command bears its service's labels, and we cannot stop ourselves.
+        if one.labels.get(ONEOFF) in {"True", "true"} or one.id == policy.own_container_id:
+            continue
+        try:
+            if quiet.is_on(one.labels):
+                ids.append(one.id)
+        except SpecInvalid as error:
+            message = f"{quiet.key} of {one.name}: {error.message}; it is not stopped"
+            problems.append(
+                problem_of(
+                    "label.invalid", message, error.hint, container=one.name, label=quiet.key
+                )
+            )
+    return tuple(ids), problems
+
+
+class _Wrong(Exception):
+    """A label of a workload that cannot be read."""
+
+    def __init__(self, reason: str, label: str, error: SpecInvalid) -> None:
+        super().__init__(label)
+        self._reason, self._label, self._error = reason, label, error
+
+    def problem(self, workload: Workload, policy: Policy) -> Problem:
+        """Put it into words."""
+        name = policy.label_prefix + self._label
+        message = f"{name} of {workload.key}: {self._error.message}; nothing of it is forgotten"
+        return problem_of(
+            self._reason, message, self._error.hint, workload=workload.key, label=name
+        )
+
+
+def _flags_of(workload: Workload) -> tuple[str, ...]:
+    """Give what is kept of an enabled workload that says so; raises _Wrong."""
+    enable, keep = (workload.labels.get(name, "").strip() for name in ("enable", "keep"))
+    if not enable or not keep:
+        return ()
+    try:
+        is_enabled = parse_bool(enable)
+    except SpecInvalid as error:
+        raise _Wrong("label.invalid", "enable", error) from None
+    if not is_enabled:
+        return ()
+    try:
+        return render_keep_flags(keep)
+    except SpecInvalid as error:
+        raise _Wrong("keep.invalid", "keep", error) from None
+
+
+def _folders(workload: Workload, policy: Policy) -> list[str]:
+    """Give the folders of the workload's services, each once."""
+    folders: dict[str, None] = {}
+    for one in workload.containers:
+        service = one.labels.get(SERVICE) or workload.swarm_service or one.name
+        project = one.labels.get(PROJECT, "") if policy.include_project_name else ""
+        folders[f"{project}/{service}" if project else service] = None
+    return list(folders)

@@ -1,0 +1,147 @@
+"""Document × Rendered → Changes: which owned plans are new, changed, orphaned, as they were."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sidecar.backrest.document import Document, PlanEdit
+from sidecar.backrest.jsontext import Object
+from sidecar.backrest.normal import normalise_plan
+from sidecar.backrest.plan import Plan
+from sidecar.labels.policy import Policy
+from sidecar.planner.memo import Memo
+from sidecar.planner.plans import Rendered
+
+_ALWAYS = ("repo", "paths", "excludes", "hooks")
+_DEFAULTED = ("schedule", "retention")
+_LABELLED = ("iexcludes", "backup_flags")
+OWNED_KEYS = (*_ALWAYS, *_DEFAULTED, *_LABELLED)
+_NOTHING: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a pass would write: new plans, edits of standing ones; ids are sorted."""
+
+    added: tuple[Plan, ...]
+    edits: tuple[PlanEdit, ...]
+    orphaned: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    removed: tuple[str, ...] = ()
+
+    @property
+    def updated(self) -> tuple[str, ...]:
+        """The ids of the plans that are edited."""
+        return tuple(edit.id for edit in self.edits)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not self.added and not self.edits and not self.removed
+
+
+def diff_plans(
+    document: Document,
+    rendered: Rendered,
+    policy: Policy,
+    broken: Mapping[str, frozenset[str]] | None = None,
+    contested: Mapping[str, frozenset[str]] | None = None,
+    memo: Memo[PlanEdit | None] | None = None,
+) -> Changes:
+    """Compare owned plans after Backrest's own normalisation.
+
+    `broken` names, by plan id, keys that Backrest would refuse as they stand: they
+    are replaced whoever set them. `contested` names keys that stay as they are.
+    """
+    standing = document.plans
+    broken, contested = broken or {}, contested or {}
+    recall = (memo or Memo()).recall
+    added: list[Plan] = []
+    edits: list[PlanEdit] = []
+    for plan in sorted(rendered.plans, key=lambda item: item.id):
+        raw = standing.get(plan.id)
+        if raw is None:
+            added.append(plan)
+            continue
+        faulty = broken.get(plan.id, _NOTHING)
+        inputs = (raw, plan, policy, faulty)
+        if edit := recall(plan.id, inputs, _edit_of, *inputs):
+            if plan.id in contested:
+                edit = _without(edit, contested[plan.id] - faulty)
+            if edit.settings or edit.removals:
+                edits.append(edit)
+    edits += _enforced(standing, rendered)
+    edits.sort(key=lambda edit: edit.id)
+    edited = {edit.id for edit in edits}
+    owned = sorted(plan_id for plan_id in standing if plan_id.startswith(policy.plan_id_prefix))
+    return Changes(
+        tuple(added),
+        tuple(edits),
+        tuple(plan_id for plan_id in owned if plan_id not in rendered.claimed),
+        tuple(p for p in owned if p in rendered.claimed and p not in edited),
+    )
+
+
+def _enforced(standing: Mapping[str, Object], rendered: Rendered) -> Iterator[PlanEdit]:
+    """Take what the hook policy forbids out of plans that an error leaves as they are."""
+    for item in rendered.workloads:
+        raw = standing.get(item.plan_id)
+        if item.permitted is not None and raw is not None:
+            have = normalise_plan(raw)
+            changed = {k: v for k, v in item.permitted.items() if have.get(k, []) != v}
+            settings = {key: value for key, value in changed.items() if value}
+            if changed:
+                yield PlanEdit(item.plan_id, settings, tuple(changed.keys() - settings.keys()))
+
+
+def _edit_of(raw: Object, plan: Plan, policy: Policy, broken: frozenset[str]) -> PlanEdit | None:
+    """What must change for `raw` to say what `plan` says, in the keys that are ours."""
+    have, want = normalise_plan(raw), plan.to_json()
+    settings: dict[str, Any] = {}
+    removals: list[str] = []
+    for key in OWNED_KEYS:
+        if not _is_ours(key, plan, policy, broken):
+            continue
+        wanted = want.get(key)
+        if have.get(key) == wanted and key not in broken:
+            continue
+        if wanted is None:
+            removals.append(key)
+        else:
+            settings[key] = wanted
+    if not settings and not removals:
+        return None
+    return PlanEdit(plan.id, settings, tuple(removals))
+
+
+def _without(edit: PlanEdit, keys: frozenset[str]) -> PlanEdit:
+    settings = {key: value for key, value in edit.settings.items() if key not in keys}
+    return PlanEdit(edit.id, settings, tuple(key for key in edit.removals if key not in keys))
+
+
+def with_more(changes: Changes, more: Iterable[PlanEdit], removed: tuple[str, ...]) -> Changes:
+    """Add edits and removals; where two edits speak of one key, the first counts."""
+    edits = _join(changes.edits, more)
+    touched = {edit.id for edit in edits}
+    unchanged = tuple(plan_id for plan_id in changes.unchanged if plan_id not in touched)
+    return replace(changes, edits=edits, unchanged=unchanged, removed=removed)
+
+
+def _join(edits: Iterable[PlanEdit], more: Iterable[PlanEdit]) -> tuple[PlanEdit, ...]:
+    joined = {edit.id: edit for edit in edits}
+    for edit in more:
+        first = joined.get(edit.id)
+        if first is None:
+            joined[edit.id] = edit
+        else:
+            rest = _without(edit, frozenset((*first.settings, *first.removals)))
+            joined[edit.id] = PlanEdit(
+                edit.id, {**first.settings, **rest.settings}, (*first.removals, *rest.removals)
+            )
+    return tuple(joined[plan_id] for plan_id in sorted(joined))
+
+
+def _is_ours(key: str, plan: Plan, policy: Policy, broken: frozenset[str]) -> bool:
+    if key in _ALWAYS or key in plan.labelled or key in broken:
+        return True
+    return key in _DEFAULTED and policy.enforce_defaults

@@ -1,0 +1,180 @@
+"""Where a mount's directory really is: host path, and the runner's path of it."""
+
+import posixpath
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from sidecar.labels.policy import Policy
+from sidecar.planner.workload import Mount, Volume
+
+_ANONYMOUS = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_ANONYMOUS_LENGTH = 64
+_SYSTEM_FILES = frozenset(
+    {"/", "/etc/localtime", "/etc/timezone", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}
+)
+_SYSTEM_TREES = ("/proc", "/sys", "/dev", "/run", "/var/run")
+_BELOW_SYSTEM = tuple(f"{tree}/" for tree in _SYSTEM_TREES)
+
+
+def normal_path(path: str) -> str:
+    """Resolve `.`, `..` and doubled slashes of an absolute path, lexically."""
+    if path.startswith("/") and "//" not in path and "/." not in path and path[-1:] != "/":
+        return path
+    return "/" + posixpath.normpath(path).lstrip("/")
+
+
+def is_under(path: str, root: str) -> bool:
+    """Whether a normal path is `root` itself or lies below it."""
+    return path.startswith(root) and (
+        len(path) == len(root) or path[len(root)] == "/" or root == "/"
+    )
+
+
+def move(path: str, root: str, new_root: str) -> str:
+    """Take `path`, which lies under `root`, to the same place under `new_root`."""
+    rest = path[len(root.rstrip("/")) :]
+    return (new_root.rstrip("/") + rest) or "/"
+
+
+def without_nested(paths: Iterable[str]) -> tuple[str, ...]:
+    """Sort paths, drop repeated ones and those inside another."""
+    ordered = sorted(set(paths))
+    if ordered[:1] == ["/"]:
+        return ("/",)
+    roots = tuple([f"{path}/" for path in ordered])
+    return tuple([path for path in ordered if not path.startswith(roots)])
+
+
+def is_anonymous(volume: str) -> bool:
+    """Whether the engine made the volume's name up."""
+    return len(volume) == _ANONYMOUS_LENGTH and bool(_ANONYMOUS.fullmatch(volume))
+
+
+class Place(NamedTuple):
+    """A mount and its directory on the host; `trouble` says why there is none.
+
+    `chosen` tells a directory that a person named (a bind) from one that the
+    engine made for a volume.
+    """
+
+    host: str
+    mount: Mount
+    trouble: str = ""
+    chosen: bool = False
+
+
+class Locator:
+    """Answers, for one pass, where mounts lie; built once from what was observed.
+
+    `runner_mounts` are the mounts of the runner's container, None when they are
+    not known.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        volumes: Mapping[str, Volume],
+        runner_mounts: tuple[Mount, ...] | None = None,
+    ) -> None:
+        self._volumes = volumes
+        self._root = normal_path(policy.docker_root)
+        self._skip_binds = policy.exclude_bind_mounts
+        self._mapped = [(normal_path(host), normal_path(to)) for host, to in policy.path_map]
+        self._volume_root = move("/volumes", "/", self._root)
+        self._volume_prefix = policy.volume_prefix and normal_path(policy.volume_prefix)
+        self._mapped.sort(key=lambda pair: (-len(pair[0]), pair))
+        self._runner = None if runner_mounts is None else self._runner_view(runner_mounts)
+
+    def _runner_view(self, mounts: tuple[Mount, ...]) -> list[tuple[str, str]]:
+        places = [(self.place(mount).host, normal_path(mount.destination)) for mount in mounts]
+        return sorted(places, key=lambda pair: (-len(pair[0]), pair))
+
+    def place(self, mount: Mount) -> Place:
+        """Find a mount's directory on the host, as it is also while no container runs."""
+        if mount.type == "bind" and mount.source:
+            return Place(normal_path(mount.source), mount, chosen=True)
+        if mount.type != "volume":
+            return _no_place(mount)
+        volume = self._volumes.get(mount.name)
+        driver = mount.driver or (volume.driver if volume else "local")
+        if driver not in ("", "local"):
+            return Place("", mount, f"the volume driver {driver} keeps its data elsewhere")
+        if volume is not None and volume.options and (place := _of_options(mount, volume)):
+            return place
+        return self._plain_volume(mount)
+
+    def place_of_volume(self, name: str) -> Place | None:
+        """Find a volume of the engine that the workload need not mount."""
+        volume = self._volumes.get(name)
+        if volume is None:
+            return None
+        return self.place(Mount("volume", volume.mountpoint, "", name, volume.driver))
+
+    def _plain_volume(self, mount: Mount) -> Place:
+        if mount.source:
+            return Place(normal_path(mount.source), mount)
+        if mount.name:
+            return Place(f"{self._volume_root}/{mount.name}/_data", mount)
+        return Place("", mount, "the anonymous volume has no name before its container exists")
+
+    def why_not_data(self, place: Place) -> str:
+        """Why a mount is not backed up by default; the empty string when it is."""
+        mount, host = place.mount, place.host
+        if not host:
+            return place.trouble
+        if host.endswith(".sock"):
+            return "a socket holds no data"
+        if mount.type == "bind" and self._skip_binds:
+            return "bind mounts are left out (--exclude-bind-mounts)"
+        if place.chosen and self._is_system(host):
+            return f"{host} belongs to the host"
+        return ""
+
+    def _is_system(self, host: str) -> bool:
+        exact = host in _SYSTEM_FILES or host in _SYSTEM_TREES or host == self._root
+        return exact or host.startswith(_BELOW_SYSTEM)
+
+    def runner_path(self, host: str) -> str | None:
+        """Translate a host path to the runner's view; None when it cannot see it."""
+        for root, target in self._mapped:
+            if is_under(host, root):
+                return move(host, root, target)
+        if self._volume_prefix and is_under(host, self._volume_root):
+            return move(host, self._volume_root, self._volume_prefix)
+        if self._runner is None:
+            return host
+        return self._through_runner(host, self._runner)
+
+    @staticmethod
+    def _through_runner(host: str, view: list[tuple[str, str]]) -> str | None:
+        for source, destination in view:
+            if source and is_under(host, source):
+                path = move(host, source, destination)
+                # Another mount over that place would hide it.
+                hidden = any(
+                    len(other) > len(destination) and is_under(path, other) for _, other in view
+                )
+                if not hidden:
+                    return path
+        return None
+
+
+def _no_place(mount: Mount) -> Place:
+    return Place("", mount, f"a {mount.type} mount has no directory of its own on the host")
+
+
+def _of_options(mount: Mount, volume: Volume) -> Place | None:
+    """A local volume with driver options is a mount of something else.
+
+    Only a size limit leaves the directory what it was (None).
+    """
+    options = volume.options
+    kind, device = options.get("type", ""), options.get("device", "")
+    flags = options.get("o", "").split(",")
+    if ("bind" in flags or "rbind" in flags) and device.startswith("/"):
+        return Place(normal_path(device), mount, chosen=True)
+    if not kind and not device and all(flag.startswith("size=") or not flag for flag in flags):
+        return None
+    what = kind if kind not in ("", "none") else "with driver options"
+    return Place("", mount, f"its directory is empty while no container runs ({what} volume)")

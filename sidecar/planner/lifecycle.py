@@ -1,0 +1,198 @@
+"""What becomes of owned plans over time: orphans after their grace, plans switched off, returns.
+
+A plan without its workload is an orphan. Nothing is done about it before the grace has
+passed, nor while suspiciously many are orphans at once: an engine that lost its containers
+must not take the backups away with them.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from sidecar.backrest.document import Document, PlanEdit
+from sidecar.backrest.jsontext import Object
+from sidecar.backrest.normal import normalise_plan
+from sidecar.labels.policy import Policy
+from sidecar.labels.spec import parse_labels
+from sidecar.planner.ids import Claim, plain_id, suffixed_id
+from sidecar.planner.plans import Rendered
+from sidecar.planner.workload import Workload
+
+_DISABLED = {"disabled": True}
+_FEW, _SOME = 2, 4
+# For so long a plan that was enabled again is kept so: a runner that has not read that yet
+# writes back what it knows at its next save, and then nobody would back the data up.
+_INSISTING = 86_400.0
+# A machine without a clock of its own starts in the past: such a time says nothing.
+_EARLIEST = 1_735_689_600.0
+
+
+class Orphans(StrEnum):
+    """What becomes of a plan whose workload is gone for longer than the grace."""
+
+    DISABLE = "disable"
+    KEEP = "keep"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What earlier passes saw, and what is to be made of it.
+
+    `orphans`: since when (unix seconds) a plan is one. `accepted`: orphans that may be
+    acted upon although they are many; `accepting` accepts those that there are now.
+    `disabled`: the schedule, as JSON, that a plan had when it was disabled; `disabling`:
+    those of them of which it is not known whether that was written. `enabling`: what schedule
+    a plan was given when its workload returned, and when (unix seconds). `grace` in seconds.
+    `contested`: owned keys, by plan, that somebody else insists on. `quiesced`: plans
+    whose workload a backup has stopped just now, so that it may not show. `may_disable`:
+    the schedule that is taken from a plan can be remembered.
+    """
+
+    orphans: Mapping[str, float] = field(default_factory=dict)
+    accepted: frozenset[str] = frozenset()
+    accepting: bool = False
+    disabled: Mapping[str, Any] = field(default_factory=dict)
+    disabling: frozenset[str] = frozenset()
+    enabling: Mapping[str, tuple[Any, float]] = field(default_factory=dict)
+    action: Orphans = Orphans.DISABLE
+    grace: float = 0.0
+    contested: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    quiesced: frozenset[str] = frozenset()
+    may_disable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Ageing:
+    """What time does in one pass: edits, removals, and the history to remember.
+
+    `held`: the orphans that nothing is done about because they are too many at once.
+    """
+
+    edits: tuple[PlanEdit, ...] = ()
+    removed: tuple[str, ...] = ()
+    orphans: Mapping[str, float] = field(default_factory=dict)
+    accepted: frozenset[str] = frozenset()
+    disabled: Mapping[str, Any] = field(default_factory=dict)
+    enabling: Mapping[str, tuple[Any, float]] = field(default_factory=dict)
+    held: tuple[str, ...] = ()
+
+    @property
+    def disables(self) -> bool:
+        """Whether a schedule is taken from a plan, so that it has to be remembered."""
+        return any(edit.settings.get("schedule") == _DISABLED for edit in self.edits)
+
+
+def age_plans(
+    document: Document, rendered: Rendered, policy: Policy, history: History, now: float
+) -> Ageing:
+    """Decide what becomes of the owned plans; `now` in unix seconds."""
+    owned = [key for key in document.plans if key.startswith(policy.plan_id_prefix)]
+    off = frozenset(_switched_off(owned, rendered, policy))
+    there = rendered.claimed | off | history.quiesced
+    lost = [key for key in owned if key not in there]
+    disabled = {key: history.disabled[key] for key in owned if key in history.disabled}
+    orphans = {key: _since(history.orphans.get(key, now), now) for key in lost}
+    known = history.accepted.union(lost if history.accepting else ())
+    accepted = known & frozenset(lost)
+    doubtful = [key for key in lost if key not in accepted]
+    held: tuple[str, ...] = ()
+    if _are_suspicious(len(doubtful), len(owned) - len(accepted)):
+        held = tuple(sorted(key for key in doubtful if key not in disabled))
+    expired = [key for key in lost if now - orphans[key] >= history.grace and key not in held]
+    removed: tuple[str, ...] = ()
+    ending: list[str] = []
+    if history.action is Orphans.REMOVE:
+        removed = tuple(sorted(expired))
+    elif history.action is Orphans.DISABLE:
+        ending = expired
+    again = history.disabling | off
+    returned = [key for key in disabled if key in rendered.claimed]
+    enabling = _enabling(owned, rendered, history, now)
+    enabling |= {key: (disabled[key], now) for key in returned if not _is_labelled(key, rendered)}
+    ending = [*sorted(off), *ending] if history.may_disable else []
+    edits = [*_enable(document, enabling), *_disable(document, ending, disabled, again)]
+    gone = frozenset((*removed, *returned))
+    return Ageing(
+        edits=tuple(edits),
+        removed=removed,
+        orphans={key: since for key, since in orphans.items() if key not in gone},
+        accepted=accepted - gone,
+        disabled={key: schedule for key, schedule in disabled.items() if key not in gone},
+        enabling=enabling,
+        held=held,
+    )
+
+
+def _since(remembered: float, now: float) -> float:
+    return min(remembered, now) if remembered >= _EARLIEST else now
+
+
+def _are_suspicious(orphans: int, plans: int) -> bool:
+    """Whether so many of the plans lost their workload that it looks like an accident."""
+    if plans >= _SOME:
+        return orphans * 2 > plans
+    return orphans == plans >= _FEW
+
+
+def _switched_off(owned: Iterable[str], rendered: Rendered, policy: Policy) -> Iterator[str]:
+    """The plans, claimed by nobody, whose workload is there and says that it wants none."""
+    free = frozenset(owned) - rendered.claimed
+    for workload in rendered.unlabelled if free else ():
+        if "enable" in workload.labels:
+            yield from free.intersection(_ids_of(workload, policy))
+
+
+def _ids_of(workload: Workload, policy: Policy) -> tuple[str, str]:
+    """The ids that a workload's plan may have."""
+    spec, _ = parse_labels(workload.labels, policy.label_prefix)
+    plain = plain_id(Claim(workload, spec, frozenset()), policy)
+    return plain, suffixed_id(plain, workload.key)
+
+
+def _disable(
+    document: Document,
+    plan_ids: Iterable[str],
+    disabled: dict[str, Any],
+    again: frozenset[str],
+) -> Iterator[PlanEdit]:
+    """Disable plans once, and note what schedule they had; later settings are the user's.
+
+    `again` are those whose first time may never have been written.
+    """
+    for plan_id in plan_ids:
+        schedule = _schedule_of(document.plans[plan_id])
+        if (plan_id not in disabled or plan_id in again) and schedule != _DISABLED:
+            disabled[plan_id] = schedule
+            yield PlanEdit(plan_id, {"schedule": _DISABLED}, ())
+
+
+def _enabling(
+    owned: Iterable[str], rendered: Rendered, history: History, now: float
+) -> dict[str, tuple[Any, float]]:
+    """What was enabled lately and is still to be insisted on."""
+    return {
+        key: (schedule, since)
+        for key in owned
+        if key in rendered.claimed and key in history.enabling
+        for schedule, since in (history.enabling[key],)
+        if abs(now - since) < _INSISTING and not _is_labelled(key, rendered)
+    }
+
+
+def _is_labelled(plan_id: str, rendered: Rendered) -> bool:
+    """Whether a label decides the plan's schedule, so that nothing is to be remembered."""
+    return any(plan.id == plan_id and "schedule" in plan.labelled for plan in rendered.plans)
+
+
+def _enable(document: Document, enabling: Mapping[str, tuple[Any, float]]) -> Iterator[PlanEdit]:
+    """Give plans their schedule back, unless somebody has set another one meanwhile."""
+    for plan_id, (before, _) in enabling.items():
+        if _schedule_of(document.plans[plan_id]) == _DISABLED:
+            settings = {} if before is None else {"schedule": before}
+            yield PlanEdit(plan_id, settings, () if settings else ("schedule",))
+
+
+def _schedule_of(plan: Object) -> Any:
+    return normalise_plan(plan).get("schedule")

@@ -1,0 +1,259 @@
+"""What only a lint looks for, and the place in a file where a problem was written."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+
+from sidecar.labels.problem import Problem, Severity
+from sidecar.labels.registry import REGISTRY, suggest_label
+from sidecar.labels.spec import LabelSpec
+from sidecar.labels.values import has_tight_comma
+from sidecar.planner.coverage import MountCoverage
+from sidecar.planner.host_path import is_under
+from sidecar.planner.plans import Rendered, RenderedWorkload
+from sidecar.planner.workload import PROJECT, SERVICE, Container, Inventory, Workload
+
+NOT_ENABLED = "lint.not-enabled"
+SWARM_ONLY = "lint.swarm-only"
+PATH_ABSENT = "lint.path-absent"
+LIVE_DATABASE = "lint.live-database"
+SPLIT_COMMAND = "lint.split-command"
+NAME_EXCLUDED = "lint.name-excluded"
+
+# Where the usual images keep their databases, and what makes a copy of them that can be used.
+_DATABASES = (
+    ("PostgreSQL", "postgres-dump", ("/var/lib/postgresql", "/bitnami/postgresql")),
+    (
+        "MariaDB or MySQL",
+        "mariadb-dump or mysql-dump",
+        ("/var/lib/mysql", "/bitnami/mariadb", "/bitnami/mysql"),
+    ),
+    ("MongoDB", "", ("/data/db", "/bitnami/mongodb")),
+    ("ClickHouse", "", ("/var/lib/clickhouse",)),
+    ("InfluxDB", "", ("/var/lib/influxdb", "/var/lib/influxdb2")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding(Problem):
+    """A problem, or what only a lint looks for (`lint.*`), and where it was written.
+
+    `file` and `line` (from 1) are empty and 0 where they are not known.
+    """
+
+    file: str = ""
+    line: int = 0
+
+
+def finding_of(problem: Problem) -> Finding:
+    """Give a problem as a finding that has no place yet."""
+    return Finding(**{field.name: getattr(problem, field.name) for field in fields(Problem)})
+
+
+def find_not_enabled(rendered: Rendered, prefix: str) -> list[Finding]:
+    """Find workloads with labels of ours that nothing switches on or off."""
+    return [
+        _not_enabled(workload, prefix)
+        for workload in rendered.unlabelled
+        if workload.labels and "enable" not in workload.labels
+    ]
+
+
+def _not_enabled(workload: Workload, prefix: str) -> Finding:
+    names = sorted(workload.labels)
+    meant = next((name for name in names if suggest_label(name) == "enable"), names[0])
+    hint = f"add {prefix}enable=true, or remove the others"
+    if suggest_label(meant) == "enable":
+        hint = f"did you mean {prefix}enable instead of {prefix}{meant}?"
+    return Finding(
+        NOT_ENABLED,
+        f"{workload.key} has labels but no {prefix}enable, so it is not backed up",
+        hint,
+        workload=workload.key,
+        container=workload.speaker(meant),
+        label=prefix + meant,
+        severity=Severity.WARNING,
+    )
+
+
+def find_swarm_only(
+    inventory: Inventory, swarm_only: Mapping[str, Mapping[str, str]], prefix: str
+) -> list[Finding]:
+    """Find labels of ours under `deploy.labels`, by Compose service, that no container gets."""
+    carried: dict[str, Container] = {}
+    for container in inventory.containers:
+        carried.setdefault(container.labels.get(SERVICE, ""), container)
+    return [
+        _swarm_only(service, label, carried.get(service))
+        for service, labels in swarm_only.items()
+        for label in labels
+        if label.startswith(prefix)
+        and (service not in carried or label not in carried[service].labels)
+    ]
+
+
+def _swarm_only(service: str, label: str, container: Container | None) -> Finding:
+    project = container.labels.get(PROJECT, "") if container else ""
+    return Finding(
+        SWARM_ONLY,
+        f"{label} stands under deploy.labels, which only Swarm reads: no container carries it",
+        "move it to the labels of the service itself",
+        workload=f"{project}/{service}" if project else service,
+        container=container.name if container else "",
+        label=label,
+        severity=Severity.WARNING,
+    )
+
+
+def find_live_databases(
+    covered: Iterable[MountCoverage], rendered: Rendered, prefix: str
+) -> list[Finding]:
+    """Find databases whose files a plan copies while nothing stops, dumps or freezes them."""
+    specs = {item.plan_id: item.spec for item in rendered.workloads}
+    found: dict[tuple[str, str], Finding] = {}
+    for one in covered:
+        spec = specs.get(one.plan)
+        # A plan made by hand has hooks that are not for us to judge; a part may be a dump.
+        if spec is None or one.reason or _is_prepared(spec):
+            continue
+        for kind, dumps, homes in _DATABASES:
+            if any(is_under(one.mount.destination, home) for home in homes):
+                place = (one.workload, one.mount.destination)
+                found.setdefault(place, _live_database(one, kind, dumps, prefix))
+    return list(found.values())
+
+
+def _is_prepared(spec: LabelSpec) -> bool:
+    own = spec.exec_start or spec.snapshot_start
+    return bool(own) or spec.template not in (None, "none")
+
+
+def _live_database(one: MountCoverage, kind: str, dumps: str, prefix: str) -> Finding:
+    template = f"{prefix}hooks.template"
+    hint = f"set {template} to stop-start"
+    if dumps:
+        hint = f"set {template} to {dumps} and {prefix}dump.path into a mount, or to stop-start"
+    return Finding(
+        LIVE_DATABASE,
+        f"{one.mount.destination} looks like the files of a {kind} database, which are copied "
+        "while it writes them",
+        hint,
+        workload=one.workload,
+        container=one.container,
+        severity=Severity.WARNING,
+    )
+
+
+def find_excluded_names(covered: Iterable[MountCoverage], prefix: str) -> list[Finding]:
+    """Find mounts that a relative exclude takes away whole, by a name above all data."""
+    found = {
+        (one.workload, one.mount.destination): _excluded_name(one, prefix)
+        for one in covered
+        if one.left_out and not one.left_out.startswith("/")
+    }
+    return list(found.values())
+
+
+def _excluded_name(one: MountCoverage, prefix: str) -> Finding:
+    place = one.mount.destination
+    return Finding(
+        NAME_EXCLUDED,
+        f"the exclude {one.left_out} also names a folder in {one.path}, so nothing of {place} "
+        "is backed up",
+        f"begin it with the container path, as in {place}/{one.left_out}, or name {place} itself",
+        workload=one.workload,
+        container=one.container,
+        label=f"{prefix}paths.exclude",
+        severity=Severity.WARNING,
+    )
+
+
+def find_split_commands(rendered: Rendered, prefix: str) -> list[Finding]:
+    """Find commands that a comma takes apart although no blank follows it."""
+    return [
+        _split_command(item.workload, name, prefix)
+        for item in rendered.workloads
+        for name, text in item.workload.labels.items()
+        if name.startswith(("snapshot-", "exec.")) and name in REGISTRY and REGISTRY[name].is_list
+        if has_tight_comma(text)
+    ]
+
+
+def _split_command(workload: Workload, name: str, prefix: str) -> Finding:
+    label = prefix + name
+    return Finding(
+        SPLIT_COMMAND,
+        f"{label} is several commands, because a comma outside quotes ends a command",
+        f"write {label}.0 for a command with commas in it; put a blank after one that is an end",
+        workload=workload.key,
+        container=workload.speaker(name),
+        label=label,
+        severity=Severity.WARNING,
+    )
+
+
+def included_paths(rendered: Rendered) -> Iterator[tuple[RenderedWorkload, str]]:
+    """List the container paths that labels name, each once a workload."""
+    for item in rendered.workloads:
+        for path in dict.fromkeys(item.spec.include or ()):
+            if path.startswith("/"):
+                yield item, path
+
+
+def path_absent(item: RenderedWorkload, path: str, prefix: str) -> Finding:
+    """Report an include path that no container of its workload has."""
+    workload = item.workload
+    return Finding(
+        PATH_ABSENT,
+        f"{path} does not exist in {', '.join(workload.names)}: the backup would fail",
+        "correct the path, or create it before the backup runs",
+        workload=workload.key,
+        container=workload.speaker("paths.include"),
+        label=f"{prefix}paths.include",
+        severity=Severity.WARNING,
+    )
+
+
+Positions = Mapping[tuple[str, str], tuple[str, int]]
+"""The file and line of a Compose service (key "") and of each of its labels."""
+
+
+def placed(
+    findings: Iterable[Finding], inventory: Inventory, positions: Positions
+) -> list[Finding]:
+    """Give each finding the file and line where its label stands, else its service."""
+    lines: dict[str, dict[str, tuple[str, int]]] = {}
+    for (service, label), place in positions.items():
+        lines.setdefault(service, {})[label] = place
+    services: dict[str, list[str]] = {}
+    for container in inventory.containers if positions else ():
+        service = container.labels.get(SERVICE, "")
+        services.setdefault(container.name, []).append(service)
+        services.setdefault(f"{container.labels.get(PROJECT, '')}/{service}", []).append(service)
+    return [_placed(finding, services, lines) for finding in findings]
+
+
+def _placed(
+    finding: Finding,
+    services: Mapping[str, list[str]],
+    lines: Mapping[str, Mapping[str, tuple[str, int]]],
+) -> Finding:
+    names = (finding.container, finding.workload)
+    near = dict.fromkeys(service for name in names for service in services.get(name, ()))
+    # The service's own line does only where the label's is not known.
+    for label in (finding.label, ""):
+        for service in near:
+            if place := _line_of(label, lines.get(service, {})):
+                return replace(finding, file=place[0], line=place[1])
+    return finding
+
+
+def _line_of(label: str, lines: Mapping[str, tuple[str, int]]) -> tuple[str, int] | None:
+    if label in lines:
+        return lines[label]
+    # A list label may stand there in its indexed form only.
+    indexed = (place for name, place in lines.items() if _is_item(name, label))
+    return next(indexed, None)
+
+
+def _is_item(name: str, label: str) -> bool:
+    return bool(label) and name.startswith(f"{label}.") and name[len(label) + 1 :].isdecimal()

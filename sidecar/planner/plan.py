@@ -1,0 +1,252 @@
+"""One labelled workload → its plan, or the problems that say why there is none."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from sidecar.backrest.plan import Plan, Retention, Schedule
+from sidecar.backrest.view import DocumentView, PlanView
+from sidecar.labels.flags import allowed_flags
+from sidecar.labels.policy import HookPolicy, Policy
+from sidecar.labels.problem import Problem, Severity, problem_of
+from sidecar.labels.retention import parse_retention
+from sidecar.labels.spec import LabelSpec
+from sidecar.lib.spec_error import SpecInvalid
+from sidecar.planner.dumps import DUMP_TEMPLATES
+from sidecar.planner.hooks import resolve_hooks
+from sidecar.planner.host_path import Locator, is_under, normal_path, without_nested
+from sidecar.planner.paths_paths import PathResult, covers
+from sidecar.planner.repositories import RepoChooser
+from sidecar.planner.workload import Mount, Workload
+from sidecar.schedule.parse import parse_schedule
+
+# Found less than was asked for: what an existing plan has, it keeps.
+_KEEPING = frozenset({"path.unmapped", "path.escape", "path.invisible", "mount.unsupported"})
+
+
+class RenderedWorkload(NamedTuple):
+    """One labelled workload: its plan, or None with problems that say why not.
+
+    `permitted` has the keys of a standing plan that may not stay as they are although
+    an error keeps the rest: what the hook policy forbids goes all the same.
+    """
+
+    workload: Workload
+    spec: LabelSpec
+    plan_id: str
+    plan: Plan | None
+    paths: PathResult
+    problems: tuple[Problem, ...]
+    permitted: Mapping[str, list[Any]] | None = None
+
+
+class Draft(NamedTuple):
+    """A labelled workload whose labels and paths are resolved."""
+
+    workload: Workload
+    spec: LabelSpec
+    paths: PathResult
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What all workloads of one pass have in common."""
+
+    policy: Policy
+    view: DocumentView
+    locator: Locator
+    repos: RepoChooser
+    now: datetime
+
+
+def render_plan(
+    draft: Draft, plan_id: str, about_id: tuple[Problem, ...], this: Pass
+) -> RenderedWorkload:
+    """Render one draft; problems of its own never touch another."""
+    workload, spec = draft.workload, draft.spec
+    problems: list[Problem] = [*draft.problems, *about_id]
+    existing = this.view.plan_by_id.get(plan_id)
+    repo, found = this.repos.resolve(spec, existing)
+    problems += found
+    if repo in this.repos.overriding:
+        problems.append(_overridden(repo, spec, this.policy))
+    paths = _final_paths(draft, existing, this.locator)
+    if not paths:
+        problems.append(_no_paths(spec, this.policy))
+    schedule = _schedule(spec, plan_id, this, problems)
+    retention = _retention(spec, this.policy, problems)
+    flags = _flags(spec, this.policy, problems)
+    hooks = resolve_hooks(workload, spec, plan_id, this.policy)
+    problems += hooks.problems
+    if spec.template in DUMP_TEMPLATES:
+        problems += _dump_problems(draft, paths, this)
+    plan = None
+    if not _blocked(workload.problems) and not _blocked(problems):
+        plan = Plan(
+            id=plan_id,
+            repo=repo,
+            paths=paths,
+            schedule=schedule,
+            retention=retention,
+            excludes=draft.paths.excludes,
+            iexcludes=draft.paths.iexcludes or (),
+            hooks=hooks.hooks,
+            backup_flags=flags,
+            labelled=_labelled(spec),
+        )
+    placed = (*workload.problems, *[_placed(problem, workload) for problem in problems])
+    permitted: dict[str, list[Any]] | None = None
+    if plan is None and any(problem.reason == "hook.forbidden" for problem in problems):
+        permitted = {"hooks": [hook.to_json() for hook in hooks.hooks]}
+        if spec.backup_flags is not None:
+            permitted["backup_flags"] = list(flags)
+    return RenderedWorkload(
+        workload, spec, plan_id, plan if plan_id else None, draft.paths, placed, permitted
+    )
+
+
+def _blocked(problems: Collection[Problem]) -> bool:
+    return bool(problems) and any(problem.blocks for problem in problems)
+
+
+def _placed(problem: Problem, workload: Workload) -> Problem:
+    container = problem.container or workload.names[0]
+    return replace(problem, workload=workload.key, container=container)
+
+
+def _labelled(spec: LabelSpec) -> frozenset[str]:
+    spoken = (
+        ("schedule", spec.schedule),
+        ("retention", spec.keep),
+        ("iexcludes", spec.iexclude),
+        ("backup_flags", spec.backup_flags),
+    )
+    return frozenset([key for key, value in spoken if value is not None])
+
+
+def _final_paths(draft: Draft, existing: PlanView | None, locator: Locator) -> tuple[str, ...]:
+    found = [entry.runner for entry in draft.paths.entries]
+    if existing is not None and draft.paths.problems:
+        found += _kept_paths(draft.paths, existing, locator)
+    return without_nested(found) if len(found) > 1 else tuple(found)
+
+
+def _kept_paths(paths: PathResult, existing: PlanView, locator: Locator) -> Iterable[str]:
+    """What an existing plan keeps although it was not found this time.
+
+    Everything, when something that was asked for is missing. Otherwise the
+    directories of mounts that cannot be backed up through the host: they may hold
+    data while the containers run.
+    """
+    if {p.reason for p in paths.problems if p.severity is not Severity.WARNING} & _KEEPING:
+        return existing.paths
+    sources = [
+        normal_path(s.mount.source) for s in paths.skipped if _is_elsewhere(s.mount, locator)
+    ]
+    roots = [root for source in sources if (root := locator.runner_path(source)) is not None]
+    return [path for path in existing.paths if any(is_under(path, root) for root in roots)]
+
+
+def _is_elsewhere(mount: Mount, locator: Locator) -> bool:
+    return mount.type == "volume" and bool(mount.source) and not locator.place(mount).host
+
+
+def _no_paths(spec: LabelSpec, policy: Policy) -> Problem:
+    label = f"{policy.label_prefix}paths.include"
+    if spec.include is None:
+        return problem_of(
+            "paths.empty",
+            "the containers have no data mount",
+            f"mount a volume for the data, or name a path in {label}",
+        )
+    return problem_of(
+        "paths.empty", f"{label} leaves no path", "name a path that lies in a mount", label=label
+    )
+
+
+def _schedule(spec: LabelSpec, plan_id: str, this: Pass, problems: list[Problem]) -> Schedule:
+    text = this.policy.default_schedule if spec.schedule is None else spec.schedule
+    label = "" if spec.schedule is None else f"{this.policy.label_prefix}schedule"
+    try:
+        return parse_schedule(text, plan_id, this.now)
+    except SpecInvalid as error:
+        problems.append(problem_of("schedule.invalid", error.message, error.hint, label=label))
+        return Schedule()
+
+
+@lru_cache(maxsize=256)
+def _parsed_retention(text: str) -> tuple[Retention, tuple[str, ...]]:
+    # A few texts serve thousands of workloads.
+    return parse_retention(text)
+
+
+def _retention(spec: LabelSpec, policy: Policy, problems: list[Problem]) -> Retention:
+    text = policy.default_retention if spec.keep is None else spec.keep
+    label = "" if spec.keep is None else f"{policy.label_prefix}keep"
+    try:
+        retention, ignored = _parsed_retention(text)
+    except SpecInvalid as error:
+        problems.append(problem_of("keep.invalid", error.message, error.hint, label=label))
+        return Retention(keep_all=True)
+    if ignored:
+        problems.append(
+            problem_of(
+                "keep.within-ignored",
+                f"{', '.join(ignored)} works with backup-once only: Backrest cannot keep by time",
+                "leave it out, or use daily=, weekly= and so on",
+                label=label,
+            )
+        )
+    return retention
+
+
+def _overridden(repo: str, spec: LabelSpec, policy: Policy) -> Problem:
+    return problem_of(
+        "keep.overridden",
+        f"the repository {repo} has a forget policy of its own: it decides what is kept",
+        "remove that policy in Backrest if the plan's retention shall count",
+        label="" if spec.keep is None else f"{policy.label_prefix}keep",
+    )
+
+
+def _flags(spec: LabelSpec, policy: Policy, problems: list[Problem]) -> tuple[str, ...]:
+    flags = spec.backup_flags or ()
+    if policy.hook_policy is HookPolicy.ALL:
+        return flags
+    allowed = allowed_flags(flags)
+    if len(allowed) != len(flags):
+        problems.append(
+            problem_of(
+                "hook.forbidden",
+                f"{len(flags) - len(allowed)} of the backup flags are not allowed under "
+                f"--hook-policy {policy.hook_policy}",
+                "leave them out, or run the sidecar with --hook-policy all",
+                label=f"{policy.label_prefix}backup-flags",
+            )
+        )
+    return allowed
+
+
+def _dump_problems(draft: Draft, paths: tuple[str, ...], this: Pass) -> list[Problem]:
+    target = draft.spec.dump_path or ""
+    if not target.startswith("/"):
+        return []  # the template itself tells what it needs
+    label = f"{this.policy.label_prefix}dump.path"
+    roots = {normal_path(mount.destination) for mount in draft.workload.mounts}
+    if target.endswith("/") or normal_path(target) in roots:
+        message = f"{label}: {target} is the place of a directory, not of a file"
+        return [
+            problem_of("label.invalid", message, f"write {target.rstrip('/')}/FILE", label=label)
+        ]
+    covered = covers(draft.workload, this.locator, paths, target)
+    if covered:
+        return []
+    message = f"{label}: {target} lies in no mount of the container"
+    hint = "write a path inside one of its volumes"
+    if covered is not None:
+        message = f"{label}: {target} is not among what the plan backs up"
+        hint = f"add its directory to {this.policy.label_prefix}paths.include"
+    return [problem_of("label.invalid", message, hint, label=label)]

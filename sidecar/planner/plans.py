@@ -1,0 +1,244 @@
+"""All workloads of an inventory → Rendered, and the problems that only all together show."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+
+from sidecar.backrest.plan import Plan
+from sidecar.backrest.view import DocumentView
+from sidecar.labels.policy import Policy
+from sidecar.labels.problem import Problem, problem_of
+from sidecar.labels.registry import resolve_label, suggest_label
+from sidecar.labels.spec import parse_labels
+from sidecar.labels.trust_trust import without_templates
+from sidecar.planner.host_path import Locator
+from sidecar.planner.ids import Claim, plain_id, renamed_problems, resolve_ids
+from sidecar.planner.memos import Memos
+from sidecar.planner.paths_paths import resolve_paths
+from sidecar.planner.plan import Draft, Pass, RenderedWorkload, render_plan
+from sidecar.planner.repositories import choose_repos
+from sidecar.planner.workload import Inventory, Mount, Workload, group_workloads
+
+__all__ = ["Rendered", "RenderedWorkload", "render"]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """All labelled workloads of an inventory, sorted by natural key.
+
+    `ignored` are problems of workloads that turned out not to be labelled;
+    `unlabelled` those workloads.
+    """
+
+    workloads: tuple[RenderedWorkload, ...]
+    ignored: tuple[Problem, ...] = ()
+    unlabelled: tuple[Workload, ...] = ()
+
+    @cached_property
+    def plans(self) -> tuple[Plan, ...]:
+        """The plans to be written, in the order of their workloads."""
+        return tuple(item.plan for item in self.workloads if item.plan is not None)
+
+    @cached_property
+    def claimed(self) -> frozenset[str]:
+        """Ids that belong to a workload, also where that has no plan to write now."""
+        return frozenset(item.plan_id for item in self.workloads if item.plan_id)
+
+    @cached_property
+    def problems(self) -> tuple[Problem, ...]:
+        """All problems, sorted by workload."""
+        found = [problem for item in self.workloads for problem in item.problems]
+        return tuple(sorted((*found, *self.ignored), key=lambda problem: problem.workload))
+
+
+def render(
+    inventory: Inventory,
+    view: DocumentView,
+    policy: Policy,
+    now: datetime,
+    runner_mounts: tuple[Mount, ...] | None = None,
+    memos: Memos | None = None,
+) -> Rendered:
+    """Render the plans of every labelled workload.
+
+    `now` (aware) only decides whether a schedule ever fires. `runner_mounts` are
+    the mounts of the runner's container, None when they are not known.
+    """
+    memos = memos or Memos()
+    locator = Locator(policy, inventory.volumes, runner_mounts)
+    this = Pass(policy, view, locator, choose_repos(view, policy), now)
+    fixed = (policy, runner_mounts)
+    drafts: list[Draft] = []
+    claims: list[Claim] = []
+    unlabelled: list[Workload] = []
+    for workload in group_workloads(inventory, policy, memos.workloads):
+        drafted = None
+        if _may_be_enabled(workload):
+            inputs = (workload, *_volumes_of(workload, inventory), *fixed)
+            key = (workload.key, workload.swarm_service, workload.containers[0].name)
+            drafted = memos.drafts.recall(key, inputs, _draft, workload, this)
+        if drafted is None:
+            unlabelled.append(workload)
+        else:
+            drafts.append(drafted[0])
+            claims.append(drafted[1])
+    ids = resolve_ids(claims, view, policy)
+    rendered = _rendered(drafts, ids, this, (*fixed, now.date()), memos)
+    new = [
+        (claim, item.plan_id, item.plan.paths)
+        for claim, item in zip(claims, rendered, strict=True)
+        if item.plan is not None and item.plan_id not in view.plan_by_id
+    ]
+    taken = {item.plan_id for item in rendered}
+    rendered = _with_problems(rendered, renamed_problems(new, taken, view, policy))
+    rendered = _with_problems(rendered, _shared_paths(rendered, view, policy))
+    ignored = tuple(p for workload in unlabelled for p in _ignored(workload, policy.label_prefix))
+    return Rendered(tuple(rendered), ignored, tuple(unlabelled))
+
+
+def _may_be_enabled(workload: Workload) -> bool:
+    said = "enable" in workload.labels
+    return said or any(problem.reason == "group.conflict" for problem in workload.problems)
+
+
+def _rendered(
+    drafts: list[Draft],
+    ids: list[tuple[str, tuple[Problem, ...]]],
+    this: Pass,
+    fixed: tuple[object, ...],
+    memos: Memos,
+) -> list[RenderedWorkload]:
+    existing, choice = this.view.plan_by_id, (this.repos.assumed, this.view.repos)
+    recall = memos.plans.recall
+    return [
+        recall(
+            (draft.workload.key, draft.workload.swarm_service, plan_id),
+            (draft, plan_id, about_id, existing.get(plan_id), *choice, *fixed),
+            render_plan,
+            draft,
+            plan_id,
+            about_id,
+            this,
+        )
+        for draft, (plan_id, about_id) in zip(drafts, ids, strict=True)
+    ]
+
+
+def _volumes_of(workload: Workload, inventory: Inventory) -> tuple[object, ...]:
+    """What of the volumes decides about a workload: those it mounts, or all if it names some."""
+    volumes = inventory.volumes
+    for label, value in workload.labels.items():
+        if "volume:" in value and label.startswith("paths."):
+            return (volumes,)
+    return tuple([volumes.get(mount.name) for mount in workload.mounts])
+
+
+def _draft(workload: Workload, this: Pass) -> tuple[Draft, Claim] | None:
+    """Parse a workload's labels; None when they do not opt it in."""
+    prefix = this.policy.label_prefix
+    spec, problems = parse_labels(workload.labels, prefix)
+    if not spec.enable and not _is_doubtful(workload, problems, prefix):
+        return None
+    spec, forbidden = without_templates(spec, this.policy)
+    problems += forbidden
+    if spec.group and not workload.project:
+        problems.append(_no_project(f"{prefix}group"))
+    paths = resolve_paths(workload, spec, this.locator, prefix)
+    draft = Draft(workload, spec, paths, (*problems, *paths.problems))
+    return draft, _claim(draft, this.policy)
+
+
+def _ignored(workload: Workload, prefix: str) -> list[Problem]:
+    """What is told although nothing comes of it: an image that opts in, a misspelt `enable`."""
+    found = [problem for problem in workload.problems if problem.reason == "label.from-image"]
+    if "enable" not in workload.labels and any(map(_means_enable, workload.labels)):
+        _, problems = parse_labels(workload.labels, prefix)
+        found += [
+            replace(problem, workload=workload.key, container=workload.names[0])
+            for problem in problems
+            if _means_enable(problem.label.removeprefix(prefix))
+        ]
+    return found
+
+
+def _means_enable(label: str) -> bool:
+    return resolve_label(label)[0] is None and suggest_label(label) == "enable"
+
+
+def _no_project(label: str) -> Problem:
+    return problem_of(
+        "label.invalid",
+        f"{label} joins containers of one Compose project, and this container has none",
+        "remove it, or run the container with Compose",
+        label=label,
+    )
+
+
+def _is_doubtful(workload: Workload, problems: Iterable[Problem], prefix: str) -> bool:
+    """Whether `enable` itself cannot be read: then a plan that is there must stay."""
+    return any(
+        problem.reason in ("label.invalid", "group.conflict") and problem.label == f"{prefix}enable"
+        for problem in (*workload.problems, *problems)
+    )
+
+
+def _claim(draft: Draft, policy: Policy) -> Claim:
+    paths = frozenset([entry.runner for entry in draft.paths.entries])
+    claim = Claim(draft.workload, draft.spec, paths)
+    return claim._replace(plain=plain_id(claim, policy))
+
+
+def _shared_paths(
+    rendered: Iterable[RenderedWorkload], view: DocumentView, policy: Policy
+) -> list[Problem]:
+    """Warn every workload that backs up a path which another plan backs up too."""
+    holders: dict[str, list[str]] = {}
+    for plan in view.plans:
+        if not plan.id.startswith(policy.plan_id_prefix):
+            for path in plan.paths:
+                holders.setdefault(path, []).append(plan.id)
+    planned = [item for item in rendered if item.plan is not None]
+    listed = [path for item in planned for path in (item.plan.paths if item.plan else ())]
+    if len(holders.keys() | set(listed)) == len(holders) + len(listed):
+        return []
+    for item in planned:
+        for path in item.plan.paths if item.plan else ():
+            holders.setdefault(path, []).append(item.plan_id)
+    shared = {path: ids for path, ids in holders.items() if len(ids) > 1}
+    return [
+        _shared(item, path, shared[path])
+        for item in planned
+        for path in (item.plan.paths if item.plan else ())
+        if path in shared
+    ]
+
+
+def _shared(item: RenderedWorkload, path: str, ids: Iterable[str]) -> Problem:
+    others = ", ".join(other for other in ids if other != item.plan_id)
+    return problem_of(
+        "path.shared",
+        f"{path} is backed up by {others} too",
+        "leave it out of one of them",
+        workload=item.workload.key,
+        container=item.workload.names[0],
+    )
+
+
+def _with_problems(
+    rendered: Iterable[RenderedWorkload], problems: Iterable[Problem]
+) -> list[RenderedWorkload]:
+    """Add problems that only the view over all workloads shows; a blocking one takes the plan."""
+    by_key: dict[str, list[Problem]] = {}
+    for problem in problems:
+        by_key.setdefault(problem.workload, []).append(problem)
+    if not by_key:
+        return list(rendered)
+    return [_with_more(item, by_key.get(item.workload.key, [])) for item in rendered]
+
+
+def _with_more(item: RenderedWorkload, more: list[Problem]) -> RenderedWorkload:
+    if not more:
+        return item
+    plan = None if any(problem.blocks for problem in more) else item.plan
+    return item._replace(plan=plan, problems=(*item.problems, *more))

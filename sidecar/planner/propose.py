@@ -1,0 +1,132 @@
+"""document' = merge(document, render(inventory, policy)), checked before anyone writes it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sidecar.backrest.document import Document, merge_plans
+from sidecar.backrest.rules import Fault, check_document, check_version
+from sidecar.labels.policy import Policy
+from sidecar.lib.errors import DocumentError
+from sidecar.planner.diff import OWNED_KEYS, Changes, diff_plans, with_more
+from sidecar.planner.lifecycle import Ageing, History, age_plans
+from sidecar.planner.memos import Memos
+from sidecar.planner.plans import Rendered, render
+from sidecar.planner.workload import Inventory, Mount
+
+_SHOWN_FAULTS = 5
+# The meaning of a document is checked once its shape is right, so one healing
+# may show the next fault; more rounds than keys find nothing new.
+_HEALING_ROUNDS = 4
+_NO_KEYS: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What one pass would write, and why: `after` is `before` when nothing changes."""
+
+    before: Document
+    after: Document
+    rendered: Rendered
+    changes: Changes
+    ageing: Ageing | None = None
+
+
+def propose(  # noqa: PLR0913  # each is one fact that a pure function depends on
+    document: Document,
+    inventory: Inventory,
+    policy: Policy,
+    now: datetime,
+    *,
+    runner_mounts: tuple[Mount, ...] | None = None,
+    accept_version: int | None = None,
+    served: bool = False,
+    history: History | None = None,
+    memos: Memos | None = None,
+) -> Proposal:
+    """Render, merge and check one pass; pure. `served`: see `merge_plans`.
+
+    Without a `history` orphans are only reported. `memos` may be kept from pass to pass.
+
+    Raises DocumentError when Backrest would refuse the document also after the
+    merge. Faults that our rendered keys replace are healed by it.
+    """
+    if fault := check_version(document.root, accept_version):
+        raise DocumentError(fault.message, fault.hint)
+    if not isinstance(document.root.get("plans") or [], list):
+        raise DocumentError("`plans` is no list", "nothing was written: restore the list of plans")
+    memos = memos or Memos()
+    memos.begin_pass()
+    rendered = render(inventory, document.view, policy, now, runner_mounts, memos)
+    ageing = None
+    if history is not None:
+        ageing = age_plans(document, rendered, policy, history, now.timestamp())
+    contested = history.contested if history else {}
+    broken: dict[str, frozenset[str]] = {}
+    for _ in range(_HEALING_ROUNDS):
+        changes = diff_plans(document, rendered, policy, broken, contested, memos.edits)
+        if ageing is not None:
+            changes = with_more(changes, ageing.edits, ageing.removed)
+        after = merge_plans(document, changes.added, changes.edits, changes.removed, served=served)
+        faults = check_document(after.root, now.date(), served=served, checked=memos.checked)
+        more = _broken_keys(faults, after, rendered)
+        if not more:
+            break
+        broken = {key: broken.get(key, _NO_KEYS) | more.get(key, _NO_KEYS) for key in broken | more}
+    if faults:
+        raise DocumentError(_refusal(faults, after, changes), _hint(faults))
+    return Proposal(document, after, rendered, changes, ageing)
+
+
+def _broken_keys(
+    faults: list[Fault], document: Document, rendered: Rendered
+) -> dict[str, frozenset[str]]:
+    """The faulty keys of plans that we render, by plan id; all of ours if none is named."""
+    if not faults:
+        return {}
+    ours = {plan.id for plan in rendered.plans}
+    ids = _plan_ids(document)
+    broken: dict[str, frozenset[str]] = {}
+    for fault in faults:
+        index, key = _place_of(fault)
+        if index is not None and (plan_id := ids[index]) in ours:
+            keys = frozenset(OWNED_KEYS) & {key} if key else frozenset(OWNED_KEYS)
+            broken[plan_id] = broken.get(plan_id, _NO_KEYS) | keys
+    return broken
+
+
+def _plan_ids(document: Document) -> list[str]:
+    """The ids of the plans by index; empty where there is none that could be ours."""
+    listed = document.root.get("plans")
+    plans = listed if isinstance(listed, list) else []
+    ids = (plan.get("id") if isinstance(plan, dict) else None for plan in plans)
+    return [plan_id if type(plan_id) is str else "" for plan_id in ids]
+
+
+def _place_of(fault: Fault) -> tuple[int | None, str]:
+    """The index and key of the plan that a fault lies in, by its pointer."""
+    _, *steps = fault.pointer.split("/", maxsplit=4)
+    if len(steps) < len(("plans", "0")) or steps[0] != "plans":
+        return None, ""
+    return int(steps[1]), "".join(steps[2:3])
+
+
+def _refusal(faults: list[Fault], after: Document, changes: Changes) -> str:
+    pointers = (_original_pointer(fault, after, changes) for fault in faults[:_SHOWN_FAULTS])
+    shown = "; ".join(f"{at}: {fault.message}" for at, fault in zip(pointers, faults, strict=False))
+    more = len(faults) - _SHOWN_FAULTS
+    rest = f"; and {more} more" if more > 0 else ""
+    return f"Backrest would refuse this document: {shown}{rest}"
+
+
+def _original_pointer(fault: Fault, after: Document, changes: Changes) -> str:
+    """Where a fault stands in the file as it is, without the plans that we would insert."""
+    index, _ = _place_of(fault)
+    if index is None:
+        return fault.pointer
+    new = {plan.id for plan in changes.added}
+    before = sum(plan_id not in new for plan_id in _plan_ids(after)[:index])
+    return fault.pointer.replace(f"/plans/{index}", f"/plans/{before}", 1)
+
+
+def _hint(faults: list[Fault]) -> str:
+    return next((fault.hint for fault in faults if fault.hint), "correct it; nothing was written")

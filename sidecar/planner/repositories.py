@@ -1,0 +1,72 @@
+"""Which repository a plan goes to."""
+
+from dataclasses import dataclass
+
+from sidecar.backrest.view import DocumentView, PlanView
+from sidecar.labels.policy import Policy
+from sidecar.labels.problem import Problem, problem_of
+from sidecar.labels.spec import LabelSpec
+from sidecar.lib.spec_error import quoted
+
+
+@dataclass(frozen=True, slots=True)
+class RepoChooser:
+    """Answers for one pass: `assumed` is what is left when nobody names a repository.
+
+    `overriding` are the repositories whose own forget policy decides what is kept.
+    """
+
+    view: DocumentView
+    policy: Policy
+    assumed: str
+    overriding: frozenset[str]
+
+    def resolve(self, spec: LabelSpec, existing: PlanView | None) -> tuple[str, list[Problem]]:
+        """Give the repository id, empty with an error, and the problems (no workload yet)."""
+        known = self.view.repo_by_id
+        if spec.repo is not None:
+            return self._named(spec.repo, f"{self.policy.label_prefix}repo")
+        if existing is not None and existing.repo in known:
+            return existing.repo, []
+        if self.policy.default_repo:
+            return self._named(self.policy.default_repo, "")
+        if not self.assumed:
+            return "", [_unresolved()]
+        several = len(known) > 1
+        return self.assumed, [self._assumed()] if several else []
+
+    def _named(self, name: str, label: str) -> tuple[str, list[Problem]]:
+        if name in self.view.repo_by_id:
+            return name, []
+        known = ", ".join(self.view.repo_by_id)
+        where = label or "--default-repo"
+        hint = f"write one of: {known}" if known else "add a repository in Backrest first"
+        message = f"{where} names the repository {quoted(name)}, which is not in the document"
+        return "", [problem_of("repo.missing", message, hint, label=label)]
+
+    def _assumed(self) -> Problem:
+        label = f"{self.policy.label_prefix}repo"
+        return problem_of(
+            "repo.assumed",
+            f"nobody says which of several repositories: {self.assumed} is taken",
+            f"set {label}, or pass --default-repo",
+            label=label,
+        )
+
+
+def choose_repos(view: DocumentView, policy: Policy) -> RepoChooser:
+    """Prepare the choice: first owned plan's repository, first foreign plan's, first one."""
+    owned = [plan.repo for plan in view.plans if plan.id.startswith(policy.plan_id_prefix)]
+    foreign = [plan.repo for plan in view.plans if not plan.id.startswith(policy.plan_id_prefix)]
+    candidates = (*owned, *foreign, *(repo.id for repo in view.repos))
+    assumed = next((name for name in candidates if name in view.repo_by_id), "")
+    overriding = frozenset(repo.id for repo in view.repos if repo.overrides_retention)
+    return RepoChooser(view, policy, assumed, overriding)
+
+
+def _unresolved() -> Problem:
+    return problem_of(
+        "repo.unresolved",
+        "the document has no repository",
+        "add one in Backrest, or start with `backrest-sidecar init`",
+    )

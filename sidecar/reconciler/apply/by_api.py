@@ -1,0 +1,264 @@
+"""Applying through Backrest's API: Backrest itself writes the document."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from sidecar.backrest.api_api import ApiError, ApiTrouble, BackrestApi
+from sidecar.backrest.document import Document, parse_document
+from sidecar.backrest.foreign import differs, has_field
+from sidecar.backrest.operations import pending_plans
+from sidecar.backrest.schedule_rules import is_active
+from sidecar.lib.errors import StoreError
+from sidecar.planner.propose import Proposal
+from sidecar.reconciler.apply.context import LOADED, Site
+from sidecar.reconciler.apply.idle import APART, Rest, Twice, look_by_api, running_plans
+from sidecar.reconciler.apply.telling import Patience, Settling
+from sidecar.reconciler.desired_state import Desire, Proposer
+from sidecar.reconciler.state import State
+from sidecar.reconciler.store.store import Store
+
+_log = logging.getLogger(__name__)
+
+NOTHING_TO_DO = 60.0
+_BUSY_SECONDS = 15.0
+_FOREIGN_SECONDS = 30.0
+_STALE_TRIES = 5
+_POLLS = 5
+_POLL_SECONDS = 1.0
+_SHOWN = 5
+_KEPT = ("auth", "sync")
+_UNSCHEDULED = "it is sent again later; restart Backrest if that does not help"
+_HINT = "nothing was sent, because that would drop it for good; restart Backrest to read its file"
+
+
+class ApiWay:
+    """Brings a wish to Backrest by GetConfig, the same merge, and SetConfig.
+
+    Every step raises ApiError, or DocumentError where no acceptable document comes out.
+    """
+
+    def __init__(self, site: Site, api: BackrestApi) -> None:
+        self._site = site
+        self._api = api
+        self._proposer = Proposer()
+        self._twice = Twice()
+        self._patience = Patience(site.teller, site.settings.applying.wait)
+        self._settling = Settling(site.settings.applying.settle)
+        self._had: set[str] = set()
+        self._foreign_looks = 0
+        self._verifying: _Verification | None = None
+        self._wish: Desire | None = None
+        self._is_pending = False
+        self._is_resending = False
+        self._written_at = 0.0
+        self._newest = 0
+        self._is_verified = False
+
+    @property
+    def has_foreign_edit(self) -> bool:
+        """Whether the file holds an edit that Backrest has not read, seen twice."""
+        return self._foreign_looks > 1
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether Backrest has, and runs, what was wanted when it was last asked."""
+        return self._wish is not None and not self._is_pending and self._verifying is None
+
+    def reset(self) -> None:
+        """Begin anew with the next step: Backrest may be another than before."""
+        self._wish = None
+        self._verifying = None
+        self._is_verified = False
+        self._is_resending = False
+        self._foreign_looks = 0
+        self._twice.forget()
+
+    def step(self, wish: Desire, changed_at: float) -> float:
+        """Do what can be done now; seconds until there may be more to do."""
+        now = self._site.clocks.steady()
+        if self._verifying is not None:
+            return self._verify(self._verifying)
+        if (left := self._settling.left(changed_at, now, changed_at)) > 0:
+            self._twice.forget()
+            return left
+        if wish is not self._wish:
+            self._is_pending = self._is_resending or self._is_wanting(wish)
+            self._wish = wish
+        if not self._is_pending:
+            self._finish()
+            return NOTHING_TO_DO
+        look = look_by_api(self._api, self._site.clocks.wall())
+        if look.rest is not Rest.IDLE:
+            self._patience.busy(look.because, now)
+        if not self._twice.agrees(look, now):
+            return APART if look.rest is Rest.IDLE else _BUSY_SECONDS
+        return self._send(wish)
+
+    def _is_wanting(self, wish: Desire) -> bool:
+        proposal = self._propose(wish)
+        if proposal.after is not proposal.before:
+            return True
+        wish.ledger.after_pass(proposal)
+        if not self._is_verified:
+            # Somebody may have died between a save and the look whether it had an effect.
+            self._verifying = _Verification(self._scheduled(proposal.before), 0, is_second=False)
+        return False
+
+    def _scheduled(self, document: Document) -> frozenset[str]:
+        return scheduled_plans(document, self._site.settings.policy.plan_id_prefix)
+
+    def _propose(self, wish: Desire) -> Proposal:
+        # Before the question: a write of ours that comes after it is not answered by it.
+        self._written_at = self._site.memory.state.written_at
+        served = self._api.get_config()
+        proposal = wish.propose(served, served=True, proposer=self._proposer)
+        self._remember(proposal.before)
+        return proposal
+
+    def _finish(self) -> None:
+        """Nothing is left to do: the runner has what we want, also what we wrote before."""
+        self._is_pending = self._is_resending = False
+        self._foreign_looks = 0
+        self._patience.over()
+        self._settling.done()
+        self._twice.forget()
+        if self._site.memory.state.written_at != LOADED:
+            self._site.memory.update(self._loaded)
+
+    def _loaded(self, state: State) -> State:
+        is_known = state.written_at == self._written_at
+        return replace(state, written_at=LOADED) if is_known else state
+
+    def _send(self, wish: Desire) -> float:
+        for _ in range(_STALE_TRIES):
+            proposal = self._propose(wish)
+            if proposal.after is proposal.before and not self._is_resending:
+                self._finish()
+                return NOTHING_TO_DO
+            if self._is_foreign(proposal.before):
+                return self._wait_for_reading()
+            self._check_kept(proposal)
+            # The queue is made anew after the answer: what is pending until then is the old one.
+            self._newest = max((operation.id for operation in self._api.operations()), default=0)
+            try:
+                saved = self._set(wish, proposal)
+            except ApiError as error:
+                if error.kind is not ApiTrouble.STALE:
+                    raise
+            else:
+                return self._sent(wish, proposal, saved)
+        raise ApiError(
+            ApiTrouble.STALE,
+            f"Backrest's configuration was saved by someone else during each of {_STALE_TRIES} "
+            "attempts",
+            "it is tried again",
+        )
+
+    def _set(self, wish: Desire, proposal: Proposal) -> Document:
+        """Send the document; give it as Backrest has it then."""
+        with wish.ledger.writing(proposal):
+            answer = self._api.set_config(proposal.after.text.encode())
+        return parse_document(answer)
+
+    def _sent(self, wish: Desire, proposal: Proposal, saved: Document) -> float:
+        drift = wish.ledger.after_pass(proposal)
+        is_second = self._is_resending
+        self._verifying = _Verification(self._scheduled(saved), self._newest, is_second=is_second)
+        self._finish()
+        changes = proposal.changes
+        facts = {"added": len(changes.added), "updated": len(changes.edits)}
+        if not is_second:
+            self._site.teller.forget()
+            self._site.teller.tell("applied", logging.INFO, way="api", **facts, drift=len(drift))
+        return _POLL_SECONDS
+
+    def _verify(self, check: "_Verification") -> float:
+        """See whether Backrest has scheduled the plans; two saves in a row may undo that."""
+        operations = self._api.operations()
+        queued = pending_plans(found for found in operations if found.id > check.newest)
+        missing = check.plans - queued - running_plans(operations)
+        check.polls += 1
+        if not missing:
+            self._verifying = None
+            self._is_verified = True
+            return 0.0
+        if check.polls < _POLLS:
+            return _POLL_SECONDS
+        self._verifying = None
+        if check.is_second:
+            plans = sorted(missing)
+            self._is_pending = self._is_resending = True
+            names = ", ".join(plans[:_SHOWN])
+            raise ApiError(ApiTrouble.OTHER, f"Backrest does not schedule {names}", _UNSCHEDULED)
+        self._is_pending = self._is_resending = True
+        return 0.0
+
+    def _is_foreign(self, served: Document) -> bool:
+        """Whether the file was edited by hand, so that a save by Backrest would undo that."""
+        file = read_file(self._site.settings.config)
+        if file is None:
+            return False
+        self._remember(file)
+        return differs(file, served, self._site.settings.policy.plan_id_prefix)
+
+    def _wait_for_reading(self) -> float:
+        """Look again: Backrest may be in the middle of a save of its own."""
+        self._twice.forget()
+        self._foreign_looks += 1
+        if not self.has_foreign_edit:
+            return APART
+        hint = (
+            "restart Backrest, so that it reads its file; a save in its interface undoes the edit"
+        )
+        self._site.teller.tell("foreign-edit", logging.WARNING, hint=hint)
+        return _FOREIGN_SECONDS
+
+    def _remember(self, document: Document) -> None:
+        self._had.update(name for name in _KEPT if has_field(document, name))
+
+    def _check_kept(self, proposal: Proposal) -> None:
+        """Never send a document without authentication or identity that had them."""
+        # Of the very text that is to be sent, whatever else is known of it.
+        after = parse_document(proposal.after.text.encode())
+        for name in _KEPT:
+            was, is_now = has_field(proposal.before, name), has_field(after, name)
+            if is_now != was or (name in self._had and not is_now):
+                message = f"Backrest serves no `{name}` any more, although it had one"
+                raise ApiError(ApiTrouble.OTHER, message, _HINT)
+
+
+class _Verification:
+    """The plans that Backrest should have scheduled, and how often we looked.
+
+    `newest` is the highest id of an operation before the save.
+    """
+
+    def __init__(self, plans: frozenset[str], newest: int, *, is_second: bool) -> None:
+        self.plans = plans
+        self.newest = newest
+        self.is_second = is_second
+        self.polls = 0
+
+
+def read_file(config: Path) -> Document | None:
+    """Read the document's file; None without one. Raises SidecarError."""
+    try:
+        return parse_document(Store(config).read().content)
+    except StoreError:
+        if config.parent.is_dir() and not config.is_symlink() and not config.exists():
+            return None
+        raise
+
+
+def scheduled_plans(document: Document, prefix: str) -> frozenset[str]:
+    """Name the plans of ours that Backrest should have in its queue."""
+    return frozenset(
+        plan_id
+        for plan_id, plan in document.plans.items()
+        if plan_id.startswith(prefix) and _is_scheduled(plan.get("schedule"))
+    )
+
+
+def _is_scheduled(schedule: object) -> bool:
+    return isinstance(schedule, dict) and is_active(schedule)

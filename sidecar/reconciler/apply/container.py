@@ -1,0 +1,202 @@
+"""The runner's container: what it is, what runs in it, and restarting it."""
+
+import posixpath
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import takewhile
+from typing import Required
+from urllib.parse import quote
+
+from pydantic import TypeAdapter
+
+# pydantic wants this one below Python 3.12.
+from typing_extensions import TypedDict
+
+from sidecar.docker.answers import WireMount, parse_mounts, validated
+from sidecar.docker.client import Connection
+from sidecar.lib.errors import InventoryError
+from sidecar.planner.workload import Mount
+
+# The engine answers a restart when the container runs again, so later than its own timeout.
+_RESTART_SLACK = 30.0
+_SHORT_ID = 12
+_INITS = frozenset({"tini", "tini-static", "docker-init", "dumb-init", "catatonit", "podman-init"})
+_SHELLS = frozenset({"sh", "ash", "dash", "bash"})
+_BACKREST = "backrest"
+_DAEMON = ("backrest-runner", "daemon")
+# `#!/bin/sh -e` puts two words before the script's own.
+_INTERPRETER_WORDS = 2
+_FRACTION = re.compile(r"\.(\d{1,6})\d*")
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """The runner's container as it was inspected; times in unix seconds, 0 for never.
+
+    `is_running` is also true while it is paused. `environment` may hold secrets;
+    `command` is the command line of its first process.
+    """
+
+    id: str
+    name: str
+    is_running: bool
+    started_at: float
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    mounts: tuple[Mount, ...] = ()
+    command: tuple[str, ...] = ()
+    finished_at: float = 0.0
+
+    @property
+    def time_zone(self) -> str:
+        """The value of TZ in it; empty without one."""
+        return self.environment.get("TZ", "")
+
+    def is_container(self, identity: str) -> bool:
+        """Tell whether this is the container with that id, which may be a short one."""
+        return len(identity) >= _SHORT_ID and self.id.startswith(identity)
+
+
+class _State(TypedDict, total=False):
+    Running: Required[bool]
+    StartedAt: str
+    FinishedAt: str
+
+
+class _Config(TypedDict, total=False):
+    Env: list[str] | None
+
+
+class _Inspected(TypedDict, total=False):
+    Id: Required[str]
+    Name: Required[str]
+    Path: str | None
+    Args: list[str] | None
+    State: Required[_State]
+    Config: _Config | None
+    Mounts: list[WireMount] | None
+
+
+class _Top(TypedDict):
+    Titles: list[str]
+    Processes: list[list[str]] | None
+
+
+_INSPECTED = TypeAdapter(_Inspected)
+_TOP = TypeAdapter(_Top)
+
+
+def find_runner(connection: Connection, name: str) -> Runner | None:
+    """Inspect the container with that name or id; None without one. Raises InventoryError."""
+    path = f"/containers/{quote(name, safe='')}/json"
+    answer = connection.find(path)
+    if answer is None:
+        return None
+    return _runner(validated(_INSPECTED, answer, connection.source(path)))
+
+
+def processes_of(connection: Connection, runner: Runner) -> list[str] | None:
+    """List the command lines in a running container; None: it cannot be told.
+
+    A process that has ended and is only waited for is not in the list. Raises no error:
+    a proxy that forbids the question, an image without what answers it, a container that
+    stops at that moment all leave it open.
+    """
+    path = f"/containers/{quote(runner.id, safe='')}/top"
+    try:
+        answer = connection.find(path)
+        top = None if answer is None else validated(_TOP, answer, connection.source(path))
+    except InventoryError:
+        return None
+    if top is None:
+        return None
+    column = next((i for i, title in enumerate(top["Titles"]) if title in {"CMD", "COMMAND"}), -1)
+    rows = top["Processes"] or []
+    if column < 0 or not rows or any(len(row) <= column for row in rows):
+        return None
+    return [row[column] for row in rows if not row[column].endswith("<defunct>")]
+
+
+def find_work(processes: Iterable[str], runner: Runner) -> list[str]:
+    """Name, sorted and each once, the programs in the runner that are not the runner itself.
+
+    Its own are Backrest or the bundled runner's daemon, an init, and the shell that runs the
+    entrypoint's script. The names come without arguments, which may hold secrets.
+    """
+    found = {_program(line) for line in processes if not _is_own(line.split(), runner.command)}
+    return sorted(found)
+
+
+def restart(connection: Connection, runner: Runner, timeout: float) -> None:
+    """Restart the container; `timeout` seconds are left to its processes to end.
+
+    Raises InventoryError when that failed or the container is gone.
+    """
+    seconds = max(0, round(timeout))
+    path = f"/containers/{quote(runner.id, safe='')}/restart?t={seconds}"
+    if connection.act(path, timeout=seconds + _RESTART_SLACK) is None:
+        raise InventoryError(f"the container {runner.name} is gone, so it cannot be restarted")
+
+
+def parse_moment(text: str) -> float:
+    """Read the engine's RFC 3339 time into unix seconds; 0 for none, or what is no time."""
+    try:
+        # At most six digits: below Python 3.12 more are refused.
+        moment = datetime.fromisoformat(_FRACTION.sub(_microseconds, text))
+    except ValueError:
+        return 0.0
+    # The engine writes the year 1 for what has never happened.
+    return moment.timestamp() if moment.year > 1 and moment.tzinfo is not None else 0.0
+
+
+def _microseconds(match: re.Match[str]) -> str:
+    return f".{match[1]:0<6}"
+
+
+def _runner(entry: _Inspected) -> Runner:
+    state, config = entry["State"], entry.get("Config") or {}
+    pairs = (pair.partition("=") for pair in config.get("Env") or ())
+    return Runner(
+        id=entry["Id"],
+        name=entry["Name"].removeprefix("/"),
+        is_running=state["Running"],
+        started_at=parse_moment(state.get("StartedAt", "")),
+        environment={name: value for name, _, value in pairs},
+        mounts=parse_mounts(entry.get("Mounts")),
+        command=(*filter(None, [entry.get("Path")]), *(entry.get("Args") or ())),
+        finished_at=parse_moment(state.get("FinishedAt", "")),
+    )
+
+
+def _program(line: str) -> str:
+    return posixpath.basename((line.split() or [""])[0]) or "?"
+
+
+def _is_own(words: list[str], command: tuple[str, ...]) -> bool:
+    program = posixpath.basename(words[0]) if words else ""
+    if program == _BACKREST or program in _INITS or program.startswith("s6-"):
+        return True
+    # The bundled runner, behind its interpreter; other commands of it are work.
+    if (*map(posixpath.basename, words[1:2]), *words[2:3]) == _DAEMON:
+        return True
+    script = _script(words)
+    if script and ("entrypoint" in posixpath.basename(script) or script in command):
+        return True
+    # The first process, which is always there, perhaps behind the interpreter of a script.
+    first = " ".join(command).split()
+    before = len(words) - len(first)
+    return bool(first) and 0 <= before <= _INTERPRETER_WORDS and words[before:] == first
+
+
+def _script(words: list[str]) -> str:
+    """Give the file that a shell runs, as in `/bin/sh /start.sh`; empty for anything else.
+
+    A shell without a file is a hook: those come on standard input.
+    """
+    rest = words[1:] if words and posixpath.basename(words[0]) == "busybox" else words
+    if not rest or posixpath.basename(rest[0]) not in _SHELLS:
+        return ""
+    options = list(takewhile(lambda word: word.startswith("-"), rest[1:]))
+    given = rest[1 + len(options) :]
+    return "" if "-c" in options or not given else given[0]

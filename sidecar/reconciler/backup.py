@@ -1,0 +1,237 @@
+"""Running a plan now, by hand, and telling how that ended."""
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+
+from sidecar.backrest.api_api import ApiError, ApiTrouble, BackrestApi
+from sidecar.backrest.document import parse_document
+from sidecar.backrest.operations import Ending, Operation, Status
+from sidecar.lib.errors import UsageError
+from sidecar.lib.text import quoted, without_credentials
+from sidecar.planner.propose import Proposal
+from sidecar.planner.workload import SERVICE, Workload
+from sidecar.reconciler.once import preview_now
+from sidecar.reconciler.settings import Settings
+
+_EXIT_CODES = {Ending.SUCCESS: 0, Ending.WARNING: 3}
+_MOST_NAMES = 12
+_MESSAGE_LIMIT = 4000
+
+# The call is answered when the run ends, and never if the run leaves the queue. So it only
+# starts the run; how that goes on is read from the log.
+_CALL_SECONDS = 5.0
+_POLL_SECONDS = 2.0
+# No wait at all would be no call.
+_LEAST_SECONDS = 0.1
+# A call that broke off may not have come through: then no run begins within this time.
+_BEGIN_SECONDS = 10.0
+# A restart of Backrest takes less.
+_ABSENT_SECONDS = 180.0
+# The plan's next run by schedule is no run of ours. Clocks of two machines may differ.
+_SOON_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """`steady` is monotonic, `wall` gives unix seconds, `pause` waits for seconds."""
+
+    steady: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    pause: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True, slots=True)
+class BackupResult:
+    """How a run ended; `ending` is None when we stopped waiting before it did.
+
+    `seconds` it took by Backrest's clock. `message` is Backrest's, without credentials.
+    """
+
+    plan: str
+    ending: Ending | None
+    message: str = ""
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """0 for a success, 3 for a warning (a part could not be read), else 1."""
+        return 1 if self.ending is None else _EXIT_CODES.get(self.ending, 1)
+
+    @property
+    def words(self) -> str:
+        """One sentence, and what Backrest says to it."""
+        if self.ending is None:
+            return f"The run of {self.plan} goes on; its end was not waited for."
+        lead = f"The run of {self.plan} ended after {self.seconds:.0f} s: {self.ending}."
+        return f"{lead}\n{self.message}" if self.message else lead
+
+
+def run_backup(
+    settings: Settings,
+    name: str,
+    timeout: float | None,
+    environment: dict[str, str],
+    clock: Clock | None = None,
+) -> BackupResult:
+    """Run the plan that `name` means, and wait for its end, at most `timeout` seconds.
+
+    Raises UsageError for a name that means none or several, ApiError when Backrest
+    cannot be asked or never began.
+    """
+    if not settings.access.url:
+        raise UsageError(
+            "backup asks Backrest to run a plan, and no --backrest-url was given",
+            "name its address, for example http://backrest:9898",
+        )
+    clock = clock or Clock()
+    with BackrestApi(settings.access) as api:
+        known = parse_document(api.get_config()).plans.keys()
+        plan_id = name
+        if name not in known:
+            now = datetime.now().astimezone()
+            outcome, _ = preview_now(settings, now, environment)
+            plan_id = resolve_plan(name, known, outcome.proposal)
+        return Pursuit(api, plan_id, timeout, clock).run()
+
+
+def resolve_plan(name: str, known: Collection[str], proposal: Proposal) -> str:
+    """Find the plan that a plan id, a workload's key or a service's name means.
+
+    `known` are the ids of the plans that Backrest has. Raises UsageError.
+    """
+    if name in known:
+        return name
+    items = proposal.rendered.workloads
+    found = [item for item in items if item.workload.key == name]
+    found = found or [item for item in items if name in _names(item.workload)]
+    if not found:
+        services = {item.workload.short_base for item in items}
+        raise _unknown(name, {*known, *(item.workload.key for item in items)}, services)
+    if len(found) > 1:
+        shown = ", ".join(f"{item.workload.key} (plan {item.plan_id})" for item in found)
+        raise UsageError(f"{quoted(name)} may mean {shown}", "write the id of the plan")
+    if found[0].plan_id not in known:
+        raise UsageError(
+            f"Backrest has no plan of {found[0].workload.key} yet",
+            "`backrest-sidecar status` tells whether it is written and loaded",
+        )
+    return found[0].plan_id
+
+
+def _names(workload: Workload) -> set[str]:
+    """What else people call a workload: its service, or one of its containers."""
+    services = {container.labels.get(SERVICE, "") for container in workload.containers}
+    return {workload.short_base, *services, *workload.names}
+
+
+def _unknown(name: str, names: Collection[str], services: Collection[str]) -> UsageError:
+    close = get_close_matches(name, sorted({*names, *services}), n=3)
+    if close:
+        hint = f"did you mean {' or '.join(close)}?"
+    else:
+        shown = sorted(names)[:_MOST_NAMES]
+        rest = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+        hint = f"there are {', '.join(shown)}{rest}" if shown else "there is none at all"
+    return UsageError(f"there is no plan or workload {quoted(name)}", hint)
+
+
+class Pursuit:
+    """One run of one plan, from the call that begins it to its end in Backrest's log."""
+
+    def __init__(self, api: BackrestApi, plan_id: str, timeout: float | None, clock: Clock) -> None:
+        self._api = api
+        self._plan_id = plan_id
+        self._timeout = timeout
+        self._clock = clock
+        self._highest = 0
+        self._run: Operation | None = None
+        self._is_gone = False
+        self._is_stuck = False
+
+    def run(self) -> BackupResult:
+        """Run the plan and wait. Raises ApiError when it was not begun, or Backrest is gone."""
+        began = answered = self._clock.steady()
+        self._highest = max((operation.id for operation in self._api.operations()), default=0)
+        failure = self._begin()
+        while True:
+            try:
+                self._look()
+                answered = self._clock.steady()
+            except ApiError as error:
+                gone_for = self._clock.steady() - answered
+                if error.kind is not ApiTrouble.UNREACHABLE or gone_for >= _ABSENT_SECONDS:
+                    raise
+            now = self._clock.steady()
+            if (result := self._result()) is not None:
+                return result
+            self._check_begun(failure, now - began)
+            left = _POLL_SECONDS if self._timeout is None else began + self._timeout - now
+            if left <= 0:
+                return BackupResult(self._plan_id, None)
+            self._clock.pause(min(left, _POLL_SECONDS))
+
+    def _begin(self) -> ApiError | None:
+        """Make the call; its error may be that of the run, or only of the connection."""
+        wait = _CALL_SECONDS if self._timeout is None else min(_CALL_SECONDS, self._timeout)
+        try:
+            self._api.backup(self._plan_id, max(wait, _LEAST_SECONDS))
+        except ApiError as error:
+            return error
+        return None
+
+    def _look(self) -> None:
+        """Find the run among what is new in the log, and then follow it."""
+        soon = self._clock.wall() + _SOON_SECONDS
+        mine = [
+            operation
+            for operation in self._api.operations(self._run.modno if self._run else 0)
+            if operation.id > self._highest
+            and operation.is_backup
+            and operation.plan_id == self._plan_id
+            and not (operation.is_waiting and operation.start > soon)
+        ]
+        if self._run is None:
+            self._run = min(mine, key=lambda operation: operation.start, default=None)
+            return
+        found = next((operation for operation in mine if operation.id == self._run.id), None)
+        self._is_gone = found is None
+        self._is_stuck = found == self._run and _is_forgotten(self._run)
+        self._run = found or self._run
+
+    def _result(self) -> BackupResult | None:
+        if self._run is None:
+            return None
+        if self._is_gone:
+            return BackupResult(self._plan_id, Ending.FAILED, _DISCARDED)
+        ending = Ending.FAILED if self._is_stuck else self._run.status.ending
+        if ending is None:
+            return None
+        message = without_credentials(self._run.message.strip())[:_MESSAGE_LIMIT]
+        seconds = max(0.0, self._run.end - self._run.start)
+        return BackupResult(self._plan_id, ending, message, seconds)
+
+    def _check_begun(self, failure: ApiError | None, seconds: float) -> None:
+        """Raise when no run of ours is there, and none will come."""
+        if self._run is not None:
+            return
+        is_certain = failure is not None and failure.kind is not ApiTrouble.UNREACHABLE
+        if is_certain or seconds >= _BEGIN_SECONDS:
+            raise failure or ApiError(
+                ApiTrouble.OTHER,
+                f"Backrest has no run of {self._plan_id} in its log",
+                "its own log tells more",
+            )
+
+
+_DISCARDED = (
+    "Backrest took the run out of its queue before it began: its configuration was saved "
+    "meanwhile, or it was restarted. Try again."
+)
+
+
+def _is_forgotten(operation: Operation) -> bool:
+    """Whether the run failed and was to be tried again, which Backrest forgot about."""
+    return operation.status is Status.PENDING and not operation.is_waiting

@@ -1,0 +1,150 @@
+"""The daemon: hints come in, passes go out; whatever fails is a state that heals.
+
+The main thread looks, proposes and writes. Others only hint (events, the document's
+directory), make the runner notice (apply), start again what was left stopped (guard), or
+answer questions (pages).
+"""
+
+import gc
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from sidecar.docker.events import EventStream
+from sidecar.lib.backoff import Backoff
+from sidecar.lib.log import log_event
+from sidecar.lib.threads import failing_threads
+from sidecar.planner.workload import Inventory
+from sidecar.reconciler.apply.apply import Applier, ApplyThread
+from sidecar.reconciler.apply.context import Links
+from sidecar.reconciler.apply.idle import PlanActivity
+from sidecar.reconciler.facts import ApplyResult
+from sidecar.reconciler.heartbeat import Pulse
+from sidecar.reconciler.loop import Loop
+from sidecar.reconciler.observe import knowing_itself
+from sidecar.reconciler.report import Report
+from sidecar.reconciler.resume.markers import DIRECTORY
+from sidecar.reconciler.resume.resume import Guard
+from sidecar.reconciler.settings import Settings
+from sidecar.reconciler.state import Memory
+from sidecar.reconciler.trigger import Trigger
+from sidecar.service.file_watcher import Vigil
+
+_log = logging.getLogger(__name__)
+_RESULTS = frozenset(ApplyResult)
+
+
+@dataclass
+class Daemon:
+    """The whole process: loop, threads, signals. `run` ends by SIGTERM or SIGINT."""
+
+    settings: Settings
+    environment: dict[str, str]
+    backoff: Backoff = field(default_factory=Backoff)
+
+    def run(self) -> bool:
+        """Run until a signal; what cannot be had yet is waited for.
+
+        False when a thread ended that must not: better to be started anew than to limp.
+        """
+        gc.enable()
+        settings, watching = knowing_itself(self.settings, Inventory()), self.settings.watching
+        report = Report(time.time, time.monotonic, watching.interval)
+        memory = Memory(settings.state_directory)
+        with ExitStack() as stack:
+            trigger = stack.enter_context(Trigger(watching.settle, watching.cap, watching.interval))
+            loop = Loop(settings, self.environment, memory, report)
+            stack.callback(loop.close)
+            pulse = Pulse(settings.state_directory)
+            stack.callback(pulse.end)
+            failures = stack.enter_context(failing_threads(_log, trigger.stop))
+            if watching.listen is not None:
+                # Only who wants pages pays for what makes them.
+                from sidecar.web.sidecar import Pages  # noqa: PLC0415
+
+                stack.enter_context(Pages(watching.listen, report))
+            stack.enter_context(self._upkeep(settings, loop, trigger, memory, report))
+            stack.enter_context(Vigil(settings.config, lambda: trigger.nudge("document")))
+            if watching.events:
+                loop.events = stack.enter_context(self._events(trigger))
+            stack.enter_context(trigger.install_signals())
+            log_event(_log, logging.INFO, "daemon.started", config=str(settings.config))
+            self._loop(loop, trigger, report, pulse)
+            report.stopping()
+        log_event(_log, logging.INFO, "daemon.stopped")
+        return not failures
+
+    def _loop(self, loop: Loop, trigger: Trigger, report: Report, pulse: Pulse) -> None:
+        good_since: float | None = None
+        pulse.beat(report.beat())
+        while (due := trigger.wait()) is not None:
+            if loop.run(due):
+                good_since = good_since or time.monotonic()
+            else:
+                well_for = 0.0 if good_since is None else time.monotonic() - good_since
+                good_since = None
+                trigger.look_after(self.backoff.next_wait(well_for), "retry")
+            pulse.beat(report.beat(time.time() + self.settings.watching.interval))
+
+    def _events(self, trigger: Trigger) -> EventStream:
+        def told(connected: bool, reason: str) -> None:
+            if connected:
+                log_event(_log, logging.INFO, "events.connected")
+            else:
+                log_event(_log, logging.WARNING, "events.lost", reason=reason)
+                trigger.hint(None)
+
+        source, policy = self.settings.source, self.settings.policy
+        return EventStream(source.docker_sock, policy.label_prefix, trigger.hint, told)
+
+    @contextmanager
+    def _upkeep(
+        self, settings: Settings, loop: Loop, trigger: Trigger, memory: Memory, report: Report
+    ) -> Iterator[None]:
+        """Run what concerns the runner in a thread of its own: apply, and guard."""
+        links = Links.open(settings)
+
+        def applied(result: str, **_: object) -> None:
+            if result == ApplyResult.FOREIGN_EDIT:
+                trigger.nudge("foreign edit")
+            if result in _RESULTS:
+                report.applied(result, time.time())
+
+        def guarded(result: str, **_: object) -> None:
+            if result == "resumed":
+                report.guarded(1)
+
+        def restarted() -> None:
+            loop.restarted()
+            trigger.nudge("restarted")
+
+        def is_known() -> bool:
+            seen, name = memory.state.runner, settings.policy.runner_container
+            return settings.runner_named or (seen is not None and seen.name == name)
+
+        activity = PlanActivity(
+            links.api,
+            links.connection,
+            settings.policy.runner_container,
+            is_known,
+        )
+        markers = settings.config.parent / DIRECTORY
+        loop.guard = Guard(
+            links.connection,
+            markers,
+            settings.applying.guard_after,
+            activity,
+            guarded,
+            label_prefix=settings.policy.label_prefix,
+        )
+        loop.applier = Applier(settings, memory, links, applied, restarted)
+        thread = ApplyThread((loop.applier.step, loop.guard.step))
+        loop.applier.wake = thread.wake
+        thread.start()
+        try:
+            yield
+        finally:
+            if thread.stop():
+                links.close()

@@ -1,0 +1,212 @@
+"""Checks of the runner's container: there, seeing what it shall save, reading our document."""
+
+import posixpath
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sidecar.backrest.schedule_rules import is_active
+from sidecar.lib.errors import InventoryError
+from sidecar.planner.host_path import is_under, normal_path
+from sidecar.reconciler.apply.container import find_runner
+from sidecar.reconciler.doctor.check import (
+    Finding,
+    NotChecked,
+    counted,
+    failed,
+    needed,
+    passed,
+    warned,
+)
+from sidecar.reconciler.doctor.check_host import find_mount, host_path
+from sidecar.reconciler.doctor.docker import require_containers
+from sidecar.reconciler.doctor.hooks import scripts_of
+from sidecar.reconciler.doctor.patient import Patient
+
+_TITLE_LABEL = "org.opencontainers.image.title"
+_OURS = "backrest-runner"
+_VERSION_LABEL = "org.opencontainers.image.version"
+_OLDEST = (1, 13)
+# Each is a question of its own; beyond so many the mounts have to be enough.
+_MOST_ASKED = 200
+
+
+def check_found(patient: Patient) -> Finding:
+    """Inspect the container of that name."""
+    require_containers(patient)
+    name = patient.settings.policy.runner_container
+    patient.learned.runner = find_runner(patient.connection, name)
+    if patient.learned.runner is not None:
+        return passed(f"the container {name} is there")
+    hint = "name Backrest's container with --backrest-container"
+    if patient.settings.runner_named:
+        return failed(f"there is no container {name}", f"start it, or {hint}")
+    return warned(
+        f"there is no container {name}, so nobody can tell what Backrest sees",
+        f"{hint}; if it runs without Docker, all is well",
+    )
+
+
+def check_running(patient: Patient) -> Finding:
+    """See whether it runs: backups happen only then."""
+    runner = patient.runner
+    if runner.is_running:
+        return passed(f"{runner.name} runs")
+    return failed(f"{runner.name} does not run, so nothing is backed up", "start it")
+
+
+def check_not_us(patient: Patient) -> Finding:
+    """See whether we were told that we are the runner."""
+    runner = patient.runner
+    if runner.is_container(patient.own_id):
+        return failed(
+            f"--backrest-container {runner.name} is this sidecar itself",
+            "name Backrest's container",
+        )
+    return passed(f"{runner.name} is not this sidecar")
+
+
+def check_version(patient: Patient) -> Finding:
+    """Read Backrest's version from the label that its image carries."""
+    runner = patient.runner
+    inventory = needed(patient.learned.inventory, "the containers were not listed")
+    labels = next((c.labels for c in inventory.containers if c.id == runner.id), {})
+    version = labels.get(_VERSION_LABEL, "")
+    if labels.get(_TITLE_LABEL) == _OURS:
+        return passed(f"{runner.name} is the bundled runner{f' {version}' if version else ''}")
+    numbers = version.removeprefix("v").split(".")
+    if not all(part.isdecimal() for part in numbers[:2]) or len(numbers) < len(_OLDEST):
+        raise NotChecked("its image does not tell")
+    if tuple(map(int, numbers[:2])) < _OLDEST:
+        oldest = ".".join(map(str, _OLDEST))
+        hint = f"update Backrest to {oldest} or later"
+        return failed(f"Backrest {version} cannot read the document's version", hint)
+    return passed(f"Backrest {version}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    plan: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"plan {self.plan}: {self.path}"
+
+
+def check_paths(patient: Patient) -> Finding:
+    """See whether each path of each plan that runs is there in the runner."""
+    require_containers(patient)
+    runner, paths = patient.runner, list(_paths(patient))
+    absent = _absent(patient, paths)
+    inside = [one for one in paths if not _is_mounted(patient, one.path)]
+    if not inside and not absent:
+        return passed(f"{runner.name} sees {counted(len(paths), 'path')} of the plans")
+    hint = "mount into it what holds them, or remove the plans"
+    lost = absent if absent is not None else inside
+    if lost:
+        return failed(
+            f"{runner.name} does not see {counted(len(lost), 'path')}: "
+            "one that is missing fails its whole plan",
+            hint,
+            map(str, lost),
+        )
+    return warned(
+        f"{counted(len(inside), 'path')} in no mount of {runner.name}: "
+        "what is saved there is its own, nothing of the host",
+        hint,
+        map(str, inside),
+    )
+
+
+def _paths(patient: Patient) -> Iterator[_Path]:
+    for plan_id, plan in patient.document.plans.items():
+        listed = plan.get("paths")
+        if isinstance(listed, list) and not _is_disabled(plan):
+            yield from (_Path(plan_id, path) for path in listed if type(path) is str and path)
+
+
+def _is_disabled(plan: dict[str, Any]) -> bool:
+    """Whether nobody expects it to run: a plan of a workload that is gone."""
+    schedule = plan.get("schedule")
+    return isinstance(schedule, dict) and bool(schedule) and not is_active(schedule)
+
+
+def _is_mounted(patient: Patient, path: str) -> bool:
+    """Whether a path lies in a mount, or has one below it."""
+    mounts, root = patient.runner.mounts, normal_path(path)
+    below = any(is_under(normal_path(mount.destination), root) for mount in mounts)
+    return below or find_mount(mounts, path) is not None
+
+
+def _absent(patient: Patient, paths: list[_Path]) -> list[_Path] | None:
+    """Ask the container which paths it lacks; None if it cannot be asked for all of them."""
+    exists, runner = patient.engine.archive_exists, patient.runner
+    if not runner.is_running or len(paths) > _MOST_ASKED:
+        return None
+    with suppress(InventoryError):
+        return [one for one in paths if not exists(runner.id, one.path)]
+    return None
+
+
+def check_config(patient: Patient) -> Finding:
+    """See whether the runner reads the document that we write, by both containers' mounts."""
+    runner = patient.runner
+    theirs = runner.environment.get("BACKREST_CONFIG", "")
+    if not theirs:
+        return _unset(patient)
+    if not theirs.startswith("/"):
+        return failed(f"BACKREST_CONFIG={theirs} is not absolute", "start it with /")
+    ours = str(patient.settings.config)
+    their_file = host_path(runner.mounts, theirs)
+    if their_file is None or host_path(runner.mounts, posixpath.dirname(theirs)) is None:
+        return failed(
+            f"{runner.name} reads {theirs}, which lies in the container itself",
+            f"mount the same directory as here at {posixpath.dirname(theirs)} there",
+        )
+    our_file = _our_host_path(patient)
+    if _resolved(patient, their_file) == our_file:
+        return passed(f"{runner.name} reads the document that is {ours} here")
+    return failed(
+        f"{runner.name} reads {their_file} of the host, and we write {our_file}",
+        "mount the same directory in both, and name the same file "
+        "by BACKREST_CONFIG there and --config here",
+    )
+
+
+def _unset(patient: Patient) -> Finding:
+    scripts = [script for script in scripts_of(patient) if script.writes_marker]
+    if not scripts:
+        raise NotChecked("BACKREST_CONFIG is not set there, and no hook needs it")
+    return failed(
+        "BACKREST_CONFIG is not set in the runner, so hooks that stop or pause fail the backup",
+        "set BACKREST_CONFIG there to the path of config.json, as in /config/config.json",
+        sorted({script.owner for script in scripts}),
+    )
+
+
+def _our_host_path(patient: Patient) -> str:
+    """Where our document is on the engine's host; raises NotChecked if that cannot be told."""
+    config = str(_plain(patient.settings.config))
+    if not patient.connection.address.startswith("unix://") and not patient.own_id:
+        raise NotChecked("the engine may be on another machine than this one")
+    if not patient.is_contained:
+        return config
+    own = find_runner(patient.connection, patient.own_id) if patient.own_id else None
+    if own is None:
+        raise NotChecked("the engine does not know the container that we run in")
+    found = host_path(own.mounts, config)
+    if found is None:
+        raise NotChecked(f"{config} lies in no mount of our own container")
+    return found
+
+
+def _resolved(patient: Patient, path: str) -> str:
+    """Follow links of the host where we see them."""
+    return path if patient.is_contained else str(_plain(Path(path)))
+
+
+def _plain(path: Path) -> Path:
+    """Follow the links that lead to a file, but not the file itself."""
+    return path.parent.resolve() / path.name

@@ -1,0 +1,169 @@
+"""Checks of the engine, and of what a socket proxy before it lets through."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Required
+
+from pydantic import TypeAdapter
+
+# pydantic wants this one below Python 3.12.
+from typing_extensions import TypedDict
+
+from sidecar.docker.answers import validated
+from sidecar.docker.client import parse_address
+from sidecar.docker.wire import WireRefused
+from sidecar.lib.errors import InventoryError
+from sidecar.reconciler.doctor.check import Finding, NotChecked, failed, needed, passed, warned
+from sidecar.reconciler.doctor.patient import Patient
+
+REFUSED = frozenset({401, 403, 405})
+"""What proxies answer for a call that they do not let through."""
+
+_OLDEST = (1, 41)
+NOBODY = "_backrest-sidecar"
+"""No container and no service can be called so: a name begins with a letter or digit."""
+_NO_IMAGE = f"sha256:{'0' * 64}"
+_NO_CONTAINERS = "the engine does not let containers be listed"
+
+
+class _Version(TypedDict, total=False):
+    Version: str | None
+    ApiVersion: Required[str]
+
+
+_VERSION = TypeAdapter(_Version)
+
+
+def check_reachable(patient: Patient) -> Finding:
+    """Ask for the one thing that needs no version in its path."""
+    address = parse_address(patient.settings.source.docker_sock)
+    try:
+        patient.learned.version = patient.ask_version(patient.settings.source.docker_sock)
+    except WireRefused as error:
+        if error.status not in REFUSED:
+            return failed(error.message, error.hint)
+    patient.learned.answers = True
+    return passed(f"it answers at {address}")
+
+
+def check_version_permission(patient: Patient) -> Finding:
+    """See whether the version may be asked: without it no other question can be put."""
+    if not patient.learned.answers:
+        raise NotChecked("the engine does not answer")
+    if patient.learned.version is None:
+        return _denied("VERSION", "ask for its version, and so nothing else either")
+    return passed("VERSION is granted")
+
+
+def check_version(patient: Patient) -> Finding:
+    """Tell the version; an engine that nobody tried this program with is told."""
+    answer = needed(patient.learned.version, patient.no_version)
+    try:
+        entry = validated(_VERSION, answer, "the answer to GET /version")
+        numbers = tuple(int(part) for part in entry["ApiVersion"].split("."))
+    except (InventoryError, ValueError):
+        patient.lose_engine()
+        hint = "correct --docker-sock: something else may listen there"
+        return failed("what answers there is no Docker engine", hint)
+    said = f"version {entry.get('Version') or 'unknown'}, API {entry['ApiVersion']}"
+    if numbers < _OLDEST:
+        oldest = ".".join(map(str, _OLDEST))
+        hint = f"update the engine to 20.10 (API {oldest}) or later"
+        return warned(f"{said}: older than what this program is tried with", hint)
+    return passed(said)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Something that is read: which variable of a proxy grants it, how it is tried."""
+
+    variable: str
+    path: Callable[[Patient], str]
+    purpose: str
+
+
+def _events_path(patient: Patient) -> str:
+    moment = int(patient.now.timestamp())
+    # Until the same moment: the engine answers at once, and ends the answer.
+    return f"/events?since={moment}&until={moment}"
+
+
+_READINGS = {
+    reading.variable: reading
+    for reading in (
+        _Reading("CONTAINERS", lambda _: "/containers/json?limit=1", "list containers"),
+        _Reading("VOLUMES", lambda _: f"/volumes/{NOBODY}", "read volumes"),
+        _Reading("IMAGES", lambda _: f"/images/{_NO_IMAGE}/json", "read the labels of images"),
+        _Reading("INFO", lambda _: "/info", "tell one engine from another"),
+        _Reading("EVENTS", _events_path, "hear of a container at once"),
+    )
+}
+
+
+def check_containers(patient: Patient) -> Finding:
+    """List one container."""
+    return _read(patient, "CONTAINERS")
+
+
+def check_volumes(patient: Patient) -> Finding:
+    """Ask for a volume that does not exist."""
+    return _read(patient, "VOLUMES")
+
+
+def check_images(patient: Patient) -> Finding:
+    """Ask for an image that does not exist."""
+    return _read(patient, "IMAGES")
+
+
+def check_info(patient: Patient) -> Finding:
+    """Ask for the engine's id; we can do without, if less safely."""
+    finding = _read(patient, "INFO")
+    if "INFO" in patient.learned.may:
+        return finding
+    return warned(
+        f"{finding.message}: a change of engines is not noticed, and its plans become orphans",
+        finding.hint,
+    )
+
+
+def check_events(patient: Patient) -> Finding:
+    """Ask for the events of no time at all."""
+    if not patient.settings.watching.events:
+        raise NotChecked("--no-events: nobody listens")
+    finding = _read(patient, "EVENTS")
+    if "EVENTS" in patient.learned.may:
+        return finding
+    return failed(finding.message, f"{finding.hint}, or pass --no-events and wait for --interval")
+
+
+def _read(patient: Patient, variable: str) -> Finding:
+    reading = _READINGS[variable]
+    try:
+        status = patient.connection.status_of("GET", reading.path(patient))
+    except InventoryError as error:
+        # Some proxies answer nothing at all to what they do not let through.
+        patient.lose_engine()
+        return failed(f"{error.message}, as if {variable} was not granted", error.hint)
+    if status in REFUSED:
+        return _denied(variable, reading.purpose)
+    if status not in {200, 404}:
+        return failed(
+            f"the engine cannot {reading.purpose}: it answers with status {status}",
+            "its own log tells more",
+        )
+    patient.learned.may.add(variable)
+    return passed(f"{variable} is granted: we may {reading.purpose}")
+
+
+def _denied(variable: str, purpose: str) -> Finding:
+    return failed(
+        f"{variable} is not granted: we may not {purpose}",
+        f"set {variable}=1 on the socket proxy",
+    )
+
+
+def require_containers(patient: Patient) -> None:
+    """Raise NotChecked where containers may not be asked for."""
+    _ = patient.engine
+    if "CONTAINERS" not in patient.learned.may:
+        raise NotChecked(_NO_CONTAINERS)

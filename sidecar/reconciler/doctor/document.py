@@ -1,0 +1,227 @@
+"""Checks of the document itself: there, accepted by Backrest, and its owner's alone."""
+
+import os
+import re
+import stat
+from pathlib import Path
+
+from sidecar.backrest.fault import Fault
+from sidecar.backrest.rules import check_document, check_version
+from sidecar.lib import files as atomic
+from sidecar.lib.errors import DocumentError, StoreError
+from sidecar.planner.host_path import is_under
+from sidecar.reconciler.doctor.check import (
+    Finding,
+    NotChecked,
+    Verdict,
+    counted,
+    failed,
+    passed,
+    warned,
+)
+from sidecar.reconciler.doctor.patient import Patient
+from sidecar.reconciler.reconcile import read_document
+from sidecar.reconciler.store import litter
+from sidecar.reconciler.store.place import Place, explained, find_place, hint_for
+from sidecar.reconciler.store.store import Store
+
+_PRIVATE = 0o600
+_OTHERS = 0o077
+_LOCK_SECONDS = 2.0
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+
+
+def check_found(patient: Patient) -> Finding:
+    """Read and decode it."""
+    config = patient.settings.config
+    try:
+        document = read_document(config)
+    except (DocumentError, StoreError) as error:
+        return failed(error.message, error.hint)
+    patient.learned.document = document
+    view = document.view
+    plans = counted(len(view.plans), "plan")
+    repos = counted(len(view.repos), "repository", "repositories")
+    return passed(f"{config} holds {plans} and {repos}")
+
+
+def check_valid(patient: Patient) -> Finding:
+    """Hold it against all that Backrest refuses."""
+    root = patient.document.root
+    if fault := check_version(root, patient.settings.accept_version):
+        return failed(fault.message, fault.hint)
+    faults = check_document(root, patient.now.date())
+    if not faults:
+        patient.learned.is_usable = True
+        return passed(f"Backrest accepts it; its version is {root['version']}")
+    ours = all(_is_ours(patient, fault) for fault in faults)
+    hint = "run `backrest-sidecar reconcile`, which writes these plans anew"
+    if not ours:
+        hint = next((fault.hint for fault in faults if fault.hint), "correct it in an editor")
+    details = [f"{fault.pointer or '/'}: {fault.message}" for fault in faults]
+    patient.learned.is_usable = ours
+    return failed("Backrest would not start with this document", hint, details)
+
+
+def _is_ours(patient: Patient, fault: Fault) -> bool:
+    """Whether a fault lies in a plan that the next pass would write anew."""
+    _, _, rest = fault.pointer.partition("/plans/")
+    index = rest.partition("/")[0]
+    if not fault.pointer.startswith("/plans/") or not index.isdecimal():
+        return False
+    plan = patient.document.root["plans"][int(index)]
+    plan_id = plan.get("id") if isinstance(plan, dict) else None
+    return type(plan_id) is str and plan_id.startswith(patient.settings.policy.plan_id_prefix)
+
+
+def check_mounted_whole(patient: Patient) -> Finding:
+    """See whether the file alone is a mount: then nobody can replace it."""
+    config = patient.settings.config
+    real = os.path.realpath(config)
+    try:
+        text = patient.mountinfo.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        raise NotChecked("this system does not tell its mounts") from None
+    points = [_unescaped(line.split(" ")[4]) for line in text.splitlines() if line.count(" ") > 4]
+    if real in points:
+        return failed(
+            f"{config} is mounted as a single file, so it cannot be replaced",
+            f"mount the directory that holds it, as in ./config:{config.parent.absolute()}",
+        )
+    if patient.is_contained and not any(is_under(real, point) for point in points if point != "/"):
+        return warned(
+            f"{config} lies in this container itself, where no other container sees it",
+            f"mount Backrest's config directory, as in ./config:{config.parent.absolute()}",
+        )
+    return passed(f"its directory {config.parent} is there as a whole")
+
+
+def _unescaped(point: str) -> str:
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 8)), point)
+
+
+def check_writable(patient: Patient) -> Finding:
+    """Make a file beside it the way a write does, with its owner and mode, and remove it."""
+    _ = patient.document
+    config = patient.settings.config
+    try:
+        with explained(config, "replace"):
+            directory = atomic.open_directory(config.parent)
+            try:
+                return _try_part(find_place(directory, config))
+            finally:
+                os.close(directory)
+    except StoreError as error:
+        return failed(error.message, error.hint)
+
+
+def _try_part(place: Place) -> Finding:
+    part = litter.new_part(place)
+    document = atomic.open_present(place.directory, place.name)
+    try:
+        descriptor = atomic.create_new(place.directory, part)
+        try:
+            return _dress(place, document, descriptor)
+        finally:
+            os.close(descriptor)
+            atomic.remove(place.directory, part)
+    finally:
+        os.close(document)
+
+
+def _dress(place: Place, document: int, part: int) -> Finding:
+    status = os.fstat(document)
+    owner = f"{status.st_uid}:{status.st_gid}"
+    if not atomic.give_owner(part, status.st_uid, status.st_gid):
+        return failed(
+            f"the owner {owner} of {place.path} cannot be kept by user {os.geteuid()}, "
+            "so nothing would be written",
+            hint_for(f"user {status.st_uid} and group {status.st_gid}"),
+        )
+    atomic.copy_attributes(document, part)
+    if not atomic.give_mode(part, stat.S_IMODE(status.st_mode)):
+        return failed(
+            f"the file system does not let a new file have the mode of {place.path}",
+            "set the mode by the options of the mount",
+        )
+    atomic.write_all(part, b"backrest-sidecar doctor\n")
+    os.fsync(part)
+    return passed(f"it can be replaced; its owner {owner} is kept")
+
+
+def check_private(patient: Patient) -> Finding:
+    """Passwords of repositories stand in it, so nobody else should read it."""
+    _ = patient.document
+    config = patient.settings.config
+    with explained(config, "read"):
+        status = config.stat()
+    mode = stat.S_IMODE(status.st_mode)
+    if not mode & _OTHERS or mode == patient.settings.config_mode:
+        return passed(f"its mode is {mode:04o}")
+    message = f"others than its owner can use it: its mode is {mode:04o}"
+    if status.st_uid != os.geteuid():
+        owner = f"user {status.st_uid} or root"
+        return warned(message, f"let its owner restrict it: chmod 600 {config} as {owner}")
+    if not patient.fix:
+        return warned(message, f"run `backrest-sidecar doctor --fix`, or chmod 600 {config}")
+    with explained(config, "restrict"):
+        _restrict(config)
+    return passed("only its owner can use it now", fixed=f"mode {mode:04o} → 0600")
+
+
+def _restrict(config: Path) -> None:
+    descriptor = os.open(config, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fchmod(descriptor, _PRIVATE)
+    finally:
+        os.close(descriptor)
+
+
+def check_litter(patient: Patient) -> Finding:
+    """Look for what an interrupted write left, and for saves that were put aside."""
+    config = patient.settings.config
+    parts, displaced = _leftovers(config)
+    fixed = ""
+    if parts and patient.fix:
+        notices: list[str] = []
+        Store(config, lock_wait=_LOCK_SECONDS, on_notice=notices.append).update(lambda _: None)
+        fixed = "; ".join([f"{counted(len(parts), 'file')} put in order", *notices])
+        parts, displaced = _leftovers(config)
+    if parts:
+        return warned(
+            "an interrupted write left something beside it",
+            "run `backrest-sidecar doctor --fix`; the next write puts it in order too",
+            parts,
+        )
+    if displaced:
+        return Finding(
+            Verdict.WARNING,
+            "saves of another program that met a write of ours were put aside",
+            "compare them with the document, then remove them",
+            tuple(displaced),
+            fixed,
+        )
+    return passed("nothing is left of interrupted writes", fixed=fixed)
+
+
+def _leftovers(config: Path) -> tuple[list[str], list[str]]:
+    """Names of unfinished writes, and of saves that were put aside.
+
+    Raises NotChecked while somebody writes: then it is no leftover.
+    """
+    try:
+        directory = atomic.open_directory(config.parent)
+    except OSError:
+        raise NotChecked(f"the directory {config.parent} cannot be opened") from None
+    try:
+        if not atomic.try_lock(directory):
+            raise NotChecked("another sidecar writes at this moment")
+        names = atomic.list_names(directory)
+    finally:
+        os.close(directory)
+    part = re.compile(rf"\.{re.escape(config.name)}\.sidecar-[0-9a-f.]+\.(?:part|swap)")
+    aside = f"{config.name}.displaced-"
+    return (
+        [name for name in names if part.fullmatch(name)],
+        [name for name in names if name.startswith(aside)],
+    )

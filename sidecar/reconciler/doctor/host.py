@@ -1,0 +1,66 @@
+"""Checks of this machine: where we remember things, what time it is."""
+
+import os
+from datetime import UTC, datetime
+
+from sidecar.lib.write_file import write_small
+from sidecar.reconciler.doctor.check import Finding, failed, passed, warned
+from sidecar.reconciler.doctor.patient import Patient
+
+_PROBE = "doctor"
+# Before this program was written: the clock was never set.
+_EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
+_AHEAD_SECONDS = 300.0
+
+
+def check_state(patient: Patient) -> Finding:
+    """Write a small file where we remember things, and remove it."""
+    directory = patient.settings.state_directory
+    fixed = ""
+    try:
+        if not directory.exists():
+            if not patient.fix:
+                return _absent(patient)
+            directory.mkdir(mode=0o700, parents=True)
+            fixed = f"{directory} created"
+        write_small(directory, _PROBE, b"", durable=False)
+        (directory / _PROBE).unlink(missing_ok=True)
+    except OSError as error:
+        return failed(
+            f"nothing can be remembered in {directory}: {error.strerror}",
+            "let the sidecar's user write there, or name another directory with --state-dir",
+        )
+    return passed(f"{directory} can be written", fixed=fixed)
+
+
+def _absent(patient: Patient) -> Finding:
+    directory = patient.settings.state_directory
+    if os.access(directory.parent, os.W_OK | os.X_OK):
+        hint = "run `backrest-sidecar doctor --fix`; the daemon makes it too"
+        return warned(f"there is no {directory} yet", hint)
+    if directory.parent.exists():
+        return failed(
+            f"there is no {directory}, and user {os.geteuid()} cannot make it",
+            "run as the owner of the directory that it belongs into, or correct --state-dir",
+        )
+    return failed(
+        f"there is no directory {directory.parent} in which {directory.name} could be made",
+        "run `backrest-sidecar doctor --fix`, or correct --state-dir",
+    )
+
+
+def check_clock(patient: Patient) -> Finding:
+    """Compare this machine's clock with what has already happened."""
+    now = patient.now
+    shown = f"{now:%Y-%m-%d %H:%M}"
+    hint = "set the clock, as by NTP: schedules and retention go by it"
+    if now < _EARLIEST:
+        return failed(f"it is not {shown}, whatever this machine says", hint)
+    try:
+        saved = patient.settings.config.stat().st_mtime
+    except OSError:
+        saved = 0.0
+    if saved > now.timestamp() + _AHEAD_SECONDS:
+        when = datetime.fromtimestamp(saved, now.tzinfo)
+        return warned(f"it is {shown}, and the document was saved {when:%Y-%m-%d %H:%M}", hint)
+    return passed(f"it is {shown} here")

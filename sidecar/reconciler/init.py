@@ -1,0 +1,145 @@
+"""A first document: one repository, which Backrest initialises when it starts."""
+
+import json
+import logging
+import re
+import secrets
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sidecar.backrest.document import parse_document
+from sidecar.backrest.rules import VERSION, check_document
+from sidecar.lib.errors import UsageError
+from sidecar.reconciler.settings import parse_mode
+from sidecar.reconciler.store.store import AlreadyThereError, Store
+
+_log = logging.getLogger(__name__)
+
+_PASSWORD_BYTES = 32
+_LONGEST_PASSWORD_FILE = 64 * 1024
+_LONGEST_INSTANCE = 50
+_ID = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
+_OUTSIDE_ID = re.compile(r"[^A-Za-z0-9_.-]+", re.ASCII)
+_OPEN = (
+    "anybody who reaches Backrest's port can use it: authentication is open "
+    "until you set a user in Backrest's settings"
+)
+
+
+def create_document(
+    config: Path,
+    repo: str,
+    password_file: Path | None,
+    generate_password: bool,
+    repo_id: str,
+    instance: str | None,
+    if_absent: bool,
+    config_mode: str,
+) -> Iterable[str]:
+    """Create the document and say, in lines for people, what was done.
+
+    Raises UsageError for flags that make no valid document, and StoreError when the
+    file cannot be created; one that is there is never touched (with `if_absent` it
+    is no failure either).
+    """
+    mode = parse_mode(config_mode)
+    if generate_password == (password_file is not None):
+        raise UsageError(
+            "a repository needs exactly one source of its password",
+            "pass --password-file FILE, or --generate-password",
+        )
+    if if_absent and config.is_file():
+        return [_left(config)]
+    password = secrets.token_urlsafe(_PASSWORD_BYTES)
+    if password_file is not None:
+        password = read_password(password_file)
+    name = default_instance(socket.gethostname()) if instance is None else instance
+    content = render_document(repo, password, repo_id, name)
+    try:
+        Store(config, mode).create(content)
+    except AlreadyThereError:
+        if if_absent and config.is_file():
+            return [_left(config)]
+        raise
+    _log.warning(_OPEN)
+    lines = [f"{config} is written: instance {name}, repository {repo_id}.", *_NEXT]
+    return [*lines, *(_GENERATED if generate_password else ())]
+
+
+def _left(config: Path) -> str:
+    return f"{config} is there already and stays as it is."
+
+
+_NEXT = ("Backrest initialises the repository when it starts.",)
+_GENERATED = (
+    "The generated password stands in that file only, as `password` of the repository.",
+    "Keep a copy of it somewhere else: without it nobody can restore anything.",
+)
+
+
+def read_password(path: Path) -> str:
+    """Read a password as restic reads its own: the file's text without space around it."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LONGEST_PASSWORD_FILE + 1)
+    except OSError as error:
+        raise UsageError(
+            f"--password-file {path} cannot be read: {error.strerror}",
+            "name a file that this user may read",
+        ) from None
+    fault = ""
+    password = content.decode("utf-8", "replace").strip()
+    if not password:
+        fault = "is empty"
+    elif len(content) > _LONGEST_PASSWORD_FILE:
+        fault = "is too large for a password"
+    elif not password.isprintable() or "\N{REPLACEMENT CHARACTER}" in password:
+        fault = "is not one line of text"
+    if fault:
+        raise UsageError(f"--password-file {path} {fault}", "write the password alone into it")
+    return password
+
+
+def default_instance(host: str) -> str:
+    """Make a host name a name for Backrest: letters, digits, `_`, `.`, `-`, 50 at most."""
+    return _OUTSIDE_ID.sub("-", host)[:_LONGEST_INSTANCE].strip("-_.") or "backrest"
+
+
+def render_document(uri: str, password: str, repo_id: str, instance: str) -> bytes:
+    """Render the document; raises UsageError naming the flag of a part that is not valid."""
+    if not uri.strip():
+        raise UsageError("--repo is empty", "write a restic URI, for example /backups")
+    for flag, text in (("--repo-id", repo_id), ("--instance", instance)):
+        if not _ID.fullmatch(text):
+            raise UsageError(
+                f"{flag} {text!r} is no id", "write letters, digits, `_`, `.` and `-` only"
+            )
+    document = {
+        "modno": 1,
+        "version": VERSION,
+        "instance": instance,
+        "repos": [_repository(uri.strip(), password, repo_id)],
+    }
+    content = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    if faults := check_document(parse_document(content).root):
+        raise UsageError("; ".join(fault.message for fault in faults), faults[0].hint)
+    return content
+
+
+def _repository(uri: str, password: str, repo_id: str) -> dict[str, Any]:
+    # Once a month each, at different times: space comes back, and rot is noticed while
+    # there are older snapshots. Reading everything would cost as much as a restore.
+    return {
+        "id": repo_id,
+        "uri": uri,
+        "password": password,
+        "autoInitialize": True,
+        "prunePolicy": {"schedule": _monthly(1), "maxUnusedPercent": 10},
+        "checkPolicy": {"schedule": _monthly(15), "readDataSubsetPercent": 1},
+    }
+
+
+def _monthly(day: int) -> dict[str, str]:
+    return {"cron": f"0 5 {day} * *", "clock": "CLOCK_LOCAL"}

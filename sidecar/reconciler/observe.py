@@ -1,0 +1,82 @@
+"""Look at the world the way the settings ask: engine, saved list or Compose files."""
+
+import logging
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sidecar.docker.compose.reading import ComposeReading, load_compose
+from sidecar.docker.inventory import Engine, load_saved, own_container_id
+from sidecar.lib.errors import UsageError
+from sidecar.planner.workload import Inventory
+from sidecar.reconciler.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was observed, and the settings, which now know the sidecar's own container.
+
+    `compose` is what else the Compose files say, None for other sources.
+    """
+
+    inventory: Inventory
+    settings: Settings
+    compose: ComposeReading | None = None
+
+
+def observe(settings: Settings) -> tuple[Inventory, Settings]:
+    """Observe once; the settings come back knowing the sidecar's own container.
+
+    Raises InventoryError: an inventory that cannot be had is never an empty one.
+    """
+    if (seen := read_files(settings)) is None:
+        with Engine(settings.source.docker_sock) as engine:
+            seen = observe_engine(engine, settings)
+    return seen.inventory, seen.settings
+
+
+def read_files(settings: Settings) -> Seen | None:
+    """Read the saved list or the Compose files; None where the engine is to be asked."""
+    source = settings.source
+    if source.inventory is not None:
+        return _seen(load_saved(source.inventory), settings)
+    if not source.compose:
+        return None
+    reading = load_compose(source.compose)
+    for note in reading.notes:
+        _log.warning(note)
+    return _seen(reading.inventory, settings, reading)
+
+
+def observe_engine(engine: Engine, settings: Settings) -> Seen:
+    """Ask the engine, and save its answers where the settings say so."""
+    observation = engine.observe(settings.policy.label_prefix)
+    if settings.source.save_inventory is not None:
+        _save(settings.source.save_inventory, observation.raw.to_json())
+    return _seen(observation.inventory, settings)
+
+
+def _seen(inventory: Inventory, settings: Settings, compose: ComposeReading | None = None) -> Seen:
+    return Seen(inventory, knowing_itself(settings, inventory), compose)
+
+
+def knowing_itself(settings: Settings, inventory: Inventory) -> Settings:
+    """Complete the settings by the container that the sidecar runs in."""
+    known = (container.id for container in inventory.containers)
+    policy = replace(settings.policy, own_container_id=own_container_id(known) or "")
+    return replace(settings, policy=policy)
+
+
+def _save(path: Path, content: bytes) -> None:
+    # Labels may hold secrets, so a new file is its owner's alone.
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - opened with a mode of its own
+            file.write(content)
+    except OSError as error:
+        raise UsageError(
+            f"--save-inventory {path} cannot be written: {error.strerror}",
+            "name a file in a folder that this user may write to",
+        ) from None

@@ -1,0 +1,289 @@
+"""What the daemon tells of itself: facts for pages and heartbeat, log lines when they change."""
+
+import logging
+import re
+import threading
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from sidecar.labels.problem import SEVERITIES, Severity
+from sidecar.lib.errors import DocumentError, InventoryError, SidecarError, StoreError
+from sidecar.lib.log import log_event
+from sidecar.planner.plans import Rendered
+from sidecar.reconciler.facts import (
+    BUCKETS,
+    ApplyResult,
+    PassFacts,
+    ReconcileResult,
+    RunnerFacts,
+    StatusFacts,
+    WorkloadFacts,
+    iso,
+)
+from sidecar.reconciler.reconcile import Outcome
+
+_MOST_TOLD = 8
+_MOST_LINES = 100
+_MOST_DRIFT = 256
+_HINT = re.compile(r"[a-z][a-z -]{0,30}", re.ASCII)
+# Words of our own: the messages of errors name files and addresses.
+_WORDS: Mapping[type[SidecarError], str] = {
+    InventoryError: "the containers could not be listed",
+    DocumentError: "the document is none that Backrest would load",
+    StoreError: "the document could not be read or replaced",
+}
+_OTHER_WORDS = "its log says why"
+_ACCEPT = "if that is right, confirm with `backrest-sidecar reconcile --accept-orphans`"
+# States that last: told at every look, they count once.
+_LASTING = frozenset({ApplyResult.WAITING, ApplyResult.LIMITED})
+
+_log = logging.getLogger(__name__)
+_Event: TypeAlias = tuple[int, str, Mapping[str, object]]
+_Problems: TypeAlias = Mapping[tuple[str, str, str, str], Severity]
+
+
+class _Situation:
+    """Something that is well or not; gives events for what is news of it, and no others."""
+
+    told: tuple[str, ...] = ()
+
+    def __init__(self, lost: str, back: str) -> None:
+        self._lost, self._back = lost, back
+
+    def lose(self, reason: str, level: int = logging.WARNING, hint: str = "") -> list[_Event]:
+        """Tell a reason, unless it was told or too many were since all was well."""
+        if reason in self.told or len(self.told) >= _MOST_TOLD:
+            return []
+        self.told = (*self.told, reason)
+        return [(level, self._lost, {"reason": reason, **({"hint": hint} if hint else {})})]
+
+    def regain(self) -> list[_Event]:
+        """Tell that all is well, if anything else was told."""
+        was_lost, self.told = bool(self.told), ()
+        return [(logging.INFO, self._back, {})] if was_lost else []
+
+
+class Report:
+    """Collects facts from all threads, and logs each situation once when it changes.
+
+    `wall` gives unix seconds and `monotonic` seconds that nobody sets; `interval` is the
+    longest that the main loop waits between two calls of `beat`.
+    """
+
+    def __init__(
+        self, wall: Callable[[], float], monotonic: Callable[[], float], interval: float = 60.0
+    ) -> None:
+        self._wall, self._monotonic = wall, monotonic
+        self._lock = threading.Lock()
+        self._started = self._beat = monotonic()
+        self._good: float | None = None
+        self._facts = StatusFacts(interval)
+        self._rendered: Rendered | None = None
+        self._problems: _Problems = {}
+        self._engine = _Situation("engine.lost", "engine.back")
+        self._document = _Situation("document.broken", "document.good")
+        self._failing = _Situation("reconcile.failed", "reconcile.recovered")
+        self._runner = _Situation("runner.unknown", "runner.known")
+        self._held = _Situation("orphans.held", "orphans.released")
+
+    def snapshot(self) -> StatusFacts:
+        """Give the facts as they are now."""
+        with self._lock:
+            now = self._monotonic()
+            return replace(
+                self._facts,
+                now=self._wall(),
+                uptime=now - self._started,
+                beat_age=now - self._beat,
+                good_age=None if self._good is None else now - self._good,
+            )
+
+    def beat(self, next_resync: float | None = None) -> StatusFacts:
+        """Say that the main loop moves, and when (unix seconds) it looks at everything again."""
+        with self._lock:
+            self._beat = self._monotonic()
+            self._set(next_resync=next_resync)
+        return self.snapshot()
+
+    def pass_done(
+        self, outcome: Outcome, seconds: float, now: float, reasons: Iterable[str] = ()
+    ) -> None:
+        """Note a good pass; `reasons` are the hints that led to it, in words of ours."""
+        result = ReconcileResult.CHANGED if outcome.written else ReconcileResult.UNCHANGED
+        with self._lock:
+            self._good = self._monotonic()
+            self._count_pass(PassFacts(now, seconds, result, _hints(reasons)))
+            events = self._failing.regain()
+            # A quiet house gives the same object again.
+            if outcome.proposal.rendered is not self._rendered:
+                self._rendered = outcome.proposal.rendered
+                events += self._compare_problems(self._rendered)
+                self._set(
+                    workloads=_workloads(self._rendered),
+                    plans=len(self._rendered.claimed & outcome.proposal.after.plans.keys()),
+                )
+        _tell(events)
+
+    def pass_failed(
+        self, error: SidecarError, now: float, seconds: float, reasons: Iterable[str] = ()
+    ) -> None:
+        """Note a pass that was void."""
+        words = next((w for kind, w in _WORDS.items() if isinstance(error, kind)), _OTHER_WORDS)
+        with self._lock:
+            failed = ReconcileResult.FAILED
+            self._count_pass(PassFacts(now, seconds, failed, _hints(reasons), words))
+            told = {*self._engine.told, *self._document.told}
+            is_news = told.isdisjoint((error.message, str(error)))
+            lose = self._failing.lose
+            events = lose(error.message, logging.ERROR, error.hint) if is_news else []
+        _tell(events)
+
+    def engine(self, connected: bool, reason: str = "") -> None:
+        """Note whether the engine answers; `reason` (logged only) says why not."""
+        with self._lock:
+            self._set(engine=connected)
+            events = self._engine.regain() if connected else self._engine.lose(reason)
+        _tell(events)
+
+    def document(self, ok: bool, reason: str = "") -> None:
+        """Note whether the document can be used; `reason` (logged only) says why not."""
+        with self._lock:
+            self._set(document=ok)
+            events = self._document.regain() if ok else self._document.lose(reason)
+        _tell(events)
+
+    def runner(self, known: bool, seen_at: float | None, name: str) -> None:
+        """Note whether the mounts of the runner's container are known, and since when."""
+        with self._lock:
+            self._set(runner=RunnerFacts(name, known, seen_at))
+            reason = f"the container {name} was never seen: new plans wait"
+            events = self._runner.regain() if known else self._runner.lose(reason)
+        _tell(events)
+
+    def drift(self, plan: str, key: str) -> None:
+        """Count an owned key of a plan that was put back; the pass itself logs it."""
+        with self._lock:
+            times, _ = self._facts.drift.get((plan, key), (0, 0.0))
+            others = {pair: seen for pair, seen in self._facts.drift.items() if pair != (plan, key)}
+            kept = dict([*others.items()][1 - _MOST_DRIFT :])
+            drift = {**kept, (plan, key): (times + 1, self._wall())}
+            self._set(drift=drift, drifts=self._facts.drifts + 1)
+
+    def contested(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Note all keys of plans (plan, key) that somebody else insists on."""
+        with self._lock:
+            before, after = self._facts.contested, frozenset(pairs)
+            self._set(contested=after)
+        lines: list[_Event] = []
+        for event, level, found in (
+            ("plan.contested", logging.WARNING, after - before),
+            ("plan.uncontested", logging.INFO, before - after),
+        ):
+            lines += [(level, event, {"plan": plan, "key": key}) for plan, key in sorted(found)]
+        _tell(_few(lines))
+
+    def orphans(self, since: Mapping[str, float], held: bool) -> None:
+        """Note all orphans and since when (unix seconds); `held`: they are suspiciously many."""
+        with self._lock:
+            before = self._facts.orphans
+            self._set(orphans=dict(since), are_orphans_held=held)
+            reason = "many plans lost their workload at once: nothing is done about them"
+            hold = self._held.lose(reason, hint=_ACCEPT) if held else self._held.regain()
+        new, gone = sorted(since.keys() - before), sorted(before.keys() - since)
+        lines: list[_Event] = [
+            (logging.WARNING, "plan.orphaned", {"plan": plan, "since": iso(since[plan])})
+            for plan in new
+        ]
+        lines += [(logging.INFO, "plan.orphan-gone", {"plan": plan}) for plan in gone]
+        _tell([*_few(lines), *hold])
+
+    def applied(self, result: str, now: float) -> None:
+        """Count what became of an apply, an ApplyResult; who applies logs it."""
+        result = ApplyResult(result)
+        with self._lock:
+            last = self._facts.apply
+            goes_on = result in _LASTING and last is not None and last[0] is result
+            count = self._facts.applies[result] + (0 if goes_on else 1)
+            self._set(apply=(result, now), applies={**self._facts.applies, result: count})
+
+    def guarded(self, count: int) -> None:
+        """Count containers that were started again; who started them logs it."""
+        with self._lock:
+            self._set(guarded=self._facts.guarded + count)
+
+    def stopping(self) -> None:
+        """Note that the daemon ends."""
+        with self._lock:
+            self._set(is_stopping=True)
+
+    def _set(self, **fields: Any) -> None:
+        self._facts = replace(self._facts, **fields)
+
+    def _count_pass(self, found: PassFacts) -> None:
+        facts = self._facts
+        first = bisect_left(BUCKETS, found.seconds)
+        self._set(
+            last_pass=found,
+            reconciles={**facts.reconciles, found.result: facts.reconciles[found.result] + 1},
+            passes=tuple(count + (at >= first) for at, count in enumerate(facts.passes)),
+            pass_seconds=facts.pass_seconds + found.seconds,
+        )
+
+    def _compare_problems(self, rendered: Rendered) -> list[_Event]:
+        """Count the problems, and tell which have appeared and which are gone."""
+        counted = Counter(problem.reason for problem in rendered.problems)
+        self._set(problems={**dict.fromkeys(SEVERITIES, 0), **counted})
+        before, self._problems = (
+            self._problems,
+            {
+                (found.reason, found.workload, found.label, found.hint): found.severity
+                for found in rendered.problems
+            },
+        )
+        return _few(_problem_events(before, self._problems))
+
+
+def _problem_events(before: _Problems, after: _Problems) -> list[_Event]:
+    names = ("reason", "workload", "label", "hint")
+    new: list[_Event] = [
+        (
+            logging.ERROR if severity is Severity.ERROR else logging.WARNING,
+            "problem.appeared",
+            dict(zip(names, key, strict=True)),
+        )
+        for key, severity in after.items()
+        if key not in before
+    ]
+    gone = [dict(zip(names[:3], key[:3], strict=True)) for key in before if key not in after]
+    return [*new, *((logging.INFO, "problem.gone", fields) for fields in gone)]
+
+
+def _workloads(rendered: Rendered) -> tuple[WorkloadFacts, ...]:
+    return tuple(
+        WorkloadFacts(
+            item.workload.key,
+            item.plan_id,
+            tuple(dict.fromkeys(problem.reason for problem in item.problems)),
+        )
+        for item in rendered.workloads
+    )
+
+
+def _hints(reasons: Iterable[str]) -> tuple[str, ...]:
+    """The words among the hints: what else they may say is not for everyone."""
+    return tuple(dict.fromkeys(hint for hint in reasons if _HINT.fullmatch(hint)))
+
+
+def _few(events: list[_Event]) -> list[_Event]:
+    """Cut what a storm would log, and say how much there was."""
+    left = len(events) - _MOST_LINES
+    more: list[_Event] = [(logging.WARNING, "log.more", {"lines": left})] if left > 0 else []
+    return [*events[:_MOST_LINES], *more]
+
+
+def _tell(events: Iterable[_Event]) -> None:
+    for level, event, fields in events:
+        log_event(_log, level, event, **fields)

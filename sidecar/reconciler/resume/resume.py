@@ -1,0 +1,226 @@
+"""Starting again what a backup has stopped and a dead runner left so.
+
+A marker says what a hook script stopped. Once no run of that plan is in progress, nobody
+else is going to start it. Everything is judged by the engine's present answers; whatever
+cannot be told leaves the marker where it is.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sidecar.docker import containers
+from sidecar.docker.client import Connection
+from sidecar.docker.containers import Service
+from sidecar.labels.spec import parse_labels
+from sidecar.lib.errors import InventoryError, StoreError
+from sidecar.lib.log import log_event
+from sidecar.planner.order import start_order
+from sidecar.planner.plans import RenderedWorkload
+from sidecar.reconciler.apply.idle import APART, Look, Rest, Twice
+from sidecar.reconciler.apply.telling import OnResult
+from sidecar.reconciler.resume.markers import Marker, read_markers, remove_marker
+from sidecar.reconciler.resume.verdicts import (
+    Judgement,
+    Verdict,
+    find_template,
+    judge_container,
+    judge_service,
+    judge_torn,
+    workload_of,
+)
+
+_log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 30.0
+_BUSY_SECONDS = 15.0
+_FIRST_PAUSE = 30.0
+_LONGEST_PAUSE = 15 * 60.0
+
+Activity = Callable[[frozenset[str]], Look]
+"""Whether one of the plans with these ids runs, as far as can be told. Raises nothing."""
+
+
+class Guard:
+    """Looks after the markers in `directory`, step by step.
+
+    `after` is how old in seconds a marker must be. `activity` tells whether plans run.
+    `on_result` is told `resumed`, `discarded`, `failed` and `blind`. `clock` is monotonic,
+    `wall` gives unix seconds. Only `see` may be called from another thread.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        directory: Path,
+        after: float,
+        activity: Activity,
+        on_result: OnResult,
+        *,
+        label_prefix: str = "backrest.",
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._connection = connection
+        self._directory = directory
+        self._after = after
+        self._activity = activity
+        self._on_result = on_result
+        self._prefix = label_prefix
+        self._clock = clock
+        self._wall = wall
+        self._lock = threading.Lock()
+        self._workloads: Sequence[RenderedWorkload] | None = None
+        self._tracks: dict[Marker, _Track] = {}
+        self._told = ""
+
+    def see(self, workloads: Sequence[RenderedWorkload]) -> None:
+        """Take what the last good pass rendered; before the first call nothing is started."""
+        with self._lock:
+            self._workloads = workloads
+
+    def step(self) -> float:
+        """Do what can be done now; return in how many seconds there may be more to do."""
+        try:
+            markers = read_markers(self._directory)
+        except StoreError as error:
+            self._tell_once(error.message)
+            return _LOOK_SECONDS
+        now = self._clock()
+        self._tracks = {m: self._tracks.get(m) or _Track(now) for m in markers}
+        with self._lock:
+            workloads = self._workloads
+        waits = [self._wait_of(m, track, now) for m, track in self._tracks.items()]
+        ready = {m: t for m, t in self._tracks.items() if self._wait_of(m, t, now) <= 0}
+        if ready:
+            return self._look_after(ready, workloads, now)
+        return max(1.0, min([_LOOK_SECONDS, *waits]))
+
+    def _wait_of(self, marker: Marker, track: "_Track", now: float) -> float:
+        """Seconds until a marker is old enough, and its last failure too."""
+        # What we have watched for so long is old, whatever its file system's clock says.
+        age = max(self._wall() - marker.written_at, now - track.seen)
+        return max(self._after - age, track.not_before - now)
+
+    def _look_after(
+        self,
+        ready: "dict[Marker, _Track]",
+        workloads: Sequence[RenderedWorkload] | None,
+        now: float,
+    ) -> float:
+        blind, wait = "", _BUSY_SECONDS
+        for marker in sorted(ready, key=lambda m: _place(m, workloads or ())):
+            look = self._activity(_plans(marker, workloads or ()))
+            if look.rest is Rest.UNKNOWN:
+                blind = look.because
+            if ready[marker].twice.agrees(look, now):
+                self._settle(marker, ready[marker], workloads, now)
+            elif look.rest is Rest.IDLE:
+                wait = APART
+        self._tell_once(blind)
+        return wait
+
+    def _settle(
+        self,
+        marker: Marker,
+        track: "_Track",
+        workloads: Sequence[RenderedWorkload] | None,
+        now: float,
+    ) -> None:
+        try:
+            judgement = self._judge(marker, workloads)
+            self._carry_out(marker, judgement)
+        except (InventoryError, StoreError) as error:
+            track.fail(now)
+            self._on_result("failed", container=marker.name, plan=marker.plan)
+            facts = {"container": marker.name, "plan": marker.plan, "reason": error.message}
+            log_event(_log, logging.WARNING, "guard.failed", **facts)
+
+    def _judge(self, marker: Marker, workloads: Sequence[RenderedWorkload] | None) -> Judgement:
+        if not marker.container:
+            return judge_torn(marker)
+        template = None if workloads is None else find_template(marker, workloads)
+        if marker.is_of_service:
+            service = containers.find_service(self._connection, marker.container)
+            if service is not None and workloads is not None:
+                template = template or self._template_of(service)
+            return judge_service(marker, service, template)
+        standing = containers.find_container(self._connection, marker.container)
+        return judge_container(marker, standing, template)
+
+    def _template_of(self, service: Service) -> str:
+        """The template of a service itself: at no replicas no container tells it."""
+        cut, labels = len(self._prefix), service.labels.items()
+        own = {key[cut:]: value for key, value in labels if key.startswith(self._prefix)}
+        spec, _ = parse_labels(own, self._prefix)
+        return (spec.template or "") if spec.enable else ""
+
+    def _carry_out(self, marker: Marker, judgement: Judgement) -> None:
+        facts = {"container": marker.name, "plan": marker.plan}
+        match judgement.verdict:
+            case Verdict.WAIT:
+                return
+            case Verdict.STALE:
+                remove_marker(self._directory, marker)
+                log_event(_log, logging.INFO, "guard.stale", **facts, reason=judgement.why)
+            case Verdict.DISCARD:
+                if remove_marker(self._directory, marker):
+                    log_event(_log, logging.WARNING, "guard.discarded", **facts, why=judgement.why)
+                    self._on_result("discarded", **facts, why=judgement.why)
+            case _:
+                self._resume(marker, judgement.verdict)
+                log_event(_log, logging.WARNING, "guard.resumed", **facts, verb=judgement.verdict)
+                self._on_result("resumed", **facts, verb=str(judgement.verdict))
+                # Should we die right here: what runs makes its marker a stale one.
+                remove_marker(self._directory, marker)
+
+    def _resume(self, marker: Marker, verdict: Verdict) -> None:
+        if verdict is Verdict.START:
+            containers.start_container(self._connection, marker.container)
+        elif verdict is Verdict.UNPAUSE:
+            containers.unpause_container(self._connection, marker.container)
+        else:
+            containers.scale_service(self._connection, marker.container, marker.replicas)
+
+    def _tell_once(self, blind: str) -> None:
+        """Say that nothing can be told, once, until that has passed."""
+        if blind and blind != self._told:
+            log_event(_log, logging.WARNING, "guard.blind", reason=blind)
+            self._on_result("blind", why=blind)
+        self._told = blind
+
+
+class _Track:
+    """What is known of one marker from step to step; times are monotonic."""
+
+    def __init__(self, seen: float) -> None:
+        self.seen = seen
+        self.twice = Twice()
+        self.not_before = seen
+        self._failures = 0
+
+    def fail(self, now: float) -> None:
+        """Leave it alone for a while, longer each time."""
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self._failures, 10))
+        self._failures += 1
+        self.not_before = now + pause
+
+
+def _plans(marker: Marker, workloads: Sequence[RenderedWorkload]) -> frozenset[str]:
+    """The marker's plan, and that of its workload if it is called differently by now."""
+    item = workload_of(marker, workloads)
+    ids = (marker.plan, item.plan_id if item is not None else "")
+    return frozenset(plan_id for plan_id in ids if plan_id)
+
+
+def _place(marker: Marker, workloads: Sequence[RenderedWorkload]) -> tuple[str, int, str]:
+    """Where a marker stands in the order in which its workload starts."""
+    item = workload_of(marker, workloads)
+    if item is None:
+        return "", 0, marker.name
+    names = {container.id: container.name for container in item.workload.containers}
+    order = start_order(item.workload)
+    name = names.get(marker.container, "")
+    return item.workload.key, order.index(name) if name in order else 0, marker.name

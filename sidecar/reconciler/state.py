@@ -1,0 +1,179 @@
+"""What the sidecar remembers from run to run: small, atomic, and losable.
+
+It lies in `.sidecar/` beside the document (`--state-dir`). Whatever is lost is found
+again or errs on the safe side: an orphan's grace begins anew, the runner's mounts are
+read when it is seen, a document counts as not yet loaded.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import RootModel, TypeAdapter, ValidationError
+
+from sidecar.lib import files as atomic
+from sidecar.lib.log import log_event
+from sidecar.lib.write_file import write_small
+from sidecar.planner.workload import Mount
+
+_FILE = "state.json"
+_LIMIT = 16 * 1024 * 1024
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerSeen:
+    """The runner's container as it was last seen: the name it was looked for by, its mounts."""
+
+    name: str
+    mounts: tuple[Mount, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyTrouble:
+    """An apply that failed: how often in a row, and the unix time before which to wait."""
+
+    failures: int = 0
+    not_before: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One version of the memory; times are unix seconds, plans are told by their ids.
+
+    `orphans`: since when a plan is without its workload. `accepted`: orphans that may be
+    acted upon although they are many. `disabled`: the schedule that a plan had when it was
+    disabled for want of its workload; `disabling`: those whose write was not confirmed;
+    `enabling`: the schedule that a plan got back lately, and when.
+    `written_at`: our last write of the document that
+    the runner may not have loaded, 0 for none. `restarts`: when we restarted the runner.
+    """
+
+    engine_id: str = ""
+    orphans: Mapping[str, float] = field(default_factory=dict)
+    accepted: tuple[str, ...] = ()
+    disabled: Mapping[str, Any] = field(default_factory=dict)
+    disabling: tuple[str, ...] = ()
+    enabling: Mapping[str, tuple[Any, float]] = field(default_factory=dict)
+    runner: RunnerSeen | None = None
+    written_at: float = 0.0
+    trouble: ApplyTrouble = ApplyTrouble()
+    restarts: tuple[float, ...] = ()
+
+
+_ADAPTER = TypeAdapter(State)
+_BYTES = RootModel[State]
+
+
+class Memory:
+    """Holds the state of one directory; thread-safe. A directory of None remembers nothing.
+
+    Nothing is created before there is something to remember. A state that cannot be
+    read counts as lost, one that cannot be written is told once, kept in mind, and tried
+    again with the next change.
+    `read_only`: nothing is written at all.
+    """
+
+    def __init__(self, directory: Path | None, *, read_only: bool = False) -> None:
+        self.directory = directory
+        self._is_read_only = read_only
+        self._lock = threading.RLock()
+        self._state = State()
+        self._seen: tuple[int, ...] = ()
+        self._is_told = False
+        self.is_saved = True
+        """Whether what is in mind would outlive this process, as far as that is wanted."""
+        self.refresh()
+
+    @property
+    def state(self) -> State:
+        """The state as it was last read or written."""
+        return self._state
+
+    def refresh(self) -> State:
+        """Read the state again if another process has written it."""
+        if self.directory is None:
+            return self._state
+        with self._lock:
+            signature = _signature(self.directory / _FILE)
+            if signature != self._seen:
+                self._state, self._seen = _load(self.directory / _FILE), signature
+            return self._state
+
+    def change(self, **fields: Any) -> State:
+        """Replace fields of the state; written only if that makes a difference."""
+        return self.update(lambda state: replace(state, **fields))
+
+    def update(self, changed: Callable[[State], State]) -> State:
+        """Replace the state by what `changed` makes of it, in one step for all threads."""
+        with self._lock, _locked(self.directory):
+            state = changed(self.refresh())
+            if state != self._state or not self.is_saved:
+                self._state = state
+                self._save(_BYTES(state).model_dump_json().encode())
+            return state
+
+    def _save(self, content: bytes) -> None:
+        if self.directory is None or self._is_read_only:
+            return
+        try:
+            write_small(self.directory, _FILE, content, durable=True)
+            self._seen = _signature(self.directory / _FILE)
+            self.is_saved, self._is_told = True, False
+        except OSError as error:
+            self.is_saved = False
+            self._forget()
+            if not self._is_told:
+                fields = {"directory": str(self.directory), "reason": error.strerror}
+                log_event(_log, logging.WARNING, "state.not-saved", **fields)
+            self._is_told = True
+
+    def _forget(self) -> None:
+        """Remove a state that is out of date: what is lost is found again, what is wrong is not."""
+        if self.directory is not None:
+            with suppress(OSError):
+                (self.directory / _FILE).unlink()
+        self._seen = ()
+
+
+@contextmanager
+def _locked(directory: Path | None) -> Iterator[None]:
+    """Keep other processes from changing the state, where there is a directory to lock."""
+    try:
+        descriptor = None if directory is None else atomic.open_directory(directory)
+    except OSError:
+        descriptor = None
+    try:
+        if descriptor is not None:
+            atomic.lock(descriptor)
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _signature(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _load(path: Path) -> State:
+    try:
+        with path.open("rb") as file:
+            return _ADAPTER.validate_json(file.read(_LIMIT))
+    except FileNotFoundError:
+        return State()
+    except (OSError, ValidationError) as error:
+        # Not its text: that would show what stands in the file.
+        what = type(error).__name__
+        log_event(_log, logging.WARNING, "state.lost", file=str(path), reason=what)
+        return State()

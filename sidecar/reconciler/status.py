@@ -1,0 +1,221 @@
+"""How each labelled workload's backups fare: the plans, what would change, and Backrest's log."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sidecar.backrest.api_api import ApiError, BackrestApi
+from sidecar.backrest.operations import Ending, Operation, Status
+from sidecar.labels.problem import Problem, Severity
+from sidecar.planner.propose import Proposal
+from sidecar.reconciler.once import preview_now
+from sidecar.reconciler.settings import Access, Settings
+from sidecar.reconciler.state import State
+from sidecar.reconciler.zones import resolve_zone
+from sidecar.schedule.fires_fires import next_fires, schedule_of
+
+_FAR = timedelta(days=4 * 366)
+_ATTENTION = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of a plan that ended; times in unix seconds by Backrest's clock."""
+
+    start: float
+    end: float
+    ending: Ending
+
+
+@dataclass(frozen=True, slots=True)
+class NextRun:
+    """When a plan runs next, in unix seconds; computed where Backrest's queue has none."""
+
+    time: float
+    is_computed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRuns:
+    """What Backrest's log says of one plan: the last run, the last good one, what comes."""
+
+    last: Run | None = None
+    good: Run | None = None
+    running_since: float | None = None
+    queued: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanStatus:
+    """A labelled workload with its plan, or an orphaned plan (`workload` is empty then).
+
+    `is_written`: the plan stands in the document. `orphan_since` in unix seconds, None
+    where that is not known. `drift` names the owned keys that the next pass would change.
+    `is_unloaded`: Backrest answers and should have its next run in the queue, but has not.
+    """
+
+    workload: str
+    plan: str
+    is_written: bool
+    runs: PlanRuns = PlanRuns()
+    next: NextRun | None = None
+    orphan_since: float | None = None
+    is_disabled: bool = False
+    drift: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    is_unloaded: bool = False
+
+    @property
+    def is_orphan(self) -> bool:
+        """Whether the plan has no workload."""
+        return not self.workload
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether something failed, or is not backed up as it was asked for."""
+        last = self.runs.last
+        has_failed = last is not None and last.ending in {Ending.FAILED, Ending.CANCELLED}
+        return has_failed or any(p.severity is not Severity.WARNING for p in self.problems)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """All rows at one moment; `now` is aware, in the zone that times are shown in.
+
+    `trouble`: why nothing is known of the runs, None when it is known; `words` tell that
+    to people.
+    """
+
+    rows: tuple[PlanStatus, ...]
+    now: datetime
+    config: str = ""
+    trouble: str | None = None
+    words: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 when something needs attention; an API that nobody named does not."""
+        is_lost = self.trouble not in {None, NO_API}
+        return _ATTENTION if is_lost or any(row.needs_attention for row in self.rows) else 0
+
+
+NO_API = "none"
+"""The trouble of whoever names no API."""
+_NO_API_WORDS = "Nothing is known of the runs, because no --backrest-url was given."
+
+
+def run_status(
+    settings: Settings, environment: dict[str, str], timezone: str | None = None
+) -> StatusReport:
+    """Look at containers, document and Backrest once; changes nothing.
+
+    `timezone` names the runner's; None: see `resolve_zone`. Raises SidecarError when
+    the containers or the document cannot be read; a Backrest that cannot is told.
+    """
+    source, policy = settings.source, settings.policy
+    zone = resolve_zone(timezone, source.docker_sock, policy.runner_container)
+    now = datetime.now(zone.zone)
+    outcome, state = preview_now(settings, now, environment)
+    operations, trouble, words = None, None, ""
+    try:
+        operations = read_operations(settings.access)
+    except ApiError as error:
+        trouble, words = str(error.kind), f"Nothing is known of the runs: {error}."
+    else:
+        if operations is None:
+            trouble, words = NO_API, _NO_API_WORDS
+    report = gather_status(outcome.proposal, operations, state, now)
+    return replace(report, config=outcome.config, trouble=trouble, words=words)
+
+
+def read_operations(access: Access) -> list[Operation] | None:
+    """Read Backrest's log; None where no API was named. Raises ApiError."""
+    if not access.url:
+        return None
+    with BackrestApi(access) as api:
+        return api.operations()
+
+
+def gather_status(
+    proposal: Proposal, operations: Iterable[Operation] | None, state: State, now: datetime
+) -> StatusReport:
+    """Put a pass that was previewed and Backrest's log together; pure.
+
+    `operations` is None when the log is not known; `now` is aware, in the runner's zone.
+    """
+    known = None if operations is None else _runs_by_plan(operations)
+    lost = proposal.ageing.orphans if proposal.ageing else {}
+    # An orphan that only the next pass would find is not remembered yet.
+    since = {plan: time for plan, time in state.orphans.items() if plan in lost}
+    rows = _rows(proposal, known, since, frozenset(state.disabled), now)
+    return StatusReport(tuple(rows), now)
+
+
+def _rows(
+    proposal: Proposal,
+    known: Mapping[str, PlanRuns] | None,
+    since: Mapping[str, float],
+    disabled: frozenset[str],
+    now: datetime,
+) -> Iterator[PlanStatus]:
+    drift = {e.id: (*e.settings, *e.removals) for e in proposal.changes.edits}
+    named: list[tuple[str, str, tuple[Problem, ...]]] = [
+        (item.workload.key, item.plan_id, item.problems) for item in proposal.rendered.workloads
+    ]
+    named += [("", plan_id, ()) for plan_id in proposal.changes.orphaned]
+    for workload, plan_id, problems in named:
+        raw = proposal.before.plans.get(plan_id)
+        row = PlanStatus(workload, plan_id, is_written=raw is not None, problems=problems)
+        yield replace(
+            row if raw is None else _with_runs(row, raw, known, now),
+            orphan_since=since.get(plan_id),
+            is_disabled=plan_id in disabled,
+            drift=tuple(sorted(drift.get(plan_id, ()))),
+        )
+
+
+def _with_runs(
+    row: PlanStatus, raw: Mapping[str, Any], known: Mapping[str, PlanRuns] | None, now: datetime
+) -> PlanStatus:
+    """Add what is known of the runs of a plan that stands in the document."""
+    runs = (known or {}).get(row.plan, PlanRuns())
+    coming = _next_run(raw, runs, now)
+    is_awaited = coming is not None and coming.is_computed and runs.running_since is None
+    return replace(row, runs=runs, next=coming, is_unloaded=known is not None and is_awaited)
+
+
+def _next_run(raw: Mapping[str, Any], runs: PlanRuns, now: datetime) -> NextRun | None:
+    if runs.queued is not None:
+        return NextRun(runs.queued, is_computed=False)
+    shown = raw.get("schedule") or {}
+    schedule = schedule_of(shown) if isinstance(shown, Mapping) else None
+    if schedule is None:
+        return None
+    fires = next_fires(schedule, now, now + _FAR, 1)
+    return NextRun(fires[0].timestamp(), is_computed=True) if fires else None
+
+
+def _runs_by_plan(operations: Iterable[Operation]) -> dict[str, PlanRuns]:
+    by_plan: dict[str, list[Operation]] = {}
+    for operation in operations:
+        if operation.is_backup:
+            by_plan.setdefault(operation.plan_id, []).append(operation)
+    return {plan_id: _runs_of(listed) for plan_id, listed in by_plan.items()}
+
+
+def _runs_of(backups: Sequence[Operation]) -> PlanRuns:
+    ended = [
+        Run(operation.start, operation.end, ending)
+        for operation in sorted(backups, key=lambda operation: operation.id)
+        if (ending := operation.status.ending) is not None
+    ]
+    good = [run for run in ended if run.ending in {Ending.SUCCESS, Ending.WARNING}]
+    running = [o.start for o in backups if o.status is Status.IN_PROGRESS]
+    queued = [operation.start for operation in backups if operation.is_waiting]
+    return PlanRuns(
+        last=ended[-1] if ended else None,
+        good=good[-1] if good else None,
+        running_since=min(running, default=None),
+        queued=min(queued, default=None),
+    )

@@ -1,0 +1,238 @@
+"""The place of the document: a name in an open directory, what stands there, and plain errors."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+
+from sidecar.lib import files as atomic
+from sidecar.lib.errors import StoreError
+
+LIMIT = 64 * 1024 * 1024
+"""Bytes that a document may have; what is larger is something else put there by mistake."""
+
+_READS = 20
+_KNOWN = 3
+_LINKS = 8
+
+# What root needs of its privileges to read, replace and hand over the file of another owner.
+_OF_ROOT = "DAC_OVERRIDE, CHOWN and FOWNER"
+
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFLNK: "a link",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells one saved state of a file from another; `digest` as `Known` gives it.
+
+    The digest is empty for something that is no readable regular file.
+    """
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    digest: str
+
+
+class Known:
+    """Digests (BLAKE2b of 32 bytes, in hex) of the last few contents.
+
+    To compare a content with one that is known costs a tenth of digesting it.
+    """
+
+    def __init__(self) -> None:
+        self._digests: list[tuple[bytes, str]] = []
+
+    def digest(self, content: bytes) -> str:
+        """Give the digest of a content, and know it from now on."""
+        for known, digest in self._digests:
+            if known == content:
+                return digest
+        digest = blake2b(content, digest_size=32).hexdigest()
+        self._digests = [(content, digest), *self._digests[: _KNOWN - 1]]
+        return digest
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The bytes of a file and the identity of the state they were read from."""
+
+    content: bytes
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A name in an open directory; `path` is the same place in words, for messages."""
+
+    directory: int
+    name: str
+    path: Path
+    known: Known = field(default_factory=Known, compare=False, repr=False)
+
+    def load(self) -> Stored:
+        """Read the file whole and consistently; StoreError says why it cannot be had."""
+        with explained(self.path, "read"):
+            return read_entry(self.directory, self.name, self.path, self.known)
+
+    def look(self, name: str = "") -> Identity | None:
+        """Return the identity of `name` (the document by default), None if nothing is there."""
+        name = name or self.name
+        try:
+            return read_entry(self.directory, name, self.path, self.known).identity
+        except FileNotFoundError:
+            return None
+        except (OSError, StoreError):
+            return self._look_from_outside(name)
+
+    def _look_from_outside(self, name: str) -> Identity | None:
+        try:
+            return _identity(os.lstat(name, dir_fd=self.directory), "")
+        except FileNotFoundError:
+            return None
+
+
+def find_place(directory: int, path: Path, known: Known | None = None) -> Place:
+    """Follow links from `path` to the name to read and replace, within the same directory.
+
+    Raises StoreError for a link that leaves the directory, because a file there cannot
+    be replaced together with what stands here, and for links in a circle.
+    """
+    name = path.name
+    with explained(path, "read"):
+        for _ in range(_LINKS):
+            if not _is_link(directory, name):
+                return Place(directory, name, path.parent / name, known or Known())
+            name = _next_name(directory, os.readlink(name, dir_fd=directory), path)
+    raise StoreError(f"{path} is a link in a circle", "put a plain file in its place")
+
+
+def read_entry(directory: int, name: str, path: Path, known: Known) -> Stored:
+    """Read one file while nobody writes to it; OSError, or StoreError if it is no document."""
+    # Before it is opened: to open a device can be an act in itself.
+    _refuse_other_kinds(os.lstat(name, dir_fd=directory), path)
+    descriptor = atomic.open_present(directory, name)
+    try:
+        return _read_steadily(descriptor, path, known)
+    finally:
+        os.close(descriptor)
+
+
+def hint_for(owner: str) -> str:
+    """Say how to be allowed what only `owner`, in words, and a whole root may do."""
+    if os.geteuid() == 0:
+        # As in a container that dropped them: then root is a user like any other.
+        return f"give this root the capabilities {_OF_ROOT}, or run as {owner}"
+    return f"run as {owner}, or as root"
+
+
+@contextmanager
+def explained(path: Path, verb: str) -> Iterator[None]:
+    """Turn an OSError of the body into a StoreError that says what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        raise _explain(error, path, verb) from error
+
+
+def _read_steadily(descriptor: int, path: Path, known: Known) -> Stored:
+    for _ in range(_READS):
+        before = os.fstat(descriptor)
+        _refuse_other_kinds(before, path)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        content = atomic.read_all(descriptor, LIMIT)
+        found = _identity(os.fstat(descriptor), known.digest(content))
+        if found == _identity(before, found.digest) and found.size == len(content):
+            return Stored(content, found)
+    raise StoreError(
+        f"{path} keeps changing while it is read", "try again when the other program has finished"
+    )
+
+
+def _refuse_other_kinds(status: os.stat_result, path: Path) -> None:
+    kind = stat.S_IFMT(status.st_mode)
+    if kind == stat.S_IFDIR:
+        raise StoreError(
+            f"{path} is a directory, not a file",
+            "Docker makes one when a file to mount does not exist: "
+            "remove it and mount the directory that holds the file",
+        )
+    if kind != stat.S_IFREG:
+        what = _KINDS.get(kind, "something else")
+        raise StoreError(f"{path} is {what}, not a file", "put a plain file in its place")
+    if status.st_size > LIMIT:
+        raise StoreError(
+            f"{path} is larger than {LIMIT >> 20} MiB, too large for a Backrest config",
+            "give the path of Backrest's config.json",
+        )
+
+
+def _identity(status: os.stat_result, digest: str) -> Identity:
+    return Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, digest)
+
+
+def _is_link(directory: int, name: str) -> bool:
+    try:
+        return stat.S_ISLNK(os.lstat(name, dir_fd=directory).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _next_name(directory: int, target: str, path: Path) -> str:
+    parent, name = os.path.split(target)
+    if name in ("", ".", "..") or not _is_directory(directory, parent or "."):
+        raise StoreError(
+            f"{path} is a link that leaves its directory, to {target}",
+            "give the path of the file itself",
+        )
+    return name
+
+
+def _is_directory(directory: int, other: str) -> bool:
+    try:
+        found = os.stat(other, dir_fd=directory)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(found, os.fstat(directory))
+
+
+def _explain(error: OSError, path: Path, verb: str) -> StoreError:
+    match error.errno:
+        case errno.ENOENT:
+            return StoreError(
+                f"{path} does not exist", "start Backrest once or run `backrest-sidecar init`"
+            )
+        case errno.EROFS:
+            return StoreError(
+                f"{path.parent} is read-only",
+                "mount the directory of the file, not the file alone, and without `:ro`",
+            )
+        case errno.ENOSPC | errno.EDQUOT:
+            return StoreError(
+                f"no space is left to write {path}, it stays as it was", "free some space"
+            )
+        case errno.EACCES | errno.EPERM:
+            # To create or replace a file is to write its directory.
+            which = path.parent if verb in {"create", "replace"} else path
+            return StoreError(
+                f"no permission to {verb} {path} as user {os.geteuid()}",
+                hint_for(f"the owner of {which}"),
+            )
+        case errno.EBUSY:
+            return StoreError(
+                f"{path} is mounted as a single file, so it cannot be replaced",
+                "mount the directory that holds it instead",
+            )
+    return StoreError(f"cannot {verb} {path}: {error.strerror or error}")

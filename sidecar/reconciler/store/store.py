@@ -1,0 +1,244 @@
+"""The document's file: consistent reads, and replacing that loses nobody's save.
+
+Among ourselves a lock on the directory keeps order, without a lock file. Other programs
+know no lock: they save when they like, and a save of theirs that falls between our read
+and our write is found and merged. SIGKILL at any moment leaves the old or the new file.
+"""
+
+import logging
+import math
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sidecar.lib import files as atomic
+from sidecar.lib.errors import StoreError
+from sidecar.reconciler.store import litter
+from sidecar.reconciler.store.place import (
+    LIMIT,
+    Identity,
+    Known,
+    Place,
+    Stored,
+    explained,
+    find_place,
+    hint_for,
+)
+
+__all__ = ["LIMIT", "AlreadyThereError", "Identity", "Store", "Stored"]
+
+_ATTEMPTS = 20
+_POLL_SECONDS = 0.02
+_NEW_FILE_MODE = 0o600
+
+_log = logging.getLogger(__name__)
+
+
+class AlreadyThereError(StoreError):
+    """There is a file where one should be created."""
+
+
+class Store:
+    """Reads and replaces one file.
+
+    `mode`: permission bits that each write gives it; None keeps those it has (0600 for
+    a new file). `lock_wait`: seconds to wait for other sidecars; long, because hundreds
+    may queue and a dead one holds no lock. `on_notice` is told what was found after an
+    interrupted write. `pause` is how to wait some seconds.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        mode: int | None = None,
+        lock_wait: float = 300.0,
+        *,
+        on_notice: Callable[[str], None] = _log.warning,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.path = path
+        self._mode = mode
+        self._lock_wait = lock_wait
+        self._on_notice = on_notice
+        self._pause = pause
+        self._known = Known()
+
+    def read(self) -> Stored:
+        """Read the file as it is, without a lock and without touching anything."""
+        with self._opened() as directory:
+            return find_place(directory, self.path, self._known).load()
+
+    def update(self, change: Callable[[bytes], bytes | None]) -> bool:
+        """Replace the content by what `change` makes of it; return whether it was written.
+
+        `change` gets the present content. None or the same bytes: nothing is written.
+        It is called again when somebody else saved in the meantime, so it must have no
+        effect of its own. What an interrupted write left is put in order first.
+        """
+        with self._locked() as directory:
+            litter.recover(find_place(directory, self.path, self._known), self._on_notice)
+            for _ in range(_ATTEMPTS):
+                place = find_place(directory, self.path, self._known)
+                base = place.load()
+                content = change(base.content)
+                if content is None or content == base.content:
+                    return False
+                if self._replace(place, base.identity, content):
+                    return True
+        raise StoreError(
+            f"{self.path} was saved by another program during each of {_ATTEMPTS} attempts",
+            "try again when it has finished",
+        )
+
+    def create(self, content: bytes) -> None:
+        """Create the file; AlreadyThereError if anything has its name, which is never touched."""
+        with self._locked() as directory:
+            place = find_place(directory, self.path, self._known)
+            litter.recover(place, self._on_notice)
+            with explained(place.path, "create"):
+                self._create(place, content)
+
+    def _create(self, place: Place, content: bytes) -> None:
+        if place.look() is not None:
+            raise _already_there(place)
+        with self._new_part(place, content, None) as part:
+            try:
+                atomic.rename_new(place.directory, part, place.name)
+            except FileExistsError:
+                raise _already_there(place) from None
+        atomic.sync_directory(place.directory)
+
+    def _replace(self, place: Place, base: Identity, content: bytes) -> bool:
+        """Write `content` over `base`; False if somebody saved since `base` was read."""
+        digest = place.known.digest(content)
+        with explained(place.path, "replace"):
+            with self._new_part(place, content, base) as part:
+                ours = place.look(part)
+                if ours is None or ours.digest != digest:
+                    raise StoreError(
+                        f"what was written beside {place.path} cannot be read back",
+                        "check the disk",
+                    )
+                swap = litter.swap_of(place, part, base.digest, digest)
+                atomic.replace(place.directory, part, swap.name)
+            try:
+                return _exchange(place, swap, base, ours, self._on_notice)
+            finally:
+                # Also after an error; what else it may hold is for the next recovery.
+                if place.look(swap.name) == ours:
+                    atomic.remove(place.directory, swap.name)
+
+    @contextmanager
+    def _new_part(self, place: Place, content: bytes, base: Identity | None) -> Iterator[str]:
+        """Write `content` durably beside the document; removed at the end if still there."""
+        part = litter.new_part(place)
+        descriptor = atomic.create_new(place.directory, part)
+        try:
+            try:
+                self._dress(descriptor, place, base)
+                atomic.write_all(descriptor, content)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            yield part
+        finally:
+            atomic.remove(place.directory, part)
+
+    def _dress(self, descriptor: int, place: Place, base: Identity | None) -> None:
+        """Give the new file owner, attributes and mode before anything secret is in it."""
+        mode = _NEW_FILE_MODE
+        if base is not None:
+            mode = _take_over(descriptor, place)
+        if not atomic.give_mode(descriptor, mode if self._mode is None else self._mode):
+            raise StoreError(
+                f"the file system does not let {place.path} have the mode that is wanted",
+                "set the mode by the options of the mount",
+            )
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        directory = _open_directory(self.path)
+        try:
+            yield directory
+        finally:
+            os.close(directory)
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        with self._opened() as directory:
+            self._wait_for_lock(directory)
+            try:
+                yield directory
+            finally:
+                atomic.unlock(directory)
+
+    def _wait_for_lock(self, directory: int) -> None:
+        for _ in range(max(1, math.ceil(self._lock_wait / _POLL_SECONDS))):
+            with explained(self.path.parent, "lock"):
+                if atomic.try_lock(directory):
+                    return
+            self._pause(_POLL_SECONDS)
+        raise StoreError(
+            f"another process has locked {self.path.parent} for {self._lock_wait:g} seconds",
+            "see whether a second sidecar is stuck",
+        )
+
+
+def _exchange(
+    place: Place,
+    swap: litter.Swap,
+    base: Identity,
+    ours: Identity,
+    on_notice: Callable[[str], None],
+) -> bool:
+    """Make `swap` the document if that is still `base`; undo it if `base` was not displaced."""
+    if place.look() != base:
+        return False
+    try:
+        if not atomic.exchange(place.directory, swap.name, place.name):
+            # No way to see what was displaced: the look above has to be enough.
+            atomic.replace(place.directory, swap.name, place.name)
+    except FileNotFoundError:
+        return False
+    if place.look(swap.name) in (base, None):
+        atomic.remove(place.directory, swap.name)
+        atomic.sync_directory(place.directory)
+        return True
+    litter.put_back(place, swap, ours)
+    litter.drop_superseded(place, swap, ours, on_notice)
+    return False
+
+
+def _take_over(descriptor: int, place: Place) -> int:
+    """Copy owner and attributes of the document; return its permission bits."""
+    document = atomic.open_present(place.directory, place.name)
+    try:
+        status = os.fstat(document)
+        if not atomic.give_owner(descriptor, status.st_uid, status.st_gid):
+            raise StoreError(
+                f"the owner {status.st_uid}:{status.st_gid} of {place.path} cannot be kept "
+                f"by user {os.geteuid()}, so nothing is written",
+                hint_for(f"user {status.st_uid} and group {status.st_gid}"),
+            )
+        atomic.copy_attributes(document, descriptor)
+        return stat.S_IMODE(status.st_mode)
+    finally:
+        os.close(document)
+
+
+def _open_directory(path: Path) -> int:
+    with explained(path.parent, "open"):
+        try:
+            return atomic.open_directory(path.parent)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            message = f"there is no directory {path.parent} for {path.name}"
+            raise StoreError(message, "create it, or mount Backrest's config directory") from error
+
+
+def _already_there(place: Place) -> AlreadyThereError:
+    return AlreadyThereError(
+        f"{place.path} is there already", "it is never overwritten: move it away"
+    )

@@ -1,1 +1,0 @@
-"""The commands of the runner's command line."""

@@ -1,0 +1,182 @@
+"""The daemon: what is due goes to the seats; whatever fails is a state that heals.
+
+The main thread looks at the document and the clock. The seats run, others answer questions
+(control socket, pages), look after disks and repositories (rounds) and send notifications.
+"""
+
+import gc
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+
+from sidecar.lib.errors import SidecarError
+from sidecar.lib.log import log_event
+from sidecar.lib.threads import failing_threads
+from sidecar.runner.control import Desk
+from sidecar.runner.due import Missed, Work
+from sidecar.runner.heartbeat import Pulse
+from sidecar.runner.identity import assume
+from sidecar.runner.job.progress import Board
+from sidecar.runner.job.upkeep import Prober
+from sidecar.runner.job.worker import Works
+from sidecar.runner.loader import Loader
+from sidecar.runner.loop import Crew, Loop
+from sidecar.runner.maintenance import Rounds
+from sidecar.runner.parts import Parts, assemble, claim
+from sidecar.runner.pool import Pool
+from sidecar.runner.settings import Settings
+from sidecar.runner.status import Report, Sources, work_of
+from sidecar.service.file_watcher import Vigil
+from sidecar.service.waker import Waker
+from sidecar.web.control import ControlServer
+
+LAST_PATIENCE = 600.0
+"""Seconds that hooks have to start again what was stopped, when the daemon ends."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Daemon:
+    """The whole process: loop, seats, threads, signals. `run` ends by SIGTERM or SIGINT."""
+
+    settings: Settings
+    environ: Mapping[str, str]
+
+    def run(self) -> bool:
+        """Run until a signal; a document that cannot be had yet is waited for.
+
+        False when a thread ended that must not, or when a run could not be brought to its
+        end. Raises SidecarError if it cannot begin.
+        """
+        settings = self.settings
+        environ = assume(settings, self.environ)
+        with ExitStack() as stack:
+            stack.enter_context(claim(settings, environ, "daemon"))
+            log_event(_log, logging.INFO, "daemon.started", config=str(settings.config))
+            waker = stack.enter_context(Waker())
+            stack.enter_context(waker.install_signals())
+            failures = stack.enter_context(failing_threads(_log, waker.stop))
+            parts = stack.enter_context(assemble(settings, environ))
+            house = _House(parts, waker)
+            house.put_right()
+            has_ended = house.live(stack)
+        log_event(_log, logging.INFO, "daemon.stopped")
+        return has_ended and not failures
+
+
+class _House:
+    """The threads of a daemon, and what they share."""
+
+    def __init__(self, parts: Parts, waker: Waker) -> None:
+        settings = parts.settings
+        state = settings.state_directory
+        self._parts = parts
+        self._waker = waker
+        self._board = Board()
+        self._loader = Loader(settings.config)
+        self._works = Works(parts, self._board, self._miss)
+        self._pool = Pool(
+            self._works.run, settings.scheduling.seats, self._done, self._works.failed
+        )
+        prober = Prober(
+            lambda repo: parts.engines.make(parts.probes, repo), partial(_known_guid, parts)
+        )
+        self._rounds = Rounds(
+            state,
+            lambda: self._works.config,
+            prober,
+            parts.initialiser.ensure,
+            parts.start_again,
+            parts.probes.stop_all,
+            waker.wake,
+        )
+        sources = Sources(
+            parts.journal,
+            lambda: self._loader.loaded,
+            lambda: self._pool.busy,
+            lambda: self._board.running,
+            prober.last,
+            lambda: self._rounds.disks,
+            lambda: self._rounds.stopped,
+            self._blocked,
+        )
+        self._report = Report(
+            sources, parts.scheduler, settings.health_grace, time.time, time.monotonic
+        )
+        parts.teller.listeners.append(self._report.ended)
+        self._pulse = Pulse(state)
+        crew = Crew(parts, self._loader, self._works, self._pool, self._report, self._pulse)
+        self._loop = Loop(crew)
+
+    def put_right(self) -> None:
+        """Put right what a daemon that died has left, before anything else is done."""
+        self._parts.put_right(self._loader.look().config)
+
+    def live(self, stack: ExitStack) -> bool:
+        """Run until it is time to end; False if something did not come to its end."""
+        settings = self._parts.settings
+        self._parts.courier.start()
+        stack.callback(self._pulse.end)
+        # Before all that asks what the document says.
+        wait = self._loop.look()
+        desk = Desk(self._works, self._pool, self._board, self._report)
+        stack.enter_context(ControlServer(settings.state_directory, desk.answer))
+        # Closed before the socket is: who follows a run is told that nothing more comes.
+        stack.enter_context(self._board)
+        if settings.listen is not None:
+            # Only who wants pages pays for what makes them.
+            from sidecar.web.runner import Pages  # noqa: PLC0415
+
+            stack.enter_context(Pages(settings.listen, self._report))
+        stack.enter_context(Vigil(settings.config, self._waker.wake))
+        self._pool.start()
+        stack.enter_context(self._rounds)
+        try:
+            self._loop_until_stopped(wait)
+        finally:
+            self._report.stopping()
+            has_ended = self._stop()
+        return has_ended
+
+    def _loop_until_stopped(self, wait: float) -> None:
+        gc.collect()
+        gc.freeze()
+        while self._waker.wait(wait):
+            wait = self._loop.look()
+
+    def _stop(self) -> bool:
+        """Let runs end, then end them; the hooks after them run in any case."""
+        grace = self._parts.settings.scheduling.grace
+        if self._pool.close(grace):
+            return True
+        log_event(_log, logging.WARNING, "daemon.ends-runs", after=grace)
+        self._parts.stop()
+        if self._pool.close(LAST_PATIENCE):
+            return True
+        log_event(_log, logging.ERROR, "daemon.leaves-runs", after=LAST_PATIENCE)
+        return False
+
+    def _miss(self, missed: Missed) -> None:
+        self._loop.miss(missed)
+
+    def _done(self, work: Work) -> None:
+        self._board.done(work)
+        self._waker.wake()
+
+    def _blocked(self) -> dict[str, str]:
+        # The commands of hooks may hold secrets, so their problems are told in the log only.
+        return {
+            plan.id: "one of its hooks cannot be used, the log says why"
+            for plan in self._works.config.plans
+            if self._works.problems and self._works.blocker(work_of(plan))
+        }
+
+
+def _known_guid(parts: Parts, repo: str) -> str:
+    try:
+        return parts.journal.guid(repo)
+    except SidecarError:
+        return ""

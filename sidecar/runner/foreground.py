@@ -1,0 +1,151 @@
+"""Running work in front of somebody who waits for it, without a daemon."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from queue import Empty
+from typing import Protocol
+
+from sidecar.backrest.reading import Config, RunPlan
+from sidecar.engines.base import Engine, Interpreted, Progress
+from sidecar.lib.errors import UsageError
+from sidecar.lib.process import ProcessRunner
+from sidecar.runner.due import Work
+from sidecar.runner.hooks.check import name_plan, name_repo
+from sidecar.runner.identity import assume
+from sidecar.runner.job.events import EVENTS
+from sidecar.runner.job.progress import Board, News, Over
+from sidecar.runner.job.worker import Works
+from sidecar.runner.journal import Trigger
+from sidecar.runner.loader import load
+from sidecar.runner.parts import Engines, Parts, assemble, claim
+from sidecar.runner.pool import Pool
+from sidecar.runner.settings import Settings, environment_of
+from sidecar.service.waker import Waker
+
+# So often the wait looks whether it is time to end.
+_SECONDS = 0.5
+
+Show = Callable[[Work, Progress], None]
+Choose = Callable[[Config], Sequence[Work]]
+
+
+class Tell(Protocol):
+    """What is told of each run."""
+
+    def __call__(self, work: Work, over: Over) -> None:
+        """Tell how a run ended."""
+        ...
+
+
+def run_here(
+    settings: Settings, environ: Mapping[str, str], choose: Choose, show: Show, tell: Tell
+) -> None:
+    """Run what `choose` gives of the document, one after another.
+
+    SIGTERM and SIGINT end what runs, its hooks run all the same, and nothing more begins.
+    Raises Locked where somebody else executes the document, UsageError, and what is wrong
+    with the document.
+    """
+    config = load(settings.config)
+    works = choose(config)
+    environ = assume(settings, environ)
+    with ExitStack() as stack:
+        stack.enter_context(claim(settings, environ, "run"))
+        waker = stack.enter_context(Waker())
+        stack.enter_context(waker.install_signals())
+        parts = stack.enter_context(assemble(settings, environ))
+        parts.put_right(config)
+        parts.courier.start()
+        Foreground(parts, config, waker).run(works, show, tell)
+
+
+class Foreground:
+    """One seat, and somebody who watches it."""
+
+    def __init__(self, parts: Parts, config: Config, waker: Waker) -> None:
+        self._parts = parts
+        self._waker = waker
+        self._board = Board()
+        self._works = Works(parts, self._board, lambda _: None)
+        self._works.take(config, {})
+        self._pool = Pool(self._works.run, 1, self._done, self._works.failed)
+
+    def run(self, works: Sequence[Work], show: Show, tell: Tell) -> None:
+        """Run them in their order, until it is time to end."""
+        self._pool.start()
+        try:
+            for work in works:
+                if self._waker.is_stopped:
+                    tell(work, Over(reason="it was not begun: somebody asked to end"))
+                else:
+                    tell(work, self._run(work, show))
+        finally:
+            self._parts.stop()
+            self._pool.close(600)
+
+    def _run(self, work: Work, show: Show) -> Over:
+        with self._board.follow(work) as news:
+            self._pool.submit(work, Trigger.MANUAL)
+            for told in self._news(news):
+                if isinstance(told, Over):
+                    return told
+                show(work, told)
+        raise AssertionError("the news of a run end with its end")
+
+    def _news(self, news: News) -> Iterator[Progress | Over]:
+        has_stopped = False
+        while True:
+            if self._waker.is_stopped and not has_stopped:
+                has_stopped = True
+                self._parts.stop()
+            try:
+                yield news.get(timeout=_SECONDS)
+            except Empty:
+                continue
+
+    def _done(self, work: Work) -> None:
+        self._board.done(work)
+
+
+def run_dry(
+    settings: Settings, environ: Mapping[str, str], config: Config, work: Work, show: Show
+) -> Interpreted:
+    """Let restic say what the backup of a plan would do; no hook runs, nothing is recorded."""
+    engine = make_engine(settings, environ, config, work.repo)
+    plan = config.plan(work.subject) or RunPlan(work.subject, work.repo)
+    dry = replace(plan, backup_flags=(*plan.backup_flags, "--dry-run"))
+    return engine.backup(dry, config.instance, lambda progress: show(work, progress))
+
+
+def make_engine(
+    settings: Settings, environ: Mapping[str, str], config: Config, repo: str
+) -> Engine:
+    """Make the engine of a repository of the document; raises UsageError if there is none."""
+    found = config.repo(repo)
+    if found is None:
+        raise UsageError(f"there is no repository {repo!r}")
+    return Engines(settings, environ).make(ProcessRunner(environment_of(environ)), found)
+
+
+def hooks_of(config: Config, work: Work) -> tuple[str, ...]:
+    """Name the hooks that would run with a piece of work, and on which events, in words."""
+    events = {event for group in _groups(work) for event in group}
+    repo, plan = config.repo(work.repo), config.plan(work.subject)
+    owners = [(name_repo(repo.id), repo.hooks)] if repo else []
+    owners += [(name_plan(plan.id), plan.hooks)] if plan else []
+    return tuple(
+        f"hook {number} of {owner} on {', '.join(sorted(map(_plain, hook.conditions & events)))}"
+        for owner, hooks in owners
+        for number, hook in enumerate(hooks, 1)
+        if hook.conditions & events
+    )
+
+
+def _groups(work: Work) -> Iterator[tuple[str, ...]]:
+    known = EVENTS[work.kind]
+    yield from (known.start, known.success, known.skipped, known.warning, known.failed)
+
+
+def _plain(condition: str) -> str:
+    return condition.removeprefix("CONDITION_")

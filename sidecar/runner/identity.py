@@ -1,0 +1,87 @@
+"""Going on as another user: what was started as root needs not stay so."""
+
+import os
+import pwd
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from sidecar.lib.errors import UsageError
+from sidecar.runner.settings import Identity, Settings
+
+_DOCKER = "/var/run/docker.sock"
+_UNIX = "unix://"
+
+
+def assume(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    """Become the user that was asked for; give the environment of its programs.
+
+    The group of the engine's socket is kept, for hooks speak to the engine. Nothing may be
+    open or running yet. Raises UsageError where this cannot be done, or where that user
+    could not work: it has to read the document and write the state folder.
+    """
+    changed = dict(environ)
+    if (wanted := settings.identity) is not None:
+        if (os.getuid(), os.getgid()) != (wanted.user, wanted.group):
+            _become(wanted, _engine_group(settings, environ))
+        changed["HOME"] = _home(wanted.user, environ.get("HOME", ""), settings.state_directory)
+    check_usable(settings)
+    return changed
+
+
+def _become(wanted: Identity, extra: tuple[int, ...]) -> None:
+    try:
+        os.setgroups(extra)
+        os.setgid(wanted.group)
+        os.setuid(wanted.user)
+    except OSError as error:
+        raise UsageError(
+            f"cannot go on as user {wanted.user} and group {wanted.group}: {error.strerror}",
+            "start as root with --puid, or as that user without it",
+        ) from None
+
+
+def _engine_group(settings: Settings, environ: Mapping[str, str]) -> tuple[int, ...]:
+    said = settings.neighbour.docker_sock or environ.get("DOCKER_HOST", "") or _DOCKER
+    try:
+        found = Path(said.removeprefix(_UNIX)).stat()
+    except OSError:
+        return ()
+    return (found.st_gid,) if stat.S_ISSOCK(found.st_mode) else ()
+
+
+def _home(user: int, now: str, state: Path) -> str:
+    """Choose a folder in which restic can keep its cache, and ssh find its keys."""
+    if now and os.access(now, os.W_OK):
+        return now
+    try:
+        known = pwd.getpwuid(user).pw_dir
+    except KeyError:
+        return str(state)
+    return known if os.access(known, os.W_OK) else str(state)
+
+
+def check_usable(settings: Settings) -> None:
+    """Raise UsageError where this user cannot read the document or write the state folder."""
+    who = f"user {os.getuid()} of group {os.getgid()}"
+    config, state = settings.config, settings.state_directory
+    if os.access(config, os.F_OK) and not os.access(config, os.R_OK):
+        raise UsageError(
+            f"{config} cannot be read by {who}",
+            f"run `chown {os.getuid()}:{os.getgid()} {config}`",
+        )
+    try:
+        # A name that is mistyped makes no folders.
+        state.mkdir(mode=0o700, parents=settings.state_dir is not None, exist_ok=True)
+        held = (state, *state.iterdir())
+    except OSError as error:
+        raise UsageError(
+            f"the state folder {state} cannot be used by {who}: {error.strerror}",
+            "give its parent to that user, or name another by --state-dir",
+        ) from None
+    unusable = [path for path in held if not os.access(path, os.W_OK)]
+    if unusable:
+        raise UsageError(
+            f"{unusable[0]} cannot be written by {who}",
+            f"run `chown -R {os.getuid()}:{os.getgid()} {state}`",
+        )

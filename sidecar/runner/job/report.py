@@ -1,0 +1,116 @@
+"""Who is told what of each run: the log, the markers, the pages and the operator."""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime, tzinfo
+from pathlib import Path
+
+from sidecar.lib.log import log_event
+from sidecar.runner.due import Kind, Missed, Work
+from sidecar.runner.journal import History, Outcome, Run, Trigger
+from sidecar.runner.markers import write_marker
+from sidecar.runner.notify.notice import Announcer, Notice, Occasion, occasion_of
+
+_LEVELS = {
+    Outcome.SUCCESS: logging.INFO,
+    Outcome.SKIPPED: logging.INFO,
+    Outcome.WARNING: logging.WARNING,
+    Outcome.CANCELLED: logging.WARNING,
+    Outcome.FAILED: logging.ERROR,
+    Outcome.INTERRUPTED: logging.ERROR,
+}
+_OF_PLANS = frozenset({Kind.BACKUP, Kind.RESTORE, Kind.VERIFY})
+_log = logging.getLogger(__name__)
+
+
+class Teller:
+    """Tells of runs; safe for threads, and raises nothing.
+
+    `listeners` are told each run that has ended, beside the log, the markers in `directory`
+    and the `announcer`.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        zone: tzinfo,
+        history: Callable[[], History],
+        announcer: Announcer,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._directory = directory
+        self._zone = zone
+        self._history = history
+        self._clock = clock
+        self._announcer = announcer
+        self.listeners: list[Callable[[Run], None]] = []
+
+    def began(self, work: Work, trigger: Trigger) -> None:
+        """Tell that a run begins."""
+        log_event(_log, logging.INFO, "run.began", **_fields(work), trigger=trigger.value)
+        notice = Notice(Occasion.START, work.kind.value, name_of(work), "began", self._now())
+        self._announcer.announce(notice)
+
+    def ended(self, run: Run) -> None:
+        """Tell how a run ended."""
+        ended = run.ended
+        if ended is None:
+            return
+        seconds = ended.at - run.started
+        fields = {"outcome": ended.outcome.value, "seconds": round(seconds, 3)}
+        if ended.reason:
+            fields["reason"] = ended.reason
+        if ended.snapshot:
+            fields["snapshot"] = ended.snapshot
+        log_event(_log, _LEVELS[ended.outcome], "run.ended", **_fields(run.work), **fields)
+        write_marker(self._directory, run)
+        for listener in self.listeners:
+            listener(run)
+        past = self._history().past.get(run.work)
+        success = None if past is None else past.last_success
+        self._announcer.announce(
+            Notice(
+                occasion_of(ended.outcome),
+                run.work.kind.value,
+                name_of(run.work),
+                ended.outcome.value,
+                self._moment(ended.at),
+                ended.reason,
+                seconds,
+                ended.stats,
+                ended.snapshot,
+                None if success is None else self._moment(success),
+            )
+        )
+
+    def missed(self, missed: Missed) -> None:
+        """Tell that fires came which no run answers."""
+        first, last = (self._moment(at).isoformat() for at in (missed.first, missed.last))
+        fields = {"count": missed.count, "first": first, "last": last}
+        log_event(_log, logging.WARNING, "run.missed", **_fields(missed.work), **fields)
+        times = "once" if missed.count == 1 else f"{missed.count} times"
+        result = f"missed {times}, the last at {last}"
+        what = missed.work.kind.value
+        notice = Notice(Occasion.MISSED, what, name_of(missed.work), result, self._now())
+        self._announcer.announce(notice)
+
+    def dropped(self, work: Work, reason: str) -> None:
+        """Tell that a run could not even begin."""
+        log_event(_log, logging.ERROR, "run.dropped", **_fields(work), reason=reason)
+
+    def _now(self) -> datetime:
+        return self._moment(self._clock())
+
+    def _moment(self, at: float) -> datetime:
+        return datetime.fromtimestamp(at, self._zone)
+
+
+def name_of(work: Work) -> str:
+    """Give what people call the subject of a piece of work."""
+    return f"{'plan' if work.kind in _OF_PLANS else 'repository'} {work.subject}"
+
+
+def _fields(work: Work) -> dict[str, object]:
+    what = "plan" if work.kind in _OF_PLANS else "repo"
+    return {"kind": work.kind.value, what: work.subject}

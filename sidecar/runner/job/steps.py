@@ -1,0 +1,279 @@
+"""The steps of one attempt at a piece of work, in Backrest's order."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from sidecar.backrest.plan import OnError
+from sidecar.backrest.reading import Repo, RunPlan
+from sidecar.engines.base import Engine, FailureClass, Interpreted, Report, Verdict, failed
+from sidecar.runner.due import Kind, Work
+from sidecar.runner.job.events import EVENTS, Events
+from sidecar.runner.job.ports import Facts, HookResult, Programs
+from sidecar.runner.job.retention import Keep, keep_of
+from sidecar.runner.job.upkeep import run_check, run_forget, run_prune, run_unlock
+from sidecar.runner.journal import Ended, Journal, Outcome, Phase
+
+MOST_TRIES = 10
+"""How often START hooks are run that ask for it; Backrest would never cease."""
+
+_FIRST_BACKOFF = 10.0
+_LONGEST_BACKOFF = 3600.0
+_WAITS = {OnError.RETRY_1_MINUTE: 60.0, OnError.RETRY_10_MINUTES: 600.0}
+
+_UNFORESEEN = failed(FailureClass.UNKNOWN, "something unforeseen happened in the runner itself")
+_STOPPED = failed(FailureClass.INTERRUPTED, "the runner was asked to end")
+
+_NAMES: Mapping[Kind, str] = {
+    Kind.BACKUP: 'backup for plan "{}"',
+    Kind.FORGET: 'scheduled forget for repo "{}"',
+    Kind.PRUNE: 'prune repo "{}"',
+    Kind.CHECK: 'check for repo "{}"',
+    Kind.RESTORE: 'restore of plan "{}"',
+    Kind.VERIFY: 'verification of plan "{}"',
+}
+_UPKEEP = {Kind.FORGET: run_forget, Kind.PRUNE: run_prune, Kind.CHECK: run_check}
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What an attempt is about; `plan` is None for what concerns the whole repository."""
+
+    work: Work
+    repo: Repo
+    plan: RunPlan | None = None
+    instance: str = ""
+    sharers: tuple[RunPlan, ...] = ()
+    """All plans of the repository, for what concerns the whole of it."""
+
+    @property
+    def events(self) -> Events:
+        """The events of this kind of work."""
+        return EVENTS[self.work.kind]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """All that attempts have in common.
+
+    `work` runs what a stop of the runner ends, `after` what it must not end: the hooks that
+    start again what was stopped. `wait` waits so many seconds, or until the runner is asked to
+    end, which `is_stopping` tells. `may_forget` gives a reason not to forget snapshots of a
+    plan, or nothing. `clock` gives unix seconds.
+    """
+
+    journal: Journal
+    work: Programs
+    after: Programs
+    clock: Callable[[], float]
+    wait: Callable[[float], object]
+    is_stopping: Callable[[], bool]
+    may_forget: Callable[[RunPlan], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of it: the events that follow, and `notes` on what else went wrong."""
+
+    outcome: Outcome
+    events: tuple[str, ...]
+    result: Interpreted
+    notes: tuple[str, ...] = ()
+
+    def noted(self, *notes: str) -> "Done":
+        """Add what went wrong besides: a success with notes is a warning."""
+        worse = Outcome.WARNING if notes and self.outcome.is_good else self.outcome
+        return replace(self, outcome=worse, notes=(*self.notes, *notes))
+
+    def ended(self, at: float) -> Ended:
+        """Give the record of it."""
+        result = self.result
+        failure = result.failure or (FailureClass.HOOK if self.notes else None)
+        reason = "; ".join(filter(None, (result.reason, *self.notes)))
+        return Ended(
+            self.outcome, at, result.snapshot, result.stats, failure, reason, result.excerpt
+        )
+
+
+class Attempt:
+    """One attempt, which is run `run` of the journal; `unrecorded`: why it is not in it."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        scope: Scope,
+        run: int,
+        report: Report,
+        unrecorded: Interpreted | None = None,
+    ) -> None:
+        self._around = around
+        self._scope = scope
+        self._run = run
+        self._report = report
+        self._unrecorded = unrecorded
+        self._began = around.clock()
+        self.ended: Ended | None = None
+        """How it ended; None until the hooks after it are through."""
+
+    def perform(self) -> None:
+        """Do all of it."""
+        done = self._halted(_UNFORESEEN)
+        try:
+            done = self._start() or self._work()
+        finally:
+            # Also where something unforeseen is raised: what was stopped starts again.
+            after = self._after(done)
+            self.ended = after.ended(self._around.clock())
+        self.ended = self._retain(after).ended(self._around.clock())
+
+    def _start(self) -> Done | None:
+        """Run the START hooks, again where they ask for it; None if nothing is in the way."""
+        if self._unrecorded is not None and self._stops_something():
+            return self._halted(self._unrecorded)
+        for tries in range(MOST_TRIES):
+            if self._around.is_stopping():
+                break
+            self._phase(Phase.STARTING)
+            found = self._run_hooks(self._around.work, self._scope.events.start)
+            halted = self._judge_start(found)
+            wait = _wait_after(found, tries)
+            if halted is None or wait is None or tries + 1 == MOST_TRIES:
+                return halted
+            # What the hooks before it stopped must not stay so while we wait.
+            self._after(halted)
+            self._around.wait(wait)
+        return self._stopped()
+
+    def _judge_start(self, found: HookResult) -> Done | None:
+        if found.halt is None:
+            return None
+        if self._around.is_stopping():
+            return self._stopped()
+        outcome = Outcome.CANCELLED if found.halt is OnError.CANCEL else Outcome.FAILED
+        reason = f"a START hook failed: {'; '.join(found.failures)}"
+        return self._halted(failed(FailureClass.HOOK, reason), outcome)
+
+    def _stops_something(self) -> bool:
+        """Whether START hooks might stop something: notifications do not."""
+        plan = self._scope.plan
+        hooks = (*self._scope.repo.hooks, *(() if plan is None else plan.hooks))
+        start = self._scope.events.start
+        return any(
+            hook.action == "actionCommand" and not hook.conditions.isdisjoint(start)
+            for hook in hooks
+        )
+
+    def _work(self) -> Done:
+        """Remove stale locks where that is wanted, and do the work."""
+        if self._around.is_stopping():
+            return self._stopped()
+        self._phase(Phase.WORKING)
+        engine = self._engine(self._around.work)
+        unlocked = run_unlock(engine, self._scope.repo)
+        if unlocked is not None and unlocked.verdict is not Verdict.SUCCESS:
+            return self._stopped() if self._around.is_stopping() else self._halted(unlocked)
+        return self._judge(self._run_engine(engine))
+
+    def _run_engine(self, engine: Engine) -> Interpreted:
+        if self._scope.plan is not None:
+            return engine.backup(self._scope.plan, self._scope.instance, self._report)
+        if self._scope.work.kind is Kind.FORGET and (refusal := self._may_not_forget()):
+            return Interpreted(Verdict.WARNING, reason=f"nothing is forgotten: {refusal}")
+        return _UPKEEP[self._scope.work.kind](engine, self._scope.repo)
+
+    def _may_not_forget(self) -> str:
+        """Why not of this repository: its policy knows no plan, so one reason counts for all."""
+        reasons = map(self._around.may_forget, self._scope.sharers)
+        return next(filter(None, reasons), "")
+
+    def _judge(self, result: Interpreted) -> Done:
+        events = self._scope.events
+        if result.verdict is Verdict.SUCCESS:
+            if self._scope.plan is None or result.snapshot:
+                return Done(Outcome.SUCCESS, events.success, result)
+            return Done(Outcome.SKIPPED, events.skipped, result)
+        if result.verdict is Verdict.WARNING:
+            return Done(Outcome.WARNING, events.warning, result)
+        if self._around.is_stopping():
+            return replace(self._stopped(), events=events.failed)
+        return Done(Outcome.FAILED, events.failed, result)
+
+    def _after(self, done: Done) -> Done:
+        """Run the hooks that follow, whatever came before them."""
+        self._around.journal.child(self._run, None)
+        self._phase(Phase.ENDING, done.result.snapshot)
+        found = self._run_hooks(self._around.after, done.events, done.result)
+        return done.noted(*found.failures)
+
+    def _retain(self, done: Done) -> Done:
+        """Forget the plan's snapshots beyond its retention; that this fails is a warning."""
+        keep = keep_of(self._scope.repo, self._scope.plan, done.outcome)
+        if keep is None:
+            return done
+        if refusal := self._around.may_forget(keep.plan):
+            return done.noted(f"retention was left out: {refusal}")
+        if self._around.is_stopping():
+            return done
+        if not done.notes:
+            # Else the hooks after the backup are run once more if we die from here on.
+            self._phase(Phase.FORGETTING)
+        return done.noted(*self._forget(keep))
+
+    def _forget(self, keep: Keep) -> tuple[str, ...]:
+        """Forget between hooks of its own, as Backrest does; give what went wrong."""
+        events = EVENTS[Kind.FORGET]
+        halted = self._run_hooks(self._around.work, events.start)
+        if halted.halt is not None:
+            result = failed(FailureClass.HOOK, "; ".join(halted.failures))
+            follow = events.halted
+        else:
+            engine = self._engine(self._around.work)
+            result = engine.forget(keep.plan, self._scope.instance, keep.retention)
+            follow = events.failed if result.verdict is Verdict.FAILED else events.success
+        found = self._run_hooks(self._around.after, follow, result)
+        reason = (f"retention failed: {result.reason}",) if result.reason else ()
+        return (*reason, *found.failures)
+
+    def _run_hooks(
+        self, programs: Programs, events: tuple[str, ...], result: Interpreted | None = None
+    ) -> HookResult:
+        now = self._around.clock()
+        facts = Facts(
+            task=render_name(self._scope.work),
+            at=now,
+            seconds=max(0.0, now - self._began),
+            snapshot="" if result is None else result.snapshot,
+            stats=None if result is None else result.stats,
+            error="" if result is None else result.reason,
+        )
+        is_stopping = self._around.is_stopping if programs is self._around.work else _never
+        scope = self._scope
+        return programs.hooks.run(events, scope.repo, scope.plan, facts, is_stopping)
+
+    def _engine(self, programs: Programs) -> Engine:
+        journal, run = self._around.journal, self._run
+        return programs.engines(self._scope.repo, lambda child: journal.child(run, child))
+
+    def _phase(self, phase: Phase, snapshot: str = "") -> None:
+        self._around.journal.phase(self._run, phase, snapshot)
+
+    def _halted(self, result: Interpreted, outcome: Outcome = Outcome.FAILED) -> Done:
+        return Done(outcome, self._scope.events.halted, result)
+
+    def _stopped(self) -> Done:
+        return self._halted(_STOPPED, Outcome.CANCELLED)
+
+
+def render_name(work: Work) -> str:
+    """Give what Backrest calls a piece of work, for hooks that tell people."""
+    return _NAMES[work.kind].format(work.subject)
+
+
+def _never() -> bool:
+    return False
+
+
+def _wait_after(found: HookResult, tries: int) -> float | None:
+    """Give the seconds after which START hooks are to be run once more; None: they are not."""
+    if found.halt is OnError.RETRY_BACKOFF:
+        return min(_FIRST_BACKOFF * 2.0**tries, _LONGEST_BACKOFF)
+    return None if found.halt is None else _WAITS.get(found.halt)

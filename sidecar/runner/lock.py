@@ -1,0 +1,157 @@
+"""One scheduler only: ours are told apart by a lock, Backrest by its own lock or its container.
+
+Two that execute one document would run each plan twice, and stop containers under each
+other's backups.
+"""
+
+import fcntl
+import logging
+import os
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from sidecar.lib.closing import Closable
+from sidecar.lib.errors import SidecarError, UsageError
+from sidecar.lib.log import log_event
+
+FILE = ".backrest-runner.lock"
+OPLOG_LOCK = "oplog.sqlite.lock"
+_MOST_TEXT = 200
+_FORCE = "stop it first; or, if you know that it executes another document, add --force"
+_log = logging.getLogger(__name__)
+
+
+class Locked(SidecarError):
+    """Another scheduler executes this document."""
+
+
+class SchedulerLock(Closable):
+    """The right to execute the document at `config`, until it is closed or the process dies.
+
+    `purpose` is one word for whoever is refused meanwhile. Raises Locked if another runner
+    has it.
+    """
+
+    def __init__(self, config: Path, purpose: str) -> None:
+        path = config.parent / FILE
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            self._descriptor = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise UsageError(
+                f"the lock {path} cannot be made: {error.strerror}",
+                "the runner's user must be able to write beside the document",
+            ) from None
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._descriptor, _MOST_TEXT, 0).decode("ascii", "replace").strip()
+            os.close(self._descriptor)
+            raise _taken(path, holder) from None
+        os.truncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{purpose} {os.getpid()}\n".encode(), 0)
+
+    def close(self) -> None:
+        """Give it back; the file stays, for another may be waiting for this very one."""
+        if self._descriptor >= 0:
+            os.truncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _taken(path: Path, holder: str) -> Locked:
+    purpose, _, process = holder.partition(" ")
+    if purpose == "daemon":
+        hint = "ask it by `backrest-runner backup PLAN`, or stop it"
+    else:
+        hint = "wait for it to end"
+    program = "backrest-sidecar" if purpose == "backup-once" else "backrest-runner"
+    who = f"`{program} {purpose}` (process {process})" if process else "another runner"
+    return Locked(f"{who} executes this document: it holds {path}", hint)
+
+
+def refuse_beside_backrest(config: Path, data: Path | None, environ: Mapping[str, str]) -> None:
+    """Raise Locked while a Backrest holds the lock of its operation log.
+
+    `data` is Backrest's data directory; None: $BACKREST_DATA, else `data` beside the
+    document's directory, if there is one.
+    """
+    if data is not None and not data.is_dir():
+        raise UsageError(
+            f"--backrest-data {data} is no directory", "name the folder that holds oplog.sqlite"
+        )
+    found = data or _usual_data(config, environ)
+    if found is not None and is_held(found / OPLOG_LOCK):
+        raise Locked(f"Backrest runs: it holds {found / OPLOG_LOCK}", _FORCE)
+
+
+def _usual_data(config: Path, environ: Mapping[str, str]) -> Path | None:
+    if said := environ.get("BACKREST_DATA"):
+        return Path(said)
+    beside = config.absolute().parent.parent / "data"
+    return beside if beside.is_dir() else None
+
+
+def is_held(path: Path, locks: Path = Path("/proc/locks")) -> bool:
+    """Tell whether somebody holds an flock on a file; one that does not exist is not held.
+
+    The kernel's list is read first, which takes no part in the locking. It does not tell of
+    processes in other containers; for those the lock is tried, shared, and given back at once,
+    so that whoever starts at this very moment is disturbed for a few microseconds at most.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        log_event(_log, logging.WARNING, "backrest.unknown", file=str(path), reason=error.strerror)
+        return False
+    try:
+        return _is_listed(os.fstat(descriptor), locks) or _is_refused(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_listed(file: os.stat_result, locks: Path) -> bool:
+    device = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
+    with suppress(OSError):
+        said = locks.read_text(encoding="ascii", errors="replace")
+        return (
+            re.search(rf"^\d+: FLOCK .* WRITE .* {re.escape(device)} ", said, re.MULTILINE)
+            is not None
+        )
+    return False
+
+
+def _is_refused(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        # A file system without such locks: then nobody holds one.
+        return False
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return False
+
+
+def refuse_beside_container(name: str, runs: Callable[[str], bool]) -> None:
+    """Raise Locked while Backrest's container runs, and tell if nobody knows.
+
+    `runs` tells whether the container of that name runs, and raises SidecarError if the
+    engine cannot be asked. `name` is empty where nobody named it: then the usual one counts
+    if it is there, and an engine that is not there is no news.
+    """
+    asked = name or "backrest"
+    try:
+        is_running = runs(asked)
+    except SidecarError as error:
+        if name:
+            log_event(
+                _log, logging.WARNING, "backrest.unknown", container=name, reason=error.message
+            )
+        return
+    if is_running:
+        raise Locked(f"Backrest runs: its container {asked} does", _FORCE)

@@ -1,0 +1,116 @@
+"""One look of the daemon: the document, what is due, and how everything is."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from sidecar.backrest.reading import Config, Timing
+from sidecar.lib.log import log_event
+from sidecar.runner.due import Kind, Missed, Moments, Work, timings
+from sidecar.runner.heartbeat import Pulse
+from sidecar.runner.hooks.check import HookProblem
+from sidecar.runner.job.worker import Works
+from sidecar.runner.journal import Trigger
+from sidecar.runner.loader import Loader
+from sidecar.runner.parts import Parts
+from sidecar.runner.pool import Pool
+from sidecar.runner.status import Report, work_of
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """Those with whom the loop works."""
+
+    parts: Parts
+    loader: Loader
+    works: Works
+    pool: Pool
+    report: Report
+    pulse: Pulse
+
+
+class Loop:
+    """Looks at everything whenever it is called; one thread, `clock` gives unix seconds."""
+
+    def __init__(self, crew: Crew, clock: Callable[[], float] = time.time) -> None:
+        self._crew = crew
+        self._clock = clock
+        self._up_since = clock()
+        self._version = 0
+        self._wanted: dict[Work, Timing] = {}
+        self._checks: dict[Work, Moments] = {}
+
+    def look(self) -> float:
+        """Look, submit what is due, and give the seconds until the next look."""
+        crew, now = self._crew, self._clock()
+        loaded = crew.loader.look()
+        if loaded.config is not None and loaded.version != self._version:
+            is_first, self._version = not self._version, loaded.version
+            self._take(loaded.config, now)
+            if is_first:
+                self._begin(loaded.config)
+        look = crew.parts.scheduler.look(
+            self._wanted,
+            {**crew.parts.journal.history().moments, **self._checks},
+            now,
+            self._up_since,
+            crew.parts.settings.scheduling.catch_up,
+            crew.pool.busy,
+        )
+        for missed in look.missed:
+            self.miss(missed)
+        for due in look.due:
+            if due.work in self._checks:
+                self._checks[due.work] = replace(self._checks[due.work], last_start=now)
+            crew.pool.submit(due.work, Trigger.SCHEDULE)
+        crew.pulse.beat(now, crew.report.beat().reasons)
+        return look.next_wake - now
+
+    def miss(self, missed: Missed) -> None:
+        """Record fires that no run answers."""
+        if missed.work.kind is Kind.RESTORE:
+            return
+        self._crew.parts.journal.missed(missed, self._clock())
+        self._crew.report.missed(missed.count)
+        self._crew.parts.teller.missed(missed)
+
+    def _take(self, config: Config, now: float) -> None:
+        """Go on with another document."""
+        works, journal = self._crew.works, self._crew.parts.journal
+        wanted = timings(config)
+        works.take(config, wanted)
+        journal.first_seen(wanted, now)
+        self._wanted = {work: timing for work, timing in wanted.items() if not works.blocker(work)}
+        self._take_checks(config, now)
+        for problem in works.problems:
+            _tell(problem)
+
+    def _take_checks(self, config: Config, now: float) -> None:
+        """Look after plans that have become empty also beside their backups."""
+        settings = self._crew.parts.settings
+        empty = [plan for plan in config.plans if settings.emptiness.wants(plan.id)]
+        works = [Work(Kind.RESTORE, plan.id, plan.repo) for plan in empty]
+        known = self._checks
+        self._checks = {work: known.get(work, Moments(first_seen=now)) for work in works}
+        if settings.restore_check:
+            self._wanted |= dict.fromkeys(works, Timing(settings.restore_check))
+
+    def _begin(self, config: Config) -> None:
+        """Do what is to be done once, at the start."""
+        pool = self._crew.pool
+        for work in self._checks:
+            pool.submit(work, Trigger.START)
+        if self._crew.parts.settings.scheduling.backup_on_start:
+            for plan in config.plans:
+                if plan.timing.is_active:
+                    pool.submit(work_of(plan), Trigger.START)
+
+
+def _tell(problem: HookProblem) -> None:
+    level = logging.ERROR if problem.blocks else logging.WARNING
+    what = "nothing is run that it belongs to" if problem.blocks else "it is left out"
+    fields = {"hook": f"{problem.number} of {problem.owner}", "consequence": what}
+    log_event(_log, level, "hook.unusable", reason=problem.message, hint=problem.hint, **fields)

@@ -1,0 +1,211 @@
+"""Getting letters there: at once, and again later if that does not work.
+
+A thread of its own sends them, so that no backup waits for a server. What waits lies in the
+journal and survives the runner; what the journal cannot take is tried from memory.
+"""
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sidecar.lib.closing import Closable
+from sidecar.lib.errors import SidecarError
+from sidecar.lib.log import log_event
+from sidecar.runner.journal import Posted
+from sidecar.runner.notify.messages import Failure, Letter, fit_letter, parse_letter, render_letter
+from sidecar.runner.notify.sender import Sender
+
+PAUSES = (60.0, 300.0, 1800.0, 7200.0)
+"""Seconds after which a letter is tried again; after the last of them it is dropped."""
+LOOK_SECONDS = 15.0
+"""How often it looks whether one that waits is due."""
+CLOSE_SECONDS = 10.0
+"""After how long at the end no further letter is begun: it waits for the next start."""
+_MOST = 1000
+_MOST_FRESH = 100
+
+_log = logging.getLogger(__name__)
+
+
+class Outbox(Protocol):
+    """Where letters wait; times are unix seconds. See the journal."""
+
+    def post(self, body: str, at: float) -> None:
+        """Keep a letter, due at once."""
+        ...
+
+    def due(self, now: float, limit: int = ...) -> tuple[Posted, ...]:
+        """List those that are due, oldest first. Raises SidecarError."""
+        ...
+
+    def sent(self, message: int) -> None:
+        """Forget one."""
+        ...
+
+    def failed(self, message: int, again: float) -> None:
+        """Record that it failed, and when it is due again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What came of a pass: how many were sent, put off and dropped, and how many still wait."""
+
+    sent: int = 0
+    failed: int = 0
+    dropped: int = 0
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A letter as it waits; `posted` None: the journal has not got it."""
+
+    letter: Letter
+    posted: Posted | None = None
+
+
+class Courier(Closable):
+    """Takes letters and sends them, once `start` was called in a thread of its own.
+
+    `clock` gives unix seconds.
+    """
+
+    def __init__(
+        self, outbox: Outbox, sender: Sender, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._outbox = outbox
+        self._sender = sender
+        self._clock = clock
+        self._fresh: deque[Letter] = deque(maxlen=_MOST_FRESH)
+        self._lock = threading.Lock()
+        self._gate = threading.Lock()
+        self._wake = threading.Event()
+        self._is_closing = False
+        self._closes_at = math.inf
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to send, those first that a former runner left."""
+        self._thread = threading.Thread(target=self._run, name="courier")
+        self._thread.start()
+        self._wake.set()
+
+    def close(self) -> None:
+        """End the thread, and send what is due, if that does not take long."""
+        self._closes_at = self._clock() + CLOSE_SECONDS
+        self._is_closing = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+        self.deliver()
+
+    def post(self, letter: Letter) -> None:
+        """Take a letter; raises nothing."""
+        fitting = fit_letter(letter)
+        with self._gate:
+            self._outbox.post(render_letter(fitting), letter.at)
+            self._fresh.append(fitting)
+        self._wake.set()
+
+    def deliver(self) -> Delivered:
+        """Send what is due now; raises nothing."""
+        with self._lock:
+            return self._send_all(*self._look())
+
+    def _look(self) -> tuple[list[_Held], set[int]]:
+        """List all that waits, oldest first, and which of it is due."""
+        # What is posted meanwhile must not be seen in one place and missed in the other.
+        with self._gate:
+            fresh = tuple(self._fresh)
+            self._fresh.clear()
+            try:
+                held = self._held(fresh)
+                return held, {posted.id for posted in self._outbox.due(self._clock(), _MOST)}
+            except SidecarError as error:
+                log_event(_log, logging.ERROR, "outbox.unreadable", reason=error.message)
+                return [_Held(letter) for letter in fresh], set()
+
+    def _held(self, fresh: Iterable[Letter]) -> list[_Held]:
+        """Join what the journal has and what it could not take."""
+        held: list[_Held] = []
+        for posted in self._outbox.due(math.inf, _MOST):
+            letter = parse_letter(posted.body)
+            if letter is None:
+                log_event(_log, logging.ERROR, "outbox.unknown", message=posted.id)
+                self._outbox.sent(posted.id)
+            else:
+                held.append(_Held(letter, posted))
+        known = {one.letter for one in held}
+        return held + [_Held(letter) for letter in fresh if letter not in known]
+
+    def _send_all(self, held: Sequence[_Held], due: set[int]) -> Delivered:
+        down: dict[str, Failure] = {}
+        results: list[str] = []
+        for number, one in enumerate(held):
+            if _is_over(one, held[number + 1 :]):
+                results.append(self._forget(one, "it is over by now"))
+            elif self._clock() > self._closes_at or (one.posted and one.posted.id not in due):
+                results.append("waiting")
+            else:
+                results.append(self._send(one, down))
+        counts = {word: results.count(word) for word in set(results)}
+        return Delivered(
+            counts.get("sent", 0),
+            counts.get("failed", 0),
+            counts.get("dropped", 0),
+            counts.get("waiting", 0) + counts.get("failed", 0),
+        )
+
+    def _send(self, one: _Held, down: dict[str, Failure]) -> str:
+        """Send it, unless its server has just failed; a pass must not wait for it each time."""
+        letter = one.letter
+        failure = down.get(letter.to) or self._sender.send(letter.request)
+        if failure is None:
+            log_event(_log, logging.DEBUG, "notify.sent", to=letter.to, about=letter.about)
+            if one.posted is not None:
+                self._outbox.sent(one.posted.id)
+            return "sent"
+        if failure.is_down:
+            down[letter.to] = failure
+        return self._put_off(one, failure)
+
+    def _put_off(self, one: _Held, failure: Failure) -> str:
+        tries = len(PAUSES) if one.posted is None else one.posted.failures
+        if one.posted is None or tries >= len(PAUSES):
+            return self._forget(one, failure.reason)
+        pause = PAUSES[tries]
+        self._outbox.failed(one.posted.id, self._clock() + pause)
+        fields = {"to": one.letter.to, "about": one.letter.about, "seconds": pause}
+        log_event(_log, logging.WARNING, "notify.failed", reason=failure.reason, **fields)
+        return "failed"
+
+    def _forget(self, one: _Held, reason: str) -> str:
+        if one.posted is not None:
+            self._outbox.sent(one.posted.id)
+        fields = {"to": one.letter.to, "about": one.letter.about, "reason": reason}
+        log_event(_log, logging.ERROR, "notify.dropped", **fields)
+        return "dropped"
+
+    def _run(self) -> None:
+        waiting = 0
+        while not self._is_closing:
+            self._wake.wait(LOOK_SECONDS if waiting else None)
+            self._wake.clear()
+            waiting = self.deliver().waiting
+
+
+def _is_over(one: _Held, later: Sequence[_Held]) -> bool:
+    """Whether it tells of a beginning, too late: the end is about to be told or was.
+
+    A check that is told of the beginning last would take the run for one that never ends.
+    """
+    if not one.letter.is_start or one.posted is None or not one.posted.failures:
+        return False
+    letter = one.letter
+    return any((it.letter.to, it.letter.about) == (letter.to, letter.about) for it in later)

@@ -1,0 +1,180 @@
+"""Sending one request, in the process that is made for it (see `sender`).
+
+Nothing that is raised or logged here leaves it: libraries put addresses into both. What
+leaves it are the few sentences below.
+"""
+
+import contextlib
+import importlib
+import io
+import logging
+import os
+import re
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from sidecar.runner.notify.messages import ByApprise, Failure, Post, Request
+
+SECONDS = 10.0
+"""How long each wait for a server may be."""
+NO_APPRISE = "apprise is not installed, which this address needs"
+"""What is said where only an installation helps."""
+
+_MOST_REDIRECTS = 3
+_MOVED = frozenset({301, 302, 307, 308})
+_SEEN = 303
+_OVERLOADED = frozenset({408, 429})
+_FAILURES = (requests.RequestException, HTTPError, OSError, ValueError)
+_NETWORK = (
+    (re.compile(r"timed? ?out", re.IGNORECASE), "it did not answer in time"),
+    (re.compile(r"refused", re.IGNORECASE), "the connection was refused"),
+    (
+        re.compile(r"not known|resolution|resolve|No address", re.IGNORECASE),
+        "its name is not known",
+    ),
+    (re.compile(r"certificate|SSL|TLS", re.IGNORECASE), "no secure connection could be made"),
+    (re.compile(r"closed|reset|disconnect|EOF", re.IGNORECASE), "the connection broke off"),
+)
+_LOGIN = re.compile(r"authenti|credential|\b(?:401|403|535)\b", re.IGNORECASE)
+
+
+def send_request(request: Request) -> Failure | None:
+    """Send it; None if that succeeded. Raises nothing."""
+    if isinstance(request, Post):
+        return _post(request)
+    return _by_apprise(request)
+
+
+def check_addresses(urls: Sequence[str]) -> list[str]:
+    """Say for each Apprise URL what is wrong with it; empty: nothing."""
+    apprise = _apprise()
+    if apprise is None:
+        return [NO_APPRISE] * len(urls)
+    with _caught():
+        found = [apprise.Apprise.instantiate(url, suppress_exceptions=True) for url in urls]
+    return ["" if plugin else "Apprise does not understand this address" for plugin in found]
+
+
+def _post(request: Post) -> Failure | None:
+    url = request.url
+    try:
+        with requests.Session() as session:
+            for _ in range(_MOST_REDIRECTS):
+                status, moved = _ask(session, request, url)
+                if not moved:
+                    return _judge(status)
+                if urlsplit(url).scheme == "https" and urlsplit(moved).scheme != "https":
+                    return Failure("it leads to an address that is not secure")
+                url = moved
+    except _FAILURES as error:
+        return Failure(_words(str(error)), is_down=True)
+    return Failure("it leads from one address to another")
+
+
+def _ask(session: requests.Session, request: Post, url: str) -> tuple[int, str]:
+    """Send it to an address; give the status, and where it is to be sent instead."""
+    headers = {name: value.encode() for name, value in request.headers}
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
+    with session.request(
+        request.method,
+        url,
+        data=request.body.encode("utf-8", "replace"),
+        headers={"Content-Type": request.content_type, "User-Agent": "backrest-runner", **headers},
+        timeout=SECONDS,
+        allow_redirects=False,
+        verify=bundle or True,
+        # The answer's body is of no interest, and may have no end.
+        stream=True,
+    ) as answer:
+        place = answer.headers.get("Location", "")
+        return answer.status_code, urljoin(url, place) if answer.status_code in _MOVED else ""
+
+
+def _judge(status: int) -> Failure | None:
+    if 200 <= status < 300 or status == _SEEN:
+        return None
+    return Failure(f"it answered {status}", status >= 500 or status in _OVERLOADED)
+
+
+def _words(said: str) -> str:
+    """Say what kind of failure a text speaks of; the text itself may hold secrets."""
+    return _network(said) or "it could not be reached"
+
+
+def _network(said: str) -> str:
+    return next((words for known, words in _NETWORK if known.search(said)), "")
+
+
+def _by_apprise(request: ByApprise) -> Failure | None:
+    apprise = _apprise()
+    if apprise is None:
+        return Failure(NO_APPRISE)
+    failure = _notify(apprise, request, request.url)
+    if failure is not None and request.second:
+        failure = _notify(apprise, request, request.second)
+    return failure
+
+
+def _notify(apprise: Any, request: ByApprise, url: str) -> Failure | None:
+    asset = apprise.AppriseAsset(
+        app_id="backrest-runner",
+        app_desc="backrest-runner",
+        app_url="",
+        image_url_mask="",
+        image_url_logo="",
+        async_mode=False,
+    )
+    with _caught() as said:
+        plugin = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
+        if not plugin:
+            return Failure("Apprise does not understand this address")
+        plugin.socket_connect_timeout = min(plugin.socket_connect_timeout, SECONDS)
+        plugin.socket_read_timeout = min(plugin.socket_read_timeout, SECONDS)
+        if "overflow=" not in url:
+            plugin.overflow_mode = "truncate"
+        sender = apprise.Apprise(asset=asset)
+        sender.add(plugin)
+        is_sent = sender.notify(
+            body=request.body,
+            title=request.title,
+            notify_type=request.level,
+            body_format=request.form,
+        )
+    return None if is_sent else _told(said.getvalue())
+
+
+def _told(said: str) -> Failure:
+    if _LOGIN.search(said):
+        return Failure("the login was refused")
+    words = _network(said)
+    return Failure(words or "it did not take the message", is_down=bool(words))
+
+
+def _apprise() -> ModuleType | None:
+    try:
+        return importlib.import_module("apprise")
+    except ImportError:
+        return None
+
+
+@contextlib.contextmanager
+def _caught() -> Iterator[io.StringIO]:
+    """Keep what Apprise logs."""
+    said = io.StringIO()
+    logger = logging.getLogger("apprise")
+    listener = logging.StreamHandler(said)
+    was, logger.propagate = logger.propagate, False
+    level = logger.level
+    logger.addHandler(listener)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(listener)
+        logger.propagate = was
+        logger.setLevel(level)

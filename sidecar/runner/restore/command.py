@@ -1,0 +1,136 @@
+"""Restoring and verifying in front of somebody who waits for it, beside a daemon or without."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sidecar.backrest.reading import Config, RunPlan
+from sidecar.docker.local_engine import OnceEngine
+from sidecar.engines.base import Engine, Report
+from sidecar.lib.errors import UsageError
+from sidecar.lib.process import ProcessRunner
+from sidecar.runner.identity import assume
+from sidecar.runner.journal import Ended, Journal
+from sidecar.runner.loader import load
+from sidecar.runner.once.leftover import put_right
+from sidecar.runner.parts import JOURNAL, Engines
+from sidecar.runner.restore import Prepared, Restorer, Wish
+from sidecar.runner.settings import Settings, environment_of
+from sidecar.runner.verify.sample import Limits
+from sidecar.runner.verify.verify import Verification, Verifier
+
+SCRATCH = "scratch"
+"""The folder within the state folder in which samples are restored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How it is done: nothing but a look (`is_dry`), how long a container has to stop."""
+
+    is_dry: bool = False
+    stop_seconds: int = 10
+
+
+def run_restore(
+    settings: Settings,
+    environ: Mapping[str, str],
+    plan: str,
+    repo: str,
+    wish_of: Callable[[RunPlan, str], Wish],
+    show: Callable[[Prepared], None],
+    report: Report,
+    manner: Manner,
+) -> Ended | None:
+    """Restore what is wished of a plan; None for a dry run.
+
+    `repo` names the repository of a plan that the document has no more. `wish_of` gets the
+    plan and the instance's name, `show` what will be done, before it is. Stays who it is,
+    whatever --puid says: owners are to be brought back. Raises SidecarError.
+    """
+    config = load(settings.config)
+    found = resolve_plan(config, plan, repo)
+    with ExitStack() as stack:
+        stack.enter_context(_given_back(settings))
+        journal = stack.enter_context(_journal(settings))
+        containers = stack.enter_context(OnceEngine(settings.neighbour.docker_sock, environ))
+        engine = make_engine(settings, environ, config, found.repo)
+        if not manner.is_dry:
+            put_right(containers, journal)
+        restorer = Restorer(engine, journal, containers, stop_seconds=manner.stop_seconds)
+        prepared = restorer.prepare(wish_of(found, config.instance), is_dry=manner.is_dry)
+        show(prepared)
+        return None if manner.is_dry else restorer.run(prepared, report)
+
+
+def run_verify(
+    settings: Settings,
+    environ: Mapping[str, str],
+    names: Sequence[str],
+    limits: Limits,
+    seed: int,
+    scratch: Path | None,
+    report: Callable[[str], Report],
+) -> Iterator[Verification]:
+    """Verify plans one after another, all if none is named; `report` is made for each by its id.
+
+    Raises SidecarError.
+    """
+    environ = assume(settings, environ)
+    config = load(settings.config)
+    plans = [resolve_plan(config, name, "") for name in dict.fromkeys(names)] or config.plans
+    with _journal(settings) as journal:
+        for plan in plans:
+            engine = make_engine(settings, environ, config, plan.repo)
+            folder = scratch or settings.state_directory / SCRATCH
+            verifier = Verifier(engine, journal, folder, limits)
+            yield verifier.verify(plan, config.instance, seed, report(plan.id))
+
+
+def make_engine(
+    settings: Settings, environ: Mapping[str, str], config: Config, repo: str
+) -> Engine:
+    """Make the engine of a repository of the document; raises UsageError if there is none.
+
+    Its programs do not bear the mark by which a starting daemon knows what it has to end.
+    """
+    found = config.repo(repo)
+    if found is None:
+        known = ", ".join(one.id for one in config.repos) or "none"
+        raise UsageError(f"there is no repository {repo!r}", f"known: {known}")
+    return Engines(settings, environ).make(ProcessRunner(environment_of(environ)), found)
+
+
+def resolve_plan(config: Config, name: str, repo: str) -> RunPlan:
+    """Find a plan; with a repository also one that the document does not have, or has elsewhere.
+
+    Raises UsageError.
+    """
+    found = config.plan(name)
+    if repo:
+        return replace(found, repo=repo) if found else RunPlan(name, repo)
+    if found is None:
+        raise UsageError(
+            f"there is no plan {name!r}",
+            "`backrest-runner plans` lists them; with --repo one is restored that is not there",
+        )
+    return found
+
+
+def _journal(settings: Settings) -> Journal:
+    settings.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Journal(settings.state_directory / JOURNAL, settings.journal_keep)
+
+
+@contextmanager
+def _given_back(settings: Settings) -> Iterator[None]:
+    """Give what root makes in the state folder to the user whom the daemon becomes."""
+    try:
+        yield
+    finally:
+        identity, state = settings.identity, settings.state_directory
+        if identity is not None and os.geteuid() == 0 and state.is_dir():
+            for path in (state, *state.iterdir()):
+                if path.lstat().st_uid == 0:
+                    os.chown(path, identity.user, identity.group, follow_symlinks=False)

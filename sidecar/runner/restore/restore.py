@@ -1,0 +1,250 @@
+"""Restoring a plan's data: looked at first, restored aside, moved in when it is whole."""
+
+import contextlib
+import errno
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from sidecar.docker.engine import ContainersError
+from sidecar.docker.usage import Container
+from sidecar.engines.base import Engine, FailureClass, Progress, Report, Snapshot, Stats, Verdict
+from sidecar.lib.errors import SidecarError
+from sidecar.lib.log import log_event
+from sidecar.runner.due import Kind, Work
+from sidecar.runner.journal import Ended, Journal, JournalError, Outcome, Trigger
+from sidecar.runner.quiesce import StopsAndStarts, reasons_not_to_stop, while_stopped
+from sidecar.runner.restore.choose import (
+    Piece,
+    Wish,
+    check_wish,
+    choose_snapshot,
+    choose_sources,
+    placed,
+    survey,
+)
+from sidecar.runner.restore.faults import RestoreError
+from sidecar.runner.restore.move import Move, made_folders
+from sidecar.runner.restore.places import (
+    Standing,
+    Step,
+    check_mounts,
+    check_space,
+    free_at,
+    look_at,
+    plan_step,
+)
+from sidecar.runner.restore.staging import Staging, settle
+from sidecar.runner.restore.users import Lists, users_at_work
+
+_log = logging.getLogger(__name__)
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+class Asked(StopsAndStarts, Lists, Protocol):
+    """The engine of the containers, as `Containers` is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a restore would do: to each place, from which snapshot; `users` are stopped for it."""
+
+    wish: Wish
+    snapshot: Snapshot
+    steps: tuple[Step, ...]
+    users: tuple[Container, ...] = ()
+
+    @property
+    def files(self) -> int:
+        """How many files are restored."""
+        return sum(step.piece.files for step in self.steps)
+
+    @property
+    def bytes(self) -> int:
+        """How large they are together."""
+        return sum(step.piece.bytes for step in self.steps)
+
+
+def _quiet(_: Progress) -> None:
+    """Show nobody how far it is."""
+
+
+class Restorer:
+    """Restores from one repository; `containers` None: nobody can use the places.
+
+    `clock` gives unix seconds, `stop_seconds` is how long a container has to stop.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        journal: Journal,
+        containers: Asked | None,
+        *,
+        clock: Callable[[], float] = time.time,
+        stop_seconds: int = 10,
+        mountinfo: Path = Path("/proc/self/mountinfo"),
+    ) -> None:
+        self._engine = engine
+        self._journal = journal
+        self._containers = containers
+        self._clock = clock
+        self._stop_seconds = stop_seconds
+        self._mountinfo = mountinfo
+
+    def prepare(self, wish: Wish, *, is_dry: bool = False) -> Prepared:
+        """Look at everything, and refuse what must not be done; nothing is changed.
+
+        But what an earlier restore left halfway is brought to an end first, unless `is_dry`.
+        Raises RestoreError, EngineError, ContainersError or UsageError.
+        """
+        wish = check_wish(wish)
+        snapshot = choose_snapshot(
+            wish,
+            lambda: self._engine.snapshots(wish.plan, wish.instance),
+            lambda: self._engine.snapshots(None, wish.instance),
+        )
+        pieces = placed(
+            [self._survey(one, snapshot) for one in choose_sources(wish, snapshot)], wish
+        )
+        with _as_fault():
+            if not is_dry:
+                _settle_all(pieces)
+            steps = tuple(plan_step(one, look_at(one.place), wish) for one in pieces)
+            self._check(wish, steps)
+        return Prepared(wish, snapshot, steps, self._users(wish, steps))
+
+    def run(
+        self, prepared: Prepared, report: Report = _quiet, trigger: Trigger = Trigger.MANUAL
+    ) -> Ended:
+        """Restore, and record it. Raises what `prepare` raises, with nothing touched.
+
+        A kill at any moment leaves what was there before, or what was restored, or a folder
+        beside it with which the next restore ends the work.
+        """
+        plan = prepared.wish.plan
+        number = self._begin(Work(Kind.RESTORE, plan.id, plan.repo), trigger)
+        ended = Ended(Outcome.FAILED, 0.0, failure=FailureClass.UNKNOWN)
+        try:
+            with _as_fault():
+                self._restore(prepared, number, report)
+            stats = Stats(files_processed=prepared.files, bytes_processed=prepared.bytes)
+            ended = Ended(Outcome.SUCCESS, 0.0, prepared.snapshot.id, stats)
+        except SidecarError as error:
+            failure = getattr(error, "failure", FailureClass.UNKNOWN)
+            ended = replace(ended, failure=failure, reason=str(error))
+            raise
+        except BaseException:
+            reason = "interrupted: what was there is there, or all that was restored"
+            ended = Ended(Outcome.CANCELLED, 0.0, failure=FailureClass.INTERRUPTED, reason=reason)
+            raise
+        finally:
+            ended = replace(ended, at=self._clock())
+            self._journal.end(number, ended)
+        return ended
+
+    def _survey(self, source: str, snapshot: Snapshot) -> Piece:
+        return survey(source, self._engine.entries(snapshot, source))
+
+    def _check(self, wish: Wish, steps: tuple[Step, ...]) -> None:
+        mounts = self._mountinfo.read_text(encoding="utf-8", errors="surrogateescape")
+        for step in steps:
+            check_mounts(step, mounts)
+        lacking = check_space(steps, {step.room: free_at(step.room) for step in steps})
+        if lacking and not wish.force:
+            hint = "free it, name a --target on another disk, or write --force to try"
+            raise RestoreError(f"{lacking}: nothing was touched", hint, FailureClass.DISK_FULL)
+
+    def _users(self, wish: Wish, steps: Sequence[Step]) -> tuple[Container, ...]:
+        """List whom to stop; raises if somebody is at work who must not be or come to a stop."""
+        places = [one.piece.place for one in steps if not _is_out_of_the_way(wish, one)]
+        if self._containers is None or not places:
+            return ()
+        try:
+            users = users_at_work(self._containers, places)
+        except ContainersError as error:
+            if wish.force and not wish.stop:
+                return ()
+            more = "" if wish.stop else "; --force restores without having asked it"
+            raise ContainersError(error.message, f"{error.hint}{more}") from error
+        if users and not wish.stop:
+            names = ", ".join(one.name for one in users)
+            raise RestoreError(
+                f"in use by {names}: nothing was touched",
+                "write --stop to stop and start what runs, or stop it yourself",
+            )
+        if reasons := reasons_not_to_stop(self._containers, users):
+            raise RestoreError(f"{'; '.join(reasons)}: nothing was touched")
+        return users
+
+    def _begin(self, work: Work, trigger: Trigger) -> int:
+        try:
+            return self._journal.begin(work, trigger, self._clock(), "")
+        except JournalError as error:
+            log_event(_log, logging.ERROR, "run.not-recorded", work=work, reason=str(error))
+            return self._journal.hold(work, trigger, self._clock())
+
+    def _quiet(
+        self, users: Sequence[Container], run: int
+    ) -> contextlib.AbstractContextManager[None]:
+        if self._containers is None or not users:
+            return contextlib.nullcontext()
+        journal, seconds = self._journal, self._stop_seconds
+        return while_stopped(self._containers, users, journal, run=max(run, 0), seconds=seconds)
+
+    def _restore(self, prepared: Prepared, number: int, report: Report) -> None:
+        with contextlib.ExitStack() as stack:
+            moves = []
+            for step in prepared.steps:
+                made = stack.enter_context(made_folders(step.room))
+                staging = stack.enter_context(Staging(step.room))
+                self._fetch(prepared.snapshot, step, staging, report)
+                moves.append(Move(step, staging, made))
+            # That took its time. What runs stands still only while it is moved.
+            users = self._users(prepared.wish, prepared.steps)
+            with self._quiet(users, number):
+                for move in moves:
+                    move.make_ready()
+                for move in moves:
+                    move.make()
+
+    def _fetch(self, snapshot: Snapshot, step: Step, staging: Staging, report: Report) -> None:
+        done = self._engine.restore(snapshot, [step.piece.source], staging.tree, report)
+        if done.verdict is not Verdict.SUCCESS:
+            raise RestoreError(
+                f"{step.piece.source} was not restored, nothing was touched: {done.reason}",
+                "restore again when that is put right",
+                done.failure or FailureClass.UNKNOWN,
+            )
+        if not staging.holds(step.piece.source):
+            raise RestoreError(f"{step.piece.source} was not restored, nothing was touched")
+
+
+def _is_out_of_the_way(wish: Wish, step: Step) -> bool:
+    """Whether nobody can be using it: a target that does not exist yet."""
+    return bool(wish.target) and step.standing is Standing.MISSING
+
+
+def _settle_all(pieces: Sequence[Piece]) -> None:
+    for room in {Path(one.place) if one.is_folder else Path(one.place).parent for one in pieces}:
+        if room.is_dir() and not room.is_symlink():
+            for said in settle(room):
+                log_event(_log, logging.WARNING, "restore.settled", what=said)
+
+
+@contextlib.contextmanager
+def _as_fault() -> Iterator[None]:
+    """Put what the file system refuses into words."""
+    try:
+        yield
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        is_forbidden = error.errno in _FORBIDDEN
+        raise RestoreError(
+            f"{where}{error.strerror or error}",
+            "the places have to be mounted writable where this runs" if is_forbidden else "",
+            FailureClass.PERMISSION if is_forbidden else FailureClass.UNKNOWN,
+        ) from error

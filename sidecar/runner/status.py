@@ -1,0 +1,278 @@
+"""What the daemon knows of itself and of the backups, put together when somebody asks."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from sidecar import __version__
+from sidecar.backrest.reading import Config, RunPlan
+from sidecar.engines.base import Progress
+from sidecar.lib.errors import SidecarError
+from sidecar.runner.due import Kind, Scheduler, Work
+from sidecar.runner.heartbeat import ALLOWANCE
+from sidecar.runner.job.upkeep import Probed
+from sidecar.runner.journal import History, Outcome, Past, Run, Verified
+from sidecar.runner.judge import HealthFacts, PlanHealth, Verdict, judge
+from sidecar.runner.loader import Loaded
+from sidecar.runner.timetable import Timetable
+
+_GOOD = tuple(outcome for outcome in Outcome if outcome.is_good)
+_NEVER = Past(0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanStatus:
+    """A plan and what became of it; times in unix seconds, None: never, or not known."""
+
+    plan: RunPlan
+    past: Past | None
+    period: float | None
+    next_fire: float | None
+    last_good: Run | None
+    failure: str
+    verified: Verified | None
+    blocked: str
+    is_waiting: bool
+    is_running: bool
+    progress: Progress | None
+
+
+@dataclass(frozen=True, slots=True)
+class StatusFacts:
+    """One view of everything; times in unix seconds, `uptime` in seconds."""
+
+    now: float
+    uptime: float
+    verdict: Verdict
+    loaded: Loaded
+    plans: tuple[PlanStatus, ...] = ()
+    probes: Mapping[str, Probed] = field(default_factory=dict)
+    disks: Mapping[str, float] = field(default_factory=dict)
+    runs: Mapping[str, int] = field(default_factory=dict)
+    missed: int = 0
+    seats: int = 0
+    running: int = 0
+    waiting: int = 0
+    version: str = __version__
+
+
+class _Listed(NamedTuple):
+    """A plan and what does not change of it as long as the document does not."""
+
+    plan: RunPlan
+    work: Work
+    period: float | None
+
+
+class Remembers(Protocol):
+    """What is needed of the journal."""
+
+    def history(self) -> History:
+        """Give what is known of the past."""
+        ...
+
+    def last(self, work: Work, outcomes: tuple[Outcome, ...] = ...) -> Run | None:
+        """Give the newest run of a work; raises JournalError."""
+        ...
+
+    def verifications(self) -> Mapping[str, Verified]:
+        """Give the last verification of each plan; raises JournalError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Whom to ask: each call is cheap, and may come from any thread."""
+
+    journal: Remembers
+    loaded: Callable[[], Loaded]
+    busy: Callable[[], frozenset[Work]] = frozenset
+    running: Callable[[], Mapping[Work, Progress | None]] = dict
+    probes: Callable[[], Mapping[str, Probed]] = dict
+    disks: Callable[[], Mapping[str, float]] = dict
+    stopped: Callable[[], tuple[str, ...]] = tuple
+    blocked: Callable[[], Mapping[str, str]] = dict
+
+
+class Report:
+    """Puts facts together; safe for threads.
+
+    `wall` gives unix seconds, `monotonic` seconds that nobody sets; `grace` is how late beyond
+    twice its period a plan may be.
+    """
+
+    def __init__(
+        self,
+        sources: Sources,
+        scheduler: Scheduler,
+        grace: float,
+        wall: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._sources = sources
+        self._timetable = Timetable(scheduler)
+        self._grace = grace
+        self._wall, self._monotonic = wall, monotonic
+        self._lock = threading.Lock()
+        self._began = self._beat = monotonic()
+        self._is_stopping = False
+        self._listed: tuple[Config, tuple[_Listed, ...]] = (Config(), ())
+        self._last: dict[Work, Run | None] = {}
+        self._last_good: dict[Work, Run | None] = {}
+        self._runs = Counter({outcome.value: 0 for outcome in Outcome})
+        self._missed = 0
+
+    def beat(self) -> Verdict:
+        """Say that the main loop moves; give what is wrong."""
+        with self._lock:
+            self._beat = self._monotonic()
+        return self.verdict()
+
+    def stopping(self) -> None:
+        """Say that the daemon ends."""
+        with self._lock:
+            self._is_stopping = True
+
+    def ended(self, run: Run) -> None:
+        """Note how a run ended."""
+        if run.ended is None:
+            return
+        with self._lock:
+            self._runs[run.ended.outcome.value] += 1
+            self._last[run.work] = run
+            if run.ended.outcome.is_good:
+                self._last_good[run.work] = run
+
+    def missed(self, count: int) -> None:
+        """Count fires that no run answers."""
+        with self._lock:
+            self._missed += count
+
+    def verdict(self) -> Verdict:
+        """Judge how everything is."""
+        loaded = self._sources.loaded()
+        history, blocked = self._sources.journal.history(), self._sources.blocked()
+        with self._lock:
+            beat_age, is_stopping = self._monotonic() - self._beat, self._is_stopping
+        now = self._wall()
+        facts = HealthFacts(
+            now=now,
+            beat_age=beat_age,
+            allowance=ALLOWANCE,
+            has_document=loaded.config is not None,
+            trouble=bool(loaded.trouble),
+            is_stopping=is_stopping,
+            plans=tuple(
+                self._plan_health(listed, history.past.get(listed.work), blocked)
+                for listed in self._list(loaded, now)
+            ),
+            disks=self._sources.disks(),
+            unreachable=_unreachable(self._sources.probes()),
+            stopped=self._sources.stopped(),
+        )
+        return judge(facts, self._grace)
+
+    def facts(self) -> StatusFacts:
+        """Put everything together."""
+        loaded, running = self._sources.loaded(), self._sources.running()
+        waiting = self._sources.busy() - running.keys()
+        verified, blocked = self._verifications(), self._sources.blocked()
+        past, now = self._sources.journal.history().past, self._wall()
+        with self._lock:
+            runs, missed = dict(self._runs), self._missed
+        return StatusFacts(
+            now=now,
+            uptime=self._monotonic() - self._began,
+            verdict=self.verdict(),
+            loaded=loaded,
+            plans=tuple(
+                PlanStatus(
+                    plan=listed.plan,
+                    past=past.get(listed.work),
+                    period=listed.period,
+                    next_fire=self._timetable.next_fire(
+                        listed.plan.timing, past.get(listed.work), now
+                    ),
+                    last_good=self._remembered(self._last_good, listed.work, _GOOD),
+                    failure=self._failure(listed.work),
+                    verified=verified.get(listed.plan.id),
+                    blocked=blocked.get(listed.plan.id, ""),
+                    is_waiting=listed.work in waiting,
+                    is_running=listed.work in running,
+                    progress=running.get(listed.work),
+                )
+                for listed in self._list(loaded, now)
+            ),
+            probes=self._sources.probes(),
+            disks=self._sources.disks(),
+            runs=runs,
+            missed=missed,
+            running=len(running),
+            waiting=len(waiting),
+        )
+
+    def _list(self, loaded: Loaded, now: float) -> tuple[_Listed, ...]:
+        """List the plans with what is always the same of them."""
+        config, listed = self._listed
+        if loaded.config is not None and loaded.config is not config:
+            config = loaded.config
+            listed = tuple(
+                _Listed(plan, work_of(plan), self._timetable.period(plan.timing, now))
+                for plan in config.plans
+            )
+            self._listed = (config, listed)
+        return listed
+
+    def _plan_health(
+        self, listed: _Listed, past: Past | None, blocked: Mapping[str, str]
+    ) -> PlanHealth:
+        known = past or _NEVER
+        is_good = known.last_outcome is None or known.last_outcome.is_good
+        return PlanHealth(
+            listed.plan.id,
+            listed.period,
+            None if past is None else past.first_seen,
+            known.last_success,
+            known.last_outcome,
+            "" if is_good else self._failure(listed.work),
+            blocked.get(listed.plan.id, ""),
+        )
+
+    def _failure(self, work: Work) -> str:
+        """Give the class of what made the last run fail."""
+        last = self._remembered(self._last, work, ())
+        failure = last.ended.failure if last is not None and last.ended is not None else None
+        return "" if failure is None else failure.value
+
+    def _remembered(
+        self, known: dict[Work, Run | None], work: Work, outcomes: tuple[Outcome, ...]
+    ) -> Run | None:
+        """Give a last run from memory, else from the journal."""
+        with self._lock:
+            if work in known:
+                return known[work]
+        try:
+            found = self._sources.journal.last(work, outcomes)
+        except SidecarError:
+            return None
+        with self._lock:
+            return known.setdefault(work, found)
+
+    def _verifications(self) -> Mapping[str, Verified]:
+        try:
+            return self._sources.journal.verifications()
+        except SidecarError:
+            return {}
+
+
+def work_of(plan: RunPlan) -> Work:
+    """Give the backup of a plan as a piece of work."""
+    return Work(Kind.BACKUP, plan.id, plan.repo)
+
+
+def _unreachable(probes: Mapping[str, Probed]) -> dict[str, str]:
+    return {
+        repo: probed.failure.value for repo, probed in probes.items() if probed.failure is not None
+    }

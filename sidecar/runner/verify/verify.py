@@ -1,0 +1,225 @@
+"""Proving that a snapshot can be restored: a sample of it is, and compared with what it is of."""
+
+import errno
+import logging
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidecar.backrest.reading import RunPlan
+from sidecar.engines.base import Engine, EngineError, Entry, FailureClass, Report, Snapshot, Verdict
+from sidecar.lib.files import try_lock
+from sidecar.lib.log import log_event
+from sidecar.runner.due import Kind, Work
+from sidecar.runner.journal import Ended, Journal, JournalError, Outcome, Trigger
+from sidecar.runner.verify.comparing import Found, compare
+from sidecar.runner.verify.sample import Limits, Sampler
+
+_log = logging.getLogger(__name__)
+
+# What stays free however large the sample: others write there too.
+_LEFT_FREE = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What came of it.
+
+    `same` files are as the live ones, `changed` are as the snapshot says while the live ones
+    have changed or gone since; `differences` says in words what is wrong. The same `seed`
+    chooses the same files of the same snapshot.
+    """
+
+    plan: str
+    snapshot: str = ""
+    seed: int = 0
+    same: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
+    failure: FailureClass | None = None
+    note: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether something was restored, and all of it as it should be."""
+        return bool(self.same or self.changed) and not self.differences
+
+
+class Verifier:
+    """Verifies plans of one repository, in a scratch folder below `scratch`.
+
+    `clock` gives unix seconds. The folder is emptied before and removed afterwards.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        journal: Journal,
+        scratch: Path,
+        limits: Limits | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        free: Callable[[Path], int] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._journal = journal
+        self._scratch = scratch
+        self._limits = limits or Limits()
+        self._clock = clock
+        self._free = free or _free
+
+    def verify(
+        self,
+        plan: RunPlan,
+        instance: str,
+        seed: int,
+        report: Report,
+        trigger: Trigger = Trigger.MANUAL,
+    ) -> Verification:
+        """Restore a sample of the latest snapshot, compare it, and record what came of it.
+
+        What fails is told in the answer.
+        """
+        work = Work(Kind.VERIFY, plan.id, plan.repo)
+        run = self._begin(work, trigger)
+        found = Verification(plan.id, seed=seed, failure=FailureClass.INTERRUPTED)
+        try:
+            found = self._verify(plan, instance, seed, report)
+        except EngineError as error:
+            found = _broken(plan.id, seed, error.failure, str(error))
+        except OSError as error:
+            reason = f"{error.filename or self._scratch}: {error.strerror}"
+            found = _broken(plan.id, seed, FailureClass.UNKNOWN, reason)
+        finally:
+            at = self._clock()
+            if found.is_good:
+                self._journal.verified(plan.id, at, found.snapshot)
+            self._journal.end(run, _ended(found, at))
+        return found
+
+    def _verify(self, plan: RunPlan, instance: str, seed: int, report: Report) -> Verification:
+        snapshots = self._engine.snapshots(plan, instance)
+        if not snapshots:
+            return _broken(plan.id, seed, FailureClass.UNKNOWN, f"{plan.id} has no snapshot")
+        snapshot = snapshots[-1]
+        sampler = Sampler(self._limits, random.Random(seed))  # noqa: S311 - no secret is made
+        for path in snapshot.paths:
+            for entry in self._engine.entries(snapshot, path):
+                sampler.add(entry)
+        chosen = sampler.chosen()
+        if not chosen:
+            note = "the snapshot holds no file: there is nothing to compare"
+            return Verification(plan.id, snapshot.id, seed, note=note)
+        with _emptied(self._scratch) as scratch:
+            fitting = _fitting(chosen, self._free(scratch) - _LEFT_FREE)
+            if not fitting:
+                reason = f"{scratch} has no space for a file of the sample"
+                return _broken(plan.id, seed, FailureClass.DISK_FULL, reason, snapshot.id)
+            return self._compare_all(plan, snapshot, seed, fitting, scratch, report)
+
+    def _compare_all(
+        self,
+        plan: RunPlan,
+        snapshot: Snapshot,
+        seed: int,
+        chosen: tuple[Entry, ...],
+        scratch: Path,
+        report: Report,
+    ) -> Verification:
+        done = self._engine.restore(snapshot, [one.path for one in chosen], scratch, report)
+        if done.verdict is not Verdict.SUCCESS:
+            reason = f"the sample could not be restored: {done.reason}"
+            failure = done.failure or FailureClass.UNKNOWN
+            return _broken(plan.id, seed, failure, reason, snapshot.id)
+        found = Found()
+        for entry in chosen:
+            compare(entry, scratch, found)
+        return Verification(
+            plan.id,
+            snapshot.id,
+            seed,
+            tuple(found.same),
+            tuple(found.changed),
+            tuple(found.differences),
+            FailureClass.DAMAGED if found.differences else None,
+        )
+
+    def _begin(self, work: Work, trigger: Trigger) -> int:
+        try:
+            return self._journal.begin(work, trigger, self._clock(), "")
+        except JournalError as error:
+            log_event(_log, logging.ERROR, "run.not-recorded", work=work, reason=str(error))
+            return self._journal.hold(work, trigger, self._clock())
+
+
+def _broken(
+    plan: str, seed: int, failure: FailureClass, reason: str, snapshot: str = ""
+) -> Verification:
+    return Verification(plan, snapshot, seed, differences=(reason,), failure=failure)
+
+
+def _ended(found: Verification, at: float) -> Ended:
+    if found.failure is FailureClass.INTERRUPTED:
+        return Ended(Outcome.CANCELLED, at, failure=found.failure)
+    outcome = Outcome.SUCCESS if found.is_good else Outcome.FAILED
+    if found.note:
+        outcome = Outcome.WARNING
+    told = "; ".join((*found.differences, found.note)).strip("; ")
+    lines = [f"seed {found.seed}"]
+    lines += [f"same: {path}" for path in found.same]
+    lines += [f"changed since: {path}" for path in found.changed]
+    excerpt = "\n".join(lines)
+    return Ended(outcome, at, found.snapshot, None, found.failure, told, excerpt)
+
+
+def _free(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
+
+
+def _fitting(chosen: tuple[Entry, ...], free: int) -> tuple[Entry, ...]:
+    """Leave out, the largest first, what has no space."""
+    fitting: list[Entry] = []
+    for entry in sorted(chosen, key=lambda one: one.size):
+        if entry.size > free:
+            break
+        free -= entry.size
+        fitting.append(entry)
+    return tuple(fitting)
+
+
+@contextmanager
+def _emptied(folder: Path) -> Iterator[Path]:
+    """Give an empty folder of our own below `folder`; raises BlockingIOError if it is in use."""
+    place = folder / "verify"
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if not try_lock(descriptor):
+        os.close(descriptor)
+        raise BlockingIOError(errno.EAGAIN, "another verification is at work here", str(place))
+    try:
+        _empty(place)
+        yield place
+    finally:
+        try:
+            _empty(place)
+        finally:
+            os.close(descriptor)
+
+
+def _empty(folder: Path) -> None:
+    # What was restored may be read-only, and we need not be root.
+    for parent, names, _ in os.walk(folder):
+        for name in names:
+            path = Path(parent, name)
+            if not path.is_symlink():
+                path.chmod(0o700)
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()

@@ -1,1 +1,0 @@
-"""Outcomes as people and programs read them: table, JSON, diff."""

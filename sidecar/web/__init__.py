@@ -1,0 +1,1 @@
+"""New: says what it is."""

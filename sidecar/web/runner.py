@@ -1,0 +1,132 @@
+"""The runner's pages: /healthz, /readyz, /metrics and /status.
+
+They show nothing that is secret, see `status`. Who can reach the address may read them, so
+the default is none.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+
+from sidecar.runner.status import PlanStatus, Report, StatusFacts
+from sidecar.runner.status_status import (
+    added_of,
+    age_of,
+    is_failed_of,
+    last_success_of,
+    seconds_of,
+    size_of,
+    status_json,
+    verified_age_of,
+)
+from sidecar.service.metrics import MEDIA_TYPE, Kind, Metric, render_metrics
+from sidecar.web.pages import StatusPages, page_of_reasons
+from sidecar.web.server import Page
+
+_Number = Callable[[PlanStatus, StatusFacts], float | None]
+
+
+def _each(number: _Number) -> Callable[[StatusFacts], Mapping[str, float]]:
+    """Read a number of every plan that has it."""
+    return lambda facts: {
+        plan.plan.id: float(found)
+        for plan in facts.plans
+        if (found := number(plan, facts)) is not None
+    }
+
+
+def _of_plan(name: str, meaning: str, number: _Number) -> Metric[StatusFacts]:
+    return Metric(f"backrest_runner_plan_{name}", Kind.GAUGE, meaning, _each(number), "plan")
+
+
+METRICS: tuple[Metric[StatusFacts], ...] = (
+    Metric(
+        "backrest_runner_info",
+        Kind.GAUGE,
+        "The version of the runner; always 1.",
+        lambda facts: {facts.version: 1},
+        "version",
+    ),
+    Metric(
+        "backrest_runner_healthy",
+        Kind.GAUGE,
+        "Whether all is well, as /healthz says: 1 or 0.",
+        lambda facts: int(facts.verdict.is_healthy),
+    ),
+    Metric(
+        "backrest_runner_document_good",
+        Kind.GAUGE,
+        "Whether the document at hand is the one that is executed: 1 or 0.",
+        lambda facts: int(facts.loaded.config is not None and not facts.loaded.trouble),
+    ),
+    Metric(
+        "backrest_runner_runs_total",
+        Kind.COUNTER,
+        "Runs since the start by outcome, those of repositories too.",
+        lambda facts: facts.runs,
+        "outcome",
+    ),
+    Metric(
+        "backrest_runner_missed_total",
+        Kind.COUNTER,
+        "Fires since the start that no run answers.",
+        lambda facts: facts.missed,
+    ),
+    Metric("backrest_runner_running", Kind.GAUGE, "Runs at work.", lambda facts: facts.running),
+    Metric(
+        "backrest_runner_waiting",
+        Kind.GAUGE,
+        "Runs that wait for a seat or for their repository.",
+        lambda facts: facts.waiting,
+    ),
+    _of_plan("last_success_timestamp_seconds", "When it was last saved.", last_success_of),
+    _of_plan("age_seconds", "Seconds since it was last saved.", age_of),
+    _of_plan("failed", "Whether its last run failed: 1 or 0.", is_failed_of),
+    _of_plan("last_duration_seconds", "How long its last good run took.", seconds_of),
+    _of_plan("last_processed_bytes", "What its last good run read.", size_of),
+    _of_plan("last_added_bytes", "What its last good run added to the repository.", added_of),
+    _of_plan("verified_age_seconds", "Seconds since it was last verified.", verified_age_of),
+    _of_plan(
+        "next_run_timestamp_seconds",
+        "When its schedule says that it is due.",
+        lambda plan, _: plan.next_fire,
+    ),
+    Metric(
+        "backrest_runner_repo_reachable",
+        Kind.GAUGE,
+        "Whether the repository could be reached at the last look, once an hour: 1 or 0.",
+        lambda facts: {repo: int(probed.is_reachable) for repo, probed in facts.probes.items()},
+        "repo",
+    ),
+    Metric(
+        "backrest_runner_disk_used_ratio",
+        Kind.GAUGE,
+        "How full the disk of a path is, from 0 to 1.",
+        lambda facts: facts.disks,
+        "path",
+    ),
+)
+
+
+class Pages(StatusPages):
+    """Serves the pages on `listen`, a host and a port, until it is closed.
+
+    Raises UsageError where it cannot listen.
+    """
+
+    def __init__(self, listen: tuple[str, int], report: Report) -> None:
+        self._report = report
+        super().__init__(listen, self._page)
+
+    def _page(self, path: str) -> Page | None:
+        if path == "/healthz":
+            return page_of_reasons(self._report.verdict().reasons, "all is well")
+        if path == "/readyz":
+            return page_of_reasons(self._report.verdict().process, "ready")
+        if path == "/metrics":
+            metrics = render_metrics(METRICS, self._report.facts())
+            return Page(HTTPStatus.OK, metrics, MEDIA_TYPE)
+        if path == "/status":
+            text = json.dumps(status_json(self._report.facts()), indent=2)
+            return Page(HTTPStatus.OK, f"{text}\n".encode(), "application/json")
+        return None

@@ -1,0 +1,243 @@
+"""A small HTTP server for a few generated pages, bounded in every direction.
+
+Of the standard library's server only the threads are used: the rest looks its own name
+up in DNS when it starts, takes any number of clients, 100 headers of 64 KiB from each for
+as long as they like, and quotes requests in its errors. This one reads one head of at
+most 8 KiB, answers it, hangs up, and never shows a client what a client has sent.
+"""
+
+import re
+import selectors
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
+from ipaddress import AddressValueError, IPv6Address
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from time import monotonic, sleep
+from typing import Any
+
+from sidecar.lib.closing import Closable
+
+MOST_SERVED = 16
+"""Clients that are served at a time; as many more are told to come back, the rest hung up on."""
+SECONDS = 5.0
+"""How long a client may take to send its request, and again to take the answer."""
+ADDRESSES = "write HOST:PORT, as in 127.0.0.1:9099, [::1]:9099 or, for all addresses, :9099"
+"""What to tell somebody whose text is none."""
+
+_MOST_HEAD = 8 * 1024
+_MOST_LEFT = 64 * 1024
+_PIECE = 4096
+_PAUSE = 0.25
+_END = re.compile(rb"\r?\n\r?\n")
+_LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]*):(\d{1,5})", re.ASCII)
+_LAST_PORT = 65535
+_REQUEST = re.compile(rb"([!-~]+) ([!-~]+) HTTP/1\.[0-9]")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An answer: its status, its body, and of which media type that is."""
+
+    status: HTTPStatus
+    content: bytes
+    media_type: str = "text/plain; charset=utf-8"
+
+
+def page_of(status: HTTPStatus, words: str = "") -> Page:
+    """Give a page of a line of text, by default the phrase of its status."""
+    return Page(status, f"{words or status.phrase}\n".encode())
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Parse `HOST:PORT`, `:PORT` or `[IPV6]:PORT`; raises ValueError, see ADDRESSES."""
+    match = _LISTEN.fullmatch(text.strip())
+    host, port = (match[1].strip("[]"), int(match[2])) if match else ("", 0)
+    try:
+        if match and match[1].startswith("["):
+            IPv6Address(host)
+    except AddressValueError:
+        port = 0
+    if not 0 < port <= _LAST_PORT:
+        raise ValueError(f"{text!r} is no address to listen on")
+    return host, port
+
+
+class Server(Closable, ThreadingTCPServer):
+    """Answers GET and HEAD by `answer(path)`, which gets the path without its query.
+
+    Listens once it is made; raises OSError if it cannot. `answer` is called in many
+    threads and gives None for a page that does not exist. An empty host means all
+    addresses of this machine. `close` ends all threads, within a second.
+    """
+
+    daemon_threads = False
+    block_on_close = True
+    # What became ready may be gone again: a look at it must not wait.
+    timeout = 0
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        answer: Callable[[str], Page | None],
+        seconds: float = SECONDS,
+    ) -> None:
+        super().__init__((host, port), BaseRequestHandler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = _listen(host, port)
+        self.server_address = self.socket.getsockname()
+        self._answer = answer
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._served = threading.BoundedSemaphore(MOST_SERVED)
+        self._open: set[Any] = set()
+        self._wake, self._woken = socket.socketpair()
+        self._thread = threading.Thread(target=self._run, name="http")
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        number: int = self.socket.getsockname()[1]
+        return number
+
+    def close(self) -> None:
+        """Hang up on everyone and end all threads."""
+        self._stop()
+        with self._lock:
+            for connection in self._open:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+        self.server_close()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection; where that fails, not again at once."""
+        try:
+            return super().get_request()
+        except OSError:
+            # Without a free descriptor the listener stays ready all the time.
+            sleep(_PAUSE)
+            raise
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
+        """Let a connection in while there are not too many."""
+        with self._lock:
+            if len(self._open) >= 2 * MOST_SERVED:
+                return False
+            self._open.add(request)
+            return True
+
+    def finish_request(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        """Serve one connection, in a thread of its own."""
+        is_served = self._served.acquire(blocking=False)
+        try:
+            # A client that is late or gone has nothing more to be told.
+            with suppress(OSError):
+                self._serve(request, is_served=is_served)
+        finally:
+            if is_served:
+                self._served.release()
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget and close a connection."""
+        with self._lock:
+            self._open.discard(request)
+            super().shutdown_request(request)
+
+    def _run(self) -> None:
+        """Let clients in until woken; `serve_forever` would look for its end all the time."""
+        with selectors.DefaultSelector() as waiting, self._woken:
+            waiting.register(self, selectors.EVENT_READ)
+            waiting.register(self._woken, selectors.EVENT_READ, "stop")
+            while all(key.data is None for key, _ in waiting.select()):
+                self.handle_request()
+
+    def _stop(self) -> None:
+        self._wake.close()
+        self._thread.join()
+
+    def _serve(self, connection: socket.socket, *, is_served: bool) -> None:
+        head = _read_head(connection, monotonic() + self._seconds)
+        method, page = self._respond(head) if is_served else ("GET", _BUSY)
+        connection.settimeout(self._seconds)
+        connection.sendall(_render(page, with_body=method != "HEAD"))
+        connection.shutdown(socket.SHUT_WR)
+        _drain(connection, monotonic() + min(1.0, self._seconds))
+
+    def _respond(self, head: bytes | None) -> tuple[str, Page]:
+        """Give the method of a request, None for one that is too long, and the page for it."""
+        if head is None:
+            return "", page_of(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        request = _REQUEST.fullmatch(head.partition(b"\n")[0].rstrip(b"\r"))
+        if request is None:
+            return "", page_of(HTTPStatus.BAD_REQUEST)
+        method, target = (part.decode("ascii") for part in request.groups())
+        if method not in ("GET", "HEAD"):
+            return method, page_of(HTTPStatus.METHOD_NOT_ALLOWED)
+        return method, self._answer(target.partition("?")[0]) or page_of(HTTPStatus.NOT_FOUND)
+
+
+_BUSY = page_of(HTTPStatus.SERVICE_UNAVAILABLE, "too many clients")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    if host in ("", "::") and socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=True)
+        except OSError:
+            # The kernel knows IPv6, but this network namespace has none.
+            if host:
+                raise
+    family = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM)[0][0]  # noqa: S104
+    return socket.create_server((host, port), family=family)
+
+
+def _read_head(connection: socket.socket, deadline: float) -> bytes | None:
+    """Read up to the empty line; None if that is too far. Raises OSError when it is too late."""
+    head = bytearray()
+    while len(head) <= _MOST_HEAD:
+        if _END.search(head):
+            return bytes(head)
+        _wait_until(connection, deadline)
+        piece = connection.recv(_PIECE)
+        if not piece:
+            raise ConnectionResetError
+        head += piece
+    return None
+
+
+def _drain(connection: socket.socket, deadline: float) -> None:
+    """Take what else the client sends: closing before would make it lose the answer."""
+    left = _MOST_LEFT
+    while left > 0:
+        _wait_until(connection, deadline)
+        piece = connection.recv(_PIECE)
+        left = left - len(piece) if piece else 0
+
+
+def _wait_until(connection: socket.socket, deadline: float) -> None:
+    left = deadline - monotonic()
+    if left <= 0:
+        raise TimeoutError
+    connection.settimeout(left)
+
+
+def _render(page: Page, *, with_body: bool) -> bytes:
+    lines = [
+        f"HTTP/1.1 {page.status.value} {page.status.phrase}",
+        f"Date: {formatdate(usegmt=True)}",
+        f"Content-Type: {page.media_type}",
+        f"Content-Length: {len(page.content)}",
+        "Cache-Control: no-store",
+        "X-Content-Type-Options: nosniff",
+        "Connection: close",
+    ]
+    if page.status is HTTPStatus.METHOD_NOT_ALLOWED:
+        lines.append("Allow: GET, HEAD")
+    head = "".join(f"{line}\r\n" for line in (*lines, "")).encode("ascii")
+    return head + page.content if with_body else head

@@ -1,0 +1,225 @@
+"""The daemon's pages: /healthz, /readyz, /metrics and /status.
+
+They show ids, reasons, numbers and times: nothing that is secret, hence no login and no
+look at the Host header. Who can reach the address may read them, so the default is none.
+"""
+
+import json
+import re
+from http import HTTPStatus
+from typing import Any
+
+from sidecar.lib.errors import UsageError
+from sidecar.reconciler.facts import BUCKETS, StatusFacts, iso
+from sidecar.reconciler.report import Report
+from sidecar.service.metrics import MEDIA_TYPE, Buckets, Kind, Metric, render_metrics
+from sidecar.web.pages import StatusPages, page_of_reasons
+from sidecar.web.server import ADDRESSES, Page, page_of, parse_address
+
+_ID = re.compile(r"[\w.-]{1,200}", re.ASCII)
+_KEY = re.compile(r"[\w.-]{1,200}(?:/[\w.-]{1,200})?", re.ASCII)
+
+
+def _passes(facts: StatusFacts) -> Buckets:
+    counts = zip((*BUCKETS, float("inf")), facts.passes, strict=True)
+    return Buckets(dict(counts), facts.pass_seconds)
+
+
+METRICS: tuple[Metric[StatusFacts], ...] = (
+    Metric(
+        "backrest_sidecar_info",
+        Kind.GAUGE,
+        "The version of the sidecar; always 1.",
+        lambda facts: {facts.version: 1},
+        "version",
+    ),
+    Metric(
+        "backrest_sidecar_reconciles_total",
+        Kind.COUNTER,
+        "Passes by result: changed, unchanged or failed.",
+        lambda facts: facts.reconciles,
+        "result",
+    ),
+    Metric(
+        "backrest_sidecar_reconcile_duration_seconds",
+        Kind.HISTOGRAM,
+        "How long passes took, good ones and failed ones.",
+        _passes,
+    ),
+    Metric(
+        "backrest_sidecar_good_pass_age_seconds",
+        Kind.GAUGE,
+        "Seconds since the last good pass ended; since the start while there was none.",
+        lambda facts: facts.uptime if facts.good_age is None else facts.good_age,
+    ),
+    Metric(
+        "backrest_sidecar_plans",
+        Kind.GAUGE,
+        "Plans in the document that belong to a labelled workload.",
+        lambda facts: facts.plans,
+    ),
+    Metric(
+        "backrest_sidecar_problems",
+        Kind.GAUGE,
+        "Problems that the last good pass found, by reason.",
+        lambda facts: facts.problems,
+        "reason",
+    ),
+    Metric(
+        "backrest_sidecar_drift_total",
+        Kind.COUNTER,
+        "Foreign edits of owned keys that were put back.",
+        lambda facts: facts.drifts,
+    ),
+    Metric(
+        "backrest_sidecar_contested_keys",
+        Kind.GAUGE,
+        "Owned keys that are left alone because somebody else insists on them.",
+        lambda facts: len(facts.contested),
+    ),
+    Metric(
+        "backrest_sidecar_orphans",
+        Kind.GAUGE,
+        "Owned plans without a workload.",
+        lambda facts: len(facts.orphans),
+    ),
+    Metric(
+        "backrest_sidecar_orphans_held",
+        Kind.GAUGE,
+        "Whether orphans are left alone because they are suspiciously many: 1 or 0.",
+        lambda facts: int(facts.are_orphans_held),
+    ),
+    Metric(
+        "backrest_sidecar_applies_total",
+        Kind.COUNTER,
+        "Attempts to make the runner notice a changed document, by result.",
+        lambda facts: facts.applies,
+        "result",
+    ),
+    Metric(
+        "backrest_sidecar_guard_starts_total",
+        Kind.COUNTER,
+        "Containers that a dead run had left stopped or paused, started again.",
+        lambda facts: facts.guarded,
+    ),
+    Metric(
+        "backrest_sidecar_engine_connected",
+        Kind.GAUGE,
+        "Whether the container engine answers: 1 or 0.",
+        lambda facts: int(facts.engine is True),
+    ),
+)
+
+
+class Pages(StatusPages):
+    """Serves the pages on `listen`, a host and a port, until it is closed.
+
+    Raises UsageError where it cannot listen.
+    """
+
+    def __init__(self, listen: tuple[str, int], report: Report) -> None:
+        self._report = report
+        super().__init__(listen, self._page)
+
+    def _page(self, path: str) -> Page | None:
+        render = {
+            "/healthz": _healthz,
+            "/readyz": _readyz,
+            "/metrics": _metrics,
+            "/status": _status,
+        }.get(path)
+        return render(self._report.snapshot()) if render else None
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Parse `HOST:PORT`, `:PORT` or `[IPV6]:PORT`; an empty host means all addresses."""
+    try:
+        return parse_address(text)
+    except ValueError as error:
+        raise UsageError(f"--listen {error}", ADDRESSES) from None
+
+
+def _healthz(facts: StatusFacts) -> Page:
+    if facts.is_alive:
+        return page_of(HTTPStatus.OK, "alive")
+    words = f"the main loop has not moved for {facts.beat_age:.0f} s"
+    return page_of(HTTPStatus.SERVICE_UNAVAILABLE, words)
+
+
+def _readyz(facts: StatusFacts) -> Page:
+    return page_of_reasons(facts.reasons, "ready")
+
+
+def _metrics(facts: StatusFacts) -> Page:
+    return Page(HTTPStatus.OK, render_metrics(METRICS, facts), MEDIA_TYPE)
+
+
+def _status(facts: StatusFacts) -> Page:
+    text = json.dumps(status_json(facts), indent=2)
+    return Page(HTTPStatus.OK, f"{text}\n".encode(), "application/json")
+
+
+def status_json(facts: StatusFacts) -> dict[str, Any]:
+    """Give the object of /status; times are ISO 8601 in UTC."""
+    last = facts.last_pass
+    good = None if facts.good_age is None else facts.now - facts.good_age
+    return {
+        "version": facts.version,
+        "now": iso(facts.now),
+        "started": iso(facts.now - facts.uptime),
+        "ready": not facts.reasons,
+        "reasons": list(facts.reasons),
+        "engine_connected": facts.engine,
+        "document_good": facts.document,
+        "runner": facts.runner
+        and {
+            "name": _shown(facts.runner.name),
+            "known": facts.runner.is_known,
+            "seen": _iso_or_none(facts.runner.seen_at),
+        },
+        "last_pass": last
+        and {
+            "at": iso(last.at),
+            "seconds": round(last.seconds, 6),
+            "result": last.result,
+            "hints": list(last.hints),
+        },
+        "last_good_pass": _iso_or_none(good),
+        "next_resync": _iso_or_none(facts.next_resync),
+        **_plans_json(facts),
+        "apply": facts.apply and {"result": facts.apply[0], "at": iso(facts.apply[1])},
+    }
+
+
+def _plans_json(facts: StatusFacts) -> dict[str, Any]:
+    return {
+        "plans": facts.plans,
+        "workloads": [
+            {
+                "workload": _shown(item.workload, _KEY),
+                "plan": _shown(item.plan),
+                "problems": list(item.reasons),
+            }
+            for item in facts.workloads
+        ],
+        "problems": {reason: count for reason, count in facts.problems.items() if count},
+        "orphans_held": facts.are_orphans_held,
+        "orphans": [
+            {"plan": _shown(plan), "since": iso(since)}
+            for plan, since in sorted(facts.orphans.items())
+        ],
+        "drift": [
+            {"plan": _shown(plan), "key": key, "times": times, "last": iso(at)}
+            for (plan, key), (times, at) in sorted(facts.drift.items())
+        ],
+        "contested": [{"plan": _shown(plan), "key": key} for plan, key in sorted(facts.contested)],
+    }
+
+
+def _shown(name: str, form: re.Pattern[str] = _ID) -> str:
+    """An id as it is; a name that labels made into something else is not for everyone."""
+    return name if form.fullmatch(name) else ""
+
+
+def _iso_or_none(at: float | None) -> str | None:
+    return None if at is None else iso(at)
