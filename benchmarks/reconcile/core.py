@@ -12,11 +12,11 @@ from benchmarks.table import Row
 from sidecar.backrest.document import Document, merge_plans, parse_document
 from sidecar.backrest.jsontext import decode
 from sidecar.backrest.rules import check_document
-from sidecar.docker.listing import parse_saved
+from sidecar.docker.answers import parse_saved
+from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
 from sidecar.planner.diff import diff_plans
 from sidecar.planner.plans import render
-from sidecar.planner.workload import Inventory
 
 _NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 _POLICY = Policy()

@@ -4,8 +4,8 @@ import json
 from hashlib import sha256
 from typing import Any
 
-from sidecar.docker.listing import parse_saved
-from sidecar.planner.workload import Inventory
+from sidecar.docker.answers import parse_saved
+from sidecar.docker.models import Inventory
 
 _SERVICES = ("app", "db", "cache", "worker", "files", "mail", "wiki", "proxy")
 _PREFIX = "backrest."

@@ -10,11 +10,10 @@ import click
 
 from page_text import code, page, prose, table
 from sidecar.cli.commands.main import cli
-from sidecar.cli.exits_exits import STATUSES
-from sidecar.cli.options import Flag
-from sidecar.cli.output.exits import STATUSES as RUNNER_STATUSES
+from sidecar.cli.exits import STATUSES
+from sidecar.cli.options import OF_THE_RUNNER, SECRET_FILES, VARIABLES, Flag, Source
+from sidecar.cli.output.runs import STATUSES as RUNNER_STATUSES
 from sidecar.cli.runner.main import cli as runner_cli
-from sidecar.cli.variables import OF_THE_RUNNER, SECRET_FILES, VARIABLES, Source
 from sidecar.lib import errors
 from sidecar.reconciler.heartbeat import _HELP as HEALTHCHECK_HELP
 from sidecar.runner.heartbeat import _HELP as RUNNER_HEALTHCHECK_HELP

@@ -13,11 +13,11 @@ from typing import Any
 import click
 
 from sidecar.backrest.document import Document
-from sidecar.cli.output.problems import problem_lines
+from sidecar.cli.output.text import problem_lines
+from sidecar.docker.models import Container, Inventory, Mount, Volume
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.labels.problem import Problem
 from sidecar.planner.propose import propose
-from sidecar.planner.workload import Container, Inventory, Mount, Volume
 
 _NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 _VOLUMES = "/var/lib/docker/volumes"

@@ -21,19 +21,19 @@ from typing import Any
 import click
 
 from command_pages import RUNNER, SIDECAR, Program
+from sidecar.docker.models import Mount
 from sidecar.engines.base import Stats
 from sidecar.labels.problem import REASONS
 from sidecar.labels.registry import LABELS
-from sidecar.planner.workload import Mount
 from sidecar.reconciler.doctor.run import CHECKS
 from sidecar.reconciler.log_events import EVENTS
 from sidecar.reconciler.state import ApplyTrouble, RunnerSeen, State
-from sidecar.runner.job.resume import Resume
+from sidecar.runner.job.recovery import Resume
 from sidecar.runner.journal.schema import MIGRATIONS
 from sidecar.runner.log_events import EVENTS as RUNNER_EVENTS
 from sidecar.runner.log_events import ONCE
 from sidecar.runner.notify.messages import Letter
-from sidecar.runner.once.begun import Begun
+from sidecar.runner.once.leftover import Begun
 from sidecar.web.runner import METRICS as RUNNER_METRICS
 from sidecar.web.sidecar import METRICS
 

@@ -21,7 +21,7 @@ from problem_examples import render_example
 from sidecar.cli.commands.schema import render_schema
 from sidecar.labels.problem import REASONS, Severity
 from sidecar.labels.registry import LABELS
-from sidecar.lib.log_events import LogEvent
+from sidecar.lib.log import LogEvent
 from sidecar.reconciler.doctor.run import CHECKS
 from sidecar.reconciler.log_events import EVENTS
 from sidecar.runner.log_events import EVENTS as RUNNER_EVENTS

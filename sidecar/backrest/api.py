@@ -1,1 +1,236 @@
-"""Backrest over HTTP: its calls, and what its log of operations says."""
+"""Backrest over HTTP: its calls, and what its log of operations says.
+
+Backrest's HTTP API: bytes in, bytes out, and failures in plain words.
+
+No foreign text stands in an error: what Backrest refuses it quotes, secrets and all.
+"""
+
+import json
+import os
+import re
+from enum import StrEnum
+from typing import Required
+
+import requests
+from pydantic import TypeAdapter, ValidationError
+from requests.auth import HTTPBasicAuth
+
+# pydantic wants this one below Python 3.12.
+from typing_extensions import TypedDict
+from urllib3.exceptions import HTTPError
+
+from sidecar.backrest.operations import Operation, parse_operations
+from sidecar.lib.errors import SidecarError, UsageError
+from sidecar.lib.threads import Closable
+from sidecar.reconciler.settings import Access
+
+_ADDRESS = re.compile(r"https?://[^/@?#\s]+(?:/[^@?#\s]*)?")
+_CONNECT_SECONDS = 5.0
+_JSON = {"Content-Type": "application/json"}
+_FAILURES = (requests.RequestException, HTTPError, OSError)
+# What a proxy answers for a Backrest that it cannot reach.
+_GATEWAY = frozenset({502, 503, 504})
+
+
+class ApiTrouble(StrEnum):
+    """Why a call failed, as far as callers do something else about it."""
+
+    UNREACHABLE = "unreachable"
+    """No answer, or none in time: whether the call had an effect is not known."""
+    REFUSED_LOGIN = "refused-login"
+    """Backrest does not accept who we are."""
+    STALE = "stale"
+    """The configuration was saved by someone else since it was read."""
+    INVALID = "invalid"
+    """Backrest does not accept what was sent."""
+    OTHER = "other"
+    """Anything else, also another program at that address."""
+
+
+class ApiError(SidecarError):
+    """A call that failed: `kind` is for programs, the sentence and its hint for people."""
+
+    def __init__(self, kind: ApiTrouble, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.kind = kind
+
+
+class _Config(TypedDict, total=False):
+    # Always there in a configuration, and rarely elsewhere.
+    version: Required[int]
+
+
+class _Fault(TypedDict, total=False):
+    code: Required[str]
+
+
+_CONFIG = TypeAdapter(_Config)
+_FAULT = TypeAdapter(_Fault)
+
+
+class BackrestApi(Closable):
+    """Calls to the Backrest at `access.url`, each wait bounded by `timeout` seconds.
+
+    Every call raises ApiError. Redirects are not followed and proxies not used, so that
+    the password goes nowhere else. Certificates are checked, against REQUESTS_CA_BUNDLE or
+    SSL_CERT_FILE where one is set. Not thread-safe: a thread has its own.
+    """
+
+    def __init__(self, access: Access, timeout: float = 30.0) -> None:
+        if not _ADDRESS.fullmatch(access.url):
+            raise UsageError(
+                "--backrest-url is no address of a Backrest that can be used",
+                "write http://host:port or https://host, without a user or password in it",
+            )
+        self.address = access.url.rstrip("/")
+        self._timeout = timeout
+        self._session = requests.Session()
+        self._session.trust_env = False
+        bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
+        self._session.verify = bundle or True
+        if access.user:
+            user, password = access.user.encode(), access.password.encode()
+            self._session.auth = HTTPBasicAuth(user, password)
+
+    def close(self) -> None:
+        """Give the connection back; the next call makes a new one."""
+        self._session.close()
+
+    def get_config(self) -> bytes:
+        """Get the configuration as Backrest holds it, byte for byte as it is served.
+
+        Keys and password hashes are masked in it, the passwords of repositories are not.
+        """
+        return self._config("GetConfig", b"{}")
+
+    def set_config(self, content: bytes) -> bytes:
+        """Replace the whole configuration: the new one as it is served.
+
+        Sent byte for byte, so what is left out is gone. Raises STALE when its modno is
+        not the current one, INVALID when Backrest refuses it.
+        """
+        return self._config("SetConfig", content)
+
+    def operations(self, since: int = 0) -> list[Operation]:
+        """List the operations that were changed at modno `since` or later, by their ids."""
+        selector = {"modnoGte": str(since)} if since else {}
+        body = json.dumps({"selector": selector}).encode()
+        answer = self._call("GetOperations", body, self._timeout)
+        try:
+            return parse_operations(answer)
+        except ValueError:
+            raise self._stranger("GetOperations") from None
+
+    def backup(self, plan_id: str, timeout: float | None) -> None:
+        """Run a plan; returns when it ended without an error, perhaps with a warning.
+
+        `timeout` in seconds bounds the wait, not the run: that goes on after UNREACHABLE.
+        OTHER may mean that the run failed; the log of operations tells.
+        """
+        body = json.dumps({"value": plan_id}).encode()
+        self._call("Backup", body, timeout)
+
+    def _config(self, name: str, body: bytes) -> bytes:
+        content = self._call(name, body, self._timeout)
+        try:
+            _CONFIG.validate_json(content, strict=True)
+        except ValidationError:
+            raise self._stranger(name) from None
+        return content
+
+    def _call(self, name: str, body: bytes, seconds: float | None) -> bytes:
+        try:
+            response = self._session.post(
+                f"{self.address}/v1.Backrest/{name}",
+                data=body,
+                headers=_JSON,
+                timeout=(_CONNECT_SECONDS, seconds),
+                allow_redirects=False,
+            )
+        except _FAILURES as error:
+            # Their texts may quote headers or addresses, hence no cause either.
+            raise self._unreachable(name, error) from None
+        if response.status_code != 200:
+            raise self._refused(name, response.status_code, response.content)
+        return response.content
+
+    def _unreachable(self, name: str, error: Exception) -> ApiError:
+        # Only a file of certificates that is not there gives an error of no library's own.
+        is_foreign = not isinstance(error, requests.RequestException | HTTPError)
+        if is_foreign or isinstance(error, requests.exceptions.SSLError):
+            return ApiError(
+                ApiTrouble.UNREACHABLE,
+                f"no TLS connection to {self.address} could be made",
+                "correct --backrest-url, or name its authority's certificate by SSL_CERT_FILE",
+            )
+        if isinstance(error, requests.ReadTimeout):
+            return ApiError(
+                ApiTrouble.UNREACHABLE,
+                f"Backrest at {self.address} did not answer {name} in time",
+                "it may be busy; its log tells more",
+            )
+        return ApiError(
+            ApiTrouble.UNREACHABLE,
+            f"Backrest at {self.address} cannot be reached for {name}",
+            "see whether it runs, and whether --backrest-url leads there",
+        )
+
+    def _refused(self, name: str, status: int, content: bytes) -> ApiError:
+        if status in {401, 403}:
+            return ApiError(
+                ApiTrouble.REFUSED_LOGIN,
+                f"Backrest at {self.address} refused our user name or password",
+                "correct --backrest-user and its password file",
+            )
+        if status in _GATEWAY:
+            return self._unreachable(name, requests.ConnectionError())
+        code = _code_of(content)
+        if not code:
+            return self._stranger(name)
+        kind, message, hint = _MEANINGS.get(code, _OTHERWISE)
+        return ApiError(kind, message.format(name=name, code=code, address=self.address), hint)
+
+    def _stranger(self, name: str) -> ApiError:
+        return ApiError(
+            ApiTrouble.OTHER,
+            f"what answers {name} at {self.address} is no Backrest that we know",
+            "correct --backrest-url; it names the address of the web interface",
+        )
+
+
+def _code_of(content: bytes) -> str:
+    """The code of an error as Connect writes it, "" if it is none."""
+    try:
+        code = _FAULT.validate_json(content, strict=True)["code"]
+    except ValidationError:
+        return ""
+    return code if re.fullmatch("[a-z_]{1,40}", code) else ""
+
+
+_MEANINGS: dict[str, tuple[ApiTrouble, str, str]] = {
+    "failed_precondition": (
+        ApiTrouble.STALE,
+        "Backrest's configuration was saved by someone else in the meantime",
+        "nothing was changed; it is read again",
+    ),
+    "invalid_argument": (
+        ApiTrouble.INVALID,
+        "Backrest at {address} does not accept what {name} was sent",
+        "nothing was changed; its log tells more",
+    ),
+    "not_found": (
+        ApiTrouble.OTHER,
+        "Backrest at {address} does not know what {name} asks for",
+        "it may not have loaded the present document yet",
+    ),
+    "unauthenticated": (
+        ApiTrouble.REFUSED_LOGIN,
+        "Backrest at {address} refused our user name or password",
+        "correct --backrest-user and its password file",
+    ),
+}
+_OTHERWISE = (
+    ApiTrouble.OTHER,
+    "Backrest at {address} answered {name} with an error ({code})",
+    "its log tells more",
+)

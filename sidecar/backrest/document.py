@@ -1,29 +1,64 @@
-"""The config.json: raw text kept verbatim, typed views, owned-plan merge."""
+"""The config.json: raw text kept verbatim, typed views, owned-plan merge.
+
+What the core may know of a document: its plans and repositories, in order.
+"""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 from sidecar.backrest.edit import (
     Edit,
+    Layout,
     Style,
     apply_edits,
     edit_object,
+    follow_edits,
     insert_items,
+    layout_of,
     remove_items,
     style_of,
 )
-from sidecar.backrest.jsontext import Member, NotJson, Object, decode
-from sidecar.backrest.layout import Layout, follow_edits, layout_of
+from sidecar.backrest.jsontext import Member, NotJson, Object, decode, parse_integer
 from sidecar.backrest.messages import REPO
-from sidecar.backrest.numerals import parse_integer
 from sidecar.backrest.plan import Plan
-from sidecar.backrest.schedule_rules import is_active, value_of
-from sidecar.backrest.view import DocumentView, PlanView, RepoView
+from sidecar.backrest.rules import is_active, value_of
 from sidecar.lib.errors import DocumentError
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """A plan that stands in the document."""
+
+    id: str
+    repo: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RepoView:
+    """A repository; `overrides_retention` when its own forget policy is active."""
+
+    id: str
+    overrides_retention: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentView:
+    """The plans and repositories of a document, in its order; the first of an id counts."""
+
+    plans: tuple[PlanView, ...] = ()
+    repos: tuple[RepoView, ...] = ()
+    plan_by_id: dict[str, PlanView] = field(init=False, compare=False, repr=False)
+    repo_by_id: dict[str, RepoView] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "plan_by_id", {plan.id: plan for plan in reversed(self.plans)})
+        object.__setattr__(self, "repo_by_id", {repo.id: repo for repo in reversed(self.repos)})
+
 
 _MOST_MODNO = 2**31 - 1
 _PLAN_MEMBERS = 3

@@ -7,8 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sidecar.backrest.edit import Edit, apply_edits
-from sidecar.backrest.jsontext import Numeral, decode, members
-from sidecar.backrest.numerals import parse_integer
+from sidecar.backrest.jsontext import Numeral, decode, members, parse_integer
 from sidecar.lib.text import MASK, without_credentials
 
 # Names without case and underscores, so that both spellings of a field are met.

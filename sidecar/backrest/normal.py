@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping
 from operator import is_
 from typing import Any, Final
 
-from sidecar.backrest.jsontext import Numeral
+from sidecar.backrest.jsontext import Numeral, parse_integer
 from sidecar.backrest.messages import PLAN, Field, Kind, Message
-from sidecar.backrest.numerals import parse_integer
 
 _Normalise = Callable[[Any], Any]
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sidecar.backrest.jsontext import parse_integer
 from sidecar.backrest.messages import CONFIG, Field, Kind, Message
-from sidecar.backrest.numerals import parse_integer
 from sidecar.backrest.plan import OnError, Retention
 
 _HOUR = 3600

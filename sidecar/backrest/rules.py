@@ -2,21 +2,246 @@
 
 First the shape (`model.shape`), then, if that is right, the meaning, since
 Backrest too validates only what it could parse.
+
+Backrest's rules for schedules and retentions, of plans and repositories alike.
+
+What Backrest accepts as an id.
+
+The public half of an Ed25519 key (RFC 8032), to see whether a pair belongs together.
+
+Only that check is made here: nothing is signed, so timing tells nobody anything.
+
+Backrest's rules for `sync`: its own identity and the peers it knows.
 """
 
+import base64
+import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
+from functools import lru_cache
 from typing import Any, Final
 
-from sidecar.backrest.fault import Fault
-from sidecar.backrest.ids import check_id
-from sidecar.backrest.jsontext import Object
-from sidecar.backrest.messages import AUTH, CONFIG, REPO, USER
-from sidecar.backrest.numerals import parse_integer
-from sidecar.backrest.schedule_rules import check_retention, check_schedule, is_active, value_of
-from sidecar.backrest.shape import check_shape
-from sidecar.backrest.sync_rules import check_instance, check_sync
+from sidecar.backrest.cron import CronError, check_cron
+from sidecar.backrest.jsontext import Object, parse_integer
+from sidecar.backrest.messages import (
+    AUTH,
+    BUCKETS,
+    CONFIG,
+    PEER,
+    PERMISSION,
+    REPO,
+    RETENTION,
+    SYNC,
+    USER,
+    Message,
+)
+from sidecar.backrest.shape import Fault, check_shape
 from sidecar.lib.text import quoted
+
+_FREQUENCIES: Final = ("maxFrequencyDays", "maxFrequencyHours")
+
+
+def value_of(holder: Mapping[str, Any], message: Message, name: str) -> tuple[str, Any]:
+    """Give the field `name` as (the spelling used, its value); None for unset or null."""
+    for spelling in message.fields[name].spellings:
+        if holder.get(spelling) is not None:
+            return spelling, holder[spelling]
+    return name, None
+
+
+def check_schedule(schedule: Mapping[str, Any], today: date | None) -> Iterator[Fault]:
+    """List what Backrest refuses in a schedule of the right shape."""
+    if schedule.get("disabled") is False:
+        yield Fault("/disabled", "`disabled` may only be true", "remove it, or write true")
+    for name in _FREQUENCIES:
+        frequency = schedule.get(name)
+        if frequency is not None and _number(frequency) < 1:
+            yield Fault(f"/{name}", f"{name} is less than 1", "write 1 or more")
+    if schedule.get("cron") is not None:
+        yield from _check_cron(schedule["cron"], today)
+
+
+def _check_cron(expression: str, today: date | None) -> Iterator[Fault]:
+    try:
+        check_cron(expression, today)
+    except CronError as error:
+        yield Fault("/cron", error.message, error.hint)
+
+
+def is_active(schedule: Mapping[str, Any] | None) -> bool:
+    """Whether a schedule fires at all: set, and not by `disabled`."""
+    held = schedule or {}
+    return any(held.get(name) is not None for name in ("cron", *_FREQUENCIES))
+
+
+def check_retention(retention: Mapping[str, Any]) -> Iterator[Fault]:
+    """List what Backrest refuses in a retention of the right shape."""
+    members = [key for key, field in RETENTION.fields.items() if retention.get(key) is not None]
+    if not members:
+        yield Fault("", "the retention names no policy", "set one, or remove `retention`")
+    for key in members:
+        if RETENTION.fields[key].message is BUCKETS and _is_empty(retention[key]):
+            yield Fault(f"/{key}", "all counts are zero", "keep at least one snapshot")
+
+
+def _is_empty(buckets: Mapping[str, Any]) -> bool:
+    counts = [buckets.get(key) for key in BUCKETS.fields]
+    return all(count is None or _number(count) == 0 for count in counts)
+
+
+def _number(text: str) -> int:
+    # The shape was checked, so there always is a number.
+    return parse_integer(text, 32) or 0
+
+
+def check_id(text: str, longest: int = 0) -> str:
+    """Say what is wrong with a non-empty id, or give the empty string.
+
+    `longest` counts UTF-8 bytes; 0 means no limit. Backrest checks no characters:
+    ids with commas load, though restic then splits the tag at them.
+    """
+    if text.startswith("_") and text.endswith("_"):
+        return f"{text!r} starts and ends with `_`, which Backrest keeps for itself"
+    if longest and len(text.encode("utf-8", "replace")) > longest:
+        return f"{text!r} is longer than {longest} bytes"
+    return ""
+
+
+_Point = tuple[int, int, int, int]
+
+_P: Final = 2**255 - 19
+_D: Final = -121665 * pow(121666, -1, _P) % _P
+_BASE_Y: Final = 4 * pow(5, -1, _P) % _P
+_BASE_X: Final = 15112221349535400772501151409588531511454012693041857206046113283949847762202
+_BASE: Final[_Point] = (_BASE_X, _BASE_Y, 1, _BASE_X * _BASE_Y % _P)
+_ZERO: Final[_Point] = (0, 1, 1, 0)
+
+
+@lru_cache(maxsize=4)
+def public_key(seed: bytes) -> bytes:
+    """Derive the public key (32 bytes) from the seed (32 bytes); some milliseconds."""
+    scalar = int.from_bytes(hashlib.sha512(seed).digest()[:32], "little")
+    scalar = scalar & ((1 << 254) - 8) | 1 << 254
+    x, y, z, _ = _multiply(scalar)
+    inverse = pow(z, -1, _P)
+    x, y = x * inverse % _P, y * inverse % _P
+    return (y | (x & 1) << 255).to_bytes(32, "little")
+
+
+def _multiply(scalar: int) -> _Point:
+    total, power = _ZERO, _BASE
+    while scalar:
+        if scalar & 1:
+            total = _add(total, power)
+        power = _add(power, power)
+        scalar >>= 1
+    return total
+
+
+def _add(one: _Point, other: _Point) -> _Point:
+    """Add two points in extended coordinates (x, y, z, x*y/z)."""
+    low = (one[1] - one[0]) * (other[1] - other[0]) % _P
+    high = (one[1] + one[0]) * (other[1] + other[0]) % _P
+    twist = 2 * one[3] * other[3] * _D % _P
+    scale = 2 * one[2] * other[2] % _P
+    e, f, g, h = high - low, scale - twist, scale + twist, high + low
+    return (e * f % _P, g * h % _P, f * g % _P, e * h % _P)
+
+
+_LONGEST_INSTANCE: Final = 50
+# 32 bytes in base64 without padding; line ends are skipped as Backrest does.
+_KEY: Final = re.compile(r"[A-Za-z0-9+/]{43}\Z")
+_SCOPE: Final = re.compile(r"\*\Z|!?(?:repo|plan):.", re.DOTALL)
+_REMAKE: Final = "remove `identity`: Backrest makes a new one, and peers must pair again"
+
+
+def check_instance(instance: str) -> str:
+    """Say what is wrong with a non-empty instance id, or give the empty string."""
+    return check_id(instance, _LONGEST_INSTANCE)
+
+
+def check_sync(sync: Mapping[str, Any], instance: str, *, masked: bool = False) -> Iterator[Fault]:
+    """List what Backrest refuses in `sync`, given the instance id of the document.
+
+    Keys that are `masked` are not looked at.
+    """
+    _, identity = value_of(sync, SYNC, "identity")
+    if identity is not None and not masked:
+        yield from (fault.under("identity") for fault in _check_identity(identity))
+    instances = {instance}
+    keys = {_text(identity or {}, "keyId")} - {""}
+    for name in ("authorizedClients", "knownHosts"):
+        spelling, peers = value_of(sync, SYNC, name)
+        for index, peer in enumerate(peers or ()):
+            faults = [*_check_peer(peer, name == "knownHosts")]
+            faults += _check_new(peer, "instanceId", instances)
+            faults += _check_new(peer, "keyId", keys)
+            yield from (fault.under(spelling, index) for fault in faults)
+
+
+def _check_identity(identity: Mapping[str, Any]) -> Iterator[Fault]:
+    seed, public = (_key(_text(identity, name)) for name in ("ed25519priv", "ed25519pub"))
+    for name, key in (("ed25519priv", seed), ("ed25519pub", public)):
+        if key is None:
+            at = f"/{name}" if _text(identity, name) else ""
+            yield Fault(at, f"{name} is no key of 32 bytes in base64", _REMAKE)
+    if not _text(identity, "keyId"):
+        yield Fault("", "the identity has no `keyId`", _REMAKE)
+    elif public and _text(identity, "keyId") != _id_of_key(public):
+        yield Fault("", "`keyId` is not that of `ed25519pub`", _REMAKE)
+    if seed and public and public_key(seed) != public:
+        yield Fault("", "`ed25519pub` does not belong to `ed25519priv`", _REMAKE)
+
+
+def _key(text: str) -> bytes | None:
+    unfolded = _unfold(text)
+    return base64.b64decode(unfolded + "=") if _KEY.match(unfolded) else None
+
+
+def _id_of_key(public: bytes) -> str:
+    digest = hashlib.sha256(public).digest()
+    return "ed25519." + base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def _unfold(text: str) -> str:
+    return text.replace("\r", "").replace("\n", "")
+
+
+def _check_peer(peer: Mapping[str, Any], is_host: bool) -> Iterator[Fault]:
+    instance = _text(peer, "instanceId")
+    reason = check_instance(instance) if instance else "is empty"
+    if reason:
+        yield Fault("", f"the peer's instanceId {reason}")
+    if not _text(peer, "keyId"):
+        yield Fault("", "the peer has no keyId")
+    if is_host and not _text(peer, "instanceUrl"):
+        yield Fault("", "a known host needs an instanceUrl")
+    for index, permission in enumerate(value_of(peer, PEER, "permissions")[1] or ()):
+        faults = _check_scopes(permission)
+        yield from (fault.under("permissions", index, "scopes") for fault in faults)
+
+
+def _check_scopes(permission: Mapping[str, Any]) -> Iterator[Fault]:
+    for scope in value_of(permission, PERMISSION, "scopes")[1] or ():
+        if not _SCOPE.match(scope):
+            hint = "`*`, `repo:ID`, `plan:ID`, `!repo:ID` or `!plan:ID`"
+            yield Fault("", f"{scope!r} is no scope", hint)
+
+
+def _check_new(peer: Mapping[str, Any], name: str, seen: set[str]) -> list[Fault]:
+    text = _text(peer, name)
+    if text in seen:
+        return [Fault("", f"the {name} {text!r} is used twice", "peers need their own")]
+    seen.add(text)
+    return []
+
+
+def _text(holder: Mapping[str, Any], name: str) -> str:
+    # Identity and peer spell these fields alike, so the peer's table serves both.
+    spellings = PEER.fields[name].spellings if name in PEER.fields else (name,)
+    return next((holder[key] for key in spellings if holder.get(key) is not None), "")
+
 
 __all__ = ["VERSION", "Fault", "check_document", "check_version"]
 

@@ -2,15 +2,40 @@
 
 Fields it does not know are skipped by Backrest, whatever they hold, so here too;
 only text that is no Unicode and boundless nesting are refused even there.
+
+A fault: one reason why Backrest would not start with the document.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-from sidecar.backrest.fault import Fault
-from sidecar.backrest.jsontext import Numeral
+from sidecar.backrest.jsontext import Numeral, is_double, parse_integer
 from sidecar.backrest.messages import CONFIG, Field, Kind, Message
-from sidecar.backrest.numerals import is_double, parse_integer
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One refusal: where (a JSON pointer), what is wrong, what to write instead.
+
+    Texts name keys, ids and cron expressions, never a secret value.
+    """
+
+    pointer: str
+    message: str
+    hint: str = ""
+
+    def under(self, *steps: str | int) -> "Fault":
+        """Give the same fault seen from further up: `steps` lead down to it."""
+        return Fault(pointer_of(steps) + self.pointer, self.message, self.hint)
+
+
+def pointer_of(steps: Iterable[str | int]) -> str:
+    """Spell a JSON pointer (RFC 6901); the whole document is the empty string."""
+    # A lone surrogate in a key could not be printed, so it is shown as a question mark.
+    texts = (str(step).replace("~", "~0").replace("/", "~1") for step in steps)
+    return "".join(f"/{text}" for text in texts).encode("utf-8", "replace").decode()
+
 
 _Check = Callable[[Any], list[Fault]]
 

@@ -1,8 +1,11 @@
-"""How a command ends: by its exit status, with what went wrong in words on standard error."""
+"""How a command ends: by its exit status, with what went wrong in words on standard error.
+
+Exit statuses: what scripts may rely on.
+"""
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -31,3 +34,13 @@ def run_group(group: click.Group, name: str, args: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     return status if isinstance(status, int) else 0
+
+
+FAILED, CHANGED, PROBLEMS = 1, 2, 3
+STATUSES: Mapping[int, str] = {
+    0: "done, and nothing needs attention",
+    FAILED: "it could not be done, or what was looked at is broken; also a wrong flag",
+    CHANGED: "done, and something was or would be changed, where `--detailed-exitcode` asks for it",
+    PROBLEMS: "done, but something needs attention: labels with problems, a backup with warnings",
+}
+"""What each status means; a command that has less of them says so in its help."""

@@ -1,7 +1,11 @@
-"""Flags of a command line: each has a variable, a default and one line of help."""
+"""Flags of a command line: each has a variable, a default and one line of help.
+
+What is read beside the flags and their own variables: the reference tells of it.
+"""
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import click
@@ -80,3 +84,64 @@ def log_options_at(prefix: str, level: str) -> Decorator:
             help="Least severity that is logged.",
         ),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A variable or a secret file, and in words what it is read for."""
+
+    name: str
+    purpose: str
+
+
+VARIABLES = (
+    Source(
+        "BACKREST_SIDECAR_BACKREST_PASSWORD",
+        "the password of `--backrest-user`, where `--backrest-password-file` names no file",
+    ),
+    Source(
+        "BACKREST_SECRET_*",
+        "what `env:BACKREST_SECRET_NAME` in the label `notify` refers to; no other is read for it",
+    ),
+    Source("TZ", "the time zone of the sidecar, and so of what it shows; the runner has its own"),
+    Source("DOCKER_TLS_VERIFY", "whether the certificate of an engine at `tcp://` is checked"),
+    Source("DOCKER_CERT_PATH", "directory of the certificates for that engine"),
+    Source(
+        "REQUESTS_CA_BUNDLE",
+        "certificates of the authorities that are trusted, by engines at `https://` and by the API",
+    ),
+    Source("CURL_CA_BUNDLE", "the same for engines, where the one above is not set"),
+    Source("SSL_CERT_FILE", "the same for the API, where the one above is not set"),
+    Source("COMPOSE_PROJECT_NAME", "with `--compose`: the project's name, as Compose takes it"),
+    Source("COMPOSE_PROFILES", "with `--compose`: the profiles whose services count"),
+    Source("HOME", "with `--compose`: what `~` stands for in a bind mount"),
+    Source("HOSTNAME", "to find out which container is our own; Docker sets it"),
+    Source("GITHUB_WORKSPACE", "with `lint --format github`: what file names are relative to"),
+    Source("_BACKREST_SIDECAR_COMPLETE", "shell completion, see `backrest-sidecar --help`"),
+)
+"""Variables that belong to no flag; those that Compose resolves in a file are its own."""
+
+OF_THE_RUNNER = (
+    Source(
+        "BACKREST_CONFIG",
+        "where the document is there: stop, pause and scale templates leave their markers "
+        "beside it, and refuse to stop anything where it is not set",
+    ),
+    Source("DOCKER_HOST", "the engine that hooks speak to; without it `/var/run/docker.sock`"),
+    Source("TZ", "the time zone in which schedules are meant"),
+)
+"""Variables of the runner's container, which `doctor` looks at."""
+
+SECRET_FILES = (
+    Source(
+        "--backrest-password-file",
+        "the password of `--backrest-user`, on the first line",
+    ),
+    Source("init --password-file", "the repository's password, which `init` writes"),
+    Source(
+        "--secrets-dir",
+        "the one directory below which `file:PATH` in the label `notify` is read: an absolute "
+        "path, a regular file of text, of at most 64 KiB",
+    ),
+)
+"""Files that hold a secret, by the flag that leads to them."""

@@ -1,16 +1,25 @@
-"""What every answer of the engine has in common: how it is checked, and its mounts."""
+"""What every answer of the engine has in common: how it is checked, and its mounts.
 
-from collections.abc import Sequence
+The engine's JSON answers as typed values, and what an observation is made of.
+
+The only place that knows how the engine spells containers, volumes and images. An
+answer of another shape is an error, never an empty list.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from operator import attrgetter
-from typing import Required, TypeVar
+from typing import Annotated, Any, Required, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 # pydantic wants this one below Python 3.12.
 from typing_extensions import TypedDict
 
+# pydantic wants this one below Python 3.12.
+from sidecar.docker.models import Container, Inventory, Mount, Volume
 from sidecar.lib.errors import InventoryError
-from sidecar.planner.workload import Mount
 
 T = TypeVar("T")
 
@@ -77,3 +86,214 @@ def _mount(entry: WireMount) -> Mount:
         name,
         entry.get("Driver") or "",
     )
+
+
+_SAVED_FORM = (
+    "expected is the JSON answer of GET /containers/json?all=1, or an object "
+    "with `containers`, `volumes` and `images`"
+)
+
+
+class _Container(TypedDict, total=False):
+    Id: Required[str]
+    Names: list[str] | None
+    ImageID: str | None
+    Created: int | None
+    Labels: dict[str, str] | None
+    State: str | None
+    Mounts: list[WireMount] | None
+
+
+class _Volume(TypedDict, total=False):
+    Name: Required[str]
+    Driver: str | None
+    Mountpoint: str | None
+    Options: dict[str, str] | None
+
+
+class _VolumesAnswer(TypedDict):
+    Volumes: list[_Volume] | None
+
+
+class _Config(TypedDict, total=False):
+    Labels: dict[str, str] | None
+    Env: list[str] | None
+
+
+class _Image(TypedDict, total=False):
+    Id: Required[str]
+    Config: _Config | None
+
+
+class _Inspected(TypedDict, total=False):
+    Config: _Config | None
+
+
+def _as_answer(volumes: Any) -> Any:
+    """Take a bare list of volumes for the answer that wraps it."""
+    return {"Volumes": volumes} if isinstance(volumes, list) else volumes
+
+
+class _Version(TypedDict):
+    ApiVersion: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
+
+
+class _Info(TypedDict, total=False):
+    ID: str | None
+    BuildahVersion: str | None
+
+
+class _Saved(TypedDict, total=False):
+    containers: Required[list[_Container]]
+    volumes: Annotated[_VolumesAnswer | None, BeforeValidator(_as_answer)]
+    images: list[_Image] | None
+
+
+_CONTAINERS = TypeAdapter(list[_Container])
+_VOLUMES = TypeAdapter(_VolumesAnswer)
+_IMAGE = TypeAdapter(_Image)
+_INSPECTED = TypeAdapter(_Inspected)
+_VERSION = TypeAdapter(_Version)
+_SAVED = TypeAdapter(_Saved)
+_INFO = TypeAdapter(_Info)
+_VOLUME = TypeAdapter(_Volume)
+
+
+@dataclass(frozen=True, slots=True)
+class RawInventory:
+    """The answers behind an observation, for a file that can be observed again.
+
+    `containers` and `volumes` are the engine's bytes; of the images only their
+    labels are kept, by id, because the rest may hold secrets.
+    """
+
+    containers: bytes
+    volumes: bytes
+    image_labels: Mapping[str, Mapping[str, str]]
+
+    def to_json(self) -> bytes:
+        """Give the object that `load_saved` reads; it holds label values as they are."""
+        images = [
+            {"Id": image, "Config": {"Labels": dict(labels)}}
+            for image, labels in self.image_labels.items()
+        ]
+        encoded = json.dumps(images, ensure_ascii=False).encode()
+        parts = (b'{"containers": ', self.containers.strip(), b', "volumes": ')
+        return b"".join((*parts, self.volumes.strip(), b', "images": ', encoded, b"}\n"))
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One look at an engine: the inventory, and the answers it was read from."""
+
+    inventory: Inventory
+    raw: RawInventory
+
+
+def parse_containers(data: bytes, source: str) -> tuple[Container, ...]:
+    """Parse the answer of `GET /containers/json`; `source` names it in errors."""
+    entries = validated(_CONTAINERS, data, source)
+    return _containers(entries)
+
+
+def parse_volumes(data: bytes, source: str) -> dict[str, Volume]:
+    """Parse the answer of `GET /volumes` into volumes by name."""
+    return _volumes(validated(_VOLUMES, data, source))
+
+
+def parse_volume(data: bytes, source: str) -> Volume:
+    """Parse the answer of `GET /volumes/NAME`."""
+    [volume] = _volumes({"Volumes": [validated(_VOLUME, data, source)]}).values()
+    return volume
+
+
+def parse_image_labels(data: bytes, source: str) -> Mapping[str, str]:
+    """Parse the answer of `GET /images/ID/json` into the image's own labels."""
+    return _labels_of(validated(_IMAGE, data, source))
+
+
+def parse_environment(data: bytes, source: str) -> list[str]:
+    """Parse the answer of `GET /containers/ID/json` into its `NAME=value` list."""
+    config = validated(_INSPECTED, data, source).get("Config") or {}
+    return config.get("Env") or []
+
+
+def parse_api_version(data: bytes, source: str) -> str:
+    """Parse the answer of `GET /version` into the newest API version that it speaks."""
+    return validated(_VERSION, data, source)["ApiVersion"]
+
+
+def parse_identity(data: bytes, source: str) -> str:
+    """Parse the answer of `GET /info` into the engine's lasting id; empty if it has none."""
+    answer = validated(_INFO, data, source)
+    # Podman makes up another one for each answer.
+    return "" if answer.get("BuildahVersion") else answer.get("ID") or ""
+
+
+def parse_saved(data: bytes, source: str) -> Inventory:
+    """Parse a saved list of containers, or the object with volumes and images too."""
+    data = _without_lone_surrogates(data)
+    if data.lstrip()[:1] == b"[":
+        entries = validated(_CONTAINERS, data, source, _SAVED_FORM)
+        return Inventory(containers=_containers(entries))
+    saved = validated(_SAVED, data, source, _SAVED_FORM)
+    images = saved.get("images") or []
+    return Inventory(
+        containers=_containers(saved["containers"]),
+        volumes=_volumes(saved.get("volumes")),
+        image_labels={image["Id"]: _labels_of(image) for image in images},
+    )
+
+
+def _without_lone_surrogates(data: bytes) -> bytes:
+    """Replace half characters, which engines never send, so that one void label voids no list."""
+    if b"\\ud" not in data and b"\\uD" not in data:
+        return data
+    try:
+        text = json.dumps(json.loads(data), ensure_ascii=False)
+    except ValueError:
+        return data  # told when it is validated
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def _containers(entries: Iterable[_Container]) -> tuple[Container, ...]:
+    return tuple([_container(entry) for entry in entries])
+
+
+def _container(entry: _Container) -> Container:
+    # Positional, because this runs for each of thousands of containers in a pass.
+    identity = entry["Id"]
+    return Container(
+        identity,
+        _name(entry.get("Names"), identity),
+        entry.get("ImageID") or "",
+        entry.get("Labels") or {},
+        parse_mounts(entry.get("Mounts")),
+        entry.get("Created") or 0,
+        (entry.get("State") or "running").lower(),
+    )
+
+
+def _name(names: list[str] | None, identity: str) -> str:
+    """The container's own name: `/NAME`, where links of others read `/OTHER/ALIAS`."""
+    for name in names or ():
+        if name.rfind("/") <= 0 and (own := name.removeprefix("/")):
+            return own
+    return identity[:12]
+
+
+def _volumes(answer: _VolumesAnswer | None) -> dict[str, Volume]:
+    entries = (answer and answer["Volumes"]) or []
+    return {
+        entry["Name"]: Volume(
+            name=entry["Name"],
+            driver=entry.get("Driver") or "local",
+            mountpoint=entry.get("Mountpoint") or "",
+            options=entry.get("Options") or {},
+        )
+        for entry in entries
+    }
+
+
+def _labels_of(image: _Image) -> Mapping[str, str]:
+    return (image.get("Config") or {}).get("Labels") or {}

@@ -12,12 +12,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 # pydantic wants this one below Python 3.12.
 from typing_extensions import TypedDict
 
-from sidecar.docker.client import parse_address
-from sidecar.docker.listing import parse_api_version
-from sidecar.docker.wire import Wire, WireCut, WireRefused, WireSilent
+from sidecar.docker.answers import parse_api_version
+from sidecar.docker.client import Wire, WireCut, WireRefused, WireSilent, parse_address
 from sidecar.lib.backoff import Backoff
-from sidecar.lib.closing import Worker
 from sidecar.lib.errors import InventoryError
+from sidecar.lib.threads import Worker
 
 ACTIONS = ("create", "start", "die", "destroy", "rename", "update")
 """What containers do that a plan may depend on; health checks and execs are not in it."""

@@ -1,14 +1,17 @@
-"""Observing the world: an engine, or a saved list; it raises, and never says "nothing"."""
+"""Observing the world: an engine, or a saved list; it raises, and never says "nothing".
+
+Which container the sidecar itself runs in.
+"""
 
 import json
 import os
+import re
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
-from sidecar.docker.client import DEFAULT_ADDRESS, Connection, parse_address
-from sidecar.docker.listing import (
+from sidecar.docker.answers import (
     Observation,
     RawInventory,
     parse_containers,
@@ -19,10 +22,59 @@ from sidecar.docker.listing import (
     parse_volume,
     parse_volumes,
 )
-from sidecar.docker.own import own_container_id
-from sidecar.lib.closing import Closable
+from sidecar.docker.client import DEFAULT_ADDRESS, Connection, parse_address
+from sidecar.docker.models import Container, Inventory, Volume
 from sidecar.lib.errors import InventoryError
-from sidecar.planner.workload import Container, Inventory, Volume
+from sidecar.lib.threads import Closable
+
+_HOSTNAME_FILE = re.compile(r"containers/([0-9a-f]{64})/(?:userdata/)?hostname$")
+_CGROUP = re.compile(r"[/-]([0-9a-f]{64})(?:\.scope)?$", re.MULTILINE)
+_SHORT_ID = re.compile(r"[0-9a-f]{12}", re.ASCII)
+
+
+def own_container_id(
+    known_ids: Iterable[str] = (),
+    proc: Path = Path("/proc/self"),
+    environment: Mapping[str, str] | None = None,
+) -> str | None:
+    """Find the id of the container this process runs in; None outside of any.
+
+    A host name that looks like a short id is completed from `known_ids`, the ids
+    of an observation; without a match it is returned as it is.
+    """
+    found = _from_mounts(_read(proc / "mountinfo")) or _from_cgroup(_read(proc / "cgroup"))
+    if found:
+        return found
+    name = (os.environ if environment is None else environment).get("HOSTNAME", "")
+    if not _SHORT_ID.fullmatch(name):
+        return None
+    return next((known for known in known_ids if known.startswith(name)), name)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _from_mounts(mountinfo: str) -> str | None:
+    """The engine mounts `.../containers/ID/hostname` over /etc/hostname.
+
+    Both ends count: a host lists mounts below the directories of all its containers.
+    """
+    for line in mountinfo.splitlines():
+        fields = line.split(" ")
+        if len(fields) > 4 and fields[4] == "/etc/hostname":
+            match = _HOSTNAME_FILE.search(fields[3])
+            return match[1] if match else None
+    return None
+
+
+def _from_cgroup(text: str) -> str | None:
+    match = _CGROUP.search(text)
+    return match[1] if match else None
+
 
 __all__ = [
     "DEFAULT_ADDRESS",

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from sidecar.labels.values import parse_flag_list
-from sidecar.lib.spec_error import SpecInvalid, quoted
+from sidecar.lib.text import SpecInvalid, quoted
 
 TRUE_WORDS = frozenset({"true", "1", "yes", "on", "t", "y"})
 FALSE_WORDS = frozenset({"false", "0", "no", "off", "f", "n"})

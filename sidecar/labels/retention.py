@@ -4,7 +4,7 @@ import difflib
 import re
 
 from sidecar.backrest.plan import Retention
-from sidecar.lib.spec_error import SpecInvalid, quoted
+from sidecar.lib.text import SpecInvalid, quoted
 
 KEYS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 WITHIN_KEYS = ("within", *(f"within-{key}" for key in KEYS[1:]))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from sidecar.labels.problem import Problem, Severity, problem_of
 from sidecar.labels.registry import LABELS, REGISTRY, Label, resolve_label, suggest_label
 from sidecar.labels.values import parse_list, strip_quotes
-from sidecar.lib.spec_error import SpecInvalid
+from sidecar.lib.text import SpecInvalid
 
 _HOOK_FIELDS = frozenset(
     {label.field for label in LABELS if label.name.startswith(("snapshot-", "exec."))}

@@ -1,13 +1,19 @@
-"""The labels of a container under our prefix, without those that its image may not decide."""
+"""The labels of a container under our prefix, without those that its image may not decide.
+
+What labels may not do where the hook policy does not trust them fully.
+
+backup-flags: which of them a label may pass without full trust.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from sidecar.labels.policy import Policy
+from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.labels.problem import Problem, problem_of
 from sidecar.labels.registry import resolve_label
-from sidecar.labels.values import parse_list, strip_quotes
-from sidecar.lib.spec_error import SpecInvalid
+from sidecar.labels.spec import LabelSpec
+from sidecar.labels.values import parse_list, split_flags, strip_quotes
+from sidecar.lib.text import SpecInvalid
 
 
 def own_labels(
@@ -65,3 +71,83 @@ def _from_image(label: str, container: str) -> Problem:
         container=container,
         label=label,
     )
+
+
+# The list labels outside hooks; those of hooks are judged where hooks are made.
+_LISTS = {
+    "include": "paths.include",
+    "exclude": "paths.exclude",
+    "iexclude": "paths.iexclude",
+    "backup_flags": "backup-flags",
+}
+
+
+def without_templates(spec: LabelSpec, policy: Policy) -> tuple[LabelSpec, list[Problem]]:
+    """Take list items that hold a runner's template out, unless labels are trusted."""
+    if policy.hook_policy is HookPolicy.ALL:
+        return spec, []
+    kept: dict[str, tuple[str, ...]] = {}
+    problems: list[Problem] = []
+    for field, name in _LISTS.items():
+        items: tuple[str, ...] = getattr(spec, field) or ()
+        allowed = tuple(item for item in items if "{{" not in item)
+        if len(allowed) != len(items):
+            kept[field] = allowed
+            problems.append(_forbidden(policy.label_prefix + name, policy))
+    return spec._replace(**kept), problems  # type: ignore[arg-type]  # the fields are lists
+
+
+def _forbidden(label: str, policy: Policy) -> Problem:
+    return problem_of(
+        "hook.forbidden",
+        f"{label} holds {{{{, which is not allowed under --hook-policy {policy.hook_policy}",
+        "write it without {{, or run the sidecar with --hook-policy all",
+        label=label,
+    )
+
+
+_VALUED = frozenset(
+    {
+        "--exclude-larger-than",
+        "--exclude-if-present",
+        "--tag",
+        "--read-concurrency",
+        "--compression",
+    }
+)
+_PLAIN = frozenset({"--exclude-caches", "--one-file-system", "--skip-if-unchanged"})
+
+
+def allowed_flags(items: Sequence[str]) -> tuple[str, ...]:
+    """Keep the items whose every word is an allowed flag or the value of one.
+
+    A flag and its value may stand in one item or in two that follow each other;
+    a flag without its value, and a word that is no flag (a further path), are not
+    allowed.
+    """
+    kept: list[str] = []
+    waiting: list[str] = []
+    for item in items:
+        verdict = _judge(split_flags(item), wants_value=bool(waiting))
+        if verdict is None:
+            waiting = []
+        elif verdict:
+            waiting = [*waiting, item]
+        else:
+            kept += [*waiting, item]
+            waiting = []
+    return tuple(kept)
+
+
+def _judge(words: Sequence[str], *, wants_value: bool) -> bool | None:
+    """Whether these words leave a flag waiting for its value; None: not allowed."""
+    for word in words:
+        if wants_value:
+            wants_value = False
+            continue
+        name, equals, _ = word.partition("=")
+        if name in _VALUED:
+            wants_value = not equals
+        elif name not in _PLAIN:
+            return None
+    return wants_value

@@ -4,7 +4,7 @@ import json
 import shlex
 from itertools import pairwise
 
-from sidecar.lib.spec_error import SpecInvalid
+from sidecar.lib.text import SpecInvalid
 
 _QUOTES = "\"'"
 _ESCAPED = frozenset({'"', "'", "\\"})

@@ -1,9 +1,13 @@
-"""Logs on standard error: one line an event, as JSON or for people."""
+"""Logs on standard error: one line an event, as JSON or for people.
+
+What a kind of log line is, for the tables that tell of all of them.
+"""
 
 import json
 import logging
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 LEVELS: Mapping[str, int] = {
@@ -46,3 +50,11 @@ def log_event(logger: logging.Logger, level: int, event: str, **fields: object) 
     """Log one named event with its fields; none of them may be a secret."""
     if logger.isEnabledFor(level):
         logger.log(level, event, extra={"fields": fields})
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    """One kind of line: its level (the usual one first), and in words when it is written."""
+
+    level: str
+    when: str

@@ -1,4 +1,9 @@
-"""Running a program: a process group of its own, bounded output, an end that is certain."""
+"""Running a program: a process group of its own, bounded output, an end that is certain.
+
+Naming a process so that it is never taken for another, and ending what one left.
+
+What a stream says: its last bytes, and its lines for somebody.
+"""
 
 import contextlib
 import errno
@@ -10,9 +15,98 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from sidecar.lib.child import Child, child_of, end_leftover, signal_group, started_at
-from sidecar.lib.tail import Tail
+_LOOK_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A program that was started: its pid, and when, in clock ticks: pids come again."""
+
+    pid: int
+    started: int
+
+
+def child_of(pid: int) -> Child:
+    """Name a living process; `started` is 0 where there is none, or it cannot be told."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return Child(pid, 0)
+    # The name in parentheses may hold blanks; the state follows it, the start 19 fields later.
+    fields = text.rpartition(")")[2].split()
+    return Child(pid, 0 if fields[0] in "XZ" else int(fields[19]))
+
+
+def started_at(child: Child) -> float:
+    """Give when a child was started, in unix seconds, to about a second."""
+    lines = Path("/proc/stat").read_text(encoding="ascii", errors="replace").splitlines()
+    boot = next(int(line.split()[1]) for line in lines if line.startswith("btime "))
+    return boot + child.started / os.sysconf("SC_CLK_TCK")
+
+
+def end_leftover(child: Child, grace: float) -> bool:
+    """End the group of a child of a process that died; True if it still ran.
+
+    A number that means another process by now is left alone.
+    """
+    if child.started == 0 or child_of(child.pid) != child:
+        return False
+    signal_group(child.pid, signal.SIGTERM)
+    deadline = time.monotonic() + grace
+    while time.monotonic() < deadline:
+        if child_of(child.pid) != child:
+            return True
+        time.sleep(_LOOK_SECONDS)
+    signal_group(child.pid, signal.SIGKILL)
+    return True
+
+
+def signal_group(pid: int, which: signal.Signals) -> None:
+    """Send a signal to a process group; one that is gone is none to send to."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, which)
+
+
+_LONGEST_LINE = 1 << 20
+
+
+class Tail:
+    """Keeps the last bytes of a stream, and cuts it into lines for somebody."""
+
+    def __init__(self, on_line: Callable[[bytes], None] | None, most: int) -> None:
+        self.kept = bytearray()
+        self._on_line = on_line
+        self._most = most
+        self._open = bytearray()
+        self._is_too_long = False
+
+    def take(self, piece: bytes) -> None:
+        """Take what was read."""
+        self.kept += piece
+        if len(self.kept) > self._most:
+            del self.kept[: -self._most]
+        if self._on_line is not None:
+            *ends, rest = piece.split(b"\n")
+            for end in ends:
+                self._lengthen(end)
+                self.finish()
+            self._lengthen(rest)
+
+    def finish(self) -> None:
+        """End the line: hand it on, unless it is empty or was longer than any line is."""
+        line, is_too_long = bytes(self._open), self._is_too_long
+        self._open.clear()
+        self._is_too_long = False
+        if self._on_line is not None and line and not is_too_long:
+            self._on_line(line)
+
+    def _lengthen(self, piece: bytes) -> None:
+        self._is_too_long = self._is_too_long or len(self._open) + len(piece) > _LONGEST_LINE
+        if not self._is_too_long:
+            self._open += piece
+
 
 __all__ = [
     "Child",

@@ -1,12 +1,17 @@
-"""Threads that must not end: better that a process is started anew than that it limps on."""
+"""Threads that must not end: better that a process is started anew than that it limps on.
+
+What is closed when its `with` block ends, and the thread that lives so long.
+"""
 
 import logging
 import threading
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from sidecar.lib.log import log_event
 
@@ -35,3 +40,52 @@ def places_of(trace: TracebackType | None) -> list[str]:
     """Tell where an error happened, not what it says: that might quote a label, or a secret."""
     frames = traceback.extract_tb(trace)
     return [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames][-3:]
+
+
+class Closable(ABC):
+    """Has `close()`; a `with` block calls it, whatever happens."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it; once more changes nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Worker(Closable):
+    """A thread of that name, which runs `_run` until `close()`; `with` also starts it."""
+
+    def __init__(self, name: str) -> None:
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closing.set()
+        self._interrupt()
+        if self._thread.is_alive():
+            self._thread.join(self._patience)
+
+    @property
+    def _patience(self) -> float | None:
+        """Seconds that `close` waits for the thread; None: until it has ended."""
+        return None
+
+    def _interrupt(self) -> None:
+        """Call off what the thread waits for."""
+
+    @abstractmethod
+    def _run(self) -> None:
+        """Work until `_closing` is set."""

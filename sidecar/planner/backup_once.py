@@ -1,22 +1,44 @@
-"""What labels say about `backup-once`: which containers stop for it, and what is kept after it."""
+"""What labels say about `backup-once`: which containers stop for it, and what is kept after it.
+
+A keep label as restic's own flags: `backup-once` also takes spans and short spellings.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from sidecar.docker.models import Container, Inventory
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Problem, problem_of
 from sidecar.labels.registry import FALSE_WORDS, TRUE_WORDS, parse_bool
-from sidecar.lib.spec_error import SpecInvalid
-from sidecar.planner.keep_flags import render_keep_flags
-from sidecar.planner.workload import (
-    ONEOFF,
-    PROJECT,
-    SERVICE,
-    Container,
-    Inventory,
-    Workload,
-    group_workloads,
-)
+from sidecar.labels.retention import KEYS, WITHIN_KEYS, parse_retention
+from sidecar.lib.text import SpecInvalid
+from sidecar.planner.workload import ONEOFF, PROJECT, SERVICE, Workload, group_workloads
+
+_SHORT = {key[0]: key for key in KEYS[1:]}
+_SHORT_WITHIN = {f"within-{letter}": f"within-{key}" for letter, key in _SHORT.items()}
+_MEANT = _SHORT | _SHORT_WITHIN
+# Its grammar wants a count, for Backrest knows no spans; restic is content with these.
+_COUNTED = "last=1"
+
+
+def render_keep_flags(text: str) -> tuple[str, ...]:
+    """Give the `--keep-*` flags of a keep label; none for `all`: nothing is forgotten.
+
+    Spans (`within=30d`) may stand alone, and `h d w m y` for the words that begin so.
+    Raises SpecInvalid as `parse_retention` does.
+    """
+    pairs = [_parse_pair(item) for item in text.split(",")]
+    spelt = ",".join(f"{key}={value}" if equals else key for key, equals, value in pairs)
+    are_spans = all(key in WITHIN_KEYS for key, _, _ in pairs)
+    retention, _ = parse_retention(f"{spelt},{_COUNTED}" if are_spans else spelt)
+    if retention.keep_all:
+        return ()
+    return tuple(word for key, _, value in pairs for word in (f"--keep-{key}", value))
+
+
+def _parse_pair(item: str) -> tuple[str, str, str]:
+    key, equals, value = (part.strip() for part in item.partition("="))
+    return _MEANT.get(key, key), equals, value
 
 
 @dataclass(frozen=True, slots=True)

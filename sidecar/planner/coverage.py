@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sidecar.backrest.view import DocumentView, RepoView
+from sidecar.backrest.document import DocumentView, RepoView
+from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Problem
-from sidecar.planner.excludes import left_out_by
 from sidecar.planner.host_path import Locator, is_under
+from sidecar.planner.paths import left_out_by
 from sidecar.planner.plans import Rendered, RenderedWorkload, render
-from sidecar.planner.workload import Container, Inventory, Mount, Workload
+from sidecar.planner.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)

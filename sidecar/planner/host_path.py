@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from sidecar.docker.models import Mount, Volume
 from sidecar.labels.policy import Policy
-from sidecar.planner.workload import Mount, Volume
 
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _ANONYMOUS_LENGTH = 64

@@ -6,7 +6,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
-from sidecar.backrest.view import DocumentView, PlanView
+from sidecar.backrest.document import DocumentView, PlanView
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Problem, problem_of
 from sidecar.labels.spec import LabelSpec

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 
+from sidecar.docker.models import Container, Inventory
 from sidecar.labels.problem import Problem, Severity
 from sidecar.labels.registry import REGISTRY, suggest_label
 from sidecar.labels.spec import LabelSpec
@@ -10,7 +11,7 @@ from sidecar.labels.values import has_tight_comma
 from sidecar.planner.coverage import MountCoverage
 from sidecar.planner.host_path import is_under
 from sidecar.planner.plans import Rendered, RenderedWorkload
-from sidecar.planner.workload import PROJECT, SERVICE, Container, Inventory, Workload
+from sidecar.planner.workload import PROJECT, SERVICE, Workload
 
 NOT_ENABLED = "lint.not-enabled"
 SWARM_ONLY = "lint.swarm-only"

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from sidecar.backrest.plan import Condition, Hook
 from sidecar.labels.registry import resolve_label
 from sidecar.labels.values import parse_list, strip_quotes
-from sidecar.lib.spec_error import SpecInvalid
+from sidecar.lib.text import SpecInvalid
 
 _EVENTS = {
     "error": Condition.ANY_ERROR,

@@ -6,20 +6,21 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from sidecar.backrest.document import DocumentView, PlanView
 from sidecar.backrest.plan import Plan, Retention, Schedule
-from sidecar.backrest.view import DocumentView, PlanView
-from sidecar.labels.flags import allowed_flags
+from sidecar.docker.models import Mount
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.labels.problem import Problem, Severity, problem_of
 from sidecar.labels.retention import parse_retention
 from sidecar.labels.spec import LabelSpec
-from sidecar.lib.spec_error import SpecInvalid
-from sidecar.planner.dumps import DUMP_TEMPLATES
+from sidecar.labels.trust import allowed_flags
+from sidecar.lib.text import SpecInvalid
 from sidecar.planner.hooks import resolve_hooks
 from sidecar.planner.host_path import Locator, is_under, normal_path, without_nested
-from sidecar.planner.paths_paths import PathResult, covers
+from sidecar.planner.paths import PathResult, covers
 from sidecar.planner.repositories import RepoChooser
-from sidecar.planner.workload import Mount, Workload
+from sidecar.planner.scripts import DUMP_TEMPLATES
+from sidecar.planner.workload import Workload
 from sidecar.schedule.parse import parse_schedule
 
 # Found less than was asked for: what an existing plan has, it keeps.

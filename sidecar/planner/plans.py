@@ -1,24 +1,47 @@
-"""All workloads of an inventory → Rendered, and the problems that only all together show."""
+"""All workloads of an inventory → Rendered, and the problems that only all together show.
+
+All that passes of one kind remember, step by step.
+"""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 
+from sidecar.backrest.document import DocumentView
 from sidecar.backrest.plan import Plan
-from sidecar.backrest.view import DocumentView
+from sidecar.backrest.rules import Checked
+from sidecar.docker.models import Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Problem, problem_of
 from sidecar.labels.registry import resolve_label, suggest_label
 from sidecar.labels.spec import parse_labels
-from sidecar.labels.trust_trust import without_templates
+from sidecar.labels.trust import without_templates
 from sidecar.planner.host_path import Locator
 from sidecar.planner.ids import Claim, plain_id, renamed_problems, resolve_ids
-from sidecar.planner.memos import Memos
-from sidecar.planner.paths_paths import resolve_paths
+from sidecar.planner.memo import Memo
+from sidecar.planner.paths import resolve_paths
 from sidecar.planner.plan import Draft, Pass, RenderedWorkload, render_plan
 from sidecar.planner.repositories import choose_repos
-from sidecar.planner.workload import Inventory, Mount, Workload, group_workloads
+from sidecar.planner.workload import Workload, WorkloadMemos, group_workloads
+
+
+@dataclass(frozen=True, slots=True)
+class Memos:
+    """The memory of one kind of pass; not thread-safe."""
+
+    workloads: WorkloadMemos = field(default_factory=WorkloadMemos)
+    drafts: Memo[Any] = field(default_factory=Memo)
+    plans: Memo[Any] = field(default_factory=Memo)
+    edits: Memo[Any] = field(default_factory=Memo)
+    checked: Checked = field(default_factory=Checked)
+
+    def begin_pass(self) -> None:
+        """Forget what the last pass did not ask for."""
+        for memo in (self.workloads, self.drafts, self.plans, self.edits):
+            memo.begin_pass()
+
 
 __all__ = ["Rendered", "RenderedWorkload", "render"]
 

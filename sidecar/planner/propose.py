@@ -5,13 +5,12 @@ from datetime import datetime
 
 from sidecar.backrest.document import Document, merge_plans
 from sidecar.backrest.rules import Fault, check_document, check_version
+from sidecar.docker.models import Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import DocumentError
 from sidecar.planner.diff import OWNED_KEYS, Changes, diff_plans, with_more
 from sidecar.planner.lifecycle import Ageing, History, age_plans
-from sidecar.planner.memos import Memos
-from sidecar.planner.plans import Rendered, render
-from sidecar.planner.workload import Inventory, Mount
+from sidecar.planner.plans import Memos, Rendered, render
 
 _SHOWN_FAULTS = 5
 # The meaning of a document is checked once its shape is right, so one healing

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from sidecar.backrest.view import DocumentView, PlanView
+from sidecar.backrest.document import DocumentView, PlanView
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Problem, problem_of
 from sidecar.labels.spec import LabelSpec
-from sidecar.lib.spec_error import quoted
+from sidecar.lib.text import quoted
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,15 @@
-"""Container, Mount → Workload: what belongs together is one workload."""
+"""Container, Mount → Workload: what belongs together is one workload.
+
+The order in which the containers of a workload start.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from graphlib import CycleError, TopologicalSorter
 from typing import NamedTuple
 
+from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Problem, problem_of
 from sidecar.labels.registry import resolve_label
@@ -17,56 +22,6 @@ ONEOFF = "com.docker.compose.oneoff"
 DEPENDS_ON = "com.docker.compose.depends_on"
 SWARM_SERVICE = "com.docker.swarm.service.name"
 _RECREATED = re.compile(r"[0-9a-f]{12}_(.+)", re.ASCII)
-
-
-class Mount(NamedTuple):
-    """One mount of a container, as the engine's container list tells it.
-
-    `type` is bind, volume, tmpfs, ...; `source` the host path ("" when the engine
-    tells none); `destination` the path in the container; `name` and `driver` are
-    those of a volume.
-    """
-
-    type: str
-    source: str
-    destination: str
-    name: str = ""
-    driver: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Volume:
-    """One entry of the engine's volume list; `options` are its driver options."""
-
-    name: str
-    driver: str = "local"
-    mountpoint: str = ""
-    options: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Container:
-    """One container: `name` without the leading slash, `created` in unix seconds."""
-
-    id: str
-    name: str
-    image_id: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    mounts: tuple[Mount, ...] = ()
-    created: int = 0
-    state: str = "running"
-
-
-@dataclass(frozen=True, slots=True)
-class Inventory:
-    """One observation of the world.
-
-    `volumes` by name; `image_labels` by image id, only for images that are known.
-    """
-
-    containers: tuple[Container, ...] = ()
-    volumes: Mapping[str, Volume] = field(default_factory=dict)
-    image_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 class Workload(NamedTuple):
@@ -271,3 +226,39 @@ def _conflict(key: str, label: str, by_value: Mapping[str, Sequence[str]]) -> Pr
         container=names[0],
         label=label,
     )
+
+
+def start_order(workload: Workload) -> list[str]:
+    """Order container names by Compose's `depends_on`, then by name; stop in reverse.
+
+    Services that are not in the workload count for nothing; a circle, which
+    Compose refuses, leaves the order by name.
+    """
+    if len(workload.containers) == 1:
+        return [workload.containers[0].name]
+    services: dict[str, list[str]] = {}
+    needs: dict[str, set[str]] = {}
+    for container in workload.containers:
+        service = container.labels.get(SERVICE, container.name)
+        services.setdefault(service, []).append(container.name)
+        entries = container.labels.get(DEPENDS_ON, "").split(",")
+        needs.setdefault(service, set()).update(
+            entry.partition(":")[0].strip() for entry in entries
+        )
+    graph = {service: needs[service] & services.keys() for service in services}
+    try:
+        ordered = _sorted_layers(graph)
+    except CycleError:
+        return list(workload.names)
+    return list(dict.fromkeys(name for service in ordered for name in services[service]))
+
+
+def _sorted_layers(graph: dict[str, set[str]]) -> list[str]:
+    sorter = TopologicalSorter(graph)
+    sorter.prepare()
+    ordered: list[str] = []
+    while sorter.is_active():
+        layer = sorted(sorter.get_ready())
+        ordered += layer
+        sorter.done(*layer)
+    return ordered

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
 
-from sidecar.backrest.api_api import ApiError, ApiTrouble, BackrestApi
+from sidecar.backrest.api import ApiError, ApiTrouble, BackrestApi
 from sidecar.backrest.document import parse_document
 from sidecar.backrest.operations import Ending, Operation, Status
 from sidecar.lib.errors import UsageError
 from sidecar.lib.text import quoted, without_credentials
 from sidecar.planner.propose import Proposal
 from sidecar.planner.workload import SERVICE, Workload
-from sidecar.reconciler.once import preview_now
+from sidecar.reconciler.observe import preview_now
 from sidecar.reconciler.settings import Settings
 
 _EXIT_CODES = {Ending.SUCCESS: 0, Ending.WARNING: 3}

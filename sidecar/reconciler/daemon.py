@@ -13,18 +13,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from sidecar.docker.events import EventStream
+from sidecar.docker.models import Inventory
 from sidecar.lib.backoff import Backoff
 from sidecar.lib.log import log_event
 from sidecar.lib.threads import failing_threads
-from sidecar.planner.workload import Inventory
 from sidecar.reconciler.apply.apply import Applier, ApplyThread
 from sidecar.reconciler.apply.context import Links
 from sidecar.reconciler.apply.idle import PlanActivity
-from sidecar.reconciler.facts import ApplyResult
 from sidecar.reconciler.heartbeat import Pulse
 from sidecar.reconciler.loop import Loop
 from sidecar.reconciler.observe import knowing_itself
-from sidecar.reconciler.report import Report
+from sidecar.reconciler.report import ApplyResult, Report
 from sidecar.reconciler.resume.markers import DIRECTORY
 from sidecar.reconciler.resume.resume import Guard
 from sidecar.reconciler.settings import Settings

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from sidecar.reconciler.facts import StatusFacts
+    from sidecar.reconciler.report import StatusFacts
 
 __all__ = ["FILE", "Pulse", "allowance", "check_pulse", "run_healthcheck"]
 

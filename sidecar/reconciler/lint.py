@@ -7,11 +7,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sidecar.backrest.document import Document
-from sidecar.backrest.view import DocumentView
-from sidecar.docker.compose.projects import group_projects
-from sidecar.docker.compose.reading import ComposeReading
+from sidecar.backrest.document import Document, DocumentView
+from sidecar.docker.compose.containers import ComposeReading
+from sidecar.docker.compose.text import group_projects
 from sidecar.docker.inventory import Engine
+from sidecar.docker.models import Mount
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Severity
 from sidecar.lib.errors import InventoryError
@@ -21,10 +21,8 @@ from sidecar.planner.coverage import MountCoverage
 from sidecar.planner.lint import Finding
 from sidecar.planner.plans import Rendered
 from sidecar.planner.propose import propose
-from sidecar.planner.workload import Mount
 from sidecar.reconciler.observe import Seen, observe_engine, read_files
-from sidecar.reconciler.reconcile import read_document, with_secrets
-from sidecar.reconciler.runner_view import resolve_runner_view
+from sidecar.reconciler.reconcile import read_document, resolve_runner_view, with_secrets
 from sidecar.reconciler.settings import Settings
 from sidecar.reconciler.state import Memory
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sidecar.lib.log_events import LogEvent
+from sidecar.lib.log import LogEvent
 
 EVENTS: Mapping[str, LogEvent] = {
     "daemon.started": LogEvent("info", "the daemon has begun"),

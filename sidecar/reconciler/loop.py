@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sidecar.docker.inventory import Engine
+from sidecar.docker.models import Inventory
 from sidecar.lib.errors import DocumentError, InventoryError, SidecarError, StoreError
 from sidecar.lib.log import log_event
-from sidecar.planner.workload import Inventory
 from sidecar.reconciler.apply.context import Clocks
 from sidecar.reconciler.desired_state import Desire, Ledger
 from sidecar.reconciler.observe import knowing_itself

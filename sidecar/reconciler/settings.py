@@ -10,7 +10,7 @@ from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.labels.retention import parse_retention
 from sidecar.lib import duration
 from sidecar.lib.errors import UsageError
-from sidecar.lib.spec_error import SpecInvalid
+from sidecar.lib.text import SpecInvalid
 from sidecar.planner.ids import PREFIX
 from sidecar.planner.lifecycle import Orphans
 from sidecar.schedule.parse import parse_schedule

@@ -16,10 +16,10 @@ from typing import Any
 
 from pydantic import RootModel, TypeAdapter, ValidationError
 
+from sidecar.docker.models import Mount
 from sidecar.lib import files as atomic
 from sidecar.lib.log import log_event
 from sidecar.lib.write_file import write_small
-from sidecar.planner.workload import Mount
 
 _FILE = "state.json"
 _LIMIT = 16 * 1024 * 1024

@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sidecar.backrest.api_api import ApiError, BackrestApi
+from sidecar.backrest.api import ApiError, BackrestApi
 from sidecar.backrest.operations import Ending, Operation, Status
 from sidecar.labels.problem import Problem, Severity
 from sidecar.planner.propose import Proposal
-from sidecar.reconciler.once import preview_now
+from sidecar.reconciler.observe import preview_now
 from sidecar.reconciler.settings import Access, Settings
 from sidecar.reconciler.state import State
 from sidecar.reconciler.zones import resolve_zone
-from sidecar.schedule.fires_fires import next_fires, schedule_of
+from sidecar.schedule.fires import next_fires, schedule_of
 
 _FAR = timedelta(days=4 * 366)
 _ATTENTION = 3

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TypeVar
 
 from sidecar.docker.inventory import Engine
+from sidecar.docker.models import Container, Inventory, Volume
 from sidecar.lib.errors import InventoryError
-from sidecar.planner.workload import Container, Inventory, Volume
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")

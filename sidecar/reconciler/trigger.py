@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sidecar.lib.closing import Closable
-from sidecar.service.waker import Waker
+from sidecar.lib.threads import Closable
+from sidecar.service.signals import Waker
 
 _FREE_PASSES = 3
 _MOST_DOUBLINGS = 16

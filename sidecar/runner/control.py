@@ -13,8 +13,7 @@ from sidecar.runner.job.progress import Board, News, Over
 from sidecar.runner.job.worker import Works
 from sidecar.runner.journal import Outcome, Run, Trigger
 from sidecar.runner.pool import Admission, Pool
-from sidecar.runner.status import Report
-from sidecar.runner.status_status import status_json
+from sidecar.runner.status import Report, status_json
 from sidecar.web.control import Message
 
 _OF_REPOS = frozenset({Kind.FORGET, Kind.PRUNE, Kind.CHECK})

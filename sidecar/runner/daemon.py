@@ -30,7 +30,7 @@ from sidecar.runner.pool import Pool
 from sidecar.runner.settings import Settings
 from sidecar.runner.status import Report, Sources, work_of
 from sidecar.service.file_watcher import Vigil
-from sidecar.service.waker import Waker
+from sidecar.service.signals import Waker
 from sidecar.web.control import ControlServer
 
 LAST_PATIENCE = 600.0

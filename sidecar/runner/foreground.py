@@ -13,15 +13,15 @@ from sidecar.lib.process import ProcessRunner
 from sidecar.runner.due import Work
 from sidecar.runner.hooks.check import name_plan, name_repo
 from sidecar.runner.identity import assume
-from sidecar.runner.job.events import EVENTS
 from sidecar.runner.job.progress import Board, News, Over
+from sidecar.runner.job.steps import EVENTS
 from sidecar.runner.job.worker import Works
 from sidecar.runner.journal import Trigger
 from sidecar.runner.loader import load
 from sidecar.runner.parts import Engines, Parts, assemble, claim
 from sidecar.runner.pool import Pool
 from sidecar.runner.settings import Settings, environment_of
-from sidecar.service.waker import Waker
+from sidecar.service.signals import Waker
 
 # So often the wait looks whether it is time to end.
 _SECONDS = 0.5

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from sidecar.lib.closing import Closable
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.lib.log import log_event
+from sidecar.lib.threads import Closable
 
 FILE = ".backrest-runner.lock"
 OPLOG_LOCK = "oplog.sqlite.lock"

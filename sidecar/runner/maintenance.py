@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from sidecar.backrest.reading import Config, Repo
-from sidecar.lib.closing import Worker
+from sidecar.lib.threads import Worker
 from sidecar.runner.job.upkeep import Prober
 
 _SECONDS = 60.0

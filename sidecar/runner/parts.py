@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from sidecar.backrest.reading import Config, Repo, RunPlan
-from sidecar.docker.engine import Containers
-from sidecar.docker.local_engine import OnceEngine
+from sidecar.docker.local import Containers, OnceEngine
 from sidecar.docker.usage import own_id
 from sidecar.engines.base import Engine, Interpreted, Verdict
 from sidecar.engines.restic import Limits, ResticEngine
@@ -21,16 +20,15 @@ from sidecar.lib.zones import local_zone
 from sidecar.runner.due import Scheduler
 from sidecar.runner.empty_source import Emptiness
 from sidecar.runner.hooks.run import HookRunner
-from sidecar.runner.job.leftover import marked
-from sidecar.runner.job.ports import OnStart, Programs
+from sidecar.runner.job.recovery import marked
 from sidecar.runner.job.report import Teller
 from sidecar.runner.job.session import Manners, Session
+from sidecar.runner.job.steps import OnStart, Programs
 from sidecar.runner.job.upkeep import run_initialise
 from sidecar.runner.journal import Journal, Run
 from sidecar.runner.lock import SchedulerLock, refuse_beside_backrest, refuse_beside_container
-from sidecar.runner.notify.delivery import Courier
-from sidecar.runner.notify.notice import Announcer
-from sidecar.runner.notify.sender import ProcessSender
+from sidecar.runner.notify.delivery import Courier, ProcessSender
+from sidecar.runner.notify.messages import Announcer
 from sidecar.runner.once.leftover import put_right
 from sidecar.runner.settings import Settings, environment_of
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from sidecar.engines.restic import OnMissing
 from sidecar.lib import duration
+from sidecar.lib.address import ADDRESSES, parse_address
 from sidecar.lib.errors import UsageError
 from sidecar.runner.due import CatchUp
 from sidecar.runner.empty_source import Choice
 from sidecar.runner.hooks.run import DEFAULT_TIMEOUT
-from sidecar.runner.notify.notice import Occasion
-from sidecar.web.server import ADDRESSES, parse_address
+from sidecar.runner.notify.messages import Occasion
 
 VARIABLE = "BACKREST_RUNNER_"
 """What every variable of ours begins with."""

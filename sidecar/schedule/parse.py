@@ -13,7 +13,7 @@ from functools import lru_cache
 from cronsim import CronSim, CronSimError
 
 from sidecar.backrest.plan import Schedule
-from sidecar.lib.spec_error import SpecInvalid, quoted
+from sidecar.lib.text import SpecInvalid, quoted
 from sidecar.schedule.cron import FIELDS, RANGE, Field, read_element, read_range, read_step
 
 MACROS = {

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from watchfiles import Change, watch
 
-from sidecar.lib.closing import Worker
 from sidecar.lib.log import log_event
+from sidecar.lib.threads import Worker
 
 # Shorter steps would notice no sooner what matters, and cost ten times as much when idle.
 _STEP_MILLISECONDS = 500

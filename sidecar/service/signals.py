@@ -1,9 +1,17 @@
-"""Letting a signal end what runs in the main thread as an exception does: `finally` is reached."""
+"""Letting a signal end what runs in the main thread as an exception does: `finally` is reached.
 
+A thread that waits, and whatever wakes it: other threads, signals, the time.
+"""
+
+import math
+import os
+import select
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
+
+from sidecar.lib.threads import Closable
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -26,3 +34,74 @@ def interruptible() -> Iterator[None]:
     finally:
         for one, action in before.items():
             signal.signal(one, action)
+
+
+_MOST_SECONDS = 3600.0
+
+
+class Waker(Closable):
+    """Any thread and any signal may wake it, one thread waits.
+
+    Nothing here takes a lock: a byte in a pipe wakes the waiting thread, so a signal that
+    arrives at any point of the main thread finds nothing held. Close it when nobody wakes
+    it any more. `on_hangup` is called in the main thread on SIGHUP, and has to wake it.
+    """
+
+    def __init__(self, on_hangup: Callable[[], None] | None = None) -> None:
+        self._on_hangup = on_hangup or self.wake
+        self.is_stopped = False
+        """Whether it is time to end."""
+        self._reading, self._writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._poll = select.poll()
+        self._poll.register(self._reading, select.POLLIN)
+
+    def close(self) -> None:
+        """Give the pipe back."""
+        self.is_stopped = True
+        if self._writing >= 0:
+            reading, writing = self._reading, self._writing
+            self._reading = self._writing = -1
+            os.close(writing)
+            os.close(reading)
+
+    def wake(self) -> None:
+        """End the present wait, or the next one."""
+        # A full pipe wakes as well as one more byte would.
+        if self._writing >= 0:
+            with suppress(BlockingIOError):
+                os.write(self._writing, b"\0")
+
+    def stop(self) -> None:
+        """Wake it for the last time; also from a signal."""
+        self.is_stopped = True
+        self.wake()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long, or until woken; False when it is time to end."""
+        if not self.is_stopped:
+            self._poll.poll(math.ceil(min(max(seconds, 0.0), _MOST_SECONDS) * 1000))
+            with suppress(BlockingIOError):
+                while os.read(self._reading, 65536):
+                    pass
+        return not self.is_stopped
+
+    @contextmanager
+    def install_signals(self) -> Iterator[None]:
+        """Stop on SIGTERM and SIGINT, `on_hangup` on SIGHUP; main thread only."""
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        before = {number: signal.signal(number, self._on_signal) for number in numbers}
+        # The byte that the interpreter writes wakes the wait; which signal it was is told
+        # to _on_signal, because a byte is lost where the pipe is full.
+        waked = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(waked)
+            for number, action in before.items():
+                signal.signal(number, action)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self._on_hangup()
+        else:
+            self.stop()

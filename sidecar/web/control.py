@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sidecar.lib.closing import Closable
 from sidecar.lib.errors import SidecarError
+from sidecar.lib.threads import Closable
 
 FILE = "control.sock"
 _MOST_LINE = 64 * 1024

@@ -8,8 +8,10 @@ import json
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
-from sidecar.runner.status import PlanStatus, Report, StatusFacts
-from sidecar.runner.status_status import (
+from sidecar.runner.status import (
+    PlanStatus,
+    Report,
+    StatusFacts,
     added_of,
     age_of,
     is_failed_of,
@@ -20,8 +22,7 @@ from sidecar.runner.status_status import (
     verified_age_of,
 )
 from sidecar.service.metrics import MEDIA_TYPE, Kind, Metric, render_metrics
-from sidecar.web.pages import StatusPages, page_of_reasons
-from sidecar.web.server import Page
+from sidecar.web.server import Page, StatusPages, page_of_reasons
 
 _Number = Callable[[PlanStatus, StatusFacts], float | None]
 

@@ -4,6 +4,8 @@ Of the standard library's server only the threads are used: the rest looks its o
 up in DNS when it starts, takes any number of clients, 100 headers of 64 KiB from each for
 as long as they like, and quotes requests in its errors. This one reads one head of at
 most 8 KiB, answers it, hangs up, and never shows a client what a client has sent.
+
+The pages of a daemon, on the address that its operator names.
 """
 
 import re
@@ -15,18 +17,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
-from ipaddress import AddressValueError, IPv6Address
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from time import monotonic, sleep
 from typing import Any
 
-from sidecar.lib.closing import Closable
+from sidecar.lib.errors import UsageError
+from sidecar.lib.threads import Closable
 
 MOST_SERVED = 16
 """Clients that are served at a time; as many more are told to come back, the rest hung up on."""
 SECONDS = 5.0
 """How long a client may take to send its request, and again to take the answer."""
-ADDRESSES = "write HOST:PORT, as in 127.0.0.1:9099, [::1]:9099 or, for all addresses, :9099"
 """What to tell somebody whose text is none."""
 
 _MOST_HEAD = 8 * 1024
@@ -34,8 +35,6 @@ _MOST_LEFT = 64 * 1024
 _PIECE = 4096
 _PAUSE = 0.25
 _END = re.compile(rb"\r?\n\r?\n")
-_LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]*):(\d{1,5})", re.ASCII)
-_LAST_PORT = 65535
 _REQUEST = re.compile(rb"([!-~]+) ([!-~]+) HTTP/1\.[0-9]")
 
 
@@ -51,20 +50,6 @@ class Page:
 def page_of(status: HTTPStatus, words: str = "") -> Page:
     """Give a page of a line of text, by default the phrase of its status."""
     return Page(status, f"{words or status.phrase}\n".encode())
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """Parse `HOST:PORT`, `:PORT` or `[IPV6]:PORT`; raises ValueError, see ADDRESSES."""
-    match = _LISTEN.fullmatch(text.strip())
-    host, port = (match[1].strip("[]"), int(match[2])) if match else ("", 0)
-    try:
-        if match and match[1].startswith("["):
-            IPv6Address(host)
-    except AddressValueError:
-        port = 0
-    if not 0 < port <= _LAST_PORT:
-        raise ValueError(f"{text!r} is no address to listen on")
-    return host, port
 
 
 class Server(Closable, ThreadingTCPServer):
@@ -241,3 +226,37 @@ def _render(page: Page, *, with_body: bool) -> bytes:
         lines.append("Allow: GET, HEAD")
     head = "".join(f"{line}\r\n" for line in (*lines, "")).encode("ascii")
     return head + page.content if with_body else head
+
+
+class StatusPages(Closable):
+    """Serves pages on `listen`, a host and a port, until it is closed.
+
+    `answer` gives the page of a path, None for one that does not exist; it is called in many
+    threads. Raises UsageError where it cannot listen.
+    """
+
+    def __init__(self, listen: tuple[str, int], answer: Callable[[str], Page | None]) -> None:
+        host, port = listen
+        try:
+            self._server = Server(host, port, answer)
+        except OSError as error:
+            raise UsageError(
+                f"--listen: cannot listen on port {port} of {host or 'all addresses'}: "
+                f"{error.strerror or error}",
+                "choose an address of this machine and a free port",
+            ) from None
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return self._server.port
+
+    def close(self) -> None:
+        """End all that serves, within a second."""
+        self._server.close()
+
+
+def page_of_reasons(reasons: tuple[str, ...], well: str) -> Page:
+    """Give a page of all that is wrong, or of `well` where nothing is."""
+    status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
+    return page_of(status, "\n".join(reasons) or well)

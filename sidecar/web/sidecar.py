@@ -9,12 +9,11 @@ import re
 from http import HTTPStatus
 from typing import Any
 
+from sidecar.lib.address import ADDRESSES, parse_address
 from sidecar.lib.errors import UsageError
-from sidecar.reconciler.facts import BUCKETS, StatusFacts, iso
-from sidecar.reconciler.report import Report
+from sidecar.reconciler.report import BUCKETS, Report, StatusFacts, iso
 from sidecar.service.metrics import MEDIA_TYPE, Buckets, Kind, Metric, render_metrics
-from sidecar.web.pages import StatusPages, page_of_reasons
-from sidecar.web.server import ADDRESSES, Page, page_of, parse_address
+from sidecar.web.server import Page, StatusPages, page_of, page_of_reasons
 
 _ID = re.compile(r"[\w.-]{1,200}", re.ASCII)
 _KEY = re.compile(r"[\w.-]{1,200}(?:/[\w.-]{1,200})?", re.ASCII)

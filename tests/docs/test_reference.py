@@ -19,8 +19,8 @@ from problem_examples import EXAMPLES, find_problem
 from reference import find_stale, label_table, render_pages
 from sidecar.cli.commands.main import cli
 from sidecar.cli.commands.options import Flag
+from sidecar.cli.options import OF_THE_RUNNER, VARIABLES
 from sidecar.cli.runner.main import cli as runner_cli
-from sidecar.cli.variables import OF_THE_RUNNER, VARIABLES
 from sidecar.labels.problem import REASONS
 from sidecar.reconciler import heartbeat as pulse
 from sidecar.reconciler import state

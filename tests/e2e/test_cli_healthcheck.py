@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.reconciler.facts import StatusFacts
 from sidecar.reconciler.heartbeat import Pulse
+from sidecar.reconciler.report import StatusFacts
 
 ROOT = Path(__file__).parents[2]
 

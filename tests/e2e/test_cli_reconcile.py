@@ -17,7 +17,7 @@ import pytest
 from sidecar.cli.commands.main import run_cli
 from sidecar.cli.commands.preview import reconcile
 from sidecar.cli.output.plan_table import RESTART_NOTE
-from sidecar.planner.workload import Mount
+from sidecar.docker.models import Mount
 from sidecar.reconciler.state import Memory, RunnerSeen
 
 ROOT = Path(__file__).parents[2]

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
+from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
-from sidecar.planner.workload import Container, Inventory, Mount
 from sidecar.reconciler.reconcile import Outcome, reconcile_once
 from sidecar.reconciler.settings import Settings
 

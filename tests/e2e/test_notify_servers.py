@@ -24,12 +24,18 @@ from sidecar.backrest.reading import Repo, RunHook, RunPlan
 from sidecar.engines.base import Stats
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.hooks.run import HookRunner
-from sidecar.runner.job.ports import Facts, HookResult
+from sidecar.runner.job.steps import Facts, HookResult
 from sidecar.runner.journal import Journal
-from sidecar.runner.notify.delivery import PAUSES, Courier, Delivered
-from sidecar.runner.notify.messages import ByApprise, Failure, Message, Post
-from sidecar.runner.notify.notice import Announcer, Notice, Occasion
-from sidecar.runner.notify.sender import ProcessSender
+from sidecar.runner.notify.delivery import PAUSES, Courier, Delivered, ProcessSender
+from sidecar.runner.notify.messages import (
+    Announcer,
+    ByApprise,
+    Failure,
+    Message,
+    Notice,
+    Occasion,
+    Post,
+)
 from sidecar.runner.notify.shoutrrr import translate_shoutrrr
 
 SUCCESS = ("CONDITION_SNAPSHOT_SUCCESS", "CONDITION_SNAPSHOT_END")

@@ -9,8 +9,7 @@ from typing import Any
 from private_engine import PrivateEngine
 from sample_stack import busybox_tar
 from sidecar.labels.policy import Policy
-from sidecar.reconciler.doctor.check import Finding, Verdict
-from sidecar.reconciler.doctor.patient import Patient, admit
+from sidecar.reconciler.doctor.check import Finding, Patient, Verdict, admit
 from sidecar.reconciler.doctor.run import examine
 from sidecar.reconciler.settings import Applying, Settings, Source
 from tests.unit.test_doctor import PAUSE, SCALE, STOP

@@ -11,10 +11,11 @@ from pathlib import Path
 import docker
 
 from private_engine import PrivateEngine
+from sidecar.docker.models import Container, Inventory
 from sidecar.labels.policy import Policy
 from sidecar.labels.spec import parse_labels
 from sidecar.planner.hooks import resolve_hooks
-from sidecar.planner.workload import Container, Inventory, group_workloads
+from sidecar.planner.workload import group_workloads
 
 NAME = "hooked.web-1"
 PREFIX = Policy().label_prefix

@@ -18,9 +18,9 @@ from private_engine import PrivateEngine, run_engine, stop_engine
 from sample_stack import import_image
 from sidecar.docker.events import EventStream
 from sidecar.docker.inventory import Engine
+from sidecar.docker.models import Inventory
 from sidecar.lib.backoff import Backoff
 from sidecar.lib.errors import InventoryError
-from sidecar.planner.workload import Inventory
 from sidecar.reconciler.tracker import Tracker
 from world import IMAGE, World
 

@@ -11,12 +11,12 @@ import pytest
 
 from hook_shell import NAME, Hooks, state_of
 from private_engine import PrivateEngine
-from sidecar.backrest.view import DocumentView
+from sidecar.backrest.document import DocumentView
 from sidecar.docker.client import Connection
 from sidecar.docker.inventory import Engine
+from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
 from sidecar.planner.plans import RenderedWorkload, render
-from sidecar.planner.workload import Inventory
 from sidecar.reconciler.apply.idle import PlanActivity
 from sidecar.reconciler.resume.resume import Guard
 from world import World

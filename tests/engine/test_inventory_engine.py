@@ -11,8 +11,8 @@ from docker.types import Mount as MountSpec
 
 from private_engine import PrivateEngine
 from sidecar.docker.inventory import Engine, Observation, load_saved
+from sidecar.docker.models import Container
 from sidecar.lib.errors import InventoryError
-from sidecar.planner.workload import Container
 
 
 @pytest.fixture

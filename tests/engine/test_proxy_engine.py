@@ -15,8 +15,7 @@ from hook_shell import Hooks, state_of
 from private_engine import PrivateEngine
 from sidecar.planner.scripts import render_exec, render_quiesce, render_resume
 from sidecar.reconciler.doctor import docker as reading
-from sidecar.reconciler.doctor import hook_rights
-from sidecar.reconciler.doctor import rights as acting
+from sidecar.reconciler.doctor import rights
 from sidecar.reconciler.doctor.check import Verdict
 from sidecar.reconciler.settings import Applying, ApplyVia, Source
 from stack_world import ROOT, WEB, Stack, compose_file, running_stack
@@ -107,8 +106,8 @@ def test_every_grant_has_the_doctors_name_for_it() -> None:
 def test_it_grants_what_the_doctor_tests_and_no_more() -> None:
     """But for what this stack has no use for: restarting Backrest, and Swarm."""
     tested = {"VERSION", *reading._READINGS}
-    tested |= {right.variable for right in acting._RIGHTS.values()}
-    tested |= {right.variable for right in hook_rights._RIGHTS}
+    tested |= {right.variable for right in rights._OWN_RIGHTS.values()}
+    tested |= {right.variable for right in rights._HOOK_RIGHTS}
     assert {grant.name for grant in GRANTS} == tested - {"ALLOW_RESTARTS", "SERVICES"}
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from private_engine import PrivateEngine
 from sidecar.backrest.reading import Repo, RunPlan
-from sidecar.docker.engine import Containers, ContainersError, NoEngine
+from sidecar.docker.local import Containers, ContainersError, NoEngine
 from sidecar.engines.restic import ResticEngine
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.journal import Journal, Outcome
@@ -211,7 +211,7 @@ def test_an_engine_that_is_not_there_is_told(tmp_path: Path) -> None:
 _STOPS = """
 import os, signal, sys
 from pathlib import Path
-from sidecar.docker.engine import Containers
+from sidecar.docker.local import Containers
 from sidecar.runner.journal import Journal
 from sidecar.runner.quiesce import while_stopped
 

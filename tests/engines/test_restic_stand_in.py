@@ -7,7 +7,7 @@ import pytest
 
 from sidecar.backrest.reading import CheckPolicy
 from sidecar.engines.base import EngineError, FailureClass, Snapshot, Verdict
-from sidecar.engines.restic.times import parse_time
+from sidecar.engines.restic.messages import parse_time
 from tests.engines.bench import INSTANCE, ResticBench
 
 GUID = "ab" * 32

@@ -28,7 +28,7 @@ from sidecar.backrest.messages import CONFIG, Field, Kind, Message
 from sidecar.backrest.operations import Status
 from sidecar.backrest.rules import check_document
 from sidecar.lib.errors import DocumentError
-from sidecar.schedule.fires_fires import next_fires, schedule_of
+from sidecar.schedule.fires import next_fires, schedule_of
 
 Json = dict[str, Any]
 _MASK = "********"

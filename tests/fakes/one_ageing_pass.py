@@ -9,7 +9,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sidecar.planner.workload import Container, Inventory, Mount
+from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.reconciler.desired_state import Ledger
 from sidecar.reconciler.reconcile import Reconciler
 from sidecar.reconciler.settings import Lifetime, Settings

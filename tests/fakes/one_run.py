@@ -26,9 +26,9 @@ from sidecar.engines.restic import ResticEngine
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.due import Kind, Work
 from sidecar.runner.hooks.run import HookRunner
-from sidecar.runner.job.leftover import marked
-from sidecar.runner.job.ports import OnStart, Programs
+from sidecar.runner.job.recovery import marked
 from sidecar.runner.job.session import Manners, Session
+from sidecar.runner.job.steps import OnStart, Programs
 from sidecar.runner.journal import Journal, Run, Trigger
 from sidecar.runner.notify.messages import Letter
 

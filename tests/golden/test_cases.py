@@ -44,12 +44,12 @@ import pytest
 import yaml
 
 from sidecar.backrest.document import Document
+from sidecar.docker.models import Container, Inventory, Mount, Volume
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.labels.problem import SEVERITIES, Problem
 from sidecar.labels.registry import LABELS, resolve_label
 from sidecar.lib.errors import DocumentError
 from sidecar.planner.propose import Proposal, propose
-from sidecar.planner.workload import Container, Inventory, Mount, Volume
 
 FOLDER = Path(__file__).parents[2] / "testdata" / "cases"
 FILES = sorted(FOLDER.glob("*.txt"))

@@ -25,16 +25,16 @@ from sidecar.backrest.jsontext import decode
 from sidecar.backrest.rules import check_document
 from sidecar.cli.output.lint import render_lint
 from sidecar.cli.output.plan_table import render_table
-from sidecar.docker.compose.reading import ComposeReading, load_compose
+from sidecar.docker.compose.containers import ComposeReading, load_compose
 from sidecar.docker.compose.tool import find_tool, run_program
+from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Severity
 from sidecar.lib.errors import InventoryError
 from sidecar.planner.propose import propose
-from sidecar.planner.workload import Container, Inventory, Mount
 from sidecar.reconciler import observe
 from sidecar.reconciler.lint import LintReport, lint_once
-from sidecar.reconciler.once import reconcile_now
+from sidecar.reconciler.observe import reconcile_now
 from sidecar.reconciler.reconcile import Outcome
 from sidecar.reconciler.settings import Settings, Source
 

@@ -14,7 +14,7 @@ from functools import wraps
 from typing import Any
 from unittest.mock import patch
 
-from sidecar.backrest.api_api import BackrestApi
+from sidecar.backrest.api import BackrestApi
 from sidecar.docker.client import Connection
 from sidecar.labels.policy import Policy
 from sidecar.lib import files as atomic

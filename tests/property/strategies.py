@@ -4,9 +4,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from sidecar.docker.models import Container, Inventory, Mount, Volume
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.labels.registry import LABELS
-from sidecar.planner.workload import Container, Inventory, Mount, Volume
 
 REPOS = ("r1", "r2")
 _SEGMENTS = st.sampled_from(("data", "media", "db", "cache", "..", ".", "", "a b", "[x]"))

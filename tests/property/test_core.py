@@ -12,12 +12,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sidecar.backrest.document import Document
+from sidecar.docker.models import Container, Inventory, Mount, Volume
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import SEVERITIES
 from sidecar.labels.registry import LABELS
 from sidecar.labels.spec import parse_labels
 from sidecar.planner.propose import Proposal, propose
-from sidecar.planner.workload import Container, Inventory, Mount, Volume
 from tests.property.strategies import (
     container_paths,
     documents,

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from cronsim import CronSim
 
-from sidecar.lib.spec_error import SpecInvalid
+from sidecar.lib.text import SpecInvalid
 from sidecar.schedule.parse import parse_schedule
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)

@@ -27,13 +27,13 @@ from hypothesis.stateful import (
 
 from sidecar.backrest.document import parse_document
 from sidecar.backrest.operations import Status
-from sidecar.docker.listing import parse_containers
+from sidecar.docker.answers import parse_containers
+from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
 from sidecar.planner.diff import OWNED_KEYS
 from sidecar.planner.propose import Proposal, propose
-from sidecar.planner.workload import Inventory
 from sidecar.reconciler.apply.by_api import scheduled_plans
-from sidecar.reconciler.history import history_of
+from sidecar.reconciler.desired_state import history_of
 from sidecar.reconciler.settings import ApplyVia
 from tests.fakes.fake_backrest import Fault, Json
 from tests.property.story_host import PREFIX, RUNNER, Host, foreign, normal, owned

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sidecar.backrest.plan import Retention, Schedule
 from sidecar.labels.retention import parse_retention
-from sidecar.lib.spec_error import SpecInvalid
+from sidecar.lib.text import SpecInvalid
 from sidecar.schedule.parse import check_cron, parse_schedule
 
 NOW = datetime(2025, 6, 15, 12, 30, tzinfo=UTC)

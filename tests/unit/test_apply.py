@@ -11,18 +11,17 @@ from typing import Any
 
 import pytest
 
-from sidecar.backrest.api_api import BackrestApi
+from sidecar.backrest.api import BackrestApi
+from sidecar.backrest.compare import differs
 from sidecar.backrest.document import parse_document
-from sidecar.backrest.foreign import differs
 from sidecar.docker.client import Connection
+from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import InventoryError
-from sidecar.planner.workload import Container, Inventory, Mount
 from sidecar.reconciler.apply.apply import Applier, ApplyThread, pause_after
 from sidecar.reconciler.apply.by_restart import guess_written_at, restart_wait
-from sidecar.reconciler.apply.context import LOADED, Clocks, Links
+from sidecar.reconciler.apply.context import LOADED, Clocks, Links, Settling
 from sidecar.reconciler.apply.idle import IDLE, Look, Rest, Twice, is_due
-from sidecar.reconciler.apply.telling import Settling
 from sidecar.reconciler.desired_state import Desire
 from sidecar.reconciler.settings import Access, Applying, ApplyVia, Settings
 from sidecar.reconciler.state import ApplyTrouble, Memory

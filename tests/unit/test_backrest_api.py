@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import pytest
 
-from sidecar.backrest.api_api import ApiError, ApiTrouble, BackrestApi
+from sidecar.backrest.api import ApiError, ApiTrouble, BackrestApi
 from sidecar.backrest.operations import Status, pending_plans
 from sidecar.lib.errors import UsageError
 from sidecar.reconciler.settings import Access

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from sidecar.backrest.api_api import ApiError, ApiTrouble, BackrestApi
+from sidecar.backrest.api import ApiError, ApiTrouble, BackrestApi
 from sidecar.backrest.document import parse_document
 from sidecar.backrest.operations import Ending, Status
+from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import UsageError
 from sidecar.planner.propose import Proposal, propose
-from sidecar.planner.workload import Container, Inventory, Mount
 from sidecar.reconciler.backup import BackupResult, Clock, Pursuit, resolve_plan, run_backup
 from sidecar.reconciler.settings import Access, Settings, Source
 from tests.fakes.fake_backrest import FakeBackrest, Fault

@@ -8,25 +8,32 @@ from pathlib import Path
 import pytest
 
 from sidecar.cli.commands.backup_once import backup_once
-from sidecar.docker.engine import ContainersError
-from sidecar.docker.local_engine import OnceEngine
+from sidecar.docker.local import ContainersError, OnceEngine
+from sidecar.docker.models import Container as Observed
+from sidecar.docker.models import Inventory
 from sidecar.docker.usage import Container
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import SidecarError, StoreError, UsageError
-from sidecar.lib.spec_error import SpecInvalid
-from sidecar.lib.text import MASK
-from sidecar.planner.backup_once import Keeping, QuietLabel, parse_quiet_label, read_once_labels
-from sidecar.planner.keep_flags import render_keep_flags
-from sidecar.planner.workload import Container as Observed
-from sidecar.planner.workload import Inventory
+from sidecar.lib.text import MASK, SpecInvalid
+from sidecar.planner.backup_once import (
+    Keeping,
+    QuietLabel,
+    parse_quiet_label,
+    read_once_labels,
+    render_keep_flags,
+)
 from sidecar.runner.journal import Journal
-from sidecar.runner.once.begun import FILE, Begun, read_begun, write_begun
-from sidecar.runner.once.env_file import parse_env_file, read_env_file
-from sidecar.runner.once.leftover import put_right
-from sidecar.runner.once.lines import Lines, masking_of_variables
-from sidecar.runner.once.order import in_start_order
+from sidecar.runner.once.image import Lines, masking_of_variables, parse_env_file, read_env_file
+from sidecar.runner.once.leftover import FILE, Begun, put_right, read_begun, write_begun
 from sidecar.runner.once.plans import PlansWay
-from sidecar.runner.once.quiesce import Circumstances, NotStopped, choose_quiet, find_heir, quiesced
+from sidecar.runner.once.quiesce import (
+    Circumstances,
+    NotStopped,
+    choose_quiet,
+    find_heir,
+    in_start_order,
+    quiesced,
+)
 from sidecar.runner.settings import Settings
 
 PROJECT, SERVICE = "com.docker.compose.project", "com.docker.compose.service"

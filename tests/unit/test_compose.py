@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.docker.compose.reading import ComposeReading, load_compose
+from sidecar.docker.compose.containers import ComposeReading, load_compose
 from sidecar.docker.compose.tool import find_tool, run_program
+from sidecar.docker.models import Container, Mount, Volume
 from sidecar.lib.errors import InventoryError, UsageError
-from sidecar.planner.workload import Container, Mount, Volume
 
 DATA = Path(__file__).parents[2] / "testdata" / "compose"
 NO_TOOL = {"PATH": "/nonexistent", "HOME": "/home/ann"}

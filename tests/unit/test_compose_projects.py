@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.docker.compose.projects import group_projects
+from sidecar.docker.compose.text import group_projects
 
 
 @pytest.fixture(autouse=True)

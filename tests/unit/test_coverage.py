@@ -3,7 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sidecar.backrest.view import DocumentView, PlanView, RepoView
+from sidecar.backrest.document import DocumentView, PlanView, RepoView
+from sidecar.docker.models import Container, Inventory, Mount, Volume
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import SEVERITIES, Severity, problem_of
 from sidecar.planner.coverage import MountCoverage, cover_mounts, render_without_document
@@ -26,7 +27,6 @@ from sidecar.planner.lint import (
     placed,
 )
 from sidecar.planner.plans import Rendered, render
-from sidecar.planner.workload import Container, Inventory, Mount, Volume
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 POLICY = Policy()

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import DocumentError, InventoryError, StoreError
 from sidecar.planner.lifecycle import History
-from sidecar.planner.workload import Inventory
-from sidecar.reconciler.desired_state import Desire, Ledger, Proposer
-from sidecar.reconciler.history import confirm_engine, history_of
+from sidecar.reconciler.desired_state import Desire, Ledger, Proposer, confirm_engine, history_of
 from sidecar.reconciler.settings import Lifetime
 from sidecar.reconciler.state import Memory, State
 

@@ -11,17 +11,23 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from sidecar.cli.output.doctor import render_doctor
-from sidecar.docker.client import Connection
+from sidecar.docker.client import Connection, WireRefused
 from sidecar.docker.inventory import Engine
-from sidecar.docker.wire import WireRefused
 from sidecar.labels.policy import Policy
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import InventoryError
 from sidecar.planner.scripts import render_quiesce, render_scale_down
+from sidecar.reconciler.doctor import check as patient_module
 from sidecar.reconciler.doctor import document
-from sidecar.reconciler.doctor import patient as patient_module
-from sidecar.reconciler.doctor.check import DoctorReport, Finding, NotChecked, Verdict, passed
-from sidecar.reconciler.doctor.patient import Patient, read_version
+from sidecar.reconciler.doctor.check import (
+    DoctorReport,
+    Finding,
+    NotChecked,
+    Patient,
+    Verdict,
+    passed,
+    read_version,
+)
 from sidecar.reconciler.doctor.run import CHECKS, examine, run_doctor
 from sidecar.reconciler.settings import Access, Applying, ApplyVia, Settings, Source, Watching
 from tests.fakes.fake_engine import FakeEngine

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.reconciler.doctor.check import Finding, Verdict
-from sidecar.reconciler.doctor.patient import Patient
+from sidecar.reconciler.doctor.check import Finding, Patient, Verdict
 from sidecar.reconciler.doctor.run import examine
 from sidecar.reconciler.settings import Access, Settings, Source
 from tests.fakes.fake_backrest import FakeBackrest, Fault

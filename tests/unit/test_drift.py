@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sidecar.backrest.document import Document
+from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.planner.drift import Drift, Watch, find_drift
 from sidecar.planner.lifecycle import History
 from sidecar.planner.propose import Proposal, propose
-from sidecar.planner.workload import Container, Inventory, Mount
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 ID = "backrest_sidecar_web"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.backrest.reading import RunPlan
-from sidecar.docker.engine import ContainersError
+from sidecar.docker.local import ContainersError
 from sidecar.docker.usage import Container, Held
 from sidecar.engines.base import Engine, EngineError, Entry, FailureClass, Snapshot
 from sidecar.runner.empty_source import (

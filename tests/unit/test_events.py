@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.docker.client import Wire, WireCut
 from sidecar.docker.events import EventStream, parse_events
-from sidecar.docker.wire import Wire, WireCut
 from sidecar.lib.backoff import Backoff
 from sidecar.lib.errors import InventoryError
 from tests.fakes.fake_engine import FakeEngine, Replay

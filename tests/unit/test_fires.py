@@ -9,12 +9,7 @@ import pytest
 
 from sidecar.backrest.jsontext import Numeral
 from sidecar.backrest.plan import Retention, Schedule
-from sidecar.schedule.fires_fires import (
-    describe_retention,
-    describe_schedule,
-    next_fires,
-    schedule_of,
-)
+from sidecar.schedule.fires import describe_retention, describe_schedule, next_fires, schedule_of
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOON = datetime(2025, 6, 15, 12, 0, tzinfo=UTC)

@@ -3,7 +3,7 @@
 import pytest
 
 from sidecar.labels.values import split_flags
-from sidecar.lib.spec_error import SpecInvalid
+from sidecar.lib.text import SpecInvalid
 
 
 def test_a_flag_longer_than_any_system_takes_is_refused() -> None:

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from sidecar.backrest.view import DocumentView
+from sidecar.backrest.document import DocumentView
 from sidecar.docker.client import Connection
 from sidecar.docker.containers import Service, Standing
+from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import InventoryError
 from sidecar.planner.plans import RenderedWorkload, render
-from sidecar.planner.workload import Container, Inventory, Mount
 from sidecar.reconciler.apply.idle import IDLE, Look, PlanActivity, Rest
 from sidecar.reconciler.resume.markers import Marker
-from sidecar.reconciler.resume.resume import Guard
-from sidecar.reconciler.resume.verdicts import (
+from sidecar.reconciler.resume.resume import (
+    Guard,
     Verdict,
     find_template,
     judge_container,

@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from sidecar.docker.inventory import Engine, load_saved, parse_address
-from sidecar.docker.listing import parse_identity
-from sidecar.docker.own import own_container_id
+from sidecar.docker.answers import parse_identity
+from sidecar.docker.inventory import Engine, load_saved, own_container_id, parse_address
+from sidecar.docker.models import Container, Inventory, Mount, Volume
 from sidecar.lib.errors import InventoryError, UsageError
-from sidecar.planner.workload import Container, Inventory, Mount, Volume
 
 DATA = Path(__file__).parents[2] / "testdata" / "inventory"
 LONG_ID = "0123456789abcdef" * 4

@@ -285,7 +285,7 @@ def test_of_too_many_messages_the_oldest_are_dropped(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An address that never answers must not fill the disk."""
-    monkeypatch.setattr("sidecar.runner.journal.outbox.MOST_WAITING", 3)
+    monkeypatch.setattr("sidecar.runner.journal.journal.MOST_WAITING", 3)
     for number in range(5):
         journal.post(str(number), 1.0)
 

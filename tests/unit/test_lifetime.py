@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from sidecar.backrest.document import Document
+from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.planner.lifecycle import Ageing, History, Orphans
 from sidecar.planner.propose import Proposal, propose
-from sidecar.planner.workload import Container, Inventory, Mount
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 LONG_AGO = NOW.timestamp() - 8 * 86400

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.labels.problem import SEVERITIES
-from sidecar.reconciler.facts import StatusFacts
+from sidecar.reconciler.report import StatusFacts
 from sidecar.service.metrics import Buckets, Kind, Metric, render_metrics
 from sidecar.web.sidecar import METRICS
 

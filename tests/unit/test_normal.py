@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.backrest.jsontext import decode
+from sidecar.backrest.jsontext import decode, is_double, parse_integer
 from sidecar.backrest.normal import normalise_plan
-from sidecar.backrest.numerals import is_double, parse_integer
 from sidecar.backrest.plan import Condition, Hook, OnError, Plan, Retention, Schedule
 
 START = "CONDITION_SNAPSHOT_START"

@@ -5,10 +5,11 @@ import io
 import click
 import pytest
 
-from sidecar.cli.output.progress import ProgressLine
-from sidecar.cli.output.text import aligned, printable, render_size
+from sidecar.cli.output.runs import ProgressLine
+from sidecar.cli.output.text import aligned, printable
 from sidecar.engines.base import Progress
 from sidecar.lib.duration import parse_duration, render_duration
+from sidecar.lib.text import render_size
 
 HALF = Progress(0.5, 10, 20, 1_500_000, 3_000_000, 90.0)
 

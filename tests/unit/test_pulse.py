@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.lib.write_file import write_small
-from sidecar.reconciler.facts import StatusFacts
 from sidecar.reconciler.heartbeat import FILE, Pulse, allowance, check_pulse, run_healthcheck
+from sidecar.reconciler.report import StatusFacts
 
 NOW = 1_780_000_000.0
 MOST = allowance(60.0)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.docker.engine import DEFAULT_ADDRESS, ContainersError, NoEngine
+from sidecar.docker.local import DEFAULT_ADDRESS, ContainersError, NoEngine
 from sidecar.docker.usage import (
     Container,
     Held,
@@ -20,7 +20,7 @@ from sidecar.docker.usage import (
 )
 from sidecar.runner.journal import Journal
 from sidecar.runner.quiesce import reasons_not_to_stop, start_again, while_stopped
-from sidecar.runner.restore.users import Whereabouts, users_at_work
+from sidecar.runner.restore.places import Whereabouts, users_at_work
 
 ROOT = "/var/lib/docker"
 

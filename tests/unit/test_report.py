@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
+from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.lib.errors import DocumentError, InventoryError, SidecarError, StoreError
-from sidecar.planner.workload import Container, Inventory, Mount
-from sidecar.reconciler.facts import BUCKETS, ApplyResult, ReconcileResult, WorkloadFacts
 from sidecar.reconciler.reconcile import Outcome, reconcile_once
-from sidecar.reconciler.report import Report
+from sidecar.reconciler.report import BUCKETS, ApplyResult, ReconcileResult, Report, WorkloadFacts
 from sidecar.reconciler.settings import Settings
 
 NOW = 1_780_000_000.0

@@ -10,14 +10,12 @@ from hypothesis import strategies as st
 
 from sidecar.backrest.reading import Repo, RunPlan
 from sidecar.engines.base import EngineError, FailureClass, Interpreted, Progress, Stats, Verdict
-from sidecar.engines.restic.access import resolve_access
+from sidecar.engines.restic.access import Masking, masking_of, resolve_access
 from sidecar.engines.restic.failures import classify, render_reason
 from sidecar.engines.restic.interpret import Ending, Verb, interpret
 from sidecar.engines.restic.listing import parse_entry, parse_snapshots
 from sidecar.engines.restic.locks import Host, Lock, is_in_danger, parse_lock
-from sidecar.engines.restic.masking import Masking, masking_of
-from sidecar.engines.restic.messages import parse_said
-from sidecar.engines.restic.progress import Signs
+from sidecar.engines.restic.messages import Signs, parse_said
 from sidecar.lib.process import Completed, Patience
 from sidecar.lib.text import MASK
 

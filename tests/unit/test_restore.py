@@ -33,7 +33,7 @@ from sidecar.runner.restore.choose import (
     placed,
     survey,
 )
-from sidecar.runner.restore.merge import conflicts, merge
+from sidecar.runner.restore.move import conflicts, merge
 from sidecar.runner.restore.places import (
     check_mounts,
     check_space,

@@ -4,7 +4,7 @@ import pytest
 
 from sidecar.backrest.plan import Retention
 from sidecar.labels.retention import parse_retention
-from sidecar.lib.spec_error import SpecInvalid
+from sidecar.lib.text import SpecInvalid
 
 
 @pytest.mark.parametrize(

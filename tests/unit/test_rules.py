@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from sidecar.backrest.fault import Fault, pointer_of
 from sidecar.backrest.jsontext import decode
 from sidecar.backrest.rules import check_document, check_version
+from sidecar.backrest.shape import Fault, pointer_of
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "testdata" / "config"

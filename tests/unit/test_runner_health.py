@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from sidecar.engines.base import FailureClass
 from sidecar.runner.due import Kind, Work
+from sidecar.runner.health import HealthFacts, PlanHealth, Verdict, judge, marker_name, write_marker
 from sidecar.runner.heartbeat import ALLOWANCE, FILE, Pulse, check_pulse, run_healthcheck
 from sidecar.runner.journal import Ended, Outcome, Run, Trigger
-from sidecar.runner.judge import HealthFacts, PlanHealth, Verdict, judge
-from sidecar.runner.markers import marker_name, write_marker
 
 NOW, DAY, HOUR = 1_780_000_000.0, 86_400.0, 3_600.0
 

@@ -18,7 +18,7 @@ from sidecar.lib.process import ProcessRunner
 from sidecar.runner.due import Kind, Work
 from sidecar.runner.hooks.check import HookProblem, check_hooks, find_blocker
 from sidecar.runner.hooks.run import HookRunner
-from sidecar.runner.job.ports import Facts, HookResult, Hooks
+from sidecar.runner.job.steps import Facts, HookResult, Hooks
 from sidecar.runner.notify.messages import Letter, Post
 
 START = ("CONDITION_SNAPSHOT_START",)

@@ -34,8 +34,7 @@ from sidecar.runner.maintenance import Rounds, used_parts
 from sidecar.runner.parts import Initialiser, Parts, assemble
 from sidecar.runner.pool import Pool
 from sidecar.runner.settings import Scheduling, Settings
-from sidecar.runner.status import Report, Sources
-from sidecar.runner.status_status import status_json
+from sidecar.runner.status import Report, Sources, status_json
 from sidecar.runner.timetable import Timetable
 from sidecar.web.runner import METRICS, Pages
 

@@ -16,23 +16,21 @@ from sidecar.runner.journal import Outcome
 from sidecar.runner.notify.actions import resolve_notification
 from sidecar.runner.notify.messages import (
     MOST_BYTES,
+    Announcer,
     ByApprise,
     Letter,
     Message,
+    Notice,
+    Occasion,
     Post,
     Request,
     cut,
     fit_letter,
     level_of,
-    parse_letter,
-    render_letter,
-)
-from sidecar.runner.notify.notice import (
-    Announcer,
-    Notice,
-    Occasion,
     name_address,
     occasion_of,
+    parse_letter,
+    render_letter,
     render_notice,
 )
 from sidecar.runner.notify.services import Unusable

@@ -14,7 +14,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from sidecar.cli.output.exits import STATUSES, exit_of, worst
+from sidecar.cli.output.runs import STATUSES, exit_of, worst
 from sidecar.cli.runner import main as cli
 from sidecar.cli.runner.options import (
     document_options,
@@ -33,7 +33,7 @@ from sidecar.runner.due import CatchUp
 from sidecar.runner.empty_source import Choice
 from sidecar.runner.identity import assume, check_usable
 from sidecar.runner.journal import Outcome
-from sidecar.runner.notify.notice import Occasion
+from sidecar.runner.notify.messages import Occasion
 from sidecar.runner.settings import (
     Identity,
     Neighbour,

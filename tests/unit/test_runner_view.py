@@ -5,14 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
-from sidecar.planner.workload import Container, Inventory, Mount
-from sidecar.reconciler.runner_view import (
-    HOST_VIEW,
-    RunnerView,
-    find_container,
-    resolve_runner_view,
-)
+from sidecar.reconciler.reconcile import HOST_VIEW, RunnerView, find_container, resolve_runner_view
 from sidecar.reconciler.settings import Settings
 from sidecar.reconciler.state import RunnerSeen
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from sidecar.backrest.plan import Schedule
-from sidecar.lib.spec_error import SpecInvalid
+from sidecar.lib.text import SpecInvalid
 from sidecar.schedule.parse import check_cron, fnv1a_32, parse_schedule
 
 NOW = datetime(2025, 6, 15, 12, 30, tzinfo=UTC)

@@ -21,9 +21,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.lib.errors import DocumentError, InventoryError, SidecarError, UsageError
 from sidecar.lib.log import _Formatter
-from sidecar.planner.workload import Container, Inventory, Mount
 from sidecar.reconciler.reconcile import reconcile_once
 from sidecar.reconciler.report import Report
 from sidecar.reconciler.settings import Settings

@@ -27,10 +27,16 @@ from sidecar.lib.errors import UsageError
 from sidecar.lib.process import Child, ProcessRunner, child_of
 from sidecar.runner.due import Kind, Work
 from sidecar.runner.hooks.run import HookRunner
-from sidecar.runner.job.leftover import end_leftovers, find_leftovers, marked
-from sidecar.runner.job.ports import Facts, HookResult, OnStart, Programs
-from sidecar.runner.job.resume import Resume, parse_resume, render_resume
+from sidecar.runner.job.recovery import (
+    Resume,
+    end_leftovers,
+    find_leftovers,
+    marked,
+    parse_resume,
+    render_resume,
+)
 from sidecar.runner.job.session import Manners, Session
+from sidecar.runner.job.steps import Facts, HookResult, OnStart, Programs
 from sidecar.runner.journal import Ended, Journal, Outcome, Phase, Run, Trigger
 from sidecar.runner.notify.messages import Letter
 from tests.fakes.scripted_engine import MADE, ScriptedEngine

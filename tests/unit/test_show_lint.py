@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.cli.output.lint import render_lint
+from sidecar.docker.models import Mount
 from sidecar.labels.problem import Severity
 from sidecar.planner.coverage import MountCoverage
 from sidecar.planner.lint import Finding
-from sidecar.planner.workload import Mount
 from sidecar.reconciler.lint import LintReport
 
 ERROR = Finding(

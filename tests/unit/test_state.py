@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.planner.workload import Mount
+from sidecar.docker.models import Mount
 from sidecar.reconciler import state
 from sidecar.reconciler.state import ApplyTrouble, Memory, RunnerSeen, State
 

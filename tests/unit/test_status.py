@@ -13,11 +13,11 @@ import pytest
 from sidecar.backrest.document import parse_document
 from sidecar.backrest.operations import Ending, Operation, Status
 from sidecar.cli.output.status import render_status
+from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import InventoryError, StoreError, UsageError
 from sidecar.planner.lifecycle import History, Orphans
 from sidecar.planner.propose import Proposal, propose
-from sidecar.planner.workload import Container, Inventory, Mount
 from sidecar.reconciler.settings import Access, Settings, Source
 from sidecar.reconciler.state import State
 from sidecar.reconciler.status import (

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from sidecar.docker.inventory import Engine
+from sidecar.docker.models import Container, Inventory, Volume
 from sidecar.lib.errors import InventoryError
-from sidecar.planner.workload import Container, Inventory, Volume
 from sidecar.reconciler.tracker import Tracker
 from tests.fakes.fake_engine import FakeEngine
 

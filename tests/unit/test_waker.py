@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from sidecar.lib.threads import failing_threads
-from sidecar.service.waker import Waker
+from sidecar.service.signals import Waker
 
 LONG = 3_000.0
 

@@ -1,7 +1,8 @@
 """Workloads that share their natural key stand in one order, whatever the engine's."""
 
+from sidecar.docker.models import Container, Inventory
 from sidecar.labels.policy import Policy
-from sidecar.planner.workload import Container, Inventory, group_workloads
+from sidecar.planner.workload import group_workloads
 
 LONE = Container("a" * 64, "web", labels={"backrest.enable": "true"})
 TASK = Container("b" * 64, "web.1.x", labels={"com.docker.swarm.service.name": "web"})

@@ -15,7 +15,7 @@ from sidecar.cli.commands.options import (
     policy_options,
 )
 from sidecar.cli.commands.settings import build_settings
-from sidecar.cli.exits_exits import FAILED, PROBLEMS
+from sidecar.cli.exits import FAILED, PROBLEMS
 from sidecar.lib.errors import UsageError
 from sidecar.reconciler.settings import Settings, parse_duration
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sidecar.runner.due import Work
     from sidecar.runner.job.progress import Over
     from sidecar.runner.once.image import ImageSettings
-    from sidecar.runner.once.way import Way
+    from sidecar.runner.once.once import Way
     from sidecar.runner.settings import Settings as RunnerSettings
 
 
@@ -113,10 +113,9 @@ def backup_once(dry_run: bool, **flags: Any) -> None:
 
 
 def _run(flags: dict[str, Any], *, dry_run: bool) -> int:
-    from sidecar.docker.local_engine import OnceEngine
-    from sidecar.runner.once.once import Once, preview_once, run_once
-    from sidecar.runner.once.way import Result
-    from sidecar.service.waker import Waker
+    from sidecar.docker.local import OnceEngine
+    from sidecar.runner.once.once import Once, Result, preview_once, run_once
+    from sidecar.service.signals import Waker
 
     own = {name: flags.pop(name) for name in _OWN}
     seconds = parse_duration("--quiesce-timeout", own["quiesce_timeout"])
@@ -200,7 +199,7 @@ def _way(
 
         _refuse_image_flags(own)
         return PlansWay(runner, dict(os.environ), _tell_end)
-    from sidecar.docker.local_engine import OnceEngine
+    from sidecar.docker.local import OnceEngine
     from sidecar.runner.once.image import ImageWay, Keep
 
     return ImageWay(
@@ -247,7 +246,7 @@ def _image_settings(settings: Settings, own: dict[str, Any]) -> "ImageSettings":
 
 
 def _tell(problems: "Sequence[Problem]") -> None:
-    from sidecar.cli.output.problems import problem_lines
+    from sidecar.cli.output.text import problem_lines
 
     for line in problem_lines(problems, ""):
         click.echo(line, err=True)

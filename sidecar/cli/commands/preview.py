@@ -18,7 +18,7 @@ from sidecar.cli.commands.options import (
     source_options,
 )
 from sidecar.cli.commands.settings import build_settings
-from sidecar.cli.exits_exits import CHANGED, PROBLEMS
+from sidecar.cli.exits import CHANGED, PROBLEMS
 
 
 @click.command()
@@ -55,7 +55,7 @@ def reconcile(dry_run: bool, output: str, detailed_exitcode: bool, **flags: Any)
     """
     from sidecar.cli.output.changes import render_outcome_diff, render_outcome_json
     from sidecar.cli.output.plan_table import RESTART_NOTE, render_table
-    from sidecar.reconciler.once import reconcile_now
+    from sidecar.reconciler.observe import reconcile_now
 
     now = datetime.now().astimezone()
     outcome = reconcile_now(build_settings(flags), now, dict(os.environ), dry_run=dry_run)

@@ -19,7 +19,7 @@ from sidecar.cli.commands.options import (
     watch_options,
 )
 from sidecar.cli.commands.settings import build_settings
-from sidecar.cli.exits_exits import FAILED
+from sidecar.cli.exits import FAILED
 
 
 @click.command()

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from sidecar.cli.output.problems import printable
+from sidecar.cli.output.text import printable
 from sidecar.reconciler.doctor.check import DoctorReport, Finding, Verdict
 
 _COLOURS = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from sidecar.cli.output.problems import printable, problem_json, problem_lines
+from sidecar.cli.output.text import printable, problem_json, problem_lines
 from sidecar.labels.problem import Severity
 from sidecar.planner.coverage import MountCoverage
 from sidecar.planner.lint import Finding

@@ -1,6 +1,9 @@
-"""The outcome of a pass for people: per workload what is backed up, when, and what is wrong."""
+"""The outcome of a pass for people: per workload what is backed up, when, and what is wrong.
 
-from collections.abc import Container, Iterator, Sequence
+A document's retention object as our own type.
+"""
+
+from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -9,18 +12,33 @@ import click
 
 from sidecar.backrest.jsontext import Object
 from sidecar.backrest.mask import mask_string
-from sidecar.backrest.plan import Schedule
-from sidecar.cli.output.problems import printable, problem_lines
-from sidecar.cli.output.retention import retention_of
+from sidecar.backrest.normal import normalise_plan
+from sidecar.backrest.plan import Retention, Schedule
+from sidecar.cli.output.text import printable, problem_lines
 from sidecar.planner.lifecycle import History, Orphans
 from sidecar.planner.plans import RenderedWorkload
 from sidecar.reconciler.reconcile import Outcome
-from sidecar.schedule.fires_fires import (
-    describe_retention,
-    describe_schedule,
-    next_fires,
-    schedule_of,
-)
+from sidecar.schedule.fires import describe_retention, describe_schedule, next_fires, schedule_of
+
+_BUCKETS = ("hourly", "daily", "weekly", "monthly", "yearly")
+
+
+def retention_of(raw: Mapping[str, Any]) -> Retention | None:
+    """Read a retention as it stands in a document; None when it keeps by no rule."""
+    normal = normalise_plan({"retention": raw}).get("retention")
+    if not isinstance(normal, dict):
+        return None
+    if normal.get("policyKeepAll"):
+        return Retention(keep_all=True)
+    if isinstance(last := normal.get("policyKeepLastN"), int):
+        return Retention(last=last)
+    buckets = normal.get("policyTimeBucketed")
+    if not isinstance(buckets, dict):
+        return None
+    counts = {name: buckets[name] for name in _BUCKETS if isinstance(buckets.get(name), int)}
+    last = buckets.get("keepLastN", 0)
+    return Retention(last=last if isinstance(last, int) else 0, **counts)
+
 
 _FAR = timedelta(days=4 * 366)
 RESTART_NOTE = "Backrest reads the file only when it starts: restart it to make this effective."

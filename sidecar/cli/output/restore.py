@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from sidecar.backrest.reading import RunPlan
-from sidecar.cli.output.text import aligned, printable, render_size
+from sidecar.cli.output.text import aligned, printable
+from sidecar.lib.text import render_size
 from sidecar.lib.zones import local_zone
 from sidecar.runner.journal import Ended
 from sidecar.runner.restore import Prepared, Step, Wish, parse_moment, parse_path_map

@@ -12,10 +12,11 @@ import click
 
 from sidecar.backrest.reading import RunPlan, Timing
 from sidecar.cli.output.runs import COLOURS
-from sidecar.cli.output.text import aligned, printable, render_size
+from sidecar.cli.output.text import aligned, printable
 from sidecar.engines.base import Snapshot
 from sidecar.lib.duration import render_duration
 from sidecar.lib.errors import UsageError
+from sidecar.lib.text import render_size
 from sidecar.lib.zones import local_zone
 from sidecar.runner.control import resolve_work
 from sidecar.runner.due import Kind, Scheduler

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from sidecar.backrest.operations import Ending
-from sidecar.cli.output.problems import printable
+from sidecar.cli.output.text import printable
 from sidecar.reconciler.status import PlanStatus, Run, StatusReport
 
 _TITLES = ("workload", "plan", "last run", "outcome", "age", "next run", "")

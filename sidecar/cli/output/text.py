@@ -1,11 +1,14 @@
-"""Text for terminals: columns that line up, sizes, and nothing that a terminal would obey."""
+"""Text for terminals: columns that line up, sizes, and nothing that a terminal would obey.
 
-from collections.abc import Iterator, Sequence
+Problems as lines for people and as objects for programs.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import click
 
-_STEP = 1000.0
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+from sidecar.labels.problem import Problem, Severity
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -22,16 +25,37 @@ def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def printable(text: str) -> str:
-    """Take control characters out of a text."""
+    """Return the text without control characters: labels and programs may have put some in."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
-def render_size(size: float) -> str:
-    """Write a number of bytes in the unit that suits it."""
-    step = 0
-    while size >= _STEP and step < len(_UNITS) - 1:
-        size /= _STEP
-        step += 1
-    return f"{size:.1f} {_UNITS[step]}" if step else f"{size:.0f} B"
+_COLOURS = {Severity.ERROR: "red", Severity.DEGRADED: "yellow", Severity.WARNING: "cyan"}
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    """Give a problem with its stable keys."""
+    return {
+        "reason": problem.reason,
+        "severity": problem.severity.value,
+        "workload": problem.workload,
+        "container": problem.container,
+        "label": problem.label,
+        "message": problem.message,
+        "hint": problem.hint,
+    }
+
+
+def problem_lines(problems: Iterable[Problem], indent: str = "  ") -> list[str]:
+    """Give two lines a problem: what is wrong where, and what to write instead."""
+    lines: list[str] = []
+    for problem in problems:
+        severity = click.style(f"{problem.severity.value:10}", fg=_COLOURS[problem.severity])
+        place = " ".join(filter(None, (problem.container, problem.label)))
+        where = f" [{place}]" if place else ""
+        message = printable(f"{problem.reason}{where} {problem.message}")
+        lines.append(f"{indent}{severity} {message}")
+        if problem.hint:
+            lines.append(f"{indent}{'':10} → {printable(problem.hint)}")
+    return lines

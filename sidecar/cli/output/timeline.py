@@ -9,9 +9,9 @@ from typing import Any
 
 from sidecar.backrest.document import Document
 from sidecar.backrest.plan import Schedule
-from sidecar.cli.output.problems import printable
+from sidecar.cli.output.text import printable
 from sidecar.reconciler.zones import Zone
-from sidecar.schedule.fires_fires import describe_schedule, next_fires, schedule_of
+from sidecar.schedule.fires import describe_schedule, next_fires, schedule_of
 
 _MOST_ROWS = 48
 _STEPS = (1, 2, 3, 4, 6, 12, 24)

@@ -2,9 +2,7 @@
 
 import click
 
-from sidecar.cli.output.exits import FAILED, exit_of
-from sidecar.cli.output.progress import ProgressLine
-from sidecar.cli.output.runs import COLOURS, render_counts
+from sidecar.cli.output.runs import COLOURS, FAILED, ProgressLine, exit_of, render_counts
 from sidecar.cli.output.text import printable
 from sidecar.lib.duration import render_duration
 from sidecar.runner.control import outcome_of, parse_progress

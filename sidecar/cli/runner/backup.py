@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from sidecar.cli.output.exits import FAILED, exit_of, worst
+from sidecar.cli.output.runs import FAILED, exit_of, worst
 from sidecar.cli.runner.options import (
     document_options,
     empty_options,
@@ -48,8 +48,7 @@ def run(plans: tuple[str, ...], all_plans: bool, dry_run: bool, **flags: Any) ->
       backrest-runner run --all --config /config/config.json
       backrest-runner run --all --dry-run
     """
-    from sidecar.cli.output.progress import ProgressLine
-    from sidecar.cli.output.runs import name_of, outcome_of, render_end
+    from sidecar.cli.output.runs import ProgressLine, name_of, outcome_of, render_end
     from sidecar.runner.foreground import run_here
     from sidecar.runner.loader import load
 

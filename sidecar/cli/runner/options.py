@@ -9,7 +9,7 @@ from sidecar.cli import options as flags
 from sidecar.cli.options import about
 from sidecar.engines.restic import OnMissing
 from sidecar.runner.due import CatchUp
-from sidecar.runner.notify.notice import Occasion
+from sidecar.runner.notify.messages import Occasion
 from sidecar.runner.settings import VARIABLE
 
 option = partial(flags.option, VARIABLE)

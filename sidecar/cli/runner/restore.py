@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from sidecar.cli.options import Flag
-from sidecar.cli.output.exits import FAILED, SUCCESS, WARNINGS, worst
+from sidecar.cli.output.runs import FAILED, SUCCESS, WARNINGS, worst
 from sidecar.cli.runner.options import document_options, log_options, option, program_options
 from sidecar.cli.runner.settings import build_settings
 
@@ -81,8 +81,8 @@ def restore(plan: str, dry_run: bool, stop_timeout: str, repo: str, **flags: Any
 def _restore(
     settings: Any, plan: str, repo: str, wish_of: Any, stop_timeout: str, *, is_dry: bool
 ) -> None:
-    from sidecar.cli.output.progress import ProgressLine
     from sidecar.cli.output.restore import show_ended, show_prepared, told_if_interrupted
+    from sidecar.cli.output.runs import ProgressLine
     from sidecar.runner.restore.command import Manner, run_restore
     from sidecar.runner.settings import parse_seconds
     from sidecar.service.signals import interruptible
@@ -136,8 +136,8 @@ def verify(plans: tuple[str, ...], sample: int, seed: int | None, **flags: Any) 
     """
     import secrets
 
-    from sidecar.cli.output.progress import ProgressLine
     from sidecar.cli.output.restore import render_verification
+    from sidecar.cli.output.runs import ProgressLine
     from sidecar.runner.restore.command import run_verify
     from sidecar.runner.verify.sample import Limits, parse_size
     from sidecar.service.signals import interruptible

@@ -9,7 +9,7 @@ from sidecar.lib.errors import UsageError
 from sidecar.lib.log import start_logging
 from sidecar.runner.due import CatchUp
 from sidecar.runner.empty_source import Choice
-from sidecar.runner.notify.notice import Occasion
+from sidecar.runner.notify.messages import Occasion
 from sidecar.runner.settings import (
     Neighbour,
     Notifying,

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from sidecar.cli.output.exits import FAILED, SUCCESS, exit_of, worst
+from sidecar.cli.output.runs import FAILED, SUCCESS, exit_of, worst
 from sidecar.cli.runner.options import (
     document_options,
     log_options,
@@ -115,8 +115,7 @@ def _run_all(kind: Kind, repos: tuple[str, ...], flags: dict[str, Any]) -> int:
 
 
 def _run_here(settings: Any, works: list[Work]) -> int:
-    from sidecar.cli.output.progress import ProgressLine
-    from sidecar.cli.output.runs import name_of, outcome_of, render_end
+    from sidecar.cli.output.runs import ProgressLine, name_of, outcome_of, render_end
     from sidecar.runner.foreground import run_here
 
     line, statuses = ProgressLine(), list[int]()

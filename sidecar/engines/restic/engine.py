@@ -1,7 +1,12 @@
-"""Restic as an engine, run exactly as Backrest runs it, so that the two can take turns."""
+"""Restic as an engine, run exactly as Backrest runs it, so that the two can take turns.
 
+Making way for what a restic before 0.17 restores: it replaces files, and nothing else.
+"""
+
+import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -22,14 +27,30 @@ from sidecar.engines.base import (
 )
 from sidecar.engines.restic import commands as argv
 from sidecar.engines.restic.access import Access
-from sidecar.engines.restic.features import Feature, Features
+from sidecar.engines.restic.commands import Feature, Features
 from sidecar.engines.restic.interpret import Verb
 from sidecar.engines.restic.listing import Spool, parse_entry, parse_snapshots
 from sidecar.engines.restic.locks import Host, Lock, is_in_danger, parse_lock
 from sidecar.engines.restic.messages import parse_message
 from sidecar.engines.restic.program import Limits, Program
-from sidecar.engines.restic.way import make_way
 from sidecar.lib.process import Child, ProcessRunner
+
+_KINDS = {"file": stat.S_IFREG, "dir": stat.S_IFDIR}
+
+
+def make_way(entries: Iterable[Entry], target: Path) -> None:
+    """Remove links and the like that stand below `target` where an entry is to come.
+
+    A folder is never removed, nor a file where a file comes. What cannot be removed is left
+    for restic to tell.
+    """
+    for entry in entries:
+        path = os.path.join(target, entry.path.lstrip("/"))  # noqa: PTH118 - of any bytes
+        with contextlib.suppress(OSError):
+            present = stat.S_IFMT(os.lstat(path).st_mode)
+            if present not in (stat.S_IFDIR, _KINDS.get(entry.kind)):
+                os.unlink(path)  # noqa: PTH108
+
 
 # A look at more of them would take longer than what they are in the way of.
 _MOST_LOCKS = 64

@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Any
 
 from sidecar.engines.base import FailureClass, Interpreted, Stats, Verdict, failed
+from sidecar.engines.restic.access import Masking
 from sidecar.engines.restic.failures import classify, render_reason
-from sidecar.engines.restic.masking import Masking
 from sidecar.engines.restic.messages import Said, Unread, number_of, parse_said
 from sidecar.lib.process import Completed
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from sidecar.engines.base import EngineError, Entry, FailureClass, Snapshot
-from sidecar.engines.restic.messages import number_of, parse_message
-from sidecar.engines.restic.times import parse_time
+from sidecar.engines.restic.messages import number_of, parse_message, parse_time
 
 _IN_MEMORY = 1 << 22
 # Where Go keeps what Unix keeps above the permissions.

@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sidecar.engines.restic.messages import parse_message
-from sidecar.engines.restic.times import parse_time
+from sidecar.engines.restic.messages import parse_message, parse_time
 from sidecar.lib.process import child_of, started_at
 
 # restic removes locks that are older than half an hour, whoever holds them: one that was

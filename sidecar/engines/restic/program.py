@@ -8,11 +8,10 @@ from functools import cached_property
 from sidecar.backrest.reading import Repo, RunPlan
 from sidecar.engines.base import Command, EngineError, FailureClass, Interpreted, Report, Verdict
 from sidecar.engines.restic import commands as argv
-from sidecar.engines.restic.access import Access, resolve_access
-from sidecar.engines.restic.features import FeatureMemo, Features
+from sidecar.engines.restic.access import Access, masking_of, resolve_access
+from sidecar.engines.restic.commands import FeatureMemo, Features
 from sidecar.engines.restic.interpret import Ending, Verb, interpret
-from sidecar.engines.restic.masking import masking_of
-from sidecar.engines.restic.progress import Signs
+from sidecar.engines.restic.messages import Signs
 from sidecar.lib.process import Child, Completed, Patience, ProcessRunner
 
 _MEMO = FeatureMemo()

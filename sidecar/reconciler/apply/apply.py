@@ -6,14 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from sidecar.backrest.api_api import ApiError, ApiTrouble
+from sidecar.backrest.api import ApiError, ApiTrouble
 from sidecar.lib.errors import SidecarError
-from sidecar.reconciler.apply.by_api import NOTHING_TO_DO, ApiWay
+from sidecar.reconciler.apply.by_api import NOTHING_TO_DO, ApiWay, Door
 from sidecar.reconciler.apply.by_restart import RestartWay
-from sidecar.reconciler.apply.context import Clocks, Links, Site
-from sidecar.reconciler.apply.door import Door
+from sidecar.reconciler.apply.context import Clocks, Links, OnResult, Site, Teller
 from sidecar.reconciler.apply.idle import Due, DueSoon
-from sidecar.reconciler.apply.telling import OnResult, Teller
 from sidecar.reconciler.desired_state import Desire
 from sidecar.reconciler.settings import ApplyVia, Settings
 from sidecar.reconciler.state import ApplyTrouble, Memory, State

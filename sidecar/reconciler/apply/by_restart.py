@@ -14,9 +14,8 @@ from sidecar.lib.errors import InventoryError, SidecarError
 from sidecar.lib.log import log_event
 from sidecar.reconciler.apply import container as engine
 from sidecar.reconciler.apply.container import Runner
-from sidecar.reconciler.apply.context import LOADED, Site
+from sidecar.reconciler.apply.context import LOADED, Patience, Settling, Site
 from sidecar.reconciler.apply.idle import APART, Rest, Twice, look_by_either
-from sidecar.reconciler.apply.telling import Patience, Settling
 from sidecar.reconciler.state import State
 from sidecar.reconciler.store.store import Store
 

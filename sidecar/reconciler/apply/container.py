@@ -16,8 +16,8 @@ from typing_extensions import TypedDict
 
 from sidecar.docker.answers import WireMount, parse_mounts, validated
 from sidecar.docker.client import Connection
+from sidecar.docker.models import Mount
 from sidecar.lib.errors import InventoryError
-from sidecar.planner.workload import Mount
 
 # The engine answers a restart when the container runs again, so later than its own timeout.
 _RESTART_SLACK = 30.0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sidecar.backrest.api_api import ApiError, BackrestApi
+from sidecar.backrest.api import ApiError, BackrestApi
 from sidecar.backrest.document import Document, parse_document
 from sidecar.backrest.operations import Operation, Status, is_busy
 from sidecar.docker.client import Connection
@@ -19,7 +19,7 @@ from sidecar.reconciler.apply.container import Runner, find_runner, find_work, p
 from sidecar.reconciler.resume.markers import read_markers
 from sidecar.reconciler.store.store import Store
 from sidecar.reconciler.zones import local_zone
-from sidecar.schedule.fires_fires import next_fires, schedule_of
+from sidecar.schedule.fires import next_fires, schedule_of
 
 MARGIN = 120.0
 """Seconds before a backup is due in which nothing is begun that would hurt it."""

@@ -10,11 +10,17 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from sidecar.docker.answers import validated
-from sidecar.docker.client import parse_address
-from sidecar.docker.wire import WireRefused
+from sidecar.docker.client import WireRefused, parse_address
 from sidecar.lib.errors import InventoryError
-from sidecar.reconciler.doctor.check import Finding, NotChecked, failed, needed, passed, warned
-from sidecar.reconciler.doctor.patient import Patient
+from sidecar.reconciler.doctor.check import (
+    Finding,
+    NotChecked,
+    Patient,
+    failed,
+    needed,
+    passed,
+    warned,
+)
 
 REFUSED = frozenset({401, 403, 405})
 """What proxies answer for a call that they do not let through."""

@@ -8,12 +8,18 @@ from typing import Any
 
 from sidecar.backrest.document import Document
 from sidecar.backrest.messages import HOOK
-from sidecar.backrest.schedule_rules import value_of
+from sidecar.backrest.rules import value_of
 from sidecar.lib.errors import InventoryError
-from sidecar.reconciler.doctor.check import Finding, NotChecked, counted, failed, passed
-from sidecar.reconciler.doctor.check_host import find_mount
+from sidecar.reconciler.doctor.check import (
+    Finding,
+    NotChecked,
+    Patient,
+    counted,
+    failed,
+    find_mount,
+    passed,
+)
 from sidecar.reconciler.doctor.docker import require_containers
-from sidecar.reconciler.doctor.patient import Patient
 
 _SHELLS = ("/bin/sh", "/usr/bin/sh")
 _USUAL = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")

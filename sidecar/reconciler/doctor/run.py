@@ -4,13 +4,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from sidecar.lib.errors import InventoryError, SidecarError
-from sidecar.reconciler.doctor import api, document, hook_rights, hooks, passes, zones
+from sidecar.reconciler.doctor import backrest as api
 from sidecar.reconciler.doctor import backrest as runner
 from sidecar.reconciler.doctor import docker as engine
+from sidecar.reconciler.doctor import document, hooks
+from sidecar.reconciler.doctor import document as passes
 from sidecar.reconciler.doctor import host as places
+from sidecar.reconciler.doctor import host as zones
 from sidecar.reconciler.doctor import rights as acting
-from sidecar.reconciler.doctor.check import DoctorReport, Finding, NotChecked, Verdict, failed
-from sidecar.reconciler.doctor.patient import Patient, admit
+from sidecar.reconciler.doctor import rights as hook_rights
+from sidecar.reconciler.doctor.check import (
+    DoctorReport,
+    Finding,
+    NotChecked,
+    Patient,
+    Verdict,
+    admit,
+    failed,
+)
 from sidecar.reconciler.settings import Settings
 
 __all__ = ["CHECKS", "Check", "examine", "run_doctor"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sidecar.backrest.reading import Config, RunHook
 from sidecar.lib.errors import SidecarError
 from sidecar.runner.due import Kind, Work
-from sidecar.runner.job.events import EVENTS
+from sidecar.runner.job.steps import EVENTS
 from sidecar.runner.notify.actions import Notification, resolve_notification
 from sidecar.runner.notify.services import Unusable
 from sidecar.runner.template import Template, TemplateError, parse_template

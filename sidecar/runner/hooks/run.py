@@ -8,12 +8,12 @@ from pathlib import Path
 
 from sidecar.backrest.plan import OnError
 from sidecar.backrest.reading import Repo, RunHook, RunPlan
-from sidecar.engines.restic.masking import masking_of
+from sidecar.engines.restic.access import masking_of
 from sidecar.lib.duration import render_duration
 from sidecar.lib.log import log_event
 from sidecar.lib.process import Completed, ProcessRunner
 from sidecar.runner.hooks.check import name_plan, name_repo, resolve_hook, split_shebang
-from sidecar.runner.job.ports import Facts, HookResult
+from sidecar.runner.job.steps import Facts, HookResult
 from sidecar.runner.notify.actions import Notification
 from sidecar.runner.notify.messages import Letter
 from sidecar.runner.notify.services import Unusable

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from sidecar.engines.base import Progress
-from sidecar.lib.closing import Closable
+from sidecar.lib.threads import Closable
 from sidecar.runner.due import Work
 from sidecar.runner.journal import Run
 

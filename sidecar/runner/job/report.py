@@ -8,9 +8,9 @@ from pathlib import Path
 
 from sidecar.lib.log import log_event
 from sidecar.runner.due import Kind, Missed, Work
+from sidecar.runner.health import write_marker
 from sidecar.runner.journal import History, Outcome, Run, Trigger
-from sidecar.runner.markers import write_marker
-from sidecar.runner.notify.notice import Announcer, Notice, Occasion, occasion_of
+from sidecar.runner.notify.messages import Announcer, Notice, Occasion, occasion_of
 
 _LEVELS = {
     Outcome.SUCCESS: logging.INFO,

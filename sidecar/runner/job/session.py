@@ -17,11 +17,8 @@ from sidecar.engines.base import Interpreted, Progress, Report, failed
 from sidecar.lib.errors import UsageError
 from sidecar.lib.log import log_event
 from sidecar.runner.due import Kind, Work
-from sidecar.runner.job.events import EVENTS
-from sidecar.runner.job.ports import Programs
-from sidecar.runner.job.recovery import Repair
-from sidecar.runner.job.resume import Resume, render_resume
-from sidecar.runner.job.steps import Attempt, Scope, Surroundings
+from sidecar.runner.job.recovery import Repair, Resume, render_resume
+from sidecar.runner.job.steps import EVENTS, Attempt, Programs, Scope, Surroundings
 from sidecar.runner.journal import Journal, JournalError, Phase, Run, Trigger
 
 _log = logging.getLogger(__name__)

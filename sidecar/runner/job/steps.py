@@ -1,17 +1,138 @@
-"""The steps of one attempt at a piece of work, in Backrest's order."""
+"""The steps of one attempt at a piece of work, in Backrest's order.
 
-from collections.abc import Callable, Mapping
+Which events there are in a run, in Backrest's names and order: an earlier one counts first.
+
+Ours beyond Backrest: END also where START hooks halt or where stale locks cannot be removed.
+
+Whether the snapshots of a plan are thinned out after a run of it.
+
+What a session needs of those who run programs.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-from sidecar.backrest.plan import OnError
+from sidecar.backrest.plan import OnError, Retention
 from sidecar.backrest.reading import Repo, RunPlan
-from sidecar.engines.base import Engine, FailureClass, Interpreted, Report, Verdict, failed
+from sidecar.engines.base import Engine, FailureClass, Interpreted, Report, Stats, Verdict, failed
+from sidecar.lib.process import Child
 from sidecar.runner.due import Kind, Work
-from sidecar.runner.job.events import EVENTS, Events
-from sidecar.runner.job.ports import Facts, HookResult, Programs
-from sidecar.runner.job.retention import Keep, keep_of
 from sidecar.runner.job.upkeep import run_check, run_forget, run_prune, run_unlock
 from sidecar.runner.journal import Ended, Journal, Outcome, Phase
+
+_ANY = "CONDITION_ANY_ERROR"
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """The event sets of one kind of work; `failed` if the work itself fails."""
+
+    start: tuple[str, ...] = ()
+    success: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    warning: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    halted: tuple[str, ...] = ()
+    """It did not come to the work."""
+
+
+_BACKUP = Events(
+    start=("CONDITION_SNAPSHOT_START",),
+    success=("CONDITION_SNAPSHOT_SUCCESS", "CONDITION_SNAPSHOT_END"),
+    skipped=(
+        "CONDITION_SNAPSHOT_SKIPPED",
+        "CONDITION_SNAPSHOT_SUCCESS",
+        "CONDITION_SNAPSHOT_END",
+    ),
+    warning=("CONDITION_SNAPSHOT_WARNING", "CONDITION_SNAPSHOT_END"),
+    failed=("CONDITION_SNAPSHOT_ERROR", _ANY, "CONDITION_SNAPSHOT_END"),
+    halted=(_ANY, "CONDITION_SNAPSHOT_ERROR", "CONDITION_SNAPSHOT_END"),
+)
+
+
+def _of_repo(name: str) -> Events:
+    start, success, error = (f"CONDITION_{name}_{end}" for end in ("START", "SUCCESS", "ERROR"))
+    done = (success,)
+    return Events((start,), done, done, done, failed=(error, _ANY), halted=(_ANY, error))
+
+
+EVENTS: Mapping[Kind, Events] = {
+    Kind.BACKUP: _BACKUP,
+    Kind.FORGET: _of_repo("FORGET"),
+    Kind.PRUNE: _of_repo("PRUNE"),
+    Kind.CHECK: _of_repo("CHECK"),
+}
+"""Restoring and verifying have no events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """What of a plan's snapshots is kept."""
+
+    plan: RunPlan
+    retention: Retention
+
+
+def keep_of(repo: Repo, plan: RunPlan | None, outcome: Outcome) -> Keep | None:
+    """Give what is kept after a run; None: all that there is.
+
+    The plan's own retention applies if what should be saved is saved, and if the repository
+    has no active policy of its own.
+    """
+    if plan is None or plan.retention is None or plan.retention.keep_all:
+        return None
+    return None if repo.overrides_retention or not outcome.is_good else Keep(plan, plan.retention)
+
+
+OnStart = Callable[[Child], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What hooks may tell of a run: Backrest's template variables; `seconds` is its duration.
+
+    `at` is now, in unix seconds.
+    """
+
+    task: str
+    at: float
+    seconds: float = 0.0
+    snapshot: str = ""
+    stats: Stats | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HookResult:
+    """What came of an event set: how a failing hook halts the run, and what failed, in words."""
+
+    halt: OnError | None = None
+    failures: tuple[str, ...] = ()
+
+
+class Hooks(Protocol):
+    """What runs the hooks of an event set: each at most once, the repository's first."""
+
+    def run(
+        self,
+        events: Sequence[str],
+        repo: Repo,
+        plan: RunPlan | None,
+        facts: Facts,
+        is_stopping: Callable[[], bool],
+    ) -> HookResult:
+        """Run them in order until one halts; raises nothing for what a hook does."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """What runs programs: the maker of a repository's engine, told each child, and the hooks."""
+
+    engines: Callable[[Repo, OnStart], Engine]
+    hooks: Hooks
+
 
 MOST_TRIES = 10
 """How often START hooks are run that ask for it; Backrest would never cease."""

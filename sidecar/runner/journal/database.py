@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from sidecar.engines.base import FailureClass
-from sidecar.lib.closing import Closable
 from sidecar.lib.log import log_event
+from sidecar.lib.threads import Closable
 from sidecar.runner.journal.records import JournalError
 from sidecar.runner.journal.schema import (
     Rows,

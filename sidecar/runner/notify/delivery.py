@@ -2,23 +2,104 @@
 
 A thread of its own sends them, so that no backup waits for a server. What waits lies in the
 journal and survives the runner; what the journal cannot take is tried from memory.
+
+Sending in a process of its own.
+
+It bounds what a server can do to us by dawdling, keeps what libraries log and raise to
+itself, and what they need of memory is given back.
 """
 
+import json
 import logging
 import math
+import os
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
-from sidecar.lib.closing import Closable
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
+from sidecar.lib.process import ProcessRunner
+from sidecar.lib.threads import Closable
 from sidecar.runner.journal import Posted
-from sidecar.runner.notify.messages import Failure, Letter, fit_letter, parse_letter, render_letter
-from sidecar.runner.notify.sender import Sender
+from sidecar.runner.notify.messages import (
+    Failure,
+    Letter,
+    Post,
+    Request,
+    fit_letter,
+    parse_letter,
+    render_letter,
+)
+
+_SECONDS = 40.0
+_ROOT = Path(__file__).parents[3]
+_MODULE = "sidecar.runner.notify"
+
+
+class Sender(Protocol):
+    """What sends one request."""
+
+    def send(self, request: Request) -> Failure | None:
+        """Send it; None if that succeeded. Raises nothing."""
+        ...
+
+
+class ProcessSender:
+    """Sends by a program; `seconds` is how long it may take in all.
+
+    The runner should be one that nothing else stops: what is told last is told at the end.
+    """
+
+    def __init__(self, runner: ProcessRunner, seconds: float = _SECONDS) -> None:
+        self._runner = runner
+        self._seconds = seconds
+
+    def send(self, request: Request) -> Failure | None:
+        """Send it; None if that succeeded. Raises nothing."""
+        kind = "post" if isinstance(request, Post) else "apprise"
+        answer = self._ask({"kind": kind, "request": asdict(request)})
+        if isinstance(answer, Failure):
+            return answer
+        reason = str(answer.get("reason", ""))
+        return Failure(reason, bool(answer.get("is_down"))) if reason else None
+
+    def check(self, urls: Sequence[str]) -> tuple[str, ...]:
+        """Say for each Apprise URL what is wrong with it; empty: nothing."""
+        answer = self._ask({"urls": list(urls)})
+        if isinstance(answer, Failure):
+            return (answer.reason,) * len(urls)
+        return tuple(map(str, answer.get("wrong", ())))
+
+    def _ask(self, question: dict[str, Any]) -> dict[str, Any] | Failure:
+        try:
+            completed = self._runner.run(
+                [sys.executable, "-m", _MODULE],
+                env=_environment(),
+                script=json.dumps(question).encode(),
+                timeout=self._seconds,
+            )
+        except OSError:
+            return Failure("the program that sends could not be started")
+        if completed.timed_out:
+            return Failure("it did not answer in time", is_down=True)
+        try:
+            answer = json.loads(completed.out)
+        except ValueError:
+            answer = None
+        return answer if isinstance(answer, dict) else Failure("the program that sends failed")
+
+
+def _environment() -> dict[str, str]:
+    """Find our own modules, and no others that lie where we are."""
+    paths = (str(_ROOT), os.environ.get("PYTHONPATH", ""))
+    return {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONSAFEPATH": "1"}
+
 
 PAUSES = (60.0, 300.0, 1800.0, 7200.0)
 """Seconds after which a letter is tried again; after the last of them it is dropped."""

@@ -2,11 +2,20 @@
 
 Addresses hold tokens: they stand in no `repr`, and nowhere but in the journal, which only
 its owner can read.
+
+What the runner itself tells of its runs, whatever the hooks of a plan say. Pure.
 """
 
 import json
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
 from typing import Any, Final
+from urllib.parse import urlsplit
+
+from sidecar.engines.base import Stats
+from sidecar.runner.journal import Outcome
 
 MOST_TEXT: Final = 20_000
 """Characters of a message at most."""
@@ -131,3 +140,138 @@ def parse_request(kind: str, plain: dict[str, Any]) -> Request:
         return ByApprise(**plain)
     headers = tuple((str(name), str(value)) for name, value in plain["headers"])
     return Post(**{**plain, "headers": headers})
+
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_STEP = 1000.0
+
+
+class Occasion(StrEnum):
+    """What there is to tell about."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    SUCCESS = "success"
+    START = "start"
+    MISSED = "missed"
+
+
+_OCCASIONS = {
+    Outcome.SUCCESS: Occasion.SUCCESS,
+    Outcome.SKIPPED: Occasion.SUCCESS,
+    Outcome.WARNING: Occasion.WARNING,
+    Outcome.CANCELLED: Occasion.WARNING,
+    Outcome.FAILED: Occasion.ERROR,
+    Outcome.INTERRUPTED: Occasion.ERROR,
+}
+
+
+def occasion_of(outcome: Outcome) -> Occasion:
+    """Give what the end of a run is an occasion for."""
+    return _OCCASIONS[outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What is known of it: `what` and `about` name the work, `result` says in a word what came.
+
+    Moments are aware, `seconds` is how long it took. `reason` holds no secret.
+    """
+
+    occasion: Occasion
+    what: str
+    """Such as `backup`."""
+    about: str
+    """Such as `plan web`."""
+    result: str
+    """Such as `failed`."""
+    at: datetime
+    reason: str = ""
+    seconds: float | None = None
+    stats: Stats | None = None
+    snapshot: str = ""
+    last_success: datetime | None = None
+    next_fire: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Announcer:
+    """Tells notices to every address (Apprise URLs) if they are of an occasion that is asked for.
+
+    `host` is how people know this machine; `post` sees to it that letters are sent.
+    """
+
+    urls: Sequence[str] = field(repr=False)
+    occasions: Collection[Occasion]
+    host: str
+    post: Callable[[Letter], None]
+
+    def announce(self, notice: Notice) -> None:
+        """Tell it; raises nothing."""
+        if notice.occasion not in self.occasions:
+            return
+        title, body = render_notice(notice, self.host)
+        for number, url in enumerate(self.urls, 1):
+            request = ByApprise(url, title, body, level=level_of(notice.occasion))
+            is_start = notice.occasion is Occasion.START
+            to = name_address(url, number)
+            self.post(Letter(to, notice.about, request, notice.at.timestamp(), is_start))
+
+
+def name_address(url: str, number: int) -> str:
+    """Give what an address of `--notify-url` is called where it must not be shown."""
+    try:
+        scheme = urlsplit(url.strip()).scheme
+    except ValueError:
+        scheme = ""
+    return f"--notify-url {number} ({scheme})" if scheme else f"--notify-url {number}"
+
+
+def render_notice(notice: Notice, host: str) -> tuple[str, str]:
+    """Give the title and the text of a notice."""
+    title = f"{notice.what} of {notice.about} {notice.result} on {host}"
+    return cut(title, 200), cut("\n".join(_lines(notice, host)))
+
+
+def _lines(notice: Notice, host: str) -> Iterator[str]:
+    yield f"{notice.what.capitalize()} of {notice.about}: {notice.result}"
+    if notice.reason:
+        yield f"Reason: {notice.reason}"
+    yield f"Time: {_moment(notice.at)}"
+    if notice.seconds is not None:
+        yield f"Duration: {_duration(notice.seconds)}"
+    if notice.stats is not None:
+        yield from _sizes(notice.stats)
+    if notice.snapshot:
+        yield f"Snapshot: {notice.snapshot}"
+    if notice.last_success is not None:
+        yield f"Last success: {_moment(notice.last_success)}"
+    if notice.next_fire is not None:
+        yield f"Next: {_moment(notice.next_fire)}"
+    yield f"Host: {host}"
+
+
+def _sizes(stats: Stats) -> Iterator[str]:
+    yield f"Size: {_size(stats.bytes_processed)} in {stats.files_processed} files"
+    changes = f"{stats.files_new} new and {stats.files_changed} changed files"
+    yield f"Added: {_size(stats.bytes_added)} ({changes})"
+
+
+def _moment(moment: datetime) -> str:
+    return moment.isoformat(sep=" ", timespec="minutes")
+
+
+def _size(size: int) -> str:
+    number, step = float(size), 0
+    while number >= _STEP and step < len(_UNITS) - 1:
+        number /= _STEP
+        step += 1
+    return f"{number:.1f} {_UNITS[step]}" if step else f"{size} B"
+
+
+def _duration(seconds: float) -> str:
+    whole = round(max(0.0, seconds))
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "min"), (rest, "s"))
+    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 s"

@@ -1,18 +1,199 @@
-"""Shoutrrr's addresses: `service://...` → what makes a request of a message. Pure."""
+"""Shoutrrr's addresses: `service://...` → what makes a request of a message. Pure.
+
+The parts of a service's address, in which case matters everywhere. Pure.
+
+Services that take more than one request, which Apprise knows how to make. Pure.
+"""
 
 import base64
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from sidecar.runner.notify import services
-from sidecar.runner.notify.mailbox import matrix, slack_bot, smtp, telegram_chats
-from sidecar.runner.notify.messages import Message, Post, Request, cut
-from sidecar.runner.notify.parts import Parts, read_parts
+from sidecar.runner.notify.messages import ByApprise, Message, Post, Request, cut, level_of
 from sidecar.runner.notify.services import Builder, Unusable
+
+_ON = frozenset({"yes", "true", "1", "y", "on"})
+_OFF = frozenset({"no", "false", "0", "n", "off"})
+_HOST = re.compile(r"(?P<host>[^:\[\]]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,30}")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """An address, taken apart and decoded; what is not there is empty."""
+
+    scheme: str
+    user: str = field(repr=False)
+    password: str = field(repr=False)
+    host: str = field(repr=False)
+    port: str = field(repr=False)
+    path: tuple[str, ...] = field(repr=False)
+    query: tuple[tuple[str, str], ...] = field(repr=False)
+    fragment: str = field(repr=False)
+    raw_path: str = field(repr=False)
+
+    def need(self, name: str) -> str:
+        """Give the user, the password or the host. Raises Unusable if it is empty."""
+        found = {"user": self.user, "password": self.password, "host": self.host}[name]
+        if not found:
+            raise Unusable(f"a {self.scheme} address lacks a part: there is no {name} in it")
+        return found
+
+    def need_path(self) -> tuple[str, ...]:
+        """Give the parts of the path, of which there is one at least. Raises Unusable."""
+        if not self.path:
+            raise Unusable(f"a {self.scheme} address has nothing behind its host")
+        return self.path
+
+    def option(self, name: str) -> str:
+        """Give an option of the query; case does not matter in its name."""
+        return next((value for key, value in self.query if key.lower() == name), "")
+
+    def is_on(self, name: str) -> bool:
+        """Whether an option says yes."""
+        return self.option(name).lower() in _ON
+
+    def is_off(self, name: str) -> bool:
+        """Whether an option says no."""
+        return self.option(name).lower() in _OFF
+
+    def number(self, name: str, default: int) -> int:
+        """Give an option that is a whole number. Raises Unusable."""
+        text = self.option(name)
+        try:
+            return int(text) if text else default
+        except ValueError:
+            raise Unusable(f"{name} of a {self.scheme} address is no number") from None
+
+    def named(self, **names: str) -> dict[str, str]:
+        """Give the options that are there, under the names that the service has for them."""
+        return {theirs: value for ours, theirs in names.items() if (value := self.option(ours))}
+
+    def web(self, path: str, *, is_plain: bool | None = None) -> str:
+        """Give the http(s) address of a path at this host. Raises Unusable."""
+        plain = self.is_on("disabletls") if is_plain is None else is_plain
+        port = f":{self.port}" if self.port else ""
+        return f"{'http' if plain else 'https'}://{self.need('host')}{port}{path}"
+
+
+def read_parts(address: str) -> Parts:
+    """Take an address apart. Raises Unusable, which does not show it."""
+    try:
+        split = urlsplit(address.strip())
+        query = tuple(parse_qsl(split.query, keep_blank_values=True, max_num_fields=100))
+    except ValueError:
+        raise Unusable("a shoutrrr address is no address") from None
+    scheme = split.scheme.lower()
+    if not _SCHEME.fullmatch(scheme) or not address.strip()[len(scheme) :].startswith("://"):
+        raise Unusable("a shoutrrr address names no service", "write SERVICE://...")
+    login, _, place = split.netloc.rpartition("@")
+    found = _HOST.fullmatch(place)
+    if found is None:
+        raise Unusable(f"a {scheme} address has no host, or no port, that could be one")
+    user, _, password = login.partition(":")
+    path = tuple(unquote(part) for part in split.path.split("/") if part)
+    return Parts(
+        scheme,
+        unquote(user),
+        unquote(password),
+        unquote(found["host"]),
+        found["port"] or "",
+        path,
+        query,
+        unquote(split.fragment),
+        split.path,
+    )
+
+
+_IMPLICIT_PORT = "465"
+
+
+def smtp(parts: Parts) -> Builder:
+    """Send mail. With a login TLS is a must; without one it is used where the server has it."""
+    sender, receivers = _mails(parts, "fromaddress", "from"), _mails(parts, "toaddresses", "to")
+    if not sender or not receivers:
+        raise Unusable("an smtp address names no sender or no receiver", "add ?from=...&to=...")
+    if parts.option("auth").lower() == "oauth2":
+        raise Unusable("OAuth2 is not supported for mail", "use a password for applications")
+    if name := parts.option("fromname"):
+        sender = f"{name} <{sender}>"
+    options = {"from": sender, "to": receivers}
+    if parts.is_on("skiptlsverify"):
+        options["verify"] = "no"
+    first, second = _modes(parts)
+    url = _mail_address(parts, {**options, "mode": first})
+    other = _mail_address(parts, {**options, "mode": second}) if second else ""
+    return _by_apprise(url, parts.option("subject") or parts.option("title"), other)
+
+
+def _mails(parts: Parts, *names: str) -> str:
+    # A plus sign in an address is read as a blank.
+    return next((found.replace(" ", "+") for name in names if (found := parts.option(name))), "")
+
+
+def _modes(parts: Parts) -> tuple[str, str]:
+    """Give how the connection is secured, and how else if that does not work."""
+    wanted = parts.option("encryption").lower()
+    if wanted == "implicittls" or (wanted in ("", "auto") and parts.port == _IMPLICIT_PORT):
+        return "ssl", ""
+    starts = "usestarttls" if parts.option("usestarttls") else "starttls"
+    if wanted == "none" or (parts.is_off(starts) and wanted != "explicittls"):
+        return "insecure", ""
+    is_must = wanted == "explicittls" or parts.is_on("requirestarttls") or _has_login(parts)
+    return "starttls", "" if is_must else "insecure"
+
+
+def _has_login(parts: Parts) -> bool:
+    return bool(parts.user) and parts.option("auth").lower() != "none"
+
+
+def _mail_address(parts: Parts, options: dict[str, str]) -> str:
+    scheme = "mailto" if options["mode"] == "insecure" else "mailtos"
+    login = f"{_quoted(parts.user)}:{_quoted(parts.password)}@" if _has_login(parts) else ""
+    place = f"{parts.need('host')}:{parts.port or '25'}"
+    return f"{scheme}://{login}{place}/?{urlencode(options)}"
+
+
+def matrix(parts: Parts) -> Builder:
+    """Write into rooms of a Matrix server."""
+    scheme = "matrix" if parts.is_on("disabletls") else "matrixs"
+    password = _quoted(parts.need("password"))
+    login = f"{_quoted(parts.user)}:{password}" if parts.user else password
+    rooms = (parts.option("rooms") or parts.option("room")).split(",")
+    named = [room if room[0] in "#!" else f"#{room}" for room in rooms if room]
+    port = f":{parts.port}" if parts.port else ""
+    path = "/".join(map(_quoted, named))
+    # Otherwise Apprise may take the address for one of a bridge.
+    url = f"{scheme}://{login}@{parts.need('host')}{port}/{path}?mode=off"
+    return _by_apprise(url, parts.option("title"))
+
+
+def slack_bot(token: str, channel: str, name: str) -> Builder:
+    """Write into a channel of Slack as a bot."""
+    bot = f"{_quoted(name)}@" if name else ""
+    return _by_apprise(f"slack://{bot}{_quoted(token)}/+{_quoted(channel)}", "")
+
+
+def telegram_chats(token: str, chats: Sequence[str], form: str, *, is_silent: bool) -> Builder:
+    """Write into several chats of Telegram; `form` is html, markdown, markdownv2 or empty."""
+    path = "/".join(map(_quoted, chats))
+    url = f"tgram://{token}/{path}/{'?silent=yes' if is_silent else ''}"
+    return _by_apprise(url, "", form="text" if not form else form.removesuffix("v2"))
+
+
+def _by_apprise(url: str, title: str, second: str = "", form: str = "text") -> Builder:
+    def build(message: Message) -> ByApprise:
+        level = level_of(message.event)
+        kind = "text" if message.is_default else form
+        return ByApprise(url, title or message.title, cut(message.text), second, kind, level)
+
+    return build
+
 
 _SLACK_TOKEN = re.compile(
     r"(?:(?P<kind>xox.|hook)[-:]|:?)(?P<first>\w+)[-/,](?P<second>\w+)[-/,](?P<third>\w+)", re.ASCII

@@ -1,26 +1,120 @@
 """Backing up once by an image of restic-compose-backup, then forgetting by the services' labels.
 
 One container after another, each of which is removed when its command has ended.
+
+A file of variables for a container, read as `docker run --env-file` reads it.
+
+What a program says in pieces, as whole lines without secrets.
 """
 
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.docker.engine import ContainersError
-from sidecar.docker.local_engine import OnceEngine, Shot
+from sidecar.docker.local import ContainersError, OnceEngine, Shot
 from sidecar.docker.usage import on_host, own_container, own_id
+from sidecar.engines.restic.access import Masking
 from sidecar.lib.errors import UsageError
 from sidecar.lib.log import log_event
 from sidecar.runner.journal import Journal
 from sidecar.runner.lock import SchedulerLock
-from sidecar.runner.once.env_file import read_env_file
-from sidecar.runner.once.lines import Lines, masking_of_variables
-from sidecar.runner.once.way import PURPOSE, Result, Say, open_journal
+from sidecar.runner.once.once import PURPOSE, Result, Say, open_journal
 from sidecar.runner.settings import Settings
+
+_MOST_BYTES = 1 << 20
+_FLAG = "--rcb-env-file"
+
+
+def read_env_file(path: Path, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Read the variables of a file; a name without `=` is taken from `environ`, if it is there.
+
+    Raises UsageError, which names the file and the line and never shows a value.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise UsageError(
+            f"{_FLAG} {path} cannot be read: {error.strerror}", "name a file of NAME=VALUE lines"
+        ) from None
+    if len(content) > _MOST_BYTES:
+        raise UsageError(f"{_FLAG} {path} is larger than 1 MiB", "name a file of variables")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UsageError(f"{_FLAG} {path} is no UTF-8 text", "save it as UTF-8") from None
+    return tuple(parse_env_file(text, environ, str(path)))
+
+
+def parse_env_file(text: str, environ: Mapping[str, str], name: str) -> Iterator[tuple[str, str]]:
+    """Parse the lines; a value is all that follows the first `=`, quotes and blanks included."""
+    for number, raw in enumerate(text.split("\n"), start=1):
+        line = raw.removesuffix("\r").lstrip()
+        if not line or line.startswith("#"):
+            continue
+        variable, equals, value = line.partition("=")
+        _check_variable(variable, f"{_FLAG} {name}, line {number}")
+        if equals:
+            yield variable, value
+        elif variable in environ:
+            yield variable, environ[variable]
+
+
+def _check_variable(variable: str, where: str) -> None:
+    if not variable:
+        raise UsageError(f"{where} has no name before the =", "write NAME=VALUE")
+    if any(character.isspace() for character in variable) or "\0" in variable:
+        raise UsageError(f"{where}: there is a blank in the name", "write NAME=VALUE")
+
+
+_MOST = 1 << 16
+# Of values whose names do not give them away, those that may be secrets: no switch, no path.
+_SHORTEST = 8
+_SECRET_NAMES = ("PASS", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "AUTH", "WEBHOOK")
+_PLAIN_NAMES = ("RESTIC_REPOSITORY",)
+
+
+class Lines:
+    """Hands on line by line what `take` is given; `finish` hands on what has no end."""
+
+    def __init__(self, masking: Masking, say: Callable[[str], None]) -> None:
+        self._masking = masking
+        self._say = say
+        self._rest = b""
+
+    def take(self, piece: bytes) -> None:
+        """Take what was said next."""
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        for line in lines:
+            self._hand_on(line)
+        if len(self._rest) > _MOST:
+            self.finish()
+
+    def finish(self) -> None:
+        """Hand on the rest."""
+        if self._rest:
+            self._hand_on(self._rest)
+        self._rest = b""
+
+    def _hand_on(self, line: bytes) -> None:
+        self._say(self._masking.mask(line.decode("utf-8", "replace").rstrip("\r")))
+
+
+def masking_of_variables(variables: Iterable[tuple[str, str]]) -> Masking:
+    """Know the secrets among variables: by their names, else all that is no word or path."""
+    return Masking(others=[value for name, value in variables if _is_secret(name, value)])
+
+
+def _is_secret(name: str, value: str) -> bool:
+    if name.startswith(_PLAIN_NAMES):
+        return False
+    if any(word in name.upper() for word in _SECRET_NAMES):
+        return True
+    return len(value) >= _SHORTEST and not value.startswith("/")
+
 
 DEFAULT_COMMAND = ("rcb", "backup")
 

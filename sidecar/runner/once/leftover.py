@@ -1,17 +1,64 @@
-"""What a backup left that was killed: its own container, and those that it had stopped."""
+"""What a backup left that was killed: its own container, and those that it had stopped.
+
+What a backup leaves on the disk as long as it runs, for the next start if it is killed.
+"""
 
 import logging
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from pydantic import RootModel, ValidationError
+
 from sidecar.docker.usage import Container
+from sidecar.lib.errors import StoreError
 from sidecar.lib.log import log_event
+from sidecar.lib.write_file import write_small
 from sidecar.runner.journal import Stopped
-from sidecar.runner.once.begun import read_begun, remove_begun
-from sidecar.runner.once.order import in_start_order
-from sidecar.runner.once.quiesce import StopsAndTells
+from sidecar.runner.once.quiesce import StopsAndTells, in_start_order
 from sidecar.runner.quiesce import Remembers, start_again
+
+FILE = "backup-once.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """When it began, in unix seconds of the engine's clock; `shot`: what its container is called.
+
+    `shot` is empty where it makes none.
+    """
+
+    at: float
+    shot: str
+
+
+_BYTES = RootModel[Begun]
+
+
+def write_begun(state: Path, begun: Begun) -> None:
+    """Write it durably, before anything is stopped. Raises StoreError: stop nothing then."""
+    try:
+        write_small(state, FILE, _BYTES(begun).model_dump_json().encode(), durable=True)
+    except OSError as error:
+        raise StoreError(
+            f"{state / FILE} cannot be written: {error.strerror}",
+            "free space there, or name another folder by --runner-state-dir",
+        ) from None
+
+
+def read_begun(state: Path) -> Begun | None:
+    """Read it; None if there is none, or none that can be read."""
+    try:
+        return _BYTES.model_validate_json((state / FILE).read_bytes()).root
+    except (OSError, ValidationError):
+        return None
+
+
+def remove_begun(state: Path) -> None:
+    """Forget it: nothing is left to be put right."""
+    (state / FILE).unlink(missing_ok=True)
+
 
 DEFAULT_TIMEOUT = 60.0
 """Seconds that a container has to stop, before the engine ends it by force."""

@@ -12,7 +12,7 @@ from sidecar.runner.job.progress import Board, Over
 from sidecar.runner.job.worker import Works
 from sidecar.runner.journal import Journal, Outcome, Trigger
 from sidecar.runner.loader import load
-from sidecar.runner.once.way import PURPOSE, Result, make_state
+from sidecar.runner.once.once import PURPOSE, Result, make_state
 from sidecar.runner.parts import Parts, assemble, claim
 from sidecar.runner.pool import Pool
 from sidecar.runner.settings import Settings

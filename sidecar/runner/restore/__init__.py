@@ -1,7 +1,13 @@
 """Restoring a plan's data to where it lives, or elsewhere."""
 
-from sidecar.runner.restore.choose import LATEST, Piece, Wish, parse_moment, parse_path_map
-from sidecar.runner.restore.faults import RestoreError
+from sidecar.runner.restore.choose import (
+    LATEST,
+    Piece,
+    RestoreError,
+    Wish,
+    parse_moment,
+    parse_path_map,
+)
 from sidecar.runner.restore.places import How, Standing, Step
 from sidecar.runner.restore.restore import Prepared, Restorer
 

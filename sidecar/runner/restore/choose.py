@@ -1,4 +1,7 @@
-"""Which snapshot is restored, which of its paths, and where each belongs. Pure."""
+"""Which snapshot is restored, which of its paths, and where each belongs. Pure.
+
+Why something is not restored.
+"""
 
 import posixpath
 from collections.abc import Callable, Iterable, Sequence
@@ -7,9 +10,19 @@ from datetime import date, datetime, time, tzinfo
 
 from sidecar.backrest.reading import RunPlan
 from sidecar.docker.usage import is_within
-from sidecar.engines.base import Entry, Snapshot
-from sidecar.lib.errors import UsageError
-from sidecar.runner.restore.faults import RestoreError
+from sidecar.engines.base import Entry, FailureClass, Snapshot
+from sidecar.lib.errors import SidecarError, UsageError
+
+
+class RestoreError(SidecarError):
+    """Nothing was restored; what was there before is still there."""
+
+    def __init__(
+        self, message: str, hint: str = "", failure: FailureClass = FailureClass.UNKNOWN
+    ) -> None:
+        super().__init__(message, hint)
+        self.failure = failure
+
 
 LATEST = "latest"
 

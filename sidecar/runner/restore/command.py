@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sidecar.backrest.reading import Config, RunPlan
-from sidecar.docker.local_engine import OnceEngine
+from sidecar.docker.local import OnceEngine
 from sidecar.engines.base import Engine, Report
 from sidecar.lib.errors import UsageError
 from sidecar.lib.process import ProcessRunner

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from sidecar.docker.engine import ContainersError
+from sidecar.docker.local import ContainersError
 from sidecar.docker.usage import Container
 from sidecar.engines.base import Engine, FailureClass, Progress, Report, Snapshot, Stats, Verdict
 from sidecar.lib.errors import SidecarError
@@ -19,6 +19,7 @@ from sidecar.runner.journal import Ended, Journal, JournalError, Outcome, Trigge
 from sidecar.runner.quiesce import StopsAndStarts, reasons_not_to_stop, while_stopped
 from sidecar.runner.restore.choose import (
     Piece,
+    RestoreError,
     Wish,
     check_wish,
     choose_snapshot,
@@ -26,9 +27,9 @@ from sidecar.runner.restore.choose import (
     placed,
     survey,
 )
-from sidecar.runner.restore.faults import RestoreError
 from sidecar.runner.restore.move import Move, made_folders
 from sidecar.runner.restore.places import (
+    Lists,
     Standing,
     Step,
     check_mounts,
@@ -36,9 +37,9 @@ from sidecar.runner.restore.places import (
     free_at,
     look_at,
     plan_step,
+    users_at_work,
 )
 from sidecar.runner.restore.staging import Staging, settle
-from sidecar.runner.restore.users import Lists, users_at_work
 
 _log = logging.getLogger(__name__)
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}

@@ -12,6 +12,8 @@ is deleted. The receiving folder itself stays the same one, so a mount point can
 
 If this is interrupted, `settle` tells by the names what is missing: with `ready` all that is
 new is moved in, otherwise all that is old is moved back.
+
+What a folder is beside its contents: owner, mode, times, extended attributes.
 """
 
 import contextlib
@@ -19,14 +21,66 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from sidecar.lib.files import list_names, try_lock
 from sidecar.lib.log import log_event
-from sidecar.runner.restore.faults import RestoreError
-from sidecar.runner.restore.shape import Shape, give_shape, read_shape
+from sidecar.runner.restore.choose import RestoreError
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A folder's owner, permission bits, times in nanoseconds and extended attributes."""
+
+    user: int
+    group: int
+    mode: int
+    times: tuple[int, int]
+    attributes: Mapping[str, bytes]
+
+
+def read_shape(folder: int) -> Shape:
+    """Read that of an open folder. Raises OSError."""
+    held = os.fstat(folder)
+    return Shape(
+        held.st_uid,
+        held.st_gid,
+        stat.S_IMODE(held.st_mode),
+        (held.st_atime_ns, held.st_mtime_ns),
+        _attributes(folder),
+    )
+
+
+def give_shape(folder: int, shape: Shape) -> None:
+    """Give it to an open folder; the owner and attributes as far as we are allowed to.
+
+    Raises OSError.
+    """
+    with contextlib.suppress(PermissionError):
+        os.fchown(folder, shape.user, shape.group)
+    for name in _attributes(folder).keys() - shape.attributes.keys():
+        with contextlib.suppress(OSError):
+            os.removexattr(folder, name)
+    for name, value in shape.attributes.items():
+        with contextlib.suppress(OSError):
+            os.setxattr(folder, name, value)
+    # After the attributes: an ACL among them has its own idea of the group's bits.
+    os.fchmod(folder, shape.mode)
+    os.utime(folder, ns=shape.times)
+
+
+def _attributes(folder: int) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    with contextlib.suppress(OSError):
+        for name in os.listxattr(folder):
+            with contextlib.suppress(OSError):
+                found[name] = os.getxattr(folder, name)
+    return found
+
 
 PREFIX = ".backrest-restore-"
 """How the names of these folders begin."""

@@ -15,8 +15,7 @@ from sidecar.runner.template.parser import (
     Plain,
     parse_tree,
 )
-from sidecar.runner.template.types import Type, Typed
-from sidecar.runner.template.values import Values
+from sidecar.runner.template.values import Type, Typed, Values
 
 _Piece = Callable[[Values], str]
 _MOST_NESTED = 50

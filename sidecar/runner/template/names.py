@@ -10,9 +10,16 @@ from sidecar.backrest.reading import Repo
 from sidecar.engines.base import Stats
 from sidecar.runner.template import go as gowords
 from sidecar.runner.template.lexer import Fault
-from sidecar.runner.template.summary import summarise
-from sidecar.runner.template.types import Evaluate, Type, Typed
-from sidecar.runner.template.values import NUMBERS, Values, event_name, is_error
+from sidecar.runner.template.values import (
+    NUMBERS,
+    Evaluate,
+    Type,
+    Typed,
+    Values,
+    event_name,
+    is_error,
+    summarise,
+)
 
 _NO_STATS = Stats()
 

@@ -1,13 +1,20 @@
-"""What a template can speak of: the values of one event. Pure."""
+"""What a template can speak of: the values of one event. Pure.
 
-from collections.abc import Mapping
+What `.Summary` says: the event in a few lines. Pure.
+
+The types that values in templates have. Pure.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from enum import Enum
+from typing import Any, Final
 
 from sidecar.backrest.messages import CONDITIONS
 from sidecar.backrest.reading import Repo, RunPlan
 from sidecar.engines.base import Stats
+from sidecar.runner.template.go import format_size, format_time, show_float
 
 OF_REPOSITORY: Final = "_system_"
 """The id of the plan, as Backrest shows it, where an event belongs to a repository alone."""
@@ -60,3 +67,73 @@ def event_name(event: str) -> str:
 def is_error(event: str) -> bool:
     """Whether Backrest calls this event an error; only snapshots and any error count."""
     return event in {"CONDITION_ANY_ERROR", "CONDITION_SNAPSHOT_ERROR"}
+
+
+_AFTER = frozenset(
+    {"CONDITION_SNAPSHOT_END", "CONDITION_SNAPSHOT_WARNING", "CONDITION_SNAPSHOT_SUCCESS"}
+)
+
+
+def summarise(values: Values) -> str:
+    """Say what happened; several lines, the last of them ended too."""
+    return "".join(f"{line}\n" for line in _lines(values))
+
+
+def _lines(values: Values) -> Iterator[str]:
+    yield f"{values.task}: {event_name(values.event)}"
+    yield f"Time: {format_time(values.now)}"
+    yield f"Repository: {values.repo.id}"
+    if values.plan is not None:
+        yield f"Plan: {values.plan.id}"
+    if values.event == "CONDITION_SNAPSHOT_START":
+        yield from (f"Path: {path}" for path in values.known_plan.paths)
+    if values.snapshot:
+        yield f"Snapshot: {values.snapshot}"
+    if values.error:
+        yield f"Error: {values.error}"
+    elif values.stats is not None and values.event in _AFTER:
+        yield from _counted(values.stats)
+
+
+def _counted(stats: Stats) -> Iterator[str]:
+    yield f"Added: {format_size(stats.bytes_added)}"
+    yield f"Processed: {format_size(stats.bytes_processed)} in {stats.files_processed} files"
+    yield _told("Files", stats.files_new, stats.files_changed, stats.files_unmodified)
+    yield _told("Folders", stats.dirs_new, stats.dirs_changed, stats.dirs_unmodified)
+    yield f"Blobs: {stats.data_blobs} of data, {stats.tree_blobs} of folders"
+    yield f"Duration: {show_float(stats.seconds)} s"
+
+
+def _told(what: str, new: int, changed: int, unmodified: int) -> str:
+    return f"{what}: {new} new, {changed} changed, {unmodified} unmodified"
+
+
+# Always of the type that the check found: texts are str, numbers, durations (nanoseconds)
+# and events (their numbers) int, lists tuples of str, statistics None where there are none.
+Evaluate = Callable[[Values], Any]
+
+
+class Type(Enum):
+    """What a value is, in words for people."""
+
+    TEXT = "a text"
+    NUMBER = "a number"
+    FRACTION = "a number with a fraction"
+    TRUTH = "true or false"
+    TIME = "a time"
+    DURATION = "a duration"
+    EVENT = "an event"
+    LIST = "a list"
+    STATS = "the statistics"
+    PLAN = "the plan"
+    REPO = "the repository"
+    MIXED = "a value of one type or another"
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """An expression whose type is known, and where it stands."""
+
+    type: Type
+    evaluate: Evaluate
+    position: int

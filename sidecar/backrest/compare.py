@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sidecar.backrest.document import Document
-from sidecar.backrest.jsontext import Object
+from sidecar.backrest.jsontext import Object, parse_integer
 from sidecar.backrest.messages import CONFIG, Field, Kind, Message
-from sidecar.backrest.numerals import parse_integer
-from sidecar.backrest.schedule_rules import value_of
+from sidecar.backrest.rules import value_of
 from sidecar.lib.text import MASK
 
 _SORTED_BY_ID = frozenset({"repos", "plans"})

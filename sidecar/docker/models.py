@@ -1,0 +1,55 @@
+"""New: says what it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Mount(NamedTuple):
+    """One mount of a container, as the engine's container list tells it.
+
+    `type` is bind, volume, tmpfs, ...; `source` the host path ("" when the engine
+    tells none); `destination` the path in the container; `name` and `driver` are
+    those of a volume.
+    """
+
+    type: str
+    source: str
+    destination: str
+    name: str = ""
+    driver: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """One entry of the engine's volume list; `options` are its driver options."""
+
+    name: str
+    driver: str = "local"
+    mountpoint: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container: `name` without the leading slash, `created` in unix seconds."""
+
+    id: str
+    name: str
+    image_id: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[Mount, ...] = ()
+    created: int = 0
+    state: str = "running"
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """One observation of the world.
+
+    `volumes` by name; `image_labels` by image id, only for images that are known.
+    """
+
+    containers: tuple[Container, ...] = ()
+    volumes: Mapping[str, Volume] = field(default_factory=dict)
+    image_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
