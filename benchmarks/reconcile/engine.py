@@ -14,10 +14,10 @@ import docker
 from benchmarks.measure import Step, rounds_of
 from benchmarks.reconcile.stack import document, labels_of, mounts_of
 from benchmarks.table import Row
-from sidecar.docker.inventory import Engine
+from sidecar.docker.inventory import DockerInventory
 from sidecar.reconciler.observe import observe_engine
-from sidecar.reconciler.reconcile import Outcome, Reconciler
-from sidecar.reconciler.settings import Settings, Source
+from sidecar.reconciler.reconcile import PassOutcome, Reconciler
+from sidecar.reconciler.settings import InventorySource, ReconcilerSettings
 
 GOAL_RATIO = 1.25
 _MARK = "benchmark-of-reconcile"
@@ -37,8 +37,10 @@ def engine_rows(address: str, folder: Path, count: int, rounds: int) -> list[Row
         client = docker.APIClient(base_url=address, version="auto", timeout=600)
         stack.callback(client.close)
         stack.enter_context(_containers(client, count))
-        engine = stack.enter_context(Engine(address))
-        settings = Settings(folder / "config.json", source=Source(docker_sock=address))
+        engine = stack.enter_context(DockerInventory(address))
+        settings = ReconcilerSettings(
+            folder / "config.json", source=InventorySource(docker_sock=address)
+        )
         settings.config.write_text(document())
         _pass(engine, settings)
         if (second := _pass(engine, settings)).changed:
@@ -69,7 +71,9 @@ def _bare_lists(client: docker.APIClient) -> None:
     client.volumes()
 
 
-def _pass(engine: Engine, settings: Settings, kept: Reconciler | None = None) -> Outcome:
+def _pass(
+    engine: DockerInventory, settings: ReconcilerSettings, kept: Reconciler | None = None
+) -> PassOutcome:
     seen = observe_engine(engine, settings)
     now = datetime.now().astimezone()
     return (kept or Reconciler(settings, {})).run(seen.settings, seen.inventory, now)

@@ -11,7 +11,7 @@ import click
 from page_text import code, page, prose, table
 from sidecar.cli.commands.main import cli
 from sidecar.cli.exits import STATUSES
-from sidecar.cli.options import OF_THE_RUNNER, SECRET_FILES, VARIABLES, Flag, Source
+from sidecar.cli.options import OF_THE_RUNNER, SECRET_FILES, VARIABLES, Flag, VariableSource
 from sidecar.cli.output.runs import STATUSES as RUNNER_STATUSES
 from sidecar.cli.runner.main import cli as runner_cli
 from sidecar.lib import errors
@@ -262,7 +262,7 @@ def _default(flag: Flag) -> str:
     )
 
 
-def _sources(head: str, sources: Iterable[Source]) -> str:
+def _sources(head: str, sources: Iterable[VariableSource]) -> str:
     return table((head, "read for"), ((code(one.name), one.purpose) for one in sources))
 
 

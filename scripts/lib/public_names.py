@@ -32,8 +32,8 @@ from sidecar.runner.job.recovery import Resume
 from sidecar.runner.journal.schema import MIGRATIONS
 from sidecar.runner.log_events import EVENTS as RUNNER_EVENTS
 from sidecar.runner.log_events import ONCE
-from sidecar.runner.notify.messages import Letter
-from sidecar.runner.once.leftover import Begun
+from sidecar.runner.notify.messages import QueuedMessage
+from sidecar.runner.once.leftover import BackupRecord
 from sidecar.web.runner import METRICS as RUNNER_METRICS
 from sidecar.web.sidecar import METRICS
 
@@ -46,9 +46,9 @@ STORED: Mapping[str, type[Any]] = {
     "state.runner": RunnerSeen,
     "state.runner.mounts": Mount,
     "state.trouble": ApplyTrouble,
-    "backup-once": Begun,
+    "backup-once": BackupRecord,
     "journal.resume": Resume,
-    "journal.outbox": Letter,
+    "journal.outbox": QueuedMessage,
     "journal.stats": Stats,
 }
 

@@ -22,7 +22,7 @@ from urllib3.exceptions import HTTPError
 from sidecar.backrest.operations import Operation, parse_operations
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.lib.threads import Closable
-from sidecar.reconciler.settings import Access
+from sidecar.reconciler.settings import BackrestLogin
 
 _ADDRESS = re.compile(r"https?://[^/@?#\s]+(?:/[^@?#\s]*)?")
 _CONNECT_SECONDS = 5.0
@@ -55,7 +55,7 @@ class ApiError(SidecarError):
         self.kind = kind
 
 
-class _Config(TypedDict, total=False):
+class _ServedConfig(TypedDict, total=False):
     # Always there in a configuration, and rarely elsewhere.
     version: Required[int]
 
@@ -64,7 +64,7 @@ class _Fault(TypedDict, total=False):
     code: Required[str]
 
 
-_CONFIG = TypeAdapter(_Config)
+_CONFIG = TypeAdapter(_ServedConfig)
 _FAULT = TypeAdapter(_Fault)
 
 
@@ -76,7 +76,7 @@ class BackrestApi(Closable):
     SSL_CERT_FILE where one is set. Not thread-safe: a thread has its own.
     """
 
-    def __init__(self, access: Access, timeout: float = 30.0) -> None:
+    def __init__(self, access: BackrestLogin, timeout: float = 30.0) -> None:
         if not _ADDRESS.fullmatch(access.url):
             raise UsageError(
                 "--backrest-url is no address of a Backrest that can be used",

@@ -5,7 +5,7 @@ from typing import Any
 
 from sidecar.backrest.document import Document
 from sidecar.backrest.jsontext import Object, parse_integer
-from sidecar.backrest.messages import CONFIG, Field, Kind, Message
+from sidecar.backrest.messages import CONFIG, FieldKind, MessageField, MessageType
 from sidecar.backrest.rules import value_of
 from sidecar.lib.text import MASK
 
@@ -70,7 +70,7 @@ def _objects(config: Normal, name: str) -> list[Normal]:
     return [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
 
 
-def _normal(value: Mapping[str, Any], message: Message) -> Normal:
+def _normal(value: Mapping[str, Any], message: MessageType) -> Normal:
     """Give a message as Backrest would write it: its own names, no zeros, nothing unknown."""
     normal: Normal = {}
     for key, item in value.items():
@@ -83,7 +83,7 @@ def _normal(value: Mapping[str, Any], message: Message) -> Normal:
     return normal
 
 
-def _of_field(field: Field, value: Any) -> Any:
+def _of_field(field: MessageField, value: Any) -> Any:
     if not field.repeated or not isinstance(value, list):
         return _of_one(field, value)
     items = [_of_one(field, item) for item in value]
@@ -96,17 +96,17 @@ def _id_of(item: Any) -> str:
     return str(item.get("id", "")) if isinstance(item, dict) else ""
 
 
-def _of_one(field: Field, value: Any) -> Any:
+def _of_one(field: MessageField, value: Any) -> Any:
     if field.message is not None:
         return _normal(value, field.message) if isinstance(value, dict) else value
-    if field.kind is Kind.ENUM:
+    if field.kind is FieldKind.ENUM:
         return _enum(field, value)
-    if field.kind in {Kind.INT32, Kind.INT64}:
+    if field.kind in {FieldKind.INT32, FieldKind.INT64}:
         return _integer(value)
-    return _double(value) if field.kind is Kind.DOUBLE else value
+    return _double(value) if field.kind is FieldKind.DOUBLE else value
 
 
-def _enum(field: Field, value: Any) -> Any:
+def _enum(field: MessageField, value: Any) -> Any:
     number = _integer(value)
     name = field.names.get(number) if isinstance(number, int) else value
     # The zero value is not written.

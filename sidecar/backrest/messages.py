@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 
-class Kind(Enum):
+class FieldKind(Enum):
     """What one value of a field is."""
 
     STRING = auto()
@@ -26,15 +26,15 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class MessageType:
     """One kind of object; `fields` is keyed by every accepted spelling."""
 
     name: str
-    fields: Mapping[str, "Field"]
+    fields: Mapping[str, "MessageField"]
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class MessageField:
     """One field: `name` is its JSON name, `spellings` all names it may have.
 
     `oneof` names the group of which at most one member may be set; a member of a
@@ -42,11 +42,11 @@ class Field:
     """
 
     name: str
-    kind: Kind
+    kind: FieldKind
     repeated: bool = False
     oneof: str = ""
     names: Mapping[int, str] = field(default_factory=dict)
-    message: Message | None = None
+    message: MessageType | None = None
     spellings: tuple[str, ...] = ()
 
 
@@ -63,39 +63,43 @@ def _spellings(name: str) -> tuple[str, ...]:
     return (name,) if other == name else (name, other)
 
 
-def _message(name: str, *groups: tuple[Field, ...]) -> Message:
+def _message(name: str, *groups: tuple[MessageField, ...]) -> MessageType:
     fields = {spelling: item for group in groups for item in group for spelling in item.spellings}
-    return Message(name, MappingProxyType(fields))
+    return MessageType(name, MappingProxyType(fields))
 
 
-def _scalars(kind: Kind, names: str, oneof: str = "") -> tuple[Field, ...]:
+def _scalars(kind: FieldKind, names: str, oneof: str = "") -> tuple[MessageField, ...]:
     return tuple(
-        Field(name, kind, oneof=oneof, spellings=_spellings(name)) for name in names.split()
+        MessageField(name, kind, oneof=oneof, spellings=_spellings(name)) for name in names.split()
     )
 
 
-def _strings(names: str) -> tuple[Field, ...]:
-    return _scalars(Kind.STRING, names)
+def _strings(names: str) -> tuple[MessageField, ...]:
+    return _scalars(FieldKind.STRING, names)
 
 
-def _lists_of_strings(names: str) -> tuple[Field, ...]:
+def _lists_of_strings(names: str) -> tuple[MessageField, ...]:
     return tuple(
-        Field(name, Kind.STRING, repeated=True, spellings=_spellings(name))
+        MessageField(name, FieldKind.STRING, repeated=True, spellings=_spellings(name))
         for name in names.split()
     )
 
 
-def _enum(name: str, names: Mapping[int, str], repeated: bool = False) -> tuple[Field, ...]:
-    return (Field(name, Kind.ENUM, repeated, names=names, spellings=_spellings(name)),)
+def _enum(name: str, names: Mapping[int, str], repeated: bool = False) -> tuple[MessageField, ...]:
+    return (MessageField(name, FieldKind.ENUM, repeated, names=names, spellings=_spellings(name)),)
 
 
-def _nested(name: str, message: Message, oneof: str = "") -> tuple[Field, ...]:
+def _nested(name: str, message: MessageType, oneof: str = "") -> tuple[MessageField, ...]:
     spellings = _spellings(name)
-    return (Field(name, Kind.MESSAGE, oneof=oneof, message=message, spellings=spellings),)
+    return (
+        MessageField(name, FieldKind.MESSAGE, oneof=oneof, message=message, spellings=spellings),
+    )
 
 
-def _list_of(name: str, message: Message) -> tuple[Field, ...]:
-    return (Field(name, Kind.MESSAGE, True, message=message, spellings=_spellings(name)),)
+def _list_of(name: str, message: MessageType) -> tuple[MessageField, ...]:
+    return (
+        MessageField(name, FieldKind.MESSAGE, True, message=message, spellings=_spellings(name)),
+    )
 
 
 def _numbered(prefix: str, names: str, start: int = 0) -> dict[int, str]:
@@ -124,20 +128,20 @@ PERMISSIONS: Final = _numbered(
 
 SCHEDULE: Final = _message(
     "Schedule",
-    _scalars(Kind.BOOL, "disabled", "schedule"),
-    _scalars(Kind.STRING, "cron", "schedule"),
-    _scalars(Kind.INT32, "maxFrequencyDays maxFrequencyHours", "schedule"),
+    _scalars(FieldKind.BOOL, "disabled", "schedule"),
+    _scalars(FieldKind.STRING, "cron", "schedule"),
+    _scalars(FieldKind.INT32, "maxFrequencyDays maxFrequencyHours", "schedule"),
     _enum("clock", CLOCKS),
 )
 BUCKETS: Final = _message(
     "TimeBucketedCounts",
-    _scalars(Kind.INT32, "hourly daily weekly monthly yearly keepLastN"),
+    _scalars(FieldKind.INT32, "hourly daily weekly monthly yearly keepLastN"),
 )
 RETENTION: Final = _message(
     "RetentionPolicy",
-    _scalars(Kind.INT32, "policyKeepLastN", "policy"),
+    _scalars(FieldKind.INT32, "policyKeepLastN", "policy"),
     _nested("policyTimeBucketed", BUCKETS, "policy"),
-    _scalars(Kind.BOOL, "policyKeepAll", "policy"),
+    _scalars(FieldKind.BOOL, "policyKeepAll", "policy"),
 )
 _POSTED: Final = _strings("webhookUrl template")
 HOOK: Final = _message(
@@ -152,7 +156,7 @@ HOOK: Final = _message(
         _message(
             "Gotify",
             _strings("baseUrl token template titleTemplate"),
-            _scalars(Kind.INT32, "priority"),
+            _scalars(FieldKind.INT32, "priority"),
         ),
         "action",
     ),
@@ -169,19 +173,19 @@ PLAN: Final = _message(
     _nested("retention", RETENTION),
     _list_of("hooks", HOOK),
     _lists_of_strings("backup_flags"),
-    _scalars(Kind.BOOL, "skipIfUnchanged"),
+    _scalars(FieldKind.BOOL, "skipIfUnchanged"),
 )
 PRUNE: Final = _message(
     "PrunePolicy",
     _nested("schedule", SCHEDULE),
-    _scalars(Kind.INT64, "maxUnusedBytes"),
-    _scalars(Kind.DOUBLE, "maxUnusedPercent"),
+    _scalars(FieldKind.INT64, "maxUnusedBytes"),
+    _scalars(FieldKind.DOUBLE, "maxUnusedPercent"),
 )
 CHECK: Final = _message(
     "CheckPolicy",
     _nested("schedule", SCHEDULE),
-    _scalars(Kind.BOOL, "structureOnly", "mode"),
-    _scalars(Kind.DOUBLE, "readDataSubsetPercent", "mode"),
+    _scalars(FieldKind.BOOL, "structureOnly", "mode"),
+    _scalars(FieldKind.DOUBLE, "readDataSubsetPercent", "mode"),
 )
 FORGET: Final = _message(
     "ForgetPolicy", _nested("schedule", SCHEDULE), _nested("retention", RETENTION)
@@ -194,16 +198,16 @@ REPO: Final = _message(
     _nested("prunePolicy", PRUNE),
     _nested("checkPolicy", CHECK),
     _list_of("hooks", HOOK),
-    _scalars(Kind.BOOL, "autoUnlock autoInitialize"),
+    _scalars(FieldKind.BOOL, "autoUnlock autoInitialize"),
     _nested("commandPrefix", _PREFIX),
-    _scalars(Kind.BOOL, "shared"),
+    _scalars(FieldKind.BOOL, "shared"),
     _strings("originInstanceId"),
     _nested("forgetPolicy", FORGET),
 )
 USER: Final = _message(
-    "User", _strings("name"), _scalars(Kind.STRING, "passwordBcrypt", "password")
+    "User", _strings("name"), _scalars(FieldKind.STRING, "passwordBcrypt", "password")
 )
-AUTH: Final = _message("Auth", _scalars(Kind.BOOL, "disabled"), _list_of("users", USER))
+AUTH: Final = _message("Auth", _scalars(FieldKind.BOOL, "disabled"), _list_of("users", USER))
 PERMISSION: Final = _message("Permission", _enum("type", PERMISSIONS), _lists_of_strings("scopes"))
 PEER: Final = _message(
     "Peer",
@@ -213,8 +217,8 @@ PEER: Final = _message(
 _TOKEN: Final = _message(
     "PairingToken",
     _strings("secret label"),
-    _scalars(Kind.INT64, "createdAtUnix expiresAtUnix"),
-    _scalars(Kind.INT32, "maxUses uses"),
+    _scalars(FieldKind.INT64, "createdAtUnix expiresAtUnix"),
+    _scalars(FieldKind.INT32, "maxUses uses"),
     _list_of("permissions", PERMISSION),
 )
 SYNC: Final = _message(
@@ -226,7 +230,7 @@ SYNC: Final = _message(
 )
 CONFIG: Final = _message(
     "Config",
-    _scalars(Kind.INT32, "modno version"),
+    _scalars(FieldKind.INT32, "modno version"),
     _strings("instance"),
     _list_of("repos", REPO),
     _list_of("plans", PLAN),

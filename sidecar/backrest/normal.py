@@ -10,7 +10,7 @@ from operator import is_
 from typing import Any, Final
 
 from sidecar.backrest.jsontext import Numeral, parse_integer
-from sidecar.backrest.messages import PLAN, Field, Kind, Message
+from sidecar.backrest.messages import PLAN, FieldKind, MessageField, MessageType
 
 _Normalise = Callable[[Any], Any]
 
@@ -33,7 +33,7 @@ def normalise_plan(plan: Mapping[str, Any]) -> dict[str, Any]:
     return normal if ordered == paths else {**normal, "paths": ordered}
 
 
-def _of_message(message: Message) -> _Normalise:
+def _of_message(message: MessageType) -> _Normalise:
     table = {
         spelling: (field.name, _plain_type(field), _zero_type(field), _of_field(field))
         for spelling, field in message.fields.items()
@@ -61,27 +61,27 @@ def _of_message(message: Message) -> _Normalise:
     return normalise
 
 
-def _plain_type(field: Field) -> type | None:
+def _plain_type(field: MessageField) -> type | None:
     """The type whose values need no change: a short cut for the most frequent fields."""
-    return str if field.kind is Kind.STRING and not field.repeated else None
+    return str if field.kind is FieldKind.STRING and not field.repeated else None
 
 
-def _zero_type(field: Field) -> type | None:
+def _zero_type(field: MessageField) -> type | None:
     """The type of the field's zero value, which is not written; None: always written."""
     if field.repeated:
         return list
     return None if field.oneof else _ZERO_TYPES[field.kind]
 
 
-def _of_field(field: Field) -> _Normalise:
-    if field.kind is Kind.ENUM:
+def _of_field(field: MessageField) -> _Normalise:
+    if field.kind is FieldKind.ENUM:
         return _of_enums(field) if field.repeated else _of_enum(field)
     one = _of_message(field.message) if field.message else _SCALARS[field.kind]
     return _of_list(one, field) if field.repeated else one
 
 
-def _of_list(of_item: _Normalise, field: Field) -> _Normalise:
-    plain_types = {str} if field.kind is Kind.STRING else set()
+def _of_list(of_item: _Normalise, field: MessageField) -> _Normalise:
+    plain_types = {str} if field.kind is FieldKind.STRING else set()
 
     def normalise(value: Any) -> Any:
         if type(value) is not list:
@@ -94,7 +94,7 @@ def _of_list(of_item: _Normalise, field: Field) -> _Normalise:
     return normalise
 
 
-def _of_enum(field: Field) -> _Normalise:
+def _of_enum(field: MessageField) -> _Normalise:
     """Give the name; "" for the zero value and for names that Backrest does not know."""
     zero, of_item = field.names[0], _of_enum_item(field)
     plain = frozenset(field.names.values()) - {zero}
@@ -108,7 +108,7 @@ def _of_enum(field: Field) -> _Normalise:
     return normalise
 
 
-def _of_enums(field: Field) -> _Normalise:
+def _of_enums(field: MessageField) -> _Normalise:
     of_item, known = _of_enum_item(field), frozenset(field.names.values())
 
     def normalise(value: Any) -> Any:
@@ -121,7 +121,7 @@ def _of_enums(field: Field) -> _Normalise:
     return normalise
 
 
-def _of_enum_item(field: Field) -> _Normalise:
+def _of_enum_item(field: MessageField) -> _Normalise:
     names, known = dict(field.names), frozenset(field.names.values())
 
     def normalise(value: Any) -> Any:
@@ -160,16 +160,16 @@ def _apart(value: Any) -> Any:
     return float(value) if isinstance(value, Numeral) else value
 
 
-_ZERO_TYPES: Final[Mapping[Kind, type | None]] = {
-    Kind.STRING: str,
-    Kind.BOOL: bool,
-    Kind.INT32: int,
-    Kind.ENUM: str,
-    Kind.MESSAGE: None,
+_ZERO_TYPES: Final[Mapping[FieldKind, type | None]] = {
+    FieldKind.STRING: str,
+    FieldKind.BOOL: bool,
+    FieldKind.INT32: int,
+    FieldKind.ENUM: str,
+    FieldKind.MESSAGE: None,
 }
-_SCALARS: Final[Mapping[Kind, _Normalise]] = {
-    Kind.STRING: _string,
-    Kind.BOOL: _bool,
-    Kind.INT32: _integer,
+_SCALARS: Final[Mapping[FieldKind, _Normalise]] = {
+    FieldKind.STRING: _string,
+    FieldKind.BOOL: _bool,
+    FieldKind.INT32: _integer,
 }
 _PLAN: Final = _of_message(PLAN)

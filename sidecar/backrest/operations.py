@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 _FORGOTTEN_AFTER = 86400.0
 
 
-class Ending(StrEnum):
+class OperationEnd(StrEnum):
     """How an operation ended, in words."""
 
     SUCCESS = "success"
@@ -45,17 +45,17 @@ class Status(StrEnum):
         return self in _ENDINGS
 
     @property
-    def ending(self) -> Ending | None:
+    def ending(self) -> OperationEnd | None:
         """How it ended; None if it has not."""
         return _ENDINGS.get(self)
 
 
 _ENDINGS = {
-    Status.SUCCESS: Ending.SUCCESS,
-    Status.WARNING: Ending.WARNING,
-    Status.ERROR: Ending.FAILED,
-    Status.SYSTEM_CANCELLED: Ending.CANCELLED,
-    Status.USER_CANCELLED: Ending.CANCELLED,
+    Status.SUCCESS: OperationEnd.SUCCESS,
+    Status.WARNING: OperationEnd.WARNING,
+    Status.ERROR: OperationEnd.FAILED,
+    Status.SYSTEM_CANCELLED: OperationEnd.CANCELLED,
+    Status.USER_CANCELLED: OperationEnd.CANCELLED,
 }
 
 

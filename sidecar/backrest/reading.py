@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sidecar.backrest.jsontext import parse_integer
-from sidecar.backrest.messages import CONFIG, Field, Kind, Message
+from sidecar.backrest.messages import CONFIG, FieldKind, MessageField, MessageType
 from sidecar.backrest.plan import OnError, Retention
 
 _HOUR = 3600
@@ -140,7 +140,7 @@ def read_config(root: Mapping[str, Any]) -> Config:
     )
 
 
-def _read(holder: Mapping[str, Any], message: Message) -> dict[str, Any]:
+def _read(holder: Mapping[str, Any], message: MessageType) -> dict[str, Any]:
     """Give what is set, under its JSON names, with Python's numbers."""
     return {
         known.name: _read_field(value, known)
@@ -149,20 +149,20 @@ def _read(holder: Mapping[str, Any], message: Message) -> dict[str, Any]:
     }
 
 
-def _read_field(value: Any, known: Field) -> Any:
+def _read_field(value: Any, known: MessageField) -> Any:
     if known.repeated:
         return tuple(item for one in value if (item := _read_one(one, known)) is not None)
     return _read_one(value, known)
 
 
-def _read_one(value: Any, known: Field) -> Any:
+def _read_one(value: Any, known: MessageField) -> Any:
     if known.message is not None:
         return _read(value, known.message)
-    if known.kind is Kind.ENUM:
+    if known.kind is FieldKind.ENUM:
         return _enum(value, known.names)
-    if known.kind in {Kind.INT32, Kind.INT64}:
+    if known.kind in {FieldKind.INT32, FieldKind.INT64}:
         return parse_integer(str(value), 64)
-    return float(value) if known.kind is Kind.DOUBLE else value
+    return float(value) if known.kind is FieldKind.DOUBLE else value
 
 
 def _enum(value: str, names: Mapping[int, str]) -> str | None:

@@ -34,15 +34,15 @@ from sidecar.backrest.messages import (
     RETENTION,
     SYNC,
     USER,
-    Message,
+    MessageType,
 )
-from sidecar.backrest.shape import Fault, check_shape
+from sidecar.backrest.shape import DocumentFault, check_shape
 from sidecar.lib.text import quoted
 
 _FREQUENCIES: Final = ("maxFrequencyDays", "maxFrequencyHours")
 
 
-def value_of(holder: Mapping[str, Any], message: Message, name: str) -> tuple[str, Any]:
+def value_of(holder: Mapping[str, Any], message: MessageType, name: str) -> tuple[str, Any]:
     """Give the field `name` as (the spelling used, its value); None for unset or null."""
     for spelling in message.fields[name].spellings:
         if holder.get(spelling) is not None:
@@ -50,23 +50,23 @@ def value_of(holder: Mapping[str, Any], message: Message, name: str) -> tuple[st
     return name, None
 
 
-def check_schedule(schedule: Mapping[str, Any], today: date | None) -> Iterator[Fault]:
+def check_schedule(schedule: Mapping[str, Any], today: date | None) -> Iterator[DocumentFault]:
     """List what Backrest refuses in a schedule of the right shape."""
     if schedule.get("disabled") is False:
-        yield Fault("/disabled", "`disabled` may only be true", "remove it, or write true")
+        yield DocumentFault("/disabled", "`disabled` may only be true", "remove it, or write true")
     for name in _FREQUENCIES:
         frequency = schedule.get(name)
         if frequency is not None and _number(frequency) < 1:
-            yield Fault(f"/{name}", f"{name} is less than 1", "write 1 or more")
+            yield DocumentFault(f"/{name}", f"{name} is less than 1", "write 1 or more")
     if schedule.get("cron") is not None:
         yield from _check_cron(schedule["cron"], today)
 
 
-def _check_cron(expression: str, today: date | None) -> Iterator[Fault]:
+def _check_cron(expression: str, today: date | None) -> Iterator[DocumentFault]:
     try:
         check_cron(expression, today)
     except CronError as error:
-        yield Fault("/cron", error.message, error.hint)
+        yield DocumentFault("/cron", error.message, error.hint)
 
 
 def is_active(schedule: Mapping[str, Any] | None) -> bool:
@@ -75,14 +75,14 @@ def is_active(schedule: Mapping[str, Any] | None) -> bool:
     return any(held.get(name) is not None for name in ("cron", *_FREQUENCIES))
 
 
-def check_retention(retention: Mapping[str, Any]) -> Iterator[Fault]:
+def check_retention(retention: Mapping[str, Any]) -> Iterator[DocumentFault]:
     """List what Backrest refuses in a retention of the right shape."""
     members = [key for key, field in RETENTION.fields.items() if retention.get(key) is not None]
     if not members:
-        yield Fault("", "the retention names no policy", "set one, or remove `retention`")
+        yield DocumentFault("", "the retention names no policy", "set one, or remove `retention`")
     for key in members:
         if RETENTION.fields[key].message is BUCKETS and _is_empty(retention[key]):
-            yield Fault(f"/{key}", "all counts are zero", "keep at least one snapshot")
+            yield DocumentFault(f"/{key}", "all counts are zero", "keep at least one snapshot")
 
 
 def _is_empty(buckets: Mapping[str, Any]) -> bool:
@@ -161,7 +161,9 @@ def check_instance(instance: str) -> str:
     return check_id(instance, _LONGEST_INSTANCE)
 
 
-def check_sync(sync: Mapping[str, Any], instance: str, *, masked: bool = False) -> Iterator[Fault]:
+def check_sync(
+    sync: Mapping[str, Any], instance: str, *, masked: bool = False
+) -> Iterator[DocumentFault]:
     """List what Backrest refuses in `sync`, given the instance id of the document.
 
     Keys that are `masked` are not looked at.
@@ -180,18 +182,18 @@ def check_sync(sync: Mapping[str, Any], instance: str, *, masked: bool = False) 
             yield from (fault.under(spelling, index) for fault in faults)
 
 
-def _check_identity(identity: Mapping[str, Any]) -> Iterator[Fault]:
+def _check_identity(identity: Mapping[str, Any]) -> Iterator[DocumentFault]:
     seed, public = (_key(_text(identity, name)) for name in ("ed25519priv", "ed25519pub"))
     for name, key in (("ed25519priv", seed), ("ed25519pub", public)):
         if key is None:
             at = f"/{name}" if _text(identity, name) else ""
-            yield Fault(at, f"{name} is no key of 32 bytes in base64", _REMAKE)
+            yield DocumentFault(at, f"{name} is no key of 32 bytes in base64", _REMAKE)
     if not _text(identity, "keyId"):
-        yield Fault("", "the identity has no `keyId`", _REMAKE)
+        yield DocumentFault("", "the identity has no `keyId`", _REMAKE)
     elif public and _text(identity, "keyId") != _id_of_key(public):
-        yield Fault("", "`keyId` is not that of `ed25519pub`", _REMAKE)
+        yield DocumentFault("", "`keyId` is not that of `ed25519pub`", _REMAKE)
     if seed and public and public_key(seed) != public:
-        yield Fault("", "`ed25519pub` does not belong to `ed25519priv`", _REMAKE)
+        yield DocumentFault("", "`ed25519pub` does not belong to `ed25519priv`", _REMAKE)
 
 
 def _key(text: str) -> bytes | None:
@@ -208,31 +210,31 @@ def _unfold(text: str) -> str:
     return text.replace("\r", "").replace("\n", "")
 
 
-def _check_peer(peer: Mapping[str, Any], is_host: bool) -> Iterator[Fault]:
+def _check_peer(peer: Mapping[str, Any], is_host: bool) -> Iterator[DocumentFault]:
     instance = _text(peer, "instanceId")
     reason = check_instance(instance) if instance else "is empty"
     if reason:
-        yield Fault("", f"the peer's instanceId {reason}")
+        yield DocumentFault("", f"the peer's instanceId {reason}")
     if not _text(peer, "keyId"):
-        yield Fault("", "the peer has no keyId")
+        yield DocumentFault("", "the peer has no keyId")
     if is_host and not _text(peer, "instanceUrl"):
-        yield Fault("", "a known host needs an instanceUrl")
+        yield DocumentFault("", "a known host needs an instanceUrl")
     for index, permission in enumerate(value_of(peer, PEER, "permissions")[1] or ()):
         faults = _check_scopes(permission)
         yield from (fault.under("permissions", index, "scopes") for fault in faults)
 
 
-def _check_scopes(permission: Mapping[str, Any]) -> Iterator[Fault]:
+def _check_scopes(permission: Mapping[str, Any]) -> Iterator[DocumentFault]:
     for scope in value_of(permission, PERMISSION, "scopes")[1] or ():
         if not _SCOPE.match(scope):
             hint = "`*`, `repo:ID`, `plan:ID`, `!repo:ID` or `!plan:ID`"
-            yield Fault("", f"{scope!r} is no scope", hint)
+            yield DocumentFault("", f"{scope!r} is no scope", hint)
 
 
-def _check_new(peer: Mapping[str, Any], name: str, seen: set[str]) -> list[Fault]:
+def _check_new(peer: Mapping[str, Any], name: str, seen: set[str]) -> list[DocumentFault]:
     text = _text(peer, name)
     if text in seen:
-        return [Fault("", f"the {name} {text!r} is used twice", "peers need their own")]
+        return [DocumentFault("", f"the {name} {text!r} is used twice", "peers need their own")]
     seen.add(text)
     return []
 
@@ -243,7 +245,12 @@ def _text(holder: Mapping[str, Any], name: str) -> str:
     return next((holder[key] for key in spellings if holder.get(key) is not None), "")
 
 
-__all__ = ["VERSION", "Fault", "check_document", "check_version"]
+__all__ = [
+    "VERSION",
+    "DocumentFault",
+    "check_document",
+    "check_version",
+]
 
 VERSION: Final = 6
 _FIRST_MIGRATED: Final = 2
@@ -288,7 +295,7 @@ def check_document(
     *,
     served: bool = False,
     checked: Checked | None = None,
-) -> list[Fault]:
+) -> list[DocumentFault]:
     """List why Backrest would not start with a decoded document; empty if it would.
 
     The document is what `jsontext.decode` gives. With `today` a cron that has no
@@ -313,11 +320,11 @@ def check_document(
     return []
 
 
-def _check(document: _Holder, today: date | None, served: bool) -> list[Fault]:
+def _check(document: _Holder, today: date | None, served: bool) -> list[DocumentFault]:
     return check_shape(document) or list(_check_meaning(document, today, served))
 
 
-def check_version(document: Mapping[str, Any], accept: int | None = None) -> Fault | None:
+def check_version(document: Mapping[str, Any], accept: int | None = None) -> DocumentFault | None:
     """Say why we must not write this version; `accept` allows one above ours."""
     version = document.get("version")
     number = parse_integer(version, 32) if isinstance(version, str) else None
@@ -325,21 +332,21 @@ def check_version(document: Mapping[str, Any], accept: int | None = None) -> Fau
         return None
     if number is None or number < 1:
         text = "the document has no `version`" if version is None else "`version` is no version"
-        return Fault("/version", text, "start Backrest with a new document, or run `init`")
+        return DocumentFault("/version", text, "start Backrest with a new document, or run `init`")
     if number < _FIRST_MIGRATED:
         hint = "start Backrest 1.4.0 once and then a current one, so that they migrate it"
-        return Fault("/version", f"version {number} is too old for Backrest", hint)
+        return DocumentFault("/version", f"version {number} is too old for Backrest", hint)
     if number < VERSION:
         hint = "start Backrest once so that it migrates the document"
-        return Fault("/version", f"version {number} is older than {VERSION}", hint)
+        return DocumentFault("/version", f"version {number} is older than {VERSION}", hint)
     hint = f"update the sidecar, or allow it with --accept-version {number}"
-    return Fault("/version", f"version {number} is newer than {VERSION}", hint)
+    return DocumentFault("/version", f"version {number} is newer than {VERSION}", hint)
 
 
-def _check_meaning(document: _Holder, today: date | None, served: bool) -> Iterator[Fault]:
+def _check_meaning(document: _Holder, today: date | None, served: bool) -> Iterator[DocumentFault]:
     instance = document.get("instance") or ""
     if reason := check_instance(instance):
-        yield Fault("/instance", f"the instance id {reason}")
+        yield DocumentFault("/instance", f"the instance id {reason}")
     if (auth := document.get("auth")) is not None:
         yield from (fault.under("auth") for fault in _check_auth(auth))
     name, sync = value_of(document, CONFIG, "sync")
@@ -347,24 +354,24 @@ def _check_meaning(document: _Holder, today: date | None, served: bool) -> Itera
     yield from _check_stored(document, today)
 
 
-def _check_auth(auth: _Holder) -> Iterator[Fault]:
+def _check_auth(auth: _Holder) -> Iterator[DocumentFault]:
     if auth.get("disabled"):
         return
     name, users = value_of(auth, AUTH, "users")
     if not users:
         hint = 'add a user, or write {"disabled": true}'
-        yield Fault("", "authentication is on but there are no users", hint)
+        yield DocumentFault("", "authentication is on but there are no users", hint)
     for index, user in enumerate(users or ()):
         yield from (fault.under(name, index) for fault in _check_user(user))
 
 
-def _check_user(user: _Holder) -> Iterator[Fault]:
+def _check_user(user: _Holder) -> Iterator[DocumentFault]:
     yield from _check_id(user, "name")
     if not value_of(user, USER, "passwordBcrypt")[1]:
-        yield Fault("", "the user has no passwordBcrypt")
+        yield DocumentFault("", "the user has no passwordBcrypt")
 
 
-def _check_stored(document: _Holder, today: date | None) -> Iterator[Fault]:
+def _check_stored(document: _Holder, today: date | None) -> Iterator[DocumentFault]:
     """Check repositories and plans, also those from instances that are no peers.
 
     Backrest drops these last unread; they must be right here all the same.
@@ -383,33 +390,33 @@ def _id(holder: _Holder) -> str:
     return holder.get("id") or ""
 
 
-def _check_unique(name: str, items: Iterable[_Holder]) -> Iterator[Fault]:
+def _check_unique(name: str, items: Iterable[_Holder]) -> Iterator[DocumentFault]:
     seen: set[str] = set()
     for index, item in enumerate(items):
         if _id(item) in seen:
             text = f"the id {_id(item)!r} is used twice"
-            yield Fault("/id", text, "give each its own").under(name, index)
+            yield DocumentFault("/id", text, "give each its own").under(name, index)
         # An absent id is a fault of its own.
         seen.update({_id(item)} - {""})
 
 
-def _check_id(holder: _Holder, name: str = "id") -> Iterator[Fault]:
+def _check_id(holder: _Holder, name: str = "id") -> Iterator[DocumentFault]:
     text = holder.get(name) or ""
     if not text:
-        yield Fault("", f"there is no {name}, or it is empty")
+        yield DocumentFault("", f"there is no {name}, or it is empty")
     elif reason := check_id(text):
-        yield Fault(f"/{name}", f"the {name} {reason}")
+        yield DocumentFault(f"/{name}", f"the {name} {reason}")
 
 
-def _check_repo(repo: _Holder, today: date | None) -> Iterator[Fault]:
+def _check_repo(repo: _Holder, today: date | None) -> Iterator[DocumentFault]:
     yield from _check_id(repo)
     if not repo.get("uri"):
-        yield Fault("", "the repository has no uri")
+        yield DocumentFault("", "the repository has no uri")
     yield from _check_guid(repo.get("guid") or "", value_of(repo, REPO, "autoInitialize")[1])
     for index, entry in enumerate(repo.get("env") or ()):
         if "=" not in entry:
             # The entry itself may be a secret.
-            yield Fault(f"/env/{index}", "the entry has no `=`", "write KEY=VALUE")
+            yield DocumentFault(f"/env/{index}", "the entry has no `=`", "write KEY=VALUE")
     for name in ("prunePolicy", "checkPolicy", "forgetPolicy"):
         spelling, policy = value_of(repo, REPO, name)
         if policy is not None:
@@ -421,25 +428,29 @@ def _check_repo(repo: _Holder, today: date | None) -> Iterator[Fault]:
         yield from (fault.under(spelling, "retention") for fault in check_retention(retention))
 
 
-def _check_guid(guid: str, initialize: bool | None) -> Iterator[Fault]:
+def _check_guid(guid: str, initialize: bool | None) -> Iterator[DocumentFault]:
     if guid and initialize:
-        yield Fault("", "guid and autoInitialize exclude each other", "remove autoInitialize")
+        yield DocumentFault(
+            "", "guid and autoInitialize exclude each other", "remove autoInitialize"
+        )
     if guid and len(guid.encode()) != _GUID_BYTES:
-        yield Fault("/guid", f"the guid is not {_GUID_BYTES} characters long")
+        yield DocumentFault("/guid", f"the guid is not {_GUID_BYTES} characters long")
     if not guid and not initialize:
-        yield Fault("", "there is neither a guid nor autoInitialize", "set autoInitialize to true")
+        yield DocumentFault(
+            "", "there is neither a guid nor autoInitialize", "set autoInitialize to true"
+        )
 
 
-def _check_policy(policy: _Holder, today: date | None) -> Iterator[Fault]:
+def _check_policy(policy: _Holder, today: date | None) -> Iterator[DocumentFault]:
     schedule = policy.get("schedule") or {}
     yield from (fault.under("schedule") for fault in check_schedule(schedule, today))
 
 
-def _check_plan(plan: _Holder, repos: set[str], today: date | None) -> Iterator[Fault]:
+def _check_plan(plan: _Holder, repos: set[str], today: date | None) -> Iterator[DocumentFault]:
     yield from _check_id(plan)
     repo = plan.get("repo") or ""
     if repo not in repos or not repo:
-        yield Fault("/repo" if repo else "", f"there is no repository {quoted(repo)}")
+        yield DocumentFault("/repo" if repo else "", f"there is no repository {quoted(repo)}")
     yield from _check_paths(plan)
     schedule, retention = plan.get("schedule"), plan.get("retention")
     if schedule is not None:
@@ -448,10 +459,12 @@ def _check_plan(plan: _Holder, repos: set[str], today: date | None) -> Iterator[
         yield from (fault.under("retention") for fault in check_retention(retention))
 
 
-def _check_paths(plan: _Holder) -> Iterator[Fault]:
+def _check_paths(plan: _Holder) -> Iterator[DocumentFault]:
     paths = plan.get("paths") or ()
     if not paths and not plan.get("backup_flags"):
-        yield Fault("", "the plan has no paths", "set a path, or backup_flags that bring some")
+        yield DocumentFault(
+            "", "the plan has no paths", "set a path, or backup_flags that bring some"
+        )
     for index, path in enumerate(paths):
         if not path:
-            yield Fault(f"/paths/{index}", "the path is empty")
+            yield DocumentFault(f"/paths/{index}", "the path is empty")

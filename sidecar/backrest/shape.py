@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sidecar.backrest.jsontext import Numeral, is_double, parse_integer
-from sidecar.backrest.messages import CONFIG, Field, Kind, Message
+from sidecar.backrest.messages import CONFIG, FieldKind, MessageField, MessageType
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class DocumentFault:
     """One refusal: where (a JSON pointer), what is wrong, what to write instead.
 
     Texts name keys, ids and cron expressions, never a secret value.
@@ -25,9 +25,9 @@ class Fault:
     message: str
     hint: str = ""
 
-    def under(self, *steps: str | int) -> "Fault":
+    def under(self, *steps: str | int) -> "DocumentFault":
         """Give the same fault seen from further up: `steps` lead down to it."""
-        return Fault(pointer_of(steps) + self.pointer, self.message, self.hint)
+        return DocumentFault(pointer_of(steps) + self.pointer, self.message, self.hint)
 
 
 def pointer_of(steps: Iterable[str | int]) -> str:
@@ -37,35 +37,35 @@ def pointer_of(steps: Iterable[str | int]) -> str:
     return "".join(f"/{text}" for text in texts).encode("utf-8", "replace").decode()
 
 
-_Check = Callable[[Any], list[Fault]]
+_Check = Callable[[Any], list[DocumentFault]]
 
-_FINE: Final[list[Fault]] = []
+_FINE: Final[list[DocumentFault]] = []
 # Backrest gives up at 10,000 levels; a document that comes near is broken.
 _DEEPEST: Final = 9_000
-_UNICODE_FAULT: Final = Fault(
+_UNICODE_FAULT: Final = DocumentFault(
     "",
     "half of a surrogate pair (\\ud800 to \\udfff) stands alone",
     "write the whole pair, or the character itself",
 )
 
 
-def check_shape(document: Any) -> list[Fault]:
+def check_shape(document: Any) -> list[DocumentFault]:
     """List what Backrest's parser refuses in a decoded document; never raises."""
     return list(_CONFIG(document))
 
 
-def _of_message(message: Message) -> _Check:
+def _of_message(message: MessageType) -> _Check:
     table = {
-        spelling: (_of_field(field), field.kind is Kind.STRING and not field.repeated)
+        spelling: (_of_field(field), field.kind is FieldKind.STRING and not field.repeated)
         for spelling, field in message.fields.items()
     }
     doubled, second = _doubles(message), frozenset(_second_names(message))
     clashing = _clashes(message)
 
-    def check(value: Any) -> list[Fault]:
+    def check(value: Any) -> list[DocumentFault]:
         if not isinstance(value, dict):
             return [_expected("an object", value)]
-        found: list[Fault] = []
+        found: list[DocumentFault] = []
         for key, item in value.items():
             known = table.get(key)
             if known is None:
@@ -81,13 +81,13 @@ def _of_message(message: Message) -> _Check:
     return check
 
 
-def _of_field(field: Field) -> _Check:
+def _of_field(field: MessageField) -> _Check:
     one = _of_message(field.message) if field.message else _SCALARS[field.kind]
-    return _of_list(one, field.kind is Kind.STRING) if field.repeated else one
+    return _of_list(one, field.kind is FieldKind.STRING) if field.repeated else one
 
 
 def _of_list(check_item: _Check, of_strings: bool) -> _Check:
-    def check(value: Any) -> list[Fault]:
+    def check(value: Any) -> list[DocumentFault]:
         if type(value) is not list:
             return [_expected("an array", value)]
         if of_strings and set(map(type, value)) == {str} and all(map(str.isascii, value)):
@@ -99,17 +99,17 @@ def _of_list(check_item: _Check, of_strings: bool) -> _Check:
     return check
 
 
-def _second_names(message: Message) -> Mapping[str, str]:
+def _second_names(message: MessageType) -> Mapping[str, str]:
     """The spellings besides the JSON names, each with its JSON name."""
     fields = message.fields.items()
     return {spelling: field.name for spelling, field in fields if spelling != field.name}
 
 
-def _doubles(message: Message) -> _Check:
+def _doubles(message: MessageType) -> _Check:
     """Refuse a field that stands twice, be it under its two names."""
     second = _second_names(message)
 
-    def check(value: Any) -> list[Fault]:
+    def check(value: Any) -> list[DocumentFault]:
         repeated = [key for key in getattr(value, "repeated", ()) if key in message.fields]
         both = [key for key in value if second.get(key) in value]
         return [_repeated(key) for key in repeated] + [_two_names(key, second[key]) for key in both]
@@ -117,71 +117,73 @@ def _doubles(message: Message) -> _Check:
     return check
 
 
-def _repeated(key: str) -> Fault:
-    return Fault("", f"the key {key!r} stands here more than once", "keep one of them").under(key)
+def _repeated(key: str) -> DocumentFault:
+    return DocumentFault(
+        "", f"the key {key!r} stands here more than once", "keep one of them"
+    ).under(key)
 
 
-def _two_names(key: str, name: str) -> Fault:
+def _two_names(key: str, name: str) -> DocumentFault:
     text = f"{key!r} and {name!r} are two names of one field"
-    return Fault("", text, f"keep {name!r} only").under(key)
+    return DocumentFault("", text, f"keep {name!r} only").under(key)
 
 
-def _clashes(message: Message) -> _Check | None:
+def _clashes(message: MessageType) -> _Check | None:
     """Refuse two members of one group; None for a message without groups."""
     group_of = {key: field.oneof for key, field in message.fields.items() if field.oneof}
     if not group_of:
         return None
 
-    def check(value: Any) -> list[Fault]:
+    def check(value: Any) -> list[DocumentFault]:
         members = [key for key in value if key in group_of and value[key] is not None]
         if len(members) < 2:
             return _FINE
         text = f"only one of {', '.join(map(repr, members))} may be set"
-        return [Fault("", text, "remove the others").under(members[1])]
+        return [DocumentFault("", text, "remove the others").under(members[1])]
 
     return check
 
 
-def _check_string(value: Any) -> list[Fault]:
+def _check_string(value: Any) -> list[DocumentFault]:
     if type(value) is not str:
         return [_expected("text in quotes", value)]
     return _FINE if _is_unicode(value) else [_UNICODE_FAULT]
 
 
-def _check_bool(value: Any) -> list[Fault]:
+def _check_bool(value: Any) -> list[DocumentFault]:
     return _FINE if type(value) is bool else [_expected("true or false without quotes", value)]
 
 
-def _check_int32(value: Any) -> list[Fault]:
+def _check_int32(value: Any) -> list[DocumentFault]:
     return _check_integer(value, 32)
 
 
-def _check_int64(value: Any) -> list[Fault]:
+def _check_int64(value: Any) -> list[DocumentFault]:
     return _check_integer(value, 64)
 
 
-def _check_integer(value: Any, bits: int) -> list[Fault]:
+def _check_integer(value: Any, bits: int) -> list[DocumentFault]:
     if isinstance(value, str) and parse_integer(value, bits) is not None:
         return _FINE
     return [_expected(f"a whole number that fits in {bits} bits", value)]
 
 
-def _check_double(value: Any) -> list[Fault]:
+def _check_double(value: Any) -> list[DocumentFault]:
     special = type(value) is str and value in ("NaN", "Infinity", "-Infinity")
     if special or (isinstance(value, str) and is_double(value)):
         return _FINE
     return [_expected("a number", value)]
 
 
-def _check_enum(value: Any) -> list[Fault]:
+def _check_enum(value: Any) -> list[DocumentFault]:
     if isinstance(value, Numeral):
         return _check_int32(value)
     # A name that Backrest does not know is dropped, not refused.
     return _check_string(value)
 
 
-def _expected(what: str, value: Any) -> Fault:
-    return Fault("", f"{what} is expected, not {_kind_of(value)}")
+def _expected(what: str, value: Any) -> DocumentFault:
+    return DocumentFault("", f"{what} is expected, not {_kind_of(value)}")
 
 
 def _kind_of(value: Any) -> str:
@@ -191,16 +193,16 @@ def _kind_of(value: Any) -> str:
     return _KINDS.get(type(value), "an object" if isinstance(value, dict) else "text")
 
 
-def _check_unknown(key: str, value: Any) -> list[Fault]:
+def _check_unknown(key: str, value: Any) -> list[DocumentFault]:
     """Check a field that Backrest does not know: its texts and its depth only."""
     if key[:1] == "[" and key[-1:] == "]":
-        return [Fault("", "a key in brackets names a protocol extension").under(key)]
+        return [DocumentFault("", "a key in brackets names a protocol extension").under(key)]
     if key.isascii() and (value is None or type(value) is bool or isinstance(value, Numeral)):
         return _FINE
     return list(_walk(key, value))
 
 
-def _walk(key: str, value: Any) -> Iterator[Fault]:
+def _walk(key: str, value: Any) -> Iterator[DocumentFault]:
     """Visit a whole value without recursion, so that no depth can break it."""
     if not _is_unicode(key):
         yield _UNICODE_FAULT.under(key)
@@ -208,7 +210,7 @@ def _walk(key: str, value: Any) -> Iterator[Fault]:
     while pending:
         item, depth = pending.pop()
         if depth > _DEEPEST:
-            yield Fault("", "nested too deep").under(key)
+            yield DocumentFault("", "nested too deep").under(key)
             return
         inner = _inner(item)
         if inner is not None:
@@ -232,12 +234,12 @@ _KINDS: Final[Mapping[type, str]] = {
     list: "an array",
     type(None): "null",
 }
-_SCALARS: Final[Mapping[Kind, _Check]] = {
-    Kind.STRING: _check_string,
-    Kind.BOOL: _check_bool,
-    Kind.INT32: _check_int32,
-    Kind.INT64: _check_int64,
-    Kind.DOUBLE: _check_double,
-    Kind.ENUM: _check_enum,
+_SCALARS: Final[Mapping[FieldKind, _Check]] = {
+    FieldKind.STRING: _check_string,
+    FieldKind.BOOL: _check_bool,
+    FieldKind.INT32: _check_int32,
+    FieldKind.INT64: _check_int64,
+    FieldKind.DOUBLE: _check_double,
+    FieldKind.ENUM: _check_enum,
 }
 _CONFIG: Final = _of_message(CONFIG)

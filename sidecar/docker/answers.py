@@ -115,18 +115,18 @@ class _VolumesAnswer(TypedDict):
     Volumes: list[_Volume] | None
 
 
-class _Config(TypedDict, total=False):
+class _ImageConfig(TypedDict, total=False):
     Labels: dict[str, str] | None
     Env: list[str] | None
 
 
 class _Image(TypedDict, total=False):
     Id: Required[str]
-    Config: _Config | None
+    Config: _ImageConfig | None
 
 
-class _Inspected(TypedDict, total=False):
-    Config: _Config | None
+class _InspectedConfig(TypedDict, total=False):
+    Config: _ImageConfig | None
 
 
 def _as_answer(volumes: Any) -> Any:
@@ -134,7 +134,7 @@ def _as_answer(volumes: Any) -> Any:
     return {"Volumes": volumes} if isinstance(volumes, list) else volumes
 
 
-class _Version(TypedDict):
+class _ApiVersion(TypedDict):
     ApiVersion: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
 
 
@@ -152,8 +152,8 @@ class _Saved(TypedDict, total=False):
 _CONTAINERS = TypeAdapter(list[_Container])
 _VOLUMES = TypeAdapter(_VolumesAnswer)
 _IMAGE = TypeAdapter(_Image)
-_INSPECTED = TypeAdapter(_Inspected)
-_VERSION = TypeAdapter(_Version)
+_INSPECTED = TypeAdapter(_InspectedConfig)
+_VERSION = TypeAdapter(_ApiVersion)
 _SAVED = TypeAdapter(_Saved)
 _INFO = TypeAdapter(_Info)
 _VOLUME = TypeAdapter(_Volume)

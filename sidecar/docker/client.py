@@ -333,7 +333,7 @@ class WireSilent(InventoryError):
     """Nothing came for as long as silence was allowed."""
 
 
-class Wire:
+class CuttableConnection:
     """One connection to the engine at `url` (as in `parse_address`); one thread uses it.
 
     `timeout` in seconds bounds each wait for the connection and for an answer to begin.

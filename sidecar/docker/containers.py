@@ -17,7 +17,7 @@ from sidecar.lib.errors import InventoryError
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ContainerState:
     """How a container stands: `status` in the engine's words, `finished` as it writes times."""
 
     id: str
@@ -27,7 +27,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class SwarmService:
     """A Swarm service; `replicas` is None for one that has no scale.
 
     `labels` are those that its containers get.
@@ -39,15 +39,15 @@ class Service:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-class _State(TypedDict, total=False):
+class _InspectedState(TypedDict, total=False):
     Status: Required[str]
     FinishedAt: str
 
 
-class _Inspected(TypedDict):
+class _InspectedContainer(TypedDict):
     Id: str
     Name: str
-    State: _State
+    State: _InspectedState
 
 
 class _Replicated(TypedDict, total=False):
@@ -62,31 +62,31 @@ class _ContainerSpec(TypedDict, total=False):
     Labels: dict[str, str] | None
 
 
-class _Template(TypedDict, total=False):
+class _TaskTemplate(TypedDict, total=False):
     ContainerSpec: _ContainerSpec | None
 
 
 class _Spec(TypedDict, total=False):
     Name: Required[str]
     Mode: Required[_Mode]
-    TaskTemplate: _Template
+    TaskTemplate: _TaskTemplate
 
 
-class _Version(TypedDict):
+class _ServiceVersion(TypedDict):
     Index: int
 
 
 class _Service(TypedDict):
     ID: str
-    Version: _Version
+    Version: _ServiceVersion
     Spec: _Spec
 
 
-_INSPECTED = TypeAdapter(_Inspected)
+_INSPECTED = TypeAdapter(_InspectedContainer)
 _SERVICE = TypeAdapter(_Service)
 
 
-def find_container(connection: Connection, identity: str) -> Standing | None:
+def find_container(connection: Connection, identity: str) -> ContainerState | None:
     """Inspect a container by its id; None without one. Raises InventoryError."""
     path = f"/containers/{quote(identity, safe='')}/json"
     answer = connection.find(path)
@@ -95,7 +95,7 @@ def find_container(connection: Connection, identity: str) -> Standing | None:
     entry = validated(_INSPECTED, answer, connection.source(path))
     state = entry["State"]
     name = entry["Name"].removeprefix("/")
-    return Standing(entry["Id"], name, state["Status"].lower(), state.get("FinishedAt", ""))
+    return ContainerState(entry["Id"], name, state["Status"].lower(), state.get("FinishedAt", ""))
 
 
 def start_container(connection: Connection, identity: str) -> None:
@@ -108,7 +108,7 @@ def unpause_container(connection: Connection, identity: str) -> None:
     _act(connection, identity, "unpause")
 
 
-def find_service(connection: Connection, identity: str) -> Service | None:
+def find_service(connection: Connection, identity: str) -> SwarmService | None:
     """Inspect a Swarm service by its id; None without one. Raises InventoryError."""
     path = f"/services/{quote(identity, safe='')}"
     answer = connection.find(path)
@@ -121,7 +121,7 @@ def find_service(connection: Connection, identity: str) -> Service | None:
     # A count that is not written is 1 to Swarm, as it is for a new service.
     replicas = None if replicated is None else replicated.get("Replicas")
     scale = 1 if replicated is not None and replicas is None else replicas
-    return Service(entry["ID"], spec["Name"], scale, container.get("Labels") or {})
+    return SwarmService(entry["ID"], spec["Name"], scale, container.get("Labels") or {})
 
 
 def scale_service(connection: Connection, identity: str, replicas: int) -> None:

@@ -13,7 +13,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from sidecar.docker.answers import parse_api_version
-from sidecar.docker.client import Wire, WireCut, WireRefused, WireSilent, parse_address
+from sidecar.docker.client import (
+    CuttableConnection,
+    WireCut,
+    WireRefused,
+    WireSilent,
+    parse_address,
+)
 from sidecar.lib.backoff import Backoff
 from sidecar.lib.errors import InventoryError
 from sidecar.lib.threads import Worker
@@ -70,7 +76,7 @@ class EventStream(Worker):
         self._silence = silence
         self._backoff = backoff or Backoff()
         self._lock = threading.Lock()
-        self._wire: Wire | None = None
+        self._wire: CuttableConnection | None = None
         self._told: tuple[bool, str] | None = None
         self._opened_at: float | None = None
         super().__init__("events")
@@ -107,7 +113,7 @@ class EventStream(Worker):
 
     def _listen(self) -> None:
         """Hint until the stream ends, which is never good: InventoryError."""
-        with Wire(self.address, _OPEN_SECONDS) as wire:
+        with CuttableConnection(self.address, _OPEN_SECONDS) as wire:
             try:
                 self._know(wire)
                 for container_id in parse_events(self._open(wire), self.address):
@@ -116,14 +122,14 @@ class EventStream(Worker):
                 self._know(None)
         raise InventoryError(f"the event stream of {self.address} ended")
 
-    def _know(self, wire: Wire | None) -> None:
+    def _know(self, wire: CuttableConnection | None) -> None:
         """Let other threads cut this connection, which they may have wanted a moment ago."""
         with self._lock:
             self._wire = wire
             if wire is not None and self._closing.is_set():
                 raise WireCut
 
-    def _open(self, wire: Wire) -> Iterator[bytes]:
+    def _open(self, wire: CuttableConnection) -> Iterator[bytes]:
         version = parse_api_version(wire.get("/version"), f"the answer of {self.address}")
         since = f"{time.time() - _REPLAY_SECONDS:.3f}"
         path = f"/v{version}/events?since={since}&filters={self._filters}"

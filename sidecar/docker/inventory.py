@@ -78,7 +78,7 @@ def _from_cgroup(text: str) -> str | None:
 
 __all__ = [
     "DEFAULT_ADDRESS",
-    "Engine",
+    "DockerInventory",
     "Observation",
     "RawInventory",
     "load_saved",
@@ -106,7 +106,7 @@ def load_saved(path: str | os.PathLike[str]) -> Inventory:
     return parse_saved(data, str(path))
 
 
-class Engine(Closable):
+class DockerInventory(Closable):
     """A Docker engine as the sidecar sees it: three kinds of list, and two questions.
 
     `url` as in `parse_address`; `timeout` in seconds bounds each wait for the

@@ -21,7 +21,7 @@ from docker.utils import kwargs_from_env
 from requests import RequestException
 from urllib3.exceptions import HTTPError
 
-from sidecar.docker.usage import Container, Held
+from sidecar.docker.usage import ContainerUse, Held
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.threads import Closable
 
@@ -62,14 +62,14 @@ class Containers(Closable):
                 self._known.close()
                 self._known = None
 
-    def all(self) -> tuple[Container, ...]:
+    def all(self) -> tuple[ContainerUse, ...]:
         """List all containers, also those that do not run, by name."""
         with self._told("list containers") as client:
             bound = _bound_volumes(client.volumes())
             found = [_container(entry, bound) for entry in client.containers(all=True)]
         return tuple(sorted(found, key=lambda one: (one.name, one.id)))
 
-    def labelled(self, label: str) -> tuple[Container, ...]:
+    def labelled(self, label: str) -> tuple[ContainerUse, ...]:
         """List those with a label, given as `KEY` or `KEY=VALUE`."""
         key, equals, value = label.partition("=")
         return tuple(
@@ -78,7 +78,7 @@ class Containers(Closable):
             if key in one.labels and (not equals or one.labels[key] == value)
         )
 
-    def find(self, name: str) -> Container | None:
+    def find(self, name: str) -> ContainerUse | None:
         """Give the container of that id or name; None if there is none."""
         return next((one for one in self.all() if name in (one.id, one.name)), None)
 
@@ -179,11 +179,11 @@ def _bound_volumes(answer: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _container(entry: Mapping[str, Any], bound: Mapping[str, str]) -> Container:
+def _container(entry: Mapping[str, Any], bound: Mapping[str, str]) -> ContainerUse:
     # Another container that links to it adds a name with a second slash.
     names = [name[1:] for name in entry.get("Names") or () if name.count("/") == 1]
     mounts = entry.get("Mounts") or ()
-    return Container(
+    return ContainerUse(
         id=entry["Id"],
         name=min(names, default=entry["Id"][:12]),
         state=entry.get("State", ""),
@@ -209,7 +209,7 @@ _SHARED = "container:"
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class OneShotContainer:
     """A container that runs one command and goes: `binds` as `HOST:CONTAINER:ro`.
 
     `env` may hold secrets, which reach the engine in the request's body and nothing else.
@@ -266,7 +266,7 @@ class OnceEngine(Containers):
                 if "error" in line:
                     raise ContainersError(f"{image} could not be pulled: {line['error']}")
 
-    def create(self, name: str, shot: Shot) -> None:
+    def create(self, name: str, shot: OneShotContainer) -> None:
         """Make the container, with a label that tells whose it is."""
         with self._told(f"create a container of {shot.image}") as client:
             client.create_container(

@@ -31,7 +31,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Container:
+class ContainerUse:
     """A container as the engine lists it; `state` in the engine's words."""
 
     id: str
@@ -57,8 +57,8 @@ def is_within(path: str, folder: str) -> bool:
 
 
 def users_of(
-    paths: Iterable[str], containers: Iterable[Container], data_root: str
-) -> tuple[Container, ...]:
+    paths: Iterable[str], containers: Iterable[ContainerUse], data_root: str
+) -> tuple[ContainerUse, ...]:
     """Choose the containers that use paths of the host: they have one, a part, or more of it.
 
     Who has more of it only counts if it may write there, and if it does not oversee the
@@ -80,7 +80,7 @@ def _uses(held: Held, path: str, data_root: str) -> bool:
     return is_within(path, held.source) and held.is_writable and not oversees
 
 
-def on_host(path: str, own: Container | None) -> str:
+def on_host(path: str, own: ContainerUse | None) -> str:
     """Give the host's name of a path that this process sees, through its container's mounts.
 
     The path itself if it lies in none of them, or if we are in no container.
@@ -94,10 +94,10 @@ def on_host(path: str, own: Container | None) -> str:
     return posixpath.normpath(posixpath.join(nearest.source, rest))
 
 
-def in_start_order(containers: Sequence[Container]) -> tuple[Container, ...]:
+def in_start_order(containers: Sequence[ContainerUse]) -> tuple[ContainerUse, ...]:
     """Sort so that what others need, as Compose knows it, comes first; stop in reverse."""
     waiting = sorted(containers, key=lambda one: (one.name, one.id))
-    ordered: list[Container] = []
+    ordered: list[ContainerUse] = []
     while waiting:
         open_services = {_service(one) for one in waiting}
         ready = [one for one in waiting if not _needs(one) & (open_services - {_service(one)})]
@@ -107,19 +107,19 @@ def in_start_order(containers: Sequence[Container]) -> tuple[Container, ...]:
     return tuple(ordered)
 
 
-def _service(container: Container) -> tuple[str, str]:
+def _service(container: ContainerUse) -> tuple[str, str]:
     labels = container.labels
     project = labels.get(_PROJECT, "")
     return project, labels.get(_SERVICE, container.name)
 
 
-def _needs(container: Container) -> set[tuple[str, str]]:
+def _needs(container: ContainerUse) -> set[tuple[str, str]]:
     entries = container.labels.get(_DEPENDS_ON, "").split(",")
     project, _ = _service(container)
     return {(project, entry.partition(":")[0].strip()) for entry in entries}
 
 
-def own_container(containers: Iterable[Container], own: str) -> Container | None:
+def own_container(containers: Iterable[ContainerUse], own: str) -> ContainerUse | None:
     """Give the container with our own id, or with an id that begins so; None: none of them."""
     return next((one for one in containers if own and one.id.startswith(own)), None)
 

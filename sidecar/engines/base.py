@@ -18,7 +18,7 @@ from sidecar.lib.errors import SidecarError
 _SHORT_ID = 8
 
 
-class Verdict(StrEnum):
+class ResultKind(StrEnum):
     """What a finished command means."""
 
     SUCCESS = "success"
@@ -102,7 +102,7 @@ class Interpreted:
     not leave an engine.
     """
 
-    verdict: Verdict
+    verdict: ResultKind
     failure: FailureClass | None = None
     reason: str = ""
     snapshot: str = ""
@@ -147,7 +147,7 @@ class EngineError(SidecarError):
 
 def failed(failure: FailureClass, reason: str) -> Interpreted:
     """Say that nothing came of it."""
-    return Interpreted(Verdict.FAILED, failure, reason)
+    return Interpreted(ResultKind.FAILED, failure, reason)
 
 
 def told(work: Callable[[], Interpreted]) -> Interpreted:

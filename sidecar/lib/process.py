@@ -111,8 +111,8 @@ class Tail:
 __all__ = [
     "Child",
     "Completed",
-    "Patience",
     "ProcessRunner",
+    "SilenceTimeout",
     "child_of",
     "end_leftover",
     "started_at",
@@ -140,7 +140,7 @@ class Completed:
     stopped: bool = False
 
 
-class Patience:
+class SilenceTimeout:
     """How long to wait for a program that gives no sign; `renew` at each sign of life.
 
     `clock` has to be that of the runner which waits.
@@ -201,7 +201,7 @@ class ProcessRunner:
         *,
         env: Mapping[str, str] | None = None,
         script: bytes = b"",
-        timeout: float | Patience | None = None,
+        timeout: float | SilenceTimeout | None = None,
         on_line: Callable[[bytes], None] | None = None,
         on_start: Callable[[Child], None] | None = None,
         keep: int = _MOST_KEPT,
@@ -235,11 +235,11 @@ class ProcessRunner:
             running.stopped,
         )
 
-    def patience(self, timeout: float | Patience | None) -> Patience | None:
+    def patience(self, timeout: float | SilenceTimeout | None) -> SilenceTimeout | None:
         """Give the patience that so many seconds mean; None: without end."""
-        if timeout is None or isinstance(timeout, Patience):
+        if timeout is None or isinstance(timeout, SilenceTimeout):
             return timeout
-        return Patience(timeout, self._clock)
+        return SilenceTimeout(timeout, self._clock)
 
     def stop_all(self) -> None:
         """End every program that runs: asked first, forced after the grace."""
@@ -267,7 +267,9 @@ class ProcessRunner:
             self._state[running.process.pid] = running
             return running
 
-    def _pump(self, running: _Running, out: Tail, err: Tail, patience: Patience | None) -> None:
+    def _pump(
+        self, running: _Running, out: Tail, err: Tail, patience: SilenceTimeout | None
+    ) -> None:
         process = running.process
         assert process.stdout is not None  # noqa: S101 - both are pipes
         assert process.stderr is not None  # noqa: S101
@@ -285,7 +287,7 @@ class ProcessRunner:
             os.close(ended)
 
     def _wait(
-        self, running: _Running, selector: selectors.BaseSelector, patience: Patience | None
+        self, running: _Running, selector: selectors.BaseSelector, patience: SilenceTimeout | None
     ) -> None:
         """Take what comes next, and see to it that the wait for the end has one itself."""
         until = _until(running, patience)
@@ -352,7 +354,7 @@ def _start(argv: Sequence[str], env: Mapping[str, str], stdin: int) -> "subproce
         raise OSError(errno.EINVAL, f"{os.strerror(errno.EINVAL)}: {error}", argv[0]) from error
 
 
-def _until(running: _Running, patience: Patience | None) -> float | None:
+def _until(running: _Running, patience: SilenceTimeout | None) -> float | None:
     """Give when something has to be done about it."""
     if running.timed_out:
         return running.forced_at

@@ -40,7 +40,10 @@ def without_credentials(text: str) -> str:
     return _CREDENTIALS.sub(f"{MASK}@", text) if "://" in text else text
 
 
-__all__ = ["SpecInvalid", "quoted"]
+__all__ = [
+    "SpecInvalid",
+    "quoted",
+]
 
 
 class SpecInvalid(ValueError):

@@ -265,17 +265,19 @@ _NAMELESS = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class HookResult:
+class PlannedHooks:
     """The hooks of one workload in Backrest's order, and the problems on the way."""
 
     hooks: tuple[Hook, ...]
     problems: tuple[Problem, ...]
 
 
-_NO_HOOKS = HookResult((), ())
+_NO_HOOKS = PlannedHooks((), ())
 
 
-def resolve_hooks(workload: Workload, spec: LabelSpec, plan_id: str, policy: Policy) -> HookResult:
+def resolve_hooks(
+    workload: Workload, spec: LabelSpec, plan_id: str, policy: Policy
+) -> PlannedHooks:
     """Turn the hook labels of one workload into hooks; problems carry no workload yet."""
     if not spec.asks_for_hooks:
         return _NO_HOOKS
@@ -286,7 +288,7 @@ def resolve_hooks(workload: Workload, spec: LabelSpec, plan_id: str, policy: Pol
     notifications = _notify_hooks(scope)
     # What was stopped is started again before anything else runs: it serves people.
     hooks = (*before, *template_start, *start, *template_end, *later, *after, *notifications)
-    return HookResult(hooks, tuple(scope.problems))
+    return PlannedHooks(hooks, tuple(scope.problems))
 
 
 def _exec_hooks(scope: HookScope) -> tuple[list[Hook], list[Hook]]:

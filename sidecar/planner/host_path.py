@@ -51,7 +51,7 @@ def is_anonymous(volume: str) -> bool:
     return len(volume) == _ANONYMOUS_LENGTH and bool(_ANONYMOUS.fullmatch(volume))
 
 
-class Place(NamedTuple):
+class MountLocation(NamedTuple):
     """A mount and its directory on the host; `trouble` says why there is none.
 
     `chosen` tells a directory that a person named (a bind) from one that the
@@ -90,35 +90,37 @@ class Locator:
         places = [(self.place(mount).host, normal_path(mount.destination)) for mount in mounts]
         return sorted(places, key=lambda pair: (-len(pair[0]), pair))
 
-    def place(self, mount: Mount) -> Place:
+    def place(self, mount: Mount) -> MountLocation:
         """Find a mount's directory on the host, as it is also while no container runs."""
         if mount.type == "bind" and mount.source:
-            return Place(normal_path(mount.source), mount, chosen=True)
+            return MountLocation(normal_path(mount.source), mount, chosen=True)
         if mount.type != "volume":
             return _no_place(mount)
         volume = self._volumes.get(mount.name)
         driver = mount.driver or (volume.driver if volume else "local")
         if driver not in ("", "local"):
-            return Place("", mount, f"the volume driver {driver} keeps its data elsewhere")
+            return MountLocation("", mount, f"the volume driver {driver} keeps its data elsewhere")
         if volume is not None and volume.options and (place := _of_options(mount, volume)):
             return place
         return self._plain_volume(mount)
 
-    def place_of_volume(self, name: str) -> Place | None:
+    def place_of_volume(self, name: str) -> MountLocation | None:
         """Find a volume of the engine that the workload need not mount."""
         volume = self._volumes.get(name)
         if volume is None:
             return None
         return self.place(Mount("volume", volume.mountpoint, "", name, volume.driver))
 
-    def _plain_volume(self, mount: Mount) -> Place:
+    def _plain_volume(self, mount: Mount) -> MountLocation:
         if mount.source:
-            return Place(normal_path(mount.source), mount)
+            return MountLocation(normal_path(mount.source), mount)
         if mount.name:
-            return Place(f"{self._volume_root}/{mount.name}/_data", mount)
-        return Place("", mount, "the anonymous volume has no name before its container exists")
+            return MountLocation(f"{self._volume_root}/{mount.name}/_data", mount)
+        return MountLocation(
+            "", mount, "the anonymous volume has no name before its container exists"
+        )
 
-    def why_not_data(self, place: Place) -> str:
+    def why_not_data(self, place: MountLocation) -> str:
         """Why a mount is not backed up by default; the empty string when it is."""
         mount, host = place.mount, place.host
         if not host:
@@ -160,11 +162,11 @@ class Locator:
         return None
 
 
-def _no_place(mount: Mount) -> Place:
-    return Place("", mount, f"a {mount.type} mount has no directory of its own on the host")
+def _no_place(mount: Mount) -> MountLocation:
+    return MountLocation("", mount, f"a {mount.type} mount has no directory of its own on the host")
 
 
-def _of_options(mount: Mount, volume: Volume) -> Place | None:
+def _of_options(mount: Mount, volume: Volume) -> MountLocation | None:
     """A local volume with driver options is a mount of something else.
 
     Only a size limit leaves the directory what it was (None).
@@ -173,8 +175,10 @@ def _of_options(mount: Mount, volume: Volume) -> Place | None:
     kind, device = options.get("type", ""), options.get("device", "")
     flags = options.get("o", "").split(",")
     if ("bind" in flags or "rbind" in flags) and device.startswith("/"):
-        return Place(normal_path(device), mount, chosen=True)
+        return MountLocation(normal_path(device), mount, chosen=True)
     if not kind and not device and all(flag.startswith("size=") or not flag for flag in flags):
         return None
     what = kind if kind not in ("", "none") else "with driver options"
-    return Place("", mount, f"its directory is empty while no container runs ({what} volume)")
+    return MountLocation(
+        "", mount, f"its directory is empty while no container runs ({what} volume)"
+    )

@@ -16,7 +16,7 @@ _OUTSIDE = re.compile(r"[^a-z0-9]")
 PREFIX = re.compile(r"[a-z0-9][a-z0-9_]*_", re.ASCII)
 
 
-class Claim(NamedTuple):
+class IdClaim(NamedTuple):
     """What one workload brings to the choice of its id; `paths` as the runner sees them.
 
     `plain` is the id that it would have alone, empty when nothing usable is left of it.
@@ -47,7 +47,7 @@ def suffixed_id(plain: str, key: str) -> str:
     return f"{plain}_{blake2b(key.encode()).hexdigest()[:6]}"
 
 
-def plain_id(claim: Claim, policy: Policy) -> str:
+def plain_id(claim: IdClaim, policy: Policy) -> str:
     """The id by label or name; empty when nothing usable is left of the base."""
     base = claim.spec.id
     if base is None:
@@ -58,7 +58,7 @@ def plain_id(claim: Claim, policy: Policy) -> str:
 
 
 def resolve_ids(
-    claims: Sequence[Claim], view: DocumentView, policy: Policy
+    claims: Sequence[IdClaim], view: DocumentView, policy: Policy
 ) -> list[tuple[str, tuple[Problem, ...]]]:
     """Give each claim its plan id and the problems with it; no id only with one that blocks.
 
@@ -93,7 +93,7 @@ def resolve_ids(
 
 
 def _share_out(
-    plain: str, rivals: Sequence[int], claims: Sequence[Claim], existing: Mapping[str, PlanView]
+    plain: str, rivals: Sequence[int], claims: Sequence[IdClaim], existing: Mapping[str, PlanView]
 ) -> list[tuple[int, str]]:
     """Give the plain id to one of those who want it; the others get one with a suffix."""
     held = [(index, suffixed_id(plain, claims[index].key)) for index in rivals]
@@ -108,7 +108,7 @@ def _share_out(
 
 
 def _rivalry(
-    index: int, plain: str, rivals: Sequence[int], claims: Sequence[Claim], policy: Policy
+    index: int, plain: str, rivals: Sequence[int], claims: Sequence[IdClaim], policy: Policy
 ) -> tuple[Problem, ...]:
     claim = claims[index]
     others = [claims[other].key for other in rivals if other != index]
@@ -118,7 +118,7 @@ def _rivalry(
 
 
 def renamed_problems(
-    new: Sequence[tuple[Claim, str, tuple[str, ...]]],
+    new: Sequence[tuple[IdClaim, str, tuple[str, ...]]],
     taken: Container[str],
     view: DocumentView,
     policy: Policy,
@@ -145,7 +145,7 @@ def renamed_problems(
     return problems
 
 
-def _renamed(claim: Claim, old: str, new: str, unprefixed: bool, policy: Policy) -> Problem:
+def _renamed(claim: IdClaim, old: str, new: str, unprefixed: bool, policy: Policy) -> Problem:
     base = old.removeprefix(policy.plan_id_prefix)
     hint = f"to keep the history set {policy.label_prefix}id={base}"
     if unprefixed and policy.include_project_name:
@@ -154,23 +154,23 @@ def _renamed(claim: Claim, old: str, new: str, unprefixed: bool, policy: Policy)
     return _about_id(claim, policy, "plan.renamed", message, hint)
 
 
-def _same_key(claim: Claim, policy: Policy) -> Problem:
+def _same_key(claim: IdClaim, policy: Policy) -> Problem:
     """Two workloads of one natural key (a service and a group, say) have this problem each."""
     message = f"two different workloads are called {claim.key}"
     return _about_id(claim, policy, "label.invalid", message, _other_id("the group, or", policy))
 
 
-def _no_id(claim: Claim, policy: Policy) -> Problem:
+def _no_id(claim: IdClaim, policy: Policy) -> Problem:
     message = f"{policy.label_prefix}id has neither a letter a-z nor a digit in it"
     return _about_id(claim, policy, "label.invalid", message, "write letters or digits")
 
 
-def _collision(claim: Claim, plain: str, others: Sequence[str], policy: Policy) -> Problem:
+def _collision(claim: IdClaim, plain: str, others: Sequence[str], policy: Policy) -> Problem:
     message = f"{plain} is the plan id of {claim.key} and also of {', '.join(others)}"
     return _about_id(claim, policy, "plan.id-collision", message, _other_id("", policy))
 
 
-def _taken(claim: Claim, plan_id: str, owner: str, policy: Policy) -> Problem:
+def _taken(claim: IdClaim, plan_id: str, owner: str, policy: Policy) -> Problem:
     message = f"the plan id {plan_id} belongs to {owner} already"
     return _about_id(claim, policy, "label.invalid", message, _other_id("", policy))
 
@@ -179,7 +179,7 @@ def _other_id(first: str, policy: Policy) -> str:
     return f"{f'rename {first} ' if first else ''}give one of them a {policy.label_prefix}id"
 
 
-def _about_id(claim: Claim, policy: Policy, reason: str, message: str, hint: str) -> Problem:
+def _about_id(claim: IdClaim, policy: Policy, reason: str, message: str, hint: str) -> Problem:
     return problem_of(
         reason,
         message,

@@ -15,7 +15,7 @@ from sidecar.backrest.jsontext import Object
 from sidecar.backrest.normal import normalise_plan
 from sidecar.labels.policy import Policy
 from sidecar.labels.spec import parse_labels
-from sidecar.planner.ids import Claim, plain_id, suffixed_id
+from sidecar.planner.ids import IdClaim, plain_id, suffixed_id
 from sidecar.planner.plans import Rendered
 from sidecar.planner.workload import Workload
 
@@ -37,7 +37,7 @@ class Orphans(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class PlanHistory:
     """What earlier passes saw, and what is to be made of it.
 
     `orphans`: since when (unix seconds) a plan is one. `accepted`: orphans that may be
@@ -85,7 +85,7 @@ class Ageing:
 
 
 def age_plans(
-    document: Document, rendered: Rendered, policy: Policy, history: History, now: float
+    document: Document, rendered: Rendered, policy: Policy, history: PlanHistory, now: float
 ) -> Ageing:
     """Decide what becomes of the owned plans; `now` in unix seconds."""
     owned = [key for key in document.plans if key.startswith(policy.plan_id_prefix)]
@@ -147,7 +147,7 @@ def _switched_off(owned: Iterable[str], rendered: Rendered, policy: Policy) -> I
 def _ids_of(workload: Workload, policy: Policy) -> tuple[str, str]:
     """The ids that a workload's plan may have."""
     spec, _ = parse_labels(workload.labels, policy.label_prefix)
-    plain = plain_id(Claim(workload, spec, frozenset()), policy)
+    plain = plain_id(IdClaim(workload, spec, frozenset()), policy)
     return plain, suffixed_id(plain, workload.key)
 
 
@@ -169,7 +169,7 @@ def _disable(
 
 
 def _enabling(
-    owned: Iterable[str], rendered: Rendered, history: History, now: float
+    owned: Iterable[str], rendered: Rendered, history: PlanHistory, now: float
 ) -> dict[str, tuple[Any, float]]:
     """What was enabled lately and is still to be insisted on."""
     return {

@@ -35,7 +35,7 @@ _DATABASES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Finding(Problem):
+class LintFinding(Problem):
     """A problem, or what only a lint looks for (`lint.*`), and where it was written.
 
     `file` and `line` (from 1) are empty and 0 where they are not known.
@@ -45,12 +45,12 @@ class Finding(Problem):
     line: int = 0
 
 
-def finding_of(problem: Problem) -> Finding:
+def finding_of(problem: Problem) -> LintFinding:
     """Give a problem as a finding that has no place yet."""
-    return Finding(**{field.name: getattr(problem, field.name) for field in fields(Problem)})
+    return LintFinding(**{field.name: getattr(problem, field.name) for field in fields(Problem)})
 
 
-def find_not_enabled(rendered: Rendered, prefix: str) -> list[Finding]:
+def find_not_enabled(rendered: Rendered, prefix: str) -> list[LintFinding]:
     """Find workloads with labels of ours that nothing switches on or off."""
     return [
         _not_enabled(workload, prefix)
@@ -59,13 +59,13 @@ def find_not_enabled(rendered: Rendered, prefix: str) -> list[Finding]:
     ]
 
 
-def _not_enabled(workload: Workload, prefix: str) -> Finding:
+def _not_enabled(workload: Workload, prefix: str) -> LintFinding:
     names = sorted(workload.labels)
     meant = next((name for name in names if suggest_label(name) == "enable"), names[0])
     hint = f"add {prefix}enable=true, or remove the others"
     if suggest_label(meant) == "enable":
         hint = f"did you mean {prefix}enable instead of {prefix}{meant}?"
-    return Finding(
+    return LintFinding(
         NOT_ENABLED,
         f"{workload.key} has labels but no {prefix}enable, so it is not backed up",
         hint,
@@ -78,7 +78,7 @@ def _not_enabled(workload: Workload, prefix: str) -> Finding:
 
 def find_swarm_only(
     inventory: Inventory, swarm_only: Mapping[str, Mapping[str, str]], prefix: str
-) -> list[Finding]:
+) -> list[LintFinding]:
     """Find labels of ours under `deploy.labels`, by Compose service, that no container gets."""
     carried: dict[str, Container] = {}
     for container in inventory.containers:
@@ -92,9 +92,9 @@ def find_swarm_only(
     ]
 
 
-def _swarm_only(service: str, label: str, container: Container | None) -> Finding:
+def _swarm_only(service: str, label: str, container: Container | None) -> LintFinding:
     project = container.labels.get(PROJECT, "") if container else ""
-    return Finding(
+    return LintFinding(
         SWARM_ONLY,
         f"{label} stands under deploy.labels, which only Swarm reads: no container carries it",
         "move it to the labels of the service itself",
@@ -107,10 +107,10 @@ def _swarm_only(service: str, label: str, container: Container | None) -> Findin
 
 def find_live_databases(
     covered: Iterable[MountCoverage], rendered: Rendered, prefix: str
-) -> list[Finding]:
+) -> list[LintFinding]:
     """Find databases whose files a plan copies while nothing stops, dumps or freezes them."""
     specs = {item.plan_id: item.spec for item in rendered.workloads}
-    found: dict[tuple[str, str], Finding] = {}
+    found: dict[tuple[str, str], LintFinding] = {}
     for one in covered:
         spec = specs.get(one.plan)
         # A plan made by hand has hooks that are not for us to judge; a part may be a dump.
@@ -128,12 +128,12 @@ def _is_prepared(spec: LabelSpec) -> bool:
     return bool(own) or spec.template not in (None, "none")
 
 
-def _live_database(one: MountCoverage, kind: str, dumps: str, prefix: str) -> Finding:
+def _live_database(one: MountCoverage, kind: str, dumps: str, prefix: str) -> LintFinding:
     template = f"{prefix}hooks.template"
     hint = f"set {template} to stop-start"
     if dumps:
         hint = f"set {template} to {dumps} and {prefix}dump.path into a mount, or to stop-start"
-    return Finding(
+    return LintFinding(
         LIVE_DATABASE,
         f"{one.mount.destination} looks like the files of a {kind} database, which are copied "
         "while it writes them",
@@ -144,7 +144,7 @@ def _live_database(one: MountCoverage, kind: str, dumps: str, prefix: str) -> Fi
     )
 
 
-def find_excluded_names(covered: Iterable[MountCoverage], prefix: str) -> list[Finding]:
+def find_excluded_names(covered: Iterable[MountCoverage], prefix: str) -> list[LintFinding]:
     """Find mounts that a relative exclude takes away whole, by a name above all data."""
     found = {
         (one.workload, one.mount.destination): _excluded_name(one, prefix)
@@ -154,9 +154,9 @@ def find_excluded_names(covered: Iterable[MountCoverage], prefix: str) -> list[F
     return list(found.values())
 
 
-def _excluded_name(one: MountCoverage, prefix: str) -> Finding:
+def _excluded_name(one: MountCoverage, prefix: str) -> LintFinding:
     place = one.mount.destination
-    return Finding(
+    return LintFinding(
         NAME_EXCLUDED,
         f"the exclude {one.left_out} also names a folder in {one.path}, so nothing of {place} "
         "is backed up",
@@ -168,7 +168,7 @@ def _excluded_name(one: MountCoverage, prefix: str) -> Finding:
     )
 
 
-def find_split_commands(rendered: Rendered, prefix: str) -> list[Finding]:
+def find_split_commands(rendered: Rendered, prefix: str) -> list[LintFinding]:
     """Find commands that a comma takes apart although no blank follows it."""
     return [
         _split_command(item.workload, name, prefix)
@@ -179,9 +179,9 @@ def find_split_commands(rendered: Rendered, prefix: str) -> list[Finding]:
     ]
 
 
-def _split_command(workload: Workload, name: str, prefix: str) -> Finding:
+def _split_command(workload: Workload, name: str, prefix: str) -> LintFinding:
     label = prefix + name
-    return Finding(
+    return LintFinding(
         SPLIT_COMMAND,
         f"{label} is several commands, because a comma outside quotes ends a command",
         f"write {label}.0 for a command with commas in it; put a blank after one that is an end",
@@ -200,10 +200,10 @@ def included_paths(rendered: Rendered) -> Iterator[tuple[RenderedWorkload, str]]
                 yield item, path
 
 
-def path_absent(item: RenderedWorkload, path: str, prefix: str) -> Finding:
+def path_absent(item: RenderedWorkload, path: str, prefix: str) -> LintFinding:
     """Report an include path that no container of its workload has."""
     workload = item.workload
-    return Finding(
+    return LintFinding(
         PATH_ABSENT,
         f"{path} does not exist in {', '.join(workload.names)}: the backup would fail",
         "correct the path, or create it before the backup runs",
@@ -219,8 +219,8 @@ Positions = Mapping[tuple[str, str], tuple[str, int]]
 
 
 def placed(
-    findings: Iterable[Finding], inventory: Inventory, positions: Positions
-) -> list[Finding]:
+    findings: Iterable[LintFinding], inventory: Inventory, positions: Positions
+) -> list[LintFinding]:
     """Give each finding the file and line where its label stands, else its service."""
     lines: dict[str, dict[str, tuple[str, int]]] = {}
     for (service, label), place in positions.items():
@@ -234,10 +234,10 @@ def placed(
 
 
 def _placed(
-    finding: Finding,
+    finding: LintFinding,
     services: Mapping[str, list[str]],
     lines: Mapping[str, Mapping[str, tuple[str, int]]],
-) -> Finding:
+) -> LintFinding:
     names = (finding.container, finding.workload)
     near = dict.fromkeys(service for name in names for service in services.get(name, ()))
     # The service's own line does only where the label's is not known.

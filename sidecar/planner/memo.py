@@ -40,7 +40,7 @@ class Memo(Generic[T]):
         self._asked = 0
 
 
-class MemoOfThings(Generic[S, T]):
+class ItemMemo(Generic[S, T]):
     """Remembers what follows from a thing alone, by its identity: it must never change."""
 
     __slots__ = ("_known", "_make")

@@ -31,7 +31,7 @@ class SecretMissing(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Notification:
+class NotifyItem:
     """One parsed `notify` item; `url` and `token` are literals or secret references."""
 
     kind: str
@@ -73,7 +73,7 @@ def _references_in(value: str, *, split: bool) -> Iterator[str]:
         return  # told when the label itself is parsed
 
 
-def parse_notification(item: str) -> Notification:
+def parse_notification(item: str) -> NotifyItem:
     """Parse one `notify` item. Raises SpecInvalid, whose texts hold no part of it."""
     kind, _, address = item.partition(":")
     kind, address = kind.strip(), address.strip()
@@ -88,7 +88,7 @@ def parse_notification(item: str) -> Notification:
             raise SpecInvalid("a gotify item has no token", "write gotify:URL@TOKEN")
     if not is_reference(address):
         _check_address(kind, address)
-    return Notification(kind, address, token)
+    return NotifyItem(kind, address, token)
 
 
 def _check_address(kind: str, address: str) -> None:
@@ -104,7 +104,7 @@ def _check_address(kind: str, address: str) -> None:
 
 
 def render_notification(
-    notification: Notification, events: Iterable[str], secrets: Mapping[str, str]
+    notification: NotifyItem, events: Iterable[str], secrets: Mapping[str, str]
 ) -> Hook:
     """Make the hook of one notification; a failing one never fails a backup.
 

@@ -12,7 +12,14 @@ from typing import NamedTuple
 from sidecar.docker.models import Mount
 from sidecar.labels.problem import Problem, Severity, problem_of
 from sidecar.labels.spec import LabelSpec
-from sidecar.planner.host_path import Locator, Place, is_anonymous, is_under, move, normal_path
+from sidecar.planner.host_path import (
+    Locator,
+    MountLocation,
+    is_anonymous,
+    is_under,
+    move,
+    normal_path,
+)
 from sidecar.planner.workload import Workload
 
 
@@ -65,7 +72,7 @@ class PathSearch:
         for destination, place in self.places:
             self._take_data(destination, place)
 
-    def _take_data(self, destination: str, place: Place) -> None:
+    def _take_data(self, destination: str, place: MountLocation) -> None:
         reason = self.locator.why_not_data(place)
         if not reason:
             self._add(destination, place.host, place.mount)
@@ -89,7 +96,7 @@ class PathSearch:
             if place.mount not in self.used:
                 self.skipped.append(Skipped(place.mount, f"{label} does not name it"))
 
-    def _take_named(self, path: str, place: Place, label: str) -> None:
+    def _take_named(self, path: str, place: MountLocation, label: str) -> None:
         if place.host:
             destination = normal_path(place.mount.destination)
             self._add(path, move(path, destination, place.host), place.mount)
@@ -128,7 +135,7 @@ class PathSearch:
             path = normal_path(f"{root}/{rest}")
             self._add(item, move(path, root, place.host), place.mount)
 
-    def _volume_place(self, name: str) -> Place | None:
+    def _volume_place(self, name: str) -> MountLocation | None:
         """A volume by its name, or by the name that the Compose file gives it."""
         names = (name, f"{self.workload.project}_{name}")
         for wanted in names:
@@ -143,7 +150,7 @@ class PathSearch:
 
     def located(
         self, item: str, label: str, *, mounted: bool = False
-    ) -> Iterator[tuple[str, Place]]:
+    ) -> Iterator[tuple[str, MountLocation]]:
         """The places of a container path: its own mount's, and every data mount below it.
 
         With `mounted` a path that lies in no mount itself has no places at all.
@@ -171,7 +178,7 @@ class PathSearch:
             if below and not self.locator.why_not_data(place):
                 yield destination, place
 
-    def _own_places(self, item: str, path: str, label: str) -> Iterator[tuple[str, Place]]:
+    def _own_places(self, item: str, path: str, label: str) -> Iterator[tuple[str, MountLocation]]:
         roots = [destination for destination, _ in self.places if is_under(path, destination)]
         if not roots:
             self.tell(
@@ -212,7 +219,7 @@ class PathSearch:
             "",
         )
 
-    def _unsupported(self, path: str, place: Place, label: str) -> None:
+    def _unsupported(self, path: str, place: MountLocation, label: str) -> None:
         if place.mount.type == "volume" and not place.mount.name:
             self._anonymous(path)
             return
@@ -347,7 +354,13 @@ def _split_pattern(pattern: str) -> tuple[str, str]:
     return pattern, ""
 
 
-__all__ = ["PathEntry", "PathResult", "Skipped", "covers", "resolve_paths"]
+__all__ = [
+    "PathEntry",
+    "PathResult",
+    "Skipped",
+    "covers",
+    "resolve_paths",
+]
 
 
 class PathResult(NamedTuple):

@@ -19,7 +19,7 @@ from sidecar.labels.registry import resolve_label, suggest_label
 from sidecar.labels.spec import parse_labels
 from sidecar.labels.trust import without_templates
 from sidecar.planner.host_path import Locator
-from sidecar.planner.ids import Claim, plain_id, renamed_problems, resolve_ids
+from sidecar.planner.ids import IdClaim, plain_id, renamed_problems, resolve_ids
 from sidecar.planner.memo import Memo
 from sidecar.planner.paths import resolve_paths
 from sidecar.planner.plan import Draft, Pass, RenderedWorkload, render_plan
@@ -43,7 +43,11 @@ class Memos:
             memo.begin_pass()
 
 
-__all__ = ["Rendered", "RenderedWorkload", "render"]
+__all__ = [
+    "Rendered",
+    "RenderedWorkload",
+    "render",
+]
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def render(
     this = Pass(policy, view, locator, choose_repos(view, policy), now)
     fixed = (policy, runner_mounts)
     drafts: list[Draft] = []
-    claims: list[Claim] = []
+    claims: list[IdClaim] = []
     unlabelled: list[Workload] = []
     for workload in group_workloads(inventory, policy, memos.workloads):
         drafted = None
@@ -157,7 +161,7 @@ def _volumes_of(workload: Workload, inventory: Inventory) -> tuple[object, ...]:
     return tuple([volumes.get(mount.name) for mount in workload.mounts])
 
 
-def _draft(workload: Workload, this: Pass) -> tuple[Draft, Claim] | None:
+def _draft(workload: Workload, this: Pass) -> tuple[Draft, IdClaim] | None:
     """Parse a workload's labels; None when they do not opt it in."""
     prefix = this.policy.label_prefix
     spec, problems = parse_labels(workload.labels, prefix)
@@ -206,9 +210,9 @@ def _is_doubtful(workload: Workload, problems: Iterable[Problem], prefix: str) -
     )
 
 
-def _claim(draft: Draft, policy: Policy) -> Claim:
+def _claim(draft: Draft, policy: Policy) -> IdClaim:
     paths = frozenset([entry.runner for entry in draft.paths.entries])
-    claim = Claim(draft.workload, draft.spec, paths)
+    claim = IdClaim(draft.workload, draft.spec, paths)
     return claim._replace(plain=plain_id(claim, policy))
 
 

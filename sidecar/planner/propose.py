@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sidecar.backrest.document import Document, merge_plans
-from sidecar.backrest.rules import Fault, check_document, check_version
+from sidecar.backrest.rules import DocumentFault, check_document, check_version
 from sidecar.docker.models import Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import DocumentError
 from sidecar.planner.diff import OWNED_KEYS, Changes, diff_plans, with_more
-from sidecar.planner.lifecycle import Ageing, History, age_plans
+from sidecar.planner.lifecycle import Ageing, PlanHistory, age_plans
 from sidecar.planner.plans import Memos, Rendered, render
 
 _SHOWN_FAULTS = 5
@@ -39,7 +39,7 @@ def propose(  # noqa: PLR0913  # each is one fact that a pure function depends o
     runner_mounts: tuple[Mount, ...] | None = None,
     accept_version: int | None = None,
     served: bool = False,
-    history: History | None = None,
+    history: PlanHistory | None = None,
     memos: Memos | None = None,
 ) -> Proposal:
     """Render, merge and check one pass; pure. `served`: see `merge_plans`.
@@ -77,7 +77,7 @@ def propose(  # noqa: PLR0913  # each is one fact that a pure function depends o
 
 
 def _broken_keys(
-    faults: list[Fault], document: Document, rendered: Rendered
+    faults: list[DocumentFault], document: Document, rendered: Rendered
 ) -> dict[str, frozenset[str]]:
     """The faulty keys of plans that we render, by plan id; all of ours if none is named."""
     if not faults:
@@ -101,7 +101,7 @@ def _plan_ids(document: Document) -> list[str]:
     return [plan_id if type(plan_id) is str else "" for plan_id in ids]
 
 
-def _place_of(fault: Fault) -> tuple[int | None, str]:
+def _place_of(fault: DocumentFault) -> tuple[int | None, str]:
     """The index and key of the plan that a fault lies in, by its pointer."""
     _, *steps = fault.pointer.split("/", maxsplit=4)
     if len(steps) < len(("plans", "0")) or steps[0] != "plans":
@@ -109,7 +109,7 @@ def _place_of(fault: Fault) -> tuple[int | None, str]:
     return int(steps[1]), "".join(steps[2:3])
 
 
-def _refusal(faults: list[Fault], after: Document, changes: Changes) -> str:
+def _refusal(faults: list[DocumentFault], after: Document, changes: Changes) -> str:
     pointers = (_original_pointer(fault, after, changes) for fault in faults[:_SHOWN_FAULTS])
     shown = "; ".join(f"{at}: {fault.message}" for at, fault in zip(pointers, faults, strict=False))
     more = len(faults) - _SHOWN_FAULTS
@@ -117,7 +117,7 @@ def _refusal(faults: list[Fault], after: Document, changes: Changes) -> str:
     return f"Backrest would refuse this document: {shown}{rest}"
 
 
-def _original_pointer(fault: Fault, after: Document, changes: Changes) -> str:
+def _original_pointer(fault: DocumentFault, after: Document, changes: Changes) -> str:
     """Where a fault stands in the file as it is, without the plans that we would insert."""
     index, _ = _place_of(fault)
     if index is None:
@@ -127,5 +127,5 @@ def _original_pointer(fault: Fault, after: Document, changes: Changes) -> str:
     return fault.pointer.replace(f"/plans/{index}", f"/plans/{before}", 1)
 
 
-def _hint(faults: list[Fault]) -> str:
+def _hint(faults: list[DocumentFault]) -> str:
     return next((fault.hint for fault in faults if fault.hint), "correct it; nothing was written")

@@ -14,7 +14,7 @@ from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Problem, problem_of
 from sidecar.labels.registry import resolve_label
 from sidecar.labels.trust import own_labels
-from sidecar.planner.memo import Memo, MemoOfThings
+from sidecar.planner.memo import ItemMemo, Memo
 
 PROJECT = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
@@ -74,7 +74,7 @@ class WorkloadMemos:
     """What grouping remembers: the unit of each container, the workload of each unit."""
 
     def __init__(self) -> None:
-        self.placed: MemoOfThings[Container, tuple[Unit | None, Container]] = MemoOfThings(_place)
+        self.placed: ItemMemo[Container, tuple[Unit | None, Container]] = ItemMemo(_place)
         self.units: Memo[Workload] = Memo()
 
     def begin_pass(self) -> None:

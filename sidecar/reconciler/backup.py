@@ -8,15 +8,15 @@ from difflib import get_close_matches
 
 from sidecar.backrest.api import ApiError, ApiTrouble, BackrestApi
 from sidecar.backrest.document import parse_document
-from sidecar.backrest.operations import Ending, Operation, Status
+from sidecar.backrest.operations import Operation, OperationEnd, Status
 from sidecar.lib.errors import UsageError
 from sidecar.lib.text import quoted, without_credentials
 from sidecar.planner.propose import Proposal
 from sidecar.planner.workload import SERVICE, Workload
 from sidecar.reconciler.observe import preview_now
-from sidecar.reconciler.settings import Settings
+from sidecar.reconciler.settings import ReconcilerSettings
 
-_EXIT_CODES = {Ending.SUCCESS: 0, Ending.WARNING: 3}
+_EXIT_CODES = {OperationEnd.SUCCESS: 0, OperationEnd.WARNING: 3}
 _MOST_NAMES = 12
 _MESSAGE_LIMIT = 4000
 
@@ -35,7 +35,7 @@ _SOON_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class WaitClock:
     """`steady` is monotonic, `wall` gives unix seconds, `pause` waits for seconds."""
 
     steady: Callable[[], float] = time.monotonic
@@ -51,7 +51,7 @@ class BackupResult:
     """
 
     plan: str
-    ending: Ending | None
+    ending: OperationEnd | None
     message: str = ""
     seconds: float = 0.0
 
@@ -70,11 +70,11 @@ class BackupResult:
 
 
 def run_backup(
-    settings: Settings,
+    settings: ReconcilerSettings,
     name: str,
     timeout: float | None,
     environment: dict[str, str],
-    clock: Clock | None = None,
+    clock: WaitClock | None = None,
 ) -> BackupResult:
     """Run the plan that `name` means, and wait for its end, at most `timeout` seconds.
 
@@ -86,7 +86,7 @@ def run_backup(
             "backup asks Backrest to run a plan, and no --backrest-url was given",
             "name its address, for example http://backrest:9898",
         )
-    clock = clock or Clock()
+    clock = clock or WaitClock()
     with BackrestApi(settings.access) as api:
         known = parse_document(api.get_config()).plans.keys()
         plan_id = name
@@ -94,7 +94,7 @@ def run_backup(
             now = datetime.now().astimezone()
             outcome, _ = preview_now(settings, now, environment)
             plan_id = resolve_plan(name, known, outcome.proposal)
-        return Pursuit(api, plan_id, timeout, clock).run()
+        return BackupWatch(api, plan_id, timeout, clock).run()
 
 
 def resolve_plan(name: str, known: Collection[str], proposal: Proposal) -> str:
@@ -138,10 +138,12 @@ def _unknown(name: str, names: Collection[str], services: Collection[str]) -> Us
     return UsageError(f"there is no plan or workload {quoted(name)}", hint)
 
 
-class Pursuit:
+class BackupWatch:
     """One run of one plan, from the call that begins it to its end in Backrest's log."""
 
-    def __init__(self, api: BackrestApi, plan_id: str, timeout: float | None, clock: Clock) -> None:
+    def __init__(
+        self, api: BackrestApi, plan_id: str, timeout: float | None, clock: WaitClock
+    ) -> None:
         self._api = api
         self._plan_id = plan_id
         self._timeout = timeout
@@ -205,8 +207,8 @@ class Pursuit:
         if self._run is None:
             return None
         if self._is_gone:
-            return BackupResult(self._plan_id, Ending.FAILED, _DISCARDED)
-        ending = Ending.FAILED if self._is_stuck else self._run.status.ending
+            return BackupResult(self._plan_id, OperationEnd.FAILED, _DISCARDED)
+        ending = OperationEnd.FAILED if self._is_stuck else self._run.status.ending
         if ending is None:
             return None
         message = without_credentials(self._run.message.strip())[:_MESSAGE_LIMIT]

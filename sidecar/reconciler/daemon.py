@@ -18,28 +18,28 @@ from sidecar.lib.backoff import Backoff
 from sidecar.lib.log import log_event
 from sidecar.lib.threads import failing_threads
 from sidecar.reconciler.apply.apply import Applier, ApplyThread
-from sidecar.reconciler.apply.context import Links
+from sidecar.reconciler.apply.context import ApplyConnections
 from sidecar.reconciler.apply.idle import PlanActivity
-from sidecar.reconciler.heartbeat import Pulse
-from sidecar.reconciler.loop import Loop
-from sidecar.reconciler.observe import knowing_itself
-from sidecar.reconciler.report import ApplyResult, Report
+from sidecar.reconciler.heartbeat import ReconcilerHeartbeat
+from sidecar.reconciler.loop import ReconcileLoop
+from sidecar.reconciler.observe import with_own_container
+from sidecar.reconciler.report import ApplyResult, ReconcilerReport
 from sidecar.reconciler.resume.markers import DIRECTORY
-from sidecar.reconciler.resume.resume import Guard
-from sidecar.reconciler.settings import Settings
+from sidecar.reconciler.resume.resume import ResumeGuard
+from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory
-from sidecar.reconciler.trigger import Trigger
-from sidecar.service.file_watcher import Vigil
+from sidecar.reconciler.trigger import PassTrigger
+from sidecar.service.file_watcher import FileWatcher
 
 _log = logging.getLogger(__name__)
 _RESULTS = frozenset(ApplyResult)
 
 
 @dataclass
-class Daemon:
+class ReconcilerDaemon:
     """The whole process: loop, threads, signals. `run` ends by SIGTERM or SIGINT."""
 
-    settings: Settings
+    settings: ReconcilerSettings
     environment: dict[str, str]
     backoff: Backoff = field(default_factory=Backoff)
 
@@ -49,23 +49,25 @@ class Daemon:
         False when a thread ended that must not: better to be started anew than to limp.
         """
         gc.enable()
-        settings, watching = knowing_itself(self.settings, Inventory()), self.settings.watching
-        report = Report(time.time, time.monotonic, watching.interval)
+        settings, watching = with_own_container(self.settings, Inventory()), self.settings.watching
+        report = ReconcilerReport(time.time, time.monotonic, watching.interval)
         memory = Memory(settings.state_directory)
         with ExitStack() as stack:
-            trigger = stack.enter_context(Trigger(watching.settle, watching.cap, watching.interval))
-            loop = Loop(settings, self.environment, memory, report)
+            trigger = stack.enter_context(
+                PassTrigger(watching.settle, watching.cap, watching.interval)
+            )
+            loop = ReconcileLoop(settings, self.environment, memory, report)
             stack.callback(loop.close)
-            pulse = Pulse(settings.state_directory)
+            pulse = ReconcilerHeartbeat(settings.state_directory)
             stack.callback(pulse.end)
             failures = stack.enter_context(failing_threads(_log, trigger.stop))
             if watching.listen is not None:
                 # Only who wants pages pays for what makes them.
-                from sidecar.web.sidecar import Pages  # noqa: PLC0415
+                from sidecar.web.sidecar import ReconcilerPages  # noqa: PLC0415
 
-                stack.enter_context(Pages(watching.listen, report))
+                stack.enter_context(ReconcilerPages(watching.listen, report))
             stack.enter_context(self._upkeep(settings, loop, trigger, memory, report))
-            stack.enter_context(Vigil(settings.config, lambda: trigger.nudge("document")))
+            stack.enter_context(FileWatcher(settings.config, lambda: trigger.nudge("document")))
             if watching.events:
                 loop.events = stack.enter_context(self._events(trigger))
             stack.enter_context(trigger.install_signals())
@@ -75,7 +77,13 @@ class Daemon:
         log_event(_log, logging.INFO, "daemon.stopped")
         return not failures
 
-    def _loop(self, loop: Loop, trigger: Trigger, report: Report, pulse: Pulse) -> None:
+    def _loop(
+        self,
+        loop: ReconcileLoop,
+        trigger: PassTrigger,
+        report: ReconcilerReport,
+        pulse: ReconcilerHeartbeat,
+    ) -> None:
         good_since: float | None = None
         pulse.beat(report.beat())
         while (due := trigger.wait()) is not None:
@@ -87,7 +95,7 @@ class Daemon:
                 trigger.look_after(self.backoff.next_wait(well_for), "retry")
             pulse.beat(report.beat(time.time() + self.settings.watching.interval))
 
-    def _events(self, trigger: Trigger) -> EventStream:
+    def _events(self, trigger: PassTrigger) -> EventStream:
         def told(connected: bool, reason: str) -> None:
             if connected:
                 log_event(_log, logging.INFO, "events.connected")
@@ -100,10 +108,15 @@ class Daemon:
 
     @contextmanager
     def _upkeep(
-        self, settings: Settings, loop: Loop, trigger: Trigger, memory: Memory, report: Report
+        self,
+        settings: ReconcilerSettings,
+        loop: ReconcileLoop,
+        trigger: PassTrigger,
+        memory: Memory,
+        report: ReconcilerReport,
     ) -> Iterator[None]:
         """Run what concerns the runner in a thread of its own: apply, and guard."""
-        links = Links.open(settings)
+        links = ApplyConnections.open(settings)
 
         def applied(result: str, **_: object) -> None:
             if result == ApplyResult.FOREIGN_EDIT:
@@ -130,7 +143,7 @@ class Daemon:
             is_known,
         )
         markers = settings.config.parent / DIRECTORY
-        loop.guard = Guard(
+        loop.guard = ResumeGuard(
             links.connection,
             markers,
             settings.applying.guard_after,

@@ -17,7 +17,7 @@ from sidecar.labels.policy import Policy
 from sidecar.lib.errors import DocumentError, InventoryError, StoreError
 from sidecar.lib.log import log_event
 from sidecar.planner.drift import Drift, Watch, find_drift
-from sidecar.planner.lifecycle import Ageing, History
+from sidecar.planner.lifecycle import Ageing, PlanHistory
 from sidecar.planner.plans import Memos
 from sidecar.planner.propose import Proposal, propose
 from sidecar.reconciler.resume.markers import DIRECTORY, read_markers
@@ -32,9 +32,9 @@ def history_of(
     quiesced: frozenset[str] = frozenset(),
     *,
     may_disable: bool = True,
-) -> History:
+) -> PlanHistory:
     """Give the core what was remembered, and what the operator wants done with it."""
-    return History(
+    return PlanHistory(
         orphans=state.orphans,
         accepted=frozenset(state.accepted),
         accepting=lifetime.accept_orphans,
@@ -109,7 +109,7 @@ _log = logging.getLogger(__name__)
 _READING_SECONDS = 2.0
 
 
-class Proposer:
+class Planner:
     """Makes proposals, and remembers the last: equal inputs need no second thought.
 
     A pass in a quiet house then costs a comparison. Nothing else is carried over.
@@ -121,7 +121,7 @@ class Proposer:
         self._proposal: Proposal | None = None
         self._memos = Memos()
 
-    def propose(self, content: bytes, wish: "Desire", *, served: bool = False) -> Proposal:
+    def propose(self, content: bytes, wish: "DesiredState", *, served: bool = False) -> Proposal:
         """Propose for the bytes of a document; see `core.propose`."""
         inputs = (content, served, wish.key)
         if self._proposal is None or self._inputs != inputs:
@@ -148,7 +148,7 @@ class Proposer:
         return parse_document(content)
 
 
-class Ledger:
+class PassRecorder:
     """What was written lately, across passes and threads: drift, and the state directory.
 
     `memory` is None where nothing may be remembered. `is_applied` tells whether it
@@ -228,7 +228,7 @@ def _nobody(drift: Drift) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Desire:
+class DesiredState:
     """All that a proposal depends on, but for the document."""
 
     config: Path
@@ -237,8 +237,8 @@ class Desire:
     now: datetime
     runner_mounts: tuple[Mount, ...] | None = None
     accept_version: int | None = None
-    history: History | None = None
-    ledger: Ledger = field(default_factory=Ledger, compare=False, repr=False)
+    history: PlanHistory | None = None
+    ledger: PassRecorder = field(default_factory=PassRecorder, compare=False, repr=False)
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -253,14 +253,14 @@ class Desire:
         return (self.policy, day, mounts, version, self.history, expired, self.inventory)
 
     def propose(
-        self, content: bytes, *, served: bool = False, proposer: Proposer | None = None
+        self, content: bytes, *, served: bool = False, proposer: Planner | None = None
     ) -> Proposal:
         """Propose for the bytes of a document; `served`: as Backrest's API gave it out.
 
         Raises DocumentError naming the file.
         """
         with naming(self.config):
-            return (proposer or Proposer()).propose(content, self, served=served)
+            return (proposer or Planner()).propose(content, self, served=served)
 
 
 @contextmanager

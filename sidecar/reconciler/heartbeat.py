@@ -3,16 +3,29 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sidecar.service.heartbeat import FILE, Check, Heart, judge_age, read_pulse, seconds_of
+from sidecar.service.heartbeat import (
+    FILE,
+    HealthcheckCommand,
+    Heartbeat,
+    judge_age,
+    read_pulse,
+    seconds_of,
+)
 
 # As in `typing`, which alone would cost an eighth of the time that the check takes.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from sidecar.reconciler.report import StatusFacts
+    from sidecar.reconciler.report import ReconcilerStatus
 
-__all__ = ["FILE", "Pulse", "allowance", "check_pulse", "run_healthcheck"]
+__all__ = [
+    "FILE",
+    "ReconcilerHeartbeat",
+    "allowance",
+    "check_pulse",
+    "run_healthcheck",
+]
 
 _SPARE = 30.0
 _HELP = """\
@@ -42,10 +55,10 @@ def allowance(interval: float) -> float:
     return 3 * interval + _SPARE
 
 
-class Pulse(Heart):
+class ReconcilerHeartbeat(Heartbeat):
     """Writes the heartbeat; not thread-safe. A beat that cannot be written is told once."""
 
-    def beat(self, facts: "StatusFacts") -> None:
+    def beat(self, facts: "ReconcilerStatus") -> None:
         """Say that the main loop moves, and what it has achieved."""
         good = None if facts.good_age is None else facts.now - facts.good_age
         content = {
@@ -86,4 +99,6 @@ def _judge(
 
 def run_healthcheck(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run `backrest-sidecar healthcheck`; gives the exit status, 0 for well and 1 for else."""
-    return Check(_HELP, _VARIABLES, ".sidecar", check_pulse).run(arguments, environment)
+    return HealthcheckCommand(_HELP, _VARIABLES, ".sidecar", check_pulse).run(
+        arguments, environment
+    )

@@ -10,7 +10,7 @@ from datetime import datetime
 from sidecar.backrest.document import Document, DocumentView
 from sidecar.docker.compose.containers import ComposeReading
 from sidecar.docker.compose.text import group_projects
-from sidecar.docker.inventory import Engine
+from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Mount
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Severity
@@ -18,12 +18,12 @@ from sidecar.lib.errors import InventoryError
 from sidecar.planner import coverage
 from sidecar.planner import lint as findings
 from sidecar.planner.coverage import MountCoverage
-from sidecar.planner.lint import Finding
+from sidecar.planner.lint import LintFinding
 from sidecar.planner.plans import Rendered
 from sidecar.planner.propose import propose
-from sidecar.reconciler.observe import Seen, observe_engine, read_files
+from sidecar.reconciler.observe import Observed, observe_engine, read_files
 from sidecar.reconciler.reconcile import read_document, resolve_runner_view, with_secrets
-from sidecar.reconciler.settings import Settings
+from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory
 
 UNREADABLE = "lint.unreadable"
@@ -37,7 +37,7 @@ class LintReport:
 
     config: str
     has_document: bool
-    findings: tuple[Finding, ...]
+    findings: tuple[LintFinding, ...]
     coverage: tuple[MountCoverage, ...]
 
     def has_failed(self, *, strict: bool) -> bool:
@@ -45,7 +45,9 @@ class LintReport:
         return any(strict or item.severity is not Severity.WARNING for item in self.findings)
 
 
-def lint_once(settings: Settings, now: datetime, environment: dict[str, str]) -> LintReport:
+def lint_once(
+    settings: ReconcilerSettings, now: datetime, environment: dict[str, str]
+) -> LintReport:
     """Look for everything that is wrong with the labels, and write nothing.
 
     `now` is aware. Without a document, what concerns repositories is left out. On an
@@ -55,7 +57,9 @@ def lint_once(settings: Settings, now: datetime, environment: dict[str, str]) ->
     return _lint(settings, _read_document(settings), now, environment)
 
 
-def lint_each(settings: Settings, now: datetime, environment: dict[str, str]) -> LintReport:
+def lint_each(
+    settings: ReconcilerSettings, now: datetime, environment: dict[str, str]
+) -> LintReport:
     """Look at each Compose file of the settings as a project of its own, not at one of all.
 
     A file goes with the override beside it. One that cannot be read is a finding,
@@ -76,7 +80,7 @@ def lint_each(settings: Settings, now: datetime, environment: dict[str, str]) ->
 
 def _lint_project(
     files: tuple[str, ...],
-    settings: Settings,
+    settings: ReconcilerSettings,
     document: Document | None,
     now: datetime,
     environment: dict[str, str],
@@ -85,17 +89,20 @@ def _lint_project(
     try:
         return _lint(replace(settings, source=source), document, now, environment)
     except InventoryError as error:
-        unreadable = Finding(UNREADABLE, error.message, error.hint, file=files[0])
+        unreadable = LintFinding(UNREADABLE, error.message, error.hint, file=files[0])
         return LintReport(str(settings.config), document is not None, (unreadable,), ())
 
 
 def _lint(
-    settings: Settings, document: Document | None, now: datetime, environment: dict[str, str]
+    settings: ReconcilerSettings,
+    document: Document | None,
+    now: datetime,
+    environment: dict[str, str],
 ) -> LintReport:
     with ExitStack() as stack:
         engine, seen = None, read_files(settings)
         if seen is None:
-            engine = stack.enter_context(Engine(settings.source.docker_sock))
+            engine = stack.enter_context(DockerInventory(settings.source.docker_sock))
             seen = observe_engine(engine, settings)
         policy = with_secrets(seen.settings, seen.inventory, environment)
         memory = Memory(settings.state_directory, read_only=True)
@@ -117,7 +124,7 @@ def _lint(
     )
 
 
-def _read_document(settings: Settings) -> Document | None:
+def _read_document(settings: ReconcilerSettings) -> Document | None:
     """Read the document; None if there is none, which is no failure of a lint."""
     try:
         os.lstat(settings.config)
@@ -134,7 +141,7 @@ def _read_document(settings: Settings) -> Document | None:
 
 def _render(
     document: Document | None,
-    seen: Seen,
+    seen: Observed,
     policy: Policy,
     now: datetime,
     runner_mounts: tuple[Mount, ...] | None,
@@ -153,8 +160,11 @@ def _render(
 
 
 def _find(
-    rendered: Rendered, policy: Policy, compose: ComposeReading | None, engine: Engine | None
-) -> Iterator[Finding]:
+    rendered: Rendered,
+    policy: Policy,
+    compose: ComposeReading | None,
+    engine: DockerInventory | None,
+) -> Iterator[LintFinding]:
     yield from map(findings.finding_of, rendered.problems)
     yield from findings.find_not_enabled(rendered, policy.label_prefix)
     yield from findings.find_split_commands(rendered, policy.label_prefix)
@@ -166,7 +176,9 @@ def _find(
         yield from _absent_paths(engine, rendered, policy.label_prefix)
 
 
-def _absent_paths(engine: Engine, rendered: Rendered, prefix: str) -> Iterator[Finding]:
+def _absent_paths(
+    engine: DockerInventory, rendered: Rendered, prefix: str
+) -> Iterator[LintFinding]:
     """Ask the containers for the paths that labels name; one that has it is enough."""
     for item, path in findings.included_paths(rendered):
         containers = item.workload.containers

@@ -10,41 +10,41 @@ from datetime import datetime
 from pathlib import Path
 
 from sidecar.docker.compose.containers import ComposeReading, load_compose
-from sidecar.docker.inventory import Engine, load_saved, own_container_id
+from sidecar.docker.inventory import DockerInventory, load_saved, own_container_id
 from sidecar.docker.models import Inventory
 from sidecar.lib.errors import UsageError
-from sidecar.reconciler.desired_state import Ledger
-from sidecar.reconciler.reconcile import Outcome, Reconciler, tell_outcome
-from sidecar.reconciler.settings import Settings
+from sidecar.reconciler.desired_state import PassRecorder
+from sidecar.reconciler.reconcile import PassOutcome, Reconciler, log_outcome
+from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory, State
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observed:
     """What was observed, and the settings, which now know the sidecar's own container.
 
     `compose` is what else the Compose files say, None for other sources.
     """
 
     inventory: Inventory
-    settings: Settings
+    settings: ReconcilerSettings
     compose: ComposeReading | None = None
 
 
-def observe(settings: Settings) -> tuple[Inventory, Settings]:
+def observe(settings: ReconcilerSettings) -> tuple[Inventory, ReconcilerSettings]:
     """Observe once; the settings come back knowing the sidecar's own container.
 
     Raises InventoryError: an inventory that cannot be had is never an empty one.
     """
     if (seen := read_files(settings)) is None:
-        with Engine(settings.source.docker_sock) as engine:
+        with DockerInventory(settings.source.docker_sock) as engine:
             seen = observe_engine(engine, settings)
     return seen.inventory, seen.settings
 
 
-def read_files(settings: Settings) -> Seen | None:
+def read_files(settings: ReconcilerSettings) -> Observed | None:
     """Read the saved list or the Compose files; None where the engine is to be asked."""
     source = settings.source
     if source.inventory is not None:
@@ -57,7 +57,7 @@ def read_files(settings: Settings) -> Seen | None:
     return _seen(reading.inventory, settings, reading)
 
 
-def observe_engine(engine: Engine, settings: Settings) -> Seen:
+def observe_engine(engine: DockerInventory, settings: ReconcilerSettings) -> Observed:
     """Ask the engine, and save its answers where the settings say so."""
     observation = engine.observe(settings.policy.label_prefix)
     if settings.source.save_inventory is not None:
@@ -65,11 +65,13 @@ def observe_engine(engine: Engine, settings: Settings) -> Seen:
     return _seen(observation.inventory, settings)
 
 
-def _seen(inventory: Inventory, settings: Settings, compose: ComposeReading | None = None) -> Seen:
-    return Seen(inventory, knowing_itself(settings, inventory), compose)
+def _seen(
+    inventory: Inventory, settings: ReconcilerSettings, compose: ComposeReading | None = None
+) -> Observed:
+    return Observed(inventory, with_own_container(settings, inventory), compose)
 
 
-def knowing_itself(settings: Settings, inventory: Inventory) -> Settings:
+def with_own_container(settings: ReconcilerSettings, inventory: Inventory) -> ReconcilerSettings:
     """Complete the settings by the container that the sidecar runs in."""
     known = (container.id for container in inventory.containers)
     policy = replace(settings.policy, own_container_id=own_container_id(known) or "")
@@ -90,8 +92,8 @@ def _save(path: Path, content: bytes) -> None:
 
 
 def reconcile_now(
-    settings: Settings, now: datetime, environment: dict[str, str], *, dry_run: bool
-) -> Outcome:
+    settings: ReconcilerSettings, now: datetime, environment: dict[str, str], *, dry_run: bool
+) -> PassOutcome:
     """Reconcile once, as the settings say; `now` is aware. Raises SidecarError if it is void.
 
     A saved list or a Compose file says nothing about what is gone: then orphans are only
@@ -103,13 +105,13 @@ def reconcile_now(
     else:
         outcome = reconciler.run(settings, inventory, now)
     event = "dry-run.complete" if dry_run else "reconcile.complete"
-    tell_outcome(outcome, event, logging.INFO)
+    log_outcome(outcome, event, logging.INFO)
     return outcome
 
 
 def preview_now(
-    settings: Settings, now: datetime, environment: dict[str, str]
-) -> tuple[Outcome, State]:
+    settings: ReconcilerSettings, now: datetime, environment: dict[str, str]
+) -> tuple[PassOutcome, State]:
     """Tell what a pass would do now, and what is remembered; writes and logs nothing.
 
     Raises SidecarError where a pass would be void.
@@ -121,15 +123,15 @@ def preview_now(
 
 
 def _look(
-    settings: Settings, environment: dict[str, str], *, read_only: bool
-) -> tuple[Reconciler, Settings, Inventory]:
+    settings: ReconcilerSettings, environment: dict[str, str], *, read_only: bool
+) -> tuple[Reconciler, ReconcilerSettings, Inventory]:
     memory = Memory(settings.state_directory, read_only=read_only)
     if (seen := read_files(settings)) is not None:
         # What the runner sees does not depend on where the containers are read from.
         reconciler = Reconciler(seen.settings, environment, runner_seen=memory.state.runner)
         return reconciler, seen.settings, seen.inventory
-    ledger = Ledger(memory, is_applied=True)
-    with Engine(settings.source.docker_sock) as engine:
+    ledger = PassRecorder(memory, is_applied=True)
+    with DockerInventory(settings.source.docker_sock) as engine:
         seen = observe_engine(engine, settings)
         engine_id = engine.identity()
     reconciler = Reconciler(seen.settings, environment, ledger)

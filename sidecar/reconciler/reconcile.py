@@ -16,20 +16,20 @@ from sidecar.labels.problem import Severity
 from sidecar.lib.log import log_event
 from sidecar.planner.drift import Drift
 from sidecar.planner.lifecycle import Ageing
-from sidecar.planner.memo import MemoOfThings
+from sidecar.planner.memo import ItemMemo
 from sidecar.planner.notifications import find_references
 from sidecar.planner.propose import Proposal
 from sidecar.reconciler.desired_state import (
-    Desire,
-    Ledger,
-    Proposer,
+    DesiredState,
+    PassRecorder,
+    Planner,
     confirm_engine,
     history_of,
     naming,
     quiesced_plans,
 )
 from sidecar.reconciler.secrets import read_secrets
-from sidecar.reconciler.settings import Settings
+from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import RunnerSeen, State
 from sidecar.reconciler.store.store import Store
 
@@ -64,7 +64,11 @@ def find_container(inventory: Inventory, name: str) -> Container | None:
 
 
 def resolve_runner_view(
-    inventory: Inventory, settings: Settings, remembered: RunnerSeen | None, *, from_engine: bool
+    inventory: Inventory,
+    settings: ReconcilerSettings,
+    remembered: RunnerSeen | None,
+    *,
+    from_engine: bool,
 ) -> RunnerView:
     """Find the runner's mounts in the inventory, else in memory.
 
@@ -88,7 +92,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PassOutcome:
     """What a pass did: `written` is False for a dry run and when nothing changed.
 
     `drift` is what it put back.
@@ -96,7 +100,7 @@ class Outcome:
 
     config: str
     proposal: Proposal
-    desire: Desire
+    desire: DesiredState
     written: bool
     drift: tuple[Drift, ...] = ()
     runner: RunnerView = HOST_VIEW
@@ -134,20 +138,20 @@ class Reconciler:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ReconcilerSettings,
         environment: dict[str, str],
-        ledger: Ledger | None = None,
+        ledger: PassRecorder | None = None,
         runner_seen: RunnerSeen | None = None,
     ) -> None:
-        self.ledger = ledger or Ledger()
+        self.ledger = ledger or PassRecorder()
         self._runner_seen = runner_seen
         self._environment = environment
-        self._proposer = Proposer()
+        self._proposer = Planner()
         self._policy = Policy()
         self._references = memo_of_references(settings.policy.label_prefix)
         self._store = Store(settings.config, settings.config_mode)
 
-    def confirm_engine(self, settings: Settings, engine_id: str) -> None:
+    def confirm_engine(self, settings: ReconcilerSettings, engine_id: str) -> None:
         """Void the pass when the engine is another one; raises InventoryError."""
         if self.ledger.memory is None or not engine_id:
             return
@@ -160,8 +164,8 @@ class Reconciler:
         confirm_engine(self.ledger.memory, engine_id, guards=guards, accept=accept)
 
     def desire(
-        self, settings: Settings, inventory: Inventory, now: datetime
-    ) -> tuple[Desire, RunnerView]:
+        self, settings: ReconcilerSettings, inventory: Inventory, now: datetime
+    ) -> tuple[DesiredState, RunnerView]:
         """Gather all that a proposal depends on; `now` is aware."""
         memory = self.ledger.memory
         state = State(runner=self._runner_seen) if memory is None else memory.refresh()
@@ -180,7 +184,7 @@ class Reconciler:
             history = history_of(
                 state, settings.lifetime, contested, quiesced, may_disable=memory.is_saved
             )
-        desire = Desire(
+        desire = DesiredState(
             settings.config,
             inventory,
             self._policy,
@@ -192,20 +196,22 @@ class Reconciler:
         )
         return desire, view
 
-    def preview(self, settings: Settings, inventory: Inventory, now: datetime) -> Outcome:
+    def preview(
+        self, settings: ReconcilerSettings, inventory: Inventory, now: datetime
+    ) -> PassOutcome:
         """Tell what a pass would do; writes and remembers nothing. Raises SidecarError."""
         desire, view = self.desire(settings, inventory, now)
         proposal = desire.propose(self._store.read().content, proposer=self._proposer)
-        return Outcome(str(settings.config), proposal, desire, False, runner=view)
+        return PassOutcome(str(settings.config), proposal, desire, False, runner=view)
 
-    def run(self, settings: Settings, inventory: Inventory, now: datetime) -> Outcome:
+    def run(self, settings: ReconcilerSettings, inventory: Inventory, now: datetime) -> PassOutcome:
         """Make one pass. Raises SidecarError when it is void: then nothing is written."""
         desire, view = self.desire(settings, inventory, now)
         proposal, written = self._write(desire)
         drift = self.ledger.after_pass(proposal)
-        return Outcome(str(settings.config), proposal, desire, written, drift, view)
+        return PassOutcome(str(settings.config), proposal, desire, written, drift, view)
 
-    def _write(self, desire: Desire) -> tuple[Proposal, bool]:
+    def _write(self, desire: DesiredState) -> tuple[Proposal, bool]:
         ledger = self.ledger
         state = State() if ledger.memory is None else ledger.memory.state
         proposals: list[Proposal] = []
@@ -227,14 +233,14 @@ class Reconciler:
 
 
 def reconcile_once(
-    settings: Settings,
+    settings: ReconcilerSettings,
     inventory: Inventory,
     now: datetime,
     environment: dict[str, str],
     *,
     dry_run: bool,
-    ledger: Ledger | None = None,
-) -> Outcome:
+    ledger: PassRecorder | None = None,
+) -> PassOutcome:
     """Bring the document in line with the inventory, once.
 
     `now` (aware) decides whether a schedule ever fires; `environment` is where `env:`
@@ -255,10 +261,10 @@ def read_document(path: Path) -> Document:
 
 
 def with_secrets(
-    settings: Settings,
+    settings: ReconcilerSettings,
     inventory: Inventory,
     environment: dict[str, str],
-    memo: MemoOfThings[Container, frozenset[str]] | None = None,
+    memo: ItemMemo[Container, frozenset[str]] | None = None,
 ) -> Policy:
     """Complete the policy by the secrets that labels refer to."""
     memo = memo or memo_of_references(settings.policy.label_prefix)
@@ -269,9 +275,9 @@ def with_secrets(
     return replace(settings.policy, secrets=found)
 
 
-def memo_of_references(label_prefix: str) -> MemoOfThings[Container, frozenset[str]]:
+def memo_of_references(label_prefix: str) -> ItemMemo[Container, frozenset[str]]:
     """Remember the secret references of each container."""
-    return MemoOfThings(partial(_references, prefix=label_prefix))
+    return ItemMemo(partial(_references, prefix=label_prefix))
 
 
 def _references(container: Container, prefix: str) -> frozenset[str]:
@@ -280,7 +286,7 @@ def _references(container: Container, prefix: str) -> frozenset[str]:
     return frozenset(find_references(own))
 
 
-def tell_outcome(outcome: Outcome, event: str, level: int) -> None:
+def log_outcome(outcome: PassOutcome, event: str, level: int) -> None:
     """Log a pass: each plan, and the whole as `event` at `level`; drift is the ledger's."""
     changes = outcome.proposal.changes
     for plan_id in (*(plan.id for plan in changes.added), *changes.updated):

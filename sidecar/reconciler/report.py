@@ -22,7 +22,7 @@ from sidecar.lib.errors import DocumentError, InventoryError, SidecarError, Stor
 from sidecar.lib.log import log_event
 from sidecar.planner.plans import Rendered
 from sidecar.reconciler.heartbeat import allowance
-from sidecar.reconciler.reconcile import Outcome
+from sidecar.reconciler.reconcile import PassOutcome
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds, in seconds, of the histogram of passes."""
@@ -81,7 +81,7 @@ class RunnerFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class StatusFacts:
+class ReconcilerStatus:
     """One consistent view; times in unix seconds, ages in seconds by a clock nobody sets.
 
     `engine` and `document` are None until something was said about them. `workloads`,
@@ -187,7 +187,7 @@ class _Situation:
         return [(logging.INFO, self._back, {})] if was_lost else []
 
 
-class Report:
+class ReconcilerReport:
     """Collects facts from all threads, and logs each situation once when it changes.
 
     `wall` gives unix seconds and `monotonic` seconds that nobody sets; `interval` is the
@@ -201,7 +201,7 @@ class Report:
         self._lock = threading.Lock()
         self._started = self._beat = monotonic()
         self._good: float | None = None
-        self._facts = StatusFacts(interval)
+        self._facts = ReconcilerStatus(interval)
         self._rendered: Rendered | None = None
         self._problems: _Problems = {}
         self._engine = _Situation("engine.lost", "engine.back")
@@ -210,7 +210,7 @@ class Report:
         self._runner = _Situation("runner.unknown", "runner.known")
         self._held = _Situation("orphans.held", "orphans.released")
 
-    def snapshot(self) -> StatusFacts:
+    def snapshot(self) -> ReconcilerStatus:
         """Give the facts as they are now."""
         with self._lock:
             now = self._monotonic()
@@ -222,7 +222,7 @@ class Report:
                 good_age=None if self._good is None else now - self._good,
             )
 
-    def beat(self, next_resync: float | None = None) -> StatusFacts:
+    def beat(self, next_resync: float | None = None) -> ReconcilerStatus:
         """Say that the main loop moves, and when (unix seconds) it looks at everything again."""
         with self._lock:
             self._beat = self._monotonic()
@@ -230,7 +230,7 @@ class Report:
         return self.snapshot()
 
     def pass_done(
-        self, outcome: Outcome, seconds: float, now: float, reasons: Iterable[str] = ()
+        self, outcome: PassOutcome, seconds: float, now: float, reasons: Iterable[str] = ()
     ) -> None:
         """Note a good pass; `reasons` are the hints that led to it, in words of ours."""
         result = ReconcileResult.CHANGED if outcome.written else ReconcileResult.UNCHANGED

@@ -21,7 +21,7 @@ _OWNER_BITS = 0o600
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class InventorySource:
     """Where the inventory comes from: a saved list, Compose files, or else the engine."""
 
     docker_sock: str | None = None
@@ -57,7 +57,7 @@ class Lifetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class BackrestLogin:
     """Backrest's HTTP API: where it is and who we are there."""
 
     url: str = ""
@@ -103,14 +103,14 @@ class Watching:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ReconcilerSettings:
     """All that a pass needs to know from its operator."""
 
     config: Path
     """The document."""
     policy: Policy = field(default_factory=Policy)
     """Defaults and limits for the core."""
-    source: Source = field(default_factory=Source)
+    source: InventorySource = field(default_factory=InventorySource)
     """Where to look for containers."""
     secrets_dir: Path = Path("/run/secrets")
     """The only directory below which `file:` references are read."""
@@ -124,7 +124,7 @@ class Settings:
     """Whether the operator named the runner's container, instead of leaving the default."""
     lifetime: Lifetime = field(default_factory=Lifetime)
     """What becomes of plans over time."""
-    access: Access = field(default_factory=Access)
+    access: BackrestLogin = field(default_factory=BackrestLogin)
     """Backrest's API."""
     applying: Applying = field(default_factory=Applying)
     """How the runner is made to notice."""
@@ -148,7 +148,7 @@ def parse_duration(flag: str, text: str) -> float:
         raise UsageError(f"{flag} {error}", duration.FORMS) from None
 
 
-def check_access(access: Access) -> Access:
+def check_access(access: BackrestLogin) -> BackrestLogin:
     """Check Backrest's address and login; raises UsageError naming the flag."""
     if access.url and not _URL.fullmatch(access.url):
         raise UsageError(
@@ -245,14 +245,14 @@ def _check_default(flag: str, text: str) -> None:
 
 
 __all__ = [
-    "Access",
     "ApplyVia",
     "Applying",
+    "BackrestLogin",
     "HookPolicy",
+    "InventorySource",
     "Lifetime",
     "Orphans",
-    "Settings",
-    "Source",
+    "ReconcilerSettings",
     "Watching",
     "check_access",
     "check_policy",

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sidecar.backrest.api import ApiError, BackrestApi
-from sidecar.backrest.operations import Ending, Operation, Status
+from sidecar.backrest.operations import Operation, OperationEnd, Status
 from sidecar.labels.problem import Problem, Severity
 from sidecar.planner.propose import Proposal
 from sidecar.reconciler.observe import preview_now
-from sidecar.reconciler.settings import Access, Settings
+from sidecar.reconciler.settings import BackrestLogin, ReconcilerSettings
 from sidecar.reconciler.state import State
 from sidecar.reconciler.zones import resolve_zone
 from sidecar.schedule.fires import next_fires, schedule_of
@@ -20,12 +20,12 @@ _ATTENTION = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class PastRun:
     """A run of a plan that ended; times in unix seconds by Backrest's clock."""
 
     start: float
     end: float
-    ending: Ending
+    ending: OperationEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,14 @@ class NextRun:
 class PlanRuns:
     """What Backrest's log says of one plan: the last run, the last good one, what comes."""
 
-    last: Run | None = None
-    good: Run | None = None
+    last: PastRun | None = None
+    good: PastRun | None = None
     running_since: float | None = None
     queued: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class PlanStatus:
+class WorkloadStatus:
     """A labelled workload with its plan, or an orphaned plan (`workload` is empty then).
 
     `is_written`: the plan stands in the document. `orphan_since` in unix seconds, None
@@ -75,7 +75,10 @@ class PlanStatus:
     def needs_attention(self) -> bool:
         """Whether something failed, or is not backed up as it was asked for."""
         last = self.runs.last
-        has_failed = last is not None and last.ending in {Ending.FAILED, Ending.CANCELLED}
+        has_failed = last is not None and last.ending in {
+            OperationEnd.FAILED,
+            OperationEnd.CANCELLED,
+        }
         return has_failed or any(p.severity is not Severity.WARNING for p in self.problems)
 
 
@@ -87,7 +90,7 @@ class StatusReport:
     to people.
     """
 
-    rows: tuple[PlanStatus, ...]
+    rows: tuple[WorkloadStatus, ...]
     now: datetime
     config: str = ""
     trouble: str | None = None
@@ -106,7 +109,7 @@ _NO_API_WORDS = "Nothing is known of the runs, because no --backrest-url was giv
 
 
 def run_status(
-    settings: Settings, environment: dict[str, str], timezone: str | None = None
+    settings: ReconcilerSettings, environment: dict[str, str], timezone: str | None = None
 ) -> StatusReport:
     """Look at containers, document and Backrest once; changes nothing.
 
@@ -129,7 +132,7 @@ def run_status(
     return replace(report, config=outcome.config, trouble=trouble, words=words)
 
 
-def read_operations(access: Access) -> list[Operation] | None:
+def read_operations(access: BackrestLogin) -> list[Operation] | None:
     """Read Backrest's log; None where no API was named. Raises ApiError."""
     if not access.url:
         return None
@@ -158,7 +161,7 @@ def _rows(
     since: Mapping[str, float],
     disabled: frozenset[str],
     now: datetime,
-) -> Iterator[PlanStatus]:
+) -> Iterator[WorkloadStatus]:
     drift = {e.id: (*e.settings, *e.removals) for e in proposal.changes.edits}
     named: list[tuple[str, str, tuple[Problem, ...]]] = [
         (item.workload.key, item.plan_id, item.problems) for item in proposal.rendered.workloads
@@ -166,7 +169,7 @@ def _rows(
     named += [("", plan_id, ()) for plan_id in proposal.changes.orphaned]
     for workload, plan_id, problems in named:
         raw = proposal.before.plans.get(plan_id)
-        row = PlanStatus(workload, plan_id, is_written=raw is not None, problems=problems)
+        row = WorkloadStatus(workload, plan_id, is_written=raw is not None, problems=problems)
         yield replace(
             row if raw is None else _with_runs(row, raw, known, now),
             orphan_since=since.get(plan_id),
@@ -176,8 +179,8 @@ def _rows(
 
 
 def _with_runs(
-    row: PlanStatus, raw: Mapping[str, Any], known: Mapping[str, PlanRuns] | None, now: datetime
-) -> PlanStatus:
+    row: WorkloadStatus, raw: Mapping[str, Any], known: Mapping[str, PlanRuns] | None, now: datetime
+) -> WorkloadStatus:
     """Add what is known of the runs of a plan that stands in the document."""
     runs = (known or {}).get(row.plan, PlanRuns())
     coming = _next_run(raw, runs, now)
@@ -206,11 +209,11 @@ def _runs_by_plan(operations: Iterable[Operation]) -> dict[str, PlanRuns]:
 
 def _runs_of(backups: Sequence[Operation]) -> PlanRuns:
     ended = [
-        Run(operation.start, operation.end, ending)
+        PastRun(operation.start, operation.end, ending)
         for operation in sorted(backups, key=lambda operation: operation.id)
         if (ending := operation.status.ending) is not None
     ]
-    good = [run for run in ended if run.ending in {Ending.SUCCESS, Ending.WARNING}]
+    good = [run for run in ended if run.ending in {OperationEnd.SUCCESS, OperationEnd.WARNING}]
     running = [o.start for o in backups if o.status is Status.IN_PROGRESS]
     queued = [operation.start for operation in backups if operation.is_waiting]
     return PlanRuns(

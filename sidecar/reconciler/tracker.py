@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from sidecar.docker.inventory import Engine
+from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Container, Inventory, Volume
 from sidecar.lib.errors import InventoryError
 
@@ -21,7 +21,7 @@ class Tracker:
     A look that fails raises InventoryError and leaves everything as it was. Not thread-safe.
     """
 
-    def __init__(self, engine: Engine, label_prefix: str) -> None:
+    def __init__(self, engine: DockerInventory, label_prefix: str) -> None:
         self._engine = engine
         self._prefix = label_prefix
         self._enable = f"{label_prefix}enable"

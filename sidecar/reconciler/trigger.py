@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sidecar.lib.threads import Closable
-from sidecar.service.signals import Waker
+from sidecar.service.signals import SignalWaiter
 
 _FREE_PASSES = 3
 _MOST_DOUBLINGS = 16
@@ -89,7 +89,7 @@ class Debounce:
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DuePass:
     """What a pass is to look at: everything, or only the containers of `ids` (may be none).
 
     `ids` are those that hints named, also where everything is due. `reasons`: `start`,
@@ -112,7 +112,7 @@ class _Hint(NamedTuple):
     delay: float | None = None
 
 
-class Trigger(Closable):
+class PassTrigger(Closable):
     """Wakes the main thread: any thread and any signal may hint, one thread waits.
 
     Nothing here takes a lock: hints go through a deque, whose single operations are
@@ -130,7 +130,7 @@ class Trigger(Closable):
         self._debounce = Debounce(settle, cap, interval)
         self._clock = clock
         self._hints: deque[_Hint] = deque()
-        self._waker = Waker(on_hangup=lambda: self.look_after(0.0, "signal"))
+        self._waker = SignalWaiter(on_hangup=lambda: self.look_after(0.0, "signal"))
         self._ids: set[str] = set()
         self._reasons = {"start"}
         self._later: set[str] = set()
@@ -159,7 +159,7 @@ class Trigger(Closable):
         """Make `wait` return None from now on; also from a signal."""
         self._waker.stop()
 
-    def wait(self) -> Due | None:
+    def wait(self) -> DuePass | None:
         """Block until something is due, and take it; None when it is time to stop."""
         while not self._waker.is_stopped:
             self._collect()
@@ -204,13 +204,13 @@ class Trigger(Closable):
         self._everything |= hint.everything
         self._debounce.hint(hint.at)
 
-    def _due(self, now: float) -> Due:
+    def _due(self, now: float) -> DuePass:
         everything = self._everything or len(self._ids) > _MANY_IDS
         if self._debounce.is_look_due(now):
             everything = True
             self._reasons |= self._later
             self._later = set()
-        due = Due(everything, frozenset(self._ids), frozenset(self._reasons or {"resync"}))
+        due = DuePass(everything, frozenset(self._ids), frozenset(self._reasons or {"resync"}))
         self._debounce.begin_pass(now, everything=everything)
         self._ids, self._reasons, self._everything = set(), set(), False
         return due

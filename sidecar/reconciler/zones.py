@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import tzinfo
 
-from sidecar.docker.inventory import Engine
+from sidecar.docker.inventory import DockerInventory
 from sidecar.lib.errors import InventoryError, UsageError
 from sidecar.lib.zones import local_zone, named_zone
 
@@ -45,11 +45,15 @@ def resolve_zone(flag: str | None, docker_sock: str | None, runner: str) -> Zone
 def _ask_runner(docker_sock: str | None, runner: str) -> tuple[str, str]:
     """Ask for the runner's TZ: its value, or nothing and why."""
     try:
-        with Engine(docker_sock, timeout=_ENGINE_SECONDS) as engine:
+        with DockerInventory(docker_sock, timeout=_ENGINE_SECONDS) as engine:
             name = engine.time_zone_of(runner)
     except InventoryError:
         return "", "no engine answers"
     return (name, "") if name else ("", f"no container {runner} tells a TZ")
 
 
-__all__ = ["Zone", "local_zone", "resolve_zone"]
+__all__ = [
+    "Zone",
+    "local_zone",
+    "resolve_zone",
+]

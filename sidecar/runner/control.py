@@ -8,27 +8,27 @@ from typing import Any
 from sidecar.backrest.reading import Config
 from sidecar.engines.base import Progress
 from sidecar.lib.errors import SidecarError, UsageError
-from sidecar.runner.due import Kind, Work
-from sidecar.runner.job.progress import Board, News, Over
-from sidecar.runner.job.worker import Works
-from sidecar.runner.journal import Outcome, Run, Trigger
+from sidecar.runner.due import Job, JobKind
+from sidecar.runner.job.progress import News, ProgressHub, RunFinished
+from sidecar.runner.job.worker import JobRunner
+from sidecar.runner.journal import Run, RunCause, RunOutcome
 from sidecar.runner.pool import Admission, Pool
-from sidecar.runner.status import Report, status_json
+from sidecar.runner.status import RunnerReport, status_json
 from sidecar.web.control import Message
 
-_OF_REPOS = frozenset({Kind.FORGET, Kind.PRUNE, Kind.CHECK})
+_OF_REPOS = frozenset({JobKind.FORGET, JobKind.PRUNE, JobKind.CHECK})
 # So often a client is told that there is no news, and found out to be gone.
 _SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class ControlApi:
     """Answers requests: `{"do": "status"}`, or `{"do": KIND, "of": ID}` for a run now."""
 
-    works: Works
+    works: JobRunner
     pool: Pool
-    board: Board
-    report: Report
+    board: ProgressHub
+    report: RunnerReport
 
     def answer(self, request: Message) -> Iterator[Message]:
         """Give the answers to one request; raises SidecarError for one that cannot be met."""
@@ -36,44 +36,44 @@ class Desk:
         if what == "status":
             yield {"status": status_json(self.report.facts()), "last": True}
         elif isinstance(subject, str) and what in {"backup", *_OF_REPOS}:
-            work = resolve_work(Kind(what), subject, self.works.config)
+            work = resolve_work(JobKind(what), subject, self.works.config)
             if reason := self.works.blocker(work):
                 raise UsageError(f"it is not run: {reason}", "correct the document")
             yield from self._run(work)
         else:
             raise UsageError("that cannot be asked", "the daemon may be of another version")
 
-    def _run(self, work: Work) -> Iterator[Message]:
+    def _run(self, work: Job) -> Iterator[Message]:
         with self.board.follow(work) as news:
-            admission = self.pool.submit(work, Trigger.MANUAL)
+            admission = self.pool.submit(work, RunCause.MANUAL)
             if admission is Admission.REFUSED:
                 raise SidecarError("the daemon stops", "ask again when it has been started")
             yield {"state": admission.value}
             while True:
                 told = self._next(news, work)
-                if isinstance(told, Over):
+                if isinstance(told, RunFinished):
                     yield {**_render_end(told), "last": True}
                     return
                 yield told
 
-    def _next(self, news: News, work: Work) -> Over | Message:
+    def _next(self, news: News, work: Job) -> RunFinished | Message:
         try:
             told = news.get(timeout=_SECONDS)
         except Empty:
             return {"state": "running" if work in self.board.running else "waiting"}
-        return told if isinstance(told, Over) else render_progress(told)
+        return told if isinstance(told, RunFinished) else render_progress(told)
 
 
-def resolve_work(kind: Kind, subject: str, config: Config) -> Work:
+def resolve_work(kind: JobKind, subject: str, config: Config) -> Job:
     """Find a plan's backup, or what is done for a repository; raises UsageError."""
     if kind in _OF_REPOS:
         if config.repo(subject) is None:
             raise UsageError(f"there is no repository {subject!r}", _known(config.repos))
-        return Work(kind, subject, subject)
+        return Job(kind, subject, subject)
     plan = config.plan(subject)
     if plan is None:
         raise UsageError(f"there is no plan {subject!r}", _known(config.plans))
-    return Work(kind, plan.id, plan.repo)
+    return Job(kind, plan.id, plan.repo)
 
 
 def _known(things: tuple[Any, ...]) -> str:
@@ -108,7 +108,7 @@ def parse_progress(message: Message) -> Progress | None:
     )
 
 
-def _render_end(over: Over) -> dict[str, Any]:
+def _render_end(over: RunFinished) -> dict[str, Any]:
     run = over.run
     if run is None or run.ended is None:
         return {"outcome": None, "reason": over.reason}
@@ -130,7 +130,7 @@ def _render_run(run: Run) -> Mapping[str, Any]:
     }
 
 
-def outcome_of(message: Message) -> Outcome | None:
+def outcome_of(message: Message) -> RunOutcome | None:
     """Read how a run ended; None if there was no run."""
     said = message.get("outcome")
-    return next((outcome for outcome in Outcome if outcome.value == said), None)
+    return next((outcome for outcome in RunOutcome if outcome.value == said), None)

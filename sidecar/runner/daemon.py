@@ -15,22 +15,22 @@ from functools import partial
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
 from sidecar.lib.threads import failing_threads
-from sidecar.runner.control import Desk
-from sidecar.runner.due import Missed, Work
-from sidecar.runner.heartbeat import Pulse
-from sidecar.runner.identity import assume
-from sidecar.runner.job.progress import Board
+from sidecar.runner.control import ControlApi
+from sidecar.runner.due import Job, Missed
+from sidecar.runner.heartbeat import RunnerHeartbeat
+from sidecar.runner.identity import switch_user
+from sidecar.runner.job.progress import ProgressHub
 from sidecar.runner.job.upkeep import Prober
-from sidecar.runner.job.worker import Works
+from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.loader import Loader
-from sidecar.runner.loop import Crew, Loop
-from sidecar.runner.maintenance import Rounds
-from sidecar.runner.parts import Parts, assemble, claim
+from sidecar.runner.loop import LoopDependencies, RunnerLoop
+from sidecar.runner.maintenance import Maintenance
+from sidecar.runner.parts import RunnerDependencies, assemble, lock_scheduler
 from sidecar.runner.pool import Pool
-from sidecar.runner.settings import Settings
-from sidecar.runner.status import Report, Sources, work_of
-from sidecar.service.file_watcher import Vigil
-from sidecar.service.signals import Waker
+from sidecar.runner.settings import RunnerSettings
+from sidecar.runner.status import RunnerReport, Sources, work_of
+from sidecar.service.file_watcher import FileWatcher
+from sidecar.service.signals import SignalWaiter
 from sidecar.web.control import ControlServer
 
 LAST_PATIENCE = 600.0
@@ -39,10 +39,10 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass
-class Daemon:
+class RunnerDaemon:
     """The whole process: loop, seats, threads, signals. `run` ends by SIGTERM or SIGINT."""
 
-    settings: Settings
+    settings: RunnerSettings
     environ: Mapping[str, str]
 
     def run(self) -> bool:
@@ -52,39 +52,39 @@ class Daemon:
         end. Raises SidecarError if it cannot begin.
         """
         settings = self.settings
-        environ = assume(settings, self.environ)
+        environ = switch_user(settings, self.environ)
         with ExitStack() as stack:
-            stack.enter_context(claim(settings, environ, "daemon"))
+            stack.enter_context(lock_scheduler(settings, environ, "daemon"))
             log_event(_log, logging.INFO, "daemon.started", config=str(settings.config))
-            waker = stack.enter_context(Waker())
+            waker = stack.enter_context(SignalWaiter())
             stack.enter_context(waker.install_signals())
             failures = stack.enter_context(failing_threads(_log, waker.stop))
             parts = stack.enter_context(assemble(settings, environ))
-            house = _House(parts, waker)
-            house.put_right()
+            house = DaemonParts(parts, waker)
+            house.recover_leftovers()
             has_ended = house.live(stack)
         log_event(_log, logging.INFO, "daemon.stopped")
         return has_ended and not failures
 
 
-class _House:
+class DaemonParts:
     """The threads of a daemon, and what they share."""
 
-    def __init__(self, parts: Parts, waker: Waker) -> None:
+    def __init__(self, parts: RunnerDependencies, waker: SignalWaiter) -> None:
         settings = parts.settings
         state = settings.state_directory
         self._parts = parts
         self._waker = waker
-        self._board = Board()
+        self._board = ProgressHub()
         self._loader = Loader(settings.config)
-        self._works = Works(parts, self._board, self._miss)
+        self._works = JobRunner(parts, self._board, self._miss)
         self._pool = Pool(
             self._works.run, settings.scheduling.seats, self._done, self._works.failed
         )
         prober = Prober(
             lambda repo: parts.engines.make(parts.probes, repo), partial(_known_guid, parts)
         )
-        self._rounds = Rounds(
+        self._rounds = Maintenance(
             state,
             lambda: self._works.config,
             prober,
@@ -103,17 +103,19 @@ class _House:
             lambda: self._rounds.stopped,
             self._blocked,
         )
-        self._report = Report(
+        self._report = RunnerReport(
             sources, parts.scheduler, settings.health_grace, time.time, time.monotonic
         )
         parts.teller.listeners.append(self._report.ended)
-        self._pulse = Pulse(state)
-        crew = Crew(parts, self._loader, self._works, self._pool, self._report, self._pulse)
-        self._loop = Loop(crew)
+        self._pulse = RunnerHeartbeat(state)
+        crew = LoopDependencies(
+            parts, self._loader, self._works, self._pool, self._report, self._pulse
+        )
+        self._loop = RunnerLoop(crew)
 
-    def put_right(self) -> None:
+    def recover_leftovers(self) -> None:
         """Put right what a daemon that died has left, before anything else is done."""
-        self._parts.put_right(self._loader.look().config)
+        self._parts.recover_leftovers(self._loader.look().config)
 
     def live(self, stack: ExitStack) -> bool:
         """Run until it is time to end; False if something did not come to its end."""
@@ -122,16 +124,16 @@ class _House:
         stack.callback(self._pulse.end)
         # Before all that asks what the document says.
         wait = self._loop.look()
-        desk = Desk(self._works, self._pool, self._board, self._report)
+        desk = ControlApi(self._works, self._pool, self._board, self._report)
         stack.enter_context(ControlServer(settings.state_directory, desk.answer))
         # Closed before the socket is: who follows a run is told that nothing more comes.
         stack.enter_context(self._board)
         if settings.listen is not None:
             # Only who wants pages pays for what makes them.
-            from sidecar.web.runner import Pages  # noqa: PLC0415
+            from sidecar.web.runner import RunnerPages  # noqa: PLC0415
 
-            stack.enter_context(Pages(settings.listen, self._report))
-        stack.enter_context(Vigil(settings.config, self._waker.wake))
+            stack.enter_context(RunnerPages(settings.listen, self._report))
+        stack.enter_context(FileWatcher(settings.config, self._waker.wake))
         self._pool.start()
         stack.enter_context(self._rounds)
         try:
@@ -162,7 +164,7 @@ class _House:
     def _miss(self, missed: Missed) -> None:
         self._loop.miss(missed)
 
-    def _done(self, work: Work) -> None:
+    def _done(self, work: Job) -> None:
         self._board.done(work)
         self._waker.wake()
 
@@ -175,7 +177,7 @@ class _House:
         }
 
 
-def _known_guid(parts: Parts, repo: str) -> str:
+def _known_guid(parts: RunnerDependencies, repo: str) -> str:
     try:
         return parts.journal.guid(repo)
     except SidecarError:

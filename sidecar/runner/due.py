@@ -27,7 +27,7 @@ _DAY = 86_400.0
 _FIRES_OF_A_PERIOD = 8
 
 
-class Kind(StrEnum):
+class JobKind(StrEnum):
     """What is done."""
 
     __hash__ = str.__hash__
@@ -40,11 +40,11 @@ class Kind(StrEnum):
     VERIFY = "verify"
 
 
-class Work(NamedTuple):
+class Job(NamedTuple):
     """Something to do: `subject` is a plan's id, for forget, prune and check the repository's."""
 
     # Thousands are looked up each minute, and a tuple is the fastest key.
-    kind: Kind
+    kind: JobKind
     subject: str
     repo: str
 
@@ -66,10 +66,10 @@ class CatchUp(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueJob:
     """Work that is due since `fire`, in unix seconds."""
 
-    work: Work
+    work: Job
     fire: float
 
 
@@ -77,34 +77,34 @@ class Due:
 class Missed:
     """Fires that no run answers: the first, the last, how many (at most MOST_COUNTED)."""
 
-    work: Work
+    work: Job
     first: float
     last: float
     count: int
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class DueList:
     """What there is to do, longest due first; what was missed; when to look again."""
 
-    due: tuple[Due, ...]
+    due: tuple[DueJob, ...]
     missed: tuple[Missed, ...]
     next_wake: float
 
 
-def timings(config: Config) -> dict[Work, Timing]:
+def timings(config: Config) -> dict[Job, Timing]:
     """List all that the document wants done, and when; what is never due is left out."""
-    found: dict[Work, Timing] = {}
+    found: dict[Job, Timing] = {}
     for plan in config.plans:
-        found[Work(Kind.BACKUP, plan.id, plan.repo)] = plan.timing
+        found[Job(JobKind.BACKUP, plan.id, plan.repo)] = plan.timing
     for repo in config.repos:
         for kind, policy in (
-            (Kind.FORGET, repo.forget),
-            (Kind.PRUNE, repo.prune),
-            (Kind.CHECK, repo.check),
+            (JobKind.FORGET, repo.forget),
+            (JobKind.PRUNE, repo.prune),
+            (JobKind.CHECK, repo.check),
         ):
             if policy is not None:
-                found[Work(kind, repo.id, repo.id)] = policy.timing
+                found[Job(kind, repo.id, repo.id)] = policy.timing
     return {work: timing for work, timing in found.items() if timing.is_active}
 
 
@@ -115,7 +115,7 @@ class _Found:
     now: float
     answered_from: float
     wake: float
-    due: list[Due] = field(default_factory=list)
+    due: list[DueJob] = field(default_factory=list)
     missed: list[Missed] = field(default_factory=list)
 
 
@@ -132,17 +132,17 @@ class Scheduler:
     """Looks what is due in a time zone; remembers next fires, so that a look is cheap."""
 
     zone: tzinfo
-    _next: dict[Work, _Next] = field(default_factory=dict, repr=False)
+    _next: dict[Job, _Next] = field(default_factory=dict, repr=False)
 
     def look(
         self,
-        wanted: Mapping[Work, Timing],
-        moments: Mapping[Work, Moments],
+        wanted: Mapping[Job, Timing],
+        moments: Mapping[Job, Moments],
         now: float,
         up_since: float,
         catch_up: CatchUp = CatchUp.ONCE,
-        busy: Collection[Work] = (),
-    ) -> Look:
+        busy: Collection[Job] = (),
+    ) -> DueList:
         """Compare; work without moments is not known yet, and what is `busy` is not due again.
 
         `up_since`: when the runner started. With CatchUp.SKIP fires before that are missed,
@@ -151,12 +151,12 @@ class Scheduler:
         """
         answered_from = up_since if catch_up is CatchUp.SKIP else 0.0
         found = _Found(now, answered_from, now + LONGEST_SLEEP)
-        used: dict[Work, _Next] = {}
+        used: dict[Job, _Next] = {}
         for work, timing in wanted.items():
             if work in busy or (known := moments.get(work)) is None:
                 continue
             if (base := _base(known, now)) is None:
-                found.due.append(Due(work, now))
+                found.due.append(DueJob(work, now))
                 continue
             used[work] = following = self._following(work, timing, base)
             if following.fire > now:
@@ -165,9 +165,9 @@ class Scheduler:
                 self._judge(work, following, known, found)
         self._next = used
         found.due.sort(key=lambda one: one.fire)
-        return Look(tuple(found.due), tuple(found.missed), found.wake)
+        return DueList(tuple(found.due), tuple(found.missed), found.wake)
 
-    def overtaken(self, work: Work, timing: Timing, known: Moments, now: float) -> Missed | None:
+    def overtaken(self, work: Job, timing: Timing, known: Moments, now: float) -> Missed | None:
         """Tell the fires that a run which starts now does not answer: all but the last.
 
         Those before the run was due are told by `look`; while it waited there may have been more.
@@ -187,19 +187,19 @@ class Scheduler:
         fires = list(islice(self.next_fires(timing, after), _FIRES_OF_A_PERIOD))
         return max((later - one for one, later in pairwise(fires)), default=None)
 
-    def _following(self, work: Work, timing: Timing, base: float) -> _Next:
+    def _following(self, work: Job, timing: Timing, base: float) -> _Next:
         known = self._next.get(work)
         if known is not None and known.base == base and known.timing == timing:
             return known
         return _Next(timing, base, next(self.next_fires(timing, base), float("inf")))
 
-    def _judge(self, work: Work, following: _Next, known: Moments, found: _Found) -> None:
+    def _judge(self, work: Job, following: _Next, known: Moments, found: _Found) -> None:
         """Tell the last fire, which a run answers if it is not too old, from those before it."""
         timing = following.timing
         fires = self._fires_until(timing, following.base, found.now)
         last = fires[-1]
         if is_answered := last >= found.answered_from or timing.from_last_run:
-            found.due.append(Due(work, last))
+            found.due.append(DueJob(work, last))
         lost = _missed(work, fires[:-1] if is_answered else fires)
         if lost is not None and _has_misses(timing, known, found.now):
             found.missed.append(lost)
@@ -233,7 +233,7 @@ def _has_misses(timing: Timing, known: Moments, now: float) -> bool:
     )
 
 
-def _missed(work: Work, lost: list[float]) -> Missed | None:
+def _missed(work: Job, lost: list[float]) -> Missed | None:
     return Missed(work, lost[0], lost[-1], len(lost)) if lost else None
 
 

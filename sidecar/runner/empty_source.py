@@ -19,14 +19,14 @@ from sidecar.docker.local import ContainersError
 from sidecar.engines.base import Engine, FailureClass, Snapshot
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
-from sidecar.runner.journal import Device, Ended, Journal, JournalError, Outcome, Trigger
-from sidecar.runner.restore.choose import RestoreError, Wish
-from sidecar.runner.restore.places import Standing, look_at, users_at_work
+from sidecar.runner.journal import Device, Ended, Journal, JournalError, RunCause, RunOutcome
+from sidecar.runner.restore.choose import RestoreError, RestoreRequest
+from sidecar.runner.restore.places import ExistingTarget, look_at, users_at_work
 from sidecar.runner.restore.restore import Asked, Restorer
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class PathState:
     """A path of a plan as it is now.
 
     `is_empty` None: it exists, but cannot be looked into. `device` is that of the path, or of
@@ -40,7 +40,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class EmptySourceFacts:
     """All that counts.
 
     `recorded` is what was known of the paths when they last held something. `latest_files`:
@@ -50,7 +50,7 @@ class Situation:
     stopped for that; `is_on_purpose`: this plan may be empty.
     """
 
-    seen: Sequence[Seen]
+    seen: Sequence[PathState]
     recorded: Mapping[str, Device] = field(default_factory=dict)
     latest_files: int | None = None
     users: Sequence[str] = ()
@@ -60,7 +60,7 @@ class Situation:
     is_on_purpose: bool = False
 
 
-class Verdict(StrEnum):
+class EmptySourceAction(StrEnum):
     """What is to be done."""
 
     NORMAL = "normal"
@@ -75,54 +75,58 @@ class Verdict(StrEnum):
 class Decision:
     """What is to be done, and why, in words; a normal state may need none."""
 
-    verdict: Verdict
+    verdict: EmptySourceAction
     reason: str = ""
 
 
-_NORMAL = Decision(Verdict.NORMAL)
+_NORMAL = Decision(EmptySourceAction.NORMAL)
 
 
-def is_bare(seen: Sequence[Seen]) -> bool:
+def is_bare(seen: Sequence[PathState]) -> bool:
     """Tell whether there are paths, and none of them holds anything as far as can be seen."""
     return bool(seen) and all(not one.exists or one.is_empty is True for one in seen)
 
 
-def held_something(recorded: Mapping[str, Device], seen: Sequence[Seen]) -> bool:
+def held_something(recorded: Mapping[str, Device], seen: Sequence[PathState]) -> bool:
     """Tell whether it is recorded of one of the paths that it held something."""
     return any(one.path in recorded and recorded[one.path].non_empty for one in seen)
 
 
-def decide(now: Situation) -> Decision:
+def decide(now: EmptySourceFacts) -> Decision:
     """Decide what is to be done about a plan."""
     if now.is_on_purpose or not is_bare(now.seen):
         return _NORMAL
     if now.latest_files == 0:
-        return Decision(Verdict.NORMAL, "no snapshot holds anything that could be restored")
+        return Decision(
+            EmptySourceAction.NORMAL, "no snapshot holds anything that could be restored"
+        )
     if not (now.latest_files or held_something(now.recorded, now.seen)):
         return _NORMAL
     return _judge_loss(now)
 
 
-def _judge_loss(now: Situation) -> Decision:
+def _judge_loss(now: EmptySourceFacts) -> Decision:
     """Something was there and is gone: decide whether it can be brought back."""
     away = [said for one in now.seen if (said := _tell_absence(one, now.recorded))]
     if away:
-        return Decision(Verdict.ALARM, f"{'; '.join(away)}: is a disk not mounted?")
+        return Decision(EmptySourceAction.ALARM, f"{'; '.join(away)}: is a disk not mounted?")
     lost = f"{_render_paths(now.seen)} held data at an earlier backup"
     if not now.is_wanted:
-        return Decision(Verdict.ALARM, lost)
+        return Decision(EmptySourceAction.ALARM, lost)
     if now.trouble:
         return Decision(
-            Verdict.ALARM, f"{lost}, and it cannot be seen who uses that: {now.trouble}"
+            EmptySourceAction.ALARM, f"{lost}, and it cannot be seen who uses that: {now.trouble}"
         )
     if now.users and not now.may_stop:
-        return Decision(Verdict.ALARM, f"{lost}, and {', '.join(now.users)} runs and uses that")
+        return Decision(
+            EmptySourceAction.ALARM, f"{lost}, and {', '.join(now.users)} runs and uses that"
+        )
     if now.latest_files is None:
-        return Decision(Verdict.ALARM, f"{lost}, and the snapshots cannot be listed")
-    return Decision(Verdict.RESTORE, lost)
+        return Decision(EmptySourceAction.ALARM, f"{lost}, and the snapshots cannot be listed")
+    return Decision(EmptySourceAction.RESTORE, lost)
 
 
-def _tell_absence(seen: Seen, recorded: Mapping[str, Device]) -> str:
+def _tell_absence(seen: PathState, recorded: Mapping[str, Device]) -> str:
     """Tell why a path may just not be there now; nothing if it is there, and is empty."""
     known = recorded.get(seen.path)
     if seen.exists:
@@ -133,7 +137,7 @@ def _tell_absence(seen: Seen, recorded: Mapping[str, Device]) -> str:
     return ""
 
 
-def _render_paths(seen: Sequence[Seen]) -> str:
+def _render_paths(seen: Sequence[PathState]) -> str:
     shown = ", ".join(one.path for one in seen[:3])
     more = f" and {len(seen) - 3} more" if len(seen) > 3 else ""
     verb = "is" if len(seen) == 1 else "are"
@@ -141,7 +145,7 @@ def _render_paths(seen: Sequence[Seen]) -> str:
 
 
 def remembered(
-    seen: Sequence[Seen], recorded: Mapping[str, Device], *, is_on_purpose: bool = False
+    seen: Sequence[PathState], recorded: Mapping[str, Device], *, is_on_purpose: bool = False
 ) -> dict[str, Device]:
     """Give what is to be recorded after a backup.
 
@@ -167,7 +171,7 @@ _MOST_SNAPSHOTS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class EmptySourceOptions:
     """What the operator wants: which plans are restored when empty, and which may be empty.
 
     `everything`: all plans are restored; `on_purpose` names those whose emptiness means nothing.
@@ -188,7 +192,7 @@ class Choice:
         return self.everything or bool(self.plans)
 
 
-class Engines(Protocol):
+class EngineSource(Protocol):
     """What gives the engine of a plan's repository, and the name of the instance."""
 
     def engine(self, plan: RunPlan) -> Engine:
@@ -210,9 +214,9 @@ class Emptiness:
     def __init__(
         self,
         journal: Journal,
-        engines: Engines,
+        engines: EngineSource,
         containers: Asked | None,
-        choice: Choice,
+        choice: EmptySourceOptions,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._journal = journal
@@ -239,14 +243,14 @@ class Emptiness:
             decision, _ = self._decide(plan, is_wanted=False)
         except SidecarError as error:
             return f"all paths are empty, and what they held cannot be seen: {error}"
-        if decision.verdict is Verdict.NORMAL:
+        if decision.verdict is EmptySourceAction.NORMAL:
             return ""
         log_event(_log, logging.WARNING, "plan.emptied", plan=plan.id, reason=decision.reason)
         hint = "if that is meant, name the plan by --empty-on-purpose"
         return f"{decision.reason}; {hint}"
 
     def refill(
-        self, plan: RunPlan, trigger: Trigger = Trigger.SCHEDULE
+        self, plan: RunPlan, trigger: RunCause = RunCause.SCHEDULE
     ) -> tuple[Decision, Ended | None]:
         """Restore a plan if it has become empty, and if that is wanted and safe.
 
@@ -254,33 +258,33 @@ class Emptiness:
         could not be, or must not be. Then a backup would be one of nothing.
         """
         if not self._choice.wants(plan.id):
-            return Decision(Verdict.NORMAL), None
+            return Decision(EmptySourceAction.NORMAL), None
         try:
             decision, snapshot = self._decide(plan, is_wanted=True)
-            if decision.verdict is Verdict.RESTORE and snapshot is not None:
+            if decision.verdict is EmptySourceAction.RESTORE and snapshot is not None:
                 fields = {"plan": plan.id, "snapshot": snapshot.id, "reason": decision.reason}
                 log_event(_log, logging.WARNING, "plan.refill", **fields)
                 return decision, self._restore(plan, snapshot, trigger)
             failure = FailureClass.SOURCE_MISSING
         except SidecarError as error:
             failure = getattr(error, "failure", FailureClass.UNKNOWN)
-            decision = Decision(Verdict.ALARM, str(error))
-        if decision.verdict is not Verdict.ALARM:
+            decision = Decision(EmptySourceAction.ALARM, str(error))
+        if decision.verdict is not EmptySourceAction.ALARM:
             return decision, None
         log_event(_log, logging.ERROR, "plan.emptied", plan=plan.id, reason=decision.reason)
         at = self._clock()
-        return decision, Ended(Outcome.FAILED, at, failure=failure, reason=decision.reason)
+        return decision, Ended(RunOutcome.FAILED, at, failure=failure, reason=decision.reason)
 
     def _decide(self, plan: RunPlan, *, is_wanted: bool) -> tuple[Decision, Snapshot | None]:
         seen = look_all(plan.paths)
         if not is_bare(seen) or plan.id in self._choice.on_purpose:
-            return Decision(Verdict.NORMAL), None
+            return Decision(EmptySourceAction.NORMAL), None
         recorded = self._journal.devices(plan.id)
         files, snapshot = None, None
         if is_wanted or not held_something(recorded, seen):
             files, snapshot = self._newest_with_files(plan)
         users, trouble = self._users(plan) if is_wanted else ((), "")
-        situation = Situation(
+        situation = EmptySourceFacts(
             seen, recorded, files, users, trouble, is_wanted, self._choice.may_stop
         )
         return decide(situation), snapshot
@@ -301,12 +305,12 @@ class Emptiness:
         except ContainersError as error:
             return (), error.message
 
-    def _restore(self, plan: RunPlan, snapshot: Snapshot, trigger: Trigger) -> Ended:
+    def _restore(self, plan: RunPlan, snapshot: Snapshot, trigger: RunCause) -> Ended:
         held = {os.path.normpath(path) for path in snapshot.paths}
         paths = tuple(path for path in plan.paths if os.path.normpath(path) in held)
         if not paths:
             raise RestoreError(f"the snapshot {snapshot.id[:8]} is of other paths")
-        wish = Wish(
+        wish = RestoreRequest(
             plan, self._engines.instance, snapshot.id, paths=paths, stop=self._choice.may_stop
         )
         engine = self._engines.engine(plan)
@@ -314,12 +318,12 @@ class Emptiness:
         return restorer.run(restorer.prepare(wish), trigger=trigger)
 
 
-def look_all(paths: Iterable[str]) -> tuple[Seen, ...]:
+def look_all(paths: Iterable[str]) -> tuple[PathState, ...]:
     """Look at each path."""
     return tuple(look(path) for path in paths)
 
 
-def look(path: str) -> Seen:
+def look(path: str) -> PathState:
     """Look at a path; what cannot be looked at is not empty."""
     existing = Path(path)
     try:
@@ -327,13 +331,13 @@ def look(path: str) -> Seen:
         while not existing.exists() and existing != existing.parent:
             existing = existing.parent
         device = existing.stat().st_dev
-        is_empty = standing is Standing.EMPTY or (
-            standing is Standing.ENTRY and existing.stat().st_size == 0
+        is_empty = standing is ExistingTarget.EMPTY or (
+            standing is ExistingTarget.ENTRY and existing.stat().st_size == 0
         )
     except (OSError, ValueError):
-        return Seen(path, exists=True, is_empty=None, device=0)
-    exists = standing is not Standing.MISSING
-    return Seen(path, exists, is_empty or not exists, device)
+        return PathState(path, exists=True, is_empty=None, device=0)
+    exists = standing is not ExistingTarget.MISSING
+    return PathState(path, exists, is_empty or not exists, device)
 
 
 def _files_of(engine: Engine, snapshot: Snapshot, paths: Iterable[str]) -> int:
@@ -348,13 +352,13 @@ def _files_of(engine: Engine, snapshot: Snapshot, paths: Iterable[str]) -> int:
 
 
 __all__ = [
-    "Choice",
     "Decision",
     "Emptiness",
-    "Engines",
-    "Seen",
-    "Situation",
-    "Verdict",
+    "EmptySourceAction",
+    "EmptySourceFacts",
+    "EmptySourceOptions",
+    "EngineSource",
+    "PathState",
     "decide",
     "look",
     "remembered",

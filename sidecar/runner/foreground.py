@@ -10,36 +10,40 @@ from sidecar.backrest.reading import Config, RunPlan
 from sidecar.engines.base import Engine, Interpreted, Progress
 from sidecar.lib.errors import UsageError
 from sidecar.lib.process import ProcessRunner
-from sidecar.runner.due import Work
+from sidecar.runner.due import Job
 from sidecar.runner.hooks.check import name_plan, name_repo
-from sidecar.runner.identity import assume
-from sidecar.runner.job.progress import Board, News, Over
+from sidecar.runner.identity import switch_user
+from sidecar.runner.job.progress import News, ProgressHub, RunFinished
 from sidecar.runner.job.steps import EVENTS
-from sidecar.runner.job.worker import Works
-from sidecar.runner.journal import Trigger
+from sidecar.runner.job.worker import JobRunner
+from sidecar.runner.journal import RunCause
 from sidecar.runner.loader import load
-from sidecar.runner.parts import Engines, Parts, assemble, claim
+from sidecar.runner.parts import EngineFactory, RunnerDependencies, assemble, lock_scheduler
 from sidecar.runner.pool import Pool
-from sidecar.runner.settings import Settings, environment_of
-from sidecar.service.signals import Waker
+from sidecar.runner.settings import RunnerSettings, environment_of
+from sidecar.service.signals import SignalWaiter
 
 # So often the wait looks whether it is time to end.
 _SECONDS = 0.5
 
-Show = Callable[[Work, Progress], None]
-Choose = Callable[[Config], Sequence[Work]]
+Show = Callable[[Job, Progress], None]
+Choose = Callable[[Config], Sequence[Job]]
 
 
-class Tell(Protocol):
+class ProgressCallback(Protocol):
     """What is told of each run."""
 
-    def __call__(self, work: Work, over: Over) -> None:
+    def __call__(self, work: Job, over: RunFinished) -> None:
         """Tell how a run ended."""
         ...
 
 
 def run_here(
-    settings: Settings, environ: Mapping[str, str], choose: Choose, show: Show, tell: Tell
+    settings: RunnerSettings,
+    environ: Mapping[str, str],
+    choose: Choose,
+    show: Show,
+    tell: ProgressCallback,
 ) -> None:
     """Run what `choose` gives of the document, one after another.
 
@@ -49,13 +53,13 @@ def run_here(
     """
     config = load(settings.config)
     works = choose(config)
-    environ = assume(settings, environ)
+    environ = switch_user(settings, environ)
     with ExitStack() as stack:
-        stack.enter_context(claim(settings, environ, "run"))
-        waker = stack.enter_context(Waker())
+        stack.enter_context(lock_scheduler(settings, environ, "run"))
+        waker = stack.enter_context(SignalWaiter())
         stack.enter_context(waker.install_signals())
         parts = stack.enter_context(assemble(settings, environ))
-        parts.put_right(config)
+        parts.recover_leftovers(config)
         parts.courier.start()
         Foreground(parts, config, waker).run(works, show, tell)
 
@@ -63,37 +67,37 @@ def run_here(
 class Foreground:
     """One seat, and somebody who watches it."""
 
-    def __init__(self, parts: Parts, config: Config, waker: Waker) -> None:
+    def __init__(self, parts: RunnerDependencies, config: Config, waker: SignalWaiter) -> None:
         self._parts = parts
         self._waker = waker
-        self._board = Board()
-        self._works = Works(parts, self._board, lambda _: None)
+        self._board = ProgressHub()
+        self._works = JobRunner(parts, self._board, lambda _: None)
         self._works.take(config, {})
         self._pool = Pool(self._works.run, 1, self._done, self._works.failed)
 
-    def run(self, works: Sequence[Work], show: Show, tell: Tell) -> None:
+    def run(self, works: Sequence[Job], show: Show, tell: ProgressCallback) -> None:
         """Run them in their order, until it is time to end."""
         self._pool.start()
         try:
             for work in works:
                 if self._waker.is_stopped:
-                    tell(work, Over(reason="it was not begun: somebody asked to end"))
+                    tell(work, RunFinished(reason="it was not begun: somebody asked to end"))
                 else:
                     tell(work, self._run(work, show))
         finally:
             self._parts.stop()
             self._pool.close(600)
 
-    def _run(self, work: Work, show: Show) -> Over:
+    def _run(self, work: Job, show: Show) -> RunFinished:
         with self._board.follow(work) as news:
-            self._pool.submit(work, Trigger.MANUAL)
+            self._pool.submit(work, RunCause.MANUAL)
             for told in self._news(news):
-                if isinstance(told, Over):
+                if isinstance(told, RunFinished):
                     return told
                 show(work, told)
         raise AssertionError("the news of a run end with its end")
 
-    def _news(self, news: News) -> Iterator[Progress | Over]:
+    def _news(self, news: News) -> Iterator[Progress | RunFinished]:
         has_stopped = False
         while True:
             if self._waker.is_stopped and not has_stopped:
@@ -104,12 +108,12 @@ class Foreground:
             except Empty:
                 continue
 
-    def _done(self, work: Work) -> None:
+    def _done(self, work: Job) -> None:
         self._board.done(work)
 
 
 def run_dry(
-    settings: Settings, environ: Mapping[str, str], config: Config, work: Work, show: Show
+    settings: RunnerSettings, environ: Mapping[str, str], config: Config, work: Job, show: Show
 ) -> Interpreted:
     """Let restic say what the backup of a plan would do; no hook runs, nothing is recorded."""
     engine = make_engine(settings, environ, config, work.repo)
@@ -119,16 +123,16 @@ def run_dry(
 
 
 def make_engine(
-    settings: Settings, environ: Mapping[str, str], config: Config, repo: str
+    settings: RunnerSettings, environ: Mapping[str, str], config: Config, repo: str
 ) -> Engine:
     """Make the engine of a repository of the document; raises UsageError if there is none."""
     found = config.repo(repo)
     if found is None:
         raise UsageError(f"there is no repository {repo!r}")
-    return Engines(settings, environ).make(ProcessRunner(environment_of(environ)), found)
+    return EngineFactory(settings, environ).make(ProcessRunner(environment_of(environ)), found)
 
 
-def hooks_of(config: Config, work: Work) -> tuple[str, ...]:
+def hooks_of(config: Config, work: Job) -> tuple[str, ...]:
     """Name the hooks that would run with a piece of work, and on which events, in words."""
     events = {event for group in _groups(work) for event in group}
     repo, plan = config.repo(work.repo), config.plan(work.subject)
@@ -142,7 +146,7 @@ def hooks_of(config: Config, work: Work) -> tuple[str, ...]:
     )
 
 
-def _groups(work: Work) -> Iterator[tuple[str, ...]]:
+def _groups(work: Job) -> Iterator[tuple[str, ...]]:
     known = EVENTS[work.kind]
     yield from (known.start, known.success, known.skipped, known.warning, known.failed)
 

@@ -20,13 +20,13 @@ from urllib.parse import quote
 from sidecar.lib.duration import render_duration
 from sidecar.lib.log import log_event
 from sidecar.lib.write_file import write_small
-from sidecar.runner.due import Kind
-from sidecar.runner.journal import Outcome, Run
+from sidecar.runner.due import JobKind
+from sidecar.runner.journal import Run, RunOutcome
 
 MOST_USED = 0.95
 """How full a disk may be, as df counts."""
 _PERIODS = 2
-_BAD = frozenset({Outcome.FAILED, Outcome.INTERRUPTED})
+_BAD = frozenset({RunOutcome.FAILED, RunOutcome.INTERRUPTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class PlanHealth:
     period: float | None = None
     first_seen: float | None = None
     last_success: float | None = None
-    last_outcome: Outcome | None = None
+    last_outcome: RunOutcome | None = None
     failure: str = ""
     blocked: str = ""
 
@@ -67,7 +67,7 @@ class HealthFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class HealthProblems:
     """Why something is wrong: with the process, or with the backups; empty: nothing is."""
 
     process: tuple[str, ...] = ()
@@ -84,9 +84,9 @@ class Verdict:
         return not self.reasons
 
 
-def judge(facts: HealthFacts, grace: float) -> Verdict:
+def judge(facts: HealthFacts, grace: float) -> HealthProblems:
     """Judge; `grace` is in seconds."""
-    return Verdict(tuple(_process(facts)), tuple(_backups(facts, grace)))
+    return HealthProblems(tuple(_process(facts)), tuple(_backups(facts, grace)))
 
 
 def _process(facts: HealthFacts) -> Iterator[str]:
@@ -130,7 +130,7 @@ def _plan(plan: PlanHealth, now: float, grace: float) -> Iterator[str]:
         )
 
 
-_WORDS = {Outcome.FAILED: "failed", Outcome.INTERRUPTED: "was interrupted"}
+_WORDS = {RunOutcome.FAILED: "failed", RunOutcome.INTERRUPTED: "was interrupted"}
 
 _MOST_NAME = 200
 _log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ _log = logging.getLogger(__name__)
 def write_marker(directory: Path, run: Run) -> None:
     """Write down how a backup ended; raises nothing, and tells what cannot be written."""
     ended = run.ended
-    if run.work.kind is not Kind.BACKUP or ended is None:
+    if run.work.kind is not JobKind.BACKUP or ended is None:
         return
     name = marker_name(run.work.subject)
     try:

@@ -3,14 +3,27 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sidecar.service.heartbeat import FILE, Check, Heart, judge_age, read_pulse, seconds_of
+from sidecar.service.heartbeat import (
+    FILE,
+    HealthcheckCommand,
+    Heartbeat,
+    judge_age,
+    read_pulse,
+    seconds_of,
+)
 
 # As in `typing`, which alone would cost an eighth of the time that the check takes.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["ALLOWANCE", "FILE", "Pulse", "check_pulse", "run_healthcheck"]
+__all__ = [
+    "ALLOWANCE",
+    "FILE",
+    "RunnerHeartbeat",
+    "check_pulse",
+    "run_healthcheck",
+]
 
 ALLOWANCE = 210.0
 """Seconds without a beat that are still well: three looks and a half."""
@@ -42,7 +55,7 @@ _VARIABLES = {
 }
 
 
-class Pulse(Heart):
+class RunnerHeartbeat(Heartbeat):
     """Writes the heartbeat; not thread-safe. A beat that cannot be written is told once."""
 
     def beat(self, now: float, reasons: Sequence[str]) -> None:
@@ -65,4 +78,4 @@ def _parse(found: "Any", now: float) -> tuple[bool, str]:
 
 def run_healthcheck(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run `backrest-runner healthcheck`; gives the exit status, 0 for well and 1 for else."""
-    return Check(_HELP, _VARIABLES, ".runner", check_pulse).run(arguments, environment)
+    return HealthcheckCommand(_HELP, _VARIABLES, ".runner", check_pulse).run(arguments, environment)

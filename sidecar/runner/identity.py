@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sidecar.lib.errors import UsageError
-from sidecar.runner.settings import Identity, Settings
+from sidecar.runner.settings import ProcessUser, RunnerSettings
 
 _DOCKER = "/var/run/docker.sock"
 _UNIX = "unix://"
 
 
-def assume(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+def switch_user(settings: RunnerSettings, environ: Mapping[str, str]) -> dict[str, str]:
     """Become the user that was asked for; give the environment of its programs.
 
     The group of the engine's socket is kept, for hooks speak to the engine. Nothing may be
@@ -29,7 +29,7 @@ def assume(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
     return changed
 
 
-def _become(wanted: Identity, extra: tuple[int, ...]) -> None:
+def _become(wanted: ProcessUser, extra: tuple[int, ...]) -> None:
     try:
         os.setgroups(extra)
         os.setgid(wanted.group)
@@ -41,7 +41,7 @@ def _become(wanted: Identity, extra: tuple[int, ...]) -> None:
         ) from None
 
 
-def _engine_group(settings: Settings, environ: Mapping[str, str]) -> tuple[int, ...]:
+def _engine_group(settings: RunnerSettings, environ: Mapping[str, str]) -> tuple[int, ...]:
     said = settings.neighbour.docker_sock or environ.get("DOCKER_HOST", "") or _DOCKER
     try:
         found = Path(said.removeprefix(_UNIX)).stat()
@@ -61,7 +61,7 @@ def _home(user: int, now: str, state: Path) -> str:
     return known if os.access(known, os.W_OK) else str(state)
 
 
-def check_usable(settings: Settings) -> None:
+def check_usable(settings: RunnerSettings) -> None:
     """Raise UsageError where this user cannot read the document or write the state folder."""
     who = f"user {os.getuid()} of group {os.getgid()}"
     config, state = settings.config, settings.state_directory

@@ -7,41 +7,41 @@ from dataclasses import dataclass, replace
 
 from sidecar.backrest.reading import Config, Timing
 from sidecar.lib.log import log_event
-from sidecar.runner.due import Kind, Missed, Moments, Work, timings
-from sidecar.runner.heartbeat import Pulse
+from sidecar.runner.due import Job, JobKind, Missed, Moments, timings
+from sidecar.runner.heartbeat import RunnerHeartbeat
 from sidecar.runner.hooks.check import HookProblem
-from sidecar.runner.job.worker import Works
-from sidecar.runner.journal import Trigger
+from sidecar.runner.job.worker import JobRunner
+from sidecar.runner.journal import RunCause
 from sidecar.runner.loader import Loader
-from sidecar.runner.parts import Parts
+from sidecar.runner.parts import RunnerDependencies
 from sidecar.runner.pool import Pool
-from sidecar.runner.status import Report, work_of
+from sidecar.runner.status import RunnerReport, work_of
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class LoopDependencies:
     """Those with whom the loop works."""
 
-    parts: Parts
+    parts: RunnerDependencies
     loader: Loader
-    works: Works
+    works: JobRunner
     pool: Pool
-    report: Report
-    pulse: Pulse
+    report: RunnerReport
+    pulse: RunnerHeartbeat
 
 
-class Loop:
+class RunnerLoop:
     """Looks at everything whenever it is called; one thread, `clock` gives unix seconds."""
 
-    def __init__(self, crew: Crew, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, crew: LoopDependencies, clock: Callable[[], float] = time.time) -> None:
         self._crew = crew
         self._clock = clock
         self._up_since = clock()
         self._version = 0
-        self._wanted: dict[Work, Timing] = {}
-        self._checks: dict[Work, Moments] = {}
+        self._wanted: dict[Job, Timing] = {}
+        self._checks: dict[Job, Moments] = {}
 
     def look(self) -> float:
         """Look, submit what is due, and give the seconds until the next look."""
@@ -65,13 +65,13 @@ class Loop:
         for due in look.due:
             if due.work in self._checks:
                 self._checks[due.work] = replace(self._checks[due.work], last_start=now)
-            crew.pool.submit(due.work, Trigger.SCHEDULE)
+            crew.pool.submit(due.work, RunCause.SCHEDULE)
         crew.pulse.beat(now, crew.report.beat().reasons)
         return look.next_wake - now
 
     def miss(self, missed: Missed) -> None:
         """Record fires that no run answers."""
-        if missed.work.kind is Kind.RESTORE:
+        if missed.work.kind is JobKind.RESTORE:
             return
         self._crew.parts.journal.missed(missed, self._clock())
         self._crew.report.missed(missed.count)
@@ -92,7 +92,7 @@ class Loop:
         """Look after plans that have become empty also beside their backups."""
         settings = self._crew.parts.settings
         empty = [plan for plan in config.plans if settings.emptiness.wants(plan.id)]
-        works = [Work(Kind.RESTORE, plan.id, plan.repo) for plan in empty]
+        works = [Job(JobKind.RESTORE, plan.id, plan.repo) for plan in empty]
         known = self._checks
         self._checks = {work: known.get(work, Moments(first_seen=now)) for work in works}
         if settings.restore_check:
@@ -102,11 +102,11 @@ class Loop:
         """Do what is to be done once, at the start."""
         pool = self._crew.pool
         for work in self._checks:
-            pool.submit(work, Trigger.START)
+            pool.submit(work, RunCause.START)
         if self._crew.parts.settings.scheduling.backup_on_start:
             for plan in config.plans:
                 if plan.timing.is_active:
-                    pool.submit(work_of(plan), Trigger.START)
+                    pool.submit(work_of(plan), RunCause.START)
 
 
 def _tell(problem: HookProblem) -> None:

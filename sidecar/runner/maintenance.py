@@ -11,7 +11,7 @@ from sidecar.runner.job.upkeep import Prober
 _SECONDS = 60.0
 
 
-class Rounds(Worker):
+class Maintenance(Worker):
     """Makes its rounds each minute, and calls `on_news` when something has changed.
 
     It looks how full disks are, probes repositories that are due for it (`prepare` is given

@@ -11,8 +11,8 @@ from functools import partial
 from sidecar.backrest.reading import Config, Repo, RunPlan
 from sidecar.docker.local import Containers, OnceEngine
 from sidecar.docker.usage import own_id
-from sidecar.engines.base import Engine, Interpreted, Verdict
-from sidecar.engines.restic import Limits, ResticEngine
+from sidecar.engines.base import Engine, Interpreted, ResultKind
+from sidecar.engines.restic import CommandTimeouts, ResticEngine
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
 from sidecar.lib.process import ProcessRunner
@@ -21,23 +21,25 @@ from sidecar.runner.due import Scheduler
 from sidecar.runner.empty_source import Emptiness
 from sidecar.runner.hooks.run import HookRunner
 from sidecar.runner.job.recovery import marked
-from sidecar.runner.job.report import Teller
-from sidecar.runner.job.session import Manners, Session
+from sidecar.runner.job.report import RunReporter
+from sidecar.runner.job.session import Session, SessionOptions
 from sidecar.runner.job.steps import OnStart, Programs
 from sidecar.runner.job.upkeep import run_initialise
 from sidecar.runner.journal import Journal, Run
 from sidecar.runner.lock import SchedulerLock, refuse_beside_backrest, refuse_beside_container
-from sidecar.runner.notify.delivery import Courier, ProcessSender
-from sidecar.runner.notify.messages import Announcer
-from sidecar.runner.once.leftover import put_right
-from sidecar.runner.settings import Settings, environment_of
+from sidecar.runner.notify.delivery import DeliveryQueue, ProcessSender
+from sidecar.runner.notify.messages import RunNotifier
+from sidecar.runner.once.leftover import recover_leftovers
+from sidecar.runner.settings import RunnerSettings, environment_of
 
 JOURNAL = "journal.sqlite"
 _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def claim(settings: Settings, environ: Mapping[str, str], purpose: str) -> Iterator[None]:
+def lock_scheduler(
+    settings: RunnerSettings, environ: Mapping[str, str], purpose: str
+) -> Iterator[None]:
     """Be the only one who executes the document, for the block. Raises Locked."""
     with SchedulerLock(settings.config, purpose):
         neighbour = settings.neighbour
@@ -54,10 +56,10 @@ def _runs(containers: Containers, name: str) -> bool:
     return found is not None and found.is_at_work and not (own and found.id.startswith(own))
 
 
-class Engines:
+class EngineFactory:
     """Makes the engines of repositories; `config` is the document as it is now."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+    def __init__(self, settings: RunnerSettings, environ: Mapping[str, str]) -> None:
         self._running = settings.running
         self._environ = environ
         self.config = Config()
@@ -78,7 +80,7 @@ class Engines:
             on_start=on_start,
             restic=self._running.restic,
             on_missing=self._running.on_missing,
-            limits=Limits(stall=self._running.stall_timeout),
+            limits=CommandTimeouts(stall=self._running.stall_timeout),
         )
 
 
@@ -86,7 +88,7 @@ class Engines:
 class PlanEngines:
     """The engines of plans of the document as it is now, run by `runner`."""
 
-    engines: Engines
+    engines: EngineFactory
     runner: ProcessRunner
 
     @property
@@ -126,7 +128,7 @@ class Initialiser:
             self._done.add(repo.id)
             return None
         found = run_initialise(self._engine_for(repo), repo, known, self._journal.set_guid)
-        if found is not None and found.verdict is Verdict.SUCCESS:
+        if found is not None and found.verdict is ResultKind.SUCCESS:
             self._done.add(repo.id)
             log_event(_log, logging.INFO, "repository.ready", repo=repo.id)
         elif found is not None:
@@ -137,29 +139,29 @@ class Initialiser:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class RunnerDependencies:
     """All that runs work; `stop` ends what the work has started, and lets its hooks end."""
 
-    settings: Settings
+    settings: RunnerSettings
     environ: Mapping[str, str]
     scheduler: Scheduler
     journal: Journal
-    engines: Engines
+    engines: EngineFactory
     runner: ProcessRunner
     probes: ProcessRunner
     session: Session
     initialiser: Initialiser
     emptiness: Emptiness
     containers: OnceEngine
-    courier: Courier
-    teller: Teller
+    courier: DeliveryQueue
+    teller: RunReporter
 
     def stop(self) -> None:
         """Call off what is at work; the hooks after it still run."""
         self.session.stop()
         self.runner.stop_all()
 
-    def put_right(self, config: Config | None) -> tuple[Run, ...]:
+    def recover_leftovers(self, config: Config | None) -> tuple[Run, ...]:
         """Put right what a runner that died has left, before anything else is done."""
         self.engines.config = config or Config()
         resumed = self.session.resume_all(config)
@@ -171,14 +173,14 @@ class Parts:
         try:
             # Of its own, for this is done beside all that the others do.
             with OnceEngine(self.settings.neighbour.docker_sock, self.environ) as engine:
-                return put_right(engine, self.journal)
+                return recover_leftovers(engine, self.journal)
         except SidecarError as error:
             log_event(_log, logging.ERROR, "journal.unreadable", reason=error.message)
             return ()
 
 
 @contextmanager
-def assemble(settings: Settings, environ: Mapping[str, str]) -> Iterator[Parts]:
+def assemble(settings: RunnerSettings, environ: Mapping[str, str]) -> Iterator[RunnerDependencies]:
     """Put the parts together, for the block."""
     state = settings.state_directory
     inherited = environment_of(environ)
@@ -186,9 +188,11 @@ def assemble(settings: Settings, environ: Mapping[str, str]) -> Iterator[Parts]:
     zone, _ = local_zone(environ)
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(state / JOURNAL, settings.journal_keep))
-        courier = stack.enter_context(Courier(journal, ProcessSender(ProcessRunner(inherited))))
+        courier = stack.enter_context(
+            DeliveryQueue(journal, ProcessSender(ProcessRunner(inherited)))
+        )
         containers = stack.enter_context(OnceEngine(settings.neighbour.docker_sock, environ))
-        engines = Engines(settings, environ)
+        engines = EngineFactory(settings, environ)
 
         def programs(runner: ProcessRunner) -> Programs:
             timeout = settings.running.hook_timeout
@@ -196,11 +200,11 @@ def assemble(settings: Settings, environ: Mapping[str, str]) -> Iterator[Parts]:
             return Programs(lambda repo, on_start: engines.make(runner, repo, on_start), hooks)
 
         notifying = settings.notifying
-        announcer = Announcer(notifying.urls, notifying.on, socket.gethostname(), courier.post)
-        teller = Teller(state, zone, journal.history, announcer)
+        announcer = RunNotifier(notifying.urls, notifying.on, socket.gethostname(), courier.post)
+        teller = RunReporter(state, zone, journal.history, announcer)
         emptiness = Emptiness(journal, PlanEngines(engines, work), containers, settings.emptiness)
-        manners = Manners(may_forget=emptiness.reason_not_to_forget, on_end=teller.ended)
-        yield Parts(
+        manners = SessionOptions(may_forget=emptiness.reason_not_to_forget, on_end=teller.ended)
+        yield RunnerDependencies(
             settings=settings,
             environ=environ,
             scheduler=Scheduler(zone),

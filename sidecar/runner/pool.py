@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable
 from enum import StrEnum
 
-from sidecar.runner.due import Work
-from sidecar.runner.journal import Trigger
+from sidecar.runner.due import Job
+from sidecar.runner.journal import RunCause
 
-Run = Callable[[Work, Trigger], None]
+Run = Callable[[Job, RunCause], None]
 
 
 class Admission(StrEnum):
@@ -38,15 +38,15 @@ class Pool:
         self,
         run: Run,
         seats: int,
-        on_done: Callable[[Work], None],
-        on_error: Callable[[Work, BaseException], None],
+        on_done: Callable[[Job], None],
+        on_error: Callable[[Job, BaseException], None],
     ) -> None:
         self._run = run
         self._on_done = on_done
         self._on_error = on_error
         self._change = threading.Condition()
-        self._waiting: dict[Work, Trigger] = {}
-        self._running: set[Work] = set()
+        self._waiting: dict[Job, RunCause] = {}
+        self._running: set[Job] = set()
         self._is_closing = False
         self._threads = [
             threading.Thread(target=self._sit, name=f"seat-{number}", daemon=True)
@@ -58,7 +58,7 @@ class Pool:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, work: Work, trigger: Trigger = Trigger.SCHEDULE) -> Admission:
+    def submit(self, work: Job, trigger: RunCause = RunCause.SCHEDULE) -> Admission:
         """Queue a piece of work, unless it waits or runs already."""
         with self._change:
             if self._is_closing:
@@ -70,13 +70,13 @@ class Pool:
             return Admission.QUEUED
 
     @property
-    def busy(self) -> frozenset[Work]:
+    def busy(self) -> frozenset[Job]:
         """What waits or runs."""
         with self._change:
             return frozenset(self._running).union(self._waiting)
 
     @property
-    def running(self) -> frozenset[Work]:
+    def running(self) -> frozenset[Job]:
         """What runs."""
         with self._change:
             return frozenset(self._running)
@@ -110,7 +110,7 @@ class Pool:
                     self._change.notify_all()
             self._on_done(work)
 
-    def _take(self) -> tuple[Work, Trigger] | None:
+    def _take(self) -> tuple[Job, RunCause] | None:
         """Wait for the first piece of work whose repository nobody writes; None at the end."""
         with self._change:
             while not self._is_closing:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sidecar.docker.local import ContainersError
-from sidecar.docker.usage import Container, in_start_order
+from sidecar.docker.usage import ContainerUse, in_start_order
 from sidecar.lib.files import try_lock
 from sidecar.lib.log import log_event
 from sidecar.runner.journal import Stopped
@@ -23,7 +23,7 @@ _LOCK = "quiet.lock"
 _log = logging.getLogger(__name__)
 
 
-class StopsAndStarts(Protocol):
+class ContainerControl(Protocol):
     """What is needed of `Containers`; everything may raise ContainersError."""
 
     def stop(self, container: str, seconds: int = 10) -> None:
@@ -34,7 +34,7 @@ class StopsAndStarts(Protocol):
         """Start it; False if it does not exist."""
         ...
 
-    def find(self, name: str) -> Container | None:
+    def find(self, name: str) -> ContainerUse | None:
         """Find it by its id or its name."""
         ...
 
@@ -43,7 +43,7 @@ class StopsAndStarts(Protocol):
         ...
 
 
-class Remembers(Protocol):
+class StoppedRecords(Protocol):
     """What is needed of the journal."""
 
     @property
@@ -64,7 +64,7 @@ class Remembers(Protocol):
         ...
 
 
-def reasons_not_to_stop(engine: StopsAndStarts, found: Iterable[Container]) -> tuple[str, ...]:
+def reasons_not_to_stop(engine: ContainerControl, found: Iterable[ContainerUse]) -> tuple[str, ...]:
     """Tell which of these containers would not come back as they are, and why."""
     reasons = []
     for one in found:
@@ -79,9 +79,9 @@ def reasons_not_to_stop(engine: StopsAndStarts, found: Iterable[Container]) -> t
 
 @contextlib.contextmanager
 def while_stopped(
-    engine: StopsAndStarts,
-    found: Sequence[Container],
-    journal: Remembers,
+    engine: ContainerControl,
+    found: Sequence[ContainerUse],
+    journal: StoppedRecords,
     *,
     run: int = 0,
     seconds: int = 10,
@@ -110,7 +110,7 @@ def while_stopped(
             raise ContainersError("; ".join(failed), "start by hand what is needed at once")
 
 
-def start_again(engine: StopsAndStarts, journal: Remembers) -> tuple[str, ...]:
+def start_again(engine: ContainerControl, journal: StoppedRecords) -> tuple[str, ...]:
     """Start what somebody stopped who was killed; give what could not be started, in words.
 
     Nothing is done as long as anybody is at it. For each start of the runner, and once a
@@ -125,7 +125,7 @@ def start_again(engine: StopsAndStarts, journal: Remembers) -> tuple[str, ...]:
 
 
 def _start(
-    engine: StopsAndStarts, stopped: Iterable[Stopped], journal: Remembers
+    engine: ContainerControl, stopped: Iterable[Stopped], journal: StoppedRecords
 ) -> tuple[str, ...]:
     failed = []
     for one in stopped:
@@ -141,7 +141,7 @@ def _start(
     return tuple(failed)
 
 
-def _start_one(engine: StopsAndStarts, stopped: Stopped) -> None:
+def _start_one(engine: ContainerControl, stopped: Stopped) -> None:
     """Start it, or what has its name by now; that neither exists is not our failure."""
     found = engine.start(stopped.container)
     if not found and (heir := engine.find(stopped.name)) is not None:

@@ -9,9 +9,9 @@ from sidecar.lib import duration
 from sidecar.lib.address import ADDRESSES, parse_address
 from sidecar.lib.errors import UsageError
 from sidecar.runner.due import CatchUp
-from sidecar.runner.empty_source import Choice
+from sidecar.runner.empty_source import EmptySourceOptions
 from sidecar.runner.hooks.run import DEFAULT_TIMEOUT
-from sidecar.runner.notify.messages import Occasion
+from sidecar.runner.notify.messages import NoticeEvent
 
 VARIABLE = "BACKREST_RUNNER_"
 """What every variable of ours begins with."""
@@ -53,7 +53,9 @@ class Notifying:
 
     urls: tuple[str, ...] = field(default=(), repr=False)
     """Addresses for Apprise; they hold secrets."""
-    on: frozenset[Occasion] = frozenset({Occasion.ERROR, Occasion.WARNING, Occasion.MISSED})
+    on: frozenset[NoticeEvent] = frozenset(
+        {NoticeEvent.ERROR, NoticeEvent.WARNING, NoticeEvent.MISSED}
+    )
     """What is told."""
 
 
@@ -72,7 +74,7 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class RunnerSettings:
     """All that the runner needs to know from its operator."""
 
     config: Path
@@ -85,13 +87,13 @@ class Settings:
     """How programs are run."""
     notifying: Notifying = field(default_factory=Notifying)
     """Who else is told."""
-    emptiness: Choice = field(default_factory=Choice)
+    emptiness: EmptySourceOptions = field(default_factory=EmptySourceOptions)
     """What is done about plans that have become empty."""
     restore_check: str = ""
     """The cron by which these are looked for beside their backups; empty: at the start only."""
     neighbour: Neighbour = field(default_factory=Neighbour)
     """The Backrest that may execute the same document."""
-    identity: "Identity | None" = None
+    identity: "ProcessUser | None" = None
     """As whom to go on after the start; None: as who it was started."""
     journal_keep: int = 1000
     """How many runs of each plan and repository are remembered."""
@@ -107,7 +109,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ProcessUser:
     """A user and a group by their numbers."""
 
     user: int
@@ -135,11 +137,11 @@ def parse_listen(text: str) -> tuple[str, int]:
         raise UsageError(f"--listen {error}", ADDRESSES) from None
 
 
-def resolve_identity(user: int | None, group: int | None) -> Identity | None:
+def resolve_identity(user: int | None, group: int | None) -> ProcessUser | None:
     """Give as whom to go on; a group alone means nothing, a user alone has one of its number."""
     if user is None and group is not None:
         raise UsageError("--pgid is given without --puid", "give the user's number as well")
-    return None if user is None else Identity(user, user if group is None else group)
+    return None if user is None else ProcessUser(user, user if group is None else group)
 
 
 def read_lines(flag: str, file: Path) -> tuple[str, ...]:

@@ -17,20 +17,20 @@ from sidecar import __version__
 from sidecar.backrest.reading import Config, RunPlan
 from sidecar.engines.base import Progress
 from sidecar.lib.errors import SidecarError
-from sidecar.runner.due import Kind, Scheduler, Work
-from sidecar.runner.health import HealthFacts, PlanHealth, Verdict, judge
+from sidecar.runner.due import Job, JobKind, Scheduler
+from sidecar.runner.health import HealthFacts, HealthProblems, PlanHealth, judge
 from sidecar.runner.heartbeat import ALLOWANCE
 from sidecar.runner.job.upkeep import Probed
-from sidecar.runner.journal import History, Outcome, Past, Run, Verified
+from sidecar.runner.journal import Past, Run, RunHistory, RunOutcome, Verified
 from sidecar.runner.loader import Loaded
 from sidecar.runner.timetable import Timetable
 
-_GOOD = tuple(outcome for outcome in Outcome if outcome.is_good)
+_GOOD = tuple(outcome for outcome in RunOutcome if outcome.is_good)
 _NEVER = Past(0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class PlanStatus:
+class PlanState:
     """A plan and what became of it; times in unix seconds, None: never, or not known."""
 
     plan: RunPlan
@@ -47,14 +47,14 @@ class PlanStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class StatusFacts:
+class RunnerStatus:
     """One view of everything; times in unix seconds, `uptime` in seconds."""
 
     now: float
     uptime: float
-    verdict: Verdict
+    verdict: HealthProblems
     loaded: Loaded
-    plans: tuple[PlanStatus, ...] = ()
+    plans: tuple[PlanState, ...] = ()
     probes: Mapping[str, Probed] = field(default_factory=dict)
     disks: Mapping[str, float] = field(default_factory=dict)
     runs: Mapping[str, int] = field(default_factory=dict)
@@ -65,22 +65,22 @@ class StatusFacts:
     version: str = __version__
 
 
-class _Listed(NamedTuple):
+class _ListedPlan(NamedTuple):
     """A plan and what does not change of it as long as the document does not."""
 
     plan: RunPlan
-    work: Work
+    work: Job
     period: float | None
 
 
-class Remembers(Protocol):
+class RunRecords(Protocol):
     """What is needed of the journal."""
 
-    def history(self) -> History:
+    def history(self) -> RunHistory:
         """Give what is known of the past."""
         ...
 
-    def last(self, work: Work, outcomes: tuple[Outcome, ...] = ...) -> Run | None:
+    def last(self, work: Job, outcomes: tuple[RunOutcome, ...] = ...) -> Run | None:
         """Give the newest run of a work; raises JournalError."""
         ...
 
@@ -93,17 +93,17 @@ class Remembers(Protocol):
 class Sources:
     """Whom to ask: each call is cheap, and may come from any thread."""
 
-    journal: Remembers
+    journal: RunRecords
     loaded: Callable[[], Loaded]
-    busy: Callable[[], frozenset[Work]] = frozenset
-    running: Callable[[], Mapping[Work, Progress | None]] = dict
+    busy: Callable[[], frozenset[Job]] = frozenset
+    running: Callable[[], Mapping[Job, Progress | None]] = dict
     probes: Callable[[], Mapping[str, Probed]] = dict
     disks: Callable[[], Mapping[str, float]] = dict
     stopped: Callable[[], tuple[str, ...]] = tuple
     blocked: Callable[[], Mapping[str, str]] = dict
 
 
-class Report:
+class RunnerReport:
     """Puts facts together; safe for threads.
 
     `wall` gives unix seconds, `monotonic` seconds that nobody sets; `grace` is how late beyond
@@ -125,13 +125,13 @@ class Report:
         self._lock = threading.Lock()
         self._began = self._beat = monotonic()
         self._is_stopping = False
-        self._listed: tuple[Config, tuple[_Listed, ...]] = (Config(), ())
-        self._last: dict[Work, Run | None] = {}
-        self._last_good: dict[Work, Run | None] = {}
-        self._runs = Counter({outcome.value: 0 for outcome in Outcome})
+        self._listed: tuple[Config, tuple[_ListedPlan, ...]] = (Config(), ())
+        self._last: dict[Job, Run | None] = {}
+        self._last_good: dict[Job, Run | None] = {}
+        self._runs = Counter({outcome.value: 0 for outcome in RunOutcome})
         self._missed = 0
 
-    def beat(self) -> Verdict:
+    def beat(self) -> HealthProblems:
         """Say that the main loop moves; give what is wrong."""
         with self._lock:
             self._beat = self._monotonic()
@@ -157,7 +157,7 @@ class Report:
         with self._lock:
             self._missed += count
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> HealthProblems:
         """Judge how everything is."""
         loaded = self._sources.loaded()
         history, blocked = self._sources.journal.history(), self._sources.blocked()
@@ -181,7 +181,7 @@ class Report:
         )
         return judge(facts, self._grace)
 
-    def facts(self) -> StatusFacts:
+    def facts(self) -> RunnerStatus:
         """Put everything together."""
         loaded, running = self._sources.loaded(), self._sources.running()
         waiting = self._sources.busy() - running.keys()
@@ -189,13 +189,13 @@ class Report:
         past, now = self._sources.journal.history().past, self._wall()
         with self._lock:
             runs, missed = dict(self._runs), self._missed
-        return StatusFacts(
+        return RunnerStatus(
             now=now,
             uptime=self._monotonic() - self._began,
             verdict=self.verdict(),
             loaded=loaded,
             plans=tuple(
-                PlanStatus(
+                PlanState(
                     plan=listed.plan,
                     past=past.get(listed.work),
                     period=listed.period,
@@ -220,20 +220,20 @@ class Report:
             waiting=len(waiting),
         )
 
-    def _list(self, loaded: Loaded, now: float) -> tuple[_Listed, ...]:
+    def _list(self, loaded: Loaded, now: float) -> tuple[_ListedPlan, ...]:
         """List the plans with what is always the same of them."""
         config, listed = self._listed
         if loaded.config is not None and loaded.config is not config:
             config = loaded.config
             listed = tuple(
-                _Listed(plan, work_of(plan), self._timetable.period(plan.timing, now))
+                _ListedPlan(plan, work_of(plan), self._timetable.period(plan.timing, now))
                 for plan in config.plans
             )
             self._listed = (config, listed)
         return listed
 
     def _plan_health(
-        self, listed: _Listed, past: Past | None, blocked: Mapping[str, str]
+        self, listed: _ListedPlan, past: Past | None, blocked: Mapping[str, str]
     ) -> PlanHealth:
         known = past or _NEVER
         is_good = known.last_outcome is None or known.last_outcome.is_good
@@ -247,14 +247,14 @@ class Report:
             blocked.get(listed.plan.id, ""),
         )
 
-    def _failure(self, work: Work) -> str:
+    def _failure(self, work: Job) -> str:
         """Give the class of what made the last run fail."""
         last = self._remembered(self._last, work, ())
         failure = last.ended.failure if last is not None and last.ended is not None else None
         return "" if failure is None else failure.value
 
     def _remembered(
-        self, known: dict[Work, Run | None], work: Work, outcomes: tuple[Outcome, ...]
+        self, known: dict[Job, Run | None], work: Job, outcomes: tuple[RunOutcome, ...]
     ) -> Run | None:
         """Give a last run from memory, else from the journal."""
         with self._lock:
@@ -274,9 +274,9 @@ class Report:
             return {}
 
 
-def work_of(plan: RunPlan) -> Work:
+def work_of(plan: RunPlan) -> Job:
     """Give the backup of a plan as a piece of work."""
-    return Work(Kind.BACKUP, plan.id, plan.repo)
+    return Job(JobKind.BACKUP, plan.id, plan.repo)
 
 
 def _unreachable(probes: Mapping[str, Probed]) -> dict[str, str]:
@@ -285,49 +285,51 @@ def _unreachable(probes: Mapping[str, Probed]) -> dict[str, str]:
     }
 
 
-def last_success_of(plan: PlanStatus, _: StatusFacts) -> float | None:
+def last_success_of(plan: PlanState, _: RunnerStatus) -> float | None:
     """Give when it was last saved, in unix seconds."""
     return None if plan.past is None else plan.past.last_success
 
 
-def age_of(plan: PlanStatus, facts: StatusFacts) -> float | None:
+def age_of(plan: PlanState, facts: RunnerStatus) -> float | None:
     """Give the seconds since it was last saved."""
     at = last_success_of(plan, facts)
     return None if at is None else max(0.0, facts.now - at)
 
 
-def verified_age_of(plan: PlanStatus, facts: StatusFacts) -> float | None:
+def verified_age_of(plan: PlanState, facts: RunnerStatus) -> float | None:
     """Give the seconds since it was last verified."""
     return None if plan.verified is None else max(0.0, facts.now - plan.verified.at)
 
 
-def seconds_of(plan: PlanStatus, _: StatusFacts) -> float | None:
+def seconds_of(plan: PlanState, _: RunnerStatus) -> float | None:
     """Give how long its last good run took."""
     good = plan.last_good
     return None if good is None or good.ended is None else good.ended.at - good.started
 
 
-def size_of(plan: PlanStatus, _: StatusFacts) -> float | None:
+def size_of(plan: PlanState, _: RunnerStatus) -> float | None:
     """Give the bytes that its last good run read."""
     good = plan.last_good
     stats = None if good is None or good.ended is None else good.ended.stats
     return None if stats is None else stats.bytes_processed
 
 
-def added_of(plan: PlanStatus, _: StatusFacts) -> float | None:
+def added_of(plan: PlanState, _: RunnerStatus) -> float | None:
     """Give the bytes that its last good run added to the repository."""
     good = plan.last_good
     stats = None if good is None or good.ended is None else good.ended.stats
     return None if stats is None else stats.bytes_added
 
 
-def is_failed_of(plan: PlanStatus, _: StatusFacts) -> float | None:
+def is_failed_of(plan: PlanState, _: RunnerStatus) -> float | None:
     """Tell whether its last run failed, as 1 or 0; None: there was none."""
     outcome = None if plan.past is None else plan.past.last_outcome
-    return None if outcome is None else float(outcome in {Outcome.FAILED, Outcome.INTERRUPTED})
+    return (
+        None if outcome is None else float(outcome in {RunOutcome.FAILED, RunOutcome.INTERRUPTED})
+    )
 
 
-def status_json(facts: StatusFacts) -> dict[str, Any]:
+def status_json(facts: RunnerStatus) -> dict[str, Any]:
     """Give the object of /status; times are ISO 8601 in UTC, sizes bytes, ages seconds."""
     return {
         "version": facts.version,
@@ -353,7 +355,7 @@ def status_json(facts: StatusFacts) -> dict[str, Any]:
     }
 
 
-def _plan_json(plan: PlanStatus, facts: StatusFacts) -> dict[str, Any]:
+def _plan_json(plan: PlanState, facts: RunnerStatus) -> dict[str, Any]:
     past, good, progress = plan.past, plan.last_good, plan.progress
     return {
         "plan": plan.plan.id,

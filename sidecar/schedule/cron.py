@@ -17,7 +17,7 @@ _WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Field:
+class CronField:
     """One of the five fields: values `low` to `high`, hashed ones up to `hash_high`.
 
     `names` stand for low, low + 1, ...; `sim_high` is where cronsim ends a value
@@ -44,11 +44,11 @@ class Field:
 
 
 FIELDS = (
-    Field("minute", 0, 59, 59, 59),
-    Field("hour", 0, 23, 23, 23),
-    Field("day-of-month", 1, 31, 28, 31),
-    Field("month", 1, 12, 12, 12, _MONTHS),
-    Field("day-of-week", 0, 6, 6, 7, _WEEKDAYS),
+    CronField("minute", 0, 59, 59, 59),
+    CronField("hour", 0, 23, 23, 23),
+    CronField("day-of-month", 1, 31, 28, 31),
+    CronField("month", 1, 12, 12, 12, _MONTHS),
+    CronField("day-of-week", 0, 6, 6, 7, _WEEKDAYS),
 )
 DAY_OF_WEEK = FIELDS[4]
 
@@ -73,7 +73,7 @@ _HINTS = (
 )
 
 
-def read_value(field: Field, text: str) -> int:
+def read_value(field: CronField, text: str) -> int:
     """Read a number or name of a field; raises SpecInvalid when it has no such value.
 
     A weekday 7 is outside: cronsim alone takes it for Sunday.
@@ -87,14 +87,14 @@ def read_value(field: Field, text: str) -> int:
     )
 
 
-def read_step(field: Field, text: str) -> int:
+def read_step(field: CronField, text: str) -> int:
     """Read what stands behind a slash, 1 if nothing; raises SpecInvalid for less than 1."""
     if text and int(text) < 1:
         raise SpecInvalid(f"{field.name} has a step of {text}", "write a step of 1 or more")
     return int(text or 1)
 
 
-def read_range(field: Field, first: str, last: str) -> tuple[int, int]:
+def read_range(field: CronField, first: str, last: str) -> tuple[int, int]:
     """Read both ends of a range; raises SpecInvalid for a value outside or a > b."""
     if field is DAY_OF_WEEK and "7" in {first.lstrip("0"), last.lstrip("0")}:
         raise SpecInvalid(
@@ -111,7 +111,7 @@ def read_range(field: Field, first: str, last: str) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=4096)
-def read_element(field: Field, text: str) -> str:
+def read_element(field: CronField, text: str) -> str:
     """Check one list element without `T` and return it as emitted (weekday 7 as 0).
 
     Raises SpecInvalid for what the two schedulers do not read alike.
@@ -128,7 +128,7 @@ def read_element(field: Field, text: str) -> str:
     return text
 
 
-def _read_span(field: Field, text: str, ends: tuple[str, str], step: int) -> None:
+def _read_span(field: CronField, text: str, ends: tuple[str, str], step: int) -> None:
     """Check `a`, `a/n`, `a-b` or `a-b/n`; `step` is 0 where none is written."""
     first, last = ends
     low, high = read_range(field, first, last or first)
@@ -142,12 +142,12 @@ def _read_span(field: Field, text: str, ends: tuple[str, str], step: int) -> Non
             )
 
 
-def _days(field: Field, values: range) -> frozenset[int]:
+def _days(field: CronField, values: range) -> frozenset[int]:
     """The values as a set, a weekday 7 being a 0."""
     return frozenset(value % 7 if field is DAY_OF_WEEK else value for value in values)
 
 
-def _hint(field: Field, text: str) -> str:
+def _hint(field: CronField, text: str) -> str:
     for pattern, hint in _HINTS:
         if pattern.search(text):
             return hint

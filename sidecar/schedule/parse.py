@@ -14,7 +14,7 @@ from cronsim import CronSim, CronSimError
 
 from sidecar.backrest.plan import Schedule
 from sidecar.lib.text import SpecInvalid, quoted
-from sidecar.schedule.cron import FIELDS, RANGE, Field, read_element, read_range, read_step
+from sidecar.schedule.cron import FIELDS, RANGE, CronField, read_element, read_range, read_step
 
 MACROS = {
     "@hourly": "0 * * * *",
@@ -54,7 +54,7 @@ class _Hashed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Listed:
+class _ElementList:
     """A field of several elements, at least one with a `T`."""
 
     elements: tuple[str | _Hashed, ...]
@@ -66,11 +66,11 @@ class _Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Template:
+class _CompiledSchedule:
     """A compiled text: a schedule without cron, or five fields, `hashed` if one has a T."""
 
     schedule: Schedule | None
-    fields: tuple[str | _Hashed | _Listed, ...] = ()
+    fields: tuple[str | _Hashed | _ElementList, ...] = ()
     hashed: bool = False
 
 
@@ -131,7 +131,7 @@ def check_cron(text: str) -> bool:
         return False
 
 
-def _render(template: _Template, plan_id: str) -> str:
+def _render(template: _CompiledSchedule, plan_id: str) -> str:
     state = fnv1a_32(plan_id) if template.hashed else 0
     return " ".join(
         [field if isinstance(field, str) else field.render(state) for field in template.fields]
@@ -139,17 +139,19 @@ def _render(template: _Template, plan_id: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _compile(text: str) -> _Template:
+def _compile(text: str) -> _CompiledSchedule:
     words = text.split()
     if text == "off":
-        return _Template(Schedule())
+        return _CompiledSchedule(Schedule())
     if words[:1] == ["every"]:
-        return _Template(_parse_every(text, words[1:]))
+        return _CompiledSchedule(_parse_every(text, words[1:]))
     if text.startswith("@"):
         words = _expand_macro(text).split()
     fields = tuple(_compile_field(*pair) for pair in _pairs(text, words))
     _check_days(words)
-    return _Template(None, fields, hashed=not all(isinstance(field, str) for field in fields))
+    return _CompiledSchedule(
+        None, fields, hashed=not all(isinstance(field, str) for field in fields)
+    )
 
 
 def _parse_every(text: str, words: list[str]) -> Schedule:
@@ -179,7 +181,7 @@ def _expand_macro(text: str) -> str:
     raise SpecInvalid(f"schedule {quoted(text)} is no known macro", hint)
 
 
-def _pairs(text: str, words: list[str]) -> list[tuple[Field, str]]:
+def _pairs(text: str, words: list[str]) -> list[tuple[CronField, str]]:
     """Pair the five fields with their texts; raises SpecInvalid for another count."""
     if len(words) == len(FIELDS):
         return list(zip(FIELDS, words, strict=True))
@@ -199,15 +201,15 @@ def _count_hint(text: str, words: list[str]) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _compile_field(field: Field, text: str) -> str | _Hashed | _Listed:
+def _compile_field(field: CronField, text: str) -> str | _Hashed | _ElementList:
     elements = [_compile_element(field, item, text) for item in text.split(",")]
     if len(elements) == 1:
         return elements[0]
     fixed = [element for element in elements if isinstance(element, str)]
-    return ",".join(fixed) if len(fixed) == len(elements) else _Listed(tuple(elements))
+    return ",".join(fixed) if len(fixed) == len(elements) else _ElementList(tuple(elements))
 
 
-def _compile_element(field: Field, element: str, whole: str) -> str | _Hashed:
+def _compile_element(field: CronField, element: str, whole: str) -> str | _Hashed:
     if not _HASHED.match(element):
         return read_element(field, element)
     match = _HASHED_ELEMENT.fullmatch(element)
@@ -226,7 +228,7 @@ def _compile_element(field: Field, element: str, whole: str) -> str | _Hashed:
     return _Hashed(b"" if bare else _salt(field), field.low, field.width)
 
 
-def _hashed_range(field: Field, element: str, within: str, slash: str | None) -> _Hashed:
+def _hashed_range(field: CronField, element: str, within: str, slash: str | None) -> _Hashed:
     match = RANGE.fullmatch(within)
     if match is None or slash is not None:
         raise SpecInvalid(
@@ -237,7 +239,7 @@ def _hashed_range(field: Field, element: str, within: str, slash: str | None) ->
     return _Hashed(_salt(field), low, high - low + 1)
 
 
-def _hashed_step(field: Field, step: int) -> _Hashed:
+def _hashed_step(field: CronField, step: int) -> _Hashed:
     if step > field.width:
         raise SpecInvalid(
             f"{field.name} T/{step} steps beyond the field", f"write T/n with n up to {field.width}"
@@ -245,7 +247,7 @@ def _hashed_step(field: Field, step: int) -> _Hashed:
     return _Hashed(_salt(field), field.low, step, f"-{field.hash_high}/{step}")
 
 
-def _salt(field: Field) -> bytes:
+def _salt(field: CronField) -> bytes:
     return f"/{field.name}".encode()
 
 

@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 _Sight = tuple[int, ...]
 
 
-class Vigil(Worker):
+class FileWatcher(Worker):
     """Calls `on_change` in a thread of its own, once for each change of the file at `path`.
 
     The directory may be missing, may vanish and be replaced: it is looked for each `pause`

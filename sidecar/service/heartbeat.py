@@ -22,7 +22,7 @@ FILE = "heartbeat.json"
 _LIMIT = 256 * 1024
 
 
-class Heart:
+class Heartbeat:
     """Writes the heartbeat; not thread-safe. A beat that cannot be written is told once."""
 
     def __init__(self, directory: Path) -> None:
@@ -85,7 +85,7 @@ def seconds_of(value: "Any") -> float:
     return float(value)
 
 
-class Check:
+class HealthcheckCommand:
     """`healthcheck` of one program: its help, its variables by flag, its state folder's name."""
 
     def __init__(

@@ -19,7 +19,7 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 T = TypeVar("T")
 
 
-class Kind(StrEnum):
+class MetricKind(StrEnum):
     """How the numbers of a metric behave."""
 
     COUNTER = "counter"
@@ -40,7 +40,7 @@ class Metric(Generic[T]):
     """One metric; `read` gives its number, or for one with a `label` a number for each value."""
 
     name: str
-    kind: Kind
+    kind: MetricKind
     help: str
     read: Callable[[T], float | Mapping[str, float] | Buckets]
     label: str = ""
@@ -75,7 +75,7 @@ def _family(metric: Metric[T], found: float | Mapping[str, float] | Buckets) -> 
         buckets = [(_bound(bound), float(count)) for bound, count in found.counts.items()]
         return HistogramMetricFamily(metric.name, metric.help, buckets, found.total)
     labels = [metric.label] if metric.label else []
-    kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
+    kind = CounterMetricFamily if metric.kind is MetricKind.COUNTER else GaugeMetricFamily
     family = kind(metric.name, metric.help, labels=labels)
     for value, number in (found if isinstance(found, Mapping) else {"": found}).items():
         family.add_metric([value] if labels else [], number)

@@ -39,7 +39,7 @@ def interruptible() -> Iterator[None]:
 _MOST_SECONDS = 3600.0
 
 
-class Waker(Closable):
+class SignalWaiter(Closable):
     """Any thread and any signal may wake it, one thread waits.
 
     Nothing here takes a lock: a byte in a pipe wakes the waiting thread, so a signal that

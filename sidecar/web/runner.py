@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 from sidecar.runner.status import (
-    PlanStatus,
-    Report,
-    StatusFacts,
+    PlanState,
+    RunnerReport,
+    RunnerStatus,
     added_of,
     age_of,
     is_failed_of,
@@ -21,13 +21,13 @@ from sidecar.runner.status import (
     status_json,
     verified_age_of,
 )
-from sidecar.service.metrics import MEDIA_TYPE, Kind, Metric, render_metrics
+from sidecar.service.metrics import MEDIA_TYPE, Metric, MetricKind, render_metrics
 from sidecar.web.server import Page, StatusPages, page_of_reasons
 
-_Number = Callable[[PlanStatus, StatusFacts], float | None]
+_Number = Callable[[PlanState, RunnerStatus], float | None]
 
 
-def _each(number: _Number) -> Callable[[StatusFacts], Mapping[str, float]]:
+def _each(number: _Number) -> Callable[[RunnerStatus], Mapping[str, float]]:
     """Read a number of every plan that has it."""
     return lambda facts: {
         plan.plan.id: float(found)
@@ -36,47 +36,49 @@ def _each(number: _Number) -> Callable[[StatusFacts], Mapping[str, float]]:
     }
 
 
-def _of_plan(name: str, meaning: str, number: _Number) -> Metric[StatusFacts]:
-    return Metric(f"backrest_runner_plan_{name}", Kind.GAUGE, meaning, _each(number), "plan")
+def _of_plan(name: str, meaning: str, number: _Number) -> Metric[RunnerStatus]:
+    return Metric(f"backrest_runner_plan_{name}", MetricKind.GAUGE, meaning, _each(number), "plan")
 
 
-METRICS: tuple[Metric[StatusFacts], ...] = (
+METRICS: tuple[Metric[RunnerStatus], ...] = (
     Metric(
         "backrest_runner_info",
-        Kind.GAUGE,
+        MetricKind.GAUGE,
         "The version of the runner; always 1.",
         lambda facts: {facts.version: 1},
         "version",
     ),
     Metric(
         "backrest_runner_healthy",
-        Kind.GAUGE,
+        MetricKind.GAUGE,
         "Whether all is well, as /healthz says: 1 or 0.",
         lambda facts: int(facts.verdict.is_healthy),
     ),
     Metric(
         "backrest_runner_document_good",
-        Kind.GAUGE,
+        MetricKind.GAUGE,
         "Whether the document at hand is the one that is executed: 1 or 0.",
         lambda facts: int(facts.loaded.config is not None and not facts.loaded.trouble),
     ),
     Metric(
         "backrest_runner_runs_total",
-        Kind.COUNTER,
+        MetricKind.COUNTER,
         "Runs since the start by outcome, those of repositories too.",
         lambda facts: facts.runs,
         "outcome",
     ),
     Metric(
         "backrest_runner_missed_total",
-        Kind.COUNTER,
+        MetricKind.COUNTER,
         "Fires since the start that no run answers.",
         lambda facts: facts.missed,
     ),
-    Metric("backrest_runner_running", Kind.GAUGE, "Runs at work.", lambda facts: facts.running),
+    Metric(
+        "backrest_runner_running", MetricKind.GAUGE, "Runs at work.", lambda facts: facts.running
+    ),
     Metric(
         "backrest_runner_waiting",
-        Kind.GAUGE,
+        MetricKind.GAUGE,
         "Runs that wait for a seat or for their repository.",
         lambda facts: facts.waiting,
     ),
@@ -94,14 +96,14 @@ METRICS: tuple[Metric[StatusFacts], ...] = (
     ),
     Metric(
         "backrest_runner_repo_reachable",
-        Kind.GAUGE,
+        MetricKind.GAUGE,
         "Whether the repository could be reached at the last look, once an hour: 1 or 0.",
         lambda facts: {repo: int(probed.is_reachable) for repo, probed in facts.probes.items()},
         "repo",
     ),
     Metric(
         "backrest_runner_disk_used_ratio",
-        Kind.GAUGE,
+        MetricKind.GAUGE,
         "How full the disk of a path is, from 0 to 1.",
         lambda facts: facts.disks,
         "path",
@@ -109,13 +111,13 @@ METRICS: tuple[Metric[StatusFacts], ...] = (
 )
 
 
-class Pages(StatusPages):
+class RunnerPages(StatusPages):
     """Serves the pages on `listen`, a host and a port, until it is closed.
 
     Raises UsageError where it cannot listen.
     """
 
-    def __init__(self, listen: tuple[str, int], report: Report) -> None:
+    def __init__(self, listen: tuple[str, int], report: RunnerReport) -> None:
         self._report = report
         super().__init__(listen, self._page)
 

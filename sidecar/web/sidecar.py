@@ -11,112 +11,112 @@ from typing import Any
 
 from sidecar.lib.address import ADDRESSES, parse_address
 from sidecar.lib.errors import UsageError
-from sidecar.reconciler.report import BUCKETS, Report, StatusFacts, iso
-from sidecar.service.metrics import MEDIA_TYPE, Buckets, Kind, Metric, render_metrics
+from sidecar.reconciler.report import BUCKETS, ReconcilerReport, ReconcilerStatus, iso
+from sidecar.service.metrics import MEDIA_TYPE, Buckets, Metric, MetricKind, render_metrics
 from sidecar.web.server import Page, StatusPages, page_of, page_of_reasons
 
 _ID = re.compile(r"[\w.-]{1,200}", re.ASCII)
 _KEY = re.compile(r"[\w.-]{1,200}(?:/[\w.-]{1,200})?", re.ASCII)
 
 
-def _passes(facts: StatusFacts) -> Buckets:
+def _passes(facts: ReconcilerStatus) -> Buckets:
     counts = zip((*BUCKETS, float("inf")), facts.passes, strict=True)
     return Buckets(dict(counts), facts.pass_seconds)
 
 
-METRICS: tuple[Metric[StatusFacts], ...] = (
+METRICS: tuple[Metric[ReconcilerStatus], ...] = (
     Metric(
         "backrest_sidecar_info",
-        Kind.GAUGE,
+        MetricKind.GAUGE,
         "The version of the sidecar; always 1.",
         lambda facts: {facts.version: 1},
         "version",
     ),
     Metric(
         "backrest_sidecar_reconciles_total",
-        Kind.COUNTER,
+        MetricKind.COUNTER,
         "Passes by result: changed, unchanged or failed.",
         lambda facts: facts.reconciles,
         "result",
     ),
     Metric(
         "backrest_sidecar_reconcile_duration_seconds",
-        Kind.HISTOGRAM,
+        MetricKind.HISTOGRAM,
         "How long passes took, good ones and failed ones.",
         _passes,
     ),
     Metric(
         "backrest_sidecar_good_pass_age_seconds",
-        Kind.GAUGE,
+        MetricKind.GAUGE,
         "Seconds since the last good pass ended; since the start while there was none.",
         lambda facts: facts.uptime if facts.good_age is None else facts.good_age,
     ),
     Metric(
         "backrest_sidecar_plans",
-        Kind.GAUGE,
+        MetricKind.GAUGE,
         "Plans in the document that belong to a labelled workload.",
         lambda facts: facts.plans,
     ),
     Metric(
         "backrest_sidecar_problems",
-        Kind.GAUGE,
+        MetricKind.GAUGE,
         "Problems that the last good pass found, by reason.",
         lambda facts: facts.problems,
         "reason",
     ),
     Metric(
         "backrest_sidecar_drift_total",
-        Kind.COUNTER,
+        MetricKind.COUNTER,
         "Foreign edits of owned keys that were put back.",
         lambda facts: facts.drifts,
     ),
     Metric(
         "backrest_sidecar_contested_keys",
-        Kind.GAUGE,
+        MetricKind.GAUGE,
         "Owned keys that are left alone because somebody else insists on them.",
         lambda facts: len(facts.contested),
     ),
     Metric(
         "backrest_sidecar_orphans",
-        Kind.GAUGE,
+        MetricKind.GAUGE,
         "Owned plans without a workload.",
         lambda facts: len(facts.orphans),
     ),
     Metric(
         "backrest_sidecar_orphans_held",
-        Kind.GAUGE,
+        MetricKind.GAUGE,
         "Whether orphans are left alone because they are suspiciously many: 1 or 0.",
         lambda facts: int(facts.are_orphans_held),
     ),
     Metric(
         "backrest_sidecar_applies_total",
-        Kind.COUNTER,
+        MetricKind.COUNTER,
         "Attempts to make the runner notice a changed document, by result.",
         lambda facts: facts.applies,
         "result",
     ),
     Metric(
         "backrest_sidecar_guard_starts_total",
-        Kind.COUNTER,
+        MetricKind.COUNTER,
         "Containers that a dead run had left stopped or paused, started again.",
         lambda facts: facts.guarded,
     ),
     Metric(
         "backrest_sidecar_engine_connected",
-        Kind.GAUGE,
+        MetricKind.GAUGE,
         "Whether the container engine answers: 1 or 0.",
         lambda facts: int(facts.engine is True),
     ),
 )
 
 
-class Pages(StatusPages):
+class ReconcilerPages(StatusPages):
     """Serves the pages on `listen`, a host and a port, until it is closed.
 
     Raises UsageError where it cannot listen.
     """
 
-    def __init__(self, listen: tuple[str, int], report: Report) -> None:
+    def __init__(self, listen: tuple[str, int], report: ReconcilerReport) -> None:
         self._report = report
         super().__init__(listen, self._page)
 
@@ -138,27 +138,27 @@ def parse_listen(text: str) -> tuple[str, int]:
         raise UsageError(f"--listen {error}", ADDRESSES) from None
 
 
-def _healthz(facts: StatusFacts) -> Page:
+def _healthz(facts: ReconcilerStatus) -> Page:
     if facts.is_alive:
         return page_of(HTTPStatus.OK, "alive")
     words = f"the main loop has not moved for {facts.beat_age:.0f} s"
     return page_of(HTTPStatus.SERVICE_UNAVAILABLE, words)
 
 
-def _readyz(facts: StatusFacts) -> Page:
+def _readyz(facts: ReconcilerStatus) -> Page:
     return page_of_reasons(facts.reasons, "ready")
 
 
-def _metrics(facts: StatusFacts) -> Page:
+def _metrics(facts: ReconcilerStatus) -> Page:
     return Page(HTTPStatus.OK, render_metrics(METRICS, facts), MEDIA_TYPE)
 
 
-def _status(facts: StatusFacts) -> Page:
+def _status(facts: ReconcilerStatus) -> Page:
     text = json.dumps(status_json(facts), indent=2)
     return Page(HTTPStatus.OK, f"{text}\n".encode(), "application/json")
 
 
-def status_json(facts: StatusFacts) -> dict[str, Any]:
+def status_json(facts: ReconcilerStatus) -> dict[str, Any]:
     """Give the object of /status; times are ISO 8601 in UTC."""
     last = facts.last_pass
     good = None if facts.good_age is None else facts.now - facts.good_age
@@ -190,7 +190,7 @@ def status_json(facts: StatusFacts) -> dict[str, Any]:
     }
 
 
-def _plans_json(facts: StatusFacts) -> dict[str, Any]:
+def _plans_json(facts: ReconcilerStatus) -> dict[str, Any]:
     return {
         "plans": facts.plans,
         "workloads": [

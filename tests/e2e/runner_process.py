@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sidecar.runner.due import Kind, Work
+from sidecar.runner.due import Job, JobKind
 from sidecar.runner.journal import Journal, Run
 from sidecar.runner.parts import JOURNAL
 from sidecar.web.control import NoDaemon, ask
 
 ROOT = Path(__file__).parents[2]
-WEB = Work(Kind.BACKUP, "web", "store")
+WEB = Job(JobKind.BACKUP, "web", "store")
 _SECONDS = 60.0
 _LOOK_SECONDS = 0.02
 
@@ -135,7 +135,7 @@ class House:
         with Journal(self.state / JOURNAL) as journal:
             return journal.runs()
 
-    def remember(self, work: Work, seen_ago: float) -> None:
+    def remember(self, work: Job, seen_ago: float) -> None:
         """Let the runner have known a piece of work for so many seconds."""
         with Journal(self.state / JOURNAL) as journal:
             journal.first_seen([work], time.time() - seen_ago)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.reconciler.heartbeat import Pulse
-from sidecar.reconciler.report import StatusFacts
+from sidecar.reconciler.heartbeat import ReconcilerHeartbeat
+from sidecar.reconciler.report import ReconcilerStatus
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,7 +30,7 @@ def run(*flags: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProce
 @pytest.fixture
 def state(tmp_path: Path) -> str:
     """A state directory with a heartbeat of now."""
-    Pulse(tmp_path).beat(StatusFacts(60.0, now=time.time(), good_age=0.0))
+    ReconcilerHeartbeat(tmp_path).beat(ReconcilerStatus(60.0, now=time.time(), good_age=0.0))
     return str(tmp_path)
 
 

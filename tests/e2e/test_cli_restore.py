@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from sidecar.cli.runner.restore import COMMANDS
 from sidecar.lib.errors import SidecarError
-from sidecar.runner.journal import Journal, Outcome
+from sidecar.runner.journal import Journal, RunOutcome
 from tests.engines.bench import INSTANCE, PASSWORD, ResticBench
 from tests.fakes.cheap_key import replace_key
 
@@ -62,7 +62,7 @@ class Place:
         assert isinstance(error, SidecarError)
         return str(error)
 
-    def outcomes(self) -> list[Outcome]:
+    def outcomes(self) -> list[RunOutcome]:
         """Give how the recorded runs ended, newest first."""
         with Journal(self.config.parent / ".runner" / "journal.sqlite") as journal:
             return [run.ended.outcome for run in journal.runs() if run.ended]
@@ -128,7 +128,7 @@ def test_a_restore_in_place_brings_it_back(place: Place) -> None:
 
     assert 0 == result.exit_code, result.exception
     assert "web is restored from snapshot" in result.output
-    assert ("first", [Outcome.SUCCESS]) == (place.page.read_text(), place.outcomes())
+    assert ("first", [RunOutcome.SUCCESS]) == (place.page.read_text(), place.outcomes())
 
 
 def test_refusals_say_what_to_write(place: Place, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_an_interrupted_restore_leaves_what_was_there(place: Place, tmp_path: Pa
 
     assert 0 != process.returncode
     assert b"interrupted: what was there is there" in said
-    assert ("second", [Outcome.CANCELLED]) == (place.page.read_text(), place.outcomes())
+    assert ("second", [RunOutcome.CANCELLED]) == (place.page.read_text(), place.outcomes())
     assert ["deep", "page"] == sorted(os.listdir(place.bench.source))
 
 
@@ -219,4 +219,4 @@ def test_verify_fails_where_something_differs(place: Place) -> None:
 
     assert 1 == result.exit_code
     assert f"{place.page}: its content is another" in result.output
-    assert [Outcome.FAILED] == place.outcomes()
+    assert [RunOutcome.FAILED] == place.outcomes()

@@ -20,8 +20,8 @@ import pytest
 
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
-from sidecar.reconciler.reconcile import Outcome, reconcile_once
-from sidecar.reconciler.settings import Settings
+from sidecar.reconciler.reconcile import PassOutcome, reconcile_once
+from sidecar.reconciler.settings import ReconcilerSettings
 
 ROOT = Path(__file__).parents[2]
 FOREIGN = ROOT / "tests" / "fakes" / "foreign_writer.py"
@@ -70,9 +70,9 @@ def inventory(run: int) -> Inventory:
     )
 
 
-def reconcile(config: Path, run: int) -> Outcome:
+def reconcile(config: Path, run: int) -> PassOutcome:
     """One whole pass of one reconciler."""
-    settings = Settings(config, Policy(plan_id_prefix=prefix(run)))
+    settings = ReconcilerSettings(config, Policy(plan_id_prefix=prefix(run)))
     return reconcile_once(settings, inventory(run), NOW, {}, dry_run=False)
 
 
@@ -135,7 +135,7 @@ def reading(config: Path) -> Iterator[list[str]]:
         reader.join()
 
 
-def run_all(config: Path) -> list[Outcome]:
+def run_all(config: Path) -> list[PassOutcome]:
     """Run every reconciler once, many at a time."""
     with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(lambda run: reconcile(config, run), range(RUNS)))

@@ -24,17 +24,17 @@ from sidecar.backrest.reading import Repo, RunHook, RunPlan
 from sidecar.engines.base import Stats
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.hooks.run import HookRunner
-from sidecar.runner.job.steps import Facts, HookResult
+from sidecar.runner.job.steps import Facts, HookOutcome
 from sidecar.runner.journal import Journal
-from sidecar.runner.notify.delivery import PAUSES, Courier, Delivered, ProcessSender
+from sidecar.runner.notify.delivery import PAUSES, Delivered, DeliveryQueue, ProcessSender
 from sidecar.runner.notify.messages import (
-    Announcer,
-    ByApprise,
+    AppriseRequest,
     Failure,
-    Message,
+    HttpRequest,
     Notice,
-    Occasion,
-    Post,
+    NoticeEvent,
+    NotificationMessage,
+    RunNotifier,
 )
 from sidecar.runner.notify.shoutrrr import translate_shoutrrr
 
@@ -186,11 +186,11 @@ class Runner:
     """Hooks, a courier and its journal, with a clock that stands."""
 
     journal: Journal
-    courier: Courier
+    courier: DeliveryQueue
     directory: Path
     now: list[float]
 
-    def run(self, events: Sequence[str], *hooks: RunHook) -> HookResult:
+    def run(self, events: Sequence[str], *hooks: RunHook) -> HookOutcome:
         """Run an event set."""
         programs = ProcessRunner({"PATH": os.environ["PATH"]})
         runner = HookRunner(programs, self.directory / "config.json", self.courier.post)
@@ -204,7 +204,7 @@ def runner(tmp_path: Path, sender: ProcessSender) -> Iterator[Runner]:
     """Give a runner whose notifications really go out."""
     now = [NOW.timestamp()]
     with Journal(tmp_path / "journal.sqlite") as journal:
-        yield Runner(journal, Courier(journal, sender, lambda: now[0]), tmp_path, now)
+        yield Runner(journal, DeliveryQueue(journal, sender, lambda: now[0]), tmp_path, now)
 
 
 def hook(action: str, conditions: Sequence[str] = SUCCESS, **settings: Any) -> RunHook:
@@ -228,8 +228,8 @@ def test_hooks_reach_their_servers(web: Web, runner: Runner) -> None:
         hook("actionShoutrrr", shoutrrrUrl=f"rocketchat://{base}/a/b?disabletls=yes", template="m"),
     )
 
-    assert HookResult() == runner.run(START, *hooks)
-    assert HookResult() == runner.run(SUCCESS, *hooks)
+    assert HookOutcome() == runner.run(START, *hooks)
+    assert HookOutcome() == runner.run(SUCCESS, *hooks)
     assert Delivered(sent=9) == runner.courier.deliver()
 
     assert [
@@ -248,10 +248,10 @@ def test_hooks_reach_their_servers(web: Web, runner: Runner) -> None:
 def test_a_notice_arrives_as_a_mail_through_tls_and_a_login(mail: Mail, runner: Runner) -> None:
     """What --notify-url says is what people read."""
     url = f"mailtos://{USER}:{PASSWORD}@localhost:{mail.port}?from=runner@nas.example&to=me@home.example&mode=starttls"
-    announcer = Announcer((url,), {Occasion.ERROR}, "nas", runner.courier.post)
+    announcer = RunNotifier((url,), {NoticeEvent.ERROR}, "nas", runner.courier.post)
 
     announcer.announce(
-        Notice(Occasion.ERROR, "backup", "plan web", "failed", NOW, "the disk is full <100 %>")
+        Notice(NoticeEvent.ERROR, "backup", "plan web", "failed", NOW, "the disk is full <100 %>")
     )
     assert Delivered(sent=1) == runner.courier.deliver()
 
@@ -267,7 +267,7 @@ def test_a_notice_arrives_as_a_mail_through_tls_and_a_login(mail: Mail, runner: 
 def test_a_shoutrrr_address_of_mail_works_too(mail: Mail, sender: ProcessSender) -> None:
     """With the login that stands in it."""
     address = f"smtp://{USER}:{PASSWORD}@localhost:{mail.port}/?from=a@b.example&to=c@d.example,e@f.example"
-    request = translate_shoutrrr(address)(Message("a title", "a text"))
+    request = translate_shoutrrr(address)(NotificationMessage("a title", "a text"))
 
     assert sender.send(request) is None
     assert {"c@d.example", "e@f.example"} == {one for taken in mail.taken for one in taken[1]}
@@ -281,10 +281,10 @@ def test_a_mail_that_is_not_taken_is_told_without_its_secrets(
     query = "from=a@b.example&to=c@d.example&mode=starttls&cto=1"
     wrong = f"mailtos://{USER}:{SECRET}@localhost:{mail.port}?{query}"
     stranger = ProcessSender(ProcessRunner({"PATH": os.environ["PATH"]}))
-    right = ByApprise(f"mailtos://{USER}:{PASSWORD}@localhost:{mail.port}?{query}", "t", "b")
+    right = AppriseRequest(f"mailtos://{USER}:{PASSWORD}@localhost:{mail.port}?{query}", "t", "b")
 
-    Announcer((wrong,), {Occasion.ERROR}, "nas", runner.courier.post).announce(
-        Notice(Occasion.ERROR, "backup", "plan web", "failed", NOW)
+    RunNotifier((wrong,), {NoticeEvent.ERROR}, "nas", runner.courier.post).announce(
+        Notice(NoticeEvent.ERROR, "backup", "plan web", "failed", NOW)
     )
     assert Delivered(failed=1, waiting=1) == runner.courier.deliver()
     assert Failure("no secure connection could be made", is_down=True) == stranger.send(right)
@@ -313,11 +313,11 @@ def test_a_server_in_trouble_is_tried_again_and_the_backup_goes_on(
     if not status:
         environ = {"PATH": os.environ["PATH"], "SSL_CERT_FILE": str(certificate[0])}
         hasty = ProcessSender(ProcessRunner(environ, grace=0.1), seconds=2.0)
-        runner.courier = Courier(runner.journal, hasty, lambda: runner.now[0])
+        runner.courier = DeliveryQueue(runner.journal, hasty, lambda: runner.now[0])
     web.status = status
     ping = hook("actionHealthchecks", webhookUrl=web.url)
 
-    assert HookResult() == runner.run(SUCCESS, ping)
+    assert HookOutcome() == runner.run(SUCCESS, ping)
     assert [] == web.asked
     assert Delivered(failed=1, waiting=1) == runner.courier.deliver()
     assert reason in [record.__dict__["fields"].get("reason") for record in caplog.records]
@@ -330,8 +330,8 @@ def test_a_server_in_trouble_is_tried_again_and_the_backup_goes_on(
 
 def test_a_server_that_is_not_there_is_told(sender: ProcessSender) -> None:
     """In words, and without its address."""
-    gone = Post(f"http://127.0.0.1:{free_port()}/{SECRET}", "x")
-    nameless = Post(f"http://no-such-name.invalid/{SECRET}", "x")
+    gone = HttpRequest(f"http://127.0.0.1:{free_port()}/{SECRET}", "x")
+    nameless = HttpRequest(f"http://no-such-name.invalid/{SECRET}", "x")
 
     assert Failure("the connection was refused", is_down=True) == sender.send(gone)
     found = sender.send(nameless)
@@ -346,7 +346,7 @@ def test_a_moved_address_is_followed_with_all_that_was_sent(
     """The body goes along, so that it is not only a visit."""
     web.location = "/other"
 
-    assert sender.send(Post(web.url, "the body", "text/plain")) is None
+    assert sender.send(HttpRequest(web.url, "the body", "text/plain")) is None
     assert [("POST", f"/{SECRET}", "the body"), ("POST", "/other", "the body")] == [
         (one.method, one.path, one.body) for one in web.asked
     ]
@@ -354,7 +354,7 @@ def test_a_moved_address_is_followed_with_all_that_was_sent(
 
 def test_an_apprise_address_of_a_web_service_is_posted_to(web: Web, sender: ProcessSender) -> None:
     """Any address that Apprise knows will do."""
-    request = ByApprise(
+    request = AppriseRequest(
         f"json://127.0.0.1:{web.port}/{SECRET}", "a title", "a <text>", level="failure"
     )
 
@@ -375,9 +375,9 @@ def test_apprise_knows_the_addresses_that_we_make(sender: ProcessSender) -> None
         "slack://xoxb:1234-1234-abcdABCD@C0123",
         "telegram://123456:abcDEF_ghi@telegram?chats=@a,-100&parsemode=html",
     ]
-    made = [translate_shoutrrr(address)(Message("t", "b")) for address in addresses]
+    made = [translate_shoutrrr(address)(NotificationMessage("t", "b")) for address in addresses]
     urls = [one.url for one in made] + [
-        one.second for one in made if isinstance(one, ByApprise) and one.second
+        one.second for one in made if isinstance(one, AppriseRequest) and one.second
     ]
 
     assert ("",) * 7 == sender.check(urls)
@@ -393,6 +393,6 @@ def test_a_sender_that_cannot_begin_is_told() -> None:
     sender = ProcessSender(programs)
 
     assert Failure("the program that sends could not be started") == sender.send(
-        Post("http://h/", "x")
+        HttpRequest("http://h/", "x")
     )
     assert ("the program that sends could not be started",) == sender.check(["json://h"])

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.runner.heartbeat import Pulse
-from sidecar.runner.journal import Outcome
+from sidecar.runner.heartbeat import RunnerHeartbeat
+from sidecar.runner.journal import RunOutcome
 from tests.e2e.runner_process import ROOT, House
 
 START, END = "CONDITION_SNAPSHOT_START", "CONDITION_SNAPSHOT_END"
@@ -24,7 +24,7 @@ def house(tmp_path: Path) -> House:
     return House(tmp_path)
 
 
-def outcomes(house: House) -> list[Outcome]:
+def outcomes(house: House) -> list[RunOutcome]:
     """How the runs ended, newest first."""
     return [run.ended.outcome for run in house.runs() if run.ended]
 
@@ -35,7 +35,7 @@ def test_run_backs_up_and_tells_how_it_went(house: House) -> None:
     assert (0, "") == (done.returncode, done.stderr)
     assert done.stdout.startswith("backup web: success in ")
     assert "1 file of 5 B read" in done.stdout
-    assert [Outcome.SUCCESS] == outcomes(house)
+    assert [RunOutcome.SUCCESS] == outcomes(house)
 
 
 def test_run_all_runs_every_plan_that_has_a_schedule(house: House) -> None:
@@ -58,7 +58,7 @@ def test_a_warning_is_status_3(house: House) -> None:
     house.write(house.plan(paths=[str(house.data), str(house.folder / "missing")]))
     done = house.run("run", "web", "--on-missing", "warn")
     assert (3, True) == (done.returncode, "backup web: warning" in done.stdout)
-    assert [Outcome.WARNING] == outcomes(house)
+    assert [RunOutcome.WARNING] == outcomes(house)
 
 
 def test_a_dry_run_saves_nothing_and_runs_no_hook(house: House) -> None:
@@ -149,7 +149,7 @@ def test_a_run_that_is_called_off_starts_again_what_it_stopped(house: House) -> 
     assert "backup web: cancelled" in said
     assert "backup db: not run: it was not begun" in said
     assert "runs\n" == state.read_text()
-    assert [Outcome.CANCELLED] == outcomes(house)
+    assert [RunOutcome.CANCELLED] == outcomes(house)
 
 
 def test_secrets_are_in_nothing_that_is_said(house: House) -> None:
@@ -187,7 +187,7 @@ def test_the_check_is_also_a_command(tmp_path: Path) -> None:
     from sidecar.cli.runner.main import cli
 
     assert "healthcheck" in cli.commands
-    Pulse(tmp_path).beat(time.time(), ("one",))
+    RunnerHeartbeat(tmp_path).beat(time.time(), ("one",))
     assert (1, "one\n") == (
         healthcheck("--state-dir", str(tmp_path)).returncode,
         healthcheck("--state-dir", str(tmp_path)).stdout,

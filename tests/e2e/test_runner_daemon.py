@@ -10,8 +10,8 @@ from urllib.error import HTTPError
 
 import pytest
 
-from sidecar.runner.due import Kind, Work
-from sidecar.runner.journal import Outcome, Trigger
+from sidecar.runner.due import Job, JobKind
+from sidecar.runner.journal import RunCause, RunOutcome
 from tests.e2e.runner_process import WEB, DaemonProcess, House, run_daemon
 
 DAY = 86_400
@@ -52,7 +52,7 @@ def test_what_came_while_it_was_down_is_run_once(house: House) -> None:
         assert missed["count"] >= 178
         assert 0 == daemon.stop()
     first = house.runs()[-1]
-    assert (WEB, Trigger.SCHEDULE) == (first.work, first.trigger)
+    assert (WEB, RunCause.SCHEDULE) == (first.work, first.trigger)
     assert (house.state / "web.success").read_text().strip().isdigit()
     assert 1 == house.run("healthcheck").returncode
 
@@ -139,7 +139,7 @@ def test_a_run_that_ends_within_the_grace_is_not_disturbed(house: House) -> None
         gate.write_text("go\n")
         assert 0 == daemon.process.wait(60)
         assert "success" in client.communicate(timeout=60)[0]
-    assert [Outcome.SUCCESS] == [run.ended.outcome for run in house.runs() if run.ended]
+    assert [RunOutcome.SUCCESS] == [run.ended.outcome for run in house.runs() if run.ended]
 
 
 def _status(house: House) -> str:
@@ -159,7 +159,7 @@ def test_a_run_that_does_not_end_is_ended_and_what_was_stopped_starts_again(hous
         assert "cancelled" in client.communicate(timeout=60)[0]
         assert 1 == client.returncode
     assert "runs\n" == (house.folder / "service").read_text()
-    assert [Outcome.CANCELLED] == [run.ended.outcome for run in house.runs() if run.ended]
+    assert [RunOutcome.CANCELLED] == [run.ended.outcome for run in house.runs() if run.ended]
 
 
 def test_what_a_killed_daemon_left_is_put_right_before_anything_else(house: House) -> None:
@@ -180,7 +180,7 @@ def test_what_a_killed_daemon_left_is_put_right_before_anything_else(house: Hous
         daemon.wait(lambda: is_healthy(house), "healthy")
     assert not (house.state / "web.failed").exists()
     outcomes = [run.ended.outcome for run in house.runs() if run.ended]
-    assert [Outcome.SUCCESS, Outcome.INTERRUPTED] == outcomes
+    assert [RunOutcome.SUCCESS, RunOutcome.INTERRUPTED] == outcomes
 
 
 def test_a_second_scheduler_is_refused(house: House) -> None:
@@ -297,12 +297,12 @@ def test_policies_of_repositories_are_executed_on_their_schedules(house: House) 
         "checkPolicy": {"schedule": {"maxFrequencyHours": 1}, "structureOnly": True},
     }
     house.write(house.plan(), repos=[store])
-    for kind in (Kind.PRUNE, Kind.CHECK):
-        house.remember(Work(kind, "store", "store"), 2 * DAY)
+    for kind in (JobKind.PRUNE, JobKind.CHECK):
+        house.remember(Job(kind, "store", "store"), 2 * DAY)
     with run_daemon(house) as daemon:
         daemon.wait_for("run.ended", 2)
-    assert {Kind.PRUNE, Kind.CHECK} == {run.work.kind for run in house.runs()}
-    assert {Outcome.SUCCESS} == {run.ended.outcome for run in house.runs() if run.ended}
+    assert {JobKind.PRUNE, JobKind.CHECK} == {run.work.kind for run in house.runs()}
+    assert {RunOutcome.SUCCESS} == {run.ended.outcome for run in house.runs() if run.ended}
 
 
 def test_the_time_zone_is_that_of_the_environment(house: House) -> None:

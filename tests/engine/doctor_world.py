@@ -9,9 +9,9 @@ from typing import Any
 from private_engine import PrivateEngine
 from sample_stack import busybox_tar
 from sidecar.labels.policy import Policy
-from sidecar.reconciler.doctor.check import Finding, Patient, Verdict, admit
+from sidecar.reconciler.doctor.check import CheckContext, CheckResult, CheckStatus, admit
 from sidecar.reconciler.doctor.run import examine
-from sidecar.reconciler.settings import Applying, Settings, Source
+from sidecar.reconciler.settings import Applying, InventorySource, ReconcilerSettings
 from tests.unit.test_doctor import PAUSE, SCALE, STOP
 from world import World
 
@@ -43,10 +43,10 @@ class Stack:
             f"{folder}/data:/data",
             f"{engine.socket}:/var/run/docker.sock",
         ]
-        self.settings = Settings(
+        self.settings = ReconcilerSettings(
             self.config,
             Policy(runner_container=NAME),
-            Source(docker_sock=engine.address),
+            InventorySource(docker_sock=engine.address),
             runner_named=True,
             applying=Applying(enabled=True),
         )
@@ -78,7 +78,7 @@ class Stack:
         client.start(made["Id"])
         return str(made["Id"])
 
-    def patient(self, **changed: Any) -> Patient:
+    def patient(self, **changed: Any) -> CheckContext:
         """Give the one who is examined, who does not run in a container."""
         patient = admit(self.settings, {"TZ": "Europe/Berlin"}, fix=False)
         patient.own_id, patient.is_contained = "", False
@@ -86,12 +86,12 @@ class Stack:
             setattr(patient, name, value)
         return patient
 
-    def examine(self, **changed: Any) -> dict[str, Finding]:
+    def examine(self, **changed: Any) -> dict[str, CheckResult]:
         """Run all checks."""
         return {one.check: one for one in examine(self.patient(**changed)).findings}
 
-    def wrong(self, **changed: Any) -> dict[str, Verdict]:
+    def wrong(self, **changed: Any) -> dict[str, CheckStatus]:
         """Run all checks; return what is neither well nor left out."""
-        well = {Verdict.OK, Verdict.NOT_CHECKED}
+        well = {CheckStatus.OK, CheckStatus.NOT_CHECKED}
         found = self.examine(**changed).items()
         return {check: one.verdict for check, one in found if one.verdict not in well}

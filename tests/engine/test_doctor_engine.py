@@ -13,9 +13,9 @@ import pytest
 
 from doctor_world import WITH_CLIENT, Stack, with_client
 from private_engine import PrivateEngine
-from sidecar.reconciler.doctor.check import Verdict
+from sidecar.reconciler.doctor.check import CheckStatus
 from sidecar.reconciler.doctor.run import CHECKS
-from sidecar.reconciler.settings import Source
+from sidecar.reconciler.settings import InventorySource
 from tests.fakes.socket_proxy import PERMISSIONS, SocketProxy
 from world import World
 
@@ -53,10 +53,10 @@ def test_a_healthy_stack_has_nothing_wrong(stack: Stack) -> None:
     stack.run_runner()
     found = stack.examine()
     assert {check.id: "ok" for check in CHECKS} == {
-        check: one.verdict.value if one.verdict is not Verdict.NOT_CHECKED else "ok"
+        check: one.verdict.value if one.verdict is not CheckStatus.NOT_CHECKED else "ok"
         for check, one in found.items()
     }
-    left_out = {check for check, one in found.items() if one.verdict is Verdict.NOT_CHECKED}
+    left_out = {check for check, one in found.items() if one.verdict is CheckStatus.NOT_CHECKED}
     assert {"api.reachable", "api.login", "api.document", "repos.known"} == left_out
     assert "Backrest v1.14.1" == found["runner.version"].message
 
@@ -78,13 +78,13 @@ def test_the_examination_does_nothing(stack: Stack, docker_client: docker.APICli
 
 def test_an_absent_runner_fails(stack: Stack) -> None:
     """So do new plans wait for it."""
-    assert {"runner.found": Verdict.FAILURE, "pass": Verdict.WARNING} == stack.wrong()
+    assert {"runner.found": CheckStatus.FAILURE, "pass": CheckStatus.WARNING} == stack.wrong()
 
 
 def test_a_stopped_runner_fails(stack: Stack, docker_client: docker.APIClient) -> None:
     """What is in it can be told all the same."""
     docker_client.kill(stack.run_runner())
-    assert {"runner.running": Verdict.FAILURE} == stack.wrong()
+    assert {"runner.running": CheckStatus.FAILURE} == stack.wrong()
 
 
 def test_a_runner_without_the_mount_fails(stack: Stack) -> None:
@@ -92,7 +92,7 @@ def test_a_runner_without_the_mount_fails(stack: Stack) -> None:
     stack.binds.pop(1)
     stack.run_runner(WITH_CLIENT)
     # The image has an empty folder of that name, which is nothing of the host.
-    assert {"runner.paths": Verdict.WARNING} == stack.wrong()
+    assert {"runner.paths": CheckStatus.WARNING} == stack.wrong()
     assert ("plan mine: /data",) == stack.examine()["runner.paths"].details
 
 
@@ -102,21 +102,24 @@ def test_a_directory_that_is_gone_fails(stack: Stack) -> None:
     document = json.loads(stack.config.read_text())
     document["plans"][0]["paths"] = ["/data", "/data/gone"]
     stack.config.write_text(json.dumps(document))
-    assert {"runner.paths": Verdict.FAILURE} == stack.wrong()
+    assert {"runner.paths": CheckStatus.FAILURE} == stack.wrong()
     assert ("plan mine: /data/gone",) == stack.examine()["runner.paths"].details
 
 
 def test_a_runner_without_a_shell_fails(stack: Stack) -> None:
     """It has no docker client either."""
     stack.run_runner(WITHOUT_SHELL)
-    assert {"hooks.shell": Verdict.FAILURE, "hooks.client": Verdict.FAILURE} == stack.wrong()
+    assert {
+        "hooks.shell": CheckStatus.FAILURE,
+        "hooks.client": CheckStatus.FAILURE,
+    } == stack.wrong()
 
 
 def test_a_runner_without_the_socket_fails(stack: Stack) -> None:
     """Its hooks call docker."""
     stack.binds.pop()
     stack.run_runner()
-    assert {"hooks.socket": Verdict.FAILURE} == stack.wrong()
+    assert {"hooks.socket": CheckStatus.FAILURE} == stack.wrong()
 
 
 @pytest.mark.parametrize("path", ["", "/config/other.json", "/data/config.json", "/x/config.json"])
@@ -124,7 +127,7 @@ def test_a_runner_that_reads_another_document_fails(path: str, stack: Stack) -> 
     """Or that is told none, which its hooks need."""
     stack.environment["BACKREST_CONFIG"] = path
     stack.run_runner()
-    assert {"runner.config": Verdict.FAILURE} == stack.wrong()
+    assert {"runner.config": CheckStatus.FAILURE} == stack.wrong()
 
 
 def test_in_a_container_both_containers_mounts_are_compared(stack: Stack) -> None:
@@ -138,27 +141,27 @@ def test_in_a_container_both_containers_mounts_are_compared(stack: Stack) -> Non
     mountinfo.write_text(f"1 2 0:3 / {stack.config.parent} rw - ext4 /dev/x rw\n")
     inside = {"is_contained": True, "mountinfo": mountinfo}
     assert {} == stack.wrong(own_id=same, **inside)
-    assert {"runner.config": Verdict.FAILURE} == stack.wrong(own_id=other, **inside)
+    assert {"runner.config": CheckStatus.FAILURE} == stack.wrong(own_id=other, **inside)
 
 
 def test_another_time_zone_is_told(stack: Stack) -> None:
     """Schedules run by the runner's."""
     stack.environment["TZ"] = "America/New_York"
     stack.run_runner()
-    assert {"zones": Verdict.WARNING} == stack.wrong()
+    assert {"zones": CheckStatus.WARNING} == stack.wrong()
 
 
 def test_to_name_oneself_as_the_runner_fails(stack: Stack) -> None:
     """By the id that the engine gave."""
     runner = stack.run_runner()
-    assert {"runner.self": Verdict.FAILURE} == stack.wrong(own_id=runner)
+    assert {"runner.self": CheckStatus.FAILURE} == stack.wrong(own_id=runner)
 
 
 def test_a_proxy_that_grants_all_changes_nothing(stack: Stack) -> None:
     """The doctor cannot tell it from the engine."""
     stack.run_runner()
     with SocketProxy(stack.engine.socket) as proxy:
-        stack.settings = replace(stack.settings, source=Source(docker_sock=proxy.address))
+        stack.settings = replace(stack.settings, source=InventorySource(docker_sock=proxy.address))
         assert {} == stack.wrong()
         assert [] == proxy.refused
 
@@ -168,12 +171,12 @@ def test_each_permission_that_a_proxy_keeps_back_is_one_line(permission: str, st
     """It names the variable; without INFO one can live, so that is a warning."""
     stack.run_runner()
     with SocketProxy(stack.engine.socket, [permission]) as proxy:
-        stack.settings = replace(stack.settings, source=Source(docker_sock=proxy.address))
+        stack.settings = replace(stack.settings, source=InventorySource(docker_sock=proxy.address))
         found = stack.examine()
-    well = {Verdict.OK, Verdict.NOT_CHECKED}
+    well = {CheckStatus.OK, CheckStatus.NOT_CHECKED}
     [wrong] = [one for one in found.values() if one.verdict not in well]
     assert f"{permission} is not granted" in wrong.message
     assert f"set {permission}=1" in wrong.hint
-    expected = Verdict.WARNING if permission == "INFO" else Verdict.FAILURE
+    expected = CheckStatus.WARNING if permission == "INFO" else CheckStatus.FAILURE
     assert expected is wrong.verdict
     assert proxy.refused

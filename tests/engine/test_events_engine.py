@@ -17,7 +17,7 @@ import pytest
 from private_engine import PrivateEngine, run_engine, stop_engine
 from sample_stack import import_image
 from sidecar.docker.events import EventStream
-from sidecar.docker.inventory import Engine
+from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Inventory
 from sidecar.lib.backoff import Backoff
 from sidecar.lib.errors import InventoryError
@@ -65,7 +65,7 @@ def listener(engine: PrivateEngine) -> Iterator[Listener]:
 @pytest.fixture
 def tracker(engine: PrivateEngine) -> Iterator[Tracker]:
     """Track the engine of the session."""
-    with Engine(engine.address) as looking:
+    with DockerInventory(engine.address) as looking:
         yield Tracker(looking, "backrest.")
 
 
@@ -254,7 +254,7 @@ def own_engine(engine: PrivateEngine) -> Iterator[OwnEngine]:  # noqa: ARG001 - 
 def test_engine_killed_under_the_stream_is_listened_to_again(own_engine: OwnEngine) -> None:
     """Told as lost and found, and seen whole; what it then does is hinted."""
     listening = Listener(own_engine.running.address)
-    with Engine(own_engine.running.address) as looking, listening.stream:
+    with DockerInventory(own_engine.running.address) as looking, listening.stream:
         tracker = Tracker(looking, "backrest.")
         listening.settle()
         assert listening.states.get(timeout=SECONDS) == (True, "")

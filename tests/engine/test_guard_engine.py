@@ -13,12 +13,12 @@ from hook_shell import NAME, Hooks, state_of
 from private_engine import PrivateEngine
 from sidecar.backrest.document import DocumentView
 from sidecar.docker.client import Connection
-from sidecar.docker.inventory import Engine
+from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
 from sidecar.planner.plans import RenderedWorkload, render
 from sidecar.reconciler.apply.idle import PlanActivity
-from sidecar.reconciler.resume.resume import Guard
+from sidecar.reconciler.resume.resume import ResumeGuard
 from world import World
 
 RUNNER = "guarded-runner"
@@ -33,7 +33,7 @@ class Guarded:
         self.told: list[str] = []
         self.now = 0.0
         activity = PlanActivity(None, self.connection, RUNNER, lambda: True)
-        self.guard = Guard(
+        self.guard = ResumeGuard(
             self.connection,
             directory,
             0.0,
@@ -44,7 +44,7 @@ class Guarded:
 
     def see(self) -> None:
         """Observe the engine and render, as a pass does."""
-        with Engine(self.address) as engine:
+        with DockerInventory(self.address) as engine:
             self.guard.see(render_all(engine.observe().inventory))
 
     def run(self) -> list[str]:

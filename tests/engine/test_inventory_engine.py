@@ -10,15 +10,15 @@ import pytest
 from docker.types import Mount as MountSpec
 
 from private_engine import PrivateEngine
-from sidecar.docker.inventory import Engine, Observation, load_saved
+from sidecar.docker.inventory import DockerInventory, Observation, load_saved
 from sidecar.docker.models import Container
 from sidecar.lib.errors import InventoryError
 
 
 @pytest.fixture
-def observed(engine: PrivateEngine) -> Iterator[Engine]:
+def observed(engine: PrivateEngine) -> Iterator[DockerInventory]:
     """Look at the private engine as the sidecar does."""
-    with Engine(engine.address) as looking:
+    with DockerInventory(engine.address) as looking:
         yield looking
 
 
@@ -29,7 +29,7 @@ def by_name(observation: Observation, name: str) -> Container:
 
 
 def test_mounts_labels_and_state_of_a_container(
-    world: Any, observed: Engine, engine: PrivateEngine, tmp_path: Path
+    world: Any, observed: DockerInventory, engine: PrivateEngine, tmp_path: Path
 ) -> None:
     """Volumes, binds and tmpfs mounts as they are, also of a container that never ran."""
     world.volume("e-plain")
@@ -53,7 +53,7 @@ def test_mounts_labels_and_state_of_a_container(
 
 
 def test_volume_list_tells_what_the_container_list_hides(
-    world: Any, observed: Engine, tmp_path: Path
+    world: Any, observed: DockerInventory, tmp_path: Path
 ) -> None:
     """A volume with driver options lists a folder that is empty while nothing runs."""
     world.volume("e-bound", type="none", o="bind", device=str(tmp_path))
@@ -66,7 +66,7 @@ def test_volume_list_tells_what_the_container_list_hides(
     assert volumes["e-nfs"].mountpoint.endswith("/volumes/e-nfs/_data")
 
 
-def test_labels_of_images_are_told_apart(world: Any, observed: Engine) -> None:
+def test_labels_of_images_are_told_apart(world: Any, observed: DockerInventory) -> None:
     """An image's own labels are known by its id, those of unlabelled containers are not."""
     world.image("e-labelled", {"backrest.enable": "true"})
     world.container("e-inherits", {}, image="e-labelled")
@@ -81,7 +81,7 @@ def test_labels_of_images_are_told_apart(world: Any, observed: Engine) -> None:
 
 
 def test_renamed_and_stopped_containers_are_seen(
-    world: Any, observed: Engine, docker_client: docker.APIClient
+    world: Any, observed: DockerInventory, docker_client: docker.APIClient
 ) -> None:
     """Each look is anew: names and states of now, and the labels without a filter."""
     identity = world.container("e-old", {}, running=True)
@@ -96,7 +96,7 @@ def test_renamed_and_stopped_containers_are_seen(
 
 
 def test_saved_observation_gives_the_same_inventory(
-    world: Any, observed: Engine, tmp_path: Path
+    world: Any, observed: DockerInventory, tmp_path: Path
 ) -> None:
     """A list saved on one machine is the same world on another."""
     world.volume("e-bound", type="none", o="bind", device=str(tmp_path))
@@ -110,7 +110,7 @@ def test_saved_observation_gives_the_same_inventory(
     assert load_saved(saved) == observation.inventory
 
 
-def test_paths_and_time_zone_of_a_container(world: Any, observed: Engine) -> None:
+def test_paths_and_time_zone_of_a_container(world: Any, observed: DockerInventory) -> None:
     """The engine looks into a container that does not run."""
     identity = world.container("e-one", {})
 
@@ -123,12 +123,12 @@ def test_paths_and_time_zone_of_a_container(world: Any, observed: Engine) -> Non
 
 def test_engine_that_is_gone_is_an_error(tmp_path: Path) -> None:
     """No engine is never an empty engine."""
-    with Engine(str(tmp_path / "docker.sock")) as gone, pytest.raises(InventoryError):
+    with DockerInventory(str(tmp_path / "docker.sock")) as gone, pytest.raises(InventoryError):
         gone.observe()
 
 
 def test_observing_adds_little_to_the_bare_lists(
-    world: Any, observed: Engine, engine: PrivateEngine
+    world: Any, observed: DockerInventory, engine: PrivateEngine
 ) -> None:
     """The lists are the cost; the parsing and the second connection are not."""
     for number in range(40):

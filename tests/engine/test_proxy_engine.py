@@ -16,8 +16,8 @@ from private_engine import PrivateEngine
 from sidecar.planner.scripts import render_exec, render_quiesce, render_resume
 from sidecar.reconciler.doctor import docker as reading
 from sidecar.reconciler.doctor import rights
-from sidecar.reconciler.doctor.check import Verdict
-from sidecar.reconciler.settings import Applying, ApplyVia, Source
+from sidecar.reconciler.doctor.check import CheckStatus
+from sidecar.reconciler.settings import Applying, ApplyVia, InventorySource
 from stack_world import ROOT, WEB, Stack, compose_file, running_stack
 from tests.fakes.proxy_program import parse_rules
 from tests.fakes.socket_proxy import SocketProxy
@@ -83,7 +83,7 @@ def examined(
     house.environment["DOCKER_HOST"] = proxy.address
     house.settings = replace(
         house.settings,
-        source=Source(docker_sock=proxy.address),
+        source=InventorySource(docker_sock=proxy.address),
         applying=Applying(enabled=True, via=ApplyVia.API),
     )
     pairs = [("stop", "start"), ("pause", "unpause")]
@@ -115,7 +115,7 @@ def test_with_all_grants_the_doctor_finds_nothing_wrong(examined: Examined) -> N
     """It has tried each of them, those of the hooks too."""
     found = examined.examine()
     assert {} == examined.wrong()
-    tried = {check for check, one in found.items() if one.verdict is Verdict.OK}
+    tried = {check for check, one in found.items() if one.verdict is CheckStatus.OK}
     assert {"permission.start", "permission.unpause", "hooks.permissions"} <= tried
     for purpose in ("stop containers", "unpause containers", "run commands in containers"):
         assert purpose in found["hooks.permissions"].message
@@ -127,14 +127,14 @@ def test_with_one_grant_fewer_the_doctor_names_it(
 ) -> None:
     """Without INFO one can live, so that is a warning."""
     proxy.allowed = rules_without(missing)
-    well = {Verdict.OK, Verdict.NOT_CHECKED}
+    well = {CheckStatus.OK, CheckStatus.NOT_CHECKED}
     wrong = [one for one in examined.examine().values() if one.verdict not in well]
     assert wrong
     assert {f"{missing.name} is not granted"} == {one.message.partition(":")[0] for one in wrong}
     assert {f"set {missing.name}=1 on the socket proxy"} == {
         one.hint.partition(",")[0] for one in wrong
     }
-    expected = Verdict.WARNING if missing.name == "INFO" else Verdict.FAILURE
+    expected = CheckStatus.WARNING if missing.name == "INFO" else CheckStatus.FAILURE
     assert {expected} == {one.verdict for one in wrong}
 
 
@@ -267,7 +267,7 @@ def test_nobody_but_the_proxy_has_the_socket(stack: Stack, stack_client: docker.
         entry["Labels"]["com.docker.compose.service"]
         for entry in stack_client.containers(all=True, filters={"label": label})
         for mount in entry["Mounts"]
-        if mount["Source"] == socket
+        if mount["InventorySource"] == socket
     }
     assert {"socket-proxy"} == with_socket
     assert "backup" in stack.in_backrest("docker ps")

@@ -17,8 +17,8 @@ from sidecar.labels.policy import Policy
 from sidecar.lib.errors import InventoryError
 from sidecar.reconciler.apply.apply import Applier
 from sidecar.reconciler.apply.container import Runner, find_runner, find_work, processes_of
-from sidecar.reconciler.apply.context import LOADED, Clocks, Links
-from sidecar.reconciler.settings import Applying, ApplyVia, Settings
+from sidecar.reconciler.apply.context import LOADED, ApplyConnections, Clocks
+from sidecar.reconciler.settings import Applying, ApplyVia, ReconcilerSettings
 from sidecar.reconciler.state import ApplyTrouble, Memory
 from world import World
 
@@ -54,9 +54,9 @@ class Applied:
         self.restarted = 0
         self.steady = 0.0
         self.applier = Applier(
-            Settings(config, policy=policy, applying=applying),
+            ReconcilerSettings(config, policy=policy, applying=applying),
             memory,
-            Links(link),
+            ApplyConnections(link),
             lambda result, **_: self.told.append(result),
             self._note_restart,
             clocks=Clocks(lambda: self.steady, time.time),

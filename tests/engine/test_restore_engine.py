@@ -15,9 +15,9 @@ from sidecar.backrest.reading import Repo, RunPlan
 from sidecar.docker.local import Containers, ContainersError, NoEngine
 from sidecar.engines.restic import ResticEngine
 from sidecar.lib.process import ProcessRunner
-from sidecar.runner.journal import Journal, Outcome
+from sidecar.runner.journal import Journal, RunOutcome
 from sidecar.runner.quiesce import start_again, while_stopped
-from sidecar.runner.restore import RestoreError, Restorer, Wish
+from sidecar.runner.restore import RestoreError, Restorer, RestoreRequest
 from tests.fakes.cheap_key import replace_key
 from world import World
 
@@ -56,9 +56,9 @@ class Saved:
         assert done.snapshot
         (self.data / "page").write_text("second")
 
-    def restore(self, journal: Journal, containers: Containers, **wanted: object) -> Outcome:
+    def restore(self, journal: Journal, containers: Containers, **wanted: object) -> RunOutcome:
         """Restore the volume in place."""
-        wish = Wish(self.plan, "here", in_place=True, **wanted)  # type: ignore[arg-type]
+        wish = RestoreRequest(self.plan, "here", in_place=True, **wanted)  # type: ignore[arg-type]
         restorer = Restorer(self.engine, journal, containers, stop_seconds=2)
         return restorer.run(restorer.prepare(wish)).outcome
 
@@ -106,7 +106,7 @@ def test_with_stop_what_uses_it_is_started_again(
     idle = world.container("r5-idle", {}, [f"{saved.volume}:/data"])
     before = started(world.client, user)
 
-    assert Outcome.SUCCESS is saved.restore(journal, containers, stop=True)
+    assert RunOutcome.SUCCESS is saved.restore(journal, containers, stop=True)
 
     assert ("first", 0o750) == (saved.page, saved.data.stat().st_mode & 0o7777)
     assert is_running(world.client, user)

@@ -31,7 +31,7 @@ from hook_shell import NAME, Hooks, state_of
 from private_engine import PrivateEngine
 from sidecar.lib.process import Child
 from sidecar.planner.scripts import escape_template
-from sidecar.runner.due import Kind, Work
+from sidecar.runner.due import Job, JobKind
 from sidecar.runner.job.recovery import find_leftovers
 from sidecar.runner.journal import Journal, Phase
 from tests.fakes.cheap_key import replace_key
@@ -40,7 +40,7 @@ from world import IMAGE, World
 ROOT = Path(__file__).parents[2]
 PROCESS = ROOT / "tests" / "fakes" / "one_run.py"
 PASSWORD = "correct horse"
-WEB = Work(Kind.BACKUP, "web", "store")
+WEB = Job(JobKind.BACKUP, "web", "store")
 BLOCK = ': >"$SCENE/{0}"; read -r line <"$SCENE/fifo"\n'
 """A hook that stays where it is the first time, and says that it came there."""
 _SUBREAPER = 36

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sidecar.backrest.reading import Repo, RunPlan
-from sidecar.engines.base import Engine, Interpreted, Progress, Verdict
-from sidecar.engines.restic import Host, Limits, OnMissing, ResticEngine
+from sidecar.engines.base import Engine, Interpreted, Progress, ResultKind
+from sidecar.engines.restic import CommandTimeouts, Host, OnMissing, ResticEngine
 from sidecar.lib.process import Child, ProcessRunner
 from tests.fakes.cheap_key import replace_key
 
@@ -73,7 +73,7 @@ class Bench:
     def backup(self, plan: RunPlan | None = None) -> Interpreted:
         """Back up, which has to succeed."""
         done = self.engine().backup(plan or self.plan(), INSTANCE, self.reported.append)
-        assert (Verdict.SUCCESS, "") == (done.verdict, done.reason)
+        assert (ResultKind.SUCCESS, "") == (done.verdict, done.reason)
         return done
 
     def names(self, plan: RunPlan | None = None) -> list[str]:
@@ -87,7 +87,7 @@ class ResticBench(Bench):
 
     program: str = RESTIC
     on_missing: OnMissing = OnMissing.FAIL
-    limits: Limits = field(default_factory=Limits)
+    limits: CommandTimeouts = field(default_factory=CommandTimeouts)
     host: Host = field(default_factory=Host)
 
     @classmethod

@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy, RunPlan
-from sidecar.engines.base import Verdict
+from sidecar.engines.base import ResultKind
 from tests.engines.bench import INSTANCE, PASSWORD, RESTIC, ResticBench
 
 KEEP_ONE = Retention(last=1)
@@ -72,7 +72,7 @@ def test_both_forget_the_same(restic: ResticBench) -> None:
     done = restic.restic().forget(restic.plan(), INSTANCE, KEEP_ONE)
     kept = restic.names(restic.plan())
 
-    assert Verdict.SUCCESS is done.verdict
+    assert ResultKind.SUCCESS is done.verdict
     assert [first] == [snapshot["id"] for snapshot in group["remove"]]
     assert [snapshot["id"] for snapshot in group["keep"]] == kept
     assert [*others, *kept] == restic.names()
@@ -147,7 +147,7 @@ def test_command_lines_are_those_of_backrest(
         ["--json", "--keep-daily", "7", *SPLIT, "--group-by", "tags"],
     ]
 
-    assert {Verdict.SUCCESS} == verdicts
+    assert {ResultKind.SUCCESS} == verdicts
     for verb, words in expected.items():
         assert [[verb, *words, *variables]] == records(verb)
     assert [["forget", *words, *variables] for words in forgets] == records("forget")

@@ -11,9 +11,9 @@ import pytest
 
 from sidecar.engines.base import FailureClass
 from sidecar.lib.errors import UsageError
-from sidecar.runner.due import Kind
-from sidecar.runner.journal import Journal, JournalError, Outcome
-from sidecar.runner.restore import How, RestoreError, Restorer, Wish
+from sidecar.runner.due import JobKind
+from sidecar.runner.journal import Journal, JournalError, RunOutcome
+from sidecar.runner.restore import How, RestoreError, Restorer, RestoreRequest
 from sidecar.runner.restore.staging import PREFIX
 from tests.engines.bench import INSTANCE, ResticBench, quick_repo
 
@@ -33,14 +33,14 @@ class Restoring:
         self.journal = journal
         self.restorer = Restorer(bench.engine(), journal, None, clock=lambda: 1000.0)
 
-    def wish(self, name: str = "web", **wanted: object) -> Wish:
+    def wish(self, name: str = "web", **wanted: object) -> RestoreRequest:
         """Wish something of a plan."""
-        return Wish(self.bench.plan(name), INSTANCE, **wanted)  # type: ignore[arg-type]
+        return RestoreRequest(self.bench.plan(name), INSTANCE, **wanted)  # type: ignore[arg-type]
 
     def run(self, name: str = "web", **wanted: object) -> None:
         """Restore, which has to succeed."""
         ended = self.restorer.run(self.restorer.prepare(self.wish(name, **wanted)))
-        assert (Outcome.SUCCESS, "") == (ended.outcome, ended.reason)
+        assert (RunOutcome.SUCCESS, "") == (ended.outcome, ended.reason)
 
     def refused(self, **wanted: object) -> RestoreError:
         """Restore, which has to be refused."""
@@ -383,9 +383,12 @@ def test_a_restore_is_recorded(restoring: Restoring, source: Path) -> None:
 
     assert source.exists()
     (run,) = restoring.journal.runs("web")
-    assert Kind.RESTORE is run.work.kind
+    assert JobKind.RESTORE is run.work.kind
     assert run.ended is not None
-    assert (Outcome.SUCCESS, restoring.bench.names()[0]) == (run.ended.outcome, run.ended.snapshot)
+    assert (RunOutcome.SUCCESS, restoring.bench.names()[0]) == (
+        run.ended.outcome,
+        run.ended.snapshot,
+    )
     assert run.ended.stats is not None
     assert 4 == run.ended.stats.files_processed
 
@@ -403,7 +406,7 @@ def test_a_failed_restore_is_recorded(restoring: Restoring, source: Path) -> Non
     assert ["late"] == os.listdir(source)
     (run,) = restoring.journal.runs("web")
     assert run.ended is not None
-    assert (Outcome.FAILED, FailureClass.UNKNOWN) == (run.ended.outcome, run.ended.failure)
+    assert (RunOutcome.FAILED, FailureClass.UNKNOWN) == (run.ended.outcome, run.ended.failure)
     assert "meanwhile" in run.ended.reason
 
 

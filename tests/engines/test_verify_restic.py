@@ -9,13 +9,13 @@ import pytest
 
 from sidecar.backrest.reading import RunPlan
 from sidecar.engines.base import Engine, FailureClass
-from sidecar.runner.empty_source import Choice, Emptiness, Verdict
-from sidecar.runner.journal import Journal, Outcome
-from sidecar.runner.verify.sample import Limits
+from sidecar.runner.empty_source import Emptiness, EmptySourceAction, EmptySourceOptions
+from sidecar.runner.journal import Journal, RunOutcome
+from sidecar.runner.verify.sample import SampleLimits
 from sidecar.runner.verify.verify import Verification, Verifier
 from tests.engines.bench import INSTANCE, ResticBench, quick_repo
 
-SMALL = Limits(count=3, least=1000, most=100_000)
+SMALL = SampleLimits(count=3, least=1000, most=100_000)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ class Store:
 
 def test_a_plan_that_lost_everything_is_restored(saved: ResticBench, journal: Journal) -> None:
     """From the newest snapshot that holds something, as it was; then it is not empty any more."""
-    emptiness = Emptiness(journal, Store(saved), None, Choice(everything=True))
+    emptiness = Emptiness(journal, Store(saved), None, EmptySourceOptions(everything=True))
     emptiness.remember(saved.plan())
     before = {one: one.stat().st_mode for one in saved.source.rglob("*")}
     shutil.rmtree(saved.source)
@@ -116,23 +116,23 @@ def test_a_plan_that_lost_everything_is_restored(saved: ResticBench, journal: Jo
 
     decision, ended = emptiness.refill(saved.plan())
 
-    assert Verdict.RESTORE is decision.verdict
+    assert EmptySourceAction.RESTORE is decision.verdict
     assert ended is not None
-    assert (Outcome.SUCCESS, saved.names()[0]) == (ended.outcome, ended.snapshot)
+    assert (RunOutcome.SUCCESS, saved.names()[0]) == (ended.outcome, ended.snapshot)
     assert before == {one: one.stat().st_mode for one in saved.source.rglob("*")}
     assert "" == emptiness.reason_not_to_forget(saved.plan())
-    assert (Verdict.NORMAL, None) == (emptiness.refill(saved.plan())[0].verdict, None)
+    assert (EmptySourceAction.NORMAL, None) == (emptiness.refill(saved.plan())[0].verdict, None)
 
 
 def test_a_missing_folder_is_restored_where_it_was(saved: ResticBench, journal: Journal) -> None:
     """If the disk is the one of the last backup."""
-    emptiness = Emptiness(journal, Store(saved), None, Choice(plans=frozenset({"web"})))
+    emptiness = Emptiness(journal, Store(saved), None, EmptySourceOptions(plans=frozenset({"web"})))
     emptiness.remember(saved.plan())
     shutil.rmtree(saved.source)
 
     decision, _ = emptiness.refill(saved.plan())
 
-    assert Verdict.RESTORE is decision.verdict
+    assert EmptySourceAction.RESTORE is decision.verdict
     assert "small" == (saved.source / "small").read_text()
 
 
@@ -140,10 +140,10 @@ def test_a_new_plan_of_an_empty_repository_is_backed_up(
     restic: ResticBench, journal: Journal
 ) -> None:
     """Nothing is restored, and nothing fails."""
-    emptiness = Emptiness(journal, Store(restic), None, Choice(everything=True))
+    emptiness = Emptiness(journal, Store(restic), None, EmptySourceOptions(everything=True))
 
     decision, ended = emptiness.refill(restic.plan())
 
-    assert (Verdict.NORMAL, None) == (decision.verdict, ended)
+    assert (EmptySourceAction.NORMAL, None) == (decision.verdict, ended)
     restic.backup()
-    assert (Verdict.NORMAL, None) == (emptiness.refill(restic.plan())[0].verdict, None)
+    assert (EmptySourceAction.NORMAL, None) == (emptiness.refill(restic.plan())[0].verdict, None)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from sidecar.backrest.document import parse_document
-from sidecar.backrest.messages import CONFIG, Field, Kind, Message
+from sidecar.backrest.messages import CONFIG, FieldKind, MessageField, MessageType
 from sidecar.backrest.operations import Status
 from sidecar.backrest.rules import check_document
 from sidecar.lib.errors import DocumentError
@@ -466,14 +466,14 @@ def _request(body: bytes) -> Json:
     return found
 
 
-def _normal(message: Message, value: Mapping[str, Any]) -> Json:
+def _normal(message: MessageType, value: Mapping[str, Any]) -> Json:
     """Give an object as Backrest writes it: no unknown fields, no zeros, some lists sorted."""
     normal: Json = {}
     for spelling, known in message.fields.items():
         item = value.get(spelling)
         if item is not None:
             new = _normal_item(known, item)
-            if new or known.oneof or (known.kind is Kind.MESSAGE and not known.repeated):
+            if new or known.oneof or (known.kind is FieldKind.MESSAGE and not known.repeated):
                 normal[known.name] = new
     for key in ("repos", "plans"):
         normal[key] = sorted(normal.get(key, []), key=lambda entry: str(entry.get("id", "")))
@@ -482,11 +482,11 @@ def _normal(message: Message, value: Mapping[str, Any]) -> Json:
     return {key: item for key, item in normal.items() if item != []}
 
 
-def _normal_item(known: Field, item: Any) -> Any:
+def _normal_item(known: MessageField, item: Any) -> Any:
     if known.message is not None:
         message = known.message
         return [_normal(message, i) for i in item] if known.repeated else _normal(message, item)
-    if known.kind is Kind.ENUM:
+    if known.kind is FieldKind.ENUM:
         names = known.names
         found = [names.get(i, i) for i in (item if known.repeated else [item])]
         found = [i for i in found if i in names.values()]

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sidecar.docker.models import Container, Inventory, Mount
-from sidecar.reconciler.desired_state import Ledger
+from sidecar.reconciler.desired_state import PassRecorder
 from sidecar.reconciler.reconcile import Reconciler
-from sidecar.reconciler.settings import Lifetime, Settings
+from sidecar.reconciler.settings import Lifetime, ReconcilerSettings
 from sidecar.reconciler.state import Memory
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -23,8 +23,8 @@ WEB = Container(
 
 def run_pass(action: str, config: Path) -> None:
     """Make the pass."""
-    settings = Settings(config, lifetime=Lifetime(grace=0.0))
-    ledger = Ledger(Memory(settings.state_directory), is_applied=True, wall=lambda: 1e9)
+    settings = ReconcilerSettings(config, lifetime=Lifetime(grace=0.0))
+    ledger = PassRecorder(Memory(settings.state_directory), is_applied=True, wall=lambda: 1e9)
     inventory = Inventory((WEB,) if action == "back" else ())
     Reconciler(settings, {}, ledger).run(settings, inventory, NOW)
 

@@ -11,20 +11,20 @@ import sys
 from pathlib import Path
 
 from sidecar.engines.base import Stats
-from sidecar.runner.due import Kind, Work
-from sidecar.runner.journal import Ended, Journal, Outcome, Phase, Trigger
+from sidecar.runner.due import Job, JobKind
+from sidecar.runner.journal import Ended, Journal, Phase, RunCause, RunOutcome
 
-WORK = Work(Kind.BACKUP, "web", "store")
+WORK = Job(JobKind.BACKUP, "web", "store")
 
 
 def main(path: Path) -> None:
     """Write for ever."""
     with Journal(path, keep=1_000_000) as journal:
         for at in itertools.count():
-            number = journal.begin(WORK, Trigger.SCHEDULE, float(at), f"resume {at}" * 50)
+            number = journal.begin(WORK, RunCause.SCHEDULE, float(at), f"resume {at}" * 50)
             print(f"+{number}", flush=True)  # noqa: T201 - a script
             journal.phase(number, Phase.WORKING, f"snapshot {number}")
-            journal.end(number, Ended(Outcome.SUCCESS, at + 1.0, f"{number}", Stats(number)))
+            journal.end(number, Ended(RunOutcome.SUCCESS, at + 1.0, f"{number}", Stats(number)))
             print(f"-{number}", flush=True)  # noqa: T201 - a script
 
 

@@ -24,13 +24,13 @@ from sidecar.backrest.reading import Config, Repo, read_config
 from sidecar.engines.base import Engine
 from sidecar.engines.restic import ResticEngine
 from sidecar.lib.process import ProcessRunner
-from sidecar.runner.due import Kind, Work
+from sidecar.runner.due import Job, JobKind
 from sidecar.runner.hooks.run import HookRunner
 from sidecar.runner.job.recovery import marked
-from sidecar.runner.job.session import Manners, Session
+from sidecar.runner.job.session import Session, SessionOptions
 from sidecar.runner.job.steps import OnStart, Programs
-from sidecar.runner.journal import Journal, Run, Trigger
-from sidecar.runner.notify.messages import Letter
+from sidecar.runner.journal import Journal, Run, RunCause
+from sidecar.runner.notify.messages import QueuedMessage
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ def make_session(journal: Journal, document: Path) -> Session:
         return Programs(engine, HookRunner(runner, document, post=refuse))
 
     before, after = (ProcessRunner(environ, grace=5.0) for _ in range(2))
-    manners = Manners(hook_patience=float(os.environ.get("PATIENCE", "5")), grace=5.0)
+    manners = SessionOptions(hook_patience=float(os.environ.get("PATIENCE", "5")), grace=5.0)
     session = Session(journal, programs(before), programs(after), manners)
 
     def stop(*_: object) -> None:
@@ -76,7 +76,7 @@ def make_session(journal: Journal, document: Path) -> Session:
     return session
 
 
-def refuse(letter: Letter) -> None:
+def refuse(letter: QueuedMessage) -> None:
     """Send nothing."""
     raise AssertionError(letter)
 
@@ -116,7 +116,7 @@ def main(folder: Path, die_at: int, *, is_resume_only: bool) -> None:
         if not is_resume_only:
             journal.steps, journal.die_at = 0, die_at
             plan = config.plans[0]
-            run = session.run(Work(Kind.BACKUP, plan.id, plan.repo), config, Trigger.MANUAL)
+            run = session.run(Job(JobKind.BACKUP, plan.id, plan.repo), config, RunCause.MANUAL)
             say(outcome=outcome_of(run), reason=run.ended and run.ended.reason)
         say(steps=journal.steps)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy, RunPlan
-from sidecar.engines.base import Entry, Interpreted, Progress, Report, Snapshot, Stats, Verdict
+from sidecar.engines.base import Entry, Interpreted, Progress, Report, ResultKind, Snapshot, Stats
 
-MADE = Interpreted(Verdict.SUCCESS, snapshot="5f3a9c", stats=Stats(files_new=1, bytes_added=7))
+MADE = Interpreted(ResultKind.SUCCESS, snapshot="5f3a9c", stats=Stats(files_new=1, bytes_added=7))
 
 
 def nothing() -> None:
@@ -29,7 +29,7 @@ class ScriptedEngine:
     def _answer(self, verb: str, usual: Interpreted | None = None) -> Interpreted:
         self.calls.append(verb)
         self.meanwhile()
-        return self.answers.get(verb, usual or Interpreted(Verdict.SUCCESS))
+        return self.answers.get(verb, usual or Interpreted(ResultKind.SUCCESS))
 
     def backup(self, plan: RunPlan, instance: str, report: Report) -> Interpreted:
         """Answer, after one sign of progress."""

@@ -35,8 +35,8 @@ from sidecar.planner.propose import propose
 from sidecar.reconciler import observe
 from sidecar.reconciler.lint import LintReport, lint_once
 from sidecar.reconciler.observe import reconcile_now
-from sidecar.reconciler.reconcile import Outcome
-from sidecar.reconciler.settings import Settings, Source
+from sidecar.reconciler.reconcile import PassOutcome
+from sidecar.reconciler.settings import InventorySource, ReconcilerSettings
 
 FOLDER = Path(__file__).parents[2] / "testdata" / "stacks"
 STACKS = sorted(path.parent.name for path in FOLDER.glob("*/compose.yaml"))
@@ -65,7 +65,7 @@ class Stack:
     answer: Any
     reading: ComposeReading
     inventory: Inventory
-    outcome: Outcome
+    outcome: PassOutcome
     report: LintReport
 
     def text(self) -> str:
@@ -105,7 +105,9 @@ def stack(request: pytest.FixtureRequest, compose: dict[str, str]) -> Iterator[S
         answer = _answer(name, reading, compose)
         moved = _moved(reading, name)
         patch.setattr(observe, "load_compose", lambda _: moved)
-        settings = Settings(FOLDER / "config.json", POLICY, Source(compose=("compose.yaml",)))
+        settings = ReconcilerSettings(
+            FOLDER / "config.json", POLICY, InventorySource(compose=("compose.yaml",))
+        )
         report = replace(lint_once(settings, NOW, SECRETS), config="config.json")
         outcome = reconcile_now(settings, NOW, SECRETS, dry_run=True)
         outcome = replace(outcome, config="config.json")

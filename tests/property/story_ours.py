@@ -22,16 +22,22 @@ from sidecar.lib.backoff import Backoff
 from sidecar.lib.write_file import write_small
 from sidecar.reconciler import state
 from sidecar.reconciler.apply.apply import Applier
-from sidecar.reconciler.apply.context import Clocks, Links
+from sidecar.reconciler.apply.context import ApplyConnections, Clocks
 from sidecar.reconciler.apply.idle import PlanActivity
-from sidecar.reconciler.desired_state import Desire
-from sidecar.reconciler.loop import Loop
-from sidecar.reconciler.report import Report
+from sidecar.reconciler.desired_state import DesiredState
+from sidecar.reconciler.loop import ReconcileLoop
+from sidecar.reconciler.report import ReconcilerReport
 from sidecar.reconciler.resume.markers import DIRECTORY
-from sidecar.reconciler.resume.resume import Guard
-from sidecar.reconciler.settings import Access, Applying, ApplyVia, Settings, Source
+from sidecar.reconciler.resume.resume import ResumeGuard
+from sidecar.reconciler.settings import (
+    Applying,
+    ApplyVia,
+    BackrestLogin,
+    InventorySource,
+    ReconcilerSettings,
+)
 from sidecar.reconciler.state import Memory
-from sidecar.reconciler.trigger import Due, Trigger
+from sidecar.reconciler.trigger import DuePass, PassTrigger
 from tests.property.story_host import Host
 
 _EFFECTS = ("create_new", "write_all", "replace", "exchange", "rename_new", "remove")
@@ -129,7 +135,7 @@ class _Connection(Connection):
             return super().act(path, body, method=method, timeout=timeout)
 
 
-class SteppedTrigger(Trigger):
+class SteppedTrigger(PassTrigger):
     """A trigger that is asked, not waited for."""
 
     def due_at(self) -> float:
@@ -138,7 +144,7 @@ class SteppedTrigger(Trigger):
         self._waker.wait(0.0)
         return self._debounce.due_at()
 
-    def take(self) -> Due | None:
+    def take(self) -> DuePass | None:
         """Take what is due by now."""
         return self._due(self._clock()) if self.due_at() <= self._clock() else None
 
@@ -146,7 +152,7 @@ class SteppedTrigger(Trigger):
 class _Stream:
     """The event stream, as far as the loop knows it."""
 
-    def __init__(self, host: Host, trigger: Trigger) -> None:
+    def __init__(self, host: Host, trigger: PassTrigger) -> None:
         self._host = host
         self._trigger = trigger
 
@@ -163,9 +169,9 @@ class _Stream:
 class _Spy(Applier):
     """An applier that also remembers the wish."""
 
-    wish: Desire | None = None
+    wish: DesiredState | None = None
 
-    def want(self, desire: Desire, changed_at: float) -> None:
+    def want(self, desire: DesiredState, changed_at: float) -> None:
         """Take the newest wish."""
         self.wish = desire
         super().want(desire, changed_at)
@@ -178,21 +184,21 @@ class Ours:
         self.host, self.fate = host, fate
         self.told: list[str] = []
         clock = host.clock
-        access = Access(host.backrest.url, "admin", "swordfish")
-        self.settings = Settings(
+        access = BackrestLogin(host.backrest.url, "admin", "swordfish")
+        self.settings = ReconcilerSettings(
             host.config,
             policy=Policy(),
-            source=Source(docker_sock=host.engine.address),
-            access=Access() if via is ApplyVia.RESTART else access,
+            source=InventorySource(docker_sock=host.engine.address),
+            access=BackrestLogin() if via is ApplyVia.RESTART else access,
             applying=Applying(enabled=True, via=via),
         )
         self._ends = ExitStack()
         self.memory = Memory(self.settings.state_directory)
-        self._report = Report(lambda: clock.wall, lambda: clock.steady)
+        self._report = ReconcilerReport(lambda: clock.wall, lambda: clock.steady)
         self._backoff = Backoff(chance=lambda: 0.5)
         self.trigger = self._ends.enter_context(SteppedTrigger(clock=lambda: clock.steady))
         self._clocks = Clocks(lambda: clock.steady, lambda: clock.wall)
-        self.loop = Loop(self.settings, {}, self.memory, self._report, self._clocks)
+        self.loop = ReconcileLoop(self.settings, {}, self.memory, self._report, self._clocks)
         self._ends.callback(self.loop.close)
         self.loop.events = _Stream(host, self.trigger)  # type: ignore[assignment]
         self._open_upkeep(self._links())
@@ -200,17 +206,17 @@ class Ours:
         self._due = {"applier": 0.0, "guard": 0.0}
         host.on_hint, host.on_saved = self.trigger.hint, lambda: self.trigger.nudge("document")
 
-    def _links(self) -> Links:
+    def _links(self) -> ApplyConnections:
         connection = _Connection(self.host.engine.address)
         connection.fate = self.fate
         if not self.settings.access.url:
-            return Links(connection)
+            return ApplyConnections(connection)
         apis = [_Api(self.settings.access, 2.0) for _ in range(2)]
         for api in apis:
             api.fate = self.fate
-        return Links(connection, *apis)
+        return ApplyConnections(connection, *apis)
 
-    def _open_upkeep(self, links: Links) -> None:
+    def _open_upkeep(self, links: ApplyConnections) -> None:
         """Wire the pieces as the daemon does, without its thread."""
         self._ends.callback(links.close)
         name, clocks = self.settings.policy.runner_container, self._clocks
@@ -221,7 +227,7 @@ class Ours:
             lambda: self.memory.state.runner is not None,
             clocks.wall,
         )
-        self.guard = self.loop.guard = Guard(
+        self.guard = self.loop.guard = ResumeGuard(
             links.connection,
             self.host.folder / DIRECTORY,
             self.settings.applying.guard_after,
@@ -267,7 +273,7 @@ class Ours:
         else:
             self._due["guard"] = now + max(0.05, self.guard.step())
 
-    def _pass(self, due: Due) -> None:
+    def _pass(self, due: DuePass) -> None:
         now = self._clocks.steady()
         if self.loop.run(due):
             self._good_since = self._good_since or now

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.backrest.reading import Timing
-from sidecar.runner.due import LONGEST_SLEEP, CatchUp, Kind, Missed, Moments, Scheduler, Work
+from sidecar.runner.due import LONGEST_SLEEP, CatchUp, Job, JobKind, Missed, Moments, Scheduler
 from sidecar.schedule.fires import cron_fires
 from tests.property.cron_oracle_year import fires_of_a_year
 
@@ -80,14 +80,14 @@ class Year:
     """A runner whose time is the story's: it dies, it is busy, its work has to wait."""
 
     zone: str
-    wanted: dict[Work, Timing]
+    wanted: dict[Job, Timing]
     catch_up: CatchUp
     chance: random.Random
-    moments: dict[Work, Moments] = field(default_factory=dict)
-    starts: dict[Work, list[float]] = field(default_factory=lambda: defaultdict(list))
-    missed: dict[Work, list[Missed]] = field(default_factory=lambda: defaultdict(list))
-    waiting: dict[Work, float] = field(default_factory=dict)
-    running: dict[Work, float] = field(default_factory=dict)
+    moments: dict[Job, Moments] = field(default_factory=dict)
+    starts: dict[Job, list[float]] = field(default_factory=lambda: defaultdict(list))
+    missed: dict[Job, list[Missed]] = field(default_factory=lambda: defaultdict(list))
+    waiting: dict[Job, float] = field(default_factory=dict)
+    running: dict[Job, float] = field(default_factory=dict)
 
     def live(self, since: float, until: float) -> None:
         """Run the process for a while; what waits or runs when it dies is gone."""
@@ -135,7 +135,7 @@ class Year:
         late = self.chance.choice((0.0, 0.25, LONGEST_SLEEP - 1))
         return min((at for at in coming if at > now), default=END) + late
 
-    def _fire_after(self, work: Work, timing: Timing, now: float) -> float:
+    def _fire_after(self, work: Job, timing: Timing, now: float) -> float:
         if timing.cron:
             fires = fires_of(timing.cron, self.zone)
             return next(iter(fires[(at := bisect_right(fires, now)) : at + 1]), END)
@@ -143,7 +143,7 @@ class Year:
         base = max(known.first_seen, known.last_start or 0.0)
         return base + ((now - base) // timing.every_seconds + 1) * timing.every_seconds
 
-    def told(self, work: Work) -> Iterator[float]:
+    def told(self, work: Job) -> Iterator[float]:
         """Give each fire that a run answered or that was recorded as missed, as often as it was."""
         fires = fires_of(self.wanted[work].cron, self.zone)
         for start in self.starts[work]:
@@ -175,8 +175,8 @@ def test_every_fire_of_a_year_is_run_once_or_recorded_as_missed(
     seed: int,
 ) -> None:
     """With restarts at any moment, downtimes, runs that last for days and work that waits."""
-    wanted = {Work(Kind.BACKUP, cron, "repo"): Timing(cron) for cron in chosen}
-    paced = Work(Kind.PRUNE, "repo", "repo")
+    wanted = {Job(JobKind.BACKUP, cron, "repo"): Timing(cron) for cron in chosen}
+    paced = Job(JobKind.PRUNE, "repo", "repo")
     every = {**wanted, paced: Timing(every_seconds=hours * HOUR)}
     year = Year(zone, every, catch_up, random.Random(seed))  # noqa: S311 - a story, no secret
     since = first = START + 1000.5
@@ -203,7 +203,7 @@ def _check_pauses(starts: list[float], every: int) -> None:
 @pytest.mark.parametrize("zone", ZONES)
 def test_a_look_each_minute_finds_the_same_as_a_look_at_each_fire(zone: str) -> None:
     """Through the four weeks in which clocks are changed, with nothing left out."""
-    work = Work(Kind.BACKUP, "plan", "repo")
+    work = Job(JobKind.BACKUP, "plan", "repo")
     for month, cron in itertools.product(
         (3, 4, 10, 11), ("30 2 * * *", "20 * * * *", "15 1,2 * * *")
     ):

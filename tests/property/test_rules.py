@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from sidecar.backrest.jsontext import NotJson, Numeral, Object, decode
-from sidecar.backrest.messages import CONFIG, Message
+from sidecar.backrest.messages import CONFIG, MessageType
 from sidecar.backrest.normal import normalise_plan
 from sidecar.backrest.rules import Checked, check_document, check_version
 
@@ -20,7 +20,7 @@ TEXTS = [path.read_text("utf-8") for path in sorted((ROOT / "testdata/config/val
 SCHEMA = json.loads((ROOT / "sidecar" / "backrest" / "config.schema.json").read_text("utf-8"))
 
 
-def spellings(message: Message) -> set[str]:
+def spellings(message: MessageType) -> set[str]:
     """Every key that means something anywhere below the message."""
     inner = (field.message for field in message.fields.values() if field.message)
     return set(message.fields).union(*map(spellings, inner))

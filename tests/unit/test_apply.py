@@ -20,10 +20,10 @@ from sidecar.labels.policy import Policy
 from sidecar.lib.errors import InventoryError
 from sidecar.reconciler.apply.apply import Applier, ApplyThread, pause_after
 from sidecar.reconciler.apply.by_restart import guess_written_at, restart_wait
-from sidecar.reconciler.apply.context import LOADED, Clocks, Links, Settling
-from sidecar.reconciler.apply.idle import IDLE, Look, Rest, Twice, is_due
-from sidecar.reconciler.desired_state import Desire
-from sidecar.reconciler.settings import Access, Applying, ApplyVia, Settings
+from sidecar.reconciler.apply.context import LOADED, ApplyConnections, Clocks, StablePeriod
+from sidecar.reconciler.apply.idle import IDLE, IdleCheck, IdleState, StableTwice, is_due
+from sidecar.reconciler.desired_state import DesiredState
+from sidecar.reconciler.settings import Applying, ApplyVia, BackrestLogin, ReconcilerSettings
 from sidecar.reconciler.state import ApplyTrouble, Memory
 from tests.fakes.fake_backrest import FakeBackrest, Fault
 
@@ -60,7 +60,7 @@ class Bench:
     fake: FakeBackrest
     memory: Memory
     applier: Applier
-    links: Links
+    links: ApplyConnections
     told: list[tuple[str, dict[str, object]]]
     restarted: list[float] = field(default_factory=list)
 
@@ -78,7 +78,7 @@ class Bench:
         """Wish for plans of these containers from now on."""
         containers = tuple(_container(name, labels) for name in names)
         moment = datetime.fromtimestamp(self.clock.now, UTC)
-        desire = Desire(self.config, Inventory(containers), Policy(), moment)
+        desire = DesiredState(self.config, Inventory(containers), Policy(), moment)
         self.applier.want(desire, self.clock.now)
 
     def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
@@ -175,11 +175,11 @@ def build(tmp_path: Path) -> Iterator[Build]:
 def _bench(
     config: Path, clock: Clock, fake: FakeBackrest, memory: Memory, applying: dict[str, Any]
 ) -> Bench:
-    access = Access(fake.url, "admin", "swordfish")
+    access = BackrestLogin(fake.url, "admin", "swordfish")
     engine = applying.pop("engine", None) or Connection(f"unix://{config.parent}/nobody.sock")
     wanted = Applying(**{"enabled": True, "via": ApplyVia.API, **applying})
-    settings = Settings(config, access=access, applying=wanted)
-    links = Links(engine, BackrestApi(access, 2.0), BackrestApi(access, 2.0))
+    settings = ReconcilerSettings(config, access=access, applying=wanted)
+    links = ApplyConnections(engine, BackrestApi(access, 2.0), BackrestApi(access, 2.0))
     told: list[tuple[str, dict[str, object]]] = []
     restarted: list[float] = []
     applier = Applier(
@@ -692,19 +692,19 @@ def test_four_restarts_an_hour_and_no_more() -> None:
 
 def test_idle_needs_two_looks_apart() -> None:
     """One look, two quick ones, and two with work in between are not enough."""
-    twice = Twice()
+    twice = StableTwice()
     assert not twice.agrees(IDLE, 0)
     assert not twice.agrees(IDLE, 4)
-    assert not twice.agrees(Look(Rest.BUSY), 5)
+    assert not twice.agrees(IdleCheck(IdleState.BUSY), 5)
     assert not twice.agrees(IDLE, 6)
-    assert not twice.agrees(Look(Rest.UNKNOWN), 10)
+    assert not twice.agrees(IdleCheck(IdleState.UNKNOWN), 10)
     assert not twice.agrees(IDLE, 20)
     assert twice.agrees(IDLE, 25)
 
 
 def test_settling_counts_from_the_last_change() -> None:
     """A change known to be older needs less; a version that stays is settled."""
-    settling = Settling(10)
+    settling = StablePeriod(10)
     assert 10 == settling.left(1.0, 100.0)
     assert 5 == settling.left(1.0, 105.0)
     assert 10 == settling.left(2.0, 106.0)

@@ -11,13 +11,13 @@ import pytest
 
 from sidecar.backrest.api import ApiError, ApiTrouble, BackrestApi
 from sidecar.backrest.document import parse_document
-from sidecar.backrest.operations import Ending, Status
+from sidecar.backrest.operations import OperationEnd, Status
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import UsageError
 from sidecar.planner.propose import Proposal, propose
-from sidecar.reconciler.backup import BackupResult, Clock, Pursuit, resolve_plan, run_backup
-from sidecar.reconciler.settings import Access, Settings, Source
+from sidecar.reconciler.backup import BackupResult, BackupWatch, WaitClock, resolve_plan, run_backup
+from sidecar.reconciler.settings import BackrestLogin, InventorySource, ReconcilerSettings
 from tests.fakes.fake_backrest import FakeBackrest, Fault
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -145,9 +145,9 @@ class World:
 
     def run(self, timeout: float | None = None) -> BackupResult:
         """Run WEB."""
-        clock = Clock(steady=lambda: self.seconds, pause=self.pause)
-        with BackrestApi(Access(self.fake.url), timeout=5.0) as api:
-            return Pursuit(api, WEB, timeout, clock).run()
+        clock = WaitClock(steady=lambda: self.seconds, pause=self.pause)
+        with BackrestApi(BackrestLogin(self.fake.url), timeout=5.0) as api:
+            return BackupWatch(api, WEB, timeout, clock).run()
 
 
 @pytest.fixture
@@ -163,15 +163,15 @@ def world(tmp_path: Path) -> Iterator[World]:
 @pytest.mark.parametrize(
     ("status", "ending", "code"),
     [
-        (Status.SUCCESS, Ending.SUCCESS, 0),
-        (Status.WARNING, Ending.WARNING, 3),
-        (Status.ERROR, Ending.FAILED, 1),
-        (Status.USER_CANCELLED, Ending.CANCELLED, 1),
-        (Status.SYSTEM_CANCELLED, Ending.CANCELLED, 1),
+        (Status.SUCCESS, OperationEnd.SUCCESS, 0),
+        (Status.WARNING, OperationEnd.WARNING, 3),
+        (Status.ERROR, OperationEnd.FAILED, 1),
+        (Status.USER_CANCELLED, OperationEnd.CANCELLED, 1),
+        (Status.SYSTEM_CANCELLED, OperationEnd.CANCELLED, 1),
     ],
 )
 def test_exit_code_tells_the_outcome(
-    tmp_path: Path, status: Status, ending: Ending, code: int
+    tmp_path: Path, status: Status, ending: OperationEnd, code: int
 ) -> None:
     """Also where Backrest answers the call with an error because the run failed."""
     config = tmp_path / "config.json"
@@ -189,7 +189,11 @@ def test_run_goes_on_when_the_connection_breaks(world: World) -> None:
     """It is followed in the log until it ends."""
     world.steps = [lambda: None, lambda: world.fake.finish(WEB, Status.WARNING, "Partial backup")]
     result = world.run()
-    assert (Ending.WARNING, "Partial backup", 2) == (result.ending, result.message, world.pauses)
+    assert (OperationEnd.WARNING, "Partial backup", 2) == (
+        result.ending,
+        result.message,
+        world.pauses,
+    )
     assert 1 == world.fake.asked.count("Backup")
 
 
@@ -203,7 +207,7 @@ def test_earlier_runs_are_not_taken_for_ours(world: World) -> None:
         lambda: world.fake.finish(WEB, Status.SUCCESS, "ours"),
     ]
     result = world.run()
-    assert (Ending.SUCCESS, "ours") == (result.ending, result.message)
+    assert (OperationEnd.SUCCESS, "ours") == (result.ending, result.message)
 
 
 def test_run_by_schedule_that_ends_meanwhile_is_not_ours(world: World) -> None:
@@ -228,7 +232,7 @@ def test_run_that_loses_its_place_in_the_queue_has_failed(world: World) -> None:
     world.fake.begin("other")
     world.steps = [lambda: world.fake.save_from_ui(dict.copy)]
     result = world.run()
-    assert (Ending.FAILED, 1) == (result.ending, result.exit_code)
+    assert (OperationEnd.FAILED, 1) == (result.ending, result.exit_code)
     assert "out of its queue" in result.message
 
 
@@ -237,7 +241,7 @@ def test_cancelled_run_has_failed(world: World) -> None:
     other = world.fake.begin("other")
     world.steps = [lambda: world.fake.cancel(other + 1)]
     result = world.run()
-    assert (Ending.CANCELLED, 1) == (result.ending, result.exit_code)
+    assert (OperationEnd.CANCELLED, 1) == (result.ending, result.exit_code)
 
 
 def test_run_whose_next_try_was_forgotten_has_failed(world: World) -> None:
@@ -247,7 +251,7 @@ def test_run_whose_next_try_was_forgotten_has_failed(world: World) -> None:
         lambda: None,
     ]
     result = world.run()
-    assert (Ending.FAILED, "start hook: retry") == (result.ending, result.message)
+    assert (OperationEnd.FAILED, "start hook: retry") == (result.ending, result.message)
     assert 2 == world.pauses
 
 
@@ -255,7 +259,7 @@ def test_run_that_died_with_backrest_has_failed(world: World) -> None:
     """Backrest is away for a while; at its next start it says what became of the run."""
     world.steps = [world.fake.kill, lambda: None, world.fake.start]
     result = world.run()
-    assert Ending.FAILED is result.ending
+    assert OperationEnd.FAILED is result.ending
     assert "restarted" in result.message
 
 
@@ -314,8 +318,10 @@ def test_plan_is_run_by_its_id_without_a_look_at_the_containers(world: World) ->
     """Backrest itself says which plans there are; neither engine nor document is needed."""
     world.fake._faults.ordered.clear()
     world.fake.backups_end = (Status.SUCCESS, "")
-    nowhere = Source(docker_sock="/nowhere/docker.sock")
-    settings = Settings(Path("/nowhere"), source=nowhere, access=Access(world.fake.url))
+    nowhere = InventorySource(docker_sock="/nowhere/docker.sock")
+    settings = ReconcilerSettings(
+        Path("/nowhere"), source=nowhere, access=BackrestLogin(world.fake.url)
+    )
     result = run_backup(settings, "other", 60.0, {})
     assert ("other", 0, "") == (result.plan, result.exit_code, result.message)
     assert "ended after 0 s: success." in result.words
@@ -340,8 +346,10 @@ def test_workload_is_run_by_its_key(world: World) -> None:
             ]
         )
     )
-    settings = Settings(
-        world.fake.config, source=Source(inventory=saved), access=Access(world.fake.url)
+    settings = ReconcilerSettings(
+        world.fake.config,
+        source=InventorySource(inventory=saved),
+        access=BackrestLogin(world.fake.url),
     )
     assert WEB == run_backup(settings, "web", None, {}).plan
 
@@ -349,5 +357,5 @@ def test_workload_is_run_by_its_key(world: World) -> None:
 def test_backup_needs_an_address() -> None:
     """There is no other way to run a plan."""
     with pytest.raises(UsageError) as caught:
-        run_backup(Settings(Path("config.json")), "web", None, {})
+        run_backup(ReconcilerSettings(Path("config.json")), "web", None, {})
     assert "--backrest-url" in caught.value.message

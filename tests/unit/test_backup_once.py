@@ -11,7 +11,7 @@ from sidecar.cli.commands.backup_once import backup_once
 from sidecar.docker.local import ContainersError, OnceEngine
 from sidecar.docker.models import Container as Observed
 from sidecar.docker.models import Inventory
-from sidecar.docker.usage import Container
+from sidecar.docker.usage import ContainerUse
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import SidecarError, StoreError, UsageError
 from sidecar.lib.text import MASK, SpecInvalid
@@ -24,17 +24,23 @@ from sidecar.planner.backup_once import (
 )
 from sidecar.runner.journal import Journal
 from sidecar.runner.once.image import Lines, masking_of_variables, parse_env_file, read_env_file
-from sidecar.runner.once.leftover import FILE, Begun, put_right, read_begun, write_begun
+from sidecar.runner.once.leftover import (
+    FILE,
+    BackupRecord,
+    read_begun,
+    recover_leftovers,
+    write_begun,
+)
 from sidecar.runner.once.plans import PlansWay
 from sidecar.runner.once.quiesce import (
-    Circumstances,
-    NotStopped,
-    choose_quiet,
-    find_heir,
+    QuiesceContext,
+    StopFailed,
+    choose_stopped,
+    find_replacement,
     in_start_order,
     quiesced,
 )
-from sidecar.runner.settings import Settings
+from sidecar.runner.settings import RunnerSettings
 
 PROJECT, SERVICE = "com.docker.compose.project", "com.docker.compose.service"
 DEPENDS_ON = "com.docker.compose.depends_on"
@@ -262,9 +268,11 @@ def test_a_line_without_end_is_handed_on_in_parts() -> None:
 # --- order ------------------------------------------------------------------------------
 
 
-def held(name: str, labels: Mapping[str, str] | None = None, state: str = "running") -> Container:
+def held(
+    name: str, labels: Mapping[str, str] | None = None, state: str = "running"
+) -> ContainerUse:
     """Give a container as the runner sees it."""
-    return Container(f"id-{name}", name, state, labels or {})
+    return ContainerUse(f"id-{name}", name, state, labels or {})
 
 
 def test_what_others_need_starts_first_in_whatever_order_it_is_listed() -> None:
@@ -296,14 +304,14 @@ def test_a_circle_leaves_the_order_by_name() -> None:
 class Scripted:
     """An engine in memory; `failures` are what a call raises, one for each time it is made."""
 
-    containers: dict[str, Container]
+    containers: dict[str, ContainerUse]
     failures: dict[str, list[str]] = field(default_factory=dict)
     started: dict[str, float] = field(default_factory=dict)
     fleeting: frozenset[str] = frozenset()
     calls: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, *containers: Container, **settings: object) -> "Scripted":
+    def of(cls, *containers: ContainerUse, **settings: object) -> "Scripted":
         """Make one of containers."""
         return cls({one.id: one for one in containers}, **settings)  # type: ignore[arg-type]
 
@@ -312,7 +320,7 @@ class Scripted:
         if said := self.failures.get(call):
             raise ContainersError(said.pop(0))
 
-    def all(self) -> tuple[Container, ...]:
+    def all(self) -> tuple[ContainerUse, ...]:
         """List all."""
         return tuple(self.containers.values())
 
@@ -320,7 +328,7 @@ class Scripted:
         """Share no network."""
         return {}
 
-    def find(self, name: str) -> Container | None:
+    def find(self, name: str) -> ContainerUse | None:
         """Find one."""
         return next((one for one in self.all() if name in {one.id, one.name}), None)
 
@@ -362,9 +370,9 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 def how(
     is_stopping: Callable[[], bool] = lambda: False, waits: list[float] | None = None
-) -> Circumstances:
+) -> QuiesceContext:
     """Give circumstances in which nobody waits."""
-    return Circumstances(5.0, (waits if waits is not None else []).append, is_stopping)
+    return QuiesceContext(5.0, (waits if waits is not None else []).append, is_stopping)
 
 
 def names_left(journal: Journal) -> Sequence[str]:
@@ -377,10 +385,10 @@ def test_what_is_chosen_runs_and_would_come_back() -> None:
     swarm = {"com.docker.swarm.service.name": "svc"}
     one, idle, paused = held("one"), held("idle", state="exited"), held("two", state="paused")
     engine = Scripted.of(one, idle, paused, held("task", swarm), fleeting=frozenset({"id-one"}))
-    assert () == choose_quiet(engine, {"id-idle", "id-two"})
-    assert () == choose_quiet(engine, ())
-    with pytest.raises(NotStopped) as raised:
-        choose_quiet(engine, {"id-one", "id-task"})
+    assert () == choose_stopped(engine, {"id-idle", "id-two"})
+    assert () == choose_stopped(engine, ())
+    with pytest.raises(StopFailed) as raised:
+        choose_stopped(engine, {"id-one", "id-task"})
     assert "one would be removed" in raised.value.message
     assert "task belongs to the Swarm service svc" in raised.value.message
 
@@ -404,7 +412,7 @@ def test_one_that_could_not_be_stopped_and_is_gone_or_stopped_is_started(journal
     """Then there is nothing to be in doubt about."""
     a = held("a")
     engine = Scripted.of(a, failures={"stop id-a": ["it hangs"]})
-    with pytest.raises(NotStopped), quiesced(engine, (a,), journal, how()):
+    with pytest.raises(StopFailed), quiesced(engine, (a,), journal, how()):
         pytest.fail("the block must not run")
     assert ["stop id-a", "start id-a"] == engine.calls
     assert [] == names_left(journal)
@@ -445,7 +453,7 @@ def test_who_is_asked_to_end_stops_no_further_container(journal: Journal) -> Non
     a, b = held("a"), held("b")
     engine = Scripted.of(a, b)
     with (
-        pytest.raises(NotStopped, match="asked to end"),
+        pytest.raises(StopFailed, match="asked to end"),
         quiesced(engine, (a, b), journal, how(lambda: bool(engine.calls))),
     ):
         pytest.fail("the block must not run")
@@ -458,10 +466,10 @@ def test_what_has_come_in_the_place_of_a_container() -> None:
     twin = held("p-database-1", part_of("p", "db"))
     coming = held("0123456789ab_p-db-1")
     other = held("p-web-1", part_of("p", "web"))
-    assert one == find_heir(one, "p-db-1", (coming, twin, one))
-    assert twin == find_heir(one, "p-db-1", (other, coming, twin))
-    assert coming == find_heir(one, "p-db-1", (other, coming))
-    assert None is find_heir(held("x"), "x", (held("y"), other))
+    assert one == find_replacement(one, "p-db-1", (coming, twin, one))
+    assert twin == find_replacement(one, "p-db-1", (other, coming, twin))
+    assert coming == find_replacement(one, "p-db-1", (other, coming))
+    assert None is find_replacement(held("x"), "x", (held("y"), other))
 
 
 # --- what was left ----------------------------------------------------------------------
@@ -473,8 +481,8 @@ def test_what_is_left_is_put_right_in_the_order_in_which_it_starts(journal: Jour
     engine = Scripted.of(app, db)
     for name in ("app", "db", "gone"):
         journal.stopped(f"id-{name}", name)
-    write_begun(journal.path.parent, Begun(5.0, "shot"))
-    assert () == put_right(engine, journal)
+    write_begun(journal.path.parent, BackupRecord(5.0, "shot"))
+    assert () == recover_leftovers(engine, journal)
     assert ["discard shot", "start id-db", "start id-app", "start id-gone"] == engine.calls
     assert [] == names_left(journal)
     assert None is read_begun(journal.path.parent)
@@ -483,21 +491,21 @@ def test_what_is_left_is_put_right_in_the_order_in_which_it_starts(journal: Jour
 @pytest.mark.parametrize(
     ("begun", "started", "calls"),
     [
-        (Begun(5.0, ""), 4.0, ["stop id-a", "start id-a"]),
-        (Begun(5.0, ""), 6.0, ["start id-a"]),
-        (Begun(5.0, ""), None, ["start id-a"]),
+        (BackupRecord(5.0, ""), 4.0, ["stop id-a", "start id-a"]),
+        (BackupRecord(5.0, ""), 6.0, ["start id-a"]),
+        (BackupRecord(5.0, ""), None, ["start id-a"]),
         (None, 6.0, ["stop id-a", "start id-a"]),
     ],
 )
 def test_one_that_may_be_stopping_right_now_is_settled(
-    journal: Journal, begun: Begun | None, started: float | None, calls: list[str]
+    journal: Journal, begun: BackupRecord | None, started: float | None, calls: list[str]
 ) -> None:
     """It is certain only of one that does not run, or was started since."""
     engine = Scripted.of(held("a"), started={} if started is None else {"id-a": started})
     journal.stopped("id-a", "a")
     if begun is not None:
         write_begun(journal.path.parent, begun)
-    assert () == put_right(engine, journal)
+    assert () == recover_leftovers(engine, journal)
     assert calls == engine.calls
 
 
@@ -505,10 +513,10 @@ def test_what_cannot_be_started_is_told_and_stays_to_be_done(journal: Journal) -
     """When the backup began is still needed then."""
     engine = Scripted.of(held("a"), failures={"start id-a": ["no port"]})
     journal.stopped("id-a", "a")
-    write_begun(journal.path.parent, Begun(5.0, ""))
-    (reason,) = put_right(engine, journal)
+    write_begun(journal.path.parent, BackupRecord(5.0, ""))
+    (reason,) = recover_leftovers(engine, journal)
     assert "no port" in reason
-    assert (["a"], Begun(5.0, "")) == (names_left(journal), read_begun(journal.path.parent))
+    assert (["a"], BackupRecord(5.0, "")) == (names_left(journal), read_begun(journal.path.parent))
 
 
 def test_a_note_that_cannot_be_read_is_none_and_one_that_cannot_be_written_is_told(
@@ -518,7 +526,7 @@ def test_a_note_that_cannot_be_read_is_none_and_one_that_cannot_be_written_is_to
     (tmp_path / FILE).write_text("half of")
     assert None is read_begun(tmp_path)
     with pytest.raises(StoreError, match="cannot be written"):
-        write_begun(tmp_path / "none" / "none", Begun(1.0, ""))
+        write_begun(tmp_path / "none" / "none", BackupRecord(1.0, ""))
 
 
 # --- the command ------------------------------------------------------------------------
@@ -529,7 +537,7 @@ def test_a_document_without_an_enabled_plan_is_no_backup(tmp_path: Path) -> None
     config = tmp_path / "config.json"
     config.write_text('{"modno": 1, "version": 6, "instance": "i"}')
     with pytest.raises(UsageError, match="no enabled plan"):
-        PlansWay(Settings(config), {}, lambda *_: None).prepare()
+        PlansWay(RunnerSettings(config), {}, lambda *_: None).prepare()
 
 
 @pytest.mark.parametrize(

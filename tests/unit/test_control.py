@@ -13,14 +13,14 @@ import pytest
 
 from sidecar.engines.base import Progress
 from sidecar.lib.errors import SidecarError
-from sidecar.runner.due import Kind, Work
-from sidecar.runner.job.progress import Board, Over
-from sidecar.runner.journal import Ended, Outcome, Run, Trigger
+from sidecar.runner.due import Job, JobKind
+from sidecar.runner.job.progress import ProgressHub, RunFinished
+from sidecar.runner.journal import Ended, Run, RunCause, RunOutcome
 from sidecar.runner.pool import Admission, Pool
 from sidecar.web.control import FILE, ControlServer, Message, NoDaemon, ask
 
 SECONDS = 20.0
-WEB = Work(Kind.BACKUP, "web", "store")
+WEB = Job(JobKind.BACKUP, "web", "store")
 
 
 @contextmanager
@@ -146,26 +146,26 @@ class Seats:
     """A pool whose only work ends when the test says so."""
 
     def __init__(self) -> None:
-        self.board = Board()
+        self.board = ProgressHub()
         self.may_end = threading.Event()
         self.began = threading.Event()
         self.runs = 0
         self.pool = Pool(self._run, 1, self._done, self._failed)
         self.pool.start()
 
-    def _run(self, work: Work, trigger: Trigger) -> None:
+    def _run(self, work: Job, trigger: RunCause) -> None:
         self.runs += 1
         self.board.began(work)
         self.began.set()
         self.board.moved(work, Progress(0.5, 1, 2, 3, 4))
         assert self.may_end.wait(SECONDS)
-        run = Run(self.runs, work, trigger, 1.0, ended=Ended(Outcome.SUCCESS, 2.0))
-        self.board.ended(work, Over(run))
+        run = Run(self.runs, work, trigger, 1.0, ended=Ended(RunOutcome.SUCCESS, 2.0))
+        self.board.ended(work, RunFinished(run))
 
-    def _done(self, work: Work) -> None:
+    def _done(self, work: Job) -> None:
         self.board.done(work)
 
-    def _failed(self, work: Work, error: BaseException) -> None:
+    def _failed(self, work: Job, error: BaseException) -> None:
         raise AssertionError(work) from error
 
 
@@ -187,7 +187,7 @@ def test_whoever_joins_a_run_hears_its_end(seats: Seats) -> None:
         seats.may_end.set()
         for news in (first, second):
             told = news.get(timeout=SECONDS)
-            while not isinstance(told, Over):
+            while not isinstance(told, RunFinished):
                 told = news.get(timeout=SECONDS)
             assert told.run is not None
             assert 1 == told.run.id
@@ -196,32 +196,32 @@ def test_whoever_joins_a_run_hears_its_end(seats: Seats) -> None:
 
 def test_an_end_is_told_only_when_it_may_be_run_again() -> None:
     """Who follows, and then joins, cannot have missed it."""
-    board = Board()
+    board = ProgressHub()
     board.began(WEB)
-    run = Run(1, WEB, Trigger.MANUAL, 1.0, ended=Ended(Outcome.SUCCESS, 2.0))
-    board.ended(WEB, Over(run))
+    run = Run(1, WEB, RunCause.MANUAL, 1.0, ended=Ended(RunOutcome.SUCCESS, 2.0))
+    board.ended(WEB, RunFinished(run))
     with board.follow(WEB) as news:
         assert news.empty()
-        assert Over(run) == board.done(WEB)
-        assert Over(run) == news.get(timeout=SECONDS)
+        assert RunFinished(run) == board.done(WEB)
+        assert RunFinished(run) == news.get(timeout=SECONDS)
     assert {} == board.running
 
 
 def test_a_run_that_broke_down_has_an_end_too() -> None:
     """Who follows it must not wait for ever."""
-    board = Board()
+    board = ProgressHub()
     with board.follow(WEB) as news:
         board.began(WEB)
         board.done(WEB)
         told = news.get(timeout=SECONDS)
-    assert isinstance(told, Over)
+    assert isinstance(told, RunFinished)
     assert told.run is None
     assert "broke down" in told.reason
 
 
 def test_a_closed_board_tells_everyone() -> None:
     """Those who follow, and those who come too late."""
-    board = Board()
+    board = ProgressHub()
     with board.follow(WEB) as news:
         board.close()
         with board.follow(WEB) as late:

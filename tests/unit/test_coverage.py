@@ -15,7 +15,7 @@ from sidecar.planner.lint import (
     PATH_ABSENT,
     SPLIT_COMMAND,
     SWARM_ONLY,
-    Finding,
+    LintFinding,
     find_excluded_names,
     find_live_databases,
     find_not_enabled,
@@ -129,7 +129,7 @@ def test_mount_that_another_plan_excludes_may_be_held_by_a_third() -> None:
     assert ["by-hand", "by-hand"] == [plan for _, plan, _, _ in cover(web, other, view=view)]
 
 
-def findings_of(*containers: Container) -> list[Finding]:
+def findings_of(*containers: Container) -> list[LintFinding]:
     """What a lint tells of mounts and commands, on a document with one repository."""
     rendered = rendered_of(*containers)
     covered = cover_mounts(Inventory(containers), rendered, VIEW, POLICY)
@@ -396,7 +396,7 @@ def test_lint_reasons_are_no_problems_of_a_pass() -> None:
 def test_finding_keeps_all_of_a_problem() -> None:
     """A problem as a finding is the same but for its place."""
     problem = problem_of("keep.invalid", "m", "h", workload="w", container="c", label="l")
-    expected = Finding("keep.invalid", "m", "h", "w", "c", "l", Severity.ERROR)
+    expected = LintFinding("keep.invalid", "m", "h", "w", "c", "l", Severity.ERROR)
     assert expected == finding_of(problem)
     assert ("", 0) == (expected.file, expected.line)
 
@@ -435,7 +435,7 @@ def test_findings_get_the_line_of_their_label() -> None:
     }
 
     def at(workload: str, name: str, label: str) -> tuple[str, int]:
-        finding = Finding("lint.x", "m", workload=workload, container=name, label=label)
+        finding = LintFinding("lint.x", "m", workload=workload, container=name, label=label)
         (found,) = placed([finding], inventory, positions)
         return found.file, found.line
 
@@ -449,5 +449,5 @@ def test_findings_get_the_line_of_their_label() -> None:
 
 def test_without_positions_findings_stay_as_they_are() -> None:
     """Resolved text on standard input tells no lines."""
-    finding = Finding("lint.x", "m", workload="shop/web", container="web")
+    finding = LintFinding("lint.x", "m", workload="shop/web", container="web")
     assert [finding] == placed([finding], Inventory((container("web", project="shop"),)), {})

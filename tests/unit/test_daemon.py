@@ -8,8 +8,8 @@ from typing import Self
 import pytest
 
 from sidecar.reconciler import daemon
-from sidecar.reconciler.daemon import Daemon
-from sidecar.reconciler.settings import Settings, Source
+from sidecar.reconciler.daemon import ReconcilerDaemon
+from sidecar.reconciler.settings import InventorySource, ReconcilerSettings
 
 
 class Failing:
@@ -42,11 +42,11 @@ def test_a_thread_that_fails_ends_the_daemon(
     """It says where, not what: whoever supervises it starts it anew, instead of it limping on."""
     monkeypatch.setattr(daemon, "EventStream", Failing)
     hook = threading.excepthook
-    settings = Settings(
-        tmp_path / "config.json", source=Source(docker_sock=str(tmp_path / "none.sock"))
+    settings = ReconcilerSettings(
+        tmp_path / "config.json", source=InventorySource(docker_sock=str(tmp_path / "none.sock"))
     )
 
-    assert not Daemon(settings, {}).run()
+    assert not ReconcilerDaemon(settings, {}).run()
 
     (failed,) = [record for record in caplog.records if record.message == "thread.failed"]
     fields = vars(failed)["fields"]

@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 
 from sidecar.reconciler.apply.context import Clocks
-from sidecar.reconciler.desired_state import Desire
-from sidecar.reconciler.loop import Loop
-from sidecar.reconciler.report import Report
-from sidecar.reconciler.settings import Applying, ApplyVia, Settings, Source
+from sidecar.reconciler.desired_state import DesiredState
+from sidecar.reconciler.loop import ReconcileLoop
+from sidecar.reconciler.report import ReconcilerReport
+from sidecar.reconciler.settings import Applying, ApplyVia, InventorySource, ReconcilerSettings
 from sidecar.reconciler.state import Memory
-from sidecar.reconciler.trigger import Due
+from sidecar.reconciler.trigger import DuePass
 from tests.fakes.fake_engine import FakeEngine
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC).timestamp()
 WEB, DB = "backrest_sidecar_web", "backrest_sidecar_db"
 LABELS = {"backrest.enable": "true"}
-EVERYTHING = Due(everything=True)
+EVERYTHING = DuePass(everything=True)
 DOCUMENT: dict[str, Any] = {
     "modno": 3,
     "version": 6,
@@ -50,13 +50,13 @@ class Writer:
     """An applier that only says whether Backrest is the writer, and remembers the wishes."""
 
     is_open: bool = True
-    wishes: list[tuple[Desire, float]] = field(default_factory=list)
+    wishes: list[tuple[DesiredState, float]] = field(default_factory=list)
 
     def is_writer(self) -> bool:
         """Tell it."""
         return self.is_open
 
-    def want(self, desire: Desire, changed_at: float) -> None:
+    def want(self, desire: DesiredState, changed_at: float) -> None:
         """Remember it."""
         self.wishes.append((desire, changed_at))
 
@@ -67,28 +67,30 @@ class Bench:
 
     config: Path
     engine: FakeEngine
-    loops: list[Loop] = field(default_factory=list)
+    loops: list[ReconcileLoop] = field(default_factory=list)
     now: float = NOON
-    settings: Settings = field(init=False)
+    settings: ReconcilerSettings = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin with a document, and a process."""
         self.write(DOCUMENT)
-        self.settings = Settings(self.config, source=Source(docker_sock=self.engine.address))
+        self.settings = ReconcilerSettings(
+            self.config, source=InventorySource(docker_sock=self.engine.address)
+        )
         self.begin()
 
     @property
-    def loop(self) -> Loop:
+    def loop(self) -> ReconcileLoop:
         """The newest process."""
         return self.loops[-1]
 
     def begin(self, **options: Any) -> None:
         """Start anew, with the state that there is."""
-        settings = Settings(self.config, source=self.settings.source, **options)
+        settings = ReconcilerSettings(self.config, source=self.settings.source, **options)
         self.memory = Memory(settings.state_directory)
-        self.report = Report(lambda: self.now, lambda: self.now)
+        self.report = ReconcilerReport(lambda: self.now, lambda: self.now)
         clocks = Clocks(lambda: self.now, lambda: self.now)
-        self.loops.append(Loop(settings, {}, self.memory, self.report, clocks))
+        self.loops.append(ReconcileLoop(settings, {}, self.memory, self.report, clocks))
 
     def add(self, name: str, labels: Mapping[str, str] = LABELS, **more: Any) -> str:
         """Create a container with a folder of its own."""
@@ -245,7 +247,7 @@ def test_another_engine_is_not_looked_at_by_an_event_either(bench: Bench) -> Non
     assert not bench.loop.run(EVERYTHING)
 
     named = bench.add("db")
-    bench.loop.run(Due(everything=False, ids=frozenset({named})))
+    bench.loop.run(DuePass(everything=False, ids=frozenset({named})))
 
     assert before == bench.config.read_bytes()
 
@@ -256,7 +258,7 @@ def test_event_looks_at_its_container_only(bench: Bench) -> None:
     named = bench.add("web")
     bench.engine.calls.clear()
 
-    assert bench.loop.run(Due(everything=False, ids=frozenset({named})))
+    assert bench.loop.run(DuePass(everything=False, ids=frozenset({named})))
 
     assert WEB in bench.plans()
     assert ["GET /containers/json", "GET /images/sha256:01/json"] == sorted(bench.engine.calls)
@@ -269,7 +271,7 @@ def test_event_of_a_container_that_is_gone_is_no_failure(bench: Bench) -> None:
     named = bench.add("web")
     bench.engine.remove(named)
 
-    assert bench.loop.run(Due(everything=False, ids=frozenset({named})))
+    assert bench.loop.run(DuePass(everything=False, ids=frozenset({named})))
 
     assert ["mine"] == list(bench.plans())
 
@@ -287,7 +289,7 @@ def test_event_of_a_container_with_an_unknown_volume_asks_for_that_volume(bench:
         ],
     )
 
-    assert bench.loop.run(Due(everything=False, ids=frozenset({named})))
+    assert bench.loop.run(DuePass(everything=False, ids=frozenset({named})))
 
     assert ["/var/lib/docker/volumes/data/_data"] == bench.plans()[WEB]["paths"]
     assert 1 == bench.engine.calls["GET /volumes/share"]
@@ -298,7 +300,7 @@ def test_event_while_the_engine_is_unwell_is_made_up_for(bench: Bench) -> None:
     assert bench.loop.run(EVERYTHING)
     named = bench.add("web")
     bench.engine.refusals["/containers"] = 500
-    assert not bench.loop.run(Due(everything=False, ids=frozenset({named})))
+    assert not bench.loop.run(DuePass(everything=False, ids=frozenset({named})))
     bench.engine.refusals.clear()
 
     assert bench.loop.run(EVERYTHING)
@@ -333,7 +335,7 @@ def test_nothing_is_missed_while_nobody_listened(
     bench.loop.events = stream  # type: ignore[assignment]
     for name in ("web", "db", "cache"):
         bench.add(name)
-        assert bench.loop.run(Due(everything=True, reasons=reasons))
+        assert bench.loop.run(DuePass(everything=True, reasons=reasons))
 
     assert 0 == stream.reopened
 
@@ -355,7 +357,7 @@ def test_document_that_is_broken_is_a_state_that_heals(
     assert ["document.broken"] == events(caplog, "document.broken", "reconcile.failed")
     assert bench.report.snapshot().document is False
     bench.write(DOCUMENT)
-    assert bench.loop.run(Due(everything=False, reasons=frozenset({"document"})))
+    assert bench.loop.run(DuePass(everything=False, reasons=frozenset({"document"})))
     assert {WEB, "mine"} == bench.plans().keys()
     assert ["document.good"] == events(caplog, "document.good")
 
@@ -369,11 +371,11 @@ def test_drift_is_put_back_three_times_and_then_contested(
     for _ in range(3):
         bench.edit(WEB, paths=["/else"])
         bench.now += 30
-        assert bench.loop.run(Due(everything=False))
+        assert bench.loop.run(DuePass(everything=False))
         assert ["/srv/web"] == bench.plans()[WEB]["paths"]
     bench.edit(WEB, paths=["/else"])
     bench.now += 30
-    assert bench.loop.run(Due(everything=False))
+    assert bench.loop.run(DuePass(everything=False))
 
     assert ["/else"] == bench.plans()[WEB]["paths"]
     assert ["plan.drift"] * 3 == events(caplog, "plan.drift")
@@ -391,11 +393,11 @@ def test_contested_key_is_asserted_when_the_runner_was_restarted(bench: Bench) -
     assert bench.loop.run(EVERYTHING)
     for _ in range(4):
         bench.edit(WEB, paths=["/else"])
-        assert bench.loop.run(Due(everything=False))
+        assert bench.loop.run(DuePass(everything=False))
     assert ["/else"] == bench.plans()[WEB]["paths"]
 
     bench.loop.restarted()
-    assert bench.loop.run(Due(everything=False))
+    assert bench.loop.run(DuePass(everything=False))
 
     assert ["/srv/web"] == bench.plans()[WEB]["paths"]
 

@@ -10,15 +10,21 @@ import pytest
 from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import DocumentError, InventoryError, StoreError
-from sidecar.planner.lifecycle import History
-from sidecar.reconciler.desired_state import Desire, Ledger, Proposer, confirm_engine, history_of
+from sidecar.planner.lifecycle import PlanHistory
+from sidecar.reconciler.desired_state import (
+    DesiredState,
+    PassRecorder,
+    Planner,
+    confirm_engine,
+    history_of,
+)
 from sidecar.reconciler.settings import Lifetime
 from sidecar.reconciler.state import Memory, State
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 ID = "backrest_sidecar_web"
 NIGHTLY = {"cron": "0 2 * * *", "clock": "CLOCK_LOCAL"}
-EXPIRED = History(orphans={ID: NOW.timestamp() - 100}, grace=50.0)
+EXPIRED = PlanHistory(orphans={ID: NOW.timestamp() - 100}, grace=50.0)
 
 
 def content_of(**plan: object) -> bytes:
@@ -28,15 +34,15 @@ def content_of(**plan: object) -> bytes:
     return json.dumps({"version": 6, "repos": [repo], "plans": plans}).encode()
 
 
-def desire_of(ledger: Ledger, history: History | None = EXPIRED) -> Desire:
+def desire_of(ledger: PassRecorder, history: PlanHistory | None = EXPIRED) -> DesiredState:
     """Make a desire of a world without containers."""
-    return Desire(Path("c.json"), Inventory(), Policy(), NOW, history=history, ledger=ledger)
+    return DesiredState(Path("c.json"), Inventory(), Policy(), NOW, history=history, ledger=ledger)
 
 
 def test_a_schedule_is_remembered_before_it_is_taken() -> None:
     """So that dying right after the write loses none; a failed write takes the memory back."""
     memory = Memory(None)
-    ledger = Ledger(memory)
+    ledger = PassRecorder(memory)
     proposal = desire_of(ledger).propose(content_of())
 
     def fail() -> None:
@@ -55,7 +61,7 @@ def test_no_schedule_is_taken_that_cannot_be_remembered(tmp_path: Path) -> None:
     """The pass is void; the next ones do all but disabling, until it can be remembered again."""
     (tmp_path / "file").write_text("")
     memory = Memory(tmp_path / "file" / "state")
-    ledger = Ledger(memory)
+    ledger = PassRecorder(memory)
     proposal = desire_of(ledger).propose(content_of())
 
     with pytest.raises(StoreError, match="cannot be remembered"):
@@ -70,16 +76,16 @@ def test_no_schedule_is_taken_that_cannot_be_remembered(tmp_path: Path) -> None:
 def test_a_write_of_the_file_is_noted_for_the_runner_s_sake() -> None:
     """Only where it is applied, and later than it happens: the runner may just be reading."""
     applied, plain = Memory(None), Memory(None)
-    proposal = desire_of(Ledger()).propose(content_of())
-    Ledger(applied, is_applied=True, wall=lambda: 100.0).before_write(proposal, to_file=True)
-    Ledger(plain, wall=lambda: 100.0).before_write(proposal, to_file=True)
+    proposal = desire_of(PassRecorder()).propose(content_of())
+    PassRecorder(applied, is_applied=True, wall=lambda: 100.0).before_write(proposal, to_file=True)
+    PassRecorder(plain, wall=lambda: 100.0).before_write(proposal, to_file=True)
 
     assert (102.0, 0.0) == (applied.state.written_at, plain.state.written_at)
 
 
 def test_without_a_memory_nothing_is_remembered() -> None:
     """A preview of a file leaves no trace."""
-    ledger = Ledger()
+    ledger = PassRecorder()
     proposal = desire_of(ledger, None).propose(content_of())
     with ledger.writing(proposal):
         pass
@@ -89,9 +95,9 @@ def test_without_a_memory_nothing_is_remembered() -> None:
 
 def test_a_quiet_pass_is_not_thought_through_twice() -> None:
     """The same inputs give the same object; a grace that ends meanwhile does not."""
-    proposer = Proposer()
+    proposer = Planner()
     waiting = replace(EXPIRED, grace=150.0)
-    desire = desire_of(Ledger(), waiting)
+    desire = desire_of(PassRecorder(), waiting)
     first = desire.propose(content_of(), proposer=proposer)
     later = replace(desire, now=NOW + timedelta(seconds=10))
     over = replace(desire, now=NOW + timedelta(seconds=60))
@@ -103,9 +109,9 @@ def test_a_quiet_pass_is_not_thought_through_twice() -> None:
 
 def test_a_document_that_was_just_proposed_is_not_decoded_again() -> None:
     """After our own write the next pass begins with what is known of it."""
-    proposer = Proposer()
-    first = desire_of(Ledger()).propose(content_of(), proposer=proposer)
-    second = desire_of(Ledger(), None).propose(first.after.content, proposer=proposer)
+    proposer = Planner()
+    first = desire_of(PassRecorder()).propose(content_of(), proposer=proposer)
+    second = desire_of(PassRecorder(), None).propose(first.after.content, proposer=proposer)
 
     assert first.after is second.before
 
@@ -113,7 +119,7 @@ def test_a_document_that_was_just_proposed_is_not_decoded_again() -> None:
 def test_faults_name_the_file() -> None:
     """Also those of a document that comes from elsewhere."""
     with pytest.raises(DocumentError, match=r"c\.json: "):
-        desire_of(Ledger()).propose(b"[]")
+        desire_of(PassRecorder()).propose(b"[]")
 
 
 def test_history_is_what_was_remembered_and_what_is_wanted() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.cli.output.doctor import render_doctor
 from sidecar.docker.client import Connection, WireRefused
-from sidecar.docker.inventory import Engine
+from sidecar.docker.inventory import DockerInventory
 from sidecar.labels.policy import Policy
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import InventoryError
@@ -20,16 +20,23 @@ from sidecar.planner.scripts import render_quiesce, render_scale_down
 from sidecar.reconciler.doctor import check as patient_module
 from sidecar.reconciler.doctor import document
 from sidecar.reconciler.doctor.check import (
+    CheckContext,
+    CheckResult,
+    CheckStatus,
     DoctorReport,
-    Finding,
     NotChecked,
-    Patient,
-    Verdict,
     passed,
     read_version,
 )
 from sidecar.reconciler.doctor.run import CHECKS, examine, run_doctor
-from sidecar.reconciler.settings import Access, Applying, ApplyVia, Settings, Source, Watching
+from sidecar.reconciler.settings import (
+    Applying,
+    ApplyVia,
+    BackrestLogin,
+    InventorySource,
+    ReconcilerSettings,
+    Watching,
+)
 from tests.fakes.fake_engine import FakeEngine
 
 Json = dict[str, Any]
@@ -122,7 +129,7 @@ class House:
     def __post_init__(self) -> None:
         self.config = self.folder / "config.json"
         self.mounts = [(str(self.folder), "/config"), ("/srv", "/srv")]
-        self.settings = Settings(self.config, runner_named=True)
+        self.settings = ReconcilerSettings(self.config, runner_named=True)
         self.environment = {"TZ": "UTC"}
         self.connection = Scripted(None, {*TOOLS, "/srv/a"})
         self.now = datetime.now(UTC)
@@ -146,13 +153,13 @@ class House:
         self.config.write_text(json.dumps({**whole, "plans": self.plans}))
         self.config.chmod(0o600)
 
-    def patient(self, *, fix: bool = False) -> Patient:
+    def patient(self, *, fix: bool = False) -> CheckContext:
         """Give the one who is examined; writes the document unless it is there."""
         if not self.config.exists():
             self.write()
         if self.connection.runner is None and self.mounts:
             self.connection.runner = inspected(self.env, self.mounts)
-        patient = Patient(
+        patient = CheckContext(
             self.settings,
             self.environment,
             self.now,
@@ -162,18 +169,18 @@ class House:
             self.mountinfo,
             ask_version=lambda _: self.version,
         )
-        engine = Engine("unix:///nowhere.sock")
+        engine = DockerInventory("unix:///nowhere.sock")
         engine.connection = self.connection
         patient.engine = engine
         return patient
 
-    def examine(self, *, fix: bool = False) -> dict[str, Finding]:
+    def examine(self, *, fix: bool = False) -> dict[str, CheckResult]:
         """Run all checks; return the findings by check."""
         return {one.check: one for one in examine(self.patient(fix=fix)).findings}
 
-    def wrong(self, *, fix: bool = False) -> dict[str, Verdict]:
+    def wrong(self, *, fix: bool = False) -> dict[str, CheckStatus]:
         """Run all checks; return what is neither well nor left out."""
-        well = {Verdict.OK, Verdict.NOT_CHECKED}
+        well = {CheckStatus.OK, CheckStatus.NOT_CHECKED}
         found = self.examine(fix=fix).items()
         return {check: one.verdict for check, one in found if one.verdict not in well}
 
@@ -195,7 +202,7 @@ def test_a_healthy_house_has_nothing_wrong(house: House) -> None:
     house.mounts.append(("/var/run/docker.sock", "/var/run/docker.sock"))
     found = house.examine()
     assert [check.id for check in CHECKS] == list(found)
-    left_out = {check for check, one in found.items() if one.verdict is Verdict.NOT_CHECKED}
+    left_out = {check for check, one in found.items() if one.verdict is CheckStatus.NOT_CHECKED}
     assert {
         "permission.restart",
         "permission.unpause",
@@ -237,9 +244,9 @@ def test_a_document_that_backrest_refuses_fails_once(
         house.config.write_bytes(content)
         house.config.chmod(0o600)
     found = {one.check: one for one in examine(patient).findings}
-    failures = {name for name, one in found.items() if one.verdict is Verdict.FAILURE}
+    failures = {name for name, one in found.items() if one.verdict is CheckStatus.FAILURE}
     assert {check} == failures - {"repos.exist"}
-    assert found["pass"].verdict is Verdict.NOT_CHECKED
+    assert found["pass"].verdict is CheckStatus.NOT_CHECKED
     assert found[check].hint
 
 
@@ -247,7 +254,7 @@ def test_faults_in_plans_of_ours_only_say_who_mends_them(house: House) -> None:
     """The next pass writes them anew; it can be looked at all the same."""
     house.add_plan(schedule={"cron": ""})
     found = house.examine()
-    assert found["document.valid"].verdict is Verdict.FAILURE
+    assert found["document.valid"].verdict is CheckStatus.FAILURE
     assert "reconcile" in found["document.valid"].hint
     assert found["document.valid"].details[0].startswith("/plans/0/schedule/cron: ")
 
@@ -256,11 +263,11 @@ def test_a_file_that_is_a_mount_is_told(house: House) -> None:
     """Also where its path has a blank, which the list of mounts escapes."""
     real = os.path.realpath(house.config)
     house.mountinfo.write_text(f"1 2 0:3 / {real} rw - ext4 /dev/x rw\n")
-    assert {"document.directory": Verdict.FAILURE} == house.wrong()
+    assert {"document.directory": CheckStatus.FAILURE} == house.wrong()
     patient = house.patient()
     patient.settings = replace(house.settings, config=Path("/a b/config.json"))
     house.mountinfo.write_text("1 2 0:3 / /a\\040b/config.json rw - ext4 /dev/x rw\n")
-    assert document.check_mounted_whole(patient).verdict is Verdict.FAILURE
+    assert document.check_mounted_whole(patient).verdict is CheckStatus.FAILURE
 
 
 def test_a_document_that_is_in_no_mount_of_our_container_is_told(house: House) -> None:
@@ -268,20 +275,20 @@ def test_a_document_that_is_in_no_mount_of_our_container_is_told(house: House) -
     house.mountinfo.write_text("1 2 0:3 / / rw - overlay overlay rw\n")
     assert {} == house.wrong()
     house.is_contained = True
-    assert {"document.directory": Verdict.WARNING} == house.wrong()
+    assert {"document.directory": CheckStatus.WARNING} == house.wrong()
 
 
 def test_a_system_that_tells_no_mounts_leaves_that_open(house: House) -> None:
     """So does one that is no Linux."""
     house.mountinfo.unlink()
-    assert house.examine()["document.directory"].verdict is Verdict.NOT_CHECKED
+    assert house.examine()["document.directory"].verdict is CheckStatus.NOT_CHECKED
 
 
 def test_trying_to_write_touches_nothing(house: House) -> None:
     """The part file is gone, the document is the same file."""
     house.write()
     before, names = house.config.stat(), sorted(os.listdir(house.folder))
-    assert house.examine()["document.writable"].verdict is Verdict.OK
+    assert house.examine()["document.writable"].verdict is CheckStatus.OK
     after = house.config.stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
     assert names == sorted(os.listdir(house.folder))
@@ -290,14 +297,14 @@ def test_trying_to_write_touches_nothing(house: House) -> None:
 def test_an_owner_that_cannot_be_kept_fails(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing would ever be written then."""
     monkeypatch.setattr(atomic, "give_owner", lambda *_: False)
-    assert {"document.writable": Verdict.FAILURE} == house.wrong()
+    assert {"document.writable": CheckStatus.FAILURE} == house.wrong()
     assert [] == list(house.folder.glob(".config*"))
 
 
 def test_a_mode_that_cannot_be_kept_fails(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a file system that has modes of its own."""
     monkeypatch.setattr(atomic, "give_mode", lambda *_: False)
-    assert {"document.writable": Verdict.FAILURE} == house.wrong()
+    assert {"document.writable": CheckStatus.FAILURE} == house.wrong()
 
 
 def test_a_read_only_directory_fails(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,10 +321,10 @@ def test_a_document_that_others_read_is_told_and_fixed(house: House) -> None:
     """Only --fix changes it, and says so."""
     house.write()
     house.config.chmod(0o644)
-    assert {"document.private": Verdict.WARNING} == house.wrong()
+    assert {"document.private": CheckStatus.WARNING} == house.wrong()
     assert 0o644 == house.config.stat().st_mode & 0o777
     fixed = house.examine(fix=True)["document.private"]
-    assert (Verdict.OK, "mode 0644 → 0600") == (fixed.verdict, fixed.fixed)
+    assert (CheckStatus.OK, "mode 0644 → 0600") == (fixed.verdict, fixed.fixed)
     assert 0o600 == house.config.stat().st_mode & 0o777
 
 
@@ -337,7 +344,7 @@ def test_a_foreign_owners_document_stays_as_it_is(
     house.config.chmod(0o644)
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     found = house.examine(fix=True)["document.private"]
-    assert (Verdict.WARNING, "") == (found.verdict, found.fixed)
+    assert (CheckStatus.WARNING, "") == (found.verdict, found.fixed)
     assert 0o644 == house.config.stat().st_mode & 0o777
 
 
@@ -345,7 +352,7 @@ def test_litter_is_told_and_put_in_order(house: House) -> None:
     """The way the next write would do it."""
     part = house.folder / f".config.json.sidecar-{'0' * 16}.part"
     part.write_text("half")
-    assert {"document.litter": Verdict.WARNING} == house.wrong()
+    assert {"document.litter": CheckStatus.WARNING} == house.wrong()
     assert part.exists()
     assert "1 file put in order" == house.examine(fix=True)["document.litter"].fixed
     assert not part.exists()
@@ -354,15 +361,15 @@ def test_litter_is_told_and_put_in_order(house: House) -> None:
 def test_a_save_that_was_put_aside_is_told(house: House) -> None:
     """Only people can tell what it is worth."""
     (house.folder / f"config.json.displaced-{'0' * 16}").write_text("{}")
-    assert {"document.litter": Verdict.WARNING} == house.wrong(fix=True)
+    assert {"document.litter": CheckStatus.WARNING} == house.wrong(fix=True)
 
 
 def test_without_a_directory_there_is_no_litter(house: House) -> None:
     """That there is none is told once."""
     house.settings = replace(house.settings, config=house.folder / "none" / "config.json")
     found = house.examine()
-    assert found["document.litter"].verdict is Verdict.NOT_CHECKED
-    assert found["document.found"].verdict is Verdict.FAILURE
+    assert found["document.litter"].verdict is CheckStatus.NOT_CHECKED
+    assert found["document.found"].verdict is CheckStatus.FAILURE
 
 
 def test_a_write_that_goes_on_is_no_litter(house: House) -> None:
@@ -371,7 +378,7 @@ def test_a_write_that_goes_on_is_no_litter(house: House) -> None:
     directory = atomic.open_directory(house.folder)
     try:
         atomic.lock(directory)
-        assert house.examine()["document.litter"].verdict is Verdict.NOT_CHECKED
+        assert house.examine()["document.litter"].verdict is CheckStatus.NOT_CHECKED
     finally:
         os.close(directory)
 
@@ -379,10 +386,10 @@ def test_a_write_that_goes_on_is_no_litter(house: House) -> None:
 def test_a_state_directory_is_made_by_fix_only(house: House) -> None:
     """Without one nothing is remembered yet, which is no failure."""
     (house.folder / ".sidecar").rmdir()
-    assert {"state.writable": Verdict.WARNING} == house.wrong()
+    assert {"state.writable": CheckStatus.WARNING} == house.wrong()
     assert not (house.folder / ".sidecar").exists()
     found = house.examine(fix=True)["state.writable"]
-    assert (Verdict.OK, f"{house.folder}/.sidecar created") == (found.verdict, found.fixed)
+    assert (CheckStatus.OK, f"{house.folder}/.sidecar created") == (found.verdict, found.fixed)
     assert [] == list((house.folder / ".sidecar").iterdir())
 
 
@@ -390,9 +397,9 @@ def test_a_state_directory_that_nobody_can_make_or_use_fails(house: House) -> No
     """One below a file, and one below nothing."""
     house.write()
     house.settings = replace(house.settings, state_dir=house.config / "state")
-    assert {"state.writable": Verdict.FAILURE} == house.wrong(fix=True)
+    assert {"state.writable": CheckStatus.FAILURE} == house.wrong(fix=True)
     house.settings = replace(house.settings, state_dir=house.folder / "none" / "state")
-    assert {"state.writable": Verdict.FAILURE} == house.wrong()
+    assert {"state.writable": CheckStatus.FAILURE} == house.wrong()
 
 
 def test_a_state_directory_that_we_may_not_make_fails(
@@ -401,13 +408,13 @@ def test_a_state_directory_that_we_may_not_make_fails(
     """It is not tried without --fix, but what is allowed can be told."""
     (house.folder / ".sidecar").rmdir()
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert {"state.writable": Verdict.FAILURE} == house.wrong()
+    assert {"state.writable": CheckStatus.FAILURE} == house.wrong()
 
 
 def test_a_clock_that_was_never_set_fails(house: House) -> None:
     """Before this program was written nobody can be."""
     house.now = datetime(1970, 1, 1, tzinfo=UTC)
-    assert house.examine()["clock"].verdict is Verdict.FAILURE
+    assert house.examine()["clock"].verdict is CheckStatus.FAILURE
 
 
 def test_a_document_from_the_future_is_told(house: House) -> None:
@@ -415,7 +422,7 @@ def test_a_document_from_the_future_is_told(house: House) -> None:
     house.write()
     later = (house.now + timedelta(days=1)).timestamp()
     os.utime(house.config, (later, later))
-    assert {"clock": Verdict.WARNING} == house.wrong()
+    assert {"clock": CheckStatus.WARNING} == house.wrong()
 
 
 def test_an_engine_that_is_not_there_fails_once(house: House) -> None:
@@ -428,9 +435,9 @@ def test_an_engine_that_is_not_there_fails_once(house: House) -> None:
     patient.ask_version = absent
     found = {one.check: one for one in examine(patient).findings}
     assert ["engine.reachable"] == [
-        check for check, one in found.items() if one.verdict is Verdict.FAILURE
+        check for check, one in found.items() if one.verdict is CheckStatus.FAILURE
     ]
-    assert found["runner.found"].verdict is Verdict.NOT_CHECKED
+    assert found["runner.found"].verdict is CheckStatus.NOT_CHECKED
     assert found["permission.containers"].message
 
 
@@ -439,10 +446,10 @@ def test_an_engine_that_hangs_costs_one_wait(house: House, monkeypatch: pytest.M
     monkeypatch.setattr(patient_module, "SECONDS", 0.1)
     with FakeEngine() as engine:
         engine.stall()
-        house.settings = replace(house.settings, source=Source(docker_sock=engine.address))
+        house.settings = replace(house.settings, source=InventorySource(docker_sock=engine.address))
         patient = house.patient()
         patient.ask_version = read_version
-        failures = [o.check for o in examine(patient).findings if o.verdict is Verdict.FAILURE]
+        failures = [o.check for o in examine(patient).findings if o.verdict is CheckStatus.FAILURE]
         engine.resume()
     assert ["engine.reachable"] == failures
     assert ["GET /version"] == list(engine.calls)
@@ -450,8 +457,8 @@ def test_an_engine_that_hangs_costs_one_wait(house: House, monkeypatch: pytest.M
 
 def test_an_address_that_is_none_fails_once(house: House) -> None:
     """It is a finding here, where other commands would not start."""
-    house.settings = replace(house.settings, source=Source(docker_sock="ftp://x"))
-    assert {"engine.reachable": Verdict.FAILURE} == house.wrong()
+    house.settings = replace(house.settings, source=InventorySource(docker_sock="ftp://x"))
+    assert {"engine.reachable": CheckStatus.FAILURE} == house.wrong()
 
 
 @pytest.mark.parametrize(
@@ -468,36 +475,36 @@ def test_a_refused_version_is_a_permission_and_a_broken_engine_is_not(
         raise WireRefused(InventoryError("refused", "x"), status)
 
     patient.ask_version = refuse
-    failures = [o.check for o in examine(patient).findings if o.verdict is Verdict.FAILURE]
+    failures = [o.check for o in examine(patient).findings if o.verdict is CheckStatus.FAILURE]
     assert [check] == failures
 
 
 def test_an_old_engine_is_told_and_a_stranger_fails(house: House) -> None:
     """What answers must be an engine."""
     house.version = b'{"Version": "19.03", "ApiVersion": "1.40"}'
-    assert {"engine.version": Verdict.WARNING} == house.wrong()
+    assert {"engine.version": CheckStatus.WARNING} == house.wrong()
     house.version = b"<html>"
-    assert {"engine.version": Verdict.FAILURE} == house.wrong()
+    assert {"engine.version": CheckStatus.FAILURE} == house.wrong()
 
 
 @pytest.mark.parametrize(
     ("call", "check", "verdict"),
     [
-        ("GET /containers", "permission.containers", Verdict.FAILURE),
-        ("GET /volumes", "permission.volumes", Verdict.FAILURE),
-        ("GET /images", "permission.images", Verdict.FAILURE),
-        ("GET /info", "permission.info", Verdict.WARNING),
-        ("GET /events", "permission.events", Verdict.FAILURE),
-        ("GET /services", "permission.services", Verdict.FAILURE),
-        ("POST /", "permission.post", Verdict.FAILURE),
-        ("POST /containers/_backrest-sidecar/restart", "permission.restart", Verdict.FAILURE),
-        ("POST /containers/_backrest-sidecar/start", "permission.start", Verdict.FAILURE),
-        ("POST /containers/_backrest-sidecar/unpause", "permission.unpause", Verdict.FAILURE),
+        ("GET /containers", "permission.containers", CheckStatus.FAILURE),
+        ("GET /volumes", "permission.volumes", CheckStatus.FAILURE),
+        ("GET /images", "permission.images", CheckStatus.FAILURE),
+        ("GET /info", "permission.info", CheckStatus.WARNING),
+        ("GET /events", "permission.events", CheckStatus.FAILURE),
+        ("GET /services", "permission.services", CheckStatus.FAILURE),
+        ("POST /", "permission.post", CheckStatus.FAILURE),
+        ("POST /containers/_backrest-sidecar/restart", "permission.restart", CheckStatus.FAILURE),
+        ("POST /containers/_backrest-sidecar/start", "permission.start", CheckStatus.FAILURE),
+        ("POST /containers/_backrest-sidecar/unpause", "permission.unpause", CheckStatus.FAILURE),
     ],
 )
 @pytest.mark.parametrize("status", [401, 403])
 def test_each_permission_that_is_missing_is_one_line(
-    call: str, check: str, verdict: Verdict, status: int, house: House
+    call: str, check: str, verdict: CheckStatus, status: int, house: House
 ) -> None:
     """It names the variable that grants it."""
     grant_all(house)
@@ -523,7 +530,7 @@ def test_a_proxy_may_say_that_the_method_is_wrong(house: House) -> None:
     """Some answer 405 to everything but GET."""
     grant_all(house)
     house.connection.statuses["POST /"] = 405
-    assert {"permission.post": Verdict.FAILURE} == house.wrong()
+    assert {"permission.post": CheckStatus.FAILURE} == house.wrong()
 
 
 def test_a_restart_needs_its_permission_whatever_the_document_says(house: House) -> None:
@@ -532,7 +539,7 @@ def test_a_restart_needs_its_permission_whatever_the_document_says(house: House)
     house.config.unlink()
     patient.settings = replace(house.settings, applying=Applying(enabled=True))
     house.connection.statuses["POST /containers/_backrest-sidecar/restart"] = 403
-    failures = {o.check for o in examine(patient).findings if o.verdict is Verdict.FAILURE}
+    failures = {o.check for o in examine(patient).findings if o.verdict is CheckStatus.FAILURE}
     assert {"document.found", "permission.restart"} == failures
 
 
@@ -548,7 +555,7 @@ def test_nothing_is_ever_done_to_a_container(house: House) -> None:
 def test_a_permission_whose_question_hangs_is_named(house: House) -> None:
     """And the engine is asked nothing more, so that nobody waits long."""
     house.connection.statuses["GET /events"] = InventoryError("it did not answer in time", "x")
-    assert {"permission.events": Verdict.FAILURE} == house.wrong()
+    assert {"permission.events": CheckStatus.FAILURE} == house.wrong()
     assert "EVENTS" in house.examine()["permission.events"].message
 
 
@@ -562,12 +569,12 @@ def test_who_needs_no_permission_is_not_told_to_grant_it(house: House) -> None:
 @pytest.mark.parametrize("call", ["POST /", "POST /containers/_backrest-sidecar/restart"])
 def test_where_the_api_comes_first_a_restart_is_less_urgent(call: str, house: House) -> None:
     """It is what is left where the API does not answer; by --apply-via api it never is."""
-    access = Access("http://127.0.0.1:1")
+    access = BackrestLogin("http://127.0.0.1:1")
     house.settings = replace(house.settings, access=access, applying=Applying(enabled=True))
     house.connection.statuses[call] = 403
     wrong = house.wrong()
-    assert Verdict.FAILURE == wrong.pop("api.reachable")
-    assert [Verdict.WARNING] == list(wrong.values())
+    assert CheckStatus.FAILURE == wrong.pop("api.reachable")
+    assert [CheckStatus.WARNING] == list(wrong.values())
     applying = Applying(enabled=True, via=ApplyVia.API)
     house.settings = replace(house.settings, applying=applying)
     assert ["api.reachable"] == list(house.wrong())
@@ -576,22 +583,22 @@ def test_where_the_api_comes_first_a_restart_is_less_urgent(call: str, house: Ho
 def test_an_engine_that_answers_with_an_error_fails(house: House) -> None:
     """That is no lack of a permission."""
     house.connection.statuses["GET /volumes"] = 500
-    assert {"permission.volumes": Verdict.FAILURE} == house.wrong()
+    assert {"permission.volumes": CheckStatus.FAILURE} == house.wrong()
     assert "status 500" in house.examine()["permission.volumes"].message
 
 
 def test_an_engine_that_dies_meanwhile_is_one_finding(house: House) -> None:
     """What comes after is left out."""
     house.connection.statuses["GET /containers/backrest/json"] = InventoryError("gone")
-    assert {"runner.found": Verdict.FAILURE} == house.wrong()
+    assert {"runner.found": CheckStatus.FAILURE} == house.wrong()
 
 
 def test_a_runner_that_was_named_must_be_there(house: House) -> None:
     """One that was not may run without Docker; what it sees is then unknown."""
     house.mounts = []
-    assert Verdict.FAILURE == house.wrong()["runner.found"]
+    assert CheckStatus.FAILURE == house.wrong()["runner.found"]
     house.settings = replace(house.settings, runner_named=False)
-    assert {"runner.found": Verdict.WARNING} == house.wrong()
+    assert {"runner.found": CheckStatus.WARNING} == house.wrong()
 
 
 def test_a_runner_that_does_not_run_fails(house: House) -> None:
@@ -599,27 +606,27 @@ def test_a_runner_that_does_not_run_fails(house: House) -> None:
     house.patient()
     assert house.connection.runner is not None
     house.connection.runner["State"]["Running"] = False
-    assert {"runner.running": Verdict.FAILURE} == house.wrong()
+    assert {"runner.running": CheckStatus.FAILURE} == house.wrong()
 
 
 def test_to_name_oneself_as_the_runner_fails(house: House) -> None:
     """By the id of the container that we run in, also a short one."""
     house.own_id = RUNNER[:12]
-    assert {"runner.self": Verdict.FAILURE} == house.wrong()
+    assert {"runner.self": CheckStatus.FAILURE} == house.wrong()
 
 
 @pytest.mark.parametrize(
     ("version", "verdict"),
     [
-        ("v1.14.1", Verdict.OK),
-        ("1.13.0", Verdict.OK),
-        ("v1.12.1", Verdict.FAILURE),
-        ("nightly", Verdict.NOT_CHECKED),
-        ("", Verdict.NOT_CHECKED),
+        ("v1.14.1", CheckStatus.OK),
+        ("1.13.0", CheckStatus.OK),
+        ("v1.12.1", CheckStatus.FAILURE),
+        ("nightly", CheckStatus.NOT_CHECKED),
+        ("", CheckStatus.NOT_CHECKED),
     ],
 )
 def test_backrests_version_is_read_from_its_image(
-    version: str, verdict: Verdict, house: House
+    version: str, verdict: CheckStatus, house: House
 ) -> None:
     """Older ones cannot read a document of version 6."""
     house.connection.labels = {"org.opencontainers.image.version": version}
@@ -631,7 +638,7 @@ def test_the_bundled_runner_needs_no_version_of_backrest(house: House) -> None:
     kind = "org.opencontainers.image"
     house.connection.labels = {f"{kind}.title": "backrest-runner", f"{kind}.version": "0.1"}
     found = house.examine()["runner.version"]
-    assert Verdict.OK is found.verdict
+    assert CheckStatus.OK is found.verdict
     assert "is the bundled runner 0.1" in found.message
 
 
@@ -639,7 +646,7 @@ def test_a_path_that_the_runner_lacks_fails(house: House) -> None:
     """It fails its whole plan, whose ever it is."""
     house.add_plan("", "/srv/gone", "/srv/a")
     house.plans.append({"id": "mine", "repo": "r", "paths": ["/home/me"]})
-    assert {"runner.paths": Verdict.FAILURE} == house.wrong()
+    assert {"runner.paths": CheckStatus.FAILURE} == house.wrong()
     found = house.examine()["runner.paths"]
     assert ("plan backrest_sidecar_p0: /srv/gone", "plan mine: /home/me") == found.details
 
@@ -656,7 +663,7 @@ def test_a_path_of_the_container_itself_is_told(house: House) -> None:
     """It is there, but it is nothing of the host."""
     house.connection.paths.add("/etc/x")
     house.add_plan("", "/etc/x")
-    assert {"runner.paths": Verdict.WARNING} == house.wrong()
+    assert {"runner.paths": CheckStatus.WARNING} == house.wrong()
 
 
 def test_where_the_container_cannot_be_asked_its_mounts_decide(house: House) -> None:
@@ -666,14 +673,14 @@ def test_where_the_container_cannot_be_asked_its_mounts_decide(house: House) -> 
     assert {} == house.wrong()
     house.plans.append({"id": "mine", "repo": "r", "paths": ["/home/me"]})
     house.config.unlink()
-    assert {"runner.paths": Verdict.FAILURE} == house.wrong()
+    assert {"runner.paths": CheckStatus.FAILURE} == house.wrong()
     house.plans = []
     house.add_plan(CALL_DOCKER)
     house.mounts.append(("/run/docker.sock", "/run/docker.sock"))
     house.connection.runner = None
     house.config.unlink()
     assert {} == house.wrong()
-    assert house.examine()["hooks.client"].verdict is Verdict.NOT_CHECKED
+    assert house.examine()["hooks.client"].verdict is CheckStatus.NOT_CHECKED
 
 
 def test_a_disabled_plan_may_miss_its_paths(house: House) -> None:
@@ -697,7 +704,7 @@ def test_what_hooks_need_must_be_in_the_runner(
     house.add_plan(command)
     house.mounts.append(("/run/docker.sock", "/run/docker.sock"))
     house.connection.paths.remove(missing)
-    assert {check: Verdict.FAILURE} == house.wrong()
+    assert {check: CheckStatus.FAILURE} == house.wrong()
 
 
 @pytest.mark.parametrize("command", ["#!/opt/x\n# docker ps", "curl http://docker/x", "mydocker x"])
@@ -706,15 +713,15 @@ def test_a_hook_that_does_not_call_docker_needs_none(command: str, house: House)
     house.add_plan(command)
     house.connection.paths -= TOOLS - {"/bin/sh"}
     found = house.examine()
-    assert found["hooks.client"].verdict is Verdict.NOT_CHECKED
-    assert found["hooks.socket"].verdict is Verdict.NOT_CHECKED
+    assert found["hooks.client"].verdict is CheckStatus.NOT_CHECKED
+    assert found["hooks.socket"].verdict is CheckStatus.NOT_CHECKED
 
 
 def test_hooks_of_repositories_count_and_other_hooks_do_not(house: House) -> None:
     """A message needs no shell, and an empty command runs nothing."""
     house.repos[0]["hooks"] = [{"actionCommand": {"command": "restic cache"}}]
     house.connection.paths -= TOOLS
-    assert {"hooks.shell": Verdict.FAILURE} == house.wrong()
+    assert {"hooks.shell": CheckStatus.FAILURE} == house.wrong()
     hooks = [{"actionGotify": {"baseUrl": "http://x"}}, {"actionCommand": {"command": ""}}]
     house.repos[0]["hooks"] = hooks
     house.config.unlink()
@@ -746,7 +753,7 @@ def test_hooks_need_a_way_to_the_engine(
     house.add_plan(CALL_DOCKER)
     house.env += [f"DOCKER_HOST={host}"] if host else []
     house.mounts += [("/var/run/docker.sock", mounted)] if mounted else []
-    assert ({"hooks.socket": Verdict.FAILURE} if is_wrong else {}) == house.wrong()
+    assert ({"hooks.socket": CheckStatus.FAILURE} if is_wrong else {}) == house.wrong()
 
 
 def test_a_template_that_stops_needs_backrest_config(house: House) -> None:
@@ -757,7 +764,7 @@ def test_a_template_that_stops_needs_backrest_config(house: House) -> None:
     house.mounts.append(("/var/run/docker.sock", "/var/run/docker.sock"))
     house.connection.runner = None
     house.config.unlink()
-    assert {"runner.config": Verdict.FAILURE} == house.wrong()
+    assert {"runner.config": CheckStatus.FAILURE} == house.wrong()
 
 
 @pytest.mark.parametrize(
@@ -766,7 +773,7 @@ def test_a_template_that_stops_needs_backrest_config(house: House) -> None:
 def test_a_runner_that_reads_another_document_fails(path: str, house: House) -> None:
     """Compared by what both have mounted."""
     house.env[0] = f"BACKREST_CONFIG={path}"
-    assert {"runner.config": Verdict.FAILURE} == house.wrong()
+    assert {"runner.config": CheckStatus.FAILURE} == house.wrong()
 
 
 @pytest.mark.parametrize(("source", "is_wrong"), [("/host/b", False), ("/host/c", True)])
@@ -777,39 +784,39 @@ def test_in_a_container_the_mounts_of_both_are_compared(
     house.own_id, house.is_contained = OWN, True
     house.connection.own = inspected([], [("/host/b", str(house.folder))], OWN)
     house.mounts[0] = (source, "/config")
-    assert ({"runner.config": Verdict.FAILURE} if is_wrong else {}) == house.wrong()
+    assert ({"runner.config": CheckStatus.FAILURE} if is_wrong else {}) == house.wrong()
 
 
 def test_a_container_that_the_engine_does_not_know_leaves_it_open(house: House) -> None:
     """As where the engine is another than the one that we run on."""
     house.own_id, house.is_contained = OWN, True
-    assert house.examine()["runner.config"].verdict is Verdict.NOT_CHECKED
+    assert house.examine()["runner.config"].verdict is CheckStatus.NOT_CHECKED
     house.own_id = ""
-    assert house.examine()["runner.config"].verdict is Verdict.NOT_CHECKED
+    assert house.examine()["runner.config"].verdict is CheckStatus.NOT_CHECKED
     house.own_id = OWN
     house.connection.own = inspected([], [], OWN)
-    assert house.examine()["runner.config"].verdict is Verdict.NOT_CHECKED
+    assert house.examine()["runner.config"].verdict is CheckStatus.NOT_CHECKED
 
 
 def test_an_engine_elsewhere_has_another_host_than_ours(house: House) -> None:
     """Paths here say nothing about paths there."""
     house.connection.address = "tcp://docker.example:2375"
-    assert house.examine()["runner.config"].verdict is Verdict.NOT_CHECKED
+    assert house.examine()["runner.config"].verdict is CheckStatus.NOT_CHECKED
 
 
 @pytest.mark.parametrize(
     ("theirs", "ours", "verdict"),
     [
-        ("UTC", "UTC", Verdict.OK),
-        ("", "UTC", Verdict.OK),
-        ("Europe/Berlin", "Europe/Paris", Verdict.OK),
-        ("Europe/Berlin", "UTC", Verdict.WARNING),
-        ("Africa/Lagos", "Europe/Berlin", Verdict.WARNING),
-        ("Not/AZone", "UTC", Verdict.WARNING),
+        ("UTC", "UTC", CheckStatus.OK),
+        ("", "UTC", CheckStatus.OK),
+        ("Europe/Berlin", "Europe/Paris", CheckStatus.OK),
+        ("Europe/Berlin", "UTC", CheckStatus.WARNING),
+        ("Africa/Lagos", "Europe/Berlin", CheckStatus.WARNING),
+        ("Not/AZone", "UTC", CheckStatus.WARNING),
     ],
 )
 def test_zones_are_compared_over_a_year(
-    theirs: str, ours: str, verdict: Verdict, house: House
+    theirs: str, ours: str, verdict: CheckStatus, house: House
 ) -> None:
     """Two names may mean the same; the same offset of today may not."""
     house.env[1] = f"TZ={theirs}"
@@ -821,13 +828,13 @@ def test_a_zone_that_is_mounted_is_left_open(house: House) -> None:
     """Nobody can read it from here."""
     house.env.pop()
     house.mounts.append(("/etc/localtime", "/etc/localtime"))
-    assert house.examine()["zones"].verdict is Verdict.NOT_CHECKED
+    assert house.examine()["zones"].verdict is CheckStatus.NOT_CHECKED
 
 
 def test_a_document_without_a_repository_fails(house: House) -> None:
     """There is nowhere to save to."""
     house.repos = []
-    assert {"repos.exist": Verdict.FAILURE} == house.wrong()
+    assert {"repos.exist": CheckStatus.FAILURE} == house.wrong()
 
 
 def test_a_repository_that_is_new_is_told(house: House) -> None:
@@ -844,7 +851,7 @@ def test_a_marker_of_a_dead_run_is_told(house: House) -> None:
     assert {} == house.wrong()
     os.utime(marker, (1.7e9, 1.7e9))
     house.connection.runner = inspected(house.env, house.mounts) | {"State": {"Running": False}}
-    assert Verdict.WARNING == house.wrong()["markers"]
+    assert CheckStatus.WARNING == house.wrong()["markers"]
     assert ("web, by the plan p",) == house.examine()["markers"].details
 
 
@@ -875,7 +882,7 @@ def test_a_marker_of_a_long_run_is_no_fault(house: House) -> None:
 def test_markers_that_cannot_be_read_fail(house: House) -> None:
     """A file in the place of their directory."""
     (house.folder / ".quiesced").write_text("")
-    assert {"markers": Verdict.FAILURE} == house.wrong()
+    assert {"markers": CheckStatus.FAILURE} == house.wrong()
 
 
 def labelled(house: House, labels: Json) -> None:
@@ -890,14 +897,14 @@ def test_what_labels_will_ask_for_counts_before_it_is_written(house: House) -> N
     labelled(house, {"backrest.enable": "true", "backrest.hooks.template": "stop-start"})
     house.mounts.append(("/var/run/docker.sock", "/var/run/docker.sock"))
     house.connection.statuses["POST /"] = 403
-    assert {"permission.post": Verdict.FAILURE} == house.wrong()
+    assert {"permission.post": CheckStatus.FAILURE} == house.wrong()
     assert "the next pass writes 1" in house.examine()["pass"].message
 
 
 def test_labels_that_ask_for_too_much_are_told(house: House) -> None:
     """Where and why is said by lint."""
     labelled(house, {"backrest.enable": "true", "backrest.repo": "none"})
-    assert {"pass": Verdict.WARNING} == house.wrong()
+    assert {"pass": CheckStatus.WARNING} == house.wrong()
     assert "lint" in house.examine()["pass"].hint
 
 
@@ -905,7 +912,7 @@ def test_orphans_that_are_suspiciously_many_are_told(house: House) -> None:
     """Nothing is done about them until somebody confirms."""
     house.add_plan()
     house.add_plan()
-    assert {"pass": Verdict.WARNING} == house.wrong()
+    assert {"pass": CheckStatus.WARNING} == house.wrong()
     assert "--accept-orphans" in house.examine()["pass"].hint
 
 
@@ -913,7 +920,7 @@ def test_another_engine_than_before_fails_the_pass(house: House) -> None:
     """With the words of a pass."""
     house.add_plan()
     (house.folder / ".sidecar" / "state.json").write_text('{"engine_id": "OTHER"}')
-    assert {"pass": Verdict.FAILURE} == house.wrong()
+    assert {"pass": CheckStatus.FAILURE} == house.wrong()
 
 
 def test_no_secret_is_shown(house: House) -> None:
@@ -931,9 +938,9 @@ def test_the_table_has_a_line_a_check_and_what_to_do() -> None:
     report = DoctorReport(
         "/c",
         (
-            Finding(Verdict.OK, "well", fixed="mended", check="one"),
-            Finding(Verdict.FAILURE, "b\x1b[2Jad", "do this", ("a", "b"), check="other"),
-            Finding(Verdict.NOT_CHECKED, "why", check="third"),
+            CheckResult(CheckStatus.OK, "well", fixed="mended", check="one"),
+            CheckResult(CheckStatus.FAILURE, "b\x1b[2Jad", "do this", ("a", "b"), check="other"),
+            CheckResult(CheckStatus.NOT_CHECKED, "why", check="third"),
         ),
     )
     expected = [
@@ -978,11 +985,11 @@ def test_long_lists_are_cut() -> None:
 
 def test_the_doctor_looks_at_this_machine(tmp_path: Path) -> None:
     """Without a document and an engine it still gives a whole report."""
-    source = Source(docker_sock=str(tmp_path / "none.sock"))
-    settings = Settings(tmp_path / "config.json", Policy(), source)
+    source = InventorySource(docker_sock=str(tmp_path / "none.sock"))
+    settings = ReconcilerSettings(tmp_path / "config.json", Policy(), source)
     report = run_doctor(settings, {}, fix=False)
     assert [check.id for check in CHECKS] == [finding.check for finding in report.findings]
-    failures = {one.check for one in report.findings if one.verdict is Verdict.FAILURE}
+    failures = {one.check for one in report.findings if one.verdict is CheckStatus.FAILURE}
     assert {"document.found", "engine.reachable"} == failures
     assert report.has_failed
 
@@ -995,7 +1002,7 @@ def test_an_error_of_the_system_is_a_finding(house: House, monkeypatch: pytest.M
 
     monkeypatch.setattr(atomic, "try_lock", fail)
     found = house.examine()["document.litter"]
-    assert (Verdict.FAILURE, "it cannot be told: Permission denied") == (
+    assert (CheckStatus.FAILURE, "it cannot be told: Permission denied") == (
         found.verdict,
         found.message,
     )

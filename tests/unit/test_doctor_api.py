@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.reconciler.doctor.check import Finding, Patient, Verdict
+from sidecar.reconciler.doctor.check import CheckContext, CheckResult, CheckStatus
 from sidecar.reconciler.doctor.run import examine
-from sidecar.reconciler.settings import Access, Settings, Source
+from sidecar.reconciler.settings import BackrestLogin, InventorySource, ReconcilerSettings
 from tests.fakes.fake_backrest import FakeBackrest, Fault
 
 DOCUMENT = {
@@ -28,21 +28,21 @@ class Asked:
 
     def __init__(self, folder: Path, backrest: FakeBackrest) -> None:
         self.backrest = backrest
-        self.settings = Settings(
+        self.settings = ReconcilerSettings(
             folder / "config.json",
-            source=Source(docker_sock=str(folder / "none.sock")),
-            access=Access(backrest.url),
+            source=InventorySource(docker_sock=str(folder / "none.sock")),
+            access=BackrestLogin(backrest.url),
         )
 
-    def examine(self) -> dict[str, Finding]:
+    def examine(self) -> dict[str, CheckResult]:
         """Run all checks."""
-        patient = Patient(self.settings, {}, datetime.now(UTC))
+        patient = CheckContext(self.settings, {}, datetime.now(UTC))
         return {one.check: one for one in examine(patient).findings}
 
     def failures(self) -> set[str]:
         """Run all checks; return what failed, but for the engine."""
         found = self.examine().items()
-        failed = {check for check, one in found if one.verdict is Verdict.FAILURE}
+        failed = {check for check, one in found if one.verdict is CheckStatus.FAILURE}
         return failed - {"engine.reachable"}
 
 
@@ -59,7 +59,7 @@ def test_an_api_that_answers_is_well(asked: Asked) -> None:
     """Open, and with the document's repositories."""
     found = asked.examine()
     checks = ("api.reachable", "api.login", "api.document", "repos.known")
-    assert {Verdict.OK} == {found[check].verdict for check in checks}
+    assert {CheckStatus.OK} == {found[check].verdict for check in checks}
 
 
 def test_nothing_is_saved(asked: Asked) -> None:
@@ -90,11 +90,11 @@ def test_a_refused_login_is_an_answer(user: str, said: str, asked: Asked) -> Non
     asked.settings = replace(asked.settings, access=access)
     asked.backrest.order(Fault.REFUSE_LOGIN)
     found = asked.examine()
-    assert Verdict.OK is found["api.reachable"].verdict
-    assert Verdict.FAILURE is found["api.login"].verdict
+    assert CheckStatus.OK is found["api.reachable"].verdict
+    assert CheckStatus.FAILURE is found["api.login"].verdict
     assert said in found["api.login"].message
     assert "wrong-one" not in str(found)
-    assert {Verdict.NOT_CHECKED} == {found[c].verdict for c in ("api.document", "repos.known")}
+    assert {CheckStatus.NOT_CHECKED} == {found[c].verdict for c in ("api.document", "repos.known")}
 
 
 def test_the_right_login_is_accepted(asked: Asked) -> None:
@@ -112,7 +112,7 @@ def test_the_right_login_is_accepted(asked: Asked) -> None:
 
 def test_an_address_that_is_none_fails_once(asked: Asked) -> None:
     """As one with a password in it."""
-    asked.settings = replace(asked.settings, access=Access("http://u:p@h"))
+    asked.settings = replace(asked.settings, access=BackrestLogin("http://u:p@h"))
     assert {"api.reachable"} == asked.failures()
 
 

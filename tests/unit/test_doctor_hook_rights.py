@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.planner.scripts import render_exec, render_quiesce, render_resume, render_scale_down
-from sidecar.reconciler.doctor.check import Finding, Verdict
+from sidecar.reconciler.doctor.check import CheckResult, CheckStatus
 from tests.fakes.fake_engine import FakeEngine
 from tests.unit.test_doctor import House
 
@@ -46,7 +46,7 @@ def house(tmp_path: Path) -> House:
     return made
 
 
-def look(house: House, *commands: str) -> Finding:
+def look(house: House, *commands: str) -> CheckResult:
     """Examine a house whose plans have these hooks."""
     for command in commands:
         house.add_plan(command)
@@ -60,7 +60,7 @@ def test_a_right_that_hooks_need_and_lack_is_named(
     """With its variable and the plans that are concerned; proxies answer 403 or 405."""
     house.connection.statuses = {call: 405}
     found = look(house, "docker ps", command)
-    assert found.verdict is Verdict.FAILURE
+    assert found.verdict is CheckStatus.FAILURE
     assert found.message.startswith(f"{variable} is not granted: hooks may not ")
     assert found.hint == f"set {variable}=1 on the socket proxy"
     assert "backrest_sidecar_p1" in found.details
@@ -80,7 +80,7 @@ def test_several_rights_are_one_finding(house: House) -> None:
 def test_what_no_hook_does_is_not_tried(house: House) -> None:
     """A proxy may well keep it back, and its log stays short."""
     found = look(house, "docker stop web")
-    assert found.verdict is Verdict.OK
+    assert found.verdict is CheckStatus.OK
     assert "stop containers" in found.message
     tried = [call for call in house.connection.asked if "_backrest-sidecar/" in call]
     assert not [call for call in tried if call.endswith(("/exec", "/pause", "/kill"))]
@@ -90,24 +90,24 @@ def test_without_a_proxy_hooks_may_do_everything(house: House) -> None:
     """They have the engine's own socket."""
     house.env.pop()
     house.connection.statuses = {"POST ": 403}
-    assert look(house, "docker stop web").verdict is Verdict.OK
+    assert look(house, "docker stop web").verdict is CheckStatus.OK
 
 
 def test_without_a_hook_that_calls_docker_there_is_nothing_to_check(house: House) -> None:
     """Whatever the proxy grants."""
-    assert look(house, "echo docker").verdict is Verdict.NOT_CHECKED
+    assert look(house, "echo docker").verdict is CheckStatus.NOT_CHECKED
 
 
 def test_another_proxy_than_ours_is_tried_where_it_lets_us(house: House) -> None:
     """Else nobody can tell from here, and that is no failure."""
     with FakeEngine(port=0) as other:
         house.env[-1] = f"DOCKER_HOST={other.address}"
-        assert look(house, "docker ps").verdict is Verdict.OK
+        assert look(house, "docker ps").verdict is CheckStatus.OK
         other.refusals["/containers"] = 403
         house.connection.runner = None
         assert "CONTAINERS is not granted" in house.examine()["hooks.permissions"].message
         other.refusals["/version"] = 403
         house.connection.runner = None
         found = house.examine()["hooks.permissions"]
-    assert found.verdict is Verdict.NOT_CHECKED
+    assert found.verdict is CheckStatus.NOT_CHECKED
     assert "the hooks' way to the engine is not ours" in found.message

@@ -8,7 +8,7 @@ from sidecar.backrest.document import Document
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.planner.drift import Drift, Watch, find_drift
-from sidecar.planner.lifecycle import History
+from sidecar.planner.lifecycle import PlanHistory
 from sidecar.planner.propose import Proposal, propose
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -27,7 +27,7 @@ def run(document: Document, watch: Watch, **labels: str) -> Proposal:
     """Make a pass over one labelled container."""
     own = {f"backrest.{key}": value for key, value in ({"enable": "true"} | labels).items()}
     web = Container("1" * 64, "web", labels=own, mounts=(Mount("bind", "/data", "/data"),))
-    history = History(contested=watch.contested)
+    history = PlanHistory(contested=watch.contested)
     return propose(document, Inventory((web,)), Policy(), NOW, history=history)
 
 

@@ -19,20 +19,20 @@ from sidecar.runner.due import (
     LONGEST_SLEEP,
     MOST_COUNTED,
     CatchUp,
-    Due,
-    Kind,
-    Look,
+    DueJob,
+    DueList,
+    Job,
+    JobKind,
     Missed,
     Moments,
     Scheduler,
-    Work,
     timings,
     upcoming,
 )
 from sidecar.schedule.fires import _instants, cron_fires
 
 DAY, HOUR = 86_400.0, 3_600.0
-WEB = Work(Kind.BACKUP, "web", "store")
+WEB = Job(JobKind.BACKUP, "web", "store")
 DAILY = Timing("0 2 * * *")
 FROM_LAST = Timing("0 2 * * *", from_last_run=True)
 EACH_DAY = Timing(every_seconds=86_400)
@@ -54,16 +54,16 @@ def look(
     timing: Timing = DAILY,
     catch_up: CatchUp = CatchUp.ONCE,
     up_since: str = "2025-06-01 12:00",
-) -> Look:
+) -> DueList:
     """Look at one plan that is known since the first of June, noon."""
     known = Moments(SEEN, at(start) if start else None, at(missed) if missed else None)
     scheduler = Scheduler(UTC)
     return scheduler.look({WEB: timing}, {WEB: known}, at(now), at(up_since), catch_up)
 
 
-def due(fire: str) -> tuple[Due, ...]:
+def due(fire: str) -> tuple[DueJob, ...]:
     """The plan is due since a fire."""
-    return (Due(WEB, at(fire)),)
+    return (DueJob(WEB, at(fire)),)
 
 
 def test_a_plan_first_seen_does_not_fire_for_the_past() -> None:
@@ -87,7 +87,7 @@ def test_a_fire_is_answered_by_a_run_that_started_after_it() -> None:
 
 def test_what_waits_or_runs_is_not_due_again() -> None:
     """And what else is due does not wait for it."""
-    other = Work(Kind.BACKUP, "db", "store")
+    other = Job(JobKind.BACKUP, "db", "store")
     known = dict.fromkeys((WEB, other), Moments(SEEN))
     wanted = dict.fromkeys((WEB, other), DAILY)
     found = Scheduler(UTC).look(wanted, known, at("2025-06-02 03:00"), SEEN, busy={WEB})
@@ -96,7 +96,7 @@ def test_what_waits_or_runs_is_not_due_again() -> None:
 
 def test_what_waits_longest_is_due_first() -> None:
     """Whatever the order in the document."""
-    early, late = (Work(Kind.BACKUP, name, "store") for name in ("early", "late"))
+    early, late = (Job(JobKind.BACKUP, name, "store") for name in ("early", "late"))
     wanted = {late: Timing("0 5 * * *"), early: DAILY}
     known = dict.fromkeys(wanted, Moments(SEEN))
     found = Scheduler(UTC).look(wanted, known, at("2025-06-02 08:00"), SEEN)
@@ -168,7 +168,7 @@ def test_a_plan_first_seen_in_the_future_is_due_at_once() -> None:
     known = Moments(at("2036-01-01 00:00"), at("2036-01-01 02:00"))
     scheduler = Scheduler(UTC)
     found = scheduler.look({WEB: DAILY}, {WEB: known}, now, now)
-    assert ((Due(WEB, now),), ()) == (found.due, found.missed)
+    assert ((DueJob(WEB, now),), ()) == (found.due, found.missed)
     after = Moments(known.first_seen, last_start=now)
     assert () == scheduler.look({WEB: DAILY}, {WEB: after}, now + 60, now).due
     assert scheduler.look({WEB: DAILY}, {WEB: after}, now + DAY, now).due
@@ -203,7 +203,7 @@ def test_the_last_of_just_too_many_is_the_last_that_was_counted() -> None:
     """There is none to be found after it."""
     now = SEEN + (MOST_COUNTED + 1) * 60
     found = Scheduler(UTC).look({WEB: Timing("* * * * *")}, {WEB: Moments(SEEN)}, now, now)
-    assert (Due(WEB, now),) == found.due
+    assert (DueJob(WEB, now),) == found.due
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_the_last_of_very_many_is_found_also_where_it_is_long_ago(cron: str, las
     scheduler = Scheduler(UTC)
     now = at("2040-12-30 12:00") if cron == "* * 1 1 *" else at("2041-06-20 12:00")
     found = scheduler.look({WEB: Timing(cron)}, {WEB: Moments(start)}, now, now)
-    assert (Due(WEB, at(last)),) == found.due
+    assert (DueJob(WEB, at(last)),) == found.due
 
 
 def test_a_cron_without_a_fire_is_never_due() -> None:
@@ -257,8 +257,8 @@ def test_all_that_the_document_wants_is_listed() -> None:
     )
     assert {
         WEB: DAILY,
-        Work(Kind.FORGET, "store", "store"): EACH_DAY,
-        Work(Kind.PRUNE, "store", "store"): Timing("0 4 * * *"),
+        Job(JobKind.FORGET, "store", "store"): EACH_DAY,
+        Job(JobKind.PRUNE, "store", "store"): Timing("0 4 * * *"),
     } == timings(config)
 
 

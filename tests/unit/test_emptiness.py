@@ -12,21 +12,21 @@ from hypothesis import strategies as st
 
 from sidecar.backrest.reading import RunPlan
 from sidecar.docker.local import ContainersError
-from sidecar.docker.usage import Container, Held
+from sidecar.docker.usage import ContainerUse, Held
 from sidecar.engines.base import Engine, EngineError, Entry, FailureClass, Snapshot
 from sidecar.runner.empty_source import (
-    Choice,
     Emptiness,
-    Seen,
-    Situation,
-    Verdict,
+    EmptySourceAction,
+    EmptySourceFacts,
+    EmptySourceOptions,
+    PathState,
     decide,
     look,
     remembered,
 )
-from sidecar.runner.journal import Device, Journal, Outcome
+from sidecar.runner.journal import Device, Journal, RunOutcome
 
-EMPTY = Seen("/data", exists=True, is_empty=True, device=1)
+EMPTY = PathState("/data", exists=True, is_empty=True, device=1)
 FULL = replace(EMPTY, is_empty=False)
 MISSING = replace(EMPTY, exists=False)
 UNREADABLE = replace(EMPTY, is_empty=None)
@@ -36,42 +36,54 @@ ELSEWHERE = {"/data": Device(2, non_empty=True)}
 
 # seen, recorded, files in the newest snapshot that holds any
 ALONE = [
-    ("a full path is normal", [FULL], HELD, 5, Verdict.NORMAL),
-    ("one full path of two is enough", [EMPTY, replace(FULL, path="/b")], HELD, 5, Verdict.NORMAL),
-    ("what cannot be looked into is not empty", [UNREADABLE], HELD, 5, Verdict.NORMAL),
-    ("a plan without paths is normal", [], HELD, 5, Verdict.NORMAL),
-    ("an empty repository is no failure", [EMPTY], {}, 0, Verdict.NORMAL),
-    ("nothing to restore, whatever was recorded", [EMPTY], HELD, 0, Verdict.NORMAL),
-    ("never recorded, nobody asked", [EMPTY], {}, None, Verdict.NORMAL),
-    ("was always empty", [EMPTY], NEVER_HELD, 0, Verdict.NORMAL),
-    ("was always empty here, but not in the repository", [EMPTY], NEVER_HELD, 5, Verdict.RESTORE),
-    ("became empty", [EMPTY], HELD, 5, Verdict.RESTORE),
-    ("empty on a new machine", [EMPTY], {}, 5, Verdict.RESTORE),
-    ("became empty, snapshots unknown", [EMPTY], HELD, None, Verdict.ALARM),
-    ("empty on another disk", [EMPTY], ELSEWHERE, 5, Verdict.ALARM),
-    ("missing where it was", [MISSING], HELD, 5, Verdict.RESTORE),
-    ("missing, and its disk too", [MISSING], ELSEWHERE, 5, Verdict.ALARM),
-    ("missing, and never seen", [MISSING], {}, 5, Verdict.ALARM),
+    ("a full path is normal", [FULL], HELD, 5, EmptySourceAction.NORMAL),
+    (
+        "one full path of two is enough",
+        [EMPTY, replace(FULL, path="/b")],
+        HELD,
+        5,
+        EmptySourceAction.NORMAL,
+    ),
+    ("what cannot be looked into is not empty", [UNREADABLE], HELD, 5, EmptySourceAction.NORMAL),
+    ("a plan without paths is normal", [], HELD, 5, EmptySourceAction.NORMAL),
+    ("an empty repository is no failure", [EMPTY], {}, 0, EmptySourceAction.NORMAL),
+    ("nothing to restore, whatever was recorded", [EMPTY], HELD, 0, EmptySourceAction.NORMAL),
+    ("never recorded, nobody asked", [EMPTY], {}, None, EmptySourceAction.NORMAL),
+    ("was always empty", [EMPTY], NEVER_HELD, 0, EmptySourceAction.NORMAL),
+    (
+        "was always empty here, but not in the repository",
+        [EMPTY],
+        NEVER_HELD,
+        5,
+        EmptySourceAction.RESTORE,
+    ),
+    ("became empty", [EMPTY], HELD, 5, EmptySourceAction.RESTORE),
+    ("empty on a new machine", [EMPTY], {}, 5, EmptySourceAction.RESTORE),
+    ("became empty, snapshots unknown", [EMPTY], HELD, None, EmptySourceAction.ALARM),
+    ("empty on another disk", [EMPTY], ELSEWHERE, 5, EmptySourceAction.ALARM),
+    ("missing where it was", [MISSING], HELD, 5, EmptySourceAction.RESTORE),
+    ("missing, and its disk too", [MISSING], ELSEWHERE, 5, EmptySourceAction.ALARM),
+    ("missing, and never seen", [MISSING], {}, 5, EmptySourceAction.ALARM),
     (
         "one of two empty paths is on another disk",
-        [EMPTY, Seen("/b", exists=True, is_empty=True, device=3)],
+        [EMPTY, PathState("/b", exists=True, is_empty=True, device=3)],
         {**HELD, "/b": Device(4, non_empty=True)},
         5,
-        Verdict.ALARM,
+        EmptySourceAction.ALARM,
     ),
     (
         "both of two paths are empty",
-        [EMPTY, Seen("/b", exists=False, is_empty=True, device=1)],
+        [EMPTY, PathState("/b", exists=False, is_empty=True, device=1)],
         {**HELD, "/b": Device(1, non_empty=True)},
         5,
-        Verdict.RESTORE,
+        EmptySourceAction.RESTORE,
     ),
     (
         "a record of an empty path says nothing of its disk",
         [EMPTY, replace(EMPTY, path="/b", device=7)],
         {**HELD, "/b": Device(8, non_empty=False)},
         5,
-        Verdict.RESTORE,
+        EmptySourceAction.RESTORE,
     ),
 ]
 
@@ -82,13 +94,18 @@ ALONE = [
     ids=[case[0] for case in ALONE],
 )
 def test_a_wanted_restore_happens_only_where_it_is_safe(
-    seen: list[Seen], recorded: dict[str, Device], files: int | None, verdict: Verdict
+    seen: list[PathState],
+    recorded: dict[str, Device],
+    files: int | None,
+    verdict: EmptySourceAction,
 ) -> None:
     """All paths empty, where they were, and something to restore."""
-    found = decide(Situation(seen, recorded, files, is_wanted=True))
+    found = decide(EmptySourceFacts(seen, recorded, files, is_wanted=True))
 
     assert verdict is found.verdict
-    assert bool(found.reason) == (verdict is not Verdict.NORMAL or (files == 0 and bool(seen)))
+    assert bool(found.reason) == (
+        verdict is not EmptySourceAction.NORMAL or (files == 0 and bool(seen))
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,50 +114,55 @@ def test_a_wanted_restore_happens_only_where_it_is_safe(
     ids=[case[0] for case in ALONE],
 )
 def test_unwanted_it_is_an_alarm_instead(
-    seen: list[Seen], recorded: dict[str, Device], files: int | None, verdict: Verdict
+    seen: list[PathState],
+    recorded: dict[str, Device],
+    files: int | None,
+    verdict: EmptySourceAction,
 ) -> None:
     """What would be restored, or is in danger, is told; what is normal stays so."""
-    found = decide(Situation(seen, recorded, files))
+    found = decide(EmptySourceFacts(seen, recorded, files))
 
-    expected = Verdict.NORMAL if verdict is Verdict.NORMAL else Verdict.ALARM
+    expected = (
+        EmptySourceAction.NORMAL if verdict is EmptySourceAction.NORMAL else EmptySourceAction.ALARM
+    )
     assert expected is found.verdict
 
 
 def test_a_container_that_uses_the_path_is_in_the_way() -> None:
     """Unless it may be stopped; it is named."""
-    now = Situation([EMPTY], HELD, 5, users=["web"], is_wanted=True)
+    now = EmptySourceFacts([EMPTY], HELD, 5, users=["web"], is_wanted=True)
 
-    assert Verdict.ALARM is decide(now).verdict
+    assert EmptySourceAction.ALARM is decide(now).verdict
     assert "web runs and uses that" in decide(now).reason
-    assert Verdict.RESTORE is decide(replace(now, may_stop=True)).verdict
+    assert EmptySourceAction.RESTORE is decide(replace(now, may_stop=True)).verdict
 
 
 def test_who_uses_the_path_has_to_be_known() -> None:
     """Unknown is never the same as nobody, whatever may be stopped."""
-    now = Situation([EMPTY], HELD, 5, trouble="no answer", is_wanted=True, may_stop=True)
+    now = EmptySourceFacts([EMPTY], HELD, 5, trouble="no answer", is_wanted=True, may_stop=True)
 
-    assert Verdict.ALARM is decide(now).verdict
+    assert EmptySourceAction.ALARM is decide(now).verdict
     assert "no answer" in decide(now).reason
 
 
 def test_what_is_empty_on_purpose_is_normal() -> None:
     """Whatever else is asked for."""
-    now = Situation([EMPTY], HELD, 5, is_wanted=True, is_on_purpose=True)
+    now = EmptySourceFacts([EMPTY], HELD, 5, is_wanted=True, is_on_purpose=True)
 
-    assert Verdict.NORMAL is decide(now).verdict
+    assert EmptySourceAction.NORMAL is decide(now).verdict
 
 
 def test_of_many_paths_the_first_are_named() -> None:
     """A reason fits into a line."""
     seen = [replace(EMPTY, path=f"/{number}") for number in range(9)]
 
-    reason = decide(Situation(seen, {}, 5)).reason
+    reason = decide(EmptySourceFacts(seen, {}, 5)).reason
 
     assert "/0, /1, /2 and 6 more are empty, but held data at an earlier backup" == reason
 
 
 SEEN = st.builds(
-    Seen,
+    PathState,
     st.sampled_from(["/a", "/b", "/c"]),
     st.booleans(),
     st.sampled_from([True, False, None]),
@@ -153,7 +175,7 @@ RECORDED = st.dictionaries(
 
 @given(
     st.builds(
-        Situation,
+        EmptySourceFacts,
         st.lists(SEEN, max_size=3, unique_by=lambda one: one.path),
         RECORDED,
         st.sampled_from([None, 0, 1, 50]),
@@ -164,9 +186,9 @@ RECORDED = st.dictionaries(
         st.booleans(),
     )
 )
-def test_no_restore_is_ever_unsafe(now: Situation) -> None:
+def test_no_restore_is_ever_unsafe(now: EmptySourceFacts) -> None:
     """It needs a wish, only empty paths, each where it was, a snapshot, and nobody at work."""
-    if decide(now).verdict is not Verdict.RESTORE:
+    if decide(now).verdict is not EmptySourceAction.RESTORE:
         return
     assert now.is_wanted
     assert not now.is_on_purpose
@@ -182,7 +204,7 @@ def test_no_restore_is_ever_unsafe(now: Situation) -> None:
 
 @given(st.lists(SEEN, max_size=3, unique_by=lambda one: one.path), RECORDED)
 def test_what_held_something_is_remembered_until_it_holds_something_again(
-    seen: list[Seen], recorded: dict[str, Device]
+    seen: list[PathState], recorded: dict[str, Device]
 ) -> None:
     """An empty path, or a missing one, never replaces the record of a full one."""
     found = remembered(seen, recorded)
@@ -225,7 +247,7 @@ def test_a_look_tells_empty_from_full_and_missing(tmp_path: Path) -> None:
         "gone/deep": (False, True, True),
         "full/file/x": (False, True, True),
     } == seen
-    assert Seen("a\0b", exists=True, is_empty=None, device=0) == look("a\0b")
+    assert PathState("a\0b", exists=True, is_empty=None, device=0) == look("a\0b")
 
 
 @dataclass
@@ -274,7 +296,7 @@ class World:
 
     def emptiness(self, **choice: object) -> Emptiness:
         """Look after the plan."""
-        wanted = Choice(**choice)  # type: ignore[arg-type]
+        wanted = EmptySourceOptions(**choice)  # type: ignore[arg-type]
         return Emptiness(self.journal, self, self.containers, wanted, clock=lambda: 7.0)
 
     def empty(self) -> None:
@@ -287,11 +309,11 @@ class World:
 class Machine:
     """Containers that are only listed."""
 
-    present: tuple[Container, ...] = ()
+    present: tuple[ContainerUse, ...] = ()
     error: ContainersError | None = None
     address: str = "unix:///made-up.sock"
 
-    def all(self) -> tuple[Container, ...]:
+    def all(self) -> tuple[ContainerUse, ...]:
         """List them."""
         if self.error is not None:
             raise self.error
@@ -309,7 +331,7 @@ class Machine:
         """Nor started."""
         raise AssertionError(container)
 
-    def find(self, name: str) -> Container | None:
+    def find(self, name: str) -> ContainerUse | None:
         """Nor looked for."""
         raise AssertionError(name)
 
@@ -386,23 +408,23 @@ def test_emptiness_on_purpose_lets_retention_go_on(world: World) -> None:
 
 def test_nothing_is_restored_unwanted(world: World) -> None:
     """Off by default, on for all or by name, off again on purpose."""
-    assert not Choice().wants("web")
-    assert Choice(everything=True).wants("web")
-    assert Choice(plans=frozenset({"web"})).wants("web")
-    assert not Choice(everything=True, on_purpose=frozenset({"web"})).wants("web")
-    assert not Choice().is_active
+    assert not EmptySourceOptions().wants("web")
+    assert EmptySourceOptions(everything=True).wants("web")
+    assert EmptySourceOptions(plans=frozenset({"web"})).wants("web")
+    assert not EmptySourceOptions(everything=True, on_purpose=frozenset({"web"})).wants("web")
+    assert not EmptySourceOptions().is_active
     world.empty()
 
     decision, ended = world.emptiness().refill(world.plan)
 
-    assert (Verdict.NORMAL, None, 0) == (decision.verdict, ended, world.repository.asked)
+    assert (EmptySourceAction.NORMAL, None, 0) == (decision.verdict, ended, world.repository.asked)
 
 
 def test_a_plan_that_holds_something_is_not_restored(world: World) -> None:
     """Nor is the repository asked."""
     decision, ended = world.emptiness(everything=True).refill(world.plan)
 
-    assert (Verdict.NORMAL, None, 0) == (decision.verdict, ended, world.repository.asked)
+    assert (EmptySourceAction.NORMAL, None, 0) == (decision.verdict, ended, world.repository.asked)
 
 
 def test_an_empty_repository_is_no_failure(world: World) -> None:
@@ -411,7 +433,7 @@ def test_an_empty_repository_is_no_failure(world: World) -> None:
 
     decision, ended = world.emptiness(everything=True).refill(world.plan)
 
-    assert (Verdict.NORMAL, None) == (decision.verdict, ended)
+    assert (EmptySourceAction.NORMAL, None) == (decision.verdict, ended)
     assert "no snapshot holds anything" in decision.reason
 
 
@@ -422,16 +444,20 @@ def test_a_repository_that_cannot_be_asked_is_a_failure(world: World) -> None:
 
     decision, ended = world.emptiness(everything=True).refill(world.plan)
 
-    assert Verdict.ALARM is decision.verdict
+    assert EmptySourceAction.ALARM is decision.verdict
     assert ended is not None
-    assert (Outcome.FAILED, FailureClass.NETWORK, 7.0) == (ended.outcome, ended.failure, ended.at)
+    assert (RunOutcome.FAILED, FailureClass.NETWORK, 7.0) == (
+        ended.outcome,
+        ended.failure,
+        ended.at,
+    )
 
 
 def test_a_container_at_work_keeps_the_plan_from_being_restored(world: World) -> None:
     """It is named; what cannot be listed is as bad."""
     world.empty()
     world.repository.held = (("full", 3),)
-    user = Container("1" * 64, "web-1", "running", held=(Held(str(world.path), "/data"),))
+    user = ContainerUse("1" * 64, "web-1", "running", held=(Held(str(world.path), "/data"),))
     world.containers = Machine((user,))
 
     decision, ended = world.emptiness(everything=True).refill(world.plan)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.docker.client import Wire, WireCut
+from sidecar.docker.client import CuttableConnection, WireCut
 from sidecar.docker.events import EventStream, parse_events
 from sidecar.lib.backoff import Backoff
 from sidecar.lib.errors import InventoryError
@@ -351,7 +351,7 @@ def test_closing_before_the_start_is_no_error(engine: FakeEngine) -> None:
 
 def test_wire_that_was_cut_stays_cut(engine: FakeEngine) -> None:
     """A cut that comes between two calls is not lost."""
-    with Wire(engine.address, 1) as wire:
+    with CuttableConnection(engine.address, 1) as wire:
         wire.get("/version")
         wire.cut()
         with pytest.raises(WireCut):
@@ -364,7 +364,7 @@ def test_wire_that_was_cut_stays_cut(engine: FakeEngine) -> None:
 )
 def test_address_without_an_engine_is_an_error(address: str) -> None:
     """Whatever is wrong with it, the words are the usual ones."""
-    with Wire(address, 1) as wire, pytest.raises(InventoryError):
+    with CuttableConnection(address, 1) as wire, pytest.raises(InventoryError):
         wire.get("/version")
 
 

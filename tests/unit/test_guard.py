@@ -13,16 +13,16 @@ import pytest
 
 from sidecar.backrest.document import DocumentView
 from sidecar.docker.client import Connection
-from sidecar.docker.containers import Service, Standing
+from sidecar.docker.containers import ContainerState, SwarmService
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import InventoryError
 from sidecar.planner.plans import RenderedWorkload, render
-from sidecar.reconciler.apply.idle import IDLE, Look, PlanActivity, Rest
+from sidecar.reconciler.apply.idle import IDLE, IdleCheck, IdleState, PlanActivity
 from sidecar.reconciler.resume.markers import Marker
 from sidecar.reconciler.resume.resume import (
-    Guard,
-    Verdict,
+    MarkerAction,
+    ResumeGuard,
     find_template,
     judge_container,
     judge_service,
@@ -32,8 +32,8 @@ from sidecar.reconciler.resume.resume import (
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC).timestamp()
 ID = "ab" * 32
 SERVICE = "s1" * 12 + "x"
-BUSY = Look(Rest.BUSY, "p")
-UNKNOWN = Look(Rest.UNKNOWN, "nobody answers")
+BUSY = IdleCheck(IdleState.BUSY, "p")
+UNKNOWN = IdleCheck(IdleState.UNKNOWN, "nobody answers")
 STOPPED = "2026-03-04T11:50:00.5Z"
 
 
@@ -43,48 +43,48 @@ def marker(**fields: Any) -> Marker:
     return Marker(**{"name": "web", "written_at": NOON - 601, **values, **fields})
 
 
-def standing(status: str = "exited", finished: str = STOPPED, name: str = "web") -> Standing:
+def standing(status: str = "exited", finished: str = STOPPED, name: str = "web") -> ContainerState:
     """Make the container that the marker speaks of."""
-    return Standing(ID, name, status, finished)
+    return ContainerState(ID, name, status, finished)
 
 
 @pytest.mark.parametrize(
     ("said", "found", "template", "expected"),
     [
-        ({}, standing(), "stop-start", Verdict.START),
-        ({}, standing(), "quiesce-stop-start", Verdict.START),
-        ({}, standing("paused"), "pause-unpause", Verdict.UNPAUSE),
+        ({}, standing(), "stop-start", MarkerAction.START),
+        ({}, standing(), "quiesce-stop-start", MarkerAction.START),
+        ({}, standing("paused"), "pause-unpause", MarkerAction.UNPAUSE),
         (
             {"finished": ""},
             standing("paused", "0001-01-01T00:00:00Z"),
             "pause-unpause",
-            Verdict.UNPAUSE,
+            MarkerAction.UNPAUSE,
         ),
-        ({"finished": ""}, standing(), "stop-start", Verdict.START),
-        ({}, None, "stop-start", Verdict.DISCARD),
-        ({}, standing(finished="2026-03-04T11:51:00Z"), "stop-start", Verdict.DISCARD),
+        ({"finished": ""}, standing(), "stop-start", MarkerAction.START),
+        ({}, None, "stop-start", MarkerAction.DISCARD),
+        ({}, standing(finished="2026-03-04T11:51:00Z"), "stop-start", MarkerAction.DISCARD),
         (
             {"finished": ""},
             standing(finished="2026-03-04T11:00:00Z"),
             "stop-start",
-            Verdict.DISCARD,
+            MarkerAction.DISCARD,
         ),
-        ({}, standing("paused", "2026-03-04T11:51:00Z"), "pause-unpause", Verdict.DISCARD),
-        ({}, standing(), "", Verdict.DISCARD),
-        ({}, standing(), "pause-unpause", Verdict.DISCARD),
-        ({}, standing("paused"), "stop-start", Verdict.DISCARD),
-        ({}, standing(), None, Verdict.WAIT),
-        ({}, standing("removing"), "stop-start", Verdict.WAIT),
-        ({}, standing("created"), "stop-start", Verdict.WAIT),
-        ({}, standing("dead"), "stop-start", Verdict.WAIT),
-        ({}, standing("running"), None, Verdict.STALE),
-        ({}, standing("restarting"), "", Verdict.STALE),
-        ({"name": "web.new", "finished": ""}, standing(), "stop-start", Verdict.STALE),
-        ({"name": "web.new"}, standing(name="web.new"), "stop-start", Verdict.START),
+        ({}, standing("paused", "2026-03-04T11:51:00Z"), "pause-unpause", MarkerAction.DISCARD),
+        ({}, standing(), "", MarkerAction.DISCARD),
+        ({}, standing(), "pause-unpause", MarkerAction.DISCARD),
+        ({}, standing("paused"), "stop-start", MarkerAction.DISCARD),
+        ({}, standing(), None, MarkerAction.WAIT),
+        ({}, standing("removing"), "stop-start", MarkerAction.WAIT),
+        ({}, standing("created"), "stop-start", MarkerAction.WAIT),
+        ({}, standing("dead"), "stop-start", MarkerAction.WAIT),
+        ({}, standing("running"), None, MarkerAction.STALE),
+        ({}, standing("restarting"), "", MarkerAction.STALE),
+        ({"name": "web.new", "finished": ""}, standing(), "stop-start", MarkerAction.STALE),
+        ({"name": "web.new"}, standing(name="web.new"), "stop-start", MarkerAction.START),
     ],
 )
 def test_a_container_is_started_only_if_everything_matches(
-    said: dict[str, Any], found: Standing | None, template: str | None, expected: Verdict
+    said: dict[str, Any], found: ContainerState | None, template: str | None, expected: MarkerAction
 ) -> None:
     """Id, state, the moment of the stop and the template have to agree."""
     assert expected is judge_container(marker(**said), found, template).verdict
@@ -93,18 +93,18 @@ def test_a_container_is_started_only_if_everything_matches(
 @pytest.mark.parametrize(
     ("said", "found", "template", "expected"),
     [
-        ({}, Service(SERVICE, "web", 0), "swarm-scale", Verdict.SCALE),
-        ({}, Service(SERVICE, "web", 2), "swarm-scale", Verdict.STALE),
-        ({}, Service(SERVICE, "web", None), "swarm-scale", Verdict.DISCARD),
-        ({"replicas": 0}, Service(SERVICE, "web", 0), "swarm-scale", Verdict.DISCARD),
-        ({}, Service(SERVICE, "web", 0), "stop-start", Verdict.DISCARD),
-        ({}, Service(SERVICE, "web", 0), None, Verdict.WAIT),
-        ({}, None, "swarm-scale", Verdict.DISCARD),
-        ({"name": "web.new"}, Service(SERVICE, "web", 0), "swarm-scale", Verdict.STALE),
+        ({}, SwarmService(SERVICE, "web", 0), "swarm-scale", MarkerAction.SCALE),
+        ({}, SwarmService(SERVICE, "web", 2), "swarm-scale", MarkerAction.STALE),
+        ({}, SwarmService(SERVICE, "web", None), "swarm-scale", MarkerAction.DISCARD),
+        ({"replicas": 0}, SwarmService(SERVICE, "web", 0), "swarm-scale", MarkerAction.DISCARD),
+        ({}, SwarmService(SERVICE, "web", 0), "stop-start", MarkerAction.DISCARD),
+        ({}, SwarmService(SERVICE, "web", 0), None, MarkerAction.WAIT),
+        ({}, None, "swarm-scale", MarkerAction.DISCARD),
+        ({"name": "web.new"}, SwarmService(SERVICE, "web", 0), "swarm-scale", MarkerAction.STALE),
     ],
 )
 def test_a_service_gets_its_replicas_only_if_everything_matches(
-    said: dict[str, Any], found: Service | None, template: str | None, expected: Verdict
+    said: dict[str, Any], found: SwarmService | None, template: str | None, expected: MarkerAction
 ) -> None:
     """It must still be at no replicas, and the marker must say how many it had."""
     spoken = marker(**{"container": SERVICE, "state": "scaled", "replicas": 3, **said})
@@ -113,8 +113,8 @@ def test_a_service_gets_its_replicas_only_if_everything_matches(
 
 def test_a_torn_marker_is_discarded_and_half_written_litter_is_quietly_so() -> None:
     """Neither says what was stopped."""
-    assert Verdict.DISCARD is judge_torn(marker(container="")).verdict
-    assert Verdict.STALE is judge_torn(marker(container="", name="web.new")).verdict
+    assert MarkerAction.DISCARD is judge_torn(marker(container="")).verdict
+    assert MarkerAction.STALE is judge_torn(marker(container="", name="web.new")).verdict
 
 
 def rendered(*containers: Container) -> tuple[RenderedWorkload, ...]:
@@ -197,13 +197,13 @@ class Bench:
     directory: Path
     engine: Engine
     now: float = NOON
-    look: Look = IDLE
+    look: IdleCheck = IDLE
     asked: list[frozenset[str]] = field(default_factory=list)
     told: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Make the guard."""
-        self.guard = Guard(
+        self.guard = ResumeGuard(
             self.engine,
             self.directory,
             300.0,
@@ -213,7 +213,7 @@ class Bench:
             wall=lambda: self.now,
         )
 
-    def _activity(self, plans: frozenset[str]) -> Look:
+    def _activity(self, plans: frozenset[str]) -> IdleCheck:
         self.asked.append(plans)
         return self.look
 
@@ -422,7 +422,7 @@ def test_markers_that_cannot_be_read_are_told(bench: Bench) -> None:
     linked = bench.directory / "linked"
     linked.symlink_to(bench.directory)
     told: list[str] = []
-    guard = Guard(
+    guard = ResumeGuard(
         bench.engine, linked, 300.0, lambda _: IDLE, lambda result, **_: told.append(result)
     )
     assert 30 == guard.step() == guard.step()
@@ -437,18 +437,22 @@ FIND = "/containers/backrest/json"
 @pytest.mark.parametrize(
     ("answers", "is_known", "expected"),
     [
-        ({FIND: RUNNER, TOP: {"Titles": ["CMD"], "Processes": [["/backrest"]]}}, True, Rest.IDLE),
-        ({FIND: RUNNER, TOP: {"Titles": ["CMD"], "Processes": [["restic"]]}}, True, Rest.BUSY),
-        ({FIND: RUNNER, TOP: InventoryError("403")}, True, Rest.UNKNOWN),
-        ({FIND: {**RUNNER, "State": {"Running": False}}}, True, Rest.IDLE),
-        ({FIND: InventoryError("away")}, True, Rest.UNKNOWN),
-        ({}, True, Rest.IDLE),
-        ({}, False, Rest.UNKNOWN),
+        (
+            {FIND: RUNNER, TOP: {"Titles": ["CMD"], "Processes": [["/backrest"]]}},
+            True,
+            IdleState.IDLE,
+        ),
+        ({FIND: RUNNER, TOP: {"Titles": ["CMD"], "Processes": [["restic"]]}}, True, IdleState.BUSY),
+        ({FIND: RUNNER, TOP: InventoryError("403")}, True, IdleState.UNKNOWN),
+        ({FIND: {**RUNNER, "State": {"Running": False}}}, True, IdleState.IDLE),
+        ({FIND: InventoryError("away")}, True, IdleState.UNKNOWN),
+        ({}, True, IdleState.IDLE),
+        ({}, False, IdleState.UNKNOWN),
     ],
     ids=["rests", "works", "no top", "dead", "no engine", "absent", "never seen"],
 )
 def test_without_an_api_the_container_tells_whether_plans_run(
-    answers: Mapping[str, Any], *, is_known: bool, expected: Rest
+    answers: Mapping[str, Any], *, is_known: bool, expected: IdleState
 ) -> None:
     """A dead or absent runner runs nothing; one that was never seen may be elsewhere."""
     activity = PlanActivity(None, Engine(answers), "backrest", lambda: is_known)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sidecar.docker.answers import parse_identity
-from sidecar.docker.inventory import Engine, load_saved, own_container_id, parse_address
+from sidecar.docker.inventory import DockerInventory, load_saved, own_container_id, parse_address
 from sidecar.docker.models import Container, Inventory, Mount, Volume
 from sidecar.lib.errors import InventoryError, UsageError
 
@@ -195,7 +195,7 @@ def test_address_without_any_wish_is_the_usual_socket(monkeypatch: pytest.Monkey
 def test_addresses_that_cannot_be_used_are_usage_errors(written: str) -> None:
     """Said at once, before anything is observed, and without a password."""
     with pytest.raises(UsageError, match="no address of a Docker engine") as caught:
-        Engine(written)
+        DockerInventory(written)
     assert "hunter2" not in str(caught.value)
 
 
@@ -270,14 +270,14 @@ def faulty(tmp_path: Path) -> Iterator[Faulty]:
 
 
 @pytest.fixture
-def engine(faulty: Faulty) -> Iterator[Engine]:
+def engine(faulty: Faulty) -> Iterator[DockerInventory]:
     """An engine as the sidecar sees it, with a short patience."""
-    with Engine(str(faulty.socket), timeout=0.3) as observed:
+    with DockerInventory(str(faulty.socket), timeout=0.3) as observed:
         yield observed
 
 
 def test_only_images_of_labelled_containers_are_inspected_and_once(
-    faulty: Faulty, engine: Engine
+    faulty: Faulty, engine: DockerInventory
 ) -> None:
     """One list of each kind a pass, and one inspect for each image in a life."""
     first, second = engine.observe().inventory, engine.observe().inventory
@@ -294,7 +294,7 @@ def test_only_images_of_labelled_containers_are_inspected_and_once(
     ]
 
 
-def test_other_prefix_asks_for_other_images(faulty: Faulty, engine: Engine) -> None:
+def test_other_prefix_asks_for_other_images(faulty: Faulty, engine: DockerInventory) -> None:
     """The prefix decides which labels are ours; an image that was removed is unknown."""
     inventory = engine.observe("oth").inventory
 
@@ -302,7 +302,7 @@ def test_other_prefix_asks_for_other_images(faulty: Faulty, engine: Engine) -> N
     assert "GET /v1.41/images/sha256:02/json" in faulty.asked
 
 
-def test_saved_observation_is_the_same_inventory(engine: Engine, saved: Path) -> None:
+def test_saved_observation_is_the_same_inventory(engine: DockerInventory, saved: Path) -> None:
     """What is saved can be observed again, elsewhere and later."""
     observation = engine.observe()
     saved.write_bytes(observation.raw.to_json())
@@ -330,7 +330,7 @@ def test_saved_observation_is_the_same_inventory(engine: Engine, saved: Path) ->
     ],
 )
 def test_refusal_of_any_call_voids_the_pass(
-    faulty: Faulty, engine: Engine, path: str, status: int, body: bytes, message: str
+    faulty: Faulty, engine: DockerInventory, path: str, status: int, body: bytes, message: str
 ) -> None:
     """Never a shorter inventory; only a removed image is no failure."""
     faulty.answers[path] = (status, body)
@@ -352,7 +352,7 @@ def test_refusal_of_any_call_voids_the_pass(
     [b"null", b"", LISTED[:-1], b'{"message": "x"}', b'[{"Id": null}]', b"\xff", b"[null]"],
 )
 def test_answer_of_another_shape_voids_the_pass(
-    faulty: Faulty, engine: Engine, body: bytes
+    faulty: Faulty, engine: DockerInventory, body: bytes
 ) -> None:
     """A null, half an answer or a foreign one is never "no containers"."""
     faulty.answers["/v1.41/containers/json"] = (200, body)
@@ -362,7 +362,7 @@ def test_answer_of_another_shape_voids_the_pass(
 
 
 def test_volume_list_that_is_null_is_an_error_but_no_volumes_are_none(
-    faulty: Faulty, engine: Engine
+    faulty: Faulty, engine: DockerInventory
 ) -> None:
     """Old engines say `{"Volumes": null}` when there are none."""
     faulty.answers["/v1.41/volumes"] = (200, b'{"Volumes": null}')
@@ -374,7 +374,9 @@ def test_volume_list_that_is_null_is_an_error_but_no_volumes_are_none(
 
 
 @pytest.mark.parametrize("path", ["/version", "/v1.41/containers/json", "/v1.41/volumes"])
-def test_answer_that_breaks_off_voids_the_pass(faulty: Faulty, engine: Engine, path: str) -> None:
+def test_answer_that_breaks_off_voids_the_pass(
+    faulty: Faulty, engine: DockerInventory, path: str
+) -> None:
     """The connection ended before all the promised bytes were there."""
     faulty.cut.add(path)
     faulty.silent.add("/nothing")
@@ -387,7 +389,7 @@ def test_answer_that_breaks_off_voids_the_pass(faulty: Faulty, engine: Engine, p
     "path",
     ["/version", "/v1.41/containers/json", "/v1.41/volumes", "/v1.41/images/sha256:01/json"],
 )
-def test_silence_ends_the_pass_in_time(faulty: Faulty, engine: Engine, path: str) -> None:
+def test_silence_ends_the_pass_in_time(faulty: Faulty, engine: DockerInventory, path: str) -> None:
     """An engine that hangs is waited for no longer than the timeout, and named."""
     faulty.silent.add(path)
 
@@ -397,7 +399,7 @@ def test_silence_ends_the_pass_in_time(faulty: Faulty, engine: Engine, path: str
     assert path.removeprefix("/v1.41") in caught.value.message
 
 
-def test_engine_that_came_back_is_observed_again(faulty: Faulty, engine: Engine) -> None:
+def test_engine_that_came_back_is_observed_again(faulty: Faulty, engine: DockerInventory) -> None:
     """After a failure the version is asked for anew: another engine may have started."""
     faulty.answers["/v1.41/volumes"] = (500, b"")
     with pytest.raises(InventoryError):
@@ -419,7 +421,7 @@ def test_engine_that_came_back_is_observed_again(faulty: Faulty, engine: Engine)
     ],
 )
 def test_server_that_is_no_engine_of_ours_is_refused(
-    faulty: Faulty, engine: Engine, version: bytes, message: str
+    faulty: Faulty, engine: DockerInventory, version: bytes, message: str
 ) -> None:
     """Whatever answers on the socket has to say which interface it speaks."""
     faulty.answers["/version"] = (200, version)
@@ -435,7 +437,10 @@ def test_missing_socket_and_refused_connection_say_what_to_do(tmp_path: Path) ->
         pass
 
     for path, message in ((tmp_path / "none.sock", "no Docker socket"), (dead, "nothing listens")):
-        with Engine(str(path)) as engine, pytest.raises(InventoryError, match=message) as caught:
+        with (
+            DockerInventory(str(path)) as engine,
+            pytest.raises(InventoryError, match=message) as caught,
+        ):
             engine.observe()
         assert str(path) in caught.value.message
         assert "--docker-sock" in caught.value.hint
@@ -449,14 +454,14 @@ def test_tls_that_is_set_up_wrong_is_explained(
     monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
 
     with (
-        Engine("tcp://127.0.0.1:1") as engine,
+        DockerInventory("tcp://127.0.0.1:1") as engine,
         pytest.raises(InventoryError, match=r"tcp://127\.0\.0\.1:1") as caught,
     ):
         engine.observe()
     assert "TLS" in str(caught.value)
 
 
-def test_archive_tells_whether_a_path_exists(faulty: Faulty, engine: Engine) -> None:
+def test_archive_tells_whether_a_path_exists(faulty: Faulty, engine: DockerInventory) -> None:
     """Only "not found" means no; a refusal is an error."""
     faulty.answers["/v1.41/containers/abc/archive"] = (200, b"")
 
@@ -478,7 +483,7 @@ def test_archive_tells_whether_a_path_exists(faulty: Faulty, engine: Engine) -> 
     ],
 )
 def test_time_zone_is_the_containers_variable(
-    faulty: Faulty, engine: Engine, body: bytes, zone: str | None
+    faulty: Faulty, engine: DockerInventory, body: bytes, zone: str | None
 ) -> None:
     """Schedules are in the runner's time zone."""
     faulty.answers["/v1.41/containers/backrest/json"] = (200, body)

@@ -13,28 +13,28 @@ import pytest
 
 from sidecar.engines.base import FailureClass, Stats
 from sidecar.lib.process import Child
-from sidecar.runner.due import Kind, Missed, Moments, Work
+from sidecar.runner.due import Job, JobKind, Missed, Moments
 from sidecar.runner.journal import (
     Device,
     Ended,
     Journal,
     JournalError,
     MissedFires,
-    Outcome,
     Past,
     Phase,
     Posted,
     Run,
+    RunCause,
+    RunOutcome,
     Stopped,
-    Trigger,
     Verified,
 )
 from sidecar.runner.journal.schema import MIGRATIONS
 
-WEB = Work(Kind.BACKUP, "web", "nas")
-DB = Work(Kind.BACKUP, "db", "nas")
-PRUNE = Work(Kind.PRUNE, "nas", "nas")
-GOOD = Ended(Outcome.SUCCESS, 20.0, "5f3a", Stats(files_new=3, bytes_added=512, seconds=1.5))
+WEB = Job(JobKind.BACKUP, "web", "nas")
+DB = Job(JobKind.BACKUP, "db", "nas")
+PRUNE = Job(JobKind.PRUNE, "nas", "nas")
+GOOD = Ended(RunOutcome.SUCCESS, 20.0, "5f3a", Stats(files_new=3, bytes_added=512, seconds=1.5))
 
 
 @pytest.fixture
@@ -50,9 +50,9 @@ def journal(path: Path) -> Iterator[Journal]:
         yield opened
 
 
-def begin(journal: Journal, work: Work = WEB, at: float = 10.0) -> int:
+def begin(journal: Journal, work: Job = WEB, at: float = 10.0) -> int:
     """Begin a run by its schedule."""
-    return journal.begin(work, Trigger.SCHEDULE, at, "what to do")
+    return journal.begin(work, RunCause.SCHEDULE, at, "what to do")
 
 
 @contextlib.contextmanager
@@ -110,38 +110,38 @@ def test_a_run_goes_through_its_life(journal: Journal, path: Path) -> None:
         journal.phase(number, Phase.ENDING, "5f3a")
 
         [open_run] = other.unfinished()
-        assert open_run.run == Run(number, WEB, Trigger.SCHEDULE, 10.0, Phase.ENDING)
+        assert open_run.run == Run(number, WEB, RunCause.SCHEDULE, 10.0, Phase.ENDING)
         assert (open_run.resume, open_run.child) == ("what to do", Child(4711, 99))
         assert open_run.snapshot == "5f3a"
 
         journal.end(number, GOOD)
 
         assert other.unfinished() == ()
-        assert other.runs() == (Run(number, WEB, Trigger.SCHEDULE, 10.0, Phase.ENDING, GOOD),)
+        assert other.runs() == (Run(number, WEB, RunCause.SCHEDULE, 10.0, Phase.ENDING, GOOD),)
 
 
 def test_all_of_an_end_comes_back(journal: Journal) -> None:
     """Also the class and the words of a failure."""
     bad = Ended(
-        Outcome.FAILED, 30.0, failure=FailureClass.DISK_FULL, reason="no space", excerpt="a\nb"
+        RunOutcome.FAILED, 30.0, failure=FailureClass.DISK_FULL, reason="no space", excerpt="a\nb"
     )
     journal.end(begin(journal), bad)
 
-    assert journal.last(WEB) == Run(1, WEB, Trigger.SCHEDULE, 10.0, ended=bad)
+    assert journal.last(WEB) == Run(1, WEB, RunCause.SCHEDULE, 10.0, ended=bad)
 
 
 def test_a_run_ends_once(journal: Journal) -> None:
     """The first word about its outcome is the last."""
     number = begin(journal)
     journal.end(number, GOOD)
-    journal.end(number, Ended(Outcome.INTERRUPTED, 99.0))
+    journal.end(number, Ended(RunOutcome.INTERRUPTED, 99.0))
 
     assert [run.ended for run in journal.runs()] == [GOOD]
 
 
 def test_what_a_run_left_to_do_is_gone_when_it_has_ended(journal: Journal, path: Path) -> None:
     """A secret is kept no longer than it is needed."""
-    number = journal.begin(WEB, Trigger.MANUAL, 10.0, "T0P-S3CRET")
+    number = journal.begin(WEB, RunCause.MANUAL, 10.0, "T0P-S3CRET")
     journal.end(number, GOOD)
     journal.close()
 
@@ -150,7 +150,7 @@ def test_what_a_run_left_to_do_is_gone_when_it_has_ended(journal: Journal, path:
 
 def test_halves_of_characters_and_endless_output_can_be_recorded(journal: Journal) -> None:
     """Programs say what they like."""
-    said = Ended(Outcome.FAILED, 20.0, reason="\udcff name", excerpt="x" * 100_000 + "end")
+    said = Ended(RunOutcome.FAILED, 20.0, reason="\udcff name", excerpt="x" * 100_000 + "end")
     journal.end(begin(journal), said)
 
     [run] = journal.runs()
@@ -171,12 +171,12 @@ def test_runs_are_listed_newest_first_and_by_subject(journal: Journal) -> None:
 
 def test_the_last_run_of_an_outcome_is_found(journal: Journal) -> None:
     """So that one can tell since when something fails."""
-    for outcome in (Outcome.SUCCESS, Outcome.FAILED, Outcome.CANCELLED):
+    for outcome in (RunOutcome.SUCCESS, RunOutcome.FAILED, RunOutcome.CANCELLED):
         journal.end(begin(journal), Ended(outcome, 20.0))
 
-    good, bad = journal.last(WEB, [Outcome.SUCCESS]), journal.last(WEB)
+    good, bad = journal.last(WEB, [RunOutcome.SUCCESS]), journal.last(WEB)
     assert [run and run.id for run in (good, bad)] == [1, 3]
-    assert journal.last(WEB, [Outcome.SKIPPED]) is None
+    assert journal.last(WEB, [RunOutcome.SKIPPED]) is None
 
 
 def test_no_more_runs_are_kept_than_asked_for(path: Path) -> None:
@@ -186,7 +186,7 @@ def test_no_more_runs_are_kept_than_asked_for(path: Path) -> None:
         journal.end(begin(journal, DB), GOOD)
         journal.end(begin(journal), GOOD)
         for at in range(30, 35):
-            journal.end(begin(journal), Ended(Outcome.FAILED, float(at)))
+            journal.end(begin(journal), Ended(RunOutcome.FAILED, float(at)))
 
         assert [run.id for run in journal.runs("web")] == [8, 7, stuck]
         assert [run.id for run in journal.runs("db")] == [2]
@@ -199,10 +199,10 @@ def test_the_past_decides_when_something_is_due(journal: Journal) -> None:
     journal.first_seen([WEB], 5.0)
     journal.missed(Missed(WEB, 2.0, 4.0, 3), 9.0)
     journal.end(begin(journal), GOOD)
-    journal.end(begin(journal, at=30.0), Ended(Outcome.FAILED, 40.0))
+    journal.end(begin(journal, at=30.0), Ended(RunOutcome.FAILED, 40.0))
 
     history = journal.history()
-    assert history.past[WEB] == Past(1.0, 30.0, 4.0, 40.0, Outcome.FAILED, GOOD.at)
+    assert history.past[WEB] == Past(1.0, 30.0, 4.0, 40.0, RunOutcome.FAILED, GOOD.at)
     assert history.moments == {WEB: Moments(1.0, 30.0, 4.0), DB: Moments(1.0)}
 
 
@@ -297,7 +297,7 @@ def test_threads_can_share_it(journal: Journal) -> None:
 
     def live(subject: str) -> None:
         for _ in range(5):
-            journal.end(begin(journal, Work(Kind.BACKUP, subject, "nas")), GOOD)
+            journal.end(begin(journal, Job(JobKind.BACKUP, subject, "nas")), GOOD)
 
     threads = [threading.Thread(target=live, args=(f"p{number}",)) for number in range(4)]
     for thread in threads:
@@ -410,7 +410,7 @@ def test_a_place_that_goes_and_comes_back_is_used_again(journal: Journal, path: 
 
 def test_the_past_of_thousands_is_known_at_once(journal: Journal) -> None:
     """It is asked for each minute, and more often."""
-    works = [Work(Kind.BACKUP, f"plan{number}", "nas") for number in range(2000)]
+    works = [Job(JobKind.BACKUP, f"plan{number}", "nas") for number in range(2000)]
     journal.first_seen(works, 1.0)
     begin(journal, works[7])
 
@@ -474,7 +474,7 @@ def test_words_of_another_version_do_no_harm(journal: Journal) -> None:
         connection.execute("UPDATE runs SET cause = 'whim', phase = 'dreaming' WHERE id = 1")
 
     assert [one.run for one in journal.unfinished()] == [
-        Run(number, WEB, Trigger.MANUAL, 10.0, Phase.ENDING)
+        Run(number, WEB, RunCause.MANUAL, 10.0, Phase.ENDING)
     ]
 
 
@@ -484,7 +484,7 @@ def test_a_full_disk_refuses_a_run(journal: Journal) -> None:
     journal._connection.execute(f"PRAGMA max_page_count = {pages + 5}")
 
     with pytest.raises(JournalError, match="full") as caught:
-        journal.begin(WEB, Trigger.SCHEDULE, 10.0, "x" * 100_000)
+        journal.begin(WEB, RunCause.SCHEDULE, 10.0, "x" * 100_000)
 
     assert caught.value.failure is FailureClass.DISK_FULL
     assert begin(journal) == 1
@@ -508,17 +508,17 @@ def test_a_full_disk_is_told_once_and_made_up_for(
         journal.phase(number, Phase.WORKING)
         journal.end(number, GOOD)
         assert journal.history().past[WEB].last_success == GOOD.at
-        held = journal.hold(DB, Trigger.SCHEDULE, 50.0)
+        held = journal.hold(DB, RunCause.SCHEDULE, 50.0)
         journal.phase(held, Phase.WORKING)
         journal.child(held, Child(1, 1))
-        journal.end(held, Ended(Outcome.FAILED, 60.0))
+        journal.end(held, Ended(RunOutcome.FAILED, 60.0))
         assert logged(caplog) == ["journal.not-written"]
         assert [run.ended for run in journal.runs()] == [None]
 
     journal.first_seen([PRUNE], 70.0)
 
     assert [(run.work, run.ended) for run in journal.runs()] == [
-        (DB, Ended(Outcome.FAILED, 60.0)),
+        (DB, Ended(RunOutcome.FAILED, 60.0)),
         (WEB, GOOD),
     ]
     assert held < 0
@@ -527,7 +527,7 @@ def test_a_full_disk_is_told_once_and_made_up_for(
 def test_what_could_not_be_recorded_is_not_due_again(journal: Journal, path: Path) -> None:
     """Else a full disk would make the runner back up without end."""
     with refusing(journal):
-        journal.hold(DB, Trigger.SCHEDULE, 50.0)
+        journal.hold(DB, RunCause.SCHEDULE, 50.0)
         with Journal(path) as other:
             other.end(begin(other), GOOD)
 

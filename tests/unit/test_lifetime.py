@@ -11,7 +11,7 @@ import pytest
 from sidecar.backrest.document import Document
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
-from sidecar.planner.lifecycle import Ageing, History, Orphans
+from sidecar.planner.lifecycle import Ageing, Orphans, PlanHistory
 from sidecar.planner.propose import Proposal, propose
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -50,10 +50,10 @@ def container_of(name: str, **labels: str) -> Container:
 
 
 def run(
-    document: Document, containers: tuple[Container, ...] = (), history: History | None = None
+    document: Document, containers: tuple[Container, ...] = (), history: PlanHistory | None = None
 ) -> Proposal:
     """Make one pass."""
-    history = history or History(grace=WEEK)
+    history = history or PlanHistory(grace=WEEK)
     return propose(document, Inventory(containers), Policy(), NOW, history=history)
 
 
@@ -76,7 +76,7 @@ def test_an_orphan_is_told_at_once_and_left_alone_during_its_grace() -> None:
     """The first pass remembers since when, a later one within the grace changes nothing."""
     document = document_of(plan_of("web"))
     first = run(document)
-    later = run(document, history=History(orphans={ID: JUST_NOW}, grace=WEEK))
+    later = run(document, history=PlanHistory(orphans={ID: JUST_NOW}, grace=WEEK))
 
     assert (ID,) == first.changes.orphaned
     assert {ID: NOW.timestamp()} == ageing_of(first).orphans
@@ -87,7 +87,9 @@ def test_an_orphan_is_told_at_once_and_left_alone_during_its_grace() -> None:
 
 def test_after_the_grace_an_orphan_is_disabled_and_keeps_all_else() -> None:
     """Only its schedule changes, and what it was is remembered."""
-    proposal = run(document_of(plan_of("web")), history=History(orphans={ID: LONG_AGO}, grace=WEEK))
+    proposal = run(
+        document_of(plan_of("web")), history=PlanHistory(orphans={ID: LONG_AGO}, grace=WEEK)
+    )
 
     (plan,) = json.loads(proposal.after.text)["plans"]
     assert plan_of("web", schedule=DISABLED) == plan
@@ -96,7 +98,7 @@ def test_after_the_grace_an_orphan_is_disabled_and_keeps_all_else() -> None:
 
 def test_a_disabled_orphan_is_disabled_once() -> None:
     """Whoever enables it again by hand is not fought."""
-    history = History(orphans={ID: LONG_AGO}, disabled={ID: NIGHTLY}, grace=WEEK)
+    history = PlanHistory(orphans={ID: LONG_AGO}, disabled={ID: NIGHTLY}, grace=WEEK)
     document = document_of(plan_of("web", schedule={"maxFrequencyDays": 2}))
 
     assert document is run(document, history=history).after
@@ -105,7 +107,7 @@ def test_a_disabled_orphan_is_disabled_once() -> None:
 @pytest.mark.parametrize("schedule", [NIGHTLY, {"maxFrequencyDays": 3}, None])
 def test_a_returning_workload_gets_its_schedule_back(schedule: Any) -> None:
     """As it was when the plan was disabled, also when there was none."""
-    history = History(orphans={ID: LONG_AGO}, disabled={ID: schedule}, grace=WEEK)
+    history = PlanHistory(orphans={ID: LONG_AGO}, disabled={ID: schedule}, grace=WEEK)
     document = document_of(plan_of("web", schedule=DISABLED))
     proposal = run(document, (container_of("web"),), history)
 
@@ -117,7 +119,7 @@ def test_a_returning_workload_gets_its_schedule_back(schedule: Any) -> None:
 
 def test_a_returning_workload_whose_label_speaks_has_the_label_s_schedule() -> None:
     """The label beats what is remembered."""
-    history = History(disabled={ID: NIGHTLY}, grace=WEEK)
+    history = PlanHistory(disabled={ID: NIGHTLY}, grace=WEEK)
     document = document_of(plan_of("web", schedule=DISABLED))
     proposal = run(document, (container_of("web", schedule="@daily"),), history)
 
@@ -126,7 +128,7 @@ def test_a_returning_workload_whose_label_speaks_has_the_label_s_schedule() -> N
 
 def test_a_schedule_that_was_set_meanwhile_is_the_user_s() -> None:
     """What is not disabled any more needs no enabling."""
-    history = History(disabled={ID: NIGHTLY}, grace=WEEK)
+    history = PlanHistory(disabled={ID: NIGHTLY}, grace=WEEK)
     document = document_of(plan_of("web", schedule={"maxFrequencyDays": 2}))
     proposal = run(document, (container_of("web"),), history)
 
@@ -139,13 +141,13 @@ def test_a_returning_plan_is_enabled_again_where_an_old_copy_is_saved_over_it() 
     returned = run(
         document_of(plan_of("web", schedule=DISABLED)),
         (container_of("web"),),
-        History(disabled={ID: NIGHTLY}, grace=WEEK),
+        PlanHistory(disabled={ID: NIGHTLY}, grace=WEEK),
     )
     enabling = ageing_of(returned).enabling
     stale = document_of(plan_of("web", schedule=DISABLED))
-    again = run(stale, (container_of("web"),), History(enabling=enabling, grace=WEEK))
+    again = run(stale, (container_of("web"),), PlanHistory(enabling=enabling, grace=WEEK))
     old = {ID: (NIGHTLY, NOW.timestamp() - 2 * 86_400)}
-    later = run(stale, (container_of("web"),), History(enabling=old, grace=WEEK))
+    later = run(stale, (container_of("web"),), PlanHistory(enabling=old, grace=WEEK))
 
     assert {ID: (NIGHTLY, NOW.timestamp())} == enabling == ageing_of(again).enabling
     assert {"web": NIGHTLY} == schedules(again)
@@ -155,7 +157,9 @@ def test_a_returning_plan_is_enabled_again_where_an_old_copy_is_saved_over_it() 
 
 def test_a_label_that_switches_off_is_not_insisted_against() -> None:
     """`schedule: off` is the label's own word."""
-    history = History(disabled={ID: NIGHTLY}, enabling={ID: (NIGHTLY, NOW.timestamp())}, grace=WEEK)
+    history = PlanHistory(
+        disabled={ID: NIGHTLY}, enabling={ID: (NIGHTLY, NOW.timestamp())}, grace=WEEK
+    )
     document = document_of(plan_of("web", schedule=DISABLED))
     proposal = run(document, (container_of("web", schedule="off"),), history)
 
@@ -165,7 +169,7 @@ def test_a_label_that_switches_off_is_not_insisted_against() -> None:
 
 def test_enable_false_is_put_back_like_any_label() -> None:
     """Also when an old copy of the plan was saved over it."""
-    history = History(disabled={ID: NIGHTLY}, grace=WEEK)
+    history = PlanHistory(disabled={ID: NIGHTLY}, grace=WEEK)
     proposal = run(document_of(plan_of("web")), (container_of("web", enable="false"),), history)
 
     assert {"web": DISABLED} == schedules(proposal)
@@ -198,7 +202,7 @@ def test_orphans_are_kept_or_removed_where_that_is_wanted(
     action: Orphans, left: dict[str, Any]
 ) -> None:
     """Removing takes the plan out of the document; snapshots are not the document's."""
-    history = History(orphans={ID: LONG_AGO}, action=action, grace=WEEK)
+    history = PlanHistory(orphans={ID: LONG_AGO}, action=action, grace=WEEK)
     proposal = run(document_of(plan_of("web"), plan_of("db")), (container_of("db"),), history)
 
     assert left == schedules(proposal)
@@ -225,7 +229,7 @@ def test_suspiciously_many_orphans_are_left_alone(plans: str, there: str, held: 
     """All of at least two, or more than half of at least four."""
     gone = [name for name in plans if name not in there]
     containers = tuple(container_of(name) for name in there)
-    history = History(orphans=lost(*gone), grace=WEEK)
+    history = PlanHistory(orphans=lost(*gone), grace=WEEK)
     proposal = run(document_of(*map(plan_of, plans)), containers, history)
 
     assert held == bool(ageing_of(proposal).held)
@@ -235,10 +239,14 @@ def test_suspiciously_many_orphans_are_left_alone(plans: str, there: str, held: 
 def test_accepted_orphans_are_acted_upon_also_later() -> None:
     """Who accepts need not do so again when the grace ends."""
     document = document_of(plan_of("a"), plan_of("b"))
-    history = History(orphans=dict.fromkeys(lost("a", "b"), JUST_NOW), grace=WEEK, accepting=True)
+    history = PlanHistory(
+        orphans=dict.fromkeys(lost("a", "b"), JUST_NOW), grace=WEEK, accepting=True
+    )
     first = run(document, history=history)
     accepted = ageing_of(first).accepted
-    later = run(document, history=History(orphans=lost("a", "b"), accepted=accepted, grace=WEEK))
+    later = run(
+        document, history=PlanHistory(orphans=lost("a", "b"), accepted=accepted, grace=WEEK)
+    )
 
     assert document is first.after
     assert {"a": DISABLED, "b": DISABLED} == schedules(later)
@@ -246,7 +254,7 @@ def test_accepted_orphans_are_acted_upon_also_later() -> None:
 
 def test_acceptance_ends_when_the_workload_returns() -> None:
     """The next time it is one of many it counts again."""
-    history = History(accepted=frozenset(lost("a")), grace=WEEK)
+    history = PlanHistory(accepted=frozenset(lost("a")), grace=WEEK)
     proposal = run(document_of(plan_of("a")), (container_of("a"),), history)
 
     assert frozenset() == ageing_of(proposal).accepted
@@ -256,7 +264,7 @@ def test_orphans_that_pile_up_are_held_until_they_are_accepted() -> None:
     """Also where they went one by one: what was disabled before still counts as lost."""
     disabled = dict.fromkeys(lost("a", "b"), NIGHTLY)
     names = [plan_of(n, schedule=DISABLED) for n in "ab"] + [plan_of("c"), plan_of("d")]
-    history = History(orphans=lost("a", "b", "c"), disabled=disabled, grace=WEEK)
+    history = PlanHistory(orphans=lost("a", "b", "c"), disabled=disabled, grace=WEEK)
     held = run(document_of(*names), (container_of("d"),), history)
     accepted = replace(history, accepted=frozenset(lost("a", "b")))
     after = run(document_of(*names), (container_of("d"),), accepted)
@@ -268,8 +276,8 @@ def test_orphans_that_pile_up_are_held_until_they_are_accepted() -> None:
 
 def test_a_clock_that_was_wrong_shortens_no_grace() -> None:
     """A time before there was this program, or after now, begins anew."""
-    history = History(orphans={ID: 12.0}, grace=WEEK)
-    ahead = History(orphans={ID: NOW.timestamp() + WEEK}, grace=WEEK)
+    history = PlanHistory(orphans={ID: 12.0}, grace=WEEK)
+    ahead = PlanHistory(orphans={ID: NOW.timestamp() + WEEK}, grace=WEEK)
     document = document_of(plan_of("web"))
 
     assert {ID: NOW.timestamp()} == ageing_of(run(document, history=history)).orphans
@@ -279,14 +287,14 @@ def test_a_clock_that_was_wrong_shortens_no_grace() -> None:
 def test_plans_of_others_are_nobody_s_orphans() -> None:
     """Only our prefix counts."""
     document = document_of(plan_of("web", id="by-hand"))
-    proposal = run(document, history=History(grace=0.0))
+    proposal = run(document, history=PlanHistory(grace=0.0))
 
     assert Ageing() == ageing_of(proposal)
 
 
 def test_a_returning_workload_may_ask_for_something_else_too() -> None:
     """What its labels say and the schedule that it gets back are one edit of one plan."""
-    history = History(disabled={ID: NIGHTLY}, grace=WEEK)
+    history = PlanHistory(disabled={ID: NIGHTLY}, grace=WEEK)
     document = document_of(plan_of("web", schedule=DISABLED))
     proposal = run(document, (container_of("web", **{"paths.exclude": "*.log"}),), history)
 

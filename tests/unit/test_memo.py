@@ -2,7 +2,7 @@
 
 from sidecar.backrest.jsontext import decode
 from sidecar.backrest.rules import Checked, check_document
-from sidecar.planner.memo import Memo, MemoOfThings
+from sidecar.planner.memo import ItemMemo, Memo
 
 
 def recall(memo: Memo[str], key: str, value: object, made: list[str]) -> str:
@@ -89,7 +89,7 @@ def test_things_are_remembered_by_identity() -> None:
         made.append(thing)
         return sum(thing)
 
-    memo = MemoOfThings(total)
+    memo = ItemMemo(total)
     one, equal, *others = [(n,) for n in (1, 1, 2, 3, 4)]
     assert [1, 1, 1] == memo.recall_all([one, one, equal])
     assert [one, equal] == made

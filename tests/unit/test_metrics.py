@@ -6,8 +6,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.labels.problem import SEVERITIES
-from sidecar.reconciler.report import StatusFacts
-from sidecar.service.metrics import Buckets, Kind, Metric, render_metrics
+from sidecar.reconciler.report import ReconcilerStatus
+from sidecar.service.metrics import Buckets, Metric, MetricKind, render_metrics
 from sidecar.web.sidecar import METRICS
 
 UNITS = ("_total", "_seconds", "_info")
@@ -25,10 +25,15 @@ def series(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 def test_a_table_is_rendered_of_one_snapshot() -> None:
     """Plain numbers, numbers by label, and histograms."""
     table: tuple[Metric[int], ...] = (
-        Metric("a_total", Kind.COUNTER, "Counts.", lambda number: number),
-        Metric("b", Kind.GAUGE, "Goes up and down.", lambda n: {"x": n, 'y"\n\\': 0}, "which"),
+        Metric("a_total", MetricKind.COUNTER, "Counts.", lambda number: number),
         Metric(
-            "c_seconds", Kind.HISTOGRAM, "Takes.", lambda n: Buckets({0.5: 1, float("inf"): n}, 3)
+            "b", MetricKind.GAUGE, "Goes up and down.", lambda n: {"x": n, 'y"\n\\': 0}, "which"
+        ),
+        Metric(
+            "c_seconds",
+            MetricKind.HISTOGRAM,
+            "Takes.",
+            lambda n: Buckets({0.5: 1, float("inf"): n}, 3),
         ),
     )
     assert {
@@ -44,7 +49,7 @@ def test_a_table_is_rendered_of_one_snapshot() -> None:
 
 def test_all_series_exist_from_the_start() -> None:
     """An alert on a series that does not exist yet would never fire."""
-    names = series(render_metrics(METRICS, StatusFacts(60.0)).decode())
+    names = series(render_metrics(METRICS, ReconcilerStatus(60.0)).decode())
     by_label = {
         "backrest_sidecar_reconciles_total": ("result", ["changed", "unchanged", "failed"]),
         "backrest_sidecar_problems": ("reason", list(SEVERITIES)),
@@ -57,7 +62,7 @@ def test_all_series_exist_from_the_start() -> None:
         assert set(values) == {dict(labels)[label] for found, labels in names if found == name}
     plain = {found for found, labels in names if not labels}
     for metric in METRICS:
-        if not metric.label and metric.kind is not Kind.HISTOGRAM:
+        if not metric.label and metric.kind is not MetricKind.HISTOGRAM:
             assert metric.name in plain
     assert {0.0} == {
         number for (name, _), number in names.items() if name != "backrest_sidecar_info"
@@ -65,11 +70,11 @@ def test_all_series_exist_from_the_start() -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
-def test_a_metric_is_named_by_the_conventions(metric: Metric[StatusFacts]) -> None:
+def test_a_metric_is_named_by_the_conventions(metric: Metric[ReconcilerStatus]) -> None:
     """A prefix, base units, _total on counters and on nothing else, one sentence of help."""
     assert re.fullmatch(r"backrest_sidecar_[a-z]+(_[a-z]+)*", metric.name)
-    assert metric.name.endswith("_total") == (metric.kind is Kind.COUNTER)
-    assert metric.kind is not Kind.HISTOGRAM or metric.name.endswith(UNITS)
+    assert metric.name.endswith("_total") == (metric.kind is MetricKind.COUNTER)
+    assert metric.kind is not MetricKind.HISTOGRAM or metric.name.endswith(UNITS)
     assert metric.help.endswith(".")
 
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sidecar.runner.due import Kind, Work
-from sidecar.runner.journal import Trigger
+from sidecar.runner.due import Job, JobKind
+from sidecar.runner.journal import RunCause
 from sidecar.runner.pool import Admission, Pool
 
 SECONDS = 20.0
 
 
-def backup(plan: str, repo: str) -> Work:
+def backup(plan: str, repo: str) -> Job:
     """The backup of a plan."""
-    return Work(Kind.BACKUP, plan, repo)
+    return Job(JobKind.BACKUP, plan, repo)
 
 
 @dataclass
@@ -24,19 +24,19 @@ class Stage:
     """Runs work until the test lets it end."""
 
     seats: int
-    begun: list[Work] = field(default_factory=list)
-    done: list[Work] = field(default_factory=list)
-    failed: list[tuple[Work, BaseException]] = field(default_factory=list)
-    triggers: list[Trigger] = field(default_factory=list)
+    begun: list[Job] = field(default_factory=list)
+    done: list[Job] = field(default_factory=list)
+    failed: list[tuple[Job, BaseException]] = field(default_factory=list)
+    triggers: list[RunCause] = field(default_factory=list)
     poison: BaseException | None = None
     change: threading.Condition = field(default_factory=threading.Condition)
-    released: set[Work] = field(default_factory=set)
+    released: set[Job] = field(default_factory=set)
     is_open: bool = False
 
     def __post_init__(self) -> None:
         self.pool = Pool(self.run, self.seats, self.note_done, self.note_failed)
 
-    def run(self, work: Work, trigger: Trigger) -> None:
+    def run(self, work: Job, trigger: RunCause) -> None:
         """Be at work until it is released."""
         with self.change:
             self.begun.append(work)
@@ -46,17 +46,17 @@ class Stage:
         if self.poison is not None:
             raise self.poison
 
-    def note_done(self, work: Work) -> None:
+    def note_done(self, work: Job) -> None:
         """Hear that a seat is free again."""
         with self.change:
             self.done.append(work)
             self.change.notify_all()
 
-    def note_failed(self, work: Work, error: BaseException) -> None:
+    def note_failed(self, work: Job, error: BaseException) -> None:
         """Hear that it broke down."""
         self.failed.append((work, error))
 
-    def release(self, *works: Work) -> None:
+    def release(self, *works: Job) -> None:
         """Let work end, and wait until it has."""
         with self.change:
             self.released |= set(works)
@@ -151,10 +151,10 @@ def test_work_is_never_run_twice_at_a_time() -> None:
 def test_why_it_is_run_is_told() -> None:
     """By the one who submitted it first."""
     with staged(1) as stage:
-        stage.pool.submit(A1, Trigger.MANUAL)
-        stage.pool.submit(A1, Trigger.SCHEDULE)
+        stage.pool.submit(A1, RunCause.MANUAL)
+        stage.pool.submit(A1, RunCause.SCHEDULE)
         stage.release(A1)
-        assert [Trigger.MANUAL] == stage.triggers
+        assert [RunCause.MANUAL] == stage.triggers
 
 
 @pytest.mark.parametrize("poison", [RuntimeError("MARK"), OSError(28, "full"), ValueError()])

@@ -14,8 +14,8 @@ import pytest
 from sidecar.lib.process import (
     Child,
     Completed,
-    Patience,
     ProcessRunner,
+    SilenceTimeout,
     child_of,
     end_leftover,
     started_at,
@@ -192,7 +192,7 @@ def test_a_program_that_never_pauses_is_ended_in_time(runner: ProcessRunner) -> 
 
 def test_patience_is_renewed_by_signs_of_life(runner: ProcessRunner) -> None:
     """A program may take longer than the patience if it says something in between."""
-    patience = Patience(0.5)
+    patience = SilenceTimeout(0.5)
     script = "for i in 1 2 3 4; do echo $i; sleep 0.2; done"
     completed = shell(runner, script, timeout=patience, on_line=lambda _: patience.renew())
 
@@ -202,7 +202,7 @@ def test_patience_is_renewed_by_signs_of_life(runner: ProcessRunner) -> None:
 
 def test_patience_ends_without_signs_of_life(runner: ProcessRunner) -> None:
     """What it said before does not help."""
-    patience = Patience(0.3)
+    patience = SilenceTimeout(0.3)
     completed = shell(
         runner, "echo 1; sleep 1000", timeout=patience, on_line=lambda _: patience.renew()
     )

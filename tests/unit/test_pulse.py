@@ -14,22 +14,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.lib.write_file import write_small
-from sidecar.reconciler.heartbeat import FILE, Pulse, allowance, check_pulse, run_healthcheck
-from sidecar.reconciler.report import StatusFacts
+from sidecar.reconciler.heartbeat import (
+    FILE,
+    ReconcilerHeartbeat,
+    allowance,
+    check_pulse,
+    run_healthcheck,
+)
+from sidecar.reconciler.report import ReconcilerStatus
 
 NOW = 1_780_000_000.0
 MOST = allowance(60.0)
 
 
-def facts(**known: Any) -> StatusFacts:
+def facts(**known: Any) -> ReconcilerStatus:
     """Give the facts of a daemon that is well, but for what is said."""
     ages = {"uptime": 1000.0, "good_age": 1.0, "engine": True, "document": True}
-    return StatusFacts(60.0, **{"now": NOW, **ages, **known})
+    return ReconcilerStatus(60.0, **{"now": NOW, **ages, **known})
 
 
 def beaten(directory: Path, **known: Any) -> Path:
     """Make a heartbeat in a directory."""
-    Pulse(directory).beat(facts(**known))
+    ReconcilerHeartbeat(directory).beat(facts(**known))
     return directory
 
 
@@ -74,7 +80,7 @@ def test_a_beat_tells_times_interval_process_and_reasons(tmp_path: Path) -> None
 
 def test_the_end_takes_the_heartbeat_away(tmp_path: Path) -> None:
     """Then the check fails at once, instead of minutes later; a second end does no harm."""
-    pulse = Pulse(tmp_path)
+    pulse = ReconcilerHeartbeat(tmp_path)
     pulse.beat(facts())
     pulse.end()
     pulse.end()
@@ -88,7 +94,7 @@ def test_a_beat_that_cannot_be_written_is_told_once(
     """The daemon goes on; after a beat that was written a new failure is told again."""
     blocked = tmp_path / "state"
     blocked.write_text("no directory")
-    pulse = Pulse(blocked)
+    pulse = ReconcilerHeartbeat(blocked)
     pulse.beat(facts())
     pulse.beat(facts())
     pulse.end()
@@ -122,7 +128,7 @@ def test_well_is_a_late_beat_and_a_good_pass_or_a_late_start(
 ) -> None:
     """Each within three intervals and half a minute, by the interval of the daemon."""
     if "interval" in known:
-        Pulse(tmp_path).beat(StatusFacts(**{"now": NOW, "uptime": 9e3, **known}))
+        ReconcilerHeartbeat(tmp_path).beat(ReconcilerStatus(**{"now": NOW, "uptime": 9e3, **known}))
     else:
         beaten(tmp_path, **known)
     assert expected == check_pulse(tmp_path, NOW + later)[0]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sidecar.docker.local import DEFAULT_ADDRESS, ContainersError, NoEngine
 from sidecar.docker.usage import (
-    Container,
+    ContainerUse,
     Held,
     in_start_order,
     on_host,
@@ -20,32 +20,32 @@ from sidecar.docker.usage import (
 )
 from sidecar.runner.journal import Journal
 from sidecar.runner.quiesce import reasons_not_to_stop, start_again, while_stopped
-from sidecar.runner.restore.places import Whereabouts, users_at_work
+from sidecar.runner.restore.places import TargetUsage, users_at_work
 
 ROOT = "/var/lib/docker"
 
 
-def container(name: str, *held: Held, state: str = "running", **labels: str) -> Container:
+def container(name: str, *held: Held, state: str = "running", **labels: str) -> ContainerUse:
     """Make a container; its id begins with its name."""
     found = {key.replace("_", "."): value for key, value in labels.items()}
-    return Container(f"{name}-id", name, state, found, held)
+    return ContainerUse(f"{name}-id", name, state, found, held)
 
 
-def of_compose(name: str, needs: str = "") -> Container:
+def of_compose(name: str, needs: str = "") -> ContainerUse:
     """Make one of a Compose project."""
     labels = {
         "com.docker.compose.project": "shop",
         "com.docker.compose.service": name,
         "com.docker.compose.depends_on": needs,
     }
-    return Container(f"{name}-id", f"shop-{name}-1", "running", labels)
+    return ContainerUse(f"{name}-id", f"shop-{name}-1", "running", labels)
 
 
 @dataclass
 class Machine:
     """An engine in memory; `refuse` names calls that fail, `log` is what was done."""
 
-    present: list[Container] = field(default_factory=list)
+    present: list[ContainerUse] = field(default_factory=list)
     refuse: set[str] = field(default_factory=set)
     log: list[str] = field(default_factory=list)
     going: set[str] = field(default_factory=set)
@@ -62,7 +62,7 @@ class Machine:
         self._do(f"start {container}")
         return any(one.id == container for one in self.present)
 
-    def find(self, name: str) -> Container | None:
+    def find(self, name: str) -> ContainerUse | None:
         """Find it."""
         return next((one for one in self.present if name in (one.id, one.name)), None)
 
@@ -70,7 +70,7 @@ class Machine:
         """Tell whether it is one that goes."""
         return container in self.going
 
-    def all(self) -> tuple[Container, ...]:
+    def all(self) -> tuple[ContainerUse, ...]:
         """List them."""
         if self.error is not None:
             raise self.error
@@ -240,7 +240,7 @@ def test_only_others_that_are_at_work_are_in_the_way() -> None:
         ]
     )
 
-    found = users_at_work(machine, ["/srv/x"], Whereabouts("1234567890ab"))
+    found = users_at_work(machine, ["/srv/x"], TargetUsage("1234567890ab"))
 
     assert ["paused"] == [one.name for one in found]
 
@@ -249,14 +249,14 @@ def test_no_engine_on_a_plain_machine_means_no_container() -> None:
     """Within a container, or where one was named, it means that nobody knows."""
     machine = Machine(error=NoEngine("there is none"), address=DEFAULT_ADDRESS)
 
-    assert () == users_at_work(machine, ["/srv"], Whereabouts(""))
+    assert () == users_at_work(machine, ["/srv"], TargetUsage(""))
     with pytest.raises(NoEngine):
-        users_at_work(machine, ["/srv"], Whereabouts("?"))
+        users_at_work(machine, ["/srv"], TargetUsage("?"))
     with pytest.raises(NoEngine):
-        users_at_work(replace(machine, address="unix:///mine.sock"), ["/srv"], Whereabouts(""))
+        users_at_work(replace(machine, address="unix:///mine.sock"), ["/srv"], TargetUsage(""))
     broken = replace(machine, error=ContainersError("no answer"))
     with pytest.raises(ContainersError):
-        users_at_work(broken, ["/srv"], Whereabouts(""))
+        users_at_work(broken, ["/srv"], TargetUsage(""))
 
 
 def test_our_own_container_is_known_by_what_the_engine_mounts(tmp_path: Path) -> None:

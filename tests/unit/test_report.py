@@ -12,9 +12,15 @@ import pytest
 
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.lib.errors import DocumentError, InventoryError, SidecarError, StoreError
-from sidecar.reconciler.reconcile import Outcome, reconcile_once
-from sidecar.reconciler.report import BUCKETS, ApplyResult, ReconcileResult, Report, WorkloadFacts
-from sidecar.reconciler.settings import Settings
+from sidecar.reconciler.reconcile import PassOutcome, reconcile_once
+from sidecar.reconciler.report import (
+    BUCKETS,
+    ApplyResult,
+    ReconcileResult,
+    ReconcilerReport,
+    WorkloadFacts,
+)
+from sidecar.reconciler.settings import ReconcilerSettings
 
 NOW = 1_780_000_000.0
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
@@ -49,7 +55,7 @@ class World:
 
     def __init__(self, folder: Path, records: list[logging.LogRecord]) -> None:
         self.wall, self.monotonic = Clock(NOW), Clock(50.0)
-        self.report = Report(self.wall, self.monotonic, 60.0)
+        self.report = ReconcilerReport(self.wall, self.monotonic, 60.0)
         self.config = folder / "config.json"
         repo = {"id": "main", "uri": "/backups", "guid": "a" * 64, "password": "x"}
         self.config.write_text(
@@ -57,7 +63,7 @@ class World:
         )
         self._records = records
 
-    def reconcile(self, **labelled: dict[str, str]) -> Outcome:
+    def reconcile(self, **labelled: dict[str, str]) -> PassOutcome:
         """Make a real pass over containers with these labels."""
         mounts = (Mount("bind", "/srv/web", "/data"),)
         inventory = Inventory(
@@ -71,9 +77,9 @@ class World:
                 for name, labels in labelled.items()
             )
         )
-        return reconcile_once(Settings(self.config), inventory, NOON, {}, dry_run=False)
+        return reconcile_once(ReconcilerSettings(self.config), inventory, NOON, {}, dry_run=False)
 
-    def done(self, outcome: Outcome, seconds: float = 0.02) -> None:
+    def done(self, outcome: PassOutcome, seconds: float = 0.02) -> None:
         """Report it as done."""
         self.report.pass_done(outcome, seconds, self.wall.now)
 

@@ -6,14 +6,14 @@ from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy, Repo, RunPlan
 from sidecar.engines.base import EngineError, FailureClass
 from sidecar.engines.restic import commands as argv
-from sidecar.engines.restic.access import Access, expand, resolve_access, split_flag
+from sidecar.engines.restic.access import RepositoryAccess, expand, resolve_access, split_flag
 from sidecar.engines.restic.commands import SINCE, Feature, FeatureMemo, Features, parse_features
 
 PLAN = RunPlan("web", "store", ("/data",))
 OLD, NEW = Features((0, 14, 0)), Features((0, 19, 0))
 
 
-def access(**settings: object) -> Access:
+def access(**settings: object) -> RepositoryAccess:
     """Resolve a repository of these settings."""
     repo = Repo("store", **{"uri": "/repo", **settings})  # type: ignore[arg-type]
     return resolve_access(repo, {"NAME": "value", "SPACED": "a b"}, "restic")

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.backrest.reading import Repo, RunPlan
-from sidecar.engines.base import EngineError, FailureClass, Interpreted, Progress, Stats, Verdict
+from sidecar.engines.base import EngineError, FailureClass, Interpreted, Progress, ResultKind, Stats
 from sidecar.engines.restic.access import Masking, masking_of, resolve_access
 from sidecar.engines.restic.failures import classify, render_reason
-from sidecar.engines.restic.interpret import Ending, Verb, interpret
+from sidecar.engines.restic.interpret import FinishedCommand, Verb, interpret
 from sidecar.engines.restic.listing import parse_entry, parse_snapshots
 from sidecar.engines.restic.locks import Host, Lock, is_in_danger, parse_lock
-from sidecar.engines.restic.messages import Signs, parse_said
-from sidecar.lib.process import Completed, Patience
+from sidecar.engines.restic.messages import ProgressParser, parse_said
+from sidecar.lib.process import Completed, SilenceTimeout
 from sidecar.lib.text import MASK
 
 SUMMARY = (
@@ -36,7 +36,7 @@ def meaning(
 ) -> Interpreted:
     """Interpret a restic that ended so."""
     completed = Completed(status, out, err, 1.0, **how)
-    return interpret(verb, Ending(completed, Masking("geheim"), 60.0))
+    return interpret(verb, FinishedCommand(completed, Masking("geheim"), 60.0))
 
 
 def exit_error(code: int, message: str) -> bytes:
@@ -49,14 +49,14 @@ def test_success_has_a_snapshot_and_counts() -> None:
     done = meaning(0, out=b'{"message_type":"status","percent_done":0}\n' + SUMMARY)
 
     stats = Stats(1, 2, 3, 6, 4, 7, 0.5, dirs_new=8, tree_blobs=9)
-    assert Interpreted(Verdict.SUCCESS, snapshot="3f6d16f7", stats=stats) == done
+    assert Interpreted(ResultKind.SUCCESS, snapshot="3f6d16f7", stats=stats) == done
 
 
 def test_nothing_new_is_success_without_a_snapshot() -> None:
     """That is how --skip-if-unchanged answers."""
     done = meaning(0, out=SUMMARY.replace(b"3f6d16f7", b""))
 
-    assert (Verdict.SUCCESS, "") == (done.verdict, done.snapshot)
+    assert (ResultKind.SUCCESS, "") == (done.verdict, done.snapshot)
     assert done.stats is not None
 
 
@@ -90,7 +90,7 @@ def test_partial_backup_is_a_warning(
     """There is a snapshot; what is not in it is named, once."""
     done = meaning(status, err, SUMMARY)
 
-    assert (Verdict.WARNING, failure, reason) == (done.verdict, done.failure, done.reason)
+    assert (ResultKind.WARNING, failure, reason) == (done.verdict, done.failure, done.reason)
     assert "3f6d16f7" == done.snapshot
 
 
@@ -99,8 +99,8 @@ def test_exit_code_3_is_a_failure_elsewhere() -> None:
     err = exit_error(3, "Fatal: failed to remove snapshots: permission denied")
     forget = meaning(3, err, verb=Verb.OTHER)
 
-    assert (Verdict.FAILED, FailureClass.PERMISSION) == (forget.verdict, forget.failure)
-    assert Verdict.FAILED is meaning(3, UNREAD_NEW).verdict
+    assert (ResultKind.FAILED, FailureClass.PERMISSION) == (forget.verdict, forget.failure)
+    assert ResultKind.FAILED is meaning(3, UNREAD_NEW).verdict
 
 
 NOT_FOUND = "unable to open config file: stat /r/config: no such file or directory"
@@ -151,7 +151,7 @@ def test_failures_have_a_class_and_words(
     """By the exit code where it says something, else by the words."""
     done = meaning(status, err)
 
-    assert (Verdict.FAILED, failure, reason) == (done.verdict, done.failure, done.reason)
+    assert (ResultKind.FAILED, failure, reason) == (done.verdict, done.failure, done.reason)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_lock_is_worth_a_retry(status: int, err: bytes) -> None:
     """Who holds it is what people want to know."""
     done = meaning(status, err, verb=Verb.OTHER)
 
-    assert (Verdict.RETRY, FailureClass.LOCKED) == (done.verdict, done.failure)
+    assert (ResultKind.RETRY, FailureClass.LOCKED) == (done.verdict, done.failure)
     assert "the repository is locked by PID 5 on vm by root" == done.reason
     assert "the repository is locked: exit code 11" == render_reason(
         *classify(11, ["exit code 11"])
@@ -180,10 +180,10 @@ def test_one_that_was_stopped_was_interrupted() -> None:
     err = exit_error(130, "Fatal: unable to open config file: context canceled")
 
     done = meaning(130, err, stopped=True)
-    assert (Verdict.FAILED, FailureClass.INTERRUPTED) == (done.verdict, done.failure)
+    assert (ResultKind.FAILED, FailureClass.INTERRUPTED) == (done.verdict, done.failure)
     assert "restic was interrupted: the runner stops" == done.reason
-    assert Verdict.SUCCESS is meaning(0, out=SUMMARY, stopped=True).verdict
-    assert Verdict.SUCCESS is meaning(0, verb=Verb.OTHER, timed_out=True).verdict
+    assert ResultKind.SUCCESS is meaning(0, out=SUMMARY, stopped=True).verdict
+    assert ResultKind.SUCCESS is meaning(0, verb=Verb.OTHER, timed_out=True).verdict
 
 
 def test_one_that_hung_is_told_by_what_it_tried() -> None:
@@ -226,13 +226,13 @@ STREAMS = st.lists(MESSAGES | st.binary()).map(b"\n".join)
 def test_no_output_is_too_odd(out: bytes, err: bytes, status: int, odd: bool, verb: Verb) -> None:
     """Whatever a program says, there is a judgement, and a reason unless all is well."""
     done = meaning(status, err, out, verb, timed_out=odd)
-    signs = Signs(lambda _: None, None, Clock(), 0.0)
+    signs = ProgressParser(lambda _: None, None, Clock(), 0.0)
     for line in out.splitlines():
         signs.take(line)
         parse_entry(line)
 
-    assert (done.verdict is Verdict.SUCCESS) == (done.failure is None)
-    assert bool(done.reason) == (done.verdict is not Verdict.SUCCESS)
+    assert (done.verdict is ResultKind.SUCCESS) == (done.failure is None)
+    assert bool(done.reason) == (done.verdict is not ResultKind.SUCCESS)
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def status(**counts: object) -> bytes:
 def test_progress_is_read_from_backup_and_restore() -> None:
     """What is zero is left out by restic; a fraction is one."""
     reports: list[Progress] = []
-    signs = Signs(reports.append, None, Clock(), every=0.0)
+    signs = ProgressParser(reports.append, None, Clock(), every=0.0)
     signs.take(
         status(
             percent_done=0.25,
@@ -344,7 +344,7 @@ def test_progress_is_read_from_backup_and_restore() -> None:
 def test_reports_are_throttled() -> None:
     """The first at once, then one a second at most; the end in any case."""
     clock, reports = Clock(), list[Progress]()
-    signs = Signs(reports.append, None, clock, every=1.0)
+    signs = ProgressParser(reports.append, None, clock, every=1.0)
     for tenth in range(31):
         clock.now = tenth / 10
         signs.take(status(files_done=tenth))
@@ -356,8 +356,8 @@ def test_reports_are_throttled() -> None:
 def test_only_what_moves_renews_the_patience() -> None:
     """Seconds that go by are no movement; counts, errors and other words are."""
     clock = Clock()
-    patience = Patience(10.0, clock)
-    signs = Signs(None, patience, clock)
+    patience = SilenceTimeout(10.0, clock)
+    signs = ProgressParser(None, patience, clock)
     moved = []
     for line in (
         status(seconds_elapsed=1, files_done=1),

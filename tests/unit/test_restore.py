@@ -16,12 +16,12 @@ from sidecar.backrest.reading import RunPlan
 from sidecar.engines.base import Entry, Snapshot
 from sidecar.lib.errors import UsageError
 from sidecar.runner.restore import (
+    ExistingTarget,
     How,
-    Piece,
     RestoreError,
-    Standing,
+    RestoreItem,
+    RestoreRequest,
     Step,
-    Wish,
     parse_moment,
     parse_path_map,
 )
@@ -49,9 +49,9 @@ BERLIN = ZoneInfo("Europe/Berlin")
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
-def wish(**wanted: object) -> Wish:
+def wish(**wanted: object) -> RestoreRequest:
     """Wish something of the plan."""
-    return Wish(PLAN, "here", **wanted)  # type: ignore[arg-type]
+    return RestoreRequest(PLAN, "here", **wanted)  # type: ignore[arg-type]
 
 
 def snapshot(name: str, hours: int = 0) -> Snapshot:
@@ -160,20 +160,22 @@ def test_a_survey_counts_files_and_bytes() -> None:
     """The path itself tells whether it is a folder; what lies above it is one."""
     entries = [Entry("/d", "dir"), Entry("/d/a", "file", 5), Entry("/d/l", "symlink", 0)]
 
-    assert Piece("/d", "", is_folder=True, files=1, bytes=5) == survey("/d", entries)
-    assert Piece("/d/a", "", is_folder=False, files=1, bytes=5) == survey("/d/a", entries[1:2])
+    assert RestoreItem("/d", "", is_folder=True, files=1, bytes=5) == survey("/d", entries)
+    assert RestoreItem("/d/a", "", is_folder=False, files=1, bytes=5) == survey(
+        "/d/a", entries[1:2]
+    )
     with pytest.raises(RestoreError, match="does not hold /d"):
         survey("/d", [])
 
 
-def folder(source: str, place: str = "") -> Piece:
+def folder(source: str, place: str = "") -> RestoreItem:
     """Make a piece that is a folder."""
-    return Piece(source, place, is_folder=True)
+    return RestoreItem(source, place, is_folder=True)
 
 
-def file(source: str, place: str = "") -> Piece:
+def file(source: str, place: str = "") -> RestoreItem:
     """Make a piece that is a file."""
-    return Piece(source, place, is_folder=False)
+    return RestoreItem(source, place, is_folder=False)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +190,7 @@ def file(source: str, place: str = "") -> Piece:
     ],
 )
 def test_each_piece_has_its_place(
-    pieces: list[Piece], wanted: dict[str, object], expected: list[str]
+    pieces: list[RestoreItem], wanted: dict[str, object], expected: list[str]
 ) -> None:
     """At home, or in the target: a single one not nested, several by their full paths."""
     assert expected == [one.place for one in placed(pieces, wish(**wanted))]
@@ -226,20 +228,24 @@ HOME, AWAY = {"in_place": True}, {"target": "/t", "force": True}
 @pytest.mark.parametrize(
     ("piece", "standing", "unasked", "home", "away"),
     [
-        (folder("/a"), Standing.MISSING, How.FILL, How.FILL, How.FILL),
-        (folder("/a"), Standing.EMPTY, How.FILL, How.FILL, How.FILL),
-        (folder("/a"), Standing.FULL, None, How.REPLACE, How.MERGE),
-        (folder("/a"), Standing.ENTRY, None, None, None),
-        (folder("/a"), Standing.LINK, None, None, None),
-        (file("/a"), Standing.MISSING, How.FILL, How.FILL, How.FILL),
-        (file("/a"), Standing.EMPTY, None, None, None),
-        (file("/a"), Standing.FULL, None, None, None),
-        (file("/a"), Standing.ENTRY, None, How.REPLACE, How.REPLACE),
-        (file("/a"), Standing.LINK, None, How.REPLACE, How.REPLACE),
+        (folder("/a"), ExistingTarget.MISSING, How.FILL, How.FILL, How.FILL),
+        (folder("/a"), ExistingTarget.EMPTY, How.FILL, How.FILL, How.FILL),
+        (folder("/a"), ExistingTarget.FULL, None, How.REPLACE, How.MERGE),
+        (folder("/a"), ExistingTarget.ENTRY, None, None, None),
+        (folder("/a"), ExistingTarget.LINK, None, None, None),
+        (file("/a"), ExistingTarget.MISSING, How.FILL, How.FILL, How.FILL),
+        (file("/a"), ExistingTarget.EMPTY, None, None, None),
+        (file("/a"), ExistingTarget.FULL, None, None, None),
+        (file("/a"), ExistingTarget.ENTRY, None, How.REPLACE, How.REPLACE),
+        (file("/a"), ExistingTarget.LINK, None, How.REPLACE, How.REPLACE),
     ],
 )
 def test_what_is_there_is_only_touched_where_that_was_asked_for(
-    piece: Piece, standing: Standing, unasked: How | None, home: How | None, away: How | None
+    piece: RestoreItem,
+    standing: ExistingTarget,
+    unasked: How | None,
+    home: How | None,
+    away: How | None,
 ) -> None:
     """And never where a folder is a file by now, or the other way round."""
     for wanted, how in (
@@ -268,33 +274,33 @@ def test_a_place_is_told_by_what_is_there(tmp_path: Path) -> None:
     standings = [look_at(str(tmp_path / name)) for name in names]
 
     assert [
-        Standing.EMPTY,
-        Standing.FULL,
-        Standing.ENTRY,
-        Standing.LINK,
-        Standing.LINK,
-        Standing.MISSING,
-        Standing.MISSING,
+        ExistingTarget.EMPTY,
+        ExistingTarget.FULL,
+        ExistingTarget.ENTRY,
+        ExistingTarget.LINK,
+        ExistingTarget.LINK,
+        ExistingTarget.MISSING,
+        ExistingTarget.MISSING,
     ] == standings
 
 
 def test_nothing_that_is_mounted_is_moved_along() -> None:
     """It would be deleted with what was there before."""
     mountinfo = "1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / /a/my\\040disk rw - ext4 b rw\n\n"
-    replaced = Step(folder("/a", "/a"), Standing.FULL, How.REPLACE)
+    replaced = Step(folder("/a", "/a"), ExistingTarget.FULL, How.REPLACE)
 
     assert ("/", "/a/my disk") == parse_mounts(mountinfo)
     with pytest.raises(RestoreError, match="/a/my disk is mounted within /a"):
         check_mounts(replaced, mountinfo)
-    check_mounts(Step(folder("/b", "/b"), Standing.FULL, How.REPLACE), mountinfo)
-    at_mount = Step(folder("/x", "/a/my disk"), Standing.FULL, How.REPLACE)
+    check_mounts(Step(folder("/b", "/b"), ExistingTarget.FULL, How.REPLACE), mountinfo)
+    at_mount = Step(folder("/x", "/a/my disk"), ExistingTarget.FULL, How.REPLACE)
     check_mounts(at_mount, mountinfo)
 
 
 def test_space_is_counted_by_disk() -> None:
     """Two places on one disk need it together."""
     steps = tuple(
-        Step(Piece("/s", place, is_folder=True, bytes=600), Standing.MISSING, How.FILL)
+        Step(RestoreItem("/s", place, is_folder=True, bytes=600), ExistingTarget.MISSING, How.FILL)
         for place in ("/a", "/b")
     )
     one_disk = {Path("/a"): (1, 1000), Path("/b"): (1, 1000)}

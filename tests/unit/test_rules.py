@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from sidecar.backrest.jsontext import decode
 from sidecar.backrest.rules import check_document, check_version
-from sidecar.backrest.shape import Fault, pointer_of
+from sidecar.backrest.shape import DocumentFault, pointer_of
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "testdata" / "config"
@@ -130,7 +130,7 @@ EXPECTED = {
 SEEN_BY_SCHEMA = 48
 
 
-def faults_of(text: str, today: date | None = None) -> list[Fault]:
+def faults_of(text: str, today: date | None = None) -> list[DocumentFault]:
     """The faults of a document given as text."""
     return check_document(decode(text), today)
 

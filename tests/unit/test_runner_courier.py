@@ -10,8 +10,14 @@ from pathlib import Path
 import pytest
 
 from sidecar.runner.journal import Journal
-from sidecar.runner.notify.delivery import CLOSE_SECONDS, PAUSES, Courier, Delivered
-from sidecar.runner.notify.messages import Failure, Letter, Post, Request, render_letter
+from sidecar.runner.notify.delivery import CLOSE_SECONDS, PAUSES, Delivered, DeliveryQueue
+from sidecar.runner.notify.messages import (
+    Failure,
+    HttpRequest,
+    QueuedMessage,
+    Request,
+    render_letter,
+)
 
 DOWN = Failure("it answered 503", is_down=True)
 REFUSED = Failure("it answered 400")
@@ -46,13 +52,15 @@ class Ground:
     def begin(self) -> None:
         """Start as a runner does."""
         self.journal = Journal(self.path, wall=lambda: self.now)
-        self.courier = Courier(self.journal, self.sender, lambda: self.now)
+        self.courier = DeliveryQueue(self.journal, self.sender, lambda: self.now)
 
     def post(
         self, body: str, to: str = "a", *, is_start: bool = False, about: str = "plan web"
     ) -> None:
         """Hand in a letter."""
-        self.courier.post(Letter(to, about, Post(f"https://{to}/secret", body), self.now, is_start))
+        self.courier.post(
+            QueuedMessage(to, about, HttpRequest(f"https://{to}/secret", body), self.now, is_start)
+        )
 
     def fail(self, *places: str, failure: Failure = DOWN) -> None:
         """Let these fail, and no others."""
@@ -237,7 +245,8 @@ def test_a_thread_sends_at_once(ground: Ground) -> None:
 def test_a_thread_begins_with_what_a_former_runner_left(ground: Ground) -> None:
     """Without being asked."""
     ground.journal.post(
-        render_letter(Letter("a", "plan web", Post("https://a/secret", "old"), 1.0)), 1.0
+        render_letter(QueuedMessage("a", "plan web", HttpRequest("https://a/secret", "old"), 1.0)),
+        1.0,
     )
     ground.courier.start()
 
@@ -263,7 +272,7 @@ def test_the_end_does_not_wait_for_all_servers(ground: Ground) -> None:
             return super().send(request)
 
     ground.sender = Slow()
-    ground.courier = Courier(ground.journal, ground.sender, lambda: ground.now)
+    ground.courier = DeliveryQueue(ground.journal, ground.sender, lambda: ground.now)
     for number in range(5):
         ground.post(f"{number}")
     ground.courier.close()

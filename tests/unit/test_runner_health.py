@@ -11,10 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.engines.base import FailureClass
-from sidecar.runner.due import Kind, Work
-from sidecar.runner.health import HealthFacts, PlanHealth, Verdict, judge, marker_name, write_marker
-from sidecar.runner.heartbeat import ALLOWANCE, FILE, Pulse, check_pulse, run_healthcheck
-from sidecar.runner.journal import Ended, Outcome, Run, Trigger
+from sidecar.runner.due import Job, JobKind
+from sidecar.runner.health import (
+    HealthFacts,
+    HealthProblems,
+    PlanHealth,
+    judge,
+    marker_name,
+    write_marker,
+)
+from sidecar.runner.heartbeat import ALLOWANCE, FILE, RunnerHeartbeat, check_pulse, run_healthcheck
+from sidecar.runner.journal import Ended, Run, RunCause, RunOutcome
 
 NOW, DAY, HOUR = 1_780_000_000.0, 86_400.0, 3_600.0
 
@@ -25,7 +32,7 @@ def plan(**known: object) -> PlanHealth:
         "period": DAY,
         "first_seen": NOW - 90 * DAY,
         "last_success": NOW - DAY,
-        "last_outcome": Outcome.SUCCESS,
+        "last_outcome": RunOutcome.SUCCESS,
     }
     return PlanHealth("web", **{**usual, **known})  # type: ignore[arg-type]
 
@@ -38,8 +45,8 @@ def reasons(*plans: PlanHealth, **known: object) -> tuple[str, ...]:
 def test_nothing_wrong_is_healthy() -> None:
     """Also with no plan at all."""
     assert () == reasons(plan())
-    assert Verdict() == judge(HealthFacts(NOW), HOUR)
-    assert Verdict().is_healthy
+    assert HealthProblems() == judge(HealthFacts(NOW), HOUR)
+    assert HealthProblems().is_healthy
 
 
 @pytest.mark.parametrize(
@@ -87,12 +94,18 @@ def test_a_disk_may_be_95_percent_full() -> None:
 def test_a_failure_stays_until_a_success() -> None:
     """With its class, where there is one."""
     assert ("the last run of the plan web failed (wrong-password)",) == reasons(
-        plan(last_outcome=Outcome.FAILED, failure="wrong-password")
+        plan(last_outcome=RunOutcome.FAILED, failure="wrong-password")
     )
     assert ("the last run of the plan web was interrupted",) == reasons(
-        plan(last_outcome=Outcome.INTERRUPTED)
+        plan(last_outcome=RunOutcome.INTERRUPTED)
     )
-    for outcome in (Outcome.SUCCESS, Outcome.WARNING, Outcome.SKIPPED, Outcome.CANCELLED, None):
+    for outcome in (
+        RunOutcome.SUCCESS,
+        RunOutcome.WARNING,
+        RunOutcome.SKIPPED,
+        RunOutcome.CANCELLED,
+        None,
+    ):
         assert () == reasons(plan(last_outcome=outcome))
 
 
@@ -117,7 +130,7 @@ def test_a_plan_without_a_schedule_is_never_late() -> None:
     """Nor is one that nobody has seen yet; a failure of theirs counts."""
     assert () == reasons(plan(period=None, last_success=None))
     assert () == reasons(plan(first_seen=None, last_success=None))
-    assert 1 == len(reasons(plan(period=None, last_outcome=Outcome.FAILED)))
+    assert 1 == len(reasons(plan(period=None, last_outcome=RunOutcome.FAILED)))
 
 
 def test_a_plan_that_cannot_be_run_is_told() -> None:
@@ -129,13 +142,13 @@ def test_a_plan_that_cannot_be_run_is_told() -> None:
 
 def beaten(directory: Path, *reasons: str, at: float = NOW) -> Path:
     """Make a heartbeat."""
-    Pulse(directory).beat(at, reasons)
+    RunnerHeartbeat(directory).beat(at, reasons)
     return directory
 
 
 def test_a_beat_is_a_small_file_for_its_owner(tmp_path: Path) -> None:
     """Nothing is left beside it, and the end takes it away."""
-    pulse = Pulse(tmp_path / "state")
+    pulse = RunnerHeartbeat(tmp_path / "state")
     pulse.beat(NOW, ("a", "b"))
     file = tmp_path / "state" / FILE
     assert {"beat": NOW, "pid": os.getpid(), "reasons": ["a", "b"]} == json.loads(file.read_text())
@@ -151,7 +164,7 @@ def test_a_beat_that_cannot_be_written_is_told_once(
     """The check fails then, for there is no news."""
     caplog.set_level(logging.WARNING)
     (tmp_path / "state").write_text("a file")
-    pulse = Pulse(tmp_path / "state")
+    pulse = RunnerHeartbeat(tmp_path / "state")
     pulse.beat(NOW, ())
     pulse.beat(NOW, ())
     pulse.end()
@@ -225,39 +238,39 @@ def test_wrong_flags_fail_and_help_helps(capsys: pytest.CaptureFixture[str]) -> 
     assert shown.out.startswith("Usage: backrest-runner healthcheck")
 
 
-def ended(outcome: Outcome, reason: str = "", name: str = "web") -> Run:
+def ended(outcome: RunOutcome, reason: str = "", name: str = "web") -> Run:
     """Give a backup that ended."""
     end = Ended(outcome, NOW, failure=FailureClass.NETWORK if reason else None, reason=reason)
-    return Run(1, Work(Kind.BACKUP, name, "store"), Trigger.SCHEDULE, NOW - 9, ended=end)
+    return Run(1, Job(JobKind.BACKUP, name, "store"), RunCause.SCHEDULE, NOW - 9, ended=end)
 
 
 def test_a_failure_leaves_three_lines(tmp_path: Path) -> None:
     """FAILED, when, and why; in one line, whatever the reason holds."""
-    write_marker(tmp_path, ended(Outcome.FAILED, "no\nroute\x07 to \udc80 host"))
+    write_marker(tmp_path, ended(RunOutcome.FAILED, "no\nroute\x07 to \udc80 host"))
     text = (tmp_path / "web.failed").read_text()
     assert ["FAILED", "1780000000"] == text.splitlines()[:2]
     assert 3 == len(text.splitlines())
-    write_marker(tmp_path, ended(Outcome.INTERRUPTED))
+    write_marker(tmp_path, ended(RunOutcome.INTERRUPTED))
     assert "FAILED\n1780000000\ninterrupted\n" == (tmp_path / "web.failed").read_text()
 
 
 def test_a_success_takes_the_failure_away(tmp_path: Path) -> None:
     """And leaves its time; a failure leaves the last success where it is."""
-    write_marker(tmp_path, ended(Outcome.FAILED, "x"))
-    for outcome in (Outcome.SUCCESS, Outcome.WARNING, Outcome.SKIPPED):
+    write_marker(tmp_path, ended(RunOutcome.FAILED, "x"))
+    for outcome in (RunOutcome.SUCCESS, RunOutcome.WARNING, RunOutcome.SKIPPED):
         write_marker(tmp_path, ended(outcome))
         assert ["web.success"] == os.listdir(tmp_path)
     assert "1780000000\n" == (tmp_path / "web.success").read_text()
-    write_marker(tmp_path, ended(Outcome.FAILED, "x"))
+    write_marker(tmp_path, ended(RunOutcome.FAILED, "x"))
     assert {"web.success", "web.failed"} == set(os.listdir(tmp_path))
 
 
 def test_what_was_called_off_changes_no_marker(tmp_path: Path) -> None:
     """Nor does a run that has no end, or is no backup."""
-    write_marker(tmp_path, ended(Outcome.CANCELLED, "x"))
-    write_marker(tmp_path, Run(1, Work(Kind.BACKUP, "web", "s"), Trigger.MANUAL, NOW))
-    check = Work(Kind.CHECK, "s", "s")
-    write_marker(tmp_path, Run(1, check, Trigger.MANUAL, NOW, ended=Ended(Outcome.FAILED, NOW)))
+    write_marker(tmp_path, ended(RunOutcome.CANCELLED, "x"))
+    write_marker(tmp_path, Run(1, Job(JobKind.BACKUP, "web", "s"), RunCause.MANUAL, NOW))
+    check = Job(JobKind.CHECK, "s", "s")
+    write_marker(tmp_path, Run(1, check, RunCause.MANUAL, NOW, ended=Ended(RunOutcome.FAILED, NOW)))
     assert [] == os.listdir(tmp_path)
 
 
@@ -266,7 +279,7 @@ def test_a_marker_that_cannot_be_written_is_told(
 ) -> None:
     """The run itself is over and recorded."""
     (tmp_path / "state").write_text("a file")
-    write_marker(tmp_path / "state", ended(Outcome.SUCCESS))
+    write_marker(tmp_path / "state", ended(RunOutcome.SUCCESS))
     assert ["marker.not-written"] == [record.message for record in caplog.records]
 
 
@@ -274,6 +287,6 @@ def test_a_marker_stays_in_its_folder_whatever_the_plan_is_called(tmp_path: Path
     """Two plans never share one."""
     names = ["web", "../web", "a/b", "..", "x" * 300, "x" * 299 + "y", "Ä"]
     for name in names:
-        write_marker(tmp_path / "state", ended(Outcome.SUCCESS, name=name))
+        write_marker(tmp_path / "state", ended(RunOutcome.SUCCESS, name=name))
     assert len(names) == len(os.listdir(tmp_path / "state")) == len(set(map(marker_name, names)))
     assert ["state"] == os.listdir(tmp_path)

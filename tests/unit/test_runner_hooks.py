@@ -15,11 +15,11 @@ import pytest
 from sidecar.backrest.plan import OnError
 from sidecar.backrest.reading import Config, Repo, RunHook, RunPlan
 from sidecar.lib.process import ProcessRunner
-from sidecar.runner.due import Kind, Work
+from sidecar.runner.due import Job, JobKind
 from sidecar.runner.hooks.check import HookProblem, check_hooks, find_blocker
 from sidecar.runner.hooks.run import HookRunner
-from sidecar.runner.job.steps import Facts, HookResult, Hooks
-from sidecar.runner.notify.messages import Letter, Post
+from sidecar.runner.job.steps import Facts, HookOutcome, Hooks
+from sidecar.runner.notify.messages import HttpRequest, QueuedMessage
 
 START = ("CONDITION_SNAPSHOT_START",)
 SUCCESS = ("CONDITION_SNAPSHOT_SUCCESS", "CONDITION_SNAPSHOT_END")
@@ -50,7 +50,7 @@ class Ground:
 
     directory: Path
     timeout: float | None = LONG
-    letters: list[Letter] = field(default_factory=list)
+    letters: list[QueuedMessage] = field(default_factory=list)
     is_stopping: Callable[[], bool] = lambda: False
 
     def __post_init__(self) -> None:
@@ -73,7 +73,7 @@ class Ground:
         hooks: tuple[RunHook, ...],
         repo_hooks: tuple[RunHook, ...] = (),
         facts: Facts = FACTS,
-    ) -> HookResult:
+    ) -> HookOutcome:
         """Run an event set of a plan with these hooks."""
         document = self.directory / "config.json"
         runner: Hooks = HookRunner(
@@ -110,7 +110,7 @@ def test_hooks_run_in_order_and_each_once(ground: Ground) -> None:
         (command(say("repo {{ .Event }}"), "CONDITION_SNAPSHOT_END"),),
     )
 
-    assert HookResult() == result
+    assert HookOutcome() == result
     assert [
         "repo CONDITION_SNAPSHOT_END",
         "plan 1 CONDITION_SNAPSHOT_SUCCESS",
@@ -157,18 +157,18 @@ def test_a_first_line_with_a_program_replaces_the_shell(ground: Ground) -> None:
     """What stands in it is split like a shell does; a comment in it is none of its words."""
     script = """#! /usr/bin/env  "-S" 'python3 -'  # told\nimport os, sys\nopen(os.environ["SAID"], "w").write(sys.argv[0])"""
 
-    assert HookResult() == ground.run(START, (command(script, *START),))
+    assert HookOutcome() == ground.run(START, (command(script, *START),))
     assert ["-"] == ground.lines
 
 
 def test_only_the_last_command_counts(ground: Ground) -> None:
     """As in Backrest: without `set -e` a shell goes on."""
-    assert HookResult() == ground.run(START, (command("false\ntrue", *START),))
+    assert HookOutcome() == ground.run(START, (command("false\ntrue", *START),))
 
 
 def test_an_empty_command_does_nothing(ground: Ground) -> None:
     """Backrest runs an empty script."""
-    assert HookResult() == ground.run(START, (command("", *START),))
+    assert HookOutcome() == ground.run(START, (command("", *START),))
 
 
 @pytest.mark.parametrize("on_error", HALTING)
@@ -179,7 +179,7 @@ def test_a_failing_start_hook_halts(ground: Ground, on_error: OnError) -> None:
         (command("echo why >&2; exit 3", *START, on_error=on_error), command(say("later"), *START)),
     )
 
-    assert HookResult(on_error, ("hook 1 of plan web: exit code 3: why",)) == result
+    assert HookOutcome(on_error, ("hook 1 of plan web: exit code 3: why",)) == result
     assert [] == ground.lines
 
 
@@ -187,7 +187,7 @@ def test_a_start_hook_that_may_fail_does_not_halt(ground: Ground) -> None:
     """What is ignored is told all the same."""
     result = ground.run(START, (command("exit 3", *START), command(say("later"), *START)))
 
-    assert HookResult(None, ("hook 1 of plan web: exit code 3",)) == result
+    assert HookOutcome(None, ("hook 1 of plan web: exit code 3",)) == result
     assert ["later"] == ground.lines
 
 
@@ -202,7 +202,7 @@ def test_after_the_work_nothing_halts(
         events, (command("kill -9 $$", end, on_error=on_error), command(say("later"), end))
     )
 
-    assert HookResult(None, ("hook 1 of plan web: ended by signal 9",)) == result
+    assert HookOutcome(None, ("hook 1 of plan web: ended by signal 9",)) == result
     assert ["later"] == ground.lines
 
 
@@ -214,7 +214,7 @@ def test_a_hook_that_takes_too_long_is_ended(ground: Ground) -> None:
     result = ground.run(START, (command(script, *START, on_error=OnError.FATAL),))
 
     assert (
-        HookResult(OnError.FATAL, ("hook 1 of plan web: it took longer than 0 s and was ended",))
+        HookOutcome(OnError.FATAL, ("hook 1 of plan web: it took longer than 0 s and was ended",))
         == result
     )
 
@@ -225,7 +225,7 @@ def test_no_start_hook_begins_when_the_runner_is_asked_to_end(ground: Ground) ->
 
     result = ground.run(START, (command(say("begun"), *START),))
 
-    assert HookResult(OnError.CANCEL, ("the runner was asked to end",)) == result
+    assert HookOutcome(OnError.CANCEL, ("the runner was asked to end",)) == result
     assert [] == ground.lines
 
 
@@ -233,13 +233,13 @@ def test_hooks_after_the_work_run_also_when_the_runner_is_asked_to_end(ground: G
     """They put things right."""
     ground.is_stopping = lambda: True
 
-    assert HookResult() == ground.run(SUCCESS, (command(say("put right"), *SUCCESS),))
+    assert HookOutcome() == ground.run(SUCCESS, (command(say("put right"), *SUCCESS),))
     assert ["put right"] == ground.lines
 
 
 def test_a_start_hook_that_the_stop_ends_cancels(ground: Ground) -> None:
     """Also one whose failure would be ignored."""
-    results: list[HookResult] = []
+    results: list[HookOutcome] = []
     os.mkfifo(ground.directory / "begun")
     hook = command(f"echo >{ground.directory}/begun; sleep 60", *START)
     thread = threading.Thread(target=lambda: results.append(ground.run(START, (hook,))))
@@ -250,7 +250,7 @@ def test_a_start_hook_that_the_stop_ends_cancels(ground: Ground) -> None:
     thread.join(LONG)
 
     assert [
-        HookResult(OnError.CANCEL, ("hook 1 of plan web: the runner was asked to end",))
+        HookOutcome(OnError.CANCEL, ("hook 1 of plan web: the runner was asked to end",))
     ] == results
     assert results == [ground.run(START, (hook,))]
 
@@ -305,7 +305,7 @@ def test_a_command_that_cannot_be_run_has_failed(ground: Ground, script: str, re
     """A START hook of that kind halts as it would if it had run and failed."""
     result = ground.run(START, (command(script, *START, on_error=OnError.CANCEL),))
 
-    assert HookResult(OnError.CANCEL, (f"hook 1 of plan web: {reason}",)) == result
+    assert HookOutcome(OnError.CANCEL, (f"hook 1 of plan web: {reason}",)) == result
 
 
 def test_notifications_are_posted_and_never_fail(ground: Ground) -> None:
@@ -316,9 +316,9 @@ def test_notifications_are_posted_and_never_fail(ground: Ground) -> None:
         command(say("run"), *START),
     )
 
-    assert HookResult() == ground.run(START, hooks)
+    assert HookOutcome() == ground.run(START, hooks)
     (letter,) = ground.letters
-    assert isinstance(letter.request, Post)
+    assert isinstance(letter.request, HttpRequest)
     assert ("discord of hook 1 of plan web", "plan web", 1_900_000_000.0, True) == (
         letter.to,
         letter.about,
@@ -387,15 +387,15 @@ def test_problems_are_told_where_they_are() -> None:
 @pytest.mark.parametrize(
     ("work", "is_blocked"),
     [
-        (Work(Kind.BACKUP, "web", "main"), True),
-        (Work(Kind.BACKUP, "db", "main"), False),
-        (Work(Kind.CHECK, "main", "main"), False),
-        (Work(Kind.PRUNE, "main", "main"), True),
-        (Work(Kind.PRUNE, "other", "other"), False),
-        (Work(Kind.RESTORE, "web", "main"), False),
+        (Job(JobKind.BACKUP, "web", "main"), True),
+        (Job(JobKind.BACKUP, "db", "main"), False),
+        (Job(JobKind.CHECK, "main", "main"), False),
+        (Job(JobKind.PRUNE, "main", "main"), True),
+        (Job(JobKind.PRUNE, "other", "other"), False),
+        (Job(JobKind.RESTORE, "web", "main"), False),
     ],
 )
-def test_a_command_with_a_problem_blocks_what_it_belongs_to(work: Work, is_blocked: bool) -> None:
+def test_a_command_with_a_problem_blocks_what_it_belongs_to(work: Job, is_blocked: bool) -> None:
     """And nothing else: a check does not ask for the hooks of prune."""
     found = problems_of(
         command("{{ nothing }}", *START), repo_hooks=(command("{{ x }}", "CONDITION_PRUNE_START"),)
@@ -406,11 +406,11 @@ def test_a_command_with_a_problem_blocks_what_it_belongs_to(work: Work, is_block
 
 def test_a_notification_with_a_problem_blocks_nothing() -> None:
     """It is only left out."""
-    assert find_blocker(problems_of(WEBHOOK), Work(Kind.BACKUP, "web", "main")) is None
+    assert find_blocker(problems_of(WEBHOOK), Job(JobKind.BACKUP, "web", "main")) is None
 
 
 def test_hooks_of_retention_belong_to_the_backup() -> None:
     """They run behind it."""
     found = problems_of(command("{{ nothing }}", "CONDITION_FORGET_SUCCESS"))
 
-    assert find_blocker(found, Work(Kind.BACKUP, "web", "main")) is not None
+    assert find_blocker(found, Job(JobKind.BACKUP, "web", "main")) is not None

@@ -14,35 +14,41 @@ from typing import Any
 import pytest
 
 from sidecar.backrest.reading import Config, Repo, RunPlan, Timing
-from sidecar.docker.usage import Container
-from sidecar.engines.base import FailureClass, Progress, Stats, Verdict
+from sidecar.docker.usage import ContainerUse
+from sidecar.engines.base import FailureClass, Progress, ResultKind, Stats
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.runner import parts as parts_module
-from sidecar.runner.control import Desk, outcome_of, parse_progress, render_progress, resolve_work
-from sidecar.runner.daemon import Daemon
-from sidecar.runner.due import CatchUp, Kind, Scheduler, Work
-from sidecar.runner.empty_source import Choice
-from sidecar.runner.heartbeat import FILE, Pulse
-from sidecar.runner.job.progress import Board, Over
-from sidecar.runner.job.report import Teller
+from sidecar.runner.control import (
+    ControlApi,
+    outcome_of,
+    parse_progress,
+    render_progress,
+    resolve_work,
+)
+from sidecar.runner.daemon import RunnerDaemon
+from sidecar.runner.due import CatchUp, Job, JobKind, Scheduler
+from sidecar.runner.empty_source import EmptySourceOptions
+from sidecar.runner.heartbeat import FILE, RunnerHeartbeat
+from sidecar.runner.job.progress import ProgressHub, RunFinished
+from sidecar.runner.job.report import RunReporter
 from sidecar.runner.job.upkeep import Probed
-from sidecar.runner.job.worker import Works
-from sidecar.runner.journal import Ended, Journal, Outcome, Run, Trigger
+from sidecar.runner.job.worker import JobRunner
+from sidecar.runner.journal import Ended, Journal, Run, RunCause, RunOutcome
 from sidecar.runner.loader import Loaded, Loader
-from sidecar.runner.loop import Crew, Loop
-from sidecar.runner.maintenance import Rounds, used_parts
-from sidecar.runner.parts import Initialiser, Parts, assemble
+from sidecar.runner.loop import LoopDependencies, RunnerLoop
+from sidecar.runner.maintenance import Maintenance, used_parts
+from sidecar.runner.parts import Initialiser, RunnerDependencies, assemble
 from sidecar.runner.pool import Pool
-from sidecar.runner.settings import Scheduling, Settings
-from sidecar.runner.status import Report, Sources, status_json
+from sidecar.runner.settings import RunnerSettings, Scheduling
+from sidecar.runner.status import RunnerReport, Sources, status_json
 from sidecar.runner.timetable import Timetable
-from sidecar.web.runner import METRICS, Pages
+from sidecar.web.runner import METRICS, RunnerPages
 
 DAY, HOUR = 86_400.0, 3_600.0
 NOON = 1_780_056_000.0
 """Noon of a day in UTC."""
-WEB = Work(Kind.BACKUP, "web", "store")
-PRUNE = Work(Kind.PRUNE, "store", "store")
+WEB = Job(JobKind.BACKUP, "web", "store")
+PRUNE = Job(JobKind.PRUNE, "store", "store")
 
 
 @dataclass
@@ -50,7 +56,7 @@ class World:
     """A daemon without its threads; its seats run what the test says."""
 
     folder: Path
-    choice: Choice = field(default_factory=Choice)
+    choice: EmptySourceOptions = field(default_factory=EmptySourceOptions)
     scheduling: Scheduling = field(default_factory=Scheduling)
     restore_check: str = ""
     now: float = NOON
@@ -71,21 +77,21 @@ class World:
         self.config.write_text(json.dumps({**document, "plans": list(plans)}))
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> RunnerSettings:
         """What the operator wants."""
-        return Settings(
+        return RunnerSettings(
             self.config,
             emptiness=self.choice,
             restore_check=self.restore_check,
             scheduling=self.scheduling,
         )
 
-    def open(self, parts: Parts) -> "World":
+    def open(self, parts: RunnerDependencies) -> "World":
         """Put a loop together."""
         state = self.settings.state_directory
         self.parts = parts
-        self.board = Board()
-        self.works = Works(parts, self.board, self.miss, self.clock)
+        self.board = ProgressHub()
+        self.works = JobRunner(parts, self.board, self.miss, self.clock)
         self.pool = Pool(self.works.run, 1, self.done, self.works.failed)
         self.loader = Loader(self.config)
         sources = Sources(
@@ -94,11 +100,13 @@ class World:
             lambda: self.pool.busy,
             lambda: self.board.running,
         )
-        self.report = Report(sources, parts.scheduler, HOUR, self.clock, self.clock)
+        self.report = RunnerReport(sources, parts.scheduler, HOUR, self.clock, self.clock)
         parts.teller.listeners.append(self.report.ended)
-        crew = Crew(parts, self.loader, self.works, self.pool, self.report, Pulse(state))
-        self.loop = Loop(crew, self.clock)
-        self.desk = Desk(self.works, self.pool, self.board, self.report)
+        crew = LoopDependencies(
+            parts, self.loader, self.works, self.pool, self.report, RunnerHeartbeat(state)
+        )
+        self.loop = RunnerLoop(crew, self.clock)
+        self.desk = ControlApi(self.works, self.pool, self.board, self.report)
         return self
 
     def clock(self) -> float:
@@ -109,11 +117,11 @@ class World:
         """Record what came while work waited."""
         self.loop.miss(missed)
 
-    def done(self, work: Work) -> None:
+    def done(self, work: Job) -> None:
         """Tell the board."""
         self.board.done(work)
 
-    def waiting(self) -> set[Work]:
+    def waiting(self) -> set[Job]:
         """What is queued; nothing runs, for no seat was opened."""
         return set(self.pool.busy)
 
@@ -121,12 +129,12 @@ class World:
         """Take all out of the queue, as if it had been run."""
         self.pool._waiting.clear()
 
-    def ran(self, work: Work, outcome: Outcome = Outcome.SUCCESS, **fields: Any) -> Run:
+    def ran(self, work: Job, outcome: RunOutcome = RunOutcome.SUCCESS, **fields: Any) -> Run:
         """Record a run that took a minute."""
-        number = self.parts.journal.begin(work, Trigger.SCHEDULE, self.now, "")
+        number = self.parts.journal.begin(work, RunCause.SCHEDULE, self.now, "")
         ended = Ended(outcome, self.now + 60, **fields)
         self.parts.journal.end(number, ended)
-        run = Run(number, work, Trigger.SCHEDULE, self.now, ended=ended)
+        run = Run(number, work, RunCause.SCHEDULE, self.now, ended=ended)
         self.parts.teller.ended(run)
         self.now += 60
         return run
@@ -198,7 +206,7 @@ def test_another_document_is_taken_over(world: World) -> None:
     world.loop.look()
     world.now += 1
     world.loop.look()
-    assert {Work(Kind.BACKUP, "db", "store")} == world.waiting()
+    assert {Job(JobKind.BACKUP, "db", "store")} == world.waiting()
 
 
 def test_a_broken_document_changes_nothing_but_the_health(world: World) -> None:
@@ -258,20 +266,20 @@ def test_skip_is_heeded(world: World) -> None:
 
 @pytest.mark.parametrize(
     "world",
-    [{"choice": Choice(plans=frozenset({"web"})), "restore_check": "30 * * * *"}],
+    [{"choice": EmptySourceOptions(plans=frozenset({"web"})), "restore_check": "30 * * * *"}],
     indirect=True,
 )
 def test_empty_plans_are_looked_for_at_the_start_and_on_their_schedule(world: World) -> None:
     """Only those that are to be restored, and what is missed of that is of no interest."""
     world.write(plan(), plan("db"))
-    restore = Work(Kind.RESTORE, "web", "store")
+    restore = Job(JobKind.RESTORE, "web", "store")
     world.loop.look()
     assert {restore} == world.waiting()
     world.empty()
     world.now += 3 * HOUR - 60
     world.loop.look()
     assert restore in world.waiting()
-    assert Kind.RESTORE not in {one.work.kind for one in world.parts.journal.missed_fires()}
+    assert JobKind.RESTORE not in {one.work.kind for one in world.parts.journal.missed_fires()}
     world.empty()
     world.loop.look()
     assert restore not in world.waiting()
@@ -282,10 +290,10 @@ class Acting:
 
     def __init__(self, world: World, ended: Ended) -> None:
         self.world, self.ended = world, ended
-        self.ran: list[tuple[Work, Trigger]] = []
+        self.ran: list[tuple[Job, RunCause]] = []
 
     def run(
-        self, work: Work, _: Config, trigger: Trigger, report: Callable[[Progress], None]
+        self, work: Job, _: Config, trigger: RunCause, report: Callable[[Progress], None]
     ) -> Run:
         """Run nothing."""
         self.ran.append((work, trigger))
@@ -301,7 +309,7 @@ class Emptied:
     remembered: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
-    def refill(self, plan: RunPlan, _: Trigger) -> tuple[None, Ended | None]:
+    def refill(self, plan: RunPlan, _: RunCause) -> tuple[None, Ended | None]:
         """Say what came of a restore."""
         self.asked.append(plan.id)
         return None, self.refilled
@@ -318,7 +326,7 @@ class Ready:
         """Create none."""
 
 
-def seat(world: World, ended: Ended, emptied: Emptied | None = None) -> tuple[Works, Acting]:
+def seat(world: World, ended: Ended, emptied: Emptied | None = None) -> tuple[JobRunner, Acting]:
     """Give what a seat does, with a session of the test's own."""
     acting = Acting(world, ended)
     parts = replace(
@@ -327,7 +335,7 @@ def seat(world: World, ended: Ended, emptied: Emptied | None = None) -> tuple[Wo
         emptiness=emptied or Emptied(),  # type: ignore[arg-type]
         initialiser=Ready(),  # type: ignore[arg-type]
     )
-    works = Works(parts, world.board, world.miss, world.clock)
+    works = JobRunner(parts, world.board, world.miss, world.clock)
     works.take(world.works.config, world.works.wanted)
     return works, acting
 
@@ -336,12 +344,12 @@ def test_a_seat_tells_the_board_how_a_run_ended(world: World) -> None:
     """And how far it is meanwhile; where the paths lie is remembered after a snapshot."""
     world.loop.look()
     emptied = Emptied()
-    works, acting = seat(world, Ended(Outcome.SUCCESS, NOON, "abc"), emptied)
-    works.run(WEB, Trigger.MANUAL)
+    works, acting = seat(world, Ended(RunOutcome.SUCCESS, NOON, "abc"), emptied)
+    works.run(WEB, RunCause.MANUAL)
     assert {WEB: Progress(0.5, 1, 2, 3, 4)} == world.board.running
     over = world.board.done(WEB)
     assert over.run is not None
-    assert [(WEB, Trigger.MANUAL)] == acting.ran
+    assert [(WEB, RunCause.MANUAL)] == acting.ran
     assert (["web"], ["web"]) == (emptied.asked, emptied.remembered)
 
 
@@ -349,8 +357,8 @@ def test_a_run_without_a_snapshot_is_not_remembered(world: World) -> None:
     """It says nothing of where the paths lie."""
     world.loop.look()
     emptied = Emptied()
-    works, _ = seat(world, Ended(Outcome.FAILED, NOON), emptied)
-    works.run(WEB, Trigger.SCHEDULE)
+    works, _ = seat(world, Ended(RunOutcome.FAILED, NOON), emptied)
+    works.run(WEB, RunCause.SCHEDULE)
     assert [] == emptied.remembered
 
 
@@ -360,8 +368,8 @@ def test_what_came_while_it_waited_is_recorded(world: World) -> None:
     world.now += HOUR
     world.loop.look()
     world.now += 2 * HOUR + 5
-    works, _ = seat(world, Ended(Outcome.SUCCESS, NOON))
-    works.run(WEB, Trigger.SCHEDULE)
+    works, _ = seat(world, Ended(RunOutcome.SUCCESS, NOON))
+    works.run(WEB, RunCause.SCHEDULE)
     (missed,) = world.parts.journal.missed_fires()
     assert (2, NOON + HOUR, NOON + 2 * HOUR) == (missed.count, missed.first, missed.last)
 
@@ -369,14 +377,14 @@ def test_what_came_while_it_waited_is_recorded(world: World) -> None:
 def test_a_plan_that_could_not_be_restored_is_not_backed_up(world: World) -> None:
     """The run fails instead, and says why."""
     world.loop.look()
-    failed = Ended(Outcome.FAILED, NOON, failure=FailureClass.DISK_FULL, reason="no space")
-    works, acting = seat(world, Ended(Outcome.SUCCESS, NOON), Emptied(failed))
-    works.run(WEB, Trigger.SCHEDULE)
+    failed = Ended(RunOutcome.FAILED, NOON, failure=FailureClass.DISK_FULL, reason="no space")
+    works, acting = seat(world, Ended(RunOutcome.SUCCESS, NOON), Emptied(failed))
+    works.run(WEB, RunCause.SCHEDULE)
     assert [] == acting.ran
     recorded = world.parts.journal.last(WEB)
     assert recorded is not None
     assert recorded.ended is not None
-    assert (Outcome.FAILED, FailureClass.DISK_FULL) == (
+    assert (RunOutcome.FAILED, FailureClass.DISK_FULL) == (
         recorded.ended.outcome,
         recorded.ended.failure,
     )
@@ -388,9 +396,9 @@ def test_a_look_for_an_empty_plan_is_no_run(world: World) -> None:
     """Unless there was something to restore, which is recorded by itself."""
     world.loop.look()
     emptied = Emptied()
-    works, acting = seat(world, Ended(Outcome.SUCCESS, NOON), emptied)
-    works.run(Work(Kind.RESTORE, "web", "store"), Trigger.START)
-    works.run(Work(Kind.RESTORE, "gone", "store"), Trigger.START)
+    works, acting = seat(world, Ended(RunOutcome.SUCCESS, NOON), emptied)
+    works.run(Job(JobKind.RESTORE, "web", "store"), RunCause.START)
+    works.run(Job(JobKind.RESTORE, "gone", "store"), RunCause.START)
     assert ([], ["web"]) == (acting.ran, emptied.asked)
 
 
@@ -399,8 +407,8 @@ def test_work_that_is_no_longer_in_the_document_is_dropped(
 ) -> None:
     """Its followers hear why."""
     world.loop.look()
-    gone = Work(Kind.BACKUP, "gone", "store")
-    world.works.run(gone, Trigger.MANUAL)
+    gone = Job(JobKind.BACKUP, "gone", "store")
+    world.works.run(gone, RunCause.MANUAL)
     over = world.board.done(gone)
     assert over.run is None
     assert "there is no backup of 'gone'" in over.reason
@@ -433,11 +441,11 @@ def test_the_desk_runs_what_is_asked_for_and_tells_how_it_goes(world: World) -> 
     world.board.moved(WEB, Progress(0.25, 1, 4, 10, 40, 3.0))
     assert Progress(0.25, 1, 4, 10, 40, 3.0) == parse_progress(next(answers))
     stats = Stats(files_processed=4, bytes_processed=40, bytes_added=7)
-    ended = Ended(Outcome.WARNING, NOON + 9, "abcdef", stats, FailureClass.SOURCE_CHANGED, "one")
-    world.board.ended(WEB, Over(Run(1, WEB, Trigger.MANUAL, NOON, ended=ended)))
+    ended = Ended(RunOutcome.WARNING, NOON + 9, "abcdef", stats, FailureClass.SOURCE_CHANGED, "one")
+    world.board.ended(WEB, RunFinished(Run(1, WEB, RunCause.MANUAL, NOON, ended=ended)))
     world.board.done(WEB)
     last = next(answers)
-    assert Outcome.WARNING is outcome_of(last)
+    assert RunOutcome.WARNING is outcome_of(last)
     assert (True, "one", "abcdef", 9.0, 4, 40, 7) == tuple(
         last[key] for key in ("last", "reason", "snapshot", "seconds", "files", "size", "added")
     )
@@ -486,13 +494,13 @@ def test_a_message_that_says_nothing_of_progress_has_none() -> None:
 def test_work_is_found_by_kind_and_name() -> None:
     """What is known is told where it is not."""
     config = Config("here", (Repo("store"),), (RunPlan("web", "store"),))
-    assert WEB == resolve_work(Kind.BACKUP, "web", config)
-    assert PRUNE == resolve_work(Kind.PRUNE, "store", config)
+    assert WEB == resolve_work(JobKind.BACKUP, "web", config)
+    assert PRUNE == resolve_work(JobKind.PRUNE, "store", config)
     with pytest.raises(UsageError) as refused:
-        resolve_work(Kind.BACKUP, "x", config)
+        resolve_work(JobKind.BACKUP, "x", config)
     assert "there are: web" == refused.value.hint
     with pytest.raises(UsageError) as none:
-        resolve_work(Kind.CHECK, "x", Config())
+        resolve_work(JobKind.CHECK, "x", Config())
     assert "the document has none" == none.value.hint
 
 
@@ -501,7 +509,7 @@ def test_the_status_tells_of_each_plan(world: World) -> None:
     world.loop.look()
     world.ran(WEB, snapshot="abc", stats=Stats(bytes_processed=100, bytes_added=5))
     world.now += 40
-    world.ran(WEB, Outcome.FAILED, failure=FailureClass.NETWORK, reason="MARK")
+    world.ran(WEB, RunOutcome.FAILED, failure=FailureClass.NETWORK, reason="MARK")
     world.parts.journal.verified("web", world.now - 7, "abc")
     found = status_json(world.report.facts())
     (shown,) = found["plans"]
@@ -524,9 +532,9 @@ def test_the_status_tells_of_each_plan(world: World) -> None:
 def test_a_status_after_a_restart_is_read_from_the_journal(world: World) -> None:
     """What this process has not seen itself."""
     world.loop.look()
-    world.ran(WEB, Outcome.FAILED, failure=FailureClass.WRONG_PASSWORD)
+    world.ran(WEB, RunOutcome.FAILED, failure=FailureClass.WRONG_PASSWORD)
     sources = Sources(world.parts.journal, lambda: world.loader.loaded)
-    fresh = Report(sources, world.parts.scheduler, HOUR, world.clock, world.clock)
+    fresh = RunnerReport(sources, world.parts.scheduler, HOUR, world.clock, world.clock)
     assert ("the last run of the plan web failed (wrong-password)",) == fresh.verdict().reasons
     assert "wrong-password" == fresh.facts().plans[0].failure
 
@@ -565,8 +573,8 @@ def test_a_main_loop_that_hangs_is_told(world: World) -> None:
 
 def test_a_run_without_an_end_is_told_nobody(world: World) -> None:
     """There is nothing to tell yet."""
-    world.parts.teller.ended(Run(1, WEB, Trigger.MANUAL, NOON))
-    world.report.ended(Run(1, WEB, Trigger.MANUAL, NOON))
+    world.parts.teller.ended(Run(1, WEB, RunCause.MANUAL, NOON))
+    world.report.ended(Run(1, WEB, RunCause.MANUAL, NOON))
     assert 0 == sum(world.report.facts().runs.values())
 
 
@@ -587,7 +595,7 @@ def test_a_journal_out_of_reach_leaves_the_rest_of_the_status(world: World) -> N
     """What is in mind is told."""
     world.loop.look()
     sources = Sources(Unreadable(world.parts.journal), lambda: world.loader.loaded)  # type: ignore[arg-type]
-    facts = Report(sources, world.parts.scheduler, HOUR, world.clock, world.clock).facts()
+    facts = RunnerReport(sources, world.parts.scheduler, HOUR, world.clock, world.clock).facts()
     assert (None, None) == (facts.plans[0].last_good, facts.plans[0].verified)
 
 
@@ -595,7 +603,7 @@ def test_without_a_document_there_is_no_plan(tmp_path: Path) -> None:
     """And that is the reason why it is not ready."""
     with Journal(tmp_path / "journal") as journal:
         sources = Sources(journal, lambda: Loaded(None, "it is gone"))
-        report = Report(sources, None, HOUR, lambda: NOON, lambda: 0.0)  # type: ignore[arg-type]
+        report = RunnerReport(sources, None, HOUR, lambda: NOON, lambda: 0.0)  # type: ignore[arg-type]
         assert () == report.facts().plans
         assert ("there is no document that could be executed",) == report.verdict().process
 
@@ -604,7 +612,7 @@ def test_every_metric_has_a_page(world: World) -> None:
     """Also of plans that never ran; each name stands there once."""
     world.loop.look()
     world.ran(WEB, stats=Stats(bytes_processed=1))
-    with Pages(("127.0.0.1", 1 << 15 | 777), world.report) as pages:
+    with RunnerPages(("127.0.0.1", 1 << 15 | 777), world.report) as pages:
         found = pages._page("/metrics")
         assert found is not None
         text = found.content.decode()
@@ -615,7 +623,7 @@ def test_every_metric_has_a_page(world: World) -> None:
         assert page is not None
         assert HTTPStatus.OK is page.status
         with pytest.raises(UsageError, match="cannot listen on port"):
-            Pages(("127.0.0.1", pages.port), world.report)
+            RunnerPages(("127.0.0.1", pages.port), world.report)
 
 
 def test_disks_are_those_of_the_state_and_of_local_repositories(tmp_path: Path) -> None:
@@ -654,13 +662,13 @@ class Watched:
         """Keep all."""
 
 
-def rounds_of(watched: Watched, folder: Path, config: Config) -> Rounds:
+def rounds_of(watched: Watched, folder: Path, config: Config) -> Maintenance:
     """Make rounds that start no container."""
 
     def news() -> None:
         watched.news += 1
 
-    return Rounds(
+    return Maintenance(
         folder,
         lambda: config,
         watched,  # type: ignore[arg-type]
@@ -715,7 +723,7 @@ def test_a_repository_is_created_once(tmp_path: Path, caplog: pytest.LogCaptureF
         assert initialiser.ensure(None) is None
         found = initialiser.ensure(asks)
         assert found is not None
-        assert Verdict.SUCCESS is found.verdict
+        assert ResultKind.SUCCESS is found.verdict
         assert initialiser.ensure(asks) is None
         again = Initialiser(journal, lambda _: engine)  # type: ignore[arg-type, return-value]
         assert again.ensure(asks) is None
@@ -738,11 +746,11 @@ def test_a_repository_that_cannot_be_created_is_tried_again(tmp_path: Path) -> N
 
 def test_our_own_container_is_no_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may have taken over the name that Backrest's container had."""
-    engine = SimpleNamespace(find=lambda name: Container("f" * 64, name, "running"))
+    engine = SimpleNamespace(find=lambda name: ContainerUse("f" * 64, name, "running"))
     for own, expected in (("f" * 12, False), ("e" * 12, True), ("", True)):
         monkeypatch.setattr(parts_module, "own_id", lambda own=own: own)
         assert expected is parts_module._runs(engine, "backrest")  # type: ignore[arg-type]
-    stopped = SimpleNamespace(find=lambda name: Container("e" * 64, name, "exited"))
+    stopped = SimpleNamespace(find=lambda name: ContainerUse("e" * 64, name, "exited"))
     assert not parts_module._runs(stopped, "backrest")  # type: ignore[arg-type]
 
 
@@ -751,14 +759,14 @@ def test_a_thread_that_fails_ends_the_daemon(
 ) -> None:
     """It says where, not what, and gives everything back."""
 
-    def fail(_: Rounds) -> None:
+    def fail(_: Maintenance) -> None:
         raise RuntimeError("MARK")
 
-    monkeypatch.setattr(Rounds, "look", fail)
+    monkeypatch.setattr(Maintenance, "look", fail)
     monkeypatch.setattr("gc.freeze", lambda: None)
     hook = threading.excepthook
     world = World(tmp_path)
-    assert not Daemon(world.settings, environ_of(tmp_path)).run()
+    assert not RunnerDaemon(world.settings, environ_of(tmp_path)).run()
     (failed,) = [record for record in caplog.records if record.message == "thread.failed"]
     assert ("rounds", "RuntimeError") == tuple(
         vars(failed)["fields"][key] for key in ("thread", "reason")
@@ -779,7 +787,7 @@ def test_what_is_told_names_plans_and_repositories(world: World, tmp_path: Path)
             """Take one."""
             told.append(notice)
 
-    teller = Teller(
+    teller = RunReporter(
         tmp_path,
         world.parts.scheduler.zone,
         world.parts.journal.history,
@@ -787,9 +795,9 @@ def test_what_is_told_names_plans_and_repositories(world: World, tmp_path: Path)
         world.clock,
     )
     world.ran(WEB)
-    teller.began(WEB, Trigger.MANUAL)
-    teller.ended(Run(2, WEB, Trigger.MANUAL, NOON, ended=Ended(Outcome.FAILED, NOON + 5)))
-    teller.ended(Run(3, PRUNE, Trigger.MANUAL, NOON, ended=Ended(Outcome.SUCCESS, NOON + 5)))
+    teller.began(WEB, RunCause.MANUAL)
+    teller.ended(Run(2, WEB, RunCause.MANUAL, NOON, ended=Ended(RunOutcome.FAILED, NOON + 5)))
+    teller.ended(Run(3, PRUNE, RunCause.MANUAL, NOON, ended=Ended(RunOutcome.SUCCESS, NOON + 5)))
     assert ["plan web", "plan web", "repository store"] == [notice.about for notice in told]
     assert ["began", "failed", "success"] == [notice.result for notice in told]
     assert (5.0, NOON + 60) == (told[1].seconds, told[1].last_success.timestamp())

@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 
 from sidecar.backrest.reading import Repo, RunHook, RunPlan
 from sidecar.engines.base import Stats
-from sidecar.runner.journal import Outcome
+from sidecar.runner.journal import RunOutcome
 from sidecar.runner.notify.actions import resolve_notification
 from sidecar.runner.notify.messages import (
     MOST_BYTES,
-    Announcer,
-    ByApprise,
-    Letter,
-    Message,
+    AppriseRequest,
+    HttpRequest,
     Notice,
-    Occasion,
-    Post,
+    NoticeEvent,
+    NotificationMessage,
+    QueuedMessage,
     Request,
+    RunNotifier,
     cut,
     fit_letter,
     level_of,
@@ -38,7 +38,9 @@ from sidecar.runner.notify.shoutrrr import translate_shoutrrr
 from sidecar.runner.template import TemplateError, Values
 
 NOW = datetime(2031, 4, 5, 6, 7, 8, tzinfo=UTC)
-MESSAGE = Message("a title", "what <happened>", "CONDITION_SNAPSHOT_ERROR", is_default=False)
+MESSAGE = NotificationMessage(
+    "a title", "what <happened>", "CONDITION_SNAPSHOT_ERROR", is_default=False
+)
 URL = "https://host.example/hook/secret"
 
 
@@ -48,10 +50,12 @@ def values(event: str = "CONDITION_SNAPSHOT_ERROR", error: str = "a < b") -> Val
     return Values('backup for plan "web"', Repo("main"), plan, NOW, event, error=error)
 
 
-def sent(action: str, settings: Mapping[str, Any], event: str = "CONDITION_SNAPSHOT_ERROR") -> Post:
+def sent(
+    action: str, settings: Mapping[str, Any], event: str = "CONDITION_SNAPSHOT_ERROR"
+) -> HttpRequest:
     """Give what a hook with this action posts."""
     request = resolve_notification(RunHook(frozenset(), action, settings)).request(values(event))
-    assert isinstance(request, Post)
+    assert isinstance(request, HttpRequest)
     return request
 
 
@@ -177,7 +181,7 @@ def test_templates_of_notifications_are_checked(field: str) -> None:
 def post_of(address: str) -> tuple[str, Any]:
     """Give where a shoutrrr address posts, and what, decoded if it is JSON."""
     request = translate_shoutrrr(address)(MESSAGE)
-    assert isinstance(request, Post)
+    assert isinstance(request, HttpRequest)
     is_json = request.content_type == "application/json"
     return request.url, json.loads(request.body) if is_json else request.body
 
@@ -288,7 +292,7 @@ def test_headers_of_a_shoutrrr_address(address: str, headers: dict[str, str]) ->
     """Options and logins of services that take them there."""
     request = translate_shoutrrr(address)(MESSAGE)
 
-    assert isinstance(request, Post)
+    assert isinstance(request, HttpRequest)
     assert headers == dict(request.headers)
     assert ("PUT" if "put" in address else "POST") == request.method
 
@@ -328,7 +332,7 @@ def test_a_shoutrrr_address_becomes_one_of_apprise(address: str, url: str, secon
     """Where one request is not enough."""
     request = translate_shoutrrr(address)(MESSAGE)
 
-    assert ByApprise(url, "a title", TEXT, second, level="failure") == request
+    assert AppriseRequest(url, "a title", TEXT, second, level="failure") == request
 
 
 @pytest.mark.parametrize(
@@ -393,21 +397,28 @@ def read(address: str) -> Request | Unusable:
 @given(st.lists(PIECES, max_size=14).map("".join))
 def test_any_address_is_either_used_or_told(address: str) -> None:
     """Nothing else comes out of reading one."""
-    assert isinstance(read(address), Post | ByApprise | Unusable)
+    assert isinstance(read(address), HttpRequest | AppriseRequest | Unusable)
 
 
 LETTERS = [
-    Letter(
-        "discord of hook 1", "plan web", Post(URL, "a body ä", headers=(("A", "b"),)), 5.5, True
+    QueuedMessage(
+        "discord of hook 1",
+        "plan web",
+        HttpRequest(URL, "a body ä", headers=(("A", "b"),)),
+        5.5,
+        True,
     ),
-    Letter(
-        "x", "y", ByApprise("mailto://u:secret@h", "t\ud800", "b", "second", "html", "failure"), 1.0
+    QueuedMessage(
+        "x",
+        "y",
+        AppriseRequest("mailto://u:secret@h", "t\ud800", "b", "second", "html", "failure"),
+        1.0,
     ),
 ]
 
 
 @pytest.mark.parametrize("letter", LETTERS, ids=["post", "apprise"])
-def test_a_letter_survives_waiting(letter: Letter) -> None:
+def test_a_letter_survives_waiting(letter: QueuedMessage) -> None:
     """It comes back as it was, and never shows what is secret."""
     text = render_letter(letter)
 
@@ -426,7 +437,7 @@ def test_what_is_no_letter_is_none(text: str) -> None:
 
 def test_a_letter_that_is_too_long_is_cut() -> None:
     """And may wait then."""
-    long = fit_letter(Letter("x", "y", Post(URL, "ä€" * 30_000), 1.0))
+    long = fit_letter(QueuedMessage("x", "y", HttpRequest(URL, "ä€" * 30_000), 1.0))
 
     assert len(render_letter(long)) <= MOST_BYTES
     assert long.request.body.endswith(" …")
@@ -446,7 +457,7 @@ def test_levels_follow_the_event() -> None:
 
 
 NOTICE = Notice(
-    Occasion.ERROR,
+    NoticeEvent.ERROR,
     "backup",
     "plan web",
     "failed",
@@ -481,7 +492,7 @@ def test_a_notice_is_one_clear_message() -> None:
 
 def test_a_notice_tells_no_more_than_is_known() -> None:
     """Most of it may be unknown."""
-    notice = Notice(Occasion.START, "prune", "repository main", "began", NOW, seconds=0.2)
+    notice = Notice(NoticeEvent.START, "prune", "repository main", "began", NOW, seconds=0.2)
 
     assert (
         "Prune of repository main: began\nTime: 2031-04-05 06:07+00:00\nDuration: 0 s\nHost: nas"
@@ -491,12 +502,12 @@ def test_a_notice_tells_no_more_than_is_known() -> None:
 
 def test_notices_go_to_every_address_on_the_occasions_asked_for() -> None:
     """And on no other; an address is called by its number where it must not be shown."""
-    letters: list[Letter] = []
+    letters: list[QueuedMessage] = []
     urls = ("mailtos://u:secret@h", "json://host/secret")
-    announcer = Announcer(urls, {Occasion.ERROR, Occasion.MISSED}, "nas", letters.append)
+    announcer = RunNotifier(urls, {NoticeEvent.ERROR, NoticeEvent.MISSED}, "nas", letters.append)
 
     announcer.announce(NOTICE)
-    announcer.announce(Notice(Occasion.SUCCESS, "backup", "plan web", "succeeded", NOW))
+    announcer.announce(Notice(NoticeEvent.SUCCESS, "backup", "plan web", "succeeded", NOW))
 
     assert ["--notify-url 1 (mailtos)", "--notify-url 2 (json)"] == [
         letter.to for letter in letters
@@ -516,8 +527,8 @@ def test_an_address_that_is_none_has_a_number_only() -> None:
 
 def test_every_outcome_is_an_occasion() -> None:
     """Errors are what failed or was interrupted."""
-    found = {outcome: occasion_of(outcome) for outcome in Outcome}
+    found = {outcome: occasion_of(outcome) for outcome in RunOutcome}
 
-    assert {Outcome.FAILED, Outcome.INTERRUPTED} == {
-        outcome for outcome, occasion in found.items() if occasion is Occasion.ERROR
+    assert {RunOutcome.FAILED, RunOutcome.INTERRUPTED} == {
+        outcome for outcome, occasion in found.items() if occasion is NoticeEvent.ERROR
     }

@@ -30,17 +30,17 @@ from sidecar.cli.runner.settings import build_settings
 from sidecar.engines.restic import OnMissing
 from sidecar.lib.errors import UsageError
 from sidecar.runner.due import CatchUp
-from sidecar.runner.empty_source import Choice
-from sidecar.runner.identity import assume, check_usable
-from sidecar.runner.journal import Outcome
-from sidecar.runner.notify.messages import Occasion
+from sidecar.runner.empty_source import EmptySourceOptions
+from sidecar.runner.identity import check_usable, switch_user
+from sidecar.runner.journal import RunOutcome
+from sidecar.runner.notify.messages import NoticeEvent
 from sidecar.runner.settings import (
-    Identity,
     Neighbour,
     Notifying,
+    ProcessUser,
+    RunnerSettings,
     Running,
     Scheduling,
-    Settings,
     environment_of,
 )
 
@@ -62,9 +62,9 @@ def everything(ctx: click.Context, /, **flags: Any) -> None:
     ctx.obj.append(build_settings(flags))
 
 
-def build(*arguments: str, **variables: str) -> Settings:
+def build(*arguments: str, **variables: str) -> RunnerSettings:
     """Give the settings of a command line and an environment."""
-    found: list[Settings] = []
+    found: list[RunnerSettings] = []
     runner = CliRunner(env={"BACKREST_CONFIG": None, "BACKREST_DATA": None, **variables})
     done = runner.invoke(everything, arguments, standalone_mode=False, obj=found)
     if done.exception is not None:
@@ -74,7 +74,7 @@ def build(*arguments: str, **variables: str) -> Settings:
 
 def test_the_defaults_are_those_of_the_settings() -> None:
     """Said once in the code and once in the help, they have to agree."""
-    assert Settings(Path("backrest.config.json")) == build()
+    assert RunnerSettings(Path("backrest.config.json")) == build()
     assert Path(".runner") == build().state_directory
 
 
@@ -95,16 +95,18 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
         *("--health-grace", "2h", "--listen", ":9100"),
     )
     assert (
-        Settings(
+        RunnerSettings(
             Path("/c/config.json"),
             Path("/state"),
             Scheduling(4, CatchUp.SKIP, backup_on_start=True, grace=120.0),
             Running("/opt/restic", OnMissing.WARN, None, 5400.0),
-            Notifying(("ntfy://x", "mailto://MARK", "json://other"), frozenset({Occasion.SUCCESS})),
-            Choice(True, frozenset({"a"}), frozenset({"b"}), may_stop=True),
+            Notifying(
+                ("ntfy://x", "mailto://MARK", "json://other"), frozenset({NoticeEvent.SUCCESS})
+            ),
+            EmptySourceOptions(True, frozenset({"a"}), frozenset({"b"}), may_stop=True),
             "0 1 * * *",
             Neighbour(Path("/d"), "br", "/s", force=True),
-            Identity(1000, 1001),
+            ProcessUser(1000, 1001),
             5,
             7200.0,
             ("", 9100),
@@ -125,7 +127,7 @@ def test_every_flag_has_its_variable() -> None:
         BACKREST_DATA="/data",
     )
     assert Path("/c/config.json") == found.config
-    assert (Identity(7, 7), 3) == (found.identity, found.scheduling.seats)
+    assert (ProcessUser(7, 7), 3) == (found.identity, found.scheduling.seats)
     assert ("json://a", "json://b") == found.notifying.urls
     assert Path("/data") == found.neighbour.data
     both = build("--seats", "5", BACKREST_RUNNER_SEATS="3")
@@ -203,11 +205,11 @@ def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
 def test_exit_statuses_follow_the_outcomes() -> None:
     """Of several the worst; no run at all is a failure."""
     assert {0, 1, 3} == set(STATUSES)
-    good = (Outcome.SUCCESS, Outcome.SKIPPED)
-    bad = (Outcome.FAILED, Outcome.CANCELLED, Outcome.INTERRUPTED, None)
+    good = (RunOutcome.SUCCESS, RunOutcome.SKIPPED)
+    bad = (RunOutcome.FAILED, RunOutcome.CANCELLED, RunOutcome.INTERRUPTED, None)
     assert {0} == set(map(exit_of, good))
     assert {1} == set(map(exit_of, bad))
-    assert 3 == exit_of(Outcome.WARNING)
+    assert 3 == exit_of(RunOutcome.WARNING)
     assert (0, 3, 1) == (worst([]), worst([0, 3]), worst([3, 1, 0]))
 
 
@@ -216,13 +218,13 @@ ASSUME = """
 import encodings.ascii, json, os, sys
 from pathlib import Path
 from sidecar.lib.errors import SidecarError
-from sidecar.runner.identity import assume
-from sidecar.runner.settings import Identity, Neighbour, Settings
+from sidecar.runner.identity import switch_user
+from sidecar.runner.settings import ProcessUser, Neighbour, RunnerSettings
 config, user, group, sock = sys.argv[1:]
 neighbour = Neighbour(docker_sock=sock)
-settings = Settings(Path(config), identity=Identity(int(user), int(group)), neighbour=neighbour)
+settings = RunnerSettings(Path(config), identity=ProcessUser(int(user), int(group)), neighbour=neighbour)
 try:
-    home = assume(settings, {"HOME": "/nowhere"})["HOME"]
+    home = switch_user(settings, {"HOME": "/nowhere"})["HOME"]
     print(json.dumps([os.getuid(), os.getgid(), os.getgroups(), home]))
 except SidecarError as error:
     print(json.dumps([error.message, error.hint]))
@@ -279,7 +281,7 @@ def test_a_user_that_could_not_work_is_told(open_folder: Path) -> None:
         assert "--state-dir" in hint
     else:
         with pytest.raises(UsageError, match="cannot be used by user"):
-            check_usable(Settings(open_folder / "config.json"))
+            check_usable(RunnerSettings(open_folder / "config.json"))
 
 
 def test_files_of_another_user_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,18 +297,18 @@ def test_files_of_another_user_are_told(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(os, "access", access)
     with pytest.raises(UsageError, match=r"config\.json cannot be read by user") as unread:
-        check_usable(Settings(config))
+        check_usable(RunnerSettings(config))
     assert f"chown {os.getuid()}:{os.getgid()} {config}" in unread.value.hint
     refused.add(("journal.sqlite", os.W_OK))
     refused.discard(("config.json", os.R_OK))
     with pytest.raises(UsageError, match=r"journal\.sqlite cannot be written") as unwritten:
-        check_usable(Settings(config))
+        check_usable(RunnerSettings(config))
     assert "chown -R" in unwritten.value.hint
 
 
 def test_who_is_nobody_else_changes_nothing(tmp_path: Path) -> None:
     """The state folder is made, for its owner only."""
-    environ = assume(Settings(tmp_path / "config.json"), {"HOME": "/home/x"})
+    environ = switch_user(RunnerSettings(tmp_path / "config.json"), {"HOME": "/home/x"})
     assert {"HOME": "/home/x"} == environ
     assert 0o700 == (tmp_path / ".runner").stat().st_mode & 0o777
 
@@ -320,7 +322,7 @@ def test_who_may_not_become_another_is_told(
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "setgroups", refuse)
-    settings = Settings(tmp_path / "config.json", identity=Identity(54321, 54321))
+    settings = RunnerSettings(tmp_path / "config.json", identity=ProcessUser(54321, 54321))
     with pytest.raises(UsageError, match="cannot go on as user 54321") as refused:
-        assume(settings, {})
+        switch_user(settings, {})
     assert "start as root" in refused.value.hint

@@ -8,12 +8,12 @@ import pytest
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.reconciler.reconcile import HOST_VIEW, RunnerView, find_container, resolve_runner_view
-from sidecar.reconciler.settings import Settings
+from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import RunnerSeen
 
 MOUNTS = (Mount("bind", "/srv", "/userdata"),)
 RUNNER = Container("ab" * 32, "backrest", mounts=MOUNTS)
-DEFAULT = Settings(Path("config.json"))
+DEFAULT = ReconcilerSettings(Path("config.json"))
 NAMED = replace(DEFAULT, runner_named=True)
 SEEN = RunnerSeen("backrest", MOUNTS)
 NOBODY = Inventory()
@@ -30,7 +30,7 @@ def test_the_runner_is_found_by_name_or_id() -> None:
 
 
 @pytest.mark.parametrize("settings", [DEFAULT, NAMED])
-def test_its_mounts_are_read_and_remembered(settings: Settings) -> None:
+def test_its_mounts_are_read_and_remembered(settings: ReconcilerSettings) -> None:
     """Whether it was named or goes by the default name."""
     view = resolve_runner_view(Inventory((RUNNER,)), settings, None, from_engine=True)
 
@@ -38,7 +38,7 @@ def test_its_mounts_are_read_and_remembered(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("settings", [DEFAULT, NAMED])
-def test_while_it_is_absent_the_last_view_counts(settings: Settings) -> None:
+def test_while_it_is_absent_the_last_view_counts(settings: ReconcilerSettings) -> None:
     """Unless it was another's."""
     other = replace(settings, policy=Policy(runner_container="other"), runner_named=False)
 

@@ -25,10 +25,10 @@ from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.lib.errors import DocumentError, InventoryError, SidecarError, UsageError
 from sidecar.lib.log import _Formatter
 from sidecar.reconciler.reconcile import reconcile_once
-from sidecar.reconciler.report import Report
-from sidecar.reconciler.settings import Settings
+from sidecar.reconciler.report import ReconcilerReport
+from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.web.server import MOST_SERVED, SECONDS, Server, page_of
-from sidecar.web.sidecar import METRICS, Pages, parse_listen
+from sidecar.web.sidecar import METRICS, ReconcilerPages, parse_listen
 
 LOOPBACK = "127.0.0.1"
 ANY = "0.0.0.0"  # noqa: S104 - on purpose
@@ -71,15 +71,15 @@ def ticking() -> list[float]:
 
 
 @pytest.fixture
-def report(ticking: list[float]) -> Report:
+def report(ticking: list[float]) -> ReconcilerReport:
     """A report that knows nothing yet."""
-    return Report(lambda: 1_780_000_000.0, lambda: ticking[0])
+    return ReconcilerReport(lambda: 1_780_000_000.0, lambda: ticking[0])
 
 
 @pytest.fixture
-def pages(report: Report) -> Iterator[Pages]:
+def pages(report: ReconcilerReport) -> Iterator[ReconcilerPages]:
     """Pages that are served on a free port."""
-    with Pages((LOOPBACK, 0), report) as served:
+    with ReconcilerPages((LOOPBACK, 0), report) as served:
         yield served
 
 
@@ -90,13 +90,13 @@ def outcome(folder: Path, labels: dict[str, str], root: dict[str, Any]) -> Any:
     mounts = (Mount("bind", "/srv/MARKHOSTPATH", "/data"),)
     own = {f"backrest.{name}": value for name, value in labels.items()}
     inventory = Inventory((Container("c0", "web", labels=own, mounts=mounts),))
-    return reconcile_once(Settings(config), inventory, NOON, {}, dry_run=False)
+    return reconcile_once(ReconcilerSettings(config), inventory, NOON, {}, dry_run=False)
 
 
 # Pages
 
 
-def test_a_daemon_that_moves_is_healthy(pages: Pages, ticking: list[float]) -> None:
+def test_a_daemon_that_moves_is_healthy(pages: ReconcilerPages, ticking: list[float]) -> None:
     """One that hangs is not."""
     response, body = ask(pages.port, "GET", "/healthz")
     assert (200, "alive\n") == (response.status, body)
@@ -105,7 +105,9 @@ def test_a_daemon_that_moves_is_healthy(pages: Pages, ticking: list[float]) -> N
     assert (503, "the main loop has not moved for 211 s\n") == (response.status, body)
 
 
-def test_readiness_gives_its_reasons_in_words(pages: Pages, report: Report, tmp_path: Path) -> None:
+def test_readiness_gives_its_reasons_in_words(
+    pages: ReconcilerPages, report: ReconcilerReport, tmp_path: Path
+) -> None:
     """One a line; none when all is well."""
     report.engine(False, "tcp://me:MARK@host")
     response, body = ask(pages.port, "GET", "/readyz")
@@ -117,7 +119,9 @@ def test_readiness_gives_its_reasons_in_words(pages: Pages, report: Report, tmp_
     assert (200, "ready\n") == (response.status, body)
 
 
-def test_the_metrics_are_of_the_report(pages: Pages, report: Report, ticking: list[float]) -> None:
+def test_the_metrics_are_of_the_report(
+    pages: ReconcilerPages, report: ReconcilerReport, ticking: list[float]
+) -> None:
     """In Prometheus' text form; the age of the last good pass is that of now."""
     report.guarded(3)
     report.applied("foreign-edit", 1.0)
@@ -134,7 +138,7 @@ def test_the_metrics_are_of_the_report(pages: Pages, report: Report, ticking: li
 
 
 def test_the_status_tells_ids_reasons_and_times(
-    pages: Pages, report: Report, tmp_path: Path
+    pages: ReconcilerPages, report: ReconcilerReport, tmp_path: Path
 ) -> None:
     """All that the report knows, in one object."""
     now = 1_780_000_000.0
@@ -176,7 +180,7 @@ def test_the_status_tells_ids_reasons_and_times(
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/nothing"])
-def test_head_is_get_without_the_body(pages: Pages, path: str) -> None:
+def test_head_is_get_without_the_body(pages: ReconcilerPages, path: str) -> None:
     """With the same status and length."""
     (full, body), (head, nothing) = (ask(pages.port, method, path) for method in ("GET", "HEAD"))
     assert (full.status, "") == (head.status, nothing)
@@ -186,13 +190,13 @@ def test_head_is_get_without_the_body(pages: Pages, path: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/", "/status/", "//status", "/%2e%2e/etc/passwd", "*", "/Status"]
 )
-def test_there_is_nothing_else(pages: Pages, path: str) -> None:
+def test_there_is_nothing_else(pages: ReconcilerPages, path: str) -> None:
     """No directory, no file, no word of what was asked for."""
     response, body = ask(pages.port, "GET", path)
     assert (404, "Not Found\n") == (response.status, body)
 
 
-def test_a_client_that_goes_on_sending_gets_its_answer_in_peace(pages: Pages) -> None:
+def test_a_client_that_goes_on_sending_gets_its_answer_in_peace(pages: ReconcilerPages) -> None:
     """Closing at once would reset the connection, and with it what is still on its way."""
     with socket.create_connection((LOOPBACK, pages.port), timeout=10) as connection:
         connection.sendall(b"POST /status HTTP/1.1\r\n\r\n")
@@ -207,14 +211,14 @@ def test_a_client_that_goes_on_sending_gets_its_answer_in_peace(pages: Pages) ->
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "get"])
-def test_other_methods_are_not_allowed(pages: Pages, method: str) -> None:
+def test_other_methods_are_not_allowed(pages: ReconcilerPages, method: str) -> None:
     """A body that comes along does not make the answer get lost."""
     said = send(pages.port, f"{method} /status HTTP/1.1\r\n\r\n".encode() + b"x" * 30_000)
     assert said.startswith(b"HTTP/1.1 405 Method Not Allowed\r\n")
     assert b"\r\nAllow: GET, HEAD\r\n" in said
 
 
-def test_the_headers_name_no_software(pages: Pages) -> None:
+def test_the_headers_name_no_software(pages: ReconcilerPages) -> None:
     """Nor may anyone keep an answer."""
     response, _ = ask(pages.port, "GET", "/status")
     assert {
@@ -245,7 +249,7 @@ def test_the_headers_name_no_software(pages: Pages) -> None:
     ids=lambda value: str(value[:40]) if isinstance(value, bytes) else str(value),
 )
 def test_requests_are_bounded_and_never_quoted(
-    pages: Pages, request_bytes: bytes, status: int
+    pages: ReconcilerPages, request_bytes: bytes, status: int
 ) -> None:
     """An answer to anything, in our own words."""
     said = send(pages.port, request_bytes)
@@ -254,7 +258,7 @@ def test_requests_are_bounded_and_never_quoted(
 
 
 @pytest.mark.parametrize("part", [b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nX: "])
-def test_a_client_that_goes_away_does_no_harm(pages: Pages, part: bytes) -> None:
+def test_a_client_that_goes_away_does_no_harm(pages: ReconcilerPages, part: bytes) -> None:
     """The next one is served."""
     with socket.create_connection((LOOPBACK, pages.port), timeout=10) as connection:
         connection.sendall(part)
@@ -287,7 +291,7 @@ def trickle(connection: socket.socket, until: float) -> bool:
     return False
 
 
-def test_too_many_clients_are_told_so(pages: Pages) -> None:
+def test_too_many_clients_are_told_so(pages: ReconcilerPages) -> None:
     """Those that are served keep their seats; who has gone leaves one."""
     with ExitStack() as stack:
         slow = [stack.enter_context(waiting(pages.port)) for _ in range(MOST_SERVED)]
@@ -298,7 +302,7 @@ def test_too_many_clients_are_told_so(pages: Pages) -> None:
     assert eventually(lambda: ask(pages.port, "GET", "/healthz")[0].status == 200)
 
 
-def test_far_too_many_clients_are_hung_up_on(pages: Pages) -> None:
+def test_far_too_many_clients_are_hung_up_on(pages: ReconcilerPages) -> None:
     """The number of threads is bounded, whatever comes."""
     before = threading.active_count()
     with ExitStack() as stack:
@@ -324,9 +328,9 @@ def eventually(holds: Callable[[], bool]) -> bool:
     return False
 
 
-def test_closing_hangs_up_on_whoever_waits(report: Report) -> None:
+def test_closing_hangs_up_on_whoever_waits(report: ReconcilerReport) -> None:
     """Within a second, with slow clients connected; then nobody listens there."""
-    pages = Pages((LOOPBACK, 0), report)
+    pages = ReconcilerPages((LOOPBACK, 0), report)
     port = pages.port
     with waiting(port) as one, waiting(port):
         assert 200 == ask(port, "GET", "/healthz")[0].status
@@ -356,7 +360,7 @@ def test_a_server_that_cannot_accept_does_not_try_all_the_time() -> None:
 
 
 @pytest.mark.parametrize("host", ["", "::", "::1", "localhost", ANY])
-def test_it_listens_on_hosts_of_every_kind(report: Report, host: str) -> None:
+def test_it_listens_on_hosts_of_every_kind(report: ReconcilerReport, host: str) -> None:
     """An empty host and `::` mean both kinds of address."""
     reached = {
         "": [LOOPBACK, "::1"],
@@ -364,16 +368,16 @@ def test_it_listens_on_hosts_of_every_kind(report: Report, host: str) -> None:
         "::1": ["::1"],
         ANY: [LOOPBACK],
     }
-    with Pages((host, 0), report) as pages:
+    with ReconcilerPages((host, 0), report) as pages:
         for address in reached.get(host, [host]):
             assert 200 == ask(pages.port, "GET", "/healthz", address)[0].status
 
 
-def test_where_nobody_may_listen_is_told(pages: Pages, report: Report) -> None:
+def test_where_nobody_may_listen_is_told(pages: ReconcilerPages, report: ReconcilerReport) -> None:
     """A port in use, an address of another machine, a name that is none."""
     for host, port in ((LOOPBACK, pages.port), ("192.0.2.1", 9099), ("no.such.host.invalid", 1)):
         with pytest.raises(UsageError, match=r"--listen: cannot listen on port \d+ of") as caught:
-            Pages((host, port), report)
+            ReconcilerPages((host, port), report)
         assert caught.value.hint
 
 
@@ -474,7 +478,7 @@ WRONG: tuple[SidecarError, ...] = (
 )
 
 
-def test_no_page_shows_a_secret(pages: Pages) -> None:
+def test_no_page_shows_a_secret(pages: ReconcilerPages) -> None:
     """Nor an address, a command, a host path, a value of a label or the text of an error."""
 
     @settings(max_examples=60)
@@ -483,7 +487,7 @@ def test_no_page_shows_a_secret(pages: Pages) -> None:
         st.sampled_from((None, *WRONG)),
     )
     def look(labels: dict[str, str], error: SidecarError | None) -> None:
-        report = pages._report = Report(lambda: 1e9, lambda: 1.0)
+        report = pages._report = ReconcilerReport(lambda: 1e9, lambda: 1.0)
         with TemporaryDirectory() as folder:
             heard = listened(lambda: tell_secrets(report, Path(folder), labels))
         untold(report, error)
@@ -494,13 +498,13 @@ def test_no_page_shows_a_secret(pages: Pages) -> None:
     look()
 
 
-def tell_secrets(report: Report, folder: Path, labels: dict[str, str]) -> None:
+def tell_secrets(report: ReconcilerReport, folder: Path, labels: dict[str, str]) -> None:
     """Report a pass over secret labels and a secret document."""
     done = outcome(folder, {"enable": "true", **labels}, document())
     report.pass_done(done, 0.1, 1e9, ["MARKHINT", "/MARKHINT"])
 
 
-def untold(report: Report, error: SidecarError | None) -> None:
+def untold(report: ReconcilerReport, error: SidecarError | None) -> None:
     """Report what may stand in the log, but on no page."""
     report.engine(error is None, "tcp://me:MARKREASON@host")
     report.document(error is None, "/etc/MARKREASON")

@@ -22,10 +22,10 @@ from sidecar.backrest.reading import (
     RunPlan,
     Timing,
 )
-from sidecar.engines.base import FailureClass, Interpreted, Verdict, failed
+from sidecar.engines.base import FailureClass, Interpreted, ResultKind, failed
 from sidecar.lib.errors import UsageError
 from sidecar.lib.process import Child, ProcessRunner, child_of
-from sidecar.runner.due import Kind, Work
+from sidecar.runner.due import Job, JobKind
 from sidecar.runner.hooks.run import HookRunner
 from sidecar.runner.job.recovery import (
     Resume,
@@ -35,14 +35,14 @@ from sidecar.runner.job.recovery import (
     parse_resume,
     render_resume,
 )
-from sidecar.runner.job.session import Manners, Session
-from sidecar.runner.job.steps import Facts, HookResult, OnStart, Programs
-from sidecar.runner.journal import Ended, Journal, Outcome, Phase, Run, Trigger
-from sidecar.runner.notify.messages import Letter
+from sidecar.runner.job.session import Session, SessionOptions
+from sidecar.runner.job.steps import Facts, HookOutcome, OnStart, Programs
+from sidecar.runner.journal import Ended, Journal, Phase, Run, RunCause, RunOutcome
+from sidecar.runner.notify.messages import QueuedMessage
 from tests.fakes.scripted_engine import MADE, ScriptedEngine
 
-WEB = Work(Kind.BACKUP, "web", "nas")
-PRUNE = Work(Kind.PRUNE, "nas", "nas")
+WEB = Job(JobKind.BACKUP, "web", "nas")
+PRUNE = Job(JobKind.PRUNE, "nas", "nas")
 
 START = ("SNAPSHOT_START",)
 SUCCESS = ("SNAPSHOT_SUCCESS", "SNAPSHOT_END")
@@ -71,7 +71,7 @@ class HeardHooks:
         plan: RunPlan | None,
         facts: Facts,
         is_stopping: Callable[[], bool],
-    ) -> HookResult:
+    ) -> HookOutcome:
         """Run them."""
         self.sets.append(tuple(event.removeprefix("CONDITION_") for event in events))
         self.facts.append(facts)
@@ -89,9 +89,9 @@ class Scene:
     meanwhile: Callable[[], None] = lambda: None
     waits: list[float] = field(default_factory=list)
     on_wait: Callable[[], None] = lambda: None
-    letters: list[Letter] = field(default_factory=list)
+    letters: list[QueuedMessage] = field(default_factory=list)
     told: list[Run] = field(default_factory=list)
-    manners: Manners = field(default_factory=Manners)
+    manners: SessionOptions = field(default_factory=SessionOptions)
     repo: Repo = field(default_factory=lambda: Repo("nas", "/repo"))
     plan: RunPlan = field(default_factory=lambda: RunPlan("web", "nas", ("/data",)))
     now: float = 1000.0
@@ -141,9 +141,9 @@ class Scene:
         self.now += seconds
         self.on_wait()
 
-    def run(self, work: Work = WEB) -> Ended:
+    def run(self, work: Job = WEB) -> Ended:
         """Run it by its schedule; give how it ended, as it also stands in the journal."""
-        run = self.session.run(work, self.config, Trigger.SCHEDULE)
+        run = self.session.run(work, self.config, RunCause.SCHEDULE)
         assert run.ended is not None
         assert self.told[-1] == run
         return run.ended
@@ -161,21 +161,25 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 
 
 OUTCOMES = [
-    (MADE, Outcome.SUCCESS, SUCCESS),
-    (Interpreted(Verdict.SUCCESS), Outcome.SKIPPED, ("SNAPSHOT_SKIPPED", *SUCCESS)),
+    (MADE, RunOutcome.SUCCESS, SUCCESS),
+    (Interpreted(ResultKind.SUCCESS), RunOutcome.SKIPPED, ("SNAPSHOT_SKIPPED", *SUCCESS)),
     (
-        Interpreted(Verdict.WARNING, FailureClass.SOURCE_CHANGED, "one file", "5f3a"),
-        Outcome.WARNING,
+        Interpreted(ResultKind.WARNING, FailureClass.SOURCE_CHANGED, "one file", "5f3a"),
+        RunOutcome.WARNING,
         ("SNAPSHOT_WARNING", "SNAPSHOT_END"),
     ),
-    (failed(FailureClass.NETWORK, "no route"), Outcome.FAILED, FAILED),
-    (replace(failed(FailureClass.LOCKED, "locked"), verdict=Verdict.RETRY), Outcome.FAILED, FAILED),
+    (failed(FailureClass.NETWORK, "no route"), RunOutcome.FAILED, FAILED),
+    (
+        replace(failed(FailureClass.LOCKED, "locked"), verdict=ResultKind.RETRY),
+        RunOutcome.FAILED,
+        FAILED,
+    ),
 ]
 
 
 @pytest.mark.parametrize(("answer", "outcome", "events"), OUTCOMES)
 def test_the_outcome_decides_which_hooks_follow(
-    scene: Scene, answer: Interpreted, outcome: Outcome, events: tuple[str, ...]
+    scene: Scene, answer: Interpreted, outcome: RunOutcome, events: tuple[str, ...]
 ) -> None:
     """As in Backrest; and all that the engine said is recorded."""
     scene.answers["backup"] = answer
@@ -215,10 +219,10 @@ def test_hooks_run_in_order_around_the_work(scene: Scene) -> None:
 
 @pytest.mark.parametrize(
     ("on_error", "outcome"),
-    [(OnError.FATAL, Outcome.FAILED), (OnError.CANCEL, Outcome.CANCELLED)],
+    [(OnError.FATAL, RunOutcome.FAILED), (OnError.CANCEL, RunOutcome.CANCELLED)],
 )
 def test_a_start_hook_that_halts_lets_nothing_be_saved(
-    scene: Scene, on_error: OnError, outcome: Outcome
+    scene: Scene, on_error: OnError, outcome: RunOutcome
 ) -> None:
     """But what the hooks before it stopped is started again: END runs too."""
     scene.plan = replace(
@@ -243,7 +247,7 @@ def test_a_start_hook_whose_failure_is_ignored_stops_nothing(scene: Scene) -> No
     """That is what its owner asked for."""
     scene.plan = replace(scene.plan, hooks=(hook("exit 3", *START),))
 
-    assert scene.run().outcome is Outcome.SUCCESS
+    assert scene.run().outcome is RunOutcome.SUCCESS
 
 
 def test_a_hook_after_the_work_that_fails_is_a_warning(scene: Scene) -> None:
@@ -252,7 +256,7 @@ def test_a_hook_after_the_work_that_fails_is_a_warning(scene: Scene) -> None:
 
     ended = scene.run()
 
-    assert (ended.outcome, ended.failure) == (Outcome.WARNING, FailureClass.HOOK)
+    assert (ended.outcome, ended.failure) == (RunOutcome.WARNING, FailureClass.HOOK)
     assert (ended.snapshot, ended.reason) == (MADE.snapshot, "hook 1 of plan web: exit code 3")
 
 
@@ -263,7 +267,7 @@ def test_a_hook_after_a_failure_that_fails_too_is_told_beside_it(scene: Scene) -
 
     ended = scene.run()
 
-    assert (ended.outcome, ended.failure) == (Outcome.FAILED, FailureClass.NETWORK)
+    assert (ended.outcome, ended.failure) == (RunOutcome.FAILED, FailureClass.NETWORK)
     assert ended.reason == "no route; hook 1 of plan web: exit code 3"
 
 
@@ -278,7 +282,7 @@ def test_start_hooks_run_once_more_where_they_ask_for_it(scene: Scene) -> None:
         ),
     )
 
-    assert scene.run().outcome is Outcome.SUCCESS
+    assert scene.run().outcome is RunOutcome.SUCCESS
     assert scene.waits == [60.0, 60.0]
     assert scene.written() == ["try", "start", "try", "start", "try", "start"]
     assert scene.after.sets == [HALTED, HALTED, SUCCESS]
@@ -297,7 +301,7 @@ def test_start_hooks_are_not_run_for_ever(
     """After ten tries the run has failed."""
     scene.plan = replace(scene.plan, hooks=(hook("exit 3", *START, on_error=on_error),))
 
-    assert scene.run().outcome is Outcome.FAILED
+    assert scene.run().outcome is RunOutcome.FAILED
     assert scene.waits == waits
     assert scene.before.sets == [START] * 10
 
@@ -309,7 +313,7 @@ def test_the_wait_for_another_try_ends_with_the_runner(scene: Scene) -> None:
     )
     scene.on_wait = scene.session.stop
 
-    assert scene.run().outcome is Outcome.CANCELLED
+    assert scene.run().outcome is RunOutcome.CANCELLED
     assert scene.before.sets == [START]
 
 
@@ -323,13 +327,13 @@ def test_the_wait_is_a_real_one_that_a_stop_ends(scene: Scene) -> None:
     )
     ended: list[Run] = []
     thread = threading.Thread(
-        target=lambda: ended.append(session.run(WEB, scene.config, Trigger.MANUAL))
+        target=lambda: ended.append(session.run(WEB, scene.config, RunCause.MANUAL))
     )
     thread.start()
     session.stop()
     thread.join(10)
 
-    assert [run.ended and run.ended.outcome for run in ended] == [Outcome.CANCELLED]
+    assert [run.ended and run.ended.outcome for run in ended] == [RunOutcome.CANCELLED]
 
 
 def test_stale_locks_are_removed_where_that_is_wanted(scene: Scene) -> None:
@@ -348,7 +352,7 @@ def test_what_was_stopped_starts_again_where_the_locks_stay(scene: Scene) -> Non
 
     ended = scene.run()
 
-    assert (ended.outcome, ended.reason) == (Outcome.FAILED, "no route")
+    assert (ended.outcome, ended.reason) == (RunOutcome.FAILED, "no route")
     assert (scene.calls, scene.sets) == (["open /repo", "unlock"], [START, HALTED])
 
 
@@ -364,7 +368,7 @@ def test_a_stop_ends_the_work_but_not_what_follows(scene: Scene) -> None:
     scene.meanwhile = stop
     ended = scene.run()
 
-    assert (ended.outcome, ended.failure) == (Outcome.CANCELLED, FailureClass.INTERRUPTED)
+    assert (ended.outcome, ended.failure) == (RunOutcome.CANCELLED, FailureClass.INTERRUPTED)
     assert ended.reason == "the runner was asked to end"
     assert (scene.written(), scene.after.sets) == (["start"], [FAILED])
 
@@ -382,7 +386,7 @@ def test_a_start_hook_that_a_stop_ends_cancels_the_run(scene: Scene) -> None:
     scene.runner.stop_all()
     thread.join(10)
 
-    assert [one.outcome for one in ended] == [Outcome.CANCELLED]
+    assert [one.outcome for one in ended] == [RunOutcome.CANCELLED]
     assert scene.calls == []
 
 
@@ -390,7 +394,7 @@ def test_nothing_is_begun_any_more_after_a_stop(scene: Scene) -> None:
     """Neither hook nor work."""
     scene.session.stop()
 
-    assert scene.run().outcome is Outcome.CANCELLED
+    assert scene.run().outcome is RunOutcome.CANCELLED
     assert (scene.before.sets, scene.calls) == ([], [])
 
 
@@ -398,14 +402,14 @@ def test_a_stop_between_the_hooks_and_the_work_is_seen(scene: Scene) -> None:
     """What was stopped starts again at once."""
     real = scene.before.run
 
-    def run_and_stop(*arguments: object) -> HookResult:
+    def run_and_stop(*arguments: object) -> HookOutcome:
         result = real(*arguments)  # type: ignore[arg-type]
         scene.session.stop()
         return result
 
     scene.before.run = run_and_stop  # type: ignore[assignment]
 
-    assert scene.run().outcome is Outcome.CANCELLED
+    assert scene.run().outcome is RunOutcome.CANCELLED
     assert (scene.calls, scene.after.sets) == ([], [HALTED])
 
 
@@ -422,14 +426,14 @@ def test_after_something_unforeseen_everything_starts_again(scene: Scene) -> Non
     assert scene.after.sets == [HALTED]
     [run] = scene.journal.runs()
     assert run.ended is not None
-    assert (run.ended.outcome, run.ended.failure) == (Outcome.FAILED, FailureClass.UNKNOWN)
+    assert (run.ended.outcome, run.ended.failure) == (RunOutcome.FAILED, FailureClass.UNKNOWN)
     assert [one.ended for one in scene.told] == [run.ended]
 
 
 def test_what_follows_is_left_to_the_next_start_if_it_cannot_be_run(scene: Scene) -> None:
     """The run stays open in the journal."""
 
-    def burst(*_: object) -> HookResult:
+    def burst(*_: object) -> HookOutcome:
         raise RuntimeError("a fault of ours")
 
     scene.after.run = burst  # type: ignore[assignment]
@@ -479,7 +483,7 @@ def test_nothing_is_forgotten_without_reason(
     assert scene.calls == ["open /repo", "backup"]
 
 
-@pytest.mark.parametrize("answer", [Interpreted(Verdict.SUCCESS), OUTCOMES[2][0]])
+@pytest.mark.parametrize("answer", [Interpreted(ResultKind.SUCCESS), OUTCOMES[2][0]])
 def test_the_retention_also_follows_where_little_was_saved(
     scene: Scene, answer: Interpreted
 ) -> None:
@@ -500,7 +504,7 @@ def test_a_retention_that_fails_is_a_warning(scene: Scene) -> None:
 
     ended = scene.run()
 
-    assert (ended.outcome, ended.snapshot) == (Outcome.WARNING, MADE.snapshot)
+    assert (ended.outcome, ended.snapshot) == (RunOutcome.WARNING, MADE.snapshot)
     assert ended.reason == "retention failed: in use"
     assert scene.after.sets[-1] == ("FORGET_ERROR", "ANY_ERROR")
 
@@ -515,7 +519,7 @@ def test_a_hook_can_keep_the_retention_from_running(scene: Scene) -> None:
 
     ended = scene.run()
 
-    assert (ended.outcome, ended.reason) == (Outcome.WARNING, EXIT_4)
+    assert (ended.outcome, ended.reason) == (RunOutcome.WARNING, EXIT_4)
     assert scene.calls[-1] == "backup"
     assert scene.after.sets[-1] == ("ANY_ERROR", "FORGET_ERROR")
 
@@ -523,26 +527,26 @@ def test_a_hook_can_keep_the_retention_from_running(scene: Scene) -> None:
 def test_nothing_is_forgotten_where_there_is_a_reason_not_to(tmp_path: Path) -> None:
     """A plan that became empty keeps its snapshots, loudly."""
     with Journal(tmp_path / "journal.sqlite") as journal:
-        manners = Manners(may_forget=lambda plan: f"all paths of {plan.id} are empty")
+        manners = SessionOptions(may_forget=lambda plan: f"all paths of {plan.id} are empty")
         scene = Scene(tmp_path, journal, manners=manners)
         scene.plan = replace(scene.plan, retention=KEEP)
 
         ended = scene.run()
 
-    assert (ended.outcome, scene.calls[-1]) == (Outcome.WARNING, "backup")
+    assert (ended.outcome, scene.calls[-1]) == (RunOutcome.WARNING, "backup")
     assert ended.reason == "retention was left out: all paths of web are empty"
 
 
 def test_one_reason_keeps_the_snapshots_of_all_that_share_a_policy(tmp_path: Path) -> None:
     """The policy of a repository knows no plans: it would take the last good ones away."""
     with Journal(tmp_path / "journal.sqlite") as journal:
-        manners = Manners(may_forget=lambda plan: f"all paths of {plan.id} are empty")
+        manners = SessionOptions(may_forget=lambda plan: f"all paths of {plan.id} are empty")
         scene = Scene(tmp_path, journal, manners=manners)
         scene.repo = replace(scene.repo, forget=POLICY)
 
-        ended = scene.run(Work(Kind.FORGET, "nas", "nas"))
+        ended = scene.run(Job(JobKind.FORGET, "nas", "nas"))
 
-    assert (ended.outcome, scene.calls) == (Outcome.WARNING, ["open /repo"])
+    assert (ended.outcome, scene.calls) == (RunOutcome.WARNING, ["open /repo"])
     assert ended.reason == "nothing is forgotten: all paths of web are empty"
 
 
@@ -551,20 +555,20 @@ def test_nothing_is_forgotten_any_more_after_a_stop(scene: Scene) -> None:
     scene.plan = replace(scene.plan, retention=KEEP)
     scene.meanwhile = scene.session.stop
 
-    assert scene.run().outcome is Outcome.SUCCESS
+    assert scene.run().outcome is RunOutcome.SUCCESS
     assert scene.calls == ["open /repo", "backup"]
 
 
 @pytest.mark.parametrize(
     ("kind", "call"),
     [
-        (Kind.FORGET, "forget all, keep last 3"),
-        (Kind.PRUNE, "prune to 5%"),
-        (Kind.CHECK, "check 10%"),
+        (JobKind.FORGET, "forget all, keep last 3"),
+        (JobKind.PRUNE, "prune to 5%"),
+        (JobKind.CHECK, "check 10%"),
     ],
 )
 def test_what_concerns_a_repository_has_events_of_its_own(
-    scene: Scene, kind: Kind, call: str
+    scene: Scene, kind: JobKind, call: str
 ) -> None:
     """START, then SUCCESS or the errors; stale locks are removed before it."""
     name = kind.name
@@ -575,13 +579,13 @@ def test_what_concerns_a_repository_has_events_of_its_own(
         prune=PrunePolicy(max_unused_percent=5.0),
         check=CheckPolicy(read_data_subset_percent=10.0),
     )
-    work = Work(kind, "nas", "nas")
+    work = Job(kind, "nas", "nas")
 
-    assert scene.run(work).outcome is Outcome.SUCCESS
+    assert scene.run(work).outcome is RunOutcome.SUCCESS
     scene.answers[call] = failed(FailureClass.DAMAGED, "broken")
-    assert scene.run(work).outcome is Outcome.FAILED
+    assert scene.run(work).outcome is RunOutcome.FAILED
     scene.answers["unlock"] = failed(FailureClass.NETWORK, "no route")
-    assert scene.run(work).outcome is Outcome.FAILED
+    assert scene.run(work).outcome is RunOutcome.FAILED
 
     assert scene.calls == ["open /repo", "unlock", call] * 2 + ["open /repo", "unlock"]
     assert scene.before.sets == [(f"{name}_START",)] * 3
@@ -610,15 +614,15 @@ def test_hooks_are_told_what_it_is_about(scene: Scene) -> None:
 @pytest.mark.parametrize(
     "work",
     [
-        Work(Kind.BACKUP, "gone", "nas"),
-        Work(Kind.PRUNE, "gone", "gone"),
-        Work(Kind.VERIFY, "web", "nas"),
+        Job(JobKind.BACKUP, "gone", "nas"),
+        Job(JobKind.PRUNE, "gone", "gone"),
+        Job(JobKind.VERIFY, "web", "nas"),
     ],
 )
-def test_what_is_not_in_the_document_is_not_run(scene: Scene, work: Work) -> None:
+def test_what_is_not_in_the_document_is_not_run(scene: Scene, work: Job) -> None:
     """Nor recorded."""
     with pytest.raises(UsageError, match="there is no"):
-        scene.session.run(work, scene.config, Trigger.MANUAL)
+        scene.session.run(work, scene.config, RunCause.MANUAL)
 
     assert scene.journal.runs() == ()
 
@@ -635,7 +639,7 @@ def test_nothing_is_stopped_that_could_not_be_recorded(scene: Scene) -> None:
 
     ended = scene.run()
 
-    assert ended.outcome is Outcome.FAILED
+    assert ended.outcome is RunOutcome.FAILED
     assert "cannot be written" in ended.reason
     assert "nothing may be stopped" in ended.reason
     assert (scene.calls, scene.written(), scene.sets) == ([], [], [HALTED])
@@ -647,20 +651,20 @@ def test_what_stops_nothing_is_saved_all_the_same(scene: Scene) -> None:
     ping = RunHook(frozenset(["CONDITION_ANY_ERROR"]), "actionHealthchecks")
     scene.plan = replace(scene.plan, hooks=(ping, hook("true", "SNAPSHOT_END")))
 
-    assert scene.run().outcome is Outcome.SUCCESS
+    assert scene.run().outcome is RunOutcome.SUCCESS
     refuse(scene.journal, refuse=False)
-    assert scene.run().outcome is Outcome.SUCCESS
+    assert scene.run().outcome is RunOutcome.SUCCESS
 
     assert [run.ended and run.ended.outcome for run in scene.journal.runs()] == [
-        Outcome.SUCCESS,
-        Outcome.SUCCESS,
+        RunOutcome.SUCCESS,
+        RunOutcome.SUCCESS,
     ]
 
 
-def leave(scene: Scene, phase: Phase, *, work: Work = WEB, snapshot: str = "") -> int:
+def leave(scene: Scene, phase: Phase, *, work: Job = WEB, snapshot: str = "") -> int:
     """Leave a run as a runner does that dies."""
     resume = Resume(scene.repo, scene.plan if work is WEB else None, "host")
-    number = scene.journal.begin(work, Trigger.SCHEDULE, 900.0, render_resume(resume))
+    number = scene.journal.begin(work, RunCause.SCHEDULE, 900.0, render_resume(resume))
     scene.journal.phase(number, phase, snapshot)
     return number
 
@@ -674,7 +678,7 @@ def test_a_run_that_died_is_brought_to_its_end(scene: Scene) -> None:
     [run] = scene.session.resume_all(scene.config)
 
     assert run.ended == Ended(
-        Outcome.INTERRUPTED,
+        RunOutcome.INTERRUPTED,
         1000.0,
         "5f3a",
         failure=FailureClass.INTERRUPTED,
@@ -739,8 +743,8 @@ def test_what_cannot_be_put_right_is_told(scene: Scene) -> None:
     """A hook that fails, a repository that stays locked, a record that cannot be read."""
     scene.plan = replace(scene.plan, hooks=(hook("exit 9", "SNAPSHOT_END"),))
     leave(scene, Phase.WORKING)
-    scene.journal.begin(WEB, Trigger.MANUAL, 901.0, "{}")
-    scene.journal.begin(Work(Kind.VERIFY, "web", "nas"), Trigger.MANUAL, 902.0, "")
+    scene.journal.begin(WEB, RunCause.MANUAL, 901.0, "{}")
+    scene.journal.begin(Job(JobKind.VERIFY, "web", "nas"), RunCause.MANUAL, 902.0, "")
     scene.answers["unlock"] = failed(FailureClass.NETWORK, "no route")
 
     reasons = [run.ended.reason for run in scene.session.resume_all(None) if run.ended]
@@ -757,7 +761,7 @@ def test_a_resume_that_is_interrupted_is_done_again(scene: Scene) -> None:
     """Nothing is lost between two deaths."""
     leave(scene, Phase.WORKING)
 
-    def burst(*_: object) -> HookResult:
+    def burst(*_: object) -> HookOutcome:
         raise KeyboardInterrupt
 
     real = scene.after.run

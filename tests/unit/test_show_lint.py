@@ -14,16 +14,16 @@ from sidecar.cli.output.lint import render_lint
 from sidecar.docker.models import Mount
 from sidecar.labels.problem import Severity
 from sidecar.planner.coverage import MountCoverage
-from sidecar.planner.lint import Finding
+from sidecar.planner.lint import LintFinding
 from sidecar.reconciler.lint import LintReport
 
-ERROR = Finding(
+ERROR = LintFinding(
     *("keep.invalid", "50%, no\ncount", "write 7", "shop/web", "web-1", "backrest.keep"),
     file="a,b:c.yaml",
     line=7,
 )
-DEGRADED = Finding("path.unmapped", "m", workload="shop/web", severity=Severity.DEGRADED)
-WARNING = Finding("lint.not-enabled", "n", "add it", "shop/db", severity=Severity.WARNING)
+DEGRADED = LintFinding("path.unmapped", "m", workload="shop/web", severity=Severity.DEGRADED)
+WARNING = LintFinding("lint.not-enabled", "n", "add it", "shop/db", severity=Severity.WARNING)
 DATA = Mount("volume", "/v/web/_data", "/data", "web", "local")
 BIND = Mount("bind", "/srv", "/srv")
 COVERAGE = (
@@ -34,7 +34,7 @@ COVERAGE = (
 
 
 def report(
-    *findings: Finding, coverage: tuple[MountCoverage, ...] = (), has_document: bool = True
+    *findings: LintFinding, coverage: tuple[MountCoverage, ...] = (), has_document: bool = True
 ) -> LintReport:
     """A report of these findings."""
     return LintReport("config.json", has_document, findings, coverage)
@@ -50,7 +50,7 @@ def report(
     ],
 )
 def test_warnings_fail_only_a_strict_lint(
-    findings: tuple[Finding, ...], lax: bool, strict: bool
+    findings: tuple[LintFinding, ...], lax: bool, strict: bool
 ) -> None:
     """Error and degraded always do."""
     found = report(*findings)
@@ -97,7 +97,7 @@ def test_annotations_name_files_from_the_folder_of_the_repository(
 
 def test_annotation_of_a_whole_file_names_no_line() -> None:
     """A file that cannot be read has no line that is wrong."""
-    found = Finding("lint.unreadable", "gone", file="compose.yaml")
+    found = LintFinding("lint.unreadable", "gone", file="compose.yaml")
     assert "::error file=compose.yaml,title=lint.unreadable::gone" == render_lint(
         report(found), "github"
     )
@@ -106,7 +106,7 @@ def test_annotation_of_a_whole_file_names_no_line() -> None:
 @given(text=st.text(), name=st.text(min_size=1))
 def test_a_workflow_reads_the_very_text_and_never_a_second_command(text: str, name: str) -> None:
     """Whatever labels and files are called: one line, taken apart as GitHub's runner does."""
-    found = Finding("keep.invalid", text, workload="shop/web", file=name, line=7)
+    found = LintFinding("keep.invalid", text, workload="shop/web", file=name, line=7)
     line = render_lint(report(found), "github")
     head, _, data = line.removeprefix("::error ").partition("::")
     pairs = dict(pair.split("=", 1) for pair in head.split(","))
@@ -154,7 +154,7 @@ def test_text_tells_problems_places_and_coverage() -> None:
 
 def test_text_of_a_file_that_cannot_be_read_has_its_name_above_it() -> None:
     """It has neither workload nor container nor line."""
-    found = Finding("lint.unreadable", "a.yaml cannot be read: gone", file="a.yaml")
+    found = LintFinding("lint.unreadable", "a.yaml cannot be read: gone", file="a.yaml")
     plain = click.unstyle(render_lint(report(found), "text"))
     assert plain.startswith("a.yaml\n  error      lint.unreadable a.yaml cannot be read: gone\n\n")
 

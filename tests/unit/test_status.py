@@ -11,20 +11,20 @@ import click
 import pytest
 
 from sidecar.backrest.document import parse_document
-from sidecar.backrest.operations import Ending, Operation, Status
+from sidecar.backrest.operations import Operation, OperationEnd, Status
 from sidecar.cli.output.status import render_status
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import InventoryError, StoreError, UsageError
-from sidecar.planner.lifecycle import History, Orphans
+from sidecar.planner.lifecycle import Orphans, PlanHistory
 from sidecar.planner.propose import Proposal, propose
-from sidecar.reconciler.settings import Access, Settings, Source
+from sidecar.reconciler.settings import BackrestLogin, InventorySource, ReconcilerSettings
 from sidecar.reconciler.state import State
 from sidecar.reconciler.status import (
     NextRun,
-    PlanStatus,
-    Run,
+    PastRun,
     StatusReport,
+    WorkloadStatus,
     gather_status,
     run_status,
 )
@@ -71,7 +71,7 @@ def document(*plans: str, **changed: Any) -> bytes:
 
 
 def previewed(
-    content: bytes, *containers: Container, history: History | None = None, **policy: Any
+    content: bytes, *containers: Container, history: PlanHistory | None = None, **policy: Any
 ) -> Proposal:
     """What a pass over this document would do."""
     rules = replace(Policy(), default_schedule="0 2 * * *", **policy)
@@ -86,7 +86,7 @@ def backup(number: int, status: Status, start: float, **more: Any) -> Operation:
     return replace(made, **more)
 
 
-def row_of(report: StatusReport, plan: str) -> PlanStatus:
+def row_of(report: StatusReport, plan: str) -> WorkloadStatus:
     """The row of a plan."""
     return next(row for row in report.rows if row.plan == plan)
 
@@ -104,7 +104,7 @@ def test_quiet_workload_has_its_runs_and_nothing_else() -> None:
         backup(2, Status.SUCCESS, -HOUR, snapshot_id="abc"),
         backup(3, Status.PENDING, 14 * HOUR),
     )
-    run = Run(UNIX - HOUR, UNIX - HOUR + 60, Ending.SUCCESS)
+    run = PastRun(UNIX - HOUR, UNIX - HOUR + 60, OperationEnd.SUCCESS)
     (row,) = report.rows
     assert ("shop/web", WEB, True) == (row.workload, row.plan, row.is_written)
     assert run == row.runs.last == row.runs.good
@@ -123,7 +123,10 @@ def test_last_good_run_is_told_beside_a_failed_one() -> None:
     ).rows[0]
     assert row.runs.last is not None
     assert row.runs.good is not None
-    assert (Ending.CANCELLED, Ending.WARNING) == (row.runs.last.ending, row.runs.good.ending)
+    assert (OperationEnd.CANCELLED, OperationEnd.WARNING) == (
+        row.runs.last.ending,
+        row.runs.good.ending,
+    )
 
 
 @pytest.mark.parametrize(
@@ -220,7 +223,7 @@ def test_drift_names_the_keys_that_would_change() -> None:
 def test_orphan_is_told_with_its_age() -> None:
     """The age is what was remembered; a new orphan has none yet."""
     since = {OLD: UNIX - 2 * DAY}
-    history = History(orphans=since, action=Orphans.KEEP, grace=9 * DAY)
+    history = PlanHistory(orphans=since, action=Orphans.KEEP, grace=9 * DAY)
     proposal = previewed(document(DB, OLD, WEB), container("web"), history=history)
     report = gather_status(proposal, [], State(orphans=since), NOW)
     assert [WEB, DB, OLD] == [row.plan for row in report.rows]
@@ -341,7 +344,7 @@ def test_empty_house_is_told() -> None:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path) -> ReconcilerSettings:
     """A document with WEB, and a saved list with its container and that of DB."""
     (tmp_path / "config.json").write_bytes(document(WEB))
     entries = [
@@ -357,45 +360,47 @@ def settings(tmp_path: Path) -> Settings:
         for one in (container("web"), container("db"))
     ]
     (tmp_path / "list.json").write_text(json.dumps(entries))
-    source = Source(inventory=tmp_path / "list.json")
-    return Settings(tmp_path / "config.json", source=source)
+    source = InventorySource(inventory=tmp_path / "list.json")
+    return ReconcilerSettings(tmp_path / "config.json", source=source)
 
 
 @pytest.fixture
-def fake(settings: Settings) -> Iterator[FakeBackrest]:
+def fake(settings: ReconcilerSettings) -> Iterator[FakeBackrest]:
     """A Backrest with that document."""
     with FakeBackrest(settings.config) as running:
         yield running
 
 
-def test_status_asks_backrest_for_the_runs(settings: Settings, fake: FakeBackrest) -> None:
+def test_status_asks_backrest_for_the_runs(
+    settings: ReconcilerSettings, fake: FakeBackrest
+) -> None:
     """One question, and nothing is written."""
     fake.begin(WEB)
     fake.finish(WEB, Status.WARNING)
     before = settings.config.read_bytes()
-    report = run_status(replace(settings, access=Access(fake.url)), {}, "UTC")
+    report = run_status(replace(settings, access=BackrestLogin(fake.url)), {}, "UTC")
     row = row_of(report, WEB)
     assert row.runs.last is not None
-    assert (Ending.WARNING, None) == (row.runs.last.ending, report.trouble)
+    assert (OperationEnd.WARNING, None) == (row.runs.last.ending, report.trouble)
     assert row.next is not None
     assert not row.next.is_computed
     assert ["GetOperations"] == fake.asked
     assert before == settings.config.read_bytes()
 
 
-def test_status_without_an_address_knows_no_runs(settings: Settings) -> None:
+def test_status_without_an_address_knows_no_runs(settings: ReconcilerSettings) -> None:
     """That is nobody's fault."""
     report = run_status(settings, {}, "UTC")
     assert ("none", 0) == (report.trouble, report.exit_code)
     assert "--backrest-url" in render_status(report, "table")
 
 
-def test_status_tells_of_a_backrest_that_refuses_us(settings: Settings) -> None:
+def test_status_tells_of_a_backrest_that_refuses_us(settings: ReconcilerSettings) -> None:
     """What is known without it is shown."""
     auth = {"users": [{"name": "admin", "passwordBcrypt": "JDJhJDEw"}]}
     settings.config.write_text(json.dumps({**json.loads(document(WEB)), "auth": auth}))
     with FakeBackrest(settings.config, password=SECRET) as fake:
-        access = Access(fake.url, "admin", "wrong")
+        access = BackrestLogin(fake.url, "admin", "wrong")
         report = run_status(replace(settings, access=access), {}, "Europe/Berlin")
     assert ("refused-login", 3) == (report.trouble, report.exit_code)
     assert [DB, WEB] == [row.plan for row in report.rows]
@@ -404,11 +409,11 @@ def test_status_tells_of_a_backrest_that_refuses_us(settings: Settings) -> None:
     assert "wrong" not in table.replace("tells what is wrong", "")
 
 
-def test_status_needs_the_document_and_the_containers(settings: Settings) -> None:
+def test_status_needs_the_document_and_the_containers(settings: ReconcilerSettings) -> None:
     """Without them nothing can be said: unknown is not empty."""
     with pytest.raises(StoreError):
         run_status(replace(settings, config=settings.config.with_name("none")), {}, "UTC")
-    nowhere = Source(docker_sock="/nowhere/docker.sock")
+    nowhere = InventorySource(docker_sock="/nowhere/docker.sock")
     with pytest.raises(InventoryError):
         run_status(replace(settings, source=nowhere), {}, "UTC")
     with pytest.raises(UsageError):

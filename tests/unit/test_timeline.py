@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from sidecar.backrest.document import Document
-from sidecar.cli.output.timeline import Agenda, read_agenda, render_agenda
+from sidecar.cli.output.timeline import UpcomingRuns, read_agenda, render_agenda
 from sidecar.reconciler.zones import Zone
 
 BERLIN = Zone(ZoneInfo("Europe/Berlin"), "Europe/Berlin", "--timezone")
@@ -16,7 +16,7 @@ BERLIN = Zone(ZoneInfo("Europe/Berlin"), "Europe/Berlin", "--timezone")
 
 def agenda_of(
     schedules: dict[str, Any], hours: int = 24, start: tuple[int, ...] = (2026, 1, 10, 22, 30)
-) -> Agenda:
+) -> UpcomingRuns:
     """Read the agenda of plans with these schedules, from `start` on in Berlin."""
     plans = [
         {"id": plan_id} if schedule is None else {"id": plan_id, "schedule": schedule}
@@ -33,7 +33,7 @@ def cron(text: str) -> dict[str, str]:
     return {"cron": text, "clock": "CLOCK_LOCAL"}
 
 
-def runs(agenda: Agenda) -> list[tuple[str, str]]:
+def runs(agenda: UpcomingRuns) -> list[tuple[str, str]]:
     """Tell plan and time, with its offset, of all runs."""
     return [(run.plan, run.time.isoformat(timespec="minutes")) for run in agenda.runs]
 

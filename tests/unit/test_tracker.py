@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.docker.inventory import Engine
+from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Container, Inventory, Volume
 from sidecar.lib.errors import InventoryError
 from sidecar.reconciler.tracker import Tracker
@@ -27,7 +27,7 @@ def engine() -> Iterator[FakeEngine]:
 @pytest.fixture
 def tracker(engine: FakeEngine) -> Iterator[Tracker]:
     """Track it."""
-    with Engine(engine.address, timeout=5) as looking:
+    with DockerInventory(engine.address, timeout=5) as looking:
         yield Tracker(looking, "backrest.")
 
 

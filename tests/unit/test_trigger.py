@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.reconciler.trigger import Debounce, Due, Trigger
+from sidecar.reconciler.trigger import Debounce, DuePass, PassTrigger
 
 
 def running(interval: float = 1e6) -> Debounce:
@@ -175,20 +175,20 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def trigger(clock: Clock) -> Iterator[Trigger]:
+def trigger(clock: Clock) -> Iterator[PassTrigger]:
     """Give a trigger that already had its first look at everything."""
-    with Trigger(clock=clock) as made:
-        assert made.wait() == Due(everything=True, reasons=frozenset({"start"}))
+    with PassTrigger(clock=clock) as made:
+        assert made.wait() == DuePass(everything=True, reasons=frozenset({"start"}))
         clock.now += 10
         yield made
 
 
-def due(*ids: str, everything: bool = False, because: str = "event") -> Due:
+def due(*ids: str, everything: bool = False, because: str = "event") -> DuePass:
     """Say what is expected to be due."""
-    return Due(everything, frozenset(ids), frozenset(because.split()))
+    return DuePass(everything, frozenset(ids), frozenset(because.split()))
 
 
-def test_named_containers_are_what_is_due(trigger: Trigger, clock: Clock) -> None:
+def test_named_containers_are_what_is_due(trigger: PassTrigger, clock: Clock) -> None:
     """The first at once, those that come later together."""
     trigger.hint("a")
     assert trigger.wait() == due("a")
@@ -200,7 +200,7 @@ def test_named_containers_are_what_is_due(trigger: Trigger, clock: Clock) -> Non
     assert trigger.wait() == due("b", "c")
 
 
-def test_hint_without_a_name_means_everything(trigger: Trigger) -> None:
+def test_hint_without_a_name_means_everything(trigger: PassTrigger) -> None:
     """The names that came with it are told too."""
     trigger.hint("a")
     trigger.hint()
@@ -208,7 +208,7 @@ def test_hint_without_a_name_means_everything(trigger: Trigger) -> None:
     assert trigger.wait() == due("a", everything=True, because="event everything")
 
 
-def test_many_names_mean_everything(trigger: Trigger) -> None:
+def test_many_names_mean_everything(trigger: PassTrigger) -> None:
     """Fifty containers are asked for one by one, more of them in one list."""
     for number in range(51):
         trigger.hint(str(number))
@@ -219,7 +219,7 @@ def test_many_names_mean_everything(trigger: Trigger) -> None:
     assert len(taken.ids) == 51
 
 
-def test_flood_forgets_names_and_no_more(trigger: Trigger) -> None:
+def test_flood_forgets_names_and_no_more(trigger: PassTrigger) -> None:
     """Memory stays bounded while a pass takes long; everything is due then."""
     for number in range(30_000):
         trigger.hint(str(number))
@@ -231,21 +231,21 @@ def test_flood_forgets_names_and_no_more(trigger: Trigger) -> None:
     assert len(taken.ids) < 10_001
 
 
-def test_nudge_is_a_pass_without_containers(trigger: Trigger) -> None:
+def test_nudge_is_a_pass_without_containers(trigger: PassTrigger) -> None:
     """Something else changed: the document, or what the runner loaded."""
     trigger.nudge("document")
 
     assert trigger.wait() == due(because="document")
 
 
-def test_resync_is_due_by_itself(trigger: Trigger, clock: Clock) -> None:
+def test_resync_is_due_by_itself(trigger: PassTrigger, clock: Clock) -> None:
     """Everything, each interval."""
     clock.now += 60
 
     assert trigger.wait() == due(everything=True, because="resync")
 
 
-def test_later_look_says_why(trigger: Trigger, clock: Clock) -> None:
+def test_later_look_says_why(trigger: PassTrigger, clock: Clock) -> None:
     """A pass that failed asks for another; what comes before is not that one."""
     trigger.look_after(5, "retry")
     trigger.hint("a")
@@ -257,7 +257,7 @@ def test_later_look_says_why(trigger: Trigger, clock: Clock) -> None:
 
 def test_wait_wakes_when_a_thread_hints() -> None:
     """The main thread sleeps until then."""
-    with Trigger() as trigger:
+    with PassTrigger() as trigger:
         trigger.wait()
         other = threading.Timer(SOON, trigger.hint, ["a"])
         other.start()
@@ -270,14 +270,14 @@ def test_wait_wakes_when_a_thread_hints() -> None:
 
 def test_wait_ends_by_itself_when_hints_settled() -> None:
     """No second hint is needed for the first to be seen."""
-    with Trigger(settle=SOON, cap=5 * SOON) as trigger:
+    with PassTrigger(settle=SOON, cap=5 * SOON) as trigger:
         trigger.wait()
         trigger.hint("a")
 
         assert trigger.wait() == due("a")
 
 
-def test_stop_goes_before_what_is_due(trigger: Trigger) -> None:
+def test_stop_goes_before_what_is_due(trigger: PassTrigger) -> None:
     """Nothing is begun any more."""
     trigger.hint()
     trigger.stop()
@@ -286,7 +286,7 @@ def test_stop_goes_before_what_is_due(trigger: Trigger) -> None:
     assert trigger.wait() is None
 
 
-def test_hints_from_many_threads_all_arrive(trigger: Trigger, clock: Clock) -> None:
+def test_hints_from_many_threads_all_arrive(trigger: PassTrigger, clock: Clock) -> None:
     """None gets lost between them."""
 
     def hint(part: int) -> None:
@@ -306,7 +306,7 @@ def test_hints_from_many_threads_all_arrive(trigger: Trigger, clock: Clock) -> N
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_that_ends_wakes_the_wait(trigger: Trigger, number: int) -> None:
+def test_signal_that_ends_wakes_the_wait(trigger: PassTrigger, number: int) -> None:
     """The process is asked to end while it sleeps."""
     with trigger.install_signals():
         other = threading.Timer(SOON, os.kill, [os.getpid(), number])
@@ -315,7 +315,7 @@ def test_signal_that_ends_wakes_the_wait(trigger: Trigger, number: int) -> None:
         other.join()
 
 
-def test_hangup_is_a_look_at_everything_at_once(trigger: Trigger, clock: Clock) -> None:
+def test_hangup_is_a_look_at_everything_at_once(trigger: PassTrigger, clock: Clock) -> None:
     """Also while hints settle."""
     trigger.hint("a")
     trigger.wait()
@@ -328,7 +328,7 @@ def test_hangup_is_a_look_at_everything_at_once(trigger: Trigger, clock: Clock) 
     assert clock.now == 1010
 
 
-def test_signal_arrives_while_the_pipe_is_full(trigger: Trigger) -> None:
+def test_signal_arrives_while_the_pipe_is_full(trigger: PassTrigger) -> None:
     """What the signal was is not told by the pipe."""
     with trigger.install_signals():
         for _ in range(9_000):
@@ -339,7 +339,7 @@ def test_signal_arrives_while_the_pipe_is_full(trigger: Trigger) -> None:
 
 def test_full_pipe_blocks_nobody() -> None:
     """A thread that hints never waits for the main thread."""
-    with Trigger() as trigger:
+    with PassTrigger() as trigger:
         for number in range(100_000):
             trigger.hint(str(number % 7))
         taken = trigger.wait()
@@ -348,7 +348,7 @@ def test_full_pipe_blocks_nobody() -> None:
     assert taken.everything
 
 
-def test_signals_are_as_before_afterwards(trigger: Trigger) -> None:
+def test_signals_are_as_before_afterwards(trigger: PassTrigger) -> None:
     """Nothing is left in the process."""
     before = {number: signal.getsignal(number) for number in (1, 2, 15)}
     with trigger.install_signals():
@@ -361,7 +361,7 @@ def test_signals_are_as_before_afterwards(trigger: Trigger) -> None:
 
 def test_closed_trigger_takes_hints_for_lost() -> None:
     """A thread that ends late does no harm."""
-    trigger = Trigger()
+    trigger = PassTrigger()
     trigger.close()
     trigger.close()
     trigger.hint("a")

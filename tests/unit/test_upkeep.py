@@ -6,13 +6,13 @@ import pytest
 
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, ForgetPolicy, PrunePolicy, Repo, Timing
-from sidecar.engines.base import EngineError, FailureClass, Interpreted, Upkeep, Verdict
+from sidecar.engines.base import EngineError, FailureClass, Interpreted, ResultKind, Upkeep
 from sidecar.runner.job import upkeep
 from sidecar.runner.job.upkeep import Probed, Prober
 
 GUID = "a" * 64
 OTHER = "b" * 64
-DONE = Interpreted(Verdict.SUCCESS)
+DONE = Interpreted(ResultKind.SUCCESS)
 GONE = EngineError(FailureClass.REPO_NOT_FOUND, "it is gone", "look for it")
 
 
@@ -125,7 +125,7 @@ def test_policies_are_those_of_the_repository(engine: Answering) -> None:
 
     assert [prune, check, PrunePolicy(max_unused_percent=25.0), CheckPolicy(), keep] == engine.asked
     assert DONE == forgotten
-    assert {Verdict.FAILED} == {done.verdict for done in refused}
+    assert {ResultKind.FAILED} == {done.verdict for done in refused}
 
 
 @pytest.mark.parametrize(

@@ -20,21 +20,21 @@ from sidecar.engines.base import (
     FailureClass,
     Interpreted,
     Report,
+    ResultKind,
     Snapshot,
-    Verdict,
     failed,
 )
 from sidecar.lib.errors import UsageError
 from sidecar.lib.files import open_directory, try_lock
-from sidecar.runner.journal import Journal, Outcome
-from sidecar.runner.verify.sample import Limits, Sampler, parse_size
+from sidecar.runner.journal import Journal, RunOutcome
+from sidecar.runner.verify.sample import SampleLimits, Sampler, parse_size
 from sidecar.runner.verify.verify import Verification, Verifier
 
-LIMITS = Limits(count=2, least=10, most=100)
+LIMITS = SampleLimits(count=2, least=10, most=100)
 ID = "0123456789abcdef"
 
 
-def sample(sizes: Sequence[int], limits: Limits = LIMITS, seed: int = 0) -> list[int]:
+def sample(sizes: Sequence[int], limits: SampleLimits = LIMITS, seed: int = 0) -> list[int]:
     """Let chance choose among files of these sizes; give the sizes of those chosen."""
     sampler = Sampler(limits, random.Random(seed))  # noqa: S311 - no secret is made
     for number, size in enumerate(sizes):
@@ -73,7 +73,7 @@ def test_the_same_seed_chooses_the_same_files() -> None:
 @given(st.lists(st.integers(0, 200), max_size=40), st.integers(1, 6), st.integers())
 def test_as_many_are_chosen_as_can_be(sizes: list[int], count: int, seed: int) -> None:
     """No file twice, none too large unless there is no other, and never too few."""
-    limits = Limits(count, 10, 100)
+    limits = SampleLimits(count, 10, 100)
 
     chosen = sample(sizes, limits, seed)
 
@@ -115,7 +115,7 @@ class Vault:
     folder: Path
     held: dict[str, Entry] = field(default_factory=dict)
     spoil: Callable[[Path], None] = lambda _: None
-    answer: Interpreted = field(default_factory=lambda: Interpreted(Verdict.SUCCESS))
+    answer: Interpreted = field(default_factory=lambda: Interpreted(ResultKind.SUCCESS))
     error: EngineError | None = None
     restored: list[str] = field(default_factory=list)
 
@@ -206,7 +206,7 @@ def test_what_is_the_same_is_verified(bench: Bench) -> None:
     )
     (run,) = bench.journal.runs("web")
     assert run.ended is not None
-    assert (Outcome.SUCCESS, ID) == (run.ended.outcome, run.ended.snapshot)
+    assert (RunOutcome.SUCCESS, ID) == (run.ended.outcome, run.ended.snapshot)
     assert "seed 1" in run.ended.excerpt
     assert f"same: {bench.folder}/data/one" in run.ended.excerpt
     assert [] == list((bench.scratch / "verify").iterdir())
@@ -254,7 +254,7 @@ def test_what_is_different_is_told(bench: Bench, spoil: Callable[[Path], None], 
     assert {} == bench.journal.verifications()
     (run,) = bench.journal.runs("web")
     assert run.ended is not None
-    assert (Outcome.FAILED, FailureClass.DAMAGED) == (run.ended.outcome, run.ended.failure)
+    assert (RunOutcome.FAILED, FailureClass.DAMAGED) == (run.ended.outcome, run.ended.failure)
     assert words in run.ended.reason
 
 
@@ -337,7 +337,7 @@ def test_a_snapshot_without_a_file_is_neither_good_nor_bad(bench: Bench) -> None
     assert "holds no file" in found.note
     (run,) = bench.journal.runs("web")
     assert run.ended is not None
-    assert Outcome.WARNING is run.ended.outcome
+    assert RunOutcome.WARNING is run.ended.outcome
     assert {} == bench.journal.verifications()
 
 
@@ -400,5 +400,5 @@ def test_an_interrupted_verification_is_recorded(bench: Bench) -> None:
 
     (run,) = bench.journal.runs("web")
     assert run.ended is not None
-    assert Outcome.CANCELLED is run.ended.outcome
+    assert RunOutcome.CANCELLED is run.ended.outcome
     assert [] == list((bench.scratch / "verify").iterdir())

@@ -11,7 +11,7 @@ import pytest
 import watchfiles
 
 from sidecar.service import file_watcher as vigil
-from sidecar.service.file_watcher import Vigil
+from sidecar.service.file_watcher import FileWatcher
 
 SECONDS = 10.0
 
@@ -22,11 +22,11 @@ class Watched:
     def __init__(self, folder: Path) -> None:
         self.document = folder / "config.json"
         self.hints: SimpleQueue[None] = SimpleQueue()
-        self.vigil: Vigil | None = None
+        self.vigil: FileWatcher | None = None
 
-    def begin(self, pause: float = 0.1) -> Vigil:
+    def begin(self, pause: float = 0.1) -> FileWatcher:
         """Watch from now on."""
-        self.vigil = Vigil(self.document, lambda: self.hints.put(None), pause=pause)
+        self.vigil = FileWatcher(self.document, lambda: self.hints.put(None), pause=pause)
         self.vigil.start()
         return self.vigil
 
@@ -160,7 +160,7 @@ def test_directory_that_cannot_be_watched_is_looked_at(
 @pytest.mark.usefixtures("quick")
 def test_change_before_the_thread_ran_is_seen(watched: Watched) -> None:
     """From the moment of construction on, nothing is overlooked."""
-    made = Vigil(watched.document, lambda: watched.hints.put(None), pause=0.1)
+    made = FileWatcher(watched.document, lambda: watched.hints.put(None), pause=0.1)
     write(watched)
     with made:
         assert watched.is_hinted()

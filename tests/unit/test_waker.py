@@ -9,25 +9,25 @@ from collections.abc import Iterator
 import pytest
 
 from sidecar.lib.threads import failing_threads
-from sidecar.service.signals import Waker
+from sidecar.service.signals import SignalWaiter
 
 LONG = 3_000.0
 
 
 @pytest.fixture
-def waker() -> Iterator[Waker]:
+def waker() -> Iterator[SignalWaiter]:
     """A waker, closed with the test."""
-    with Waker() as made:
+    with SignalWaiter() as made:
         yield made
 
 
-def test_the_time_ends_a_wait(waker: Waker) -> None:
+def test_the_time_ends_a_wait(waker: SignalWaiter) -> None:
     """Also one that is over."""
     assert waker.wait(0.001)
     assert waker.wait(-5.0)
 
 
-def test_who_was_woken_before_it_waits_does_not_wait(waker: Waker) -> None:
+def test_who_was_woken_before_it_waits_does_not_wait(waker: SignalWaiter) -> None:
     """Once, however often it was woken."""
     for _ in range(100_000):
         waker.wake()
@@ -37,7 +37,7 @@ def test_who_was_woken_before_it_waits_does_not_wait(waker: Waker) -> None:
     assert time.monotonic() - began < 60
 
 
-def test_another_thread_wakes_it(waker: Waker) -> None:
+def test_another_thread_wakes_it(waker: SignalWaiter) -> None:
     """While it waits."""
     thread = threading.Timer(0.01, waker.wake)
     thread.start()
@@ -45,7 +45,7 @@ def test_another_thread_wakes_it(waker: Waker) -> None:
     thread.join()
 
 
-def test_who_is_stopped_never_waits_again(waker: Waker) -> None:
+def test_who_is_stopped_never_waits_again(waker: SignalWaiter) -> None:
     """It is told that it is time to end."""
     waker.stop()
     assert not waker.wait(LONG)
@@ -53,7 +53,7 @@ def test_who_is_stopped_never_waits_again(waker: Waker) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_it(waker: Waker, number: signal.Signals) -> None:
+def test_a_signal_stops_it(waker: SignalWaiter, number: signal.Signals) -> None:
     """And what signals did before, they do again afterwards."""
     before = signal.getsignal(number)
     with waker.install_signals():
@@ -62,7 +62,7 @@ def test_a_signal_stops_it(waker: Waker, number: signal.Signals) -> None:
     assert before == signal.getsignal(number)
 
 
-def test_a_hangup_makes_it_look(waker: Waker) -> None:
+def test_a_hangup_makes_it_look(waker: SignalWaiter) -> None:
     """It goes on then."""
     with waker.install_signals():
         os.kill(os.getpid(), signal.SIGHUP)
@@ -72,7 +72,7 @@ def test_a_hangup_makes_it_look(waker: Waker) -> None:
 
 def test_who_comes_after_its_end_does_no_harm() -> None:
     """A thread may be late."""
-    waker = Waker()
+    waker = SignalWaiter()
     waker.close()
     waker.close()
     waker.wake()

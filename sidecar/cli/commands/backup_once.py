@@ -17,18 +17,18 @@ from sidecar.cli.commands.options import (
 from sidecar.cli.commands.settings import build_settings
 from sidecar.cli.exits import FAILED, PROBLEMS
 from sidecar.lib.errors import UsageError
-from sidecar.reconciler.settings import Settings, parse_duration
+from sidecar.reconciler.settings import ReconcilerSettings, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sidecar.labels.problem import Problem
     from sidecar.planner.backup_once import OnceLabels
-    from sidecar.runner.due import Work
-    from sidecar.runner.job.progress import Over
+    from sidecar.runner.due import Job
+    from sidecar.runner.job.progress import RunFinished
     from sidecar.runner.once.image import ImageSettings
-    from sidecar.runner.once.once import Way
-    from sidecar.runner.settings import Settings as RunnerSettings
+    from sidecar.runner.once.once import BackupStrategy
+    from sidecar.runner.settings import RunnerSettings
 
 
 @click.command("backup-once")
@@ -115,7 +115,7 @@ def backup_once(dry_run: bool, **flags: Any) -> None:
 def _run(flags: dict[str, Any], *, dry_run: bool) -> int:
     from sidecar.docker.local import OnceEngine
     from sidecar.runner.once.once import Once, Result, preview_once, run_once
-    from sidecar.service.signals import Waker
+    from sidecar.service.signals import SignalWaiter
 
     own = {name: flags.pop(name) for name in _OWN}
     seconds = parse_duration("--quiesce-timeout", own["quiesce_timeout"])
@@ -136,7 +136,7 @@ def _run(flags: dict[str, Any], *, dry_run: bool) -> int:
         preview_once(once)
         result = Result.DONE
     else:
-        with Waker() as waker, waker.install_signals():
+        with SignalWaiter() as waker, waker.install_signals():
             result = run_once(once, waker)
     if result is Result.FAILED:
         return FAILED
@@ -158,7 +158,7 @@ _OWN = (
 )
 
 
-def _read_labels(settings: Settings, quiet: str) -> "OnceLabels":
+def _read_labels(settings: ReconcilerSettings, quiet: str) -> "OnceLabels":
     from sidecar.planner.backup_once import parse_quiet_label, read_once_labels
     from sidecar.reconciler.observe import observe
 
@@ -168,7 +168,7 @@ def _read_labels(settings: Settings, quiet: str) -> "OnceLabels":
 
 
 def _runner_settings(
-    settings: Settings, own: dict[str, Any], log: dict[str, str]
+    settings: ReconcilerSettings, own: dict[str, Any], log: dict[str, str]
 ) -> "RunnerSettings":
     """Give what the runner would make of its variables, and of those flags that we share."""
     from sidecar.cli.runner.backup import run
@@ -192,20 +192,23 @@ def _runner_settings(
 
 
 def _way(
-    settings: Settings, runner: "RunnerSettings", labels: "OnceLabels", own: dict[str, Any]
-) -> "Way":
+    settings: ReconcilerSettings,
+    runner: "RunnerSettings",
+    labels: "OnceLabels",
+    own: dict[str, Any],
+) -> "BackupStrategy":
     if not own["rcb_image"]:
         from sidecar.runner.once.plans import PlansWay
 
         _refuse_image_flags(own)
         return PlansWay(runner, dict(os.environ), _tell_end)
     from sidecar.docker.local import OnceEngine
-    from sidecar.runner.once.image import ImageWay, Keep
+    from sidecar.runner.once.image import ImageRetention, ImageWay
 
     return ImageWay(
         runner,
         _image_settings(settings, own),
-        tuple(Keep(one.folder, one.flags) for one in labels.keeping),
+        tuple(ImageRetention(one.folder, one.flags) for one in labels.keeping),
         lambda: OnceEngine(settings.source.docker_sock or ""),
         dict(os.environ),
         click.echo,
@@ -213,7 +216,7 @@ def _way(
     )
 
 
-def _tell_end(work: "Work", over: "Over") -> None:
+def _tell_end(work: "Job", over: "RunFinished") -> None:
     from sidecar.cli.output.runs import render_end
 
     click.echo(render_end(work, over))
@@ -226,7 +229,7 @@ def _refuse_image_flags(own: dict[str, Any]) -> None:
         raise UsageError(f"{flag} is given without --rcb-image", "name the image it is for")
 
 
-def _image_settings(settings: Settings, own: dict[str, Any]) -> "ImageSettings":
+def _image_settings(settings: ReconcilerSettings, own: dict[str, Any]) -> "ImageSettings":
     from sidecar.runner.once.image import DEFAULT_COMMAND, ImageSettings
 
     prefix = own["restic_path_prefix"]

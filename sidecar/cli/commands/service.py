@@ -46,9 +46,9 @@ def daemon(**flags: Any) -> None:
       backrest-sidecar daemon --apply --backrest-url http://backrest:9898
       backrest-sidecar daemon --apply --backrest-container backrest --listen 127.0.0.1:9099
     """
-    from sidecar.reconciler.daemon import Daemon
+    from sidecar.reconciler.daemon import ReconcilerDaemon
 
-    if not Daemon(build_settings(flags), dict(os.environ)).run():
+    if not ReconcilerDaemon(build_settings(flags), dict(os.environ)).run():
         raise click.exceptions.Exit(FAILED)
 
 

@@ -10,13 +10,13 @@ from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.lib.errors import UsageError
 from sidecar.lib.log import start_logging
 from sidecar.reconciler.settings import (
-    Access,
     Applying,
     ApplyVia,
+    BackrestLogin,
+    InventorySource,
     Lifetime,
     Orphans,
-    Settings,
-    Source,
+    ReconcilerSettings,
     Watching,
     check_access,
     check_policy,
@@ -29,7 +29,7 @@ from sidecar.reconciler.settings import (
 _LEAST_INTERVAL = 1.0
 
 
-def build_settings(flags: dict[str, Any]) -> Settings:
+def build_settings(flags: dict[str, Any]) -> ReconcilerSettings:
     """Make checked settings of click's values; raises UsageError naming the flag.
 
     Takes the values of the option groups above out of `flags`, also where a command
@@ -43,7 +43,7 @@ def build_settings(flags: dict[str, Any]) -> Settings:
         hook_policy=HookPolicy(flags.pop("hook_policy")),
         runner_container=runner or Policy().runner_container,
     )
-    return Settings(
+    return ReconcilerSettings(
         config=flags.pop("config"),
         policy=check_policy(policy),
         source=_build_source(flags),
@@ -83,11 +83,11 @@ def _build_lifetime(flags: dict[str, Any]) -> Lifetime:
     )
 
 
-def _build_access(flags: dict[str, Any]) -> Access:
+def _build_access(flags: dict[str, Any]) -> BackrestLogin:
     url, user = flags.pop("backrest_url", ""), flags.pop("backrest_user", "")
     file = flags.pop("backrest_password_file", None)
     password = os.environ.get(f"{VARIABLE}BACKREST_PASSWORD", "")
-    return check_access(Access(url, user, read_password(file) if file else password))
+    return check_access(BackrestLogin(url, user, read_password(file) if file else password))
 
 
 def _build_applying(flags: dict[str, Any]) -> Applying:
@@ -120,7 +120,7 @@ def _build_watching(flags: dict[str, Any]) -> Watching:
     return Watching(interval, events, listen=parse_listen(listen))
 
 
-def _build_source(flags: dict[str, Any]) -> Source:
+def _build_source(flags: dict[str, Any]) -> InventorySource:
     compose, files = flags.pop("compose", ()), flags.pop("files", ())
     inventory, save = flags.pop("inventory", None), flags.pop("save_inventory", None)
     if files and not compose:
@@ -129,4 +129,4 @@ def _build_source(flags: dict[str, Any]) -> Source:
         raise click.UsageError("--inventory and --compose exclude each other")
     if save and (inventory or compose):
         raise click.UsageError("--save-inventory saves what an engine says: leave the other out")
-    return Source(flags.pop("docker_sock", None), inventory, (*compose, *files), save)
+    return InventorySource(flags.pop("docker_sock", None), inventory, (*compose, *files), save)

@@ -6,10 +6,10 @@ from difflib import unified_diff
 
 from sidecar.backrest.mask import mask_texts, mask_value
 from sidecar.cli.output.text import problem_json
-from sidecar.reconciler.reconcile import Outcome
+from sidecar.reconciler.reconcile import PassOutcome
 
 
-def render_outcome_json(outcome: Outcome) -> str:
+def render_outcome_json(outcome: PassOutcome) -> str:
     """Write the object of `--output json`; plans as they stand after the pass, masked."""
     proposal = outcome.proposal
     changes = proposal.changes
@@ -27,7 +27,7 @@ def render_outcome_json(outcome: Outcome) -> str:
     return json.dumps(shown, indent=2, ensure_ascii=False)
 
 
-def render_outcome_diff(outcome: Outcome) -> str:
+def render_outcome_diff(outcome: PassOutcome) -> str:
     """Write the unified diff of the document, secrets masked in every line."""
     proposal = outcome.proposal
     before, after = mask_texts(proposal.before.text, proposal.after.text)

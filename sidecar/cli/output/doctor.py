@@ -8,19 +8,19 @@ from typing import Any
 import click
 
 from sidecar.cli.output.text import printable
-from sidecar.reconciler.doctor.check import DoctorReport, Finding, Verdict
+from sidecar.reconciler.doctor.check import CheckResult, CheckStatus, DoctorReport
 
 _COLOURS = {
-    Verdict.OK: "green",
-    Verdict.WARNING: "yellow",
-    Verdict.FAILURE: "red",
-    Verdict.NOT_CHECKED: "bright_black",
+    CheckStatus.OK: "green",
+    CheckStatus.WARNING: "yellow",
+    CheckStatus.FAILURE: "red",
+    CheckStatus.NOT_CHECKED: "bright_black",
 }
 _WORDS = {
-    Verdict.OK: "ok",
-    Verdict.WARNING: "warning",
-    Verdict.FAILURE: "failure",
-    Verdict.NOT_CHECKED: "not checked",
+    CheckStatus.OK: "ok",
+    CheckStatus.WARNING: "warning",
+    CheckStatus.FAILURE: "failure",
+    CheckStatus.NOT_CHECKED: "not checked",
 }
 _WIDTH = max(map(len, _WORDS.values()))
 
@@ -41,7 +41,7 @@ def _render_json(report: DoctorReport) -> str:
     return json.dumps(shown, indent=2, ensure_ascii=False)
 
 
-def _finding_json(finding: Finding) -> dict[str, Any]:
+def _finding_json(finding: CheckResult) -> dict[str, Any]:
     return {
         "check": finding.check,
         "verdict": finding.verdict.value,
@@ -58,10 +58,10 @@ def _lines(report: DoctorReport) -> Iterator[str]:
         yield from _finding_lines(finding, width)
     yield ""
     counts = Counter(finding.verdict for finding in report.findings)
-    yield ", ".join(f"{counts[verdict]} {_WORDS[verdict]}" for verdict in Verdict) + "."
+    yield ", ".join(f"{counts[verdict]} {_WORDS[verdict]}" for verdict in CheckStatus) + "."
 
 
-def _finding_lines(finding: Finding, width: int) -> Iterator[str]:
+def _finding_lines(finding: CheckResult, width: int) -> Iterator[str]:
     word = click.style(f"{_WORDS[finding.verdict]:{_WIDTH}}", fg=_COLOURS[finding.verdict])
     yield f"{word}  {finding.check:{width}}  {printable(finding.message)}"
     indent = " " * (_WIDTH + width + 4)

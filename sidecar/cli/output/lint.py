@@ -11,7 +11,7 @@ import click
 from sidecar.cli.output.text import printable, problem_json, problem_lines
 from sidecar.labels.problem import Severity
 from sidecar.planner.coverage import MountCoverage
-from sidecar.planner.lint import Finding
+from sidecar.planner.lint import LintFinding
 from sidecar.reconciler.lint import LintReport
 
 _NO_DOCUMENT = "Without a document repositories and secrets were not checked."
@@ -40,7 +40,7 @@ def _render_json(report: LintReport) -> str:
     return json.dumps(shown, indent=2, ensure_ascii=False)
 
 
-def _finding_json(finding: Finding) -> dict[str, Any]:
+def _finding_json(finding: LintFinding) -> dict[str, Any]:
     return {**problem_json(finding), "file": finding.file, "line": finding.line}
 
 
@@ -98,7 +98,7 @@ def _summary(report: LintReport) -> str:
     return f"{', '.join(counts)}; {held} of {len(report.coverage)} mounts are in a plan."
 
 
-def _annotation(finding: Finding, workspace: str) -> str:
+def _annotation(finding: LintFinding, workspace: str) -> str:
     """One workflow command; what lets the lint fail is an error there."""
     command = "warning" if finding.severity is Severity.WARNING else "error"
     properties = {

@@ -15,9 +15,9 @@ from sidecar.backrest.mask import mask_string
 from sidecar.backrest.normal import normalise_plan
 from sidecar.backrest.plan import Retention, Schedule
 from sidecar.cli.output.text import printable, problem_lines
-from sidecar.planner.lifecycle import History, Orphans
+from sidecar.planner.lifecycle import Orphans, PlanHistory
 from sidecar.planner.plans import RenderedWorkload
-from sidecar.reconciler.reconcile import Outcome
+from sidecar.reconciler.reconcile import PassOutcome
 from sidecar.schedule.fires import describe_retention, describe_schedule, next_fires, schedule_of
 
 _BUCKETS = ("hourly", "daily", "weekly", "monthly", "yearly")
@@ -44,13 +44,13 @@ _FAR = timedelta(days=4 * 366)
 RESTART_NOTE = "Backrest reads the file only when it starts: restart it to make this effective."
 
 
-def render_table(outcome: Outcome, now: datetime) -> str:
+def render_table(outcome: PassOutcome, now: datetime) -> str:
     """Write the outcome for people; `now` is aware, in the zone that next runs are shown in."""
     lines = [line for block in _blocks(outcome, now) for line in (*block, "")]
     return "\n".join([*lines, *_summary(outcome)])
 
 
-def _blocks(outcome: Outcome, now: datetime) -> Iterator[Sequence[str]]:
+def _blocks(outcome: PassOutcome, now: datetime) -> Iterator[Sequence[str]]:
     proposal = outcome.proposal
     changes, standing = proposal.changes, proposal.after.plans
     updated, unchanged = frozenset(changes.updated), frozenset(changes.unchanged)
@@ -70,7 +70,7 @@ def _blocks(outcome: Outcome, now: datetime) -> Iterator[Sequence[str]]:
         yield render_orphans(outcome, now)
 
 
-def render_orphans(outcome: Outcome, now: datetime) -> list[str]:
+def render_orphans(outcome: PassOutcome, now: datetime) -> list[str]:
     """Write what becomes of the plans without a workload, for people."""
     proposal, history = outcome.proposal, outcome.desire.history
     if proposal.ageing is None or history is None:
@@ -89,8 +89,8 @@ def render_orphans(outcome: Outcome, now: datetime) -> list[str]:
     return lines
 
 
-def _fate(plan_id: str, outcome: Outcome, now: datetime) -> str:
-    ageing, history = outcome.ageing, outcome.desire.history or History()
+def _fate(plan_id: str, outcome: PassOutcome, now: datetime) -> str:
+    ageing, history = outcome.ageing, outcome.desire.history or PlanHistory()
     if plan_id in ageing.removed:
         return "removed" if outcome.written else "would be removed"
     if plan_id in ageing.disabled:
@@ -186,7 +186,7 @@ def _event_words(name: str) -> str:
     return event.lower().replace("_", " ")
 
 
-def _summary(outcome: Outcome) -> list[str]:
+def _summary(outcome: PassOutcome) -> list[str]:
     changes = outcome.proposal.changes
     counts = (
         f"{len(changes.added)} new, {len(changes.edits)} changed, "

@@ -12,13 +12,15 @@ from sidecar.cli.output.text import aligned, printable
 from sidecar.lib.text import render_size
 from sidecar.lib.zones import local_zone
 from sidecar.runner.journal import Ended
-from sidecar.runner.restore import Prepared, Step, Wish, parse_moment, parse_path_map
+from sidecar.runner.restore import RestorePlan, RestoreRequest, Step, parse_moment, parse_path_map
 from sidecar.runner.verify.verify import Verification
 
 _SHORT_ID = 8
 
 
-def read_wish(flags: dict[str, Any], environ: Mapping[str, str]) -> Callable[[RunPlan, str], Wish]:
+def read_wish(
+    flags: dict[str, Any], environ: Mapping[str, str]
+) -> Callable[[RunPlan, str], RestoreRequest]:
     """Take what is wished out of the values of flags; raises UsageError."""
     zone, _ = local_zone(environ)
     at, target = flags.pop("at"), flags.pop("target")
@@ -33,10 +35,10 @@ def read_wish(flags: dict[str, Any], environ: Mapping[str, str]) -> Callable[[Ru
         "stop": flags.pop("stop"),
         "force": flags.pop("force"),
     }
-    return lambda plan, instance: Wish(plan, instance, **wanted)
+    return lambda plan, instance: RestoreRequest(plan, instance, **wanted)
 
 
-def show_prepared(prepared: Prepared, *, is_dry: bool) -> None:
+def show_prepared(prepared: RestorePlan, *, is_dry: bool) -> None:
     """Say what will be done."""
     snapshot = prepared.snapshot
     moment = f"{snapshot.time.astimezone():%Y-%m-%d %H:%M}"

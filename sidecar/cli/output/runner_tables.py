@@ -19,13 +19,13 @@ from sidecar.lib.errors import UsageError
 from sidecar.lib.text import render_size
 from sidecar.lib.zones import local_zone
 from sidecar.runner.control import resolve_work
-from sidecar.runner.due import Kind, Scheduler
+from sidecar.runner.due import JobKind, Scheduler
 from sidecar.runner.foreground import make_engine
-from sidecar.runner.identity import assume
+from sidecar.runner.identity import switch_user
 from sidecar.runner.journal import Journal, MissedFires, Past, Run
 from sidecar.runner.loader import load
 from sidecar.runner.parts import JOURNAL
-from sidecar.runner.settings import Settings
+from sidecar.runner.settings import RunnerSettings
 from sidecar.runner.status import work_of
 from sidecar.runner.timetable import Timetable
 
@@ -43,10 +43,10 @@ class PlanRow:
     now: float
 
 
-def read_plans(settings: Settings, environ: Mapping[str, str]) -> tuple[PlanRow, ...]:
+def read_plans(settings: RunnerSettings, environ: Mapping[str, str]) -> tuple[PlanRow, ...]:
     """Read the document and the journal."""
     config = load(settings.config)
-    assume(settings, environ)
+    switch_user(settings, environ)
     zone, _ = local_zone(environ)
     timetable, now = Timetable(Scheduler(zone)), time.time()
     with closing(open_journal(settings)) as journal:
@@ -57,7 +57,7 @@ def read_plans(settings: Settings, environ: Mapping[str, str]) -> tuple[PlanRow,
     )
 
 
-def open_journal(settings: Settings) -> Journal:
+def open_journal(settings: RunnerSettings) -> Journal:
     """Open what the runner remembers; raises JournalError."""
     return Journal(settings.state_directory / JOURNAL, settings.journal_keep)
 
@@ -109,10 +109,10 @@ def describe_timing(timing: Timing) -> str:
 
 
 def read_history(
-    settings: Settings, environ: Mapping[str, str], subject: str | None, limit: int
+    settings: RunnerSettings, environ: Mapping[str, str], subject: str | None, limit: int
 ) -> tuple[Run | MissedFires, ...]:
     """Read the newest runs and missed fires, newest first."""
-    assume(settings, environ)
+    switch_user(settings, environ)
     with closing(open_journal(settings)) as journal:
         rows: list[Run | MissedFires] = [*journal.runs(subject, limit)]
         rows += journal.missed_fires(subject, limit)
@@ -176,12 +176,12 @@ def _history_json(row: Run | MissedFires) -> dict[str, Any]:
 
 
 def read_snapshots(
-    settings: Settings, environ: Mapping[str, str], plan: str
+    settings: RunnerSettings, environ: Mapping[str, str], plan: str
 ) -> tuple[Snapshot, ...]:
     """Ask the repository; raises UsageError or EngineError."""
     config = load(settings.config)
-    changed = assume(settings, environ)
-    work = resolve_work(Kind.BACKUP, plan, config)
+    changed = switch_user(settings, environ)
+    work = resolve_work(JobKind.BACKUP, plan, config)
     if not config.instance:
         raise UsageError("the document names no instance", "snapshots are found by its name")
     engine = make_engine(settings, changed, config, work.repo)

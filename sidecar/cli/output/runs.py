@@ -16,32 +16,32 @@ from sidecar.cli.output.text import printable
 from sidecar.engines.base import Progress, Stats
 from sidecar.lib.duration import render_duration
 from sidecar.lib.text import render_size
-from sidecar.runner.due import Work
-from sidecar.runner.job.progress import Over
-from sidecar.runner.journal import Outcome
+from sidecar.runner.due import Job
+from sidecar.runner.job.progress import RunFinished
+from sidecar.runner.journal import RunOutcome
 
 COLOURS = {
-    Outcome.SUCCESS: "green",
-    Outcome.SKIPPED: "green",
-    Outcome.WARNING: "yellow",
-    Outcome.FAILED: "red",
-    Outcome.CANCELLED: "red",
-    Outcome.INTERRUPTED: "red",
+    RunOutcome.SUCCESS: "green",
+    RunOutcome.SKIPPED: "green",
+    RunOutcome.WARNING: "yellow",
+    RunOutcome.FAILED: "red",
+    RunOutcome.CANCELLED: "red",
+    RunOutcome.INTERRUPTED: "red",
 }
 _SHORT_ID = 8
 
 
-def name_of(work: Work) -> str:
+def name_of(work: Job) -> str:
     """Give what a run is called in lines for people."""
     return f"{work.kind.value} {work.subject}"
 
 
-def outcome_of(over: Over) -> Outcome | None:
+def outcome_of(over: RunFinished) -> RunOutcome | None:
     """Give how it ended; None: there was no run."""
     return None if over.run is None or over.run.ended is None else over.run.ended.outcome
 
 
-def render_end(work: Work, over: Over) -> str:
+def render_end(work: Job, over: RunFinished) -> str:
     """Write how a run ended, in a line."""
     run = over.run
     if run is None or run.ended is None:
@@ -134,9 +134,9 @@ STATUSES: Mapping[int, str] = {
 _BADNESS = (SUCCESS, WARNINGS, FAILED)
 
 
-def exit_of(outcome: Outcome | None) -> int:
+def exit_of(outcome: RunOutcome | None) -> int:
     """Give the status for the end of a run; None: there was none."""
-    if outcome is Outcome.WARNING:
+    if outcome is RunOutcome.WARNING:
         return WARNINGS
     return SUCCESS if outcome is not None and outcome.is_good else FAILED
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import click
 
-from sidecar.backrest.operations import Ending
+from sidecar.backrest.operations import OperationEnd
 from sidecar.cli.output.text import printable
-from sidecar.reconciler.status import PlanStatus, Run, StatusReport
+from sidecar.reconciler.status import PastRun, StatusReport, WorkloadStatus
 
 _TITLES = ("workload", "plan", "last run", "outcome", "age", "next run", "")
 _COLOURS = {
-    Ending.SUCCESS: "green",
-    Ending.WARNING: "yellow",
-    Ending.FAILED: "red",
-    Ending.CANCELLED: "red",
+    OperationEnd.SUCCESS: "green",
+    OperationEnd.WARNING: "yellow",
+    OperationEnd.FAILED: "red",
+    OperationEnd.CANCELLED: "red",
 }
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 _NONE = "–"
@@ -41,7 +41,7 @@ def _render_json(report: StatusReport) -> str:
     return json.dumps(shown, indent=2, ensure_ascii=False)
 
 
-def _row_json(row: PlanStatus, report: StatusReport) -> dict[str, Any]:
+def _row_json(row: WorkloadStatus, report: StatusReport) -> dict[str, Any]:
     runs, last, now = row.runs, row.runs.last, report.now
     is_known = row.is_written and report.trouble is None
     return {
@@ -66,7 +66,7 @@ def _row_json(row: PlanStatus, report: StatusReport) -> dict[str, Any]:
     }
 
 
-def _run_json(run: Run, now: datetime) -> dict[str, Any]:
+def _run_json(run: PastRun, now: datetime) -> dict[str, Any]:
     return {
         "start": _moment(run.start, now),
         "end": _moment(run.end, now),
@@ -80,7 +80,7 @@ def _moment(time: float | None, now: datetime) -> str | None:
     return datetime.fromtimestamp(time, now.tzinfo).isoformat(timespec="seconds")
 
 
-def _age(run: Run, now: datetime) -> int:
+def _age(run: PastRun, now: datetime) -> int:
     """Whole seconds since a run ended; not below 0, for Backrest's clock is another."""
     return max(0, int(now.timestamp() - run.end))
 
@@ -105,7 +105,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join(padded).rstrip()
 
 
-def _cells(row: PlanStatus, now: datetime) -> tuple[str, ...]:
+def _cells(row: WorkloadStatus, now: datetime) -> tuple[str, ...]:
     last = row.runs.last
     return (
         printable(row.workload) or _NONE,
@@ -122,7 +122,7 @@ def _when(time: float, now: datetime) -> str:
     return f"{datetime.fromtimestamp(time, now.tzinfo):%a %Y-%m-%d %H:%M}"
 
 
-def _next_words(row: PlanStatus, now: datetime) -> str:
+def _next_words(row: WorkloadStatus, now: datetime) -> str:
     if row.next is None:
         return _NONE
     about = "about " if row.next.is_computed else ""
@@ -136,7 +136,7 @@ def _duration(seconds: int) -> str:
     return f"{count} {unit}"
 
 
-def _notes(row: PlanStatus, now: datetime) -> Iterator[str]:
+def _notes(row: WorkloadStatus, now: datetime) -> Iterator[str]:
     runs = row.runs
     if runs.running_since is not None:
         yield "runs now"
@@ -156,7 +156,7 @@ def _notes(row: PlanStatus, now: datetime) -> Iterator[str]:
         yield ", ".join(dict.fromkeys(problem.reason for problem in row.problems))
 
 
-def _orphan_words(row: PlanStatus, now: datetime) -> str:
+def _orphan_words(row: WorkloadStatus, now: datetime) -> str:
     if row.orphan_since is None:
         return "no workload"
     return f"no workload for {_duration(max(0, int(now.timestamp() - row.orphan_since)))}"

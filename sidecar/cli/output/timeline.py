@@ -22,7 +22,7 @@ _NAMED = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class UpcomingRun:
     """One run to come: when (aware), of which plan, on which schedule.
 
     `is_estimate` where the schedule counts from a last run, which is not known here.
@@ -48,7 +48,7 @@ class Idle:
 
 
 @dataclass(frozen=True, slots=True)
-class Agenda:
+class UpcomingRuns:
     """The runs from `start` on for some `hours`, by time, and the plans without one.
 
     `start` is in the runner's `zone`.
@@ -58,7 +58,7 @@ class Agenda:
     start: datetime
     hours: int
     zone: Zone
-    runs: tuple[Run, ...]
+    runs: tuple[UpcomingRun, ...]
     idle: tuple[Idle, ...]
 
     @property
@@ -67,10 +67,12 @@ class Agenda:
         return _later(self.start, timedelta(hours=self.hours))
 
 
-def read_agenda(document: Document, config: str, start: datetime, hours: int, zone: Zone) -> Agenda:
+def read_agenda(
+    document: Document, config: str, start: datetime, hours: int, zone: Zone
+) -> UpcomingRuns:
     """Work out the runs of all plans, foreign ones too; `start` is in `zone`."""
     until = _later(start, timedelta(hours=hours))
-    runs: list[Run] = []
+    runs: list[UpcomingRun] = []
     idle: list[Idle] = []
     for plan_id, plan in document.plans.items():
         raw = plan.get("schedule") or {}
@@ -79,12 +81,12 @@ def read_agenda(document: Document, config: str, start: datetime, hours: int, zo
             idle.append(Idle(plan_id, "its schedule cannot be read here"))
             continue
         fires = next_fires(schedule, start, until, hours * 60)
-        runs += [Run(fire, plan_id, schedule) for fire in fires]
+        runs += [UpcomingRun(fire, plan_id, schedule) for fire in fires]
         if not fires:
             idle.append(_idle(plan_id, raw, schedule, start))
     runs.sort(key=lambda run: (run.time.astimezone(UTC), run.plan))
     idle.sort(key=lambda one: one.plan)
-    return Agenda(config, start, hours, zone, tuple(runs), tuple(idle))
+    return UpcomingRuns(config, start, hours, zone, tuple(runs), tuple(idle))
 
 
 def _later(moment: datetime, pause: timedelta) -> datetime:
@@ -99,7 +101,7 @@ def _idle(plan_id: str, raw: Any, schedule: Schedule, start: datetime) -> Idle:
     return Idle(plan_id, describe_schedule(schedule), next(iter(fires), None))
 
 
-def render_agenda(agenda: Agenda, form: str) -> str:
+def render_agenda(agenda: UpcomingRuns, form: str) -> str:
     """Write an agenda as `timeline`, `table`, `json`, or `all`: both that are for people."""
     if form == "json":
         return _render_json(agenda)
@@ -111,14 +113,14 @@ def render_agenda(agenda: Agenda, form: str) -> str:
     return "\n".join([*lines, *_idle_lines(agenda)]).rstrip("\n")
 
 
-def _heading(agenda: Agenda) -> str:
+def _heading(agenda: UpcomingRuns) -> str:
     count, form = len(agenda.runs), "%a %Y-%m-%d %H:%M %Z"
     span = f"from {agenda.start.strftime(form)} to {agenda.until.strftime(form)}"
     zone = f"time zone {agenda.zone.name} ({printable(agenda.zone.source)})"
     return f"{count} run{'' if count == 1 else 's'} {span}, {zone}"
 
 
-def _timeline(agenda: Agenda) -> Iterator[str]:
+def _timeline(agenda: UpcomingRuns) -> Iterator[str]:
     """One row an hour (or some hours): its runs in twelve parts, their number, a bar."""
     step = next((s for s in _STEPS if agenda.hours <= s * _MOST_ROWS), _STEPS[-1])
     counts = _count_cells(agenda, step)
@@ -138,7 +140,7 @@ def _timeline(agenda: Agenda) -> Iterator[str]:
     yield ""
 
 
-def _first_row(agenda: Agenda) -> datetime:
+def _first_row(agenda: UpcomingRuns) -> datetime:
     """The full hour, by the runner's clock, in which the agenda starts; in UTC."""
     start = agenda.start
     return start.astimezone(UTC) - timedelta(
@@ -146,14 +148,14 @@ def _first_row(agenda: Agenda) -> datetime:
     )
 
 
-def _rows(agenda: Agenda, step: int) -> Iterator[datetime]:
+def _rows(agenda: UpcomingRuns, step: int) -> Iterator[datetime]:
     moment, until = _first_row(agenda), agenda.until.astimezone(UTC)
     while moment <= until:
         yield moment.astimezone(agenda.start.tzinfo)
         moment += timedelta(hours=step)
 
 
-def _count_cells(agenda: Agenda, step: int) -> dict[int, Counter[int]]:
+def _count_cells(agenda: UpcomingRuns, step: int) -> dict[int, Counter[int]]:
     """Count the runs by row and by part of the row."""
     first, part = _first_row(agenda), timedelta(minutes=step * 60 // _CELLS)
     counts: dict[int, Counter[int]] = {}
@@ -173,7 +175,7 @@ def _bar(total: int, most: int) -> str:
     return "#" * (total if most <= _WIDEST_BAR else max(1, total * _WIDEST_BAR // most))
 
 
-def _crowd(agenda: Agenda) -> Iterator[str]:
+def _crowd(agenda: UpcomingRuns) -> Iterator[str]:
     """Name the minute in which most plans want to start, if several do."""
     by_minute = Counter(_minute(run.time) for run in agenda.runs)
     moment, count = max(by_minute.items(), key=lambda one: one[1], default=(agenda.start, 0))
@@ -191,7 +193,7 @@ def _minute(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(second=0, microsecond=0)
 
 
-def _table(agenda: Agenda) -> Iterator[str]:
+def _table(agenda: UpcomingRuns) -> Iterator[str]:
     width = max((len(printable(run.plan)) for run in agenda.runs), default=0)
     for run in agenda.runs:
         about = "~" if run.is_estimate else " "
@@ -203,7 +205,7 @@ def _table(agenda: Agenda) -> Iterator[str]:
         yield ""
 
 
-def _idle_lines(agenda: Agenda) -> Sequence[str]:
+def _idle_lines(agenda: UpcomingRuns) -> Sequence[str]:
     if not agenda.idle:
         return []
     shown = [f"  {printable(one.plan)}: {printable(one.reason)}{_next(one)}" for one in agenda.idle]
@@ -214,7 +216,7 @@ def _next(one: Idle) -> str:
     return f", next {one.next:%a %Y-%m-%d %H:%M %Z}" if one.next else ""
 
 
-def _render_json(agenda: Agenda) -> str:
+def _render_json(agenda: UpcomingRuns) -> str:
     shown = {
         "config": agenda.config,
         "timezone": agenda.zone.name,

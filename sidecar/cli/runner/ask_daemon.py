@@ -6,8 +6,8 @@ from sidecar.cli.output.runs import COLOURS, FAILED, ProgressLine, exit_of, rend
 from sidecar.cli.output.text import printable
 from sidecar.lib.duration import render_duration
 from sidecar.runner.control import outcome_of, parse_progress
-from sidecar.runner.due import Kind
-from sidecar.runner.settings import Settings
+from sidecar.runner.due import JobKind
+from sidecar.runner.settings import RunnerSettings
 from sidecar.web.control import Message, ask
 
 _STATES = {
@@ -16,7 +16,7 @@ _STATES = {
 }
 
 
-def ask_daemon(settings: Settings, kind: Kind, subject: str) -> int:
+def ask_daemon(settings: RunnerSettings, kind: JobKind, subject: str) -> int:
     """Have it run, and give the exit status of its end; raises NoDaemon if there is none."""
     name, line = f"{kind.value} {subject}", ProgressLine()
     for message in ask(settings.state_directory, {"do": kind.value, "of": subject}):

@@ -18,7 +18,7 @@ from sidecar.cli.runner.options import (
 )
 from sidecar.cli.runner.settings import build_settings
 from sidecar.lib.errors import UsageError
-from sidecar.runner.due import Kind, Work
+from sidecar.runner.due import Job, JobKind
 
 
 @click.command()
@@ -57,7 +57,7 @@ def run(plans: tuple[str, ...], all_plans: bool, dry_run: bool, **flags: Any) ->
     settings, environ = build_settings(flags), dict(os.environ)
     line, statuses = ProgressLine(), list[int]()
 
-    def tell(work: Work, over: Any) -> None:
+    def tell(work: Job, over: Any) -> None:
         line.clear()
         click.echo(render_end(work, over))
         statuses.append(exit_of(outcome_of(over)))
@@ -76,20 +76,20 @@ def run(plans: tuple[str, ...], all_plans: bool, dry_run: bool, **flags: Any) ->
     raise click.exceptions.Exit(worst(statuses))
 
 
-def choose_plans(config: Any, names: Sequence[str]) -> list[Work]:
+def choose_plans(config: Any, names: Sequence[str]) -> list[Job]:
     """Give the backups of the named plans, else of all that have a schedule."""
     from sidecar.runner.control import resolve_work
 
     chosen = names or [plan.id for plan in config.plans if plan.timing.is_active]
     if not chosen:
         raise UsageError("no plan of the document has a schedule", "name the plans to be run")
-    return [resolve_work(Kind.BACKUP, name, config) for name in dict.fromkeys(chosen)]
+    return [resolve_work(JobKind.BACKUP, name, config) for name in dict.fromkeys(chosen)]
 
 
-def _dry(settings: Any, config: Any, work: Work, line: Any) -> int:
+def _dry(settings: Any, config: Any, work: Job, line: Any) -> int:
     from sidecar.cli.output.runs import name_of, render_stats
     from sidecar.cli.output.text import printable
-    from sidecar.engines.base import Verdict
+    from sidecar.engines.base import ResultKind
     from sidecar.runner.foreground import hooks_of, run_dry
 
     found = run_dry(
@@ -101,9 +101,9 @@ def _dry(settings: Any, config: Any, work: Work, line: Any) -> int:
     click.echo(f"{printable(name_of(work))} would end with {found.verdict.value}: {words}")
     for hook in hooks_of(config, work):
         click.echo(f"  would run {printable(hook)}")
-    if found.verdict is Verdict.WARNING:
+    if found.verdict is ResultKind.WARNING:
         return 3
-    return 0 if found.verdict is Verdict.SUCCESS else FAILED
+    return 0 if found.verdict is ResultKind.SUCCESS else FAILED
 
 
 @click.command()
@@ -127,4 +127,4 @@ def backup(plan: str, **flags: Any) -> None:
     from sidecar.cli.runner.ask_daemon import ask_daemon
 
     settings = build_settings(flags)
-    raise click.exceptions.Exit(ask_daemon(settings, Kind.BACKUP, plan))
+    raise click.exceptions.Exit(ask_daemon(settings, JobKind.BACKUP, plan))

@@ -83,7 +83,7 @@ def _restore(
 ) -> None:
     from sidecar.cli.output.restore import show_ended, show_prepared, told_if_interrupted
     from sidecar.cli.output.runs import ProgressLine
-    from sidecar.runner.restore.command import Manner, run_restore
+    from sidecar.runner.restore.command import RestoreOptions, run_restore
     from sidecar.runner.settings import parse_seconds
     from sidecar.service.signals import interruptible
 
@@ -97,7 +97,7 @@ def _restore(
             wish_of,
             partial(show_prepared, is_dry=is_dry),
             partial(line.show, f"restore {plan}"),
-            Manner(is_dry, int(parse_seconds("--stop-timeout", stop_timeout))),
+            RestoreOptions(is_dry, int(parse_seconds("--stop-timeout", stop_timeout))),
         )
     line.clear()
     if ended is not None:
@@ -139,12 +139,12 @@ def verify(plans: tuple[str, ...], sample: int, seed: int | None, **flags: Any) 
     from sidecar.cli.output.restore import render_verification
     from sidecar.cli.output.runs import ProgressLine
     from sidecar.runner.restore.command import run_verify
-    from sidecar.runner.verify.sample import Limits, parse_size
+    from sidecar.runner.verify.sample import SampleLimits, parse_size
     from sidecar.service.signals import interruptible
 
     least = parse_size("--min-size", flags.pop("min_size"))
     most = parse_size("--max-size", flags.pop("max_size"))
-    limits, scratch = Limits(sample, least, most), flags.pop("scratch")
+    limits, scratch = SampleLimits(sample, least, most), flags.pop("scratch")
     settings, line = build_settings(flags), ProgressLine()
     chosen = secrets.randbits(32) if seed is None else seed
     statuses = []

@@ -49,9 +49,9 @@ def daemon(**flags: Any) -> None:
       backrest-runner daemon --listen 127.0.0.1:9100 --catch-up skip
       backrest-runner daemon --puid 1000 --notify-url-file /run/secrets/notify
     """
-    from sidecar.runner.daemon import Daemon
+    from sidecar.runner.daemon import RunnerDaemon
 
-    if not Daemon(build_settings(flags), dict(os.environ)).run():
+    if not RunnerDaemon(build_settings(flags), dict(os.environ)).run():
         raise click.exceptions.Exit(FAILED)
 
 

@@ -8,14 +8,14 @@ from sidecar.engines.restic import OnMissing
 from sidecar.lib.errors import UsageError
 from sidecar.lib.log import start_logging
 from sidecar.runner.due import CatchUp
-from sidecar.runner.empty_source import Choice
-from sidecar.runner.notify.messages import Occasion
+from sidecar.runner.empty_source import EmptySourceOptions
+from sidecar.runner.notify.messages import NoticeEvent
 from sidecar.runner.settings import (
     Neighbour,
     Notifying,
+    RunnerSettings,
     Running,
     Scheduling,
-    Settings,
     parse_limit,
     parse_listen,
     parse_seconds,
@@ -24,7 +24,7 @@ from sidecar.runner.settings import (
 )
 
 
-def build_settings(flags: dict[str, Any]) -> Settings:
+def build_settings(flags: dict[str, Any]) -> RunnerSettings:
     """Make checked settings of click's values; raises UsageError naming the flag.
 
     Takes the values of the option groups out of `flags`, also where a command has not all
@@ -32,7 +32,7 @@ def build_settings(flags: dict[str, Any]) -> Settings:
     """
     start_logging(flags.pop("log_level"), flags.pop("log_format"))
     listen = flags.pop("listen", None)
-    return Settings(
+    return RunnerSettings(
         config=flags.pop("config"),
         state_dir=flags.pop("state_dir"),
         scheduling=_scheduling(flags),
@@ -69,11 +69,11 @@ def _running(flags: dict[str, Any]) -> Running:
 def _notifying(flags: dict[str, Any]) -> Notifying:
     urls, file = flags.pop("notify_url", ()), flags.pop("notify_url_file", None)
     more = read_lines("--notify-url-file", file) if file else ()
-    return Notifying((*urls, *more), frozenset(map(Occasion, flags.pop("notify_on", ()))))
+    return Notifying((*urls, *more), frozenset(map(NoticeEvent, flags.pop("notify_on", ()))))
 
 
-def _emptiness(flags: dict[str, Any]) -> Choice:
-    return Choice(
+def _emptiness(flags: dict[str, Any]) -> EmptySourceOptions:
+    return EmptySourceOptions(
         flags.pop("restore_empty", False),
         frozenset(flags.pop("restore_empty_plan", ())),
         frozenset(flags.pop("empty_on_purpose", ())),

@@ -15,7 +15,7 @@ from sidecar.cli.runner.options import (
     program_options,
 )
 from sidecar.cli.runner.settings import build_settings
-from sidecar.runner.due import Kind, Work
+from sidecar.runner.due import Job, JobKind
 
 _repos = click.argument("repos", metavar="[REPO]...", nargs=-1)
 
@@ -41,7 +41,7 @@ def check(repos: tuple[str, ...], **flags: Any) -> None:
       backrest-runner check
       backrest-runner check store
     """
-    raise click.exceptions.Exit(_run_all(Kind.CHECK, repos, flags))
+    raise click.exceptions.Exit(_run_all(JobKind.CHECK, repos, flags))
 
 
 @click.command()
@@ -58,7 +58,7 @@ def prune(repos: tuple[str, ...], **flags: Any) -> None:
     Examples:
       backrest-runner prune store
     """
-    raise click.exceptions.Exit(_run_all(Kind.PRUNE, repos, flags))
+    raise click.exceptions.Exit(_run_all(JobKind.PRUNE, repos, flags))
 
 
 @click.command()
@@ -79,25 +79,25 @@ def unlock(repos: tuple[str, ...], **flags: Any) -> None:
       backrest-runner unlock store
     """
     from sidecar.cli.output.text import printable
-    from sidecar.engines.base import Verdict
+    from sidecar.engines.base import ResultKind
     from sidecar.runner.foreground import make_engine
-    from sidecar.runner.identity import assume
+    from sidecar.runner.identity import switch_user
     from sidecar.runner.loader import load
 
     settings = build_settings(flags)
     config = load(settings.config)
-    environ = assume(settings, os.environ)
+    environ = switch_user(settings, os.environ)
     statuses = []
     for name in repos or [repo.id for repo in config.repos]:
         found = make_engine(settings, environ, config, name).unlock()
-        is_done = found.verdict is Verdict.SUCCESS
+        is_done = found.verdict is ResultKind.SUCCESS
         words = "unlocked" if is_done else printable(found.reason)
         click.echo(f"{printable(name)}: {words}")
         statuses.append(SUCCESS if is_done else FAILED)
     raise click.exceptions.Exit(worst(statuses))
 
 
-def _run_all(kind: Kind, repos: tuple[str, ...], flags: dict[str, Any]) -> int:
+def _run_all(kind: JobKind, repos: tuple[str, ...], flags: dict[str, Any]) -> int:
     """Have the daemon do it for each, else do it here."""
     from sidecar.cli.runner.ask_daemon import ask_daemon
     from sidecar.runner.control import resolve_work
@@ -114,13 +114,13 @@ def _run_all(kind: Kind, repos: tuple[str, ...], flags: dict[str, Any]) -> int:
         return _run_here(settings, works)
 
 
-def _run_here(settings: Any, works: list[Work]) -> int:
+def _run_here(settings: Any, works: list[Job]) -> int:
     from sidecar.cli.output.runs import ProgressLine, name_of, outcome_of, render_end
     from sidecar.runner.foreground import run_here
 
     line, statuses = ProgressLine(), list[int]()
 
-    def tell(work: Work, over: Any) -> None:
+    def tell(work: Job, over: Any) -> None:
         line.clear()
         click.echo(render_end(work, over))
         statuses.append(exit_of(outcome_of(over)))

@@ -16,10 +16,10 @@ from typing import Any, TextIO
 
 from sidecar.docker.compose.shape import (
     ComposeFile,
+    ComposeService,
     FileEntry,
     Grant,
     LongVolume,
-    Service,
     VolumeEntry,
     labels_of,
     parse_shape,
@@ -89,7 +89,7 @@ def _with_others(project: Project, name: str, seen: tuple[str, ...]) -> Iterator
     yield from _own(project, name, service)
 
 
-def _own(project: Project, name: str, service: Service) -> Iterator[Mount]:
+def _own(project: Project, name: str, service: ComposeService) -> Iterator[Mount]:
     yield from _granted(project, service.get("configs"), project.file.get("configs"), "/")
     yield from _granted(
         project, service.get("secrets"), project.file.get("secrets"), "/run/secrets/"
@@ -155,7 +155,7 @@ def _clean(path: str) -> str:
 _PREFIX = "com.docker.compose"
 
 
-def containers_of(project: Project, name: str, service: Service) -> Iterator[Container]:
+def containers_of(project: Project, name: str, service: ComposeService) -> Iterator[Container]:
     """Give the containers that a service will have, one for each replica."""
     mounts = mounts_of(project, name)
     labels = labels_of(service.get("labels"))
@@ -176,14 +176,14 @@ def containers_of(project: Project, name: str, service: Service) -> Iterator[Con
         )
 
 
-def _replicas(service: Service) -> int:
+def _replicas(service: ComposeService) -> int:
     replicas = (service.get("deploy") or {}).get("replicas")
     scale = service.get("scale")
     counts = [count for count in (scale, replicas, 1) if count is not None]
     return 1 if service.get("container_name") and counts[0] else counts[0]
 
 
-def _dependencies(service: Service) -> str:
+def _dependencies(service: ComposeService) -> str:
     """The text of Compose's own label: `service:condition:restart`, comma-separated."""
     started = "service_started"
     found: dict[str, tuple[str, bool]] = {}
@@ -353,7 +353,9 @@ def _reading(
     )
 
 
-def _active(services: Mapping[str, Service], environment: Mapping[str, str]) -> dict[str, Service]:
+def _active(
+    services: Mapping[str, ComposeService], environment: Mapping[str, str]
+) -> dict[str, ComposeService]:
     """docker-compose 1 prints the services of all profiles, also of those not chosen."""
     chosen = set(environment.get("COMPOSE_PROFILES", "").split(","))
     return {

@@ -43,7 +43,7 @@ class Deploy(TypedDict, total=False):
     labels: Labels
 
 
-class Service(TypedDict, total=False):
+class ComposeService(TypedDict, total=False):
     """One service."""
 
     container_name: str | None
@@ -88,7 +88,7 @@ class ComposeFile(TypedDict, total=False):
     """The whole file."""
 
     name: str | None
-    services: Required[dict[str, Service | None]]
+    services: Required[dict[str, ComposeService | None]]
     volumes: dict[str, VolumeEntry | None] | None
     secrets: dict[str, FileEntry | None] | None
     configs: dict[str, FileEntry | None] | None

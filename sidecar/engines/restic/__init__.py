@@ -2,6 +2,11 @@
 
 from sidecar.engines.restic.engine import OnMissing, ResticEngine
 from sidecar.engines.restic.locks import Host
-from sidecar.engines.restic.program import Limits
+from sidecar.engines.restic.program import CommandTimeouts
 
-__all__ = ["Host", "Limits", "OnMissing", "ResticEngine"]
+__all__ = [
+    "CommandTimeouts",
+    "Host",
+    "OnMissing",
+    "ResticEngine",
+]

@@ -26,7 +26,7 @@ _IO = {
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class RepositoryAccess:
     """Words before the program, the program, its flags, and what its environment is given."""
 
     prefix: tuple[str, ...]
@@ -35,7 +35,7 @@ class Access:
     env: Mapping[str, str] = field(repr=False)
 
 
-def resolve_access(repo: Repo, environ: Mapping[str, str], program: str) -> Access:
+def resolve_access(repo: Repo, environ: Mapping[str, str], program: str) -> RepositoryAccess:
     """Find out how a repository is reached, `${NAME}` taken from `environ`, as Backrest does.
 
     Raises EngineError for flags that no shell could split.
@@ -45,7 +45,7 @@ def resolve_access(repo: Repo, environ: Mapping[str, str], program: str) -> Acce
         # Without it ssh may wait for somebody to type a password.
         flags += ["-o", "sftp.args=-oBatchMode=yes"]
     prefix = (*_CPU.get(repo.cpu_nice, ()), *_IO.get(repo.io_nice, ()))
-    return Access(prefix, program, tuple(flags), _environment(repo, environ))
+    return RepositoryAccess(prefix, program, tuple(flags), _environment(repo, environ))
 
 
 def expand(text: str, environ: Mapping[str, str]) -> str:
@@ -101,7 +101,7 @@ class Masking:
         return self._secrets.sub(MASK, text) if self._secrets else text
 
 
-def masking_of(repo: Repo, access: Access | None, plan: RunPlan | None = None) -> Masking:
+def masking_of(repo: Repo, access: RepositoryAccess | None, plan: RunPlan | None = None) -> Masking:
     """Know a repository's password, the values of its environment and flags, its address's user.
 
     `access` is None where it cannot be resolved: then nothing was expanded. Of the plan's own

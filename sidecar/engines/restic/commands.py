@@ -14,7 +14,7 @@ from enum import StrEnum
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy, RunPlan
 from sidecar.engines.base import Command
-from sidecar.engines.restic.access import Access, split_flag
+from sidecar.engines.restic.access import RepositoryAccess, split_flag
 
 Version = tuple[int, int, int]
 
@@ -131,7 +131,7 @@ def plan_tags(plan_id: str, instance: str) -> tuple[str, str]:
 
 
 def render_backup(
-    access: Access,
+    access: RepositoryAccess,
     plan: RunPlan,
     paths: Sequence[str],
     instance: str,
@@ -158,19 +158,19 @@ def is_weakened(plan: RunPlan, features: Features) -> bool:
     return asked and not features.has(Feature.SKIP_IF_UNCHANGED)
 
 
-def render_snapshots(access: Access, tags: Sequence[str]) -> Command:
+def render_snapshots(access: RepositoryAccess, tags: Sequence[str]) -> Command:
     """List the snapshots that bear all the tags."""
     wanted = ["--tag", ",".join(tags)] if tags else []
     return _command(access, ["snapshots", "--json"], ["--no-lock", *wanted])
 
 
-def render_forget(access: Access, keep: Retention, tags: Sequence[str]) -> Command:
+def render_forget(access: RepositoryAccess, keep: Retention, tags: Sequence[str]) -> Command:
     """Delete the records of a plan's snapshots beyond `keep`; the plan's tags are given."""
     after = ["--tag", ",".join(tags), "--group-by", ""]
     return _command(access, ["forget", "--json", *keep_flags(keep)], after, shown=tags[0])
 
 
-def render_forget_all(access: Access, keep: Retention) -> Command:
+def render_forget_all(access: RepositoryAccess, keep: Retention) -> Command:
     """Do so for each set of tags apart."""
     return _command(access, ["forget", "--json", *keep_flags(keep)], ["--group-by", "tags"])
 
@@ -181,7 +181,7 @@ def keep_flags(keep: Retention) -> tuple[str, ...]:
     return tuple(word for name, count in counts if count for word in (f"--keep-{name}", str(count)))
 
 
-def render_prune(access: Access, policy: PrunePolicy) -> Command:
+def render_prune(access: RepositoryAccess, policy: PrunePolicy) -> Command:
     """Free what no snapshot uses; bytes win over the share."""
     most = f"{policy.max_unused_bytes}B"
     if not policy.max_unused_bytes:
@@ -189,52 +189,52 @@ def render_prune(access: Access, policy: PrunePolicy) -> Command:
     return _command(access, ["prune"], ["--max-unused", most], _SELDOM)
 
 
-def render_check(access: Access, policy: CheckPolicy) -> Command:
+def render_check(access: RepositoryAccess, policy: CheckPolicy) -> Command:
     """Check the structure and, where the policy says so, a share of the data."""
     share = 0.0 if policy.structure_only else policy.read_data_subset_percent
     after = [f"--read-data-subset={share:.4f}%"] if share > 0 else []
     return _command(access, ["check"], after, _SELDOM)
 
 
-def render_unlock(access: Access) -> Command:
+def render_unlock(access: RepositoryAccess) -> Command:
     """Remove stale locks."""
     return _command(access, ["unlock"])
 
 
-def render_init(access: Access) -> Command:
+def render_init(access: RepositoryAccess) -> Command:
     """Create the repository."""
     return _command(access, ["init", "--json"])
 
 
-def render_config(access: Access) -> Command:
+def render_config(access: RepositoryAccess) -> Command:
     """Show the repository's own settings; it takes no lock, so it changes nothing."""
     return _command(access, ["cat", "config"], ["--no-lock"])
 
 
-def render_list_locks(access: Access) -> Command:
+def render_list_locks(access: RepositoryAccess) -> Command:
     """List the ids of the locks."""
     return _command(access, ["list", "locks"], ["--no-lock"])
 
 
-def render_lock(access: Access, lock: str) -> Command:
+def render_lock(access: RepositoryAccess, lock: str) -> Command:
     """Show one lock."""
     return _command(access, ["cat", "lock", lock], ["--no-lock"])
 
 
-def render_entries(access: Access, snapshot: str, path: str) -> Command:
+def render_entries(access: RepositoryAccess, snapshot: str, path: str) -> Command:
     """List all that a snapshot holds at and below a path."""
     below = [] if path == "/" else ["--recursive"]
     wanted = [] if path == "/" else [path]
     return _command(access, ["ls", "--json", snapshot, *wanted], ["--no-lock", *below])
 
 
-def render_look(access: Access, snapshot: str, paths: Sequence[str]) -> Command:
+def render_look(access: RepositoryAccess, snapshot: str, paths: Sequence[str]) -> Command:
     """List paths of a snapshot themselves, and what lies directly in them."""
     return _command(access, ["ls", "--json", snapshot, *paths], ["--no-lock"])
 
 
 def render_restore(
-    access: Access,
+    access: RepositoryAccess,
     snapshot: str,
     includes: Sequence[str],
     target: str,
@@ -251,13 +251,13 @@ def render_restore(
     return _command(access, head, ["--target", target, *flags], _OFTEN, snapshot[:8])
 
 
-def render_version(access: Access) -> Command:
+def render_version(access: RepositoryAccess) -> Command:
     """Ask for the version; a restic that knows no JSON says it in plain words."""
     return Command((access.program, "version", "--json"), shown="restic version")
 
 
 def _command(
-    access: Access,
+    access: RepositoryAccess,
     head: Sequence[str],
     after: Sequence[str] = (),
     env: dict[str, str] | None = None,

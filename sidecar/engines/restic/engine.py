@@ -20,25 +20,25 @@ from sidecar.engines.base import (
     FailureClass,
     Interpreted,
     Report,
+    ResultKind,
     Snapshot,
-    Verdict,
     failed,
     told,
 )
 from sidecar.engines.restic import commands as argv
-from sidecar.engines.restic.access import Access
+from sidecar.engines.restic.access import RepositoryAccess
 from sidecar.engines.restic.commands import Feature, Features
 from sidecar.engines.restic.interpret import Verb
-from sidecar.engines.restic.listing import Spool, parse_entry, parse_snapshots
+from sidecar.engines.restic.listing import ListingBuffer, parse_entry, parse_snapshots
 from sidecar.engines.restic.locks import Host, Lock, is_in_danger, parse_lock
 from sidecar.engines.restic.messages import parse_message
-from sidecar.engines.restic.program import Limits, Program
+from sidecar.engines.restic.program import CommandTimeouts, Program
 from sidecar.lib.process import Child, ProcessRunner
 
 _KINDS = {"file": stat.S_IFREG, "dir": stat.S_IFDIR}
 
 
-def make_way(entries: Iterable[Entry], target: Path) -> None:
+def remove_conflicts(entries: Iterable[Entry], target: Path) -> None:
     """Remove links and the like that stand below `target` where an entry is to come.
 
     A folder is never removed, nor a file where a file comes. What cannot be removed is left
@@ -80,10 +80,12 @@ class ResticEngine:
         on_start: Callable[[Child], None] | None = None,
         restic: str = "restic",
         on_missing: OnMissing = OnMissing.FAIL,
-        limits: Limits | None = None,
+        limits: CommandTimeouts | None = None,
         host: Host | None = None,
     ) -> None:
-        self._program = Program(repo, runner, environ, on_start, restic, limits or Limits())
+        self._program = Program(
+            repo, runner, environ, on_start, restic, limits or CommandTimeouts()
+        )
         self._on_missing = on_missing
         self._host = host or Host()
 
@@ -134,7 +136,7 @@ class ResticEngine:
             if error.failure is not FailureClass.REPO_NOT_FOUND:
                 raise
         done = self._program.judge(argv.render_init(self._access))
-        if done.verdict is not Verdict.SUCCESS and "already exists" not in done.reason:
+        if done.verdict is not ResultKind.SUCCESS and "already exists" not in done.reason:
             raise EngineError(done.failure or FailureClass.UNKNOWN, done.reason)
         return self.probe()
 
@@ -155,7 +157,7 @@ class ResticEngine:
     def entries(self, snapshot: Snapshot, path: str) -> Iterator[Entry]:
         """List what a snapshot holds at and below an absolute path; `/`: all, however much."""
         command = argv.render_entries(self._access, snapshot.id, path)
-        spool = Spool()
+        spool = ListingBuffer()
         try:
             self._program.read(command, on_line=spool.add)
         except BaseException:
@@ -177,7 +179,7 @@ class ResticEngine:
         return told(lambda: self._restore(snapshot, includes or snapshot.paths, target, report))
 
     @property
-    def _access(self) -> Access:
+    def _access(self) -> RepositoryAccess:
         return self._program.access
 
     def _backup(self, plan: RunPlan, instance: str, report: Report) -> Interpreted:
@@ -198,7 +200,7 @@ class ResticEngine:
 
     def _forget(self, keep: Retention, render: Callable[[], Command]) -> Interpreted:
         if keep.keep_all:
-            return Interpreted(Verdict.SUCCESS)
+            return Interpreted(ResultKind.SUCCESS)
         if not argv.keep_flags(keep):
             return failed(FailureClass.UNKNOWN, "the retention keeps nothing: nothing is deleted")
         return told(lambda: self._judge(render()))
@@ -213,7 +215,7 @@ class ResticEngine:
             return failed(FailureClass.SOURCE_MISSING, message)
         if not self.features().has(Feature.RESTORE_OVERWRITE):
             for path in includes:
-                make_way(self.entries(snapshot, path), target)
+                remove_conflicts(self.entries(snapshot, path), target)
         is_sparse = self.features().has(Feature.SPARSE)
         command = argv.render_restore(
             self._access, snapshot.id, includes, str(target), is_sparse=is_sparse
@@ -243,11 +245,13 @@ class ResticEngine:
     ) -> Interpreted:
         """Run a command; if a lock is in the way, once more without the stale ones."""
         done = self._program.judge(command, verb, plan=plan, report=report)
-        if done.verdict is not Verdict.RETRY:
+        if done.verdict is not ResultKind.RETRY:
             return done
-        if self._unlock().verdict is Verdict.SUCCESS:
+        if self._unlock().verdict is ResultKind.SUCCESS:
             done = self._program.judge(command, verb, plan=plan, report=report)
-        return replace(done, verdict=Verdict.FAILED) if done.verdict is Verdict.RETRY else done
+        return (
+            replace(done, verdict=ResultKind.FAILED) if done.verdict is ResultKind.RETRY else done
+        )
 
     def _unlock(self) -> Interpreted:
         held = next((lock for lock in self._locks() if is_in_danger(lock, self._host)), None)
@@ -286,11 +290,11 @@ def _render_missing(missing: Sequence[str]) -> str:
 
 
 def _with_missing(done: Interpreted, missing: Sequence[str]) -> Interpreted:
-    if not missing or done.verdict not in (Verdict.SUCCESS, Verdict.WARNING):
+    if not missing or done.verdict not in (ResultKind.SUCCESS, ResultKind.WARNING):
         return done
     reason = "; ".join(filter(None, (_render_missing(missing), done.reason)))
     return replace(
-        done, verdict=Verdict.WARNING, failure=FailureClass.SOURCE_MISSING, reason=reason
+        done, verdict=ResultKind.WARNING, failure=FailureClass.SOURCE_MISSING, reason=reason
     )
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from sidecar.engines.base import FailureClass, Interpreted, Stats, Verdict, failed
+from sidecar.engines.base import FailureClass, Interpreted, ResultKind, Stats, failed
 from sidecar.engines.restic.access import Masking
 from sidecar.engines.restic.failures import classify, render_reason
-from sidecar.engines.restic.messages import Said, Unread, number_of, parse_said
+from sidecar.engines.restic.messages import ResticOutput, Unread, number_of, parse_said
 from sidecar.lib.process import Completed
 
 _PARTIAL = 3
@@ -38,7 +38,7 @@ class Verb(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class FinishedCommand:
     """A finished restic, whose secrets, and for how long it was silent if it was ended for that."""
 
     completed: Completed
@@ -46,7 +46,7 @@ class Ending:
     patience: float = 0.0
 
 
-def interpret(verb: Verb, ending: Ending) -> Interpreted:
+def interpret(verb: Verb, ending: FinishedCommand) -> Interpreted:
     """Judge it. RETRY means a lock; a backup that succeeded without a snapshot saved nothing new.
 
     In restic before 0.15 `snapshot` is the first eight digits of the id.
@@ -57,9 +57,9 @@ def interpret(verb: Verb, ending: Ending) -> Interpreted:
     return replace(judged, reason=mask(judged.reason), excerpt=_excerpt(said, mask))
 
 
-def _judge(verb: Verb, said: Said, completed: Completed, patience: float) -> Interpreted:
+def _judge(verb: Verb, said: ResticOutput, completed: Completed, patience: float) -> Interpreted:
     if completed.status == 0 and verb is not Verb.BACKUP:
-        return Interpreted(Verdict.SUCCESS)
+        return Interpreted(ResultKind.SUCCESS)
     if completed.status == 0 or (
         completed.status == _PARTIAL and verb is Verb.BACKUP and said.summary is not None
     ):
@@ -69,15 +69,15 @@ def _judge(verb: Verb, said: Said, completed: Completed, patience: float) -> Int
     return _silent(said, patience) if completed.timed_out else _ended(said, completed.status)
 
 
-def _saved(said: Said, *, is_partial: bool) -> Interpreted:
+def _saved(said: ResticOutput, *, is_partial: bool) -> Interpreted:
     summary = said.summary or {}
     done = Interpreted(
-        Verdict.SUCCESS, snapshot=str(summary.get("snapshot_id", "")), stats=_stats(summary)
+        ResultKind.SUCCESS, snapshot=str(summary.get("snapshot_id", "")), stats=_stats(summary)
     )
     if not is_partial and not said.unread:
         return done
     failure, reason = render_unread(said.unread)
-    return replace(done, verdict=Verdict.WARNING, failure=failure, reason=reason)
+    return replace(done, verdict=ResultKind.WARNING, failure=failure, reason=reason)
 
 
 def render_unread(unread: Sequence[Unread]) -> tuple[FailureClass, str]:
@@ -103,7 +103,7 @@ def _class_of_source(messages: Iterable[str]) -> FailureClass:
     return FailureClass.UNKNOWN
 
 
-def _silent(said: Said, patience: float) -> Interpreted:
+def _silent(said: ResticOutput, patience: float) -> Interpreted:
     failure, line = classify(0, reversed(said.lines))
     if failure is FailureClass.UNKNOWN:
         failure, line = FailureClass.TIMEOUT, ""
@@ -112,14 +112,14 @@ def _silent(said: Said, patience: float) -> Interpreted:
     return failed(failure, f"{reason}; {waited}" if waited else reason)
 
 
-def _ended(said: Said, status: int) -> Interpreted:
+def _ended(said: ResticOutput, status: int) -> Interpreted:
     if status < 0 and not said.fatal:
         return failed(FailureClass.INTERRUPTED, f"restic was ended by signal {-status}")
     telling = [said.fatal, *(f"{one.item}: {one.message}" for one in said.unread), *said.lines]
     failure, line = classify(status, telling)
     if failure is FailureClass.UNKNOWN and not line:
         line = f"exit code {status}"
-    verdict = Verdict.RETRY if failure is FailureClass.LOCKED else Verdict.FAILED
+    verdict = ResultKind.RETRY if failure is FailureClass.LOCKED else ResultKind.FAILED
     return Interpreted(verdict, failure, render_reason(failure, line))
 
 
@@ -130,7 +130,7 @@ def _stats(summary: Mapping[str, Any]) -> Stats | None:
     return Stats(seconds=number_of(summary, "total_duration"), **counts)
 
 
-def _excerpt(said: Said, mask: Callable[[str], str]) -> str:
+def _excerpt(said: ResticOutput, mask: Callable[[str], str]) -> str:
     """Give the last lines; a secret must not be cut in two before it is masked."""
     lines = (*said.shown, *said.lines)[-_LAST_LINES:]
     return "\n".join(mask(line)[:_LONGEST_LINE] for line in lines)

@@ -57,7 +57,7 @@ def _unix_mode(mode: int) -> int:
     return (mode & 0o777) | high
 
 
-class Spool:
+class ListingBuffer:
     """Holds lines until it is known that there are no more; on disk if they are many."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sidecar.engines.base import Progress, Report
-from sidecar.lib.process import Patience
+from sidecar.lib.process import SilenceTimeout
 
 _SKIPPED = re.compile(r"^(?P<item>.+) does not exist, skipping$")
 _FATAL = re.compile(r"^(?:Fatal: )+")
@@ -31,7 +31,7 @@ class Unread:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ResticOutput:
     """All that a restic said: `fatal` is why it ended.
 
     `lines` are its words about what goes wrong, `shown` those about what it does.
@@ -44,7 +44,7 @@ class Said:
     summary: Mapping[str, Any] | None = None
 
 
-def parse_said(out: bytes, err: bytes) -> Said:
+def parse_said(out: bytes, err: bytes) -> ResticOutput:
     """Read the two streams of a restic that ended, or the last bytes of them."""
     lines: list[str] = []
     fatal = ""
@@ -57,7 +57,7 @@ def parse_said(out: bytes, err: bytes) -> Said:
             fatal = _FATAL.sub("", words)
         if found := _unread(message, text):
             unread.setdefault(found.item, found)
-    return Said(tuple(lines), _shown(out), fatal, tuple(unread.values()), _summary(out))
+    return ResticOutput(tuple(lines), _shown(out), fatal, tuple(unread.values()), _summary(out))
 
 
 def _shown(out: bytes) -> tuple[str, ...]:
@@ -137,7 +137,7 @@ def parse_time(text: str) -> datetime:
 _ELAPSED = re.compile(rb"^\[[\d:]+\] *")
 
 
-class Signs:
+class ProgressParser:
     """Takes the lines of a restic: what moved renews the patience, and is reported now and then.
 
     Reports come at most every `every` seconds of `clock`: the first one at once, and that of
@@ -147,7 +147,7 @@ class Signs:
     def __init__(
         self,
         report: Report | None,
-        patience: Patience | None,
+        patience: SilenceTimeout | None,
         clock: Callable[[], float],
         every: float = 1.0,
     ) -> None:

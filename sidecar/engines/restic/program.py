@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from sidecar.backrest.reading import Repo, RunPlan
-from sidecar.engines.base import Command, EngineError, FailureClass, Interpreted, Report, Verdict
+from sidecar.engines.base import Command, EngineError, FailureClass, Interpreted, Report, ResultKind
 from sidecar.engines.restic import commands as argv
-from sidecar.engines.restic.access import Access, masking_of, resolve_access
+from sidecar.engines.restic.access import RepositoryAccess, masking_of, resolve_access
 from sidecar.engines.restic.commands import FeatureMemo, Features
-from sidecar.engines.restic.interpret import Ending, Verb, interpret
-from sidecar.engines.restic.messages import Signs
-from sidecar.lib.process import Child, Completed, Patience, ProcessRunner
+from sidecar.engines.restic.interpret import FinishedCommand, Verb, interpret
+from sidecar.engines.restic.messages import ProgressParser
+from sidecar.lib.process import Child, Completed, ProcessRunner, SilenceTimeout
 
 _MEMO = FeatureMemo()
 _VERSION_SECONDS = 30.0
@@ -23,7 +23,7 @@ _HINT = "install restic, or say where it is"
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class CommandTimeouts:
     """How long to wait, in seconds."""
 
     probe: float = 60.0
@@ -45,7 +45,7 @@ class Program:
         environ: Mapping[str, str],
         on_start: Callable[[Child], None] | None,
         name: str,
-        limits: Limits,
+        limits: CommandTimeouts,
     ) -> None:
         self.repo = repo
         self.limits = limits
@@ -55,7 +55,7 @@ class Program:
         self._name = name
 
     @cached_property
-    def access(self) -> Access:
+    def access(self) -> RepositoryAccess:
         """How the repository is reached. Raises EngineError."""
         return resolve_access(self.repo, self._environ, self._name)
 
@@ -76,7 +76,7 @@ class Program:
     ) -> Interpreted:
         """Run a command and say what came of it. Raises EngineError if it cannot be run."""
         patience = self._runner.patience(self.limits.stall)
-        signs = Signs(report, patience, self.limits.clock, self.limits.every)
+        signs = ProgressParser(report, patience, self.limits.clock, self.limits.every)
         completed = self._run(command, patience, signs.take)
         return self._interpret(verb, completed, patience, plan)
 
@@ -102,20 +102,26 @@ class Program:
         heard, keep = (take, _MOST_KEPT) if on_line else (None, _MOST_LISTED)
         completed = self._run(command, patience, heard, keep)
         done = self._interpret(Verb.OTHER, completed, patience, None)
-        if done.verdict is not Verdict.SUCCESS:
+        if done.verdict is not ResultKind.SUCCESS:
             raise EngineError(done.failure or FailureClass.UNKNOWN, done.reason)
         return completed.out
 
     def _interpret(
-        self, verb: Verb, completed: Completed, patience: Patience | None, plan: RunPlan | None
+        self,
+        verb: Verb,
+        completed: Completed,
+        patience: SilenceTimeout | None,
+        plan: RunPlan | None,
     ) -> Interpreted:
         masking = masking_of(self.repo, self.access, plan)
-        return interpret(verb, Ending(completed, masking, patience.seconds if patience else 0.0))
+        return interpret(
+            verb, FinishedCommand(completed, masking, patience.seconds if patience else 0.0)
+        )
 
     def _run(
         self,
         command: Command,
-        patience: Patience | None,
+        patience: SilenceTimeout | None,
         on_line: Callable[[bytes], None] | None = None,
         keep: int = _MOST_KEPT,
     ) -> Completed:

@@ -8,12 +8,18 @@ from dataclasses import replace
 
 from sidecar.backrest.api import ApiError, ApiTrouble
 from sidecar.lib.errors import SidecarError
-from sidecar.reconciler.apply.by_api import NOTHING_TO_DO, ApiWay, Door
-from sidecar.reconciler.apply.by_restart import RestartWay
-from sidecar.reconciler.apply.context import Clocks, Links, OnResult, Site, Teller
+from sidecar.reconciler.apply.by_api import NOTHING_TO_DO, ApiProbe, ApiStrategy
+from sidecar.reconciler.apply.by_restart import RestartStrategy
+from sidecar.reconciler.apply.context import (
+    ApplyConnections,
+    ApplyDependencies,
+    ApplyReporter,
+    Clocks,
+    OnResult,
+)
 from sidecar.reconciler.apply.idle import Due, DueSoon
-from sidecar.reconciler.desired_state import Desire
-from sidecar.reconciler.settings import ApplyVia, Settings
+from sidecar.reconciler.desired_state import DesiredState
+from sidecar.reconciler.settings import ApplyVia, ReconcilerSettings
 from sidecar.reconciler.state import ApplyTrouble, Memory, State
 from sidecar.reconciler.store.store import Store
 
@@ -39,9 +45,9 @@ class Applier:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ReconcilerSettings,
         memory: Memory,
-        links: Links,
+        links: ApplyConnections,
         on_result: OnResult,
         on_restarted: Callable[[], None],
         *,
@@ -49,22 +55,22 @@ class Applier:
         clocks: Clocks | None = None,
     ) -> None:
         self._clocks = clocks or Clocks()
-        self._teller = Teller(on_result)
+        self._teller = ApplyReporter(on_result)
         due = due or DueSoon(settings.config)
-        site = Site(settings, memory, links, self._teller, due, self._clocks)
+        site = ApplyDependencies(settings, memory, links, self._teller, due, self._clocks)
         self._settings = settings
         self._memory = memory
-        self._restart = RestartWay(site, on_restarted)
-        self._api = ApiWay(site, links.api) if links.api is not None else None
+        self._restart = RestartStrategy(site, on_restarted)
+        self._api = ApiStrategy(site, links.api) if links.api is not None else None
         uses_api = settings.applying.enabled and settings.applying.via is not ApplyVia.RESTART
-        self._door = Door(links.probe if uses_api else None, self._clocks.steady)
+        self._door = ApiProbe(links.probe if uses_api else None, self._clocks.steady)
         self._lock = threading.Lock()
-        self._wish: tuple[Desire, float] | None = None
+        self._wish: tuple[DesiredState, float] | None = None
         self._fallen_back: float | None = None
         self._silences = 0
         self.wake: Callable[[], None] = _nothing
 
-    def want(self, desire: Desire, changed_at: float) -> None:
+    def want(self, desire: DesiredState, changed_at: float) -> None:
         """Take the newest wish; `changed_at`: monotonic time when it last differed."""
         with self._lock:
             self._wish = (desire, changed_at)
@@ -107,7 +113,7 @@ class Applier:
             return _CLOSED_SECONDS
         return min(self._restart_step(), _CLOSED_SECONDS if self._api else NOTHING_TO_DO)
 
-    def _api_step(self, api: ApiWay) -> float:
+    def _api_step(self, api: ApiStrategy) -> float:
         with self._lock:
             wish = self._wish
         if wish is None:

@@ -17,9 +17,9 @@ from sidecar.backrest.rules import is_active
 from sidecar.lib.errors import StoreError
 from sidecar.lib.log import log_event
 from sidecar.planner.propose import Proposal
-from sidecar.reconciler.apply.context import LOADED, Patience, Settling, Site
-from sidecar.reconciler.apply.idle import APART, Rest, Twice, look_by_api, running_plans
-from sidecar.reconciler.desired_state import Desire, Proposer
+from sidecar.reconciler.apply.context import LOADED, ApplyDependencies, BusyTimer, StablePeriod
+from sidecar.reconciler.apply.idle import APART, IdleState, StableTwice, look_by_api, running_plans
+from sidecar.reconciler.desired_state import DesiredState, Planner
 from sidecar.reconciler.state import State
 from sidecar.reconciler.store.store import Store
 
@@ -37,23 +37,23 @@ _UNSCHEDULED = "it is sent again later; restart Backrest if that does not help"
 _HINT = "nothing was sent, because that would drop it for good; restart Backrest to read its file"
 
 
-class ApiWay:
+class ApiStrategy:
     """Brings a wish to Backrest by GetConfig, the same merge, and SetConfig.
 
     Every step raises ApiError, or DocumentError where no acceptable document comes out.
     """
 
-    def __init__(self, site: Site, api: BackrestApi) -> None:
+    def __init__(self, site: ApplyDependencies, api: BackrestApi) -> None:
         self._site = site
         self._api = api
-        self._proposer = Proposer()
-        self._twice = Twice()
-        self._patience = Patience(site.teller, site.settings.applying.wait)
-        self._settling = Settling(site.settings.applying.settle)
+        self._proposer = Planner()
+        self._twice = StableTwice()
+        self._patience = BusyTimer(site.teller, site.settings.applying.wait)
+        self._settling = StablePeriod(site.settings.applying.settle)
         self._had: set[str] = set()
         self._foreign_looks = 0
         self._verifying: _Verification | None = None
-        self._wish: Desire | None = None
+        self._wish: DesiredState | None = None
         self._is_pending = False
         self._is_resending = False
         self._written_at = 0.0
@@ -79,7 +79,7 @@ class ApiWay:
         self._foreign_looks = 0
         self._twice.forget()
 
-    def step(self, wish: Desire, changed_at: float) -> float:
+    def step(self, wish: DesiredState, changed_at: float) -> float:
         """Do what can be done now; seconds until there may be more to do."""
         now = self._site.clocks.steady()
         if self._verifying is not None:
@@ -94,13 +94,13 @@ class ApiWay:
             self._finish()
             return NOTHING_TO_DO
         look = look_by_api(self._api, self._site.clocks.wall())
-        if look.rest is not Rest.IDLE:
+        if look.rest is not IdleState.IDLE:
             self._patience.busy(look.because, now)
         if not self._twice.agrees(look, now):
-            return APART if look.rest is Rest.IDLE else _BUSY_SECONDS
+            return APART if look.rest is IdleState.IDLE else _BUSY_SECONDS
         return self._send(wish)
 
-    def _is_wanting(self, wish: Desire) -> bool:
+    def _is_wanting(self, wish: DesiredState) -> bool:
         proposal = self._propose(wish)
         if proposal.after is not proposal.before:
             return True
@@ -113,7 +113,7 @@ class ApiWay:
     def _scheduled(self, document: Document) -> frozenset[str]:
         return scheduled_plans(document, self._site.settings.policy.plan_id_prefix)
 
-    def _propose(self, wish: Desire) -> Proposal:
+    def _propose(self, wish: DesiredState) -> Proposal:
         # Before the question: a write of ours that comes after it is not answered by it.
         self._written_at = self._site.memory.state.written_at
         served = self._api.get_config()
@@ -135,7 +135,7 @@ class ApiWay:
         is_known = state.written_at == self._written_at
         return replace(state, written_at=LOADED) if is_known else state
 
-    def _send(self, wish: Desire) -> float:
+    def _send(self, wish: DesiredState) -> float:
         for _ in range(_STALE_TRIES):
             proposal = self._propose(wish)
             if proposal.after is proposal.before and not self._is_resending:
@@ -160,13 +160,13 @@ class ApiWay:
             "it is tried again",
         )
 
-    def _set(self, wish: Desire, proposal: Proposal) -> Document:
+    def _set(self, wish: DesiredState, proposal: Proposal) -> Document:
         """Send the document; give it as Backrest has it then."""
         with wish.ledger.writing(proposal):
             answer = self._api.set_config(proposal.after.text.encode())
         return parse_document(answer)
 
-    def _sent(self, wish: Desire, proposal: Proposal, saved: Document) -> float:
+    def _sent(self, wish: DesiredState, proposal: Proposal, saved: Document) -> float:
         drift = wish.ledger.after_pass(proposal)
         is_second = self._is_resending
         self._verifying = _Verification(self._scheduled(saved), self._newest, is_second=is_second)
@@ -272,7 +272,7 @@ def _is_scheduled(schedule: object) -> bool:
 _FRESH_SECONDS = 3.0
 
 
-class Door:
+class ApiProbe:
     """Knocks at the API, and remembers the answer for a few seconds; thread-safe.
 
     `api` is used by this alone and has a short timeout; None: there is none, ever.

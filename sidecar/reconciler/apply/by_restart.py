@@ -14,8 +14,8 @@ from sidecar.lib.errors import InventoryError, SidecarError
 from sidecar.lib.log import log_event
 from sidecar.reconciler.apply import container as engine
 from sidecar.reconciler.apply.container import Runner
-from sidecar.reconciler.apply.context import LOADED, Patience, Settling, Site
-from sidecar.reconciler.apply.idle import APART, Rest, Twice, look_by_either
+from sidecar.reconciler.apply.context import LOADED, ApplyDependencies, BusyTimer, StablePeriod
+from sidecar.reconciler.apply.idle import APART, IdleState, StableTwice, look_by_either
 from sidecar.reconciler.state import State
 from sidecar.reconciler.store.store import Store
 
@@ -41,19 +41,19 @@ class _Awaited:
     seen_at: float = 0.0
 
 
-class RestartWay:
+class RestartStrategy:
     """Restarts the runner when it rests and has not read what we wrote.
 
     A step raises InventoryError when the restart itself failed. `on_restarted` is called
     when the runner runs again: it may have rewritten the document while it started.
     """
 
-    def __init__(self, site: Site, on_restarted: Callable[[], None]) -> None:
+    def __init__(self, site: ApplyDependencies, on_restarted: Callable[[], None]) -> None:
         self._site = site
         self._on_restarted = on_restarted
-        self._twice = Twice()
-        self._patience = Patience(site.teller, site.settings.applying.wait)
-        self._settling = Settling(site.settings.applying.settle)
+        self._twice = StableTwice()
+        self._patience = BusyTimer(site.teller, site.settings.applying.wait)
+        self._settling = StablePeriod(site.settings.applying.settle)
         self._awaited: _Awaited | None = None
         self._known: Runner | None = None
         self._is_settled = False
@@ -159,10 +159,10 @@ class RestartWay:
             self._site.due,
             wall,
         )
-        if look.rest is not Rest.IDLE:
+        if look.rest is not IdleState.IDLE:
             self._patience.busy(look.because, now)
         if not self._twice.agrees(look, now):
-            return APART if look.rest is Rest.IDLE else _LOOK_SECONDS
+            return APART if look.rest is IdleState.IDLE else _LOOK_SECONDS
         self._restart(runner, written_at)
         return _POLL_SECONDS
 

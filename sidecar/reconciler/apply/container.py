@@ -58,23 +58,23 @@ class Runner:
         return len(identity) >= _SHORT_ID and self.id.startswith(identity)
 
 
-class _State(TypedDict, total=False):
+class _RunState(TypedDict, total=False):
     Running: Required[bool]
     StartedAt: str
     FinishedAt: str
 
 
-class _Config(TypedDict, total=False):
+class _EnvironmentConfig(TypedDict, total=False):
     Env: list[str] | None
 
 
-class _Inspected(TypedDict, total=False):
+class _InspectedBackrest(TypedDict, total=False):
     Id: Required[str]
     Name: Required[str]
     Path: str | None
     Args: list[str] | None
-    State: Required[_State]
-    Config: _Config | None
+    State: Required[_RunState]
+    Config: _EnvironmentConfig | None
     Mounts: list[WireMount] | None
 
 
@@ -83,7 +83,7 @@ class _Top(TypedDict):
     Processes: list[list[str]] | None
 
 
-_INSPECTED = TypeAdapter(_Inspected)
+_INSPECTED = TypeAdapter(_InspectedBackrest)
 _TOP = TypeAdapter(_Top)
 
 
@@ -154,7 +154,7 @@ def _microseconds(match: re.Match[str]) -> str:
     return f".{match[1]:0<6}"
 
 
-def _runner(entry: _Inspected) -> Runner:
+def _runner(entry: _InspectedBackrest) -> Runner:
     state, config = entry["State"], entry.get("Config") or {}
     pairs = (pair.partition("=") for pair in config.get("Env") or ())
     return Runner(

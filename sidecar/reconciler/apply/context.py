@@ -15,7 +15,7 @@ from sidecar.docker.client import Connection
 from sidecar.lib.log import log_event
 from sidecar.reconciler.apply.idle import Due
 from sidecar.reconciler.resume.markers import DIRECTORY
-from sidecar.reconciler.settings import Settings
+from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory
 
 _log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class OnResult(Protocol):
         """Take note."""
 
 
-class Teller:
+class ApplyReporter:
     """Logs `apply.RESULT` and calls `on_result`, once for each change of situation."""
 
     def __init__(self, on_result: OnResult) -> None:
@@ -47,10 +47,10 @@ class Teller:
         self._situation = None
 
 
-class Patience:
+class BusyTimer:
     """Measures how long the runner has been busy; tells it once when that is too long."""
 
-    def __init__(self, teller: Teller, wait: float) -> None:
+    def __init__(self, teller: ApplyReporter, wait: float) -> None:
         self._teller = teller
         self._wait = wait
         self._since: float | None = None
@@ -74,7 +74,7 @@ class Patience:
             self._teller.forget()
 
 
-class Settling:
+class StablePeriod:
     """Lets a storm pass: something is settled when it has not changed for `settle` seconds.
 
     What never settles is let through after twelve times as long.
@@ -115,7 +115,7 @@ class Clocks:
 
 
 @dataclass(frozen=True, slots=True)
-class Links:
+class ApplyConnections:
     """One thread's own ways to the runner: the engine it runs on and, if it has one, its API.
 
     `probe` is a second way to the API, with a timeout of PROBE_SECONDS, for the question
@@ -127,7 +127,7 @@ class Links:
     probe: BackrestApi | None = None
 
     @classmethod
-    def open(cls, settings: Settings) -> Self:
+    def open(cls, settings: ReconcilerSettings) -> Self:
         """Make ways as the settings say; nobody is called before the first question."""
         connection, access = Connection(settings.source.docker_sock), settings.access
         if not access.url:
@@ -143,13 +143,13 @@ class Links:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class ApplyDependencies:
     """What a way of applying works with."""
 
-    settings: Settings
+    settings: ReconcilerSettings
     memory: Memory
-    links: Links
-    teller: Teller
+    links: ApplyConnections
+    teller: ApplyReporter
     due: Due
     clocks: Clocks
 

@@ -32,7 +32,7 @@ _PLAN_MARGIN = 30.0
 _POLICIES = ("prunePolicy", "checkPolicy", "forgetPolicy")
 
 
-class Rest(StrEnum):
+class IdleState(StrEnum):
     """Whether the runner rests."""
 
     IDLE = "idle"
@@ -42,19 +42,19 @@ class Rest(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class IdleCheck:
     """One look at the runner: `because` names programs, plans or the obstacle."""
 
-    rest: Rest
+    rest: IdleState
     because: str = ""
 
 
-IDLE = Look(Rest.IDLE)
+IDLE = IdleCheck(IdleState.IDLE)
 Due = Callable[[Runner, float], bool]
 """Whether something of the document is due in that runner within MARGIN of a unix time."""
 
 
-class Twice:
+class StableTwice:
     """Lets one look not be enough: idle only when seen so twice, `APART` seconds apart.
 
     Between two parts of a run there may be moments in which nothing shows.
@@ -63,9 +63,9 @@ class Twice:
     def __init__(self) -> None:
         self._since: float | None = None
 
-    def agrees(self, look: Look, now: float) -> bool:
+    def agrees(self, look: IdleCheck, now: float) -> bool:
         """Take a look made at monotonic `now`; True if the one before was idle as well."""
-        if look.rest is not Rest.IDLE:
+        if look.rest is not IdleState.IDLE:
             self._since = None
             return False
         if self._since is None:
@@ -77,35 +77,39 @@ class Twice:
         self._since = None
 
 
-def look_by_api(api: BackrestApi, now: float) -> Look:
+def look_by_api(api: BackrestApi, now: float) -> IdleCheck:
     """Look by the log of operations at unix time `now`; raises ApiError."""
     operations = api.operations()
-    return Look(Rest.BUSY, _running(operations)) if is_busy(operations, now, MARGIN) else IDLE
+    return (
+        IdleCheck(IdleState.BUSY, _running(operations))
+        if is_busy(operations, now, MARGIN)
+        else IDLE
+    )
 
 
 def look_at_container(
     connection: Connection, runner: Runner, markers: Path, due: Due, now: float
-) -> Look:
+) -> IdleCheck:
     """Look at a running container, the markers of its hooks, and what is due soon."""
     look = look_at_processes(connection, runner)
-    if look.rest is not Rest.IDLE:
+    if look.rest is not IdleState.IDLE:
         return look
     try:
         waiting = [marker.name for marker in read_markers(markers)]
         if waiting:
-            return Look(Rest.BUSY, f"stopped by a backup: {_some(waiting)}")
-        return Look(Rest.BUSY, "a plan is due") if due(runner, now) else IDLE
+            return IdleCheck(IdleState.BUSY, f"stopped by a backup: {_some(waiting)}")
+        return IdleCheck(IdleState.BUSY, "a plan is due") if due(runner, now) else IDLE
     except SidecarError as error:
-        return Look(Rest.UNKNOWN, error.message)
+        return IdleCheck(IdleState.UNKNOWN, error.message)
 
 
-def look_at_processes(connection: Connection, runner: Runner) -> Look:
+def look_at_processes(connection: Connection, runner: Runner) -> IdleCheck:
     """Look only at what runs in the container."""
     processes = processes_of(connection, runner)
     if processes is None:
-        return Look(Rest.UNKNOWN, f"the processes in {runner.name} cannot be listed")
+        return IdleCheck(IdleState.UNKNOWN, f"the processes in {runner.name} cannot be listed")
     work = find_work(processes, runner)
-    return Look(Rest.BUSY, _some(work)) if work else IDLE
+    return IdleCheck(IdleState.BUSY, _some(work)) if work else IDLE
 
 
 def look_by_either(
@@ -115,7 +119,7 @@ def look_by_either(
     markers: Path,
     due: Due,
     now: float,
-) -> Look:
+) -> IdleCheck:
     """Look by the API if that answers, else at the container."""
     if api is not None:
         with suppress(ApiError):
@@ -153,7 +157,7 @@ class PlanActivity:
         self._is_known = is_known
         self._wall = wall
 
-    def __call__(self, plans: frozenset[str]) -> Look:
+    def __call__(self, plans: frozenset[str]) -> IdleCheck:
         """Look whether one of these plans runs, or is about to."""
         if self._api is not None:
             with suppress(ApiError):
@@ -161,17 +165,19 @@ class PlanActivity:
         try:
             runner = find_runner(self._connection, self._name)
         except InventoryError as error:
-            return Look(Rest.UNKNOWN, error.message)
+            return IdleCheck(IdleState.UNKNOWN, error.message)
         if runner is None and not self._is_known():
-            return Look(Rest.UNKNOWN, f"there is no container {self._name}, and never was")
+            return IdleCheck(
+                IdleState.UNKNOWN, f"there is no container {self._name}, and never was"
+            )
         if runner is None or not runner.is_running:
             return IDLE
         return look_at_processes(self._connection, runner)
 
-    def _by_operations(self, operations: Collection[Operation], plans: frozenset[str]) -> Look:
+    def _by_operations(self, operations: Collection[Operation], plans: frozenset[str]) -> IdleCheck:
         theirs = [operation for operation in operations if operation.plan_id in plans]
         is_near = is_busy(theirs, self._wall(), _PLAN_MARGIN)
-        return Look(Rest.BUSY, _some(sorted(plans))) if is_near else IDLE
+        return IdleCheck(IdleState.BUSY, _some(sorted(plans))) if is_near else IDLE
 
 
 class DueSoon:

@@ -19,9 +19,9 @@ from sidecar.planner.host_path import is_under, normal_path
 from sidecar.reconciler.apply.container import find_runner
 from sidecar.reconciler.doctor.check import (
     SECONDS,
-    Finding,
+    CheckContext,
+    CheckResult,
     NotChecked,
-    Patient,
     counted,
     failed,
     find_mount,
@@ -41,7 +41,7 @@ _OLDEST = (1, 13)
 _MOST_ASKED = 200
 
 
-def check_found(patient: Patient) -> Finding:
+def check_found(patient: CheckContext) -> CheckResult:
     """Inspect the container of that name."""
     require_containers(patient)
     name = patient.settings.policy.runner_container
@@ -57,7 +57,7 @@ def check_found(patient: Patient) -> Finding:
     )
 
 
-def check_running(patient: Patient) -> Finding:
+def check_running(patient: CheckContext) -> CheckResult:
     """See whether it runs: backups happen only then."""
     runner = patient.runner
     if runner.is_running:
@@ -65,7 +65,7 @@ def check_running(patient: Patient) -> Finding:
     return failed(f"{runner.name} does not run, so nothing is backed up", "start it")
 
 
-def check_not_us(patient: Patient) -> Finding:
+def check_not_us(patient: CheckContext) -> CheckResult:
     """See whether we were told that we are the runner."""
     runner = patient.runner
     if runner.is_container(patient.own_id):
@@ -76,7 +76,7 @@ def check_not_us(patient: Patient) -> Finding:
     return passed(f"{runner.name} is not this sidecar")
 
 
-def check_version(patient: Patient) -> Finding:
+def check_version(patient: CheckContext) -> CheckResult:
     """Read Backrest's version from the label that its image carries."""
     runner = patient.runner
     inventory = needed(patient.learned.inventory, "the containers were not listed")
@@ -103,7 +103,7 @@ class _Path:
         return f"plan {self.plan}: {self.path}"
 
 
-def check_paths(patient: Patient) -> Finding:
+def check_paths(patient: CheckContext) -> CheckResult:
     """See whether each path of each plan that runs is there in the runner."""
     require_containers(patient)
     runner, paths = patient.runner, list(_paths(patient))
@@ -128,7 +128,7 @@ def check_paths(patient: Patient) -> Finding:
     )
 
 
-def _paths(patient: Patient) -> Iterator[_Path]:
+def _paths(patient: CheckContext) -> Iterator[_Path]:
     for plan_id, plan in patient.document.plans.items():
         listed = plan.get("paths")
         if isinstance(listed, list) and not _is_disabled(plan):
@@ -141,14 +141,14 @@ def _is_disabled(plan: dict[str, Any]) -> bool:
     return isinstance(schedule, dict) and bool(schedule) and not is_active(schedule)
 
 
-def _is_mounted(patient: Patient, path: str) -> bool:
+def _is_mounted(patient: CheckContext, path: str) -> bool:
     """Whether a path lies in a mount, or has one below it."""
     mounts, root = patient.runner.mounts, normal_path(path)
     below = any(is_under(normal_path(mount.destination), root) for mount in mounts)
     return below or find_mount(mounts, path) is not None
 
 
-def _absent(patient: Patient, paths: list[_Path]) -> list[_Path] | None:
+def _absent(patient: CheckContext, paths: list[_Path]) -> list[_Path] | None:
     """Ask the container which paths it lacks; None if it cannot be asked for all of them."""
     exists, runner = patient.engine.archive_exists, patient.runner
     if not runner.is_running or len(paths) > _MOST_ASKED:
@@ -158,7 +158,7 @@ def _absent(patient: Patient, paths: list[_Path]) -> list[_Path] | None:
     return None
 
 
-def check_config(patient: Patient) -> Finding:
+def check_config(patient: CheckContext) -> CheckResult:
     """See whether the runner reads the document that we write, by both containers' mounts."""
     runner = patient.runner
     theirs = runner.environment.get("BACKREST_CONFIG", "")
@@ -183,7 +183,7 @@ def check_config(patient: Patient) -> Finding:
     )
 
 
-def _unset(patient: Patient) -> Finding:
+def _unset(patient: CheckContext) -> CheckResult:
     scripts = [script for script in scripts_of(patient) if script.writes_marker]
     if not scripts:
         raise NotChecked("BACKREST_CONFIG is not set there, and no hook needs it")
@@ -194,7 +194,7 @@ def _unset(patient: Patient) -> Finding:
     )
 
 
-def _our_host_path(patient: Patient) -> str:
+def _our_host_path(patient: CheckContext) -> str:
     """Where our document is on the engine's host; raises NotChecked if that cannot be told."""
     config = str(_plain(patient.settings.config))
     if not patient.connection.address.startswith("unix://") and not patient.own_id:
@@ -210,7 +210,7 @@ def _our_host_path(patient: Patient) -> str:
     return found
 
 
-def _resolved(patient: Patient, path: str) -> str:
+def _resolved(patient: CheckContext, path: str) -> str:
     """Follow links of the host where we see them."""
     return path if patient.is_contained else str(_plain(Path(path)))
 
@@ -224,7 +224,7 @@ _NO_URL = "no --backrest-url is given"
 _NOT_SERVED = "Backrest does not serve its configuration"
 
 
-def check_reachable(patient: Patient) -> Finding:
+def check_reachable(patient: CheckContext) -> CheckResult:
     """Ask for the configuration; a refused login is an answer too."""
     if not patient.settings.access.url:
         raise NotChecked(_NO_URL)
@@ -240,7 +240,7 @@ def check_reachable(patient: Patient) -> Finding:
     return passed(f"it answers at {patient.settings.access.url}")
 
 
-def check_login(patient: Patient) -> Finding:
+def check_login(patient: CheckContext) -> CheckResult:
     """See whether the configuration was given out."""
     if not patient.settings.access.url:
         raise NotChecked(_NO_URL)
@@ -259,7 +259,7 @@ def check_login(patient: Patient) -> Finding:
     )
 
 
-def check_same_document(patient: Patient) -> Finding:
+def check_same_document(patient: CheckContext) -> CheckResult:
     """Compare who the Backrest that answers and the one of the document say that they are."""
     document = patient.document
     served = needed(patient.learned.served, _why_not_served(patient))
@@ -273,7 +273,7 @@ def check_same_document(patient: Patient) -> Finding:
     )
 
 
-def check_repos(patient: Patient) -> Finding:
+def check_repos(patient: CheckContext) -> CheckResult:
     """See whether there is somewhere to save to."""
     listed = patient.document.root.get("repos")
     repos = [repo for repo in listed if isinstance(repo, dict)] if isinstance(listed, list) else []
@@ -288,7 +288,7 @@ def check_repos(patient: Patient) -> Finding:
     return passed(f"there is {said}{more}" if len(repos) == 1 else f"there are {said}{more}")
 
 
-def check_repos_known(patient: Patient) -> Finding:
+def check_repos_known(patient: CheckContext) -> CheckResult:
     """See whether Backrest has loaded the repositories that our plans go to."""
     prefix = patient.settings.policy.plan_id_prefix
     plans = [plan for plan in patient.planned.view.plans if plan.id.startswith(prefix)]
@@ -303,5 +303,5 @@ def check_repos_known(patient: Patient) -> Finding:
     )
 
 
-def _why_not_served(patient: Patient) -> str:
+def _why_not_served(patient: CheckContext) -> str:
     return _NOT_SERVED if patient.settings.access.url else _NO_URL

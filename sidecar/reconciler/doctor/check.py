@@ -15,19 +15,19 @@ from typing import TypeVar
 
 from sidecar.backrest.api import BackrestApi
 from sidecar.backrest.document import Document
-from sidecar.docker.client import Connection, Wire
-from sidecar.docker.inventory import Engine, own_container_id
+from sidecar.docker.client import Connection, CuttableConnection
+from sidecar.docker.inventory import DockerInventory, own_container_id
 from sidecar.docker.models import Inventory, Mount
 from sidecar.planner.host_path import is_under, move, normal_path
 from sidecar.planner.propose import Proposal
 from sidecar.reconciler.apply.container import Runner
-from sidecar.reconciler.settings import Settings
+from sidecar.reconciler.settings import ReconcilerSettings
 
 T = TypeVar("T")
 _MOST_DETAILS = 20
 
 
-class Verdict(StrEnum):
+class CheckStatus(StrEnum):
     """How a check ended."""
 
     OK = "ok"
@@ -40,13 +40,13 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One line: `hint` says what to do, `details` name what is concerned, one each.
 
     `fixed` tells what was done about it, empty if nothing was. `check` is the id.
     """
 
-    verdict: Verdict
+    verdict: CheckStatus
     message: str
     hint: str = ""
     details: tuple[str, ...] = ()
@@ -59,12 +59,12 @@ class DoctorReport:
     """All findings, in the order of the checks."""
 
     config: str
-    findings: tuple[Finding, ...]
+    findings: tuple[CheckResult, ...]
 
     @property
     def has_failed(self) -> bool:
         """Whether anything does not work; warnings and what was not checked do not count."""
-        return any(finding.verdict is Verdict.FAILURE for finding in self.findings)
+        return any(finding.verdict is CheckStatus.FAILURE for finding in self.findings)
 
 
 class NotChecked(Exception):
@@ -78,19 +78,19 @@ def needed(value: T | None, why: str) -> T:
     return value
 
 
-def passed(message: str, *, details: Iterable[str] = (), fixed: str = "") -> Finding:
+def passed(message: str, *, details: Iterable[str] = (), fixed: str = "") -> CheckResult:
     """All is well."""
-    return Finding(Verdict.OK, message, "", _some(details), fixed)
+    return CheckResult(CheckStatus.OK, message, "", _some(details), fixed)
 
 
-def warned(message: str, hint: str, details: Iterable[str] = ()) -> Finding:
+def warned(message: str, hint: str, details: Iterable[str] = ()) -> CheckResult:
     """It works, but somebody should know."""
-    return Finding(Verdict.WARNING, message, hint, _some(details))
+    return CheckResult(CheckStatus.WARNING, message, hint, _some(details))
 
 
-def failed(message: str, hint: str, details: Iterable[str] = ()) -> Finding:
+def failed(message: str, hint: str, details: Iterable[str] = ()) -> CheckResult:
     """It does not work."""
-    return Finding(Verdict.FAILURE, message, hint, _some(details))
+    return CheckResult(CheckStatus.FAILURE, message, hint, _some(details))
 
 
 def counted(number: int, one: str, many: str = "") -> str:
@@ -111,7 +111,7 @@ _MARKS_OF_CONTAINERS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
 
 @dataclass
-class Learned:
+class CheckMemory:
     """What the checks found out so far; None or empty for what they did not."""
 
     document: Document | None = None
@@ -133,12 +133,12 @@ class Learned:
 
 def read_version(url: str | None) -> bytes:
     """Ask an engine for its version; raises InventoryError, WireRefused with its status."""
-    with Wire(url, SECONDS) as wire:
+    with CuttableConnection(url, SECONDS) as wire:
         return wire.get("/version")
 
 
 @dataclass
-class Patient:
+class CheckContext:
     """What a check gets to see; `now` is aware.
 
     `own_id` is the container that we run in, empty outside of any; `is_contained` is also
@@ -146,7 +146,7 @@ class Patient:
     we see. `fix`: whether what is safe may be put right.
     """
 
-    settings: Settings
+    settings: ReconcilerSettings
     environment: Mapping[str, str]
     now: datetime
     fix: bool = False
@@ -155,8 +155,8 @@ class Patient:
     mountinfo: Path = Path("/proc/self/mountinfo")
     localtime: Path = Path("/etc/localtime")
     ask_version: Callable[[str | None], bytes] = read_version
-    learned: Learned = field(default_factory=Learned)
-    _engine: Engine | None = None
+    learned: CheckMemory = field(default_factory=CheckMemory)
+    _engine: DockerInventory | None = None
 
     @property
     def no_version(self) -> str:
@@ -172,15 +172,15 @@ class Patient:
             self.learned.api.close()
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> DockerInventory:
         """The engine; raises NotChecked unless it is known to answer."""
         needed(self.learned.version, self.no_version)
         if self._engine is None:
-            self._engine = Engine(self.settings.source.docker_sock, SECONDS)
+            self._engine = DockerInventory(self.settings.source.docker_sock, SECONDS)
         return self._engine
 
     @engine.setter
-    def engine(self, engine: Engine) -> None:
+    def engine(self, engine: DockerInventory) -> None:
         self._engine = engine
 
     @property
@@ -209,10 +209,12 @@ class Patient:
         self.learned.version = None
 
 
-def admit(settings: Settings, environment: Mapping[str, str], *, fix: bool) -> Patient:
+def admit(
+    settings: ReconcilerSettings, environment: Mapping[str, str], *, fix: bool
+) -> CheckContext:
     """Prepare an examination of this machine, now."""
     own_id = own_container_id(environment=environment) or ""
-    return Patient(
+    return CheckContext(
         settings,
         environment,
         datetime.now().astimezone(),

@@ -13,9 +13,9 @@ from sidecar.docker.answers import validated
 from sidecar.docker.client import WireRefused, parse_address
 from sidecar.lib.errors import InventoryError
 from sidecar.reconciler.doctor.check import (
-    Finding,
+    CheckContext,
+    CheckResult,
     NotChecked,
-    Patient,
     failed,
     needed,
     passed,
@@ -32,15 +32,15 @@ _NO_IMAGE = f"sha256:{'0' * 64}"
 _NO_CONTAINERS = "the engine does not let containers be listed"
 
 
-class _Version(TypedDict, total=False):
+class _DockerVersion(TypedDict, total=False):
     Version: str | None
     ApiVersion: Required[str]
 
 
-_VERSION = TypeAdapter(_Version)
+_VERSION = TypeAdapter(_DockerVersion)
 
 
-def check_reachable(patient: Patient) -> Finding:
+def check_reachable(patient: CheckContext) -> CheckResult:
     """Ask for the one thing that needs no version in its path."""
     address = parse_address(patient.settings.source.docker_sock)
     try:
@@ -52,7 +52,7 @@ def check_reachable(patient: Patient) -> Finding:
     return passed(f"it answers at {address}")
 
 
-def check_version_permission(patient: Patient) -> Finding:
+def check_version_permission(patient: CheckContext) -> CheckResult:
     """See whether the version may be asked: without it no other question can be put."""
     if not patient.learned.answers:
         raise NotChecked("the engine does not answer")
@@ -61,7 +61,7 @@ def check_version_permission(patient: Patient) -> Finding:
     return passed("VERSION is granted")
 
 
-def check_version(patient: Patient) -> Finding:
+def check_version(patient: CheckContext) -> CheckResult:
     """Tell the version; an engine that nobody tried this program with is told."""
     answer = needed(patient.learned.version, patient.no_version)
     try:
@@ -84,11 +84,11 @@ class _Reading:
     """Something that is read: which variable of a proxy grants it, how it is tried."""
 
     variable: str
-    path: Callable[[Patient], str]
+    path: Callable[[CheckContext], str]
     purpose: str
 
 
-def _events_path(patient: Patient) -> str:
+def _events_path(patient: CheckContext) -> str:
     moment = int(patient.now.timestamp())
     # Until the same moment: the engine answers at once, and ends the answer.
     return f"/events?since={moment}&until={moment}"
@@ -106,22 +106,22 @@ _READINGS = {
 }
 
 
-def check_containers(patient: Patient) -> Finding:
+def check_containers(patient: CheckContext) -> CheckResult:
     """List one container."""
     return _read(patient, "CONTAINERS")
 
 
-def check_volumes(patient: Patient) -> Finding:
+def check_volumes(patient: CheckContext) -> CheckResult:
     """Ask for a volume that does not exist."""
     return _read(patient, "VOLUMES")
 
 
-def check_images(patient: Patient) -> Finding:
+def check_images(patient: CheckContext) -> CheckResult:
     """Ask for an image that does not exist."""
     return _read(patient, "IMAGES")
 
 
-def check_info(patient: Patient) -> Finding:
+def check_info(patient: CheckContext) -> CheckResult:
     """Ask for the engine's id; we can do without, if less safely."""
     finding = _read(patient, "INFO")
     if "INFO" in patient.learned.may:
@@ -132,7 +132,7 @@ def check_info(patient: Patient) -> Finding:
     )
 
 
-def check_events(patient: Patient) -> Finding:
+def check_events(patient: CheckContext) -> CheckResult:
     """Ask for the events of no time at all."""
     if not patient.settings.watching.events:
         raise NotChecked("--no-events: nobody listens")
@@ -142,7 +142,7 @@ def check_events(patient: Patient) -> Finding:
     return failed(finding.message, f"{finding.hint}, or pass --no-events and wait for --interval")
 
 
-def _read(patient: Patient, variable: str) -> Finding:
+def _read(patient: CheckContext, variable: str) -> CheckResult:
     reading = _READINGS[variable]
     try:
         status = patient.connection.status_of("GET", reading.path(patient))
@@ -161,14 +161,14 @@ def _read(patient: Patient, variable: str) -> Finding:
     return passed(f"{variable} is granted: we may {reading.purpose}")
 
 
-def _denied(variable: str, purpose: str) -> Finding:
+def _denied(variable: str, purpose: str) -> CheckResult:
     return failed(
         f"{variable} is not granted: we may not {purpose}",
         f"set {variable}=1 on the socket proxy",
     )
 
 
-def require_containers(patient: Patient) -> None:
+def require_containers(patient: CheckContext) -> None:
     """Raise NotChecked where containers may not be asked for."""
     _ = patient.engine
     if "CONTAINERS" not in patient.learned.may:

@@ -9,29 +9,29 @@ import stat
 from pathlib import Path
 
 from sidecar.backrest.rules import check_document, check_version
-from sidecar.backrest.shape import Fault
+from sidecar.backrest.shape import DocumentFault
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import DocumentError, SidecarError, StoreError
 from sidecar.planner.host_path import is_under
-from sidecar.reconciler.apply.idle import PlanActivity, Rest
-from sidecar.reconciler.desired_state import Ledger
+from sidecar.reconciler.apply.idle import IdleState, PlanActivity
+from sidecar.reconciler.desired_state import PassRecorder
 from sidecar.reconciler.doctor.check import (
-    Finding,
+    CheckContext,
+    CheckResult,
+    CheckStatus,
     NotChecked,
-    Patient,
-    Verdict,
     counted,
     failed,
     passed,
     warned,
 )
 from sidecar.reconciler.doctor.docker import require_containers
-from sidecar.reconciler.observe import knowing_itself
-from sidecar.reconciler.reconcile import Outcome, Reconciler, read_document
+from sidecar.reconciler.observe import with_own_container
+from sidecar.reconciler.reconcile import PassOutcome, Reconciler, read_document
 from sidecar.reconciler.resume.markers import DIRECTORY, Marker, read_markers
 from sidecar.reconciler.state import Memory
 from sidecar.reconciler.store import litter
-from sidecar.reconciler.store.place import Place, explained, find_place, hint_for
+from sidecar.reconciler.store.place import DocumentFile, explained, find_place, hint_for
 from sidecar.reconciler.store.store import Store
 
 _PRIVATE = 0o600
@@ -40,7 +40,7 @@ _LOCK_SECONDS = 2.0
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
-def check_found(patient: Patient) -> Finding:
+def check_found(patient: CheckContext) -> CheckResult:
     """Read and decode it."""
     config = patient.settings.config
     try:
@@ -54,7 +54,7 @@ def check_found(patient: Patient) -> Finding:
     return passed(f"{config} holds {plans} and {repos}")
 
 
-def check_valid(patient: Patient) -> Finding:
+def check_valid(patient: CheckContext) -> CheckResult:
     """Hold it against all that Backrest refuses."""
     root = patient.document.root
     if fault := check_version(root, patient.settings.accept_version):
@@ -72,7 +72,7 @@ def check_valid(patient: Patient) -> Finding:
     return failed("Backrest would not start with this document", hint, details)
 
 
-def _is_ours(patient: Patient, fault: Fault) -> bool:
+def _is_ours(patient: CheckContext, fault: DocumentFault) -> bool:
     """Whether a fault lies in a plan that the next pass would write anew."""
     _, _, rest = fault.pointer.partition("/plans/")
     index = rest.partition("/")[0]
@@ -83,7 +83,7 @@ def _is_ours(patient: Patient, fault: Fault) -> bool:
     return type(plan_id) is str and plan_id.startswith(patient.settings.policy.plan_id_prefix)
 
 
-def check_mounted_whole(patient: Patient) -> Finding:
+def check_mounted_whole(patient: CheckContext) -> CheckResult:
     """See whether the file alone is a mount: then nobody can replace it."""
     config = patient.settings.config
     real = os.path.realpath(config)
@@ -109,7 +109,7 @@ def _unescaped(point: str) -> str:
     return _ESCAPED.sub(lambda match: chr(int(match[1], 8)), point)
 
 
-def check_writable(patient: Patient) -> Finding:
+def check_writable(patient: CheckContext) -> CheckResult:
     """Make a file beside it the way a write does, with its owner and mode, and remove it."""
     _ = patient.document
     config = patient.settings.config
@@ -124,7 +124,7 @@ def check_writable(patient: Patient) -> Finding:
         return failed(error.message, error.hint)
 
 
-def _try_part(place: Place) -> Finding:
+def _try_part(place: DocumentFile) -> CheckResult:
     part = litter.new_part(place)
     document = atomic.open_present(place.directory, place.name)
     try:
@@ -138,7 +138,7 @@ def _try_part(place: Place) -> Finding:
         os.close(document)
 
 
-def _dress(place: Place, document: int, part: int) -> Finding:
+def _dress(place: DocumentFile, document: int, part: int) -> CheckResult:
     status = os.fstat(document)
     owner = f"{status.st_uid}:{status.st_gid}"
     if not atomic.give_owner(part, status.st_uid, status.st_gid):
@@ -158,7 +158,7 @@ def _dress(place: Place, document: int, part: int) -> Finding:
     return passed(f"it can be replaced; its owner {owner} is kept")
 
 
-def check_private(patient: Patient) -> Finding:
+def check_private(patient: CheckContext) -> CheckResult:
     """Passwords of repositories stand in it, so nobody else should read it."""
     _ = patient.document
     config = patient.settings.config
@@ -186,7 +186,7 @@ def _restrict(config: Path) -> None:
         os.close(descriptor)
 
 
-def check_litter(patient: Patient) -> Finding:
+def check_litter(patient: CheckContext) -> CheckResult:
     """Look for what an interrupted write left, and for saves that were put aside."""
     config = patient.settings.config
     parts, displaced = _leftovers(config)
@@ -203,8 +203,8 @@ def check_litter(patient: Patient) -> Finding:
             parts,
         )
     if displaced:
-        return Finding(
-            Verdict.WARNING,
+        return CheckResult(
+            CheckStatus.WARNING,
             "saves of another program that met a write of ours were put aside",
             "compare them with the document, then remove them",
             tuple(displaced),
@@ -236,7 +236,7 @@ def _leftovers(config: Path) -> tuple[list[str], list[str]]:
     )
 
 
-def check_pass(patient: Patient) -> Finding:
+def check_pass(patient: CheckContext) -> CheckResult:
     """Do all that a pass does, but for the write."""
     require_containers(patient)
     for variable in ("VOLUMES", "IMAGES"):
@@ -253,18 +253,18 @@ def check_pass(patient: Patient) -> Finding:
     return _judged(outcome)
 
 
-def _preview(patient: Patient) -> Outcome:
+def _preview(patient: CheckContext) -> PassOutcome:
     engine = patient.engine
     inventory = engine.observe(patient.settings.policy.label_prefix).inventory
     patient.learned.inventory = inventory
-    settings = knowing_itself(patient.settings, inventory)
-    ledger = Ledger(Memory(settings.state_directory, read_only=True))
+    settings = with_own_container(patient.settings, inventory)
+    ledger = PassRecorder(Memory(settings.state_directory, read_only=True))
     reconciler = Reconciler(settings, dict(patient.environment), ledger)
     reconciler.confirm_engine(settings, engine.identity())
     return reconciler.preview(settings, inventory, patient.now)
 
 
-def _judged(outcome: Outcome) -> Finding:
+def _judged(outcome: PassOutcome) -> CheckResult:
     rendered, changes = outcome.proposal.rendered, outcome.proposal.changes
     wanted = counted(len(rendered.plans), "plan")
     if outcome.has_serious_problems:
@@ -289,7 +289,7 @@ def _judged(outcome: Outcome) -> Finding:
     return passed(f"labels ask for {wanted}, and so they stand in the document")
 
 
-def check_markers(patient: Patient) -> Finding:
+def check_markers(patient: CheckContext) -> CheckResult:
     """Read what the hooks noted, and ask whether the runs that they are of still go on."""
     directory = patient.settings.config.parent / DIRECTORY
     try:
@@ -310,7 +310,7 @@ def check_markers(patient: Patient) -> Finding:
     return passed(f"{counted(len(markers), 'container')} stopped by backups that go on")
 
 
-def _is_running(patient: Patient, marker: Marker) -> bool:
+def _is_running(patient: CheckContext, marker: Marker) -> bool:
     """Whether the run that a marker is of goes on, as far as can be told."""
     try:
         connection = patient.connection
@@ -324,4 +324,4 @@ def _is_running(patient: Patient, marker: Marker) -> bool:
         lambda: patient.learned.runner is not None,
         patient.now.timestamp,
     )(frozenset({marker.plan} - {""}))
-    return look.rest is Rest.BUSY
+    return look.rest is IdleState.BUSY

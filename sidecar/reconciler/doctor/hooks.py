@@ -11,9 +11,9 @@ from sidecar.backrest.messages import HOOK
 from sidecar.backrest.rules import value_of
 from sidecar.lib.errors import InventoryError
 from sidecar.reconciler.doctor.check import (
-    Finding,
+    CheckContext,
+    CheckResult,
     NotChecked,
-    Patient,
     counted,
     failed,
     find_mount,
@@ -52,7 +52,7 @@ class Script:
         return "${BACKREST_CONFIG:?" in self.command and "/.quiesced" in self.command
 
 
-def scripts_of(patient: Patient) -> list[Script]:
+def scripts_of(patient: CheckContext) -> list[Script]:
     """All command hooks, as the next pass would leave them; raises NotChecked."""
     return list(_scripts(patient.planned))
 
@@ -79,7 +79,7 @@ def owners_of(scripts: list[Script]) -> list[str]:
     return sorted({script.owner for script in scripts})
 
 
-def check_shell(patient: Patient) -> Finding:
+def check_shell(patient: CheckContext) -> CheckResult:
     """Look for a shell in the runner: its smallest image has none."""
     require_containers(patient)
     runner = patient.runner
@@ -96,7 +96,7 @@ def check_shell(patient: Patient) -> Finding:
     )
 
 
-def check_client(patient: Patient) -> Finding:
+def check_client(patient: CheckContext) -> CheckResult:
     """Look for a docker client in the runner."""
     require_containers(patient)
     runner, scripts = patient.runner, docker_scripts(patient)
@@ -112,7 +112,7 @@ def check_client(patient: Patient) -> Finding:
     )
 
 
-def check_socket(patient: Patient) -> Finding:
+def check_socket(patient: CheckContext) -> CheckResult:
     """Look for the engine's socket in the runner, or for another way to it."""
     require_containers(patient)
     runner, scripts = patient.runner, docker_scripts(patient)
@@ -130,7 +130,7 @@ def check_socket(patient: Patient) -> Finding:
     )
 
 
-def docker_scripts(patient: Patient) -> list[Script]:
+def docker_scripts(patient: CheckContext) -> list[Script]:
     """All hooks that call the docker client; raises NotChecked without one."""
     scripts = [script for script in scripts_of(patient) if script.needs_docker]
     if not scripts:
@@ -138,7 +138,7 @@ def docker_scripts(patient: Patient) -> list[Script]:
     return scripts
 
 
-def _first(patient: Patient, paths: Sequence[str]) -> str:
+def _first(patient: CheckContext, paths: Sequence[str]) -> str:
     exists, runner = patient.engine.archive_exists, patient.runner
     try:
         return next((path for path in paths if exists(runner.id, path)), "")

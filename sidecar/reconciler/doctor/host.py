@@ -8,7 +8,14 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 from sidecar.lib.write_file import write_small
-from sidecar.reconciler.doctor.check import Finding, NotChecked, Patient, failed, passed, warned
+from sidecar.reconciler.doctor.check import (
+    CheckContext,
+    CheckResult,
+    NotChecked,
+    failed,
+    passed,
+    warned,
+)
 from sidecar.reconciler.zones import local_zone
 
 _PROBE = "doctor"
@@ -17,7 +24,7 @@ _EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
 _AHEAD_SECONDS = 300.0
 
 
-def check_state(patient: Patient) -> Finding:
+def check_state(patient: CheckContext) -> CheckResult:
     """Write a small file where we remember things, and remove it."""
     directory = patient.settings.state_directory
     fixed = ""
@@ -37,7 +44,7 @@ def check_state(patient: Patient) -> Finding:
     return passed(f"{directory} can be written", fixed=fixed)
 
 
-def _absent(patient: Patient) -> Finding:
+def _absent(patient: CheckContext) -> CheckResult:
     directory = patient.settings.state_directory
     if os.access(directory.parent, os.W_OK | os.X_OK):
         hint = "run `backrest-sidecar doctor --fix`; the daemon makes it too"
@@ -53,7 +60,7 @@ def _absent(patient: Patient) -> Finding:
     )
 
 
-def check_clock(patient: Patient) -> Finding:
+def check_clock(patient: CheckContext) -> CheckResult:
     """Compare this machine's clock with what has already happened."""
     now = patient.now
     shown = f"{now:%Y-%m-%d %H:%M}"
@@ -76,7 +83,7 @@ _MONTH = timedelta(days=30)
 _HINT = "set the same TZ in both containers, as in TZ=Europe/Berlin"
 
 
-def check_zones(patient: Patient) -> Finding:
+def check_zones(patient: CheckContext) -> CheckResult:
     """Compare offsets over a year: two names may mean the same."""
     runner = patient.runner
     ours, name = local_zone(patient.environment, patient.localtime)

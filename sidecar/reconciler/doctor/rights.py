@@ -16,9 +16,9 @@ from sidecar.docker.client import Connection, parse_address
 from sidecar.lib.errors import InventoryError
 from sidecar.reconciler.doctor.check import (
     SECONDS,
-    Finding,
+    CheckContext,
+    CheckResult,
     NotChecked,
-    Patient,
     failed,
     passed,
     warned,
@@ -38,30 +38,30 @@ class _OwnRight:
     variable: str
     method: str
     path: str
-    why: Callable[[Patient], str]
+    why: Callable[[CheckContext], str]
 
 
-def _why_restart(patient: Patient) -> str:
+def _why_restart(patient: CheckContext) -> str:
     applying = patient.settings.applying
     if not applying.enabled or applying.via is ApplyVia.API:
         return ""
     return "restart Backrest (--apply)"
 
 
-def _why_start(patient: Patient) -> str:
+def _why_start(patient: CheckContext) -> str:
     return "start again what a dead backup stopped" if _says(patient, "verb=stop") else ""
 
 
-def _why_unpause(patient: Patient) -> str:
+def _why_unpause(patient: CheckContext) -> str:
     return "let go on what a dead backup paused" if _says(patient, "verb=pause") else ""
 
 
-def _why_scale(patient: Patient) -> str:
+def _why_scale(patient: CheckContext) -> str:
     wanted = _says(patient, "docker service scale")
     return "scale services up again that a dead backup scaled down" if wanted else ""
 
 
-def _says(patient: Patient, words: str) -> bool:
+def _says(patient: CheckContext, words: str) -> bool:
     if patient.learned.document is None:
         return False
     return any(words in script.command for script in scripts_of(patient) if script.writes_marker)
@@ -76,7 +76,7 @@ _OWN_RIGHTS = {
 _POSTED = ("restart", "start", "unpause")
 
 
-def check_post(patient: Patient) -> Finding:
+def check_post(patient: CheckContext) -> CheckResult:
     """See whether anything at all may be done; one refusal for all is one finding."""
     require_containers(patient)
     wanted = [name for name, right in _OWN_RIGHTS.items() if right.why(patient)]
@@ -93,7 +93,7 @@ def check_post(patient: Patient) -> Finding:
     return failed(f"POST is not granted: we may not {purposes}", hint)
 
 
-def check_restart(patient: Patient) -> Finding:
+def check_restart(patient: CheckContext) -> CheckResult:
     """Whether the runner may be restarted."""
     finding = _check(patient, "restart")
     if "restart" in patient.learned.may or not _has_other_way(patient):
@@ -101,17 +101,17 @@ def check_restart(patient: Patient) -> Finding:
     return warned(f"{finding.message} where its API does not answer", finding.hint)
 
 
-def check_start(patient: Patient) -> Finding:
+def check_start(patient: CheckContext) -> CheckResult:
     """Whether a container may be started."""
     return _check(patient, "start")
 
 
-def check_unpause(patient: Patient) -> Finding:
+def check_unpause(patient: CheckContext) -> CheckResult:
     """Whether a container may be unpaused."""
     return _check(patient, "unpause")
 
 
-def check_services(patient: Patient) -> Finding:
+def check_services(patient: CheckContext) -> CheckResult:
     """Whether Swarm services may be read, which comes before scaling them."""
     require_containers(patient)
     if "POST" in patient.learned.may and _is_granted(patient, "services"):
@@ -119,14 +119,14 @@ def check_services(patient: Patient) -> Finding:
     return _check(patient, "services")
 
 
-def _check(patient: Patient, name: str) -> Finding:
+def _check(patient: CheckContext, name: str) -> CheckResult:
     require_containers(patient)
     if _OWN_RIGHTS[name].why(patient) and "POST" not in patient.learned.may:
         raise NotChecked("POST is not granted")
     return _told(patient, name)
 
 
-def _told(patient: Patient, name: str) -> Finding:
+def _told(patient: CheckContext, name: str) -> CheckResult:
     right = _OWN_RIGHTS[name]
     purpose = right.why(patient)
     if not purpose:
@@ -139,12 +139,12 @@ def _told(patient: Patient, name: str) -> Finding:
     )
 
 
-def _is_granted(patient: Patient, name: str) -> bool:
+def _is_granted(patient: CheckContext, name: str) -> bool:
     right = _OWN_RIGHTS[name]
     return patient.connection.status_of(right.method, right.path) not in REFUSED
 
 
-def _has_other_way(patient: Patient) -> bool:
+def _has_other_way(patient: CheckContext) -> bool:
     """Whether a restart is only what is left where the API does not answer."""
     return patient.settings.applying.via is ApplyVia.AUTO and bool(patient.settings.access.url)
 
@@ -206,7 +206,7 @@ _HOOK_RIGHTS = (
 )
 
 
-def check_permissions(patient: Patient) -> Finding:
+def check_permissions(patient: CheckContext) -> CheckResult:
     """Try what the hooks will ask for; the first thing that is missing would fail a backup."""
     require_containers(patient)
     scripts = docker_scripts(patient)
@@ -228,7 +228,7 @@ def check_permissions(patient: Patient) -> Finding:
     )
 
 
-def _missing(patient: Patient, host: str, wanted: list[_HookRight]) -> list[_HookRight]:
+def _missing(patient: CheckContext, host: str, wanted: list[_HookRight]) -> list[_HookRight]:
     if parse_address(host) == patient.connection.address:
         return [right for right in wanted if not _is_granted_to_hooks(patient.connection, right)]
     try:

@@ -14,17 +14,22 @@ from sidecar.reconciler.doctor import host as zones
 from sidecar.reconciler.doctor import rights as acting
 from sidecar.reconciler.doctor import rights as hook_rights
 from sidecar.reconciler.doctor.check import (
+    CheckContext,
+    CheckResult,
+    CheckStatus,
     DoctorReport,
-    Finding,
     NotChecked,
-    Patient,
-    Verdict,
     admit,
     failed,
 )
-from sidecar.reconciler.settings import Settings
+from sidecar.reconciler.settings import ReconcilerSettings
 
-__all__ = ["CHECKS", "Check", "examine", "run_doctor"]
+__all__ = [
+    "CHECKS",
+    "Check",
+    "examine",
+    "run_doctor",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ class Check:
 
     id: str
     proves: str
-    run: Callable[[Patient], Finding]
+    run: Callable[[CheckContext], CheckResult]
 
 
 CHECKS = (
@@ -88,7 +93,9 @@ CHECKS = (
 """All checks, in the order in which one may rely on what another has learned."""
 
 
-def run_doctor(settings: Settings, environment: Mapping[str, str], *, fix: bool) -> DoctorReport:
+def run_doctor(
+    settings: ReconcilerSettings, environment: Mapping[str, str], *, fix: bool
+) -> DoctorReport:
     """Examine this machine as the settings say; `fix`: put right what is safe.
 
     Raises nothing of its own: what goes wrong is a finding. Each wait for the engine or
@@ -97,7 +104,7 @@ def run_doctor(settings: Settings, environment: Mapping[str, str], *, fix: bool)
     return examine(admit(settings, environment, fix=fix))
 
 
-def examine(patient: Patient) -> DoctorReport:
+def examine(patient: CheckContext) -> DoctorReport:
     """Run all checks, and give the patient's connections back."""
     try:
         findings = tuple([_run(check, patient) for check in CHECKS])
@@ -106,11 +113,11 @@ def examine(patient: Patient) -> DoctorReport:
     return DoctorReport(str(patient.settings.config), findings)
 
 
-def _run(check: Check, patient: Patient) -> Finding:
+def _run(check: Check, patient: CheckContext) -> CheckResult:
     try:
         finding = check.run(patient)
     except NotChecked as reason:
-        finding = Finding(Verdict.NOT_CHECKED, str(reason))
+        finding = CheckResult(CheckStatus.NOT_CHECKED, str(reason))
     except InventoryError as error:
         # Whoever does not answer once is not asked ten times more.
         patient.lose_engine()

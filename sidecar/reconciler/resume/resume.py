@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sidecar.docker import containers
 from sidecar.docker.client import Connection
-from sidecar.docker.containers import Service, Standing
+from sidecar.docker.containers import ContainerState, SwarmService
 from sidecar.labels.spec import parse_labels
 from sidecar.lib.errors import InventoryError, StoreError
 from sidecar.lib.log import log_event
@@ -25,7 +25,7 @@ from sidecar.planner.plans import RenderedWorkload
 from sidecar.planner.workload import start_order
 from sidecar.reconciler.apply.container import parse_moment
 from sidecar.reconciler.apply.context import OnResult
-from sidecar.reconciler.apply.idle import APART, Look, Rest, Twice
+from sidecar.reconciler.apply.idle import APART, IdleCheck, IdleState, StableTwice
 from sidecar.reconciler.resume.markers import PART_SUFFIX, Marker, read_markers, remove_marker
 
 _STOPS = frozenset({"stop-start", "quiesce-stop-start"})
@@ -33,7 +33,7 @@ _PAUSES = frozenset({"pause-unpause"})
 _SCALES = frozenset({"swarm-scale"})
 
 
-class Verdict(StrEnum):
+class MarkerAction(StrEnum):
     """What is to become of a marker."""
 
     START = "start"
@@ -48,22 +48,26 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class MarkerDecision:
     """A verdict and the reason for it."""
 
-    verdict: Verdict
+    verdict: MarkerAction
     why: str = ""
 
 
-_WAIT = Judgement(Verdict.WAIT)
-_GONE = Judgement(Verdict.DISCARD, "it does not exist any more")
-_TORN = Judgement(Verdict.DISCARD, "the marker does not say what was stopped")
-_UNBORN = Judgement(Verdict.STALE, "its script died before it stopped anything")
-_OTHERS = Judgement(Verdict.DISCARD, "it was started or stopped by someone else since")
-_UNASKED = Judgement(Verdict.DISCARD, "its labels do not ask for it to be stopped any more")
+_WAIT = MarkerDecision(MarkerAction.WAIT)
+_GONE = MarkerDecision(MarkerAction.DISCARD, "it does not exist any more")
+_TORN = MarkerDecision(MarkerAction.DISCARD, "the marker does not say what was stopped")
+_UNBORN = MarkerDecision(MarkerAction.STALE, "its script died before it stopped anything")
+_OTHERS = MarkerDecision(MarkerAction.DISCARD, "it was started or stopped by someone else since")
+_UNASKED = MarkerDecision(
+    MarkerAction.DISCARD, "its labels do not ask for it to be stopped any more"
+)
 
 
-def judge_container(marker: Marker, standing: Standing | None, template: str | None) -> Judgement:
+def judge_container(
+    marker: Marker, standing: ContainerState | None, template: str | None
+) -> MarkerDecision:
     """Judge the marker of a container; pure.
 
     `standing` is None when there is no such container; `template` is the one that its
@@ -74,8 +78,8 @@ def judge_container(marker: Marker, standing: Standing | None, template: str | N
     if marker.name.endswith(PART_SUFFIX) and standing.name != marker.name:
         return _UNBORN
     if standing.status in {"running", "restarting"}:
-        return Judgement(Verdict.STALE, "it runs")
-    verdicts = {"exited": (Verdict.START, _STOPS), "paused": (Verdict.UNPAUSE, _PAUSES)}
+        return MarkerDecision(MarkerAction.STALE, "it runs")
+    verdicts = {"exited": (MarkerAction.START, _STOPS), "paused": (MarkerAction.UNPAUSE, _PAUSES)}
     if standing.status not in verdicts:
         return _WAIT
     if not _is_the_same_stop(marker, standing):
@@ -83,7 +87,9 @@ def judge_container(marker: Marker, standing: Standing | None, template: str | N
     return _asked(template, *verdicts[standing.status])
 
 
-def judge_service(marker: Marker, service: Service | None, template: str | None) -> Judgement:
+def judge_service(
+    marker: Marker, service: SwarmService | None, template: str | None
+) -> MarkerDecision:
     """Judge the marker of a Swarm service; pure. `template` as in `judge_container`."""
     if service is None:
         return _GONE
@@ -92,11 +98,11 @@ def judge_service(marker: Marker, service: Service | None, template: str | None)
     if service.replicas is None or not marker.replicas:
         return _TORN
     if service.replicas:
-        return Judgement(Verdict.STALE, "it has replicas")
-    return _asked(template, Verdict.SCALE, _SCALES)
+        return MarkerDecision(MarkerAction.STALE, "it has replicas")
+    return _asked(template, MarkerAction.SCALE, _SCALES)
 
 
-def judge_torn(marker: Marker) -> Judgement:
+def judge_torn(marker: Marker) -> MarkerDecision:
     """Judge a marker that names no container."""
     return _UNBORN if marker.name.endswith(PART_SUFFIX) else _TORN
 
@@ -123,7 +129,7 @@ def workload_of(marker: Marker, workloads: Sequence[RenderedWorkload]) -> Render
     return None
 
 
-def _is_the_same_stop(marker: Marker, standing: Standing) -> bool:
+def _is_the_same_stop(marker: Marker, standing: ContainerState) -> bool:
     if marker.finished:
         return marker.finished == standing.finished
     # Its script died before it knew. A pause leaves no time behind, a stop does.
@@ -132,10 +138,12 @@ def _is_the_same_stop(marker: Marker, standing: Standing) -> bool:
     return parse_moment(standing.finished) >= marker.written_at
 
 
-def _asked(template: str | None, verdict: Verdict, templates: frozenset[str]) -> Judgement:
+def _asked(
+    template: str | None, verdict: MarkerAction, templates: frozenset[str]
+) -> MarkerDecision:
     if template is None:
         return _WAIT
-    return Judgement(verdict) if template in templates else _UNASKED
+    return MarkerDecision(verdict) if template in templates else _UNASKED
 
 
 _log = logging.getLogger(__name__)
@@ -145,11 +153,11 @@ _BUSY_SECONDS = 15.0
 _FIRST_PAUSE = 30.0
 _LONGEST_PAUSE = 15 * 60.0
 
-Activity = Callable[[frozenset[str]], Look]
+Activity = Callable[[frozenset[str]], IdleCheck]
 """Whether one of the plans with these ids runs, as far as can be told. Raises nothing."""
 
 
-class Guard:
+class ResumeGuard:
     """Looks after the markers in `directory`, step by step.
 
     `after` is how old in seconds a marker must be. `activity` tells whether plans run.
@@ -219,11 +227,11 @@ class Guard:
         blind, wait = "", _BUSY_SECONDS
         for marker in sorted(ready, key=lambda m: _place(m, workloads or ())):
             look = self._activity(_plans(marker, workloads or ()))
-            if look.rest is Rest.UNKNOWN:
+            if look.rest is IdleState.UNKNOWN:
                 blind = look.because
             if ready[marker].twice.agrees(look, now):
                 self._settle(marker, ready[marker], workloads, now)
-            elif look.rest is Rest.IDLE:
+            elif look.rest is IdleState.IDLE:
                 wait = APART
         self._tell_once(blind)
         return wait
@@ -244,7 +252,9 @@ class Guard:
             facts = {"container": marker.name, "plan": marker.plan, "reason": error.message}
             log_event(_log, logging.WARNING, "guard.failed", **facts)
 
-    def _judge(self, marker: Marker, workloads: Sequence[RenderedWorkload] | None) -> Judgement:
+    def _judge(
+        self, marker: Marker, workloads: Sequence[RenderedWorkload] | None
+    ) -> MarkerDecision:
         if not marker.container:
             return judge_torn(marker)
         template = None if workloads is None else find_template(marker, workloads)
@@ -256,22 +266,22 @@ class Guard:
         standing = containers.find_container(self._connection, marker.container)
         return judge_container(marker, standing, template)
 
-    def _template_of(self, service: Service) -> str:
+    def _template_of(self, service: SwarmService) -> str:
         """The template of a service itself: at no replicas no container tells it."""
         cut, labels = len(self._prefix), service.labels.items()
         own = {key[cut:]: value for key, value in labels if key.startswith(self._prefix)}
         spec, _ = parse_labels(own, self._prefix)
         return (spec.template or "") if spec.enable else ""
 
-    def _carry_out(self, marker: Marker, judgement: Judgement) -> None:
+    def _carry_out(self, marker: Marker, judgement: MarkerDecision) -> None:
         facts = {"container": marker.name, "plan": marker.plan}
         match judgement.verdict:
-            case Verdict.WAIT:
+            case MarkerAction.WAIT:
                 return
-            case Verdict.STALE:
+            case MarkerAction.STALE:
                 remove_marker(self._directory, marker)
                 log_event(_log, logging.INFO, "guard.stale", **facts, reason=judgement.why)
-            case Verdict.DISCARD:
+            case MarkerAction.DISCARD:
                 if remove_marker(self._directory, marker):
                     log_event(_log, logging.WARNING, "guard.discarded", **facts, why=judgement.why)
                     self._on_result("discarded", **facts, why=judgement.why)
@@ -282,10 +292,10 @@ class Guard:
                 # Should we die right here: what runs makes its marker a stale one.
                 remove_marker(self._directory, marker)
 
-    def _resume(self, marker: Marker, verdict: Verdict) -> None:
-        if verdict is Verdict.START:
+    def _resume(self, marker: Marker, verdict: MarkerAction) -> None:
+        if verdict is MarkerAction.START:
             containers.start_container(self._connection, marker.container)
-        elif verdict is Verdict.UNPAUSE:
+        elif verdict is MarkerAction.UNPAUSE:
             containers.unpause_container(self._connection, marker.container)
         else:
             containers.scale_service(self._connection, marker.container, marker.replicas)
@@ -303,7 +313,7 @@ class _Track:
 
     def __init__(self, seen: float) -> None:
         self.seen = seen
-        self.twice = Twice()
+        self.twice = StableTwice()
         self.not_before = seen
         self._failures = 0
 

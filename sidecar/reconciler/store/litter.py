@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import StoreError
-from sidecar.reconciler.store.place import Identity, Place, explained
+from sidecar.reconciler.store.place import DocumentFile, FileIdentity, explained
 
 _DIGITS = 32
 _TURNS = 50
@@ -38,24 +38,24 @@ class Swap:
     base: str
     new: str
 
-    def may_go(self, found: Identity) -> bool:
+    def may_go(self, found: FileIdentity) -> bool:
         """Whether what the file holds is our own or stands for nothing any more."""
         return found.digest[:_DIGITS] in (self.base, self.new)
 
 
-def new_part(place: Place) -> str:
+def new_part(place: DocumentFile) -> str:
     """Return a name for content that is still being written."""
     return f"{_prefix(place)}{secrets.token_hex(8)}.part"
 
 
-def swap_of(place: Place, part: str, base: str, new: str) -> Swap:
+def swap_of(place: DocumentFile, part: str, base: str, new: str) -> Swap:
     """Return the name under which the finished `part` may be exchanged."""
     random = part.removeprefix(_prefix(place)).removesuffix(".part")
     base, new = base[:_DIGITS], new[:_DIGITS]
     return Swap(f"{_prefix(place)}{random}.{base}.{new}.swap", random, base, new)
 
 
-def recover(place: Place, on_notice: Callable[[str], None]) -> None:
+def recover(place: DocumentFile, on_notice: Callable[[str], None]) -> None:
     """Finish or undo what a killed process left beside the document.
 
     The lock on the directory must be held: nothing found here is then in use.
@@ -68,7 +68,7 @@ def recover(place: Place, on_notice: Callable[[str], None]) -> None:
                 _recover_swap(place, swap, on_notice)
 
 
-def put_back(place: Place, swap: Swap, ours: Identity) -> None:
+def put_back(place: DocumentFile, swap: Swap, ours: FileIdentity) -> None:
     """Make the newest foreign save the document again, where `ours` has displaced one.
 
     Others may save meanwhile, and each such save is newer than the one just put back,
@@ -91,7 +91,7 @@ def put_back(place: Place, swap: Swap, ours: Identity) -> None:
 
 
 def drop_superseded(
-    place: Place, swap: Swap, ours: Identity, on_notice: Callable[[str], None]
+    place: DocumentFile, swap: Swap, ours: FileIdentity, on_notice: Callable[[str], None]
 ) -> None:
     """After `put_back`: remove what `swap` holds, a save whose own writer has saved again.
 
@@ -106,7 +106,7 @@ def drop_superseded(
         keep_aside(place, swap, on_notice)
 
 
-def keep_aside(place: Place, swap: Swap, on_notice: Callable[[str], None]) -> None:
+def keep_aside(place: DocumentFile, swap: Swap, on_notice: Callable[[str], None]) -> None:
     """Keep a foreign save that cannot be the document any more where people see it."""
     visible = f"{place.name}.displaced-{swap.random}"
     atomic.rename_new(place.directory, swap.name, visible)
@@ -116,7 +116,7 @@ def keep_aside(place: Place, swap: Swap, on_notice: Callable[[str], None]) -> No
     )
 
 
-def _recover_swap(place: Place, swap: Swap, on_notice: Callable[[str], None]) -> None:
+def _recover_swap(place: DocumentFile, swap: Swap, on_notice: Callable[[str], None]) -> None:
     held = place.look(swap.name)
     if held is None:
         return
@@ -132,17 +132,17 @@ def _recover_swap(place: Place, swap: Swap, on_notice: Callable[[str], None]) ->
         keep_aside(place, swap, on_notice)
 
 
-def _prefix(place: Place) -> str:
+def _prefix(place: DocumentFile) -> str:
     return f".{place.name}.sidecar-"
 
 
-def _is_part(place: Place, name: str) -> bool:
+def _is_part(place: DocumentFile, name: str) -> bool:
     if not re.fullmatch(re.escape(_prefix(place)) + r"[0-9a-f]{16}\.part", name):
         return False
     return stat.S_ISREG(os.lstat(name, dir_fd=place.directory).st_mode)
 
 
-def _parse_swap(place: Place, name: str) -> Swap | None:
+def _parse_swap(place: DocumentFile, name: str) -> Swap | None:
     digest = f"([0-9a-f]{{{_DIGITS}}})"
     pattern = rf"{re.escape(_prefix(place))}([0-9a-f]{{16}})\.{digest}\.{digest}\.swap"
     found = re.fullmatch(pattern, name)

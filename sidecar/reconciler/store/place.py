@@ -33,7 +33,7 @@ _KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class FileIdentity:
     """What tells one saved state of a file from another; `digest` as `Known` gives it.
 
     The digest is empty for something that is no readable regular file.
@@ -70,11 +70,11 @@ class Stored:
     """The bytes of a file and the identity of the state they were read from."""
 
     content: bytes
-    identity: Identity
+    identity: FileIdentity
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DocumentFile:
     """A name in an open directory; `path` is the same place in words, for messages."""
 
     directory: int
@@ -87,7 +87,7 @@ class Place:
         with explained(self.path, "read"):
             return read_entry(self.directory, self.name, self.path, self.known)
 
-    def look(self, name: str = "") -> Identity | None:
+    def look(self, name: str = "") -> FileIdentity | None:
         """Return the identity of `name` (the document by default), None if nothing is there."""
         name = name or self.name
         try:
@@ -97,14 +97,14 @@ class Place:
         except (OSError, StoreError):
             return self._look_from_outside(name)
 
-    def _look_from_outside(self, name: str) -> Identity | None:
+    def _look_from_outside(self, name: str) -> FileIdentity | None:
         try:
             return _identity(os.lstat(name, dir_fd=self.directory), "")
         except FileNotFoundError:
             return None
 
 
-def find_place(directory: int, path: Path, known: Known | None = None) -> Place:
+def find_place(directory: int, path: Path, known: Known | None = None) -> DocumentFile:
     """Follow links from `path` to the name to read and replace, within the same directory.
 
     Raises StoreError for a link that leaves the directory, because a file there cannot
@@ -114,7 +114,7 @@ def find_place(directory: int, path: Path, known: Known | None = None) -> Place:
     with explained(path, "read"):
         for _ in range(_LINKS):
             if not _is_link(directory, name):
-                return Place(directory, name, path.parent / name, known or Known())
+                return DocumentFile(directory, name, path.parent / name, known or Known())
             name = _next_name(directory, os.readlink(name, dir_fd=directory), path)
     raise StoreError(f"{path} is a link in a circle", "put a plain file in its place")
 
@@ -179,8 +179,8 @@ def _refuse_other_kinds(status: os.stat_result, path: Path) -> None:
         )
 
 
-def _identity(status: os.stat_result, digest: str) -> Identity:
-    return Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, digest)
+def _identity(status: os.stat_result, digest: str) -> FileIdentity:
+    return FileIdentity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, digest)
 
 
 def _is_link(directory: int, name: str) -> bool:

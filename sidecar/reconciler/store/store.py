@@ -19,16 +19,22 @@ from sidecar.lib.errors import StoreError
 from sidecar.reconciler.store import litter
 from sidecar.reconciler.store.place import (
     LIMIT,
-    Identity,
+    DocumentFile,
+    FileIdentity,
     Known,
-    Place,
     Stored,
     explained,
     find_place,
     hint_for,
 )
 
-__all__ = ["LIMIT", "AlreadyThereError", "Identity", "Store", "Stored"]
+__all__ = [
+    "LIMIT",
+    "AlreadyThereError",
+    "FileIdentity",
+    "Store",
+    "Stored",
+]
 
 _ATTEMPTS = 20
 _POLL_SECONDS = 0.02
@@ -101,7 +107,7 @@ class Store:
             with explained(place.path, "create"):
                 self._create(place, content)
 
-    def _create(self, place: Place, content: bytes) -> None:
+    def _create(self, place: DocumentFile, content: bytes) -> None:
         if place.look() is not None:
             raise _already_there(place)
         with self._new_part(place, content, None) as part:
@@ -111,7 +117,7 @@ class Store:
                 raise _already_there(place) from None
         atomic.sync_directory(place.directory)
 
-    def _replace(self, place: Place, base: Identity, content: bytes) -> bool:
+    def _replace(self, place: DocumentFile, base: FileIdentity, content: bytes) -> bool:
         """Write `content` over `base`; False if somebody saved since `base` was read."""
         digest = place.known.digest(content)
         with explained(place.path, "replace"):
@@ -132,7 +138,9 @@ class Store:
                     atomic.remove(place.directory, swap.name)
 
     @contextmanager
-    def _new_part(self, place: Place, content: bytes, base: Identity | None) -> Iterator[str]:
+    def _new_part(
+        self, place: DocumentFile, content: bytes, base: FileIdentity | None
+    ) -> Iterator[str]:
         """Write `content` durably beside the document; removed at the end if still there."""
         part = litter.new_part(place)
         descriptor = atomic.create_new(place.directory, part)
@@ -147,7 +155,7 @@ class Store:
         finally:
             atomic.remove(place.directory, part)
 
-    def _dress(self, descriptor: int, place: Place, base: Identity | None) -> None:
+    def _dress(self, descriptor: int, place: DocumentFile, base: FileIdentity | None) -> None:
         """Give the new file owner, attributes and mode before anything secret is in it."""
         mode = _NEW_FILE_MODE
         if base is not None:
@@ -188,10 +196,10 @@ class Store:
 
 
 def _exchange(
-    place: Place,
+    place: DocumentFile,
     swap: litter.Swap,
-    base: Identity,
-    ours: Identity,
+    base: FileIdentity,
+    ours: FileIdentity,
     on_notice: Callable[[str], None],
 ) -> bool:
     """Make `swap` the document if that is still `base`; undo it if `base` was not displaced."""
@@ -212,7 +220,7 @@ def _exchange(
     return False
 
 
-def _take_over(descriptor: int, place: Place) -> int:
+def _take_over(descriptor: int, place: DocumentFile) -> int:
     """Copy owner and attributes of the document; return its permission bits."""
     document = atomic.open_present(place.directory, place.name)
     try:
@@ -238,7 +246,7 @@ def _open_directory(path: Path) -> int:
             raise StoreError(message, "create it, or mount Backrest's config directory") from error
 
 
-def _already_there(place: Place) -> AlreadyThereError:
+def _already_there(place: DocumentFile) -> AlreadyThereError:
     return AlreadyThereError(
         f"{place.path} is there already", "it is never overwritten: move it away"
     )

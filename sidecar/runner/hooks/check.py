@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from sidecar.backrest.reading import Config, RunHook
 from sidecar.lib.errors import SidecarError
-from sidecar.runner.due import Kind, Work
+from sidecar.runner.due import Job, JobKind
 from sidecar.runner.job.steps import EVENTS
-from sidecar.runner.notify.actions import Notification, resolve_notification
+from sidecar.runner.notify.actions import NotifyAction, resolve_notification
 from sidecar.runner.notify.services import Unusable
 from sidecar.runner.template import Template, TemplateError, parse_template
 
@@ -58,12 +58,12 @@ def check_hooks(config: Config) -> tuple[HookProblem, ...]:
     )
 
 
-def find_blocker(problems: Iterable[HookProblem], work: Work) -> HookProblem | None:
+def find_blocker(problems: Iterable[HookProblem], work: Job) -> HookProblem | None:
     """Find what keeps a piece of work from being run: a command of one of its events."""
-    kinds = (Kind.BACKUP, Kind.FORGET) if work.kind is Kind.BACKUP else (work.kind,)
+    kinds = (JobKind.BACKUP, JobKind.FORGET) if work.kind is JobKind.BACKUP else (work.kind,)
     events = {event for kind in kinds if kind in EVENTS for event in _events(kind)}
     owners = {name_repo(work.repo)}
-    if work.kind is Kind.BACKUP:
+    if work.kind is JobKind.BACKUP:
         owners.add(name_plan(work.subject))
     return next(
         (one for one in problems if one.blocks and one.owner in owners and one.conditions & events),
@@ -71,7 +71,7 @@ def find_blocker(problems: Iterable[HookProblem], work: Work) -> HookProblem | N
     )
 
 
-def _events(kind: Kind) -> Iterator[str]:
+def _events(kind: JobKind) -> Iterator[str]:
     known = EVENTS[kind]
     for group in (known.start, known.success, known.skipped, known.warning, known.failed):
         yield from group
@@ -92,7 +92,7 @@ def _check(owner: str, number: int, hook: RunHook) -> Iterator[HookProblem]:
         )
 
 
-def resolve_hook(hook: RunHook) -> Template | Notification:
+def resolve_hook(hook: RunHook) -> Template | NotifyAction:
     """Find out what a hook does: a command's template, or what it sends.
 
     Raises Unusable or TemplateError.

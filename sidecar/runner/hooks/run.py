@@ -13,9 +13,9 @@ from sidecar.lib.duration import render_duration
 from sidecar.lib.log import log_event
 from sidecar.lib.process import Completed, ProcessRunner
 from sidecar.runner.hooks.check import name_plan, name_repo, resolve_hook, split_shebang
-from sidecar.runner.job.steps import Facts, HookResult
-from sidecar.runner.notify.actions import Notification
-from sidecar.runner.notify.messages import Letter
+from sidecar.runner.job.steps import Facts, HookOutcome
+from sidecar.runner.notify.actions import NotifyAction
+from sidecar.runner.notify.messages import QueuedMessage
 from sidecar.runner.notify.services import Unusable
 from sidecar.runner.template import Template, TemplateError, Values
 
@@ -60,7 +60,7 @@ class HookRunner:
 
     runner: ProcessRunner
     document: Path
-    post: Callable[[Letter], None]
+    post: Callable[[QueuedMessage], None]
     timeout: float | None = DEFAULT_TIMEOUT
     zone: tzinfo = field(default=UTC)
 
@@ -71,7 +71,7 @@ class HookRunner:
         plan: RunPlan | None,
         facts: Facts,
         is_stopping: Callable[[], bool],
-    ) -> HookResult:
+    ) -> HookOutcome:
         """Run each hook that has one of the events, once, with the first that it has.
 
         Raises nothing. Only before the work, where all events are START events, a failure
@@ -81,15 +81,15 @@ class HookRunner:
         failures: list[str] = []
         for called in self._called(events, repo, plan, facts):
             if halts and is_stopping():
-                return HookResult(OnError.CANCEL, (*failures, _STOPPED))
+                return HookOutcome(OnError.CANCEL, (*failures, _STOPPED))
             ended = self._run_one(called)
             if ended.reason:
                 failures.append(f"{called.name}: {ended.reason}")
             if halts and ended.is_stopped:
-                return HookResult(OnError.CANCEL, tuple(failures))
+                return HookOutcome(OnError.CANCEL, tuple(failures))
             if halts and ended.reason and called.hook.on_error is not OnError.IGNORE:
-                return HookResult(called.hook.on_error, tuple(failures))
-        return HookResult(None, tuple(failures))
+                return HookOutcome(called.hook.on_error, tuple(failures))
+        return HookOutcome(None, tuple(failures))
 
     def _called(
         self, events: Sequence[str], repo: Repo, plan: RunPlan | None, facts: Facts
@@ -122,7 +122,7 @@ class HookRunner:
     def _run_one(self, called: _Called) -> _Ended:
         try:
             what = resolve_hook(called.hook)
-            if isinstance(what, Notification):
+            if isinstance(what, NotifyAction):
                 self._notify(called, what)
                 return _Ended()
             return self._command(called, what)
@@ -135,14 +135,14 @@ class HookRunner:
         log_event(_log, logging.WARNING, "hook.unusable", hook=called.name, reason=error.message)
         return _Ended(f"it cannot be used: {error.message}" if is_command else "")
 
-    def _notify(self, called: _Called, what: Notification) -> None:
+    def _notify(self, called: _Called, what: NotifyAction) -> None:
         values = called.values
         plan = values.plan
         about = name_repo(values.repo.id) if plan is None else name_plan(plan.id)
         is_start = values.event.endswith("_START")
         to = f"{what.kind} of {called.name}"
         at = values.now.timestamp()
-        self.post(Letter(to, about, what.request(values), at, is_start))
+        self.post(QueuedMessage(to, about, what.request(values), at, is_start))
 
     def _command(self, called: _Called, template: Template) -> _Ended:
         argv, script = split_shebang(template.render(called.values))

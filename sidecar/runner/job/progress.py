@@ -9,41 +9,41 @@ from queue import SimpleQueue
 
 from sidecar.engines.base import Progress
 from sidecar.lib.threads import Closable
-from sidecar.runner.due import Work
+from sidecar.runner.due import Job
 from sidecar.runner.journal import Run
 
 
 @dataclass(frozen=True, slots=True)
-class Over:
+class RunFinished:
     """Nothing more comes: the run as it ended, or, without one, why there is none."""
 
     run: Run | None = None
     reason: str = ""
 
 
-Told = Progress | Over
+Told = Progress | RunFinished
 News = SimpleQueue[Told]
 
 
-class Board(Closable):
+class ProgressHub(Closable):
     """Hands on what is told of each piece of work; safe for threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._followers: dict[Work, list[News]] = defaultdict(list)
-        self._progress: dict[Work, Progress | None] = {}
-        self._ends: dict[Work, Over] = {}
-        self._closed: Over | None = None
+        self._followers: dict[Job, list[News]] = defaultdict(list)
+        self._progress: dict[Job, Progress | None] = {}
+        self._ends: dict[Job, RunFinished] = {}
+        self._closed: RunFinished | None = None
 
     def close(self) -> None:
         """Tell all who follow that nothing more comes."""
         with self._lock:
-            self._closed = Over(reason="the runner stops")
+            self._closed = RunFinished(reason="the runner stops")
             for news in (one for all_of in self._followers.values() for one in all_of):
                 news.put(self._closed)
 
     @contextmanager
-    def follow(self, work: Work) -> Iterator[News]:
+    def follow(self, work: Job) -> Iterator[News]:
         """Give the news of a piece of work from now on, the last of which is an `Over`.
 
         Follow first and submit then: so the end of what is joined cannot be missed.
@@ -61,36 +61,36 @@ class Board(Closable):
                 if not self._followers[work]:
                     del self._followers[work]
 
-    def began(self, work: Work) -> None:
+    def began(self, work: Job) -> None:
         """Note that it runs."""
         with self._lock:
             self._progress[work] = None
 
-    def moved(self, work: Work, progress: Progress) -> None:
+    def moved(self, work: Job, progress: Progress) -> None:
         """Tell how far it is."""
         with self._lock:
             self._progress[work] = progress
             self._tell(work, progress)
 
-    def ended(self, work: Work, end: Over) -> None:
+    def ended(self, work: Job, end: RunFinished) -> None:
         """Note how it ended; that is told by `done`, when it may be submitted again."""
         with self._lock:
             self._ends[work] = end
 
-    def done(self, work: Work) -> Over:
+    def done(self, work: Job) -> RunFinished:
         """Tell how it ended."""
         with self._lock:
             self._progress.pop(work, None)
-            end = self._ends.pop(work, Over(reason="it broke down in the runner itself"))
+            end = self._ends.pop(work, RunFinished(reason="it broke down in the runner itself"))
             self._tell(work, end)
             return end
 
     @property
-    def running(self) -> Mapping[Work, Progress | None]:
+    def running(self) -> Mapping[Job, Progress | None]:
         """What runs, and how far it is."""
         with self._lock:
             return dict(self._progress)
 
-    def _tell(self, work: Work, told: Told) -> None:
+    def _tell(self, work: Job, told: Told) -> None:
         for news in self._followers.get(work, ()):
             news.put(told)

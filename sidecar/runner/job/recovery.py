@@ -25,12 +25,12 @@ from pathlib import Path
 from pydantic import RootModel, ValidationError
 
 from sidecar.backrest.reading import Config, Repo, RunPlan
-from sidecar.engines.base import FailureClass, Verdict
+from sidecar.engines.base import FailureClass, ResultKind
 from sidecar.lib.log import log_event
 from sidecar.lib.process import Child, child_of, end_leftover
-from sidecar.runner.due import Kind
+from sidecar.runner.due import JobKind
 from sidecar.runner.job.steps import EVENTS, Facts, Programs, render_name
-from sidecar.runner.journal import Ended, Journal, Outcome, Phase, Run, Unfinished
+from sidecar.runner.journal import Ended, Journal, Phase, Run, RunOutcome, Unfinished
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,7 @@ class Repair:
         elif one.run.work.kind in EVENTS:
             notes.append(_UNREADABLE)
         ended = Ended(
-            Outcome.INTERRUPTED,
+            RunOutcome.INTERRUPTED,
             self._clock(),
             one.snapshot,
             failure=FailureClass.INTERRUPTED,
@@ -205,7 +205,7 @@ class Repair:
         """Run the hooks as they were when the run began; give what went wrong."""
         work = one.run.work
         # Of a run that came to its retention all hooks after the backup are through.
-        kind = Kind.FORGET if one.run.phase is Phase.FORGETTING else work.kind
+        kind = JobKind.FORGET if one.run.phase is Phase.FORGETTING else work.kind
         now = self._clock()
         facts = Facts(
             task=render_name(work),
@@ -226,7 +226,7 @@ class Repair:
             _current(resume.repo, config), lambda child: self._journal.child(one.run.id, child)
         )
         unlocked = engine.unlock()
-        if unlocked.verdict is Verdict.SUCCESS:
+        if unlocked.verdict is ResultKind.SUCCESS:
             return ()
         return (f"the repository could not be unlocked: {unlocked.reason}",)
 

@@ -7,24 +7,24 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 
 from sidecar.lib.log import log_event
-from sidecar.runner.due import Kind, Missed, Work
+from sidecar.runner.due import Job, JobKind, Missed
 from sidecar.runner.health import write_marker
-from sidecar.runner.journal import History, Outcome, Run, Trigger
-from sidecar.runner.notify.messages import Announcer, Notice, Occasion, occasion_of
+from sidecar.runner.journal import Run, RunCause, RunHistory, RunOutcome
+from sidecar.runner.notify.messages import Notice, NoticeEvent, RunNotifier, occasion_of
 
 _LEVELS = {
-    Outcome.SUCCESS: logging.INFO,
-    Outcome.SKIPPED: logging.INFO,
-    Outcome.WARNING: logging.WARNING,
-    Outcome.CANCELLED: logging.WARNING,
-    Outcome.FAILED: logging.ERROR,
-    Outcome.INTERRUPTED: logging.ERROR,
+    RunOutcome.SUCCESS: logging.INFO,
+    RunOutcome.SKIPPED: logging.INFO,
+    RunOutcome.WARNING: logging.WARNING,
+    RunOutcome.CANCELLED: logging.WARNING,
+    RunOutcome.FAILED: logging.ERROR,
+    RunOutcome.INTERRUPTED: logging.ERROR,
 }
-_OF_PLANS = frozenset({Kind.BACKUP, Kind.RESTORE, Kind.VERIFY})
+_OF_PLANS = frozenset({JobKind.BACKUP, JobKind.RESTORE, JobKind.VERIFY})
 _log = logging.getLogger(__name__)
 
 
-class Teller:
+class RunReporter:
     """Tells of runs; safe for threads, and raises nothing.
 
     `listeners` are told each run that has ended, beside the log, the markers in `directory`
@@ -35,8 +35,8 @@ class Teller:
         self,
         directory: Path,
         zone: tzinfo,
-        history: Callable[[], History],
-        announcer: Announcer,
+        history: Callable[[], RunHistory],
+        announcer: RunNotifier,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._directory = directory
@@ -46,10 +46,10 @@ class Teller:
         self._announcer = announcer
         self.listeners: list[Callable[[Run], None]] = []
 
-    def began(self, work: Work, trigger: Trigger) -> None:
+    def began(self, work: Job, trigger: RunCause) -> None:
         """Tell that a run begins."""
         log_event(_log, logging.INFO, "run.began", **_fields(work), trigger=trigger.value)
-        notice = Notice(Occasion.START, work.kind.value, name_of(work), "began", self._now())
+        notice = Notice(NoticeEvent.START, work.kind.value, name_of(work), "began", self._now())
         self._announcer.announce(notice)
 
     def ended(self, run: Run) -> None:
@@ -92,10 +92,10 @@ class Teller:
         times = "once" if missed.count == 1 else f"{missed.count} times"
         result = f"missed {times}, the last at {last}"
         what = missed.work.kind.value
-        notice = Notice(Occasion.MISSED, what, name_of(missed.work), result, self._now())
+        notice = Notice(NoticeEvent.MISSED, what, name_of(missed.work), result, self._now())
         self._announcer.announce(notice)
 
-    def dropped(self, work: Work, reason: str) -> None:
+    def dropped(self, work: Job, reason: str) -> None:
         """Tell that a run could not even begin."""
         log_event(_log, logging.ERROR, "run.dropped", **_fields(work), reason=reason)
 
@@ -106,11 +106,11 @@ class Teller:
         return datetime.fromtimestamp(at, self._zone)
 
 
-def name_of(work: Work) -> str:
+def name_of(work: Job) -> str:
     """Give what people call the subject of a piece of work."""
     return f"{'plan' if work.kind in _OF_PLANS else 'repository'} {work.subject}"
 
 
-def _fields(work: Work) -> dict[str, object]:
+def _fields(work: Job) -> dict[str, object]:
     what = "plan" if work.kind in _OF_PLANS else "repo"
     return {"kind": work.kind.value, what: work.subject}

@@ -16,10 +16,10 @@ from sidecar.backrest.reading import Config, RunPlan
 from sidecar.engines.base import Interpreted, Progress, Report, failed
 from sidecar.lib.errors import UsageError
 from sidecar.lib.log import log_event
-from sidecar.runner.due import Kind, Work
+from sidecar.runner.due import Job, JobKind
 from sidecar.runner.job.recovery import Repair, Resume, render_resume
-from sidecar.runner.job.steps import EVENTS, Attempt, Programs, Scope, Surroundings
-from sidecar.runner.journal import Journal, JournalError, Phase, Run, Trigger
+from sidecar.runner.job.steps import EVENTS, Attempt, AttemptContext, JobScope, Programs
+from sidecar.runner.journal import Journal, JournalError, Phase, Run, RunCause
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def _allowed(_: RunPlan) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Manners:
+class SessionOptions:
     """How a session behaves; times in seconds.
 
     `may_forget` gives a reason not to forget snapshots of a plan, or nothing. `on_end` is
@@ -66,17 +66,17 @@ class Session:
         journal: Journal,
         work: Programs,
         after: Programs,
-        manners: Manners | None = None,
+        manners: SessionOptions | None = None,
         *,
         clock: Callable[[], float] = time.time,
         wait: Callable[[float], object] | None = None,
     ) -> None:
         self._journal = journal
         self._after = after
-        self._manners = manners or Manners()
+        self._manners = manners or SessionOptions()
         self._clock = clock
         self._stopping = threading.Event()
-        self._around = Surroundings(
+        self._around = AttemptContext(
             journal,
             work,
             after,
@@ -90,7 +90,7 @@ class Session:
         """Begin nothing more and wait no longer; the caller ends the programs of `work`."""
         self._stopping.set()
 
-    def run(self, work: Work, config: Config, trigger: Trigger, report: Report = _quiet) -> Run:
+    def run(self, work: Job, config: Config, trigger: RunCause, report: Report = _quiet) -> Run:
         """Do a piece of work; what goes wrong is in the run that comes back.
 
         Raises UsageError if the document has no such plan or repository.
@@ -126,7 +126,9 @@ class Session:
             resumed.append(run)
         return tuple(resumed)
 
-    def _begin(self, scope: Scope, trigger: Trigger, at: float) -> tuple[int, Interpreted | None]:
+    def _begin(
+        self, scope: JobScope, trigger: RunCause, at: float
+    ) -> tuple[int, Interpreted | None]:
         """Record the run; where that fails, bear it in mind, and give why."""
         resume = render_resume(Resume(scope.repo, scope.plan, scope.instance))
         try:
@@ -138,13 +140,13 @@ class Session:
         return self._journal.hold(scope.work, trigger, at), unrecorded
 
 
-def resolve_scope(work: Work, config: Config) -> Scope:
+def resolve_scope(work: Job, config: Config) -> JobScope:
     """Find what a piece of work is about. Raises UsageError if it is not in the document."""
-    plan = config.plan(work.subject) if work.kind is Kind.BACKUP else None
-    if work.kind not in EVENTS or (plan is None and work.kind is Kind.BACKUP):
+    plan = config.plan(work.subject) if work.kind is JobKind.BACKUP else None
+    if work.kind not in EVENTS or (plan is None and work.kind is JobKind.BACKUP):
         raise UsageError(f"there is no {work.kind} of {work.subject!r}")
     repo = config.repo(work.repo if plan is None else plan.repo)
     if repo is None:
         raise UsageError(f"there is no repository {work.repo!r}")
     sharers = tuple(one for one in config.plans if one.repo == repo.id)
-    return Scope(work, repo, plan, config.instance, sharers)
+    return JobScope(work, repo, plan, config.instance, sharers)

@@ -15,11 +15,19 @@ from typing import Protocol
 
 from sidecar.backrest.plan import OnError, Retention
 from sidecar.backrest.reading import Repo, RunPlan
-from sidecar.engines.base import Engine, FailureClass, Interpreted, Report, Stats, Verdict, failed
+from sidecar.engines.base import (
+    Engine,
+    FailureClass,
+    Interpreted,
+    Report,
+    ResultKind,
+    Stats,
+    failed,
+)
 from sidecar.lib.process import Child
-from sidecar.runner.due import Kind, Work
+from sidecar.runner.due import Job, JobKind
 from sidecar.runner.job.upkeep import run_check, run_forget, run_prune, run_unlock
-from sidecar.runner.journal import Ended, Journal, Outcome, Phase
+from sidecar.runner.journal import Ended, Journal, Phase, RunOutcome
 
 _ANY = "CONDITION_ANY_ERROR"
 
@@ -57,24 +65,24 @@ def _of_repo(name: str) -> Events:
     return Events((start,), done, done, done, failed=(error, _ANY), halted=(_ANY, error))
 
 
-EVENTS: Mapping[Kind, Events] = {
-    Kind.BACKUP: _BACKUP,
-    Kind.FORGET: _of_repo("FORGET"),
-    Kind.PRUNE: _of_repo("PRUNE"),
-    Kind.CHECK: _of_repo("CHECK"),
+EVENTS: Mapping[JobKind, Events] = {
+    JobKind.BACKUP: _BACKUP,
+    JobKind.FORGET: _of_repo("FORGET"),
+    JobKind.PRUNE: _of_repo("PRUNE"),
+    JobKind.CHECK: _of_repo("CHECK"),
 }
 """Restoring and verifying have no events."""
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class RetentionDecision:
     """What of a plan's snapshots is kept."""
 
     plan: RunPlan
     retention: Retention
 
 
-def keep_of(repo: Repo, plan: RunPlan | None, outcome: Outcome) -> Keep | None:
+def keep_of(repo: Repo, plan: RunPlan | None, outcome: RunOutcome) -> RetentionDecision | None:
     """Give what is kept after a run; None: all that there is.
 
     The plan's own retention applies if what should be saved is saved, and if the repository
@@ -82,7 +90,11 @@ def keep_of(repo: Repo, plan: RunPlan | None, outcome: Outcome) -> Keep | None:
     """
     if plan is None or plan.retention is None or plan.retention.keep_all:
         return None
-    return None if repo.overrides_retention or not outcome.is_good else Keep(plan, plan.retention)
+    return (
+        None
+        if repo.overrides_retention or not outcome.is_good
+        else RetentionDecision(plan, plan.retention)
+    )
 
 
 OnStart = Callable[[Child], None]
@@ -104,7 +116,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class HookResult:
+class HookOutcome:
     """What came of an event set: how a failing hook halts the run, and what failed, in words."""
 
     halt: OnError | None = None
@@ -121,7 +133,7 @@ class Hooks(Protocol):
         plan: RunPlan | None,
         facts: Facts,
         is_stopping: Callable[[], bool],
-    ) -> HookResult:
+    ) -> HookOutcome:
         """Run them in order until one halts; raises nothing for what a hook does."""
         ...
 
@@ -144,22 +156,22 @@ _WAITS = {OnError.RETRY_1_MINUTE: 60.0, OnError.RETRY_10_MINUTES: 600.0}
 _UNFORESEEN = failed(FailureClass.UNKNOWN, "something unforeseen happened in the runner itself")
 _STOPPED = failed(FailureClass.INTERRUPTED, "the runner was asked to end")
 
-_NAMES: Mapping[Kind, str] = {
-    Kind.BACKUP: 'backup for plan "{}"',
-    Kind.FORGET: 'scheduled forget for repo "{}"',
-    Kind.PRUNE: 'prune repo "{}"',
-    Kind.CHECK: 'check for repo "{}"',
-    Kind.RESTORE: 'restore of plan "{}"',
-    Kind.VERIFY: 'verification of plan "{}"',
+_NAMES: Mapping[JobKind, str] = {
+    JobKind.BACKUP: 'backup for plan "{}"',
+    JobKind.FORGET: 'scheduled forget for repo "{}"',
+    JobKind.PRUNE: 'prune repo "{}"',
+    JobKind.CHECK: 'check for repo "{}"',
+    JobKind.RESTORE: 'restore of plan "{}"',
+    JobKind.VERIFY: 'verification of plan "{}"',
 }
-_UPKEEP = {Kind.FORGET: run_forget, Kind.PRUNE: run_prune, Kind.CHECK: run_check}
+_UPKEEP = {JobKind.FORGET: run_forget, JobKind.PRUNE: run_prune, JobKind.CHECK: run_check}
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class JobScope:
     """What an attempt is about; `plan` is None for what concerns the whole repository."""
 
-    work: Work
+    work: Job
     repo: Repo
     plan: RunPlan | None = None
     instance: str = ""
@@ -173,7 +185,7 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class AttemptContext:
     """All that attempts have in common.
 
     `work` runs what a stop of the runner ends, `after` what it must not end: the hooks that
@@ -192,17 +204,17 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class AttemptResult:
     """What came of it: the events that follow, and `notes` on what else went wrong."""
 
-    outcome: Outcome
+    outcome: RunOutcome
     events: tuple[str, ...]
     result: Interpreted
     notes: tuple[str, ...] = ()
 
-    def noted(self, *notes: str) -> "Done":
+    def noted(self, *notes: str) -> "AttemptResult":
         """Add what went wrong besides: a success with notes is a warning."""
-        worse = Outcome.WARNING if notes and self.outcome.is_good else self.outcome
+        worse = RunOutcome.WARNING if notes and self.outcome.is_good else self.outcome
         return replace(self, outcome=worse, notes=(*self.notes, *notes))
 
     def ended(self, at: float) -> Ended:
@@ -220,8 +232,8 @@ class Attempt:
 
     def __init__(
         self,
-        around: Surroundings,
-        scope: Scope,
+        around: AttemptContext,
+        scope: JobScope,
         run: int,
         report: Report,
         unrecorded: Interpreted | None = None,
@@ -246,7 +258,7 @@ class Attempt:
             self.ended = after.ended(self._around.clock())
         self.ended = self._retain(after).ended(self._around.clock())
 
-    def _start(self) -> Done | None:
+    def _start(self) -> AttemptResult | None:
         """Run the START hooks, again where they ask for it; None if nothing is in the way."""
         if self._unrecorded is not None and self._stops_something():
             return self._halted(self._unrecorded)
@@ -264,12 +276,12 @@ class Attempt:
             self._around.wait(wait)
         return self._stopped()
 
-    def _judge_start(self, found: HookResult) -> Done | None:
+    def _judge_start(self, found: HookOutcome) -> AttemptResult | None:
         if found.halt is None:
             return None
         if self._around.is_stopping():
             return self._stopped()
-        outcome = Outcome.CANCELLED if found.halt is OnError.CANCEL else Outcome.FAILED
+        outcome = RunOutcome.CANCELLED if found.halt is OnError.CANCEL else RunOutcome.FAILED
         reason = f"a START hook failed: {'; '.join(found.failures)}"
         return self._halted(failed(FailureClass.HOOK, reason), outcome)
 
@@ -283,22 +295,22 @@ class Attempt:
             for hook in hooks
         )
 
-    def _work(self) -> Done:
+    def _work(self) -> AttemptResult:
         """Remove stale locks where that is wanted, and do the work."""
         if self._around.is_stopping():
             return self._stopped()
         self._phase(Phase.WORKING)
         engine = self._engine(self._around.work)
         unlocked = run_unlock(engine, self._scope.repo)
-        if unlocked is not None and unlocked.verdict is not Verdict.SUCCESS:
+        if unlocked is not None and unlocked.verdict is not ResultKind.SUCCESS:
             return self._stopped() if self._around.is_stopping() else self._halted(unlocked)
         return self._judge(self._run_engine(engine))
 
     def _run_engine(self, engine: Engine) -> Interpreted:
         if self._scope.plan is not None:
             return engine.backup(self._scope.plan, self._scope.instance, self._report)
-        if self._scope.work.kind is Kind.FORGET and (refusal := self._may_not_forget()):
-            return Interpreted(Verdict.WARNING, reason=f"nothing is forgotten: {refusal}")
+        if self._scope.work.kind is JobKind.FORGET and (refusal := self._may_not_forget()):
+            return Interpreted(ResultKind.WARNING, reason=f"nothing is forgotten: {refusal}")
         return _UPKEEP[self._scope.work.kind](engine, self._scope.repo)
 
     def _may_not_forget(self) -> str:
@@ -306,26 +318,26 @@ class Attempt:
         reasons = map(self._around.may_forget, self._scope.sharers)
         return next(filter(None, reasons), "")
 
-    def _judge(self, result: Interpreted) -> Done:
+    def _judge(self, result: Interpreted) -> AttemptResult:
         events = self._scope.events
-        if result.verdict is Verdict.SUCCESS:
+        if result.verdict is ResultKind.SUCCESS:
             if self._scope.plan is None or result.snapshot:
-                return Done(Outcome.SUCCESS, events.success, result)
-            return Done(Outcome.SKIPPED, events.skipped, result)
-        if result.verdict is Verdict.WARNING:
-            return Done(Outcome.WARNING, events.warning, result)
+                return AttemptResult(RunOutcome.SUCCESS, events.success, result)
+            return AttemptResult(RunOutcome.SKIPPED, events.skipped, result)
+        if result.verdict is ResultKind.WARNING:
+            return AttemptResult(RunOutcome.WARNING, events.warning, result)
         if self._around.is_stopping():
             return replace(self._stopped(), events=events.failed)
-        return Done(Outcome.FAILED, events.failed, result)
+        return AttemptResult(RunOutcome.FAILED, events.failed, result)
 
-    def _after(self, done: Done) -> Done:
+    def _after(self, done: AttemptResult) -> AttemptResult:
         """Run the hooks that follow, whatever came before them."""
         self._around.journal.child(self._run, None)
         self._phase(Phase.ENDING, done.result.snapshot)
         found = self._run_hooks(self._around.after, done.events, done.result)
         return done.noted(*found.failures)
 
-    def _retain(self, done: Done) -> Done:
+    def _retain(self, done: AttemptResult) -> AttemptResult:
         """Forget the plan's snapshots beyond its retention; that this fails is a warning."""
         keep = keep_of(self._scope.repo, self._scope.plan, done.outcome)
         if keep is None:
@@ -339,9 +351,9 @@ class Attempt:
             self._phase(Phase.FORGETTING)
         return done.noted(*self._forget(keep))
 
-    def _forget(self, keep: Keep) -> tuple[str, ...]:
+    def _forget(self, keep: RetentionDecision) -> tuple[str, ...]:
         """Forget between hooks of its own, as Backrest does; give what went wrong."""
-        events = EVENTS[Kind.FORGET]
+        events = EVENTS[JobKind.FORGET]
         halted = self._run_hooks(self._around.work, events.start)
         if halted.halt is not None:
             result = failed(FailureClass.HOOK, "; ".join(halted.failures))
@@ -349,14 +361,14 @@ class Attempt:
         else:
             engine = self._engine(self._around.work)
             result = engine.forget(keep.plan, self._scope.instance, keep.retention)
-            follow = events.failed if result.verdict is Verdict.FAILED else events.success
+            follow = events.failed if result.verdict is ResultKind.FAILED else events.success
         found = self._run_hooks(self._around.after, follow, result)
         reason = (f"retention failed: {result.reason}",) if result.reason else ()
         return (*reason, *found.failures)
 
     def _run_hooks(
         self, programs: Programs, events: tuple[str, ...], result: Interpreted | None = None
-    ) -> HookResult:
+    ) -> HookOutcome:
         now = self._around.clock()
         facts = Facts(
             task=render_name(self._scope.work),
@@ -377,14 +389,16 @@ class Attempt:
     def _phase(self, phase: Phase, snapshot: str = "") -> None:
         self._around.journal.phase(self._run, phase, snapshot)
 
-    def _halted(self, result: Interpreted, outcome: Outcome = Outcome.FAILED) -> Done:
-        return Done(outcome, self._scope.events.halted, result)
+    def _halted(
+        self, result: Interpreted, outcome: RunOutcome = RunOutcome.FAILED
+    ) -> AttemptResult:
+        return AttemptResult(outcome, self._scope.events.halted, result)
 
-    def _stopped(self) -> Done:
-        return self._halted(_STOPPED, Outcome.CANCELLED)
+    def _stopped(self) -> AttemptResult:
+        return self._halted(_STOPPED, RunOutcome.CANCELLED)
 
 
-def render_name(work: Work) -> str:
+def render_name(work: Job) -> str:
     """Give what Backrest calls a piece of work, for hooks that tell people."""
     return _NAMES[work.kind].format(work.subject)
 
@@ -393,7 +407,7 @@ def _never() -> bool:
     return False
 
 
-def _wait_after(found: HookResult, tries: int) -> float | None:
+def _wait_after(found: HookOutcome, tries: int) -> float | None:
     """Give the seconds after which START hooks are to be run once more; None: they are not."""
     if found.halt is OnError.RETRY_BACKOFF:
         return min(_FIRST_BACKOFF * 2.0**tries, _LONGEST_BACKOFF)

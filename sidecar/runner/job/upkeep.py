@@ -10,8 +10,8 @@ from sidecar.engines.base import (
     EngineError,
     FailureClass,
     Interpreted,
+    ResultKind,
     Upkeep,
-    Verdict,
     failed,
     told,
 )
@@ -45,7 +45,7 @@ def _initialise(
     if known:
         return _compare(engine.probe(), known)
     keep_guid(repo.id, engine.initialise())
-    return Interpreted(Verdict.SUCCESS)
+    return Interpreted(ResultKind.SUCCESS)
 
 
 def run_forget(engine: Upkeep, repo: Repo) -> Interpreted:
@@ -95,7 +95,7 @@ def probe(engine: Upkeep, expected: str, at: float) -> Probed:
 
 def _compare(guid: str, expected: str) -> Interpreted:
     if expected in ("", guid):
-        return Interpreted(Verdict.SUCCESS)
+        return Interpreted(ResultKind.SUCCESS)
     reason = f"another repository stands at this address: {guid[:8]} instead of {expected[:8]}"
     return failed(FailureClass.REPO_NOT_FOUND, reason)
 

@@ -8,14 +8,14 @@ from sidecar.backrest.reading import Config, RunPlan, Timing
 from sidecar.engines.base import FailureClass
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.threads import places_of
-from sidecar.runner.due import Kind, Missed, Work
+from sidecar.runner.due import Job, JobKind, Missed
 from sidecar.runner.hooks.check import HookProblem, check_hooks, find_blocker
-from sidecar.runner.job.progress import Board, Over
-from sidecar.runner.journal import Ended, Outcome, Phase, Run, Trigger
-from sidecar.runner.parts import Parts
+from sidecar.runner.job.progress import ProgressHub, RunFinished
+from sidecar.runner.journal import Ended, Phase, Run, RunCause, RunOutcome
+from sidecar.runner.parts import RunnerDependencies
 
 
-class Works:
+class JobRunner:
     """Runs work of the document as it is now, which `config` is; any thread may.
 
     `on_missed` is told fires that came while work waited for its seat.
@@ -23,8 +23,8 @@ class Works:
 
     def __init__(
         self,
-        parts: Parts,
-        board: Board,
+        parts: RunnerDependencies,
+        board: ProgressHub,
         on_missed: Callable[[Missed], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -34,42 +34,42 @@ class Works:
         self._on_missed = on_missed
         self._clock = clock
         self.config = Config()
-        self.wanted: Mapping[Work, Timing] = {}
+        self.wanted: Mapping[Job, Timing] = {}
         self.problems: tuple[HookProblem, ...] = ()
 
-    def take(self, config: Config, wanted: Mapping[Work, Timing]) -> None:
+    def take(self, config: Config, wanted: Mapping[Job, Timing]) -> None:
         """Go on with another document."""
         self.problems = check_hooks(config)
         self.config, self.wanted = config, wanted
         self._parts.engines.config = config
 
-    def run(self, work: Work, trigger: Trigger) -> None:
+    def run(self, work: Job, trigger: RunCause) -> None:
         """Do it; how it ended is told on the board."""
         self._board.began(work)
         try:
             run = self._run(work, trigger)
         except SidecarError as error:
             self._teller.dropped(work, str(error))
-            self._board.ended(work, Over(reason=str(error)))
+            self._board.ended(work, RunFinished(reason=str(error)))
         else:
-            self._board.ended(work, Over(run))
+            self._board.ended(work, RunFinished(run))
 
-    def failed(self, work: Work, error: BaseException) -> None:
+    def failed(self, work: Job, error: BaseException) -> None:
         """Tell that something unforeseen happened; what it says might hold a secret."""
         where = ", ".join(places_of(error.__traceback__))
         self._teller.dropped(work, f"unforeseen: {type(error).__name__} at {where}")
 
-    def blocker(self, work: Work) -> str:
+    def blocker(self, work: Job) -> str:
         """Say why a piece of work must not be run; empty: nothing is against it."""
         found = find_blocker(self.problems, work)
         return "" if found is None else str(found)
 
-    def _run(self, work: Work, trigger: Trigger) -> Run | None:
+    def _run(self, work: Job, trigger: RunCause) -> Run | None:
         config = self.config
         if reason := self.blocker(work):
             raise SidecarError(reason, "correct the document")
-        plan = config.plan(work.subject) if work.kind in {Kind.BACKUP, Kind.RESTORE} else None
-        if work.kind is Kind.RESTORE:
+        plan = config.plan(work.subject) if work.kind in {JobKind.BACKUP, JobKind.RESTORE} else None
+        if work.kind is JobKind.RESTORE:
             if plan is not None:
                 self._refill(plan, trigger)
             return None
@@ -84,7 +84,7 @@ class Works:
             self._parts.emptiness.remember(plan)
         return run
 
-    def _tell_missed(self, work: Work) -> None:
+    def _tell_missed(self, work: Job) -> None:
         """Tell what came while it waited: the run that begins now answers the last fire only."""
         known = self._parts.journal.history().moments.get(work)
         timing = self.wanted.get(work)
@@ -94,16 +94,16 @@ class Works:
         if missed is not None:
             self._on_missed(missed)
 
-    def _refill(self, plan: RunPlan, trigger: Trigger) -> Ended | None:
+    def _refill(self, plan: RunPlan, trigger: RunCause) -> Ended | None:
         """Restore a plan that has become empty, where that is wanted; give how that failed."""
         _, ended = self._parts.emptiness.refill(plan, trigger)
         return None if ended is None or ended.outcome.is_good else ended
 
-    def _fail(self, work: Work, trigger: Trigger, failed: Ended) -> Run:
+    def _fail(self, work: Job, trigger: RunCause, failed: Ended) -> Run:
         """Record that nothing was backed up: what is half restored must not be."""
         at = self._clock()
         ended = Ended(
-            Outcome.FAILED,
+            RunOutcome.FAILED,
             at,
             failure=failed.failure or FailureClass.UNKNOWN,
             reason=f"the plan is empty and could not be restored: {failed.reason}",

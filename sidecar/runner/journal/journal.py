@@ -22,7 +22,7 @@ _FAILED = "UPDATE outbox SET due = ?, failures = failures + 1 WHERE id = ?"
 _DUE = "SELECT id, body, posted, failures FROM outbox WHERE due <= ? ORDER BY id LIMIT ?"
 
 
-class Outbox(Database):
+class JournalOutbox(Database):
     """Messages wait here until they are sent; of too many the oldest are dropped."""
 
     def post(self, body: str, at: float) -> None:
@@ -120,7 +120,7 @@ class Findings(Database):
         self._try("the devices of a plan", change)
 
 
-class Journal(Runs, Intents, Findings, Outbox):
+class Journal(Runs, Intents, Findings, JournalOutbox):
     """One file, which only its owner can read; safe for threads, each change one transaction.
 
     Made of a path, of `keep`, how many runs of each plan or repository are kept, and of

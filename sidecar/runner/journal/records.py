@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from sidecar.engines.base import FailureClass, Stats
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.process import Child
-from sidecar.runner.due import Kind, Moments, Work
+from sidecar.runner.due import Job, JobKind, Moments
 
 
 class JournalError(SidecarError):
@@ -24,7 +24,7 @@ class JournalError(SidecarError):
         self.failure = failure
 
 
-class Outcome(StrEnum):
+class RunOutcome(StrEnum):
     """How a run ended."""
 
     SUCCESS = "success"
@@ -41,10 +41,10 @@ class Outcome(StrEnum):
     @property
     def is_good(self) -> bool:
         """Whether what should be saved is saved."""
-        return self in {Outcome.SUCCESS, Outcome.WARNING, Outcome.SKIPPED}
+        return self in {RunOutcome.SUCCESS, RunOutcome.WARNING, RunOutcome.SKIPPED}
 
 
-class Trigger(StrEnum):
+class RunCause(StrEnum):
     """Why a run began."""
 
     SCHEDULE = "schedule"
@@ -70,7 +70,7 @@ class Phase(StrEnum):
 class Ended:
     """How a run ended, and when; `reason` and `excerpt` are in words, without secrets."""
 
-    outcome: Outcome
+    outcome: RunOutcome
     at: float
     snapshot: str = ""
     stats: Stats | None = None
@@ -87,8 +87,8 @@ class Run:
     """
 
     id: int
-    work: Work
-    trigger: Trigger
+    work: Job
+    trigger: RunCause
     started: float
     phase: Phase = Phase.BEGUN
     ended: Ended | None = None
@@ -116,7 +116,7 @@ class Past:
     last_start: float | None = None
     last_missed: float | None = None
     last_end: float | None = None
-    last_outcome: Outcome | None = None
+    last_outcome: RunOutcome | None = None
     last_success: float | None = None
     """The end of the last run that saved what it should."""
 
@@ -127,18 +127,18 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class RunHistory:
     """All that is known of the past, by work; never changed, but replaced by a newer one."""
 
-    past: Mapping[Work, Past] = field(default_factory=dict)
-    moments: Mapping[Work, Moments] = field(default_factory=dict)
+    past: Mapping[Job, Past] = field(default_factory=dict)
+    moments: Mapping[Job, Moments] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class MissedFires:
     """Fires that no run answers: the first, the last, and how many; `at`: when that was told."""
 
-    work: Work
+    work: Job
     first: float
     last: float
     count: int
@@ -207,10 +207,10 @@ def _member(kind: type[E], value: object) -> E | None:
     return next((one for one in kind if one.value == value), None)
 
 
-def work_of(kind: str, subject: str, repo: str) -> Work | None:
+def work_of(kind: str, subject: str, repo: str) -> Job | None:
     """Give the work; None if it is of a kind that another version knows."""
-    known = _member(Kind, kind)
-    return None if known is None else Work(known, subject, repo)
+    known = _member(JobKind, kind)
+    return None if known is None else Job(known, subject, repo)
 
 
 def read_runs(cursor: sqlite3.Cursor) -> Iterator[Run]:
@@ -227,7 +227,7 @@ def run_of(row: Values) -> Run | None:
     return Run(
         number,
         work,
-        _member(Trigger, cause) or Trigger.MANUAL,
+        _member(RunCause, cause) or RunCause.MANUAL,
         started,
         _member(Phase, phase) or Phase.ENDING,
         _ended_of(*ended),
@@ -246,7 +246,7 @@ def _ended_of(
     if at is None:
         return None
     return Ended(
-        _member(Outcome, outcome) or Outcome.FAILED,
+        _member(RunOutcome, outcome) or RunOutcome.FAILED,
         at,
         snapshot,
         None if stats is None else _stats_of(stats),
@@ -289,17 +289,17 @@ def unfinished_of(row: Values) -> Unfinished | None:
     return Unfinished(run, resume, child, snapshot)
 
 
-def read_past(cursor: sqlite3.Cursor) -> dict[Work, Past]:
+def read_past(cursor: sqlite3.Cursor) -> dict[Job, Past]:
     """Read rows of PAST_COLUMNS."""
-    found: dict[Work, Past] = {}
+    found: dict[Job, Past] = {}
     for first_seen, start, missed, end, outcome, success, *names in cursor:
         if (work := work_of(*names)) is not None:
-            known = _member(Outcome, outcome)
+            known = _member(RunOutcome, outcome)
             found[work] = Past(first_seen, start, missed, end, known, success)
     return found
 
 
-def past_values(work: Work, past: Past) -> Values:
+def past_values(work: Job, past: Past) -> Values:
     """Give the values of PAST_COLUMNS."""
     outcome = None if past.last_outcome is None else past.last_outcome.value
     return (
@@ -313,6 +313,6 @@ def past_values(work: Work, past: Past) -> Values:
     )
 
 
-def history_of(past: Mapping[Work, Past]) -> History:
+def history_of(past: Mapping[Job, Past]) -> RunHistory:
     """Show the past from both sides."""
-    return History(past, {work: known.moments for work, known in past.items()})
+    return RunHistory(past, {work: known.moments for work, known in past.items()})

@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.lib.process import Child
-from sidecar.runner.due import Missed, Work
+from sidecar.runner.due import Job, Missed
 from sidecar.runner.journal.database import Database
 from sidecar.runner.journal.records import (
     PAST_COLUMNS,
     RUN_COLUMNS,
     Ended,
-    History,
     JournalError,
     MissedFires,
-    Outcome,
     Past,
     Phase,
     Run,
-    Trigger,
+    RunCause,
+    RunHistory,
+    RunOutcome,
     Unfinished,
     ended_values,
     history_of,
@@ -56,14 +56,14 @@ class Pasts(Database):
 
     def __init__(self, path: Path, keep: int = 1000, wall: Callable[[], float] = time.time) -> None:
         self._keep = max(keep, 1)
-        self._past: dict[Work, Past] = {}
-        self._unsaved: set[Work] = set()
-        self._history: History | None = None
+        self._past: dict[Job, Past] = {}
+        self._unsaved: set[Job] = set()
+        self._history: RunHistory | None = None
         self._version = -1
         super().__init__(path, wall)
         self._refresh()
 
-    def history(self) -> History:
+    def history(self) -> RunHistory:
         """Give what is known of the past; cheap, and there even while the file is not."""
         with self._lock:
             self._refresh()
@@ -71,7 +71,7 @@ class Pasts(Database):
                 self._history = history_of(dict(self._past))
             return self._history
 
-    def first_seen(self, works: Iterable[Work], at: float) -> None:
+    def first_seen(self, works: Iterable[Job], at: float) -> None:
         """Start the clock of what was never seen before."""
         with self._lock:
             self._refresh()
@@ -110,12 +110,12 @@ class Pasts(Database):
             MissedFires(work, *row[3:]) for row in rows if (work := work_of(*row[:3])) is not None
         )
 
-    def _remember(self, work: Work, at: float, **fields: Any) -> None:
+    def _remember(self, work: Job, at: float, **fields: Any) -> None:
         """Bear in mind what is to be written, too."""
         self._past[work] = replace(self._past.get(work) or Past(at), **fields)
         self._history = None
 
-    def _settle(self, works: Iterable[Work], *, is_saved: bool) -> None:
+    def _settle(self, works: Iterable[Job], *, is_saved: bool) -> None:
         """Take note whether what is in mind is also in the file."""
         if is_saved:
             self._unsaved.clear()
@@ -137,12 +137,12 @@ class Pasts(Database):
         return [past_row(work, past) for work, past in self._past.items()]
 
 
-def past_row(work: Work, past: Past) -> Row:
+def past_row(work: Job, past: Past) -> Row:
     """Give a row of the past."""
     return "works", tuple(PAST_COLUMNS.split(", ")), past_values(work, past)
 
 
-def amend(connection: sqlite3.Connection, work: Work, at: float, **fields: Any) -> None:
+def amend(connection: sqlite3.Connection, work: Job, at: float, **fields: Any) -> None:
     """Change what is known of a work; what was never seen is first seen `at`."""
     known = read_past(connection.execute(f"{_PAST} WHERE {OF_WORK}", work)).get(work) or Past(at)
     connection.execute(_PUT, past_values(work, replace(known, **fields)))
@@ -175,7 +175,7 @@ class Runs(Pasts):
         self._running: dict[int, Unfinished] = {}
         super().__init__(path, keep, wall)
 
-    def begin(self, work: Work, trigger: Trigger, at: float, resume: str) -> int:
+    def begin(self, work: Job, trigger: RunCause, at: float, resume: str) -> int:
         """Record a run durably before it does anything; give its number.
 
         `resume` is kept until the run ends. Raises JournalError: then nothing may be stopped.
@@ -188,7 +188,7 @@ class Runs(Pasts):
             self._settle((), is_saved=True)
             return number
 
-    def hold(self, work: Work, trigger: Trigger, at: float) -> int:
+    def hold(self, work: Job, trigger: RunCause, at: float) -> int:
         """Bear a run in mind that could not be recorded; `end` records it if it then can be."""
         with self._lock:
             number = min(0, *self._running, 0) - 1
@@ -245,7 +245,7 @@ class Runs(Pasts):
         where, values = ("", ()) if subject is None else ("WHERE subject = ?", (subject,))
         return self._select(f"{where} ORDER BY id DESC LIMIT ?", (*values, limit))
 
-    def last(self, work: Work, outcomes: Collection[Outcome] = ()) -> Run | None:
+    def last(self, work: Job, outcomes: Collection[RunOutcome] = ()) -> Run | None:
         """Give the newest run of a work, or the newest that ended in one of these ways."""
         marks = ", ".join("?" * len(outcomes))
         ended = f"AND outcome IN ({marks})" if outcomes else ""

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sidecar.backrest.reading import RunHook
 from sidecar.runner.notify import services
-from sidecar.runner.notify.messages import Message, Request
+from sidecar.runner.notify.messages import NotificationMessage, Request
 from sidecar.runner.notify.services import Builder, Unusable, check_http
 from sidecar.runner.notify.shoutrrr import translate_shoutrrr
 from sidecar.runner.template import Template, Values, event_name, parse_template
@@ -16,7 +16,7 @@ _Settings = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Notification:
+class NotifyAction:
     """A hook that notifies: `kind` is the service, for people."""
 
     kind: str
@@ -31,7 +31,7 @@ class Notification:
         if self._title is not None:
             title = self._title.render(values)
         text = self._text.render(values)
-        return self._build(Message(title, text, values.event, self._is_default))
+        return self._build(NotificationMessage(title, text, values.event, self._is_default))
 
 
 def _webhook(service: Callable[[str], Builder]) -> Callable[[_Settings], Builder]:
@@ -72,7 +72,7 @@ _ACTIONS: Final[Mapping[str, Callable[[_Settings], Builder]]] = {
 }
 
 
-def resolve_notification(hook: RunHook) -> Notification:
+def resolve_notification(hook: RunHook) -> NotifyAction:
     """Find out what a hook sends and where. Raises Unusable or TemplateError."""
     kind = hook.action.removeprefix("action").lower()
     make = _ACTIONS.get(hook.action)
@@ -82,7 +82,7 @@ def resolve_notification(hook: RunHook) -> Notification:
     text = hook.settings.get("template", "")
     title = hook.settings.get("titleTemplate", "")
     is_default = not text.strip(" ")
-    return Notification(
+    return NotifyAction(
         kind,
         make(hook.settings),
         _SUMMARY if is_default else parse_template(text),

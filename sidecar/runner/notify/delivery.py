@@ -29,8 +29,8 @@ from sidecar.lib.threads import Closable
 from sidecar.runner.journal import Posted
 from sidecar.runner.notify.messages import (
     Failure,
-    Letter,
-    Post,
+    HttpRequest,
+    QueuedMessage,
     Request,
     fit_letter,
     parse_letter,
@@ -62,7 +62,7 @@ class ProcessSender:
 
     def send(self, request: Request) -> Failure | None:
         """Send it; None if that succeeded. Raises nothing."""
-        kind = "post" if isinstance(request, Post) else "apprise"
+        kind = "post" if isinstance(request, HttpRequest) else "apprise"
         answer = self._ask({"kind": kind, "request": asdict(request)})
         if isinstance(answer, Failure):
             return answer
@@ -113,7 +113,7 @@ _MOST_FRESH = 100
 _log = logging.getLogger(__name__)
 
 
-class Outbox(Protocol):
+class OutboxStore(Protocol):
     """Where letters wait; times are unix seconds. See the journal."""
 
     def post(self, body: str, at: float) -> None:
@@ -147,23 +147,23 @@ class Delivered:
 class _Held:
     """A letter as it waits; `posted` None: the journal has not got it."""
 
-    letter: Letter
+    letter: QueuedMessage
     posted: Posted | None = None
 
 
-class Courier(Closable):
+class DeliveryQueue(Closable):
     """Takes letters and sends them, once `start` was called in a thread of its own.
 
     `clock` gives unix seconds.
     """
 
     def __init__(
-        self, outbox: Outbox, sender: Sender, clock: Callable[[], float] = time.time
+        self, outbox: OutboxStore, sender: Sender, clock: Callable[[], float] = time.time
     ) -> None:
         self._outbox = outbox
         self._sender = sender
         self._clock = clock
-        self._fresh: deque[Letter] = deque(maxlen=_MOST_FRESH)
+        self._fresh: deque[QueuedMessage] = deque(maxlen=_MOST_FRESH)
         self._lock = threading.Lock()
         self._gate = threading.Lock()
         self._wake = threading.Event()
@@ -186,7 +186,7 @@ class Courier(Closable):
             self._thread.join()
         self.deliver()
 
-    def post(self, letter: Letter) -> None:
+    def post(self, letter: QueuedMessage) -> None:
         """Take a letter; raises nothing."""
         fitting = fit_letter(letter)
         with self._gate:
@@ -212,7 +212,7 @@ class Courier(Closable):
                 log_event(_log, logging.ERROR, "outbox.unreadable", reason=error.message)
                 return [_Held(letter) for letter in fresh], set()
 
-    def _held(self, fresh: Iterable[Letter]) -> list[_Held]:
+    def _held(self, fresh: Iterable[QueuedMessage]) -> list[_Held]:
         """Join what the journal has and what it could not take."""
         held: list[_Held] = []
         for posted in self._outbox.due(math.inf, _MOST):

@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from sidecar.engines.base import Stats
-from sidecar.runner.journal import Outcome
+from sidecar.runner.journal import RunOutcome
 
 MOST_TEXT: Final = 20_000
 """Characters of a message at most."""
@@ -26,7 +26,7 @@ _CUT = " …"
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class NotificationMessage:
     """What there is to tell: `event` is a condition's name or an occasion.
 
     `is_default`: the words are ours, so that they hold no markup of any service.
@@ -39,7 +39,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
+class HttpRequest:
     """An HTTP request with a body."""
 
     url: str = field(repr=False)
@@ -50,7 +50,7 @@ class Post:
 
 
 @dataclass(frozen=True, slots=True)
-class ByApprise:
+class AppriseRequest:
     """A message to an Apprise URL; to the second one if the first does not work.
 
     `form` is text, html or markdown, `level` info, success, warning or failure.
@@ -64,7 +64,7 @@ class ByApprise:
     level: str = "info"
 
 
-Request = Post | ByApprise
+Request = HttpRequest | AppriseRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class QueuedMessage:
     """A request on its way: `to` is what people call its destination, `about` what it concerns.
 
     `is_start`: it tells that something began, which nobody needs to know once it is over.
@@ -104,7 +104,7 @@ def level_of(event: str) -> str:
     return next((level for word, level in _LEVELS.items() if word in plain), "info")
 
 
-def fit_letter(letter: Letter) -> Letter:
+def fit_letter(letter: QueuedMessage) -> QueuedMessage:
     """Cut the body of a letter that would be too long to wait."""
     while len(render_letter(letter)) > MOST_BYTES and letter.request.body:
         shorter = cut(letter.request.body, len(letter.request.body) // 2)
@@ -112,18 +112,18 @@ def fit_letter(letter: Letter) -> Letter:
     return letter
 
 
-def render_letter(letter: Letter) -> str:
+def render_letter(letter: QueuedMessage) -> str:
     """Give the text in which it waits."""
-    kind = "post" if isinstance(letter.request, Post) else "apprise"
+    kind = "post" if isinstance(letter.request, HttpRequest) else "apprise"
     return json.dumps({**asdict(letter), "kind": kind})
 
 
-def parse_letter(text: str) -> Letter | None:
+def parse_letter(text: str) -> QueuedMessage | None:
     """Read such a text; None if it is none of ours."""
     try:
         plain = json.loads(text)
         request = parse_request(plain["kind"], plain["request"])
-        return Letter(
+        return QueuedMessage(
             str(plain["to"]),
             str(plain["about"]),
             request,
@@ -137,16 +137,16 @@ def parse_letter(text: str) -> Letter | None:
 def parse_request(kind: str, plain: dict[str, Any]) -> Request:
     """Read a request's fields; raises TypeError, ValueError or KeyError if they are none."""
     if kind == "apprise":
-        return ByApprise(**plain)
+        return AppriseRequest(**plain)
     headers = tuple((str(name), str(value)) for name, value in plain["headers"])
-    return Post(**{**plain, "headers": headers})
+    return HttpRequest(**{**plain, "headers": headers})
 
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _STEP = 1000.0
 
 
-class Occasion(StrEnum):
+class NoticeEvent(StrEnum):
     """What there is to tell about."""
 
     ERROR = "error"
@@ -157,16 +157,16 @@ class Occasion(StrEnum):
 
 
 _OCCASIONS = {
-    Outcome.SUCCESS: Occasion.SUCCESS,
-    Outcome.SKIPPED: Occasion.SUCCESS,
-    Outcome.WARNING: Occasion.WARNING,
-    Outcome.CANCELLED: Occasion.WARNING,
-    Outcome.FAILED: Occasion.ERROR,
-    Outcome.INTERRUPTED: Occasion.ERROR,
+    RunOutcome.SUCCESS: NoticeEvent.SUCCESS,
+    RunOutcome.SKIPPED: NoticeEvent.SUCCESS,
+    RunOutcome.WARNING: NoticeEvent.WARNING,
+    RunOutcome.CANCELLED: NoticeEvent.WARNING,
+    RunOutcome.FAILED: NoticeEvent.ERROR,
+    RunOutcome.INTERRUPTED: NoticeEvent.ERROR,
 }
 
 
-def occasion_of(outcome: Outcome) -> Occasion:
+def occasion_of(outcome: RunOutcome) -> NoticeEvent:
     """Give what the end of a run is an occasion for."""
     return _OCCASIONS[outcome]
 
@@ -178,7 +178,7 @@ class Notice:
     Moments are aware, `seconds` is how long it took. `reason` holds no secret.
     """
 
-    occasion: Occasion
+    occasion: NoticeEvent
     what: str
     """Such as `backup`."""
     about: str
@@ -195,16 +195,16 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class Announcer:
+class RunNotifier:
     """Tells notices to every address (Apprise URLs) if they are of an occasion that is asked for.
 
     `host` is how people know this machine; `post` sees to it that letters are sent.
     """
 
     urls: Sequence[str] = field(repr=False)
-    occasions: Collection[Occasion]
+    occasions: Collection[NoticeEvent]
     host: str
-    post: Callable[[Letter], None]
+    post: Callable[[QueuedMessage], None]
 
     def announce(self, notice: Notice) -> None:
         """Tell it; raises nothing."""
@@ -212,10 +212,10 @@ class Announcer:
             return
         title, body = render_notice(notice, self.host)
         for number, url in enumerate(self.urls, 1):
-            request = ByApprise(url, title, body, level=level_of(notice.occasion))
-            is_start = notice.occasion is Occasion.START
+            request = AppriseRequest(url, title, body, level=level_of(notice.occasion))
+            is_start = notice.occasion is NoticeEvent.START
             to = name_address(url, number)
-            self.post(Letter(to, notice.about, request, notice.at.timestamp(), is_start))
+            self.post(QueuedMessage(to, notice.about, request, notice.at.timestamp(), is_start))
 
 
 def name_address(url: str, number: int) -> str:

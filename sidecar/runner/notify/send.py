@@ -18,7 +18,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from urllib3.exceptions import HTTPError
 
-from sidecar.runner.notify.messages import ByApprise, Failure, Post, Request
+from sidecar.runner.notify.messages import AppriseRequest, Failure, HttpRequest, Request
 
 SECONDS = 10.0
 """How long each wait for a server may be."""
@@ -45,7 +45,7 @@ _LOGIN = re.compile(r"authenti|credential|\b(?:401|403|535)\b", re.IGNORECASE)
 
 def send_request(request: Request) -> Failure | None:
     """Send it; None if that succeeded. Raises nothing."""
-    if isinstance(request, Post):
+    if isinstance(request, HttpRequest):
         return _post(request)
     return _by_apprise(request)
 
@@ -60,7 +60,7 @@ def check_addresses(urls: Sequence[str]) -> list[str]:
     return ["" if plugin else "Apprise does not understand this address" for plugin in found]
 
 
-def _post(request: Post) -> Failure | None:
+def _post(request: HttpRequest) -> Failure | None:
     url = request.url
     try:
         with requests.Session() as session:
@@ -76,7 +76,7 @@ def _post(request: Post) -> Failure | None:
     return Failure("it leads from one address to another")
 
 
-def _ask(session: requests.Session, request: Post, url: str) -> tuple[int, str]:
+def _ask(session: requests.Session, request: HttpRequest, url: str) -> tuple[int, str]:
     """Send it to an address; give the status, and where it is to be sent instead."""
     headers = {name: value.encode() for name, value in request.headers}
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
@@ -110,7 +110,7 @@ def _network(said: str) -> str:
     return next((words for known, words in _NETWORK if known.search(said)), "")
 
 
-def _by_apprise(request: ByApprise) -> Failure | None:
+def _by_apprise(request: AppriseRequest) -> Failure | None:
     apprise = _apprise()
     if apprise is None:
         return Failure(NO_APPRISE)
@@ -120,7 +120,7 @@ def _by_apprise(request: ByApprise) -> Failure | None:
     return failure
 
 
-def _notify(apprise: Any, request: ByApprise, url: str) -> Failure | None:
+def _notify(apprise: Any, request: AppriseRequest, url: str) -> Failure | None:
     asset = apprise.AppriseAsset(
         app_id="backrest-runner",
         app_desc="backrest-runner",

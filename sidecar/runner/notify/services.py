@@ -7,9 +7,9 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from sidecar.lib.errors import SidecarError
-from sidecar.runner.notify.messages import MOST_TEXT, Message, Post, Request, cut
+from sidecar.runner.notify.messages import MOST_TEXT, HttpRequest, NotificationMessage, Request, cut
 
-Builder = Callable[[Message], Request]
+Builder = Callable[[NotificationMessage], Request]
 """Makes the request that tells a message."""
 
 _DISCORD, _TELEGRAM, _NTFY, _PUSHOVER = 2000, 4096, 3900, 1024
@@ -42,9 +42,9 @@ def discord(url: str, **fields: str) -> Builder:
 def slack(url: str, **fields: str) -> Builder:
     """Post to a Slack webhook; a text that is JSON is taken for a whole payload."""
 
-    def build(message: Message) -> Request:
+    def build(message: NotificationMessage) -> Request:
         if len(message.text) <= 2 * MOST_TEXT and _is_json(message.text):
-            return Post(url, message.text)
+            return HttpRequest(url, message.text)
         return _json(url, {"text": cut(message.text), **fields})
 
     return build
@@ -55,7 +55,7 @@ def gotify(base: str, token: str, priority: int, title: str = "") -> Builder:
     url = f"{base.rstrip('/')}/message"
     headers = (("X-Gotify-Key", token),)
 
-    def build(message: Message) -> Request:
+    def build(message: NotificationMessage) -> Request:
         held = {"message": cut(message.text), "title": cut(title or message.title, _TITLE)}
         return _json(url, {**held, "priority": priority}, headers)
 
@@ -66,7 +66,7 @@ def telegram(token: str, chat: str, mode: str = "HTML", **fields: Any) -> Builde
     """Post to a Telegram chat; in our own words nothing is taken for markup."""
     url = f"https://api.telegram.org/bot{token}/sendMessage"
 
-    def build(message: Message) -> Request:
+    def build(message: NotificationMessage) -> Request:
         text = cut(message.text, _TELEGRAM)
         if message.is_default and mode == "HTML":
             text = cut(html.escape(text, quote=False), _TELEGRAM)
@@ -79,8 +79,8 @@ def telegram(token: str, chat: str, mode: str = "HTML", **fields: Any) -> Builde
 def healthchecks(url: str) -> Builder:
     """Ping a check: `/start`, `/fail` or `/log` behind its address, nothing for a success."""
 
-    def build(message: Message) -> Request:
-        return Post(_with_sign(url, _sign(message.event)), cut(message.text), _PLAIN)
+    def build(message: NotificationMessage) -> Request:
+        return HttpRequest(_with_sign(url, _sign(message.event)), cut(message.text), _PLAIN)
 
     return build
 
@@ -107,7 +107,7 @@ def chat_hook(url: str, **fields: str) -> Builder:
 def teams(url: str, title: str = "") -> Builder:
     """Post a card to a workflow of Microsoft Teams."""
 
-    def build(message: Message) -> Request:
+    def build(message: NotificationMessage) -> Request:
         lines = [{"type": "TextBlock", "text": cut(message.text), "wrap": True}]
         if title:
             lines.insert(0, {"type": "TextBlock", "text": title, "weight": "bolder", "wrap": True})
@@ -124,10 +124,10 @@ def teams(url: str, title: str = "") -> Builder:
 def ntfy(url: str, headers: Mapping[str, str]) -> Builder:
     """Post to a topic of ntfy; `headers` are its options."""
 
-    def build(message: Message) -> Request:
+    def build(message: NotificationMessage) -> Request:
         title = headers.get("Title") or message.title
         held = {**headers, "Title": _one_line(cut(title, _TITLE))}
-        return Post(url, cut(message.text, _NTFY), _PLAIN, tuple(held.items()))
+        return HttpRequest(url, cut(message.text, _NTFY), _PLAIN, tuple(held.items()))
 
     return build
 
@@ -135,7 +135,7 @@ def ntfy(url: str, headers: Mapping[str, str]) -> Builder:
 def pushover(token: str, user: str, **fields: str) -> Builder:
     """Post to Pushover."""
 
-    def build(message: Message) -> Request:
+    def build(message: NotificationMessage) -> Request:
         held = {"token": token, "user": user, "title": cut(message.title, _TITLE), **fields}
         url = "https://api.pushover.net/1/messages.json"
         return _json(url, {**held, "message": cut(message.text, _PUSHOVER)})
@@ -143,8 +143,10 @@ def pushover(token: str, user: str, **fields: str) -> Builder:
     return build
 
 
-def _json(url: str, value: Mapping[str, Any], headers: tuple[tuple[str, str], ...] = ()) -> Post:
-    return Post(url, json.dumps(value, ensure_ascii=False), headers=headers)
+def _json(
+    url: str, value: Mapping[str, Any], headers: tuple[tuple[str, str], ...] = ()
+) -> HttpRequest:
+    return HttpRequest(url, json.dumps(value, ensure_ascii=False), headers=headers)
 
 
 def _one_line(text: str) -> str:

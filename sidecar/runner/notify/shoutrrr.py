@@ -14,7 +14,14 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from sidecar.runner.notify import services
-from sidecar.runner.notify.messages import ByApprise, Message, Post, Request, cut, level_of
+from sidecar.runner.notify.messages import (
+    AppriseRequest,
+    HttpRequest,
+    NotificationMessage,
+    Request,
+    cut,
+    level_of,
+)
 from sidecar.runner.notify.services import Builder, Unusable
 
 _ON = frozenset({"yes", "true", "1", "y", "on"})
@@ -24,7 +31,7 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,30}")
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class ServiceAddress:
     """An address, taken apart and decoded; what is not there is empty."""
 
     scheme: str
@@ -81,7 +88,7 @@ class Parts:
         return f"{'http' if plain else 'https'}://{self.need('host')}{port}{path}"
 
 
-def read_parts(address: str) -> Parts:
+def read_parts(address: str) -> ServiceAddress:
     """Take an address apart. Raises Unusable, which does not show it."""
     try:
         split = urlsplit(address.strip())
@@ -97,7 +104,7 @@ def read_parts(address: str) -> Parts:
         raise Unusable(f"a {scheme} address has no host, or no port, that could be one")
     user, _, password = login.partition(":")
     path = tuple(unquote(part) for part in split.path.split("/") if part)
-    return Parts(
+    return ServiceAddress(
         scheme,
         unquote(user),
         unquote(password),
@@ -113,7 +120,7 @@ def read_parts(address: str) -> Parts:
 _IMPLICIT_PORT = "465"
 
 
-def smtp(parts: Parts) -> Builder:
+def smtp(parts: ServiceAddress) -> Builder:
     """Send mail. With a login TLS is a must; without one it is used where the server has it."""
     sender, receivers = _mails(parts, "fromaddress", "from"), _mails(parts, "toaddresses", "to")
     if not sender or not receivers:
@@ -131,12 +138,12 @@ def smtp(parts: Parts) -> Builder:
     return _by_apprise(url, parts.option("subject") or parts.option("title"), other)
 
 
-def _mails(parts: Parts, *names: str) -> str:
+def _mails(parts: ServiceAddress, *names: str) -> str:
     # A plus sign in an address is read as a blank.
     return next((found.replace(" ", "+") for name in names if (found := parts.option(name))), "")
 
 
-def _modes(parts: Parts) -> tuple[str, str]:
+def _modes(parts: ServiceAddress) -> tuple[str, str]:
     """Give how the connection is secured, and how else if that does not work."""
     wanted = parts.option("encryption").lower()
     if wanted == "implicittls" or (wanted in ("", "auto") and parts.port == _IMPLICIT_PORT):
@@ -148,18 +155,18 @@ def _modes(parts: Parts) -> tuple[str, str]:
     return "starttls", "" if is_must else "insecure"
 
 
-def _has_login(parts: Parts) -> bool:
+def _has_login(parts: ServiceAddress) -> bool:
     return bool(parts.user) and parts.option("auth").lower() != "none"
 
 
-def _mail_address(parts: Parts, options: dict[str, str]) -> str:
+def _mail_address(parts: ServiceAddress, options: dict[str, str]) -> str:
     scheme = "mailto" if options["mode"] == "insecure" else "mailtos"
     login = f"{_quoted(parts.user)}:{_quoted(parts.password)}@" if _has_login(parts) else ""
     place = f"{parts.need('host')}:{parts.port or '25'}"
     return f"{scheme}://{login}{place}/?{urlencode(options)}"
 
 
-def matrix(parts: Parts) -> Builder:
+def matrix(parts: ServiceAddress) -> Builder:
     """Write into rooms of a Matrix server."""
     scheme = "matrix" if parts.is_on("disabletls") else "matrixs"
     password = _quoted(parts.need("password"))
@@ -187,10 +194,10 @@ def telegram_chats(token: str, chats: Sequence[str], form: str, *, is_silent: bo
 
 
 def _by_apprise(url: str, title: str, second: str = "", form: str = "text") -> Builder:
-    def build(message: Message) -> ByApprise:
+    def build(message: NotificationMessage) -> AppriseRequest:
         level = level_of(message.event)
         kind = "text" if message.is_default else form
-        return ByApprise(url, title or message.title, cut(message.text), second, kind, level)
+        return AppriseRequest(url, title or message.title, cut(message.text), second, kind, level)
 
     return build
 
@@ -213,7 +220,7 @@ def translate_shoutrrr(address: str) -> Builder:
     return service(parts)
 
 
-def _discord(parts: Parts) -> Builder:
+def _discord(parts: ServiceAddress) -> Builder:
     if parts.path:
         raise Unusable("a discord address with a path is not supported", "use actionDiscord")
     number, token = parts.need("host"), parts.need("user")
@@ -223,7 +230,7 @@ def _discord(parts: Parts) -> Builder:
     return services.discord(url, **parts.named(username="username", avatar="avatar_url"))
 
 
-def _slack(parts: Parts) -> Builder:
+def _slack(parts: ServiceAddress) -> Builder:
     name = parts.option("botname") or parts.option("username")
     token = "/".join((parts.need("host"), *parts.path))
     if parts.path:
@@ -240,7 +247,7 @@ def _slack(parts: Parts) -> Builder:
     return services.slack(url, **({"username": name} if name else {}))
 
 
-def _telegram(parts: Parts) -> Builder:
+def _telegram(parts: ServiceAddress) -> Builder:
     token = f"{parts.need('user')}:{parts.need('password')}"
     named = parts.option("chats") or parts.option("channels")
     chats = [chat.strip() for chat in named.split(",") if chat.strip()]
@@ -257,7 +264,7 @@ def _telegram(parts: Parts) -> Builder:
     return services.telegram(token, chats[0], mode, **fields)
 
 
-def _gotify(parts: Parts) -> Builder:
+def _gotify(parts: ServiceAddress) -> Builder:
     *folders, token = parts.need_path()
     base = parts.web("".join(f"/{_quoted(folder)}" for folder in folders))
     return services.gotify(base, token, parts.number("priority", 0), parts.option("title"))
@@ -277,7 +284,7 @@ _NTFY = {
 }
 
 
-def _ntfy(parts: Parts) -> Builder:
+def _ntfy(parts: ServiceAddress) -> Builder:
     scheme = parts.option("scheme") or "https"
     is_plain = parts.is_on("disabletls") or scheme == "http"
     url = parts.web("/" + "/".join(map(_quoted, parts.need_path())), is_plain=is_plain)
@@ -287,19 +294,19 @@ def _ntfy(parts: Parts) -> Builder:
     return services.ntfy(url, headers)
 
 
-def _login(parts: Parts) -> str:
+def _login(parts: ServiceAddress) -> str:
     if not parts.user:
         return f"Bearer {parts.password}"
     plain = f"{parts.user}:{parts.password}".encode()
     return f"Basic {base64.b64encode(plain).decode()}"
 
 
-def _pushover(parts: Parts) -> Builder:
+def _pushover(parts: ServiceAddress) -> Builder:
     fields = parts.named(devices="device", priority="priority", title="title")
     return services.pushover(parts.need("password"), parts.need("host"), **fields)
 
 
-def _teams(parts: Parts) -> Builder:
+def _teams(parts: ServiceAddress) -> Builder:
     address = parts.option("host")
     if not address.startswith("https://"):
         raise Unusable(
@@ -309,7 +316,7 @@ def _teams(parts: Parts) -> Builder:
     return services.teams(services.check_http(address, "host"), parts.option("title"))
 
 
-def _mattermost(parts: Parts) -> Builder:
+def _mattermost(parts: ServiceAddress) -> Builder:
     token, *channel = parts.need_path()
     fields = {"username": parts.user} if parts.user else {}
     if channel:
@@ -319,7 +326,7 @@ def _mattermost(parts: Parts) -> Builder:
     return services.chat_hook(parts.web(f"/hooks/{_quoted(token)}"), **fields)
 
 
-def _rocketchat(parts: Parts) -> Builder:
+def _rocketchat(parts: ServiceAddress) -> Builder:
     path = parts.need_path()
     if len(path) < 2:
         raise Unusable("a rocketchat address has no token of two parts")
@@ -342,18 +349,20 @@ class _Generic:
     extra: Mapping[str, str] = field(repr=False)
     options: Mapping[str, str] = field(repr=False)
 
-    def __call__(self, message: Message) -> Request:
+    def __call__(self, message: NotificationMessage) -> Request:
         method = self.options.get("method", "POST").upper()
         if not self.options.get("template"):
-            return Post(self.url, cut(message.text), "text/plain", self.headers, method)
+            return HttpRequest(self.url, cut(message.text), "text/plain", self.headers, method)
         held = {self.options.get("messagekey", "message"): cut(message.text), **self.extra}
         if title := self.options.get("title"):
             held[self.options.get("titlekey", "title")] = title
         kind = self.options.get("contenttype", "application/json")
-        return Post(self.url, json.dumps(held, ensure_ascii=False), kind, self.headers, method)
+        return HttpRequest(
+            self.url, json.dumps(held, ensure_ascii=False), kind, self.headers, method
+        )
 
 
-def _generic(parts: Parts) -> Builder:
+def _generic(parts: ServiceAddress) -> Builder:
     """Options, headers (@name) and further values ($name) leave the query; the rest stays."""
     options = {name: parts.option(name) for name in _GENERIC if parts.option(name)}
     if options.get("template", "json").lower() != "json":
@@ -367,11 +376,11 @@ def _generic(parts: Parts) -> Builder:
     return _Generic(url + (f"?{urlencode(kept)}" if kept else ""), headers, extra, options)
 
 
-def _is_plain(parts: Parts) -> bool:
+def _is_plain(parts: ServiceAddress) -> bool:
     return parts.scheme == "generic+http" or parts.is_on("disabletls")
 
 
-_SERVICES: Final[Mapping[str, Callable[[Parts], Builder]]] = {
+_SERVICES: Final[Mapping[str, Callable[[ServiceAddress], Builder]]] = {
     "discord": _discord,
     "slack": _slack,
     "telegram": _telegram,

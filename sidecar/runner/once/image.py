@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.docker.local import ContainersError, OnceEngine, Shot
+from sidecar.docker.local import ContainersError, OnceEngine, OneShotContainer
 from sidecar.docker.usage import on_host, own_container, own_id
 from sidecar.engines.restic.access import Masking
 from sidecar.lib.errors import UsageError
@@ -22,7 +22,7 @@ from sidecar.lib.log import log_event
 from sidecar.runner.journal import Journal
 from sidecar.runner.lock import SchedulerLock
 from sidecar.runner.once.once import PURPOSE, Result, Say, open_journal
-from sidecar.runner.settings import Settings
+from sidecar.runner.settings import RunnerSettings
 
 _MOST_BYTES = 1 << 20
 _FLAG = "--rcb-env-file"
@@ -125,7 +125,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class ImageRetention:
     """What is kept of a service: its folder below the path prefix, and restic's flags."""
 
     folder: str
@@ -155,9 +155,9 @@ class ImageWay:
 
     def __init__(
         self,
-        runner: Settings,
+        runner: RunnerSettings,
         settings: ImageSettings,
-        keeps: tuple[Keep, ...],
+        keeps: tuple[ImageRetention, ...],
         engines: Callable[[], OnceEngine],
         environ: Mapping[str, str],
         out: Say,
@@ -237,7 +237,7 @@ class ImageWay:
         except ContainersError as error:
             log_event(_log, logging.ERROR, "once.not-stopped", reason=error.message)
 
-    def _run_forget(self, engine: OnceEngine, keep: Keep) -> Result:
+    def _run_forget(self, engine: OnceEngine, keep: ImageRetention) -> Result:
         if self._is_stopping:
             return Result.FAILED
         status = self._perform(engine, self._forget(keep))
@@ -253,7 +253,7 @@ class ImageWay:
             out.take(said)
             err.take(told)
 
-        shot = Shot(self._settings.image, command, self._variables, self._binds)
+        shot = OneShotContainer(self._settings.image, command, self._variables, self._binds)
         try:
             engine.create(self._name, shot)
             return engine.perform(self._name, write, lambda: self._is_stopping)
@@ -272,7 +272,7 @@ class ImageWay:
     def _backup(self) -> tuple[str, ...]:
         return (*self._settings.command, *self._settings.arguments)
 
-    def _forget(self, keep: Keep) -> tuple[str, ...]:
+    def _forget(self, keep: ImageRetention) -> tuple[str, ...]:
         path = f"{self._settings.path_prefix.rstrip('/')}/{keep.folder}"
         head = ("restic", "forget", "--group-by", self._settings.group_by, "--path", path)
         return (*head, *keep.flags, "--prune")

@@ -11,19 +11,19 @@ from typing import Protocol
 
 from pydantic import RootModel, ValidationError
 
-from sidecar.docker.usage import Container
+from sidecar.docker.usage import ContainerUse
 from sidecar.lib.errors import StoreError
 from sidecar.lib.log import log_event
 from sidecar.lib.write_file import write_small
 from sidecar.runner.journal import Stopped
 from sidecar.runner.once.quiesce import StopsAndTells, in_start_order
-from sidecar.runner.quiesce import Remembers, start_again
+from sidecar.runner.quiesce import StoppedRecords, start_again
 
 FILE = "backup-once.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class BackupRecord:
     """When it began, in unix seconds of the engine's clock; `shot`: what its container is called.
 
     `shot` is empty where it makes none.
@@ -33,10 +33,10 @@ class Begun:
     shot: str
 
 
-_BYTES = RootModel[Begun]
+_BYTES = RootModel[BackupRecord]
 
 
-def write_begun(state: Path, begun: Begun) -> None:
+def write_begun(state: Path, begun: BackupRecord) -> None:
     """Write it durably, before anything is stopped. Raises StoreError: stop nothing then."""
     try:
         write_small(state, FILE, _BYTES(begun).model_dump_json().encode(), durable=True)
@@ -47,7 +47,7 @@ def write_begun(state: Path, begun: Begun) -> None:
         ) from None
 
 
-def read_begun(state: Path) -> Begun | None:
+def read_begun(state: Path) -> BackupRecord | None:
     """Read it; None if there is none, or none that can be read."""
     try:
         return _BYTES.model_validate_json((state / FILE).read_bytes()).root
@@ -66,7 +66,7 @@ DEFAULT_TIMEOUT = 60.0
 _log = logging.getLogger(__name__)
 
 
-class Discards(StopsAndTells, Protocol):
+class ContainerRemover(StopsAndTells, Protocol):
     """What is needed of `OnceEngine`; everything may raise ContainersError."""
 
     def discard(self, name: str, seconds: int = 10) -> bool:
@@ -74,8 +74,8 @@ class Discards(StopsAndTells, Protocol):
         ...
 
 
-def put_right(
-    engine: Discards, journal: Remembers, seconds: float = DEFAULT_TIMEOUT
+def recover_leftovers(
+    engine: ContainerRemover, journal: StoppedRecords, seconds: float = DEFAULT_TIMEOUT
 ) -> tuple[str, ...]:
     """End a backup that still runs in a container, then start what was stopped for it.
 
@@ -120,7 +120,7 @@ class _Settling:
             self._engine.stop(container, self._seconds)
         return self._engine.start(container)
 
-    def find(self, name: str) -> Container | None:
+    def find(self, name: str) -> ContainerUse | None:
         """Find it by its id or its name."""
         return self._engine.find(name)
 
@@ -133,7 +133,7 @@ class _Sorted:
     """The journal, whose stopped containers come in the order in which they start."""
 
     def __init__(
-        self, engine: StopsAndTells, journal: Remembers, left: tuple[Stopped, ...]
+        self, engine: StopsAndTells, journal: StoppedRecords, left: tuple[Stopped, ...]
     ) -> None:
         self._journal = journal
         ordered = in_start_order(engine.all(), engine.providers())

@@ -17,15 +17,15 @@ from sidecar.lib.log import log_event
 from sidecar.runner.journal import Journal
 from sidecar.runner.once.leftover import (
     DEFAULT_TIMEOUT,
-    Begun,
-    put_right,
+    BackupRecord,
+    recover_leftovers,
     remove_begun,
     write_begun,
 )
-from sidecar.runner.once.quiesce import Circumstances, choose_quiet, quiesced
+from sidecar.runner.once.quiesce import QuiesceContext, choose_stopped, quiesced
 from sidecar.runner.parts import JOURNAL
-from sidecar.runner.settings import Settings
-from sidecar.service.signals import Waker
+from sidecar.runner.settings import RunnerSettings
+from sidecar.service.signals import SignalWaiter
 
 PURPOSE = "backup-once"
 """The word for whoever is refused because of us."""
@@ -42,7 +42,7 @@ class Result(IntEnum):
     FAILED = 2
 
 
-class Way(Protocol):
+class BackupStrategy(Protocol):
     """A way to back up everything once. Everything but `stop` may raise SidecarError."""
 
     @property
@@ -75,7 +75,7 @@ class Way(Protocol):
         ...
 
 
-def make_state(settings: Settings) -> None:
+def make_state(settings: RunnerSettings) -> None:
     """Make the state folder; raises UsageError."""
     state = settings.state_directory
     try:
@@ -87,7 +87,7 @@ def make_state(settings: Settings) -> None:
         ) from None
 
 
-def open_journal(settings: Settings) -> Journal:
+def open_journal(settings: RunnerSettings) -> Journal:
     """Open the journal that the runner has; raises SidecarError."""
     make_state(settings)
     return Journal(settings.state_directory / JOURNAL, settings.journal_keep)
@@ -105,8 +105,8 @@ class Once:
     connection to the engine, for one thread each. `say` tells people lines.
     """
 
-    settings: Settings
-    way: Way
+    settings: RunnerSettings
+    way: BackupStrategy
     engines: Callable[[], OnceEngine]
     quiet: Collection[str]
     say: Say
@@ -116,7 +116,7 @@ class Once:
 def preview_once(once: Once) -> None:
     """Say what would be stopped, run, forgotten and started; does nothing else."""
     with once.engines() as engine:
-        stopped = choose_quiet(engine, once.quiet)
+        stopped = choose_stopped(engine, once.quiet)
     lines = [f"stop {one.name}" for one in stopped]
     lines += once.way.preview()
     lines += [f"start {one.name}" for one in reversed(stopped)]
@@ -124,7 +124,7 @@ def preview_once(once: Once) -> None:
         once.say(line)
 
 
-def run_once(once: Once, waker: Waker) -> Result:
+def run_once(once: Once, waker: SignalWaiter) -> Result:
     """Back up, unless `waker` is stopped meanwhile: then end early, in good order.
 
     Raises SidecarError: Locked if the document is executed already, NotStopped if nothing was
@@ -133,12 +133,12 @@ def run_once(once: Once, waker: Waker) -> Result:
     state = once.settings.state_directory
     once.way.prepare()
     with once.way.opened() as journal, once.engines() as engine:
-        for reason in put_right(engine, journal, once.seconds):
+        for reason in recover_leftovers(engine, journal, once.seconds):
             once.say(reason)
         once.way.resume()
-        stopped = choose_quiet(engine, once.quiet)
-        write_begun(state, Begun(engine.now(), once.way.container))
-        how = Circumstances(once.seconds, waker.wait, lambda: waker.is_stopped)
+        stopped = choose_stopped(engine, once.quiet)
+        write_begun(state, BackupRecord(engine.now(), once.way.container))
+        how = QuiesceContext(once.seconds, waker.wait, lambda: waker.is_stopped)
         try:
             with quiesced(engine, stopped, journal, how):
                 return _run_in_thread(once, waker)
@@ -148,7 +148,7 @@ def run_once(once: Once, waker: Waker) -> Result:
                 remove_begun(state)
 
 
-def _run_in_thread(once: Once, waker: Waker) -> Result:
+def _run_in_thread(once: Once, waker: SignalWaiter) -> Result:
     """Run it beside the thread that hears signals, which ends it early if one comes."""
     results: list[Result] = []
     errors: list[SidecarError] = []

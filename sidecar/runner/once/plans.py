@@ -7,27 +7,27 @@ from dataclasses import dataclass
 
 from sidecar.backrest.reading import Config, RunPlan
 from sidecar.lib.errors import UsageError
-from sidecar.runner.due import Missed, Work
-from sidecar.runner.job.progress import Board, Over
-from sidecar.runner.job.worker import Works
-from sidecar.runner.journal import Journal, Outcome, Trigger
+from sidecar.runner.due import Job, Missed
+from sidecar.runner.job.progress import ProgressHub, RunFinished
+from sidecar.runner.job.worker import JobRunner
+from sidecar.runner.journal import Journal, RunCause, RunOutcome
 from sidecar.runner.loader import load
 from sidecar.runner.once.once import PURPOSE, Result, make_state
-from sidecar.runner.parts import Parts, assemble, claim
+from sidecar.runner.parts import RunnerDependencies, assemble, lock_scheduler
 from sidecar.runner.pool import Pool
-from sidecar.runner.settings import Settings
+from sidecar.runner.settings import RunnerSettings
 from sidecar.runner.status import work_of
 
 PATIENCE = 600.0
 """Seconds that runs have to come to their end, once everything else is over."""
 
-Tell = Callable[[Work, Over], None]
+Tell = Callable[[Job, RunFinished], None]
 """Tells how a run ended; in the thread of its seat."""
 
 _RESULTS = {
-    Outcome.SUCCESS: Result.DONE,
-    Outcome.SKIPPED: Result.DONE,
-    Outcome.WARNING: Result.WARNING,
+    RunOutcome.SUCCESS: Result.DONE,
+    RunOutcome.SKIPPED: Result.DONE,
+    RunOutcome.WARNING: Result.WARNING,
 }
 
 
@@ -35,15 +35,15 @@ _RESULTS = {
 class _Crew:
     """Those who do the work of one call."""
 
-    parts: Parts
-    board: Board
-    works: Works
+    parts: RunnerDependencies
+    board: ProgressHub
+    works: JobRunner
 
 
 class PlansWay:
     """See `way.Way`: each enabled plan once, at most as many at a time as there are seats."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str], tell: Tell) -> None:
+    def __init__(self, settings: RunnerSettings, environ: Mapping[str, str], tell: Tell) -> None:
         self._settings = settings
         self._environ = environ
         self._tell = tell
@@ -82,17 +82,17 @@ class PlansWay:
         """Claim the document, and put together what runs its plans."""
         make_state(self._settings)
         with (
-            claim(self._settings, self._environ, PURPOSE),
-            Board() as board,
+            lock_scheduler(self._settings, self._environ, PURPOSE),
+            ProgressHub() as board,
             assemble(self._settings, self._environ) as parts,
         ):
             parts.courier.start()
-            self._crew = _Crew(parts, board, Works(parts, board, _nobody))
+            self._crew = _Crew(parts, board, JobRunner(parts, board, _nobody))
             yield parts.journal
 
     def resume(self) -> None:
         """Bring runs to their end whose process died."""
-        self._opened.parts.put_right(self._config)
+        self._opened.parts.recover_leftovers(self._config)
 
     def run(self) -> Result:
         """Run all plans; what goes wrong with one stops no other."""
@@ -103,7 +103,7 @@ class PlansWay:
         pool.start()
         with self._change:
             for plan in self._plans:
-                pool.submit(work_of(plan), Trigger.MANUAL)
+                pool.submit(work_of(plan), RunCause.MANUAL)
             self._change.wait_for(lambda: self._is_stopping or self._is_over)
         if not pool.close(PATIENCE) or self._is_stopping:
             return Result.FAILED
@@ -125,7 +125,7 @@ class PlansWay:
     def _is_over(self) -> bool:
         return len(self._results) == len(self._plans)
 
-    def _done(self, work: Work) -> None:
+    def _done(self, work: Job) -> None:
         over = self._opened.board.done(work)
         self._tell(work, over)
         ended = None if over.run is None else over.run.ended

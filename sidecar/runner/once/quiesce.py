@@ -15,9 +15,14 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Protocol, TypeVar
 
 from sidecar.docker.local import ContainersError
-from sidecar.docker.usage import Container
+from sidecar.docker.usage import ContainerUse
 from sidecar.lib.log import log_event
-from sidecar.runner.quiesce import Remembers, StopsAndStarts, reasons_not_to_stop, while_stopped
+from sidecar.runner.quiesce import (
+    ContainerControl,
+    StoppedRecords,
+    reasons_not_to_stop,
+    while_stopped,
+)
 
 _PROJECT = "com.docker.compose.project"
 _SERVICE = "com.docker.compose.service"
@@ -25,8 +30,8 @@ _DEPENDS_ON = "com.docker.compose.depends_on"
 
 
 def in_start_order(
-    containers: Iterable[Container], providers: Mapping[str, str]
-) -> tuple[Container, ...]:
+    containers: Iterable[ContainerUse], providers: Mapping[str, str]
+) -> tuple[ContainerUse, ...]:
     """Sort all containers of an engine so that what one needs comes before it, else by name.
 
     `providers` tells by a container's id the id or the name of the one whose network it
@@ -63,11 +68,11 @@ def _sorted(graph: Mapping[str, set[str]], place: Mapping[str, int]) -> list[int
     return ordered
 
 
-def _project(container: Container) -> str:
+def _project(container: ContainerUse) -> str:
     return container.labels.get(_PROJECT, "")
 
 
-def _entries(container: Container) -> Iterable[tuple[str, str]]:
+def _entries(container: ContainerUse) -> Iterable[tuple[str, str]]:
     """Give the services that Compose says it depends on: `NAME:CONDITION:RESTART,...`."""
     said = container.labels.get(_DEPENDS_ON, "")
     names = (entry.partition(":")[0].strip() for entry in said.split(","))
@@ -86,10 +91,10 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-class StopsAndTells(StopsAndStarts, Protocol):
+class StopsAndTells(ContainerControl, Protocol):
     """What is needed of `OnceEngine`; everything may raise ContainersError."""
 
-    def all(self) -> tuple[Container, ...]:
+    def all(self) -> tuple[ContainerUse, ...]:
         """List all containers."""
         ...
 
@@ -102,12 +107,12 @@ class StopsAndTells(StopsAndStarts, Protocol):
         ...
 
 
-class NotStopped(ContainersError):
+class StopFailed(ContainersError):
     """A container cannot or must not be stopped, so nothing was backed up."""
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
+class QuiesceContext:
     """How containers are stopped: `seconds` that each has before the engine ends it by force.
 
     `wait` waits so many seconds between two tries to start one; `is_stopping` tells whether
@@ -119,7 +124,7 @@ class Circumstances:
     is_stopping: Callable[[], bool]
 
 
-def choose_quiet(engine: StopsAndTells, wanted: Collection[str]) -> tuple[Container, ...]:
+def choose_stopped(engine: StopsAndTells, wanted: Collection[str]) -> tuple[ContainerUse, ...]:
     """Give those of these ids that run, in the order in which they are stopped.
 
     Raises NotStopped if one of them would not come back as it is.
@@ -129,16 +134,16 @@ def choose_quiet(engine: StopsAndTells, wanted: Collection[str]) -> tuple[Contai
     ordered = in_start_order(engine.all(), engine.providers())
     chosen = [one for one in reversed(ordered) if one.id in wanted and one.state in _RUNNING]
     if reasons := reasons_not_to_stop(engine, chosen):
-        raise NotStopped("; ".join(reasons), "or take the label off; nothing was backed up")
+        raise StopFailed("; ".join(reasons), "or take the label off; nothing was backed up")
     return tuple(chosen)
 
 
 @contextmanager
 def quiesced(
     engine: StopsAndTells,
-    containers: Sequence[Container],
-    journal: Remembers,
-    how: Circumstances,
+    containers: Sequence[ContainerUse],
+    journal: StoppedRecords,
+    how: QuiesceContext,
 ) -> Iterator[None]:
     """Stop containers in this order for the block, and start them in reverse, whatever happens.
 
@@ -150,7 +155,7 @@ def quiesced(
         with ExitStack() as stack:
             for one in containers:
                 if how.is_stopping():
-                    raise NotStopped("asked to end before anything was backed up")
+                    raise StopFailed("asked to end before anything was backed up")
                 steadfast = _Steadfast(engine, one, how.wait, failures)
                 _stop(stack, steadfast, journal, math.ceil(how.seconds))
             yield
@@ -161,12 +166,12 @@ def quiesced(
         raise
 
 
-def _stop(stack: ExitStack, steadfast: "_Steadfast", journal: Remembers, seconds: int) -> None:
+def _stop(stack: ExitStack, steadfast: "_Steadfast", journal: StoppedRecords, seconds: int) -> None:
     stopped = while_stopped(steadfast, (steadfast.one,), journal, seconds=seconds)
     try:
         stack.enter_context(stopped)
     except ContainersError as error:
-        raise NotStopped(f"nothing was backed up: {error.message}", error.hint) from error
+        raise StopFailed(f"nothing was backed up: {error.message}", error.hint) from error
 
 
 @dataclass
@@ -174,7 +179,7 @@ class _Steadfast:
     """The engine, for one container: it is started by all means, whatever its name is by now."""
 
     engine: StopsAndTells
-    one: Container
+    one: ContainerUse
     wait: Callable[[float], object]
     failures: list[str] = field(repr=False)
     is_in_doubt: bool = False
@@ -194,9 +199,9 @@ class _Steadfast:
             self.failures.append(f"{self.one.name} is not sure to run again: {error.message}")
             raise
 
-    def find(self, name: str) -> Container | None:
+    def find(self, name: str) -> ContainerUse | None:
         """Find what is in its place by now: of that name, or that part of its Compose project."""
-        return self._try(lambda: find_heir(self.one, name, self.engine.all()))
+        return self._try(lambda: find_replacement(self.one, name, self.engine.all()))
 
     def goes_when_stopped(self, container: str) -> bool:
         """Tell whether it would be removed."""
@@ -218,9 +223,11 @@ class _Steadfast:
         return ask()
 
 
-def find_heir(one: Container, name: str, present: Iterable[Container]) -> Container | None:
+def find_replacement(
+    one: ContainerUse, name: str, present: Iterable[ContainerUse]
+) -> ContainerUse | None:
     """Find the container that has come in the place of one that is gone."""
-    by_merit: tuple[Callable[[Container], bool], ...] = (
+    by_merit: tuple[Callable[[ContainerUse], bool], ...] = (
         lambda other: name in {other.id, other.name},
         lambda other: _compose_identity(other) == _compose_identity(one) is not None,
         lambda other: _real_name(other) == name,
@@ -229,13 +236,13 @@ def find_heir(one: Container, name: str, present: Iterable[Container]) -> Contai
     return next((other for fits in by_merit for other in everyone if fits(other)), None)
 
 
-def _compose_identity(one: Container) -> tuple[str, ...] | None:
+def _compose_identity(one: ContainerUse) -> tuple[str, ...] | None:
     """Give what Compose takes a container for; None if it is none of Compose's."""
     said = tuple(one.labels.get(key, "") for key in _IDENTITY)
     return said if all(said[:2]) else None
 
 
-def _real_name(one: Container) -> str:
+def _real_name(one: ContainerUse) -> str:
     """Give the name that Compose will give to a container that it is just recreating."""
     found = _RECREATED.fullmatch(one.name)
     return found[1] if found else one.name

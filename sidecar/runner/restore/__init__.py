@@ -2,25 +2,25 @@
 
 from sidecar.runner.restore.choose import (
     LATEST,
-    Piece,
     RestoreError,
-    Wish,
+    RestoreItem,
+    RestoreRequest,
     parse_moment,
     parse_path_map,
 )
-from sidecar.runner.restore.places import How, Standing, Step
-from sidecar.runner.restore.restore import Prepared, Restorer
+from sidecar.runner.restore.places import ExistingTarget, How, Step
+from sidecar.runner.restore.restore import RestorePlan, Restorer
 
 __all__ = [
     "LATEST",
+    "ExistingTarget",
     "How",
-    "Piece",
-    "Prepared",
     "RestoreError",
+    "RestoreItem",
+    "RestorePlan",
+    "RestoreRequest",
     "Restorer",
-    "Standing",
     "Step",
-    "Wish",
     "parse_moment",
     "parse_path_map",
 ]

@@ -28,7 +28,7 @@ LATEST = "latest"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class RestoreRequest:
     """What somebody wants restored.
 
     `snapshot` is LATEST, or an id, or its beginning, of any snapshot of the repository; `at`:
@@ -51,7 +51,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class RestoreItem:
     """A path of a snapshot, and the place where it shall lie.
 
     `is_folder`: so is what the snapshot has there; its contents come to lie in the place.
@@ -64,7 +64,7 @@ class Piece:
     bytes: int = 0
 
 
-def check_wish(wish: Wish) -> Wish:
+def check_wish(wish: RestoreRequest) -> RestoreRequest:
     """Give the wish with normal paths; raises UsageError for what contradicts itself."""
     if wish.at is not None and wish.snapshot != LATEST:
         raise UsageError("--snapshot and --at name a snapshot both", "leave one of them out")
@@ -77,7 +77,9 @@ def check_wish(wish: Wish) -> Wish:
 
 
 def choose_snapshot(
-    wish: Wish, own: Callable[[], Sequence[Snapshot]], others: Callable[[], Sequence[Snapshot]]
+    wish: RestoreRequest,
+    own: Callable[[], Sequence[Snapshot]],
+    others: Callable[[], Sequence[Snapshot]],
 ) -> Snapshot:
     """Choose among the plan's `own` snapshots; by its id any of the repository's.
 
@@ -109,7 +111,7 @@ def _called(name: str, snapshots: Iterable[Snapshot]) -> Snapshot:
     )
 
 
-def choose_sources(wish: Wish, snapshot: Snapshot) -> tuple[str, ...]:
+def choose_sources(wish: RestoreRequest, snapshot: Snapshot) -> tuple[str, ...]:
     """Give the paths of the snapshot to restore, none within another, sorted."""
     wanted = set(wish.paths or map(posixpath.normpath, snapshot.paths))
     return tuple(
@@ -121,7 +123,7 @@ def choose_sources(wish: Wish, snapshot: Snapshot) -> tuple[str, ...]:
     )
 
 
-def survey(source: str, entries: Iterable[Entry]) -> Piece:
+def survey(source: str, entries: Iterable[Entry]) -> RestoreItem:
     """Count what a snapshot holds at and below a path; the place is yet to be found.
 
     Sizes of hard links count each time. Raises RestoreError if there is nothing.
@@ -138,10 +140,10 @@ def survey(source: str, entries: Iterable[Entry]) -> Piece:
         raise RestoreError(
             f"the snapshot does not hold {source}", "--dry-run shows what a snapshot holds"
         )
-    return Piece(source, "", is_folder, files, size)
+    return RestoreItem(source, "", is_folder, files, size)
 
 
-def placed(pieces: Sequence[Piece], wish: Wish) -> tuple[Piece, ...]:
+def placed(pieces: Sequence[RestoreItem], wish: RestoreRequest) -> tuple[RestoreItem, ...]:
     """Find the place of each piece.
 
     To where it lives: its path through the path map. To a target: the contents of a single
@@ -160,7 +162,7 @@ def placed(pieces: Sequence[Piece], wish: Wish) -> tuple[Piece, ...]:
     )
 
 
-def _apart(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+def _apart(pieces: tuple[RestoreItem, ...]) -> tuple[RestoreItem, ...]:
     """Refuse what would be restored into what is restored."""
     for one in pieces:
         if one.place == "/":

@@ -11,14 +11,14 @@ from sidecar.docker.local import OnceEngine
 from sidecar.engines.base import Engine, Report
 from sidecar.lib.errors import UsageError
 from sidecar.lib.process import ProcessRunner
-from sidecar.runner.identity import assume
+from sidecar.runner.identity import switch_user
 from sidecar.runner.journal import Ended, Journal
 from sidecar.runner.loader import load
-from sidecar.runner.once.leftover import put_right
-from sidecar.runner.parts import JOURNAL, Engines
-from sidecar.runner.restore import Prepared, Restorer, Wish
-from sidecar.runner.settings import Settings, environment_of
-from sidecar.runner.verify.sample import Limits
+from sidecar.runner.once.leftover import recover_leftovers
+from sidecar.runner.parts import JOURNAL, EngineFactory
+from sidecar.runner.restore import RestorePlan, Restorer, RestoreRequest
+from sidecar.runner.settings import RunnerSettings, environment_of
+from sidecar.runner.verify.sample import SampleLimits
 from sidecar.runner.verify.verify import Verification, Verifier
 
 SCRATCH = "scratch"
@@ -26,7 +26,7 @@ SCRATCH = "scratch"
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class RestoreOptions:
     """How it is done: nothing but a look (`is_dry`), how long a container has to stop."""
 
     is_dry: bool = False
@@ -34,14 +34,14 @@ class Manner:
 
 
 def run_restore(
-    settings: Settings,
+    settings: RunnerSettings,
     environ: Mapping[str, str],
     plan: str,
     repo: str,
-    wish_of: Callable[[RunPlan, str], Wish],
-    show: Callable[[Prepared], None],
+    wish_of: Callable[[RunPlan, str], RestoreRequest],
+    show: Callable[[RestorePlan], None],
     report: Report,
-    manner: Manner,
+    manner: RestoreOptions,
 ) -> Ended | None:
     """Restore what is wished of a plan; None for a dry run.
 
@@ -57,7 +57,7 @@ def run_restore(
         containers = stack.enter_context(OnceEngine(settings.neighbour.docker_sock, environ))
         engine = make_engine(settings, environ, config, found.repo)
         if not manner.is_dry:
-            put_right(containers, journal)
+            recover_leftovers(containers, journal)
         restorer = Restorer(engine, journal, containers, stop_seconds=manner.stop_seconds)
         prepared = restorer.prepare(wish_of(found, config.instance), is_dry=manner.is_dry)
         show(prepared)
@@ -65,10 +65,10 @@ def run_restore(
 
 
 def run_verify(
-    settings: Settings,
+    settings: RunnerSettings,
     environ: Mapping[str, str],
     names: Sequence[str],
-    limits: Limits,
+    limits: SampleLimits,
     seed: int,
     scratch: Path | None,
     report: Callable[[str], Report],
@@ -77,7 +77,7 @@ def run_verify(
 
     Raises SidecarError.
     """
-    environ = assume(settings, environ)
+    environ = switch_user(settings, environ)
     config = load(settings.config)
     plans = [resolve_plan(config, name, "") for name in dict.fromkeys(names)] or config.plans
     with _journal(settings) as journal:
@@ -89,7 +89,7 @@ def run_verify(
 
 
 def make_engine(
-    settings: Settings, environ: Mapping[str, str], config: Config, repo: str
+    settings: RunnerSettings, environ: Mapping[str, str], config: Config, repo: str
 ) -> Engine:
     """Make the engine of a repository of the document; raises UsageError if there is none.
 
@@ -99,7 +99,7 @@ def make_engine(
     if found is None:
         known = ", ".join(one.id for one in config.repos) or "none"
         raise UsageError(f"there is no repository {repo!r}", f"known: {known}")
-    return Engines(settings, environ).make(ProcessRunner(environment_of(environ)), found)
+    return EngineFactory(settings, environ).make(ProcessRunner(environment_of(environ)), found)
 
 
 def resolve_plan(config: Config, name: str, repo: str) -> RunPlan:
@@ -118,13 +118,13 @@ def resolve_plan(config: Config, name: str, repo: str) -> RunPlan:
     return found
 
 
-def _journal(settings: Settings) -> Journal:
+def _journal(settings: RunnerSettings) -> Journal:
     settings.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Journal(settings.state_directory / JOURNAL, settings.journal_keep)
 
 
 @contextmanager
-def _given_back(settings: Settings) -> Iterator[None]:
+def _given_back(settings: RunnerSettings) -> Iterator[None]:
     """Give what root makes in the state folder to the user whom the daemon becomes."""
     try:
         yield

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Protocol
 
 from sidecar.docker.local import DEFAULT_ADDRESS, NoEngine
-from sidecar.docker.usage import Container, is_within, on_host, own_container, own_id, users_of
+from sidecar.docker.usage import ContainerUse, is_within, on_host, own_container, own_id, users_of
 from sidecar.lib.text import render_size
-from sidecar.runner.restore.choose import Piece, RestoreError, Wish
+from sidecar.runner.restore.choose import RestoreError, RestoreItem, RestoreRequest
 from sidecar.runner.restore.staging import is_ours
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
-class Standing(StrEnum):
+class ExistingTarget(StrEnum):
     """What is in a place."""
 
     MISSING = "nothing"
@@ -43,8 +43,8 @@ class How(StrEnum):
 class Step:
     """What is restored to one place, and what is there now."""
 
-    piece: Piece
-    standing: Standing
+    piece: RestoreItem
+    standing: ExistingTarget
     how: How
 
     @property
@@ -54,23 +54,23 @@ class Step:
         return place if self.piece.is_folder else place.parent
 
 
-def look_at(place: str) -> Standing:
+def look_at(place: str) -> ExistingTarget:
     """Look what is there. Raises OSError where that cannot be seen."""
     path = Path(place)
     try:
         if path.is_symlink():
-            return Standing.LINK
+            return ExistingTarget.LINK
         if not path.is_dir():
             path.lstat()
-            return Standing.ENTRY
+            return ExistingTarget.ENTRY
         with os.scandir(path) as entries:
             is_empty = all(is_ours(entry.name) for entry in entries)
     except (FileNotFoundError, NotADirectoryError):
-        return Standing.MISSING
-    return Standing.EMPTY if is_empty else Standing.FULL
+        return ExistingTarget.MISSING
+    return ExistingTarget.EMPTY if is_empty else ExistingTarget.FULL
 
 
-def plan_step(piece: Piece, standing: Standing, wish: Wish) -> Step:
+def plan_step(piece: RestoreItem, standing: ExistingTarget, wish: RestoreRequest) -> Step:
     """Decide what becomes of what is there. Pure; raises RestoreError if it must not be touched."""
     if _is_free(piece, standing):
         return Step(piece, standing, How.FILL)
@@ -95,12 +95,14 @@ def plan_step(piece: Piece, standing: Standing, wish: Wish) -> Step:
     return Step(piece, standing, How.REPLACE)
 
 
-def _is_free(piece: Piece, standing: Standing) -> bool:
-    return standing is Standing.MISSING or (piece.is_folder and standing is Standing.EMPTY)
+def _is_free(piece: RestoreItem, standing: ExistingTarget) -> bool:
+    return standing is ExistingTarget.MISSING or (
+        piece.is_folder and standing is ExistingTarget.EMPTY
+    )
 
 
-def _is_of_another_kind(piece: Piece, standing: Standing) -> bool:
-    is_folder = standing in {Standing.EMPTY, Standing.FULL}
+def _is_of_another_kind(piece: RestoreItem, standing: ExistingTarget) -> bool:
+    is_folder = standing in {ExistingTarget.EMPTY, ExistingTarget.FULL}
     return is_folder != piece.is_folder
 
 
@@ -155,7 +157,7 @@ def free_at(room: Path) -> tuple[int, int]:
 _MARKS = ("/.dockerenv", "/run/.containerenv")
 
 
-class Lists(Protocol):
+class ContainerLister(Protocol):
     """What is needed of `Containers`; everything may raise ContainersError."""
 
     @property
@@ -163,7 +165,7 @@ class Lists(Protocol):
         """Where the engine is."""
         ...
 
-    def all(self) -> tuple[Container, ...]:
+    def all(self) -> tuple[ContainerUse, ...]:
         """List the containers."""
         ...
 
@@ -173,26 +175,26 @@ class Lists(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Whereabouts:
+class TargetUsage:
     """Where this process runs: the id of its container or its beginning, empty outside of any."""
 
     container: str
 
     @classmethod
-    def found(cls) -> "Whereabouts":
+    def found(cls) -> "TargetUsage":
         """Look where we are; where the id of our container is not known, it is `?`."""
         return cls(own_id() or ("?" if any(Path(mark).exists() for mark in _MARKS) else ""))
 
 
 def users_at_work(
-    engine: Lists, places: Iterable[str], here: Whereabouts | None = None
-) -> tuple[Container, ...]:
+    engine: ContainerLister, places: Iterable[str], here: TargetUsage | None = None
+) -> tuple[ContainerUse, ...]:
     """List the containers at work that use a place, except our own.
 
     Where there is no engine at the usual address, and we are in no container ourselves,
     there are none. Raises ContainersError where it cannot be known.
     """
-    here = here or Whereabouts.found()
+    here = here or TargetUsage.found()
     try:
         everything = engine.all()
     except NoEngine:

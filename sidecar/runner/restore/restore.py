@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Protocol
 
 from sidecar.docker.local import ContainersError
-from sidecar.docker.usage import Container
-from sidecar.engines.base import Engine, FailureClass, Progress, Report, Snapshot, Stats, Verdict
+from sidecar.docker.usage import ContainerUse
+from sidecar.engines.base import Engine, FailureClass, Progress, Report, ResultKind, Snapshot, Stats
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
-from sidecar.runner.due import Kind, Work
-from sidecar.runner.journal import Ended, Journal, JournalError, Outcome, Trigger
-from sidecar.runner.quiesce import StopsAndStarts, reasons_not_to_stop, while_stopped
+from sidecar.runner.due import Job, JobKind
+from sidecar.runner.journal import Ended, Journal, JournalError, RunCause, RunOutcome
+from sidecar.runner.quiesce import ContainerControl, reasons_not_to_stop, while_stopped
 from sidecar.runner.restore.choose import (
-    Piece,
     RestoreError,
-    Wish,
+    RestoreItem,
+    RestoreRequest,
     check_wish,
     choose_snapshot,
     choose_sources,
@@ -29,8 +29,8 @@ from sidecar.runner.restore.choose import (
 )
 from sidecar.runner.restore.move import Move, made_folders
 from sidecar.runner.restore.places import (
-    Lists,
-    Standing,
+    ContainerLister,
+    ExistingTarget,
     Step,
     check_mounts,
     check_space,
@@ -45,18 +45,18 @@ _log = logging.getLogger(__name__)
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-class Asked(StopsAndStarts, Lists, Protocol):
+class Asked(ContainerControl, ContainerLister, Protocol):
     """The engine of the containers, as `Containers` is one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class RestorePlan:
     """What a restore would do: to each place, from which snapshot; `users` are stopped for it."""
 
-    wish: Wish
+    wish: RestoreRequest
     snapshot: Snapshot
     steps: tuple[Step, ...]
-    users: tuple[Container, ...] = ()
+    users: tuple[ContainerUse, ...] = ()
 
     @property
     def files(self) -> int:
@@ -96,7 +96,7 @@ class Restorer:
         self._stop_seconds = stop_seconds
         self._mountinfo = mountinfo
 
-    def prepare(self, wish: Wish, *, is_dry: bool = False) -> Prepared:
+    def prepare(self, wish: RestoreRequest, *, is_dry: bool = False) -> RestorePlan:
         """Look at everything, and refuse what must not be done; nothing is changed.
 
         But what an earlier restore left halfway is brought to an end first, unless `is_dry`.
@@ -116,10 +116,10 @@ class Restorer:
                 _settle_all(pieces)
             steps = tuple(plan_step(one, look_at(one.place), wish) for one in pieces)
             self._check(wish, steps)
-        return Prepared(wish, snapshot, steps, self._users(wish, steps))
+        return RestorePlan(wish, snapshot, steps, self._users(wish, steps))
 
     def run(
-        self, prepared: Prepared, report: Report = _quiet, trigger: Trigger = Trigger.MANUAL
+        self, prepared: RestorePlan, report: Report = _quiet, trigger: RunCause = RunCause.MANUAL
     ) -> Ended:
         """Restore, and record it. Raises what `prepare` raises, with nothing touched.
 
@@ -127,30 +127,32 @@ class Restorer:
         beside it with which the next restore ends the work.
         """
         plan = prepared.wish.plan
-        number = self._begin(Work(Kind.RESTORE, plan.id, plan.repo), trigger)
-        ended = Ended(Outcome.FAILED, 0.0, failure=FailureClass.UNKNOWN)
+        number = self._begin(Job(JobKind.RESTORE, plan.id, plan.repo), trigger)
+        ended = Ended(RunOutcome.FAILED, 0.0, failure=FailureClass.UNKNOWN)
         try:
             with _as_fault():
                 self._restore(prepared, number, report)
             stats = Stats(files_processed=prepared.files, bytes_processed=prepared.bytes)
-            ended = Ended(Outcome.SUCCESS, 0.0, prepared.snapshot.id, stats)
+            ended = Ended(RunOutcome.SUCCESS, 0.0, prepared.snapshot.id, stats)
         except SidecarError as error:
             failure = getattr(error, "failure", FailureClass.UNKNOWN)
             ended = replace(ended, failure=failure, reason=str(error))
             raise
         except BaseException:
             reason = "interrupted: what was there is there, or all that was restored"
-            ended = Ended(Outcome.CANCELLED, 0.0, failure=FailureClass.INTERRUPTED, reason=reason)
+            ended = Ended(
+                RunOutcome.CANCELLED, 0.0, failure=FailureClass.INTERRUPTED, reason=reason
+            )
             raise
         finally:
             ended = replace(ended, at=self._clock())
             self._journal.end(number, ended)
         return ended
 
-    def _survey(self, source: str, snapshot: Snapshot) -> Piece:
+    def _survey(self, source: str, snapshot: Snapshot) -> RestoreItem:
         return survey(source, self._engine.entries(snapshot, source))
 
-    def _check(self, wish: Wish, steps: tuple[Step, ...]) -> None:
+    def _check(self, wish: RestoreRequest, steps: tuple[Step, ...]) -> None:
         mounts = self._mountinfo.read_text(encoding="utf-8", errors="surrogateescape")
         for step in steps:
             check_mounts(step, mounts)
@@ -159,7 +161,7 @@ class Restorer:
             hint = "free it, name a --target on another disk, or write --force to try"
             raise RestoreError(f"{lacking}: nothing was touched", hint, FailureClass.DISK_FULL)
 
-    def _users(self, wish: Wish, steps: Sequence[Step]) -> tuple[Container, ...]:
+    def _users(self, wish: RestoreRequest, steps: Sequence[Step]) -> tuple[ContainerUse, ...]:
         """List whom to stop; raises if somebody is at work who must not be or come to a stop."""
         places = [one.piece.place for one in steps if not _is_out_of_the_way(wish, one)]
         if self._containers is None or not places:
@@ -181,7 +183,7 @@ class Restorer:
             raise RestoreError(f"{'; '.join(reasons)}: nothing was touched")
         return users
 
-    def _begin(self, work: Work, trigger: Trigger) -> int:
+    def _begin(self, work: Job, trigger: RunCause) -> int:
         try:
             return self._journal.begin(work, trigger, self._clock(), "")
         except JournalError as error:
@@ -189,14 +191,14 @@ class Restorer:
             return self._journal.hold(work, trigger, self._clock())
 
     def _quiet(
-        self, users: Sequence[Container], run: int
+        self, users: Sequence[ContainerUse], run: int
     ) -> contextlib.AbstractContextManager[None]:
         if self._containers is None or not users:
             return contextlib.nullcontext()
         journal, seconds = self._journal, self._stop_seconds
         return while_stopped(self._containers, users, journal, run=max(run, 0), seconds=seconds)
 
-    def _restore(self, prepared: Prepared, number: int, report: Report) -> None:
+    def _restore(self, prepared: RestorePlan, number: int, report: Report) -> None:
         with contextlib.ExitStack() as stack:
             moves = []
             for step in prepared.steps:
@@ -214,7 +216,7 @@ class Restorer:
 
     def _fetch(self, snapshot: Snapshot, step: Step, staging: Staging, report: Report) -> None:
         done = self._engine.restore(snapshot, [step.piece.source], staging.tree, report)
-        if done.verdict is not Verdict.SUCCESS:
+        if done.verdict is not ResultKind.SUCCESS:
             raise RestoreError(
                 f"{step.piece.source} was not restored, nothing was touched: {done.reason}",
                 "restore again when that is put right",
@@ -224,12 +226,12 @@ class Restorer:
             raise RestoreError(f"{step.piece.source} was not restored, nothing was touched")
 
 
-def _is_out_of_the_way(wish: Wish, step: Step) -> bool:
+def _is_out_of_the_way(wish: RestoreRequest, step: Step) -> bool:
     """Whether nobody can be using it: a target that does not exist yet."""
-    return bool(wish.target) and step.standing is Standing.MISSING
+    return bool(wish.target) and step.standing is ExistingTarget.MISSING
 
 
-def _settle_all(pieces: Sequence[Piece]) -> None:
+def _settle_all(pieces: Sequence[RestoreItem]) -> None:
     for room in {Path(one.place) if one.is_folder else Path(one.place).parent for one in pieces}:
         if room.is_dir() and not room.is_symlink():
             for said in settle(room):

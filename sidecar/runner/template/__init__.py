@@ -8,4 +8,10 @@ from sidecar.runner.template.evaluate import Template, parse_template
 from sidecar.runner.template.lexer import TemplateError
 from sidecar.runner.template.values import Values, event_name
 
-__all__ = ["Template", "TemplateError", "Values", "event_name", "parse_template"]
+__all__ = [
+    "Template",
+    "TemplateError",
+    "Values",
+    "event_name",
+    "parse_template",
+]

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from sidecar.runner.template.lexer import Fault, TemplateError
+from sidecar.runner.template.lexer import TemplateError, TemplateFault
 from sidecar.runner.template.names import FIELDS, FUNCTIONS, METHODS, SHOWN
 from sidecar.runner.template.parser import (
     Call,
-    Choice,
     Expression,
-    Field,
+    FieldNode,
+    IfNode,
     Literal,
     Node,
     Plain,
@@ -38,7 +38,7 @@ def parse_template(text: str) -> Template:
     """Read a template; raises TemplateError if it is wrong or uses more than is supported."""
     try:
         return Template(text, _pieces(parse_tree(text)))
-    except Fault as fault:
+    except TemplateFault as fault:
         line = text.count("\n", 0, fault.position) + 1
         raise TemplateError(fault.message, line, fault.hint) from None
 
@@ -55,16 +55,18 @@ def _piece(node: Node) -> _Piece:
     if isinstance(node, Plain):
         text = node.text
         return lambda _: text
-    if isinstance(node, Choice):
+    if isinstance(node, IfNode):
         return _choice(node)
     typed = _typed(node.expression)
     show = SHOWN.get(typed.type)
     if show is None:
-        raise Fault(typed.position, f"{typed.type.value} cannot be shown", "name one of its fields")
+        raise TemplateFault(
+            typed.position, f"{typed.type.value} cannot be shown", "name one of its fields"
+        )
     return lambda values: show(typed.evaluate(values))
 
 
-def _choice(node: Choice) -> _Piece:
+def _choice(node: IfNode) -> _Piece:
     condition = _typed(node.condition).evaluate
     then, otherwise = _pieces(node.then), _pieces(node.otherwise)
     return lambda values: _join(then if condition(values) else otherwise, values)
@@ -74,7 +76,9 @@ def _typed(expression: Expression, depth: int = 0) -> Typed:
     if isinstance(expression, Literal):
         return _literal(expression)
     if depth > _MOST_NESTED:
-        raise Fault(expression.position, f"more than {_MOST_NESTED} values stand in each other")
+        raise TemplateFault(
+            expression.position, f"more than {_MOST_NESTED} values stand in each other"
+        )
     arguments = tuple(_typed(argument, depth + 1) for argument in expression.arguments)
     if isinstance(expression, Call):
         return _call(expression, arguments)
@@ -86,7 +90,7 @@ def _literal(literal: Literal) -> Typed:
     return Typed(_LITERALS[type(value)], lambda _: value, literal.position)
 
 
-def _field(field: Field, arguments: tuple[Typed, ...]) -> Typed:
+def _field(field: FieldNode, arguments: tuple[Typed, ...]) -> Typed:
     path, where = field.path, field.position
     method = METHODS.get(path)
     if method is not None:
@@ -94,9 +98,9 @@ def _field(field: Field, arguments: tuple[Typed, ...]) -> Typed:
     if path not in FIELDS:
         close = path.rpartition(".")[0]
         hint = f"known are {_known(close)}" if _known(close) else f"known are {_known('')}"
-        raise Fault(where, f"{path[:60]} is not known here", hint)
+        raise TemplateFault(where, f"{path[:60]} is not known here", hint)
     if arguments:
-        raise Fault(where, f"{path} takes no arguments")
+        raise TemplateFault(where, f"{path} takes no arguments")
     kind, evaluate = FIELDS[path]
     return Typed(kind, evaluate, where)
 
@@ -110,7 +114,7 @@ def _call(call: Call, arguments: tuple[Typed, ...]) -> Typed:
     function = FUNCTIONS.get(call.name)
     if function is None:
         known = ", ".join(FUNCTIONS)
-        raise Fault(
+        raise TemplateFault(
             call.position, f"the function {call.name[:30]} is not supported", f"use {known}"
         )
     kind, evaluate = function(call.name, arguments, call.position)

@@ -47,7 +47,7 @@ class TemplateError(SidecarError):
         self.line = line
 
 
-class Fault(Exception):
+class TemplateFault(Exception):
     """The same, while only the position in the text is known."""
 
     def __init__(self, position: int, message: str, hint: str = "") -> None:
@@ -114,31 +114,33 @@ def read_tokens(text: str) -> Iterator[Lexeme]:
 def _next(text: str, position: int, left: int) -> tuple[Lexeme, int]:
     """Read one token inside an action, and where the next one begins."""
     if position >= len(text):
-        raise Fault(left, "an action is not closed", "write }} at its end")
+        raise TemplateFault(left, "an action is not closed", "write }} at its end")
     found = _TOKEN.match(text, position)
     if found is None or found.lastgroup is None:
         raise _unknown(text, position)
     token = Token[found.lastgroup.upper()]
     end = found.end()
     if token in (Token.FIELD, Token.NAME) and not _TERMINATOR.match(text, end):
-        raise Fault(end, "something stands right behind a name", "write a blank between them")
+        raise TemplateFault(
+            end, "something stands right behind a name", "write a blank between them"
+        )
     if token is Token.RIGHT and len(found[0]) > len(_RIGHT):
         end = _skip_blanks(text, end)
     return Lexeme(token, found[0], position), end
 
 
-def _unknown(text: str, position: int) -> Fault:
+def _unknown(text: str, position: int) -> TemplateFault:
     known = _UNKNOWN.get(text[position])
-    return Fault(position, known or "a character that means nothing in an action")
+    return TemplateFault(position, known or "a character that means nothing in an action")
 
 
 def _skip_comment(text: str, start: int) -> int:
     end = text.find("*/", start + 2)
     if end < 0:
-        raise Fault(start, "a comment is not closed", "write */}} at its end")
+        raise TemplateFault(start, "a comment is not closed", "write */}} at its end")
     closed = _COMMENT_END.match(text, end + 2)
     if closed is None:
-        raise Fault(end, "something stands between the end of a comment and }}")
+        raise TemplateFault(end, "something stands between the end of a comment and }}")
     return _skip_blanks(text, closed.end()) if closed[1] else closed.end()
 
 

@@ -9,7 +9,7 @@ from sidecar.backrest.messages import CONDITIONS
 from sidecar.backrest.reading import Repo
 from sidecar.engines.base import Stats
 from sidecar.runner.template import go as gowords
-from sidecar.runner.template.lexer import Fault
+from sidecar.runner.template.lexer import TemplateFault
 from sidecar.runner.template.values import (
     NUMBERS,
     Evaluate,
@@ -108,14 +108,16 @@ class Method:
         give = self.give
         if self.takes is None:
             if arguments:
-                raise Fault(position, f"{name} takes no arguments")
+                raise TemplateFault(position, f"{name} takes no arguments")
             return lambda values: give(None, values, Type.TEXT)
         if len(arguments) != 1:
-            raise Fault(position, f"{name} takes one value, not {len(arguments)}")
+            raise TemplateFault(position, f"{name} takes one value, not {len(arguments)}")
         (only,) = arguments
         if only.type not in self.takes:
             wanted = " or ".join(kind.value for kind in self.takes[:1])
-            raise Fault(only.position, f"{name} cannot take {only.type.value}", f"give it {wanted}")
+            raise TemplateFault(
+                only.position, f"{name} cannot take {only.type.value}", f"give it {wanted}"
+            )
         return lambda values: give(only.evaluate(values), values, only.type)
 
 
@@ -156,7 +158,7 @@ _Made = tuple[Type, Evaluate]
 
 def _equal(name: str, arguments: tuple[Typed, ...], position: int) -> _Made:
     if len(arguments) < 2:
-        raise Fault(position, f"{name} takes two values or more, not {len(arguments)}")
+        raise TemplateFault(position, f"{name} takes two values or more, not {len(arguments)}")
     first, *others = (argument.evaluate for argument in arguments)
     for other in arguments[1:]:
         _check_comparable(arguments[0], other)
@@ -165,11 +167,11 @@ def _equal(name: str, arguments: tuple[Typed, ...], position: int) -> _Made:
 
 def _compare(name: str, arguments: tuple[Typed, ...], position: int) -> _Made:
     if len(arguments) != 2:
-        raise Fault(position, f"{name} takes two values, not {len(arguments)}")
+        raise TemplateFault(position, f"{name} takes two values, not {len(arguments)}")
     first, second = arguments
     _check_comparable(first, second)
     if first.type is Type.TRUTH and name != "ne":
-        raise Fault(position, f"{name} cannot compare truth values")
+        raise TemplateFault(position, f"{name} cannot compare truth values")
     compare = _ORDERED[name]
     return Type.TRUTH, lambda values: compare(first.evaluate(values), second.evaluate(values))
 
@@ -179,21 +181,21 @@ def _check_comparable(first: Typed, second: Typed) -> None:
         message = f"{first.type.value} and {second.type.value} cannot be compared"
         is_event = Type.EVENT in (first.type, second.type)
         hint = 'write eq (.EventName .Event) "snapshot error"' if is_event else ""
-        raise Fault(second.position, message, hint)
+        raise TemplateFault(second.position, message, hint)
 
 
 def _class_of(typed: Typed) -> Type:
     if typed.type in _WHOLE:
         return Type.NUMBER
     if typed.type not in (Type.TEXT, Type.TRUTH, Type.FRACTION):
-        raise Fault(typed.position, f"{typed.type.value} cannot be compared")
+        raise TemplateFault(typed.position, f"{typed.type.value} cannot be compared")
     return typed.type
 
 
 def _join(name: str, arguments: tuple[Typed, ...], position: int) -> _Made:
     """`and` gives the first value that is empty, `or` the first that is not; else the last."""
     if not arguments:
-        raise Fault(position, f"{name} takes a value or more")
+        raise TemplateFault(position, f"{name} takes a value or more")
     kinds = {argument.type for argument in arguments}
     wanted = name == "or"
 
@@ -210,7 +212,7 @@ def _join(name: str, arguments: tuple[Typed, ...], position: int) -> _Made:
 
 def _negate(name: str, arguments: tuple[Typed, ...], position: int) -> _Made:
     if len(arguments) != 1:
-        raise Fault(position, f"{name} takes one value, not {len(arguments)}")
+        raise TemplateFault(position, f"{name} takes one value, not {len(arguments)}")
     only = arguments[0].evaluate
     return Type.TRUTH, lambda values: not only(values)
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sidecar.runner.template.lexer import Fault, Lexeme, Token, read_tokens
+from sidecar.runner.template.lexer import Lexeme, TemplateFault, Token, read_tokens
 
 _MOST_NESTED = 50
 _ENDS = (Token.RIGHT, Token.CLOSE, Token.PIPE)
@@ -39,7 +39,7 @@ class Literal:
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class FieldNode:
     """A field as it is written, `.Plan.Id`, with the arguments that follow it, for methods."""
 
     path: str
@@ -56,7 +56,7 @@ class Call:
     position: int
 
 
-Expression = Literal | Field | Call
+Expression = Literal | FieldNode | Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +67,14 @@ class Plain:
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class OutputNode:
     """A value that comes out."""
 
     expression: Expression
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class IfNode:
     """An `if`: what comes out if the condition holds, and if not."""
 
     condition: Expression
@@ -82,7 +82,7 @@ class Choice:
     otherwise: tuple["Node", ...]
 
 
-Node = Plain | Output | Choice
+Node = Plain | OutputNode | IfNode
 
 
 def parse_tree(text: str) -> tuple[Node, ...]:
@@ -114,42 +114,42 @@ class _Parser:
                 return tuple(found), self._closing(word, depth)
             found.append(self._choice(depth + 1) if word == "if" else self._output())
         if depth:
-            raise Fault(since, "an if has no end", "write {{ end }}")
+            raise TemplateFault(since, "an if has no end", "write {{ end }}")
         return tuple(found), ""
 
     def _closing(self, word: str, depth: int) -> str:
         where = self._take().position
         if not depth:
-            raise Fault(where, f"{word} stands without an if")
+            raise TemplateFault(where, f"{word} stands without an if")
         self._skip()
         if word == "end":
             self._close()
         return word
 
-    def _choice(self, depth: int) -> Choice:
+    def _choice(self, depth: int) -> IfNode:
         """Parse from the `if` on; `else if` is a choice within the other branch."""
         where = self._take().position
         if depth > _MOST_NESTED:
-            raise Fault(where, f"more than {_MOST_NESTED} ifs stand in each other")
+            raise TemplateFault(where, f"more than {_MOST_NESTED} ifs stand in each other")
         condition = self._pipeline(0)
         self._close()
         then, word = self.nodes(depth, where)
         if word == "end":
-            return Choice(condition, then, ())
+            return IfNode(condition, then, ())
         if self._is_at(Token.NAME) and self._now.text == "if":
-            return Choice(condition, then, (self._choice(depth + 1),))
+            return IfNode(condition, then, (self._choice(depth + 1),))
         if self._is_at(Token.NAME):
             raise _refusal(self._now)
         self._close()
         otherwise, word = self.nodes(depth, where)
         if word == "else":
-            raise Fault(self._now.position, "an if has more than one else")
-        return Choice(condition, then, otherwise)
+            raise TemplateFault(self._now.position, "an if has more than one else")
+        return IfNode(condition, then, otherwise)
 
-    def _output(self) -> Output:
+    def _output(self) -> OutputNode:
         expression = self._pipeline(0)
         self._close()
-        return Output(expression)
+        return OutputNode(expression)
 
     def _pipeline(self, depth: int) -> Expression:
         """Parse commands joined by |: what comes before is the last argument of what follows."""
@@ -167,10 +167,12 @@ class _Parser:
             return self._call(first, (*self._arguments(depth), *_given(piped)))
         head = self._operand(depth)
         arguments = (*self._arguments(depth), *_given(piped))
-        if isinstance(head, Field) and first.token is Token.FIELD:
-            return Field(head.path, (*head.arguments, *arguments), head.position)
+        if isinstance(head, FieldNode) and first.token is Token.FIELD:
+            return FieldNode(head.path, (*head.arguments, *arguments), head.position)
         if arguments:
-            raise Fault(first.position, "a value is given arguments, as if it were a function")
+            raise TemplateFault(
+                first.position, "a value is given arguments, as if it were a function"
+            )
         return head
 
     def _arguments(self, depth: int) -> Iterator[Expression]:
@@ -180,7 +182,9 @@ class _Parser:
                 return
             yield self._operand(depth)
         if not self._is_at(*_ENDS):
-            raise Fault(self._now.position, "two values stand side by side", "put a blank between")
+            raise TemplateFault(
+                self._now.position, "two values stand side by side", "put a blank between"
+            )
 
     def _operand(self, depth: int) -> Expression:
         lexeme = self._take()
@@ -197,22 +201,26 @@ class _Parser:
                 return self._group(lexeme, depth + 1)
         if lexeme.token is Token.NAME:
             raise _refusal(lexeme)
-        raise Fault(lexeme.position, "a value is missing here")
+        raise TemplateFault(lexeme.position, "a value is missing here")
 
-    def _field(self, lexeme: Lexeme) -> Field:
+    def _field(self, lexeme: Lexeme) -> FieldNode:
         path = lexeme.text
         while self._is_at(Token.FIELD):
             path += self._take().text
-        return Field(path, (), lexeme.position)
+        return FieldNode(path, (), lexeme.position)
 
     def _group(self, lexeme: Lexeme, depth: int) -> Expression:
         if depth > _MOST_NESTED:
-            raise Fault(lexeme.position, f"more than {_MOST_NESTED} brackets stand in each other")
+            raise TemplateFault(
+                lexeme.position, f"more than {_MOST_NESTED} brackets stand in each other"
+            )
         found = self._pipeline(depth)
         if self._take().token is not Token.CLOSE:
-            raise Fault(lexeme.position, "a bracket is not closed")
+            raise TemplateFault(lexeme.position, "a bracket is not closed")
         if self._is_at(Token.FIELD):
-            raise Fault(self._now.position, "a field of a value in brackets is not supported")
+            raise TemplateFault(
+                self._now.position, "a field of a value in brackets is not supported"
+            )
         return found
 
     def _call(self, lexeme: Lexeme, arguments: tuple[Expression, ...]) -> Call:
@@ -223,7 +231,7 @@ class _Parser:
     def _close(self) -> None:
         self._skip()
         if not self._is_at(Token.RIGHT):
-            raise Fault(self._now.position, "more stands in this action than belongs there")
+            raise TemplateFault(self._now.position, "more stands in this action than belongs there")
         self._take()
 
     def _is_at(self, *tokens: Token) -> bool:
@@ -240,8 +248,8 @@ class _Parser:
         return taken
 
 
-def _refusal(lexeme: Lexeme) -> Fault:
-    return Fault(lexeme.position, f"{lexeme.text[:30]} is not supported here", _HINT)
+def _refusal(lexeme: Lexeme) -> TemplateFault:
+    return TemplateFault(lexeme.position, f"{lexeme.text[:30]} is not supported here", _HINT)
 
 
 def _given(piped: Expression | None) -> tuple[Expression, ...]:
@@ -250,10 +258,12 @@ def _given(piped: Expression | None) -> tuple[Expression, ...]:
 
 def _integer(lexeme: Lexeme) -> int:
     if not _INTEGER.fullmatch(lexeme.text):
-        raise Fault(lexeme.position, "this number is not supported", "write whole numbers, as 1000")
+        raise TemplateFault(
+            lexeme.position, "this number is not supported", "write whole numbers, as 1000"
+        )
     number = int(lexeme.text) if len(lexeme.text) < _BITS else 1 << _BITS
     if not -(1 << _BITS) <= number < 1 << _BITS:
-        raise Fault(lexeme.position, "this number is too large")
+        raise TemplateFault(lexeme.position, "this number is too large")
     return number
 
 
@@ -274,5 +284,5 @@ def _unescape(found: re.Match[str], position: int) -> str:
     limit = _ASCII if small else _LAST_CHARACTER + 1
     if found["bad"] or code >= limit or code in _SURROGATES:
         message = "an escape in a text in double quotes is not supported"
-        raise Fault(position, message, r"use \n, \t, \", \\ or \uXXXX, or back quotes")
+        raise TemplateFault(position, message, r"use \n, \t, \", \\ or \uXXXX, or back quotes")
     return chr(code)

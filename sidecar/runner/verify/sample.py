@@ -13,7 +13,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.ASCII | re.IGNORECAS
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SampleLimits:
     """How many files, and how large in bytes."""
 
     count: int = 5
@@ -22,7 +22,7 @@ class Limits:
 
 
 @dataclass(slots=True)
-class _Urn:
+class _Reservoir:
     """Holds `size` of all that was put in, each with the same chance."""
 
     size: int
@@ -45,9 +45,9 @@ class Sampler:
     if there is nothing else, the smallest of those that are larger.
     """
 
-    def __init__(self, limits: Limits, chance: random.Random) -> None:
+    def __init__(self, limits: SampleLimits, chance: random.Random) -> None:
         self._limits = limits
-        self._urns = [_Urn(limits.count, chance) for _ in range(3)]
+        self._urns = [_Reservoir(limits.count, chance) for _ in range(3)]
         self._smallest_beyond: Entry | None = None
 
     def add(self, entry: Entry) -> None:
@@ -69,7 +69,7 @@ class Sampler:
         return tuple(sorted(found, key=lambda one: one.path))
 
 
-def _rank(entry: Entry, limits: Limits) -> int:
+def _rank(entry: Entry, limits: SampleLimits) -> int:
     if entry.size >= limits.least:
         return 0
     return 1 if entry.size else 2

@@ -16,12 +16,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sidecar.backrest.reading import RunPlan
-from sidecar.engines.base import Engine, EngineError, Entry, FailureClass, Report, Snapshot, Verdict
+from sidecar.engines.base import (
+    Engine,
+    EngineError,
+    Entry,
+    FailureClass,
+    Report,
+    ResultKind,
+    Snapshot,
+)
 from sidecar.lib.files import try_lock
 from sidecar.lib.log import log_event
-from sidecar.runner.due import Kind, Work
-from sidecar.runner.journal import Ended, Journal, JournalError, Outcome, Trigger
-from sidecar.runner.verify.sample import Limits, Sampler
+from sidecar.runner.due import Job, JobKind
+from sidecar.runner.journal import Ended, Journal, JournalError, RunCause, RunOutcome
+from sidecar.runner.verify.sample import SampleLimits, Sampler
 
 _PIECE = 1 << 20
 # As text a time has microseconds at the least, and a float of today about as many.
@@ -29,7 +37,7 @@ _SAME_TIME = 1e-5
 
 
 @dataclass(slots=True)
-class Found:
+class Comparison:
     """What was found so far; `differences` in words."""
 
     same: list[str] = field(default_factory=list)
@@ -37,7 +45,7 @@ class Found:
     differences: list[str] = field(default_factory=list)
 
 
-def compare(entry: Entry, scratch: Path, found: Found) -> None:
+def compare(entry: Entry, scratch: Path, found: Comparison) -> None:
     """Look at what was restored below `scratch` of a file. Raises OSError.
 
     A live file that has another size or time than in the snapshot is not compared: it has
@@ -138,7 +146,7 @@ class Verifier:
         engine: Engine,
         journal: Journal,
         scratch: Path,
-        limits: Limits | None = None,
+        limits: SampleLimits | None = None,
         *,
         clock: Callable[[], float] = time.time,
         free: Callable[[Path], int] | None = None,
@@ -146,7 +154,7 @@ class Verifier:
         self._engine = engine
         self._journal = journal
         self._scratch = scratch
-        self._limits = limits or Limits()
+        self._limits = limits or SampleLimits()
         self._clock = clock
         self._free = free or _free
 
@@ -156,13 +164,13 @@ class Verifier:
         instance: str,
         seed: int,
         report: Report,
-        trigger: Trigger = Trigger.MANUAL,
+        trigger: RunCause = RunCause.MANUAL,
     ) -> Verification:
         """Restore a sample of the latest snapshot, compare it, and record what came of it.
 
         What fails is told in the answer.
         """
-        work = Work(Kind.VERIFY, plan.id, plan.repo)
+        work = Job(JobKind.VERIFY, plan.id, plan.repo)
         run = self._begin(work, trigger)
         found = Verification(plan.id, seed=seed, failure=FailureClass.INTERRUPTED)
         try:
@@ -209,11 +217,11 @@ class Verifier:
         report: Report,
     ) -> Verification:
         done = self._engine.restore(snapshot, [one.path for one in chosen], scratch, report)
-        if done.verdict is not Verdict.SUCCESS:
+        if done.verdict is not ResultKind.SUCCESS:
             reason = f"the sample could not be restored: {done.reason}"
             failure = done.failure or FailureClass.UNKNOWN
             return _broken(plan.id, seed, failure, reason, snapshot.id)
-        found = Found()
+        found = Comparison()
         for entry in chosen:
             compare(entry, scratch, found)
         return Verification(
@@ -226,7 +234,7 @@ class Verifier:
             FailureClass.DAMAGED if found.differences else None,
         )
 
-    def _begin(self, work: Work, trigger: Trigger) -> int:
+    def _begin(self, work: Job, trigger: RunCause) -> int:
         try:
             return self._journal.begin(work, trigger, self._clock(), "")
         except JournalError as error:
@@ -242,10 +250,10 @@ def _broken(
 
 def _ended(found: Verification, at: float) -> Ended:
     if found.failure is FailureClass.INTERRUPTED:
-        return Ended(Outcome.CANCELLED, at, failure=found.failure)
-    outcome = Outcome.SUCCESS if found.is_good else Outcome.FAILED
+        return Ended(RunOutcome.CANCELLED, at, failure=found.failure)
+    outcome = RunOutcome.SUCCESS if found.is_good else RunOutcome.FAILED
     if found.note:
-        outcome = Outcome.WARNING
+        outcome = RunOutcome.WARNING
     told = "; ".join((*found.differences, found.note)).strip("; ")
     lines = [f"seed {found.seed}"]
     lines += [f"same: {path}" for path in found.same]
