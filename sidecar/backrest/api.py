@@ -22,7 +22,6 @@ from urllib3.exceptions import HTTPError
 from sidecar.backrest.operations import Operation, parse_operations
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.lib.threads import Closable
-from sidecar.reconciler.settings import BackrestLogin
 
 _ADDRESS = re.compile(r"https?://[^/@?#\s]+(?:/[^@?#\s]*)?")
 _CONNECT_SECONDS = 5.0
@@ -69,28 +68,31 @@ _FAULT = TypeAdapter(_Fault)
 
 
 class BackrestApi(Closable):
-    """Calls to the Backrest at `access.url`, each wait bounded by `timeout` seconds.
+    """Calls to the Backrest at `url`, each wait bounded by `timeout` seconds.
+
+    `user` is empty where Backrest's authentication is off.
 
     Every call raises ApiError. Redirects are not followed and proxies not used, so that
     the password goes nowhere else. Certificates are checked, against REQUESTS_CA_BUNDLE or
     SSL_CERT_FILE where one is set. Not thread-safe: a thread has its own.
     """
 
-    def __init__(self, access: BackrestLogin, timeout: float = 30.0) -> None:
-        if not _ADDRESS.fullmatch(access.url):
+    def __init__(
+        self, url: str, user: str = "", password: str = "", *, timeout: float = 30.0
+    ) -> None:
+        if not _ADDRESS.fullmatch(url):
             raise UsageError(
                 "--backrest-url is no address of a Backrest that can be used",
                 "write http://host:port or https://host, without a user or password in it",
             )
-        self.address = access.url.rstrip("/")
+        self.address = url.rstrip("/")
         self._timeout = timeout
         self._session = requests.Session()
         self._session.trust_env = False
         bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
         self._session.verify = bundle or True
-        if access.user:
-            user, password = access.user.encode(), access.password.encode()
-            self._session.auth = HTTPBasicAuth(user, password)
+        if user:
+            self._session.auth = HTTPBasicAuth(user.encode(), password.encode())
 
     def close(self) -> None:
         """Give the connection back; the next call makes a new one."""

@@ -87,7 +87,8 @@ def run_backup(
             "name its address, for example http://backrest:9898",
         )
     clock = clock or WaitClock()
-    with BackrestApi(settings.access) as api:
+    access = settings.access
+    with BackrestApi(access.url, access.user, access.password) as api:
         known = parse_document(api.get_config()).plans.keys()
         plan_id = name
         if name not in known:

@@ -8,8 +8,8 @@ answer questions (pages).
 import gc
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from sidecar.docker.events import EventStream
@@ -37,10 +37,14 @@ _RESULTS = frozenset(ApplyResult)
 
 @dataclass
 class ReconcilerDaemon:
-    """The whole process: loop, threads, signals. `run` ends by SIGTERM or SIGINT."""
+    """The whole process: loop, threads, signals. `run` ends by SIGTERM or SIGINT.
+
+    `serve` shows the report to others for as long as its context is open; None: to nobody.
+    """
 
     settings: ReconcilerSettings
     environment: dict[str, str]
+    serve: Callable[[ReconcilerReport], AbstractContextManager[None]] | None = None
     backoff: Backoff = field(default_factory=Backoff)
 
     def run(self) -> bool:
@@ -61,11 +65,8 @@ class ReconcilerDaemon:
             pulse = ReconcilerHeartbeat(settings.state_directory)
             stack.callback(pulse.end)
             failures = stack.enter_context(failing_threads(_log, trigger.stop))
-            if watching.listen is not None:
-                # Only who wants pages pays for what makes them.
-                from sidecar.web.sidecar import ReconcilerPages  # noqa: PLC0415
-
-                stack.enter_context(ReconcilerPages(watching.listen, report))
+            if self.serve is not None:
+                stack.enter_context(self.serve(report))
             stack.enter_context(self._upkeep(settings, loop, trigger, memory, report))
             stack.enter_context(FileWatcher(settings.config, lambda: trigger.nudge("document")))
             if watching.events:
@@ -85,7 +86,7 @@ class ReconcilerDaemon:
         pulse: ReconcilerHeartbeat,
     ) -> None:
         good_since: float | None = None
-        pulse.beat(report.beat())
+        pulse.beat(**report.beat().heartbeat())
         while (due := trigger.wait()) is not None:
             if loop.run(due):
                 good_since = good_since or time.monotonic()
@@ -93,7 +94,8 @@ class ReconcilerDaemon:
                 well_for = 0.0 if good_since is None else time.monotonic() - good_since
                 good_since = None
                 trigger.look_after(self.backoff.next_wait(well_for), "retry")
-            pulse.beat(report.beat(time.time() + self.settings.watching.interval))
+            next_resync = time.time() + self.settings.watching.interval
+            pulse.beat(**report.beat(next_resync).heartbeat())
 
     def _events(self, trigger: PassTrigger) -> EventStream:
         def told(connected: bool, reason: str) -> None:

@@ -17,8 +17,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from sidecar.reconciler.report import ReconcilerStatus
-
 __all__ = [
     "FILE",
     "ReconcilerHeartbeat",
@@ -58,18 +56,29 @@ def allowance(interval: float) -> float:
 class ReconcilerHeartbeat(Heartbeat):
     """Writes the heartbeat; not thread-safe. A beat that cannot be written is told once."""
 
-    def beat(self, facts: "ReconcilerStatus") -> None:
-        """Say that the main loop moves, and what it has achieved."""
-        good = None if facts.good_age is None else facts.now - facts.good_age
-        content = {
-            "beat": facts.now,
-            "good": good,
-            # By the clock as it is now: it may have been set since the start.
-            "started": facts.now - facts.uptime,
-            "interval": facts.interval,
-            "reasons": list(facts.reasons),
-        }
-        self.write(content)
+    def beat(
+        self,
+        *,
+        now: float,
+        started: float,
+        good: float | None,
+        interval: float,
+        reasons: Sequence[str],
+    ) -> None:
+        """Write that the main loop moves at `now`, and why the daemon is not ready.
+
+        `good` is when a pass succeeded last, None for never. All but `interval`, in seconds,
+        are unix times by the clock as it is now: it may have been set since the start.
+        """
+        self.write(
+            {
+                "beat": now,
+                "good": good,
+                "started": started,
+                "interval": interval,
+                "reasons": list(reasons),
+            }
+        )
 
 
 def check_pulse(state_dir: Path, now: float) -> tuple[bool, str]:

@@ -126,6 +126,16 @@ class ReconcilerStatus:
         """Whether the main loop moved lately."""
         return self.beat_age <= allowance(self.interval)
 
+    def heartbeat(self) -> dict[str, Any]:
+        """Return what `ReconcilerHeartbeat.beat` takes."""
+        return {
+            "now": self.now,
+            "started": self.now - self.uptime,
+            "good": None if self.good_age is None else self.now - self.good_age,
+            "interval": self.interval,
+            "reasons": self.reasons,
+        }
+
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why the daemon is not ready, in words of ours; empty when it is."""

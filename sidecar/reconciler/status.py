@@ -136,7 +136,7 @@ def read_operations(access: BackrestLogin) -> list[Operation] | None:
     """Read Backrest's log; None where no API was named. Raises ApiError."""
     if not access.url:
         return None
-    with BackrestApi(access) as api:
+    with BackrestApi(access.url, access.user, access.password) as api:
         return api.operations()
 
 

@@ -7,8 +7,8 @@ The main thread looks at the document and the clock. The seats run, others answe
 import gc
 import logging
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -31,7 +31,6 @@ from sidecar.runner.settings import RunnerSettings
 from sidecar.runner.status import RunnerReport, Sources, work_of
 from sidecar.service.file_watcher import FileWatcher
 from sidecar.service.signals import SignalWaiter
-from sidecar.web.control import ControlServer
 
 LAST_PATIENCE = 600.0
 """Seconds that hooks have to start again what was stopped, when the daemon ends."""
@@ -40,10 +39,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class RunnerDaemon:
-    """The whole process: loop, seats, threads, signals. `run` ends by SIGTERM or SIGINT."""
+    """The whole process: loop, workers, threads, signals. `run` ends by SIGTERM or SIGINT.
+
+    `serve` lets others ask the ControlApi for as long as its context is open.
+    """
 
     settings: RunnerSettings
     environ: Mapping[str, str]
+    serve: Callable[[ControlApi], AbstractContextManager[None]]
 
     def run(self) -> bool:
         """Run until a signal; a document that cannot be had yet is waited for.
@@ -62,7 +65,7 @@ class RunnerDaemon:
             parts = stack.enter_context(assemble(settings, environ))
             house = DaemonParts(parts, waker)
             house.recover_leftovers()
-            has_ended = house.live(stack)
+            has_ended = house.live(stack, self.serve)
         log_event(_log, logging.INFO, "daemon.stopped")
         return has_ended and not failures
 
@@ -117,22 +120,19 @@ class DaemonParts:
         """Put right what a daemon that died has left, before anything else is done."""
         self._parts.recover_leftovers(self._loader.look().config)
 
-    def live(self, stack: ExitStack) -> bool:
+    def live(
+        self, stack: ExitStack, serve: Callable[[ControlApi], AbstractContextManager[None]]
+    ) -> bool:
         """Run until it is time to end; False if something did not come to its end."""
         settings = self._parts.settings
         self._parts.courier.start()
         stack.callback(self._pulse.end)
         # Before all that asks what the document says.
         wait = self._loop.look()
-        desk = ControlApi(self._works, self._pool, self._board, self._report)
-        stack.enter_context(ControlServer(settings.state_directory, desk.answer))
-        # Closed before the socket is: who follows a run is told that nothing more comes.
+        api = ControlApi(self._works, self._pool, self._board, self._report)
+        stack.enter_context(serve(api))
+        # Closed before that is: who follows a run is told that nothing more comes.
         stack.enter_context(self._board)
-        if settings.listen is not None:
-            # Only who wants pages pays for what makes them.
-            from sidecar.web.runner import RunnerPages  # noqa: PLC0415
-
-            stack.enter_context(RunnerPages(settings.listen, self._report))
         stack.enter_context(FileWatcher(settings.config, self._waker.wake))
         self._pool.start()
         stack.enter_context(self._rounds)

@@ -13,7 +13,7 @@ from sidecar.lib.process import ProcessRunner
 from sidecar.runner.due import Job
 from sidecar.runner.hooks.check import name_plan, name_repo
 from sidecar.runner.identity import switch_user
-from sidecar.runner.job.progress import News, ProgressHub, RunFinished
+from sidecar.runner.job.progress import ProgressHub, RunFinished, Subscription
 from sidecar.runner.job.steps import EVENTS
 from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import RunCause
@@ -97,7 +97,7 @@ class Foreground:
                 show(work, told)
         raise AssertionError("the news of a run end with its end")
 
-    def _news(self, news: News) -> Iterator[Progress | RunFinished]:
+    def _news(self, news: Subscription) -> Iterator[Progress | RunFinished]:
         has_stopped = False
         while True:
             if self._waker.is_stopped and not has_stopped:

@@ -10,20 +10,19 @@ import os
 import selectors
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.threads import Closable
+from sidecar.web.messages import Message
 
 FILE = "control.sock"
 _MOST_LINE = 64 * 1024
 _MOST_CLIENTS = 32
 _SECONDS = 10.0
 
-Message = Mapping[str, Any]
 Answer = Callable[[Message], Iterator[Message]]
 
 

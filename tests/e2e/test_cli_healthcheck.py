@@ -30,7 +30,8 @@ def run(*flags: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProce
 @pytest.fixture
 def state(tmp_path: Path) -> str:
     """A state directory with a heartbeat of now."""
-    ReconcilerHeartbeat(tmp_path).beat(ReconcilerStatus(60.0, now=time.time(), good_age=0.0))
+    status = ReconcilerStatus(60.0, now=time.time(), good_age=0.0)
+    ReconcilerHeartbeat(tmp_path).beat(**status.heartbeat())
     return str(tmp_path)
 
 

@@ -211,7 +211,8 @@ class Ours:
         connection.fate = self.fate
         if not self.settings.access.url:
             return ApplyConnections(connection)
-        apis = [_Api(self.settings.access, 2.0) for _ in range(2)]
+        access = self.settings.access
+        apis = [_Api(access.url, access.user, access.password, timeout=2.0) for _ in range(2)]
         for api in apis:
             api.fate = self.fate
         return ApplyConnections(connection, *apis)

@@ -179,7 +179,10 @@ def _bench(
     engine = applying.pop("engine", None) or Connection(f"unix://{config.parent}/nobody.sock")
     wanted = Applying(**{"enabled": True, "via": ApplyVia.API, **applying})
     settings = ReconcilerSettings(config, access=access, applying=wanted)
-    links = ApplyConnections(engine, BackrestApi(access, 2.0), BackrestApi(access, 2.0))
+    login = (access.url, access.user, access.password)
+    links = ApplyConnections(
+        engine, BackrestApi(*login, timeout=2.0), BackrestApi(*login, timeout=2.0)
+    )
     told: list[tuple[str, dict[str, object]]] = []
     restarted: list[float] = []
     applier = Applier(

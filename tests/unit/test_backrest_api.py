@@ -13,7 +13,6 @@ import pytest
 from sidecar.backrest.api import ApiError, ApiTrouble, BackrestApi
 from sidecar.backrest.operations import Status, pending_plans
 from sidecar.lib.errors import UsageError
-from sidecar.reconciler.settings import BackrestLogin
 from tests.fakes.fake_backrest import FakeBackrest, Fault
 
 PASSWORD = "swordfish"
@@ -42,7 +41,7 @@ def fake(tmp_path: Path) -> Iterator[FakeBackrest]:
 @pytest.fixture
 def api(fake: FakeBackrest) -> Iterator[BackrestApi]:
     """Our side, logged in."""
-    with BackrestApi(BackrestLogin(fake.url, "admin", PASSWORD), timeout=5.0) as ours:
+    with BackrestApi(fake.url, "admin", PASSWORD, timeout=5.0) as ours:
         yield ours
 
 
@@ -73,7 +72,7 @@ def test_what_is_sent_is_not_touched() -> None:
     content = b'{ "version":6 ,\n"unknown": 1.0, "modno":1}'
     with (
         Listener(200, b'{"version": 6}') as listener,
-        BackrestApi(BackrestLogin(listener.url)) as ours,
+        BackrestApi(listener.url) as ours,
     ):
         ours.set_config(content)
     assert [("/v1.Backrest/SetConfig", content)] == listener.seen
@@ -82,7 +81,7 @@ def test_what_is_sent_is_not_touched() -> None:
 def test_body_is_never_empty() -> None:
     """Backrest refuses a call without one."""
     answers = b'{"version": 6, "operations": []}'
-    with Listener(200, answers) as listener, BackrestApi(BackrestLogin(f"{listener.url}/")) as ours:
+    with Listener(200, answers) as listener, BackrestApi(f"{listener.url}/") as ours:
         ours.get_config()
         ours.operations()
         ours.operations(41)
@@ -118,7 +117,7 @@ def test_refused_configuration_is_not_quoted(api: BackrestApi) -> None:
 )
 def test_refused_login_is_told(fake: FakeBackrest, access: tuple[str, str]) -> None:
     """Neither the password nor the user's name is shown."""
-    with BackrestApi(BackrestLogin(fake.url, *access)) as ours:
+    with BackrestApi(fake.url, *access) as ours:
         error = trouble_of(ours.get_config)
     assert ApiTrouble.REFUSED_LOGIN is error.kind
     assert "--backrest-user" in error.hint
@@ -129,7 +128,7 @@ def test_no_login_is_sent_where_none_is_given() -> None:
     """Not even one that a .netrc file would give for this host."""
     with (
         Listener(200, b'{"version": 6}') as listener,
-        BackrestApi(BackrestLogin(listener.url)) as ours,
+        BackrestApi(listener.url) as ours,
     ):
         ours.get_config()
     assert [None] == listener.logins
@@ -188,7 +187,7 @@ def test_broken_connection_is_unreachable(
 def test_no_answer_in_time_is_unreachable(fake: FakeBackrest) -> None:
     """Each wait is bounded."""
     fake.order(Fault.HANG)
-    with BackrestApi(BackrestLogin(fake.url, "admin", PASSWORD), timeout=0.05) as ours:
+    with BackrestApi(fake.url, "admin", PASSWORD, timeout=0.05) as ours:
         assert ApiTrouble.UNREACHABLE is trouble_of(ours.get_config).kind
 
 
@@ -221,7 +220,7 @@ def test_nothing_listening_is_unreachable(fake: FakeBackrest, api: BackrestApi) 
 )
 def test_other_answers_are_errors(status: int, content: bytes, kind: ApiTrouble) -> None:
     """Whatever else answers there is never taken for a configuration."""
-    with Listener(status, content) as listener, BackrestApi(BackrestLogin(listener.url)) as ours:
+    with Listener(status, content) as listener, BackrestApi(listener.url) as ours:
         assert kind is trouble_of(ours.get_config).kind
     assert 1 == len(listener.seen)
 
@@ -229,7 +228,7 @@ def test_other_answers_are_errors(status: int, content: bytes, kind: ApiTrouble)
 def test_another_program_is_named_so() -> None:
     """Also where it answers what has the form of JSON."""
     for content in (b'{"version": 6, "operations": 1}', b'{"operations": [{"id": 1}]}'):
-        with Listener(200, content) as listener, BackrestApi(BackrestLogin(listener.url)) as ours:
+        with Listener(200, content) as listener, BackrestApi(listener.url) as ours:
             assert "is no Backrest that we know" in trouble_of(ours.operations).message
 
 
@@ -237,7 +236,7 @@ def test_redirect_is_not_followed() -> None:
     """Our password belongs to the address that the operator named."""
     with Listener(200, b'{"version": 6}') as other:
         moved = Listener(307, b"", {"Location": f"{other.url}/v1.Backrest/GetConfig"})
-        with moved, BackrestApi(BackrestLogin(moved.url, "admin", PASSWORD)) as ours:
+        with moved, BackrestApi(moved.url, "admin", PASSWORD) as ours:
             assert ApiTrouble.OTHER is trouble_of(ours.get_config).kind
     assert [] == other.seen
 
@@ -254,7 +253,7 @@ def test_proxy_of_the_environment_is_not_used(
 
 def test_certificates_are_checked(fake: FakeBackrest) -> None:
     """What does not speak TLS is not spoken to in clear."""
-    with BackrestApi(BackrestLogin(fake.url.replace("http:", "https:"), "admin", PASSWORD)) as ours:
+    with BackrestApi(fake.url.replace("http:", "https:"), "admin", PASSWORD) as ours:
         error = trouble_of(ours.get_config)
     assert ApiTrouble.UNREACHABLE is error.kind
     assert "TLS" in error.message
@@ -268,7 +267,7 @@ def test_authorities_certificate_can_be_named(
     """An absent one is told as trouble with TLS, never passed over."""
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     monkeypatch.setenv(variable, "/nowhere/ca.pem")
-    with BackrestApi(BackrestLogin("https://127.0.0.1:1")) as ours:
+    with BackrestApi("https://127.0.0.1:1") as ours:
         assert "certificate" in trouble_of(ours.get_config).hint
 
 
@@ -288,7 +287,7 @@ def test_authorities_certificate_can_be_named(
 def test_address_that_cannot_be_used_is_refused(url: str) -> None:
     """It is not shown: it may hold the password that belongs elsewhere."""
     with pytest.raises(UsageError) as caught:
-        BackrestApi(BackrestLogin(url))
+        BackrestApi(url)
     assert "--backrest-url" in caught.value.message
     assert PASSWORD not in str(caught.value)
 

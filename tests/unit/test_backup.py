@@ -146,7 +146,7 @@ class World:
     def run(self, timeout: float | None = None) -> BackupResult:
         """Run WEB."""
         clock = WaitClock(steady=lambda: self.seconds, pause=self.pause)
-        with BackrestApi(BackrestLogin(self.fake.url), timeout=5.0) as api:
+        with BackrestApi(self.fake.url, timeout=5.0) as api:
             return BackupWatch(api, WEB, timeout, clock).run()
 
 

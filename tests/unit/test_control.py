@@ -17,7 +17,8 @@ from sidecar.runner.due import Job, JobKind
 from sidecar.runner.job.progress import ProgressHub, RunFinished
 from sidecar.runner.journal import Ended, Run, RunCause, RunOutcome
 from sidecar.runner.pool import Admission, Pool
-from sidecar.web.control import FILE, ControlServer, Message, NoDaemon, ask
+from sidecar.web.control import FILE, ControlServer, NoDaemon, ask
+from sidecar.web.messages import Message
 
 SECONDS = 20.0
 WEB = Job(JobKind.BACKUP, "web", "store")

@@ -35,7 +35,7 @@ def facts(**known: Any) -> ReconcilerStatus:
 
 def beaten(directory: Path, **known: Any) -> Path:
     """Make a heartbeat in a directory."""
-    ReconcilerHeartbeat(directory).beat(facts(**known))
+    ReconcilerHeartbeat(directory).beat(**facts(**known).heartbeat())
     return directory
 
 
@@ -81,7 +81,7 @@ def test_a_beat_tells_times_interval_process_and_reasons(tmp_path: Path) -> None
 def test_the_end_takes_the_heartbeat_away(tmp_path: Path) -> None:
     """Then the check fails at once, instead of minutes later; a second end does no harm."""
     pulse = ReconcilerHeartbeat(tmp_path)
-    pulse.beat(facts())
+    pulse.beat(**facts().heartbeat())
     pulse.end()
     pulse.end()
     healthy, words = check_pulse(tmp_path, NOW)
@@ -95,16 +95,16 @@ def test_a_beat_that_cannot_be_written_is_told_once(
     blocked = tmp_path / "state"
     blocked.write_text("no directory")
     pulse = ReconcilerHeartbeat(blocked)
-    pulse.beat(facts())
-    pulse.beat(facts())
+    pulse.beat(**facts().heartbeat())
+    pulse.beat(**facts().heartbeat())
     pulse.end()
     assert ["pulse.not-saved"] == [record.getMessage() for record in told]
     blocked.unlink()
-    pulse.beat(facts())
+    pulse.beat(**facts().heartbeat())
     (blocked / FILE).unlink()
     blocked.rmdir()
     blocked.write_text("again")
-    pulse.beat(facts())
+    pulse.beat(**facts().heartbeat())
     assert 2 == len(told)
 
 
@@ -128,7 +128,8 @@ def test_well_is_a_late_beat_and_a_good_pass_or_a_late_start(
 ) -> None:
     """Each within three intervals and half a minute, by the interval of the daemon."""
     if "interval" in known:
-        ReconcilerHeartbeat(tmp_path).beat(ReconcilerStatus(**{"now": NOW, "uptime": 9e3, **known}))
+        status = ReconcilerStatus(**{"now": NOW, "uptime": 9e3, **known})
+        ReconcilerHeartbeat(tmp_path).beat(**status.heartbeat())
     else:
         beaten(tmp_path, **known)
     assert expected == check_pulse(tmp_path, NOW + later)[0]

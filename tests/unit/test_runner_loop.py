@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 from http import HTTPStatus
@@ -18,13 +19,7 @@ from sidecar.docker.usage import ContainerUse
 from sidecar.engines.base import FailureClass, Progress, ResultKind, Stats
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.runner import parts as parts_module
-from sidecar.runner.control import (
-    ControlApi,
-    outcome_of,
-    parse_progress,
-    render_progress,
-    resolve_work,
-)
+from sidecar.runner.control import ControlApi, resolve_job
 from sidecar.runner.daemon import RunnerDaemon
 from sidecar.runner.due import CatchUp, Job, JobKind, Scheduler
 from sidecar.runner.empty_source import EmptySourceOptions
@@ -42,6 +37,7 @@ from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings, Scheduling
 from sidecar.runner.status import RunnerReport, Sources, status_json
 from sidecar.runner.timetable import Timetable
+from sidecar.web.messages import answer_request, outcome_of, parse_progress, render_progress
 from sidecar.web.runner import METRICS, RunnerPages
 
 DAY, HOUR = 86_400.0, 3_600.0
@@ -106,7 +102,7 @@ class World:
             parts, self.loader, self.works, self.pool, self.report, RunnerHeartbeat(state)
         )
         self.loop = RunnerLoop(crew, self.clock)
-        self.desk = ControlApi(self.works, self.pool, self.board, self.report)
+        self.api = ControlApi(self.works, self.pool, self.board, self.report)
         return self
 
     def clock(self) -> float:
@@ -235,7 +231,7 @@ def test_a_plan_with_a_hook_that_cannot_be_used_is_not_queued(
         record.message for record in caplog.records if record.message == "hook.unusable"
     ]
     with pytest.raises(UsageError, match="hook 1 of plan web"):
-        list(world.desk.answer({"do": "backup", "of": "web"}))
+        list(answer_request(world.api, {"do": "backup", "of": "web"}))
     world.write(plan())
     world.loop.look()
     assert {WEB} == world.waiting()
@@ -432,10 +428,10 @@ def _break_down() -> None:
     raise RuntimeError("MARK")
 
 
-def test_the_desk_runs_what_is_asked_for_and_tells_how_it_goes(world: World) -> None:
+def test_the_daemon_runs_what_is_asked_for_and_tells_how_it_goes(world: World) -> None:
     """Progress and the end, in messages."""
     world.loop.look()
-    answers = world.desk.answer({"do": "backup", "of": "web"})
+    answers = answer_request(world.api, {"do": "backup", "of": "web"})
     assert {"state": "queued"} == next(answers)
     world.board.began(WEB)
     world.board.moved(WEB, Progress(0.25, 1, 4, 10, 40, 3.0))
@@ -452,10 +448,10 @@ def test_the_desk_runs_what_is_asked_for_and_tells_how_it_goes(world: World) -> 
     assert [] == list(answers)
 
 
-def test_the_desk_says_why_nothing_was_run(world: World) -> None:
+def test_the_daemon_says_why_nothing_was_run(world: World) -> None:
     """The daemon stops, or the run could not begin."""
     world.loop.look()
-    answers = world.desk.answer({"do": "prune", "of": "store"})
+    answers = answer_request(world.api, {"do": "prune", "of": "store"})
     next(answers)
     assert {PRUNE} == world.waiting()
     world.board.close()
@@ -463,7 +459,7 @@ def test_the_desk_says_why_nothing_was_run(world: World) -> None:
     assert (None, True) == (outcome_of(last), last["last"])
     world.pool.close(0.0)
     with pytest.raises(SidecarError, match="the daemon stops"):
-        list(world.desk.answer({"do": "prune", "of": "store"}))
+        list(answer_request(world.api, {"do": "prune", "of": "store"}))
 
 
 @pytest.mark.parametrize(
@@ -476,13 +472,13 @@ def test_the_desk_says_why_nothing_was_run(world: World) -> None:
         ({}, "that cannot be asked"),
     ],
 )
-def test_the_desk_refuses_what_it_does_not_know(
+def test_the_daemon_refuses_what_it_does_not_know(
     world: World, request_: dict[str, Any], words: str
 ) -> None:
     """With what there is."""
     world.loop.look()
     with pytest.raises(UsageError, match=words):
-        list(world.desk.answer(request_))
+        list(answer_request(world.api, request_))
 
 
 def test_a_message_that_says_nothing_of_progress_has_none() -> None:
@@ -494,13 +490,13 @@ def test_a_message_that_says_nothing_of_progress_has_none() -> None:
 def test_work_is_found_by_kind_and_name() -> None:
     """What is known is told where it is not."""
     config = Config("here", (Repo("store"),), (RunPlan("web", "store"),))
-    assert WEB == resolve_work(JobKind.BACKUP, "web", config)
-    assert PRUNE == resolve_work(JobKind.PRUNE, "store", config)
+    assert WEB == resolve_job(JobKind.BACKUP, "web", config)
+    assert PRUNE == resolve_job(JobKind.PRUNE, "store", config)
     with pytest.raises(UsageError) as refused:
-        resolve_work(JobKind.BACKUP, "x", config)
+        resolve_job(JobKind.BACKUP, "x", config)
     assert "there are: web" == refused.value.hint
     with pytest.raises(UsageError) as none:
-        resolve_work(JobKind.CHECK, "x", Config())
+        resolve_job(JobKind.CHECK, "x", Config())
     assert "the document has none" == none.value.hint
 
 
@@ -766,7 +762,7 @@ def test_a_thread_that_fails_ends_the_daemon(
     monkeypatch.setattr("gc.freeze", lambda: None)
     hook = threading.excepthook
     world = World(tmp_path)
-    assert not RunnerDaemon(world.settings, environ_of(tmp_path)).run()
+    assert not RunnerDaemon(world.settings, environ_of(tmp_path), lambda _: nullcontext()).run()
     (failed,) = [record for record in caplog.records if record.message == "thread.failed"]
     assert ("rounds", "RuntimeError") == tuple(
         vars(failed)["fields"][key] for key in ("thread", "reason")

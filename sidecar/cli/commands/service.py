@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from typing import Any
 
 import click
@@ -47,8 +48,12 @@ def daemon(**flags: Any) -> None:
       backrest-sidecar daemon --apply --backrest-container backrest --listen 127.0.0.1:9099
     """
     from sidecar.reconciler.daemon import ReconcilerDaemon
+    from sidecar.web.serve import serve_reconciler
 
-    if not ReconcilerDaemon(build_settings(flags), dict(os.environ)).run():
+    settings = build_settings(flags)
+    listen = settings.watching.listen
+    serve = None if listen is None else partial(serve_reconciler, listen)
+    if not ReconcilerDaemon(settings, dict(os.environ), serve).run():
         raise click.exceptions.Exit(FAILED)
 
 

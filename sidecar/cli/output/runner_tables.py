@@ -18,7 +18,7 @@ from sidecar.lib.duration import render_duration
 from sidecar.lib.errors import UsageError
 from sidecar.lib.text import render_size
 from sidecar.lib.zones import local_zone
-from sidecar.runner.control import resolve_work
+from sidecar.runner.control import resolve_job
 from sidecar.runner.due import JobKind, Scheduler
 from sidecar.runner.foreground import make_engine
 from sidecar.runner.identity import switch_user
@@ -181,7 +181,7 @@ def read_snapshots(
     """Ask the repository; raises UsageError or EngineError."""
     config = load(settings.config)
     changed = switch_user(settings, environ)
-    work = resolve_work(JobKind.BACKUP, plan, config)
+    work = resolve_job(JobKind.BACKUP, plan, config)
     if not config.instance:
         raise UsageError("the document names no instance", "snapshots are found by its name")
     engine = make_engine(settings, changed, config, work.repo)

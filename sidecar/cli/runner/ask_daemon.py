@@ -5,10 +5,10 @@ import click
 from sidecar.cli.output.runs import COLOURS, FAILED, ProgressLine, exit_of, render_counts
 from sidecar.cli.output.text import printable
 from sidecar.lib.duration import render_duration
-from sidecar.runner.control import outcome_of, parse_progress
 from sidecar.runner.due import JobKind
 from sidecar.runner.settings import RunnerSettings
-from sidecar.web.control import Message, ask
+from sidecar.web.control import ask
+from sidecar.web.messages import Message, outcome_of, parse_progress
 
 _STATES = {
     "queued": "is queued",

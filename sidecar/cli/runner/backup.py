@@ -78,12 +78,12 @@ def run(plans: tuple[str, ...], all_plans: bool, dry_run: bool, **flags: Any) ->
 
 def choose_plans(config: Any, names: Sequence[str]) -> list[Job]:
     """Give the backups of the named plans, else of all that have a schedule."""
-    from sidecar.runner.control import resolve_work
+    from sidecar.runner.control import resolve_job
 
     chosen = names or [plan.id for plan in config.plans if plan.timing.is_active]
     if not chosen:
         raise UsageError("no plan of the document has a schedule", "name the plans to be run")
-    return [resolve_work(JobKind.BACKUP, name, config) for name in dict.fromkeys(chosen)]
+    return [resolve_job(JobKind.BACKUP, name, config) for name in dict.fromkeys(chosen)]
 
 
 def _dry(settings: Any, config: Any, work: Job, line: Any) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from typing import Any
 
 import click
@@ -50,8 +51,10 @@ def daemon(**flags: Any) -> None:
       backrest-runner daemon --puid 1000 --notify-url-file /run/secrets/notify
     """
     from sidecar.runner.daemon import RunnerDaemon
+    from sidecar.web.serve import serve_runner
 
-    if not RunnerDaemon(build_settings(flags), dict(os.environ)).run():
+    settings = build_settings(flags)
+    if not RunnerDaemon(settings, dict(os.environ), partial(serve_runner, settings)).run():
         raise click.exceptions.Exit(FAILED)
 
 

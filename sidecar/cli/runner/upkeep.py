@@ -100,14 +100,14 @@ def unlock(repos: tuple[str, ...], **flags: Any) -> None:
 def _run_all(kind: JobKind, repos: tuple[str, ...], flags: dict[str, Any]) -> int:
     """Have the daemon do it for each, else do it here."""
     from sidecar.cli.runner.ask_daemon import ask_daemon
-    from sidecar.runner.control import resolve_work
+    from sidecar.runner.control import resolve_job
     from sidecar.runner.loader import load
     from sidecar.web.control import NoDaemon
 
     settings = build_settings(flags)
     config = load(settings.config)
     names = repos or tuple(repo.id for repo in config.repos)
-    works = [resolve_work(kind, name, config) for name in dict.fromkeys(names)]
+    works = [resolve_job(kind, name, config) for name in dict.fromkeys(names)]
     try:
         return worst([ask_daemon(settings, kind, work.subject) for work in works])
     except NoDaemon:

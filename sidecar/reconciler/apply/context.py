@@ -132,7 +132,8 @@ class ApplyConnections:
         connection, access = Connection(settings.source.docker_sock), settings.access
         if not access.url:
             return cls(connection)
-        return cls(connection, BackrestApi(access), BackrestApi(access, PROBE_SECONDS))
+        login = (access.url, access.user, access.password)
+        return cls(connection, BackrestApi(*login), BackrestApi(*login, timeout=PROBE_SECONDS))
 
     def close(self) -> None:
         """Give all connections back."""

@@ -229,7 +229,9 @@ def check_reachable(patient: CheckContext) -> CheckResult:
     if not patient.settings.access.url:
         raise NotChecked(_NO_URL)
     with ExitStack() as stack:
-        api = stack.enter_context(BackrestApi(patient.settings.access, SECONDS))
+        access = patient.settings.access
+        login = (access.url, access.user, access.password)
+        api = stack.enter_context(BackrestApi(*login, timeout=SECONDS))
         try:
             patient.learned.served = parse_document(api.get_config())
         except ApiError as error:

@@ -22,7 +22,7 @@ class RunFinished:
 
 
 Told = Progress | RunFinished
-News = SimpleQueue[Told]
+Subscription = SimpleQueue[Told]
 
 
 class ProgressHub(Closable):
@@ -30,7 +30,7 @@ class ProgressHub(Closable):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._followers: dict[Job, list[News]] = defaultdict(list)
+        self._followers: dict[Job, list[Subscription]] = defaultdict(list)
         self._progress: dict[Job, Progress | None] = {}
         self._ends: dict[Job, RunFinished] = {}
         self._closed: RunFinished | None = None
@@ -43,12 +43,12 @@ class ProgressHub(Closable):
                 news.put(self._closed)
 
     @contextmanager
-    def follow(self, work: Job) -> Iterator[News]:
+    def follow(self, work: Job) -> Iterator[Subscription]:
         """Give the news of a piece of work from now on, the last of which is an `Over`.
 
         Follow first and submit then: so the end of what is joined cannot be missed.
         """
-        news: News = SimpleQueue()
+        news: Subscription = SimpleQueue()
         with self._lock:
             if self._closed is not None:
                 news.put(self._closed)
