@@ -96,7 +96,7 @@ def test_a_run_without_engine_says_so_last() -> None:
 def test_engine_tests_fail_where_no_engine_can_run(tmp_path: Path) -> None:
     """A missing engine is an error of the run, never a skipped test."""
     chosen = "test_a_labelled_service_becomes_a_whole_plan"
-    pytest_run = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/engine"]
+    pytest_run = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/docker"]
 
     done = run([*pytest_run, "-k", chosen], PATH=str(tmp_path))
 

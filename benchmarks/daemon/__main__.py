@@ -56,7 +56,7 @@ def _engine(address: str | None, folder: Path) -> Iterator[str]:
     if address is not None:
         yield address
         return
-    own = [sys.executable, str(ROOT / "scripts" / "lib" / "private_engine.py")]
+    own = [sys.executable, str(ROOT / "scripts" / "lib" / "private_docker.py")]
     done = subprocess.run([*own, "start", str(folder)], stdout=subprocess.PIPE, check=True)
     try:
         yield done.stdout.decode().strip()

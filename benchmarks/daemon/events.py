@@ -8,7 +8,7 @@ from benchmarks.daemon.process import Daemon, Memory, running_daemon, wait_until
 from benchmarks.daemon.scale import Scale
 from benchmarks.reconcile.stack import labels_of
 from benchmarks.table import Row
-from tests.fakes.fake_engine import FakeEngine
+from tests.fakes.fake_docker import FakeEngine
 
 FLAT = "memory over a flood of events: growth from its first tenth on"
 GOAL_MEGABYTES = 2.0

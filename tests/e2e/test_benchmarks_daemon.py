@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from private_engine import PrivateEngine
+from private_docker import PrivateEngine
 from world import own_engine
 
 ROOT = Path(__file__).parents[2]

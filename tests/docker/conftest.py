@@ -1,0 +1,53 @@
+"""A private engine for the session, and containers that go away with their test."""
+
+from collections.abc import Iterator
+
+import docker
+import pytest
+
+from private_docker import PrivateEngine
+from sample_stack import import_image
+from stack_world import provide_images
+from world import IMAGE, World, own_engine
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[PrivateEngine]:
+    """Run an engine for all tests of the session."""
+    with own_engine() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def docker_client(engine: PrivateEngine) -> Iterator[docker.APIClient]:
+    """Speak the engine's low-level interface; the image `sleeper` is there."""
+    client = docker.APIClient(base_url=engine.address, version="auto")
+    import_image(client, IMAGE)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def networked_engine() -> Iterator[PrivateEngine]:
+    """Run an engine whose containers have networks; nothing in them reaches the outside."""
+    with own_engine(has_networks=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def stack_client(
+    networked_engine: PrivateEngine, docker_client: docker.APIClient
+) -> Iterator[docker.APIClient]:
+    """Speak to that engine; what the Compose files name is there, by stand-ins."""
+    client = docker.APIClient(base_url=networked_engine.address, version="auto", timeout=300)
+    provide_images(client, docker_client)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def world(docker_client: docker.APIClient) -> Iterator[World]:
+    """Give an empty engine to make things on; whatever the test made is removed."""
+    made = World(docker_client)
+    yield made
+    made.clear()

@@ -1,0 +1,153 @@
+"""The runner's image, built on a real engine from stand-ins of its bases, then run beside ours."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from image_world import REVISION, VERSION, runner_image, sidecar_image
+from private_docker import PrivateEngine
+from sample_stack import compose_labels
+from sidecar_container import HARDENED, SidecarContainer, run_container
+from world import World
+
+# Both images are built from the Dockerfile first.
+pytestmark = pytest.mark.timeout(600)
+
+SAMPLE = Path(__file__).parents[2] / "testdata" / "example-sidecar.config.json"
+PLAN = "backrest_sidecar_shop_db"
+STOP_SECONDS = 5.0
+REPO = {
+    "id": "default",
+    "uri": "/repository",
+    "password": "swordfish",
+    "autoInitialize": True,
+    "guid": "",
+}
+
+
+@dataclass
+class Stage:
+    """One labelled workload on the engine, both images, and a document with one repository."""
+
+    engine: PrivateEngine
+    client: docker.APIClient
+    folder: Path
+    _made: list[str] = field(default_factory=list)
+
+    def sidecar(self) -> SidecarContainer:
+        """Start the sidecar as its image starts it."""
+        return self._run(sidecar_image(self.client), [])
+
+    def runner(self, *command: str, **host: Any) -> SidecarContainer:
+        """Start the runner's image where it sees the volumes and a folder for the repository."""
+        volumes = f"{self.engine.data_root}/volumes"
+        repository = self.folder.parent / "repository"
+        repository.mkdir(exist_ok=True)
+        binds = [f"{volumes}:{volumes}:ro", f"{repository}:/repository"]
+        return self._run(runner_image(self.client), list(command), more=binds, **host)
+
+    def _run(self, image: str, command: list[str], **host: Any) -> SidecarContainer:
+        made = run_container(self.engine, self.client, image, self.folder, command, **host)
+        self._made.append(made.id)
+        return made
+
+    def said_in(self, container: SidecarContainer, *command: str, status: int = 0) -> str:
+        """Run a command in a container; give what it said on both streams."""
+        asked = self.client.exec_create(container.id, list(command))
+        said = str(self.client.exec_start(asked).decode())
+        assert status == self.client.exec_inspect(asked["Id"])["ExitCode"], said
+        return said
+
+    def clear(self) -> None:
+        """Remove what was started."""
+        for container in self._made:
+            self.client.remove_container(container, v=True, force=True)
+
+
+@pytest.fixture
+def stage(
+    engine: PrivateEngine, docker_client: docker.APIClient, world: World, tmp_path: Path
+) -> Iterator[Stage]:
+    """Give a stage with a volume that holds a file."""
+    labels = {"backrest.enable": "true", **compose_labels("shop", "db")}
+    world.container("shop-db-1", labels, ["shop_data:/data"])
+    data = engine.data_root / "volumes" / "shop_data" / "_data"
+    (data / "table").write_text("rows\n")
+    folder = tmp_path / "config"
+    folder.mkdir()
+    document = json.loads(SAMPLE.read_text())
+    document["repos"], document["plans"] = [REPO], []
+    (folder / "config.json").write_text(json.dumps(document))
+    made = Stage(engine, docker_client, folder)
+    yield made
+    made.clear()
+
+
+def test_the_image_says_what_it_is_and_holds_what_hooks_need(stage: Stage) -> None:
+    """An init, restic, a docker client, curl, ssh and a shell; the runner is what starts."""
+    image = stage.client.inspect_image(runner_image(stage.client))["Config"]
+    labels = {key.rpartition(".")[2]: value for key, value in image["Labels"].items()}
+
+    assert ("backrest-runner", VERSION, REVISION) == tuple(
+        labels[name] for name in ("title", "version", "revision")
+    )
+    assert ["tini", "--", "backrest-runner"] == image["Entrypoint"]
+    assert ["CMD", "backrest-runner", "healthcheck"] == image["Healthcheck"]["Test"]
+    runner = stage.runner("daemon")
+    found = stage.said_in(
+        runner, "sh", "-c", "for p in restic docker curl ssh tini sh; do command -v $p; done"
+    )
+    assert 6 == len(found.split())
+    assert "apprise" in stage.said_in(runner, "python3", "-c", "import apprise; print(apprise)")
+
+
+def test_a_labelled_volume_is_backed_up_verified_and_restored(stage: Stage) -> None:
+    """The sidecar writes the plan, the daemon beside it sees the new document and backs up."""
+    sidecar, runner = stage.sidecar(), stage.runner()
+    sidecar.wait(lambda: sidecar.plans() == {"shop_db"}, "a plan")
+    runner.wait(lambda: PLAN in stage.said_in(runner, "backrest-runner", "plans"), "the plan")
+
+    said = stage.said_in(runner, "backrest-runner", "backup", PLAN)
+
+    assert "success" in said
+    assert PLAN in stage.said_in(runner, "backrest-runner", "history", PLAN)
+    assert ": verified (" in stage.said_in(runner, "backrest-runner", "verify", PLAN)
+    restored = ("restore", PLAN, "--target", "/tmp/restored")
+    stage.said_in(runner, "backrest-runner", *restored)
+    found = stage.said_in(runner, "sh", "-c", "cat $(find /tmp/restored -name table)")
+    assert "rows\n" == found
+    runner.wait(lambda: runner.health() == "healthy", "healthy")
+
+
+def test_the_daemon_needs_no_more_than_to_read_what_it_saves(stage: Stage) -> None:
+    """Nothing of its image is writable, and of root's rights one is left."""
+    sidecar = stage.sidecar()
+    sidecar.wait(lambda: sidecar.plans() == {"shop_db"}, "a plan")
+    data = stage.engine.data_root / "volumes" / "shop_data" / "_data"
+    shutil.chown(data / "table", 999, 999)
+    (data / "table").chmod(0o600)
+    spare = {"/tmp": "", "/cache": ""}
+    runner = stage.runner(**HARDENED, cap_add=["DAC_OVERRIDE"], tmpfs=spare)
+    runner.wait(lambda: runner.health() == "healthy", "a daemon")
+
+    assert "success" in stage.said_in(runner, "backrest-runner", "backup", PLAN)
+
+    status, seconds = runner.stop()
+    assert 0 == status
+    assert seconds < STOP_SECONDS
+
+
+def test_nothing_is_compiled_when_it_runs(stage: Stage) -> None:
+    """Whatever the daemon and the commands import was compiled in the build."""
+    runner = stage.runner("daemon")
+    runner.wait(lambda: runner.health() == "healthy", "healthy")
+    for command in ("plans", "history", "version"):
+        stage.said_in(runner, "backrest-runner", command)
+
+    assert [] == [path for path in runner.written() if "__pycache__" in path]

@@ -1,0 +1,180 @@
+"""compose.runner.yaml, unchanged, on a real engine: labels alone give backups, without Backrest."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from image_world import runner_image
+from private_docker import PrivateEngine
+from stack_world import PLAN, WEB, Stack, image_of, wait_until
+
+# Three images are built from the Dockerfile first.
+pytestmark = pytest.mark.timeout(900)
+
+FILE, RESTORE = "compose.runner.yaml", "compose.runner-restore.yaml"
+WEB_PLAN = f"{PLAN}shop_web"
+EVERY_MINUTE = WEB.replace(
+    'backrest.enable: "true"',
+    'backrest.enable: "true"\n      backrest.schedule: "* * * * *"\n      backrest.keep: "last=1"',
+)
+
+
+@pytest.fixture(scope="module")
+def stack(
+    networked_engine: PrivateEngine,
+    stack_client: docker.APIClient,
+    docker_client: docker.APIClient,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Stack]:
+    """Run the stack from nothing, and beside it a workload of somebody else."""
+    image = runner_image(docker_client)
+    stack_client.load_image(b"".join(docker_client.get_image(image)))
+    name, _, tag = image_of(FILE, "runner").rpartition(":")
+    stack_client.tag(image, name, tag)
+    made = Stack(networked_engine, tmp_path_factory.mktemp("stack") / "backup", files=(FILE,))
+    try:
+        made.compose("up", "--detach")
+        made.add("shop", EVERY_MINUTE)
+        yield made
+    finally:
+        made.down()
+
+
+def runner(stack: Stack, *arguments: str, status: int = 0) -> str:
+    """Run a command in the runner's container; give its output."""
+    given = ["exec", "-T", "runner", "backrest-runner", *arguments]
+    return stack.compose(*given, status=status).stdout
+
+
+def restic(stack: Stack, arguments: str) -> str:
+    """Ask restic in the runner's container about the repository."""
+    [repo] = stack.document()["repos"]
+    secret = f"RESTIC_PASSWORD={repo['password']} RESTIC_REPOSITORY={repo['uri']}"
+    # A run of the daemon may hold the repository at any moment.
+    script = f"{secret} restic --no-lock {arguments}"
+    return stack.compose("exec", "-T", "runner", "sh", "-c", script).stdout
+
+
+def snapshots(stack: Stack) -> list[str]:
+    """List the ids of the snapshots of the workload's plan, oldest first."""
+    said = restic(stack, f"snapshots --json --tag plan:{WEB_PLAN},created-by:backrest")
+    return [str(one["id"]) for one in json.loads(said)]
+
+
+def await_plan(stack: Stack) -> None:
+    """Wait until the runner has taken up the plan of the workload."""
+    given = [*stack.tool, "-f", FILE, "exec", "-T", "runner", "backrest-runner", "plans"]
+    wait_until(lambda: WEB_PLAN in stack.run(given, stack.folder).stdout, "the plan")
+
+
+def data_of(stack: Stack) -> Path:
+    """Give the workload's data, as the host sees it."""
+    return stack.engine.data_root / "volumes" / "shop_www" / "_data"
+
+
+def test_labels_alone_give_a_scheduled_backup_with_hooks_and_retention(
+    stack: Stack, stack_client: docker.APIClient
+) -> None:
+    """Nobody asks for the first snapshot; the dump of its START hook is in it; one is kept."""
+    await_plan(stack)
+    wait_until(lambda: len(snapshots(stack)) == 1, "a snapshot by the schedule")
+    [first] = snapshots(stack)
+
+    assert "success" in runner(stack, "backup", WEB_PLAN)
+
+    wait_until(lambda: len(snapshots(stack)) == 1, "retention")
+    assert first not in snapshots(stack)
+    data = data_of(stack)
+    saved = restic(stack, f"ls latest --tag plan:{WEB_PLAN}").splitlines()
+    assert {f"{data}/index.html", f"{data}/dump.txt"} <= set(saved)
+    assert f"{data}/cache" not in saved
+    wait_until(lambda: is_left_alone(stack, stack_client), "the workload at work")
+
+
+def is_left_alone(stack: Stack, client: docker.APIClient) -> bool:
+    """Whether the workload's container runs, and no backup has anything stopped."""
+    web = {"label": ["com.docker.compose.project=shop", "com.docker.compose.service=web"]}
+    states = [str(one["State"]) for one in client.containers(all=True, filters=web)]
+    return states == ["running"] and not list((stack.config.parent / ".quiesced").iterdir())
+
+
+def test_a_backup_is_verified_and_restored_where_it_was(stack: Stack) -> None:
+    """Byte for byte in scratch, then in place, by a container that may write there."""
+    await_plan(stack)
+    assert "success" in runner(stack, "backup", WEB_PLAN)
+
+    assert f"{WEB_PLAN}: verified (" in runner(stack, "verify", WEB_PLAN)
+
+    page = data_of(stack) / "index.html"
+    page.write_text("defaced\n")
+    stack.compose("stop", "runner")
+    given = ("run", "--rm", "--no-deps", "-T", "runner", "restore", WEB_PLAN)
+    stack.files = (FILE, RESTORE)
+    said = stack.compose(*given, "--in-place", "--stop").stdout
+    stack.files = (FILE,)
+    stack.compose("start", "runner")
+    assert "hello\n" == page.read_text(), said
+
+
+def test_the_repository_is_pruned_and_found_sound(stack: Stack) -> None:
+    """By commands of the runner, which its daemon carries out."""
+    await_plan(stack)
+    [repo] = stack.document()["repos"]
+
+    assert "success" in runner(stack, "prune", repo["id"])
+    assert "success" in runner(stack, "check", repo["id"])
+
+
+def test_the_doctor_finds_nothing_wrong(stack: Stack) -> None:
+    """The sidecar sees the runner's mounts, its document and its zone."""
+    await_plan(stack)
+
+    said = stack.sidecar("doctor")
+
+    assert " 0 failure" in said
+    assert "both are in Europe/Berlin" in said
+
+
+def test_the_pages_are_open_to_this_machine_only(
+    stack: Stack, stack_client: docker.APIClient
+) -> None:
+    """They tell the names of plans."""
+    del stack
+    ports = stack_client.port("backrest-runner", 9899)
+    assert [{"HostIp": "127.0.0.1", "HostPort": "9899"}] == ports
+
+
+def test_what_is_saved_can_only_be_read(stack: Stack) -> None:
+    """A mistake in a hook damages nothing."""
+    script = f"echo x >{data_of(stack)}/x"
+    said = stack.compose("exec", "-T", "runner", "sh", "-c", script, status=2)
+    assert "Read-only file system" in said.stderr
+
+
+def test_backrest_takes_over_and_gives_back(stack: Stack) -> None:
+    """The same document and repository, the other file: both find each other's snapshots."""
+    await_plan(stack)
+    before = snapshots(stack)
+    stack.compose("down")
+    stack.files = ("compose.yaml",)
+    try:
+        stack.compose("up", "--detach")
+        wait_until(lambda: "shop_web" in stack.loaded(), "Backrest with the plan")
+        tag = f"--tag plan:{WEB_PLAN},created-by:backrest"
+        found = json.loads(stack.restic(f"snapshots --json {tag}"))
+        assert before == [one["id"] for one in found]
+        assert "success" in stack.sidecar("backup", "shop/web")
+        both = {one["id"] for one in json.loads(stack.restic(f"snapshots --json {tag}"))}
+        assert set(before) < both
+    finally:
+        stack.compose("down")
+        stack.files = (FILE,)
+        stack.compose("up", "--detach")
+    await_plan(stack)
+    assert "success" in runner(stack, "backup", WEB_PLAN)
+    # Another run may be between its snapshot and its retention at any moment.
+    wait_until(lambda: len(snapshots(stack)) == 1, "retention over everybody's snapshots")
+    assert both.isdisjoint(snapshots(stack))

@@ -1,0 +1,490 @@
+"""Compose files as an inventory: read as they stand, and through Docker Compose itself."""
+
+import io
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from sidecar.docker.compose.containers import ComposeReading, load_compose
+from sidecar.docker.compose.tool import find_tool, run_program
+from sidecar.docker.models import Container, Mount, Volume
+from sidecar.lib.errors import InventoryError, UsageError
+
+DATA = Path(__file__).parents[4] / "testdata" / "compose"
+NO_TOOL = {"PATH": "/nonexistent", "HOME": "/home/ann"}
+
+
+def read(tmp_path: Path, text: str, environment: Mapping[str, str] = NO_TOOL) -> ComposeReading:
+    """Read a Compose text in a project folder of its own."""
+    folder = tmp_path / "shop"
+    folder.mkdir(exist_ok=True)
+    file = folder / "compose.yaml"
+    file.write_text(text)
+    return load_compose([file], environment=environment)
+
+
+def only(reading: ComposeReading) -> Container:
+    """Give the one container of a reading."""
+    (container,) = reading.inventory.containers
+    return container
+
+
+def labels(container: Container) -> dict[str, str]:
+    """Give the labels that the file itself wrote."""
+    return {key: value for key, value in container.labels.items() if "com.docker" not in key}
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """The example that has every form, in a folder called shop."""
+    (tmp_path / "shop").mkdir()
+    return Path(shutil.copy(DATA / "shop.yaml", tmp_path / "shop"))
+
+
+@pytest.fixture
+def plain(shop: Path) -> ComposeReading:
+    """The example, read as it stands."""
+    return load_compose([shop], environment=NO_TOOL)
+
+
+def test_services_become_containers_as_compose_names_them(plain: ComposeReading) -> None:
+    """Replicas are numbered, and a chosen name wins."""
+    names = [container.name for container in plain.inventory.containers]
+
+    assert names == ["shop-copy-1", "the-db", "shop-web-1", "shop-web-2"]
+
+
+def test_labels_are_the_texts_that_compose_makes(plain: ComposeReading) -> None:
+    """Merge keys, `$$`, numbers and both forms of writing labels."""
+    _, database, web, _ = plain.inventory.containers
+
+    assert labels(web) == {
+        "backrest.enable": "true",
+        "backrest.keep": "last=3",
+        "backrest.snapshot-start": "docker exec $SELF sync",
+        "port": "8080",
+        "ratio": "1.5",
+    }
+    assert labels(database) == {"backrest.enable": "true", "note": "a=b", "bare": ""}
+
+
+def test_compose_labels_tell_the_workload(plain: ComposeReading) -> None:
+    """The labels that group replicas and order stops are there as on an engine."""
+    copy, _, _, second = plain.inventory.containers
+
+    assert second.labels["com.docker.compose.project"] == "shop"
+    assert second.labels["com.docker.compose.service"] == "web"
+    assert second.labels["com.docker.compose.container-number"] == "2"
+    assert second.labels["com.docker.compose.depends_on"] == "db:service_started:false"
+    assert copy.labels["com.docker.compose.depends_on"] == (
+        "db:service_started:false,web:service_started:true"
+    )
+
+
+def test_mounts_of_every_form(plain: ComposeReading, tmp_path: Path) -> None:
+    """Short and long syntax, home and relative paths, tmpfs, anonymous volumes, secrets."""
+    web = plain.inventory.containers[2]
+
+    assert web.mounts == (
+        Mount("volume", "", "/cache", "", "local"),
+        Mount("volume", "", "/data", "shop_data", "local"),
+        Mount("bind", f"{tmp_path}/shop/conf", "/etc/web"),
+        Mount("bind", f"{tmp_path}/shop/key.pem", "/etc/web/key"),
+        Mount("volume", "", "/named", "real-name", "local"),
+        Mount("bind", "/home/ann/notes", "/notes"),
+        Mount("tmpfs", "", "/run"),
+        Mount("bind", f"{tmp_path}/shop/token.txt", "/run/secrets/token"),
+        Mount("tmpfs", "", "/scratch"),
+        Mount("bind", f"{tmp_path}/shared", "/shared"),
+        Mount("bind", "/var/run/docker.sock", "/var/run/docker.sock"),
+    )
+
+
+def test_mounts_taken_from_another_service_are_its_own_too(plain: ComposeReading) -> None:
+    """`volumes_from` shares the mounts, so both services have that data."""
+    copy, database, _, _ = plain.inventory.containers
+
+    assert set(database.mounts) < set(copy.mounts)
+
+
+def test_volumes_keep_their_driver_options(plain: ComposeReading) -> None:
+    """The options tell a network volume from a directory; external ones keep their name."""
+    nfs = {"type": "nfs", "o": "addr=192.0.2.1,rw", "device": ":/export"}
+
+    assert plain.inventory.volumes == {
+        "shop_data": Volume("shop_data"),
+        "real-name": Volume("real-name"),
+        "shop_nfs": Volume("shop_nfs", options=nfs),
+        "outside": Volume("outside"),
+    }
+
+
+def test_labels_that_only_swarm_reads_are_kept_apart(plain: ComposeReading) -> None:
+    """`deploy.labels` never reach a container, which is a common mistake."""
+    assert plain.swarm_only == {"db": {"backrest.repo": "unread"}}
+
+
+def test_positions_name_the_line_of_each_label(plain: ComposeReading, shop: Path) -> None:
+    """A label that comes from an anchor stands where the anchor does."""
+    lines = shop.read_text().splitlines()
+
+    def line_of(service: str, label: str) -> str:
+        file, line = plain.positions[service, label]
+        assert file == str(shop)
+        return lines[line - 1].strip()
+
+    assert line_of("web", "") == "web:"
+    assert line_of("web", "backrest.enable") == 'backrest.enable: "true"'
+    assert line_of("web", "backrest.keep") == "backrest.keep: last=3"
+    assert line_of("db", "note") == "- note=a=b"
+    assert line_of("db", "backrest.repo") == "backrest.repo: unread"
+
+
+def test_output_of_docker_compose_reads_the_same(
+    plain: ComposeReading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `docker compose config` printed for the example gives the same inventory."""
+    monkeypatch.chdir(tmp_path)
+    text = (DATA / "shop.resolved.yaml").read_text().replace("/srv", str(tmp_path))
+
+    piped = load_compose(["-"], stdin=io.StringIO(text), environment=NO_TOOL)
+
+    assert piped.inventory == plain.inventory
+    assert piped.swarm_only == plain.swarm_only
+
+
+def test_piped_text_that_is_no_yaml_is_refused() -> None:
+    """A tool's error message on the pipe is no empty project."""
+    for text in ("services: {web: [", "- &a [*a]", "no configuration file provided"):
+        with pytest.raises(InventoryError, match="standard input"):
+            load_compose(["-"], stdin=io.StringIO(text), environment=NO_TOOL)
+
+
+def test_standard_input_is_the_default_for_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`docker compose config | ... --compose -` needs no more."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("name: piped\nservices: {web: {}}\n"))
+
+    assert only(load_compose(["-"], environment=NO_TOOL)).name == "piped-web-1"
+
+
+def test_dollar_signs_of_output_are_halved_in_keys_too(tmp_path: Path) -> None:
+    """`config` doubles all of them, while a file's keys are never resolved."""
+    text = 'services: {web: {labels: {"a$$b": "x$$$$y"}}}\n'
+
+    piped = load_compose(["-"], stdin=io.StringIO(text), environment=NO_TOOL)
+
+    assert labels(only(piped)) == {"a$b": "x$$y"}
+    assert labels(only(read(tmp_path, text))) == {"a$$b": "x$$y"}
+
+
+@pytest.mark.parametrize(
+    ("written", "label"),
+    [
+        ("true", "true"),
+        ("False", "false"),
+        ("yes", "yes"),
+        ("", ""),
+        ("null", ""),
+        ("~", ""),
+        ("0x10", "16"),
+        ("017", "15"),
+        ("08", "8"),
+        ("-3", "-3"),
+        ("1e3", "1000"),
+        ("0.10", "0.1"),
+        ("12:30", "12:30"),
+        ("0 2 * * *", "0 2 * * *"),
+        ("'007'", "007"),
+        ("$5", "$5"),
+        ("a $$ b", "a $ b"),
+    ],
+)
+def test_scalars_are_spelled_as_compose_spells_them(
+    tmp_path: Path, written: str, label: str
+) -> None:
+    """A label's value is a text, whatever YAML takes it for."""
+    text = f"services:\n  web:\n    labels:\n      key: {written}\n"
+
+    assert labels(only(read(tmp_path, text))) == {"key": label}
+
+
+@pytest.mark.parametrize("path", sorted((DATA / "refused").glob("*.yaml")), ids=lambda p: p.stem)
+def test_file_that_needs_resolution_is_refused_naming_why(path: Path) -> None:
+    """Without Compose a file is never half read: the first line says what is refused."""
+    expected = path.read_text().splitlines()[0].removeprefix("# ")
+
+    with pytest.raises(InventoryError) as caught:
+        load_compose([path], environment=NO_TOOL)
+
+    assert caught.value.message.startswith(f"{path}, {expected}")
+    assert "docker compose" in caught.value.hint
+    assert "hunter2" not in str(caught.value)
+
+
+def test_more_than_one_file_needs_compose(shop: Path) -> None:
+    """Merging has rules that only Compose knows."""
+    other = shutil.copy(shop, shop.with_name("other.yaml"))
+
+    with pytest.raises(InventoryError, match="more than one file"):
+        load_compose([shop, other], environment=NO_TOOL)
+
+
+def test_extension_fields_need_no_resolution(tmp_path: Path) -> None:
+    """What no service uses is of no concern."""
+    text = "x-a: $HOME\nx-b: !reset {}\nservices: {web: {command: a $$b}}\n"
+
+    assert only(read(tmp_path, text)).name == "shop-web-1"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "has no services"),
+        ("[]", "has no services"),
+        ("services:\n", "has no services"),
+        ("web: {image: x}", "has no services"),
+        ("services: {web: {labels: [a: true]}}", "services.web.labels.0 has a form"),
+        ("services: {web: {labels: {a: [hunter2]}}}", "services.web.labels.a has a form"),
+        ("services: {web: {scale: many}}", "services.web.scale has a form"),
+        ("services: {web: {volumes: [{type: bind}]}}", "services.web.volumes.0 has a form"),
+        ("services: {web: {volumes: ['x:/y']}}", "uses the volume 'x', which is not declared"),
+        ("services: {web: {volumes: ['./x:y']}}", "the volume './x:y' cannot be read"),
+        ("services: {web: {volumes: [':/y']}}", "the volume ':/y' cannot be read"),
+        ("services:\n  web: {\n", "line 3 is no valid YAML"),
+        ("services: {web: {}}\n---\nservices: {db: {}}\n", "line 2 is no valid YAML"),
+        ("services: {web: {labels: *gone}}", "line 1 is no valid YAML"),
+        ("[" * 3000, "is no valid YAML"),
+        ("a: \x07", "is no valid YAML"),
+        ("services: &a {web: *a}", "is no valid YAML"),
+    ],
+)
+def test_file_that_compose_would_refuse_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    """The message names the file and the place, and no value."""
+    with pytest.raises(InventoryError) as caught:
+        read(tmp_path, text)
+
+    assert message in caught.value.message
+    assert "hunter2" not in str(caught.value)
+
+
+def test_project_name_is_found_as_compose_finds_it(tmp_path: Path) -> None:
+    """The variable beats the file's name, which beats .env's neighbour, the folder."""
+    named, nameless = "name: Own_Name\nservices: {web: {}}\n", "services: {web: {}}\n"
+    variable = {**NO_TOOL, "COMPOSE_PROJECT_NAME": "-From.Env"}
+
+    assert only(read(tmp_path, nameless)).name == "shop-web-1"
+    assert only(read(tmp_path, named)).name == "own_name-web-1"
+    assert only(read(tmp_path, named, variable)).name == "fromenv-web-1"
+    (tmp_path / "shop" / ".env").write_text("# x\nCOMPOSE_PROJECT_NAME='dotted'\nA=b\n")
+    assert only(read(tmp_path, nameless)).name == "dotted-web-1"
+
+
+def test_resolved_text_has_settled_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose has weighed the variables already when it printed `name`."""
+    variable = {**NO_TOOL, "COMPOSE_PROJECT_NAME": "other"}
+    text = "name: settled\nservices: {web: {}}\n"
+
+    piped = load_compose(["-"], stdin=io.StringIO(text), environment=variable)
+    assert only(piped).name == "settled-web-1"
+
+    monkeypatch.chdir("/")
+    with pytest.raises(InventoryError, match="no project name"):
+        load_compose(["-"], stdin=io.StringIO("services: {web: {}}"), environment=NO_TOOL)
+
+
+@pytest.mark.parametrize(
+    ("service", "count"),
+    [
+        ("{}", 1),
+        ("{scale: 0}", 0),
+        ("{scale: 3, deploy: {replicas: 2}}", 3),
+        ("{deploy: {replicas: 2}}", 2),
+        ("{container_name: one, scale: 2}", 1),
+        ("", 1),
+    ],
+)
+def test_replicas(tmp_path: Path, service: str, count: int) -> None:
+    """`scale` beats `deploy.replicas`; a name of its own allows one container only."""
+    reading = read(tmp_path, f"services:\n  web: {service}\n")
+
+    assert len(reading.inventory.containers) == count
+
+
+def test_rarer_forms_of_mounts(tmp_path: Path) -> None:
+    """Old external names, configs, secrets without a file, other types, a ring of sharing."""
+    text = """
+services:
+  web:
+    volumes: [old:/old, {type: image, source: x, target: /image}, {source: ., target: /here}]
+    volumes_from: [db, "container:lone"]
+    configs: [site, {source: site, target: /etc/site}]
+    secrets: [remote]
+    depends_on: {db: {condition: service_healthy, restart: true}}
+    links: ["db:alias"]
+  db:
+    volumes_from: ["service:web:rw"]
+    volumes: ["plugin:/plugin:rw,z"]
+volumes:
+  old: {external: {name: old-name}}
+  plugin: {driver: rclone, driver_opts: {n: 1, on: true}}
+configs: {site: {file: site.conf}}
+secrets: {remote: {external: true}}
+"""
+    reading = read(tmp_path, text)
+    database, web = reading.inventory.containers
+
+    assert web.mounts == (
+        Mount("bind", f"{tmp_path}/shop/site.conf", "/etc/site"),
+        Mount("bind", f"{tmp_path}/shop", "/here"),
+        Mount("image", "", "/image"),
+        Mount("volume", "", "/old", "old-name", "local"),
+        Mount("volume", "", "/plugin", "shop_plugin", "rclone"),
+        Mount("bind", f"{tmp_path}/shop/site.conf", "/site"),
+    )
+    assert database.mounts == web.mounts
+    assert web.labels["com.docker.compose.depends_on"] == "db:service_healthy:true"
+    assert reading.inventory.volumes["shop_plugin"].options == {"n": "1", "on": "true"}
+
+
+def test_dash_stands_alone(shop: Path) -> None:
+    """Nothing is merged with standard input, and no file at all is no question."""
+    refused: list[list[str | Path]] = [[], ["-", shop]]
+    for files in refused:
+        with pytest.raises(UsageError, match="--compose"):
+            load_compose(files, environment=NO_TOOL)
+
+
+def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """A missing file and one that is no text are errors, not empty inventories."""
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\xff")
+
+    for path, message in ((tmp_path / "none.yaml", "No such file"), (binary, "no UTF-8")):
+        with pytest.raises(InventoryError, match=message) as caught:
+            load_compose([path], environment=NO_TOOL)
+        assert str(path) in caught.value.message
+
+
+# From here on Compose itself does the reading.
+
+
+@pytest.fixture
+def tooled(tmp_path: Path) -> dict[str, str]:
+    """The environment in which docker-compose, a part of the test setup, is the only tool."""
+    program = shutil.which("docker-compose")
+    assert program, "docker-compose belongs to the test setup"
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    (folder / "docker-compose").symlink_to(program)
+    return {"PATH": str(folder), "HOME": "/home/ann"}
+
+
+def test_compose_itself_reads_the_example_alike(
+    plain: ComposeReading, shop: Path, tooled: dict[str, str]
+) -> None:
+    """Our reading of an unresolved file agrees with docker-compose's."""
+    resolved = load_compose([shop], environment=tooled)
+
+    assert resolved.inventory == plain.inventory
+    assert resolved.swarm_only == plain.swarm_only
+    assert resolved.positions == plain.positions
+
+
+def test_compose_resolves_variables_and_merges_files(
+    tmp_path: Path, tooled: dict[str, str]
+) -> None:
+    """What is refused without the tool works with it, and its warnings are notes."""
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("services: {web: {image: x, labels: {repo: '${REPO}', lost: $UNSET_HERE}}}\n")
+    second.write_text(
+        "services: {web: {labels: {literal: $$SELF}, profiles: [p]}, db: {image: y}}\n"
+    )
+    variables = {**tooled, "REPO": "remote", "COMPOSE_PROJECT_NAME": "merged"}
+
+    default = load_compose([first, second], environment=variables)
+    chosen = load_compose([first, second], environment={**variables, "COMPOSE_PROFILES": "q,p"})
+
+    assert [item.name for item in default.inventory.containers] == ["merged-db-1"]
+    web = chosen.inventory.containers[1]
+    assert labels(web) == {"repo": "remote", "lost": "", "literal": "$SELF"}
+    assert any("UNSET_HERE" in note for note in chosen.notes)
+    assert chosen.positions["web", "literal"] == (str(second), 1)
+
+
+def test_refusal_of_compose_is_passed_on(tmp_path: Path, tooled: dict[str, str]) -> None:
+    """The tool's own first lines say what is wrong."""
+    file = tmp_path / "compose.yaml"
+    file.write_text("services: {web: {image: x, env_file: missing.env}}\n")
+
+    with pytest.raises(InventoryError) as caught:
+        load_compose([file], environment=tooled)
+
+    assert "`docker-compose config` failed" in caught.value.message
+    assert "missing.env" in caught.value.message
+    assert str(file) in caught.value.hint
+
+
+def test_file_too_new_for_the_old_compose_is_read_anyway(
+    tmp_path: Path, tooled: dict[str, str]
+) -> None:
+    """docker-compose 1 does not know `name`; a note says that it was not asked."""
+    reading = read(tmp_path, "name: today\nservices: {web: {image: x}}\n", tooled)
+
+    assert only(reading).name == "today-web-1"
+    assert "refused it" in reading.notes[0]
+
+
+def test_file_too_new_and_unresolved_is_refused_with_a_way_out(
+    tmp_path: Path, tooled: dict[str, str]
+) -> None:
+    """When neither can read it, what to install is worth more than the tool's complaint."""
+    with pytest.raises(InventoryError, match=r"cannot read .*docker compose plugin"):
+        read(tmp_path, "name: today\nservices: {web: {image: $TAG}}\n", tooled)
+
+
+def script(folder: Path, name: str, body: str) -> None:
+    """Put a program into a folder of the PATH."""
+    folder.mkdir(exist_ok=True)
+    program = folder / name
+    program.write_text(f"#!/bin/sh\n{body}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+
+
+def test_docker_without_the_plugin_is_no_tool(tmp_path: Path) -> None:
+    """A client that does not know `compose`, or that does not even start, is passed over."""
+    script(tmp_path / "bin", "docker", "exit 1")
+    environment = {"PATH": f"{tmp_path}/bin"}
+    assert find_tool(environment) is None
+
+    (tmp_path / "bin" / "docker").write_text("#!/nonexistent/shell\n")
+    assert find_tool(environment) is None
+
+
+def test_plugin_is_preferred_and_its_version_known(tmp_path: Path) -> None:
+    """`docker compose` comes before `docker-compose`."""
+    script(tmp_path / "bin", "docker", "echo Docker Compose version v2.31.0")
+    script(tmp_path / "bin", "docker-compose", "echo docker-compose version 1.29.2, build x")
+
+    tool = find_tool({"PATH": f"{tmp_path}/bin"})
+    assert tool is not None
+    assert (tool.name, tool.is_legacy) == ("docker compose", False)
+
+    (tmp_path / "bin" / "docker").unlink()
+    tool = find_tool({"PATH": f"{tmp_path}/bin"})
+    assert tool is not None
+    assert (tool.name, tool.is_legacy) == ("docker-compose", True)
+
+
+def test_program_that_does_not_end_is_ended_with_its_children() -> None:
+    """A plugin holds the pipe open after its client was killed."""
+    started = time.monotonic()
+
+    with pytest.raises(InventoryError, match=r"did not end within 0\.2 s"):
+        run_program(("/bin/sh", "-c", "sleep 60 & wait"), {}, 0.2)
+
+    assert time.monotonic() - started < 20

@@ -1,0 +1,392 @@
+"""The event stream against an engine that does what no healthy one does."""
+
+import json
+import ssl
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.docker.client import CuttableConnection, WireCut
+from sidecar.docker.events import EventStream, parse_events
+from sidecar.lib.backoff import Backoff
+from sidecar.lib.errors import InventoryError
+from tests.fakes.fake_docker import FakeEngine, Replay
+
+LABELS = {"backrest.enable": "true"}
+SECONDS = 10.0
+Hint = str | None
+
+
+class Listener:
+    """An event stream, and what it said in order."""
+
+    def __init__(self, address: str, *, silence: float = 300.0) -> None:
+        self.hints: SimpleQueue[Hint] = SimpleQueue()
+        self.states: SimpleQueue[tuple[bool, str]] = SimpleQueue()
+        self.stream = EventStream(
+            address,
+            "backrest.",
+            self.hints.put,
+            lambda connected, reason: self.states.put((connected, reason)),
+            silence=silence,
+            backoff=Backoff(first=0.01, most=0.05),
+        )
+
+    def next_hint(self) -> Hint:
+        """Wait for a hint."""
+        return self.hints.get(timeout=SECONDS)
+
+    def next_state(self) -> tuple[bool, str]:
+        """Wait for another state."""
+        return self.states.get(timeout=SECONDS)
+
+    def is_quiet(self) -> bool:
+        """Tell that nothing more was hinted, so far."""
+        return self.hints.empty()
+
+
+@pytest.fixture
+def engine() -> Iterator[FakeEngine]:
+    """Run a fake engine."""
+    with FakeEngine() as running:
+        yield running
+
+
+@pytest.fixture
+def listener(engine: FakeEngine) -> Iterator[Listener]:
+    """Listen to it."""
+    listening = Listener(engine.address)
+    with listening.stream:
+        assert listening.next_state() == (True, "")
+        assert listening.next_hint() is None
+        engine.wait_for_streams()
+        yield listening
+
+
+def test_container_that_changes_is_a_hint(engine: FakeEngine, listener: Listener) -> None:
+    """Its id, once for each event."""
+    one = engine.add("one", LABELS)
+    engine.rename(one, "other")
+    engine.remove(one)
+
+    assert [one] * 5 == [listener.next_hint() for _ in range(5)]
+    assert listener.is_quiet()
+
+
+def test_engine_is_asked_for_what_matters_only(engine: FakeEngine, listener: Listener) -> None:
+    """Health checks, execs and unlabelled containers wake nobody; the replay begins before now."""
+    one = engine.add("one", {})
+    two = engine.add("two", LABELS, state="created")
+    engine.tell(one, "start")
+    engine.tell(two, "exec_create: true", "exec_start: true", "exec_die", "health_status: healthy")
+    engine.tell(two, "start")
+
+    assert [listener.next_hint(), listener.next_hint()] == [two, two]
+    assert listener.is_quiet()
+
+    query = parse_qs(urlsplit(engine.asked[-1]).query)
+    assert 0 <= time.time() - float(query["since"][0]) - 2 < SECONDS
+    assert json.loads(query["filters"][0]) == {
+        "type": ["container"],
+        "event": ["create", "start", "die", "destroy", "rename", "update"],
+        "label": ["backrest.enable"],
+    }
+
+
+def test_hint_for_everything_comes_after_the_stream_is_open(engine: FakeEngine) -> None:
+    """What is listed then misses nothing that the stream does not tell."""
+    order: list[str] = []
+    opened: SimpleQueue[None] = SimpleQueue()
+
+    def hinted(_: Hint) -> None:
+        order.append(f"hint after {engine.calls['GET /events']}")
+        opened.put(None)
+
+    def told(connected: bool, _: str) -> None:
+        order.append(f"connected {connected}")
+
+    with EventStream(engine.address, "backrest.", hinted, told):
+        opened.get(timeout=SECONDS)
+
+    assert ["connected True", "hint after 1"] == order
+
+
+@pytest.mark.parametrize("fault", ["end_streams", "drop"])
+def test_stream_that_ends_is_told_and_opened_again(
+    engine: FakeEngine, listener: Listener, fault: str
+) -> None:
+    """In good order or not: the end means that nobody listens."""
+    getattr(engine, fault)()
+
+    connected, reason = listener.next_state()
+    assert (connected, bool(reason)) == (False, True)
+    assert listener.next_state() == (True, "")
+    assert listener.next_hint() is None
+
+    engine.wait_for_streams()
+    one = engine.add("one", LABELS, state="created")
+    assert listener.next_hint() == one
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"hunter2\n",
+        b'{"status": "hunter2"}\n',
+        b'{"Actor": {"ID": ""}}\n',
+        b'{"Actor": {"ID": 7}}\n',
+        b'["hunter2"]\n',
+        b'{"message": "hunter2", "Actor": null}\n',
+        b"\xff\xfe\n",
+    ],
+)
+def test_what_is_no_event_ends_the_stream(
+    engine: FakeEngine, listener: Listener, content: bytes
+) -> None:
+    """Its words are not told: an event carries labels, which may hold secrets."""
+    engine.send(content)
+
+    connected, reason = listener.next_state()
+    assert not connected
+    assert "what is no event" in reason
+    assert "hunter2" not in reason
+    assert listener.next_state() == (True, "")
+
+
+def test_half_an_event_is_no_hint(engine: FakeEngine, listener: Listener) -> None:
+    """It becomes one with its other half."""
+    engine.send(b'{"Actor": {"ID": "a')
+    engine.send(b'b"}}\n{"Actor": {"ID": "cd"}}\n{"Act')
+
+    assert [listener.next_hint(), listener.next_hint()] == ["ab", "cd"]
+    engine.end_streams()
+    assert not listener.next_state()[0]
+    assert listener.next_hint() is None
+
+
+def test_silent_stream_is_opened_anew_without_a_word(engine: FakeEngine) -> None:
+    """A stalled stream looks like a quiet house; half an event does not help it."""
+    listening = Listener(engine.address, silence=0.2)
+    with listening.stream:
+        assert listening.next_hint() is None
+        engine.wait_for_streams()
+        engine.send(b'{"Actor": {"ID": "a')
+        assert listening.next_hint() is None
+        assert listening.next_hint() is None
+
+    assert listening.next_state() == (True, "")
+    assert listening.states.empty()
+
+
+def test_stream_may_be_opened_anew_on_request(engine: FakeEngine, listener: Listener) -> None:
+    """Someone saw a change that it had not told; that is no loss of the engine."""
+    listener.stream.reopen()
+
+    assert listener.next_hint() is None
+    engine.wait_for_calls("GET /events", 2)
+    assert listener.states.empty()
+    assert listener.stream.is_connected
+
+
+def test_absent_engine_is_a_state(engine: FakeEngine) -> None:
+    """At the start too; told once, however often it is looked for."""
+    engine.vanish()
+    listening = Listener(engine.address)
+    with listening.stream:
+        connected, reason = listening.next_state()
+        assert not connected
+        assert "there is no Docker socket" in reason
+        with pytest.raises(Empty):
+            listening.states.get(timeout=0.2)
+        assert listening.is_quiet()
+
+        engine.appear()
+        assert listening.next_state() == (True, "")
+        assert listening.next_hint() is None
+
+
+@pytest.mark.parametrize("status", [429, 500])
+def test_engine_that_refuses_is_asked_again(engine: FakeEngine, status: int) -> None:
+    """What it answers is told, and a better answer is taken."""
+    engine.refusals["/events"] = status
+    listening = Listener(engine.address)
+    with listening.stream:
+        connected, reason = listening.next_state()
+        assert not connected
+        assert f"status {status}" in reason
+        engine.wait_for_calls("GET /events", 3)
+        engine.refusals.clear()
+        assert listening.next_state() == (True, "")
+
+
+def test_proxy_that_forbids_events_is_told_with_the_permission(engine: FakeEngine) -> None:
+    """An operator reads which switch to set."""
+    engine.refusals["/events"] = 403
+    listening = Listener(engine.address)
+    with listening.stream:
+        assert "must permit EVENTS" in listening.next_state()[1]
+
+
+def test_another_version_after_a_restart_is_spoken(engine: FakeEngine, listener: Listener) -> None:
+    """The version is asked for at each opening."""
+    engine.vanish()
+    engine.api_version = "1.44"
+    engine.appear()
+
+    assert not listener.next_state()[0]
+    while not listener.next_state()[0]:
+        pass
+    assert engine.asked[-1].startswith("/v1.44/events?")
+
+
+@pytest.mark.parametrize("replay", list(Replay))
+def test_any_replay_is_only_hints(engine: FakeEngine, listener: Listener, replay: Replay) -> None:
+    """What an engine makes of `since` decides nothing: everything is hinted anyway."""
+    one = engine.add("one", LABELS, state="created")
+    assert listener.next_hint() == one
+    engine.replay = replay
+    listener.stream.reopen()
+
+    assert listener.next_hint() is None
+    # The old one too: the engine notices that nobody reads it only when it writes.
+    engine.wait_for_streams(2)
+    two = engine.add("two", LABELS, state="created")
+    assert {listener.next_hint()} <= {one, two}
+
+
+def closing_seconds(listening: Listener) -> float:
+    """Measure how long the stream takes to end."""
+    started = time.monotonic()
+    listening.stream.close()
+    return time.monotonic() - started
+
+
+def certificate(folder: Path) -> ssl.SSLContext:
+    """Make a certificate and return the context of a server that shows it."""
+    key, made = folder / "key.pem", folder / "cert.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    command = ["openssl", "req", "-x509", *kind, *subject, "-keyout", str(key), "-out", str(made)]
+    subprocess.run(command, check=True, capture_output=True)
+    (folder / "ca.pem").write_bytes(made.read_bytes())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made, key)
+    return context
+
+
+Starts = Callable[[], FakeEngine]
+
+
+@pytest.fixture(params=["unix", "tcp", "tls"])
+def reached(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> FakeEngine:
+    """Give an engine that is reached in each way, not yet running."""
+    if request.param == "unix":
+        return FakeEngine()
+    if request.param == "tcp":
+        return FakeEngine(port=0)
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    return FakeEngine(port=0, secure=certificate(tmp_path))
+
+
+def test_closing_wakes_a_read(reached: FakeEngine) -> None:
+    """Over each kind of connection, within a second."""
+    with reached as engine:
+        listening = Listener(engine.address)
+        listening.stream.start()
+        assert listening.next_hint() is None
+        one = engine.add("one", LABELS, state="created")
+        assert listening.next_hint() == one
+
+        assert closing_seconds(listening) < 1
+
+
+def test_closing_wakes_the_opening(reached: FakeEngine) -> None:
+    """The engine took the connection and says nothing: no handshake, no answer."""
+    with reached as engine:
+        engine.stall()
+        listening = Listener(engine.address)
+        listening.stream.start()
+        engine.wait_for_connections()
+
+        assert closing_seconds(listening) < 1
+        assert listening.is_quiet()
+        assert listening.states.empty()
+
+
+def test_closing_does_not_wait_for_the_next_try(engine: FakeEngine) -> None:
+    """An engine that is gone for long is tried twice a minute; closing is not."""
+    engine.vanish()
+    states: SimpleQueue[bool] = SimpleQueue()
+    stream = EventStream(
+        engine.address,
+        "backrest.",
+        lambda _: None,
+        lambda connected, _: states.put(connected),
+        backoff=Backoff(first=30.0, spread=0.0),
+    )
+    with stream:
+        assert states.get(timeout=SECONDS) is False
+        started = time.monotonic()
+
+    assert time.monotonic() - started < 1
+
+
+def test_closing_before_the_start_is_no_error(engine: FakeEngine) -> None:
+    """A daemon that fails early closes what it made."""
+    Listener(engine.address).stream.close()
+
+    assert engine.calls == {}
+
+
+def test_wire_that_was_cut_stays_cut(engine: FakeEngine) -> None:
+    """A cut that comes between two calls is not lost."""
+    with CuttableConnection(engine.address, 1) as wire:
+        wire.get("/version")
+        wire.cut()
+        with pytest.raises(WireCut):
+            wire.get("/version")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["tcp://no.such.host.invalid:1", "tcp://127.0.0.1:1", "https://127.0.0.1:1", "tcp://[::1"],
+)
+def test_address_without_an_engine_is_an_error(address: str) -> None:
+    """Whatever is wrong with it, the words are the usual ones."""
+    with CuttableConnection(address, 1) as wire, pytest.raises(InventoryError):
+        wire.get("/version")
+
+
+def pieces_of(content: bytes, cuts: Sequence[int]) -> list[bytes]:
+    """Cut bytes at these places."""
+    places = sorted({0, len(content), *(cut % (len(content) + 1) for cut in cuts)})
+    return [content[start:end] for start, end in pairwise(places)]
+
+
+@given(
+    st.lists(st.text(min_size=1, alphabet=st.characters(exclude_categories=["Cs"])), max_size=6),
+    st.lists(st.integers(0), max_size=30),
+)
+def test_events_are_the_same_however_they_are_cut(ids: list[str], cuts: list[int]) -> None:
+    """Many in a piece, one in many pieces, and a character in two."""
+    events = [json.dumps({"Actor": {"ID": one}}, ensure_ascii=False) for one in ids]
+    content = "".join(f"{event}\n" for event in events).encode()
+
+    assert ids == list(parse_events(pieces_of(content, cuts), "x"))
+
+
+def test_event_without_an_end_is_refused() -> None:
+    """Memory stays bounded whatever the other side sends."""
+    with pytest.raises(InventoryError, match="without an end"):
+        list(parse_events((b"x" * 2**20 for _ in range(100)), "x"))

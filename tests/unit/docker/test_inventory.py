@@ -1,0 +1,541 @@
+"""The inventory from saved lists, and from an engine that misbehaves."""
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import ThreadingUnixStreamServer
+from typing import Any
+
+import pytest
+
+from sidecar.docker.answers import parse_identity
+from sidecar.docker.inventory import DockerInventory, load_saved, own_container_id, parse_address
+from sidecar.docker.models import Container, Inventory, Mount, Volume
+from sidecar.lib.errors import InventoryError, UsageError
+
+DATA = Path(__file__).parents[3] / "testdata" / "inventory"
+LONG_ID = "0123456789abcdef" * 4
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A place for a saved list."""
+    return tmp_path / "saved.json"
+
+
+def test_podman_makes_up_ids_and_so_has_none() -> None:
+    """Each answer of its names another one, which would be another engine each time."""
+    assert "E" == parse_identity(b'{"ID": "E"}', "the answer")
+    assert "" == parse_identity(b'{"ID": "E", "BuildahVersion": "1.28"}', "the answer")
+    assert "" == parse_identity(b"{}", "the answer")
+
+
+def test_minimal_list_is_an_inventory() -> None:
+    """The bare answer of the engine's container list is enough."""
+    inventory = load_saved(DATA / "minimal.json")
+
+    assert inventory == Inventory(
+        (
+            Container(
+                id="8f14e45fceea167a5a36dedd4bea2543f1c0a1b2c3d4e5f60718293a4b5c6d7e",
+                name="web",
+                image_id="sha256:c4ca4238a0b923820dcc509a6f75849b",
+                labels={"backrest.enable": "true"},
+                mounts=(
+                    Mount("volume", "/var/lib/docker/volumes/data/_data", "/data", "data", "local"),
+                ),
+                created=1,
+                state="running",
+            ),
+        )
+    )
+
+
+def test_missing_and_null_fields_have_plain_meanings() -> None:
+    """A name is never invented from another container's link, and mounts are sorted."""
+    bare, null, linked, nameless, mounted = load_saved(DATA / "sparse.json").containers
+
+    assert bare == Container("a87ff679a2f3e71d9181a67b7542122c", "a87ff679a2f3")
+    assert (null.name, null.state, null.labels, null.mounts) == ("e4da3b7fbbce", "exited", {}, ())
+    assert (linked.name, linked.created, linked.image_id) == ("own", 0, "")
+    assert nameless.name == "8f14e45fceea"
+    assert mounted.name == "bare"
+    assert mounted.mounts == (Mount("volume", "", "/a", "v"), Mount("bind", "", "/z"))
+
+
+def test_object_form_carries_volumes_and_images() -> None:
+    """Driver options and the images' own labels come along; an unlabelled image is known."""
+    inventory = load_saved(DATA / "whole.json")
+
+    assert inventory.containers[0].state == "exited"
+    assert inventory.volumes == {
+        "shop_nfs": Volume(
+            "shop_nfs",
+            mountpoint="/var/lib/docker/volumes/shop_nfs/_data",
+            options={"type": "nfs", "device": ":/export"},
+        ),
+        "plain": Volume("plain"),
+    }
+    assert inventory.image_labels == {
+        "sha256:01": {"backrest.enable": "true"},
+        "sha256:02": {},
+        "sha256:03": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("volumes", "names"),
+    [
+        ('{"Volumes": [{"Name": "v"}]}', ["v"]),
+        ('[{"Name": "v"}]', ["v"]),
+        ('{"Volumes": null}', []),
+        ("null", []),
+    ],
+)
+def test_volumes_in_each_form(saved: Path, volumes: str, names: list[str]) -> None:
+    """The answer of the engine, a bare list, or nothing known."""
+    saved.write_text(f'{{"containers": [], "volumes": {volumes}}}')
+
+    assert list(load_saved(saved).volumes) == names
+
+
+def test_empty_list_is_an_inventory(saved: Path) -> None:
+    """An engine without containers is known to have none."""
+    for text in ("[]", ' \n{"containers": [], "images": null}'):
+        saved.write_text(text)
+        assert load_saved(saved) == Inventory()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "Invalid JSON"),
+        ("null", "should be"),
+        ("[{}", "Invalid JSON"),
+        ('"hunter2"', "should be"),
+        ('{"message": "hunter2"}', "field containers: Field required"),
+        ('{"containers": null}', "field containers: should be a valid array"),
+        ('[{"Names": ["/a"]}]', "entry 0, field Id: Field required"),
+        ('[{"Id": "a"}, {"Id": 7}]', "entry 1, field Id: should be a valid string"),
+        ('[{"Id": "a", "Created": "hunter2"}]', "entry 0, field Created: should be a valid int"),
+        ('[{"Id": "a", "Names": "hunter2"}]', "entry 0, field Names: should be a valid array"),
+        ('[{"Id": "a", "Labels": {"k": ["hunter2"]}}]', "entry 0, field Labels.k: should be"),
+        ('[{"Id": "a", "Labels": {"k": 1}}]', "entry 0, field Labels.k: should be"),
+        ('[{"Id": "a", "Mounts": [{"Type": "bind"}]}]', "entry 0, Mounts entry 0, field Dest"),
+        (
+            '{"containers": [], "volumes": [{"Name": "v"}, {}]}',
+            "volumes.Volumes entry 1, field Name: Field required",
+        ),
+        ('{"containers": [], "volumes": {"a": 1}}', "field volumes.Volumes: Field required"),
+        ('{"containers": [], "images": [{"Id": 1}]}', "images entry 0, field Id: should be"),
+    ],
+)
+def test_list_of_another_shape_is_refused_naming_the_place(
+    saved: Path, text: str, message: str
+) -> None:
+    """The error names file, entry and field, says what is expected, and no value."""
+    saved.write_text(text)
+
+    with pytest.raises(InventoryError) as caught:
+        load_saved(saved)
+
+    assert str(saved) in caught.value.message
+    assert message in caught.value.message
+    assert "GET /containers/json?all=1" in caught.value.hint
+    assert "hunter2" not in str(caught.value)
+
+
+def test_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    """A missing file is no empty inventory, and a folder is no file."""
+    with pytest.raises(InventoryError, match="No such file"):
+        load_saved(tmp_path / "none.json")
+    with pytest.raises(InventoryError, match="Is a directory"):
+        load_saved(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "address"),
+    [
+        ("/run/user/1000/docker.sock", "unix:///run/user/1000/docker.sock"),
+        ("unix:///x.sock", "unix:///x.sock"),
+        (" tcp://127.0.0.1:2375 ", "tcp://127.0.0.1:2375"),
+        ("https://engine:2376", "https://engine:2376"),
+        (None, "unix:///from/variable"),
+        ("", "unix:///from/variable"),
+    ],
+)
+def test_addresses(monkeypatch: pytest.MonkeyPatch, written: str | None, address: str) -> None:
+    """A bare path is a socket, and nothing is DOCKER_HOST."""
+    monkeypatch.setenv("DOCKER_HOST", "unix:///from/variable")
+
+    assert parse_address(written) == address
+
+
+def test_address_without_any_wish_is_the_usual_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the docker client does it; an empty variable is none."""
+    monkeypatch.setenv("DOCKER_HOST", "")
+
+    assert parse_address(None) == "unix:///var/run/docker.sock"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "npipe:////./pipe/docker_engine",
+        "ssh://host",
+        "docker.sock",
+        "tcp://",
+        "fd://",
+        "http://ann:hunter2@127.0.0.1",
+    ],
+)
+def test_addresses_that_cannot_be_used_are_usage_errors(written: str) -> None:
+    """Said at once, before anything is observed, and without a password."""
+    with pytest.raises(UsageError, match="no address of a Docker engine") as caught:
+        DockerInventory(written)
+    assert "hunter2" not in str(caught.value)
+
+
+# An engine's faults, shown by a small HTTP server on a socket of its own.
+
+Answers = dict[str, tuple[int, bytes]]
+LISTED = json.dumps(
+    [
+        {"Id": "1" * 64, "Names": ["/a"], "ImageID": "sha256:01", "Labels": {"backrest.id": "x"}},
+        {"Id": "2" * 64, "Names": ["/b"], "ImageID": "sha256:02", "Labels": {"other": "x"}},
+        {"Id": "3" * 64, "Names": ["/c"], "ImageID": "", "Labels": {"backrest.id": "y"}},
+    ]
+).encode()
+SOUND: Answers = {
+    "/version": (200, b'{"ApiVersion": "1.41"}'),
+    "/v1.41/containers/json": (200, LISTED),
+    "/v1.41/volumes": (200, b'{"Volumes": [{"Name": "v"}]}'),
+    "/v1.41/images/sha256:01/json": (
+        200,
+        b'{"Id": "sha256:01", "Config": {"Labels": {"a": "\xc3\xa9"}}}',
+    ),
+}
+
+
+@dataclass
+class Faulty:
+    """A server that answers as told: `answers` by path, a path in `silent` never."""
+
+    socket: Path
+    answers: Answers
+    silent: set[str] = field(default_factory=set)
+    cut: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
+    released: threading.Event = field(default_factory=threading.Event)
+
+
+def _answering(faulty: Faulty) -> type[BaseHTTPRequestHandler]:
+    class Answering(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            faulty.asked.append(f"{self.command} {self.path}")
+            if path in faulty.silent:
+                faulty.released.wait(30)
+                self.close_connection = True
+                return
+            status, body = faulty.answers.get(path, (404, b'{"message": "page not found"}'))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body) + (path in faulty.cut)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        do_HEAD = do_GET  # noqa: N815 - the names that the base class looks for
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing: the tests look at the answers."""
+
+    return Answering
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Iterator[Faulty]:
+    """A running server with sound answers, for a test to spoil."""
+    told = Faulty(tmp_path / "d.sock", dict(SOUND))
+    with ThreadingUnixStreamServer(str(told.socket), _answering(told)) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield told
+        told.released.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def engine(faulty: Faulty) -> Iterator[DockerInventory]:
+    """An engine as the sidecar sees it, with a short patience."""
+    with DockerInventory(str(faulty.socket), timeout=0.3) as observed:
+        yield observed
+
+
+def test_only_images_of_labelled_containers_are_inspected_and_once(
+    faulty: Faulty, engine: DockerInventory
+) -> None:
+    """One list of each kind a pass, and one inspect for each image in a life."""
+    first, second = engine.observe().inventory, engine.observe().inventory
+
+    assert first == second
+    assert first.image_labels == {"sha256:01": {"a": "é"}}
+    assert sorted(faulty.asked) == [
+        "GET /v1.41/containers/json?all=1",
+        "GET /v1.41/containers/json?all=1",
+        "GET /v1.41/images/sha256:01/json",
+        "GET /v1.41/volumes",
+        "GET /v1.41/volumes",
+        "GET /version",
+    ]
+
+
+def test_other_prefix_asks_for_other_images(faulty: Faulty, engine: DockerInventory) -> None:
+    """The prefix decides which labels are ours; an image that was removed is unknown."""
+    inventory = engine.observe("oth").inventory
+
+    assert inventory.image_labels == {}
+    assert "GET /v1.41/images/sha256:02/json" in faulty.asked
+
+
+def test_saved_observation_is_the_same_inventory(engine: DockerInventory, saved: Path) -> None:
+    """What is saved can be observed again, elsewhere and later."""
+    observation = engine.observe()
+    saved.write_bytes(observation.raw.to_json())
+
+    assert load_saved(saved) == observation.inventory
+    assert json.loads(saved.read_bytes())["containers"] == json.loads(LISTED)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/version",
+        "/v1.41/containers/json",
+        "/v1.41/volumes",
+        "/v1.41/images/sha256:01/json",
+    ],
+)
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (403, b"<html>Forbidden</html>", "was refused with status 403"),
+        (500, b'{"message":"the disk is on fire"}', "the disk is on fire"),
+        (404, b"", ""),
+        (400, b'{"message":"client version 1.41 is too old"}', "another API version"),
+    ],
+)
+def test_refusal_of_any_call_voids_the_pass(
+    faulty: Faulty, engine: DockerInventory, path: str, status: int, body: bytes, message: str
+) -> None:
+    """Never a shorter inventory; only a removed image is no failure."""
+    faulty.answers[path] = (status, body)
+    if status == 404 and "images" in path:
+        assert engine.observe().inventory.image_labels == {}
+        return
+
+    with pytest.raises(InventoryError) as caught:
+        engine.observe()
+
+    assert message in caught.value.message
+    assert str(faulty.socket) in caught.value.message
+    if status == 403:
+        assert f"must allow GET {path.removeprefix('/v1.41')}" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"null", b"", LISTED[:-1], b'{"message": "x"}', b'[{"Id": null}]', b"\xff", b"[null]"],
+)
+def test_answer_of_another_shape_voids_the_pass(
+    faulty: Faulty, engine: DockerInventory, body: bytes
+) -> None:
+    """A null, half an answer or a foreign one is never "no containers"."""
+    faulty.answers["/v1.41/containers/json"] = (200, body)
+
+    with pytest.raises(InventoryError, match="GET /containers/json"):
+        engine.observe()
+
+
+def test_volume_list_that_is_null_is_an_error_but_no_volumes_are_none(
+    faulty: Faulty, engine: DockerInventory
+) -> None:
+    """Old engines say `{"Volumes": null}` when there are none."""
+    faulty.answers["/v1.41/volumes"] = (200, b'{"Volumes": null}')
+    assert engine.observe().inventory.volumes == {}
+
+    faulty.answers["/v1.41/volumes"] = (200, b"null")
+    with pytest.raises(InventoryError, match="GET /volumes"):
+        engine.observe()
+
+
+@pytest.mark.parametrize("path", ["/version", "/v1.41/containers/json", "/v1.41/volumes"])
+def test_answer_that_breaks_off_voids_the_pass(
+    faulty: Faulty, engine: DockerInventory, path: str
+) -> None:
+    """The connection ended before all the promised bytes were there."""
+    faulty.cut.add(path)
+    faulty.silent.add("/nothing")
+
+    with pytest.raises(InventoryError, match=str(faulty.socket)):
+        engine.observe()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/version", "/v1.41/containers/json", "/v1.41/volumes", "/v1.41/images/sha256:01/json"],
+)
+def test_silence_ends_the_pass_in_time(faulty: Faulty, engine: DockerInventory, path: str) -> None:
+    """An engine that hangs is waited for no longer than the timeout, and named."""
+    faulty.silent.add(path)
+
+    with pytest.raises(InventoryError, match="did not answer GET /") as caught:
+        engine.observe()
+
+    assert path.removeprefix("/v1.41") in caught.value.message
+
+
+def test_engine_that_came_back_is_observed_again(faulty: Faulty, engine: DockerInventory) -> None:
+    """After a failure the version is asked for anew: another engine may have started."""
+    faulty.answers["/v1.41/volumes"] = (500, b"")
+    with pytest.raises(InventoryError):
+        engine.observe()
+    for path in list(faulty.answers):
+        faulty.answers[path.replace("1.41", "1.52")] = SOUND[path]
+    faulty.answers["/version"] = (200, b'{"ApiVersion": "1.52"}')
+
+    assert len(engine.observe().inventory.containers) == 3
+    assert "GET /v1.52/volumes" in faulty.asked
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        (b'{"ApiVersion": "latest/../"}', "field ApiVersion"),
+        (b"{}", "field ApiVersion"),
+        (b"<html>", "GET /version"),
+    ],
+)
+def test_server_that_is_no_engine_of_ours_is_refused(
+    faulty: Faulty, engine: DockerInventory, version: bytes, message: str
+) -> None:
+    """Whatever answers on the socket has to say which interface it speaks."""
+    faulty.answers["/version"] = (200, version)
+
+    with pytest.raises(InventoryError, match=message):
+        engine.observe()
+
+
+def test_missing_socket_and_refused_connection_say_what_to_do(tmp_path: Path) -> None:
+    """The two most common first mistakes."""
+    dead = tmp_path / "dead.sock"
+    with ThreadingUnixStreamServer(str(dead), BaseHTTPRequestHandler):
+        pass
+
+    for path, message in ((tmp_path / "none.sock", "no Docker socket"), (dead, "nothing listens")):
+        with (
+            DockerInventory(str(path)) as engine,
+            pytest.raises(InventoryError, match=message) as caught,
+        ):
+            engine.observe()
+        assert str(path) in caught.value.message
+        assert "--docker-sock" in caught.value.hint
+
+
+def test_tls_that_is_set_up_wrong_is_explained(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Certificates that are not there are found before the engine is asked."""
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
+
+    with (
+        DockerInventory("tcp://127.0.0.1:1") as engine,
+        pytest.raises(InventoryError, match=r"tcp://127\.0\.0\.1:1") as caught,
+    ):
+        engine.observe()
+    assert "TLS" in str(caught.value)
+
+
+def test_archive_tells_whether_a_path_exists(faulty: Faulty, engine: DockerInventory) -> None:
+    """Only "not found" means no; a refusal is an error."""
+    faulty.answers["/v1.41/containers/abc/archive"] = (200, b"")
+
+    assert engine.archive_exists("abc", "/data/a b") is True
+    assert "HEAD /v1.41/containers/abc/archive?path=%2Fdata%2Fa%20b" in faulty.asked
+    assert engine.archive_exists("gone", "/data") is False
+    faulty.answers["/v1.41/containers/abc/archive"] = (403, b"")
+    with pytest.raises(InventoryError, match="HEAD /containers/abc/archive was refused"):
+        engine.archive_exists("abc", "/data")
+
+
+@pytest.mark.parametrize(
+    ("body", "zone"),
+    [
+        (b'{"Config": {"Env": ["A=b", "TZ=Europe/Oslo"]}}', "Europe/Oslo"),
+        (b'{"Config": {"Env": ["TZ="]}}', None),
+        (b'{"Config": {"Env": null}}', None),
+        (b'{"Config": null}', None),
+    ],
+)
+def test_time_zone_is_the_containers_variable(
+    faulty: Faulty, engine: DockerInventory, body: bytes, zone: str | None
+) -> None:
+    """Schedules are in the runner's time zone."""
+    faulty.answers["/v1.41/containers/backrest/json"] = (200, body)
+
+    assert engine.time_zone_of("backrest") == zone
+    assert engine.time_zone_of("other") is None
+
+
+# Which container is our own.
+
+
+@pytest.mark.parametrize(
+    ("mountinfo", "cgroup", "expected"),
+    [
+        (
+            f"1 2 0:1 / / rw - overlay\n3 1 8:1 /var/lib/docker/containers/{LONG_ID}/hostname /etc/hostname rw - ext4 /dev/sda1 rw",
+            "",
+            LONG_ID,
+        ),
+        (
+            f"3 1 8:1 /run/containers/overlay-containers/{LONG_ID}/userdata/hostname /etc/hostname rw",
+            "0::/",
+            LONG_ID,
+        ),
+        (f"3 1 0:5 / /var/lib/docker/containers/{LONG_ID}/mounts/shm rw - tmpfs shm rw", "", None),
+        (
+            "3 1 8:1 /etc/hostname /etc/hostname rw",
+            f"0::/system.slice/docker-{LONG_ID}.scope\n",
+            LONG_ID,
+        ),
+        ("short line", f"12:cpu:/docker/{LONG_ID}\n", LONG_ID),
+        ("", "0::/user.slice\n", None),
+    ],
+)
+def test_own_container_is_found_in_proc(
+    tmp_path: Path, mountinfo: str, cgroup: str, expected: str | None
+) -> None:
+    """By the file that engines mount over /etc/hostname, else by the control group."""
+    (tmp_path / "mountinfo").write_text(mountinfo)
+    (tmp_path / "cgroup").write_text(cgroup)
+
+    assert own_container_id(proc=tmp_path, environment={}) == expected
+
+
+def test_own_container_by_host_name_is_completed(tmp_path: Path) -> None:
+    """A host name that is a short id stands for the container that has it."""
+    short = LONG_ID[:12]
+
+    def find(name: str, known: tuple[str, ...] = ()) -> str | None:
+        return own_container_id(known, tmp_path, {"HOSTNAME": name})
+
+    assert find(short, ("f" * 64, LONG_ID)) == LONG_ID
+    assert find(short) == short
+    assert find("server-1", (LONG_ID,)) is None
+    assert own_container_id((), tmp_path, {}) is None

@@ -1,0 +1,905 @@
+"""One run: which hooks follow on what, that what is stopped starts again, what is recorded."""
+
+import logging
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from sidecar.backrest.plan import OnError, Retention
+from sidecar.backrest.reading import (
+    CheckPolicy,
+    Config,
+    ForgetPolicy,
+    PrunePolicy,
+    Repo,
+    RunHook,
+    RunPlan,
+    Timing,
+)
+from sidecar.engines.base import FailureClass, Interpreted, ResultKind, failed
+from sidecar.lib.errors import UsageError
+from sidecar.lib.process import Child, ProcessRunner, child_of
+from sidecar.runner.due import Job, JobKind
+from sidecar.runner.hooks.run import HookRunner
+from sidecar.runner.job.recovery import (
+    Resume,
+    end_leftovers,
+    find_leftovers,
+    marked,
+    parse_resume,
+    render_resume,
+)
+from sidecar.runner.job.session import Session, SessionOptions
+from sidecar.runner.job.steps import Facts, HookOutcome, OnStart, Programs
+from sidecar.runner.journal import Ended, Journal, Phase, Run, RunCause, RunOutcome
+from sidecar.runner.notify.messages import QueuedMessage
+from tests.fakes.scripted_docker import MADE, ScriptedEngine
+
+WEB = Job(JobKind.BACKUP, "web", "nas")
+PRUNE = Job(JobKind.PRUNE, "nas", "nas")
+
+START = ("SNAPSHOT_START",)
+SUCCESS = ("SNAPSHOT_SUCCESS", "SNAPSHOT_END")
+FAILED = ("SNAPSHOT_ERROR", "ANY_ERROR", "SNAPSHOT_END")
+HALTED = ("ANY_ERROR", "SNAPSHOT_ERROR", "SNAPSHOT_END")
+
+
+def hook(command: str, *events: str, on_error: OnError = OnError.IGNORE) -> RunHook:
+    """A hook of a plain command."""
+    conditions = frozenset(f"CONDITION_{event}" for event in events)
+    return RunHook(conditions, "actionCommand", {"command": command}, on_error)
+
+
+@dataclass
+class HeardHooks:
+    """Runs hooks, and keeps for what."""
+
+    hooks: HookRunner
+    sets: list[tuple[str, ...]] = field(default_factory=list)
+    facts: list[Facts] = field(default_factory=list)
+
+    def run(
+        self,
+        events: Sequence[str],
+        repo: Repo,
+        plan: RunPlan | None,
+        facts: Facts,
+        is_stopping: Callable[[], bool],
+    ) -> HookOutcome:
+        """Run them."""
+        self.sets.append(tuple(event.removeprefix("CONDITION_") for event in events))
+        self.facts.append(facts)
+        return self.hooks.run(events, repo, plan, facts, is_stopping)
+
+
+@dataclass
+class Scene:
+    """A document with one plan, and a session on it whose hooks write into `log`."""
+
+    folder: Path
+    journal: Journal
+    calls: list[str] = field(default_factory=list)
+    answers: dict[str, Interpreted] = field(default_factory=dict)
+    meanwhile: Callable[[], None] = lambda: None
+    waits: list[float] = field(default_factory=list)
+    on_wait: Callable[[], None] = lambda: None
+    letters: list[QueuedMessage] = field(default_factory=list)
+    told: list[Run] = field(default_factory=list)
+    manners: SessionOptions = field(default_factory=SessionOptions)
+    repo: Repo = field(default_factory=lambda: Repo("nas", "/repo"))
+    plan: RunPlan = field(default_factory=lambda: RunPlan("web", "nas", ("/data",)))
+    now: float = 1000.0
+
+    def __post_init__(self) -> None:
+        environ = marked({"PATH": os.environ["PATH"], "LOG": str(self.log)}, self.folder)
+        self.runner = ProcessRunner(environ, grace=2.0)
+        self.after_runner = ProcessRunner(environ, grace=2.0)
+        self.before, self.after = self.hooks(self.runner), self.hooks(self.after_runner)
+        self.session = Session(
+            self.journal,
+            Programs(self.engine, self.before),
+            Programs(self.engine, self.after),
+            replace(self.manners, on_end=self.told.append, grace=2.0),
+            clock=lambda: self.now,
+            wait=self.wait,
+        )
+
+    def hooks(self, runner: ProcessRunner) -> HeardHooks:
+        """Make what runs hooks."""
+        return HeardHooks(HookRunner(runner, self.folder / "config.json", self.letters.append))
+
+    @property
+    def log(self) -> Path:
+        """Where hooks write."""
+        return self.folder / "log"
+
+    @property
+    def config(self) -> Config:
+        """The document."""
+        return Config("host", (self.repo,), (self.plan,))
+
+    @property
+    def sets(self) -> list[tuple[str, ...]]:
+        """The event sets for which hooks were run: before the work, then after it."""
+        return [*self.before.sets, *self.after.sets]
+
+    def engine(self, repo: Repo, on_start: OnStart) -> ScriptedEngine:
+        """Make the engine, which tells of a child that is none."""
+        self.calls.append(f"open {repo.uri}")
+        on_start(Child(1, 0))
+        return ScriptedEngine(self.calls, self.answers, self.meanwhile)
+
+    def wait(self, seconds: float) -> None:
+        """Let the time pass at once."""
+        self.waits.append(seconds)
+        self.now += seconds
+        self.on_wait()
+
+    def run(self, work: Job = WEB) -> Ended:
+        """Run it by its schedule; give how it ended, as it also stands in the journal."""
+        run = self.session.run(work, self.config, RunCause.SCHEDULE)
+        assert run.ended is not None
+        assert self.told[-1] == run
+        return run.ended
+
+    def written(self) -> list[str]:
+        """What hooks have written."""
+        return self.log.read_text().split() if self.log.exists() else []
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    """A session on an empty journal."""
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        yield Scene(tmp_path, journal)
+
+
+OUTCOMES = [
+    (MADE, RunOutcome.SUCCESS, SUCCESS),
+    (Interpreted(ResultKind.SUCCESS), RunOutcome.SKIPPED, ("SNAPSHOT_SKIPPED", *SUCCESS)),
+    (
+        Interpreted(ResultKind.WARNING, FailureClass.SOURCE_CHANGED, "one file", "5f3a"),
+        RunOutcome.WARNING,
+        ("SNAPSHOT_WARNING", "SNAPSHOT_END"),
+    ),
+    (failed(FailureClass.NETWORK, "no route"), RunOutcome.FAILED, FAILED),
+    (
+        replace(failed(FailureClass.LOCKED, "locked"), verdict=ResultKind.RETRY),
+        RunOutcome.FAILED,
+        FAILED,
+    ),
+]
+
+
+@pytest.mark.parametrize(("answer", "outcome", "events"), OUTCOMES)
+def test_the_outcome_decides_which_hooks_follow(
+    scene: Scene, answer: Interpreted, outcome: RunOutcome, events: tuple[str, ...]
+) -> None:
+    """As in Backrest; and all that the engine said is recorded."""
+    scene.answers["backup"] = answer
+
+    ended = scene.run()
+
+    assert scene.sets == [START, events]
+    expected = Ended(outcome, 1000.0, answer.snapshot, answer.stats, answer.failure, answer.reason)
+    assert ended == expected
+    assert [run.ended for run in scene.journal.runs()] == [expected]
+
+
+def test_hooks_run_in_order_around_the_work(scene: Scene) -> None:
+    """The repository's first; each once in a set."""
+    say = 'echo "NAME:{{ .Event }}:{{ .SnapshotId }}" >>"$LOG"'
+    scene.repo = replace(scene.repo, hooks=(hook(say.replace("NAME", "repo"), *START, *SUCCESS),))
+    scene.plan = replace(
+        scene.plan, hooks=(hook(say.replace("NAME", "plan"), *START, "SNAPSHOT_END"),)
+    )
+
+    def work() -> None:
+        with scene.log.open("a") as log:
+            log.write("work\n")
+
+    scene.meanwhile = work
+
+    scene.run()
+
+    assert scene.written() == [
+        "repo:CONDITION_SNAPSHOT_START:",
+        "plan:CONDITION_SNAPSHOT_START:",
+        "work",
+        "repo:CONDITION_SNAPSHOT_SUCCESS:5f3a9c",
+        "plan:CONDITION_SNAPSHOT_END:5f3a9c",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("on_error", "outcome"),
+    [(OnError.FATAL, RunOutcome.FAILED), (OnError.CANCEL, RunOutcome.CANCELLED)],
+)
+def test_a_start_hook_that_halts_lets_nothing_be_saved(
+    scene: Scene, on_error: OnError, outcome: RunOutcome
+) -> None:
+    """But what the hooks before it stopped is started again: END runs too."""
+    scene.plan = replace(
+        scene.plan,
+        hooks=(
+            hook('echo stop >>"$LOG"', *START),
+            hook("exit 3", *START, on_error=on_error),
+            hook('echo never >>"$LOG"', *START),
+            hook('echo start >>"$LOG"', "SNAPSHOT_END"),
+        ),
+    )
+
+    ended = scene.run()
+
+    assert (ended.outcome, ended.failure) == (outcome, FailureClass.HOOK)
+    assert ended.reason == "a START hook failed: hook 2 of plan web: exit code 3"
+    assert (scene.sets, scene.calls) == ([START, HALTED], [])
+    assert scene.written() == ["stop", "start"]
+
+
+def test_a_start_hook_whose_failure_is_ignored_stops_nothing(scene: Scene) -> None:
+    """That is what its owner asked for."""
+    scene.plan = replace(scene.plan, hooks=(hook("exit 3", *START),))
+
+    assert scene.run().outcome is RunOutcome.SUCCESS
+
+
+def test_a_hook_after_the_work_that_fails_is_a_warning(scene: Scene) -> None:
+    """Something may not run that should; the snapshot is there."""
+    scene.plan = replace(scene.plan, hooks=(hook("exit 3", "SNAPSHOT_END"),))
+
+    ended = scene.run()
+
+    assert (ended.outcome, ended.failure) == (RunOutcome.WARNING, FailureClass.HOOK)
+    assert (ended.snapshot, ended.reason) == (MADE.snapshot, "hook 1 of plan web: exit code 3")
+
+
+def test_a_hook_after_a_failure_that_fails_too_is_told_beside_it(scene: Scene) -> None:
+    """The failure stays the outcome, and its class."""
+    scene.answers["backup"] = failed(FailureClass.NETWORK, "no route")
+    scene.plan = replace(scene.plan, hooks=(hook("exit 3", "SNAPSHOT_END"),))
+
+    ended = scene.run()
+
+    assert (ended.outcome, ended.failure) == (RunOutcome.FAILED, FailureClass.NETWORK)
+    assert ended.reason == "no route; hook 1 of plan web: exit code 3"
+
+
+def test_start_hooks_run_once_more_where_they_ask_for_it(scene: Scene) -> None:
+    """What they stopped runs while that is waited for."""
+    counted = 'echo try >>"$LOG"; test "$(grep -c try "$LOG")" = 3'
+    scene.plan = replace(
+        scene.plan,
+        hooks=(
+            hook(counted, *START, on_error=OnError.RETRY_1_MINUTE),
+            hook('echo start >>"$LOG"', "SNAPSHOT_END"),
+        ),
+    )
+
+    assert scene.run().outcome is RunOutcome.SUCCESS
+    assert scene.waits == [60.0, 60.0]
+    assert scene.written() == ["try", "start", "try", "start", "try", "start"]
+    assert scene.after.sets == [HALTED, HALTED, SUCCESS]
+
+
+@pytest.mark.parametrize(
+    ("on_error", "waits"),
+    [
+        (OnError.RETRY_10_MINUTES, [600.0] * 9),
+        (OnError.RETRY_BACKOFF, [10, 20, 40, 80, 160, 320, 640, 1280, 2560]),
+    ],
+)
+def test_start_hooks_are_not_run_for_ever(
+    scene: Scene, on_error: OnError, waits: list[float]
+) -> None:
+    """After ten tries the run has failed."""
+    scene.plan = replace(scene.plan, hooks=(hook("exit 3", *START, on_error=on_error),))
+
+    assert scene.run().outcome is RunOutcome.FAILED
+    assert scene.waits == waits
+    assert scene.before.sets == [START] * 10
+
+
+def test_the_wait_for_another_try_ends_with_the_runner(scene: Scene) -> None:
+    """It does not hold up a shutdown."""
+    scene.plan = replace(
+        scene.plan, hooks=(hook("exit 3", *START, on_error=OnError.RETRY_1_MINUTE),)
+    )
+    scene.on_wait = scene.session.stop
+
+    assert scene.run().outcome is RunOutcome.CANCELLED
+    assert scene.before.sets == [START]
+
+
+def test_the_wait_is_a_real_one_that_a_stop_ends(scene: Scene) -> None:
+    """Also where nobody replaced the clock."""
+    session = Session(
+        scene.journal, Programs(scene.engine, scene.before), Programs(scene.engine, scene.after)
+    )
+    scene.plan = replace(
+        scene.plan, hooks=(hook("exit 3", *START, on_error=OnError.RETRY_10_MINUTES),)
+    )
+    ended: list[Run] = []
+    thread = threading.Thread(
+        target=lambda: ended.append(session.run(WEB, scene.config, RunCause.MANUAL))
+    )
+    thread.start()
+    session.stop()
+    thread.join(10)
+
+    assert [run.ended and run.ended.outcome for run in ended] == [RunOutcome.CANCELLED]
+
+
+def test_stale_locks_are_removed_where_that_is_wanted(scene: Scene) -> None:
+    """Before the work, after the START hooks."""
+    scene.repo = replace(scene.repo, auto_unlock=True)
+
+    scene.run()
+
+    assert scene.calls == ["open /repo", "unlock", "backup"]
+
+
+def test_what_was_stopped_starts_again_where_the_locks_stay(scene: Scene) -> None:
+    """Nothing is saved then."""
+    scene.repo = replace(scene.repo, auto_unlock=True)
+    scene.answers["unlock"] = failed(FailureClass.NETWORK, "no route")
+
+    ended = scene.run()
+
+    assert (ended.outcome, ended.reason) == (RunOutcome.FAILED, "no route")
+    assert (scene.calls, scene.sets) == (["open /repo", "unlock"], [START, HALTED])
+
+
+def test_a_stop_ends_the_work_but_not_what_follows(scene: Scene) -> None:
+    """The engine's program ends; the hooks that start everything again run."""
+    scene.plan = replace(scene.plan, hooks=(hook('echo start >>"$LOG"', "SNAPSHOT_END"),))
+    scene.answers["backup"] = failed(FailureClass.INTERRUPTED, "ended by a signal")
+
+    def stop() -> None:
+        scene.session.stop()
+        scene.runner.stop_all()
+
+    scene.meanwhile = stop
+    ended = scene.run()
+
+    assert (ended.outcome, ended.failure) == (RunOutcome.CANCELLED, FailureClass.INTERRUPTED)
+    assert ended.reason == "the runner was asked to end"
+    assert (scene.written(), scene.after.sets) == (["start"], [FAILED])
+
+
+def test_a_start_hook_that_a_stop_ends_cancels_the_run(scene: Scene) -> None:
+    """It is no fault of the hook."""
+    scene.plan = replace(scene.plan, hooks=(hook("sleep 60", *START, on_error=OnError.FATAL),))
+    started = threading.Event()
+    ended: list[Ended] = []
+    thread = threading.Thread(target=lambda: ended.append(scene.run()))
+    thread.start()
+    while not scene.runner._state:
+        started.wait(0.01)
+    scene.session.stop()
+    scene.runner.stop_all()
+    thread.join(10)
+
+    assert [one.outcome for one in ended] == [RunOutcome.CANCELLED]
+    assert scene.calls == []
+
+
+def test_nothing_is_begun_any_more_after_a_stop(scene: Scene) -> None:
+    """Neither hook nor work."""
+    scene.session.stop()
+
+    assert scene.run().outcome is RunOutcome.CANCELLED
+    assert (scene.before.sets, scene.calls) == ([], [])
+
+
+def test_a_stop_between_the_hooks_and_the_work_is_seen(scene: Scene) -> None:
+    """What was stopped starts again at once."""
+    real = scene.before.run
+
+    def run_and_stop(*arguments: object) -> HookOutcome:
+        result = real(*arguments)  # type: ignore[arg-type]
+        scene.session.stop()
+        return result
+
+    scene.before.run = run_and_stop  # type: ignore[assignment]
+
+    assert scene.run().outcome is RunOutcome.CANCELLED
+    assert (scene.calls, scene.after.sets) == ([], [HALTED])
+
+
+def test_after_something_unforeseen_everything_starts_again(scene: Scene) -> None:
+    """It goes on to whoever asked for the run, which has failed."""
+
+    def burst() -> None:
+        raise RuntimeError("a fault of ours")
+
+    scene.meanwhile = burst
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        scene.run()
+
+    assert scene.after.sets == [HALTED]
+    [run] = scene.journal.runs()
+    assert run.ended is not None
+    assert (run.ended.outcome, run.ended.failure) == (RunOutcome.FAILED, FailureClass.UNKNOWN)
+    assert [one.ended for one in scene.told] == [run.ended]
+
+
+def test_what_follows_is_left_to_the_next_start_if_it_cannot_be_run(scene: Scene) -> None:
+    """The run stays open in the journal."""
+
+    def burst(*_: object) -> HookOutcome:
+        raise RuntimeError("a fault of ours")
+
+    scene.after.run = burst  # type: ignore[assignment]
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        scene.run()
+
+    assert [one.run.phase for one in scene.journal.unfinished()] == [Phase.ENDING]
+
+
+KEEP = Retention(last=3)
+
+
+def test_the_retention_follows_the_hooks(scene: Scene) -> None:
+    """With hooks of its own, as in Backrest."""
+    scene.plan = replace(scene.plan, retention=KEEP)
+
+    scene.run()
+
+    assert scene.calls[2:] == ["open /repo", "forget web of host, keep last 3"]
+    assert scene.before.sets == [START, ("FORGET_START",)]
+    assert scene.after.sets == [SUCCESS, ("FORGET_SUCCESS",)]
+
+
+EXIT_4 = "retention failed: hook 1 of plan web: exit code 4"
+POLICY = ForgetPolicy(Timing(cron="0 1 * * *"), KEEP)
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer"),
+    [
+        ({"retention": None}, MADE),
+        ({"retention": Retention(keep_all=True)}, MADE),
+        ({"forget": POLICY}, MADE),
+        ({}, failed(FailureClass.NETWORK, "no route")),
+    ],
+)
+def test_nothing_is_forgotten_without_reason(
+    scene: Scene, changes: dict[str, object], answer: Interpreted
+) -> None:
+    """No retention, everything kept, a policy of the repository, or nothing saved."""
+    scene.plan = replace(scene.plan, retention=changes.get("retention", KEEP))  # type: ignore[arg-type]
+    scene.repo = replace(scene.repo, forget=changes.get("forget"))  # type: ignore[arg-type]
+    scene.answers["backup"] = answer
+
+    scene.run()
+
+    assert scene.calls == ["open /repo", "backup"]
+
+
+@pytest.mark.parametrize("answer", [Interpreted(ResultKind.SUCCESS), OUTCOMES[2][0]])
+def test_the_retention_also_follows_where_little_was_saved(
+    scene: Scene, answer: Interpreted
+) -> None:
+    """An unchanged or incomplete source has a snapshot all the same."""
+    scene.plan = replace(scene.plan, retention=KEEP)
+    scene.repo = replace(scene.repo, forget=replace(POLICY, timing=Timing()))
+    scene.answers["backup"] = answer
+
+    scene.run()
+
+    assert scene.calls[-1] == "forget web of host, keep last 3"
+
+
+def test_a_retention_that_fails_is_a_warning(scene: Scene) -> None:
+    """The snapshot is there."""
+    scene.plan = replace(scene.plan, retention=KEEP)
+    scene.answers["forget web of host, keep last 3"] = failed(FailureClass.LOCKED, "in use")
+
+    ended = scene.run()
+
+    assert (ended.outcome, ended.snapshot) == (RunOutcome.WARNING, MADE.snapshot)
+    assert ended.reason == "retention failed: in use"
+    assert scene.after.sets[-1] == ("FORGET_ERROR", "ANY_ERROR")
+
+
+def test_a_hook_can_keep_the_retention_from_running(scene: Scene) -> None:
+    """Its failure is the retention's."""
+    scene.plan = replace(
+        scene.plan,
+        retention=KEEP,
+        hooks=(hook("exit 4", "FORGET_START", on_error=OnError.FATAL),),
+    )
+
+    ended = scene.run()
+
+    assert (ended.outcome, ended.reason) == (RunOutcome.WARNING, EXIT_4)
+    assert scene.calls[-1] == "backup"
+    assert scene.after.sets[-1] == ("ANY_ERROR", "FORGET_ERROR")
+
+
+def test_nothing_is_forgotten_where_there_is_a_reason_not_to(tmp_path: Path) -> None:
+    """A plan that became empty keeps its snapshots, loudly."""
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        manners = SessionOptions(may_forget=lambda plan: f"all paths of {plan.id} are empty")
+        scene = Scene(tmp_path, journal, manners=manners)
+        scene.plan = replace(scene.plan, retention=KEEP)
+
+        ended = scene.run()
+
+    assert (ended.outcome, scene.calls[-1]) == (RunOutcome.WARNING, "backup")
+    assert ended.reason == "retention was left out: all paths of web are empty"
+
+
+def test_one_reason_keeps_the_snapshots_of_all_that_share_a_policy(tmp_path: Path) -> None:
+    """The policy of a repository knows no plans: it would take the last good ones away."""
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        manners = SessionOptions(may_forget=lambda plan: f"all paths of {plan.id} are empty")
+        scene = Scene(tmp_path, journal, manners=manners)
+        scene.repo = replace(scene.repo, forget=POLICY)
+
+        ended = scene.run(Job(JobKind.FORGET, "nas", "nas"))
+
+    assert (ended.outcome, scene.calls) == (RunOutcome.WARNING, ["open /repo"])
+    assert ended.reason == "nothing is forgotten: all paths of web are empty"
+
+
+def test_nothing_is_forgotten_any_more_after_a_stop(scene: Scene) -> None:
+    """The backup has succeeded, though."""
+    scene.plan = replace(scene.plan, retention=KEEP)
+    scene.meanwhile = scene.session.stop
+
+    assert scene.run().outcome is RunOutcome.SUCCESS
+    assert scene.calls == ["open /repo", "backup"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "call"),
+    [
+        (JobKind.FORGET, "forget all, keep last 3"),
+        (JobKind.PRUNE, "prune to 5%"),
+        (JobKind.CHECK, "check 10%"),
+    ],
+)
+def test_what_concerns_a_repository_has_events_of_its_own(
+    scene: Scene, kind: JobKind, call: str
+) -> None:
+    """START, then SUCCESS or the errors; stale locks are removed before it."""
+    name = kind.name
+    scene.repo = replace(
+        scene.repo,
+        auto_unlock=True,
+        forget=POLICY,
+        prune=PrunePolicy(max_unused_percent=5.0),
+        check=CheckPolicy(read_data_subset_percent=10.0),
+    )
+    work = Job(kind, "nas", "nas")
+
+    assert scene.run(work).outcome is RunOutcome.SUCCESS
+    scene.answers[call] = failed(FailureClass.DAMAGED, "broken")
+    assert scene.run(work).outcome is RunOutcome.FAILED
+    scene.answers["unlock"] = failed(FailureClass.NETWORK, "no route")
+    assert scene.run(work).outcome is RunOutcome.FAILED
+
+    assert scene.calls == ["open /repo", "unlock", call] * 2 + ["open /repo", "unlock"]
+    assert scene.before.sets == [(f"{name}_START",)] * 3
+    assert scene.after.sets == [
+        (f"{name}_SUCCESS",),
+        (f"{name}_ERROR", "ANY_ERROR"),
+        ("ANY_ERROR", f"{name}_ERROR"),
+    ]
+
+
+def test_hooks_are_told_what_it_is_about(scene: Scene) -> None:
+    """In Backrest's words, and how long it took."""
+    scene.answers["backup"] = replace(MADE, reason="nearly all")
+
+    def later() -> None:
+        scene.now += 5
+
+    scene.meanwhile = later
+    scene.run()
+
+    name = 'backup for plan "web"'
+    assert scene.before.facts == [Facts(name, 1000.0)]
+    assert scene.after.facts == [Facts(name, 1005.0, 5.0, MADE.snapshot, MADE.stats, "nearly all")]
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        Job(JobKind.BACKUP, "gone", "nas"),
+        Job(JobKind.PRUNE, "gone", "gone"),
+        Job(JobKind.VERIFY, "web", "nas"),
+    ],
+)
+def test_what_is_not_in_the_document_is_not_run(scene: Scene, work: Job) -> None:
+    """Nor recorded."""
+    with pytest.raises(UsageError, match="there is no"):
+        scene.session.run(work, scene.config, RunCause.MANUAL)
+
+    assert scene.journal.runs() == ()
+
+
+def refuse(journal: Journal, *, refuse: bool = True) -> None:
+    """Let nothing be written into the journal, as on a disk that is full."""
+    journal._connection.execute(f"PRAGMA query_only = {'ON' if refuse else 'OFF'}")
+
+
+def test_nothing_is_stopped_that_could_not_be_recorded(scene: Scene) -> None:
+    """If we died then, nobody would start it again."""
+    refuse(scene.journal)
+    scene.plan = replace(scene.plan, hooks=(hook('echo stop >>"$LOG"', *START),))
+
+    ended = scene.run()
+
+    assert ended.outcome is RunOutcome.FAILED
+    assert "cannot be written" in ended.reason
+    assert "nothing may be stopped" in ended.reason
+    assert (scene.calls, scene.written(), scene.sets) == ([], [], [HALTED])
+
+
+def test_what_stops_nothing_is_saved_all_the_same(scene: Scene) -> None:
+    """A notification at the start is no obstacle; the run is recorded when that can be done."""
+    refuse(scene.journal)
+    ping = RunHook(frozenset(["CONDITION_ANY_ERROR"]), "actionHealthchecks")
+    scene.plan = replace(scene.plan, hooks=(ping, hook("true", "SNAPSHOT_END")))
+
+    assert scene.run().outcome is RunOutcome.SUCCESS
+    refuse(scene.journal, refuse=False)
+    assert scene.run().outcome is RunOutcome.SUCCESS
+
+    assert [run.ended and run.ended.outcome for run in scene.journal.runs()] == [
+        RunOutcome.SUCCESS,
+        RunOutcome.SUCCESS,
+    ]
+
+
+def leave(scene: Scene, phase: Phase, *, work: Job = WEB, snapshot: str = "") -> int:
+    """Leave a run as a runner does that dies."""
+    resume = Resume(scene.repo, scene.plan if work is WEB else None, "host")
+    number = scene.journal.begin(work, RunCause.SCHEDULE, 900.0, render_resume(resume))
+    scene.journal.phase(number, phase, snapshot)
+    return number
+
+
+def test_a_run_that_died_is_brought_to_its_end(scene: Scene) -> None:
+    """By the hooks as they were, also if the document has lost them since."""
+    scene.plan = replace(scene.plan, hooks=(hook('echo "{{ .Event }}" >>"$LOG"', "SNAPSHOT_END"),))
+    number = leave(scene, Phase.ENDING, snapshot="5f3a")
+    scene.plan = replace(scene.plan, hooks=())
+
+    [run] = scene.session.resume_all(scene.config)
+
+    assert run.ended == Ended(
+        RunOutcome.INTERRUPTED,
+        1000.0,
+        "5f3a",
+        failure=FailureClass.INTERRUPTED,
+        reason="the runner died during this run",
+    )
+    assert scene.written() == ["CONDITION_SNAPSHOT_END"]
+    assert (scene.after.sets, scene.calls) == ([FAILED], ["open /repo", "unlock"])
+    assert [one.ended for one in scene.journal.runs()] == [run.ended]
+    assert (scene.told, number) == ([run], run.id)
+    assert scene.session.resume_all(scene.config) == ()
+
+
+@pytest.mark.parametrize("config", [None, Config()])
+def test_it_is_brought_to_its_end_without_a_document(scene: Scene, config: Config | None) -> None:
+    """What is stopped must not wait until somebody has repaired that."""
+    leave(scene, Phase.WORKING)
+
+    scene.session.resume_all(config)
+
+    assert scene.calls == ["open /repo", "unlock"]
+
+
+def test_the_repository_is_unlocked_by_what_the_document_says_now(scene: Scene) -> None:
+    """Its address or password may have been put right."""
+    leave(scene, Phase.WORKING)
+    scene.repo = replace(scene.repo, uri="/moved")
+
+    scene.session.resume_all(scene.config)
+
+    assert scene.calls == ["open /moved", "unlock"]
+
+
+@pytest.mark.parametrize("phase", [Phase.BEGUN, Phase.STARTING])
+def test_before_the_work_there_is_nothing_to_unlock(scene: Scene, phase: Phase) -> None:
+    """But hooks may have stopped something."""
+    leave(scene, phase)
+
+    scene.session.resume_all(scene.config)
+
+    assert (scene.calls, scene.after.sets) == ([], [FAILED])
+
+
+def test_hooks_that_are_through_are_not_run_again(scene: Scene) -> None:
+    """Who died while forgetting has started everything again; that only is to be told."""
+    leave(scene, Phase.FORGETTING, snapshot="5f3a")
+
+    scene.session.resume_all(scene.config)
+
+    assert scene.after.sets == [("FORGET_ERROR", "ANY_ERROR")]
+
+
+def test_work_on_a_repository_is_brought_to_its_end_too(scene: Scene) -> None:
+    """With its own events."""
+    leave(scene, Phase.WORKING, work=PRUNE)
+
+    scene.session.resume_all(scene.config)
+
+    assert scene.after.sets == [("PRUNE_ERROR", "ANY_ERROR")]
+
+
+def test_what_cannot_be_put_right_is_told(scene: Scene) -> None:
+    """A hook that fails, a repository that stays locked, a record that cannot be read."""
+    scene.plan = replace(scene.plan, hooks=(hook("exit 9", "SNAPSHOT_END"),))
+    leave(scene, Phase.WORKING)
+    scene.journal.begin(WEB, RunCause.MANUAL, 901.0, "{}")
+    scene.journal.begin(Job(JobKind.VERIFY, "web", "nas"), RunCause.MANUAL, 902.0, "")
+    scene.answers["unlock"] = failed(FailureClass.NETWORK, "no route")
+
+    reasons = [run.ended.reason for run in scene.session.resume_all(None) if run.ended]
+
+    died = "the runner died during this run"
+    assert reasons == [
+        f"{died}; hook 1 of plan web: exit code 9; the repository could not be unlocked: no route",
+        f"{died}; what was to be done after it cannot be read: see whether everything runs again",
+        died,
+    ]
+
+
+def test_a_resume_that_is_interrupted_is_done_again(scene: Scene) -> None:
+    """Nothing is lost between two deaths."""
+    leave(scene, Phase.WORKING)
+
+    def burst(*_: object) -> HookOutcome:
+        raise KeyboardInterrupt
+
+    real = scene.after.run
+    scene.after.run = burst  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        scene.session.resume_all(scene.config)
+    scene.after.run = real  # type: ignore[method-assign]
+
+    assert len(scene.session.resume_all(scene.config)) == 1
+    assert scene.after.sets == [FAILED]
+
+
+def test_the_record_for_the_next_start_comes_back_whole() -> None:
+    """Hooks with secrets, retentions, policies: byte for byte the same plan."""
+    repo = Repo(
+        "nas",
+        "rest:https://u:p@host",
+        password="s3cret",
+        env=(("A", "b"),),
+        flags=("--x",),
+        forget=POLICY,
+        prune=PrunePolicy(Timing("0 1 * * *"), 5, 2.5),
+        check=CheckPolicy(structure_only=True),
+        hooks=(hook("a", "ANY_ERROR"), RunHook(frozenset(), "actionSlack", {"webhookUrl": "u"})),
+    )
+    resume = Resume(repo, RunPlan("web", "nas", ("/a",), retention=KEEP), "host")
+
+    assert parse_resume(render_resume(resume)) == resume
+    assert "s3cret" not in repr(resume)
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[]", '{"repo": {"id": 3}}'])
+def test_what_is_no_record_is_seen_as_such(text: str) -> None:
+    """It is told; the rest of the start goes on."""
+    assert parse_resume(text) is None
+
+
+@dataclass
+class Leftover:
+    """A process of a runner that is gone; `find` its start."""
+
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def child(self) -> Child:
+        """Its name among processes."""
+        return child_of(self.process.pid)
+
+
+@pytest.fixture
+def leftover(tmp_path: Path) -> Iterator[Callable[[str, bool], Leftover]]:
+    """Start programs as a runner would, in groups of their own, with its mark or without."""
+    made: list[subprocess.Popen[bytes]] = []
+
+    def start(script: str, has_mark: bool) -> Leftover:
+        environ = marked(os.environ, tmp_path) if has_mark else dict(os.environ)
+        process = subprocess.Popen(
+            ["sh", "-c", f"{script}; echo up; exec sleep 60"],
+            env=environ,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+        )
+        made.append(process)
+        assert process.stdout is not None
+        process.stdout.readline()
+        return Leftover(process)
+
+    yield start
+    for process in made:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+Start = Callable[[str, bool], Leftover]
+
+
+def test_leftovers_are_told_by_their_mark(tmp_path: Path, leftover: Start) -> None:
+    """Nobody else's programs are, nor those of another runner."""
+    ours, _ = leftover(":", True), leftover(":", False)
+
+    assert [child.pid for child in find_leftovers(tmp_path)] == [ours.process.pid]
+    assert find_leftovers(tmp_path / "other") == ()
+
+
+def test_leftovers_are_waited_for_then_asked_then_forced(tmp_path: Path, leftover: Start) -> None:
+    """One that ignores the request is ended all the same."""
+    polite, stubborn = leftover(":", True), leftover("trap '' TERM", True)
+    seconds = iter(range(1000))
+
+    def reap(_: float) -> None:
+        for one in (polite, stubborn):
+            one.process.poll()
+
+    ended = end_leftovers(tmp_path, 2.0, 3.0, clock=lambda: float(next(seconds)), sleep=reap)
+
+    assert ended == 2
+    assert polite.process.wait(10) == -signal.SIGTERM
+    assert stubborn.process.wait(10) == -signal.SIGKILL
+
+
+def test_a_leftover_that_ends_by_itself_is_left_to(tmp_path: Path, leftover: Start) -> None:
+    """A hook that is nearly through knows best what it still has to do."""
+    hook_at_work = leftover(":", True)
+
+    def end(_: float) -> None:
+        hook_at_work.process.kill()
+        hook_at_work.process.wait()
+
+    assert end_leftovers(tmp_path, 1e9, 0.0, sleep=end) == 0
+
+
+def test_the_programs_of_a_run_that_died_are_ended_first(scene: Scene, leftover: Start) -> None:
+    """The recorded child without its mark, and what the mark finds."""
+    recorded, unrecorded = leftover(":", False), leftover(":", True)
+    number = leave(scene, Phase.WORKING)
+    scene.journal.child(number, recorded.child)
+    watch = threading.Thread(target=lambda: (recorded.process.wait(), unrecorded.process.wait()))
+    watch.start()
+
+    scene.session.resume_all(scene.config)
+    watch.join(10)
+
+    statuses = [recorded.process.returncode, unrecorded.process.returncode]
+    assert statuses == [-signal.SIGTERM, -signal.SIGTERM]
+
+
+def test_nothing_is_ended_where_no_run_died(scene: Scene, leftover: Start) -> None:
+    """A hook may have started something that is meant to stay."""
+    staying = leftover(":", True)
+
+    scene.session.resume_all(scene.config)
+
+    assert staying.process.poll() is None
+
+
+@pytest.fixture(autouse=True)
+def listen(caplog: pytest.LogCaptureFixture) -> None:
+    """Hear what is told."""
+    caplog.set_level(logging.INFO)
