@@ -59,7 +59,7 @@ class OnceLabels:
 
 
 @dataclass(frozen=True, slots=True)
-class QuietLabel:
+class QuiesceLabel:
     """The label that asks for a container to be stopped; `value` None: any value does."""
 
     key: str
@@ -78,13 +78,13 @@ class QuietLabel:
         return said.strip() == self.value
 
 
-def parse_quiet_label(text: str, prefix: str) -> QuietLabel:
+def parse_quiesce_label(text: str, prefix: str) -> QuiesceLabel:
     """Parse `KEY=VALUE` or `KEY`; an empty text means a true `quiesce` under the prefix."""
     key, equals, value = (text or f"{prefix}quiesce=true").partition("=")
-    return QuietLabel(key.strip(), value.strip() if equals else None)
+    return QuiesceLabel(key.strip(), value.strip() if equals else None)
 
 
-def read_once_labels(inventory: Inventory, policy: Policy, quiet: QuietLabel) -> OnceLabels:
+def read_once_labels(inventory: Inventory, policy: Policy, quiet: QuiesceLabel) -> OnceLabels:
     """Read the labels of an observation; never raises for what they say."""
     ids, problems = _read_quiet(inventory.containers, policy, quiet)
     keeping: dict[str, Keeping] = {}
@@ -100,7 +100,7 @@ def read_once_labels(inventory: Inventory, policy: Policy, quiet: QuietLabel) ->
 
 
 def _read_quiet(
-    containers: Iterable[Container], policy: Policy, quiet: QuietLabel
+    containers: Iterable[Container], policy: Policy, quiet: QuiesceLabel
 ) -> tuple[tuple[str, ...], list[Problem]]:
     ids, problems = [], []
     for one in containers:

@@ -62,8 +62,8 @@ class ReconcilerDaemon:
             )
             loop = ReconcileLoop(settings, self.environment, memory, report)
             stack.callback(loop.close)
-            pulse = ReconcilerHeartbeat(settings.state_directory)
-            stack.callback(pulse.end)
+            heartbeat = ReconcilerHeartbeat(settings.state_directory)
+            stack.callback(heartbeat.end)
             failures = stack.enter_context(failing_threads(_log, trigger.stop))
             if self.serve is not None:
                 stack.enter_context(self.serve(report))
@@ -73,7 +73,7 @@ class ReconcilerDaemon:
                 loop.events = stack.enter_context(self._events(trigger))
             stack.enter_context(trigger.install_signals())
             log_event(_log, logging.INFO, "daemon.started", config=str(settings.config))
-            self._loop(loop, trigger, report, pulse)
+            self._loop(loop, trigger, report, heartbeat)
             report.stopping()
         log_event(_log, logging.INFO, "daemon.stopped")
         return not failures
@@ -83,10 +83,10 @@ class ReconcilerDaemon:
         loop: ReconcileLoop,
         trigger: PassTrigger,
         report: ReconcilerReport,
-        pulse: ReconcilerHeartbeat,
+        heartbeat: ReconcilerHeartbeat,
     ) -> None:
         good_since: float | None = None
-        pulse.beat(**report.beat().heartbeat())
+        heartbeat.beat(**report.beat().heartbeat())
         while (due := trigger.wait()) is not None:
             if loop.run(due):
                 good_since = good_since or time.monotonic()
@@ -95,7 +95,7 @@ class ReconcilerDaemon:
                 good_since = None
                 trigger.look_after(self.backoff.next_wait(well_for), "retry")
             next_resync = time.time() + self.settings.watching.interval
-            pulse.beat(**report.beat(next_resync).heartbeat())
+            heartbeat.beat(**report.beat(next_resync).heartbeat())
 
     def _events(self, trigger: PassTrigger) -> EventStream:
         def told(connected: bool, reason: str) -> None:
@@ -118,7 +118,7 @@ class ReconcilerDaemon:
         report: ReconcilerReport,
     ) -> Iterator[None]:
         """Run what concerns the runner in a thread of its own: apply, and guard."""
-        links = ApplyConnections.open(settings)
+        connections = ApplyConnections.open(settings)
 
         def applied(result: str, **_: object) -> None:
             if result == ApplyResult.FOREIGN_EDIT:
@@ -139,21 +139,21 @@ class ReconcilerDaemon:
             return settings.runner_named or (seen is not None and seen.name == name)
 
         activity = PlanActivity(
-            links.api,
-            links.connection,
+            connections.api,
+            connections.connection,
             settings.policy.runner_container,
             is_known,
         )
         markers = settings.config.parent / DIRECTORY
         loop.guard = ResumeGuard(
-            links.connection,
+            connections.connection,
             markers,
             settings.applying.guard_after,
             activity,
             guarded,
             label_prefix=settings.policy.label_prefix,
         )
-        loop.applier = Applier(settings, memory, links, applied, restarted)
+        loop.applier = Applier(settings, memory, connections, applied, restarted)
         thread = ApplyThread((loop.applier.step, loop.guard.step))
         loop.applier.wake = thread.wake
         thread.start()
@@ -161,4 +161,4 @@ class ReconcilerDaemon:
             yield
         finally:
             if thread.stop():
-                links.close()
+                connections.close()

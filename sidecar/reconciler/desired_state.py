@@ -121,19 +121,19 @@ class Planner:
         self._proposal: Proposal | None = None
         self._memos = Memos()
 
-    def propose(self, content: bytes, wish: "DesiredState", *, served: bool = False) -> Proposal:
+    def propose(self, content: bytes, desired: "DesiredState", *, served: bool = False) -> Proposal:
         """Propose for the bytes of a document; see `core.propose`."""
-        inputs = (content, served, wish.key)
+        inputs = (content, served, desired.key)
         if self._proposal is None or self._inputs != inputs:
             self._proposal = propose(
                 self._document(content),
-                wish.inventory,
-                wish.policy,
-                wish.now,
-                runner_mounts=wish.runner_mounts,
-                accept_version=wish.accept_version,
+                desired.inventory,
+                desired.policy,
+                desired.now,
+                runner_mounts=desired.runner_mounts,
+                accept_version=desired.accept_version,
                 served=served,
-                history=wish.history,
+                history=desired.history,
                 memos=self._memos,
             )
             self._inputs = inputs

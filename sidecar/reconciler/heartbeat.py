@@ -8,7 +8,7 @@ from sidecar.service.heartbeat import (
     HealthcheckCommand,
     Heartbeat,
     judge_age,
-    read_pulse,
+    read_heartbeat,
     seconds_of,
 )
 
@@ -21,7 +21,7 @@ __all__ = [
     "FILE",
     "ReconcilerHeartbeat",
     "allowance",
-    "check_pulse",
+    "check_heartbeat",
     "run_healthcheck",
 ]
 
@@ -81,9 +81,9 @@ class ReconcilerHeartbeat(Heartbeat):
         )
 
 
-def check_pulse(state_dir: Path, now: float) -> tuple[bool, str]:
+def check_heartbeat(state_dir: Path, now: float) -> tuple[bool, str]:
     """Judge the heartbeat at the unix time `now`: whether the daemon is well, and in words."""
-    return read_pulse(state_dir, lambda found: _parse(found, now))
+    return read_heartbeat(state_dir, lambda found: _parse(found, now))
 
 
 def _parse(found: "Any", now: float) -> tuple[bool, str]:
@@ -108,6 +108,6 @@ def _judge(
 
 def run_healthcheck(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run `backrest-sidecar healthcheck`; gives the exit status, 0 for well and 1 for else."""
-    return HealthcheckCommand(_HELP, _VARIABLES, ".sidecar", check_pulse).run(
+    return HealthcheckCommand(_HELP, _VARIABLES, ".sidecar", check_heartbeat).run(
         arguments, environment
     )

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass
-class _Wish:
+class _Desired:
     """The last desire and since when (monotonic) it asks for what it asks for."""
 
     key: tuple[object, ...] = ()
@@ -70,7 +70,7 @@ class ReconcileLoop:
         self._engine = DockerInventory(settings.source.docker_sock)
         self._tracker = Tracker(self._engine, settings.policy.label_prefix)
         ledger.on_drift = lambda drift: report.drift(drift.plan, drift.key)
-        self._wish = _Wish()
+        self._desired = _Desired()
         self._told_of: object = None
         self._is_sure = False
         self.applier: Applier | None = None
@@ -118,7 +118,7 @@ class ReconcileLoop:
             outcome = self._reconciler.run(self._settings, inventory, now)
         if self.applier is not None:
             self.applier.want(
-                outcome.desire, self._wish.since_when(outcome.desire, self._clocks.steady())
+                outcome.desire, self._desired.since_when(outcome.desire, self._clocks.steady())
             )
         return outcome
 

@@ -130,7 +130,7 @@ class PassTrigger(Closable):
         self._debounce = Debounce(settle, cap, interval)
         self._clock = clock
         self._hints: deque[_Hint] = deque()
-        self._waker = SignalWaiter(on_hangup=lambda: self.look_after(0.0, "signal"))
+        self._waiter = SignalWaiter(on_hangup=lambda: self.look_after(0.0, "signal"))
         self._ids: set[str] = set()
         self._reasons = {"start"}
         self._later: set[str] = set()
@@ -138,7 +138,7 @@ class PassTrigger(Closable):
 
     def close(self) -> None:
         """Hints are lost from now on."""
-        self._waker.close()
+        self._waiter.close()
 
     def hint(self, container_id: str | None = None) -> None:
         """Say that a container may have changed; None: anything may have."""
@@ -157,23 +157,23 @@ class PassTrigger(Closable):
 
     def stop(self) -> None:
         """Make `wait` return None from now on; also from a signal."""
-        self._waker.stop()
+        self._waiter.stop()
 
     def wait(self) -> DuePass | None:
         """Block until something is due, and take it; None when it is time to stop."""
-        while not self._waker.is_stopped:
+        while not self._waiter.is_stopped:
             self._collect()
             now = self._clock()
             left = self._debounce.due_at() - now
             if left <= 0:
                 return self._due(now)
-            self._waker.wait(left)
+            self._waiter.wait(left)
         return None
 
     @contextmanager
     def install_signals(self) -> Iterator[None]:
         """Stop on SIGTERM and SIGINT, look at everything at once on SIGHUP; main thread only."""
-        with self._waker.install_signals():
+        with self._waiter.install_signals():
             yield
 
     def _take(self, hint: _Hint) -> None:
@@ -182,7 +182,7 @@ class PassTrigger(Closable):
             self._hints.clear()
             hint = _Hint(hint.at, "everything", everything=True)
         self._hints.append(hint)
-        self._waker.wake()
+        self._waiter.wake()
 
     def _collect(self) -> None:
         """Take the hints so far, in the order in which they came."""

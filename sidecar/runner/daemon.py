@@ -28,7 +28,7 @@ from sidecar.runner.maintenance import Maintenance
 from sidecar.runner.parts import RunnerDependencies, assemble, lock_scheduler
 from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings
-from sidecar.runner.status import RunnerReport, Sources, work_of
+from sidecar.runner.status import RunnerReport, Sources, job_of
 from sidecar.service.file_watcher import FileWatcher
 from sidecar.service.signals import SignalWaiter
 
@@ -59,13 +59,13 @@ class RunnerDaemon:
         with ExitStack() as stack:
             stack.enter_context(lock_scheduler(settings, environ, "daemon"))
             log_event(_log, logging.INFO, "daemon.started", config=str(settings.config))
-            waker = stack.enter_context(SignalWaiter())
-            stack.enter_context(waker.install_signals())
-            failures = stack.enter_context(failing_threads(_log, waker.stop))
+            waiter = stack.enter_context(SignalWaiter())
+            stack.enter_context(waiter.install_signals())
+            failures = stack.enter_context(failing_threads(_log, waiter.stop))
             parts = stack.enter_context(assemble(settings, environ))
-            house = DaemonParts(parts, waker)
-            house.recover_leftovers()
-            has_ended = house.live(stack, self.serve)
+            running = DaemonParts(parts, waiter)
+            running.recover_leftovers()
+            has_ended = running.live(stack, self.serve)
         log_event(_log, logging.INFO, "daemon.stopped")
         return has_ended and not failures
 
@@ -73,48 +73,46 @@ class RunnerDaemon:
 class DaemonParts:
     """The threads of a daemon, and what they share."""
 
-    def __init__(self, parts: RunnerDependencies, waker: SignalWaiter) -> None:
+    def __init__(self, parts: RunnerDependencies, waiter: SignalWaiter) -> None:
         settings = parts.settings
         state = settings.state_directory
         self._parts = parts
-        self._waker = waker
-        self._board = ProgressHub()
+        self._waiter = waiter
+        self._hub = ProgressHub()
         self._loader = Loader(settings.config)
-        self._works = JobRunner(parts, self._board, self._miss)
-        self._pool = Pool(
-            self._works.run, settings.scheduling.seats, self._done, self._works.failed
-        )
+        self._jobs = JobRunner(parts, self._hub, self._miss)
+        self._pool = Pool(self._jobs.run, settings.scheduling.seats, self._done, self._jobs.failed)
         prober = Prober(
             lambda repo: parts.engines.make(parts.probes, repo), partial(_known_guid, parts)
         )
-        self._rounds = Maintenance(
+        self._maintenance = Maintenance(
             state,
-            lambda: self._works.config,
+            lambda: self._jobs.config,
             prober,
             parts.initialiser.ensure,
             parts.start_again,
             parts.probes.stop_all,
-            waker.wake,
+            waiter.wake,
         )
         sources = Sources(
             parts.journal,
             lambda: self._loader.loaded,
             lambda: self._pool.busy,
-            lambda: self._board.running,
+            lambda: self._hub.running,
             prober.last,
-            lambda: self._rounds.disks,
-            lambda: self._rounds.stopped,
+            lambda: self._maintenance.disks,
+            lambda: self._maintenance.stopped,
             self._blocked,
         )
         self._report = RunnerReport(
             sources, parts.scheduler, settings.health_grace, time.time, time.monotonic
         )
-        parts.teller.listeners.append(self._report.ended)
-        self._pulse = RunnerHeartbeat(state)
-        crew = LoopDependencies(
-            parts, self._loader, self._works, self._pool, self._report, self._pulse
+        parts.reporter.listeners.append(self._report.ended)
+        self._heartbeat = RunnerHeartbeat(state)
+        dependencies = LoopDependencies(
+            parts, self._loader, self._jobs, self._pool, self._report, self._heartbeat
         )
-        self._loop = RunnerLoop(crew)
+        self._loop = RunnerLoop(dependencies)
 
     def recover_leftovers(self) -> None:
         """Put right what a daemon that died has left, before anything else is done."""
@@ -125,17 +123,17 @@ class DaemonParts:
     ) -> bool:
         """Run until it is time to end; False if something did not come to its end."""
         settings = self._parts.settings
-        self._parts.courier.start()
-        stack.callback(self._pulse.end)
+        self._parts.delivery.start()
+        stack.callback(self._heartbeat.end)
         # Before all that asks what the document says.
         wait = self._loop.look()
-        api = ControlApi(self._works, self._pool, self._board, self._report)
+        api = ControlApi(self._jobs, self._pool, self._hub, self._report)
         stack.enter_context(serve(api))
         # Closed before that is: who follows a run is told that nothing more comes.
-        stack.enter_context(self._board)
-        stack.enter_context(FileWatcher(settings.config, self._waker.wake))
+        stack.enter_context(self._hub)
+        stack.enter_context(FileWatcher(settings.config, self._waiter.wake))
         self._pool.start()
-        stack.enter_context(self._rounds)
+        stack.enter_context(self._maintenance)
         try:
             self._loop_until_stopped(wait)
         finally:
@@ -146,7 +144,7 @@ class DaemonParts:
     def _loop_until_stopped(self, wait: float) -> None:
         gc.collect()
         gc.freeze()
-        while self._waker.wait(wait):
+        while self._waiter.wait(wait):
             wait = self._loop.look()
 
     def _stop(self) -> bool:
@@ -164,16 +162,16 @@ class DaemonParts:
     def _miss(self, missed: Missed) -> None:
         self._loop.miss(missed)
 
-    def _done(self, work: Job) -> None:
-        self._board.done(work)
-        self._waker.wake()
+    def _done(self, job: Job) -> None:
+        self._hub.done(job)
+        self._waiter.wake()
 
     def _blocked(self) -> dict[str, str]:
         # The commands of hooks may hold secrets, so their problems are told in the log only.
         return {
             plan.id: "one of its hooks cannot be used, the log says why"
-            for plan in self._works.config.plans
-            if self._works.problems and self._works.blocker(work_of(plan))
+            for plan in self._jobs.config.plans
+            if self._jobs.problems and self._jobs.blocker(job_of(plan))
         }
 
 

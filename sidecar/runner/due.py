@@ -69,7 +69,7 @@ class CatchUp(StrEnum):
 class DueJob:
     """Work that is due since `fire`, in unix seconds."""
 
-    work: Job
+    job: Job
     fire: float
 
 
@@ -77,7 +77,7 @@ class DueJob:
 class Missed:
     """Fires that no run answers: the first, the last, how many (at most MOST_COUNTED)."""
 
-    work: Job
+    job: Job
     first: float
     last: float
     count: int
@@ -105,7 +105,7 @@ def timings(config: Config) -> dict[Job, Timing]:
         ):
             if policy is not None:
                 found[Job(kind, repo.id, repo.id)] = policy.timing
-    return {work: timing for work, timing in found.items() if timing.is_active}
+    return {job: timing for job, timing in found.items() if timing.is_active}
 
 
 @dataclass(slots=True)
@@ -152,29 +152,29 @@ class Scheduler:
         answered_from = up_since if catch_up is CatchUp.SKIP else 0.0
         found = _Found(now, answered_from, now + LONGEST_SLEEP)
         used: dict[Job, _Next] = {}
-        for work, timing in wanted.items():
-            if work in busy or (known := moments.get(work)) is None:
+        for job, timing in wanted.items():
+            if job in busy or (known := moments.get(job)) is None:
                 continue
             if (base := _base(known, now)) is None:
-                found.due.append(DueJob(work, now))
+                found.due.append(DueJob(job, now))
                 continue
-            used[work] = following = self._following(work, timing, base)
+            used[job] = following = self._following(job, timing, base)
             if following.fire > now:
                 found.wake = min(found.wake, following.fire)
             else:
-                self._judge(work, following, known, found)
+                self._judge(job, following, known, found)
         self._next = used
         found.due.sort(key=lambda one: one.fire)
         return DueList(tuple(found.due), tuple(found.missed), found.wake)
 
-    def overtaken(self, work: Job, timing: Timing, known: Moments, now: float) -> Missed | None:
+    def overtaken(self, job: Job, timing: Timing, known: Moments, now: float) -> Missed | None:
         """Tell the fires that a run which starts now does not answer: all but the last.
 
         Those before the run was due are told by `look`; while it waited there may have been more.
         """
         if (base := _base(known, now)) is None or not _has_misses(timing, known, now):
             return None
-        return _missed(work, self._fires_until(timing, base, now)[:-1])
+        return _missed(job, self._fires_until(timing, base, now)[:-1])
 
     def next_fires(self, timing: Timing, after: float) -> Iterator[float]:
         """List the fires after a moment, in unix seconds, in order; endless, or none."""
@@ -187,20 +187,20 @@ class Scheduler:
         fires = list(islice(self.next_fires(timing, after), _FIRES_OF_A_PERIOD))
         return max((later - one for one, later in pairwise(fires)), default=None)
 
-    def _following(self, work: Job, timing: Timing, base: float) -> _Next:
-        known = self._next.get(work)
+    def _following(self, job: Job, timing: Timing, base: float) -> _Next:
+        known = self._next.get(job)
         if known is not None and known.base == base and known.timing == timing:
             return known
         return _Next(timing, base, next(self.next_fires(timing, base), float("inf")))
 
-    def _judge(self, work: Job, following: _Next, known: Moments, found: _Found) -> None:
+    def _judge(self, job: Job, following: _Next, known: Moments, found: _Found) -> None:
         """Tell the last fire, which a run answers if it is not too old, from those before it."""
         timing = following.timing
         fires = self._fires_until(timing, following.base, found.now)
         last = fires[-1]
         if is_answered := last >= found.answered_from or timing.from_last_run:
-            found.due.append(DueJob(work, last))
-        lost = _missed(work, fires[:-1] if is_answered else fires)
+            found.due.append(DueJob(job, last))
+        lost = _missed(job, fires[:-1] if is_answered else fires)
         if lost is not None and _has_misses(timing, known, found.now):
             found.missed.append(lost)
 
@@ -233,8 +233,8 @@ def _has_misses(timing: Timing, known: Moments, now: float) -> bool:
     )
 
 
-def _missed(work: Job, lost: list[float]) -> Missed | None:
-    return Missed(work, lost[0], lost[-1], len(lost)) if lost else None
+def _missed(job: Job, lost: list[float]) -> Missed | None:
+    return Missed(job, lost[0], lost[-1], len(lost)) if lost else None
 
 
 def _paced(every: int, after: float) -> Iterator[float]:

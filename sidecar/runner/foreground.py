@@ -33,7 +33,7 @@ Choose = Callable[[Config], Sequence[Job]]
 class ProgressCallback(Protocol):
     """What is told of each run."""
 
-    def __call__(self, work: Job, over: RunFinished) -> None:
+    def __call__(self, job: Job, over: RunFinished) -> None:
         """Tell how a run ended."""
         ...
 
@@ -52,74 +52,74 @@ def run_here(
     with the document.
     """
     config = load(settings.config)
-    works = choose(config)
+    jobs = choose(config)
     environ = switch_user(settings, environ)
     with ExitStack() as stack:
         stack.enter_context(lock_scheduler(settings, environ, "run"))
-        waker = stack.enter_context(SignalWaiter())
-        stack.enter_context(waker.install_signals())
+        waiter = stack.enter_context(SignalWaiter())
+        stack.enter_context(waiter.install_signals())
         parts = stack.enter_context(assemble(settings, environ))
         parts.recover_leftovers(config)
-        parts.courier.start()
-        Foreground(parts, config, waker).run(works, show, tell)
+        parts.delivery.start()
+        Foreground(parts, config, waiter).run(jobs, show, tell)
 
 
 class Foreground:
     """One seat, and somebody who watches it."""
 
-    def __init__(self, parts: RunnerDependencies, config: Config, waker: SignalWaiter) -> None:
+    def __init__(self, parts: RunnerDependencies, config: Config, waiter: SignalWaiter) -> None:
         self._parts = parts
-        self._waker = waker
-        self._board = ProgressHub()
-        self._works = JobRunner(parts, self._board, lambda _: None)
-        self._works.take(config, {})
-        self._pool = Pool(self._works.run, 1, self._done, self._works.failed)
+        self._waiter = waiter
+        self._hub = ProgressHub()
+        self._jobs = JobRunner(parts, self._hub, lambda _: None)
+        self._jobs.take(config, {})
+        self._pool = Pool(self._jobs.run, 1, self._done, self._jobs.failed)
 
-    def run(self, works: Sequence[Job], show: Show, tell: ProgressCallback) -> None:
+    def run(self, jobs: Sequence[Job], show: Show, tell: ProgressCallback) -> None:
         """Run them in their order, until it is time to end."""
         self._pool.start()
         try:
-            for work in works:
-                if self._waker.is_stopped:
-                    tell(work, RunFinished(reason="it was not begun: somebody asked to end"))
+            for job in jobs:
+                if self._waiter.is_stopped:
+                    tell(job, RunFinished(reason="it was not begun: somebody asked to end"))
                 else:
-                    tell(work, self._run(work, show))
+                    tell(job, self._run(job, show))
         finally:
             self._parts.stop()
             self._pool.close(600)
 
-    def _run(self, work: Job, show: Show) -> RunFinished:
-        with self._board.follow(work) as news:
-            self._pool.submit(work, RunCause.MANUAL)
-            for told in self._news(news):
+    def _run(self, job: Job, show: Show) -> RunFinished:
+        with self._hub.follow(job) as subscription:
+            self._pool.submit(job, RunCause.MANUAL)
+            for told in self._news(subscription):
                 if isinstance(told, RunFinished):
                     return told
-                show(work, told)
+                show(job, told)
         raise AssertionError("the news of a run end with its end")
 
-    def _news(self, news: Subscription) -> Iterator[Progress | RunFinished]:
+    def _news(self, subscription: Subscription) -> Iterator[Progress | RunFinished]:
         has_stopped = False
         while True:
-            if self._waker.is_stopped and not has_stopped:
+            if self._waiter.is_stopped and not has_stopped:
                 has_stopped = True
                 self._parts.stop()
             try:
-                yield news.get(timeout=_SECONDS)
+                yield subscription.get(timeout=_SECONDS)
             except Empty:
                 continue
 
-    def _done(self, work: Job) -> None:
-        self._board.done(work)
+    def _done(self, job: Job) -> None:
+        self._hub.done(job)
 
 
 def run_dry(
-    settings: RunnerSettings, environ: Mapping[str, str], config: Config, work: Job, show: Show
+    settings: RunnerSettings, environ: Mapping[str, str], config: Config, job: Job, show: Show
 ) -> Interpreted:
     """Let restic say what the backup of a plan would do; no hook runs, nothing is recorded."""
-    engine = make_engine(settings, environ, config, work.repo)
-    plan = config.plan(work.subject) or RunPlan(work.subject, work.repo)
+    engine = make_engine(settings, environ, config, job.repo)
+    plan = config.plan(job.subject) or RunPlan(job.subject, job.repo)
     dry = replace(plan, backup_flags=(*plan.backup_flags, "--dry-run"))
-    return engine.backup(dry, config.instance, lambda progress: show(work, progress))
+    return engine.backup(dry, config.instance, lambda progress: show(job, progress))
 
 
 def make_engine(
@@ -132,10 +132,10 @@ def make_engine(
     return EngineFactory(settings, environ).make(ProcessRunner(environment_of(environ)), found)
 
 
-def hooks_of(config: Config, work: Job) -> tuple[str, ...]:
+def hooks_of(config: Config, job: Job) -> tuple[str, ...]:
     """Name the hooks that would run with a piece of work, and on which events, in words."""
-    events = {event for group in _groups(work) for event in group}
-    repo, plan = config.repo(work.repo), config.plan(work.subject)
+    events = {event for group in _groups(job) for event in group}
+    repo, plan = config.repo(job.repo), config.plan(job.subject)
     owners = [(name_repo(repo.id), repo.hooks)] if repo else []
     owners += [(name_plan(plan.id), plan.hooks)] if plan else []
     return tuple(
@@ -146,8 +146,8 @@ def hooks_of(config: Config, work: Job) -> tuple[str, ...]:
     )
 
 
-def _groups(work: Job) -> Iterator[tuple[str, ...]]:
-    known = EVENTS[work.kind]
+def _groups(job: Job) -> Iterator[tuple[str, ...]]:
+    known = EVENTS[job.kind]
     yield from (known.start, known.success, known.skipped, known.warning, known.failed)
 
 

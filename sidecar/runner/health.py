@@ -139,9 +139,9 @@ _log = logging.getLogger(__name__)
 def write_marker(directory: Path, run: Run) -> None:
     """Write down how a backup ended; raises nothing, and tells what cannot be written."""
     ended = run.ended
-    if run.work.kind is not JobKind.BACKUP or ended is None:
+    if run.job.kind is not JobKind.BACKUP or ended is None:
         return
-    name = marker_name(run.work.subject)
+    name = marker_name(run.job.subject)
     try:
         if ended.outcome.is_good:
             write_small(directory, f"{name}.success", f"{ended.at:.0f}\n".encode(), durable=True)
@@ -152,7 +152,7 @@ def write_marker(directory: Path, run: Run) -> None:
             write_small(directory, f"{name}.failed", content, durable=True)
     except OSError as error:
         log_event(
-            _log, logging.ERROR, "marker.not-written", plan=run.work.subject, reason=str(error)
+            _log, logging.ERROR, "marker.not-written", plan=run.job.subject, reason=str(error)
         )
 
 

@@ -8,7 +8,7 @@ from sidecar.service.heartbeat import (
     HealthcheckCommand,
     Heartbeat,
     judge_age,
-    read_pulse,
+    read_heartbeat,
     seconds_of,
 )
 
@@ -21,7 +21,7 @@ __all__ = [
     "ALLOWANCE",
     "FILE",
     "RunnerHeartbeat",
-    "check_pulse",
+    "check_heartbeat",
     "run_healthcheck",
 ]
 
@@ -63,9 +63,9 @@ class RunnerHeartbeat(Heartbeat):
         self.write({"beat": now, "reasons": list(reasons)})
 
 
-def check_pulse(state_dir: Path, now: float) -> tuple[bool, str]:
+def check_heartbeat(state_dir: Path, now: float) -> tuple[bool, str]:
     """Judge the heartbeat at the unix time `now`: whether all is well, and in words."""
-    return read_pulse(state_dir, lambda found: _parse(found, now))
+    return read_heartbeat(state_dir, lambda found: _parse(found, now))
 
 
 def _parse(found: "Any", now: float) -> tuple[bool, str]:
@@ -78,4 +78,6 @@ def _parse(found: "Any", now: float) -> tuple[bool, str]:
 
 def run_healthcheck(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run `backrest-runner healthcheck`; gives the exit status, 0 for well and 1 for else."""
-    return HealthcheckCommand(_HELP, _VARIABLES, ".runner", check_pulse).run(arguments, environment)
+    return HealthcheckCommand(_HELP, _VARIABLES, ".runner", check_heartbeat).run(
+        arguments, environment
+    )

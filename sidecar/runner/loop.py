@@ -15,7 +15,7 @@ from sidecar.runner.journal import RunCause
 from sidecar.runner.loader import Loader
 from sidecar.runner.parts import RunnerDependencies
 from sidecar.runner.pool import Pool
-from sidecar.runner.status import RunnerReport, work_of
+from sidecar.runner.status import RunnerReport, job_of
 
 _log = logging.getLogger(__name__)
 
@@ -26,17 +26,19 @@ class LoopDependencies:
 
     parts: RunnerDependencies
     loader: Loader
-    works: JobRunner
+    jobs: JobRunner
     pool: Pool
     report: RunnerReport
-    pulse: RunnerHeartbeat
+    heartbeat: RunnerHeartbeat
 
 
 class RunnerLoop:
     """Looks at everything whenever it is called; one thread, `clock` gives unix seconds."""
 
-    def __init__(self, crew: LoopDependencies, clock: Callable[[], float] = time.time) -> None:
-        self._crew = crew
+    def __init__(
+        self, dependencies: LoopDependencies, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._dependencies = dependencies
         self._clock = clock
         self._up_since = clock()
         self._version = 0
@@ -45,68 +47,68 @@ class RunnerLoop:
 
     def look(self) -> float:
         """Look, submit what is due, and give the seconds until the next look."""
-        crew, now = self._crew, self._clock()
-        loaded = crew.loader.look()
+        dependencies, now = self._dependencies, self._clock()
+        loaded = dependencies.loader.look()
         if loaded.config is not None and loaded.version != self._version:
             is_first, self._version = not self._version, loaded.version
             self._take(loaded.config, now)
             if is_first:
                 self._begin(loaded.config)
-        look = crew.parts.scheduler.look(
+        look = dependencies.parts.scheduler.look(
             self._wanted,
-            {**crew.parts.journal.history().moments, **self._checks},
+            {**dependencies.parts.journal.history().moments, **self._checks},
             now,
             self._up_since,
-            crew.parts.settings.scheduling.catch_up,
-            crew.pool.busy,
+            dependencies.parts.settings.scheduling.catch_up,
+            dependencies.pool.busy,
         )
         for missed in look.missed:
             self.miss(missed)
         for due in look.due:
-            if due.work in self._checks:
-                self._checks[due.work] = replace(self._checks[due.work], last_start=now)
-            crew.pool.submit(due.work, RunCause.SCHEDULE)
-        crew.pulse.beat(now, crew.report.beat().reasons)
+            if due.job in self._checks:
+                self._checks[due.job] = replace(self._checks[due.job], last_start=now)
+            dependencies.pool.submit(due.job, RunCause.SCHEDULE)
+        dependencies.heartbeat.beat(now, dependencies.report.beat().reasons)
         return look.next_wake - now
 
     def miss(self, missed: Missed) -> None:
         """Record fires that no run answers."""
-        if missed.work.kind is JobKind.RESTORE:
+        if missed.job.kind is JobKind.RESTORE:
             return
-        self._crew.parts.journal.missed(missed, self._clock())
-        self._crew.report.missed(missed.count)
-        self._crew.parts.teller.missed(missed)
+        self._dependencies.parts.journal.missed(missed, self._clock())
+        self._dependencies.report.missed(missed.count)
+        self._dependencies.parts.reporter.missed(missed)
 
     def _take(self, config: Config, now: float) -> None:
         """Go on with another document."""
-        works, journal = self._crew.works, self._crew.parts.journal
+        jobs, journal = self._dependencies.jobs, self._dependencies.parts.journal
         wanted = timings(config)
-        works.take(config, wanted)
+        jobs.take(config, wanted)
         journal.first_seen(wanted, now)
-        self._wanted = {work: timing for work, timing in wanted.items() if not works.blocker(work)}
+        self._wanted = {job: timing for job, timing in wanted.items() if not jobs.blocker(job)}
         self._take_checks(config, now)
-        for problem in works.problems:
+        for problem in jobs.problems:
             _tell(problem)
 
     def _take_checks(self, config: Config, now: float) -> None:
         """Look after plans that have become empty also beside their backups."""
-        settings = self._crew.parts.settings
+        settings = self._dependencies.parts.settings
         empty = [plan for plan in config.plans if settings.emptiness.wants(plan.id)]
-        works = [Job(JobKind.RESTORE, plan.id, plan.repo) for plan in empty]
+        jobs = [Job(JobKind.RESTORE, plan.id, plan.repo) for plan in empty]
         known = self._checks
-        self._checks = {work: known.get(work, Moments(first_seen=now)) for work in works}
+        self._checks = {job: known.get(job, Moments(first_seen=now)) for job in jobs}
         if settings.restore_check:
-            self._wanted |= dict.fromkeys(works, Timing(settings.restore_check))
+            self._wanted |= dict.fromkeys(jobs, Timing(settings.restore_check))
 
     def _begin(self, config: Config) -> None:
         """Do what is to be done once, at the start."""
-        pool = self._crew.pool
-        for work in self._checks:
-            pool.submit(work, RunCause.START)
-        if self._crew.parts.settings.scheduling.backup_on_start:
+        pool = self._dependencies.pool
+        for job in self._checks:
+            pool.submit(job, RunCause.START)
+        if self._dependencies.parts.settings.scheduling.backup_on_start:
             for plan in config.plans:
                 if plan.timing.is_active:
-                    pool.submit(work_of(plan), RunCause.START)
+                    pool.submit(job_of(plan), RunCause.START)
 
 
 def _tell(problem: HookProblem) -> None:

@@ -153,8 +153,8 @@ class RunnerDependencies:
     initialiser: Initialiser
     emptiness: Emptiness
     containers: OnceEngine
-    courier: DeliveryQueue
-    teller: RunReporter
+    delivery: DeliveryQueue
+    reporter: RunReporter
 
     def stop(self) -> None:
         """Call off what is at work; the hooks after it still run."""
@@ -184,11 +184,11 @@ def assemble(settings: RunnerSettings, environ: Mapping[str, str]) -> Iterator[R
     """Put the parts together, for the block."""
     state = settings.state_directory
     inherited = environment_of(environ)
-    work, after, probes = (ProcessRunner(marked(inherited, state)) for _ in range(3))
+    job, after, probes = (ProcessRunner(marked(inherited, state)) for _ in range(3))
     zone, _ = local_zone(environ)
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(state / JOURNAL, settings.journal_keep))
-        courier = stack.enter_context(
+        delivery = stack.enter_context(
             DeliveryQueue(journal, ProcessSender(ProcessRunner(inherited)))
         )
         containers = stack.enter_context(OnceEngine(settings.neighbour.docker_sock, environ))
@@ -196,26 +196,26 @@ def assemble(settings: RunnerSettings, environ: Mapping[str, str]) -> Iterator[R
 
         def programs(runner: ProcessRunner) -> Programs:
             timeout = settings.running.hook_timeout
-            hooks = HookRunner(runner, settings.config, courier.post, timeout, zone)
+            hooks = HookRunner(runner, settings.config, delivery.post, timeout, zone)
             return Programs(lambda repo, on_start: engines.make(runner, repo, on_start), hooks)
 
         notifying = settings.notifying
-        announcer = RunNotifier(notifying.urls, notifying.on, socket.gethostname(), courier.post)
-        teller = RunReporter(state, zone, journal.history, announcer)
-        emptiness = Emptiness(journal, PlanEngines(engines, work), containers, settings.emptiness)
-        manners = SessionOptions(may_forget=emptiness.reason_not_to_forget, on_end=teller.ended)
+        announcer = RunNotifier(notifying.urls, notifying.on, socket.gethostname(), delivery.post)
+        reporter = RunReporter(state, zone, journal.history, announcer)
+        emptiness = Emptiness(journal, PlanEngines(engines, job), containers, settings.emptiness)
+        options = SessionOptions(may_forget=emptiness.reason_not_to_forget, on_end=reporter.ended)
         yield RunnerDependencies(
             settings=settings,
             environ=environ,
             scheduler=Scheduler(zone),
             journal=journal,
             engines=engines,
-            runner=work,
+            runner=job,
             probes=probes,
-            session=Session(journal, programs(work), programs(after), manners),
+            session=Session(journal, programs(job), programs(after), options),
             initialiser=Initialiser(journal, lambda repo: engines.make(probes, repo)),
             emptiness=emptiness,
             containers=containers,
-            courier=courier,
-            teller=teller,
+            delivery=delivery,
+            reporter=reporter,
         )

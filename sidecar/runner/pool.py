@@ -58,14 +58,14 @@ class Pool:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, work: Job, trigger: RunCause = RunCause.SCHEDULE) -> Admission:
+    def submit(self, job: Job, trigger: RunCause = RunCause.SCHEDULE) -> Admission:
         """Queue a piece of work, unless it waits or runs already."""
         with self._change:
             if self._is_closing:
                 return Admission.REFUSED
-            if work in self._running or work in self._waiting:
+            if job in self._running or job in self._waiting:
                 return Admission.JOINED
-            self._waiting[work] = trigger
+            self._waiting[job] = trigger
             self._change.notify_all()
             return Admission.QUEUED
 
@@ -99,25 +99,25 @@ class Pool:
 
     def _sit(self) -> None:
         while (taken := self._take()) is not None:
-            work, trigger = taken
+            job, trigger = taken
             try:
-                self._run(work, trigger)
+                self._run(job, trigger)
             except Exception as error:  # noqa: BLE001 - a poisoned piece of work must not take a seat
-                self._on_error(work, error)
+                self._on_error(job, error)
             finally:
                 with self._change:
-                    self._running.discard(work)
+                    self._running.discard(job)
                     self._change.notify_all()
-            self._on_done(work)
+            self._on_done(job)
 
     def _take(self) -> tuple[Job, RunCause] | None:
         """Wait for the first piece of work whose repository nobody writes; None at the end."""
         with self._change:
             while not self._is_closing:
-                written = {work.repo for work in self._running}
-                for work in self._waiting:
-                    if work.repo not in written:
-                        self._running.add(work)
-                        return work, self._waiting.pop(work)
+                written = {job.repo for job in self._running}
+                for job in self._waiting:
+                    if job.repo not in written:
+                        self._running.add(job)
+                        return job, self._waiting.pop(job)
                 self._change.wait()
         return None

@@ -144,8 +144,8 @@ def _start(
 def _start_one(engine: ContainerControl, stopped: Stopped) -> None:
     """Start it, or what has its name by now; that neither exists is not our failure."""
     found = engine.start(stopped.container)
-    if not found and (heir := engine.find(stopped.name)) is not None:
-        found = engine.start(heir.id)
+    if not found and (replacement := engine.find(stopped.name)) is not None:
+        found = engine.start(replacement.id)
     level, event = (
         (logging.INFO, "container.start") if found else (logging.WARNING, "container.gone")
     )

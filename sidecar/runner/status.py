@@ -69,7 +69,7 @@ class _ListedPlan(NamedTuple):
     """A plan and what does not change of it as long as the document does not."""
 
     plan: RunPlan
-    work: Job
+    job: Job
     period: float | None
 
 
@@ -80,7 +80,7 @@ class RunRecords(Protocol):
         """Give what is known of the past."""
         ...
 
-    def last(self, work: Job, outcomes: tuple[RunOutcome, ...] = ...) -> Run | None:
+    def last(self, job: Job, outcomes: tuple[RunOutcome, ...] = ...) -> Run | None:
         """Give the newest run of a work; raises JournalError."""
         ...
 
@@ -148,9 +148,9 @@ class RunnerReport:
             return
         with self._lock:
             self._runs[run.ended.outcome.value] += 1
-            self._last[run.work] = run
+            self._last[run.job] = run
             if run.ended.outcome.is_good:
-                self._last_good[run.work] = run
+                self._last_good[run.job] = run
 
     def missed(self, count: int) -> None:
         """Count fires that no run answers."""
@@ -172,7 +172,7 @@ class RunnerReport:
             trouble=bool(loaded.trouble),
             is_stopping=is_stopping,
             plans=tuple(
-                self._plan_health(listed, history.past.get(listed.work), blocked)
+                self._plan_health(listed, history.past.get(listed.job), blocked)
                 for listed in self._list(loaded, now)
             ),
             disks=self._sources.disks(),
@@ -197,18 +197,18 @@ class RunnerReport:
             plans=tuple(
                 PlanState(
                     plan=listed.plan,
-                    past=past.get(listed.work),
+                    past=past.get(listed.job),
                     period=listed.period,
                     next_fire=self._timetable.next_fire(
-                        listed.plan.timing, past.get(listed.work), now
+                        listed.plan.timing, past.get(listed.job), now
                     ),
-                    last_good=self._remembered(self._last_good, listed.work, _GOOD),
-                    failure=self._failure(listed.work),
+                    last_good=self._remembered(self._last_good, listed.job, _GOOD),
+                    failure=self._failure(listed.job),
                     verified=verified.get(listed.plan.id),
                     blocked=blocked.get(listed.plan.id, ""),
-                    is_waiting=listed.work in waiting,
-                    is_running=listed.work in running,
-                    progress=running.get(listed.work),
+                    is_waiting=listed.job in waiting,
+                    is_running=listed.job in running,
+                    progress=running.get(listed.job),
                 )
                 for listed in self._list(loaded, now)
             ),
@@ -226,7 +226,7 @@ class RunnerReport:
         if loaded.config is not None and loaded.config is not config:
             config = loaded.config
             listed = tuple(
-                _ListedPlan(plan, work_of(plan), self._timetable.period(plan.timing, now))
+                _ListedPlan(plan, job_of(plan), self._timetable.period(plan.timing, now))
                 for plan in config.plans
             )
             self._listed = (config, listed)
@@ -243,29 +243,29 @@ class RunnerReport:
             None if past is None else past.first_seen,
             known.last_success,
             known.last_outcome,
-            "" if is_good else self._failure(listed.work),
+            "" if is_good else self._failure(listed.job),
             blocked.get(listed.plan.id, ""),
         )
 
-    def _failure(self, work: Job) -> str:
+    def _failure(self, job: Job) -> str:
         """Give the class of what made the last run fail."""
-        last = self._remembered(self._last, work, ())
+        last = self._remembered(self._last, job, ())
         failure = last.ended.failure if last is not None and last.ended is not None else None
         return "" if failure is None else failure.value
 
     def _remembered(
-        self, known: dict[Job, Run | None], work: Job, outcomes: tuple[RunOutcome, ...]
+        self, known: dict[Job, Run | None], job: Job, outcomes: tuple[RunOutcome, ...]
     ) -> Run | None:
         """Give a last run from memory, else from the journal."""
         with self._lock:
-            if work in known:
-                return known[work]
+            if job in known:
+                return known[job]
         try:
-            found = self._sources.journal.last(work, outcomes)
+            found = self._sources.journal.last(job, outcomes)
         except SidecarError:
             return None
         with self._lock:
-            return known.setdefault(work, found)
+            return known.setdefault(job, found)
 
     def _verifications(self) -> Mapping[str, Verified]:
         try:
@@ -274,7 +274,7 @@ class RunnerReport:
             return {}
 
 
-def work_of(plan: RunPlan) -> Job:
+def job_of(plan: RunPlan) -> Job:
     """Give the backup of a plan as a piece of work."""
     return Job(JobKind.BACKUP, plan.id, plan.repo)
 

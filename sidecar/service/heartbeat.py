@@ -56,7 +56,7 @@ class Heartbeat:
         self._is_told = True
 
 
-def read_pulse(state_dir: Path, parse: "Callable[[Any], tuple[bool, str]]") -> tuple[bool, str]:
+def read_heartbeat(state_dir: Path, parse: "Callable[[Any], tuple[bool, str]]") -> tuple[bool, str]:
     """Judge the heartbeat by `parse`, which may raise what comes of unexpected content."""
     try:
         with (state_dir / FILE).open("rb") as file:

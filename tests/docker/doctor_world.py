@@ -78,17 +78,17 @@ class Stack:
         client.start(made["Id"])
         return str(made["Id"])
 
-    def patient(self, **changed: Any) -> CheckContext:
+    def context(self, **changed: Any) -> CheckContext:
         """Give the one who is examined, who does not run in a container."""
-        patient = admit(self.settings, {"TZ": "Europe/Berlin"}, fix=False)
-        patient.own_id, patient.is_contained = "", False
+        context = admit(self.settings, {"TZ": "Europe/Berlin"}, fix=False)
+        context.own_id, context.is_contained = "", False
         for name, value in changed.items():
-            setattr(patient, name, value)
-        return patient
+            setattr(context, name, value)
+        return context
 
     def examine(self, **changed: Any) -> dict[str, CheckResult]:
         """Run all checks."""
-        return {one.check: one for one in examine(self.patient(**changed)).findings}
+        return {one.check: one for one in examine(self.context(**changed)).findings}
 
     def wrong(self, **changed: Any) -> dict[str, CheckStatus]:
         """Run all checks; return what is neither well nor left out."""

@@ -16,7 +16,7 @@ from sidecar.docker.client import Connection
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import InventoryError
 from sidecar.reconciler.apply.apply import Applier
-from sidecar.reconciler.apply.container import Runner, find_runner, find_work, processes_of
+from sidecar.reconciler.apply.container import Runner, find_busy, find_runner, processes_of
 from sidecar.reconciler.apply.context import LOADED, ApplyConnections, Clocks
 from sidecar.reconciler.settings import Applying, ApplyVia, ReconcilerSettings
 from sidecar.reconciler.state import ApplyTrouble, Memory
@@ -143,7 +143,7 @@ def test_a_working_runner_is_never_restarted(
     work = "busybox mkfifo /tmp/end; echo 'read x </tmp/end' >/tmp/restic; exec sh /tmp/restic"
     made = docker_client.exec_create(runner, ["sh", "-c", work])
     docker_client.exec_start(made, detach=True)
-    assert find_work(processes_of(applied.link, applied.runner) or [], applied.runner) == ["sh"]
+    assert find_busy(processes_of(applied.link, applied.runner) or [], applied.runner) == ["sh"]
     applied.write()
     applied.run(120)
     assert applied.told == ["waiting"]

@@ -58,9 +58,9 @@ class Saved:
 
     def restore(self, journal: Journal, containers: Containers, **wanted: object) -> RunOutcome:
         """Restore the volume in place."""
-        wish = RestoreRequest(self.plan, "here", in_place=True, **wanted)  # type: ignore[arg-type]
+        request = RestoreRequest(self.plan, "here", in_place=True, **wanted)  # type: ignore[arg-type]
         restorer = Restorer(self.engine, journal, containers, stop_seconds=2)
-        return restorer.run(restorer.prepare(wish)).outcome
+        return restorer.run(restorer.prepare(request)).outcome
 
     @property
     def page(self) -> str:

@@ -135,10 +135,10 @@ class House:
         with Journal(self.state / JOURNAL) as journal:
             return journal.runs()
 
-    def remember(self, work: Job, seen_ago: float) -> None:
+    def remember(self, job: Job, seen_ago: float) -> None:
         """Let the runner have known a piece of work for so many seconds."""
         with Journal(self.state / JOURNAL) as journal:
-            journal.first_seen([work], time.time() - seen_ago)
+            journal.first_seen([job], time.time() - seen_ago)
 
     def slow(self) -> Path:
         """Give a restic whose backups last for ever; its file `began` tells that one has begun."""
@@ -158,7 +158,7 @@ class DaemonProcess:
     """A running daemon, and the events that it has logged."""
 
     process: "subprocess.Popen[bytes]"
-    house: House
+    parts: House
     log: Path
 
     def events(self, name: str = "") -> list[dict[str, Any]]:
@@ -187,15 +187,15 @@ class DaemonProcess:
 
 
 @contextmanager
-def run_daemon(house: House, *arguments: str) -> Iterator[DaemonProcess]:
+def run_daemon(parts: House, *arguments: str) -> Iterator[DaemonProcess]:
     """Start a daemon, and wait until it can be asked; ended in any case."""
-    log = house.folder / "daemon.log"
-    command = house.command("daemon", "--log-format", "json", "--log-level", "debug", *arguments)
+    log = parts.folder / "daemon.log"
+    command = parts.command("daemon", "--log-format", "json", "--log-level", "debug", *arguments)
     with log.open("wb") as stream:
-        process = subprocess.Popen(command, env=house.variables, stderr=stream)
-    daemon = DaemonProcess(process, house, log)
+        process = subprocess.Popen(command, env=parts.variables, stderr=stream)
+    daemon = DaemonProcess(process, parts, log)
     try:
-        daemon.wait(house.can_ask, "an answer")
+        daemon.wait(parts.can_ask, "an answer")
         yield daemon
     finally:
         if process.poll() is None:

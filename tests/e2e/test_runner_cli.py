@@ -19,33 +19,33 @@ START, END = "CONDITION_SNAPSHOT_START", "CONDITION_SNAPSHOT_END"
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
+def parts(tmp_path: Path) -> House:
     """A document with one plan."""
     return House(tmp_path)
 
 
-def outcomes(house: House) -> list[RunOutcome]:
+def outcomes(parts: House) -> list[RunOutcome]:
     """How the runs ended, newest first."""
-    return [run.ended.outcome for run in house.runs() if run.ended]
+    return [run.ended.outcome for run in parts.runs() if run.ended]
 
 
-def test_run_backs_up_and_tells_how_it_went(house: House) -> None:
+def test_run_backs_up_and_tells_how_it_went(parts: House) -> None:
     """In a line for each plan; the repository is created where it asks for that."""
-    done = house.run("run", "web")
+    done = parts.run("run", "web")
     assert (0, "") == (done.returncode, done.stderr)
     assert done.stdout.startswith("backup web: success in ")
     assert "1 file of 5 B read" in done.stdout
-    assert [RunOutcome.SUCCESS] == outcomes(house)
+    assert [RunOutcome.SUCCESS] == outcomes(parts)
 
 
-def test_run_all_runs_every_plan_that_has_a_schedule(house: House) -> None:
+def test_run_all_runs_every_plan_that_has_a_schedule(parts: House) -> None:
     """One that fails stops no other; the status is the worst."""
-    house.write(
-        house.plan(id="bad", paths=[str(house.folder / "missing")]),
-        house.plan(),
-        house.plan(id="off", schedule={"disabled": True}),
+    parts.write(
+        parts.plan(id="bad", paths=[str(parts.folder / "missing")]),
+        parts.plan(),
+        parts.plan(id="off", schedule={"disabled": True}),
     )
-    done = house.run("run", "--all")
+    done = parts.run("run", "--all")
     assert 1 == done.returncode
     assert ["backup bad: failed", "backup web: success"] == [
         line.partition(" in ")[0] for line in done.stdout.splitlines()
@@ -53,37 +53,37 @@ def test_run_all_runs_every_plan_that_has_a_schedule(house: House) -> None:
     assert "does not exist" in done.stdout
 
 
-def test_a_warning_is_status_3(house: House) -> None:
+def test_a_warning_is_status_3(parts: House) -> None:
     """A snapshot was made, but not of everything."""
-    house.write(house.plan(paths=[str(house.data), str(house.folder / "missing")]))
-    done = house.run("run", "web", "--on-missing", "warn")
+    parts.write(parts.plan(paths=[str(parts.data), str(parts.folder / "missing")]))
+    done = parts.run("run", "web", "--on-missing", "warn")
     assert (3, True) == (done.returncode, "backup web: warning" in done.stdout)
-    assert [RunOutcome.WARNING] == outcomes(house)
+    assert [RunOutcome.WARNING] == outcomes(parts)
 
 
-def test_a_dry_run_saves_nothing_and_runs_no_hook(house: House) -> None:
+def test_a_dry_run_saves_nothing_and_runs_no_hook(parts: House) -> None:
     """It says what would be saved, and which hooks would run."""
-    hooked = house.folder / "hooked"
+    hooked = parts.folder / "hooked"
     hook = {"conditions": [START, END], "actionCommand": {"command": f"touch {hooked}"}}
-    house.write(house.plan(hooks=[hook]))
-    assert 0 == house.run("run", "web").returncode
+    parts.write(parts.plan(hooks=[hook]))
+    assert 0 == parts.run("run", "web").returncode
     hooked.unlink()
-    (house.data / "more").write_text("x" * 1000)
-    done = house.run("run", "web", "--dry-run")
+    (parts.data / "more").write_text("x" * 1000)
+    done = parts.run("run", "web", "--dry-run")
     assert 0 == done.returncode
     assert "backup web would end with success: 2 files of 1.0 kB read" in done.stdout
     assert "would run hook 1 of plan web on SNAPSHOT_END, SNAPSHOT_START" in done.stdout
     assert not hooked.exists()
-    assert 1 == len(json.loads(house.run("snapshots", "web", "--output", "json").stdout))
-    assert 1 == len(house.runs())
+    assert 1 == len(json.loads(parts.run("snapshots", "web", "--output", "json").stdout))
+    assert 1 == len(parts.runs())
 
 
-def test_the_tables_tell_what_there_is(house: House) -> None:
+def test_the_tables_tell_what_there_is(parts: House) -> None:
     """Before and after a run; and the same as JSON."""
-    assert "Nothing was run yet." in house.run("history").stdout
-    assert 0 == house.run("run", "web").returncode
+    assert "Nothing was run yet." in parts.run("history").stdout
+    assert 0 == parts.run("run", "web").returncode
     plans, history, snapshots = (
-        house.run(*command).stdout.splitlines()
+        parts.run(*command).stdout.splitlines()
         for command in (("plans",), ("history", "web"), ("snapshots", "web"))
     )
     assert ["web", "store", "0 3 1 1 *"] == [cell.strip() for cell in plans[1].split("  ") if cell][
@@ -91,56 +91,56 @@ def test_the_tables_tell_what_there_is(house: House) -> None:
     ]
     assert "success" in plans[1]
     assert "backup web  success" in history[1]
-    assert str(house.data) in snapshots[1]
-    (row,) = json.loads(house.run("history", "--output", "json").stdout)
+    assert str(parts.data) in snapshots[1]
+    (row,) = json.loads(parts.run("history", "--output", "json").stdout)
     assert ("backup", "web", "success", 5) == tuple(
         row[key] for key in ("kind", "of", "outcome", "size")
     )
-    (shown,) = json.loads(house.run("snapshots", "web", "--output", "json").stdout)
+    (shown,) = json.loads(parts.run("snapshots", "web", "--output", "json").stdout)
     assert row["snapshot"] == shown["snapshot"][: len(row["snapshot"])]
     assert {"plan:web", "created-by:here"} == set(shown["tags"])
-    (plan,) = json.loads(house.run("plans", "--output", "json").stdout)
+    (plan,) = json.loads(parts.run("plans", "--output", "json").stdout)
     assert ("success", True) == (
         plan["lastOutcome"],
         plan["nextRun"].endswith("-01-01T03:00:00+00:00"),
     )
 
 
-def test_repositories_are_checked_pruned_and_unlocked(house: House) -> None:
+def test_repositories_are_checked_pruned_and_unlocked(parts: House) -> None:
     """All, or those that are named; what is done is in the history."""
-    assert 0 == house.run("run", "web").returncode
+    assert 0 == parts.run("run", "web").returncode
     for command in ("check", "prune"):
-        done = house.run(command)
+        done = parts.run(command)
         assert (0, True) == (done.returncode, done.stdout.startswith(f"{command} store: success"))
-    done = house.run("unlock", "store")
+    done = parts.run("unlock", "store")
     assert (0, "store: unlocked\n") == (done.returncode, done.stdout)
-    assert 3 == len(house.runs())
-    (house.folder / "repo" / "config").unlink()
-    assert [1, 1] == [house.run(command, "store").returncode for command in ("check", "unlock")]
+    assert 3 == len(parts.runs())
+    (parts.folder / "repo" / "config").unlink()
+    assert [1, 1] == [parts.run(command, "store").returncode for command in ("check", "unlock")]
 
 
-def test_what_does_not_exist_is_told_with_what_does(house: House) -> None:
+def test_what_does_not_exist_is_told_with_what_does(parts: House) -> None:
     """Before anything is run."""
     for command in (("run", "none"), ("check", "none"), ("snapshots", "none"), ("unlock", "none")):
-        done = house.run(*command)
+        done = parts.run(*command)
         assert 1 == done.returncode
         assert "Error: there is no " in done.stderr
-    house.write(house.plan(schedule={"disabled": True}))
-    assert "no plan of the document has a schedule" in house.run("run", "--all").stderr
-    assert "no daemon listens" in house.run("backup", "web").stderr
+    parts.write(parts.plan(schedule={"disabled": True}))
+    assert "no plan of the document has a schedule" in parts.run("run", "--all").stderr
+    assert "no daemon listens" in parts.run("backup", "web").stderr
 
 
-def test_a_run_that_is_called_off_starts_again_what_it_stopped(house: House) -> None:
+def test_a_run_that_is_called_off_starts_again_what_it_stopped(parts: House) -> None:
     """By Ctrl-C: restic ends, the hooks after it run, and nothing more begins."""
-    state = house.folder / "service"
+    state = parts.folder / "service"
     hooks = [
         {"conditions": [START], "actionCommand": {"command": f"echo stopped > {state}"}},
         {"conditions": [END], "actionCommand": {"command": f"echo runs > {state}"}},
     ]
-    house.write(house.plan(hooks=hooks), house.plan(id="db"))
-    process = house.begin("run", "--all", "--restic", str(house.slow()))
+    parts.write(parts.plan(hooks=hooks), parts.plan(id="db"))
+    process = parts.begin("run", "--all", "--restic", str(parts.slow()))
     deadline = time.monotonic() + 60
-    while not house.began.exists():
+    while not parts.began.exists():
         assert time.monotonic() < deadline
         select.select([], [], [], 0.02)
     os.kill(process.pid, signal.SIGINT)
@@ -149,24 +149,24 @@ def test_a_run_that_is_called_off_starts_again_what_it_stopped(house: House) -> 
     assert "backup web: cancelled" in said
     assert "backup db: not run: it was not begun" in said
     assert "runs\n" == state.read_text()
-    assert [RunOutcome.CANCELLED] == outcomes(house)
+    assert [RunOutcome.CANCELLED] == outcomes(parts)
 
 
-def test_secrets_are_in_nothing_that_is_said(house: House) -> None:
+def test_secrets_are_in_nothing_that_is_said(parts: House) -> None:
     """Nor in the journal's folder, for others."""
-    house.run("run", "web")
-    house.write(
-        house.plan(), repos=[{"id": "store", "uri": "/nowhere/MARK", "password": "MARKTWO"}]
+    parts.run("run", "web")
+    parts.write(
+        parts.plan(), repos=[{"id": "store", "uri": "/nowhere/MARK", "password": "MARKTWO"}]
     )
     said = "".join(
         part
         for command in (("run", "web"), ("history",), ("plans",), ("check",))
-        for done in [house.run(*command, "--log-level", "debug")]
+        for done in [parts.run(*command, "--log-level", "debug")]
         for part in (done.stdout, done.stderr)
     )
     assert "MARKTWO" not in said
     assert "secret MARK" not in said
-    assert {0o600} == {file.stat().st_mode & 0o777 for file in house.state.iterdir()}
+    assert {0o600} == {file.stat().st_mode & 0o777 for file in parts.state.iterdir()}
 
 
 def healthcheck(*flags: str, options: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":

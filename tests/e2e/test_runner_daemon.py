@@ -19,7 +19,7 @@ START, END, ERROR = (f"CONDITION_SNAPSHOT_{name}" for name in ("START", "END", "
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
+def parts(tmp_path: Path) -> House:
     """A document with one plan, which is due on New Year only."""
     return House(tmp_path)
 
@@ -29,81 +29,81 @@ def hook(command: str, *conditions: str) -> dict[str, object]:
     return {"conditions": list(conditions), "actionCommand": {"command": command}}
 
 
-def quiesced(house: House) -> list[dict[str, object]]:
+def quiesced(parts: House) -> list[dict[str, object]]:
     """Hooks that stop something and start it again: a file says which it is."""
-    state = house.folder / "service"
+    state = parts.folder / "service"
     return [hook(f"echo stopped > {state}", START), hook(f"echo runs > {state}", END, ERROR)]
 
 
-def is_healthy(house: House) -> bool:
+def is_healthy(parts: House) -> bool:
     """Ask the quick check."""
-    return house.run("healthcheck").returncode == 0
+    return parts.run("healthcheck").returncode == 0
 
 
-def test_what_came_while_it_was_down_is_run_once(house: House) -> None:
+def test_what_came_while_it_was_down_is_run_once(parts: House) -> None:
     """On schedule, by real restic; the rest is recorded as missed, and all is well then."""
-    house.write(house.plan(schedule={"cron": "* * * * *"}))
-    house.remember(WEB, 3 * 3600)
-    with run_daemon(house) as daemon:
+    parts.write(parts.plan(schedule={"cron": "* * * * *"}))
+    parts.remember(WEB, 3 * 3600)
+    with run_daemon(parts) as daemon:
         ended = daemon.wait_for("run.ended")
         missed = daemon.wait_for("run.missed")
-        daemon.wait(lambda: is_healthy(house), "healthy")
+        daemon.wait(lambda: is_healthy(parts), "healthy")
         assert ("success", "web") == (ended["outcome"], ended["plan"])
         assert missed["count"] >= 178
         assert 0 == daemon.stop()
-    first = house.runs()[-1]
-    assert (WEB, RunCause.SCHEDULE) == (first.work, first.trigger)
-    assert (house.state / "web.success").read_text().strip().isdigit()
-    assert 1 == house.run("healthcheck").returncode
+    first = parts.runs()[-1]
+    assert (WEB, RunCause.SCHEDULE) == (first.job, first.trigger)
+    assert (parts.state / "web.success").read_text().strip().isdigit()
+    assert 1 == parts.run("healthcheck").returncode
 
 
-def test_skip_runs_nothing_of_what_came_while_it_was_down(house: House) -> None:
+def test_skip_runs_nothing_of_what_came_while_it_was_down(parts: House) -> None:
     """It is recorded as missed."""
-    house.write(house.plan(schedule={"cron": "0 0 * * *"}))
-    house.remember(WEB, 3 * DAY)
-    with run_daemon(house, "--catch-up", "skip") as daemon:
+    parts.write(parts.plan(schedule={"cron": "0 0 * * *"}))
+    parts.remember(WEB, 3 * DAY)
+    with run_daemon(parts, "--catch-up", "skip") as daemon:
         assert 3 == daemon.wait_for("run.missed")["count"]
         assert 0 == daemon.stop()
         assert [] == daemon.events("run.began")
 
 
-def test_the_last_good_document_wins(house: House) -> None:
+def test_the_last_good_document_wins(parts: House) -> None:
     """A broken one is told, here and by the check, and what is asked for is still done."""
-    with run_daemon(house) as daemon:
-        daemon.wait(lambda: is_healthy(house), "healthy")
-        house.config.write_text("{")
+    with run_daemon(parts) as daemon:
+        daemon.wait(lambda: is_healthy(parts), "healthy")
+        parts.config.write_text("{")
         refused = daemon.wait_for("document.refused")
         assert "the last good document" == refused["executed"]
-        daemon.wait(lambda: not is_healthy(house), "unhealthy")
-        assert "the document is broken" in house.run("healthcheck").stdout
-        assert 0 == house.run("backup", "web").returncode
-        house.write(house.plan(), house.plan(id="db"))
+        daemon.wait(lambda: not is_healthy(parts), "unhealthy")
+        assert "the document is broken" in parts.run("healthcheck").stdout
+        assert 0 == parts.run("backup", "web").returncode
+        parts.write(parts.plan(), parts.plan(id="db"))
         assert 2 == daemon.wait_for("document.loaded", 2)["plans"]
-        daemon.wait(lambda: is_healthy(house), "healthy again")
-        assert 0 == house.run("backup", "db").returncode
+        daemon.wait(lambda: is_healthy(parts), "healthy again")
+        assert 0 == parts.run("backup", "db").returncode
 
 
-def test_a_document_that_is_not_there_yet_is_waited_for(house: House) -> None:
+def test_a_document_that_is_not_there_yet_is_waited_for(parts: House) -> None:
     """It is executed as soon as it comes."""
-    text = house.config.read_text()
-    house.config.unlink()
-    with run_daemon(house) as daemon:
-        assert "there is no document" in house.run("healthcheck").stdout
-        house.config.write_text(text)
+    text = parts.config.read_text()
+    parts.config.unlink()
+    with run_daemon(parts) as daemon:
+        assert "there is no document" in parts.run("healthcheck").stdout
+        parts.config.write_text(text)
         daemon.wait_for("document.loaded")
-        assert 0 == house.run("backup", "web").returncode
+        assert 0 == parts.run("backup", "web").returncode
 
 
-def test_a_run_that_is_asked_for_twice_is_run_once(house: House) -> None:
+def test_a_run_that_is_asked_for_twice_is_run_once(parts: House) -> None:
     """Whoever asks second joins it, and both hear the same end."""
-    gate = house.folder / "gate"
+    gate = parts.folder / "gate"
     os.mkfifo(gate)
-    house.write(house.plan(hooks=[hook(f"read line < {gate}", START)]))
-    with run_daemon(house) as daemon:
-        first = house.begin("backup", "web")
+    parts.write(parts.plan(hooks=[hook(f"read line < {gate}", START)]))
+    with run_daemon(parts) as daemon:
+        first = parts.begin("backup", "web")
         daemon.wait_for("run.began")
-        second = house.begin("backup", "web")
-        assert 1 == house.run("backup", "none").returncode
+        second = parts.begin("backup", "web")
+        assert 1 == parts.run("backup", "none").returncode
         # Both are connected: the first waits for its hook, and the second for the first.
         _wait_for_clients(daemon, 2)
         gate.write_text("go\n")
@@ -111,7 +111,7 @@ def test_a_run_that_is_asked_for_twice_is_run_once(house: House) -> None:
         assert [0, 0] == [first.returncode, second.returncode]
         assert said[0] == said[1]
         assert "success" in said[0]
-    assert 1 == len(house.runs())
+    assert 1 == len(parts.runs())
 
 
 def _wait_for_clients(daemon: DaemonProcess, count: int) -> None:
@@ -121,119 +121,119 @@ def _wait_for_clients(daemon: DaemonProcess, count: int) -> None:
     def names() -> list[str]:
         return [(entry / "comm").read_text().strip() for entry in tasks.iterdir()]
 
-    before = daemon.house.runs()
+    before = daemon.parts.runs()
     daemon.wait(lambda: len(names()) >= 7 + count, f"{count} clients")
-    assert before == daemon.house.runs()
+    assert before == daemon.parts.runs()
 
 
-def test_a_run_that_ends_within_the_grace_is_not_disturbed(house: House) -> None:
+def test_a_run_that_ends_within_the_grace_is_not_disturbed(parts: House) -> None:
     """It is asked to end while a backup is at work: nothing new begins, that one is finished."""
-    gate = house.folder / "gate"
+    gate = parts.folder / "gate"
     os.mkfifo(gate)
-    house.write(house.plan(hooks=[hook(f"read line < {gate}", START)]))
-    with run_daemon(house, "--grace", "50s") as daemon:
-        client = house.begin("backup", "web")
+    parts.write(parts.plan(hooks=[hook(f"read line < {gate}", START)]))
+    with run_daemon(parts, "--grace", "50s") as daemon:
+        client = parts.begin("backup", "web")
         daemon.wait_for("run.began")
         os.kill(daemon.process.pid, signal.SIGTERM)
-        daemon.wait(lambda: "it is stopping" in _status(house), "stopping")
+        daemon.wait(lambda: "it is stopping" in _status(parts), "stopping")
         gate.write_text("go\n")
         assert 0 == daemon.process.wait(60)
         assert "success" in client.communicate(timeout=60)[0]
-    assert [RunOutcome.SUCCESS] == [run.ended.outcome for run in house.runs() if run.ended]
+    assert [RunOutcome.SUCCESS] == [run.ended.outcome for run in parts.runs() if run.ended]
 
 
-def _status(house: House) -> str:
+def _status(parts: House) -> str:
     from sidecar.web.control import ask
 
-    return json.dumps(list(ask(house.state, {"do": "status"}, 10)))
+    return json.dumps(list(ask(parts.state, {"do": "status"}, 10)))
 
 
-def test_a_run_that_does_not_end_is_ended_and_what_was_stopped_starts_again(house: House) -> None:
+def test_a_run_that_does_not_end_is_ended_and_what_was_stopped_starts_again(parts: House) -> None:
     """After the grace: restic is ended, the hooks after it run, and the status is 0."""
-    house.write(house.plan(hooks=quiesced(house)))
-    with run_daemon(house, "--grace", "0.1s", "--restic", str(house.slow())) as daemon:
-        client = house.begin("backup", "web")
-        daemon.wait(house.began.exists, "a backup")
-        assert "stopped\n" == (house.folder / "service").read_text()
+    parts.write(parts.plan(hooks=quiesced(parts)))
+    with run_daemon(parts, "--grace", "0.1s", "--restic", str(parts.slow())) as daemon:
+        client = parts.begin("backup", "web")
+        daemon.wait(parts.began.exists, "a backup")
+        assert "stopped\n" == (parts.folder / "service").read_text()
         assert 0 == daemon.stop()
         assert "cancelled" in client.communicate(timeout=60)[0]
         assert 1 == client.returncode
-    assert "runs\n" == (house.folder / "service").read_text()
-    assert [RunOutcome.CANCELLED] == [run.ended.outcome for run in house.runs() if run.ended]
+    assert "runs\n" == (parts.folder / "service").read_text()
+    assert [RunOutcome.CANCELLED] == [run.ended.outcome for run in parts.runs() if run.ended]
 
 
-def test_what_a_killed_daemon_left_is_put_right_before_anything_else(house: House) -> None:
+def test_what_a_killed_daemon_left_is_put_right_before_anything_else(parts: House) -> None:
     """The hooks after the backup run, the run is interrupted, and the next one succeeds."""
-    house.write(house.plan(hooks=quiesced(house)))
-    with run_daemon(house, "--restic", str(house.slow())) as daemon:
-        client = house.begin("backup", "web")
-        daemon.wait(house.began.exists, "a backup")
+    parts.write(parts.plan(hooks=quiesced(parts)))
+    with run_daemon(parts, "--restic", str(parts.slow())) as daemon:
+        client = parts.begin("backup", "web")
+        daemon.wait(parts.began.exists, "a backup")
         daemon.stop(signal.SIGKILL)
         client.communicate(timeout=60)
         assert 1 == client.returncode
-    assert "stopped\n" == (house.folder / "service").read_text()
-    with run_daemon(house) as daemon:
-        assert "runs\n" == (house.folder / "service").read_text()
-        assert "was interrupted" in house.run("healthcheck").stdout
-        assert (house.state / "web.failed").read_text().startswith("FAILED\n")
-        assert 0 == house.run("backup", "web").returncode
-        daemon.wait(lambda: is_healthy(house), "healthy")
-    assert not (house.state / "web.failed").exists()
-    outcomes = [run.ended.outcome for run in house.runs() if run.ended]
+    assert "stopped\n" == (parts.folder / "service").read_text()
+    with run_daemon(parts) as daemon:
+        assert "runs\n" == (parts.folder / "service").read_text()
+        assert "was interrupted" in parts.run("healthcheck").stdout
+        assert (parts.state / "web.failed").read_text().startswith("FAILED\n")
+        assert 0 == parts.run("backup", "web").returncode
+        daemon.wait(lambda: is_healthy(parts), "healthy")
+    assert not (parts.state / "web.failed").exists()
+    outcomes = [run.ended.outcome for run in parts.runs() if run.ended]
     assert [RunOutcome.SUCCESS, RunOutcome.INTERRUPTED] == outcomes
 
 
-def test_a_second_scheduler_is_refused(house: House) -> None:
+def test_a_second_scheduler_is_refused(parts: House) -> None:
     """Another daemon, and a run without one; both are told what to do."""
-    with run_daemon(house):
+    with run_daemon(parts):
         for command in (("daemon",), ("run", "web")):
-            refused = house.run(*command)
+            refused = parts.run(*command)
             assert 1 == refused.returncode
             assert "`backrest-runner daemon` (process " in refused.stderr
             assert "backrest-runner backup PLAN" in refused.stderr
 
 
-def test_it_does_not_begin_beside_a_backrest(house: House) -> None:
+def test_it_does_not_begin_beside_a_backrest(parts: House) -> None:
     """Whose lock is held; unless it is forced to."""
-    data = house.folder / "data"
+    data = parts.folder / "data"
     (data / "oplog.sqlite.lock").touch()
     with (data / "oplog.sqlite.lock").open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        refused = house.run("daemon")
+        refused = parts.run("daemon")
         assert (1, True) == (refused.returncode, "Backrest runs" in refused.stderr)
-        with run_daemon(house, "--force") as daemon:
+        with run_daemon(parts, "--force") as daemon:
             assert 0 == daemon.stop()
 
 
-def test_every_scheduled_plan_is_backed_up_on_start_where_that_is_wanted(house: House) -> None:
+def test_every_scheduled_plan_is_backed_up_on_start_where_that_is_wanted(parts: House) -> None:
     """Not one without a schedule."""
-    house.write(
-        house.plan(), house.plan(id="db"), house.plan(id="off", schedule={"disabled": True})
+    parts.write(
+        parts.plan(), parts.plan(id="db"), parts.plan(id="off", schedule={"disabled": True})
     )
-    with run_daemon(house, "--backup-on-start") as daemon:
+    with run_daemon(parts, "--backup-on-start") as daemon:
         daemon.wait_for("run.ended", 2)
         assert {"web", "db"} == {event["plan"] for event in daemon.events("run.began")}
         assert {"start"} == {event["trigger"] for event in daemon.events("run.began")}
 
 
-def test_a_plan_whose_hook_cannot_be_used_is_not_run(house: House) -> None:
+def test_a_plan_whose_hook_cannot_be_used_is_not_run(parts: House) -> None:
     """It is told when the document is read, not at three in the morning; others are run."""
     bad = hook("echo {{ .Nothing }}", START)
-    house.write(house.plan(hooks=[bad]), house.plan(id="db"))
-    with run_daemon(house) as daemon:
+    parts.write(parts.plan(hooks=[bad]), parts.plan(id="db"))
+    with run_daemon(parts) as daemon:
         assert "1 of plan web" == daemon.wait_for("hook.unusable")["hook"]
-        daemon.wait(lambda: not is_healthy(house), "unhealthy")
-        assert "the plan web is not run" in house.run("healthcheck").stdout
-        refused = house.run("backup", "web")
+        daemon.wait(lambda: not is_healthy(parts), "unhealthy")
+        assert "the plan web is not run" in parts.run("healthcheck").stdout
+        refused = parts.run("backup", "web")
         assert (1, True) == (refused.returncode, "hook 1 of plan web" in refused.stderr)
-        assert 0 == house.run("backup", "db").returncode
+        assert 0 == parts.run("backup", "db").returncode
 
 
-def test_the_pages_tell_how_it_goes(house: House) -> None:
+def test_the_pages_tell_how_it_goes(parts: House) -> None:
     """Last success, duration, size and age of each plan; and no secret."""
     port = _free_port()
-    with run_daemon(house, "--listen", f"127.0.0.1:{port}") as daemon:
-        assert 0 == house.run("backup", "web").returncode
+    with run_daemon(parts, "--listen", f"127.0.0.1:{port}") as daemon:
+        assert 0 == parts.run("backup", "web").returncode
         daemon.wait(lambda: _get(port, "readyz")[0] == 200, "ready")
         status = json.loads(_get(port, "status")[1])
         (plan,) = status["plans"]
@@ -250,7 +250,7 @@ def test_the_pages_tell_how_it_goes(house: House) -> None:
         assert 'backrest_runner_plan_last_processed_bytes{plan="web"} 5.0' in metrics
         assert 'backrest_runner_runs_total{outcome="success"} 1.0' in metrics
         assert (200, "all is well\n") == _get(port, "healthz")
-        house.config.write_text("{")
+        parts.config.write_text("{")
         daemon.wait(lambda: _get(port, "healthz")[0] == 503, "unhealthy")
         everything = "".join(_get(port, page)[1] for page in ("healthz", "status", "metrics"))
         assert "MARK" not in everything + metrics + daemon.log.read_text()
@@ -274,42 +274,42 @@ def _get(port: int, page: str) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
-def test_a_repository_that_is_lost_is_unhealthy_and_not_made_anew(house: House) -> None:
+def test_a_repository_that_is_lost_is_unhealthy_and_not_made_anew(parts: House) -> None:
     """The probe changes nothing, and says which repository it is."""
-    with run_daemon(house):
-        assert 0 == house.run("backup", "web").returncode
-    (house.folder / "repo").rename(house.folder / "elsewhere")
-    with run_daemon(house) as daemon:
-        daemon.wait(lambda: not is_healthy(house), "unhealthy")
-        assert "the repository store cannot be reached" in house.run("healthcheck").stdout
-        assert 1 == house.run("backup", "web").returncode
-    assert not (house.folder / "repo").exists()
+    with run_daemon(parts):
+        assert 0 == parts.run("backup", "web").returncode
+    (parts.folder / "repo").rename(parts.folder / "elsewhere")
+    with run_daemon(parts) as daemon:
+        daemon.wait(lambda: not is_healthy(parts), "unhealthy")
+        assert "the repository store cannot be reached" in parts.run("healthcheck").stdout
+        assert 1 == parts.run("backup", "web").returncode
+    assert not (parts.folder / "repo").exists()
 
 
-def test_policies_of_repositories_are_executed_on_their_schedules(house: House) -> None:
+def test_policies_of_repositories_are_executed_on_their_schedules(parts: House) -> None:
     """Prune, check and forget are due like backups are."""
     store = {
         "id": "store",
-        "uri": str(house.folder / "repo"),
+        "uri": str(parts.folder / "repo"),
         "password": "x",
         "autoInitialize": True,
         "prunePolicy": {"schedule": {"cron": "0 0 * * *"}, "maxUnusedPercent": 10},
         "checkPolicy": {"schedule": {"maxFrequencyHours": 1}, "structureOnly": True},
     }
-    house.write(house.plan(), repos=[store])
+    parts.write(parts.plan(), repos=[store])
     for kind in (JobKind.PRUNE, JobKind.CHECK):
-        house.remember(Job(kind, "store", "store"), 2 * DAY)
-    with run_daemon(house) as daemon:
+        parts.remember(Job(kind, "store", "store"), 2 * DAY)
+    with run_daemon(parts) as daemon:
         daemon.wait_for("run.ended", 2)
-    assert {JobKind.PRUNE, JobKind.CHECK} == {run.work.kind for run in house.runs()}
-    assert {RunOutcome.SUCCESS} == {run.ended.outcome for run in house.runs() if run.ended}
+    assert {JobKind.PRUNE, JobKind.CHECK} == {run.job.kind for run in parts.runs()}
+    assert {RunOutcome.SUCCESS} == {run.ended.outcome for run in parts.runs() if run.ended}
 
 
-def test_the_time_zone_is_that_of_the_environment(house: House) -> None:
+def test_the_time_zone_is_that_of_the_environment(parts: House) -> None:
     """Three in the morning is another moment in Berlin than in New York."""
     found = set()
     for zone in ("Europe/Berlin", "America/New_York", "UTC"):
-        house.environ["TZ"] = zone
-        (row,) = json.loads(house.run("plans", "--output", "json").stdout)
+        parts.environ["TZ"] = zone
+        (row,) = json.loads(parts.run("plans", "--output", "json").stdout)
         found.add(row["nextRun"][11:])
     assert {"02:00:00+00:00", "08:00:00+00:00", "03:00:00+00:00"} == found

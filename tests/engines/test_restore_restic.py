@@ -33,13 +33,13 @@ class Restoring:
         self.journal = journal
         self.restorer = Restorer(bench.engine(), journal, None, clock=lambda: 1000.0)
 
-    def wish(self, name: str = "web", **wanted: object) -> RestoreRequest:
+    def request(self, name: str = "web", **wanted: object) -> RestoreRequest:
         """Wish something of a plan."""
         return RestoreRequest(self.bench.plan(name), INSTANCE, **wanted)  # type: ignore[arg-type]
 
     def run(self, name: str = "web", **wanted: object) -> None:
         """Restore, which has to succeed."""
-        ended = self.restorer.run(self.restorer.prepare(self.wish(name, **wanted)))
+        ended = self.restorer.run(self.restorer.prepare(self.request(name, **wanted)))
         assert (RunOutcome.SUCCESS, "") == (ended.outcome, ended.reason)
 
     def refused(self, **wanted: object) -> RestoreError:
@@ -367,12 +367,12 @@ def test_a_dry_run_changes_nothing(restoring: Restoring, source: Path) -> None:
     spoil(source)
     before = tree(source)
 
-    prepared = restoring.restorer.prepare(restoring.wish(in_place=True), is_dry=True)
+    plan = restoring.restorer.prepare(restoring.request(in_place=True), is_dry=True)
 
-    (step,) = prepared.steps
-    assert (str(source), str(source)) == (step.piece.source, step.piece.place)
-    assert (How.REPLACE, 4) == (step.how, prepared.files)
-    assert 3_000_000 < prepared.bytes < 3_000_100
+    (step,) = plan.steps
+    assert (str(source), str(source)) == (step.item.source, step.item.place)
+    assert (How.REPLACE, 4) == (step.how, plan.files)
+    assert 3_000_000 < plan.bytes < 3_000_100
     assert before == tree(source)
     assert () == restoring.journal.runs()
 
@@ -383,7 +383,7 @@ def test_a_restore_is_recorded(restoring: Restoring, source: Path) -> None:
 
     assert source.exists()
     (run,) = restoring.journal.runs("web")
-    assert JobKind.RESTORE is run.work.kind
+    assert JobKind.RESTORE is run.job.kind
     assert run.ended is not None
     assert (RunOutcome.SUCCESS, restoring.bench.names()[0]) == (
         run.ended.outcome,
@@ -396,12 +396,12 @@ def test_a_restore_is_recorded(restoring: Restoring, source: Path) -> None:
 def test_a_failed_restore_is_recorded(restoring: Restoring, source: Path) -> None:
     """What comes into the way between the look and the move is not overwritten."""
     source.rename(source.with_name("aside"))
-    prepared = restoring.restorer.prepare(restoring.wish())
+    plan = restoring.restorer.prepare(restoring.request())
     source.mkdir()
     (source / "late").write_text("late")
 
     with pytest.raises(RestoreError, match=r"something has come to .* meanwhile"):
-        restoring.restorer.run(prepared)
+        restoring.restorer.run(plan)
 
     assert ["late"] == os.listdir(source)
     (run,) = restoring.journal.runs("web")

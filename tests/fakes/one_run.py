@@ -65,8 +65,8 @@ def make_session(journal: Journal, document: Path) -> Session:
         return Programs(engine, HookRunner(runner, document, post=refuse))
 
     before, after = (ProcessRunner(environ, grace=5.0) for _ in range(2))
-    manners = SessionOptions(hook_patience=float(os.environ.get("PATIENCE", "5")), grace=5.0)
-    session = Session(journal, programs(before), programs(after), manners)
+    options = SessionOptions(hook_patience=float(os.environ.get("PATIENCE", "5")), grace=5.0)
+    session = Session(journal, programs(before), programs(after), options)
 
     def stop(*_: object) -> None:
         session.stop()

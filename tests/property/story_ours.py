@@ -141,7 +141,7 @@ class SteppedTrigger(PassTrigger):
     def due_at(self) -> float:
         """Tell when there is something to do; in the past for now."""
         self._collect()
-        self._waker.wait(0.0)
+        self._waiter.wait(0.0)
         return self._debounce.due_at()
 
     def take(self) -> DuePass | None:
@@ -169,11 +169,11 @@ class _Stream:
 class _Spy(Applier):
     """An applier that also remembers the wish."""
 
-    wish: DesiredState | None = None
+    desired: DesiredState | None = None
 
     def want(self, desire: DesiredState, changed_at: float) -> None:
         """Take the newest wish."""
-        self.wish = desire
+        self.desired = desire
         super().want(desire, changed_at)
 
 
@@ -201,12 +201,12 @@ class Ours:
         self.loop = ReconcileLoop(self.settings, {}, self.memory, self._report, self._clocks)
         self._ends.callback(self.loop.close)
         self.loop.events = _Stream(host, self.trigger)  # type: ignore[assignment]
-        self._open_upkeep(self._links())
+        self._open_upkeep(self._connections())
         self._good_since: float | None = None
         self._due = {"applier": 0.0, "guard": 0.0}
         host.on_hint, host.on_saved = self.trigger.hint, lambda: self.trigger.nudge("document")
 
-    def _links(self) -> ApplyConnections:
+    def _connections(self) -> ApplyConnections:
         connection = _Connection(self.host.engine.address)
         connection.fate = self.fate
         if not self.settings.access.url:
@@ -217,19 +217,19 @@ class Ours:
             api.fate = self.fate
         return ApplyConnections(connection, *apis)
 
-    def _open_upkeep(self, links: ApplyConnections) -> None:
+    def _open_upkeep(self, connections: ApplyConnections) -> None:
         """Wire the pieces as the daemon does, without its thread."""
-        self._ends.callback(links.close)
+        self._ends.callback(connections.close)
         name, clocks = self.settings.policy.runner_container, self._clocks
         activity = PlanActivity(
-            links.api,
-            links.connection,
+            connections.api,
+            connections.connection,
             name,
             lambda: self.memory.state.runner is not None,
             clocks.wall,
         )
         self.guard = self.loop.guard = ResumeGuard(
-            links.connection,
+            connections.connection,
             self.host.folder / DIRECTORY,
             self.settings.applying.guard_after,
             activity,
@@ -238,7 +238,7 @@ class Ours:
             wall=clocks.wall,
         )
         self.applier = _Spy(
-            self.settings, self.memory, links, self._told, self._restarted, clocks=clocks
+            self.settings, self.memory, connections, self._told, self._restarted, clocks=clocks
         )
         self.loop.applier = self.applier
         self.applier.wake = self._wake

@@ -398,8 +398,8 @@ class Story(RuleBasedStateMachine):
                 assert was["plans"][0].get("schedule") == now["plans"][0].get("schedule")
 
     def _wished(self) -> Any:
-        wish = self.ours.applier.wish if self.ours is not None else None
-        return wish and wish.propose(self.host.config.read_bytes()).rendered
+        desired = self.ours.applier.desired if self.ours is not None else None
+        return desired and desired.propose(self.host.config.read_bytes()).rendered
 
     # The end of the story.
 

@@ -92,8 +92,8 @@ class Year:
     def live(self, since: float, until: float) -> None:
         """Run the process for a while; what waits or runs when it dies is gone."""
         scheduler = Scheduler(ZoneInfo(self.zone))
-        for work in self.wanted:
-            self.moments.setdefault(work, Moments(first_seen=since))
+        for job in self.wanted:
+            self.moments.setdefault(job, Moments(first_seen=since))
         now = since
         while now < until:
             self._begin_and_end(scheduler, now)
@@ -110,45 +110,45 @@ class Year:
             self._miss(missed)
         for due in look.due:
             assert due.fire <= now
-            self.waiting[due.work] = now + self.chance.choice((0, 0, 0, 40, 2 * HOUR, 30 * HOUR))
+            self.waiting[due.job] = now + self.chance.choice((0, 0, 0, 40, 2 * HOUR, 30 * HOUR))
 
     def _begin_and_end(self, scheduler: Scheduler, now: float) -> None:
-        for work in [work for work, end in self.running.items() if end <= now]:
-            del self.running[work]
-        for work in [work for work, start in self.waiting.items() if start <= now]:
-            del self.waiting[work]
-            lost = scheduler.overtaken(work, self.wanted[work], self.moments[work], now)
+        for job in [job for job, end in self.running.items() if end <= now]:
+            del self.running[job]
+        for job in [job for job, start in self.waiting.items() if start <= now]:
+            del self.waiting[job]
+            lost = scheduler.overtaken(job, self.wanted[job], self.moments[job], now)
             if lost is not None:
                 self._miss(lost)
-            self.moments[work] = replace(self.moments[work], last_start=now)
-            self.starts[work].append(now)
-            self.running[work] = now + self.chance.choice((1, 60, 600, 3 * HOUR, 2 * DAY))
+            self.moments[job] = replace(self.moments[job], last_start=now)
+            self.starts[job].append(now)
+            self.running[job] = now + self.chance.choice((1, 60, 600, 3 * HOUR, 2 * DAY))
 
     def _miss(self, missed: Missed) -> None:
-        self.missed[missed.work].append(missed)
-        self.moments[missed.work] = replace(self.moments[missed.work], last_missed=missed.last)
+        self.missed[missed.job].append(missed)
+        self.moments[missed.job] = replace(self.moments[missed.job], last_missed=missed.last)
 
     def _next(self, now: float) -> float:
         """Leave out the looks of minutes in which nothing can come."""
-        fires = [self._fire_after(work, timing, now) for work, timing in self.wanted.items()]
+        fires = [self._fire_after(job, timing, now) for job, timing in self.wanted.items()]
         coming = [*fires, *self.waiting.values(), *self.running.values()]
         late = self.chance.choice((0.0, 0.25, LONGEST_SLEEP - 1))
         return min((at for at in coming if at > now), default=END) + late
 
-    def _fire_after(self, work: Job, timing: Timing, now: float) -> float:
+    def _fire_after(self, job: Job, timing: Timing, now: float) -> float:
         if timing.cron:
             fires = fires_of(timing.cron, self.zone)
             return next(iter(fires[(at := bisect_right(fires, now)) : at + 1]), END)
-        known = self.moments[work]
+        known = self.moments[job]
         base = max(known.first_seen, known.last_start or 0.0)
         return base + ((now - base) // timing.every_seconds + 1) * timing.every_seconds
 
-    def told(self, work: Job) -> Iterator[float]:
+    def told(self, job: Job) -> Iterator[float]:
         """Give each fire that a run answered or that was recorded as missed, as often as it was."""
-        fires = fires_of(self.wanted[work].cron, self.zone)
-        for start in self.starts[work]:
+        fires = fires_of(self.wanted[job].cron, self.zone)
+        for start in self.starts[job]:
             yield fires[bisect_right(fires, start) - 1]
-        for missed in self.missed[work]:
+        for missed in self.missed[job]:
             one = fires[fires.index(int(missed.first)) : fires.index(int(missed.last)) + 1]
             assert len(one) == missed.count
             yield from one
@@ -185,9 +185,9 @@ def test_every_fire_of_a_year_is_run_once_or_recorded_as_missed(
         since = max(since, START + at) + length
     # At the end it is up, long enough for all that waited and ran.
     year.live(since, END - 1)
-    for work in wanted:
-        told = sorted(year.told(work))
-        expected = [fire for fire in fires_of(work.subject, zone) if fire > first]
+    for job in wanted:
+        told = sorted(year.told(job))
+        expected = [fire for fire in fires_of(job.subject, zone) if fire > first]
         assert expected[: len(told)] == told
         # What is not told yet is due, in a queue behind a run, at the end of the year.
         assert all(fire > END - 5 * DAY for fire in expected[len(told) :])
@@ -203,7 +203,7 @@ def _check_pauses(starts: list[float], every: int) -> None:
 @pytest.mark.parametrize("zone", ZONES)
 def test_a_look_each_minute_finds_the_same_as_a_look_at_each_fire(zone: str) -> None:
     """Through the four weeks in which clocks are changed, with nothing left out."""
-    work = Job(JobKind.BACKUP, "plan", "repo")
+    job = Job(JobKind.BACKUP, "plan", "repo")
     for month, cron in itertools.product(
         (3, 4, 10, 11), ("30 2 * * *", "20 * * * *", "15 1,2 * * *")
     ):
@@ -212,7 +212,7 @@ def test_a_look_each_minute_finds_the_same_as_a_look_at_each_fire(zone: str) -> 
         moments = Moments(first_seen=now)
         scheduler, ran = Scheduler(ZoneInfo(zone)), []
         while now < end:
-            look = scheduler.look({work: Timing(cron)}, {work: moments}, now, START)
+            look = scheduler.look({job: Timing(cron)}, {job: moments}, now, START)
             for due in look.due:
                 ran.append(due.fire)
                 moments = replace(moments, last_start=now)

@@ -136,8 +136,8 @@ def _run(flags: dict[str, Any], *, dry_run: bool) -> int:
         preview_once(once)
         result = Result.DONE
     else:
-        with SignalWaiter() as waker, waker.install_signals():
-            result = run_once(once, waker)
+        with SignalWaiter() as waiter, waiter.install_signals():
+            result = run_once(once, waiter)
     if result is Result.FAILED:
         return FAILED
     return PROBLEMS if result is Result.WARNING or labels.problems else 0
@@ -159,11 +159,11 @@ _OWN = (
 
 
 def _read_labels(settings: ReconcilerSettings, quiet: str) -> "OnceLabels":
-    from sidecar.planner.backup_once import parse_quiet_label, read_once_labels
+    from sidecar.planner.backup_once import parse_quiesce_label, read_once_labels
     from sidecar.reconciler.observe import observe
 
     inventory, settings = observe(settings)
-    label = parse_quiet_label(quiet, settings.policy.label_prefix)
+    label = parse_quiesce_label(quiet, settings.policy.label_prefix)
     return read_once_labels(inventory, settings.policy, label)
 
 
@@ -198,14 +198,14 @@ def _way(
     own: dict[str, Any],
 ) -> "BackupStrategy":
     if not own["rcb_image"]:
-        from sidecar.runner.once.plans import PlansWay
+        from sidecar.runner.once.plans import PlansStrategy
 
         _refuse_image_flags(own)
-        return PlansWay(runner, dict(os.environ), _tell_end)
+        return PlansStrategy(runner, dict(os.environ), _tell_end)
     from sidecar.docker.local import OnceEngine
-    from sidecar.runner.once.image import ImageRetention, ImageWay
+    from sidecar.runner.once.image import ImageRetention, ImageStrategy
 
-    return ImageWay(
+    return ImageStrategy(
         runner,
         _image_settings(settings, own),
         tuple(ImageRetention(one.folder, one.flags) for one in labels.keeping),
@@ -216,10 +216,10 @@ def _way(
     )
 
 
-def _tell_end(work: "Job", over: "RunFinished") -> None:
+def _tell_end(job: "Job", over: "RunFinished") -> None:
     from sidecar.cli.output.runs import render_end
 
-    click.echo(render_end(work, over))
+    click.echo(render_end(job, over))
 
 
 def _refuse_image_flags(own: dict[str, Any]) -> None:

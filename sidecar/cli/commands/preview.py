@@ -149,7 +149,7 @@ def schedule(config: Path, hours: int, output: str, **flags: Any) -> None:
       backrest-sidecar schedule
       backrest-sidecar schedule --hours 168 --timezone Europe/Berlin --output timeline
     """
-    from sidecar.cli.output.timeline import read_agenda, render_agenda
+    from sidecar.cli.output.timeline import read_upcoming, render_upcoming
     from sidecar.lib.log import start_logging
     from sidecar.reconciler.reconcile import read_document
     from sidecar.reconciler.zones import resolve_zone
@@ -157,5 +157,5 @@ def schedule(config: Path, hours: int, output: str, **flags: Any) -> None:
     start_logging(flags["log_level"], flags["log_format"])
     document = read_document(config)
     zone = resolve_zone(flags["timezone"], flags["docker_sock"], flags["backrest_container"])
-    agenda = read_agenda(document, str(config), datetime.now(zone.zone), hours, zone)
-    click.echo(render_agenda(agenda, output))
+    upcoming = read_upcoming(document, str(config), datetime.now(zone.zone), hours, zone)
+    click.echo(render_upcoming(upcoming, output))

@@ -18,7 +18,7 @@ from sidecar.runner.verify.verify import Verification
 _SHORT_ID = 8
 
 
-def read_wish(
+def read_request(
     flags: dict[str, Any], environ: Mapping[str, str]
 ) -> Callable[[RunPlan, str], RestoreRequest]:
     """Take what is wished out of the values of flags; raises UsageError."""
@@ -38,26 +38,26 @@ def read_wish(
     return lambda plan, instance: RestoreRequest(plan, instance, **wanted)
 
 
-def show_prepared(prepared: RestorePlan, *, is_dry: bool) -> None:
+def show_plan(plan: RestorePlan, *, is_dry: bool) -> None:
     """Say what will be done."""
-    snapshot = prepared.snapshot
+    snapshot = plan.snapshot
     moment = f"{snapshot.time.astimezone():%Y-%m-%d %H:%M}"
-    size = f"{prepared.files} files, {render_size(prepared.bytes)}"
+    size = f"{plan.files} files, {render_size(plan.bytes)}"
     click.echo(f"snapshot {snapshot.id[:_SHORT_ID]} of {moment}: {size}")
-    for line in aligned([_cells(step) for step in prepared.steps]):
+    for line in aligned([_cells(step) for step in plan.steps]):
         click.echo(f"  {line}")
-    if prepared.users:
-        names = ", ".join(one.name for one in prepared.users)
+    if plan.users:
+        names = ", ".join(one.name for one in plan.users)
         click.echo(f"  stops and starts {printable(names)}")
     if is_dry:
         click.echo("nothing was restored: this was a dry run")
 
 
 def _cells(step: Step) -> tuple[str, ...]:
-    piece = step.piece
+    item = step.item
     return (
-        printable(piece.source),
-        f"→ {printable(piece.place)}",
+        printable(item.source),
+        f"→ {printable(item.place)}",
         f"{step.standing.value} is there: {step.how.value}",
     )
 

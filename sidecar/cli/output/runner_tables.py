@@ -26,7 +26,7 @@ from sidecar.runner.journal import Journal, MissedFires, Past, Run
 from sidecar.runner.loader import load
 from sidecar.runner.parts import JOURNAL
 from sidecar.runner.settings import RunnerSettings
-from sidecar.runner.status import work_of
+from sidecar.runner.status import job_of
 from sidecar.runner.timetable import Timetable
 
 _NONE = "–"
@@ -51,7 +51,7 @@ def read_plans(settings: RunnerSettings, environ: Mapping[str, str]) -> tuple[Pl
     timetable, now = Timetable(Scheduler(zone)), time.time()
     with closing(open_journal(settings)) as journal:
         past = journal.history().past
-    known = ((plan, past.get(work_of(plan))) for plan in config.plans)
+    known = ((plan, past.get(job_of(plan))) for plan in config.plans)
     return tuple(
         PlanRow(plan, one, timetable.next_fire(plan.timing, one, now), now) for plan, one in known
     )
@@ -134,7 +134,7 @@ def render_history(rows: Sequence[Run | MissedFires], form: str) -> str:
 
 
 def _history_cells(row: Run | MissedFires) -> tuple[str, ...]:
-    what = printable(f"{row.work.kind.value} {row.work.subject}")
+    what = printable(f"{row.job.kind.value} {row.job.subject}")
     if isinstance(row, MissedFires):
         times = f"{row.count} times since {moment(row.first)}" if row.count > 1 else ""
         return (moment(row.last), what, "missed", _NONE, _NONE, _NONE, times)
@@ -153,7 +153,7 @@ def _history_cells(row: Run | MissedFires) -> tuple[str, ...]:
 
 
 def _history_json(row: Run | MissedFires) -> dict[str, Any]:
-    about = {"kind": row.work.kind.value, "of": row.work.subject, "repo": row.work.repo}
+    about = {"kind": row.job.kind.value, "of": row.job.subject, "repo": row.job.repo}
     if isinstance(row, MissedFires):
         times = {"first": iso(row.first), "last": iso(row.last), "count": row.count}
         return {**about, "outcome": "missed", **times}
@@ -181,10 +181,10 @@ def read_snapshots(
     """Ask the repository; raises UsageError or EngineError."""
     config = load(settings.config)
     changed = switch_user(settings, environ)
-    work = resolve_job(JobKind.BACKUP, plan, config)
+    job = resolve_job(JobKind.BACKUP, plan, config)
     if not config.instance:
         raise UsageError("the document names no instance", "snapshots are found by its name")
-    engine = make_engine(settings, changed, config, work.repo)
+    engine = make_engine(settings, changed, config, job.repo)
     return engine.snapshots(config.plan(plan), config.instance)
 
 

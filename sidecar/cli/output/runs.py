@@ -31,9 +31,9 @@ COLOURS = {
 _SHORT_ID = 8
 
 
-def name_of(work: Job) -> str:
+def name_of(job: Job) -> str:
     """Give what a run is called in lines for people."""
-    return f"{work.kind.value} {work.subject}"
+    return f"{job.kind.value} {job.subject}"
 
 
 def outcome_of(over: RunFinished) -> RunOutcome | None:
@@ -41,11 +41,11 @@ def outcome_of(over: RunFinished) -> RunOutcome | None:
     return None if over.run is None or over.run.ended is None else over.run.ended.outcome
 
 
-def render_end(work: Job, over: RunFinished) -> str:
+def render_end(job: Job, over: RunFinished) -> str:
     """Write how a run ended, in a line."""
     run = over.run
     if run is None or run.ended is None:
-        return f"{printable(name_of(work))}: {click.style('not run', fg='red')}: " + printable(
+        return f"{printable(name_of(job))}: {click.style('not run', fg='red')}: " + printable(
             over.reason
         )
     ended = run.ended
@@ -56,7 +56,7 @@ def render_end(work: Job, over: RunFinished) -> str:
     ]
     word = click.style(ended.outcome.value, fg=COLOURS[ended.outcome])
     reason = f": {printable(ended.reason)}" if ended.reason else ""
-    return f"{printable(name_of(work))}: {word} {', '.join(parts)}{reason}"
+    return f"{printable(name_of(job))}: {word} {', '.join(parts)}{reason}"
 
 
 def render_stats(stats: Stats) -> str:

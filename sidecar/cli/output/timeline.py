@@ -67,7 +67,7 @@ class UpcomingRuns:
         return _later(self.start, timedelta(hours=self.hours))
 
 
-def read_agenda(
+def read_upcoming(
     document: Document, config: str, start: datetime, hours: int, zone: Zone
 ) -> UpcomingRuns:
     """Work out the runs of all plans, foreign ones too; `start` is in `zone`."""
@@ -101,33 +101,33 @@ def _idle(plan_id: str, raw: Any, schedule: Schedule, start: datetime) -> Idle:
     return Idle(plan_id, describe_schedule(schedule), next(iter(fires), None))
 
 
-def render_agenda(agenda: UpcomingRuns, form: str) -> str:
+def render_upcoming(upcoming: UpcomingRuns, form: str) -> str:
     """Write an agenda as `timeline`, `table`, `json`, or `all`: both that are for people."""
     if form == "json":
-        return _render_json(agenda)
-    lines = [_heading(agenda), ""]
+        return _render_json(upcoming)
+    lines = [_heading(upcoming), ""]
     if form != "table":
-        lines += _timeline(agenda)
+        lines += _timeline(upcoming)
     if form != "timeline":
-        lines += _table(agenda)
-    return "\n".join([*lines, *_idle_lines(agenda)]).rstrip("\n")
+        lines += _table(upcoming)
+    return "\n".join([*lines, *_idle_lines(upcoming)]).rstrip("\n")
 
 
-def _heading(agenda: UpcomingRuns) -> str:
-    count, form = len(agenda.runs), "%a %Y-%m-%d %H:%M %Z"
-    span = f"from {agenda.start.strftime(form)} to {agenda.until.strftime(form)}"
-    zone = f"time zone {agenda.zone.name} ({printable(agenda.zone.source)})"
+def _heading(upcoming: UpcomingRuns) -> str:
+    count, form = len(upcoming.runs), "%a %Y-%m-%d %H:%M %Z"
+    span = f"from {upcoming.start.strftime(form)} to {upcoming.until.strftime(form)}"
+    zone = f"time zone {upcoming.zone.name} ({printable(upcoming.zone.source)})"
     return f"{count} run{'' if count == 1 else 's'} {span}, {zone}"
 
 
-def _timeline(agenda: UpcomingRuns) -> Iterator[str]:
+def _timeline(upcoming: UpcomingRuns) -> Iterator[str]:
     """One row an hour (or some hours): its runs in twelve parts, their number, a bar."""
-    step = next((s for s in _STEPS if agenda.hours <= s * _MOST_ROWS), _STEPS[-1])
-    counts = _count_cells(agenda, step)
+    step = next((s for s in _STEPS if upcoming.hours <= s * _MOST_ROWS), _STEPS[-1])
+    counts = _count_cells(upcoming, step)
     totals = {row: sum(cells.values()) for row, cells in counts.items()}
     most = max(totals.values(), default=0)
     day = ""
-    for row, moment in enumerate(_rows(agenda, step)):
+    for row, moment in enumerate(_rows(upcoming, step)):
         today = f"{moment:%a %m-%d %Z}"
         label = f"{today if today != day else '':14} {moment:%H:%M}"
         day = today
@@ -136,30 +136,30 @@ def _timeline(agenda: UpcomingRuns) -> Iterator[str]:
         yield f"{label}  {strip}  {f'{total:3}  {_bar(total, most)}' if total else ''}".rstrip()
     yield ""
     yield f"one mark is {step * 60 // _CELLS} minutes: the number of runs, + from ten on"
-    yield from _crowd(agenda)
+    yield from _crowd(upcoming)
     yield ""
 
 
-def _first_row(agenda: UpcomingRuns) -> datetime:
+def _first_row(upcoming: UpcomingRuns) -> datetime:
     """The full hour, by the runner's clock, in which the agenda starts; in UTC."""
-    start = agenda.start
+    start = upcoming.start
     return start.astimezone(UTC) - timedelta(
         minutes=start.minute, seconds=start.second, microseconds=start.microsecond
     )
 
 
-def _rows(agenda: UpcomingRuns, step: int) -> Iterator[datetime]:
-    moment, until = _first_row(agenda), agenda.until.astimezone(UTC)
+def _rows(upcoming: UpcomingRuns, step: int) -> Iterator[datetime]:
+    moment, until = _first_row(upcoming), upcoming.until.astimezone(UTC)
     while moment <= until:
-        yield moment.astimezone(agenda.start.tzinfo)
+        yield moment.astimezone(upcoming.start.tzinfo)
         moment += timedelta(hours=step)
 
 
-def _count_cells(agenda: UpcomingRuns, step: int) -> dict[int, Counter[int]]:
+def _count_cells(upcoming: UpcomingRuns, step: int) -> dict[int, Counter[int]]:
     """Count the runs by row and by part of the row."""
-    first, part = _first_row(agenda), timedelta(minutes=step * 60 // _CELLS)
+    first, part = _first_row(upcoming), timedelta(minutes=step * 60 // _CELLS)
     counts: dict[int, Counter[int]] = {}
-    for run in agenda.runs:
+    for run in upcoming.runs:
         row, cell = divmod((run.time.astimezone(UTC) - first) // part, _CELLS)
         counts.setdefault(row, Counter())[cell] += 1
     return counts
@@ -175,14 +175,14 @@ def _bar(total: int, most: int) -> str:
     return "#" * (total if most <= _WIDEST_BAR else max(1, total * _WIDEST_BAR // most))
 
 
-def _crowd(agenda: UpcomingRuns) -> Iterator[str]:
+def _crowd(upcoming: UpcomingRuns) -> Iterator[str]:
     """Name the minute in which most plans want to start, if several do."""
-    by_minute = Counter(_minute(run.time) for run in agenda.runs)
-    moment, count = max(by_minute.items(), key=lambda one: one[1], default=(agenda.start, 0))
+    by_minute = Counter(_minute(run.time) for run in upcoming.runs)
+    moment, count = max(by_minute.items(), key=lambda one: one[1], default=(upcoming.start, 0))
     if count > 1:
-        plans = [run.plan for run in agenda.runs if _minute(run.time) == moment]
+        plans = [run.plan for run in upcoming.runs if _minute(run.time) == moment]
         more = f" and {count - _NAMED} more" if count > _NAMED else ""
-        local = moment.astimezone(agenda.start.tzinfo)
+        local = moment.astimezone(upcoming.start.tzinfo)
         yield (
             f"most at once: {count} at {local:%a %H:%M %Z}, one after the other in Backrest: "
             f"{printable(', '.join(plans[:_NAMED]))}{more}"
@@ -193,36 +193,38 @@ def _minute(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(second=0, microsecond=0)
 
 
-def _table(agenda: UpcomingRuns) -> Iterator[str]:
-    width = max((len(printable(run.plan)) for run in agenda.runs), default=0)
-    for run in agenda.runs:
+def _table(upcoming: UpcomingRuns) -> Iterator[str]:
+    width = max((len(printable(run.plan)) for run in upcoming.runs), default=0)
+    for run in upcoming.runs:
         about = "~" if run.is_estimate else " "
         words = printable(describe_schedule(run.schedule))
         yield f"{about}{run.time:%a %m-%d %H:%M %Z}  {printable(run.plan):{width}}  {words}"
-    if any(run.is_estimate for run in agenda.runs):
+    if any(run.is_estimate for run in upcoming.runs):
         yield "~ counts from the plan's last run, taken as if that ended now"
-    if agenda.runs:
+    if upcoming.runs:
         yield ""
 
 
-def _idle_lines(agenda: UpcomingRuns) -> Sequence[str]:
-    if not agenda.idle:
+def _idle_lines(upcoming: UpcomingRuns) -> Sequence[str]:
+    if not upcoming.idle:
         return []
-    shown = [f"  {printable(one.plan)}: {printable(one.reason)}{_next(one)}" for one in agenda.idle]
-    return [f"no run in these {agenda.hours} hours:", *shown]
+    shown = [
+        f"  {printable(one.plan)}: {printable(one.reason)}{_next(one)}" for one in upcoming.idle
+    ]
+    return [f"no run in these {upcoming.hours} hours:", *shown]
 
 
 def _next(one: Idle) -> str:
     return f", next {one.next:%a %Y-%m-%d %H:%M %Z}" if one.next else ""
 
 
-def _render_json(agenda: UpcomingRuns) -> str:
+def _render_json(upcoming: UpcomingRuns) -> str:
     shown = {
-        "config": agenda.config,
-        "timezone": agenda.zone.name,
-        "timezone_source": agenda.zone.source,
-        "from": agenda.start.isoformat(timespec="seconds"),
-        "until": agenda.until.isoformat(timespec="seconds"),
+        "config": upcoming.config,
+        "timezone": upcoming.zone.name,
+        "timezone_source": upcoming.zone.source,
+        "from": upcoming.start.isoformat(timespec="seconds"),
+        "until": upcoming.until.isoformat(timespec="seconds"),
         "runs": [
             {
                 "time": run.time.isoformat(timespec="seconds"),
@@ -230,7 +232,7 @@ def _render_json(agenda: UpcomingRuns) -> str:
                 "schedule": describe_schedule(run.schedule),
                 "estimate": run.is_estimate,
             }
-            for run in agenda.runs
+            for run in upcoming.runs
         ],
         "idle": [
             {
@@ -238,7 +240,7 @@ def _render_json(agenda: UpcomingRuns) -> str:
                 "reason": one.reason,
                 "next": one.next.isoformat(timespec="seconds") if one.next else None,
             }
-            for one in agenda.idle
+            for one in upcoming.idle
         ],
     }
     return json.dumps(shown, indent=2, ensure_ascii=False)

@@ -57,20 +57,20 @@ def run(plans: tuple[str, ...], all_plans: bool, dry_run: bool, **flags: Any) ->
     settings, environ = build_settings(flags), dict(os.environ)
     line, statuses = ProgressLine(), list[int]()
 
-    def tell(work: Job, over: Any) -> None:
+    def tell(job: Job, over: Any) -> None:
         line.clear()
-        click.echo(render_end(work, over))
+        click.echo(render_end(job, over))
         statuses.append(exit_of(outcome_of(over)))
 
     if dry_run:
         config = load(settings.config)
-        statuses = [_dry(settings, config, work, line) for work in choose_plans(config, plans)]
+        statuses = [_dry(settings, config, job, line) for job in choose_plans(config, plans)]
     else:
         run_here(
             settings,
             environ,
             lambda config: choose_plans(config, plans),
-            lambda work, progress: line.show(name_of(work), progress),
+            lambda job, progress: line.show(name_of(job), progress),
             tell,
         )
     raise click.exceptions.Exit(worst(statuses))
@@ -86,20 +86,20 @@ def choose_plans(config: Any, names: Sequence[str]) -> list[Job]:
     return [resolve_job(JobKind.BACKUP, name, config) for name in dict.fromkeys(chosen)]
 
 
-def _dry(settings: Any, config: Any, work: Job, line: Any) -> int:
+def _dry(settings: Any, config: Any, job: Job, line: Any) -> int:
     from sidecar.cli.output.runs import name_of, render_stats
     from sidecar.cli.output.text import printable
     from sidecar.engines.base import ResultKind
     from sidecar.runner.foreground import hooks_of, run_dry
 
     found = run_dry(
-        settings, dict(os.environ), config, work, lambda _, seen: line.show(name_of(work), seen)
+        settings, dict(os.environ), config, job, lambda _, seen: line.show(name_of(job), seen)
     )
     line.clear()
     counts = "" if found.stats is None else render_stats(found.stats)
     words = "; ".join(filter(None, (counts, printable(found.reason))))
-    click.echo(f"{printable(name_of(work))} would end with {found.verdict.value}: {words}")
-    for hook in hooks_of(config, work):
+    click.echo(f"{printable(name_of(job))} would end with {found.verdict.value}: {words}")
+    for hook in hooks_of(config, job):
         click.echo(f"  would run {printable(hook)}")
     if found.verdict is ResultKind.WARNING:
         return 3

@@ -72,16 +72,16 @@ def restore(plan: str, dry_run: bool, stop_timeout: str, repo: str, **flags: Any
       backrest-runner restore web --in-place --stop
       backrest-runner restore web --at 2024-05-01 --path /data/photos --target /tmp/photos
     """
-    from sidecar.cli.output.restore import read_wish
+    from sidecar.cli.output.restore import read_request
 
-    wish_of = read_wish(flags, os.environ)
-    _restore(build_settings(flags), plan, repo, wish_of, stop_timeout, is_dry=dry_run)
+    request_of = read_request(flags, os.environ)
+    _restore(build_settings(flags), plan, repo, request_of, stop_timeout, is_dry=dry_run)
 
 
 def _restore(
-    settings: Any, plan: str, repo: str, wish_of: Any, stop_timeout: str, *, is_dry: bool
+    settings: Any, plan: str, repo: str, request_of: Any, stop_timeout: str, *, is_dry: bool
 ) -> None:
-    from sidecar.cli.output.restore import show_ended, show_prepared, told_if_interrupted
+    from sidecar.cli.output.restore import show_ended, show_plan, told_if_interrupted
     from sidecar.cli.output.runs import ProgressLine
     from sidecar.runner.restore.command import RestoreOptions, run_restore
     from sidecar.runner.settings import parse_seconds
@@ -94,8 +94,8 @@ def _restore(
             os.environ,
             plan,
             repo,
-            wish_of,
-            partial(show_prepared, is_dry=is_dry),
+            request_of,
+            partial(show_plan, is_dry=is_dry),
             partial(line.show, f"restore {plan}"),
             RestoreOptions(is_dry, int(parse_seconds("--stop-timeout", stop_timeout))),
         )

@@ -22,8 +22,8 @@ _repos = click.argument("repos", metavar="[REPO]...", nargs=-1)
 
 def _work_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Declare all that work on repositories takes, in the order in which the help shows it."""
-    work = notify_options(neighbour_options(log_options(function)))
-    return _repos(document_options(program_options(work)))
+    job = notify_options(neighbour_options(log_options(function)))
+    return _repos(document_options(program_options(job)))
 
 
 @click.command()
@@ -107,29 +107,29 @@ def _run_all(kind: JobKind, repos: tuple[str, ...], flags: dict[str, Any]) -> in
     settings = build_settings(flags)
     config = load(settings.config)
     names = repos or tuple(repo.id for repo in config.repos)
-    works = [resolve_job(kind, name, config) for name in dict.fromkeys(names)]
+    jobs = [resolve_job(kind, name, config) for name in dict.fromkeys(names)]
     try:
-        return worst([ask_daemon(settings, kind, work.subject) for work in works])
+        return worst([ask_daemon(settings, kind, job.subject) for job in jobs])
     except NoDaemon:
-        return _run_here(settings, works)
+        return _run_here(settings, jobs)
 
 
-def _run_here(settings: Any, works: list[Job]) -> int:
+def _run_here(settings: Any, jobs: list[Job]) -> int:
     from sidecar.cli.output.runs import ProgressLine, name_of, outcome_of, render_end
     from sidecar.runner.foreground import run_here
 
     line, statuses = ProgressLine(), list[int]()
 
-    def tell(work: Job, over: Any) -> None:
+    def tell(job: Job, over: Any) -> None:
         line.clear()
-        click.echo(render_end(work, over))
+        click.echo(render_end(job, over))
         statuses.append(exit_of(outcome_of(over)))
 
     run_here(
         settings,
         dict(os.environ),
-        lambda _: works,
-        lambda work, progress: line.show(name_of(work), progress),
+        lambda _: jobs,
+        lambda job, progress: line.show(name_of(job), progress),
         tell,
     )
     return worst(statuses)

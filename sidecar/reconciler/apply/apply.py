@@ -47,7 +47,7 @@ class Applier:
         self,
         settings: ReconcilerSettings,
         memory: Memory,
-        links: ApplyConnections,
+        connections: ApplyConnections,
         on_result: OnResult,
         on_restarted: Callable[[], None],
         *,
@@ -55,17 +55,21 @@ class Applier:
         clocks: Clocks | None = None,
     ) -> None:
         self._clocks = clocks or Clocks()
-        self._teller = ApplyReporter(on_result)
+        self._reporter = ApplyReporter(on_result)
         due = due or DueSoon(settings.config)
-        site = ApplyDependencies(settings, memory, links, self._teller, due, self._clocks)
+        dependencies = ApplyDependencies(
+            settings, memory, connections, self._reporter, due, self._clocks
+        )
         self._settings = settings
         self._memory = memory
-        self._restart = RestartStrategy(site, on_restarted)
-        self._api = ApiStrategy(site, links.api) if links.api is not None else None
+        self._restart = RestartStrategy(dependencies, on_restarted)
+        self._api = (
+            ApiStrategy(dependencies, connections.api) if connections.api is not None else None
+        )
         uses_api = settings.applying.enabled and settings.applying.via is not ApplyVia.RESTART
-        self._door = ApiProbe(links.probe if uses_api else None, self._clocks.steady)
+        self._door = ApiProbe(connections.probe if uses_api else None, self._clocks.steady)
         self._lock = threading.Lock()
-        self._wish: tuple[DesiredState, float] | None = None
+        self._desired: tuple[DesiredState, float] | None = None
         self._fallen_back: float | None = None
         self._silences = 0
         self.wake: Callable[[], None] = _nothing
@@ -73,7 +77,7 @@ class Applier:
     def want(self, desire: DesiredState, changed_at: float) -> None:
         """Take the newest wish; `changed_at`: monotonic time when it last differed."""
         with self._lock:
-            self._wish = (desire, changed_at)
+            self._desired = (desire, changed_at)
         self.wake()
 
     def is_writer(self) -> bool:
@@ -115,10 +119,10 @@ class Applier:
 
     def _api_step(self, api: ApiStrategy) -> float:
         with self._lock:
-            wish = self._wish
-        if wish is None:
+            desired = self._desired
+        if desired is None:
             return NOTHING_TO_DO
-        wait = api.step(*wish)
+        wait = api.step(*desired)
         if api.is_settled:
             self._silences = 0
             self._clear_trouble()
@@ -169,13 +173,13 @@ class Applier:
 
         self._memory.update(failed)
         facts = {"reason": error.message, "hint": error.hint}
-        self._teller.tell("failed", logging.WARNING, error.message, **facts)
+        self._reporter.tell("failed", logging.WARNING, error.message, **facts)
         return self._pause()
 
     def _clear_trouble(self) -> None:
         if self._memory.state.trouble.failures:
             self._memory.change(trouble=ApplyTrouble())
-            self._teller.forget()
+            self._reporter.forget()
 
 
 def pause_after(failures: int) -> float:

@@ -43,17 +43,17 @@ class ApiStrategy:
     Every step raises ApiError, or DocumentError where no acceptable document comes out.
     """
 
-    def __init__(self, site: ApplyDependencies, api: BackrestApi) -> None:
-        self._site = site
+    def __init__(self, dependencies: ApplyDependencies, api: BackrestApi) -> None:
+        self._dependencies = dependencies
         self._api = api
         self._proposer = Planner()
         self._twice = StableTwice()
-        self._patience = BusyTimer(site.teller, site.settings.applying.wait)
-        self._settling = StablePeriod(site.settings.applying.settle)
+        self._patience = BusyTimer(dependencies.reporter, dependencies.settings.applying.wait)
+        self._settling = StablePeriod(dependencies.settings.applying.settle)
         self._had: set[str] = set()
         self._foreign_looks = 0
         self._verifying: _Verification | None = None
-        self._wish: DesiredState | None = None
+        self._desired: DesiredState | None = None
         self._is_pending = False
         self._is_resending = False
         self._written_at = 0.0
@@ -68,56 +68,56 @@ class ApiStrategy:
     @property
     def is_settled(self) -> bool:
         """Whether Backrest has, and runs, what was wanted when it was last asked."""
-        return self._wish is not None and not self._is_pending and self._verifying is None
+        return self._desired is not None and not self._is_pending and self._verifying is None
 
     def reset(self) -> None:
         """Begin anew with the next step: Backrest may be another than before."""
-        self._wish = None
+        self._desired = None
         self._verifying = None
         self._is_verified = False
         self._is_resending = False
         self._foreign_looks = 0
         self._twice.forget()
 
-    def step(self, wish: DesiredState, changed_at: float) -> float:
+    def step(self, desired: DesiredState, changed_at: float) -> float:
         """Do what can be done now; seconds until there may be more to do."""
-        now = self._site.clocks.steady()
+        now = self._dependencies.clocks.steady()
         if self._verifying is not None:
             return self._verify(self._verifying)
         if (left := self._settling.left(changed_at, now, changed_at)) > 0:
             self._twice.forget()
             return left
-        if wish is not self._wish:
-            self._is_pending = self._is_resending or self._is_wanting(wish)
-            self._wish = wish
+        if desired is not self._desired:
+            self._is_pending = self._is_resending or self._is_wanting(desired)
+            self._desired = desired
         if not self._is_pending:
             self._finish()
             return NOTHING_TO_DO
-        look = look_by_api(self._api, self._site.clocks.wall())
+        look = look_by_api(self._api, self._dependencies.clocks.wall())
         if look.rest is not IdleState.IDLE:
             self._patience.busy(look.because, now)
         if not self._twice.agrees(look, now):
             return APART if look.rest is IdleState.IDLE else _BUSY_SECONDS
-        return self._send(wish)
+        return self._send(desired)
 
-    def _is_wanting(self, wish: DesiredState) -> bool:
-        proposal = self._propose(wish)
+    def _is_wanting(self, desired: DesiredState) -> bool:
+        proposal = self._propose(desired)
         if proposal.after is not proposal.before:
             return True
-        wish.ledger.after_pass(proposal)
+        desired.ledger.after_pass(proposal)
         if not self._is_verified:
             # Somebody may have died between a save and the look whether it had an effect.
             self._verifying = _Verification(self._scheduled(proposal.before), 0, is_second=False)
         return False
 
     def _scheduled(self, document: Document) -> frozenset[str]:
-        return scheduled_plans(document, self._site.settings.policy.plan_id_prefix)
+        return scheduled_plans(document, self._dependencies.settings.policy.plan_id_prefix)
 
-    def _propose(self, wish: DesiredState) -> Proposal:
+    def _propose(self, desired: DesiredState) -> Proposal:
         # Before the question: a write of ours that comes after it is not answered by it.
-        self._written_at = self._site.memory.state.written_at
+        self._written_at = self._dependencies.memory.state.written_at
         served = self._api.get_config()
-        proposal = wish.propose(served, served=True, proposer=self._proposer)
+        proposal = desired.propose(served, served=True, proposer=self._proposer)
         self._remember(proposal.before)
         return proposal
 
@@ -128,16 +128,16 @@ class ApiStrategy:
         self._patience.over()
         self._settling.done()
         self._twice.forget()
-        if self._site.memory.state.written_at != LOADED:
-            self._site.memory.update(self._loaded)
+        if self._dependencies.memory.state.written_at != LOADED:
+            self._dependencies.memory.update(self._loaded)
 
     def _loaded(self, state: State) -> State:
         is_known = state.written_at == self._written_at
         return replace(state, written_at=LOADED) if is_known else state
 
-    def _send(self, wish: DesiredState) -> float:
+    def _send(self, desired: DesiredState) -> float:
         for _ in range(_STALE_TRIES):
-            proposal = self._propose(wish)
+            proposal = self._propose(desired)
             if proposal.after is proposal.before and not self._is_resending:
                 self._finish()
                 return NOTHING_TO_DO
@@ -147,12 +147,12 @@ class ApiStrategy:
             # The queue is made anew after the answer: what is pending until then is the old one.
             self._newest = max((operation.id for operation in self._api.operations()), default=0)
             try:
-                saved = self._set(wish, proposal)
+                saved = self._set(desired, proposal)
             except ApiError as error:
                 if error.kind is not ApiTrouble.STALE:
                     raise
             else:
-                return self._sent(wish, proposal, saved)
+                return self._sent(desired, proposal, saved)
         raise ApiError(
             ApiTrouble.STALE,
             f"Backrest's configuration was saved by someone else during each of {_STALE_TRIES} "
@@ -160,22 +160,24 @@ class ApiStrategy:
             "it is tried again",
         )
 
-    def _set(self, wish: DesiredState, proposal: Proposal) -> Document:
+    def _set(self, desired: DesiredState, proposal: Proposal) -> Document:
         """Send the document; give it as Backrest has it then."""
-        with wish.ledger.writing(proposal):
+        with desired.ledger.writing(proposal):
             answer = self._api.set_config(proposal.after.text.encode())
         return parse_document(answer)
 
-    def _sent(self, wish: DesiredState, proposal: Proposal, saved: Document) -> float:
-        drift = wish.ledger.after_pass(proposal)
+    def _sent(self, desired: DesiredState, proposal: Proposal, saved: Document) -> float:
+        drift = desired.ledger.after_pass(proposal)
         is_second = self._is_resending
         self._verifying = _Verification(self._scheduled(saved), self._newest, is_second=is_second)
         self._finish()
         changes = proposal.changes
         facts = {"added": len(changes.added), "updated": len(changes.edits)}
         if not is_second:
-            self._site.teller.forget()
-            self._site.teller.tell("applied", logging.INFO, way="api", **facts, drift=len(drift))
+            self._dependencies.reporter.forget()
+            self._dependencies.reporter.tell(
+                "applied", logging.INFO, way="api", **facts, drift=len(drift)
+            )
         return _POLL_SECONDS
 
     def _verify(self, check: "_Verification") -> float:
@@ -201,11 +203,11 @@ class ApiStrategy:
 
     def _is_foreign(self, served: Document) -> bool:
         """Whether the file was edited by hand, so that a save by Backrest would undo that."""
-        file = read_file(self._site.settings.config)
+        file = read_file(self._dependencies.settings.config)
         if file is None:
             return False
         self._remember(file)
-        return differs(file, served, self._site.settings.policy.plan_id_prefix)
+        return differs(file, served, self._dependencies.settings.policy.plan_id_prefix)
 
     def _wait_for_reading(self) -> float:
         """Look again: Backrest may be in the middle of a save of its own."""
@@ -216,7 +218,7 @@ class ApiStrategy:
         hint = (
             "restart Backrest, so that it reads its file; a save in its interface undoes the edit"
         )
-        self._site.teller.tell("foreign-edit", logging.WARNING, hint=hint)
+        self._dependencies.reporter.tell("foreign-edit", logging.WARNING, hint=hint)
         return _FOREIGN_SECONDS
 
     def _remember(self, document: Document) -> None:

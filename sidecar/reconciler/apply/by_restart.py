@@ -48,12 +48,12 @@ class RestartStrategy:
     when the runner runs again: it may have rewritten the document while it started.
     """
 
-    def __init__(self, site: ApplyDependencies, on_restarted: Callable[[], None]) -> None:
-        self._site = site
+    def __init__(self, dependencies: ApplyDependencies, on_restarted: Callable[[], None]) -> None:
+        self._dependencies = dependencies
         self._on_restarted = on_restarted
         self._twice = StableTwice()
-        self._patience = BusyTimer(site.teller, site.settings.applying.wait)
-        self._settling = StablePeriod(site.settings.applying.settle)
+        self._patience = BusyTimer(dependencies.reporter, dependencies.settings.applying.wait)
+        self._settling = StablePeriod(dependencies.settings.applying.settle)
         self._awaited: _Awaited | None = None
         self._known: Runner | None = None
         self._is_settled = False
@@ -84,43 +84,43 @@ class RestartStrategy:
         if not runner.is_running:
             return self._revive(runner)
         written_at = max(self._written_at(runner), edited_at)
-        if _has_read(runner, written_at, self._site.clocks.wall()):
+        if _has_read(runner, written_at, self._dependencies.clocks.wall()):
             self._rest()
             return _LOOK_SECONDS
         return self._prepare(runner, written_at)
 
     def find(self) -> Runner | None:
         """Inspect the runner's container; None when it is absent or nobody answers."""
-        name = self._site.settings.policy.runner_container
+        name = self._dependencies.settings.policy.runner_container
         try:
-            found = engine.find_runner(self._site.links.connection, name)
+            found = engine.find_runner(self._dependencies.connections.connection, name)
         except InventoryError as error:
             self._is_blind = True
-            self._site.teller.tell("unknown", logging.WARNING, reason=error.message)
+            self._dependencies.reporter.tell("unknown", logging.WARNING, reason=error.message)
             return None
         if self._is_blind:
             self._is_blind = False
-            self._site.teller.forget()
-        if found is None and self._site.memory.state.written_at > LOADED:
+            self._dependencies.reporter.forget()
+        if found is None and self._dependencies.memory.state.written_at > LOADED:
             # Without a container it has nothing to forget: it reads the file when it starts.
-            self._site.teller.tell("no-runner", logging.WARNING, container=name)
+            self._dependencies.reporter.tell("no-runner", logging.WARNING, container=name)
         return found
 
     def _written_at(self, runner: Runner) -> float:
         """When we last wrote the document; worked out once where that is not known."""
-        known = self._site.memory.state.written_at
+        known = self._dependencies.memory.state.written_at
         if known:
             return known
         try:
-            stored = Store(self._site.settings.config).read()
+            stored = Store(self._dependencies.settings.config).read()
             plans = parse_document(stored.content).plans
         except SidecarError:
             return 0.0
-        prefix = self._site.settings.policy.plan_id_prefix
+        prefix = self._dependencies.settings.policy.plan_id_prefix
         has_ours = any(plan_id.startswith(prefix) for plan_id in plans)
         mtime = stored.identity.mtime_ns / 1e9
         guess = guess_written_at(mtime, runner.started_at, has_ours=has_ours)
-        state = self._site.memory.update(
+        state = self._dependencies.memory.update(
             lambda now: now if now.written_at else replace(now, written_at=guess)
         )
         return state.written_at
@@ -140,11 +140,11 @@ class RestartStrategy:
 
     def _prepare(self, runner: Runner, written_at: float) -> float:
         """Wait for the storm to pass, for a seat in this hour, and for the runner to rest."""
-        now, wall = self._site.clocks.steady(), self._site.clocks.wall()
-        own = self._site.settings.policy.own_container_id
+        now, wall = self._dependencies.clocks.steady(), self._dependencies.clocks.wall()
+        own = self._dependencies.settings.policy.own_container_id
         if runner.is_container(own):
             facts = {"container": runner.name, "hint": "name the runner by --backrest-container"}
-            self._site.teller.tell("refused", logging.ERROR, **facts)
+            self._dependencies.reporter.tell("refused", logging.ERROR, **facts)
             return _LOOK_SECONDS
         if (left := self._settling.left(written_at, now)) > 0:
             self._twice.forget()
@@ -152,11 +152,11 @@ class RestartStrategy:
         if self._has_no_seat():
             return _LOOK_SECONDS
         look = look_by_either(
-            self._site.links.api,
-            self._site.links.connection,
+            self._dependencies.connections.api,
+            self._dependencies.connections.connection,
             runner,
-            self._site.markers,
-            self._site.due,
+            self._dependencies.markers,
+            self._dependencies.due,
             wall,
         )
         if look.rest is not IdleState.IDLE:
@@ -168,33 +168,35 @@ class RestartStrategy:
 
     def _restart(self, runner: Runner, written_at: float) -> None:
         self._twice.forget()
-        timeout = self._site.settings.applying.restart_timeout
+        timeout = self._dependencies.settings.applying.restart_timeout
         # Before it is done: should we die meanwhile, it counts all the same.
         self._count_restart()
         log_event(_log, logging.INFO, "backrest.restart", container=runner.name)
-        engine.restart(self._site.links.connection, runner, timeout)
-        until = self._site.clocks.steady() + _START_SECONDS
+        engine.restart(self._dependencies.connections.connection, runner, timeout)
+        until = self._dependencies.clocks.steady() + _START_SECONDS
         self._awaited = _Awaited(runner, written_at, until)
 
     def _has_no_seat(self) -> bool:
         """Whether this hour has had its restarts; that is told."""
-        left = restart_wait(self._site.memory.state.restarts, self._site.clocks.wall())
+        left = restart_wait(
+            self._dependencies.memory.state.restarts, self._dependencies.clocks.wall()
+        )
         if left > 0:
-            self._site.teller.tell("limited", logging.WARNING, seconds=round(left))
+            self._dependencies.reporter.tell("limited", logging.WARNING, seconds=round(left))
         return left > 0
 
     def _count_restart(self) -> None:
-        wall = self._site.clocks.wall()
+        wall = self._dependencies.clocks.wall()
 
         def counted(state: State) -> State:
             recent = [moment for moment in state.restarts if abs(wall - moment) < HOUR]
             return replace(state, restarts=(*recent, wall))
 
-        self._site.memory.update(counted)
+        self._dependencies.memory.update(counted)
 
     def _await(self, awaited: _Awaited) -> float:
         """See the runner run, and still run some moments later."""
-        now = self._site.clocks.steady()
+        now = self._dependencies.clocks.steady()
         found = self.find()
         runs = found is not None and found.is_running and is_newer(found, awaited.before)
         if found is not None and runs:
@@ -220,24 +222,26 @@ class RestartStrategy:
                 return state
             return replace(state, written_at=min(state.written_at, found.started_at - 1.0))
 
-        self._site.memory.update(loaded)
+        self._dependencies.memory.update(loaded)
         self._rest()
-        self._site.teller.forget()
-        self._site.teller.tell("applied", logging.INFO, way="restart", container=found.name)
+        self._dependencies.reporter.forget()
+        self._dependencies.reporter.tell(
+            "applied", logging.INFO, way="restart", container=found.name
+        )
         self._notice(found)
 
     def _revive(self, runner: Runner) -> float:
         """Start the runner if it was a restart of ours that left it stopped."""
-        state = self._site.memory.state
-        timeout = self._site.settings.applying.restart_timeout
+        state = self._dependencies.memory.state
+        timeout = self._dependencies.settings.applying.restart_timeout
         if not was_stopped_by_us(state, runner, timeout):
             self._rest()
             return _LOOK_SECONDS
         if self._has_no_seat():
             return _LOOK_SECONDS
         self._count_restart()
-        start_container(self._site.links.connection, runner.id)
-        until = self._site.clocks.steady() + _START_SECONDS
+        start_container(self._dependencies.connections.connection, runner.id)
+        until = self._dependencies.clocks.steady() + _START_SECONDS
         self._awaited = _Awaited(runner, state.written_at, until)
         return _POLL_SECONDS
 

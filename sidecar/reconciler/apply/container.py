@@ -118,7 +118,7 @@ def processes_of(connection: Connection, runner: Runner) -> list[str] | None:
     return [row[column] for row in rows if not row[column].endswith("<defunct>")]
 
 
-def find_work(processes: Iterable[str], runner: Runner) -> list[str]:
+def find_busy(processes: Iterable[str], runner: Runner) -> list[str]:
     """Name, sorted and each once, the programs in the runner that are not the runner itself.
 
     Its own are Backrest or the bundled runner's daemon, an init, and the shell that runs the

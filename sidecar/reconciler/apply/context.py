@@ -50,8 +50,8 @@ class ApplyReporter:
 class BusyTimer:
     """Measures how long the runner has been busy; tells it once when that is too long."""
 
-    def __init__(self, teller: ApplyReporter, wait: float) -> None:
-        self._teller = teller
+    def __init__(self, reporter: ApplyReporter, wait: float) -> None:
+        self._reporter = reporter
         self._wait = wait
         self._since: float | None = None
         self._is_told = False
@@ -64,14 +64,14 @@ class BusyTimer:
         if waited >= self._wait:
             self._is_told = True
             facts = {"seconds": round(waited), "because": because}
-            self._teller.tell("waiting", logging.WARNING, **facts)
+            self._reporter.tell("waiting", logging.WARNING, **facts)
 
     def over(self) -> None:
         """What was waited for is done, or no longer wanted."""
         self._since = None
         if self._is_told:
             self._is_told = False
-            self._teller.forget()
+            self._reporter.forget()
 
 
 class StablePeriod:
@@ -149,8 +149,8 @@ class ApplyDependencies:
 
     settings: ReconcilerSettings
     memory: Memory
-    links: ApplyConnections
-    teller: ApplyReporter
+    connections: ApplyConnections
+    reporter: ApplyReporter
     due: Due
     clocks: Clocks
 

@@ -15,7 +15,7 @@ from sidecar.backrest.document import Document, parse_document
 from sidecar.backrest.operations import Operation, Status, is_busy
 from sidecar.docker.client import Connection
 from sidecar.lib.errors import InventoryError, SidecarError
-from sidecar.reconciler.apply.container import Runner, find_runner, find_work, processes_of
+from sidecar.reconciler.apply.container import Runner, find_busy, find_runner, processes_of
 from sidecar.reconciler.resume.markers import read_markers
 from sidecar.reconciler.store.store import Store
 from sidecar.reconciler.zones import local_zone
@@ -108,7 +108,7 @@ def look_at_processes(connection: Connection, runner: Runner) -> IdleCheck:
     processes = processes_of(connection, runner)
     if processes is None:
         return IdleCheck(IdleState.UNKNOWN, f"the processes in {runner.name} cannot be listed")
-    work = find_work(processes, runner)
+    work = find_busy(processes, runner)
     return IdleCheck(IdleState.BUSY, _some(work)) if work else IDLE
 
 

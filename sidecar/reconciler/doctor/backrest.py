@@ -41,15 +41,15 @@ _OLDEST = (1, 13)
 _MOST_ASKED = 200
 
 
-def check_found(patient: CheckContext) -> CheckResult:
+def check_found(context: CheckContext) -> CheckResult:
     """Inspect the container of that name."""
-    require_containers(patient)
-    name = patient.settings.policy.runner_container
-    patient.learned.runner = find_runner(patient.connection, name)
-    if patient.learned.runner is not None:
+    require_containers(context)
+    name = context.settings.policy.runner_container
+    context.memory.runner = find_runner(context.connection, name)
+    if context.memory.runner is not None:
         return passed(f"the container {name} is there")
     hint = "name Backrest's container with --backrest-container"
-    if patient.settings.runner_named:
+    if context.settings.runner_named:
         return failed(f"there is no container {name}", f"start it, or {hint}")
     return warned(
         f"there is no container {name}, so nobody can tell what Backrest sees",
@@ -57,18 +57,18 @@ def check_found(patient: CheckContext) -> CheckResult:
     )
 
 
-def check_running(patient: CheckContext) -> CheckResult:
+def check_running(context: CheckContext) -> CheckResult:
     """See whether it runs: backups happen only then."""
-    runner = patient.runner
+    runner = context.runner
     if runner.is_running:
         return passed(f"{runner.name} runs")
     return failed(f"{runner.name} does not run, so nothing is backed up", "start it")
 
 
-def check_not_us(patient: CheckContext) -> CheckResult:
+def check_not_us(context: CheckContext) -> CheckResult:
     """See whether we were told that we are the runner."""
-    runner = patient.runner
-    if runner.is_container(patient.own_id):
+    runner = context.runner
+    if runner.is_container(context.own_id):
         return failed(
             f"--backrest-container {runner.name} is this sidecar itself",
             "name Backrest's container",
@@ -76,10 +76,10 @@ def check_not_us(patient: CheckContext) -> CheckResult:
     return passed(f"{runner.name} is not this sidecar")
 
 
-def check_version(patient: CheckContext) -> CheckResult:
+def check_version(context: CheckContext) -> CheckResult:
     """Read Backrest's version from the label that its image carries."""
-    runner = patient.runner
-    inventory = needed(patient.learned.inventory, "the containers were not listed")
+    runner = context.runner
+    inventory = needed(context.memory.inventory, "the containers were not listed")
     labels = next((c.labels for c in inventory.containers if c.id == runner.id), {})
     version = labels.get(_VERSION_LABEL, "")
     if labels.get(_TITLE_LABEL) == _OURS:
@@ -103,12 +103,12 @@ class _Path:
         return f"plan {self.plan}: {self.path}"
 
 
-def check_paths(patient: CheckContext) -> CheckResult:
+def check_paths(context: CheckContext) -> CheckResult:
     """See whether each path of each plan that runs is there in the runner."""
-    require_containers(patient)
-    runner, paths = patient.runner, list(_paths(patient))
-    absent = _absent(patient, paths)
-    inside = [one for one in paths if not _is_mounted(patient, one.path)]
+    require_containers(context)
+    runner, paths = context.runner, list(_paths(context))
+    absent = _absent(context, paths)
+    inside = [one for one in paths if not _is_mounted(context, one.path)]
     if not inside and not absent:
         return passed(f"{runner.name} sees {counted(len(paths), 'path')} of the plans")
     hint = "mount into it what holds them, or remove the plans"
@@ -128,8 +128,8 @@ def check_paths(patient: CheckContext) -> CheckResult:
     )
 
 
-def _paths(patient: CheckContext) -> Iterator[_Path]:
-    for plan_id, plan in patient.document.plans.items():
+def _paths(context: CheckContext) -> Iterator[_Path]:
+    for plan_id, plan in context.document.plans.items():
         listed = plan.get("paths")
         if isinstance(listed, list) and not _is_disabled(plan):
             yield from (_Path(plan_id, path) for path in listed if type(path) is str and path)
@@ -141,16 +141,16 @@ def _is_disabled(plan: dict[str, Any]) -> bool:
     return isinstance(schedule, dict) and bool(schedule) and not is_active(schedule)
 
 
-def _is_mounted(patient: CheckContext, path: str) -> bool:
+def _is_mounted(context: CheckContext, path: str) -> bool:
     """Whether a path lies in a mount, or has one below it."""
-    mounts, root = patient.runner.mounts, normal_path(path)
+    mounts, root = context.runner.mounts, normal_path(path)
     below = any(is_under(normal_path(mount.destination), root) for mount in mounts)
     return below or find_mount(mounts, path) is not None
 
 
-def _absent(patient: CheckContext, paths: list[_Path]) -> list[_Path] | None:
+def _absent(context: CheckContext, paths: list[_Path]) -> list[_Path] | None:
     """Ask the container which paths it lacks; None if it cannot be asked for all of them."""
-    exists, runner = patient.engine.archive_exists, patient.runner
+    exists, runner = context.engine.archive_exists, context.runner
     if not runner.is_running or len(paths) > _MOST_ASKED:
         return None
     with suppress(InventoryError):
@@ -158,23 +158,23 @@ def _absent(patient: CheckContext, paths: list[_Path]) -> list[_Path] | None:
     return None
 
 
-def check_config(patient: CheckContext) -> CheckResult:
+def check_config(context: CheckContext) -> CheckResult:
     """See whether the runner reads the document that we write, by both containers' mounts."""
-    runner = patient.runner
+    runner = context.runner
     theirs = runner.environment.get("BACKREST_CONFIG", "")
     if not theirs:
-        return _unset(patient)
+        return _unset(context)
     if not theirs.startswith("/"):
         return failed(f"BACKREST_CONFIG={theirs} is not absolute", "start it with /")
-    ours = str(patient.settings.config)
+    ours = str(context.settings.config)
     their_file = host_path(runner.mounts, theirs)
     if their_file is None or host_path(runner.mounts, posixpath.dirname(theirs)) is None:
         return failed(
             f"{runner.name} reads {theirs}, which lies in the container itself",
             f"mount the same directory as here at {posixpath.dirname(theirs)} there",
         )
-    our_file = _our_host_path(patient)
-    if _resolved(patient, their_file) == our_file:
+    our_file = _our_host_path(context)
+    if _resolved(context, their_file) == our_file:
         return passed(f"{runner.name} reads the document that is {ours} here")
     return failed(
         f"{runner.name} reads {their_file} of the host, and we write {our_file}",
@@ -183,8 +183,8 @@ def check_config(patient: CheckContext) -> CheckResult:
     )
 
 
-def _unset(patient: CheckContext) -> CheckResult:
-    scripts = [script for script in scripts_of(patient) if script.writes_marker]
+def _unset(context: CheckContext) -> CheckResult:
+    scripts = [script for script in scripts_of(context) if script.writes_marker]
     if not scripts:
         raise NotChecked("BACKREST_CONFIG is not set there, and no hook needs it")
     return failed(
@@ -194,14 +194,14 @@ def _unset(patient: CheckContext) -> CheckResult:
     )
 
 
-def _our_host_path(patient: CheckContext) -> str:
+def _our_host_path(context: CheckContext) -> str:
     """Where our document is on the engine's host; raises NotChecked if that cannot be told."""
-    config = str(_plain(patient.settings.config))
-    if not patient.connection.address.startswith("unix://") and not patient.own_id:
+    config = str(_plain(context.settings.config))
+    if not context.connection.address.startswith("unix://") and not context.own_id:
         raise NotChecked("the engine may be on another machine than this one")
-    if not patient.is_contained:
+    if not context.is_contained:
         return config
-    own = find_runner(patient.connection, patient.own_id) if patient.own_id else None
+    own = find_runner(context.connection, context.own_id) if context.own_id else None
     if own is None:
         raise NotChecked("the engine does not know the container that we run in")
     found = host_path(own.mounts, config)
@@ -210,9 +210,9 @@ def _our_host_path(patient: CheckContext) -> str:
     return found
 
 
-def _resolved(patient: CheckContext, path: str) -> str:
+def _resolved(context: CheckContext, path: str) -> str:
     """Follow links of the host where we see them."""
-    return path if patient.is_contained else str(_plain(Path(path)))
+    return path if context.is_contained else str(_plain(Path(path)))
 
 
 def _plain(path: Path) -> Path:
@@ -224,31 +224,31 @@ _NO_URL = "no --backrest-url is given"
 _NOT_SERVED = "Backrest does not serve its configuration"
 
 
-def check_reachable(patient: CheckContext) -> CheckResult:
+def check_reachable(context: CheckContext) -> CheckResult:
     """Ask for the configuration; a refused login is an answer too."""
-    if not patient.settings.access.url:
+    if not context.settings.access.url:
         raise NotChecked(_NO_URL)
     with ExitStack() as stack:
-        access = patient.settings.access
+        access = context.settings.access
         login = (access.url, access.user, access.password)
         api = stack.enter_context(BackrestApi(*login, timeout=SECONDS))
         try:
-            patient.learned.served = parse_document(api.get_config())
+            context.memory.served = parse_document(api.get_config())
         except ApiError as error:
             if error.kind is not ApiTrouble.REFUSED_LOGIN:
                 return failed(error.message, error.hint)
-        patient.learned.api = api
+        context.memory.api = api
         stack.pop_all()
-    return passed(f"it answers at {patient.settings.access.url}")
+    return passed(f"it answers at {context.settings.access.url}")
 
 
-def check_login(patient: CheckContext) -> CheckResult:
+def check_login(context: CheckContext) -> CheckResult:
     """See whether the configuration was given out."""
-    if not patient.settings.access.url:
+    if not context.settings.access.url:
         raise NotChecked(_NO_URL)
-    needed(patient.learned.api, _NOT_SERVED)
-    user = patient.settings.access.user
-    if patient.learned.served is not None:
+    needed(context.memory.api, _NOT_SERVED)
+    user = context.settings.access.user
+    if context.memory.served is not None:
         return passed(f"it accepts {user}" if user else "it asks for no login")
     if user:
         return failed(
@@ -261,10 +261,10 @@ def check_login(patient: CheckContext) -> CheckResult:
     )
 
 
-def check_same_document(patient: CheckContext) -> CheckResult:
+def check_same_document(context: CheckContext) -> CheckResult:
     """Compare who the Backrest that answers and the one of the document say that they are."""
-    document = patient.document
-    served = needed(patient.learned.served, _why_not_served(patient))
+    document = context.document
+    served = needed(context.memory.served, _why_not_served(context))
     theirs, ours = served.root.get("instance") or "", document.root.get("instance") or ""
     if theirs == ours:
         return passed(f"it serves the instance {ours or 'without a name'}, as the document")
@@ -275,9 +275,9 @@ def check_same_document(patient: CheckContext) -> CheckResult:
     )
 
 
-def check_repos(patient: CheckContext) -> CheckResult:
+def check_repos(context: CheckContext) -> CheckResult:
     """See whether there is somewhere to save to."""
-    listed = patient.document.root.get("repos")
+    listed = context.document.root.get("repos")
     repos = [repo for repo in listed if isinstance(repo, dict)] if isinstance(listed, list) else []
     if not repos:
         return failed(
@@ -290,11 +290,11 @@ def check_repos(patient: CheckContext) -> CheckResult:
     return passed(f"there is {said}{more}" if len(repos) == 1 else f"there are {said}{more}")
 
 
-def check_repos_known(patient: CheckContext) -> CheckResult:
+def check_repos_known(context: CheckContext) -> CheckResult:
     """See whether Backrest has loaded the repositories that our plans go to."""
-    prefix = patient.settings.policy.plan_id_prefix
-    plans = [plan for plan in patient.planned.view.plans if plan.id.startswith(prefix)]
-    served = needed(patient.learned.served, _why_not_served(patient))
+    prefix = context.settings.policy.plan_id_prefix
+    plans = [plan for plan in context.planned.view.plans if plan.id.startswith(prefix)]
+    served = needed(context.memory.served, _why_not_served(context))
     unknown = {plan.repo for plan in plans} - set(served.view.repo_by_id)
     if not unknown:
         return passed(f"Backrest knows the repositories of {counted(len(plans), 'plan')}")
@@ -305,5 +305,5 @@ def check_repos_known(patient: CheckContext) -> CheckResult:
     )
 
 
-def _why_not_served(patient: CheckContext) -> str:
-    return _NOT_SERVED if patient.settings.access.url else _NO_URL
+def _why_not_served(context: CheckContext) -> str:
+    return _NOT_SERVED if context.settings.access.url else _NO_URL

@@ -155,26 +155,26 @@ class CheckContext:
     mountinfo: Path = Path("/proc/self/mountinfo")
     localtime: Path = Path("/etc/localtime")
     ask_version: Callable[[str | None], bytes] = read_version
-    learned: CheckMemory = field(default_factory=CheckMemory)
+    memory: CheckMemory = field(default_factory=CheckMemory)
     _engine: DockerInventory | None = None
 
     @property
     def no_version(self) -> str:
         """Why nothing else can be asked of the engine, where it told no version."""
-        said = "tell its version" if self.learned.answers else "answer"
+        said = "tell its version" if self.memory.answers else "answer"
         return f"the engine does not {said}"
 
     def close(self) -> None:
         """Give all connections back."""
         if self._engine is not None:
             self._engine.close()
-        if self.learned.api is not None:
-            self.learned.api.close()
+        if self.memory.api is not None:
+            self.memory.api.close()
 
     @property
     def engine(self) -> DockerInventory:
         """The engine; raises NotChecked unless it is known to answer."""
-        needed(self.learned.version, self.no_version)
+        needed(self.memory.version, self.no_version)
         if self._engine is None:
             self._engine = DockerInventory(self.settings.source.docker_sock, SECONDS)
         return self._engine
@@ -191,22 +191,22 @@ class CheckContext:
     @property
     def document(self) -> Document:
         """The document; raises NotChecked if it cannot be read."""
-        return needed(self.learned.document, "the document cannot be read")
+        return needed(self.memory.document, "the document cannot be read")
 
     @property
     def planned(self) -> Document:
         """The document as the next pass would leave it, as far as that is known."""
-        proposal = self.learned.proposal
+        proposal = self.memory.proposal
         return self.document if proposal is None else proposal.after
 
     @property
     def runner(self) -> Runner:
         """The runner's container; raises NotChecked if it was not found."""
-        return needed(self.learned.runner, "the runner's container was not found")
+        return needed(self.memory.runner, "the runner's container was not found")
 
     def lose_engine(self) -> None:
         """Ask it nothing more: each question could take as long as the last."""
-        self.learned.version = None
+        self.memory.version = None
 
 
 def admit(

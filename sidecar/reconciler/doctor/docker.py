@@ -40,35 +40,35 @@ class _DockerVersion(TypedDict, total=False):
 _VERSION = TypeAdapter(_DockerVersion)
 
 
-def check_reachable(patient: CheckContext) -> CheckResult:
+def check_reachable(context: CheckContext) -> CheckResult:
     """Ask for the one thing that needs no version in its path."""
-    address = parse_address(patient.settings.source.docker_sock)
+    address = parse_address(context.settings.source.docker_sock)
     try:
-        patient.learned.version = patient.ask_version(patient.settings.source.docker_sock)
+        context.memory.version = context.ask_version(context.settings.source.docker_sock)
     except WireRefused as error:
         if error.status not in REFUSED:
             return failed(error.message, error.hint)
-    patient.learned.answers = True
+    context.memory.answers = True
     return passed(f"it answers at {address}")
 
 
-def check_version_permission(patient: CheckContext) -> CheckResult:
+def check_version_permission(context: CheckContext) -> CheckResult:
     """See whether the version may be asked: without it no other question can be put."""
-    if not patient.learned.answers:
+    if not context.memory.answers:
         raise NotChecked("the engine does not answer")
-    if patient.learned.version is None:
+    if context.memory.version is None:
         return _denied("VERSION", "ask for its version, and so nothing else either")
     return passed("VERSION is granted")
 
 
-def check_version(patient: CheckContext) -> CheckResult:
+def check_version(context: CheckContext) -> CheckResult:
     """Tell the version; an engine that nobody tried this program with is told."""
-    answer = needed(patient.learned.version, patient.no_version)
+    answer = needed(context.memory.version, context.no_version)
     try:
         entry = validated(_VERSION, answer, "the answer to GET /version")
         numbers = tuple(int(part) for part in entry["ApiVersion"].split("."))
     except (InventoryError, ValueError):
-        patient.lose_engine()
+        context.lose_engine()
         hint = "correct --docker-sock: something else may listen there"
         return failed("what answers there is no Docker engine", hint)
     said = f"version {entry.get('Version') or 'unknown'}, API {entry['ApiVersion']}"
@@ -88,8 +88,8 @@ class _Reading:
     purpose: str
 
 
-def _events_path(patient: CheckContext) -> str:
-    moment = int(patient.now.timestamp())
+def _events_path(context: CheckContext) -> str:
+    moment = int(context.now.timestamp())
     # Until the same moment: the engine answers at once, and ends the answer.
     return f"/events?since={moment}&until={moment}"
 
@@ -106,25 +106,25 @@ _READINGS = {
 }
 
 
-def check_containers(patient: CheckContext) -> CheckResult:
+def check_containers(context: CheckContext) -> CheckResult:
     """List one container."""
-    return _read(patient, "CONTAINERS")
+    return _read(context, "CONTAINERS")
 
 
-def check_volumes(patient: CheckContext) -> CheckResult:
+def check_volumes(context: CheckContext) -> CheckResult:
     """Ask for a volume that does not exist."""
-    return _read(patient, "VOLUMES")
+    return _read(context, "VOLUMES")
 
 
-def check_images(patient: CheckContext) -> CheckResult:
+def check_images(context: CheckContext) -> CheckResult:
     """Ask for an image that does not exist."""
-    return _read(patient, "IMAGES")
+    return _read(context, "IMAGES")
 
 
-def check_info(patient: CheckContext) -> CheckResult:
+def check_info(context: CheckContext) -> CheckResult:
     """Ask for the engine's id; we can do without, if less safely."""
-    finding = _read(patient, "INFO")
-    if "INFO" in patient.learned.may:
+    finding = _read(context, "INFO")
+    if "INFO" in context.memory.may:
         return finding
     return warned(
         f"{finding.message}: a change of engines is not noticed, and its plans become orphans",
@@ -132,23 +132,23 @@ def check_info(patient: CheckContext) -> CheckResult:
     )
 
 
-def check_events(patient: CheckContext) -> CheckResult:
+def check_events(context: CheckContext) -> CheckResult:
     """Ask for the events of no time at all."""
-    if not patient.settings.watching.events:
+    if not context.settings.watching.events:
         raise NotChecked("--no-events: nobody listens")
-    finding = _read(patient, "EVENTS")
-    if "EVENTS" in patient.learned.may:
+    finding = _read(context, "EVENTS")
+    if "EVENTS" in context.memory.may:
         return finding
     return failed(finding.message, f"{finding.hint}, or pass --no-events and wait for --interval")
 
 
-def _read(patient: CheckContext, variable: str) -> CheckResult:
+def _read(context: CheckContext, variable: str) -> CheckResult:
     reading = _READINGS[variable]
     try:
-        status = patient.connection.status_of("GET", reading.path(patient))
+        status = context.connection.status_of("GET", reading.path(context))
     except InventoryError as error:
         # Some proxies answer nothing at all to what they do not let through.
-        patient.lose_engine()
+        context.lose_engine()
         return failed(f"{error.message}, as if {variable} was not granted", error.hint)
     if status in REFUSED:
         return _denied(variable, reading.purpose)
@@ -157,7 +157,7 @@ def _read(patient: CheckContext, variable: str) -> CheckResult:
             f"the engine cannot {reading.purpose}: it answers with status {status}",
             "its own log tells more",
         )
-    patient.learned.may.add(variable)
+    context.memory.may.add(variable)
     return passed(f"{variable} is granted: we may {reading.purpose}")
 
 
@@ -168,8 +168,8 @@ def _denied(variable: str, purpose: str) -> CheckResult:
     )
 
 
-def require_containers(patient: CheckContext) -> None:
+def require_containers(context: CheckContext) -> None:
     """Raise NotChecked where containers may not be asked for."""
-    _ = patient.engine
-    if "CONTAINERS" not in patient.learned.may:
+    _ = context.engine
+    if "CONTAINERS" not in context.memory.may:
         raise NotChecked(_NO_CONTAINERS)

@@ -40,55 +40,55 @@ _LOCK_SECONDS = 2.0
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
-def check_found(patient: CheckContext) -> CheckResult:
+def check_found(context: CheckContext) -> CheckResult:
     """Read and decode it."""
-    config = patient.settings.config
+    config = context.settings.config
     try:
         document = read_document(config)
     except (DocumentError, StoreError) as error:
         return failed(error.message, error.hint)
-    patient.learned.document = document
+    context.memory.document = document
     view = document.view
     plans = counted(len(view.plans), "plan")
     repos = counted(len(view.repos), "repository", "repositories")
     return passed(f"{config} holds {plans} and {repos}")
 
 
-def check_valid(patient: CheckContext) -> CheckResult:
+def check_valid(context: CheckContext) -> CheckResult:
     """Hold it against all that Backrest refuses."""
-    root = patient.document.root
-    if fault := check_version(root, patient.settings.accept_version):
+    root = context.document.root
+    if fault := check_version(root, context.settings.accept_version):
         return failed(fault.message, fault.hint)
-    faults = check_document(root, patient.now.date())
+    faults = check_document(root, context.now.date())
     if not faults:
-        patient.learned.is_usable = True
+        context.memory.is_usable = True
         return passed(f"Backrest accepts it; its version is {root['version']}")
-    ours = all(_is_ours(patient, fault) for fault in faults)
+    ours = all(_is_ours(context, fault) for fault in faults)
     hint = "run `backrest-sidecar reconcile`, which writes these plans anew"
     if not ours:
         hint = next((fault.hint for fault in faults if fault.hint), "correct it in an editor")
     details = [f"{fault.pointer or '/'}: {fault.message}" for fault in faults]
-    patient.learned.is_usable = ours
+    context.memory.is_usable = ours
     return failed("Backrest would not start with this document", hint, details)
 
 
-def _is_ours(patient: CheckContext, fault: DocumentFault) -> bool:
+def _is_ours(context: CheckContext, fault: DocumentFault) -> bool:
     """Whether a fault lies in a plan that the next pass would write anew."""
     _, _, rest = fault.pointer.partition("/plans/")
     index = rest.partition("/")[0]
     if not fault.pointer.startswith("/plans/") or not index.isdecimal():
         return False
-    plan = patient.document.root["plans"][int(index)]
+    plan = context.document.root["plans"][int(index)]
     plan_id = plan.get("id") if isinstance(plan, dict) else None
-    return type(plan_id) is str and plan_id.startswith(patient.settings.policy.plan_id_prefix)
+    return type(plan_id) is str and plan_id.startswith(context.settings.policy.plan_id_prefix)
 
 
-def check_mounted_whole(patient: CheckContext) -> CheckResult:
+def check_mounted_whole(context: CheckContext) -> CheckResult:
     """See whether the file alone is a mount: then nobody can replace it."""
-    config = patient.settings.config
+    config = context.settings.config
     real = os.path.realpath(config)
     try:
-        text = patient.mountinfo.read_text(encoding="utf-8", errors="surrogateescape")
+        text = context.mountinfo.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         raise NotChecked("this system does not tell its mounts") from None
     points = [_unescaped(line.split(" ")[4]) for line in text.splitlines() if line.count(" ") > 4]
@@ -97,7 +97,7 @@ def check_mounted_whole(patient: CheckContext) -> CheckResult:
             f"{config} is mounted as a single file, so it cannot be replaced",
             f"mount the directory that holds it, as in ./config:{config.parent.absolute()}",
         )
-    if patient.is_contained and not any(is_under(real, point) for point in points if point != "/"):
+    if context.is_contained and not any(is_under(real, point) for point in points if point != "/"):
         return warned(
             f"{config} lies in this container itself, where no other container sees it",
             f"mount Backrest's config directory, as in ./config:{config.parent.absolute()}",
@@ -109,10 +109,10 @@ def _unescaped(point: str) -> str:
     return _ESCAPED.sub(lambda match: chr(int(match[1], 8)), point)
 
 
-def check_writable(patient: CheckContext) -> CheckResult:
+def check_writable(context: CheckContext) -> CheckResult:
     """Make a file beside it the way a write does, with its owner and mode, and remove it."""
-    _ = patient.document
-    config = patient.settings.config
+    _ = context.document
+    config = context.settings.config
     try:
         with explained(config, "replace"):
             directory = atomic.open_directory(config.parent)
@@ -158,20 +158,20 @@ def _dress(place: DocumentFile, document: int, part: int) -> CheckResult:
     return passed(f"it can be replaced; its owner {owner} is kept")
 
 
-def check_private(patient: CheckContext) -> CheckResult:
+def check_private(context: CheckContext) -> CheckResult:
     """Passwords of repositories stand in it, so nobody else should read it."""
-    _ = patient.document
-    config = patient.settings.config
+    _ = context.document
+    config = context.settings.config
     with explained(config, "read"):
         status = config.stat()
     mode = stat.S_IMODE(status.st_mode)
-    if not mode & _OTHERS or mode == patient.settings.config_mode:
+    if not mode & _OTHERS or mode == context.settings.config_mode:
         return passed(f"its mode is {mode:04o}")
     message = f"others than its owner can use it: its mode is {mode:04o}"
     if status.st_uid != os.geteuid():
         owner = f"user {status.st_uid} or root"
         return warned(message, f"let its owner restrict it: chmod 600 {config} as {owner}")
-    if not patient.fix:
+    if not context.fix:
         return warned(message, f"run `backrest-sidecar doctor --fix`, or chmod 600 {config}")
     with explained(config, "restrict"):
         _restrict(config)
@@ -186,12 +186,12 @@ def _restrict(config: Path) -> None:
         os.close(descriptor)
 
 
-def check_litter(patient: CheckContext) -> CheckResult:
+def check_litter(context: CheckContext) -> CheckResult:
     """Look for what an interrupted write left, and for saves that were put aside."""
-    config = patient.settings.config
+    config = context.settings.config
     parts, displaced = _leftovers(config)
     fixed = ""
-    if parts and patient.fix:
+    if parts and context.fix:
         notices: list[str] = []
         Store(config, lock_wait=_LOCK_SECONDS, on_notice=notices.append).update(lambda _: None)
         fixed = "; ".join([f"{counted(len(parts), 'file')} put in order", *notices])
@@ -236,32 +236,32 @@ def _leftovers(config: Path) -> tuple[list[str], list[str]]:
     )
 
 
-def check_pass(patient: CheckContext) -> CheckResult:
+def check_pass(context: CheckContext) -> CheckResult:
     """Do all that a pass does, but for the write."""
-    require_containers(patient)
+    require_containers(context)
     for variable in ("VOLUMES", "IMAGES"):
-        if variable not in patient.learned.may:
+        if variable not in context.memory.may:
             raise NotChecked(f"{variable} is not granted")
-    _ = patient.document
-    if not patient.learned.is_usable:
+    _ = context.document
+    if not context.memory.is_usable:
         raise NotChecked("the document is not valid")
     try:
-        outcome = _preview(patient)
+        outcome = _preview(context)
     except SidecarError as error:
         return failed(f"no pass is possible: {error.message}", error.hint)
-    patient.learned.proposal = outcome.proposal
+    context.memory.proposal = outcome.proposal
     return _judged(outcome)
 
 
-def _preview(patient: CheckContext) -> PassOutcome:
-    engine = patient.engine
-    inventory = engine.observe(patient.settings.policy.label_prefix).inventory
-    patient.learned.inventory = inventory
-    settings = with_own_container(patient.settings, inventory)
+def _preview(context: CheckContext) -> PassOutcome:
+    engine = context.engine
+    inventory = engine.observe(context.settings.policy.label_prefix).inventory
+    context.memory.inventory = inventory
+    settings = with_own_container(context.settings, inventory)
     ledger = PassRecorder(Memory(settings.state_directory, read_only=True))
-    reconciler = Reconciler(settings, dict(patient.environment), ledger)
+    reconciler = Reconciler(settings, dict(context.environment), ledger)
     reconciler.confirm_engine(settings, engine.identity())
-    return reconciler.preview(settings, inventory, patient.now)
+    return reconciler.preview(settings, inventory, context.now)
 
 
 def _judged(outcome: PassOutcome) -> CheckResult:
@@ -289,16 +289,16 @@ def _judged(outcome: PassOutcome) -> CheckResult:
     return passed(f"labels ask for {wanted}, and so they stand in the document")
 
 
-def check_markers(patient: CheckContext) -> CheckResult:
+def check_markers(context: CheckContext) -> CheckResult:
     """Read what the hooks noted, and ask whether the runs that they are of still go on."""
-    directory = patient.settings.config.parent / DIRECTORY
+    directory = context.settings.config.parent / DIRECTORY
     try:
         markers = read_markers(directory)
     except StoreError as error:
         return failed(error.message, error.hint)
-    latest = patient.now.timestamp() - patient.settings.applying.guard_after
+    latest = context.now.timestamp() - context.settings.applying.guard_after
     old = [marker for marker in markers if marker.written_at <= latest]
-    stale = [marker for marker in old if not _is_running(patient, marker)]
+    stale = [marker for marker in old if not _is_running(context, marker)]
     if stale:
         return warned(
             f"{counted(len(stale), 'container')} may be stopped since a backup that has died",
@@ -310,18 +310,18 @@ def check_markers(patient: CheckContext) -> CheckResult:
     return passed(f"{counted(len(markers), 'container')} stopped by backups that go on")
 
 
-def _is_running(patient: CheckContext, marker: Marker) -> bool:
+def _is_running(context: CheckContext, marker: Marker) -> bool:
     """Whether the run that a marker is of goes on, as far as can be told."""
     try:
-        connection = patient.connection
+        connection = context.connection
     except NotChecked:
         return False
-    served = patient.learned.served
+    served = context.memory.served
     look = PlanActivity(
-        patient.learned.api if served is not None else None,
+        context.memory.api if served is not None else None,
         connection,
-        patient.settings.policy.runner_container,
-        lambda: patient.learned.runner is not None,
-        patient.now.timestamp,
+        context.settings.policy.runner_container,
+        lambda: context.memory.runner is not None,
+        context.now.timestamp,
     )(frozenset({marker.plan} - {""}))
     return look.rest is IdleState.BUSY

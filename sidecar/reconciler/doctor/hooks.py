@@ -52,9 +52,9 @@ class Script:
         return "${BACKREST_CONFIG:?" in self.command and "/.quiesced" in self.command
 
 
-def scripts_of(patient: CheckContext) -> list[Script]:
+def scripts_of(context: CheckContext) -> list[Script]:
     """All command hooks, as the next pass would leave them; raises NotChecked."""
-    return list(_scripts(patient.planned))
+    return list(_scripts(context.planned))
 
 
 def _scripts(document: Document) -> Iterator[Script]:
@@ -79,14 +79,14 @@ def owners_of(scripts: list[Script]) -> list[str]:
     return sorted({script.owner for script in scripts})
 
 
-def check_shell(patient: CheckContext) -> CheckResult:
+def check_shell(context: CheckContext) -> CheckResult:
     """Look for a shell in the runner: its smallest image has none."""
-    require_containers(patient)
-    runner = patient.runner
-    scripts = [script for script in scripts_of(patient) if script.needs_shell]
+    require_containers(context)
+    runner = context.runner
+    scripts = [script for script in scripts_of(context) if script.needs_shell]
     if not scripts:
         raise NotChecked("no hook needs a shell")
-    found = _first(patient, _SHELLS)
+    found = _first(context, _SHELLS)
     if found:
         return passed(f"{found} is there for {counted(len(scripts), 'hook')}")
     return failed(
@@ -96,13 +96,13 @@ def check_shell(patient: CheckContext) -> CheckResult:
     )
 
 
-def check_client(patient: CheckContext) -> CheckResult:
+def check_client(context: CheckContext) -> CheckResult:
     """Look for a docker client in the runner."""
-    require_containers(patient)
-    runner, scripts = patient.runner, docker_scripts(patient)
+    require_containers(context)
+    runner, scripts = context.runner, docker_scripts(context)
     listed = runner.environment.get("PATH", "").split(":")
     directories = [one for one in listed if one.startswith("/")][:_MOST_DIRECTORIES] or _USUAL
-    found = _first(patient, [posixpath.join(one, "docker") for one in directories])
+    found = _first(context, [posixpath.join(one, "docker") for one in directories])
     if found:
         return passed(f"{found} is there for {counted(len(scripts), 'hook')}")
     return failed(
@@ -112,10 +112,10 @@ def check_client(patient: CheckContext) -> CheckResult:
     )
 
 
-def check_socket(patient: CheckContext) -> CheckResult:
+def check_socket(context: CheckContext) -> CheckResult:
     """Look for the engine's socket in the runner, or for another way to it."""
-    require_containers(patient)
-    runner, scripts = patient.runner, docker_scripts(patient)
+    require_containers(context)
+    runner, scripts = context.runner, docker_scripts(context)
     host = runner.environment.get("DOCKER_HOST", "")
     if host and not host.startswith(("unix://", "/")):
         return passed("hooks reach an engine by its DOCKER_HOST")
@@ -130,16 +130,16 @@ def check_socket(patient: CheckContext) -> CheckResult:
     )
 
 
-def docker_scripts(patient: CheckContext) -> list[Script]:
+def docker_scripts(context: CheckContext) -> list[Script]:
     """All hooks that call the docker client; raises NotChecked without one."""
-    scripts = [script for script in scripts_of(patient) if script.needs_docker]
+    scripts = [script for script in scripts_of(context) if script.needs_docker]
     if not scripts:
         raise NotChecked("no hook calls docker")
     return scripts
 
 
-def _first(patient: CheckContext, paths: Sequence[str]) -> str:
-    exists, runner = patient.engine.archive_exists, patient.runner
+def _first(context: CheckContext, paths: Sequence[str]) -> str:
+    exists, runner = context.engine.archive_exists, context.runner
     try:
         return next((path for path in paths if exists(runner.id, path)), "")
     except InventoryError as error:

@@ -24,14 +24,14 @@ _EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
 _AHEAD_SECONDS = 300.0
 
 
-def check_state(patient: CheckContext) -> CheckResult:
+def check_state(context: CheckContext) -> CheckResult:
     """Write a small file where we remember things, and remove it."""
-    directory = patient.settings.state_directory
+    directory = context.settings.state_directory
     fixed = ""
     try:
         if not directory.exists():
-            if not patient.fix:
-                return _absent(patient)
+            if not context.fix:
+                return _absent(context)
             directory.mkdir(mode=0o700, parents=True)
             fixed = f"{directory} created"
         write_small(directory, _PROBE, b"", durable=False)
@@ -44,8 +44,8 @@ def check_state(patient: CheckContext) -> CheckResult:
     return passed(f"{directory} can be written", fixed=fixed)
 
 
-def _absent(patient: CheckContext) -> CheckResult:
-    directory = patient.settings.state_directory
+def _absent(context: CheckContext) -> CheckResult:
+    directory = context.settings.state_directory
     if os.access(directory.parent, os.W_OK | os.X_OK):
         hint = "run `backrest-sidecar doctor --fix`; the daemon makes it too"
         return warned(f"there is no {directory} yet", hint)
@@ -60,15 +60,15 @@ def _absent(patient: CheckContext) -> CheckResult:
     )
 
 
-def check_clock(patient: CheckContext) -> CheckResult:
+def check_clock(context: CheckContext) -> CheckResult:
     """Compare this machine's clock with what has already happened."""
-    now = patient.now
+    now = context.now
     shown = f"{now:%Y-%m-%d %H:%M}"
     hint = "set the clock, as by NTP: schedules and retention go by it"
     if now < _EARLIEST:
         return failed(f"it is not {shown}, whatever this machine says", hint)
     try:
-        saved = patient.settings.config.stat().st_mtime
+        saved = context.settings.config.stat().st_mtime
     except OSError:
         saved = 0.0
     if saved > now.timestamp() + _AHEAD_SECONDS:
@@ -83,10 +83,10 @@ _MONTH = timedelta(days=30)
 _HINT = "set the same TZ in both containers, as in TZ=Europe/Berlin"
 
 
-def check_zones(patient: CheckContext) -> CheckResult:
+def check_zones(context: CheckContext) -> CheckResult:
     """Compare offsets over a year: two names may mean the same."""
-    runner = patient.runner
-    ours, name = local_zone(patient.environment, patient.localtime)
+    runner = context.runner
+    ours, name = local_zone(context.environment, context.localtime)
     if not runner.time_zone and any(m.destination == _LOCALTIME for m in runner.mounts):
         raise NotChecked(f"{runner.name} has the zone of the {_LOCALTIME} mounted there")
     theirs, called = local_zone({"TZ": runner.time_zone}, _NOWHERE)
@@ -94,7 +94,7 @@ def check_zones(patient: CheckContext) -> CheckResult:
         return warned(
             f"TZ={runner.time_zone} of {runner.name} is no time zone that is known here", _HINT
         )
-    if _offsets(ours, patient.now) == _offsets(theirs, patient.now):
+    if _offsets(ours, context.now) == _offsets(theirs, context.now):
         return passed(f"both are in {called}")
     return warned(
         f"{runner.name} runs its schedules in {called}, and the sidecar is in {name}", _HINT

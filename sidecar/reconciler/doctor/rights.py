@@ -41,30 +41,30 @@ class _OwnRight:
     why: Callable[[CheckContext], str]
 
 
-def _why_restart(patient: CheckContext) -> str:
-    applying = patient.settings.applying
+def _why_restart(context: CheckContext) -> str:
+    applying = context.settings.applying
     if not applying.enabled or applying.via is ApplyVia.API:
         return ""
     return "restart Backrest (--apply)"
 
 
-def _why_start(patient: CheckContext) -> str:
-    return "start again what a dead backup stopped" if _says(patient, "verb=stop") else ""
+def _why_start(context: CheckContext) -> str:
+    return "start again what a dead backup stopped" if _says(context, "verb=stop") else ""
 
 
-def _why_unpause(patient: CheckContext) -> str:
-    return "let go on what a dead backup paused" if _says(patient, "verb=pause") else ""
+def _why_unpause(context: CheckContext) -> str:
+    return "let go on what a dead backup paused" if _says(context, "verb=pause") else ""
 
 
-def _why_scale(patient: CheckContext) -> str:
-    wanted = _says(patient, "docker service scale")
+def _why_scale(context: CheckContext) -> str:
+    wanted = _says(context, "docker service scale")
     return "scale services up again that a dead backup scaled down" if wanted else ""
 
 
-def _says(patient: CheckContext, words: str) -> bool:
-    if patient.learned.document is None:
+def _says(context: CheckContext, words: str) -> bool:
+    if context.memory.document is None:
         return False
-    return any(words in script.command for script in scripts_of(patient) if script.writes_marker)
+    return any(words in script.command for script in scripts_of(context) if script.writes_marker)
 
 
 _OWN_RIGHTS = {
@@ -76,62 +76,62 @@ _OWN_RIGHTS = {
 _POSTED = ("restart", "start", "unpause")
 
 
-def check_post(patient: CheckContext) -> CheckResult:
+def check_post(context: CheckContext) -> CheckResult:
     """See whether anything at all may be done; one refusal for all is one finding."""
-    require_containers(patient)
-    wanted = [name for name, right in _OWN_RIGHTS.items() if right.why(patient)]
+    require_containers(context)
+    wanted = [name for name, right in _OWN_RIGHTS.items() if right.why(context)]
     if not wanted:
         raise NotChecked("nothing here needs it: no --apply by restart, and no hook that stops")
-    granted = {name for name in _POSTED if _is_granted(patient, name)}
-    patient.learned.may |= granted | ({"POST"} if granted else set())
+    granted = {name for name in _POSTED if _is_granted(context, name)}
+    context.memory.may |= granted | ({"POST"} if granted else set())
     if granted:
         return passed("POST is granted")
-    purposes = " and ".join(_OWN_RIGHTS[name].why(patient) for name in wanted)
+    purposes = " and ".join(_OWN_RIGHTS[name].why(context) for name in wanted)
     hint = "set POST=1 beside CONTAINERS=1 on the socket proxy"
-    if wanted == ["restart"] and _has_other_way(patient):
+    if wanted == ["restart"] and _has_other_way(context):
         return warned(f"POST is not granted: without the API we may not {purposes}", hint)
     return failed(f"POST is not granted: we may not {purposes}", hint)
 
 
-def check_restart(patient: CheckContext) -> CheckResult:
+def check_restart(context: CheckContext) -> CheckResult:
     """Whether the runner may be restarted."""
-    finding = _check(patient, "restart")
-    if "restart" in patient.learned.may or not _has_other_way(patient):
+    finding = _check(context, "restart")
+    if "restart" in context.memory.may or not _has_other_way(context):
         return finding
     return warned(f"{finding.message} where its API does not answer", finding.hint)
 
 
-def check_start(patient: CheckContext) -> CheckResult:
+def check_start(context: CheckContext) -> CheckResult:
     """Whether a container may be started."""
-    return _check(patient, "start")
+    return _check(context, "start")
 
 
-def check_unpause(patient: CheckContext) -> CheckResult:
+def check_unpause(context: CheckContext) -> CheckResult:
     """Whether a container may be unpaused."""
-    return _check(patient, "unpause")
+    return _check(context, "unpause")
 
 
-def check_services(patient: CheckContext) -> CheckResult:
+def check_services(context: CheckContext) -> CheckResult:
     """Whether Swarm services may be read, which comes before scaling them."""
-    require_containers(patient)
-    if "POST" in patient.learned.may and _is_granted(patient, "services"):
-        patient.learned.may.add("services")
-    return _check(patient, "services")
+    require_containers(context)
+    if "POST" in context.memory.may and _is_granted(context, "services"):
+        context.memory.may.add("services")
+    return _check(context, "services")
 
 
-def _check(patient: CheckContext, name: str) -> CheckResult:
-    require_containers(patient)
-    if _OWN_RIGHTS[name].why(patient) and "POST" not in patient.learned.may:
+def _check(context: CheckContext, name: str) -> CheckResult:
+    require_containers(context)
+    if _OWN_RIGHTS[name].why(context) and "POST" not in context.memory.may:
         raise NotChecked("POST is not granted")
-    return _told(patient, name)
+    return _told(context, name)
 
 
-def _told(patient: CheckContext, name: str) -> CheckResult:
+def _told(context: CheckContext, name: str) -> CheckResult:
     right = _OWN_RIGHTS[name]
-    purpose = right.why(patient)
+    purpose = right.why(context)
     if not purpose:
         raise NotChecked("nothing here needs it")
-    if name in patient.learned.may:
+    if name in context.memory.may:
         return passed(f"{right.variable} is granted: we may {purpose}")
     return failed(
         f"{right.variable} is not granted: we may not {purpose}",
@@ -139,14 +139,14 @@ def _told(patient: CheckContext, name: str) -> CheckResult:
     )
 
 
-def _is_granted(patient: CheckContext, name: str) -> bool:
+def _is_granted(context: CheckContext, name: str) -> bool:
     right = _OWN_RIGHTS[name]
-    return patient.connection.status_of(right.method, right.path) not in REFUSED
+    return context.connection.status_of(right.method, right.path) not in REFUSED
 
 
-def _has_other_way(patient: CheckContext) -> bool:
+def _has_other_way(context: CheckContext) -> bool:
     """Whether a restart is only what is left where the API does not answer."""
-    return patient.settings.applying.via is ApplyVia.AUTO and bool(patient.settings.access.url)
+    return context.settings.applying.via is ApplyVia.AUTO and bool(context.settings.access.url)
 
 
 _PROXIED = ("tcp://", "http://", "https://")
@@ -206,17 +206,17 @@ _HOOK_RIGHTS = (
 )
 
 
-def check_permissions(patient: CheckContext) -> CheckResult:
+def check_permissions(context: CheckContext) -> CheckResult:
     """Try what the hooks will ask for; the first thing that is missing would fail a backup."""
-    require_containers(patient)
-    scripts = docker_scripts(patient)
-    host = patient.runner.environment.get("DOCKER_HOST", "")
+    require_containers(context)
+    scripts = docker_scripts(context)
+    host = context.runner.environment.get("DOCKER_HOST", "")
     if not host.startswith(_PROXIED):
         return passed("no proxy stands between hooks and engine, so they may do everything")
     wanted = [
         right for right in _HOOK_RIGHTS if any(right.command.search(s.command) for s in scripts)
     ]
-    missing = _missing(patient, host, wanted)
+    missing = _missing(context, host, wanted)
     if not missing:
         return passed(f"{host} lets hooks {_listed(right.purpose for right in wanted)}")
     variables = list(dict.fromkeys(right.variable for right in missing))
@@ -228,9 +228,9 @@ def check_permissions(patient: CheckContext) -> CheckResult:
     )
 
 
-def _missing(patient: CheckContext, host: str, wanted: list[_HookRight]) -> list[_HookRight]:
-    if parse_address(host) == patient.connection.address:
-        return [right for right in wanted if not _is_granted_to_hooks(patient.connection, right)]
+def _missing(context: CheckContext, host: str, wanted: list[_HookRight]) -> list[_HookRight]:
+    if parse_address(host) == context.connection.address:
+        return [right for right in wanted if not _is_granted_to_hooks(context.connection, right)]
     try:
         with Connection(host, SECONDS) as connection:
             return [right for right in wanted if not _is_granted_to_hooks(connection, right)]

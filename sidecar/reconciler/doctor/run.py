@@ -104,23 +104,23 @@ def run_doctor(
     return examine(admit(settings, environment, fix=fix))
 
 
-def examine(patient: CheckContext) -> DoctorReport:
+def examine(context: CheckContext) -> DoctorReport:
     """Run all checks, and give the patient's connections back."""
     try:
-        findings = tuple([_run(check, patient) for check in CHECKS])
+        findings = tuple([_run(check, context) for check in CHECKS])
     finally:
-        patient.close()
-    return DoctorReport(str(patient.settings.config), findings)
+        context.close()
+    return DoctorReport(str(context.settings.config), findings)
 
 
-def _run(check: Check, patient: CheckContext) -> CheckResult:
+def _run(check: Check, context: CheckContext) -> CheckResult:
     try:
-        finding = check.run(patient)
+        finding = check.run(context)
     except NotChecked as reason:
         finding = CheckResult(CheckStatus.NOT_CHECKED, str(reason))
     except InventoryError as error:
         # Whoever does not answer once is not asked ten times more.
-        patient.lose_engine()
+        context.lose_engine()
         finding = failed(error.message, error.hint)
     except SidecarError as error:
         finding = failed(error.message, error.hint)

@@ -58,13 +58,13 @@ def check_hooks(config: Config) -> tuple[HookProblem, ...]:
     )
 
 
-def find_blocker(problems: Iterable[HookProblem], work: Job) -> HookProblem | None:
+def find_blocker(problems: Iterable[HookProblem], job: Job) -> HookProblem | None:
     """Find what keeps a piece of work from being run: a command of one of its events."""
-    kinds = (JobKind.BACKUP, JobKind.FORGET) if work.kind is JobKind.BACKUP else (work.kind,)
+    kinds = (JobKind.BACKUP, JobKind.FORGET) if job.kind is JobKind.BACKUP else (job.kind,)
     events = {event for kind in kinds if kind in EVENTS for event in _events(kind)}
-    owners = {name_repo(work.repo)}
-    if work.kind is JobKind.BACKUP:
-        owners.add(name_plan(work.subject))
+    owners = {name_repo(job.repo)}
+    if job.kind is JobKind.BACKUP:
+        owners.add(name_plan(job.subject))
     return next(
         (one for one in problems if one.blocks and one.owner in owners and one.conditions & events),
         None,

@@ -21,8 +21,8 @@ class RunFinished:
     reason: str = ""
 
 
-Told = Progress | RunFinished
-Subscription = SimpleQueue[Told]
+Event = Progress | RunFinished
+Subscription = SimpleQueue[Event]
 
 
 class ProgressHub(Closable):
@@ -39,50 +39,50 @@ class ProgressHub(Closable):
         """Tell all who follow that nothing more comes."""
         with self._lock:
             self._closed = RunFinished(reason="the runner stops")
-            for news in (one for all_of in self._followers.values() for one in all_of):
-                news.put(self._closed)
+            for subscription in (one for all_of in self._followers.values() for one in all_of):
+                subscription.put(self._closed)
 
     @contextmanager
-    def follow(self, work: Job) -> Iterator[Subscription]:
+    def follow(self, job: Job) -> Iterator[Subscription]:
         """Give the news of a piece of work from now on, the last of which is an `Over`.
 
         Follow first and submit then: so the end of what is joined cannot be missed.
         """
-        news: Subscription = SimpleQueue()
+        subscription: Subscription = SimpleQueue()
         with self._lock:
             if self._closed is not None:
-                news.put(self._closed)
-            self._followers[work].append(news)
+                subscription.put(self._closed)
+            self._followers[job].append(subscription)
         try:
-            yield news
+            yield subscription
         finally:
             with self._lock:
-                self._followers[work].remove(news)
-                if not self._followers[work]:
-                    del self._followers[work]
+                self._followers[job].remove(subscription)
+                if not self._followers[job]:
+                    del self._followers[job]
 
-    def began(self, work: Job) -> None:
+    def began(self, job: Job) -> None:
         """Note that it runs."""
         with self._lock:
-            self._progress[work] = None
+            self._progress[job] = None
 
-    def moved(self, work: Job, progress: Progress) -> None:
+    def moved(self, job: Job, progress: Progress) -> None:
         """Tell how far it is."""
         with self._lock:
-            self._progress[work] = progress
-            self._tell(work, progress)
+            self._progress[job] = progress
+            self._tell(job, progress)
 
-    def ended(self, work: Job, end: RunFinished) -> None:
+    def ended(self, job: Job, end: RunFinished) -> None:
         """Note how it ended; that is told by `done`, when it may be submitted again."""
         with self._lock:
-            self._ends[work] = end
+            self._ends[job] = end
 
-    def done(self, work: Job) -> RunFinished:
+    def done(self, job: Job) -> RunFinished:
         """Tell how it ended."""
         with self._lock:
-            self._progress.pop(work, None)
-            end = self._ends.pop(work, RunFinished(reason="it broke down in the runner itself"))
-            self._tell(work, end)
+            self._progress.pop(job, None)
+            end = self._ends.pop(job, RunFinished(reason="it broke down in the runner itself"))
+            self._tell(job, end)
             return end
 
     @property
@@ -91,6 +91,6 @@ class ProgressHub(Closable):
         with self._lock:
             return dict(self._progress)
 
-    def _tell(self, work: Job, told: Told) -> None:
-        for news in self._followers.get(work, ()):
-            news.put(told)
+    def _tell(self, job: Job, told: Event) -> None:
+        for subscription in self._followers.get(job, ()):
+            subscription.put(told)

@@ -187,7 +187,7 @@ class Repair:
         if resume is not None:
             notes += self._run_hooks(one, resume)
             notes += self._unlock(one, resume, config)
-        elif one.run.work.kind in EVENTS:
+        elif one.run.job.kind in EVENTS:
             notes.append(_UNREADABLE)
         ended = Ended(
             RunOutcome.INTERRUPTED,
@@ -197,18 +197,18 @@ class Repair:
             reason="; ".join(notes),
         )
         self._journal.end(one.run.id, ended)
-        fields = {"run": one.run.id, "kind": one.run.work.kind, "subject": one.run.work.subject}
+        fields = {"run": one.run.id, "kind": one.run.job.kind, "subject": one.run.job.subject}
         log_event(_log, logging.WARNING, "run.interrupted", reason=ended.reason, **fields)
         return replace(one.run, ended=ended)
 
     def _run_hooks(self, one: Unfinished, resume: Resume) -> tuple[str, ...]:
         """Run the hooks as they were when the run began; give what went wrong."""
-        work = one.run.work
+        job = one.run.job
         # Of a run that came to its retention all hooks after the backup are through.
-        kind = JobKind.FORGET if one.run.phase is Phase.FORGETTING else work.kind
+        kind = JobKind.FORGET if one.run.phase is Phase.FORGETTING else job.kind
         now = self._clock()
         facts = Facts(
-            task=render_name(work),
+            task=render_name(job),
             at=now,
             seconds=max(0.0, now - one.run.started),
             snapshot=one.snapshot,

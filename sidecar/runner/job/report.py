@@ -46,10 +46,10 @@ class RunReporter:
         self._announcer = announcer
         self.listeners: list[Callable[[Run], None]] = []
 
-    def began(self, work: Job, trigger: RunCause) -> None:
+    def began(self, job: Job, trigger: RunCause) -> None:
         """Tell that a run begins."""
-        log_event(_log, logging.INFO, "run.began", **_fields(work), trigger=trigger.value)
-        notice = Notice(NoticeEvent.START, work.kind.value, name_of(work), "began", self._now())
+        log_event(_log, logging.INFO, "run.began", **_fields(job), trigger=trigger.value)
+        notice = Notice(NoticeEvent.START, job.kind.value, name_of(job), "began", self._now())
         self._announcer.announce(notice)
 
     def ended(self, run: Run) -> None:
@@ -63,17 +63,17 @@ class RunReporter:
             fields["reason"] = ended.reason
         if ended.snapshot:
             fields["snapshot"] = ended.snapshot
-        log_event(_log, _LEVELS[ended.outcome], "run.ended", **_fields(run.work), **fields)
+        log_event(_log, _LEVELS[ended.outcome], "run.ended", **_fields(run.job), **fields)
         write_marker(self._directory, run)
         for listener in self.listeners:
             listener(run)
-        past = self._history().past.get(run.work)
+        past = self._history().past.get(run.job)
         success = None if past is None else past.last_success
         self._announcer.announce(
             Notice(
                 occasion_of(ended.outcome),
-                run.work.kind.value,
-                name_of(run.work),
+                run.job.kind.value,
+                name_of(run.job),
                 ended.outcome.value,
                 self._moment(ended.at),
                 ended.reason,
@@ -88,16 +88,16 @@ class RunReporter:
         """Tell that fires came which no run answers."""
         first, last = (self._moment(at).isoformat() for at in (missed.first, missed.last))
         fields = {"count": missed.count, "first": first, "last": last}
-        log_event(_log, logging.WARNING, "run.missed", **_fields(missed.work), **fields)
+        log_event(_log, logging.WARNING, "run.missed", **_fields(missed.job), **fields)
         times = "once" if missed.count == 1 else f"{missed.count} times"
         result = f"missed {times}, the last at {last}"
-        what = missed.work.kind.value
-        notice = Notice(NoticeEvent.MISSED, what, name_of(missed.work), result, self._now())
+        what = missed.job.kind.value
+        notice = Notice(NoticeEvent.MISSED, what, name_of(missed.job), result, self._now())
         self._announcer.announce(notice)
 
-    def dropped(self, work: Job, reason: str) -> None:
+    def dropped(self, job: Job, reason: str) -> None:
         """Tell that a run could not even begin."""
-        log_event(_log, logging.ERROR, "run.dropped", **_fields(work), reason=reason)
+        log_event(_log, logging.ERROR, "run.dropped", **_fields(job), reason=reason)
 
     def _now(self) -> datetime:
         return self._moment(self._clock())
@@ -106,11 +106,11 @@ class RunReporter:
         return datetime.fromtimestamp(at, self._zone)
 
 
-def name_of(work: Job) -> str:
+def name_of(job: Job) -> str:
     """Give what people call the subject of a piece of work."""
-    return f"{'plan' if work.kind in _OF_PLANS else 'repository'} {work.subject}"
+    return f"{'plan' if job.kind in _OF_PLANS else 'repository'} {job.subject}"
 
 
-def _fields(work: Job) -> dict[str, object]:
-    what = "plan" if work.kind in _OF_PLANS else "repo"
-    return {"kind": work.kind.value, what: work.subject}
+def _fields(job: Job) -> dict[str, object]:
+    what = "plan" if job.kind in _OF_PLANS else "repo"
+    return {"kind": job.kind.value, what: job.subject}

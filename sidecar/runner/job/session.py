@@ -64,49 +64,49 @@ class Session:
     def __init__(
         self,
         journal: Journal,
-        work: Programs,
+        job: Programs,
         after: Programs,
-        manners: SessionOptions | None = None,
+        options: SessionOptions | None = None,
         *,
         clock: Callable[[], float] = time.time,
         wait: Callable[[float], object] | None = None,
     ) -> None:
         self._journal = journal
         self._after = after
-        self._manners = manners or SessionOptions()
+        self._options = options or SessionOptions()
         self._clock = clock
         self._stopping = threading.Event()
         self._around = AttemptContext(
             journal,
-            work,
+            job,
             after,
             clock,
             wait or self._stopping.wait,
             self._stopping.is_set,
-            self._manners.may_forget,
+            self._options.may_forget,
         )
 
     def stop(self) -> None:
         """Begin nothing more and wait no longer; the caller ends the programs of `work`."""
         self._stopping.set()
 
-    def run(self, work: Job, config: Config, trigger: RunCause, report: Report = _quiet) -> Run:
+    def run(self, job: Job, config: Config, trigger: RunCause, report: Report = _quiet) -> Run:
         """Do a piece of work; what goes wrong is in the run that comes back.
 
         Raises UsageError if the document has no such plan or repository.
         """
-        scope = resolve_scope(work, config)
+        scope = resolve_scope(job, config)
         started = self._clock()
         number, unrecorded = self._begin(scope, trigger, started)
         attempt = Attempt(self._around, scope, number, report, unrecorded)
         try:
             attempt.perform()
         finally:
-            run = Run(number, work, trigger, started, Phase.ENDING, attempt.ended)
+            run = Run(number, job, trigger, started, Phase.ENDING, attempt.ended)
             # What is not over is resumed at the next start.
             if attempt.ended is not None:
                 self._journal.end(number, attempt.ended)
-                self._manners.on_end(run)
+                self._options.on_end(run)
         return run
 
     def resume_all(self, config: Config | None) -> tuple[Run, ...]:
@@ -118,11 +118,11 @@ class Session:
         """
         repair = Repair(self._journal, self._after, self._clock)
         unfinished = self._journal.unfinished()
-        repair.end_programs(unfinished, self._manners.hook_patience, self._manners.grace)
+        repair.end_programs(unfinished, self._options.hook_patience, self._options.grace)
         resumed = []
         for one in unfinished:
             run = repair.resume(one, config)
-            self._manners.on_end(run)
+            self._options.on_end(run)
             resumed.append(run)
         return tuple(resumed)
 
@@ -132,21 +132,21 @@ class Session:
         """Record the run; where that fails, bear it in mind, and give why."""
         resume = render_resume(Resume(scope.repo, scope.plan, scope.instance))
         try:
-            return self._journal.begin(scope.work, trigger, at, resume), None
+            return self._journal.begin(scope.job, trigger, at, resume), None
         except JournalError as error:
-            log_event(_log, logging.ERROR, "run.not-recorded", work=scope.work, reason=str(error))
+            log_event(_log, logging.ERROR, "run.not-recorded", work=scope.job, reason=str(error))
             reason = f"{error.message}: nothing may be stopped that nobody might start again"
             unrecorded = failed(error.failure, reason)
-        return self._journal.hold(scope.work, trigger, at), unrecorded
+        return self._journal.hold(scope.job, trigger, at), unrecorded
 
 
-def resolve_scope(work: Job, config: Config) -> JobScope:
+def resolve_scope(job: Job, config: Config) -> JobScope:
     """Find what a piece of work is about. Raises UsageError if it is not in the document."""
-    plan = config.plan(work.subject) if work.kind is JobKind.BACKUP else None
-    if work.kind not in EVENTS or (plan is None and work.kind is JobKind.BACKUP):
-        raise UsageError(f"there is no {work.kind} of {work.subject!r}")
-    repo = config.repo(work.repo if plan is None else plan.repo)
+    plan = config.plan(job.subject) if job.kind is JobKind.BACKUP else None
+    if job.kind not in EVENTS or (plan is None and job.kind is JobKind.BACKUP):
+        raise UsageError(f"there is no {job.kind} of {job.subject!r}")
+    repo = config.repo(job.repo if plan is None else plan.repo)
     if repo is None:
-        raise UsageError(f"there is no repository {work.repo!r}")
+        raise UsageError(f"there is no repository {job.repo!r}")
     sharers = tuple(one for one in config.plans if one.repo == repo.id)
-    return JobScope(work, repo, plan, config.instance, sharers)
+    return JobScope(job, repo, plan, config.instance, sharers)

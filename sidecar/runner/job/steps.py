@@ -171,7 +171,7 @@ _UPKEEP = {JobKind.FORGET: run_forget, JobKind.PRUNE: run_prune, JobKind.CHECK: 
 class JobScope:
     """What an attempt is about; `plan` is None for what concerns the whole repository."""
 
-    work: Job
+    job: Job
     repo: Repo
     plan: RunPlan | None = None
     instance: str = ""
@@ -181,7 +181,7 @@ class JobScope:
     @property
     def events(self) -> Events:
         """The events of this kind of work."""
-        return EVENTS[self.work.kind]
+        return EVENTS[self.job.kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ class AttemptContext:
     """
 
     journal: Journal
-    work: Programs
+    job: Programs
     after: Programs
     clock: Callable[[], float]
     wait: Callable[[float], object]
@@ -251,7 +251,7 @@ class Attempt:
         """Do all of it."""
         done = self._halted(_UNFORESEEN)
         try:
-            done = self._start() or self._work()
+            done = self._start() or self._job()
         finally:
             # Also where something unforeseen is raised: what was stopped starts again.
             after = self._after(done)
@@ -266,7 +266,7 @@ class Attempt:
             if self._around.is_stopping():
                 break
             self._phase(Phase.STARTING)
-            found = self._run_hooks(self._around.work, self._scope.events.start)
+            found = self._run_hooks(self._around.job, self._scope.events.start)
             halted = self._judge_start(found)
             wait = _wait_after(found, tries)
             if halted is None or wait is None or tries + 1 == MOST_TRIES:
@@ -295,12 +295,12 @@ class Attempt:
             for hook in hooks
         )
 
-    def _work(self) -> AttemptResult:
+    def _job(self) -> AttemptResult:
         """Remove stale locks where that is wanted, and do the work."""
         if self._around.is_stopping():
             return self._stopped()
         self._phase(Phase.WORKING)
-        engine = self._engine(self._around.work)
+        engine = self._engine(self._around.job)
         unlocked = run_unlock(engine, self._scope.repo)
         if unlocked is not None and unlocked.verdict is not ResultKind.SUCCESS:
             return self._stopped() if self._around.is_stopping() else self._halted(unlocked)
@@ -309,9 +309,9 @@ class Attempt:
     def _run_engine(self, engine: Engine) -> Interpreted:
         if self._scope.plan is not None:
             return engine.backup(self._scope.plan, self._scope.instance, self._report)
-        if self._scope.work.kind is JobKind.FORGET and (refusal := self._may_not_forget()):
+        if self._scope.job.kind is JobKind.FORGET and (refusal := self._may_not_forget()):
             return Interpreted(ResultKind.WARNING, reason=f"nothing is forgotten: {refusal}")
-        return _UPKEEP[self._scope.work.kind](engine, self._scope.repo)
+        return _UPKEEP[self._scope.job.kind](engine, self._scope.repo)
 
     def _may_not_forget(self) -> str:
         """Why not of this repository: its policy knows no plan, so one reason counts for all."""
@@ -354,12 +354,12 @@ class Attempt:
     def _forget(self, keep: RetentionDecision) -> tuple[str, ...]:
         """Forget between hooks of its own, as Backrest does; give what went wrong."""
         events = EVENTS[JobKind.FORGET]
-        halted = self._run_hooks(self._around.work, events.start)
+        halted = self._run_hooks(self._around.job, events.start)
         if halted.halt is not None:
             result = failed(FailureClass.HOOK, "; ".join(halted.failures))
             follow = events.halted
         else:
-            engine = self._engine(self._around.work)
+            engine = self._engine(self._around.job)
             result = engine.forget(keep.plan, self._scope.instance, keep.retention)
             follow = events.failed if result.verdict is ResultKind.FAILED else events.success
         found = self._run_hooks(self._around.after, follow, result)
@@ -371,14 +371,14 @@ class Attempt:
     ) -> HookOutcome:
         now = self._around.clock()
         facts = Facts(
-            task=render_name(self._scope.work),
+            task=render_name(self._scope.job),
             at=now,
             seconds=max(0.0, now - self._began),
             snapshot="" if result is None else result.snapshot,
             stats=None if result is None else result.stats,
             error="" if result is None else result.reason,
         )
-        is_stopping = self._around.is_stopping if programs is self._around.work else _never
+        is_stopping = self._around.is_stopping if programs is self._around.job else _never
         scope = self._scope
         return programs.hooks.run(events, scope.repo, scope.plan, facts, is_stopping)
 
@@ -398,9 +398,9 @@ class Attempt:
         return self._halted(_STOPPED, RunOutcome.CANCELLED)
 
 
-def render_name(work: Job) -> str:
+def render_name(job: Job) -> str:
     """Give what Backrest calls a piece of work, for hooks that tell people."""
-    return _NAMES[work.kind].format(work.subject)
+    return _NAMES[job.kind].format(job.subject)
 
 
 def _never() -> bool:

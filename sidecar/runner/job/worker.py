@@ -24,13 +24,13 @@ class JobRunner:
     def __init__(
         self,
         parts: RunnerDependencies,
-        board: ProgressHub,
+        hub: ProgressHub,
         on_missed: Callable[[Missed], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._parts = parts
-        self._board = board
-        self._teller = parts.teller
+        self._hub = hub
+        self._reporter = parts.reporter
         self._on_missed = on_missed
         self._clock = clock
         self.config = Config()
@@ -43,54 +43,54 @@ class JobRunner:
         self.config, self.wanted = config, wanted
         self._parts.engines.config = config
 
-    def run(self, work: Job, trigger: RunCause) -> None:
+    def run(self, job: Job, trigger: RunCause) -> None:
         """Do it; how it ended is told on the board."""
-        self._board.began(work)
+        self._hub.began(job)
         try:
-            run = self._run(work, trigger)
+            run = self._run(job, trigger)
         except SidecarError as error:
-            self._teller.dropped(work, str(error))
-            self._board.ended(work, RunFinished(reason=str(error)))
+            self._reporter.dropped(job, str(error))
+            self._hub.ended(job, RunFinished(reason=str(error)))
         else:
-            self._board.ended(work, RunFinished(run))
+            self._hub.ended(job, RunFinished(run))
 
-    def failed(self, work: Job, error: BaseException) -> None:
+    def failed(self, job: Job, error: BaseException) -> None:
         """Tell that something unforeseen happened; what it says might hold a secret."""
         where = ", ".join(places_of(error.__traceback__))
-        self._teller.dropped(work, f"unforeseen: {type(error).__name__} at {where}")
+        self._reporter.dropped(job, f"unforeseen: {type(error).__name__} at {where}")
 
-    def blocker(self, work: Job) -> str:
+    def blocker(self, job: Job) -> str:
         """Say why a piece of work must not be run; empty: nothing is against it."""
-        found = find_blocker(self.problems, work)
+        found = find_blocker(self.problems, job)
         return "" if found is None else str(found)
 
-    def _run(self, work: Job, trigger: RunCause) -> Run | None:
+    def _run(self, job: Job, trigger: RunCause) -> Run | None:
         config = self.config
-        if reason := self.blocker(work):
+        if reason := self.blocker(job):
             raise SidecarError(reason, "correct the document")
-        plan = config.plan(work.subject) if work.kind in {JobKind.BACKUP, JobKind.RESTORE} else None
-        if work.kind is JobKind.RESTORE:
+        plan = config.plan(job.subject) if job.kind in {JobKind.BACKUP, JobKind.RESTORE} else None
+        if job.kind is JobKind.RESTORE:
             if plan is not None:
                 self._refill(plan, trigger)
             return None
-        self._tell_missed(work)
-        self._teller.began(work, trigger)
-        self._parts.initialiser.ensure(config.repo(work.repo))
+        self._tell_missed(job)
+        self._reporter.began(job, trigger)
+        self._parts.initialiser.ensure(config.repo(job.repo))
         if plan is not None and (failed := self._refill(plan, trigger)) is not None:
-            return self._fail(work, trigger, failed)
-        report = partial(self._board.moved, work)
-        run = self._parts.session.run(work, config, trigger, report)
+            return self._fail(job, trigger, failed)
+        report = partial(self._hub.moved, job)
+        run = self._parts.session.run(job, config, trigger, report)
         if plan is not None and run.ended is not None and run.ended.snapshot:
             self._parts.emptiness.remember(plan)
         return run
 
-    def _tell_missed(self, work: Job) -> None:
+    def _tell_missed(self, job: Job) -> None:
         """Tell what came while it waited: the run that begins now answers the last fire only."""
-        known = self._parts.journal.history().moments.get(work)
-        timing = self.wanted.get(work)
+        known = self._parts.journal.history().moments.get(job)
+        timing = self.wanted.get(job)
         if known is None or timing is None:
             return
-        missed = self._parts.scheduler.overtaken(work, timing, known, self._clock())
+        missed = self._parts.scheduler.overtaken(job, timing, known, self._clock())
         if missed is not None:
             self._on_missed(missed)
 
@@ -99,7 +99,7 @@ class JobRunner:
         _, ended = self._parts.emptiness.refill(plan, trigger)
         return None if ended is None or ended.outcome.is_good else ended
 
-    def _fail(self, work: Job, trigger: RunCause, failed: Ended) -> Run:
+    def _fail(self, job: Job, trigger: RunCause, failed: Ended) -> Run:
         """Record that nothing was backed up: what is half restored must not be."""
         at = self._clock()
         ended = Ended(
@@ -109,8 +109,8 @@ class JobRunner:
             reason=f"the plan is empty and could not be restored: {failed.reason}",
         )
         journal = self._parts.journal
-        number = journal.begin(work, trigger, at, "")
+        number = journal.begin(job, trigger, at, "")
         journal.end(number, ended)
-        run = Run(number, work, trigger, at, Phase.ENDING, ended)
-        self._teller.ended(run)
+        run = Run(number, job, trigger, at, Phase.ENDING, ended)
+        self._reporter.ended(run)
         return run

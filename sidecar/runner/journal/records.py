@@ -87,7 +87,7 @@ class Run:
     """
 
     id: int
-    work: Job
+    job: Job
     trigger: RunCause
     started: float
     phase: Phase = Phase.BEGUN
@@ -138,7 +138,7 @@ class RunHistory:
 class MissedFires:
     """Fires that no run answers: the first, the last, and how many; `at`: when that was told."""
 
-    work: Job
+    job: Job
     first: float
     last: float
     count: int
@@ -207,7 +207,7 @@ def _member(kind: type[E], value: object) -> E | None:
     return next((one for one in kind if one.value == value), None)
 
 
-def work_of(kind: str, subject: str, repo: str) -> Job | None:
+def job_of(kind: str, subject: str, repo: str) -> Job | None:
     """Give the work; None if it is of a kind that another version knows."""
     known = _member(JobKind, kind)
     return None if known is None else Job(known, subject, repo)
@@ -221,12 +221,12 @@ def read_runs(cursor: sqlite3.Cursor) -> Iterator[Run]:
 def run_of(row: Values) -> Run | None:
     """Read a row of RUN_COLUMNS."""
     number, kind, subject, repo, cause, started, phase, *ended = row
-    work = work_of(kind, subject, repo)
-    if work is None:
+    job = job_of(kind, subject, repo)
+    if job is None:
         return None
     return Run(
         number,
-        work,
+        job,
         _member(RunCause, cause) or RunCause.MANUAL,
         started,
         _member(Phase, phase) or Phase.ENDING,
@@ -293,13 +293,13 @@ def read_past(cursor: sqlite3.Cursor) -> dict[Job, Past]:
     """Read rows of PAST_COLUMNS."""
     found: dict[Job, Past] = {}
     for first_seen, start, missed, end, outcome, success, *names in cursor:
-        if (work := work_of(*names)) is not None:
+        if (job := job_of(*names)) is not None:
             known = _member(RunOutcome, outcome)
-            found[work] = Past(first_seen, start, missed, end, known, success)
+            found[job] = Past(first_seen, start, missed, end, known, success)
     return found
 
 
-def past_values(work: Job, past: Past) -> Values:
+def past_values(job: Job, past: Past) -> Values:
     """Give the values of PAST_COLUMNS."""
     outcome = None if past.last_outcome is None else past.last_outcome.value
     return (
@@ -309,10 +309,10 @@ def past_values(work: Job, past: Past) -> Values:
         past.last_end,
         outcome,
         past.last_success,
-        *work,
+        *job,
     )
 
 
 def history_of(past: Mapping[Job, Past]) -> RunHistory:
     """Show the past from both sides."""
-    return RunHistory(past, {work: known.moments for work, known in past.items()})
+    return RunHistory(past, {job: known.moments for job, known in past.items()})

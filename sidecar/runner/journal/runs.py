@@ -29,11 +29,11 @@ from sidecar.runner.journal.records import (
     Unfinished,
     ended_values,
     history_of,
+    job_of,
     past_values,
     read_past,
     read_runs,
     unfinished_of,
-    work_of,
 )
 from sidecar.runner.journal.schema import Row, Rows
 
@@ -71,35 +71,35 @@ class Pasts(Database):
                 self._history = history_of(dict(self._past))
             return self._history
 
-    def first_seen(self, works: Iterable[Job], at: float) -> None:
+    def first_seen(self, jobs: Iterable[Job], at: float) -> None:
         """Start the clock of what was never seen before."""
         with self._lock:
             self._refresh()
-            new = [work for work in dict.fromkeys(works) if work not in self._past]
+            new = [job for job in dict.fromkeys(jobs) if job not in self._past]
             if not new:
                 return
 
             def change(connection: sqlite3.Connection) -> None:
-                for work in new:
-                    amend(connection, work, at)
+                for job in new:
+                    amend(connection, job, at)
 
-            for work in new:
-                self._remember(work, at)
+            for job in new:
+                self._remember(job, at)
             self._settle(new, is_saved=self._try("what was first seen", change))
 
     def missed(self, missed: Missed, at: float) -> None:
         """Record fires that no run answers."""
-        work = missed.work
-        values = (*work, missed.first, missed.last, missed.count, at)
+        job = missed.job
+        values = (*job, missed.first, missed.last, missed.count, at)
 
         def change(connection: sqlite3.Connection) -> None:
-            amend(connection, work, at, last_missed=missed.last)
+            amend(connection, job, at, last_missed=missed.last)
             connection.execute(_MISSED, values)
-            connection.execute(_SHORTEN_MISSED, (*work, *work, self._keep))
+            connection.execute(_SHORTEN_MISSED, (*job, *job, self._keep))
 
         with self._lock:
-            self._remember(work, at, last_missed=missed.last)
-            self._settle([work], is_saved=self._try("missed fires", change))
+            self._remember(job, at, last_missed=missed.last)
+            self._settle([job], is_saved=self._try("missed fires", change))
 
     def missed_fires(self, subject: str | None = None, limit: int = 100) -> tuple[MissedFires, ...]:
         """List what was missed of a plan or repository, or of all, newest first."""
@@ -107,20 +107,20 @@ class Pasts(Database):
         query = f"SELECT * FROM missed {where} ORDER BY last DESC LIMIT ?"  # noqa: S608 - ours
         rows = self._read(lambda connection: connection.execute(query, (*values, limit)).fetchall())
         return tuple(
-            MissedFires(work, *row[3:]) for row in rows if (work := work_of(*row[:3])) is not None
+            MissedFires(job, *row[3:]) for row in rows if (job := job_of(*row[:3])) is not None
         )
 
-    def _remember(self, work: Job, at: float, **fields: Any) -> None:
+    def _remember(self, job: Job, at: float, **fields: Any) -> None:
         """Bear in mind what is to be written, too."""
-        self._past[work] = replace(self._past.get(work) or Past(at), **fields)
+        self._past[job] = replace(self._past.get(job) or Past(at), **fields)
         self._history = None
 
-    def _settle(self, works: Iterable[Job], *, is_saved: bool) -> None:
+    def _settle(self, jobs: Iterable[Job], *, is_saved: bool) -> None:
         """Take note whether what is in mind is also in the file."""
         if is_saved:
             self._unsaved.clear()
         else:
-            self._unsaved.update(works)
+            self._unsaved.update(jobs)
 
     def _refresh(self) -> None:
         """Read again what another process has written, but keep what is only in mind."""
@@ -129,23 +129,23 @@ class Pasts(Database):
             (version,) = self._read(lambda db: db.execute("PRAGMA data_version").fetchone())
             if version != self._version:
                 found = self._read(lambda db: read_past(db.execute(_PAST)))
-                kept = {work: self._past[work] for work in self._unsaved}
+                kept = {job: self._past[job] for job in self._unsaved}
                 self._past, self._version, self._history = found | kept, version, None
 
     def _in_mind(self) -> Rows:
         """The past, which a new file must have."""
-        return [past_row(work, past) for work, past in self._past.items()]
+        return [past_row(job, past) for job, past in self._past.items()]
 
 
-def past_row(work: Job, past: Past) -> Row:
+def past_row(job: Job, past: Past) -> Row:
     """Give a row of the past."""
-    return "works", tuple(PAST_COLUMNS.split(", ")), past_values(work, past)
+    return "works", tuple(PAST_COLUMNS.split(", ")), past_values(job, past)
 
 
-def amend(connection: sqlite3.Connection, work: Job, at: float, **fields: Any) -> None:
+def amend(connection: sqlite3.Connection, job: Job, at: float, **fields: Any) -> None:
     """Change what is known of a work; what was never seen is first seen `at`."""
-    known = read_past(connection.execute(f"{_PAST} WHERE {OF_WORK}", work)).get(work) or Past(at)
-    connection.execute(_PUT, past_values(work, replace(known, **fields)))
+    known = read_past(connection.execute(f"{_PAST} WHERE {OF_WORK}", job)).get(job) or Past(at)
+    connection.execute(_PUT, past_values(job, replace(known, **fields)))
 
 
 _OPEN_COLUMNS = "resume, child_pid, child_started, snapshot"
@@ -175,26 +175,26 @@ class Runs(Pasts):
         self._running: dict[int, Unfinished] = {}
         super().__init__(path, keep, wall)
 
-    def begin(self, work: Job, trigger: RunCause, at: float, resume: str) -> int:
+    def begin(self, job: Job, trigger: RunCause, at: float, resume: str) -> int:
         """Record a run durably before it does anything; give its number.
 
         `resume` is kept until the run ends. Raises JournalError: then nothing may be stopped.
         """
         with self._lock:
-            run = Run(0, work, trigger, at)
+            run = Run(0, job, trigger, at)
             number = self._change(lambda connection: _insert(connection, run, resume))
             self._running[number] = Unfinished(replace(run, id=number), resume)
-            self._remember(work, at, last_start=at)
+            self._remember(job, at, last_start=at)
             self._settle((), is_saved=True)
             return number
 
-    def hold(self, work: Job, trigger: RunCause, at: float) -> int:
+    def hold(self, job: Job, trigger: RunCause, at: float) -> int:
         """Bear a run in mind that could not be recorded; `end` records it if it then can be."""
         with self._lock:
             number = min(0, *self._running, 0) - 1
-            self._running[number] = Unfinished(Run(number, work, trigger, at), "")
-            self._remember(work, at, last_start=at)
-            self._settle([work], is_saved=False)
+            self._running[number] = Unfinished(Run(number, job, trigger, at), "")
+            self._remember(job, at, last_start=at)
+            self._settle([job], is_saved=False)
             return number
 
     def phase(self, run: int, phase: Phase, snapshot: str = "") -> None:
@@ -226,11 +226,11 @@ class Runs(Pasts):
                 # Not there: it could not be recorded when it began, or its file has gone.
                 number = run if _is_there(connection, run) else _insert(connection, begun, "")
                 if connection.execute(_END, (*ended_values(ended), number)).rowcount:
-                    amend(connection, begun.work, begun.started, **past)
-                    connection.execute(_SHORTEN, (*begun.work, *begun.work, self._keep))
+                    amend(connection, begun.job, begun.started, **past)
+                    connection.execute(_SHORTEN, (*begun.job, *begun.job, self._keep))
 
-            self._remember(begun.work, begun.started, **past)
-            self._settle([begun.work], is_saved=self._try("the end of a run", change))
+            self._remember(begun.job, begun.started, **past)
+            self._settle([begun.job], is_saved=self._try("the end of a run", change))
 
     def unfinished(self) -> tuple[Unfinished, ...]:
         """List the recorded runs that have no end, oldest first. Raises JournalError."""
@@ -245,11 +245,11 @@ class Runs(Pasts):
         where, values = ("", ()) if subject is None else ("WHERE subject = ?", (subject,))
         return self._select(f"{where} ORDER BY id DESC LIMIT ?", (*values, limit))
 
-    def last(self, work: Job, outcomes: Collection[RunOutcome] = ()) -> Run | None:
+    def last(self, job: Job, outcomes: Collection[RunOutcome] = ()) -> Run | None:
         """Give the newest run of a work, or the newest that ended in one of these ways."""
         marks = ", ".join("?" * len(outcomes))
         ended = f"AND outcome IN ({marks})" if outcomes else ""
-        values = (*work, *(outcome.value for outcome in outcomes))
+        values = (*job, *(outcome.value for outcome in outcomes))
         found = self._select(f"WHERE {OF_WORK} {ended} ORDER BY id DESC LIMIT 1", values)
         return next(iter(found), None)
 
@@ -269,8 +269,8 @@ class Runs(Pasts):
 
 
 def _insert(connection: sqlite3.Connection, run: Run, resume: str) -> int:
-    values = (*run.work, run.trigger.value, run.started, run.phase.value, resume)
-    amend(connection, run.work, run.started, last_start=run.started)
+    values = (*run.job, run.trigger.value, run.started, run.phase.value, resume)
+    amend(connection, run.job, run.started, last_start=run.started)
     return int(connection.execute(_BEGIN, values).lastrowid or 0)
 
 
@@ -286,6 +286,6 @@ def _past_fields(ended: Ended) -> dict[str, Any]:
 def _open_row(one: Unfinished) -> Row:
     run, child = one.run, one.child
     columns = ("id", *_BEGUN_COLUMNS, "snapshot", "child_pid", "child_started")
-    head = (run.id, *run.work, run.trigger.value, run.started, run.phase.value, one.resume)
+    head = (run.id, *run.job, run.trigger.value, run.started, run.phase.value, one.resume)
     tail = (None, None) if child is None else (child.pid, child.started)
     return "runs", columns, (*head, one.snapshot, *tail)

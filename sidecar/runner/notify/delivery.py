@@ -32,9 +32,9 @@ from sidecar.runner.notify.messages import (
     HttpRequest,
     QueuedMessage,
     Request,
-    fit_letter,
-    parse_letter,
-    render_letter,
+    fit_message,
+    parse_message,
+    render_message,
 )
 
 _SECONDS = 40.0
@@ -147,7 +147,7 @@ class Delivered:
 class _Held:
     """A letter as it waits; `posted` None: the journal has not got it."""
 
-    letter: QueuedMessage
+    message: QueuedMessage
     posted: Posted | None = None
 
 
@@ -186,11 +186,11 @@ class DeliveryQueue(Closable):
             self._thread.join()
         self.deliver()
 
-    def post(self, letter: QueuedMessage) -> None:
+    def post(self, message: QueuedMessage) -> None:
         """Take a letter; raises nothing."""
-        fitting = fit_letter(letter)
+        fitting = fit_message(message)
         with self._gate:
-            self._outbox.post(render_letter(fitting), letter.at)
+            self._outbox.post(render_message(fitting), message.at)
             self._fresh.append(fitting)
         self._wake.set()
 
@@ -210,20 +210,20 @@ class DeliveryQueue(Closable):
                 return held, {posted.id for posted in self._outbox.due(self._clock(), _MOST)}
             except SidecarError as error:
                 log_event(_log, logging.ERROR, "outbox.unreadable", reason=error.message)
-                return [_Held(letter) for letter in fresh], set()
+                return [_Held(message) for message in fresh], set()
 
     def _held(self, fresh: Iterable[QueuedMessage]) -> list[_Held]:
         """Join what the journal has and what it could not take."""
         held: list[_Held] = []
         for posted in self._outbox.due(math.inf, _MOST):
-            letter = parse_letter(posted.body)
-            if letter is None:
+            message = parse_message(posted.body)
+            if message is None:
                 log_event(_log, logging.ERROR, "outbox.unknown", message=posted.id)
                 self._outbox.sent(posted.id)
             else:
-                held.append(_Held(letter, posted))
-        known = {one.letter for one in held}
-        return held + [_Held(letter) for letter in fresh if letter not in known]
+                held.append(_Held(message, posted))
+        known = {one.message for one in held}
+        return held + [_Held(message) for message in fresh if message not in known]
 
     def _send_all(self, held: Sequence[_Held], due: set[int]) -> Delivered:
         down: dict[str, Failure] = {}
@@ -245,15 +245,15 @@ class DeliveryQueue(Closable):
 
     def _send(self, one: _Held, down: dict[str, Failure]) -> str:
         """Send it, unless its server has just failed; a pass must not wait for it each time."""
-        letter = one.letter
-        failure = down.get(letter.to) or self._sender.send(letter.request)
+        message = one.message
+        failure = down.get(message.to) or self._sender.send(message.request)
         if failure is None:
-            log_event(_log, logging.DEBUG, "notify.sent", to=letter.to, about=letter.about)
+            log_event(_log, logging.DEBUG, "notify.sent", to=message.to, about=message.about)
             if one.posted is not None:
                 self._outbox.sent(one.posted.id)
             return "sent"
         if failure.is_down:
-            down[letter.to] = failure
+            down[message.to] = failure
         return self._put_off(one, failure)
 
     def _put_off(self, one: _Held, failure: Failure) -> str:
@@ -262,14 +262,14 @@ class DeliveryQueue(Closable):
             return self._forget(one, failure.reason)
         pause = PAUSES[tries]
         self._outbox.failed(one.posted.id, self._clock() + pause)
-        fields = {"to": one.letter.to, "about": one.letter.about, "seconds": pause}
+        fields = {"to": one.message.to, "about": one.message.about, "seconds": pause}
         log_event(_log, logging.WARNING, "notify.failed", reason=failure.reason, **fields)
         return "failed"
 
     def _forget(self, one: _Held, reason: str) -> str:
         if one.posted is not None:
             self._outbox.sent(one.posted.id)
-        fields = {"to": one.letter.to, "about": one.letter.about, "reason": reason}
+        fields = {"to": one.message.to, "about": one.message.about, "reason": reason}
         log_event(_log, logging.ERROR, "notify.dropped", **fields)
         return "dropped"
 
@@ -286,7 +286,7 @@ def _is_over(one: _Held, later: Sequence[_Held]) -> bool:
 
     A check that is told of the beginning last would take the run for one that never ends.
     """
-    if not one.letter.is_start or one.posted is None or not one.posted.failures:
+    if not one.message.is_start or one.posted is None or not one.posted.failures:
         return False
-    letter = one.letter
-    return any((it.letter.to, it.letter.about) == (letter.to, letter.about) for it in later)
+    message = one.message
+    return any((it.message.to, it.message.about) == (message.to, message.about) for it in later)

@@ -104,21 +104,21 @@ def level_of(event: str) -> str:
     return next((level for word, level in _LEVELS.items() if word in plain), "info")
 
 
-def fit_letter(letter: QueuedMessage) -> QueuedMessage:
+def fit_message(message: QueuedMessage) -> QueuedMessage:
     """Cut the body of a letter that would be too long to wait."""
-    while len(render_letter(letter)) > MOST_BYTES and letter.request.body:
-        shorter = cut(letter.request.body, len(letter.request.body) // 2)
-        letter = replace(letter, request=replace(letter.request, body=shorter))
-    return letter
+    while len(render_message(message)) > MOST_BYTES and message.request.body:
+        shorter = cut(message.request.body, len(message.request.body) // 2)
+        message = replace(message, request=replace(message.request, body=shorter))
+    return message
 
 
-def render_letter(letter: QueuedMessage) -> str:
+def render_message(message: QueuedMessage) -> str:
     """Give the text in which it waits."""
-    kind = "post" if isinstance(letter.request, HttpRequest) else "apprise"
-    return json.dumps({**asdict(letter), "kind": kind})
+    kind = "post" if isinstance(message.request, HttpRequest) else "apprise"
+    return json.dumps({**asdict(message), "kind": kind})
 
 
-def parse_letter(text: str) -> QueuedMessage | None:
+def parse_message(text: str) -> QueuedMessage | None:
     """Read such a text; None if it is none of ours."""
     try:
         plain = json.loads(text)

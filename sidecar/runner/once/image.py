@@ -147,7 +147,7 @@ class ImageSettings:
     include_project_name: bool = True
 
 
-class ImageWay:
+class ImageStrategy:
     """See `way.Way`. `engines` makes a connection to the engine, for one thread each.
 
     `out` and `err` are told what the containers say, line by line and without secrets.

@@ -36,10 +36,10 @@ class BackupRecord:
 _BYTES = RootModel[BackupRecord]
 
 
-def write_begun(state: Path, begun: BackupRecord) -> None:
+def write_record(state: Path, record: BackupRecord) -> None:
     """Write it durably, before anything is stopped. Raises StoreError: stop nothing then."""
     try:
-        write_small(state, FILE, _BYTES(begun).model_dump_json().encode(), durable=True)
+        write_small(state, FILE, _BYTES(record).model_dump_json().encode(), durable=True)
     except OSError as error:
         raise StoreError(
             f"{state / FILE} cannot be written: {error.strerror}",
@@ -47,7 +47,7 @@ def write_begun(state: Path, begun: BackupRecord) -> None:
         ) from None
 
 
-def read_begun(state: Path) -> BackupRecord | None:
+def read_record(state: Path) -> BackupRecord | None:
     """Read it; None if there is none, or none that can be read."""
     try:
         return _BYTES.model_validate_json((state / FILE).read_bytes()).root
@@ -55,7 +55,7 @@ def read_begun(state: Path) -> BackupRecord | None:
         return None
 
 
-def remove_begun(state: Path) -> None:
+def remove_record(state: Path) -> None:
     """Forget it: nothing is left to be put right."""
     (state / FILE).unlink(missing_ok=True)
 
@@ -83,16 +83,16 @@ def recover_leftovers(
     not be started, in words; raises ContainersError or JournalError.
     """
     state = journal.path.parent
-    begun = read_begun(state)
-    if begun is not None and begun.shot and engine.discard(begun.shot):
-        log_event(_log, logging.WARNING, "leftover.ended", container=begun.shot)
+    record = read_record(state)
+    if record is not None and record.shot and engine.discard(record.shot):
+        log_event(_log, logging.WARNING, "leftover.ended", container=record.shot)
     if left := journal.still_stopped():
-        since = None if begun is None else begun.at
+        since = None if record is None else record.at
         failures = start_again(_Settling(engine, since, seconds), _Sorted(engine, journal, left))
         if failures or journal.still_stopped():
             return failures
-    if begun is not None:
-        remove_begun(state)
+    if record is not None:
+        remove_record(state)
     return ()
 
 

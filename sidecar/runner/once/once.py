@@ -19,8 +19,8 @@ from sidecar.runner.once.leftover import (
     DEFAULT_TIMEOUT,
     BackupRecord,
     recover_leftovers,
-    remove_begun,
-    write_begun,
+    remove_record,
+    write_record,
 )
 from sidecar.runner.once.quiesce import QuiesceContext, choose_stopped, quiesced
 from sidecar.runner.parts import JOURNAL
@@ -124,7 +124,7 @@ def preview_once(once: Once) -> None:
         once.say(line)
 
 
-def run_once(once: Once, waker: SignalWaiter) -> Result:
+def run_once(once: Once, waiter: SignalWaiter) -> Result:
     """Back up, unless `waker` is stopped meanwhile: then end early, in good order.
 
     Raises SidecarError: Locked if the document is executed already, NotStopped if nothing was
@@ -137,18 +137,18 @@ def run_once(once: Once, waker: SignalWaiter) -> Result:
             once.say(reason)
         once.way.resume()
         stopped = choose_stopped(engine, once.quiet)
-        write_begun(state, BackupRecord(engine.now(), once.way.container))
-        how = QuiesceContext(once.seconds, waker.wait, lambda: waker.is_stopped)
+        write_record(state, BackupRecord(engine.now(), once.way.container))
+        how = QuiesceContext(once.seconds, waiter.wait, lambda: waiter.is_stopped)
         try:
             with quiesced(engine, stopped, journal, how):
-                return _run_in_thread(once, waker)
+                return _run_in_thread(once, waiter)
         finally:
             # What could not be started is to be started still: by the next start of ours.
             if not journal.still_stopped():
-                remove_begun(state)
+                remove_record(state)
 
 
-def _run_in_thread(once: Once, waker: SignalWaiter) -> Result:
+def _run_in_thread(once: Once, waiter: SignalWaiter) -> Result:
     """Run it beside the thread that hears signals, which ends it early if one comes."""
     results: list[Result] = []
     errors: list[SidecarError] = []
@@ -161,11 +161,11 @@ def _run_in_thread(once: Once, waker: SignalWaiter) -> Result:
             errors.append(error)
         finally:
             is_over.set()
-            waker.wake()
+            waiter.wake()
 
     thread = threading.Thread(target=run, name="once")
     thread.start()
-    while not is_over.is_set() and waker.wait(_FOREVER):
+    while not is_over.is_set() and waiter.wait(_FOREVER):
         pass
     if not is_over.is_set():
         log_event(_log, logging.WARNING, "once.stopping")

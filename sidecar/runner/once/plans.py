@@ -16,7 +16,7 @@ from sidecar.runner.once.once import PURPOSE, Result, make_state
 from sidecar.runner.parts import RunnerDependencies, assemble, lock_scheduler
 from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings
-from sidecar.runner.status import work_of
+from sidecar.runner.status import job_of
 
 PATIENCE = 600.0
 """Seconds that runs have to come to their end, once everything else is over."""
@@ -36,11 +36,11 @@ class _Crew:
     """Those who do the work of one call."""
 
     parts: RunnerDependencies
-    board: ProgressHub
-    works: JobRunner
+    hub: ProgressHub
+    jobs: JobRunner
 
 
-class PlansWay:
+class PlansStrategy:
     """See `way.Way`: each enabled plan once, at most as many at a time as there are seats."""
 
     def __init__(self, settings: RunnerSettings, environ: Mapping[str, str], tell: Tell) -> None:
@@ -49,7 +49,7 @@ class PlansWay:
         self._tell = tell
         self._config = Config()
         self._plans: tuple[RunPlan, ...] = ()
-        self._crew: _Crew | None = None
+        self._dependencies: _Crew | None = None
         self._results: list[Result] = []
         self._change = threading.Condition()
         self._is_stopping = False
@@ -83,11 +83,11 @@ class PlansWay:
         make_state(self._settings)
         with (
             lock_scheduler(self._settings, self._environ, PURPOSE),
-            ProgressHub() as board,
+            ProgressHub() as hub,
             assemble(self._settings, self._environ) as parts,
         ):
-            parts.courier.start()
-            self._crew = _Crew(parts, board, JobRunner(parts, board, _nobody))
+            parts.delivery.start()
+            self._dependencies = _Crew(parts, hub, JobRunner(parts, hub, _nobody))
             yield parts.journal
 
     def resume(self) -> None:
@@ -96,14 +96,14 @@ class PlansWay:
 
     def run(self) -> Result:
         """Run all plans; what goes wrong with one stops no other."""
-        works = self._opened.works
+        jobs = self._opened.jobs
         # Without timings: this is no answer to any fire, so none counts as missed by it.
-        works.take(self._config, {})
-        pool = Pool(works.run, self._settings.scheduling.seats, self._done, works.failed)
+        jobs.take(self._config, {})
+        pool = Pool(jobs.run, self._settings.scheduling.seats, self._done, jobs.failed)
         pool.start()
         with self._change:
             for plan in self._plans:
-                pool.submit(work_of(plan), RunCause.MANUAL)
+                pool.submit(job_of(plan), RunCause.MANUAL)
             self._change.wait_for(lambda: self._is_stopping or self._is_over)
         if not pool.close(PATIENCE) or self._is_stopping:
             return Result.FAILED
@@ -118,16 +118,16 @@ class PlansWay:
 
     @property
     def _opened(self) -> _Crew:
-        assert self._crew is not None, "not opened"  # noqa: S101 - run within `opened` only
-        return self._crew
+        assert self._dependencies is not None, "not opened"  # noqa: S101 - run within `opened` only
+        return self._dependencies
 
     @property
     def _is_over(self) -> bool:
         return len(self._results) == len(self._plans)
 
-    def _done(self, work: Job) -> None:
-        over = self._opened.board.done(work)
-        self._tell(work, over)
+    def _done(self, job: Job) -> None:
+        over = self._opened.hub.done(job)
+        self._tell(job, over)
         ended = None if over.run is None else over.run.ended
         with self._change:
             self._results.append(

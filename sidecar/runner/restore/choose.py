@@ -64,20 +64,22 @@ class RestoreItem:
     bytes: int = 0
 
 
-def check_wish(wish: RestoreRequest) -> RestoreRequest:
+def check_request(request: RestoreRequest) -> RestoreRequest:
     """Give the wish with normal paths; raises UsageError for what contradicts itself."""
-    if wish.at is not None and wish.snapshot != LATEST:
+    if request.at is not None and request.snapshot != LATEST:
         raise UsageError("--snapshot and --at name a snapshot both", "leave one of them out")
-    if wish.target and wish.in_place:
+    if request.target and request.in_place:
         raise UsageError("--target and --in-place contradict each other", "leave one of them out")
-    if wish.target and wish.path_map:
+    if request.target and request.path_map:
         raise UsageError("with --target no --path-map has a meaning", "leave one of them out")
-    target = _normal(wish.target, "--target") if wish.target else ""
-    return replace(wish, target=target, paths=tuple(_normal(one, "--path") for one in wish.paths))
+    target = _normal(request.target, "--target") if request.target else ""
+    return replace(
+        request, target=target, paths=tuple(_normal(one, "--path") for one in request.paths)
+    )
 
 
 def choose_snapshot(
-    wish: RestoreRequest,
+    request: RestoreRequest,
     own: Callable[[], Sequence[Snapshot]],
     others: Callable[[], Sequence[Snapshot]],
 ) -> Snapshot:
@@ -85,18 +87,20 @@ def choose_snapshot(
 
     Raises RestoreError if there is none such.
     """
-    if wish.snapshot != LATEST:
-        return _called(wish.snapshot, others())
+    if request.snapshot != LATEST:
+        return _called(request.snapshot, others())
     found = sorted(own(), key=lambda one: one.time)
     if not found:
         raise RestoreError(
-            f"there is no snapshot of {wish.plan.id}",
+            f"there is no snapshot of {request.plan.id}",
             "that of another plan or another instance can be restored by its id: --snapshot ID",
         )
-    early = [one for one in found if wish.at is None or one.time <= wish.at]
+    early = [one for one in found if request.at is None or one.time <= request.at]
     if not early:
-        oldest = found[0].time.astimezone(wish.at.tzinfo if wish.at else None)
-        raise RestoreError(f"the oldest snapshot of {wish.plan.id} is of {oldest:%Y-%m-%d %H:%M}")
+        oldest = found[0].time.astimezone(request.at.tzinfo if request.at else None)
+        raise RestoreError(
+            f"the oldest snapshot of {request.plan.id} is of {oldest:%Y-%m-%d %H:%M}"
+        )
     return early[-1]
 
 
@@ -111,9 +115,9 @@ def _called(name: str, snapshots: Iterable[Snapshot]) -> Snapshot:
     )
 
 
-def choose_sources(wish: RestoreRequest, snapshot: Snapshot) -> tuple[str, ...]:
+def choose_sources(request: RestoreRequest, snapshot: Snapshot) -> tuple[str, ...]:
     """Give the paths of the snapshot to restore, none within another, sorted."""
-    wanted = set(wish.paths or map(posixpath.normpath, snapshot.paths))
+    wanted = set(request.paths or map(posixpath.normpath, snapshot.paths))
     return tuple(
         sorted(
             one
@@ -143,35 +147,35 @@ def survey(source: str, entries: Iterable[Entry]) -> RestoreItem:
     return RestoreItem(source, "", is_folder, files, size)
 
 
-def placed(pieces: Sequence[RestoreItem], wish: RestoreRequest) -> tuple[RestoreItem, ...]:
+def placed(items: Sequence[RestoreItem], request: RestoreRequest) -> tuple[RestoreItem, ...]:
     """Find the place of each piece.
 
     To where it lives: its path through the path map. To a target: the contents of a single
     folder lie in the target itself, a single file below it by its name; of several pieces
     each below the target by its full path.
     """
-    if not wish.target:
-        found = tuple(replace(one, place=place_of(one.source, wish.path_map)) for one in pieces)
+    if not request.target:
+        found = tuple(replace(one, place=place_of(one.source, request.path_map)) for one in items)
         return _apart(found)
-    if len(pieces) == 1:
-        only = pieces[0]
+    if len(items) == 1:
+        only = items[0]
         name = "" if only.is_folder else posixpath.basename(only.source)
-        return (replace(only, place=posixpath.normpath(posixpath.join(wish.target, name))),)
+        return (replace(only, place=posixpath.normpath(posixpath.join(request.target, name))),)
     return tuple(
-        replace(one, place=posixpath.join(wish.target, one.source.lstrip("/"))) for one in pieces
+        replace(one, place=posixpath.join(request.target, one.source.lstrip("/"))) for one in items
     )
 
 
-def _apart(pieces: tuple[RestoreItem, ...]) -> tuple[RestoreItem, ...]:
+def _apart(items: tuple[RestoreItem, ...]) -> tuple[RestoreItem, ...]:
     """Refuse what would be restored into what is restored."""
-    for one in pieces:
+    for one in items:
         if one.place == "/":
             raise RestoreError("/ cannot be replaced as it runs", "restore it to a --target")
-        for other in pieces:
+        for other in items:
             if one is not other and is_within(one.place, other.place):
                 reason = f"{one.source} and {other.source} would both be restored to {other.place}"
                 raise RestoreError(reason, "correct --path-map")
-    return pieces
+    return items
 
 
 def place_of(path: str, path_map: Iterable[tuple[str, str]]) -> str:

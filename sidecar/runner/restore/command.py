@@ -38,7 +38,7 @@ def run_restore(
     environ: Mapping[str, str],
     plan: str,
     repo: str,
-    wish_of: Callable[[RunPlan, str], RestoreRequest],
+    request_of: Callable[[RunPlan, str], RestoreRequest],
     show: Callable[[RestorePlan], None],
     report: Report,
     manner: RestoreOptions,
@@ -59,7 +59,7 @@ def run_restore(
         if not manner.is_dry:
             recover_leftovers(containers, journal)
         restorer = Restorer(engine, journal, containers, stop_seconds=manner.stop_seconds)
-        prepared = restorer.prepare(wish_of(found, config.instance), is_dry=manner.is_dry)
+        prepared = restorer.prepare(request_of(found, config.instance), is_dry=manner.is_dry)
         show(prepared)
         return None if manner.is_dry else restorer.run(prepared, report)
 

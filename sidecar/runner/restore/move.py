@@ -70,15 +70,15 @@ class Move:
 
     def make_ready(self) -> None:
         """Do all that can be done, or fail, without touching what is there."""
-        step, piece = self.step, self.step.piece
+        step, item = self.step, self.step.item
         self._give_parents()
-        if piece.is_folder:
-            self.staging.take_folder(piece.source)
+        if item.is_folder:
+            self.staging.take_folder(item.source)
         else:
-            self.staging.take_entry(piece.source, Path(piece.place).name)
+            self.staging.take_entry(item.source, Path(item.place).name)
         if step.how is How.FILL and self._leaving():
             raise RestoreError(
-                f"something has come to {piece.place} meanwhile: nothing was touched",
+                f"something has come to {item.place} meanwhile: nothing was touched",
                 "stop what writes there, and restore again",
             )
         found = next(conflicts(self.staging.new, step.room), None)
@@ -96,17 +96,17 @@ class Move:
 
     def _leaving(self) -> list[str]:
         """List what is there now and has to go."""
-        if self.step.piece.is_folder:
+        if self.step.item.is_folder:
             return [name for name in os.listdir(self.step.room) if not is_ours(name)]
-        name = Path(self.step.piece.place).name
-        return [name] if os.path.lexists(self.step.piece.place) else []
+        name = Path(self.step.item.place).name
+        return [name] if os.path.lexists(self.step.item.place) else []
 
     def _give_parents(self) -> None:
         """Make the folders on the way what the snapshot says they were, if they are the same."""
-        piece = self.step.piece
-        if piece.place == piece.source:
+        item = self.step.item
+        if item.place == item.source:
             for folder in self.made:
-                if str(folder) != piece.place:
+                if str(folder) != item.place:
                     self.staging.give_shape_of(str(folder), folder)
 
 

@@ -43,15 +43,15 @@ class How(StrEnum):
 class Step:
     """What is restored to one place, and what is there now."""
 
-    piece: RestoreItem
+    item: RestoreItem
     standing: ExistingTarget
     how: How
 
     @property
     def room(self) -> Path:
         """The folder that receives it."""
-        place = Path(self.piece.place)
-        return place if self.piece.is_folder else place.parent
+        place = Path(self.item.place)
+        return place if self.item.is_folder else place.parent
 
 
 def look_at(place: str) -> ExistingTarget:
@@ -70,48 +70,48 @@ def look_at(place: str) -> ExistingTarget:
     return ExistingTarget.EMPTY if is_empty else ExistingTarget.FULL
 
 
-def plan_step(piece: RestoreItem, standing: ExistingTarget, wish: RestoreRequest) -> Step:
+def plan_step(item: RestoreItem, standing: ExistingTarget, request: RestoreRequest) -> Step:
     """Decide what becomes of what is there. Pure; raises RestoreError if it must not be touched."""
-    if _is_free(piece, standing):
-        return Step(piece, standing, How.FILL)
-    kind = "a folder" if piece.is_folder else "a file"
-    if _is_of_another_kind(piece, standing):
+    if _is_free(item, standing):
+        return Step(item, standing, How.FILL)
+    kind = "a folder" if item.is_folder else "a file"
+    if _is_of_another_kind(item, standing):
         raise RestoreError(
-            f"{piece.place} is {standing} now, and {kind} in the snapshot: nothing was touched",
-            f"restore it elsewhere: --target DIR or --path-map {piece.source}=PLACE",
+            f"{item.place} is {standing} now, and {kind} in the snapshot: nothing was touched",
+            f"restore it elsewhere: --target DIR or --path-map {item.source}=PLACE",
         )
-    if wish.target:
-        if not wish.force:
+    if request.target:
+        if not request.force:
             raise RestoreError(
-                f"{piece.place} is {standing}: nothing was touched",
+                f"{item.place} is {standing}: nothing was touched",
                 "name an empty --target, or write --force to overwrite what has the same name",
             )
-        return Step(piece, standing, How.MERGE if piece.is_folder else How.REPLACE)
-    if not wish.in_place:
+        return Step(item, standing, How.MERGE if item.is_folder else How.REPLACE)
+    if not request.in_place:
         raise RestoreError(
-            f"{piece.place} is {standing}: nothing was touched",
+            f"{item.place} is {standing}: nothing was touched",
             "write --in-place to replace it by what the snapshot holds, or --target DIR",
         )
-    return Step(piece, standing, How.REPLACE)
+    return Step(item, standing, How.REPLACE)
 
 
-def _is_free(piece: RestoreItem, standing: ExistingTarget) -> bool:
+def _is_free(item: RestoreItem, standing: ExistingTarget) -> bool:
     return standing is ExistingTarget.MISSING or (
-        piece.is_folder and standing is ExistingTarget.EMPTY
+        item.is_folder and standing is ExistingTarget.EMPTY
     )
 
 
-def _is_of_another_kind(piece: RestoreItem, standing: ExistingTarget) -> bool:
+def _is_of_another_kind(item: RestoreItem, standing: ExistingTarget) -> bool:
     is_folder = standing in {ExistingTarget.EMPTY, ExistingTarget.FULL}
-    return is_folder != piece.is_folder
+    return is_folder != item.is_folder
 
 
 def check_mounts(step: Step, mountinfo: str) -> None:
     """Refuse to move what something is mounted in: it would be moved along, and deleted."""
-    found = [one for one in parse_mounts(mountinfo) if _is_below(one, step.piece.place)]
+    found = [one for one in parse_mounts(mountinfo) if _is_below(one, step.item.place)]
     if step.how is not How.FILL and found:
         raise RestoreError(
-            f"{found[0]} is mounted within {step.piece.place}: nothing was touched",
+            f"{found[0]} is mounted within {step.item.place}: nothing was touched",
             "restore the parts of it by --path, or all of it to a --target",
         )
 
@@ -139,10 +139,10 @@ def check_space(steps: tuple[Step, ...], free: Mapping[Path, tuple[int, int]]) -
     needed: dict[int, int] = {}
     for step in steps:
         device, available = free[step.room]
-        needed[device] = needed.get(device, 0) + step.piece.bytes
+        needed[device] = needed.get(device, 0) + step.item.bytes
         if needed[device] > available:
             missing = render_size(needed[device] - available)
-            return f"{missing} more would be needed on the disk of {step.piece.place}"
+            return f"{missing} more would be needed on the disk of {step.item.place}"
     return ""
 
 

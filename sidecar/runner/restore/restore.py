@@ -21,7 +21,7 @@ from sidecar.runner.restore.choose import (
     RestoreError,
     RestoreItem,
     RestoreRequest,
-    check_wish,
+    check_request,
     choose_snapshot,
     choose_sources,
     placed,
@@ -53,7 +53,7 @@ class Asked(ContainerControl, ContainerLister, Protocol):
 class RestorePlan:
     """What a restore would do: to each place, from which snapshot; `users` are stopped for it."""
 
-    wish: RestoreRequest
+    request: RestoreRequest
     snapshot: Snapshot
     steps: tuple[Step, ...]
     users: tuple[ContainerUse, ...] = ()
@@ -61,12 +61,12 @@ class RestorePlan:
     @property
     def files(self) -> int:
         """How many files are restored."""
-        return sum(step.piece.files for step in self.steps)
+        return sum(step.item.files for step in self.steps)
 
     @property
     def bytes(self) -> int:
         """How large they are together."""
-        return sum(step.piece.bytes for step in self.steps)
+        return sum(step.item.bytes for step in self.steps)
 
 
 def _quiet(_: Progress) -> None:
@@ -96,27 +96,27 @@ class Restorer:
         self._stop_seconds = stop_seconds
         self._mountinfo = mountinfo
 
-    def prepare(self, wish: RestoreRequest, *, is_dry: bool = False) -> RestorePlan:
+    def prepare(self, request: RestoreRequest, *, is_dry: bool = False) -> RestorePlan:
         """Look at everything, and refuse what must not be done; nothing is changed.
 
         But what an earlier restore left halfway is brought to an end first, unless `is_dry`.
         Raises RestoreError, EngineError, ContainersError or UsageError.
         """
-        wish = check_wish(wish)
+        request = check_request(request)
         snapshot = choose_snapshot(
-            wish,
-            lambda: self._engine.snapshots(wish.plan, wish.instance),
-            lambda: self._engine.snapshots(None, wish.instance),
+            request,
+            lambda: self._engine.snapshots(request.plan, request.instance),
+            lambda: self._engine.snapshots(None, request.instance),
         )
-        pieces = placed(
-            [self._survey(one, snapshot) for one in choose_sources(wish, snapshot)], wish
+        items = placed(
+            [self._survey(one, snapshot) for one in choose_sources(request, snapshot)], request
         )
         with _as_fault():
             if not is_dry:
-                _settle_all(pieces)
-            steps = tuple(plan_step(one, look_at(one.place), wish) for one in pieces)
-            self._check(wish, steps)
-        return RestorePlan(wish, snapshot, steps, self._users(wish, steps))
+                _settle_all(items)
+            steps = tuple(plan_step(one, look_at(one.place), request) for one in items)
+            self._check(request, steps)
+        return RestorePlan(request, snapshot, steps, self._users(request, steps))
 
     def run(
         self, prepared: RestorePlan, report: Report = _quiet, trigger: RunCause = RunCause.MANUAL
@@ -126,7 +126,7 @@ class Restorer:
         A kill at any moment leaves what was there before, or what was restored, or a folder
         beside it with which the next restore ends the work.
         """
-        plan = prepared.wish.plan
+        plan = prepared.request.plan
         number = self._begin(Job(JobKind.RESTORE, plan.id, plan.repo), trigger)
         ended = Ended(RunOutcome.FAILED, 0.0, failure=FailureClass.UNKNOWN)
         try:
@@ -152,28 +152,28 @@ class Restorer:
     def _survey(self, source: str, snapshot: Snapshot) -> RestoreItem:
         return survey(source, self._engine.entries(snapshot, source))
 
-    def _check(self, wish: RestoreRequest, steps: tuple[Step, ...]) -> None:
+    def _check(self, request: RestoreRequest, steps: tuple[Step, ...]) -> None:
         mounts = self._mountinfo.read_text(encoding="utf-8", errors="surrogateescape")
         for step in steps:
             check_mounts(step, mounts)
         lacking = check_space(steps, {step.room: free_at(step.room) for step in steps})
-        if lacking and not wish.force:
+        if lacking and not request.force:
             hint = "free it, name a --target on another disk, or write --force to try"
             raise RestoreError(f"{lacking}: nothing was touched", hint, FailureClass.DISK_FULL)
 
-    def _users(self, wish: RestoreRequest, steps: Sequence[Step]) -> tuple[ContainerUse, ...]:
+    def _users(self, request: RestoreRequest, steps: Sequence[Step]) -> tuple[ContainerUse, ...]:
         """List whom to stop; raises if somebody is at work who must not be or come to a stop."""
-        places = [one.piece.place for one in steps if not _is_out_of_the_way(wish, one)]
+        places = [one.item.place for one in steps if not _is_out_of_the_way(request, one)]
         if self._containers is None or not places:
             return ()
         try:
             users = users_at_work(self._containers, places)
         except ContainersError as error:
-            if wish.force and not wish.stop:
+            if request.force and not request.stop:
                 return ()
-            more = "" if wish.stop else "; --force restores without having asked it"
+            more = "" if request.stop else "; --force restores without having asked it"
             raise ContainersError(error.message, f"{error.hint}{more}") from error
-        if users and not wish.stop:
+        if users and not request.stop:
             names = ", ".join(one.name for one in users)
             raise RestoreError(
                 f"in use by {names}: nothing was touched",
@@ -183,12 +183,12 @@ class Restorer:
             raise RestoreError(f"{'; '.join(reasons)}: nothing was touched")
         return users
 
-    def _begin(self, work: Job, trigger: RunCause) -> int:
+    def _begin(self, job: Job, trigger: RunCause) -> int:
         try:
-            return self._journal.begin(work, trigger, self._clock(), "")
+            return self._journal.begin(job, trigger, self._clock(), "")
         except JournalError as error:
-            log_event(_log, logging.ERROR, "run.not-recorded", work=work, reason=str(error))
-            return self._journal.hold(work, trigger, self._clock())
+            log_event(_log, logging.ERROR, "run.not-recorded", job=job, reason=str(error))
+            return self._journal.hold(job, trigger, self._clock())
 
     def _quiet(
         self, users: Sequence[ContainerUse], run: int
@@ -198,16 +198,16 @@ class Restorer:
         journal, seconds = self._journal, self._stop_seconds
         return while_stopped(self._containers, users, journal, run=max(run, 0), seconds=seconds)
 
-    def _restore(self, prepared: RestorePlan, number: int, report: Report) -> None:
+    def _restore(self, plan: RestorePlan, number: int, report: Report) -> None:
         with contextlib.ExitStack() as stack:
             moves = []
-            for step in prepared.steps:
+            for step in plan.steps:
                 made = stack.enter_context(made_folders(step.room))
                 staging = stack.enter_context(Staging(step.room))
-                self._fetch(prepared.snapshot, step, staging, report)
+                self._fetch(plan.snapshot, step, staging, report)
                 moves.append(Move(step, staging, made))
             # That took its time. What runs stands still only while it is moved.
-            users = self._users(prepared.wish, prepared.steps)
+            users = self._users(plan.request, plan.steps)
             with self._quiet(users, number):
                 for move in moves:
                     move.make_ready()
@@ -215,24 +215,24 @@ class Restorer:
                     move.make()
 
     def _fetch(self, snapshot: Snapshot, step: Step, staging: Staging, report: Report) -> None:
-        done = self._engine.restore(snapshot, [step.piece.source], staging.tree, report)
+        done = self._engine.restore(snapshot, [step.item.source], staging.tree, report)
         if done.verdict is not ResultKind.SUCCESS:
             raise RestoreError(
-                f"{step.piece.source} was not restored, nothing was touched: {done.reason}",
+                f"{step.item.source} was not restored, nothing was touched: {done.reason}",
                 "restore again when that is put right",
                 done.failure or FailureClass.UNKNOWN,
             )
-        if not staging.holds(step.piece.source):
-            raise RestoreError(f"{step.piece.source} was not restored, nothing was touched")
+        if not staging.holds(step.item.source):
+            raise RestoreError(f"{step.item.source} was not restored, nothing was touched")
 
 
-def _is_out_of_the_way(wish: RestoreRequest, step: Step) -> bool:
+def _is_out_of_the_way(request: RestoreRequest, step: Step) -> bool:
     """Whether nobody can be using it: a target that does not exist yet."""
-    return bool(wish.target) and step.standing is ExistingTarget.MISSING
+    return bool(request.target) and step.standing is ExistingTarget.MISSING
 
 
-def _settle_all(pieces: Sequence[RestoreItem]) -> None:
-    for room in {Path(one.place) if one.is_folder else Path(one.place).parent for one in pieces}:
+def _settle_all(items: Sequence[RestoreItem]) -> None:
+    for room in {Path(one.place) if one.is_folder else Path(one.place).parent for one in items}:
         if room.is_dir() and not room.is_symlink():
             for said in settle(room):
                 log_event(_log, logging.WARNING, "restore.settled", what=said)

@@ -170,8 +170,8 @@ class Verifier:
 
         What fails is told in the answer.
         """
-        work = Job(JobKind.VERIFY, plan.id, plan.repo)
-        run = self._begin(work, trigger)
+        job = Job(JobKind.VERIFY, plan.id, plan.repo)
+        run = self._begin(job, trigger)
         found = Verification(plan.id, seed=seed, failure=FailureClass.INTERRUPTED)
         try:
             found = self._verify(plan, instance, seed, report)
@@ -234,12 +234,12 @@ class Verifier:
             FailureClass.DAMAGED if found.differences else None,
         )
 
-    def _begin(self, work: Job, trigger: RunCause) -> int:
+    def _begin(self, job: Job, trigger: RunCause) -> int:
         try:
-            return self._journal.begin(work, trigger, self._clock(), "")
+            return self._journal.begin(job, trigger, self._clock(), "")
         except JournalError as error:
-            log_event(_log, logging.ERROR, "run.not-recorded", work=work, reason=str(error))
-            return self._journal.hold(work, trigger, self._clock())
+            log_event(_log, logging.ERROR, "run.not-recorded", job=job, reason=str(error))
+            return self._journal.hold(job, trigger, self._clock())
 
 
 def _broken(

@@ -18,7 +18,7 @@ from sidecar.reconciler.heartbeat import (
     FILE,
     ReconcilerHeartbeat,
     allowance,
-    check_pulse,
+    check_heartbeat,
     run_healthcheck,
 )
 from sidecar.reconciler.report import ReconcilerStatus
@@ -80,11 +80,11 @@ def test_a_beat_tells_times_interval_process_and_reasons(tmp_path: Path) -> None
 
 def test_the_end_takes_the_heartbeat_away(tmp_path: Path) -> None:
     """Then the check fails at once, instead of minutes later; a second end does no harm."""
-    pulse = ReconcilerHeartbeat(tmp_path)
-    pulse.beat(**facts().heartbeat())
-    pulse.end()
-    pulse.end()
-    healthy, words = check_pulse(tmp_path, NOW)
+    heartbeat = ReconcilerHeartbeat(tmp_path)
+    heartbeat.beat(**facts().heartbeat())
+    heartbeat.end()
+    heartbeat.end()
+    healthy, words = check_heartbeat(tmp_path, NOW)
     assert (False, True) == (healthy, words.startswith("no heartbeat in"))
 
 
@@ -94,17 +94,17 @@ def test_a_beat_that_cannot_be_written_is_told_once(
     """The daemon goes on; after a beat that was written a new failure is told again."""
     blocked = tmp_path / "state"
     blocked.write_text("no directory")
-    pulse = ReconcilerHeartbeat(blocked)
-    pulse.beat(**facts().heartbeat())
-    pulse.beat(**facts().heartbeat())
-    pulse.end()
+    heartbeat = ReconcilerHeartbeat(blocked)
+    heartbeat.beat(**facts().heartbeat())
+    heartbeat.beat(**facts().heartbeat())
+    heartbeat.end()
     assert ["pulse.not-saved"] == [record.getMessage() for record in told]
     blocked.unlink()
-    pulse.beat(**facts().heartbeat())
+    heartbeat.beat(**facts().heartbeat())
     (blocked / FILE).unlink()
     blocked.rmdir()
     blocked.write_text("again")
-    pulse.beat(**facts().heartbeat())
+    heartbeat.beat(**facts().heartbeat())
     assert 2 == len(told)
 
 
@@ -132,21 +132,21 @@ def test_well_is_a_late_beat_and_a_good_pass_or_a_late_start(
         ReconcilerHeartbeat(tmp_path).beat(**status.heartbeat())
     else:
         beaten(tmp_path, **known)
-    assert expected == check_pulse(tmp_path, NOW + later)[0]
+    assert expected == check_heartbeat(tmp_path, NOW + later)[0]
 
 
 def test_the_words_say_what_is_wrong(tmp_path: Path) -> None:
     """Also what keeps a daemon that lives from being ready."""
     beaten(tmp_path, engine=False)
     why = "the engine is not connected; no pass has ended yet"
-    assert (True, f"alive, but not ready: {why}") == check_pulse(tmp_path, NOW)
-    assert check_pulse(tmp_path, NOW + 300)[1].startswith("the last beat was 300 s ago")
-    assert "300 s in the future" in check_pulse(tmp_path, NOW - 300)[1]
+    assert (True, f"alive, but not ready: {why}") == check_heartbeat(tmp_path, NOW)
+    assert check_heartbeat(tmp_path, NOW + 300)[1].startswith("the last beat was 300 s ago")
+    assert "300 s in the future" in check_heartbeat(tmp_path, NOW - 300)[1]
     beaten(tmp_path, good_age=500.0, engine=False)
-    assert (False, f"500 s since the last good pass: {why}") == check_pulse(tmp_path, NOW)
+    assert (False, f"500 s since the last good pass: {why}") == check_heartbeat(tmp_path, NOW)
     beaten(tmp_path, good_age=None, engine=False)
     expected = (False, f"1000 s since the start, without a good pass: {why}")
-    assert expected == check_pulse(tmp_path, NOW)
+    assert expected == check_heartbeat(tmp_path, NOW)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_the_words_say_what_is_wrong(tmp_path: Path) -> None:
 def test_what_is_no_heartbeat_is_not_well(tmp_path: Path, content: bytes) -> None:
     """Whatever lies there, the check says so and does not break."""
     (tmp_path / FILE).write_bytes(content)
-    healthy, words = check_pulse(tmp_path, 1.0)
+    healthy, words = check_heartbeat(tmp_path, 1.0)
     assert (False, True) == (healthy, "is none" in words)
 
 
@@ -177,7 +177,7 @@ def test_a_heartbeat_that_cannot_be_read_is_not_well(tmp_path: Path) -> None:
     """The words say why."""
     (tmp_path / FILE).mkdir()
     expected = (False, f"the heartbeat in {tmp_path} cannot be read: Is a directory")
-    assert expected == check_pulse(tmp_path, NOW)
+    assert expected == check_heartbeat(tmp_path, NOW)
 
 
 @pytest.mark.parametrize("durable", [True, False])
@@ -207,7 +207,7 @@ def test_the_check_never_breaks(key: str, value: Any) -> None:
     }
     with tempfile.TemporaryDirectory() as directory:
         (Path(directory) / FILE).write_text(json.dumps({**found, key: value}))
-        healthy, words = check_pulse(Path(directory), NOW)
+        healthy, words = check_heartbeat(Path(directory), NOW)
     assert healthy in (True, False)
     assert words
 

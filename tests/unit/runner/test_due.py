@@ -91,7 +91,7 @@ def test_what_waits_or_runs_is_not_due_again() -> None:
     known = dict.fromkeys((WEB, other), Moments(SEEN))
     wanted = dict.fromkeys((WEB, other), DAILY)
     found = Scheduler(UTC).look(wanted, known, at("2025-06-02 03:00"), SEEN, busy={WEB})
-    assert [other] == [one.work for one in found.due]
+    assert [other] == [one.job for one in found.due]
 
 
 def test_what_waits_longest_is_due_first() -> None:
@@ -100,7 +100,7 @@ def test_what_waits_longest_is_due_first() -> None:
     wanted = {late: Timing("0 5 * * *"), early: DAILY}
     known = dict.fromkeys(wanted, Moments(SEEN))
     found = Scheduler(UTC).look(wanted, known, at("2025-06-02 08:00"), SEEN)
-    assert [early, late] == [one.work for one in found.due]
+    assert [early, late] == [one.job for one in found.due]
 
 
 def test_several_fires_are_answered_by_one_run() -> None:

@@ -20,7 +20,13 @@ from sidecar.runner.health import (
     marker_name,
     write_marker,
 )
-from sidecar.runner.heartbeat import ALLOWANCE, FILE, RunnerHeartbeat, check_pulse, run_healthcheck
+from sidecar.runner.heartbeat import (
+    ALLOWANCE,
+    FILE,
+    RunnerHeartbeat,
+    check_heartbeat,
+    run_healthcheck,
+)
 from sidecar.runner.journal import Ended, Run, RunCause, RunOutcome
 
 NOW, DAY, HOUR = 1_780_000_000.0, 86_400.0, 3_600.0
@@ -148,13 +154,13 @@ def beaten(directory: Path, *reasons: str, at: float = NOW) -> Path:
 
 def test_a_beat_is_a_small_file_for_its_owner(tmp_path: Path) -> None:
     """Nothing is left beside it, and the end takes it away."""
-    pulse = RunnerHeartbeat(tmp_path / "state")
-    pulse.beat(NOW, ("a", "b"))
+    heartbeat = RunnerHeartbeat(tmp_path / "state")
+    heartbeat.beat(NOW, ("a", "b"))
     file = tmp_path / "state" / FILE
     assert {"beat": NOW, "pid": os.getpid(), "reasons": ["a", "b"]} == json.loads(file.read_text())
     assert (0o600, [FILE]) == (stat.S_IMODE(file.stat().st_mode), os.listdir(file.parent))
-    pulse.end()
-    pulse.end()
+    heartbeat.end()
+    heartbeat.end()
     assert [] == os.listdir(file.parent)
 
 
@@ -164,32 +170,32 @@ def test_a_beat_that_cannot_be_written_is_told_once(
     """The check fails then, for there is no news."""
     caplog.set_level(logging.WARNING)
     (tmp_path / "state").write_text("a file")
-    pulse = RunnerHeartbeat(tmp_path / "state")
-    pulse.beat(NOW, ())
-    pulse.beat(NOW, ())
-    pulse.end()
+    heartbeat = RunnerHeartbeat(tmp_path / "state")
+    heartbeat.beat(NOW, ())
+    heartbeat.beat(NOW, ())
+    heartbeat.end()
     assert ["pulse.not-saved"] == [record.message for record in caplog.records]
 
 
 def test_the_check_says_what_the_daemon_said(tmp_path: Path) -> None:
     """Healthy only without a reason."""
-    assert (True, "all is well") == check_pulse(beaten(tmp_path), NOW)
-    assert (False, "one\ntwo") == check_pulse(beaten(tmp_path, "one", "two"), NOW)
+    assert (True, "all is well") == check_heartbeat(beaten(tmp_path), NOW)
+    assert (False, "one\ntwo") == check_heartbeat(beaten(tmp_path, "one", "two"), NOW)
 
 
 def test_a_beat_counts_for_a_while_only(tmp_path: Path) -> None:
     """A daemon that hangs says nothing new; nor may the clock be far off."""
     beaten(tmp_path)
-    assert check_pulse(tmp_path, NOW + ALLOWANCE)[0]
-    assert "the daemon hangs" in check_pulse(tmp_path, NOW + ALLOWANCE + 1)[1]
-    assert "the clock was set back" in check_pulse(tmp_path, NOW - ALLOWANCE - 1)[1]
+    assert check_heartbeat(tmp_path, NOW + ALLOWANCE)[0]
+    assert "the daemon hangs" in check_heartbeat(tmp_path, NOW + ALLOWANCE + 1)[1]
+    assert "the clock was set back" in check_heartbeat(tmp_path, NOW - ALLOWANCE - 1)[1]
 
 
 def test_without_a_beat_no_daemon_is_well(tmp_path: Path) -> None:
     """Nor where it cannot be read."""
-    assert "no heartbeat" in check_pulse(tmp_path, NOW)[1]
+    assert "no heartbeat" in check_heartbeat(tmp_path, NOW)[1]
     (tmp_path / FILE).mkdir()
-    assert "cannot be read" in check_pulse(tmp_path, NOW)[1]
+    assert "cannot be read" in check_heartbeat(tmp_path, NOW)[1]
 
 
 @given(content=st.one_of(st.binary(max_size=60), st.text(max_size=60).map(str.encode)))
@@ -200,7 +206,7 @@ def test_no_other_file_is_taken_for_a_beat(
     directory = tmp_path_factory.getbasetemp() / "pulse"
     directory.mkdir(exist_ok=True)
     (directory / FILE).write_bytes(content)
-    assert not check_pulse(directory, NOW)[0]
+    assert not check_heartbeat(directory, NOW)[0]
 
 
 @pytest.mark.parametrize(
@@ -209,7 +215,10 @@ def test_no_other_file_is_taken_for_a_beat(
 def test_a_beat_of_another_form_is_none(tmp_path: Path, found: dict[str, object]) -> None:
     """Its numbers have to be numbers that can be."""
     (tmp_path / FILE).write_text(json.dumps(found))
-    assert (False, True) == (check_pulse(tmp_path, NOW)[0], "none" in check_pulse(tmp_path, NOW)[1])
+    assert (False, True) == (
+        check_heartbeat(tmp_path, NOW)[0],
+        "none" in check_heartbeat(tmp_path, NOW)[1],
+    )
 
 
 def test_the_command_finds_the_folder_by_flags_and_variables(

@@ -86,23 +86,23 @@ class World:
         """Put a loop together."""
         state = self.settings.state_directory
         self.parts = parts
-        self.board = ProgressHub()
-        self.works = JobRunner(parts, self.board, self.miss, self.clock)
-        self.pool = Pool(self.works.run, 1, self.done, self.works.failed)
+        self.hub = ProgressHub()
+        self.jobs = JobRunner(parts, self.hub, self.miss, self.clock)
+        self.pool = Pool(self.jobs.run, 1, self.done, self.jobs.failed)
         self.loader = Loader(self.config)
         sources = Sources(
             parts.journal,
             lambda: self.loader.loaded,
             lambda: self.pool.busy,
-            lambda: self.board.running,
+            lambda: self.hub.running,
         )
         self.report = RunnerReport(sources, parts.scheduler, HOUR, self.clock, self.clock)
-        parts.teller.listeners.append(self.report.ended)
-        crew = LoopDependencies(
-            parts, self.loader, self.works, self.pool, self.report, RunnerHeartbeat(state)
+        parts.reporter.listeners.append(self.report.ended)
+        dependencies = LoopDependencies(
+            parts, self.loader, self.jobs, self.pool, self.report, RunnerHeartbeat(state)
         )
-        self.loop = RunnerLoop(crew, self.clock)
-        self.api = ControlApi(self.works, self.pool, self.board, self.report)
+        self.loop = RunnerLoop(dependencies, self.clock)
+        self.api = ControlApi(self.jobs, self.pool, self.hub, self.report)
         return self
 
     def clock(self) -> float:
@@ -113,9 +113,9 @@ class World:
         """Record what came while work waited."""
         self.loop.miss(missed)
 
-    def done(self, work: Job) -> None:
+    def done(self, job: Job) -> None:
         """Tell the board."""
-        self.board.done(work)
+        self.hub.done(job)
 
     def waiting(self) -> set[Job]:
         """What is queued; nothing runs, for no seat was opened."""
@@ -125,13 +125,13 @@ class World:
         """Take all out of the queue, as if it had been run."""
         self.pool._waiting.clear()
 
-    def ran(self, work: Job, outcome: RunOutcome = RunOutcome.SUCCESS, **fields: Any) -> Run:
+    def ran(self, job: Job, outcome: RunOutcome = RunOutcome.SUCCESS, **fields: Any) -> Run:
         """Record a run that took a minute."""
-        number = self.parts.journal.begin(work, RunCause.SCHEDULE, self.now, "")
+        number = self.parts.journal.begin(job, RunCause.SCHEDULE, self.now, "")
         ended = Ended(outcome, self.now + 60, **fields)
         self.parts.journal.end(number, ended)
-        run = Run(number, work, RunCause.SCHEDULE, self.now, ended=ended)
-        self.parts.teller.ended(run)
+        run = Run(number, job, RunCause.SCHEDULE, self.now, ended=ended)
+        self.parts.reporter.ended(run)
         self.now += 60
         return run
 
@@ -190,7 +190,7 @@ def test_what_was_missed_is_recorded_once(world: World) -> None:
     world.loop.look()
     world.loop.look()
     (missed,) = world.parts.journal.missed_fires()
-    assert (WEB, 4) == (missed.work, missed.count)
+    assert (WEB, 4) == (missed.job, missed.count)
     assert 4 == world.report.facts().missed
 
 
@@ -275,7 +275,7 @@ def test_empty_plans_are_looked_for_at_the_start_and_on_their_schedule(world: Wo
     world.now += 3 * HOUR - 60
     world.loop.look()
     assert restore in world.waiting()
-    assert JobKind.RESTORE not in {one.work.kind for one in world.parts.journal.missed_fires()}
+    assert JobKind.RESTORE not in {one.job.kind for one in world.parts.journal.missed_fires()}
     world.empty()
     world.loop.look()
     assert restore not in world.waiting()
@@ -289,12 +289,12 @@ class Acting:
         self.ran: list[tuple[Job, RunCause]] = []
 
     def run(
-        self, work: Job, _: Config, trigger: RunCause, report: Callable[[Progress], None]
+        self, job: Job, _: Config, trigger: RunCause, report: Callable[[Progress], None]
     ) -> Run:
         """Run nothing."""
-        self.ran.append((work, trigger))
+        self.ran.append((job, trigger))
         report(Progress(0.5, 1, 2, 3, 4))
-        return Run(1, work, trigger, self.world.now, ended=self.ended)
+        return Run(1, job, trigger, self.world.now, ended=self.ended)
 
 
 @dataclass
@@ -331,19 +331,19 @@ def seat(world: World, ended: Ended, emptied: Emptied | None = None) -> tuple[Jo
         emptiness=emptied or Emptied(),  # type: ignore[arg-type]
         initialiser=Ready(),  # type: ignore[arg-type]
     )
-    works = JobRunner(parts, world.board, world.miss, world.clock)
-    works.take(world.works.config, world.works.wanted)
-    return works, acting
+    jobs = JobRunner(parts, world.hub, world.miss, world.clock)
+    jobs.take(world.jobs.config, world.jobs.wanted)
+    return jobs, acting
 
 
 def test_a_seat_tells_the_board_how_a_run_ended(world: World) -> None:
     """And how far it is meanwhile; where the paths lie is remembered after a snapshot."""
     world.loop.look()
     emptied = Emptied()
-    works, acting = seat(world, Ended(RunOutcome.SUCCESS, NOON, "abc"), emptied)
-    works.run(WEB, RunCause.MANUAL)
-    assert {WEB: Progress(0.5, 1, 2, 3, 4)} == world.board.running
-    over = world.board.done(WEB)
+    jobs, acting = seat(world, Ended(RunOutcome.SUCCESS, NOON, "abc"), emptied)
+    jobs.run(WEB, RunCause.MANUAL)
+    assert {WEB: Progress(0.5, 1, 2, 3, 4)} == world.hub.running
+    over = world.hub.done(WEB)
     assert over.run is not None
     assert [(WEB, RunCause.MANUAL)] == acting.ran
     assert (["web"], ["web"]) == (emptied.asked, emptied.remembered)
@@ -353,8 +353,8 @@ def test_a_run_without_a_snapshot_is_not_remembered(world: World) -> None:
     """It says nothing of where the paths lie."""
     world.loop.look()
     emptied = Emptied()
-    works, _ = seat(world, Ended(RunOutcome.FAILED, NOON), emptied)
-    works.run(WEB, RunCause.SCHEDULE)
+    jobs, _ = seat(world, Ended(RunOutcome.FAILED, NOON), emptied)
+    jobs.run(WEB, RunCause.SCHEDULE)
     assert [] == emptied.remembered
 
 
@@ -364,8 +364,8 @@ def test_what_came_while_it_waited_is_recorded(world: World) -> None:
     world.now += HOUR
     world.loop.look()
     world.now += 2 * HOUR + 5
-    works, _ = seat(world, Ended(RunOutcome.SUCCESS, NOON))
-    works.run(WEB, RunCause.SCHEDULE)
+    jobs, _ = seat(world, Ended(RunOutcome.SUCCESS, NOON))
+    jobs.run(WEB, RunCause.SCHEDULE)
     (missed,) = world.parts.journal.missed_fires()
     assert (2, NOON + HOUR, NOON + 2 * HOUR) == (missed.count, missed.first, missed.last)
 
@@ -374,8 +374,8 @@ def test_a_plan_that_could_not_be_restored_is_not_backed_up(world: World) -> Non
     """The run fails instead, and says why."""
     world.loop.look()
     failed = Ended(RunOutcome.FAILED, NOON, failure=FailureClass.DISK_FULL, reason="no space")
-    works, acting = seat(world, Ended(RunOutcome.SUCCESS, NOON), Emptied(failed))
-    works.run(WEB, RunCause.SCHEDULE)
+    jobs, acting = seat(world, Ended(RunOutcome.SUCCESS, NOON), Emptied(failed))
+    jobs.run(WEB, RunCause.SCHEDULE)
     assert [] == acting.ran
     recorded = world.parts.journal.last(WEB)
     assert recorded is not None
@@ -392,9 +392,9 @@ def test_a_look_for_an_empty_plan_is_no_run(world: World) -> None:
     """Unless there was something to restore, which is recorded by itself."""
     world.loop.look()
     emptied = Emptied()
-    works, acting = seat(world, Ended(RunOutcome.SUCCESS, NOON), emptied)
-    works.run(Job(JobKind.RESTORE, "web", "store"), RunCause.START)
-    works.run(Job(JobKind.RESTORE, "gone", "store"), RunCause.START)
+    jobs, acting = seat(world, Ended(RunOutcome.SUCCESS, NOON), emptied)
+    jobs.run(Job(JobKind.RESTORE, "web", "store"), RunCause.START)
+    jobs.run(Job(JobKind.RESTORE, "gone", "store"), RunCause.START)
     assert ([], ["web"]) == (acting.ran, emptied.asked)
 
 
@@ -404,8 +404,8 @@ def test_work_that_is_no_longer_in_the_document_is_dropped(
     """Its followers hear why."""
     world.loop.look()
     gone = Job(JobKind.BACKUP, "gone", "store")
-    world.works.run(gone, RunCause.MANUAL)
-    over = world.board.done(gone)
+    world.jobs.run(gone, RunCause.MANUAL)
+    over = world.hub.done(gone)
     assert over.run is None
     assert "there is no backup of 'gone'" in over.reason
     assert "run.dropped" in [record.message for record in caplog.records]
@@ -417,10 +417,10 @@ def test_what_breaks_down_says_where_and_not_what(
     """What an error says might be a secret."""
     with pytest.raises(RuntimeError) as raised:
         _break_down()
-    world.works.failed(WEB, raised.value)
+    world.jobs.failed(WEB, raised.value)
     (record,) = caplog.records
     said = str(vars(record)["fields"])
-    assert "RuntimeError at test_runner_loop.py:" in said
+    assert "RuntimeError at test_loop.py:" in said
     assert "MARK" not in said
 
 
@@ -433,13 +433,13 @@ def test_the_daemon_runs_what_is_asked_for_and_tells_how_it_goes(world: World) -
     world.loop.look()
     answers = answer_request(world.api, {"do": "backup", "of": "web"})
     assert {"state": "queued"} == next(answers)
-    world.board.began(WEB)
-    world.board.moved(WEB, Progress(0.25, 1, 4, 10, 40, 3.0))
+    world.hub.began(WEB)
+    world.hub.moved(WEB, Progress(0.25, 1, 4, 10, 40, 3.0))
     assert Progress(0.25, 1, 4, 10, 40, 3.0) == parse_progress(next(answers))
     stats = Stats(files_processed=4, bytes_processed=40, bytes_added=7)
     ended = Ended(RunOutcome.WARNING, NOON + 9, "abcdef", stats, FailureClass.SOURCE_CHANGED, "one")
-    world.board.ended(WEB, RunFinished(Run(1, WEB, RunCause.MANUAL, NOON, ended=ended)))
-    world.board.done(WEB)
+    world.hub.ended(WEB, RunFinished(Run(1, WEB, RunCause.MANUAL, NOON, ended=ended)))
+    world.hub.done(WEB)
     last = next(answers)
     assert RunOutcome.WARNING is outcome_of(last)
     assert (True, "one", "abcdef", 9.0, 4, 40, 7) == tuple(
@@ -454,7 +454,7 @@ def test_the_daemon_says_why_nothing_was_run(world: World) -> None:
     answers = answer_request(world.api, {"do": "prune", "of": "store"})
     next(answers)
     assert {PRUNE} == world.waiting()
-    world.board.close()
+    world.hub.close()
     last = next(answers)
     assert (None, True) == (outcome_of(last), last["last"])
     world.pool.close(0.0)
@@ -540,8 +540,8 @@ def test_what_runs_and_what_waits_is_told(world: World) -> None:
     world.loop.look()
     world.pool.submit(WEB)
     assert "waiting" == status_json(world.report.facts())["plans"][0]["state"]
-    world.board.began(WEB)
-    world.board.moved(WEB, Progress(0.5, 1, 2, 3, 4))
+    world.hub.began(WEB)
+    world.hub.moved(WEB, Progress(0.5, 1, 2, 3, 4))
     (shown,) = status_json(world.report.facts())["plans"]
     assert ("running", 0.5) == (shown["state"], shown["fraction"])
 
@@ -569,7 +569,7 @@ def test_a_main_loop_that_hangs_is_told(world: World) -> None:
 
 def test_a_run_without_an_end_is_told_nobody(world: World) -> None:
     """There is nothing to tell yet."""
-    world.parts.teller.ended(Run(1, WEB, RunCause.MANUAL, NOON))
+    world.parts.reporter.ended(Run(1, WEB, RunCause.MANUAL, NOON))
     world.report.ended(Run(1, WEB, RunCause.MANUAL, NOON))
     assert 0 == sum(world.report.facts().runs.values())
 
@@ -637,7 +637,7 @@ class Watched:
 
     probed: list[str] = field(default_factory=list)
     prepared: list[str] = field(default_factory=list)
-    news: int = 0
+    subscription: int = 0
     answer: Probed = field(default_factory=lambda: Probed(NOON))
 
     def due(self, repos: tuple[Repo, ...]) -> tuple[Repo, ...]:
@@ -661,8 +661,8 @@ class Watched:
 def rounds_of(watched: Watched, folder: Path, config: Config) -> Maintenance:
     """Make rounds that start no container."""
 
-    def news() -> None:
-        watched.news += 1
+    def subscription() -> None:
+        watched.subscription += 1
 
     return Maintenance(
         folder,
@@ -671,7 +671,7 @@ def rounds_of(watched: Watched, folder: Path, config: Config) -> Maintenance:
         lambda repo: watched.prepared.append(repo.id),
         lambda: ("db is stopped and could not be started: MARK",),
         lambda: None,
-        news,
+        subscription,
     )
 
 
@@ -680,10 +680,10 @@ def test_each_round_probes_what_is_due_and_tells_what_is_new(tmp_path: Path) -> 
     watched = Watched()
     rounds = rounds_of(watched, tmp_path, Config("", (Repo("a"), Repo("b"))))
     rounds.look()
-    assert (["a", "b"], 1) == (watched.probed, watched.news)
+    assert (["a", "b"], 1) == (watched.probed, watched.subscription)
     assert ("db is stopped and could not be started",) == rounds.stopped
     rounds.look()
-    assert (["a", "b"], 1) == (watched.probed, watched.news)
+    assert (["a", "b"], 1) == (watched.probed, watched.subscription)
 
 
 def test_rounds_end_at_once(tmp_path: Path) -> None:
@@ -783,7 +783,7 @@ def test_what_is_told_names_plans_and_repositories(world: World, tmp_path: Path)
             """Take one."""
             told.append(notice)
 
-    teller = RunReporter(
+    reporter = RunReporter(
         tmp_path,
         world.parts.scheduler.zone,
         world.parts.journal.history,
@@ -791,9 +791,9 @@ def test_what_is_told_names_plans_and_repositories(world: World, tmp_path: Path)
         world.clock,
     )
     world.ran(WEB)
-    teller.began(WEB, RunCause.MANUAL)
-    teller.ended(Run(2, WEB, RunCause.MANUAL, NOON, ended=Ended(RunOutcome.FAILED, NOON + 5)))
-    teller.ended(Run(3, PRUNE, RunCause.MANUAL, NOON, ended=Ended(RunOutcome.SUCCESS, NOON + 5)))
+    reporter.began(WEB, RunCause.MANUAL)
+    reporter.ended(Run(2, WEB, RunCause.MANUAL, NOON, ended=Ended(RunOutcome.FAILED, NOON + 5)))
+    reporter.ended(Run(3, PRUNE, RunCause.MANUAL, NOON, ended=Ended(RunOutcome.SUCCESS, NOON + 5)))
     assert ["plan web", "plan web", "repository store"] == [notice.about for notice in told]
     assert ["began", "failed", "success"] == [notice.result for notice in told]
     assert (5.0, NOON + 60) == (told[1].seconds, told[1].last_success.timestamp())

@@ -36,32 +36,32 @@ class Stage:
     def __post_init__(self) -> None:
         self.pool = Pool(self.run, self.seats, self.note_done, self.note_failed)
 
-    def run(self, work: Job, trigger: RunCause) -> None:
+    def run(self, job: Job, trigger: RunCause) -> None:
         """Be at work until it is released."""
         with self.change:
-            self.begun.append(work)
+            self.begun.append(job)
             self.triggers.append(trigger)
             self.change.notify_all()
-            assert self.change.wait_for(lambda: work in self.released or self.is_open, SECONDS)
+            assert self.change.wait_for(lambda: job in self.released or self.is_open, SECONDS)
         if self.poison is not None:
             raise self.poison
 
-    def note_done(self, work: Job) -> None:
+    def note_done(self, job: Job) -> None:
         """Hear that a seat is free again."""
         with self.change:
-            self.done.append(work)
+            self.done.append(job)
             self.change.notify_all()
 
-    def note_failed(self, work: Job, error: BaseException) -> None:
+    def note_failed(self, job: Job, error: BaseException) -> None:
         """Hear that it broke down."""
-        self.failed.append((work, error))
+        self.failed.append((job, error))
 
-    def release(self, *works: Job) -> None:
+    def release(self, *jobs: Job) -> None:
         """Let work end, and wait until it has."""
         with self.change:
-            self.released |= set(works)
+            self.released |= set(jobs)
             self.change.notify_all()
-        self.wait(lambda: set(works) <= set(self.done))
+        self.wait(lambda: set(jobs) <= set(self.done))
 
     def wait(self, holds: Callable[[], bool]) -> None:
         """Wait until something holds."""
@@ -90,8 +90,8 @@ B1, C1, D1 = (backup(f"{repo}1", repo) for repo in "bcd")
 def test_a_repository_has_one_writer() -> None:
     """What has to wait for it holds no seat: others pass."""
     with staged(2) as stage:
-        for work in (A1, A2, B1):
-            assert stage.pool.submit(work) is Admission.QUEUED
+        for job in (A1, A2, B1):
+            assert stage.pool.submit(job) is Admission.QUEUED
         stage.wait(lambda: len(stage.begun) == 2)
         assert {A1, B1} == stage.pool.running
         assert {A1, A2, B1} == stage.pool.busy
@@ -102,8 +102,8 @@ def test_a_repository_has_one_writer() -> None:
 def test_there_are_no_more_runs_than_seats() -> None:
     """The others come in the order in which they were submitted."""
     with staged(2) as stage:
-        for work in (A1, B1, C1, D1):
-            stage.pool.submit(work)
+        for job in (A1, B1, C1, D1):
+            stage.pool.submit(job)
         stage.wait(lambda: len(stage.begun) == 2)
         assert {A1, B1} == set(stage.begun)
         stage.release(B1)
@@ -116,8 +116,8 @@ def test_there_are_no_more_runs_than_seats() -> None:
 def test_who_waits_first_for_a_repository_gets_it_first() -> None:
     """Nobody is passed by a later one of the same repository."""
     with staged(3) as stage:
-        for work in (A1, A2, A3):
-            stage.pool.submit(work)
+        for job in (A1, A2, A3):
+            stage.pool.submit(job)
         stage.wait(lambda: stage.begun == [A1])
         stage.release(A1)
         stage.wait(lambda: len(stage.begun) == 2)
@@ -128,11 +128,11 @@ def test_who_waits_first_for_a_repository_gets_it_first() -> None:
 def test_one_repository_with_much_work_starves_no_other() -> None:
     """Each time a seat is free, the other repository gets it before the next of the first."""
     with staged(1) as stage:
-        for work in (A1, A2, B1, A3):
-            stage.pool.submit(work)
-        for work in (A1, A2, B1, A3):
-            stage.wait(lambda work=work: stage.begun[-1:] == [work])  # type: ignore[misc]
-            stage.release(work)
+        for job in (A1, A2, B1, A3):
+            stage.pool.submit(job)
+        for job in (A1, A2, B1, A3):
+            stage.wait(lambda job=job: stage.begun[-1:] == [job])  # type: ignore[misc]
+            stage.release(job)
 
 
 def test_work_is_never_run_twice_at_a_time() -> None:

@@ -147,27 +147,27 @@ class Seats:
     """A pool whose only work ends when the test says so."""
 
     def __init__(self) -> None:
-        self.board = ProgressHub()
+        self.hub = ProgressHub()
         self.may_end = threading.Event()
         self.began = threading.Event()
         self.runs = 0
         self.pool = Pool(self._run, 1, self._done, self._failed)
         self.pool.start()
 
-    def _run(self, work: Job, trigger: RunCause) -> None:
+    def _run(self, job: Job, trigger: RunCause) -> None:
         self.runs += 1
-        self.board.began(work)
+        self.hub.began(job)
         self.began.set()
-        self.board.moved(work, Progress(0.5, 1, 2, 3, 4))
+        self.hub.moved(job, Progress(0.5, 1, 2, 3, 4))
         assert self.may_end.wait(SECONDS)
-        run = Run(self.runs, work, trigger, 1.0, ended=Ended(RunOutcome.SUCCESS, 2.0))
-        self.board.ended(work, RunFinished(run))
+        run = Run(self.runs, job, trigger, 1.0, ended=Ended(RunOutcome.SUCCESS, 2.0))
+        self.hub.ended(job, RunFinished(run))
 
-    def _done(self, work: Job) -> None:
-        self.board.done(work)
+    def _done(self, job: Job) -> None:
+        self.hub.done(job)
 
-    def _failed(self, work: Job, error: BaseException) -> None:
-        raise AssertionError(work) from error
+    def _failed(self, job: Job, error: BaseException) -> None:
+        raise AssertionError(job) from error
 
 
 @pytest.fixture
@@ -181,15 +181,15 @@ def seats() -> Iterator[Seats]:
 
 def test_whoever_joins_a_run_hears_its_end(seats: Seats) -> None:
     """And it is run once only, whether it waited or ran."""
-    with seats.board.follow(WEB) as first, seats.board.follow(WEB) as second:
+    with seats.hub.follow(WEB) as first, seats.hub.follow(WEB) as second:
         assert Admission.QUEUED is seats.pool.submit(WEB)
         assert seats.began.wait(SECONDS)
         assert Admission.JOINED is seats.pool.submit(WEB)
         seats.may_end.set()
-        for news in (first, second):
-            told = news.get(timeout=SECONDS)
+        for subscription in (first, second):
+            told = subscription.get(timeout=SECONDS)
             while not isinstance(told, RunFinished):
-                told = news.get(timeout=SECONDS)
+                told = subscription.get(timeout=SECONDS)
             assert told.run is not None
             assert 1 == told.run.id
     assert 1 == seats.runs
@@ -197,24 +197,24 @@ def test_whoever_joins_a_run_hears_its_end(seats: Seats) -> None:
 
 def test_an_end_is_told_only_when_it_may_be_run_again() -> None:
     """Who follows, and then joins, cannot have missed it."""
-    board = ProgressHub()
-    board.began(WEB)
+    hub = ProgressHub()
+    hub.began(WEB)
     run = Run(1, WEB, RunCause.MANUAL, 1.0, ended=Ended(RunOutcome.SUCCESS, 2.0))
-    board.ended(WEB, RunFinished(run))
-    with board.follow(WEB) as news:
-        assert news.empty()
-        assert RunFinished(run) == board.done(WEB)
-        assert RunFinished(run) == news.get(timeout=SECONDS)
-    assert {} == board.running
+    hub.ended(WEB, RunFinished(run))
+    with hub.follow(WEB) as subscription:
+        assert subscription.empty()
+        assert RunFinished(run) == hub.done(WEB)
+        assert RunFinished(run) == subscription.get(timeout=SECONDS)
+    assert {} == hub.running
 
 
 def test_a_run_that_broke_down_has_an_end_too() -> None:
     """Who follows it must not wait for ever."""
-    board = ProgressHub()
-    with board.follow(WEB) as news:
-        board.began(WEB)
-        board.done(WEB)
-        told = news.get(timeout=SECONDS)
+    hub = ProgressHub()
+    with hub.follow(WEB) as subscription:
+        hub.began(WEB)
+        hub.done(WEB)
+        told = subscription.get(timeout=SECONDS)
     assert isinstance(told, RunFinished)
     assert told.run is None
     assert "broke down" in told.reason
@@ -222,8 +222,8 @@ def test_a_run_that_broke_down_has_an_end_too() -> None:
 
 def test_a_closed_board_tells_everyone() -> None:
     """Those who follow, and those who come too late."""
-    board = ProgressHub()
-    with board.follow(WEB) as news:
-        board.close()
-        with board.follow(WEB) as late:
-            assert news.get(timeout=SECONDS) == late.get(timeout=SECONDS)
+    hub = ProgressHub()
+    with hub.follow(WEB) as subscription:
+        hub.close()
+        with hub.follow(WEB) as late:
+            assert subscription.get(timeout=SECONDS) == late.get(timeout=SECONDS)

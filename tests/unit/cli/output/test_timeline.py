@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from sidecar.backrest.document import Document
-from sidecar.cli.output.timeline import UpcomingRuns, read_agenda, render_agenda
+from sidecar.cli.output.timeline import UpcomingRuns, read_upcoming, render_upcoming
 from sidecar.reconciler.zones import Zone
 
 BERLIN = Zone(ZoneInfo("Europe/Berlin"), "Europe/Berlin", "--timezone")
@@ -25,7 +25,7 @@ def agenda_of(
     document = Document(json.dumps({"plans": plans}))
     year, month, day, hour, minute = start
     moment = datetime(year, month, day, hour, minute, tzinfo=BERLIN.zone)
-    return read_agenda(document, "config.json", moment, hours, BERLIN)
+    return read_upcoming(document, "config.json", moment, hours, BERLIN)
 
 
 def cron(text: str) -> dict[str, str]:
@@ -33,9 +33,9 @@ def cron(text: str) -> dict[str, str]:
     return {"cron": text, "clock": "CLOCK_LOCAL"}
 
 
-def runs(agenda: UpcomingRuns) -> list[tuple[str, str]]:
+def runs(upcoming: UpcomingRuns) -> list[tuple[str, str]]:
     """Tell plan and time, with its offset, of all runs."""
-    return [(run.plan, run.time.isoformat(timespec="minutes")) for run in agenda.runs]
+    return [(run.plan, run.time.isoformat(timespec="minutes")) for run in upcoming.runs]
 
 
 def test_runs_of_all_plans_are_in_order_of_time() -> None:
@@ -60,7 +60,7 @@ def test_night_of_25_hours_runs_twice_in_the_repeated_hour() -> None:
     """As Backrest does; both are told apart by the zone's short name."""
     found = agenda_of({"a": cron("30 2 * * *")}, start=(2026, 10, 24, 12, 0))
     assert [("a", "2026-10-25T02:30+02:00"), ("a", "2026-10-25T02:30+01:00")] == runs(found)
-    lines = render_agenda(found, "timeline").splitlines()
+    lines = render_upcoming(found, "timeline").splitlines()
     assert [
         "               02:00  ······1·····    1  #",
         "Sun 10-25 CET  02:00  ······1·····    1  #",
@@ -87,7 +87,7 @@ def test_idle_plans_say_why() -> None:
         "text": "its schedule cannot be read here",
         "late": "on day 1 of the month at 02:00",
     } == {one.plan: one.reason for one in found.idle}
-    shown = render_agenda(found, "table")
+    shown = render_upcoming(found, "table")
     assert "no run in these 24 hours:" in shown
     assert "  late: on day 1 of the month at 02:00, next Sun 2026-02-01 02:00 CET" in shown
 
@@ -96,7 +96,7 @@ def test_counting_schedule_is_marked_as_an_estimate() -> None:
     """When it ran last is not in the document."""
     found = agenda_of({"a": {"maxFrequencyHours": 10, "clock": "CLOCK_LAST_RUN_TIME"}})
     assert [("a", "2026-01-11T08:30+01:00"), ("a", "2026-01-11T18:30+01:00")] == runs(found)
-    shown = render_agenda(found, "table")
+    shown = render_upcoming(found, "table")
     assert "~Sun 01-11 08:30 CET  a  every 10 hours after the last run" in shown
     assert "~ counts from the plan's last run" in shown
 
@@ -104,7 +104,7 @@ def test_counting_schedule_is_marked_as_an_estimate() -> None:
 def test_timeline_shows_the_clump() -> None:
     """One row an hour, a mark for each five minutes, a bar, and who meets whom."""
     same = {f"p{number}": cron("5 2 * * *") for number in range(5)}
-    lines = render_agenda(agenda_of({**same, "x": cron("59 2 * * *")}), "timeline").splitlines()
+    lines = render_upcoming(agenda_of({**same, "x": cron("59 2 * * *")}), "timeline").splitlines()
     assert (
         "6 runs from Sat 2026-01-10 22:30 CET to Sun 2026-01-11 22:30 CET, "
         "time zone Europe/Berlin (--timezone)"
@@ -120,7 +120,7 @@ def test_timeline_shows_the_clump() -> None:
 
 def test_run_in_the_first_hour_is_in_the_first_row() -> None:
     """Rows are full hours, also when the look-ahead starts within one."""
-    lines = render_agenda(agenda_of({"a": cron("45 22 * * *")}), "timeline").splitlines()
+    lines = render_upcoming(agenda_of({"a": cron("45 22 * * *")}), "timeline").splitlines()
     assert "Sat 01-10 CET  22:00  ·········1··    1  #" == lines[2]
 
 
@@ -128,7 +128,7 @@ def test_ten_and_more_are_a_plus_and_bars_are_scaled() -> None:
     """Rows stay on the screen however many plans there are."""
     many = {f"p{number:03}": cron("0 2 * * *") for number in range(100)}
     many |= {"lone": cron("0 3 * * *")}
-    lines = render_agenda(agenda_of(many), "timeline").splitlines()
+    lines = render_upcoming(agenda_of(many), "timeline").splitlines()
     assert f"               02:00  +···········  100  {'#' * 40}" == lines[6]
     assert "               03:00  1···········    1  #" == lines[7]
 
@@ -136,13 +136,15 @@ def test_ten_and_more_are_a_plus_and_bars_are_scaled() -> None:
 @pytest.mark.parametrize(("hours", "rows"), [(1, 2), (48, 49), (96, 49), (744, 32)])
 def test_timeline_never_grows_beyond_a_screen(hours: int, rows: int) -> None:
     """A longer look-ahead has rows of more hours."""
-    lines = render_agenda(agenda_of({"a": cron("0 2 * * *")}, hours=hours), "timeline").splitlines()
+    lines = render_upcoming(
+        agenda_of({"a": cron("0 2 * * *")}, hours=hours), "timeline"
+    ).splitlines()
     assert rows == sum(line.count("·") >= 11 for line in lines)
 
 
 def test_nothing_to_run_is_shown_as_such() -> None:
     """No run at all is no failure."""
-    shown = render_agenda(agenda_of({"off": {"disabled": True}}), "all")
+    shown = render_upcoming(agenda_of({"off": {"disabled": True}}), "all")
     assert shown.startswith("0 runs from")
     assert "most at once" not in shown
     assert "\n\n\n" not in shown
@@ -150,7 +152,7 @@ def test_nothing_to_run_is_shown_as_such() -> None:
 
 def test_all_is_timeline_and_table() -> None:
     """For people both stand below each other."""
-    shown = render_agenda(agenda_of({"a": cron("0 2 * * *")}), "all")
+    shown = render_upcoming(agenda_of({"a": cron("0 2 * * *")}), "all")
     assert "1 run from" in shown
     assert "02:00  1···········" in shown
     assert " Sun 01-11 02:00 CET  a  every day at 02:00" in shown
@@ -158,7 +160,7 @@ def test_all_is_timeline_and_table() -> None:
 
 def test_control_characters_of_ids_do_not_reach_the_terminal() -> None:
     """An id is text of others."""
-    assert "\x1b" not in render_agenda(agenda_of({"a\x1b[31m": cron("0 2 * * *")}), "all")
+    assert "\x1b" not in render_upcoming(agenda_of({"a\x1b[31m": cron("0 2 * * *")}), "all")
 
 
 def test_json_has_runs_and_idle_plans() -> None:
@@ -188,4 +190,4 @@ def test_json_has_runs_and_idle_plans() -> None:
             },
             {"plan": "off", "reason": "its schedule is disabled", "next": None},
         ],
-    } == json.loads(render_agenda(found, "json"))
+    } == json.loads(render_upcoming(found, "json"))

@@ -60,7 +60,7 @@ class Bench:
     fake: FakeBackrest
     memory: Memory
     applier: Applier
-    links: ApplyConnections
+    connections: ApplyConnections
     told: list[tuple[str, dict[str, object]]]
     restarted: list[float] = field(default_factory=list)
 
@@ -168,7 +168,7 @@ def build(tmp_path: Path) -> Iterator[Build]:
 
     yield make
     for bench in made:
-        bench.links.close()
+        bench.connections.close()
         bench.fake.kill()
 
 
@@ -180,7 +180,7 @@ def _bench(
     wanted = Applying(**{"enabled": True, "via": ApplyVia.API, **applying})
     settings = ReconcilerSettings(config, access=access, applying=wanted)
     login = (access.url, access.user, access.password)
-    links = ApplyConnections(
+    connections = ApplyConnections(
         engine, BackrestApi(*login, timeout=2.0), BackrestApi(*login, timeout=2.0)
     )
     told: list[tuple[str, dict[str, object]]] = []
@@ -188,12 +188,12 @@ def _bench(
     applier = Applier(
         settings,
         memory,
-        links,
+        connections,
         lambda result, **facts: told.append((result, facts)),
         lambda: restarted.append(clock.now),
         clocks=Clocks(clock, clock),
     )
-    return Bench(config, clock, fake, memory, applier, links, told, restarted)
+    return Bench(config, clock, fake, memory, applier, connections, told, restarted)
 
 
 def test_a_wish_reaches_backrest_once_it_is_settled(build: Build) -> None:
@@ -280,7 +280,7 @@ def test_what_is_due_soon_is_waited_for(build: Build) -> None:
 def test_a_save_from_the_interface_in_between_is_kept(build: Build) -> None:
     """A stale modno is read again and merged again, at once."""
     bench = build()
-    original = bench.links.api.set_config if bench.links.api else None
+    original = bench.connections.api.set_config if bench.connections.api else None
     assert original is not None
     saves = iter([True, True, False])
 
@@ -291,7 +291,7 @@ def test_a_save_from_the_interface_in_between_is_kept(build: Build) -> None:
             )
         return original(content)
 
-    bench.links.api.set_config = set_config  # type: ignore[method-assign, union-attr]
+    bench.connections.api.set_config = set_config  # type: ignore[method-assign, union-attr]
     bench.want("web")
     bench.run_until("applied")
     assert 3 == bench.fake.asked.count("SetConfig")
@@ -302,7 +302,7 @@ def test_a_save_from_the_interface_in_between_is_kept(build: Build) -> None:
 def test_a_save_each_time_is_a_failure_with_patience(build: Build) -> None:
     """After some attempts it is told, and tried again later."""
     bench = build()
-    api = bench.links.api
+    api = bench.connections.api
     assert api is not None
     original = api.set_config
 
@@ -500,8 +500,8 @@ def test_who_does_not_use_the_api_writes_the_file(build: Build, applying: dict[s
 
 def engine_of(bench: Bench) -> BackrestContainer:
     """Give the bench's engine."""
-    assert isinstance(bench.links.connection, BackrestContainer)
-    return bench.links.connection
+    assert isinstance(bench.connections.connection, BackrestContainer)
+    return bench.connections.connection
 
 
 def write(bench: Bench, document: Mapping[str, Any]) -> None:
@@ -668,7 +668,7 @@ def test_failures_are_remembered_across_a_restart_of_ours(build: Build, tmp_path
     again.run_until("applied")
     again.run(10)
     assert ApplyTrouble() == Memory(tmp_path / "state").state.trouble
-    again.links.close()
+    again.connections.close()
 
 
 def test_a_clock_set_back_shortens_the_pause() -> None:

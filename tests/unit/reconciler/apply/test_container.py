@@ -9,8 +9,8 @@ from sidecar.docker.client import Connection
 from sidecar.lib.errors import InventoryError
 from sidecar.reconciler.apply.container import (
     Runner,
+    find_busy,
     find_runner,
-    find_work,
     parse_moment,
     processes_of,
     restart,
@@ -62,7 +62,7 @@ class Answers(Connection):
 )
 def test_the_runners_own_processes_are_no_work(line: str) -> None:
     """Backrest, an init, and the shell of the entrypoint are always there."""
-    assert [] == find_work([line], RUNNER)
+    assert [] == find_busy([line], RUNNER)
 
 
 @pytest.mark.parametrize(
@@ -86,14 +86,14 @@ def test_the_runners_own_processes_are_no_work(line: str) -> None:
 )
 def test_everything_else_is_work_and_named_without_its_arguments(line: str, name: str) -> None:
     """Arguments may hold secrets."""
-    assert [name] == find_work(["/backrest", line], RUNNER)
+    assert [name] == find_busy(["/backrest", line], RUNNER)
 
 
 def test_the_first_process_is_the_runners_own_also_behind_an_interpreter() -> None:
     """A script of one's own as the container's command shows with its interpreter."""
     runner = Runner("a" * 64, "r", True, 1.0, command=("/run.sh", "x"))
-    assert [] == find_work(["/run.sh x", "/bin/sh -e /run.sh x"], runner)
-    assert ["sleep"] == find_work(["sleep 5 /run.sh x y"], runner)
+    assert [] == find_busy(["/run.sh x", "/bin/sh -e /run.sh x"], runner)
+    assert ["sleep"] == find_busy(["sleep 5 /run.sh x y"], runner)
 
 
 def top(*lines: str, title: str = "CMD") -> dict[str, Any]:

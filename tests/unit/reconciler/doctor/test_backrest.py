@@ -36,8 +36,8 @@ class Asked:
 
     def examine(self) -> dict[str, CheckResult]:
         """Run all checks."""
-        patient = CheckContext(self.settings, {}, datetime.now(UTC))
-        return {one.check: one for one in examine(patient).findings}
+        context = CheckContext(self.settings, {}, datetime.now(UTC))
+        return {one.check: one for one in examine(context).findings}
 
     def failures(self) -> set[str]:
         """Run all checks; return what failed, but for the engine."""

@@ -153,13 +153,13 @@ class House:
         self.config.write_text(json.dumps({**whole, "plans": self.plans}))
         self.config.chmod(0o600)
 
-    def patient(self, *, fix: bool = False) -> CheckContext:
+    def context(self, *, fix: bool = False) -> CheckContext:
         """Give the one who is examined; writes the document unless it is there."""
         if not self.config.exists():
             self.write()
         if self.connection.runner is None and self.mounts:
             self.connection.runner = inspected(self.env, self.mounts)
-        patient = CheckContext(
+        context = CheckContext(
             self.settings,
             self.environment,
             self.now,
@@ -171,12 +171,12 @@ class House:
         )
         engine = DockerInventory("unix:///nowhere.sock")
         engine.connection = self.connection
-        patient.engine = engine
-        return patient
+        context.engine = engine
+        return context
 
     def examine(self, *, fix: bool = False) -> dict[str, CheckResult]:
         """Run all checks; return the findings by check."""
-        return {one.check: one for one in examine(self.patient(fix=fix)).findings}
+        return {one.check: one for one in examine(self.context(fix=fix)).findings}
 
     def wrong(self, *, fix: bool = False) -> dict[str, CheckStatus]:
         """Run all checks; return what is neither well nor left out."""
@@ -238,12 +238,12 @@ def test_a_document_that_backrest_refuses_fails_once(
     content: bytes | None, check: str, house: House
 ) -> None:
     """What depends on it is left out; that it has no repository is another matter."""
-    patient = house.patient()
+    context = house.context()
     house.config.unlink()
     if content is not None:
         house.config.write_bytes(content)
         house.config.chmod(0o600)
-    found = {one.check: one for one in examine(patient).findings}
+    found = {one.check: one for one in examine(context).findings}
     failures = {name for name, one in found.items() if one.verdict is CheckStatus.FAILURE}
     assert {check} == failures - {"repos.exist"}
     assert found["pass"].verdict is CheckStatus.NOT_CHECKED
@@ -264,10 +264,10 @@ def test_a_file_that_is_a_mount_is_told(house: House) -> None:
     real = os.path.realpath(house.config)
     house.mountinfo.write_text(f"1 2 0:3 / {real} rw - ext4 /dev/x rw\n")
     assert {"document.directory": CheckStatus.FAILURE} == house.wrong()
-    patient = house.patient()
-    patient.settings = replace(house.settings, config=Path("/a b/config.json"))
+    context = house.context()
+    context.settings = replace(house.settings, config=Path("/a b/config.json"))
     house.mountinfo.write_text("1 2 0:3 / /a\\040b/config.json rw - ext4 /dev/x rw\n")
-    assert document.check_mounted_whole(patient).verdict is CheckStatus.FAILURE
+    assert document.check_mounted_whole(context).verdict is CheckStatus.FAILURE
 
 
 def test_a_document_that_is_in_no_mount_of_our_container_is_told(house: House) -> None:
@@ -427,13 +427,13 @@ def test_a_document_from_the_future_is_told(house: House) -> None:
 
 def test_an_engine_that_is_not_there_fails_once(house: House) -> None:
     """Everything that needs it is left out, and says why."""
-    patient = house.patient()
+    context = house.context()
 
     def absent(_: str | None) -> bytes:
         raise InventoryError("there is no Docker socket", "start it")
 
-    patient.ask_version = absent
-    found = {one.check: one for one in examine(patient).findings}
+    context.ask_version = absent
+    found = {one.check: one for one in examine(context).findings}
     assert ["engine.reachable"] == [
         check for check, one in found.items() if one.verdict is CheckStatus.FAILURE
     ]
@@ -447,9 +447,9 @@ def test_an_engine_that_hangs_costs_one_wait(house: House, monkeypatch: pytest.M
     with FakeEngine() as engine:
         engine.stall()
         house.settings = replace(house.settings, source=InventorySource(docker_sock=engine.address))
-        patient = house.patient()
-        patient.ask_version = read_version
-        failures = [o.check for o in examine(patient).findings if o.verdict is CheckStatus.FAILURE]
+        context = house.context()
+        context.ask_version = read_version
+        failures = [o.check for o in examine(context).findings if o.verdict is CheckStatus.FAILURE]
         engine.resume()
     assert ["engine.reachable"] == failures
     assert ["GET /version"] == list(engine.calls)
@@ -469,13 +469,13 @@ def test_a_refused_version_is_a_permission_and_a_broken_engine_is_not(
     status: int, check: str, house: House
 ) -> None:
     """Either is one failure."""
-    patient = house.patient()
+    context = house.context()
 
     def refuse(_: str | None) -> bytes:
         raise WireRefused(InventoryError("refused", "x"), status)
 
-    patient.ask_version = refuse
-    failures = [o.check for o in examine(patient).findings if o.verdict is CheckStatus.FAILURE]
+    context.ask_version = refuse
+    failures = [o.check for o in examine(context).findings if o.verdict is CheckStatus.FAILURE]
     assert [check] == failures
 
 
@@ -535,11 +535,11 @@ def test_a_proxy_may_say_that_the_method_is_wrong(house: House) -> None:
 
 def test_a_restart_needs_its_permission_whatever_the_document_says(house: House) -> None:
     """Also where there is none."""
-    patient = house.patient()
+    context = house.context()
     house.config.unlink()
-    patient.settings = replace(house.settings, applying=Applying(enabled=True))
+    context.settings = replace(house.settings, applying=Applying(enabled=True))
     house.connection.statuses["POST /containers/_backrest-sidecar/restart"] = 403
-    failures = {o.check for o in examine(patient).findings if o.verdict is CheckStatus.FAILURE}
+    failures = {o.check for o in examine(context).findings if o.verdict is CheckStatus.FAILURE}
     assert {"document.found", "permission.restart"} == failures
 
 
@@ -603,7 +603,7 @@ def test_a_runner_that_was_named_must_be_there(house: House) -> None:
 
 def test_a_runner_that_does_not_run_fails(house: House) -> None:
     """Nobody else makes backups."""
-    house.patient()
+    house.context()
     assert house.connection.runner is not None
     house.connection.runner["State"]["Running"] = False
     assert {"runner.running": CheckStatus.FAILURE} == house.wrong()
@@ -927,7 +927,7 @@ def test_no_secret_is_shown(house: House) -> None:
     """Neither in the table nor as JSON: passwords, commands, variables."""
     house.env.append("RESTIC_PASSWORD=sesame")
     house.add_plan("docker login -p opensesame")
-    report = examine(house.patient())
+    report = examine(house.context())
     for form in ("table", "json"):
         text = render_doctor(report, form)
         assert not [secret for secret in ("hunter2", "sesame") if secret in text]

@@ -385,7 +385,7 @@ def test_problems_are_told_where_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("work", "is_blocked"),
+    ("job", "is_blocked"),
     [
         (Job(JobKind.BACKUP, "web", "main"), True),
         (Job(JobKind.BACKUP, "db", "main"), False),
@@ -395,13 +395,13 @@ def test_problems_are_told_where_they_are() -> None:
         (Job(JobKind.RESTORE, "web", "main"), False),
     ],
 )
-def test_a_command_with_a_problem_blocks_what_it_belongs_to(work: Job, is_blocked: bool) -> None:
+def test_a_command_with_a_problem_blocks_what_it_belongs_to(job: Job, is_blocked: bool) -> None:
     """And nothing else: a check does not ask for the hooks of prune."""
     found = problems_of(
         command("{{ nothing }}", *START), repo_hooks=(command("{{ x }}", "CONDITION_PRUNE_START"),)
     )
 
-    assert is_blocked == (find_blocker(found, work) is not None)
+    assert is_blocked == (find_blocker(found, job) is not None)
 
 
 def test_a_notification_with_a_problem_blocks_nothing() -> None:

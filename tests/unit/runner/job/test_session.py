@@ -91,7 +91,7 @@ class Scene:
     on_wait: Callable[[], None] = lambda: None
     letters: list[QueuedMessage] = field(default_factory=list)
     told: list[Run] = field(default_factory=list)
-    manners: SessionOptions = field(default_factory=SessionOptions)
+    options: SessionOptions = field(default_factory=SessionOptions)
     repo: Repo = field(default_factory=lambda: Repo("nas", "/repo"))
     plan: RunPlan = field(default_factory=lambda: RunPlan("web", "nas", ("/data",)))
     now: float = 1000.0
@@ -105,7 +105,7 @@ class Scene:
             self.journal,
             Programs(self.engine, self.before),
             Programs(self.engine, self.after),
-            replace(self.manners, on_end=self.told.append, grace=2.0),
+            replace(self.options, on_end=self.told.append, grace=2.0),
             clock=lambda: self.now,
             wait=self.wait,
         )
@@ -141,9 +141,9 @@ class Scene:
         self.now += seconds
         self.on_wait()
 
-    def run(self, work: Job = WEB) -> Ended:
+    def run(self, job: Job = WEB) -> Ended:
         """Run it by its schedule; give how it ended, as it also stands in the journal."""
-        run = self.session.run(work, self.config, RunCause.SCHEDULE)
+        run = self.session.run(job, self.config, RunCause.SCHEDULE)
         assert run.ended is not None
         assert self.told[-1] == run
         return run.ended
@@ -200,11 +200,11 @@ def test_hooks_run_in_order_around_the_work(scene: Scene) -> None:
         scene.plan, hooks=(hook(say.replace("NAME", "plan"), *START, "SNAPSHOT_END"),)
     )
 
-    def work() -> None:
+    def job() -> None:
         with scene.log.open("a") as log:
             log.write("work\n")
 
-    scene.meanwhile = work
+    scene.meanwhile = job
 
     scene.run()
 
@@ -527,8 +527,8 @@ def test_a_hook_can_keep_the_retention_from_running(scene: Scene) -> None:
 def test_nothing_is_forgotten_where_there_is_a_reason_not_to(tmp_path: Path) -> None:
     """A plan that became empty keeps its snapshots, loudly."""
     with Journal(tmp_path / "journal.sqlite") as journal:
-        manners = SessionOptions(may_forget=lambda plan: f"all paths of {plan.id} are empty")
-        scene = Scene(tmp_path, journal, manners=manners)
+        options = SessionOptions(may_forget=lambda plan: f"all paths of {plan.id} are empty")
+        scene = Scene(tmp_path, journal, options=options)
         scene.plan = replace(scene.plan, retention=KEEP)
 
         ended = scene.run()
@@ -540,8 +540,8 @@ def test_nothing_is_forgotten_where_there_is_a_reason_not_to(tmp_path: Path) -> 
 def test_one_reason_keeps_the_snapshots_of_all_that_share_a_policy(tmp_path: Path) -> None:
     """The policy of a repository knows no plans: it would take the last good ones away."""
     with Journal(tmp_path / "journal.sqlite") as journal:
-        manners = SessionOptions(may_forget=lambda plan: f"all paths of {plan.id} are empty")
-        scene = Scene(tmp_path, journal, manners=manners)
+        options = SessionOptions(may_forget=lambda plan: f"all paths of {plan.id} are empty")
+        scene = Scene(tmp_path, journal, options=options)
         scene.repo = replace(scene.repo, forget=POLICY)
 
         ended = scene.run(Job(JobKind.FORGET, "nas", "nas"))
@@ -579,13 +579,13 @@ def test_what_concerns_a_repository_has_events_of_its_own(
         prune=PrunePolicy(max_unused_percent=5.0),
         check=CheckPolicy(read_data_subset_percent=10.0),
     )
-    work = Job(kind, "nas", "nas")
+    job = Job(kind, "nas", "nas")
 
-    assert scene.run(work).outcome is RunOutcome.SUCCESS
+    assert scene.run(job).outcome is RunOutcome.SUCCESS
     scene.answers[call] = failed(FailureClass.DAMAGED, "broken")
-    assert scene.run(work).outcome is RunOutcome.FAILED
+    assert scene.run(job).outcome is RunOutcome.FAILED
     scene.answers["unlock"] = failed(FailureClass.NETWORK, "no route")
-    assert scene.run(work).outcome is RunOutcome.FAILED
+    assert scene.run(job).outcome is RunOutcome.FAILED
 
     assert scene.calls == ["open /repo", "unlock", call] * 2 + ["open /repo", "unlock"]
     assert scene.before.sets == [(f"{name}_START",)] * 3
@@ -612,17 +612,17 @@ def test_hooks_are_told_what_it_is_about(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    "work",
+    "job",
     [
         Job(JobKind.BACKUP, "gone", "nas"),
         Job(JobKind.PRUNE, "gone", "gone"),
         Job(JobKind.VERIFY, "web", "nas"),
     ],
 )
-def test_what_is_not_in_the_document_is_not_run(scene: Scene, work: Job) -> None:
+def test_what_is_not_in_the_document_is_not_run(scene: Scene, job: Job) -> None:
     """Nor recorded."""
     with pytest.raises(UsageError, match="there is no"):
-        scene.session.run(work, scene.config, RunCause.MANUAL)
+        scene.session.run(job, scene.config, RunCause.MANUAL)
 
     assert scene.journal.runs() == ()
 
@@ -661,10 +661,10 @@ def test_what_stops_nothing_is_saved_all_the_same(scene: Scene) -> None:
     ]
 
 
-def leave(scene: Scene, phase: Phase, *, work: Job = WEB, snapshot: str = "") -> int:
+def leave(scene: Scene, phase: Phase, *, job: Job = WEB, snapshot: str = "") -> int:
     """Leave a run as a runner does that dies."""
-    resume = Resume(scene.repo, scene.plan if work is WEB else None, "host")
-    number = scene.journal.begin(work, RunCause.SCHEDULE, 900.0, render_resume(resume))
+    resume = Resume(scene.repo, scene.plan if job is WEB else None, "host")
+    number = scene.journal.begin(job, RunCause.SCHEDULE, 900.0, render_resume(resume))
     scene.journal.phase(number, phase, snapshot)
     return number
 
@@ -732,7 +732,7 @@ def test_hooks_that_are_through_are_not_run_again(scene: Scene) -> None:
 
 def test_work_on_a_repository_is_brought_to_its_end_too(scene: Scene) -> None:
     """With its own events."""
-    leave(scene, Phase.WORKING, work=PRUNE)
+    leave(scene, Phase.WORKING, job=PRUNE)
 
     scene.session.resume_all(scene.config)
 

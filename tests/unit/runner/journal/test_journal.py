@@ -50,9 +50,9 @@ def journal(path: Path) -> Iterator[Journal]:
         yield opened
 
 
-def begin(journal: Journal, work: Job = WEB, at: float = 10.0) -> int:
+def begin(journal: Journal, job: Job = WEB, at: float = 10.0) -> int:
     """Begin a run by its schedule."""
-    return journal.begin(work, RunCause.SCHEDULE, at, "what to do")
+    return journal.begin(job, RunCause.SCHEDULE, at, "what to do")
 
 
 @contextlib.contextmanager
@@ -161,8 +161,8 @@ def test_halves_of_characters_and_endless_output_can_be_recorded(journal: Journa
 
 def test_runs_are_listed_newest_first_and_by_subject(journal: Journal) -> None:
     """And no more than were asked for."""
-    for at, work in enumerate((WEB, DB, WEB, PRUNE)):
-        begin(journal, work, float(at))
+    for at, job in enumerate((WEB, DB, WEB, PRUNE)):
+        begin(journal, job, float(at))
 
     assert [run.id for run in journal.runs()] == [4, 3, 2, 1]
     assert [run.id for run in journal.runs("web")] == [3, 1]
@@ -410,9 +410,9 @@ def test_a_place_that_goes_and_comes_back_is_used_again(journal: Journal, path: 
 
 def test_the_past_of_thousands_is_known_at_once(journal: Journal) -> None:
     """It is asked for each minute, and more often."""
-    works = [Job(JobKind.BACKUP, f"plan{number}", "nas") for number in range(2000)]
-    journal.first_seen(works, 1.0)
-    begin(journal, works[7])
+    jobs = [Job(JobKind.BACKUP, f"plan{number}", "nas") for number in range(2000)]
+    journal.first_seen(jobs, 1.0)
+    begin(journal, jobs[7])
 
     began = time.perf_counter()
     assert len(journal.history().moments) == 2000
@@ -517,7 +517,7 @@ def test_a_full_disk_is_told_once_and_made_up_for(
 
     journal.first_seen([PRUNE], 70.0)
 
-    assert [(run.work, run.ended) for run in journal.runs()] == [
+    assert [(run.job, run.ended) for run in journal.runs()] == [
         (DB, Ended(RunOutcome.FAILED, 60.0)),
         (WEB, GOOD),
     ]

@@ -16,7 +16,7 @@ from sidecar.runner.notify.messages import (
     HttpRequest,
     QueuedMessage,
     Request,
-    render_letter,
+    render_message,
 )
 
 DOWN = Failure("it answered 503", is_down=True)
@@ -52,13 +52,13 @@ class Ground:
     def begin(self) -> None:
         """Start as a runner does."""
         self.journal = Journal(self.path, wall=lambda: self.now)
-        self.courier = DeliveryQueue(self.journal, self.sender, lambda: self.now)
+        self.delivery = DeliveryQueue(self.journal, self.sender, lambda: self.now)
 
     def post(
         self, body: str, to: str = "a", *, is_start: bool = False, about: str = "plan web"
     ) -> None:
         """Hand in a letter."""
-        self.courier.post(
+        self.delivery.post(
             QueuedMessage(to, about, HttpRequest(f"https://{to}/secret", body), self.now, is_start)
         )
 
@@ -86,9 +86,9 @@ def test_letters_are_sent_in_order_and_forgotten(ground: Ground) -> None:
     ground.post("1")
     ground.post("2", "b")
 
-    assert Delivered(sent=2) == ground.courier.deliver()
+    assert Delivered(sent=2) == ground.delivery.deliver()
     assert ["a 1", "b 2"] == ground.tried()
-    assert Delivered() == ground.courier.deliver()
+    assert Delivered() == ground.delivery.deliver()
 
 
 def test_a_letter_that_fails_is_tried_again_and_dropped_in_the_end(
@@ -98,15 +98,15 @@ def test_a_letter_that_fails_is_tried_again_and_dropped_in_the_end(
     ground.post("1")
     ground.fail("a")
 
-    assert Delivered(failed=1, waiting=1) == ground.courier.deliver()
+    assert Delivered(failed=1, waiting=1) == ground.delivery.deliver()
     for pause in PAUSES[:-1]:
         ground.now += pause - 1
-        assert Delivered(waiting=1) == ground.courier.deliver()
+        assert Delivered(waiting=1) == ground.delivery.deliver()
         ground.now += 1
-        assert Delivered(failed=1, waiting=1) == ground.courier.deliver()
+        assert Delivered(failed=1, waiting=1) == ground.delivery.deliver()
     ground.now += PAUSES[-1]
-    assert Delivered(dropped=1) == ground.courier.deliver()
-    assert Delivered() == ground.courier.deliver()
+    assert Delivered(dropped=1) == ground.delivery.deliver()
+    assert Delivered() == ground.delivery.deliver()
 
     assert (60.0, 300.0, 1800.0, 7200.0) == PAUSES
     assert 5 == len(ground.tried())
@@ -120,12 +120,12 @@ def test_one_that_is_sent_at_last_is_forgotten(ground: Ground) -> None:
     """Servers come back."""
     ground.post("1")
     ground.fail("a")
-    ground.courier.deliver()
+    ground.delivery.deliver()
     ground.fail()
     ground.now += PAUSES[0]
 
-    assert Delivered(sent=1) == ground.courier.deliver()
-    assert Delivered() == ground.courier.deliver()
+    assert Delivered(sent=1) == ground.delivery.deliver()
+    assert Delivered() == ground.delivery.deliver()
 
 
 def test_a_server_that_is_down_is_asked_once_in_a_pass(ground: Ground) -> None:
@@ -135,7 +135,7 @@ def test_a_server_that_is_down_is_asked_once_in_a_pass(ground: Ground) -> None:
     ground.post("x", "b")
     ground.fail("a")
 
-    assert Delivered(sent=1, failed=3, waiting=3) == ground.courier.deliver()
+    assert Delivered(sent=1, failed=3, waiting=3) == ground.delivery.deliver()
     assert ["a 0", "b x"] == ground.tried()
 
 
@@ -145,7 +145,7 @@ def test_a_letter_that_is_refused_holds_up_no_other(ground: Ground) -> None:
     ground.post("2")
     ground.fail("a", failure=REFUSED)
 
-    ground.courier.deliver()
+    ground.delivery.deliver()
 
     assert ["a 1", "a 2"] == ground.tried()
 
@@ -154,16 +154,16 @@ def test_a_beginning_is_not_told_after_the_end(ground: Ground) -> None:
     """A check would take the run for one that never ends."""
     ground.post("start", is_start=True)
     ground.fail("a")
-    ground.courier.deliver()
+    ground.delivery.deliver()
     ground.tried()
     ground.fail()
     ground.now += 20
     ground.post("other", about="plan db")
     ground.post("end")
 
-    assert Delivered(sent=2, dropped=1) == ground.courier.deliver()
+    assert Delivered(sent=2, dropped=1) == ground.delivery.deliver()
     ground.now += PAUSES[0]
-    assert Delivered() == ground.courier.deliver()
+    assert Delivered() == ground.delivery.deliver()
     assert ["a other", "a end"] == ground.tried()
 
 
@@ -172,7 +172,7 @@ def test_a_beginning_that_was_not_tried_yet_comes_first(ground: Ground) -> None:
     ground.post("start", is_start=True)
     ground.post("end")
 
-    ground.courier.deliver()
+    ground.delivery.deliver()
 
     assert ["a start", "a end"] == ground.tried()
 
@@ -181,11 +181,11 @@ def test_a_beginning_that_is_still_true_is_tried_again(ground: Ground) -> None:
     """While it runs people may want to know."""
     ground.post("start", is_start=True)
     ground.fail("a")
-    ground.courier.deliver()
+    ground.delivery.deliver()
     ground.fail()
     ground.now += PAUSES[0]
 
-    assert Delivered(sent=1) == ground.courier.deliver()
+    assert Delivered(sent=1) == ground.delivery.deliver()
 
 
 def test_letters_outlive_the_runner(ground: Ground) -> None:
@@ -194,7 +194,7 @@ def test_letters_outlive_the_runner(ground: Ground) -> None:
     ground.journal.close()
     ground.begin()
 
-    assert Delivered(sent=1) == ground.courier.deliver()
+    assert Delivered(sent=1) == ground.delivery.deliver()
     assert ["a 1"] == ground.tried()
 
 
@@ -207,10 +207,10 @@ def test_without_a_journal_letters_are_tried_once(
     ground.post("2", "b")
     ground.fail("b")
 
-    assert Delivered(sent=1, dropped=1) == ground.courier.deliver()
+    assert Delivered(sent=1, dropped=1) == ground.delivery.deliver()
     assert ["a 1", "b 2"] == ground.tried()
     assert "outbox.unreadable" in [record.message for record in caplog.records]
-    assert Delivered() == ground.courier.deliver()
+    assert Delivered() == ground.delivery.deliver()
     ground.begin()
 
 
@@ -220,7 +220,7 @@ def test_what_is_no_letter_is_told_and_forgotten(
     """Another version may have left it."""
     ground.journal.post("something else", 1.0)
 
-    assert Delivered() == ground.courier.deliver()
+    assert Delivered() == ground.delivery.deliver()
     assert ["outbox.unknown"] == [record.message for record in caplog.records]
     assert () == ground.journal.due(ground.now)
 
@@ -234,31 +234,31 @@ def test_nobody_else_can_read_what_waits(ground: Ground) -> None:
 
 def test_a_thread_sends_at_once(ground: Ground) -> None:
     """Nobody who posts waits for a server."""
-    ground.courier.start()
+    ground.delivery.start()
     ground.post("1")
 
     assert ground.sender.has_sent.wait(20)
-    ground.courier.close()
+    ground.delivery.close()
     assert ["a 1"] == ground.tried()
 
 
 def test_a_thread_begins_with_what_a_former_runner_left(ground: Ground) -> None:
     """Without being asked."""
     ground.journal.post(
-        render_letter(QueuedMessage("a", "plan web", HttpRequest("https://a/secret", "old"), 1.0)),
+        render_message(QueuedMessage("a", "plan web", HttpRequest("https://a/secret", "old"), 1.0)),
         1.0,
     )
-    ground.courier.start()
+    ground.delivery.start()
 
     assert ground.sender.has_sent.wait(20)
-    ground.courier.close()
+    ground.delivery.close()
     assert ["a old"] == ground.tried()
 
 
 def test_what_is_posted_last_is_sent_at_the_end(ground: Ground) -> None:
     """Also where no thread was ever started, for a single run."""
     ground.post("1")
-    ground.courier.close()
+    ground.delivery.close()
 
     assert ["a 1"] == ground.tried()
 
@@ -272,10 +272,10 @@ def test_the_end_does_not_wait_for_all_servers(ground: Ground) -> None:
             return super().send(request)
 
     ground.sender = Slow()
-    ground.courier = DeliveryQueue(ground.journal, ground.sender, lambda: ground.now)
+    ground.delivery = DeliveryQueue(ground.journal, ground.sender, lambda: ground.now)
     for number in range(5):
         ground.post(f"{number}")
-    ground.courier.close()
+    ground.delivery.close()
 
     assert ["a 0", "a 1"] == ground.tried()
     assert 3 == len(ground.journal.due(ground.now))
@@ -287,15 +287,15 @@ def test_letters_of_the_same_words_are_two_letters(ground: Ground) -> None:
     ground.now += 1
     ground.post("1")
 
-    assert Delivered(sent=2) == ground.courier.deliver()
+    assert Delivered(sent=2) == ground.delivery.deliver()
 
 
 def test_long_letters_are_sent_once(ground: Ground) -> None:
     """What waits is what is remembered, cut or not."""
     ground.post("ä" * 50_000)
 
-    assert Delivered(sent=1) == ground.courier.deliver()
-    assert Delivered() == ground.courier.deliver()
+    assert Delivered(sent=1) == ground.delivery.deliver()
+    assert Delivered() == ground.delivery.deliver()
 
 
 def test_what_waits_is_plain_rows(ground: Ground) -> None:
@@ -313,7 +313,7 @@ def test_sending_is_told_on_request(ground: Ground, caplog: pytest.LogCaptureFix
     """By what people call it."""
     caplog.set_level(logging.DEBUG)
     ground.post("1")
-    ground.courier.deliver()
+    ground.delivery.deliver()
 
     assert [{"to": "a", "about": "plan web"}] == [
         record.__dict__["fields"] for record in caplog.records

@@ -25,12 +25,12 @@ from sidecar.runner.notify.messages import (
     Request,
     RunNotifier,
     cut,
-    fit_letter,
+    fit_message,
     level_of,
     name_address,
     occasion_of,
-    parse_letter,
-    render_letter,
+    parse_message,
+    render_message,
     render_notice,
 )
 from sidecar.runner.notify.services import Unusable
@@ -417,14 +417,14 @@ LETTERS = [
 ]
 
 
-@pytest.mark.parametrize("letter", LETTERS, ids=["post", "apprise"])
-def test_a_letter_survives_waiting(letter: QueuedMessage) -> None:
+@pytest.mark.parametrize("message", LETTERS, ids=["post", "apprise"])
+def test_a_letter_survives_waiting(message: QueuedMessage) -> None:
     """It comes back as it was, and never shows what is secret."""
-    text = render_letter(letter)
+    text = render_message(message)
 
     assert text.isascii()
-    assert letter == parse_letter(text)
-    assert "secret" not in repr(letter)
+    assert message == parse_message(text)
+    assert "secret" not in repr(message)
 
 
 @pytest.mark.parametrize(
@@ -432,16 +432,16 @@ def test_a_letter_survives_waiting(letter: QueuedMessage) -> None:
 )
 def test_what_is_no_letter_is_none(text: str) -> None:
     """The journal may hold what another version wrote."""
-    assert parse_letter(text) is None
+    assert parse_message(text) is None
 
 
 def test_a_letter_that_is_too_long_is_cut() -> None:
     """And may wait then."""
-    long = fit_letter(QueuedMessage("x", "y", HttpRequest(URL, "ä€" * 30_000), 1.0))
+    long = fit_message(QueuedMessage("x", "y", HttpRequest(URL, "ä€" * 30_000), 1.0))
 
-    assert len(render_letter(long)) <= MOST_BYTES
+    assert len(render_message(long)) <= MOST_BYTES
     assert long.request.body.endswith(" …")
-    assert long == fit_letter(long)
+    assert long == fit_message(long)
 
 
 def test_a_text_is_cut_where_it_is_too_long() -> None:
@@ -502,19 +502,19 @@ def test_a_notice_tells_no_more_than_is_known() -> None:
 
 def test_notices_go_to_every_address_on_the_occasions_asked_for() -> None:
     """And on no other; an address is called by its number where it must not be shown."""
-    letters: list[QueuedMessage] = []
+    messages: list[QueuedMessage] = []
     urls = ("mailtos://u:secret@h", "json://host/secret")
-    announcer = RunNotifier(urls, {NoticeEvent.ERROR, NoticeEvent.MISSED}, "nas", letters.append)
+    announcer = RunNotifier(urls, {NoticeEvent.ERROR, NoticeEvent.MISSED}, "nas", messages.append)
 
     announcer.announce(NOTICE)
     announcer.announce(Notice(NoticeEvent.SUCCESS, "backup", "plan web", "succeeded", NOW))
 
     assert ["--notify-url 1 (mailtos)", "--notify-url 2 (json)"] == [
-        letter.to for letter in letters
+        message.to for message in messages
     ]
-    assert [False, False] == [letter.is_start for letter in letters]
-    assert list(urls) == [letter.request.url for letter in letters]
-    assert "secret" not in repr((announcer, letters))
+    assert [False, False] == [message.is_start for message in messages]
+    assert list(urls) == [message.request.url for message in messages]
+    assert "secret" not in repr((announcer, messages))
 
 
 def test_an_address_that_is_none_has_a_number_only() -> None:

@@ -17,8 +17,8 @@ from sidecar.lib.errors import SidecarError, StoreError, UsageError
 from sidecar.lib.text import MASK, SpecInvalid
 from sidecar.planner.backup_once import (
     Keeping,
-    QuietLabel,
-    parse_quiet_label,
+    QuiesceLabel,
+    parse_quiesce_label,
     read_once_labels,
     render_keep_flags,
 )
@@ -27,11 +27,11 @@ from sidecar.runner.once.image import Lines, masking_of_variables, parse_env_fil
 from sidecar.runner.once.leftover import (
     FILE,
     BackupRecord,
-    read_begun,
+    read_record,
     recover_leftovers,
-    write_begun,
+    write_record,
 )
-from sidecar.runner.once.plans import PlansWay
+from sidecar.runner.once.plans import PlansStrategy
 from sidecar.runner.once.quiesce import (
     QuiesceContext,
     StopFailed,
@@ -117,7 +117,7 @@ def test_a_keep_label_that_is_none_is_refused(text: str) -> None:
 )
 def test_the_label_that_asks_for_quiet(said: str, labels: dict[str, str], is_on: bool) -> None:
     """All words for true are one value; any other value has to be the very same."""
-    assert is_on == parse_quiet_label(said, "backrest.").is_on(labels)
+    assert is_on == parse_quiesce_label(said, "backrest.").is_on(labels)
 
 
 def observed(name: str, labels: Mapping[str, str]) -> Observed:
@@ -136,7 +136,7 @@ def test_containers_that_ask_for_it_are_quiet_but_neither_we_nor_who_runs_a_comm
         )
     )
     policy = Policy(own_container_id="id-us")
-    found = read_once_labels(inventory, policy, parse_quiet_label("", "backrest."))
+    found = read_once_labels(inventory, policy, parse_quiesce_label("", "backrest."))
     assert ("id-db",) == found.quiet
     (problem,) = found.problems
     assert ("label.invalid", "odd", "backrest.quiesce") == (
@@ -159,7 +159,7 @@ def test_each_service_that_is_enabled_is_kept_as_it_says() -> None:
             observed("silent", {"backrest.enable": "yes"}),
         )
     )
-    quiet = QuietLabel("none", None)
+    quiet = QuiesceLabel("none", None)
     flags = ("--keep-last", "2")
     found = read_once_labels(inventory, POLICY, quiet)
     assert (Keeping("alone", flags), Keeping("p/db", flags)) == found.keeping
@@ -176,7 +176,7 @@ def test_a_label_that_cannot_be_read_keeps_everything_and_is_told() -> None:
             observed("c", {"backrest.enable": "yes", "backrest.keep": "last=1"}),
         )
     )
-    found = read_once_labels(inventory, POLICY, QuietLabel("none", None))
+    found = read_once_labels(inventory, POLICY, QuiesceLabel("none", None))
     assert ["c"] == [one.folder for one in found.keeping]
     assert [("label.invalid", "a"), ("keep.invalid", "b")] == [
         (one.reason, one.workload) for one in found.problems
@@ -481,15 +481,15 @@ def test_what_is_left_is_put_right_in_the_order_in_which_it_starts(journal: Jour
     engine = Scripted.of(app, db)
     for name in ("app", "db", "gone"):
         journal.stopped(f"id-{name}", name)
-    write_begun(journal.path.parent, BackupRecord(5.0, "shot"))
+    write_record(journal.path.parent, BackupRecord(5.0, "shot"))
     assert () == recover_leftovers(engine, journal)
     assert ["discard shot", "start id-db", "start id-app", "start id-gone"] == engine.calls
     assert [] == names_left(journal)
-    assert None is read_begun(journal.path.parent)
+    assert None is read_record(journal.path.parent)
 
 
 @pytest.mark.parametrize(
-    ("begun", "started", "calls"),
+    ("record", "started", "calls"),
     [
         (BackupRecord(5.0, ""), 4.0, ["stop id-a", "start id-a"]),
         (BackupRecord(5.0, ""), 6.0, ["start id-a"]),
@@ -498,13 +498,13 @@ def test_what_is_left_is_put_right_in_the_order_in_which_it_starts(journal: Jour
     ],
 )
 def test_one_that_may_be_stopping_right_now_is_settled(
-    journal: Journal, begun: BackupRecord | None, started: float | None, calls: list[str]
+    journal: Journal, record: BackupRecord | None, started: float | None, calls: list[str]
 ) -> None:
     """It is certain only of one that does not run, or was started since."""
     engine = Scripted.of(held("a"), started={} if started is None else {"id-a": started})
     journal.stopped("id-a", "a")
-    if begun is not None:
-        write_begun(journal.path.parent, begun)
+    if record is not None:
+        write_record(journal.path.parent, record)
     assert () == recover_leftovers(engine, journal)
     assert calls == engine.calls
 
@@ -513,10 +513,10 @@ def test_what_cannot_be_started_is_told_and_stays_to_be_done(journal: Journal) -
     """When the backup began is still needed then."""
     engine = Scripted.of(held("a"), failures={"start id-a": ["no port"]})
     journal.stopped("id-a", "a")
-    write_begun(journal.path.parent, BackupRecord(5.0, ""))
+    write_record(journal.path.parent, BackupRecord(5.0, ""))
     (reason,) = recover_leftovers(engine, journal)
     assert "no port" in reason
-    assert (["a"], BackupRecord(5.0, "")) == (names_left(journal), read_begun(journal.path.parent))
+    assert (["a"], BackupRecord(5.0, "")) == (names_left(journal), read_record(journal.path.parent))
 
 
 def test_a_note_that_cannot_be_read_is_none_and_one_that_cannot_be_written_is_told(
@@ -524,9 +524,9 @@ def test_a_note_that_cannot_be_read_is_none_and_one_that_cannot_be_written_is_to
 ) -> None:
     """Without a note nothing may be stopped."""
     (tmp_path / FILE).write_text("half of")
-    assert None is read_begun(tmp_path)
+    assert None is read_record(tmp_path)
     with pytest.raises(StoreError, match="cannot be written"):
-        write_begun(tmp_path / "none" / "none", BackupRecord(1.0, ""))
+        write_record(tmp_path / "none" / "none", BackupRecord(1.0, ""))
 
 
 # --- the command ------------------------------------------------------------------------
@@ -537,7 +537,7 @@ def test_a_document_without_an_enabled_plan_is_no_backup(tmp_path: Path) -> None
     config = tmp_path / "config.json"
     config.write_text('{"modno": 1, "version": 6, "instance": "i"}')
     with pytest.raises(UsageError, match="no enabled plan"):
-        PlansWay(RunnerSettings(config), {}, lambda *_: None).prepare()
+        PlansStrategy(RunnerSettings(config), {}, lambda *_: None).prepare()
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from sidecar.runner.restore import (
     parse_path_map,
 )
 from sidecar.runner.restore.choose import (
-    check_wish,
+    check_request,
     choose_snapshot,
     choose_sources,
     place_of,
@@ -49,7 +49,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
-def wish(**wanted: object) -> RestoreRequest:
+def request(**wanted: object) -> RestoreRequest:
     """Wish something of the plan."""
     return RestoreRequest(PLAN, "here", **wanted)  # type: ignore[arg-type]
 
@@ -112,12 +112,12 @@ def test_what_is_no_path_map_is_refused(entry: str) -> None:
 def test_contradictions_are_refused(wanted: dict[str, object]) -> None:
     """Before anything is looked at."""
     with pytest.raises(UsageError):
-        check_wish(wish(**wanted))
+        check_request(request(**wanted))
 
 
 def test_paths_are_made_normal() -> None:
     """However they were written."""
-    found = check_wish(wish(paths=("//data/./x/",), target="/t/../u/"))
+    found = check_request(request(paths=("//data/./x/",), target="/t/../u/"))
 
     assert (("/data/x",), "/u") == (found.paths, found.target)
 
@@ -136,7 +136,7 @@ def test_the_snapshot_is_chosen(wanted: dict[str, object], expected: str) -> Non
     """The newest, the newest not after a time, or by its id, also another plan's."""
     own = [snapshot("a"), snapshot("b", 2)]
 
-    found = choose_snapshot(wish(**wanted), lambda: own, lambda: [*own, snapshot("c", 3)])
+    found = choose_snapshot(request(**wanted), lambda: own, lambda: [*own, snapshot("c", 3)])
 
     assert expected * 8 == found.id
 
@@ -147,13 +147,13 @@ def test_a_name_has_to_be_that_of_one_snapshot() -> None:
 
     for name, words in (("12345678", "2 snapshots are called"), ("1234567", "has no snapshot")):
         with pytest.raises(RestoreError, match=words):
-            choose_snapshot(wish(snapshot=name), list, lambda: two)
+            choose_snapshot(request(snapshot=name), list, lambda: two)
 
 
 def test_all_of_the_snapshot_is_restored_and_nothing_twice() -> None:
     """A path within another comes with it."""
-    assert ("/data", "/etc/x") == choose_sources(wish(), snapshot("a"))
-    assert ("/data/y",) == choose_sources(wish(paths=("/data/y", "/data/y/z")), snapshot("a"))
+    assert ("/data", "/etc/x") == choose_sources(request(), snapshot("a"))
+    assert ("/data/y",) == choose_sources(request(paths=("/data/y", "/data/y/z")), snapshot("a"))
 
 
 def test_a_survey_counts_files_and_bytes() -> None:
@@ -179,7 +179,7 @@ def file(source: str, place: str = "") -> RestoreItem:
 
 
 @pytest.mark.parametrize(
-    ("pieces", "wanted", "expected"),
+    ("items", "wanted", "expected"),
     [
         ([folder("/a")], {}, ["/a"]),
         ([folder("/a/b")], {"path_map": (("/a", "/x"),)}, ["/x/b"]),
@@ -190,18 +190,18 @@ def file(source: str, place: str = "") -> RestoreItem:
     ],
 )
 def test_each_piece_has_its_place(
-    pieces: list[RestoreItem], wanted: dict[str, object], expected: list[str]
+    items: list[RestoreItem], wanted: dict[str, object], expected: list[str]
 ) -> None:
     """At home, or in the target: a single one not nested, several by their full paths."""
-    assert expected == [one.place for one in placed(pieces, wish(**wanted))]
+    assert expected == [one.place for one in placed(items, request(**wanted))]
 
 
 def test_two_pieces_must_not_meet() -> None:
     """Nor may what runs be replaced as a whole."""
     with pytest.raises(RestoreError, match="would both be restored to /x"):
-        placed([folder("/a"), folder("/b")], wish(path_map=(("/a", "/x/a"), ("/b", "/x"))))
+        placed([folder("/a"), folder("/b")], request(path_map=(("/a", "/x/a"), ("/b", "/x"))))
     with pytest.raises(RestoreError, match="/ cannot be replaced"):
-        placed([folder("/")], wish())
+        placed([folder("/")], request())
 
 
 PATHS = st.lists(st.sampled_from("abc"), max_size=3).map(lambda names: "/" + "/".join(names))
@@ -210,15 +210,15 @@ PATHS = st.lists(st.sampled_from("abc"), max_size=3).map(lambda names: "/" + "/"
 @given(st.lists(PATHS, min_size=1, max_size=4), st.lists(st.tuples(PATHS, PATHS), max_size=3))
 def test_places_never_lie_in_each_other(paths: list[str], path_map: list[tuple[str, str]]) -> None:
     """Whatever is wished for: it is refused, or each has a place of its own."""
-    wanted = wish(paths=tuple(paths), path_map=tuple(path_map))
+    wanted = request(paths=tuple(paths), path_map=tuple(path_map))
     sources = choose_sources(wanted, snapshot("a"))
 
     try:
-        pieces = placed([folder(one) for one in sources], wanted)
+        items = placed([folder(one) for one in sources], wanted)
     except RestoreError:
         return
 
-    places = [one.place + "/" for one in pieces]
+    places = [one.place + "/" for one in items]
     assert not any(one is not other and one.startswith(other) for one in places for other in places)
 
 
@@ -226,7 +226,7 @@ HOME, AWAY = {"in_place": True}, {"target": "/t", "force": True}
 
 
 @pytest.mark.parametrize(
-    ("piece", "standing", "unasked", "home", "away"),
+    ("item", "standing", "unasked", "home", "away"),
     [
         (folder("/a"), ExistingTarget.MISSING, How.FILL, How.FILL, How.FILL),
         (folder("/a"), ExistingTarget.EMPTY, How.FILL, How.FILL, How.FILL),
@@ -241,7 +241,7 @@ HOME, AWAY = {"in_place": True}, {"target": "/t", "force": True}
     ],
 )
 def test_what_is_there_is_only_touched_where_that_was_asked_for(
-    piece: RestoreItem,
+    item: RestoreItem,
     standing: ExistingTarget,
     unasked: How | None,
     home: How | None,
@@ -256,10 +256,10 @@ def test_what_is_there_is_only_touched_where_that_was_asked_for(
         (AWAY, away),
     ):
         if how is not None:
-            assert how is plan_step(piece, standing, wish(**wanted)).how
+            assert how is plan_step(item, standing, request(**wanted)).how
             continue
         with pytest.raises(RestoreError, match="nothing was touched"):
-            plan_step(piece, standing, wish(**wanted))
+            plan_step(item, standing, request(**wanted))
 
 
 def test_a_place_is_told_by_what_is_there(tmp_path: Path) -> None:
