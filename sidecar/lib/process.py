@@ -143,17 +143,17 @@ class Completed:
 class SilenceTimeout:
     """How long to wait for a program that gives no sign; `renew` at each sign of life.
 
-    `clock` has to be that of the runner which waits.
+    `monotonic` has to be that of the runner which waits.
     """
 
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.seconds = seconds
-        self._clock = clock
-        self._since = clock()
+        self._monotonic = monotonic
+        self._since = monotonic()
 
     def renew(self) -> None:
         """Begin to wait anew."""
-        self._since = self._clock()
+        self._since = self._monotonic()
 
     @property
     def ends(self) -> float:
@@ -186,11 +186,11 @@ class ProcessRunner:
         self,
         environ: Mapping[str, str],
         grace: float = 10.0,
-        clock: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._environ = dict(environ)
         self._grace = grace
-        self._clock = clock
+        self._monotonic = monotonic
         self._state: dict[int, _Running] = {}
         self._idle = threading.Condition()
         self._is_stopping = False
@@ -213,7 +213,7 @@ class ProcessRunner:
         for; if one of them raises, the program is ended. Raises OSError if it cannot be
         started, also once `stop_all` was called.
         """
-        began = self._clock()
+        began = self._monotonic()
         running = self._spawn(argv, {**self._environ, **(env or {})}, script)
         out, err = Tail(on_line, keep), Tail(None, keep)
         try:
@@ -230,7 +230,7 @@ class ProcessRunner:
             status,
             bytes(out.kept),
             bytes(err.kept),
-            self._clock() - began,
+            self._monotonic() - began,
             running.timed_out,
             running.stopped,
         )
@@ -239,7 +239,7 @@ class ProcessRunner:
         """Give the patience that so many seconds mean; None: without end."""
         if timeout is None or isinstance(timeout, SilenceTimeout):
             return timeout
-        return SilenceTimeout(timeout, self._clock)
+        return SilenceTimeout(timeout, self._monotonic)
 
     def stop_all(self) -> None:
         """End every program that runs: asked first, forced after the grace."""
@@ -291,7 +291,7 @@ class ProcessRunner:
     ) -> None:
         """Take what comes next, and see to it that the wait for the end has one itself."""
         until = _until(running, patience)
-        left = None if until is None else max(0.0, until - self._clock())
+        left = None if until is None else max(0.0, until - self._monotonic())
         for key, _ in selector.select(left):
             if key.data is None:
                 running.has_ended = True
@@ -299,14 +299,14 @@ class ProcessRunner:
                 _take(selector, key)
         # Asked again: it may have been renewed, and one that never pauses must end as well.
         until = _until(running, patience)
-        if until is not None and self._clock() >= until and not running.has_ended:
+        if until is not None and self._monotonic() >= until and not running.has_ended:
             self._overdue(running)
 
     def _overdue(self, running: _Running) -> None:
         """Ask it to end, each further time force it."""
         which = signal.SIGKILL if running.timed_out else signal.SIGTERM
         running.timed_out = True
-        running.forced_at = self._clock() + self._grace
+        running.forced_at = self._monotonic() + self._grace
         signal_group(running.process.pid, which)
 
     def _drain(self, running: _Running, selector: selectors.BaseSelector) -> None:
@@ -314,10 +314,10 @@ class ProcessRunner:
 
         Of one that was asked to end, others of its group may still do so: within the grace.
         """
-        until = self._clock() + (self._grace if running.is_to_end else 0.0)
+        until = self._monotonic() + (self._grace if running.is_to_end else 0.0)
         left = _MOST_LEFT
         while left > 0 and selector.get_map():
-            events = selector.select(max(0.0, until - self._clock()))
+            events = selector.select(max(0.0, until - self._monotonic()))
             left -= sum(_take(selector, key) for key, _ in events)
             if not events:
                 return

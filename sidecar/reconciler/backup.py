@@ -35,7 +35,7 @@ _SOON_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class WaitClock:
+class WaitTimer:
     """`steady` is monotonic, `wall` gives unix seconds, `pause` waits for seconds."""
 
     steady: Callable[[], float] = time.monotonic
@@ -74,7 +74,7 @@ def run_backup(
     name: str,
     timeout: float | None,
     environment: dict[str, str],
-    clock: WaitClock | None = None,
+    timer: WaitTimer | None = None,
 ) -> BackupResult:
     """Run the plan that `name` means, and wait for its end, at most `timeout` seconds.
 
@@ -86,7 +86,7 @@ def run_backup(
             "backup asks Backrest to run a plan, and no --backrest-url was given",
             "name its address, for example http://backrest:9898",
         )
-    clock = clock or WaitClock()
+    timer = timer or WaitTimer()
     access = settings.access
     with BackrestApi(access.url, access.user, access.password) as api:
         known = parse_document(api.get_config()).plans.keys()
@@ -95,7 +95,7 @@ def run_backup(
             now = datetime.now().astimezone()
             outcome, _ = preview_now(settings, now, environment)
             plan_id = resolve_plan(name, known, outcome.proposal)
-        return BackupWatch(api, plan_id, timeout, clock).run()
+        return BackupWatch(api, plan_id, timeout, timer).run()
 
 
 def resolve_plan(name: str, known: Collection[str], proposal: Proposal) -> str:
@@ -143,12 +143,12 @@ class BackupWatch:
     """One run of one plan, from the call that begins it to its end in Backrest's log."""
 
     def __init__(
-        self, api: BackrestApi, plan_id: str, timeout: float | None, clock: WaitClock
+        self, api: BackrestApi, plan_id: str, timeout: float | None, timer: WaitTimer
     ) -> None:
         self._api = api
         self._plan_id = plan_id
         self._timeout = timeout
-        self._clock = clock
+        self._timer = timer
         self._highest = 0
         self._run: Operation | None = None
         self._is_gone = False
@@ -156,25 +156,25 @@ class BackupWatch:
 
     def run(self) -> BackupResult:
         """Run the plan and wait. Raises ApiError when it was not begun, or Backrest is gone."""
-        began = answered = self._clock.steady()
+        began = answered = self._timer.steady()
         self._highest = max((operation.id for operation in self._api.operations()), default=0)
         failure = self._begin()
         while True:
             try:
                 self._look()
-                answered = self._clock.steady()
+                answered = self._timer.steady()
             except ApiError as error:
-                gone_for = self._clock.steady() - answered
+                gone_for = self._timer.steady() - answered
                 if error.kind is not ApiTrouble.UNREACHABLE or gone_for >= _ABSENT_SECONDS:
                     raise
-            now = self._clock.steady()
+            now = self._timer.steady()
             if (result := self._result()) is not None:
                 return result
             self._check_begun(failure, now - began)
             left = _POLL_SECONDS if self._timeout is None else began + self._timeout - now
             if left <= 0:
                 return BackupResult(self._plan_id, None)
-            self._clock.pause(min(left, _POLL_SECONDS))
+            self._timer.pause(min(left, _POLL_SECONDS))
 
     def _begin(self) -> ApiError | None:
         """Make the call; its error may be that of the run, or only of the connection."""
@@ -187,7 +187,7 @@ class BackupWatch:
 
     def _look(self) -> None:
         """Find the run among what is new in the log, and then follow it."""
-        soon = self._clock.wall() + _SOON_SECONDS
+        soon = self._timer.wall() + _SOON_SECONDS
         mine = [
             operation
             for operation in self._api.operations(self._run.modno if self._run else 0)

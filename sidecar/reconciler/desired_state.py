@@ -153,7 +153,7 @@ class PassRecorder:
 
     `memory` is None where nothing may be remembered. `is_applied` tells whether it
     matters when the runner reads the document. `on_drift` is told what was put back.
-    `clock` is monotonic, `wall` unix seconds.
+    `monotonic` is a clock that nobody sets, `wall` unix seconds.
     """
 
     def __init__(
@@ -161,14 +161,14 @@ class PassRecorder:
         memory: Memory | None = None,
         *,
         is_applied: bool = False,
-        clock: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.memory = memory
         self.watch = Watch()
         self.on_drift: Callable[[Drift], None] = _nobody
         self._is_applied = is_applied
-        self._clock = clock
+        self._monotonic = monotonic
         self._wall = wall
 
     def before_write(self, proposal: Proposal, *, to_file: bool) -> None:
@@ -194,7 +194,7 @@ class PassRecorder:
         for item in drift:
             log_event(_log, logging.WARNING, "plan.drift", plan=item.plan, key=item.key)
             self.on_drift(item)
-        self.watch = self.watch.after(proposal, self._clock())
+        self.watch = self.watch.after(proposal, self._monotonic())
         return drift
 
     def take_back(self, state: State) -> None:

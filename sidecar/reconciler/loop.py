@@ -63,7 +63,7 @@ class ReconcileLoop:
         ledger = PassRecorder(
             memory,
             is_applied=settings.applying.enabled,
-            clock=clocks.steady,
+            monotonic=clocks.steady,
             wall=clocks.wall,
         )
         self._reconciler = Reconciler(settings, environment, ledger)

@@ -125,10 +125,10 @@ class PassTrigger(Closable):
         settle: float = 1.0,
         cap: float = 5.0,
         interval: float = 60.0,
-        clock: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._debounce = Debounce(settle, cap, interval)
-        self._clock = clock
+        self._monotonic = monotonic
         self._hints: deque[_Hint] = deque()
         self._waiter = SignalWaiter(on_hangup=lambda: self.look_after(0.0, "signal"))
         self._ids: set[str] = set()
@@ -143,17 +143,17 @@ class PassTrigger(Closable):
     def hint(self, container_id: str | None = None) -> None:
         """Say that a container may have changed; None: anything may have."""
         if container_id is None:
-            self._take(_Hint(self._clock(), "everything", everything=True))
+            self._take(_Hint(self._monotonic(), "everything", everything=True))
         else:
-            self._take(_Hint(self._clock(), "event", container_id))
+            self._take(_Hint(self._monotonic(), "event", container_id))
 
     def nudge(self, reason: str) -> None:
         """Ask for a pass over what is known of the containers: something else changed."""
-        self._take(_Hint(self._clock(), reason))
+        self._take(_Hint(self._monotonic(), reason))
 
     def look_after(self, seconds: float, reason: str) -> None:
         """Ask for a look at everything, once, no later than in so many seconds."""
-        self._take(_Hint(self._clock(), reason, delay=seconds))
+        self._take(_Hint(self._monotonic(), reason, delay=seconds))
 
     def stop(self) -> None:
         """Make `wait` return None from now on; also from a signal."""
@@ -163,7 +163,7 @@ class PassTrigger(Closable):
         """Block until something is due, and take it; None when it is time to stop."""
         while not self._waiter.is_stopped:
             self._collect()
-            now = self._clock()
+            now = self._monotonic()
             left = self._debounce.due_at() - now
             if left <= 0:
                 return self._due(now)

@@ -208,7 +208,7 @@ class EngineSource(Protocol):
 class Emptiness:
     """Looks after plans that have become empty. Safe for threads as far as its parts are.
 
-    `containers` None: nobody can use the paths. `clock` gives unix seconds.
+    `containers` None: nobody can use the paths. `now` gives unix seconds.
     """
 
     def __init__(
@@ -217,13 +217,13 @@ class Emptiness:
         engines: EngineSource,
         containers: Asked | None,
         choice: EmptySourceOptions,
-        clock: Callable[[], float] = time.time,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._journal = journal
         self._engines = engines
         self._containers = containers
         self._choice = choice
-        self._clock = clock
+        self._now = now
 
     def remember(self, plan: RunPlan) -> None:
         """Record where a plan's paths lie; for the end of each backup that made a snapshot."""
@@ -272,7 +272,7 @@ class Emptiness:
         if decision.verdict is not EmptySourceAction.ALARM:
             return decision, None
         log_event(_log, logging.ERROR, "plan.emptied", plan=plan.id, reason=decision.reason)
-        at = self._clock()
+        at = self._now()
         return decision, Ended(RunOutcome.FAILED, at, failure=failure, reason=decision.reason)
 
     def _decide(self, plan: RunPlan, *, is_wanted: bool) -> tuple[Decision, Snapshot | None]:
@@ -314,7 +314,7 @@ class Emptiness:
             plan, self._engines.instance, snapshot.id, paths=paths, stop=self._choice.may_stop
         )
         engine = self._engines.engine(plan)
-        restorer = Restorer(engine, self._journal, self._containers, clock=self._clock)
+        restorer = Restorer(engine, self._journal, self._containers, now=self._now)
         return restorer.run(restorer.prepare(wish), trigger=trigger)
 
 

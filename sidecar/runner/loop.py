@@ -33,21 +33,21 @@ class LoopDependencies:
 
 
 class RunnerLoop:
-    """Looks at everything whenever it is called; one thread, `clock` gives unix seconds."""
+    """Looks at everything whenever it is called; one thread, `now` gives unix seconds."""
 
     def __init__(
-        self, dependencies: LoopDependencies, clock: Callable[[], float] = time.time
+        self, dependencies: LoopDependencies, now: Callable[[], float] = time.time
     ) -> None:
         self._dependencies = dependencies
-        self._clock = clock
-        self._up_since = clock()
+        self._now = now
+        self._up_since = now()
         self._version = 0
         self._wanted: dict[Job, Timing] = {}
         self._checks: dict[Job, Moments] = {}
 
     def look(self) -> float:
         """Look, submit what is due, and give the seconds until the next look."""
-        dependencies, now = self._dependencies, self._clock()
+        dependencies, now = self._dependencies, self._now()
         loaded = dependencies.loader.look()
         if loaded.config is not None and loaded.version != self._version:
             is_first, self._version = not self._version, loaded.version
@@ -75,7 +75,7 @@ class RunnerLoop:
         """Record fires that no run answers."""
         if missed.job.kind is JobKind.RESTORE:
             return
-        self._dependencies.parts.journal.missed(missed, self._clock())
+        self._dependencies.parts.journal.missed(missed, self._now())
         self._dependencies.report.missed(missed.count)
         self._dependencies.parts.reporter.missed(missed)
 

@@ -39,7 +39,7 @@ class Guarded:
             0.0,
             activity,
             lambda result, **_: self.told.append(result),
-            clock=lambda: self.now,
+            monotonic=lambda: self.now,
         )
 
     def see(self) -> None:

@@ -31,7 +31,7 @@ class Restoring:
     def __init__(self, bench: ResticBench, journal: Journal) -> None:
         self.bench = bench
         self.journal = journal
-        self.restorer = Restorer(bench.engine(), journal, None, clock=lambda: 1000.0)
+        self.restorer = Restorer(bench.engine(), journal, None, now=lambda: 1000.0)
 
     def request(self, name: str = "web", **wanted: object) -> RestoreRequest:
         """Wish something of a plan."""

@@ -146,7 +146,7 @@ class SteppedTrigger(PassTrigger):
 
     def take(self) -> DuePass | None:
         """Take what is due by now."""
-        return self._due(self._clock()) if self.due_at() <= self._clock() else None
+        return self._due(self._monotonic()) if self.due_at() <= self._monotonic() else None
 
 
 class _Stream:
@@ -196,7 +196,7 @@ class Ours:
         self.memory = Memory(self.settings.state_directory)
         self._report = ReconcilerReport(lambda: clock.wall, lambda: clock.steady)
         self._backoff = Backoff(chance=lambda: 0.5)
-        self.trigger = self._ends.enter_context(SteppedTrigger(clock=lambda: clock.steady))
+        self.trigger = self._ends.enter_context(SteppedTrigger(monotonic=lambda: clock.steady))
         self._clocks = Clocks(lambda: clock.steady, lambda: clock.wall)
         self.loop = ReconcileLoop(self.settings, {}, self.memory, self._report, self._clocks)
         self._ends.callback(self.loop.close)
@@ -234,7 +234,7 @@ class Ours:
             self.settings.applying.guard_after,
             activity,
             self._told,
-            clock=clocks.steady,
+            monotonic=clocks.steady,
             wall=clocks.wall,
         )
         self.applier = _Spy(

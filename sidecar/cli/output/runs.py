@@ -79,12 +79,12 @@ class ProgressLine:
     """Shows one run after another on `stream`; elsewhere than on a terminal each half minute."""
 
     def __init__(
-        self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+        self, stream: TextIO | None = None, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._stream = stream or sys.stderr
-        self._clock = clock
+        self._monotonic = monotonic
         self._is_terminal = self._stream.isatty()
-        self._due = clock() + _PAUSE
+        self._due = monotonic() + _PAUSE
         self._is_shown = False
 
     def show(self, name: str, progress: Progress) -> None:
@@ -93,8 +93,8 @@ class ProgressLine:
             self._stream.write(f"{_CLEAR}{printable(name)} {render_bar(progress)}")
             self._stream.flush()
             self._is_shown = True
-        elif self._clock() >= self._due:
-            self._due = self._clock() + _PAUSE
+        elif self._monotonic() >= self._due:
+            self._due = self._monotonic() + _PAUSE
             self._stream.write(f"{printable(name)} {render_progress_counts(progress)}\n")
             self._stream.flush()
 

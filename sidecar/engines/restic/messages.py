@@ -140,7 +140,7 @@ _ELAPSED = re.compile(rb"^\[[\d:]+\] *")
 class ProgressParser:
     """Takes the lines of a restic: what moved renews the patience, and is reported now and then.
 
-    Reports come at most every `every` seconds of `clock`: the first one at once, and that of
+    Reports come at most every `every` seconds of `monotonic`: the first one at once, and that of
     the end in any case.
     """
 
@@ -148,15 +148,15 @@ class ProgressParser:
         self,
         report: Report | None,
         patience: SilenceTimeout | None,
-        clock: Callable[[], float],
+        monotonic: Callable[[], float],
         every: float = 1.0,
     ) -> None:
         self._report = report
         self._patience = patience
-        self._clock = clock
+        self._monotonic = monotonic
         self._every = every
         self._last: object = None
-        self._due = clock()
+        self._due = monotonic()
 
     def take(self, line: bytes) -> None:
         """Take one line of standard output."""
@@ -165,7 +165,7 @@ class ProgressParser:
         if kind == "status":
             progress = parse_progress(message)
             self._see((*_counts(progress), message.get("error_count")))
-            if self._clock() >= self._due:
+            if self._monotonic() >= self._due:
                 self._tell(progress)
         else:
             self._see(_ELAPSED.sub(b"", line))
@@ -178,7 +178,7 @@ class ProgressParser:
         self._last = sign
 
     def _tell(self, progress: Progress) -> None:
-        self._due = self._clock() + self._every
+        self._due = self._monotonic() + self._every
         if self._report is not None:
             self._report(progress)
 

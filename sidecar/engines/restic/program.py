@@ -32,7 +32,7 @@ class CommandTimeouts:
     """For anything else, without that anything moves; None: for ever."""
     every: float = 1.0
     """Between two reports of progress."""
-    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+    monotonic: Callable[[], float] = field(default=time.monotonic, repr=False)
 
 
 class Program:
@@ -76,7 +76,7 @@ class Program:
     ) -> Interpreted:
         """Run a command and say what came of it. Raises EngineError if it cannot be run."""
         patience = self._runner.patience(self.limits.stall)
-        signs = ProgressParser(report, patience, self.limits.clock, self.limits.every)
+        signs = ProgressParser(report, patience, self.limits.monotonic, self.limits.every)
         completed = self._run(command, patience, signs.take)
         return self._interpret(verb, completed, patience, plan)
 

@@ -280,9 +280,9 @@ class ApiProbe:
     `api` is used by this alone and has a short timeout; None: there is none, ever.
     """
 
-    def __init__(self, api: BackrestApi | None, clock: Callable[[], float]) -> None:
+    def __init__(self, api: BackrestApi | None, monotonic: Callable[[], float]) -> None:
         self._api = api
-        self._clock = clock
+        self._monotonic = monotonic
         self._lock = threading.Lock()
         self._is_open = False
         self._asked: float | None = None
@@ -293,17 +293,17 @@ class ApiProbe:
         if self._api is None:
             return False
         with self._lock:
-            now = self._clock()
+            now = self._monotonic()
             if self._asked is None or now - self._asked >= _FRESH_SECONDS:
                 self._is_open = self._knock(self._api)
                 # An answer that took long is fresh all the same.
-                self._asked = self._clock()
+                self._asked = self._monotonic()
             return self._is_open
 
     def shut(self) -> None:
         """Take note that a call just failed."""
         with self._lock:
-            self._is_open, self._asked = False, self._clock()
+            self._is_open, self._asked = False, self._monotonic()
 
     def _knock(self, api: BackrestApi) -> bool:
         try:

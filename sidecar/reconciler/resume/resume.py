@@ -161,7 +161,7 @@ class ResumeGuard:
     """Looks after the markers in `directory`, step by step.
 
     `after` is how old in seconds a marker must be. `activity` tells whether plans run.
-    `on_result` is told `resumed`, `discarded`, `failed` and `blind`. `clock` is monotonic,
+    `on_result` is told `resumed`, `discarded`, `failed` and `blind`. `monotonic` is never set,
     `wall` gives unix seconds. Only `see` may be called from another thread.
     """
 
@@ -174,7 +174,7 @@ class ResumeGuard:
         on_result: OnResult,
         *,
         label_prefix: str = "backrest.",
-        clock: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._connection = connection
@@ -183,7 +183,7 @@ class ResumeGuard:
         self._activity = activity
         self._on_result = on_result
         self._prefix = label_prefix
-        self._clock = clock
+        self._monotonic = monotonic
         self._wall = wall
         self._lock = threading.Lock()
         self._workloads: Sequence[RenderedWorkload] | None = None
@@ -202,7 +202,7 @@ class ResumeGuard:
         except StoreError as error:
             self._tell_once(error.message)
             return _LOOK_SECONDS
-        now = self._clock()
+        now = self._monotonic()
         self._tracks = {m: self._tracks.get(m) or _Track(now) for m in markers}
         with self._lock:
             workloads = self._workloads

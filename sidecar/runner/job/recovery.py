@@ -80,7 +80,7 @@ def end_leftovers(
     directory: Path,
     patience: float,
     grace: float,
-    clock: Callable[[], float] = time.monotonic,
+    monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
     """Wait `patience` seconds for them to end, then end them; give how many had to be ended.
@@ -90,8 +90,8 @@ def end_leftovers(
     """
 
     def wait(seconds: float) -> tuple[Child, ...]:
-        deadline = clock() + seconds
-        while (left := find_leftovers(directory)) and clock() < deadline:
+        deadline = monotonic() + seconds
+        while (left := find_leftovers(directory)) and monotonic() < deadline:
             sleep(_LOOK_SECONDS)
         return left
 
@@ -100,23 +100,23 @@ def end_leftovers(
         for child in wait(0) if overdue else ():
             _send(child, which)
         wait(grace if overdue else 0)
-    wait_until_buried(overdue, grace, clock, sleep)
+    wait_until_buried(overdue, grace, monotonic, sleep)
     return len(overdue)
 
 
 def wait_until_buried(
     children: Iterable[Child],
     seconds: float,
-    clock: Callable[[], float] = time.monotonic,
+    monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Wait until nobody has to be told any more that these have ended, at most so long.
 
     Until then restic takes a lock of theirs for that of a living process.
     """
-    deadline = clock() + seconds
+    deadline = monotonic() + seconds
     waiting = tuple(children)
-    while any(_is_dead_but_there(child.pid) for child in waiting) and clock() < deadline:
+    while any(_is_dead_but_there(child.pid) for child in waiting) and monotonic() < deadline:
         sleep(_LOOK_SECONDS)
 
 
@@ -160,10 +160,10 @@ _log = logging.getLogger(__name__)
 class Repair:
     """Ends the programs of a runner that died, and its runs; each step can be done again."""
 
-    def __init__(self, journal: Journal, programs: Programs, clock: Callable[[], float]) -> None:
+    def __init__(self, journal: Journal, programs: Programs, now: Callable[[], float]) -> None:
         self._journal = journal
         self._programs = programs
-        self._clock = clock
+        self._now = now
 
     def end_programs(self, runs: Iterable[Unfinished], patience: float, grace: float) -> None:
         """End what these runs have left running; hooks may take `patience` seconds to end."""
@@ -191,7 +191,7 @@ class Repair:
             notes.append(_UNREADABLE)
         ended = Ended(
             RunOutcome.INTERRUPTED,
-            self._clock(),
+            self._now(),
             one.snapshot,
             failure=FailureClass.INTERRUPTED,
             reason="; ".join(notes),
@@ -206,7 +206,7 @@ class Repair:
         job = one.run.job
         # Of a run that came to its retention all hooks after the backup are through.
         kind = JobKind.FORGET if one.run.phase is Phase.FORGETTING else job.kind
-        now = self._clock()
+        now = self._now()
         facts = Facts(
             task=render_name(job),
             at=now,

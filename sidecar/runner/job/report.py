@@ -37,19 +37,19 @@ class RunReporter:
         zone: tzinfo,
         history: Callable[[], RunHistory],
         announcer: RunNotifier,
-        clock: Callable[[], float] = time.time,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._directory = directory
         self._zone = zone
         self._history = history
-        self._clock = clock
+        self._now = now
         self._announcer = announcer
         self.listeners: list[Callable[[Run], None]] = []
 
     def began(self, job: Job, trigger: RunCause) -> None:
         """Tell that a run begins."""
         log_event(_log, logging.INFO, "run.began", **_fields(job), trigger=trigger.value)
-        notice = Notice(NoticeEvent.START, job.kind.value, name_of(job), "began", self._now())
+        notice = Notice(NoticeEvent.START, job.kind.value, name_of(job), "began", self._local_now())
         self._announcer.announce(notice)
 
     def ended(self, run: Run) -> None:
@@ -92,15 +92,15 @@ class RunReporter:
         times = "once" if missed.count == 1 else f"{missed.count} times"
         result = f"missed {times}, the last at {last}"
         what = missed.job.kind.value
-        notice = Notice(NoticeEvent.MISSED, what, name_of(missed.job), result, self._now())
+        notice = Notice(NoticeEvent.MISSED, what, name_of(missed.job), result, self._local_now())
         self._announcer.announce(notice)
 
     def dropped(self, job: Job, reason: str) -> None:
         """Tell that a run could not even begin."""
         log_event(_log, logging.ERROR, "run.dropped", **_fields(job), reason=reason)
 
-    def _now(self) -> datetime:
-        return self._moment(self._clock())
+    def _local_now(self) -> datetime:
+        return self._moment(self._now())
 
     def _moment(self, at: float) -> datetime:
         return datetime.fromtimestamp(at, self._zone)

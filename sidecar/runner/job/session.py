@@ -57,7 +57,7 @@ class Session:
 
     `work` runs what `stop` calls off, `after` what follows in any case: they have to be of
     different process runners, so that one can be stopped without the other. Both should mark
-    what they start (`leftover.marked`). `clock` gives unix seconds; `wait` waits so many
+    what they start (`leftover.marked`). `now` gives unix seconds; `wait` waits so many
     seconds, or until `stop` is called.
     """
 
@@ -68,19 +68,19 @@ class Session:
         after: Programs,
         options: SessionOptions | None = None,
         *,
-        clock: Callable[[], float] = time.time,
+        now: Callable[[], float] = time.time,
         wait: Callable[[float], object] | None = None,
     ) -> None:
         self._journal = journal
         self._after = after
         self._options = options or SessionOptions()
-        self._clock = clock
+        self._now = now
         self._stopping = threading.Event()
         self._around = AttemptContext(
             journal,
             job,
             after,
-            clock,
+            now,
             wait or self._stopping.wait,
             self._stopping.is_set,
             self._options.may_forget,
@@ -96,7 +96,7 @@ class Session:
         Raises UsageError if the document has no such plan or repository.
         """
         scope = resolve_scope(job, config)
-        started = self._clock()
+        started = self._now()
         number, unrecorded = self._begin(scope, trigger, started)
         attempt = Attempt(self._around, scope, number, report, unrecorded)
         try:
@@ -116,7 +116,7 @@ class Session:
         the document if it can be read by then. If this is interrupted it is done again.
         Raises JournalError.
         """
-        repair = Repair(self._journal, self._after, self._clock)
+        repair = Repair(self._journal, self._after, self._now)
         unfinished = self._journal.unfinished()
         repair.end_programs(unfinished, self._options.hook_patience, self._options.grace)
         resumed = []

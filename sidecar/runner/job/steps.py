@@ -191,13 +191,13 @@ class AttemptContext:
     `work` runs what a stop of the runner ends, `after` what it must not end: the hooks that
     start again what was stopped. `wait` waits so many seconds, or until the runner is asked to
     end, which `is_stopping` tells. `may_forget` gives a reason not to forget snapshots of a
-    plan, or nothing. `clock` gives unix seconds.
+    plan, or nothing. `now` gives unix seconds.
     """
 
     journal: Journal
     job: Programs
     after: Programs
-    clock: Callable[[], float]
+    now: Callable[[], float]
     wait: Callable[[float], object]
     is_stopping: Callable[[], bool]
     may_forget: Callable[[RunPlan], str]
@@ -243,7 +243,7 @@ class Attempt:
         self._run = run
         self._report = report
         self._unrecorded = unrecorded
-        self._began = around.clock()
+        self._began = around.now()
         self.ended: Ended | None = None
         """How it ended; None until the hooks after it are through."""
 
@@ -255,8 +255,8 @@ class Attempt:
         finally:
             # Also where something unforeseen is raised: what was stopped starts again.
             after = self._after(done)
-            self.ended = after.ended(self._around.clock())
-        self.ended = self._retain(after).ended(self._around.clock())
+            self.ended = after.ended(self._around.now())
+        self.ended = self._retain(after).ended(self._around.now())
 
     def _start(self) -> AttemptResult | None:
         """Run the START hooks, again where they ask for it; None if nothing is in the way."""
@@ -369,7 +369,7 @@ class Attempt:
     def _run_hooks(
         self, programs: Programs, events: tuple[str, ...], result: Interpreted | None = None
     ) -> HookOutcome:
-        now = self._around.clock()
+        now = self._around.now()
         facts = Facts(
             task=render_name(self._scope.job),
             at=now,

@@ -111,26 +111,26 @@ class Prober:
         self,
         engine_for: Callable[[Repo], Upkeep],
         known_guid: Callable[[str], str],
-        clock: Callable[[], float] = time.time,
+        now: Callable[[], float] = time.time,
         every: float = _HOUR,
     ) -> None:
         self._engine_for = engine_for
         self._known_guid = known_guid
-        self._clock = clock
+        self._now = now
         self._every = every
         self._last: dict[str, tuple[Repo, Probed]] = {}
         self._lock = threading.Lock()
 
     def due(self, repos: Iterable[Repo]) -> tuple[Repo, ...]:
         """Give those of the repositories that were not probed for so long, or were changed."""
-        now = self._clock()
+        now = self._now()
         with self._lock:
             return tuple(repo for repo in repos if self._is_due(repo, now))
 
     def run(self, repo: Repo) -> Probed:
         """Probe one now."""
         expected = repo.guid or self._known_guid(repo.id)
-        probed = probe(self._engine_for(repo), expected, self._clock())
+        probed = probe(self._engine_for(repo), expected, self._now())
         with self._lock:
             self._last[repo.id] = repo, probed
         return probed

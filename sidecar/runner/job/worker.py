@@ -26,13 +26,13 @@ class JobRunner:
         parts: RunnerDependencies,
         hub: ProgressHub,
         on_missed: Callable[[Missed], None],
-        clock: Callable[[], float] = time.time,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._parts = parts
         self._hub = hub
         self._reporter = parts.reporter
         self._on_missed = on_missed
-        self._clock = clock
+        self._now = now
         self.config = Config()
         self.wanted: Mapping[Job, Timing] = {}
         self.problems: tuple[HookProblem, ...] = ()
@@ -90,7 +90,7 @@ class JobRunner:
         timing = self.wanted.get(job)
         if known is None or timing is None:
             return
-        missed = self._parts.scheduler.overtaken(job, timing, known, self._clock())
+        missed = self._parts.scheduler.overtaken(job, timing, known, self._now())
         if missed is not None:
             self._on_missed(missed)
 
@@ -101,7 +101,7 @@ class JobRunner:
 
     def _fail(self, job: Job, trigger: RunCause, failed: Ended) -> Run:
         """Record that nothing was backed up: what is half restored must not be."""
-        at = self._clock()
+        at = self._now()
         ended = Ended(
             RunOutcome.FAILED,
             at,

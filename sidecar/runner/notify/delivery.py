@@ -154,15 +154,15 @@ class _Held:
 class DeliveryQueue(Closable):
     """Takes letters and sends them, once `start` was called in a thread of its own.
 
-    `clock` gives unix seconds.
+    `now` gives unix seconds.
     """
 
     def __init__(
-        self, outbox: OutboxStore, sender: Sender, clock: Callable[[], float] = time.time
+        self, outbox: OutboxStore, sender: Sender, now: Callable[[], float] = time.time
     ) -> None:
         self._outbox = outbox
         self._sender = sender
-        self._clock = clock
+        self._now = now
         self._fresh: deque[QueuedMessage] = deque(maxlen=_MOST_FRESH)
         self._lock = threading.Lock()
         self._gate = threading.Lock()
@@ -179,7 +179,7 @@ class DeliveryQueue(Closable):
 
     def close(self) -> None:
         """End the thread, and send what is due, if that does not take long."""
-        self._closes_at = self._clock() + CLOSE_SECONDS
+        self._closes_at = self._now() + CLOSE_SECONDS
         self._is_closing = True
         self._wake.set()
         if self._thread is not None:
@@ -207,7 +207,7 @@ class DeliveryQueue(Closable):
             self._fresh.clear()
             try:
                 held = self._held(fresh)
-                return held, {posted.id for posted in self._outbox.due(self._clock(), _MOST)}
+                return held, {posted.id for posted in self._outbox.due(self._now(), _MOST)}
             except SidecarError as error:
                 log_event(_log, logging.ERROR, "outbox.unreadable", reason=error.message)
                 return [_Held(message) for message in fresh], set()
@@ -231,7 +231,7 @@ class DeliveryQueue(Closable):
         for number, one in enumerate(held):
             if _is_over(one, held[number + 1 :]):
                 results.append(self._forget(one, "it is over by now"))
-            elif self._clock() > self._closes_at or (one.posted and one.posted.id not in due):
+            elif self._now() > self._closes_at or (one.posted and one.posted.id not in due):
                 results.append("waiting")
             else:
                 results.append(self._send(one, down))
@@ -261,7 +261,7 @@ class DeliveryQueue(Closable):
         if one.posted is None or tries >= len(PAUSES):
             return self._forget(one, failure.reason)
         pause = PAUSES[tries]
-        self._outbox.failed(one.posted.id, self._clock() + pause)
+        self._outbox.failed(one.posted.id, self._now() + pause)
         fields = {"to": one.message.to, "about": one.message.about, "seconds": pause}
         log_event(_log, logging.WARNING, "notify.failed", reason=failure.reason, **fields)
         return "failed"

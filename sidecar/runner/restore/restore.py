@@ -76,7 +76,7 @@ def _quiet(_: Progress) -> None:
 class Restorer:
     """Restores from one repository; `containers` None: nobody can use the places.
 
-    `clock` gives unix seconds, `stop_seconds` is how long a container has to stop.
+    `now` gives unix seconds, `stop_seconds` is how long a container has to stop.
     """
 
     def __init__(
@@ -85,14 +85,14 @@ class Restorer:
         journal: Journal,
         containers: Asked | None,
         *,
-        clock: Callable[[], float] = time.time,
+        now: Callable[[], float] = time.time,
         stop_seconds: int = 10,
         mountinfo: Path = Path("/proc/self/mountinfo"),
     ) -> None:
         self._engine = engine
         self._journal = journal
         self._containers = containers
-        self._clock = clock
+        self._now = now
         self._stop_seconds = stop_seconds
         self._mountinfo = mountinfo
 
@@ -145,7 +145,7 @@ class Restorer:
             )
             raise
         finally:
-            ended = replace(ended, at=self._clock())
+            ended = replace(ended, at=self._now())
             self._journal.end(number, ended)
         return ended
 
@@ -185,10 +185,10 @@ class Restorer:
 
     def _begin(self, job: Job, trigger: RunCause) -> int:
         try:
-            return self._journal.begin(job, trigger, self._clock(), "")
+            return self._journal.begin(job, trigger, self._now(), "")
         except JournalError as error:
-            log_event(_log, logging.ERROR, "run.not-recorded", job=job, reason=str(error))
-            return self._journal.hold(job, trigger, self._clock())
+            log_event(_log, logging.ERROR, "run.not-recorded", work=job, reason=str(error))
+            return self._journal.hold(job, trigger, self._now())
 
     def _quiet(
         self, users: Sequence[ContainerUse], run: int

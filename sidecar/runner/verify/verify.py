@@ -138,7 +138,7 @@ class Verification:
 class Verifier:
     """Verifies plans of one repository, in a scratch folder below `scratch`.
 
-    `clock` gives unix seconds. The folder is emptied before and removed afterwards.
+    `now` gives unix seconds. The folder is emptied before and removed afterwards.
     """
 
     def __init__(
@@ -148,14 +148,14 @@ class Verifier:
         scratch: Path,
         limits: SampleLimits | None = None,
         *,
-        clock: Callable[[], float] = time.time,
+        now: Callable[[], float] = time.time,
         free: Callable[[Path], int] | None = None,
     ) -> None:
         self._engine = engine
         self._journal = journal
         self._scratch = scratch
         self._limits = limits or SampleLimits()
-        self._clock = clock
+        self._now = now
         self._free = free or _free
 
     def verify(
@@ -181,7 +181,7 @@ class Verifier:
             reason = f"{error.filename or self._scratch}: {error.strerror}"
             found = _broken(plan.id, seed, FailureClass.UNKNOWN, reason)
         finally:
-            at = self._clock()
+            at = self._now()
             if found.is_good:
                 self._journal.verified(plan.id, at, found.snapshot)
             self._journal.end(run, _ended(found, at))
@@ -236,10 +236,10 @@ class Verifier:
 
     def _begin(self, job: Job, trigger: RunCause) -> int:
         try:
-            return self._journal.begin(job, trigger, self._clock(), "")
+            return self._journal.begin(job, trigger, self._now(), "")
         except JournalError as error:
-            log_event(_log, logging.ERROR, "run.not-recorded", job=job, reason=str(error))
-            return self._journal.hold(job, trigger, self._clock())
+            log_event(_log, logging.ERROR, "run.not-recorded", work=job, reason=str(error))
+            return self._journal.hold(job, trigger, self._now())
 
 
 def _broken(

@@ -16,7 +16,7 @@ from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import UsageError
 from sidecar.planner.propose import Proposal, propose
-from sidecar.reconciler.backup import BackupResult, BackupWatch, WaitClock, resolve_plan, run_backup
+from sidecar.reconciler.backup import BackupResult, BackupWatch, WaitTimer, resolve_plan, run_backup
 from sidecar.reconciler.settings import BackrestLogin, InventorySource, ReconcilerSettings
 from tests.fakes.fake_backrest import FakeBackrest, Fault
 
@@ -145,7 +145,7 @@ class World:
 
     def run(self, timeout: float | None = None) -> BackupResult:
         """Run WEB."""
-        clock = WaitClock(steady=lambda: self.seconds, pause=self.pause)
+        clock = WaitTimer(steady=lambda: self.seconds, pause=self.pause)
         with BackrestApi(self.fake.url, timeout=5.0) as api:
             return BackupWatch(api, WEB, timeout, clock).run()
 

@@ -177,7 +177,7 @@ def clock() -> Clock:
 @pytest.fixture
 def trigger(clock: Clock) -> Iterator[PassTrigger]:
     """Give a trigger that already had its first look at everything."""
-    with PassTrigger(clock=clock) as made:
+    with PassTrigger(monotonic=clock) as made:
         assert made.wait() == DuePass(everything=True, reasons=frozenset({"start"}))
         clock.now += 10
         yield made

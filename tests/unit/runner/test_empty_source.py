@@ -297,7 +297,7 @@ class World:
     def emptiness(self, **choice: object) -> Emptiness:
         """Look after the plan."""
         wanted = EmptySourceOptions(**choice)  # type: ignore[arg-type]
-        return Emptiness(self.journal, self, self.containers, wanted, clock=lambda: 7.0)
+        return Emptiness(self.journal, self, self.containers, wanted, now=lambda: 7.0)
 
     def empty(self) -> None:
         """Lose everything."""

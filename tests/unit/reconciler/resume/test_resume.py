@@ -209,7 +209,7 @@ class Bench:
             300.0,
             self._activity,
             lambda result, **facts: self.told.append((result, facts)),
-            clock=lambda: self.now,
+            monotonic=lambda: self.now,
             wall=lambda: self.now,
         )
 

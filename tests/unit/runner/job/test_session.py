@@ -106,7 +106,7 @@ class Scene:
             Programs(self.engine, self.before),
             Programs(self.engine, self.after),
             replace(self.options, on_end=self.told.append, grace=2.0),
-            clock=lambda: self.now,
+            now=lambda: self.now,
             wait=self.wait,
         )
 
@@ -857,7 +857,7 @@ def test_leftovers_are_waited_for_then_asked_then_forced(tmp_path: Path, leftove
         for one in (polite, stubborn):
             one.process.poll()
 
-    ended = end_leftovers(tmp_path, 2.0, 3.0, clock=lambda: float(next(seconds)), sleep=reap)
+    ended = end_leftovers(tmp_path, 2.0, 3.0, monotonic=lambda: float(next(seconds)), sleep=reap)
 
     assert ended == 2
     assert polite.process.wait(10) == -signal.SIGTERM

@@ -174,7 +174,7 @@ class Bench:
             self.journal,
             self.scratch,
             LIMITS,
-            clock=lambda: 50.0,
+            now=lambda: 50.0,
             free=lambda _: self.free,
         )
         return verifier.verify(RunPlan("web", "store"), "here", seed, lambda _: None)
