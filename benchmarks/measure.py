@@ -95,6 +95,6 @@ def run_child(arguments: Sequence[str]) -> Child:
 
 
 def median_child(children: Sequence[Child]) -> Child:
-    """Give the medians of several runs of one command."""
+    """Return the medians of several runs of one command."""
     seconds = statistics.median(child.seconds for child in children)
     return Child(seconds, round(statistics.median(child.peak for child in children)))

@@ -28,7 +28,7 @@ class Row:
     met: bool | None = None
 
     def cells(self) -> tuple[str, ...]:
-        """Give the row's texts in the order of the table's head."""
+        """Return the row's texts in the order of the table's head."""
         met = {None: "", True: "yes", False: "NO"}[self.met]
         ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
         count = f"{self.containers:,}" if self.containers else ""

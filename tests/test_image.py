@@ -22,7 +22,7 @@ def locked(name: str) -> dict[str, frozenset[str]]:
 
 
 def names(entries: list[str]) -> set[str]:
-    """Give the normalised names of requirements."""
+    """Return the normalised names of requirements."""
     return {re.split(r"[<>=~!\[;\s]", entry)[0].lower().replace("_", "-") for entry in entries}
 
 

@@ -50,7 +50,7 @@ def load(file: Path) -> dict[str, Any]:
 
 
 def parts() -> list[Part]:
-    """Give the parts of all workflows."""
+    """Return the parts of all workflows."""
     return [
         Part(file.name, name, body) for file in FILES for name, body in load(file)["jobs"].items()
     ]

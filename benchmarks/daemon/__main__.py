@@ -52,7 +52,7 @@ def _parse() -> argparse.Namespace:
 
 @contextmanager
 def _engine(address: str | None, folder: Path) -> Iterator[str]:
-    """Give the address of an engine: that one, or one of our own in `folder`."""
+    """Return the address of an engine: that one, or one of our own in `folder`."""
     if address is not None:
         yield address
         return

@@ -77,7 +77,7 @@ class _Race:
         self._made: list[str] = []
 
     def run(self, scale: Scale) -> tuple[_Taken, _Taken]:
-        """Give the daemon's times and those of the bare chain."""
+        """Return the daemon's times and those of the bare chain."""
         figure, floor = _Taken(), _Taken()
         for number in range(scale.samples):
             spec = sample_spec(self._kind, number)

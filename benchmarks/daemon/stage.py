@@ -109,7 +109,7 @@ class Stage:
 
 @contextmanager
 def staged(address: str) -> Iterator[Stage]:
-    """Give an engine with an image of ours; everything of ours is removed afterwards.
+    """Return an engine with an image of ours; everything of ours is removed afterwards.
 
     Raises RuntimeError for an engine that has labelled containers already.
     """

@@ -48,7 +48,7 @@ class Talk:
         return json.loads(text) if is_json and text.strip() else None
 
     def lines(self, path: str) -> Iterator[bytes]:
-        """Give the lines of an answer that goes on, until the engine ends it."""
+        """Return the lines of an answer that goes on, until the engine ends it."""
         rest = b""
         with self._answer("GET", path, None) as response:
             while piece := response.read1(_PIECE):

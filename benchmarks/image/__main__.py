@@ -41,7 +41,7 @@ def _parse() -> argparse.Namespace:
 
 @contextmanager
 def _engine(address: str | None, folder: Path) -> Iterator[str]:
-    """Give the address of an engine: that one, or one of our own in `folder`."""
+    """Return the address of an engine: that one, or one of our own in `folder`."""
     if address is not None:
         yield address
         return
@@ -54,7 +54,7 @@ def _engine(address: str | None, folder: Path) -> Iterator[str]:
 
 
 def _images(given: argparse.Namespace, address: str) -> tuple[str, str]:
-    """Give the names of the image and its base, building both where none are named."""
+    """Return the names of the image and its base, building both where none are named."""
     if given.image:
         return given.image, given.base
     command = [sys.executable, str(_WORLD), address]

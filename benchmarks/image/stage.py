@@ -36,7 +36,7 @@ class Stage:
         return done.stdout.strip()
 
     def inspect(self, what: str) -> dict[str, Any]:
-        """Give what the engine tells of a container or an image."""
+        """Return what the engine tells of a container or an image."""
         found: dict[str, Any] = json.loads(self.docker("inspect", what))[0]
         return found
 
@@ -73,7 +73,7 @@ class Stage:
             self.docker("rm", "-v", made)
 
     def process(self, container: str) -> Process:
-        """Give a container's first process, as this machine sees it."""
+        """Return a container's first process, as this machine sees it."""
         return Process(int(self.inspect(container)["State"]["Pid"]))
 
 

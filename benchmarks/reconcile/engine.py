@@ -62,7 +62,7 @@ def engine_rows(address: str, folder: Path, count: int, rounds: int) -> list[Row
 
 
 def rows_without_engine() -> list[Row]:
-    """Give the rows of this part for a run that has no engine."""
+    """Return the rows of this part for a run that has no engine."""
     return [Row(what, 0, "not measured", "needs --engine ADDRESS") for what in WHATS]
 
 

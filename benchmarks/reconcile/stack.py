@@ -35,7 +35,7 @@ def saved_list(count: int) -> bytes:
 
 
 def inventory_of(count: int) -> Inventory:
-    """Give the same as an inventory."""
+    """Return the same as an inventory."""
     return parse_saved(saved_list(count), "the benchmark's list")
 
 
@@ -54,7 +54,7 @@ def document() -> str:
 
 
 def labels_of(number: int) -> dict[str, str]:
-    """Give the labels of one container: Compose's, its image's, and some of ours."""
+    """Return the labels of one container: Compose's, its image's, and some of ours."""
     project, service = _names(number)
     return _OF_IMAGE | _compose_labels(project, service) | _own_labels(number, service)
 

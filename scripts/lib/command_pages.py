@@ -199,7 +199,7 @@ def _topic(topic: str, flags: Mapping[str, list[tuple[str, Flag]]]) -> str:
 
 
 def _common_default(takers: Iterable[tuple[str, Flag]]) -> str:
-    """Give the default of a flag; where commands differ, the others beside it."""
+    """Return the default of a flag; where commands differ, the others beside it."""
     named: dict[str, list[str]] = {}
     for name, flag in takers:
         named.setdefault(_default(flag), []).append(name)

@@ -96,7 +96,7 @@ def stop_engine(engine: PrivateEngine) -> None:
 
 
 def answers(address: str) -> bool:
-    """Whether a Docker engine answers at `address` (`unix://...`, `tcp://...`)."""
+    """Return whether a Docker engine answers at `address` (`unix://...`, `tcp://...`)."""
     try:
         if address.startswith("unix://"):
             return _answers_at(address.removeprefix("unix://"))
@@ -164,7 +164,7 @@ def _end(engine: PrivateEngine) -> None:
 
 
 def _is_over(pid: int, milliseconds: int) -> bool:
-    """Whether the process has ended, waiting for that at most so long."""
+    """Return whether the process has ended, waiting for that at most so long."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:

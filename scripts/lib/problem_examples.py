@@ -134,7 +134,7 @@ EXAMPLES: Mapping[str, Example] = {
 
 
 def find_problem(reason: str) -> Problem:
-    """Give the problem that the example of a reason has; raises StopIteration without one."""
+    """Return the problem that the example of a reason has; raises StopIteration without one."""
     example = EXAMPLES[reason]
     runner = None if example.runner is None else tuple(map(_mount, example.runner))
     proposal = propose(

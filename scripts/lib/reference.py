@@ -42,7 +42,7 @@ _SEVERITIES = {
 
 
 def render_pages() -> dict[str, str]:
-    """Give the text of every generated file, and of those that hold a generated table."""
+    """Return the text of every generated file, and of those that hold a generated table."""
     tables = {name: _with_label_table((ROOT / name).read_text()) for name in LABEL_PAGES}
     return tables | {
         f"{REFERENCE}/commands.md": render_commands(),

@@ -71,7 +71,7 @@ def _objects(config: Normal, name: str) -> list[Normal]:
 
 
 def _normal(value: Mapping[str, Any], message: MessageType) -> Normal:
-    """Give a message as Backrest would write it: its own names, no zeros, nothing unknown."""
+    """Return a message as Backrest would write it: its own names, no zeros, nothing unknown."""
     normal: Normal = {}
     for key, item in value.items():
         field = message.fields.get(key)

@@ -116,7 +116,7 @@ class Document:
         return layout_of(self.text, self.root)
 
     def edited(self, edits: Sequence[Edit]) -> "Document":
-        """Give the document after edits of its text; what they do not touch is not decoded anew.
+        """Return the document after edits of its text; what they do not touch is not decoded anew.
 
         Edits may only write whole values, or new members and elements.
         """
@@ -181,7 +181,7 @@ def _plan_view(plan_id: str, plan: Object) -> PlanView:
 
 
 def _has_forget_policy(repo: Object) -> bool:
-    """Whether the repository forgets by itself: its forget schedule ever runs."""
+    """Return whether the repository forgets by itself: its forget schedule ever runs."""
     _, policy = value_of(repo, REPO, "forgetPolicy")
     schedule = policy.get("schedule") if isinstance(policy, Object) else None
     return isinstance(schedule, Object) and is_active(schedule)

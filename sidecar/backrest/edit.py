@@ -212,7 +212,7 @@ def layout_of(text: str, root: Object) -> Layout:
 
 
 def follow_edits(layout: Layout, edits: Iterable[Edit], text: str) -> tuple[Object, Layout] | None:
-    """Give the root and the layout of `text`, which these edits made of what `layout` describes.
+    """Return the root and the layout of `text`, which these edits made of what `layout` describes.
 
     Edits may only write whole values, or new members and elements. None where there is no
     list of plans, or more than one: then everything is to be decoded.
@@ -251,7 +251,7 @@ class _Shift:
         return position + self._moved[bisect_left(self._starts, position)]
 
     def touches(self, member: Member) -> bool:
-        """Whether anything is written inside a member."""
+        """Return whether anything is written inside a member."""
         index = bisect_right(self._ends, member.start)
         return index < len(self._starts) and self._starts[index] < member.end
 
@@ -259,7 +259,7 @@ class _Shift:
 def _follow(
     found: Sequence[Member], shift: _Shift, text: str, opened: int, *, keyed: bool
 ) -> Iterator[Member]:
-    """Give the members after the edits; `opened` is where the text before them was behind."""
+    """Return the members after the edits; `opened` is where the text before them was behind."""
     # What is written right there comes behind it.
     old_position, position = opened, shift.end(opened)
     for member in found:

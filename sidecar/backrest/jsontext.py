@@ -93,7 +93,7 @@ def members(text: str, start: int) -> list[Member]:
 
 
 def members_between(text: str, position: int, limit: int, *, keyed: bool) -> Iterator[Member]:
-    """Give the members that begin before `limit`, from a bracket or another's end on.
+    """Return the members that begin before `limit`, from a bracket or another's end on.
 
     `keyed`: they are those of an object. As `members`, for well-formed JSON only.
     """
@@ -176,5 +176,5 @@ def _shift_out(whole: str, fraction: str, places: int) -> str | None:
 
 
 def is_double(text: str) -> bool:
-    """Whether `text` is a number that a 64-bit float can hold."""
+    """Return whether `text` is a number that a 64-bit float can hold."""
     return _NUMBER.match(text) is not None and abs(float(text)) != float("inf")

@@ -18,7 +18,7 @@ _INT32: Final = 1 << 31
 
 
 def normalise_plan(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the plan as Backrest would write it, key order aside.
+    """Return the plan as Backrest would write it, key order aside.
 
     Takes decoded JSON (numbers as `Numeral`) and plain Python values alike, and
     never raises. Null and unknown fields are dropped. A value of a type that
@@ -95,7 +95,7 @@ def _of_list(of_item: _Normalise, field: MessageField) -> _Normalise:
 
 
 def _of_enum(field: MessageField) -> _Normalise:
-    """Give the name; "" for the zero value and for names that Backrest does not know."""
+    """Return the name; "" for the zero value and for names that Backrest does not know."""
     zero, of_item = field.names[0], _of_enum_item(field)
     plain = frozenset(field.names.values()) - {zero}
 

@@ -53,7 +53,7 @@ class Schedule:
     every_days: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Give `{"cron", "clock"}`, a maximum frequency, or `{"disabled": true}`."""
+        """Return `{"cron", "clock"}`, a maximum frequency, or `{"disabled": true}`."""
         if self.cron:
             return {"cron": self.cron, "clock": _LOCAL}
         if self.every_hours:
@@ -76,7 +76,7 @@ class Retention:
     keep_all: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Give one of `policyKeepAll`, `policyKeepLastN` and `policyTimeBucketed`."""
+        """Return one of `policyKeepAll`, `policyKeepLastN` and `policyTimeBucketed`."""
         if self.keep_all:
             return {"policyKeepAll": True}
         counts = (self.hourly, self.daily, self.weekly, self.monthly, self.yearly)
@@ -102,7 +102,7 @@ class Hook:
     on_error: OnError = OnError.IGNORE
 
     def to_json(self) -> dict[str, Any]:
-        """Give the hook; `onError` is left out where it is the zero value."""
+        """Return the hook; `onError` is left out where it is the zero value."""
         rendered: dict[str, Any] = {"conditions": [item.value for item in self.conditions]}
         if self.on_error is not OnError.IGNORE:
             rendered["onError"] = self.on_error.value
@@ -130,7 +130,7 @@ class Plan(NamedTuple):
     labelled: frozenset[str] = frozenset()
 
     def to_json(self) -> dict[str, Any]:
-        """Give the whole plan, empty lists left out."""
+        """Return the whole plan, empty lists left out."""
         rendered = {
             "id": self.id,
             "repo": self.repo,

@@ -122,11 +122,11 @@ class Config:
     plans: tuple[RunPlan, ...] = ()
 
     def repo(self, repo_id: str) -> Repo | None:
-        """Give the repository of that id."""
+        """Return the repository of that id."""
         return next((repo for repo in self.repos if repo.id == repo_id), None)
 
     def plan(self, plan_id: str) -> RunPlan | None:
-        """Give the plan of that id."""
+        """Return the plan of that id."""
         return next((plan for plan in self.plans if plan.id == plan_id), None)
 
 
@@ -141,7 +141,7 @@ def read_config(root: Mapping[str, Any]) -> Config:
 
 
 def _read(holder: Mapping[str, Any], message: MessageType) -> dict[str, Any]:
-    """Give what is set, under its JSON names, with Python's numbers."""
+    """Return what is set, under its JSON names, with Python's numbers."""
     return {
         known.name: _read_field(value, known)
         for key, value in holder.items()
@@ -166,7 +166,7 @@ def _read_one(value: Any, known: MessageField) -> Any:
 
 
 def _enum(value: str, names: Mapping[int, str]) -> str | None:
-    """Give the name; None for what Backrest does not know."""
+    """Return the name; None for what Backrest does not know."""
     if value in names.values():
         return str(value)
     number = parse_integer(value, 32)

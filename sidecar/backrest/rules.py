@@ -43,7 +43,7 @@ _FREQUENCIES: Final = ("maxFrequencyDays", "maxFrequencyHours")
 
 
 def value_of(holder: Mapping[str, Any], message: MessageType, name: str) -> tuple[str, Any]:
-    """Give the field `name` as (the spelling used, its value); None for unset or null."""
+    """Return the field `name` as (the spelling used, its value); None for unset or null."""
     for spelling in message.fields[name].spellings:
         if holder.get(spelling) is not None:
             return spelling, holder[spelling]
@@ -70,7 +70,7 @@ def _check_cron(expression: str, today: date | None) -> Iterator[DocumentFault]:
 
 
 def is_active(schedule: Mapping[str, Any] | None) -> bool:
-    """Whether a schedule fires at all: set, and not by `disabled`."""
+    """Return whether a schedule fires at all: set, and not by `disabled`."""
     held = schedule or {}
     return any(held.get(name) is not None for name in ("cron", *_FREQUENCIES))
 
@@ -272,7 +272,7 @@ class Checked:
         self.plans: dict[int, Any] = {}
 
     def without_known(self, document: _Holder, context: tuple[object, ...]) -> _Holder | None:
-        """Give the document without the plans that are known; None if that says nothing."""
+        """Return the document without the plans that are known; None if that says nothing."""
         plans = document.get("plans")
         if self.context != context or type(plans) is not list:
             return None

@@ -172,7 +172,7 @@ class RawInventory:
     image_labels: Mapping[str, Mapping[str, str]]
 
     def to_json(self) -> bytes:
-        """Give the object that `load_saved` reads; it holds label values as they are."""
+        """Return the object that `load_saved` reads; it holds label values as they are."""
         images = [
             {"Id": image, "Config": {"Labels": dict(labels)}}
             for image, labels in self.image_labels.items()

@@ -181,7 +181,7 @@ class Connection(Closable):
         self._connected()
 
     def get(self, path: str, *, beside: bool = False) -> bytes:
-        """Give the answer's body; `beside` takes the second connection, for a second thread."""
+        """Return the answer's body; `beside` takes the second connection, for a second thread."""
         status, content = self._ask("GET", path, beside=beside)
         if status != 200:
             raise self._refused(status, content, "GET", path)
@@ -370,7 +370,7 @@ class CuttableConnection:
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def get(self, path: str) -> bytes:
-        """Give the body of a whole answer."""
+        """Return the body of a whole answer."""
         try:
             return self._ask(path).read()
         except _FAILURES as error:

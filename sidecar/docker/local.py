@@ -79,11 +79,11 @@ class Containers(Closable):
         )
 
     def find(self, name: str) -> ContainerUse | None:
-        """Give the container of that id or name; None if there is none."""
+        """Return the container of that id or name; None if there is none."""
         return next((one for one in self.all() if name in (one.id, one.name)), None)
 
     def data_root(self) -> str:
-        """Give the folder in which the engine keeps everything."""
+        """Return the folder in which the engine keeps everything."""
         with self._told("look up the data root") as client:
             return str(client.info()["DockerRootDir"])
 
@@ -113,7 +113,7 @@ class Containers(Closable):
 
     @contextmanager
     def _told(self, what: str) -> Iterator[Any]:
-        """Give the client; what it raises is put into words."""
+        """Return the client; what it raises is put into words."""
         try:
             with self._lock:
                 self._known = client = self._known or self._connect()
@@ -169,7 +169,7 @@ def _line(error: BaseException) -> str:
 
 
 def _bound_volumes(answer: Mapping[str, Any]) -> dict[str, str]:
-    """Give the folders of the host that volumes stand for, by the volumes' names."""
+    """Return the folders of the host that volumes stand for, by the volumes' names."""
     found = {}
     for volume in answer.get("Volumes") or ():
         options = volume.get("Options") or {}
@@ -236,12 +236,12 @@ class OnceEngine(Containers):
         }
 
     def now(self) -> float:
-        """Give the engine's time, in unix seconds: that of everything that it tells."""
+        """Return the engine's time, in unix seconds: that of everything that it tells."""
         with self._told("tell the time") as client:
             return _parse_time(client.info()["SystemTime"])
 
     def started_at(self, container: str) -> float | None:
-        """Give when a container was started that is at work; None if it is not, or is gone."""
+        """Return when a container was started that is at work; None if it is not, or is gone."""
         with self._told(f"look at {container}") as client:
             try:
                 state = client.inspect_container(container)["State"]

@@ -81,7 +81,7 @@ def _uses(held: Held, path: str, data_root: str) -> bool:
 
 
 def on_host(path: str, own: ContainerUse | None) -> str:
-    """Give the host's name of a path that this process sees, through its container's mounts.
+    """Return the host's name of a path that this process sees, through its container's mounts.
 
     The path itself if it lies in none of them, or if we are in no container.
     """
@@ -120,12 +120,12 @@ def _needs(container: ContainerUse) -> set[tuple[str, str]]:
 
 
 def own_container(containers: Iterable[ContainerUse], own: str) -> ContainerUse | None:
-    """Give the container with our own id, or with an id that begins so; None: none of them."""
+    """Return the container with our own id, or with an id that begins so; None: none of them."""
     return next((one for one in containers if own and one.id.startswith(own)), None)
 
 
 def own_id(proc: Path = Path("/proc/self"), environ: Mapping[str, str] | None = None) -> str:
-    """Give the id of the container we are in, or its first twelve digits; empty: in none."""
+    """Return the id of the container we are in, or its first twelve digits; empty: in none."""
     try:
         mounts = (proc / "mountinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:

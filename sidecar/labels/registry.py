@@ -240,7 +240,7 @@ def resolve_label(name: str) -> tuple[Label | None, int]:
 
 
 def suggest_label(name: str) -> str:
-    """Give the label that was probably meant, or the empty string."""
+    """Return the label that was probably meant, or the empty string."""
     wanted = name.lower().replace("_", "-")
     if wanted in _SYNONYMS:
         return _SYNONYMS[wanted]

@@ -19,7 +19,7 @@ from sidecar.lib.text import SpecInvalid
 def own_labels(
     labels: Mapping[str, str], container: str, image_labels: Mapping[str, str], policy: Policy
 ) -> tuple[dict[str, str], list[Problem]]:
-    """Give the labels under the prefix, and the problems with those that came from the image.
+    """Return the labels under the prefix, and the problems with those that came from the image.
 
     `container` is its name, for the problems.
     """
@@ -140,7 +140,7 @@ def allowed_flags(items: Sequence[str]) -> tuple[str, ...]:
 
 
 def _judge(words: Sequence[str], *, wants_value: bool) -> bool | None:
-    """Whether these words leave a flag waiting for its value; None: not allowed."""
+    """Return whether these words leave a flag waiting for its value; None: not allowed."""
     for word in words:
         if wants_value:
             wants_value = False

@@ -31,7 +31,7 @@ def parse_list(text: str, *, keep_quotes: bool) -> tuple[str, ...]:
 
 
 def has_tight_comma(text: str) -> bool:
-    """Whether a comma that splits the value stands between two characters, as in `a,b`.
+    """Return whether a comma that splits the value stands between two characters, as in `a,b`.
 
     Never raises: a value that cannot be split has none.
     """

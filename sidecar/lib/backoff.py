@@ -25,7 +25,7 @@ class Backoff:
     _failures: int = field(default=0, init=False)
 
     def next_wait(self, well_for: float = 0.0) -> float:
-        """Give the seconds to wait now, after a try that went well for `well_for` seconds."""
+        """Return the seconds to wait now, after a try that went well for `well_for` seconds."""
         if well_for >= self.healthy:
             self._failures = 0
         wait = min(self.first * 2.0 ** min(self._failures, _MOST_DOUBLINGS), self.most)

@@ -19,7 +19,7 @@ def parse_duration(text: str) -> float:
 
 
 def render_duration(seconds: float) -> str:
-    """Give the largest unit only: nobody asks for the minutes of two days."""
+    """Return the largest unit only: nobody asks for the minutes of two days."""
     whole = max(0, int(seconds))
     found = ((whole // size, unit) for size, unit in _SHOWN if whole >= size)
     count, unit = next(found, (whole, "s"))

@@ -120,7 +120,7 @@ def give_mode(descriptor: int, mode: int) -> bool:
 
 
 def copy_attributes(source: int, target: int) -> None:
-    """Give `target` the extended attributes of `source` (ACL, label), as far as allowed.
+    """Return `target` the extended attributes of `source` (ACL, label), as far as allowed.
 
     One that only `target` has, such as an ACL inherited from the directory, goes.
     """

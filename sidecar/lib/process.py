@@ -236,7 +236,7 @@ class ProcessRunner:
         )
 
     def patience(self, timeout: float | SilenceTimeout | None) -> SilenceTimeout | None:
-        """Give the patience that so many seconds mean; None: without end."""
+        """Return the patience that so many seconds mean; None: without end."""
         if timeout is None or isinstance(timeout, SilenceTimeout):
             return timeout
         return SilenceTimeout(timeout, self._monotonic)
@@ -373,7 +373,7 @@ def _take(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> int:
 
 @contextlib.contextmanager
 def _input_of(script: bytes) -> Iterator[int]:
-    """Give a descriptor from which the script can be read; it takes no thread to write it."""
+    """Return a descriptor from which the script can be read; it takes no thread to write it."""
     if not script:
         yield subprocess.DEVNULL
         return

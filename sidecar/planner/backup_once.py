@@ -22,7 +22,7 @@ _COUNTED = "last=1"
 
 
 def render_keep_flags(text: str) -> tuple[str, ...]:
-    """Give the `--keep-*` flags of a keep label; none for `all`: nothing is forgotten.
+    """Return the `--keep-*` flags of a keep label; none for `all`: nothing is forgotten.
 
     Spans (`within=30d`) may stand alone, and `h d w m y` for the words that begin so.
     Raises SpecInvalid as `parse_retention` does.
@@ -137,7 +137,7 @@ class _Wrong(Exception):
 
 
 def _flags_of(workload: Workload) -> tuple[str, ...]:
-    """Give what is kept of an enabled workload that says so; raises _Wrong."""
+    """Return what is kept of an enabled workload that says so; raises _Wrong."""
     enable, keep = (workload.labels.get(name, "").strip() for name in ("enable", "keep"))
     if not enable or not keep:
         return ()
@@ -154,7 +154,7 @@ def _flags_of(workload: Workload) -> tuple[str, ...]:
 
 
 def _folders(workload: Workload, policy: Policy) -> list[str]:
-    """Give the folders of the workload's services, each once."""
+    """Return the folders of the workload's services, each once."""
     folders: dict[str, None] = {}
     for one in workload.containers:
         service = one.labels.get(SERVICE) or workload.swarm_service or one.name

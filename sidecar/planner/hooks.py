@@ -62,7 +62,7 @@ class HookScope:
         )
 
     def is_forbidden(self, label: str, needed: HookPolicy) -> bool:
-        """Whether the hook policy is narrower than what a label needs; if so, tell."""
+        """Return whether the hook policy is narrower than what a label needs; if so, tell."""
         policy = self.policy.hook_policy
         if policy is HookPolicy.ALL or policy is needed:
             return False
@@ -75,7 +75,7 @@ class HookScope:
         return True
 
     def has_template_mark(self, label: str, value: str) -> bool:
-        """Whether a value that the policy does not trust holds a template; if so, tell."""
+        """Return whether a value that the policy does not trust holds a template; if so, tell."""
         if self.policy.hook_policy is HookPolicy.ALL or "{{" not in value:
             return False
         self.tell(

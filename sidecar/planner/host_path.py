@@ -25,7 +25,7 @@ def normal_path(path: str) -> str:
 
 
 def is_under(path: str, root: str) -> bool:
-    """Whether a normal path is `root` itself or lies below it."""
+    """Return whether a normal path is `root` itself or lies below it."""
     return path.startswith(root) and (
         len(path) == len(root) or path[len(root)] == "/" or root == "/"
     )
@@ -47,7 +47,7 @@ def without_nested(paths: Iterable[str]) -> tuple[str, ...]:
 
 
 def is_anonymous(volume: str) -> bool:
-    """Whether the engine made the volume's name up."""
+    """Return whether the engine made the volume's name up."""
     return len(volume) == _ANONYMOUS_LENGTH and bool(_ANONYMOUS.fullmatch(volume))
 
 

@@ -60,7 +60,7 @@ def plain_id(claim: IdClaim, policy: Policy) -> str:
 def resolve_ids(
     claims: Sequence[IdClaim], view: DocumentView, policy: Policy
 ) -> list[tuple[str, tuple[Problem, ...]]]:
-    """Give each claim its plan id and the problems with it; no id only with one that blocks.
+    """Return each claim its plan id and the problems with it; no id only with one that blocks.
 
     `claims` are sorted by natural key. Deterministic in what the document holds.
     """
@@ -95,7 +95,7 @@ def resolve_ids(
 def _share_out(
     plain: str, rivals: Sequence[int], claims: Sequence[IdClaim], existing: Mapping[str, PlanView]
 ) -> list[tuple[int, str]]:
-    """Give the plain id to one of those who want it; the others get one with a suffix."""
+    """Return the plain id to one of those who want it; the others get one with a suffix."""
     held = [(index, suffixed_id(plain, claims[index].key)) for index in rivals]
     keeping = [(index, plan_id) for index, plan_id in held if plan_id in existing]
     others = [(index, plan_id) for index, plan_id in held if plan_id not in existing]

@@ -130,7 +130,7 @@ def _since(remembered: float, now: float) -> float:
 
 
 def _are_suspicious(orphans: int, plans: int) -> bool:
-    """Whether so many of the plans lost their workload that it looks like an accident."""
+    """Return whether so many of the plans lost their workload that it looks like an accident."""
     if plans >= _SOME:
         return orphans * 2 > plans
     return orphans == plans >= _FEW
@@ -182,7 +182,7 @@ def _enabling(
 
 
 def _is_labelled(plan_id: str, rendered: Rendered) -> bool:
-    """Whether a label decides the plan's schedule, so that nothing is to be remembered."""
+    """Return whether a label decides the plan's schedule, so that nothing is to be remembered."""
     return any(plan.id == plan_id and "schedule" in plan.labelled for plan in rendered.plans)
 
 

@@ -46,7 +46,7 @@ class LintFinding(Problem):
 
 
 def finding_of(problem: Problem) -> LintFinding:
-    """Give a problem as a finding that has no place yet."""
+    """Return a problem as a finding that has no place yet."""
     return LintFinding(**{field.name: getattr(problem, field.name) for field in fields(Problem)})
 
 
@@ -221,7 +221,7 @@ Positions = Mapping[tuple[str, str], tuple[str, int]]
 def placed(
     findings: Iterable[LintFinding], inventory: Inventory, positions: Positions
 ) -> list[LintFinding]:
-    """Give each finding the file and line where its label stands, else its service."""
+    """Return each finding the file and line where its label stands, else its service."""
     lines: dict[str, dict[str, tuple[str, int]]] = {}
     for (service, label), place in positions.items():
         lines.setdefault(service, {})[label] = place

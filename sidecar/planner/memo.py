@@ -26,7 +26,7 @@ class Memo(Generic[T]):
     def recall(
         self, key: Hashable, inputs: tuple[object, ...], make: Callable[..., T], *arguments: Any
     ) -> T:
-        """Give what `make` gave for equal inputs, else call it with the arguments."""
+        """Return what `make` gave for equal inputs, else call it with the arguments."""
         self._asked += 1
         found = self._known.get(key)
         if found is None or found[0] != inputs:
@@ -50,7 +50,7 @@ class ItemMemo(Generic[S, T]):
         self._known: dict[int, tuple[S, T]] = {}
 
     def recall_all(self, things: Sequence[S]) -> list[T]:
-        """Give what follows from each thing."""
+        """Return what follows from each thing."""
         known, make = self._known, self._make
         if len(known) > 2 * len(things):
             known.clear()

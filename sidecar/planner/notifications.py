@@ -50,7 +50,7 @@ class NotifyItem:
 
 
 def is_reference(text: str) -> bool:
-    """Whether a value refers to a secret instead of being one."""
+    """Return whether a value refers to a secret instead of being one."""
     return text.startswith(("file:", "env:"))
 
 

@@ -249,7 +249,7 @@ class PathSearch:
 
 
 def leaves_root(path: str) -> bool:
-    """Whether a relative path goes above where it starts, at any step."""
+    """Return whether a relative path goes above where it starts, at any step."""
     depth = 0
     for part in path.split("/"):
         depth += -1 if part == ".." else part not in ("", ".")
@@ -259,7 +259,7 @@ def leaves_root(path: str) -> bool:
 
 
 def _leaves_mount(path: str, destinations: Iterable[str]) -> bool:
-    """Whether walking `path` step by step goes out of a mount that it was in."""
+    """Return whether walking `path` step by step goes out of a mount that it was in."""
     roots = tuple(destinations)
     walked = "/"
     for part in path.split("/"):
@@ -295,7 +295,7 @@ def map_patterns(search: PathSearch, patterns: Iterable[str], label: str) -> tup
 
 
 def left_out_by(path: str, patterns: Iterable[str]) -> str:
-    """Give the pattern that leaves out all of a runner path, if one does.
+    """Return the pattern that leaves out all of a runner path, if one does.
 
     As restic reads them: a relative pattern speaks of names anywhere in the path, and
     the last pattern that matches counts. In doubt nothing is left out.
@@ -393,7 +393,7 @@ def resolve_paths(workload: Workload, spec: LabelSpec, locator: Locator, prefix:
 
 
 def covers(workload: Workload, locator: Locator, paths: Iterable[str], target: str) -> bool | None:
-    """Whether `paths` (the runner's) hold the container path `target`; None: in no mount."""
+    """Return whether `paths` (the runner's) hold the container path `target`; None: in no mount."""
     search = PathSearch(workload, locator, "")
     located = [(path, place) for path, place in search.located(target, "") if place.host]
     if not located:

@@ -203,7 +203,7 @@ def _no_project(label: str) -> Problem:
 
 
 def _is_doubtful(workload: Workload, problems: Iterable[Problem], prefix: str) -> bool:
-    """Whether `enable` itself cannot be read: then a plan that is there must stay."""
+    """Return whether `enable` itself cannot be read: then a plan that is there must stay."""
     return any(
         problem.reason in ("label.invalid", "group.conflict") and problem.label == f"{prefix}enable"
         for problem in (*workload.problems, *problems)

@@ -22,7 +22,7 @@ class RepoChooser:
     overriding: frozenset[str]
 
     def resolve(self, spec: LabelSpec, existing: PlanView | None) -> tuple[str, list[Problem]]:
-        """Give the repository id, empty with an error, and the problems (no workload yet)."""
+        """Return the repository id, empty with an error, and the problems (no workload yet)."""
         known = self.view.repo_by_id
         if spec.repo is not None:
             return self._named(spec.repo, f"{self.policy.label_prefix}repo")

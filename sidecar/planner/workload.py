@@ -120,7 +120,7 @@ def _order(workload: Workload) -> tuple[str, str, tuple[str, ...]]:
 
 
 def _place(container: Container) -> tuple[Unit | None, Container]:
-    """Give the unit of a container, None for one that only ran a command, and its real name."""
+    """Return the unit of a container, None for one that only ran a command, and its real name."""
     if _is_oneoff(container):
         return None, container
     named = _with_real_name(container)

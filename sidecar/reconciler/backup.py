@@ -236,5 +236,5 @@ _DISCARDED = (
 
 
 def _is_forgotten(operation: Operation) -> bool:
-    """Whether the run failed and was to be tried again, which Backrest forgot about."""
+    """Return whether the run failed and was to be tried again, which Backrest forgot about."""
     return operation.status is Status.PENDING and not operation.is_waiting

@@ -33,7 +33,7 @@ def history_of(
     *,
     may_disable: bool = True,
 ) -> PlanHistory:
-    """Give the core what was remembered, and what the operator wants done with it."""
+    """Return the core what was remembered, and what the operator wants done with it."""
     return PlanHistory(
         orphans=state.orphans,
         accepted=frozenset(state.accepted),

@@ -49,7 +49,7 @@ _VARIABLES = {
 
 
 def allowance(interval: float) -> float:
-    """Give the seconds without a beat, or without a good pass, that are still well."""
+    """Return the seconds without a beat, or without a good pass, that are still well."""
     return 3 * interval + _SPARE
 
 

@@ -221,7 +221,7 @@ class ReconcilerReport:
         self._held = _Situation("orphans.held", "orphans.released")
 
     def snapshot(self) -> ReconcilerStatus:
-        """Give the facts as they are now."""
+        """Return the facts as they are now."""
         with self._lock:
             now = self._monotonic()
             return replace(

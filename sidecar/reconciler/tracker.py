@@ -43,7 +43,7 @@ class Tracker:
         return self._missed
 
     def known(self) -> Inventory:
-        """Give the inventory as it was last seen; without one so far everything is looked at."""
+        """Return the inventory as it was last seen; without one so far everything is looked at."""
         return self.relist() if self._inventory is None else self._inventory
 
     def relist(self, announced: Collection[str] | None = None) -> Inventory:
@@ -194,5 +194,5 @@ def _replaced(known: Mapping[Key, Value], told: Mapping[Key, Value | None]) -> M
 
 
 def _is_same(some: Mapping[str, Container], others: Mapping[str, Container]) -> bool:
-    """Whether these are the same objects, in whatever order."""
+    """Return whether these are the same objects, in whatever order."""
     return len(some) == len(others) and all(others.get(key) is one for key, one in some.items())

@@ -183,7 +183,7 @@ class Scheduler:
         return cron_fires(timing.cron, self.zone, after)
 
     def longest_pause(self, timing: Timing, after: float) -> float | None:
-        """Give the longest time between two of the fires that come next; None: it never fires."""
+        """Return the longest time between two of the fires that come next; None: it never fires."""
         fires = list(islice(self.next_fires(timing, after), _FIRES_OF_A_PERIOD))
         return max((later - one for one, later in pairwise(fires)), default=None)
 
@@ -222,7 +222,7 @@ class Scheduler:
 
 
 def _has_misses(timing: Timing, known: Moments, now: float) -> bool:
-    """Whether fires without a run can be told.
+    """Return whether fires without a run can be told.
 
     What counts from the last run has no fires of its own; and where the clock was wrong nobody
     knows what came to pass.
@@ -254,5 +254,5 @@ def _base(known: Moments, now: float) -> float | None:
 
 
 def upcoming(scheduler: Scheduler, timing: Timing, after: float, count: int) -> tuple[float, ...]:
-    """Give the next fires of a timing, for people."""
+    """Return the next fires of a timing, for people."""
     return tuple(islice(scheduler.next_fires(timing, after), count))

@@ -147,7 +147,7 @@ def _render_paths(seen: Sequence[PathState]) -> str:
 def remembered(
     seen: Sequence[PathState], recorded: Mapping[str, Device], *, is_on_purpose: bool = False
 ) -> dict[str, Device]:
-    """Give what is to be recorded after a backup.
+    """Return what is to be recorded after a backup.
 
     Of a path that is empty now all stays as it was when it held something: a disk that is not
     mounted must not become the one that is expected. `is_on_purpose`: that is forgotten.
@@ -196,7 +196,7 @@ class EngineSource(Protocol):
     """What gives the engine of a plan's repository, and the name of the instance."""
 
     def engine(self, plan: RunPlan) -> Engine:
-        """Give the engine; raises EngineError or UsageError."""
+        """Return the engine; raises EngineError or UsageError."""
         ...
 
     @property

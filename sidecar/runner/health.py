@@ -157,7 +157,7 @@ def write_marker(directory: Path, run: Run) -> None:
 
 
 def marker_name(plan: str) -> str:
-    """Give the name under which a plan's files stand: its id, if that can be one."""
+    """Return the name under which a plan's files stand: its id, if that can be one."""
     name = quote(plan, safe="")
     if len(name) <= _MOST_NAME:
         return name

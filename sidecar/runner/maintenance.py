@@ -65,7 +65,7 @@ class Maintenance(Worker):
 
 
 def used_parts(state: Path, repos: Iterable[Repo]) -> dict[str, float]:
-    """Give how full the disks of the state folder and of local repositories are, from 0 to 1.
+    """Return how full the disks of the state folder and of local repositories are, from 0 to 1.
 
     Of several on one disk only the first is named; what is not there is left out.
     """

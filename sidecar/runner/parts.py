@@ -51,7 +51,7 @@ def lock_scheduler(
 
 
 def _runs(containers: Containers, name: str) -> bool:
-    """Whether a container is at work; our own may have the name that Backrest's had."""
+    """Return whether a container is at work; our own may have the name that Backrest's had."""
     found, own = containers.find(name), own_id()
     return found is not None and found.is_at_work and not (own and found.id.startswith(own))
 
@@ -97,7 +97,7 @@ class PlanEngines:
         return self.engines.instance
 
     def engine(self, plan: RunPlan) -> Engine:
-        """Give the engine of a plan's repository."""
+        """Return the engine of a plan's repository."""
         repo = self.engines.config.repo(plan.repo)
         return self.engines.make(self.runner, repo or Repo(plan.repo))
 

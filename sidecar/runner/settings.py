@@ -156,5 +156,5 @@ def read_lines(flag: str, file: Path) -> tuple[str, ...]:
 
 
 def environment_of(environ: Mapping[str, str]) -> dict[str, str]:
-    """Give what programs inherit: all but our own variables, some of which hold secrets."""
+    """Return what programs inherit: all but our own variables, some of which hold secrets."""
     return {name: value for name, value in environ.items() if not name.startswith(VARIABLE)}

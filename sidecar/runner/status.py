@@ -77,15 +77,15 @@ class RunRecords(Protocol):
     """What is needed of the journal."""
 
     def history(self) -> RunHistory:
-        """Give what is known of the past."""
+        """Return what is known of the past."""
         ...
 
     def last(self, job: Job, outcomes: tuple[RunOutcome, ...] = ...) -> Run | None:
-        """Give the newest run of a work; raises JournalError."""
+        """Return the newest run of a work; raises JournalError."""
         ...
 
     def verifications(self) -> Mapping[str, Verified]:
-        """Give the last verification of each plan; raises JournalError."""
+        """Return the last verification of each plan; raises JournalError."""
         ...
 
 
@@ -248,7 +248,7 @@ class RunnerReport:
         )
 
     def _failure(self, job: Job) -> str:
-        """Give the class of what made the last run fail."""
+        """Return the class of what made the last run fail."""
         last = self._remembered(self._last, job, ())
         failure = last.ended.failure if last is not None and last.ended is not None else None
         return "" if failure is None else failure.value
@@ -256,7 +256,7 @@ class RunnerReport:
     def _remembered(
         self, known: dict[Job, Run | None], job: Job, outcomes: tuple[RunOutcome, ...]
     ) -> Run | None:
-        """Give a last run from memory, else from the journal."""
+        """Return a last run from memory, else from the journal."""
         with self._lock:
             if job in known:
                 return known[job]
@@ -275,7 +275,7 @@ class RunnerReport:
 
 
 def job_of(plan: RunPlan) -> Job:
-    """Give the backup of a plan as a piece of work."""
+    """Return the backup of a plan as a piece of work."""
     return Job(JobKind.BACKUP, plan.id, plan.repo)
 
 
@@ -286,36 +286,36 @@ def _unreachable(probes: Mapping[str, Probed]) -> dict[str, str]:
 
 
 def last_success_of(plan: PlanState, _: RunnerStatus) -> float | None:
-    """Give when it was last saved, in unix seconds."""
+    """Return when it was last saved, in unix seconds."""
     return None if plan.past is None else plan.past.last_success
 
 
 def age_of(plan: PlanState, facts: RunnerStatus) -> float | None:
-    """Give the seconds since it was last saved."""
+    """Return the seconds since it was last saved."""
     at = last_success_of(plan, facts)
     return None if at is None else max(0.0, facts.now - at)
 
 
 def verified_age_of(plan: PlanState, facts: RunnerStatus) -> float | None:
-    """Give the seconds since it was last verified."""
+    """Return the seconds since it was last verified."""
     return None if plan.verified is None else max(0.0, facts.now - plan.verified.at)
 
 
 def seconds_of(plan: PlanState, _: RunnerStatus) -> float | None:
-    """Give how long its last good run took."""
+    """Return how long its last good run took."""
     good = plan.last_good
     return None if good is None or good.ended is None else good.ended.at - good.started
 
 
 def size_of(plan: PlanState, _: RunnerStatus) -> float | None:
-    """Give the bytes that its last good run read."""
+    """Return the bytes that its last good run read."""
     good = plan.last_good
     stats = None if good is None or good.ended is None else good.ended.stats
     return None if stats is None else stats.bytes_processed
 
 
 def added_of(plan: PlanState, _: RunnerStatus) -> float | None:
-    """Give the bytes that its last good run added to the repository."""
+    """Return the bytes that its last good run added to the repository."""
     good = plan.last_good
     stats = None if good is None or good.ended is None else good.ended.stats
     return None if stats is None else stats.bytes_added
@@ -330,7 +330,7 @@ def is_failed_of(plan: PlanState, _: RunnerStatus) -> float | None:
 
 
 def status_json(facts: RunnerStatus) -> dict[str, Any]:
-    """Give the object of /status; times are ISO 8601 in UTC, sizes bytes, ages seconds."""
+    """Return the object of /status; times are ISO 8601 in UTC, sizes bytes, ages seconds."""
     return {
         "version": facts.version,
         "now": _iso(facts.now),

@@ -19,7 +19,7 @@ class Timetable:
         self._fires: dict[Timing, float] = {}
 
     def period(self, timing: Timing, now: float) -> float | None:
-        """Give the longest pause between two fires; None: there is none."""
+        """Return the longest pause between two fires; None: there is none."""
         if not timing.is_active:
             return None
         try:
@@ -32,7 +32,7 @@ class Timetable:
         return found
 
     def next_fire(self, timing: Timing, past: Past | None, now: float) -> float | None:
-        """Give when a plan is due next, now if it is; None: never."""
+        """Return when a plan is due next, now if it is; None: never."""
         if timing.every_seconds:
             if past is None:
                 return now + timing.every_seconds

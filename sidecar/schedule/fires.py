@@ -61,7 +61,7 @@ def _instants(walls: Iterator[datetime], zone: tzinfo, *, is_hourly: bool) -> It
 
 
 def _moments(wall: datetime, zone: tzinfo) -> tuple[float, float]:
-    """Give when the wall shows this: the second is later if twice, earlier if never."""
+    """Return when the wall shows this: the second is later if twice, earlier if never."""
     first, second = (wall.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
     return first, second
 
@@ -248,7 +248,7 @@ def _describe_weekdays(weekday: str) -> str:
 
 
 def _weekday_name(text: str) -> str:
-    """Give `Mondays` for 1 or MON, nothing for what is no lone weekday."""
+    """Return `Mondays` for 1 or MON, nothing for what is no lone weekday."""
     if text.isdecimal():
         return f"{_WEEKDAYS[int(text)]}s"
     return next((f"{name}s" for name in _WEEKDAYS if name[:3].upper() == text.upper()), "")

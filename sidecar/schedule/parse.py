@@ -261,7 +261,7 @@ def _check_days(words: list[str]) -> None:
 
 @lru_cache(maxsize=4096)
 def _fires_later(days: str, today: int) -> bool:
-    """Whether a day after `today` (an ordinal) matches: dear to find, and shared by most."""
+    """Return whether a day after `today` (an ordinal) matches: dear to find, and shared by most."""
     evening = datetime.combine(date.fromordinal(today), time.max)
     return _fires(f"0 0 {days}", evening, HORIZON - timedelta(days=1))
 

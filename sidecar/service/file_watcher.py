@@ -77,7 +77,7 @@ class FileWatcher(Worker):
             self._on_change()
 
     def _concerns(self, _: Change, path: str) -> bool:
-        """Whether a path is the document, what it links to beside it, or the directory."""
+        """Return whether a path is the document, what it links to beside it, or the directory."""
         names = {self._path.name}
         with suppress(OSError):
             names.add(self._path.readlink().name)

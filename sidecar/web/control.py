@@ -153,7 +153,7 @@ def _listen(directory: Path) -> socket.socket:
 
 @contextmanager
 def _short(directory: Path) -> Iterator[str]:
-    """Give a name for the socket that is short enough for the system, wherever it lies."""
+    """Return a name for the socket that is short enough for the system, wherever it lies."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{descriptor}/{FILE}"

@@ -48,7 +48,7 @@ class Page:
 
 
 def page_of(status: HTTPStatus, words: str = "") -> Page:
-    """Give a page of a line of text, by default the phrase of its status."""
+    """Return a page of a line of text, by default the phrase of its status."""
     return Page(status, f"{words or status.phrase}\n".encode())
 
 
@@ -155,7 +155,7 @@ class Server(Closable, ThreadingTCPServer):
         _drain(connection, monotonic() + min(1.0, self._seconds))
 
     def _respond(self, head: bytes | None) -> tuple[str, Page]:
-        """Give the method of a request, None for one that is too long, and the page for it."""
+        """Return the method of a request, None for one that is too long, and the page for it."""
         if head is None:
             return "", page_of(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         request = _REQUEST.fullmatch(head.partition(b"\n")[0].rstrip(b"\r"))
@@ -257,6 +257,6 @@ class StatusPages(Closable):
 
 
 def page_of_reasons(reasons: tuple[str, ...], well: str) -> Page:
-    """Give a page of all that is wrong, or of `well` where nothing is."""
+    """Return a page of all that is wrong, or of `well` where nothing is."""
     status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
     return page_of(status, "\n".join(reasons) or well)

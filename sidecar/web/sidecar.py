@@ -159,7 +159,7 @@ def _status(facts: ReconcilerStatus) -> Page:
 
 
 def status_json(facts: ReconcilerStatus) -> dict[str, Any]:
-    """Give the object of /status; times are ISO 8601 in UTC."""
+    """Return the object of /status; times are ISO 8601 in UTC."""
     last = facts.last_pass
     good = None if facts.good_age is None else facts.now - facts.good_age
     return {

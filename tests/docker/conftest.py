@@ -47,7 +47,7 @@ def stack_client(
 
 @pytest.fixture
 def world(docker_client: docker.APIClient) -> Iterator[World]:
-    """Give an empty engine to make things on; whatever the test made is removed."""
+    """Return an empty engine to make things on; whatever the test made is removed."""
     made = World(docker_client)
     yield made
     made.clear()

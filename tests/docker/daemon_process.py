@@ -26,16 +26,16 @@ class DaemonProcess:
     log: Path
 
     def events(self) -> list[dict[str, Any]]:
-        """Give the events logged so far."""
+        """Return the events logged so far."""
         lines = self.log.read_text().splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def names(self) -> list[str]:
-        """Give the names of the events logged so far."""
+        """Return the names of the events logged so far."""
         return [event["event"] for event in self.events()]
 
     def plans(self) -> dict[str, dict[str, Any]]:
-        """Give our plans in the document by their short ids; none while there is no document."""
+        """Return our plans in the document by their short ids; none while there is no document."""
         try:
             document = json.loads(self.config.read_text())
         except (FileNotFoundError, ValueError):

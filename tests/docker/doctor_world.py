@@ -79,7 +79,7 @@ class Stack:
         return str(made["Id"])
 
     def context(self, **changed: Any) -> CheckContext:
-        """Give the one who is examined, who does not run in a container."""
+        """Return the one who is examined, who does not run in a container."""
         context = admit(self.settings, {"TZ": "Europe/Berlin"}, fix=False)
         context.own_id, context.is_contained = "", False
         for name, value in changed.items():

@@ -57,7 +57,7 @@ class Hooks:
         self.marker = config / ".quiesced" / (service or name)
 
     def run(self, index: int, *shell: str, **environment: str) -> tuple[int, str]:
-        """Give a script to a shell on its standard input; return status and output."""
+        """Return a script to a shell on its standard input; return status and output."""
         done = subprocess.run(
             shell or ("sh",),
             input=self.scripts[index],

@@ -35,7 +35,7 @@ class SidecarContainer:
     folder: Path
 
     def logs(self) -> str:
-        """Give what it said so far, on both streams."""
+        """Return what it said so far, on both streams."""
         return str(self.client.logs(self.id).decode())
 
     def end(self) -> tuple[int, str]:
@@ -51,7 +51,7 @@ class SidecarContainer:
         return int(self.client.inspect_container(self.id)["State"]["ExitCode"]), seconds
 
     def health(self) -> str:
-        """Give what Docker says of its health: starting, healthy, unhealthy."""
+        """Return what Docker says of its health: starting, healthy, unhealthy."""
         return str(self.client.inspect_container(self.id)["State"]["Health"]["Status"])
 
     def written(self) -> list[str]:
@@ -60,14 +60,14 @@ class SidecarContainer:
         return [change["Path"] for change in changes if change["Kind"] != 0]
 
     def heeds(self, number: signal.Signals) -> bool:
-        """Whether its first process has taken over what a signal does."""
+        """Return whether its first process has taken over what a signal does."""
         pid = self.client.inspect_container(self.id)["State"]["Pid"]
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         caught = next(line.split()[1] for line in lines if line.startswith("SigCgt"))
         return bool(int(caught, 16) >> (number - 1) & 1)
 
     def plans(self) -> set[str]:
-        """Give our plans in the document by their short ids."""
+        """Return our plans in the document by their short ids."""
         document = json.loads((self.folder / "config.json").read_text())
         plans = [plan["id"] for plan in document.get("plans", [])]
         return {plan.removeprefix(_PREFIX) for plan in plans if plan.startswith(_PREFIX)}

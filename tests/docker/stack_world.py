@@ -73,7 +73,7 @@ def compose_file(name: str) -> dict[str, Any]:
 
 
 def image_of(name: str, service: str) -> str:
-    """Give the image that a Compose file names for a service, with its tag."""
+    """Return the image that a Compose file names for a service, with its tag."""
     image: str = compose_file(name)["services"][service]["image"]
     return image if ":" in image else f"{image}:latest"
 

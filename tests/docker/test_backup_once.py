@@ -58,12 +58,12 @@ class Started:
 
     @property
     def out(self) -> str:
-        """Give what it has said so far."""
+        """Return what it has said so far."""
         return (self.folder / "out").read_text()
 
     @property
     def log(self) -> str:
-        """Give what it has logged so far."""
+        """Return what it has logged so far."""
         return (self.folder / "log").read_text()
 
     def wait_for(self, holds: Callable[[], bool], what: str) -> None:
@@ -182,7 +182,7 @@ class Place:
             yield started
 
     def state(self, container: str) -> str:
-        """Give the state of a container."""
+        """Return the state of a container."""
         return str(self.client.inspect_container(container)["State"]["Status"])
 
     def variables(self, **values: str) -> Path:
@@ -200,13 +200,13 @@ class Place:
 
 @pytest.fixture
 def place(engine: PrivateEngine, docker_client: docker.APIClient, tmp_path: Path) -> Place:
-    """Give a document, a repository and the engine."""
+    """Return a document, a repository and the engine."""
     return Place(tmp_path, engine, docker_client)
 
 
 @pytest.fixture(scope="module")
 def rcb(docker_client: docker.APIClient) -> Iterator[str]:
-    """Give an image that stands in for restic-compose-backup."""
+    """Return an image that stands in for restic-compose-backup."""
     packed = io.BytesIO(busybox_tar())
     with tarfile.open(fileobj=packed, mode="a") as tar:
         for name, script in (("rcb", _RCB), ("restic", _RESTIC)):

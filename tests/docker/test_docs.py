@@ -144,7 +144,7 @@ def engine_pages() -> list[Path]:
 
 @pytest.fixture
 def stage(stack_client: docker.APIClient) -> Iterator[docker.APIClient]:
-    """Give an engine, and take away what a page has left on it."""
+    """Return an engine, and take away what a page has left on it."""
     before = {network["Id"] for network in stack_client.networks()}
     yield stack_client
     for container in stack_client.containers(all=True):

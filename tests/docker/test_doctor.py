@@ -43,7 +43,7 @@ def images(docker_client: docker.APIClient) -> Iterator[None]:
 
 @pytest.fixture
 def stack(images: None, world: World, engine: PrivateEngine, tmp_path: Path) -> Stack:
-    """Give a stack whose runner is still to be started."""
+    """Return a stack whose runner is still to be started."""
     del images
     return Stack(tmp_path, world, engine)
 

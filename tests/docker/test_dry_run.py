@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(600)
 def dry_run(
     stack_client: docker.APIClient, networked_engine: PrivateEngine, tmp_path: Path
 ) -> dict[str, str]:
-    """Give the variables of scripts/dry-run-docker; its build only takes the image."""
+    """Return the variables of scripts/dry-run-docker; its build only takes the image."""
     image = image_of("compose.yaml", "sidecar")
     build = tmp_path / "build"
     build.mkdir()

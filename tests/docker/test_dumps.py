@@ -43,7 +43,7 @@ def databases(
 
 @pytest.fixture
 def client_of(databases: DatabaseWorld) -> Iterator[Callable[..., str]]:
-    """Give a maker of one further container, which is removed with the test."""
+    """Return a maker of one further container, which is removed with the test."""
 
     def add(environment: Mapping[str, str], **host: Any) -> str:
         return databases.add("client", environment, **host)
@@ -318,7 +318,7 @@ def tools_folder(databases: DatabaseWorld) -> Iterator[Path]:
 
 @pytest.fixture
 def tools(tools_folder: Path) -> Iterator[Path]:
-    """Give that folder, in which a test puts its tools, and empty it again."""
+    """Return that folder, in which a test puts its tools, and empty it again."""
     yield tools_folder
     for tool in tools_folder.iterdir():
         tool.unlink()

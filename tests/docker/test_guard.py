@@ -93,7 +93,7 @@ class House:
 def house(
     world: World, engine: PrivateEngine, docker_client: docker.APIClient, tmp_path: Path
 ) -> Iterator[House]:
-    """Give an empty one, with the markers of a configuration in the test's folder."""
+    """Return an empty one, with the markers of a configuration in the test's folder."""
     guarded = Guarded(engine, tmp_path / ".quiesced")
     yield House(world, engine, docker_client, tmp_path, guarded)
     guarded.connection.close()

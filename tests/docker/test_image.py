@@ -43,7 +43,7 @@ class Stage:
     _made: list[str] = field(default_factory=list)
 
     def own(self, user: int, *, mode: int = 0o600, folder_mode: int = 0o700) -> None:
-        """Give the document and its folder to a user, with these permission bits."""
+        """Return the document and its folder to a user, with these permission bits."""
         shutil.copyfile(SAMPLE, self.folder / "config.json")
         (self.folder / "config.json").chmod(mode)
         self.folder.chmod(folder_mode)
@@ -73,7 +73,7 @@ class Stage:
 def stage(
     engine: PrivateEngine, docker_client: docker.APIClient, world: World, tmp_path: Path
 ) -> Iterator[Stage]:
-    """Give a stage whose document is root's, as Backrest's own image leaves it."""
+    """Return a stage whose document is root's, as Backrest's own image leaves it."""
     labels = {"backrest.enable": "true", **compose_labels("shop", "db")}
     world.container("shop-db-1", labels, ["shop_data:/data"])
     folder = tmp_path / "config"

@@ -51,7 +51,7 @@ ACTING = {"ALLOW_STOP", "ALLOW_START", "ALLOW_PAUSE", "ALLOW_UNPAUSE", "EXEC"}
 
 
 def rules_without(left_out: Grant | None = None) -> Mapping[str, list[str]]:
-    """Give the rules of the file but for one of them."""
+    """Return the rules of the file but for one of them."""
     kept = [grant for grant in GRANTS if grant is not left_out]
     return parse_rules(f"-allow{grant.method}={grant.rule}" for grant in kept)
 
@@ -71,7 +71,7 @@ def examined(
     engine: PrivateEngine,
     tmp_path: Path,
 ) -> Iterator[Examined]:
-    """Give a runner and a doctor that both reach the engine through the proxy only."""
+    """Return a runner and a doctor that both reach the engine through the proxy only."""
     docker_client.import_image_from_data(
         with_client(),
         repository=WITH_CLIENT,

@@ -77,7 +77,7 @@ class Sidecar:
 
 @pytest.fixture
 def sidecar(engine: PrivateEngine, tmp_path: Path) -> Sidecar:
-    """Give the command with a document that has one repository and no plan."""
+    """Return the command with a document that has one repository and no plan."""
     config = tmp_path / "config" / "config.json"
     config.parent.mkdir()
     config.write_text(json.dumps(DOCUMENT, indent=2))
@@ -86,13 +86,13 @@ def sidecar(engine: PrivateEngine, tmp_path: Path) -> Sidecar:
 
 @pytest.fixture
 def in_volume(engine: PrivateEngine) -> InVolume:
-    """Give the function from a volume's name to its folder on this host."""
+    """Return the function from a volume's name to its folder on this host."""
     return lambda name: str(engine.data_root / "volumes" / name / "_data")
 
 
 @pytest.fixture
 def open_socket(tmp_path: Path) -> Iterator[Path]:
-    """Give a unix socket that something listens on."""
+    """Return a unix socket that something listens on."""
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path := tmp_path / "api.sock"))
         yield path

@@ -33,7 +33,7 @@ def containers(engine: PrivateEngine) -> Iterator[Containers]:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    """Give an empty journal."""
+    """Return an empty journal."""
     with Journal(tmp_path / "state" / "journal.sqlite") as opened:
         yield opened
 
@@ -75,7 +75,7 @@ def saved(world: World, tmp_path: Path) -> Saved:
 
 
 def started(client: docker.APIClient, container: str) -> str:
-    """Give when a container was started."""
+    """Return when a container was started."""
     return str(client.inspect_container(container)["State"]["StartedAt"])
 
 

@@ -74,7 +74,7 @@ class Stage:
 def stage(
     engine: PrivateEngine, docker_client: docker.APIClient, world: World, tmp_path: Path
 ) -> Iterator[Stage]:
-    """Give a stage with a volume that holds a file."""
+    """Return a stage with a volume that holds a file."""
     labels = {"backrest.enable": "true", **compose_labels("shop", "db")}
     world.container("shop-db-1", labels, ["shop_data:/data"])
     data = engine.data_root / "volumes" / "shop_data" / "_data"

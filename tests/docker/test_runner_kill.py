@@ -295,7 +295,7 @@ def words_of(child: Child) -> bytes:
 def test_a_runner_killed_while_restic_works_leaves_nothing_behind(
     make: Callable[[str], Scene], left: str
 ) -> None:
-    """Whether restic goes on, stands still, or died too: it ends, and its lock goes."""
+    """Return whether restic goes on, stands still, or died too: it ends, and its lock goes."""
     scene = make(left)
     with saving(scene) as (process, child):
         if left == "stopped":

@@ -71,7 +71,7 @@ def await_plan(stack: Stack) -> None:
 
 
 def data_of(stack: Stack) -> Path:
-    """Give the workload's data, as the host sees it."""
+    """Return the workload's data, as the host sees it."""
     return stack.engine.data_root / "volumes" / "shop_www" / "_data"
 
 
@@ -95,7 +95,7 @@ def test_labels_alone_give_a_scheduled_backup_with_hooks_and_retention(
 
 
 def is_left_alone(stack: Stack, client: docker.APIClient) -> bool:
-    """Whether the workload's container runs, and no backup has anything stopped."""
+    """Return whether the workload's container runs, and no backup has anything stopped."""
     web = {"label": ["com.docker.compose.project=shop", "com.docker.compose.service=web"]}
     states = [str(one["State"]) for one in client.containers(all=True, filters=web)]
     return states == ["running"] and not list((stack.config.parent / ".quiesced").iterdir())

@@ -60,7 +60,7 @@ class Swarm:
         wait_until(lambda: self.running(name) == count, f"{count} of {name}")
 
     def hooks(self, **labels: str) -> Hooks:
-        """Give the hooks of the service, swarm-scale if no labels ask for others."""
+        """Return the hooks of the service, swarm-scale if no labels ask for others."""
         given = labels or {"hooks.template": "swarm-scale"}
         task = f"{SERVICE}.1.whatever"
         return Hooks(given, self.engine, self.folder, name=task, service=SERVICE)
@@ -95,7 +95,7 @@ def node(engine: PrivateEngine) -> Iterator[docker.APIClient]:
 
 @pytest.fixture
 def swarm(node: docker.APIClient, engine: PrivateEngine, tmp_path: Path) -> Iterator[Swarm]:
-    """Give an empty Swarm, and empty it again."""
+    """Return an empty Swarm, and empty it again."""
     swarm = Swarm(node, engine, tmp_path)
     yield swarm
     swarm.clear()
@@ -185,7 +185,7 @@ def test_the_marker_lives_until_the_service_has_its_replicas_again(
 
 @pytest.fixture
 def scaled_down(swarm: Swarm, tmp_path: Path) -> Hooks:
-    """Give the hooks of a service that a run has scaled down, and then died."""
+    """Return the hooks of a service that a run has scaled down, and then died."""
     swarm.serve()
     hooks = swarm.hooks()
     hooks.run(0, PATH=put_before_docker(tmp_path, "service scale", "after"))

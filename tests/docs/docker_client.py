@@ -51,7 +51,7 @@ def run(command: Sequence[str]) -> int:
 
 
 def has_plugin(docker: str) -> bool:
-    """Whether this docker knows `compose`."""
+    """Return whether this docker knows `compose`."""
     done = subprocess.run([docker, "compose", "version"], capture_output=True, check=False)
     return done.returncode == 0
 
@@ -77,7 +77,7 @@ def words_for_version_1(words: list[str]) -> list[str]:
 
 
 def options_for_version_1(options: Sequence[str], folder: Path) -> list[str]:
-    """Give the options, with files that version 1 reads."""
+    """Return the options, with files that version 1 reads."""
     pairs = itertools.pairwise([*options, ""])
     given = [Path(value) for flag, value in pairs if flag in ("-f", "--file")]
     files = given or list(default_files(folder))

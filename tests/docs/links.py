@@ -47,7 +47,7 @@ def _fault_there(file: Path, anchor: str) -> str:
 
 
 def links_to_pages(page: Path) -> set[Path]:
-    """Give the pages to which a page links."""
+    """Return the pages to which a page links."""
     text = _CODE.sub("", prose_of(page.read_text(encoding="utf-8")))
     found = (*_INLINE.findall(text), *(target for _, target in _DEFINED.findall(text)))
     paths = {target.partition("#")[0] for target in found if ":" not in target}

@@ -151,7 +151,7 @@ def parse_block(block: Block) -> Any:
 
 
 def is_compose(tree: Any) -> bool:
-    """Whether a parsed block is a Compose file, or a part of one."""
+    """Return whether a parsed block is a Compose file, or a part of one."""
     return isinstance(tree, dict) and isinstance(tree.get("services"), dict)
 
 

@@ -45,7 +45,7 @@ class Ending:
     both: str
 
     def shows(self, expected: str) -> bool:
-        """Whether a page shows what was printed; the log beside it may be left out."""
+        """Return whether a page shows what was printed; the log beside it may be left out."""
         shown = expected.strip()
         return not shown or matches(expected, self.output) or matches(expected, self.both)
 
@@ -237,7 +237,7 @@ def told_blocks(blocks: tuple[Block, ...], *, engine: bool) -> Iterator[Block]:
 
 
 def plain_arguments(line: str) -> list[str] | None:
-    """Give the arguments of a plain `backrest-sidecar` line; None if it takes a shell."""
+    """Return the arguments of a plain `backrest-sidecar` line; None if it takes a shell."""
     if not line.startswith("backrest-sidecar ") or _SHELL.search(_QUOTED.sub("", line)):
         return None
     return shlex.split(line)[1:]

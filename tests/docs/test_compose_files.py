@@ -16,13 +16,13 @@ DATA = ("${DOCKER_ROOT:-/var/lib/docker}/volumes", "${BIND_ROOT:-/srv}")
 
 
 def services(name: str) -> dict[str, dict[str, Any]]:
-    """Give the services of a file."""
+    """Return the services of a file."""
     found: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / name).read_text())["services"]
     return found
 
 
 def mounts(name: str, service: str) -> dict[str, tuple[str, str]]:
-    """Give a service's mounts: source and mode by target."""
+    """Return a service's mounts: source and mode by target."""
     pattern = re.compile(r"(.+?):((?:/|\$\{).*?)(?::(ro|rw))?")
     split = [pattern.fullmatch(volume) for volume in services(name)[service]["volumes"]]
     return {found[2]: (found[1], found[3] or "") for found in split if found is not None}

@@ -19,7 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def read(name: str) -> str:
-    """Give the text of a page that explains."""
+    """Return the text of a page that explains."""
     return (EXPLANATION / name).read_text()
 
 

@@ -110,7 +110,7 @@ def variables_read() -> Iterator[str]:
 
 
 def test_each_variable_that_is_read_is_told() -> None:
-    """Whether of a flag or not."""
+    """Return whether of a flag or not."""
     told = {one.name for one in (*VARIABLES, *OF_THE_RUNNER)} | known_variables() | NOT_OURS
     found = set(variables_read())
     assert {"TZ", "DOCKER_HOST", "GITHUB_WORKSPACE"} <= found
@@ -179,7 +179,7 @@ def test_files_that_are_told_are_those_that_are_made() -> None:
 
 
 def editor_schema() -> Draft7Validator:
-    """Give the schema of the editor's page, with ours beside it.
+    """Return the schema of the editor's page, with ours beside it.
 
     Compose's own is far away, so it says nothing here.
     """

@@ -62,7 +62,7 @@ class House:
         return self.folder / "data"
 
     def plan(self, **fields: Any) -> dict[str, Any]:
-        """Give the plan, but for what is said."""
+        """Return the plan, but for what is said."""
         usual = {"id": "web", "repo": "store", "paths": [str(self.data)]}
         return {**usual, "schedule": {"cron": "0 3 1 1 *"}, **fields}
 
@@ -82,7 +82,7 @@ class House:
         part.replace(self.config)
 
     def command(self, name: str, *arguments: str) -> list[str]:
-        """Give the words of a command on this document."""
+        """Return the words of a command on this document."""
         return [
             sys.executable,
             "-m",
@@ -124,7 +124,7 @@ class House:
         )
 
     def can_ask(self) -> bool:
-        """Whether a daemon listens."""
+        """Return whether a daemon listens."""
         try:
             return bool(list(ask(self.state, {"do": "status"}, _SECONDS)))
         except NoDaemon:
@@ -162,7 +162,7 @@ class DaemonProcess:
     log: Path
 
     def events(self, name: str = "") -> list[dict[str, Any]]:
-        """Give the events logged so far, or those of a name."""
+        """Return the events logged so far, or those of a name."""
         lines = self.log.read_text().splitlines(keepends=True)
         found = [json.loads(line) for line in lines if line.endswith("\n")]
         return [event for event in found if name in ("", event["event"])]

@@ -35,7 +35,7 @@ def write_document(config: Path) -> None:
 
 
 def schedule(config: Path) -> object:
-    """Give the plan's schedule."""
+    """Return the plan's schedule."""
     return json.loads(config.read_text())["plans"][0]["schedule"]
 
 
@@ -71,7 +71,7 @@ def changing_calls(action: str, config: Path) -> list[tuple[str, int]]:
 
 
 def scenes(tmp_path: Path, action: str) -> Iterator[Path]:
-    """Give for each call a fresh document on which the pass was killed as it entered the call."""
+    """Return for each call a fresh document on which the pass was killed as it entered the call."""
     calls = changing_calls(action, prepared(tmp_path / "whole", action))
     assert len(calls) > 12
     for name, number in calls:

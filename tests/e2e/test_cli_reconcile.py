@@ -83,11 +83,11 @@ class Place:
         return self.run("--config", "config.json", "--inventory", "list.json", *args)
 
     def preview(self, *args: str) -> Any:
-        """Give the JSON object of a dry run."""
+        """Return the JSON object of a dry run."""
         return self.reconcile("--dry-run", "--output", "json", *args).json
 
     def snapshot(self) -> dict[str, tuple[bytes, int, int]]:
-        """Give bytes, mtime and inode of every file, and the folder's own mtime."""
+        """Return bytes, mtime and inode of every file, and the folder's own mtime."""
         found = {".": (b"", self.folder.stat().st_mtime_ns, 0)}
         for path in self.folder.iterdir():
             content = path.read_bytes() if path.is_file() else b""

@@ -63,7 +63,7 @@ class Place:
         return str(error)
 
     def outcomes(self) -> list[RunOutcome]:
-        """Give how the recorded runs ended, newest first."""
+        """Return how the recorded runs ended, newest first."""
         with Journal(self.config.parent / ".runner" / "journal.sqlite") as journal:
             return [run.ended.outcome for run in journal.runs() if run.ended]
 

@@ -176,7 +176,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def sender(certificate: tuple[Path, Path]) -> ProcessSender:
-    """Give what sends, as the daemon does it; it trusts the servers of these tests."""
+    """Return what sends, as the daemon does it; it trusts the servers of these tests."""
     environ = {"PATH": os.environ["PATH"], "SSL_CERT_FILE": str(certificate[0])}
     return ProcessSender(ProcessRunner(environ, grace=0.3))
 
@@ -201,7 +201,7 @@ class Runner:
 
 @pytest.fixture
 def runner(tmp_path: Path, sender: ProcessSender) -> Iterator[Runner]:
-    """Give a runner whose notifications really go out."""
+    """Return a runner whose notifications really go out."""
     now = [NOW.timestamp()]
     with Journal(tmp_path / "journal.sqlite") as journal:
         yield Runner(journal, DeliveryQueue(journal, sender, lambda: now[0]), tmp_path, now)

@@ -89,7 +89,7 @@ def repository(folder: Path, environment: dict[str, str]) -> Shell:
 
 @pytest.fixture
 def product(tmp_path: Path, environment: dict[str, str]) -> Shell:
-    """Give a repository of this project as it stands, committed or not."""
+    """Return a repository of this project as it stands, committed or not."""
     shell = repository(tmp_path / "product", environment)
     for name in PRODUCT:
         source, target = ROOT / name, shell.folder / name

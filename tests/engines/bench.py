@@ -57,7 +57,7 @@ class Bench:
         return file
 
     def repo(self, **settings: object) -> Repo:
-        """Give the repository of the test; settings replace its own."""
+        """Return the repository of the test; settings replace its own."""
         usual = {"uri": str(self.folder / "repo"), "password": PASSWORD}
         return Repo("store", **{**usual, **settings})  # type: ignore[arg-type]
 
@@ -67,7 +67,7 @@ class Bench:
         return RunPlan(name, "store", held, **settings)  # type: ignore[arg-type]
 
     def engine(self, **settings: object) -> Engine:
-        """Give an engine for the repository."""
+        """Return an engine for the repository."""
         return self.make(self, self.repo(**settings))
 
     def backup(self, plan: RunPlan | None = None) -> Interpreted:
@@ -77,7 +77,7 @@ class Bench:
         return done
 
     def names(self, plan: RunPlan | None = None) -> list[str]:
-        """Give the ids of the plan's snapshots, oldest first; of all without a plan."""
+        """Return the ids of the plan's snapshots, oldest first; of all without a plan."""
         return [snapshot.id for snapshot in self.engine().snapshots(plan, INSTANCE)]
 
 
@@ -96,7 +96,7 @@ class ResticBench(Bench):
         return cls(folder, make_restic)
 
     def restic(self, repo: Repo | None = None) -> ResticEngine:
-        """Give the engine with all its own methods."""
+        """Return the engine with all its own methods."""
         return ResticEngine(
             repo or self.repo(),
             self.runner,
@@ -123,7 +123,7 @@ def make_restic(bench: Bench, repo: Repo) -> Engine:
 
 
 def copy_of(template: Path, bench: Bench) -> None:
-    """Give a bench a repository that was made before: making one takes a second."""
+    """Return a bench a repository that was made before: making one takes a second."""
     shutil.copytree(template, bench.folder / "repo")
 
 

@@ -34,20 +34,20 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def empty_bench(kind: str, tmp_path: Path) -> Bench:
-    """Give a bench without a repository."""
+    """Return a bench without a repository."""
     return KINDS[kind](tmp_path / "bench")
 
 
 @pytest.fixture
 def bench(empty_bench: Bench, kind: str, template: Callable[[str], Path]) -> Bench:
-    """Give a bench with an empty repository."""
+    """Return a bench with an empty repository."""
     copy_of(template(kind), empty_bench)
     return empty_bench
 
 
 @pytest.fixture
 def restic(tmp_path: Path, template: Callable[[str], Path]) -> ResticBench:
-    """Give a bench for restic with an empty repository."""
+    """Return a bench for restic with an empty repository."""
     made = ResticBench.at(tmp_path / "bench")
     copy_of(template("restic"), made)
     return made
@@ -55,6 +55,6 @@ def restic(tmp_path: Path, template: Callable[[str], Path]) -> ResticBench:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    """Give an empty journal."""
+    """Return an empty journal."""
     with Journal(tmp_path / "state" / "journal.sqlite") as opened:
         yield opened

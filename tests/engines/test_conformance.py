@@ -28,7 +28,7 @@ def fill(bench: Bench) -> None:
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int, bytes]]:
-    """Give kind and mode, time, and content of all that is in a folder, by relative name."""
+    """Return kind and mode, time, and content of all that is in a folder, by relative name."""
     return {
         str(entry.relative_to(folder)): (
             entry.lstat().st_mode,

@@ -41,7 +41,7 @@ def stand_in(tmp_path: Path) -> StandIn:
 
 
 def calls(bench: ResticBench) -> list[str]:
-    """Give the words of each call."""
+    """Return the words of each call."""
     return (bench.folder / "record").read_text().splitlines()
 
 

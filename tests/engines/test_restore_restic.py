@@ -51,7 +51,7 @@ class Restoring:
 
 @pytest.fixture
 def restoring(restic: ResticBench, journal: Journal) -> Restoring:
-    """Give a bench on which can be restored."""
+    """Return a bench on which can be restored."""
     return Restoring(restic, journal)
 
 
@@ -80,13 +80,13 @@ def source(restic: ResticBench) -> Path:
 
 
 def tree(folder: Path) -> dict[str, tuple[object, ...]]:
-    """Give all that can be seen of a folder and of what is in it."""
+    """Return all that can be seen of a folder and of what is in it."""
     entries = [folder, *sorted(folder.rglob("*"))]
     return {str(entry.relative_to(folder)): look(entry) for entry in entries}
 
 
 def look(entry: Path) -> tuple[object, ...]:
-    """Give all that can be seen of one entry."""
+    """Return all that can be seen of one entry."""
     held = entry.lstat()
     content: object = ""
     if entry.is_symlink():

@@ -100,7 +100,7 @@ class Store:
         self._bench = bench
 
     def engine(self, _: RunPlan) -> Engine:
-        """Give it."""
+        """Return it."""
         return self._bench.engine()
 
 

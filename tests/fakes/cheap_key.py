@@ -50,7 +50,7 @@ def _cipher(key: bytes, nonce: bytes, text: bytes) -> bytes:
 
 
 def _authenticate(key: bytes, factor: bytes, nonce: bytes, text: bytes) -> bytes:
-    """Give the Poly1305-AES tag."""
+    """Return the Poly1305-AES tag."""
     point = int.from_bytes(factor, "little") & _CLAMP
     total = 0
     for start in range(0, len(text), 16):

@@ -467,7 +467,7 @@ def _request(body: bytes) -> Json:
 
 
 def _normal(message: MessageType, value: Mapping[str, Any]) -> Json:
-    """Give an object as Backrest writes it: no unknown fields, no zeros, some lists sorted."""
+    """Return an object as Backrest writes it: no unknown fields, no zeros, some lists sorted."""
     normal: Json = {}
     for spelling, known in message.fields.items():
         item = value.get(spelling)

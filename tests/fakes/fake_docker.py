@@ -168,7 +168,7 @@ class FakeEngine:
         return identity
 
     def rename(self, identity: str, name: str, *, quiet: bool = False) -> None:
-        """Give a container another name."""
+        """Return a container another name."""
         self.containers[identity] = {**self.containers[identity], "Names": [f"/{name}"]}
         self.tell(identity, "rename", quiet=quiet)
 
@@ -285,7 +285,7 @@ class FakeEngine:
         connection.close()
 
     def secured(self, connection: socket.socket) -> socket.socket:
-        """Give the connection to speak over."""
+        """Return the connection to speak over."""
         self._flowing.wait()
         if self._secure is None:
             return connection

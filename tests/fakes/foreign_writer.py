@@ -27,7 +27,7 @@ def save(path: Path, document: dict[str, object]) -> None:
 
 
 def stands(path: Path, count: int) -> bool:
-    """Whether the save number `count` is the document, or is again before patience ends."""
+    """Return whether the save number `count` is the document, or is again before patience ends."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while json.loads(path.read_text())["foreign"] != count:
         if time.monotonic() > deadline:

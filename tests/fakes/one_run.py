@@ -87,7 +87,7 @@ def say(**fields: object) -> None:
 
 
 def outcome_of(run: Run) -> str:
-    """Give how a run ended."""
+    """Return how a run ended."""
     return "none" if run.ended is None else str(run.ended.outcome)
 
 

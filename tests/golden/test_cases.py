@@ -85,7 +85,7 @@ class Case:
         )
 
     def reversed(self) -> "Case":
-        """Give the same world told in the opposite order."""
+        """Return the same world told in the opposite order."""
         containers = tuple(
             replace(
                 item, mounts=item.mounts[::-1], labels=dict(reversed(list(item.labels.items())))

@@ -28,7 +28,7 @@ class Stretch:
     offset: int
 
     def wall(self, moment: int) -> datetime:
-        """Give what the wall shows."""
+        """Return what the wall shows."""
         return datetime.fromtimestamp(moment + self.offset, UTC).replace(tzinfo=None)
 
 

@@ -56,7 +56,7 @@ class StoryBackrest(FakeBackrest):
     """A Backrest that can also be asked what is at work in it."""
 
     def running(self) -> list[Json]:
-        """Give the operations in progress."""
+        """Return the operations in progress."""
         with self._changed:
             return [dict(entry.json) for entry in self._running()]
 
@@ -74,7 +74,7 @@ class StoryBackrest(FakeBackrest):
             return [plan["id"] for plan in self._applied.get("plans", [])]
 
     def commands_of(self, plan_id: str) -> list[str]:
-        """Give the commands of a plan's hooks, as it would run them."""
+        """Return the commands of a plan's hooks, as it would run them."""
         with self._changed:
             plans = self._applied.get("plans", [])
             hooks: list[Json] = [
@@ -112,7 +112,7 @@ class StoryEngine(FakeEngine):
         super().set_state(identity, state, *actions)
 
     def named(self, name: str) -> str | None:
-        """Give the id of the container with that name."""
+        """Return the id of the container with that name."""
         found = (key for key, one in self.containers.items() if one["Names"] == [f"/{name}"])
         return next(found, None)
 
@@ -334,7 +334,7 @@ class Host:
     # The document.
 
     def stamp(self) -> None:
-        """Give the file the time of our clock, when it has been saved since the last time."""
+        """Return the file the time of our clock, when it has been saved since the last time."""
         status = self.config.stat()
         if (status.st_ino, status.st_mtime_ns) != self._stamped:
             moment = int(self.clock.wall * 1e9)
@@ -360,7 +360,7 @@ class Host:
         self.stamp()
 
     def saved(self) -> tuple[object, ...]:
-        """Give what differs when the file, or what Backrest holds, was replaced."""
+        """Return what differs when the file, or what Backrest holds, was replaced."""
         return (*self._stamped, self.restarts, id(self.backrest._cached))
 
     def file(self) -> Json:
@@ -378,22 +378,22 @@ class Host:
 
 
 def foreign(document: Json) -> Json:
-    """Give all of a document that is not ours to change."""
+    """Return all of a document that is not ours to change."""
     plans = [plan for plan in document.get("plans", []) if not plan["id"].startswith(PREFIX)]
     return {**{k: v for k, v in document.items() if k != "modno"}, "plans": plans}
 
 
 def normal(document: Json) -> Json:
-    """Give a document as Backrest writes it."""
+    """Return a document as Backrest writes it."""
     return _normal(CONFIG, document)
 
 
 def owned(document: Json) -> dict[str, Json]:
-    """Give the plans that are ours, by id."""
+    """Return the plans that are ours, by id."""
     plans = document.get("plans", [])
     return {plan["id"]: plan for plan in plans if plan["id"].startswith(PREFIX)}
 
 
 def plan_id_of(name: str) -> str:
-    """Give the id that a lone container's plan has if nobody else wants it."""
+    """Return the id that a lone container's plan has if nobody else wants it."""
     return PREFIX + sanitize(name)

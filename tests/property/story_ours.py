@@ -93,7 +93,7 @@ class Fate:
         self.passes(f"after {name}")
 
     def wrapped(self, name: str, what: Callable[..., Any]) -> Callable[..., Any]:
-        """Give a function whose effect goes by its points, or finds the disk full."""
+        """Return a function whose effect goes by its points, or finds the disk full."""
         kind = {"write_all": "document", "state": "state"}.get(name)
 
         @wraps(what)

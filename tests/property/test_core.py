@@ -112,7 +112,7 @@ def test_no_problem_takes_an_owned_path_away(world: World) -> None:
 
 
 def lies_below(path: str, roots: Iterable[str]) -> bool:
-    """Whether a path is one of `roots` or lies below one."""
+    """Return whether a path is one of `roots` or lies below one."""
     return any(path == root or path.startswith(f"{root.rstrip('/')}/") for root in roots)
 
 
@@ -255,7 +255,7 @@ def test_no_path_escapes_its_mount(
 
 
 def lies_in_a_mount(path: str) -> bool:
-    """Whether a path, walked step by step, stays in the directory of one of the mounts."""
+    """Return whether a path, walked step by step, stays in the directory of one of the mounts."""
     root = next((root for root in DIRECTORIES if path == root or path.startswith(f"{root}/")), None)
     depth = 0
     for segment in path.removeprefix(root or "").split("/"):

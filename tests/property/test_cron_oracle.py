@@ -40,7 +40,7 @@ class Model:
     weekdays: frozenset[int]
 
     def fires_on(self, day: date) -> bool:
-        """Whether all three of the day's fields match."""
+        """Return whether all three of the day's fields match."""
         weekday = day.isoweekday() % 7
         return day.day in self.days and day.month in self.months and weekday in self.weekdays
 

@@ -150,7 +150,7 @@ def merges(draw: st.DrawFn) -> tuple[Written, list[Plan], list[PlanEdit]]:
 
 
 def stand_in_order(texts: Iterable[str], whole: str) -> bool:
-    """Whether all texts occur in `whole`, one behind the other."""
+    """Return whether all texts occur in `whole`, one behind the other."""
     position = 0
     for text in texts:
         position = whole.find(text, position)
@@ -168,7 +168,7 @@ def tree(text: str) -> Any:
 
 
 def as_tree(value: Any) -> Any:
-    """Give a plain value the form of `tree`."""
+    """Return a plain value the form of `tree`."""
     return tree(json.dumps(value))
 
 
@@ -228,7 +228,7 @@ def test_only_what_was_asked_for_changes(merge: tuple[Written, list[Plan], list[
 
 
 def has_id(plan: Any) -> bool:
-    """Whether an element of the plans is an object with an id."""
+    """Return whether an element of the plans is an object with an id."""
     return isinstance(plan, tuple) and "id" in dict(plan)
 
 

@@ -108,7 +108,7 @@ def test_what_the_rules_accept_fits_the_schema(document: Object) -> None:
 
 
 def leads_somewhere(document: Object, pointer: str) -> bool:
-    """Whether the pointer's value exists, or is a retention that ought to."""
+    """Return whether the pointer's value exists, or is a retention that ought to."""
     value: Any = document
     for step in pointer.split("/")[1:]:
         key = step.replace("~1", "/").replace("~0", "~")

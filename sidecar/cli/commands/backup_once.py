@@ -170,7 +170,7 @@ def _read_labels(settings: ReconcilerSettings, quiet: str) -> "OnceLabels":
 def _runner_settings(
     settings: ReconcilerSettings, own: dict[str, Any], log: dict[str, str]
 ) -> "RunnerSettings":
-    """Give what the runner would make of its variables, and of those flags that we share."""
+    """Return what the runner would make of its variables, and of those flags that we share."""
     from sidecar.cli.runner.backup import run
     from sidecar.cli.runner.settings import build_settings as build_runner_settings
     from sidecar.runner.settings import Scheduling

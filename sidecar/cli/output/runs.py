@@ -32,12 +32,12 @@ _SHORT_ID = 8
 
 
 def name_of(job: Job) -> str:
-    """Give what a run is called in lines for people."""
+    """Return what a run is called in lines for people."""
     return f"{job.kind.value} {job.subject}"
 
 
 def outcome_of(over: RunFinished) -> RunOutcome | None:
-    """Give how it ended; None: there was no run."""
+    """Return how it ended; None: there was no run."""
     return None if over.run is None or over.run.ended is None else over.run.ended.outcome
 
 
@@ -135,12 +135,12 @@ _BADNESS = (SUCCESS, WARNINGS, FAILED)
 
 
 def exit_of(outcome: RunOutcome | None) -> int:
-    """Give the status for the end of a run; None: there was none."""
+    """Return the status for the end of a run; None: there was none."""
     if outcome is RunOutcome.WARNING:
         return WARNINGS
     return SUCCESS if outcome is not None and outcome.is_good else FAILED
 
 
 def worst(statuses: Iterable[int]) -> int:
-    """Give the worst of several."""
+    """Return the worst of several."""
     return max(statuses, key=_BADNESS.index, default=SUCCESS)

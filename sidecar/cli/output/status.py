@@ -130,7 +130,7 @@ def _next_words(row: WorkloadStatus, now: datetime) -> str:
 
 
 def _duration(seconds: int) -> str:
-    """Give the largest unit only: nobody asks for the minutes of two days."""
+    """Return the largest unit only: nobody asks for the minutes of two days."""
     found = ((seconds // size, unit) for size, unit in _UNITS if seconds >= size)
     count, unit = next(found, (seconds, "s"))
     return f"{count} {unit}"

@@ -35,7 +35,7 @@ _COLOURS = {Severity.ERROR: "red", Severity.DEGRADED: "yellow", Severity.WARNING
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:
-    """Give a problem with its stable keys."""
+    """Return a problem with its stable keys."""
     return {
         "reason": problem.reason,
         "severity": problem.severity.value,

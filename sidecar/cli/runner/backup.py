@@ -77,7 +77,7 @@ def run(plans: tuple[str, ...], all_plans: bool, dry_run: bool, **flags: Any) ->
 
 
 def choose_plans(config: Any, names: Sequence[str]) -> list[Job]:
-    """Give the backups of the named plans, else of all that have a schedule."""
+    """Return the backups of the named plans, else of all that have a schedule."""
     from sidecar.runner.control import resolve_job
 
     chosen = names or [plan.id for plan in config.plans if plan.timing.is_active]

@@ -48,20 +48,20 @@ class Project:
     volumes: Mapping[str, Volume] = field(default_factory=dict)
 
     def path(self, written: str) -> str:
-        """Give the absolute host path of one that is written `~/x`, `./x` or `/x`."""
+        """Return the absolute host path of one that is written `~/x`, `./x` or `/x`."""
         if written == "~" or written.startswith("~/"):
             written = self.home + written[1:]
         return _clean(posixpath.join(self.directory, written))
 
 
 def render_volumes(file: ComposeFile, project_name: str) -> dict[str, Volume]:
-    """Give the declared volumes by the name that services use; each knows its real name."""
+    """Return the declared volumes by the name that services use; each knows its real name."""
     entries = (file.get("volumes") or {}).items()
     return {key: _volume(key, entry or {}, project_name) for key, entry in entries}
 
 
 def mounts_of(project: Project, name: str) -> tuple[Mount, ...]:
-    """Give the mounts of a service, by destination; what is written last covers the rest."""
+    """Return the mounts of a service, by destination; what is written last covers the rest."""
     mounts = {mount.destination: mount for mount in _with_others(project, name, ())}
     return tuple(mounts[destination] for destination in sorted(mounts))
 
@@ -156,7 +156,7 @@ _PREFIX = "com.docker.compose"
 
 
 def containers_of(project: Project, name: str, service: ComposeService) -> Iterator[Container]:
-    """Give the containers that a service will have, one for each replica."""
+    """Return the containers that a service will have, one for each replica."""
     mounts = mounts_of(project, name)
     labels = labels_of(service.get("labels"))
     labels |= {
@@ -311,7 +311,7 @@ def _as_it_stands(path: Path, text: str) -> _Resolved:
 
 
 def _is_of_form(complaints: Iterable[str]) -> bool:
-    """Whether it was the file's form that docker-compose 1 refused, not what it names."""
+    """Return whether it was the file's form that docker-compose 1 refused, not what it names."""
     return any(line.startswith("The Compose file") for line in complaints)
 
 

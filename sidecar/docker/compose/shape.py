@@ -118,7 +118,7 @@ def parse_shape(tree: Any, source: str) -> ComposeFile:
 
 
 def labels_of(labels: Labels) -> dict[str, str]:
-    """Give labels of either form as the texts that Compose makes of them."""
+    """Return labels of either form as the texts that Compose makes of them."""
     if isinstance(labels, dict):
         return {key: scalar_text(value) for key, value in labels.items()}
     pairs = (text.partition("=") for text in labels or ())

@@ -202,7 +202,7 @@ _OVERRIDES = (
 
 
 def group_projects(files: Iterable[str]) -> list[tuple[str, ...]]:
-    """Give the files of each project, as Docker Compose takes them when it is told of none.
+    """Return the files of each project, as Docker Compose takes them when it is told of none.
 
     A file of the usual name goes with the override beside it, and an override with
     the file that it overrides, whichever of the two is named; any other file is alone.

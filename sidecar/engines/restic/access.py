@@ -96,7 +96,7 @@ class Masking:
         self._secrets = re.compile("|".join(parts)) if parts else None
 
     def mask(self, text: str) -> str:
-        """Give the text without the secrets, and without the user part of addresses."""
+        """Return the text without the secrets, and without the user part of addresses."""
         text = mask_string(text)
         return self._secrets.sub(MASK, text) if self._secrets else text
 
@@ -124,7 +124,7 @@ def _is_secret(name: str) -> bool:
 
 
 def _values(flag: str) -> Iterator[str]:
-    """Give what is secret of a word: all but the name of a flag and of what it sets."""
+    """Return what is secret of a word: all but the name of a flag and of what it sets."""
     name, equals, value = flag.partition("=")
     if equals:
         yield value
@@ -141,6 +141,6 @@ def _passwords(uri: str) -> list[str]:
 
 
 def _spellings(text: str) -> set[str]:
-    """Give a secret as it stands, in an address, in JSON and in Go's quotes."""
+    """Return a secret as it stands, in an address, in JSON and in Go's quotes."""
     plain = unquote(text)
     return {text, plain, quote(plain), quote(plain, safe=""), json.dumps(text)[1:-1]}

@@ -97,7 +97,7 @@ class FeatureMemo:
         self._lock = threading.Lock()
 
     def features(self, program: str, path: str | None, ask: Callable[[], bytes]) -> Features:
-        """Give what the program found in `path` can do; `ask` runs `restic version`."""
+        """Return what the program found in `path` can do; `ask` runs `restic version`."""
         identity = _identity(program, path)
         with self._lock:
             known = self._known.get(identity) if identity else None
@@ -126,7 +126,7 @@ _SKIP = "--skip-if-unchanged"
 
 
 def plan_tags(plan_id: str, instance: str) -> tuple[str, str]:
-    """Give the two tags by which the snapshots of a plan are known."""
+    """Return the two tags by which the snapshots of a plan are known."""
     return f"plan:{plan_id}", f"created-by:{instance}"
 
 
@@ -176,7 +176,7 @@ def render_forget_all(access: RepositoryAccess, keep: Retention) -> Command:
 
 
 def keep_flags(keep: Retention) -> tuple[str, ...]:
-    """Give the flags; none if nothing would be kept."""
+    """Return the flags; none if nothing would be kept."""
     counts = [(name, getattr(keep, name)) for name in _KEEPS]
     return tuple(word for name, count in counts if count for word in (f"--keep-{name}", str(count)))
 

@@ -90,7 +90,7 @@ class ResticEngine:
         self._host = host or Host()
 
     def features(self) -> Features:
-        """Give what this restic can do. Raises EngineError if it cannot be started."""
+        """Return what this restic can do. Raises EngineError if it cannot be started."""
         return self._program.features()
 
     def backup(self, plan: RunPlan, instance: str, report: Report) -> Interpreted:

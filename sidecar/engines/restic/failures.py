@@ -144,7 +144,7 @@ _LONGEST = 300
 
 
 def classify(status: int, texts: Iterable[str]) -> tuple[FailureClass, str]:
-    """Give the class of a failure, and the line that says so; empty if none does.
+    """Return the class of a failure, and the line that says so; empty if none does.
 
     `texts`: what was said, the most telling first. What the words mean goes beyond an exit
     code that only says that something failed.
@@ -159,7 +159,7 @@ def classify(status: int, texts: Iterable[str]) -> tuple[FailureClass, str]:
 
 
 def _by_words(line: str) -> FailureClass | None:
-    """Give the class that the last cause of a chain of causes tells, else the whole of it.
+    """Return the class that the last cause of a chain of causes tells, else the whole of it.
 
     The names of files are no words: one may be called `forbidden`.
     """

@@ -131,6 +131,6 @@ def _stats(summary: Mapping[str, Any]) -> Stats | None:
 
 
 def _excerpt(said: ResticOutput, mask: Callable[[str], str]) -> str:
-    """Give the last lines; a secret must not be cut in two before it is masked."""
+    """Return the last lines; a secret must not be cut in two before it is masked."""
     lines = (*said.shown, *said.lines)[-_LAST_LINES:]
     return "\n".join(mask(line)[:_LONGEST_LINE] for line in lines)

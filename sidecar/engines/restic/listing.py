@@ -72,7 +72,7 @@ class ListingBuffer:
         self._file.close()
 
     def entries(self) -> Iterator[Entry]:
-        """Give the entries among the lines, once; then nothing is held any more."""
+        """Return the entries among the lines, once; then nothing is held any more."""
         with self._file as file:
             file.seek(0)
             for line in file:

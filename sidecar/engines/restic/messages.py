@@ -61,7 +61,7 @@ def parse_said(out: bytes, err: bytes) -> ResticOutput:
 
 
 def _shown(out: bytes) -> tuple[str, ...]:
-    """Give the words for people; a list or an object in JSON is none."""
+    """Return the words for people; a list or an object in JSON is none."""
     return tuple(
         line
         for line in _lines(out)
@@ -79,7 +79,7 @@ def parse_message(text: str | bytes) -> Mapping[str, Any] | None:
 
 
 def number_of(message: Mapping[str, Any], *names: str) -> float:
-    """Give the number under the first of the names that is there; restic leaves out zeros."""
+    """Return the number under the first of the names that is there; restic leaves out zeros."""
     value = next((message[name] for name in names if name in message), 0)
     return value if isinstance(value, int | float) and math.isfinite(value) else 0
 
@@ -91,7 +91,7 @@ def _lines(stream: bytes) -> Iterator[str]:
 
 
 def _words(message: Mapping[str, Any]) -> str:
-    """Give what a message says to people."""
+    """Return what a message says to people."""
     said = message.get("message")
     if isinstance(said, str):
         return said.strip()
@@ -108,7 +108,7 @@ def _unread(message: Mapping[str, Any] | None, text: str) -> Unread | None:
 
 
 def _cause(error: Any) -> str:
-    """Give the words of an error; before 0.17 it is a number of the system, or nothing."""
+    """Return the words of an error; before 0.17 it is a number of the system, or nothing."""
     if not isinstance(error, dict):
         return "could not be read"
     if isinstance(error.get("message"), str):

@@ -60,7 +60,7 @@ class Program:
         return resolve_access(self.repo, self._environ, self._name)
 
     def features(self) -> Features:
-        """Give what this restic can do. Raises EngineError if it cannot be started."""
+        """Return what this restic can do. Raises EngineError if it cannot be started."""
         command = argv.render_version(self.access)
         patience = self._runner.patience(_VERSION_SECONDS)
         path = self._environ.get("PATH")

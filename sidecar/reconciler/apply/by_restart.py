@@ -177,7 +177,7 @@ class RestartStrategy:
         self._awaited = _Awaited(runner, written_at, until)
 
     def _has_no_seat(self) -> bool:
-        """Whether this hour has had its restarts; that is told."""
+        """Return whether this hour has had its restarts; that is told."""
         left = restart_wait(
             self._dependencies.memory.state.restarts, self._dependencies.clocks.wall()
         )
@@ -247,7 +247,7 @@ class RestartStrategy:
 
 
 def _has_read(runner: Runner, written_at: float, wall: float) -> bool:
-    """Whether a runner read what was written, at unix time `wall`.
+    """Return whether a runner read what was written, at unix time `wall`.
 
     One that started in the future did so before the clock was set back: that it is later
     than a write says nothing.

@@ -190,7 +190,7 @@ def _is_own(words: list[str], command: tuple[str, ...]) -> bool:
 
 
 def _script(words: list[str]) -> str:
-    """Give the file that a shell runs, as in `/bin/sh /start.sh`; empty for anything else.
+    """Return the file that a shell runs, as in `/bin/sh /start.sh`; empty for anything else.
 
     A shell without a file is a hook: those come on standard input.
     """

@@ -136,13 +136,13 @@ def _paths(context: CheckContext) -> Iterator[_Path]:
 
 
 def _is_disabled(plan: dict[str, Any]) -> bool:
-    """Whether nobody expects it to run: a plan of a workload that is gone."""
+    """Return whether nobody expects it to run: a plan of a workload that is gone."""
     schedule = plan.get("schedule")
     return isinstance(schedule, dict) and bool(schedule) and not is_active(schedule)
 
 
 def _is_mounted(context: CheckContext, path: str) -> bool:
-    """Whether a path lies in a mount, or has one below it."""
+    """Return whether a path lies in a mount, or has one below it."""
     mounts, root = context.runner.mounts, normal_path(path)
     below = any(is_under(normal_path(mount.destination), root) for mount in mounts)
     return below or find_mount(mounts, path) is not None

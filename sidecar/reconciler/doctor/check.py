@@ -72,7 +72,7 @@ class NotChecked(Exception):
 
 
 def needed(value: T | None, why: str) -> T:
-    """Give what an earlier check found; raises NotChecked if it found nothing."""
+    """Return what an earlier check found; raises NotChecked if it found nothing."""
     if value is None:
         raise NotChecked(why)
     return value
@@ -232,7 +232,7 @@ def find_mount(mounts: Iterable[Mount], path: str) -> Mount | None:
 
 
 def host_path(mounts: Iterable[Mount], path: str) -> str | None:
-    """Give the host's path of a container path; None for what is no directory of the host."""
+    """Return the host's path of a container path; None for what is no directory of the host."""
     mount = find_mount(mounts, path)
     if mount is None or not mount.source:
         return None

@@ -73,7 +73,7 @@ def check_valid(context: CheckContext) -> CheckResult:
 
 
 def _is_ours(context: CheckContext, fault: DocumentFault) -> bool:
-    """Whether a fault lies in a plan that the next pass would write anew."""
+    """Return whether a fault lies in a plan that the next pass would write anew."""
     _, _, rest = fault.pointer.partition("/plans/")
     index = rest.partition("/")[0]
     if not fault.pointer.startswith("/plans/") or not index.isdecimal():
@@ -311,7 +311,7 @@ def check_markers(context: CheckContext) -> CheckResult:
 
 
 def _is_running(context: CheckContext, marker: Marker) -> bool:
-    """Whether the run that a marker is of goes on, as far as can be told."""
+    """Return whether the run that a marker is of goes on, as far as can be told."""
     try:
         connection = context.connection
     except NotChecked:

@@ -94,7 +94,7 @@ def check_post(context: CheckContext) -> CheckResult:
 
 
 def check_restart(context: CheckContext) -> CheckResult:
-    """Whether the runner may be restarted."""
+    """Return whether the runner may be restarted."""
     finding = _check(context, "restart")
     if "restart" in context.memory.may or not _has_other_way(context):
         return finding
@@ -102,17 +102,17 @@ def check_restart(context: CheckContext) -> CheckResult:
 
 
 def check_start(context: CheckContext) -> CheckResult:
-    """Whether a container may be started."""
+    """Return whether a container may be started."""
     return _check(context, "start")
 
 
 def check_unpause(context: CheckContext) -> CheckResult:
-    """Whether a container may be unpaused."""
+    """Return whether a container may be unpaused."""
     return _check(context, "unpause")
 
 
 def check_services(context: CheckContext) -> CheckResult:
-    """Whether Swarm services may be read, which comes before scaling them."""
+    """Return whether Swarm services may be read, which comes before scaling them."""
     require_containers(context)
     if "POST" in context.memory.may and _is_granted(context, "services"):
         context.memory.may.add("services")
@@ -145,7 +145,7 @@ def _is_granted(context: CheckContext, name: str) -> bool:
 
 
 def _has_other_way(context: CheckContext) -> bool:
-    """Whether a restart is only what is left where the API does not answer."""
+    """Return whether a restart is only what is left where the API does not answer."""
     return context.settings.applying.via is ApplyVia.AUTO and bool(context.settings.access.url)
 
 

@@ -39,7 +39,7 @@ class Swap:
     new: str
 
     def may_go(self, found: FileIdentity) -> bool:
-        """Whether what the file holds is our own or stands for nothing any more."""
+        """Return whether what the file holds is our own or stands for nothing any more."""
         return found.digest[:_DIGITS] in (self.base, self.new)
 
 

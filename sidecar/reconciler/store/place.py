@@ -56,7 +56,7 @@ class Known:
         self._digests: list[tuple[bytes, str]] = []
 
     def digest(self, content: bytes) -> str:
-        """Give the digest of a content, and know it from now on."""
+        """Return the digest of a content, and know it from now on."""
         for known, digest in self._digests:
             if known == content:
                 return digest

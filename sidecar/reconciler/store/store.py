@@ -156,7 +156,7 @@ class Store:
             atomic.remove(place.directory, part)
 
     def _dress(self, descriptor: int, place: DocumentFile, base: FileIdentity | None) -> None:
-        """Give the new file owner, attributes and mode before anything secret is in it."""
+        """Return the new file owner, attributes and mode before anything secret is in it."""
         mode = _NEW_FILE_MODE
         if base is not None:
             mode = _take_over(descriptor, place)

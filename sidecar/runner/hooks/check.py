@@ -37,12 +37,12 @@ class HookProblem:
 
 
 def name_plan(plan: str) -> str:
-    """Give what a plan is called where it may be confused with a repository."""
+    """Return what a plan is called where it may be confused with a repository."""
     return f"plan {plan}"
 
 
 def name_repo(repo: str) -> str:
-    """Give what a repository is called where it may be confused with a plan."""
+    """Return what a repository is called where it may be confused with a plan."""
     return f"repository {repo}"
 
 
@@ -107,7 +107,7 @@ def resolve_hook(hook: RunHook) -> Template | NotifyAction:
 
 
 def split_shebang(script: str) -> tuple[list[str], str]:
-    """Give the program for a script, and what it reads. Raises Unusable."""
+    """Return the program for a script, and what it reads. Raises Unusable."""
     if not script.startswith(_SHEBANG) or len(script) == len(_SHEBANG):
         return ["sh"], script
     first, _, rest = script.removeprefix(_SHEBANG).partition("\n")

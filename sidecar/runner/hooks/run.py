@@ -193,7 +193,7 @@ class HookRunner:
 
 
 def _said(completed: Completed, values: Values) -> list[str]:
-    """Give the last lines that a command said, the repository's secrets masked in them.
+    """Return the last lines that a command said, the repository's secrets masked in them.
 
     What it said of errors comes last. A line that may be cut is left out before anything is
     masked: half of a secret is not found.

@@ -44,7 +44,7 @@ class ProgressHub(Closable):
 
     @contextmanager
     def follow(self, job: Job) -> Iterator[Subscription]:
-        """Give the news of a piece of work from now on, the last of which is an `Over`.
+        """Return the news of a piece of work from now on, the last of which is an `Over`.
 
         Follow first and submit then: so the end of what is joined cannot be missed.
         """

@@ -46,7 +46,7 @@ _BYTES = RootModel[Resume]
 
 
 def render_resume(resume: Resume) -> str:
-    """Give the text for the journal."""
+    """Return the text for the journal."""
     return _BYTES(resume).model_dump_json()
 
 
@@ -66,7 +66,7 @@ _LOOK_SECONDS = 0.05
 
 
 def marked(environ: Mapping[str, str], directory: Path) -> dict[str, str]:
-    """Give the environment for all programs of the runner whose journal lies there."""
+    """Return the environment for all programs of the runner whose journal lies there."""
     return {**environ, MARK: str(directory.absolute())}
 
 
@@ -232,7 +232,7 @@ class Repair:
 
 
 def _current(repo: Repo, config: Config | None) -> Repo:
-    """Give the repository as it is now: its password may have been put right since."""
+    """Return the repository as it is now: its password may have been put right since."""
     return (None if config is None else config.repo(repo.id)) or repo
 
 

@@ -107,7 +107,7 @@ class RunReporter:
 
 
 def name_of(job: Job) -> str:
-    """Give what people call the subject of a piece of work."""
+    """Return what people call the subject of a piece of work."""
     return f"{'plan' if job.kind in _OF_PLANS else 'repository'} {job.subject}"
 
 

@@ -83,7 +83,7 @@ class RetentionDecision:
 
 
 def keep_of(repo: Repo, plan: RunPlan | None, outcome: RunOutcome) -> RetentionDecision | None:
-    """Give what is kept after a run; None: all that there is.
+    """Return what is kept after a run; None: all that there is.
 
     The plan's own retention applies if what should be saved is saved, and if the repository
     has no active policy of its own.
@@ -218,7 +218,7 @@ class AttemptResult:
         return replace(self, outcome=worse, notes=(*self.notes, *notes))
 
     def ended(self, at: float) -> Ended:
-        """Give the record of it."""
+        """Return the record of it."""
         result = self.result
         failure = result.failure or (FailureClass.HOOK if self.notes else None)
         reason = "; ".join(filter(None, (result.reason, *self.notes)))
@@ -286,7 +286,7 @@ class Attempt:
         return self._halted(failed(FailureClass.HOOK, reason), outcome)
 
     def _stops_something(self) -> bool:
-        """Whether START hooks might stop something: notifications do not."""
+        """Return whether START hooks might stop something: notifications do not."""
         plan = self._scope.plan
         hooks = (*self._scope.repo.hooks, *(() if plan is None else plan.hooks))
         start = self._scope.events.start
@@ -399,7 +399,7 @@ class Attempt:
 
 
 def render_name(job: Job) -> str:
-    """Give what Backrest calls a piece of work, for hooks that tell people."""
+    """Return what Backrest calls a piece of work, for hooks that tell people."""
     return _NAMES[job.kind].format(job.subject)
 
 
@@ -408,7 +408,7 @@ def _never() -> bool:
 
 
 def _wait_after(found: HookOutcome, tries: int) -> float | None:
-    """Give the seconds after which START hooks are to be run once more; None: they are not."""
+    """Return the seconds after which START hooks are to be run once more; None: they are not."""
     if found.halt is OnError.RETRY_BACKOFF:
         return min(_FIRST_BACKOFF * 2.0**tries, _LONGEST_BACKOFF)
     return None if found.halt is None else _WAITS.get(found.halt)

@@ -122,7 +122,7 @@ class Prober:
         self._lock = threading.Lock()
 
     def due(self, repos: Iterable[Repo]) -> tuple[Repo, ...]:
-        """Give those of the repositories that were not probed for so long, or were changed."""
+        """Return those of the repositories that were not probed for so long, or were changed."""
         now = self._now()
         with self._lock:
             return tuple(repo for repo in repos if self._is_due(repo, now))
@@ -136,7 +136,7 @@ class Prober:
         return probed
 
     def last(self) -> Mapping[str, Probed]:
-        """Give the last answers by the repositories' names."""
+        """Return the last answers by the repositories' names."""
         with self._lock:
             return {name: probed for name, (_, probed) in self._last.items()}
 

@@ -59,7 +59,7 @@ class Database(Closable):
             self._connection.close()
 
     def _in_mind(self) -> Rows:
-        """Give the rows that a new file must have, from what this process knows."""
+        """Return the rows that a new file must have, from what this process knows."""
         return []
 
     def _read(self, query: Change[T]) -> T:
@@ -117,7 +117,7 @@ class Database(Closable):
         return result
 
     def _is_gone(self) -> bool:
-        """Whether another file, or none, has our name: what we write would be lost."""
+        """Return whether another file, or none, has our name: what we write would be lost."""
         return _identity(self.path) != self._identity
 
     def _anew(self, change: Change[T], reason: str) -> T:

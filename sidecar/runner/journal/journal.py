@@ -84,12 +84,12 @@ class Findings(Database):
         )
 
     def verifications(self) -> dict[str, Verified]:
-        """Give the last verification of each plan by its id. Raises JournalError."""
+        """Return the last verification of each plan by its id. Raises JournalError."""
         query = "SELECT plan, at, snapshot FROM verified"
         return self._read(lambda db: {plan: Verified(*rest) for plan, *rest in db.execute(query)})
 
     def guid(self, repo: str) -> str:
-        """Give the id of a repository that we created; empty: not known. Raises JournalError."""
+        """Return the id of a repository that we created; empty: not known. Raises JournalError."""
         query = "SELECT guid FROM guids WHERE repo = ?"
         found = self._read(lambda db: db.execute(query, (repo,)).fetchone())
         return "" if found is None else str(found[0])
@@ -100,7 +100,7 @@ class Findings(Database):
         self._try("a repository's id", lambda db: db.execute(statement, (repo, guid)))
 
     def devices(self, plan: str) -> dict[str, Device]:
-        """Give where the plan's paths lay at its last backup, by path. Raises JournalError."""
+        """Return where the plan's paths lay at its last backup, by path. Raises JournalError."""
         query = "SELECT path, device, non_empty FROM devices WHERE plan = ?"
         rows = self._read(lambda db: db.execute(query, (plan,)).fetchall())
         return {path: Device(int(device), bool(held)) for path, device, held in rows}

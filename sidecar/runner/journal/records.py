@@ -198,17 +198,17 @@ Values = tuple[Any, ...]
 
 
 def plain_text(value: str, most: int = MOST_EXCERPT) -> str:
-    """Give the end of a text in a form that can be stored: halves of characters cannot."""
+    """Return the end of a text in a form that can be stored: halves of characters cannot."""
     return value[-most:].encode("utf-8", "replace").decode()
 
 
 def _member(kind: type[E], value: object) -> E | None:
-    """Give the member of that value; None for one of another version."""
+    """Return the member of that value; None for one of another version."""
     return next((one for one in kind if one.value == value), None)
 
 
 def job_of(kind: str, subject: str, repo: str) -> Job | None:
-    """Give the work; None if it is of a kind that another version knows."""
+    """Return the work; None if it is of a kind that another version knows."""
     known = _member(JobKind, kind)
     return None if known is None else Job(known, subject, repo)
 
@@ -267,7 +267,7 @@ def _stats_of(text: str) -> Stats | None:
 
 
 def ended_values(ended: Ended) -> Values:
-    """Give the values of the columns from `ended` to `excerpt`."""
+    """Return the values of the columns from `ended` to `excerpt`."""
     return (
         ended.at,
         ended.outcome.value,
@@ -300,7 +300,7 @@ def read_past(cursor: sqlite3.Cursor) -> dict[Job, Past]:
 
 
 def past_values(job: Job, past: Past) -> Values:
-    """Give the values of PAST_COLUMNS."""
+    """Return the values of PAST_COLUMNS."""
     outcome = None if past.last_outcome is None else past.last_outcome.value
     return (
         past.first_seen,

@@ -64,7 +64,7 @@ class Pasts(Database):
         self._refresh()
 
     def history(self) -> RunHistory:
-        """Give what is known of the past; cheap, and there even while the file is not."""
+        """Return what is known of the past; cheap, and there even while the file is not."""
         with self._lock:
             self._refresh()
             if self._history is None:
@@ -138,7 +138,7 @@ class Pasts(Database):
 
 
 def past_row(job: Job, past: Past) -> Row:
-    """Give a row of the past."""
+    """Return a row of the past."""
     return "works", tuple(PAST_COLUMNS.split(", ")), past_values(job, past)
 
 
@@ -246,7 +246,7 @@ class Runs(Pasts):
         return self._select(f"{where} ORDER BY id DESC LIMIT ?", (*values, limit))
 
     def last(self, job: Job, outcomes: Collection[RunOutcome] = ()) -> Run | None:
-        """Give the newest run of a work, or the newest that ended in one of these ways."""
+        """Return the newest run of a work, or the newest that ended in one of these ways."""
         marks = ", ".join("?" * len(outcomes))
         ended = f"AND outcome IN ({marks})" if outcomes else ""
         values = (*job, *(outcome.value for outcome in outcomes))

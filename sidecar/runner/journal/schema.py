@@ -64,7 +64,7 @@ Rows = list[Row]
 
 
 def is_broken(error: sqlite3.Error) -> bool:
-    """Whether an error means that the file is no good, rather than out of reach."""
+    """Return whether an error means that the file is no good, rather than out of reach."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 

@@ -282,7 +282,7 @@ class DeliveryQueue(Closable):
 
 
 def _is_over(one: _Held, later: Sequence[_Held]) -> bool:
-    """Whether it tells of a beginning, too late: the end is about to be told or was.
+    """Return whether it tells of a beginning, too late: the end is about to be told or was.
 
     A check that is told of the beginning last would take the run for one that never ends.
     """

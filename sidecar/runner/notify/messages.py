@@ -99,7 +99,7 @@ def cut(text: str, most: int = MOST_TEXT) -> str:
 
 
 def level_of(event: str) -> str:
-    """Give how grave an event is, in Apprise's words."""
+    """Return how grave an event is, in Apprise's words."""
     plain = event.lower()
     return next((level for word, level in _LEVELS.items() if word in plain), "info")
 
@@ -113,7 +113,7 @@ def fit_message(message: QueuedMessage) -> QueuedMessage:
 
 
 def render_message(message: QueuedMessage) -> str:
-    """Give the text in which it waits."""
+    """Return the text in which it waits."""
     kind = "post" if isinstance(message.request, HttpRequest) else "apprise"
     return json.dumps({**asdict(message), "kind": kind})
 
@@ -167,7 +167,7 @@ _OCCASIONS = {
 
 
 def occasion_of(outcome: RunOutcome) -> NoticeEvent:
-    """Give what the end of a run is an occasion for."""
+    """Return what the end of a run is an occasion for."""
     return _OCCASIONS[outcome]
 
 
@@ -219,7 +219,7 @@ class RunNotifier:
 
 
 def name_address(url: str, number: int) -> str:
-    """Give what an address of `--notify-url` is called where it must not be shown."""
+    """Return what an address of `--notify-url` is called where it must not be shown."""
     try:
         scheme = urlsplit(url.strip()).scheme
     except ValueError:
@@ -228,7 +228,7 @@ def name_address(url: str, number: int) -> str:
 
 
 def render_notice(notice: Notice, host: str) -> tuple[str, str]:
-    """Give the title and the text of a notice."""
+    """Return the title and the text of a notice."""
     title = f"{notice.what} of {notice.about} {notice.result} on {host}"
     return cut(title, 200), cut("\n".join(_lines(notice, host)))
 

@@ -22,7 +22,7 @@ class Unusable(SidecarError):
 
 
 def check_http(address: str, what: str) -> str:
-    """Give an http(s) address without blanks around it. Raises Unusable."""
+    """Return an http(s) address without blanks around it. Raises Unusable."""
     try:
         parts = urlsplit(address.strip())
         is_usable = parts.scheme in ("http", "https") and bool(parts.hostname)
@@ -150,7 +150,7 @@ def _json(
 
 
 def _one_line(text: str) -> str:
-    """Give a text as one line."""
+    """Return a text as one line."""
     return " ".join(text.split())
 
 

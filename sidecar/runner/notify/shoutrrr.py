@@ -45,32 +45,32 @@ class ServiceAddress:
     raw_path: str = field(repr=False)
 
     def need(self, name: str) -> str:
-        """Give the user, the password or the host. Raises Unusable if it is empty."""
+        """Return the user, the password or the host. Raises Unusable if it is empty."""
         found = {"user": self.user, "password": self.password, "host": self.host}[name]
         if not found:
             raise Unusable(f"a {self.scheme} address lacks a part: there is no {name} in it")
         return found
 
     def need_path(self) -> tuple[str, ...]:
-        """Give the parts of the path, of which there is one at least. Raises Unusable."""
+        """Return the parts of the path, of which there is one at least. Raises Unusable."""
         if not self.path:
             raise Unusable(f"a {self.scheme} address has nothing behind its host")
         return self.path
 
     def option(self, name: str) -> str:
-        """Give an option of the query; case does not matter in its name."""
+        """Return an option of the query; case does not matter in its name."""
         return next((value for key, value in self.query if key.lower() == name), "")
 
     def is_on(self, name: str) -> bool:
-        """Whether an option says yes."""
+        """Return whether an option says yes."""
         return self.option(name).lower() in _ON
 
     def is_off(self, name: str) -> bool:
-        """Whether an option says no."""
+        """Return whether an option says no."""
         return self.option(name).lower() in _OFF
 
     def number(self, name: str, default: int) -> int:
-        """Give an option that is a whole number. Raises Unusable."""
+        """Return an option that is a whole number. Raises Unusable."""
         text = self.option(name)
         try:
             return int(text) if text else default
@@ -78,11 +78,11 @@ class ServiceAddress:
             raise Unusable(f"{name} of a {self.scheme} address is no number") from None
 
     def named(self, **names: str) -> dict[str, str]:
-        """Give the options that are there, under the names that the service has for them."""
+        """Return the options that are there, under the names that the service has for them."""
         return {theirs: value for ours, theirs in names.items() if (value := self.option(ours))}
 
     def web(self, path: str, *, is_plain: bool | None = None) -> str:
-        """Give the http(s) address of a path at this host. Raises Unusable."""
+        """Return the http(s) address of a path at this host. Raises Unusable."""
         plain = self.is_on("disabletls") if is_plain is None else is_plain
         port = f":{self.port}" if self.port else ""
         return f"{'http' if plain else 'https'}://{self.need('host')}{port}{path}"
@@ -144,7 +144,7 @@ def _mails(parts: ServiceAddress, *names: str) -> str:
 
 
 def _modes(parts: ServiceAddress) -> tuple[str, str]:
-    """Give how the connection is secured, and how else if that does not work."""
+    """Return how the connection is secured, and how else if that does not work."""
     wanted = parts.option("encryption").lower()
     if wanted == "implicittls" or (wanted in ("", "auto") and parts.port == _IMPLICIT_PORT):
         return "ssl", ""

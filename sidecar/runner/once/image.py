@@ -279,7 +279,7 @@ class ImageStrategy:
 
 
 def _socket_on_host(engine: OnceEngine) -> str:
-    """Give the engine's socket as its host knows it; raises UsageError if there is none."""
+    """Return the engine's socket as its host knows it; raises UsageError if there is none."""
     address = engine.address
     if not address.startswith(_UNIX):
         raise UsageError(

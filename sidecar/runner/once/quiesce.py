@@ -57,7 +57,7 @@ def in_start_order(
 
 
 def _sorted(graph: Mapping[str, set[str]], place: Mapping[str, int]) -> list[int]:
-    """Give the places in layers, each of which needs only those before it."""
+    """Return the places in layers, each of which needs only those before it."""
     sorter = TopologicalSorter(graph)
     sorter.prepare()
     ordered: list[int] = []
@@ -73,7 +73,7 @@ def _project(container: ContainerUse) -> str:
 
 
 def _entries(container: ContainerUse) -> Iterable[tuple[str, str]]:
-    """Give the services that Compose says it depends on: `NAME:CONDITION:RESTART,...`."""
+    """Return the services that Compose says it depends on: `NAME:CONDITION:RESTART,...`."""
     said = container.labels.get(_DEPENDS_ON, "")
     names = (entry.partition(":")[0].strip() for entry in said.split(","))
     return ((_project(container), name) for name in names if name)
@@ -103,7 +103,7 @@ class StopsAndTells(ContainerControl, Protocol):
         ...
 
     def started_at(self, container: str) -> float | None:
-        """Give when a container was started that is at work."""
+        """Return when a container was started that is at work."""
         ...
 
 
@@ -125,7 +125,7 @@ class QuiesceContext:
 
 
 def choose_stopped(engine: StopsAndTells, wanted: Collection[str]) -> tuple[ContainerUse, ...]:
-    """Give those of these ids that run, in the order in which they are stopped.
+    """Return those of these ids that run, in the order in which they are stopped.
 
     Raises NotStopped if one of them would not come back as it is.
     """
@@ -237,12 +237,12 @@ def find_replacement(
 
 
 def _compose_identity(one: ContainerUse) -> tuple[str, ...] | None:
-    """Give what Compose takes a container for; None if it is none of Compose's."""
+    """Return what Compose takes a container for; None if it is none of Compose's."""
     said = tuple(one.labels.get(key, "") for key in _IDENTITY)
     return said if all(said[:2]) else None
 
 
 def _real_name(one: ContainerUse) -> str:
-    """Give the name that Compose will give to a container that it is just recreating."""
+    """Return the name that Compose will give to a container that it is just recreating."""
     found = _RECREATED.fullmatch(one.name)
     return found[1] if found else one.name

@@ -65,7 +65,7 @@ class RestoreItem:
 
 
 def check_request(request: RestoreRequest) -> RestoreRequest:
-    """Give the wish with normal paths; raises UsageError for what contradicts itself."""
+    """Return the wish with normal paths; raises UsageError for what contradicts itself."""
     if request.at is not None and request.snapshot != LATEST:
         raise UsageError("--snapshot and --at name a snapshot both", "leave one of them out")
     if request.target and request.in_place:
@@ -116,7 +116,7 @@ def _called(name: str, snapshots: Iterable[Snapshot]) -> Snapshot:
 
 
 def choose_sources(request: RestoreRequest, snapshot: Snapshot) -> tuple[str, ...]:
-    """Give the paths of the snapshot to restore, none within another, sorted."""
+    """Return the paths of the snapshot to restore, none within another, sorted."""
     wanted = set(request.paths or map(posixpath.normpath, snapshot.paths))
     return tuple(
         sorted(

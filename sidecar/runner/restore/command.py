@@ -125,7 +125,7 @@ def _journal(settings: RunnerSettings) -> Journal:
 
 @contextmanager
 def _given_back(settings: RunnerSettings) -> Iterator[None]:
-    """Give what root makes in the state folder to the user whom the daemon becomes."""
+    """Return what root makes in the state folder to the user whom the daemon becomes."""
     try:
         yield
     finally:

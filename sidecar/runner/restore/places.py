@@ -147,7 +147,7 @@ def check_space(steps: tuple[Step, ...], free: Mapping[Path, tuple[int, int]]) -
 
 
 def free_at(room: Path) -> tuple[int, int]:
-    """Give the device that would hold a folder, and the bytes that are free there."""
+    """Return the device that would hold a folder, and the bytes that are free there."""
     existing = room
     while not existing.is_dir() and existing != existing.parent:
         existing = existing.parent
@@ -170,7 +170,7 @@ class ContainerLister(Protocol):
         ...
 
     def data_root(self) -> str:
-        """Give the engine's folder."""
+        """Return the engine's folder."""
         ...
 
 

@@ -227,7 +227,7 @@ class Restorer:
 
 
 def _is_out_of_the_way(request: RestoreRequest, step: Step) -> bool:
-    """Whether nobody can be using it: a target that does not exist yet."""
+    """Return whether nobody can be using it: a target that does not exist yet."""
     return bool(request.target) and step.standing is ExistingTarget.MISSING
 
 

@@ -256,7 +256,7 @@ def _remove_held(room: int, held: int, path: Path) -> None:
 
 
 def _is_settled(held: int) -> bool:
-    """Whether nothing that counts is in it."""
+    """Return whether nothing that counts is in it."""
     for name in {_READY, _OLD} & set(list_names(held)):
         with _opened_at(held, name) as folder:
             if list_names(folder):

@@ -30,7 +30,7 @@ class Template:
     _pieces: tuple[_Piece, ...] = field(repr=False)
 
     def render(self, values: Values) -> str:
-        """Give the text for an event; never raises."""
+        """Return the text for an event; never raises."""
         return _join(self._pieces, values)
 
 

@@ -38,12 +38,12 @@ STATS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 def format_time(moment: datetime) -> str:
-    """Give an aware moment to the second, as RFC 3339 has it."""
+    """Return an aware moment to the second, as RFC 3339 has it."""
     return f"{moment:%Y-%m-%dT%H:%M:%S}{_offset(moment)}"
 
 
 def show_time(moment: datetime) -> str:
-    """Give a moment as Go prints it: with fractions, offset and the zone's name."""
+    """Return a moment as Go prints it: with fractions, offset and the zone's name."""
     offset = f"{moment:%z}"[:5]
     name = moment.tzname() or ""
     zone = name if not name.startswith("UTC") or name == "UTC" else offset
@@ -64,13 +64,13 @@ def _fraction(moment: datetime) -> str:
 
 
 def format_duration(nanoseconds: int) -> str:
-    """Give a duration to the millisecond: `1h2m3.004s`."""
+    """Return a duration to the millisecond: `1h2m3.004s`."""
     whole = abs(nanoseconds) // _MILLI * _MILLI
     return show_duration(whole if nanoseconds >= 0 else -whole)
 
 
 def show_duration(nanoseconds: int) -> str:
-    """Give a duration as Go prints it."""
+    """Return a duration as Go prints it."""
     size = abs(nanoseconds)
     if size == 0:
         return "0s"
@@ -96,7 +96,7 @@ def _ratio(size: int, unit: int) -> str:
 
 
 def format_size(size: int) -> str:
-    """Give bytes in steps of a thousand: `1.500 MB`."""
+    """Return bytes in steps of a thousand: `1.500 MB`."""
     number, step = float(size), 0
     while number > 1000 and step < len(_UNITS) - 1:
         number /= 1000
@@ -105,7 +105,7 @@ def format_size(size: int) -> str:
 
 
 def show_float(number: float) -> str:
-    """Give a number as Go prints it: with an exponent from 1e+06 on, or below 1e-04."""
+    """Return a number as Go prints it: with an exponent from 1e+06 on, or below 1e-04."""
     sign, digits, point = _decimal(number)
     exponent = point - 1
     if -4 <= exponent < 6:
@@ -124,7 +124,7 @@ def _json_float(number: float) -> str:
 
 
 def _decimal(number: float) -> tuple[str, str, int]:
-    """Give the sign, the shortest digits, and where the point stands in them."""
+    """Return the sign, the shortest digits, and where the point stands in them."""
     parts = Decimal(repr(number)).as_tuple()
     digits = "".join(map(str, parts.digits)).lstrip("0")
     point = len(digits) + int(parts.exponent)
@@ -143,7 +143,7 @@ def _mantissa(digits: str) -> str:
 
 
 def show_texts(texts: Sequence[str]) -> str:
-    """Give a list as Go prints it."""
+    """Return a list as Go prints it."""
     return f"[{' '.join(texts)}]"
 
 
@@ -153,7 +153,7 @@ def quote_for_shell(text: str) -> str:
 
 
 def json_text(text: str) -> str:
-    """Give a text in JSON; what means something in HTML is escaped."""
+    """Return a text in JSON; what means something in HTML is escaped."""
     clean = text.encode("utf-8", "replace").decode()
     written = json.dumps(clean, ensure_ascii=False)
     for character, escape in _JSON_ESCAPES.items():
@@ -162,22 +162,22 @@ def json_text(text: str) -> str:
 
 
 def json_texts(texts: Sequence[str]) -> str:
-    """Give a list of texts in JSON; one that is empty was never set."""
+    """Return a list of texts in JSON; one that is empty was never set."""
     return f"[{','.join(map(json_text, texts))}]" if texts else "null"
 
 
 def json_time(moment: datetime) -> str:
-    """Give a moment in JSON, fractions and all."""
+    """Return a moment in JSON, fractions and all."""
     return f'"{moment:%Y-%m-%dT%H:%M:%S}{_fraction(moment)}{_offset(moment)}"'
 
 
 def json_number(number: float) -> str:
-    """Give a number in JSON."""
+    """Return a number in JSON."""
     return str(number) if isinstance(number, int) else _json_float(number)
 
 
 def json_stats(stats: Stats | None, snapshot: str) -> str:
-    """Give the statistics in JSON, with every field that Backrest's have."""
+    """Return the statistics in JSON, with every field that Backrest's have."""
     if stats is None:
         return "null"
     kind = "summary" if stats != Stats() or snapshot else ""

@@ -104,7 +104,7 @@ class Method:
     give: Callable[[Any, Values, Type], Any]
 
     def bind(self, name: str, arguments: tuple[Typed, ...], position: int) -> Evaluate:
-        """Give what evaluates it for these arguments. Raises Fault if they do not fit."""
+        """Return what evaluates it for these arguments. Raises Fault if they do not fit."""
         give = self.give
         if self.takes is None:
             if arguments:

@@ -57,7 +57,7 @@ class Values:
 
 
 def event_name(event: str) -> str:
-    """Give the words for a condition's name: `snapshot error`; any error is `error`."""
+    """Return the words for a condition's name: `snapshot error`; any error is `error`."""
     if NUMBERS.get(event, 0) == 0:
         return _UNKNOWN
     words = event.removeprefix("CONDITION_").lower().replace("_", " ")
@@ -65,7 +65,7 @@ def event_name(event: str) -> str:
 
 
 def is_error(event: str) -> bool:
-    """Whether Backrest calls this event an error; only snapshots and any error count."""
+    """Return whether Backrest calls this event an error; only snapshots and any error count."""
     return event in {"CONDITION_ANY_ERROR", "CONDITION_SNAPSHOT_ERROR"}
 
 

@@ -62,7 +62,7 @@ class Sampler:
         self._urns[_rank(entry, self._limits)].put(entry)
 
     def chosen(self) -> tuple[Entry, ...]:
-        """Give the files, sorted by path."""
+        """Return the files, sorted by path."""
         found = [entry for urn in self._urns for entry in urn.held][: self._limits.count]
         if not found and self._smallest_beyond is not None:
             found = [self._smallest_beyond]

@@ -85,7 +85,7 @@ def _unlike(entry: Entry, restored: Path) -> str:
 
 
 def _is_unchanged(entry: Entry) -> bool:
-    """Whether the live file is still the one of the snapshot, as far as that can be seen."""
+    """Return whether the live file is still the one of the snapshot, as far as that can be seen."""
     try:
         held = Path(entry.path).lstat()
     except OSError:
@@ -279,7 +279,7 @@ def _fitting(chosen: tuple[Entry, ...], free: int) -> tuple[Entry, ...]:
 
 @contextmanager
 def _emptied(folder: Path) -> Iterator[Path]:
-    """Give an empty folder of our own below `folder`; raises BlockingIOError if it is in use."""
+    """Return an empty folder of our own below `folder`; raises BlockingIOError if it is in use."""
     place = folder / "verify"
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

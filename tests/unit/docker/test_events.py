@@ -289,7 +289,7 @@ Starts = Callable[[], FakeEngine]
 def reached(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> FakeEngine:
-    """Give an engine that is reached in each way, not yet running."""
+    """Return an engine that is reached in each way, not yet running."""
     if request.param == "unix":
         return FakeEngine()
     if request.param == "tcp":

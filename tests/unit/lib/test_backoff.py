@@ -7,7 +7,7 @@ from sidecar.lib.backoff import Backoff
 
 
 def middle() -> float:
-    """Give the chance that spreads nothing."""
+    """Return the chance that spreads nothing."""
     return 0.5
 
 

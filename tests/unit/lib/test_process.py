@@ -29,7 +29,7 @@ LONG = 20.0
 
 @pytest.fixture
 def runner() -> ProcessRunner:
-    """Give a runner of little patience."""
+    """Return a runner of little patience."""
     return ProcessRunner(PATH, grace=GRACE)
 
 
@@ -305,7 +305,7 @@ def test_no_descriptor_is_left_open(runner: ProcessRunner) -> None:
 
 @pytest.fixture
 def orphan(tmp_path: Path) -> Iterator[Child]:
-    """Give a program in a group of its own, as a runner that died leaves it."""
+    """Return a program in a group of its own, as a runner that died leaves it."""
     pid = os.posix_spawn(
         "/bin/sh",
         ["sh", "-c", f"trap '' TERM; : >{tmp_path}/ready; sleep 1000; sleep 1000"],

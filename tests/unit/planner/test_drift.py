@@ -32,7 +32,7 @@ def run(document: Document, watch: Watch, **labels: str) -> Proposal:
 
 
 def settled() -> Watch:
-    """Give a watch that has asserted the plan."""
+    """Return a watch that has asserted the plan."""
     return Watch().after(run(document_of(), Watch()), 0.0)
 
 

@@ -58,13 +58,13 @@ def run(
 
 
 def ageing_of(proposal: Proposal) -> Ageing:
-    """Give what time did in a pass that follows plans."""
+    """Return what time did in a pass that follows plans."""
     assert proposal.ageing is not None
     return proposal.ageing
 
 
 def schedules(proposal: Proposal) -> Mapping[str, Any]:
-    """Give the schedules after a pass, by the plan's short name."""
+    """Return the schedules after a pass, by the plan's short name."""
     plans = json.loads(proposal.after.text)["plans"]
     return {plan["id"].removeprefix("backrest_sidecar_"): plan.get("schedule") for plan in plans}
 

@@ -28,7 +28,7 @@ MOST = allowance(60.0)
 
 
 def facts(**known: Any) -> ReconcilerStatus:
-    """Give the facts of a daemon that is well, but for what is said."""
+    """Return the facts of a daemon that is well, but for what is said."""
     ages = {"uptime": 1000.0, "good_age": 1.0, "engine": True, "document": True}
     return ReconcilerStatus(60.0, **{"now": NOW, **ages, **known})
 

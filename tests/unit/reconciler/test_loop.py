@@ -102,7 +102,7 @@ class Bench:
         self.config.write_text(json.dumps(document))
 
     def plans(self) -> dict[str, Any]:
-        """Give the plans of the document, by id."""
+        """Return the plans of the document, by id."""
         return {plan["id"]: plan for plan in json.loads(self.config.read_bytes())["plans"]}
 
     def edit(self, plan_id: str, **keys: Any) -> None:
@@ -116,7 +116,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Bench]:
-    """Give a bench; what it says is kept from INFO on."""
+    """Return a bench; what it says is kept from INFO on."""
     caplog.set_level(logging.INFO)
     with FakeEngine() as engine:
         made = Bench(tmp_path / "config.json", engine)

@@ -31,7 +31,7 @@ def test_the_runner_is_found_by_name_or_id() -> None:
 
 @pytest.mark.parametrize("settings", [DEFAULT, NAMED])
 def test_its_mounts_are_read_and_remembered(settings: ReconcilerSettings) -> None:
-    """Whether it was named or goes by the default name."""
+    """Return whether it was named or goes by the default name."""
     view = resolve_runner_view(Inventory((RUNNER,)), settings, None, from_engine=True)
 
     assert RunnerView(MOUNTS, SEEN) == view

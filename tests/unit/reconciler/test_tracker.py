@@ -32,7 +32,7 @@ def tracker(engine: FakeEngine) -> Iterator[Tracker]:
 
 
 def volume_mount(name: str) -> dict[str, Any]:
-    """Give a mount of a volume, as the list tells it."""
+    """Return a mount of a volume, as the list tells it."""
     source = f"/var/lib/docker/volumes/{name}/_data"
     return {
         "Type": "volume",
@@ -315,7 +315,7 @@ def test_event_that_comes_late_is_not_missed(engine: FakeEngine, tracker: Tracke
 
 
 def test_announced_changes_are_not_missed(engine: FakeEngine, tracker: Tracker) -> None:
-    """Whether they were looked at alone or with everything."""
+    """Return whether they were looked at alone or with everything."""
     tracker.relist()
     one = engine.add("one", LABELS)
     tracker.refresh({one})

@@ -14,7 +14,7 @@ from sidecar.reconciler.trigger import Debounce, DuePass, PassTrigger
 
 
 def running(interval: float = 1e6) -> Debounce:
-    """Give a debounce that looked at everything at 0 and was left alone since."""
+    """Return a debounce that looked at everything at 0 and was left alone since."""
     debounce = Debounce(interval=interval)
     debounce.begin_pass(0, everything=True)
     return debounce
@@ -170,13 +170,13 @@ class Clock:
 
 @pytest.fixture
 def clock() -> Clock:
-    """Give a clock that stands."""
+    """Return a clock that stands."""
     return Clock()
 
 
 @pytest.fixture
 def trigger(clock: Clock) -> Iterator[PassTrigger]:
-    """Give a trigger that already had its first look at everything."""
+    """Return a trigger that already had its first look at everything."""
     with PassTrigger(monotonic=clock) as made:
         assert made.wait() == DuePass(everything=True, reasons=frozenset({"start"}))
         clock.now += 10

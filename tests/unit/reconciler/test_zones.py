@@ -13,7 +13,7 @@ SUMMER = datetime(2026, 7, 1, tzinfo=UTC)
 
 
 def offset(environment: dict[str, str], localtime: Path) -> tuple[str, float]:
-    """Give the zone's name and its hours from UTC in summer."""
+    """Return the zone's name and its hours from UTC in summer."""
     zone, name = local_zone(environment, localtime)
     shift = SUMMER.astimezone(zone).utcoffset()
     assert shift is not None

@@ -291,7 +291,7 @@ class World:
         return RunPlan("web", "store", (str(self.path),))
 
     def engine(self, _: RunPlan) -> Engine:
-        """Give the repository as an engine; of it no more is used."""
+        """Return the repository as an engine; of it no more is used."""
         return self.repository  # type: ignore[return-value]
 
     def emptiness(self, **choice: object) -> Emptiness:
@@ -320,7 +320,7 @@ class Machine:
         return self.present
 
     def data_root(self) -> str:
-        """Give the engine's folder."""
+        """Return the engine's folder."""
         return "/var/lib/docker"
 
     def stop(self, container: str, seconds: int = 10) -> None:

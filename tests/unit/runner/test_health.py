@@ -33,7 +33,7 @@ NOW, DAY, HOUR = 1_780_000_000.0, 86_400.0, 3_600.0
 
 
 def plan(**known: object) -> PlanHealth:
-    """Give a daily plan that is well, but for what is said."""
+    """Return a daily plan that is well, but for what is said."""
     usual = {
         "period": DAY,
         "first_seen": NOW - 90 * DAY,
@@ -44,7 +44,7 @@ def plan(**known: object) -> PlanHealth:
 
 
 def reasons(*plans: PlanHealth, **known: object) -> tuple[str, ...]:
-    """Give what is wrong with these plans, or besides them."""
+    """Return what is wrong with these plans, or besides them."""
     return judge(HealthFacts(NOW, plans=plans, **known), HOUR).reasons  # type: ignore[arg-type]
 
 
@@ -248,7 +248,7 @@ def test_wrong_flags_fail_and_help_helps(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def ended(outcome: RunOutcome, reason: str = "", name: str = "web") -> Run:
-    """Give a backup that ended."""
+    """Return a backup that ended."""
     end = Ended(outcome, NOW, failure=FailureClass.NETWORK if reason else None, reason=reason)
     return Run(1, Job(JobKind.BACKUP, name, "store"), RunCause.SCHEDULE, NOW - 9, ended=end)
 

@@ -32,7 +32,7 @@ def loader(config: Path) -> Loader:
 
 
 def plan(name: str) -> dict[str, Any]:
-    """Give a plan that may be in a document."""
+    """Return a plan that may be in a document."""
     return {"id": name, "repo": "store", "paths": ["/data"], "schedule": {"cron": "0 2 * * *"}}
 
 

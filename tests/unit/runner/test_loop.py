@@ -137,7 +137,7 @@ class World:
 
 
 def plan(name: str = "web", cron: str = "0 * * * *", **fields: Any) -> dict[str, Any]:
-    """Give a plan of the document."""
+    """Return a plan of the document."""
     return {"id": name, "repo": "store", "paths": ["/data"], "schedule": {"cron": cron}, **fields}
 
 
@@ -323,7 +323,7 @@ class Ready:
 
 
 def seat(world: World, ended: Ended, emptied: Emptied | None = None) -> tuple[JobRunner, Acting]:
-    """Give what a seat does, with a session of the test's own."""
+    """Return what a seat does, with a session of the test's own."""
     acting = Acting(world, ended)
     parts = replace(
         world.parts,
@@ -641,7 +641,7 @@ class Watched:
     answer: Probed = field(default_factory=lambda: Probed(NOON))
 
     def due(self, repos: tuple[Repo, ...]) -> tuple[Repo, ...]:
-        """Give those that were never probed."""
+        """Return those that were never probed."""
         return tuple(repo for repo in repos if repo.id not in self.probed)
 
     def run(self, repo: Repo) -> Probed:
@@ -651,7 +651,7 @@ class Watched:
         return self.answer
 
     def last(self) -> dict[str, Probed]:
-        """Give what came of it."""
+        """Return what came of it."""
         return dict.fromkeys(self.probed, self.answer)
 
     def keep_only(self, _: object) -> None:

@@ -71,7 +71,7 @@ class Stage:
 
 @contextmanager
 def staged(seats: int) -> Iterator[Stage]:
-    """Give a stage whose work ends when the test does."""
+    """Return a stage whose work ends when the test does."""
     stage = Stage(seats)
     stage.pool.start()
     try:

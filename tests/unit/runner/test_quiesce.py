@@ -77,7 +77,7 @@ class Machine:
         return tuple(self.present)
 
     def data_root(self) -> str:
-        """Give the engine's folder."""
+        """Return the engine's folder."""
         return ROOT
 
     def _do(self, call: str) -> None:
@@ -88,7 +88,7 @@ class Machine:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    """Give an empty journal."""
+    """Return an empty journal."""
     with Journal(tmp_path / "journal.sqlite") as opened:
         yield opened
 

@@ -63,7 +63,7 @@ def everything(ctx: click.Context, /, **flags: Any) -> None:
 
 
 def build(*arguments: str, **variables: str) -> RunnerSettings:
-    """Give the settings of a command line and an environment."""
+    """Return the settings of a command line and an environment."""
     found: list[RunnerSettings] = []
     runner = CliRunner(env={"BACKREST_CONFIG": None, "BACKREST_DATA": None, **variables})
     done = runner.invoke(everything, arguments, standalone_mode=False, obj=found)

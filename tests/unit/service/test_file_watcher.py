@@ -50,7 +50,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def watched(tmp_path: Path) -> Iterator[Watched]:
-    """Give a directory with a document that nobody watches yet."""
+    """Return a directory with a document that nobody watches yet."""
     made = Watched(tmp_path / "config")
     made.document.parent.mkdir()
     made.document.write_text("{}")

@@ -15,12 +15,12 @@ LABELS_SCHEMA = Draft7Validator(labels_schema("backrest."))
 
 
 def accepts(labels: Any) -> bool:
-    """Whether the schema accepts the value of a service's `labels`."""
+    """Return whether the schema accepts the value of a service's `labels`."""
     return bool(LABELS_SCHEMA.is_valid(labels))
 
 
 def in_both_forms(name: str, value: str) -> bool:
-    """Whether a label is accepted; as a mapping and as a list must be the same."""
+    """Return whether a label is accepted; as a mapping and as a list must be the same."""
     mapping, listed = accepts({name: value}), accepts([f"{name}={value}"])
     assert mapping == listed
     return mapping

@@ -29,13 +29,13 @@ def read(tmp_path: Path, text: str, environment: Mapping[str, str] = NO_TOOL) ->
 
 
 def only(reading: ComposeReading) -> Container:
-    """Give the one container of a reading."""
+    """Return the one container of a reading."""
     (container,) = reading.inventory.containers
     return container
 
 
 def labels(container: Container) -> dict[str, str]:
-    """Give the labels that the file itself wrote."""
+    """Return the labels that the file itself wrote."""
     return {key: value for key, value in container.labels.items() if "com.docker" not in key}
 
 

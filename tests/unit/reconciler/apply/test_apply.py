@@ -47,7 +47,7 @@ class Clock:
     now: float = NOON
 
     def __call__(self) -> float:
-        """Give it, as monotonic and as unix seconds alike."""
+        """Return it, as monotonic and as unix seconds alike."""
         return self.now
 
 
@@ -423,7 +423,7 @@ def test_a_save_that_never_takes_effect_is_told(build: Build) -> None:
 
 @pytest.mark.parametrize("fault", [Fault.DROP, Fault.DROP_ANSWER])
 def test_dying_in_the_middle_of_a_save_heals(build: Build, fault: Fault) -> None:
-    """Whether the save had an effect is seen by asking again."""
+    """Return whether the save had an effect is seen by asking again."""
     bench = build()
     bench.fake.order(fault, "SetConfig")
     bench.want("web")
@@ -499,7 +499,7 @@ def test_who_does_not_use_the_api_writes_the_file(build: Build, applying: dict[s
 
 
 def engine_of(bench: Bench) -> BackrestContainer:
-    """Give the bench's engine."""
+    """Return the bench's engine."""
     assert isinstance(bench.connections.connection, BackrestContainer)
     return bench.connections.connection
 

@@ -29,7 +29,7 @@ class Answers(Connection):
         self.asked: list[str] = []
 
     def find(self, path: str, method: str = "GET") -> bytes | None:
-        """Give it."""
+        """Return it."""
         self.asked.append(f"{method} {path}")
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -38,7 +38,7 @@ class Answers(Connection):
     def act(
         self, path: str, body: object = None, *, method: str = "POST", timeout: float | None = None
     ) -> bytes | None:
-        """Give it too."""
+        """Return it too."""
         del body, timeout
         return self.find(path, method)
 

@@ -154,7 +154,7 @@ class House:
         self.config.chmod(0o600)
 
     def context(self, *, fix: bool = False) -> CheckContext:
-        """Give the one who is examined; writes the document unless it is there."""
+        """Return the one who is examined; writes the document unless it is there."""
         if not self.config.exists():
             self.write()
         if self.connection.runner is None and self.mounts:

@@ -89,12 +89,12 @@ class Ground:
 
 @pytest.fixture
 def ground(tmp_path: Path) -> Ground:
-    """Give a place of its own."""
+    """Return a place of its own."""
     return Ground(tmp_path)
 
 
 def say(word: str) -> str:
-    """Give a script that writes a word."""
+    """Return a script that writes a word."""
     return f'echo "{word}" >>"$SAID"'
 
 

@@ -50,7 +50,7 @@ class Answering:
         return self.guid
 
     def probe(self) -> str:
-        """Give its id, or say that it is gone."""
+        """Return its id, or say that it is gone."""
         self.asked.append("probe")
         if not self.guid:
             raise GONE
@@ -59,7 +59,7 @@ class Answering:
 
 @pytest.fixture
 def engine() -> Answering:
-    """Give one whose repository exists."""
+    """Return one whose repository exists."""
     return Answering()
 
 

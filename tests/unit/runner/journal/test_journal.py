@@ -67,7 +67,7 @@ def refusing(journal: Journal) -> Iterator[None]:
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Give the names of the events that were logged."""
+    """Return the names of the events that were logged."""
     return [record.getMessage() for record in caplog.records]
 
 

@@ -67,7 +67,7 @@ class Ground:
         self.sender.failures = {f"https://{place}/secret": failure for place in places}
 
     def tried(self) -> list[str]:
-        """Give what was tried since it was last asked."""
+        """Return what was tried since it was last asked."""
         found = [one.removeprefix("https://").replace("/secret", "") for one in self.sender.tried]
         self.sender.tried.clear()
         return found
@@ -75,7 +75,7 @@ class Ground:
 
 @pytest.fixture
 def ground(tmp_path: Path) -> Iterator[Ground]:
-    """Give a ground; its journal is closed in the end."""
+    """Return a ground; its journal is closed in the end."""
     ground = Ground(tmp_path / "journal.sqlite")
     yield ground
     ground.journal.close()

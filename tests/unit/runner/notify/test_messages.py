@@ -45,7 +45,7 @@ URL = "https://host.example/hook/secret"
 
 
 def values(event: str = "CONDITION_SNAPSHOT_ERROR", error: str = "a < b") -> Values:
-    """Give the values of an event."""
+    """Return the values of an event."""
     plan = RunPlan("web", "main", ("/data",))
     return Values('backup for plan "web"', Repo("main"), plan, NOW, event, error=error)
 
@@ -53,7 +53,7 @@ def values(event: str = "CONDITION_SNAPSHOT_ERROR", error: str = "a < b") -> Val
 def sent(
     action: str, settings: Mapping[str, Any], event: str = "CONDITION_SNAPSHOT_ERROR"
 ) -> HttpRequest:
-    """Give what a hook with this action posts."""
+    """Return what a hook with this action posts."""
     request = resolve_notification(RunHook(frozenset(), action, settings)).request(values(event))
     assert isinstance(request, HttpRequest)
     return request
@@ -179,7 +179,7 @@ def test_templates_of_notifications_are_checked(field: str) -> None:
 
 
 def post_of(address: str) -> tuple[str, Any]:
-    """Give where a shoutrrr address posts, and what, decoded if it is JSON."""
+    """Return where a shoutrrr address posts, and what, decoded if it is JSON."""
     request = translate_shoutrrr(address)(MESSAGE)
     assert isinstance(request, HttpRequest)
     is_json = request.content_type == "application/json"
@@ -387,7 +387,7 @@ PIECES = st.sampled_from(
 
 
 def read(address: str) -> Request | Unusable:
-    """Give what an address makes of a message, or say why nothing."""
+    """Return what an address makes of a message, or say why nothing."""
     try:
         return translate_shoutrrr(address)(MESSAGE)
     except Unusable as error:

@@ -48,7 +48,7 @@ POLICY = Policy()
 
 
 def part_of(project: str, service: str, *needs: str) -> dict[str, str]:
-    """Give what Compose puts on a service's container."""
+    """Return what Compose puts on a service's container."""
     entries = ",".join(f"{need}:service_started:false" for need in needs)
     return {PROJECT: project, SERVICE: service, DEPENDS_ON: entries}
 
@@ -121,7 +121,7 @@ def test_the_label_that_asks_for_quiet(said: str, labels: dict[str, str], is_on:
 
 
 def observed(name: str, labels: Mapping[str, str]) -> Observed:
-    """Give a container as the sidecar sees it."""
+    """Return a container as the sidecar sees it."""
     return Observed(id=f"id-{name}", name=name, labels=labels)
 
 
@@ -271,7 +271,7 @@ def test_a_line_without_end_is_handed_on_in_parts() -> None:
 def held(
     name: str, labels: Mapping[str, str] | None = None, state: str = "running"
 ) -> ContainerUse:
-    """Give a container as the runner sees it."""
+    """Return a container as the runner sees it."""
     return ContainerUse(f"id-{name}", name, state, labels or {})
 
 
@@ -363,7 +363,7 @@ class Scripted:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    """Give a journal."""
+    """Return a journal."""
     with Journal(tmp_path / "journal.sqlite") as opened:
         yield opened
 
@@ -371,12 +371,12 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 def how(
     is_stopping: Callable[[], bool] = lambda: False, waits: list[float] | None = None
 ) -> QuiesceContext:
-    """Give circumstances in which nobody waits."""
+    """Return circumstances in which nobody waits."""
     return QuiesceContext(5.0, (waits if waits is not None else []).append, is_stopping)
 
 
 def names_left(journal: Journal) -> Sequence[str]:
-    """Give what is still to be started."""
+    """Return what is still to be started."""
     return [one.name for one in journal.still_stopped()]
 
 

@@ -330,7 +330,7 @@ def fill(room: Path, *names: str, content: str = "") -> None:
 
 
 def held(room: Path) -> dict[str, str]:
-    """Give what is in a folder: names and contents."""
+    """Return what is in a folder: names and contents."""
     entries = sorted(room.rglob("*"))
     return {
         str(entry.relative_to(room)): entry.read_text() if entry.is_file() else "/"
