@@ -8,8 +8,8 @@ from sidecar.backrest.document import DocumentView, RepoView
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Problem
+from sidecar.planner.excludes import left_out_by
 from sidecar.planner.host_path import Locator, is_under
-from sidecar.planner.paths import left_out_by
 from sidecar.planner.plans import Rendered, RenderedWorkload, render
 from sidecar.planner.workload import Workload
 
@@ -125,7 +125,7 @@ class _Survey:
     def _look(
         self, workload: Workload, container: Container, mount: Mount, item: RenderedWorkload | None
     ) -> MountCoverage:
-        host = self._locator.place(mount).host
+        host = self._locator.locate(mount).host
         path = (self._locator.runner_path(host) or "") if host else ""
         found = MountCoverage(workload.key, container.name, mount, path=path)
         own = item.plan_id if item else ""
@@ -163,7 +163,7 @@ class _Survey:
         return f"labelled, but without {self._prefix}enable" if workload.labels else "not labelled"
 
     def _why_not(self, item: RenderedWorkload, mount: Mount) -> str:
-        if reason := self._locator.why_not_data(self._locator.place(mount)):
+        if reason := self._locator.why_not_data(self._locator.locate(mount)):
             return reason
         for skipped in item.paths.skipped:
             if skipped.mount == mount:

@@ -152,7 +152,7 @@ def _kept_paths(paths: PathResult, existing: PlanView, locator: Locator) -> Iter
 
 
 def _is_elsewhere(mount: Mount, locator: Locator) -> bool:
-    return mount.type == "volume" and bool(mount.source) and not locator.place(mount).host
+    return mount.type == "volume" and bool(mount.source) and not locator.locate(mount).host
 
 
 def _no_paths(spec: LabelSpec, policy: Policy) -> Problem:
