@@ -10,7 +10,8 @@ from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Problem
 from sidecar.planner.excludes import left_out_by
 from sidecar.planner.host_path import Locator, is_under
-from sidecar.planner.plans import Rendered, RenderedWorkload, render
+from sidecar.planner.plan import RenderedWorkload
+from sidecar.planner.plans import Rendered, render
 from sidecar.planner.workload import Workload
 
 

@@ -10,7 +10,8 @@ from sidecar.labels.spec import LabelSpec
 from sidecar.labels.values import has_tight_comma
 from sidecar.planner.coverage import MountCoverage
 from sidecar.planner.host_path import is_under
-from sidecar.planner.plans import Rendered, RenderedWorkload
+from sidecar.planner.plan import RenderedWorkload
+from sidecar.planner.plans import Rendered
 from sidecar.planner.workload import PROJECT, SERVICE, Workload
 
 NOT_ENABLED = "lint.not-enabled"

@@ -16,7 +16,7 @@ from sidecar.backrest.normal import normalise_plan
 from sidecar.backrest.plan import Retention, Schedule
 from sidecar.cli.output.text import printable, problem_lines
 from sidecar.planner.lifecycle import Orphans, PlanHistory
-from sidecar.planner.plans import RenderedWorkload
+from sidecar.planner.plan import RenderedWorkload
 from sidecar.reconciler.reconcile import PassOutcome
 from sidecar.schedule.describe import describe_retention, describe_schedule
 from sidecar.schedule.fires import backrest_fires
