@@ -127,7 +127,7 @@ def _run(flags: dict[str, Any], *, dry_run: bool) -> int:
         settings=runner,
         way=_way(settings, runner, labels, own),
         engines=lambda: OnceEngine(settings.source.docker_sock or ""),
-        quiet=labels.quiet,
+        quiet=labels.to_stop,
         say=click.echo,
         seconds=seconds,
     )
@@ -208,7 +208,7 @@ def _way(
     return ImageStrategy(
         runner,
         _image_settings(settings, own),
-        tuple(ImageRetention(one.folder, one.flags) for one in labels.keeping),
+        tuple(ImageRetention(one.folder, one.flags) for one in labels.keep_rules),
         lambda: OnceEngine(settings.source.docker_sock or ""),
         dict(os.environ),
         click.echo,
