@@ -119,7 +119,7 @@ class _HookScope:
                 reason,
                 message,
                 hint,
-                container=self.workload.speaker(label),
+                container=self.workload.carrier(label),
                 label=self.policy.label_prefix + label,
             )
         )
@@ -160,7 +160,7 @@ def _exec(
 ) -> list[Hook]:
     if not commands or scope.is_forbidden(label, HookPolicy.ALL):
         return []
-    name = scope.workload.speaker(label)
+    name = scope.workload.carrier(label)
     return [
         _command_hook(
             scope.exec_script(name, _with_self(text, name), f"exec `{_short(text)}`"),
@@ -290,7 +290,7 @@ def _dump_hooks(scope: _HookScope, template: str) -> list[Hook]:
         return []
     if not _dump_is_possible(scope, template, values):
         return []
-    name = scope.workload.speaker("hooks.template")
+    name = scope.workload.carrier("hooks.template")
     command = render_dump(template, *values.values())
     return [_command_hook(scope.exec_script(name, command, template), _START, OnError.FATAL)]
 
@@ -335,7 +335,7 @@ def _snapshot(scope: _HookScope, label: str, condition: Condition, on_error: OnE
     commands = getattr(scope.spec, label.replace("-", "_"))
     if not commands or scope.is_forbidden(label, HookPolicy.ALL):
         return []
-    name = scope.workload.speaker(label)
+    name = scope.workload.carrier(label)
     for command in commands:
         _check_nameless(scope, command, label)
     return [_command_hook(_with_self(text, name), (condition,), on_error) for text in commands]

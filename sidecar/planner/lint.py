@@ -74,7 +74,7 @@ def _not_enabled(workload: Workload, prefix: str) -> LintFinding:
         f"{workload.key} has labels but no {prefix}enable, so it is not backed up",
         hint,
         workload=workload.key,
-        container=workload.speaker(meant),
+        container=workload.carrier(meant),
         label=prefix + meant,
         severity=Severity.WARNING,
     )
@@ -190,7 +190,7 @@ def _split_command(workload: Workload, name: str, prefix: str) -> LintFinding:
         f"{label} is several commands, because a comma outside quotes ends a command",
         f"write {label}.0 for a command with commas in it; put a blank after one that is an end",
         workload=workload.key,
-        container=workload.speaker(name),
+        container=workload.carrier(name),
         label=label,
         severity=Severity.WARNING,
     )
@@ -212,7 +212,7 @@ def path_absent(item: RenderedWorkload, path: str, prefix: str) -> LintFinding:
         f"{path} does not exist in {', '.join(workload.names)}: the backup would fail",
         "correct the path, or create it before the backup runs",
         workload=workload.key,
-        container=workload.speaker("paths.include"),
+        container=workload.carrier("paths.include"),
         label=f"{prefix}paths.include",
         severity=Severity.WARNING,
     )

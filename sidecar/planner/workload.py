@@ -29,7 +29,7 @@ class Workload(NamedTuple):
 
     `key` is the natural key, `PROJECT/SERVICE` or a name; `base` and `short_base` give the
     plan id with and without the project; `containers` are sorted by name; `labels` lack the
-    prefix; `speakers` names, per label, the containers that carry the value that counts.
+    prefix; `carriers` names, per label, the containers that carry the value that counts.
     """
 
     key: str
@@ -39,7 +39,7 @@ class Workload(NamedTuple):
     swarm_service: str
     containers: tuple[Container, ...]
     labels: Mapping[str, str]
-    speakers: Mapping[str, tuple[str, ...]]
+    carriers: Mapping[str, tuple[str, ...]]
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -56,9 +56,9 @@ class Workload(NamedTuple):
             return self.containers[0].mounts
         return tuple(dict.fromkeys(m for c in self.containers for m in c.mounts))
 
-    def speaker(self, label: str) -> str:
+    def carrier(self, label: str) -> str:
         """The container that a label means by "this one": the first that carries it."""
-        return (self.speakers.get(label) or self.names)[0]
+        return (self.carriers.get(label) or self.names)[0]
 
 
 class Unit(NamedTuple):
@@ -167,7 +167,7 @@ def _render_unit(
         swarm_service=unit.name if unit.is_swarm else "",
         containers=ordered,
         labels=labels,
-        speakers={},
+        carriers={},
         problems=tuple([replace(problem, workload=key) for problem in problems]),
     )
 
@@ -200,12 +200,12 @@ def _join_group(project: str, name: str, members: Sequence[Workload], prefix: st
         swarm_service="",
         containers=_by_name([c for member in members for c in member.containers]),
         labels={label: value for label, by in agreed.items() for value in by},
-        speakers=_speakers(agreed),
+        carriers=_carriers(agreed),
         problems=tuple(problems),
     )
 
 
-def _speakers(agreed: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, tuple[str, ...]]:
+def _carriers(agreed: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, tuple[str, ...]]:
     """Return per label, also if it is indexed, the sorted names of the containers that carry it."""
     found: dict[str, set[str]] = {}
     for name, by_value in agreed.items():

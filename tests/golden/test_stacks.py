@@ -175,7 +175,7 @@ def test_document_is_accepted_and_settled(stack: Stack) -> None:
 
 @every_stack
 def test_lint_answers_for_every_mount(stack: Stack) -> None:
-    """Each mount of each container is in a plan, or is told with the reason why not."""
+    """Each mount of each container is in a plan, or is reported with the reason why not."""
     mounts = {
         (container.name, mount.destination)
         for container in stack.reading.inventory.containers

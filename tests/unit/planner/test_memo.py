@@ -1,4 +1,4 @@
-"""Remembering results: it saves work, and changes nothing else."""
+"""Memos save work and change nothing else."""
 
 from sidecar.backrest.jsontext import decode
 from sidecar.backrest.rules import Checked, check_document
@@ -15,7 +15,7 @@ def recall(memo: Memo[str], key: str, value: object, made: list[str]) -> str:
     return memo.recall(key, (value,), make)
 
 
-def test_equal_inputs_are_thought_through_once() -> None:
+def test_equal_inputs_are_computed_once() -> None:
     """Other inputs for the same key are made anew, and then remembered instead."""
     memo, made = Memo[str](), list[str]()
     answers = [recall(memo, "a", value, made) for value in ([1], [1], [2], [2])]

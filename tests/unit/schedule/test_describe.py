@@ -63,5 +63,5 @@ def test_a_schedule_in_words(schedule: Schedule, words: str) -> None:
     ],
 )
 def test_a_retention_in_words(retention: Retention, words: str) -> None:
-    """Counts are told from the shortest bucket to the longest."""
+    """Counts are listed from the shortest bucket to the longest."""
     assert describe_retention(retention) == words

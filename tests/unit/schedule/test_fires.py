@@ -20,7 +20,7 @@ def fires(cron: str, start: datetime, days: int, limit: int = 100) -> list[str]:
 
 
 def test_fires_are_in_the_zone_of_the_start() -> None:
-    """A cron is evaluated on the runner's wall clock and told in its zone."""
+    """A cron is evaluated on the runner's wall clock and listed in its zone."""
     start = datetime(2025, 6, 15, 12, 0, tzinfo=BERLIN)
     assert fires("0 2 * * *", start, 2) == ["2025-06-16T02:00+02:00", "2025-06-17T02:00+02:00"]
 
@@ -63,7 +63,7 @@ def test_a_start_between_the_two_halves_of_an_overlap() -> None:
 
 
 def test_the_last_fires_of_an_ending_schedule_are_not_lost() -> None:
-    """A repeated hour is told even when no later fire follows it within reach."""
+    """A repeated hour is listed even when no later fire follows it within reach."""
     start = datetime(2025, 10, 26, 0, 30, tzinfo=BERLIN)
     assert fires("30 2 26 10 */7", start, 1) == [
         "2025-10-26T02:30+02:00",
