@@ -5,8 +5,7 @@ from typing import Any
 
 from sidecar.backrest.document import Document
 from sidecar.backrest.jsontext import Object, parse_integer
-from sidecar.backrest.messages import CONFIG, FieldKind, MessageField, MessageType
-from sidecar.backrest.rules import value_of
+from sidecar.backrest.messages import CONFIG, FieldKind, MessageField, MessageType, value_of
 from sidecar.lib.text import MASK
 
 _SORTED_BY_ID = frozenset({"repos", "plans"})

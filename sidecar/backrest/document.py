@@ -23,9 +23,9 @@ from sidecar.backrest.edit import (
     style_of,
 )
 from sidecar.backrest.jsontext import Member, NotJson, Object, decode, parse_integer
-from sidecar.backrest.messages import REPO
+from sidecar.backrest.messages import REPO, value_of
 from sidecar.backrest.plan import Plan
-from sidecar.backrest.rules import is_active, value_of
+from sidecar.backrest.rules import is_active
 from sidecar.lib.errors import DocumentError
 
 

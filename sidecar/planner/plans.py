@@ -11,7 +11,7 @@ from typing import Any
 
 from sidecar.backrest.document import DocumentView
 from sidecar.backrest.plan import Plan
-from sidecar.backrest.rules import Checked
+from sidecar.backrest.rules import CheckedPlans
 from sidecar.docker.models import Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Problem, problem_of
@@ -35,7 +35,7 @@ class Memos:
     drafts: Memo[Any] = field(default_factory=Memo)
     plans: Memo[Any] = field(default_factory=Memo)
     edits: Memo[Any] = field(default_factory=Memo)
-    checked: Checked = field(default_factory=Checked)
+    checked: CheckedPlans = field(default_factory=CheckedPlans)
 
     def begin_pass(self) -> None:
         """Forget what the last pass did not ask for."""

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sidecar.backrest.document import Document, merge_plans
-from sidecar.backrest.rules import DocumentFault, check_document, check_version
+from sidecar.backrest.rules import check_document, check_version
+from sidecar.backrest.shape import DocumentFault
 from sidecar.docker.models import Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import DocumentError
