@@ -76,10 +76,10 @@ class Worker(Closable):
         self._closing.set()
         self._interrupt()
         if self._thread.is_alive():
-            self._thread.join(self._patience)
+            self._thread.join(self._join_seconds)
 
     @property
-    def _patience(self) -> float | None:
+    def _join_seconds(self) -> float | None:
         """Seconds that `close` waits for the thread; None: until it has ended."""
         return None
 

@@ -1,1 +1,1 @@
-"""Compose files in place of an engine: what their containers would be."""
+"""Compose files in place of Docker: what their containers would be."""

@@ -1,4 +1,4 @@
-"""Mounts and volumes of a Compose file, as the engine will list them once they exist.
+"""Mounts and volumes of a Compose file, as Docker will list them once they exist.
 
 Services of a Compose file as the containers that Compose would make of them.
 

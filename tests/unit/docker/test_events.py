@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.docker.client import CuttableConnection, WireCut
+from sidecar.docker.cuttable_connection import ConnectionCut, CuttableConnection
 from sidecar.docker.events import EventStream, parse_events
 from sidecar.lib.backoff import Backoff
 from sidecar.lib.errors import InventoryError
@@ -354,7 +354,7 @@ def test_wire_that_was_cut_stays_cut(engine: FakeEngine) -> None:
     with CuttableConnection(engine.address, 1) as wire:
         wire.get("/version")
         wire.cut()
-        with pytest.raises(WireCut):
+        with pytest.raises(ConnectionCut):
             wire.get("/version")
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from sidecar.docker.answers import parse_identity
-from sidecar.docker.inventory import DockerInventory, load_saved, own_container_id, parse_address
+from sidecar.docker.endpoint import parse_address
+from sidecar.docker.inventory import DockerInventory, load_saved, own_container_id
 from sidecar.docker.models import Container, Inventory, Mount, Volume
 from sidecar.lib.errors import InventoryError, UsageError
 

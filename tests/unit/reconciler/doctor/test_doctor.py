@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from sidecar.cli.output.doctor import render_doctor
-from sidecar.docker.client import Connection, WireRefused
+from sidecar.docker.client import Connection
+from sidecar.docker.cuttable_connection import RequestRefused
 from sidecar.docker.inventory import DockerInventory
 from sidecar.labels.policy import Policy
 from sidecar.lib import files as atomic
@@ -472,7 +473,7 @@ def test_a_refused_version_is_a_permission_and_a_broken_engine_is_not(
     context = house.context()
 
     def refuse(_: str | None) -> bytes:
-        raise WireRefused(InventoryError("refused", "x"), status)
+        raise RequestRefused(InventoryError("refused", "x"), status)
 
     context.ask_version = refuse
     failures = [o.check for o in examine(context).findings if o.verdict is CheckStatus.FAILURE]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.cli.commands.backup_once import backup_once
-from sidecar.docker.local import ContainersError, OnceEngine
+from sidecar.docker.lifecycle import ContainersError, OneShotDocker
 from sidecar.docker.models import Container as Observed
 from sidecar.docker.models import Inventory
 from sidecar.docker.usage import ContainerUse
@@ -563,7 +563,7 @@ def test_flags_that_do_not_fit_are_told(
 
 def test_an_engine_that_is_not_there_is_told_in_words() -> None:
     """Whatever it is asked."""
-    with OnceEngine("/nowhere/docker.sock") as engine:
+    with OneShotDocker("/nowhere/docker.sock") as engine:
         for ask in (engine.providers, engine.now, lambda: engine.pull("x")):
             with pytest.raises(ContainersError, match="no Docker engine at"):
                 ask()
