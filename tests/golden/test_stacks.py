@@ -25,7 +25,7 @@ from sidecar.backrest.jsontext import decode
 from sidecar.backrest.rules import check_document
 from sidecar.cli.output.lint import render_lint
 from sidecar.cli.output.plan_table import render_table
-from sidecar.docker.compose.containers import ComposeReading, load_compose
+from sidecar.docker.compose.load import ComposeReading, load_compose
 from sidecar.docker.compose.tool import find_tool, run_program
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
