@@ -1,7 +1,7 @@
-"""The few exceptions, each with its exit code.
+"""The exceptions that end a pass, each with its exit code.
 
 An exception means that the whole pass is void and nothing was written; anything
-that concerns one workload only is a `model.problem.Problem`, which is data.
+that concerns one workload only is a `labels.problem.Problem`, which is data.
 """
 
 
@@ -24,7 +24,7 @@ class UsageError(SidecarError):
 
 
 class InventoryError(SidecarError):
-    """The world could not be observed: unknown is never the same as empty."""
+    """Docker, or what stands in its place, could not be read: unknown is never empty."""
 
 
 class DocumentError(SidecarError):
