@@ -38,7 +38,7 @@ from sidecar.reconciler.settings import (
     ReconcilerSettings,
     Watching,
 )
-from tests.fakes.fake_docker import FakeEngine
+from tests.fakes.fake_docker import FakeDocker
 
 Json = dict[str, Any]
 RUNNER = "r" * 64
@@ -445,7 +445,7 @@ def test_an_engine_that_is_not_there_fails_once(house: House) -> None:
 def test_an_engine_that_hangs_costs_one_wait(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """After that it is asked nothing more."""
     monkeypatch.setattr(patient_module, "SECONDS", 0.1)
-    with FakeEngine() as engine:
+    with FakeDocker() as engine:
         engine.stall()
         house.settings = replace(house.settings, source=InventorySource(docker_sock=engine.address))
         context = house.context()
