@@ -1,7 +1,8 @@
 """The exceptions that end a pass, each with its exit code.
 
 An exception means that the whole pass is void and nothing was written; anything
-that concerns one workload only is a `labels.problem.Problem`, which is data.
+that concerns one workload only is a `labels.problem.Problem`, which is data. The first
+line of each class stands in docs/reference/exit-codes.md.
 """
 
 
@@ -24,7 +25,7 @@ class UsageError(SidecarError):
 
 
 class InventoryError(SidecarError):
-    """Docker, or what stands in its place, could not be read: unknown is never empty."""
+    """The world could not be observed: unknown is never the same as empty."""
 
 
 class DocumentError(SidecarError):
