@@ -13,7 +13,7 @@ from sidecar.lib.errors import UsageError
 from sidecar.lib.text import quoted, without_credentials
 from sidecar.planner.propose import Proposal
 from sidecar.planner.workload import SERVICE, Workload
-from sidecar.reconciler.observe import preview_now
+from sidecar.reconciler.reconcile import preview_now
 from sidecar.reconciler.settings import ReconcilerSettings
 
 _EXIT_CODES = {OperationEnd.SUCCESS: 0, OperationEnd.WARNING: 3}
@@ -36,9 +36,9 @@ _SOON_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class WaitTimer:
-    """`steady` is monotonic, `wall` gives unix seconds, `pause` waits for seconds."""
+    """`monotonic` gives seconds that nobody sets, `wall` unix seconds; `pause` waits."""
 
-    steady: Callable[[], float] = time.monotonic
+    monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     pause: Callable[[float], None] = time.sleep
 
@@ -156,18 +156,18 @@ class BackupWatch:
 
     def run(self) -> BackupResult:
         """Run the plan and wait. Raises ApiError when it was not begun, or Backrest is gone."""
-        began = answered = self._timer.steady()
+        began = answered = self._timer.monotonic()
         self._highest = max((operation.id for operation in self._api.operations()), default=0)
         failure = self._begin()
         while True:
             try:
                 self._look()
-                answered = self._timer.steady()
+                answered = self._timer.monotonic()
             except ApiError as error:
-                gone_for = self._timer.steady() - answered
+                gone_for = self._timer.monotonic() - answered
                 if error.kind is not ApiTrouble.UNREACHABLE or gone_for >= _ABSENT_SECONDS:
                     raise
-            now = self._timer.steady()
+            now = self._timer.monotonic()
             if (result := self._result()) is not None:
                 return result
             self._check_begun(failure, now - began)

@@ -93,7 +93,7 @@ class ReconcilerDaemon:
             else:
                 well_for = 0.0 if good_since is None else time.monotonic() - good_since
                 good_since = None
-                trigger.look_after(self.backoff.next_wait(well_for), "retry")
+                trigger.resync_within(self.backoff.next_wait(well_for), "retry")
             next_resync = time.time() + self.settings.watching.interval
             heartbeat.beat(**report.beat(next_resync).heartbeat())
 

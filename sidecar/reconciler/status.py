@@ -9,7 +9,7 @@ from sidecar.backrest.api import ApiError, BackrestApi
 from sidecar.backrest.operations import Operation, OperationEnd, Status
 from sidecar.labels.problem import Problem, Severity
 from sidecar.planner.propose import Proposal
-from sidecar.reconciler.observe import preview_now
+from sidecar.reconciler.reconcile import preview_now
 from sidecar.reconciler.settings import BackrestLogin, ReconcilerSettings
 from sidecar.reconciler.state import State
 from sidecar.reconciler.zones import resolve_zone

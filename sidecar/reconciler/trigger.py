@@ -23,7 +23,7 @@ class Debounce:
 
     The first hint is due at once. Hints after a pass settle: they are due when none came
     for `settle` seconds, at the latest `cap` seconds after the first of them. Everything
-    is looked at when it never was, each `interval`, and on demand.
+    is looked at when it never was, each `interval`, and on resync_at.
 
     In a storm a fixed cap would mean a pass each five seconds, for minutes, each of them
     a list of everything, a write of the document and work for whoever reads it, although
@@ -56,7 +56,7 @@ class Debounce:
             self._is_calm = now - max(self._last, self._passed) >= self._settling()
         self._last = max(self._last, now)
 
-    def demand(self, at: float) -> None:
+    def resync_at(self, at: float) -> None:
         """Ask for a look at everything at `at`, whatever else happens."""
         self._next_look = min(self._next_look, at)
 
@@ -68,7 +68,7 @@ class Debounce:
         capped = self._first + min(self.cap * self._growth(), max(self.cap, self.interval))
         return min(self._first if self._is_calm else hinted, capped, self._next_look)
 
-    def is_look_due(self, now: float) -> bool:
+    def is_resync_due(self, now: float) -> bool:
         """Tell whether everything is to be looked at, hinted or not."""
         return now >= self._next_look
 
@@ -130,7 +130,7 @@ class PassTrigger(Closable):
         self._debounce = Debounce(settle, cap, interval)
         self._monotonic = monotonic
         self._hints: deque[_Hint] = deque()
-        self._waiter = SignalWaiter(on_hangup=lambda: self.look_after(0.0, "signal"))
+        self._waiter = SignalWaiter(on_hangup=lambda: self.resync_within(0.0, "signal"))
         self._ids: set[str] = set()
         self._reasons = {"start"}
         self._later: set[str] = set()
@@ -151,7 +151,7 @@ class PassTrigger(Closable):
         """Ask for a pass over what is known of the containers: something else changed."""
         self._take(_Hint(self._monotonic(), reason))
 
-    def look_after(self, seconds: float, reason: str) -> None:
+    def resync_within(self, seconds: float, reason: str) -> None:
         """Ask for a look at everything, once, no later than in so many seconds."""
         self._take(_Hint(self._monotonic(), reason, delay=seconds))
 
@@ -196,7 +196,7 @@ class PassTrigger(Closable):
     def _sort(self, hint: _Hint) -> None:
         if hint.delay is not None:
             self._later.add(hint.reason)
-            self._debounce.demand(hint.at + hint.delay)
+            self._debounce.resync_at(hint.at + hint.delay)
             return
         self._reasons.add(hint.reason)
         if hint.container_id:
@@ -206,7 +206,7 @@ class PassTrigger(Closable):
 
     def _due(self, now: float) -> DuePass:
         everything = self._everything or len(self._ids) > _MANY_IDS
-        if self._debounce.is_look_due(now):
+        if self._debounce.is_resync_due(now):
             everything = True
             self._reasons |= self._later
             self._later = set()

@@ -121,7 +121,7 @@ def test_each_variable_that_is_read_is_told() -> None:
 
 def events_logged(modules: Iterable[Path]) -> Iterator[tuple[str, str]]:
     """Yield the name and level of each event that the modules name literally."""
-    told = {"tell": "apply.", "log_event": ""}
+    told = {"report": "apply.", "log_event": ""}
     for module in modules:
         for node in ast.walk(ast.parse(module.read_text())):
             if isinstance(node, ast.Call):

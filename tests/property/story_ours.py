@@ -171,10 +171,10 @@ class _Spy(Applier):
 
     desired: DesiredState | None = None
 
-    def want(self, desire: DesiredState, changed_at: float) -> None:
+    def set_desired(self, desired: DesiredState, changed_at: float) -> None:
         """Take the newest wish."""
-        self.desired = desire
-        super().want(desire, changed_at)
+        self.desired = desired
+        super().set_desired(desired, changed_at)
 
 
 class Ours:
@@ -194,10 +194,10 @@ class Ours:
         )
         self._ends = ExitStack()
         self.memory = Memory(self.settings.state_directory)
-        self._report = ReconcilerReport(lambda: clock.wall, lambda: clock.steady)
+        self._report = ReconcilerReport(lambda: clock.wall, lambda: clock.monotonic)
         self._backoff = Backoff(chance=lambda: 0.5)
-        self.trigger = self._ends.enter_context(SteppedTrigger(monotonic=lambda: clock.steady))
-        self._clocks = Clocks(lambda: clock.steady, lambda: clock.wall)
+        self.trigger = self._ends.enter_context(SteppedTrigger(monotonic=lambda: clock.monotonic))
+        self._clocks = Clocks(lambda: clock.monotonic, lambda: clock.wall)
         self.loop = ReconcileLoop(self.settings, {}, self.memory, self._report, self._clocks)
         self._ends.callback(self.loop.close)
         self.loop.events = _Stream(host, self.trigger)  # type: ignore[assignment]
@@ -234,7 +234,7 @@ class Ours:
             self.settings.applying.guard_after,
             activity,
             self._told,
-            monotonic=clocks.steady,
+            monotonic=clocks.monotonic,
             wall=clocks.wall,
         )
         self.applier = _Spy(
@@ -266,7 +266,7 @@ class Ours:
 
     def act(self) -> None:
         """Do what is due first: one pass, or one step of what concerns the runner."""
-        now = self._clocks.steady()
+        now = self._clocks.monotonic()
         if (due := self.trigger.take()) is not None:
             self._pass(due)
         elif self._due["applier"] <= now:
@@ -275,13 +275,13 @@ class Ours:
             self._due["guard"] = now + max(0.05, self.guard.step())
 
     def _pass(self, due: DuePass) -> None:
-        now = self._clocks.steady()
+        now = self._clocks.monotonic()
         if self.loop.run(due):
             self._good_since = self._good_since or now
             return
         well_for = 0.0 if self._good_since is None else now - self._good_since
         self._good_since = None
-        self.trigger.look_after(self._backoff.next_wait(well_for), "retry")
+        self.trigger.resync_within(self._backoff.next_wait(well_for), "retry")
 
 
 @contextmanager

@@ -43,12 +43,12 @@ class Swap:
         return found.digest[:_DIGITS] in (self.base, self.new)
 
 
-def new_part(place: DocumentFile) -> str:
+def new_part_name(place: DocumentFile) -> str:
     """Return a name for content that is still being written."""
     return f"{_prefix(place)}{secrets.token_hex(8)}.part"
 
 
-def swap_of(place: DocumentFile, part: str, base: str, new: str) -> Swap:
+def swap_for(place: DocumentFile, part: str, base: str, new: str) -> Swap:
     """Return the name under which the finished `part` may be exchanged."""
     random = part.removeprefix(_prefix(place)).removesuffix(".part")
     base, new = base[:_DIGITS], new[:_DIGITS]

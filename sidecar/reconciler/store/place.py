@@ -46,7 +46,7 @@ class FileIdentity:
     digest: str
 
 
-class Known:
+class DigestCache:
     """Digests (BLAKE2b of 32 bytes, in hex) of the last few contents.
 
     To compare a content with one that is known costs a tenth of digesting it.
@@ -80,7 +80,7 @@ class DocumentFile:
     directory: int
     name: str
     path: Path
-    known: Known = field(default_factory=Known, compare=False, repr=False)
+    known: DigestCache = field(default_factory=DigestCache, compare=False, repr=False)
 
     def load(self) -> Stored:
         """Read the file whole and consistently; StoreError says why it cannot be had."""
@@ -104,7 +104,9 @@ class DocumentFile:
             return None
 
 
-def find_place(directory: int, path: Path, known: Known | None = None) -> DocumentFile:
+def find_document_file(
+    directory: int, path: Path, known: DigestCache | None = None
+) -> DocumentFile:
     """Follow links from `path` to the name to read and replace, within the same directory.
 
     Raises StoreError for a link that leaves the directory, because a file there cannot
@@ -114,12 +116,12 @@ def find_place(directory: int, path: Path, known: Known | None = None) -> Docume
     with explained(path, "read"):
         for _ in range(_LINKS):
             if not _is_link(directory, name):
-                return DocumentFile(directory, name, path.parent / name, known or Known())
+                return DocumentFile(directory, name, path.parent / name, known or DigestCache())
             name = _next_name(directory, os.readlink(name, dir_fd=directory), path)
     raise StoreError(f"{path} is a link in a circle", "put a plain file in its place")
 
 
-def read_entry(directory: int, name: str, path: Path, known: Known) -> Stored:
+def read_entry(directory: int, name: str, path: Path, known: DigestCache) -> Stored:
     """Read one file while nobody writes to it; OSError, or StoreError if it is no document."""
     # Before it is opened: to open a device can be an act in itself.
     _refuse_other_kinds(os.lstat(name, dir_fd=directory), path)
@@ -147,7 +149,7 @@ def explained(path: Path, verb: str) -> Iterator[None]:
         raise _explain(error, path, verb) from error
 
 
-def _read_steadily(descriptor: int, path: Path, known: Known) -> Stored:
+def _read_steadily(descriptor: int, path: Path, known: DigestCache) -> Stored:
     for _ in range(_READS):
         before = os.fstat(descriptor)
         _refuse_other_kinds(before, path)

@@ -19,12 +19,12 @@ from sidecar.lib.errors import StoreError
 from sidecar.reconciler.store import litter
 from sidecar.reconciler.store.place import (
     LIMIT,
+    DigestCache,
     DocumentFile,
     FileIdentity,
-    Known,
     Stored,
     explained,
-    find_place,
+    find_document_file,
     hint_for,
 )
 
@@ -70,12 +70,12 @@ class Store:
         self._lock_wait = lock_wait
         self._on_notice = on_notice
         self._pause = pause
-        self._known = Known()
+        self._known = DigestCache()
 
     def read(self) -> Stored:
         """Read the file as it is, without a lock and without touching anything."""
         with self._opened() as directory:
-            return find_place(directory, self.path, self._known).load()
+            return find_document_file(directory, self.path, self._known).load()
 
     def update(self, change: Callable[[bytes], bytes | None]) -> bool:
         """Replace the content by what `change` makes of it; return whether it was written.
@@ -85,9 +85,9 @@ class Store:
         effect of its own. What an interrupted write left is put in order first.
         """
         with self._locked() as directory:
-            litter.recover(find_place(directory, self.path, self._known), self._on_notice)
+            litter.recover(find_document_file(directory, self.path, self._known), self._on_notice)
             for _ in range(_ATTEMPTS):
-                place = find_place(directory, self.path, self._known)
+                place = find_document_file(directory, self.path, self._known)
                 base = place.load()
                 content = change(base.content)
                 if content is None or content == base.content:
@@ -102,7 +102,7 @@ class Store:
     def create(self, content: bytes) -> None:
         """Create the file; AlreadyThereError if anything has its name, which is never touched."""
         with self._locked() as directory:
-            place = find_place(directory, self.path, self._known)
+            place = find_document_file(directory, self.path, self._known)
             litter.recover(place, self._on_notice)
             with explained(place.path, "create"):
                 self._create(place, content)
@@ -128,7 +128,7 @@ class Store:
                         f"what was written beside {place.path} cannot be read back",
                         "check the disk",
                     )
-                swap = litter.swap_of(place, part, base.digest, digest)
+                swap = litter.swap_for(place, part, base.digest, digest)
                 atomic.replace(place.directory, part, swap.name)
             try:
                 return _exchange(place, swap, base, ours, self._on_notice)
@@ -142,7 +142,7 @@ class Store:
         self, place: DocumentFile, content: bytes, base: FileIdentity | None
     ) -> Iterator[str]:
         """Write `content` durably beside the document; removed at the end if still there."""
-        part = litter.new_part(place)
+        part = litter.new_part_name(place)
         descriptor = atomic.create_new(place.directory, part)
         try:
             try:

@@ -17,7 +17,7 @@ from sidecar.labels.policy import Policy
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import InventoryError
 from sidecar.planner.scripts import render_quiesce, render_scale_down
-from sidecar.reconciler.doctor import check as patient_module
+from sidecar.reconciler.doctor import check as check_module
 from sidecar.reconciler.doctor import document
 from sidecar.reconciler.doctor.check import (
     CheckContext,
@@ -171,7 +171,7 @@ class House:
         )
         engine = DockerInventory("unix:///nowhere.sock")
         engine.connection = self.connection
-        context.engine = engine
+        context.docker = engine
         return context
 
     def examine(self, *, fix: bool = False) -> dict[str, CheckResult]:
@@ -443,7 +443,7 @@ def test_an_engine_that_is_not_there_fails_once(house: House) -> None:
 
 def test_an_engine_that_hangs_costs_one_wait(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """After that it is asked nothing more."""
-    monkeypatch.setattr(patient_module, "SECONDS", 0.1)
+    monkeypatch.setattr(check_module, "SECONDS", 0.1)
     with FakeEngine() as engine:
         engine.stall()
         house.settings = replace(house.settings, source=InventorySource(docker_sock=engine.address))
