@@ -172,10 +172,10 @@ def test_files_that_are_told_are_those_that_are_made() -> None:
     for made in (RUNNER_PULSE, JOURNAL, CONTROL, "PLAN.failed", "PLAN.success"):
         assert f"`{RUNNER_STATE}/{made}`" in page
     assert f"`{LOCK}`" in page
-    litter = (ROOT / "sidecar/reconciler/store/litter.py").read_text()
+    leftovers = (ROOT / "sidecar/reconciler/store/leftovers.py").read_text()
     for shown, made in (("sidecar-*.part", ".part"), ("displaced-*", ".displaced-")):
         assert shown in page
-        assert made in litter
+        assert made in leftovers
 
 
 def editor_schema() -> Draft7Validator:

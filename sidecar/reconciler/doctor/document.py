@@ -21,8 +21,13 @@ from sidecar.reconciler.doctor.check import (
     warned,
 )
 from sidecar.reconciler.reconcile import read_document
-from sidecar.reconciler.store import litter
-from sidecar.reconciler.store.place import DocumentFile, explained, find_document_file, hint_for
+from sidecar.reconciler.store import leftovers
+from sidecar.reconciler.store.document_file import (
+    DocumentFile,
+    explained,
+    find_document_file,
+    hint_for,
+)
 from sidecar.reconciler.store.store import Store
 
 _PRIVATE = 0o600
@@ -115,33 +120,33 @@ def check_writable(context: CheckContext) -> CheckResult:
         return failed(error.message, error.hint)
 
 
-def _try_part(place: DocumentFile) -> CheckResult:
-    part = litter.new_part_name(place)
-    document = atomic.open_present(place.directory, place.name)
+def _try_part(file: DocumentFile) -> CheckResult:
+    part = leftovers.new_part_name(file)
+    document = atomic.open_present(file.directory, file.name)
     try:
-        descriptor = atomic.create_new(place.directory, part)
+        descriptor = atomic.create_new(file.directory, part)
         try:
-            return _dress(place, document, descriptor)
+            return _set_attributes(file, document, descriptor)
         finally:
             os.close(descriptor)
-            atomic.remove(place.directory, part)
+            atomic.remove(file.directory, part)
     finally:
         os.close(document)
 
 
-def _dress(place: DocumentFile, document: int, part: int) -> CheckResult:
+def _set_attributes(file: DocumentFile, document: int, part: int) -> CheckResult:
     status = os.fstat(document)
     owner = f"{status.st_uid}:{status.st_gid}"
     if not atomic.give_owner(part, status.st_uid, status.st_gid):
         return failed(
-            f"the owner {owner} of {place.path} cannot be kept by user {os.geteuid()}, "
+            f"the owner {owner} of {file.path} cannot be kept by user {os.geteuid()}, "
             "so nothing would be written",
             hint_for(f"user {status.st_uid} and group {status.st_gid}"),
         )
     atomic.copy_attributes(document, part)
     if not atomic.give_mode(part, stat.S_IMODE(status.st_mode)):
         return failed(
-            f"the file system does not let a new file have the mode of {place.path}",
+            f"the file system does not let a new file have the mode of {file.path}",
             "set the mode by the options of the mount",
         )
     atomic.write_all(part, b"backrest-sidecar doctor\n")
