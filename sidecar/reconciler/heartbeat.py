@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sidecar.service.heartbeat import (
-    FILE,
     HealthcheckCommand,
     Heartbeat,
     judge_age,
@@ -21,14 +20,6 @@ from sidecar.service.heartbeat import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-__all__ = [
-    "FILE",
-    "ReconcilerHeartbeat",
-    "allowance",
-    "check_heartbeat",
-    "run_healthcheck",
-]
 
 _SPARE = 30.0
 _HELP = """\

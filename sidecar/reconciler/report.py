@@ -69,7 +69,7 @@ class ApplyResult(StrEnum):
     FOREIGN_EDIT = "foreign-edit"
     """Somebody else saved meanwhile."""
     REFUSED = "refused"
-    """Backrest does not take the document."""
+    """The container named as Backrest's is this sidecar: it is not restarted."""
 
 
 # Results that last: they are reported at every check and count once.

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from sidecar.labels.policy import HookPolicy, Policy
+from sidecar.labels.policy import Policy
 from sidecar.labels.retention import parse_retention
 from sidecar.lib import duration
 from sidecar.lib.errors import UsageError
@@ -240,22 +240,3 @@ def _check_default(flag: str, text: str) -> None:
             parse_retention(text.strip())
     except SpecInvalid as error:
         raise UsageError(f"{flag} {text!r}: {error.message}", error.hint) from None
-
-
-__all__ = [
-    "ApplyVia",
-    "Applying",
-    "BackrestLogin",
-    "HookPolicy",
-    "InventorySource",
-    "Lifetime",
-    "Orphans",
-    "ReconcilerSettings",
-    "Watching",
-    "check_access",
-    "check_policy",
-    "parse_duration",
-    "parse_mode",
-    "parse_path_map",
-    "read_password",
-]

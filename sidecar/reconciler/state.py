@@ -1,7 +1,7 @@
 """What the sidecar remembers from run to run: small, written atomically, and expendable.
 
 It lies in `.sidecar/` beside the document (`--state-dir`). Whatever is lost is found
-again or errs on the safe side: an orphan's grace begins anew, the runner's mounts are
+again or errs on the safe side: an orphan's grace begins anew, Backrest's mounts are
 read when it is seen, a document counts as not yet loaded.
 """
 

@@ -51,10 +51,3 @@ def _read_zone(docker_sock: str | None, backrest: str) -> tuple[str, str]:
     except InventoryError:
         return "", "no engine answers"
     return (name, "") if name else ("", f"no container {backrest} tells a TZ")
-
-
-__all__ = [
-    "Zone",
-    "local_zone",
-    "resolve_zone",
-]

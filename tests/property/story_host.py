@@ -41,7 +41,7 @@ _RUN_SECONDS = 40.0
 
 @dataclass
 class Clock:
-    """Time that passes only when told: `wall` in unix seconds, `steady` since some moment."""
+    """Time that passes only on request: `wall` in unix seconds, `monotonic` since some moment."""
 
     wall: float = START
     monotonic: float = 1000.0

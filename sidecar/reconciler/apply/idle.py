@@ -15,6 +15,7 @@ from sidecar.backrest.document import Document, parse_document
 from sidecar.backrest.operations import Operation, Status, is_busy
 from sidecar.docker.client import Connection
 from sidecar.lib.errors import InventoryError, SidecarError
+from sidecar.lib.zones import local_zone
 from sidecar.reconciler.apply.container import (
     BackrestContainer,
     find_backrest,
@@ -23,7 +24,6 @@ from sidecar.reconciler.apply.container import (
 )
 from sidecar.reconciler.resume.markers import read_markers
 from sidecar.reconciler.store.store import Store
-from sidecar.reconciler.zones import local_zone
 from sidecar.schedule.fires import next_fires, schedule_of
 
 MARGIN = 120.0

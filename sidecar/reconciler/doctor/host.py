@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 from sidecar.lib.write_file import write_small
+from sidecar.lib.zones import local_zone
 from sidecar.reconciler.doctor.check import (
     CheckContext,
     CheckResult,
@@ -13,7 +14,6 @@ from sidecar.reconciler.doctor.check import (
     passed,
     warned,
 )
-from sidecar.reconciler.zones import local_zone
 
 _PROBE = "doctor"
 # Before this program was written: a clock that shows less was never set.

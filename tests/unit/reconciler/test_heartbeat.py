@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from sidecar.lib.write_file import write_small
 from sidecar.reconciler.heartbeat import (
-    FILE,
     ReconcilerHeartbeat,
     allowance,
     check_heartbeat,
     run_healthcheck,
 )
 from sidecar.reconciler.report import ReconcilerStatus
+from sidecar.service.heartbeat import FILE
 
 NOW = 1_780_000_000.0
 MOST = allowance(60.0)

@@ -28,7 +28,7 @@ WHATS = (
 )
 
 
-def engine_rows(address: str, folder: Path, count: int, rounds: int) -> list[Row]:
+def docker_rows(address: str, folder: Path, count: int, rounds: int) -> list[Row]:
     """Create `count` containers on the engine, measure, and remove them again.
 
     Nothing is started. `folder` is empty and may be filled.
@@ -61,7 +61,7 @@ def engine_rows(address: str, folder: Path, count: int, rounds: int) -> list[Row
     ]
 
 
-def rows_without_engine() -> list[Row]:
+def rows_without_docker() -> list[Row]:
     """Return the rows of this part for a run that has no engine."""
     return [Row(what, 0, "not measured", "needs --engine ADDRESS") for what in WHATS]
 
