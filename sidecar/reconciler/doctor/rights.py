@@ -50,19 +50,21 @@ def _purpose_of_restart(context: CheckContext) -> str:
 
 
 def _purpose_of_start(context: CheckContext) -> str:
-    return "start again what a dead backup stopped" if _marks(context, "verb=stop") else ""
+    wanted = _has_marker_hook(context, "verb=stop")
+    return "start again what a dead backup stopped" if wanted else ""
 
 
 def _purpose_of_unpause(context: CheckContext) -> str:
-    return "let go on what a dead backup paused" if _marks(context, "verb=pause") else ""
+    wanted = _has_marker_hook(context, "verb=pause")
+    return "let go on what a dead backup paused" if wanted else ""
 
 
 def _purpose_of_scale(context: CheckContext) -> str:
-    wanted = _marks(context, "docker service scale")
+    wanted = _has_marker_hook(context, "docker service scale")
     return "scale services up again that a dead backup scaled down" if wanted else ""
 
 
-def _marks(context: CheckContext, words: str) -> bool:
+def _has_marker_hook(context: CheckContext, words: str) -> bool:
     """Return whether a hook that writes a marker has these words in its text."""
     if context.memory.document is None:
         return False
