@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sidecar.docker.compose.containers import ComposeReading, load_compose
+from sidecar.docker.compose.load import ComposeReading, load_compose
 from sidecar.docker.inventory import DockerInventory, load_saved, own_container_id
 from sidecar.docker.models import Inventory
 from sidecar.lib.errors import UsageError

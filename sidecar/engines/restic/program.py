@@ -62,7 +62,7 @@ class Program:
     def features(self) -> Features:
         """Return what this restic can do. Raises EngineError if it cannot be started."""
         command = argv.render_version(self.access)
-        patience = self._runner.patience(_VERSION_SECONDS)
+        patience = self._runner.silence_timeout(_VERSION_SECONDS)
         path = self._environ.get("PATH")
         return _MEMO.features(self._name, path, lambda: self._run(command, patience).out)
 
@@ -75,7 +75,7 @@ class Program:
         report: Report | None = None,
     ) -> Interpreted:
         """Run a command and say what came of it. Raises EngineError if it cannot be run."""
-        patience = self._runner.patience(self.limits.stall)
+        patience = self._runner.silence_timeout(self.limits.stall)
         signs = ProgressParser(report, patience, self.limits.monotonic, self.limits.every)
         completed = self._run(command, patience, signs.take)
         return self._interpret(verb, completed, patience, plan)
@@ -91,7 +91,7 @@ class Program:
 
         It may take `seconds`, else as long as lines come that `on_line` wants.
         """
-        patience = self._runner.patience(seconds or self.limits.stall)
+        patience = self._runner.silence_timeout(seconds or self.limits.stall)
 
         def take(line: bytes) -> None:
             if patience is not None:
