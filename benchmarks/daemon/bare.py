@@ -15,7 +15,7 @@ import threading
 import time
 from pathlib import Path
 
-from benchmarks.daemon.talk import Talk, render_question
+from benchmarks.daemon.docker_http import DockerHttp, render_filters
 
 _ACTIONS = ["create", "start", "die", "destroy", "rename", "update"]
 _INTERVAL = 60.0
@@ -24,20 +24,20 @@ _INTERVAL = 60.0
 def main(address: str, label: str, document: str, target: str) -> None:
     """Follow the events."""
     threading.Thread(target=_list_all, args=(address,), daemon=True).start()
-    stream, listing = Talk(address, timeout=86_400), Talk(address)
+    stream, listing = DockerHttp(address, timeout=86_400), DockerHttp(address)
     listing.ask("GET", "/version")
-    wanted = render_question(type=["container"], event=_ACTIONS, label=[label])
+    wanted = render_filters(type=["container"], event=_ACTIONS, label=[label])
     for line in stream.lines(f"/events?{wanted}"):
-        one = render_question(id=[json.loads(line)["Actor"]["ID"]])
+        one = render_filters(id=[json.loads(line)["Actor"]["ID"]])
         found = listing.ask("GET", f"/containers/json?all=1&{one}")
         if found:
             _replace(Path(target), found[0]["Names"][0].encode(), Path(document).stat().st_size)
 
 
 def _list_all(address: str) -> None:
-    talk = Talk(address)
+    docker = DockerHttp(address)
     while True:
-        talk.ask("GET", "/containers/json?all=1")
+        docker.ask("GET", "/containers/json?all=1")
         time.sleep(_INTERVAL)
 
 

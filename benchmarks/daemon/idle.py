@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from benchmarks.daemon.docker_http import DockerHttp, render_filters
 from benchmarks.daemon.process import Memory, Process, running, running_daemon, wait_until
 from benchmarks.daemon.scale import Scale
 from benchmarks.daemon.stage import Stage, checked_specs, plain_specs
-from benchmarks.daemon.talk import Talk, render_question
 from benchmarks.table import Row
 
 GOAL_PERCENT, GOAL_IDLE, GOAL_FULL = 0.1, 70, 110
@@ -68,9 +68,9 @@ class _Rate:
         now = time.time()
         stretch = f"since={now:.3f}&until={now + seconds:.3f}"
         # The engine tells of a health check as of any exec, with the command in the action.
-        checks = render_question(type=["container"], event=["exec_start"])
+        checks = render_filters(type=["container"], event=["exec_start"])
         self._seconds = seconds
-        self._lines = Talk(address).lines(f"/events?{stretch}&{checks}")
+        self._lines = DockerHttp(address).lines(f"/events?{stretch}&{checks}")
         self._count = 0
         self._thread = threading.Thread(target=self._run, name="rate")
         self._thread.start()

@@ -7,11 +7,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from benchmarks.daemon.docker_http import DockerHttp
 from benchmarks.daemon.process import Daemon, running, running_daemon, wait_until
 from benchmarks.daemon.scale import Scale
-from benchmarks.daemon.sight import Sight
 from benchmarks.daemon.stage import Spec, Stage, plain_specs, sample_spec
-from benchmarks.daemon.talk import Talk
+from benchmarks.daemon.write_watcher import WriteWatcher
 from benchmarks.table import Row
 
 GOAL_RATIO, GOAL_MILLISECONDS = 3.0, 40.0
@@ -57,8 +57,8 @@ def _racing(stage: Stage, folder: Path, count: int) -> Iterator["_Race"]:
         bare = (stage.address, _BARE_LABEL, str(daemon.config), str(target))
         log = folder / "bare.log"
         stack.enter_context(running("-m", "benchmarks.daemon.bare", *bare, log=log))
-        seen = stack.enter_context(Sight(daemon.config))
-        seen_bare = stack.enter_context(Sight(target))
+        seen = stack.enter_context(WriteWatcher(daemon.config))
+        seen_bare = stack.enter_context(WriteWatcher(target))
         time.sleep(_OPENING_SECONDS)
         yield _Race(stage, daemon, seen, seen_bare, count)
 
@@ -67,13 +67,13 @@ class _Race:
     """Creates containers in turns, one for the daemon and one for the bare chain."""
 
     def __init__(
-        self, stage: Stage, daemon: Daemon, seen: Sight, seen_bare: Sight, count: int
+        self, stage: Stage, daemon: Daemon, seen: WriteWatcher, seen_bare: WriteWatcher, count: int
     ) -> None:
         self._stage = stage
         self._daemon = daemon
         self._seen, self._seen_bare = seen, seen_bare
         self._kind = f"of{count}n"
-        self._talk = Talk(stage.address)
+        self._talk = DockerHttp(stage.address)
         self._made: list[str] = []
 
     def run(self, scale: Scale) -> tuple[_Taken, _Taken]:
@@ -92,7 +92,7 @@ class _Race:
         self._stage.remove(self._made)
         return figure, floor
 
-    def _take(self, spec: Spec, text: bytes, seen: Sight, taken: _Taken) -> None:
+    def _take(self, spec: Spec, text: bytes, seen: WriteWatcher, taken: _Taken) -> None:
         seen.want(text)
         sent = time.perf_counter()
         made = self._stage.create_one(self._talk, spec)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from benchmarks.daemon.talk import Talk, render_question
+from benchmarks.daemon.docker_http import DockerHttp, render_filters
 from benchmarks.reconcile.stack import labels_of, mounts_of
 
 MARK = "benchmark-of-daemon"
@@ -48,13 +48,13 @@ class Stage:
         """Create the volumes first, as Compose does, so that they cost the containers nothing."""
         names = [name for spec in specs for name in spec.volumes]
         bodies = [{"Name": name, "Labels": self._mark} for name in names]
-        self._each(lambda talk, body: talk.ask("POST", "/volumes/create", body), bodies)
+        self._each(lambda docker, body: docker.ask("POST", "/volumes/create", body), bodies)
 
     def create(self, specs: Iterable[Spec]) -> list[str]:
         """Create the containers as fast as several threads can; return their ids."""
         return self._each(self.create_one, specs)
 
-    def create_one(self, talk: Talk, spec: Spec) -> str:
+    def create_one(self, docker: DockerHttp, spec: Spec) -> str:
         """Create one container over a connection of the caller's; return its id."""
         body = {
             "Image": self.image,
@@ -63,45 +63,45 @@ class Stage:
             "HostConfig": {"NetworkMode": "none", "Binds": list(spec.binds)},
             **dict(spec.more),
         }
-        return str(talk.ask("POST", f"/containers/create?name={spec.name}", body)["Id"])
+        return str(docker.ask("POST", f"/containers/create?name={spec.name}", body)["Id"])
 
     def start(self, ids: Iterable[str]) -> None:
         """Start these containers."""
-        self._each(lambda talk, one: talk.ask("POST", f"/containers/{one}/start"), ids)
+        self._each(lambda docker, one: docker.ask("POST", f"/containers/{one}/start"), ids)
 
     def remove_containers(self) -> None:
         """Remove all containers of ours, running or not, as fast as several threads can."""
-        listed = Talk(self.address).ask("GET", f"/containers/json?all=1&{self._ours()}")
+        listed = DockerHttp(self.address).ask("GET", f"/containers/json?all=1&{self._ours()}")
         self.remove(entry["Id"] for entry in listed)
 
     def remove(self, ids: Iterable[str]) -> None:
         """Remove these containers."""
-        self._each(lambda talk, one: talk.ask("DELETE", f"/containers/{one}?force=1"), ids)
+        self._each(lambda docker, one: docker.ask("DELETE", f"/containers/{one}?force=1"), ids)
 
     def clear(self) -> None:
         """Remove everything of ours."""
         self.remove_containers()
-        talk = Talk(self.address)
-        listed = talk.ask("GET", f"/volumes?{self._ours()}")["Volumes"] or ()
+        docker = DockerHttp(self.address)
+        listed = docker.ask("GET", f"/volumes?{self._ours()}")["Volumes"] or ()
         names = [entry["Name"] for entry in listed]
-        self._each(lambda talk, one: talk.ask("DELETE", f"/volumes/{one}"), names)
+        self._each(lambda docker, one: docker.ask("DELETE", f"/volumes/{one}"), names)
         with suppress(RuntimeError):
-            talk.ask("DELETE", f"/images/{self.image}?force=1")
+            docker.ask("DELETE", f"/images/{self.image}?force=1")
 
     def _ours(self) -> str:
-        return render_question(label=[f"{key}={value}" for key, value in self._mark.items()])
+        return render_filters(label=[f"{key}={value}" for key, value in self._mark.items()])
 
-    def _each(self, call: Callable[[Talk, Any], Any], items: Iterable[Any]) -> list[Any]:
+    def _each(self, call: Callable[[DockerHttp, Any], Any], items: Iterable[Any]) -> list[Any]:
         """Make one call for each item, in threads with a connection each."""
         waiting = list(items)
         shares = [waiting[number::_THREADS] for number in range(_THREADS)]
 
         def serve(share: list[Any]) -> list[Any]:
-            talk = Talk(self.address)
+            docker = DockerHttp(self.address)
             try:
-                return [call(talk, item) for item in share]
+                return [call(docker, item) for item in share]
             finally:
-                talk.close()
+                docker.close()
 
         with ThreadPoolExecutor(_THREADS) as pool:
             return [answer for answers in pool.map(serve, shares) for answer in answers]
@@ -113,13 +113,13 @@ def staged(address: str) -> Iterator[Stage]:
 
     Raises RuntimeError for an engine that has labelled containers already.
     """
-    talk = Talk(address)
-    labelled = render_question(label=["backrest.enable"])
-    if talk.ask("GET", f"/containers/json?all=1&{labelled}"):
+    docker = DockerHttp(address)
+    labelled = render_filters(label=["backrest.enable"])
+    if docker.ask("GET", f"/containers/json?all=1&{labelled}"):
         raise RuntimeError(f"{address} has labelled containers; the figures would count them too")
     stage = Stage(address)
     try:
-        talk.ask("POST", f"/images/create?fromSrc=-&repo={stage.image}&tag=latest", _busybox())
+        docker.ask("POST", f"/images/create?fromSrc=-&repo={stage.image}&tag=latest", _busybox())
         yield stage
     finally:
         stage.clear()

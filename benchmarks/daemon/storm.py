@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.daemon.docker_http import DockerHttp, render_filters
 from benchmarks.daemon.process import Daemon, Memory, running_daemon, wait_until
 from benchmarks.daemon.scale import Scale
-from benchmarks.daemon.sight import Sight
 from benchmarks.daemon.stage import MARK, Spec, Stage, plain_specs
-from benchmarks.daemon.talk import Talk, render_question
+from benchmarks.daemon.write_watcher import WriteWatcher
 from benchmarks.reconcile.stack import document
 from benchmarks.table import Row
 from tests.fakes.fake_backrest import FakeBackrest
@@ -71,10 +71,10 @@ def _by_restart(
         settle = ("--apply-settle", scale.apply_settle)
         with (
             running_daemon(folder, stage.address, *flags, *settle, has_pages=True) as daemon,
-            Sight(daemon.config) as sight,
+            WriteWatcher(daemon.config) as writes,
         ):
             # The runner has not read the document that was just made for it.
-            watch = _Watch(daemon, sight, restarts)
+            watch = _Watch(daemon, writes, restarts)
             watch.settle(scale.calm_seconds)
             watch.begin()
             created = stage.create(specs)
@@ -103,9 +103,9 @@ def _by_api(stage: Stage, folder: Path, specs: list[Spec], scale: Scale) -> _Sto
             running_daemon(
                 folder, stage.address, *flags, *settle, has_pages=True, is_new=False
             ) as daemon,
-            Sight(config) as sight,
+            WriteWatcher(config) as writes,
         ):
-            watch = _Watch(daemon, sight, lambda: backrest.asked.count("SetConfig"))
+            watch = _Watch(daemon, writes, lambda: backrest.asked.count("SetConfig"))
             watch.settle(scale.calm_seconds)
             watch.begin()
             stage.create(specs)
@@ -121,9 +121,9 @@ def _by_api(stage: Stage, folder: Path, specs: list[Spec], scale: Scale) -> _Sto
 class _Watch:
     """Counts between `begin` and `end`."""
 
-    def __init__(self, daemon: Daemon, sight: Sight, applies: Callable[[], int]) -> None:
+    def __init__(self, daemon: Daemon, writes: WriteWatcher, applies: Callable[[], int]) -> None:
         self._daemon = daemon
-        self._sight = sight
+        self._sight = writes
         self._applies = applies
         self._began = self._made_at = self._told_at = 0.0
         self._counts = (0, 0, 0)
@@ -173,8 +173,8 @@ def _runner(stage: Stage) -> Iterator[tuple[str, Callable[[], int]]]:
     counted: list[bytes] = []
 
     def count() -> None:
-        wanted = render_question(container=[runner], event=["restart", "destroy"])
-        for line in Talk(stage.address, timeout=86_400).lines(f"/events?{wanted}"):
+        wanted = render_filters(container=[runner], event=["restart", "destroy"])
+        for line in DockerHttp(stage.address, timeout=86_400).lines(f"/events?{wanted}"):
             if b'"destroy"' in line:
                 return
             counted.append(line)

@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.reconcile.commands import command_rows
-from benchmarks.reconcile.core import core_rows
-from benchmarks.reconcile.engine import engine_rows, rows_without_engine
+from benchmarks.reconcile.docker import docker_rows, rows_without_docker
+from benchmarks.reconcile.planner import planner_rows
 from benchmarks.table import Row, machine_row, render_table
 
 
@@ -33,11 +33,11 @@ def _measure(given: argparse.Namespace, folder: Path) -> list[Row]:
     rounds = 1 if given.quick else given.rounds
     sizes = (10, 100) if given.quick else (10, 100, 1_000, 10_000)
     rows = command_rows(folder, sizes[-1], rounds)
-    rows += core_rows(sizes, rounds)
+    rows += planner_rows(sizes, rounds)
     if given.engine is None:
-        rows += rows_without_engine()
+        rows += rows_without_docker()
     else:
-        rows += engine_rows(given.engine, folder, 10 if given.quick else 1_000, 3 * rounds)
+        rows += docker_rows(given.engine, folder, 10 if given.quick else 1_000, 3 * rounds)
     # The goals are set for the whole sizes.
     return [replace(row, goal="", met=None) for row in rows] if given.quick else rows
 

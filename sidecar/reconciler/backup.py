@@ -1,4 +1,4 @@
-"""Running a plan now, by hand, and telling how that ended."""
+"""Run a plan now, by hand, and report how that ended."""
 
 import time
 from collections.abc import Callable, Collection
@@ -13,32 +13,37 @@ from sidecar.lib.errors import UsageError
 from sidecar.lib.text import quoted, without_credentials
 from sidecar.planner.propose import Proposal
 from sidecar.planner.workload import SERVICE, Workload
-from sidecar.reconciler.observe import preview_now
+from sidecar.reconciler.reconcile import preview_now
 from sidecar.reconciler.settings import ReconcilerSettings
 
 _EXIT_CODES = {OperationEnd.SUCCESS: 0, OperationEnd.WARNING: 3}
 _MOST_NAMES = 12
 _MESSAGE_LIMIT = 4000
 
-# The call is answered when the run ends, and never if the run leaves the queue. So it only
-# starts the run; how that goes on is read from the log.
+# Backrest answers the call when the run ends, and never if the run leaves the queue. So the
+# call only starts the run; its progress is read from the log.
 _CALL_SECONDS = 5.0
 _POLL_SECONDS = 2.0
-# No wait at all would be no call.
+# With no time at all the call would not be made.
 _LEAST_SECONDS = 0.1
-# A call that broke off may not have come through: then no run begins within this time.
+# A call whose connection broke may not have arrived: then no run begins within this time.
 _BEGIN_SECONDS = 10.0
-# A restart of Backrest takes less.
+# How long Backrest may be unreachable; a restart takes less.
 _ABSENT_SECONDS = 180.0
-# The plan's next run by schedule is no run of ours. Clocks of two machines may differ.
+# A run that is queued for later than this is one by schedule, not ours. The clocks of two
+# machines may differ by less.
 _SOON_SECONDS = 600.0
+_DISCARDED = (
+    "Backrest took the run out of its queue before it began: its configuration was saved "
+    "meanwhile, or it was restarted. Try again."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class WaitTimer:
-    """`steady` is monotonic, `wall` gives unix seconds, `pause` waits for seconds."""
+    """`monotonic` gives seconds that nobody sets, `wall` unix seconds; `pause` waits."""
 
-    steady: Callable[[], float] = time.monotonic
+    monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     pause: Callable[[float], None] = time.sleep
 
@@ -62,7 +67,7 @@ class BackupResult:
 
     @property
     def words(self) -> str:
-        """One sentence, and what Backrest says to it."""
+        """One sentence, and Backrest's message."""
         if self.ending is None:
             return f"The run of {self.plan} goes on; its end was not waited for."
         lead = f"The run of {self.plan} ended after {self.seconds:.0f} s: {self.ending}."
@@ -99,7 +104,7 @@ def run_backup(
 
 
 def resolve_plan(name: str, known: Collection[str], proposal: Proposal) -> str:
-    """Find the plan that a plan id, a workload's key or a service's name means.
+    """Return the id of the plan that a plan id, a workload's key or a service's name means.
 
     `known` are the ids of the plans that Backrest has. Raises UsageError.
     """
@@ -123,7 +128,7 @@ def resolve_plan(name: str, known: Collection[str], proposal: Proposal) -> str:
 
 
 def _names(workload: Workload) -> set[str]:
-    """What else people call a workload: its service, or one of its containers."""
+    """Return other names of a workload: those of its service and of its containers."""
     services = {container.labels.get(SERVICE, "") for container in workload.containers}
     return {workload.short_base, *services, *workload.names}
 
@@ -140,7 +145,7 @@ def _unknown(name: str, names: Collection[str], services: Collection[str]) -> Us
 
 
 class BackupWatch:
-    """One run of one plan, from the call that begins it to its end in Backrest's log."""
+    """One run of one plan, from the call that starts it to its end in Backrest's log."""
 
     def __init__(
         self, api: BackrestApi, plan_id: str, timeout: float | None, timer: WaitTimer
@@ -155,29 +160,29 @@ class BackupWatch:
         self._is_stuck = False
 
     def run(self) -> BackupResult:
-        """Run the plan and wait. Raises ApiError when it was not begun, or Backrest is gone."""
-        began = answered = self._timer.steady()
+        """Run the plan and wait. Raises ApiError when it was not started, or Backrest is gone."""
+        began = answered = self._timer.monotonic()
         self._highest = max((operation.id for operation in self._api.operations()), default=0)
-        failure = self._begin()
+        failure = self._start()
         while True:
             try:
-                self._look()
-                answered = self._timer.steady()
+                self._poll()
+                answered = self._timer.monotonic()
             except ApiError as error:
-                gone_for = self._timer.steady() - answered
+                gone_for = self._timer.monotonic() - answered
                 if error.kind is not ApiTrouble.UNREACHABLE or gone_for >= _ABSENT_SECONDS:
                     raise
-            now = self._timer.steady()
+            now = self._timer.monotonic()
             if (result := self._result()) is not None:
                 return result
-            self._check_begun(failure, now - began)
+            self._check_started(failure, now - began)
             left = _POLL_SECONDS if self._timeout is None else began + self._timeout - now
             if left <= 0:
                 return BackupResult(self._plan_id, None)
             self._timer.pause(min(left, _POLL_SECONDS))
 
-    def _begin(self) -> ApiError | None:
-        """Make the call; its error may be that of the run, or only of the connection."""
+    def _start(self) -> ApiError | None:
+        """Make the call; return its error, which may be the run's or only the connection's."""
         wait = _CALL_SECONDS if self._timeout is None else min(_CALL_SECONDS, self._timeout)
         try:
             self._api.backup(self._plan_id, max(wait, _LEAST_SECONDS))
@@ -185,7 +190,7 @@ class BackupWatch:
             return error
         return None
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         """Find the run among what is new in the log, and then follow it."""
         soon = self._timer.wall() + _SOON_SECONDS
         mine = [
@@ -216,7 +221,7 @@ class BackupWatch:
         seconds = max(0.0, self._run.end - self._run.start)
         return BackupResult(self._plan_id, ending, message, seconds)
 
-    def _check_begun(self, failure: ApiError | None, seconds: float) -> None:
+    def _check_started(self, failure: ApiError | None, seconds: float) -> None:
         """Raise when no run of ours is there, and none will come."""
         if self._run is not None:
             return
@@ -229,12 +234,6 @@ class BackupWatch:
             )
 
 
-_DISCARDED = (
-    "Backrest took the run out of its queue before it began: its configuration was saved "
-    "meanwhile, or it was restarted. Try again."
-)
-
-
 def _is_forgotten(operation: Operation) -> bool:
-    """Return whether the run failed and was to be tried again, which Backrest forgot about."""
+    """Return whether the run failed and waits for a retry that Backrest never makes."""
     return operation.status is Status.PENDING and not operation.is_waiting

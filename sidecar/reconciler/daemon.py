@@ -1,8 +1,8 @@
-"""The daemon: hints come in, passes go out; whatever fails is a state that heals.
+"""The daemon: hints come in, passes go out; what fails is tried again.
 
-The main thread looks, proposes and writes. Others only hint (events, the document's
-directory), make the runner notice (apply), start again what was left stopped (guard), or
-answer questions (pages).
+The main thread observes, proposes and writes. Other threads only hint (events, the
+document's directory), make Backrest load the document and start again what was left
+stopped (apply), or answer requests (pages).
 """
 
 import gc
@@ -39,7 +39,8 @@ _RESULTS = frozenset(ApplyResult)
 class ReconcilerDaemon:
     """The whole process: loop, threads, signals. `run` ends by SIGTERM or SIGINT.
 
-    `serve` shows the report to others for as long as its context is open; None: to nobody.
+    `serve` serves the report, as on status pages, while its context is open; None: nobody
+    is served. `backoff` says how long to wait after failed passes.
     """
 
     settings: ReconcilerSettings
@@ -48,9 +49,9 @@ class ReconcilerDaemon:
     backoff: Backoff = field(default_factory=Backoff)
 
     def run(self) -> bool:
-        """Run until a signal; what cannot be had yet is waited for.
+        """Run until a signal; wait for what is missing, such as Docker or the document.
 
-        False when a thread ended that must not: better to be started anew than to limp.
+        Return False when a thread failed: then the process is better restarted.
         """
         gc.enable()
         settings, watching = with_own_container(self.settings, Inventory()), self.settings.watching
@@ -67,7 +68,7 @@ class ReconcilerDaemon:
             failures = stack.enter_context(failing_threads(_log, trigger.stop))
             if self.serve is not None:
                 stack.enter_context(self.serve(report))
-            stack.enter_context(self._upkeep(settings, loop, trigger, memory, report))
+            stack.enter_context(self._apply_thread(settings, loop, trigger, memory, report))
             stack.enter_context(FileWatcher(settings.config, lambda: trigger.nudge("document")))
             if watching.events:
                 loop.events = stack.enter_context(self._events(trigger))
@@ -93,12 +94,12 @@ class ReconcilerDaemon:
             else:
                 well_for = 0.0 if good_since is None else time.monotonic() - good_since
                 good_since = None
-                trigger.look_after(self.backoff.next_wait(well_for), "retry")
+                trigger.resync_within(self.backoff.next_wait(well_for), "retry")
             next_resync = time.time() + self.settings.watching.interval
             heartbeat.beat(**report.beat(next_resync).heartbeat())
 
     def _events(self, trigger: PassTrigger) -> EventStream:
-        def told(connected: bool, reason: str) -> None:
+        def on_connection(connected: bool, reason: str) -> None:
             if connected:
                 log_event(_log, logging.INFO, "events.connected")
             else:
@@ -106,10 +107,10 @@ class ReconcilerDaemon:
                 trigger.hint(None)
 
         source, policy = self.settings.source, self.settings.policy
-        return EventStream(source.docker_sock, policy.label_prefix, trigger.hint, told)
+        return EventStream(source.docker_sock, policy.label_prefix, trigger.hint, on_connection)
 
     @contextmanager
-    def _upkeep(
+    def _apply_thread(
         self,
         settings: ReconcilerSettings,
         loop: ReconcileLoop,
@@ -117,7 +118,7 @@ class ReconcilerDaemon:
         memory: Memory,
         report: ReconcilerReport,
     ) -> Iterator[None]:
-        """Run what concerns the runner in a thread of its own: apply, and guard."""
+        """Run the applier and the resume guard in a thread of their own."""
         connections = ApplyConnections.open(settings)
 
         def applied(result: str, **_: object) -> None:

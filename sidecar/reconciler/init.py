@@ -15,8 +15,6 @@ from sidecar.lib.errors import UsageError
 from sidecar.reconciler.settings import parse_mode
 from sidecar.reconciler.store.store import AlreadyThereError, Store
 
-_log = logging.getLogger(__name__)
-
 _PASSWORD_BYTES = 32
 _LONGEST_PASSWORD_FILE = 64 * 1024
 _LONGEST_INSTANCE = 50
@@ -26,6 +24,13 @@ _OPEN = (
     "anybody who reaches Backrest's port can use it: authentication is open "
     "until you set a user in Backrest's settings"
 )
+_NEXT = ("Backrest initialises the repository when it starts.",)
+_GENERATED = (
+    "The generated password stands in that file only, as `password` of the repository.",
+    "Keep a copy of it somewhere else: without it nobody can restore anything.",
+)
+
+_log = logging.getLogger(__name__)
 
 
 def create_document(
@@ -38,7 +43,7 @@ def create_document(
     if_absent: bool,
     config_mode: str,
 ) -> Iterable[str]:
-    """Create the document and say, in lines for people, what was done.
+    """Create the document; return what was done, in lines for people.
 
     Raises UsageError for flags that make no valid document, and StoreError when the
     file cannot be created; one that is there is never touched (with `if_absent` it
@@ -51,7 +56,7 @@ def create_document(
             "pass --password-file FILE, or --generate-password",
         )
     if if_absent and config.is_file():
-        return [_left(config)]
+        return [_kept(config)]
     password = secrets.token_urlsafe(_PASSWORD_BYTES)
     if password_file is not None:
         password = read_password(password_file)
@@ -61,22 +66,15 @@ def create_document(
         Store(config, mode).create(content)
     except AlreadyThereError:
         if if_absent and config.is_file():
-            return [_left(config)]
+            return [_kept(config)]
         raise
     _log.warning(_OPEN)
     lines = [f"{config} is written: instance {name}, repository {repo_id}.", *_NEXT]
     return [*lines, *(_GENERATED if generate_password else ())]
 
 
-def _left(config: Path) -> str:
+def _kept(config: Path) -> str:
     return f"{config} is there already and stays as it is."
-
-
-_NEXT = ("Backrest initialises the repository when it starts.",)
-_GENERATED = (
-    "The generated password stands in that file only, as `password` of the repository.",
-    "Keep a copy of it somewhere else: without it nobody can restore anything.",
-)
 
 
 def read_password(path: Path) -> str:
@@ -103,7 +101,7 @@ def read_password(path: Path) -> str:
 
 
 def default_instance(host: str) -> str:
-    """Make a host name a name for Backrest: letters, digits, `_`, `.`, `-`, 50 at most."""
+    """Return an instance name for a host: letters, digits, `_`, `.`, `-`, 50 at most."""
     return _OUTSIDE_ID.sub("-", host)[:_LONGEST_INSTANCE].strip("-_.") or "backrest"
 
 

@@ -1,4 +1,4 @@
-"""lint_once, lint_each: every problem of a pass, every mount's coverage, nothing written."""
+"""What `lint` finds: every problem of a pass, every mount's coverage; nothing is written."""
 
 import logging
 import os
@@ -20,8 +20,10 @@ from sidecar.planner.coverage import MountCoverage
 from sidecar.planner.lint import LintFinding
 from sidecar.planner.plans import Rendered
 from sidecar.planner.propose import propose
-from sidecar.reconciler.observe import Observed, observe_engine, read_files
-from sidecar.reconciler.reconcile import read_document, resolve_runner_view, with_secrets
+from sidecar.reconciler.backrest_view import resolve_backrest_view
+from sidecar.reconciler.observe import Observed, observe_docker, read_files
+from sidecar.reconciler.reconcile import read_document
+from sidecar.reconciler.secrets import with_secrets
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory
 
@@ -47,11 +49,11 @@ class LintReport:
 def lint_once(
     settings: ReconcilerSettings, now: datetime, environment: dict[str, str]
 ) -> LintReport:
-    """Look for everything that is wrong with the labels, and write nothing.
+    """Find everything that is wrong with the labels, and write nothing.
 
-    `now` is aware. Without a document, what concerns repositories is left out. On an
-    engine the containers are asked for the paths that labels name. Raises SidecarError
-    when the pass is void, as it would be for `reconcile`.
+    `now` is aware. Without a document, what concerns repositories is left out. Where the
+    containers come from Docker, they are asked for the paths that labels name. Raises
+    SidecarError when the pass is void, as it would be for `reconcile`.
     """
     return _lint(settings, _read_document(settings), now, environment)
 
@@ -59,10 +61,10 @@ def lint_once(
 def lint_each(
     settings: ReconcilerSettings, now: datetime, environment: dict[str, str]
 ) -> LintReport:
-    """Look at each Compose file of the settings as a project of its own, not at one of all.
+    """Lint each Compose file of the settings as a project of its own, not all as one.
 
     A file goes with the override beside it. One that cannot be read is a finding,
-    and the others are looked at all the same. Raises SidecarError for the document.
+    and the others are read all the same. Raises SidecarError for the document.
     """
     document = _read_document(settings)
     reports = [
@@ -99,22 +101,22 @@ def _lint(
     environment: dict[str, str],
 ) -> LintReport:
     with ExitStack() as stack:
-        engine, seen = None, read_files(settings)
-        if seen is None:
-            engine = stack.enter_context(DockerInventory(settings.source.docker_sock))
-            seen = observe_engine(engine, settings)
-        policy = with_secrets(seen.settings, seen.inventory, environment)
+        docker, observed = None, read_files(settings)
+        if observed is None:
+            docker = stack.enter_context(DockerInventory(settings.source.docker_sock))
+            observed = observe_docker(docker, settings)
+        policy = with_secrets(observed.settings, observed.inventory, environment)
         memory = Memory(settings.state_directory, read_only=True)
-        runner = resolve_runner_view(
-            seen.inventory, settings, memory.state.runner, from_engine=engine is not None
+        backrest = resolve_backrest_view(
+            observed.inventory, settings, memory.state.runner, from_docker=docker is not None
         )
-        view, rendered = _render(document, seen, policy, now, runner.mounts)
-        found = list(_find(rendered, policy, seen.compose, engine))
-    covered = coverage.cover_mounts(seen.inventory, rendered, view, policy, runner.mounts)
+        view, rendered = _render(document, observed, policy, now, backrest.mounts)
+        found = list(_find(rendered, policy, observed.compose, docker))
+    covered = coverage.cover_mounts(observed.inventory, rendered, view, policy, backrest.mounts)
     found += findings.find_live_databases(covered, rendered, policy.label_prefix)
     found += findings.find_excluded_names(covered, policy.label_prefix)
-    positions = seen.compose.positions if seen.compose else {}
-    placed = findings.placed(found, seen.inventory, positions)
+    positions = observed.compose.positions if observed.compose else {}
+    placed = findings.placed(found, observed.inventory, positions)
     return LintReport(
         str(settings.config),
         document is not None,
@@ -133,27 +135,27 @@ def _read_document(settings: ReconcilerSettings) -> Document | None:
         )
         return None
     except OSError:
-        # It is for the store to say what is wrong with the place.
+        # Reading it below fails with the store's own message.
         pass
     return read_document(settings.config)
 
 
 def _render(
     document: Document | None,
-    seen: Observed,
+    observed: Observed,
     policy: Policy,
     now: datetime,
-    runner_mounts: tuple[Mount, ...] | None,
+    backrest_mounts: tuple[Mount, ...] | None,
 ) -> tuple[DocumentView, Rendered]:
     if document is None:
-        return coverage.render_without_document(seen.inventory, policy, now, runner_mounts)
+        return coverage.render_without_document(observed.inventory, policy, now, backrest_mounts)
     proposal = propose(
         document,
-        seen.inventory,
+        observed.inventory,
         policy,
         now,
-        runner_mounts=runner_mounts,
-        accept_version=seen.settings.accept_version,
+        runner_mounts=backrest_mounts,
+        accept_version=observed.settings.accept_version,
     )
     return document.view, proposal.rendered
 
@@ -162,7 +164,7 @@ def _find(
     rendered: Rendered,
     policy: Policy,
     compose: ComposeReading | None,
-    engine: DockerInventory | None,
+    docker: DockerInventory | None,
 ) -> Iterator[LintFinding]:
     yield from map(findings.finding_of, rendered.problems)
     yield from findings.find_not_enabled(rendered, policy.label_prefix)
@@ -171,15 +173,15 @@ def _find(
         yield from findings.find_swarm_only(
             compose.inventory, compose.swarm_only, policy.label_prefix
         )
-    if engine is not None:
-        yield from _absent_paths(engine, rendered, policy.label_prefix)
+    if docker is not None:
+        yield from _absent_paths(docker, rendered, policy.label_prefix)
 
 
 def _absent_paths(
-    engine: DockerInventory, rendered: Rendered, prefix: str
+    docker: DockerInventory, rendered: Rendered, prefix: str
 ) -> Iterator[LintFinding]:
-    """Ask the containers for the paths that labels name; one that has it is enough."""
+    """Yield the paths that labels name and that no container of the workload has."""
     for item, path in findings.included_paths(rendered):
         containers = item.workload.containers
-        if not any(engine.archive_exists(container.id, path) for container in containers):
+        if not any(docker.archive_exists(container.id, path) for container in containers):
             yield findings.path_absent(item, path, prefix)

@@ -1,4 +1,7 @@
-"""The events of the log: what each name means, for who reads or filters it."""
+"""The events of the sidecar's log: their levels, and what each name means.
+
+The reference page is made of it, so a new event is documented here.
+"""
 
 from collections.abc import Mapping
 

@@ -1,92 +1,31 @@
-"""reconcile_once: observe, propose, and unless it is a dry run replace the document.
+"""One pass: observe, propose, and unless it is a dry run replace the document.
 
-What the runner sees of the host: its container's mounts, now or as they were last seen.
+`Reconciler` makes passes over inventories that it is given. `reconcile_now` and
+`preview_now` make a single one, as the settings say.
 """
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 from sidecar.backrest.document import Document, parse_document
-from sidecar.docker.models import Container, Inventory, Mount
+from sidecar.docker.inventory import DockerInventory
+from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Severity
 from sidecar.lib.log import log_event
 from sidecar.planner.drift import Drift
 from sidecar.planner.lifecycle import Ageing
-from sidecar.planner.memo import ItemMemo
-from sidecar.planner.notifications import find_references
 from sidecar.planner.propose import Proposal
-from sidecar.reconciler.desired_state import (
-    DesiredState,
-    PassRecorder,
-    Planner,
-    confirm_engine,
-    history_of,
-    naming,
-    quiesced_plans,
-)
-from sidecar.reconciler.secrets import read_secrets
+from sidecar.reconciler.backrest_view import HOST_VIEW, BackrestView, resolve_backrest_view
+from sidecar.reconciler.desired_state import DesiredState, Planner, naming
+from sidecar.reconciler.observe import observe_docker, read_files
+from sidecar.reconciler.recorder import PassRecorder, confirm_docker, history_of, quiesced_plans
+from sidecar.reconciler.secrets import secret_references, with_secrets
 from sidecar.reconciler.settings import ReconcilerSettings
-from sidecar.reconciler.state import RunnerSeen, State
+from sidecar.reconciler.state import Memory, RunnerSeen, State
 from sidecar.reconciler.store.store import Store
-
-_SHORT_ID = 12
-
-
-@dataclass(frozen=True, slots=True)
-class RunnerView:
-    """The runner's mounts, None when every host path is taken as it is.
-
-    `seen` is what to remember. `is_awaited`: the runner was named and never seen, so it
-    counts as one that sees nothing: plans keep their paths, and new ones wait.
-    """
-
-    mounts: tuple[Mount, ...] | None
-    seen: RunnerSeen | None = None
-    is_awaited: bool = False
-
-
-HOST_VIEW = RunnerView(None)
-"""The runner sees what the host sees."""
-
-
-def find_container(inventory: Inventory, name: str) -> Container | None:
-    """Find a container by its name, or by the beginning of its id."""
-    for container in inventory.containers:
-        if container.name == name:
-            return container
-    if len(name) >= _SHORT_ID:
-        return next((c for c in inventory.containers if c.id.startswith(name)), None)
-    return None
-
-
-def resolve_runner_view(
-    inventory: Inventory,
-    settings: ReconcilerSettings,
-    remembered: RunnerSeen | None,
-    *,
-    from_engine: bool,
-) -> RunnerView:
-    """Find the runner's mounts in the inventory, else in memory.
-
-    A list that is not from an engine counts only if the operator named the runner.
-    """
-    name = settings.policy.runner_container
-    if not (from_engine or settings.runner_named):
-        return HOST_VIEW
-    container = find_container(inventory, name)
-    if container is not None:
-        return RunnerView(container.mounts, RunnerSeen(name, container.mounts))
-    if remembered is not None and remembered.name == name:
-        return RunnerView(remembered.mounts, remembered)
-    told = settings.policy.path_map or settings.policy.volume_prefix
-    if settings.runner_named and not told:
-        return RunnerView((), is_awaited=True)
-    return HOST_VIEW
-
 
 _log = logging.getLogger(__name__)
 
@@ -95,20 +34,20 @@ _log = logging.getLogger(__name__)
 class PassOutcome:
     """What a pass did: `written` is False for a dry run and when nothing changed.
 
-    `drift` is what it put back.
+    `drift` is what it put back, `backrest` what Backrest was seen to have mounted.
     """
 
     config: str
     proposal: Proposal
-    desire: DesiredState
+    desired: DesiredState
     written: bool
     drift: tuple[Drift, ...] = ()
-    runner: RunnerView = HOST_VIEW
+    backrest: BackrestView = HOST_VIEW
 
     @property
     def policy(self) -> Policy:
         """The policy that the plans were rendered by."""
-        return self.desire.policy
+        return self.desired.policy
 
     @property
     def changed(self) -> bool:
@@ -117,7 +56,7 @@ class PassOutcome:
 
     @property
     def ageing(self) -> Ageing:
-        """What time did to the plans; nothing where orphans are only reported."""
+        """Which plans are orphans, and since when; empty where orphans are only reported."""
         return self.proposal.ageing or Ageing()
 
     @property
@@ -129,48 +68,49 @@ class PassOutcome:
 
 
 class Reconciler:
-    """Makes passes over one document; between them it keeps a ledger, and what saves work.
+    """Makes passes over one document, and keeps between them what saves work.
 
     `environment` is where `env:` secret references are looked up. With a memory in the
-    ledger the inventories come from an engine, and plans are followed over time.
-    `runner_seen` is what is known of the runner where there is no memory.
+    recorder the inventories come from Docker, and plans are followed over time; without,
+    orphans are only reported. `backrest_seen` is what is known of the backrest container
+    where there is no memory.
     """
 
     def __init__(
         self,
         settings: ReconcilerSettings,
         environment: dict[str, str],
-        ledger: PassRecorder | None = None,
-        runner_seen: RunnerSeen | None = None,
+        recorder: PassRecorder | None = None,
+        backrest_seen: RunnerSeen | None = None,
     ) -> None:
-        self.ledger = ledger or PassRecorder()
-        self._runner_seen = runner_seen
+        self.recorder = recorder or PassRecorder()
+        self._backrest_seen = backrest_seen
         self._environment = environment
-        self._proposer = Planner()
+        self._planner = Planner()
         self._policy = Policy()
-        self._references = memo_of_references(settings.policy.label_prefix)
+        self._references = secret_references(settings.policy.label_prefix)
         self._store = Store(settings.config, settings.config_mode)
 
-    def confirm_engine(self, settings: ReconcilerSettings, engine_id: str) -> None:
-        """Void the pass when the engine is another one; raises InventoryError."""
-        if self.ledger.memory is None or not engine_id:
+    def confirm_docker(self, settings: ReconcilerSettings, docker_id: str) -> None:
+        """Raise InventoryError, so that the pass is void, when this is another Docker."""
+        if self.recorder.memory is None or not docker_id:
             return
         prefix = settings.policy.plan_id_prefix
         accept = settings.lifetime.accept_engine
-        if engine_id == self.ledger.memory.refresh().engine_id:
+        if docker_id == self.recorder.memory.refresh().engine_id:
             return
-        standing = parse_document(self._store.read().content).plans
-        guards = any(plan_id.startswith(prefix) for plan_id in standing)
-        confirm_engine(self.ledger.memory, engine_id, guards=guards, accept=accept)
+        plans = parse_document(self._store.read().content).plans
+        guards = any(plan_id.startswith(prefix) for plan_id in plans)
+        confirm_docker(self.recorder.memory, docker_id, guards=guards, accept=accept)
 
-    def desire(
+    def desired_state(
         self, settings: ReconcilerSettings, inventory: Inventory, now: datetime
-    ) -> tuple[DesiredState, RunnerView]:
+    ) -> tuple[DesiredState, BackrestView]:
         """Gather all that a proposal depends on; `now` is aware."""
-        memory = self.ledger.memory
-        state = State(runner=self._runner_seen) if memory is None else memory.refresh()
-        view = resolve_runner_view(
-            inventory, settings, state.runner, from_engine=memory is not None
+        memory = self.recorder.memory
+        state = State(runner=self._backrest_seen) if memory is None else memory.refresh()
+        view = resolve_backrest_view(
+            inventory, settings, state.runner, from_docker=memory is not None
         )
         policy = with_secrets(settings, inventory, self._environment, self._references)
         if policy != self._policy:
@@ -180,77 +120,105 @@ class Reconciler:
             if view.seen is not None:
                 memory.change(runner=view.seen)
             quiesced = quiesced_plans(settings.config)
-            contested = self.ledger.watch.contested
+            contested = self.recorder.watch.contested
             history = history_of(
                 state, settings.lifetime, contested, quiesced, may_disable=memory.is_saved
             )
-        desire = DesiredState(
+        desired = DesiredState(
             settings.config,
             inventory,
             self._policy,
             now,
-            runner_mounts=view.mounts,
+            backrest_mounts=view.mounts,
             accept_version=settings.accept_version,
             history=history,
-            ledger=self.ledger,
+            recorder=self.recorder,
         )
-        return desire, view
+        return desired, view
 
     def preview(
         self, settings: ReconcilerSettings, inventory: Inventory, now: datetime
     ) -> PassOutcome:
-        """Tell what a pass would do; writes and remembers nothing. Raises SidecarError."""
-        desire, view = self.desire(settings, inventory, now)
-        proposal = desire.propose(self._store.read().content, proposer=self._proposer)
-        return PassOutcome(str(settings.config), proposal, desire, False, runner=view)
+        """Return what a pass would do; write and remember nothing. Raises SidecarError."""
+        desired, view = self.desired_state(settings, inventory, now)
+        proposal = desired.propose(self._store.read().content, planner=self._planner)
+        return PassOutcome(str(settings.config), proposal, desired, False, backrest=view)
 
     def run(self, settings: ReconcilerSettings, inventory: Inventory, now: datetime) -> PassOutcome:
         """Make one pass. Raises SidecarError when it is void: then nothing is written."""
-        desire, view = self.desire(settings, inventory, now)
-        proposal, written = self._write(desire)
-        drift = self.ledger.after_pass(proposal)
-        return PassOutcome(str(settings.config), proposal, desire, written, drift, view)
+        desired, view = self.desired_state(settings, inventory, now)
+        proposal, written = self._write(desired)
+        drift = self.recorder.after_pass(proposal)
+        return PassOutcome(str(settings.config), proposal, desired, written, drift, view)
 
-    def _write(self, desire: DesiredState) -> tuple[Proposal, bool]:
-        ledger = self.ledger
-        state = State() if ledger.memory is None else ledger.memory.state
+    def _write(self, desired: DesiredState) -> tuple[Proposal, bool]:
+        recorder = self.recorder
+        state = State() if recorder.memory is None else recorder.memory.state
         proposals: list[Proposal] = []
 
         def change(content: bytes) -> bytes:
-            proposal = desire.propose(content, proposer=self._proposer)
+            proposal = desired.propose(content, planner=self._planner)
             proposals.append(proposal)
             if proposal.after is proposal.before:
                 return content
-            ledger.before_write(proposal, to_file=True)
+            recorder.before_write(proposal, to_file=True)
             return proposal.after.content
 
         try:
             written = self._store.update(change)
         except BaseException:
-            ledger.take_back(state)
+            recorder.roll_back(state)
             raise
         return proposals[-1], written
 
 
-def reconcile_once(
-    settings: ReconcilerSettings,
-    inventory: Inventory,
-    now: datetime,
-    environment: dict[str, str],
-    *,
-    dry_run: bool,
-    ledger: PassRecorder | None = None,
+def reconcile_now(
+    settings: ReconcilerSettings, now: datetime, environment: dict[str, str], *, dry_run: bool
 ) -> PassOutcome:
-    """Bring the document in line with the inventory, once.
+    """Reconcile once, as the settings say; `now` is aware. Raises SidecarError if it is void.
 
-    `now` (aware) decides whether a schedule ever fires; `environment` is where `env:`
-    secret references are looked up. Without a memory in the `ledger` orphans are only
-    reported. Raises SidecarError when the pass is void.
+    A saved list or a Compose file says nothing about what is gone: then orphans are only
+    reported, and nothing is remembered.
     """
-    reconciler = Reconciler(settings, environment, ledger)
+    reconciler, settings, inventory = _observe(settings, environment, read_only=dry_run)
     if dry_run:
-        return reconciler.preview(settings, inventory, now)
-    return reconciler.run(settings, inventory, now)
+        outcome = reconciler.preview(settings, inventory, now)
+    else:
+        outcome = reconciler.run(settings, inventory, now)
+    event = "dry-run.complete" if dry_run else "reconcile.complete"
+    log_outcome(outcome, event, logging.INFO)
+    return outcome
+
+
+def preview_now(
+    settings: ReconcilerSettings, now: datetime, environment: dict[str, str]
+) -> tuple[PassOutcome, State]:
+    """Return what a pass would do now, and what is remembered; write and log nothing.
+
+    Raises SidecarError where a pass would be void.
+    """
+    reconciler, settings, inventory = _observe(settings, environment, read_only=True)
+    memory = reconciler.recorder.memory
+    outcome = reconciler.preview(settings, inventory, now)
+    return outcome, State() if memory is None else memory.state
+
+
+def _observe(
+    settings: ReconcilerSettings, environment: dict[str, str], *, read_only: bool
+) -> tuple[Reconciler, ReconcilerSettings, Inventory]:
+    """Observe once; return a reconciler for what was observed, and the completed settings."""
+    memory = Memory(settings.state_directory, read_only=read_only)
+    if (observed := read_files(settings)) is not None:
+        # What Backrest sees does not depend on where the containers are read from.
+        reconciler = Reconciler(observed.settings, environment, backrest_seen=memory.state.runner)
+        return reconciler, observed.settings, observed.inventory
+    recorder = PassRecorder(memory, is_applied=True)
+    with DockerInventory(settings.source.docker_sock) as docker:
+        observed = observe_docker(docker, settings)
+        docker_id = docker.identity()
+    reconciler = Reconciler(observed.settings, environment, recorder)
+    reconciler.confirm_docker(observed.settings, docker_id)
+    return reconciler, observed.settings, observed.inventory
 
 
 def read_document(path: Path) -> Document:
@@ -260,34 +228,8 @@ def read_document(path: Path) -> Document:
         return parse_document(content)
 
 
-def with_secrets(
-    settings: ReconcilerSettings,
-    inventory: Inventory,
-    environment: dict[str, str],
-    memo: ItemMemo[Container, frozenset[str]] | None = None,
-) -> Policy:
-    """Complete the policy by the secrets that labels refer to."""
-    memo = memo or memo_of_references(settings.policy.label_prefix)
-    references = frozenset[str]().union(*memo.recall_all(inventory.containers))
-    if not references:
-        return settings.policy
-    found = read_secrets(references, settings.secrets_dir, environment)
-    return replace(settings.policy, secrets=found)
-
-
-def memo_of_references(label_prefix: str) -> ItemMemo[Container, frozenset[str]]:
-    """Remember the secret references of each container."""
-    return ItemMemo(partial(_references, prefix=label_prefix))
-
-
-def _references(container: Container, prefix: str) -> frozenset[str]:
-    labels = container.labels.items()
-    own = ((name.removeprefix(prefix), value) for name, value in labels if name.startswith(prefix))
-    return frozenset(find_references(own))
-
-
 def log_outcome(outcome: PassOutcome, event: str, level: int) -> None:
-    """Log a pass: each plan, and the whole as `event` at `level`; drift is the ledger's."""
+    """Log a pass: each plan, and the whole as `event` at `level`; the recorder logs drift."""
     changes = outcome.proposal.changes
     for plan_id in (*(plan.id for plan in changes.added), *changes.updated):
         log_event(_log, logging.INFO, "plan.rendered", plan=plan_id, changed=True)

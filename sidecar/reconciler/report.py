@@ -1,8 +1,9 @@
-"""What the daemon tells of itself: facts for pages and heartbeat, log lines when they change.
+"""What the daemon reports about itself: facts for status pages and heartbeat, and log lines.
 
-Facts about the daemon, for its status pages and its heartbeat: ids, reasons, times.
-
-No message, command, address, host path or label's value is among them.
+`ReconcilerReport` collects facts from all threads. `snapshot` gives them as one consistent
+`ReconcilerStatus`: ids, reasons and times, but no message, command, address, host path or
+label's value, because whoever reaches the status pages may read it. Log lines are written
+when a situation changes, once, and may say more.
 """
 
 import logging
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict
 
 from sidecar import __version__
 from sidecar.labels.problem import SEVERITIES, Severity
@@ -27,6 +28,26 @@ from sidecar.reconciler.reconcile import PassOutcome
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds, in seconds, of the histogram of passes."""
 
+_MOST_REASONS = 8
+"""Reasons that are logged of one situation until it is over: some name ever new numbers."""
+_MOST_LINES = 100
+_MOST_DRIFT = 256
+_HINT = re.compile(r"[a-z][a-z -]{0,30}", re.ASCII)
+# Words of our own: the messages of errors name files and addresses.
+_WORDS: Mapping[type[SidecarError], str] = {
+    InventoryError: "the containers could not be listed",
+    DocumentError: "the document is none that Backrest would load",
+    StoreError: "the document could not be read or replaced",
+}
+_OTHER_WORDS = "its log says why"
+_ACCEPT = "if that is right, confirm with `backrest-sidecar reconcile --accept-orphans`"
+
+_log = logging.getLogger(__name__)
+_Event: TypeAlias = tuple[int, str, Mapping[str, object]]
+"""A log line: level, name of the event, fields."""
+_Problems: TypeAlias = Mapping[tuple[str, str, str, str], Severity]
+"""Severities by reason, workload, label and hint."""
+
 
 class ReconcileResult(StrEnum):
     """How a pass ended."""
@@ -37,18 +58,32 @@ class ReconcileResult(StrEnum):
 
 
 class ApplyResult(StrEnum):
-    """What became of making the runner notice."""
+    """How it went to make Backrest load the document."""
 
     APPLIED = "applied"
     FAILED = "failed"
     WAITING = "waiting"
-    """The runner is busy for longer than it should be."""
+    """Backrest is busy for longer than it should be."""
     LIMITED = "limited"
     """There were too many restarts already."""
     FOREIGN_EDIT = "foreign-edit"
     """Somebody else saved meanwhile."""
     REFUSED = "refused"
-    """Backrest does not take the document."""
+    """The container named as Backrest's is this sidecar: it is not restarted."""
+
+
+# Results that last: they are reported at every check and count once.
+_LASTING = frozenset({ApplyResult.WAITING, ApplyResult.LIMITED})
+
+
+class HeartbeatValues(TypedDict):
+    """The keywords of `ReconcilerHeartbeat.beat`."""
+
+    now: float
+    started: float
+    good: float | None
+    interval: float
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +97,10 @@ class WorkloadFacts:
 
 @dataclass(frozen=True, slots=True)
 class PassFacts:
-    """A pass: when it ended (unix seconds), how long it took, which hints led to it."""
+    """A pass: when it ended (unix seconds), how long it took, which hints led to it.
+
+    `words` say why it failed, without names and addresses; empty for a good pass.
+    """
 
     at: float
     seconds: float
@@ -72,8 +110,8 @@ class PassFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class RunnerFacts:
-    """The runner's container: whether its mounts are known, when it was seen last."""
+class BackrestFacts:
+    """The backrest container: whether its mounts are known, when it was seen last."""
 
     name: str
     is_known: bool
@@ -82,12 +120,12 @@ class RunnerFacts:
 
 @dataclass(frozen=True, slots=True)
 class ReconcilerStatus:
-    """One consistent view; times in unix seconds, ages in seconds by a clock nobody sets.
+    """One consistent view; times in unix seconds, ages in seconds by a monotonic clock.
 
-    `engine` and `document` are None until something was said about them. `workloads`,
-    `plans` (how many of ours have a workload) and `problems` (by reason) are those of the
-    last good pass. `drift`: how often, and when last, a key of a plan was put back.
-    `passes`: how many took at most each bound of BUCKETS, the last of them all.
+    `docker` (does it answer?) and `document` (can it be used?) are None until that is
+    known. `workloads`, `plans` (how many of ours have a workload) and `problems` (by
+    reason) are those of the last good pass. `drift`: how often, and when last, a key of a
+    plan was put back. `passes`: how many took at most each bound of BUCKETS, and all.
     """
 
     interval: float
@@ -98,9 +136,9 @@ class ReconcilerStatus:
     next_resync: float | None = None
     version: str = __version__
     is_stopping: bool = False
-    engine: bool | None = None
+    docker: bool | None = None
     document: bool | None = None
-    runner: RunnerFacts | None = None
+    backrest: BackrestFacts | None = None
     last_pass: PassFacts | None = None
     workloads: tuple[WorkloadFacts, ...] = ()
     plans: int = 0
@@ -126,7 +164,7 @@ class ReconcilerStatus:
         """Whether the main loop moved lately."""
         return self.beat_age <= allowance(self.interval)
 
-    def heartbeat(self) -> dict[str, Any]:
+    def heartbeat(self) -> HeartbeatValues:
         """Return what `ReconcilerHeartbeat.beat` takes."""
         return {
             "now": self.now,
@@ -143,58 +181,12 @@ class ReconcilerStatus:
         found = {
             "it is stopping": self.is_stopping,
             f"the main loop has not moved for {self.beat_age:.0f} s": not self.is_alive,
-            "the engine is not connected": self.engine is False,
+            "the engine is not connected": self.docker is False,
             "the document is missing, empty or broken": self.document is False,
             "no pass has ended yet": last is None,
             f"the last pass failed: {last.words if last else ''}": bool(last and last.words),
         }
         return tuple(words for words, holds in found.items() if holds)
-
-
-def iso(at: float) -> str:
-    """Write unix seconds as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
-
-
-_MOST_TOLD = 8
-_MOST_LINES = 100
-_MOST_DRIFT = 256
-_HINT = re.compile(r"[a-z][a-z -]{0,30}", re.ASCII)
-# Words of our own: the messages of errors name files and addresses.
-_WORDS: Mapping[type[SidecarError], str] = {
-    InventoryError: "the containers could not be listed",
-    DocumentError: "the document is none that Backrest would load",
-    StoreError: "the document could not be read or replaced",
-}
-_OTHER_WORDS = "its log says why"
-_ACCEPT = "if that is right, confirm with `backrest-sidecar reconcile --accept-orphans`"
-# States that last: told at every look, they count once.
-_LASTING = frozenset({ApplyResult.WAITING, ApplyResult.LIMITED})
-
-_log = logging.getLogger(__name__)
-_Event: TypeAlias = tuple[int, str, Mapping[str, object]]
-_Problems: TypeAlias = Mapping[tuple[str, str, str, str], Severity]
-
-
-class _Situation:
-    """Something that is well or not; gives events for what is news of it, and no others."""
-
-    told: tuple[str, ...] = ()
-
-    def __init__(self, lost: str, back: str) -> None:
-        self._lost, self._back = lost, back
-
-    def lose(self, reason: str, level: int = logging.WARNING, hint: str = "") -> list[_Event]:
-        """Tell a reason, unless it was told or too many were since all was well."""
-        if reason in self.told or len(self.told) >= _MOST_TOLD:
-            return []
-        self.told = (*self.told, reason)
-        return [(level, self._lost, {"reason": reason, **({"hint": hint} if hint else {})})]
-
-    def regain(self) -> list[_Event]:
-        """Tell that all is well, if anything else was told."""
-        was_lost, self.told = bool(self.told), ()
-        return [(logging.INFO, self._back, {})] if was_lost else []
 
 
 class ReconcilerReport:
@@ -214,10 +206,10 @@ class ReconcilerReport:
         self._facts = ReconcilerStatus(interval)
         self._rendered: Rendered | None = None
         self._problems: _Problems = {}
-        self._engine = _Situation("engine.lost", "engine.back")
+        self._docker = _Situation("engine.lost", "engine.back")
         self._document = _Situation("document.broken", "document.good")
         self._failing = _Situation("reconcile.failed", "reconcile.recovered")
-        self._runner = _Situation("runner.unknown", "runner.known")
+        self._backrest = _Situation("runner.unknown", "runner.known")
         self._held = _Situation("orphans.held", "orphans.released")
 
     def snapshot(self) -> ReconcilerStatus:
@@ -233,7 +225,7 @@ class ReconcilerReport:
             )
 
     def beat(self, next_resync: float | None = None) -> ReconcilerStatus:
-        """Say that the main loop moves, and when (unix seconds) it looks at everything again."""
+        """Note that the main loop moves, and when (unix seconds) the next resync is."""
         with self._lock:
             self._beat = self._monotonic()
             self._set(next_resync=next_resync)
@@ -246,9 +238,9 @@ class ReconcilerReport:
         result = ReconcileResult.CHANGED if outcome.written else ReconcileResult.UNCHANGED
         with self._lock:
             self._good = self._monotonic()
-            self._count_pass(PassFacts(now, seconds, result, _hints(reasons)))
-            events = self._failing.regain()
-            # A quiet house gives the same object again.
+            self._count_pass(PassFacts(now, seconds, result, _public_hints(reasons)))
+            events = self._failing.end()
+            # Where nothing changed, a pass gives the same object again.
             if outcome.proposal.rendered is not self._rendered:
                 self._rendered = outcome.proposal.rendered
                 events += self._compare_problems(self._rendered)
@@ -256,7 +248,7 @@ class ReconcilerReport:
                     workloads=_workloads(self._rendered),
                     plans=len(self._rendered.claimed & outcome.proposal.after.plans.keys()),
                 )
-        _tell(events)
+        _log_all(events)
 
     def pass_failed(
         self, error: SidecarError, now: float, seconds: float, reasons: Iterable[str] = ()
@@ -265,34 +257,34 @@ class ReconcilerReport:
         words = next((w for kind, w in _WORDS.items() if isinstance(error, kind)), _OTHER_WORDS)
         with self._lock:
             failed = ReconcileResult.FAILED
-            self._count_pass(PassFacts(now, seconds, failed, _hints(reasons), words))
-            told = {*self._engine.told, *self._document.told}
-            is_news = told.isdisjoint((error.message, str(error)))
-            lose = self._failing.lose
-            events = lose(error.message, logging.ERROR, error.hint) if is_news else []
-        _tell(events)
+            self._count_pass(PassFacts(now, seconds, failed, _public_hints(reasons), words))
+            logged = {*self._docker.logged, *self._document.logged}
+            is_news = logged.isdisjoint((error.message, str(error)))
+            begin = self._failing.begin
+            events = begin(error.message, logging.ERROR, error.hint) if is_news else []
+        _log_all(events)
 
-    def engine(self, connected: bool, reason: str = "") -> None:
-        """Note whether the engine answers; `reason` (logged only) says why not."""
+    def docker(self, connected: bool, reason: str = "") -> None:
+        """Note whether Docker answers; `reason` (logged only) says why not."""
         with self._lock:
-            self._set(engine=connected)
-            events = self._engine.regain() if connected else self._engine.lose(reason)
-        _tell(events)
+            self._set(docker=connected)
+            events = self._docker.end() if connected else self._docker.begin(reason)
+        _log_all(events)
 
     def document(self, ok: bool, reason: str = "") -> None:
         """Note whether the document can be used; `reason` (logged only) says why not."""
         with self._lock:
             self._set(document=ok)
-            events = self._document.regain() if ok else self._document.lose(reason)
-        _tell(events)
+            events = self._document.end() if ok else self._document.begin(reason)
+        _log_all(events)
 
-    def runner(self, known: bool, seen_at: float | None, name: str) -> None:
-        """Note whether the mounts of the runner's container are known, and since when."""
+    def backrest(self, known: bool, seen_at: float | None, name: str) -> None:
+        """Note whether the mounts of the backrest container are known, and since when."""
         with self._lock:
-            self._set(runner=RunnerFacts(name, known, seen_at))
+            self._set(backrest=BackrestFacts(name, known, seen_at))
             reason = f"the container {name} was never seen: new plans wait"
-            events = self._runner.regain() if known else self._runner.lose(reason)
-        _tell(events)
+            events = self._backrest.end() if known else self._backrest.begin(reason)
+        _log_all(events)
 
     def drift(self, plan: str, key: str) -> None:
         """Count an owned key of a plan that was put back; the pass itself logs it."""
@@ -314,7 +306,7 @@ class ReconcilerReport:
             ("plan.uncontested", logging.INFO, before - after),
         ):
             lines += [(level, event, {"plan": plan, "key": key}) for plan, key in sorted(found)]
-        _tell(_few(lines))
+        _log_all(_first_lines(lines))
 
     def orphans(self, since: Mapping[str, float], held: bool) -> None:
         """Note all orphans and since when (unix seconds); `held`: they are suspiciously many."""
@@ -322,17 +314,17 @@ class ReconcilerReport:
             before = self._facts.orphans
             self._set(orphans=dict(since), are_orphans_held=held)
             reason = "many plans lost their workload at once: nothing is done about them"
-            hold = self._held.lose(reason, hint=_ACCEPT) if held else self._held.regain()
+            hold = self._held.begin(reason, hint=_ACCEPT) if held else self._held.end()
         new, gone = sorted(since.keys() - before), sorted(before.keys() - since)
         lines: list[_Event] = [
             (logging.WARNING, "plan.orphaned", {"plan": plan, "since": iso(since[plan])})
             for plan in new
         ]
         lines += [(logging.INFO, "plan.orphan-gone", {"plan": plan}) for plan in gone]
-        _tell([*_few(lines), *hold])
+        _log_all([*_first_lines(lines), *hold])
 
     def applied(self, result: str, now: float) -> None:
-        """Count what became of an apply, an ApplyResult; who applies logs it."""
+        """Count the result of an apply, an ApplyResult; `ApplyReporter` logs it."""
         result = ApplyResult(result)
         with self._lock:
             last = self._facts.apply
@@ -341,7 +333,7 @@ class ReconcilerReport:
             self._set(apply=(result, now), applies={**self._facts.applies, result: count})
 
     def guarded(self, count: int) -> None:
-        """Count containers that were started again; who started them logs it."""
+        """Count containers that were started again; `ResumeGuard` logs it."""
         with self._lock:
             self._set(guarded=self._facts.guarded + count)
 
@@ -364,7 +356,7 @@ class ReconcilerReport:
         )
 
     def _compare_problems(self, rendered: Rendered) -> list[_Event]:
-        """Count the problems, and tell which have appeared and which are gone."""
+        """Count the problems; return log lines for those that appeared and those that are gone."""
         counted = Counter(problem.reason for problem in rendered.problems)
         self._set(problems={**dict.fromkeys(SEVERITIES, 0), **counted})
         before, self._problems = (
@@ -374,7 +366,35 @@ class ReconcilerReport:
                 for found in rendered.problems
             },
         )
-        return _few(_problem_events(before, self._problems))
+        return _first_lines(_problem_events(before, self._problems))
+
+
+class _Situation:
+    """Something that is well or not, and which reasons were logged since it is not.
+
+    `begun` and `ended` are the names of the log events.
+    """
+
+    def __init__(self, begun: str, ended: str) -> None:
+        self._begun, self._ended = begun, ended
+        self.logged: tuple[str, ...] = ()
+
+    def begin(self, reason: str, level: int = logging.WARNING, hint: str = "") -> list[_Event]:
+        """Return the log line for a reason; none if it was logged, or too many others were."""
+        if reason in self.logged or len(self.logged) >= _MOST_REASONS:
+            return []
+        self.logged = (*self.logged, reason)
+        return [(level, self._begun, {"reason": reason, **({"hint": hint} if hint else {})})]
+
+    def end(self) -> list[_Event]:
+        """Return the log line that all is well; none if nothing else was logged."""
+        was_logged, self.logged = bool(self.logged), ()
+        return [(logging.INFO, self._ended, {})] if was_logged else []
+
+
+def iso(at: float) -> str:
+    """Write unix seconds as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
 def _problem_events(before: _Problems, after: _Problems) -> list[_Event]:
@@ -403,18 +423,18 @@ def _workloads(rendered: Rendered) -> tuple[WorkloadFacts, ...]:
     )
 
 
-def _hints(reasons: Iterable[str]) -> tuple[str, ...]:
-    """The words among the hints: what else they may say is not for everyone."""
+def _public_hints(reasons: Iterable[str]) -> tuple[str, ...]:
+    """Return the hints that are plain words: anything else in them is not for everyone."""
     return tuple(dict.fromkeys(hint for hint in reasons if _HINT.fullmatch(hint)))
 
 
-def _few(events: list[_Event]) -> list[_Event]:
-    """Cut what a storm would log, and say how much there was."""
+def _first_lines(events: list[_Event]) -> list[_Event]:
+    """Return the first of the lines of a storm, and one that counts the others."""
     left = len(events) - _MOST_LINES
     more: list[_Event] = [(logging.WARNING, "log.more", {"lines": left})] if left > 0 else []
     return [*events[:_MOST_LINES], *more]
 
 
-def _tell(events: Iterable[_Event]) -> None:
+def _log_all(events: Iterable[_Event]) -> None:
     for level, event, fields in events:
         log_event(_log, level, event, **fields)

@@ -3,16 +3,53 @@
 import os
 import stat
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+
+from sidecar.docker.models import Container, Inventory
+from sidecar.labels.policy import Policy
+from sidecar.planner.memo import ItemMemo
+from sidecar.planner.notifications import find_references
+from sidecar.reconciler.settings import ReconcilerSettings
 
 MAX_BYTES = 64 * 1024
 ENVIRONMENT_PREFIX = "BACKREST_SECRET_"
 
 
+def with_secrets(
+    settings: ReconcilerSettings,
+    inventory: Inventory,
+    environment: dict[str, str],
+    memo: ItemMemo[Container, frozenset[str]] | None = None,
+) -> Policy:
+    """Return the policy with the secrets that labels refer to.
+
+    `memo`, made by `secret_references`, saves reading labels that did not change.
+    """
+    memo = memo or secret_references(settings.policy.label_prefix)
+    references = frozenset[str]().union(*memo.recall_all(inventory.containers))
+    if not references:
+        return settings.policy
+    found = read_secrets(references, settings.secrets_dir, environment)
+    return replace(settings.policy, secrets=found)
+
+
+def secret_references(label_prefix: str) -> ItemMemo[Container, frozenset[str]]:
+    """Return a memo of the secret references in the labels of each container."""
+    return ItemMemo(partial(_references, prefix=label_prefix))
+
+
+def _references(container: Container, prefix: str) -> frozenset[str]:
+    labels = container.labels.items()
+    own = ((name.removeprefix(prefix), value) for name, value in labels if name.startswith(prefix))
+    return frozenset(find_references(own))
+
+
 def read_secrets(
     references: Iterable[str], secrets_dir: Path, environment: Mapping[str, str]
 ) -> dict[str, str]:
-    """Read the references that may be read; any other is absent from the answer.
+    """Return the texts of the references that may be read; any other is absent.
 
     `file:PATH` is an absolute path that really lies below `secrets_dir`: a regular
     file of UTF-8 text of at most 64 KiB, without its one trailing newline.

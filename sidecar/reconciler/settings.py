@@ -1,4 +1,4 @@
-"""Flags, environment and secret files come together here, checked once."""
+"""The settings of the sidecar: flags, environment and secret files, parsed and checked once."""
 
 import re
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from sidecar.labels.policy import HookPolicy, Policy
+from sidecar.labels.policy import Policy
 from sidecar.labels.retention import parse_retention
 from sidecar.lib import duration
 from sidecar.lib.errors import UsageError
@@ -18,24 +18,25 @@ from sidecar.schedule.parse import parse_schedule
 _MODE_BITS = 0o777
 # Without these Backrest itself could not read or save its document.
 _OWNER_BITS = 0o600
+_URL = re.compile(r"https?://[^\s/@?#]+(?:/[^\s@?#]*)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class InventorySource:
-    """Where the inventory comes from: a saved list, Compose files, or else the engine."""
+    """Where the inventory comes from: a saved list, Compose files, or else Docker."""
 
     docker_sock: str | None = None
-    """Address of the engine; None: $DOCKER_HOST, else the usual socket."""
+    """Address of Docker; None: $DOCKER_HOST, else the usual socket."""
     inventory: Path | None = None
-    """A saved inventory to read instead of the engine."""
+    """A saved inventory to read instead of Docker's."""
     compose: tuple[str, ...] = ()
-    """Compose files to read instead of the engine; `-` is standard input."""
+    """Compose files to read instead of asking Docker; `-` is standard input."""
     save_inventory: Path | None = None
-    """Where to save what the engine said."""
+    """Where to save Docker's answers."""
 
 
 class ApplyVia(StrEnum):
-    """The way in which the runner is made to notice a changed document."""
+    """The strategy by which Backrest is made to load a changed document."""
 
     AUTO = "auto"
     API = "api"
@@ -44,7 +45,7 @@ class ApplyVia(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """What becomes of plans over time."""
+    """What happens to plans whose workload is gone."""
 
     orphans: Orphans = Orphans.DISABLE
     """What is done with an orphan after the grace."""
@@ -53,7 +54,7 @@ class Lifetime:
     accept_orphans: bool = False
     """Act on the present orphans although they are suspiciously many."""
     accept_engine: bool = False
-    """Go on although the engine is another one than before."""
+    """Go on although this is another Docker than before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,30 +71,30 @@ class BackrestLogin:
 
 @dataclass(frozen=True, slots=True)
 class Applying:
-    """How a written document becomes effective in the runner; durations in seconds."""
+    """How Backrest is made to load a written document; durations in seconds."""
 
     enabled: bool = False
     """Whether anything is done at all."""
     via: ApplyVia = ApplyVia.AUTO
-    """The way."""
+    """By which strategy."""
     wait: float = 30 * 60.0
-    """How long the runner may be busy before that is told."""
+    """How long Backrest may be busy before that is reported."""
     settle: float = 10.0
     """How long nothing new is written before it is applied."""
     restart_timeout: float = 15.0
-    """How long the runner's container has to stop before the engine kills it."""
+    """How long the backrest container has to stop before Docker kills it."""
     guard_after: float = 5 * 60.0
     """How old a marker of a dead run must be before its container is started again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watching:
-    """What wakes the daemon, and where it tells about itself; durations in seconds."""
+    """What wakes the daemon, and where its status pages are; durations in seconds."""
 
     interval: float = 60.0
-    """Between two looks at everything."""
+    """Between two resyncs."""
     events: bool = True
-    """Whether the engine's events are hints."""
+    """Whether Docker's events are hints."""
     settle: float = 1.0
     """How long after a hint nothing more may come before the next pass."""
     cap: float = 5.0
@@ -104,14 +105,14 @@ class Watching:
 
 @dataclass(frozen=True, slots=True)
 class ReconcilerSettings:
-    """All that a pass needs to know from its operator."""
+    """Everything that the operator decides."""
 
     config: Path
     """The document."""
     policy: Policy = field(default_factory=Policy)
-    """Defaults and limits for the core."""
+    """Defaults and limits for the planner."""
     source: InventorySource = field(default_factory=InventorySource)
-    """Where to look for containers."""
+    """Where the inventory comes from."""
     secrets_dir: Path = Path("/run/secrets")
     """The only directory below which `file:` references are read."""
     config_mode: int | None = None
@@ -121,13 +122,13 @@ class ReconcilerSettings:
     state_dir: Path | None = None
     """Where to remember things; None: `.sidecar` beside the document."""
     runner_named: bool = False
-    """Whether the operator named the runner's container, instead of leaving the default."""
+    """Whether the operator named the backrest container, instead of leaving the default."""
     lifetime: Lifetime = field(default_factory=Lifetime)
-    """What becomes of plans over time."""
+    """What happens to plans whose workload is gone."""
     access: BackrestLogin = field(default_factory=BackrestLogin)
     """Backrest's API."""
     applying: Applying = field(default_factory=Applying)
-    """How the runner is made to notice."""
+    """How Backrest is made to load the document."""
     watching: Watching = field(default_factory=Watching)
     """What wakes the daemon."""
 
@@ -135,9 +136,6 @@ class ReconcilerSettings:
     def state_directory(self) -> Path:
         """Where to remember things."""
         return self.state_dir or self.config.parent / ".sidecar"
-
-
-_URL = re.compile(r"https?://[^\s/@?#]+(?:/[^\s@?#]*)?", re.ASCII)
 
 
 def parse_duration(flag: str, text: str) -> float:
@@ -242,22 +240,3 @@ def _check_default(flag: str, text: str) -> None:
             parse_retention(text.strip())
     except SpecInvalid as error:
         raise UsageError(f"{flag} {text!r}: {error.message}", error.hint) from None
-
-
-__all__ = [
-    "ApplyVia",
-    "Applying",
-    "BackrestLogin",
-    "HookPolicy",
-    "InventorySource",
-    "Lifetime",
-    "Orphans",
-    "ReconcilerSettings",
-    "Watching",
-    "check_access",
-    "check_policy",
-    "parse_duration",
-    "parse_mode",
-    "parse_path_map",
-    "read_password",
-]

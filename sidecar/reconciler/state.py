@@ -1,7 +1,7 @@
-"""What the sidecar remembers from run to run: small, atomic, and losable.
+"""What the sidecar remembers from run to run: small, written atomically, and expendable.
 
 It lies in `.sidecar/` beside the document (`--state-dir`). Whatever is lost is found
-again or errs on the safe side: an orphan's grace begins anew, the runner's mounts are
+again or errs on the safe side: an orphan's grace begins anew, Backrest's mounts are
 read when it is seen, a document counts as not yet loaded.
 """
 
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RunnerSeen:
-    """The runner's container as it was last seen: the name it was looked for by, its mounts."""
+    """The backrest container as it was last seen: the name it was looked up by, its mounts."""
 
     name: str
     mounts: tuple[Mount, ...]
@@ -45,14 +45,17 @@ class ApplyTrouble:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """One version of the memory; times are unix seconds, plans are told by their ids.
+    """One version of the memory; times are unix seconds, plans are given by their ids.
 
-    `orphans`: since when a plan is without its workload. `accepted`: orphans that may be
-    acted upon although they are many. `disabled`: the schedule that a plan had when it was
-    disabled for want of its workload; `disabling`: those whose write was not confirmed;
-    `enabling`: the schedule that a plan got back lately, and when.
-    `written_at`: our last write of the document that
-    the runner may not have loaded, 0 for none. `restarts`: when we restarted the runner.
+    Its fields are those of `state.json`.
+
+    `engine_id`: Docker's own id. `orphans`: since when a plan is without its workload.
+    `accepted`: orphans that may be acted upon although they are many. `disabled`: the
+    schedule that a plan had when it was disabled because its workload was gone;
+    `disabling`: those whose write was not confirmed; `enabling`: the schedule that a plan
+    got back lately, and when. `runner`: the backrest container. `written_at`: our last
+    write of the document that Backrest may not have loaded, 0 for none. `restarts`: when
+    we restarted Backrest.
     """
 
     engine_id: str = ""
@@ -74,10 +77,9 @@ _BYTES = RootModel[State]
 class Memory:
     """Holds the state of one directory; thread-safe. A directory of None remembers nothing.
 
-    Nothing is created before there is something to remember. A state that cannot be
-    read counts as lost, one that cannot be written is told once, kept in mind, and tried
-    again with the next change.
-    `read_only`: nothing is written at all.
+    Nothing is created before there is something to remember. A state that cannot be read
+    counts as lost. One that cannot be written is logged once, kept in memory, and written
+    with the next change. `read_only`: nothing is written at all.
     """
 
     def __init__(self, directory: Path | None, *, read_only: bool = False) -> None:
@@ -86,9 +88,9 @@ class Memory:
         self._lock = threading.RLock()
         self._state = State()
         self._seen: tuple[int, ...] = ()
-        self._is_told = False
+        self._is_logged = False
         self.is_saved = True
-        """Whether what is in mind would outlive this process, as far as that is wanted."""
+        """Whether the state would survive this process, unless nothing may be written."""
         self.refresh()
 
     @property
@@ -125,17 +127,17 @@ class Memory:
         try:
             write_small(self.directory, _FILE, content, durable=True)
             self._seen = _signature(self.directory / _FILE)
-            self.is_saved, self._is_told = True, False
+            self.is_saved, self._is_logged = True, False
         except OSError as error:
             self.is_saved = False
             self._forget()
-            if not self._is_told:
+            if not self._is_logged:
                 fields = {"directory": str(self.directory), "reason": error.strerror}
                 log_event(_log, logging.WARNING, "state.not-saved", **fields)
-            self._is_told = True
+            self._is_logged = True
 
     def _forget(self) -> None:
-        """Remove a state that is out of date: what is lost is found again, what is wrong is not."""
+        """Remove a state file that is out of date: wrong values do more harm than none."""
         if self.directory is not None:
             with suppress(OSError):
                 (self.directory / _FILE).unlink()
@@ -144,7 +146,7 @@ class Memory:
 
 @contextmanager
 def _locked(directory: Path | None) -> Iterator[None]:
-    """Keep other processes from changing the state, where there is a directory to lock."""
+    """Keep other processes from changing the state; no error where there is no directory."""
     try:
         descriptor = None if directory is None else atomic.open_directory(directory)
     except OSError:

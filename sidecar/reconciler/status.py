@@ -9,12 +9,16 @@ from sidecar.backrest.api import ApiError, BackrestApi
 from sidecar.backrest.operations import Operation, OperationEnd, Status
 from sidecar.labels.problem import Problem, Severity
 from sidecar.planner.propose import Proposal
-from sidecar.reconciler.observe import preview_now
+from sidecar.reconciler.reconcile import preview_now
 from sidecar.reconciler.settings import BackrestLogin, ReconcilerSettings
 from sidecar.reconciler.state import State
 from sidecar.reconciler.zones import resolve_zone
 from sidecar.schedule.fires import backrest_fires
 from sidecar.schedule.parse import schedule_of
+
+NO_API = "none"
+"""The trouble where no API was named."""
+_NO_API_WORDS = "Nothing is known of the runs, because no --backrest-url was given."
 
 _FAR = timedelta(days=4 * 366)
 _ATTENTION = 3
@@ -31,7 +35,7 @@ class PastRun:
 
 @dataclass(frozen=True, slots=True)
 class NextRun:
-    """When a plan runs next, in unix seconds; computed where Backrest's queue has none."""
+    """When a plan runs next, in unix seconds; computed where it is not in Backrest's queue."""
 
     time: float
     is_computed: bool
@@ -39,7 +43,10 @@ class NextRun:
 
 @dataclass(frozen=True, slots=True)
 class PlanRuns:
-    """What Backrest's log says of one plan: the last run, the last good one, what comes."""
+    """The runs of one plan by Backrest's log: the last, the last good one, and the next.
+
+    All times are unix seconds.
+    """
 
     last: PastRun | None = None
     good: PastRun | None = None
@@ -87,8 +94,8 @@ class WorkloadStatus:
 class StatusReport:
     """All rows at one moment; `now` is aware, in the zone that times are shown in.
 
-    `trouble`: why nothing is known of the runs, None when it is known; `words` tell that
-    to people.
+    `trouble`: why nothing is known of the runs, None when something is; `words`: the same
+    as a sentence.
     """
 
     rows: tuple[WorkloadStatus, ...]
@@ -99,23 +106,18 @@ class StatusReport:
 
     @property
     def exit_code(self) -> int:
-        """0, or 3 when something needs attention; an API that nobody named does not."""
+        """0, or 3 when something needs attention; that no API was named does not."""
         is_lost = self.trouble not in {None, NO_API}
         return _ATTENTION if is_lost or any(row.needs_attention for row in self.rows) else 0
-
-
-NO_API = "none"
-"""The trouble of whoever names no API."""
-_NO_API_WORDS = "Nothing is known of the runs, because no --backrest-url was given."
 
 
 def run_status(
     settings: ReconcilerSettings, environment: dict[str, str], timezone: str | None = None
 ) -> StatusReport:
-    """Look at containers, document and Backrest once; changes nothing.
+    """Read containers, document and Backrest's log once, and change nothing.
 
-    `timezone` names the runner's; None: see `resolve_zone`. Raises SidecarError when
-    the containers or the document cannot be read; a Backrest that cannot is told.
+    `timezone` names Backrest's zone; None: see `resolve_zone`. Raises SidecarError when
+    the containers or the document cannot be read; that the log cannot is `trouble`.
     """
     source, policy = settings.source, settings.policy
     zone = resolve_zone(timezone, source.docker_sock, policy.runner_container)
@@ -144,9 +146,9 @@ def read_operations(access: BackrestLogin) -> list[Operation] | None:
 def gather_status(
     proposal: Proposal, operations: Iterable[Operation] | None, state: State, now: datetime
 ) -> StatusReport:
-    """Put a pass that was previewed and Backrest's log together; pure.
+    """Combine the preview of a pass with Backrest's log; pure.
 
-    `operations` is None when the log is not known; `now` is aware, in the runner's zone.
+    `operations` is None when the log is not known; `now` is aware, in Backrest's zone.
     """
     known = None if operations is None else _runs_by_plan(operations)
     lost = proposal.ageing.orphans if proposal.ageing else {}

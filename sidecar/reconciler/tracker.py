@@ -1,4 +1,4 @@
-"""The inventory as it was last seen, kept true by small looks and replaced by whole ones."""
+"""The inventory as it was last observed, updated by container and replaced by a resync."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,15 +14,15 @@ Value = TypeVar("Value")
 
 
 class Tracker:
-    """Keeps the inventory of an engine; what did not change stays the same object.
+    """Keeps the inventory of a Docker; what did not change stays the same object.
 
     That holds for each container and volume, for the mappings and for the inventory as a
-    whole, so that later stages can tell by identity what they have to think about again.
-    A look that fails raises InventoryError and leaves everything as it was. Not thread-safe.
+    whole, so that later stages see by identity what they have to compute again. A failed
+    call raises InventoryError and leaves everything as it was. Not thread-safe.
     """
 
-    def __init__(self, engine: DockerInventory, label_prefix: str) -> None:
-        self._engine = engine
+    def __init__(self, docker: DockerInventory, label_prefix: str) -> None:
+        self._docker = docker
         self._prefix = label_prefix
         self._enable = f"{label_prefix}enable"
         self._inventory: Inventory | None = None
@@ -34,7 +34,7 @@ class Tracker:
 
     @property
     def missed(self) -> bool:
-        """Whether the event stream kept something back.
+        """Whether the event stream missed something.
 
         A change of a labelled container that one `relist` found was not announced until the
         next: an event that is merely on its way while a list is read is not missed. Only
@@ -43,40 +43,40 @@ class Tracker:
         return self._missed
 
     def known(self) -> Inventory:
-        """Return the inventory as it was last seen; without one so far everything is looked at."""
+        """Return the inventory as it was last observed; observe everything if there is none."""
         return self.relist() if self._inventory is None else self._inventory
 
     def relist(self, announced: Collection[str] | None = None) -> Inventory:
-        """Look at everything: containers, volumes, and the images of labelled containers.
+        """Observe everything: containers, volumes, and the images of labelled containers.
 
-        `announced` are the ids that events named since the last look; None says that
+        `announced` are the ids that events named since the last relist; None says that
         nobody listened in between, so that nothing counts as missed.
         """
-        with self._no_half_look():
-            seen = self._engine.observe(self._prefix).inventory
+        with self._reconnecting_after_failure():
+            seen = self._docker.observe(self._prefix).inventory
         containers = _reused_each(self._containers, seen.containers)
-        self._judge(containers, announced)
+        self._find_missed(containers, announced)
         self._doubtful.clear()
         return self._keep(containers, seen.volumes, seen.image_labels)
 
     def refresh(self, ids: Collection[str]) -> Inventory:
-        """Look at these containers only, by one call; a new volume or image is one more.
+        """Observe these containers only, by one call; each new volume or image is one more.
 
-        Unlabelled containers announce nothing: they, and volumes that nobody uses, are
-        told by `relist`. Without one so far everything is looked at.
+        Changes of unlabelled containers, which no event announces, and of unused volumes
+        are found by `relist`. If there is no inventory yet, everything is observed.
         """
         known = self._inventory
         if known is None:
             return self.relist()
         if not ids:
-            # The engine takes no ids for all of them.
+            # Docker takes an empty list of ids for all containers.
             return known
-        with self._no_half_look():
-            listed = self._engine.containers(ids)
+        with self._reconnecting_after_failure():
+            listed = self._docker.containers(ids)
             asked = self._new_volumes(listed, known.volumes)
-            volumes = {name: self._engine.volume(name) for name in sorted(asked)}
+            volumes = {name: self._docker.volume(name) for name in sorted(asked)}
             images = self._new_images(listed, known.image_labels)
-            labels = {image: self._engine.labels_of_image(image) for image in sorted(images)}
+            labels = {image: self._docker.labels_of_image(image) for image in sorted(images)}
         found = _reused_each(self._containers, listed)
         containers = self._merged(found, ids)
         self._suspects -= frozenset(ids)
@@ -85,16 +85,16 @@ class Tracker:
         return self._keep(containers, _replaced(known.volumes, volumes), image_labels)
 
     @contextmanager
-    def _no_half_look(self) -> Iterator[None]:
-        """Begin with new connections after a failure: the engine may be another version."""
+    def _reconnecting_after_failure(self) -> Iterator[None]:
+        """Close the connections after a failure: Docker may come back as another version."""
         try:
             yield
         except InventoryError:
-            self._engine.close()
+            self._docker.close()
             raise
 
     def _merged(self, found: Mapping[str, Container], ids: Collection[str]) -> dict[str, Container]:
-        """The containers, with those of `ids` as they were found, each in its old place."""
+        """Return all containers, with those of `ids` as they were found, each in its old place."""
         kept = {
             key: found.get(key, container)
             for key, container in self._containers.items()
@@ -114,13 +114,13 @@ class Tracker:
             known = replace(known, containers=tuple(containers.values()))
         if (kept := _reused(known.volumes, volumes)) is not known.volumes:
             known = replace(known, volumes=kept)
-        if (told := _reused(known.image_labels, image_labels)) is not known.image_labels:
-            known = replace(known, image_labels=told)
+        if (labels := _reused(known.image_labels, image_labels)) is not known.image_labels:
+            known = replace(known, image_labels=labels)
         self._inventory = known
         return known
 
     def _new_volumes(self, found: Iterable[Container], known: Collection[str]) -> set[str]:
-        """The volumes to ask for: without its options a network volume looks like a folder."""
+        """Return the volumes to read: without its options a network volume looks like a folder."""
         names = {mount.name for container in found for mount in container.mounts} - {""}
         return {name for name in names if name not in known or name in self._doubtful}
 
@@ -128,7 +128,7 @@ class Tracker:
         return self._images_of(found) - {"", *known}
 
     def _images_of(self, containers: Iterable[Container]) -> set[str]:
-        """The images that matter: those of labelled containers."""
+        """Return the images of labelled containers."""
         return {
             container.image_id
             for container in containers
@@ -138,22 +138,24 @@ class Tracker:
     def _of_images_in_use(
         self, labels: Mapping[str, Mapping[str, str]], containers: Mapping[str, Container]
     ) -> Mapping[str, Mapping[str, str]]:
-        """The image labels that a relist would give; they lose some only where containers went."""
+        """Return the image labels that a relist would give: those of images in use."""
         if self._containers.keys() <= containers.keys():
             return labels
         used = self._images_of(containers.values())
-        return {image: told for image, told in labels.items() if image in used}
+        return {image: found for image, found in labels.items() if image in used}
 
     def _abandoned(self, left: Mapping[str, Container]) -> set[str]:
-        """The volumes that lose their last container, as far as that is known."""
+        """Return the volumes that lose their last container, as far as that is known."""
         gone = [one for key, one in self._containers.items() if key not in left]
         names = {mount.name for container in gone for mount in container.mounts} - {""}
         if not names:
             return names
         return names - {mount.name for one in left.values() for mount in one.mounts}
 
-    def _judge(self, after: Mapping[str, Container], announced: Collection[str] | None) -> None:
-        """See whether changes were announced that should have been."""
+    def _find_missed(
+        self, after: Mapping[str, Container], announced: Collection[str] | None
+    ) -> None:
+        """Set `missed`: whether changes were not announced that should have been."""
         self._missed = False
         if announced is None or self._inventory is None:
             self._suspects = frozenset()
@@ -164,14 +166,14 @@ class Tracker:
         self._suspects = frozenset(changed).difference(announced)
 
     def _labelled(self, containers: Mapping[str, Container]) -> dict[str, str]:
-        """The names of the containers whose events the stream lets through, by id."""
+        """Return the names of the containers whose events the stream lets through, by id."""
         return {key: one.name for key, one in containers.items() if self._enable in one.labels}
 
 
 def _reused_each(
     known: Mapping[str, Container], found: Iterable[Container]
 ) -> dict[str, Container]:
-    """Containers by id: the known object wherever it says the same."""
+    """Return containers by id: the known object where it is equal."""
     return {
         container.id: was if (was := known.get(container.id)) == container else container
         for container in found
@@ -179,18 +181,18 @@ def _reused_each(
 
 
 def _reused(known: Mapping[Key, Value], found: Mapping[Key, Value]) -> Mapping[Key, Value]:
-    """The known mapping if it says the same, else one with the known values that still hold."""
+    """Return the known mapping if it is equal, else one with the known values that are."""
     if known is found or known == found:
         return known
     return {key: was if (was := known.get(key)) == value else value for key, value in found.items()}
 
 
-def _replaced(known: Mapping[Key, Value], told: Mapping[Key, Value | None]) -> Mapping[Key, Value]:
-    """The known mapping with the values that were told; None: there is no such thing."""
-    if not told:
+def _replaced(known: Mapping[Key, Value], read: Mapping[Key, Value | None]) -> Mapping[Key, Value]:
+    """Return the known mapping with the values that were read; None: it does not exist."""
+    if not read:
         return known
-    kept = {key: value for key, value in known.items() if key not in told}
-    return {**kept, **{key: value for key, value in told.items() if value is not None}}
+    kept = {key: value for key, value in known.items() if key not in read}
+    return {**kept, **{key: value for key, value in read.items() if value is not None}}
 
 
 def _is_same(some: Mapping[str, Container], others: Mapping[str, Container]) -> bool:

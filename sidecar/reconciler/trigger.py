@@ -1,4 +1,4 @@
-"""When the daemon looks: hints from threads and signals go in, what is due comes out."""
+"""When a pass is due: hints from threads and signals go in, due passes come out."""
 
 import math
 import time
@@ -19,22 +19,21 @@ _MOST_WAITING = 10_000
 
 @dataclass(slots=True)
 class Debounce:
-    """Decides when the next pass is due; times are seconds of any clock that only goes on.
+    """Decides when the next pass is due; times are monotonic seconds.
 
     The first hint is due at once. Hints after a pass settle: they are due when none came
-    for `settle` seconds, at the latest `cap` seconds after the first of them. Everything
-    is looked at when it never was, each `interval`, and on demand.
+    for `settle` seconds, at the latest `cap` seconds after the first of them. A resync,
+    a pass over everything, is due at the start, each `interval`, and on request.
 
-    In a storm a fixed cap would mean a pass each five seconds, for minutes, each of them
-    a list of everything, a write of the document and work for whoever reads it, although
-    what it finds is out of date when it is written. So waits grow while hints go on: from
-    the fourth pass on both waits double with each, the settling up to `cap`, the cap up to
-    `interval`. That is fair to both sides. Who adds a handful of services never meets it,
-    who adds a thousand still sees the first at once and gets a pass each interval at the
-    worst, and the number of passes grows with the logarithm of the storm's length (at most
-    8 in 40 s, however it stutters). The waits fall back as soon as hints pause for `cap`
-    seconds, not for `settle`: a storm on a slow engine stutters, and each gap of a
-    second would begin it anew.
+    In a storm of hints a fixed cap would mean a pass each five seconds, for minutes. Each
+    would list everything and write the document, although what it finds is out of date
+    when it is written. So waits grow while hints go on: from the fourth pass on both waits
+    double with each, the settling up to `cap`, the cap up to `interval`. Whoever adds a
+    handful of services does not notice. Whoever adds a thousand still sees the first at
+    once and gets a pass each interval at the worst. The number of passes grows with the
+    logarithm of the storm's length: at most 8 in 40 s. The waits fall back when hints
+    pause for `cap` seconds, not for `settle`: a storm on a slow Docker has gaps of a
+    second, and each gap would begin it anew.
     """
 
     settle: float = 1.0
@@ -45,7 +44,7 @@ class Debounce:
     _passed: float = field(default=-math.inf, init=False)
     _is_calm: bool = field(default=True, init=False)
     _passes: int = field(default=0, init=False)
-    _next_look: float = field(default=-math.inf, init=False)
+    _next_resync: float = field(default=-math.inf, init=False)
 
     def hint(self, now: float) -> None:
         """Take a hint that came at `now`."""
@@ -56,30 +55,30 @@ class Debounce:
             self._is_calm = now - max(self._last, self._passed) >= self._settling()
         self._last = max(self._last, now)
 
-    def demand(self, at: float) -> None:
-        """Ask for a look at everything at `at`, whatever else happens."""
-        self._next_look = min(self._next_look, at)
+    def resync_at(self, at: float) -> None:
+        """Request a resync at `at`, whatever else happens."""
+        self._next_resync = min(self._next_resync, at)
 
     def due_at(self) -> float:
-        """Tell when the next pass is due; a time that is over means now."""
+        """Return when the next pass is due; a time that is over means now."""
         if self._first is None:
-            return self._next_look
+            return self._next_resync
         hinted = self._last + self._settling()
         capped = self._first + min(self.cap * self._growth(), max(self.cap, self.interval))
-        return min(self._first if self._is_calm else hinted, capped, self._next_look)
+        return min(self._first if self._is_calm else hinted, capped, self._next_resync)
 
-    def is_look_due(self, now: float) -> bool:
-        """Tell whether everything is to be looked at, hinted or not."""
-        return now >= self._next_look
+    def is_resync_due(self, now: float) -> bool:
+        """Return whether a resync is due, hints or not."""
+        return now >= self._next_resync
 
     def begin_pass(self, now: float, *, everything: bool) -> None:
-        """Take the hints so far for served: a pass begins at `now`."""
+        """Note that a pass begins at `now`, which serves all hints so far."""
         if self._first is not None:
             self._passes += 1
         self._first = None
         self._passed = now
         if everything:
-            self._next_look = now + self.interval
+            self._next_resync = now + self.interval
 
     def _growth(self) -> int:
         return int(2 ** min(max(0, self._passes - _FREE_PASSES), _MOST_DOUBLINGS))
@@ -90,11 +89,11 @@ class Debounce:
 
 @dataclass(frozen=True, slots=True)
 class DuePass:
-    """What a pass is to look at: everything, or only the containers of `ids` (may be none).
+    """What a pass has to observe: everything, or only the containers of `ids` (may be none).
 
     `ids` are those that hints named, also where everything is due. `reasons`: `start`,
     `resync`, `signal`, `event` (a container was named), `everything` (a hint without a
-    name: whoever gave it may have overlooked something), and what `nudge` was told.
+    name: its source may have missed something), and the reasons given to `nudge`.
     """
 
     everything: bool
@@ -103,7 +102,7 @@ class DuePass:
 
 
 class _Hint(NamedTuple):
-    """One hint on its way to the main thread; `delay` in seconds asks for a later look."""
+    """One hint on its way to the main thread; `delay` in seconds requests a later resync."""
 
     at: float
     reason: str
@@ -130,29 +129,29 @@ class PassTrigger(Closable):
         self._debounce = Debounce(settle, cap, interval)
         self._monotonic = monotonic
         self._hints: deque[_Hint] = deque()
-        self._waiter = SignalWaiter(on_hangup=lambda: self.look_after(0.0, "signal"))
+        self._waiter = SignalWaiter(on_hangup=lambda: self.resync_within(0.0, "signal"))
         self._ids: set[str] = set()
         self._reasons = {"start"}
         self._later: set[str] = set()
         self._everything = True
 
     def close(self) -> None:
-        """Hints are lost from now on."""
+        """Stop taking hints; those that come later are lost."""
         self._waiter.close()
 
     def hint(self, container_id: str | None = None) -> None:
-        """Say that a container may have changed; None: anything may have."""
+        """Hint that a container may have changed; None: anything may have."""
         if container_id is None:
             self._take(_Hint(self._monotonic(), "everything", everything=True))
         else:
             self._take(_Hint(self._monotonic(), "event", container_id))
 
     def nudge(self, reason: str) -> None:
-        """Ask for a pass over what is known of the containers: something else changed."""
+        """Request a pass over the containers as they are known: something else changed."""
         self._take(_Hint(self._monotonic(), reason))
 
-    def look_after(self, seconds: float, reason: str) -> None:
-        """Ask for a look at everything, once, no later than in so many seconds."""
+    def resync_within(self, seconds: float, reason: str) -> None:
+        """Request a resync, once, no later than in so many seconds."""
         self._take(_Hint(self._monotonic(), reason, delay=seconds))
 
     def stop(self) -> None:
@@ -160,7 +159,7 @@ class PassTrigger(Closable):
         self._waiter.stop()
 
     def wait(self) -> DuePass | None:
-        """Block until something is due, and take it; None when it is time to stop."""
+        """Block until a pass is due, and return it; None when it is time to stop."""
         while not self._waiter.is_stopped:
             self._collect()
             now = self._monotonic()
@@ -172,13 +171,13 @@ class PassTrigger(Closable):
 
     @contextmanager
     def install_signals(self) -> Iterator[None]:
-        """Stop on SIGTERM and SIGINT, look at everything at once on SIGHUP; main thread only."""
+        """Stop on SIGTERM and SIGINT, resync at once on SIGHUP; main thread only."""
         with self._waiter.install_signals():
             yield
 
     def _take(self, hint: _Hint) -> None:
         if len(self._hints) >= _MOST_WAITING:
-            # A pass that takes minutes, and a flood: forgetting names is all that is lost.
+            # Hints flood in during a long pass: their ids are replaced by "everything".
             self._hints.clear()
             hint = _Hint(hint.at, "everything", everything=True)
         self._hints.append(hint)
@@ -196,7 +195,7 @@ class PassTrigger(Closable):
     def _sort(self, hint: _Hint) -> None:
         if hint.delay is not None:
             self._later.add(hint.reason)
-            self._debounce.demand(hint.at + hint.delay)
+            self._debounce.resync_at(hint.at + hint.delay)
             return
         self._reasons.add(hint.reason)
         if hint.container_id:
@@ -206,7 +205,7 @@ class PassTrigger(Closable):
 
     def _due(self, now: float) -> DuePass:
         everything = self._everything or len(self._ids) > _MANY_IDS
-        if self._debounce.is_look_due(now):
+        if self._debounce.is_resync_due(now):
             everything = True
             self._reasons |= self._later
             self._later = set()

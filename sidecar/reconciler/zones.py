@@ -1,4 +1,4 @@
-"""Which time zone the runner's schedules are read in."""
+"""In which time zone Backrest reads its schedules."""
 
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -7,8 +7,8 @@ from sidecar.docker.inventory import DockerInventory
 from sidecar.lib.errors import InventoryError, UsageError
 from sidecar.lib.zones import local_zone, named_zone
 
-# A look at the engine is only a convenience here, so nobody waits long for it.
-_ENGINE_SECONDS = 5.0
+# Docker is asked for convenience only, so nobody waits long for it.
+_DOCKER_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,12 @@ class Zone:
     source: str
 
 
-def resolve_zone(flag: str | None, docker_sock: str | None, runner: str) -> Zone:
-    """Find the zone: the flag's, else TZ of the runner's container, else this machine's.
+def resolve_zone(flag: str | None, docker_sock: str | None, backrest: str) -> Zone:
+    """Return the zone: the flag's, else TZ of the backrest container, else this machine's.
 
-    `docker_sock` is the engine's address, None for the usual one. Raises UsageError
-    for a flag that names no zone; an engine that does not answer is no failure.
+    `docker_sock` is Docker's address, None for the usual one; `backrest` is the name of
+    the container. Raises UsageError for a flag that names no zone; no error where Docker
+    does not answer.
     """
     if flag is not None:
         if (zone := named_zone(flag)) is None:
@@ -33,27 +34,20 @@ def resolve_zone(flag: str | None, docker_sock: str | None, runner: str) -> Zone
                 "write a name as in Europe/Berlin, or UTC",
             )
         return Zone(zone, flag, "--timezone")
-    name, trouble = _ask_runner(docker_sock, runner)
+    name, trouble = _read_zone(docker_sock, backrest)
     if name and (zone := named_zone(name)) is not None:
-        return Zone(zone, name, f"TZ of the container {runner}")
+        return Zone(zone, name, f"TZ of the container {backrest}")
     local, called = local_zone()
     return Zone(
         local, called, f"this machine's, because {trouble or f'TZ={name} is not known here'}"
     )
 
 
-def _ask_runner(docker_sock: str | None, runner: str) -> tuple[str, str]:
-    """Ask for the runner's TZ: its value, or nothing and why."""
+def _read_zone(docker_sock: str | None, backrest: str) -> tuple[str, str]:
+    """Return the container's TZ, or an empty string and why."""
     try:
-        with DockerInventory(docker_sock, timeout=_ENGINE_SECONDS) as engine:
-            name = engine.time_zone_of(runner)
+        with DockerInventory(docker_sock, timeout=_DOCKER_SECONDS) as docker:
+            name = docker.time_zone_of(backrest)
     except InventoryError:
         return "", "no engine answers"
-    return (name, "") if name else ("", f"no container {runner} tells a TZ")
-
-
-__all__ = [
-    "Zone",
-    "local_zone",
-    "resolve_zone",
-]
+    return (name, "") if name else ("", f"no container {backrest} tells a TZ")

@@ -105,7 +105,7 @@ METRICS: tuple[Metric[ReconcilerStatus], ...] = (
         "backrest_sidecar_engine_connected",
         MetricKind.GAUGE,
         "Whether the container engine answers: 1 or 0.",
-        lambda facts: int(facts.engine is True),
+        lambda facts: int(facts.docker is True),
     ),
 )
 
@@ -168,13 +168,13 @@ def status_json(facts: ReconcilerStatus) -> dict[str, Any]:
         "started": iso(facts.now - facts.uptime),
         "ready": not facts.reasons,
         "reasons": list(facts.reasons),
-        "engine_connected": facts.engine,
+        "engine_connected": facts.docker,
         "document_good": facts.document,
-        "runner": facts.runner
+        "runner": facts.backrest
         and {
-            "name": _shown(facts.runner.name),
-            "known": facts.runner.is_known,
-            "seen": _iso_or_none(facts.runner.seen_at),
+            "name": _shown(facts.backrest.name),
+            "known": facts.backrest.is_known,
+            "seen": _iso_or_none(facts.backrest.seen_at),
         },
         "last_pass": last
         and {

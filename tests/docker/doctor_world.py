@@ -9,10 +9,10 @@ from typing import Any
 from private_docker import PrivateEngine
 from sample_stack import busybox_tar
 from sidecar.labels.policy import Policy
-from sidecar.reconciler.doctor.check import CheckContext, CheckResult, CheckStatus, admit
+from sidecar.reconciler.doctor.check import CheckContext, CheckResult, CheckStatus, make_context
 from sidecar.reconciler.doctor.run import examine
 from sidecar.reconciler.settings import Applying, InventorySource, ReconcilerSettings
-from tests.unit.reconciler.doctor.test_doctor import PAUSE, SCALE, STOP
+from tests.unit.reconciler.doctor.test_run import PAUSE, SCALE, STOP
 from world import World
 
 NAME = "doctors-runner"
@@ -79,8 +79,8 @@ class Stack:
         return str(made["Id"])
 
     def context(self, **changed: Any) -> CheckContext:
-        """Return the one who is examined, who does not run in a container."""
-        context = admit(self.settings, {"TZ": "Europe/Berlin"}, fix=False)
+        """Return the context of the checks, who does not run in a container."""
+        context = make_context(self.settings, {"TZ": "Europe/Berlin"}, fix=False)
         context.own_id, context.is_contained = "", False
         for name, value in changed.items():
             setattr(context, name, value)

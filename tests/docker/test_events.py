@@ -155,7 +155,7 @@ def test_refresh_is_one_call_and_sees_what_happened(
     """Created, renamed, removed: each time what a relist finds."""
     world.container("e-first", LABELS)
     tracker.relist()
-    link, calls = tracker._engine.connection, list[str]()
+    link, calls = tracker._docker.connection, list[str]()
     asked = link._ask
 
     def counted(method: str, path: str, *rest: Any, **more: Any) -> tuple[int, bytes]:

@@ -46,7 +46,7 @@ class Guarded:
     def see(self) -> None:
         """Observe the engine and render, as a pass does."""
         with DockerInventory(self.address) as engine:
-            self.guard.see(render_all(engine.observe().inventory))
+            self.guard.update_workloads(render_all(engine.observe().inventory))
 
     def run(self) -> list[str]:
         """Make some steps; return what was told."""

@@ -16,7 +16,12 @@ from sidecar.docker.client import Connection
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import InventoryError
 from sidecar.reconciler.apply.apply import Applier
-from sidecar.reconciler.apply.container import Runner, find_busy, find_runner, processes_of
+from sidecar.reconciler.apply.container import (
+    BackrestContainer,
+    find_backrest,
+    find_busy,
+    processes_of,
+)
 from sidecar.reconciler.apply.context import LOADED, ApplyConnections, Clocks
 from sidecar.reconciler.settings import Applying, ApplyVia, ReconcilerSettings
 from sidecar.reconciler.state import ApplyTrouble, Memory
@@ -52,14 +57,14 @@ class Applied:
         self.memory = memory
         self.told: list[str] = []
         self.restarted = 0
-        self.steady = 0.0
+        self.monotonic = 0.0
         self.applier = Applier(
             ReconcilerSettings(config, policy=policy, applying=applying),
             memory,
             ApplyConnections(link),
             lambda result, **_: self.told.append(result),
             self._note_restart,
-            clocks=Clocks(lambda: self.steady, time.time),
+            clocks=Clocks(lambda: self.monotonic, time.time),
         )
 
     def _note_restart(self) -> None:
@@ -70,7 +75,7 @@ class Applied:
         for _ in range(steps):
             if until():
                 return
-            self.steady += self.applier.step()
+            self.monotonic += self.applier.step()
 
     def run_until(self, result: str) -> None:
         """Make steps until this is told."""
@@ -78,9 +83,9 @@ class Applied:
         assert result in self.told
 
     @property
-    def runner(self) -> Runner:
+    def runner(self) -> BackrestContainer:
         """The container as it is now."""
-        found = find_runner(self.link, NAME)
+        found = find_backrest(self.link, NAME)
         assert found is not None
         return found
 

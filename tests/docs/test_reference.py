@@ -22,7 +22,6 @@ from sidecar.cli.commands.options import Flag
 from sidecar.cli.options import OF_THE_RUNNER, VARIABLES
 from sidecar.cli.runner.main import cli as runner_cli
 from sidecar.labels.problem import REASONS
-from sidecar.reconciler import heartbeat as pulse
 from sidecar.reconciler import state
 from sidecar.reconciler.log_events import EVENTS
 from sidecar.reconciler.resume import markers
@@ -32,6 +31,7 @@ from sidecar.runner.log_events import EVENTS as RUNNER_EVENTS
 from sidecar.runner.log_events import ONCE
 from sidecar.runner.parts import JOURNAL
 from sidecar.runner.settings import STATE as RUNNER_STATE
+from sidecar.service import heartbeat
 from sidecar.web.control import FILE as CONTROL
 from tests.docs.blocks import ROOT, blocks_of
 from tests.docs.reading import known_variables
@@ -121,7 +121,7 @@ def test_each_variable_that_is_read_is_told() -> None:
 
 def events_logged(modules: Iterable[Path]) -> Iterator[tuple[str, str]]:
     """Yield the name and level of each event that the modules name literally."""
-    told = {"tell": "apply.", "log_event": ""}
+    told = {"report": "apply.", "log_event": ""}
     for module in modules:
         for node in ast.walk(ast.parse(module.read_text())):
             if isinstance(node, ast.Call):
@@ -167,15 +167,15 @@ def test_each_event_of_the_runner_s_log_is_told_with_its_level() -> None:
 def test_files_that_are_told_are_those_that_are_made() -> None:
     """By the names that the code gives them."""
     page = (ROOT / "docs/reference/files.md").read_text()
-    for name in (f".sidecar/{state._FILE}", f".sidecar/{pulse.FILE}", f"{markers.DIRECTORY}/NAME"):
+    for name in (f".sidecar/{state._FILE}", f".sidecar/{heartbeat.FILE}", f"{markers.DIRECTORY}/NAME"):
         assert f"`{name}`" in page
     for made in (RUNNER_PULSE, JOURNAL, CONTROL, "PLAN.failed", "PLAN.success"):
         assert f"`{RUNNER_STATE}/{made}`" in page
     assert f"`{LOCK}`" in page
-    litter = (ROOT / "sidecar/reconciler/store/litter.py").read_text()
+    leftovers = (ROOT / "sidecar/reconciler/store/leftovers.py").read_text()
     for shown, made in (("sidecar-*.part", ".part"), ("displaced-*", ".displaced-")):
         assert shown in page
-        assert made in litter
+        assert made in leftovers
 
 
 def editor_schema() -> Draft7Validator:

@@ -20,7 +20,7 @@ import pytest
 
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
-from sidecar.reconciler.reconcile import PassOutcome, reconcile_once
+from sidecar.reconciler.reconcile import PassOutcome, Reconciler
 from sidecar.reconciler.settings import ReconcilerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -73,7 +73,7 @@ def inventory(run: int) -> Inventory:
 def reconcile(config: Path, run: int) -> PassOutcome:
     """One whole pass of one reconciler."""
     settings = ReconcilerSettings(config, Policy(plan_id_prefix=prefix(run)))
-    return reconcile_once(settings, inventory(run), NOW, {}, dry_run=False)
+    return Reconciler(settings, {}).run(settings, inventory(run), NOW)
 
 
 def plans(root: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sidecar.docker.models import Container, Inventory, Mount
-from sidecar.reconciler.desired_state import PassRecorder
+from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.reconcile import Reconciler
 from sidecar.reconciler.settings import Lifetime, ReconcilerSettings
 from sidecar.reconciler.state import Memory
@@ -24,9 +24,9 @@ WEB = Container(
 def run_pass(action: str, config: Path) -> None:
     """Make the pass."""
     settings = ReconcilerSettings(config, lifetime=Lifetime(grace=0.0))
-    ledger = PassRecorder(Memory(settings.state_directory), is_applied=True, wall=lambda: 1e9)
+    recorder = PassRecorder(Memory(settings.state_directory), is_applied=True, wall=lambda: 1e9)
     inventory = Inventory((WEB,) if action == "back" else ())
-    Reconciler(settings, {}, ledger).run(settings, inventory, NOW)
+    Reconciler(settings, {}, recorder).run(settings, inventory, NOW)
 
 
 if __name__ == "__main__":

@@ -34,8 +34,7 @@ from sidecar.lib.errors import InventoryError
 from sidecar.planner.propose import propose
 from sidecar.reconciler import observe
 from sidecar.reconciler.lint import LintReport, lint_once
-from sidecar.reconciler.observe import reconcile_now
-from sidecar.reconciler.reconcile import PassOutcome
+from sidecar.reconciler.reconcile import PassOutcome, reconcile_now
 from sidecar.reconciler.settings import InventorySource, ReconcilerSettings
 
 FOLDER = Path(__file__).parents[2] / "testdata" / "stacks"

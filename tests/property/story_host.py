@@ -41,15 +41,15 @@ _RUN_SECONDS = 40.0
 
 @dataclass
 class Clock:
-    """Time that passes only when told: `wall` in unix seconds, `steady` since some moment."""
+    """Time that passes only on request: `wall` in unix seconds, `monotonic` since some moment."""
 
     wall: float = START
-    steady: float = 1000.0
+    monotonic: float = 1000.0
 
     def pass_by(self, seconds: float) -> None:
         """Let time pass."""
         self.wall += seconds
-        self.steady += seconds
+        self.monotonic += seconds
 
 
 class StoryBackrest(FakeBackrest):

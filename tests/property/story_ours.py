@@ -1,4 +1,4 @@
-"""Our side of the daemon's story: the real pieces, stepped by hand, and what may befall them.
+"""Our side of the daemon's story: the real parts, stepped by hand, and what may happen to them.
 
 No thread of ours runs and nobody sleeps. Whatever has an effect passes a point, at which
 the story may kill the process: from then on nothing of it has an effect any more, as if
@@ -43,7 +43,7 @@ from tests.property.story_host import Host
 _EFFECTS = ("create_new", "write_all", "replace", "exchange", "rename_new", "remove")
 _POINTS = ("write_all", "replace", "exchange", "remove", "state", "SetConfig", "restart", "start")
 POINTS = tuple(f"{when} {name}" for name in _POINTS for when in ("before", "after"))
-"""Where something may befall us."""
+"""Where something may happen to our process."""
 _MOST_STEPS = 3000
 
 
@@ -53,7 +53,7 @@ class Killed(BaseException):
 
 @dataclass
 class Fate:
-    """What is going to befall us: once, at the `left`-th time that a point is passed."""
+    """What happens to our process: once, at the `left`-th time that a point is passed."""
 
     point: str = ""
     left: int = 0
@@ -171,10 +171,10 @@ class _Spy(Applier):
 
     desired: DesiredState | None = None
 
-    def want(self, desire: DesiredState, changed_at: float) -> None:
+    def set_desired(self, desired: DesiredState, changed_at: float) -> None:
         """Take the newest wish."""
-        self.desired = desire
-        super().want(desire, changed_at)
+        self.desired = desired
+        super().set_desired(desired, changed_at)
 
 
 class Ours:
@@ -182,7 +182,7 @@ class Ours:
 
     def __init__(self, host: Host, via: ApplyVia, fate: Fate) -> None:
         self.host, self.fate = host, fate
-        self.told: list[str] = []
+        self.results: list[str] = []
         clock = host.clock
         access = BackrestLogin(host.backrest.url, "admin", "swordfish")
         self.settings = ReconcilerSettings(
@@ -194,14 +194,14 @@ class Ours:
         )
         self._ends = ExitStack()
         self.memory = Memory(self.settings.state_directory)
-        self._report = ReconcilerReport(lambda: clock.wall, lambda: clock.steady)
+        self._report = ReconcilerReport(lambda: clock.wall, lambda: clock.monotonic)
         self._backoff = Backoff(chance=lambda: 0.5)
-        self.trigger = self._ends.enter_context(SteppedTrigger(monotonic=lambda: clock.steady))
-        self._clocks = Clocks(lambda: clock.steady, lambda: clock.wall)
+        self.trigger = self._ends.enter_context(SteppedTrigger(monotonic=lambda: clock.monotonic))
+        self._clocks = Clocks(lambda: clock.monotonic, lambda: clock.wall)
         self.loop = ReconcileLoop(self.settings, {}, self.memory, self._report, self._clocks)
         self._ends.callback(self.loop.close)
         self.loop.events = _Stream(host, self.trigger)  # type: ignore[assignment]
-        self._open_upkeep(self._connections())
+        self._open_applier(self._connections())
         self._good_since: float | None = None
         self._due = {"applier": 0.0, "guard": 0.0}
         host.on_hint, host.on_saved = self.trigger.hint, lambda: self.trigger.nudge("document")
@@ -217,7 +217,7 @@ class Ours:
             api.fate = self.fate
         return ApplyConnections(connection, *apis)
 
-    def _open_upkeep(self, connections: ApplyConnections) -> None:
+    def _open_applier(self, connections: ApplyConnections) -> None:
         """Wire the pieces as the daemon does, without its thread."""
         self._ends.callback(connections.close)
         name, clocks = self.settings.policy.runner_container, self._clocks
@@ -233,12 +233,17 @@ class Ours:
             self.host.folder / DIRECTORY,
             self.settings.applying.guard_after,
             activity,
-            self._told,
-            monotonic=clocks.steady,
+            self._take_result,
+            monotonic=clocks.monotonic,
             wall=clocks.wall,
         )
         self.applier = _Spy(
-            self.settings, self.memory, connections, self._told, self._restarted, clocks=clocks
+            self.settings,
+            self.memory,
+            connections,
+            self._take_result,
+            self._restarted,
+            clocks=clocks,
         )
         self.loop.applier = self.applier
         self.applier.wake = self._wake
@@ -248,8 +253,8 @@ class Ours:
         self.host.on_hint, self.host.on_saved = lambda _: None, lambda: None
         self._ends.close()
 
-    def _told(self, result: str, **_: object) -> None:
-        self.told.append(result)
+    def _take_result(self, result: str, **_: object) -> None:
+        self.results.append(result)
         if result == "foreign-edit":
             self.trigger.nudge("foreign edit")
 
@@ -266,7 +271,7 @@ class Ours:
 
     def act(self) -> None:
         """Do what is due first: one pass, or one step of what concerns the runner."""
-        now = self._clocks.steady()
+        now = self._clocks.monotonic()
         if (due := self.trigger.take()) is not None:
             self._pass(due)
         elif self._due["applier"] <= now:
@@ -275,13 +280,13 @@ class Ours:
             self._due["guard"] = now + max(0.05, self.guard.step())
 
     def _pass(self, due: DuePass) -> None:
-        now = self._clocks.steady()
+        now = self._clocks.monotonic()
         if self.loop.run(due):
             self._good_since = self._good_since or now
             return
         well_for = 0.0 if self._good_since is None else now - self._good_since
         self._good_since = None
-        self.trigger.look_after(self._backoff.next_wait(well_for), "retry")
+        self.trigger.resync_within(self._backoff.next_wait(well_for), "retry")
 
 
 @contextmanager

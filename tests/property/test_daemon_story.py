@@ -33,7 +33,7 @@ from sidecar.labels.policy import Policy
 from sidecar.planner.diff import OWNED_KEYS
 from sidecar.planner.propose import Proposal, propose
 from sidecar.reconciler.apply.by_api import scheduled_plans
-from sidecar.reconciler.desired_state import history_of
+from sidecar.reconciler.recorder import history_of
 from sidecar.reconciler.settings import ApplyVia
 from tests.fakes.fake_backrest import Fault, Json
 from tests.property.story_host import PREFIX, RUNNER, Host, foreign, normal, owned
@@ -331,10 +331,10 @@ class Story(RuleBasedStateMachine):
 
     def _advance(self, seconds: float) -> None:
         """Let time pass, and everybody do what they have to do in it."""
-        end = self.clock.steady + seconds
+        end = self.clock.monotonic + seconds
         for _ in range(_MOST_ACTS):
             self.host.tick()
-            now = self.clock.steady
+            now = self.clock.monotonic
             if self.ours is not None and self.ours.next_due() <= now:
                 self._act()
                 continue

@@ -9,7 +9,8 @@ from sidecar.cli.options import Flag, about, unless
 from sidecar.cli.options import log_options_at as declare_log
 from sidecar.cli.options import option as declare
 from sidecar.labels.policy import HookPolicy, Policy
-from sidecar.reconciler.settings import ApplyVia, Orphans
+from sidecar.planner.lifecycle import Orphans
+from sidecar.reconciler.settings import ApplyVia
 
 _DEFAULTS = Policy()
 VARIABLE = "BACKREST_SIDECAR_"

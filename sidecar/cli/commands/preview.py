@@ -55,7 +55,7 @@ def reconcile(dry_run: bool, output: str, detailed_exitcode: bool, **flags: Any)
     """
     from sidecar.cli.output.changes import render_outcome_diff, render_outcome_json
     from sidecar.cli.output.plan_table import RESTART_NOTE, render_table
-    from sidecar.reconciler.observe import reconcile_now
+    from sidecar.reconciler.reconcile import reconcile_now
 
     now = datetime.now().astimezone()
     outcome = reconcile_now(build_settings(flags), now, dict(os.environ), dry_run=dry_run)

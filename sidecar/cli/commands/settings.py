@@ -9,13 +9,13 @@ from sidecar.cli.commands.options import VARIABLE
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.lib.errors import UsageError
 from sidecar.lib.log import start_logging
+from sidecar.planner.lifecycle import Orphans
 from sidecar.reconciler.settings import (
     Applying,
     ApplyVia,
     BackrestLogin,
     InventorySource,
     Lifetime,
-    Orphans,
     ReconcilerSettings,
     Watching,
     check_access,

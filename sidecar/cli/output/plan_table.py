@@ -60,7 +60,7 @@ def _blocks(outcome: PassOutcome, now: datetime) -> Iterator[Sequence[str]]:
         plan = standing.get(item.plan_id)
         heading = _heading(item, updated, unchanged)
         yield [heading, *_plan_lines(item, plan, now), *problem_lines(item.problems)]
-    if outcome.runner.is_awaited:
+    if outcome.backrest.is_awaited:
         name = outcome.policy.runner_container
         yield [
             f"Backrest's container {name} was never seen: plans keep their paths, new ones wait.",
@@ -74,7 +74,7 @@ def _blocks(outcome: PassOutcome, now: datetime) -> Iterator[Sequence[str]]:
 
 def render_orphans(outcome: PassOutcome, now: datetime) -> list[str]:
     """Write what becomes of the plans without a workload, for people."""
-    proposal, history = outcome.proposal, outcome.desire.history
+    proposal, history = outcome.proposal, outcome.desired.history
     if proposal.ageing is None or history is None:
         return [
             f"plans without a workload, left as they are: {', '.join(proposal.changes.orphaned)}"
@@ -92,7 +92,7 @@ def render_orphans(outcome: PassOutcome, now: datetime) -> list[str]:
 
 
 def _fate(plan_id: str, outcome: PassOutcome, now: datetime) -> str:
-    ageing, history = outcome.ageing, outcome.desire.history or PlanHistory()
+    ageing, history = outcome.ageing, outcome.desired.history or PlanHistory()
     if plan_id in ageing.removed:
         return "removed" if outcome.written else "would be removed"
     if plan_id in ageing.disabled:

@@ -1,4 +1,4 @@
-"""Making the runner notice what we want: the entrance to both ways, and their thread."""
+"""Apply the desired state: choose between API and restart, step by step, in a thread."""
 
 import logging
 import threading
@@ -26,21 +26,22 @@ from sidecar.reconciler.store.store import Store
 _FIRST_PAUSE = 30.0
 _LONGEST_PAUSE = 15 * 60.0
 _MOST_DOUBLINGS = 10
-_CLOSED_SECONDS = 3.0
+_UNREACHABLE_SECONDS = 3.0
 _SHORTEST_STEP = 0.05
 _STOP_SECONDS = 1.0
 _SILENT = frozenset({ApiTrouble.UNREACHABLE, ApiTrouble.REFUSED_LOGIN})
-# That it answers when we knock and falls silent when we ask is a failure as well.
+# An API that answers the probe and fails the call so often in a row is a failure as well.
 _MOST_SILENCES = 4
 
 
 class Applier:
-    """The runner thread's work, step by step; `want` and `is_writer` are for any thread.
+    """Makes Backrest load what is desired, step by step.
 
-    `links` are used by this alone. `on_result` is told, once for each change of situation,
-    `applied`, `failed`, `waiting`, `limited`, `refused`, `foreign-edit`,
-    `unknown` and `no-runner`. `on_restarted`: the document is to be read again. `due`: see
-    `applying.idle`.
+    `step` is for one thread, `set_desired` and `is_backrest_writer` are for any.
+    `connections` are used by nobody else. `on_result` is called, once for each change of
+    situation, with `applied`, `failed`, `waiting`, `limited`, `refused`, `foreign-edit`,
+    `unknown` or `no-runner`. `on_restarted` is called when the document is to be read
+    again. `due` tells whether a plan is due soon; None: by the document (`idle.DueSoon`).
     """
 
     def __init__(
@@ -67,25 +68,28 @@ class Applier:
             ApiStrategy(dependencies, connections.api) if connections.api is not None else None
         )
         uses_api = settings.applying.enabled and settings.applying.via is not ApplyVia.RESTART
-        self._door = ApiProbe(connections.probe if uses_api else None, self._clocks.steady)
+        self._probe = ApiProbe(connections.probe if uses_api else None, self._clocks.monotonic)
         self._lock = threading.Lock()
         self._desired: tuple[DesiredState, float] | None = None
-        self._fallen_back: float | None = None
+        self._fallback_started_at: float | None = None
         self._silences = 0
         self.wake: Callable[[], None] = _nothing
 
-    def want(self, desire: DesiredState, changed_at: float) -> None:
-        """Take the newest wish; `changed_at`: monotonic time when it last differed."""
+    def set_desired(self, desired: DesiredState, changed_at: float) -> None:
+        """Set what Backrest is to load; `changed_at`: monotonic time when it last changed."""
         with self._lock:
-            self._desired = (desire, changed_at)
+            self._desired = (desired, changed_at)
         self.wake()
 
-    def is_writer(self) -> bool:
-        """Tell whether Backrest is the writer now, so that nobody else may write the file."""
-        return self._fallen_back is None and self._door.is_open()
+    def is_backrest_writer(self) -> bool:
+        """Return whether Backrest is the writer now, so that nobody else may write the file."""
+        return self._fallback_started_at is None and self._probe.answers()
 
     def step(self) -> float:
-        """Do what can be done now; seconds until there may be more to do. Raises nothing."""
+        """Do what can be done now; return the seconds until there may be more to do.
+
+        Raises nothing: a failure is reported and kept in the state.
+        """
         if not self._settings.applying.enabled:
             return NOTHING_TO_DO
         if (pause := self._pause()) > 0:
@@ -95,27 +99,27 @@ class Applier:
         except ApiError as error:
             self._silences += 1
             if error.kind in _SILENT and self._silences < _MOST_SILENCES:
-                self._close_door()
-                return _CLOSED_SECONDS
+                self._note_silence()
+                return _UNREACHABLE_SECONDS
             return self._fail(error)
         except SidecarError as error:
             return self._fail(error)
 
     def _step(self) -> float:
-        if self._restart.is_under_way:
+        if self._restart.is_restarting:
             return self._restart_step()
-        if self._fallen_back is not None:
-            return self._step_fallen_back(self._fallen_back)
+        if self._fallback_started_at is not None:
+            return self._step_fallen_back(self._fallback_started_at)
         if self._settings.applying.via is ApplyVia.RESTART:
             return self._restart_step()
-        if self._api is not None and self._door.is_open():
+        if self._api is not None and self._probe.answers():
             return self._api_step(self._api)
-        # Should it answer again, it may be another process with another document.
+        # When it answers again, it may be another process with another document.
         if self._api is not None:
             self._api.reset()
         if self._settings.applying.via is ApplyVia.API:
-            return _CLOSED_SECONDS
-        return min(self._restart_step(), _CLOSED_SECONDS if self._api else NOTHING_TO_DO)
+            return _UNREACHABLE_SECONDS
+        return min(self._restart_step(), _UNREACHABLE_SECONDS if self._api else NOTHING_TO_DO)
 
     def _api_step(self, api: ApiStrategy) -> float:
         with self._lock:
@@ -137,29 +141,29 @@ class Applier:
         return wait
 
     def _fall_back(self) -> None:
-        """Let the file be written by us, and the runner read it by a restart."""
-        runner = self._restart.find()
-        if runner is not None and runner.is_running:
-            self._fallen_back = runner.started_at
+        """Write the file ourselves from now on, and let Backrest read it by a restart."""
+        backrest = self._restart.find()
+        if backrest is not None and backrest.is_running:
+            self._fallback_started_at = backrest.started_at
 
     def _step_fallen_back(self, started_at: float) -> float:
-        runner = self._restart.find()
-        if runner is None or runner.started_at != started_at:
-            self._fallen_back = None
+        backrest = self._restart.find()
+        if backrest is None or backrest.started_at != started_at:
+            self._fallback_started_at = None
             if self._api is not None:
                 self._api.reset()
             return 0.0
-        # Its time may be an old one: an editor or `cp -p` gives it as it likes.
+        # The file's time may be an old one: an editor or `cp -p` sets it.
         mtime = Store(self._settings.config).read().identity.mtime_ns / 1e9
         return self._restart_step(max(mtime, started_at))
 
-    def _close_door(self) -> None:
-        self._door.shut()
+    def _note_silence(self) -> None:
+        self._probe.note_failure()
         if self._api is not None:
             self._api.reset()
 
     def _pause(self) -> float:
-        """Seconds to wait after a failure; bounded, should the clock have been set back."""
+        """Return the seconds to wait after a failure; bounded, as the clock may be set back."""
         left = self._memory.state.trouble.not_before - self._clocks.wall()
         return min(left, _LONGEST_PAUSE)
 
@@ -173,7 +177,7 @@ class Applier:
 
         self._memory.update(failed)
         facts = {"reason": error.message, "hint": error.hint}
-        self._reporter.tell("failed", logging.WARNING, error.message, **facts)
+        self._reporter.report("failed", logging.WARNING, error.message, **facts)
         return self._pause()
 
     def _clear_trouble(self) -> None:
@@ -183,22 +187,22 @@ class Applier:
 
 
 def pause_after(failures: int) -> float:
-    """Seconds to wait after so many failures in a row: 30, doubling, at most 15 minutes."""
+    """Return the seconds to wait after so many failures in a row: 30, doubling, at most 900."""
     return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(failures - 1, _MOST_DOUBLINGS))
 
 
 def _nothing() -> None:
-    """Wake nobody."""
+    """Do nothing: there is no thread to wake yet."""
 
 
 class ApplyThread:
-    """Calls steps in turn, each when it wants to be called, until it is stopped."""
+    """Calls steps in turn until it is stopped, each after the seconds that it returned last."""
 
     def __init__(self, steps: Sequence[Callable[[], float]], name: str = "apply") -> None:
         self._steps = steps
         self._event = threading.Event()
         self._is_stopping = False
-        # A call to an engine that hangs must not keep the process alive.
+        # A daemon thread: a call to a Docker that hangs must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
@@ -207,15 +211,15 @@ class ApplyThread:
         return self._thread.is_alive()
 
     def start(self) -> None:
-        """Begin with the first step at once."""
+        """Start the thread, with the first step at once."""
         self._thread.start()
 
     def wake(self) -> None:
-        """Call the steps now, because there is news."""
+        """Call all steps now, because something has changed."""
         self._event.set()
 
     def stop(self) -> bool:
-        """End after the step that runs; True if that took less than a second."""
+        """Stop after the step that runs; return whether that took less than a second."""
         self._is_stopping = True
         self._event.set()
         self._thread.join(_STOP_SECONDS)

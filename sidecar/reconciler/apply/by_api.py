@@ -1,7 +1,4 @@
-"""Applying through Backrest's API: Backrest itself writes the document.
-
-Whether Backrest's API answers us: then Backrest is the only writer of its document.
-"""
+"""Apply through Backrest's API: while it answers, Backrest is the only writer of its document."""
 
 import logging
 import threading
@@ -18,14 +15,16 @@ from sidecar.lib.errors import StoreError
 from sidecar.lib.log import log_event
 from sidecar.planner.propose import Proposal
 from sidecar.reconciler.apply.context import LOADED, ApplyDependencies, BusyTimer, StablePeriod
-from sidecar.reconciler.apply.idle import APART, IdleState, StableTwice, look_by_api, running_plans
+from sidecar.reconciler.apply.idle import APART, IdleState, StableTwice, check_by_api, running_plans
 from sidecar.reconciler.desired_state import DesiredState, Planner
 from sidecar.reconciler.state import State
 from sidecar.reconciler.store.store import Store
 
-_log = logging.getLogger(__name__)
-
 NOTHING_TO_DO = 60.0
+"""Seconds until the next step where nothing is left to do."""
+
+# An answer of the API counts for so long: a pass and a step shortly after ask once.
+_FRESH_SECONDS = 3.0
 _BUSY_SECONDS = 15.0
 _FOREIGN_SECONDS = 30.0
 _STALE_TRIES = 5
@@ -33,80 +32,84 @@ _POLLS = 5
 _POLL_SECONDS = 1.0
 _SHOWN = 5
 _KEPT = ("auth", "sync")
+"""Fields of the document that must never get lost: who may log in, and the identity."""
 _UNSCHEDULED = "it is sent again later; restart Backrest if that does not help"
 _HINT = "nothing was sent, because that would drop it for good; restart Backrest to read its file"
 
+_log = logging.getLogger(__name__)
+
 
 class ApiStrategy:
-    """Brings a wish to Backrest by GetConfig, the same merge, and SetConfig.
+    """Makes Backrest save the desired state: GetConfig, the same merge, SetConfig.
 
-    Every step raises ApiError, or DocumentError where no acceptable document comes out.
+    Each step raises ApiError, or DocumentError where no acceptable document comes out.
     """
 
     def __init__(self, dependencies: ApplyDependencies, api: BackrestApi) -> None:
         self._dependencies = dependencies
         self._api = api
-        self._proposer = Planner()
+        self._planner = Planner()
         self._twice = StableTwice()
-        self._patience = BusyTimer(dependencies.reporter, dependencies.settings.applying.wait)
-        self._settling = StablePeriod(dependencies.settings.applying.settle)
+        self._busy_timer = BusyTimer(dependencies.reporter, dependencies.settings.applying.wait)
+        self._stable_period = StablePeriod(dependencies.settings.applying.settle)
         self._had: set[str] = set()
-        self._foreign_looks = 0
+        self._foreign_checks = 0
         self._verifying: _Verification | None = None
         self._desired: DesiredState | None = None
         self._is_pending = False
         self._is_resending = False
         self._written_at = 0.0
-        self._newest = 0
+        self._newest_operation = 0
         self._is_verified = False
 
     @property
     def has_foreign_edit(self) -> bool:
         """Whether the file holds an edit that Backrest has not read, seen twice."""
-        return self._foreign_looks > 1
+        return self._foreign_checks > 1
 
     @property
     def is_settled(self) -> bool:
-        """Whether Backrest has, and runs, what was wanted when it was last asked."""
+        """Whether Backrest had, and scheduled, what was desired when it was last asked."""
         return self._desired is not None and not self._is_pending and self._verifying is None
 
     def reset(self) -> None:
-        """Begin anew with the next step: Backrest may be another than before."""
+        """Start over with the next step: Backrest may be another process than before."""
         self._desired = None
         self._verifying = None
         self._is_verified = False
         self._is_resending = False
-        self._foreign_looks = 0
+        self._foreign_checks = 0
         self._twice.forget()
 
     def step(self, desired: DesiredState, changed_at: float) -> float:
-        """Do what can be done now; seconds until there may be more to do."""
-        now = self._dependencies.clocks.steady()
+        """Do what can be done now; return the seconds until there may be more to do."""
+        now = self._dependencies.clocks.monotonic()
         if self._verifying is not None:
             return self._verify(self._verifying)
-        if (left := self._settling.left(changed_at, now, changed_at)) > 0:
+        if (left := self._stable_period.left(changed_at, now, changed_at)) > 0:
             self._twice.forget()
             return left
         if desired is not self._desired:
-            self._is_pending = self._is_resending or self._is_wanting(desired)
+            self._is_pending = self._is_resending or self._differs(desired)
             self._desired = desired
         if not self._is_pending:
             self._finish()
             return NOTHING_TO_DO
-        look = look_by_api(self._api, self._dependencies.clocks.wall())
-        if look.rest is not IdleState.IDLE:
-            self._patience.busy(look.because, now)
-        if not self._twice.agrees(look, now):
-            return APART if look.rest is IdleState.IDLE else _BUSY_SECONDS
+        check = check_by_api(self._api, self._dependencies.clocks.wall())
+        if check.state is not IdleState.IDLE:
+            self._busy_timer.busy(check.because, now)
+        if not self._twice.agrees(check, now):
+            return APART if check.state is IdleState.IDLE else _BUSY_SECONDS
         return self._send(desired)
 
-    def _is_wanting(self, desired: DesiredState) -> bool:
+    def _differs(self, desired: DesiredState) -> bool:
+        """Return whether Backrest's document has to change; if not, see that it is scheduled."""
         proposal = self._propose(desired)
         if proposal.after is not proposal.before:
             return True
-        desired.ledger.after_pass(proposal)
+        desired.recorder.after_pass(proposal)
         if not self._is_verified:
-            # Somebody may have died between a save and the look whether it had an effect.
+            # A process may have died between a save and the check whether it had an effect.
             self._verifying = _Verification(self._scheduled(proposal.before), 0, is_second=False)
         return False
 
@@ -114,24 +117,24 @@ class ApiStrategy:
         return scheduled_plans(document, self._dependencies.settings.policy.plan_id_prefix)
 
     def _propose(self, desired: DesiredState) -> Proposal:
-        # Before the question: a write of ours that comes after it is not answered by it.
+        # Read before the question: the answer says nothing about a later write of ours.
         self._written_at = self._dependencies.memory.state.written_at
         served = self._api.get_config()
-        proposal = desired.propose(served, served=True, proposer=self._proposer)
+        proposal = desired.propose(served, served=True, planner=self._planner)
         self._remember(proposal.before)
         return proposal
 
     def _finish(self) -> None:
-        """Nothing is left to do: the runner has what we want, also what we wrote before."""
+        """Note that Backrest has what is desired, also what we wrote into the file before."""
         self._is_pending = self._is_resending = False
-        self._foreign_looks = 0
-        self._patience.over()
-        self._settling.done()
+        self._foreign_checks = 0
+        self._busy_timer.over()
+        self._stable_period.done()
         self._twice.forget()
         if self._dependencies.memory.state.written_at != LOADED:
-            self._dependencies.memory.update(self._loaded)
+            self._dependencies.memory.update(self._as_loaded)
 
-    def _loaded(self, state: State) -> State:
+    def _as_loaded(self, state: State) -> State:
         is_known = state.written_at == self._written_at
         return replace(state, written_at=LOADED) if is_known else state
 
@@ -142,17 +145,19 @@ class ApiStrategy:
                 self._finish()
                 return NOTHING_TO_DO
             if self._is_foreign(proposal.before):
-                return self._wait_for_reading()
+                return self._report_foreign_edit()
             self._check_kept(proposal)
-            # The queue is made anew after the answer: what is pending until then is the old one.
-            self._newest = max((operation.id for operation in self._api.operations()), default=0)
+            # Backrest fills its queue anew after it answered: what is older is of the old one.
+            self._newest_operation = max(
+                (operation.id for operation in self._api.operations()), default=0
+            )
             try:
                 saved = self._set(desired, proposal)
             except ApiError as error:
                 if error.kind is not ApiTrouble.STALE:
                     raise
             else:
-                return self._sent(desired, proposal, saved)
+                return self._after_save(desired, proposal, saved)
         raise ApiError(
             ApiTrouble.STALE,
             f"Backrest's configuration was saved by someone else during each of {_STALE_TRIES} "
@@ -161,39 +166,44 @@ class ApiStrategy:
         )
 
     def _set(self, desired: DesiredState, proposal: Proposal) -> Document:
-        """Send the document; give it as Backrest has it then."""
-        with desired.ledger.writing(proposal):
+        """Send the document; return it as Backrest has it then."""
+        with desired.recorder.writing(proposal):
             answer = self._api.set_config(proposal.after.text.encode())
         return parse_document(answer)
 
-    def _sent(self, desired: DesiredState, proposal: Proposal, saved: Document) -> float:
-        drift = desired.ledger.after_pass(proposal)
+    def _after_save(self, desired: DesiredState, proposal: Proposal, saved: Document) -> float:
+        drift = desired.recorder.after_pass(proposal)
         is_second = self._is_resending
-        self._verifying = _Verification(self._scheduled(saved), self._newest, is_second=is_second)
+        self._verifying = _Verification(
+            self._scheduled(saved), self._newest_operation, is_second=is_second
+        )
         self._finish()
         changes = proposal.changes
         facts = {"added": len(changes.added), "updated": len(changes.edits)}
         if not is_second:
             self._dependencies.reporter.forget()
-            self._dependencies.reporter.tell(
+            self._dependencies.reporter.report(
                 "applied", logging.INFO, way="api", **facts, drift=len(drift)
             )
         return _POLL_SECONDS
 
-    def _verify(self, check: "_Verification") -> float:
-        """See whether Backrest has scheduled the plans; two saves in a row may undo that."""
+    def _verify(self, verification: "_Verification") -> float:
+        """Check that Backrest has scheduled the plans; send once more if not.
+
+        Backrest may lose its queue where two saves come right after each other.
+        """
         operations = self._api.operations()
-        queued = pending_plans(found for found in operations if found.id > check.newest)
-        missing = check.plans - queued - running_plans(operations)
-        check.polls += 1
+        queued = pending_plans(found for found in operations if found.id > verification.newest)
+        missing = verification.plans - queued - running_plans(operations)
+        verification.polls += 1
         if not missing:
             self._verifying = None
             self._is_verified = True
             return 0.0
-        if check.polls < _POLLS:
+        if verification.polls < _POLLS:
             return _POLL_SECONDS
         self._verifying = None
-        if check.is_second:
+        if verification.is_second:
             plans = sorted(missing)
             self._is_pending = self._is_resending = True
             names = ", ".join(plans[:_SHOWN])
@@ -202,31 +212,31 @@ class ApiStrategy:
         return 0.0
 
     def _is_foreign(self, served: Document) -> bool:
-        """Whether the file was edited by hand, so that a save by Backrest would undo that."""
-        file = read_file(self._dependencies.settings.config)
+        """Return whether the file was edited by hand, so that a save by Backrest undoes that."""
+        file = _read_file(self._dependencies.settings.config)
         if file is None:
             return False
         self._remember(file)
         return differs(file, served, self._dependencies.settings.policy.plan_id_prefix)
 
-    def _wait_for_reading(self) -> float:
-        """Look again: Backrest may be in the middle of a save of its own."""
+    def _report_foreign_edit(self) -> float:
+        """Report it if it is seen twice: Backrest may be in the middle of a save of its own."""
         self._twice.forget()
-        self._foreign_looks += 1
+        self._foreign_checks += 1
         if not self.has_foreign_edit:
             return APART
         hint = (
             "restart Backrest, so that it reads its file; a save in its interface undoes the edit"
         )
-        self._dependencies.reporter.tell("foreign-edit", logging.WARNING, hint=hint)
+        self._dependencies.reporter.report("foreign-edit", logging.WARNING, hint=hint)
         return _FOREIGN_SECONDS
 
     def _remember(self, document: Document) -> None:
         self._had.update(name for name in _KEPT if has_field(document, name))
 
     def _check_kept(self, proposal: Proposal) -> None:
-        """Never send a document without authentication or identity that had them."""
-        # Of the very text that is to be sent, whatever else is known of it.
+        """Raise ApiError for a document that would lose its authentication or its identity."""
+        # Decode the very text that is to be sent, whatever else is known of it.
         after = parse_document(proposal.after.text.encode())
         for name in _KEPT:
             was, is_now = has_field(proposal.before, name), has_field(after, name)
@@ -236,9 +246,10 @@ class ApiStrategy:
 
 
 class _Verification:
-    """The plans that Backrest should have scheduled, and how often we looked.
+    """The plans that Backrest should have scheduled, and how often we polled.
 
-    `newest` is the highest id of an operation before the save.
+    `newest` is the highest id of an operation before the save. `is_second`: the document
+    was sent again because the first save did not schedule them.
     """
 
     def __init__(self, plans: frozenset[str], newest: int, *, is_second: bool) -> None:
@@ -248,7 +259,7 @@ class _Verification:
         self.polls = 0
 
 
-def read_file(config: Path) -> Document | None:
+def _read_file(config: Path) -> Document | None:
     """Read the document's file; None without one. Raises SidecarError."""
     try:
         return parse_document(Store(config).read().content)
@@ -259,7 +270,7 @@ def read_file(config: Path) -> Document | None:
 
 
 def scheduled_plans(document: Document, prefix: str) -> frozenset[str]:
-    """Name the plans of ours that Backrest should have in its queue."""
+    """Return the plans of ours that Backrest should have in its queue."""
     return frozenset(
         plan_id
         for plan_id, plan in document.plans.items()
@@ -271,54 +282,52 @@ def _is_scheduled(schedule: object) -> bool:
     return isinstance(schedule, dict) and is_active(schedule)
 
 
-_FRESH_SECONDS = 3.0
-
-
 class ApiProbe:
-    """Knocks at the API, and remembers the answer for a few seconds; thread-safe.
+    """Asks whether the API answers, and remembers that for a few seconds; thread-safe.
 
-    `api` is used by this alone and has a short timeout; None: there is none, ever.
+    `api` is used by nobody else and has a short timeout; None: there is none, ever.
     """
 
     def __init__(self, api: BackrestApi | None, monotonic: Callable[[], float]) -> None:
         self._api = api
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._is_open = False
+        self._is_answering = False
         self._asked: float | None = None
-        self._told: str | None = None
+        self._logged: str | None = None
 
-    def is_open(self) -> bool:
-        """Tell whether the API answers with our credentials; may take its timeout."""
+    def answers(self) -> bool:
+        """Return whether the API answers with our login; may take as long as its timeout."""
         if self._api is None:
             return False
         with self._lock:
             now = self._monotonic()
             if self._asked is None or now - self._asked >= _FRESH_SECONDS:
-                self._is_open = self._knock(self._api)
-                # An answer that took long is fresh all the same.
+                self._is_answering = self._ask(self._api)
+                # The time after the call: an answer that took long is fresh all the same.
                 self._asked = self._monotonic()
-            return self._is_open
+            return self._is_answering
 
-    def shut(self) -> None:
-        """Take note that a call just failed."""
+    def note_failure(self) -> None:
+        """Note that a call just failed, so that `answers` is false for a few seconds."""
         with self._lock:
-            self._is_open, self._asked = False, self._monotonic()
+            self._is_answering, self._asked = False, self._monotonic()
 
-    def _knock(self, api: BackrestApi) -> bool:
+    def _ask(self, api: BackrestApi) -> bool:
         try:
             api.get_config()
         except ApiError as error:
-            self._tell(error.kind, error.message)
+            self._log_change(error.kind, error.message)
             return False
-        self._tell("", "")
+        self._log_change("", "")
         return True
 
-    def _tell(self, kind: str, reason: str) -> None:
-        if kind == self._told:
+    def _log_change(self, kind: str, reason: str) -> None:
+        """Log the kind of trouble, empty for none, if it is another than before."""
+        if kind == self._logged:
             return
         if kind:
             log_event(_log, logging.WARNING, "apply.api-closed", kind=kind, reason=reason)
-        elif self._told is not None:
+        elif self._logged is not None:
             log_event(_log, logging.INFO, "apply.api-open")
-        self._told = kind
+        self._logged = kind

@@ -1,4 +1,4 @@
-"""The runner's container: what it is, what runs in it, and restarting it."""
+"""The backrest container: its facts, what runs in it, and restarting it."""
 
 import posixpath
 import re
@@ -19,7 +19,7 @@ from sidecar.docker.client import Connection
 from sidecar.docker.models import Mount
 from sidecar.lib.errors import InventoryError
 
-# The engine answers a restart when the container runs again, so later than its own timeout.
+# Docker answers a restart when the container runs again, so later than its own timeout.
 _RESTART_SLACK = 30.0
 _SHORT_ID = 12
 _INITS = frozenset({"tini", "tini-static", "docker-init", "dumb-init", "catatonit", "podman-init"})
@@ -32,8 +32,8 @@ _FRACTION = re.compile(r"\.(\d{1,6})\d*")
 
 
 @dataclass(frozen=True, slots=True)
-class Runner:
-    """The runner's container as it was inspected; times in unix seconds, 0 for never.
+class BackrestContainer:
+    """The container as it was inspected; times in unix seconds, 0 for never.
 
     `is_running` is also true while it is paused. `environment` may hold secrets;
     `command` is the command line of its first process.
@@ -54,7 +54,7 @@ class Runner:
         return self.environment.get("TZ", "")
 
     def is_container(self, identity: str) -> bool:
-        """Tell whether this is the container with that id, which may be a short one."""
+        """Return whether this is the container with that id, which may be a short one."""
         return len(identity) >= _SHORT_ID and self.id.startswith(identity)
 
 
@@ -87,23 +87,22 @@ _INSPECTED = TypeAdapter(_InspectedBackrest)
 _TOP = TypeAdapter(_Top)
 
 
-def find_runner(connection: Connection, name: str) -> Runner | None:
-    """Inspect the container with that name or id; None without one. Raises InventoryError."""
+def find_backrest(connection: Connection, name: str) -> BackrestContainer | None:
+    """Inspect the container with this name or id; None without one. Raises InventoryError."""
     path = f"/containers/{quote(name, safe='')}/json"
     answer = connection.find(path)
     if answer is None:
         return None
-    return _runner(validated(_INSPECTED, answer, connection.source(path)))
+    return _container(validated(_INSPECTED, answer, connection.source(path)))
 
 
-def processes_of(connection: Connection, runner: Runner) -> list[str] | None:
-    """List the command lines in a running container; None: it cannot be told.
+def processes_of(connection: Connection, backrest: BackrestContainer) -> list[str] | None:
+    """Return the command lines in a running container; None where nobody can tell.
 
-    A process that has ended and is only waited for is not in the list. Raises no error:
-    a proxy that forbids the question, an image without what answers it, a container that
-    stops at that moment all leave it open.
+    Zombies are not among them. Raises no error: the answer is None where a proxy forbids
+    the question, the image has no `ps`, or the container stops at that moment.
     """
-    path = f"/containers/{quote(runner.id, safe='')}/top"
+    path = f"/containers/{quote(backrest.id, safe='')}/top"
     try:
         answer = connection.find(path)
         top = None if answer is None else validated(_TOP, answer, connection.source(path))
@@ -118,35 +117,35 @@ def processes_of(connection: Connection, runner: Runner) -> list[str] | None:
     return [row[column] for row in rows if not row[column].endswith("<defunct>")]
 
 
-def find_busy(processes: Iterable[str], runner: Runner) -> list[str]:
-    """Name, sorted and each once, the programs in the runner that are not the runner itself.
+def find_busy(processes: Iterable[str], backrest: BackrestContainer) -> list[str]:
+    """Return the programs in the container that do work, sorted and each once.
 
-    Its own are Backrest or the bundled runner's daemon, an init, and the shell that runs the
-    entrypoint's script. The names come without arguments, which may hold secrets.
+    No work are Backrest itself or the bundled runner's daemon, an init, and the shell that
+    runs the entrypoint's script. The names come without arguments, which may hold secrets.
     """
-    found = {_program(line) for line in processes if not _is_own(line.split(), runner.command)}
+    found = {_program(line) for line in processes if not _is_own(line.split(), backrest.command)}
     return sorted(found)
 
 
-def restart(connection: Connection, runner: Runner, timeout: float) -> None:
-    """Restart the container; `timeout` seconds are left to its processes to end.
+def restart(connection: Connection, backrest: BackrestContainer, timeout: float) -> None:
+    """Restart the container; its processes get `timeout` seconds to end.
 
     Raises InventoryError when that failed or the container is gone.
     """
     seconds = max(0, round(timeout))
-    path = f"/containers/{quote(runner.id, safe='')}/restart?t={seconds}"
+    path = f"/containers/{quote(backrest.id, safe='')}/restart?t={seconds}"
     if connection.act(path, timeout=seconds + _RESTART_SLACK) is None:
-        raise InventoryError(f"the container {runner.name} is gone, so it cannot be restarted")
+        raise InventoryError(f"the container {backrest.name} is gone, so it cannot be restarted")
 
 
 def parse_moment(text: str) -> float:
-    """Read the engine's RFC 3339 time into unix seconds; 0 for none, or what is no time."""
+    """Parse Docker's RFC 3339 time into unix seconds; 0 for none, or what is no time."""
     try:
         # At most six digits: below Python 3.12 more are refused.
         moment = datetime.fromisoformat(_FRACTION.sub(_microseconds, text))
     except ValueError:
         return 0.0
-    # The engine writes the year 1 for what has never happened.
+    # Docker writes the year 1 for what has never happened.
     return moment.timestamp() if moment.year > 1 and moment.tzinfo is not None else 0.0
 
 
@@ -154,10 +153,10 @@ def _microseconds(match: re.Match[str]) -> str:
     return f".{match[1]:0<6}"
 
 
-def _runner(entry: _InspectedBackrest) -> Runner:
+def _container(entry: _InspectedBackrest) -> BackrestContainer:
     state, config = entry["State"], entry.get("Config") or {}
     pairs = (pair.partition("=") for pair in config.get("Env") or ())
-    return Runner(
+    return BackrestContainer(
         id=entry["Id"],
         name=entry["Name"].removeprefix("/"),
         is_running=state["Running"],

@@ -1,6 +1,7 @@
-"""What both ways of applying work with.
+"""What both apply strategies work with: settings, state, connections, clocks, a reporter.
 
-Saying what happens once, not at every step.
+Here too is how they report and wait: a situation is reported once, not at every step,
+and what keeps changing is waited for, but not forever.
 """
 
 import logging
@@ -18,14 +19,22 @@ from sidecar.reconciler.resume.markers import DIRECTORY
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory
 
+PROBE_SECONDS = 3.0
+"""Timeout of the call that asks whether the API answers."""
+LOADED = 1.0
+"""`written_at` when Backrest has loaded all that we wrote; 0 would mean that nobody knows."""
+
+# What never settles is let through after so many times the settling time.
+_MOST_PERIODS = 12
+
 _log = logging.getLogger(__name__)
 
 
 class OnResult(Protocol):
-    """Is told what came of something, by one word, and the facts of it."""
+    """Called with a result in one word, such as `applied`, and its facts."""
 
     def __call__(self, result: str, **facts: object) -> None:
-        """Take note."""
+        """Take the result."""
 
 
 class ApplyReporter:
@@ -35,49 +44,49 @@ class ApplyReporter:
         self._on_result = on_result
         self._situation: tuple[str, str] | None = None
 
-    def tell(self, result: str, level: int, key: str = "", /, **facts: object) -> None:
-        """Tell a result; again only if its `key` differs or another was told in between."""
+    def report(self, result: str, level: int, key: str = "", /, **facts: object) -> None:
+        """Report a result, unless the last report was of the same result and `key`."""
         if self._situation != (result, key):
             self._situation = (result, key)
             log_event(_log, level, f"apply.{result}", **facts)
             self._on_result(result, **facts)
 
     def forget(self) -> None:
-        """The situation has passed: should it come again, it is news."""
+        """Note that the situation has passed: should it come again, it is reported again."""
         self._situation = None
 
 
 class BusyTimer:
-    """Measures how long the runner has been busy; tells it once when that is too long."""
+    """Measures how long Backrest is busy; reports once that it exceeds `wait` seconds."""
 
     def __init__(self, reporter: ApplyReporter, wait: float) -> None:
         self._reporter = reporter
         self._wait = wait
         self._since: float | None = None
-        self._is_told = False
+        self._is_reported = False
 
     def busy(self, because: str, now: float) -> None:
-        """Note that the runner is busy at monotonic `now`."""
+        """Note that Backrest is busy at monotonic `now`."""
         if self._since is None:
             self._since = now
         waited = now - self._since
         if waited >= self._wait:
-            self._is_told = True
+            self._is_reported = True
             facts = {"seconds": round(waited), "because": because}
-            self._reporter.tell("waiting", logging.WARNING, **facts)
+            self._reporter.report("waiting", logging.WARNING, **facts)
 
     def over(self) -> None:
-        """What was waited for is done, or no longer wanted."""
+        """Note that what was waited for is done, or no longer wanted."""
         self._since = None
-        if self._is_told:
-            self._is_told = False
+        if self._is_reported:
+            self._is_reported = False
             self._reporter.forget()
 
 
 class StablePeriod:
-    """Lets a storm pass: something is settled when it has not changed for `settle` seconds.
+    """Waits until a version has not changed for `settle` seconds.
 
-    What never settles is let through after twelve times as long.
+    One that keeps changing is let through after twelve times as long.
     """
 
     def __init__(self, settle: float) -> None:
@@ -87,39 +96,38 @@ class StablePeriod:
         self._first: float | None = None
 
     def left(self, version: float, now: float, changed: float | None = None) -> float:
-        """Seconds until `version` is settled; it changed at monotonic `changed`, or just now."""
+        """Return the seconds until `version` is settled; 0 when it is.
+
+        It changed at monotonic `changed`; None: just now if it is another than before.
+        """
         if version != self._seen:
             self._seen = version
             self._changed = now if changed is None else changed
             if self._first is None:
                 self._first = self._changed
-        is_long_enough = self._first is not None and now - self._first >= 12 * self._settle
+        longest = _MOST_PERIODS * self._settle
+        is_long_enough = self._first is not None and now - self._first >= longest
         return 0.0 if is_long_enough else max(0.0, self._settle - (now - self._changed))
 
     def done(self) -> None:
-        """Everything up to now is applied."""
+        """Note that everything up to now is applied."""
         self._first = None
-
-
-PROBE_SECONDS = 3.0
-LOADED = 1.0
-"""`written_at` when the runner has loaded all that we wrote; 0 would mean that nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """`steady` is monotonic, `wall` gives unix seconds."""
+    """`monotonic` gives seconds of a clock that nobody sets, `wall` unix seconds."""
 
-    steady: Callable[[], float] = time.monotonic
+    monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
 
 
 @dataclass(frozen=True, slots=True)
 class ApplyConnections:
-    """One thread's own ways to the runner: the engine it runs on and, if it has one, its API.
+    """One thread's own connections: to Docker and, where a URL is given, to Backrest's API.
 
-    `probe` is a second way to the API, with a timeout of PROBE_SECONDS, for the question
-    whether it answers.
+    `probe` is a second connection to the API, with a timeout of PROBE_SECONDS, for the
+    question whether it answers.
     """
 
     connection: Connection
@@ -128,7 +136,7 @@ class ApplyConnections:
 
     @classmethod
     def open(cls, settings: ReconcilerSettings) -> Self:
-        """Make ways as the settings say; nobody is called before the first question."""
+        """Make the connections that the settings name; nothing is sent before the first call."""
         connection, access = Connection(settings.source.docker_sock), settings.access
         if not access.url:
             return cls(connection)
@@ -136,7 +144,7 @@ class ApplyConnections:
         return cls(connection, BackrestApi(*login), BackrestApi(*login, timeout=PROBE_SECONDS))
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         self.connection.close()
         for api in (self.api, self.probe):
             if api is not None:
@@ -145,7 +153,7 @@ class ApplyConnections:
 
 @dataclass(frozen=True, slots=True)
 class ApplyDependencies:
-    """What a way of applying works with."""
+    """What an apply strategy works with; `due` tells whether Backrest has to run a plan soon."""
 
     settings: ReconcilerSettings
     memory: Memory
@@ -156,5 +164,5 @@ class ApplyDependencies:
 
     @property
     def markers(self) -> Path:
-        """Where the hook scripts leave their markers."""
+        """The directory in which hook scripts leave their markers."""
         return self.settings.config.parent / DIRECTORY

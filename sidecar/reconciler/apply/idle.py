@@ -1,4 +1,4 @@
-"""Whether the runner is at work: what its API says, else what runs in its container."""
+"""Whether Backrest is idle: by its API, else by the processes in its container."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -15,58 +15,63 @@ from sidecar.backrest.document import Document, parse_document
 from sidecar.backrest.operations import Operation, Status, is_busy
 from sidecar.docker.client import Connection
 from sidecar.lib.errors import InventoryError, SidecarError
-from sidecar.reconciler.apply.container import Runner, find_busy, find_runner, processes_of
+from sidecar.lib.zones import local_zone
+from sidecar.reconciler.apply.container import (
+    BackrestContainer,
+    find_backrest,
+    find_busy,
+    processes_of,
+)
 from sidecar.reconciler.resume.markers import read_markers
 from sidecar.reconciler.store.store import Store
-from sidecar.reconciler.zones import local_zone
 from sidecar.schedule.fires import backrest_fires
 from sidecar.schedule.parse import schedule_of
 
 MARGIN = 120.0
-"""Seconds before a backup is due in which nothing is begun that would hurt it."""
+"""Seconds before a backup is due in which Backrest is not restarted."""
 APART = 5.0
-"""Seconds between the two looks that have to agree."""
+"""Seconds between the two checks that have to agree."""
 
 _SHOWN = 5
-# Whatever a run finds stopped it leaves so until it ends: nothing is started right before.
+# A run leaves stopped what it finds stopped: so nothing is started right before one.
 _PLAN_MARGIN = 30.0
 _POLICIES = ("prunePolicy", "checkPolicy", "forgetPolicy")
 
 
 class IdleState(StrEnum):
-    """Whether the runner rests."""
+    """Whether Backrest is idle."""
 
     IDLE = "idle"
     BUSY = "busy"
     UNKNOWN = "unknown"
-    """It cannot be told, so it counts as busy."""
+    """Nobody can tell, so it counts as busy."""
 
 
 @dataclass(frozen=True, slots=True)
 class IdleCheck:
-    """One look at the runner: `because` names programs, plans or the obstacle."""
+    """What one check found; `because` names the programs or plans, or why nobody can tell."""
 
-    rest: IdleState
+    state: IdleState
     because: str = ""
 
 
 IDLE = IdleCheck(IdleState.IDLE)
-Due = Callable[[Runner, float], bool]
-"""Whether something of the document is due in that runner within MARGIN of a unix time."""
+Due = Callable[[BackrestContainer, float], bool]
+"""Whether something of the document is due in that container within MARGIN of a unix time."""
 
 
 class StableTwice:
-    """Lets one look not be enough: idle only when seen so twice, `APART` seconds apart.
+    """Requires two checks: idle only if both say so, APART seconds apart or more.
 
-    Between two parts of a run there may be moments in which nothing shows.
+    Between two parts of a run there may be moments in which no process runs.
     """
 
     def __init__(self) -> None:
         self._since: float | None = None
 
-    def agrees(self, look: IdleCheck, now: float) -> bool:
-        """Take a look made at monotonic `now`; True if the one before was idle as well."""
-        if look.rest is not IdleState.IDLE:
+    def agrees(self, check: IdleCheck, now: float) -> bool:
+        """Take a check made at monotonic `now`; return whether it and an earlier one are idle."""
+        if check.state is not IdleState.IDLE:
             self._since = None
             return False
         if self._since is None:
@@ -74,12 +79,12 @@ class StableTwice:
         return now - self._since >= APART
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Require two checks again."""
         self._since = None
 
 
-def look_by_api(api: BackrestApi, now: float) -> IdleCheck:
-    """Look by the log of operations at unix time `now`; raises ApiError."""
+def check_by_api(api: BackrestApi, now: float) -> IdleCheck:
+    """Check the log of operations at unix time `now`; raises ApiError."""
     operations = api.operations()
     return (
         IdleCheck(IdleState.BUSY, _running(operations))
@@ -88,48 +93,48 @@ def look_by_api(api: BackrestApi, now: float) -> IdleCheck:
     )
 
 
-def look_at_container(
-    connection: Connection, runner: Runner, markers: Path, due: Due, now: float
+def check_container(
+    connection: Connection, backrest: BackrestContainer, markers: Path, due: Due, now: float
 ) -> IdleCheck:
-    """Look at a running container, the markers of its hooks, and what is due soon."""
-    look = look_at_processes(connection, runner)
-    if look.rest is not IdleState.IDLE:
-        return look
+    """Check a running container, the markers of its hooks, and what is due soon."""
+    check = check_processes(connection, backrest)
+    if check.state is not IdleState.IDLE:
+        return check
     try:
         waiting = [marker.name for marker in read_markers(markers)]
         if waiting:
             return IdleCheck(IdleState.BUSY, f"stopped by a backup: {_some(waiting)}")
-        return IdleCheck(IdleState.BUSY, "a plan is due") if due(runner, now) else IDLE
+        return IdleCheck(IdleState.BUSY, "a plan is due") if due(backrest, now) else IDLE
     except SidecarError as error:
         return IdleCheck(IdleState.UNKNOWN, error.message)
 
 
-def look_at_processes(connection: Connection, runner: Runner) -> IdleCheck:
-    """Look only at what runs in the container."""
-    processes = processes_of(connection, runner)
+def check_processes(connection: Connection, backrest: BackrestContainer) -> IdleCheck:
+    """Check only what runs in the container."""
+    processes = processes_of(connection, backrest)
     if processes is None:
-        return IdleCheck(IdleState.UNKNOWN, f"the processes in {runner.name} cannot be listed")
-    work = find_busy(processes, runner)
+        return IdleCheck(IdleState.UNKNOWN, f"the processes in {backrest.name} cannot be listed")
+    work = find_busy(processes, backrest)
     return IdleCheck(IdleState.BUSY, _some(work)) if work else IDLE
 
 
-def look_by_either(
+def check_backrest(
     api: BackrestApi | None,
     connection: Connection,
-    runner: Runner,
+    backrest: BackrestContainer,
     markers: Path,
     due: Due,
     now: float,
 ) -> IdleCheck:
-    """Look by the API if that answers, else at the container."""
+    """Check by the API if that answers, else by the container."""
     if api is not None:
         with suppress(ApiError):
-            return look_by_api(api, now)
-    return look_at_container(connection, runner, markers, due, now)
+            return check_by_api(api, now)
+    return check_container(connection, backrest, markers, due, now)
 
 
 def running_plans(operations: Collection[Operation]) -> frozenset[str]:
-    """The plans of this instance of which anything is in progress."""
+    """Return the plans of this instance of which anything is in progress."""
     return frozenset(
         operation.plan_id
         for operation in operations
@@ -138,10 +143,10 @@ def running_plans(operations: Collection[Operation]) -> frozenset[str]:
 
 
 class PlanActivity:
-    """Tells whether certain plans run: by the API, else by what runs in the container at all.
+    """Checks whether certain plans run: by the API, else by whether anything runs at all.
 
     A container that is gone or stopped runs nothing. `is_known` tells whether there ever
-    was one of that name: without, the runner may be somewhere else. Raises nothing.
+    was one of that name: without, Backrest may be somewhere else. Raises nothing.
     """
 
     def __init__(
@@ -159,21 +164,21 @@ class PlanActivity:
         self._wall = wall
 
     def __call__(self, plans: frozenset[str]) -> IdleCheck:
-        """Look whether one of these plans runs, or is about to."""
+        """Check whether one of these plans runs, or is about to."""
         if self._api is not None:
             with suppress(ApiError):
                 return self._by_operations(self._api.operations(), plans)
         try:
-            runner = find_runner(self._connection, self._name)
+            backrest = find_backrest(self._connection, self._name)
         except InventoryError as error:
             return IdleCheck(IdleState.UNKNOWN, error.message)
-        if runner is None and not self._is_known():
+        if backrest is None and not self._is_known():
             return IdleCheck(
                 IdleState.UNKNOWN, f"there is no container {self._name}, and never was"
             )
-        if runner is None or not runner.is_running:
+        if backrest is None or not backrest.is_running:
             return IDLE
-        return look_at_processes(self._connection, runner)
+        return check_processes(self._connection, backrest)
 
     def _by_operations(self, operations: Collection[Operation], plans: frozenset[str]) -> IdleCheck:
         theirs = [operation for operation in operations if operation.plan_id in plans]
@@ -182,7 +187,7 @@ class PlanActivity:
 
 
 class DueSoon:
-    """Reads the document at `config` for what is due; what cannot be read is not due.
+    """Reads the document at `config` for what is due; what is no schedule is not due.
 
     The time zone is the container's TZ; without one both UTC and this machine's count.
     """
@@ -190,14 +195,17 @@ class DueSoon:
     def __init__(self, config: Path) -> None:
         self._config = config
 
-    def __call__(self, runner: Runner, now: float) -> bool:
-        """Tell whether anything is due within MARGIN; raises SidecarError."""
+    def __call__(self, backrest: BackrestContainer, now: float) -> bool:
+        """Return whether anything is due within MARGIN of unix time `now`; raises SidecarError."""
         document = parse_document(Store(self._config).read().content)
-        return is_due(document, [datetime.fromtimestamp(now, zone) for zone in zones_of(runner)])
+        return is_due(document, [datetime.fromtimestamp(now, zone) for zone in zones_of(backrest)])
 
 
 def is_due(document: Document, moments: Sequence[datetime]) -> bool:
-    """Tell whether a plan, or the upkeep of a repository, fires within MARGIN of a moment."""
+    """Return whether a plan, or a repository's prune, check or forget, fires soon.
+
+    Soon is within MARGIN of one of the moments.
+    """
     # A hundred plans often share a schedule.
     schedules = {repr(sorted(raw.items())): raw for raw in _schedules(document)}.values()
     known = [schedule for raw in schedules if (schedule := schedule_of(raw)) is not None]
@@ -209,9 +217,9 @@ def is_due(document: Document, moments: Sequence[datetime]) -> bool:
     )
 
 
-def zones_of(runner: Runner) -> list[tzinfo]:
-    """The zones in which the runner may read its schedules."""
-    name = runner.time_zone.removeprefix(":")
+def zones_of(backrest: BackrestContainer) -> list[tzinfo]:
+    """Return the zones in which Backrest may read its schedules."""
+    name = backrest.time_zone.removeprefix(":")
     if name:
         # Not found is a KeyError; a folder or a name like ../x one of the others.
         with suppress(OSError, ValueError, KeyError):
@@ -222,8 +230,8 @@ def zones_of(runner: Runner) -> list[tzinfo]:
 def _schedules(document: Document) -> Iterator[dict[str, Any]]:
     repos = document.root.get("repos")
     listed = [repo for repo in repos if isinstance(repo, dict)] if isinstance(repos, list) else []
-    upkeep = [repo.get(name) for repo in listed for name in _POLICIES]
-    for holder in (*document.plans.values(), *upkeep):
+    policies = [repo.get(name) for repo in listed for name in _POLICIES]
+    for holder in (*document.plans.values(), *policies):
         schedule = holder.get("schedule") if isinstance(holder, dict) else None
         if isinstance(schedule, dict):
             yield schedule

@@ -1,1 +1,5 @@
-"""The doctor: one question after the other about the house, each answered in one line."""
+"""The doctor: checks of everything that the sidecar depends on, with a hint for what is wrong.
+
+In come the settings; checks ask this machine, Docker, Backrest's container and its API.
+Out goes a report with one result for each check, in their order.
+"""

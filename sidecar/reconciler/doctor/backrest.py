@@ -1,6 +1,7 @@
-"""Checks of the runner's container: there, seeing what it shall save, reading our document.
+"""Checks of Backrest: its container, its API, and its repositories.
 
-Checks of Backrest's API, and of the repositories that it and the document know.
+The container has to be there, see the paths of the plans and read our document. The API
+has to serve the same document. What runs as Backrest may also be the bundled runner.
 """
 
 import posixpath
@@ -16,7 +17,7 @@ from sidecar.backrest.messages import REPO, value_of
 from sidecar.backrest.rules import is_active
 from sidecar.lib.errors import InventoryError
 from sidecar.planner.host_path import is_under, normal_path
-from sidecar.reconciler.apply.container import find_runner
+from sidecar.reconciler.apply.container import find_backrest
 from sidecar.reconciler.doctor.check import (
     SECONDS,
     CheckContext,
@@ -37,16 +38,18 @@ _TITLE_LABEL = "org.opencontainers.image.title"
 _OURS = "backrest-runner"
 _VERSION_LABEL = "org.opencontainers.image.version"
 _OLDEST = (1, 13)
-# Each is a question of its own; beyond so many the mounts have to be enough.
+# Each path is a call of its own; beyond so many the mounts have to be enough.
 _MOST_ASKED = 200
+_NO_URL = "no --backrest-url is given"
+_NOT_SERVED = "Backrest does not serve its configuration"
 
 
 def check_found(context: CheckContext) -> CheckResult:
-    """Inspect the container of that name."""
+    """Look for the container that --backrest-container names."""
     require_containers(context)
     name = context.settings.policy.runner_container
-    context.memory.runner = find_runner(context.connection, name)
-    if context.memory.runner is not None:
+    context.memory.backrest = find_backrest(context.connection, name)
+    if context.memory.backrest is not None:
         return passed(f"the container {name} is there")
     hint = "name Backrest's container with --backrest-container"
     if context.settings.runner_named:
@@ -58,32 +61,32 @@ def check_found(context: CheckContext) -> CheckResult:
 
 
 def check_running(context: CheckContext) -> CheckResult:
-    """See whether it runs: backups happen only then."""
-    runner = context.runner
-    if runner.is_running:
-        return passed(f"{runner.name} runs")
-    return failed(f"{runner.name} does not run, so nothing is backed up", "start it")
+    """Check that the container runs: backups happen only then."""
+    backrest = context.backrest
+    if backrest.is_running:
+        return passed(f"{backrest.name} runs")
+    return failed(f"{backrest.name} does not run, so nothing is backed up", "start it")
 
 
 def check_not_us(context: CheckContext) -> CheckResult:
-    """See whether we were told that we are the runner."""
-    runner = context.runner
-    if runner.is_container(context.own_id):
+    """Check that --backrest-container does not name this sidecar."""
+    backrest = context.backrest
+    if backrest.is_container(context.own_id):
         return failed(
-            f"--backrest-container {runner.name} is this sidecar itself",
+            f"--backrest-container {backrest.name} is this sidecar itself",
             "name Backrest's container",
         )
-    return passed(f"{runner.name} is not this sidecar")
+    return passed(f"{backrest.name} is not this sidecar")
 
 
 def check_version(context: CheckContext) -> CheckResult:
     """Read Backrest's version from the label that its image carries."""
-    runner = context.runner
+    backrest = context.backrest
     inventory = needed(context.memory.inventory, "the containers were not listed")
-    labels = next((c.labels for c in inventory.containers if c.id == runner.id), {})
+    labels = next((c.labels for c in inventory.containers if c.id == backrest.id), {})
     version = labels.get(_VERSION_LABEL, "")
     if labels.get(_TITLE_LABEL) == _OURS:
-        return passed(f"{runner.name} is the bundled runner{f' {version}' if version else ''}")
+        return passed(f"{backrest.name} is the bundled runner{f' {version}' if version else ''}")
     numbers = version.removeprefix("v").split(".")
     if not all(part.isdecimal() for part in numbers[:2]) or len(numbers) < len(_OLDEST):
         raise NotChecked("its image does not tell")
@@ -104,24 +107,24 @@ class _Path:
 
 
 def check_paths(context: CheckContext) -> CheckResult:
-    """See whether each path of each plan that runs is there in the runner."""
+    """Check that each path of each plan that runs is there in the container."""
     require_containers(context)
-    runner, paths = context.runner, list(_paths(context))
+    backrest, paths = context.backrest, list(_paths(context))
     absent = _absent(context, paths)
     inside = [one for one in paths if not _is_mounted(context, one.path)]
     if not inside and not absent:
-        return passed(f"{runner.name} sees {counted(len(paths), 'path')} of the plans")
+        return passed(f"{backrest.name} sees {counted(len(paths), 'path')} of the plans")
     hint = "mount into it what holds them, or remove the plans"
     lost = absent if absent is not None else inside
     if lost:
         return failed(
-            f"{runner.name} does not see {counted(len(lost), 'path')}: "
+            f"{backrest.name} does not see {counted(len(lost), 'path')}: "
             "one that is missing fails its whole plan",
             hint,
             map(str, lost),
         )
     return warned(
-        f"{counted(len(inside), 'path')} in no mount of {runner.name}: "
+        f"{counted(len(inside), 'path')} in no mount of {backrest.name}: "
         "what is saved there is its own, nothing of the host",
         hint,
         map(str, inside),
@@ -136,54 +139,54 @@ def _paths(context: CheckContext) -> Iterator[_Path]:
 
 
 def _is_disabled(plan: dict[str, Any]) -> bool:
-    """Return whether nobody expects it to run: a plan of a workload that is gone."""
+    """Return whether a plan never runs, as that of a workload that is gone."""
     schedule = plan.get("schedule")
     return isinstance(schedule, dict) and bool(schedule) and not is_active(schedule)
 
 
 def _is_mounted(context: CheckContext, path: str) -> bool:
     """Return whether a path lies in a mount, or has one below it."""
-    mounts, root = context.runner.mounts, normal_path(path)
+    mounts, root = context.backrest.mounts, normal_path(path)
     below = any(is_under(normal_path(mount.destination), root) for mount in mounts)
     return below or find_mount(mounts, path) is not None
 
 
 def _absent(context: CheckContext, paths: list[_Path]) -> list[_Path] | None:
-    """Ask the container which paths it lacks; None if it cannot be asked for all of them."""
-    exists, runner = context.engine.archive_exists, context.runner
-    if not runner.is_running or len(paths) > _MOST_ASKED:
+    """Return the paths that the container lacks; None if it cannot be asked for all of them."""
+    exists, backrest = context.docker.archive_exists, context.backrest
+    if not backrest.is_running or len(paths) > _MOST_ASKED:
         return None
     with suppress(InventoryError):
-        return [one for one in paths if not exists(runner.id, one.path)]
+        return [one for one in paths if not exists(backrest.id, one.path)]
     return None
 
 
 def check_config(context: CheckContext) -> CheckResult:
-    """See whether the runner reads the document that we write, by both containers' mounts."""
-    runner = context.runner
-    theirs = runner.environment.get("BACKREST_CONFIG", "")
+    """Check that Backrest reads the document that we write, by both containers' mounts."""
+    backrest = context.backrest
+    theirs = backrest.environment.get("BACKREST_CONFIG", "")
     if not theirs:
-        return _unset(context)
+        return _check_unset_config(context)
     if not theirs.startswith("/"):
         return failed(f"BACKREST_CONFIG={theirs} is not absolute", "start it with /")
     ours = str(context.settings.config)
-    their_file = host_path(runner.mounts, theirs)
-    if their_file is None or host_path(runner.mounts, posixpath.dirname(theirs)) is None:
+    their_file = host_path(backrest.mounts, theirs)
+    if their_file is None or host_path(backrest.mounts, posixpath.dirname(theirs)) is None:
         return failed(
-            f"{runner.name} reads {theirs}, which lies in the container itself",
+            f"{backrest.name} reads {theirs}, which lies in the container itself",
             f"mount the same directory as here at {posixpath.dirname(theirs)} there",
         )
     our_file = _our_host_path(context)
     if _resolved(context, their_file) == our_file:
-        return passed(f"{runner.name} reads the document that is {ours} here")
+        return passed(f"{backrest.name} reads the document that is {ours} here")
     return failed(
-        f"{runner.name} reads {their_file} of the host, and we write {our_file}",
+        f"{backrest.name} reads {their_file} of the host, and we write {our_file}",
         "mount the same directory in both, and name the same file "
         "by BACKREST_CONFIG there and --config here",
     )
 
 
-def _unset(context: CheckContext) -> CheckResult:
+def _check_unset_config(context: CheckContext) -> CheckResult:
     scripts = [script for script in scripts_of(context) if script.writes_marker]
     if not scripts:
         raise NotChecked("BACKREST_CONFIG is not set there, and no hook needs it")
@@ -195,13 +198,13 @@ def _unset(context: CheckContext) -> CheckResult:
 
 
 def _our_host_path(context: CheckContext) -> str:
-    """Where our document is on the engine's host; raises NotChecked if that cannot be told."""
+    """Return where our document is on Docker's host; raises NotChecked if that is not known."""
     config = str(_plain(context.settings.config))
     if not context.connection.address.startswith("unix://") and not context.own_id:
         raise NotChecked("the engine may be on another machine than this one")
     if not context.is_contained:
         return config
-    own = find_runner(context.connection, context.own_id) if context.own_id else None
+    own = find_backrest(context.connection, context.own_id) if context.own_id else None
     if own is None:
         raise NotChecked("the engine does not know the container that we run in")
     found = host_path(own.mounts, config)
@@ -211,17 +214,13 @@ def _our_host_path(context: CheckContext) -> str:
 
 
 def _resolved(context: CheckContext, path: str) -> str:
-    """Follow links of the host where we see them."""
+    """Return a path of the host with its links followed, where we see them."""
     return path if context.is_contained else str(_plain(Path(path)))
 
 
 def _plain(path: Path) -> Path:
-    """Follow the links that lead to a file, but not the file itself."""
+    """Return a path with the links of its directory followed, but not the file itself."""
     return path.parent.resolve() / path.name
-
-
-_NO_URL = "no --backrest-url is given"
-_NOT_SERVED = "Backrest does not serve its configuration"
 
 
 def check_reachable(context: CheckContext) -> CheckResult:
@@ -243,7 +242,7 @@ def check_reachable(context: CheckContext) -> CheckResult:
 
 
 def check_login(context: CheckContext) -> CheckResult:
-    """See whether the configuration was given out."""
+    """Check that Backrest accepted our login and served its configuration."""
     if not context.settings.access.url:
         raise NotChecked(_NO_URL)
     needed(context.memory.api, _NOT_SERVED)
@@ -262,7 +261,7 @@ def check_login(context: CheckContext) -> CheckResult:
 
 
 def check_same_document(context: CheckContext) -> CheckResult:
-    """Compare who the Backrest that answers and the one of the document say that they are."""
+    """Compare the instance of the Backrest that answers with that of the document."""
     document = context.document
     served = needed(context.memory.served, _why_not_served(context))
     theirs, ours = served.root.get("instance") or "", document.root.get("instance") or ""
@@ -276,7 +275,7 @@ def check_same_document(context: CheckContext) -> CheckResult:
 
 
 def check_repos(context: CheckContext) -> CheckResult:
-    """See whether there is somewhere to save to."""
+    """Check that the document has a repository."""
     listed = context.document.root.get("repos")
     repos = [repo for repo in listed if isinstance(repo, dict)] if isinstance(listed, list) else []
     if not repos:
@@ -285,13 +284,13 @@ def check_repos(context: CheckContext) -> CheckResult:
             "add one in Backrest, or start with `backrest-sidecar init`",
         )
     new = [repo for repo in repos if value_of(repo, REPO, "autoInitialize")[1]]
-    said = counted(len(repos), "repository", "repositories")
+    found = counted(len(repos), "repository", "repositories")
     more = f", of which Backrest initialises {len(new)} when it starts" if new else ""
-    return passed(f"there is {said}{more}" if len(repos) == 1 else f"there are {said}{more}")
+    return passed(f"there is {found}{more}" if len(repos) == 1 else f"there are {found}{more}")
 
 
 def check_repos_known(context: CheckContext) -> CheckResult:
-    """See whether Backrest has loaded the repositories that our plans go to."""
+    """Check that Backrest has loaded the repositories that our plans go to."""
     prefix = context.settings.policy.plan_id_prefix
     plans = [plan for plan in context.planned.view.plans if plan.id.startswith(prefix)]
     served = needed(context.memory.served, _why_not_served(context))

@@ -1,8 +1,7 @@
-"""What a check found: a verdict, a sentence, and what to do about it.
+"""What every check of the doctor works with: its context, and the result that it returns.
 
-Who is examined: the settings, the ways to ask, and what earlier checks have learned.
-
-Container paths → host paths, by what is mounted.
+A check is a function of a `CheckContext`: the settings, the connections, and what earlier
+checks found. It returns a `CheckResult` or raises NotChecked.
 """
 
 import os
@@ -21,11 +20,16 @@ from sidecar.docker.inventory import DockerInventory, own_container_id
 from sidecar.docker.models import Inventory, Mount
 from sidecar.planner.host_path import is_under, move, normal_path
 from sidecar.planner.propose import Proposal
-from sidecar.reconciler.apply.container import Runner
+from sidecar.reconciler.apply.container import BackrestContainer
 from sidecar.reconciler.settings import ReconcilerSettings
 
 T = TypeVar("T")
+
+SECONDS = 5.0
+"""How long Docker or Backrest may keep a check waiting."""
 _MOST_DETAILS = 20
+# Files that Docker and Podman put into each container.
+_MARKS_OF_CONTAINERS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
 
 class CheckStatus(StrEnum):
@@ -35,16 +39,17 @@ class CheckStatus(StrEnum):
     WARNING = "warning"
     """Backups run, but not as well as they could, or nobody can tell."""
     FAILURE = "failure"
-    """Something that is asked for does not work."""
+    """Something that settings or labels ask for does not work."""
     NOT_CHECKED = "not-checked"
-    """There was nothing to check, or an earlier failure hides it."""
+    """There was nothing to check, or an earlier failure prevents the check."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
     """One line: `hint` says what to do, `details` name what is concerned, one each.
 
-    `fixed` tells what was done about it, empty if nothing was. `check` is the id.
+    `fixed` tells what was done about it, empty if nothing was. `check` is the id, as in
+    `document.found`; the doctor fills it in.
     """
 
     verdict: CheckStatus
@@ -69,7 +74,7 @@ class DoctorReport:
 
 
 class NotChecked(Exception):
-    """There is nothing that the check could look at; the text says why."""
+    """Raised by a check that cannot be made; the text says why."""
 
 
 def needed(value: T | None, why: str) -> T:
@@ -80,17 +85,17 @@ def needed(value: T | None, why: str) -> T:
 
 
 def passed(message: str, *, details: Iterable[str] = (), fixed: str = "") -> CheckResult:
-    """All is well."""
+    """Return the result of a check that found nothing wrong."""
     return CheckResult(CheckStatus.OK, message, "", _some(details), fixed)
 
 
 def warned(message: str, hint: str, details: Iterable[str] = ()) -> CheckResult:
-    """It works, but somebody should know."""
+    """Return the result of a check that found something people should know."""
     return CheckResult(CheckStatus.WARNING, message, hint, _some(details))
 
 
 def failed(message: str, hint: str, details: Iterable[str] = ()) -> CheckResult:
-    """It does not work."""
+    """Return the result of a check that found something that does not work."""
     return CheckResult(CheckStatus.FAILURE, message, hint, _some(details))
 
 
@@ -105,46 +110,41 @@ def _some(details: Iterable[str]) -> tuple[str, ...]:
     return listed if more <= 0 else (*listed[:_MOST_DETAILS], f"and {more} more")
 
 
-SECONDS = 5.0
-"""For which an engine or a Backrest may keep a check waiting."""
-
-_MARKS_OF_CONTAINERS = (Path("/.dockerenv"), Path("/run/.containerenv"))
-
-
 @dataclass
 class CheckMemory:
-    """What the checks found out so far; None or empty for what they did not."""
+    """What the checks found so far; None or empty for what they did not."""
 
     document: Document | None = None
     is_usable: bool = False
     """Whether a pass could work on the document."""
     answers: bool = False
-    """Whether something answers where the engine should be."""
+    """Whether something answers where Docker should be."""
     version: bytes | None = None
-    """The engine's answer to GET /version."""
+    """Docker's answer to GET /version."""
     may: set[str] = field(default_factory=set)
-    """Permissions that the engine, or a proxy before it, was seen to grant."""
+    """Permissions that Docker, or a proxy before it, was seen to grant."""
     proposal: Proposal | None = None
     inventory: Inventory | None = None
-    runner: Runner | None = None
+    backrest: BackrestContainer | None = None
     api: BackrestApi | None = None
     """Set once Backrest has answered."""
     served: Document | None = None
 
 
 def read_version(url: str | None) -> bytes:
-    """Ask an engine for its version; raises InventoryError, RequestRefused with its status."""
-    with CuttableConnection(url, SECONDS) as wire:
-        return wire.get("/version")
+    """Ask Docker for its version; raises InventoryError, RequestRefused with its status."""
+    with CuttableConnection(url, SECONDS) as connection:
+        return connection.get("/version")
 
 
 @dataclass
 class CheckContext:
-    """What a check gets to see; `now` is aware.
+    """What a check works with; `now` is aware.
 
     `own_id` is the container that we run in, empty outside of any; `is_contained` is also
-    true where we run in one that does not tell its id. `mountinfo` lists the mounts that
-    we see. `fix`: whether what is safe may be put right.
+    true where we run in one whose id is not known. `mountinfo` lists the mounts that we
+    see. `fix`: whether what is safe to repair is repaired. `memory` is what earlier
+    checks found; the properties raise NotChecked for what they did not.
     """
 
     settings: ReconcilerSettings
@@ -157,37 +157,37 @@ class CheckContext:
     localtime: Path = Path("/etc/localtime")
     ask_version: Callable[[str | None], bytes] = read_version
     memory: CheckMemory = field(default_factory=CheckMemory)
-    _engine: DockerInventory | None = None
+    _docker: DockerInventory | None = None
 
     @property
-    def no_version(self) -> str:
-        """Why nothing else can be asked of the engine, where it told no version."""
-        said = "tell its version" if self.memory.answers else "answer"
-        return f"the engine does not {said}"
+    def why_no_version(self) -> str:
+        """Why nothing else can be asked of Docker, where it did not report a version."""
+        refused = "tell its version" if self.memory.answers else "answer"
+        return f"the engine does not {refused}"
 
     def close(self) -> None:
-        """Give all connections back."""
-        if self._engine is not None:
-            self._engine.close()
+        """Close all connections."""
+        if self._docker is not None:
+            self._docker.close()
         if self.memory.api is not None:
             self.memory.api.close()
 
     @property
-    def engine(self) -> DockerInventory:
-        """The engine; raises NotChecked unless it is known to answer."""
-        needed(self.memory.version, self.no_version)
-        if self._engine is None:
-            self._engine = DockerInventory(self.settings.source.docker_sock, SECONDS)
-        return self._engine
+    def docker(self) -> DockerInventory:
+        """The client of Docker; raises NotChecked unless Docker is known to answer."""
+        needed(self.memory.version, self.why_no_version)
+        if self._docker is None:
+            self._docker = DockerInventory(self.settings.source.docker_sock, SECONDS)
+        return self._docker
 
-    @engine.setter
-    def engine(self, engine: DockerInventory) -> None:
-        self._engine = engine
+    @docker.setter
+    def docker(self, docker: DockerInventory) -> None:
+        self._docker = docker
 
     @property
     def connection(self) -> Connection:
-        """The connection to the engine; raises NotChecked like `engine`."""
-        return self.engine.connection
+        """The connection to Docker; raises NotChecked like `docker`."""
+        return self.docker.connection
 
     @property
     def document(self) -> Document:
@@ -201,19 +201,19 @@ class CheckContext:
         return self.document if proposal is None else proposal.after
 
     @property
-    def runner(self) -> Runner:
-        """The runner's container; raises NotChecked if it was not found."""
-        return needed(self.memory.runner, "the runner's container was not found")
+    def backrest(self) -> BackrestContainer:
+        """The backrest container; raises NotChecked if it was not found."""
+        return needed(self.memory.backrest, "the runner's container was not found")
 
-    def lose_engine(self) -> None:
-        """Ask it nothing more: each question could take as long as the last."""
+    def give_up_docker(self) -> None:
+        """Ask Docker nothing more: each call could take as long as the last."""
         self.memory.version = None
 
 
-def admit(
+def make_context(
     settings: ReconcilerSettings, environment: Mapping[str, str], *, fix: bool
 ) -> CheckContext:
-    """Prepare an examination of this machine, now."""
+    """Return the context of checks of this machine, now."""
     own_id = own_container_id(environment=environment) or ""
     return CheckContext(
         settings,
@@ -226,7 +226,7 @@ def admit(
 
 
 def find_mount(mounts: Iterable[Mount], path: str) -> Mount | None:
-    """Find the mount that a container path lies in: the deepest one."""
+    """Return the mount that a container path lies in: the deepest one."""
     wanted = normal_path(path)
     holding = [mount for mount in mounts if is_under(wanted, normal_path(mount.destination))]
     return max(holding, key=lambda mount: len(normal_path(mount.destination)), default=None)

@@ -1,4 +1,4 @@
-"""Checks of the engine, and of what a socket proxy before it lets through."""
+"""Checks of Docker, and of what a socket proxy before it lets us read."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,9 +26,10 @@ from sidecar.reconciler.doctor.check import (
 REFUSED = frozenset({401, 403, 405})
 """What proxies answer for a call that they do not let through."""
 
-_OLDEST = (1, 41)
-NOBODY = "_backrest-sidecar"
+NO_NAME = "_backrest-sidecar"
 """No container and no service can be called so: a name begins with a letter or digit."""
+
+_OLDEST = (1, 41)
 _NO_IMAGE = f"sha256:{'0' * 64}"
 _NO_CONTAINERS = "the engine does not let containers be listed"
 
@@ -42,7 +43,7 @@ _VERSION = TypeAdapter(_DockerVersion)
 
 
 def check_reachable(context: CheckContext) -> CheckResult:
-    """Ask for the one thing that needs no version in its path."""
+    """Ask for the version: the one call that needs no version in its path."""
     address = parse_address(context.settings.source.docker_sock)
     try:
         context.memory.version = context.ask_version(context.settings.source.docker_sock)
@@ -54,7 +55,7 @@ def check_reachable(context: CheckContext) -> CheckResult:
 
 
 def check_version_permission(context: CheckContext) -> CheckResult:
-    """See whether the version may be asked: without it no other question can be put."""
+    """Check that the version may be read: without it no other call can be made."""
     if not context.memory.answers:
         raise NotChecked("the engine does not answer")
     if context.memory.version is None:
@@ -63,26 +64,29 @@ def check_version_permission(context: CheckContext) -> CheckResult:
 
 
 def check_version(context: CheckContext) -> CheckResult:
-    """Tell the version; an engine that nobody tried this program with is told."""
-    answer = needed(context.memory.version, context.no_version)
+    """Report the version; warn about one that this program was not tried with."""
+    answer = needed(context.memory.version, context.why_no_version)
     try:
         entry = validated(_VERSION, answer, "the answer to GET /version")
         numbers = tuple(int(part) for part in entry["ApiVersion"].split("."))
     except (InventoryError, ValueError):
-        context.lose_engine()
+        context.give_up_docker()
         hint = "correct --docker-sock: something else may listen there"
         return failed("what answers there is no Docker engine", hint)
-    said = f"version {entry.get('Version') or 'unknown'}, API {entry['ApiVersion']}"
+    found = f"version {entry.get('Version') or 'unknown'}, API {entry['ApiVersion']}"
     if numbers < _OLDEST:
         oldest = ".".join(map(str, _OLDEST))
         hint = f"update the engine to 20.10 (API {oldest}) or later"
-        return warned(f"{said}: older than what this program is tried with", hint)
-    return passed(said)
+        return warned(f"{found}: older than what this program is tried with", hint)
+    return passed(found)
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """Something that is read: which variable of a proxy grants it, how it is tried."""
+    """Something that is read: the variable of a proxy that grants it, and how it is tried.
+
+    `purpose` says in words what it is for.
+    """
 
     variable: str
     path: Callable[[CheckContext], str]
@@ -91,7 +95,7 @@ class _Reading:
 
 def _events_path(context: CheckContext) -> str:
     moment = int(context.now.timestamp())
-    # Until the same moment: the engine answers at once, and ends the answer.
+    # Until the same moment: so Docker answers at once and ends the answer.
     return f"/events?since={moment}&until={moment}"
 
 
@@ -99,7 +103,7 @@ _READINGS = {
     reading.variable: reading
     for reading in (
         _Reading("CONTAINERS", lambda _: "/containers/json?limit=1", "list containers"),
-        _Reading("VOLUMES", lambda _: f"/volumes/{NOBODY}", "read volumes"),
+        _Reading("VOLUMES", lambda _: f"/volumes/{NO_NAME}", "read volumes"),
         _Reading("IMAGES", lambda _: f"/images/{_NO_IMAGE}/json", "read the labels of images"),
         _Reading("INFO", lambda _: "/info", "tell one engine from another"),
         _Reading("EVENTS", _events_path, "hear of a container at once"),
@@ -123,7 +127,7 @@ def check_images(context: CheckContext) -> CheckResult:
 
 
 def check_info(context: CheckContext) -> CheckResult:
-    """Ask for the engine's id; we can do without, if less safely."""
+    """Ask for Docker's id; without it another Docker would not be noticed."""
     finding = _read(context, "INFO")
     if "INFO" in context.memory.may:
         return finding
@@ -134,7 +138,7 @@ def check_info(context: CheckContext) -> CheckResult:
 
 
 def check_events(context: CheckContext) -> CheckResult:
-    """Ask for the events of no time at all."""
+    """Ask for the events of an empty time span."""
     if not context.settings.watching.events:
         raise NotChecked("--no-events: nobody listens")
     finding = _read(context, "EVENTS")
@@ -149,7 +153,7 @@ def _read(context: CheckContext, variable: str) -> CheckResult:
         status = context.connection.status_of("GET", reading.path(context))
     except InventoryError as error:
         # Some proxies answer nothing at all to what they do not let through.
-        context.lose_engine()
+        context.give_up_docker()
         return failed(f"{error.message}, as if {variable} was not granted", error.hint)
     if status in REFUSED:
         return _denied(variable, reading.purpose)
@@ -170,7 +174,7 @@ def _denied(variable: str, purpose: str) -> CheckResult:
 
 
 def require_containers(context: CheckContext) -> None:
-    """Raise NotChecked where containers may not be asked for."""
-    _ = context.engine
+    """Raise NotChecked where containers may not be listed."""
+    _ = context.docker
     if "CONTAINERS" not in context.memory.may:
         raise NotChecked(_NO_CONTAINERS)

@@ -1,7 +1,4 @@
-"""Checks of the document itself: there, accepted by Backrest, and its owner's alone.
-
-A pass without its write, and what earlier runs have left stopped.
-"""
+"""Checks of the document: there, accepted by Backrest, writable, and private."""
 
 import os
 import re
@@ -11,10 +8,8 @@ from pathlib import Path
 from sidecar.backrest.rules import check_document, check_version
 from sidecar.backrest.shape import DocumentFault
 from sidecar.lib import files as atomic
-from sidecar.lib.errors import DocumentError, SidecarError, StoreError
+from sidecar.lib.errors import DocumentError, StoreError
 from sidecar.planner.host_path import is_under
-from sidecar.reconciler.apply.idle import IdleState, PlanActivity
-from sidecar.reconciler.desired_state import PassRecorder
 from sidecar.reconciler.doctor.check import (
     CheckContext,
     CheckResult,
@@ -25,13 +20,14 @@ from sidecar.reconciler.doctor.check import (
     passed,
     warned,
 )
-from sidecar.reconciler.doctor.docker import require_containers
-from sidecar.reconciler.observe import with_own_container
-from sidecar.reconciler.reconcile import PassOutcome, Reconciler, read_document
-from sidecar.reconciler.resume.markers import DIRECTORY, Marker, read_markers
-from sidecar.reconciler.state import Memory
-from sidecar.reconciler.store import litter
-from sidecar.reconciler.store.place import DocumentFile, explained, find_place, hint_for
+from sidecar.reconciler.reconcile import read_document
+from sidecar.reconciler.store import leftovers
+from sidecar.reconciler.store.document_file import (
+    DocumentFile,
+    explained,
+    find_document_file,
+    hint_for,
+)
 from sidecar.reconciler.store.store import Store
 
 _PRIVATE = 0o600
@@ -41,7 +37,7 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 def check_found(context: CheckContext) -> CheckResult:
-    """Read and decode it."""
+    """Read and decode the document."""
     config = context.settings.config
     try:
         document = read_document(config)
@@ -55,7 +51,7 @@ def check_found(context: CheckContext) -> CheckResult:
 
 
 def check_valid(context: CheckContext) -> CheckResult:
-    """Hold it against all that Backrest refuses."""
+    """Check it against everything that Backrest refuses."""
     root = context.document.root
     if fault := check_version(root, context.settings.accept_version):
         return failed(fault.message, fault.hint)
@@ -84,7 +80,7 @@ def _is_ours(context: CheckContext, fault: DocumentFault) -> bool:
 
 
 def check_mounted_whole(context: CheckContext) -> CheckResult:
-    """See whether the file alone is a mount: then nobody can replace it."""
+    """Check that the file is not a mount of its own: then nobody could replace it."""
     config = context.settings.config
     real = os.path.realpath(config)
     try:
@@ -110,47 +106,47 @@ def _unescaped(point: str) -> str:
 
 
 def check_writable(context: CheckContext) -> CheckResult:
-    """Make a file beside it the way a write does, with its owner and mode, and remove it."""
+    """Make a file beside it as a write does, with its owner and mode, and remove it."""
     _ = context.document
     config = context.settings.config
     try:
         with explained(config, "replace"):
             directory = atomic.open_directory(config.parent)
             try:
-                return _try_part(find_place(directory, config))
+                return _try_part(find_document_file(directory, config))
             finally:
                 os.close(directory)
     except StoreError as error:
         return failed(error.message, error.hint)
 
 
-def _try_part(place: DocumentFile) -> CheckResult:
-    part = litter.new_part(place)
-    document = atomic.open_present(place.directory, place.name)
+def _try_part(file: DocumentFile) -> CheckResult:
+    part = leftovers.new_part_name(file)
+    document = atomic.open_present(file.directory, file.name)
     try:
-        descriptor = atomic.create_new(place.directory, part)
+        descriptor = atomic.create_new(file.directory, part)
         try:
-            return _dress(place, document, descriptor)
+            return _set_attributes(file, document, descriptor)
         finally:
             os.close(descriptor)
-            atomic.remove(place.directory, part)
+            atomic.remove(file.directory, part)
     finally:
         os.close(document)
 
 
-def _dress(place: DocumentFile, document: int, part: int) -> CheckResult:
+def _set_attributes(file: DocumentFile, document: int, part: int) -> CheckResult:
     status = os.fstat(document)
     owner = f"{status.st_uid}:{status.st_gid}"
     if not atomic.give_owner(part, status.st_uid, status.st_gid):
         return failed(
-            f"the owner {owner} of {place.path} cannot be kept by user {os.geteuid()}, "
+            f"the owner {owner} of {file.path} cannot be kept by user {os.geteuid()}, "
             "so nothing would be written",
             hint_for(f"user {status.st_uid} and group {status.st_gid}"),
         )
     atomic.copy_attributes(document, part)
     if not atomic.give_mode(part, stat.S_IMODE(status.st_mode)):
         return failed(
-            f"the file system does not let a new file have the mode of {place.path}",
+            f"the file system does not let a new file have the mode of {file.path}",
             "set the mode by the options of the mount",
         )
     atomic.write_all(part, b"backrest-sidecar doctor\n")
@@ -159,7 +155,7 @@ def _dress(place: DocumentFile, document: int, part: int) -> CheckResult:
 
 
 def check_private(context: CheckContext) -> CheckResult:
-    """Passwords of repositories stand in it, so nobody else should read it."""
+    """Check that only its owner can read it: passwords of repositories stand in it."""
     _ = context.document
     config = context.settings.config
     with explained(config, "read"):
@@ -187,7 +183,7 @@ def _restrict(config: Path) -> None:
 
 
 def check_litter(context: CheckContext) -> CheckResult:
-    """Look for what an interrupted write left, and for saves that were put aside."""
+    """Look for files that an interrupted write left, and for saves that were put aside."""
     config = context.settings.config
     parts, displaced = _leftovers(config)
     fixed = ""
@@ -214,9 +210,9 @@ def check_litter(context: CheckContext) -> CheckResult:
 
 
 def _leftovers(config: Path) -> tuple[list[str], list[str]]:
-    """Names of unfinished writes, and of saves that were put aside.
+    """Return the names of unfinished writes, and of saves that were put aside.
 
-    Raises NotChecked while somebody writes: then it is no leftover.
+    Raises NotChecked while another process writes: then they are no leftovers.
     """
     try:
         directory = atomic.open_directory(config.parent)
@@ -234,94 +230,3 @@ def _leftovers(config: Path) -> tuple[list[str], list[str]]:
         [name for name in names if part.fullmatch(name)],
         [name for name in names if name.startswith(aside)],
     )
-
-
-def check_pass(context: CheckContext) -> CheckResult:
-    """Do all that a pass does, but for the write."""
-    require_containers(context)
-    for variable in ("VOLUMES", "IMAGES"):
-        if variable not in context.memory.may:
-            raise NotChecked(f"{variable} is not granted")
-    _ = context.document
-    if not context.memory.is_usable:
-        raise NotChecked("the document is not valid")
-    try:
-        outcome = _preview(context)
-    except SidecarError as error:
-        return failed(f"no pass is possible: {error.message}", error.hint)
-    context.memory.proposal = outcome.proposal
-    return _judged(outcome)
-
-
-def _preview(context: CheckContext) -> PassOutcome:
-    engine = context.engine
-    inventory = engine.observe(context.settings.policy.label_prefix).inventory
-    context.memory.inventory = inventory
-    settings = with_own_container(context.settings, inventory)
-    ledger = PassRecorder(Memory(settings.state_directory, read_only=True))
-    reconciler = Reconciler(settings, dict(context.environment), ledger)
-    reconciler.confirm_engine(settings, engine.identity())
-    return reconciler.preview(settings, inventory, context.now)
-
-
-def _judged(outcome: PassOutcome) -> CheckResult:
-    rendered, changes = outcome.proposal.rendered, outcome.proposal.changes
-    wanted = counted(len(rendered.plans), "plan")
-    if outcome.has_serious_problems:
-        return warned(
-            f"labels ask for something that cannot be had; {wanted} would stand",
-            "run `backrest-sidecar lint`, which says what and where",
-        )
-    if outcome.ageing.held:
-        return warned(
-            "so many plans are without their workload that nothing is done about it",
-            "see whether this is the right engine; confirm with "
-            "`backrest-sidecar reconcile --accept-orphans`",
-        )
-    if outcome.runner.is_awaited:
-        return warned(
-            "the runner was never seen, so new plans wait for it",
-            "start it, or correct --backrest-container",
-        )
-    if outcome.changed:
-        now = len(changes.added) + len(changes.edits) + len(changes.removed)
-        return passed(f"labels ask for {wanted}, and the next pass writes {now} of them")
-    return passed(f"labels ask for {wanted}, and so they stand in the document")
-
-
-def check_markers(context: CheckContext) -> CheckResult:
-    """Read what the hooks noted, and ask whether the runs that they are of still go on."""
-    directory = context.settings.config.parent / DIRECTORY
-    try:
-        markers = read_markers(directory)
-    except StoreError as error:
-        return failed(error.message, error.hint)
-    latest = context.now.timestamp() - context.settings.applying.guard_after
-    old = [marker for marker in markers if marker.written_at <= latest]
-    stale = [marker for marker in old if not _is_running(context, marker)]
-    if stale:
-        return warned(
-            f"{counted(len(stale), 'container')} may be stopped since a backup that has died",
-            "the daemon starts them again; without one, see `docker ps -a` and start them",
-            [f"{marker.name}, by the plan {marker.plan or '?'}" for marker in stale],
-        )
-    if not markers:
-        return passed("no backup has left anything stopped")
-    return passed(f"{counted(len(markers), 'container')} stopped by backups that go on")
-
-
-def _is_running(context: CheckContext, marker: Marker) -> bool:
-    """Return whether the run that a marker is of goes on, as far as can be told."""
-    try:
-        connection = context.connection
-    except NotChecked:
-        return False
-    served = context.memory.served
-    look = PlanActivity(
-        context.memory.api if served is not None else None,
-        connection,
-        context.settings.policy.runner_container,
-        lambda: context.memory.runner is not None,
-        context.now.timestamp,
-    )(frozenset({marker.plan} - {""}))
-    return look.rest is IdleState.BUSY

@@ -1,4 +1,8 @@
-"""Checks of what hooks need in the runner: a shell, a docker client, a way to the engine."""
+"""Checks of hooks: what they need in the backrest container, and what they left stopped.
+
+They need a shell, and those that stop or run something a docker client and a connection
+to Docker. Which calls a proxy lets them make is in `rights`.
+"""
 
 import posixpath
 import re
@@ -8,7 +12,8 @@ from typing import Any
 
 from sidecar.backrest.document import Document
 from sidecar.backrest.messages import HOOK, value_of
-from sidecar.lib.errors import InventoryError
+from sidecar.lib.errors import InventoryError, StoreError
+from sidecar.reconciler.apply.idle import IdleState, PlanActivity
 from sidecar.reconciler.doctor.check import (
     CheckContext,
     CheckResult,
@@ -17,8 +22,10 @@ from sidecar.reconciler.doctor.check import (
     failed,
     find_mount,
     passed,
+    warned,
 )
 from sidecar.reconciler.doctor.docker import require_containers
+from sidecar.reconciler.resume.markers import DIRECTORY, Marker, read_markers
 
 _SHELLS = ("/bin/sh", "/usr/bin/sh")
 _USUAL = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
@@ -30,14 +37,14 @@ _COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A command hook: whose it is, and its text, which may hold secrets."""
+    """A command hook: its plan or repository, and its text, which may hold secrets."""
 
     owner: str
     command: str
 
     @property
     def needs_shell(self) -> bool:
-        """Whether it names no program of its own to run it."""
+        """Whether it has no `#!` line that names another program to run it."""
         return not self.command.startswith("#!")
 
     @property
@@ -52,7 +59,7 @@ class Script:
 
 
 def scripts_of(context: CheckContext) -> list[Script]:
-    """All command hooks, as the next pass would leave them; raises NotChecked."""
+    """Return all command hooks, as the next pass would leave them; raises NotChecked."""
     return list(_scripts(context.planned))
 
 
@@ -74,14 +81,14 @@ def _scripts_of(holder: dict[str, Any]) -> Iterator[Script]:
 
 
 def owners_of(scripts: list[Script]) -> list[str]:
-    """Name the plans and repositories that hooks belong to, each once."""
+    """Return the plans and repositories that hooks belong to, sorted and each once."""
     return sorted({script.owner for script in scripts})
 
 
 def check_shell(context: CheckContext) -> CheckResult:
-    """Look for a shell in the runner: its smallest image has none."""
+    """Look for a shell in the container: Backrest's smallest image has none."""
     require_containers(context)
-    runner = context.runner
+    backrest = context.backrest
     scripts = [script for script in scripts_of(context) if script.needs_shell]
     if not scripts:
         raise NotChecked("no hook needs a shell")
@@ -89,48 +96,86 @@ def check_shell(context: CheckContext) -> CheckResult:
     if found:
         return passed(f"{found} is there for {counted(len(scripts), 'hook')}")
     return failed(
-        f"there is no shell in {runner.name}, so its hooks cannot run",
+        f"there is no shell in {backrest.name}, so its hooks cannot run",
         "take Backrest's image that is not `scratch`",
         owners_of(scripts),
     )
 
 
 def check_client(context: CheckContext) -> CheckResult:
-    """Look for a docker client in the runner."""
+    """Look for a docker client in the container."""
     require_containers(context)
-    runner, scripts = context.runner, docker_scripts(context)
-    listed = runner.environment.get("PATH", "").split(":")
+    backrest, scripts = context.backrest, docker_scripts(context)
+    listed = backrest.environment.get("PATH", "").split(":")
     directories = [one for one in listed if one.startswith("/")][:_MOST_DIRECTORIES] or _USUAL
     found = _first(context, [posixpath.join(one, "docker") for one in directories])
     if found:
         return passed(f"{found} is there for {counted(len(scripts), 'hook')}")
     return failed(
-        f"there is no docker client in {runner.name}, and hooks call it",
+        f"there is no docker client in {backrest.name}, and hooks call it",
         "take Backrest's image with tools (alpine), or mount a static docker client",
         owners_of(scripts),
     )
 
 
 def check_socket(context: CheckContext) -> CheckResult:
-    """Look for the engine's socket in the runner, or for another way to it."""
+    """Look for Docker's socket in the container, or for another address of Docker."""
     require_containers(context)
-    runner, scripts = context.runner, docker_scripts(context)
-    host = runner.environment.get("DOCKER_HOST", "")
+    backrest, scripts = context.backrest, docker_scripts(context)
+    host = backrest.environment.get("DOCKER_HOST", "")
     if host and not host.startswith(("unix://", "/")):
         return passed("hooks reach an engine by its DOCKER_HOST")
     named = host.removeprefix("unix://")
     for place in (named,) if named else _SOCKETS:
-        if find_mount(runner.mounts, place) is not None:
+        if find_mount(backrest.mounts, place) is not None:
             return passed(f"{place} is mounted there")
     return failed(
-        f"the engine's socket is not mounted in {runner.name}, and hooks call docker",
+        f"the engine's socket is not mounted in {backrest.name}, and hooks call docker",
         "mount /var/run/docker.sock there, or set its DOCKER_HOST to a socket proxy",
         owners_of(scripts),
     )
 
 
+def check_markers(context: CheckContext) -> CheckResult:
+    """Read the markers of hooks, and check whether the runs that wrote them still go on."""
+    directory = context.settings.config.parent / DIRECTORY
+    try:
+        markers = read_markers(directory)
+    except StoreError as error:
+        return failed(error.message, error.hint)
+    latest = context.now.timestamp() - context.settings.applying.guard_after
+    old = [marker for marker in markers if marker.written_at <= latest]
+    stale = [marker for marker in old if not _is_running(context, marker)]
+    if stale:
+        return warned(
+            f"{counted(len(stale), 'container')} may be stopped since a backup that has died",
+            "the daemon starts them again; without one, see `docker ps -a` and start them",
+            [f"{marker.name}, by the plan {marker.plan or '?'}" for marker in stale],
+        )
+    if not markers:
+        return passed("no backup has left anything stopped")
+    return passed(f"{counted(len(markers), 'container')} stopped by backups that go on")
+
+
+def _is_running(context: CheckContext, marker: Marker) -> bool:
+    """Return whether the run that wrote a marker goes on, as far as is known."""
+    try:
+        connection = context.connection
+    except NotChecked:
+        return False
+    served = context.memory.served
+    check = PlanActivity(
+        context.memory.api if served is not None else None,
+        connection,
+        context.settings.policy.runner_container,
+        lambda: context.memory.backrest is not None,
+        context.now.timestamp,
+    )(frozenset({marker.plan} - {""}))
+    return check.state is IdleState.BUSY
+
+
 def docker_scripts(context: CheckContext) -> list[Script]:
-    """All hooks that call the docker client; raises NotChecked without one."""
+    """Return all hooks that call the docker client; raises NotChecked without one."""
     scripts = [script for script in scripts_of(context) if script.needs_docker]
     if not scripts:
         raise NotChecked("no hook calls docker")
@@ -138,9 +183,9 @@ def docker_scripts(context: CheckContext) -> list[Script]:
 
 
 def _first(context: CheckContext, paths: Sequence[str]) -> str:
-    exists, runner = context.engine.archive_exists, context.runner
+    exists, backrest = context.docker.archive_exists, context.backrest
     try:
-        return next((path for path in paths if exists(runner.id, path)), "")
+        return next((path for path in paths if exists(backrest.id, path)), "")
     except InventoryError as error:
-        # A proxy may know no HEAD; that says nothing about the runner.
+        # A proxy may refuse HEAD; that says nothing about the container.
         raise NotChecked(error.message) from None

@@ -1,13 +1,11 @@
-"""Checks of this machine: where we remember things, what time it is.
-
-Whether the runner reads its schedules by the same clock as we show them.
-"""
+"""Checks of this machine: the state directory, the clock, and the same time zone as Backrest."""
 
 import os
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 from sidecar.lib.write_file import write_small
+from sidecar.lib.zones import local_zone
 from sidecar.reconciler.doctor.check import (
     CheckContext,
     CheckResult,
@@ -16,16 +14,19 @@ from sidecar.reconciler.doctor.check import (
     passed,
     warned,
 )
-from sidecar.reconciler.zones import local_zone
 
 _PROBE = "doctor"
-# Before this program was written: the clock was never set.
+# Before this program was written: a clock that shows less was never set.
 _EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
 _AHEAD_SECONDS = 300.0
+_MONTH = timedelta(days=30)
+_LOCALTIME = "/etc/localtime"
+_NOWHERE = Path("/proc/self/no-such-file")
+_SAME_TZ = "set the same TZ in both containers, as in TZ=Europe/Berlin"
 
 
 def check_state(context: CheckContext) -> CheckResult:
-    """Write a small file where we remember things, and remove it."""
+    """Write a small file into the state directory, and remove it."""
     directory = context.settings.state_directory
     fixed = ""
     try:
@@ -77,27 +78,22 @@ def check_clock(context: CheckContext) -> CheckResult:
     return passed(f"it is {shown} here")
 
 
-_NOWHERE = Path("/proc/self/no-such-file")
-_LOCALTIME = "/etc/localtime"
-_MONTH = timedelta(days=30)
-_HINT = "set the same TZ in both containers, as in TZ=Europe/Berlin"
-
-
 def check_zones(context: CheckContext) -> CheckResult:
-    """Compare offsets over a year: two names may mean the same."""
-    runner = context.runner
+    """Compare the zones' offsets over a year: two names may mean the same."""
+    backrest = context.backrest
     ours, name = local_zone(context.environment, context.localtime)
-    if not runner.time_zone and any(m.destination == _LOCALTIME for m in runner.mounts):
-        raise NotChecked(f"{runner.name} has the zone of the {_LOCALTIME} mounted there")
-    theirs, called = local_zone({"TZ": runner.time_zone}, _NOWHERE)
-    if runner.time_zone and called != runner.time_zone:
+    if not backrest.time_zone and any(m.destination == _LOCALTIME for m in backrest.mounts):
+        raise NotChecked(f"{backrest.name} has the zone of the {_LOCALTIME} mounted there")
+    theirs, called = local_zone({"TZ": backrest.time_zone}, _NOWHERE)
+    if backrest.time_zone and called != backrest.time_zone:
         return warned(
-            f"TZ={runner.time_zone} of {runner.name} is no time zone that is known here", _HINT
+            f"TZ={backrest.time_zone} of {backrest.name} is no time zone that is known here",
+            _SAME_TZ,
         )
     if _offsets(ours, context.now) == _offsets(theirs, context.now):
         return passed(f"both are in {called}")
     return warned(
-        f"{runner.name} runs its schedules in {called}, and the sidecar is in {name}", _HINT
+        f"{backrest.name} runs its schedules in {called}, and the sidecar is in {name}", _SAME_TZ
     )
 
 

@@ -1,11 +1,9 @@
-"""Checks of what we may make the engine do: restart the runner, start what was left stopped.
+"""Checks of the calls that change something: what we, and what hooks, may make Docker do.
 
-Tried on a container that cannot exist: who may, is told that there is none.
-
-Check of what hooks may make the engine do, where a proxy stands between them and it.
-
-Tried from here, at the address that the runner's DOCKER_HOST names, and on a container that
-cannot exist: who may, is told that there is none.
+We restart Backrest and start what was left stopped; hooks stop, pause and run commands.
+Each call is tried on a container that cannot exist: where it is granted, Docker answers
+that there is none. The calls of hooks are tried from here, at the address that DOCKER_HOST
+names in the backrest container.
 """
 
 import re
@@ -24,96 +22,102 @@ from sidecar.reconciler.doctor.check import (
     passed,
     warned,
 )
-from sidecar.reconciler.doctor.docker import NOBODY, REFUSED, require_containers
+from sidecar.reconciler.doctor.docker import NO_NAME, REFUSED, require_containers
 from sidecar.reconciler.doctor.hooks import Script, docker_scripts, owners_of, scripts_of
 from sidecar.reconciler.settings import ApplyVia
+
+_CONTAINER = f"/containers/{NO_NAME}"
+_PROXIED = ("tcp://", "http://", "https://")
 
 
 @dataclass(frozen=True, slots=True)
 class _OwnRight:
-    """Something that is done: the variable that grants it, how it is tried, why it is wanted.
+    """Something that the sidecar does: the variable of a proxy that grants it, and how it is tried.
 
-    `why` gives the purpose in words, empty where nobody wants it.
+    `purpose` says in words what it is for; empty where the settings and hooks do not need it.
     """
 
     variable: str
     method: str
     path: str
-    why: Callable[[CheckContext], str]
+    purpose: Callable[[CheckContext], str]
 
 
-def _why_restart(context: CheckContext) -> str:
+def _purpose_of_restart(context: CheckContext) -> str:
     applying = context.settings.applying
     if not applying.enabled or applying.via is ApplyVia.API:
         return ""
     return "restart Backrest (--apply)"
 
 
-def _why_start(context: CheckContext) -> str:
-    return "start again what a dead backup stopped" if _says(context, "verb=stop") else ""
+def _purpose_of_start(context: CheckContext) -> str:
+    wanted = _has_marker_hook(context, "verb=stop")
+    return "start again what a dead backup stopped" if wanted else ""
 
 
-def _why_unpause(context: CheckContext) -> str:
-    return "let go on what a dead backup paused" if _says(context, "verb=pause") else ""
+def _purpose_of_unpause(context: CheckContext) -> str:
+    wanted = _has_marker_hook(context, "verb=pause")
+    return "let go on what a dead backup paused" if wanted else ""
 
 
-def _why_scale(context: CheckContext) -> str:
-    wanted = _says(context, "docker service scale")
+def _purpose_of_scale(context: CheckContext) -> str:
+    wanted = _has_marker_hook(context, "docker service scale")
     return "scale services up again that a dead backup scaled down" if wanted else ""
 
 
-def _says(context: CheckContext, words: str) -> bool:
+def _has_marker_hook(context: CheckContext, words: str) -> bool:
+    """Return whether a hook that writes a marker has these words in its text."""
     if context.memory.document is None:
         return False
     return any(words in script.command for script in scripts_of(context) if script.writes_marker)
 
 
 _OWN_RIGHTS = {
-    "restart": _OwnRight("ALLOW_RESTARTS", "POST", f"/containers/{NOBODY}/restart", _why_restart),
-    "start": _OwnRight("ALLOW_START", "POST", f"/containers/{NOBODY}/start", _why_start),
-    "unpause": _OwnRight("ALLOW_UNPAUSE", "POST", f"/containers/{NOBODY}/unpause", _why_unpause),
-    "services": _OwnRight("SERVICES", "GET", f"/services/{NOBODY}", _why_scale),
+    "restart": _OwnRight("ALLOW_RESTARTS", "POST", f"{_CONTAINER}/restart", _purpose_of_restart),
+    "start": _OwnRight("ALLOW_START", "POST", f"{_CONTAINER}/start", _purpose_of_start),
+    "unpause": _OwnRight("ALLOW_UNPAUSE", "POST", f"{_CONTAINER}/unpause", _purpose_of_unpause),
+    "services": _OwnRight("SERVICES", "GET", f"/services/{NO_NAME}", _purpose_of_scale),
 }
 _POSTED = ("restart", "start", "unpause")
 
 
 def check_post(context: CheckContext) -> CheckResult:
-    """See whether anything at all may be done; one refusal for all is one finding."""
+    """Check whether anything at all may be done; one refusal for all is one finding."""
     require_containers(context)
-    wanted = [name for name, right in _OWN_RIGHTS.items() if right.why(context)]
+    wanted = [name for name, right in _OWN_RIGHTS.items() if right.purpose(context)]
     if not wanted:
         raise NotChecked("nothing here needs it: no --apply by restart, and no hook that stops")
     granted = {name for name in _POSTED if _is_granted(context, name)}
     context.memory.may |= granted | ({"POST"} if granted else set())
     if granted:
         return passed("POST is granted")
-    purposes = " and ".join(_OWN_RIGHTS[name].why(context) for name in wanted)
+    purposes = " and ".join(_OWN_RIGHTS[name].purpose(context) for name in wanted)
     hint = "set POST=1 beside CONTAINERS=1 on the socket proxy"
-    if wanted == ["restart"] and _has_other_way(context):
+    if wanted == ["restart"] and _has_api(context):
         return warned(f"POST is not granted: without the API we may not {purposes}", hint)
     return failed(f"POST is not granted: we may not {purposes}", hint)
 
 
 def check_restart(context: CheckContext) -> CheckResult:
-    """Return whether the runner may be restarted."""
+    """Check that Backrest may be restarted."""
     finding = _check(context, "restart")
-    if "restart" in context.memory.may or not _has_other_way(context):
+    if "restart" in context.memory.may or not _has_api(context):
         return finding
     return warned(f"{finding.message} where its API does not answer", finding.hint)
 
 
 def check_start(context: CheckContext) -> CheckResult:
-    """Return whether a container may be started."""
+    """Check that a container may be started."""
     return _check(context, "start")
 
 
 def check_unpause(context: CheckContext) -> CheckResult:
-    """Return whether a container may be unpaused."""
+    """Check that a container may be unpaused."""
     return _check(context, "unpause")
 
 
 def check_services(context: CheckContext) -> CheckResult:
-    """Return whether Swarm services may be read, which comes before scaling them."""
+    """Check that Swarm services may be read, which comes before scaling them."""
     require_containers(context)
     if "POST" in context.memory.may and _is_granted(context, "services"):
         context.memory.may.add("services")
@@ -122,14 +126,10 @@ def check_services(context: CheckContext) -> CheckResult:
 
 def _check(context: CheckContext, name: str) -> CheckResult:
     require_containers(context)
-    if _OWN_RIGHTS[name].why(context) and "POST" not in context.memory.may:
-        raise NotChecked("POST is not granted")
-    return _told(context, name)
-
-
-def _told(context: CheckContext, name: str) -> CheckResult:
     right = _OWN_RIGHTS[name]
-    purpose = right.why(context)
+    purpose = right.purpose(context)
+    if purpose and "POST" not in context.memory.may:
+        raise NotChecked("POST is not granted")
     if not purpose:
         raise NotChecked("nothing here needs it")
     if name in context.memory.may:
@@ -142,23 +142,20 @@ def _told(context: CheckContext, name: str) -> CheckResult:
 
 def _is_granted(context: CheckContext, name: str) -> bool:
     right = _OWN_RIGHTS[name]
-    return context.connection.status_of(right.method, right.path) not in REFUSED
+    return _are_granted(context.connection, [(right.method, right.path)])
 
 
-def _has_other_way(context: CheckContext) -> bool:
-    """Return whether a restart is only what is left where the API does not answer."""
+def _has_api(context: CheckContext) -> bool:
+    """Return whether a restart is only needed where the API does not answer."""
     return context.settings.applying.via is ApplyVia.AUTO and bool(context.settings.access.url)
-
-
-_PROXIED = ("tcp://", "http://", "https://")
-_CONTAINER = f"/containers/{NOBODY}"
 
 
 @dataclass(frozen=True, slots=True)
 class _HookRight:
-    """What a proxy may grant: its variable, the purpose in words, the calls that it takes.
+    """Something that hooks do: the variable of a proxy that grants it, and the calls it takes.
 
-    `command` finds it in the text of a hook; each call is a method and a path.
+    `purpose` says in words what it is for. `command` finds it in the text of a hook; each
+    call is a method and a path.
     """
 
     variable: str
@@ -168,7 +165,7 @@ class _HookRight:
 
 
 def _verb(variable: str, verb: str) -> _HookRight:
-    # As the templates write it, and as people do.
+    # As our templates write it, and as people do.
     command = re.compile(rf"^verb={verb}$|\bdocker\s+(?:container\s+)?{verb}\b", re.MULTILINE)
     return _HookRight(variable, f"{verb} containers", command, (("POST", f"{_CONTAINER}/{verb}"),))
 
@@ -194,24 +191,24 @@ _HOOK_RIGHTS = (
         re.compile(r"\bdocker\s+(?:container\s+)?exec\b"),
         (
             ("POST", f"{_CONTAINER}/exec"),
-            ("POST", f"/exec/{NOBODY}/start"),
-            ("GET", f"/exec/{NOBODY}/json"),
+            ("POST", f"/exec/{NO_NAME}/start"),
+            ("GET", f"/exec/{NO_NAME}/json"),
         ),
     ),
     _HookRight(
         "SERVICES",
         "scale services",
         re.compile(r"\bdocker\s+service\b"),
-        (("GET", f"/services/{NOBODY}"), ("POST", f"/services/{NOBODY}/update?version=0")),
+        (("GET", f"/services/{NO_NAME}"), ("POST", f"/services/{NO_NAME}/update?version=0")),
     ),
 )
 
 
 def check_permissions(context: CheckContext) -> CheckResult:
-    """Try what the hooks will ask for; the first thing that is missing would fail a backup."""
+    """Try the calls that hooks will make: one that is refused fails a backup."""
     require_containers(context)
     scripts = docker_scripts(context)
-    host = context.runner.environment.get("DOCKER_HOST", "")
+    host = context.backrest.environment.get("DOCKER_HOST", "")
     if not host.startswith(_PROXIED):
         return passed("no proxy stands between hooks and engine, so they may do everything")
     wanted = [
@@ -231,16 +228,17 @@ def check_permissions(context: CheckContext) -> CheckResult:
 
 def _missing(context: CheckContext, host: str, wanted: list[_HookRight]) -> list[_HookRight]:
     if parse_address(host) == context.connection.address:
-        return [right for right in wanted if not _is_granted_to_hooks(context.connection, right)]
+        return [right for right in wanted if not _are_granted(context.connection, right.calls)]
     try:
         with Connection(host, SECONDS) as connection:
-            return [right for right in wanted if not _is_granted_to_hooks(connection, right)]
+            return [right for right in wanted if not _are_granted(connection, right.calls)]
     except InventoryError as error:
         raise NotChecked(f"the hooks' way to the engine is not ours: {error.message}") from None
 
 
-def _is_granted_to_hooks(connection: Connection, right: _HookRight) -> bool:
-    return all(connection.status_of(*call) not in REFUSED for call in right.calls)
+def _are_granted(connection: Connection, calls: Iterable[tuple[str, str]]) -> bool:
+    """Return whether none of the calls, each a method and a path, is refused."""
+    return all(connection.status_of(*call) not in REFUSED for call in calls)
 
 
 def _concerned(scripts: list[Script], missing: list[_HookRight]) -> list[Script]:

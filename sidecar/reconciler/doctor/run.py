@@ -1,40 +1,25 @@
-"""run_doctor: all checks in their order; whatever goes wrong in one is its finding."""
+"""The doctor: all checks in their order; whatever goes wrong in one is its finding."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from sidecar.lib.errors import InventoryError, SidecarError
-from sidecar.reconciler.doctor import backrest as api
-from sidecar.reconciler.doctor import backrest as runner
-from sidecar.reconciler.doctor import docker as engine
-from sidecar.reconciler.doctor import document, hooks
-from sidecar.reconciler.doctor import document as passes
-from sidecar.reconciler.doctor import host as places
-from sidecar.reconciler.doctor import host as zones
-from sidecar.reconciler.doctor import rights as acting
-from sidecar.reconciler.doctor import rights as hook_rights
+from sidecar.reconciler.doctor import backrest, docker, document, hooks, host, passes, rights
 from sidecar.reconciler.doctor.check import (
     CheckContext,
     CheckResult,
     CheckStatus,
     DoctorReport,
     NotChecked,
-    admit,
     failed,
+    make_context,
 )
 from sidecar.reconciler.settings import ReconcilerSettings
-
-__all__ = [
-    "CHECKS",
-    "Check",
-    "examine",
-    "run_doctor",
-]
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question: its stable id, what a good answer proves, and how it is asked."""
+    """One check: its stable id, what a good result proves, and the function that makes it."""
 
     id: str
     proves: str
@@ -56,56 +41,56 @@ CHECKS = (
     ),
     Check("document.private", "only its owner can read the document", document.check_private),
     Check("document.litter", "no interrupted write has left anything", document.check_litter),
-    Check("state.writable", "something can be remembered", places.check_state),
-    Check("clock", "the clock of this machine is set", places.check_clock),
-    Check("engine.reachable", "something answers where the engine is", engine.check_reachable),
-    Check("permission.version", "VERSION: questions can be put", engine.check_version_permission),
-    Check("engine.version", "the engine is one that is supported", engine.check_version),
-    Check("permission.containers", "CONTAINERS: containers are seen", engine.check_containers),
-    Check("permission.volumes", "VOLUMES: options of volumes are seen", engine.check_volumes),
-    Check("permission.images", "IMAGES: labels of images are told apart", engine.check_images),
-    Check("permission.info", "INFO: another engine is noticed", engine.check_info),
-    Check("permission.events", "EVENTS: a new container is seen at once", engine.check_events),
-    Check("runner.found", "the container of Backrest is there", runner.check_found),
+    Check("state.writable", "something can be remembered", host.check_state),
+    Check("clock", "the clock of this machine is set", host.check_clock),
+    Check("engine.reachable", "something answers where the engine is", docker.check_reachable),
+    Check("permission.version", "VERSION: questions can be put", docker.check_version_permission),
+    Check("engine.version", "the engine is one that is supported", docker.check_version),
+    Check("permission.containers", "CONTAINERS: containers are seen", docker.check_containers),
+    Check("permission.volumes", "VOLUMES: options of volumes are seen", docker.check_volumes),
+    Check("permission.images", "IMAGES: labels of images are told apart", docker.check_images),
+    Check("permission.info", "INFO: another engine is noticed", docker.check_info),
+    Check("permission.events", "EVENTS: a new container is seen at once", docker.check_events),
+    Check("runner.found", "the container of Backrest is there", backrest.check_found),
     Check("pass", "a pass goes through, and labels get what they ask for", passes.check_pass),
-    Check("permission.post", "POST: something may be done at all", acting.check_post),
-    Check("permission.restart", "ALLOW_RESTARTS: Backrest can be restarted", acting.check_restart),
-    Check("permission.start", "ALLOW_START: the guard can start", acting.check_start),
-    Check("permission.unpause", "ALLOW_UNPAUSE: the guard can unpause", acting.check_unpause),
-    Check("permission.services", "SERVICES: the guard sees services", acting.check_services),
-    Check("runner.running", "Backrest's container runs", runner.check_running),
-    Check("runner.self", "the runner is not this sidecar", runner.check_not_us),
-    Check("runner.version", "this Backrest can read the document", runner.check_version),
-    Check("runner.paths", "the runner sees every path of every plan", runner.check_paths),
-    Check("runner.config", "the runner reads the document we write", runner.check_config),
+    Check("permission.post", "POST: something may be done at all", rights.check_post),
+    Check("permission.restart", "ALLOW_RESTARTS: Backrest can be restarted", rights.check_restart),
+    Check("permission.start", "ALLOW_START: the guard can start", rights.check_start),
+    Check("permission.unpause", "ALLOW_UNPAUSE: the guard can unpause", rights.check_unpause),
+    Check("permission.services", "SERVICES: the guard sees services", rights.check_services),
+    Check("runner.running", "Backrest's container runs", backrest.check_running),
+    Check("runner.self", "the runner is not this sidecar", backrest.check_not_us),
+    Check("runner.version", "this Backrest can read the document", backrest.check_version),
+    Check("runner.paths", "the runner sees every path of every plan", backrest.check_paths),
+    Check("runner.config", "the runner reads the document we write", backrest.check_config),
     Check("hooks.shell", "hooks find a shell in the runner", hooks.check_shell),
     Check("hooks.client", "hooks find a docker client in the runner", hooks.check_client),
     Check("hooks.socket", "hooks reach the engine from the runner", hooks.check_socket),
-    Check("hooks.permissions", "a proxy lets hooks do their work", hook_rights.check_permissions),
-    Check("zones", "runner and sidecar are in the same time zone", zones.check_zones),
-    Check("api.reachable", "Backrest's API answers", api.check_reachable),
-    Check("api.login", "Backrest accepts our login", api.check_login),
-    Check("api.document", "the API serves the same Backrest", api.check_same_document),
-    Check("repos.exist", "there is a repository", api.check_repos),
-    Check("repos.known", "Backrest has loaded our repositories", api.check_repos_known),
-    Check("markers", "no dead backup has left anything stopped", passes.check_markers),
+    Check("hooks.permissions", "a proxy lets hooks do their work", rights.check_permissions),
+    Check("zones", "runner and sidecar are in the same time zone", host.check_zones),
+    Check("api.reachable", "Backrest's API answers", backrest.check_reachable),
+    Check("api.login", "Backrest accepts our login", backrest.check_login),
+    Check("api.document", "the API serves the same Backrest", backrest.check_same_document),
+    Check("repos.exist", "there is a repository", backrest.check_repos),
+    Check("repos.known", "Backrest has loaded our repositories", backrest.check_repos_known),
+    Check("markers", "no dead backup has left anything stopped", hooks.check_markers),
 )
-"""All checks, in the order in which one may rely on what another has learned."""
+"""All checks, in an order in which each may rely on what earlier ones found."""
 
 
 def run_doctor(
     settings: ReconcilerSettings, environment: Mapping[str, str], *, fix: bool
 ) -> DoctorReport:
-    """Examine this machine as the settings say; `fix`: put right what is safe.
+    """Check this machine as the settings say; `fix`: repair what is safe to repair.
 
-    Raises nothing of its own: what goes wrong is a finding. Each wait for the engine or
-    for Backrest is bounded by five seconds.
+    Raises nothing of its own: what goes wrong is a finding. Each wait for Docker or for
+    Backrest is bounded by five seconds.
     """
-    return examine(admit(settings, environment, fix=fix))
+    return examine(make_context(settings, environment, fix=fix))
 
 
 def examine(context: CheckContext) -> DoctorReport:
-    """Run all checks, and give the patient's connections back."""
+    """Run all checks, and close the connections of the context."""
     try:
         findings = tuple([_run(check, context) for check in CHECKS])
     finally:
@@ -119,8 +104,8 @@ def _run(check: Check, context: CheckContext) -> CheckResult:
     except NotChecked as reason:
         finding = CheckResult(CheckStatus.NOT_CHECKED, str(reason))
     except InventoryError as error:
-        # Whoever does not answer once is not asked ten times more.
-        context.lose_engine()
+        # Asked ten times more it would take ten times as long.
+        context.give_up_docker()
         finding = failed(error.message, error.hint)
     except SidecarError as error:
         finding = failed(error.message, error.hint)

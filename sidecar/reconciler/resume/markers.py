@@ -1,8 +1,8 @@
 """The markers by which the hook scripts remember what they have stopped.
 
 They lie in `.quiesced/` beside the document, one a container or Swarm service, named
-after it. The scripts that write them run in the runner, so what is in them is only a
-claim: it is checked against the engine before anything is done about it.
+after it. The scripts that write them run in the backrest container, so their content is
+not trusted: it is checked against Docker before anything is done about it.
 """
 
 import os
@@ -19,7 +19,7 @@ from sidecar.lib.errors import StoreError
 
 DIRECTORY = ".quiesced"
 PART_SUFFIX = ".new"
-"""What a script calls a marker that it is still writing; a container may be called so too."""
+"""How the name of a marker ends while it is written; a container's name may end so too."""
 
 _TAKEN = ".taken"
 _LIMIT = 4096
@@ -40,7 +40,7 @@ class Marker:
     """One marker: `container` was `state` before `plan` stopped it.
 
     `container` is an id, of a service where `state` is `scaled`, and empty in a torn
-    marker. `finished` is when it stopped, in the engine's words, empty if the script died
+    marker. `finished` is when it stopped, as Docker writes it, empty if the script died
     before it knew; `replicas` are those of the service. `written_at` in unix seconds by
     the clock of the file system. `signature` tells this marker from the next of its name.
     """
@@ -56,15 +56,15 @@ class Marker:
 
     @property
     def is_of_service(self) -> bool:
-        """Whether it speaks of a Swarm service."""
+        """Whether it names a Swarm service."""
         return self.state == "scaled"
 
 
 def read_markers(directory: Path) -> list[Marker]:
-    """List the markers in `directory`, sorted by name; none where there is no directory.
+    """Return the markers in `directory`, sorted by name; none where there is no directory.
 
     Follows no link and reads no file that is too large to be one. Raises StoreError when
-    it cannot be told which markers there are.
+    the directory or a marker cannot be read.
     """
     with _opened(directory) as descriptor:
         if descriptor is None:
@@ -88,7 +88,7 @@ def remove_marker(directory: Path, marker: Marker) -> bool:
             atomic.replace(descriptor, marker.name, taken)
         except FileNotFoundError:
             return True
-        # A run may have put its own there since we looked: that one has to go back.
+        # A run may have written its own since it was read: that one has to go back.
         if _signature(descriptor, taken) != marker.signature:
             _put_back(descriptor, taken)
             return False
@@ -167,7 +167,7 @@ def _signature(directory: int, name: str) -> _Signature | None:
 
 
 def _put_back_taken(directory: int) -> None:
-    """Undo a removal that was interrupted: what it was about is judged once more."""
+    """Undo a removal that was interrupted: the marker is decided about once more."""
     for name in atomic.list_names(directory):
         if name.startswith(".") and name.endswith(_TAKEN):
             _put_back(directory, name)
@@ -178,5 +178,5 @@ def _put_back(directory: int, taken: str) -> None:
     try:
         atomic.rename_new(directory, taken, name)
     except FileExistsError:
-        # A still newer one is there, and it speaks of the same container.
+        # A still newer one is there, and it names the same container.
         atomic.remove(directory, taken)

@@ -1,10 +1,8 @@
-"""Starting again what a backup has stopped and a dead runner left so.
+"""Start again what a backup stopped and, because Backrest died, did not start.
 
-A marker says what a hook script stopped. Once no run of that plan is in progress, nobody
-else is going to start it. Everything is judged by the engine's present answers; whatever
-cannot be told leaves the marker where it is.
-
-What is to become of the marker of a stopped container; pure.
+A marker names what a hook script stopped. Once no run of that plan is in progress, nobody
+else is going to start it. What happens to a marker is decided by what Docker answers now;
+a marker about which too little is known stays.
 """
 
 import logging
@@ -31,138 +29,58 @@ from sidecar.reconciler.resume.markers import PART_SUFFIX, Marker, read_markers,
 _STOPS = frozenset({"stop-start", "quiesce-stop-start"})
 _PAUSES = frozenset({"pause-unpause"})
 _SCALES = frozenset({"swarm-scale"})
+"""Templates of hooks, by what they do to a container."""
+
+_CHECK_SECONDS = 30.0
+_BUSY_SECONDS = 15.0
+_FIRST_PAUSE = 30.0
+_LONGEST_PAUSE = 15 * 60.0
+
+_log = logging.getLogger(__name__)
+
+Activity = Callable[[frozenset[str]], IdleCheck]
+"""Checks whether one of the plans with these ids runs. Raises nothing."""
 
 
 class MarkerAction(StrEnum):
-    """What is to become of a marker."""
+    """What happens to a marker and to the container or service that it names."""
 
     START = "start"
     UNPAUSE = "unpause"
     SCALE = "scale"
     STALE = "stale"
-    """It has done its service: what it speaks of runs."""
+    """The marker is removed: what it names runs."""
     DISCARD = "discard"
-    """It does not hold any more, and what it speaks of stays as it is."""
+    """The marker is removed, and what it names stays as it is."""
     WAIT = "wait"
-    """Too little is known."""
+    """The marker stays: too little is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class MarkerDecision:
-    """A verdict and the reason for it."""
+    """An action and the reason for it."""
 
-    verdict: MarkerAction
+    action: MarkerAction
     why: str = ""
 
 
 _WAIT = MarkerDecision(MarkerAction.WAIT)
 _GONE = MarkerDecision(MarkerAction.DISCARD, "it does not exist any more")
 _TORN = MarkerDecision(MarkerAction.DISCARD, "the marker does not say what was stopped")
-_UNBORN = MarkerDecision(MarkerAction.STALE, "its script died before it stopped anything")
-_OTHERS = MarkerDecision(MarkerAction.DISCARD, "it was started or stopped by someone else since")
-_UNASKED = MarkerDecision(
+_NOT_STOPPED = MarkerDecision(MarkerAction.STALE, "its script died before it stopped anything")
+_CHANGED = MarkerDecision(MarkerAction.DISCARD, "it was started or stopped by someone else since")
+_NOT_REQUESTED = MarkerDecision(
     MarkerAction.DISCARD, "its labels do not ask for it to be stopped any more"
 )
 
 
-def judge_container(
-    marker: Marker, standing: ContainerState | None, template: str | None
-) -> MarkerDecision:
-    """Judge the marker of a container; pure.
-
-    `standing` is None when there is no such container; `template` is the one that its
-    workload has now, empty for none, None when that is not known.
-    """
-    if standing is None:
-        return _GONE
-    if marker.name.endswith(PART_SUFFIX) and standing.name != marker.name:
-        return _UNBORN
-    if standing.status in {"running", "restarting"}:
-        return MarkerDecision(MarkerAction.STALE, "it runs")
-    verdicts = {"exited": (MarkerAction.START, _STOPS), "paused": (MarkerAction.UNPAUSE, _PAUSES)}
-    if standing.status not in verdicts:
-        return _WAIT
-    if not _is_the_same_stop(marker, standing):
-        return _OTHERS
-    return _asked(template, *verdicts[standing.status])
-
-
-def judge_service(
-    marker: Marker, service: SwarmService | None, template: str | None
-) -> MarkerDecision:
-    """Judge the marker of a Swarm service; pure. `template` as in `judge_container`."""
-    if service is None:
-        return _GONE
-    if marker.name.endswith(PART_SUFFIX) and service.name != marker.name:
-        return _UNBORN
-    if service.replicas is None or not marker.replicas:
-        return _TORN
-    if service.replicas:
-        return MarkerDecision(MarkerAction.STALE, "it has replicas")
-    return _asked(template, MarkerAction.SCALE, _SCALES)
-
-
-def judge_torn(marker: Marker) -> MarkerDecision:
-    """Judge a marker that names no container."""
-    return _UNBORN if marker.name.endswith(PART_SUFFIX) else _TORN
-
-
-def find_template(marker: Marker, workloads: Sequence[RenderedWorkload]) -> str | None:
-    """Find the template that the marker's workload has now: empty for none, None if in doubt."""
-    item = workload_of(marker, workloads)
-    if item is None:
-        return ""
-    doubtful = any(
-        problem.reason == "group.conflict" or problem.label.endswith("hooks.template")
-        for problem in item.problems
-    )
-    return item.spec.template or (None if doubtful else "")
-
-
-def workload_of(marker: Marker, workloads: Sequence[RenderedWorkload]) -> RenderedWorkload | None:
-    """Find the workload that a marker's container, or its Swarm service, belongs to."""
-    for item in workloads:
-        if marker.is_of_service and item.workload.swarm_service == marker.name:
-            return item
-        if any(container.id == marker.container for container in item.workload.containers):
-            return item
-    return None
-
-
-def _is_the_same_stop(marker: Marker, standing: ContainerState) -> bool:
-    if marker.finished:
-        return marker.finished == standing.finished
-    # Its script died before it knew. A pause leaves no time behind, a stop does.
-    if standing.status == "paused":
-        return True
-    return parse_moment(standing.finished) >= marker.written_at
-
-
-def _asked(
-    template: str | None, verdict: MarkerAction, templates: frozenset[str]
-) -> MarkerDecision:
-    if template is None:
-        return _WAIT
-    return MarkerDecision(verdict) if template in templates else _UNASKED
-
-
-_log = logging.getLogger(__name__)
-
-_LOOK_SECONDS = 30.0
-_BUSY_SECONDS = 15.0
-_FIRST_PAUSE = 30.0
-_LONGEST_PAUSE = 15 * 60.0
-
-Activity = Callable[[frozenset[str]], IdleCheck]
-"""Whether one of the plans with these ids runs, as far as can be told. Raises nothing."""
-
-
 class ResumeGuard:
-    """Looks after the markers in `directory`, step by step.
+    """Starts what the markers in `directory` name, step by step.
 
-    `after` is how old in seconds a marker must be. `activity` tells whether plans run.
-    `on_result` is told `resumed`, `discarded`, `failed` and `blind`. `monotonic` is never set,
-    `wall` gives unix seconds. Only `see` may be called from another thread.
+    `after` is how old in seconds a marker must be. `activity` checks whether plans run.
+    `on_result` is called with `resumed`, `discarded`, `failed` or `blind`. `monotonic`
+    gives seconds that nobody sets, `wall` unix seconds. Only `update_workloads` may be
+    called from another thread.
     """
 
     def __init__(
@@ -188,55 +106,56 @@ class ResumeGuard:
         self._lock = threading.Lock()
         self._workloads: Sequence[RenderedWorkload] | None = None
         self._tracks: dict[Marker, _Track] = {}
-        self._told = ""
+        self._logged = ""
 
-    def see(self, workloads: Sequence[RenderedWorkload]) -> None:
-        """Take what the last good pass rendered; before the first call nothing is started."""
+    def update_workloads(self, workloads: Sequence[RenderedWorkload]) -> None:
+        """Set what the last good pass rendered; before the first call nothing is started."""
         with self._lock:
             self._workloads = workloads
 
     def step(self) -> float:
-        """Do what can be done now; return in how many seconds there may be more to do."""
+        """Do what can be done now; return the seconds until there may be more to do."""
         try:
             markers = read_markers(self._directory)
         except StoreError as error:
-            self._tell_once(error.message)
-            return _LOOK_SECONDS
+            self._report_blind(error.message)
+            return _CHECK_SECONDS
         now = self._monotonic()
         self._tracks = {m: self._tracks.get(m) or _Track(now) for m in markers}
         with self._lock:
             workloads = self._workloads
-        waits = [self._wait_of(m, track, now) for m, track in self._tracks.items()]
-        ready = {m: t for m, t in self._tracks.items() if self._wait_of(m, t, now) <= 0}
+        waits = {marker: self._wait_of(marker, t, now) for marker, t in self._tracks.items()}
+        ready = [marker for marker, wait in waits.items() if wait <= 0]
         if ready:
-            return self._look_after(ready, workloads, now)
-        return max(1.0, min([_LOOK_SECONDS, *waits]))
+            return self._check_markers(ready, workloads, now)
+        return max(1.0, min([_CHECK_SECONDS, *waits.values()]))
 
     def _wait_of(self, marker: Marker, track: "_Track", now: float) -> float:
-        """Seconds until a marker is old enough, and its last failure too."""
-        # What we have watched for so long is old, whatever its file system's clock says.
+        """Return the seconds until a marker, and its last failure, are old enough."""
+        # The clock of the file system may differ: what we have seen for so long is old.
         age = max(self._wall() - marker.written_at, now - track.seen)
         return max(self._after - age, track.not_before - now)
 
-    def _look_after(
+    def _check_markers(
         self,
-        ready: "dict[Marker, _Track]",
+        markers: Sequence[Marker],
         workloads: Sequence[RenderedWorkload] | None,
         now: float,
     ) -> float:
         blind, wait = "", _BUSY_SECONDS
-        for marker in sorted(ready, key=lambda m: _place(m, workloads or ())):
-            look = self._activity(_plans(marker, workloads or ()))
-            if look.rest is IdleState.UNKNOWN:
-                blind = look.because
-            if ready[marker].twice.agrees(look, now):
-                self._settle(marker, ready[marker], workloads, now)
-            elif look.rest is IdleState.IDLE:
+        for marker in sorted(markers, key=lambda m: _start_position(m, workloads or ())):
+            track = self._tracks[marker]
+            check = self._activity(_plans(marker, workloads or ()))
+            if check.state is IdleState.UNKNOWN:
+                blind = check.because
+            if track.twice.agrees(check, now):
+                self._handle(marker, track, workloads, now)
+            elif check.state is IdleState.IDLE:
                 wait = APART
-        self._tell_once(blind)
+        self._report_blind(blind)
         return wait
 
-    def _settle(
+    def _handle(
         self,
         marker: Marker,
         track: "_Track",
@@ -244,68 +163,67 @@ class ResumeGuard:
         now: float,
     ) -> None:
         try:
-            judgement = self._judge(marker, workloads)
-            self._carry_out(marker, judgement)
+            self._carry_out(marker, self._decide(marker, workloads))
         except (InventoryError, StoreError) as error:
             track.fail(now)
             self._on_result("failed", container=marker.name, plan=marker.plan)
             facts = {"container": marker.name, "plan": marker.plan, "reason": error.message}
             log_event(_log, logging.WARNING, "guard.failed", **facts)
 
-    def _judge(
+    def _decide(
         self, marker: Marker, workloads: Sequence[RenderedWorkload] | None
     ) -> MarkerDecision:
         if not marker.container:
-            return judge_torn(marker)
+            return decide_torn(marker)
         template = None if workloads is None else find_template(marker, workloads)
         if marker.is_of_service:
             service = containers.find_service(self._connection, marker.container)
             if service is not None and workloads is not None:
                 template = template or self._template_of(service)
-            return judge_service(marker, service, template)
-        standing = containers.find_container(self._connection, marker.container)
-        return judge_container(marker, standing, template)
+            return decide_service(marker, service, template)
+        state = containers.find_container(self._connection, marker.container)
+        return decide_container(marker, state, template)
 
     def _template_of(self, service: SwarmService) -> str:
-        """The template of a service itself: at no replicas no container tells it."""
+        """Return the template by the service's own labels: without replicas no container has it."""
         cut, labels = len(self._prefix), service.labels.items()
         own = {key[cut:]: value for key, value in labels if key.startswith(self._prefix)}
         spec, _ = parse_labels(own, self._prefix)
         return (spec.template or "") if spec.enable else ""
 
-    def _carry_out(self, marker: Marker, judgement: MarkerDecision) -> None:
+    def _carry_out(self, marker: Marker, decision: MarkerDecision) -> None:
         facts = {"container": marker.name, "plan": marker.plan}
-        match judgement.verdict:
+        match decision.action:
             case MarkerAction.WAIT:
                 return
             case MarkerAction.STALE:
                 remove_marker(self._directory, marker)
-                log_event(_log, logging.INFO, "guard.stale", **facts, reason=judgement.why)
+                log_event(_log, logging.INFO, "guard.stale", **facts, reason=decision.why)
             case MarkerAction.DISCARD:
                 if remove_marker(self._directory, marker):
-                    log_event(_log, logging.WARNING, "guard.discarded", **facts, why=judgement.why)
-                    self._on_result("discarded", **facts, why=judgement.why)
+                    log_event(_log, logging.WARNING, "guard.discarded", **facts, why=decision.why)
+                    self._on_result("discarded", **facts, why=decision.why)
             case _:
-                self._resume(marker, judgement.verdict)
-                log_event(_log, logging.WARNING, "guard.resumed", **facts, verb=judgement.verdict)
-                self._on_result("resumed", **facts, verb=str(judgement.verdict))
-                # Should we die right here: what runs makes its marker a stale one.
+                self._resume(marker, decision.action)
+                log_event(_log, logging.WARNING, "guard.resumed", **facts, verb=decision.action)
+                self._on_result("resumed", **facts, verb=str(decision.action))
+                # Should we die right here: the marker of what runs is a stale one.
                 remove_marker(self._directory, marker)
 
-    def _resume(self, marker: Marker, verdict: MarkerAction) -> None:
-        if verdict is MarkerAction.START:
+    def _resume(self, marker: Marker, action: MarkerAction) -> None:
+        if action is MarkerAction.START:
             containers.start_container(self._connection, marker.container)
-        elif verdict is MarkerAction.UNPAUSE:
+        elif action is MarkerAction.UNPAUSE:
             containers.unpause_container(self._connection, marker.container)
         else:
             containers.scale_service(self._connection, marker.container, marker.replicas)
 
-    def _tell_once(self, blind: str) -> None:
-        """Say that nothing can be told, once, until that has passed."""
-        if blind and blind != self._told:
-            log_event(_log, logging.WARNING, "guard.blind", reason=blind)
-            self._on_result("blind", why=blind)
-        self._told = blind
+    def _report_blind(self, reason: str) -> None:
+        """Report once why nobody can tell whether plans run; an empty reason ends that."""
+        if reason and reason != self._logged:
+            log_event(_log, logging.WARNING, "guard.blind", reason=reason)
+            self._on_result("blind", why=reason)
+        self._logged = reason
 
 
 class _Track:
@@ -324,15 +242,100 @@ class _Track:
         self.not_before = now + pause
 
 
+def decide_container(
+    marker: Marker, state: ContainerState | None, template: str | None
+) -> MarkerDecision:
+    """Return what happens to the marker of a container; pure.
+
+    `state` is None when there is no such container; `template` is the one that its
+    workload has now, empty for none, None when that is not known.
+    """
+    if state is None:
+        return _GONE
+    if marker.name.endswith(PART_SUFFIX) and state.name != marker.name:
+        return _NOT_STOPPED
+    if state.status in {"running", "restarting"}:
+        return MarkerDecision(MarkerAction.STALE, "it runs")
+    actions = {"exited": (MarkerAction.START, _STOPS), "paused": (MarkerAction.UNPAUSE, _PAUSES)}
+    if state.status not in actions:
+        return _WAIT
+    if not _is_the_same_stop(marker, state):
+        return _CHANGED
+    return _if_requested(template, *actions[state.status])
+
+
+def decide_service(
+    marker: Marker, service: SwarmService | None, template: str | None
+) -> MarkerDecision:
+    """Return what happens to the marker of a Swarm service; pure.
+
+    `template` as in `decide_container`.
+    """
+    if service is None:
+        return _GONE
+    if marker.name.endswith(PART_SUFFIX) and service.name != marker.name:
+        return _NOT_STOPPED
+    if service.replicas is None or not marker.replicas:
+        return _TORN
+    if service.replicas:
+        return MarkerDecision(MarkerAction.STALE, "it has replicas")
+    return _if_requested(template, MarkerAction.SCALE, _SCALES)
+
+
+def decide_torn(marker: Marker) -> MarkerDecision:
+    """Return what happens to a marker that names no container; pure."""
+    return _NOT_STOPPED if marker.name.endswith(PART_SUFFIX) else _TORN
+
+
+def find_template(marker: Marker, workloads: Sequence[RenderedWorkload]) -> str | None:
+    """Return the template that the marker's workload has now: empty for none, None if unknown."""
+    item = workload_of(marker, workloads)
+    if item is None:
+        return ""
+    is_unknown = any(
+        problem.reason == "group.conflict" or problem.label.endswith("hooks.template")
+        for problem in item.problems
+    )
+    return item.spec.template or (None if is_unknown else "")
+
+
+def workload_of(marker: Marker, workloads: Sequence[RenderedWorkload]) -> RenderedWorkload | None:
+    """Return the workload that a marker's container, or its Swarm service, belongs to."""
+    for item in workloads:
+        if marker.is_of_service and item.workload.swarm_service == marker.name:
+            return item
+        if any(container.id == marker.container for container in item.workload.containers):
+            return item
+    return None
+
+
+def _is_the_same_stop(marker: Marker, state: ContainerState) -> bool:
+    if marker.finished:
+        return marker.finished == state.finished
+    # The script died before it knew. Docker keeps the time of a stop, but none of a pause.
+    if state.status == "paused":
+        return True
+    return parse_moment(state.finished) >= marker.written_at
+
+
+def _if_requested(
+    template: str | None, action: MarkerAction, templates: frozenset[str]
+) -> MarkerDecision:
+    """Return the action if labels still ask for one of the templates."""
+    if template is None:
+        return _WAIT
+    return MarkerDecision(action) if template in templates else _NOT_REQUESTED
+
+
 def _plans(marker: Marker, workloads: Sequence[RenderedWorkload]) -> frozenset[str]:
-    """The marker's plan, and that of its workload if it is called differently by now."""
+    """Return the marker's plan, and that of its workload if it has another id by now."""
     item = workload_of(marker, workloads)
     ids = (marker.plan, item.plan_id if item is not None else "")
     return frozenset(plan_id for plan_id in ids if plan_id)
 
 
-def _place(marker: Marker, workloads: Sequence[RenderedWorkload]) -> tuple[str, int, str]:
-    """Where a marker stands in the order in which its workload starts."""
+def _start_position(marker: Marker, workloads: Sequence[RenderedWorkload]) -> tuple[str, int, str]:
+    """Return a sort key: where a marker stands in the order in which its workload starts."""
     item = workload_of(marker, workloads)
     if item is None:
         return "", 0, marker.name

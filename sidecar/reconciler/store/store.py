@@ -16,25 +16,16 @@ from pathlib import Path
 
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import StoreError
-from sidecar.reconciler.store import litter
-from sidecar.reconciler.store.place import (
-    LIMIT,
+from sidecar.reconciler.store import leftovers
+from sidecar.reconciler.store.document_file import (
+    DigestCache,
     DocumentFile,
     FileIdentity,
-    Known,
     Stored,
     explained,
-    find_place,
+    find_document_file,
     hint_for,
 )
-
-__all__ = [
-    "LIMIT",
-    "AlreadyThereError",
-    "FileIdentity",
-    "Store",
-    "Stored",
-]
 
 _ATTEMPTS = 20
 _POLL_SECONDS = 0.02
@@ -52,8 +43,8 @@ class Store:
 
     `mode`: permission bits that each write gives it; None keeps those it has (0600 for
     a new file). `lock_wait`: seconds to wait for other sidecars; long, because hundreds
-    may queue and a dead one holds no lock. `on_notice` is told what was found after an
-    interrupted write. `pause` is how to wait some seconds.
+    may queue and a dead one holds no lock. `on_notice` is called with a sentence about
+    what an interrupted write left. `pause` waits for some seconds.
     """
 
     def __init__(
@@ -70,12 +61,12 @@ class Store:
         self._lock_wait = lock_wait
         self._on_notice = on_notice
         self._pause = pause
-        self._known = Known()
+        self._known = DigestCache()
 
     def read(self) -> Stored:
-        """Read the file as it is, without a lock and without touching anything."""
+        """Read the file as it is, without a lock and without changing anything."""
         with self._opened() as directory:
-            return find_place(directory, self.path, self._known).load()
+            return find_document_file(directory, self.path, self._known).load()
 
     def update(self, change: Callable[[bytes], bytes | None]) -> bool:
         """Replace the content by what `change` makes of it; return whether it was written.
@@ -85,14 +76,16 @@ class Store:
         effect of its own. What an interrupted write left is put in order first.
         """
         with self._locked() as directory:
-            litter.recover(find_place(directory, self.path, self._known), self._on_notice)
+            leftovers.recover(
+                find_document_file(directory, self.path, self._known), self._on_notice
+            )
             for _ in range(_ATTEMPTS):
-                place = find_place(directory, self.path, self._known)
-                base = place.load()
+                file = find_document_file(directory, self.path, self._known)
+                base = file.load()
                 content = change(base.content)
                 if content is None or content == base.content:
                     return False
-                if self._replace(place, base.identity, content):
+                if self._replace(file, base.identity, content):
                     return True
         raise StoreError(
             f"{self.path} was saved by another program during each of {_ATTEMPTS} attempts",
@@ -102,67 +95,69 @@ class Store:
     def create(self, content: bytes) -> None:
         """Create the file; AlreadyThereError if anything has its name, which is never touched."""
         with self._locked() as directory:
-            place = find_place(directory, self.path, self._known)
-            litter.recover(place, self._on_notice)
-            with explained(place.path, "create"):
-                self._create(place, content)
+            file = find_document_file(directory, self.path, self._known)
+            leftovers.recover(file, self._on_notice)
+            with explained(file.path, "create"):
+                self._create(file, content)
 
-    def _create(self, place: DocumentFile, content: bytes) -> None:
-        if place.look() is not None:
-            raise _already_there(place)
-        with self._new_part(place, content, None) as part:
+    def _create(self, file: DocumentFile, content: bytes) -> None:
+        if file.identity() is not None:
+            raise _already_there(file)
+        with self._new_part(file, content, None) as part:
             try:
-                atomic.rename_new(place.directory, part, place.name)
+                atomic.rename_new(file.directory, part, file.name)
             except FileExistsError:
-                raise _already_there(place) from None
-        atomic.sync_directory(place.directory)
+                raise _already_there(file) from None
+        atomic.sync_directory(file.directory)
 
-    def _replace(self, place: DocumentFile, base: FileIdentity, content: bytes) -> bool:
+    def _replace(self, file: DocumentFile, base: FileIdentity, content: bytes) -> bool:
         """Write `content` over `base`; False if somebody saved since `base` was read."""
-        digest = place.known.digest(content)
-        with explained(place.path, "replace"):
-            with self._new_part(place, content, base) as part:
-                ours = place.look(part)
+        digest = file.known.digest(content)
+        with explained(file.path, "replace"):
+            with self._new_part(file, content, base) as part:
+                ours = file.identity(part)
                 if ours is None or ours.digest != digest:
                     raise StoreError(
-                        f"what was written beside {place.path} cannot be read back",
+                        f"what was written beside {file.path} cannot be read back",
                         "check the disk",
                     )
-                swap = litter.swap_of(place, part, base.digest, digest)
-                atomic.replace(place.directory, part, swap.name)
+                swap = leftovers.swap_for(file, part, base.digest, digest)
+                atomic.replace(file.directory, part, swap.name)
             try:
-                return _exchange(place, swap, base, ours, self._on_notice)
+                return _exchange(file, swap, base, ours, self._on_notice)
             finally:
                 # Also after an error; what else it may hold is for the next recovery.
-                if place.look(swap.name) == ours:
-                    atomic.remove(place.directory, swap.name)
+                if file.identity(swap.name) == ours:
+                    atomic.remove(file.directory, swap.name)
 
     @contextmanager
     def _new_part(
-        self, place: DocumentFile, content: bytes, base: FileIdentity | None
+        self, file: DocumentFile, content: bytes, base: FileIdentity | None
     ) -> Iterator[str]:
         """Write `content` durably beside the document; removed at the end if still there."""
-        part = litter.new_part(place)
-        descriptor = atomic.create_new(place.directory, part)
+        part = leftovers.new_part_name(file)
+        descriptor = atomic.create_new(file.directory, part)
         try:
             try:
-                self._dress(descriptor, place, base)
+                self._set_attributes(descriptor, file, base)
                 atomic.write_all(descriptor, content)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             yield part
         finally:
-            atomic.remove(place.directory, part)
+            atomic.remove(file.directory, part)
 
-    def _dress(self, descriptor: int, place: DocumentFile, base: FileIdentity | None) -> None:
-        """Return the new file owner, attributes and mode before anything secret is in it."""
+    def _set_attributes(
+        self, descriptor: int, file: DocumentFile, base: FileIdentity | None
+    ) -> None:
+        """Give the new file its owner, attributes and mode before anything secret is in it."""
         mode = _NEW_FILE_MODE
         if base is not None:
-            mode = _take_over(descriptor, place)
+            mode = _copy_owner(descriptor, file)
         if not atomic.give_mode(descriptor, mode if self._mode is None else self._mode):
             raise StoreError(
-                f"the file system does not let {place.path} have the mode that is wanted",
+                f"the file system does not let {file.path} have the mode that is wanted",
                 "set the mode by the options of the mount",
             )
 
@@ -196,38 +191,38 @@ class Store:
 
 
 def _exchange(
-    place: DocumentFile,
-    swap: litter.Swap,
+    file: DocumentFile,
+    swap: leftovers.Swap,
     base: FileIdentity,
     ours: FileIdentity,
     on_notice: Callable[[str], None],
 ) -> bool:
     """Make `swap` the document if that is still `base`; undo it if `base` was not displaced."""
-    if place.look() != base:
+    if file.identity() != base:
         return False
     try:
-        if not atomic.exchange(place.directory, swap.name, place.name):
-            # No way to see what was displaced: the look above has to be enough.
-            atomic.replace(place.directory, swap.name, place.name)
+        if not atomic.exchange(file.directory, swap.name, file.name):
+            # Without an exchange nobody sees what was displaced: the check above has to do.
+            atomic.replace(file.directory, swap.name, file.name)
     except FileNotFoundError:
         return False
-    if place.look(swap.name) in (base, None):
-        atomic.remove(place.directory, swap.name)
-        atomic.sync_directory(place.directory)
+    if file.identity(swap.name) in (base, None):
+        atomic.remove(file.directory, swap.name)
+        atomic.sync_directory(file.directory)
         return True
-    litter.put_back(place, swap, ours)
-    litter.drop_superseded(place, swap, ours, on_notice)
+    leftovers.put_back(file, swap, ours)
+    leftovers.drop_superseded(file, swap, ours, on_notice)
     return False
 
 
-def _take_over(descriptor: int, place: DocumentFile) -> int:
+def _copy_owner(descriptor: int, file: DocumentFile) -> int:
     """Copy owner and attributes of the document; return its permission bits."""
-    document = atomic.open_present(place.directory, place.name)
+    document = atomic.open_present(file.directory, file.name)
     try:
         status = os.fstat(document)
         if not atomic.give_owner(descriptor, status.st_uid, status.st_gid):
             raise StoreError(
-                f"the owner {status.st_uid}:{status.st_gid} of {place.path} cannot be kept "
+                f"the owner {status.st_uid}:{status.st_gid} of {file.path} cannot be kept "
                 f"by user {os.geteuid()}, so nothing is written",
                 hint_for(f"user {status.st_uid} and group {status.st_gid}"),
             )
@@ -246,7 +241,7 @@ def _open_directory(path: Path) -> int:
             raise StoreError(message, "create it, or mount Backrest's config directory") from error
 
 
-def _already_there(place: DocumentFile) -> AlreadyThereError:
+def _already_there(file: DocumentFile) -> AlreadyThereError:
     return AlreadyThereError(
-        f"{place.path} is there already", "it is never overwritten: move it away"
+        f"{file.path} is there already", "it is never overwritten: move it away"
     )

@@ -145,7 +145,7 @@ class World:
 
     def run(self, timeout: float | None = None) -> BackupResult:
         """Run WEB."""
-        clock = WaitTimer(steady=lambda: self.seconds, pause=self.pause)
+        clock = WaitTimer(monotonic=lambda: self.seconds, pause=self.pause)
         with BackrestApi(self.fake.url, timeout=5.0) as api:
             return BackupWatch(api, WEB, timeout, clock).run()
 

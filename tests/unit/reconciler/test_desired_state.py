@@ -1,4 +1,4 @@
-"""Desires and the ledger: what a write remembers before, after, and when it fails."""
+"""Proposals for a desired state: made once for equal inputs, with the file named in faults."""
 
 import json
 from dataclasses import replace
@@ -9,17 +9,10 @@ import pytest
 
 from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
-from sidecar.lib.errors import DocumentError, InventoryError, StoreError
+from sidecar.lib.errors import DocumentError
 from sidecar.planner.lifecycle import PlanHistory
-from sidecar.reconciler.desired_state import (
-    DesiredState,
-    PassRecorder,
-    Planner,
-    confirm_engine,
-    history_of,
-)
-from sidecar.reconciler.settings import Lifetime
-from sidecar.reconciler.state import Memory, State
+from sidecar.reconciler.desired_state import DesiredState, Planner
+from sidecar.reconciler.recorder import PassRecorder
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 ID = "backrest_sidecar_web"
@@ -34,84 +27,32 @@ def content_of(**plan: object) -> bytes:
     return json.dumps({"version": 6, "repos": [repo], "plans": plans}).encode()
 
 
-def desire_of(ledger: PassRecorder, history: PlanHistory | None = EXPIRED) -> DesiredState:
-    """Make a desire of a world without containers."""
-    return DesiredState(Path("c.json"), Inventory(), Policy(), NOW, history=history, ledger=ledger)
+def desired_state(recorder: PassRecorder, history: PlanHistory | None = EXPIRED) -> DesiredState:
+    """Make a desired of a world without containers."""
+    return DesiredState(
+        Path("c.json"), Inventory(), Policy(), NOW, history=history, recorder=recorder
+    )
 
 
-def test_a_schedule_is_remembered_before_it_is_taken() -> None:
-    """So that dying right after the write loses none; a failed write takes the memory back."""
-    memory = Memory(None)
-    ledger = PassRecorder(memory)
-    proposal = desire_of(ledger).propose(content_of())
-
-    def fail() -> None:
-        assert {ID: NIGHTLY} == memory.state.disabled
-        raise OSError("full")
-
-    with pytest.raises(OSError, match="full"), ledger.writing(proposal):
-        fail()
-    assert {} == memory.state.disabled
-    with ledger.writing(proposal):
-        pass
-    assert {ID: NIGHTLY} == memory.state.disabled
-
-
-def test_no_schedule_is_taken_that_cannot_be_remembered(tmp_path: Path) -> None:
-    """The pass is void; the next ones do all but disabling, until it can be remembered again."""
-    (tmp_path / "file").write_text("")
-    memory = Memory(tmp_path / "file" / "state")
-    ledger = PassRecorder(memory)
-    proposal = desire_of(ledger).propose(content_of())
-
-    with pytest.raises(StoreError, match="cannot be remembered"):
-        ledger.before_write(proposal, to_file=True)
-    careful = desire_of(ledger, replace(EXPIRED, may_disable=memory.is_saved))
-    later = careful.propose(content_of())
-    assert later.after is later.before
-    ledger.before_write(later, to_file=True)
-    assert (ID,) == later.changes.orphaned
-
-
-def test_a_write_of_the_file_is_noted_for_the_runner_s_sake() -> None:
-    """Only where it is applied, and later than it happens: the runner may just be reading."""
-    applied, plain = Memory(None), Memory(None)
-    proposal = desire_of(PassRecorder()).propose(content_of())
-    PassRecorder(applied, is_applied=True, wall=lambda: 100.0).before_write(proposal, to_file=True)
-    PassRecorder(plain, wall=lambda: 100.0).before_write(proposal, to_file=True)
-
-    assert (102.0, 0.0) == (applied.state.written_at, plain.state.written_at)
-
-
-def test_without_a_memory_nothing_is_remembered() -> None:
-    """A preview of a file leaves no trace."""
-    ledger = PassRecorder()
-    proposal = desire_of(ledger, None).propose(content_of())
-    with ledger.writing(proposal):
-        pass
-
-    assert () == ledger.after_pass(proposal)
-
-
-def test_a_quiet_pass_is_not_thought_through_twice() -> None:
+def test_equal_inputs_give_the_same_proposal() -> None:
     """The same inputs give the same object; a grace that ends meanwhile does not."""
-    proposer = Planner()
+    planner = Planner()
     waiting = replace(EXPIRED, grace=150.0)
-    desire = desire_of(PassRecorder(), waiting)
-    first = desire.propose(content_of(), proposer=proposer)
-    later = replace(desire, now=NOW + timedelta(seconds=10))
-    over = replace(desire, now=NOW + timedelta(seconds=60))
+    desired = desired_state(PassRecorder(), waiting)
+    first = desired.propose(content_of(), planner=planner)
+    later = replace(desired, now=NOW + timedelta(seconds=10))
+    over = replace(desired, now=NOW + timedelta(seconds=60))
 
-    assert first is later.propose(content_of(), proposer=proposer)
-    assert first is not over.propose(content_of(), proposer=proposer)
-    assert (ID,) == over.propose(content_of(), proposer=proposer).changes.updated
+    assert first is later.propose(content_of(), planner=planner)
+    assert first is not over.propose(content_of(), planner=planner)
+    assert (ID,) == over.propose(content_of(), planner=planner).changes.updated
 
 
 def test_a_document_that_was_just_proposed_is_not_decoded_again() -> None:
     """After our own write the next pass begins with what is known of it."""
-    proposer = Planner()
-    first = desire_of(PassRecorder()).propose(content_of(), proposer=proposer)
-    second = desire_of(PassRecorder(), None).propose(first.after.content, proposer=proposer)
+    planner = Planner()
+    first = desired_state(PassRecorder()).propose(content_of(), planner=planner)
+    second = desired_state(PassRecorder(), None).propose(first.after.content, planner=planner)
 
     assert first.after is second.before
 
@@ -119,34 +60,4 @@ def test_a_document_that_was_just_proposed_is_not_decoded_again() -> None:
 def test_faults_name_the_file() -> None:
     """Also those of a document that comes from elsewhere."""
     with pytest.raises(DocumentError, match=r"c\.json: "):
-        desire_of(PassRecorder()).propose(b"[]")
-
-
-def test_history_is_what_was_remembered_and_what_is_wanted() -> None:
-    """State and flags, side by side."""
-    state = State(orphans={"a": 1.0}, accepted=("a",), disabled={"b": None})
-    history = history_of(state, Lifetime(grace=5.0, accept_orphans=True), {"c": frozenset("k")})
-
-    assert ({"a": 1.0}, frozenset("a"), {"b": None}) == (
-        history.orphans,
-        history.accepted,
-        history.disabled,
-    )
-    assert (True, 5.0, {"c": frozenset("k")}) == (
-        history.accepting,
-        history.grace,
-        history.contested,
-    )
-
-
-def test_another_engine_voids_the_pass_until_it_is_confirmed() -> None:
-    """Unless there is nothing to lose, or nothing was known, or the engine would not say."""
-    memory = Memory(None)
-    confirm_engine(memory, "", guards=True, accept=False)
-    confirm_engine(memory, "one", guards=True, accept=False)
-    with pytest.raises(InventoryError, match="--accept-engine"):
-        confirm_engine(memory, "two", guards=True, accept=False)
-    assert "one" == memory.state.engine_id
-    confirm_engine(memory, "two", guards=True, accept=True)
-    confirm_engine(memory, "three", guards=False, accept=False)
-    assert "three" == memory.state.engine_id
+        desired_state(PassRecorder()).propose(b"[]")

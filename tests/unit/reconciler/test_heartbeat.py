@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from sidecar.lib.write_file import write_small
 from sidecar.reconciler.heartbeat import (
-    FILE,
     ReconcilerHeartbeat,
     allowance,
     check_heartbeat,
     run_healthcheck,
 )
 from sidecar.reconciler.report import ReconcilerStatus
+from sidecar.service.heartbeat import FILE
 
 NOW = 1_780_000_000.0
 MOST = allowance(60.0)
@@ -29,7 +29,7 @@ MOST = allowance(60.0)
 
 def facts(**known: Any) -> ReconcilerStatus:
     """Return the facts of a daemon that is well, but for what is said."""
-    ages = {"uptime": 1000.0, "good_age": 1.0, "engine": True, "document": True}
+    ages = {"uptime": 1000.0, "good_age": 1.0, "docker": True, "document": True}
     return ReconcilerStatus(60.0, **{"now": NOW, **ages, **known})
 
 
@@ -137,14 +137,14 @@ def test_well_is_a_late_beat_and_a_good_pass_or_a_late_start(
 
 def test_the_words_say_what_is_wrong(tmp_path: Path) -> None:
     """Also what keeps a daemon that lives from being ready."""
-    beaten(tmp_path, engine=False)
+    beaten(tmp_path, docker=False)
     why = "the engine is not connected; no pass has ended yet"
     assert (True, f"alive, but not ready: {why}") == check_heartbeat(tmp_path, NOW)
     assert check_heartbeat(tmp_path, NOW + 300)[1].startswith("the last beat was 300 s ago")
     assert "300 s in the future" in check_heartbeat(tmp_path, NOW - 300)[1]
-    beaten(tmp_path, good_age=500.0, engine=False)
+    beaten(tmp_path, good_age=500.0, docker=False)
     assert (False, f"500 s since the last good pass: {why}") == check_heartbeat(tmp_path, NOW)
-    beaten(tmp_path, good_age=None, engine=False)
+    beaten(tmp_path, good_age=None, docker=False)
     expected = (False, f"1000 s since the start, without a good pass: {why}")
     assert expected == check_heartbeat(tmp_path, NOW)
 

@@ -52,13 +52,13 @@ class Writer:
     is_open: bool = True
     wishes: list[tuple[DesiredState, float]] = field(default_factory=list)
 
-    def is_writer(self) -> bool:
+    def is_backrest_writer(self) -> bool:
         """Tell it."""
         return self.is_open
 
-    def want(self, desire: DesiredState, changed_at: float) -> None:
+    def set_desired(self, desired: DesiredState, changed_at: float) -> None:
         """Remember it."""
-        self.wishes.append((desire, changed_at))
+        self.wishes.append((desired, changed_at))
 
 
 @dataclass
@@ -138,7 +138,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, object]:
 
 def stall(bench: Bench) -> None:
     """Let the engine say nothing, and have little patience with that."""
-    connection = bench.loop._engine.connection
+    connection = bench.loop._docker.connection
     connection._timeout = 0.3
     bench.engine.stall()
 
@@ -190,13 +190,13 @@ def test_pass_is_void_while_the_engine_is_unwell(
     ]
     # What fails first is a list, and then the question for the version that comes before it.
     assert 1 <= len(reasons) == len(set(reasons)) <= 2
-    assert bench.report.snapshot().engine is False
+    assert bench.report.snapshot().docker is False
     heal(bench)
     bench.engine.containers[gone[0]] = gone[1]
     assert bench.loop.run(EVERYTHING)
     assert {WEB, DB, "mine"} == bench.plans().keys()
     assert ["engine.back"] == events(caplog, "engine.back")
-    assert bench.report.snapshot().engine is True
+    assert bench.report.snapshot().docker is True
     gc.collect()
 
 
@@ -434,8 +434,8 @@ def test_nothing_is_written_to_the_file_while_backrest_is_the_writer(bench: Benc
 
     assert before == bench.config.stat()
     assert ["config.json"] == sorted(p.name for p in bench.config.parent.iterdir() if p.is_file())
-    [(desire, since)] = writer.wishes
-    plans = {plan.id for plan in desire.propose(bench.config.read_bytes()).rendered.plans}
+    [(desired, since)] = writer.wishes
+    plans = {plan.id for plan in desired.propose(bench.config.read_bytes()).rendered.plans}
     assert (NOON, {WEB}) == (since, plans)
     writer.is_open = False
     assert bench.loop.run(EVERYTHING)

@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.lib.errors import DocumentError, InventoryError, SidecarError, StoreError
-from sidecar.reconciler.reconcile import PassOutcome, reconcile_once
+from sidecar.reconciler.reconcile import PassOutcome, Reconciler
 from sidecar.reconciler.report import (
     BUCKETS,
     ApplyResult,
@@ -77,7 +77,9 @@ class World:
                 for name, labels in labelled.items()
             )
         )
-        return reconcile_once(ReconcilerSettings(self.config), inventory, NOON, {}, dry_run=False)
+        return Reconciler(ReconcilerSettings(self.config), {}).run(
+            ReconcilerSettings(self.config), inventory, NOON
+        )
 
     def done(self, outcome: PassOutcome, seconds: float = 0.02) -> None:
         """Report it as done."""
@@ -212,9 +214,9 @@ def test_what_the_engine_was_told_of_is_not_told_of_the_pass_again(world: World)
     """One situation, one line; with or without its hint."""
     error = InventoryError("nobody answers", "start the engine")
     for reason in (error.message, str(error)):
-        world.report.engine(False, reason)
+        world.report.docker(False, reason)
         world.report.pass_failed(error, NOW, 0.1)
-        world.report.engine(True)
+        world.report.docker(True)
         assert ["engine.lost", "engine.back"] == world.events()
 
 
@@ -255,7 +257,7 @@ def test_stopping_is_not_ready(world: World) -> None:
 def test_engine_and_document_are_told_when_they_change(world: World) -> None:
     """Good news only after bad ones; each reason once while it goes on."""
     for tell, lost, back in (
-        (world.report.engine, "engine.lost", "engine.back"),
+        (world.report.docker, "engine.lost", "engine.back"),
         (world.report.document, "document.broken", "document.good"),
     ):
         tell(True)
@@ -270,13 +272,13 @@ def test_engine_and_document_are_told_when_they_change(world: World) -> None:
 def test_a_lost_engine_and_a_broken_document_are_not_ready(world: World) -> None:
     """Until they heal."""
     world.done(world.reconcile(web=WEB))
-    world.report.engine(False, "x")
+    world.report.docker(False, "x")
     world.report.document(False, "y")
     assert (
         "the engine is not connected",
         "the document is missing, empty or broken",
     ) == world.report.snapshot().reasons
-    world.report.engine(True)
+    world.report.docker(True)
     world.report.document(True)
     assert () == world.report.snapshot().reasons
 
@@ -286,15 +288,15 @@ def test_a_runner_that_was_never_seen_is_told_once(world: World) -> None:
     world.done(world.reconcile(web=WEB))
     world.said()
     for known in (False, False, True, True):
-        world.report.runner(known, NOW if known else None, "backrest")
+        world.report.backrest(known, NOW if known else None, "backrest")
     assert ["runner.unknown", "runner.known"] == world.events()
     facts = world.report.snapshot()
     assert () == facts.reasons
-    assert facts.runner is not None
+    assert facts.backrest is not None
     assert ("backrest", True, NOW) == (
-        facts.runner.name,
-        facts.runner.is_known,
-        facts.runner.seen_at,
+        facts.backrest.name,
+        facts.backrest.is_known,
+        facts.backrest.seen_at,
     )
 
 

@@ -26,7 +26,7 @@ def passes(debounce: Debounce, hints: Iterable[float]) -> list[float]:
 
     def catch_up(now: float) -> None:
         while (due := debounce.due_at()) <= now:
-            debounce.begin_pass(due, everything=debounce.is_look_due(due))
+            debounce.begin_pass(due, everything=debounce.is_resync_due(due))
             made.append(due)
 
     for hint in hints:
@@ -42,7 +42,7 @@ def test_everything_is_due_at_the_start() -> None:
     debounce = Debounce()
 
     assert debounce.due_at() <= 0
-    assert debounce.is_look_due(0)
+    assert debounce.is_resync_due(0)
 
 
 def test_first_hint_is_due_at_once() -> None:
@@ -80,8 +80,8 @@ def test_everything_is_due_each_interval() -> None:
     debounce.begin_pass(30, everything=False)
 
     assert debounce.due_at() == 60
-    assert debounce.is_look_due(60)
-    assert not debounce.is_look_due(59.9)
+    assert debounce.is_resync_due(60)
+    assert not debounce.is_resync_due(59.9)
 
 
 def test_look_on_demand_does_not_settle() -> None:
@@ -90,16 +90,16 @@ def test_look_on_demand_does_not_settle() -> None:
     debounce.hint(100)
     debounce.begin_pass(100, everything=False)
     debounce.hint(100.1)
-    debounce.demand(100.2)
+    debounce.resync_at(100.2)
 
     assert debounce.due_at() == 100.2
-    assert debounce.is_look_due(100.2)
+    assert debounce.is_resync_due(100.2)
 
 
 def test_pass_over_some_containers_does_not_serve_a_demand() -> None:
     """A later look at everything stays asked for."""
     debounce = running()
-    debounce.demand(110)
+    debounce.resync_at(110)
     debounce.hint(100)
     debounce.begin_pass(100, everything=False)
 
@@ -247,7 +247,7 @@ def test_resync_is_due_by_itself(trigger: PassTrigger, clock: Clock) -> None:
 
 def test_later_look_says_why(trigger: PassTrigger, clock: Clock) -> None:
     """A pass that failed asks for another; what comes before is not that one."""
-    trigger.look_after(5, "retry")
+    trigger.resync_within(5, "retry")
     trigger.hint("a")
     assert trigger.wait() == due("a")
 

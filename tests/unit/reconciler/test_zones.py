@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sidecar.lib.errors import UsageError
-from sidecar.reconciler.zones import local_zone, resolve_zone
+from sidecar.lib.zones import local_zone
+from sidecar.reconciler.zones import resolve_zone
 
 SUMMER = datetime(2026, 7, 1, tzinfo=UTC)
 

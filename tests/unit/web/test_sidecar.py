@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.lib.errors import DocumentError, InventoryError, SidecarError, UsageError
 from sidecar.lib.log import _Formatter
-from sidecar.reconciler.reconcile import reconcile_once
+from sidecar.reconciler.reconcile import Reconciler
 from sidecar.reconciler.report import ReconcilerReport
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.web.server import MOST_SERVED, SECONDS, Server, page_of
@@ -90,7 +90,9 @@ def outcome(folder: Path, labels: dict[str, str], root: dict[str, Any]) -> Any:
     mounts = (Mount("bind", "/srv/MARKHOSTPATH", "/data"),)
     own = {f"backrest.{name}": value for name, value in labels.items()}
     inventory = Inventory((Container("c0", "web", labels=own, mounts=mounts),))
-    return reconcile_once(ReconcilerSettings(config), inventory, NOON, {}, dry_run=False)
+    return Reconciler(ReconcilerSettings(config), {}).run(
+        ReconcilerSettings(config), inventory, NOON
+    )
 
 
 # Pages
@@ -109,11 +111,11 @@ def test_readiness_gives_its_reasons_in_words(
     pages: ReconcilerPages, report: ReconcilerReport, tmp_path: Path
 ) -> None:
     """One a line; none when all is well."""
-    report.engine(False, "tcp://me:MARK@host")
+    report.docker(False, "tcp://me:MARK@host")
     response, body = ask(pages.port, "GET", "/readyz")
     expected = "the engine is not connected\nno pass has ended yet\n"
     assert (503, expected) == (response.status, body)
-    report.engine(True)
+    report.docker(True)
     report.pass_done(outcome(tmp_path, {"enable": "true"}, document()), 0.1, 1_780_000_000.0)
     response, body = ask(pages.port, "GET", "/readyz?verbose=1")
     assert (200, "ready\n") == (response.status, body)
@@ -144,9 +146,9 @@ def test_the_status_tells_ids_reasons_and_times(
     now = 1_780_000_000.0
     labels = {"enable": "true", "keep": "no", "repo": "main"}
     report.pass_done(outcome(tmp_path, labels, document()), 0.25, now, ["event"])
-    report.engine(True)
+    report.docker(True)
     report.document(True)
-    report.runner(True, now, "backrest")
+    report.backrest(True, now, "backrest")
     report.orphans({"backrest_sidecar_old": now - 60}, True)
     report.drift("backrest_sidecar_web", "paths")
     report.contested([("backrest_sidecar_web", "paths")])
@@ -506,9 +508,9 @@ def tell_secrets(report: ReconcilerReport, folder: Path, labels: dict[str, str])
 
 def untold(report: ReconcilerReport, error: SidecarError | None) -> None:
     """Report what may stand in the log, but on no page."""
-    report.engine(error is None, "tcp://me:MARKREASON@host")
+    report.docker(error is None, "tcp://me:MARKREASON@host")
     report.document(error is None, "/etc/MARKREASON")
-    report.runner(True, None, "https://me:MARKRUNNER@host")
+    report.backrest(True, None, "https://me:MARKRUNNER@host")
     report.applied("failed", 1e9)
     report.orphans({"backrest_sidecar_https://MARKPLAN": 1e9}, False)
     report.contested([("backrest_sidecar_/MARKPLAN", "paths")])

@@ -78,8 +78,8 @@ class Bench:
         """Wish for plans of these containers from now on."""
         containers = tuple(_container(name, labels) for name in names)
         moment = datetime.fromtimestamp(self.clock.now, UTC)
-        desire = DesiredState(self.config, Inventory(containers), Policy(), moment)
-        self.applier.want(desire, self.clock.now)
+        desired = DesiredState(self.config, Inventory(containers), Policy(), moment)
+        self.applier.set_desired(desired, self.clock.now)
 
     def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
         """Let time pass, step by step as the applier asks for it."""
@@ -430,10 +430,10 @@ def test_dying_in_the_middle_of_a_save_heals(build: Build, fault: Fault) -> None
     bench.run(15)
     bench.fake.kill()
     bench.run(60)
-    assert not bench.applier.is_writer()
+    assert not bench.applier.is_backrest_writer()
     bench.fake.start()
     bench.run(60)
-    assert bench.applier.is_writer()
+    assert bench.applier.is_backrest_writer()
     assert WEB in bench.plans
     assert 0 == bench.memory.state.trouble.failures
 
@@ -474,17 +474,17 @@ def test_an_engine_that_comes_and_goes_is_told_each_time(build: Build) -> None:
 def test_a_refused_login_makes_us_the_writer(build: Build) -> None:
     """An API that does not accept us is none: the file is written directly."""
     bench = build()
-    assert bench.applier.is_writer()
+    assert bench.applier.is_backrest_writer()
     bench.fake.order(Fault.REFUSE_LOGIN, times=20)
     bench.clock.now += 5
-    assert not bench.applier.is_writer()
+    assert not bench.applier.is_backrest_writer()
 
 
 def test_the_answer_to_a_knock_is_kept_for_a_moment(build: Build) -> None:
     """The main loop may ask at every pass."""
     bench = build()
     for _ in range(10):
-        assert bench.applier.is_writer()
+        assert bench.applier.is_backrest_writer()
     assert 1 == bench.fake.asked.count("GetConfig")
 
 
@@ -494,7 +494,7 @@ def test_who_does_not_use_the_api_writes_the_file(build: Build, applying: dict[s
     bench = build(**applying)
     bench.want("web")
     bench.run(60)
-    assert not bench.applier.is_writer()
+    assert not bench.applier.is_backrest_writer()
     assert bench.fake.asked == []
 
 
@@ -533,7 +533,7 @@ def test_auto_restarts_what_has_no_api(build: Build) -> None:
     engine = engine_of(bench)
     engine.processes = ["/backrest", "/bin/restic backup"]
     bench.want("web")
-    assert not bench.applier.is_writer()
+    assert not bench.applier.is_backrest_writer()
     plans = [*DOCUMENT["plans"], {"id": WEB, "repo": "r", "paths": ["/w"]}]
     write(bench, {**json.loads(bench.config.read_text()), "plans": plans})
     bench.run(300)
@@ -573,9 +573,9 @@ def test_auto_lets_an_edit_by_hand_be_read_by_a_restart(build: Build) -> None:
     # An editor may give the file any time it likes.
     os.utime(bench.config, (NOON - 9999, NOON - 9999))
     bench.want("web")
-    assert bench.applier.is_writer()
+    assert bench.applier.is_backrest_writer()
     bench.run_until("foreign-edit")
-    assert not bench.applier.is_writer()
+    assert not bench.applier.is_backrest_writer()
     bench.fake.begin("mine")
     bench.run(300)
     assert 0 == engine_of(bench).restarts
@@ -584,7 +584,7 @@ def test_auto_lets_an_edit_by_hand_be_read_by_a_restart(build: Build) -> None:
     assert bench.fake.hurt == []
     assert 1 == engine_of(bench).restarts
     assert "by hand" == bench.fake.cached["instance"]
-    assert bench.applier.is_writer()
+    assert bench.applier.is_backrest_writer()
     assert ["api", "restart"] == sorted(str(f.get("way")) for r, f in bench.told if r == "applied")
     assert WEB in bench.plans
 

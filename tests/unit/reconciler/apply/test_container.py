@@ -8,16 +8,16 @@ import pytest
 from sidecar.docker.client import Connection
 from sidecar.lib.errors import InventoryError
 from sidecar.reconciler.apply.container import (
-    Runner,
+    BackrestContainer,
+    find_backrest,
     find_busy,
-    find_runner,
     parse_moment,
     processes_of,
     restart,
 )
 
 COMMAND = ("/sbin/tini", "--", "/start.sh", "backrest")
-RUNNER = Runner("a" * 64, "backrest", True, 100.0, command=COMMAND)
+RUNNER = BackrestContainer("a" * 64, "backrest", True, 100.0, command=COMMAND)
 
 
 class Answers(Connection):
@@ -91,7 +91,7 @@ def test_everything_else_is_work_and_named_without_its_arguments(line: str, name
 
 def test_the_first_process_is_the_runners_own_also_behind_an_interpreter() -> None:
     """A script of one's own as the container's command shows with its interpreter."""
-    runner = Runner("a" * 64, "r", True, 1.0, command=("/run.sh", "x"))
+    runner = BackrestContainer("a" * 64, "r", True, 1.0, command=("/run.sh", "x"))
     assert [] == find_busy(["/run.sh x", "/bin/sh -e /run.sh x"], runner)
     assert ["sleep"] == find_busy(["sleep 5 /run.sh x y"], runner)
 
@@ -144,7 +144,7 @@ def test_a_runner_is_inspected() -> None:
         ],
     }
     connection = Answers(answer)
-    runner = find_runner(connection, "back rest")
+    runner = find_backrest(connection, "back rest")
     assert ["GET /containers/back%20rest/json"] == connection.asked
     assert runner is not None
     assert ("b" * 64, "backrest", True) == (runner.id, runner.name, runner.is_running)
@@ -158,13 +158,13 @@ def test_a_runner_is_inspected() -> None:
 
 def test_no_container_is_no_runner() -> None:
     """A name that nobody has."""
-    assert find_runner(Answers(None), "backrest") is None
+    assert find_backrest(Answers(None), "backrest") is None
 
 
 def test_a_stranger_behind_the_address_is_an_error() -> None:
     """An answer of another shape never looks like a container."""
     with pytest.raises(InventoryError):
-        find_runner(Answers({"Id": "x"}), "backrest")
+        find_backrest(Answers({"Id": "x"}), "backrest")
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,10 @@ from sidecar.reconciler.resume.markers import Marker
 from sidecar.reconciler.resume.resume import (
     MarkerAction,
     ResumeGuard,
+    decide_container,
+    decide_service,
+    decide_torn,
     find_template,
-    judge_container,
-    judge_service,
-    judge_torn,
 )
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC).timestamp()
@@ -88,7 +88,7 @@ def test_a_container_is_started_only_if_everything_matches(
     said: dict[str, Any], found: ContainerState | None, template: str | None, expected: MarkerAction
 ) -> None:
     """Id, state, the moment of the stop and the template have to agree."""
-    assert expected is judge_container(marker(**said), found, template).verdict
+    assert expected is decide_container(marker(**said), found, template).action
 
 
 @pytest.mark.parametrize(
@@ -109,13 +109,13 @@ def test_a_service_gets_its_replicas_only_if_everything_matches(
 ) -> None:
     """It must still be at no replicas, and the marker must say how many it had."""
     spoken = marker(**{"container": SERVICE, "state": "scaled", "replicas": 3, **said})
-    assert expected is judge_service(spoken, found, template).verdict
+    assert expected is decide_service(spoken, found, template).action
 
 
 def test_a_torn_marker_is_discarded_and_half_written_litter_is_quietly_so() -> None:
     """Neither says what was stopped."""
-    assert MarkerAction.DISCARD is judge_torn(marker(container="")).verdict
-    assert MarkerAction.STALE is judge_torn(marker(container="", name="web.new")).verdict
+    assert MarkerAction.DISCARD is decide_torn(marker(container="")).action
+    assert MarkerAction.STALE is decide_torn(marker(container="", name="web.new")).action
 
 
 def rendered(*containers: Container) -> tuple[RenderedWorkload, ...]:
@@ -249,7 +249,7 @@ START = f"/containers/{ID}/start"
 def bench(tmp_path: Path) -> Bench:
     """A stopped container whose labels ask for a stop."""
     made = Bench(tmp_path, Engine({PLACE: inspected()}))
-    made.guard.see(rendered(container()))
+    made.guard.update_workloads(rendered(container()))
     return made
 
 
@@ -356,7 +356,7 @@ def test_a_marker_that_does_not_hold_is_discarded_and_told(
     """What it speaks of stays as it is."""
     path = bench.mark()
     bench.engine.answers[PLACE] = answer
-    bench.guard.see(workloads)
+    bench.guard.update_workloads(workloads)
     bench.run(60)
     assert ["discarded"] == bench.results
     assert bench.told[0][1]["why"]
@@ -383,7 +383,7 @@ def test_containers_start_in_the_order_of_their_dependencies(bench: Bench) -> No
         "web": {"com.docker.compose.service": "web", "com.docker.compose.depends_on": "db:x:true"},
         "db": {"com.docker.compose.service": "db"},
     }
-    bench.guard.see(
+    bench.guard.update_workloads(
         rendered(
             *(
                 Container(c.id, c.name, labels={**c.labels, **compose, **labels[c.name]})
@@ -408,7 +408,7 @@ def test_a_service_without_containers_tells_its_template_itself(bench: Bench) ->
         "TaskTemplate": {"ContainerSpec": {"Labels": labels, "Image": "x"}, "ForceUpdate": 7},
     }
     bench.engine.answers[place] = {"ID": SERVICE, "Version": {"Index": 42}, "Spec": spec}
-    bench.guard.see(())
+    bench.guard.update_workloads(())
     bench.mark(container=SERVICE, state="scaled", replicas="3", finished="")
     bench.run(60)
     [done] = bench.engine.done
@@ -457,4 +457,4 @@ def test_without_an_api_the_container_tells_whether_plans_run(
 ) -> None:
     """A dead or absent runner runs nothing; one that was never seen may be elsewhere."""
     activity = PlanActivity(None, Engine(answers), "backrest", lambda: is_known)
-    assert expected is activity(frozenset({"p"})).rest
+    assert expected is activity(frozenset({"p"})).state

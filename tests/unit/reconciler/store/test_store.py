@@ -20,7 +20,8 @@ import pytest
 
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import StoreError
-from sidecar.reconciler.store.store import LIMIT, AlreadyThereError, Store
+from sidecar.reconciler.store.document_file import LIMIT
+from sidecar.reconciler.store.store import AlreadyThereError, Store
 
 OLD = b'{"modno": 1}'
 NEW = b'{"modno": 2}'

@@ -1,4 +1,4 @@
-"""The doctor's checks, each against a house in which exactly one thing is wrong."""
+"""The doctor's checks, each against a host in which exactly one thing is wrong."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from sidecar.labels.policy import Policy
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import InventoryError
 from sidecar.planner.scripts import render_quiesce, render_scale_down
-from sidecar.reconciler.doctor import check as patient_module
+from sidecar.reconciler.doctor import check as check_module
 from sidecar.reconciler.doctor import document
 from sidecar.reconciler.doctor.check import (
     CheckContext,
@@ -115,8 +115,8 @@ def inspected(env: list[str], mounts: list[tuple[str, str]], identity: str = RUN
 
 
 @dataclass
-class House:
-    """A healthy house in a folder; a test breaks one thing and looks."""
+class Host:
+    """A healthy host in a folder; a test breaks one thing and looks."""
 
     folder: Path
     env: list[str] = field(
@@ -155,7 +155,7 @@ class House:
         self.config.chmod(0o600)
 
     def context(self, *, fix: bool = False) -> CheckContext:
-        """Return the one who is examined; writes the document unless it is there."""
+        """Return the context of the checks; writes the document unless it is there."""
         if not self.config.exists():
             self.write()
         if self.connection.runner is None and self.mounts:
@@ -172,7 +172,7 @@ class House:
         )
         engine = DockerInventory("unix:///nowhere.sock")
         engine.connection = self.connection
-        context.engine = engine
+        context.docker = engine
         return context
 
     def examine(self, *, fix: bool = False) -> dict[str, CheckResult]:
@@ -187,9 +187,9 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    """A healthy house without plans."""
-    return House(tmp_path)
+def host(tmp_path: Path) -> Host:
+    """A healthy host without plans."""
+    return Host(tmp_path)
 
 
 STOP = render_quiesce("web", "p", "stop")
@@ -197,11 +197,11 @@ PAUSE = render_quiesce("web", "p", "pause")
 SCALE = render_scale_down("web", "p")
 
 
-def test_a_healthy_house_has_nothing_wrong(house: House) -> None:
+def test_a_healthy_host_has_nothing_wrong(host: Host) -> None:
     """With every check that can be made without an API."""
-    house.add_plan(STOP)
-    house.mounts.append(("/var/run/docker.sock", "/var/run/docker.sock"))
-    found = house.examine()
+    host.add_plan(STOP)
+    host.mounts.append(("/var/run/docker.sock", "/var/run/docker.sock"))
+    found = host.examine()
     assert [check.id for check in CHECKS] == list(found)
     left_out = {check for check, one in found.items() if one.verdict is CheckStatus.NOT_CHECKED}
     assert {
@@ -214,7 +214,7 @@ def test_a_healthy_house_has_nothing_wrong(house: House) -> None:
         "api.document",
         "repos.known",
     } == left_out
-    assert {} == house.wrong()
+    assert {} == host.wrong()
 
 
 def test_each_check_says_what_it_proves_and_has_its_own_name() -> None:
@@ -236,14 +236,14 @@ def test_each_check_says_what_it_proves_and_has_its_own_name() -> None:
     ],
 )
 def test_a_document_that_backrest_refuses_fails_once(
-    content: bytes | None, check: str, house: House
+    content: bytes | None, check: str, host: Host
 ) -> None:
     """What depends on it is left out; that it has no repository is another matter."""
-    context = house.context()
-    house.config.unlink()
+    context = host.context()
+    host.config.unlink()
     if content is not None:
-        house.config.write_bytes(content)
-        house.config.chmod(0o600)
+        host.config.write_bytes(content)
+        host.config.chmod(0o600)
     found = {one.check: one for one in examine(context).findings}
     failures = {name for name, one in found.items() if one.verdict is CheckStatus.FAILURE}
     assert {check} == failures - {"repos.exist"}
@@ -251,184 +251,184 @@ def test_a_document_that_backrest_refuses_fails_once(
     assert found[check].hint
 
 
-def test_faults_in_plans_of_ours_only_say_who_mends_them(house: House) -> None:
+def test_faults_in_plans_of_ours_only_say_who_mends_them(host: Host) -> None:
     """The next pass writes them anew; it can be looked at all the same."""
-    house.add_plan(schedule={"cron": ""})
-    found = house.examine()
+    host.add_plan(schedule={"cron": ""})
+    found = host.examine()
     assert found["document.valid"].verdict is CheckStatus.FAILURE
     assert "reconcile" in found["document.valid"].hint
     assert found["document.valid"].details[0].startswith("/plans/0/schedule/cron: ")
 
 
-def test_a_file_that_is_a_mount_is_told(house: House) -> None:
+def test_a_file_that_is_a_mount_is_told(host: Host) -> None:
     """Also where its path has a blank, which the list of mounts escapes."""
-    real = os.path.realpath(house.config)
-    house.mountinfo.write_text(f"1 2 0:3 / {real} rw - ext4 /dev/x rw\n")
-    assert {"document.directory": CheckStatus.FAILURE} == house.wrong()
-    context = house.context()
-    context.settings = replace(house.settings, config=Path("/a b/config.json"))
-    house.mountinfo.write_text("1 2 0:3 / /a\\040b/config.json rw - ext4 /dev/x rw\n")
+    real = os.path.realpath(host.config)
+    host.mountinfo.write_text(f"1 2 0:3 / {real} rw - ext4 /dev/x rw\n")
+    assert {"document.directory": CheckStatus.FAILURE} == host.wrong()
+    context = host.context()
+    context.settings = replace(host.settings, config=Path("/a b/config.json"))
+    host.mountinfo.write_text("1 2 0:3 / /a\\040b/config.json rw - ext4 /dev/x rw\n")
     assert document.check_mounted_whole(context).verdict is CheckStatus.FAILURE
 
 
-def test_a_document_that_is_in_no_mount_of_our_container_is_told(house: House) -> None:
+def test_a_document_that_is_in_no_mount_of_our_container_is_told(host: Host) -> None:
     """It would be gone with the container; outside of any there need be no mount."""
-    house.mountinfo.write_text("1 2 0:3 / / rw - overlay overlay rw\n")
-    assert {} == house.wrong()
-    house.is_contained = True
-    assert {"document.directory": CheckStatus.WARNING} == house.wrong()
+    host.mountinfo.write_text("1 2 0:3 / / rw - overlay overlay rw\n")
+    assert {} == host.wrong()
+    host.is_contained = True
+    assert {"document.directory": CheckStatus.WARNING} == host.wrong()
 
 
-def test_a_system_that_tells_no_mounts_leaves_that_open(house: House) -> None:
+def test_a_system_that_tells_no_mounts_leaves_that_open(host: Host) -> None:
     """So does one that is no Linux."""
-    house.mountinfo.unlink()
-    assert house.examine()["document.directory"].verdict is CheckStatus.NOT_CHECKED
+    host.mountinfo.unlink()
+    assert host.examine()["document.directory"].verdict is CheckStatus.NOT_CHECKED
 
 
-def test_trying_to_write_touches_nothing(house: House) -> None:
+def test_trying_to_write_touches_nothing(host: Host) -> None:
     """The part file is gone, the document is the same file."""
-    house.write()
-    before, names = house.config.stat(), sorted(os.listdir(house.folder))
-    assert house.examine()["document.writable"].verdict is CheckStatus.OK
-    after = house.config.stat()
+    host.write()
+    before, names = host.config.stat(), sorted(os.listdir(host.folder))
+    assert host.examine()["document.writable"].verdict is CheckStatus.OK
+    after = host.config.stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
-    assert names == sorted(os.listdir(house.folder))
+    assert names == sorted(os.listdir(host.folder))
 
 
-def test_an_owner_that_cannot_be_kept_fails(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_owner_that_cannot_be_kept_fails(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing would ever be written then."""
     monkeypatch.setattr(atomic, "give_owner", lambda *_: False)
-    assert {"document.writable": CheckStatus.FAILURE} == house.wrong()
-    assert [] == list(house.folder.glob(".config*"))
+    assert {"document.writable": CheckStatus.FAILURE} == host.wrong()
+    assert [] == list(host.folder.glob(".config*"))
 
 
-def test_a_mode_that_cannot_be_kept_fails(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mode_that_cannot_be_kept_fails(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a file system that has modes of its own."""
     monkeypatch.setattr(atomic, "give_mode", lambda *_: False)
-    assert {"document.writable": CheckStatus.FAILURE} == house.wrong()
+    assert {"document.writable": CheckStatus.FAILURE} == host.wrong()
 
 
-def test_a_read_only_directory_fails(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_directory_fails(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the words of the store."""
 
     def refuse(*_: object) -> int:
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(atomic, "create_new", refuse)
-    assert "without `:ro`" in house.examine()["document.writable"].hint
+    assert "without `:ro`" in host.examine()["document.writable"].hint
 
 
-def test_a_document_that_others_read_is_told_and_fixed(house: House) -> None:
+def test_a_document_that_others_read_is_told_and_fixed(host: Host) -> None:
     """Only --fix changes it, and says so."""
-    house.write()
-    house.config.chmod(0o644)
-    assert {"document.private": CheckStatus.WARNING} == house.wrong()
-    assert 0o644 == house.config.stat().st_mode & 0o777
-    fixed = house.examine(fix=True)["document.private"]
+    host.write()
+    host.config.chmod(0o644)
+    assert {"document.private": CheckStatus.WARNING} == host.wrong()
+    assert 0o644 == host.config.stat().st_mode & 0o777
+    fixed = host.examine(fix=True)["document.private"]
     assert (CheckStatus.OK, "mode 0644 → 0600") == (fixed.verdict, fixed.fixed)
-    assert 0o600 == house.config.stat().st_mode & 0o777
+    assert 0o600 == host.config.stat().st_mode & 0o777
 
 
-def test_a_mode_that_was_asked_for_is_right(house: House) -> None:
+def test_a_mode_that_was_asked_for_is_right(host: Host) -> None:
     """As by --config-mode 0640."""
-    house.write()
-    house.config.chmod(0o640)
-    house.settings = replace(house.settings, config_mode=0o640)
-    assert {} == house.wrong()
+    host.write()
+    host.config.chmod(0o640)
+    host.settings = replace(host.settings, config_mode=0o640)
+    assert {} == host.wrong()
 
 
 def test_a_foreign_owners_document_stays_as_it_is(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its mode is for its owner to change."""
-    house.write()
-    house.config.chmod(0o644)
+    host.write()
+    host.config.chmod(0o644)
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    found = house.examine(fix=True)["document.private"]
+    found = host.examine(fix=True)["document.private"]
     assert (CheckStatus.WARNING, "") == (found.verdict, found.fixed)
-    assert 0o644 == house.config.stat().st_mode & 0o777
+    assert 0o644 == host.config.stat().st_mode & 0o777
 
 
-def test_litter_is_told_and_put_in_order(house: House) -> None:
+def test_litter_is_told_and_put_in_order(host: Host) -> None:
     """The way the next write would do it."""
-    part = house.folder / f".config.json.sidecar-{'0' * 16}.part"
+    part = host.folder / f".config.json.sidecar-{'0' * 16}.part"
     part.write_text("half")
-    assert {"document.litter": CheckStatus.WARNING} == house.wrong()
+    assert {"document.litter": CheckStatus.WARNING} == host.wrong()
     assert part.exists()
-    assert "1 file put in order" == house.examine(fix=True)["document.litter"].fixed
+    assert "1 file put in order" == host.examine(fix=True)["document.litter"].fixed
     assert not part.exists()
 
 
-def test_a_save_that_was_put_aside_is_told(house: House) -> None:
+def test_a_save_that_was_put_aside_is_told(host: Host) -> None:
     """Only people can tell what it is worth."""
-    (house.folder / f"config.json.displaced-{'0' * 16}").write_text("{}")
-    assert {"document.litter": CheckStatus.WARNING} == house.wrong(fix=True)
+    (host.folder / f"config.json.displaced-{'0' * 16}").write_text("{}")
+    assert {"document.litter": CheckStatus.WARNING} == host.wrong(fix=True)
 
 
-def test_without_a_directory_there_is_no_litter(house: House) -> None:
+def test_without_a_directory_there_is_no_litter(host: Host) -> None:
     """That there is none is told once."""
-    house.settings = replace(house.settings, config=house.folder / "none" / "config.json")
-    found = house.examine()
+    host.settings = replace(host.settings, config=host.folder / "none" / "config.json")
+    found = host.examine()
     assert found["document.litter"].verdict is CheckStatus.NOT_CHECKED
     assert found["document.found"].verdict is CheckStatus.FAILURE
 
 
-def test_a_write_that_goes_on_is_no_litter(house: House) -> None:
+def test_a_write_that_goes_on_is_no_litter(host: Host) -> None:
     """Whoever holds the lock cleans up after itself."""
-    house.write()
-    directory = atomic.open_directory(house.folder)
+    host.write()
+    directory = atomic.open_directory(host.folder)
     try:
         atomic.lock(directory)
-        assert house.examine()["document.litter"].verdict is CheckStatus.NOT_CHECKED
+        assert host.examine()["document.litter"].verdict is CheckStatus.NOT_CHECKED
     finally:
         os.close(directory)
 
 
-def test_a_state_directory_is_made_by_fix_only(house: House) -> None:
+def test_a_state_directory_is_made_by_fix_only(host: Host) -> None:
     """Without one nothing is remembered yet, which is no failure."""
-    (house.folder / ".sidecar").rmdir()
-    assert {"state.writable": CheckStatus.WARNING} == house.wrong()
-    assert not (house.folder / ".sidecar").exists()
-    found = house.examine(fix=True)["state.writable"]
-    assert (CheckStatus.OK, f"{house.folder}/.sidecar created") == (found.verdict, found.fixed)
-    assert [] == list((house.folder / ".sidecar").iterdir())
+    (host.folder / ".sidecar").rmdir()
+    assert {"state.writable": CheckStatus.WARNING} == host.wrong()
+    assert not (host.folder / ".sidecar").exists()
+    found = host.examine(fix=True)["state.writable"]
+    assert (CheckStatus.OK, f"{host.folder}/.sidecar created") == (found.verdict, found.fixed)
+    assert [] == list((host.folder / ".sidecar").iterdir())
 
 
-def test_a_state_directory_that_nobody_can_make_or_use_fails(house: House) -> None:
+def test_a_state_directory_that_nobody_can_make_or_use_fails(host: Host) -> None:
     """One below a file, and one below nothing."""
-    house.write()
-    house.settings = replace(house.settings, state_dir=house.config / "state")
-    assert {"state.writable": CheckStatus.FAILURE} == house.wrong(fix=True)
-    house.settings = replace(house.settings, state_dir=house.folder / "none" / "state")
-    assert {"state.writable": CheckStatus.FAILURE} == house.wrong()
+    host.write()
+    host.settings = replace(host.settings, state_dir=host.config / "state")
+    assert {"state.writable": CheckStatus.FAILURE} == host.wrong(fix=True)
+    host.settings = replace(host.settings, state_dir=host.folder / "none" / "state")
+    assert {"state.writable": CheckStatus.FAILURE} == host.wrong()
 
 
 def test_a_state_directory_that_we_may_not_make_fails(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not tried without --fix, but what is allowed can be told."""
-    (house.folder / ".sidecar").rmdir()
+    (host.folder / ".sidecar").rmdir()
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert {"state.writable": CheckStatus.FAILURE} == house.wrong()
+    assert {"state.writable": CheckStatus.FAILURE} == host.wrong()
 
 
-def test_a_clock_that_was_never_set_fails(house: House) -> None:
+def test_a_clock_that_was_never_set_fails(host: Host) -> None:
     """Before this program was written nobody can be."""
-    house.now = datetime(1970, 1, 1, tzinfo=UTC)
-    assert house.examine()["clock"].verdict is CheckStatus.FAILURE
+    host.now = datetime(1970, 1, 1, tzinfo=UTC)
+    assert host.examine()["clock"].verdict is CheckStatus.FAILURE
 
 
-def test_a_document_from_the_future_is_told(house: House) -> None:
+def test_a_document_from_the_future_is_told(host: Host) -> None:
     """One of two clocks is wrong."""
-    house.write()
-    later = (house.now + timedelta(days=1)).timestamp()
-    os.utime(house.config, (later, later))
-    assert {"clock": CheckStatus.WARNING} == house.wrong()
+    host.write()
+    later = (host.now + timedelta(days=1)).timestamp()
+    os.utime(host.config, (later, later))
+    assert {"clock": CheckStatus.WARNING} == host.wrong()
 
 
-def test_an_engine_that_is_not_there_fails_once(house: House) -> None:
+def test_an_engine_that_is_not_there_fails_once(host: Host) -> None:
     """Everything that needs it is left out, and says why."""
-    context = house.context()
+    context = host.context()
 
     def absent(_: str | None) -> bytes:
         raise InventoryError("there is no Docker socket", "start it")
@@ -442,13 +442,13 @@ def test_an_engine_that_is_not_there_fails_once(house: House) -> None:
     assert found["permission.containers"].message
 
 
-def test_an_engine_that_hangs_costs_one_wait(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_hangs_costs_one_wait(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """After that it is asked nothing more."""
-    monkeypatch.setattr(patient_module, "SECONDS", 0.1)
+    monkeypatch.setattr(check_module, "SECONDS", 0.1)
     with FakeDocker() as engine:
         engine.stall()
-        house.settings = replace(house.settings, source=InventorySource(docker_sock=engine.address))
-        context = house.context()
+        host.settings = replace(host.settings, source=InventorySource(docker_sock=engine.address))
+        context = host.context()
         context.ask_version = read_version
         failures = [o.check for o in examine(context).findings if o.verdict is CheckStatus.FAILURE]
         engine.resume()
@@ -456,10 +456,10 @@ def test_an_engine_that_hangs_costs_one_wait(house: House, monkeypatch: pytest.M
     assert ["GET /version"] == list(engine.calls)
 
 
-def test_an_address_that_is_none_fails_once(house: House) -> None:
+def test_an_address_that_is_none_fails_once(host: Host) -> None:
     """It is a finding here, where other commands would not start."""
-    house.settings = replace(house.settings, source=InventorySource(docker_sock="ftp://x"))
-    assert {"engine.reachable": CheckStatus.FAILURE} == house.wrong()
+    host.settings = replace(host.settings, source=InventorySource(docker_sock="ftp://x"))
+    assert {"engine.reachable": CheckStatus.FAILURE} == host.wrong()
 
 
 @pytest.mark.parametrize(
@@ -467,10 +467,10 @@ def test_an_address_that_is_none_fails_once(house: House) -> None:
     [(403, "permission.version"), (405, "permission.version"), (500, "engine.reachable")],
 )
 def test_a_refused_version_is_a_permission_and_a_broken_engine_is_not(
-    status: int, check: str, house: House
+    status: int, check: str, host: Host
 ) -> None:
     """Either is one failure."""
-    context = house.context()
+    context = host.context()
 
     def refuse(_: str | None) -> bytes:
         raise RequestRefused(InventoryError("refused", "x"), status)
@@ -480,12 +480,12 @@ def test_a_refused_version_is_a_permission_and_a_broken_engine_is_not(
     assert [check] == failures
 
 
-def test_an_old_engine_is_told_and_a_stranger_fails(house: House) -> None:
+def test_an_old_engine_is_told_and_a_stranger_fails(host: Host) -> None:
     """What answers must be an engine."""
-    house.version = b'{"Version": "19.03", "ApiVersion": "1.40"}'
-    assert {"engine.version": CheckStatus.WARNING} == house.wrong()
-    house.version = b"<html>"
-    assert {"engine.version": CheckStatus.FAILURE} == house.wrong()
+    host.version = b'{"Version": "19.03", "ApiVersion": "1.40"}'
+    assert {"engine.version": CheckStatus.WARNING} == host.wrong()
+    host.version = b"<html>"
+    assert {"engine.version": CheckStatus.FAILURE} == host.wrong()
 
 
 @pytest.mark.parametrize(
@@ -505,115 +505,115 @@ def test_an_old_engine_is_told_and_a_stranger_fails(house: House) -> None:
 )
 @pytest.mark.parametrize("status", [401, 403])
 def test_each_permission_that_is_missing_is_one_line(
-    call: str, check: str, verdict: CheckStatus, status: int, house: House
+    call: str, check: str, verdict: CheckStatus, status: int, host: Host
 ) -> None:
     """It names the variable that grants it."""
-    grant_all(house)
-    house.connection.statuses[call] = status
-    assert {check: verdict} == house.wrong()
-    found = house.examine()[check]
+    grant_all(host)
+    host.connection.statuses[call] = status
+    assert {check: verdict} == host.wrong()
+    found = host.examine()[check]
     variable = next(one.proves for one in CHECKS if one.id == check).partition(":")[0]
     assert f"{variable} is not granted" in found.message
     assert f"{variable}=1" in found.hint
 
 
-def grant_all(house: House) -> None:
-    """Make a house that needs every permission."""
+def grant_all(host: Host) -> None:
+    """Make a host that needs every permission."""
     for command in (STOP, PAUSE, SCALE):
-        house.add_plan(command)
+        host.add_plan(command)
         # Plans of ours without a workload would be orphans, which is another matter.
-        house.plans[-1]["id"] = f"mine{len(house.plans)}"
-    house.mounts.append(("/var/run/docker.sock", "/var/run/docker.sock"))
-    house.settings = replace(house.settings, applying=Applying(enabled=True))
+        host.plans[-1]["id"] = f"mine{len(host.plans)}"
+    host.mounts.append(("/var/run/docker.sock", "/var/run/docker.sock"))
+    host.settings = replace(host.settings, applying=Applying(enabled=True))
 
 
-def test_a_proxy_may_say_that_the_method_is_wrong(house: House) -> None:
+def test_a_proxy_may_say_that_the_method_is_wrong(host: Host) -> None:
     """Some answer 405 to everything but GET."""
-    grant_all(house)
-    house.connection.statuses["POST /"] = 405
-    assert {"permission.post": CheckStatus.FAILURE} == house.wrong()
+    grant_all(host)
+    host.connection.statuses["POST /"] = 405
+    assert {"permission.post": CheckStatus.FAILURE} == host.wrong()
 
 
-def test_a_restart_needs_its_permission_whatever_the_document_says(house: House) -> None:
+def test_a_restart_needs_its_permission_whatever_the_document_says(host: Host) -> None:
     """Also where there is none."""
-    context = house.context()
-    house.config.unlink()
-    context.settings = replace(house.settings, applying=Applying(enabled=True))
-    house.connection.statuses["POST /containers/_backrest-sidecar/restart"] = 403
+    context = host.context()
+    host.config.unlink()
+    context.settings = replace(host.settings, applying=Applying(enabled=True))
+    host.connection.statuses["POST /containers/_backrest-sidecar/restart"] = 403
     failures = {o.check for o in examine(context).findings if o.verdict is CheckStatus.FAILURE}
     assert {"document.found", "permission.restart"} == failures
 
 
-def test_nothing_is_ever_done_to_a_container(house: House) -> None:
+def test_nothing_is_ever_done_to_a_container(host: Host) -> None:
     """What is tried is tried on a name that nobody can have."""
-    grant_all(house)
-    assert {} == house.wrong()
-    posted = [call for call in house.connection.asked if not call.startswith(("GET", "HEAD"))]
+    grant_all(host)
+    assert {} == host.wrong()
+    posted = [call for call in host.connection.asked if not call.startswith(("GET", "HEAD"))]
     assert 3 == len(posted)
     assert all("/containers/_backrest-sidecar/" in call for call in posted)
 
 
-def test_a_permission_whose_question_hangs_is_named(house: House) -> None:
+def test_a_permission_whose_question_hangs_is_named(host: Host) -> None:
     """And the engine is asked nothing more, so that nobody waits long."""
-    house.connection.statuses["GET /events"] = InventoryError("it did not answer in time", "x")
-    assert {"permission.events": CheckStatus.FAILURE} == house.wrong()
-    assert "EVENTS" in house.examine()["permission.events"].message
+    host.connection.statuses["GET /events"] = InventoryError("it did not answer in time", "x")
+    assert {"permission.events": CheckStatus.FAILURE} == host.wrong()
+    assert "EVENTS" in host.examine()["permission.events"].message
 
 
-def test_who_needs_no_permission_is_not_told_to_grant_it(house: House) -> None:
+def test_who_needs_no_permission_is_not_told_to_grant_it(host: Host) -> None:
     """Without --apply, events and hooks that stop."""
-    house.settings = replace(house.settings, watching=Watching(events=False))
-    house.connection.statuses |= {"GET /events": 403, "POST /": 403, "GET /services": 403}
-    assert {} == house.wrong()
+    host.settings = replace(host.settings, watching=Watching(events=False))
+    host.connection.statuses |= {"GET /events": 403, "POST /": 403, "GET /services": 403}
+    assert {} == host.wrong()
 
 
 @pytest.mark.parametrize("call", ["POST /", "POST /containers/_backrest-sidecar/restart"])
-def test_where_the_api_comes_first_a_restart_is_less_urgent(call: str, house: House) -> None:
+def test_where_the_api_comes_first_a_restart_is_less_urgent(call: str, host: Host) -> None:
     """It is what is left where the API does not answer; by --apply-via api it never is."""
     access = BackrestLogin("http://127.0.0.1:1")
-    house.settings = replace(house.settings, access=access, applying=Applying(enabled=True))
-    house.connection.statuses[call] = 403
-    wrong = house.wrong()
+    host.settings = replace(host.settings, access=access, applying=Applying(enabled=True))
+    host.connection.statuses[call] = 403
+    wrong = host.wrong()
     assert CheckStatus.FAILURE == wrong.pop("api.reachable")
     assert [CheckStatus.WARNING] == list(wrong.values())
     applying = Applying(enabled=True, via=ApplyVia.API)
-    house.settings = replace(house.settings, applying=applying)
-    assert ["api.reachable"] == list(house.wrong())
+    host.settings = replace(host.settings, applying=applying)
+    assert ["api.reachable"] == list(host.wrong())
 
 
-def test_an_engine_that_answers_with_an_error_fails(house: House) -> None:
+def test_an_engine_that_answers_with_an_error_fails(host: Host) -> None:
     """That is no lack of a permission."""
-    house.connection.statuses["GET /volumes"] = 500
-    assert {"permission.volumes": CheckStatus.FAILURE} == house.wrong()
-    assert "status 500" in house.examine()["permission.volumes"].message
+    host.connection.statuses["GET /volumes"] = 500
+    assert {"permission.volumes": CheckStatus.FAILURE} == host.wrong()
+    assert "status 500" in host.examine()["permission.volumes"].message
 
 
-def test_an_engine_that_dies_meanwhile_is_one_finding(house: House) -> None:
+def test_an_engine_that_dies_meanwhile_is_one_finding(host: Host) -> None:
     """What comes after is left out."""
-    house.connection.statuses["GET /containers/backrest/json"] = InventoryError("gone")
-    assert {"runner.found": CheckStatus.FAILURE} == house.wrong()
+    host.connection.statuses["GET /containers/backrest/json"] = InventoryError("gone")
+    assert {"runner.found": CheckStatus.FAILURE} == host.wrong()
 
 
-def test_a_runner_that_was_named_must_be_there(house: House) -> None:
+def test_a_runner_that_was_named_must_be_there(host: Host) -> None:
     """One that was not may run without Docker; what it sees is then unknown."""
-    house.mounts = []
-    assert CheckStatus.FAILURE == house.wrong()["runner.found"]
-    house.settings = replace(house.settings, runner_named=False)
-    assert {"runner.found": CheckStatus.WARNING} == house.wrong()
+    host.mounts = []
+    assert CheckStatus.FAILURE == host.wrong()["runner.found"]
+    host.settings = replace(host.settings, runner_named=False)
+    assert {"runner.found": CheckStatus.WARNING} == host.wrong()
 
 
-def test_a_runner_that_does_not_run_fails(house: House) -> None:
+def test_a_runner_that_does_not_run_fails(host: Host) -> None:
     """Nobody else makes backups."""
-    house.context()
-    assert house.connection.runner is not None
-    house.connection.runner["State"]["Running"] = False
-    assert {"runner.running": CheckStatus.FAILURE} == house.wrong()
+    host.context()
+    assert host.connection.runner is not None
+    host.connection.runner["State"]["Running"] = False
+    assert {"runner.running": CheckStatus.FAILURE} == host.wrong()
 
 
-def test_to_name_oneself_as_the_runner_fails(house: House) -> None:
+def test_to_name_oneself_as_the_runner_fails(host: Host) -> None:
     """By the id of the container that we run in, also a short one."""
-    house.own_id = RUNNER[:12]
-    assert {"runner.self": CheckStatus.FAILURE} == house.wrong()
+    host.own_id = RUNNER[:12]
+    assert {"runner.self": CheckStatus.FAILURE} == host.wrong()
 
 
 @pytest.mark.parametrize(
@@ -627,67 +627,67 @@ def test_to_name_oneself_as_the_runner_fails(house: House) -> None:
     ],
 )
 def test_backrests_version_is_read_from_its_image(
-    version: str, verdict: CheckStatus, house: House
+    version: str, verdict: CheckStatus, host: Host
 ) -> None:
     """Older ones cannot read a document of version 6."""
-    house.connection.labels = {"org.opencontainers.image.version": version}
-    assert verdict is house.examine()["runner.version"].verdict
+    host.connection.labels = {"org.opencontainers.image.version": version}
+    assert verdict is host.examine()["runner.version"].verdict
 
 
-def test_the_bundled_runner_needs_no_version_of_backrest(house: House) -> None:
+def test_the_bundled_runner_needs_no_version_of_backrest(host: Host) -> None:
     """Its image tells its own one, by another title."""
     kind = "org.opencontainers.image"
-    house.connection.labels = {f"{kind}.title": "backrest-runner", f"{kind}.version": "0.1"}
-    found = house.examine()["runner.version"]
+    host.connection.labels = {f"{kind}.title": "backrest-runner", f"{kind}.version": "0.1"}
+    found = host.examine()["runner.version"]
     assert CheckStatus.OK is found.verdict
     assert "is the bundled runner 0.1" in found.message
 
 
-def test_a_path_that_the_runner_lacks_fails(house: House) -> None:
+def test_a_path_that_the_runner_lacks_fails(host: Host) -> None:
     """It fails its whole plan, whose ever it is."""
-    house.add_plan("", "/srv/gone", "/srv/a")
-    house.plans.append({"id": "mine", "repo": "r", "paths": ["/home/me"]})
-    assert {"runner.paths": CheckStatus.FAILURE} == house.wrong()
-    found = house.examine()["runner.paths"]
+    host.add_plan("", "/srv/gone", "/srv/a")
+    host.plans.append({"id": "mine", "repo": "r", "paths": ["/home/me"]})
+    assert {"runner.paths": CheckStatus.FAILURE} == host.wrong()
+    found = host.examine()["runner.paths"]
     assert ("plan backrest_sidecar_p0: /srv/gone", "plan mine: /home/me") == found.details
 
 
 @pytest.mark.parametrize("path", ["/", "/srv", "/srv/a"])
-def test_a_path_in_or_around_a_mount_is_seen(path: str, house: House) -> None:
+def test_a_path_in_or_around_a_mount_is_seen(path: str, host: Host) -> None:
     """A plan may hold the parent of what is mounted."""
-    house.connection.paths |= {"/", "/srv"}
-    house.add_plan("", path)
-    assert {} == house.wrong()
+    host.connection.paths |= {"/", "/srv"}
+    host.add_plan("", path)
+    assert {} == host.wrong()
 
 
-def test_a_path_of_the_container_itself_is_told(house: House) -> None:
+def test_a_path_of_the_container_itself_is_told(host: Host) -> None:
     """It is there, but it is nothing of the host."""
-    house.connection.paths.add("/etc/x")
-    house.add_plan("", "/etc/x")
-    assert {"runner.paths": CheckStatus.WARNING} == house.wrong()
+    host.connection.paths.add("/etc/x")
+    host.add_plan("", "/etc/x")
+    assert {"runner.paths": CheckStatus.WARNING} == host.wrong()
 
 
-def test_where_the_container_cannot_be_asked_its_mounts_decide(house: House) -> None:
+def test_where_the_container_cannot_be_asked_its_mounts_decide(host: Host) -> None:
     """As behind a proxy that knows no HEAD; hooks cannot be checked then either."""
-    house.connection.statuses["HEAD"] = 403
-    house.add_plan("", "/srv/gone")
-    assert {} == house.wrong()
-    house.plans.append({"id": "mine", "repo": "r", "paths": ["/home/me"]})
-    house.config.unlink()
-    assert {"runner.paths": CheckStatus.FAILURE} == house.wrong()
-    house.plans = []
-    house.add_plan(CALL_DOCKER)
-    house.mounts.append(("/run/docker.sock", "/run/docker.sock"))
-    house.connection.runner = None
-    house.config.unlink()
-    assert {} == house.wrong()
-    assert house.examine()["hooks.client"].verdict is CheckStatus.NOT_CHECKED
+    host.connection.statuses["HEAD"] = 403
+    host.add_plan("", "/srv/gone")
+    assert {} == host.wrong()
+    host.plans.append({"id": "mine", "repo": "r", "paths": ["/home/me"]})
+    host.config.unlink()
+    assert {"runner.paths": CheckStatus.FAILURE} == host.wrong()
+    host.plans = []
+    host.add_plan(CALL_DOCKER)
+    host.mounts.append(("/run/docker.sock", "/run/docker.sock"))
+    host.connection.runner = None
+    host.config.unlink()
+    assert {} == host.wrong()
+    assert host.examine()["hooks.client"].verdict is CheckStatus.NOT_CHECKED
 
 
-def test_a_disabled_plan_may_miss_its_paths(house: House) -> None:
+def test_a_disabled_plan_may_miss_its_paths(host: Host) -> None:
     """Its workload is gone, so are they."""
-    house.add_plan("", "/srv/gone", schedule={"disabled": True})
-    assert {} == house.wrong()
+    host.add_plan("", "/srv/gone", schedule={"disabled": True})
+    assert {} == host.wrong()
 
 
 @pytest.mark.parametrize(
@@ -699,45 +699,45 @@ def test_a_disabled_plan_may_miss_its_paths(house: House) -> None:
     ],
 )
 def test_what_hooks_need_must_be_in_the_runner(
-    command: str, missing: str, check: str, house: House
+    command: str, missing: str, check: str, host: Host
 ) -> None:
     """One line for what is missing."""
-    house.add_plan(command)
-    house.mounts.append(("/run/docker.sock", "/run/docker.sock"))
-    house.connection.paths.remove(missing)
-    assert {check: CheckStatus.FAILURE} == house.wrong()
+    host.add_plan(command)
+    host.mounts.append(("/run/docker.sock", "/run/docker.sock"))
+    host.connection.paths.remove(missing)
+    assert {check: CheckStatus.FAILURE} == host.wrong()
 
 
 @pytest.mark.parametrize("command", ["#!/opt/x\n# docker ps", "curl http://docker/x", "mydocker x"])
-def test_a_hook_that_does_not_call_docker_needs_none(command: str, house: House) -> None:
+def test_a_hook_that_does_not_call_docker_needs_none(command: str, host: Host) -> None:
     """Only the word as a command counts, and no comment."""
-    house.add_plan(command)
-    house.connection.paths -= TOOLS - {"/bin/sh"}
-    found = house.examine()
+    host.add_plan(command)
+    host.connection.paths -= TOOLS - {"/bin/sh"}
+    found = host.examine()
     assert found["hooks.client"].verdict is CheckStatus.NOT_CHECKED
     assert found["hooks.socket"].verdict is CheckStatus.NOT_CHECKED
 
 
-def test_hooks_of_repositories_count_and_other_hooks_do_not(house: House) -> None:
+def test_hooks_of_repositories_count_and_other_hooks_do_not(host: Host) -> None:
     """A message needs no shell, and an empty command runs nothing."""
-    house.repos[0]["hooks"] = [{"actionCommand": {"command": "restic cache"}}]
-    house.connection.paths -= TOOLS
-    assert {"hooks.shell": CheckStatus.FAILURE} == house.wrong()
+    host.repos[0]["hooks"] = [{"actionCommand": {"command": "restic cache"}}]
+    host.connection.paths -= TOOLS
+    assert {"hooks.shell": CheckStatus.FAILURE} == host.wrong()
     hooks = [{"actionGotify": {"baseUrl": "http://x"}}, {"actionCommand": {"command": ""}}]
-    house.repos[0]["hooks"] = hooks
-    house.config.unlink()
-    assert {} == house.wrong()
+    host.repos[0]["hooks"] = hooks
+    host.config.unlink()
+    assert {} == host.wrong()
 
 
-def test_without_hooks_nothing_has_to_be_there(house: House) -> None:
+def test_without_hooks_nothing_has_to_be_there(host: Host) -> None:
     """As in Backrest's smallest image."""
-    house.add_plan()
-    house.connection.paths -= TOOLS
-    assert {} == house.wrong()
+    host.add_plan()
+    host.connection.paths -= TOOLS
+    assert {} == host.wrong()
 
 
 @pytest.mark.parametrize(
-    ("host", "mounted", "is_wrong"),
+    ("docker_host", "mounted", "is_wrong"),
     [
         ("", "", True),
         ("", "/var/run/docker.sock", False),
@@ -748,61 +748,61 @@ def test_without_hooks_nothing_has_to_be_there(house: House) -> None:
     ],
 )
 def test_hooks_need_a_way_to_the_engine(
-    host: str, mounted: str, is_wrong: bool, house: House
+    docker_host: str, mounted: str, is_wrong: bool, host: Host
 ) -> None:
     """A socket that is mounted there, or an address."""
-    house.add_plan(CALL_DOCKER)
-    house.env += [f"DOCKER_HOST={host}"] if host else []
-    house.mounts += [("/var/run/docker.sock", mounted)] if mounted else []
-    assert ({"hooks.socket": CheckStatus.FAILURE} if is_wrong else {}) == house.wrong()
+    host.add_plan(CALL_DOCKER)
+    host.env += [f"DOCKER_HOST={docker_host}"] if docker_host else []
+    host.mounts += [("/var/run/docker.sock", mounted)] if mounted else []
+    assert ({"hooks.socket": CheckStatus.FAILURE} if is_wrong else {}) == host.wrong()
 
 
-def test_a_template_that_stops_needs_backrest_config(house: House) -> None:
+def test_a_template_that_stops_needs_backrest_config(host: Host) -> None:
     """Without it every START hook fails its backup; without such a hook nobody needs it."""
-    house.env.remove("BACKREST_CONFIG=/config/config.json")
-    assert {} == house.wrong()
-    house.add_plan(STOP)
-    house.mounts.append(("/var/run/docker.sock", "/var/run/docker.sock"))
-    house.connection.runner = None
-    house.config.unlink()
-    assert {"runner.config": CheckStatus.FAILURE} == house.wrong()
+    host.env.remove("BACKREST_CONFIG=/config/config.json")
+    assert {} == host.wrong()
+    host.add_plan(STOP)
+    host.mounts.append(("/var/run/docker.sock", "/var/run/docker.sock"))
+    host.connection.runner = None
+    host.config.unlink()
+    assert {"runner.config": CheckStatus.FAILURE} == host.wrong()
 
 
 @pytest.mark.parametrize(
     "path", ["/config/other.json", "/config/sub/config.json", "/elsewhere/config.json", "c.json"]
 )
-def test_a_runner_that_reads_another_document_fails(path: str, house: House) -> None:
+def test_a_runner_that_reads_another_document_fails(path: str, host: Host) -> None:
     """Compared by what both have mounted."""
-    house.env[0] = f"BACKREST_CONFIG={path}"
-    assert {"runner.config": CheckStatus.FAILURE} == house.wrong()
+    host.env[0] = f"BACKREST_CONFIG={path}"
+    assert {"runner.config": CheckStatus.FAILURE} == host.wrong()
 
 
 @pytest.mark.parametrize(("source", "is_wrong"), [("/host/b", False), ("/host/c", True)])
 def test_in_a_container_the_mounts_of_both_are_compared(
-    source: str, is_wrong: bool, house: House
+    source: str, is_wrong: bool, host: Host
 ) -> None:
     """Paths within mean nothing; what counts is where they are on the host."""
-    house.own_id, house.is_contained = OWN, True
-    house.connection.own = inspected([], [("/host/b", str(house.folder))], OWN)
-    house.mounts[0] = (source, "/config")
-    assert ({"runner.config": CheckStatus.FAILURE} if is_wrong else {}) == house.wrong()
+    host.own_id, host.is_contained = OWN, True
+    host.connection.own = inspected([], [("/host/b", str(host.folder))], OWN)
+    host.mounts[0] = (source, "/config")
+    assert ({"runner.config": CheckStatus.FAILURE} if is_wrong else {}) == host.wrong()
 
 
-def test_a_container_that_the_engine_does_not_know_leaves_it_open(house: House) -> None:
+def test_a_container_that_the_engine_does_not_know_leaves_it_open(host: Host) -> None:
     """As where the engine is another than the one that we run on."""
-    house.own_id, house.is_contained = OWN, True
-    assert house.examine()["runner.config"].verdict is CheckStatus.NOT_CHECKED
-    house.own_id = ""
-    assert house.examine()["runner.config"].verdict is CheckStatus.NOT_CHECKED
-    house.own_id = OWN
-    house.connection.own = inspected([], [], OWN)
-    assert house.examine()["runner.config"].verdict is CheckStatus.NOT_CHECKED
+    host.own_id, host.is_contained = OWN, True
+    assert host.examine()["runner.config"].verdict is CheckStatus.NOT_CHECKED
+    host.own_id = ""
+    assert host.examine()["runner.config"].verdict is CheckStatus.NOT_CHECKED
+    host.own_id = OWN
+    host.connection.own = inspected([], [], OWN)
+    assert host.examine()["runner.config"].verdict is CheckStatus.NOT_CHECKED
 
 
-def test_an_engine_elsewhere_has_another_host_than_ours(house: House) -> None:
+def test_an_engine_elsewhere_has_another_host_than_ours(host: Host) -> None:
     """Paths here say nothing about paths there."""
-    house.connection.address = "tcp://docker.example:2375"
-    assert house.examine()["runner.config"].verdict is CheckStatus.NOT_CHECKED
+    host.connection.address = "tcp://docker.example:2375"
+    assert host.examine()["runner.config"].verdict is CheckStatus.NOT_CHECKED
 
 
 @pytest.mark.parametrize(
@@ -817,118 +817,118 @@ def test_an_engine_elsewhere_has_another_host_than_ours(house: House) -> None:
     ],
 )
 def test_zones_are_compared_over_a_year(
-    theirs: str, ours: str, verdict: CheckStatus, house: House
+    theirs: str, ours: str, verdict: CheckStatus, host: Host
 ) -> None:
     """Two names may mean the same; the same offset of today may not."""
-    house.env[1] = f"TZ={theirs}"
-    house.environment["TZ"] = ours
-    assert verdict is house.examine()["zones"].verdict
+    host.env[1] = f"TZ={theirs}"
+    host.environment["TZ"] = ours
+    assert verdict is host.examine()["zones"].verdict
 
 
-def test_a_zone_that_is_mounted_is_left_open(house: House) -> None:
+def test_a_zone_that_is_mounted_is_left_open(host: Host) -> None:
     """Nobody can read it from here."""
-    house.env.pop()
-    house.mounts.append(("/etc/localtime", "/etc/localtime"))
-    assert house.examine()["zones"].verdict is CheckStatus.NOT_CHECKED
+    host.env.pop()
+    host.mounts.append(("/etc/localtime", "/etc/localtime"))
+    assert host.examine()["zones"].verdict is CheckStatus.NOT_CHECKED
 
 
-def test_a_document_without_a_repository_fails(house: House) -> None:
+def test_a_document_without_a_repository_fails(host: Host) -> None:
     """There is nowhere to save to."""
-    house.repos = []
-    assert {"repos.exist": CheckStatus.FAILURE} == house.wrong()
+    host.repos = []
+    assert {"repos.exist": CheckStatus.FAILURE} == host.wrong()
 
 
-def test_a_repository_that_is_new_is_told(house: House) -> None:
+def test_a_repository_that_is_new_is_told(host: Host) -> None:
     """Backrest makes it when it starts."""
-    house.repos[0] |= {"guid": "", "autoInitialize": True}
-    assert "initialises 1" in house.examine()["repos.exist"].message
+    host.repos[0] |= {"guid": "", "autoInitialize": True}
+    assert "initialises 1" in host.examine()["repos.exist"].message
 
 
-def test_a_marker_of_a_dead_run_is_told(house: House) -> None:
+def test_a_marker_of_a_dead_run_is_told(host: Host) -> None:
     """A young one is of a run that goes on, as far as anybody knows."""
-    marker = house.folder / ".quiesced" / "web"
+    marker = host.folder / ".quiesced" / "web"
     marker.parent.mkdir()
     marker.write_text(f"plan=p\ncontainer={'b' * 64}\nstate=running\n")
-    assert {} == house.wrong()
+    assert {} == host.wrong()
     os.utime(marker, (1.7e9, 1.7e9))
-    house.connection.runner = inspected(house.env, house.mounts) | {"State": {"Running": False}}
-    assert CheckStatus.WARNING == house.wrong()["markers"]
-    assert ("web, by the plan p",) == house.examine()["markers"].details
+    host.connection.runner = inspected(host.env, host.mounts) | {"State": {"Running": False}}
+    assert CheckStatus.WARNING == host.wrong()["markers"]
+    assert ("web, by the plan p",) == host.examine()["markers"].details
 
 
-def test_without_an_engine_an_old_marker_is_told(house: House) -> None:
+def test_without_an_engine_an_old_marker_is_told(host: Host) -> None:
     """Nobody can say whether its run goes on."""
-    marker = house.folder / ".quiesced" / "web"
+    marker = host.folder / ".quiesced" / "web"
     marker.parent.mkdir()
     marker.write_text("")
     os.utime(marker, (1.7e9, 1.7e9))
-    house.version = b""
-    assert ("web, by the plan ?",) == house.examine()["markers"].details
+    host.version = b""
+    assert ("web, by the plan ?",) == host.examine()["markers"].details
 
 
-def test_a_marker_of_a_long_run_is_no_fault(house: House) -> None:
+def test_a_marker_of_a_long_run_is_no_fault(host: Host) -> None:
     """What works in the runner is the backup that it is of."""
-    marker = house.folder / ".quiesced" / "web"
+    marker = host.folder / ".quiesced" / "web"
     marker.parent.mkdir()
     marker.write_text(f"plan=p\ncontainer={'b' * 64}\nstate=running\n")
     os.utime(marker, (1.7e9, 1.7e9))
     top = {"Titles": ["PID", "CMD"], "Processes": [["1", "/backrest"], ["9", "restic backup"]]}
-    answer = house.connection._answer
-    house.connection._answer = (  # type: ignore[method-assign]
+    answer = host.connection._answer
+    host.connection._answer = (  # type: ignore[method-assign]
         lambda path: (200, json.dumps(top).encode()) if path.endswith("/top") else answer(path)
     )
-    assert {} == house.wrong()
+    assert {} == host.wrong()
 
 
-def test_markers_that_cannot_be_read_fail(house: House) -> None:
+def test_markers_that_cannot_be_read_fail(host: Host) -> None:
     """A file in the place of their directory."""
-    (house.folder / ".quiesced").write_text("")
-    assert {"markers": CheckStatus.FAILURE} == house.wrong()
+    (host.folder / ".quiesced").write_text("")
+    assert {"markers": CheckStatus.FAILURE} == host.wrong()
 
 
-def labelled(house: House, labels: Json) -> None:
+def labelled(host: Host, labels: Json) -> None:
     """Let the engine list one container with labels and a mount."""
     mount = {"Type": "bind", "Source": "/srv/a", "Destination": "/data"}
     container = {"Id": "c" * 64, "Names": ["/web"], "Labels": labels, "Mounts": [mount]}
-    house.connection.listed = [container]
+    host.connection.listed = [container]
 
 
-def test_what_labels_will_ask_for_counts_before_it_is_written(house: House) -> None:
+def test_what_labels_will_ask_for_counts_before_it_is_written(host: Host) -> None:
     """A first pass has not been made, and its hooks need permissions."""
-    labelled(house, {"backrest.enable": "true", "backrest.hooks.template": "stop-start"})
-    house.mounts.append(("/var/run/docker.sock", "/var/run/docker.sock"))
-    house.connection.statuses["POST /"] = 403
-    assert {"permission.post": CheckStatus.FAILURE} == house.wrong()
-    assert "the next pass writes 1" in house.examine()["pass"].message
+    labelled(host, {"backrest.enable": "true", "backrest.hooks.template": "stop-start"})
+    host.mounts.append(("/var/run/docker.sock", "/var/run/docker.sock"))
+    host.connection.statuses["POST /"] = 403
+    assert {"permission.post": CheckStatus.FAILURE} == host.wrong()
+    assert "the next pass writes 1" in host.examine()["pass"].message
 
 
-def test_labels_that_ask_for_too_much_are_told(house: House) -> None:
+def test_labels_that_ask_for_too_much_are_told(host: Host) -> None:
     """Where and why is said by lint."""
-    labelled(house, {"backrest.enable": "true", "backrest.repo": "none"})
-    assert {"pass": CheckStatus.WARNING} == house.wrong()
-    assert "lint" in house.examine()["pass"].hint
+    labelled(host, {"backrest.enable": "true", "backrest.repo": "none"})
+    assert {"pass": CheckStatus.WARNING} == host.wrong()
+    assert "lint" in host.examine()["pass"].hint
 
 
-def test_orphans_that_are_suspiciously_many_are_told(house: House) -> None:
+def test_orphans_that_are_suspiciously_many_are_told(host: Host) -> None:
     """Nothing is done about them until somebody confirms."""
-    house.add_plan()
-    house.add_plan()
-    assert {"pass": CheckStatus.WARNING} == house.wrong()
-    assert "--accept-orphans" in house.examine()["pass"].hint
+    host.add_plan()
+    host.add_plan()
+    assert {"pass": CheckStatus.WARNING} == host.wrong()
+    assert "--accept-orphans" in host.examine()["pass"].hint
 
 
-def test_another_engine_than_before_fails_the_pass(house: House) -> None:
+def test_another_engine_than_before_fails_the_pass(host: Host) -> None:
     """With the words of a pass."""
-    house.add_plan()
-    (house.folder / ".sidecar" / "state.json").write_text('{"engine_id": "OTHER"}')
-    assert {"pass": CheckStatus.FAILURE} == house.wrong()
+    host.add_plan()
+    (host.folder / ".sidecar" / "state.json").write_text('{"engine_id": "OTHER"}')
+    assert {"pass": CheckStatus.FAILURE} == host.wrong()
 
 
-def test_no_secret_is_shown(house: House) -> None:
+def test_no_secret_is_shown(host: Host) -> None:
     """Neither in the table nor as JSON: passwords, commands, variables."""
-    house.env.append("RESTIC_PASSWORD=sesame")
-    house.add_plan("docker login -p opensesame")
-    report = examine(house.context())
+    host.env.append("RESTIC_PASSWORD=sesame")
+    host.add_plan("docker login -p opensesame")
+    report = examine(host.context())
     for form in ("table", "json"):
         text = render_doctor(report, form)
         assert not [secret for secret in ("hunter2", "sesame") if secret in text]
@@ -995,14 +995,14 @@ def test_the_doctor_looks_at_this_machine(tmp_path: Path) -> None:
     assert report.has_failed
 
 
-def test_an_error_of_the_system_is_a_finding(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_system_is_a_finding(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """No check may end the others."""
 
     def fail(*_: object) -> bool:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(atomic, "try_lock", fail)
-    found = house.examine()["document.litter"]
+    found = host.examine()["document.litter"]
     assert (CheckStatus.FAILURE, "it cannot be told: Permission denied") == (
         found.verdict,
         found.message,

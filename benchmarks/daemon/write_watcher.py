@@ -1,4 +1,4 @@
-"""Seeing at once that a file has a new content, and counting how often that happens."""
+"""Watch a file by inotify: when a text appears in it, and how often it is replaced."""
 
 import ctypes
 import os
@@ -16,7 +16,7 @@ _BUFFER = 65536
 _LIBRARY = ctypes.CDLL(None, use_errno=True)
 
 
-class Sight:
+class WriteWatcher:
     """Watches one file by inotify in a thread: each rename onto its name is a write.
 
     Times are seconds of `time.perf_counter`, taken before the file is read.
@@ -31,7 +31,7 @@ class Sight:
         self._writes = 0
         self._notify = _watch(file.parent)
         self._ending, self._end = os.pipe()
-        self._thread = threading.Thread(target=self._run, name="sight")
+        self._thread = threading.Thread(target=self._run, name="write-watcher")
 
     def __enter__(self) -> Self:
         self._thread.start()

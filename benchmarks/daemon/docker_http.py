@@ -1,4 +1,4 @@
-"""The engine's HTTP interface with the standard library alone: what both sides of a race use."""
+"""Docker's HTTP interface by the standard library alone, used by both sides of a comparison."""
 
 import json
 import socket
@@ -22,7 +22,7 @@ class _UnixConnection(HTTPConnection):
         self.sock.connect(self._path)
 
 
-class Talk:
+class DockerHttp:
     """One kept connection to the engine at `unix://...`, `tcp://...` or `http://...`.
 
     Not thread-safe. Every call raises RuntimeError for a status of 400 and above.
@@ -62,11 +62,11 @@ class Talk:
         self._http.request(method, path, None if body is None else content, kind)
         response = self._http.getresponse()
         if response.status >= 400:
-            told = response.read().decode(errors="replace").strip()
-            raise RuntimeError(f"{method} {path.partition('?')[0]}: {response.status} {told}")
+            text = response.read().decode(errors="replace").strip()
+            raise RuntimeError(f"{method} {path.partition('?')[0]}: {response.status} {text}")
         return response
 
 
-def render_question(**filters: list[str]) -> str:
+def render_filters(**filters: list[str]) -> str:
     """Render filters for the end of an address, as `filters=...`."""
     return "filters=" + quote(json.dumps(filters, separators=(",", ":")))

@@ -1,4 +1,7 @@
-"""The place of the document: a name in an open directory, what stands there, and plain errors."""
+"""The document's file: read whole and consistently, by its name in an open directory.
+
+What goes wrong becomes a StoreError that says what to do about it.
+"""
 
 import errno
 import os
@@ -16,10 +19,10 @@ LIMIT = 64 * 1024 * 1024
 """Bytes that a document may have; what is larger is something else put there by mistake."""
 
 _READS = 20
-_KNOWN = 3
+_MOST_KNOWN = 3
 _LINKS = 8
 
-# What root needs of its privileges to read, replace and hand over the file of another owner.
+# The capabilities that root needs to read and replace the file of another owner.
 _OF_ROOT = "DAC_OVERRIDE, CHOWN and FOWNER"
 
 _KINDS = {
@@ -34,7 +37,7 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class FileIdentity:
-    """What tells one saved state of a file from another; `digest` as `Known` gives it.
+    """What distinguishes one saved state of a file from another; `digest` by `DigestCache`.
 
     The digest is empty for something that is no readable regular file.
     """
@@ -46,22 +49,22 @@ class FileIdentity:
     digest: str
 
 
-class Known:
-    """Digests (BLAKE2b of 32 bytes, in hex) of the last few contents.
+class DigestCache:
+    """Remembers the digests (BLAKE2b of 32 bytes, in hex) of the last few contents.
 
-    To compare a content with one that is known costs a tenth of digesting it.
+    Comparing a content with one that is known costs a tenth of digesting it.
     """
 
     def __init__(self) -> None:
         self._digests: list[tuple[bytes, str]] = []
 
     def digest(self, content: bytes) -> str:
-        """Return the digest of a content, and know it from now on."""
+        """Return the digest of a content, and remember both."""
         for known, digest in self._digests:
             if known == content:
                 return digest
         digest = blake2b(content, digest_size=32).hexdigest()
-        self._digests = [(content, digest), *self._digests[: _KNOWN - 1]]
+        self._digests = [(content, digest), *self._digests[: _MOST_KNOWN - 1]]
         return digest
 
 
@@ -75,19 +78,19 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class DocumentFile:
-    """A name in an open directory; `path` is the same place in words, for messages."""
+    """A name in an open directory; `path` is the same file, for messages."""
 
     directory: int
     name: str
     path: Path
-    known: Known = field(default_factory=Known, compare=False, repr=False)
+    known: DigestCache = field(default_factory=DigestCache, compare=False, repr=False)
 
     def load(self) -> Stored:
-        """Read the file whole and consistently; StoreError says why it cannot be had."""
+        """Read the file whole and consistently; raises StoreError."""
         with explained(self.path, "read"):
             return read_entry(self.directory, self.name, self.path, self.known)
 
-    def look(self, name: str = "") -> FileIdentity | None:
+    def identity(self, name: str = "") -> FileIdentity | None:
         """Return the identity of `name` (the document by default), None if nothing is there."""
         name = name or self.name
         try:
@@ -95,16 +98,18 @@ class DocumentFile:
         except FileNotFoundError:
             return None
         except (OSError, StoreError):
-            return self._look_from_outside(name)
+            return self._identity_unread(name)
 
-    def _look_from_outside(self, name: str) -> FileIdentity | None:
+    def _identity_unread(self, name: str) -> FileIdentity | None:
         try:
             return _identity(os.lstat(name, dir_fd=self.directory), "")
         except FileNotFoundError:
             return None
 
 
-def find_place(directory: int, path: Path, known: Known | None = None) -> DocumentFile:
+def find_document_file(
+    directory: int, path: Path, known: DigestCache | None = None
+) -> DocumentFile:
     """Follow links from `path` to the name to read and replace, within the same directory.
 
     Raises StoreError for a link that leaves the directory, because a file there cannot
@@ -114,14 +119,14 @@ def find_place(directory: int, path: Path, known: Known | None = None) -> Docume
     with explained(path, "read"):
         for _ in range(_LINKS):
             if not _is_link(directory, name):
-                return DocumentFile(directory, name, path.parent / name, known or Known())
+                return DocumentFile(directory, name, path.parent / name, known or DigestCache())
             name = _next_name(directory, os.readlink(name, dir_fd=directory), path)
     raise StoreError(f"{path} is a link in a circle", "put a plain file in its place")
 
 
-def read_entry(directory: int, name: str, path: Path, known: Known) -> Stored:
-    """Read one file while nobody writes to it; OSError, or StoreError if it is no document."""
-    # Before it is opened: to open a device can be an act in itself.
+def read_entry(directory: int, name: str, path: Path, known: DigestCache) -> Stored:
+    """Read one file while nobody writes to it; raises OSError, or StoreError for no document."""
+    # Checked before it is opened: opening a device can have an effect.
     _refuse_other_kinds(os.lstat(name, dir_fd=directory), path)
     descriptor = atomic.open_present(directory, name)
     try:
@@ -131,9 +136,9 @@ def read_entry(directory: int, name: str, path: Path, known: Known) -> Stored:
 
 
 def hint_for(owner: str) -> str:
-    """Say how to be allowed what only `owner`, in words, and a whole root may do."""
+    """Return how to be allowed what only `owner`, in words, and a root with all rights may do."""
     if os.geteuid() == 0:
-        # As in a container that dropped them: then root is a user like any other.
+        # In a container that dropped its capabilities root is a user like any other.
         return f"give this root the capabilities {_OF_ROOT}, or run as {owner}"
     return f"run as {owner}, or as root"
 
@@ -147,7 +152,7 @@ def explained(path: Path, verb: str) -> Iterator[None]:
         raise _explain(error, path, verb) from error
 
 
-def _read_steadily(descriptor: int, path: Path, known: Known) -> Stored:
+def _read_steadily(descriptor: int, path: Path, known: DigestCache) -> Stored:
     for _ in range(_READS):
         before = os.fstat(descriptor)
         _refuse_other_kinds(before, path)
@@ -224,7 +229,7 @@ def _explain(error: OSError, path: Path, verb: str) -> StoreError:
                 f"no space is left to write {path}, it stays as it was", "free some space"
             )
         case errno.EACCES | errno.EPERM:
-            # To create or replace a file is to write its directory.
+            # Who creates or replaces a file writes to its directory.
             which = path.parent if verb in {"create", "replace"} else path
             return StoreError(
                 f"no permission to {verb} {path} as user {os.geteuid()}",

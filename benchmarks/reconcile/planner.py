@@ -60,7 +60,7 @@ class _Pass:
         return merge_plans(self._start, changes.added, changes.edits)
 
 
-def core_rows(sizes: tuple[int, ...], rounds: int) -> list[Row]:
+def planner_rows(sizes: tuple[int, ...], rounds: int) -> list[Row]:
     """Measure every size in the same rounds; the last row tells how the work grows."""
     worlds = {size: _world(size) for size in sizes}
     steps: dict[str, Step] = {}

@@ -15,7 +15,7 @@ from benchmarks.measure import Step, rounds_of
 from benchmarks.reconcile.stack import document, labels_of, mounts_of
 from benchmarks.table import Row
 from sidecar.docker.inventory import DockerInventory
-from sidecar.reconciler.observe import observe_engine
+from sidecar.reconciler.observe import observe_docker
 from sidecar.reconciler.reconcile import PassOutcome, Reconciler
 from sidecar.reconciler.settings import InventorySource, ReconcilerSettings
 
@@ -28,7 +28,7 @@ WHATS = (
 )
 
 
-def engine_rows(address: str, folder: Path, count: int, rounds: int) -> list[Row]:
+def docker_rows(address: str, folder: Path, count: int, rounds: int) -> list[Row]:
     """Create `count` containers on the engine, measure, and remove them again.
 
     Nothing is started. `folder` is empty and may be filled.
@@ -51,7 +51,7 @@ def engine_rows(address: str, folder: Path, count: int, rounds: int) -> list[Row
             "floor": Step(lambda: _bare_lists(client)),
             "quiet": Step(lambda: _pass(engine, settings, kept)),
             "pass": Step(lambda: _pass(engine, settings)),
-            "observe": Step(lambda: observe_engine(engine, settings)),
+            "observe": Step(lambda: observe_docker(engine, settings)),
         }
         taken = rounds_of(steps, rounds, time.perf_counter)
     return [
@@ -61,7 +61,7 @@ def engine_rows(address: str, folder: Path, count: int, rounds: int) -> list[Row
     ]
 
 
-def rows_without_engine() -> list[Row]:
+def rows_without_docker() -> list[Row]:
     """Return the rows of this part for a run that has no engine."""
     return [Row(what, 0, "not measured", "needs --engine ADDRESS") for what in WHATS]
 
@@ -74,7 +74,7 @@ def _bare_lists(client: docker.APIClient) -> None:
 def _pass(
     engine: DockerInventory, settings: ReconcilerSettings, kept: Reconciler | None = None
 ) -> PassOutcome:
-    seen = observe_engine(engine, settings)
+    seen = observe_docker(engine, settings)
     now = datetime.now().astimezone()
     return (kept or Reconciler(settings, {})).run(seen.settings, seen.inventory, now)
 

@@ -1,0 +1,70 @@
+"""Check that the next pass goes through: all of it but the write."""
+
+from sidecar.lib.errors import SidecarError
+from sidecar.reconciler.doctor.check import (
+    CheckContext,
+    CheckResult,
+    NotChecked,
+    counted,
+    failed,
+    passed,
+    warned,
+)
+from sidecar.reconciler.doctor.docker import require_containers
+from sidecar.reconciler.observe import with_own_container
+from sidecar.reconciler.reconcile import PassOutcome, Reconciler
+from sidecar.reconciler.recorder import PassRecorder
+from sidecar.reconciler.state import Memory
+
+
+def check_pass(context: CheckContext) -> CheckResult:
+    """Do everything that a pass does, but for the write."""
+    require_containers(context)
+    for variable in ("VOLUMES", "IMAGES"):
+        if variable not in context.memory.may:
+            raise NotChecked(f"{variable} is not granted")
+    _ = context.document
+    if not context.memory.is_usable:
+        raise NotChecked("the document is not valid")
+    try:
+        outcome = _preview(context)
+    except SidecarError as error:
+        return failed(f"no pass is possible: {error.message}", error.hint)
+    context.memory.proposal = outcome.proposal
+    return _result_of(outcome)
+
+
+def _preview(context: CheckContext) -> PassOutcome:
+    docker = context.docker
+    inventory = docker.observe(context.settings.policy.label_prefix).inventory
+    context.memory.inventory = inventory
+    settings = with_own_container(context.settings, inventory)
+    recorder = PassRecorder(Memory(settings.state_directory, read_only=True))
+    reconciler = Reconciler(settings, dict(context.environment), recorder)
+    reconciler.confirm_docker(settings, docker.identity())
+    return reconciler.preview(settings, inventory, context.now)
+
+
+def _result_of(outcome: PassOutcome) -> CheckResult:
+    rendered, changes = outcome.proposal.rendered, outcome.proposal.changes
+    wanted = counted(len(rendered.plans), "plan")
+    if outcome.has_serious_problems:
+        return warned(
+            f"labels ask for something that cannot be had; {wanted} would stand",
+            "run `backrest-sidecar lint`, which says what and where",
+        )
+    if outcome.ageing.held:
+        return warned(
+            "so many plans are without their workload that nothing is done about it",
+            "see whether this is the right engine; confirm with "
+            "`backrest-sidecar reconcile --accept-orphans`",
+        )
+    if outcome.backrest.is_awaited:
+        return warned(
+            "the runner was never seen, so new plans wait for it",
+            "start it, or correct --backrest-container",
+        )
+    if outcome.changed:
+        now = len(changes.added) + len(changes.edits) + len(changes.removed)
+        return passed(f"labels ask for {wanted}, and the next pass writes {now} of them")
+    return passed(f"labels ask for {wanted}, and so they stand in the document")

@@ -1,0 +1,184 @@
+"""What passes leave behind: orphans and schedules in the state, drift in the log.
+
+The planner is pure. What it has to know of earlier passes comes from the state as a
+`PlanHistory`, and what it decides (`Ageing`) goes back into the state.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from sidecar.lib.errors import InventoryError, StoreError
+from sidecar.lib.log import log_event
+from sidecar.planner.drift import Drift, Watch, find_drift
+from sidecar.planner.lifecycle import Ageing, PlanHistory
+from sidecar.planner.propose import Proposal
+from sidecar.reconciler.resume.markers import DIRECTORY, read_markers
+from sidecar.reconciler.settings import Lifetime
+from sidecar.reconciler.state import Memory, State
+
+# A Backrest that starts while we write may have read the file before: it counts as older.
+_READING_SECONDS = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+class PassRecorder:
+    """Records what passes write, across passes and threads.
+
+    `memory` is None where nothing may be remembered. `is_applied` tells whether it
+    matters when Backrest reads the document. `on_drift` is called with each key that was
+    put back. `monotonic` gives seconds that nobody sets, `wall` unix seconds.
+    """
+
+    def __init__(
+        self,
+        memory: Memory | None = None,
+        *,
+        is_applied: bool = False,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        on_drift: Callable[[Drift], None] | None = None,
+    ) -> None:
+        self.memory = memory
+        self.watch = Watch()
+        self._on_drift = on_drift
+        self._is_applied = is_applied
+        self._monotonic = monotonic
+        self._wall = wall
+
+    def before_write(self, proposal: Proposal, *, to_file: bool) -> None:
+        """Remember what would be lost if we died right after the write.
+
+        Raises StoreError where schedules would be taken from plans but cannot be remembered.
+        """
+        if self.memory is None:
+            return
+        if proposal.ageing is not None:
+            remember(self.memory, proposal.ageing, is_written=False)
+            if not self.memory.is_saved and proposal.ageing.disables:
+                raise StoreError(
+                    "the schedules of plans to be disabled cannot be remembered in "
+                    f"{self.memory.directory}, so nothing is written",
+                    "free some space, or make it writable; until then no plan is disabled",
+                )
+        if to_file and self._is_applied:
+            self.memory.change(written_at=self._wall() + _READING_SECONDS)
+
+    def after_pass(self, proposal: Proposal) -> tuple[Drift, ...]:
+        """Note that the document now is as proposed; return what was put back for that."""
+        if self.memory is not None and proposal.ageing is not None:
+            remember(self.memory, proposal.ageing, is_written=True)
+        drift = find_drift(self.watch, proposal)
+        for item in drift:
+            log_event(_log, logging.WARNING, "plan.drift", plan=item.plan, key=item.key)
+            if self._on_drift is not None:
+                self._on_drift(item)
+        self.watch = self.watch.after(proposal, self._monotonic())
+        return drift
+
+    def roll_back(self, state: State) -> None:
+        """Forget what `before_write` remembered, because nothing was written."""
+        if self.memory is not None:
+            self.memory.update(
+                lambda now: replace(
+                    now,
+                    accepted=state.accepted,
+                    disabled=state.disabled,
+                    disabling=state.disabling,
+                    enabling=state.enabling,
+                )
+            )
+
+    @contextmanager
+    def writing(self, proposal: Proposal) -> Iterator[None]:
+        """Enclose a write through Backrest's API; roll back if it fails."""
+        state = self.memory.state if self.memory is not None else State()
+        self.before_write(proposal, to_file=False)
+        try:
+            yield
+        except BaseException:
+            self.roll_back(state)
+            raise
+
+
+def history_of(
+    state: State,
+    lifetime: Lifetime,
+    contested: Mapping[str, frozenset[str]],
+    quiesced: frozenset[str] = frozenset(),
+    *,
+    may_disable: bool = True,
+) -> PlanHistory:
+    """Return what the planner has to know: what is remembered, and what the operator wants."""
+    return PlanHistory(
+        orphans=state.orphans,
+        accepted=frozenset(state.accepted),
+        accepting=lifetime.accept_orphans,
+        disabled=state.disabled,
+        disabling=frozenset(state.disabling),
+        enabling=state.enabling,
+        action=lifetime.orphans,
+        grace=lifetime.grace,
+        contested=contested,
+        quiesced=quiesced,
+        may_disable=may_disable,
+    )
+
+
+def quiesced_plans(config: Path) -> frozenset[str]:
+    """Return the plans whose hooks have something stopped now, by their markers.
+
+    They are no orphans: a Swarm service scaled to zero has no container to show. Markers
+    that cannot be read count as none; then the grace covers the run.
+    """
+    try:
+        return frozenset(marker.plan for marker in read_markers(config.parent / DIRECTORY))
+    except StoreError:
+        return frozenset()
+
+
+def remember(memory: Memory, ageing: Ageing, *, is_written: bool) -> None:
+    """Keep in the state what a pass decided.
+
+    Called before the write, so that no schedule is lost, and after it with `is_written`.
+    A plan that is enabled again keeps its schedule in the state until that is written.
+    """
+
+    def remembered(state: State) -> State:
+        disabled = dict(ageing.disabled)
+        disabling: frozenset[str] = frozenset()
+        if not is_written:
+            disabling = frozenset(disabled.keys() - state.disabled.keys() | {*state.disabling})
+            disabled = {**state.disabled, **disabled}
+        return replace(
+            state,
+            orphans=dict(ageing.orphans),
+            accepted=tuple(sorted(ageing.accepted)),
+            disabled=disabled,
+            disabling=tuple(sorted(disabling)),
+            enabling=dict(ageing.enabling),
+        )
+
+    memory.update(remembered)
+
+
+def confirm_docker(memory: Memory, docker_id: str, *, guards: bool, accept: bool) -> None:
+    """Raise InventoryError, so that the pass is void, when this is another Docker than before.
+
+    `docker_id` is empty when Docker did not report one. `guards` tells whether there are
+    plans that could lose their workloads by it.
+    """
+    known = memory.refresh().engine_id
+    if not docker_id or docker_id == known:
+        return
+    if known and guards and not accept:
+        raise InventoryError(
+            "this is another Docker engine than before, so its containers say nothing about "
+            "the plans that are there",
+            "correct --docker-sock, or confirm with `backrest-sidecar reconcile --accept-engine`",
+        )
+    memory.update(lambda state: replace(state, engine_id=docker_id))

@@ -1,0 +1,120 @@
+"""What passes leave behind: what a write remembers before, after, and when it fails."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from sidecar.docker.models import Inventory
+from sidecar.labels.policy import Policy
+from sidecar.lib.errors import InventoryError, StoreError
+from sidecar.planner.lifecycle import PlanHistory
+from sidecar.reconciler.desired_state import DesiredState
+from sidecar.reconciler.recorder import PassRecorder, confirm_docker, history_of
+from sidecar.reconciler.settings import Lifetime
+from sidecar.reconciler.state import Memory, State
+
+NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
+ID = "backrest_sidecar_web"
+NIGHTLY = {"cron": "0 2 * * *", "clock": "CLOCK_LOCAL"}
+EXPIRED = PlanHistory(orphans={ID: NOW.timestamp() - 100}, grace=50.0)
+
+
+def content_of(**plan: object) -> bytes:
+    """Make the bytes of a document with one plan of ours."""
+    repo = {"id": "r1", "uri": "/r1", "password": "-", "autoInitialize": True}
+    plans = [{"id": ID, "repo": "r1", "paths": ["/data"], "schedule": NIGHTLY} | plan]
+    return json.dumps({"version": 6, "repos": [repo], "plans": plans}).encode()
+
+
+def desired_state(recorder: PassRecorder, history: PlanHistory | None = EXPIRED) -> DesiredState:
+    """Make a desired of a world without containers."""
+    return DesiredState(
+        Path("c.json"), Inventory(), Policy(), NOW, history=history, recorder=recorder
+    )
+
+
+def test_a_schedule_is_remembered_before_it_is_taken() -> None:
+    """So that dying right after the write loses none; a failed write takes the memory back."""
+    memory = Memory(None)
+    recorder = PassRecorder(memory)
+    proposal = desired_state(recorder).propose(content_of())
+
+    def fail() -> None:
+        assert {ID: NIGHTLY} == memory.state.disabled
+        raise OSError("full")
+
+    with pytest.raises(OSError, match="full"), recorder.writing(proposal):
+        fail()
+    assert {} == memory.state.disabled
+    with recorder.writing(proposal):
+        pass
+    assert {ID: NIGHTLY} == memory.state.disabled
+
+
+def test_no_schedule_is_taken_that_cannot_be_remembered(tmp_path: Path) -> None:
+    """The pass is void; the next ones do all but disabling, until it can be remembered again."""
+    (tmp_path / "file").write_text("")
+    memory = Memory(tmp_path / "file" / "state")
+    recorder = PassRecorder(memory)
+    proposal = desired_state(recorder).propose(content_of())
+
+    with pytest.raises(StoreError, match="cannot be remembered"):
+        recorder.before_write(proposal, to_file=True)
+    careful = desired_state(recorder, replace(EXPIRED, may_disable=memory.is_saved))
+    later = careful.propose(content_of())
+    assert later.after is later.before
+    recorder.before_write(later, to_file=True)
+    assert (ID,) == later.changes.orphaned
+
+
+def test_a_write_of_the_file_is_noted_for_the_runner_s_sake() -> None:
+    """Only where it is applied, and later than it happens: the runner may just be reading."""
+    applied, plain = Memory(None), Memory(None)
+    proposal = desired_state(PassRecorder()).propose(content_of())
+    PassRecorder(applied, is_applied=True, wall=lambda: 100.0).before_write(proposal, to_file=True)
+    PassRecorder(plain, wall=lambda: 100.0).before_write(proposal, to_file=True)
+
+    assert (102.0, 0.0) == (applied.state.written_at, plain.state.written_at)
+
+
+def test_without_a_memory_nothing_is_remembered() -> None:
+    """A preview of a file leaves no trace."""
+    recorder = PassRecorder()
+    proposal = desired_state(recorder, None).propose(content_of())
+    with recorder.writing(proposal):
+        pass
+
+    assert () == recorder.after_pass(proposal)
+
+
+def test_history_is_what_was_remembered_and_what_is_wanted() -> None:
+    """State and flags, side by side."""
+    state = State(orphans={"a": 1.0}, accepted=("a",), disabled={"b": None})
+    history = history_of(state, Lifetime(grace=5.0, accept_orphans=True), {"c": frozenset("k")})
+
+    assert ({"a": 1.0}, frozenset("a"), {"b": None}) == (
+        history.orphans,
+        history.accepted,
+        history.disabled,
+    )
+    assert (True, 5.0, {"c": frozenset("k")}) == (
+        history.accepting,
+        history.grace,
+        history.contested,
+    )
+
+
+def test_another_engine_voids_the_pass_until_it_is_confirmed() -> None:
+    """Unless there is nothing to lose, or nothing was known, or the engine would not say."""
+    memory = Memory(None)
+    confirm_docker(memory, "", guards=True, accept=False)
+    confirm_docker(memory, "one", guards=True, accept=False)
+    with pytest.raises(InventoryError, match="--accept-engine"):
+        confirm_docker(memory, "two", guards=True, accept=False)
+    assert "one" == memory.state.engine_id
+    confirm_docker(memory, "two", guards=True, accept=True)
+    confirm_docker(memory, "three", guards=False, accept=False)
+    assert "three" == memory.state.engine_id
