@@ -10,9 +10,8 @@ import click
 
 from page_text import code, page, prose, table
 from sidecar.cli.commands.main import cli
-from sidecar.cli.exits import STATUSES
+from sidecar.cli.exits import RUNNER_STATUSES, STATUSES
 from sidecar.cli.options import OF_THE_RUNNER, SECRET_FILES, VARIABLES, Flag, VariableSource
-from sidecar.cli.output.runs import STATUSES as RUNNER_STATUSES
 from sidecar.cli.runner.main import cli as runner_cli
 from sidecar.lib import errors
 from sidecar.reconciler.heartbeat import _HELP as HEALTHCHECK_HELP

@@ -85,7 +85,7 @@ def _render_run(run: Run) -> Mapping[str, Any]:
     }
 
 
-def outcome_of(message: Message) -> RunOutcome | None:
+def parse_outcome(message: Message) -> RunOutcome | None:
     """Read how a run ended; None if there was no run."""
     said = message.get("outcome")
     return next((outcome for outcome in RunOutcome if outcome.value == said), None)

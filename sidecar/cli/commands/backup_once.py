@@ -15,7 +15,7 @@ from sidecar.cli.commands.options import (
     policy_options,
 )
 from sidecar.cli.commands.settings import build_settings
-from sidecar.cli.exits import FAILED, PROBLEMS
+from sidecar.cli.exits import ATTENTION, FAILED
 from sidecar.lib.errors import UsageError
 from sidecar.reconciler.settings import ReconcilerSettings, parse_duration
 
@@ -140,7 +140,7 @@ def _run(flags: dict[str, Any], *, dry_run: bool) -> int:
             result = run_once(once, waiter)
     if result is Result.FAILED:
         return FAILED
-    return PROBLEMS if result is Result.WARNING or labels.problems else 0
+    return ATTENTION if result is Result.WARNING or labels.problems else 0
 
 
 _OWN = (
@@ -249,7 +249,7 @@ def _image_settings(settings: ReconcilerSettings, own: dict[str, Any]) -> "Image
 
 
 def _tell(problems: "Sequence[Problem]") -> None:
-    from sidecar.cli.output.text import problem_lines
+    from sidecar.cli.output.problems import problem_lines
 
     for line in problem_lines(problems, ""):
         click.echo(line, err=True)

@@ -18,7 +18,7 @@ from sidecar.cli.commands.options import (
     source_options,
 )
 from sidecar.cli.commands.settings import build_settings
-from sidecar.cli.exits import CHANGED, PROBLEMS
+from sidecar.cli.exits import ATTENTION, CHANGED
 
 
 @click.command()
@@ -68,7 +68,7 @@ def reconcile(dry_run: bool, output: str, detailed_exitcode: bool, **flags: Any)
     if outcome.written and output != "table":
         logging.getLogger(__name__).warning(RESTART_NOTE)
     if outcome.has_serious_problems:
-        raise click.exceptions.Exit(PROBLEMS)
+        raise click.exceptions.Exit(ATTENTION)
     if detailed_exitcode and outcome.changed:
         raise click.exceptions.Exit(CHANGED)
 
@@ -118,7 +118,7 @@ def lint(strict: bool, form: str, each: bool, **flags: Any) -> None:
     if text := render_lint(report, form, os.environ.get("GITHUB_WORKSPACE", "")):
         click.echo(text)
     if report.has_failed(strict=strict):
-        raise click.exceptions.Exit(PROBLEMS)
+        raise click.exceptions.Exit(ATTENTION)
 
 
 def _take_each(flags: dict[str, Any]) -> None:

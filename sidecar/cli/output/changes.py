@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from difflib import unified_diff
 
 from sidecar.backrest.mask import mask_texts, mask_value
-from sidecar.cli.output.text import problem_json
+from sidecar.cli.output.problems import problem_json
 from sidecar.reconciler.reconcile import PassOutcome
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from sidecar.cli.output.text import printable, problem_json, problem_lines
+from sidecar.cli.output.problems import problem_json, problem_lines
+from sidecar.cli.output.text import printable
 from sidecar.labels.problem import Severity
 from sidecar.planner.coverage import MountCoverage
 from sidecar.planner.lint import LintFinding

@@ -14,7 +14,8 @@ from sidecar.backrest.jsontext import Object
 from sidecar.backrest.mask import mask_string
 from sidecar.backrest.normal import normalise_plan
 from sidecar.backrest.plan import Retention, Schedule
-from sidecar.cli.output.text import printable, problem_lines
+from sidecar.cli.output.problems import problem_lines
+from sidecar.cli.output.text import printable
 from sidecar.planner.lifecycle import Orphans, PlanHistory
 from sidecar.planner.plans import RenderedWorkload
 from sidecar.reconciler.reconcile import PassOutcome

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from sidecar.cli.exits import ATTENTION, FAILED, SUCCESS, worst
 from sidecar.cli.options import Flag
-from sidecar.cli.output.runs import FAILED, SUCCESS, WARNINGS, worst
 from sidecar.cli.runner.options import document_options, log_options, option, program_options
 from sidecar.cli.runner.settings import build_settings
 
@@ -160,7 +160,7 @@ def verify(plans: tuple[str, ...], sample: int, seed: int | None, **flags: Any) 
         ):
             line.clear()
             click.echo(render_verification(found))
-            statuses.append(SUCCESS if found.is_good else WARNINGS if found.note else FAILED)
+            statuses.append(SUCCESS if found.is_good else ATTENTION if found.note else FAILED)
     raise click.exceptions.Exit(worst(statuses))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from sidecar import __version__
-from sidecar.cli.output.runs import FAILED
+from sidecar.cli.exits import FAILED
 from sidecar.cli.runner.options import (
     document_options,
     empty_options,
