@@ -11,7 +11,7 @@ from sidecar.lib.errors import UsageError
 from sidecar.runner.due import CatchUp
 from sidecar.runner.empty_source import EmptySourceOptions
 from sidecar.runner.hooks.run import DEFAULT_TIMEOUT
-from sidecar.runner.notify.messages import NoticeEvent
+from sidecar.runner.notify.notices import NoticeEvent
 
 VARIABLE = "BACKREST_RUNNER_"
 """What every variable of ours begins with."""

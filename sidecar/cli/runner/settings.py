@@ -9,7 +9,7 @@ from sidecar.lib.errors import UsageError
 from sidecar.lib.log import start_logging
 from sidecar.runner.due import CatchUp
 from sidecar.runner.empty_source import EmptySourceOptions
-from sidecar.runner.notify.messages import NoticeEvent
+from sidecar.runner.notify.notices import NoticeEvent
 from sidecar.runner.settings import (
     Neighbour,
     Notifying,

@@ -33,7 +33,7 @@ from sidecar.runner.due import CatchUp
 from sidecar.runner.empty_source import EmptySourceOptions
 from sidecar.runner.identity import check_usable, switch_user
 from sidecar.runner.journal import RunOutcome
-from sidecar.runner.notify.messages import NoticeEvent
+from sidecar.runner.notify.notices import NoticeEvent
 from sidecar.runner.settings import (
     Neighbour,
     Notifying,
