@@ -12,7 +12,9 @@ from sidecar.cli.output.text import aligned, printable
 from sidecar.lib.text import render_size
 from sidecar.lib.zones import local_zone
 from sidecar.runner.journal import Ended
-from sidecar.runner.restore import RestorePlan, RestoreRequest, Step, parse_moment, parse_path_map
+from sidecar.runner.restore.choose import RestoreRequest, parse_moment, parse_path_map
+from sidecar.runner.restore.places import Step
+from sidecar.runner.restore.restore import RestorePlan
 from sidecar.runner.verify.verify import Verification
 
 _SHORT_ID = 8
@@ -58,7 +60,7 @@ def _cells(step: Step) -> tuple[str, ...]:
     return (
         printable(item.source),
         f"→ {printable(item.place)}",
-        f"{step.standing.value} is there: {step.how.value}",
+        f"{step.existing.value} is there: {step.effect.value}",
     )
 
 
