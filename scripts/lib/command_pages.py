@@ -11,8 +11,14 @@ import click
 from page_text import code, page, prose, table
 from sidecar.cli.commands.main import cli
 from sidecar.cli.exits import RUNNER_STATUSES, STATUSES
-from sidecar.cli.options import OF_THE_RUNNER, SECRET_FILES, VARIABLES, Flag, VariableSource
+from sidecar.cli.options import Flag
 from sidecar.cli.runner.main import cli as runner_cli
+from sidecar.cli.variables import (
+    OF_BACKRESTS_CONTAINER,
+    SECRET_FILES,
+    VARIABLES,
+    VariableSource,
+)
 from sidecar.lib import errors
 from sidecar.reconciler.heartbeat import _HELP as HEALTHCHECK_HELP
 from sidecar.runner.heartbeat import _HELP as RUNNER_HEALTHCHECK_HELP
@@ -88,7 +94,7 @@ def render_variables() -> str:
         _sources("variable", VARIABLES),
         "## Of Backrest's container",
         "They are not read by the sidecar's own process, but matter in the runner.",
-        _sources("variable", OF_THE_RUNNER),
+        _sources("variable", OF_BACKRESTS_CONTAINER),
         "## Secret files",
         "No secret is a flag, because flags are seen by everyone on the machine.",
         _sources("flag", SECRET_FILES),

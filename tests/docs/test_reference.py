@@ -19,8 +19,8 @@ from problem_examples import EXAMPLES, find_problem
 from reference import find_stale, label_table, render_pages
 from sidecar.cli.commands.main import cli
 from sidecar.cli.commands.options import Flag
-from sidecar.cli.options import OF_THE_RUNNER, VARIABLES
 from sidecar.cli.runner.main import cli as runner_cli
+from sidecar.cli.variables import OF_BACKRESTS_CONTAINER, VARIABLES
 from sidecar.labels.problem import REASONS
 from sidecar.reconciler import heartbeat as pulse
 from sidecar.reconciler import state
@@ -111,7 +111,9 @@ def variables_read() -> Iterator[str]:
 
 def test_each_variable_that_is_read_is_told() -> None:
     """Return whether of a flag or not."""
-    told = {one.name for one in (*VARIABLES, *OF_THE_RUNNER)} | known_variables() | NOT_OURS
+    told = (
+        {one.name for one in (*VARIABLES, *OF_BACKRESTS_CONTAINER)} | known_variables() | NOT_OURS
+    )
     found = set(variables_read())
     assert {"TZ", "DOCKER_HOST", "GITHUB_WORKSPACE"} <= found
     assert set() == found - told

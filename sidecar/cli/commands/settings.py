@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from sidecar.cli.commands.options import VARIABLE
+from sidecar.cli.options import parse_listen
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.lib.errors import UsageError
 from sidecar.lib.log import start_logging
@@ -113,11 +114,8 @@ def _build_watching(flags: dict[str, Any]) -> Watching:
     if interval < _LEAST_INTERVAL:
         raise UsageError(f"--interval {interval:g}s is too short", "write 1s or more")
     events = flags.pop("with_events", True)
-    if not (listen := flags.pop("listen", None)):
-        return Watching(interval, events)
-    from sidecar.web.sidecar import parse_listen
-
-    return Watching(interval, events, listen=parse_listen(listen))
+    listen = flags.pop("listen", None)
+    return Watching(interval, events, listen=parse_listen(listen) if listen else None)
 
 
 def _build_source(flags: dict[str, Any]) -> InventorySource:

@@ -4,6 +4,7 @@ from datetime import date
 from typing import Any
 
 from sidecar.backrest.cron import CronError, check_cron
+from sidecar.cli.options import parse_listen
 from sidecar.engines.restic import OnMissing
 from sidecar.lib.errors import UsageError
 from sidecar.lib.log import start_logging
@@ -17,7 +18,6 @@ from sidecar.runner.settings import (
     Running,
     Scheduling,
     parse_limit,
-    parse_listen,
     parse_seconds,
     read_lines,
     resolve_identity,

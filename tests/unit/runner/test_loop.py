@@ -37,8 +37,9 @@ from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings, Scheduling
 from sidecar.runner.status import RunnerReport, Sources, status_json
 from sidecar.runner.timetable import Timetable
-from sidecar.web.messages import answer_request, parse_outcome, parse_progress, render_progress
+from sidecar.web.messages import parse_outcome, parse_progress, render_progress
 from sidecar.web.runner import METRICS, RunnerPages
+from sidecar.web.serve import answer_request
 
 DAY, HOUR = 86_400.0, 3_600.0
 NOON = 1_780_056_000.0
