@@ -18,7 +18,7 @@ from referencing.jsonschema import DRAFT7
 from problem_examples import EXAMPLES, find_problem
 from reference import find_stale, label_table, render_pages
 from sidecar.cli.commands.main import cli
-from sidecar.cli.commands.options import Flag
+from sidecar.cli.options import Flag
 from sidecar.cli.runner.main import cli as runner_cli
 from sidecar.cli.variables import OF_BACKRESTS_CONTAINER, VARIABLES
 from sidecar.labels.problem import REASONS

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from sidecar.cli.runner.restore import COMMANDS
+from sidecar.cli.runner.main import cli
 from sidecar.lib.errors import SidecarError
 from sidecar.runner.journal import Journal, RunOutcome
 from tests.engines.bench import INSTANCE, PASSWORD, ResticBench
@@ -52,7 +52,7 @@ class Place:
 
     def run(self, name: str, *arguments: str) -> Result:
         """Run a command in this process."""
-        command = next(one for one in COMMANDS if one.name == name)
+        command = cli.commands[name]
         environ = {**dict.fromkeys(os.environ), **self.environ}
         return CliRunner(env=environ).invoke(command, [*arguments, "--config", str(self.config)])
 

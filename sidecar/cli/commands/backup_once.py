@@ -1,4 +1,4 @@
-"""backup-once: everything now, without a scheduler, around containers that are stopped for it."""
+"""backup-once: everything now, without a scheduler, with containers stopped around it."""
 
 import os
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""status and backup: what people ask Backrest every day, by the names of their services."""
+"""status and backup: what people want of Backrest every day, by the names of their services."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""Values of flags → checked Settings."""
+"""Values of the sidecar's flags → checked settings."""
 
 import os
 from typing import Any
@@ -31,18 +31,18 @@ _LEAST_INTERVAL = 1.0
 
 
 def build_settings(flags: dict[str, Any]) -> ReconcilerSettings:
-    """Make checked settings of click's values; raises UsageError naming the flag.
+    """Return checked settings of click's values, and start logging.
 
-    Takes the values of the option groups above out of `flags`, also where a command
-    has not all of them, and starts logging.
+    Takes the values of the option groups out of `flags`; groups that a command does not have
+    get their defaults. Raises UsageError naming the flag.
     """
     start_logging(flags.pop("log_level"), flags.pop("log_format"))
-    runner = flags.pop("backrest_container")
+    container = flags.pop("backrest_container")
     policy = Policy(
         **{name: flags.pop(name) for name in _PLAIN_POLICY if name in flags},
         path_map=parse_path_map(flags.pop("path_map")),
         hook_policy=HookPolicy(flags.pop("hook_policy")),
-        runner_container=runner or Policy().runner_container,
+        runner_container=container or Policy().runner_container,
     )
     return ReconcilerSettings(
         config=flags.pop("config"),
@@ -52,7 +52,7 @@ def build_settings(flags: dict[str, Any]) -> ReconcilerSettings:
         config_mode=parse_mode(flags.pop("config_mode", "keep")),
         accept_version=flags.pop("accept_version"),
         state_dir=flags.pop("state_dir", None),
-        runner_named=bool(runner),
+        runner_named=bool(container),
         lifetime=_build_lifetime(flags),
         access=_build_access(flags),
         applying=_build_applying(flags),

@@ -1,4 +1,4 @@
-"""run and backup: a plan now, without a daemon or by it."""
+"""run and backup: plans now, in this process or by the daemon."""
 
 import os
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""daemon and what belongs to it: healthcheck, version."""
+"""daemon, healthcheck and version: the runner as a service."""
 
 import os
 import sys

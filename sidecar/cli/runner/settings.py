@@ -1,4 +1,4 @@
-"""Values of flags → checked Settings."""
+"""Values of the runner's flags → checked settings."""
 
 from datetime import date
 from typing import Any
@@ -25,10 +25,10 @@ from sidecar.runner.settings import (
 
 
 def build_settings(flags: dict[str, Any]) -> RunnerSettings:
-    """Make checked settings of click's values; raises UsageError naming the flag.
+    """Return checked settings of click's values, and start logging.
 
-    Takes the values of the option groups out of `flags`, also where a command has not all
-    of them, and starts logging.
+    Takes the values of the option groups out of `flags`; groups that a command does not have
+    get their defaults. Raises UsageError naming the flag.
     """
     start_logging(flags.pop("log_level"), flags.pop("log_format"))
     listen = flags.pop("listen", None)
