@@ -144,11 +144,11 @@ def _statuses_by_command(program: Program) -> str:
 def _command(program: Program, name: str, command: click.Command) -> str:
     if name == "healthcheck":
         return f"## healthcheck\n\n```text\n{program.healthcheck.rstrip()}\n```"
-    said, examples = _split_help(command)
+    description, examples = _split_help(command)
     own = [flag for flag in _flags(command) if not flag.topic]
     shared = list(dict.fromkeys(flag.topic for flag in _flags(command) if flag.topic))
     status = f"Exit status: {_statuses(command)}."
-    parts = [f"## {name}", *map(prose, (*said, status)), _usage(program, name, command)]
+    parts = [f"## {name}", *map(prose, (*description, status)), _usage(program, name, command)]
     if own:
         parts.append(table(_HEAD, map(_row, own)))
     if shared:
@@ -167,13 +167,15 @@ def _usage(program: Program, name: str, command: click.Command) -> str:
 
 
 def _split_help(command: click.Command) -> tuple[list[str], list[str]]:
-    """Split the help of a command into what it says, and the lines of its examples."""
+    """Split the help of a command into its description and the lines of its examples."""
     # A line of an example that goes on in the next one is one line.
     text = re.sub(r"\\\n\s*", "", inspect.cleandoc(command.help or ""))
     paragraphs = text.replace("\b\n", "").split("\n\n")
-    said = [part for part in paragraphs if not part.startswith(("Exit status:", "Examples:"))]
+    description = [
+        part for part in paragraphs if not part.startswith(("Exit status:", "Examples:"))
+    ]
     examples = [part for part in paragraphs if part.startswith("Examples:")]
-    return [" ".join(part.split()) for part in said], [
+    return [" ".join(part.split()) for part in description], [
         line.strip() for part in examples for line in part.splitlines()[1:]
     ]
 
@@ -255,8 +257,8 @@ def _value(flag: Flag) -> str:
 def _default(flag: Flag) -> str:
     if flag.required:
         return "required"
-    if told := _DEFAULT.search(flag.help or ""):
-        return told[1]
+    if written := _DEFAULT.search(flag.help or ""):
+        return written[1]
     if isinstance(flag.show_default, str):
         return code(flag.opts[0])  # of two, the one that holds unless the other is given
     given = flag.default

@@ -10,6 +10,7 @@ import click
 from sidecar.lib.errors import SidecarError
 
 if TYPE_CHECKING:
+    from sidecar.backrest.operations import OperationEnd
     from sidecar.runner.journal import RunOutcome
 
 SUCCESS, FAILED, CHANGED, ATTENTION = 0, 1, 2, 3
@@ -38,6 +39,15 @@ def status_of(outcome: "RunOutcome | None") -> int:
     if outcome is RunOutcome.WARNING:
         return ATTENTION
     return SUCCESS if outcome is not None and outcome.is_good else FAILED
+
+
+def status_of_operation(ending: "OperationEnd | None") -> int:
+    """Return the status for the end of a run by Backrest; None: it was not waited for."""
+    from sidecar.backrest.operations import OperationEnd
+
+    if ending is OperationEnd.WARNING:
+        return ATTENTION
+    return SUCCESS if ending is OperationEnd.SUCCESS else FAILED
 
 
 def worst(statuses: Iterable[int]) -> int:

@@ -16,7 +16,6 @@ from sidecar.reconciler.zones import resolve_zone
 from sidecar.schedule.fires import next_fires, schedule_of
 
 _FAR = timedelta(days=4 * 366)
-_ATTENTION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +96,10 @@ class StatusReport:
     words: str = ""
 
     @property
-    def exit_code(self) -> int:
-        """0, or 3 when something needs attention; an API that nobody named does not."""
+    def needs_attention(self) -> bool:
+        """Whether a row does, or the API could not be read; an API that nobody named does not."""
         is_lost = self.trouble not in {None, NO_API}
-        return _ATTENTION if is_lost or any(row.needs_attention for row in self.rows) else 0
+        return is_lost or any(row.needs_attention for row in self.rows)
 
 
 NO_API = "none"

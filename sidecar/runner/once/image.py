@@ -24,7 +24,7 @@ from sidecar.runner.settings import RunnerSettings
 DEFAULT_COMMAND = ("rcb", "backup")
 
 _UNIX = "unix://"
-_SOCKET = "/tmp/docker.sock"  # noqa: S108 - where the image looks for it, in its container
+_SOCKET = "/tmp/docker.sock"  # noqa: S108 - where the image expects it, in its container
 _ROOT = "/var/lib/docker"
 _MOST_LINE = 1 << 16
 _SECRET_NAMES = ("PASS", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "AUTH", "WEBHOOK")
