@@ -31,10 +31,10 @@ def render_table(outcome: PassOutcome, now: datetime) -> str:
 
 def _blocks(outcome: PassOutcome, now: datetime) -> Iterator[Sequence[str]]:
     proposal = outcome.proposal
-    changes, standing = proposal.changes, proposal.after.plans
+    changes, plans = proposal.changes, proposal.after.plans
     updated, unchanged = frozenset(changes.updated), frozenset(changes.unchanged)
     for item in proposal.rendered.workloads:
-        plan = standing.get(item.plan_id)
+        plan = plans.get(item.plan_id)
         heading = _heading(item, updated, unchanged)
         yield [heading, *_plan_lines(item, plan, now), *problem_lines(item.problems)]
     if outcome.runner.is_awaited:
