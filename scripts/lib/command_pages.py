@@ -10,10 +10,15 @@ import click
 
 from page_text import code, page, prose, table
 from sidecar.cli.commands.main import cli
-from sidecar.cli.exits import STATUSES
-from sidecar.cli.options import OF_THE_RUNNER, SECRET_FILES, VARIABLES, Flag, VariableSource
-from sidecar.cli.output.runs import STATUSES as RUNNER_STATUSES
+from sidecar.cli.exits import RUNNER_STATUSES, STATUSES
+from sidecar.cli.options import Flag
 from sidecar.cli.runner.main import cli as runner_cli
+from sidecar.cli.variables import (
+    OF_BACKRESTS_CONTAINER,
+    SECRET_FILES,
+    VARIABLES,
+    VariableSource,
+)
 from sidecar.lib import errors
 from sidecar.reconciler.heartbeat import _HELP as HEALTHCHECK_HELP
 from sidecar.runner.heartbeat import _HELP as RUNNER_HEALTHCHECK_HELP
@@ -89,7 +94,7 @@ def render_variables() -> str:
         _sources("variable", VARIABLES),
         "## Of Backrest's container",
         "They are not read by the sidecar's own process, but matter in the runner.",
-        _sources("variable", OF_THE_RUNNER),
+        _sources("variable", OF_BACKRESTS_CONTAINER),
         "## Secret files",
         "No secret is a flag, because flags are seen by everyone on the machine.",
         _sources("flag", SECRET_FILES),
@@ -139,11 +144,11 @@ def _statuses_by_command(program: Program) -> str:
 def _command(program: Program, name: str, command: click.Command) -> str:
     if name == "healthcheck":
         return f"## healthcheck\n\n```text\n{program.healthcheck.rstrip()}\n```"
-    said, examples = _split_help(command)
+    description, examples = _split_help(command)
     own = [flag for flag in _flags(command) if not flag.topic]
     shared = list(dict.fromkeys(flag.topic for flag in _flags(command) if flag.topic))
     status = f"Exit status: {_statuses(command)}."
-    parts = [f"## {name}", *map(prose, (*said, status)), _usage(program, name, command)]
+    parts = [f"## {name}", *map(prose, (*description, status)), _usage(program, name, command)]
     if own:
         parts.append(table(_HEAD, map(_row, own)))
     if shared:
@@ -162,13 +167,15 @@ def _usage(program: Program, name: str, command: click.Command) -> str:
 
 
 def _split_help(command: click.Command) -> tuple[list[str], list[str]]:
-    """Split the help of a command into what it says, and the lines of its examples."""
+    """Split the help of a command into its description and the lines of its examples."""
     # A line of an example that goes on in the next one is one line.
     text = re.sub(r"\\\n\s*", "", inspect.cleandoc(command.help or ""))
     paragraphs = text.replace("\b\n", "").split("\n\n")
-    said = [part for part in paragraphs if not part.startswith(("Exit status:", "Examples:"))]
+    description = [
+        part for part in paragraphs if not part.startswith(("Exit status:", "Examples:"))
+    ]
     examples = [part for part in paragraphs if part.startswith("Examples:")]
-    return [" ".join(part.split()) for part in said], [
+    return [" ".join(part.split()) for part in description], [
         line.strip() for part in examples for line in part.splitlines()[1:]
     ]
 
@@ -250,8 +257,8 @@ def _value(flag: Flag) -> str:
 def _default(flag: Flag) -> str:
     if flag.required:
         return "required"
-    if told := _DEFAULT.search(flag.help or ""):
-        return told[1]
+    if written := _DEFAULT.search(flag.help or ""):
+        return written[1]
     if isinstance(flag.show_default, str):
         return code(flag.opts[0])  # of two, the one that holds unless the other is given
     given = flag.default

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from sidecar.backrest.document import Document
-from sidecar.cli.output.text import problem_lines
+from sidecar.cli.output.problems import problem_lines
 from sidecar.docker.models import Container, Inventory, Mount, Volume
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.labels.problem import Problem

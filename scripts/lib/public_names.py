@@ -34,8 +34,8 @@ from sidecar.runner.log_events import EVENTS as RUNNER_EVENTS
 from sidecar.runner.log_events import ONCE
 from sidecar.runner.notify.messages import QueuedMessage
 from sidecar.runner.once.leftover import BackupRecord
+from sidecar.web.reconciler import METRICS
 from sidecar.web.runner import METRICS as RUNNER_METRICS
-from sidecar.web.sidecar import METRICS
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "testdata" / "public_names.json"

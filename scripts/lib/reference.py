@@ -27,8 +27,8 @@ from sidecar.reconciler.log_events import EVENTS
 from sidecar.runner.log_events import EVENTS as RUNNER_EVENTS
 from sidecar.runner.log_events import ONCE
 from sidecar.service.metrics import Metric
+from sidecar.web.reconciler import METRICS
 from sidecar.web.runner import METRICS as RUNNER_METRICS
-from sidecar.web.sidecar import METRICS
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = "docs/reference"

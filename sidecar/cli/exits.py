@@ -1,22 +1,65 @@
-"""How a command ends: by its exit status, with what went wrong in words on standard error.
-
-Exit statuses: what scripts may rely on.
-"""
+"""The exit statuses of both programs, which scripts may rely on, and where errors become one."""
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from sidecar.lib.errors import SidecarError
 
-FAILED = 1
-"""The status of every failure, also of a wrong flag."""
+if TYPE_CHECKING:
+    from sidecar.backrest.operations import OperationEnd
+    from sidecar.runner.journal import RunOutcome
+
+SUCCESS, FAILED, CHANGED, ATTENTION = 0, 1, 2, 3
+STATUSES: Mapping[int, str] = {
+    SUCCESS: "done, and nothing needs attention",
+    FAILED: "it could not be done, or what was looked at is broken; also a wrong flag",
+    CHANGED: "done, and something was or would be changed, where `--detailed-exitcode` asks for it",
+    ATTENTION: "done, but something needs attention: labels with problems, a backup with warnings",
+}
+"""What each status of backrest-sidecar means; a command that has fewer says so in its help."""
+RUNNER_STATUSES: Mapping[int, str] = {
+    SUCCESS: "done, and nothing needs attention",
+    FAILED: "it could not be done, or a run failed; also a wrong flag",
+    ATTENTION: "done, but something needs attention: a run ended with warnings",
+}
+"""What each status of backrest-runner means."""
+
+_FROM_GOOD_TO_BAD = (SUCCESS, ATTENTION, FAILED)
+
+
+def status_of(outcome: "RunOutcome | None") -> int:
+    """Return the status for the end of a run; None: there was no run."""
+    # The journal is imported by commands that have an outcome, not by all.
+    from sidecar.runner.journal import RunOutcome
+
+    if outcome is RunOutcome.WARNING:
+        return ATTENTION
+    return SUCCESS if outcome is not None and outcome.is_good else FAILED
+
+
+def status_of_operation(ending: "OperationEnd | None") -> int:
+    """Return the status for the end of a run by Backrest; None: it was not waited for."""
+    from sidecar.backrest.operations import OperationEnd
+
+    if ending is OperationEnd.WARNING:
+        return ATTENTION
+    return SUCCESS if ending is OperationEnd.SUCCESS else FAILED
+
+
+def worst(statuses: Iterable[int]) -> int:
+    """Return the worst of several; without any there was nothing to do, which is a success."""
+    return max(statuses, key=_FROM_GOOD_TO_BAD.index, default=SUCCESS)
 
 
 def run_group(group: click.Group, name: str, args: Sequence[str] | None) -> int:
-    """Run the command line of the program `name`, and give its exit status."""
+    """Run the command line of the program `name` and return its exit status.
+
+    An error is written to standard error: what is wrong, then what to do.
+    """
     try:
         status = group.main(args, prog_name=name, standalone_mode=False)
     except click.ClickException as error:
@@ -28,19 +71,9 @@ def run_group(group: click.Group, name: str, args: Sequence[str] | None) -> int:
         click.echo(f"Error: {error.message}", err=True)
         if error.hint:
             click.echo(f"  → {error.hint}", err=True)
-        return error.exit_code
+        return FAILED
     except BrokenPipeError:
         # The reader (`| head`) has seen enough; the result may be cut, so no success.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    return status if isinstance(status, int) else 0
-
-
-FAILED, CHANGED, PROBLEMS = 1, 2, 3
-STATUSES: Mapping[int, str] = {
-    0: "done, and nothing needs attention",
-    FAILED: "it could not be done, or what was looked at is broken; also a wrong flag",
-    CHANGED: "done, and something was or would be changed, where `--detailed-exitcode` asks for it",
-    PROBLEMS: "done, but something needs attention: labels with problems, a backup with warnings",
-}
-"""What each status means; a command that has less of them says so in its help."""
+    return status if isinstance(status, int) else SUCCESS

@@ -1,4 +1,4 @@
-"""The exceptions that end a pass, each with its exit code.
+"""The few exceptions.
 
 An exception means that the whole pass is void and nothing was written; anything
 that concerns one workload only is a `labels.problem.Problem`, which is data. The first
@@ -8,8 +8,6 @@ line of each class stands in docs/reference/exit-codes.md.
 
 class SidecarError(Exception):
     """A pass that cannot go on: one sentence of what is wrong, one of what to do."""
-
-    exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)

@@ -16,7 +16,6 @@ from sidecar.planner.workload import SERVICE, Workload
 from sidecar.reconciler.reconcile import preview_now
 from sidecar.reconciler.settings import ReconcilerSettings
 
-_EXIT_CODES = {OperationEnd.SUCCESS: 0, OperationEnd.WARNING: 3}
 _MOST_NAMES = 12
 _MESSAGE_LIMIT = 4000
 
@@ -59,11 +58,6 @@ class BackupResult:
     ending: OperationEnd | None
     message: str = ""
     seconds: float = 0.0
-
-    @property
-    def exit_code(self) -> int:
-        """0 for a success, 3 for a warning (a part could not be read), else 1."""
-        return 1 if self.ending is None else _EXIT_CODES.get(self.ending, 1)
 
     @property
     def words(self) -> str:

@@ -21,7 +21,6 @@ NO_API = "none"
 _NO_API_WORDS = "Nothing is known of the runs, because no --backrest-url was given."
 
 _FAR = timedelta(days=4 * 366)
-_ATTENTION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +104,10 @@ class StatusReport:
     words: str = ""
 
     @property
-    def exit_code(self) -> int:
-        """0, or 3 when something needs attention; that no API was named does not."""
+    def needs_attention(self) -> bool:
+        """Whether a row does, or the API could not be read; an API that nobody named does not."""
         is_lost = self.trouble not in {None, NO_API}
-        return _ATTENTION if is_lost or any(row.needs_attention for row in self.rows) else 0
+        return is_lost or any(row.needs_attention for row in self.rows)
 
 
 def run_status(

@@ -21,8 +21,9 @@ from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
 from sidecar.runner.journal import Device, Ended, Journal, JournalError, RunCause, RunOutcome
 from sidecar.runner.restore.choose import RestoreError, RestoreRequest
-from sidecar.runner.restore.places import ExistingTarget, look_at, users_at_work
-from sidecar.runner.restore.restore import Asked, Restorer
+from sidecar.runner.restore.places import ExistingTarget, read_target
+from sidecar.runner.restore.restore import RestoreControl, Restorer
+from sidecar.runner.restore.users import users_at_work
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +216,7 @@ class Emptiness:
         self,
         journal: Journal,
         engines: EngineSource,
-        containers: Asked | None,
+        containers: RestoreControl | None,
         choice: EmptySourceOptions,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -327,7 +328,7 @@ def look(path: str) -> PathState:
     """Look at a path; what cannot be looked at is not empty."""
     existing = Path(path)
     try:
-        standing = look_at(path)
+        standing = read_target(path)
         while not existing.exists() and existing != existing.parent:
             existing = existing.parent
         device = existing.stat().st_dev

@@ -27,8 +27,9 @@ from sidecar.runner.job.steps import OnStart, Programs
 from sidecar.runner.job.upkeep import run_initialise
 from sidecar.runner.journal import Journal, Run
 from sidecar.runner.lock import SchedulerLock, refuse_beside_backrest, refuse_beside_container
-from sidecar.runner.notify.delivery import DeliveryQueue, ProcessSender
-from sidecar.runner.notify.messages import RunNotifier
+from sidecar.runner.notify.delivery import DeliveryQueue
+from sidecar.runner.notify.notices import RunNotifier
+from sidecar.runner.notify.sender import ProcessSender
 from sidecar.runner.once.leftover import recover_leftovers
 from sidecar.runner.settings import RunnerSettings, environment_of
 

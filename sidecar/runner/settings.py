@@ -6,12 +6,11 @@ from pathlib import Path
 
 from sidecar.engines.restic import OnMissing
 from sidecar.lib import duration
-from sidecar.lib.address import ADDRESSES, parse_listen_address
 from sidecar.lib.errors import UsageError
 from sidecar.runner.due import CatchUp
 from sidecar.runner.empty_source import EmptySourceOptions
 from sidecar.runner.hooks.run import DEFAULT_TIMEOUT
-from sidecar.runner.notify.messages import NoticeEvent
+from sidecar.runner.notify.notices import NoticeEvent
 
 VARIABLE = "BACKREST_RUNNER_"
 """What every variable of ours begins with."""
@@ -127,14 +126,6 @@ def parse_seconds(flag: str, text: str) -> float:
 def parse_limit(flag: str, text: str) -> float | None:
     """Parse a duration, of which 0 means that there is no limit; raises UsageError."""
     return parse_seconds(flag, text) or None
-
-
-def parse_listen(text: str) -> tuple[str, int]:
-    """Parse `HOST:PORT`, `:PORT` or `[IPV6]:PORT`; raises UsageError."""
-    try:
-        return parse_listen_address(text)
-    except ValueError as error:
-        raise UsageError(f"--listen {error}", ADDRESSES) from None
 
 
 def resolve_identity(user: int | None, group: int | None) -> ProcessUser | None:

@@ -1,8 +1,7 @@
-"""The control socket: whoever may open it can have a plan run now, and hear how that goes.
+"""The control socket: its two ends, for the daemon that answers and the command that asks.
 
-A connection is one request, a line of JSON, and as many answers as there are, a line each;
-the last one is an end, a status or an error. The socket is in the state folder and only its
-owner can open it.
+A connection is one request and its answers, each a line of JSON. The last answer says so, or is
+an error. The socket lies in the state folder, and only its owner can open it.
 """
 
 import json
@@ -33,8 +32,8 @@ class NoDaemon(SidecarError):
 class ControlServer(Closable):
     """Answers requests by `answer`, each in a thread of its own, until it is closed.
 
-    `answer` gives the messages of one request; it is closed early if the client hangs up.
-    What it raises as a SidecarError is told as an error. Raises OSError if it cannot listen.
+    `answer` yields the answers to one request; it is closed early if the client hangs up. A
+    SidecarError that it raises is sent as an error. Raises OSError if it cannot listen.
     """
 
     def __init__(self, directory: Path, answer: Answer) -> None:
@@ -48,7 +47,10 @@ class ControlServer(Closable):
         self._thread.start()
 
     def close(self) -> None:
-        """Hang up on everyone, and end all threads; who follows a run must be told before."""
+        """Hang up on everyone and end all threads.
+
+        A thread that follows a run ends when the run's events do: close the `ProgressHub` before.
+        """
         self._wake.close()
         self._thread.join()
         with self._lock:
@@ -80,7 +82,7 @@ class ControlServer(Closable):
     def _serve(self, client: socket.socket) -> None:
         try:
             client.settimeout(_SECONDS)
-            # A client that is late or gone has nothing more to be told.
+            # A client that is late or gone needs no answer.
             with suppress(OSError):
                 self._respond(client)
         finally:
@@ -91,15 +93,14 @@ class ControlServer(Closable):
     def _respond(self, client: socket.socket) -> None:
         try:
             request = _parse(_read_line(client))
-            answers = self._answer(request)
-            for answer in answers:
+            for answer in self._answer(request):
                 client.sendall(_render(answer))
         except SidecarError as error:
             client.sendall(_render({"error": error.message, "hint": error.hint}))
 
 
 def ask(directory: Path, request: Message, seconds: float | None = None) -> Iterator[Message]:
-    """Send a request to the daemon of a state folder, and give its answers as they come.
+    """Send a request to the daemon of a state folder, and yield its answers as they come.
 
     Each may take so many `seconds`; None: as long as it takes. Raises NoDaemon if nobody
     listens, SidecarError for what the daemon answers as an error, or if it hangs up.
@@ -121,7 +122,7 @@ def ask(directory: Path, request: Message, seconds: float | None = None) -> Iter
 def _connect(directory: Path) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
     try:
-        with _short(directory) as path:
+        with _short_path(directory) as path:
             connection.connect(path)
     except OSError as error:
         connection.close()
@@ -139,8 +140,8 @@ def _connect(directory: Path) -> socket.socket:
 def _listen(directory: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX)
     try:
-        with _short(directory) as path:
-            # Left by a daemon that died: who has the scheduler's lock may remove it.
+        with _short_path(directory) as path:
+            # Left by a daemon that died: whoever holds the scheduler's lock may remove it.
             Path(path).unlink(missing_ok=True)
             listener.bind(path)
             Path(path).chmod(0o600)
@@ -152,8 +153,8 @@ def _listen(directory: Path) -> socket.socket:
 
 
 @contextmanager
-def _short(directory: Path) -> Iterator[str]:
-    """Return a name for the socket that is short enough for the system, wherever it lies."""
+def _short_path(directory: Path) -> Iterator[str]:
+    """Return a path of the socket that fits into the system's 108 bytes, wherever it lies."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{descriptor}/{FILE}"

@@ -1,43 +1,31 @@
-"""The messages of the control socket: requests to the ControlApi and its events, as JSON objects.
+"""The messages of the control socket as JSON objects: written by the daemon, read by the command.
 
-A request is `{"do": "status"}`, or `{"do": KIND, "of": ID}` for a run now. The last answer
-to one holds `"last": true`.
+A request is `{"do": "status"}`, or `{"do": KIND, "of": ID}` for a run now, for example
+`{"do": "backup", "of": "web"}`. The last answer has `"last": true`.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sidecar.engines.base import Progress
-from sidecar.lib.errors import UsageError
-from sidecar.runner.control import ON_DEMAND, ControlApi, JobEvent
-from sidecar.runner.due import JobKind
 from sidecar.runner.job.progress import RunFinished
-from sidecar.runner.journal import Run, RunOutcome
-from sidecar.runner.status import status_json
+from sidecar.runner.journal import RunOutcome
+
+if TYPE_CHECKING:
+    from sidecar.runner.control import JobEvent
 
 Message: TypeAlias = Mapping[str, Any]
 
 
-def answer_request(api: ControlApi, request: Message) -> Iterator[Message]:
-    """Yield the answers to one request; raises SidecarError for one that cannot be met."""
-    what, subject = request.get("do"), request.get("of")
-    if what == "status":
-        yield {"status": status_json(api.report.facts()), "last": True}
-    elif isinstance(subject, str) and what in ON_DEMAND:
-        yield from map(render_event, api.run(JobKind(what), subject))
-    else:
-        raise UsageError("that cannot be asked", "the daemon may be of another version")
-
-
-def render_event(event: JobEvent) -> Message:
-    """Return the message of one event."""
+def render_event(event: "JobEvent") -> Message:
+    """Return the message for one event of a job."""
     if isinstance(event, RunFinished):
         return {**_render_end(event), "last": True}
     return render_progress(event) if isinstance(event, Progress) else {"state": event.value}
 
 
 def render_progress(progress: Progress) -> Message:
-    """Write how far a run is."""
+    """Return the message for how far a run is."""
     return {
         "fraction": progress.fraction,
         "files": progress.files,
@@ -49,7 +37,7 @@ def render_progress(progress: Progress) -> Message:
 
 
 def parse_progress(message: Message) -> Progress | None:
-    """Read how far a run is; None if a message does not say."""
+    """Return how far a run is; None if the message is about something else."""
     if "fraction" not in message:
         return None
     left = message.get("seconds_left")
@@ -63,19 +51,13 @@ def parse_progress(message: Message) -> Progress | None:
     )
 
 
-def _render_end(end: RunFinished) -> dict[str, Any]:
-    run = end.run
+def _render_end(finished: RunFinished) -> dict[str, Any]:
+    run = finished.run
     if run is None or run.ended is None:
-        return {"outcome": None, "reason": end.reason}
-    return {"outcome": run.ended.outcome.value, **_render_run(run)}
-
-
-def _render_run(run: Run) -> Mapping[str, Any]:
-    ended = run.ended
-    if ended is None:
-        return {}
-    stats = ended.stats
+        return {"outcome": None, "reason": finished.reason}
+    ended, stats = run.ended, run.ended.stats
     return {
+        "outcome": ended.outcome.value,
         "reason": ended.reason,
         "snapshot": ended.snapshot,
         "seconds": round(ended.at - run.started, 3),
@@ -85,7 +67,7 @@ def _render_run(run: Run) -> Mapping[str, Any]:
     }
 
 
-def outcome_of(message: Message) -> RunOutcome | None:
-    """Read how a run ended; None if there was no run."""
-    said = message.get("outcome")
-    return next((outcome for outcome in RunOutcome if outcome.value == said), None)
+def parse_outcome(message: Message) -> RunOutcome | None:
+    """Return how a run ended; None if there was no run."""
+    value = message.get("outcome")
+    return next((outcome for outcome in RunOutcome if outcome.value == value), None)

@@ -1,7 +1,7 @@
 """The runner's pages: /healthz, /readyz, /metrics and /status.
 
-They show nothing that is secret, see `status`. Who can reach the address may read them, so
-the default is none.
+They show no secret, see `sidecar.runner.status`. Whoever can reach the address may read them,
+so by default there is none.
 """
 
 import json
@@ -22,13 +22,13 @@ from sidecar.runner.status import (
     verified_age_of,
 )
 from sidecar.service.metrics import MEDIA_TYPE, Metric, MetricKind, render_metrics
-from sidecar.web.server import Page, StatusPages, page_of_reasons
+from sidecar.web.server import Page, StatusPages, health_page
 
 _Number = Callable[[PlanState, RunnerStatus], float | None]
 
 
 def _each(number: _Number) -> Callable[[RunnerStatus], Mapping[str, float]]:
-    """Read a number of every plan that has it."""
+    """Return what reads a number of every plan that has it, by the plan's id."""
     return lambda facts: {
         plan.plan.id: float(found)
         for plan in facts.plans
@@ -114,7 +114,7 @@ METRICS: tuple[Metric[RunnerStatus], ...] = (
 class RunnerPages(StatusPages):
     """Serves the pages on `listen`, a host and a port, until it is closed.
 
-    Raises UsageError where it cannot listen.
+    Raises UsageError if it cannot listen.
     """
 
     def __init__(self, listen: tuple[str, int], report: RunnerReport) -> None:
@@ -123,9 +123,9 @@ class RunnerPages(StatusPages):
 
     def _page(self, path: str) -> Page | None:
         if path == "/healthz":
-            return page_of_reasons(self._report.verdict().reasons, "all is well")
+            return health_page(self._report.verdict().reasons, "all is well")
         if path == "/readyz":
-            return page_of_reasons(self._report.verdict().process, "ready")
+            return health_page(self._report.verdict().process, "ready")
         if path == "/metrics":
             metrics = render_metrics(METRICS, self._report.facts())
             return Page(HTTPStatus.OK, metrics, MEDIA_TYPE)

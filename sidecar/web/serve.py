@@ -1,25 +1,28 @@
-"""What a daemon shows to others while it runs: pages over TCP, and the runner's control socket.
+"""What a daemon serves while it runs: pages over HTTP, and the runner's control socket.
 
-The daemons know nothing of it: the command line hands them these functions.
+The command line passes these functions to the daemons, which know nothing of this package.
 """
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
+from sidecar.lib.errors import UsageError
 from sidecar.reconciler.report import ReconcilerReport
-from sidecar.runner.control import ControlApi
+from sidecar.runner.control import ON_DEMAND, ControlApi
+from sidecar.runner.due import JobKind
 from sidecar.runner.settings import RunnerSettings
+from sidecar.runner.status import status_json
 from sidecar.web.control import ControlServer
-from sidecar.web.messages import answer_request
+from sidecar.web.messages import Message, render_event
 
-# What makes the pages is imported only for who wants pages: it costs memory and time.
+# The pages are imported only if somebody wants them: that costs time and memory.
 
 
 @contextmanager
 def serve_reconciler(listen: tuple[str, int], report: ReconcilerReport) -> Iterator[None]:
     """Serve the sidecar's pages on a host and a port; raises UsageError if it cannot."""
-    from sidecar.web.sidecar import ReconcilerPages  # noqa: PLC0415 - see above
+    from sidecar.web.reconciler import ReconcilerPages  # noqa: PLC0415 - see above
 
     with ReconcilerPages(listen, report):
         yield
@@ -27,7 +30,7 @@ def serve_reconciler(listen: tuple[str, int], report: ReconcilerReport) -> Itera
 
 @contextmanager
 def serve_runner(settings: RunnerSettings, api: ControlApi) -> Iterator[None]:
-    """Serve the control socket, and pages where an address is given.
+    """Serve the control socket, and pages if an address is given.
 
     Raises OSError if it cannot listen on the socket, UsageError if not on the address.
     """
@@ -39,3 +42,17 @@ def serve_runner(settings: RunnerSettings, api: ControlApi) -> Iterator[None]:
 
             stack.enter_context(RunnerPages(settings.listen, api.report))
         yield
+
+
+def answer_request(api: ControlApi, request: Message) -> Iterator[Message]:
+    """Yield the answers to a request of the control socket.
+
+    Raises UsageError for one that is none of ours, SidecarError if it cannot be met.
+    """
+    action, subject = request.get("do"), request.get("of")
+    if action == "status":
+        yield {"status": status_json(api.report.facts()), "last": True}
+    elif isinstance(subject, str) and action in ON_DEMAND:
+        yield from map(render_event, api.run(JobKind(action), subject))
+    else:
+        raise UsageError("that cannot be asked", "the daemon may be of another version")

@@ -1,11 +1,9 @@
-"""A small HTTP server for a few generated pages, bounded in every direction.
+"""A small HTTP server for the few pages of a daemon, bounded in every direction.
 
 Of the standard library's server only the threads are used: the rest looks its own name
 up in DNS when it starts, takes any number of clients, 100 headers of 64 KiB from each for
 as long as they like, and quotes requests in its errors. This one reads one head of at
 most 8 KiB, answers it, hangs up, and never shows a client what a client has sent.
-
-The pages of a daemon, on the address that its operator names.
 """
 
 import re
@@ -25,44 +23,80 @@ from sidecar.lib.errors import UsageError
 from sidecar.lib.threads import Closable
 
 MOST_SERVED = 16
-"""Clients that are served at a time; as many more are told to come back, the rest hung up on."""
+"""Clients served at a time; as many more get status 503, and the rest are hung up on."""
 SECONDS = 5.0
 """How long a client may take to send its request, and again to take the answer."""
-"""What to tell somebody whose text is none."""
 
 _MOST_HEAD = 8 * 1024
-_MOST_LEFT = 64 * 1024
+_MOST_DRAINED = 64 * 1024
 _PIECE = 4096
-_PAUSE = 0.25
+_ACCEPT_PAUSE = 0.25
 _END = re.compile(rb"\r?\n\r?\n")
 _REQUEST = re.compile(rb"([!-~]+) ([!-~]+) HTTP/1\.[0-9]")
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """An answer: its status, its body, and of which media type that is."""
+    """An answer: its status, its body and the media type of that."""
 
     status: HTTPStatus
     content: bytes
     media_type: str = "text/plain; charset=utf-8"
 
 
-def page_of(status: HTTPStatus, words: str = "") -> Page:
+def text_page(status: HTTPStatus, text: str = "") -> Page:
     """Return a page of a line of text, by default the phrase of its status."""
-    return Page(status, f"{words or status.phrase}\n".encode())
+    return Page(status, f"{text or status.phrase}\n".encode())
 
 
-class Server(Closable, ThreadingTCPServer):
+_BUSY = text_page(HTTPStatus.SERVICE_UNAVAILABLE, "too many clients")
+
+
+def health_page(reasons: tuple[str, ...], well: str) -> Page:
+    """Return a page of all that is wrong, status 503; of the text `well` if nothing is."""
+    status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
+    return text_page(status, "\n".join(reasons) or well)
+
+
+class StatusPages(Closable):
+    """Serves pages on `listen`, a host and a port, until it is closed.
+
+    `answer` returns the page of a path, None for one that does not exist; it is called in many
+    threads. Raises UsageError if it cannot listen.
+    """
+
+    def __init__(self, listen: tuple[str, int], answer: Callable[[str], Page | None]) -> None:
+        host, port = listen
+        try:
+            self._server = PageServer(host, port, answer)
+        except OSError as error:
+            raise UsageError(
+                f"--listen: cannot listen on port {port} of {host or 'all addresses'}: "
+                f"{error.strerror or error}",
+                "choose an address of this machine and a free port",
+            ) from None
+
+    @property
+    def port(self) -> int:
+        """The port on which it listens."""
+        return self._server.port
+
+    def close(self) -> None:
+        """Hang up on everyone and end all threads, within a second."""
+        self._server.close()
+
+
+class PageServer(Closable, ThreadingTCPServer):
     """Answers GET and HEAD by `answer(path)`, which gets the path without its query.
 
     Listens once it is made; raises OSError if it cannot. `answer` is called in many
-    threads and gives None for a page that does not exist. An empty host means all
+    threads and returns None for a page that does not exist. An empty host means all
     addresses of this machine. `close` ends all threads, within a second.
     """
 
     daemon_threads = False
     block_on_close = True
-    # What became ready may be gone again: a look at it must not wait.
+    # A client that became ready may be gone again: accepting it must not wait.
     timeout = 0
 
     def __init__(
@@ -87,7 +121,7 @@ class Server(Closable, ThreadingTCPServer):
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """The port on which it listens."""
         number: int = self.socket.getsockname()[1]
         return number
 
@@ -101,16 +135,16 @@ class Server(Closable, ThreadingTCPServer):
         self.server_close()
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection; where that fails, not again at once."""
+        """Accept a connection; wait a moment before a failure is raised."""
         try:
             return super().get_request()
         except OSError:
             # Without a free descriptor the listener stays ready all the time.
-            sleep(_PAUSE)
+            sleep(_ACCEPT_PAUSE)
             raise
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
-        """Let a connection in while there are not too many."""
+        """Return whether there are not too many connections yet."""
         with self._lock:
             if len(self._open) >= 2 * MOST_SERVED:
                 return False
@@ -121,7 +155,7 @@ class Server(Closable, ThreadingTCPServer):
         """Serve one connection, in a thread of its own."""
         is_served = self._served.acquire(blocking=False)
         try:
-            # A client that is late or gone has nothing more to be told.
+            # A client that is late or gone needs no answer.
             with suppress(OSError):
                 self._serve(request, is_served=is_served)
         finally:
@@ -135,7 +169,7 @@ class Server(Closable, ThreadingTCPServer):
             super().shutdown_request(request)
 
     def _run(self) -> None:
-        """Let clients in until woken; `serve_forever` would look for its end all the time."""
+        """Accept clients until woken; `serve_forever` would poll for its end twice a second."""
         with selectors.DefaultSelector() as waiting, self._woken:
             waiting.register(self, selectors.EVENT_READ)
             waiting.register(self._woken, selectors.EVENT_READ, "stop")
@@ -155,19 +189,16 @@ class Server(Closable, ThreadingTCPServer):
         _drain(connection, monotonic() + min(1.0, self._seconds))
 
     def _respond(self, head: bytes | None) -> tuple[str, Page]:
-        """Return the method of a request, None for one that is too long, and the page for it."""
+        """Return the method of a request and its page; `head` is None if it is too long."""
         if head is None:
-            return "", page_of(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            return "", text_page(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         request = _REQUEST.fullmatch(head.partition(b"\n")[0].rstrip(b"\r"))
         if request is None:
-            return "", page_of(HTTPStatus.BAD_REQUEST)
+            return "", text_page(HTTPStatus.BAD_REQUEST)
         method, target = (part.decode("ascii") for part in request.groups())
         if method not in ("GET", "HEAD"):
-            return method, page_of(HTTPStatus.METHOD_NOT_ALLOWED)
-        return method, self._answer(target.partition("?")[0]) or page_of(HTTPStatus.NOT_FOUND)
-
-
-_BUSY = page_of(HTTPStatus.SERVICE_UNAVAILABLE, "too many clients")
+            return method, text_page(HTTPStatus.METHOD_NOT_ALLOWED)
+        return method, self._answer(target.partition("?")[0]) or text_page(HTTPStatus.NOT_FOUND)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -183,7 +214,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _read_head(connection: socket.socket, deadline: float) -> bytes | None:
-    """Read up to the empty line; None if that is too far. Raises OSError when it is too late."""
+    """Read up to the empty line; None if it does not come in 8 KiB. Raises OSError if too late."""
     head = bytearray()
     while len(head) <= _MOST_HEAD:
         if _END.search(head):
@@ -197,8 +228,8 @@ def _read_head(connection: socket.socket, deadline: float) -> bytes | None:
 
 
 def _drain(connection: socket.socket, deadline: float) -> None:
-    """Take what else the client sends: closing before would make it lose the answer."""
-    left = _MOST_LEFT
+    """Read what else the client sends: closing before would make it lose the answer."""
+    left = _MOST_DRAINED
     while left > 0:
         _wait_until(connection, deadline)
         piece = connection.recv(_PIECE)
@@ -226,37 +257,3 @@ def _render(page: Page, *, with_body: bool) -> bytes:
         lines.append("Allow: GET, HEAD")
     head = "".join(f"{line}\r\n" for line in (*lines, "")).encode("ascii")
     return head + page.content if with_body else head
-
-
-class StatusPages(Closable):
-    """Serves pages on `listen`, a host and a port, until it is closed.
-
-    `answer` gives the page of a path, None for one that does not exist; it is called in many
-    threads. Raises UsageError where it cannot listen.
-    """
-
-    def __init__(self, listen: tuple[str, int], answer: Callable[[str], Page | None]) -> None:
-        host, port = listen
-        try:
-            self._server = Server(host, port, answer)
-        except OSError as error:
-            raise UsageError(
-                f"--listen: cannot listen on port {port} of {host or 'all addresses'}: "
-                f"{error.strerror or error}",
-                "choose an address of this machine and a free port",
-            ) from None
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on."""
-        return self._server.port
-
-    def close(self) -> None:
-        """End all that serves, within a second."""
-        self._server.close()
-
-
-def page_of_reasons(reasons: tuple[str, ...], well: str) -> Page:
-    """Return a page of all that is wrong, or of `well` where nothing is."""
-    status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-    return page_of(status, "\n".join(reasons) or well)

@@ -17,7 +17,8 @@ from sidecar.engines.restic import ResticEngine
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.journal import Journal, RunOutcome
 from sidecar.runner.quiesce import start_again, while_stopped
-from sidecar.runner.restore import RestoreError, Restorer, RestoreRequest
+from sidecar.runner.restore.choose import RestoreError, RestoreRequest
+from sidecar.runner.restore.restore import Restorer
 from tests.fakes.cheap_key import replace_key
 from world import World
 

@@ -18,9 +18,9 @@ from referencing.jsonschema import DRAFT7
 from problem_examples import EXAMPLES, find_problem
 from reference import find_stale, label_table, render_pages
 from sidecar.cli.commands.main import cli
-from sidecar.cli.commands.options import Flag
-from sidecar.cli.options import OF_THE_RUNNER, VARIABLES
+from sidecar.cli.options import Flag
 from sidecar.cli.runner.main import cli as runner_cli
+from sidecar.cli.variables import OF_BACKRESTS_CONTAINER, VARIABLES
 from sidecar.labels.problem import REASONS
 from sidecar.reconciler import state
 from sidecar.reconciler.log_events import EVENTS
@@ -111,7 +111,9 @@ def variables_read() -> Iterator[str]:
 
 def test_each_variable_that_is_read_is_told() -> None:
     """Return whether of a flag or not."""
-    told = {one.name for one in (*VARIABLES, *OF_THE_RUNNER)} | known_variables() | NOT_OURS
+    told = (
+        {one.name for one in (*VARIABLES, *OF_BACKRESTS_CONTAINER)} | known_variables() | NOT_OURS
+    )
     found = set(variables_read())
     assert {"TZ", "DOCKER_HOST", "GITHUB_WORKSPACE"} <= found
     assert set() == found - told
@@ -167,7 +169,11 @@ def test_each_event_of_the_runner_s_log_is_told_with_its_level() -> None:
 def test_files_that_are_told_are_those_that_are_made() -> None:
     """By the names that the code gives them."""
     page = (ROOT / "docs/reference/files.md").read_text()
-    for name in (f".sidecar/{state._FILE}", f".sidecar/{heartbeat.FILE}", f"{markers.DIRECTORY}/NAME"):
+    for name in (
+        f".sidecar/{state._FILE}",
+        f".sidecar/{heartbeat.FILE}",
+        f"{markers.DIRECTORY}/NAME",
+    ):
         assert f"`{name}`" in page
     for made in (RUNNER_PULSE, JOURNAL, CONTROL, "PLAN.failed", "PLAN.success"):
         assert f"`{RUNNER_STATE}/{made}`" in page

@@ -34,7 +34,7 @@ exec restic "$@"
 
 
 @dataclass
-class House:
+class RunnerFolder:
     """A folder with a document, a plan `web` in the repository `store`, and data."""
 
     folder: Path
@@ -62,7 +62,7 @@ class House:
         return self.folder / "data"
 
     def plan(self, **fields: Any) -> dict[str, Any]:
-        """Return the plan, but for what is said."""
+        """Return the plan, with what is given changed."""
         usual = {"id": "web", "repo": "store", "paths": [str(self.data)]}
         return {**usual, "schedule": {"cron": "0 3 1 1 *"}, **fields}
 
@@ -158,7 +158,7 @@ class DaemonProcess:
     """A running daemon, and the events that it has logged."""
 
     process: "subprocess.Popen[bytes]"
-    parts: House
+    parts: RunnerFolder
     log: Path
 
     def events(self, name: str = "") -> list[dict[str, Any]]:
@@ -187,7 +187,7 @@ class DaemonProcess:
 
 
 @contextmanager
-def run_daemon(parts: House, *arguments: str) -> Iterator[DaemonProcess]:
+def run_daemon(parts: RunnerFolder, *arguments: str) -> Iterator[DaemonProcess]:
     """Start a daemon, and wait until it can be asked; ended in any case."""
     log = parts.folder / "daemon.log"
     command = parts.command("daemon", "--log-format", "json", "--log-level", "debug", *arguments)

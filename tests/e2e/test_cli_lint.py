@@ -150,7 +150,7 @@ def test_each_takes_the_files_after_compose_too(capsys: pytest.CaptureFixture[st
 
 
 def test_a_file_that_cannot_be_read_stops_no_other(capsys: pytest.CaptureFixture[str]) -> None:
-    """It is a finding among the others, and the missing document is said once."""
+    """It is a finding among the others, and the missing document is reported once."""
     Path("torn.yaml").write_text("services: [\n")
     status = run_cli(["lint", "--each", "gone.yaml", "torn.yaml", stack("blog")])
     captured = capsys.readouterr()

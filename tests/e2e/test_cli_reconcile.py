@@ -75,8 +75,8 @@ class Place:
     def run(self, *args: str) -> Ran:
         """Run the command line in this process."""
         code = run_cli(args)
-        said = self.capsys.readouterr()
-        return Ran(code, said.out, said.err)
+        output = self.capsys.readouterr()
+        return Ran(code, output.out, output.err)
 
     def reconcile(self, *args: str) -> Ran:
         """Run with the document and the saved list."""
@@ -362,7 +362,7 @@ def test_a_problem_stops_no_other_workload(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         (["--nonsense"], "No such option '--nonsense'"),
         (["--apply"], "No such option '--apply'"),
@@ -394,12 +394,12 @@ def test_a_problem_stops_no_other_workload(place: Place) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_usage_errors_are_failures(place: Place, flags: list[str], said: str) -> None:
+def test_usage_errors_are_failures(place: Place, flags: list[str], message: str) -> None:
     """Status 1, never click's 2, which means `changed`; the message names the flag."""
     before = place.snapshot()
     ran = place.reconcile(*flags)
     assert (1, "") == (ran.code, ran.out)
-    assert said in ran.err
+    assert message in ran.err
     assert before == place.snapshot()
 
 
@@ -600,7 +600,7 @@ def test_a_reader_that_goes_away_is_no_crash(place: Place, form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("", "the document is empty"),
         ("{", "the document is not JSON: line 1"),
@@ -615,7 +615,7 @@ def test_a_reader_that_goes_away_is_no_crash(place: Place, form: str) -> None:
     ids=lambda value: value if value.startswith(("{", "[")) else "",
 )
 def test_a_document_that_cannot_be_used_voids_the_pass(
-    place: Place, content: str, said: str
+    place: Place, content: str, message: str
 ) -> None:
     """Status 1, nothing on standard output, one sentence and a hint, and the file as it was."""
     place.config.write_text(content)
@@ -625,7 +625,7 @@ def test_a_document_that_cannot_be_used_voids_the_pass(
         assert (1, "") == (ran.code, ran.out)
         assert ran.err.startswith("Error: ")
         assert "\n  → " in ran.err
-        assert said in ran.err
+        assert message in ran.err
     assert before == place.snapshot()
 
 
@@ -717,7 +717,7 @@ def test_an_inventory_with_volumes_and_images_is_read(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (None, "cannot be read"),
         ("", "Invalid JSON"),
@@ -727,7 +727,7 @@ def test_an_inventory_with_volumes_and_images_is_read(place: Place) -> None:
     ],
 )
 def test_an_inventory_that_cannot_be_read_is_never_empty(
-    place: Place, content: str | None, said: str
+    place: Place, content: str | None, message: str
 ) -> None:
     """Unknown is not the same as nothing: the pass is void and plans stay."""
     place.reconcile()
@@ -737,7 +737,7 @@ def test_an_inventory_that_cannot_be_read_is_never_empty(
     ran = place.reconcile()
     assert (1, "") == (ran.code, ran.out)
     assert "list.json" in ran.err
-    assert said in ran.err
+    assert message in ran.err
     assert before == place.snapshot()
 
 

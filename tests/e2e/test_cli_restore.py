@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from sidecar.cli.runner.restore import COMMANDS
+from sidecar.cli.runner.main import cli
 from sidecar.lib.errors import SidecarError
 from sidecar.runner.journal import Journal, RunOutcome
 from tests.engines.bench import INSTANCE, PASSWORD, ResticBench
@@ -52,7 +52,7 @@ class Place:
 
     def run(self, name: str, *arguments: str) -> Result:
         """Run a command in this process."""
-        command = next(one for one in COMMANDS if one.name == name)
+        command = cli.commands[name]
         environ = {**dict.fromkeys(os.environ), **self.environ}
         return CliRunner(env=environ).invoke(command, [*arguments, "--config", str(self.config)])
 
@@ -146,7 +146,7 @@ def test_refusals_say_what_to_write(place: Place, tmp_path: Path) -> None:
     ]
 
     assert [] == [
-        (words, said) for words, said in fragments if said not in place.refused("web", *words)
+        (words, output) for words, output in fragments if output not in place.refused("web", *words)
     ]
     assert "there is no plan 'blog'" in place.refused("blog")
     assert "second" == place.page.read_text()
@@ -183,12 +183,12 @@ def test_an_interrupted_restore_leaves_what_was_there(place: Place, tmp_path: Pa
     with subprocess.Popen(command, env=place.environ, stderr=subprocess.PIPE) as process:
         assert "reached" == os.read(reached, 7).decode()
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate()
+        _, output = process.communicate()
     os.close(fifo)
     os.close(reached)
 
     assert 0 != process.returncode
-    assert b"interrupted: what was there is there" in said
+    assert b"interrupted: what was there is there" in output
     assert ("second", [RunOutcome.CANCELLED]) == (place.page.read_text(), place.outcomes())
     assert ["deep", "page"] == sorted(os.listdir(place.bench.source))
 

@@ -41,7 +41,7 @@ def test_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
 def test_without_a_runner_the_zone_is_this_machines(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And that is said, because the runner's may be another."""
+    """And that is shown, because the runner's may be another."""
     monkeypatch.setenv("TZ", "America/Lima")
     with socket.socket() as taken:
         # Bound but not listening: a port that surely refuses.

@@ -96,12 +96,12 @@ def wrong_plans(config: Path) -> list[str]:
         for run in range(RUNS)
         for service in SERVICES
     }
-    said = {
+    output = {
         plan_id: (*plan["paths"], plan["retention"]["policyKeepLastN"])
         for plan_id, plan in found.items()
     }
     return sorted(
-        key for key in expected.keys() | said.keys() if expected.get(key) != said.get(key)
+        key for key in expected.keys() | output.keys() if expected.get(key) != output.get(key)
     )
 
 
@@ -188,11 +188,11 @@ def test_saves_of_a_program_without_locks_are_kept_too(config: Path) -> None:
     """
     with reading(config) as wrong, foreign_writer(config) as foreign:
         run_all(config)
-        said, _ = foreign.communicate()
-    assert 0 == foreign.returncode, f"a save was lost: {said}"
+        output, _ = foreign.communicate()
+    assert 0 == foreign.returncode, f"a save was lost: {output}"
     assert [] == wrong
-    assert int(said) > 5
-    assert int(said) == json.loads(config.read_bytes())["foreign"]
+    assert int(output) > 5
+    assert int(output) == json.loads(config.read_bytes())["foreign"]
     for _ in range(PASSES):
         if not any(outcome.written for outcome in run_all(config)):
             break
@@ -238,10 +238,10 @@ def start_process(config: Path, run: int) -> "subprocess.Popen[str]":
 def test_whole_commands_at_once_lose_nothing(config: Path) -> None:
     """Processes of their own behave like threads."""
     processes = [start_process(config, run) for run in range(PROCESSES)]
-    said = [process.communicate() for process in processes]
-    assert [0] * PROCESSES == [process.returncode for process in processes], said
+    output = [process.communicate() for process in processes]
+    assert [0] * PROCESSES == [process.returncode for process in processes], output
     assert [sorted(ids(run)) for run in range(PROCESSES)] == [
-        json.loads(out)["added"] for out, _ in said
+        json.loads(out)["added"] for out, _ in output
     ]
     assert {plan_id for run in range(PROCESSES) for plan_id in ids(run)} == set(ours(config))
     assert [config] == list(config.parent.iterdir())

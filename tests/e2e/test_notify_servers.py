@@ -26,16 +26,15 @@ from sidecar.lib.process import ProcessRunner
 from sidecar.runner.hooks.run import HookRunner
 from sidecar.runner.job.steps import Facts, HookOutcome
 from sidecar.runner.journal import Journal
-from sidecar.runner.notify.delivery import PAUSES, Delivered, DeliveryQueue, ProcessSender
+from sidecar.runner.notify.delivery import PAUSES, Delivered, DeliveryQueue
 from sidecar.runner.notify.messages import (
     AppriseRequest,
     Failure,
     HttpRequest,
-    Notice,
-    NoticeEvent,
     NotificationMessage,
-    RunNotifier,
 )
+from sidecar.runner.notify.notices import Notice, NoticeEvent, RunNotifier
+from sidecar.runner.notify.sender import ProcessSender
 from sidecar.runner.notify.shoutrrr import translate_shoutrrr
 
 SUCCESS = ("CONDITION_SNAPSHOT_SUCCESS", "CONDITION_SNAPSHOT_END")
@@ -183,17 +182,17 @@ def sender(certificate: tuple[Path, Path]) -> ProcessSender:
 
 @dataclass
 class Runner:
-    """Hooks, a courier and its journal, with a clock that stands."""
+    """Hooks, a delivery and its journal, with a clock that stands."""
 
     journal: Journal
-    courier: DeliveryQueue
+    delivery: DeliveryQueue
     directory: Path
     now: list[float]
 
     def run(self, events: Sequence[str], *hooks: RunHook) -> HookOutcome:
         """Run an event set."""
         programs = ProcessRunner({"PATH": os.environ["PATH"]})
-        runner = HookRunner(programs, self.directory / "config.json", self.courier.post)
+        runner = HookRunner(programs, self.directory / "config.json", self.delivery.post)
         facts = Facts('backup for plan "web"', self.now[0], 2.0, "4bba301e", Stats(1))
         plan = RunPlan("web", "main", hooks=hooks)
         return runner.run(events, Repo("main"), plan, facts, lambda: False)
@@ -230,7 +229,7 @@ def test_hooks_reach_their_servers(web: Web, runner: Runner) -> None:
 
     assert HookOutcome() == runner.run(START, *hooks)
     assert HookOutcome() == runner.run(SUCCESS, *hooks)
-    assert Delivered(sent=9) == runner.courier.deliver()
+    assert Delivered(sent=9) == runner.delivery.deliver()
 
     assert [
         f"/{SECRET}/start", f"/{SECRET}", f"/{SECRET}", f"/{SECRET}", "/message", "/any", "/topic",
@@ -248,12 +247,12 @@ def test_hooks_reach_their_servers(web: Web, runner: Runner) -> None:
 def test_a_notice_arrives_as_a_mail_through_tls_and_a_login(mail: Mail, runner: Runner) -> None:
     """What --notify-url says is what people read."""
     url = f"mailtos://{USER}:{PASSWORD}@localhost:{mail.port}?from=runner@nas.example&to=me@home.example&mode=starttls"
-    announcer = RunNotifier((url,), {NoticeEvent.ERROR}, "nas", runner.courier.post)
+    notifier = RunNotifier((url,), {NoticeEvent.ERROR}, "nas", runner.delivery.post)
 
-    announcer.announce(
+    notifier.announce(
         Notice(NoticeEvent.ERROR, "backup", "plan web", "failed", NOW, "the disk is full <100 %>")
     )
-    assert Delivered(sent=1) == runner.courier.deliver()
+    assert Delivered(sent=1) == runner.delivery.deliver()
 
     ((message, receivers, is_secure, has_logged_in),) = mail.taken
     assert (["me@home.example"], True, True) == (receivers, is_secure, has_logged_in)
@@ -283,10 +282,10 @@ def test_a_mail_that_is_not_taken_is_told_without_its_secrets(
     stranger = ProcessSender(ProcessRunner({"PATH": os.environ["PATH"]}))
     right = AppriseRequest(f"mailtos://{USER}:{PASSWORD}@localhost:{mail.port}?{query}", "t", "b")
 
-    RunNotifier((wrong,), {NoticeEvent.ERROR}, "nas", runner.courier.post).announce(
+    RunNotifier((wrong,), {NoticeEvent.ERROR}, "nas", runner.delivery.post).announce(
         Notice(NoticeEvent.ERROR, "backup", "plan web", "failed", NOW)
     )
-    assert Delivered(failed=1, waiting=1) == runner.courier.deliver()
+    assert Delivered(failed=1, waiting=1) == runner.delivery.deliver()
     assert Failure("no secure connection could be made", is_down=True) == stranger.send(right)
 
     (told,) = [
@@ -313,18 +312,18 @@ def test_a_server_in_trouble_is_tried_again_and_the_backup_goes_on(
     if not status:
         environ = {"PATH": os.environ["PATH"], "SSL_CERT_FILE": str(certificate[0])}
         hasty = ProcessSender(ProcessRunner(environ, grace=0.1), seconds=2.0)
-        runner.courier = DeliveryQueue(runner.journal, hasty, lambda: runner.now[0])
+        runner.delivery = DeliveryQueue(runner.journal, hasty, lambda: runner.now[0])
     web.status = status
     ping = hook("actionHealthchecks", webhookUrl=web.url)
 
     assert HookOutcome() == runner.run(SUCCESS, ping)
     assert [] == web.asked
-    assert Delivered(failed=1, waiting=1) == runner.courier.deliver()
+    assert Delivered(failed=1, waiting=1) == runner.delivery.deliver()
     assert reason in [record.__dict__["fields"].get("reason") for record in caplog.records]
     assert SECRET not in str([record.__dict__ for record in caplog.records])
     web.status = 200
     runner.now[0] += PAUSES[0]
-    assert Delivered(sent=1) == runner.courier.deliver()
+    assert Delivered(sent=1) == runner.delivery.deliver()
     assert 2 == len(web.asked)
 
 

@@ -40,7 +40,7 @@ class Shell:
     environment: dict[str, str]
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command; give its status and all that it said."""
+        """Run a command; return its status and all its output."""
         return subprocess.run(
             command,
             cwd=self.folder,
@@ -54,7 +54,7 @@ class Shell:
         )
 
     def must(self, *command: str) -> str:
-        """Run a command that has to succeed; give what it said."""
+        """Run a command that has to succeed; return its output."""
         done = self.run(*command)
         assert done.returncode == 0, done.stdout
         return done.stdout.strip()

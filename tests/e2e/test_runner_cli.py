@@ -13,23 +13,23 @@ import pytest
 
 from sidecar.runner.heartbeat import RunnerHeartbeat
 from sidecar.runner.journal import RunOutcome
-from tests.e2e.runner_process import ROOT, House
+from tests.e2e.runner_process import ROOT, RunnerFolder
 
 START, END = "CONDITION_SNAPSHOT_START", "CONDITION_SNAPSHOT_END"
 
 
 @pytest.fixture
-def parts(tmp_path: Path) -> House:
+def parts(tmp_path: Path) -> RunnerFolder:
     """A document with one plan."""
-    return House(tmp_path)
+    return RunnerFolder(tmp_path)
 
 
-def outcomes(parts: House) -> list[RunOutcome]:
+def outcomes(parts: RunnerFolder) -> list[RunOutcome]:
     """How the runs ended, newest first."""
     return [run.ended.outcome for run in parts.runs() if run.ended]
 
 
-def test_run_backs_up_and_tells_how_it_went(parts: House) -> None:
+def test_run_backs_up_and_tells_how_it_went(parts: RunnerFolder) -> None:
     """In a line for each plan; the repository is created where it asks for that."""
     done = parts.run("run", "web")
     assert (0, "") == (done.returncode, done.stderr)
@@ -38,7 +38,7 @@ def test_run_backs_up_and_tells_how_it_went(parts: House) -> None:
     assert [RunOutcome.SUCCESS] == outcomes(parts)
 
 
-def test_run_all_runs_every_plan_that_has_a_schedule(parts: House) -> None:
+def test_run_all_runs_every_plan_that_has_a_schedule(parts: RunnerFolder) -> None:
     """One that fails stops no other; the status is the worst."""
     parts.write(
         parts.plan(id="bad", paths=[str(parts.folder / "missing")]),
@@ -53,7 +53,7 @@ def test_run_all_runs_every_plan_that_has_a_schedule(parts: House) -> None:
     assert "does not exist" in done.stdout
 
 
-def test_a_warning_is_status_3(parts: House) -> None:
+def test_a_warning_is_status_3(parts: RunnerFolder) -> None:
     """A snapshot was made, but not of everything."""
     parts.write(parts.plan(paths=[str(parts.data), str(parts.folder / "missing")]))
     done = parts.run("run", "web", "--on-missing", "warn")
@@ -61,7 +61,7 @@ def test_a_warning_is_status_3(parts: House) -> None:
     assert [RunOutcome.WARNING] == outcomes(parts)
 
 
-def test_a_dry_run_saves_nothing_and_runs_no_hook(parts: House) -> None:
+def test_a_dry_run_saves_nothing_and_runs_no_hook(parts: RunnerFolder) -> None:
     """It says what would be saved, and which hooks would run."""
     hooked = parts.folder / "hooked"
     hook = {"conditions": [START, END], "actionCommand": {"command": f"touch {hooked}"}}
@@ -78,7 +78,7 @@ def test_a_dry_run_saves_nothing_and_runs_no_hook(parts: House) -> None:
     assert 1 == len(parts.runs())
 
 
-def test_the_tables_tell_what_there_is(parts: House) -> None:
+def test_the_tables_tell_what_there_is(parts: RunnerFolder) -> None:
     """Before and after a run; and the same as JSON."""
     assert "Nothing was run yet." in parts.run("history").stdout
     assert 0 == parts.run("run", "web").returncode
@@ -106,7 +106,7 @@ def test_the_tables_tell_what_there_is(parts: House) -> None:
     )
 
 
-def test_repositories_are_checked_pruned_and_unlocked(parts: House) -> None:
+def test_repositories_are_checked_pruned_and_unlocked(parts: RunnerFolder) -> None:
     """All, or those that are named; what is done is in the history."""
     assert 0 == parts.run("run", "web").returncode
     for command in ("check", "prune"):
@@ -119,7 +119,7 @@ def test_repositories_are_checked_pruned_and_unlocked(parts: House) -> None:
     assert [1, 1] == [parts.run(command, "store").returncode for command in ("check", "unlock")]
 
 
-def test_what_does_not_exist_is_told_with_what_does(parts: House) -> None:
+def test_what_does_not_exist_is_told_with_what_does(parts: RunnerFolder) -> None:
     """Before anything is run."""
     for command in (("run", "none"), ("check", "none"), ("snapshots", "none"), ("unlock", "none")):
         done = parts.run(*command)
@@ -130,7 +130,7 @@ def test_what_does_not_exist_is_told_with_what_does(parts: House) -> None:
     assert "no daemon listens" in parts.run("backup", "web").stderr
 
 
-def test_a_run_that_is_called_off_starts_again_what_it_stopped(parts: House) -> None:
+def test_a_run_that_is_called_off_starts_again_what_it_stopped(parts: RunnerFolder) -> None:
     """By Ctrl-C: restic ends, the hooks after it run, and nothing more begins."""
     state = parts.folder / "service"
     hooks = [
@@ -144,28 +144,28 @@ def test_a_run_that_is_called_off_starts_again_what_it_stopped(parts: House) -> 
         assert time.monotonic() < deadline
         select.select([], [], [], 0.02)
     os.kill(process.pid, signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=60)
     assert 1 == process.returncode
-    assert "backup web: cancelled" in said
-    assert "backup db: not run: it was not begun" in said
+    assert "backup web: cancelled" in output
+    assert "backup db: not run: it was not begun" in output
     assert "runs\n" == state.read_text()
     assert [RunOutcome.CANCELLED] == outcomes(parts)
 
 
-def test_secrets_are_in_nothing_that_is_said(parts: House) -> None:
+def test_secrets_are_in_nothing_that_is_said(parts: RunnerFolder) -> None:
     """Nor in the journal's folder, for others."""
     parts.run("run", "web")
     parts.write(
         parts.plan(), repos=[{"id": "store", "uri": "/nowhere/MARK", "password": "MARKTWO"}]
     )
-    said = "".join(
+    output = "".join(
         part
         for command in (("run", "web"), ("history",), ("plans",), ("check",))
         for done in [parts.run(*command, "--log-level", "debug")]
         for part in (done.stdout, done.stderr)
     )
-    assert "MARKTWO" not in said
-    assert "secret MARK" not in said
+    assert "MARKTWO" not in output
+    assert "secret MARK" not in output
     assert {0o600} == {file.stat().st_mode & 0o777 for file in parts.state.iterdir()}
 
 

@@ -12,16 +12,16 @@ import pytest
 
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.journal import RunCause, RunOutcome
-from tests.e2e.runner_process import WEB, DaemonProcess, House, run_daemon
+from tests.e2e.runner_process import WEB, DaemonProcess, RunnerFolder, run_daemon
 
 DAY = 86_400
 START, END, ERROR = (f"CONDITION_SNAPSHOT_{name}" for name in ("START", "END", "ERROR"))
 
 
 @pytest.fixture
-def parts(tmp_path: Path) -> House:
+def parts(tmp_path: Path) -> RunnerFolder:
     """A document with one plan, which is due on New Year only."""
-    return House(tmp_path)
+    return RunnerFolder(tmp_path)
 
 
 def hook(command: str, *conditions: str) -> dict[str, object]:
@@ -29,18 +29,18 @@ def hook(command: str, *conditions: str) -> dict[str, object]:
     return {"conditions": list(conditions), "actionCommand": {"command": command}}
 
 
-def quiesced(parts: House) -> list[dict[str, object]]:
+def quiesced(parts: RunnerFolder) -> list[dict[str, object]]:
     """Hooks that stop something and start it again: a file says which it is."""
     state = parts.folder / "service"
     return [hook(f"echo stopped > {state}", START), hook(f"echo runs > {state}", END, ERROR)]
 
 
-def is_healthy(parts: House) -> bool:
+def is_healthy(parts: RunnerFolder) -> bool:
     """Ask the quick check."""
     return parts.run("healthcheck").returncode == 0
 
 
-def test_what_came_while_it_was_down_is_run_once(parts: House) -> None:
+def test_what_came_while_it_was_down_is_run_once(parts: RunnerFolder) -> None:
     """On schedule, by real restic; the rest is recorded as missed, and all is well then."""
     parts.write(parts.plan(schedule={"cron": "* * * * *"}))
     parts.remember(WEB, 3 * 3600)
@@ -57,7 +57,7 @@ def test_what_came_while_it_was_down_is_run_once(parts: House) -> None:
     assert 1 == parts.run("healthcheck").returncode
 
 
-def test_skip_runs_nothing_of_what_came_while_it_was_down(parts: House) -> None:
+def test_skip_runs_nothing_of_what_came_while_it_was_down(parts: RunnerFolder) -> None:
     """It is recorded as missed."""
     parts.write(parts.plan(schedule={"cron": "0 0 * * *"}))
     parts.remember(WEB, 3 * DAY)
@@ -67,7 +67,7 @@ def test_skip_runs_nothing_of_what_came_while_it_was_down(parts: House) -> None:
         assert [] == daemon.events("run.began")
 
 
-def test_the_last_good_document_wins(parts: House) -> None:
+def test_the_last_good_document_wins(parts: RunnerFolder) -> None:
     """A broken one is told, here and by the check, and what is asked for is still done."""
     with run_daemon(parts) as daemon:
         daemon.wait(lambda: is_healthy(parts), "healthy")
@@ -83,7 +83,7 @@ def test_the_last_good_document_wins(parts: House) -> None:
         assert 0 == parts.run("backup", "db").returncode
 
 
-def test_a_document_that_is_not_there_yet_is_waited_for(parts: House) -> None:
+def test_a_document_that_is_not_there_yet_is_waited_for(parts: RunnerFolder) -> None:
     """It is executed as soon as it comes."""
     text = parts.config.read_text()
     parts.config.unlink()
@@ -94,7 +94,7 @@ def test_a_document_that_is_not_there_yet_is_waited_for(parts: House) -> None:
         assert 0 == parts.run("backup", "web").returncode
 
 
-def test_a_run_that_is_asked_for_twice_is_run_once(parts: House) -> None:
+def test_a_run_that_is_asked_for_twice_is_run_once(parts: RunnerFolder) -> None:
     """Whoever asks second joins it, and both hear the same end."""
     gate = parts.folder / "gate"
     os.mkfifo(gate)
@@ -107,10 +107,10 @@ def test_a_run_that_is_asked_for_twice_is_run_once(parts: House) -> None:
         # Both are connected: the first waits for its hook, and the second for the first.
         _wait_for_clients(daemon, 2)
         gate.write_text("go\n")
-        said = [process.communicate(timeout=60)[0] for process in (first, second)]
+        output = [process.communicate(timeout=60)[0] for process in (first, second)]
         assert [0, 0] == [first.returncode, second.returncode]
-        assert said[0] == said[1]
-        assert "success" in said[0]
+        assert output[0] == output[1]
+        assert "success" in output[0]
     assert 1 == len(parts.runs())
 
 
@@ -126,7 +126,7 @@ def _wait_for_clients(daemon: DaemonProcess, count: int) -> None:
     assert before == daemon.parts.runs()
 
 
-def test_a_run_that_ends_within_the_grace_is_not_disturbed(parts: House) -> None:
+def test_a_run_that_ends_within_the_grace_is_not_disturbed(parts: RunnerFolder) -> None:
     """It is asked to end while a backup is at work: nothing new begins, that one is finished."""
     gate = parts.folder / "gate"
     os.mkfifo(gate)
@@ -142,13 +142,15 @@ def test_a_run_that_ends_within_the_grace_is_not_disturbed(parts: House) -> None
     assert [RunOutcome.SUCCESS] == [run.ended.outcome for run in parts.runs() if run.ended]
 
 
-def _status(parts: House) -> str:
+def _status(parts: RunnerFolder) -> str:
     from sidecar.web.control import ask
 
     return json.dumps(list(ask(parts.state, {"do": "status"}, 10)))
 
 
-def test_a_run_that_does_not_end_is_ended_and_what_was_stopped_starts_again(parts: House) -> None:
+def test_a_run_that_does_not_end_is_ended_and_what_was_stopped_starts_again(
+    parts: RunnerFolder,
+) -> None:
     """After the grace: restic is ended, the hooks after it run, and the status is 0."""
     parts.write(parts.plan(hooks=quiesced(parts)))
     with run_daemon(parts, "--grace", "0.1s", "--restic", str(parts.slow())) as daemon:
@@ -162,7 +164,7 @@ def test_a_run_that_does_not_end_is_ended_and_what_was_stopped_starts_again(part
     assert [RunOutcome.CANCELLED] == [run.ended.outcome for run in parts.runs() if run.ended]
 
 
-def test_what_a_killed_daemon_left_is_put_right_before_anything_else(parts: House) -> None:
+def test_what_a_killed_daemon_left_is_put_right_before_anything_else(parts: RunnerFolder) -> None:
     """The hooks after the backup run, the run is interrupted, and the next one succeeds."""
     parts.write(parts.plan(hooks=quiesced(parts)))
     with run_daemon(parts, "--restic", str(parts.slow())) as daemon:
@@ -183,7 +185,7 @@ def test_what_a_killed_daemon_left_is_put_right_before_anything_else(parts: Hous
     assert [RunOutcome.SUCCESS, RunOutcome.INTERRUPTED] == outcomes
 
 
-def test_a_second_scheduler_is_refused(parts: House) -> None:
+def test_a_second_scheduler_is_refused(parts: RunnerFolder) -> None:
     """Another daemon, and a run without one; both are told what to do."""
     with run_daemon(parts):
         for command in (("daemon",), ("run", "web")):
@@ -193,7 +195,7 @@ def test_a_second_scheduler_is_refused(parts: House) -> None:
             assert "backrest-runner backup PLAN" in refused.stderr
 
 
-def test_it_does_not_begin_beside_a_backrest(parts: House) -> None:
+def test_it_does_not_begin_beside_a_backrest(parts: RunnerFolder) -> None:
     """Whose lock is held; unless it is forced to."""
     data = parts.folder / "data"
     (data / "oplog.sqlite.lock").touch()
@@ -205,7 +207,9 @@ def test_it_does_not_begin_beside_a_backrest(parts: House) -> None:
             assert 0 == daemon.stop()
 
 
-def test_every_scheduled_plan_is_backed_up_on_start_where_that_is_wanted(parts: House) -> None:
+def test_every_scheduled_plan_is_backed_up_on_start_where_that_is_wanted(
+    parts: RunnerFolder,
+) -> None:
     """Not one without a schedule."""
     parts.write(
         parts.plan(), parts.plan(id="db"), parts.plan(id="off", schedule={"disabled": True})
@@ -216,7 +220,7 @@ def test_every_scheduled_plan_is_backed_up_on_start_where_that_is_wanted(parts: 
         assert {"start"} == {event["trigger"] for event in daemon.events("run.began")}
 
 
-def test_a_plan_whose_hook_cannot_be_used_is_not_run(parts: House) -> None:
+def test_a_plan_whose_hook_cannot_be_used_is_not_run(parts: RunnerFolder) -> None:
     """It is told when the document is read, not at three in the morning; others are run."""
     bad = hook("echo {{ .Nothing }}", START)
     parts.write(parts.plan(hooks=[bad]), parts.plan(id="db"))
@@ -229,7 +233,7 @@ def test_a_plan_whose_hook_cannot_be_used_is_not_run(parts: House) -> None:
         assert 0 == parts.run("backup", "db").returncode
 
 
-def test_the_pages_tell_how_it_goes(parts: House) -> None:
+def test_the_pages_tell_how_it_goes(parts: RunnerFolder) -> None:
     """Last success, duration, size and age of each plan; and no secret."""
     port = _free_port()
     with run_daemon(parts, "--listen", f"127.0.0.1:{port}") as daemon:
@@ -274,7 +278,7 @@ def _get(port: int, page: str) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
-def test_a_repository_that_is_lost_is_unhealthy_and_not_made_anew(parts: House) -> None:
+def test_a_repository_that_is_lost_is_unhealthy_and_not_made_anew(parts: RunnerFolder) -> None:
     """The probe changes nothing, and says which repository it is."""
     with run_daemon(parts):
         assert 0 == parts.run("backup", "web").returncode
@@ -286,7 +290,7 @@ def test_a_repository_that_is_lost_is_unhealthy_and_not_made_anew(parts: House) 
     assert not (parts.folder / "repo").exists()
 
 
-def test_policies_of_repositories_are_executed_on_their_schedules(parts: House) -> None:
+def test_policies_of_repositories_are_executed_on_their_schedules(parts: RunnerFolder) -> None:
     """Prune, check and forget are due like backups are."""
     store = {
         "id": "store",
@@ -305,7 +309,7 @@ def test_policies_of_repositories_are_executed_on_their_schedules(parts: House) 
     assert {RunOutcome.SUCCESS} == {run.ended.outcome for run in parts.runs() if run.ended}
 
 
-def test_the_time_zone_is_that_of_the_environment(parts: House) -> None:
+def test_the_time_zone_is_that_of_the_environment(parts: RunnerFolder) -> None:
     """Three in the morning is another moment in Berlin than in New York."""
     found = set()
     for zone in ("Europe/Berlin", "America/New_York", "UTC"):

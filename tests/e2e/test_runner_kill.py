@@ -23,12 +23,12 @@ def killed_writer(path: Path, chance: random.Random) -> tuple[set[int], set[int]
         [sys.executable, str(WRITER), str(path)], env=environ, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
-        said = process.stdout.readline()
+        output = process.stdout.readline()
         select.select([], [], [], chance.uniform(0.0, 0.05))
         process.kill()
-        said += process.stdout.read()
+        output += process.stdout.read()
     # A line that the kill cut off was written after the record, like all others.
-    lines = said.decode().splitlines(keepends=True)
+    lines = output.decode().splitlines(keepends=True)
     told = [int(line) for line in lines if line.endswith("\n")]
     return {one for one in told if one > 0}, {-one for one in told if one < 0}
 

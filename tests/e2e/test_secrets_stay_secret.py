@@ -115,7 +115,7 @@ class World:
         (self.folder / "list.json").write_text(json.dumps([container(**labels)]))
 
     def run(self, *args: str) -> tuple[int, str]:
-        """Run; give the status and everything that was said on both streams."""
+        """Run; give the status and everything that was output on both streams."""
         code = run_cli(
             [
                 *("reconcile", "--config", str(self.config), "--log-level", "debug"),
@@ -123,17 +123,17 @@ class World:
                 *("--secrets-dir", str(self.folder / "secrets"), *args),
             ]
         )
-        said = self.capsys.readouterr()
-        return code, said.out + said.err
+        output = self.capsys.readouterr()
+        return code, output.out + output.err
 
     def leaks(self, *args: str) -> list[str]:
-        """Run in every output form and log form; list the markers that were said."""
+        """Run in every output form and log form; list the markers that were output."""
         found: list[str] = []
         for form in FORMS:
             for log in ("text", "json"):
-                said = self.run("--output", form, "--log-format", log, *args)[1]
-                assert said
-                found += MARKER.findall(said)
+                output = self.run("--output", form, "--log-format", log, *args)[1]
+                assert output
+                found += MARKER.findall(output)
         return sorted(set(found))
 
 
@@ -188,9 +188,9 @@ def test_a_changed_secret_is_told_without_being_shown(world: World) -> None:
     """The diff says that there is a new one."""
     world.run()
     world.label(notify="slack:https://slack.example/MARKROTATED")
-    _, said = world.run("--dry-run", "--output", "diff")
-    assert [] == MARKER.findall(said)
-    assert "(new)" in said
+    _, output = world.run("--dry-run", "--output", "diff")
+    assert [] == MARKER.findall(output)
+    assert "(new)" in output
 
 
 # Labels that cannot be used
@@ -248,8 +248,8 @@ def test_no_flag_error_quotes_a_secret(world: World) -> None:
         assert [] == world.leaks("--dry-run", *flags)
     for address in ("ssh://user:MARKENGINE@host", "tcp://user:MARKENGINE@127.0.0.1:1"):
         code = run_cli(["--config", str(world.config), "--docker-sock", address])
-        said = world.capsys.readouterr()
-        assert (1, []) == (code, MARKER.findall(said.out + said.err))
+        output = world.capsys.readouterr()
+        assert (1, []) == (code, MARKER.findall(output.out + output.err))
 
 
 @pytest.mark.parametrize(
@@ -324,23 +324,23 @@ def test_no_error_about_a_document_quotes_it(world: World, old: str, new: str) -
     """Neither where it is no JSON nor where Backrest would refuse it."""
     world.write(json.dumps(document()).replace(old, new, 1))
     for log in ("text", "json"):
-        code, said = world.run("--log-format", log)
-        assert (1, []) == (code, MARKER.findall(said))
+        code, output = world.run("--log-format", log)
+        assert (1, []) == (code, MARKER.findall(output))
 
 
 def test_an_identity_that_is_refused_is_not_quoted(world: World) -> None:
     """The private key of this Backrest is the worst to lose."""
     key = {"keyId": "MARKKEYID", "ed25519priv": "MARKPRIVATE", "ed25519pub": "MARKPUBLIC"}
     world.write(json.dumps(document() | {"sync": {"identity": key}}))
-    code, said = world.run()
-    assert (1, []) == (code, MARKER.findall(said))
+    code, output = world.run()
+    assert (1, []) == (code, MARKER.findall(output))
 
 
 def test_an_unreadable_secret_is_told_by_its_reference(world: World) -> None:
     """The reference is no secret, and people need it."""
     world.label(notify="slack:file:/etc/passwd, discord:env:OTHER_VARIABLE")
-    code, said = world.run("--dry-run", "--output", "json")
-    assert (3, []) == (code, MARKER.findall(said))
-    assert said.count("secret.missing") == 2
-    assert "file:/etc/passwd" in said
-    assert "env:OTHER_VARIABLE" in said
+    code, output = world.run("--dry-run", "--output", "json")
+    assert (3, []) == (code, MARKER.findall(output))
+    assert output.count("secret.missing") == 2
+    assert "file:/etc/passwd" in output
+    assert "env:OTHER_VARIABLE" in output

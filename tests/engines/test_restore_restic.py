@@ -13,7 +13,9 @@ from sidecar.engines.base import FailureClass
 from sidecar.lib.errors import UsageError
 from sidecar.runner.due import JobKind
 from sidecar.runner.journal import Journal, JournalError, RunOutcome
-from sidecar.runner.restore import How, RestoreError, Restorer, RestoreRequest
+from sidecar.runner.restore.choose import RestoreError, RestoreRequest
+from sidecar.runner.restore.places import Effect
+from sidecar.runner.restore.restore import Restorer
 from sidecar.runner.restore.staging import PREFIX
 from tests.engines.bench import INSTANCE, ResticBench, quick_repo
 
@@ -371,7 +373,7 @@ def test_a_dry_run_changes_nothing(restoring: Restoring, source: Path) -> None:
 
     (step,) = plan.steps
     assert (str(source), str(source)) == (step.item.source, step.item.place)
-    assert (How.REPLACE, 4) == (step.how, plan.files)
+    assert (Effect.REPLACE, 4) == (step.effect, plan.files)
     assert 3_000_000 < plan.bytes < 3_000_100
     assert before == tree(source)
     assert () == restoring.journal.runs()

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sidecar.docker.models import Container, Inventory, Mount
-from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.reconcile import Reconciler
+from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import Lifetime, ReconcilerSettings
 from sidecar.reconciler.state import Memory
 

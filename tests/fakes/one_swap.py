@@ -19,7 +19,7 @@ _rename = os.rename
 
 def main() -> None:
     """Swap, counting renamings."""
-    room, last = Path(sys.argv[1]), int(sys.argv[2])
+    receiver, last = Path(sys.argv[1]), int(sys.argv[2])
     left = last
 
     def rename(*args: Any, **kwargs: Any) -> None:
@@ -29,11 +29,11 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         _rename(*args, **kwargs)
 
-    with Staging(room) as staging:
-        shutil.copytree(room.with_suffix(".new"), staging.tree / "data", symlinks=True)
+    with Staging(receiver) as staging:
+        shutil.copytree(receiver.with_suffix(".new"), staging.tree / "data", symlinks=True)
         os.rename = rename
         staging.take_folder("/data")
-        staging.swap([name for name in os.listdir(room) if not is_ours(name)])
+        staging.swap([name for name in os.listdir(receiver) if not is_ours(name)])
 
 
 main()

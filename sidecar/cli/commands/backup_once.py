@@ -1,4 +1,4 @@
-"""backup-once: everything now, without a scheduler, around containers that are stopped for it."""
+"""backup-once: everything now, without a scheduler, with containers stopped around it."""
 
 import os
 from dataclasses import replace
@@ -15,7 +15,7 @@ from sidecar.cli.commands.options import (
     policy_options,
 )
 from sidecar.cli.commands.settings import build_settings
-from sidecar.cli.exits import FAILED, PROBLEMS
+from sidecar.cli.exits import ATTENTION, FAILED, SUCCESS
 from sidecar.lib.errors import UsageError
 from sidecar.reconciler.settings import ReconcilerSettings, parse_duration
 
@@ -29,6 +29,21 @@ if TYPE_CHECKING:
     from sidecar.runner.once.image import ImageSettings
     from sidecar.runner.once.once import BackupStrategy
     from sidecar.runner.settings import RunnerSettings
+
+_OWN_FLAGS = (
+    "force",
+    "seats",
+    "runner_state_dir",
+    "quiesce_label",
+    "quiesce_timeout",
+    "rcb_image",
+    "rcb_env_file",
+    "rcb_command",
+    "rcb_arg",
+    "restic_group_by",
+    "restic_path_prefix",
+)
+"""Flags that are ours alone; the others are those of all commands."""
 
 
 @click.command("backup-once")
@@ -114,63 +129,48 @@ def backup_once(dry_run: bool, **flags: Any) -> None:
 
 def _run(flags: dict[str, Any], *, dry_run: bool) -> int:
     from sidecar.docker.lifecycle import OneShotDocker
-    from sidecar.runner.once.once import Once, Result, preview_once, run_once
+    from sidecar.runner.once.once import OnceBackup, Result, preview_once, run_once
     from sidecar.service.signals import SignalWaiter
 
-    own = {name: flags.pop(name) for name in _OWN}
+    own = {name: flags.pop(name) for name in _OWN_FLAGS}
     seconds = parse_duration("--quiesce-timeout", own["quiesce_timeout"])
     log = {name: flags[name] for name in ("log_level", "log_format")}
     settings = build_settings(flags)
     labels = _read_labels(settings, own["quiesce_label"] or "")
     runner = _runner_settings(settings, own, log)
-    once = Once(
+    backup = OnceBackup(
         settings=runner,
-        way=_way(settings, runner, labels, own),
-        engines=lambda: OneShotDocker(settings.source.docker_sock or ""),
-        quiet=labels.to_stop,
-        say=click.echo,
-        seconds=seconds,
+        strategy=_choose_strategy(settings, runner, labels, own),
+        connect=lambda: OneShotDocker(settings.source.docker_sock or ""),
+        to_stop=labels.to_stop,
+        show=click.echo,
+        stop_seconds=seconds,
     )
-    _tell(labels.problems)
+    _show_problems(labels.problems)
     if dry_run:
-        preview_once(once)
+        preview_once(backup)
         result = Result.DONE
     else:
         with SignalWaiter() as waiter, waiter.install_signals():
-            result = run_once(once, waiter)
+            result = run_once(backup, waiter)
     if result is Result.FAILED:
         return FAILED
-    return PROBLEMS if result is Result.WARNING or labels.problems else 0
+    return ATTENTION if result is Result.WARNING or labels.problems else SUCCESS
 
 
-_OWN = (
-    "force",
-    "seats",
-    "runner_state_dir",
-    "quiesce_label",
-    "quiesce_timeout",
-    "rcb_image",
-    "rcb_env_file",
-    "rcb_command",
-    "rcb_arg",
-    "restic_group_by",
-    "restic_path_prefix",
-)
-
-
-def _read_labels(settings: ReconcilerSettings, quiet: str) -> "OnceLabels":
+def _read_labels(settings: ReconcilerSettings, quiesce_label: str) -> "OnceLabels":
     from sidecar.planner.backup_once import parse_quiesce_label, read_once_labels
     from sidecar.reconciler.observe import observe
 
     inventory, settings = observe(settings)
-    label = parse_quiesce_label(quiet, settings.policy.label_prefix)
+    label = parse_quiesce_label(quiesce_label, settings.policy.label_prefix)
     return read_once_labels(inventory, settings.policy, label)
 
 
 def _runner_settings(
     settings: ReconcilerSettings, own: dict[str, Any], log: dict[str, str]
 ) -> "RunnerSettings":
-    """Return what the runner would make of its variables, and of those flags that we share."""
+    """Return the runner's settings: by its own variables, and by the flags that both have."""
     from sidecar.cli.runner.backup import run
     from sidecar.cli.runner.settings import build_settings as build_runner_settings
     from sidecar.runner.settings import Scheduling
@@ -191,7 +191,7 @@ def _runner_settings(
     return replace(build_runner_settings(given), scheduling=Scheduling(seats=own["seats"]))
 
 
-def _way(
+def _choose_strategy(
     settings: ReconcilerSettings,
     runner: "RunnerSettings",
     labels: "OnceLabels",
@@ -201,7 +201,7 @@ def _way(
         from sidecar.runner.once.plans import PlansStrategy
 
         _refuse_image_flags(own)
-        return PlansStrategy(runner, dict(os.environ), _tell_end)
+        return PlansStrategy(runner, dict(os.environ), _show_end)
     from sidecar.docker.lifecycle import OneShotDocker
     from sidecar.runner.once.image import ImageRetention, ImageStrategy
 
@@ -216,10 +216,10 @@ def _way(
     )
 
 
-def _tell_end(job: "Job", over: "RunFinished") -> None:
+def _show_end(job: "Job", finished: "RunFinished") -> None:
     from sidecar.cli.output.runs import render_end
 
-    click.echo(render_end(job, over))
+    click.echo(render_end(job, finished))
 
 
 def _refuse_image_flags(own: dict[str, Any]) -> None:
@@ -248,8 +248,8 @@ def _image_settings(settings: ReconcilerSettings, own: dict[str, Any]) -> "Image
     )
 
 
-def _tell(problems: "Sequence[Problem]") -> None:
-    from sidecar.cli.output.text import problem_lines
+def _show_problems(problems: "Sequence[Problem]") -> None:
+    from sidecar.cli.output.problems import problem_lines
 
     for line in problem_lines(problems, ""):
         click.echo(line, err=True)

@@ -1,4 +1,4 @@
-"""init, schema and version: documents that do not need a running engine."""
+"""init, schema and version: what needs no Docker."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""status and backup: what people ask Backrest every day, by the names of their services."""
+"""status and backup: what people want of Backrest every day, by the names of their services."""
 
 import os
 from typing import Any
@@ -15,6 +15,7 @@ from sidecar.cli.commands.options import (
     policy_options,
 )
 from sidecar.cli.commands.settings import build_settings
+from sidecar.cli.exits import ATTENTION, SUCCESS, status_of_operation
 from sidecar.reconciler.settings import parse_duration
 
 
@@ -50,7 +51,7 @@ def status(output: str, timezone: str | None, **flags: Any) -> None:
 
     report = run_status(build_settings(flags), dict(os.environ), timezone)
     click.echo(render_status(report, output))
-    raise click.exceptions.Exit(report.exit_code)
+    raise click.exceptions.Exit(ATTENTION if report.needs_attention else SUCCESS)
 
 
 @click.command()
@@ -84,4 +85,4 @@ def backup(plan: str, timeout: str | None, **flags: Any) -> None:
     seconds = None if timeout is None else parse_duration("--timeout", timeout)
     result = run_backup(build_settings(flags), plan, seconds, dict(os.environ))
     click.echo(result.words)
-    raise click.exceptions.Exit(result.exit_code)
+    raise click.exceptions.Exit(status_of_operation(result.ending))

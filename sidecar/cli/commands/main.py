@@ -1,4 +1,4 @@
-"""The command line: parse flags → settings → one call; nothing else."""
+"""The command line of backrest-sidecar: all its commands, and `reconcile` by default."""
 
 import gc
 import sys
@@ -7,14 +7,12 @@ from collections.abc import Sequence
 import click
 
 from sidecar import __version__
-from sidecar.cli.commands import backup_once as once
-from sidecar.cli.commands import documents as document
-from sidecar.cli.commands import everyday, preview, service
+from sidecar.cli.commands import backup_once, documents, everyday, preview, service
 from sidecar.cli.exits import run_group
 
 
 class _Commands(click.Group):
-    """Without a subcommand, or with flags only, the command is `reconcile`."""
+    """A group whose command is `reconcile` if none is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = ("--help", "-h", "--version")
@@ -51,21 +49,21 @@ for _command in (
     service.healthcheck,
     everyday.status,
     everyday.backup,
-    once.backup_once,
-    document.init,
-    document.schema,
-    document.version,
+    backup_once.backup_once,
+    documents.init,
+    documents.schema,
+    documents.version,
 ):
     cli.add_command(_command)
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and exit; every failure, also a wrong flag, is status 1."""
-    # A command ends before a collection would pay; records of thousands of plans are no cycles.
+    # A command ends before collecting garbage would pay: thousands of plans form no cycles.
     gc.disable()
     sys.exit(run_cli(args))
 
 
 def run_cli(args: Sequence[str] | None = None) -> int:
-    """Run the command line and give its exit status."""
+    """Run the command line and return its exit status."""
     return run_group(cli, "backrest-sidecar", args)

@@ -5,35 +5,31 @@ from pathlib import Path
 
 import click
 
-from sidecar.cli.options import Flag, about, unless
-from sidecar.cli.options import log_options_at as declare_log
-from sidecar.cli.options import option as declare
+from sidecar.cli import options as flags
+from sidecar.cli.options import about, unless
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.planner.lifecycle import Orphans
 from sidecar.reconciler.settings import ApplyVia
 
-_DEFAULTS = Policy()
 VARIABLE = "BACKREST_SIDECAR_"
-"""What every variable of ours begins with."""
+"""What the variables of all flags begin with."""
+_DEFAULTS = Policy()
 
-option = partial(declare, VARIABLE)
-log_options_at = partial(declare_log, VARIABLE)
-
+option = partial(flags.option, VARIABLE)
+log_options_at = partial(flags.log_options_at, VARIABLE)
+log_options = log_options_at("warn")
 
 config_option = about(
     "the document",
     option(
         "--config",
         variables=("BACKREST_CONFIG",),
-        # Who may not read it is told so where it is read, with what to do; the daemon waits.
+        # Whether it is readable is checked when it is read, with a hint; the daemon waits for it.
         type=click.Path(path_type=Path, readable=False),
         default="backrest.config.json",
         help="Backrest's config.json.",
     ),
 )
-
-
-log_options = log_options_at("warn")
 
 docker_option = about(
     "the engine",
@@ -160,7 +156,7 @@ apply_options = about(
     option("--apply", is_flag=True, help="Make Backrest notice what was written."),
     option(
         "--apply-via",
-        type=click.Choice([way.value for way in ApplyVia]),
+        type=click.Choice([via.value for via in ApplyVia]),
         default=ApplyVia.AUTO.value,
         help="How; auto: by the API where --backrest-url answers, else by a restart when idle.",
     ),
@@ -224,20 +220,3 @@ lifetime_options = about(
         help="Where to remember things.  [default: .sidecar beside the document]",
     ),
 )
-
-__all__ = [
-    "VARIABLE",
-    "Flag",
-    "access_options",
-    "apply_options",
-    "config_option",
-    "docker_option",
-    "lifetime_options",
-    "log_options",
-    "log_options_at",
-    "mode_option",
-    "option",
-    "policy_options",
-    "source_options",
-    "watch_options",
-]

@@ -1,4 +1,4 @@
-"""reconcile, lint and schedule: once, by hand, mostly to look."""
+"""reconcile, lint and schedule: once, by hand, mostly to see what would be done."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ from sidecar.cli.commands.options import (
     source_options,
 )
 from sidecar.cli.commands.settings import build_settings
-from sidecar.cli.exits import CHANGED, PROBLEMS
+from sidecar.cli.exits import ATTENTION, CHANGED
 
 
 @click.command()
@@ -68,7 +68,7 @@ def reconcile(dry_run: bool, output: str, detailed_exitcode: bool, **flags: Any)
     if outcome.written and output != "table":
         logging.getLogger(__name__).warning(RESTART_NOTE)
     if outcome.has_serious_problems:
-        raise click.exceptions.Exit(PROBLEMS)
+        raise click.exceptions.Exit(ATTENTION)
     if detailed_exitcode and outcome.changed:
         raise click.exceptions.Exit(CHANGED)
 
@@ -112,17 +112,17 @@ def lint(strict: bool, form: str, each: bool, **flags: Any) -> None:
     from sidecar.reconciler.lint import lint_each, lint_once
 
     if each:
-        _take_each(flags)
-    look = lint_each if each else lint_once
-    report = look(build_settings(flags), datetime.now().astimezone(), dict(os.environ))
+        _take_compose_files(flags)
+    run_lint = lint_each if each else lint_once
+    report = run_lint(build_settings(flags), datetime.now().astimezone(), dict(os.environ))
     if text := render_lint(report, form, os.environ.get("GITHUB_WORKSPACE", "")):
         click.echo(text)
     if report.has_failed(strict=strict):
-        raise click.exceptions.Exit(PROBLEMS)
+        raise click.exceptions.Exit(ATTENTION)
 
 
-def _take_each(flags: dict[str, Any]) -> None:
-    """All files are Compose files then, also without --compose before them."""
+def _take_compose_files(flags: dict[str, Any]) -> None:
+    """Take all arguments for Compose files, also without --compose before them."""
     flags["compose"], flags["files"] = (*flags["compose"], *flags["files"]), ()
     if not flags["compose"] or "-" in flags["compose"]:
         raise click.UsageError("--each takes the names of Compose files")

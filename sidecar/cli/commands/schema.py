@@ -16,7 +16,7 @@ _TEXT = ["string", "number", "boolean", "null"]
 
 
 def render_schema(kind: str, label_prefix: str) -> str:
-    """Write the JSON Schema of `document` (2020-12) or of `labels` (draft 7)."""
+    """Return the JSON Schema of `document` (2020-12) or of `labels` (draft 7) as text."""
     if kind == "document":
         return files("sidecar.backrest").joinpath("config.schema.json").read_text("utf-8").rstrip()
     check_policy(Policy(label_prefix=label_prefix))
@@ -24,7 +24,7 @@ def render_schema(kind: str, label_prefix: str) -> str:
 
 
 def labels_schema(prefix: str) -> dict[str, Any]:
-    """Build the schema of a Compose service's `labels`, as a mapping or as a list."""
+    """Return the schema of a Compose service's `labels`, as a mapping or as a list."""
     return {
         # What editors know best, and the draft of Compose's own schema.
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -67,7 +67,7 @@ def _value(label: Label, *, indexed: bool = False) -> dict[str, Any]:
 
 
 def _pattern(label: Label) -> str:
-    """What a value may look like, without anchors; nothing where any text may be right."""
+    """Return the pattern of a value, without anchors; empty if any text may be right."""
     if label.parse is parse_bool:
         return rf"\s*(?:{'|'.join(_any_case(w) for w in sorted(TRUE_WORDS | FALSE_WORDS))})\s*"
     if not label.choices:
@@ -91,7 +91,7 @@ def _list(prefix: str) -> dict[str, Any]:
 
 
 def _names() -> str:
-    """All names after the prefix, longest first, as one pattern."""
+    """Return all names after the prefix, longest first, as one pattern."""
     plain = sorted((label.name for label in LABELS), key=lambda name: (-len(name), name))
     listed = {label.name for label in LABELS if label.is_list}
     return "|".join(_literal(name) + (f"(?:{_INDEX})?" if name in listed else "") for name in plain)
@@ -102,5 +102,5 @@ def _any_case(word: str) -> str:
 
 
 def _literal(text: str) -> str:
-    """Escape for patterns of Python and ECMAScript alike, which knows no escaped hyphen."""
+    """Escape a text for patterns of Python and of ECMAScript, which has no escaped hyphen."""
     return re.sub(r"[.*+?^${}()|\[\]\\/]", r"\\\g<0>", text)

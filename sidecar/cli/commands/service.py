@@ -1,4 +1,4 @@
-"""daemon and what belongs to it: healthcheck."""
+"""daemon, doctor and healthcheck: the sidecar as a service, and whether it is well."""
 
 import os
 import sys

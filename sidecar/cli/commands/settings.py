@@ -1,4 +1,4 @@
-"""Values of flags → checked Settings."""
+"""Values of the sidecar's flags → checked settings."""
 
 import os
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from sidecar.cli.commands.options import VARIABLE
+from sidecar.cli.options import parse_listen
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.lib.errors import UsageError
 from sidecar.lib.log import start_logging
@@ -30,18 +31,18 @@ _LEAST_INTERVAL = 1.0
 
 
 def build_settings(flags: dict[str, Any]) -> ReconcilerSettings:
-    """Make checked settings of click's values; raises UsageError naming the flag.
+    """Return checked settings of click's values, and start logging.
 
-    Takes the values of the option groups above out of `flags`, also where a command
-    has not all of them, and starts logging.
+    Takes the values of the option groups out of `flags`; groups that a command does not have
+    get their defaults. Raises UsageError naming the flag.
     """
     start_logging(flags.pop("log_level"), flags.pop("log_format"))
-    runner = flags.pop("backrest_container")
+    container = flags.pop("backrest_container")
     policy = Policy(
         **{name: flags.pop(name) for name in _PLAIN_POLICY if name in flags},
         path_map=parse_path_map(flags.pop("path_map")),
         hook_policy=HookPolicy(flags.pop("hook_policy")),
-        runner_container=runner or Policy().runner_container,
+        runner_container=container or Policy().runner_container,
     )
     return ReconcilerSettings(
         config=flags.pop("config"),
@@ -51,7 +52,7 @@ def build_settings(flags: dict[str, Any]) -> ReconcilerSettings:
         config_mode=parse_mode(flags.pop("config_mode", "keep")),
         accept_version=flags.pop("accept_version"),
         state_dir=flags.pop("state_dir", None),
-        runner_named=bool(runner),
+        runner_named=bool(container),
         lifetime=_build_lifetime(flags),
         access=_build_access(flags),
         applying=_build_applying(flags),
@@ -113,11 +114,8 @@ def _build_watching(flags: dict[str, Any]) -> Watching:
     if interval < _LEAST_INTERVAL:
         raise UsageError(f"--interval {interval:g}s is too short", "write 1s or more")
     events = flags.pop("with_events", True)
-    if not (listen := flags.pop("listen", None)):
-        return Watching(interval, events)
-    from sidecar.web.sidecar import parse_listen
-
-    return Watching(interval, events, listen=parse_listen(listen))
+    listen = flags.pop("listen", None)
+    return Watching(interval, events, listen=parse_listen(listen) if listen else None)
 
 
 def _build_source(flags: dict[str, Any]) -> InventorySource:

@@ -1,1 +1,1 @@
-"""New."""
+"""What commands show: results in, text for people or JSON for programs out."""

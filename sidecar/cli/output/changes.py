@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from difflib import unified_diff
 
 from sidecar.backrest.mask import mask_texts, mask_value
-from sidecar.cli.output.text import problem_json
+from sidecar.cli.output.problems import problem_json
 from sidecar.reconciler.reconcile import PassOutcome
 
 
@@ -13,7 +13,7 @@ def render_outcome_json(outcome: PassOutcome) -> str:
     """Write the object of `--output json`; plans as they stand after the pass, masked."""
     proposal = outcome.proposal
     changes = proposal.changes
-    standing = proposal.after.plans
+    plans = proposal.after.plans
     shown = {
         "config": outcome.config,
         "changed": outcome.changed,
@@ -21,7 +21,7 @@ def render_outcome_json(outcome: PassOutcome) -> str:
         "updated": list(changes.updated),
         "orphaned": list(changes.orphaned),
         "unchanged": list(changes.unchanged),
-        "plans": [mask_value(standing[plan.id]) for plan in proposal.rendered.plans],
+        "plans": [mask_value(plans[plan.id]) for plan in proposal.rendered.plans],
         "problems": [problem_json(problem) for problem in proposal.rendered.problems],
     }
     return json.dumps(shown, indent=2, ensure_ascii=False)

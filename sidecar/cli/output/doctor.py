@@ -1,4 +1,4 @@
-"""What the doctor found: a line a check for people, and JSON for programs."""
+"""The doctor's report: a line for each check for people, and JSON for programs."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What a lint found: for people, for programs, and as annotations of a GitHub workflow."""
+"""A lint report: for people, for programs, and as annotations of a GitHub workflow."""
 
 import json
 import os
@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from sidecar.cli.output.text import printable, problem_json, problem_lines
+from sidecar.cli.output.problems import problem_json, problem_lines
+from sidecar.cli.output.text import printable
 from sidecar.labels.problem import Severity
 from sidecar.planner.coverage import MountCoverage
 from sidecar.planner.lint import LintFinding
@@ -99,7 +100,7 @@ def _summary(report: LintReport) -> str:
 
 
 def _annotation(finding: LintFinding, workspace: str) -> str:
-    """One workflow command; what lets the lint fail is an error there."""
+    """Return one workflow command; what makes the lint fail is an error there."""
     command = "warning" if finding.severity is Severity.WARNING else "error"
     properties = {
         "file": _from_workspace(finding.file, workspace),
@@ -111,7 +112,7 @@ def _annotation(finding: LintFinding, workspace: str) -> str:
 
 
 def _from_workspace(file: str, workspace: str) -> str:
-    """A step may run in another folder than the one from which GitHub takes names."""
+    """Return a file as GitHub names it; a step may run in another folder than the workspace."""
     if not (file and workspace):
         return file
     path, top = os.path.realpath(file), os.path.realpath(workspace)

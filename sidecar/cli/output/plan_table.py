@@ -1,7 +1,4 @@
-"""The outcome of a pass for people: per workload what is backed up, when, and what is wrong.
-
-A document's retention object as our own type.
-"""
+"""The outcome of a pass for people: per workload what is backed up, when, and what is wrong."""
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -14,7 +11,8 @@ from sidecar.backrest.jsontext import Object
 from sidecar.backrest.mask import mask_string
 from sidecar.backrest.normal import normalise_plan
 from sidecar.backrest.plan import Retention, Schedule
-from sidecar.cli.output.text import printable, problem_lines
+from sidecar.cli.output.problems import problem_lines
+from sidecar.cli.output.text import printable
 from sidecar.planner.lifecycle import Orphans, PlanHistory
 from sidecar.planner.plan import RenderedWorkload
 from sidecar.reconciler.reconcile import PassOutcome
@@ -22,28 +20,9 @@ from sidecar.schedule.describe import describe_retention, describe_schedule
 from sidecar.schedule.fires import backrest_fires
 from sidecar.schedule.parse import schedule_of
 
-_BUCKETS = ("hourly", "daily", "weekly", "monthly", "yearly")
-
-
-def retention_of(raw: Mapping[str, Any]) -> Retention | None:
-    """Read a retention as it stands in a document; None when it keeps by no rule."""
-    normal = normalise_plan({"retention": raw}).get("retention")
-    if not isinstance(normal, dict):
-        return None
-    if normal.get("policyKeepAll"):
-        return Retention(keep_all=True)
-    if isinstance(last := normal.get("policyKeepLastN"), int):
-        return Retention(last=last)
-    buckets = normal.get("policyTimeBucketed")
-    if not isinstance(buckets, dict):
-        return None
-    counts = {name: buckets[name] for name in _BUCKETS if isinstance(buckets.get(name), int)}
-    last = buckets.get("keepLastN", 0)
-    return Retention(last=last if isinstance(last, int) else 0, **counts)
-
-
-_FAR = timedelta(days=4 * 366)
 RESTART_NOTE = "Backrest reads the file only when it starts: restart it to make this effective."
+_BUCKETS = ("hourly", "daily", "weekly", "monthly", "yearly")
+_FAR = timedelta(days=4 * 366)
 
 
 def render_table(outcome: PassOutcome, now: datetime) -> str:
@@ -54,10 +33,10 @@ def render_table(outcome: PassOutcome, now: datetime) -> str:
 
 def _blocks(outcome: PassOutcome, now: datetime) -> Iterator[Sequence[str]]:
     proposal = outcome.proposal
-    changes, standing = proposal.changes, proposal.after.plans
+    changes, plans = proposal.changes, proposal.after.plans
     updated, unchanged = frozenset(changes.updated), frozenset(changes.unchanged)
     for item in proposal.rendered.workloads:
-        plan = standing.get(item.plan_id)
+        plan = plans.get(item.plan_id)
         heading = _heading(item, updated, unchanged)
         yield [heading, *_plan_lines(item, plan, now), *problem_lines(item.problems)]
     if outcome.backrest.is_awaited:
@@ -69,11 +48,11 @@ def _blocks(outcome: PassOutcome, now: datetime) -> Iterator[Sequence[str]]:
     if proposal.rendered.ignored:
         yield ["not backed up:", *problem_lines(proposal.rendered.ignored)]
     if changes.orphaned:
-        yield render_orphans(outcome, now)
+        yield _orphan_lines(outcome, now)
 
 
-def render_orphans(outcome: PassOutcome, now: datetime) -> list[str]:
-    """Write what becomes of the plans without a workload, for people."""
+def _orphan_lines(outcome: PassOutcome, now: datetime) -> list[str]:
+    """Write what happens to the plans without a workload."""
     proposal, history = outcome.proposal, outcome.desired.history
     if proposal.ageing is None or history is None:
         return [
@@ -81,7 +60,8 @@ def render_orphans(outcome: PassOutcome, now: datetime) -> list[str]:
         ]
     lines = ["plans without a workload:"]
     lines += [
-        f"  {plan_id}: {_fate(plan_id, outcome, now)}" for plan_id in proposal.changes.orphaned
+        f"  {plan_id}: {_orphan_words(plan_id, outcome, now)}"
+        for plan_id in proposal.changes.orphaned
     ]
     if proposal.ageing.held:
         lines += [
@@ -91,7 +71,7 @@ def render_orphans(outcome: PassOutcome, now: datetime) -> list[str]:
     return lines
 
 
-def _fate(plan_id: str, outcome: PassOutcome, now: datetime) -> str:
+def _orphan_words(plan_id: str, outcome: PassOutcome, now: datetime) -> str:
     ageing, history = outcome.ageing, outcome.desired.history or PlanHistory()
     if plan_id in ageing.removed:
         return "removed" if outcome.written else "would be removed"
@@ -145,8 +125,8 @@ def _path_lines(item: RenderedWorkload, plan: Object) -> list[str]:
     known = {entry.runner: entry.container for entry in item.paths.entries}
     paths = _texts(plan, "paths")
     shown = [f"{known[path]} → {path}" if path in known else path for path in paths]
-    covered = [e for e in item.paths.entries if e.runner not in paths]
-    return shown + [f"{e.container} → {e.runner} (inside another)" for e in covered if item.plan]
+    covered = [entry for entry in item.paths.entries if entry.runner not in paths and item.plan]
+    return shown + [f"{entry.container} → {entry.runner} (inside another)" for entry in covered]
 
 
 def _schedule_line(plan: Object, now: datetime) -> str:
@@ -163,10 +143,27 @@ def _schedule_words(schedule: Schedule, now: datetime) -> str:
 
 
 def _retention_line(plan: Object) -> str:
-    retention = retention_of(plan.get("retention") or {})
+    retention = _retention_of(plan.get("retention") or {})
     if retention is None:
         return "everything is kept: no retention is set"
     return _retention_words(retention)
+
+
+def _retention_of(raw: Mapping[str, Any]) -> Retention | None:
+    """Read a retention as it stands in a document; None when it keeps by no rule."""
+    normal = normalise_plan({"retention": raw}).get("retention")
+    if not isinstance(normal, dict):
+        return None
+    if normal.get("policyKeepAll"):
+        return Retention(keep_all=True)
+    if isinstance(last := normal.get("policyKeepLastN"), int):
+        return Retention(last=last)
+    buckets = normal.get("policyTimeBucketed")
+    if not isinstance(buckets, dict):
+        return None
+    counts = {name: buckets[name] for name in _BUCKETS if isinstance(buckets.get(name), int)}
+    last = buckets.get("keepLastN", 0)
+    return Retention(last=last if isinstance(last, int) else 0, **counts)
 
 
 _retention_words = lru_cache(maxsize=1024)(describe_retention)

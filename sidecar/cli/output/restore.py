@@ -1,4 +1,4 @@
-"""What somebody wishes restored, and what is said of it."""
+"""Restoring and verifying: flags → a request, and what is shown of its plan and its end."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -8,27 +8,30 @@ from typing import Any
 import click
 
 from sidecar.backrest.reading import RunPlan
-from sidecar.cli.output.text import aligned, printable
+from sidecar.cli.output.text import aligned, printable, short_id
 from sidecar.lib.text import render_size
 from sidecar.lib.zones import local_zone
 from sidecar.runner.journal import Ended
-from sidecar.runner.restore import RestorePlan, RestoreRequest, Step, parse_moment, parse_path_map
+from sidecar.runner.restore.choose import RestoreRequest, parse_moment, parse_path_map
+from sidecar.runner.restore.places import Step
+from sidecar.runner.restore.restore import RestorePlan
 from sidecar.runner.verify.verify import Verification
-
-_SHORT_ID = 8
 
 
 def read_request(
     flags: dict[str, Any], environ: Mapping[str, str]
 ) -> Callable[[RunPlan, str], RestoreRequest]:
-    """Take what is wished out of the values of flags; raises UsageError."""
+    """Return what makes a request of a plan and its instance; raises UsageError.
+
+    Takes the values of the restore's own flags out of `flags`.
+    """
     zone, _ = local_zone(environ)
     at, target = flags.pop("at"), flags.pop("target")
     wanted = {
         "snapshot": flags.pop("snapshot"),
         "at": None if at is None else parse_moment(at, zone),
         "paths": flags.pop("paths"),
-        # As it is written but for the root: a link in it is not ours to resolve.
+        # Made absolute and no more: a link in it is not ours to resolve.
         "target": "" if target is None else os.path.abspath(target),  # noqa: PTH100
         "path_map": parse_path_map(flags.pop("path_map")),
         "in_place": flags.pop("in_place"),
@@ -39,11 +42,11 @@ def read_request(
 
 
 def show_plan(plan: RestorePlan, *, is_dry: bool) -> None:
-    """Say what will be done."""
+    """Show what will be done, or would be."""
     snapshot = plan.snapshot
     moment = f"{snapshot.time.astimezone():%Y-%m-%d %H:%M}"
     size = f"{plan.files} files, {render_size(plan.bytes)}"
-    click.echo(f"snapshot {snapshot.id[:_SHORT_ID]} of {moment}: {size}")
+    click.echo(f"snapshot {short_id(snapshot.id)} of {moment}: {size}")
     for line in aligned([_cells(step) for step in plan.steps]):
         click.echo(f"  {line}")
     if plan.users:
@@ -58,13 +61,13 @@ def _cells(step: Step) -> tuple[str, ...]:
     return (
         printable(item.source),
         f"→ {printable(item.place)}",
-        f"{step.standing.value} is there: {step.how.value}",
+        f"{step.existing.value} is there: {step.effect.value}",
     )
 
 
 @contextmanager
-def told_if_interrupted() -> Iterator[None]:
-    """Say what is there now, if somebody ends the block."""
+def explain_interrupt() -> Iterator[None]:
+    """Show what is there now, if somebody interrupts the block."""
     try:
         yield
     except KeyboardInterrupt:
@@ -73,19 +76,19 @@ def told_if_interrupted() -> Iterator[None]:
 
 
 def show_ended(plan: str, ended: Ended) -> None:
-    """Say that it was done."""
+    """Show that it was done."""
     stats = ended.stats
     size = "" if stats is None else f": {stats.files_processed} files"
-    click.echo(f"{printable(plan)} is restored from snapshot {ended.snapshot[:_SHORT_ID]}{size}")
+    click.echo(f"{printable(plan)} is restored from snapshot {short_id(ended.snapshot)}{size}")
 
 
 def render_verification(found: Verification) -> str:
-    """Say what came of a verification, in a line and one more for each file."""
+    """Write what a verification found: a line, and one more for each file."""
     name = printable(found.plan)
     lines = [f"  {printable(one)}" for one in found.differences]
     lines += [f"  the same: {printable(path)}" for path in found.same]
     lines += [f"  restored, changed since: {printable(path)}" for path in found.changed]
-    snapshot = f"snapshot {found.snapshot[:_SHORT_ID]}" if found.snapshot else "no snapshot"
+    snapshot = f"snapshot {short_id(found.snapshot)}" if found.snapshot else "no snapshot"
     seed = f"{snapshot}, seed {found.seed}"
     if found.differences:
         head = click.style("not verified", fg="red")

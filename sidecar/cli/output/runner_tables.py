@@ -1,18 +1,18 @@
-"""What the runner knows of plans, runs and snapshots, as tables for people and as JSON."""
+"""The runner's plans, runs and snapshots: read, then as tables for people or as JSON."""
 
 import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from sidecar.backrest.reading import RunPlan, Timing
 from sidecar.cli.output.runs import COLOURS
-from sidecar.cli.output.text import aligned, printable
+from sidecar.cli.output.text import aligned, printable, short_id
 from sidecar.engines.base import Snapshot
 from sidecar.lib.duration import render_duration
 from sidecar.lib.errors import UsageError
@@ -30,12 +30,11 @@ from sidecar.runner.status import job_of
 from sidecar.runner.timetable import Timetable
 
 _NONE = "–"
-_SHORT_ID = 8
 
 
 @dataclass(frozen=True, slots=True)
 class PlanRow:
-    """A plan, what became of it, and when it is due; `now` and `next_fire` in unix seconds."""
+    """A plan, its last runs, and when it is due; `now` and `next_fire` in unix seconds."""
 
     plan: RunPlan
     past: Past | None
@@ -44,12 +43,12 @@ class PlanRow:
 
 
 def read_plans(settings: RunnerSettings, environ: Mapping[str, str]) -> tuple[PlanRow, ...]:
-    """Read the document and the journal."""
+    """Read the plans of the document, and what the journal has of them."""
     config = load(settings.config)
     switch_user(settings, environ)
     zone, _ = local_zone(environ)
     timetable, now = Timetable(Scheduler(zone)), time.time()
-    with closing(open_journal(settings)) as journal:
+    with closing(_open_journal(settings)) as journal:
         past = journal.history().past
     known = ((plan, past.get(job_of(plan))) for plan in config.plans)
     return tuple(
@@ -57,8 +56,8 @@ def read_plans(settings: RunnerSettings, environ: Mapping[str, str]) -> tuple[Pl
     )
 
 
-def open_journal(settings: RunnerSettings) -> Journal:
-    """Open what the runner remembers; raises JournalError."""
+def _open_journal(settings: RunnerSettings) -> Journal:
+    """Open the runner's journal; raises JournalError."""
     return Journal(settings.state_directory / JOURNAL, settings.journal_keep)
 
 
@@ -79,9 +78,9 @@ def _plan_cells(row: PlanRow) -> tuple[str, ...]:
     return (
         printable(row.plan.id),
         printable(row.plan.repo),
-        describe_timing(row.plan.timing),
-        moment(row.next_fire),
-        moment(None if past is None else past.last_start),
+        _timing_words(row.plan.timing),
+        _moment(row.next_fire),
+        _moment(None if past is None else past.last_start),
         _NONE if outcome is None else click.style(outcome.value, fg=COLOURS[outcome]),
         _NONE if success is None else f"{render_duration(row.now - success)} ago",
     )
@@ -92,17 +91,17 @@ def _plan_json(row: PlanRow) -> dict[str, Any]:
     return {
         "plan": row.plan.id,
         "repo": row.plan.repo,
-        "schedule": describe_timing(row.plan.timing),
-        "nextRun": iso(row.next_fire),
-        "firstSeen": iso(None if past is None else past.first_seen),
-        "lastRun": iso(None if past is None else past.last_start),
+        "schedule": _timing_words(row.plan.timing),
+        "nextRun": _iso(row.next_fire),
+        "firstSeen": _iso(None if past is None else past.first_seen),
+        "lastRun": _iso(None if past is None else past.last_start),
         "lastOutcome": past and past.last_outcome and past.last_outcome.value,
-        "lastSuccess": iso(None if past is None else past.last_success),
+        "lastSuccess": _iso(None if past is None else past.last_success),
     }
 
 
-def describe_timing(timing: Timing) -> str:
-    """Say when something is due."""
+def _timing_words(timing: Timing) -> str:
+    """Return when something is due, in words."""
     if timing.cron:
         return printable(timing.cron)
     return f"every {render_duration(timing.every_seconds)}" if timing.every_seconds else "never"
@@ -113,7 +112,7 @@ def read_history(
 ) -> tuple[Run | MissedFires, ...]:
     """Read the newest runs and missed fires, newest first."""
     switch_user(settings, environ)
-    with closing(open_journal(settings)) as journal:
+    with closing(_open_journal(settings)) as journal:
         rows: list[Run | MissedFires] = [*journal.runs(subject, limit)]
         rows += journal.missed_fires(subject, limit)
     return tuple(sorted(rows, key=_order, reverse=True)[:limit])
@@ -136,18 +135,18 @@ def render_history(rows: Sequence[Run | MissedFires], form: str) -> str:
 def _history_cells(row: Run | MissedFires) -> tuple[str, ...]:
     what = printable(f"{row.job.kind.value} {row.job.subject}")
     if isinstance(row, MissedFires):
-        times = f"{row.count} times since {moment(row.first)}" if row.count > 1 else ""
-        return (moment(row.last), what, "missed", _NONE, _NONE, _NONE, times)
+        times = f"{row.count} times since {_moment(row.first)}" if row.count > 1 else ""
+        return (_moment(row.last), what, "missed", _NONE, _NONE, _NONE, times)
     ended = row.ended
     if ended is None:
-        return (moment(row.started), what, row.phase.value, _NONE, _NONE, _NONE, "has not ended")
+        return (_moment(row.started), what, row.phase.value, _NONE, _NONE, _NONE, "has not ended")
     return (
-        moment(row.started),
+        _moment(row.started),
         what,
         click.style(ended.outcome.value, fg=COLOURS[ended.outcome]),
         render_duration(ended.at - row.started),
         _NONE if ended.stats is None else render_size(ended.stats.bytes_added),
-        ended.snapshot[:_SHORT_ID] or _NONE,
+        short_id(ended.snapshot) or _NONE,
         printable(ended.reason),
     )
 
@@ -155,16 +154,16 @@ def _history_cells(row: Run | MissedFires) -> tuple[str, ...]:
 def _history_json(row: Run | MissedFires) -> dict[str, Any]:
     about = {"kind": row.job.kind.value, "of": row.job.subject, "repo": row.job.repo}
     if isinstance(row, MissedFires):
-        times = {"first": iso(row.first), "last": iso(row.last), "count": row.count}
+        times = {"first": _iso(row.first), "last": _iso(row.last), "count": row.count}
         return {**about, "outcome": "missed", **times}
     ended = row.ended
-    begun = {**about, "started": iso(row.started), "trigger": row.trigger.value}
+    run = {**about, "started": _iso(row.started), "trigger": row.trigger.value}
     if ended is None:
-        return {**begun, "outcome": None, "phase": row.phase.value}
+        return {**run, "outcome": None, "phase": row.phase.value}
     stats = ended.stats
     return {
-        **begun,
-        "ended": iso(ended.at),
+        **run,
+        "ended": _iso(ended.at),
         "outcome": ended.outcome.value,
         "failure": ended.failure and ended.failure.value,
         "reason": ended.reason,
@@ -178,7 +177,7 @@ def _history_json(row: Run | MissedFires) -> dict[str, Any]:
 def read_snapshots(
     settings: RunnerSettings, environ: Mapping[str, str], plan: str
 ) -> tuple[Snapshot, ...]:
-    """Ask the repository; raises UsageError or EngineError."""
+    """Read the snapshots of a plan from its repository; raises UsageError or EngineError."""
     config = load(settings.config)
     changed = switch_user(settings, environ)
     job = resolve_job(JobKind.BACKUP, plan, config)
@@ -201,8 +200,8 @@ def render_snapshots(rows: Sequence[Snapshot], form: str) -> str:
 def _snapshot_cells(row: Snapshot) -> tuple[str, ...]:
     files, size = row.files_processed, row.bytes_processed
     return (
-        row.id[:_SHORT_ID],
-        moment(row.time.timestamp()),
+        short_id(row.id),
+        _moment(row.time.timestamp()),
         _NONE if files is None else str(files),
         _NONE if size is None else render_size(size),
         printable(", ".join(row.paths)),
@@ -212,7 +211,7 @@ def _snapshot_cells(row: Snapshot) -> tuple[str, ...]:
 def _snapshot_json(row: Snapshot) -> dict[str, Any]:
     return {
         "snapshot": row.id,
-        "time": iso(row.time.timestamp()),
+        "time": _iso(row.time.timestamp()),
         "paths": list(row.paths),
         "tags": list(row.tags),
         "files": row.files_processed,
@@ -220,13 +219,13 @@ def _snapshot_json(row: Snapshot) -> dict[str, Any]:
     }
 
 
-def moment(at: float | None, zone: tzinfo | None = None) -> str:
-    """Write a moment for people, in the zone of this process."""
+def _moment(at: float | None) -> str:
+    """Write unix seconds for people, in the zone of this process."""
     if at is None:
         return _NONE
-    return f"{datetime.fromtimestamp(at, zone or local_zone()[0]):%Y-%m-%d %H:%M}"
+    return f"{datetime.fromtimestamp(at, local_zone()[0]):%Y-%m-%d %H:%M}"
 
 
-def iso(at: float | None) -> str | None:
-    """Write a moment as ISO 8601 in UTC."""
+def _iso(at: float | None) -> str | None:
+    """Write unix seconds as ISO 8601 in UTC."""
     return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")

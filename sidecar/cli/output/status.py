@@ -1,14 +1,15 @@
-"""How the backups fare, as a table for people and as JSON."""
+"""The state of all backups, as a table for people and as JSON."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 import click
 
 from sidecar.backrest.operations import OperationEnd
-from sidecar.cli.output.text import printable
+from sidecar.cli.output.text import aligned, printable
+from sidecar.lib.duration import render_duration
 from sidecar.reconciler.status import PastRun, StatusReport, WorkloadStatus
 
 _TITLES = ("workload", "plan", "last run", "outcome", "age", "next run", "")
@@ -18,7 +19,6 @@ _COLOURS = {
     OperationEnd.FAILED: "red",
     OperationEnd.CANCELLED: "red",
 }
-_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 _NONE = "–"
 
 
@@ -30,7 +30,7 @@ def render_status(report: StatusReport, form: str) -> str:
 
 
 def _render_json(report: StatusReport) -> str:
-    """Reasons, ids and times only: no message, command, address or path of a container."""
+    """Write reasons, ids and times only: no message, command, address or path of a container."""
     shown = {
         "config": report.config,
         "now": report.now.isoformat(timespec="seconds"),
@@ -81,28 +81,16 @@ def _moment(time: float | None, now: datetime) -> str | None:
 
 
 def _age(run: PastRun, now: datetime) -> int:
-    """Whole seconds since a run ended; not below 0, for Backrest's clock is another."""
+    """Return the whole seconds since a run ended; not below 0, for Backrest has its own clock."""
     return max(0, int(now.timestamp() - run.end))
 
 
 def _lines(report: StatusReport) -> Iterator[str]:
     if report.rows:
         rows = [_TITLES, *(_cells(row, report.now) for row in report.rows)]
-        yield from _aligned(rows)
+        yield from aligned(rows)
         yield ""
     yield from _summary(report)
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [
-        max(len(click.unstyle(cell)) for cell in column) for column in zip(*rows, strict=True)
-    ]
-    for row in rows:
-        padded = [
-            cell + " " * (width - len(click.unstyle(cell)))
-            for cell, width in zip(row, widths, strict=True)
-        ]
-        yield "  ".join(padded).rstrip()
 
 
 def _cells(row: WorkloadStatus, now: datetime) -> tuple[str, ...]:
@@ -112,7 +100,7 @@ def _cells(row: WorkloadStatus, now: datetime) -> tuple[str, ...]:
         printable(row.plan) or _NONE,
         _when(last.start, now) if last else _NONE,
         click.style(last.ending.value, fg=_COLOURS[last.ending]) if last else _NONE,
-        _duration(_age(last, now)) if last else _NONE,
+        render_duration(_age(last, now)) if last else _NONE,
         _next_words(row, now),
         "; ".join(_notes(row, now)),
     )
@@ -129,19 +117,12 @@ def _next_words(row: WorkloadStatus, now: datetime) -> str:
     return f"{about}{_when(row.next.time, now)}"
 
 
-def _duration(seconds: int) -> str:
-    """Return the largest unit only: nobody asks for the minutes of two days."""
-    found = ((seconds // size, unit) for size, unit in _UNITS if seconds >= size)
-    count, unit = next(found, (seconds, "s"))
-    return f"{count} {unit}"
-
-
 def _notes(row: WorkloadStatus, now: datetime) -> Iterator[str]:
     runs = row.runs
     if runs.running_since is not None:
         yield "runs now"
     if runs.last and runs.good and runs.last != runs.good:
-        yield f"last good {_duration(_age(runs.good, now))} ago"
+        yield f"last good {render_duration(_age(runs.good, now))} ago"
     if row.is_orphan:
         yield _orphan_words(row, now)
     if row.is_disabled:
@@ -159,7 +140,7 @@ def _notes(row: WorkloadStatus, now: datetime) -> Iterator[str]:
 def _orphan_words(row: WorkloadStatus, now: datetime) -> str:
     if row.orphan_since is None:
         return "no workload"
-    return f"no workload for {_duration(max(0, int(now.timestamp() - row.orphan_since)))}"
+    return f"no workload for {render_duration(now.timestamp() - row.orphan_since)}"
 
 
 def _summary(report: StatusReport) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""When the plans of a document run next: as a timeline, as a table, as JSON."""
+"""When the plans of a document run next: worked out, then as a timeline, a table or JSON."""
 
 import json
 from collections import Counter
@@ -41,8 +41,8 @@ class UpcomingRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Idle:
-    """A plan without a run in the time looked at, why, and its next run if it has one."""
+class IdlePlan:
+    """A plan without a run in these hours, why, and its next run if it has one."""
 
     plan: str
     reason: str
@@ -61,26 +61,26 @@ class UpcomingRuns:
     hours: int
     zone: Zone
     runs: tuple[UpcomingRun, ...]
-    idle: tuple[Idle, ...]
+    idle: tuple[IdlePlan, ...]
 
     @property
     def until(self) -> datetime:
-        """The end of the time looked at, in the runner's zone."""
+        """The end of these hours, in the runner's zone."""
         return _later(self.start, timedelta(hours=self.hours))
 
 
 def read_upcoming(
     document: Document, config: str, start: datetime, hours: int, zone: Zone
 ) -> UpcomingRuns:
-    """Work out the runs of all plans, foreign ones too; `start` is in `zone`."""
+    """Return the runs of all plans, also of those that are not ours; `start` is in `zone`."""
     until = _later(start, timedelta(hours=hours))
     runs: list[UpcomingRun] = []
-    idle: list[Idle] = []
+    idle: list[IdlePlan] = []
     for plan_id, plan in document.plans.items():
         raw = plan.get("schedule") or {}
         schedule = schedule_of(raw) if isinstance(raw, Mapping) else None
         if schedule is None:
-            idle.append(Idle(plan_id, "its schedule cannot be read here"))
+            idle.append(IdlePlan(plan_id, "its schedule cannot be read here"))
             continue
         fires = backrest_fires(schedule, start, until, hours * 60)
         runs += [UpcomingRun(fire, plan_id, schedule) for fire in fires]
@@ -92,19 +92,19 @@ def read_upcoming(
 
 
 def _later(moment: datetime, pause: timedelta) -> datetime:
-    """Add real time, not wall time: a night of 25 hours is one."""
+    """Add elapsed time, not wall time: a day has 23 to 25 hours where clocks are changed."""
     return (moment.astimezone(UTC) + pause).astimezone(moment.tzinfo)
 
 
-def _idle(plan_id: str, raw: Any, schedule: Schedule, start: datetime) -> Idle:
+def _idle(plan_id: str, raw: Any, schedule: Schedule, start: datetime) -> IdlePlan:
     if schedule == Schedule():
-        return Idle(plan_id, "its schedule is disabled" if raw else "it has no schedule")
+        return IdlePlan(plan_id, "its schedule is disabled" if raw else "it has no schedule")
     fires = backrest_fires(schedule, start, _later(start, _FAR), 1)
-    return Idle(plan_id, describe_schedule(schedule), next(iter(fires), None))
+    return IdlePlan(plan_id, describe_schedule(schedule), next(iter(fires), None))
 
 
 def render_upcoming(upcoming: UpcomingRuns, form: str) -> str:
-    """Write an agenda as `timeline`, `table`, `json`, or `all`: both that are for people."""
+    """Write upcoming runs as `timeline`, `table`, `json`, or `all`: both that are for people."""
     if form == "json":
         return _render_json(upcoming)
     lines = [_heading(upcoming), ""]
@@ -123,7 +123,7 @@ def _heading(upcoming: UpcomingRuns) -> str:
 
 
 def _timeline(upcoming: UpcomingRuns) -> Iterator[str]:
-    """One row an hour (or some hours): its runs in twelve parts, their number, a bar."""
+    """Yield a row for each hour or some hours: its runs in twelve parts, their number, a bar."""
     step = next((s for s in _STEPS if upcoming.hours <= s * _MOST_ROWS), _STEPS[-1])
     counts = _count_cells(upcoming, step)
     totals = {row: sum(cells.values()) for row, cells in counts.items()}
@@ -138,12 +138,12 @@ def _timeline(upcoming: UpcomingRuns) -> Iterator[str]:
         yield f"{label}  {strip}  {f'{total:3}  {_bar(total, most)}' if total else ''}".rstrip()
     yield ""
     yield f"one mark is {step * 60 // _CELLS} minutes: the number of runs, + from ten on"
-    yield from _crowd(upcoming)
+    yield from _busiest_minute(upcoming)
     yield ""
 
 
 def _first_row(upcoming: UpcomingRuns) -> datetime:
-    """The full hour, by the runner's clock, in which the agenda starts; in UTC."""
+    """Return the full hour, by the runner's clock, in which the timeline starts; in UTC."""
     start = upcoming.start
     return start.astimezone(UTC) - timedelta(
         minutes=start.minute, seconds=start.second, microseconds=start.microsecond
@@ -177,8 +177,8 @@ def _bar(total: int, most: int) -> str:
     return "#" * (total if most <= _WIDEST_BAR else max(1, total * _WIDEST_BAR // most))
 
 
-def _crowd(upcoming: UpcomingRuns) -> Iterator[str]:
-    """Name the minute in which most plans want to start, if several do."""
+def _busiest_minute(upcoming: UpcomingRuns) -> Iterator[str]:
+    """Yield the minute in which most plans start, if several do."""
     by_minute = Counter(_minute(run.time) for run in upcoming.runs)
     moment, count = max(by_minute.items(), key=lambda one: one[1], default=(upcoming.start, 0))
     if count > 1:
@@ -216,7 +216,7 @@ def _idle_lines(upcoming: UpcomingRuns) -> Sequence[str]:
     return [f"no run in these {upcoming.hours} hours:", *shown]
 
 
-def _next(one: Idle) -> str:
+def _next(one: IdlePlan) -> str:
     return f", next {one.next:%a %Y-%m-%d %H:%M %Z}" if one.next else ""
 
 

@@ -1,12 +1,12 @@
-"""run and backup: a plan now, without a daemon or by it."""
+"""run and backup: plans now, in this process or by the daemon."""
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from sidecar.cli.output.runs import FAILED, exit_of, worst
+from sidecar.cli.exits import ATTENTION, FAILED, SUCCESS, worst
 from sidecar.cli.runner.options import (
     document_options,
     empty_options,
@@ -19,6 +19,11 @@ from sidecar.cli.runner.options import (
 from sidecar.cli.runner.settings import build_settings
 from sidecar.lib.errors import UsageError
 from sidecar.runner.due import Job, JobKind
+
+if TYPE_CHECKING:
+    from sidecar.backrest.reading import Config
+    from sidecar.cli.output.runs import ProgressLine
+    from sidecar.runner.settings import RunnerSettings
 
 
 @click.command()
@@ -48,35 +53,19 @@ def run(plans: tuple[str, ...], all_plans: bool, dry_run: bool, **flags: Any) ->
       backrest-runner run --all --config /config/config.json
       backrest-runner run --all --dry-run
     """
-    from sidecar.cli.output.runs import ProgressLine, name_of, outcome_of, render_end
-    from sidecar.runner.foreground import run_here
-    from sidecar.runner.loader import load
+    from sidecar.cli.runner.jobs import run_in_foreground
 
     if bool(plans) is all_plans:
         raise click.UsageError("name plans, or give --all")
-    settings, environ = build_settings(flags), dict(os.environ)
-    line, statuses = ProgressLine(), list[int]()
-
-    def tell(job: Job, over: Any) -> None:
-        line.clear()
-        click.echo(render_end(job, over))
-        statuses.append(exit_of(outcome_of(over)))
-
+    settings = build_settings(flags)
     if dry_run:
-        config = load(settings.config)
-        statuses = [_dry(settings, config, job, line) for job in choose_plans(config, plans)]
+        status = _run_dry(settings, plans)
     else:
-        run_here(
-            settings,
-            environ,
-            lambda config: choose_plans(config, plans),
-            lambda job, progress: line.show(name_of(job), progress),
-            tell,
-        )
-    raise click.exceptions.Exit(worst(statuses))
+        status = run_in_foreground(settings, lambda config: _choose_plans(config, plans))
+    raise click.exceptions.Exit(status)
 
 
-def choose_plans(config: Any, names: Sequence[str]) -> list[Job]:
+def _choose_plans(config: "Config", names: Sequence[str]) -> list[Job]:
     """Return the backups of the named plans, else of all that have a schedule."""
     from sidecar.runner.control import resolve_job
 
@@ -86,14 +75,29 @@ def choose_plans(config: Any, names: Sequence[str]) -> list[Job]:
     return [resolve_job(JobKind.BACKUP, name, config) for name in dict.fromkeys(chosen)]
 
 
-def _dry(settings: Any, config: Any, job: Job, line: Any) -> int:
+def _run_dry(settings: "RunnerSettings", names: Sequence[str]) -> int:
+    from sidecar.cli.output.runs import ProgressLine
+    from sidecar.runner.loader import load
+
+    config, line = load(settings.config), ProgressLine()
+    jobs = _choose_plans(config, names)
+    return worst([_run_one_dry(settings, config, job, line) for job in jobs])
+
+
+def _run_one_dry(
+    settings: "RunnerSettings", config: "Config", job: Job, line: "ProgressLine"
+) -> int:
     from sidecar.cli.output.runs import name_of, render_stats
     from sidecar.cli.output.text import printable
     from sidecar.engines.base import ResultKind
     from sidecar.runner.foreground import hooks_of, run_dry
 
     found = run_dry(
-        settings, dict(os.environ), config, job, lambda _, seen: line.show(name_of(job), seen)
+        settings,
+        dict(os.environ),
+        config,
+        job,
+        lambda _, progress: line.show(name_of(job), progress),
     )
     line.clear()
     counts = "" if found.stats is None else render_stats(found.stats)
@@ -102,8 +106,8 @@ def _dry(settings: Any, config: Any, job: Job, line: Any) -> int:
     for hook in hooks_of(config, job):
         click.echo(f"  would run {printable(hook)}")
     if found.verdict is ResultKind.WARNING:
-        return 3
-    return 0 if found.verdict is ResultKind.SUCCESS else FAILED
+        return ATTENTION
+    return SUCCESS if found.verdict is ResultKind.SUCCESS else FAILED
 
 
 @click.command()
@@ -124,7 +128,6 @@ def backup(plan: str, **flags: Any) -> None:
       backrest-runner backup web
       docker compose exec runner backrest-runner backup web
     """
-    from sidecar.cli.runner.ask_daemon import ask_daemon
+    from sidecar.cli.runner.jobs import run_by_daemon
 
-    settings = build_settings(flags)
-    raise click.exceptions.Exit(ask_daemon(settings, JobKind.BACKUP, plan))
+    raise click.exceptions.Exit(run_by_daemon(build_settings(flags), JobKind.BACKUP, plan))

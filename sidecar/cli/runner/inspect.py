@@ -1,4 +1,4 @@
-"""plans, history and snapshots: what there is, and what became of it."""
+"""plans, history and snapshots: what is planned, was run and is saved."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""The runner's command line: parse flags → settings → one call; nothing else."""
+"""The command line of backrest-runner: all its commands."""
 
 import sys
 from collections.abc import Sequence
@@ -7,10 +7,7 @@ import click
 
 from sidecar import __version__
 from sidecar.cli.exits import run_group
-from sidecar.cli.runner import backup as runs
-from sidecar.cli.runner import inspect as looks
-from sidecar.cli.runner import restore as restoring
-from sidecar.cli.runner import service, upkeep
+from sidecar.cli.runner import backup, inspect, restore, service, upkeep
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,12 +29,13 @@ def cli() -> None:
 
 for _command in (
     service.daemon,
-    runs.run,
-    runs.backup,
-    looks.plans,
-    looks.history,
-    looks.snapshots,
-    *restoring.COMMANDS,
+    backup.run,
+    backup.backup,
+    inspect.plans,
+    inspect.history,
+    inspect.snapshots,
+    restore.restore,
+    restore.verify,
     upkeep.check,
     upkeep.prune,
     upkeep.unlock,
@@ -53,5 +51,5 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def run_cli(args: Sequence[str] | None = None) -> int:
-    """Run the command line and give its exit status."""
+    """Run the command line and return its exit status."""
     return run_group(cli, "backrest-runner", args)

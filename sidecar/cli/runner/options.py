@@ -9,7 +9,7 @@ from sidecar.cli import options as flags
 from sidecar.cli.options import about
 from sidecar.engines.restic import OnMissing
 from sidecar.runner.due import CatchUp
-from sidecar.runner.notify.messages import NoticeEvent
+from sidecar.runner.notify.notices import NoticeEvent
 from sidecar.runner.settings import VARIABLE
 
 option = partial(flags.option, VARIABLE)
@@ -149,7 +149,7 @@ notify_options = about(
     option(
         "--notify-on",
         multiple=True,
-        type=click.Choice([occasion.value for occasion in NoticeEvent]),
+        type=click.Choice([event.value for event in NoticeEvent]),
         default=(NoticeEvent.ERROR.value, NoticeEvent.WARNING.value, NoticeEvent.MISSED.value),
         show_default="error, warning, missed",
         help="What is told; may be repeated.",

@@ -1,4 +1,4 @@
-"""restore and verify: having data back, and knowing that one could."""
+"""restore and verify: bringing data back, and proving that it could be done."""
 
 import os
 from functools import partial
@@ -7,15 +7,15 @@ from typing import Any
 
 import click
 
+from sidecar.cli.exits import ATTENTION, FAILED, SUCCESS, worst
 from sidecar.cli.options import Flag
-from sidecar.cli.output.runs import FAILED, SUCCESS, WARNINGS, worst
 from sidecar.cli.runner.options import document_options, log_options, option, program_options
 from sidecar.cli.runner.settings import build_settings
 
-# No variable stands for these: one that is set for the daemon must not let data be overwritten.
-_wished = partial(click.option, cls=Flag)
+# These flags have no variables: one that is set for the daemon must not let data be overwritten.
+_flag = partial(click.option, cls=Flag)
 
-_engine = option(
+_docker_option = option(
     "--docker-sock",
     default="",
     variables=("DOCKER_HOST",),
@@ -25,30 +25,30 @@ _engine = option(
 
 @click.command()
 @click.argument("plan")
-@_wished("--snapshot", metavar="ID", default="latest", help="Which one, also another plan's.")
-@_wished("--at", metavar="TIME", help="The newest that is not after this time or day.")
-@_wished("--path", "paths", multiple=True, help="Only this path of it; may be repeated.")
-@_wished("--target", type=click.Path(file_okay=False), help="Restore to this folder instead.")
-@_wished(
+@_flag("--snapshot", metavar="ID", default="latest", help="Which one, also another plan's.")
+@_flag("--at", metavar="TIME", help="The newest that is not after this time or day.")
+@_flag("--path", "paths", multiple=True, help="Only this path of it; may be repeated.")
+@_flag("--target", type=click.Path(file_okay=False), help="Restore to this folder instead.")
+@_flag(
     "--path-map",
     multiple=True,
     metavar="PATH=PLACE",
     help="Restore PATH of the snapshot, or what lies below it, to PLACE; may be repeated.",
 )
-@_wished("--in-place", is_flag=True, help="Replace what is there by what the snapshot holds.")
-@_wished("--stop", is_flag=True, help="Stop containers that use it, and start them afterwards.")
-@_wished("--stop-timeout", metavar="DURATION", default="10s", help="How long each has for that.")
-@_wished(
+@_flag("--in-place", is_flag=True, help="Replace what is there by what the snapshot holds.")
+@_flag("--stop", is_flag=True, help="Stop containers that use it, and start them afterwards.")
+@_flag("--stop-timeout", metavar="DURATION", default="10s", help="How long each has for that.")
+@_flag(
     "--force",
     is_flag=True,
     help="Overwrite what has the same name in --target; go on though space seems short, or no "
     "engine can be asked who uses the data.",
 )
-@_wished("--repo", metavar="REPO", default="", help="For a plan that the document has no more.")
-@_wished("--dry-run", is_flag=True, help="Say what would be restored, and restore nothing.")
+@_flag("--repo", metavar="REPO", default="", help="For a plan that the document has no more.")
+@_flag("--dry-run", is_flag=True, help="Say what would be restored, and restore nothing.")
 @document_options
 @program_options
-@_engine
+@_docker_option
 @log_options
 def restore(plan: str, dry_run: bool, stop_timeout: str, repo: str, **flags: Any) -> None:
     """Bring the data of a plan back, from its latest snapshot if nothing else is said.
@@ -81,14 +81,14 @@ def restore(plan: str, dry_run: bool, stop_timeout: str, repo: str, **flags: Any
 def _restore(
     settings: Any, plan: str, repo: str, request_of: Any, stop_timeout: str, *, is_dry: bool
 ) -> None:
-    from sidecar.cli.output.restore import show_ended, show_plan, told_if_interrupted
+    from sidecar.cli.output.restore import explain_interrupt, show_ended, show_plan
     from sidecar.cli.output.runs import ProgressLine
     from sidecar.runner.restore.command import RestoreOptions, run_restore
     from sidecar.runner.settings import parse_seconds
     from sidecar.service.signals import interruptible
 
     line = ProgressLine()
-    with interruptible(), told_if_interrupted():
+    with interruptible(), explain_interrupt():
         ended = run_restore(
             settings,
             os.environ,
@@ -109,7 +109,7 @@ def _restore(
 @option("--sample", type=click.IntRange(min=1), default=5, help="How many files of each plan.")
 @option("--min-size", metavar="SIZE", default="1MB", help="Rather files of at least this size.")
 @option("--max-size", metavar="SIZE", default="20MB", help="No file that is larger.")
-@_wished("--seed", type=int, help="Choose the files that this number chose before.")
+@_flag("--seed", type=int, help="Choose the files that this number chose before.")
 @option(
     "--scratch",
     type=click.Path(path_type=Path, file_okay=False),
@@ -160,9 +160,5 @@ def verify(plans: tuple[str, ...], sample: int, seed: int | None, **flags: Any) 
         ):
             line.clear()
             click.echo(render_verification(found))
-            statuses.append(SUCCESS if found.is_good else WARNINGS if found.note else FAILED)
+            statuses.append(SUCCESS if found.is_good else ATTENTION if found.note else FAILED)
     raise click.exceptions.Exit(worst(statuses))
-
-
-COMMANDS = (restore, verify)
-"""What the group of the runner's commands takes up."""

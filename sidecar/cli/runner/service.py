@@ -1,4 +1,4 @@
-"""daemon and what belongs to it: healthcheck, version."""
+"""daemon, healthcheck and version: the runner as a service."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from sidecar import __version__
-from sidecar.cli.output.runs import FAILED
+from sidecar.cli.exits import FAILED
 from sidecar.cli.runner.options import (
     document_options,
     empty_options,

@@ -1,15 +1,16 @@
-"""Values of flags → checked Settings."""
+"""Values of the runner's flags → checked settings."""
 
 from datetime import date
 from typing import Any
 
 from sidecar.backrest.cron import CronError, check_cron
+from sidecar.cli.options import parse_listen
 from sidecar.engines.restic import OnMissing
 from sidecar.lib.errors import UsageError
 from sidecar.lib.log import start_logging
 from sidecar.runner.due import CatchUp
 from sidecar.runner.empty_source import EmptySourceOptions
-from sidecar.runner.notify.messages import NoticeEvent
+from sidecar.runner.notify.notices import NoticeEvent
 from sidecar.runner.settings import (
     Neighbour,
     Notifying,
@@ -17,7 +18,6 @@ from sidecar.runner.settings import (
     Running,
     Scheduling,
     parse_limit,
-    parse_listen,
     parse_seconds,
     read_lines,
     resolve_identity,
@@ -25,10 +25,10 @@ from sidecar.runner.settings import (
 
 
 def build_settings(flags: dict[str, Any]) -> RunnerSettings:
-    """Make checked settings of click's values; raises UsageError naming the flag.
+    """Return checked settings of click's values, and start logging.
 
-    Takes the values of the option groups out of `flags`, also where a command has not all
-    of them, and starts logging.
+    Takes the values of the option groups out of `flags`; groups that a command does not have
+    get their defaults. Raises UsageError naming the flag.
     """
     start_logging(flags.pop("log_level"), flags.pop("log_format"))
     listen = flags.pop("listen", None)

@@ -1,4 +1,4 @@
-"""check, prune and unlock: what is done for whole repositories."""
+"""check, prune and unlock: the upkeep of whole repositories."""
 
 import os
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from sidecar.cli.output.runs import FAILED, SUCCESS, exit_of, worst
+from sidecar.cli.exits import FAILED, SUCCESS, worst
 from sidecar.cli.runner.options import (
     document_options,
     log_options,
@@ -15,19 +15,19 @@ from sidecar.cli.runner.options import (
     program_options,
 )
 from sidecar.cli.runner.settings import build_settings
-from sidecar.runner.due import Job, JobKind
+from sidecar.runner.due import JobKind
 
-_repos = click.argument("repos", metavar="[REPO]...", nargs=-1)
+_repos_argument = click.argument("repos", metavar="[REPO]...", nargs=-1)
 
 
-def _work_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Declare all that work on repositories takes, in the order in which the help shows it."""
-    job = notify_options(neighbour_options(log_options(function)))
-    return _repos(document_options(program_options(job)))
+def _upkeep_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Declare what `check` and `prune` take, in the order in which the help shows it."""
+    function = notify_options(neighbour_options(log_options(function)))
+    return _repos_argument(document_options(program_options(function)))
 
 
 @click.command()
-@_work_options
+@_upkeep_options
 def check(repos: tuple[str, ...], **flags: Any) -> None:
     """Look whether repositories are sound, by their check policy; all if none is named.
 
@@ -45,7 +45,7 @@ def check(repos: tuple[str, ...], **flags: Any) -> None:
 
 
 @click.command()
-@_work_options
+@_upkeep_options
 def prune(repos: tuple[str, ...], **flags: Any) -> None:
     """Free the space in repositories that no snapshot uses; in all if none is named.
 
@@ -62,7 +62,7 @@ def prune(repos: tuple[str, ...], **flags: Any) -> None:
 
 
 @click.command()
-@_repos
+@_repos_argument
 @document_options
 @program_options
 @log_options
@@ -98,8 +98,8 @@ def unlock(repos: tuple[str, ...], **flags: Any) -> None:
 
 
 def _run_all(kind: JobKind, repos: tuple[str, ...], flags: dict[str, Any]) -> int:
-    """Have the daemon do it for each, else do it here."""
-    from sidecar.cli.runner.ask_daemon import ask_daemon
+    """Have the daemon run a job for each repository; without a daemon run them here."""
+    from sidecar.cli.runner.jobs import run_by_daemon, run_in_foreground
     from sidecar.runner.control import resolve_job
     from sidecar.runner.loader import load
     from sidecar.web.control import NoDaemon
@@ -109,27 +109,6 @@ def _run_all(kind: JobKind, repos: tuple[str, ...], flags: dict[str, Any]) -> in
     names = repos or tuple(repo.id for repo in config.repos)
     jobs = [resolve_job(kind, name, config) for name in dict.fromkeys(names)]
     try:
-        return worst([ask_daemon(settings, kind, job.subject) for job in jobs])
+        return worst([run_by_daemon(settings, kind, job.subject) for job in jobs])
     except NoDaemon:
-        return _run_here(settings, jobs)
-
-
-def _run_here(settings: Any, jobs: list[Job]) -> int:
-    from sidecar.cli.output.runs import ProgressLine, name_of, outcome_of, render_end
-    from sidecar.runner.foreground import run_here
-
-    line, statuses = ProgressLine(), list[int]()
-
-    def tell(job: Job, over: Any) -> None:
-        line.clear()
-        click.echo(render_end(job, over))
-        statuses.append(exit_of(outcome_of(over)))
-
-    run_here(
-        settings,
-        dict(os.environ),
-        lambda _: jobs,
-        lambda job, progress: line.show(name_of(job), progress),
-        tell,
-    )
-    return worst(statuses)
+        return run_in_foreground(settings, lambda _: jobs)

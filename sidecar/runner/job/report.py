@@ -10,7 +10,7 @@ from sidecar.lib.log import log_event
 from sidecar.runner.due import Job, JobKind, Missed
 from sidecar.runner.health import write_marker
 from sidecar.runner.journal import Run, RunCause, RunHistory, RunOutcome
-from sidecar.runner.notify.messages import Notice, NoticeEvent, RunNotifier, occasion_of
+from sidecar.runner.notify.notices import Notice, NoticeEvent, RunNotifier, event_of
 
 _LEVELS = {
     RunOutcome.SUCCESS: logging.INFO,
@@ -71,7 +71,7 @@ class RunReporter:
         success = None if past is None else past.last_success
         self._announcer.announce(
             Notice(
-                occasion_of(ended.outcome),
+                event_of(ended.outcome),
                 run.job.kind.value,
                 name_of(run.job),
                 ended.outcome.value,

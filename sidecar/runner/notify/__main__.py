@@ -1,4 +1,4 @@
-"""The process that sends: one request as JSON on standard input, the answer on its output."""
+"""The process that sends: one request as JSON on standard input, the answer on standard output."""
 
 import json
 import sys
@@ -9,9 +9,10 @@ from sidecar.runner.notify.send import check_addresses, send_request
 
 
 def answer(question: str) -> str:
-    """Send `{"kind", "request"}` and give `{"reason", "is_down"}`, or check `{"urls"}`.
+    """Return the answer to a question; both are JSON.
 
-    Then the answer is `{"wrong"}`, a sentence for each.
+    `{"kind", "request"}` is sent; the answer is `{"reason", "is_down"}`, with an empty reason if
+    that succeeded. `{"urls"}` are checked; the answer is `{"wrong"}`, a sentence for each.
     """
     plain = json.loads(question)
     if "urls" in plain:

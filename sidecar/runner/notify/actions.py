@@ -1,4 +1,4 @@
-"""Hooks that notify: an action's settings → templates, and what makes the request. Pure."""
+"""Hooks that notify: the settings of an action → its templates and a builder of requests. Pure."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -73,7 +73,7 @@ _ACTIONS: Final[Mapping[str, Callable[[_Settings], Builder]]] = {
 
 
 def resolve_notification(hook: RunHook) -> NotifyAction:
-    """Find out what a hook sends and where. Raises Unusable or TemplateError."""
+    """Return what a hook sends and where. Raises Unusable or TemplateError."""
     kind = hook.action.removeprefix("action").lower()
     make = _ACTIONS.get(hook.action)
     if make is None:

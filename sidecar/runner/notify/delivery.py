@@ -1,35 +1,24 @@
-"""Getting letters there: at once, and again later if that does not work.
+"""The queue of notifications: sent at once, and again later if that does not work.
 
-A thread of its own sends them, so that no backup waits for a server. What waits lies in the
-journal and survives the runner; what the journal cannot take is tried from memory.
-
-Sending in a process of its own.
-
-It bounds what a server can do to us by dawdling, keeps what libraries log and raise to
-itself, and what they need of memory is given back.
+A thread of its own sends them, so that no backup waits for a server. Messages wait in the
+journal and survive the runner; what the journal cannot take is tried once from memory.
 """
 
-import json
 import logging
 import math
-import os
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
-from sidecar.lib.process import ProcessRunner
 from sidecar.lib.threads import Closable
-from sidecar.runner.journal import Posted
+from sidecar.runner.journal import Journal, Posted
 from sidecar.runner.notify.messages import (
     Failure,
-    HttpRequest,
     QueuedMessage,
     Request,
     fit_message,
@@ -37,9 +26,16 @@ from sidecar.runner.notify.messages import (
     render_message,
 )
 
-_SECONDS = 40.0
-_ROOT = Path(__file__).parents[3]
-_MODULE = "sidecar.runner.notify"
+PAUSES = (60.0, 300.0, 1800.0, 7200.0)
+"""Seconds after which a message is tried again; after the last of them it is dropped."""
+POLL_SECONDS = 15.0
+"""How often it checks whether a message that waits is due."""
+CLOSE_SECONDS = 10.0
+"""How long messages are sent while it closes; what is left then waits for the next start."""
+_MOST = 1000
+_MOST_FRESH = 100
+
+_log = logging.getLogger(__name__)
 
 
 class Sender(Protocol):
@@ -50,92 +46,9 @@ class Sender(Protocol):
         ...
 
 
-class ProcessSender:
-    """Sends by a program; `seconds` is how long it may take in all.
-
-    The runner should be one that nothing else stops: what is told last is told at the end.
-    """
-
-    def __init__(self, runner: ProcessRunner, seconds: float = _SECONDS) -> None:
-        self._runner = runner
-        self._seconds = seconds
-
-    def send(self, request: Request) -> Failure | None:
-        """Send it; None if that succeeded. Raises nothing."""
-        kind = "post" if isinstance(request, HttpRequest) else "apprise"
-        answer = self._ask({"kind": kind, "request": asdict(request)})
-        if isinstance(answer, Failure):
-            return answer
-        reason = str(answer.get("reason", ""))
-        return Failure(reason, bool(answer.get("is_down"))) if reason else None
-
-    def check(self, urls: Sequence[str]) -> tuple[str, ...]:
-        """Say for each Apprise URL what is wrong with it; empty: nothing."""
-        answer = self._ask({"urls": list(urls)})
-        if isinstance(answer, Failure):
-            return (answer.reason,) * len(urls)
-        return tuple(map(str, answer.get("wrong", ())))
-
-    def _ask(self, question: dict[str, Any]) -> dict[str, Any] | Failure:
-        try:
-            completed = self._runner.run(
-                [sys.executable, "-m", _MODULE],
-                env=_environment(),
-                script=json.dumps(question).encode(),
-                timeout=self._seconds,
-            )
-        except OSError:
-            return Failure("the program that sends could not be started")
-        if completed.timed_out:
-            return Failure("it did not answer in time", is_down=True)
-        try:
-            answer = json.loads(completed.out)
-        except ValueError:
-            answer = None
-        return answer if isinstance(answer, dict) else Failure("the program that sends failed")
-
-
-def _environment() -> dict[str, str]:
-    """Find our own modules, and no others that lie where we are."""
-    paths = (str(_ROOT), os.environ.get("PYTHONPATH", ""))
-    return {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONSAFEPATH": "1"}
-
-
-PAUSES = (60.0, 300.0, 1800.0, 7200.0)
-"""Seconds after which a letter is tried again; after the last of them it is dropped."""
-LOOK_SECONDS = 15.0
-"""How often it looks whether one that waits is due."""
-CLOSE_SECONDS = 10.0
-"""After how long at the end no further letter is begun: it waits for the next start."""
-_MOST = 1000
-_MOST_FRESH = 100
-
-_log = logging.getLogger(__name__)
-
-
-class OutboxStore(Protocol):
-    """Where letters wait; times are unix seconds. See the journal."""
-
-    def post(self, body: str, at: float) -> None:
-        """Keep a letter, due at once."""
-        ...
-
-    def due(self, now: float, limit: int = ...) -> tuple[Posted, ...]:
-        """List those that are due, oldest first. Raises SidecarError."""
-        ...
-
-    def sent(self, message: int) -> None:
-        """Forget one."""
-        ...
-
-    def failed(self, message: int, again: float) -> None:
-        """Record that it failed, and when it is due again."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """What came of a pass: how many were sent, put off and dropped, and how many still wait."""
+    """How many messages of a pass were sent, put off and dropped, and how many still wait."""
 
     sent: int = 0
     failed: int = 0
@@ -144,36 +57,36 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
-    """A letter as it waits; `posted` None: the journal has not got it."""
+class _Waiting:
+    """A message that waits; `posted` None: the journal could not take it."""
 
     message: QueuedMessage
     posted: Posted | None = None
 
 
 class DeliveryQueue(Closable):
-    """Takes letters and sends them, once `start` was called in a thread of its own.
+    """Takes messages and sends them: in a thread of its own once `start` was called.
 
     `now` gives unix seconds.
     """
 
     def __init__(
-        self, outbox: OutboxStore, sender: Sender, now: Callable[[], float] = time.time
+        self, journal: Journal, sender: Sender, now: Callable[[], float] = time.time
     ) -> None:
-        self._outbox = outbox
+        self._journal = journal
         self._sender = sender
         self._now = now
         self._fresh: deque[QueuedMessage] = deque(maxlen=_MOST_FRESH)
-        self._lock = threading.Lock()
-        self._gate = threading.Lock()
+        self._sending = threading.Lock()
+        self._posting = threading.Lock()
         self._wake = threading.Event()
         self._is_closing = False
         self._closes_at = math.inf
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to send, those first that a former runner left."""
-        self._thread = threading.Thread(target=self._run, name="courier")
+        """Start the thread, which first sends what a former runner left."""
+        self._thread = threading.Thread(target=self._run, name="delivery")
         self._thread.start()
         self._wake.set()
 
@@ -187,50 +100,50 @@ class DeliveryQueue(Closable):
         self.deliver()
 
     def post(self, message: QueuedMessage) -> None:
-        """Take a letter; raises nothing."""
+        """Queue a message; raises nothing."""
         fitting = fit_message(message)
-        with self._gate:
-            self._outbox.post(render_message(fitting), message.at)
+        with self._posting:
+            self._journal.post(render_message(fitting), message.at)
             self._fresh.append(fitting)
         self._wake.set()
 
     def deliver(self) -> Delivered:
         """Send what is due now; raises nothing."""
-        with self._lock:
-            return self._send_all(*self._look())
+        with self._sending:
+            return self._send_all(*self._read_waiting())
 
-    def _look(self) -> tuple[list[_Held], set[int]]:
-        """List all that waits, oldest first, and which of it is due."""
+    def _read_waiting(self) -> tuple[list[_Waiting], set[int]]:
+        """Return all messages that wait, oldest first, and the journal's numbers of those due."""
         # What is posted meanwhile must not be seen in one place and missed in the other.
-        with self._gate:
+        with self._posting:
             fresh = tuple(self._fresh)
             self._fresh.clear()
             try:
-                held = self._held(fresh)
-                return held, {posted.id for posted in self._outbox.due(self._now(), _MOST)}
+                waiting = self._join(fresh)
+                return waiting, {posted.id for posted in self._journal.due(self._now(), _MOST)}
             except SidecarError as error:
                 log_event(_log, logging.ERROR, "outbox.unreadable", reason=error.message)
-                return [_Held(message) for message in fresh], set()
+                return [_Waiting(message) for message in fresh], set()
 
-    def _held(self, fresh: Iterable[QueuedMessage]) -> list[_Held]:
+    def _join(self, fresh: Iterable[QueuedMessage]) -> list[_Waiting]:
         """Join what the journal has and what it could not take."""
-        held: list[_Held] = []
-        for posted in self._outbox.due(math.inf, _MOST):
+        waiting: list[_Waiting] = []
+        for posted in self._journal.due(math.inf, _MOST):
             message = parse_message(posted.body)
             if message is None:
                 log_event(_log, logging.ERROR, "outbox.unknown", message=posted.id)
-                self._outbox.sent(posted.id)
+                self._journal.sent(posted.id)
             else:
-                held.append(_Held(message, posted))
-        known = {one.message for one in held}
-        return held + [_Held(message) for message in fresh if message not in known]
+                waiting.append(_Waiting(message, posted))
+        known = {one.message for one in waiting}
+        return waiting + [_Waiting(message) for message in fresh if message not in known]
 
-    def _send_all(self, held: Sequence[_Held], due: set[int]) -> Delivered:
+    def _send_all(self, waiting: Sequence[_Waiting], due: set[int]) -> Delivered:
         down: dict[str, Failure] = {}
         results: list[str] = []
-        for number, one in enumerate(held):
-            if _is_over(one, held[number + 1 :]):
-                results.append(self._forget(one, "it is over by now"))
+        for number, one in enumerate(waiting):
+            if _is_over(one, waiting[number + 1 :]):
+                results.append(self._drop(one, "it is over by now"))
             elif self._now() > self._closes_at or (one.posted and one.posted.id not in due):
                 results.append("waiting")
             else:
@@ -243,32 +156,32 @@ class DeliveryQueue(Closable):
             counts.get("waiting", 0) + counts.get("failed", 0),
         )
 
-    def _send(self, one: _Held, down: dict[str, Failure]) -> str:
-        """Send it, unless its server has just failed; a pass must not wait for it each time."""
+    def _send(self, one: _Waiting, down: dict[str, Failure]) -> str:
+        """Send it, unless its server has just failed: a pass must not wait for that each time."""
         message = one.message
         failure = down.get(message.to) or self._sender.send(message.request)
         if failure is None:
             log_event(_log, logging.DEBUG, "notify.sent", to=message.to, about=message.about)
             if one.posted is not None:
-                self._outbox.sent(one.posted.id)
+                self._journal.sent(one.posted.id)
             return "sent"
         if failure.is_down:
             down[message.to] = failure
         return self._put_off(one, failure)
 
-    def _put_off(self, one: _Held, failure: Failure) -> str:
+    def _put_off(self, one: _Waiting, failure: Failure) -> str:
         tries = len(PAUSES) if one.posted is None else one.posted.failures
         if one.posted is None or tries >= len(PAUSES):
-            return self._forget(one, failure.reason)
+            return self._drop(one, failure.reason)
         pause = PAUSES[tries]
-        self._outbox.failed(one.posted.id, self._now() + pause)
+        self._journal.failed(one.posted.id, self._now() + pause)
         fields = {"to": one.message.to, "about": one.message.about, "seconds": pause}
         log_event(_log, logging.WARNING, "notify.failed", reason=failure.reason, **fields)
         return "failed"
 
-    def _forget(self, one: _Held, reason: str) -> str:
+    def _drop(self, one: _Waiting, reason: str) -> str:
         if one.posted is not None:
-            self._outbox.sent(one.posted.id)
+            self._journal.sent(one.posted.id)
         fields = {"to": one.message.to, "about": one.message.about, "reason": reason}
         log_event(_log, logging.ERROR, "notify.dropped", **fields)
         return "dropped"
@@ -276,17 +189,18 @@ class DeliveryQueue(Closable):
     def _run(self) -> None:
         waiting = 0
         while not self._is_closing:
-            self._wake.wait(LOOK_SECONDS if waiting else None)
+            self._wake.wait(POLL_SECONDS if waiting else None)
             self._wake.clear()
             waiting = self.deliver().waiting
 
 
-def _is_over(one: _Held, later: Sequence[_Held]) -> bool:
-    """Return whether it tells of a beginning, too late: the end is about to be told or was.
+def _is_over(one: _Waiting, later: Sequence[_Waiting]) -> bool:
+    """Return whether it announces the start of a run whose end is queued behind it.
 
-    A check that is told of the beginning last would take the run for one that never ends.
+    It was tried and failed. Sent now, it would come after the end, and a service such as
+    Healthchecks would take the run for one that never ends.
     """
     if not one.message.is_start or one.posted is None or not one.posted.failures:
         return False
-    message = one.message
-    return any((it.message.to, it.message.about) == (message.to, message.about) for it in later)
+    subject = (one.message.to, one.message.about)
+    return any((other.message.to, other.message.about) == subject for other in later)

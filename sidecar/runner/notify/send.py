@@ -1,7 +1,7 @@
-"""Sending one request, in the process that is made for it (see `sender`).
+"""Sending one request by HTTP or Apprise, in the process that is made for it (see `sender`).
 
-Nothing that is raised or logged here leaves it: libraries put addresses into both. What
-leaves it are the few sentences below.
+Libraries put addresses, and so tokens, into what they raise and log. Of that only the fixed
+sentences below leave the process.
 """
 
 import contextlib
@@ -22,8 +22,7 @@ from sidecar.runner.notify.messages import AppriseRequest, Failure, HttpRequest,
 
 SECONDS = 10.0
 """How long each wait for a server may be."""
-NO_APPRISE = "apprise is not installed, which this address needs"
-"""What is said where only an installation helps."""
+_NO_APPRISE = "apprise is not installed, which this address needs"
 
 _MOST_REDIRECTS = 3
 _MOVED = frozenset({301, 302, 307, 308})
@@ -51,10 +50,10 @@ def send_request(request: Request) -> Failure | None:
 
 
 def check_addresses(urls: Sequence[str]) -> list[str]:
-    """Say for each Apprise URL what is wrong with it; empty: nothing."""
+    """Return for each Apprise URL what is wrong with it; empty: nothing."""
     apprise = _apprise()
     if apprise is None:
-        return [NO_APPRISE] * len(urls)
+        return [_NO_APPRISE] * len(urls)
     with _caught():
         found = [apprise.Apprise.instantiate(url, suppress_exceptions=True) for url in urls]
     return ["" if plugin else "Apprise does not understand this address" for plugin in found]
@@ -67,17 +66,17 @@ def _post(request: HttpRequest) -> Failure | None:
             for _ in range(_MOST_REDIRECTS):
                 status, moved = _ask(session, request, url)
                 if not moved:
-                    return _judge(status)
+                    return _failure_of_status(status)
                 if urlsplit(url).scheme == "https" and urlsplit(moved).scheme != "https":
                     return Failure("it leads to an address that is not secure")
                 url = moved
     except _FAILURES as error:
-        return Failure(_words(str(error)), is_down=True)
+        return Failure(_network_reason(str(error)) or "it could not be reached", is_down=True)
     return Failure("it leads from one address to another")
 
 
 def _ask(session: requests.Session, request: HttpRequest, url: str) -> tuple[int, str]:
-    """Send it to an address; give the status, and where it is to be sent instead."""
+    """Send it to an address; return the status, and the address of a redirect or nothing."""
     headers = {name: value.encode() for name, value in request.headers}
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
     with session.request(
@@ -95,25 +94,21 @@ def _ask(session: requests.Session, request: HttpRequest, url: str) -> tuple[int
         return answer.status_code, urljoin(url, place) if answer.status_code in _MOVED else ""
 
 
-def _judge(status: int) -> Failure | None:
+def _failure_of_status(status: int) -> Failure | None:
     if 200 <= status < 300 or status == _SEEN:
         return None
     return Failure(f"it answered {status}", status >= 500 or status in _OVERLOADED)
 
 
-def _words(said: str) -> str:
-    """Say what kind of failure a text speaks of; the text itself may hold secrets."""
-    return _network(said) or "it could not be reached"
-
-
-def _network(said: str) -> str:
-    return next((words for known, words in _NETWORK if known.search(said)), "")
+def _network_reason(text: str) -> str:
+    """Return the sentence for the network failure that a text names; empty: it names none."""
+    return next((reason for pattern, reason in _NETWORK if pattern.search(text)), "")
 
 
 def _by_apprise(request: AppriseRequest) -> Failure | None:
     apprise = _apprise()
     if apprise is None:
-        return Failure(NO_APPRISE)
+        return Failure(_NO_APPRISE)
     failure = _notify(apprise, request, request.url)
     if failure is not None and request.second:
         failure = _notify(apprise, request, request.second)
@@ -129,7 +124,7 @@ def _notify(apprise: Any, request: AppriseRequest, url: str) -> Failure | None:
         image_url_logo="",
         async_mode=False,
     )
-    with _caught() as said:
+    with _caught() as log:
         plugin = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
         if not plugin:
             return Failure("Apprise does not understand this address")
@@ -145,14 +140,14 @@ def _notify(apprise: Any, request: AppriseRequest, url: str) -> Failure | None:
             notify_type=request.level,
             body_format=request.form,
         )
-    return None if is_sent else _told(said.getvalue())
+    return None if is_sent else _failure_of_log(log.getvalue())
 
 
-def _told(said: str) -> Failure:
-    if _LOGIN.search(said):
+def _failure_of_log(text: str) -> Failure:
+    if _LOGIN.search(text):
         return Failure("the login was refused")
-    words = _network(said)
-    return Failure(words or "it did not take the message", is_down=bool(words))
+    reason = _network_reason(text)
+    return Failure(reason or "it did not take the message", is_down=bool(reason))
 
 
 def _apprise() -> ModuleType | None:
@@ -164,16 +159,16 @@ def _apprise() -> ModuleType | None:
 
 @contextlib.contextmanager
 def _caught() -> Iterator[io.StringIO]:
-    """Keep what Apprise logs."""
-    said = io.StringIO()
+    """Catch what Apprise logs, so that it reaches nobody else."""
+    log = io.StringIO()
     logger = logging.getLogger("apprise")
-    listener = logging.StreamHandler(said)
+    listener = logging.StreamHandler(log)
     was, logger.propagate = logger.propagate, False
     level = logger.level
     logger.addHandler(listener)
     logger.setLevel(logging.DEBUG)
     try:
-        yield said
+        yield log
     finally:
         logger.removeHandler(listener)
         logger.propagate = was

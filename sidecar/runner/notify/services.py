@@ -1,4 +1,4 @@
-"""How each service wants to be told: a message → an HTTP request. Pure."""
+"""What each service wants to be sent: a message → an HTTP request. Pure."""
 
 import html
 import json
@@ -10,7 +10,7 @@ from sidecar.lib.errors import SidecarError
 from sidecar.runner.notify.messages import MOST_TEXT, HttpRequest, NotificationMessage, Request, cut
 
 Builder = Callable[[NotificationMessage], Request]
-"""Makes the request that tells a message."""
+"""Makes the request that sends a message."""
 
 _DISCORD, _TELEGRAM, _NTFY, _PUSHOVER = 2000, 4096, 3900, 1024
 _TITLE = 250

@@ -1,8 +1,7 @@
-"""Shoutrrr's addresses: `service://...` → what makes a request of a message. Pure.
+"""Shoutrrr's addresses (`service://...`): what they say → a builder of requests. Pure.
 
-The parts of a service's address, in which case matters everywhere. Pure.
-
-Services that take more than one request, which Apprise knows how to make. Pure.
+Most services take one HTTP request (see `services`). Mail, Matrix, Slack's bots and several
+chats of Telegram take more than one: Apprise makes those, so its address is written here.
 """
 
 import base64
@@ -28,11 +27,44 @@ _ON = frozenset({"yes", "true", "1", "y", "on"})
 _OFF = frozenset({"no", "false", "0", "n", "off"})
 _HOST = re.compile(r"(?P<host>[^:\[\]]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,30}")
+_SLACK_TOKEN = re.compile(
+    r"(?:(?P<kind>xox.|hook)[-:]|:?)(?P<first>\w+)[-/,](?P<second>\w+)[-/,](?P<third>\w+)", re.ASCII
+)
+_TELEGRAM_MODES = {"html": "HTML", "markdown": "Markdown", "markdownv2": "MarkdownV2"}
+_IMPLICIT_PORT = "465"
+_NTFY = {
+    "title": "Title",
+    "priority": "Priority",
+    "tags": "Tags",
+    "click": "Click",
+    "attach": "Attach",
+    "filename": "Filename",
+    "delay": "Delay",
+    "email": "Email",
+    "icon": "Icon",
+    "actions": "Actions",
+}
+_GENERIC = ("contenttype", "disabletls", "template", "title", "titlekey", "messagekey", "method")
+
+
+def translate_shoutrrr(address: str) -> Builder:
+    """Return the builder for an address, such as `ntfy://host/topic`.
+
+    Raises Unusable, which does not show the address.
+    """
+    parts = parse_address(address)
+    service = _SERVICES.get(parts.scheme)
+    if service is None:
+        raise Unusable(
+            f"the service {parts.scheme!r} of a shoutrrr address is not supported",
+            f"use one of {', '.join(_SERVICES)}, or --notify-url",
+        )
+    return service(parts)
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceAddress:
-    """An address, taken apart and decoded; what is not there is empty."""
+    """The parts of an address, decoded but as they are written; what is not there is empty."""
 
     scheme: str
     user: str = field(repr=False)
@@ -44,14 +76,14 @@ class ServiceAddress:
     fragment: str = field(repr=False)
     raw_path: str = field(repr=False)
 
-    def need(self, name: str) -> str:
+    def require(self, name: str) -> str:
         """Return the user, the password or the host. Raises Unusable if it is empty."""
         found = {"user": self.user, "password": self.password, "host": self.host}[name]
         if not found:
             raise Unusable(f"a {self.scheme} address lacks a part: there is no {name} in it")
         return found
 
-    def need_path(self) -> tuple[str, ...]:
+    def require_path(self) -> tuple[str, ...]:
         """Return the parts of the path, of which there is one at least. Raises Unusable."""
         if not self.path:
             raise Unusable(f"a {self.scheme} address has nothing behind its host")
@@ -81,15 +113,15 @@ class ServiceAddress:
         """Return the options that are there, under the names that the service has for them."""
         return {theirs: value for ours, theirs in names.items() if (value := self.option(ours))}
 
-    def web(self, path: str, *, is_plain: bool | None = None) -> str:
+    def web_address(self, path: str, *, is_plain: bool | None = None) -> str:
         """Return the http(s) address of a path at this host. Raises Unusable."""
         plain = self.is_on("disabletls") if is_plain is None else is_plain
         port = f":{self.port}" if self.port else ""
-        return f"{'http' if plain else 'https'}://{self.need('host')}{port}{path}"
+        return f"{'http' if plain else 'https'}://{self.require('host')}{port}{path}"
 
 
-def read_parts(address: str) -> ServiceAddress:
-    """Take an address apart. Raises Unusable, which does not show it."""
+def parse_address(address: str) -> ServiceAddress:
+    """Parse an address. Raises Unusable, which does not show it."""
     try:
         split = urlsplit(address.strip())
         query = tuple(parse_qsl(split.query, keep_blank_values=True, max_num_fields=100))
@@ -117,10 +149,152 @@ def read_parts(address: str) -> ServiceAddress:
     )
 
 
-_IMPLICIT_PORT = "465"
+def _discord(parts: ServiceAddress) -> Builder:
+    if parts.path:
+        raise Unusable("a discord address with a path is not supported", "use actionDiscord")
+    number, token = parts.require("host"), parts.require("user")
+    url = f"https://discord.com/api/webhooks/{_quoted(number)}/{_quoted(token)}"
+    if thread := parts.option("thread_id"):
+        url += f"?thread_id={_quoted(thread.strip())}"
+    return services.discord(url, **parts.named(username="username", avatar="avatar_url"))
 
 
-def smtp(parts: ServiceAddress) -> Builder:
+def _slack(parts: ServiceAddress) -> Builder:
+    name = parts.option("botname") or parts.option("username")
+    token = "/".join((parts.require("host"), *parts.path))
+    if parts.path:
+        name = parts.user or name
+    else:
+        token = ":".join(filter(None, (parts.require("user"), parts.password)))
+    found = _SLACK_TOKEN.fullmatch(token)
+    if found is None:
+        raise Unusable("a slack address has no token of three parts")
+    pieces = found.group("first", "second", "third")
+    if (found["kind"] or "").startswith("xox"):
+        return _slack_bot("-".join((found["kind"], *pieces)), parts.require("host"), name)
+    url = "https://hooks.slack.com/services/" + "/".join(pieces)
+    return services.slack(url, **({"username": name} if name else {}))
+
+
+def _telegram(parts: ServiceAddress) -> Builder:
+    token = f"{parts.require('user')}:{parts.require('password')}"
+    named = parts.option("chats") or parts.option("channels")
+    chats = [chat.strip() for chat in named.split(",") if chat.strip()]
+    if not chats:
+        raise Unusable("a telegram address names no chat", "add ?chats=...")
+    mode = _TELEGRAM_MODES.get(parts.option("parsemode").lower(), "")
+    if len(chats) > 1:
+        return _telegram_chats(token, chats, mode.lower(), is_silent=parts.is_off("notification"))
+    fields: dict[str, Any] = {}
+    if parts.is_off("notification"):
+        fields["disable_notification"] = True
+    if parts.is_off("preview"):
+        fields["disable_web_page_preview"] = True
+    return services.telegram(token, chats[0], mode, **fields)
+
+
+def _gotify(parts: ServiceAddress) -> Builder:
+    *folders, token = parts.require_path()
+    base = parts.web_address("".join(f"/{_quoted(folder)}" for folder in folders))
+    return services.gotify(base, token, parts.number("priority", 0), parts.option("title"))
+
+
+def _ntfy(parts: ServiceAddress) -> Builder:
+    scheme = parts.option("scheme") or "https"
+    is_plain = parts.is_on("disabletls") or scheme == "http"
+    url = parts.web_address("/" + "/".join(map(_quoted, parts.require_path())), is_plain=is_plain)
+    headers = parts.named(**_NTFY)
+    if parts.password:
+        headers["Authorization"] = _login(parts)
+    return services.ntfy(url, headers)
+
+
+def _login(parts: ServiceAddress) -> str:
+    if not parts.user:
+        return f"Bearer {parts.password}"
+    plain = f"{parts.user}:{parts.password}".encode()
+    return f"Basic {base64.b64encode(plain).decode()}"
+
+
+def _pushover(parts: ServiceAddress) -> Builder:
+    fields = parts.named(devices="device", priority="priority", title="title")
+    return services.pushover(parts.require("password"), parts.require("host"), **fields)
+
+
+def _teams(parts: ServiceAddress) -> Builder:
+    address = parts.option("host")
+    if not address.startswith("https://"):
+        raise Unusable(
+            "a teams address has no workflow, and the older connectors have ended",
+            "write teams://?host=https%3A%2F%2F..., the whole address of the workflow",
+        )
+    return services.teams(services.check_http(address, "host"), parts.option("title"))
+
+
+def _mattermost(parts: ServiceAddress) -> Builder:
+    token, *channel = parts.require_path()
+    fields = {"username": parts.user} if parts.user else {}
+    if channel:
+        fields["channel"] = channel[0]
+    if icon := parts.option("icon"):
+        fields["icon_url" if "://" in icon else "icon_emoji"] = icon
+    return services.chat_hook(parts.web_address(f"/hooks/{_quoted(token)}"), **fields)
+
+
+def _rocketchat(parts: ServiceAddress) -> Builder:
+    path = parts.require_path()
+    if len(path) < 2:
+        raise Unusable("a rocketchat address has no token of two parts")
+    fields = {"username": parts.user} if parts.user else {}
+    channel = parts.fragment or (path[2] if len(path) > 2 else "")
+    if channel:
+        fields["channel"] = channel if channel.startswith("@") else f"#{channel}"
+    return services.chat_hook(
+        parts.web_address(f"/hooks/{_quoted(path[0])}/{_quoted(path[1])}"), **fields
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Generic:
+    """A webhook of any kind, as its address describes it."""
+
+    url: str = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    extra: Mapping[str, str] = field(repr=False)
+    options: Mapping[str, str] = field(repr=False)
+
+    def __call__(self, message: NotificationMessage) -> Request:
+        method = self.options.get("method", "POST").upper()
+        if not self.options.get("template"):
+            return HttpRequest(self.url, cut(message.text), "text/plain", self.headers, method)
+        held = {self.options.get("messagekey", "message"): cut(message.text), **self.extra}
+        if title := self.options.get("title"):
+            held[self.options.get("titlekey", "title")] = title
+        kind = self.options.get("contenttype", "application/json")
+        return HttpRequest(
+            self.url, json.dumps(held, ensure_ascii=False), kind, self.headers, method
+        )
+
+
+def _generic(parts: ServiceAddress) -> Builder:
+    """Options, headers (@name) and further values ($name) leave the query; the rest stays."""
+    options = {name: parts.option(name) for name in _GENERIC if parts.option(name)}
+    if options.get("template", "json").lower() != "json":
+        raise Unusable("the template of a generic address is not json", "leave it out")
+    rest = [(name, value) for name, value in parts.query if name.lower() not in _GENERIC]
+    headers = tuple((name[1:], value) for name, value in rest if name.startswith("@"))
+    extra = {name[1:]: value for name, value in rest if name.startswith("$")}
+    # A name with two underscores in front is one of the webhook's own that an option also has.
+    kept = [(name.removeprefix("__"), value) for name, value in rest if name[:1] not in "@$"]
+    url = parts.web_address(parts.raw_path, is_plain=_is_plain(parts))
+    return _Generic(url + (f"?{urlencode(kept)}" if kept else ""), headers, extra, options)
+
+
+def _is_plain(parts: ServiceAddress) -> bool:
+    return parts.scheme == "generic+http" or parts.is_on("disabletls")
+
+
+def _smtp(parts: ServiceAddress) -> Builder:
     """Send mail. With a login TLS is a must; without one it is used where the server has it."""
     sender, receivers = _mails(parts, "fromaddress", "from"), _mails(parts, "toaddresses", "to")
     if not sender or not receivers:
@@ -162,31 +336,31 @@ def _has_login(parts: ServiceAddress) -> bool:
 def _mail_address(parts: ServiceAddress, options: dict[str, str]) -> str:
     scheme = "mailto" if options["mode"] == "insecure" else "mailtos"
     login = f"{_quoted(parts.user)}:{_quoted(parts.password)}@" if _has_login(parts) else ""
-    place = f"{parts.need('host')}:{parts.port or '25'}"
+    place = f"{parts.require('host')}:{parts.port or '25'}"
     return f"{scheme}://{login}{place}/?{urlencode(options)}"
 
 
-def matrix(parts: ServiceAddress) -> Builder:
+def _matrix(parts: ServiceAddress) -> Builder:
     """Write into rooms of a Matrix server."""
     scheme = "matrix" if parts.is_on("disabletls") else "matrixs"
-    password = _quoted(parts.need("password"))
+    password = _quoted(parts.require("password"))
     login = f"{_quoted(parts.user)}:{password}" if parts.user else password
     rooms = (parts.option("rooms") or parts.option("room")).split(",")
     named = [room if room[0] in "#!" else f"#{room}" for room in rooms if room]
     port = f":{parts.port}" if parts.port else ""
     path = "/".join(map(_quoted, named))
     # Otherwise Apprise may take the address for one of a bridge.
-    url = f"{scheme}://{login}@{parts.need('host')}{port}/{path}?mode=off"
+    url = f"{scheme}://{login}@{parts.require('host')}{port}/{path}?mode=off"
     return _by_apprise(url, parts.option("title"))
 
 
-def slack_bot(token: str, channel: str, name: str) -> Builder:
+def _slack_bot(token: str, channel: str, name: str) -> Builder:
     """Write into a channel of Slack as a bot."""
     bot = f"{_quoted(name)}@" if name else ""
     return _by_apprise(f"slack://{bot}{_quoted(token)}/+{_quoted(channel)}", "")
 
 
-def telegram_chats(token: str, chats: Sequence[str], form: str, *, is_silent: bool) -> Builder:
+def _telegram_chats(token: str, chats: Sequence[str], form: str, *, is_silent: bool) -> Builder:
     """Write into several chats of Telegram; `form` is html, markdown, markdownv2 or empty."""
     path = "/".join(map(_quoted, chats))
     url = f"tgram://{token}/{path}/{'?silent=yes' if is_silent else ''}"
@@ -202,182 +376,8 @@ def _by_apprise(url: str, title: str, second: str = "", form: str = "text") -> B
     return build
 
 
-_SLACK_TOKEN = re.compile(
-    r"(?:(?P<kind>xox.|hook)[-:]|:?)(?P<first>\w+)[-/,](?P<second>\w+)[-/,](?P<third>\w+)", re.ASCII
-)
-_TELEGRAM_MODES = {"html": "HTML", "markdown": "Markdown", "markdownv2": "MarkdownV2"}
-
-
-def translate_shoutrrr(address: str) -> Builder:
-    """Find out how to tell the service of an address. Raises Unusable, without the address."""
-    parts = read_parts(address)
-    service = _SERVICES.get(parts.scheme)
-    if service is None:
-        raise Unusable(
-            f"the service {parts.scheme!r} of a shoutrrr address is not supported",
-            f"use one of {', '.join(_SERVICES)}, or --notify-url",
-        )
-    return service(parts)
-
-
-def _discord(parts: ServiceAddress) -> Builder:
-    if parts.path:
-        raise Unusable("a discord address with a path is not supported", "use actionDiscord")
-    number, token = parts.need("host"), parts.need("user")
-    url = f"https://discord.com/api/webhooks/{_quoted(number)}/{_quoted(token)}"
-    if thread := parts.option("thread_id"):
-        url += f"?thread_id={_quoted(thread.strip())}"
-    return services.discord(url, **parts.named(username="username", avatar="avatar_url"))
-
-
-def _slack(parts: ServiceAddress) -> Builder:
-    name = parts.option("botname") or parts.option("username")
-    token = "/".join((parts.need("host"), *parts.path))
-    if parts.path:
-        name = parts.user or name
-    else:
-        token = ":".join(filter(None, (parts.need("user"), parts.password)))
-    found = _SLACK_TOKEN.fullmatch(token)
-    if found is None:
-        raise Unusable("a slack address has no token of three parts")
-    pieces = found.group("first", "second", "third")
-    if (found["kind"] or "").startswith("xox"):
-        return slack_bot("-".join((found["kind"], *pieces)), parts.need("host"), name)
-    url = "https://hooks.slack.com/services/" + "/".join(pieces)
-    return services.slack(url, **({"username": name} if name else {}))
-
-
-def _telegram(parts: ServiceAddress) -> Builder:
-    token = f"{parts.need('user')}:{parts.need('password')}"
-    named = parts.option("chats") or parts.option("channels")
-    chats = [chat.strip() for chat in named.split(",") if chat.strip()]
-    if not chats:
-        raise Unusable("a telegram address names no chat", "add ?chats=...")
-    mode = _TELEGRAM_MODES.get(parts.option("parsemode").lower(), "")
-    if len(chats) > 1:
-        return telegram_chats(token, chats, mode.lower(), is_silent=parts.is_off("notification"))
-    fields: dict[str, Any] = {}
-    if parts.is_off("notification"):
-        fields["disable_notification"] = True
-    if parts.is_off("preview"):
-        fields["disable_web_page_preview"] = True
-    return services.telegram(token, chats[0], mode, **fields)
-
-
-def _gotify(parts: ServiceAddress) -> Builder:
-    *folders, token = parts.need_path()
-    base = parts.web("".join(f"/{_quoted(folder)}" for folder in folders))
-    return services.gotify(base, token, parts.number("priority", 0), parts.option("title"))
-
-
-_NTFY = {
-    "title": "Title",
-    "priority": "Priority",
-    "tags": "Tags",
-    "click": "Click",
-    "attach": "Attach",
-    "filename": "Filename",
-    "delay": "Delay",
-    "email": "Email",
-    "icon": "Icon",
-    "actions": "Actions",
-}
-
-
-def _ntfy(parts: ServiceAddress) -> Builder:
-    scheme = parts.option("scheme") or "https"
-    is_plain = parts.is_on("disabletls") or scheme == "http"
-    url = parts.web("/" + "/".join(map(_quoted, parts.need_path())), is_plain=is_plain)
-    headers = parts.named(**_NTFY)
-    if parts.password:
-        headers["Authorization"] = _login(parts)
-    return services.ntfy(url, headers)
-
-
-def _login(parts: ServiceAddress) -> str:
-    if not parts.user:
-        return f"Bearer {parts.password}"
-    plain = f"{parts.user}:{parts.password}".encode()
-    return f"Basic {base64.b64encode(plain).decode()}"
-
-
-def _pushover(parts: ServiceAddress) -> Builder:
-    fields = parts.named(devices="device", priority="priority", title="title")
-    return services.pushover(parts.need("password"), parts.need("host"), **fields)
-
-
-def _teams(parts: ServiceAddress) -> Builder:
-    address = parts.option("host")
-    if not address.startswith("https://"):
-        raise Unusable(
-            "a teams address has no workflow, and the older connectors have ended",
-            "write teams://?host=https%3A%2F%2F..., the whole address of the workflow",
-        )
-    return services.teams(services.check_http(address, "host"), parts.option("title"))
-
-
-def _mattermost(parts: ServiceAddress) -> Builder:
-    token, *channel = parts.need_path()
-    fields = {"username": parts.user} if parts.user else {}
-    if channel:
-        fields["channel"] = channel[0]
-    if icon := parts.option("icon"):
-        fields["icon_url" if "://" in icon else "icon_emoji"] = icon
-    return services.chat_hook(parts.web(f"/hooks/{_quoted(token)}"), **fields)
-
-
-def _rocketchat(parts: ServiceAddress) -> Builder:
-    path = parts.need_path()
-    if len(path) < 2:
-        raise Unusable("a rocketchat address has no token of two parts")
-    fields = {"username": parts.user} if parts.user else {}
-    channel = parts.fragment or (path[2] if len(path) > 2 else "")
-    if channel:
-        fields["channel"] = channel if channel.startswith("@") else f"#{channel}"
-    return services.chat_hook(parts.web(f"/hooks/{_quoted(path[0])}/{_quoted(path[1])}"), **fields)
-
-
-_GENERIC = ("contenttype", "disabletls", "template", "title", "titlekey", "messagekey", "method")
-
-
-@dataclass(frozen=True, slots=True)
-class _Generic:
-    """A webhook of any kind, as its address describes it."""
-
-    url: str = field(repr=False)
-    headers: tuple[tuple[str, str], ...] = field(repr=False)
-    extra: Mapping[str, str] = field(repr=False)
-    options: Mapping[str, str] = field(repr=False)
-
-    def __call__(self, message: NotificationMessage) -> Request:
-        method = self.options.get("method", "POST").upper()
-        if not self.options.get("template"):
-            return HttpRequest(self.url, cut(message.text), "text/plain", self.headers, method)
-        held = {self.options.get("messagekey", "message"): cut(message.text), **self.extra}
-        if title := self.options.get("title"):
-            held[self.options.get("titlekey", "title")] = title
-        kind = self.options.get("contenttype", "application/json")
-        return HttpRequest(
-            self.url, json.dumps(held, ensure_ascii=False), kind, self.headers, method
-        )
-
-
-def _generic(parts: ServiceAddress) -> Builder:
-    """Options, headers (@name) and further values ($name) leave the query; the rest stays."""
-    options = {name: parts.option(name) for name in _GENERIC if parts.option(name)}
-    if options.get("template", "json").lower() != "json":
-        raise Unusable("the template of a generic address is not json", "leave it out")
-    rest = [(name, value) for name, value in parts.query if name.lower() not in _GENERIC]
-    headers = tuple((name[1:], value) for name, value in rest if name.startswith("@"))
-    extra = {name[1:]: value for name, value in rest if name.startswith("$")}
-    # A name with two underscores in front is one of the webhook's own that an option also has.
-    kept = [(name.removeprefix("__"), value) for name, value in rest if name[:1] not in "@$"]
-    url = parts.web(parts.raw_path, is_plain=_is_plain(parts))
-    return _Generic(url + (f"?{urlencode(kept)}" if kept else ""), headers, extra, options)
-
-
-def _is_plain(parts: ServiceAddress) -> bool:
-    return parts.scheme == "generic+http" or parts.is_on("disabletls")
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
 
 
 _SERVICES: Final[Mapping[str, Callable[[ServiceAddress], Builder]]] = {
@@ -386,17 +386,13 @@ _SERVICES: Final[Mapping[str, Callable[[ServiceAddress], Builder]]] = {
     "telegram": _telegram,
     "gotify": _gotify,
     "ntfy": _ntfy,
-    "smtp": smtp,
+    "smtp": _smtp,
     "pushover": _pushover,
     "teams": _teams,
-    "matrix": matrix,
+    "matrix": _matrix,
     "mattermost": _mattermost,
     "rocketchat": _rocketchat,
     "generic": _generic,
     "generic+https": _generic,
     "generic+http": _generic,
 }
-
-
-def _quoted(text: str) -> str:
-    return quote(text, safe="")

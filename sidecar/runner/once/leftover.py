@@ -1,6 +1,7 @@
-"""What a backup left that was killed: its own container, and those that it had stopped.
+"""What a killed backup has left: its own container, and those that it had stopped.
 
-What a backup leaves on the disk as long as it runs, for the next start if it is killed.
+While a backup runs, a record of it lies in the state folder. The next start of a runner ends
+by it what the backup has begun.
 """
 
 import logging
@@ -16,30 +17,37 @@ from sidecar.lib.errors import StoreError
 from sidecar.lib.log import log_event
 from sidecar.lib.write_file import write_small
 from sidecar.runner.journal import Stopped
-from sidecar.runner.once.quiesce import StopsAndTells, in_start_order
+from sidecar.runner.once.quiesce import QuiesceControl, in_start_order
 from sidecar.runner.quiesce import StoppedRecords, start_again
 
 FILE = "backup-once.json"
+DEFAULT_TIMEOUT = 60.0
+"""Seconds that a container has to stop, before Docker kills it."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class BackupRecord:
-    """When it began, in unix seconds of the engine's clock; `shot`: what its container is called.
+    """When a backup began (`at`, unix seconds by Docker's clock), and the name of its container.
 
-    `shot` is empty where it makes none.
+    `shot` is that name, for example `backup-once-0a1b2c3d4e5f`; empty if it creates none.
     """
 
     at: float
     shot: str
 
 
-_BYTES = RootModel[BackupRecord]
+_RECORD = RootModel[BackupRecord]
 
 
 def write_record(state: Path, record: BackupRecord) -> None:
-    """Write it durably, before anything is stopped. Raises StoreError: stop nothing then."""
+    """Write the record durably, before anything is stopped.
+
+    Raises StoreError: then nothing must be stopped.
+    """
     try:
-        write_small(state, FILE, _BYTES(record).model_dump_json().encode(), durable=True)
+        write_small(state, FILE, _RECORD(record).model_dump_json().encode(), durable=True)
     except OSError as error:
         raise StoreError(
             f"{state / FILE} cannot be written: {error.strerror}",
@@ -48,47 +56,42 @@ def write_record(state: Path, record: BackupRecord) -> None:
 
 
 def read_record(state: Path) -> BackupRecord | None:
-    """Read it; None if there is none, or none that can be read."""
+    """Read the record; None if there is none, or none that can be read."""
     try:
-        return _BYTES.model_validate_json((state / FILE).read_bytes()).root
+        return _RECORD.model_validate_json((state / FILE).read_bytes()).root
     except (OSError, ValidationError):
         return None
 
 
 def remove_record(state: Path) -> None:
-    """Forget it: nothing is left to be put right."""
+    """Remove the record: nothing is left to recover."""
     (state / FILE).unlink(missing_ok=True)
 
 
-DEFAULT_TIMEOUT = 60.0
-"""Seconds that a container has to stop, before the engine ends it by force."""
-
-_log = logging.getLogger(__name__)
-
-
-class ContainerRemover(StopsAndTells, Protocol):
-    """What is needed of `OneShotDocker`; everything may raise ContainersError."""
+class ContainerRemover(QuiesceControl, Protocol):
+    """What recovery needs of Docker; every method may raise ContainersError."""
 
     def discard(self, name: str, seconds: int = 10) -> bool:
-        """Stop and remove a container of ours."""
+        """Stop and remove a container that a backup created; False if there is none."""
         ...
 
 
 def recover_leftovers(
-    engine: ContainerRemover, journal: StoppedRecords, seconds: float = DEFAULT_TIMEOUT
+    docker: ContainerRemover, journal: StoppedRecords, seconds: float = DEFAULT_TIMEOUT
 ) -> tuple[str, ...]:
     """End a backup that still runs in a container, then start what was stopped for it.
 
-    For each start of a runner, which has to be the only one of this journal. Gives what could
-    not be started, in words; raises ContainersError or JournalError.
+    To be called at each start of a runner, which must be the only one of this journal. Returns
+    what could not be started, in words. Raises ContainersError or JournalError.
     """
     state = journal.path.parent
     record = read_record(state)
-    if record is not None and record.shot and engine.discard(record.shot):
+    if record is not None and record.shot and docker.discard(record.shot):
         log_event(_log, logging.WARNING, "leftover.ended", container=record.shot)
     if left := journal.still_stopped():
         since = None if record is None else record.at
-        failures = start_again(_Settling(engine, since, seconds), _Sorted(engine, journal, left))
+        control = _SettlingControl(docker, since, seconds)
+        failures = start_again(control, _SortedRecords(docker, journal, left))
         if failures or journal.still_stopped():
             return failures
     if record is not None:
@@ -96,47 +99,47 @@ def recover_leftovers(
     return ()
 
 
-class _Settling:
-    """The engine, for containers that it may be about to stop: who asked for that was killed.
+class _SettlingControl:
+    """Docker for containers that it may be about to stop: who asked for that was killed.
 
     A container that runs and was not started since then is stopped first: only then is it
     certain that it stays when it is started.
     """
 
-    def __init__(self, engine: StopsAndTells, since: float | None, seconds: float) -> None:
-        self._engine = engine
+    def __init__(self, docker: QuiesceControl, since: float | None, seconds: float) -> None:
+        self._docker = docker
         self._since = since
         self._seconds = math.ceil(seconds)
 
     def stop(self, container: str, seconds: int = 10) -> None:
         """Stop it."""
-        self._engine.stop(container, seconds)
+        self._docker.stop(container, seconds)
 
     def start(self, container: str) -> bool:
         """Start it for good; False if it does not exist."""
-        started = self._engine.started_at(container)
+        started = self._docker.started_at(container)
         if started is not None and (self._since is None or started <= self._since):
             log_event(_log, logging.INFO, "container.settle", container=container)
-            self._engine.stop(container, self._seconds)
-        return self._engine.start(container)
+            self._docker.stop(container, self._seconds)
+        return self._docker.start(container)
 
     def find(self, name: str) -> ContainerUse | None:
         """Find it by its id or its name."""
-        return self._engine.find(name)
+        return self._docker.find(name)
 
     def goes_when_stopped(self, container: str) -> bool:
-        """Tell whether it would be removed."""
-        return self._engine.goes_when_stopped(container)
+        """Return whether it would be removed."""
+        return self._docker.goes_when_stopped(container)
 
 
-class _Sorted:
-    """The journal, whose stopped containers come in the order in which they start."""
+class _SortedRecords:
+    """The journal, whose stopped containers come in the order in which they are to start."""
 
     def __init__(
-        self, engine: StopsAndTells, journal: StoppedRecords, left: tuple[Stopped, ...]
+        self, docker: QuiesceControl, journal: StoppedRecords, left: tuple[Stopped, ...]
     ) -> None:
         self._journal = journal
-        ordered = in_start_order(engine.all(), engine.providers())
+        ordered = in_start_order(docker.all(), docker.providers())
         place = {one.id: number for number, one in enumerate(ordered)}
         place |= {one.name: number for number, one in enumerate(ordered)}
         last = len(ordered)

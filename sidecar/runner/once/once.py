@@ -1,7 +1,4 @@
-"""One backup of everything: what has to be quiet is stopped, and started again in any case.
-
-What the two ways of backing up once have in common.
-"""
+"""One backup of everything: containers are stopped for it, and started again in any case."""
 
 import logging
 import threading
@@ -28,13 +25,16 @@ from sidecar.runner.settings import RunnerSettings
 from sidecar.service.signals import SignalWaiter
 
 PURPOSE = "backup-once"
-"""The word for whoever is refused because of us."""
-Say = Callable[[str], None]
-"""Tells people a line."""
+"""What a runner is told that is refused because this backup holds the scheduler's lock."""
+ShowLine = Callable[[str], None]
+"""Shows people a line."""
+
+_FOREVER = 3600.0
+_log = logging.getLogger(__name__)
 
 
 class Result(IntEnum):
-    """What came of it; of several the highest counts."""
+    """How a backup ended; of several results the highest counts."""
 
     DONE = 0
     WARNING = 1
@@ -43,120 +43,103 @@ class Result(IntEnum):
 
 
 class BackupStrategy(Protocol):
-    """A way to back up everything once. Everything but `stop` may raise SidecarError."""
+    """By what everything is backed up. Every method but `stop` may raise SidecarError."""
 
     @property
     def container(self) -> str:
-        """What containers are called that it makes; empty: it makes none."""
+        """The name of the containers that it creates; empty: it creates none."""
         ...
 
     def preview(self) -> tuple[str, ...]:
-        """Say what would be done, a line each; does nothing."""
+        """Return what would be done, a line each; does nothing."""
         ...
 
     def prepare(self) -> None:
-        """See to it that it can be begun, while nothing is stopped yet."""
+        """Check and fetch what it needs, while nothing is stopped yet."""
         ...
 
     def opened(self) -> AbstractContextManager[Journal]:
-        """Be the only one who does this, for the block, and give the journal."""
+        """Lock out everybody else for the block, and return the journal."""
         ...
 
     def resume(self) -> None:
-        """Put right what its runs left that were killed; the containers run again by then."""
+        """Finish runs that were killed; the containers run again by then."""
         ...
 
     def run(self) -> Result:
-        """Do it."""
+        """Back up."""
         ...
 
     def stop(self) -> None:
-        """End it early; called by another thread, while `run` runs."""
+        """End `run` early; called by another thread."""
         ...
 
 
-def make_state(settings: RunnerSettings) -> None:
-    """Make the state folder; raises UsageError."""
-    state = settings.state_directory
-    try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"the folder {state} cannot be made: {error.strerror}",
-            "name one that can be written by --runner-state-dir",
-        ) from None
-
-
-def open_journal(settings: RunnerSettings) -> Journal:
-    """Open the journal that the runner has; raises SidecarError."""
-    make_state(settings)
-    return Journal(settings.state_directory / JOURNAL, settings.journal_keep)
-
-
-_FOREVER = 3600.0
-_log = logging.getLogger(__name__)
-
-
 @dataclass(frozen=True, slots=True)
-class Once:
-    """A backup of everything: by which way, and which containers are to be quiet for it.
+class OnceBackup:
+    """A backup of everything.
 
-    `quiet` are ids; `seconds` is how long each of them has to stop. `engines` makes a
-    connection to the engine, for one thread each. `say` tells people lines.
+    Attributes:
+        settings: those of the runner whose document and journal are used.
+        strategy: by what it is backed up.
+        connect: makes a connection to Docker, for one thread each.
+        to_stop: ids of the containers that are stopped for it, if they run.
+        show: shows people a line.
+        stop_seconds: how long each container has to stop.
     """
 
     settings: RunnerSettings
-    way: BackupStrategy
-    engines: Callable[[], OneShotDocker]
-    quiet: Collection[str]
-    say: Say
-    seconds: float = DEFAULT_TIMEOUT
+    strategy: BackupStrategy
+    connect: Callable[[], OneShotDocker]
+    to_stop: Collection[str]
+    show: ShowLine
+    stop_seconds: float = DEFAULT_TIMEOUT
 
 
-def preview_once(once: Once) -> None:
-    """Say what would be stopped, run, forgotten and started; does nothing else."""
-    with once.engines() as engine:
-        stopped = choose_stopped(engine, once.quiet)
+def preview_once(backup: OnceBackup) -> None:
+    """Show what would be stopped, run, forgotten and started; does nothing else."""
+    with backup.connect() as docker:
+        stopped = choose_stopped(docker, backup.to_stop)
     lines = [f"stop {one.name}" for one in stopped]
-    lines += once.way.preview()
+    lines += backup.strategy.preview()
     lines += [f"start {one.name}" for one in reversed(stopped)]
     for line in lines:
-        once.say(line)
+        backup.show(line)
 
 
-def run_once(once: Once, waiter: SignalWaiter) -> Result:
-    """Back up, unless `waker` is stopped meanwhile: then end early, in good order.
+def run_once(backup: OnceBackup, waiter: SignalWaiter) -> Result:
+    """Back up; if `waiter` is stopped meanwhile, end early and in good order.
 
-    Raises SidecarError: Locked if the document is executed already, NotStopped if nothing was
+    Raises SidecarError: Locked if the document is executed already, StopFailed if nothing was
     backed up because a container cannot be stopped.
     """
-    state = once.settings.state_directory
-    once.way.prepare()
-    with once.way.opened() as journal, once.engines() as engine:
-        for reason in recover_leftovers(engine, journal, once.seconds):
-            once.say(reason)
-        once.way.resume()
-        stopped = choose_stopped(engine, once.quiet)
-        write_record(state, BackupRecord(engine.now(), once.way.container))
-        how = QuiesceContext(once.seconds, waiter.wait, lambda: waiter.is_stopped)
+    state = backup.settings.state_directory
+    backup.strategy.prepare()
+    with backup.strategy.opened() as journal, backup.connect() as docker:
+        for reason in recover_leftovers(docker, journal, backup.stop_seconds):
+            backup.show(reason)
+        backup.strategy.resume()
+        stopped = choose_stopped(docker, backup.to_stop)
+        write_record(state, BackupRecord(docker.now(), backup.strategy.container))
+        context = QuiesceContext(backup.stop_seconds, waiter.wait, lambda: waiter.is_stopped)
         try:
-            with quiesced(engine, stopped, journal, how):
-                return _run_in_thread(once, waiter)
+            with quiesced(docker, stopped, journal, context):
+                return _run_in_thread(backup.strategy, waiter)
         finally:
-            # What could not be started is to be started still: by the next start of ours.
+            # The record stays as long as the next start of ours has something to start.
             if not journal.still_stopped():
                 remove_record(state)
 
 
-def _run_in_thread(once: Once, waiter: SignalWaiter) -> Result:
-    """Run it beside the thread that hears signals, which ends it early if one comes."""
+def _run_in_thread(strategy: BackupStrategy, waiter: SignalWaiter) -> Result:
+    """Run in a thread, while this one waits for signals and ends the run early if one comes."""
     results: list[Result] = []
     errors: list[SidecarError] = []
     is_over = threading.Event()
 
     def run() -> None:
         try:
-            results.append(once.way.run())
+            results.append(strategy.run())
         except SidecarError as error:
             errors.append(error)
         finally:
@@ -169,8 +152,26 @@ def _run_in_thread(once: Once, waiter: SignalWaiter) -> Result:
         pass
     if not is_over.is_set():
         log_event(_log, logging.WARNING, "once.stopping")
-        once.way.stop()
+        strategy.stop()
     thread.join()
     if errors:
         raise errors[0]
     return results[0] if results else Result.FAILED
+
+
+def make_state_folder(settings: RunnerSettings) -> None:
+    """Make the state folder; raises UsageError."""
+    state = settings.state_directory
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"the folder {state} cannot be made: {error.strerror}",
+            "name one that can be written by --runner-state-dir",
+        ) from None
+
+
+def open_journal(settings: RunnerSettings) -> Journal:
+    """Open the runner's journal; raises SidecarError."""
+    make_state_folder(settings)
+    return Journal(settings.state_directory / JOURNAL, settings.journal_keep)

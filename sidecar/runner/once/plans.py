@@ -12,18 +12,17 @@ from sidecar.runner.job.progress import ProgressHub, RunFinished
 from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import Journal, RunCause, RunOutcome
 from sidecar.runner.loader import load
-from sidecar.runner.once.once import PURPOSE, Result, make_state
+from sidecar.runner.once.once import PURPOSE, Result, make_state_folder
 from sidecar.runner.parts import RunnerDependencies, assemble, lock_scheduler
 from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings
 from sidecar.runner.status import job_of
 
-PATIENCE = 600.0
-"""Seconds that runs have to come to their end, once everything else is over."""
+ShowEnd = Callable[[Job, RunFinished], None]
+"""Shows how a run ended; called in the thread of its worker."""
 
-Tell = Callable[[Job, RunFinished], None]
-"""Tells how a run ended; in the thread of its seat."""
-
+# How long runs have to end, once everything else is over.
+_END_SECONDS = 600.0
 _RESULTS = {
     RunOutcome.SUCCESS: Result.DONE,
     RunOutcome.SKIPPED: Result.DONE,
@@ -32,8 +31,8 @@ _RESULTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Crew:
-    """Those who do the work of one call."""
+class _OpenParts:
+    """What runs the plans, as long as `opened` lasts."""
 
     parts: RunnerDependencies
     hub: ProgressHub
@@ -41,26 +40,31 @@ class _Crew:
 
 
 class PlansStrategy:
-    """See `way.Way`: each enabled plan once, at most as many at a time as there are seats."""
+    """Backs up by the plans: each enabled one once, `--seats` of them at a time.
 
-    def __init__(self, settings: RunnerSettings, environ: Mapping[str, str], tell: Tell) -> None:
+    See `BackupStrategy`.
+    """
+
+    def __init__(
+        self, settings: RunnerSettings, environ: Mapping[str, str], show_end: ShowEnd
+    ) -> None:
         self._settings = settings
         self._environ = environ
-        self._tell = tell
+        self._show_end = show_end
         self._config = Config()
         self._plans: tuple[RunPlan, ...] = ()
-        self._dependencies: _Crew | None = None
+        self._open: _OpenParts | None = None
         self._results: list[Result] = []
         self._change = threading.Condition()
         self._is_stopping = False
 
     @property
     def container(self) -> str:
-        """Make no container."""
+        """Empty: it creates no container."""
         return ""
 
     def preview(self) -> tuple[str, ...]:
-        """Say which plans would be run."""
+        """Return which plans would be run, in words."""
         self.prepare()
         return tuple(
             f"run plan {plan.id}: {', '.join(plan.paths)} into repository {plan.repo}"
@@ -68,7 +72,7 @@ class PlansStrategy:
         )
 
     def prepare(self) -> None:
-        """Read the document."""
+        """Read the document; raises UsageError if no plan is enabled."""
         self._config = load(self._settings.config)
         self._plans = tuple(plan for plan in self._config.plans if plan.timing.is_active)
         if not self._plans:
@@ -79,23 +83,23 @@ class PlansStrategy:
 
     @contextmanager
     def opened(self) -> Iterator[Journal]:
-        """Claim the document, and put together what runs its plans."""
-        make_state(self._settings)
+        """Lock the document, assemble what runs its plans, and return the journal."""
+        make_state_folder(self._settings)
         with (
             lock_scheduler(self._settings, self._environ, PURPOSE),
             ProgressHub() as hub,
             assemble(self._settings, self._environ) as parts,
         ):
             parts.delivery.start()
-            self._dependencies = _Crew(parts, hub, JobRunner(parts, hub, _nobody))
+            self._open = _OpenParts(parts, hub, JobRunner(parts, hub, _ignore_missed))
             yield parts.journal
 
     def resume(self) -> None:
-        """Bring runs to their end whose process died."""
+        """Finish runs whose process died."""
         self._opened.parts.recover_leftovers(self._config)
 
     def run(self) -> Result:
-        """Run all plans; what goes wrong with one stops no other."""
+        """Run all plans; one that fails stops no other."""
         jobs = self._opened.jobs
         # Without timings: this is no answer to any fire, so none counts as missed by it.
         jobs.take(self._config, {})
@@ -105,30 +109,30 @@ class PlansStrategy:
             for plan in self._plans:
                 pool.submit(job_of(plan), RunCause.MANUAL)
             self._change.wait_for(lambda: self._is_stopping or self._is_over)
-        if not pool.close(PATIENCE) or self._is_stopping:
+        if not pool.close(_END_SECONDS) or self._is_stopping:
             return Result.FAILED
         return max(self._results)
 
     def stop(self) -> None:
-        """End what runs; the hooks after it still run."""
+        """End the runs early; the hooks after them still run."""
         with self._change:
             self._is_stopping = True
             self._change.notify_all()
         self._opened.parts.stop()
 
     @property
-    def _opened(self) -> _Crew:
-        assert self._dependencies is not None, "not opened"  # noqa: S101 - run within `opened` only
-        return self._dependencies
+    def _opened(self) -> _OpenParts:
+        assert self._open is not None, "not opened"  # noqa: S101 - run within `opened` only
+        return self._open
 
     @property
     def _is_over(self) -> bool:
         return len(self._results) == len(self._plans)
 
     def _done(self, job: Job) -> None:
-        over = self._opened.hub.done(job)
-        self._tell(job, over)
-        ended = None if over.run is None else over.run.ended
+        finished = self._opened.hub.done(job)
+        self._show_end(job, finished)
+        ended = None if finished.run is None else finished.run.ended
         with self._change:
             self._results.append(
                 Result.FAILED if ended is None else _RESULTS.get(ended.outcome, Result.FAILED)
@@ -136,5 +140,5 @@ class PlansStrategy:
             self._change.notify_all()
 
 
-def _nobody(_: Missed) -> None:
-    """Tell nobody."""
+def _ignore_missed(_: Missed) -> None:
+    """Notify nobody: no fire is answered by this run."""

@@ -1,26 +1,6 @@
-"""Restoring a plan's data to where it lives, or elsewhere."""
+"""Restoring a plan's data to where it lives, or elsewhere.
 
-from sidecar.runner.restore.choose import (
-    LATEST,
-    RestoreError,
-    RestoreItem,
-    RestoreRequest,
-    parse_moment,
-    parse_path_map,
-)
-from sidecar.runner.restore.places import ExistingTarget, How, Step
-from sidecar.runner.restore.restore import RestorePlan, Restorer
-
-__all__ = [
-    "LATEST",
-    "ExistingTarget",
-    "How",
-    "RestoreError",
-    "RestoreItem",
-    "RestorePlan",
-    "RestoreRequest",
-    "Restorer",
-    "Step",
-    "parse_moment",
-    "parse_path_map",
-]
+In comes what somebody wants restored (`RestoreRequest`). Out goes first what would be done
+(`RestorePlan`), with nothing changed, then the end of the run. Data is restored aside and moved
+in when it is whole, so a kill leaves what was there before, or what was restored.
+"""

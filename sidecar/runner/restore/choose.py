@@ -1,7 +1,4 @@
-"""Which snapshot is restored, which of its paths, and where each belongs. Pure.
-
-Why something is not restored.
-"""
+"""Which snapshot is restored, which of its paths, and where each belongs. Pure."""
 
 import posixpath
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +9,8 @@ from sidecar.backrest.reading import RunPlan
 from sidecar.docker.usage import is_within
 from sidecar.engines.base import Entry, FailureClass, Snapshot
 from sidecar.lib.errors import SidecarError, UsageError
+
+LATEST = "latest"
 
 
 class RestoreError(SidecarError):
@@ -24,18 +23,21 @@ class RestoreError(SidecarError):
         self.failure = failure
 
 
-LATEST = "latest"
-
-
 @dataclass(frozen=True, slots=True)
 class RestoreRequest:
     """What somebody wants restored.
 
-    `snapshot` is LATEST, or an id, or its beginning, of any snapshot of the repository; `at`:
-    the newest of the plan's that is not after it. Without `paths` all that the snapshot was
-    made of; without `target` to where the data lives, by `path_map` (see `parse_path_map`).
-    `in_place` allows that to be replaced, `force` that a target is not empty, `stop` that
-    containers are stopped meanwhile.
+    Attributes:
+        plan: whose snapshots are looked for.
+        instance: the name of this Backrest, which its snapshots bear.
+        snapshot: LATEST, or the id of any snapshot of the repository, or its beginning.
+        at: the newest of the plan's snapshots that is not after it.
+        paths: what of the snapshot; empty: all.
+        target: the folder to restore to; empty: where the data lives, by `path_map`.
+        path_map: pairs of a path of the snapshot and its place; see `parse_path_map`.
+        in_place: whether what is there may be replaced.
+        stop: whether containers may be stopped meanwhile.
+        force: whether a target may hold something already.
     """
 
     plan: RunPlan
@@ -52,9 +54,9 @@ class RestoreRequest:
 
 @dataclass(frozen=True, slots=True)
 class RestoreItem:
-    """A path of a snapshot, and the place where it shall lie.
+    """A path of a snapshot (`source`) and where it is restored to (`place`).
 
-    `is_folder`: so is what the snapshot has there; its contents come to lie in the place.
+    `is_folder`: it is a folder in the snapshot, whose contents come to lie in the place.
     """
 
     source: str
@@ -65,16 +67,16 @@ class RestoreItem:
 
 
 def check_request(request: RestoreRequest) -> RestoreRequest:
-    """Return the wish with normal paths; raises UsageError for what contradicts itself."""
+    """Return the request with normal paths; raises UsageError for what contradicts itself."""
     if request.at is not None and request.snapshot != LATEST:
         raise UsageError("--snapshot and --at name a snapshot both", "leave one of them out")
     if request.target and request.in_place:
         raise UsageError("--target and --in-place contradict each other", "leave one of them out")
     if request.target and request.path_map:
         raise UsageError("with --target no --path-map has a meaning", "leave one of them out")
-    target = _normal(request.target, "--target") if request.target else ""
+    target = _normal_path(request.target, "--target") if request.target else ""
     return replace(
-        request, target=target, paths=tuple(_normal(one, "--path") for one in request.paths)
+        request, target=target, paths=tuple(_normal_path(one, "--path") for one in request.paths)
     )
 
 
@@ -88,23 +90,23 @@ def choose_snapshot(
     Raises RestoreError if there is none such.
     """
     if request.snapshot != LATEST:
-        return _called(request.snapshot, others())
+        return _snapshot_by_id(request.snapshot, others())
     found = sorted(own(), key=lambda one: one.time)
     if not found:
         raise RestoreError(
             f"there is no snapshot of {request.plan.id}",
             "that of another plan or another instance can be restored by its id: --snapshot ID",
         )
-    early = [one for one in found if request.at is None or one.time <= request.at]
-    if not early:
+    candidates = [one for one in found if request.at is None or one.time <= request.at]
+    if not candidates:
         oldest = found[0].time.astimezone(request.at.tzinfo if request.at else None)
         raise RestoreError(
             f"the oldest snapshot of {request.plan.id} is of {oldest:%Y-%m-%d %H:%M}"
         )
-    return early[-1]
+    return candidates[-1]
 
 
-def _called(name: str, snapshots: Iterable[Snapshot]) -> Snapshot:
+def _snapshot_by_id(name: str, snapshots: Iterable[Snapshot]) -> Snapshot:
     found = [one for one in snapshots if one.is_called(name)]
     if len(found) == 1:
         return found[0]
@@ -127,10 +129,10 @@ def choose_sources(request: RestoreRequest, snapshot: Snapshot) -> tuple[str, ..
     )
 
 
-def survey(source: str, entries: Iterable[Entry]) -> RestoreItem:
-    """Count what a snapshot holds at and below a path; the place is yet to be found.
+def measure(source: str, entries: Iterable[Entry]) -> RestoreItem:
+    """Return what a snapshot holds at and below a path, still without a place.
 
-    Sizes of hard links count each time. Raises RestoreError if there is nothing.
+    The size of a hard link counts each time. Raises RestoreError if there is nothing.
     """
     files = size = count = 0
     is_folder = True
@@ -147,16 +149,16 @@ def survey(source: str, entries: Iterable[Entry]) -> RestoreItem:
     return RestoreItem(source, "", is_folder, files, size)
 
 
-def placed(items: Sequence[RestoreItem], request: RestoreRequest) -> tuple[RestoreItem, ...]:
-    """Find the place of each piece.
+def place_items(items: Sequence[RestoreItem], request: RestoreRequest) -> tuple[RestoreItem, ...]:
+    """Return the items with their places.
 
-    To where it lives: its path through the path map. To a target: the contents of a single
-    folder lie in the target itself, a single file below it by its name; of several pieces
-    each below the target by its full path.
+    Without a target an item goes to its own path, through the path map. In a target the
+    contents of a single folder lie directly, a single file by its name; of several items each
+    by its full path.
     """
     if not request.target:
         found = tuple(replace(one, place=place_of(one.source, request.path_map)) for one in items)
-        return _apart(found)
+        return _check_separate(found)
     if len(items) == 1:
         only = items[0]
         name = "" if only.is_folder else posixpath.basename(only.source)
@@ -166,8 +168,8 @@ def placed(items: Sequence[RestoreItem], request: RestoreRequest) -> tuple[Resto
     )
 
 
-def _apart(items: tuple[RestoreItem, ...]) -> tuple[RestoreItem, ...]:
-    """Refuse what would be restored into what is restored."""
+def _check_separate(items: tuple[RestoreItem, ...]) -> tuple[RestoreItem, ...]:
+    """Return the items; raises RestoreError if one would be restored into another."""
     for one in items:
         if one.place == "/":
             raise RestoreError("/ cannot be replaced as it runs", "restore it to a --target")
@@ -179,7 +181,7 @@ def _apart(items: tuple[RestoreItem, ...]) -> tuple[RestoreItem, ...]:
 
 
 def place_of(path: str, path_map: Iterable[tuple[str, str]]) -> str:
-    """Map a path of a snapshot to where its data lives now: the longest prefix wins."""
+    """Return where the data of a path of a snapshot lives now: the longest prefix wins."""
     fitting = [(source, place) for source, place in path_map if is_within(path, source)]
     if not fitting:
         return path
@@ -194,12 +196,12 @@ def parse_path_map(entries: Iterable[str]) -> tuple[tuple[str, str], ...]:
         source, equals, place = entry.partition("=")
         if not equals:
             raise UsageError(f"{entry!r} is no path map", "write --path-map SNAPSHOT_PATH=PLACE")
-        found.append((_normal(source, "--path-map"), _normal(place, "--path-map")))
+        found.append((_normal_path(source, "--path-map"), _normal_path(place, "--path-map")))
     return tuple(found)
 
 
 def parse_moment(text: str, zone: tzinfo) -> datetime:
-    """Parse `2024-05-01`, `2024-05-01 13:00[:00]` or any ISO form; a day is meant to its end.
+    """Parse `2024-05-01`, `2024-05-01 13:00[:00]` or any ISO form; a day means its end.
 
     Without a zone of its own it is local time. Raises UsageError.
     """
@@ -216,7 +218,7 @@ def parse_moment(text: str, zone: tzinfo) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=zone, fold=1)
 
 
-def _normal(path: str, flag: str) -> str:
+def _normal_path(path: str, flag: str) -> str:
     if not path.startswith("/"):
         raise UsageError(f"{flag} {path!r} is no absolute path", "write it from the root: /...")
     return posixpath.normpath(path).replace("//", "/", 1)

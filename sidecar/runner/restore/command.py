@@ -1,4 +1,4 @@
-"""Restoring and verifying in front of somebody who waits for it, beside a daemon or without."""
+"""Restoring and verifying for a command that waits for it, beside a daemon or without one."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +16,8 @@ from sidecar.runner.journal import Ended, Journal
 from sidecar.runner.loader import load
 from sidecar.runner.once.leftover import recover_leftovers
 from sidecar.runner.parts import JOURNAL, EngineFactory
-from sidecar.runner.restore import RestorePlan, Restorer, RestoreRequest
+from sidecar.runner.restore.choose import RestoreRequest
+from sidecar.runner.restore.restore import RestorePlan, Restorer
 from sidecar.runner.settings import RunnerSettings, environment_of
 from sidecar.runner.verify.sample import SampleLimits
 from sidecar.runner.verify.verify import Verification, Verifier
@@ -27,7 +28,7 @@ SCRATCH = "scratch"
 
 @dataclass(frozen=True, slots=True)
 class RestoreOptions:
-    """How it is done: nothing but a look (`is_dry`), how long a container has to stop."""
+    """Whether nothing is changed (`is_dry`), and how long a container has to stop."""
 
     is_dry: bool = False
     stop_seconds: int = 10
@@ -41,27 +42,30 @@ def run_restore(
     request_of: Callable[[RunPlan, str], RestoreRequest],
     show: Callable[[RestorePlan], None],
     report: Report,
-    manner: RestoreOptions,
+    options: RestoreOptions,
 ) -> Ended | None:
-    """Restore what is wished of a plan; None for a dry run.
+    """Restore what is requested of a plan; None for a dry run.
 
-    `repo` names the repository of a plan that the document has no more. `wish_of` gets the
-    plan and the instance's name, `show` what will be done, before it is. Stays who it is,
-    whatever --puid says: owners are to be brought back. Raises SidecarError.
+    `repo` names the repository of a plan that the document has no more. `request_of` gets the
+    plan and the instance's name, `show` what will be done, before it is done. The user is not
+    switched, whatever --puid says: only root can give files back their owners. Raises
+    SidecarError.
     """
     config = load(settings.config)
-    found = resolve_plan(config, plan, repo)
+    resolved = resolve_plan(config, plan, repo)
     with ExitStack() as stack:
         stack.enter_context(_given_back(settings))
         journal = stack.enter_context(_journal(settings))
         containers = stack.enter_context(OneShotDocker(settings.neighbour.docker_sock, environ))
-        engine = make_engine(settings, environ, config, found.repo)
-        if not manner.is_dry:
+        engine = make_engine(settings, environ, config, resolved.repo)
+        if not options.is_dry:
             recover_leftovers(containers, journal)
-        restorer = Restorer(engine, journal, containers, stop_seconds=manner.stop_seconds)
-        prepared = restorer.prepare(request_of(found, config.instance), is_dry=manner.is_dry)
-        show(prepared)
-        return None if manner.is_dry else restorer.run(prepared, report)
+        restorer = Restorer(engine, journal, containers, stop_seconds=options.stop_seconds)
+        restore_plan = restorer.prepare(
+            request_of(resolved, config.instance), is_dry=options.is_dry
+        )
+        show(restore_plan)
+        return None if options.is_dry else restorer.run(restore_plan, report)
 
 
 def run_verify(
@@ -93,7 +97,7 @@ def make_engine(
 ) -> Engine:
     """Make the engine of a repository of the document; raises UsageError if there is none.
 
-    Its programs do not bear the mark by which a starting daemon knows what it has to end.
+    Its programs do not have the mark by which a daemon that starts knows what it has to end.
     """
     found = config.repo(repo)
     if found is None:

@@ -1,4 +1,4 @@
-"""Restoring a plan's data: looked at first, restored aside, moved in when it is whole."""
+"""Restoring a plan's data: checked first, restored aside, moved in when it is whole."""
 
 import contextlib
 import errno
@@ -24,29 +24,28 @@ from sidecar.runner.restore.choose import (
     check_request,
     choose_snapshot,
     choose_sources,
-    placed,
-    survey,
+    measure,
+    place_items,
 )
 from sidecar.runner.restore.move import Move, made_folders
 from sidecar.runner.restore.places import (
-    ContainerLister,
     ExistingTarget,
     Step,
     check_mounts,
     check_space,
     free_at,
-    look_at,
     plan_step,
-    users_at_work,
+    read_target,
 )
 from sidecar.runner.restore.staging import Staging, settle
+from sidecar.runner.restore.users import ContainerLister, users_at_work
 
 _log = logging.getLogger(__name__)
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-class Asked(ContainerControl, ContainerLister, Protocol):
-    """The engine of the containers, as `Containers` is one."""
+class RestoreControl(ContainerControl, ContainerLister, Protocol):
+    """What a restore needs of Docker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +68,14 @@ class RestorePlan:
         return sum(step.item.bytes for step in self.steps)
 
 
-def _quiet(_: Progress) -> None:
-    """Show nobody how far it is."""
+def _ignore_progress(_: Progress) -> None:
+    """Show progress to nobody."""
 
 
 class Restorer:
-    """Restores from one repository; `containers` None: nobody can use the places.
+    """Restores from one repository.
+
+    `containers` None: no container can use the places.
 
     `now` gives unix seconds, `stop_seconds` is how long a container has to stop.
     """
@@ -83,7 +84,7 @@ class Restorer:
         self,
         engine: Engine,
         journal: Journal,
-        containers: Asked | None,
+        containers: RestoreControl | None,
         *,
         now: Callable[[], float] = time.time,
         stop_seconds: int = 10,
@@ -97,9 +98,9 @@ class Restorer:
         self._mountinfo = mountinfo
 
     def prepare(self, request: RestoreRequest, *, is_dry: bool = False) -> RestorePlan:
-        """Look at everything, and refuse what must not be done; nothing is changed.
+        """Check everything, and return what would be done; nothing is changed.
 
-        But what an earlier restore left halfway is brought to an end first, unless `is_dry`.
+        But what an earlier restore left halfway is finished first, unless `is_dry`.
         Raises RestoreError, EngineError, ContainersError or UsageError.
         """
         request = check_request(request)
@@ -108,32 +109,35 @@ class Restorer:
             lambda: self._engine.snapshots(request.plan, request.instance),
             lambda: self._engine.snapshots(None, request.instance),
         )
-        items = placed(
-            [self._survey(one, snapshot) for one in choose_sources(request, snapshot)], request
+        items = place_items(
+            [self._measure(one, snapshot) for one in choose_sources(request, snapshot)], request
         )
-        with _as_fault():
+        with _as_restore_errors():
             if not is_dry:
                 _settle_all(items)
-            steps = tuple(plan_step(one, look_at(one.place), request) for one in items)
+            steps = tuple(plan_step(one, read_target(one.place), request) for one in items)
             self._check(request, steps)
         return RestorePlan(request, snapshot, steps, self._users(request, steps))
 
     def run(
-        self, prepared: RestorePlan, report: Report = _quiet, trigger: RunCause = RunCause.MANUAL
+        self,
+        plan: RestorePlan,
+        report: Report = _ignore_progress,
+        trigger: RunCause = RunCause.MANUAL,
     ) -> Ended:
         """Restore, and record it. Raises what `prepare` raises, with nothing touched.
 
         A kill at any moment leaves what was there before, or what was restored, or a folder
         beside it with which the next restore ends the work.
         """
-        plan = prepared.request.plan
-        number = self._begin(Job(JobKind.RESTORE, plan.id, plan.repo), trigger)
+        subject = plan.request.plan
+        number = self._begin(Job(JobKind.RESTORE, subject.id, subject.repo), trigger)
         ended = Ended(RunOutcome.FAILED, 0.0, failure=FailureClass.UNKNOWN)
         try:
-            with _as_fault():
-                self._restore(prepared, number, report)
-            stats = Stats(files_processed=prepared.files, bytes_processed=prepared.bytes)
-            ended = Ended(RunOutcome.SUCCESS, 0.0, prepared.snapshot.id, stats)
+            with _as_restore_errors():
+                self._restore(plan, number, report)
+            stats = Stats(files_processed=plan.files, bytes_processed=plan.bytes)
+            ended = Ended(RunOutcome.SUCCESS, 0.0, plan.snapshot.id, stats)
         except SidecarError as error:
             failure = getattr(error, "failure", FailureClass.UNKNOWN)
             ended = replace(ended, failure=failure, reason=str(error))
@@ -149,21 +153,21 @@ class Restorer:
             self._journal.end(number, ended)
         return ended
 
-    def _survey(self, source: str, snapshot: Snapshot) -> RestoreItem:
-        return survey(source, self._engine.entries(snapshot, source))
+    def _measure(self, source: str, snapshot: Snapshot) -> RestoreItem:
+        return measure(source, self._engine.entries(snapshot, source))
 
     def _check(self, request: RestoreRequest, steps: tuple[Step, ...]) -> None:
         mounts = self._mountinfo.read_text(encoding="utf-8", errors="surrogateescape")
         for step in steps:
             check_mounts(step, mounts)
-        lacking = check_space(steps, {step.room: free_at(step.room) for step in steps})
+        lacking = check_space(steps, {step.receiver: free_at(step.receiver) for step in steps})
         if lacking and not request.force:
             hint = "free it, name a --target on another disk, or write --force to try"
             raise RestoreError(f"{lacking}: nothing was touched", hint, FailureClass.DISK_FULL)
 
     def _users(self, request: RestoreRequest, steps: Sequence[Step]) -> tuple[ContainerUse, ...]:
-        """List whom to stop; raises if somebody is at work who must not be or come to a stop."""
-        places = [one.item.place for one in steps if not _is_out_of_the_way(request, one)]
+        """Return the containers to stop; raises if one is in use that must not or cannot stop."""
+        places = [one.item.place for one in steps if not _is_new_target(request, one)]
         if self._containers is None or not places:
             return ()
         try:
@@ -190,7 +194,7 @@ class Restorer:
             log_event(_log, logging.ERROR, "run.not-recorded", work=job, reason=str(error))
             return self._journal.hold(job, trigger, self._now())
 
-    def _quiet(
+    def _stopped(
         self, users: Sequence[ContainerUse], run: int
     ) -> contextlib.AbstractContextManager[None]:
         if self._containers is None or not users:
@@ -202,13 +206,13 @@ class Restorer:
         with contextlib.ExitStack() as stack:
             moves = []
             for step in plan.steps:
-                made = stack.enter_context(made_folders(step.room))
-                staging = stack.enter_context(Staging(step.room))
+                made = stack.enter_context(made_folders(step.receiver))
+                staging = stack.enter_context(Staging(step.receiver))
                 self._fetch(plan.snapshot, step, staging, report)
                 moves.append(Move(step, staging, made))
-            # That took its time. What runs stands still only while it is moved.
+            # Others may use the places by now. They stand still only while data is moved.
             users = self._users(plan.request, plan.steps)
-            with self._quiet(users, number):
+            with self._stopped(users, number):
                 for move in moves:
                     move.make_ready()
                 for move in moves:
@@ -226,21 +230,21 @@ class Restorer:
             raise RestoreError(f"{step.item.source} was not restored, nothing was touched")
 
 
-def _is_out_of_the_way(request: RestoreRequest, step: Step) -> bool:
-    """Return whether nobody can be using it: a target that does not exist yet."""
-    return bool(request.target) and step.standing is ExistingTarget.MISSING
+def _is_new_target(request: RestoreRequest, step: Step) -> bool:
+    """Return whether it is a target that does not exist yet, so that nobody can use it."""
+    return bool(request.target) and step.existing is ExistingTarget.MISSING
 
 
 def _settle_all(items: Sequence[RestoreItem]) -> None:
-    for room in {Path(one.place) if one.is_folder else Path(one.place).parent for one in items}:
-        if room.is_dir() and not room.is_symlink():
-            for said in settle(room):
-                log_event(_log, logging.WARNING, "restore.settled", what=said)
+    for receiver in {Path(one.place) if one.is_folder else Path(one.place).parent for one in items}:
+        if receiver.is_dir() and not receiver.is_symlink():
+            for done in settle(receiver):
+                log_event(_log, logging.WARNING, "restore.settled", what=done)
 
 
 @contextlib.contextmanager
-def _as_fault() -> Iterator[None]:
-    """Put what the file system refuses into words."""
+def _as_restore_errors() -> Iterator[None]:
+    """Raise RestoreError for an OSError in the block."""
     try:
         yield
     except OSError as error:

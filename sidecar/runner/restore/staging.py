@@ -1,19 +1,17 @@
-"""A hidden folder in which restored data waits until it is whole, and its way into the open.
+"""A hidden folder in which restored data waits until it is whole, and how it gets out of it.
 
-It lies in the folder that receives the data, so that everything is moved by renaming: what
-was there before goes aside in one sweep, what was restored comes in, and only then the old
-is deleted. The receiving folder itself stays the same one, so a mount point can receive.
+It lies in the folder that receives the data (`receiver`), so that everything is moved by
+renaming: what was there before is moved aside, what was restored is moved in, and only then
+the old is deleted. The receiver itself stays the same folder, so it may be a mount point.
 
-    .backrest-restore-XXXX/      locked as long as somebody works with it
+    .backrest-restore-XXXX/      locked as long as a restore uses it
       tree/    what the engine restores, below full paths
       new/     the entries to be moved in; named `ready` once nothing old is in the way
       shape/   empty, with the owner, mode, times and attributes that the folder shall have
       old/     what was there before; named `trash` once everything new is in
 
-If this is interrupted, `settle` tells by the names what is missing: with `ready` all that is
+If this is interrupted, `settle` sees by the names what is missing: with `ready` all that is
 new is moved in, otherwise all that is old is moved back.
-
-What a folder is beside its contents: owner, mode, times, extended attributes.
 """
 
 import contextlib
@@ -21,66 +19,14 @@ import logging
 import os
 import secrets
 import shutil
-import stat
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
 from sidecar.lib.files import list_names, try_lock
 from sidecar.lib.log import log_event
 from sidecar.runner.restore.choose import RestoreError
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """A folder's owner, permission bits, times in nanoseconds and extended attributes."""
-
-    user: int
-    group: int
-    mode: int
-    times: tuple[int, int]
-    attributes: Mapping[str, bytes]
-
-
-def read_shape(folder: int) -> Shape:
-    """Read that of an open folder. Raises OSError."""
-    held = os.fstat(folder)
-    return Shape(
-        held.st_uid,
-        held.st_gid,
-        stat.S_IMODE(held.st_mode),
-        (held.st_atime_ns, held.st_mtime_ns),
-        _attributes(folder),
-    )
-
-
-def give_shape(folder: int, shape: Shape) -> None:
-    """Give it to an open folder; the owner and attributes as far as we are allowed to.
-
-    Raises OSError.
-    """
-    with contextlib.suppress(PermissionError):
-        os.fchown(folder, shape.user, shape.group)
-    for name in _attributes(folder).keys() - shape.attributes.keys():
-        with contextlib.suppress(OSError):
-            os.removexattr(folder, name)
-    for name, value in shape.attributes.items():
-        with contextlib.suppress(OSError):
-            os.setxattr(folder, name, value)
-    # After the attributes: an ACL among them has its own idea of the group's bits.
-    os.fchmod(folder, shape.mode)
-    os.utime(folder, ns=shape.times)
-
-
-def _attributes(folder: int) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    with contextlib.suppress(OSError):
-        for name in os.listxattr(folder):
-            with contextlib.suppress(OSError):
-                found[name] = os.getxattr(folder, name)
-    return found
-
+from sidecar.runner.restore.shape import FOLDER, Shape, give_shape, read_shape
 
 PREFIX = ".backrest-restore-"
 """How the names of these folders begin."""
@@ -89,36 +35,35 @@ _log = logging.getLogger(__name__)
 
 _CACHE_MARK = b"Signature: 8a477f597d28d172789f06886806bc55"
 _KEPT = frozenset({"lost+found"})
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW, _READY, _OLD, _TRASH, _SHAPE, _TREE = "new", "ready", "old", "trash", "shape", "tree"
 
 
 def is_ours(name: str) -> bool:
-    """Tell whether an entry of a folder is not its contents: ours, or the file system's."""
+    """Return whether an entry is none of a folder's contents: our folder, or `lost+found`."""
     return name.startswith(PREFIX) or name in _KEPT
 
 
 class Staging:
-    """One hidden folder in an existing folder `room`; `with` removes it, whatever happens.
+    """A hidden folder in the existing folder `receiver`; `with` removes it, whatever happens.
 
     Raises OSError if it cannot be made.
     """
 
-    def __init__(self, room: Path) -> None:
-        self.room = room
-        self.path = room / f"{PREFIX}{secrets.token_hex(6)}"
+    def __init__(self, receiver: Path) -> None:
+        self.receiver = receiver
+        self.path = receiver / f"{PREFIX}{secrets.token_hex(6)}"
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
-            self._room = stack.enter_context(_opened(self.room))
-            before = os.fstat(self._room)
+            self._receiver = stack.enter_context(_opened(self.receiver))
+            before = os.fstat(self._receiver)
             self._times = (before.st_atime_ns, before.st_mtime_ns)
             self.path.mkdir(mode=0o700)
-            self._entered = os.fstat(self._room).st_mtime_ns
+            self._entered = os.fstat(self._receiver).st_mtime_ns
             self._held = stack.enter_context(_opened(self.path))
             stack.callback(self._remove)
             try_lock(self._held)
-            # A backup that runs meanwhile passes over what bears this mark.
+            # A backup that runs meanwhile skips a folder with this mark.
             (self.path / "CACHEDIR.TAG").write_bytes(_CACHE_MARK)
             self.tree.mkdir()
             self._stack = stack.pop_all()
@@ -138,7 +83,7 @@ class Staging:
         return self.path / _NEW
 
     def take_folder(self, source: str) -> None:
-        """Make the contents of a restored folder what is moved in, and its shape the room's."""
+        """Prepare a restored folder: its contents to be moved in, its shape for the receiver."""
         shape = self.shape_of(source)
         self._below(source).rename(self.new)
         for name in filter(is_ours, os.listdir(self.new)):
@@ -148,7 +93,7 @@ class Staging:
             give_shape(folder, shape)
 
     def take_entry(self, source: str, name: str) -> None:
-        """Make what was restored the one thing that is moved in, under this name."""
+        """Prepare what was restored as the only entry to be moved in, under this name."""
         self.new.mkdir()
         self._below(source).rename(self.new / name)
 
@@ -162,22 +107,22 @@ class Staging:
         (self.path / _OLD).mkdir()
         try:
             with _opened_at(self._held, _OLD) as old:
-                _move(self._room, old, leaving)
+                _move(self._receiver, old, leaving)
             os.rename(_NEW, _READY, src_dir_fd=self._held, dst_dir_fd=self._held)
         finally:
-            settle_held(self._room, self._held)
+            settle_held(self._receiver, self._held)
 
     def shape_of(self, folder: str) -> Shape:
-        """Read what a restored folder is like. Raises OSError."""
+        """Return the shape of a restored folder. Raises OSError."""
         with _opened(self._below(folder)) as found:
             return read_shape(found)
 
     def holds(self, source: str) -> bool:
-        """Tell whether something was restored from that path."""
+        """Return whether something was restored from that path."""
         return os.path.lexists(self._below(source))
 
     def give_shape_of(self, source: str, folder: Path) -> None:
-        """Make a folder what a restored one is; nothing where that was not restored."""
+        """Give a folder the shape of a restored one; does nothing if that was not restored."""
         with contextlib.suppress(FileNotFoundError), _opened(folder) as found:
             give_shape(found, self.shape_of(source))
 
@@ -187,32 +132,32 @@ class Staging:
     def _remove(self) -> None:
         if not _is_settled(self._held):
             raise RestoreError(
-                f"the restore into {self.room} stopped halfway: {self.path} holds what was "
+                f"the restore into {self.receiver} stopped halfway: {self.path} holds what was "
                 f"there before in `{_OLD}`, and what is yet to come in `{_READY}`",
                 "put out of the way what is in it, and restore again: that ends both",
             )
         is_as_before = not _has(self._held, _READY) and (
-            os.fstat(self._room).st_mtime_ns == self._entered
+            os.fstat(self._receiver).st_mtime_ns == self._entered
         )
-        _remove_held(self._room, self._held, self.path)
+        _remove_held(self._receiver, self._held, self.path)
         if is_as_before:
-            os.utime(self._room, ns=self._times)
+            os.utime(self._receiver, ns=self._times)
 
 
-def settle(room: Path) -> tuple[str, ...]:
-    """Bring restores to an end that were killed; give what was done, in words.
+def settle(receiver: Path) -> tuple[str, ...]:
+    """Finish or undo restores that were killed; returns what was done, in words.
 
     Raises RestoreError if one is at work there, OSError if it cannot be done.
     """
-    with _opened(room) as folder:
+    with _opened(receiver) as folder:
         names = [name for name in list_names(folder) if name.startswith(PREFIX)]
-        said = [_settle_one(room, folder, name) for name in names]
-    return tuple(filter(None, said))
+        done = [_settle_one(receiver, folder, name) for name in names]
+    return tuple(filter(None, done))
 
 
-def _settle_one(room: Path, folder: int, name: str) -> str:
+def _settle_one(receiver: Path, folder: int, name: str) -> str:
     try:
-        held = os.open(name, _FOLDER, dir_fd=folder)
+        held = os.open(name, FOLDER, dir_fd=folder)
     except OSError:
         # A link or a file with such a name is not ours.
         return ""
@@ -220,30 +165,30 @@ def _settle_one(room: Path, folder: int, name: str) -> str:
         if os.fstat(held).st_uid != os.geteuid():
             return ""
         if not try_lock(held):
-            raise RestoreError(f"another restore is at work in {room}", "wait for its end")
+            raise RestoreError(f"another restore is at work in {receiver}", "wait for its end")
         done = settle_held(folder, held)
-        _remove_held(folder, held, room / name)
-    return f"{room}: {done}"
+        _remove_held(folder, held, receiver / name)
+    return f"{receiver}: {done}"
 
 
-def settle_held(room: int, held: int) -> str:
-    """End what a staging folder is in the middle of; give in words what that was."""
+def settle_held(receiver: int, held: int) -> str:
+    """Finish or undo the move that a staging folder is in the middle of; return which, in words."""
     if _has(held, _READY):
         with _opened_at(held, _READY) as ready:
-            _move(ready, room, list_names(ready))
-        _shape_room(room, held)
-        os.fsync(room)
+            _move(ready, receiver, list_names(ready))
+        _shape_receiver(receiver, held)
+        os.fsync(receiver)
         if _has(held, _OLD):
             os.rename(_OLD, _TRASH, src_dir_fd=held, dst_dir_fd=held)
         return "an interrupted restore was brought to its end"
     if _has(held, _OLD):
         with _opened_at(held, _OLD) as old:
-            _move(old, room, list_names(old))
+            _move(old, receiver, list_names(old))
     return "an interrupted restore was undone: everything is as it was before"
 
 
-def _remove_held(room: int, held: int, path: Path) -> None:
-    """Remove a staging folder that is settled; a room with a new shape keeps its time."""
+def _remove_held(receiver: int, held: int, path: Path) -> None:
+    """Remove a settled staging folder; the times of a receiver with a new shape are restored."""
     times = None
     if _has(held, _READY) and _has(held, _SHAPE):
         with _opened_at(held, _SHAPE) as shape:
@@ -252,11 +197,11 @@ def _remove_held(room: int, held: int, path: Path) -> None:
     if path.exists():
         log_event(_log, logging.WARNING, "restore.left", path=str(path))
     if times is not None:
-        os.utime(room, ns=times)
+        os.utime(receiver, ns=times)
 
 
 def _is_settled(held: int) -> bool:
-    """Return whether nothing that counts is in it."""
+    """Return whether neither `ready` nor `old` holds anything."""
     for name in {_READY, _OLD} & set(list_names(held)):
         with _opened_at(held, name) as folder:
             if list_names(folder):
@@ -264,10 +209,10 @@ def _is_settled(held: int) -> bool:
     return True
 
 
-def _shape_room(room: int, held: int) -> None:
+def _shape_receiver(receiver: int, held: int) -> None:
     if _has(held, _SHAPE):
         with _opened_at(held, _SHAPE) as shape:
-            give_shape(room, read_shape(shape))
+            give_shape(receiver, read_shape(shape))
 
 
 def _move(source: int, target: int, names: Iterable[str]) -> None:
@@ -281,13 +226,13 @@ def _has(folder: int, name: str) -> bool:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    with _closing(os.open(path, _FOLDER)) as descriptor:
+    with _closing(os.open(path, FOLDER)) as descriptor:
         yield descriptor
 
 
 @contextlib.contextmanager
 def _opened_at(folder: int, name: str) -> Iterator[int]:
-    with _closing(os.open(name, _FOLDER, dir_fd=folder)) as descriptor:
+    with _closing(os.open(name, FOLDER, dir_fd=folder)) as descriptor:
         yield descriptor
 
 

@@ -23,7 +23,7 @@ class SampleLimits:
 
 @dataclass(slots=True)
 class _Reservoir:
-    """Holds `size` of all that was put in, each with the same chance."""
+    """Reservoir sampling: holds `size` of all entries put in, each with the same chance."""
 
     size: int
     chance: random.Random
@@ -39,7 +39,7 @@ class _Reservoir:
 
 
 class Sampler:
-    """Takes entries one by one; `chosen` gives those that chance, `chance`, has fallen on.
+    """Takes entries one by one; `chosen` returns those that `chance` has picked.
 
     Files between the limits come first; if they are too few, smaller ones, then empty ones;
     if there is nothing else, the smallest of those that are larger.
@@ -47,11 +47,11 @@ class Sampler:
 
     def __init__(self, limits: SampleLimits, chance: random.Random) -> None:
         self._limits = limits
-        self._urns = [_Reservoir(limits.count, chance) for _ in range(3)]
+        self._reservoirs = [_Reservoir(limits.count, chance) for _ in range(3)]
         self._smallest_beyond: Entry | None = None
 
     def add(self, entry: Entry) -> None:
-        """Take an entry; what is no file does not count."""
+        """Take an entry; only files count."""
         if entry.kind != "file":
             return
         if entry.size > self._limits.most:
@@ -59,11 +59,11 @@ class Sampler:
             if known is None or entry.size < known.size:
                 self._smallest_beyond = entry
             return
-        self._urns[_rank(entry, self._limits)].put(entry)
+        self._reservoirs[_rank(entry, self._limits)].put(entry)
 
     def chosen(self) -> tuple[Entry, ...]:
-        """Return the files, sorted by path."""
-        found = [entry for urn in self._urns for entry in urn.held][: self._limits.count]
+        """Return the chosen files, sorted by path."""
+        found = [entry for one in self._reservoirs for entry in one.held][: self._limits.count]
         if not found and self._smallest_beyond is not None:
             found = [self._smallest_beyond]
         return tuple(sorted(found, key=lambda one: one.path))

@@ -1,7 +1,4 @@
-"""Proving that a snapshot can be restored: a sample of it is, and compared with what it is of.
-
-Comparing a restored file with what the snapshot says of it, and with the live one.
-"""
+"""Restoring a sample of a snapshot, and comparing it with the snapshot and the live files."""
 
 import errno
 import logging
@@ -34,90 +31,25 @@ from sidecar.runner.verify.sample import SampleLimits, Sampler
 _PIECE = 1 << 20
 # As text a time has microseconds at the least, and a float of today about as many.
 _SAME_TIME = 1e-5
-
-
-@dataclass(slots=True)
-class Comparison:
-    """What was found so far; `differences` in words."""
-
-    same: list[str] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
-    differences: list[str] = field(default_factory=list)
-
-
-def compare(entry: Entry, scratch: Path, found: Comparison) -> None:
-    """Look at what was restored below `scratch` of a file. Raises OSError.
-
-    A live file that has another size or time than in the snapshot is not compared: it has
-    changed since. One that changes while it is read has changed as well.
-    """
-    restored = scratch / entry.path.lstrip("/")
-    wrong = _unlike(entry, restored)
-    if wrong:
-        found.differences.append(f"{entry.path}: {wrong}")
-    elif not _is_unchanged(entry):
-        # The engine has compared the content with its checksums when it restored it.
-        found.changed.append(entry.path)
-    elif _is_equal(restored, Path(entry.path)):
-        found.same.append(entry.path)
-    elif _is_unchanged(entry):
-        said = "its content is another than that of the live file, which looks unchanged"
-        found.differences.append(f"{entry.path}: {said}")
-    else:
-        found.changed.append(entry.path)
-
-
-def _unlike(entry: Entry, restored: Path) -> str:
-    """Tell in what a restored file is not what the snapshot says; nothing if it is."""
-    try:
-        held = restored.lstat()
-    except FileNotFoundError:
-        return "was not restored"
-    if not stat.S_ISREG(held.st_mode):
-        return "is no regular file"
-    if held.st_size != entry.size:
-        return f"has {held.st_size} bytes instead of {entry.size}"
-    if stat.S_IMODE(held.st_mode) != entry.mode:
-        return f"has the mode {stat.S_IMODE(held.st_mode):04o} instead of {entry.mode:04o}"
-    if abs(held.st_mtime - entry.mtime) > _SAME_TIME:
-        return "has another modification time"
-    return ""
-
-
-def _is_unchanged(entry: Entry) -> bool:
-    """Return whether the live file is still the one of the snapshot, as far as that can be seen."""
-    try:
-        held = Path(entry.path).lstat()
-    except OSError:
-        return False
-    is_same = held.st_size == entry.size and abs(held.st_mtime - entry.mtime) <= _SAME_TIME
-    return stat.S_ISREG(held.st_mode) and is_same
-
-
-def _is_equal(one: Path, other: Path) -> bool:
-    try:
-        with one.open("rb") as first, other.open("rb") as second:
-            while piece := first.read(_PIECE):
-                if piece != second.read(_PIECE):
-                    return False
-            return not second.read(1)
-    except FileNotFoundError:
-        return False
-
-
-_log = logging.getLogger(__name__)
-
 # What stays free however large the sample: others write there too.
 _LEFT_FREE = 64 << 20
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What came of it.
+    """What a verification of a plan has found.
 
-    `same` files are as the live ones, `changed` are as the snapshot says while the live ones
-    have changed or gone since; `differences` says in words what is wrong. The same `seed`
-    chooses the same files of the same snapshot.
+    Attributes:
+        plan: its id.
+        snapshot: the id of the snapshot; empty: there is none.
+        seed: chooses the same files of the same snapshot again.
+        same: paths of files that are as the live ones.
+        changed: paths of files that are as the snapshot says, while the live ones changed since.
+        differences: what is wrong, a sentence each.
+        failure: the class of what is wrong.
+        note: why nothing could be compared, although nothing is wrong.
     """
 
     plan: str
@@ -166,9 +98,9 @@ class Verifier:
         report: Report,
         trigger: RunCause = RunCause.MANUAL,
     ) -> Verification:
-        """Restore a sample of the latest snapshot, compare it, and record what came of it.
+        """Restore a sample of the latest snapshot, compare it, and record what was found.
 
-        What fails is told in the answer.
+        A failure of the engine or the file system is returned as a difference.
         """
         job = Job(JobKind.VERIFY, plan.id, plan.repo)
         run = self._begin(job, trigger)
@@ -176,10 +108,10 @@ class Verifier:
         try:
             found = self._verify(plan, instance, seed, report)
         except EngineError as error:
-            found = _broken(plan.id, seed, error.failure, str(error))
+            found = _failed(plan.id, seed, error.failure, str(error))
         except OSError as error:
             reason = f"{error.filename or self._scratch}: {error.strerror}"
-            found = _broken(plan.id, seed, FailureClass.UNKNOWN, reason)
+            found = _failed(plan.id, seed, FailureClass.UNKNOWN, reason)
         finally:
             at = self._now()
             if found.is_good:
@@ -190,7 +122,7 @@ class Verifier:
     def _verify(self, plan: RunPlan, instance: str, seed: int, report: Report) -> Verification:
         snapshots = self._engine.snapshots(plan, instance)
         if not snapshots:
-            return _broken(plan.id, seed, FailureClass.UNKNOWN, f"{plan.id} has no snapshot")
+            return _failed(plan.id, seed, FailureClass.UNKNOWN, f"{plan.id} has no snapshot")
         snapshot = snapshots[-1]
         sampler = Sampler(self._limits, random.Random(seed))  # noqa: S311 - no secret is made
         for path in snapshot.paths:
@@ -204,7 +136,7 @@ class Verifier:
             fitting = _fitting(chosen, self._free(scratch) - _LEFT_FREE)
             if not fitting:
                 reason = f"{scratch} has no space for a file of the sample"
-                return _broken(plan.id, seed, FailureClass.DISK_FULL, reason, snapshot.id)
+                return _failed(plan.id, seed, FailureClass.DISK_FULL, reason, snapshot.id)
             return self._compare_all(plan, snapshot, seed, fitting, scratch, report)
 
     def _compare_all(
@@ -220,7 +152,7 @@ class Verifier:
         if done.verdict is not ResultKind.SUCCESS:
             reason = f"the sample could not be restored: {done.reason}"
             failure = done.failure or FailureClass.UNKNOWN
-            return _broken(plan.id, seed, failure, reason, snapshot.id)
+            return _failed(plan.id, seed, failure, reason, snapshot.id)
         found = Comparison()
         for entry in chosen:
             compare(entry, scratch, found)
@@ -242,7 +174,7 @@ class Verifier:
             return self._journal.hold(job, trigger, self._now())
 
 
-def _broken(
+def _failed(
     plan: str, seed: int, failure: FailureClass, reason: str, snapshot: str = ""
 ) -> Verification:
     return Verification(plan, snapshot, seed, differences=(reason,), failure=failure)
@@ -254,12 +186,80 @@ def _ended(found: Verification, at: float) -> Ended:
     outcome = RunOutcome.SUCCESS if found.is_good else RunOutcome.FAILED
     if found.note:
         outcome = RunOutcome.WARNING
-    told = "; ".join((*found.differences, found.note)).strip("; ")
+    reason = "; ".join((*found.differences, found.note)).strip("; ")
     lines = [f"seed {found.seed}"]
     lines += [f"same: {path}" for path in found.same]
     lines += [f"changed since: {path}" for path in found.changed]
     excerpt = "\n".join(lines)
-    return Ended(outcome, at, found.snapshot, None, found.failure, told, excerpt)
+    return Ended(outcome, at, found.snapshot, None, found.failure, reason, excerpt)
+
+
+@dataclass(slots=True)
+class Comparison:
+    """The paths found so far by how they compare; `differences` are sentences."""
+
+    same: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
+
+
+def compare(entry: Entry, scratch: Path, found: Comparison) -> None:
+    """Compare what was restored of a file below `scratch`, and add it to `found`. Raises OSError.
+
+    A live file that has another size or time than in the snapshot is not compared: it has
+    changed since. One that changes while it is read has changed as well.
+    """
+    restored = scratch / entry.path.lstrip("/")
+    if difference := _difference(entry, restored):
+        found.differences.append(f"{entry.path}: {difference}")
+    elif not _is_unchanged(entry):
+        # The engine has compared the content with its checksums when it restored it.
+        found.changed.append(entry.path)
+    elif _is_equal(restored, Path(entry.path)):
+        found.same.append(entry.path)
+    elif _is_unchanged(entry):
+        difference = "its content is another than that of the live file, which looks unchanged"
+        found.differences.append(f"{entry.path}: {difference}")
+    else:
+        found.changed.append(entry.path)
+
+
+def _difference(entry: Entry, restored: Path) -> str:
+    """Return in what a restored file differs from the snapshot's entry; empty if in nothing."""
+    try:
+        held = restored.lstat()
+    except FileNotFoundError:
+        return "was not restored"
+    if not stat.S_ISREG(held.st_mode):
+        return "is no regular file"
+    if held.st_size != entry.size:
+        return f"has {held.st_size} bytes instead of {entry.size}"
+    if stat.S_IMODE(held.st_mode) != entry.mode:
+        return f"has the mode {stat.S_IMODE(held.st_mode):04o} instead of {entry.mode:04o}"
+    if abs(held.st_mtime - entry.mtime) > _SAME_TIME:
+        return "has another modification time"
+    return ""
+
+
+def _is_unchanged(entry: Entry) -> bool:
+    """Return whether the live file is still the one of the snapshot, as far as that can be seen."""
+    try:
+        held = Path(entry.path).lstat()
+    except OSError:
+        return False
+    is_same = held.st_size == entry.size and abs(held.st_mtime - entry.mtime) <= _SAME_TIME
+    return stat.S_ISREG(held.st_mode) and is_same
+
+
+def _is_equal(one: Path, other: Path) -> bool:
+    try:
+        with one.open("rb") as first, other.open("rb") as second:
+            while piece := first.read(_PIECE):
+                if piece != second.read(_PIECE):
+                    return False
+            return not second.read(1)
+    except FileNotFoundError:
+        return False
 
 
 def _free(folder: Path) -> int:
@@ -267,7 +267,7 @@ def _free(folder: Path) -> int:
 
 
 def _fitting(chosen: tuple[Entry, ...], free: int) -> tuple[Entry, ...]:
-    """Leave out, the largest first, what has no space."""
+    """Return the files that have space, smallest first; the largest are left out."""
     fitting: list[Entry] = []
     for entry in sorted(chosen, key=lambda one: one.size):
         if entry.size > free:

@@ -12,6 +12,7 @@ import pytest
 from sidecar.backrest.api import ApiError, ApiTrouble, BackrestApi
 from sidecar.backrest.document import parse_document
 from sidecar.backrest.operations import OperationEnd, Status
+from sidecar.cli.exits import status_of_operation
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import UsageError
@@ -180,7 +181,7 @@ def test_exit_code_tells_the_outcome(
         fake.backups_end = (status, f"restic: rest:https://u:{SECRET}@host is gone")
         world = World(fake)
         result = world.run()
-    assert (ending, code, 0) == (result.ending, result.exit_code, world.pauses)
+    assert (ending, code, 0) == (result.ending, status_of_operation(result.ending), world.pauses)
     assert "restic: rest:https://********@host is gone" == result.message
     assert result.words.startswith(f"The run of {WEB} ended after 0 s: {ending}.\nrestic: ")
 
@@ -223,7 +224,7 @@ def test_run_by_schedule_that_ends_meanwhile_is_not_ours(world: World) -> None:
 def test_wait_is_bounded_by_the_timeout(world: World) -> None:
     """The run goes on, and that is told."""
     result = world.run(timeout=5.0)
-    assert (None, 1, 5.0) == (result.ending, result.exit_code, world.seconds)
+    assert (None, 1, 5.0) == (result.ending, status_of_operation(result.ending), world.seconds)
     assert f"The run of {WEB} goes on; its end was not waited for." == result.words
 
 
@@ -232,7 +233,7 @@ def test_run_that_loses_its_place_in_the_queue_has_failed(world: World) -> None:
     world.fake.begin("other")
     world.steps = [lambda: world.fake.save_from_ui(dict.copy)]
     result = world.run()
-    assert (OperationEnd.FAILED, 1) == (result.ending, result.exit_code)
+    assert (OperationEnd.FAILED, 1) == (result.ending, status_of_operation(result.ending))
     assert "out of its queue" in result.message
 
 
@@ -241,7 +242,7 @@ def test_cancelled_run_has_failed(world: World) -> None:
     other = world.fake.begin("other")
     world.steps = [lambda: world.fake.cancel(other + 1)]
     result = world.run()
-    assert (OperationEnd.CANCELLED, 1) == (result.ending, result.exit_code)
+    assert (OperationEnd.CANCELLED, 1) == (result.ending, status_of_operation(result.ending))
 
 
 def test_run_whose_next_try_was_forgotten_has_failed(world: World) -> None:
@@ -323,7 +324,7 @@ def test_plan_is_run_by_its_id_without_a_look_at_the_containers(world: World) ->
         Path("/nowhere"), source=nowhere, access=BackrestLogin(world.fake.url)
     )
     result = run_backup(settings, "other", 60.0, {})
-    assert ("other", 0, "") == (result.plan, result.exit_code, result.message)
+    assert ("other", 0, "") == (result.plan, status_of_operation(result.ending), result.message)
     assert "ended after 0 s: success." in result.words
 
 

@@ -110,7 +110,7 @@ def test_quiet_workload_has_its_runs_and_nothing_else() -> None:
     assert run == row.runs.last == row.runs.good
     assert NextRun(UNIX + 14 * HOUR, is_computed=False) == row.next
     assert ((), (), False, False) == (row.drift, row.problems, row.is_orphan, row.is_unloaded)
-    assert 0 == report.exit_code
+    assert not report.needs_attention
 
 
 def test_last_good_run_is_told_beside_a_failed_one() -> None:
@@ -130,19 +130,19 @@ def test_last_good_run_is_told_beside_a_failed_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "code"),
+    ("status", "needs_attention"),
     [
-        (Status.SUCCESS, 0),
-        (Status.WARNING, 0),
-        (Status.ERROR, 3),
-        (Status.USER_CANCELLED, 3),
-        (Status.SYSTEM_CANCELLED, 3),
+        (Status.SUCCESS, False),
+        (Status.WARNING, False),
+        (Status.ERROR, True),
+        (Status.USER_CANCELLED, True),
+        (Status.SYSTEM_CANCELLED, True),
     ],
 )
-def test_failed_last_run_needs_attention(status: Status, code: int) -> None:
+def test_failed_last_run_needs_attention(status: Status, needs_attention: bool) -> None:
     """An older failure does not."""
     log = [backup(1, Status.ERROR, -DAY), backup(2, status, -HOUR)]
-    assert code == gathered(*log).exit_code
+    assert needs_attention is gathered(*log).needs_attention
 
 
 def test_only_backups_of_this_instance_count() -> None:
@@ -196,7 +196,7 @@ def test_nothing_is_claimed_when_the_log_is_not_known() -> None:
     assert row.next is not None
     assert row.next.is_computed
     assert not row.is_unloaded
-    assert 3 == report.exit_code
+    assert report.needs_attention
     assert words in render_status(report, "table")
     shown = json.loads(render_status(report, "json"))
     assert (False, "unreachable") == (shown["runsKnown"], shown["trouble"])
@@ -231,7 +231,7 @@ def test_orphan_is_told_with_its_age() -> None:
     assert [None, None, UNIX - 2 * DAY] == [row.orphan_since for row in report.rows]
     table = render_status(report, "table")
     assert "no workload for 2 d" in table
-    assert 0 == report.exit_code
+    assert not report.needs_attention
 
 
 def test_disabled_orphan_is_told_so() -> None:
@@ -248,14 +248,14 @@ def test_problems_are_told_by_reason() -> None:
     broken = previewed(document(WEB), container("web", schedule="sometimes"))
     report = gather_status(broken, [], State(), NOW)
     assert ["schedule.invalid"] == [problem.reason for problem in report.rows[0].problems]
-    assert 3 == report.exit_code
+    assert report.needs_attention
     table = render_status(report, "table")
     assert "schedule.invalid" in table
     assert "reconcile --dry-run" in table
     shared = previewed(document(WEB, "mine_web"), container("web"))
     warned = gather_status(shared, [], State(), NOW)
     assert ["path.shared"] == [problem.reason for problem in warned.rows[0].problems]
-    assert 0 == warned.exit_code
+    assert not warned.needs_attention
 
 
 def test_blocked_new_plan_is_not_promised() -> None:
@@ -391,7 +391,7 @@ def test_status_asks_backrest_for_the_runs(
 def test_status_without_an_address_knows_no_runs(settings: ReconcilerSettings) -> None:
     """That is nobody's fault."""
     report = run_status(settings, {}, "UTC")
-    assert ("none", 0) == (report.trouble, report.exit_code)
+    assert ("none", False) == (report.trouble, report.needs_attention)
     assert "--backrest-url" in render_status(report, "table")
 
 
@@ -402,7 +402,7 @@ def test_status_tells_of_a_backrest_that_refuses_us(settings: ReconcilerSettings
     with FakeBackrest(settings.config, password=SECRET) as fake:
         access = BackrestLogin(fake.url, "admin", "wrong")
         report = run_status(replace(settings, access=access), {}, "Europe/Berlin")
-    assert ("refused-login", 3) == (report.trouble, report.exit_code)
+    assert ("refused-login", True) == (report.trouble, report.needs_attention)
     assert [DB, WEB] == [row.plan for row in report.rows]
     table = render_status(report, "table")
     assert "refused our user name or password" in table

@@ -37,8 +37,9 @@ from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings, Scheduling
 from sidecar.runner.status import RunnerReport, Sources, status_json
 from sidecar.runner.timetable import Timetable
-from sidecar.web.messages import answer_request, outcome_of, parse_progress, render_progress
+from sidecar.web.messages import parse_outcome, parse_progress, render_progress
 from sidecar.web.runner import METRICS, RunnerPages
+from sidecar.web.serve import answer_request
 
 DAY, HOUR = 86_400.0, 3_600.0
 NOON = 1_780_056_000.0
@@ -441,7 +442,7 @@ def test_the_daemon_runs_what_is_asked_for_and_tells_how_it_goes(world: World) -
     world.hub.ended(WEB, RunFinished(Run(1, WEB, RunCause.MANUAL, NOON, ended=ended)))
     world.hub.done(WEB)
     last = next(answers)
-    assert RunOutcome.WARNING is outcome_of(last)
+    assert RunOutcome.WARNING is parse_outcome(last)
     assert (True, "one", "abcdef", 9.0, 4, 40, 7) == tuple(
         last[key] for key in ("last", "reason", "snapshot", "seconds", "files", "size", "added")
     )
@@ -456,7 +457,7 @@ def test_the_daemon_says_why_nothing_was_run(world: World) -> None:
     assert {PRUNE} == world.waiting()
     world.hub.close()
     last = next(answers)
-    assert (None, True) == (outcome_of(last), last["last"])
+    assert (None, True) == (parse_outcome(last), last["last"])
     world.pool.close(0.0)
     with pytest.raises(SidecarError, match="the daemon stops"):
         list(answer_request(world.api, {"do": "prune", "of": "store"}))

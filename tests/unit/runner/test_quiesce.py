@@ -21,7 +21,7 @@ from sidecar.docker.usage import (
 )
 from sidecar.runner.journal import Journal
 from sidecar.runner.quiesce import reasons_not_to_stop, start_again, while_stopped
-from sidecar.runner.restore.places import TargetUsage, users_at_work
+from sidecar.runner.restore.users import OwnContainer, users_at_work
 
 ROOT = "/var/lib/docker"
 
@@ -243,7 +243,7 @@ def test_only_others_that_are_at_work_are_in_the_way() -> None:
         ]
     )
 
-    found = users_at_work(machine, ["/srv/x"], TargetUsage("1234567890ab"))
+    found = users_at_work(machine, ["/srv/x"], OwnContainer("1234567890ab"))
 
     assert ["paused"] == [one.name for one in found]
 
@@ -252,14 +252,14 @@ def test_no_engine_on_a_plain_machine_means_no_container() -> None:
     """Within a container, or where one was named, it means that nobody knows."""
     machine = Machine(error=NoDocker("there is none"), address=DEFAULT_ADDRESS)
 
-    assert () == users_at_work(machine, ["/srv"], TargetUsage(""))
+    assert () == users_at_work(machine, ["/srv"], OwnContainer(""))
     with pytest.raises(NoDocker):
-        users_at_work(machine, ["/srv"], TargetUsage("?"))
+        users_at_work(machine, ["/srv"], OwnContainer("?"))
     with pytest.raises(NoDocker):
-        users_at_work(replace(machine, address="unix:///mine.sock"), ["/srv"], TargetUsage(""))
+        users_at_work(replace(machine, address="unix:///mine.sock"), ["/srv"], OwnContainer(""))
     broken = replace(machine, error=ContainersError("no answer"))
     with pytest.raises(ContainersError):
-        users_at_work(broken, ["/srv"], TargetUsage(""))
+        users_at_work(broken, ["/srv"], OwnContainer(""))
 
 
 def test_our_own_container_is_known_by_what_the_engine_mounts(tmp_path: Path) -> None:

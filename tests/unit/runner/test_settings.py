@@ -14,7 +14,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from sidecar.cli.output.runs import STATUSES, exit_of, worst
+from sidecar.cli.exits import RUNNER_STATUSES, status_of, worst
 from sidecar.cli.runner import main as cli
 from sidecar.cli.runner.options import (
     document_options,
@@ -33,7 +33,7 @@ from sidecar.runner.due import CatchUp
 from sidecar.runner.empty_source import EmptySourceOptions
 from sidecar.runner.identity import check_usable, switch_user
 from sidecar.runner.journal import RunOutcome
-from sidecar.runner.notify.messages import NoticeEvent
+from sidecar.runner.notify.notices import NoticeEvent
 from sidecar.runner.settings import (
     Neighbour,
     Notifying,
@@ -204,12 +204,12 @@ def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_exit_statuses_follow_the_outcomes() -> None:
     """Of several the worst; no run at all is a failure."""
-    assert {0, 1, 3} == set(STATUSES)
+    assert {0, 1, 3} == set(RUNNER_STATUSES)
     good = (RunOutcome.SUCCESS, RunOutcome.SKIPPED)
     bad = (RunOutcome.FAILED, RunOutcome.CANCELLED, RunOutcome.INTERRUPTED, None)
-    assert {0} == set(map(exit_of, good))
-    assert {1} == set(map(exit_of, bad))
-    assert 3 == exit_of(RunOutcome.WARNING)
+    assert {0} == set(map(status_of, good))
+    assert {1} == set(map(status_of, bad))
+    assert 3 == status_of(RunOutcome.WARNING)
     assert (0, 3, 1) == (worst([]), worst([0, 3]), worst([3, 1, 0]))
 
 

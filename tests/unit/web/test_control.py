@@ -143,8 +143,8 @@ def test_a_daemon_that_hangs_up_is_told(tmp_path: Path) -> None:
         list(ask(tmp_path, {}, SECONDS))
 
 
-class Seats:
-    """A pool whose only work ends when the test says so."""
+class OneJob:
+    """A pool whose only job ends when the test lets it."""
 
     def __init__(self) -> None:
         self.hub = ProgressHub()
@@ -171,28 +171,28 @@ class Seats:
 
 
 @pytest.fixture
-def seats() -> Iterator[Seats]:
-    """A pool, ended with the test."""
-    made = Seats()
+def one_job() -> Iterator[OneJob]:
+    """A pool, closed with the test."""
+    made = OneJob()
     yield made
     made.may_end.set()
     assert made.pool.close(SECONDS)
 
 
-def test_whoever_joins_a_run_hears_its_end(seats: Seats) -> None:
+def test_whoever_joins_a_run_hears_its_end(one_job: OneJob) -> None:
     """And it is run once only, whether it waited or ran."""
-    with seats.hub.follow(WEB) as first, seats.hub.follow(WEB) as second:
-        assert Admission.QUEUED is seats.pool.submit(WEB)
-        assert seats.began.wait(SECONDS)
-        assert Admission.JOINED is seats.pool.submit(WEB)
-        seats.may_end.set()
+    with one_job.hub.follow(WEB) as first, one_job.hub.follow(WEB) as second:
+        assert Admission.QUEUED is one_job.pool.submit(WEB)
+        assert one_job.began.wait(SECONDS)
+        assert Admission.JOINED is one_job.pool.submit(WEB)
+        one_job.may_end.set()
         for subscription in (first, second):
             told = subscription.get(timeout=SECONDS)
             while not isinstance(told, RunFinished):
                 told = subscription.get(timeout=SECONDS)
             assert told.run is not None
             assert 1 == told.run.id
-    assert 1 == seats.runs
+    assert 1 == one_job.runs
 
 
 def test_an_end_is_told_only_when_it_may_be_run_again() -> None:
@@ -220,7 +220,7 @@ def test_a_run_that_broke_down_has_an_end_too() -> None:
     assert "broke down" in told.reason
 
 
-def test_a_closed_board_tells_everyone() -> None:
+def test_a_closed_hub_notifies_everyone() -> None:
     """Those who follow, and those who come too late."""
     hub = ProgressHub()
     with hub.follow(WEB) as subscription:

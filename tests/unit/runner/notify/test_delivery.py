@@ -1,4 +1,4 @@
-"""The courier: what is sent when, in which order, how often, and what outlives the runner."""
+"""The queue of notifications: what is sent when, in which order, and what outlives the runner."""
 
 import logging
 import sqlite3
@@ -40,7 +40,7 @@ class ScriptedSender:
 
 @dataclass
 class Ground:
-    """A journal, a clock, a sender, and what carries letters between them."""
+    """A journal, a clock, a sender, and the queue between them."""
 
     path: Path
     now: float = 1000.0
@@ -57,7 +57,7 @@ class Ground:
     def post(
         self, body: str, to: str = "a", *, is_start: bool = False, about: str = "plan web"
     ) -> None:
-        """Hand in a letter."""
+        """Post a message."""
         self.delivery.post(
             QueuedMessage(to, about, HttpRequest(f"https://{to}/secret", body), self.now, is_start)
         )
@@ -81,7 +81,7 @@ def ground(tmp_path: Path) -> Iterator[Ground]:
     ground.journal.close()
 
 
-def test_letters_are_sent_in_order_and_forgotten(ground: Ground) -> None:
+def test_messages_are_sent_in_order_and_forgotten(ground: Ground) -> None:
     """Once each."""
     ground.post("1")
     ground.post("2", "b")
@@ -91,7 +91,7 @@ def test_letters_are_sent_in_order_and_forgotten(ground: Ground) -> None:
     assert Delivered() == ground.delivery.deliver()
 
 
-def test_a_letter_that_fails_is_tried_again_and_dropped_in_the_end(
+def test_a_message_that_fails_is_tried_again_and_dropped_in_the_end(
     ground: Ground, caplog: pytest.LogCaptureFixture
 ) -> None:
     """After a minute, five, thirty and two hours; then it is told and gone."""
@@ -129,7 +129,7 @@ def test_one_that_is_sent_at_last_is_forgotten(ground: Ground) -> None:
 
 
 def test_a_server_that_is_down_is_asked_once_in_a_pass(ground: Ground) -> None:
-    """Ten letters to it must not take ten times as long; others are not held up."""
+    """Ten messages to it must not take ten times as long; others are not held up."""
     for number in range(3):
         ground.post(f"{number}")
     ground.post("x", "b")
@@ -139,7 +139,7 @@ def test_a_server_that_is_down_is_asked_once_in_a_pass(ground: Ground) -> None:
     assert ["a 0", "b x"] == ground.tried()
 
 
-def test_a_letter_that_is_refused_holds_up_no_other(ground: Ground) -> None:
+def test_a_message_that_is_refused_holds_up_no_other(ground: Ground) -> None:
     """It may be the only one that the server does not like."""
     ground.post("1")
     ground.post("2")
@@ -188,7 +188,7 @@ def test_a_beginning_that_is_still_true_is_tried_again(ground: Ground) -> None:
     assert Delivered(sent=1) == ground.delivery.deliver()
 
 
-def test_letters_outlive_the_runner(ground: Ground) -> None:
+def test_messages_outlive_the_runner(ground: Ground) -> None:
     """What it could not send any more the next one sends."""
     ground.post("1")
     ground.journal.close()
@@ -198,7 +198,7 @@ def test_letters_outlive_the_runner(ground: Ground) -> None:
     assert ["a 1"] == ground.tried()
 
 
-def test_without_a_journal_letters_are_tried_once(
+def test_without_a_journal_messages_are_tried_once(
     ground: Ground, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A full disk is what one wants to be told of most."""
@@ -214,7 +214,7 @@ def test_without_a_journal_letters_are_tried_once(
     ground.begin()
 
 
-def test_what_is_no_letter_is_told_and_forgotten(
+def test_what_is_no_message_is_told_and_forgotten(
     ground: Ground, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Another version may have left it."""
@@ -281,7 +281,7 @@ def test_the_end_does_not_wait_for_all_servers(ground: Ground) -> None:
     assert 3 == len(ground.journal.due(ground.now))
 
 
-def test_letters_of_the_same_words_are_two_letters(ground: Ground) -> None:
+def test_messages_of_the_same_words_are_two_messages(ground: Ground) -> None:
     """Each was asked for."""
     ground.post("1")
     ground.now += 1
@@ -290,7 +290,7 @@ def test_letters_of_the_same_words_are_two_letters(ground: Ground) -> None:
     assert Delivered(sent=2) == ground.delivery.deliver()
 
 
-def test_long_letters_are_sent_once(ground: Ground) -> None:
+def test_long_messages_are_sent_once(ground: Ground) -> None:
     """What waits is what is remembered, cut or not."""
     ground.post("ä" * 50_000)
 

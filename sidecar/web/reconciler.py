@@ -1,7 +1,7 @@
-"""The daemon's pages: /healthz, /readyz, /metrics and /status.
+"""The sidecar's pages: /healthz, /readyz, /metrics and /status.
 
-They show ids, reasons, numbers and times: nothing that is secret, hence no login and no
-look at the Host header. Who can reach the address may read them, so the default is none.
+They show ids, reasons, numbers and times, and no secret: hence no login and no check of the Host
+header. Whoever can reach the address may read them, so by default there is none.
 """
 
 import json
@@ -9,14 +9,12 @@ import re
 from http import HTTPStatus
 from typing import Any
 
-from sidecar.lib.address import ADDRESSES, parse_listen_address
-from sidecar.lib.errors import UsageError
 from sidecar.reconciler.report import BUCKETS, ReconcilerReport, ReconcilerStatus, iso
 from sidecar.service.metrics import MEDIA_TYPE, Buckets, Metric, MetricKind, render_metrics
-from sidecar.web.server import Page, StatusPages, page_of, page_of_reasons
+from sidecar.web.server import Page, StatusPages, health_page, text_page
 
-_ID = re.compile(r"[\w.-]{1,200}", re.ASCII)
-_KEY = re.compile(r"[\w.-]{1,200}(?:/[\w.-]{1,200})?", re.ASCII)
+_ID_FORM = re.compile(r"[\w.-]{1,200}", re.ASCII)
+_KEY_FORM = re.compile(r"[\w.-]{1,200}(?:/[\w.-]{1,200})?", re.ASCII)
 
 
 def _passes(facts: ReconcilerStatus) -> Buckets:
@@ -113,7 +111,7 @@ METRICS: tuple[Metric[ReconcilerStatus], ...] = (
 class ReconcilerPages(StatusPages):
     """Serves the pages on `listen`, a host and a port, until it is closed.
 
-    Raises UsageError where it cannot listen.
+    Raises UsageError if it cannot listen.
     """
 
     def __init__(self, listen: tuple[str, int], report: ReconcilerReport) -> None:
@@ -130,23 +128,15 @@ class ReconcilerPages(StatusPages):
         return render(self._report.snapshot()) if render else None
 
 
-def parse_listen(text: str) -> tuple[str, int]:
-    """Parse `HOST:PORT`, `:PORT` or `[IPV6]:PORT`; an empty host means all addresses."""
-    try:
-        return parse_listen_address(text)
-    except ValueError as error:
-        raise UsageError(f"--listen {error}", ADDRESSES) from None
-
-
 def _healthz(facts: ReconcilerStatus) -> Page:
     if facts.is_alive:
-        return page_of(HTTPStatus.OK, "alive")
-    words = f"the main loop has not moved for {facts.beat_age:.0f} s"
-    return page_of(HTTPStatus.SERVICE_UNAVAILABLE, words)
+        return text_page(HTTPStatus.OK, "alive")
+    reason = f"the main loop has not moved for {facts.beat_age:.0f} s"
+    return text_page(HTTPStatus.SERVICE_UNAVAILABLE, reason)
 
 
 def _readyz(facts: ReconcilerStatus) -> Page:
-    return page_of_reasons(facts.reasons, "ready")
+    return health_page(facts.reasons, "ready")
 
 
 def _metrics(facts: ReconcilerStatus) -> Page:
@@ -172,7 +162,7 @@ def status_json(facts: ReconcilerStatus) -> dict[str, Any]:
         "document_good": facts.document,
         "runner": facts.backrest
         and {
-            "name": _shown(facts.backrest.name),
+            "name": _public_id(facts.backrest.name),
             "known": facts.backrest.is_known,
             "seen": _iso_or_none(facts.backrest.seen_at),
         },
@@ -195,8 +185,8 @@ def _plans_json(facts: ReconcilerStatus) -> dict[str, Any]:
         "plans": facts.plans,
         "workloads": [
             {
-                "workload": _shown(item.workload, _KEY),
-                "plan": _shown(item.plan),
+                "workload": _public_id(item.workload, _KEY_FORM),
+                "plan": _public_id(item.plan),
                 "problems": list(item.reasons),
             }
             for item in facts.workloads
@@ -204,19 +194,21 @@ def _plans_json(facts: ReconcilerStatus) -> dict[str, Any]:
         "problems": {reason: count for reason, count in facts.problems.items() if count},
         "orphans_held": facts.are_orphans_held,
         "orphans": [
-            {"plan": _shown(plan), "since": iso(since)}
+            {"plan": _public_id(plan), "since": iso(since)}
             for plan, since in sorted(facts.orphans.items())
         ],
         "drift": [
-            {"plan": _shown(plan), "key": key, "times": times, "last": iso(at)}
+            {"plan": _public_id(plan), "key": key, "times": times, "last": iso(at)}
             for (plan, key), (times, at) in sorted(facts.drift.items())
         ],
-        "contested": [{"plan": _shown(plan), "key": key} for plan, key in sorted(facts.contested)],
+        "contested": [
+            {"plan": _public_id(plan), "key": key} for plan, key in sorted(facts.contested)
+        ],
     }
 
 
-def _shown(name: str, form: re.Pattern[str] = _ID) -> str:
-    """An id as it is; a name that labels made into something else is not for everyone."""
+def _public_id(name: str, form: re.Pattern[str] = _ID_FORM) -> str:
+    """Return an id; empty for a name to which labels gave another form: it may be a secret."""
     return name if form.fullmatch(name) else ""
 
 

@@ -27,8 +27,8 @@ from sidecar.lib.log import _Formatter
 from sidecar.reconciler.reconcile import Reconciler
 from sidecar.reconciler.report import ReconcilerReport
 from sidecar.reconciler.settings import ReconcilerSettings
-from sidecar.web.server import MOST_SERVED, SECONDS, Server, page_of
-from sidecar.web.sidecar import METRICS, ReconcilerPages, parse_listen
+from sidecar.web.reconciler import METRICS, ReconcilerPages
+from sidecar.web.server import MOST_SERVED, SECONDS, PageServer, text_page
 
 LOOPBACK = "127.0.0.1"
 ANY = "0.0.0.0"  # noqa: S104 - on purpose
@@ -270,7 +270,7 @@ def test_a_client_that_goes_away_does_no_harm(pages: ReconcilerPages, part: byte
 def test_a_slow_client_is_hung_up_on() -> None:
     """Its time is counted as a whole: a byte now and then does not keep it in."""
     with (
-        Server(LOOPBACK, 0, lambda _: page_of(HTTPStatus.OK), seconds=0.3) as server,
+        PageServer(LOOPBACK, 0, lambda _: text_page(HTTPStatus.OK), seconds=0.3) as server,
         socket.create_connection((LOOPBACK, server.port), timeout=10) as connection,
     ):
         began = time.monotonic()
@@ -294,7 +294,7 @@ def trickle(connection: socket.socket, until: float) -> bool:
 
 
 def test_too_many_clients_are_told_so(pages: ReconcilerPages) -> None:
-    """Those that are served keep their seats; who has gone leaves one."""
+    """Those that are served stay; who has gone makes room for another."""
     with ExitStack() as stack:
         slow = [stack.enter_context(waiting(pages.port)) for _ in range(MOST_SERVED)]
         assert eventually(lambda: ask(pages.port, "GET", "/healthz")[0].status == 503)
@@ -346,7 +346,7 @@ def test_closing_hangs_up_on_whoever_waits(report: ReconcilerReport) -> None:
 
 def test_a_server_that_cannot_accept_does_not_try_all_the_time() -> None:
     """Out of descriptors, the listener would look ready again and again."""
-    with Server(LOOPBACK, 0, lambda _: None) as server:
+    with PageServer(LOOPBACK, 0, lambda _: None) as server:
         broken = server.socket
         server._stop()
         server.socket = socket.socket()
@@ -381,53 +381,6 @@ def test_where_nobody_may_listen_is_told(pages: ReconcilerPages, report: Reconci
         with pytest.raises(UsageError, match=r"--listen: cannot listen on port \d+ of") as caught:
             ReconcilerPages((host, port), report)
         assert caught.value.hint
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (":9099", ("", 9099)),
-        ("0.0.0.0:9099", (ANY, 9099)),
-        (" localhost:1 ", ("localhost", 1)),
-        ("[::1]:9099", ("::1", 9099)),
-        ("[::]:65535", ("::", 65535)),
-    ],
-)
-def test_an_address_is_a_host_and_a_port(text: str, expected: tuple[str, int]) -> None:
-    """As people write it elsewhere."""
-    assert expected == parse_listen(text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        ":",
-        "9099",
-        "host",
-        "host:",
-        ":0",
-        ":65536",
-        "::1:9099",
-        "[::1]",
-        "[::1]:",
-        "[1]:1",
-        "[::1%eth0]:1",
-        "http://h:1",
-        "h:x",
-        "h:-1",
-        "h: 1",
-        "h:١",
-        "a b:1",
-        "[:1",
-        "h:1:1",
-    ],
-)
-def test_what_is_no_address_is_refused(text: str) -> None:
-    """With an example of what is one."""
-    with pytest.raises(UsageError, match="--listen") as caught:
-        parse_listen(text)
-    assert "127.0.0.1:9099" in caught.value.hint
 
 
 # Secrets

@@ -1,0 +1,89 @@
+"""Running jobs for a command, by the daemon or in this process.
+
+Progress goes to standard error, how each run ended to standard output, and what is returned is
+an exit status.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from sidecar.cli.exits import FAILED, status_of, worst
+from sidecar.cli.output.runs import (
+    ProgressLine,
+    name_of,
+    outcome_of,
+    render_counts,
+    render_end,
+    render_outcome,
+)
+from sidecar.cli.output.text import printable, short_id
+from sidecar.lib.duration import render_duration
+from sidecar.runner.due import Job, JobKind
+
+if TYPE_CHECKING:
+    from sidecar.backrest.reading import Config
+    from sidecar.runner.job.progress import RunFinished
+    from sidecar.runner.settings import RunnerSettings
+    from sidecar.web.messages import Message
+
+_STATES = {
+    "queued": "is queued",
+    "joined": "waits or runs already: its end is waited for",
+}
+
+
+def run_by_daemon(settings: "RunnerSettings", kind: JobKind, subject: str) -> int:
+    """Have the daemon run a job and wait for its end; raises NoDaemon if there is none."""
+    from sidecar.web.control import ask
+    from sidecar.web.messages import parse_outcome, parse_progress
+
+    name, line = f"{kind.value} {subject}", ProgressLine()
+    for message in ask(settings.state_directory, {"do": kind.value, "of": subject}):
+        if progress := parse_progress(message):
+            line.show(name, progress)
+        elif (state := str(message.get("state", ""))) in _STATES:
+            click.echo(f"{printable(name)} {_STATES[state]}", err=True)
+        elif message.get("last"):
+            line.clear()
+            click.echo(f"{printable(name)}: {_render_last(message)}")
+            return status_of(parse_outcome(message))
+    return FAILED
+
+
+def run_in_foreground(
+    settings: "RunnerSettings", choose: Callable[["Config"], Sequence[Job]]
+) -> int:
+    """Run the jobs that `choose` returns for the document, one after another, in this process."""
+    from sidecar.runner.foreground import run_here
+
+    line, statuses = ProgressLine(), list[int]()
+    run_here(
+        settings,
+        dict(os.environ),
+        choose,
+        lambda job, progress: line.show(name_of(job), progress),
+        lambda job, finished: statuses.append(_show_end(line, job, finished)),
+    )
+    return worst(statuses)
+
+
+def _show_end(line: ProgressLine, job: Job, finished: "RunFinished") -> int:
+    line.clear()
+    click.echo(render_end(job, finished))
+    return status_of(outcome_of(finished))
+
+
+def _render_last(message: "Message") -> str:
+    """Write the last message about a run: how it ended, and what it counted."""
+    from sidecar.web.messages import parse_outcome
+
+    parts = [f"in {render_duration(float(message.get('seconds') or 0))}"]
+    if message.get("size") is not None:
+        counts = (int(message[name]) for name in ("files", "size", "added"))
+        parts.append(render_counts(*counts))
+    if message.get("snapshot"):
+        parts.append(f"snapshot {short_id(str(message['snapshot']))}")
+    return render_outcome(parse_outcome(message), parts, str(message.get("reason") or ""))

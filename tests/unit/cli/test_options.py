@@ -1,0 +1,55 @@
+"""What the flags of both programs have in common."""
+
+import pytest
+
+from sidecar.cli.options import parse_listen
+from sidecar.lib.errors import UsageError
+
+ANY = "0.0.0.0"  # noqa: S104 - on purpose
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (":9099", ("", 9099)),
+        ("0.0.0.0:9099", (ANY, 9099)),
+        (" localhost:1 ", ("localhost", 1)),
+        ("[::1]:9099", ("::1", 9099)),
+        ("[::]:65535", ("::", 65535)),
+    ],
+)
+def test_an_address_is_a_host_and_a_port(text: str, expected: tuple[str, int]) -> None:
+    """As people write it elsewhere."""
+    assert expected == parse_listen(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":",
+        "9099",
+        "host",
+        "host:",
+        ":0",
+        ":65536",
+        "::1:9099",
+        "[::1]",
+        "[::1]:",
+        "[1]:1",
+        "[::1%eth0]:1",
+        "http://h:1",
+        "h:x",
+        "h:-1",
+        "h: 1",
+        "h:١",
+        "a b:1",
+        "[:1",
+        "h:1:1",
+    ],
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    """With an example of what is one."""
+    with pytest.raises(UsageError, match="--listen") as caught:
+        parse_listen(text)
+    assert "127.0.0.1:9099" in caught.value.hint
