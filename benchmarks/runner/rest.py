@@ -31,7 +31,7 @@ def look_rows(stage: Stage, scale: Scale) -> list[Row]:
         taken = []
         for number in range(scale.looks):
             start = time.perf_counter()
-            look = scheduler.look(wanted, journal.history().moments, now + number, now)
+            look = scheduler.find_due(wanted, journal.history().moments, now + number, now)
             taken.append(time.perf_counter() - start)
             if look.due:
                 raise RuntimeError("a plan of the benchmark is due")

@@ -22,7 +22,7 @@ def answer_request(api: ControlApi, request: Message) -> Iterator[Message]:
     """Yield the answers to one request; raises SidecarError for one that cannot be met."""
     what, subject = request.get("do"), request.get("of")
     if what == "status":
-        yield {"status": status_json(api.report.facts()), "last": True}
+        yield {"status": status_json(api.status.collect()), "last": True}
     elif isinstance(subject, str) and what in ON_DEMAND:
         yield from map(render_event, api.run(JobKind(what), subject))
     else:

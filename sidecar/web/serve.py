@@ -37,5 +37,5 @@ def serve_runner(settings: RunnerSettings, api: ControlApi) -> Iterator[None]:
         if settings.listen is not None:
             from sidecar.web.runner import RunnerPages  # noqa: PLC0415 - see above
 
-            stack.enter_context(RunnerPages(settings.listen, api.report))
+            stack.enter_context(RunnerPages(settings.listen, api.status))
         yield

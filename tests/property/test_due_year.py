@@ -104,7 +104,7 @@ class Year:
 
     def _look(self, scheduler: Scheduler, now: float, since: float) -> None:
         busy = self.waiting.keys() | self.running.keys()
-        look = scheduler.look(self.wanted, self.moments, now, since, self.catch_up, busy)
+        look = scheduler.find_due(self.wanted, self.moments, now, since, self.catch_up, busy)
         assert now < look.next_wake <= now + LONGEST_SLEEP
         for missed in look.missed:
             self._miss(missed)
@@ -117,7 +117,7 @@ class Year:
             del self.running[job]
         for job in [job for job, start in self.waiting.items() if start <= now]:
             del self.waiting[job]
-            lost = scheduler.overtaken(job, self.wanted[job], self.moments[job], now)
+            lost = scheduler.missed_while_waiting(job, self.wanted[job], self.moments[job], now)
             if lost is not None:
                 self._miss(lost)
             self.moments[job] = replace(self.moments[job], last_start=now)
@@ -212,7 +212,7 @@ def test_a_look_each_minute_finds_the_same_as_a_look_at_each_fire(zone: str) -> 
         moments = Moments(first_seen=now)
         scheduler, ran = Scheduler(ZoneInfo(zone)), []
         while now < end:
-            look = scheduler.look({job: Timing(cron)}, {job: moments}, now, START)
+            look = scheduler.find_due({job: Timing(cron)}, {job: moments}, now, START)
             for due in look.due:
                 ran.append(due.fire)
                 moments = replace(moments, last_start=now)

@@ -98,12 +98,12 @@ def _dry(settings: Any, config: Any, job: Job, line: Any) -> int:
     line.clear()
     counts = "" if found.stats is None else render_stats(found.stats)
     words = "; ".join(filter(None, (counts, printable(found.reason))))
-    click.echo(f"{printable(name_of(job))} would end with {found.verdict.value}: {words}")
+    click.echo(f"{printable(name_of(job))} would end with {found.kind.value}: {words}")
     for hook in hooks_of(config, job):
         click.echo(f"  would run {printable(hook)}")
-    if found.verdict is ResultKind.WARNING:
+    if found.kind is ResultKind.WARNING:
         return 3
-    return 0 if found.verdict is ResultKind.SUCCESS else FAILED
+    return 0 if found.kind is ResultKind.SUCCESS else FAILED
 
 
 @click.command()

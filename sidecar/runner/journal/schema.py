@@ -102,9 +102,9 @@ def _prepare(connection: sqlite3.Connection) -> None:
     ):
         connection.execute(f"PRAGMA {pragma}")
     _migrate(connection)
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise _corrupt(str(verdict))
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise _corrupt(str(found))
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sidecar.backrest.reading import Config, RunPlan
 from sidecar.lib.errors import UsageError
-from sidecar.runner.due import Job, Missed
+from sidecar.runner.due import Job, Missed, backup_job
 from sidecar.runner.job.progress import ProgressHub, RunFinished
 from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import Journal, RunCause, RunOutcome
@@ -16,7 +16,6 @@ from sidecar.runner.once.once import PURPOSE, Result, make_state
 from sidecar.runner.parts import RunnerDependencies, assemble, lock_scheduler
 from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings
-from sidecar.runner.status import job_of
 
 PATIENCE = 600.0
 """Seconds that runs have to come to their end, once everything else is over."""
@@ -103,7 +102,7 @@ class PlansStrategy:
         pool.start()
         with self._change:
             for plan in self._plans:
-                pool.submit(job_of(plan), RunCause.MANUAL)
+                pool.submit(backup_job(plan), RunCause.MANUAL)
             self._change.wait_for(lambda: self._is_stopping or self._is_over)
         if not pool.close(PATIENCE) or self._is_stopping:
             return Result.FAILED
@@ -126,7 +125,7 @@ class PlansStrategy:
         return len(self._results) == len(self._plans)
 
     def _done(self, job: Job) -> None:
-        over = self._opened.hub.done(job)
+        over = self._opened.hub.finish(job)
         self._tell(job, over)
         ended = None if over.run is None else over.run.ended
         with self._change:

@@ -9,13 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.backrest.reading import Repo, RunPlan
-from sidecar.engines.base import EngineError, FailureClass, Interpreted, Progress, ResultKind, Stats
-from sidecar.engines.restic.access import Masking, masking_of, resolve_access
+from sidecar.engines.base import (
+    CommandResult,
+    EngineError,
+    FailureClass,
+    Progress,
+    ResultKind,
+    Stats,
+)
+from sidecar.engines.restic.access import resolve_access
 from sidecar.engines.restic.failures import classify, render_reason
 from sidecar.engines.restic.interpret import FinishedCommand, Verb, interpret
 from sidecar.engines.restic.listing import parse_entry, parse_snapshots
 from sidecar.engines.restic.locks import Host, Lock, is_in_danger, parse_lock
-from sidecar.engines.restic.messages import ProgressParser, parse_said
+from sidecar.engines.restic.masking import Masking, masking_of
+from sidecar.engines.restic.messages import ProgressParser, parse_output
 from sidecar.lib.process import Completed, SilenceTimeout
 from sidecar.lib.text import MASK
 
@@ -33,7 +41,7 @@ LOCKED_OLD = (
 
 def meaning(
     status: int, err: bytes = b"", out: bytes = b"", verb: Verb = Verb.BACKUP, **how: bool
-) -> Interpreted:
+) -> CommandResult:
     """Interpret a restic that ended so."""
     completed = Completed(status, out, err, 1.0, **how)
     return interpret(verb, FinishedCommand(completed, Masking("geheim"), 60.0))
@@ -49,14 +57,14 @@ def test_success_has_a_snapshot_and_counts() -> None:
     done = meaning(0, out=b'{"message_type":"status","percent_done":0}\n' + SUMMARY)
 
     stats = Stats(1, 2, 3, 6, 4, 7, 0.5, dirs_new=8, tree_blobs=9)
-    assert Interpreted(ResultKind.SUCCESS, snapshot="3f6d16f7", stats=stats) == done
+    assert CommandResult(ResultKind.SUCCESS, snapshot="3f6d16f7", stats=stats) == done
 
 
 def test_nothing_new_is_success_without_a_snapshot() -> None:
     """That is how --skip-if-unchanged answers."""
     done = meaning(0, out=SUMMARY.replace(b"3f6d16f7", b""))
 
-    assert (ResultKind.SUCCESS, "") == (done.verdict, done.snapshot)
+    assert (ResultKind.SUCCESS, "") == (done.kind, done.snapshot)
     assert done.stats is not None
 
 
@@ -90,7 +98,7 @@ def test_partial_backup_is_a_warning(
     """There is a snapshot; what is not in it is named, once."""
     done = meaning(status, err, SUMMARY)
 
-    assert (ResultKind.WARNING, failure, reason) == (done.verdict, done.failure, done.reason)
+    assert (ResultKind.WARNING, failure, reason) == (done.kind, done.failure, done.reason)
     assert "3f6d16f7" == done.snapshot
 
 
@@ -99,8 +107,8 @@ def test_exit_code_3_is_a_failure_elsewhere() -> None:
     err = exit_error(3, "Fatal: failed to remove snapshots: permission denied")
     forget = meaning(3, err, verb=Verb.OTHER)
 
-    assert (ResultKind.FAILED, FailureClass.PERMISSION) == (forget.verdict, forget.failure)
-    assert ResultKind.FAILED is meaning(3, UNREAD_NEW).verdict
+    assert (ResultKind.FAILED, FailureClass.PERMISSION) == (forget.kind, forget.failure)
+    assert ResultKind.FAILED is meaning(3, UNREAD_NEW).kind
 
 
 NOT_FOUND = "unable to open config file: stat /r/config: no such file or directory"
@@ -151,7 +159,7 @@ def test_failures_have_a_class_and_words(
     """By the exit code where it says something, else by the words."""
     done = meaning(status, err)
 
-    assert (ResultKind.FAILED, failure, reason) == (done.verdict, done.failure, done.reason)
+    assert (ResultKind.FAILED, failure, reason) == (done.kind, done.failure, done.reason)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +169,7 @@ def test_a_lock_is_worth_a_retry(status: int, err: bytes) -> None:
     """Who holds it is what people want to know."""
     done = meaning(status, err, verb=Verb.OTHER)
 
-    assert (ResultKind.RETRY, FailureClass.LOCKED) == (done.verdict, done.failure)
+    assert (ResultKind.RETRY, FailureClass.LOCKED) == (done.kind, done.failure)
     assert "the repository is locked by PID 5 on vm by root" == done.reason
     assert "the repository is locked: exit code 11" == render_reason(
         *classify(11, ["exit code 11"])
@@ -180,10 +188,10 @@ def test_one_that_was_stopped_was_interrupted() -> None:
     err = exit_error(130, "Fatal: unable to open config file: context canceled")
 
     done = meaning(130, err, stopped=True)
-    assert (ResultKind.FAILED, FailureClass.INTERRUPTED) == (done.verdict, done.failure)
+    assert (ResultKind.FAILED, FailureClass.INTERRUPTED) == (done.kind, done.failure)
     assert "restic was interrupted: the runner stops" == done.reason
-    assert ResultKind.SUCCESS is meaning(0, out=SUMMARY, stopped=True).verdict
-    assert ResultKind.SUCCESS is meaning(0, verb=Verb.OTHER, timed_out=True).verdict
+    assert ResultKind.SUCCESS is meaning(0, out=SUMMARY, stopped=True).kind
+    assert ResultKind.SUCCESS is meaning(0, verb=Verb.OTHER, timed_out=True).kind
 
 
 def test_one_that_hung_is_told_by_what_it_tried() -> None:
@@ -231,8 +239,8 @@ def test_no_output_is_too_odd(out: bytes, err: bytes, status: int, odd: bool, ve
         signs.take(line)
         parse_entry(line)
 
-    assert (done.verdict is ResultKind.SUCCESS) == (done.failure is None)
-    assert bool(done.reason) == (done.verdict is not ResultKind.SUCCESS)
+    assert (done.kind is ResultKind.SUCCESS) == (done.failure is None)
+    assert bool(done.reason) == (done.kind is not ResultKind.SUCCESS)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +248,7 @@ def test_no_output_is_too_odd(out: bytes, err: bytes, status: int, odd: bool, ve
 )
 def test_messages_without_what_they_should_have(line: bytes) -> None:
     """They are shown, not stumbled over."""
-    said = parse_said(line, line)
+    said = parse_output(line, line)
 
     assert said.lines
     assert said.summary is None

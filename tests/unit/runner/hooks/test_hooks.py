@@ -18,13 +18,13 @@ from sidecar.lib.process import ProcessRunner
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.hooks.check import HookProblem, check_hooks, find_blocker
 from sidecar.runner.hooks.run import HookRunner
-from sidecar.runner.job.steps import Facts, HookOutcome, Hooks
+from sidecar.runner.job.events import HookFacts, HookOutcome, Hooks
 from sidecar.runner.notify.messages import HttpRequest, QueuedMessage
 
 START = ("CONDITION_SNAPSHOT_START",)
 SUCCESS = ("CONDITION_SNAPSHOT_SUCCESS", "CONDITION_SNAPSHOT_END")
 FAILED = ("CONDITION_SNAPSHOT_ERROR", "CONDITION_ANY_ERROR", "CONDITION_SNAPSHOT_END")
-FACTS = Facts('backup for plan "web"', 1_900_000_000.0, 2.5, "4bba301e", error="it broke")
+FACTS = HookFacts('backup for plan "web"', 1_900_000_000.0, 2.5, "4bba301e", error="it broke")
 HALTING = [on_error for on_error in OnError if on_error is not OnError.IGNORE]
 LONG = 20.0
 
@@ -72,7 +72,7 @@ class Ground:
         events: tuple[str, ...],
         hooks: tuple[RunHook, ...],
         repo_hooks: tuple[RunHook, ...] = (),
-        facts: Facts = FACTS,
+        facts: HookFacts = FACTS,
     ) -> HookOutcome:
         """Run an event set of a plan with these hooks."""
         document = self.directory / "config.json"
