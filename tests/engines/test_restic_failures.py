@@ -297,7 +297,7 @@ def test_probe_of_a_server_that_never_answers_ends(restic: ResticBench, silent_s
 def test_backup_to_a_server_that_never_answers_ends(
     restic: ResticBench, silent_server: str
 ) -> None:
-    """The seat is free again, and another repository can be written."""
+    """The worker is free again, and another repository can be written."""
     restic.limits = CommandTimeouts(stall=1.0)
     engine = restic.restic(restic.repo(uri=silent_server))
     done = engine.backup(restic.plan(), INSTANCE, restic.reported.append)

@@ -76,9 +76,9 @@ def make_session(journal: Journal, document: Path) -> Session:
     return session
 
 
-def refuse(letter: QueuedMessage) -> None:
+def refuse(message: QueuedMessage) -> None:
     """Send nothing."""
-    raise AssertionError(letter)
+    raise AssertionError(message)
 
 
 def say(**fields: object) -> None:

@@ -187,7 +187,7 @@ RECORDED = st.dictionaries(
     )
 )
 def test_no_restore_is_ever_unsafe(now: EmptySourceFacts) -> None:
-    """It needs a wish, only empty paths, each where it was, a snapshot, and nobody at work."""
+    """It needs to be wanted, only empty paths, each where it was, a snapshot, and nobody at work."""
     if decide(now).action is not EmptySourceAction.RESTORE:
         return
     assert now.is_wanted

@@ -1,4 +1,4 @@
-"""The daemon's look and what its seats do, on a real journal, with a clock of the test's own."""
+"""The daemon's loop and what its workers do, on a real journal, with a clock of the test's own."""
 
 import json
 import logging
@@ -50,7 +50,7 @@ PRUNE = Job(JobKind.PRUNE, "store", "store")
 
 @dataclass
 class World:
-    """A daemon without its threads; its seats run what the test says."""
+    """A daemon without its threads; its workers run what the test says."""
 
     folder: Path
     choice: EmptySourceOptions = field(default_factory=EmptySourceOptions)
@@ -115,11 +115,11 @@ class World:
         self.loop.miss(missed)
 
     def done(self, job: Job) -> None:
-        """Tell the board."""
+        """Publish the end."""
         self.hub.finish(job)
 
     def waiting(self) -> set[Job]:
-        """What is queued; nothing runs, for no seat was opened."""
+        """What is queued; nothing runs, for no worker was started."""
         return set(self.pool.busy)
 
     def empty(self) -> None:
@@ -300,7 +300,7 @@ class Acting:
 
 @dataclass
 class Emptied:
-    """Stands where the look for empty plans does."""
+    """Stands where the check for empty plans does."""
 
     refilled: Ended | None = None
     remembered: list[str] = field(default_factory=list)
@@ -323,8 +323,10 @@ class Ready:
         """Create none."""
 
 
-def seat(world: World, ended: Ended, emptied: Emptied | None = None) -> tuple[JobRunner, Acting]:
-    """Return what a seat does, with a session of the test's own."""
+def job_runner(
+    world: World, ended: Ended, emptied: Emptied | None = None
+) -> tuple[JobRunner, Acting]:
+    """Return what a worker calls, with a session of the test's own."""
     acting = Acting(world, ended)
     parts = replace(
         world.parts,
@@ -337,11 +339,11 @@ def seat(world: World, ended: Ended, emptied: Emptied | None = None) -> tuple[Jo
     return jobs, acting
 
 
-def test_a_seat_tells_the_board_how_a_run_ended(world: World) -> None:
+def test_the_hub_gets_the_end_of_a_run(world: World) -> None:
     """And how far it is meanwhile; where the paths lie is remembered after a snapshot."""
     world.loop.poll()
     emptied = Emptied()
-    jobs, acting = seat(world, Ended(RunOutcome.SUCCESS, NOON, "abc"), emptied)
+    jobs, acting = job_runner(world, Ended(RunOutcome.SUCCESS, NOON, "abc"), emptied)
     jobs.run(WEB, RunCause.MANUAL)
     assert {WEB: Progress(0.5, 1, 2, 3, 4)} == world.hub.running
     over = world.hub.finish(WEB)
@@ -354,7 +356,7 @@ def test_a_run_without_a_snapshot_is_not_remembered(world: World) -> None:
     """It says nothing of where the paths lie."""
     world.loop.poll()
     emptied = Emptied()
-    jobs, _ = seat(world, Ended(RunOutcome.FAILED, NOON), emptied)
+    jobs, _ = job_runner(world, Ended(RunOutcome.FAILED, NOON), emptied)
     jobs.run(WEB, RunCause.SCHEDULE)
     assert [] == emptied.remembered
 
@@ -365,7 +367,7 @@ def test_what_came_while_it_waited_is_recorded(world: World) -> None:
     world.now += HOUR
     world.loop.poll()
     world.now += 2 * HOUR + 5
-    jobs, _ = seat(world, Ended(RunOutcome.SUCCESS, NOON))
+    jobs, _ = job_runner(world, Ended(RunOutcome.SUCCESS, NOON))
     jobs.run(WEB, RunCause.SCHEDULE)
     (missed,) = world.parts.journal.missed_fires()
     assert (2, NOON + HOUR, NOON + 2 * HOUR) == (missed.count, missed.first, missed.last)
@@ -375,7 +377,7 @@ def test_a_plan_that_could_not_be_restored_is_not_backed_up(world: World) -> Non
     """The run fails instead, and says why."""
     world.loop.poll()
     failed = Ended(RunOutcome.FAILED, NOON, failure=FailureClass.DISK_FULL, reason="no space")
-    jobs, acting = seat(world, Ended(RunOutcome.SUCCESS, NOON), Emptied(failed))
+    jobs, acting = job_runner(world, Ended(RunOutcome.SUCCESS, NOON), Emptied(failed))
     jobs.run(WEB, RunCause.SCHEDULE)
     assert [] == acting.ran
     recorded = world.parts.journal.last(WEB)
@@ -389,11 +391,11 @@ def test_a_plan_that_could_not_be_restored_is_not_backed_up(world: World) -> Non
     assert (world.settings.state_directory / "web.failed").exists()
 
 
-def test_a_look_for_an_empty_plan_is_no_run(world: World) -> None:
+def test_a_check_for_an_empty_plan_is_no_run(world: World) -> None:
     """Unless there was something to restore, which is recorded by itself."""
     world.loop.poll()
     emptied = Emptied()
-    jobs, acting = seat(world, Ended(RunOutcome.SUCCESS, NOON), emptied)
+    jobs, acting = job_runner(world, Ended(RunOutcome.SUCCESS, NOON), emptied)
     jobs.run(Job(JobKind.RESTORE, "web", "store"), RunCause.START)
     jobs.run(Job(JobKind.RESTORE, "gone", "store"), RunCause.START)
     assert ([], ["web"]) == (acting.ran, emptied.asked)

@@ -84,7 +84,7 @@ class Scene:
     meanwhile: Callable[[], None] = lambda: None
     waits: list[float] = field(default_factory=list)
     on_wait: Callable[[], None] = lambda: None
-    letters: list[QueuedMessage] = field(default_factory=list)
+    messages: list[QueuedMessage] = field(default_factory=list)
     told: list[Run] = field(default_factory=list)
     options: SessionOptions = field(default_factory=SessionOptions)
     repo: Repo = field(default_factory=lambda: Repo("nas", "/repo"))
@@ -107,7 +107,7 @@ class Scene:
 
     def hooks(self, runner: ProcessRunner) -> HeardHooks:
         """Make what runs hooks."""
-        return HeardHooks(HookRunner(runner, self.folder / "config.json", self.letters.append))
+        return HeardHooks(HookRunner(runner, self.folder / "config.json", self.messages.append))
 
     @property
     def log(self) -> Path:
