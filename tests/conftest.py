@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import threading
 from collections.abc import Iterator
 
@@ -15,17 +16,42 @@ settings.register_profile(
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
+# What --fast leaves out: generated worlds, benchmarks, and programs killed at every step.
+_SLOW = (
+    "tests/property/",
+    "tests/e2e/test_benchmarks",
+    "tests/e2e/test_ageing_crash.py",
+    "tests/e2e/test_concurrency.py",
+    "tests/e2e/test_runner_daemon.py",
+    "tests/e2e/test_runner_kill.py",
+    "tests/e2e/test_store_crash.py",
+    "tests/e2e/test_store_writers.py",
+)
+
 _LEFT_OUT = pytest.StashKey[int]()
+_SLOW_LEFT_OUT = pytest.StashKey[int]()
 _THREAD_SECONDS = 5.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare --without-engine."""
+    """Declare --without-engine and --fast."""
     parser.addoption(
         "--without-engine",
         action="store_true",
         help="leave out the tests that need a private Docker engine, and say so",
     )
+    parser.addoption("--fast", action="store_true", help="leave out what takes long, and say so")
+
+
+def pytest_configure() -> None:
+    """Let SIGTERM end the run as Ctrl-C does: what fixtures have started is ended by them."""
+
+    def interrupt(*_: object) -> None:
+        # Once only: what is being put away must not be interrupted again.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -34,18 +60,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in needing:
         item.add_marker(pytest.mark.engine)
     if config.getoption("--without-engine"):
-        config.stash[_LEFT_OUT] = len(needing)
-        config.hook.pytest_deselected(items=needing)
-        items[:] = [item for item in items if item not in needing]
+        config.stash[_LEFT_OUT] = _leave_out(config, items, needing)
+    if config.getoption("--fast"):
+        slow = [item for item in items if item.nodeid.startswith(_SLOW)]
+        config.stash[_SLOW_LEFT_OUT] = _leave_out(config, items, slow)
+
+
+def _leave_out(config: pytest.Config, items: list[pytest.Item], unwanted: list[pytest.Item]) -> int:
+    """Take items out of the run; return how many."""
+    config.hook.pytest_deselected(items=unwanted)
+    gone = set(unwanted)
+    items[:] = [item for item in items if item not in gone]
+    return len(unwanted)
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Never let a run without the engine look like a whole one."""
+    """Never let a part of the tests look like all of them."""
     if _LEFT_OUT in config.stash:
         left_out = config.stash[_LEFT_OUT]
         terminalreporter.write_line(f"--without-engine: {left_out} engine tests did not run")
+    if _SLOW_LEFT_OUT in config.stash:
+        left_out = config.stash[_SLOW_LEFT_OUT]
+        terminalreporter.write_line(f"--fast: {left_out} slow tests did not run")
 
 
 @pytest.fixture(autouse=True)

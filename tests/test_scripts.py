@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -91,6 +92,19 @@ def test_a_run_without_engine_says_so_last() -> None:
     *_, last = done.stdout.splitlines()
     assert last == "The engine tests did not run: --without-engine was given."
     assert " passed" in done.stdout
+
+
+def test_a_fast_run_says_what_it_left_out() -> None:
+    """It is no whole run either."""
+    done = run(
+        ["scripts/test", "--fast", "-q", "tests/property", "tests/test_scripts.py", "-k", "bash"]
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    *_, before, last = done.stdout.splitlines()
+    assert before == "--fast: only a part of the tests ran."
+    assert last == "The engine tests did not run: --without-engine was given."
+    assert re.search(r"--fast: [1-9][0-9]* slow tests did not run", done.stdout)
 
 
 def test_engine_tests_fail_where_no_engine_can_run(tmp_path: Path) -> None:

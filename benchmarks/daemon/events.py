@@ -8,7 +8,7 @@ from benchmarks.daemon.process import Daemon, Memory, running_daemon, wait_until
 from benchmarks.daemon.scale import Scale
 from benchmarks.reconcile.stack import labels_of
 from benchmarks.table import Row
-from tests.fakes.fake_docker import FakeEngine
+from tests.fakes.fake_docker import FakeDocker
 
 FLAT = "memory over a flood of events: growth from its first tenth on"
 GOAL_MEGABYTES = 2.0
@@ -23,7 +23,7 @@ def event_row(folder: Path, scale: Scale) -> Row:
     A batch is events of containers that the engine has, then one container that comes and
     one that goes: its plan in the file shows that the daemon has read all that came before.
     """
-    with FakeEngine() as engine:
+    with FakeDocker() as engine:
         for number in range(_WORKLOADS):
             engine.add(f"standing-{number}", labels_of(number), mounts=[_MOUNT])
         with running_daemon(folder / "events", engine.address, has_pages=True) as daemon:
@@ -35,7 +35,7 @@ def event_row(folder: Path, scale: Scale) -> Row:
     return _row(before, taken, passes, scale)
 
 
-def _batch(engine: FakeEngine, daemon: Daemon, number: int, scale: Scale) -> Memory:
+def _batch(engine: FakeDocker, daemon: Daemon, number: int, scale: Scale) -> Memory:
     lines = [_line(identity, entry) for identity, entry in engine.containers.items()]
     each = scale.events // scale.batches
     for first in range(0, each, _CHUNK):

@@ -59,11 +59,13 @@ def import_debian(
     tag: str,
     packages: Sequence[str] = (),
     *,
+    release: str = "",
     files: Mapping[str, bytes] | None = None,
     changes: Sequence[str] = (),
 ) -> None:
     """Make the image `tag` (NAME:TAG) of a minimal Debian with `packages`.
 
+    `release` is its code name, by default that of this machine.
     `files` are further files, path → content; one below a `bin` folder becomes executable.
     `changes` are Dockerfile instructions (`CMD [...]`). The machine's CA bundle is in it.
     Raises DebianRootError.
@@ -71,14 +73,14 @@ def import_debian(
     name, _, version = tag.rpartition(":")
     with tempfile.TemporaryDirectory(prefix="debian-") as scratch:
         packed = Path(scratch) / "root.tar"
-        shutil.copyfile(debian_tar(packages), packed)
+        shutil.copyfile(debian_tar(packages, release), packed)
         _add_files(packed, files or {})
         client.import_image(src=str(packed), repository=name, tag=version, changes=list(changes))
 
 
-def debian_tar(packages: Sequence[str] = ()) -> Path:
+def debian_tar(packages: Sequence[str] = (), release: str = "") -> Path:
     """Return the uncompressed tar of a root with `packages`, made now or found in the cache."""
-    mirrors = find_mirrors()
+    mirrors = find_mirrors(release)
     named = " ".join([mirrors.release, *sorted(packages)])
     kept = _CACHE / f"{hashlib.sha256(named.encode()).hexdigest()[:16]}.tar"
     with _locked():
@@ -87,8 +89,11 @@ def debian_tar(packages: Sequence[str] = ()) -> Path:
     return kept
 
 
-def find_mirrors() -> Mirrors:
-    """Ask apt where it finds the release that this machine runs."""
+def find_mirrors(wanted: str = "") -> Mirrors:
+    """Ask apt where it finds the release that this machine runs.
+
+    Another release that is `wanted` is in the same archive, without its updates.
+    """
     release = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
     shown = "$(REPO_URI) $(RELEASE) $(COMPONENT)"
     command = ["apt-get", "indextargets", "--format", shown, "Identifier: Packages"]
@@ -97,6 +102,8 @@ def find_mirrors() -> Mirrors:
     exact = [line.split()[0] for line in lines if line.split()[1] == release]
     if not exact:
         raise DebianRootError(f"apt has no source of Debian {release or 'on this machine'}")
+    if wanted not in ("", release):
+        return Mirrors(wanted, exact[0], (f"deb {exact[0]} {wanted} main",))
     return Mirrors(release, exact[0], tuple(f"deb {line}" for line in lines))
 
 

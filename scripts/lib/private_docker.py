@@ -26,6 +26,8 @@ _NO_NETWORK = ("--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-f
 # With both, in a network namespace of its own, which leads nowhere: the machine's stays as it
 # was all the same. Published ports are open in there.
 _APART = ("unshare", "--net", "sh", "-c", 'busybox ip link set lo up && exec "$0" "$@"')
+# The kernel sends it SIGTERM when we are gone, also by SIGKILL, so that no run leaves one behind.
+_ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM")
 _LOOKS = 300
 _LOOK_MILLISECONDS = 200
 _STOP_MILLISECONDS = 45_000
@@ -58,16 +60,20 @@ class PrivateEngine:
         return self.folder / "data"
 
 
-def run_engine(folder: Path, *, has_networks: bool = False) -> PrivateEngine:
+def run_engine(
+    folder: Path, *, has_networks: bool = False, outlives_us: bool = False
+) -> PrivateEngine:
     """Start an engine in `folder`, with the plain vfs storage where the usual one fails.
 
     `has_networks`: containers reach each other by name, and nothing outside (this needs
-    busybox). Raises EngineError when neither storage comes up within a minute.
+    busybox). The engine ends with this process, however that ends, unless it `outlives_us`.
+    Raises EngineError when neither storage comes up within a minute.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     said = ""
     for options in ((), ("--storage-driver=vfs",)):
-        engine = _spawn(folder, options, has_networks=has_networks)
+        prefix = (() if outlives_us else _ENDS_WITH_US) + (_APART if has_networks else ())
+        engine = _spawn(folder, options if has_networks else (*_NO_NETWORK, *options), prefix)
         if _comes_up(engine):
             return engine
         _end(engine)
@@ -116,16 +122,15 @@ def _answers_at(path: str) -> bool:
         return connection.recv(64).startswith((b"HTTP/1.0 200", b"HTTP/1.1 200"))
 
 
-def _spawn(folder: Path, options: tuple[str, ...], *, has_networks: bool) -> PrivateEngine:
+def _spawn(folder: Path, options: tuple[str, ...], prefix: tuple[str, ...]) -> PrivateEngine:
     engine = PrivateEngine(folder, 0)
     command = [
-        *(_APART if has_networks else ()),
+        *prefix,
         "dockerd",
         *("-H", engine.address),
         *("--data-root", str(engine.data_root)),
         *("--exec-root", str(folder / "exec")),
         *("-p", str(folder / "docker.pid")),
-        *(() if has_networks else _NO_NETWORK),
         *options,
     ]
     logged = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
@@ -190,7 +195,7 @@ def _main(action: str, where: str) -> int:
         stop_engine(engine_in(Path(where)))
         return 0
     try:
-        print(run_engine(Path(where)).address)
+        print(run_engine(Path(where), outlives_us=True).address)
     except EngineError as error:
         print(error, file=sys.stderr)
         return 1

@@ -73,29 +73,69 @@ find_python() {
     return 1
 }
 
-make_venv() {
-    local python
-    if ! python=$(find_python); then
-        install_packages :python3 :python3-venv :ca-certificates || true
-        python=$(find_python) || die "no Python of version 3.11 or later that has the venv module"
-    fi
-    rm -rf "$venv"
-    "$python" -m venv "$venv" || die "cannot make $venv"
+# The newest interpreter of a minor version that is on this machine, on PATH or below pyenv.
+find_minor() { # VERSION, as 3.12
+    local candidate
+    for candidate in "python$1" "${PYENV_ROOT:-${HOME:-/}/.pyenv}"/versions/"$1".*/bin/python; do
+        if "$candidate" -c "import ensurepip, sys, venv; sys.exit('%d.%d' % sys.version_info[:2] != '$1')" \
+            2>/dev/null; then
+            say "$candidate"
+            return
+        fi
+    done
+    return 1
 }
 
-# Make .venv with exactly what constraints.txt locks; again only when that changed.
+require_python() {
+    if ! find_python; then
+        install_packages :python3 :python3-venv :ca-certificates || true
+        find_python || die "no Python of version 3.11 or later that has the venv module"
+    fi
+}
+
+# Make a virtual environment with exactly what a file locks.
+make_venv() { # FOLDER PYTHON LOCK
+    rm -rf "$1"
+    "$2" -m venv "$1" || die "cannot make $1"
+    quietly "$1/bin/python" -m pip --disable-pip-version-check install \
+        --require-hashes -r "$3" || die "cannot install what $3 locks"
+}
+
+stamp_of_venv() { cat pyproject.toml constraints.txt | sha256sum; }
+
+# Make .venv; again only when what it holds has changed.
 prepare_venv() {
-    local stamp
-    stamp=$(cat pyproject.toml constraints.txt | sha256sum)
-    if [[ -x $venv/bin/python && $(cat "$venv/stamp" 2>/dev/null) == "$stamp" ]] &&
+    local python
+    if [[ -x $venv/bin/python && $(cat "$venv/stamp" 2>/dev/null) == "$(stamp_of_venv)" ]] &&
         "$venv/bin/python" -c 'import sidecar' 2>/dev/null; then
         return
     fi
     note "preparing .venv"
-    make_venv
-    local pip=("$venv/bin/python" -m pip --disable-pip-version-check install)
-    quietly "${pip[@]}" --require-hashes -r constraints.txt ||
-        die "cannot install what constraints.txt locks"
-    quietly "${pip[@]}" --no-deps --no-build-isolation -e . || die "cannot install this package"
-    say "$stamp" >"$venv/stamp"
+    python=$(require_python) || exit
+    make_venv "$venv" "$python" constraints.txt
+    quietly "$venv/bin/python" -m pip --disable-pip-version-check install \
+        --no-deps --no-build-isolation -e . || die "cannot install this package"
+    stamp_of_venv >"$venv/stamp"
+}
+
+# Run the unit and golden tests on every other minor version of Python that is here.
+test_other_versions() {
+    local minor python other status=0 own
+    own=$("$venv/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    for minor in 3.11 3.12 3.13; do
+        if [[ $minor == "$own" ]]; then continue; fi
+        if ! python=$(find_minor "$minor"); then
+            say "Python $minor is not on this machine: not tested with it."
+            continue
+        fi
+        other=.cache/venv-$minor
+        if [[ $(cat "$other/stamp" 2>/dev/null) != "$(stamp_of_venv)" ]]; then
+            make_venv "$other" "$python" constraints.txt
+            stamp_of_venv >"$other/stamp"
+        fi
+        say "Unit and golden tests on Python $minor:"
+        "$other/bin/python" -m pytest --without-engine --quiet -p no:cacheprovider \
+            tests/unit tests/golden || status=$?
+    done
+    return "$status"
 }

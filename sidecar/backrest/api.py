@@ -1,6 +1,4 @@
-"""Backrest over HTTP: its calls, and what its log of operations says.
-
-Backrest's HTTP API: bytes in, bytes out, and failures in plain words.
+"""Call Backrest's HTTP API: documents in, documents and operations out, ApiError on failure.
 
 No foreign text stands in an error: what Backrest refuses it quotes, secrets and all.
 """
@@ -37,7 +35,7 @@ class ApiTrouble(StrEnum):
     UNREACHABLE = "unreachable"
     """No answer, or none in time: whether the call had an effect is not known."""
     REFUSED_LOGIN = "refused-login"
-    """Backrest does not accept who we are."""
+    """Backrest does not accept our user name or password."""
     STALE = "stale"
     """The configuration was saved by someone else since it was read."""
     INVALID = "invalid"
@@ -65,6 +63,35 @@ class _Fault(TypedDict, total=False):
 
 _CONFIG = TypeAdapter(_ServedConfig)
 _FAULT = TypeAdapter(_Fault)
+
+
+_MEANINGS: dict[str, tuple[ApiTrouble, str, str]] = {
+    "failed_precondition": (
+        ApiTrouble.STALE,
+        "Backrest's configuration was saved by someone else in the meantime",
+        "nothing was changed; it is read again",
+    ),
+    "invalid_argument": (
+        ApiTrouble.INVALID,
+        "Backrest at {address} does not accept what {name} was sent",
+        "nothing was changed; its log tells more",
+    ),
+    "not_found": (
+        ApiTrouble.OTHER,
+        "Backrest at {address} does not know what {name} asks for",
+        "it may not have loaded the present document yet",
+    ),
+    "unauthenticated": (
+        ApiTrouble.REFUSED_LOGIN,
+        "Backrest at {address} refused our user name or password",
+        "correct --backrest-user and its password file",
+    ),
+}
+_OTHERWISE = (
+    ApiTrouble.OTHER,
+    "Backrest at {address} answered {name} with an error ({code})",
+    "its log tells more",
+)
 
 
 class BackrestApi(Closable):
@@ -95,7 +122,7 @@ class BackrestApi(Closable):
             self._session.auth = HTTPBasicAuth(user.encode(), password.encode())
 
     def close(self) -> None:
-        """Give the connection back; the next call makes a new one."""
+        """Close the connection; the next call makes a new one."""
         self._session.close()
 
     def get_config(self) -> bytes:
@@ -121,13 +148,13 @@ class BackrestApi(Closable):
         try:
             return parse_operations(answer)
         except ValueError:
-            raise self._stranger("GetOperations") from None
+            raise self._not_backrest("GetOperations") from None
 
     def backup(self, plan_id: str, timeout: float | None) -> None:
         """Run a plan; returns when it ended without an error, perhaps with a warning.
 
         `timeout` in seconds bounds the wait, not the run: that goes on after UNREACHABLE.
-        OTHER may mean that the run failed; the log of operations tells.
+        OTHER may mean that the run failed; the log of operations says whether it did.
         """
         body = json.dumps({"value": plan_id}).encode()
         self._call("Backup", body, timeout)
@@ -137,7 +164,7 @@ class BackrestApi(Closable):
         try:
             _CONFIG.validate_json(content, strict=True)
         except ValidationError:
-            raise self._stranger(name) from None
+            raise self._not_backrest(name) from None
         return content
 
     def _call(self, name: str, body: bytes, seconds: float | None) -> bytes:
@@ -188,11 +215,11 @@ class BackrestApi(Closable):
             return self._unreachable(name, requests.ConnectionError())
         code = _code_of(content)
         if not code:
-            return self._stranger(name)
+            return self._not_backrest(name)
         kind, message, hint = _MEANINGS.get(code, _OTHERWISE)
         return ApiError(kind, message.format(name=name, code=code, address=self.address), hint)
 
-    def _stranger(self, name: str) -> ApiError:
+    def _not_backrest(self, name: str) -> ApiError:
         return ApiError(
             ApiTrouble.OTHER,
             f"what answers {name} at {self.address} is no Backrest that we know",
@@ -201,38 +228,9 @@ class BackrestApi(Closable):
 
 
 def _code_of(content: bytes) -> str:
-    """The code of an error as Connect writes it, "" if it is none."""
+    """Return the code of an error as Connect writes it, "" if it is none."""
     try:
         code = _FAULT.validate_json(content, strict=True)["code"]
     except ValidationError:
         return ""
     return code if re.fullmatch("[a-z_]{1,40}", code) else ""
-
-
-_MEANINGS: dict[str, tuple[ApiTrouble, str, str]] = {
-    "failed_precondition": (
-        ApiTrouble.STALE,
-        "Backrest's configuration was saved by someone else in the meantime",
-        "nothing was changed; it is read again",
-    ),
-    "invalid_argument": (
-        ApiTrouble.INVALID,
-        "Backrest at {address} does not accept what {name} was sent",
-        "nothing was changed; its log tells more",
-    ),
-    "not_found": (
-        ApiTrouble.OTHER,
-        "Backrest at {address} does not know what {name} asks for",
-        "it may not have loaded the present document yet",
-    ),
-    "unauthenticated": (
-        ApiTrouble.REFUSED_LOGIN,
-        "Backrest at {address} refused our user name or password",
-        "correct --backrest-user and its password file",
-    ),
-}
-_OTHERWISE = (
-    ApiTrouble.OTHER,
-    "Backrest at {address} answered {name} with an error ({code})",
-    "its log tells more",
-)

@@ -1,12 +1,14 @@
-"""Whether a file says the same as what Backrest serves, apart from what is ours in it."""
+"""Compare the file with what Backrest serves: has anybody changed what is not ours?
+
+Both are brought into Backrest's own form first, so that spellings and zeros do not count.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 from sidecar.backrest.document import Document
 from sidecar.backrest.jsontext import Object, parse_integer
-from sidecar.backrest.messages import CONFIG, FieldKind, MessageField, MessageType
-from sidecar.backrest.rules import value_of
+from sidecar.backrest.messages import CONFIG, FieldKind, MessageField, MessageType, value_of
 from sidecar.lib.text import MASK
 
 _SORTED_BY_ID = frozenset({"repos", "plans"})
@@ -19,13 +21,13 @@ Normal = dict[str, Any]
 
 
 def has_field(document: Document, name: str) -> bool:
-    """Tell whether a field of the configuration, such as `auth`, is set to something."""
+    """Return whether a field of the configuration, such as `auth`, is a non-empty object."""
     _, value = value_of(document.root, CONFIG, name)
     return isinstance(value, Object) and bool(value)
 
 
 def differs(file: Document, served: Document, prefix: str) -> bool:
-    """Tell whether anything foreign in the file means something else than it does as served.
+    """Return whether anything foreign in the file means something else than it does as served.
 
     Plans whose ids begin with `prefix` do not count, nor does `modno`, and a masked value
     equals every value. Repositories of other instances are theirs to change, and their plans.
@@ -130,5 +132,5 @@ def _same(one: Any, other: Any) -> bool:
         return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_same, one, other))
-    # Backrest gives no keys and no hashes out.
+    # Backrest masks keys and hashes.
     return bool(one == other or MASK in (one, other))

@@ -1,4 +1,4 @@
-"""Which cron expressions stop Backrest from starting: its own dialect, no other.
+"""Find the cron expressions that stop Backrest from starting: its own dialect, no other.
 
 A foreign plan may hold forms that our labels refuse (`MON/2`, `0-24`, both day
 fields set). Here only what Backrest itself refuses counts: what it cannot parse,
@@ -21,7 +21,7 @@ _WHOLE: Final = re.compile(r"[+-]?[0-9]+\Z")
 _WEEKDAYS: Final = {"SUN": 0, "MON": 1, "TUE": 2, "WED": 3, "THU": 4, "FRI": 5, "SAT": 6}
 _MONTH_NAMES: Final = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC"
 _MONTHS: Final = {name: number for number, name in enumerate(_MONTH_NAMES.split(), 1)}
-_LONGEST: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_MONTH_LENGTHS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _YEARS_AHEAD: Final = 5
 _ALL_MINUTES: Final = frozenset(range(60))
 _ALL_HOURS: Final = frozenset(range(24))
@@ -39,7 +39,7 @@ _ALL: Final = (
 class _Field:
     """One of the five fields: `low` to `high` is what Backrest puts for a `*`.
 
-    There are only these five, so identity is equality (and they can be cached on).
+    There are only these five, so they are compared by identity, which makes caching quick.
     """
 
     name: str
@@ -67,10 +67,11 @@ class CronError(ValueError):
 
 
 def canonical_cron(expression: str) -> str:
-    """Write an expression that Backrest accepts so that every cron reads the same values.
+    """Rewrite an expression that Backrest accepts so that every cron reads the same values.
 
-    A field is a star or a list of numbers; values that never come are left out. Both day
-    fields have to match, whatever they look like: that has to be told to a cron apart.
+    A field is a star or a list of numbers, `0 2 * * MON/2` becomes `0 2 * * 1,3,5`; values
+    that never come are left out. In Backrest both day fields have to match, which the text
+    alone does not say to another cron.
     """
     parts = [part for part in _BLANKS.split(expression) if part]
     sets = [_parse_field(text, field) for text, field in zip(parts, _FIELDS, strict=True)]
@@ -117,7 +118,7 @@ def _parse_field(text: str, field: _Field) -> frozenset[int]:
 
 
 def _parse_element(text: str, field: _Field) -> frozenset[int]:
-    """Read `a`, `a-b`, `a/n` or `a-b/n`; a star is put in as text, as Backrest does."""
+    """Parse `a`, `a-b`, `a/n` or `a-b/n`; a star is replaced in the text, as Backrest does."""
     bounds, slash, step_text = text.replace("*", f"{field.low}-{field.high}", 1).partition("/")
     low_text, dash, high_text = bounds.partition("-")
     low = _parse_value(low_text, text, field)
@@ -168,8 +169,8 @@ def _fires(sets: list[frozenset[int]], today: date | None) -> bool:
     if today is None:
         # In 400 years each day of the year falls on each day of the week.
         return any(
-            1 <= day <= longest
-            for month, longest in enumerate(_LONGEST, 1)
+            1 <= day <= length
+            for month, length in enumerate(_MONTH_LENGTHS, 1)
             if month in months
             for day in days
         )

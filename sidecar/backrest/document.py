@@ -1,6 +1,7 @@
-"""The config.json: raw text kept verbatim, typed views, owned-plan merge.
+"""Backrest's config.json: its text kept verbatim, views of it, and the merge of our plans.
 
-What the core may know of a document: its plans and repositories, in order.
+`parse_document` makes a `Document` of bytes; `merge_plans` returns the next one, in which
+nothing but the given plans and `modno` differs by a byte.
 """
 
 from bisect import bisect_right
@@ -12,21 +13,26 @@ from typing import Any
 
 from sidecar.backrest.edit import (
     Edit,
-    Layout,
     Style,
     apply_edits,
     edit_object,
-    follow_edits,
     insert_items,
-    layout_of,
     remove_items,
     style_of,
 )
 from sidecar.backrest.jsontext import Member, NotJson, Object, decode, parse_integer
-from sidecar.backrest.messages import REPO
+from sidecar.backrest.layout import Layout, follow_edits, layout_of
+from sidecar.backrest.messages import REPO, value_of
 from sidecar.backrest.plan import Plan
-from sidecar.backrest.rules import is_active, value_of
+from sidecar.backrest.rules import is_active
 from sidecar.lib.errors import DocumentError
+
+_MAX_MODNO = 2**31 - 1
+# Depth of the members of a plan: root object, list of plans, plan.
+_PLAN_MEMBERS = 3
+_RESTORE = (
+    "restore one of Backrest's config.json.bak.* files beside it, or start with an empty folder"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +66,9 @@ class DocumentView:
         object.__setattr__(self, "repo_by_id", {repo.id: repo for repo in reversed(self.repos)})
 
 
-_MOST_MODNO = 2**31 - 1
-_PLAN_MEMBERS = 3
-
-
 @dataclass(frozen=True, slots=True)
 class PlanEdit:
-    """What changes in one plan that stands in the document: keys set, keys removed."""
+    """A change of one plan that stands in the document: keys to set and keys to remove."""
 
     id: str
     settings: Mapping[str, Any]
@@ -112,28 +114,25 @@ class Document:
 
     @cached_property
     def layout(self) -> Layout:
-        """Where things stand in the text."""
+        """Where the members of the root and the plans stand in the text."""
         return layout_of(self.text, self.root)
 
     def edited(self, edits: Sequence[Edit]) -> "Document":
-        """Return the document after edits of its text; what they do not touch is not decoded anew.
+        """Return the document after edits of its text; only what they write is decoded.
 
         Edits may only write whole values, or new members and elements.
         """
         after = Document(apply_edits(self.text, edits))
         if (followed := follow_edits(self.layout, edits, after.text)) is not None:
-            # A cached property finds its value there.
+            # Where a cached property finds its value, so that it is not computed.
             after.__dict__["root"], after.__dict__["layout"] = followed
-            after.__dict__["_known_views"] = dict(self._views())
+            views = self.view.plans
+            after.__dict__["_known_views"] = {v.id: (self.plans[v.id], v) for v in views}
         return after
-
-    def _views(self) -> Iterator[tuple[str, tuple[Object, PlanView]]]:
-        for view in self.view.plans:
-            yield view.id, (self.plans[view.id], view)
 
     @cached_property
     def _known_views(self) -> Mapping[str, tuple[Object, PlanView]]:
-        """Views of plans that were made for the document that this one was edited from."""
+        """The views of the document that this one was edited from: plan and view by id."""
         return {}
 
     def _plan_view(self, plan_id: str, plan: Object) -> PlanView:
@@ -142,7 +141,7 @@ class Document:
 
     @cached_property
     def view(self) -> DocumentView:
-        """What the core may know of the document."""
+        """The plans and repositories, of which the planner makes the next ones."""
         repos = self.root.get("repos")
         return DocumentView(
             tuple(self._plan_view(plan_id, plan) for plan_id, plan in self.plans.items()),
@@ -154,13 +153,8 @@ class Document:
         )
 
 
-_RESTORE = (
-    "restore one of Backrest's config.json.bak.* files beside it, or start with an empty folder"
-)
-
-
 def parse_document(content: bytes) -> Document:
-    """Read the bytes of a document; raises DocumentError where they are no JSON object."""
+    """Parse the bytes of a document; raises DocumentError where they are no JSON object."""
     try:
         document = Document(content.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -168,6 +162,36 @@ def parse_document(content: bytes) -> Document:
         raise DocumentError(message, _RESTORE) from None
     document.root  # noqa: B018  # decoded now, so that nobody meets the error later
     return document
+
+
+def merge_plans(
+    document: Document,
+    added: Sequence[Plan],
+    edits: Sequence[PlanEdit],
+    removed: Sequence[str] = (),
+    *,
+    served: bool = False,
+) -> Document:
+    """Return the document with plans added, edited and removed, and `modno` up by one.
+
+    `removed` are ids. New plans are put before the first greater id. Nothing else changes
+    by a byte; with nothing to change the document itself is returned. One that Backrest
+    `served` keeps its `modno`: Backrest compares it with its own, and counts.
+    """
+    if not added and not edits and not removed:
+        return document
+    if removed:
+        document = Document(_without_plans(document, frozenset(removed)))
+    text, layout, style = document.text, document.layout, style_of(document.text)
+    settings: dict[str, Any] = {} if served else {"modno": _next_modno(document.root)}
+    changes: list[Edit] = []
+    if layout.plans is None or layout.holder is None:
+        ordered = sorted(added, key=lambda plan: plan.id)
+        settings["plans"] = [plan.to_json() for plan in ordered]
+    else:
+        changes = _plan_changes(text, layout.holder, layout.plans, added, edits, style)
+    changes += edit_object(text, text.index("{"), settings, (), style, 1, layout.top)
+    return document.edited(changes)
 
 
 def _plan_view(plan_id: str, plan: Object) -> PlanView:
@@ -187,45 +211,15 @@ def _has_forget_policy(repo: Object) -> bool:
     return isinstance(schedule, Object) and is_active(schedule)
 
 
-def merge_plans(
-    document: Document,
-    added: Sequence[Plan],
-    edits: Sequence[PlanEdit],
-    removed: Sequence[str] = (),
-    *,
-    served: bool = False,
-) -> Document:
-    """Write new plans and edits into the text, remove some, and count `modno` up by one.
-
-    New plans stand sorted by id among the others. Nothing else changes by a byte.
-    With nothing to write the document itself is given back. One that Backrest `served`
-    keeps its `modno`: Backrest compares it with its own, and counts.
-    """
-    if not added and not edits and not removed:
-        return document
-    if removed:
-        document = Document(_without_plans(document, frozenset(removed)))
-    text, layout, style = document.text, document.layout, style_of(document.text)
-    settings: dict[str, Any] = {} if served else {"modno": _next_modno(document.root)}
-    changes: list[Edit] = []
-    if layout.plans is None or layout.holder is None:
-        ordered = sorted(added, key=lambda plan: plan.id)
-        settings["plans"] = [plan.to_json() for plan in ordered]
-    else:
-        changes = _plan_changes(text, layout.holder, layout.plans, added, edits, style)
-    changes += edit_object(text, text.index("{"), settings, (), style, 1, layout.top)
-    return document.edited(changes)
-
-
 def _next_modno(root: Object) -> int:
     value = root.get("modno")
     number = parse_integer(value, 32) if isinstance(value, str) else None
     # The number is only compared for equality: past the largest it starts anew.
-    return 1 if number is None or number >= _MOST_MODNO else number + 1
+    return 1 if number is None or number >= _MAX_MODNO else number + 1
 
 
 def _without_plans(document: Document, removed: frozenset[str]) -> str:
-    """Take plans out of the text, with the commas that are no longer needed."""
+    """Return the text without these plans and the commas that are no longer needed."""
     found = document.layout.plans or ()
     gone = [index for index, member in enumerate(found) if _id_of(member.value) in removed]
     return apply_edits(document.text, remove_items(found, gone))
@@ -259,7 +253,7 @@ def _plan_changes(
 
 
 def _slots(ids: Sequence[str], added: Sequence[Plan]) -> Iterator[tuple[int, Any]]:
-    """Where new plans go: before the first greater id, also where they are unsorted."""
+    """Yield (index, plan): before the first greater id, also where the ids are unsorted."""
     ordered = all(one <= other for one, other in pairwise(ids))
     for plan in sorted(added, key=lambda item: item.id):
         if ordered:

@@ -1,15 +1,22 @@
-"""JSON as written: decoding that keeps number spellings and tells where things stand.
+"""Decode JSON and keep how it is written: the spelling of numbers, and where things stand.
 
-The document is not ours, so values are only read here; edits are made on the
-text itself (`model.document`), never by encoding a decoded tree.
-
-Numbers as Backrest reads them: any spelling of a whole number, quoted or not.
+The document is not ours, so values are only read here. Edits are made on the text
+itself (`backrest.edit`), never by encoding a decoded tree. Numbers keep their spelling
+until `parse_integer` or `is_double` reads them as Backrest does.
 """
 
 import json
 import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, NoReturn
+
+_SPACE: Final = re.compile(r"[ \t\n\r]*")
+_NUMBER: Final = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?\Z")
+# More digits than any 64-bit number has; Backrest gives up there as well.
+_MAX_DIGITS: Final = 20
+_MAX_EXPONENT_DIGITS: Final = 11
+# Any number this short fits in 32 bits.
+_FEW_DIGITS: Final = 10
 
 
 class Numeral(str):
@@ -63,7 +70,6 @@ _DECODER = json.JSONDecoder(
     parse_float=Numeral,
     parse_constant=_refuse_constant,
 )
-_SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def decode(text: str) -> Any:
@@ -93,9 +99,9 @@ def members(text: str, start: int) -> list[Member]:
 
 
 def members_between(text: str, position: int, limit: int, *, keyed: bool) -> Iterator[Member]:
-    """Return the members that begin before `limit`, from a bracket or another's end on.
+    """Yield the members that begin before `limit`, from behind a bracket or a member on.
 
-    `keyed`: they are those of an object. As `members`, for well-formed JSON only.
+    `keyed` means that they are those of an object. As `members`, for well-formed JSON only.
     """
     position = _next_member(text, position)
     while position < limit and text[position] not in "]}":
@@ -114,7 +120,7 @@ def _next_member(text: str, position: int) -> int:
 
 
 def value_at(text: str, position: int) -> tuple[Any, int]:
-    """Decode the value that begins at `position`; give it and where it ends."""
+    """Decode the value that begins at `position`; return it and the offset where it ends."""
     try:
         return _DECODER.raw_decode(text, position)
     except json.JSONDecodeError as error:
@@ -123,14 +129,6 @@ def value_at(text: str, position: int) -> tuple[Any, int]:
         raise NotJson("nested too deep", position) from None
     except ValueError as error:
         raise NotJson(str(error), position) from None
-
-
-_NUMBER: Final = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?\Z")
-# More digits than any 64-bit number has; Backrest gives up there as well.
-_MOST_DIGITS: Final = 20
-_MOST_EXPONENT_DIGITS: Final = 11
-# Any number this short fits in 32 bits.
-_FEW_DIGITS: Final = 10
 
 
 def parse_integer(text: str, bits: int) -> int | None:
@@ -153,22 +151,22 @@ def parse_integer(text: str, bits: int) -> int | None:
 
 
 def _shift(whole: str, fraction: str, exponent: str) -> str | None:
-    """Move the decimal point by `exponent`; None if digits stay behind it."""
+    """Return the digits after moving the point by `exponent`; None if any stay behind it."""
     if not whole and not fraction:
         return "0"
-    if len(exponent) > _MOST_EXPONENT_DIGITS:
+    if len(exponent) > _MAX_EXPONENT_DIGITS:
         return None
     power = int(exponent)
     if not -(1 << 31) <= power < 1 << 31:
         return None
     if power < 0:
-        return _shift_out(whole, fraction, -power)
-    if len(fraction) > power or len(whole) + power > _MOST_DIGITS:
+        return _drop_digits(whole, fraction, -power)
+    if len(fraction) > power or len(whole) + power > _MAX_DIGITS:
         return None
     return whole + fraction + "0" * (power - len(fraction))
 
 
-def _shift_out(whole: str, fraction: str, places: int) -> str | None:
+def _drop_digits(whole: str, fraction: str, places: int) -> str | None:
     if fraction or places > len(whole):
         return None
     kept, gone = whole[: len(whole) - places], whole[len(whole) - places :]

@@ -1,4 +1,4 @@
-"""Masking: documents and plans as people and logs may see them."""
+"""Mask the secrets of documents and plans, so that people and logs may see them."""
 
 import json
 import re
@@ -63,7 +63,7 @@ def mask_string(text: str, key: str = "") -> str:
 
 
 def mask_texts(before: str, after: str) -> tuple[str, str]:
-    """Mask two versions of a document's text; a secret only in the second is told as new."""
+    """Mask two versions of a document's text; a secret only in the second is marked as new."""
     known = {before[secret.start : secret.end] for secret in _secrets(before)}
     return _masked(before, known), _masked(after, known)
 

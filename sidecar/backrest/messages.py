@@ -1,8 +1,9 @@
 """The messages of the document: which fields Backrest reads, and what they hold.
 
-One table drives the parsing checks (`model.rules`) and the normal form
-(`model.normal`). Backrest takes each field under two spellings, its JSON name
-and the name in its protocol definition; a table of fields is keyed by both.
+These tables drive the checks of the shape (`backrest.shape`), the reading
+(`backrest.reading`) and the normal form (`backrest.normal`). Backrest takes each
+field under two spellings, its JSON name and the name in its protocol definition;
+a table of fields is keyed by both.
 """
 
 import re
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 
 class FieldKind(Enum):
@@ -48,6 +49,14 @@ class MessageField:
     names: Mapping[int, str] = field(default_factory=dict)
     message: MessageType | None = None
     spellings: tuple[str, ...] = ()
+
+
+def value_of(holder: Mapping[str, Any], message: MessageType, name: str) -> tuple[str, Any]:
+    """Return the field `name` as (the spelling used, its value); None for unset or null."""
+    for spelling in message.fields[name].spellings:
+        if holder.get(spelling) is not None:
+            return spelling, holder[spelling]
+    return name, None
 
 
 # Fields whose second spelling does not follow from the first.

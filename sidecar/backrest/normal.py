@@ -1,4 +1,4 @@
-"""What Backrest's own rewrite makes of a plan: the form in which plans are compared.
+"""The normal form of a plan, in which plans are compared: what Backrest's rewrite makes of it.
 
 Backrest rewrites the whole document whenever it saves: fields get their JSON
 names, zero values vanish, enum numbers become names, paths are sorted. A plan
@@ -33,23 +33,23 @@ def normalise_plan(plan: Mapping[str, Any]) -> dict[str, Any]:
     return normal if ordered == paths else {**normal, "paths": ordered}
 
 
-def _of_message(message: MessageType) -> _Normalise:
+def _message_normaliser(message: MessageType) -> _Normalise:
     table = {
-        spelling: (field.name, _plain_type(field), _zero_type(field), _of_field(field))
+        spelling: (field.name, _plain_type(field), _zero_type(field), _field_normaliser(field))
         for spelling, field in message.fields.items()
     }
 
     def normalise(value: Any) -> Any:
         if not isinstance(value, dict):
-            return _apart(value)
+            return _keep_misplaced(value)
         normal, same = {}, True
         for key, item in value.items():
             known = table.get(key)
             if known is None or item is None:
                 same = False
                 continue
-            name, plain_type, zero_type, of_item = known
-            new = item if type(item) is plain_type else of_item(item)
+            name, plain_type, zero_type, normalise_item = known
+            new = item if type(item) is plain_type else normalise_item(item)
             if new or type(new) is not zero_type:
                 normal[name] = new
                 same = same and new is item and name == key
@@ -62,92 +62,92 @@ def _of_message(message: MessageType) -> _Normalise:
 
 
 def _plain_type(field: MessageField) -> type | None:
-    """The type whose values need no change: a short cut for the most frequent fields."""
+    """Return the type whose values need no change: a short cut for the most frequent fields."""
     return str if field.kind is FieldKind.STRING and not field.repeated else None
 
 
 def _zero_type(field: MessageField) -> type | None:
-    """The type of the field's zero value, which is not written; None: always written."""
+    """Return the type of the field's zero value, which is not written; None: always written."""
     if field.repeated:
         return list
     return None if field.oneof else _ZERO_TYPES[field.kind]
 
 
-def _of_field(field: MessageField) -> _Normalise:
+def _field_normaliser(field: MessageField) -> _Normalise:
     if field.kind is FieldKind.ENUM:
-        return _of_enums(field) if field.repeated else _of_enum(field)
-    one = _of_message(field.message) if field.message else _SCALARS[field.kind]
-    return _of_list(one, field) if field.repeated else one
+        return _enum_list_normaliser(field) if field.repeated else _enum_normaliser(field)
+    one = _message_normaliser(field.message) if field.message else _SCALARS[field.kind]
+    return _list_normaliser(one, field) if field.repeated else one
 
 
-def _of_list(of_item: _Normalise, field: MessageField) -> _Normalise:
+def _list_normaliser(normalise_item: _Normalise, field: MessageField) -> _Normalise:
     plain_types = {str} if field.kind is FieldKind.STRING else set()
 
     def normalise(value: Any) -> Any:
         if type(value) is not list:
-            return _apart(value)
+            return _keep_misplaced(value)
         if set(map(type, value)) == plain_types:
             return value
-        normal = list(map(of_item, value))
+        normal = list(map(normalise_item, value))
         return value if all(map(is_, normal, value)) else normal
 
     return normalise
 
 
-def _of_enum(field: MessageField) -> _Normalise:
-    """Return the name; "" for the zero value and for names that Backrest does not know."""
-    zero, of_item = field.names[0], _of_enum_item(field)
+def _enum_normaliser(field: MessageField) -> _Normalise:
+    """Return what gives an enum's name; "" for zero and for names unknown to Backrest."""
+    zero, normalise_item = field.names[0], _enum_name_normaliser(field)
     plain = frozenset(field.names.values()) - {zero}
 
     def normalise(value: Any) -> Any:
         if type(value) is str and value in plain:
             return value
-        new = of_item(value)
+        new = normalise_item(value)
         return "" if new == zero else new
 
     return normalise
 
 
-def _of_enums(field: MessageField) -> _Normalise:
-    of_item, known = _of_enum_item(field), frozenset(field.names.values())
+def _enum_list_normaliser(field: MessageField) -> _Normalise:
+    normalise_item, known = _enum_name_normaliser(field), frozenset(field.names.values())
 
     def normalise(value: Any) -> Any:
         if type(value) is not list:
-            return _apart(value)
+            return _keep_misplaced(value)
         if set(map(type, value)) == {str} and known.issuperset(value):
             return value
-        return [new for item in value if (new := of_item(item)) != ""]
+        return [new for item in value if (new := normalise_item(item)) != ""]
 
     return normalise
 
 
-def _of_enum_item(field: MessageField) -> _Normalise:
+def _enum_name_normaliser(field: MessageField) -> _Normalise:
     names, known = dict(field.names), frozenset(field.names.values())
 
     def normalise(value: Any) -> Any:
         if type(value) is str:
             return value if value in known else ""
-        number = value if type(value) is bool else _integer(value)
+        number = value if type(value) is bool else _normal_integer(value)
         return names.get(number, number) if type(number) is int else number
 
     return normalise
 
 
-def _string(value: Any) -> Any:
-    return value if type(value) is str else _apart(value)
+def _normal_string(value: Any) -> Any:
+    return value if type(value) is str else _keep_misplaced(value)
 
 
-def _bool(value: Any) -> Any:
+def _normal_bool(value: Any) -> Any:
     # 1 == True in Python, so a number here stays a Numeral, which equals neither.
     return Numeral(value) if type(value) in (int, float) else value
 
 
-def _integer(value: Any) -> Any:
+def _normal_integer(value: Any) -> Any:
     if type(value) is int:
         return value
     if isinstance(value, str):
         number = parse_integer(value, 32)
-        return _apart(value) if number is None else number
+        return _keep_misplaced(value) if number is None else number
     if type(value) is bool:
         return str(value)
     if type(value) is float and value.is_integer() and -_INT32 <= value < _INT32:
@@ -155,8 +155,8 @@ def _integer(value: Any) -> Any:
     return value
 
 
-def _apart(value: Any) -> Any:
-    """Give a misplaced value back; a Numeral, which equals its spelling, as a float."""
+def _keep_misplaced(value: Any) -> Any:
+    """Return a misplaced value as it is; a Numeral, which equals its spelling, as a float."""
     return float(value) if isinstance(value, Numeral) else value
 
 
@@ -168,8 +168,8 @@ _ZERO_TYPES: Final[Mapping[FieldKind, type | None]] = {
     FieldKind.MESSAGE: None,
 }
 _SCALARS: Final[Mapping[FieldKind, _Normalise]] = {
-    FieldKind.STRING: _string,
-    FieldKind.BOOL: _bool,
-    FieldKind.INT32: _integer,
+    FieldKind.STRING: _normal_string,
+    FieldKind.BOOL: _normal_bool,
+    FieldKind.INT32: _normal_integer,
 }
-_PLAN: Final = _of_message(PLAN)
+_PLAN: Final = _message_normaliser(PLAN)

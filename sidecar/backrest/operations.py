@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter
 # pydantic wants this one below Python 3.12.
 from typing_extensions import TypedDict
 
-# What waits in Backrest's queue is begun when it is due, or tried again within the hour.
+# Backrest starts what waits in its queue when it is due, or tries it again within the hour.
 # What is overdue for a day while nothing else runs is in no queue any more.
 _FORGOTTEN_AFTER = 86400.0
 
@@ -141,7 +141,7 @@ def parse_operations(data: bytes) -> list[Operation]:
 
 
 def is_busy(operations: Iterable[Operation], now: float, margin: float = 120.0) -> bool:
-    """Tell whether something of this instance runs, or is due within `margin` seconds.
+    """Return whether something of this instance runs, or is due within `margin` seconds.
 
     Every kind counts: what is killed while it prunes or checks leaves a locked repository,
     and a hook or an index belongs to a run that goes on. What waits for another try counts too.
@@ -151,7 +151,7 @@ def is_busy(operations: Iterable[Operation], now: float, margin: float = 120.0) 
 
 
 def pending_plans(operations: Iterable[Operation]) -> frozenset[str]:
-    """Name the plans that have a backup in Backrest's queue."""
+    """Return the ids of the plans that have a backup in Backrest's queue."""
     return frozenset(
         operation.plan_id
         for operation in operations
@@ -186,7 +186,7 @@ def _operation(entry: _Operation) -> Operation:
 
 
 def _kind(entry: _Operation) -> str:
-    """What an operation does, by the field that tells about it: operationRunHook → runHook."""
+    """Return what an operation does, by the name of its field: operationRunHook → runHook."""
     found = next((key for key in entry if key.startswith("operation")), "")
     name = found.removeprefix("operation")
     return name[:1].lower() + name[1:]

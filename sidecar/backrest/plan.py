@@ -114,8 +114,8 @@ class Plan(NamedTuple):
     """One backup plan as the labels ask for it.
 
     `labelled` holds the JSON names of those keys (`schedule`, `retention`,
-    `iexcludes`, `backup_flags`) for which a label speaks; the others of them are
-    set only when the plan is created.
+    `iexcludes`, `backup_flags`) that a label sets; the others of them are set only
+    when the plan is created.
     """
 
     id: str

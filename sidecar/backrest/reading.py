@@ -1,7 +1,7 @@
 """A whole document as typed values, for whoever executes it.
 
-Input is a decoded document that `model.rules` accepts, so nothing here can be wrong: both
-spellings of a field are read, zero values and nulls are what is not set. Secrets are kept
+Input is a decoded document that `backrest.rules` accepts, so nothing here can fail. Both
+spellings of a field are read; zero values and nulls count as not set. Secrets are kept
 out of every `repr`.
 """
 
@@ -21,7 +21,7 @@ _BUCKETS = ("hourly", "daily", "weekly", "monthly", "yearly")
 class Timing:
     """When something is due: a cron in local time, or seconds between runs; else never.
 
-    `from_last_run`: Backrest counts from the last run; otherwise from when it last looked.
+    `from_last_run`: the seconds count from the last run, not from when Backrest last checked.
     """
 
     cron: str = ""
@@ -49,7 +49,7 @@ class RunHook:
 
 @dataclass(frozen=True, slots=True)
 class PrunePolicy:
-    """When space is freed, and how much unused may stay; zero: nothing said."""
+    """When space is freed, and how much unused may stay; zero where that is not set."""
 
     timing: Timing = field(default_factory=Timing)
     max_unused_bytes: int = 0
@@ -115,7 +115,7 @@ class RunPlan:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All that a runner has to know."""
+    """All of the document that a run needs."""
 
     instance: str = ""
     repos: tuple[Repo, ...] = ()
@@ -131,7 +131,7 @@ class Config:
 
 
 def read_config(root: Mapping[str, Any]) -> Config:
-    """Read a decoded document that `model.rules` accepts."""
+    """Return the values of a decoded document that `backrest.rules` accepts."""
     plain = _read(root, CONFIG)
     return Config(
         plain.get("instance", ""),

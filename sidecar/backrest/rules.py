@@ -1,17 +1,8 @@
-"""Backrest's acceptance rules: any fault here keeps Backrest from starting.
+"""What Backrest refuses in a document: any fault here keeps Backrest from starting.
 
-First the shape (`model.shape`), then, if that is right, the meaning, since
-Backrest too validates only what it could parse.
-
-Backrest's rules for schedules and retentions, of plans and repositories alike.
-
-What Backrest accepts as an id.
-
-The public half of an Ed25519 key (RFC 8032), to see whether a pair belongs together.
-
-Only that check is made here: nothing is signed, so timing tells nobody anything.
-
-Backrest's rules for `sync`: its own identity and the peers it knows.
+The shape is checked first (`backrest.shape`) and the meaning only if the shape is right,
+since Backrest too validates only what it could parse. `docs/explanation/backrest.md` says
+how these rules were compared with Backrest itself.
 """
 
 import base64
@@ -19,7 +10,6 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
-from functools import lru_cache
 from typing import Any, Final
 
 from sidecar.backrest.cron import CronError, check_cron
@@ -34,24 +24,258 @@ from sidecar.backrest.messages import (
     RETENTION,
     SYNC,
     USER,
-    MessageType,
+    value_of,
 )
 from sidecar.backrest.shape import DocumentFault, check_shape
 from sidecar.lib.text import quoted
 
+VERSION: Final = 6
+"""The version of the document that we know and write."""
+
+# Backrest migrates documents of this version and of later ones.
+_FIRST_MIGRATED: Final = 2
+_GUID_BYTES: Final = 64
+_MAX_INSTANCE_BYTES: Final = 50
 _FREQUENCIES: Final = ("maxFrequencyDays", "maxFrequencyHours")
+# 32 bytes in base64 without padding; line ends are skipped as Backrest does.
+_KEY: Final = re.compile(r"[A-Za-z0-9+/]{43}\Z")
+_SCOPE: Final = re.compile(r"\*\Z|!?(?:repo|plan):.", re.DOTALL)
+_NEW_IDENTITY: Final = "remove `identity`: Backrest makes a new one, and peers must pair again"
+
+_Holder = Mapping[str, Any]
 
 
-def value_of(holder: Mapping[str, Any], message: MessageType, name: str) -> tuple[str, Any]:
-    """Return the field `name` as (the spelling used, its value); None for unset or null."""
-    for spelling in message.fields[name].spellings:
-        if holder.get(spelling) is not None:
-            return spelling, holder[spelling]
-    return name, None
+class CheckedPlans:
+    """Plans without a fault, by identity, and what else of the document that depends on.
+
+    A document that shares most of its plans with one that was checked before is then
+    checked in the rest only.
+    """
+
+    __slots__ = ("context", "plans")
+
+    def __init__(self) -> None:
+        self.context: tuple[object, ...] = ()
+        self.plans: dict[int, Any] = {}
+
+    def without_known(self, document: _Holder, context: tuple[object, ...]) -> _Holder | None:
+        """Return the document without the known plans; None where the whole is to be checked."""
+        plans = document.get("plans")
+        if self.context != context or type(plans) is not list:
+            return None
+        # Ids must differ as well, which is no property of a single plan.
+        ids = [plan.get("id") for plan in plans if isinstance(plan, dict)]
+        if not all(type(plan_id) is str for plan_id in ids) or len({*ids}) != len(plans):
+            return None
+        rest = [plan for plan in plans if id(plan) not in self.plans]
+        return Object([*((k, v) for k, v in document.items() if k != "plans"), ("plans", rest)])
+
+    def remember(self, document: _Holder, context: tuple[object, ...]) -> None:
+        """Remember the plans of a document without a fault."""
+        self.context = context
+        # Holding the plans keeps Python from giving their `id()` to another object.
+        self.plans = {id(plan): plan for plan in document.get("plans") or ()}
 
 
-def check_schedule(schedule: Mapping[str, Any], today: date | None) -> Iterator[DocumentFault]:
-    """List what Backrest refuses in a schedule of the right shape."""
+def check_document(
+    document: Mapping[str, Any],
+    today: date | None = None,
+    *,
+    served: bool = False,
+    checked: CheckedPlans | None = None,
+) -> list[DocumentFault]:
+    """Return why Backrest would not start with a decoded document; empty if it would.
+
+    The document is the result of `jsontext.decode`. With `today` a cron that has no
+    fire in the next five years is refused, as Backrest does; without it only one
+    that never fires. The version is left to `check_version`. `served` means that the
+    document comes from Backrest's API, where the keys of the identity are masked.
+    `checked` carries the plans without a fault from call to call. Never raises.
+    """
+    if checked is None or not isinstance(document, dict):
+        return _check(document, today, served)
+    repos = document.get("repos")
+    listed = repos if isinstance(repos, list) else ()
+    context = ([repo.get("id") for repo in listed if isinstance(repo, dict)], today)
+    rest = None if getattr(document, "repeated", ()) else checked.without_known(document, context)
+    if rest is None or _check(rest, today, served):
+        # With a fault everything is checked, since the index in a pointer counts all plans.
+        faults = _check(document, today, served)
+        if not faults:
+            checked.remember(document, context)
+        return faults
+    checked.remember(document, context)
+    return []
+
+
+def _check(document: _Holder, today: date | None, served: bool) -> list[DocumentFault]:
+    return check_shape(document) or list(_check_meaning(document, today, served))
+
+
+def check_version(document: Mapping[str, Any], accept: int | None = None) -> DocumentFault | None:
+    """Return why this version must not be written, if so; `accept` allows one above ours."""
+    version = document.get("version")
+    number = parse_integer(version, 32) if isinstance(version, str) else None
+    if number in (VERSION, accept if accept is not None and accept > VERSION else VERSION):
+        return None
+    if number is None or number < 1:
+        text = "the document has no `version`" if version is None else "`version` is no version"
+        return DocumentFault("/version", text, "start Backrest with a new document, or run `init`")
+    if number < _FIRST_MIGRATED:
+        hint = "start Backrest 1.4.0 once and then a current one, so that they migrate it"
+        return DocumentFault("/version", f"version {number} is too old for Backrest", hint)
+    if number < VERSION:
+        hint = "start Backrest once so that it migrates the document"
+        return DocumentFault("/version", f"version {number} is older than {VERSION}", hint)
+    hint = f"update the sidecar, or allow it with --accept-version {number}"
+    return DocumentFault("/version", f"version {number} is newer than {VERSION}", hint)
+
+
+def is_active(schedule: Mapping[str, Any] | None) -> bool:
+    """Return whether a schedule sets a cron or a maximum frequency."""
+    held = schedule or {}
+    return any(held.get(name) is not None for name in ("cron", *_FREQUENCIES))
+
+
+def _check_meaning(document: _Holder, today: date | None, served: bool) -> Iterator[DocumentFault]:
+    instance = document.get("instance") or ""
+    if reason := _id_problem(instance, _MAX_INSTANCE_BYTES):
+        yield DocumentFault("/instance", f"the instance id {reason}")
+    if (auth := document.get("auth")) is not None:
+        yield from (fault.under("auth") for fault in _check_auth(auth))
+    name, sync = value_of(document, CONFIG, "sync")
+    yield from (fault.under(name) for fault in _check_sync(sync or {}, instance, masked=served))
+    yield from _check_stored(document, today)
+
+
+def _check_auth(auth: _Holder) -> Iterator[DocumentFault]:
+    if auth.get("disabled"):
+        return
+    name, users = value_of(auth, AUTH, "users")
+    if not users:
+        hint = 'add a user, or write {"disabled": true}'
+        yield DocumentFault("", "authentication is on but there are no users", hint)
+    for index, user in enumerate(users or ()):
+        yield from (fault.under(name, index) for fault in _check_user(user))
+
+
+def _check_user(user: _Holder) -> Iterator[DocumentFault]:
+    yield from _check_id(user, "name")
+    if not value_of(user, USER, "passwordBcrypt")[1]:
+        yield DocumentFault("", "the user has no passwordBcrypt")
+
+
+def _check_stored(document: _Holder, today: date | None) -> Iterator[DocumentFault]:
+    """Check repositories and plans, also those of former peers, which Backrest drops unread."""
+    repos, plans = document.get("repos") or (), document.get("plans") or ()
+    for index, repo in enumerate(repos):
+        yield from (fault.under("repos", index) for fault in _check_repo(repo, today))
+    yield from _check_unique("repos", repos)
+    known = {_id(repo) for repo in repos}
+    for index, plan in enumerate(plans):
+        yield from (fault.under("plans", index) for fault in _check_plan(plan, known, today))
+    yield from _check_unique("plans", plans)
+
+
+def _id(holder: _Holder) -> str:
+    return holder.get("id") or ""
+
+
+def _check_unique(name: str, items: Iterable[_Holder]) -> Iterator[DocumentFault]:
+    seen: set[str] = set()
+    for index, item in enumerate(items):
+        if _id(item) in seen:
+            text = f"the id {_id(item)!r} is used twice"
+            yield DocumentFault("/id", text, "give each its own").under(name, index)
+        # An absent id is a fault of its own.
+        seen.update({_id(item)} - {""})
+
+
+def _check_id(holder: _Holder, name: str = "id") -> Iterator[DocumentFault]:
+    text = holder.get(name) or ""
+    if not text:
+        yield DocumentFault("", f"there is no {name}, or it is empty")
+    elif reason := _id_problem(text):
+        yield DocumentFault(f"/{name}", f"the {name} {reason}")
+
+
+def _id_problem(text: str, max_bytes: int = 0) -> str:
+    """Return what is wrong with a non-empty id; empty if nothing is.
+
+    `max_bytes` is its longest UTF-8 form, 0 for no limit. Backrest checks no characters:
+    ids with commas load, though restic then splits the tag at them.
+    """
+    if text.startswith("_") and text.endswith("_"):
+        return f"{text!r} starts and ends with `_`, which Backrest keeps for itself"
+    if max_bytes and len(text.encode("utf-8", "replace")) > max_bytes:
+        return f"{text!r} is longer than {max_bytes} bytes"
+    return ""
+
+
+def _check_repo(repo: _Holder, today: date | None) -> Iterator[DocumentFault]:
+    yield from _check_id(repo)
+    if not repo.get("uri"):
+        yield DocumentFault("", "the repository has no uri")
+    yield from _check_guid(repo.get("guid") or "", value_of(repo, REPO, "autoInitialize")[1])
+    for index, entry in enumerate(repo.get("env") or ()):
+        if "=" not in entry:
+            # The entry itself may be a secret.
+            yield DocumentFault(f"/env/{index}", "the entry has no `=`", "write KEY=VALUE")
+    for name in ("prunePolicy", "checkPolicy", "forgetPolicy"):
+        spelling, policy = value_of(repo, REPO, name)
+        if policy is not None:
+            yield from (fault.under(spelling) for fault in _check_policy(policy, today))
+    spelling, forget = value_of(repo, REPO, "forgetPolicy")
+    if is_active((forget or {}).get("schedule")):
+        # An absent retention is as wrong as one without a policy.
+        retention = forget.get("retention") or {}
+        yield from (fault.under(spelling, "retention") for fault in _check_retention(retention))
+
+
+def _check_guid(guid: str, initialize: bool | None) -> Iterator[DocumentFault]:
+    if guid and initialize:
+        yield DocumentFault(
+            "", "guid and autoInitialize exclude each other", "remove autoInitialize"
+        )
+    if guid and len(guid.encode()) != _GUID_BYTES:
+        yield DocumentFault("/guid", f"the guid is not {_GUID_BYTES} characters long")
+    if not guid and not initialize:
+        yield DocumentFault(
+            "", "there is neither a guid nor autoInitialize", "set autoInitialize to true"
+        )
+
+
+def _check_policy(policy: _Holder, today: date | None) -> Iterator[DocumentFault]:
+    schedule = policy.get("schedule") or {}
+    yield from (fault.under("schedule") for fault in _check_schedule(schedule, today))
+
+
+def _check_plan(plan: _Holder, repos: set[str], today: date | None) -> Iterator[DocumentFault]:
+    yield from _check_id(plan)
+    repo = plan.get("repo") or ""
+    if repo not in repos or not repo:
+        yield DocumentFault("/repo" if repo else "", f"there is no repository {quoted(repo)}")
+    yield from _check_paths(plan)
+    schedule, retention = plan.get("schedule"), plan.get("retention")
+    if schedule is not None:
+        yield from (fault.under("schedule") for fault in _check_schedule(schedule, today))
+    if retention is not None:
+        yield from (fault.under("retention") for fault in _check_retention(retention))
+
+
+def _check_paths(plan: _Holder) -> Iterator[DocumentFault]:
+    paths = plan.get("paths") or ()
+    if not paths and not plan.get("backup_flags"):
+        yield DocumentFault(
+            "", "the plan has no paths", "set a path, or backup_flags that bring some"
+        )
+    for index, path in enumerate(paths):
+        if not path:
+            yield DocumentFault(f"/paths/{index}", "the path is empty")
+
+
+def _check_schedule(schedule: Mapping[str, Any], today: date | None) -> Iterator[DocumentFault]:
+    """Yield what Backrest refuses in a schedule of the right shape."""
     if schedule.get("disabled") is False:
         yield DocumentFault("/disabled", "`disabled` may only be true", "remove it, or write true")
     for name in _FREQUENCIES:
@@ -69,14 +293,8 @@ def _check_cron(expression: str, today: date | None) -> Iterator[DocumentFault]:
         yield DocumentFault("/cron", error.message, error.hint)
 
 
-def is_active(schedule: Mapping[str, Any] | None) -> bool:
-    """Return whether a schedule fires at all: set, and not by `disabled`."""
-    held = schedule or {}
-    return any(held.get(name) is not None for name in ("cron", *_FREQUENCIES))
-
-
-def check_retention(retention: Mapping[str, Any]) -> Iterator[DocumentFault]:
-    """List what Backrest refuses in a retention of the right shape."""
+def _check_retention(retention: Mapping[str, Any]) -> Iterator[DocumentFault]:
+    """Yield what Backrest refuses in a retention of the right shape."""
     members = [key for key, field in RETENTION.fields.items() if retention.get(key) is not None]
     if not members:
         yield DocumentFault("", "the retention names no policy", "set one, or remove `retention`")
@@ -95,78 +313,12 @@ def _number(text: str) -> int:
     return parse_integer(text, 32) or 0
 
 
-def check_id(text: str, longest: int = 0) -> str:
-    """Say what is wrong with a non-empty id, or give the empty string.
-
-    `longest` counts UTF-8 bytes; 0 means no limit. Backrest checks no characters:
-    ids with commas load, though restic then splits the tag at them.
-    """
-    if text.startswith("_") and text.endswith("_"):
-        return f"{text!r} starts and ends with `_`, which Backrest keeps for itself"
-    if longest and len(text.encode("utf-8", "replace")) > longest:
-        return f"{text!r} is longer than {longest} bytes"
-    return ""
-
-
-_Point = tuple[int, int, int, int]
-
-_P: Final = 2**255 - 19
-_D: Final = -121665 * pow(121666, -1, _P) % _P
-_BASE_Y: Final = 4 * pow(5, -1, _P) % _P
-_BASE_X: Final = 15112221349535400772501151409588531511454012693041857206046113283949847762202
-_BASE: Final[_Point] = (_BASE_X, _BASE_Y, 1, _BASE_X * _BASE_Y % _P)
-_ZERO: Final[_Point] = (0, 1, 1, 0)
-
-
-@lru_cache(maxsize=4)
-def public_key(seed: bytes) -> bytes:
-    """Derive the public key (32 bytes) from the seed (32 bytes); some milliseconds."""
-    scalar = int.from_bytes(hashlib.sha512(seed).digest()[:32], "little")
-    scalar = scalar & ((1 << 254) - 8) | 1 << 254
-    x, y, z, _ = _multiply(scalar)
-    inverse = pow(z, -1, _P)
-    x, y = x * inverse % _P, y * inverse % _P
-    return (y | (x & 1) << 255).to_bytes(32, "little")
-
-
-def _multiply(scalar: int) -> _Point:
-    total, power = _ZERO, _BASE
-    while scalar:
-        if scalar & 1:
-            total = _add(total, power)
-        power = _add(power, power)
-        scalar >>= 1
-    return total
-
-
-def _add(one: _Point, other: _Point) -> _Point:
-    """Add two points in extended coordinates (x, y, z, x*y/z)."""
-    low = (one[1] - one[0]) * (other[1] - other[0]) % _P
-    high = (one[1] + one[0]) * (other[1] + other[0]) % _P
-    twist = 2 * one[3] * other[3] * _D % _P
-    scale = 2 * one[2] * other[2] % _P
-    e, f, g, h = high - low, scale - twist, scale + twist, high + low
-    return (e * f % _P, g * h % _P, f * g % _P, e * h % _P)
-
-
-_LONGEST_INSTANCE: Final = 50
-# 32 bytes in base64 without padding; line ends are skipped as Backrest does.
-_KEY: Final = re.compile(r"[A-Za-z0-9+/]{43}\Z")
-_SCOPE: Final = re.compile(r"\*\Z|!?(?:repo|plan):.", re.DOTALL)
-_REMAKE: Final = "remove `identity`: Backrest makes a new one, and peers must pair again"
-
-
-def check_instance(instance: str) -> str:
-    """Say what is wrong with a non-empty instance id, or give the empty string."""
-    return check_id(instance, _LONGEST_INSTANCE)
-
-
-def check_sync(
+def _check_sync(
     sync: Mapping[str, Any], instance: str, *, masked: bool = False
 ) -> Iterator[DocumentFault]:
-    """List what Backrest refuses in `sync`, given the instance id of the document.
+    """Yield what Backrest refuses in `sync`, given the instance id of the document.
 
-    Keys that are `masked` are not looked at.
+    The keys of the identity are not checked where they are `masked`.
     """
     _, identity = value_of(sync, SYNC, "identity")
     if identity is not None and not masked:
@@ -183,36 +335,35 @@ def check_sync(
 
 
 def _check_identity(identity: Mapping[str, Any]) -> Iterator[DocumentFault]:
-    seed, public = (_key(_text(identity, name)) for name in ("ed25519priv", "ed25519pub"))
-    for name, key in (("ed25519priv", seed), ("ed25519pub", public)):
+    """Check the form of the keys and the `keyId`.
+
+    Whether the private key belongs to the public one is not computed: that needs the
+    arithmetic of Ed25519, and the sidecar never writes an identity of its own.
+    """
+    private, public = (_decode_key(_text(identity, name)) for name in ("ed25519priv", "ed25519pub"))
+    for name, key in (("ed25519priv", private), ("ed25519pub", public)):
         if key is None:
             at = f"/{name}" if _text(identity, name) else ""
-            yield DocumentFault(at, f"{name} is no key of 32 bytes in base64", _REMAKE)
+            yield DocumentFault(at, f"{name} is no key of 32 bytes in base64", _NEW_IDENTITY)
     if not _text(identity, "keyId"):
-        yield DocumentFault("", "the identity has no `keyId`", _REMAKE)
-    elif public and _text(identity, "keyId") != _id_of_key(public):
-        yield DocumentFault("", "`keyId` is not that of `ed25519pub`", _REMAKE)
-    if seed and public and public_key(seed) != public:
-        yield DocumentFault("", "`ed25519pub` does not belong to `ed25519priv`", _REMAKE)
+        yield DocumentFault("", "the identity has no `keyId`", _NEW_IDENTITY)
+    elif public and _text(identity, "keyId") != _key_id(public):
+        yield DocumentFault("", "`keyId` is not that of `ed25519pub`", _NEW_IDENTITY)
 
 
-def _key(text: str) -> bytes | None:
-    unfolded = _unfold(text)
+def _decode_key(text: str) -> bytes | None:
+    unfolded = text.replace("\r", "").replace("\n", "")
     return base64.b64decode(unfolded + "=") if _KEY.match(unfolded) else None
 
 
-def _id_of_key(public: bytes) -> str:
+def _key_id(public: bytes) -> str:
     digest = hashlib.sha256(public).digest()
     return "ed25519." + base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def _unfold(text: str) -> str:
-    return text.replace("\r", "").replace("\n", "")
-
-
 def _check_peer(peer: Mapping[str, Any], is_host: bool) -> Iterator[DocumentFault]:
     instance = _text(peer, "instanceId")
-    reason = check_instance(instance) if instance else "is empty"
+    reason = _id_problem(instance, _MAX_INSTANCE_BYTES) if instance else "is empty"
     if reason:
         yield DocumentFault("", f"the peer's instanceId {reason}")
     if not _text(peer, "keyId"):
@@ -243,228 +394,3 @@ def _text(holder: Mapping[str, Any], name: str) -> str:
     # Identity and peer spell these fields alike, so the peer's table serves both.
     spellings = PEER.fields[name].spellings if name in PEER.fields else (name,)
     return next((holder[key] for key in spellings if holder.get(key) is not None), "")
-
-
-__all__ = [
-    "VERSION",
-    "DocumentFault",
-    "check_document",
-    "check_version",
-]
-
-VERSION: Final = 6
-_FIRST_MIGRATED: Final = 2
-_GUID_BYTES: Final = 64
-_Holder = Mapping[str, Any]
-
-
-class Checked:
-    """Plans that were found faultless, as objects, and what that depended on.
-
-    A document that shares most of its plans with one that was checked before is then
-    checked in the rest only.
-    """
-
-    __slots__ = ("context", "plans")
-
-    def __init__(self) -> None:
-        self.context: tuple[object, ...] = ()
-        self.plans: dict[int, Any] = {}
-
-    def without_known(self, document: _Holder, context: tuple[object, ...]) -> _Holder | None:
-        """Return the document without the plans that are known; None if that says nothing."""
-        plans = document.get("plans")
-        if self.context != context or type(plans) is not list:
-            return None
-        # Their ids must differ as well, which no plan alone can tell.
-        ids = [plan.get("id") for plan in plans if isinstance(plan, dict)]
-        if not all(type(plan_id) is str for plan_id in ids) or len({*ids}) != len(plans):
-            return None
-        rest = [plan for plan in plans if id(plan) not in self.plans]
-        return Object([*((k, v) for k, v in document.items() if k != "plans"), ("plans", rest)])
-
-    def remember(self, document: _Holder, context: tuple[object, ...]) -> None:
-        """Know the plans of a faultless document; holding them keeps their identity theirs."""
-        self.context = context
-        self.plans = {id(plan): plan for plan in document.get("plans") or ()}
-
-
-def check_document(
-    document: Mapping[str, Any],
-    today: date | None = None,
-    *,
-    served: bool = False,
-    checked: Checked | None = None,
-) -> list[DocumentFault]:
-    """List why Backrest would not start with a decoded document; empty if it would.
-
-    The document is what `jsontext.decode` gives. With `today` a cron that has no
-    fire in the next five years is refused, as Backrest does; without it only one
-    that never fires. The version is `check_version`'s. `served` says that Backrest
-    itself gave it out, with the keys of its identity masked. `checked` remembers what
-    was faultless from call to call. Never raises.
-    """
-    if checked is None or not isinstance(document, dict):
-        return _check(document, today, served)
-    repos = document.get("repos")
-    listed = repos if isinstance(repos, list) else ()
-    context = ([repo.get("id") for repo in listed if isinstance(repo, dict)], today)
-    rest = None if getattr(document, "repeated", ()) else checked.without_known(document, context)
-    if rest is None or _check(rest, today, served):
-        # With a fault everything is looked at, for a pointer counts all plans.
-        faults = _check(document, today, served)
-        if not faults:
-            checked.remember(document, context)
-        return faults
-    checked.remember(document, context)
-    return []
-
-
-def _check(document: _Holder, today: date | None, served: bool) -> list[DocumentFault]:
-    return check_shape(document) or list(_check_meaning(document, today, served))
-
-
-def check_version(document: Mapping[str, Any], accept: int | None = None) -> DocumentFault | None:
-    """Say why we must not write this version; `accept` allows one above ours."""
-    version = document.get("version")
-    number = parse_integer(version, 32) if isinstance(version, str) else None
-    if number in (VERSION, accept if accept is not None and accept > VERSION else VERSION):
-        return None
-    if number is None or number < 1:
-        text = "the document has no `version`" if version is None else "`version` is no version"
-        return DocumentFault("/version", text, "start Backrest with a new document, or run `init`")
-    if number < _FIRST_MIGRATED:
-        hint = "start Backrest 1.4.0 once and then a current one, so that they migrate it"
-        return DocumentFault("/version", f"version {number} is too old for Backrest", hint)
-    if number < VERSION:
-        hint = "start Backrest once so that it migrates the document"
-        return DocumentFault("/version", f"version {number} is older than {VERSION}", hint)
-    hint = f"update the sidecar, or allow it with --accept-version {number}"
-    return DocumentFault("/version", f"version {number} is newer than {VERSION}", hint)
-
-
-def _check_meaning(document: _Holder, today: date | None, served: bool) -> Iterator[DocumentFault]:
-    instance = document.get("instance") or ""
-    if reason := check_instance(instance):
-        yield DocumentFault("/instance", f"the instance id {reason}")
-    if (auth := document.get("auth")) is not None:
-        yield from (fault.under("auth") for fault in _check_auth(auth))
-    name, sync = value_of(document, CONFIG, "sync")
-    yield from (fault.under(name) for fault in check_sync(sync or {}, instance, masked=served))
-    yield from _check_stored(document, today)
-
-
-def _check_auth(auth: _Holder) -> Iterator[DocumentFault]:
-    if auth.get("disabled"):
-        return
-    name, users = value_of(auth, AUTH, "users")
-    if not users:
-        hint = 'add a user, or write {"disabled": true}'
-        yield DocumentFault("", "authentication is on but there are no users", hint)
-    for index, user in enumerate(users or ()):
-        yield from (fault.under(name, index) for fault in _check_user(user))
-
-
-def _check_user(user: _Holder) -> Iterator[DocumentFault]:
-    yield from _check_id(user, "name")
-    if not value_of(user, USER, "passwordBcrypt")[1]:
-        yield DocumentFault("", "the user has no passwordBcrypt")
-
-
-def _check_stored(document: _Holder, today: date | None) -> Iterator[DocumentFault]:
-    """Check repositories and plans, also those from instances that are no peers.
-
-    Backrest drops these last unread; they must be right here all the same.
-    """
-    repos, plans = document.get("repos") or (), document.get("plans") or ()
-    for index, repo in enumerate(repos):
-        yield from (fault.under("repos", index) for fault in _check_repo(repo, today))
-    yield from _check_unique("repos", repos)
-    known = {_id(repo) for repo in repos}
-    for index, plan in enumerate(plans):
-        yield from (fault.under("plans", index) for fault in _check_plan(plan, known, today))
-    yield from _check_unique("plans", plans)
-
-
-def _id(holder: _Holder) -> str:
-    return holder.get("id") or ""
-
-
-def _check_unique(name: str, items: Iterable[_Holder]) -> Iterator[DocumentFault]:
-    seen: set[str] = set()
-    for index, item in enumerate(items):
-        if _id(item) in seen:
-            text = f"the id {_id(item)!r} is used twice"
-            yield DocumentFault("/id", text, "give each its own").under(name, index)
-        # An absent id is a fault of its own.
-        seen.update({_id(item)} - {""})
-
-
-def _check_id(holder: _Holder, name: str = "id") -> Iterator[DocumentFault]:
-    text = holder.get(name) or ""
-    if not text:
-        yield DocumentFault("", f"there is no {name}, or it is empty")
-    elif reason := check_id(text):
-        yield DocumentFault(f"/{name}", f"the {name} {reason}")
-
-
-def _check_repo(repo: _Holder, today: date | None) -> Iterator[DocumentFault]:
-    yield from _check_id(repo)
-    if not repo.get("uri"):
-        yield DocumentFault("", "the repository has no uri")
-    yield from _check_guid(repo.get("guid") or "", value_of(repo, REPO, "autoInitialize")[1])
-    for index, entry in enumerate(repo.get("env") or ()):
-        if "=" not in entry:
-            # The entry itself may be a secret.
-            yield DocumentFault(f"/env/{index}", "the entry has no `=`", "write KEY=VALUE")
-    for name in ("prunePolicy", "checkPolicy", "forgetPolicy"):
-        spelling, policy = value_of(repo, REPO, name)
-        if policy is not None:
-            yield from (fault.under(spelling) for fault in _check_policy(policy, today))
-    spelling, forget = value_of(repo, REPO, "forgetPolicy")
-    if is_active((forget or {}).get("schedule")):
-        # An absent retention is as wrong as one without a policy.
-        retention = forget.get("retention") or {}
-        yield from (fault.under(spelling, "retention") for fault in check_retention(retention))
-
-
-def _check_guid(guid: str, initialize: bool | None) -> Iterator[DocumentFault]:
-    if guid and initialize:
-        yield DocumentFault(
-            "", "guid and autoInitialize exclude each other", "remove autoInitialize"
-        )
-    if guid and len(guid.encode()) != _GUID_BYTES:
-        yield DocumentFault("/guid", f"the guid is not {_GUID_BYTES} characters long")
-    if not guid and not initialize:
-        yield DocumentFault(
-            "", "there is neither a guid nor autoInitialize", "set autoInitialize to true"
-        )
-
-
-def _check_policy(policy: _Holder, today: date | None) -> Iterator[DocumentFault]:
-    schedule = policy.get("schedule") or {}
-    yield from (fault.under("schedule") for fault in check_schedule(schedule, today))
-
-
-def _check_plan(plan: _Holder, repos: set[str], today: date | None) -> Iterator[DocumentFault]:
-    yield from _check_id(plan)
-    repo = plan.get("repo") or ""
-    if repo not in repos or not repo:
-        yield DocumentFault("/repo" if repo else "", f"there is no repository {quoted(repo)}")
-    yield from _check_paths(plan)
-    schedule, retention = plan.get("schedule"), plan.get("retention")
-    if schedule is not None:
-        yield from (fault.under("schedule") for fault in check_schedule(schedule, today))
-    if retention is not None:
-        yield from (fault.under("retention") for fault in check_retention(retention))
-
-
-def _check_paths(plan: _Holder) -> Iterator[DocumentFault]:
-    paths = plan.get("paths") or ()
-    if not paths and not plan.get("backup_flags"):
-        yield DocumentFault(
-            "", "the plan has no paths", "set a path, or backup_flags that bring some"
-        )
-    for index, path in enumerate(paths):
-        if not path:
-            yield DocumentFault(f"/paths/{index}", "the path is empty")

@@ -1,8 +1,6 @@
-"""What every answer of the engine has in common: how it is checked, and its mounts.
+"""Parse Docker's JSON answers into records, and check their shape.
 
-The engine's JSON answers as typed values, and what an observation is made of.
-
-The only place that knows how the engine spells containers, volumes and images. An
+The only place that knows how Docker spells containers, volumes and images. An
 answer of another shape is an error, never an empty list.
 """
 
@@ -17,14 +15,17 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 # pydantic wants this one below Python 3.12.
 from typing_extensions import TypedDict
 
-# pydantic wants this one below Python 3.12.
 from sidecar.docker.models import Container, Inventory, Mount, Volume
 from sidecar.lib.errors import InventoryError
 
 T = TypeVar("T")
 
-_NO_ENGINE = "something else than a Docker engine may listen at that address"
+_NOT_DOCKER = "something else than a Docker engine may listen at that address"
 _DESTINATION = attrgetter("destination")
+_SAVED_FORM = (
+    "expected is the JSON answer of GET /containers/json?all=1, or an object "
+    "with `containers`, `volumes` and `images`"
+)
 
 
 class WireMount(TypedDict, total=False):
@@ -37,8 +38,8 @@ class WireMount(TypedDict, total=False):
     Driver: str | None
 
 
-def validated(adapter: TypeAdapter[T], data: bytes, source: str, hint: str = _NO_ENGINE) -> T:
-    """Parse an answer of the engine; raises InventoryError without a value of it."""
+def validated(adapter: TypeAdapter[T], data: bytes, source: str, hint: str = _NOT_DOCKER) -> T:
+    """Parse an answer of Docker; raises InventoryError, which quotes no value of it."""
     try:
         return adapter.validate_json(data, strict=True)
     except ValidationError as error:
@@ -46,13 +47,13 @@ def validated(adapter: TypeAdapter[T], data: bytes, source: str, hint: str = _NO
 
 
 def _fault(error: ValidationError) -> str:
-    """Say where the answer is wrong, without its values: labels may hold secrets."""
+    """Return where the answer is wrong, without its values: labels may hold secrets."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     return _place(first["loc"]) + first["msg"].removeprefix("Input ")
 
 
 def _place(location: Sequence[int | str]) -> str:
-    """Name the entry and the field at a location such as (3, "Labels", "a.b")."""
+    """Render a location: (3, "Labels", "a.b") becomes `entry 3, field Labels.a.b: `."""
     words: list[str] = []
     fields: list[str] = []
     for part in location:
@@ -67,12 +68,12 @@ def _place(location: Sequence[int | str]) -> str:
 
 
 def parse_mounts(entries: Sequence[WireMount] | None) -> tuple[Mount, ...]:
-    """Read mounts, sorted by destination."""
+    """Return mounts, sorted by destination."""
     if not entries:
         return ()
     mounts = [_mount(entry) for entry in entries]
     if len(mounts) > 1:
-        # The engine's order differs from call to call.
+        # Docker's order differs from call to call.
         mounts.sort(key=_DESTINATION)
     return tuple(mounts)
 
@@ -86,12 +87,6 @@ def _mount(entry: WireMount) -> Mount:
         name,
         entry.get("Driver") or "",
     )
-
-
-_SAVED_FORM = (
-    "expected is the JSON answer of GET /containers/json?all=1, or an object "
-    "with `containers`, `volumes` and `images`"
-)
 
 
 class _Container(TypedDict, total=False):
@@ -161,9 +156,9 @@ _VOLUME = TypeAdapter(_Volume)
 
 @dataclass(frozen=True, slots=True)
 class RawInventory:
-    """The answers behind an observation, for a file that can be observed again.
+    """The answers behind an observation, for a file that `load_saved` reads.
 
-    `containers` and `volumes` are the engine's bytes; of the images only their
+    `containers` and `volumes` are the bytes of the answers; of the images only their
     labels are kept, by id, because the rest may hold secrets.
     """
 
@@ -172,7 +167,7 @@ class RawInventory:
     image_labels: Mapping[str, Mapping[str, str]]
 
     def to_json(self) -> bytes:
-        """Return the object that `load_saved` reads; it holds label values as they are."""
+        """Return the content of such a file; it holds label values as they are."""
         images = [
             {"Id": image, "Config": {"Labels": dict(labels)}}
             for image, labels in self.image_labels.items()
@@ -184,7 +179,7 @@ class RawInventory:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One look at an engine: the inventory, and the answers it was read from."""
+    """The inventory of one moment, and the answers that it was parsed from."""
 
     inventory: Inventory
     raw: RawInventory
@@ -219,14 +214,14 @@ def parse_environment(data: bytes, source: str) -> list[str]:
 
 
 def parse_api_version(data: bytes, source: str) -> str:
-    """Parse the answer of `GET /version` into the newest API version that it speaks."""
+    """Parse the answer of `GET /version` into the newest API version that Docker speaks."""
     return validated(_VERSION, data, source)["ApiVersion"]
 
 
 def parse_identity(data: bytes, source: str) -> str:
-    """Parse the answer of `GET /info` into the engine's lasting id; empty if it has none."""
+    """Parse the answer of `GET /info` into Docker's lasting id; empty if it has none."""
     answer = validated(_INFO, data, source)
-    # Podman makes up another one for each answer.
+    # Podman invents another one for each answer.
     return "" if answer.get("BuildahVersion") else answer.get("ID") or ""
 
 
@@ -246,13 +241,13 @@ def parse_saved(data: bytes, source: str) -> Inventory:
 
 
 def _without_lone_surrogates(data: bytes) -> bytes:
-    """Replace half characters, which engines never send, so that one void label voids no list."""
+    """Replace half surrogate pairs: one broken label must not make the whole list unreadable."""
     if b"\\ud" not in data and b"\\uD" not in data:
         return data
     try:
         text = json.dumps(json.loads(data), ensure_ascii=False)
     except ValueError:
-        return data  # told when it is validated
+        return data  # refused when it is validated
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
@@ -275,7 +270,7 @@ def _container(entry: _Container) -> Container:
 
 
 def _name(names: list[str] | None, identity: str) -> str:
-    """The container's own name: `/NAME`, where links of others read `/OTHER/ALIAS`."""
+    """Return the container's own name, `/NAME`; a link of another is `/OTHER/ALIAS`."""
     for name in names or ():
         if name.rfind("/") <= 0 and (own := name.removeprefix("/")):
             return own

@@ -1,4 +1,4 @@
-"""Single containers and Swarm services: how they stand, and starting them again."""
+"""Inspect single containers and Swarm services, and start or scale them again."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from sidecar.lib.errors import InventoryError
 
 @dataclass(frozen=True, slots=True)
 class ContainerState:
-    """How a container stands: `status` in the engine's words, `finished` as it writes times."""
+    """The state of a container: `status` such as `exited`, `finished` as Docker writes times."""
 
     id: str
     name: str
@@ -62,14 +62,14 @@ class _ContainerSpec(TypedDict, total=False):
     Labels: dict[str, str] | None
 
 
-class _TaskTemplate(TypedDict, total=False):
+class _ServiceTemplate(TypedDict, total=False):
     ContainerSpec: _ContainerSpec | None
 
 
 class _Spec(TypedDict, total=False):
     Name: Required[str]
     Mode: Required[_Mode]
-    TaskTemplate: _TaskTemplate
+    TaskTemplate: _ServiceTemplate
 
 
 class _ServiceVersion(TypedDict):
@@ -87,7 +87,7 @@ _SERVICE = TypeAdapter(_Service)
 
 
 def find_container(connection: Connection, identity: str) -> ContainerState | None:
-    """Inspect a container by its id; None without one. Raises InventoryError."""
+    """Inspect a container by its id; None if it does not exist. Raises InventoryError."""
     path = f"/containers/{quote(identity, safe='')}/json"
     answer = connection.find(path)
     if answer is None:
@@ -104,12 +104,12 @@ def start_container(connection: Connection, identity: str) -> None:
 
 
 def unpause_container(connection: Connection, identity: str) -> None:
-    """Let a paused container go on. Raises InventoryError."""
+    """Unpause a container. Raises InventoryError."""
     _act(connection, identity, "unpause")
 
 
 def find_service(connection: Connection, identity: str) -> SwarmService | None:
-    """Inspect a Swarm service by its id; None without one. Raises InventoryError."""
+    """Inspect a Swarm service by its id; None if it does not exist. Raises InventoryError."""
     path = f"/services/{quote(identity, safe='')}"
     answer = connection.find(path)
     if answer is None:
@@ -125,7 +125,7 @@ def find_service(connection: Connection, identity: str) -> SwarmService | None:
 
 
 def scale_service(connection: Connection, identity: str, replicas: int) -> None:
-    """Give a Swarm service its replicas back, without waiting for them.
+    """Set the replicas of a Swarm service, without waiting for them.
 
     Raises InventoryError, also when somebody else changed the service meanwhile.
     """

@@ -1,4 +1,4 @@
-"""The engine's event stream, whose only output is a hint: never data."""
+"""Listen to Docker's event stream: container ids as hints that something changed, no data."""
 
 import json
 import threading
@@ -13,21 +13,21 @@ from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from sidecar.docker.answers import parse_api_version
-from sidecar.docker.client import (
+from sidecar.docker.cuttable_connection import (
+    ConnectionCut,
+    ConnectionSilent,
     CuttableConnection,
-    WireCut,
-    WireRefused,
-    WireSilent,
-    parse_address,
+    RequestRefused,
 )
+from sidecar.docker.endpoint import parse_address
 from sidecar.lib.backoff import Backoff
 from sidecar.lib.errors import InventoryError
 from sidecar.lib.threads import Worker
 
 ACTIONS = ("create", "start", "die", "destroy", "rename", "update")
-"""What containers do that a plan may depend on; health checks and execs are not in it."""
+"""What containers do that a plan may depend on; health checks and execs are left out."""
 
-# The engine answers before it listens: what happened in between is replayed.
+# Docker answers before it listens: what happened in between is replayed.
 _REPLAY_SECONDS = 2.0
 _OPEN_SECONDS = 10.0
 _SILENCE_SECONDS = 300.0
@@ -48,15 +48,15 @@ _EVENT = TypeAdapter(_Event)
 
 
 class EventStream(Worker):
-    """Listens to the engine at `url` in a thread of its own, and comes back when it is cut off.
+    """Listens to Docker at `url` in a thread of its own, and reconnects when it is cut off.
 
     `on_hint` gets the id of each container that something happened to, and None each time
-    when the stream was opened: what happened before is unknown. `on_state` is told whether
-    the engine is listened to, and if not, why not; only when that changes. Both are called
-    in this thread. An engine that is absent is a state, also at the start.
+    the stream was opened: what happened before is unknown. `on_state` gets whether the
+    stream is open, and if not, the reason; only when that changes. Both are called in this
+    thread. An absent Docker is a state and no error, also at the start.
 
-    `silence` in seconds: a stream that says nothing for so long is opened anew, because a
-    stalled one looks the same.
+    A stream that is silent for `silence` seconds is opened anew, because one that hangs
+    looks the same.
     """
 
     def __init__(
@@ -76,25 +76,25 @@ class EventStream(Worker):
         self._silence = silence
         self._backoff = backoff or Backoff()
         self._lock = threading.Lock()
-        self._wire: CuttableConnection | None = None
-        self._told: tuple[bool, str] | None = None
+        self._connection: CuttableConnection | None = None
+        self._reported: tuple[bool, str] | None = None
         self._opened_at: float | None = None
         super().__init__("events")
 
     def reopen(self) -> None:
-        """Open the stream anew: something happened that it did not tell. Does not wait."""
+        """Open the stream anew, because it missed something. Does not wait."""
         with self._lock:
-            if self._wire is not None:
-                self._wire.cut()
+            if self._connection is not None:
+                self._connection.cut()
 
     @property
     def is_connected(self) -> bool:
         """Whether the stream is open, as far as is known."""
-        return self._told is not None and self._told[0]
+        return self._reported is not None and self._reported[0]
 
     @property
-    def _patience(self) -> float | None:
-        # Only a look-up of the engine's host name cannot be called off: the thread ends after it.
+    def _join_seconds(self) -> float | None:
+        # Only the resolving of Docker's host name cannot be cut: the thread ends after it.
         return _CLOSE_SECONDS
 
     def _interrupt(self) -> None:
@@ -105,52 +105,52 @@ class EventStream(Worker):
             self._opened_at = None
             try:
                 self._listen()
-            except (WireCut, WireSilent):
+            except (ConnectionCut, ConnectionSilent):
                 if self._opened_at is None:
                     self._closing.wait(self._backoff.next_wait())
             except InventoryError as error:
-                self._lost(error)
+                self._wait_after(error)
 
     def _listen(self) -> None:
-        """Hint until the stream ends, which is never good: InventoryError."""
-        with CuttableConnection(self.address, _OPEN_SECONDS) as wire:
+        """Pass hints on until the stream ends, which always raises InventoryError."""
+        with CuttableConnection(self.address, _OPEN_SECONDS) as connection:
             try:
-                self._know(wire)
-                for container_id in parse_events(self._open(wire), self.address):
+                self._share(connection)
+                for container_id in parse_events(self._open(connection), self.address):
                     self._on_hint(container_id)
             finally:
-                self._know(None)
+                self._share(None)
         raise InventoryError(f"the event stream of {self.address} ended")
 
-    def _know(self, wire: CuttableConnection | None) -> None:
-        """Let other threads cut this connection, which they may have wanted a moment ago."""
+    def _share(self, connection: CuttableConnection | None) -> None:
+        """Let other threads cut this connection; raises ConnectionCut if `close` came first."""
         with self._lock:
-            self._wire = wire
-            if wire is not None and self._closing.is_set():
-                raise WireCut
+            self._connection = connection
+            if connection is not None and self._closing.is_set():
+                raise ConnectionCut
 
-    def _open(self, wire: CuttableConnection) -> Iterator[bytes]:
-        version = parse_api_version(wire.get("/version"), f"the answer of {self.address}")
+    def _open(self, connection: CuttableConnection) -> Iterator[bytes]:
+        version = parse_api_version(connection.get("/version"), f"the answer of {self.address}")
         since = f"{time.time() - _REPLAY_SECONDS:.3f}"
         path = f"/v{version}/events?since={since}&filters={self._filters}"
         try:
-            pieces = wire.stream(path, self._silence)
-        except WireRefused as error:
+            pieces = connection.stream(path, self._silence)
+        except RequestRefused as error:
             raise _not_permitted(error, self.address) from error
         self._opened_at = time.monotonic()
-        self._tell(True, "")
+        self._report_state(True, "")
         self._on_hint(None)
         return pieces
 
-    def _lost(self, error: InventoryError) -> None:
-        self._tell(False, str(error))
+    def _wait_after(self, error: InventoryError) -> None:
+        self._report_state(False, str(error))
         opened = self._opened_at
         well_for = 0.0 if opened is None else time.monotonic() - opened
         self._closing.wait(self._backoff.next_wait(well_for))
 
-    def _tell(self, connected: bool, reason: str) -> None:
-        if self._told != (connected, reason):
-            self._told = (connected, reason)
+    def _report_state(self, connected: bool, reason: str) -> None:
+        if self._reported != (connected, reason):
+            self._reported = (connected, reason)
             self._on_state(connected, reason)
 
 
@@ -161,22 +161,22 @@ def render_filters(label_prefix: str) -> str:
 
 
 def parse_events(pieces: Iterable[bytes], source: str) -> Iterator[str]:
-    """Take the container ids out of a stream of events, however it is cut into pieces.
+    """Yield the container ids of a stream of events, however it is cut into pieces.
 
-    The engine ends each event with a line break. Raises InventoryError for what is no
+    Docker ends each event with a line break. Raises InventoryError for what is no
     event, without saying what it was: labels may hold secrets.
     """
-    begun: list[bytes] = []
+    unfinished: list[bytes] = []
     size = 0
     for piece in pieces:
         *lines, rest = piece.split(b"\n")
         for line in lines:
-            whole = b"".join((*begun, line)).strip()
-            begun.clear()
+            whole = b"".join((*unfinished, line)).strip()
+            unfinished.clear()
             size = 0
             if whole:
                 yield _container_id(whole, source)
-        begun.append(rest)
+        unfinished.append(rest)
         size += len(rest)
         if size > _LINE_LIMIT:
             raise InventoryError(f"the event stream of {source} holds an event without an end")
@@ -189,7 +189,7 @@ def _container_id(line: bytes, source: str) -> str:
         raise InventoryError(f"the event stream of {source} holds what is no event") from None
 
 
-def _not_permitted(error: WireRefused, address: str) -> InventoryError:
+def _not_permitted(error: RequestRefused, address: str) -> InventoryError:
     if error.status not in {401, 403}:
         return error
     return InventoryError(

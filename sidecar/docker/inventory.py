@@ -1,6 +1,7 @@
-"""Observing the world: an engine, or a saved list; it raises, and never says "nothing".
+"""Observe Docker, or a saved list: containers, volumes, image labels.
 
-Which container the sidecar itself runs in.
+What cannot be read raises InventoryError and never counts as empty. `own_container_id`
+finds which of the containers this process runs in.
 """
 
 import json
@@ -22,14 +23,143 @@ from sidecar.docker.answers import (
     parse_volume,
     parse_volumes,
 )
-from sidecar.docker.client import DEFAULT_ADDRESS, Connection, parse_address
+from sidecar.docker.client import Connection
 from sidecar.docker.models import Container, Inventory, Volume
 from sidecar.lib.errors import InventoryError
 from sidecar.lib.threads import Closable
 
+_CONTAINERS = "/containers/json?all=1"
+_VOLUMES = "/volumes"
+_INFO = "/info"
+_ImageLabels = dict[str, Mapping[str, str]]
+
 _HOSTNAME_FILE = re.compile(r"containers/([0-9a-f]{64})/(?:userdata/)?hostname$")
 _CGROUP = re.compile(r"[/-]([0-9a-f]{64})(?:\.scope)?$", re.MULTILINE)
 _SHORT_ID = re.compile(r"[0-9a-f]{12}", re.ASCII)
+
+
+def load_saved(path: str | os.PathLike[str]) -> Inventory:
+    """Read a saved inventory: a container list, or an object that `RawInventory` gives.
+
+    Raises InventoryError naming the file, the entry and the field, never a value.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise InventoryError(
+            f"the saved inventory {path} cannot be read: {error.strerror}"
+        ) from None
+    return parse_saved(data, str(path))
+
+
+class DockerInventory(Closable):
+    """Docker as the sidecar observes it.
+
+    `url` as in `parse_address`; `timeout` in seconds bounds each wait for Docker.
+    Every method raises InventoryError when Docker cannot answer. Connects at the
+    first call, and again after a failure. Not thread-safe.
+    """
+
+    def __init__(self, url: str | None = None, timeout: float = 30) -> None:
+        self.connection = Connection(url, timeout)
+        self._image_labels: _ImageLabels = {}
+
+    @property
+    def address(self) -> str:
+        """Where Docker listens."""
+        return self.connection.address
+
+    def close(self) -> None:
+        """Close the connections; the next call makes new ones."""
+        self.connection.close()
+
+    def observe(self, label_prefix: str = "backrest.") -> Observation:
+        """List all containers, all volumes, and the labels of the images that matter.
+
+        The containers are not filtered by label: members of a group and the newest
+        of disagreeing replicas count without one. An image matters if one of its
+        containers has a label under `label_prefix`.
+        """
+        try:
+            return self._observe(label_prefix)
+        except InventoryError:
+            self.close()
+            raise
+
+    def _observe(self, label_prefix: str) -> Observation:
+        connection = self.connection
+        connection.connect()
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            waiting = beside.submit(connection.get, _VOLUMES, beside=True)
+            listed = connection.get(_CONTAINERS)
+            containers = parse_containers(listed, connection.source(_CONTAINERS))
+            volume_list = waiting.result()
+        volumes = parse_volumes(volume_list, connection.source(_VOLUMES))
+        images = self._labels_of_images(_labelled_images(containers, label_prefix))
+        return Observation(
+            Inventory(containers, volumes, images), RawInventory(listed, volume_list, images)
+        )
+
+    def _labels_of_images(self, wanted: Iterable[str]) -> _ImageLabels:
+        """Inspect each image once; one that is missing is asked for again the next time."""
+        known: _ImageLabels = {}
+        for image in wanted:
+            if image in self._image_labels:
+                known[image] = self._image_labels[image]
+                continue
+            path = f"/images/{quote(image, safe=':')}/json"
+            if (answer := self.connection.find(path)) is not None:
+                known[image] = parse_image_labels(answer, self.connection.source(path))
+        self._image_labels = known
+        return dict(known)
+
+    def containers(self, ids: Collection[str]) -> tuple[Container, ...]:
+        """List only these containers, in one call; those that are gone are not in it."""
+        wanted = quote(json.dumps({"id": sorted(ids)}, separators=(",", ":")))
+        path = f"{_CONTAINERS}&filters={wanted}"
+        listed = self.connection.get(path)
+        # Docker also matches ids that begin with the given one.
+        found = parse_containers(listed, self.connection.source(path))
+        return tuple([container for container in found if container.id in ids])
+
+    def volume(self, name: str) -> Volume | None:
+        """Return one volume with its driver options; None if it does not exist."""
+        path = f"/volumes/{quote(name, safe='')}"
+        answer = self.connection.find(path)
+        return None if answer is None else parse_volume(answer, self.connection.source(path))
+
+    def labels_of_image(self, image: str) -> Mapping[str, str] | None:
+        """Return an image's own labels, which never change; None if it does not exist."""
+        return self._labels_of_images((*self._image_labels, image)).get(image)
+
+    def identity(self) -> str:
+        """Return Docker's lasting id; empty if a proxy does not permit the call."""
+        answer = self.connection.find_permitted(_INFO)
+        return "" if answer is None else parse_identity(answer, self.connection.source(_INFO))
+
+    def archive_exists(self, container_id: str, path: str) -> bool:
+        """Return whether a container has something at `path`; works for a stopped one too."""
+        place = f"/containers/{quote(container_id, safe='')}/archive?path={quote(path, safe='')}"
+        return self.connection.find(place, method="HEAD") is not None
+
+    def time_zone_of(self, container: str) -> str | None:
+        """Return a container's TZ variable; None if it or the container does not exist."""
+        place = f"/containers/{quote(container, safe='')}/json"
+        answer = self.connection.find(place)
+        source = self.connection.source(place)
+        variables = parse_environment(answer, source) if answer is not None else ()
+        zones = [pair[3:] for pair in variables if pair.startswith("TZ=")]
+        return zones[-1] or None if zones else None
+
+
+def _labelled_images(containers: Iterable[Container], label_prefix: str) -> list[str]:
+    """Return the ids of the images of labelled containers, each once, sorted."""
+    images = {
+        container.image_id
+        for container in containers
+        if any(label.startswith(label_prefix) for label in container.labels)
+    }
+    return sorted(images - {""})
 
 
 def own_container_id(
@@ -59,9 +189,10 @@ def _read(path: Path) -> str:
 
 
 def _from_mounts(mountinfo: str) -> str | None:
-    """The engine mounts `.../containers/ID/hostname` over /etc/hostname.
+    """Return the id in the source of the mount that Docker makes over /etc/hostname.
 
-    Both ends count: a host lists mounts below the directories of all its containers.
+    That is `.../containers/ID/hostname`. Both ends count: a host lists mounts below the
+    directories of all its containers.
     """
     for line in mountinfo.splitlines():
         fields = line.split(" ")
@@ -74,143 +205,3 @@ def _from_mounts(mountinfo: str) -> str | None:
 def _from_cgroup(text: str) -> str | None:
     match = _CGROUP.search(text)
     return match[1] if match else None
-
-
-__all__ = [
-    "DEFAULT_ADDRESS",
-    "DockerInventory",
-    "Observation",
-    "RawInventory",
-    "load_saved",
-    "own_container_id",
-    "parse_address",
-]
-
-_CONTAINERS = "/containers/json?all=1"
-_VOLUMES = "/volumes"
-_INFO = "/info"
-_ImageLabels = dict[str, Mapping[str, str]]
-
-
-def load_saved(path: str | os.PathLike[str]) -> Inventory:
-    """Read a saved inventory: a container list, or an object that `RawInventory` gives.
-
-    Raises InventoryError naming the file, the entry and the field, never a value.
-    """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise InventoryError(
-            f"the saved inventory {path} cannot be read: {error.strerror}"
-        ) from None
-    return parse_saved(data, str(path))
-
-
-class DockerInventory(Closable):
-    """A Docker engine as the sidecar sees it: three kinds of list, and two questions.
-
-    `url` as in `parse_address`; `timeout` in seconds bounds each wait for the
-    engine. Every method raises InventoryError when the engine cannot answer.
-    Connects at the first call, and again after a failure. Not thread-safe.
-    """
-
-    def __init__(self, url: str | None = None, timeout: float = 30) -> None:
-        self.connection = Connection(url, timeout)
-        self._image_labels: _ImageLabels = {}
-
-    @property
-    def address(self) -> str:
-        """Where the engine is."""
-        return self.connection.address
-
-    def close(self) -> None:
-        """Give the connections back; the next call makes new ones."""
-        self.connection.close()
-
-    def observe(self, label_prefix: str = "backrest.") -> Observation:
-        """Look once: all containers, all volumes, and the images that matter.
-
-        The containers are not filtered by label: members of a group and the newest
-        of disagreeing replicas count without one. Images matter where a container
-        of theirs carries a label under `label_prefix`.
-        """
-        try:
-            return self._observe(label_prefix)
-        except InventoryError:
-            self.close()
-            raise
-
-    def _observe(self, label_prefix: str) -> Observation:
-        link = self.connection
-        link.connect()
-        with ThreadPoolExecutor(max_workers=1) as beside:
-            waiting = beside.submit(link.get, _VOLUMES, beside=True)
-            listed = link.get(_CONTAINERS)
-            containers = parse_containers(listed, link.source(_CONTAINERS))
-            volume_list = waiting.result()
-        volumes = parse_volumes(volume_list, link.source(_VOLUMES))
-        images = self._labels_of_images(_labelled_images(containers, label_prefix))
-        return Observation(
-            Inventory(containers, volumes, images), RawInventory(listed, volume_list, images)
-        )
-
-    def _labels_of_images(self, wanted: Iterable[str]) -> _ImageLabels:
-        """Inspect each image once; one that was removed is unknown and asked for again."""
-        known: _ImageLabels = {}
-        for image in wanted:
-            if image in self._image_labels:
-                known[image] = self._image_labels[image]
-                continue
-            path = f"/images/{quote(image, safe=':')}/json"
-            if (answer := self.connection.find(path)) is not None:
-                known[image] = parse_image_labels(answer, self.connection.source(path))
-        self._image_labels = known
-        return dict(known)
-
-    def containers(self, ids: Collection[str]) -> tuple[Container, ...]:
-        """List only these containers, in one call; those that are gone are not in it."""
-        wanted = quote(json.dumps({"id": sorted(ids)}, separators=(",", ":")))
-        path = f"{_CONTAINERS}&filters={wanted}"
-        listed = self.connection.get(path)
-        # The engine also takes an id for the beginning of others.
-        found = parse_containers(listed, self.connection.source(path))
-        return tuple([container for container in found if container.id in ids])
-
-    def volume(self, name: str) -> Volume | None:
-        """Tell one volume with its driver options; None without it."""
-        path = f"/volumes/{quote(name, safe='')}"
-        answer = self.connection.find(path)
-        return None if answer is None else parse_volume(answer, self.connection.source(path))
-
-    def labels_of_image(self, image: str) -> Mapping[str, str] | None:
-        """Tell an image's own labels, which never change; None without it."""
-        return self._labels_of_images((*self._image_labels, image)).get(image)
-
-    def identity(self) -> str:
-        """Tell the engine's lasting id; empty where a proxy does not let it be asked."""
-        answer = self.connection.find_permitted(_INFO)
-        return "" if answer is None else parse_identity(answer, self.connection.source(_INFO))
-
-    def archive_exists(self, container_id: str, path: str) -> bool:
-        """Tell whether a container has something at `path`; also of a stopped one."""
-        place = f"/containers/{quote(container_id, safe='')}/archive?path={quote(path, safe='')}"
-        return self.connection.find(place, method="HEAD") is not None
-
-    def time_zone_of(self, container: str) -> str | None:
-        """Tell a container's TZ variable; None without one, or without that container."""
-        place = f"/containers/{quote(container, safe='')}/json"
-        answer = self.connection.find(place)
-        source = self.connection.source(place)
-        variables = parse_environment(answer, source) if answer is not None else ()
-        zones = [pair[3:] for pair in variables if pair.startswith("TZ=")]
-        return zones[-1] or None if zones else None
-
-
-def _labelled_images(containers: Iterable[Container], label_prefix: str) -> list[str]:
-    """The images of labelled containers, each once, in the order of their ids."""
-    images = {
-        container.image_id
-        for container in containers
-        if any(label.startswith(label_prefix) for label in container.labels)
-    }
-    return sorted(images - {""})

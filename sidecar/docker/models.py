@@ -1,4 +1,4 @@
-"""New: says what it is."""
+"""Pure records of what Docker has: containers with their mounts, volumes, image labels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 
 class Mount(NamedTuple):
-    """One mount of a container, as the engine's container list tells it.
+    """One mount of a container, as Docker's container list has it.
 
-    `type` is bind, volume, tmpfs, ...; `source` the host path ("" when the engine
-    tells none); `destination` the path in the container; `name` and `driver` are
+    `type` is bind, volume, tmpfs, ...; `source` the host path ("" when the list
+    has none); `destination` the path in the container; `name` and `driver` are
     those of a volume.
     """
 
@@ -22,7 +22,7 @@ class Mount(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """One entry of the engine's volume list; `options` are its driver options."""
+    """One entry of Docker's volume list; `options` are its driver options."""
 
     name: str
     driver: str = "local"
@@ -45,7 +45,7 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """One observation of the world.
+    """All that Docker had at one moment.
 
     `volumes` by name; `image_labels` by image id, only for images that are known.
     """

@@ -1,6 +1,6 @@
-"""What there is to know about containers: what they have mounted, who uses a path, in which order.
+"""Which containers use a path of the host, where it is inside, and in which order they start.
 
-Pure but for `own_id`, which looks where this process runs.
+Pure but for `own_id`, which reads where this process runs.
 """
 
 import os
@@ -15,14 +15,14 @@ _PROJECT = "com.docker.compose.project"
 _SERVICE = "com.docker.compose.service"
 _DEPENDS_ON = "com.docker.compose.depends_on"
 # A process that is paused has its files open, and one that restarts opens them again.
-_AT_WORK = frozenset({"running", "paused", "restarting"})
+_STATES_AT_WORK = frozenset({"running", "paused", "restarting"})
 _HOSTNAME_FILE = re.compile(r"containers/([0-9a-f]{64})/(?:userdata/)?hostname$")
 _SHORT_ID = re.compile(r"[0-9a-f]{12}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What a container has mounted: a path of the host, and where the container sees it."""
+class MountedPath:
+    """A path of the host, and where a container has it mounted; `volume` is its name, if any."""
 
     source: str
     destination: str
@@ -32,18 +32,18 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class ContainerUse:
-    """A container as the engine lists it; `state` in the engine's words."""
+    """A container as Docker lists it; `state` in Docker's words."""
 
     id: str
     name: str
     state: str
     labels: Mapping[str, str] = field(default_factory=dict)
-    held: tuple[Held, ...] = ()
+    mounts: tuple[MountedPath, ...] = ()
 
     @property
     def is_at_work(self) -> bool:
         """Whether a process of it is there that may use its files."""
-        return self.state in _AT_WORK
+        return self.state in _STATES_AT_WORK
 
     @property
     def service(self) -> str:
@@ -52,41 +52,41 @@ class ContainerUse:
 
 
 def is_within(path: str, folder: str) -> bool:
-    """Tell whether a normal absolute path is the folder or lies in it."""
+    """Return whether a normal absolute path is the folder or lies in it."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def users_of(
     paths: Iterable[str], containers: Iterable[ContainerUse], data_root: str
 ) -> tuple[ContainerUse, ...]:
-    """Choose the containers that use paths of the host: they have one, a part, or more of it.
+    """Return the containers that have one of these paths mounted, a part of it, or a parent.
 
-    Who has more of it only counts if it may write there, and if it does not oversee the
-    engine's folder as a whole, as those do that back up or watch a machine.
+    A parent only counts if it is writable, and is not Docker's whole folder, which
+    containers mount that back up or watch a machine.
     """
     wanted = tuple(paths)
     return tuple(
         one
         for one in containers
-        if any(_uses(held, path, data_root) for held in one.held for path in wanted)
+        if any(_uses(mount, path, data_root) for mount in one.mounts for path in wanted)
     )
 
 
-def _uses(held: Held, path: str, data_root: str) -> bool:
-    if is_within(held.source, path):
+def _uses(mount: MountedPath, path: str, data_root: str) -> bool:
+    if is_within(mount.source, path):
         return True
-    overseen = (data_root, posixpath.join(data_root, "volumes"))
-    oversees = any(is_within(root, held.source) for root in overseen)
-    return is_within(path, held.source) and held.is_writable and not oversees
+    roots = (data_root, posixpath.join(data_root, "volumes"))
+    has_all_volumes = any(is_within(root, mount.source) for root in roots)
+    return is_within(path, mount.source) and mount.is_writable and not has_all_volumes
 
 
 def on_host(path: str, own: ContainerUse | None) -> str:
-    """Return the host's name of a path that this process sees, through its container's mounts.
+    """Return where a path of this process's container is on the host, by the mounts.
 
     The path itself if it lies in none of them, or if we are in no container.
     """
-    held = () if own is None else own.held
-    covering = [one for one in held if is_within(path, one.destination)]
+    mounts = () if own is None else own.mounts
+    covering = [one for one in mounts if is_within(path, one.destination)]
     if not covering:
         return path
     nearest = max(covering, key=lambda one: len(one.destination))
@@ -95,7 +95,7 @@ def on_host(path: str, own: ContainerUse | None) -> str:
 
 
 def in_start_order(containers: Sequence[ContainerUse]) -> tuple[ContainerUse, ...]:
-    """Sort so that what others need, as Compose knows it, comes first; stop in reverse."""
+    """Sort by Compose's `depends_on`: what others need comes first. Stop in reverse order."""
     waiting = sorted(containers, key=lambda one: (one.name, one.id))
     ordered: list[ContainerUse] = []
     while waiting:
@@ -120,18 +120,18 @@ def _needs(container: ContainerUse) -> set[tuple[str, str]]:
 
 
 def own_container(containers: Iterable[ContainerUse], own: str) -> ContainerUse | None:
-    """Return the container with our own id, or with an id that begins so; None: none of them."""
+    """Return the container whose id is, or begins with, our own; None if there is none."""
     return next((one for one in containers if own and one.id.startswith(own)), None)
 
 
 def own_id(proc: Path = Path("/proc/self"), environ: Mapping[str, str] | None = None) -> str:
-    """Return the id of the container we are in, or its first twelve digits; empty: in none."""
+    """Return the id of the container we are in, or its first twelve digits; "" if in none."""
     try:
         mounts = (proc / "mountinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         mounts = ""
     for line in mounts.splitlines():
-        # The engine mounts `.../containers/ID/hostname` over /etc/hostname.
+        # Docker mounts `.../containers/ID/hostname` over /etc/hostname.
         fields = line.split(" ")
         if len(fields) > 4 and fields[4] == "/etc/hostname":
             found = _HOSTNAME_FILE.search(fields[3])

@@ -1,4 +1,4 @@
-"""Policy: the operator's defaults and limits, as the core needs them."""
+"""Policy: the operator's defaults and limits, by which labels become plans."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -10,8 +10,8 @@ from sidecar.lib.text import without_credentials
 class Severity(StrEnum):
     """How much of what was asked is rendered.
 
-    ERROR: no new plan, an existing one stays as it is. DEGRADED: rendered with
-    less than was asked. WARNING: rendered as asked.
+    ERROR: no new plan, an existing one stays as it is. DEGRADED: a plan with
+    less than the labels ask for. WARNING: the plan that they ask for.
     """
 
     ERROR = "error"
@@ -21,10 +21,10 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """What a reason means: its severity, and in words for the reference when it is given.
+    """What a reason means: its severity, and in words for the reference when it is reported.
 
-    The place that finds a problem may say otherwise about the severity: label.unknown
-    near `keep` or `paths.` and mount.unsupported of a default mount do.
+    Whoever reports a problem may give another severity: label.unknown near `keep` or
+    `paths.` and mount.unsupported of a default mount have one.
     """
 
     severity: Severity
@@ -85,7 +85,7 @@ REASONS: Mapping[str, Reason] = {
     ),
 }
 SEVERITIES: Mapping[str, Severity] = {name: reason.severity for name, reason in REASONS.items()}
-"""The severity that a reason has unless the place that finds it says otherwise."""
+"""The severity of each reason, unless who reports it gives another."""
 
 
 @dataclass(frozen=True, slots=True)

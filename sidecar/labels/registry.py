@@ -47,7 +47,8 @@ class Label:
 
     `field` is the LabelSpec field; `parse` turns the text (for a list label its
     items) into the value and raises SpecInvalid; `values` and `default` are for
-    people; `trusted` labels are ignored when they come from an image.
+    people; `keeps_quotes`: the quotes around an item are part of it; `trusted` labels
+    are ignored when they come from an image; `choices` are all values, if they are few.
     """
 
     name: str
@@ -77,10 +78,6 @@ def _parse_name(text: str) -> str:
     return text
 
 
-def _parse_template(text: str) -> str:
-    return text
-
-
 def _parse_text(text: str) -> str:
     return text
 
@@ -104,7 +101,7 @@ def _each_of(words: tuple[str, ...]) -> Callable[[tuple[str, ...]], tuple[str, .
     return parse
 
 
-def _items(items: tuple[str, ...]) -> tuple[str, ...]:
+def _parse_items(items: tuple[str, ...]) -> tuple[str, ...]:
     return items
 
 
@@ -113,7 +110,7 @@ def _snapshot_labels() -> tuple[Label, ...]:
         Label(
             f"snapshot-{event}",
             f"snapshot_{event}",
-            _items,
+            _parse_items,
             f"list of shell commands that the runner runs on snapshot {event}",
             is_list=True,
             keeps_quotes=True,
@@ -132,7 +129,7 @@ LABELS: tuple[Label, ...] = (
     Label(
         "paths.include",
         "include",
-        _items,
+        _parse_items,
         "list of container paths, `volume:NAME[/sub]`, `host:/path`",
         "all data mounts",
         is_list=True,
@@ -140,14 +137,14 @@ LABELS: tuple[Label, ...] = (
     Label(
         "paths.exclude",
         "exclude",
-        _items,
+        _parse_items,
         "list of container paths or restic patterns",
         is_list=True,
     ),
     Label(
         "paths.iexclude",
         "iexclude",
-        _items,
+        _parse_items,
         "the same, case ignored",
         is_list=True,
     ),
@@ -156,7 +153,7 @@ LABELS: tuple[Label, ...] = (
     Label(
         "exec.start",
         "exec_start",
-        _items,
+        _parse_items,
         "list of commands run inside the container before the snapshot",
         is_list=True,
         keeps_quotes=True,
@@ -165,7 +162,7 @@ LABELS: tuple[Label, ...] = (
     Label(
         "exec.end",
         "exec_end",
-        _items,
+        _parse_items,
         "list of commands run inside the container after it",
         is_list=True,
         keeps_quotes=True,
@@ -177,7 +174,7 @@ LABELS: tuple[Label, ...] = (
     Label(
         "hooks.template",
         "template",
-        _parse_template,
+        _parse_text,
         "one of " + ", ".join(TEMPLATES),
         "none",
         trusted=True,
@@ -199,7 +196,7 @@ LABELS: tuple[Label, ...] = (
     Label(
         "notify",
         "notify",
-        _items,
+        _parse_items,
         "list of `healthchecks:URL`, `shoutrrr:URL`, `discord:URL`, `slack:URL`, "
         "`gotify:URL@TOKEN`",
         is_list=True,
@@ -240,7 +237,7 @@ def resolve_label(name: str) -> tuple[Label | None, int]:
 
 
 def suggest_label(name: str) -> str:
-    """Return the label that was probably meant, or the empty string."""
+    """Return the label that an unknown name probably means, or the empty string."""
     wanted = name.lower().replace("_", "-")
     if wanted in _SYNONYMS:
         return _SYNONYMS[wanted]

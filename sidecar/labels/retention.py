@@ -1,4 +1,7 @@
-"""A keep label to a Retention: never a silent default, a wrong one deletes data."""
+"""A keep label (`daily=7,weekly=4`) → `Retention`.
+
+There is no silent default: a wrong retention deletes data.
+"""
 
 import difflib
 import re
@@ -62,7 +65,7 @@ def _check_key(key: str, item: str, equals: str) -> None:
 
 
 def _suggest(key: str) -> str:
-    """Name the key meant: by its beginning (`d`, `hour`), else by likeness."""
+    """Return a hint with the key that was meant: by its beginning (`d`, `hour`), or alike."""
     known = (*KEYS, *WITHIN_KEYS, "all")
     lowered = key.lower()
     if (split := _GLUED.fullmatch(lowered)) and split[1] in KEYS:

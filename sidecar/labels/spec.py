@@ -1,4 +1,4 @@
-"""Label texts → LabelSpec | Problems, driven by the registry."""
+"""Label texts → `LabelSpec` and problems, driven by the registry."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -15,10 +15,10 @@ _HOOK_FIELDS = frozenset(
 
 
 class LabelSpec(NamedTuple):
-    """The parsed labels of one workload; None where no label speaks.
+    """The parsed labels of one workload; None for a label that is not there.
 
     A named tuple, because thousands are made in each pass: the cheapest frozen record.
-    `asks_for_hooks`: whether any label is there that makes hooks.
+    `asks_for_hooks`: at least one label makes hooks.
     """
 
     enable: bool = False
@@ -77,19 +77,19 @@ def parse_labels(labels: Mapping[str, str], prefix: str) -> tuple[LabelSpec, lis
 def _parse_into(
     fields: dict[str, Any],
     label: Label,
-    said: str | dict[int, str],
+    text: str | dict[int, str],
     prefix: str,
     problems: list[Problem],
 ) -> None:
     try:
-        value = said if isinstance(said, str) else _parse_items(label, said)
+        value = text if isinstance(text, str) else _parse_items(label, text)
         fields[label.field] = label.parse(value)
     except SpecInvalid as error:
         problems.append(_invalid(label, prefix, error))
 
 
 def _parse_items(label: Label, texts: dict[int, str]) -> tuple[str, ...]:
-    """The items of a list label: those of the plain label, then the indexed ones in order."""
+    """Return the items of a list label: those of the plain label, then the indexed ones."""
     plain = parse_list(texts[-1], keep_quotes=label.keeps_quotes) if -1 in texts else ()
     indexed = [texts[index] for index in sorted(texts) if index >= 0]
     if not label.keeps_quotes:
@@ -114,11 +114,11 @@ def _unknown(name: str, prefix: str) -> Problem:
         )
     meant = suggest_label(name)
     hint = f"did you mean {prefix}{meant}?" if meant else "remove it; see the label reference"
-    grave = meant == "keep" or meant.startswith("paths.")
+    is_error = meant == "keep" or meant.startswith("paths.")
     return problem_of(
         "label.unknown",
         f"{full} is no label of ours",
         hint,
         label=full,
-        severity=Severity.ERROR if grave else None,
+        severity=Severity.ERROR if is_error else None,
     )

@@ -1,8 +1,8 @@
-"""The labels of a container under our prefix, without those that its image may not decide.
+"""What labels may not do: labels that an image brings, and labels under a strict hook policy.
 
-What labels may not do where the hook policy does not trust them fully.
-
-backup-flags: which of them a label may pass without full trust.
+Images carry labels too, so a label that runs commands or chooses host paths is ignored when
+it comes from the image. Where the hook policy is not `all`, templates (`{{`) are taken out of
+lists, and of `backup-flags` only those on a fixed list stay.
 """
 
 import json
@@ -15,6 +15,24 @@ from sidecar.labels.spec import LabelSpec
 from sidecar.labels.values import parse_list, split_flags, strip_quotes
 from sidecar.lib.text import SpecInvalid
 
+# The list labels outside hooks; the planner checks those of hooks when it makes the hooks.
+_LISTS = {
+    "include": "paths.include",
+    "exclude": "paths.exclude",
+    "iexclude": "paths.iexclude",
+    "backup_flags": "backup-flags",
+}
+_FLAGS_WITH_VALUE = frozenset(
+    {
+        "--exclude-larger-than",
+        "--exclude-if-present",
+        "--tag",
+        "--read-concurrency",
+        "--compression",
+    }
+)
+_FLAGS = frozenset({"--exclude-caches", "--one-file-system", "--skip-if-unchanged"})
+
 
 def own_labels(
     labels: Mapping[str, str], container: str, image_labels: Mapping[str, str], policy: Policy
@@ -26,7 +44,7 @@ def own_labels(
     prefix, cut = policy.label_prefix, len(policy.label_prefix)
     own = {key[cut:]: value for key, value in labels.items() if key.startswith(prefix)}
     if not "".join((*own, *own.values())).isascii():
-        own = {_text(key): _text(value) for key, value in own.items()}
+        own = {_without_surrogates(key): _without_surrogates(value) for key, value in own.items()}
     if not own or policy.trust_image_labels or not image_labels:
         return own, []
     problems: list[Problem] = []
@@ -40,13 +58,13 @@ def own_labels(
     return own, problems
 
 
-def _text(value: str) -> str:
-    """Replace lone surrogates, which no document can hold, the way an engine does."""
+def _without_surrogates(value: str) -> str:
+    """Replace lone surrogates, which no document can hold, as Docker does."""
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _allowed_from_image(name: str, value: str) -> str | None:
-    """What an image may say with this label: all, nothing (None), or all but `host:` paths."""
+    """Return what an image may set with this label: all, None, or all but `host:` paths."""
     label, index = resolve_label(name)
     if label is None or not (label.trusted or label.field == "include"):
         return value
@@ -56,7 +74,7 @@ def _allowed_from_image(name: str, value: str) -> str | None:
         text = value.strip()
         items = parse_list(text, keep_quotes=False) if index < 0 else (strip_quotes(text),)
     except SpecInvalid:
-        return value  # told when the label is parsed
+        return value  # reported when the label is parsed
     allowed = [item for item in items if not item.startswith("host:")]
     if len(allowed) == len(items):
         return value
@@ -73,17 +91,8 @@ def _from_image(label: str, container: str) -> Problem:
     )
 
 
-# The list labels outside hooks; those of hooks are judged where hooks are made.
-_LISTS = {
-    "include": "paths.include",
-    "exclude": "paths.exclude",
-    "iexclude": "paths.iexclude",
-    "backup_flags": "backup-flags",
-}
-
-
 def without_templates(spec: LabelSpec, policy: Policy) -> tuple[LabelSpec, list[Problem]]:
-    """Take list items that hold a runner's template out, unless labels are trusted."""
+    """Take out list items with a template of the runner (`{{`), unless the policy is `all`."""
     if policy.hook_policy is HookPolicy.ALL:
         return spec, []
     kept: dict[str, tuple[str, ...]] = {}
@@ -106,18 +115,6 @@ def _forbidden(label: str, policy: Policy) -> Problem:
     )
 
 
-_VALUED = frozenset(
-    {
-        "--exclude-larger-than",
-        "--exclude-if-present",
-        "--tag",
-        "--read-concurrency",
-        "--compression",
-    }
-)
-_PLAIN = frozenset({"--exclude-caches", "--one-file-system", "--skip-if-unchanged"})
-
-
 def allowed_flags(items: Sequence[str]) -> tuple[str, ...]:
     """Keep the items whose every word is an allowed flag or the value of one.
 
@@ -128,10 +125,10 @@ def allowed_flags(items: Sequence[str]) -> tuple[str, ...]:
     kept: list[str] = []
     waiting: list[str] = []
     for item in items:
-        verdict = _judge(split_flags(item), wants_value=bool(waiting))
-        if verdict is None:
+        wants_value = _ends_in_flag(split_flags(item), wants_value=bool(waiting))
+        if wants_value is None:
             waiting = []
-        elif verdict:
+        elif wants_value:
             waiting = [*waiting, item]
         else:
             kept += [*waiting, item]
@@ -139,15 +136,18 @@ def allowed_flags(items: Sequence[str]) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def _judge(words: Sequence[str], *, wants_value: bool) -> bool | None:
-    """Return whether these words leave a flag waiting for its value; None: not allowed."""
+def _ends_in_flag(words: Sequence[str], *, wants_value: bool) -> bool | None:
+    """Return whether the last word is a flag that lacks its value; None: a word is not allowed.
+
+    `wants_value`: the first word is the value of an earlier flag.
+    """
     for word in words:
         if wants_value:
             wants_value = False
             continue
         name, equals, _ = word.partition("=")
-        if name in _VALUED:
+        if name in _FLAGS_WITH_VALUE:
             wants_value = not equals
-        elif name not in _PLAIN:
+        elif name not in _FLAGS:
             return None
     return wants_value

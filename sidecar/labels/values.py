@@ -1,4 +1,4 @@
-"""The list syntax that all list labels share: commas, quotes, JSON, indexed labels."""
+"""The syntax of list labels: commas, quotes, JSON; and the words of `backup-flags`."""
 
 import json
 import shlex
@@ -95,7 +95,7 @@ def parse_flag_list(items: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def split_flags(item: str) -> list[str]:
-    """Split one flags item into its words; raises SpecInvalid for an unclosed quote."""
+    """Split one item of `backup-flags` into its words; raises SpecInvalid for an unclosed quote."""
     if len(item) > _LONGEST_FLAG:
         raise SpecInvalid(f"a flag is longer than {_LONGEST_FLAG} characters", "shorten it")
     try:

@@ -1,1 +1,4 @@
-"""No domain: small tools that know nothing of ours."""
+"""What knows nothing of backups: files, processes, threads, time, texts, errors, the log.
+
+In come plain values, out go plain values; no other package of ours is imported.
+"""

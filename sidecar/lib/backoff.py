@@ -1,4 +1,4 @@
-"""How long to wait before trying again what keeps failing."""
+"""Compute how long to wait before trying again what keeps failing."""
 
 import random
 from collections.abc import Callable
@@ -12,9 +12,9 @@ _MOST_DOUBLINGS = 64
 class Backoff:
     """Waits that double from `first` to `most` seconds, each spread by ±`spread` of itself.
 
-    The spread keeps many who lost the same thing from coming back in step. `chance` gives
-    numbers in [0, 1). A try that went well for `healthy` seconds makes the waits begin
-    anew: one that only just succeeded may fail again at once.
+    The spread keeps many clients that lost the same server from coming back at the same
+    time. `chance` returns numbers in [0, 1). A try that went well for `healthy` seconds
+    resets the waits: one that only just succeeded may fail again at once.
     """
 
     first: float = 0.5
@@ -33,5 +33,5 @@ class Backoff:
         return wait * (1 - self.spread + 2 * self.spread * self.chance())
 
     def reset(self) -> None:
-        """Begin anew, as after a long good time."""
+        """Start with the first wait again."""
         self._failures = 0

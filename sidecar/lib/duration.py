@@ -1,4 +1,4 @@
-"""Durations as people write them: `90s`, `1h30m`, `7d`."""
+"""Parse and render durations as people write them: `90s`, `1h30m`, `7d`."""
 
 import re
 
@@ -6,7 +6,7 @@ _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+|\d+(?:\.\d+)?", re.A
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "": 1.0}
 _SHOWN = ((86400, "d"), (3600, "h"), (60, "min"))
 FORMS = "write 30s, 10m, 1h30m, 7d or plain seconds"
-"""What to tell somebody whose text is none."""
+"""The hint for a text that is no duration."""
 
 
 def parse_duration(text: str) -> float:
@@ -19,7 +19,7 @@ def parse_duration(text: str) -> float:
 
 
 def render_duration(seconds: float) -> str:
-    """Return the largest unit only: nobody asks for the minutes of two days."""
+    """Render a duration in its largest unit only: `45 s`, `2 d`."""
     whole = max(0, int(seconds))
     found = ((whole // size, unit) for size, unit in _SHOWN if whole >= size)
     count, unit = next(found, (whole, "s"))

@@ -1,7 +1,8 @@
-"""The few exceptions, each with its exit code.
+"""The exceptions that end a pass, each with its exit code.
 
 An exception means that the whole pass is void and nothing was written; anything
-that concerns one workload only is a `model.problem.Problem`, which is data.
+that concerns one workload only is a `labels.problem.Problem`, which is data. The first
+line of each class stands in docs/reference/exit-codes.md.
 """
 
 

@@ -1,4 +1,4 @@
-"""Replacing a file in one step: directory descriptors, exclusive creation, renames with flags.
+"""Replace a file in one step: directory descriptors, exclusive creation, renames with flags.
 
 Names are single names relative to a directory descriptor, so that nobody can move
 the directory away between two calls. Everything raises OSError and nothing else.
@@ -56,12 +56,12 @@ def try_lock(directory: int) -> bool:
 
 
 def lock(directory: int) -> None:
-    """Wait for the exclusive advisory lock on the directory; closing it gives it back."""
+    """Wait for the exclusive advisory lock on the directory; closing it releases the lock."""
     fcntl.flock(directory, fcntl.LOCK_EX)
 
 
 def unlock(directory: int) -> None:
-    """Give the lock back at once, even if a forked child still has the descriptor."""
+    """Release the lock at once, even if a forked child still has the descriptor."""
     fcntl.flock(directory, fcntl.LOCK_UN)
 
 
@@ -104,7 +104,7 @@ def write_all(descriptor: int, content: bytes) -> None:
 
 
 def give_owner(descriptor: int, user: int, group: int) -> bool:
-    """Make `user` and `group` the owner; False if that is not to be had."""
+    """Make `user` and `group` the owner; False if that is not possible."""
     if not _is_owner(descriptor, user, group):
         # EINVAL: an owner that has no number in this user namespace.
         with _tolerated(errno.EPERM, errno.EINVAL, errno.ENOSYS):
@@ -113,16 +113,16 @@ def give_owner(descriptor: int, user: int, group: int) -> bool:
 
 
 def give_mode(descriptor: int, mode: int) -> bool:
-    """Set the permission bits; False if the file system has its own idea of them."""
+    """Set the permission bits; False if the file system does not keep them."""
     if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:
         os.fchmod(descriptor, mode)
     return stat.S_IMODE(os.fstat(descriptor).st_mode) == mode
 
 
 def copy_attributes(source: int, target: int) -> None:
-    """Return `target` the extended attributes of `source` (ACL, label), as far as allowed.
+    """Give `target` the extended attributes of `source` (ACL, label), as far as allowed.
 
-    One that only `target` has, such as an ACL inherited from the directory, goes.
+    One that only `target` has, such as an ACL inherited from the directory, is removed.
     """
     wanted = _attributes(source)
     for name in _attributes(target).keys() - wanted.keys():
@@ -151,20 +151,20 @@ def replace(directory: int, old: str, new: str) -> None:
 
 
 def remove(directory: int, name: str) -> None:
-    """Remove a file; one that is gone already is as good."""
+    """Remove a file. No error if it is missing."""
     with suppress(FileNotFoundError):
         os.unlink(name, dir_fd=directory)
 
 
 def sync_directory(directory: int) -> None:
-    """Make renames and removals durable, where the file system knows such a thing."""
+    """Make renames and removals durable, where the file system can."""
     with _tolerated(errno.EINVAL, errno.EOPNOTSUPP):
         os.fsync(directory)
 
 
 def _is_owner(descriptor: int, user: int, group: int) -> bool:
-    now = os.fstat(descriptor)
-    return (now.st_uid, now.st_gid) == (user, group)
+    status = os.fstat(descriptor)
+    return (status.st_uid, status.st_gid) == (user, group)
 
 
 def _attributes(descriptor: int) -> dict[str, bytes]:
@@ -199,7 +199,7 @@ def _rename_with_flag(directory: int, old: str, new: str, flag: int) -> bool:
 
 @cache
 def _renameat2() -> Callable[..., int] | None:
-    """The C library's renameat2, else the bare system call, else None."""
+    """Return the C library's renameat2, else the bare system call, else None."""
     library = ctypes.CDLL(None, use_errno=True)
     arguments = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
     if hasattr(library, "renameat2"):

@@ -1,6 +1,6 @@
-"""Logs on standard error: one line an event, as JSON or for people.
+"""Log named events with fields to standard error, one line each, as JSON or as text.
 
-What a kind of log line is, for the tables that tell of all of them.
+The tables of all events (`LogEvent`) are those of the two programs.
 """
 
 import json
@@ -18,22 +18,12 @@ LEVELS: Mapping[str, int] = {
 }
 
 
-class _Formatter(logging.Formatter):
-    """Writes the event's name and its `fields`, given by `extra={"fields": {...}}`."""
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    """One event in a table: its level (the usual one first), and when it is logged, in words."""
 
-    def __init__(self, *, as_json: bool) -> None:
-        super().__init__()
-        self._as_json = as_json
-
-    def format(self, record: logging.LogRecord) -> str:
-        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        fields: Mapping[str, object] = getattr(record, "fields", {})
-        level = record.levelname.lower().replace("warning", "warn")
-        if self._as_json:
-            event = {"time": moment, "level": level, "event": record.getMessage(), **fields}
-            return json.dumps(event, default=str)
-        shown = "".join(f" {key}={json.dumps(value, default=str)}" for key, value in fields.items())
-        return f"{moment} {level:5} {record.getMessage()}{shown}"
+    level: str
+    when: str
 
 
 def start_logging(level: str, form: str) -> None:
@@ -52,9 +42,19 @@ def log_event(logger: logging.Logger, level: int, event: str, **fields: object) 
         logger.log(level, event, extra={"fields": fields})
 
 
-@dataclass(frozen=True, slots=True)
-class LogEvent:
-    """One kind of line: its level (the usual one first), and in words when it is written."""
+class _Formatter(logging.Formatter):
+    """Renders the event's name and its fields, which `log_event` puts into the record."""
 
-    level: str
-    when: str
+    def __init__(self, *, as_json: bool) -> None:
+        super().__init__()
+        self._as_json = as_json
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        fields: Mapping[str, object] = getattr(record, "fields", {})
+        level = record.levelname.lower().replace("warning", "warn")
+        if self._as_json:
+            event = {"time": time, "level": level, "event": record.getMessage(), **fields}
+            return json.dumps(event, default=str)
+        shown = "".join(f" {key}={json.dumps(value, default=str)}" for key, value in fields.items())
+        return f"{time} {level:5} {record.getMessage()}{shown}"

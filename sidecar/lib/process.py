@@ -1,8 +1,7 @@
-"""Running a program: a process group of its own, bounded output, an end that is certain.
+"""Run programs: a process group of their own, bounded output, and an end that is certain.
 
-Naming a process so that it is never taken for another, and ending what one left.
-
-What a stream says: its last bytes, and its lines for somebody.
+`ProcessRunner` runs them. A `Child` names one so that it is never mistaken for another
+process: it can be stored, and `end_leftover` ends it after a crash of ours.
 """
 
 import contextlib
@@ -17,112 +16,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
+_PIECE = 1 << 16
+_MAX_KEPT = 1 << 18
+# What a program leaves in the background may hold its pipes, and write to them, for ever:
+# what is in them when it has ended is read, and no pipe holds more than this.
+_MAX_LEFT = 1 << 21
+_MAX_LINE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A program that was started: its pid, and when, in clock ticks: pids come again."""
+    """A program that was started: its pid, and the start in clock ticks, as pids are reused."""
 
     pid: int
     started: int
-
-
-def child_of(pid: int) -> Child:
-    """Name a living process; `started` is 0 where there is none, or it cannot be told."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return Child(pid, 0)
-    # The name in parentheses may hold blanks; the state follows it, the start 19 fields later.
-    fields = text.rpartition(")")[2].split()
-    return Child(pid, 0 if fields[0] in "XZ" else int(fields[19]))
-
-
-def started_at(child: Child) -> float:
-    """Give when a child was started, in unix seconds, to about a second."""
-    lines = Path("/proc/stat").read_text(encoding="ascii", errors="replace").splitlines()
-    boot = next(int(line.split()[1]) for line in lines if line.startswith("btime "))
-    return boot + child.started / os.sysconf("SC_CLK_TCK")
-
-
-def end_leftover(child: Child, grace: float) -> bool:
-    """End the group of a child of a process that died; True if it still ran.
-
-    A number that means another process by now is left alone.
-    """
-    if child.started == 0 or child_of(child.pid) != child:
-        return False
-    signal_group(child.pid, signal.SIGTERM)
-    deadline = time.monotonic() + grace
-    while time.monotonic() < deadline:
-        if child_of(child.pid) != child:
-            return True
-        time.sleep(_LOOK_SECONDS)
-    signal_group(child.pid, signal.SIGKILL)
-    return True
-
-
-def signal_group(pid: int, which: signal.Signals) -> None:
-    """Send a signal to a process group; one that is gone is none to send to."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, which)
-
-
-_LONGEST_LINE = 1 << 20
-
-
-class Tail:
-    """Keeps the last bytes of a stream, and cuts it into lines for somebody."""
-
-    def __init__(self, on_line: Callable[[bytes], None] | None, most: int) -> None:
-        self.kept = bytearray()
-        self._on_line = on_line
-        self._most = most
-        self._open = bytearray()
-        self._is_too_long = False
-
-    def take(self, piece: bytes) -> None:
-        """Take what was read."""
-        self.kept += piece
-        if len(self.kept) > self._most:
-            del self.kept[: -self._most]
-        if self._on_line is not None:
-            *ends, rest = piece.split(b"\n")
-            for end in ends:
-                self._lengthen(end)
-                self.finish()
-            self._lengthen(rest)
-
-    def finish(self) -> None:
-        """End the line: hand it on, unless it is empty or was longer than any line is."""
-        line, is_too_long = bytes(self._open), self._is_too_long
-        self._open.clear()
-        self._is_too_long = False
-        if self._on_line is not None and line and not is_too_long:
-            self._on_line(line)
-
-    def _lengthen(self, piece: bytes) -> None:
-        self._is_too_long = self._is_too_long or len(self._open) + len(piece) > _LONGEST_LINE
-        if not self._is_too_long:
-            self._open += piece
-
-
-__all__ = [
-    "Child",
-    "Completed",
-    "ProcessRunner",
-    "SilenceTimeout",
-    "child_of",
-    "end_leftover",
-    "started_at",
-]
-
-_PIECE = 1 << 16
-_MOST_KEPT = 1 << 18
-# What a program leaves in the background may hold its pipes, and write to them, for ever:
-# what is in them when it has ended is read, and no pipe holds more than this.
-_MOST_LEFT = 1 << 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +49,9 @@ class Completed:
 
 
 class SilenceTimeout:
-    """How long to wait for a program that gives no sign; `renew` at each sign of life.
+    """How long to wait for a program that is silent; `renew` at each sign of life.
 
-    `monotonic` has to be that of the runner which waits.
+    `monotonic` has to be that of the ProcessRunner.
     """
 
     def __init__(self, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -152,12 +60,12 @@ class SilenceTimeout:
         self._since = monotonic()
 
     def renew(self) -> None:
-        """Begin to wait anew."""
+        """Start the wait anew."""
         self._since = self._monotonic()
 
     @property
     def ends(self) -> float:
-        """The moment of the clock at which it has taken too long."""
+        """When, by the monotonic clock, it has taken too long."""
         return self._since + self.seconds
 
 
@@ -175,8 +83,44 @@ class _Running:
         return self.timed_out or self.stopped
 
 
+class _Tail:
+    """Keeps the last bytes of a stream, and passes its lines to `on_line`."""
+
+    def __init__(self, on_line: Callable[[bytes], None] | None, most: int) -> None:
+        self.kept = bytearray()
+        self._on_line = on_line
+        self._most = most
+        self._open = bytearray()
+        self._is_too_long = False
+
+    def take(self, piece: bytes) -> None:
+        """Add a piece of the stream."""
+        self.kept += piece
+        if len(self.kept) > self._most:
+            del self.kept[: -self._most]
+        if self._on_line is not None:
+            *ends, rest = piece.split(b"\n")
+            for end in ends:
+                self._lengthen(end)
+                self.finish()
+            self._lengthen(rest)
+
+    def finish(self) -> None:
+        """End the line and pass it on, unless it is empty or was too long."""
+        line, is_too_long = bytes(self._open), self._is_too_long
+        self._open.clear()
+        self._is_too_long = False
+        if self._on_line is not None and line and not is_too_long:
+            self._on_line(line)
+
+    def _lengthen(self, piece: bytes) -> None:
+        self._is_too_long = self._is_too_long or len(self._open) + len(piece) > _MAX_LINE
+        if not self._is_too_long:
+            self._open += piece
+
+
 class ProcessRunner:
-    """Runs programs, in any thread; `stop_all` ends those that run, and no other begins.
+    """Runs programs, in any thread; `stop_all` ends those that run, and no other starts.
 
     `environ` is what every program inherits, `grace` the seconds between the request to end
     and the end by force.
@@ -204,24 +148,24 @@ class ProcessRunner:
         timeout: float | SilenceTimeout | None = None,
         on_line: Callable[[bytes], None] | None = None,
         on_start: Callable[[Child], None] | None = None,
-        keep: int = _MOST_KEPT,
+        keep: int = _MAX_KEPT,
     ) -> Completed:
         """Run a program to its end; `script` is its standard input.
 
-        `timeout` is in seconds, or the patience that `on_line` renews. `on_line` gets each
+        `timeout` is in seconds, or a SilenceTimeout that `on_line` renews. `on_line` gets each
         line of standard output that is not empty, `on_start` the child before it is waited
         for; if one of them raises, the program is ended. Raises OSError if it cannot be
         started, also once `stop_all` was called.
         """
         began = self._monotonic()
         running = self._spawn(argv, {**self._environ, **(env or {})}, script)
-        out, err = Tail(on_line, keep), Tail(None, keep)
+        out, err = _Tail(on_line, keep), _Tail(None, keep)
         try:
             if on_start is not None:
                 on_start(child_of(running.process.pid))
-            self._pump(running, out, err, self.patience(timeout))
+            self._pump(running, out, err, self.silence_timeout(timeout))
         except BaseException:
-            signal_group(running.process.pid, signal.SIGKILL)
+            _signal_group(running.process.pid, signal.SIGKILL)
             raise
         finally:
             status = self._reap(running)
@@ -235,27 +179,27 @@ class ProcessRunner:
             running.stopped,
         )
 
-    def patience(self, timeout: float | SilenceTimeout | None) -> SilenceTimeout | None:
-        """Return the patience that so many seconds mean; None: without end."""
+    def silence_timeout(self, timeout: float | SilenceTimeout | None) -> SilenceTimeout | None:
+        """Return the SilenceTimeout of so many seconds; None for no limit."""
         if timeout is None or isinstance(timeout, SilenceTimeout):
             return timeout
         return SilenceTimeout(timeout, self._monotonic)
 
     def stop_all(self) -> None:
-        """End every program that runs: asked first, forced after the grace."""
+        """End every program that runs, by SIGTERM, and by SIGKILL after the grace."""
         with self._idle:
             self._is_stopping = True
             for running in self._state.values():
                 running.stopped = True
-                signal_group(running.process.pid, signal.SIGTERM)
+                _signal_group(running.process.pid, signal.SIGTERM)
             if self._idle.wait_for(lambda: not self._state, self._grace):
                 return
             for running in self._state.values():
-                signal_group(running.process.pid, signal.SIGKILL)
+                _signal_group(running.process.pid, signal.SIGKILL)
             self._idle.wait_for(lambda: not self._state, self._grace)
 
     def allow(self) -> None:
-        """Let programs begin again: what follows a stop has to be run too."""
+        """Let programs start again: hooks that follow a stop have to run too."""
         with self._idle:
             self._is_stopping = False
 
@@ -268,7 +212,7 @@ class ProcessRunner:
             return running
 
     def _pump(
-        self, running: _Running, out: Tail, err: Tail, patience: SilenceTimeout | None
+        self, running: _Running, out: _Tail, err: _Tail, silence: SilenceTimeout | None
     ) -> None:
         process = running.process
         assert process.stdout is not None  # noqa: S101 - both are pipes
@@ -280,34 +224,35 @@ class ProcessRunner:
                 selector.register(process.stderr, selectors.EVENT_READ, err)
                 selector.register(ended, selectors.EVENT_READ)
                 while not running.has_ended:
-                    self._wait(running, selector, patience)
+                    self._wait(running, selector, silence)
                 selector.unregister(ended)
                 self._drain(running, selector)
         finally:
             os.close(ended)
 
     def _wait(
-        self, running: _Running, selector: selectors.BaseSelector, patience: SilenceTimeout | None
+        self, running: _Running, selector: selectors.BaseSelector, silence: SilenceTimeout | None
     ) -> None:
-        """Take what comes next, and see to it that the wait for the end has one itself."""
-        until = _until(running, patience)
+        """Take the next output, and end the program when it is overdue."""
+        until = _until(running, silence)
         left = None if until is None else max(0.0, until - self._monotonic())
         for key, _ in selector.select(left):
             if key.data is None:
                 running.has_ended = True
             else:
                 _take(selector, key)
-        # Asked again: it may have been renewed, and one that never pauses must end as well.
-        until = _until(running, patience)
+        # Computed again: `on_line` may have renewed it. Not only after silence: a program
+        # that writes without a pause must end as well.
+        until = _until(running, silence)
         if until is not None and self._monotonic() >= until and not running.has_ended:
             self._overdue(running)
 
     def _overdue(self, running: _Running) -> None:
-        """Ask it to end, each further time force it."""
+        """Send SIGTERM the first time, SIGKILL each further time."""
         which = signal.SIGKILL if running.timed_out else signal.SIGTERM
         running.timed_out = True
         running.forced_at = self._monotonic() + self._grace
-        signal_group(running.process.pid, which)
+        _signal_group(running.process.pid, which)
 
     def _drain(self, running: _Running, selector: selectors.BaseSelector) -> None:
         """Read what the program left in its pipes.
@@ -315,7 +260,7 @@ class ProcessRunner:
         Of one that was asked to end, others of its group may still do so: within the grace.
         """
         until = self._monotonic() + (self._grace if running.is_to_end else 0.0)
-        left = _MOST_LEFT
+        left = _MAX_LEFT
         while left > 0 and selector.get_map():
             events = selector.select(max(0.0, until - self._monotonic()))
             left -= sum(_take(selector, key) for key, _ in events)
@@ -324,12 +269,12 @@ class ProcessRunner:
 
     def _reap(self, running: _Running) -> int:
         process = running.process
-        # Not under the lock: one that hangs in the kernel must not keep others from beginning.
+        # Not under the lock: one that hangs in the kernel must not keep others from starting.
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with self._idle:
-            # Until it is waited for, its number belongs to nobody else.
+            # Until it is waited for, its pid is not reused.
             if running.is_to_end:
-                signal_group(process.pid, signal.SIGKILL)
+                _signal_group(process.pid, signal.SIGKILL)
             status = process.wait()
             del self._state[process.pid]
             self._idle.notify_all()
@@ -354,15 +299,15 @@ def _start(argv: Sequence[str], env: Mapping[str, str], stdin: int) -> "subproce
         raise OSError(errno.EINVAL, f"{os.strerror(errno.EINVAL)}: {error}", argv[0]) from error
 
 
-def _until(running: _Running, patience: SilenceTimeout | None) -> float | None:
-    """Give when something has to be done about it."""
+def _until(running: _Running, silence: SilenceTimeout | None) -> float | None:
+    """Return when the program is overdue, by the monotonic clock; None for never."""
     if running.timed_out:
         return running.forced_at
-    return None if patience is None else patience.ends
+    return None if silence is None else silence.ends
 
 
 def _take(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> int:
-    """Read a piece of a pipe; give its length."""
+    """Read a piece of a pipe and return its length."""
     piece = os.read(key.fd, _PIECE)
     if piece:
         key.data.take(piece)
@@ -373,7 +318,7 @@ def _take(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> int:
 
 @contextlib.contextmanager
 def _input_of(script: bytes) -> Iterator[int]:
-    """Return a descriptor from which the script can be read; it takes no thread to write it."""
+    """Lend a descriptor from which the script can be read, without a thread that writes it."""
     if not script:
         yield subprocess.DEVNULL
         return
@@ -384,3 +329,44 @@ def _input_of(script: bytes) -> Iterator[int]:
         yield memory
     finally:
         os.close(memory)
+
+
+def child_of(pid: int) -> Child:
+    """Return the process with this pid; `started` is 0 if it does not live or is unknown."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return Child(pid, 0)
+    # The name in parentheses may hold blanks; the state follows it, the start 19 fields later.
+    fields = text.rpartition(")")[2].split()
+    return Child(pid, 0 if fields[0] in "XZ" else int(fields[19]))
+
+
+def started_at(child: Child) -> float:
+    """Return when a child was started, in unix seconds, to about a second."""
+    lines = Path("/proc/stat").read_text(encoding="ascii", errors="replace").splitlines()
+    boot = next(int(line.split()[1]) for line in lines if line.startswith("btime "))
+    return boot + child.started / os.sysconf("SC_CLK_TCK")
+
+
+def end_leftover(child: Child, grace: float) -> bool:
+    """End the process group of a child that outlived us; return whether it still ran.
+
+    SIGTERM first, SIGKILL after `grace` seconds. A pid that was reused is left alone.
+    """
+    if child.started == 0 or child_of(child.pid) != child:
+        return False
+    _signal_group(child.pid, signal.SIGTERM)
+    deadline = time.monotonic() + grace
+    while time.monotonic() < deadline:
+        if child_of(child.pid) != child:
+            return True
+        time.sleep(_POLL_SECONDS)
+    _signal_group(child.pid, signal.SIGKILL)
+    return True
+
+
+def _signal_group(pid: int, which: signal.Signals) -> None:
+    """Send a signal to a process group. No error if it has ended."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, which)

@@ -1,6 +1,6 @@
-"""Threads that must not end: better that a process is started anew than that it limps on.
+"""Threads of a daemon: started and ended by a `with` block, and reported when they fail.
 
-What is closed when its `with` block ends, and the thread that lives so long.
+A daemon of which one thread has failed ends, so that it is restarted as a whole.
 """
 
 import logging
@@ -16,38 +16,12 @@ from typing import Self
 from sidecar.lib.log import log_event
 
 
-@contextmanager
-def failing_threads(logger: logging.Logger, on_failure: Callable[[], None]) -> Iterator[list[str]]:
-    """Collect the names of threads that end by an error; `on_failure` is called for each."""
-    failures: list[str] = []
-    before = threading.excepthook
-
-    def told(failed: threading.ExceptHookArgs) -> None:
-        failures.append(failed.thread.name if failed.thread else "unknown")
-        what = failed.exc_type.__name__
-        facts = {"thread": failures[-1], "reason": what, "at": places_of(failed.exc_traceback)}
-        log_event(logger, logging.ERROR, "thread.failed", **facts)
-        on_failure()
-
-    threading.excepthook = told
-    try:
-        yield failures
-    finally:
-        threading.excepthook = before
-
-
-def places_of(trace: TracebackType | None) -> list[str]:
-    """Tell where an error happened, not what it says: that might quote a label, or a secret."""
-    frames = traceback.extract_tb(trace)
-    return [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames][-3:]
-
-
 class Closable(ABC):
     """Has `close()`; a `with` block calls it, whatever happens."""
 
     @abstractmethod
     def close(self) -> None:
-        """End it; once more changes nothing."""
+        """Release what it holds. No error if already closed."""
 
     def __enter__(self) -> Self:
         return self
@@ -57,7 +31,7 @@ class Closable(ABC):
 
 
 class Worker(Closable):
-    """A thread of that name, which runs `_run` until `close()`; `with` also starts it."""
+    """A thread that runs `_run` until `close()`; a `with` block starts and closes it."""
 
     def __init__(self, name: str) -> None:
         self._closing = threading.Event()
@@ -68,7 +42,7 @@ class Worker(Closable):
         return self
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:
@@ -76,16 +50,45 @@ class Worker(Closable):
         self._closing.set()
         self._interrupt()
         if self._thread.is_alive():
-            self._thread.join(self._patience)
+            self._thread.join(self._join_seconds)
 
     @property
-    def _patience(self) -> float | None:
+    def _join_seconds(self) -> float | None:
         """Seconds that `close` waits for the thread; None: until it has ended."""
         return None
 
     def _interrupt(self) -> None:
-        """Call off what the thread waits for."""
+        """Interrupt what the thread waits for, from another thread."""
 
     @abstractmethod
     def _run(self) -> None:
         """Work until `_closing` is set."""
+
+
+@contextmanager
+def failing_threads(logger: logging.Logger, on_failure: Callable[[], None]) -> Iterator[list[str]]:
+    """Collect and log the names of threads that fail; `on_failure` is called for each."""
+    failures: list[str] = []
+    before = threading.excepthook
+
+    def record(failed: threading.ExceptHookArgs) -> None:
+        failures.append(failed.thread.name if failed.thread else "unknown")
+        what = failed.exc_type.__name__
+        facts = {"thread": failures[-1], "reason": what, "at": places_of(failed.exc_traceback)}
+        log_event(logger, logging.ERROR, "thread.failed", **facts)
+        on_failure()
+
+    threading.excepthook = record
+    try:
+        yield failures
+    finally:
+        threading.excepthook = before
+
+
+def places_of(trace: TracebackType | None) -> list[str]:
+    """Return the last places of an error, such as `loop.py:42`.
+
+    Its text is left out, since it might quote a label, or a secret.
+    """
+    frames = traceback.extract_tb(trace)
+    return [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames][-3:]

@@ -1,4 +1,7 @@
-"""Replacing a small file of ours in one step; imports next to nothing, so it starts at once."""
+"""Replace a small file of ours in one step.
+
+Imports next to nothing, because `healthcheck`, which runs every few seconds, imports it.
+"""
 
 import os
 from pathlib import Path
@@ -7,7 +10,7 @@ from pathlib import Path
 def write_small(directory: Path, name: str, content: bytes, *, durable: bool) -> None:
     """Replace a small file, making its directory; only its owner can read it. Raises OSError.
 
-    `durable`: it also survives a loss of power.
+    `durable` means that it also survives a loss of power.
     """
     directory.mkdir(mode=0o700, exist_ok=True)
     part = directory / f".{name}.{os.urandom(4).hex()}.part"

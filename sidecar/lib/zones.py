@@ -1,4 +1,4 @@
-"""Which time zone this process lives in."""
+"""Find the time zone of this process, and zones by name."""
 
 import os
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 def local_zone(
     environment: Mapping[str, str] | None = None, localtime: Path = Path("/etc/localtime")
 ) -> tuple[tzinfo, str]:
-    """Find this machine's zone with its summer time, and its name; UTC if there is none."""
+    """Return this machine's zone with its summer time, and its name; UTC if there is none."""
     variables = os.environ if environment is None else environment
     name = variables.get("TZ", "")
     if name and (zone := named_zone(name)) is not None:
@@ -26,7 +26,7 @@ def local_zone(
 
 
 def named_zone(name: str) -> tzinfo | None:
-    """Look a zone up by its name, also as TZ spells it (`:Europe/Berlin`)."""
+    """Return the zone of a name, also as TZ spells it (`:Europe/Berlin`); None if unknown."""
     try:
         return ZoneInfo(name.removeprefix(":"))
     except (OSError, ValueError, KeyError):

@@ -8,9 +8,10 @@ from sidecar.backrest.document import DocumentView, RepoView
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Problem
+from sidecar.planner.excludes import left_out_by
 from sidecar.planner.host_path import Locator, is_under
-from sidecar.planner.paths import left_out_by
-from sidecar.planner.plans import Rendered, RenderedWorkload, render
+from sidecar.planner.plan import RenderedWorkload
+from sidecar.planner.plans import Rendered, render
 from sidecar.planner.workload import Workload
 
 
@@ -18,8 +19,8 @@ from sidecar.planner.workload import Workload
 class MountCoverage:
     """One mount of one container: the plan that holds it, or the reason why none does.
 
-    `path` is the mount as the runner sees it, empty where it does not. With a plan
-    a `reason` says that it holds only a part. `left_out` is the exclude that takes all
+    `path` is the mount as the runner sees it, empty where it does not. A `reason` beside
+    a plan says that the plan holds only a part. `left_out` is the exclude that takes all
     of it out of a plan.
     """
 
@@ -38,10 +39,10 @@ def render_without_document(
     now: datetime,
     runner_mounts: tuple[Mount, ...] | None = None,
 ) -> tuple[DocumentView, Rendered]:
-    """Render as if the document had every repository that is asked for, and no plan.
+    """Render as if the document had every repository that labels name, and no plan.
 
-    Without a document this is not the sidecar's machine, so what is not known here is
-    left out of the problems: repositories, and secrets that are only there.
+    Without a document this is not the sidecar's machine. So problems with what only that
+    machine knows are left out: repositories and secrets.
     """
     label = f"{policy.label_prefix}repo"
     asked = (c.labels[label].strip() for c in inventory.containers if label in c.labels)
@@ -64,17 +65,17 @@ def cover_mounts(
     policy: Policy,
     runner_mounts: tuple[Mount, ...] | None = None,
 ) -> tuple[MountCoverage, ...]:
-    """Say of each mount of each container which plan of the document will hold it.
+    """Return for each mount of each container which plan of the document will hold it.
 
     `runner_mounts` are those with which the plans were rendered.
     """
     locator = Locator(policy, inventory.volumes, runner_mounts)
     survey = _Survey(rendered, view, policy, locator)
-    found = list(survey.walk())
-    seen = {c.id for w in survey.workloads() for c in w.containers}
+    found = list(survey.cover_all())
+    surveyed = {c.id for w in survey.workloads() for c in w.containers}
     for container in inventory.containers:
-        if container.id not in seen:
-            found += _left_out(container, policy)
+        if container.id not in surveyed:
+            found += _without_workload(container, policy)
     return tuple(sorted(found, key=_coverage_order))
 
 
@@ -82,7 +83,7 @@ def _coverage_order(one: MountCoverage) -> tuple[str, str, str]:
     return one.workload, one.container, one.mount.destination
 
 
-def _left_out(container: Container, policy: Policy) -> Iterator[MountCoverage]:
+def _without_workload(container: Container, policy: Policy) -> Iterator[MountCoverage]:
     own = container.id == policy.own_container_id
     reason = "the sidecar itself" if own else "a `run` container, which does not last"
     for mount in container.mounts:
@@ -90,7 +91,7 @@ def _left_out(container: Container, policy: Policy) -> Iterator[MountCoverage]:
 
 
 class _Survey:
-    """What is needed to answer for every mount; plans as they stand after the pass."""
+    """Finds the plan of each mount, among the plans as they are after the pass."""
 
     def __init__(
         self, rendered: Rendered, view: DocumentView, policy: Policy, locator: Locator
@@ -107,25 +108,25 @@ class _Survey:
                 self._holders.setdefault(path, []).append(plan_id)
 
     def workloads(self) -> Iterator[Workload]:
-        """All workloads, labelled or not."""
+        """Yield all workloads, labelled or not."""
         yield from (item.workload for item in self._rendered.workloads)
         yield from self._rendered.unlabelled
 
-    def walk(self) -> Iterator[MountCoverage]:
-        """Answer for every mount of every workload."""
+    def cover_all(self) -> Iterator[MountCoverage]:
+        """Yield the coverage of every mount of every workload."""
         for item in self._rendered.workloads:
             for container in item.workload.containers:
                 for mount in container.mounts:
-                    yield self._look(item.workload, container, mount, item)
+                    yield self._cover(item.workload, container, mount, item)
         for workload in self._rendered.unlabelled:
             for container in workload.containers:
                 for mount in container.mounts:
-                    yield self._look(workload, container, mount, None)
+                    yield self._cover(workload, container, mount, None)
 
-    def _look(
+    def _cover(
         self, workload: Workload, container: Container, mount: Mount, item: RenderedWorkload | None
     ) -> MountCoverage:
-        host = self._locator.place(mount).host
+        host = self._locator.locate(mount).host
         path = (self._locator.runner_path(host) or "") if host else ""
         found = MountCoverage(workload.key, container.name, mount, path=path)
         own = item.plan_id if item else ""
@@ -147,12 +148,12 @@ class _Survey:
         return replace(found, reason=self._why_not(item, mount))
 
     def _holders_of(self, path: str, own: str) -> list[str]:
-        """The plans that hold a path, the workload's own first."""
+        """Return the plans that hold a path, the workload's own first."""
         holders = [holder for root in _roots(path) for holder in self._holders.get(root, ())]
         return sorted(holders, key=lambda holder: holder != own)
 
     def _left_out(self, plan_id: str, path: str) -> str:
-        """The exclude of a plan that leaves out all of a path, if one does."""
+        """Return the exclude of a plan that leaves out all of a path, the empty string if none."""
         excludes, iexcludes = self._excludes.get(plan_id, ((), ()))
         folded = [pattern.casefold() for pattern in iexcludes]
         return left_out_by(path, excludes) or left_out_by(path.casefold(), folded)
@@ -163,7 +164,7 @@ class _Survey:
         return f"labelled, but without {self._prefix}enable" if workload.labels else "not labelled"
 
     def _why_not(self, item: RenderedWorkload, mount: Mount) -> str:
-        if reason := self._locator.why_not_data(self._locator.place(mount)):
+        if reason := self._locator.why_not_data(self._locator.locate(mount)):
             return reason
         for skipped in item.paths.skipped:
             if skipped.mount == mount:
@@ -175,7 +176,7 @@ class _Survey:
 
 
 def _roots(path: str) -> Iterator[str]:
-    """A path and all that it lies under, the nearest first; nothing for no path."""
+    """Yield a path and all folders above it, the nearest first; nothing for the empty path."""
     while path:
         yield path
         path = path.rpartition("/")[0] or ("/" if path != "/" else "")

@@ -1,4 +1,4 @@
-"""Document × Rendered → Changes: which owned plans are new, changed, orphaned, as they were."""
+"""Document × `Rendered` → `Changes`: which owned plans are new, edited, orphaned, unchanged."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ _NOTHING: frozenset[str] = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a pass would write: new plans, edits of standing ones; ids are sorted."""
+    """What a pass would write: new plans, edits of existing ones; ids are sorted."""
 
     added: tuple[Plan, ...]
     edits: tuple[PlanEdit, ...]
@@ -48,18 +48,18 @@ def diff_plans(
     contested: Mapping[str, frozenset[str]] | None = None,
     memo: Memo[PlanEdit | None] | None = None,
 ) -> Changes:
-    """Compare owned plans after Backrest's own normalisation.
+    """Compare owned plans in Backrest's normal form, in the keys that are ours.
 
-    `broken` names, by plan id, keys that Backrest would refuse as they stand: they
-    are replaced whoever set them. `contested` names keys that stay as they are.
+    `broken` names, by plan id, keys that Backrest would refuse as they are: they
+    are replaced whoever set them. `contested` names keys that are left as they are.
     """
-    standing = document.plans
+    existing = document.plans
     broken, contested = broken or {}, contested or {}
     recall = (memo or Memo()).recall
     added: list[Plan] = []
     edits: list[PlanEdit] = []
     for plan in sorted(rendered.plans, key=lambda item: item.id):
-        raw = standing.get(plan.id)
+        raw = existing.get(plan.id)
         if raw is None:
             added.append(plan)
             continue
@@ -70,10 +70,10 @@ def diff_plans(
                 edit = _without(edit, contested[plan.id] - faulty)
             if edit.settings or edit.removals:
                 edits.append(edit)
-    edits += _enforced(standing, rendered)
+    edits += _enforced(existing, rendered)
     edits.sort(key=lambda edit: edit.id)
     edited = {edit.id for edit in edits}
-    owned = sorted(plan_id for plan_id in standing if plan_id.startswith(policy.plan_id_prefix))
+    owned = sorted(plan_id for plan_id in existing if plan_id.startswith(policy.plan_id_prefix))
     return Changes(
         tuple(added),
         tuple(edits),
@@ -82,10 +82,10 @@ def diff_plans(
     )
 
 
-def _enforced(standing: Mapping[str, Object], rendered: Rendered) -> Iterator[PlanEdit]:
-    """Take what the hook policy forbids out of plans that an error leaves as they are."""
+def _enforced(existing: Mapping[str, Object], rendered: Rendered) -> Iterator[PlanEdit]:
+    """Yield edits that remove what the hook policy forbids from plans that an error keeps."""
     for item in rendered.workloads:
-        raw = standing.get(item.plan_id)
+        raw = existing.get(item.plan_id)
         if item.permitted is not None and raw is not None:
             have = normalise_plan(raw)
             changed = {k: v for k, v in item.permitted.items() if have.get(k, []) != v}
@@ -95,7 +95,7 @@ def _enforced(standing: Mapping[str, Object], rendered: Rendered) -> Iterator[Pl
 
 
 def _edit_of(raw: Object, plan: Plan, policy: Policy, broken: frozenset[str]) -> PlanEdit | None:
-    """What must change for `raw` to say what `plan` says, in the keys that are ours."""
+    """Return the edit that makes `raw` equal to `plan` in the keys that are ours; None: it is."""
     have, want = normalise_plan(raw), plan.to_json()
     settings: dict[str, Any] = {}
     removals: list[str] = []
@@ -120,7 +120,7 @@ def _without(edit: PlanEdit, keys: frozenset[str]) -> PlanEdit:
 
 
 def with_more(changes: Changes, more: Iterable[PlanEdit], removed: tuple[str, ...]) -> Changes:
-    """Add edits and removals; where two edits speak of one key, the first counts."""
+    """Add edits and removals; where two edits set the same key, the first counts."""
     edits = _join(changes.edits, more)
     touched = {edit.id for edit in edits}
     unchanged = tuple(plan_id for plan_id in changes.unchanged if plan_id not in touched)

@@ -1,4 +1,4 @@
-"""Drift: somebody else's edits of what is ours, and when to stop putting them back."""
+"""Drift: owned keys that somebody else edits, and when we stop putting them back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -7,16 +7,17 @@ from sidecar.backrest.plan import Plan
 from sidecar.planner.propose import Proposal
 
 PLAN = "plan"
-"""Stands for the key when a whole plan was taken away."""
+"""Stands for the key when a whole plan was removed."""
 
-_TIMES = 3
-_WITHIN = 600.0
+# A key that had to be put back so often within so many seconds is left alone for the rest.
+_MAX_REPAIRS = 3
+_PERIOD = 600.0
 _REST = 3600.0
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Drift:
-    """One owned key of one plan that says something else than we last made it say."""
+    """One owned key of one plan whose value is not the one that we wrote last."""
 
     plan: str
     key: str
@@ -24,9 +25,9 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What was asserted, and how often it had to be put back; times in monotonic seconds.
+    """What was written, and how often it had to be put back; times in monotonic seconds.
 
-    `asserted`: the plans that stood in the document after a pass, as they were rendered.
+    `asserted`: the plans that were in the document after a pass, as they were rendered.
     `put_back`: when a drift was put back lately. `resting`: since when one is left alone.
     """
 
@@ -36,41 +37,38 @@ class Watch:
 
     @property
     def contested(self) -> dict[str, frozenset[str]]:
-        """The keys, by plan, that somebody else insists on: they are left to them."""
+        """The keys, by plan, that somebody else keeps changing: we leave them as they are."""
         found: dict[str, frozenset[str]] = {}
         for drift in self.resting:
             found[drift.plan] = found.get(drift.plan, frozenset()) | {drift.key}
         return found
 
     def after(self, proposal: Proposal, now: float) -> "Watch":
-        """Remember a pass that left the document as proposed."""
+        """Return the watch after a pass that left the document as proposed."""
         plans = {plan.id: plan for plan in proposal.rendered.plans}
         put_back = {
-            drift: tuple(t for t in times if now - t < _WITHIN)
+            drift: tuple(t for t in times if now - t < _PERIOD)
             for drift, times in self.put_back.items()
         }
         for drift in find_drift(self, proposal):
             put_back[drift] = (*put_back.get(drift, ()), now)
-        tired = {
+        given_up = {
             drift: now
             for drift, times in put_back.items()
-            if len(times) >= _TIMES and drift.key != PLAN
+            if len(times) >= _MAX_REPAIRS and drift.key != PLAN
         }
         return Watch(
             plans,
-            {d: t for d, t in put_back.items() if t and d not in tired},
-            {
-                **self._still_resting(plans, now),
-                **tired,
-            },
+            {d: t for d, t in put_back.items() if t and d not in given_up},
+            {**self._still_resting(plans, now), **given_up},
         )
 
     def forgiving(self) -> "Watch":
-        """Start anew: whoever held on to old values has read the new ones."""
+        """Return the watch that puts everything back again: others have read our values."""
         return replace(self, put_back={}, resting={})
 
     def _still_resting(self, plans: Mapping[str, Plan], now: float) -> dict[Drift, float]:
-        """What is still left alone: the labels ask for the same, and the rest is not over."""
+        """Return what is still left alone: its labels did not change, and the rest is not over."""
         return {
             drift: since
             for drift, since in self.resting.items()
@@ -79,7 +77,7 @@ class Watch:
 
 
 def find_drift(watch: Watch, proposal: Proposal) -> tuple[Drift, ...]:
-    """List what a pass puts back although nothing else was asked for since the last."""
+    """List what a pass puts back although the labels ask for the same as in the last pass."""
     changes = proposal.changes
     plans = {plan.id: plan for plan in proposal.rendered.plans}
     found = [

@@ -1,8 +1,7 @@
-"""Hook labels → ordered Hooks: START hooks first (exec, template, snapshot-start).
+"""Hook labels → ordered hooks: exec commands, the template, snapshot commands, notifications.
 
-What every kind of hook needs of its workload, and where its problems go.
-
-hooks.template → the hooks before the snapshot and those after it.
+START hooks come first, in this order too. What a template stopped is started again before
+anything else runs after the snapshot.
 """
 
 import re
@@ -16,11 +15,10 @@ from sidecar.labels.problem import Problem, problem_of
 from sidecar.labels.registry import TEMPLATES
 from sidecar.labels.spec import LabelSpec
 from sidecar.lib.text import SpecInvalid, quoted
+from sidecar.planner.dumps import DUMP_TEMPLATES, render_dump
 from sidecar.planner.notifications import SecretMissing, parse_notification, render_notification
 from sidecar.planner.scripts import (
-    DUMP_TEMPLATES,
     escape_template,
-    render_dump,
     render_exec,
     render_quiesce,
     render_resume,
@@ -29,217 +27,11 @@ from sidecar.planner.scripts import (
 )
 from sidecar.planner.workload import Workload, start_order
 
-START = (Condition.SNAPSHOT_START,)
+_START = (Condition.SNAPSHOT_START,)
 # A halted START hook gives no END: what starts a container again runs on both.
-AFTER = (Condition.SNAPSHOT_END, Condition.SNAPSHOT_ERROR)
-
-
-def command_hook(
-    command: str, conditions: tuple[Condition, ...], on_error: OnError = OnError.IGNORE
-) -> Hook:
-    """Make a hook that the runner gives to its shell."""
-    return Hook(conditions, "actionCommand", {"command": command}, on_error)
-
-
-@dataclass(slots=True)
-class HookScope:
-    """One workload whose hooks are being resolved; `problems` name no workload yet."""
-
-    workload: Workload
-    spec: LabelSpec
-    plan_id: str
-    policy: Policy
-    problems: list[Problem] = field(default_factory=list)
-
-    def exec_script(self, name: str, command: str, what: str = "exec hook") -> str:
-        """Wrap a command so that it runs in a container; `what` is for people."""
-        return render_exec(
-            name,
-            command,
-            what=what,
-            user=self.spec.exec_user or "",
-            swarm_service=self.workload.swarm_service,
-        )
-
-    def is_forbidden(self, label: str, needed: HookPolicy) -> bool:
-        """Return whether the hook policy is narrower than what a label needs; if so, tell."""
-        policy = self.policy.hook_policy
-        if policy is HookPolicy.ALL or policy is needed:
-            return False
-        self.tell(
-            "hook.forbidden",
-            f"{self.policy.label_prefix}{label} is not allowed under --hook-policy {policy}",
-            f"remove the label, or run the sidecar with --hook-policy {needed}",
-            label,
-        )
-        return True
-
-    def has_template_mark(self, label: str, value: str) -> bool:
-        """Return whether a value that the policy does not trust holds a template; if so, tell."""
-        if self.policy.hook_policy is HookPolicy.ALL or "{{" not in value:
-            return False
-        self.tell(
-            "hook.forbidden",
-            f"{self.policy.label_prefix}{label} holds {{{{, which the runner would execute",
-            "write it without {{, or run the sidecar with --hook-policy all",
-            label,
-        )
-        return True
-
-    def tell(self, reason: str, message: str, hint: str, label: str) -> None:
-        """Keep a problem with a label, named without its prefix."""
-        self.problems.append(
-            problem_of(
-                reason,
-                message,
-                hint,
-                container=self.workload.speaker(label),
-                label=self.policy.label_prefix + label,
-            )
-        )
-
-
+_AFTER = (Condition.SNAPSHOT_END, Condition.SNAPSHOT_ERROR)
 _PAUSE = "pause-unpause"
 _STOPS = ("stop-start", "quiesce-stop-start")
-
-
-def resolve_template(scope: HookScope) -> tuple[list[Hook], list[Hook]]:
-    """The hooks of `hooks.template`: those before the snapshot and those after."""
-    template = scope.spec.template
-    if template is None or template == "none":
-        return [], []
-    if template not in TEMPLATES:
-        scope.tell(
-            "hook.template-unknown",
-            f"{quoted(template)} is no template",
-            f"write one of {', '.join(TEMPLATES)}",
-            "hooks.template",
-        )
-        return [], []
-    if scope.is_forbidden("hooks.template", HookPolicy.TEMPLATES):
-        return [], []
-    if template in DUMP_TEMPLATES:
-        return _dump_hooks(scope, template), []
-    if _stop_is_off(scope, template):
-        return [], []
-    return _stop_hooks(scope, template)
-
-
-def _stop_is_off(scope: HookScope, template: str) -> bool:
-    own = (scope.policy.runner_container, scope.policy.own_container_id)
-    for container in scope.workload.containers:
-        if container.name in own or container.id in own:
-            scope.tell(
-                "hook.forbidden",
-                f"{template} would stop {container.name}, which runs the backups",
-                "use hooks.template=none here",
-                "hooks.template",
-            )
-            return True
-    explicit = scope.spec.snapshot_start or scope.spec.snapshot_end
-    if explicit and scope.policy.hook_policy is HookPolicy.ALL:
-        scope.tell(
-            "hook.template-off",
-            f"{template} is switched off by the snapshot-start and snapshot-end labels",
-            "remove one or the other",
-            "hooks.template",
-        )
-        return True
-    return False
-
-
-def _stop_hooks(scope: HookScope, template: str) -> tuple[list[Hook], list[Hook]]:
-    if template == "swarm-scale":
-        return _scale_hooks(scope)
-    if scope.workload.swarm_service and template != _PAUSE:
-        scope.tell(
-            "label.invalid",
-            f"{template} cannot quiesce a Swarm service: Swarm replaces a stopped task at once",
-            "write swarm-scale or pause-unpause",
-            "hooks.template",
-        )
-        return [], []
-    ordered = start_order(scope.workload)
-    stops = [_stop_script(scope, template, name) for name in reversed(ordered)]
-    starts = [_start_script(template, name) for name in ordered]
-    return (
-        [command_hook(script, START, OnError.FATAL) for script in stops],
-        [command_hook(script, AFTER) for script in starts],
-    )
-
-
-def _stop_script(scope: HookScope, template: str, name: str) -> str:
-    if template in _STOPS:
-        return render_quiesce(name, scope.plan_id, "stop")
-    if template == _PAUSE:
-        return render_quiesce(name, scope.plan_id, "pause")
-    return escape_template(f"docker stop {shlex.quote(name)}")
-
-
-def _start_script(template: str, name: str) -> str:
-    if template in _STOPS:
-        return render_resume(name, "start")
-    if template == _PAUSE:
-        return render_resume(name, "unpause")
-    return escape_template(f"docker start {shlex.quote(name)}")
-
-
-def _scale_hooks(scope: HookScope) -> tuple[list[Hook], list[Hook]]:
-    service = scope.workload.swarm_service
-    if not service:
-        scope.tell(
-            "label.invalid",
-            "swarm-scale needs a Swarm service, and this is none",
-            "write stop-start",
-            "hooks.template",
-        )
-        return [], []
-    down = render_scale_down(service, scope.plan_id)
-    return (
-        [command_hook(down, START, OnError.FATAL)],
-        [command_hook(render_scale_up(service), AFTER)],
-    )
-
-
-def _dump_hooks(scope: HookScope, template: str) -> list[Hook]:
-    spec = scope.spec
-    values = {
-        "dump.path": spec.dump_path or "",
-        "dump.user": spec.dump_user or "",
-        "dump.database": spec.dump_database or "",
-    }
-    if any(scope.has_template_mark(label, value) for label, value in values.items()):
-        return []
-    if not _dump_is_possible(scope, template, values):
-        return []
-    name = scope.workload.speaker("hooks.template")
-    command = render_dump(template, *values.values())
-    return [command_hook(scope.exec_script(name, command, template), START, OnError.FATAL)]
-
-
-def _dump_is_possible(scope: HookScope, template: str, values: dict[str, str]) -> bool:
-    needed = ["dump.path"]
-    if template == "sqlite-backup":
-        needed.append("dump.database")
-    for label in needed:
-        if not values[label].startswith("/"):
-            what = "an absolute path in the container"
-            scope.tell("label.invalid", f"{template} needs {label}", f"set it to {what}", label)
-            return False
-    if values["dump.database"].startswith("-"):
-        scope.tell("label.invalid", "a database cannot begin with -", "rename it", "dump.database")
-        return False
-    if template == "sqlite-backup" and set(values["dump.path"]) & set("'\"\\"):
-        scope.tell(
-            "label.invalid",
-            "SQLite cannot write to a path with quotes",
-            "rename it",
-            "dump.path",
-        )
-        return False
-    return True
-
-
 _ON_ERROR = {
     "ignore": OnError.IGNORE,
     "cancel": OnError.CANCEL,
@@ -255,7 +47,7 @@ _LATER_SNAPSHOT_LABELS = (
     ("snapshot-warning", Condition.SNAPSHOT_WARNING),
     ("snapshot-skipped", Condition.SNAPSHOT_SKIPPED),
 )
-_SHORT = 60
+_SHORT_COMMAND = 60
 _SELF = re.compile(r"\$\{SELF\}|\$SELF(?![A-Za-z0-9_])")
 _NAMELESS = re.compile(
     r"\bdocker\s+(?:container\s+)?(?:stop|start)"
@@ -266,7 +58,7 @@ _NAMELESS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class PlannedHooks:
-    """The hooks of one workload in Backrest's order, and the problems on the way."""
+    """The hooks of one workload in Backrest's order, and the problems with its hook labels."""
 
     hooks: tuple[Hook, ...]
     problems: tuple[Problem, ...]
@@ -275,15 +67,73 @@ class PlannedHooks:
 _NO_HOOKS = PlannedHooks((), ())
 
 
+@dataclass(slots=True)
+class _HookScope:
+    """One workload whose hooks are being resolved; `problems` name no workload yet."""
+
+    workload: Workload
+    spec: LabelSpec
+    plan_id: str
+    policy: Policy
+    problems: list[Problem] = field(default_factory=list)
+
+    def exec_script(self, name: str, command: str, what: str) -> str:
+        """Wrap a command so that it runs in a container; `what` is for people."""
+        return render_exec(
+            name,
+            command,
+            what=what,
+            user=self.spec.exec_user or "",
+            swarm_service=self.workload.swarm_service,
+        )
+
+    def is_forbidden(self, label: str, needed: HookPolicy) -> bool:
+        """Return whether the hook policy is narrower than what a label needs, and report it."""
+        policy = self.policy.hook_policy
+        if policy is HookPolicy.ALL or policy is needed:
+            return False
+        self.report(
+            "hook.forbidden",
+            f"{self.policy.label_prefix}{label} is not allowed under --hook-policy {policy}",
+            f"remove the label, or run the sidecar with --hook-policy {needed}",
+            label,
+        )
+        return True
+
+    def has_template_mark(self, label: str, value: str) -> bool:
+        """Return whether a value that the policy does not trust holds a template, and report it."""
+        if self.policy.hook_policy is HookPolicy.ALL or "{{" not in value:
+            return False
+        self.report(
+            "hook.forbidden",
+            f"{self.policy.label_prefix}{label} holds {{{{, which the runner would execute",
+            "write it without {{, or run the sidecar with --hook-policy all",
+            label,
+        )
+        return True
+
+    def report(self, reason: str, message: str, hint: str, label: str) -> None:
+        """Keep a problem with a label, which is named without its prefix."""
+        self.problems.append(
+            problem_of(
+                reason,
+                message,
+                hint,
+                container=self.workload.carrier(label),
+                label=self.policy.label_prefix + label,
+            )
+        )
+
+
 def resolve_hooks(
     workload: Workload, spec: LabelSpec, plan_id: str, policy: Policy
 ) -> PlannedHooks:
     """Turn the hook labels of one workload into hooks; problems carry no workload yet."""
     if not spec.asks_for_hooks:
         return _NO_HOOKS
-    scope = HookScope(workload, spec, plan_id, policy)
+    scope = _HookScope(workload, spec, plan_id, policy)
     before, after = _exec_hooks(scope)
-    template_start, template_end = resolve_template(scope)
+    template_start, template_end = _template_hooks(scope)
     start, later = _snapshot_hooks(scope)
     notifications = _notify_hooks(scope)
     # What was stopped is started again before anything else runs: it serves people.
@@ -291,18 +141,18 @@ def resolve_hooks(
     return PlannedHooks(hooks, tuple(scope.problems))
 
 
-def _exec_hooks(scope: HookScope) -> tuple[list[Hook], list[Hook]]:
-    """Commands that run inside the labelled container."""
-    before = _exec(scope, "exec.start", scope.spec.exec_start, START, _user_on_error(scope))
-    return before, _exec(scope, "exec.end", scope.spec.exec_end, AFTER, OnError.IGNORE)
+def _exec_hooks(scope: _HookScope) -> tuple[list[Hook], list[Hook]]:
+    """Return the hooks that run commands inside the labelled container: before and after."""
+    before = _exec(scope, "exec.start", scope.spec.exec_start, _START, _user_on_error(scope))
+    return before, _exec(scope, "exec.end", scope.spec.exec_end, _AFTER, OnError.IGNORE)
 
 
-def _user_on_error(scope: HookScope) -> OnError:
+def _user_on_error(scope: _HookScope) -> OnError:
     return _ON_ERROR[scope.spec.on_error]
 
 
 def _exec(
-    scope: HookScope,
+    scope: _HookScope,
     label: str,
     commands: Sequence[str] | None,
     conditions: tuple[Condition, ...],
@@ -310,9 +160,9 @@ def _exec(
 ) -> list[Hook]:
     if not commands or scope.is_forbidden(label, HookPolicy.ALL):
         return []
-    name = scope.workload.speaker(label)
+    name = scope.workload.carrier(label)
     return [
-        command_hook(
+        _command_hook(
             scope.exec_script(name, _with_self(text, name), f"exec `{_short(text)}`"),
             conditions,
             on_error,
@@ -322,17 +172,156 @@ def _exec(
 
 
 def _short(command: str) -> str:
-    """The beginning of a command, by which people know it."""
+    """Return the beginning of a command, by which people recognise it."""
     words = " ".join(command.split())
-    return words if len(words) <= _SHORT else f"{words[: _SHORT - 1]}…"
+    return words if len(words) <= _SHORT_COMMAND else f"{words[: _SHORT_COMMAND - 1]}…"
 
 
 def _with_self(command: str, name: str) -> str:
     return _SELF.sub(lambda _: escape_template(shlex.quote(name)), command)
 
 
-def _snapshot_hooks(scope: HookScope) -> tuple[list[Hook], list[Hook]]:
-    """The user's own commands, verbatim: they are the runner's templates."""
+def _template_hooks(scope: _HookScope) -> tuple[list[Hook], list[Hook]]:
+    """Return the hooks of `hooks.template`: those before the snapshot and those after."""
+    template = scope.spec.template
+    if template is None or template == "none":
+        return [], []
+    if template not in TEMPLATES:
+        scope.report(
+            "hook.template-unknown",
+            f"{quoted(template)} is no template",
+            f"write one of {', '.join(TEMPLATES)}",
+            "hooks.template",
+        )
+        return [], []
+    if scope.is_forbidden("hooks.template", HookPolicy.TEMPLATES):
+        return [], []
+    if template in DUMP_TEMPLATES:
+        return _dump_hooks(scope, template), []
+    if _stop_is_off(scope, template):
+        return [], []
+    return _stop_hooks(scope, template)
+
+
+def _stop_is_off(scope: _HookScope, template: str) -> bool:
+    own = (scope.policy.runner_container, scope.policy.own_container_id)
+    for container in scope.workload.containers:
+        if container.name in own or container.id in own:
+            scope.report(
+                "hook.forbidden",
+                f"{template} would stop {container.name}, which runs the backups",
+                "use hooks.template=none here",
+                "hooks.template",
+            )
+            return True
+    explicit = scope.spec.snapshot_start or scope.spec.snapshot_end
+    if explicit and scope.policy.hook_policy is HookPolicy.ALL:
+        scope.report(
+            "hook.template-off",
+            f"{template} is switched off by the snapshot-start and snapshot-end labels",
+            "remove one or the other",
+            "hooks.template",
+        )
+        return True
+    return False
+
+
+def _stop_hooks(scope: _HookScope, template: str) -> tuple[list[Hook], list[Hook]]:
+    if template == "swarm-scale":
+        return _scale_hooks(scope)
+    if scope.workload.swarm_service and template != _PAUSE:
+        scope.report(
+            "label.invalid",
+            f"{template} cannot quiesce a Swarm service: Swarm replaces a stopped task at once",
+            "write swarm-scale or pause-unpause",
+            "hooks.template",
+        )
+        return [], []
+    ordered = start_order(scope.workload)
+    stops = [_stop_script(scope, template, name) for name in reversed(ordered)]
+    starts = [_start_script(template, name) for name in ordered]
+    return (
+        [_command_hook(script, _START, OnError.FATAL) for script in stops],
+        [_command_hook(script, _AFTER) for script in starts],
+    )
+
+
+def _stop_script(scope: _HookScope, template: str, name: str) -> str:
+    if template in _STOPS:
+        return render_quiesce(name, scope.plan_id, "stop")
+    if template == _PAUSE:
+        return render_quiesce(name, scope.plan_id, "pause")
+    return escape_template(f"docker stop {shlex.quote(name)}")
+
+
+def _start_script(template: str, name: str) -> str:
+    if template in _STOPS:
+        return render_resume(name, "start")
+    if template == _PAUSE:
+        return render_resume(name, "unpause")
+    return escape_template(f"docker start {shlex.quote(name)}")
+
+
+def _scale_hooks(scope: _HookScope) -> tuple[list[Hook], list[Hook]]:
+    service = scope.workload.swarm_service
+    if not service:
+        scope.report(
+            "label.invalid",
+            "swarm-scale needs a Swarm service, and this is none",
+            "write stop-start",
+            "hooks.template",
+        )
+        return [], []
+    down = render_scale_down(service, scope.plan_id)
+    return (
+        [_command_hook(down, _START, OnError.FATAL)],
+        [_command_hook(render_scale_up(service), _AFTER)],
+    )
+
+
+def _dump_hooks(scope: _HookScope, template: str) -> list[Hook]:
+    spec = scope.spec
+    values = {
+        "dump.path": spec.dump_path or "",
+        "dump.user": spec.dump_user or "",
+        "dump.database": spec.dump_database or "",
+    }
+    if any(scope.has_template_mark(label, value) for label, value in values.items()):
+        return []
+    if not _dump_is_possible(scope, template, values):
+        return []
+    name = scope.workload.carrier("hooks.template")
+    command = render_dump(template, *values.values())
+    return [_command_hook(scope.exec_script(name, command, template), _START, OnError.FATAL)]
+
+
+def _dump_is_possible(scope: _HookScope, template: str, values: dict[str, str]) -> bool:
+    needed = ["dump.path"]
+    if template == "sqlite-backup":
+        needed.append("dump.database")
+    for label in needed:
+        if not values[label].startswith("/"):
+            what = "an absolute path in the container"
+            scope.report("label.invalid", f"{template} needs {label}", f"set it to {what}", label)
+            return False
+    if values["dump.database"].startswith("-"):
+        scope.report(
+            "label.invalid", "a database cannot begin with -", "rename it", "dump.database"
+        )
+        return False
+    if template == "sqlite-backup" and set(values["dump.path"]) & set("'\"\\"):
+        scope.report(
+            "label.invalid",
+            "SQLite cannot write to a path with quotes",
+            "rename it",
+            "dump.path",
+        )
+        return False
+    return True
+
+
+def _snapshot_hooks(scope: _HookScope) -> tuple[list[Hook], list[Hook]]:
+    """Return the hooks of the user's own commands, verbatim: the runner renders their templates."""
     start = _snapshot(scope, "snapshot-start", Condition.SNAPSHOT_START, _user_on_error(scope))
     later = [
         hook
@@ -342,19 +331,19 @@ def _snapshot_hooks(scope: HookScope) -> tuple[list[Hook], list[Hook]]:
     return start, later
 
 
-def _snapshot(scope: HookScope, label: str, condition: Condition, on_error: OnError) -> list[Hook]:
+def _snapshot(scope: _HookScope, label: str, condition: Condition, on_error: OnError) -> list[Hook]:
     commands = getattr(scope.spec, label.replace("-", "_"))
     if not commands or scope.is_forbidden(label, HookPolicy.ALL):
         return []
-    name = scope.workload.speaker(label)
+    name = scope.workload.carrier(label)
     for command in commands:
         _check_nameless(scope, command, label)
-    return [command_hook(_with_self(text, name), (condition,), on_error) for text in commands]
+    return [_command_hook(_with_self(text, name), (condition,), on_error) for text in commands]
 
 
-def _check_nameless(scope: HookScope, command: str, label: str) -> None:
+def _check_nameless(scope: _HookScope, command: str, label: str) -> None:
     if "docker" in command and _NAMELESS.search(command):
-        scope.tell(
+        scope.report(
             "hook.self-empty",
             "a docker stop or start names no container",
             "in a Compose file write $$SELF, because Compose itself replaces $SELF",
@@ -362,8 +351,8 @@ def _check_nameless(scope: HookScope, command: str, label: str) -> None:
         )
 
 
-def _notify_hooks(scope: HookScope) -> list[Hook]:
-    """Notifications, which never fail a backup."""
+def _notify_hooks(scope: _HookScope) -> list[Hook]:
+    """Return the hooks of notifications, which never fail a backup."""
     items = scope.spec.notify
     if not items or scope.is_forbidden("notify", HookPolicy.TEMPLATES):
         return []
@@ -371,17 +360,17 @@ def _notify_hooks(scope: HookScope) -> list[Hook]:
     return [hook for item in items for hook in _notify(scope, item, events)]
 
 
-def _notify(scope: HookScope, item: str, events: Iterable[str]) -> list[Hook]:
+def _notify(scope: _HookScope, item: str, events: Iterable[str]) -> list[Hook]:
     if scope.has_template_mark("notify", item):
         return []
     try:
         notification = parse_notification(item)
     except SpecInvalid as error:
         label = f"{scope.policy.label_prefix}notify"
-        scope.tell("label.invalid", f"{label}: {error.message}", error.hint, "notify")
+        scope.report("label.invalid", f"{label}: {error.message}", error.hint, "notify")
         return []
     if notification.has_literal:
-        scope.tell(
+        scope.report(
             "secret.literal",
             f"a {notification.kind} item holds its address or token in the label itself",
             "write file:/run/secrets/NAME or env:BACKREST_SECRET_NAME instead",
@@ -390,10 +379,17 @@ def _notify(scope: HookScope, item: str, events: Iterable[str]) -> list[Hook]:
     try:
         return [render_notification(notification, events, scope.policy.secrets)]
     except SecretMissing as missing:
-        scope.tell(
+        scope.report(
             "secret.missing",
             f"{missing} is not there, empty, no URL, or not below the secrets directory",
             "mount it into the sidecar below --secrets-dir, or set BACKREST_SECRET_NAME",
             "notify",
         )
         return []
+
+
+def _command_hook(
+    command: str, conditions: tuple[Condition, ...], on_error: OnError = OnError.IGNORE
+) -> Hook:
+    """Return a hook that the runner gives to its shell."""
+    return Hook(conditions, "actionCommand", {"command": command}, on_error)

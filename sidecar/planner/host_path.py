@@ -1,4 +1,4 @@
-"""Where a mount's directory really is: host path, and the runner's path of it."""
+"""The directory of a mount: its path on the host, and where the runner sees it."""
 
 import posixpath
 import re
@@ -47,15 +47,14 @@ def without_nested(paths: Iterable[str]) -> tuple[str, ...]:
 
 
 def is_anonymous(volume: str) -> bool:
-    """Return whether the engine made the volume's name up."""
+    """Return whether Docker made the volume's name up: 64 hex digits."""
     return len(volume) == _ANONYMOUS_LENGTH and bool(_ANONYMOUS.fullmatch(volume))
 
 
 class MountLocation(NamedTuple):
     """A mount and its directory on the host; `trouble` says why there is none.
 
-    `chosen` tells a directory that a person named (a bind) from one that the
-    engine made for a volume.
+    `chosen`: a person named the directory (a bind mount); Docker did not make it for a volume.
     """
 
     host: str
@@ -65,7 +64,7 @@ class MountLocation(NamedTuple):
 
 
 class Locator:
-    """Answers, for one pass, where mounts lie; built once from what was observed.
+    """Finds, for one pass, where mounts lie; built once from what was observed.
 
     `runner_mounts` are the mounts of the runner's container, None when they are
     not known.
@@ -87,31 +86,35 @@ class Locator:
         self._runner = None if runner_mounts is None else self._runner_view(runner_mounts)
 
     def _runner_view(self, mounts: tuple[Mount, ...]) -> list[tuple[str, str]]:
-        places = [(self.place(mount).host, normal_path(mount.destination)) for mount in mounts]
-        return sorted(places, key=lambda pair: (-len(pair[0]), pair))
+        paths = [(self.locate(mount).host, normal_path(mount.destination)) for mount in mounts]
+        return sorted(paths, key=lambda pair: (-len(pair[0]), pair))
 
-    def place(self, mount: Mount) -> MountLocation:
+    def locate(self, mount: Mount) -> MountLocation:
         """Find a mount's directory on the host, as it is also while no container runs."""
         if mount.type == "bind" and mount.source:
             return MountLocation(normal_path(mount.source), mount, chosen=True)
         if mount.type != "volume":
-            return _no_place(mount)
+            return _no_directory(mount)
         volume = self._volumes.get(mount.name)
         driver = mount.driver or (volume.driver if volume else "local")
         if driver not in ("", "local"):
             return MountLocation("", mount, f"the volume driver {driver} keeps its data elsewhere")
-        if volume is not None and volume.options and (place := _of_options(mount, volume)):
-            return place
-        return self._plain_volume(mount)
+        if (
+            volume is not None
+            and volume.options
+            and (location := _locate_by_options(mount, volume))
+        ):
+            return location
+        return self._locate_plain_volume(mount)
 
-    def place_of_volume(self, name: str) -> MountLocation | None:
-        """Find a volume of the engine that the workload need not mount."""
+    def locate_volume(self, name: str) -> MountLocation | None:
+        """Find the directory of a volume, also one that the workload does not mount."""
         volume = self._volumes.get(name)
         if volume is None:
             return None
-        return self.place(Mount("volume", volume.mountpoint, "", name, volume.driver))
+        return self.locate(Mount("volume", volume.mountpoint, "", name, volume.driver))
 
-    def _plain_volume(self, mount: Mount) -> MountLocation:
+    def _locate_plain_volume(self, mount: Mount) -> MountLocation:
         if mount.source:
             return MountLocation(normal_path(mount.source), mount)
         if mount.name:
@@ -120,16 +123,16 @@ class Locator:
             "", mount, "the anonymous volume has no name before its container exists"
         )
 
-    def why_not_data(self, place: MountLocation) -> str:
-        """Why a mount is not backed up by default; the empty string when it is."""
-        mount, host = place.mount, place.host
+    def why_not_data(self, location: MountLocation) -> str:
+        """Return why a mount is not backed up by default; the empty string when it is."""
+        mount, host = location.mount, location.host
         if not host:
-            return place.trouble
+            return location.trouble
         if host.endswith(".sock"):
             return "a socket holds no data"
         if mount.type == "bind" and self._skip_binds:
             return "bind mounts are left out (--exclude-bind-mounts)"
-        if place.chosen and self._is_system(host):
+        if location.chosen and self._is_system(host):
             return f"{host} belongs to the host"
         return ""
 
@@ -138,7 +141,7 @@ class Locator:
         return exact or host.startswith(_BELOW_SYSTEM)
 
     def runner_path(self, host: str) -> str | None:
-        """Translate a host path to the runner's view; None when it cannot see it."""
+        """Translate a host path to the runner's path of it; None when the runner cannot see it."""
         for root, target in self._mapped:
             if is_under(host, root):
                 return move(host, root, target)
@@ -153,7 +156,7 @@ class Locator:
         for source, destination in view:
             if source and is_under(host, source):
                 path = move(host, source, destination)
-                # Another mount over that place would hide it.
+                # Another mount over that path would hide it.
                 hidden = any(
                     len(other) > len(destination) and is_under(path, other) for _, other in view
                 )
@@ -162,14 +165,14 @@ class Locator:
         return None
 
 
-def _no_place(mount: Mount) -> MountLocation:
+def _no_directory(mount: Mount) -> MountLocation:
     return MountLocation("", mount, f"a {mount.type} mount has no directory of its own on the host")
 
 
-def _of_options(mount: Mount, volume: Volume) -> MountLocation | None:
-    """A local volume with driver options is a mount of something else.
+def _locate_by_options(mount: Mount, volume: Volume) -> MountLocation | None:
+    """Return where a local volume with driver options lies: it is a mount of something else.
 
-    Only a size limit leaves the directory what it was (None).
+    None where there is only a size limit, which leaves the directory what it was.
     """
     options = volume.options
     kind, device = options.get("type", ""), options.get("device", "")

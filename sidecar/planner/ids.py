@@ -1,4 +1,7 @@
-"""Plan ids: a workload keeps the one that it has, whoever else arrives."""
+"""Plan ids: how they are made, and who gets one that two workloads ask for.
+
+A workload keeps the id that it has, whatever other workload arrives.
+"""
 
 import re
 from collections.abc import Container, Mapping, Sequence
@@ -14,12 +17,14 @@ from sidecar.planner.workload import Workload
 
 _OUTSIDE = re.compile(r"[^a-z0-9]")
 PREFIX = re.compile(r"[a-z0-9][a-z0-9_]*_", re.ASCII)
+_SUFFIX_LENGTH = len("_123abc")
 
 
 class IdClaim(NamedTuple):
-    """What one workload brings to the choice of its id; `paths` as the runner sees them.
+    """What decides the id of one workload; `paths` as the runner sees them.
 
-    `plain` is the id that it would have alone, empty when nothing usable is left of it.
+    `plain` is the id that it has if no other asks for it, empty when its base has neither
+    a letter nor a digit.
     """
 
     workload: Workload
@@ -33,22 +38,19 @@ class IdClaim(NamedTuple):
         return self.workload.key
 
 
-_SUFFIX_LENGTH = len("_123abc")
-
-
 @lru_cache(maxsize=8192)
 def sanitize(text: str) -> str:
-    """Lower case, every character outside [a-z0-9] → `_`, `_` trimmed at both ends."""
+    """Return lower case with `_` for each character outside [a-z0-9], none at either end."""
     return _OUTSIDE.sub("_", text.lower()).strip("_")
 
 
 def suffixed_id(plain: str, key: str) -> str:
-    """The id of a workload that shares its plain id with another."""
+    """Return the id of a workload that shares its plain id with another: `PLAIN_123abc`."""
     return f"{plain}_{blake2b(key.encode()).hexdigest()[:6]}"
 
 
 def plain_id(claim: IdClaim, policy: Policy) -> str:
-    """The id by label or name; empty when nothing usable is left of the base."""
+    """Return the id by label or name; empty when the base has neither letter nor digit."""
     base = claim.spec.id
     if base is None:
         workload = claim.workload
@@ -60,7 +62,7 @@ def plain_id(claim: IdClaim, policy: Policy) -> str:
 def resolve_ids(
     claims: Sequence[IdClaim], view: DocumentView, policy: Policy
 ) -> list[tuple[str, tuple[Problem, ...]]]:
-    """Return each claim its plan id and the problems with it; no id only with one that blocks.
+    """Return the plan id of each claim and the problems with it; no id only with one that blocks.
 
     `claims` are sorted by natural key. Deterministic in what the document holds.
     """
@@ -71,7 +73,7 @@ def resolve_ids(
         if plain:
             wanted.setdefault(plain, []).append(index)
         else:
-            # The plan that the workload had before somebody spoilt its id stays its own.
+            # The plan that the workload had before its id label became unusable stays its own.
             unlabelled = claim._replace(spec=claim.spec._replace(id=None))
             found[index] = (plain_id(unlabelled, policy), (_no_id(claim, policy),))
     owners: dict[str, str] = {}
@@ -95,16 +97,16 @@ def resolve_ids(
 def _share_out(
     plain: str, rivals: Sequence[int], claims: Sequence[IdClaim], existing: Mapping[str, PlanView]
 ) -> list[tuple[int, str]]:
-    """Return the plain id to one of those who want it; the others get one with a suffix."""
+    """Give the plain id to one of those who ask for it; the others get one with a suffix."""
     held = [(index, suffixed_id(plain, claims[index].key)) for index in rivals]
     keeping = [(index, plan_id) for index, plan_id in held if plan_id in existing]
     others = [(index, plan_id) for index, plan_id in held if plan_id not in existing]
     if not others:
         return keeping
-    standing = frozenset(existing[plain].paths) if plain in existing else frozenset()
-    # Who shares a path with the standing plan keeps it; else the lowest natural key.
-    heir = next((i for i, _ in others if standing & claims[i].paths), others[0][0])
-    return [*keeping, *((i, plain if i == heir else plan_id) for i, plan_id in others)]
+    paths = frozenset(existing[plain].paths) if plain in existing else frozenset()
+    # Who shares a path with the existing plan keeps it; else the lowest natural key.
+    owner = next((i for i, _ in others if paths & claims[i].paths), others[0][0])
+    return [*keeping, *((i, plain if i == owner else plan_id) for i, plan_id in others)]
 
 
 def _rivalry(

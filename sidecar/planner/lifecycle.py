@@ -1,8 +1,8 @@
-"""What becomes of owned plans over time: orphans after their grace, plans switched off, returns.
+"""Owned plans over time: orphans after their grace, plans switched off, workloads that return.
 
 A plan without its workload is an orphan. Nothing is done about it before the grace has
-passed, nor while suspiciously many are orphans at once: an engine that lost its containers
-must not take the backups away with them.
+passed, nor while suspiciously many are orphans at once: if Docker loses its containers,
+their backups must not end too.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,15 +21,16 @@ from sidecar.planner.workload import Workload
 
 _DISABLED = {"disabled": True}
 _FEW, _SOME = 2, 4
-# For so long a plan that was enabled again is kept so: a runner that has not read that yet
-# writes back what it knows at its next save, and then nobody would back the data up.
-_INSISTING = 86_400.0
-# A machine without a clock of its own starts in the past: such a time says nothing.
+# For this many seconds a plan that was enabled again is kept enabled. A runner that has not
+# read the change writes back the old plan at its next save, and then no backup would run.
+_KEEP_ENABLED = 86_400.0
+# 2025-01-01. A machine without a battery for its clock starts in the past: an earlier time
+# means nothing.
 _EARLIEST = 1_735_689_600.0
 
 
 class Orphans(StrEnum):
-    """What becomes of a plan whose workload is gone for longer than the grace."""
+    """What is done with a plan whose workload is gone for longer than the grace."""
 
     DISABLE = "disable"
     KEEP = "keep"
@@ -38,16 +39,21 @@ class Orphans(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlanHistory:
-    """What earlier passes saw, and what is to be made of it.
+    """What earlier passes saw, and what the operator wants done about it.
 
-    `orphans`: since when (unix seconds) a plan is one. `accepted`: orphans that may be
-    acted upon although they are many; `accepting` accepts those that there are now.
-    `disabled`: the schedule, as JSON, that a plan had when it was disabled; `disabling`:
-    those of them of which it is not known whether that was written. `enabling`: what schedule
-    a plan was given when its workload returned, and when (unix seconds). `grace` in seconds.
-    `contested`: owned keys, by plan, that somebody else insists on. `quiesced`: plans
-    whose workload a backup has stopped just now, so that it may not show. `may_disable`:
-    the schedule that is taken from a plan can be remembered.
+    Attributes:
+        orphans: since when (unix seconds) a plan is one.
+        accepted: orphans that may be disabled or removed although they are many.
+        accepting: accept the orphans that there are now.
+        disabled: the schedule, as JSON, that a plan had when it was disabled.
+        disabling: those of `disabled` for which it is unknown whether that was written.
+        enabling: the schedule that a plan got back when its workload returned, and when
+            (unix seconds).
+        action: what is done with orphans after the grace.
+        grace: in seconds.
+        contested: owned keys, by plan, that somebody else keeps changing.
+        quiesced: plans whose workload a running backup has stopped: Docker may not list it.
+        may_disable: whether the schedule of a disabled plan can be remembered.
     """
 
     orphans: Mapping[str, float] = field(default_factory=dict)
@@ -65,9 +71,9 @@ class PlanHistory:
 
 @dataclass(frozen=True, slots=True)
 class Ageing:
-    """What time does in one pass: edits, removals, and the history to remember.
+    """What a pass does to plans because of their age, and the history to remember.
 
-    `held`: the orphans that nothing is done about because they are too many at once.
+    `held`: the orphans that are left as they are because they are too many at once.
     """
 
     edits: tuple[PlanEdit, ...] = ()
@@ -87,7 +93,7 @@ class Ageing:
 def age_plans(
     document: Document, rendered: Rendered, policy: Policy, history: PlanHistory, now: float
 ) -> Ageing:
-    """Decide what becomes of the owned plans; `now` in unix seconds."""
+    """Decide which owned plans are disabled, removed or enabled again; `now` in unix seconds."""
     owned = [key for key in document.plans if key.startswith(policy.plan_id_prefix)]
     off = frozenset(_switched_off(owned, rendered, policy))
     there = rendered.claimed | off | history.quiesced
@@ -137,7 +143,7 @@ def _are_suspicious(orphans: int, plans: int) -> bool:
 
 
 def _switched_off(owned: Iterable[str], rendered: Rendered, policy: Policy) -> Iterator[str]:
-    """The plans, claimed by nobody, whose workload is there and says that it wants none."""
+    """Yield the plans without a claim whose workload is there but is not enabled."""
     free = frozenset(owned) - rendered.claimed
     for workload in rendered.unlabelled if free else ():
         if "enable" in workload.labels:
@@ -145,7 +151,7 @@ def _switched_off(owned: Iterable[str], rendered: Rendered, policy: Policy) -> I
 
 
 def _ids_of(workload: Workload, policy: Policy) -> tuple[str, str]:
-    """The ids that a workload's plan may have."""
+    """Return the ids that a workload's plan may have."""
     spec, _ = parse_labels(workload.labels, policy.label_prefix)
     plain = plain_id(IdClaim(workload, spec, frozenset()), policy)
     return plain, suffixed_id(plain, workload.key)
@@ -157,9 +163,9 @@ def _disable(
     disabled: dict[str, Any],
     again: frozenset[str],
 ) -> Iterator[PlanEdit]:
-    """Disable plans once, and note what schedule they had; later settings are the user's.
+    """Disable plans once, and add their schedule to `disabled`; later edits are the user's.
 
-    `again` are those whose first time may never have been written.
+    `again` are those whose first edit may never have been written.
     """
     for plan_id in plan_ids:
         schedule = _schedule_of(document.plans[plan_id])
@@ -171,18 +177,18 @@ def _disable(
 def _enabling(
     owned: Iterable[str], rendered: Rendered, history: PlanHistory, now: float
 ) -> dict[str, tuple[Any, float]]:
-    """What was enabled lately and is still to be insisted on."""
+    """Return what was enabled lately and has to be kept so."""
     return {
         key: (schedule, since)
         for key in owned
         if key in rendered.claimed and key in history.enabling
         for schedule, since in (history.enabling[key],)
-        if abs(now - since) < _INSISTING and not _is_labelled(key, rendered)
+        if abs(now - since) < _KEEP_ENABLED and not _is_labelled(key, rendered)
     }
 
 
 def _is_labelled(plan_id: str, rendered: Rendered) -> bool:
-    """Return whether a label decides the plan's schedule, so that nothing is to be remembered."""
+    """Return whether a label decides the plan's schedule: then none has to be remembered."""
     return any(plan.id == plan_id and "schedule" in plan.labelled for plan in rendered.plans)
 
 

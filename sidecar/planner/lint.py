@@ -1,4 +1,4 @@
-"""What only a lint looks for, and the place in a file where a problem was written."""
+"""Findings that only `lint` reports, and the file and line that a finding comes from."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -10,7 +10,8 @@ from sidecar.labels.spec import LabelSpec
 from sidecar.labels.values import has_tight_comma
 from sidecar.planner.coverage import MountCoverage
 from sidecar.planner.host_path import is_under
-from sidecar.planner.plans import Rendered, RenderedWorkload
+from sidecar.planner.plan import RenderedWorkload
+from sidecar.planner.plans import Rendered
 from sidecar.planner.workload import PROJECT, SERVICE, Workload
 
 NOT_ENABLED = "lint.not-enabled"
@@ -20,7 +21,10 @@ LIVE_DATABASE = "lint.live-database"
 SPLIT_COMMAND = "lint.split-command"
 NAME_EXCLUDED = "lint.name-excluded"
 
-# Where the usual images keep their databases, and what makes a copy of them that can be used.
+Positions = Mapping[tuple[str, str], tuple[str, int]]
+"""(service, label) → file and line in a Compose file; the label "" is the service itself."""
+
+# Databases: the templates that dump them, and where the usual images keep their files.
 _DATABASES = (
     ("PostgreSQL", "postgres-dump", ("/var/lib/postgresql", "/bitnami/postgresql")),
     (
@@ -36,7 +40,7 @@ _DATABASES = (
 
 @dataclass(frozen=True, slots=True)
 class LintFinding(Problem):
-    """A problem, or what only a lint looks for (`lint.*`), and where it was written.
+    """A problem, or what only `lint` reports (`lint.*`), and where its label is.
 
     `file` and `line` (from 1) are empty and 0 where they are not known.
     """
@@ -46,7 +50,7 @@ class LintFinding(Problem):
 
 
 def finding_of(problem: Problem) -> LintFinding:
-    """Return a problem as a finding that has no place yet."""
+    """Return a problem as a finding without file and line yet."""
     return LintFinding(**{field.name: getattr(problem, field.name) for field in fields(Problem)})
 
 
@@ -70,7 +74,7 @@ def _not_enabled(workload: Workload, prefix: str) -> LintFinding:
         f"{workload.key} has labels but no {prefix}enable, so it is not backed up",
         hint,
         workload=workload.key,
-        container=workload.speaker(meant),
+        container=workload.carrier(meant),
         label=prefix + meant,
         severity=Severity.WARNING,
     )
@@ -108,12 +112,12 @@ def _swarm_only(service: str, label: str, container: Container | None) -> LintFi
 def find_live_databases(
     covered: Iterable[MountCoverage], rendered: Rendered, prefix: str
 ) -> list[LintFinding]:
-    """Find databases whose files a plan copies while nothing stops, dumps or freezes them."""
+    """Find databases whose files a plan copies although nothing stops, dumps or pauses them."""
     specs = {item.plan_id: item.spec for item in rendered.workloads}
     found: dict[tuple[str, str], LintFinding] = {}
     for one in covered:
         spec = specs.get(one.plan)
-        # A plan made by hand has hooks that are not for us to judge; a part may be a dump.
+        # Nobody knows what the hooks of a plan made by hand do; a part of a mount may be a dump.
         if spec is None or one.reason or _is_prepared(spec):
             continue
         for kind, dumps, homes in _DATABASES:
@@ -145,7 +149,7 @@ def _live_database(one: MountCoverage, kind: str, dumps: str, prefix: str) -> Li
 
 
 def find_excluded_names(covered: Iterable[MountCoverage], prefix: str) -> list[LintFinding]:
-    """Find mounts that a relative exclude takes away whole, by a name above all data."""
+    """Find mounts that a relative exclude leaves out whole, by the name of a folder above them."""
     found = {
         (one.workload, one.mount.destination): _excluded_name(one, prefix)
         for one in covered
@@ -186,14 +190,14 @@ def _split_command(workload: Workload, name: str, prefix: str) -> LintFinding:
         f"{label} is several commands, because a comma outside quotes ends a command",
         f"write {label}.0 for a command with commas in it; put a blank after one that is an end",
         workload=workload.key,
-        container=workload.speaker(name),
+        container=workload.carrier(name),
         label=label,
         severity=Severity.WARNING,
     )
 
 
 def included_paths(rendered: Rendered) -> Iterator[tuple[RenderedWorkload, str]]:
-    """List the container paths that labels name, each once a workload."""
+    """Yield the container paths that labels include, each once per workload."""
     for item in rendered.workloads:
         for path in dict.fromkeys(item.spec.include or ()):
             if path.startswith("/"):
@@ -201,27 +205,23 @@ def included_paths(rendered: Rendered) -> Iterator[tuple[RenderedWorkload, str]]
 
 
 def path_absent(item: RenderedWorkload, path: str, prefix: str) -> LintFinding:
-    """Report an include path that no container of its workload has."""
+    """Return the finding about an include path that no container of its workload has."""
     workload = item.workload
     return LintFinding(
         PATH_ABSENT,
         f"{path} does not exist in {', '.join(workload.names)}: the backup would fail",
         "correct the path, or create it before the backup runs",
         workload=workload.key,
-        container=workload.speaker("paths.include"),
+        container=workload.carrier("paths.include"),
         label=f"{prefix}paths.include",
         severity=Severity.WARNING,
     )
 
 
-Positions = Mapping[tuple[str, str], tuple[str, int]]
-"""The file and line of a Compose service (key "") and of each of its labels."""
-
-
 def placed(
     findings: Iterable[LintFinding], inventory: Inventory, positions: Positions
 ) -> list[LintFinding]:
-    """Return each finding the file and line where its label stands, else its service."""
+    """Return the findings with the file and line of their label, else of their service."""
     lines: dict[str, dict[str, tuple[str, int]]] = {}
     for (service, label), place in positions.items():
         lines.setdefault(service, {})[label] = place
@@ -240,7 +240,7 @@ def _placed(
 ) -> LintFinding:
     names = (finding.container, finding.workload)
     near = dict.fromkeys(service for name in names for service in services.get(name, ()))
-    # The service's own line does only where the label's is not known.
+    # The line of the service is the second choice, after that of the label.
     for label in (finding.label, ""):
         for service in near:
             if place := _line_of(label, lines.get(service, {})):
@@ -251,7 +251,7 @@ def _placed(
 def _line_of(label: str, lines: Mapping[str, tuple[str, int]]) -> tuple[str, int] | None:
     if label in lines:
         return lines[label]
-    # A list label may stand there in its indexed form only.
+    # The file may have only the indexed form of a list label.
     indexed = (place for name, place in lines.items() if _is_item(name, label))
     return next(indexed, None)
 

@@ -1,7 +1,7 @@
-"""What came of the same inputs last time: a pass over a thousand plans thinks about the new one.
+"""Memos: results by their inputs, so that a pass computes only what is new since the last.
 
-Everything here is pure, so remembering changes nothing but the time it takes. Inputs are
-compared as values; that they mostly are the very same objects makes that quick.
+The planner is pure, so a memo changes nothing but the time. Inputs are compared as values;
+most are the same objects as last time, which makes that quick.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 class Memo(Generic[T]):
-    """Remembers for one step, by a key of the thing it is about, inputs and result.
+    """Remembers inputs and result of one step, by a key (such as that of the workload).
 
-    What passes no longer ask for is forgotten when it is most of what is remembered.
+    What passes no longer ask for is forgotten once it is more than half.
     """
 
     __slots__ = ("_asked", "_known")
@@ -41,7 +41,7 @@ class Memo(Generic[T]):
 
 
 class ItemMemo(Generic[S, T]):
-    """Remembers what follows from a thing alone, by its identity: it must never change."""
+    """Remembers what follows from an item alone, by its identity: items must never change."""
 
     __slots__ = ("_known", "_make")
 
@@ -49,16 +49,16 @@ class ItemMemo(Generic[S, T]):
         self._make = make
         self._known: dict[int, tuple[S, T]] = {}
 
-    def recall_all(self, things: Sequence[S]) -> list[T]:
-        """Return what follows from each thing."""
+    def recall_all(self, items: Sequence[S]) -> list[T]:
+        """Return what follows from each item."""
         known, make = self._known, self._make
-        if len(known) > 2 * len(things):
+        if len(known) > 2 * len(items):
             known.clear()
         results: list[T] = []
-        for thing in things:
-            found = known.get(id(thing))
-            # Remembered things live on, so nothing else can have their identity.
+        for item in items:
+            found = known.get(id(item))
+            # A remembered item stays in memory, so nothing else can have its identity.
             if found is None:
-                found = known[id(thing)] = (thing, make(thing))
+                found = known[id(item)] = (item, make(item))
             results.append(found[1])
         return results

@@ -70,7 +70,7 @@ def _references_in(value: str, *, split: bool) -> Iterator[str]:
         for item in items:
             yield from parse_notification(item).references
     except SpecInvalid:
-        return  # told when the label itself is parsed
+        return  # reported when the label itself is parsed
 
 
 def parse_notification(item: str) -> NotifyItem:
@@ -106,7 +106,7 @@ def _check_address(kind: str, address: str) -> None:
 def render_notification(
     notification: NotifyItem, events: Iterable[str], secrets: Mapping[str, str]
 ) -> Hook:
-    """Make the hook of one notification; a failing one never fails a backup.
+    """Return the hook of one notification; a failing one never fails a backup.
 
     `events` are words of `notify.on`. Raises SecretMissing for a reference that
     `secrets` does not hold or that holds no URL.

@@ -15,23 +15,23 @@ from sidecar.labels.retention import parse_retention
 from sidecar.labels.spec import LabelSpec
 from sidecar.labels.trust import allowed_flags
 from sidecar.lib.text import SpecInvalid
+from sidecar.planner.dumps import DUMP_TEMPLATES
 from sidecar.planner.hooks import resolve_hooks
 from sidecar.planner.host_path import Locator, is_under, normal_path, without_nested
 from sidecar.planner.paths import PathResult, covers
 from sidecar.planner.repositories import RepoChooser
-from sidecar.planner.scripts import DUMP_TEMPLATES
 from sidecar.planner.workload import Workload
 from sidecar.schedule.parse import parse_schedule
 
-# Found less than was asked for: what an existing plan has, it keeps.
+# Less was found than the labels ask for: an existing plan keeps all its paths.
 _KEEPING = frozenset({"path.unmapped", "path.escape", "path.invisible", "mount.unsupported"})
 
 
 class RenderedWorkload(NamedTuple):
     """One labelled workload: its plan, or None with problems that say why not.
 
-    `permitted` has the keys of a standing plan that may not stay as they are although
-    an error keeps the rest: what the hook policy forbids goes all the same.
+    `permitted` (JSON) replaces keys of an existing plan although an error keeps the rest
+    of it: what the hook policy forbids is removed in any case.
     """
 
     workload: Workload
@@ -44,7 +44,7 @@ class RenderedWorkload(NamedTuple):
 
 
 class Draft(NamedTuple):
-    """A labelled workload whose labels and paths are resolved."""
+    """A labelled workload whose labels and paths are resolved; its id is not chosen yet."""
 
     workload: Workload
     spec: LabelSpec
@@ -66,7 +66,7 @@ class Pass:
 def render_plan(
     draft: Draft, plan_id: str, about_id: tuple[Problem, ...], this: Pass
 ) -> RenderedWorkload:
-    """Render one draft; problems of its own never touch another."""
+    """Render one draft; its problems never affect another workload."""
     workload, spec = draft.workload, draft.spec
     problems: list[Problem] = [*draft.problems, *about_id]
     existing = this.view.plan_by_id.get(plan_id)
@@ -98,14 +98,14 @@ def render_plan(
             backup_flags=flags,
             labelled=_labelled(spec),
         )
-    placed = (*workload.problems, *[_placed(problem, workload) for problem in problems])
+    located = (*workload.problems, *[_located(problem, workload) for problem in problems])
     permitted: dict[str, list[Any]] | None = None
     if plan is None and any(problem.reason == "hook.forbidden" for problem in problems):
         permitted = {"hooks": [hook.to_json() for hook in hooks.hooks]}
         if spec.backup_flags is not None:
             permitted["backup_flags"] = list(flags)
     return RenderedWorkload(
-        workload, spec, plan_id, plan if plan_id else None, draft.paths, placed, permitted
+        workload, spec, plan_id, plan if plan_id else None, draft.paths, located, permitted
     )
 
 
@@ -113,19 +113,20 @@ def _blocked(problems: Collection[Problem]) -> bool:
     return bool(problems) and any(problem.blocks for problem in problems)
 
 
-def _placed(problem: Problem, workload: Workload) -> Problem:
+def _located(problem: Problem, workload: Workload) -> Problem:
     container = problem.container or workload.names[0]
     return replace(problem, workload=workload.key, container=container)
 
 
 def _labelled(spec: LabelSpec) -> frozenset[str]:
-    spoken = (
+    """Return the keys of the plan that a label decides."""
+    values = (
         ("schedule", spec.schedule),
         ("retention", spec.keep),
         ("iexcludes", spec.iexclude),
         ("backup_flags", spec.backup_flags),
     )
-    return frozenset([key for key, value in spoken if value is not None])
+    return frozenset([key for key, value in values if value is not None])
 
 
 def _final_paths(draft: Draft, existing: PlanView | None, locator: Locator) -> tuple[str, ...]:
@@ -136,11 +137,11 @@ def _final_paths(draft: Draft, existing: PlanView | None, locator: Locator) -> t
 
 
 def _kept_paths(paths: PathResult, existing: PlanView, locator: Locator) -> Iterable[str]:
-    """What an existing plan keeps although it was not found this time.
+    """Return the paths that an existing plan keeps although they were not found this time.
 
-    Everything, when something that was asked for is missing. Otherwise the
-    directories of mounts that cannot be backed up through the host: they may hold
-    data while the containers run.
+    All, when something that the labels ask for is missing. Otherwise the directories of
+    mounts that cannot be backed up through the host: they may hold data while the
+    containers run.
     """
     if {p.reason for p in paths.problems if p.severity is not Severity.WARNING} & _KEEPING:
         return existing.paths
@@ -152,7 +153,7 @@ def _kept_paths(paths: PathResult, existing: PlanView, locator: Locator) -> Iter
 
 
 def _is_elsewhere(mount: Mount, locator: Locator) -> bool:
-    return mount.type == "volume" and bool(mount.source) and not locator.place(mount).host
+    return mount.type == "volume" and bool(mount.source) and not locator.locate(mount).host
 
 
 def _no_paths(spec: LabelSpec, policy: Policy) -> Problem:
@@ -234,7 +235,7 @@ def _flags(spec: LabelSpec, policy: Policy, problems: list[Problem]) -> tuple[st
 def _dump_problems(draft: Draft, paths: tuple[str, ...], this: Pass) -> list[Problem]:
     target = draft.spec.dump_path or ""
     if not target.startswith("/"):
-        return []  # the template itself tells what it needs
+        return []  # the template itself reports what it needs
     label = f"{this.policy.label_prefix}dump.path"
     roots = {normal_path(mount.destination) for mount in draft.workload.mounts}
     if target.endswith("/") or normal_path(target) in roots:

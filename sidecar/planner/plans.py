@@ -1,6 +1,6 @@
-"""All workloads of an inventory → Rendered, and the problems that only all together show.
+"""All workloads of an inventory → `Rendered`: their plans, and problems between workloads.
 
-All that passes of one kind remember, step by step.
+Between workloads: plan ids, paths that two plans back up, plans that were renamed.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from typing import Any
 
 from sidecar.backrest.document import DocumentView
 from sidecar.backrest.plan import Plan
-from sidecar.backrest.rules import Checked
+from sidecar.backrest.rules import CheckedPlans
 from sidecar.docker.models import Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Problem, problem_of
@@ -29,13 +29,13 @@ from sidecar.planner.workload import Workload, WorkloadMemos, group_workloads
 
 @dataclass(frozen=True, slots=True)
 class Memos:
-    """The memory of one kind of pass; not thread-safe."""
+    """What passes over one document remember, by step; not thread-safe."""
 
     workloads: WorkloadMemos = field(default_factory=WorkloadMemos)
     drafts: Memo[Any] = field(default_factory=Memo)
     plans: Memo[Any] = field(default_factory=Memo)
     edits: Memo[Any] = field(default_factory=Memo)
-    checked: Checked = field(default_factory=Checked)
+    checked: CheckedPlans = field(default_factory=CheckedPlans)
 
     def begin_pass(self) -> None:
         """Forget what the last pass did not ask for."""
@@ -43,19 +43,12 @@ class Memos:
             memo.begin_pass()
 
 
-__all__ = [
-    "Rendered",
-    "RenderedWorkload",
-    "render",
-]
-
-
 @dataclass(frozen=True)
 class Rendered:
     """All labelled workloads of an inventory, sorted by natural key.
 
-    `ignored` are problems of workloads that turned out not to be labelled;
-    `unlabelled` those workloads.
+    `unlabelled` are the workloads that no label enables; `ignored` are the problems with
+    their labels.
     """
 
     workloads: tuple[RenderedWorkload, ...]
@@ -120,13 +113,16 @@ def render(
     taken = {item.plan_id for item in rendered}
     rendered = _with_problems(rendered, renamed_problems(new, taken, view, policy))
     rendered = _with_problems(rendered, _shared_paths(rendered, view, policy))
-    ignored = tuple(p for workload in unlabelled for p in _ignored(workload, policy.label_prefix))
+    ignored = tuple(
+        p for workload in unlabelled for p in _ignored_problems(workload, policy.label_prefix)
+    )
     return Rendered(tuple(rendered), ignored, tuple(unlabelled))
 
 
 def _may_be_enabled(workload: Workload) -> bool:
-    said = "enable" in workload.labels
-    return said or any(problem.reason == "group.conflict" for problem in workload.problems)
+    return "enable" in workload.labels or any(
+        problem.reason == "group.conflict" for problem in workload.problems
+    )
 
 
 def _rendered(
@@ -153,7 +149,7 @@ def _rendered(
 
 
 def _volumes_of(workload: Workload, inventory: Inventory) -> tuple[object, ...]:
-    """What of the volumes decides about a workload: those it mounts, or all if it names some."""
+    """Return the volumes that a workload depends on: those it mounts, or all if it names some."""
     volumes = inventory.volumes
     for label, value in workload.labels.items():
         if "volume:" in value and label.startswith("paths."):
@@ -176,8 +172,8 @@ def _draft(workload: Workload, this: Pass) -> tuple[Draft, IdClaim] | None:
     return draft, _claim(draft, this.policy)
 
 
-def _ignored(workload: Workload, prefix: str) -> list[Problem]:
-    """What is told although nothing comes of it: an image that opts in, a misspelt `enable`."""
+def _ignored_problems(workload: Workload, prefix: str) -> list[Problem]:
+    """Return the problems of a workload without plan: an image opts in, `enable` is misspelt."""
     found = [problem for problem in workload.problems if problem.reason == "label.from-image"]
     if "enable" not in workload.labels and any(map(_means_enable, workload.labels)):
         _, problems = parse_labels(workload.labels, prefix)
@@ -203,7 +199,7 @@ def _no_project(label: str) -> Problem:
 
 
 def _is_doubtful(workload: Workload, problems: Iterable[Problem], prefix: str) -> bool:
-    """Return whether `enable` itself cannot be read: then a plan that is there must stay."""
+    """Return whether `enable` itself cannot be read: then an existing plan must stay."""
     return any(
         problem.reason in ("label.invalid", "group.conflict") and problem.label == f"{prefix}enable"
         for problem in (*workload.problems, *problems)
@@ -255,7 +251,7 @@ def _shared(item: RenderedWorkload, path: str, ids: Iterable[str]) -> Problem:
 def _with_problems(
     rendered: Iterable[RenderedWorkload], problems: Iterable[Problem]
 ) -> list[RenderedWorkload]:
-    """Add problems that only the view over all workloads shows; a blocking one takes the plan."""
+    """Add the problems between workloads; one that blocks takes the plan away."""
     by_key: dict[str, list[Problem]] = {}
     for problem in problems:
         by_key.setdefault(problem.workload, []).append(problem)

@@ -1,10 +1,11 @@
-"""document' = merge(document, render(inventory, policy)), checked before anyone writes it."""
+"""One pass: document' = merge(document, render(inventory, policy)), checked before the write."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from sidecar.backrest.document import Document, merge_plans
-from sidecar.backrest.rules import DocumentFault, check_document, check_version
+from sidecar.backrest.rules import check_document, check_version
+from sidecar.backrest.shape import DocumentFault
 from sidecar.docker.models import Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import DocumentError
@@ -13,9 +14,9 @@ from sidecar.planner.lifecycle import Ageing, PlanHistory, age_plans
 from sidecar.planner.plans import Memos, Rendered, render
 
 _SHOWN_FAULTS = 5
-# The meaning of a document is checked once its shape is right, so one healing
-# may show the next fault; more rounds than keys find nothing new.
-_HEALING_ROUNDS = 4
+# The meaning of a document is checked once its shape is right, so one repair may uncover
+# the next fault; a few repairs are enough to replace every key.
+_MAX_REPAIRS = 4
 _NO_KEYS: frozenset[str] = frozenset()
 
 
@@ -47,7 +48,7 @@ def propose(  # noqa: PLR0913  # each is one fact that a pure function depends o
     Without a `history` orphans are only reported. `memos` may be kept from pass to pass.
 
     Raises DocumentError when Backrest would refuse the document also after the
-    merge. Faults that our rendered keys replace are healed by it.
+    merge, which repairs faults in the keys that we render.
     """
     if fault := check_version(document.root, accept_version):
         raise DocumentError(fault.message, fault.hint)
@@ -61,7 +62,7 @@ def propose(  # noqa: PLR0913  # each is one fact that a pure function depends o
         ageing = age_plans(document, rendered, policy, history, now.timestamp())
     contested = history.contested if history else {}
     broken: dict[str, frozenset[str]] = {}
-    for _ in range(_HEALING_ROUNDS):
+    for _ in range(_MAX_REPAIRS):
         changes = diff_plans(document, rendered, policy, broken, contested, memos.edits)
         if ageing is not None:
             changes = with_more(changes, ageing.edits, ageing.removed)
@@ -79,7 +80,7 @@ def propose(  # noqa: PLR0913  # each is one fact that a pure function depends o
 def _broken_keys(
     faults: list[DocumentFault], document: Document, rendered: Rendered
 ) -> dict[str, frozenset[str]]:
-    """The faulty keys of plans that we render, by plan id; all of ours if none is named."""
+    """Return the faulty keys of plans that we render, by plan id; all of ours if none is named."""
     if not faults:
         return {}
     ours = {plan.id for plan in rendered.plans}
@@ -94,7 +95,7 @@ def _broken_keys(
 
 
 def _plan_ids(document: Document) -> list[str]:
-    """The ids of the plans by index; empty where there is none that could be ours."""
+    """Return the ids of the plans by index; empty where there is none that could be ours."""
     listed = document.root.get("plans")
     plans = listed if isinstance(listed, list) else []
     ids = (plan.get("id") if isinstance(plan, dict) else None for plan in plans)
@@ -102,7 +103,7 @@ def _plan_ids(document: Document) -> list[str]:
 
 
 def _place_of(fault: DocumentFault) -> tuple[int | None, str]:
-    """The index and key of the plan that a fault lies in, by its pointer."""
+    """Return the index and key of the plan that a fault lies in, by its pointer."""
     _, *steps = fault.pointer.split("/", maxsplit=4)
     if len(steps) < len(("plans", "0")) or steps[0] != "plans":
         return None, ""
@@ -118,7 +119,7 @@ def _refusal(faults: list[DocumentFault], after: Document, changes: Changes) -> 
 
 
 def _original_pointer(fault: DocumentFault, after: Document, changes: Changes) -> str:
-    """Where a fault stands in the file as it is, without the plans that we would insert."""
+    """Return where a fault is in the file as it is, without the plans that we would insert."""
     index, _ = _place_of(fault)
     if index is None:
         return fault.pointer

@@ -11,7 +11,7 @@ from sidecar.lib.text import quoted
 
 @dataclass(frozen=True, slots=True)
 class RepoChooser:
-    """Answers for one pass: `assumed` is what is left when nobody names a repository.
+    """Chooses repositories for one pass: `assumed` is used when nobody names one.
 
     `overriding` are the repositories whose own forget policy decides what is kept.
     """
@@ -55,7 +55,7 @@ class RepoChooser:
 
 
 def choose_repos(view: DocumentView, policy: Policy) -> RepoChooser:
-    """Prepare the choice: first owned plan's repository, first foreign plan's, first one."""
+    """Return the chooser: it assumes that of the first owned plan, of a foreign plan, or any."""
     owned = [plan.repo for plan in view.plans if plan.id.startswith(policy.plan_id_prefix)]
     foreign = [plan.repo for plan in view.plans if not plan.id.startswith(policy.plan_id_prefix)]
     candidates = (*owned, *foreign, *(repo.id for repo in view.repos))

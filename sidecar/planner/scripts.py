@@ -1,19 +1,9 @@
-"""The shell scripts that our hooks consist of.
+"""The shell scripts of our hooks: stop, start, pause, scale, and commands in a container.
 
-Each is a head of quoted assignments and a constant body for any POSIX `sh`. The
-runner pipes a hook to `sh` on standard input, so whatever could read that input
-gets /dev/null. A marker below the runner's config directory says what a script
-stopped, so that only this is started again, also after a crash.
-
-Database dumps: the commands that the dump templates run inside the container.
-
-Each writes to a temporary name beside the target and renames it only when the
-tool's own exit status is 0 and the file is not empty. Credentials come from the
-container's environment or secret files, through the environment, never argv.
-
-A runner that is killed leaves its dump running in the container. So the temporary name
-is that of one process, and the next dump takes it away: a dump that was overtaken
-fails, instead of putting what another has half written in the target's place.
+They run in the runner's container. Each is a head of quoted assignments and a constant
+body for any POSIX `sh`. The runner pipes a hook to `sh` on standard input, so whatever
+could read that input gets /dev/null. A marker below the runner's config directory says
+what a script stopped, so that only this is started again, also after a crash.
 """
 
 import re
@@ -98,9 +88,9 @@ $services
 END
 """
 
-# Nothing has to be seen twice: a task that was just starting may still come up once.
-# Only the containers are asked for, here and not on other nodes: a proxy in front of the
-# engine that shows services and containers is enough.
+# No container must be seen twice in a row: a task that was just starting may still come up.
+# Only the containers of this node are listed, not the tasks of all nodes: a socket proxy
+# that shows services and containers is enough.
 _SCALE_DOWN = (
     _STOP_HEAD
     + _FIND_SERVICE
@@ -158,7 +148,7 @@ docker exec ${user:+--user "$user"} "$running" sh -c "$command" </dev/null
 
 
 def escape_template(script: str) -> str:
-    """Make a script that the runner renders as a Go template come out unchanged."""
+    """Escape a script so that the runner, which renders it as a Go template, changes nothing."""
     return script.replace("{{", '{{"{{"}}')
 
 
@@ -179,7 +169,7 @@ def _name_pattern(name: str) -> str:
 
 
 def render_quiesce(name: str, plan_id: str, verb: str) -> str:
-    """Script that stops or pauses (`verb`) one container, if it runs, behind a marker."""
+    """Return the script that marks one container, if it runs, and stops or pauses it (`verb`)."""
     return _script(
         f"{verb} {name} if it runs",
         _QUIESCE,
@@ -191,24 +181,24 @@ def render_quiesce(name: str, plan_id: str, verb: str) -> str:
 
 
 def render_resume(name: str, verb: str) -> str:
-    """Script that starts or unpauses (`verb`) what the marker says was stopped."""
+    """Return the script that starts or unpauses (`verb`) what the marker says was stopped."""
     return _script(f"{verb} {name} if the backup stopped it", _RESUME, name=name, verb=verb)
 
 
 def render_scale_down(service: str, plan_id: str) -> str:
-    """Script that scales a replicated Swarm service to 0 and waits for its tasks here."""
+    """Return the script that scales a Swarm service to 0 and waits for its tasks on this node."""
     return _script(f"scale {service} to 0", _SCALE_DOWN, name=service, plan=plan_id)
 
 
 def render_scale_up(service: str) -> str:
-    """Script that gives a Swarm service its replicas back."""
+    """Return the script that gives a Swarm service its replicas back."""
     return _script(f"scale {service} back if the backup scaled it", _SCALE_UP, name=service)
 
 
 def render_exec(
     name: str, command: str, *, what: str = "exec hook", user: str = "", swarm_service: str = ""
 ) -> str:
-    """Script that runs `command` in a container; one that is not running is no failure.
+    """Return the script that runs `command` in a container; one that does not run is no failure.
 
     The tasks of a Swarm service have no lasting name: there the first that runs is
     taken.
@@ -217,76 +207,3 @@ def render_exec(
     if swarm_service:
         target = f"label=com.docker.swarm.service.name={swarm_service}"
     return _script(f"{what} in {name}", _EXEC, name=name, filter=target, user=user, command=command)
-
-
-_FRAME = """\
-set -eu
-umask 077
-part="$target.part-$$"
-if [ -d "$target" ]; then echo "$target is a directory" >&2; exit 1; fi
-rm -f "$target".part-[0-9]*
-trap 'rm -f "$part" "$part-journal"' EXIT
-from_file() { if [ -n "${1:-}" ]; then cat "$1"; fi; }
-%s
-if [ ! -s "$part" ]; then echo "the dump is empty" >&2; exit 1; fi
-mv -f "$part" "$target"
-"""
-
-# As an argument a name with `=` in it would be a connection string, not a name.
-_POSTGRES = """\
-PGPASSWORD=${PGPASSWORD:-${POSTGRES_PASSWORD:-$(from_file "${POSTGRES_PASSWORD_FILE:-}")}}
-PGUSER=${user:-${PGUSER:-${POSTGRES_USER:-$(from_file "${POSTGRES_USER_FILE:-}")}}}
-PGUSER=${PGUSER:-postgres}
-export PGPASSWORD PGUSER
-if [ -n "$database" ]; then
-  PGDATABASE=$database pg_dump --no-password --file="$part"
-else
-  pg_dumpall --no-password --file="$part"
-fi"""
-
-# The characters: older clients write `?` for what needs four bytes. The tablespaces:
-# reading them needs a right over the whole server, and a restore has no use for them.
-_MYSQL = """\
-user=${user:-root}
-if [ "$user" = root ]; then
-  password=${MARIADB_ROOT_PASSWORD:-${MYSQL_ROOT_PASSWORD:-}}
-  secret=${MARIADB_ROOT_PASSWORD_FILE:-${MYSQL_ROOT_PASSWORD_FILE:-}}
-else
-  password=${MARIADB_PASSWORD:-${MYSQL_PASSWORD:-}}
-  secret=${MARIADB_PASSWORD_FILE:-${MYSQL_PASSWORD_FILE:-}}
-fi
-MYSQL_PWD=${MYSQL_PWD:-${password:-$(from_file "$secret")}}
-if [ -n "$MYSQL_PWD" ]; then export MYSQL_PWD; else unset MYSQL_PWD; fi
-if [ -n "$database" ]; then set -- --databases "$database"; else set -- --all-databases; fi
-TOOL --user="$user" --default-character-set=utf8mb4 --no-tablespaces --single-transaction \\
-  --quick --routines --events --triggers --result-file="$part" "$@\""""
-
-_REDIS = """\
-REDISCLI_AUTH=${REDISCLI_AUTH:-${REDIS_PASSWORD:-$(from_file "${REDIS_PASSWORD_FILE:-}")}}
-if [ -n "$REDISCLI_AUTH" ]; then export REDISCLI_AUTH; else unset REDISCLI_AUTH; fi
-redis-cli ${user:+--user "$user"} --rdb "$part" >/dev/null"""
-
-# Without a read transaction around it `.backup` begins anew at each commit of another
-# process, and never ends beside a busy one.
-_SQLITE = """\
-if [ ! -f "$database" ]; then echo "$database does not exist" >&2; exit 1; fi
-sqlite3 "$database" ".timeout 60000" "BEGIN" "SELECT count(*) FROM sqlite_master" \\
-  ".backup '$part'" >/dev/null"""
-
-_COMMANDS = {
-    "postgres-dump": _POSTGRES,
-    "mysql-dump": _MYSQL.replace("TOOL", "mysqldump"),
-    "mariadb-dump": _MYSQL.replace("TOOL", "mariadb-dump"),
-    "redis-save": _REDIS,
-    "sqlite-backup": _SQLITE,
-}
-DUMP_TEMPLATES = frozenset(_COMMANDS)
-
-
-def render_dump(template: str, target: str, user: str, database: str) -> str:
-    """The command of a dump template, to be run by the container's own `sh`."""
-    head = "".join(
-        f"{name}={shlex.quote(value)}\n"
-        for name, value in (("target", target), ("user", user), ("database", database))
-    )
-    return head + _FRAME % _COMMANDS[template]

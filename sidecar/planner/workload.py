@@ -1,6 +1,6 @@
-"""Container, Mount → Workload: what belongs together is one workload.
+"""Containers → workloads: replicas, groups and Swarm services are one workload each.
 
-The order in which the containers of a workload start.
+Also the order in which the containers of a workload start.
 """
 
 import re
@@ -27,10 +27,9 @@ _RECREATED = re.compile(r"[0-9a-f]{12}_(.+)", re.ASCII)
 class Workload(NamedTuple):
     """What one plan is made of: replicas, a group, a Swarm service or one container.
 
-    `key` is the natural key; `base` and `short_base` give the plan id with and
-    without the project; `containers` are sorted by name; `labels` have the prefix
-    taken off; `speakers` names, per label, the containers that carry the value
-    that counts.
+    `key` is the natural key, `PROJECT/SERVICE` or a name; `base` and `short_base` give the
+    plan id with and without the project; `containers` are sorted by name; `labels` lack the
+    prefix; `carriers` names, per label, the containers that carry the value that counts.
     """
 
     key: str
@@ -40,7 +39,7 @@ class Workload(NamedTuple):
     swarm_service: str
     containers: tuple[Container, ...]
     labels: Mapping[str, str]
-    speakers: Mapping[str, tuple[str, ...]]
+    carriers: Mapping[str, tuple[str, ...]]
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -57,13 +56,13 @@ class Workload(NamedTuple):
             return self.containers[0].mounts
         return tuple(dict.fromkeys(m for c in self.containers for m in c.mounts))
 
-    def speaker(self, label: str) -> str:
+    def carrier(self, label: str) -> str:
         """The container that a label means by "this one": the first that carries it."""
-        return (self.speakers.get(label) or self.names)[0]
+        return (self.carriers.get(label) or self.names)[0]
 
 
 class Unit(NamedTuple):
-    """What makes containers replicas of each other."""
+    """What replicas have in common: containers with the same unit are one workload."""
 
     project: str
     name: str
@@ -132,8 +131,8 @@ def _is_oneoff(container: Container) -> bool:
 
 
 def _with_real_name(container: Container) -> Container:
-    """While Compose recreates a container the new one is called `<12 hex>_NAME`."""
-    # Most names are none of these: a look at one character is enough.
+    """Return a container with its own name while Compose recreates it as `<12 hex>_NAME`."""
+    # One character rules most names out, which is quicker than the pattern.
     match = container.name[12:13] == "_" and _RECREATED.fullmatch(container.name)
     if match and SERVICE in container.labels:
         return replace(container, name=match[1])
@@ -152,7 +151,7 @@ def _unit_of(container: Container) -> Unit:
 def _render_unit(
     unit: Unit, containers: Sequence[Container], inventory: Inventory, policy: Policy
 ) -> Workload:
-    """Make one workload of the replicas of a service (or of one container)."""
+    """Return the workload of the replicas of a service (or of one container)."""
     key = f"{unit.project}/{unit.name}" if unit.project else unit.name
     ordered = _by_name(containers)
     newest = (
@@ -168,7 +167,7 @@ def _render_unit(
         swarm_service=unit.name if unit.is_swarm else "",
         containers=ordered,
         labels=labels,
-        speakers={},
+        carriers={},
         problems=tuple([replace(problem, workload=key) for problem in problems]),
     )
 
@@ -180,19 +179,19 @@ def _by_name(containers: Sequence[Container]) -> tuple[Container, ...]:
 
 
 def _join_group(project: str, name: str, members: Sequence[Workload], prefix: str) -> Workload:
-    """Join the members of a group: labels on which they agree or only one speaks."""
+    """Join the members of a group; it has the labels that all agree on or only one carries."""
     key = f"{project}/{name}"
-    said: dict[str, dict[str, list[str]]] = {}
+    carried: dict[str, dict[str, list[str]]] = {}
     for member in members:
         for label, value in member.labels.items():
-            said.setdefault(label, {}).setdefault(value.strip(), []).extend(member.names)
+            carried.setdefault(label, {}).setdefault(value.strip(), []).extend(member.names)
     problems = [replace(p, workload=key) for member in members for p in member.problems]
     problems += [
         _conflict(key, prefix + label, by_value)
-        for label, by_value in sorted(said.items())
+        for label, by_value in sorted(carried.items())
         if len(by_value) > 1
     ]
-    agreed = {label: by_value for label, by_value in said.items() if len(by_value) == 1}
+    agreed = {label: by_value for label, by_value in carried.items() if len(by_value) == 1}
     return Workload(
         key=key,
         base=f"{project}_{name}",
@@ -201,13 +200,13 @@ def _join_group(project: str, name: str, members: Sequence[Workload], prefix: st
         swarm_service="",
         containers=_by_name([c for member in members for c in member.containers]),
         labels={label: value for label, by in agreed.items() for value in by},
-        speakers=_speakers(agreed),
+        carriers=_carriers(agreed),
         problems=tuple(problems),
     )
 
 
-def _speakers(agreed: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, tuple[str, ...]]:
-    """Per label, also where it is indexed, the sorted names of the containers that carry it."""
+def _carriers(agreed: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, tuple[str, ...]]:
+    """Return per label, also if it is indexed, the sorted names of the containers that carry it."""
     found: dict[str, set[str]] = {}
     for name, by_value in agreed.items():
         label, _ = resolve_label(name)
@@ -231,8 +230,8 @@ def _conflict(key: str, label: str, by_value: Mapping[str, Sequence[str]]) -> Pr
 def start_order(workload: Workload) -> list[str]:
     """Order container names by Compose's `depends_on`, then by name; stop in reverse.
 
-    Services that are not in the workload count for nothing; a circle, which
-    Compose refuses, leaves the order by name.
+    Services outside the workload are ignored; a cycle, which Compose refuses, leaves
+    the order by name.
     """
     if len(workload.containers) == 1:
         return [workload.containers[0].name]

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sidecar.backrest.document import Document, DocumentView
-from sidecar.docker.compose.containers import ComposeReading
-from sidecar.docker.compose.text import group_projects
+from sidecar.docker.compose.load import ComposeReading, group_projects
 from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Mount
 from sidecar.labels.policy import Policy

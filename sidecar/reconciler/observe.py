@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from sidecar.docker.compose.containers import ComposeReading, load_compose
+from sidecar.docker.compose.load import ComposeReading, load_compose
 from sidecar.docker.inventory import DockerInventory, load_saved, own_container_id
 from sidecar.docker.models import Inventory
 from sidecar.lib.errors import UsageError

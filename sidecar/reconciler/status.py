@@ -13,7 +13,8 @@ from sidecar.reconciler.observe import preview_now
 from sidecar.reconciler.settings import BackrestLogin, ReconcilerSettings
 from sidecar.reconciler.state import State
 from sidecar.reconciler.zones import resolve_zone
-from sidecar.schedule.fires import next_fires, schedule_of
+from sidecar.schedule.fires import backrest_fires
+from sidecar.schedule.parse import schedule_of
 
 _FAR = timedelta(days=4 * 366)
 _ATTENTION = 3
@@ -195,7 +196,7 @@ def _next_run(raw: Mapping[str, Any], runs: PlanRuns, now: datetime) -> NextRun 
     schedule = schedule_of(shown) if isinstance(shown, Mapping) else None
     if schedule is None:
         return None
-    fires = next_fires(schedule, now, now + _FAR, 1)
+    fires = backrest_fires(schedule, now, now + _FAR, 1)
     return NextRun(fires[0].timestamp(), is_computed=True) if fires else None
 
 

@@ -13,7 +13,7 @@ from itertools import islice, pairwise, takewhile
 from typing import NamedTuple
 
 from sidecar.backrest.reading import Config, RunPlan, Timing
-from sidecar.schedule.fires import cron_fires
+from sidecar.schedule.fires import runner_fires
 
 LONGEST_SLEEP = 60.0
 """Seconds after which the runner checks again, whatever it expects: clocks may be set."""
@@ -189,7 +189,7 @@ class Scheduler:
         """Yield the fires after a moment, in unix seconds, in order; endless, or none."""
         if timing.every_seconds:
             return _paced(timing.every_seconds, after)
-        return cron_fires(timing.cron, self.zone, after)
+        return runner_fires(timing.cron, self.zone, after)
 
     def longest_pause(self, timing: Timing, after: float) -> float | None:
         """Return the longest time between two of the next fires, in seconds; None: no fires."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sidecar.backrest.reading import RunPlan
-from sidecar.docker.local import ContainersError
+from sidecar.docker.lifecycle import ContainersError
 from sidecar.engines.base import Engine, FailureClass, Snapshot
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event

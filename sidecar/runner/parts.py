@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from sidecar.backrest.reading import Config, Repo, RunPlan
-from sidecar.docker.local import Containers, OnceEngine
+from sidecar.docker.lifecycle import Containers, OneShotDocker
 from sidecar.docker.usage import own_id
 from sidecar.engines.base import CommandResult, Engine, ResultKind
 from sidecar.engines.restic import CommandTimeouts, ResticEngine
@@ -159,7 +159,7 @@ class RunnerDependencies:
     session: Session
     initialiser: Initialiser
     emptiness: EmptySourceGuard
-    containers: OnceEngine
+    containers: OneShotDocker
     delivery: DeliveryQueue
     reporter: RunReporter
 
@@ -179,7 +179,7 @@ class RunnerDependencies:
         """Start containers that a process stopped which was killed; return what could not be."""
         try:
             # A connection of its own, for other threads use `containers` meanwhile.
-            with OnceEngine(self.settings.neighbour.docker_sock, self.environ) as engine:
+            with OneShotDocker(self.settings.neighbour.docker_sock, self.environ) as engine:
                 return recover_leftovers(engine, self.journal)
         except SidecarError as error:
             log_event(_log, logging.ERROR, "journal.unreadable", reason=error.message)
@@ -198,7 +198,7 @@ def assemble(settings: RunnerSettings, environ: Mapping[str, str]) -> Iterator[R
         delivery = stack.enter_context(
             DeliveryQueue(journal, ProcessSender(ProcessRunner(inherited)))
         )
-        containers = stack.enter_context(OnceEngine(settings.neighbour.docker_sock, environ))
+        containers = stack.enter_context(OneShotDocker(settings.neighbour.docker_sock, environ))
         engines = EngineFactory(settings, environ)
 
         def programs(starter: ProcessRunner) -> Programs:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from sidecar.docker.local import ContainersError
+from sidecar.docker.lifecycle import ContainersError
 from sidecar.docker.usage import ContainerUse, in_start_order
 from sidecar.lib.files import try_lock
 from sidecar.lib.log import log_event

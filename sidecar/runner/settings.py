@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sidecar.engines.restic import OnMissing
 from sidecar.lib import duration
-from sidecar.lib.address import ADDRESSES, parse_address
+from sidecar.lib.address import ADDRESSES, parse_listen_address
 from sidecar.lib.errors import UsageError
 from sidecar.runner.due import CatchUp
 from sidecar.runner.empty_source import EmptySourceOptions
@@ -132,7 +132,7 @@ def parse_limit(flag: str, text: str) -> float | None:
 def parse_listen(text: str) -> tuple[str, int]:
     """Parse `HOST:PORT`, `:PORT` or `[IPV6]:PORT`; raises UsageError."""
     try:
-        return parse_address(text)
+        return parse_listen_address(text)
     except ValueError as error:
         raise UsageError(f"--listen {error}", ADDRESSES) from None
 

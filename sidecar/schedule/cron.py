@@ -18,10 +18,10 @@ _WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CronField:
-    """One of the five fields: values `low` to `high`, hashed ones up to `hash_high`.
+    """One of the five fields: values `low` to `high`, those of a bare `T` up to `hash_high`.
 
-    `names` stand for low, low + 1, ...; `sim_high` is where cronsim ends a value
-    with a step.
+    `names` mean low, low + 1, ...; up to `sim_high` cronsim extends a value with a step
+    (`MON/2`).
     """
 
     name: str
@@ -52,12 +52,12 @@ FIELDS = (
 )
 DAY_OF_WEEK = FIELDS[4]
 
-# Longer numbers mean nothing here, and beyond 18 digits the two part ways.
+# Longer numbers are out of range, and beyond 18 digits Backrest and cronsim differ.
 _VALUE = r"[0-9]{1,9}|[A-Za-z]{3}"
 _ELEMENT = re.compile(rf"(?:\*|({_VALUE})(?:-({_VALUE}))?)(?:/([0-9]{{1,9}}))?")
 RANGE = re.compile(rf"({_VALUE})-({_VALUE})")
 
-# The first pattern found in a refused element says what its author had in mind.
+# The first pattern that is found in a refused element shows what its author meant.
 _HINTS = (
     (re.compile(r"\?"), "write * instead of ?"),
     (re.compile(r"#"), "weekdays cannot be counted within a month; write one weekday, as 5"),
@@ -88,7 +88,7 @@ def read_value(field: CronField, text: str) -> int:
 
 
 def read_step(field: CronField, text: str) -> int:
-    """Read what stands behind a slash, 1 if nothing; raises SpecInvalid for less than 1."""
+    """Read the step behind a slash, 1 if there is none; raises SpecInvalid for less than 1."""
     if text and int(text) < 1:
         raise SpecInvalid(f"{field.name} has a step of {text}", "write a step of 1 or more")
     return int(text or 1)
@@ -143,7 +143,7 @@ def _read_span(field: CronField, text: str, ends: tuple[str, str], step: int) ->
 
 
 def _days(field: CronField, values: range) -> frozenset[int]:
-    """The values as a set, a weekday 7 being a 0."""
+    """Return the values as a set, with 0 for a weekday 7."""
     return frozenset(value % 7 if field is DAY_OF_WEEK else value for value in values)
 
 

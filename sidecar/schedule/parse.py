@@ -1,22 +1,27 @@
-"""A schedule label to a Schedule: T jitter, macros, `every`, `off` and plain cron.
+"""A schedule label, or a schedule of the document → `Schedule`.
 
-A text is compiled once and remembered; each plan id then costs one hash of the
-id and of a few characters.
+A label is `off`, `every 6h`, a macro such as `@daily`, or five fields of cron, each with or
+without jitter (`T`). It is compiled once and remembered; each plan id then costs one hash
+of the id and of a few characters.
 """
 
 import difflib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
+from typing import Any
 
 from cronsim import CronSim, CronSimError
 
+from sidecar.backrest.jsontext import parse_integer
 from sidecar.backrest.plan import Schedule
 from sidecar.lib.text import SpecInvalid, quoted
-from sidecar.schedule.cron import FIELDS, RANGE, CronField, read_element, read_range, read_step
+from sidecar.schedule.cron import FIELDS, CronField, read_element
+from sidecar.schedule.jitter import Jitter, fnv1a_32, has_jitter, parse_jitter
 
-MACROS = {
+_MACROS = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
     "@midnight": "0 0 * * *",
@@ -25,71 +30,38 @@ MACROS = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
-HORIZON = timedelta(days=4 * 365 + 1)
+_HORIZON = timedelta(days=4 * 365 + 1)
 
 # Backrest counts the pause in nanoseconds of 63 bits; a longer one turns negative
 # there, and the plan would run without a pause.
 _LONGEST = {"h": 2_562_047, "d": 106_751}
 _EVERY = re.compile(r"([1-9][0-9]{0,9})([hd])")
-_HASHED = re.compile(r"T(?![A-Za-z])")
-_HASHED_ELEMENT = re.compile(r"T(?:\(([^()]*)\))?(?:/([0-9]{1,9}))?")
 _MEANS_OFF = frozenset({"off", "false", "no", "none", "never", "disabled", "disable"})
 _EXAMPLES = "write five fields as 0 2 * * *, a macro as @daily, every 6h, every 2d or off"
 
-_FNV_OFFSET = 0x811C9DC5
-_FNV_PRIME = 0x01000193
-
-
-@dataclass(frozen=True, slots=True)
-class _Hashed:
-    """One element with a `T`: base + hash(plan id + salt) mod count, then `tail`."""
-
-    salt: bytes
-    base: int
-    count: int
-    tail: str = ""
-
-    def render(self, state: int) -> str:
-        return f"{self.base + _fold(state, self.salt) % self.count}{self.tail}"
+# The keys of a schedule in the document, of which one is set.
+_MEMBERS = ("disabled", "cron", "maxFrequencyHours", "maxFrequencyDays")
 
 
 @dataclass(frozen=True, slots=True)
 class _ElementList:
     """A field of several elements, at least one with a `T`."""
 
-    elements: tuple[str | _Hashed, ...]
+    elements: tuple[str | Jitter, ...]
 
-    def render(self, state: int) -> str:
+    def render(self, id_hash: int) -> str:
         return ",".join(
-            item if isinstance(item, str) else item.render(state) for item in self.elements
+            item if isinstance(item, str) else item.render(id_hash) for item in self.elements
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _CompiledSchedule:
-    """A compiled text: a schedule without cron, or five fields, `hashed` if one has a T."""
+    """A compiled label: a schedule without cron, or five fields, some with jitter."""
 
     schedule: Schedule | None
-    fields: tuple[str | _Hashed | _ElementList, ...] = ()
-    hashed: bool = False
-
-
-def fnv1a_32(text: str) -> int:
-    """Hash the text's UTF-8 bytes with FNV-1a of 32 bits."""
-    # The ids of one project begin alike: that part is hashed once.
-    cut = text.rfind("_") + 1
-    return _fold(_fold_beginning(text[:cut]), text[cut:].encode())
-
-
-@lru_cache(maxsize=1024)
-def _fold_beginning(text: str) -> int:
-    return _fold(_FNV_OFFSET, text.encode())
-
-
-def _fold(state: int, data: bytes) -> int:
-    for byte in data:
-        state = ((state ^ byte) * _FNV_PRIME) & 0xFFFFFFFF
-    return state
+    fields: tuple[str | Jitter | _ElementList, ...] = ()
+    has_jitter: bool = False
 
 
 def parse_schedule(text: str, plan_id: str, now: datetime) -> Schedule:
@@ -98,11 +70,11 @@ def parse_schedule(text: str, plan_id: str, now: datetime) -> Schedule:
     `now` is aware and in the runner's zone. Raises SpecInvalid for what is outside
     the grammar and for a cron with no fire within four years of `now`.
     """
-    template = _compile(text.strip())
-    if template.schedule is not None:
-        return template.schedule
-    cron = _render(template, plan_id)
-    schedule = _schedule(cron, now.toordinal())
+    compiled = _compile(text.strip())
+    if compiled.schedule is not None:
+        return compiled.schedule
+    cron = _render(compiled, plan_id)
+    schedule = _shared_schedule(cron, now.toordinal())
     if schedule is None and not _fires(cron, now):
         raise SpecInvalid(
             f"schedule {quoted(cron)} does not fire within four years",
@@ -111,15 +83,33 @@ def parse_schedule(text: str, plan_id: str, now: datetime) -> Schedule:
     return schedule or Schedule(cron=cron)
 
 
-@lru_cache(maxsize=4096)
-def _schedule(cron: str, today: int) -> Schedule | None:
-    """Build the schedule if it fires after today, as nearly all do: plans share it."""
-    _, _, *days = cron.split()
-    return Schedule(cron=cron) if _fires_later(" ".join(days), today) else None
+def schedule_of(raw: Mapping[str, Any]) -> Schedule | None:
+    """Read a document's schedule object, as `{"cron": "0 2 * * *"}`.
+
+    An empty object never runs and gives `Schedule()`. None: it cannot be read, or
+    its cron means to Backrest something that `backrest_fires` could not compute.
+    """
+    found = [(name, raw[name]) for name in _MEMBERS if raw.get(name) is not None]
+    if not found:
+        return Schedule()
+    return _read_member(*found[0]) if len(found) == 1 else None
 
 
-def check_cron(text: str) -> bool:
-    """Tell whether a cron of any origin means to Backrest what cronsim reads.
+def _read_member(name: str, value: Any) -> Schedule | None:
+    if name == "disabled":
+        return Schedule() if value is True else None
+    if name == "cron":
+        known = isinstance(value, str) and is_portable_cron(value)
+        return Schedule(cron=value) if known else None
+    count = None if isinstance(value, bool) else parse_integer(str(value), 32)
+    if count is None or count < 1:
+        return None
+    hourly = name == "maxFrequencyHours"
+    return Schedule(every_hours=count) if hourly else Schedule(every_days=count)
+
+
+def is_portable_cron(text: str) -> bool:
+    """Return whether a cron of any origin means to Backrest what cronsim reads.
 
     Both day fields may be restricted (Backrest joins them by AND); a `T`, a
     weekday 7 or a macro is none of Backrest's.
@@ -129,13 +119,6 @@ def check_cron(text: str) -> bool:
         return [_compile_field(*pair) for pair in _pairs(text, words)] == words
     except SpecInvalid:
         return False
-
-
-def _render(template: _CompiledSchedule, plan_id: str) -> str:
-    state = fnv1a_32(plan_id) if template.hashed else 0
-    return " ".join(
-        [field if isinstance(field, str) else field.render(state) for field in template.fields]
-    )
 
 
 @lru_cache(maxsize=1024)
@@ -150,7 +133,7 @@ def _compile(text: str) -> _CompiledSchedule:
     fields = tuple(_compile_field(*pair) for pair in _pairs(text, words))
     _check_days(words)
     return _CompiledSchedule(
-        None, fields, hashed=not all(isinstance(field, str) for field in fields)
+        None, fields, has_jitter=not all(isinstance(field, str) for field in fields)
     )
 
 
@@ -171,13 +154,13 @@ def _parse_every(text: str, words: list[str]) -> Schedule:
 
 
 def _expand_macro(text: str) -> str:
-    if text in MACROS:
-        return MACROS[text]
+    if text in _MACROS:
+        return _MACROS[text]
     if text.lower().startswith("@every"):
         hint = "write every without the @, as every 6h"
     else:
-        close = difflib.get_close_matches(text.lower(), MACROS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"write one of {' '.join(MACROS)}"
+        close = difflib.get_close_matches(text.lower(), _MACROS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"write one of {' '.join(_MACROS)}"
     raise SpecInvalid(f"schedule {quoted(text)} is no known macro", hint)
 
 
@@ -201,54 +184,19 @@ def _count_hint(text: str, words: list[str]) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _compile_field(field: CronField, text: str) -> str | _Hashed | _ElementList:
-    elements = [_compile_element(field, item, text) for item in text.split(",")]
+def _compile_field(field: CronField, text: str) -> str | Jitter | _ElementList:
+    texts = text.split(",")
+    elements = [_compile_element(field, item, is_whole_field=len(texts) == 1) for item in texts]
     if len(elements) == 1:
         return elements[0]
     fixed = [element for element in elements if isinstance(element, str)]
     return ",".join(fixed) if len(fixed) == len(elements) else _ElementList(tuple(elements))
 
 
-def _compile_element(field: CronField, element: str, whole: str) -> str | _Hashed:
-    if not _HASHED.match(element):
-        return read_element(field, element)
-    match = _HASHED_ELEMENT.fullmatch(element)
-    if match is None:
-        raise SpecInvalid(
-            f"{field.name} {quoted(element)} is not understood",
-            "write T, T(a-b) or T/n as the whole element",
-        )
-    within, slash = match.groups()
-    if within is not None:
-        return _hashed_range(field, element, within, slash)
-    if slash is not None:
-        return _hashed_step(field, read_step(field, slash))
-    # Existing plans have this minute from the bare id; all else is salted.
-    bare = field is FIELDS[0] and whole == "T"
-    return _Hashed(b"" if bare else _salt(field), field.low, field.width)
-
-
-def _hashed_range(field: CronField, element: str, within: str, slash: str | None) -> _Hashed:
-    match = RANGE.fullmatch(within)
-    if match is None or slash is not None:
-        raise SpecInvalid(
-            f"{field.name} {quoted(element)} is not supported",
-            f"write T({field.low}-{field.hash_high}) without a step, or T/n",
-        )
-    low, high = read_range(field, match[1], match[2])
-    return _Hashed(_salt(field), low, high - low + 1)
-
-
-def _hashed_step(field: CronField, step: int) -> _Hashed:
-    if step > field.width:
-        raise SpecInvalid(
-            f"{field.name} T/{step} steps beyond the field", f"write T/n with n up to {field.width}"
-        )
-    return _Hashed(_salt(field), field.low, step, f"-{field.hash_high}/{step}")
-
-
-def _salt(field: CronField) -> bytes:
-    return f"/{field.name}".encode()
+def _compile_element(field: CronField, element: str, *, is_whole_field: bool) -> str | Jitter:
+    if has_jitter(element):
+        return parse_jitter(field, element, is_whole_field=is_whole_field)
+    return read_element(field, element)
 
 
 def _check_days(words: list[str]) -> None:
@@ -259,14 +207,34 @@ def _check_days(words: list[str]) -> None:
         )
 
 
+def _render(compiled: _CompiledSchedule, plan_id: str) -> str:
+    id_hash = fnv1a_32(plan_id) if compiled.has_jitter else 0
+    return " ".join(
+        [field if isinstance(field, str) else field.render(id_hash) for field in compiled.fields]
+    )
+
+
 @lru_cache(maxsize=4096)
-def _fires_later(days: str, today: int) -> bool:
-    """Return whether a day after `today` (an ordinal) matches: dear to find, and shared by most."""
+def _shared_schedule(cron: str, today: int) -> Schedule | None:
+    """Return the schedule if it fires after `today`, as nearly all do; equal ones are one object.
+
+    `today` is a day's ordinal.
+    """
+    _, _, *days = cron.split()
+    return Schedule(cron=cron) if _fires_after(" ".join(days), today) else None
+
+
+@lru_cache(maxsize=4096)
+def _fires_after(days: str, today: int) -> bool:
+    """Return whether a day after `today` matches the three day fields.
+
+    It takes long to compute, and most schedules share their day fields.
+    """
     evening = datetime.combine(date.fromordinal(today), time.max)
-    return _fires(f"0 0 {days}", evening, HORIZON - timedelta(days=1))
+    return _fires(f"0 0 {days}", evening, _HORIZON - timedelta(days=1))
 
 
-def _fires(cron: str, now: datetime, within: timedelta = HORIZON) -> bool:
+def _fires(cron: str, now: datetime, within: timedelta = _HORIZON) -> bool:
     start = now.replace(tzinfo=None)
     try:
         return next(CronSim(cron, start)) - start <= within

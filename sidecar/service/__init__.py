@@ -1,1 +1,5 @@
-"""What both programs are made of whatever they do: how they start, end, beat and show pages."""
+"""What both daemons are made of: start, signals, heartbeat and its check, metrics, file watch.
+
+In come callbacks and tables of the program; out go hints, exit codes, a heartbeat file and
+the text of a metrics page. Nothing here knows what the daemon does.
+"""

@@ -1,4 +1,4 @@
-"""Watching over the document: whoever changes it, somebody looks."""
+"""Watch a file: call back on each change, whoever makes it and however."""
 
 import logging
 import os
@@ -11,22 +11,21 @@ from watchfiles import Change, watch
 from sidecar.lib.log import log_event
 from sidecar.lib.threads import Worker
 
-# Shorter steps would notice no sooner what matters, and cost ten times as much when idle.
+# Shorter steps would cost ten times as much when idle, and half a second is soon enough.
 _STEP_MILLISECONDS = 500
 _PAUSE_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
-_Sight = tuple[int, ...]
+_FileState = tuple[int, ...]
 
 
 class FileWatcher(Worker):
     """Calls `on_change` in a thread of its own, once for each change of the file at `path`.
 
-    The directory may be missing, may vanish and be replaced: it is looked for each `pause`
-    seconds. So is the file itself, for changes that no directory tells: those on a network
-    file system, or where no more directories can be watched. The file of the moment of
-    construction is the first that later ones are compared with. Closing takes a step of half
-    a second at the most.
+    The directory may be missing, may vanish and be replaced: it is checked each `pause`
+    seconds. So is the file itself, for changes of which the system sends no events: those
+    on a network file system, or where no more directories can be watched. The first state
+    is that at construction. Closing takes at most half a second, one step.
     """
 
     def __init__(
@@ -35,8 +34,8 @@ class FileWatcher(Worker):
         self._path = Path(os.path.abspath(path))  # noqa: PTH100 - resolving would follow the link
         self._on_change = on_change
         self._pause = pause
-        self._seen = _look_at(self._path)
-        self._is_told = False
+        self._seen = _state_of(self._path)
+        self._is_logged = False
         super().__init__("document")
 
     def _run(self) -> None:
@@ -44,17 +43,17 @@ class FileWatcher(Worker):
             try:
                 self._watch()
             except FileNotFoundError:
-                self._look()
+                self._check()
             except (OSError, RuntimeError) as error:
-                # The library tells some failures of the system by errors of its own.
-                self._tell(error)
-                self._look()
+                # The library raises RuntimeError for some failures of the system.
+                self._log_failure(error)
+                self._check()
             self._closing.wait(self._pause)
 
     def _watch(self) -> None:
         """Watch the directory until another, or none, is in its place."""
         directory = self._path.parent
-        watched = _look_at(directory)[:2]
+        watched = _state_of(directory)[:2]
         changes = watch(
             directory,
             watch_filter=self._concerns,
@@ -67,12 +66,12 @@ class FileWatcher(Worker):
         )
         with closing(changes):
             for _ in changes:
-                self._look()
-                if _look_at(directory)[:2] != watched:
+                self._check()
+                if _state_of(directory)[:2] != watched:
                     return
 
-    def _look(self) -> None:
-        if (seen := _look_at(self._path)) != self._seen:
+    def _check(self) -> None:
+        if (seen := _state_of(self._path)) != self._seen:
             self._seen = seen
             self._on_change()
 
@@ -84,16 +83,16 @@ class FileWatcher(Worker):
         place = Path(path)
         return place == self._path.parent or place.name in names
 
-    def _tell(self, error: Exception) -> None:
-        if not self._is_told:
-            self._is_told = True
+    def _log_failure(self, error: Exception) -> None:
+        if not self._is_logged:
+            self._is_logged = True
             log_event(
                 _log, logging.WARNING, "document.unwatched", reason=str(error), every=self._pause
             )
 
 
-def _look_at(path: Path) -> _Sight:
-    """What tells one state of a file from another; empty without it."""
+def _state_of(path: Path) -> _FileState:
+    """Return device, inode, size and times of a file; empty if it is missing."""
     try:
         found = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""The heartbeat of a daemon: a small file that says how it is, and the quick check of it.
+"""Write the heartbeat of a daemon, a small file with its health, and check it.
 
 `healthcheck` runs every few seconds beside the daemon, so this module imports nothing
 but a little of the standard library; what only the daemon needs is imported by it alone.
@@ -23,41 +23,45 @@ _LIMIT = 256 * 1024
 
 
 class Heartbeat:
-    """Writes the heartbeat; not thread-safe. A beat that cannot be written is told once."""
+    """Writes the heartbeat; not thread-safe. A failure to write is logged once."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._is_told = False
+        self._is_logged = False
 
     def write(self, content: "Mapping[str, Any]") -> None:
-        """Say that the main loop moves, and more; the pid is added."""
+        """Write that the main loop is alive, with the `content`; the pid is added."""
         text = json.dumps({**content, "pid": os.getpid()})
         try:
             write_small(self._directory, FILE, text.encode(), durable=False)
-            self._is_told = False
+            self._is_logged = False
         except OSError as error:
-            self._tell(error)
+            self._log_failure(error)
 
     def end(self) -> None:
-        """Remove the heartbeat: a daemon that has ended is not well."""
+        """Remove the heartbeat: a daemon that has ended is not healthy."""
         try:
             (self._directory / FILE).unlink(missing_ok=True)
         except OSError as error:
-            self._tell(error)
+            self._log_failure(error)
 
-    def _tell(self, error: OSError) -> None:
+    def _log_failure(self, error: OSError) -> None:
         import logging  # noqa: PLC0415 - `healthcheck` never gets here
 
         from sidecar.lib.log import log_event  # noqa: PLC0415 - same
 
-        if not self._is_told:
+        if not self._is_logged:
             fields = {"directory": str(self._directory), "reason": error.strerror}
             log_event(logging.getLogger(__name__), logging.WARNING, "pulse.not-saved", **fields)
-        self._is_told = True
+        self._is_logged = True
 
 
 def read_heartbeat(state_dir: Path, parse: "Callable[[Any], tuple[bool, str]]") -> tuple[bool, str]:
-    """Judge the heartbeat by `parse`, which may raise what comes of unexpected content."""
+    """Return whether a daemon is healthy, and why, in words.
+
+    `parse` gets the decoded content; it may raise ValueError, TypeError or KeyError where
+    that is not a heartbeat of ours.
+    """
     try:
         with (state_dir / FILE).open("rb") as file:
             return parse(json.loads(file.read(_LIMIT)))
@@ -70,7 +74,7 @@ def read_heartbeat(state_dir: Path, parse: "Callable[[Any], tuple[bool, str]]") 
 
 
 def judge_age(age: float, most: float) -> str:
-    """Say what is wrong with a beat of so many seconds ago; nothing below `most`."""
+    """Return what is wrong with a beat of `age` seconds ago; empty if at most `most`."""
     if age > most:
         return f"the last beat was {age:.0f} s ago: the daemon hangs or has ended"
     if age < -most:
@@ -79,7 +83,7 @@ def judge_age(age: float, most: float) -> str:
 
 
 def seconds_of(value: "Any") -> float:
-    """A plain number of the heartbeat; raises what one that is none of ours raises."""
+    """Return a number of the heartbeat; raises ValueError for what is none."""
     if type(value) not in (int, float) or not -1e15 < value < 1e15:
         raise ValueError
     return float(value)
@@ -101,7 +105,7 @@ class HealthcheckCommand:
         self._check = check
 
     def run(self, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-        """Run it; gives the exit status, 0 for well and 1 for else."""
+        """Run the check and return the exit status: 0 if healthy, else 1."""
         values = {flag: _first_set(names, environment) for flag, names in self._variables.items()}
         left = list(arguments)
         while left:
@@ -114,12 +118,12 @@ class HealthcheckCommand:
                 sys.stderr.write(f"Error: {flag} {what}\n")
                 return 1
             values[flag] = value if equals else left.pop(0)
-        return self._tell(values["--config"], values["--state-dir"])
+        return self._check_and_print(values["--config"], values["--state-dir"])
 
-    def _tell(self, config: str, state_dir: str) -> int:
+    def _check_and_print(self, config: str, state_dir: str) -> int:
         beside = Path(config or "backrest.config.json").parent / self._folder
         is_well, words = self._check(Path(state_dir) if state_dir else beside, time.time())
-        # The place and the reasons may be anything; a terminal need not take it.
+        # Paths and reasons may hold characters that the terminal cannot show.
         sys.stdout.write(f"{words.encode('ascii', 'backslashreplace').decode()}\n")
         return 0 if is_well else 1
 

@@ -1,6 +1,6 @@
-"""Metrics as a table: each row says how its numbers are read from a snapshot of facts.
+"""Render metrics from a table: each row says how to read its numbers from a snapshot.
 
-Nothing is counted here and nothing is process-wide: a page is rendered of one snapshot,
+Nothing is counted here and nothing is process-wide: a page is rendered from one snapshot,
 so its numbers agree with each other, and all series of the table exist from the start.
 """
 
@@ -37,7 +37,7 @@ class Buckets:
 
 @dataclass(frozen=True, slots=True)
 class Metric(Generic[T]):
-    """One metric; `read` gives its number, or for one with a `label` a number for each value."""
+    """One metric; `read` returns its number, or with a `label` a number for each value."""
 
     name: str
     kind: MetricKind
@@ -47,14 +47,14 @@ class Metric(Generic[T]):
 
 
 def render_metrics(table: Sequence[Metric[T]], facts: T) -> bytes:
-    """Write all metrics of the table in Prometheus' text form, see MEDIA_TYPE."""
+    """Return all metrics of the table in Prometheus' text form, see MEDIA_TYPE."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Table(table, facts))
     return generate_latest(registry)
 
 
 class _Table(Collector, Generic[T]):
-    """Gives the families of one page."""
+    """The collector of one page."""
 
     def __init__(self, table: Sequence[Metric[T]], facts: T) -> None:
         self._table = table

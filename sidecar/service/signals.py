@@ -1,7 +1,4 @@
-"""Letting a signal end what runs in the main thread as an exception does: `finally` is reached.
-
-A thread that waits, and whatever wakes it: other threads, signals, the time.
-"""
+"""React to signals: wake a daemon's loop, or end a command so that `finally` blocks run."""
 
 import math
 import os
@@ -13,38 +10,16 @@ from types import FrameType
 
 from sidecar.lib.threads import Closable
 
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Raise KeyboardInterrupt in the block at the first signal to end; later ones are ignored.
-
-    For the main thread. What puts things right after the first must not be interrupted.
-    """
-
-    def interrupt(_: int, __: FrameType | None) -> None:
-        for one in _ENDING:
-            signal.signal(one, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = {one: signal.signal(one, interrupt) for one in _ENDING}
-    try:
-        yield
-    finally:
-        for one, action in before.items():
-            signal.signal(one, action)
-
-
-_MOST_SECONDS = 3600.0
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_MAX_WAIT_SECONDS = 3600.0
 
 
 class SignalWaiter(Closable):
-    """Any thread and any signal may wake it, one thread waits.
+    """Lets one thread wait until any thread, a signal or the time wakes it.
 
-    Nothing here takes a lock: a byte in a pipe wakes the waiting thread, so a signal that
-    arrives at any point of the main thread finds nothing held. Close it when nobody wakes
-    it any more. `on_hangup` is called in the main thread on SIGHUP, and has to wake it.
+    Nothing here takes a lock: a byte in a pipe wakes the waiting thread, so a signal may
+    arrive at any point of the main thread. Close it when nobody wakes it any more.
+    `on_hangup` is called in the main thread on SIGHUP, and has to call `wake`.
     """
 
     def __init__(self, on_hangup: Callable[[], None] | None = None) -> None:
@@ -56,7 +31,7 @@ class SignalWaiter(Closable):
         self._poll.register(self._reading, select.POLLIN)
 
     def close(self) -> None:
-        """Give the pipe back."""
+        """Close the pipe."""
         self.is_stopped = True
         if self._writing >= 0:
             reading, writing = self._reading, self._writing
@@ -72,14 +47,14 @@ class SignalWaiter(Closable):
                 os.write(self._writing, b"\0")
 
     def stop(self) -> None:
-        """Wake it for the last time; also from a signal."""
+        """End the waiting for good; may be called by a signal handler."""
         self.is_stopped = True
         self.wake()
 
     def wait(self, seconds: float) -> bool:
         """Wait so long, or until woken; False when it is time to end."""
         if not self.is_stopped:
-            self._poll.poll(math.ceil(min(max(seconds, 0.0), _MOST_SECONDS) * 1000))
+            self._poll.poll(math.ceil(min(max(seconds, 0.0), _MAX_WAIT_SECONDS) * 1000))
             with suppress(BlockingIOError):
                 while os.read(self._reading, 65536):
                     pass
@@ -87,16 +62,16 @@ class SignalWaiter(Closable):
 
     @contextmanager
     def install_signals(self) -> Iterator[None]:
-        """Stop on SIGTERM and SIGINT, `on_hangup` on SIGHUP; main thread only."""
+        """Stop on SIGTERM and SIGINT, call `on_hangup` on SIGHUP; main thread only."""
         numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         before = {number: signal.signal(number, self._on_signal) for number in numbers}
-        # The byte that the interpreter writes wakes the wait; which signal it was is told
-        # to _on_signal, because a byte is lost where the pipe is full.
-        waked = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+        # The byte that the interpreter writes only ends the wait: where the pipe is full it
+        # is lost, so _on_signal decides by the number of the signal.
+        previous = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
         try:
             yield
         finally:
-            signal.set_wakeup_fd(waked)
+            signal.set_wakeup_fd(previous)
             for number, action in before.items():
                 signal.signal(number, action)
 
@@ -105,3 +80,23 @@ class SignalWaiter(Closable):
             self._on_hangup()
         else:
             self.stop()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise KeyboardInterrupt in the block at the first signal to end, and ignore later ones.
+
+    Main thread only. The `finally` blocks that clean up must not be interrupted.
+    """
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        for one in _ENDING_SIGNALS:
+            signal.signal(one, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {one: signal.signal(one, interrupt) for one in _ENDING_SIGNALS}
+    try:
+        yield
+    finally:
+        for one, action in before.items():
+            signal.signal(one, action)

@@ -9,7 +9,7 @@ import re
 from http import HTTPStatus
 from typing import Any
 
-from sidecar.lib.address import ADDRESSES, parse_address
+from sidecar.lib.address import ADDRESSES, parse_listen_address
 from sidecar.lib.errors import UsageError
 from sidecar.reconciler.report import BUCKETS, ReconcilerReport, ReconcilerStatus, iso
 from sidecar.service.metrics import MEDIA_TYPE, Buckets, Metric, MetricKind, render_metrics
@@ -133,7 +133,7 @@ class ReconcilerPages(StatusPages):
 def parse_listen(text: str) -> tuple[str, int]:
     """Parse `HOST:PORT`, `:PORT` or `[IPV6]:PORT`; an empty host means all addresses."""
     try:
-        return parse_address(text)
+        return parse_listen_address(text)
     except ValueError as error:
         raise UsageError(f"--listen {error}", ADDRESSES) from None
 

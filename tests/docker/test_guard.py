@@ -16,7 +16,8 @@ from sidecar.docker.client import Connection
 from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
-from sidecar.planner.plans import RenderedWorkload, render
+from sidecar.planner.plan import RenderedWorkload
+from sidecar.planner.plans import render
 from sidecar.reconciler.apply.idle import PlanActivity
 from sidecar.reconciler.resume.resume import ResumeGuard
 from world import World

@@ -1,5 +1,6 @@
 """The image, built on a real engine from a stand-in of its base, then run the way people run it."""
 
+import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -32,6 +33,12 @@ RUN ["python3", "-c", "import os; [os.remove('/bin/' + n) for n in ('sh', 'bash'
 """
 
 
+PYTHON = """\
+FROM {image}
+RUN ["python3", "-c", "import sys; assert sys.version.startswith('{minor}.'), sys.version"]
+"""
+
+
 @dataclass
 class Stage:
     """One labelled workload on the engine, the image, and a document of somebody's."""
@@ -43,7 +50,7 @@ class Stage:
     _made: list[str] = field(default_factory=list)
 
     def own(self, user: int, *, mode: int = 0o600, folder_mode: int = 0o700) -> None:
-        """Return the document and its folder to a user, with these permission bits."""
+        """Hand the document and its folder to a user, with these permission bits."""
         shutil.copyfile(SAMPLE, self.folder / "config.json")
         (self.folder / "config.json").chmod(mode)
         self.folder.chmod(folder_mode)
@@ -100,6 +107,14 @@ def test_the_image_is_small_and_says_what_it_is(stage: Stage) -> None:
         "revision": REVISION,
     } == {key.removeprefix("org.opencontainers.image."): value for key, value in labels.items()}
     assert "" == image["Config"]["User"]
+
+
+def test_its_python_is_of_the_minor_version_of_its_base(stage: Stage) -> None:
+    """What runs here is what people run, but for the patch version."""
+    minor = re.match(r"python:(3\.\d+)\.", default_base())
+
+    assert minor
+    derive(stage.client, "python-checked:test", PYTHON.format(image=stage.image, minor=minor[1]))
 
 
 def test_the_client_of_the_machine_builds_the_same_image(stage: Stage) -> None:

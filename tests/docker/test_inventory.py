@@ -10,7 +10,8 @@ import pytest
 from docker.types import Mount as MountSpec
 
 from private_docker import PrivateEngine
-from sidecar.docker.inventory import DockerInventory, Observation, load_saved
+from sidecar.docker.answers import Observation
+from sidecar.docker.inventory import DockerInventory, load_saved
 from sidecar.docker.models import Container
 from sidecar.lib.errors import InventoryError
 

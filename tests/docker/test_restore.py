@@ -12,7 +12,7 @@ import pytest
 
 from private_docker import PrivateEngine
 from sidecar.backrest.reading import Repo, RunPlan
-from sidecar.docker.local import Containers, ContainersError, NoEngine
+from sidecar.docker.lifecycle import Containers, ContainersError, NoDocker
 from sidecar.engines.restic import ResticEngine
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.journal import Journal, RunOutcome
@@ -161,7 +161,7 @@ def test_a_volume_that_stands_for_a_folder_is_known_by_that(
     (found,) = (one for one in containers.all() if one.name == "r5-bound")
 
     assert [(str(folder), "/data", bound)] == [
-        (held.source, held.destination, held.volume) for held in found.held
+        (held.source, held.destination, held.volume) for held in found.mounts
     ]
     assert (found,) == containers.labelled("backrest.quiesce=true")
     assert (found,) == containers.labelled("backrest.quiesce")
@@ -197,7 +197,7 @@ def test_what_the_engine_refuses_is_told(world: World, containers: Containers) -
 
 def test_an_engine_that_is_not_there_is_told(tmp_path: Path) -> None:
     """A socket that does not exist is another thing than one that nobody answers at."""
-    with Containers(str(tmp_path / "none.sock")) as none, pytest.raises(NoEngine):
+    with Containers(str(tmp_path / "none.sock")) as none, pytest.raises(NoDocker):
         none.all()
     (tmp_path / "file.sock").touch()
     with (
@@ -205,13 +205,13 @@ def test_an_engine_that_is_not_there_is_told(tmp_path: Path) -> None:
         pytest.raises(ContainersError) as caught,
     ):
         deaf.all()
-    assert not isinstance(caught.value, NoEngine)
+    assert not isinstance(caught.value, NoDocker)
 
 
 _STOPS = """
 import os, signal, sys
 from pathlib import Path
-from sidecar.docker.local import Containers
+from sidecar.docker.lifecycle import Containers
 from sidecar.runner.journal import Journal
 from sidecar.runner.quiesce import while_stopped
 

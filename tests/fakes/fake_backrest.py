@@ -28,7 +28,8 @@ from sidecar.backrest.messages import CONFIG, FieldKind, MessageField, MessageTy
 from sidecar.backrest.operations import Status
 from sidecar.backrest.rules import check_document
 from sidecar.lib.errors import DocumentError
-from sidecar.schedule.fires import next_fires, schedule_of
+from sidecar.schedule.fires import backrest_fires
+from sidecar.schedule.parse import schedule_of
 
 Json = dict[str, Any]
 _MASK = "********"
@@ -369,7 +370,7 @@ class FakeBackrest:
         raw: Json = next(schedules, {})
         start = datetime.fromtimestamp(self._now(), UTC)
         if (schedule := schedule_of(raw)) is not None:
-            for fire in next_fires(schedule, start, start + _YEARS, 1):
+            for fire in backrest_fires(schedule, start, start + _YEARS, 1):
                 self._add(plan_id, fire.timestamp(), once=False)
 
     def _add(

@@ -1,4 +1,4 @@
-"""A fake Docker engine on a socket of its own: only for faults that a real one cannot be made to show.
+"""A fake Docker on a socket of its own: only for faults that a real one cannot be made to show.
 
 It keeps a list of containers, volumes and images, answers the calls that the sidecar
 makes, and tells events. What goes wrong is ordered by the test. Whether a real engine
@@ -40,7 +40,7 @@ class Replay(Enum):
     HONEST = auto()
     """Those after `since`, as asked."""
     NOTHING = auto()
-    """None, as an engine does that was restarted."""
+    """None, as Docker does that was restarted."""
     EVERYTHING = auto()
     """All that ever were, however old."""
 
@@ -61,11 +61,11 @@ class _Stream:
     waiting: SimpleQueue[bytes | None] = field(default_factory=SimpleQueue)
 
 
-class FakeEngine:
-    """An engine that runs from `with` on, in threads that end with it.
+class FakeDocker:
+    """A Docker that runs from `with` on, in threads that end with it.
 
     `port` -1: on a unix socket; 0: on a port of its own of the loopback, with `secure` by
-    TLS. `containers` are entries of the engine's list by id, `volumes` entries by name,
+    TLS. `containers` are entries of Docker's list by id, `volumes` entries by name,
     `images` their labels by id; the methods that change them also tell an event, unless
     `quiet`. `calls` counts requests by method and path without version and question.
     """
@@ -251,7 +251,7 @@ class FakeEngine:
 
     @property
     def open_streams(self) -> int:
-        """How many event streams are open, as far as the engine has noticed."""
+        """How many event streams are open, as far as Docker has noticed."""
         return len(self._streams)
 
     def wait_for_calls(self, call: str, number: int) -> None:
@@ -433,7 +433,7 @@ class _TcpServer(_Server, TCPServer):
 class _Answering(BaseHTTPRequestHandler):
     """Answers for `engine`, which the class made for it names."""
 
-    engine: FakeEngine
+    engine: FakeDocker
     protocol_version = "HTTP/1.1"
 
     def setup(self) -> None:

@@ -85,7 +85,7 @@ class Case:
         )
 
     def reversed(self) -> "Case":
-        """Return the same world told in the opposite order."""
+        """Return the same world listed in the opposite order."""
         containers = tuple(
             replace(
                 item, mounts=item.mounts[::-1], labels=dict(reversed(list(item.labels.items())))
@@ -243,8 +243,8 @@ def check_case(case: Case) -> None:
     proposal = case.run()
     problems = proposal.rendered.problems
     check_problems(problems, expect.get("problems", []))
-    told = "\n".join(f"{problem.message}\n{problem.hint}" for problem in problems)
-    assert [text for text in expect.get("says", []) if text not in told] == [], told
+    texts = "\n".join(f"{problem.message}\n{problem.hint}" for problem in problems)
+    assert [text for text in expect.get("says", []) if text not in texts] == [], texts
     wanted = expect.get(
         "plans", {"backrest_sidecar_web": expect["plan"]} if "plan" in expect else {}
     )
@@ -272,7 +272,7 @@ def check_outcome(
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_case(path: Path) -> None:
-    """A pass gives what the rule says; again, it changes nothing; in any order, the same."""
+    """A pass gives what the case expects; again, it changes nothing; in any order, the same."""
     case = parse_case(path.read_text("utf-8"))
     if "refused" in case.expect:
         with pytest.raises(DocumentError) as refusal:

@@ -25,7 +25,7 @@ from sidecar.backrest.jsontext import decode
 from sidecar.backrest.rules import check_document
 from sidecar.cli.output.lint import render_lint
 from sidecar.cli.output.plan_table import render_table
-from sidecar.docker.compose.containers import ComposeReading, load_compose
+from sidecar.docker.compose.load import ComposeReading, load_compose
 from sidecar.docker.compose.tool import find_tool, run_program
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
@@ -175,7 +175,7 @@ def test_document_is_accepted_and_settled(stack: Stack) -> None:
 
 @every_stack
 def test_lint_answers_for_every_mount(stack: Stack) -> None:
-    """Each mount of each container is in a plan, or is told with the reason why not."""
+    """Each mount of each container is in a plan, or is reported with the reason why not."""
     mounts = {
         (container.name, mount.destination)
         for container in stack.reading.inventory.containers

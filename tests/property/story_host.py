@@ -21,7 +21,7 @@ from sidecar.backrest.rules import check_document, check_version
 from sidecar.lib.errors import DocumentError
 from sidecar.planner.ids import sanitize
 from tests.fakes.fake_backrest import FakeBackrest, Json, _normal
-from tests.fakes.fake_docker import FakeEngine, _Answer
+from tests.fakes.fake_docker import FakeDocker, _Answer
 
 START = datetime(2026, 3, 4, 12, 0, tzinfo=UTC).timestamp()
 PREFIX = "backrest_sidecar_"
@@ -89,7 +89,7 @@ class StoryBackrest(FakeBackrest):
             return {entry.json["planId"] for entry in at_work if "operationBackup" in entry.json}
 
 
-class StoryEngine(FakeEngine):
+class StoryEngine(FakeDocker):
     """An engine with a clock, on which Backrest is the container `backrest`."""
 
     def __init__(self, clock: Clock) -> None:

@@ -33,7 +33,7 @@ law = settings(max_examples=100, deadline=None)
 
 @st.composite
 def worlds(draw: st.DrawFn) -> "World":
-    """Everything that a pass looks at."""
+    """Everything that a pass depends on."""
     document = Document(json.dumps(draw(documents()), indent=draw(st.sampled_from((None, 2)))))
     return World(document, draw(inventories()), draw(policies()), draw(runner_views()))
 
@@ -61,7 +61,7 @@ class World:
 @law
 @given(worlds(), st.randoms(use_true_random=False))
 def test_order_is_nothing(world: World, random: Any) -> None:
-    """The order in which the engine tells containers and mounts changes no byte and no problem."""
+    """The order in which Docker lists containers and mounts changes no byte and no problem."""
     containers = [
         replace(item, mounts=tuple(random.sample(item.mounts, len(item.mounts))))
         for item in world.inventory.containers
@@ -190,7 +190,7 @@ label_names = st.one_of(
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(label_names, st.one_of(odd_text, syntax), max_size=6))
 def test_any_labels_are_parsed(labels: dict[str, str]) -> None:
-    """Whatever labels say, parsing them gives a spec and problems of known reasons."""
+    """Whatever the labels are, parsing them gives a spec and problems of known reasons."""
     _, problems = parse_labels(labels, "backrest.")
     assert {problem.reason for problem in problems} <= SEVERITIES.keys()
 

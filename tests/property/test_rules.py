@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from sidecar.backrest.jsontext import NotJson, Numeral, Object, decode
 from sidecar.backrest.messages import CONFIG, MessageType
 from sidecar.backrest.normal import normalise_plan
-from sidecar.backrest.rules import Checked, check_document, check_version
+from sidecar.backrest.rules import CheckedPlans, check_document, check_version
 
 ROOT = Path(__file__).parents[2]
 TEXTS = [path.read_text("utf-8") for path in sorted((ROOT / "testdata/config/valid").glob("*"))]
@@ -125,7 +125,7 @@ def leads_somewhere(document: Object, pointer: str) -> bool:
 @given(documents())
 def test_each_fault_points_at_something_that_is_there(document: Object) -> None:
     """A pointer leads to a value, so that an editor can show it."""
-    checked = Checked()
+    checked = CheckedPlans()
     check_document(document, checked=checked)
     pointers = [fault.pointer for fault in check_document(document, checked=checked)]
     assert pointers == [fault.pointer for fault in check_document(document)]
@@ -135,7 +135,7 @@ def test_each_fault_points_at_something_that_is_there(document: Object) -> None:
 @given(VALUES | OBJECTS)
 def test_the_rules_never_raise_on_json(value: Any) -> None:
     """Any decoded JSON has faults or none, nothing else."""
-    checked = Checked()
+    checked = CheckedPlans()
     assert check_document(value) == check_document(value, checked=checked)
     assert check_document(value) == check_document(value, checked=checked)
     if isinstance(value, dict):
@@ -149,7 +149,7 @@ def test_the_rules_never_raise_on_text_that_is_json(text: str) -> None:
         value = decode(text)
     except NotJson:
         return
-    assert check_document(value) == check_document(value, checked=Checked())
+    assert check_document(value) == check_document(value, checked=CheckedPlans())
 
 
 def first_plan(document: Object) -> Any:

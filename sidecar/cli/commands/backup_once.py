@@ -113,7 +113,7 @@ def backup_once(dry_run: bool, **flags: Any) -> None:
 
 
 def _run(flags: dict[str, Any], *, dry_run: bool) -> int:
-    from sidecar.docker.local import OnceEngine
+    from sidecar.docker.lifecycle import OneShotDocker
     from sidecar.runner.once.once import Once, Result, preview_once, run_once
     from sidecar.service.signals import SignalWaiter
 
@@ -126,8 +126,8 @@ def _run(flags: dict[str, Any], *, dry_run: bool) -> int:
     once = Once(
         settings=runner,
         way=_way(settings, runner, labels, own),
-        engines=lambda: OnceEngine(settings.source.docker_sock or ""),
-        quiet=labels.quiet,
+        engines=lambda: OneShotDocker(settings.source.docker_sock or ""),
+        quiet=labels.to_stop,
         say=click.echo,
         seconds=seconds,
     )
@@ -202,14 +202,14 @@ def _way(
 
         _refuse_image_flags(own)
         return PlansStrategy(runner, dict(os.environ), _tell_end)
-    from sidecar.docker.local import OnceEngine
+    from sidecar.docker.lifecycle import OneShotDocker
     from sidecar.runner.once.image import ImageRetention, ImageStrategy
 
     return ImageStrategy(
         runner,
         _image_settings(settings, own),
-        tuple(ImageRetention(one.folder, one.flags) for one in labels.keeping),
-        lambda: OnceEngine(settings.source.docker_sock or ""),
+        tuple(ImageRetention(one.folder, one.flags) for one in labels.keep_rules),
+        lambda: OneShotDocker(settings.source.docker_sock or ""),
         dict(os.environ),
         click.echo,
         lambda line: click.echo(line, err=True),

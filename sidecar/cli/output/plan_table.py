@@ -16,9 +16,11 @@ from sidecar.backrest.normal import normalise_plan
 from sidecar.backrest.plan import Retention, Schedule
 from sidecar.cli.output.text import printable, problem_lines
 from sidecar.planner.lifecycle import Orphans, PlanHistory
-from sidecar.planner.plans import RenderedWorkload
+from sidecar.planner.plan import RenderedWorkload
 from sidecar.reconciler.reconcile import PassOutcome
-from sidecar.schedule.fires import describe_retention, describe_schedule, next_fires, schedule_of
+from sidecar.schedule.describe import describe_retention, describe_schedule
+from sidecar.schedule.fires import backrest_fires
+from sidecar.schedule.parse import schedule_of
 
 _BUCKETS = ("hourly", "daily", "weekly", "monthly", "yearly")
 
@@ -156,7 +158,7 @@ def _schedule_line(plan: Object, now: datetime) -> str:
 def _schedule_words(schedule: Schedule, now: datetime) -> str:
     # Thousands of plans have a few hundred schedules.
     words = describe_schedule(schedule)
-    fires = next_fires(schedule, now, now + _FAR, 1)
+    fires = backrest_fires(schedule, now, now + _FAR, 1)
     return f"{words}, next {fires[0]:%a %Y-%m-%d %H:%M %Z}" if fires else words
 
 

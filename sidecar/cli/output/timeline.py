@@ -11,7 +11,9 @@ from sidecar.backrest.document import Document
 from sidecar.backrest.plan import Schedule
 from sidecar.cli.output.text import printable
 from sidecar.reconciler.zones import Zone
-from sidecar.schedule.fires import describe_schedule, next_fires, schedule_of
+from sidecar.schedule.describe import describe_schedule
+from sidecar.schedule.fires import backrest_fires
+from sidecar.schedule.parse import schedule_of
 
 _MOST_ROWS = 48
 _STEPS = (1, 2, 3, 4, 6, 12, 24)
@@ -80,7 +82,7 @@ def read_upcoming(
         if schedule is None:
             idle.append(Idle(plan_id, "its schedule cannot be read here"))
             continue
-        fires = next_fires(schedule, start, until, hours * 60)
+        fires = backrest_fires(schedule, start, until, hours * 60)
         runs += [UpcomingRun(fire, plan_id, schedule) for fire in fires]
         if not fires:
             idle.append(_idle(plan_id, raw, schedule, start))
@@ -97,7 +99,7 @@ def _later(moment: datetime, pause: timedelta) -> datetime:
 def _idle(plan_id: str, raw: Any, schedule: Schedule, start: datetime) -> Idle:
     if schedule == Schedule():
         return Idle(plan_id, "its schedule is disabled" if raw else "it has no schedule")
-    fires = next_fires(schedule, start, _later(start, _FAR), 1)
+    fires = backrest_fires(schedule, start, _later(start, _FAR), 1)
     return Idle(plan_id, describe_schedule(schedule), next(iter(fires), None))
 
 

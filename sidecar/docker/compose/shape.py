@@ -1,4 +1,4 @@
-"""The parts of a Compose file that tell containers, labels and mounts, checked and typed."""
+"""The parts of a Compose file that decide containers, labels and mounts, typed and checked."""
 
 from collections.abc import Sequence
 from typing import Any, Required
@@ -98,7 +98,7 @@ _FILE = TypeAdapter(ComposeFile)
 
 
 def parse_shape(tree: Any, source: str) -> ComposeFile:
-    """Check a decoded Compose file; keys that tell nothing here are ignored.
+    """Check a decoded Compose file; keys that decide nothing here are ignored.
 
     Raises InventoryError naming the place in the file, never a value.
     """
@@ -137,7 +137,7 @@ def scalar_text(value: Scalar) -> str:
 
 
 def _place(tree: Any, location: Sequence[int | str]) -> list[int | str]:
-    """Keep those parts of a validator's location that the file really has."""
+    """Return those parts of a validator's location that the file really has."""
     place: list[int | str] = []
     for part in location:
         inside = isinstance(tree, dict) and part in tree

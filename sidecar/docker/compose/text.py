@@ -1,11 +1,7 @@
-"""The text of a Compose file: YAML as Compose reads it, and where in it things stand.
-
-Which of many Compose files make one project: a file, with the override beside it.
-"""
+"""Read the text of a Compose file: YAML as Compose takes it, and the lines of its labels."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -13,8 +9,8 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from sidecar.lib.errors import InventoryError
 
-# The file and line (from 1) of a service (key "") and of each of its labels.
 Positions = Mapping[tuple[str, str], tuple[str, int]]
+"""(service, label) → (file, line from 1); the label "" is the service itself."""
 
 INSTALL = (
     "install the docker compose plugin, or give the output of `docker compose config` "
@@ -51,7 +47,7 @@ for _tag, _pattern, _firsts in (
 def read_resolved(text: str, source: str, *, legacy: bool = False) -> Any:
     """Read what `config` printed; it writes every literal dollar sign twice.
 
-    `legacy` says that docker-compose 1 wrote it, which quotes by YAML 1.1.
+    `legacy` means that docker-compose 1 wrote it, which quotes by YAML 1.1.
     """
     try:
         tree = yaml.load(text, Loader=yaml.SafeLoader if legacy else _Loader)  # noqa: S506 - both are safe loaders
@@ -74,7 +70,7 @@ def read_plain(text: str, source: str) -> Any:
 
 
 def find_positions(text: str, source: str) -> dict[tuple[str, str], tuple[str, int]]:
-    """Find where each service and each label stands; a text that is no YAML has none."""
+    """Return where each service and each label stands; empty for a text that is no YAML."""
     try:
         root = yaml.compose(text, Loader=_Loader)
     except (yaml.YAMLError, RecursionError):
@@ -90,7 +86,7 @@ def find_positions(text: str, source: str) -> dict[tuple[str, str], tuple[str, i
 
 
 def _without_extensions(root: Node | None) -> MappingNode | None:
-    """Leave out the top-level `x-` keys; what of them is used stands where it is used."""
+    """Remove the top-level `x-` keys; an alias of them was replaced where it is used."""
     if not isinstance(root, MappingNode):
         return None
     root.value = [
@@ -100,7 +96,7 @@ def _without_extensions(root: Node | None) -> MappingNode | None:
 
 
 def _unescaped(tree: Any, *, keys: bool) -> Any:
-    """Take `$$` for the `$` that it means, in all values and in `keys` too if asked."""
+    """Replace `$$` by the `$` that it means, in all values, and with `keys` in keys too."""
     if isinstance(tree, str):
         return tree.replace("$$", "$")
     if isinstance(tree, list):
@@ -114,7 +110,7 @@ def _unescaped(tree: Any, *, keys: bool) -> Any:
 
 
 def _not_yaml(error: Exception, source: str) -> InventoryError:
-    """Say where the text stops being YAML, without quoting it."""
+    """Return where the text stops being YAML, without quoting it."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         line = error.problem_mark.line + 1
         return InventoryError(f"{source}, line {line} is no valid YAML: {error.problem}")
@@ -122,7 +118,7 @@ def _not_yaml(error: Exception, source: str) -> InventoryError:
 
 
 def _needs(root: MappingNode) -> Iterator[tuple[int, str]]:
-    """Everything in a file that its text alone does not settle, with its line."""
+    """Yield (line, what) for everything in a file that only Compose can resolve."""
     for key, node, value in _members(root):
         if key == "include":
             yield _line(node), "`include`"
@@ -134,7 +130,7 @@ def _needs(root: MappingNode) -> Iterator[tuple[int, str]]:
 
 
 def _needs_within(top: Node) -> Iterator[tuple[int, str]]:
-    """Look through a tree whose aliases may share branches, each branch once."""
+    """Yield what a tree needs; aliases may share branches, each is searched once."""
     waiting, seen = [top], set[int]()
     while waiting:
         node = waiting.pop()
@@ -154,7 +150,7 @@ def _needs_within(top: Node) -> Iterator[tuple[int, str]]:
 def _needs_of_text(node: ScalarNode) -> Iterator[tuple[int, str]]:
     match = _VARIABLE.search(node.value)
     if match:
-        # Only the name: a default that follows it may be a password.
+        # Only the name is shown: a default that follows it may be a password.
         name = match[1] or "{"
         yield _line(node), f"the variable `${name}` (a literal dollar sign is written `$$`)"
 
@@ -164,7 +160,7 @@ def _line(node: Node) -> int:
 
 
 def _members(node: Node | None, depth: int = 0) -> Iterator[tuple[str, Node, Node]]:
-    """The key, its node and the value of a mapping; merged ones come before its own."""
+    """Yield the key, its node and the value of a mapping; merged ones before its own."""
     pairs = node.value if isinstance(node, MappingNode) and depth < _MAX_MERGES else ()
     for key, value in pairs:
         if key.tag == "tag:yaml.org,2002:merge":
@@ -182,44 +178,10 @@ def _member(node: Node | None, name: str) -> Node | None:
 
 
 def _label_keys(node: Node | None) -> Iterator[tuple[str, Node]]:
-    """The keys of labels in either form: a mapping, or a list of `key=value`."""
+    """Yield the keys of labels in either form: a mapping, or a list of `key=value`."""
     if isinstance(node, SequenceNode):
         for item in node.value:
             if isinstance(item, ScalarNode):
                 yield item.value.partition("=")[0], item
     for key, key_node, _ in _members(node):
         yield key, key_node
-
-
-# In the order in which Docker Compose looks for them.
-_BASES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
-_OVERRIDES = (
-    "compose.override.yml",
-    "compose.override.yaml",
-    "docker-compose.override.yml",
-    "docker-compose.override.yaml",
-)
-
-
-def group_projects(files: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return the files of each project, as Docker Compose takes them when it is told of none.
-
-    A file of the usual name goes with the override beside it, and an override with
-    the file that it overrides, whichever of the two is named; any other file is alone.
-    Each project comes once, in the order of the first of its files.
-    """
-    return list(dict.fromkeys(map(_project_of, files)))
-
-
-def _project_of(file: str) -> tuple[str, ...]:
-    path = Path(file)
-    if path.name not in _BASES + _OVERRIDES:
-        return (str(path),)
-    base = path if path.name in _BASES else _first(path.parent, _BASES)
-    override = path if path.name in _OVERRIDES else _first(path.parent, _OVERRIDES)
-    return tuple(str(one) for one in (base, override) if one is not None)
-
-
-def _first(folder: Path, names: Iterable[str]) -> Path | None:
-    beside = (folder / name for name in names)
-    return next((path for path in beside if path.is_file()), None)

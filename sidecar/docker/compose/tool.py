@@ -1,4 +1,4 @@
-"""Docker Compose itself, asked to resolve files: the plugin, or the older program."""
+"""Run Docker Compose to resolve files: the plugin, or the older program."""
 
 import os
 import re
@@ -16,15 +16,15 @@ _MAX_LINES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Tool:
-    """An installed Compose: the words that call it, and what it says of its version."""
+class ComposeTool:
+    """An installed Compose: the words that call it, and the first line of its `version`."""
 
     command: tuple[str, ...]
     version: str
 
     @property
     def name(self) -> str:
-        """How people call it."""
+        """Its name for people: `docker compose`."""
         return " ".join((Path(self.command[0]).name, *self.command[1:]))
 
     @property
@@ -34,15 +34,15 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a program printed: its text, and the first lines of its complaints."""
+class ToolOutput:
+    """What a program printed: standard output, and the first lines of standard error."""
 
     status: int
     text: str
     complaints: tuple[str, ...]
 
 
-def find_tool(environment: Mapping[str, str]) -> Tool | None:
+def find_tool(environment: Mapping[str, str]) -> ComposeTool | None:
     """Find `docker compose`, else `docker-compose`, on the PATH of `environment`."""
     for command in (("docker", "compose"), ("docker-compose",)):
         program = shutil.which(command[0], path=environment.get("PATH", os.defpath))
@@ -52,22 +52,24 @@ def find_tool(environment: Mapping[str, str]) -> Tool | None:
         try:
             answer = run_program((*words, "version"), environment, _PROBE_SECONDS)
         except InventoryError:
-            # A program that cannot even tell its version is as good as none.
+            # A program that cannot even print its version cannot be used.
             continue
         if answer.status == 0:
-            return Tool(words, answer.text.partition("\n")[0].strip())
+            return ComposeTool(words, answer.text.partition("\n")[0].strip())
     return None
 
 
 def run_config(
-    tool: Tool, files: Sequence[Path], environment: Mapping[str, str], timeout: float
-) -> Answer:
-    """Let the tool merge and resolve `files`, within `timeout` seconds."""
+    tool: ComposeTool, files: Sequence[Path], environment: Mapping[str, str], timeout: float
+) -> ToolOutput:
+    """Run `config`, which merges and resolves `files`, within `timeout` seconds."""
     chosen = [word for file in files for word in ("-f", str(file))]
     return run_program((*tool.command, *chosen, "config"), environment, timeout)
 
 
-def run_program(command: Sequence[str], environment: Mapping[str, str], timeout: float) -> Answer:
+def run_program(
+    command: Sequence[str], environment: Mapping[str, str], timeout: float
+) -> ToolOutput:
     """Run a program that only reads; raise InventoryError if it does not start or end.
 
     It gets its own process group, because a plugin outlives a killed `docker`.
@@ -91,4 +93,6 @@ def run_program(command: Sequence[str], environment: Mapping[str, str], timeout:
             os.killpg(process.pid, signal.SIGKILL)
             raise InventoryError(f"{shown} did not end within {timeout:g} s") from None
     lines = [line for line in complaints.decode("utf-8", "replace").splitlines() if line.strip()]
-    return Answer(process.returncode, output.decode("utf-8", "replace"), tuple(lines[:_MAX_LINES]))
+    return ToolOutput(
+        process.returncode, output.decode("utf-8", "replace"), tuple(lines[:_MAX_LINES])
+    )

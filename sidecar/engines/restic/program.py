@@ -70,7 +70,7 @@ class Program:
     def features(self) -> Features:
         """Return what this restic can do. Raises EngineError if it cannot be started."""
         command = argv.render_version(self.access)
-        patience = self._runner.patience(_VERSION_SECONDS)
+        patience = self._runner.silence_timeout(_VERSION_SECONDS)
         path = self._environ.get("PATH")
         return _MEMO.features(self._name, path, lambda: self._run(command, patience).out)
 
@@ -83,7 +83,7 @@ class Program:
         report: Report | None = None,
     ) -> CommandResult:
         """Run a command and interpret how it ends. Raises EngineError if it cannot be started."""
-        patience = self._runner.patience(self.limits.stall)
+        patience = self._runner.silence_timeout(self.limits.stall)
         progress = ProgressParser(report, patience, self.limits.monotonic, self.limits.every)
         completed = self._run(command, patience, progress.take)
         return self._interpret(verb, completed, patience, plan)
@@ -100,7 +100,7 @@ class Program:
         It may take `seconds`. With `on_line`, which gets each line, this is the limit of the
         pause between two lines, and only the last part of the output is returned.
         """
-        patience = self._runner.patience(seconds or self.limits.stall)
+        patience = self._runner.silence_timeout(seconds or self.limits.stall)
 
         def take(line: bytes) -> None:
             if patience is not None:

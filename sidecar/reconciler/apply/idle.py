@@ -19,7 +19,8 @@ from sidecar.reconciler.apply.container import Runner, find_busy, find_runner, p
 from sidecar.reconciler.resume.markers import read_markers
 from sidecar.reconciler.store.store import Store
 from sidecar.reconciler.zones import local_zone
-from sidecar.schedule.fires import next_fires, schedule_of
+from sidecar.schedule.fires import backrest_fires
+from sidecar.schedule.parse import schedule_of
 
 MARGIN = 120.0
 """Seconds before a backup is due in which nothing is begun that would hurt it."""
@@ -202,7 +203,9 @@ def is_due(document: Document, moments: Sequence[datetime]) -> bool:
     known = [schedule for raw in schedules if (schedule := schedule_of(raw)) is not None]
     margin = timedelta(seconds=MARGIN)
     return any(
-        next_fires(schedule, moment, moment + margin, 1) for schedule in known for moment in moments
+        backrest_fires(schedule, moment, moment + margin, 1)
+        for schedule in known
+        for moment in moments
     )
 
 

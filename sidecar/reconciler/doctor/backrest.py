@@ -12,8 +12,8 @@ from typing import Any
 
 from sidecar.backrest.api import ApiError, ApiTrouble, BackrestApi
 from sidecar.backrest.document import parse_document
-from sidecar.backrest.messages import REPO
-from sidecar.backrest.rules import is_active, value_of
+from sidecar.backrest.messages import REPO, value_of
+from sidecar.backrest.rules import is_active
 from sidecar.lib.errors import InventoryError
 from sidecar.planner.host_path import is_under, normal_path
 from sidecar.reconciler.apply.container import find_runner

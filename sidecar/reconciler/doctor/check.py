@@ -15,7 +15,8 @@ from typing import TypeVar
 
 from sidecar.backrest.api import BackrestApi
 from sidecar.backrest.document import Document
-from sidecar.docker.client import Connection, CuttableConnection
+from sidecar.docker.client import Connection
+from sidecar.docker.cuttable_connection import CuttableConnection
 from sidecar.docker.inventory import DockerInventory, own_container_id
 from sidecar.docker.models import Inventory, Mount
 from sidecar.planner.host_path import is_under, move, normal_path
@@ -132,7 +133,7 @@ class CheckMemory:
 
 
 def read_version(url: str | None) -> bytes:
-    """Ask an engine for its version; raises InventoryError, WireRefused with its status."""
+    """Ask an engine for its version; raises InventoryError, RequestRefused with its status."""
     with CuttableConnection(url, SECONDS) as wire:
         return wire.get("/version")
 

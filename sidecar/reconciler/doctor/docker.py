@@ -10,7 +10,8 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from sidecar.docker.answers import validated
-from sidecar.docker.client import WireRefused, parse_address
+from sidecar.docker.cuttable_connection import RequestRefused
+from sidecar.docker.endpoint import parse_address
 from sidecar.lib.errors import InventoryError
 from sidecar.reconciler.doctor.check import (
     CheckContext,
@@ -45,7 +46,7 @@ def check_reachable(context: CheckContext) -> CheckResult:
     address = parse_address(context.settings.source.docker_sock)
     try:
         context.memory.version = context.ask_version(context.settings.source.docker_sock)
-    except WireRefused as error:
+    except RequestRefused as error:
         if error.status not in REFUSED:
             return failed(error.message, error.hint)
     context.memory.answers = True

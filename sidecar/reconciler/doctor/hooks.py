@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sidecar.backrest.document import Document
-from sidecar.backrest.messages import HOOK
-from sidecar.backrest.rules import value_of
+from sidecar.backrest.messages import HOOK, value_of
 from sidecar.lib.errors import InventoryError
 from sidecar.reconciler.doctor.check import (
     CheckContext,

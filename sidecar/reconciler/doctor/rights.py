@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from sidecar.docker.client import Connection, parse_address
+from sidecar.docker.client import Connection
+from sidecar.docker.endpoint import parse_address
 from sidecar.lib.errors import InventoryError
 from sidecar.reconciler.doctor.check import (
     SECONDS,

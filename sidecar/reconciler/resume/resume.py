@@ -21,7 +21,7 @@ from sidecar.docker.containers import ContainerState, SwarmService
 from sidecar.labels.spec import parse_labels
 from sidecar.lib.errors import InventoryError, StoreError
 from sidecar.lib.log import log_event
-from sidecar.planner.plans import RenderedWorkload
+from sidecar.planner.plan import RenderedWorkload
 from sidecar.planner.workload import start_order
 from sidecar.reconciler.apply.container import parse_moment
 from sidecar.reconciler.apply.context import OnResult

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.docker.local import ContainersError, OnceEngine, OneShotContainer
+from sidecar.docker.lifecycle import ContainersError, OneShotContainer, OneShotDocker
 from sidecar.docker.usage import on_host, own_container, own_id
 from sidecar.engines.restic.masking import Masking
 from sidecar.lib.errors import UsageError
@@ -158,7 +158,7 @@ class ImageStrategy:
         runner: RunnerSettings,
         settings: ImageSettings,
         keeps: tuple[ImageRetention, ...],
-        engines: Callable[[], OnceEngine],
+        engines: Callable[[], OneShotDocker],
         environ: Mapping[str, str],
         out: Say,
         err: Say,
@@ -237,14 +237,14 @@ class ImageStrategy:
         except ContainersError as error:
             log_event(_log, logging.ERROR, "once.not-stopped", reason=error.message)
 
-    def _run_forget(self, engine: OnceEngine, keep: ImageRetention) -> Result:
+    def _run_forget(self, engine: OneShotDocker, keep: ImageRetention) -> Result:
         if self._is_stopping:
             return Result.FAILED
         status = self._perform(engine, self._forget(keep))
         self._out(f"forget of {keep.folder}: {_in_words(status)}")
         return Result.WARNING if status else Result.DONE
 
-    def _perform(self, engine: OnceEngine, command: tuple[str, ...]) -> int:
+    def _perform(self, engine: OneShotDocker, command: tuple[str, ...]) -> int:
         """Run a command in a container of its own, which is gone afterwards."""
         masking = masking_of_variables(self._variables)
         out, err = Lines(masking, self._out), Lines(masking, self._err)
@@ -278,7 +278,7 @@ class ImageStrategy:
         return (*head, *keep.flags, "--prune")
 
 
-def _socket_on_host(engine: OnceEngine) -> str:
+def _socket_on_host(engine: OneShotDocker) -> str:
     """Return the engine's socket as its host knows it; raises UsageError if there is none."""
     address = engine.address
     if not address.startswith(_UNIX):

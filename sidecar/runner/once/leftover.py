@@ -67,7 +67,7 @@ _log = logging.getLogger(__name__)
 
 
 class ContainerRemover(StopsAndTells, Protocol):
-    """What is needed of `OnceEngine`; everything may raise ContainersError."""
+    """What is needed of `OneShotDocker`; everything may raise ContainersError."""
 
     def discard(self, name: str, seconds: int = 10) -> bool:
         """Stop and remove a container of ours."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
-from sidecar.docker.local import OnceEngine
+from sidecar.docker.lifecycle import OneShotDocker
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.lib.log import log_event
 from sidecar.runner.journal import Journal
@@ -107,7 +107,7 @@ class Once:
 
     settings: RunnerSettings
     way: BackupStrategy
-    engines: Callable[[], OnceEngine]
+    engines: Callable[[], OneShotDocker]
     quiet: Collection[str]
     say: Say
     seconds: float = DEFAULT_TIMEOUT

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Protocol, TypeVar
 
-from sidecar.docker.local import ContainersError
+from sidecar.docker.lifecycle import ContainersError
 from sidecar.docker.usage import ContainerUse
 from sidecar.lib.log import log_event
 from sidecar.runner.quiesce import (
@@ -92,7 +92,7 @@ _log = logging.getLogger(__name__)
 
 
 class StopsAndTells(ContainerControl, Protocol):
-    """What is needed of `OnceEngine`; everything may raise ContainersError."""
+    """What is needed of `OneShotDocker`; everything may raise ContainersError."""
 
     def all(self) -> tuple[ContainerUse, ...]:
         """List all containers."""

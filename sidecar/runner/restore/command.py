@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sidecar.backrest.reading import Config, RunPlan
-from sidecar.docker.local import OnceEngine
+from sidecar.docker.lifecycle import OneShotDocker
 from sidecar.engines.base import Engine, Report
 from sidecar.lib.errors import UsageError
 from sidecar.lib.process import ProcessRunner
@@ -54,7 +54,7 @@ def run_restore(
     with ExitStack() as stack:
         stack.enter_context(_given_back(settings))
         journal = stack.enter_context(_journal(settings))
-        containers = stack.enter_context(OnceEngine(settings.neighbour.docker_sock, environ))
+        containers = stack.enter_context(OneShotDocker(settings.neighbour.docker_sock, environ))
         engine = make_engine(settings, environ, config, found.repo)
         if not manner.is_dry:
             recover_leftovers(containers, journal)

@@ -12,7 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from sidecar.docker.local import DEFAULT_ADDRESS, NoEngine
+from sidecar.docker.endpoint import DEFAULT_ADDRESS
+from sidecar.docker.lifecycle import NoDocker
 from sidecar.docker.usage import ContainerUse, is_within, on_host, own_container, own_id, users_of
 from sidecar.lib.text import render_size
 from sidecar.runner.restore.choose import RestoreError, RestoreItem, RestoreRequest
@@ -197,7 +198,7 @@ def users_at_work(
     here = here or TargetUsage.found()
     try:
         everything = engine.all()
-    except NoEngine:
+    except NoDocker:
         if here.container or engine.address != DEFAULT_ADDRESS:
             raise
         return ()

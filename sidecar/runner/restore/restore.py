@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from sidecar.docker.local import ContainersError
+from sidecar.docker.lifecycle import ContainersError
 from sidecar.docker.usage import ContainerUse
 from sidecar.engines.base import Engine, FailureClass, Progress, Report, ResultKind, Snapshot, Stats
 from sidecar.lib.errors import SidecarError

@@ -16,7 +16,7 @@ PLAN_TEXT = '{"id":"own_a","repo":"r","paths":["/a"],"schedule":{"disabled":true
     [
         (b"", "the document is empty"),
         (b" \n", "the document is empty"),
-        (b'{"a": 1,\n\n}', "not JSON: line 3"),
+        (b'{"a": 1\n\n!}', "not JSON: line 3"),
         (b'{"a": 1} x', "not JSON: line 1: text follows"),
         (b'{"a": NaN}', "NaN is not JSON"),
         (b'\xef\xbb\xbf{"a": 1}', "not JSON"),

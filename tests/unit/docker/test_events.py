@@ -1,4 +1,4 @@
-"""The event stream against an engine that does what no healthy one does."""
+"""The event stream against a Docker that does what no healthy one does."""
 
 import json
 import ssl
@@ -14,11 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.docker.client import CuttableConnection, WireCut
 from sidecar.docker.events import EventStream, parse_events
 from sidecar.lib.backoff import Backoff
 from sidecar.lib.errors import InventoryError
-from tests.fakes.fake_docker import FakeEngine, Replay
+from tests.fakes.fake_docker import FakeDocker, Replay
 
 LABELS = {"backrest.enable": "true"}
 SECONDS = 10.0
@@ -26,7 +25,7 @@ Hint = str | None
 
 
 class Listener:
-    """An event stream, and what it said in order."""
+    """An event stream, and what it reported in order."""
 
     def __init__(self, address: str, *, silence: float = 300.0) -> None:
         self.hints: SimpleQueue[Hint] = SimpleQueue()
@@ -54,45 +53,45 @@ class Listener:
 
 
 @pytest.fixture
-def engine() -> Iterator[FakeEngine]:
-    """Run a fake engine."""
-    with FakeEngine() as running:
+def docker() -> Iterator[FakeDocker]:
+    """Run a fake of Docker."""
+    with FakeDocker() as running:
         yield running
 
 
 @pytest.fixture
-def listener(engine: FakeEngine) -> Iterator[Listener]:
+def listener(docker: FakeDocker) -> Iterator[Listener]:
     """Listen to it."""
-    listening = Listener(engine.address)
+    listening = Listener(docker.address)
     with listening.stream:
         assert listening.next_state() == (True, "")
         assert listening.next_hint() is None
-        engine.wait_for_streams()
+        docker.wait_for_streams()
         yield listening
 
 
-def test_container_that_changes_is_a_hint(engine: FakeEngine, listener: Listener) -> None:
+def test_container_that_changes_is_a_hint(docker: FakeDocker, listener: Listener) -> None:
     """Its id, once for each event."""
-    one = engine.add("one", LABELS)
-    engine.rename(one, "other")
-    engine.remove(one)
+    one = docker.add("one", LABELS)
+    docker.rename(one, "other")
+    docker.remove(one)
 
     assert [one] * 5 == [listener.next_hint() for _ in range(5)]
     assert listener.is_quiet()
 
 
-def test_engine_is_asked_for_what_matters_only(engine: FakeEngine, listener: Listener) -> None:
+def test_docker_is_asked_for_what_matters_only(docker: FakeDocker, listener: Listener) -> None:
     """Health checks, execs and unlabelled containers wake nobody; the replay begins before now."""
-    one = engine.add("one", {})
-    two = engine.add("two", LABELS, state="created")
-    engine.tell(one, "start")
-    engine.tell(two, "exec_create: true", "exec_start: true", "exec_die", "health_status: healthy")
-    engine.tell(two, "start")
+    one = docker.add("one", {})
+    two = docker.add("two", LABELS, state="created")
+    docker.tell(one, "start")
+    docker.tell(two, "exec_create: true", "exec_start: true", "exec_die", "health_status: healthy")
+    docker.tell(two, "start")
 
     assert [listener.next_hint(), listener.next_hint()] == [two, two]
     assert listener.is_quiet()
 
-    query = parse_qs(urlsplit(engine.asked[-1]).query)
+    query = parse_qs(urlsplit(docker.asked[-1]).query)
     assert 0 <= time.time() - float(query["since"][0]) - 2 < SECONDS
     assert json.loads(query["filters"][0]) == {
         "type": ["container"],
@@ -101,19 +100,19 @@ def test_engine_is_asked_for_what_matters_only(engine: FakeEngine, listener: Lis
     }
 
 
-def test_hint_for_everything_comes_after_the_stream_is_open(engine: FakeEngine) -> None:
+def test_hint_for_everything_comes_after_the_stream_is_open(docker: FakeDocker) -> None:
     """What is listed then misses nothing that the stream does not tell."""
     order: list[str] = []
     opened: SimpleQueue[None] = SimpleQueue()
 
     def hinted(_: Hint) -> None:
-        order.append(f"hint after {engine.calls['GET /events']}")
+        order.append(f"hint after {docker.calls['GET /events']}")
         opened.put(None)
 
     def told(connected: bool, _: str) -> None:
         order.append(f"connected {connected}")
 
-    with EventStream(engine.address, "backrest.", hinted, told):
+    with EventStream(docker.address, "backrest.", hinted, told):
         opened.get(timeout=SECONDS)
 
     assert ["connected True", "hint after 1"] == order
@@ -121,18 +120,18 @@ def test_hint_for_everything_comes_after_the_stream_is_open(engine: FakeEngine) 
 
 @pytest.mark.parametrize("fault", ["end_streams", "drop"])
 def test_stream_that_ends_is_told_and_opened_again(
-    engine: FakeEngine, listener: Listener, fault: str
+    docker: FakeDocker, listener: Listener, fault: str
 ) -> None:
     """In good order or not: the end means that nobody listens."""
-    getattr(engine, fault)()
+    getattr(docker, fault)()
 
     connected, reason = listener.next_state()
     assert (connected, bool(reason)) == (False, True)
     assert listener.next_state() == (True, "")
     assert listener.next_hint() is None
 
-    engine.wait_for_streams()
-    one = engine.add("one", LABELS, state="created")
+    docker.wait_for_streams()
+    one = docker.add("one", LABELS, state="created")
     assert listener.next_hint() == one
 
 
@@ -149,10 +148,10 @@ def test_stream_that_ends_is_told_and_opened_again(
     ],
 )
 def test_what_is_no_event_ends_the_stream(
-    engine: FakeEngine, listener: Listener, content: bytes
+    docker: FakeDocker, listener: Listener, content: bytes
 ) -> None:
     """Its words are not told: an event carries labels, which may hold secrets."""
-    engine.send(content)
+    docker.send(content)
 
     connected, reason = listener.next_state()
     assert not connected
@@ -161,24 +160,24 @@ def test_what_is_no_event_ends_the_stream(
     assert listener.next_state() == (True, "")
 
 
-def test_half_an_event_is_no_hint(engine: FakeEngine, listener: Listener) -> None:
+def test_half_an_event_is_no_hint(docker: FakeDocker, listener: Listener) -> None:
     """It becomes one with its other half."""
-    engine.send(b'{"Actor": {"ID": "a')
-    engine.send(b'b"}}\n{"Actor": {"ID": "cd"}}\n{"Act')
+    docker.send(b'{"Actor": {"ID": "a')
+    docker.send(b'b"}}\n{"Actor": {"ID": "cd"}}\n{"Act')
 
     assert [listener.next_hint(), listener.next_hint()] == ["ab", "cd"]
-    engine.end_streams()
+    docker.end_streams()
     assert not listener.next_state()[0]
     assert listener.next_hint() is None
 
 
-def test_silent_stream_is_opened_anew_without_a_word(engine: FakeEngine) -> None:
+def test_silent_stream_is_opened_anew_without_a_word(docker: FakeDocker) -> None:
     """A stalled stream looks like a quiet house; half an event does not help it."""
-    listening = Listener(engine.address, silence=0.2)
+    listening = Listener(docker.address, silence=0.2)
     with listening.stream:
         assert listening.next_hint() is None
-        engine.wait_for_streams()
-        engine.send(b'{"Actor": {"ID": "a')
+        docker.wait_for_streams()
+        docker.send(b'{"Actor": {"ID": "a')
         assert listening.next_hint() is None
         assert listening.next_hint() is None
 
@@ -186,20 +185,20 @@ def test_silent_stream_is_opened_anew_without_a_word(engine: FakeEngine) -> None
     assert listening.states.empty()
 
 
-def test_stream_may_be_opened_anew_on_request(engine: FakeEngine, listener: Listener) -> None:
-    """Someone saw a change that it had not told; that is no loss of the engine."""
+def test_stream_may_be_opened_anew_on_request(docker: FakeDocker, listener: Listener) -> None:
+    """Someone saw a change that it had not told; that is no loss of Docker."""
     listener.stream.reopen()
 
     assert listener.next_hint() is None
-    engine.wait_for_calls("GET /events", 2)
+    docker.wait_for_calls("GET /events", 2)
     assert listener.states.empty()
     assert listener.stream.is_connected
 
 
-def test_absent_engine_is_a_state(engine: FakeEngine) -> None:
+def test_absent_docker_is_a_state(docker: FakeDocker) -> None:
     """At the start too; told once, however often it is looked for."""
-    engine.vanish()
-    listening = Listener(engine.address)
+    docker.vanish()
+    listening = Listener(docker.address)
     with listening.stream:
         connected, reason = listening.next_state()
         assert not connected
@@ -208,57 +207,57 @@ def test_absent_engine_is_a_state(engine: FakeEngine) -> None:
             listening.states.get(timeout=0.2)
         assert listening.is_quiet()
 
-        engine.appear()
+        docker.appear()
         assert listening.next_state() == (True, "")
         assert listening.next_hint() is None
 
 
 @pytest.mark.parametrize("status", [429, 500])
-def test_engine_that_refuses_is_asked_again(engine: FakeEngine, status: int) -> None:
+def test_docker_that_refuses_is_asked_again(docker: FakeDocker, status: int) -> None:
     """What it answers is told, and a better answer is taken."""
-    engine.refusals["/events"] = status
-    listening = Listener(engine.address)
+    docker.refusals["/events"] = status
+    listening = Listener(docker.address)
     with listening.stream:
         connected, reason = listening.next_state()
         assert not connected
         assert f"status {status}" in reason
-        engine.wait_for_calls("GET /events", 3)
-        engine.refusals.clear()
+        docker.wait_for_calls("GET /events", 3)
+        docker.refusals.clear()
         assert listening.next_state() == (True, "")
 
 
-def test_proxy_that_forbids_events_is_told_with_the_permission(engine: FakeEngine) -> None:
+def test_proxy_that_forbids_events_is_told_with_the_permission(docker: FakeDocker) -> None:
     """An operator reads which switch to set."""
-    engine.refusals["/events"] = 403
-    listening = Listener(engine.address)
+    docker.refusals["/events"] = 403
+    listening = Listener(docker.address)
     with listening.stream:
         assert "must permit EVENTS" in listening.next_state()[1]
 
 
-def test_another_version_after_a_restart_is_spoken(engine: FakeEngine, listener: Listener) -> None:
+def test_another_version_after_a_restart_is_spoken(docker: FakeDocker, listener: Listener) -> None:
     """The version is asked for at each opening."""
-    engine.vanish()
-    engine.api_version = "1.44"
-    engine.appear()
+    docker.vanish()
+    docker.api_version = "1.44"
+    docker.appear()
 
     assert not listener.next_state()[0]
     while not listener.next_state()[0]:
         pass
-    assert engine.asked[-1].startswith("/v1.44/events?")
+    assert docker.asked[-1].startswith("/v1.44/events?")
 
 
 @pytest.mark.parametrize("replay", list(Replay))
-def test_any_replay_is_only_hints(engine: FakeEngine, listener: Listener, replay: Replay) -> None:
-    """What an engine makes of `since` decides nothing: everything is hinted anyway."""
-    one = engine.add("one", LABELS, state="created")
+def test_any_replay_is_only_hints(docker: FakeDocker, listener: Listener, replay: Replay) -> None:
+    """What Docker makes of `since` decides nothing: everything is hinted anyway."""
+    one = docker.add("one", LABELS, state="created")
     assert listener.next_hint() == one
-    engine.replay = replay
+    docker.replay = replay
     listener.stream.reopen()
 
     assert listener.next_hint() is None
-    # The old one too: the engine notices that nobody reads it only when it writes.
-    engine.wait_for_streams(2)
-    two = engine.add("two", LABELS, state="created")
+    # The old one too: Docker notices that nobody reads it only when it writes.
+    docker.wait_for_streams(2)
+    two = docker.add("two", LABELS, state="created")
     assert {listener.next_hint()} <= {one, two}
 
 
@@ -282,54 +281,54 @@ def certificate(folder: Path) -> ssl.SSLContext:
     return context
 
 
-Starts = Callable[[], FakeEngine]
+Starts = Callable[[], FakeDocker]
 
 
 @pytest.fixture(params=["unix", "tcp", "tls"])
 def reached(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> FakeEngine:
-    """Return an engine that is reached in each way, not yet running."""
+) -> FakeDocker:
+    """Return Docker that is reached by each kind of address, not yet running."""
     if request.param == "unix":
-        return FakeEngine()
+        return FakeDocker()
     if request.param == "tcp":
-        return FakeEngine(port=0)
+        return FakeDocker(port=0)
     monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
     monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
-    return FakeEngine(port=0, secure=certificate(tmp_path))
+    return FakeDocker(port=0, secure=certificate(tmp_path))
 
 
-def test_closing_wakes_a_read(reached: FakeEngine) -> None:
+def test_closing_wakes_a_read(reached: FakeDocker) -> None:
     """Over each kind of connection, within a second."""
-    with reached as engine:
-        listening = Listener(engine.address)
+    with reached as docker:
+        listening = Listener(docker.address)
         listening.stream.start()
         assert listening.next_hint() is None
-        one = engine.add("one", LABELS, state="created")
+        one = docker.add("one", LABELS, state="created")
         assert listening.next_hint() == one
 
         assert closing_seconds(listening) < 1
 
 
-def test_closing_wakes_the_opening(reached: FakeEngine) -> None:
-    """The engine took the connection and says nothing: no handshake, no answer."""
-    with reached as engine:
-        engine.stall()
-        listening = Listener(engine.address)
+def test_closing_wakes_the_opening(reached: FakeDocker) -> None:
+    """Docker took the connection and says nothing: no handshake, no answer."""
+    with reached as docker:
+        docker.stall()
+        listening = Listener(docker.address)
         listening.stream.start()
-        engine.wait_for_connections()
+        docker.wait_for_connections()
 
         assert closing_seconds(listening) < 1
         assert listening.is_quiet()
         assert listening.states.empty()
 
 
-def test_closing_does_not_wait_for_the_next_try(engine: FakeEngine) -> None:
-    """An engine that is gone for long is tried twice a minute; closing is not."""
-    engine.vanish()
+def test_closing_does_not_wait_for_the_next_try(docker: FakeDocker) -> None:
+    """A Docker that is gone for long is tried twice a minute; closing is not."""
+    docker.vanish()
     states: SimpleQueue[bool] = SimpleQueue()
     stream = EventStream(
-        engine.address,
+        docker.address,
         "backrest.",
         lambda _: None,
         lambda connected, _: states.put(connected),
@@ -342,30 +341,11 @@ def test_closing_does_not_wait_for_the_next_try(engine: FakeEngine) -> None:
     assert time.monotonic() - started < 1
 
 
-def test_closing_before_the_start_is_no_error(engine: FakeEngine) -> None:
+def test_closing_before_the_start_is_no_error(docker: FakeDocker) -> None:
     """A daemon that fails early closes what it made."""
-    Listener(engine.address).stream.close()
+    Listener(docker.address).stream.close()
 
-    assert engine.calls == {}
-
-
-def test_wire_that_was_cut_stays_cut(engine: FakeEngine) -> None:
-    """A cut that comes between two calls is not lost."""
-    with CuttableConnection(engine.address, 1) as wire:
-        wire.get("/version")
-        wire.cut()
-        with pytest.raises(WireCut):
-            wire.get("/version")
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["tcp://no.such.host.invalid:1", "tcp://127.0.0.1:1", "https://127.0.0.1:1", "tcp://[::1"],
-)
-def test_address_without_an_engine_is_an_error(address: str) -> None:
-    """Whatever is wrong with it, the words are the usual ones."""
-    with CuttableConnection(address, 1) as wire, pytest.raises(InventoryError):
-        wire.get("/version")
+    assert docker.calls == {}
 
 
 def pieces_of(content: bytes, cuts: Sequence[int]) -> list[bytes]:

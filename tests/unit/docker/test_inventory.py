@@ -1,4 +1,4 @@
-"""The inventory from saved lists, and from an engine that misbehaves."""
+"""The inventory from saved lists, and from a Docker that misbehaves."""
 
 import json
 import threading
@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from sidecar.docker.answers import parse_identity
-from sidecar.docker.inventory import DockerInventory, load_saved, own_container_id, parse_address
+from sidecar.docker.inventory import DockerInventory, load_saved, own_container_id
 from sidecar.docker.models import Container, Inventory, Mount, Volume
-from sidecar.lib.errors import InventoryError, UsageError
+from sidecar.lib.errors import InventoryError
 
 DATA = Path(__file__).parents[3] / "testdata" / "inventory"
 LONG_ID = "0123456789abcdef" * 4
@@ -27,14 +27,14 @@ def saved(tmp_path: Path) -> Path:
 
 
 def test_podman_makes_up_ids_and_so_has_none() -> None:
-    """Each answer of its names another one, which would be another engine each time."""
+    """Each answer of its names another one, which would be another Docker each time."""
     assert "E" == parse_identity(b'{"ID": "E"}', "the answer")
     assert "" == parse_identity(b'{"ID": "E", "BuildahVersion": "1.28"}', "the answer")
     assert "" == parse_identity(b"{}", "the answer")
 
 
 def test_minimal_list_is_an_inventory() -> None:
-    """The bare answer of the engine's container list is enough."""
+    """The bare answer of Docker's container list is enough."""
     inventory = load_saved(DATA / "minimal.json")
 
     assert inventory == Inventory(
@@ -96,14 +96,14 @@ def test_object_form_carries_volumes_and_images() -> None:
     ],
 )
 def test_volumes_in_each_form(saved: Path, volumes: str, names: list[str]) -> None:
-    """The answer of the engine, a bare list, or nothing known."""
+    """The answer of Docker, a bare list, or nothing known."""
     saved.write_text(f'{{"containers": [], "volumes": {volumes}}}')
 
     assert list(load_saved(saved).volumes) == names
 
 
 def test_empty_list_is_an_inventory(saved: Path) -> None:
-    """An engine without containers is known to have none."""
+    """Docker without containers is known to have none."""
     for text in ("[]", ' \n{"containers": [], "images": null}'):
         saved.write_text(text)
         assert load_saved(saved) == Inventory()
@@ -156,50 +156,7 @@ def test_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         load_saved(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("written", "address"),
-    [
-        ("/run/user/1000/docker.sock", "unix:///run/user/1000/docker.sock"),
-        ("unix:///x.sock", "unix:///x.sock"),
-        (" tcp://127.0.0.1:2375 ", "tcp://127.0.0.1:2375"),
-        ("https://engine:2376", "https://engine:2376"),
-        (None, "unix:///from/variable"),
-        ("", "unix:///from/variable"),
-    ],
-)
-def test_addresses(monkeypatch: pytest.MonkeyPatch, written: str | None, address: str) -> None:
-    """A bare path is a socket, and nothing is DOCKER_HOST."""
-    monkeypatch.setenv("DOCKER_HOST", "unix:///from/variable")
-
-    assert parse_address(written) == address
-
-
-def test_address_without_any_wish_is_the_usual_socket(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the docker client does it; an empty variable is none."""
-    monkeypatch.setenv("DOCKER_HOST", "")
-
-    assert parse_address(None) == "unix:///var/run/docker.sock"
-
-
-@pytest.mark.parametrize(
-    "written",
-    [
-        "npipe:////./pipe/docker_engine",
-        "ssh://host",
-        "docker.sock",
-        "tcp://",
-        "fd://",
-        "http://ann:hunter2@127.0.0.1",
-    ],
-)
-def test_addresses_that_cannot_be_used_are_usage_errors(written: str) -> None:
-    """Said at once, before anything is observed, and without a password."""
-    with pytest.raises(UsageError, match="no address of a Docker engine") as caught:
-        DockerInventory(written)
-    assert "hunter2" not in str(caught.value)
-
-
-# An engine's faults, shown by a small HTTP server on a socket of its own.
+# Docker's faults, shown by a small HTTP server on a socket of its own.
 
 Answers = dict[str, tuple[int, bytes]]
 LISTED = json.dumps(
@@ -270,17 +227,17 @@ def faulty(tmp_path: Path) -> Iterator[Faulty]:
 
 
 @pytest.fixture
-def engine(faulty: Faulty) -> Iterator[DockerInventory]:
-    """An engine as the sidecar sees it, with a short patience."""
+def docker(faulty: Faulty) -> Iterator[DockerInventory]:
+    """Docker as the sidecar sees it, with a short patience."""
     with DockerInventory(str(faulty.socket), timeout=0.3) as observed:
         yield observed
 
 
 def test_only_images_of_labelled_containers_are_inspected_and_once(
-    faulty: Faulty, engine: DockerInventory
+    faulty: Faulty, docker: DockerInventory
 ) -> None:
     """One list of each kind a pass, and one inspect for each image in a life."""
-    first, second = engine.observe().inventory, engine.observe().inventory
+    first, second = docker.observe().inventory, docker.observe().inventory
 
     assert first == second
     assert first.image_labels == {"sha256:01": {"a": "é"}}
@@ -294,17 +251,17 @@ def test_only_images_of_labelled_containers_are_inspected_and_once(
     ]
 
 
-def test_other_prefix_asks_for_other_images(faulty: Faulty, engine: DockerInventory) -> None:
+def test_other_prefix_asks_for_other_images(faulty: Faulty, docker: DockerInventory) -> None:
     """The prefix decides which labels are ours; an image that was removed is unknown."""
-    inventory = engine.observe("oth").inventory
+    inventory = docker.observe("oth").inventory
 
     assert inventory.image_labels == {}
     assert "GET /v1.41/images/sha256:02/json" in faulty.asked
 
 
-def test_saved_observation_is_the_same_inventory(engine: DockerInventory, saved: Path) -> None:
+def test_saved_observation_is_the_same_inventory(docker: DockerInventory, saved: Path) -> None:
     """What is saved can be observed again, elsewhere and later."""
-    observation = engine.observe()
+    observation = docker.observe()
     saved.write_bytes(observation.raw.to_json())
 
     assert load_saved(saved) == observation.inventory
@@ -330,16 +287,16 @@ def test_saved_observation_is_the_same_inventory(engine: DockerInventory, saved:
     ],
 )
 def test_refusal_of_any_call_voids_the_pass(
-    faulty: Faulty, engine: DockerInventory, path: str, status: int, body: bytes, message: str
+    faulty: Faulty, docker: DockerInventory, path: str, status: int, body: bytes, message: str
 ) -> None:
     """Never a shorter inventory; only a removed image is no failure."""
     faulty.answers[path] = (status, body)
     if status == 404 and "images" in path:
-        assert engine.observe().inventory.image_labels == {}
+        assert docker.observe().inventory.image_labels == {}
         return
 
     with pytest.raises(InventoryError) as caught:
-        engine.observe()
+        docker.observe()
 
     assert message in caught.value.message
     assert str(faulty.socket) in caught.value.message
@@ -352,63 +309,63 @@ def test_refusal_of_any_call_voids_the_pass(
     [b"null", b"", LISTED[:-1], b'{"message": "x"}', b'[{"Id": null}]', b"\xff", b"[null]"],
 )
 def test_answer_of_another_shape_voids_the_pass(
-    faulty: Faulty, engine: DockerInventory, body: bytes
+    faulty: Faulty, docker: DockerInventory, body: bytes
 ) -> None:
     """A null, half an answer or a foreign one is never "no containers"."""
     faulty.answers["/v1.41/containers/json"] = (200, body)
 
     with pytest.raises(InventoryError, match="GET /containers/json"):
-        engine.observe()
+        docker.observe()
 
 
 def test_volume_list_that_is_null_is_an_error_but_no_volumes_are_none(
-    faulty: Faulty, engine: DockerInventory
+    faulty: Faulty, docker: DockerInventory
 ) -> None:
-    """Old engines say `{"Volumes": null}` when there are none."""
+    """Old versions say `{"Volumes": null}` when there are none."""
     faulty.answers["/v1.41/volumes"] = (200, b'{"Volumes": null}')
-    assert engine.observe().inventory.volumes == {}
+    assert docker.observe().inventory.volumes == {}
 
     faulty.answers["/v1.41/volumes"] = (200, b"null")
     with pytest.raises(InventoryError, match="GET /volumes"):
-        engine.observe()
+        docker.observe()
 
 
 @pytest.mark.parametrize("path", ["/version", "/v1.41/containers/json", "/v1.41/volumes"])
 def test_answer_that_breaks_off_voids_the_pass(
-    faulty: Faulty, engine: DockerInventory, path: str
+    faulty: Faulty, docker: DockerInventory, path: str
 ) -> None:
     """The connection ended before all the promised bytes were there."""
     faulty.cut.add(path)
     faulty.silent.add("/nothing")
 
     with pytest.raises(InventoryError, match=str(faulty.socket)):
-        engine.observe()
+        docker.observe()
 
 
 @pytest.mark.parametrize(
     "path",
     ["/version", "/v1.41/containers/json", "/v1.41/volumes", "/v1.41/images/sha256:01/json"],
 )
-def test_silence_ends_the_pass_in_time(faulty: Faulty, engine: DockerInventory, path: str) -> None:
-    """An engine that hangs is waited for no longer than the timeout, and named."""
+def test_silence_ends_the_pass_in_time(faulty: Faulty, docker: DockerInventory, path: str) -> None:
+    """A Docker that hangs is waited for no longer than the timeout, and named."""
     faulty.silent.add(path)
 
     with pytest.raises(InventoryError, match="did not answer GET /") as caught:
-        engine.observe()
+        docker.observe()
 
     assert path.removeprefix("/v1.41") in caught.value.message
 
 
-def test_engine_that_came_back_is_observed_again(faulty: Faulty, engine: DockerInventory) -> None:
-    """After a failure the version is asked for anew: another engine may have started."""
+def test_docker_that_came_back_is_observed_again(faulty: Faulty, docker: DockerInventory) -> None:
+    """After a failure the version is asked for anew: another Docker may have started."""
     faulty.answers["/v1.41/volumes"] = (500, b"")
     with pytest.raises(InventoryError):
-        engine.observe()
+        docker.observe()
     for path in list(faulty.answers):
         faulty.answers[path.replace("1.41", "1.52")] = SOUND[path]
     faulty.answers["/version"] = (200, b'{"ApiVersion": "1.52"}')
 
-    assert len(engine.observe().inventory.containers) == 3
+    assert len(docker.observe().inventory.containers) == 3
     assert "GET /v1.52/volumes" in faulty.asked
 
 
@@ -420,14 +377,14 @@ def test_engine_that_came_back_is_observed_again(faulty: Faulty, engine: DockerI
         (b"<html>", "GET /version"),
     ],
 )
-def test_server_that_is_no_engine_of_ours_is_refused(
-    faulty: Faulty, engine: DockerInventory, version: bytes, message: str
+def test_server_that_is_not_docker_is_refused(
+    faulty: Faulty, docker: DockerInventory, version: bytes, message: str
 ) -> None:
     """Whatever answers on the socket has to say which interface it speaks."""
     faulty.answers["/version"] = (200, version)
 
     with pytest.raises(InventoryError, match=message):
-        engine.observe()
+        docker.observe()
 
 
 def test_missing_socket_and_refused_connection_say_what_to_do(tmp_path: Path) -> None:
@@ -438,10 +395,10 @@ def test_missing_socket_and_refused_connection_say_what_to_do(tmp_path: Path) ->
 
     for path, message in ((tmp_path / "none.sock", "no Docker socket"), (dead, "nothing listens")):
         with (
-            DockerInventory(str(path)) as engine,
+            DockerInventory(str(path)) as docker,
             pytest.raises(InventoryError, match=message) as caught,
         ):
-            engine.observe()
+            docker.observe()
         assert str(path) in caught.value.message
         assert "--docker-sock" in caught.value.hint
 
@@ -449,28 +406,28 @@ def test_missing_socket_and_refused_connection_say_what_to_do(tmp_path: Path) ->
 def test_tls_that_is_set_up_wrong_is_explained(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Certificates that are not there are found before the engine is asked."""
+    """Certificates that are not there are found before Docker is asked."""
     monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
     monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
 
     with (
-        DockerInventory("tcp://127.0.0.1:1") as engine,
+        DockerInventory("tcp://127.0.0.1:1") as docker,
         pytest.raises(InventoryError, match=r"tcp://127\.0\.0\.1:1") as caught,
     ):
-        engine.observe()
+        docker.observe()
     assert "TLS" in str(caught.value)
 
 
-def test_archive_tells_whether_a_path_exists(faulty: Faulty, engine: DockerInventory) -> None:
+def test_archive_tells_whether_a_path_exists(faulty: Faulty, docker: DockerInventory) -> None:
     """Only "not found" means no; a refusal is an error."""
     faulty.answers["/v1.41/containers/abc/archive"] = (200, b"")
 
-    assert engine.archive_exists("abc", "/data/a b") is True
+    assert docker.archive_exists("abc", "/data/a b") is True
     assert "HEAD /v1.41/containers/abc/archive?path=%2Fdata%2Fa%20b" in faulty.asked
-    assert engine.archive_exists("gone", "/data") is False
+    assert docker.archive_exists("gone", "/data") is False
     faulty.answers["/v1.41/containers/abc/archive"] = (403, b"")
     with pytest.raises(InventoryError, match="HEAD /containers/abc/archive was refused"):
-        engine.archive_exists("abc", "/data")
+        docker.archive_exists("abc", "/data")
 
 
 @pytest.mark.parametrize(
@@ -483,13 +440,13 @@ def test_archive_tells_whether_a_path_exists(faulty: Faulty, engine: DockerInven
     ],
 )
 def test_time_zone_is_the_containers_variable(
-    faulty: Faulty, engine: DockerInventory, body: bytes, zone: str | None
+    faulty: Faulty, docker: DockerInventory, body: bytes, zone: str | None
 ) -> None:
     """Schedules are in the runner's time zone."""
     faulty.answers["/v1.41/containers/backrest/json"] = (200, body)
 
-    assert engine.time_zone_of("backrest") == zone
-    assert engine.time_zone_of("other") is None
+    assert docker.time_zone_of("backrest") == zone
+    assert docker.time_zone_of("other") is None
 
 
 # Which container is our own.
@@ -521,7 +478,7 @@ def test_time_zone_is_the_containers_variable(
 def test_own_container_is_found_in_proc(
     tmp_path: Path, mountinfo: str, cgroup: str, expected: str | None
 ) -> None:
-    """By the file that engines mount over /etc/hostname, else by the control group."""
+    """By the file that Docker mounts over /etc/hostname, else by the control group."""
     (tmp_path / "mountinfo").write_text(mountinfo)
     (tmp_path / "cgroup").write_text(cgroup)
 

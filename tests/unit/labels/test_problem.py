@@ -7,7 +7,7 @@ from sidecar.labels.problem import SEVERITIES, Severity, problem_of
 
 @pytest.mark.parametrize("reason", SEVERITIES)
 def test_a_problem_has_its_reason_s_severity(reason: str) -> None:
-    """Unless the place that finds it says otherwise."""
+    """Unless another severity is given."""
     assert problem_of(reason, "message").severity is SEVERITIES[reason]
     assert problem_of(reason, "message", severity=Severity.WARNING).severity is Severity.WARNING
 

@@ -1,4 +1,4 @@
-"""Drift: told when it is put back, and left alone when somebody insists."""
+"""Drift: reported when it is put back, and left alone when somebody insists."""
 
 import json
 from datetime import UTC, datetime
@@ -37,7 +37,7 @@ def settled() -> Watch:
 
 
 def test_an_edit_of_an_owned_key_is_drift() -> None:
-    """It is put back, and told by plan and key."""
+    """It is put back, and reported by plan and key."""
     proposal = run(document_of(paths=["/other"], excludes=["*.tmp"]), settled())
 
     assert (Drift(ID, "excludes"), PATHS) == find_drift(settled(), proposal)
@@ -94,7 +94,7 @@ def test_what_is_left_alone_is_taken_up_again() -> None:
 
 
 def test_a_contested_key_that_backrest_would_refuse_is_replaced() -> None:
-    """A document that keeps Backrest from starting is nobody's wish."""
+    """Nobody wants a document that keeps Backrest from starting."""
     watch = fight(3, 60.0)
     proposal = run(document_of(paths=[""]), watch)
 

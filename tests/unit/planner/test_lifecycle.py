@@ -177,7 +177,7 @@ def test_enable_false_is_put_back_like_any_label() -> None:
 
 
 def test_enable_false_disables_at_once() -> None:
-    """The workload is there and says so itself, so no grace is needed and nobody is lost."""
+    """The workload is there and its label says so: no grace is needed, and it is no orphan."""
     proposal = run(document_of(plan_of("web")), (container_of("web", enable="false"),))
 
     assert {"web": DISABLED} == schedules(proposal)
@@ -186,7 +186,7 @@ def test_enable_false_disables_at_once() -> None:
 
 
 def test_enable_false_of_another_leaves_a_plan_that_is_claimed() -> None:
-    """A workload that says no takes nothing from one of the same plan id that says yes."""
+    """A disabled workload takes nothing from an enabled one of the same plan id."""
     document = document_of(plan_of("web"))
     off = container_of("other", enable="false", id="web")
     proposal = run(document, (container_of("web"), off))

@@ -1,7 +1,7 @@
-"""Remembering results: it saves work, and changes nothing else."""
+"""Memos save work and change nothing else."""
 
 from sidecar.backrest.jsontext import decode
-from sidecar.backrest.rules import Checked, check_document
+from sidecar.backrest.rules import CheckedPlans, check_document
 from sidecar.planner.memo import ItemMemo, Memo
 
 
@@ -15,7 +15,7 @@ def recall(memo: Memo[str], key: str, value: object, made: list[str]) -> str:
     return memo.recall(key, (value,), make)
 
 
-def test_equal_inputs_are_thought_through_once() -> None:
+def test_equal_inputs_are_computed_once() -> None:
     """Other inputs for the same key are made anew, and then remembered instead."""
     memo, made = Memo[str](), list[str]()
     answers = [recall(memo, "a", value, made) for value in ([1], [1], [2], [2])]
@@ -43,7 +43,7 @@ REPO = '{"id": "%s", "uri": "/r", "password": "-", "autoInitialize": true}'
 
 def test_known_plans_are_not_trusted_in_another_context() -> None:
     """Without their repository they are wrong, and two of one id are, whoever was first."""
-    checked = Checked()
+    checked = CheckedPlans()
     root = decode(f'{{"version": 6, "repos": [{REPO % "r1"}], "plans": [{PLAN % "a"}]}}')
     assert [] == check_document(root, checked=checked) == check_document(root, checked=checked)
 
@@ -56,7 +56,7 @@ def test_known_plans_are_not_trusted_in_another_context() -> None:
 
 def test_a_fault_counts_all_plans() -> None:
     """Also when the others are known: the pointer is that of the whole document."""
-    checked = Checked()
+    checked = CheckedPlans()
     root = decode(f'{{"version": 6, "repos": [{REPO % "r1"}], "plans": [{PLAN % "a"}]}}')
     assert [] == check_document(root, checked=checked)
     root["plans"] = [*root["plans"], decode('{"id": "b", "repo": "r1"}')]
@@ -66,7 +66,7 @@ def test_a_fault_counts_all_plans() -> None:
 
 def test_documents_of_any_shape_are_checked() -> None:
     """No list of plans, no plans, repeated keys: remembering changes no verdict."""
-    checked = Checked()
+    checked = CheckedPlans()
     for text in (
         '{"plans": 7}',
         '{"plans": null}',

@@ -1,4 +1,4 @@
-"""Secret references of notify labels, as the shell looks them up before a pass."""
+"""Secret references of notify labels, as they are collected before a pass."""
 
 import pytest
 

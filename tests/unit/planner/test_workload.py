@@ -1,4 +1,4 @@
-"""Workloads that share their natural key stand in one order, whatever the engine's."""
+"""Workloads that share their natural key have one order, whatever Docker's."""
 
 from sidecar.docker.models import Container, Inventory
 from sidecar.labels.policy import Policy
@@ -17,8 +17,8 @@ MEMBER = Container(
 
 def test_equal_keys_have_an_order_of_their_own() -> None:
     """A container and a Swarm service of one name, a group and a service: the order is fixed."""
-    told = (LONE, TASK, SERVICE, MEMBER)
-    one = group_workloads(Inventory(told), Policy())
-    other = group_workloads(Inventory(told[::-1]), Policy())
+    listed = (LONE, TASK, SERVICE, MEMBER)
+    one = group_workloads(Inventory(listed), Policy())
+    other = group_workloads(Inventory(listed[::-1]), Policy())
     assert one == other
     assert [workload.key for workload in one] == ["demo/db", "demo/db", "web", "web"]

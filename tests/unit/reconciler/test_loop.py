@@ -18,7 +18,7 @@ from sidecar.reconciler.report import ReconcilerReport
 from sidecar.reconciler.settings import Applying, ApplyVia, InventorySource, ReconcilerSettings
 from sidecar.reconciler.state import Memory
 from sidecar.reconciler.trigger import DuePass
-from tests.fakes.fake_docker import FakeEngine
+from tests.fakes.fake_docker import FakeDocker
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC).timestamp()
 WEB, DB = "backrest_sidecar_web", "backrest_sidecar_db"
@@ -66,7 +66,7 @@ class Bench:
     """A loop over a document, with an engine and clocks of its own."""
 
     config: Path
-    engine: FakeEngine
+    engine: FakeDocker
     loops: list[ReconcileLoop] = field(default_factory=list)
     now: float = NOON
     settings: ReconcilerSettings = field(init=False)
@@ -118,7 +118,7 @@ class Bench:
 def bench(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Bench]:
     """Return a bench; what it says is kept from INFO on."""
     caplog.set_level(logging.INFO)
-    with FakeEngine() as engine:
+    with FakeDocker() as engine:
         made = Bench(tmp_path / "config.json", engine)
         yield made
         for loop in made.loops:

@@ -10,22 +10,22 @@ from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Container, Inventory, Volume
 from sidecar.lib.errors import InventoryError
 from sidecar.reconciler.tracker import Tracker
-from tests.fakes.fake_docker import FakeEngine
+from tests.fakes.fake_docker import FakeDocker
 
 LABELS = {"backrest.enable": "true"}
 IMAGE = "sha256:01"
 
 
 @pytest.fixture
-def engine() -> Iterator[FakeEngine]:
+def engine() -> Iterator[FakeDocker]:
     """Run a fake engine that holds one image."""
-    with FakeEngine() as running:
+    with FakeDocker() as running:
         running.images[IMAGE] = {"maintainer": "someone"}
         yield running
 
 
 @pytest.fixture
-def tracker(engine: FakeEngine) -> Iterator[Tracker]:
+def tracker(engine: FakeDocker) -> Iterator[Tracker]:
     """Track it."""
     with DockerInventory(engine.address, timeout=5) as looking:
         yield Tracker(looking, "backrest.")
@@ -49,14 +49,14 @@ def named(inventory: Inventory, name: str) -> Container:
     return found
 
 
-def calls_of(engine: FakeEngine) -> dict[str, int]:
+def calls_of(engine: FakeDocker) -> dict[str, int]:
     """Return the calls since the last time."""
     made = dict(engine.calls)
     engine.calls.clear()
     return made
 
 
-def test_relist_without_a_change_is_the_same_object(engine: FakeEngine, tracker: Tracker) -> None:
+def test_relist_without_a_change_is_the_same_object(engine: FakeDocker, tracker: Tracker) -> None:
     """Whoever remembers by identity has nothing to think about."""
     engine.add_volume("data")
     engine.add("one", LABELS, mounts=[volume_mount("data")])
@@ -68,7 +68,7 @@ def test_relist_without_a_change_is_the_same_object(engine: FakeEngine, tracker:
     assert before.image_labels == {IMAGE: {"maintainer": "someone"}}
 
 
-def test_relist_keeps_what_did_not_change(engine: FakeEngine, tracker: Tracker) -> None:
+def test_relist_keeps_what_did_not_change(engine: FakeDocker, tracker: Tracker) -> None:
     """Beside a container that did, one that came, and one that went."""
     engine.add_volume("kept", type="nfs")
     engine.add_volume("remade")
@@ -91,7 +91,7 @@ def test_relist_keeps_what_did_not_change(engine: FakeEngine, tracker: Tracker) 
     assert named(before, "gone").id == gone
 
 
-def test_refresh_is_one_call(engine: FakeEngine, tracker: Tracker) -> None:
+def test_refresh_is_one_call(engine: FakeDocker, tracker: Tracker) -> None:
     """With a known image and a known volume, for as many containers as were hinted."""
     engine.add_volume("data")
     first = engine.add("first", LABELS, mounts=[volume_mount("data")])
@@ -108,7 +108,7 @@ def test_refresh_is_one_call(engine: FakeEngine, tracker: Tracker) -> None:
     assert after.image_labels is before.image_labels
 
 
-def test_refresh_sees_changed_new_and_gone(engine: FakeEngine, tracker: Tracker) -> None:
+def test_refresh_sees_changed_new_and_gone(engine: FakeDocker, tracker: Tracker) -> None:
     """Only of the containers that were named; what it finds is what a relist finds."""
     changed, gone, other = (engine.add(name, LABELS) for name in ("old", "gone", "other"))
     before = tracker.relist()
@@ -125,7 +125,7 @@ def test_refresh_sees_changed_new_and_gone(engine: FakeEngine, tracker: Tracker)
     assert tracker.relist() is after
 
 
-def test_refresh_without_a_change_is_the_same_object(engine: FakeEngine, tracker: Tracker) -> None:
+def test_refresh_without_a_change_is_the_same_object(engine: FakeDocker, tracker: Tracker) -> None:
     """An event that changed nothing is no work."""
     one = engine.add("one", LABELS)
     before = tracker.relist()
@@ -134,7 +134,7 @@ def test_refresh_without_a_change_is_the_same_object(engine: FakeEngine, tracker
 
 
 def test_refresh_takes_no_id_for_the_beginning_of_another(
-    engine: FakeEngine, tracker: Tracker
+    engine: FakeDocker, tracker: Tracker
 ) -> None:
     """The engine's filter matches beginnings."""
     one, two = engine.add("one", LABELS), engine.add("two", LABELS)
@@ -144,7 +144,7 @@ def test_refresh_takes_no_id_for_the_beginning_of_another(
     assert tracker.refresh({two, one[:60]}) is before
 
 
-def test_refresh_asks_for_the_options_of_a_new_volume(engine: FakeEngine, tracker: Tracker) -> None:
+def test_refresh_asks_for_the_options_of_a_new_volume(engine: FakeDocker, tracker: Tracker) -> None:
     """A network volume would look like a plain directory without them."""
     engine.add_volume("old")
     before = tracker.relist()
@@ -167,7 +167,7 @@ def test_refresh_asks_for_the_options_of_a_new_volume(engine: FakeEngine, tracke
 
 
 def test_volume_of_a_removed_container_may_be_another_next_time(
-    engine: FakeEngine, tracker: Tracker
+    engine: FakeDocker, tracker: Tracker
 ) -> None:
     """Taken down with its volumes, edited, brought up: within one resync."""
     for name in ("data", "shared"):
@@ -189,7 +189,7 @@ def test_volume_of_a_removed_container_may_be_another_next_time(
     assert tracker.refresh({new}) is after
 
 
-def test_volume_that_is_gone_is_unknown(engine: FakeEngine, tracker: Tracker) -> None:
+def test_volume_that_is_gone_is_unknown(engine: FakeDocker, tracker: Tracker) -> None:
     """It was removed between two calls; the next look asks again."""
     tracker.relist()
     one = engine.add("one", LABELS, mounts=[volume_mount("lost")])
@@ -201,7 +201,7 @@ def test_volume_that_is_gone_is_unknown(engine: FakeEngine, tracker: Tracker) ->
     )
 
 
-def test_image_of_a_new_container_is_asked_for_once(engine: FakeEngine, tracker: Tracker) -> None:
+def test_image_of_a_new_container_is_asked_for_once(engine: FakeDocker, tracker: Tracker) -> None:
     """Its labels count as the image's, not the user's; an unlabelled container's do not matter."""
     tracker.relist()
     engine.images["sha256:02"] = {"backrest.enable": "true"}
@@ -222,7 +222,7 @@ def test_image_of_a_new_container_is_asked_for_once(engine: FakeEngine, tracker:
 
 @pytest.mark.parametrize("broken", ["/containers", "/volumes", "/images"])
 def test_look_that_fails_leaves_everything_as_it_was(
-    engine: FakeEngine, tracker: Tracker, broken: str
+    engine: FakeDocker, tracker: Tracker, broken: str
 ) -> None:
     """Unknown is never empty; afterwards the same look succeeds."""
     one = engine.add("one", LABELS)
@@ -247,14 +247,14 @@ def test_look_that_fails_leaves_everything_as_it_was(
     assert tracker.relist() is after
 
 
-def test_first_look_is_a_whole_one(engine: FakeEngine, tracker: Tracker) -> None:
+def test_first_look_is_a_whole_one(engine: FakeDocker, tracker: Tracker) -> None:
     """Whatever is asked first."""
     one, _ = engine.add("one", LABELS), engine.add("two")
 
     assert len(tracker.refresh({one}).containers) == 2
 
 
-def test_known_inventory_costs_no_call(engine: FakeEngine, tracker: Tracker) -> None:
+def test_known_inventory_costs_no_call(engine: FakeDocker, tracker: Tracker) -> None:
     """Except the first."""
     engine.add("one")
     assert len(tracker.known().containers) == 1
@@ -266,7 +266,7 @@ def test_known_inventory_costs_no_call(engine: FakeEngine, tracker: Tracker) -> 
 
 # The client library leaves a unix socket that could not connect to the garbage collector.
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-def test_engine_that_was_away_is_found_again(engine: FakeEngine, tracker: Tracker) -> None:
+def test_engine_that_was_away_is_found_again(engine: FakeDocker, tracker: Tracker) -> None:
     """In another version too."""
     engine.add("one", LABELS)
     before = tracker.relist()
@@ -287,7 +287,7 @@ def missed(tracker: Tracker, *announced: str) -> bool:
     return tracker.missed
 
 
-def test_change_that_no_event_announced_is_missed(engine: FakeEngine, tracker: Tracker) -> None:
+def test_change_that_no_event_announced_is_missed(engine: FakeDocker, tracker: Tracker) -> None:
     """Told at the second look: at the first its event may still have been on its way."""
     one = engine.add("one", LABELS)
     tracker.relist()
@@ -303,7 +303,7 @@ def test_change_that_no_event_announced_is_missed(engine: FakeEngine, tracker: T
         assert not missed(tracker)
 
 
-def test_event_that_comes_late_is_not_missed(engine: FakeEngine, tracker: Tracker) -> None:
+def test_event_that_comes_late_is_not_missed(engine: FakeDocker, tracker: Tracker) -> None:
     """It came between the look that overtook it and the next."""
     tracker.relist()
     one, two = engine.add("one", LABELS), engine.add("two", LABELS)
@@ -314,7 +314,7 @@ def test_event_that_comes_late_is_not_missed(engine: FakeEngine, tracker: Tracke
     assert not missed(tracker)
 
 
-def test_announced_changes_are_not_missed(engine: FakeEngine, tracker: Tracker) -> None:
+def test_announced_changes_are_not_missed(engine: FakeDocker, tracker: Tracker) -> None:
     """Return whether they were looked at alone or with everything."""
     tracker.relist()
     one = engine.add("one", LABELS)
@@ -325,7 +325,7 @@ def test_announced_changes_are_not_missed(engine: FakeEngine, tracker: Tracker) 
     assert not missed(tracker)
 
 
-def test_what_announces_nothing_is_not_missed(engine: FakeEngine, tracker: Tracker) -> None:
+def test_what_announces_nothing_is_not_missed(engine: FakeDocker, tracker: Tracker) -> None:
     """Unlabelled containers, and states, which may change before or after their events."""
     one = engine.add("one", LABELS)
     tracker.relist()
@@ -336,7 +336,7 @@ def test_what_announces_nothing_is_not_missed(engine: FakeEngine, tracker: Track
     assert not missed(tracker)
 
 
-def test_nothing_is_missed_while_nobody_listened(engine: FakeEngine, tracker: Tracker) -> None:
+def test_nothing_is_missed_while_nobody_listened(engine: FakeDocker, tracker: Tracker) -> None:
     """After a time without a stream, changes are what is to be expected."""
     tracker.relist()
     engine.add("one", LABELS, quiet=True)

@@ -29,7 +29,7 @@ from sidecar.runner.due import (
     Scheduler,
     timings,
 )
-from sidecar.schedule.fires import _instants, cron_fires
+from sidecar.schedule.fires import _runner_moments, runner_fires
 
 DAY, HOUR = 86_400.0, 3_600.0
 WEB = Job(JobKind.BACKUP, "web", "store")
@@ -282,7 +282,7 @@ def shown(cron: str, zone: str, start: str, hours: int) -> list[str]:
     """The fires of some hours after a local time, with their offset."""
     begin = datetime.fromisoformat(start).replace(tzinfo=ZoneInfo(zone))
     found = []
-    for fire in cron_fires(cron, begin.tzinfo or UTC, begin.timestamp()):
+    for fire in runner_fires(cron, begin.tzinfo or UTC, begin.timestamp()):
         moment = datetime.fromtimestamp(fire, begin.tzinfo)
         if moment > begin.astimezone(UTC) + timedelta(hours=hours):
             break
@@ -311,7 +311,7 @@ def test_what_the_clocks_repeat_fires_the_first_time() -> None:
 def test_a_list_of_times_ends_with_its_last() -> None:
     """Also if that is one which comes twice."""
     wall = datetime(2025, 10, 26, 2, 30)  # noqa: DTZ001 - a time on the wall
-    found = _instants(iter([wall]), ZoneInfo("Europe/Berlin"), is_hourly=True)
+    found = _runner_moments(iter([wall]), ZoneInfo("Europe/Berlin"), is_hourly=True)
     assert [at("2025-10-26 00:30"), at("2025-10-26 01:30")] == list(found)
 
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.backrest.reading import RunPlan
-from sidecar.docker.local import ContainersError
-from sidecar.docker.usage import ContainerUse, Held
+from sidecar.docker.lifecycle import ContainersError
+from sidecar.docker.usage import ContainerUse, MountedPath
 from sidecar.engines.base import Engine, EngineError, Entry, FailureClass, Snapshot
 from sidecar.runner.empty_source import (
     EmptySourceAction,
@@ -459,7 +459,9 @@ def test_a_container_at_work_keeps_the_plan_from_being_restored(world: World) ->
     """It is named; what cannot be listed is as bad."""
     world.empty()
     world.repository.held = (("full", 3),)
-    user = ContainerUse("1" * 64, "web-1", "running", held=(Held(str(world.path), "/data"),))
+    user = ContainerUse(
+        "1" * 64, "web-1", "running", mounts=(MountedPath(str(world.path), "/data"),)
+    )
     world.containers = Machine((user,))
 
     decision, ended = world.emptiness(everything=True).refill(world.plan)

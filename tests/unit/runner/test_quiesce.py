@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.docker.local import DEFAULT_ADDRESS, ContainersError, NoEngine
+from sidecar.docker.endpoint import DEFAULT_ADDRESS
+from sidecar.docker.lifecycle import ContainersError, NoDocker
 from sidecar.docker.usage import (
     ContainerUse,
-    Held,
+    MountedPath,
     in_start_order,
     on_host,
     own_container,
@@ -25,7 +26,7 @@ from sidecar.runner.restore.places import TargetUsage, users_at_work
 ROOT = "/var/lib/docker"
 
 
-def container(name: str, *held: Held, state: str = "running", **labels: str) -> ContainerUse:
+def container(name: str, *held: MountedPath, state: str = "running", **labels: str) -> ContainerUse:
     """Make a container; its id begins with its name."""
     found = {key.replace("_", "."): value for key, value in labels.items()}
     return ContainerUse(f"{name}-id", name, state, found, held)
@@ -199,16 +200,18 @@ def test_what_would_not_come_back_is_not_stopped() -> None:
 @pytest.mark.parametrize(
     ("held", "uses"),
     [
-        (Held("/srv/app/data", "/data"), True),
-        (Held("/srv/app/data/deep", "/data", is_writable=False), True),
-        (Held("/srv/app", "/app"), True),
-        (Held("/srv/app", "/app", is_writable=False), False),
-        (Held("/srv/app/data2", "/data"), False),
-        (Held("/", "/rootfs"), False),
-        (Held("/var/lib/docker/volumes", "/volumes"), False),
+        (MountedPath("/srv/app/data", "/data"), True),
+        (MountedPath("/srv/app/data/deep", "/data", is_writable=False), True),
+        (MountedPath("/srv/app", "/app"), True),
+        (MountedPath("/srv/app", "/app", is_writable=False), False),
+        (MountedPath("/srv/app/data2", "/data"), False),
+        (MountedPath("/", "/rootfs"), False),
+        (MountedPath("/var/lib/docker/volumes", "/volumes"), False),
     ],
 )
-def test_who_has_a_part_of_a_path_or_may_write_to_it_uses_it(*, held: Held, uses: bool) -> None:
+def test_who_has_a_part_of_a_path_or_may_write_to_it_uses_it(
+    *, held: MountedPath, uses: bool
+) -> None:
     """Who oversees the whole machine does not, nor who only reads what lies above."""
     one = container("one", held)
 
@@ -217,7 +220,7 @@ def test_who_has_a_part_of_a_path_or_may_write_to_it_uses_it(*, held: Held, uses
 
 def test_a_path_is_found_through_our_own_mounts() -> None:
     """The engine knows the host's names only; the longest mount counts."""
-    own = container("own", Held("/srv", "/data"), Held("/mnt/disk", "/data/disk"))
+    own = container("own", MountedPath("/srv", "/data"), MountedPath("/mnt/disk", "/data/disk"))
 
     paths = ["/data/x", "/data/disk/y", "/data", "/etc", "/database"]
 
@@ -225,18 +228,18 @@ def test_a_path_is_found_through_our_own_mounts() -> None:
         on_host(path, own) for path in paths
     ]
     assert "/data/x" == on_host("/data/x", None)
-    assert "/host/etc" == on_host("/etc", container("own", Held("/host", "/")))
+    assert "/host/etc" == on_host("/etc", container("own", MountedPath("/host", "/")))
 
 
 def test_only_others_that_are_at_work_are_in_the_way() -> None:
     """We use the paths ourselves; what is stopped uses nothing."""
-    held = Held("/srv/x", "/x")
+    held = MountedPath("/srv/x", "/x")
     machine = Machine(
         [
             container("1234567890ab", held),
             container("stopped", held, state="exited"),
             container("paused", held, state="paused"),
-            container("elsewhere", Held("/srv/y", "/y")),
+            container("elsewhere", MountedPath("/srv/y", "/y")),
         ]
     )
 
@@ -247,12 +250,12 @@ def test_only_others_that_are_at_work_are_in_the_way() -> None:
 
 def test_no_engine_on_a_plain_machine_means_no_container() -> None:
     """Within a container, or where one was named, it means that nobody knows."""
-    machine = Machine(error=NoEngine("there is none"), address=DEFAULT_ADDRESS)
+    machine = Machine(error=NoDocker("there is none"), address=DEFAULT_ADDRESS)
 
     assert () == users_at_work(machine, ["/srv"], TargetUsage(""))
-    with pytest.raises(NoEngine):
+    with pytest.raises(NoDocker):
         users_at_work(machine, ["/srv"], TargetUsage("?"))
-    with pytest.raises(NoEngine):
+    with pytest.raises(NoDocker):
         users_at_work(replace(machine, address="unix:///mine.sock"), ["/srv"], TargetUsage(""))
     broken = replace(machine, error=ContainersError("no answer"))
     with pytest.raises(ContainersError):

@@ -1,12 +1,15 @@
-"""Schedule labels, line by line of the grammar."""
+"""Schedule labels, line by line of the grammar, and schedules of the document."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
+from sidecar.backrest.jsontext import Numeral
 from sidecar.backrest.plan import Schedule
 from sidecar.lib.text import SpecInvalid
-from sidecar.schedule.parse import check_cron, fnv1a_32, parse_schedule
+from sidecar.schedule.parse import is_portable_cron, parse_schedule, schedule_of
 
 NOW = datetime(2025, 6, 15, 12, 30, tzinfo=UTC)
 WEB = "backrest_sidecar_web"
@@ -22,64 +25,6 @@ def refusal(text: str, now: datetime = NOW) -> SpecInvalid:
     with pytest.raises(SpecInvalid) as caught:
         parse_schedule(text, WEB, now)
     return caught.value
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("", 2166136261), ("a", 3826002220), (WEB, 2562620289), ("é_ü", 1228735301)],
-)
-def test_the_hash_is_fnv1a_of_the_utf8_bytes(text: str, expected: int) -> None:
-    """The hash agrees with vectors computed by another implementation."""
-    assert fnv1a_32(text) == expected
-
-
-@pytest.mark.parametrize(
-    ("plan_id", "minute"),
-    [
-        ("backrest_sidecar_web", 9),
-        ("backrest_sidecar_demo_echo", 10),
-        ("backrest_sidecar_demo_api", 41),
-        ("backrest_sidecar_db", 35),
-    ],
-)
-def test_a_bare_minute_comes_from_the_plan_id_alone(plan_id: str, minute: int) -> None:
-    """`T` alone as the minute is the hash of the bare plan id mod 60."""
-    assert cron_of("T 2 * * *", plan_id) == f"{minute} 2 * * *"
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("0 T * * *", "0 8 * * *"),
-        ("0 0 T * *", "0 0 6 * *"),
-        ("0 0 1 T *", "0 0 1 1 *"),
-        ("0 0 * * T", "0 0 * * 4"),
-        ("T(0-59) 2 * * *", "46 2 * * *"),
-        ("T(0-29) 2 * * *", "16 2 * * *"),
-        ("0 T(3-5) * * *", "0 5 * * *"),
-        ("0 T(3-3) * * *", "0 3 * * *"),
-        ("0 0 T(10-20) * *", "0 0 15 * *"),
-        ("0 0 T(1-31) * *", "0 0 17 * *"),
-        ("0 0 * * T(1-5)", "0 0 * * 1"),
-        ("0 0 * * T(MON-fri)", "0 0 * * 1"),
-        ("T/15 * * * *", "1-59/15 * * * *"),
-        ("T/1 * * * *", "0-59/1 * * * *"),
-        ("T/60 * * * *", "46-59/60 * * * *"),
-        ("0 T/6 * * *", "0 2-23/6 * * *"),
-        ("0 0 T/7 * *", "0 0 6-28/7 * *"),
-        ("0 0 1 T/3 *", "0 0 1 1-12/3 *"),
-        ("0 0 * * T/2", "0 0 * * 1-6/2"),
-        ("T,30 2 * * *", "46,30 2 * * *"),
-        ("30,T 2 * * *", "30,46 2 * * *"),
-        ("T,T 2 * * *", "46,46 2 * * *"),
-        ("0 T(0-5),T(12-13) * * *", "0 2,12 * * *"),
-        ("0 T/12,5 * * *", "0 8-23/12,5 * * *"),
-        ("T T * * T", "9 8 * * 4"),
-    ],
-)
-def test_a_hashed_value_expands_in_its_field(text: str, expected: str) -> None:
-    """Every use of T but the bare minute takes the hash salted with its field."""
-    assert cron_of(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -228,7 +173,7 @@ def test_a_lone_or_listed_weekday_7_becomes_0(field: str, expected: str) -> None
         ("1/2/3 * * * *", "'1/2/3'", "a range a-b"),
         ("1,,2 * * * *", "''", "a range a-b"),
         ("1, * * * *", "''", "a range a-b"),
-        # hashed values
+        # jitter
         ("t * * * *", "'t'", "upper case T"),
         ("H * * * *", "'H'", "upper case T"),
         ("T(3-5)/2 * * * *", "'T(3-5)/2' is not supported", "without a step"),
@@ -325,4 +270,40 @@ def test_control_characters_are_escaped_in_the_message() -> None:
 )
 def test_a_foreign_cron_is_told_apart(text: str, expected: bool) -> None:
     """In a document AND-joined day fields are fine, our own shorthands are not."""
-    assert check_cron(text) is expected
+    assert is_portable_cron(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ({}, Schedule()),
+        ({"clock": "CLOCK_LOCAL"}, Schedule()),
+        ({"disabled": True}, Schedule()),
+        ({"cron": None}, Schedule()),
+        ({"cron": "0 2 * * *", "clock": "CLOCK_LOCAL"}, Schedule(cron="0 2 * * *")),
+        ({"cron": "0 0 1-7 * MON"}, Schedule(cron="0 0 1-7 * MON")),
+        ({"maxFrequencyHours": Numeral("6")}, Schedule(every_hours=6)),
+        ({"maxFrequencyHours": Numeral("6.0")}, Schedule(every_hours=6)),
+        ({"maxFrequencyDays": "2"}, Schedule(every_days=2)),
+        ({"maxFrequencyDays": Numeral("1e1")}, Schedule(every_days=10)),
+        ({"maxFrequencyDays": 3, "cron": None}, Schedule(every_days=3)),
+        ({"disabled": False}, None),
+        ({"cron": ""}, None),
+        ({"cron": 5}, None),
+        ({"cron": "0 0-24 * * *"}, None),
+        ({"cron": "0 2 * * *", "maxFrequencyHours": Numeral("6")}, None),
+        ({"maxFrequencyHours": Numeral("6"), "maxFrequencyDays": Numeral("6")}, None),
+        ({"maxFrequencyHours": Numeral("0")}, None),
+        ({"maxFrequencyHours": Numeral("-1")}, None),
+        ({"maxFrequencyHours": Numeral("3.5")}, None),
+        ({"maxFrequencyHours": Numeral("2147483648")}, None),
+        ({"maxFrequencyHours": Numeral("1e999")}, None),
+        ({"maxFrequencyHours": True}, None),
+        ({"maxFrequencyHours": {}}, None),
+    ],
+)
+def test_a_schedule_of_the_document_is_read(
+    raw: Mapping[str, Any], expected: Schedule | None
+) -> None:
+    """Both spellings and every spelling of a number are read; the rest is unknown."""
+    assert schedule_of(raw) == expected

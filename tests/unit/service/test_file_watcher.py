@@ -10,7 +10,7 @@ from queue import SimpleQueue
 import pytest
 import watchfiles
 
-from sidecar.service import file_watcher as vigil
+from sidecar.service import file_watcher
 from sidecar.service.file_watcher import FileWatcher
 
 SECONDS = 10.0
@@ -22,13 +22,13 @@ class Watched:
     def __init__(self, folder: Path) -> None:
         self.document = folder / "config.json"
         self.hints: SimpleQueue[None] = SimpleQueue()
-        self.vigil: FileWatcher | None = None
+        self.watcher: FileWatcher | None = None
 
     def begin(self, pause: float = 0.1) -> FileWatcher:
         """Watch from now on."""
-        self.vigil = FileWatcher(self.document, lambda: self.hints.put(None), pause=pause)
-        self.vigil.start()
-        return self.vigil
+        self.watcher = FileWatcher(self.document, lambda: self.hints.put(None), pause=pause)
+        self.watcher.start()
+        return self.watcher
 
     def is_hinted(self) -> bool:
         """Wait for a hint, and tell that there is no second."""
@@ -45,7 +45,7 @@ class Watched:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the step in which changes are told."""
-    monkeypatch.setattr(vigil, "_STEP_MILLISECONDS", 20)
+    monkeypatch.setattr(file_watcher, "_STEP_MILLISECONDS", 20)
 
 
 @pytest.fixture
@@ -55,8 +55,8 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
     made.document.parent.mkdir()
     made.document.write_text("{}")
     yield made
-    if made.vigil is not None:
-        made.vigil.close()
+    if made.watcher is not None:
+        made.watcher.close()
 
 
 def write(watched: Watched) -> None:
@@ -147,7 +147,7 @@ def test_directory_that_cannot_be_watched_is_looked_at(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(28, "no space for another watch")
 
-    monkeypatch.setattr(vigil, "watch", refuse)
+    monkeypatch.setattr(file_watcher, "watch", refuse)
     watched.begin(pause=0.01)
     write(watched)
     watched.hints.get(timeout=SECONDS)

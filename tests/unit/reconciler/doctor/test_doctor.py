@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from sidecar.cli.output.doctor import render_doctor
-from sidecar.docker.client import Connection, WireRefused
+from sidecar.docker.client import Connection
+from sidecar.docker.cuttable_connection import RequestRefused
 from sidecar.docker.inventory import DockerInventory
 from sidecar.labels.policy import Policy
 from sidecar.lib import files as atomic
@@ -37,7 +38,7 @@ from sidecar.reconciler.settings import (
     ReconcilerSettings,
     Watching,
 )
-from tests.fakes.fake_docker import FakeEngine
+from tests.fakes.fake_docker import FakeDocker
 
 Json = dict[str, Any]
 RUNNER = "r" * 64
@@ -444,7 +445,7 @@ def test_an_engine_that_is_not_there_fails_once(house: House) -> None:
 def test_an_engine_that_hangs_costs_one_wait(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """After that it is asked nothing more."""
     monkeypatch.setattr(patient_module, "SECONDS", 0.1)
-    with FakeEngine() as engine:
+    with FakeDocker() as engine:
         engine.stall()
         house.settings = replace(house.settings, source=InventorySource(docker_sock=engine.address))
         context = house.context()
@@ -472,7 +473,7 @@ def test_a_refused_version_is_a_permission_and_a_broken_engine_is_not(
     context = house.context()
 
     def refuse(_: str | None) -> bytes:
-        raise WireRefused(InventoryError("refused", "x"), status)
+        raise RequestRefused(InventoryError("refused", "x"), status)
 
     context.ask_version = refuse
     failures = [o.check for o in examine(context).findings if o.verdict is CheckStatus.FAILURE]

@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.planner.scripts import render_exec, render_quiesce, render_resume, render_scale_down
 from sidecar.reconciler.doctor.check import CheckResult, CheckStatus
-from tests.fakes.fake_docker import FakeEngine
+from tests.fakes.fake_docker import FakeDocker
 from tests.unit.reconciler.doctor.test_doctor import House
 
 PROXY = "tcp://socket-proxy:2375"
@@ -100,7 +100,7 @@ def test_without_a_hook_that_calls_docker_there_is_nothing_to_check(house: House
 
 def test_another_proxy_than_ours_is_tried_where_it_lets_us(house: House) -> None:
     """Else nobody can tell from here, and that is no failure."""
-    with FakeEngine(port=0) as other:
+    with FakeDocker(port=0) as other:
         house.env[-1] = f"DOCKER_HOST={other.address}"
         assert look(house, "docker ps").verdict is CheckStatus.OK
         other.refusals["/containers"] = 403

@@ -17,7 +17,8 @@ from sidecar.docker.containers import ContainerState, SwarmService
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import InventoryError
-from sidecar.planner.plans import RenderedWorkload, render
+from sidecar.planner.plan import RenderedWorkload
+from sidecar.planner.plans import render
 from sidecar.reconciler.apply.idle import IDLE, IdleCheck, IdleState, PlanActivity
 from sidecar.reconciler.resume.markers import Marker
 from sidecar.reconciler.resume.resume import (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.cli.commands.backup_once import backup_once
-from sidecar.docker.local import ContainersError, OnceEngine
+from sidecar.docker.lifecycle import ContainersError, OneShotDocker
 from sidecar.docker.models import Container as Observed
 from sidecar.docker.models import Inventory
 from sidecar.docker.usage import ContainerUse
@@ -16,7 +16,7 @@ from sidecar.labels.policy import Policy
 from sidecar.lib.errors import SidecarError, StoreError, UsageError
 from sidecar.lib.text import MASK, SpecInvalid
 from sidecar.planner.backup_once import (
-    Keeping,
+    KeepRule,
     QuiesceLabel,
     parse_quiesce_label,
     read_once_labels,
@@ -137,7 +137,7 @@ def test_containers_that_ask_for_it_are_quiet_but_neither_we_nor_who_runs_a_comm
     )
     policy = Policy(own_container_id="id-us")
     found = read_once_labels(inventory, policy, parse_quiesce_label("", "backrest."))
-    assert ("id-db",) == found.quiet
+    assert ("id-db",) == found.to_stop
     (problem,) = found.problems
     assert ("label.invalid", "odd", "backrest.quiesce") == (
         problem.reason,
@@ -162,9 +162,9 @@ def test_each_service_that_is_enabled_is_kept_as_it_says() -> None:
     quiet = QuiesceLabel("none", None)
     flags = ("--keep-last", "2")
     found = read_once_labels(inventory, POLICY, quiet)
-    assert (Keeping("alone", flags), Keeping("p/db", flags)) == found.keeping
+    assert (KeepRule("alone", flags), KeepRule("p/db", flags)) == found.keep_rules
     short = read_once_labels(inventory, Policy(include_project_name=False), quiet)
-    assert ["alone", "db"] == [one.folder for one in short.keeping]
+    assert ["alone", "db"] == [one.folder for one in short.keep_rules]
 
 
 def test_a_label_that_cannot_be_read_keeps_everything_and_is_told() -> None:
@@ -177,7 +177,7 @@ def test_a_label_that_cannot_be_read_keeps_everything_and_is_told() -> None:
         )
     )
     found = read_once_labels(inventory, POLICY, QuiesceLabel("none", None))
-    assert ["c"] == [one.folder for one in found.keeping]
+    assert ["c"] == [one.folder for one in found.keep_rules]
     assert [("label.invalid", "a"), ("keep.invalid", "b")] == [
         (one.reason, one.workload) for one in found.problems
     ]
@@ -563,7 +563,7 @@ def test_flags_that_do_not_fit_are_told(
 
 def test_an_engine_that_is_not_there_is_told_in_words() -> None:
     """Whatever it is asked."""
-    with OnceEngine("/nowhere/docker.sock") as engine:
+    with OneShotDocker("/nowhere/docker.sock") as engine:
         for ask in (engine.providers, engine.now, lambda: engine.pull("x")):
             with pytest.raises(ContainersError, match="no Docker engine at"):
                 ask()

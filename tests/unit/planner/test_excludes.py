@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.planner.paths import left_out_by
+from sidecar.planner.excludes import left_out_by
 
 
 @pytest.mark.parametrize(

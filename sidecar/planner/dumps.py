@@ -1,0 +1,84 @@
+"""Database dumps: the commands that the dump templates run inside the container.
+
+Each writes to a temporary name beside the target and renames it only when the
+tool's own exit status is 0 and the file is not empty. Credentials come from the
+container's environment or secret files, through the environment, never argv.
+
+A runner that is killed leaves its dump running in the container. So the temporary name
+is that of one process, and the next dump removes that file: a dump that was overtaken
+fails, instead of moving a file that another has half written to the target.
+"""
+
+import shlex
+
+_FRAME = """\
+set -eu
+umask 077
+part="$target.part-$$"
+if [ -d "$target" ]; then echo "$target is a directory" >&2; exit 1; fi
+rm -f "$target".part-[0-9]*
+trap 'rm -f "$part" "$part-journal"' EXIT
+from_file() { if [ -n "${1:-}" ]; then cat "$1"; fi; }
+%s
+if [ ! -s "$part" ]; then echo "the dump is empty" >&2; exit 1; fi
+mv -f "$part" "$target"
+"""
+
+# As an argument a name with `=` in it would be a connection string, not a name.
+_POSTGRES = """\
+PGPASSWORD=${PGPASSWORD:-${POSTGRES_PASSWORD:-$(from_file "${POSTGRES_PASSWORD_FILE:-}")}}
+PGUSER=${user:-${PGUSER:-${POSTGRES_USER:-$(from_file "${POSTGRES_USER_FILE:-}")}}}
+PGUSER=${PGUSER:-postgres}
+export PGPASSWORD PGUSER
+if [ -n "$database" ]; then
+  PGDATABASE=$database pg_dump --no-password --file="$part"
+else
+  pg_dumpall --no-password --file="$part"
+fi"""
+
+# The characters: older clients write `?` for what needs four bytes. The tablespaces:
+# reading them needs a right over the whole server, and a restore has no use for them.
+_MYSQL = """\
+user=${user:-root}
+if [ "$user" = root ]; then
+  password=${MARIADB_ROOT_PASSWORD:-${MYSQL_ROOT_PASSWORD:-}}
+  secret=${MARIADB_ROOT_PASSWORD_FILE:-${MYSQL_ROOT_PASSWORD_FILE:-}}
+else
+  password=${MARIADB_PASSWORD:-${MYSQL_PASSWORD:-}}
+  secret=${MARIADB_PASSWORD_FILE:-${MYSQL_PASSWORD_FILE:-}}
+fi
+MYSQL_PWD=${MYSQL_PWD:-${password:-$(from_file "$secret")}}
+if [ -n "$MYSQL_PWD" ]; then export MYSQL_PWD; else unset MYSQL_PWD; fi
+if [ -n "$database" ]; then set -- --databases "$database"; else set -- --all-databases; fi
+TOOL --user="$user" --default-character-set=utf8mb4 --no-tablespaces --single-transaction \\
+  --quick --routines --events --triggers --result-file="$part" "$@\""""
+
+_REDIS = """\
+REDISCLI_AUTH=${REDISCLI_AUTH:-${REDIS_PASSWORD:-$(from_file "${REDIS_PASSWORD_FILE:-}")}}
+if [ -n "$REDISCLI_AUTH" ]; then export REDISCLI_AUTH; else unset REDISCLI_AUTH; fi
+redis-cli ${user:+--user "$user"} --rdb "$part" >/dev/null"""
+
+# Without a read transaction around it `.backup` begins anew at each commit of another
+# process, and never ends beside a busy one.
+_SQLITE = """\
+if [ ! -f "$database" ]; then echo "$database does not exist" >&2; exit 1; fi
+sqlite3 "$database" ".timeout 60000" "BEGIN" "SELECT count(*) FROM sqlite_master" \\
+  ".backup '$part'" >/dev/null"""
+
+_COMMANDS = {
+    "postgres-dump": _POSTGRES,
+    "mysql-dump": _MYSQL.replace("TOOL", "mysqldump"),
+    "mariadb-dump": _MYSQL.replace("TOOL", "mariadb-dump"),
+    "redis-save": _REDIS,
+    "sqlite-backup": _SQLITE,
+}
+DUMP_TEMPLATES = frozenset(_COMMANDS)
+
+
+def render_dump(template: str, target: str, user: str, database: str) -> str:
+    """Return the command of a dump template, for the container's own `sh`."""
+    head = "".join(
+        f"{name}={shlex.quote(value)}\n"
+        for name, value in (("target", target), ("user", user), ("database", database))
+    )
+    return head + _FRAME % _COMMANDS[template]
