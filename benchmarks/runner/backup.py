@@ -49,14 +49,14 @@ def _pair(stage: Stage, *, runner_begins: bool) -> list[tuple[float, float]]:
     """Time ours and the bare one, in that or the other order: first backups, then second ones."""
     places = {kind: stage.make_repository(f"repository-{kind}") for kind in ("runner", "bare")}
     config = stage.write_document("pair", places["runner"], [plan_of(PLAN, stage.tree)])
-    ways: dict[str, Callable[[], None]] = {
+    variants: dict[str, Callable[[], None]] = {
         "runner": lambda: _run_runner(stage, config),
         "bare": lambda: _run_bare(stage, places["bare"]),
     }
-    order = sorted(ways, reverse=runner_begins)
+    order = sorted(variants, reverse=runner_begins)
     found = []
     for _ in range(2):
-        taken = {name: _seconds(ways[name]) for name in order}
+        taken = {name: _seconds(variants[name]) for name in order}
         found.append((taken["runner"], taken["bare"]))
     for folder in (*places.values(), config.parent, stage.folder / "cache"):
         shutil.rmtree(folder)

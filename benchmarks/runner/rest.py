@@ -31,9 +31,9 @@ def look_rows(stage: Stage, scale: Scale) -> list[Row]:
         taken = []
         for number in range(scale.looks):
             start = time.perf_counter()
-            look = scheduler.look(wanted, journal.history().moments, now + number, now)
+            found = scheduler.find_due(wanted, journal.history().moments, now + number, now)
             taken.append(time.perf_counter() - start)
-            if look.due:
+            if found.due:
                 raise RuntimeError("a plan of the benchmark is due")
     # The first one finds out when each fires next.
     cold, *warm = (1000 * seconds for seconds in taken)

@@ -1,1 +1,5 @@
-"""The programs that make snapshots, behind one small interface."""
+"""The programs that make snapshots, behind one interface.
+
+In come a repository, a plan and a retention of Backrest's document; out come command lines that
+are run at once, their interpreted results, progress, snapshots and their entries.
+"""

@@ -1,7 +1,7 @@
-"""What every engine offers, and the words in which it answers.
+"""The interface of every engine, and the records in which it takes and gives values.
 
-An engine builds command lines, runs them, and judges what came out. It knows one
-repository; it knows no schedule, no hook and no journal.
+An engine builds command lines, runs them, and interprets how they end. It knows one repository;
+it knows no schedule, no hook and no journal.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,11 +19,11 @@ _SHORT_ID = 8
 
 
 class ResultKind(StrEnum):
-    """What a finished command means."""
+    """How a command ended."""
 
     SUCCESS = "success"
     WARNING = "warning"
-    """It has done its work, but not on everything: a snapshot exists."""
+    """It has worked, but not on everything: a snapshot exists."""
     RETRY = "retry"
     """It may succeed if it is run once more."""
     FAILED = "failed"
@@ -52,8 +52,9 @@ class FailureClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command line. `env` is added to the process's own; secrets stand nowhere else.
+    """One command line.
 
+    `env` is added to the environment of our own process; secrets are there and nowhere else.
     `shown` is what a log may hold: the verb and what it acts on, no flag and no address.
     """
 
@@ -93,16 +94,20 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Interpreted:
-    """What came of a command, in words.
+class CommandResult:
+    """How a command ended, and why.
 
-    `reason` is one sentence without secrets, empty on success; `excerpt` the last lines that
-    the program said, secrets masked. `snapshot` is the id that was made, or its beginning (see
-    `Snapshot.is_called`); a backup that succeeded without one found nothing new. RETRY does
-    not leave an engine.
+    Attributes:
+        kind: never RETRY outside an engine.
+        failure: the class of what went wrong; None if nothing did.
+        reason: one sentence without secrets; empty on success.
+        snapshot: the id of the new snapshot, or its beginning (see `Snapshot.is_called`). A
+            backup that succeeded without one found nothing new.
+        stats: what a backup counted.
+        excerpt: the last lines of the program's output, secrets masked.
     """
 
-    verdict: ResultKind
+    kind: ResultKind
     failure: FailureClass | None = None
     reason: str = ""
     snapshot: str = ""
@@ -112,7 +117,7 @@ class Interpreted:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One snapshot; `time` is aware, `paths` are those that the runner saw."""
+    """One snapshot; `time` is aware, `paths` are as the runner saw them."""
 
     id: str
     time: datetime
@@ -122,7 +127,7 @@ class Snapshot:
     files_processed: int | None = None
 
     def is_called(self, name: str) -> bool:
-        """Tell whether `name` is the id, or the eight or more digits with which it begins."""
+        """Return whether `name` is the id, or eight or more digits with which it begins."""
         return len(name) >= _SHORT_ID and self.id.startswith(name)
 
 
@@ -145,15 +150,15 @@ class EngineError(SidecarError):
         self.failure = failure
 
 
-def failed(failure: FailureClass, reason: str) -> Interpreted:
-    """Say that nothing came of it."""
-    return Interpreted(ResultKind.FAILED, failure, reason)
+def failed(failure: FailureClass, reason: str) -> CommandResult:
+    """Return the result of a command that failed."""
+    return CommandResult(ResultKind.FAILED, failure, reason)
 
 
-def told(work: Callable[[], Interpreted]) -> Interpreted:
-    """Do something, and put an EngineError into words."""
+def as_result(action: Callable[[], CommandResult]) -> CommandResult:
+    """Run an action, and return an EngineError that it raises as a failed result."""
     try:
-        return work()
+        return action()
     except EngineError as error:
         return failed(error.failure, str(error))
 
@@ -162,26 +167,26 @@ Report = Callable[[Progress], None]
 
 
 class Upkeep(Protocol):
-    """What is done for a repository, whichever plans use it; see `Engine`."""
+    """The part of `Engine` that looks after a repository, whichever plans use it."""
 
-    def forget_all(self, keep: Retention) -> Interpreted:
-        """Delete the records of snapshots beyond `keep`, for each plan of the repository apart."""
+    def forget_all(self, keep: Retention) -> CommandResult:
+        """Delete the records of snapshots beyond `keep`, for each plan separately."""
         ...
 
-    def prune(self, policy: PrunePolicy) -> Interpreted:
+    def prune(self, policy: PrunePolicy) -> CommandResult:
         """Free the space that no snapshot uses."""
         ...
 
-    def check(self, policy: CheckPolicy) -> Interpreted:
-        """Look whether the repository is sound."""
+    def check(self, policy: CheckPolicy) -> CommandResult:
+        """Check whether the repository is damaged."""
         ...
 
-    def unlock(self) -> Interpreted:
+    def unlock(self) -> CommandResult:
         """Remove locks that nobody holds any more."""
         ...
 
     def initialise(self) -> str:
-        """Create the repository if it does not exist; give its id (64 hex digits)."""
+        """Create the repository if it does not exist; return its id (64 hex digits)."""
         ...
 
     def probe(self) -> str:
@@ -190,17 +195,17 @@ class Upkeep(Protocol):
 
 
 class Engine(Upkeep, Protocol):
-    """One repository behind one program. Every method blocks; what fails is told in words.
+    """One repository behind one program. Every method blocks.
 
-    Those that give an `Interpreted` never raise for what the program says; the others raise
-    EngineError.
+    Methods that return a `CommandResult` never raise for a failure of the program; the others
+    raise EngineError.
     """
 
-    def backup(self, plan: RunPlan, instance: str, report: Report) -> Interpreted:
+    def backup(self, plan: RunPlan, instance: str, report: Report) -> CommandResult:
         """Make a snapshot of the plan's paths; one that succeeds reports 1.0 at its end."""
         ...
 
-    def forget(self, plan: RunPlan, instance: str, keep: Retention) -> Interpreted:
+    def forget(self, plan: RunPlan, instance: str, keep: Retention) -> CommandResult:
         """Delete the records of the plan's snapshots beyond `keep`; never all of them."""
         ...
 
@@ -209,11 +214,11 @@ class Engine(Upkeep, Protocol):
         ...
 
     def entries(self, snapshot: Snapshot, path: str) -> Iterator[Entry]:
-        """List what a snapshot holds at and below an absolute path."""
+        """Yield what a snapshot holds at and below an absolute path."""
         ...
 
     def restore(
         self, snapshot: Snapshot, includes: Sequence[str], target: Path, report: Report
-    ) -> Interpreted:
+    ) -> CommandResult:
         """Restore absolute paths of the snapshot below `target` (`/`: where they came from)."""
         ...

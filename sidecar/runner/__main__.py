@@ -1,4 +1,4 @@
-"""`backrest-runner` and `python -m sidecar.runner`: the quick check first, else the rest."""
+"""Start `backrest-runner`, or `python -m sidecar.runner`: `healthcheck` without the rest."""
 
 import os
 import sys

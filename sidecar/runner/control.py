@@ -1,6 +1,6 @@
-"""What others may ask of a running daemon: how it is, and that something is run now.
+"""What others may ask of a running daemon: its status, and that a job is run now.
 
-Typed values only: `sidecar.web` puts them on the control socket and on pages.
+Typed values only: `sidecar.web` serves them on the control socket and on pages.
 """
 
 from collections.abc import Iterator
@@ -17,37 +17,37 @@ from sidecar.runner.job.progress import ProgressHub, RunFinished, Subscription
 from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import RunCause
 from sidecar.runner.pool import Admission, Pool
-from sidecar.runner.status import RunnerReport
+from sidecar.runner.status_collector import StatusCollector
 
 ON_DEMAND = frozenset({JobKind.BACKUP, JobKind.FORGET, JobKind.PRUNE, JobKind.CHECK})
-"""What may be asked for."""
+"""The kinds of jobs that may be asked for."""
 _OF_REPOSITORIES = ON_DEMAND - {JobKind.BACKUP}
-# So often a follower hears that nothing is new, and is found out to be gone.
-_SECONDS = 15.0
+# Without progress an event is sent so often; sending it also shows whether the client is gone.
+_REPEAT_SECONDS = 15.0
 
 
 class JobPhase(StrEnum):
-    """Where a job is while nothing else is to be told of it."""
+    """What a job does while it reports no progress."""
 
     WAITING = "waiting"
     RUNNING = "running"
 
 
 JobEvent: TypeAlias = Admission | JobPhase | Progress | RunFinished
-"""What a follower hears of a job: first its admission, last its end."""
+"""What a client gets of a job: first its admission, last its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class ControlApi:
-    """The daemon as others may ask it; safe for threads."""
+    """The requests that a running daemon answers; safe for threads."""
 
     jobs: JobRunner
     pool: Pool
     hub: ProgressHub
-    report: RunnerReport
+    status: StatusCollector
 
     def run(self, kind: JobKind, subject: str) -> Iterator[JobEvent]:
-        """Have a plan's backup or a repository's upkeep run now, and tell how that goes.
+        """Run a plan's backup or a repository's upkeep now, and yield its events.
 
         Raises UsageError if there is no such plan or repository, or if it cannot be run;
         SidecarError if the daemon stops.
@@ -68,13 +68,13 @@ class ControlApi:
 
     def _next(self, subscription: Subscription, job: Job) -> JobEvent:
         try:
-            return subscription.get(timeout=_SECONDS)
+            return subscription.get(timeout=_REPEAT_SECONDS)
         except Empty:
             return JobPhase.RUNNING if job in self.hub.running else JobPhase.WAITING
 
 
 def resolve_job(kind: JobKind, subject: str, config: Config) -> Job:
-    """Find a plan's backup, or what is done for a repository; raises UsageError."""
+    """Return the job of a plan's backup or of a repository's upkeep; raises UsageError."""
     if kind in _OF_REPOSITORIES:
         if config.repo(subject) is None:
             raise UsageError(f"there is no repository {subject!r}", _known(config.repos))

@@ -1,7 +1,7 @@
-"""The daemon: what is due goes to the seats; whatever fails is a state that heals.
+"""The daemon: run what is due until a signal ends it; what fails is a state that heals.
 
-The main thread looks at the document and the clock. The seats run, others answer questions
-(control socket, pages), look after disks and repositories (rounds) and send notifications.
+The main thread polls the document and the clock. Workers run jobs; other threads serve the
+control socket and pages, check disks and repositories (maintenance) and send notifications.
 """
 
 import gc
@@ -16,7 +16,7 @@ from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
 from sidecar.lib.threads import failing_threads
 from sidecar.runner.control import ControlApi
-from sidecar.runner.due import Job, Missed
+from sidecar.runner.due import Job, Missed, backup_job
 from sidecar.runner.heartbeat import RunnerHeartbeat
 from sidecar.runner.identity import switch_user
 from sidecar.runner.job.progress import ProgressHub
@@ -28,12 +28,12 @@ from sidecar.runner.maintenance import Maintenance
 from sidecar.runner.parts import RunnerDependencies, assemble, lock_scheduler
 from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings
-from sidecar.runner.status import RunnerReport, Sources, job_of
+from sidecar.runner.status_collector import StatusCollector, StatusSources
 from sidecar.service.file_watcher import FileWatcher
 from sidecar.service.signals import SignalWaiter
 
 LAST_PATIENCE = 600.0
-"""Seconds that hooks have to start again what was stopped, when the daemon ends."""
+"""Seconds that hooks have to start containers again when the daemon ends."""
 _log = logging.getLogger(__name__)
 
 
@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 class RunnerDaemon:
     """The whole process: loop, workers, threads, signals. `run` ends by SIGTERM or SIGINT.
 
-    `serve` lets others ask the ControlApi for as long as its context is open.
+    `serve` serves the ControlApi to others as long as its context is open.
     """
 
     settings: RunnerSettings
@@ -49,10 +49,10 @@ class RunnerDaemon:
     serve: Callable[[ControlApi], AbstractContextManager[None]]
 
     def run(self) -> bool:
-        """Run until a signal; a document that cannot be had yet is waited for.
+        """Run until a signal; wait for a document that does not exist yet.
 
-        False when a thread ended that must not, or when a run could not be brought to its
-        end. Raises SidecarError if it cannot begin.
+        Return False if a thread ended that must not, or if a run could not be ended. Raises
+        SidecarError if it cannot begin.
         """
         settings = self.settings
         environ = switch_user(settings, self.environ)
@@ -63,14 +63,14 @@ class RunnerDaemon:
             stack.enter_context(waiter.install_signals())
             failures = stack.enter_context(failing_threads(_log, waiter.stop))
             parts = stack.enter_context(assemble(settings, environ))
-            running = DaemonParts(parts, waiter)
-            running.recover_leftovers()
-            has_ended = running.live(stack, self.serve)
+            threads = DaemonThreads(parts, waiter)
+            threads.recover_leftovers()
+            has_ended = threads.run(stack, self.serve)
         log_event(_log, logging.INFO, "daemon.stopped")
         return has_ended and not failures
 
 
-class DaemonParts:
+class DaemonThreads:
     """The threads of a daemon, and what they share."""
 
     def __init__(self, parts: RunnerDependencies, waiter: SignalWaiter) -> None:
@@ -81,7 +81,9 @@ class DaemonParts:
         self._hub = ProgressHub()
         self._loader = Loader(settings.config)
         self._jobs = JobRunner(parts, self._hub, self._miss)
-        self._pool = Pool(self._jobs.run, settings.scheduling.seats, self._done, self._jobs.failed)
+        self._pool = Pool(
+            self._jobs.run, settings.scheduling.seats, self._finish, self._jobs.failed
+        )
         prober = Prober(
             lambda repo: parts.engines.make(parts.probes, repo), partial(_known_guid, parts)
         )
@@ -94,7 +96,7 @@ class DaemonParts:
             parts.probes.stop_all,
             waiter.wake,
         )
-        sources = Sources(
+        sources = StatusSources(
             parts.journal,
             lambda: self._loader.loaded,
             lambda: self._pool.busy,
@@ -104,32 +106,32 @@ class DaemonParts:
             lambda: self._maintenance.stopped,
             self._blocked,
         )
-        self._report = RunnerReport(
+        self._status = StatusCollector(
             sources, parts.scheduler, settings.health_grace, time.time, time.monotonic
         )
-        parts.reporter.listeners.append(self._report.ended)
+        parts.reporter.listeners.append(self._status.ended)
         self._heartbeat = RunnerHeartbeat(state)
         dependencies = LoopDependencies(
-            parts, self._loader, self._jobs, self._pool, self._report, self._heartbeat
+            parts, self._loader, self._jobs, self._pool, self._status, self._heartbeat
         )
         self._loop = RunnerLoop(dependencies)
 
     def recover_leftovers(self) -> None:
-        """Put right what a daemon that died has left, before anything else is done."""
-        self._parts.recover_leftovers(self._loader.look().config)
+        """Recover what a daemon that died has left, before anything else is done."""
+        self._parts.recover_leftovers(self._loader.refresh().config)
 
-    def live(
+    def run(
         self, stack: ExitStack, serve: Callable[[ControlApi], AbstractContextManager[None]]
     ) -> bool:
-        """Run until it is time to end; False if something did not come to its end."""
+        """Run until a signal; return False if a run could not be ended."""
         settings = self._parts.settings
         self._parts.delivery.start()
         stack.callback(self._heartbeat.end)
-        # Before all that asks what the document says.
-        wait = self._loop.look()
-        api = ControlApi(self._jobs, self._pool, self._hub, self._report)
+        # First of all: what follows needs the document.
+        wait = self._loop.poll()
+        api = ControlApi(self._jobs, self._pool, self._hub, self._status)
         stack.enter_context(serve(api))
-        # Closed before that is: who follows a run is told that nothing more comes.
+        # Closed before `serve` is, so that followers of a run get its last event.
         stack.enter_context(self._hub)
         stack.enter_context(FileWatcher(settings.config, self._waiter.wake))
         self._pool.start()
@@ -137,7 +139,7 @@ class DaemonParts:
         try:
             self._loop_until_stopped(wait)
         finally:
-            self._report.stopping()
+            self._status.stopping()
             has_ended = self._stop()
         return has_ended
 
@@ -145,10 +147,10 @@ class DaemonParts:
         gc.collect()
         gc.freeze()
         while self._waiter.wait(wait):
-            wait = self._loop.look()
+            wait = self._loop.poll()
 
     def _stop(self) -> bool:
-        """Let runs end, then end them; the hooks after them run in any case."""
+        """Wait for runs to end, then end them; the hooks after them run in any case."""
         grace = self._parts.settings.scheduling.grace
         if self._pool.close(grace):
             return True
@@ -162,16 +164,16 @@ class DaemonParts:
     def _miss(self, missed: Missed) -> None:
         self._loop.miss(missed)
 
-    def _done(self, job: Job) -> None:
-        self._hub.done(job)
+    def _finish(self, job: Job) -> None:
+        self._hub.finish(job)
         self._waiter.wake()
 
     def _blocked(self) -> dict[str, str]:
-        # The commands of hooks may hold secrets, so their problems are told in the log only.
+        # The commands of hooks may hold secrets: only the log says what is wrong with them.
         return {
             plan.id: "one of its hooks cannot be used, the log says why"
             for plan in self._jobs.config.plans
-            if self._jobs.problems and self._jobs.blocker(job_of(plan))
+            if self._jobs.problems and self._jobs.blocker(backup_job(plan))
         }
 
 

@@ -1,7 +1,7 @@
-"""What is due: plans × recorded runs × now. Pure: the clock comes in as an argument.
+"""Find the jobs that are due: timings × recorded runs × now. Pure: the caller gives the time.
 
-There are no timers. A thing is due if a fire of its cron lies after its last recorded start
-and not after now; restarts, reloads, clock jumps and missed runs are this one comparison.
+There are no timers. A job is due if a fire of its cron lies after its last recorded start and
+not after now; restarts, reloads, clock jumps and missed runs are this one comparison.
 """
 
 from collections import deque
@@ -12,13 +12,13 @@ from enum import StrEnum
 from itertools import islice, pairwise, takewhile
 from typing import NamedTuple
 
-from sidecar.backrest.reading import Config, Timing
+from sidecar.backrest.reading import Config, RunPlan, Timing
 from sidecar.schedule.fires import runner_fires
 
 LONGEST_SLEEP = 60.0
-"""Seconds after which the runner looks again, whatever it expects: clocks may be set."""
+"""Seconds after which the runner checks again, whatever it expects: clocks may be set."""
 MOST_COUNTED = 10_000
-"""Missed fires of one piece of work that are counted one by one."""
+"""Missed fires of one job that are counted one by one."""
 
 # A recorded start further ahead than this was written while the clock was wrong.
 _MOST_AHEAD = 86_400.0
@@ -28,7 +28,7 @@ _FIRES_OF_A_PERIOD = 8
 
 
 class JobKind(StrEnum):
-    """What is done."""
+    """What a job does."""
 
     __hash__ = str.__hash__
 
@@ -41,7 +41,7 @@ class JobKind(StrEnum):
 
 
 class Job(NamedTuple):
-    """Something to do: `subject` is a plan's id, for forget, prune and check the repository's."""
+    """A piece of work: `subject` is a plan's id, for forget, prune and check the repository's."""
 
     # Thousands are looked up each minute, and a tuple is the fastest key.
     kind: JobKind
@@ -51,7 +51,7 @@ class Job(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """What is recorded of a piece of work, in unix seconds; None: that never happened."""
+    """What is recorded of a job, in unix seconds; None: that never happened."""
 
     first_seen: float
     last_start: float | None = None
@@ -59,7 +59,7 @@ class Moments:
 
 
 class CatchUp(StrEnum):
-    """What becomes of fires that came while the runner was down."""
+    """What to do about fires that came while the runner was down."""
 
     ONCE = "once"
     SKIP = "skip"
@@ -67,7 +67,7 @@ class CatchUp(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DueJob:
-    """Work that is due since `fire`, in unix seconds."""
+    """A job that is due since `fire`, in unix seconds."""
 
     job: Job
     fire: float
@@ -85,7 +85,7 @@ class Missed:
 
 @dataclass(frozen=True, slots=True)
 class DueList:
-    """What there is to do, longest due first; what was missed; when to look again."""
+    """Due jobs, longest due first; what was missed; when to check again, in unix seconds."""
 
     due: tuple[DueJob, ...]
     missed: tuple[Missed, ...]
@@ -93,10 +93,10 @@ class DueList:
 
 
 def timings(config: Config) -> dict[Job, Timing]:
-    """List all that the document wants done, and when; what is never due is left out."""
+    """Return all jobs of the document with their timings; those that are never due are left out."""
     found: dict[Job, Timing] = {}
     for plan in config.plans:
-        found[Job(JobKind.BACKUP, plan.id, plan.repo)] = plan.timing
+        found[backup_job(plan)] = plan.timing
     for repo in config.repos:
         for kind, policy in (
             (JobKind.FORGET, repo.forget),
@@ -108,9 +108,14 @@ def timings(config: Config) -> dict[Job, Timing]:
     return {job: timing for job, timing in found.items() if timing.is_active}
 
 
+def backup_job(plan: RunPlan) -> Job:
+    """Return the backup of a plan as a job."""
+    return Job(JobKind.BACKUP, plan.id, plan.repo)
+
+
 @dataclass(slots=True)
 class _Found:
-    """What a look at `now` has found so far."""
+    """What was found so far at `now`."""
 
     now: float
     answered_from: float
@@ -129,12 +134,12 @@ class _Next(NamedTuple):
 
 @dataclass
 class Scheduler:
-    """Looks what is due in a time zone; remembers next fires, so that a look is cheap."""
+    """Finds what is due in a time zone; remembers next fires, so that a second call is cheap."""
 
     zone: tzinfo
     _next: dict[Job, _Next] = field(default_factory=dict, repr=False)
 
-    def look(
+    def find_due(
         self,
         wanted: Mapping[Job, Timing],
         moments: Mapping[Job, Moments],
@@ -143,11 +148,12 @@ class Scheduler:
         catch_up: CatchUp = CatchUp.ONCE,
         busy: Collection[Job] = (),
     ) -> DueList:
-        """Compare; work without moments is not known yet, and what is `busy` is not due again.
+        """Return the jobs that are due at `now`, and the fires that no run answers.
 
-        `up_since`: when the runner started. With CatchUp.SKIP fires before that are missed,
-        unless the timing counts from the last run; otherwise the last of several fires is
-        answered by one run, and the others are missed.
+        Jobs without moments are not known yet: they are left out. Those that are `busy` are not
+        due again. `up_since` is when the runner started: with CatchUp.SKIP fires before that
+        are missed, unless the timing counts from the last run; otherwise one run answers the
+        last of several fires, and the others are missed.
         """
         answered_from = up_since if catch_up is CatchUp.SKIP else 0.0
         found = _Found(now, answered_from, now + LONGEST_SLEEP)
@@ -167,23 +173,26 @@ class Scheduler:
         found.due.sort(key=lambda one: one.fire)
         return DueList(tuple(found.due), tuple(found.missed), found.wake)
 
-    def overtaken(self, job: Job, timing: Timing, known: Moments, now: float) -> Missed | None:
-        """Tell the fires that a run which starts now does not answer: all but the last.
+    def missed_while_waiting(
+        self, job: Job, timing: Timing, known: Moments, now: float
+    ) -> Missed | None:
+        """Return the fires that a run which starts now does not answer: all but the last.
 
-        Those before the run was due are told by `look`; while it waited there may have been more.
+        `find_due` has reported those before the job was due; while it waited for a worker there
+        may have been more.
         """
         if (base := _base(known, now)) is None or not _has_misses(timing, known, now):
             return None
         return _missed(job, self._fires_until(timing, base, now)[:-1])
 
     def next_fires(self, timing: Timing, after: float) -> Iterator[float]:
-        """List the fires after a moment, in unix seconds, in order; endless, or none."""
+        """Yield the fires after a moment, in unix seconds, in order; endless, or none."""
         if timing.every_seconds:
             return _paced(timing.every_seconds, after)
         return runner_fires(timing.cron, self.zone, after)
 
     def longest_pause(self, timing: Timing, after: float) -> float | None:
-        """Return the longest time between two of the fires that come next; None: it never fires."""
+        """Return the longest time between two of the next fires, in seconds; None: no fires."""
         fires = list(islice(self.next_fires(timing, after), _FIRES_OF_A_PERIOD))
         return max((later - one for one, later in pairwise(fires)), default=None)
 
@@ -194,7 +203,7 @@ class Scheduler:
         return _Next(timing, base, next(self.next_fires(timing, base), float("inf")))
 
     def _judge(self, job: Job, following: _Next, known: Moments, found: _Found) -> None:
-        """Tell the last fire, which a run answers if it is not too old, from those before it."""
+        """Sort the fires: a run answers the last if it is not too old, the others are missed."""
         timing = following.timing
         fires = self._fires_until(timing, following.base, found.now)
         last = fires[-1]
@@ -213,7 +222,7 @@ class Scheduler:
         return taken
 
     def _last_fire(self, timing: Timing, known: float, now: float) -> float:
-        """Find the last fire up to now, without a look at each since the one that is known."""
+        """Find the last fire up to now, without computing each since the one that is known."""
         for back in (_DAY, 32 * _DAY, now - known):
             later = self.next_fires(timing, max(known, now - back))
             if found := deque(takewhile(lambda fire: fire <= now, later), maxlen=1):
@@ -222,10 +231,10 @@ class Scheduler:
 
 
 def _has_misses(timing: Timing, known: Moments, now: float) -> bool:
-    """Return whether fires without a run can be told.
+    """Return whether fires without a run can be known.
 
-    What counts from the last run has no fires of its own; and where the clock was wrong nobody
-    knows what came to pass.
+    A timing that counts from the last run has no fires of its own; and if the clock was wrong,
+    nobody knows which fires came.
     """
     moments = (known.first_seen, known.last_start, known.last_missed)
     return not timing.every_seconds and all(
@@ -245,14 +254,9 @@ def _paced(every: int, after: float) -> Iterator[float]:
 
 
 def _base(known: Moments, now: float) -> float | None:
-    """The moment after which fires count; None: the clock was wrong whenever one was recorded."""
+    """Return the moment after which fires count; None: the clock was wrong at each record."""
     moments = (known.first_seen, known.last_start, known.last_missed)
     return max(
         (moment for moment in moments if moment is not None and moment <= now + _MOST_AHEAD),
         default=None,
     )
-
-
-def upcoming(scheduler: Scheduler, timing: Timing, after: float, count: int) -> tuple[float, ...]:
-    """Return the next fires of a timing, for people."""
-    return tuple(islice(scheduler.next_fires(timing, after), count))

@@ -1,8 +1,8 @@
-"""Plans whose paths have become empty: told, not thinned out, and restored where that is wanted.
+"""Notice plans whose paths have become empty: report them, forget nothing, restore if wanted.
 
-What it means that a plan's paths are empty, and what is to be done about it. Pure.
-
-Looking at the paths of plans, and bringing back what was lost.
+A disk that is not mounted, a volume that was removed or a new machine leave empty paths. A backup
+of them would save nothing, and the retention would then forget what there was. After each backup
+the devices of the paths are recorded, so that later a lost path is told from a missing disk.
 """
 
 import logging
@@ -25,13 +25,44 @@ from sidecar.runner.restore.places import ExistingTarget, read_target
 from sidecar.runner.restore.restore import RestoreControl, Restorer
 from sidecar.runner.restore.users import users_at_work
 
+# Of very many snapshots that hold nothing the older ones are not worth the wait.
+_MOST_SNAPSHOTS = 100
+_MOST_SHOWN = 3
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EmptySourceOptions:
+    """What the operator wants done about empty plans.
+
+    Attributes:
+        everything: whether all plans are restored when they are empty.
+        plans: the ids of further plans that are.
+        on_purpose: the ids of plans that may be empty.
+        may_stop: whether containers that use the paths may be stopped for a restore.
+    """
+
+    everything: bool = False
+    plans: frozenset[str] = field(default_factory=frozenset)
+    on_purpose: frozenset[str] = field(default_factory=frozenset)
+    may_stop: bool = False
+
+    def wants(self, plan: str) -> bool:
+        """Return whether a plan is restored when it is empty."""
+        return (self.everything or plan in self.plans) and plan not in self.on_purpose
+
+    @property
+    def is_active(self) -> bool:
+        """Whether any plan is restored when it is empty."""
+        return self.everything or bool(self.plans)
+
 
 @dataclass(frozen=True, slots=True)
 class PathState:
     """A path of a plan as it is now.
 
-    `is_empty` None: it exists, but cannot be looked into. `device` is that of the path, or of
-    the nearest folder above it that exists.
+    `is_empty` is None if it exists, but cannot be read. `device` is the device number of the
+    path, or of the nearest folder above it that exists.
     """
 
     path: str
@@ -42,13 +73,18 @@ class PathState:
 
 @dataclass(frozen=True, slots=True)
 class EmptySourceFacts:
-    """All that counts.
+    """All that the decision about a plan depends on.
 
-    `recorded` is what was known of the paths when they last held something. `latest_files`:
-    how many files the newest snapshot holds that holds any; 0: none does; None: nobody asked.
-    `users` are the names of containers at work that use a path, `trouble` is why these cannot
-    be known. `is_wanted`: an empty plan shall be restored; `may_stop`: what runs may be
-    stopped for that; `is_on_purpose`: this plan may be empty.
+    Attributes:
+        seen: its paths as they are now.
+        recorded: the devices of the paths when they last held something.
+        latest_files: how many files the newest snapshot holds that holds any; 0: none does;
+            None: the snapshots were not listed.
+        users: names of running containers that use a path.
+        trouble: why the users cannot be known; empty if they are.
+        is_wanted: whether the plan is restored when it is empty.
+        may_stop: whether the users may be stopped for that.
+        is_on_purpose: whether the plan may be empty.
     """
 
     seen: Sequence[PathState]
@@ -62,73 +98,73 @@ class EmptySourceFacts:
 
 
 class EmptySourceAction(StrEnum):
-    """What is to be done."""
+    """What to do about a plan."""
 
     NORMAL = "normal"
     """Go on as always."""
     RESTORE = "restore"
     """Restore the newest snapshot that holds something, instead of a backup of nothing."""
     ALARM = "alarm"
-    """Tell people; restore nothing, forget nothing."""
+    """Report it; restore nothing, forget nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to be done, and why, in words; a normal state may need none."""
+    """What to do, and why, in words; the reason may be empty if all is normal."""
 
-    verdict: EmptySourceAction
+    action: EmptySourceAction
     reason: str = ""
 
 
 _NORMAL = Decision(EmptySourceAction.NORMAL)
 
 
-def is_bare(seen: Sequence[PathState]) -> bool:
-    """Tell whether there are paths, and none of them holds anything as far as can be seen."""
+def is_empty_source(seen: Sequence[PathState]) -> bool:
+    """Return whether there are paths, and all of them are missing or empty."""
     return bool(seen) and all(not one.exists or one.is_empty is True for one in seen)
 
 
 def held_something(recorded: Mapping[str, Device], seen: Sequence[PathState]) -> bool:
-    """Tell whether it is recorded of one of the paths that it held something."""
+    """Return whether one of the paths is recorded to have held something."""
     return any(one.path in recorded and recorded[one.path].non_empty for one in seen)
 
 
-def decide(now: EmptySourceFacts) -> Decision:
-    """Decide what is to be done about a plan."""
-    if now.is_on_purpose or not is_bare(now.seen):
+def decide(facts: EmptySourceFacts) -> Decision:
+    """Decide what to do about a plan. Pure."""
+    if facts.is_on_purpose or not is_empty_source(facts.seen):
         return _NORMAL
-    if now.latest_files == 0:
+    if facts.latest_files == 0:
         return Decision(
             EmptySourceAction.NORMAL, "no snapshot holds anything that could be restored"
         )
-    if not (now.latest_files or held_something(now.recorded, now.seen)):
+    if not (facts.latest_files or held_something(facts.recorded, facts.seen)):
         return _NORMAL
-    return _judge_loss(now)
+    return _decide_loss(facts)
 
 
-def _judge_loss(now: EmptySourceFacts) -> Decision:
-    """Something was there and is gone: decide whether it can be brought back."""
-    away = [said for one in now.seen if (said := _tell_absence(one, now.recorded))]
-    if away:
-        return Decision(EmptySourceAction.ALARM, f"{'; '.join(away)}: is a disk not mounted?")
-    lost = f"{_render_paths(now.seen)} held data at an earlier backup"
-    if not now.is_wanted:
+def _decide_loss(facts: EmptySourceFacts) -> Decision:
+    """Decide whether what was there and is gone can be restored."""
+    absent = [why for one in facts.seen if (why := _absence_reason(one, facts.recorded))]
+    if absent:
+        return Decision(EmptySourceAction.ALARM, f"{'; '.join(absent)}: is a disk not mounted?")
+    lost = f"{_render_paths(facts.seen)} held data at an earlier backup"
+    if not facts.is_wanted:
         return Decision(EmptySourceAction.ALARM, lost)
-    if now.trouble:
+    if facts.trouble:
         return Decision(
-            EmptySourceAction.ALARM, f"{lost}, and it cannot be seen who uses that: {now.trouble}"
+            EmptySourceAction.ALARM, f"{lost}, and it cannot be seen who uses that: {facts.trouble}"
         )
-    if now.users and not now.may_stop:
+    if facts.users and not facts.may_stop:
         return Decision(
-            EmptySourceAction.ALARM, f"{lost}, and {', '.join(now.users)} runs and uses that"
+            EmptySourceAction.ALARM, f"{lost}, and {', '.join(facts.users)} runs and uses that"
         )
-    if now.latest_files is None:
+    if facts.latest_files is None:
         return Decision(EmptySourceAction.ALARM, f"{lost}, and the snapshots cannot be listed")
     return Decision(EmptySourceAction.RESTORE, lost)
 
 
-def _tell_absence(seen: PathState, recorded: Mapping[str, Device]) -> str:
-    """Tell why a path may just not be there now; nothing if it is there, and is empty."""
+def _absence_reason(seen: PathState, recorded: Mapping[str, Device]) -> str:
+    """Return why a path may be absent only for now; empty if it is there, and is empty."""
     known = recorded.get(seen.path)
     if seen.exists:
         is_elsewhere = known is not None and known.non_empty and known.device != seen.device
@@ -139,19 +175,19 @@ def _tell_absence(seen: PathState, recorded: Mapping[str, Device]) -> str:
 
 
 def _render_paths(seen: Sequence[PathState]) -> str:
-    shown = ", ".join(one.path for one in seen[:3])
-    more = f" and {len(seen) - 3} more" if len(seen) > 3 else ""
+    shown = ", ".join(one.path for one in seen[:_MOST_SHOWN])
+    more = f" and {len(seen) - _MOST_SHOWN} more" if len(seen) > _MOST_SHOWN else ""
     verb = "is" if len(seen) == 1 else "are"
     return f"{shown}{more} {verb} empty, but"
 
 
-def remembered(
+def devices_to_record(
     seen: Sequence[PathState], recorded: Mapping[str, Device], *, is_on_purpose: bool = False
 ) -> dict[str, Device]:
-    """Return what is to be recorded after a backup.
+    """Return the devices to record after a backup, by path.
 
-    Of a path that is empty now all stays as it was when it held something: a disk that is not
-    mounted must not become the one that is expected. `is_on_purpose`: that is forgotten.
+    A path that is empty now keeps its record of when it held something: a disk that is not
+    mounted must not become the one that is expected. `is_on_purpose` drops that record.
     """
     found: dict[str, Device] = {}
     for one in seen:
@@ -165,36 +201,8 @@ def remembered(
     return found
 
 
-_log = logging.getLogger(__name__)
-
-# Of very many snapshots that hold nothing the older ones are not worth the wait.
-_MOST_SNAPSHOTS = 100
-
-
-@dataclass(frozen=True, slots=True)
-class EmptySourceOptions:
-    """What the operator wants: which plans are restored when empty, and which may be empty.
-
-    `everything`: all plans are restored; `on_purpose` names those whose emptiness means nothing.
-    """
-
-    everything: bool = False
-    plans: frozenset[str] = field(default_factory=frozenset)
-    on_purpose: frozenset[str] = field(default_factory=frozenset)
-    may_stop: bool = False
-
-    def wants(self, plan: str) -> bool:
-        """Tell whether a plan is restored when it is empty."""
-        return (self.everything or plan in self.plans) and plan not in self.on_purpose
-
-    @property
-    def is_active(self) -> bool:
-        """Whether any plan is."""
-        return self.everything or bool(self.plans)
-
-
 class EngineSource(Protocol):
-    """What gives the engine of a plan's repository, and the name of the instance."""
+    """Makes the engine of a plan's repository, and knows the name of the instance."""
 
     def engine(self, plan: RunPlan) -> Engine:
         """Return the engine; raises EngineError or UsageError."""
@@ -206,10 +214,11 @@ class EngineSource(Protocol):
         ...
 
 
-class Emptiness:
-    """Looks after plans that have become empty. Safe for threads as far as its parts are.
+class EmptySourceGuard:
+    """Keeps plans that have become empty from being thinned out, and restores them.
 
-    `containers` None: nobody can use the paths. `now` gives unix seconds.
+    Safe for threads as far as its parts are. Without `containers` no container can use the
+    paths. `now` gives unix seconds.
     """
 
     def __init__(
@@ -217,34 +226,34 @@ class Emptiness:
         journal: Journal,
         engines: EngineSource,
         containers: RestoreControl | None,
-        choice: EmptySourceOptions,
+        options: EmptySourceOptions,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._journal = journal
         self._engines = engines
         self._containers = containers
-        self._choice = choice
+        self._options = options
         self._now = now
 
     def remember(self, plan: RunPlan) -> None:
-        """Record where a plan's paths lie; for the end of each backup that made a snapshot."""
+        """Record the devices of a plan's paths, after each backup that made a snapshot."""
         try:
             recorded = self._journal.devices(plan.id)
         except JournalError as error:
             log_event(_log, logging.ERROR, "devices.unknown", plan=plan.id, reason=str(error))
             return
-        on_purpose = plan.id in self._choice.on_purpose
-        found = remembered(look_all(plan.paths), recorded, is_on_purpose=on_purpose)
+        on_purpose = plan.id in self._options.on_purpose
+        found = devices_to_record(observe_all(plan.paths), recorded, is_on_purpose=on_purpose)
         if found != recorded:
             self._journal.set_devices(plan.id, found)
 
     def reason_not_to_forget(self, plan: RunPlan) -> str:
-        """Tell why no snapshot of a plan may be forgotten now; empty: nothing is against it."""
+        """Return why no snapshot of a plan may be forgotten now; empty if they may."""
         try:
             decision, _ = self._decide(plan, is_wanted=False)
         except SidecarError as error:
             return f"all paths are empty, and what they held cannot be seen: {error}"
-        if decision.verdict is EmptySourceAction.NORMAL:
+        if decision.action is EmptySourceAction.NORMAL:
             return ""
         log_event(_log, logging.WARNING, "plan.emptied", plan=plan.id, reason=decision.reason)
         hint = "if that is meant, name the plan by --empty-on-purpose"
@@ -255,14 +264,15 @@ class Emptiness:
     ) -> tuple[Decision, Ended | None]:
         """Restore a plan if it has become empty, and if that is wanted and safe.
 
-        Gives what was decided, and how that ended if something was to be done: failed where it
-        could not be, or must not be. Then a backup would be one of nothing.
+        Returns the decision, and how the restore ended; None if there was nothing to restore.
+        If it could not or must not be restored the end is a failure: a backup would save
+        nothing.
         """
-        if not self._choice.wants(plan.id):
+        if not self._options.wants(plan.id):
             return Decision(EmptySourceAction.NORMAL), None
         try:
             decision, snapshot = self._decide(plan, is_wanted=True)
-            if decision.verdict is EmptySourceAction.RESTORE and snapshot is not None:
+            if decision.action is EmptySourceAction.RESTORE and snapshot is not None:
                 fields = {"plan": plan.id, "snapshot": snapshot.id, "reason": decision.reason}
                 log_event(_log, logging.WARNING, "plan.refill", **fields)
                 return decision, self._restore(plan, snapshot, trigger)
@@ -270,25 +280,25 @@ class Emptiness:
         except SidecarError as error:
             failure = getattr(error, "failure", FailureClass.UNKNOWN)
             decision = Decision(EmptySourceAction.ALARM, str(error))
-        if decision.verdict is not EmptySourceAction.ALARM:
+        if decision.action is not EmptySourceAction.ALARM:
             return decision, None
         log_event(_log, logging.ERROR, "plan.emptied", plan=plan.id, reason=decision.reason)
         at = self._now()
         return decision, Ended(RunOutcome.FAILED, at, failure=failure, reason=decision.reason)
 
     def _decide(self, plan: RunPlan, *, is_wanted: bool) -> tuple[Decision, Snapshot | None]:
-        seen = look_all(plan.paths)
-        if not is_bare(seen) or plan.id in self._choice.on_purpose:
+        seen = observe_all(plan.paths)
+        if not is_empty_source(seen) or plan.id in self._options.on_purpose:
             return Decision(EmptySourceAction.NORMAL), None
         recorded = self._journal.devices(plan.id)
         files, snapshot = None, None
         if is_wanted or not held_something(recorded, seen):
             files, snapshot = self._newest_with_files(plan)
         users, trouble = self._users(plan) if is_wanted else ((), "")
-        situation = EmptySourceFacts(
-            seen, recorded, files, users, trouble, is_wanted, self._choice.may_stop
+        facts = EmptySourceFacts(
+            seen, recorded, files, users, trouble, is_wanted, self._options.may_stop
         )
-        return decide(situation), snapshot
+        return decide(facts), snapshot
 
     def _newest_with_files(self, plan: RunPlan) -> tuple[int, Snapshot | None]:
         engine = self._engines.engine(plan)
@@ -311,21 +321,21 @@ class Emptiness:
         paths = tuple(path for path in plan.paths if os.path.normpath(path) in held)
         if not paths:
             raise RestoreError(f"the snapshot {snapshot.id[:8]} is of other paths")
-        wish = RestoreRequest(
-            plan, self._engines.instance, snapshot.id, paths=paths, stop=self._choice.may_stop
+        request = RestoreRequest(
+            plan, self._engines.instance, snapshot.id, paths=paths, stop=self._options.may_stop
         )
         engine = self._engines.engine(plan)
         restorer = Restorer(engine, self._journal, self._containers, now=self._now)
-        return restorer.run(restorer.prepare(wish), trigger=trigger)
+        return restorer.run(restorer.prepare(request), trigger=trigger)
 
 
-def look_all(paths: Iterable[str]) -> tuple[PathState, ...]:
-    """Look at each path."""
-    return tuple(look(path) for path in paths)
+def observe_all(paths: Iterable[str]) -> tuple[PathState, ...]:
+    """Return the state of each path."""
+    return tuple(observe(path) for path in paths)
 
 
-def look(path: str) -> PathState:
-    """Look at a path; what cannot be looked at is not empty."""
+def observe(path: str) -> PathState:
+    """Return the state of a path; one that cannot be read counts as not empty."""
     existing = Path(path)
     try:
         standing = read_target(path)
@@ -342,7 +352,7 @@ def look(path: str) -> PathState:
 
 
 def _files_of(engine: Engine, snapshot: Snapshot, paths: Iterable[str]) -> int:
-    """Count the files of a snapshot, or tell by 1 that there are some."""
+    """Return how many files of the paths a snapshot holds; 1 stands for some if nobody counted."""
     if snapshot.files_processed is not None:
         return snapshot.files_processed
     held = {os.path.normpath(path) for path in snapshot.paths}
@@ -350,17 +360,3 @@ def _files_of(engine: Engine, snapshot: Snapshot, paths: Iterable[str]) -> int:
     return int(
         any(entry.kind != "dir" for path in wanted for entry in engine.entries(snapshot, path))
     )
-
-
-__all__ = [
-    "Decision",
-    "Emptiness",
-    "EmptySourceAction",
-    "EmptySourceFacts",
-    "EmptySourceOptions",
-    "EngineSource",
-    "PathState",
-    "decide",
-    "look",
-    "remembered",
-]

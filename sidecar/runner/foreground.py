@@ -1,20 +1,19 @@
-"""Running work in front of somebody who waits for it, without a daemon."""
+"""Run jobs in the foreground, without a daemon: `backrest-runner run`, dry runs."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from queue import Empty
-from typing import Protocol
 
 from sidecar.backrest.reading import Config, RunPlan
-from sidecar.engines.base import Engine, Interpreted, Progress
+from sidecar.engines.base import CommandResult, Engine, Progress
 from sidecar.lib.errors import UsageError
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.due import Job
 from sidecar.runner.hooks.check import name_plan, name_repo
 from sidecar.runner.identity import switch_user
+from sidecar.runner.job.events import EVENTS
 from sidecar.runner.job.progress import ProgressHub, RunFinished, Subscription
-from sidecar.runner.job.steps import EVENTS
 from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import RunCause
 from sidecar.runner.loader import load
@@ -23,33 +22,27 @@ from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings, environment_of
 from sidecar.service.signals import SignalWaiter
 
-# So often the wait looks whether it is time to end.
-_SECONDS = 0.5
+# While it waits it checks so often whether a signal came.
+_POLL_SECONDS = 0.5
+_LAST_PATIENCE = 600.0
 
-Show = Callable[[Job, Progress], None]
-Choose = Callable[[Config], Sequence[Job]]
-
-
-class ProgressCallback(Protocol):
-    """What is told of each run."""
-
-    def __call__(self, job: Job, over: RunFinished) -> None:
-        """Tell how a run ended."""
-        ...
+ShowProgress = Callable[[Job, Progress], None]
+ShowEnd = Callable[[Job, RunFinished], None]
+ChooseJobs = Callable[[Config], Sequence[Job]]
 
 
 def run_here(
     settings: RunnerSettings,
     environ: Mapping[str, str],
-    choose: Choose,
-    show: Show,
-    tell: ProgressCallback,
+    choose: ChooseJobs,
+    show: ShowProgress,
+    show_end: ShowEnd,
 ) -> None:
-    """Run what `choose` gives of the document, one after another.
+    """Run the jobs that `choose` picks from the document, one after another.
 
     SIGTERM and SIGINT end what runs, its hooks run all the same, and nothing more begins.
-    Raises Locked where somebody else executes the document, UsageError, and what is wrong
-    with the document.
+    Raises Locked if another runner or Backrest executes the document, UsageError, and
+    DocumentError or StoreError for the document.
     """
     config = load(settings.config)
     jobs = choose(config)
@@ -61,11 +54,11 @@ def run_here(
         parts = stack.enter_context(assemble(settings, environ))
         parts.recover_leftovers(config)
         parts.delivery.start()
-        Foreground(parts, config, waiter).run(jobs, show, tell)
+        Foreground(parts, config, waiter).run(jobs, show, show_end)
 
 
 class Foreground:
-    """One seat, and somebody who watches it."""
+    """One worker, whose progress is shown."""
 
     def __init__(self, parts: RunnerDependencies, config: Config, waiter: SignalWaiter) -> None:
         self._parts = parts
@@ -73,49 +66,53 @@ class Foreground:
         self._hub = ProgressHub()
         self._jobs = JobRunner(parts, self._hub, lambda _: None)
         self._jobs.take(config, {})
-        self._pool = Pool(self._jobs.run, 1, self._done, self._jobs.failed)
+        self._pool = Pool(self._jobs.run, 1, self._finish, self._jobs.failed)
 
-    def run(self, jobs: Sequence[Job], show: Show, tell: ProgressCallback) -> None:
-        """Run them in their order, until it is time to end."""
+    def run(self, jobs: Sequence[Job], show: ShowProgress, show_end: ShowEnd) -> None:
+        """Run jobs in their order, until a signal."""
         self._pool.start()
         try:
             for job in jobs:
                 if self._waiter.is_stopped:
-                    tell(job, RunFinished(reason="it was not begun: somebody asked to end"))
+                    show_end(job, RunFinished(reason="it was not begun: somebody asked to end"))
                 else:
-                    tell(job, self._run(job, show))
+                    show_end(job, self._run(job, show))
         finally:
             self._parts.stop()
-            self._pool.close(600)
+            self._pool.close(_LAST_PATIENCE)
 
-    def _run(self, job: Job, show: Show) -> RunFinished:
+    def _run(self, job: Job, show: ShowProgress) -> RunFinished:
         with self._hub.follow(job) as subscription:
             self._pool.submit(job, RunCause.MANUAL)
-            for told in self._news(subscription):
-                if isinstance(told, RunFinished):
-                    return told
-                show(job, told)
-        raise AssertionError("the news of a run end with its end")
+            for event in self._events(subscription):
+                if isinstance(event, RunFinished):
+                    return event
+                show(job, event)
+        raise AssertionError("the events of a run end with its end")
 
-    def _news(self, subscription: Subscription) -> Iterator[Progress | RunFinished]:
+    def _events(self, subscription: Subscription) -> Iterator[Progress | RunFinished]:
         has_stopped = False
         while True:
             if self._waiter.is_stopped and not has_stopped:
                 has_stopped = True
                 self._parts.stop()
             try:
-                yield subscription.get(timeout=_SECONDS)
+                yield subscription.get(timeout=_POLL_SECONDS)
             except Empty:
                 continue
 
-    def _done(self, job: Job) -> None:
-        self._hub.done(job)
+    def _finish(self, job: Job) -> None:
+        self._hub.finish(job)
 
 
 def run_dry(
-    settings: RunnerSettings, environ: Mapping[str, str], config: Config, job: Job, show: Show
-) -> Interpreted:
-    """Let restic say what the backup of a plan would do; no hook runs, nothing is recorded."""
+    settings: RunnerSettings,
+    environ: Mapping[str, str],
+    config: Config,
+    job: Job,
+    show: ShowProgress,
+) -> CommandResult:
+    """Let restic compute what the backup of a plan would do; no hook runs, nothing is recorded."""
     engine = make_engine(settings, environ, config, job.repo)
     plan = config.plan(job.subject) or RunPlan(job.subject, job.repo)
     dry = replace(plan, backup_flags=(*plan.backup_flags, "--dry-run"))
@@ -133,7 +130,7 @@ def make_engine(
 
 
 def hooks_of(config: Config, job: Job) -> tuple[str, ...]:
-    """Name the hooks that would run with a piece of work, and on which events, in words."""
+    """List the hooks that would run with a job: `hook 1 of plan web on SNAPSHOT_START`."""
     events = {event for group in _groups(job) for event in group}
     repo, plan = config.repo(job.repo), config.plan(job.subject)
     owners = [(name_repo(repo.id), repo.hooks)] if repo else []

@@ -1,39 +1,27 @@
-"""What the runner knows of itself and its backups, and who can see it.
+"""Judge whether the daemon and the backups are well: facts in, sentences out. Pure.
 
-Whether all is well, and why not: facts in, a verdict in words out. Pure.
-
-The words name plans, repositories and paths; what a program said does not reach them.
-
-A small file for each plan that says how its last run ended, for scripts and other eyes.
-
-`PLAN.success` holds the time of the last success; `PLAN.failed` is there as long as the last
-run failed, and holds three lines: FAILED, the time, and why. Times are unix seconds.
+The sentences name plans, repositories, paths and containers; no output of a program reaches
+them, for it may hold secrets.
 """
 
-import hashlib
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from urllib.parse import quote
 
 from sidecar.lib.duration import render_duration
-from sidecar.lib.log import log_event
-from sidecar.lib.write_file import write_small
-from sidecar.runner.due import JobKind
-from sidecar.runner.journal import Run, RunOutcome
+from sidecar.runner.journal import RunOutcome
 
 MOST_USED = 0.95
 """How full a disk may be, as df counts."""
 _PERIODS = 2
-_BAD = frozenset({RunOutcome.FAILED, RunOutcome.INTERRUPTED})
+_FAILURES = {RunOutcome.FAILED: "failed", RunOutcome.INTERRUPTED: "was interrupted"}
 
 
 @dataclass(frozen=True, slots=True)
 class PlanHealth:
-    """What is known of a plan; times in unix seconds, `period` in seconds, None: never, not known.
+    """What health needs to know of a plan.
 
-    `blocked` says why it is not run at all.
+    `period` is in seconds, times are unix seconds; None: never, or not known. `failure` is the
+    class of the last failure, `blocked` says why the plan is not run at all.
     """
 
     id: str
@@ -47,11 +35,19 @@ class PlanHealth:
 
 @dataclass(frozen=True, slots=True)
 class HealthFacts:
-    """All that a verdict depends on; ages in seconds.
+    """All that health depends on.
 
-    `trouble`: the document at hand is not the one that is executed. `disks` are used parts
-    from 0 to 1 by path, `unreachable` the classes of failures by repository, `stopped` says of
-    containers, by their names, that they are stopped and could not be started.
+    Attributes:
+        now: unix seconds.
+        beat_age: seconds since the main loop last moved.
+        allowance: seconds without a move that are still well.
+        has_document: whether any document can be executed.
+        trouble: whether the document at hand is not the one that is executed.
+        is_stopping: whether the daemon ends.
+        plans: all plans of the document.
+        disks: how full each disk is, from 0 to 1, by path.
+        unreachable: the class of failure by repository.
+        stopped: a sentence for each container that is stopped and could not be started.
     """
 
     now: float
@@ -68,24 +64,24 @@ class HealthFacts:
 
 @dataclass(frozen=True, slots=True)
 class HealthProblems:
-    """Why something is wrong: with the process, or with the backups; empty: nothing is."""
+    """What is wrong with the process, and with the backups; empty if nothing is."""
 
     process: tuple[str, ...] = ()
     backups: tuple[str, ...] = ()
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """All of it."""
+        """All problems."""
         return self.process + self.backups
 
     @property
     def is_healthy(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there is no problem."""
         return not self.reasons
 
 
 def judge(facts: HealthFacts, grace: float) -> HealthProblems:
-    """Judge; `grace` is in seconds."""
+    """Return what is wrong; `grace`: how late a plan may be beyond twice its period, seconds."""
     return HealthProblems(tuple(_process(facts)), tuple(_backups(facts, grace)))
 
 
@@ -115,9 +111,9 @@ def _backups(facts: HealthFacts, grace: float) -> Iterator[str]:
 def _plan(plan: PlanHealth, now: float, grace: float) -> Iterator[str]:
     if plan.blocked:
         yield f"the plan {plan.id} is not run: {plan.blocked}"
-    if plan.last_outcome in _BAD:
+    if plan.last_outcome in _FAILURES:
         because = f" ({plan.failure})" if plan.failure else ""
-        yield f"the last run of the plan {plan.id} {_WORDS[plan.last_outcome]}{because}"
+        yield f"the last run of the plan {plan.id} {_FAILURES[plan.last_outcome]}{because}"
     if plan.period is None or plan.first_seen is None:
         return
     since = plan.first_seen if plan.last_success is None else plan.last_success
@@ -128,37 +124,3 @@ def _plan(plan: PlanHealth, now: float, grace: float) -> Iterator[str]:
             f"the plan {plan.id} {saved}, "
             f"more than twice its period of {render_duration(plan.period)}"
         )
-
-
-_WORDS = {RunOutcome.FAILED: "failed", RunOutcome.INTERRUPTED: "was interrupted"}
-
-_MOST_NAME = 200
-_log = logging.getLogger(__name__)
-
-
-def write_marker(directory: Path, run: Run) -> None:
-    """Write down how a backup ended; raises nothing, and tells what cannot be written."""
-    ended = run.ended
-    if run.job.kind is not JobKind.BACKUP or ended is None:
-        return
-    name = marker_name(run.job.subject)
-    try:
-        if ended.outcome.is_good:
-            write_small(directory, f"{name}.success", f"{ended.at:.0f}\n".encode(), durable=True)
-            (directory / f"{name}.failed").unlink(missing_ok=True)
-        elif ended.outcome in _BAD:
-            reason = " ".join(ended.reason.split()) or ended.outcome.value
-            content = f"FAILED\n{ended.at:.0f}\n{reason}\n".encode(errors="replace")
-            write_small(directory, f"{name}.failed", content, durable=True)
-    except OSError as error:
-        log_event(
-            _log, logging.ERROR, "marker.not-written", plan=run.job.subject, reason=str(error)
-        )
-
-
-def marker_name(plan: str) -> str:
-    """Return the name under which a plan's files stand: its id, if that can be one."""
-    name = quote(plan, safe="")
-    if len(name) <= _MOST_NAME:
-        return name
-    return f"{name[:_MOST_NAME]}-{hashlib.sha256(plan.encode()).hexdigest()[:16]}"

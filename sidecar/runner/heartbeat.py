@@ -1,4 +1,4 @@
-"""The runner's heartbeat, and `healthcheck`, which imports next to nothing."""
+"""The runner's heartbeat, and the command `healthcheck`, which imports next to nothing."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 ALLOWANCE = 210.0
-"""Seconds without a beat that are still well: three looks and a half."""
+"""Seconds without a beat that are still well: three and a half turns of the loop."""
 _HELP = """\
 Usage: backrest-runner healthcheck [OPTIONS]
 
@@ -56,15 +56,15 @@ _VARIABLES = {
 
 
 class RunnerHeartbeat(Heartbeat):
-    """Writes the heartbeat; not thread-safe. A beat that cannot be written is told once."""
+    """Writes the heartbeat; not thread-safe. Of several failures in a row the first is logged."""
 
     def beat(self, now: float, reasons: Sequence[str]) -> None:
-        """Say at `now` (unix seconds) that the main loop moves, and all that is wrong."""
+        """Write that the main loop moves at `now`, in unix seconds, and all that is wrong."""
         self.write({"beat": now, "reasons": list(reasons)})
 
 
 def check_heartbeat(state_dir: Path, now: float) -> tuple[bool, str]:
-    """Judge the heartbeat at the unix time `now`: whether all is well, and in words."""
+    """Return whether all is well by the heartbeat at `now`, in unix seconds, and why."""
     return read_heartbeat(state_dir, lambda found: _parse(found, now))
 
 
@@ -77,7 +77,7 @@ def _parse(found: "Any", now: float) -> tuple[bool, str]:
 
 
 def run_healthcheck(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run `backrest-runner healthcheck`; gives the exit status, 0 for well and 1 for else."""
+    """Run `backrest-runner healthcheck`; return the exit status, 0 if all is well, else 1."""
     return HealthcheckCommand(_HELP, _VARIABLES, ".runner", check_heartbeat).run(
         arguments, environment
     )

@@ -1,4 +1,4 @@
-"""Going on as another user: what was started as root needs not stay so."""
+"""Switch to another user: a runner that was started as root need not stay root."""
 
 import os
 import pwd
@@ -14,16 +14,16 @@ _UNIX = "unix://"
 
 
 def switch_user(settings: RunnerSettings, environ: Mapping[str, str]) -> dict[str, str]:
-    """Become the user that was asked for; give the environment of its programs.
+    """Become the user of the settings; return the environment of its programs.
 
-    The group of the engine's socket is kept, for hooks speak to the engine. Nothing may be
-    open or running yet. Raises UsageError where this cannot be done, or where that user
-    could not work: it has to read the document and write the state folder.
+    The group of Docker's socket is kept, for hooks use it. Nothing may be open or running yet.
+    Raises UsageError if this cannot be done, or if that user could not work: it has to read
+    the document and write the state folder.
     """
     changed = dict(environ)
     if (wanted := settings.identity) is not None:
         if (os.getuid(), os.getgid()) != (wanted.user, wanted.group):
-            _become(wanted, _engine_group(settings, environ))
+            _become(wanted, _docker_group(settings, environ))
         changed["HOME"] = _home(wanted.user, environ.get("HOME", ""), settings.state_directory)
     check_usable(settings)
     return changed
@@ -41,10 +41,10 @@ def _become(wanted: ProcessUser, extra: tuple[int, ...]) -> None:
         ) from None
 
 
-def _engine_group(settings: RunnerSettings, environ: Mapping[str, str]) -> tuple[int, ...]:
-    said = settings.neighbour.docker_sock or environ.get("DOCKER_HOST", "") or _DOCKER
+def _docker_group(settings: RunnerSettings, environ: Mapping[str, str]) -> tuple[int, ...]:
+    address = settings.neighbour.docker_sock or environ.get("DOCKER_HOST", "") or _DOCKER
     try:
-        found = Path(said.removeprefix(_UNIX)).stat()
+        found = Path(address.removeprefix(_UNIX)).stat()
     except OSError:
         return ()
     return (found.st_gid,) if stat.S_ISSOCK(found.st_mode) else ()
@@ -62,7 +62,7 @@ def _home(user: int, now: str, state: Path) -> str:
 
 
 def check_usable(settings: RunnerSettings) -> None:
-    """Raise UsageError where this user cannot read the document or write the state folder."""
+    """Raise UsageError if this user cannot read the document or write the state folder."""
     who = f"user {os.getuid()} of group {os.getgid()}"
     config, state = settings.config, settings.state_directory
     if os.access(config, os.F_OK) and not os.access(config, os.R_OK):
@@ -71,7 +71,7 @@ def check_usable(settings: RunnerSettings) -> None:
             f"run `chown {os.getuid()}:{os.getgid()} {config}`",
         )
     try:
-        # A name that is mistyped makes no folders.
+        # A mistyped path of the document must not create folders.
         state.mkdir(mode=0o700, parents=settings.state_dir is not None, exist_ok=True)
         held = (state, *state.iterdir())
     except OSError as error:

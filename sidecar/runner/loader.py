@@ -1,4 +1,4 @@
-"""The document as the runner has it: the last good one wins, a bad one is told."""
+"""Read the document for the runner: the last good one is executed, a bad one is logged."""
 
 import logging
 from collections.abc import Callable
@@ -19,10 +19,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What is executed: the last good document, and what is wrong with the present one.
+    """The document that is executed, and what is wrong with the file as it is now.
 
-    `config` is None as long as there never was a good one; `trouble` is one sentence, empty
-    while the file at hand is the one that is executed. `version` counts good documents.
+    `config` is the last good document, None as long as there was none; `trouble` is one
+    sentence, empty while the file is what is executed. `version` counts good documents.
     """
 
     config: Config | None = None
@@ -31,7 +31,7 @@ class Loaded:
 
 
 class Loader:
-    """Reads the document at `path` whenever `look` is called, and only then if it changed.
+    """Reads the document at `path` when `refresh` is called, and parses it if it has changed.
 
     `today` gives the date from which schedules must fire some day. Used by one thread.
     """
@@ -42,8 +42,8 @@ class Loader:
         self._content: bytes | None = None
         self.loaded = Loaded()
 
-    def look(self) -> Loaded:
-        """Read the file if it is not the one that is known; never raises for what is in it."""
+    def refresh(self) -> Loaded:
+        """Read the file again; never raises for what is in it."""
         try:
             content = read_bytes(self._path)
             if content != self._content:

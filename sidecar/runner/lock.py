@@ -1,7 +1,7 @@
-"""One scheduler only: ours are told apart by a lock, Backrest by its own lock or its container.
+"""Let only one scheduler execute a document: a lock among runners, and checks for Backrest.
 
-Two that execute one document would run each plan twice, and stop containers under each
-other's backups.
+Two schedulers would run each plan twice, and stop containers under each other's backups. Whether
+Backrest runs is read from the lock of its operation log, or from its container.
 """
 
 import fcntl
@@ -30,8 +30,8 @@ class Locked(SidecarError):
 class SchedulerLock(Closable):
     """The right to execute the document at `config`, until it is closed or the process dies.
 
-    `purpose` is one word for whoever is refused meanwhile. Raises Locked if another runner
-    has it.
+    `purpose` is one word that others get in their error meanwhile: `daemon`. Raises Locked if
+    another runner has it.
     """
 
     def __init__(self, config: Path, purpose: str) -> None:
@@ -54,7 +54,7 @@ class SchedulerLock(Closable):
         os.pwrite(self._descriptor, f"{purpose} {os.getpid()}\n".encode(), 0)
 
     def close(self) -> None:
-        """Give it back; the file stays, for another may be waiting for this very one."""
+        """Release it; the file stays, for another process may have it open."""
         if self._descriptor >= 0:
             os.truncate(self._descriptor, 0)
             os.close(self._descriptor)
@@ -88,18 +88,18 @@ def refuse_beside_backrest(config: Path, data: Path | None, environ: Mapping[str
 
 
 def _usual_data(config: Path, environ: Mapping[str, str]) -> Path | None:
-    if said := environ.get("BACKREST_DATA"):
-        return Path(said)
+    if data := environ.get("BACKREST_DATA"):
+        return Path(data)
     beside = config.absolute().parent.parent / "data"
     return beside if beside.is_dir() else None
 
 
 def is_held(path: Path, locks: Path = Path("/proc/locks")) -> bool:
-    """Tell whether somebody holds an flock on a file; one that does not exist is not held.
+    """Return whether a process holds an flock on a file; False if the file does not exist.
 
-    The kernel's list is read first, which takes no part in the locking. It does not tell of
-    processes in other containers; for those the lock is tried, shared, and given back at once,
-    so that whoever starts at this very moment is disturbed for a few microseconds at most.
+    The kernel's list is read first, which takes no lock. It does not show processes of other
+    containers; for those a shared lock is tried, and released at once, so that a Backrest which
+    starts at this moment is blocked for a few microseconds at most.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -117,9 +117,9 @@ def is_held(path: Path, locks: Path = Path("/proc/locks")) -> bool:
 def _is_listed(file: os.stat_result, locks: Path) -> bool:
     device = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
     with suppress(OSError):
-        said = locks.read_text(encoding="ascii", errors="replace")
+        listed = locks.read_text(encoding="ascii", errors="replace")
         return (
-            re.search(rf"^\d+: FLOCK .* WRITE .* {re.escape(device)} ", said, re.MULTILINE)
+            re.search(rf"^\d+: FLOCK .* WRITE .* {re.escape(device)} ", listed, re.MULTILINE)
             is not None
         )
     return False
@@ -131,18 +131,18 @@ def _is_refused(descriptor: int) -> bool:
     except BlockingIOError:
         return True
     except OSError:
-        # A file system without such locks: then nobody holds one.
+        # The file system has no such locks: then nobody holds one.
         return False
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     return False
 
 
 def refuse_beside_container(name: str, runs: Callable[[str], bool]) -> None:
-    """Raise Locked while Backrest's container runs, and tell if nobody knows.
+    """Raise Locked while the backrest container runs; log it if that cannot be known.
 
-    `runs` tells whether the container of that name runs, and raises SidecarError if the
-    engine cannot be asked. `name` is empty where nobody named it: then the usual one counts
-    if it is there, and an engine that is not there is no news.
+    `runs` returns whether the container of that name runs, and raises SidecarError if Docker
+    does not answer. Without a `name` the usual one is checked, and a Docker that does not
+    answer is not logged.
     """
     asked = name or "backrest"
     try:

@@ -1,4 +1,4 @@
-"""The events of the runner's log: what each name means, for who reads or filters it."""
+"""The events of the runner's log, and what each name means."""
 
 from collections.abc import Mapping
 
@@ -49,7 +49,7 @@ EVENTS: Mapping[str, LogEvent] = {
     "marker.not-written": LogEvent("error", "the file that tells a plan's last end is not written"),
     "pulse.not-saved": LogEvent("warn", "the heartbeat cannot be written"),
 }
-"""All events of the runner, those that belong together beside each other."""
+"""All events of the runner, grouped by subject."""
 
 ONCE: Mapping[str, LogEvent] = {
     "container.retried": LogEvent("warn", "the engine did not answer, it is asked again"),
@@ -58,4 +58,4 @@ ONCE: Mapping[str, LogEvent] = {
     "once.stopping": LogEvent("warn", "it was asked to stop: what runs is ended, then started"),
     "once.not-stopped": LogEvent("error", "the one-shot container could not be ended"),
 }
-"""Those of `backrest-sidecar backup-once` besides."""
+"""Further events of `backrest-sidecar backup-once`."""

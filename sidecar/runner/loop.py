@@ -1,4 +1,4 @@
-"""One look of the daemon: the document, what is due, and how everything is."""
+"""The runner's loop: read the document, submit what is due, record that all is well."""
 
 import logging
 import time
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sidecar.backrest.reading import Config, Timing
 from sidecar.lib.log import log_event
-from sidecar.runner.due import Job, JobKind, Missed, Moments, timings
+from sidecar.runner.due import Job, JobKind, Missed, Moments, backup_job, timings
 from sidecar.runner.heartbeat import RunnerHeartbeat
 from sidecar.runner.hooks.check import HookProblem
 from sidecar.runner.job.worker import JobRunner
@@ -15,25 +15,25 @@ from sidecar.runner.journal import RunCause
 from sidecar.runner.loader import Loader
 from sidecar.runner.parts import RunnerDependencies
 from sidecar.runner.pool import Pool
-from sidecar.runner.status import RunnerReport, job_of
+from sidecar.runner.status_collector import StatusCollector
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class LoopDependencies:
-    """Those with whom the loop works."""
+    """What the loop works with."""
 
     parts: RunnerDependencies
     loader: Loader
     jobs: JobRunner
     pool: Pool
-    report: RunnerReport
+    status: StatusCollector
     heartbeat: RunnerHeartbeat
 
 
 class RunnerLoop:
-    """Looks at everything whenever it is called; one thread, `now` gives unix seconds."""
+    """Does one pass whenever it is called, in one thread; `now` gives unix seconds."""
 
     def __init__(
         self, dependencies: LoopDependencies, now: Callable[[], float] = time.time
@@ -45,16 +45,16 @@ class RunnerLoop:
         self._wanted: dict[Job, Timing] = {}
         self._checks: dict[Job, Moments] = {}
 
-    def look(self) -> float:
-        """Look, submit what is due, and give the seconds until the next look."""
+    def poll(self) -> float:
+        """Read the document, submit what is due, and return the seconds until the next call."""
         dependencies, now = self._dependencies, self._now()
-        loaded = dependencies.loader.look()
+        loaded = dependencies.loader.refresh()
         if loaded.config is not None and loaded.version != self._version:
             is_first, self._version = not self._version, loaded.version
             self._take(loaded.config, now)
             if is_first:
-                self._begin(loaded.config)
-        look = dependencies.parts.scheduler.look(
+                self._submit_at_start(loaded.config)
+        found = dependencies.parts.scheduler.find_due(
             self._wanted,
             {**dependencies.parts.journal.history().moments, **self._checks},
             now,
@@ -62,25 +62,25 @@ class RunnerLoop:
             dependencies.parts.settings.scheduling.catch_up,
             dependencies.pool.busy,
         )
-        for missed in look.missed:
+        for missed in found.missed:
             self.miss(missed)
-        for due in look.due:
+        for due in found.due:
             if due.job in self._checks:
                 self._checks[due.job] = replace(self._checks[due.job], last_start=now)
             dependencies.pool.submit(due.job, RunCause.SCHEDULE)
-        dependencies.heartbeat.beat(now, dependencies.report.beat().reasons)
-        return look.next_wake - now
+        dependencies.heartbeat.beat(now, dependencies.status.beat().reasons)
+        return found.next_wake - now
 
     def miss(self, missed: Missed) -> None:
         """Record fires that no run answers."""
         if missed.job.kind is JobKind.RESTORE:
             return
         self._dependencies.parts.journal.missed(missed, self._now())
-        self._dependencies.report.missed(missed.count)
+        self._dependencies.status.missed(missed.count)
         self._dependencies.parts.reporter.missed(missed)
 
     def _take(self, config: Config, now: float) -> None:
-        """Go on with another document."""
+        """Use another document from now on."""
         jobs, journal = self._dependencies.jobs, self._dependencies.parts.journal
         wanted = timings(config)
         jobs.take(config, wanted)
@@ -88,10 +88,10 @@ class RunnerLoop:
         self._wanted = {job: timing for job, timing in wanted.items() if not jobs.blocker(job)}
         self._take_checks(config, now)
         for problem in jobs.problems:
-            _tell(problem)
+            _log_problem(problem)
 
     def _take_checks(self, config: Config, now: float) -> None:
-        """Look after plans that have become empty also beside their backups."""
+        """Check for plans that have become empty also apart from their backups."""
         settings = self._dependencies.parts.settings
         empty = [plan for plan in config.plans if settings.emptiness.wants(plan.id)]
         jobs = [Job(JobKind.RESTORE, plan.id, plan.repo) for plan in empty]
@@ -100,18 +100,18 @@ class RunnerLoop:
         if settings.restore_check:
             self._wanted |= dict.fromkeys(jobs, Timing(settings.restore_check))
 
-    def _begin(self, config: Config) -> None:
-        """Do what is to be done once, at the start."""
+    def _submit_at_start(self, config: Config) -> None:
+        """Submit what runs once, at the start."""
         pool = self._dependencies.pool
         for job in self._checks:
             pool.submit(job, RunCause.START)
         if self._dependencies.parts.settings.scheduling.backup_on_start:
             for plan in config.plans:
                 if plan.timing.is_active:
-                    pool.submit(job_of(plan), RunCause.START)
+                    pool.submit(backup_job(plan), RunCause.START)
 
 
-def _tell(problem: HookProblem) -> None:
+def _log_problem(problem: HookProblem) -> None:
     level = logging.ERROR if problem.blocks else logging.WARNING
     what = "nothing is run that it belongs to" if problem.blocks else "it is left out"
     fields = {"hook": f"{problem.number} of {problem.owner}", "consequence": what}

@@ -1,4 +1,4 @@
-"""What is looked after beside the runs, in a thread of its own: disks, repositories, containers."""
+"""Check disks, repositories and stopped containers each minute, in a thread beside the runs."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -12,11 +12,15 @@ _SECONDS = 60.0
 
 
 class Maintenance(Worker):
-    """Makes its rounds each minute, and calls `on_news` when something has changed.
+    """Checks each minute, and calls `on_change` when a result has changed.
 
-    It looks how full disks are, probes repositories that are due for it (`prepare` is given
-    each before that) and has `start_again` start containers that were left stopped. `stop`
-    ends what runs for that.
+    It measures how full disks are, probes repositories that are due (after a call of
+    `prepare` with each) and lets `start_again` start containers that were left stopped.
+    `stop` ends the programs that run for that.
+
+    Attributes:
+        disks: how full each disk is, from 0 to 1, by path.
+        stopped: a sentence for each container that could not be started again.
     """
 
     def __init__(
@@ -27,7 +31,7 @@ class Maintenance(Worker):
         prepare: Callable[[Repo], object],
         start_again: Callable[[], tuple[str, ...]],
         stop: Callable[[], None],
-        on_news: Callable[[], None],
+        on_change: Callable[[], None],
     ) -> None:
         super().__init__("rounds")
         self._state = state
@@ -36,15 +40,15 @@ class Maintenance(Worker):
         self._prepare = prepare
         self._start_again = start_again
         self._stop = stop
-        self._on_news = on_news
+        self._on_change = on_change
         self.disks: Mapping[str, float] = {}
         self.stopped: tuple[str, ...] = ()
 
-    def look(self) -> None:
-        """Look once."""
+    def check(self) -> None:
+        """Check everything once."""
         before = (self.disks, self.stopped, self._prober.last())
         config = self._config()
-        # What the engine said of it stands in the log.
+        # Why it could not be started is in the log.
         self.stopped = tuple(one.partition(":")[0] for one in self._start_again())
         self.disks = used_parts(self._state, config.repos)
         self._prober.keep_only(config.repos)
@@ -53,11 +57,11 @@ class Maintenance(Worker):
                 self._prepare(repo)
                 self._prober.run(repo)
         if before != (self.disks, self.stopped, self._prober.last()):
-            self._on_news()
+            self._on_change()
 
     def _run(self) -> None:
         while not self._closing.is_set():
-            self.look()
+            self.check()
             self._closing.wait(_SECONDS)
 
     def _interrupt(self) -> None:
@@ -67,7 +71,7 @@ class Maintenance(Worker):
 def used_parts(state: Path, repos: Iterable[Repo]) -> dict[str, float]:
     """Return how full the disks of the state folder and of local repositories are, from 0 to 1.
 
-    Of several on one disk only the first is named; what is not there is left out.
+    Of several paths on one disk only the first is named; what does not exist is left out.
     """
     found: dict[str, float] = {}
     known: set[int] = set()

@@ -1,4 +1,4 @@
-"""The parts of a runner, put together from what its operator has decided."""
+"""Assemble the parts of a runner from its settings."""
 
 import logging
 import socket
@@ -11,16 +11,16 @@ from functools import partial
 from sidecar.backrest.reading import Config, Repo, RunPlan
 from sidecar.docker.lifecycle import Containers, OneShotDocker
 from sidecar.docker.usage import own_id
-from sidecar.engines.base import Engine, Interpreted, ResultKind
+from sidecar.engines.base import CommandResult, Engine, ResultKind
 from sidecar.engines.restic import CommandTimeouts, ResticEngine
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
 from sidecar.lib.process import ProcessRunner
 from sidecar.lib.zones import local_zone
 from sidecar.runner.due import Scheduler
-from sidecar.runner.empty_source import Emptiness
+from sidecar.runner.empty_source import EmptySourceGuard
 from sidecar.runner.hooks.run import HookRunner
-from sidecar.runner.job.recovery import marked
+from sidecar.runner.job.leftover_processes import marked
 from sidecar.runner.job.report import RunReporter
 from sidecar.runner.job.session import Session, SessionOptions
 from sidecar.runner.job.steps import OnStart, Programs
@@ -41,7 +41,10 @@ _log = logging.getLogger(__name__)
 def lock_scheduler(
     settings: RunnerSettings, environ: Mapping[str, str], purpose: str
 ) -> Iterator[None]:
-    """Be the only one who executes the document, for the block. Raises Locked."""
+    """Hold the right to execute the document, for the block.
+
+    Raises Locked if another runner has it, or if Backrest runs.
+    """
     with SchedulerLock(settings.config, purpose):
         neighbour = settings.neighbour
         if not neighbour.force:
@@ -52,13 +55,13 @@ def lock_scheduler(
 
 
 def _runs(containers: Containers, name: str) -> bool:
-    """Return whether a container is at work; our own may have the name that Backrest's had."""
+    """Return whether a container runs that is not our own, which may have Backrest's old name."""
     found, own = containers.find(name), own_id()
     return found is not None and found.is_at_work and not (own and found.id.startswith(own))
 
 
 class EngineFactory:
-    """Makes the engines of repositories; `config` is the document as it is now."""
+    """Makes engines for repositories; `config` is the document as it is now."""
 
     def __init__(self, settings: RunnerSettings, environ: Mapping[str, str]) -> None:
         self._running = settings.running
@@ -73,7 +76,7 @@ class EngineFactory:
     def make(
         self, runner: ProcessRunner, repo: Repo, on_start: OnStart | None = None
     ) -> ResticEngine:
-        """Make the engine of a repository, which runs its programs by `runner`."""
+        """Make the engine of a repository; it starts its programs with `runner`."""
         return ResticEngine(
             repo,
             runner,
@@ -87,7 +90,7 @@ class EngineFactory:
 
 @dataclass(frozen=True, slots=True)
 class PlanEngines:
-    """The engines of plans of the document as it is now, run by `runner`."""
+    """Makes engines for plans of the document as it is now; they start programs with `runner`."""
 
     engines: EngineFactory
     runner: ProcessRunner
@@ -104,7 +107,7 @@ class PlanEngines:
 
 
 class Initialiser:
-    """Creates repositories that ask for it, one at a time and each once."""
+    """Creates repositories whose document entry asks for it, one at a time and each once."""
 
     def __init__(self, journal: Journal, engine_for: Callable[[Repo], Engine]) -> None:
         self._journal = journal
@@ -112,24 +115,24 @@ class Initialiser:
         self._lock = threading.Lock()
         self._done: set[str] = set()
 
-    def ensure(self, repo: Repo | None) -> Interpreted | None:
-        """Create it if it never existed; None: there was nothing to do."""
+    def ensure(self, repo: Repo | None) -> CommandResult | None:
+        """Create a repository if it never existed; return None if there was nothing to do."""
         if repo is None or not repo.auto_initialise:
             return None
         with self._lock:
             return None if repo.id in self._done else self._ensure(repo)
 
-    def _ensure(self, repo: Repo) -> Interpreted | None:
+    def _ensure(self, repo: Repo) -> CommandResult | None:
         try:
             known = self._journal.guid(repo.id)
         except SidecarError:
-            # Whether it existed is not known: then nothing is created.
+            # It may have existed: then nothing is created.
             return None
         if known:
             self._done.add(repo.id)
             return None
         found = run_initialise(self._engine_for(repo), repo, known, self._journal.set_guid)
-        if found is not None and found.verdict is ResultKind.SUCCESS:
+        if found is not None and found.kind is ResultKind.SUCCESS:
             self._done.add(repo.id)
             log_event(_log, logging.INFO, "repository.ready", repo=repo.id)
         elif found is not None:
@@ -141,7 +144,11 @@ class Initialiser:
 
 @dataclass(frozen=True, slots=True)
 class RunnerDependencies:
-    """All that runs work; `stop` ends what the work has started, and lets its hooks end."""
+    """All parts that running a job needs.
+
+    `runner` starts the programs of jobs and their START hooks, `probes` those that check
+    repositories.
+    """
 
     settings: RunnerSettings
     environ: Mapping[str, str]
@@ -152,27 +159,27 @@ class RunnerDependencies:
     probes: ProcessRunner
     session: Session
     initialiser: Initialiser
-    emptiness: Emptiness
+    emptiness: EmptySourceGuard
     containers: OneShotDocker
     delivery: DeliveryQueue
     reporter: RunReporter
 
     def stop(self) -> None:
-        """Call off what is at work; the hooks after it still run."""
+        """End the jobs that run; the hooks after them still run."""
         self.session.stop()
         self.runner.stop_all()
 
     def recover_leftovers(self, config: Config | None) -> tuple[Run, ...]:
-        """Put right what a runner that died has left, before anything else is done."""
+        """Finish the runs that a runner which died has left, and start what it stopped."""
         self.engines.config = config or Config()
-        resumed = self.session.resume_all(config)
+        recovered = self.session.recover_runs(config)
         self.start_again()
-        return resumed
+        return recovered
 
     def start_again(self) -> tuple[str, ...]:
-        """Start containers that somebody stopped who was killed; give what could not be."""
+        """Start containers that a process stopped which was killed; return what could not be."""
         try:
-            # Of its own, for this is done beside all that the others do.
+            # A connection of its own, for other threads use `containers` meanwhile.
             with OneShotDocker(self.settings.neighbour.docker_sock, self.environ) as engine:
                 return recover_leftovers(engine, self.journal)
         except SidecarError as error:
@@ -182,10 +189,10 @@ class RunnerDependencies:
 
 @contextmanager
 def assemble(settings: RunnerSettings, environ: Mapping[str, str]) -> Iterator[RunnerDependencies]:
-    """Put the parts together, for the block."""
+    """Assemble all parts, for the block."""
     state = settings.state_directory
     inherited = environment_of(environ)
-    job, after, probes = (ProcessRunner(marked(inherited, state)) for _ in range(3))
+    runner, cleanup, probes = (ProcessRunner(marked(inherited, state)) for _ in range(3))
     zone, _ = local_zone(environ)
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(state / JOURNAL, settings.journal_keep))
@@ -195,15 +202,17 @@ def assemble(settings: RunnerSettings, environ: Mapping[str, str]) -> Iterator[R
         containers = stack.enter_context(OneShotDocker(settings.neighbour.docker_sock, environ))
         engines = EngineFactory(settings, environ)
 
-        def programs(runner: ProcessRunner) -> Programs:
+        def programs(starter: ProcessRunner) -> Programs:
             timeout = settings.running.hook_timeout
-            hooks = HookRunner(runner, settings.config, delivery.post, timeout, zone)
-            return Programs(lambda repo, on_start: engines.make(runner, repo, on_start), hooks)
+            hooks = HookRunner(starter, settings.config, delivery.post, timeout, zone)
+            return Programs(lambda repo, on_start: engines.make(starter, repo, on_start), hooks)
 
         notifying = settings.notifying
         announcer = RunNotifier(notifying.urls, notifying.on, socket.gethostname(), delivery.post)
         reporter = RunReporter(state, zone, journal.history, announcer)
-        emptiness = Emptiness(journal, PlanEngines(engines, job), containers, settings.emptiness)
+        emptiness = EmptySourceGuard(
+            journal, PlanEngines(engines, runner), containers, settings.emptiness
+        )
         options = SessionOptions(may_forget=emptiness.reason_not_to_forget, on_end=reporter.ended)
         yield RunnerDependencies(
             settings=settings,
@@ -211,9 +220,9 @@ def assemble(settings: RunnerSettings, environ: Mapping[str, str]) -> Iterator[R
             scheduler=Scheduler(zone),
             journal=journal,
             engines=engines,
-            runner=job,
+            runner=runner,
             probes=probes,
-            session=Session(journal, programs(job), programs(after), options),
+            session=Session(journal, programs(runner), programs(cleanup), options),
             initialiser=Initialiser(journal, lambda repo: engines.make(probes, repo)),
             emptiness=emptiness,
             containers=containers,

@@ -1,9 +1,9 @@
-"""Seats: how much is done at a time, and that a repository has one writer.
+"""A pool of workers that run jobs: so many at a time, and one at a time for each repository.
 
-Work that is submitted waits for a free seat and for its repository, in the order in which
-it came; what has to wait for its repository holds no seat, and lets later work of other
-repositories pass. Thus nobody waits for longer than the work before it on its own repository
-takes, and the first in the line always gets the next seat that it can use.
+A job that is submitted waits for a free worker and for its repository, in the order of
+submission. A job that waits for its repository holds no worker, and later jobs of other
+repositories pass it. So no job waits longer than the earlier jobs of its own repository take,
+and the first in the queue gets the next worker that it can use.
 """
 
 import threading
@@ -17,7 +17,7 @@ Run = Callable[[Job, RunCause], None]
 
 
 class Admission(StrEnum):
-    """What became of work that was submitted."""
+    """What the pool did with a job that was submitted."""
 
     QUEUED = "queued"
     JOINED = "joined"
@@ -27,17 +27,16 @@ class Admission(StrEnum):
 
 
 class Pool:
-    """`seats` threads that call `run`; each piece of work is queued or runs at most once.
+    """`workers` threads that call `run`; each job is queued or runs at most once.
 
-    `on_done` is called in a seat's thread whenever a piece of work is done, and may be
-    submitted again. `run` must not raise; if it does, `on_error` gets the exception and the
-    seat goes on.
+    `on_done` is called in a worker's thread when a job is done and may be submitted again.
+    `run` must not raise; if it does, `on_error` gets the exception and the worker goes on.
     """
 
     def __init__(
         self,
         run: Run,
-        seats: int,
+        workers: int,
         on_done: Callable[[Job], None],
         on_error: Callable[[Job, BaseException], None],
     ) -> None:
@@ -49,17 +48,17 @@ class Pool:
         self._running: set[Job] = set()
         self._is_closing = False
         self._threads = [
-            threading.Thread(target=self._sit, name=f"seat-{number}", daemon=True)
-            for number in range(1, seats + 1)
+            threading.Thread(target=self._work, name=f"seat-{number}", daemon=True)
+            for number in range(1, workers + 1)
         ]
 
     def start(self) -> None:
-        """Open the seats."""
+        """Start the workers."""
         for thread in self._threads:
             thread.start()
 
     def submit(self, job: Job, trigger: RunCause = RunCause.SCHEDULE) -> Admission:
-        """Queue a piece of work, unless it waits or runs already."""
+        """Queue a job, unless it waits or runs already."""
         with self._change:
             if self._is_closing:
                 return Admission.REFUSED
@@ -71,20 +70,20 @@ class Pool:
 
     @property
     def busy(self) -> frozenset[Job]:
-        """What waits or runs."""
+        """The jobs that wait or run."""
         with self._change:
             return frozenset(self._running).union(self._waiting)
 
     @property
     def running(self) -> frozenset[Job]:
-        """What runs."""
+        """The jobs that run."""
         with self._change:
             return frozenset(self._running)
 
     def close(self, patience: float) -> bool:
-        """Admit nothing more, drop what waits, wait for what runs; True if that has ended.
+        """Refuse new jobs, drop what waits, wait `patience` seconds for what runs.
 
-        `patience` in seconds. May be called again.
+        Return whether all has ended. May be called again.
         """
         with self._change:
             self._is_closing = True
@@ -97,12 +96,12 @@ class Pool:
                     thread.join()
         return ended
 
-    def _sit(self) -> None:
+    def _work(self) -> None:
         while (taken := self._take()) is not None:
             job, trigger = taken
             try:
                 self._run(job, trigger)
-            except Exception as error:  # noqa: BLE001 - a poisoned piece of work must not take a seat
+            except Exception as error:  # noqa: BLE001 - one bad job must not end its worker
                 self._on_error(job, error)
             finally:
                 with self._change:
@@ -111,7 +110,7 @@ class Pool:
             self._on_done(job)
 
     def _take(self) -> tuple[Job, RunCause] | None:
-        """Wait for the first piece of work whose repository nobody writes; None at the end."""
+        """Wait for the first job whose repository no other job uses; None when closing."""
         with self._change:
             while not self._is_closing:
                 written = {job.repo for job in self._running}

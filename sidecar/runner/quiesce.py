@@ -1,8 +1,8 @@
-"""Stopping containers for a while, and starting them again whatever happens meanwhile.
+"""Stop containers for a while, and start them again whatever happens meanwhile.
 
-What is stopped is written into the journal before. So long as somebody is at it, a lock is
-held beside the journal: whoever finds containers in the journal and the lock free knows that
-they have been left behind.
+What is to be stopped is first written into the journal. As long as a process has containers
+stopped, it holds a lock beside the journal: containers in the journal while the lock is free
+were left behind by a process that died.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class ContainerControl(Protocol):
-    """What is needed of `Containers`; everything may raise ContainersError."""
+    """The methods of `Containers` that are needed; all may raise ContainersError."""
 
     def stop(self, container: str, seconds: int = 10) -> None:
         """Stop it."""
@@ -39,12 +39,12 @@ class ContainerControl(Protocol):
         ...
 
     def goes_when_stopped(self, container: str) -> bool:
-        """Tell whether it would be removed."""
+        """Return whether it would be removed by that (--rm)."""
         ...
 
 
 class StoppedRecords(Protocol):
-    """What is needed of the journal."""
+    """The methods of the journal that are needed."""
 
     @property
     def path(self) -> Path:
@@ -52,45 +52,47 @@ class StoppedRecords(Protocol):
         ...
 
     def stopped(self, container: str, name: str, run: int = 0) -> None:
-        """Record durably that it is to be started again; raises JournalError."""
+        """Record durably that it has to be started again; raises JournalError."""
         ...
 
     def resumed(self, container: str) -> None:
-        """Record that it needs not be started again."""
+        """Record that it need not be started any more."""
         ...
 
     def still_stopped(self) -> tuple[Stopped, ...]:
-        """List what is to be started again; raises JournalError."""
+        """List what has to be started again; raises JournalError."""
         ...
 
 
-def reasons_not_to_stop(engine: ContainerControl, found: Iterable[ContainerUse]) -> tuple[str, ...]:
-    """Tell which of these containers would not come back as they are, and why."""
+def reasons_not_to_stop(
+    containers: ContainerControl, found: Iterable[ContainerUse]
+) -> tuple[str, ...]:
+    """Return a sentence for each of these that would not start again as it is, and why."""
     reasons = []
     for one in found:
         if one.service:
             reasons.append(f"{one.name} belongs to the Swarm service {one.service}: scale it to 0")
         elif one.state == "paused":
             reasons.append(f"{one.name} is paused: unpause or stop it")
-        elif engine.goes_when_stopped(one.id):
+        elif containers.goes_when_stopped(one.id):
             reasons.append(f"{one.name} would be removed when it stops (--rm): stop it yourself")
     return tuple(reasons)
 
 
 @contextlib.contextmanager
 def while_stopped(
-    engine: ContainerControl,
+    containers: ContainerControl,
     found: Sequence[ContainerUse],
     journal: StoppedRecords,
     *,
     run: int = 0,
     seconds: int = 10,
 ) -> Iterator[None]:
-    """Stop containers that run, for the block; `run` is that of the journal.
+    """Stop running containers, for the block; `run` is the number of the run in the journal.
 
-    Those that need others are stopped first and started last. Raises ContainersError or
-    JournalError, having started again what it stopped; also if one cannot be started: then
-    it is started by `start_again`.
+    Containers that depend on others are stopped first and started last. Raises ContainersError
+    or JournalError after it has started again what it stopped; also if one cannot be started,
+    which `start_again` then tries.
     """
     ordered = in_start_order(found)
     intended: list[Stopped] = []
@@ -100,37 +102,37 @@ def while_stopped(
                 intended.insert(0, Stopped(one.id, one.name, run))
                 journal.stopped(one.id, one.name, run)
                 log_event(_log, logging.INFO, "container.stop", name=one.name)
-                engine.stop(one.id, seconds)
+                containers.stop(one.id, seconds)
             yield
         except BaseException:
-            _start(engine, intended, journal)
+            _start(containers, intended, journal)
             raise
-        failed = _start(engine, intended, journal)
+        failed = _start(containers, intended, journal)
         if failed:
             raise ContainersError("; ".join(failed), "start by hand what is needed at once")
 
 
-def start_again(engine: ContainerControl, journal: StoppedRecords) -> tuple[str, ...]:
-    """Start what somebody stopped who was killed; give what could not be started, in words.
+def start_again(containers: ContainerControl, journal: StoppedRecords) -> tuple[str, ...]:
+    """Start what a killed process has stopped; return a sentence for each that does not start.
 
-    Nothing is done as long as anybody is at it. For each start of the runner, and once a
-    minute. Raises JournalError.
+    Does nothing as long as a process has containers stopped. Called at each start of the
+    runner, and once a minute. Raises JournalError.
     """
     left = journal.still_stopped()
     if not left:
         return ()
     with contextlib.suppress(BlockingIOError), _locked(journal.path.parent, is_shared=False):
-        return _start(engine, left, journal)
+        return _start(containers, left, journal)
     return ()
 
 
 def _start(
-    engine: ContainerControl, stopped: Iterable[Stopped], journal: StoppedRecords
+    containers: ContainerControl, stopped: Iterable[Stopped], journal: StoppedRecords
 ) -> tuple[str, ...]:
     failed = []
     for one in stopped:
         try:
-            _start_one(engine, one)
+            _start_one(containers, one)
         except ContainersError as error:
             log_event(
                 _log, logging.ERROR, "container.not-started", name=one.name, reason=str(error)
@@ -141,11 +143,11 @@ def _start(
     return tuple(failed)
 
 
-def _start_one(engine: ContainerControl, stopped: Stopped) -> None:
-    """Start it, or what has its name by now; that neither exists is not our failure."""
-    found = engine.start(stopped.container)
-    if not found and (replacement := engine.find(stopped.name)) is not None:
-        found = engine.start(replacement.id)
+def _start_one(containers: ContainerControl, stopped: Stopped) -> None:
+    """Start it, or the container that has its name now; no error if neither exists."""
+    found = containers.start(stopped.container)
+    if not found and (replacement := containers.find(stopped.name)) is not None:
+        found = containers.start(replacement.id)
     level, event = (
         (logging.INFO, "container.start") if found else (logging.WARNING, "container.gone")
     )
@@ -154,7 +156,7 @@ def _start_one(engine: ContainerControl, stopped: Stopped) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path, *, is_shared: bool) -> Iterator[None]:
-    """Hold the lock; raises BlockingIOError where somebody is at it and it is not shared."""
+    """Hold the lock; raises BlockingIOError if another has it and it is not shared."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(folder / _LOCK, flags, 0o600)
     try:

@@ -1,4 +1,4 @@
-"""What the operator of the runner has decided, checked."""
+"""The settings of the runner, checked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,19 +13,19 @@ from sidecar.runner.hooks.run import DEFAULT_TIMEOUT
 from sidecar.runner.notify.notices import NoticeEvent
 
 VARIABLE = "BACKREST_RUNNER_"
-"""What every variable of ours begins with."""
+"""The prefix of every environment variable of the runner."""
 STATE = ".runner"
-"""The name of the state folder, beside the document, if nothing else is said."""
+"""The default name of the state folder, beside the document."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scheduling:
-    """When things are run, and how many at a time."""
+    """When jobs are run, and how many at a time."""
 
     seats: int = 2
-    """Runs at a time; a repository has one at the most."""
+    """How many jobs run at a time, each of another repository."""
     catch_up: CatchUp = CatchUp.ONCE
-    """What becomes of fires that came while the runner was down."""
+    """What to do about fires that came while the runner was down."""
     backup_on_start: bool = False
     """Whether every scheduled plan is backed up when the runner starts."""
     grace: float = 30.0
@@ -39,7 +39,7 @@ class Running:
     restic: str = "restic"
     """The program."""
     on_missing: OnMissing = OnMissing.FAIL
-    """What is done if a path of a plan does not exist."""
+    """What to do if a path of a plan does not exist."""
     stall_timeout: float | None = 3600.0
     """How long restic may go without a sign of progress; None: for ever."""
     hook_timeout: float | None = DEFAULT_TIMEOUT
@@ -48,54 +48,54 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Notifying:
-    """Who else is told how runs end."""
+    """Where notifications of runs are sent, beside the hooks of the document."""
 
     urls: tuple[str, ...] = field(default=(), repr=False)
     """Addresses for Apprise; they hold secrets."""
     on: frozenset[NoticeEvent] = frozenset(
         {NoticeEvent.ERROR, NoticeEvent.WARNING, NoticeEvent.MISSED}
     )
-    """What is told."""
+    """The events that are sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """The Backrest that may execute the same document, and how it is found out."""
+    """The Backrest that may execute the same document, and how to notice it."""
 
     data: Path | None = None
     """Its data directory; None: $BACKREST_DATA, else `data` beside the document's directory."""
     container: str = ""
-    """Its container; empty: the usual one, if it is there."""
+    """The name of its container; empty: the usual one, if it exists."""
     docker_sock: str = ""
-    """Address of the engine; empty: $DOCKER_HOST, else the usual socket."""
+    """The address of Docker; empty: $DOCKER_HOST, else the usual socket."""
     force: bool = False
-    """Whether it may run all the same."""
+    """Whether the runner starts although Backrest runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerSettings:
-    """All that the runner needs to know from its operator."""
+    """All settings of the runner."""
 
     config: Path
     """The document."""
     state_dir: Path | None = None
-    """Where to remember things; None: `.runner` beside the document."""
+    """The state folder; None: `.runner` beside the document."""
     scheduling: Scheduling = field(default_factory=Scheduling)
-    """When things are run."""
+    """When jobs are run."""
     running: Running = field(default_factory=Running)
     """How programs are run."""
     notifying: Notifying = field(default_factory=Notifying)
-    """Who else is told."""
+    """Where notifications are sent."""
     emptiness: EmptySourceOptions = field(default_factory=EmptySourceOptions)
-    """What is done about plans that have become empty."""
+    """What to do about plans that have become empty."""
     restore_check: str = ""
-    """The cron by which these are looked for beside their backups; empty: at the start only."""
+    """The cron of checks for empty plans apart from backups; empty: only at the start."""
     neighbour: Neighbour = field(default_factory=Neighbour)
     """The Backrest that may execute the same document."""
     identity: "ProcessUser | None" = None
-    """As whom to go on after the start; None: as who it was started."""
+    """The user to switch to at the start; None: the user stays."""
     journal_keep: int = 1000
-    """How many runs of each plan and repository are remembered."""
+    """How many runs of each job the journal keeps."""
     health_grace: float = 3600.0
     """Seconds beyond twice its period that a plan may be without a success."""
     listen: tuple[str, int] | None = None
@@ -103,7 +103,7 @@ class RunnerSettings:
 
     @property
     def state_directory(self) -> Path:
-        """Where to remember things."""
+        """The folder that holds the journal, the heartbeat and the markers."""
         return self.state_dir or self.config.parent / STATE
 
 
@@ -124,19 +124,25 @@ def parse_seconds(flag: str, text: str) -> float:
 
 
 def parse_limit(flag: str, text: str) -> float | None:
-    """Parse a duration, of which 0 means that there is no limit; raises UsageError."""
+    """Parse a duration into seconds; 0 means no limit, None; raises UsageError."""
     return parse_seconds(flag, text) or None
 
 
 def resolve_identity(user: int | None, group: int | None) -> ProcessUser | None:
-    """Give as whom to go on; a group alone means nothing, a user alone has one of its number."""
+    """Return the user to switch to; without a group, the group has the user's number.
+
+    Raises UsageError for a group without a user.
+    """
     if user is None and group is not None:
         raise UsageError("--pgid is given without --puid", "give the user's number as well")
     return None if user is None else ProcessUser(user, user if group is None else group)
 
 
 def read_lines(flag: str, file: Path) -> tuple[str, ...]:
-    """Read the lines of a secret file that say something; raises UsageError, never showing them."""
+    """Read the lines of a secret file but empty ones and comments.
+
+    Raises UsageError, which never shows them.
+    """
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -147,5 +153,5 @@ def read_lines(flag: str, file: Path) -> tuple[str, ...]:
 
 
 def environment_of(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what programs inherit: all but our own variables, some of which hold secrets."""
+    """Return the environment of programs: all but the runner's variables, which hold secrets."""
     return {name: value for name, value in environ.items() if not name.startswith(VARIABLE)}

@@ -1,4 +1,4 @@
-"""Periods and next fires, remembered: thousands of plans share a few schedules."""
+"""Remember periods and next fires: thousands of plans share a few schedules."""
 
 from sidecar.backrest.reading import Timing
 from sidecar.runner.due import Scheduler
@@ -8,9 +8,9 @@ _MOST = 10_000
 
 
 class Timetable:
-    """Answers the same question about many plans; safe for threads.
+    """Computes the period and the next fire of timings, each once; safe for threads.
 
-    Two threads may find the same out at a time, and come to the same answer.
+    Two threads may compute the same at a time, and come to the same result.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
@@ -19,7 +19,7 @@ class Timetable:
         self._fires: dict[Timing, float] = {}
 
     def period(self, timing: Timing, now: float) -> float | None:
-        """Return the longest pause between two fires; None: there is none."""
+        """Return the longest pause between two fires, in seconds; None: it never fires."""
         if not timing.is_active:
             return None
         try:
@@ -32,7 +32,7 @@ class Timetable:
         return found
 
     def next_fire(self, timing: Timing, past: Past | None, now: float) -> float | None:
-        """Return when a plan is due next, now if it is; None: never."""
+        """Return when a plan is due next, in unix seconds, `now` if it is due; None: never."""
         if timing.every_seconds:
             if past is None:
                 return now + timing.every_seconds

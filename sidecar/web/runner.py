@@ -10,7 +10,6 @@ from http import HTTPStatus
 
 from sidecar.runner.status import (
     PlanState,
-    RunnerReport,
     RunnerStatus,
     added_of,
     age_of,
@@ -21,6 +20,7 @@ from sidecar.runner.status import (
     status_json,
     verified_age_of,
 )
+from sidecar.runner.status_collector import StatusCollector
 from sidecar.service.metrics import MEDIA_TYPE, Metric, MetricKind, render_metrics
 from sidecar.web.server import Page, StatusPages, health_page
 
@@ -52,7 +52,7 @@ METRICS: tuple[Metric[RunnerStatus], ...] = (
         "backrest_runner_healthy",
         MetricKind.GAUGE,
         "Whether all is well, as /healthz says: 1 or 0.",
-        lambda facts: int(facts.verdict.is_healthy),
+        lambda facts: int(facts.health.is_healthy),
     ),
     Metric(
         "backrest_runner_document_good",
@@ -117,19 +117,19 @@ class RunnerPages(StatusPages):
     Raises UsageError if it cannot listen.
     """
 
-    def __init__(self, listen: tuple[str, int], report: RunnerReport) -> None:
-        self._report = report
+    def __init__(self, listen: tuple[str, int], status: StatusCollector) -> None:
+        self._status = status
         super().__init__(listen, self._page)
 
     def _page(self, path: str) -> Page | None:
         if path == "/healthz":
-            return health_page(self._report.verdict().reasons, "all is well")
+            return health_page(self._status.health().reasons, "all is well")
         if path == "/readyz":
-            return health_page(self._report.verdict().process, "ready")
+            return health_page(self._status.health().process, "ready")
         if path == "/metrics":
-            metrics = render_metrics(METRICS, self._report.facts())
+            metrics = render_metrics(METRICS, self._status.collect())
             return Page(HTTPStatus.OK, metrics, MEDIA_TYPE)
         if path == "/status":
-            text = json.dumps(status_json(self._report.facts()), indent=2)
+            text = json.dumps(status_json(self._status.collect()), indent=2)
             return Page(HTTPStatus.OK, f"{text}\n".encode(), "application/json")
         return None

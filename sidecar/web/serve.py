@@ -40,7 +40,7 @@ def serve_runner(settings: RunnerSettings, api: ControlApi) -> Iterator[None]:
         if settings.listen is not None:
             from sidecar.web.runner import RunnerPages  # noqa: PLC0415 - see above
 
-            stack.enter_context(RunnerPages(settings.listen, api.report))
+            stack.enter_context(RunnerPages(settings.listen, api.status))
         yield
 
 
@@ -51,7 +51,7 @@ def answer_request(api: ControlApi, request: Message) -> Iterator[Message]:
     """
     action, subject = request.get("do"), request.get("of")
     if action == "status":
-        yield {"status": status_json(api.report.facts()), "last": True}
+        yield {"status": status_json(api.status.collect()), "last": True}
     elif isinstance(subject, str) and action in ON_DEMAND:
         yield from map(render_event, api.run(JobKind(action), subject))
     else:

@@ -32,7 +32,7 @@ from private_docker import PrivateEngine
 from sidecar.lib.process import Child
 from sidecar.planner.scripts import escape_template
 from sidecar.runner.due import Job, JobKind
-from sidecar.runner.job.recovery import find_leftovers
+from sidecar.runner.job.leftover_processes import find_leftovers
 from sidecar.runner.journal import Journal, Phase
 from tests.fakes.cheap_key import replace_key
 from world import IMAGE, World

@@ -70,9 +70,14 @@ def test_the_layers_are_those_that_are_enforced() -> None:
 
 
 def test_every_room_is_on_the_map() -> None:
-    """Each folder of modules and of tests has its line."""
+    """Each folder of modules and of tests has its line; those of tests/unit mirror the package."""
     modules = [*(ROOT / "sidecar").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
     rooms = {str(module.parent.relative_to(ROOT)) for module in modules}
+    mirrored = {room for room in rooms if room.startswith("tests/unit/")}
+    assert {room.removeprefix("tests/unit/") for room in mirrored} <= {
+        room.removeprefix("sidecar/") for room in rooms
+    }
+    rooms = rooms - mirrored
 
     assert set() == {f"{room}/" for room in rooms - {"sidecar", "tests"}} - {
         *named(read("architecture.md"))

@@ -24,7 +24,7 @@ from sidecar.backrest.reading import Repo, RunHook, RunPlan
 from sidecar.engines.base import Stats
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.hooks.run import HookRunner
-from sidecar.runner.job.steps import Facts, HookOutcome
+from sidecar.runner.job.events import HookFacts, HookOutcome
 from sidecar.runner.journal import Journal
 from sidecar.runner.notify.delivery import PAUSES, Delivered, DeliveryQueue
 from sidecar.runner.notify.messages import (
@@ -193,7 +193,7 @@ class Runner:
         """Run an event set."""
         programs = ProcessRunner({"PATH": os.environ["PATH"]})
         runner = HookRunner(programs, self.directory / "config.json", self.delivery.post)
-        facts = Facts('backup for plan "web"', self.now[0], 2.0, "4bba301e", Stats(1))
+        facts = HookFacts('backup for plan "web"', self.now[0], 2.0, "4bba301e", Stats(1))
         plan = RunPlan("web", "main", hooks=hooks)
         return runner.run(events, Repo("main"), plan, facts, lambda: False)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sidecar.backrest.reading import Repo, RunPlan
-from sidecar.engines.base import Engine, Interpreted, Progress, ResultKind
+from sidecar.engines.base import CommandResult, Engine, Progress, ResultKind
 from sidecar.engines.restic import CommandTimeouts, Host, OnMissing, ResticEngine
 from sidecar.lib.process import Child, ProcessRunner
 from tests.fakes.cheap_key import replace_key
@@ -70,10 +70,10 @@ class Bench:
         """Return an engine for the repository."""
         return self.make(self, self.repo(**settings))
 
-    def backup(self, plan: RunPlan | None = None) -> Interpreted:
+    def backup(self, plan: RunPlan | None = None) -> CommandResult:
         """Back up, which has to succeed."""
         done = self.engine().backup(plan or self.plan(), INSTANCE, self.reported.append)
-        assert (ResultKind.SUCCESS, "") == (done.verdict, done.reason)
+        assert (ResultKind.SUCCESS, "") == (done.kind, done.reason)
         return done
 
     def names(self, plan: RunPlan | None = None) -> list[str]:

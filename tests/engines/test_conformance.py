@@ -77,7 +77,7 @@ def test_what_is_backed_up_is_listed_and_comes_back(bench: Bench) -> None:
     assert done.stats is not None
     assert (6, 6) == (done.stats.files_new, done.stats.files_processed)
     assert done.stats.bytes_added > 2 * MEGABYTE
-    assert ResultKind.SUCCESS is restored.verdict
+    assert ResultKind.SUCCESS is restored.kind
     assert tree(bench.source) == tree(target / str(bench.source).lstrip("/"))
     for name, (mode, mtime, content) in tree(bench.source).items():
         entry = entries[f"{bench.source}/{name}"]
@@ -117,7 +117,7 @@ def test_restore_to_the_root_puts_things_back_in_place(bench: Bench) -> None:
     done = bench.engine().restore(snapshot, (), Path("/"), bench.reported.append)
 
     after = tree(bench.source)
-    assert (ResultKind.SUCCESS, "") == (done.verdict, done.reason)
+    assert (ResultKind.SUCCESS, "") == (done.kind, done.reason)
     assert (stat.S_IFREG | 0o644, b"new") == (after["new"][0], after.pop("new")[2])
     assert before == after
 
@@ -131,7 +131,7 @@ def test_restore_takes_names_as_they_are(bench: Bench) -> None:
     target = bench.folder / "target"
     done = bench.engine().restore(snapshot, [str(wanted)], target, bench.reported.append)
 
-    assert ResultKind.SUCCESS is done.verdict
+    assert ResultKind.SUCCESS is done.kind
     assert [target / str(wanted)[1:]] == [entry for entry in target.rglob("*") if entry.is_file()]
 
 
@@ -144,7 +144,7 @@ def test_restore_of_what_is_not_there_fails(bench: Bench) -> None:
     target = bench.folder / "target"
     done = bench.engine().restore(snapshot, includes, target, bench.reported.append)
 
-    assert (ResultKind.FAILED, FailureClass.SOURCE_MISSING) == (done.verdict, done.failure)
+    assert (ResultKind.FAILED, FailureClass.SOURCE_MISSING) == (done.kind, done.failure)
     assert f"{bench.source}/absent" in done.reason
     assert not target.exists()
 
@@ -179,7 +179,7 @@ def test_a_missing_path_fails_the_whole_plan(bench: Bench) -> None:
     plan = bench.plan("web", bench.source, bench.folder / "absent")
     done = bench.engine().backup(plan, INSTANCE, bench.reported.append)
 
-    assert (ResultKind.FAILED, FailureClass.SOURCE_MISSING) == (done.verdict, done.failure)
+    assert (ResultKind.FAILED, FailureClass.SOURCE_MISSING) == (done.kind, done.failure)
     assert str(bench.folder / "absent") in done.reason
     assert [] == bench.names()
 
@@ -193,7 +193,7 @@ def test_snapshots_are_those_of_the_plan_oldest_first(bench: Bench) -> None:
     foreign = bench.engine().backup(mine, "elsewhere", bench.reported.append)
     times = [snapshot.time for snapshot in bench.engine().snapshots(mine, INSTANCE)]
 
-    assert ResultKind.SUCCESS is foreign.verdict
+    assert ResultKind.SUCCESS is foreign.kind
     assert (2, 1, 4) == (len(times), len(bench.names(other)), len(bench.names()))
     assert sorted(times) == times
     assert all(time.tzinfo for time in times)
@@ -209,7 +209,7 @@ def test_forget_touches_the_plan_only(bench: Bench) -> None:
     newest = bench.names(mine)[-1]
     done = bench.engine().forget(mine, INSTANCE, Retention(last=1))
 
-    assert (ResultKind.SUCCESS, "") == (done.verdict, done.reason)
+    assert (ResultKind.SUCCESS, "") == (done.kind, done.reason)
     assert [newest] == bench.names(mine)
     assert (2, 4) == (len(bench.names(other)), len(bench.names()))
 
@@ -222,7 +222,7 @@ def test_forget_all_treats_each_plan_apart(bench: Bench) -> None:
         bench.backup(plan)
     done = bench.engine().forget_all(Retention(last=1))
 
-    assert (ResultKind.SUCCESS, "") == (done.verdict, done.reason)
+    assert (ResultKind.SUCCESS, "") == (done.kind, done.reason)
     assert [1, 1] == [len(bench.names(plan)) for plan in plans]
 
 
@@ -235,7 +235,7 @@ def test_retention_that_keeps_nothing_is_refused(bench: Bench) -> None:
         bench.engine().forget(bench.plan(), "", Retention(last=1)),
     ]
 
-    assert {ResultKind.FAILED} == {done.verdict for done in refused}
+    assert {ResultKind.FAILED} == {done.kind for done in refused}
     assert all(done.reason for done in refused)
     assert 1 == len(bench.names())
 
@@ -246,7 +246,7 @@ def test_retention_that_keeps_all_deletes_nothing(bench: Bench) -> None:
     bench.backup()
     done = bench.engine().forget(bench.plan(), INSTANCE, Retention(keep_all=True))
 
-    assert ResultKind.SUCCESS is done.verdict
+    assert ResultKind.SUCCESS is done.kind
     assert 2 == len(bench.names())
 
 
@@ -265,7 +265,7 @@ def test_prune_frees_what_no_snapshot_uses(bench: Bench) -> None:
     pruned = bench.engine().prune(PrunePolicy(max_unused_bytes=1000))
     checked = bench.engine().check(CheckPolicy(read_data_subset_percent=100))
 
-    assert (ResultKind.SUCCESS, ResultKind.SUCCESS) == (pruned.verdict, checked.verdict)
+    assert (ResultKind.SUCCESS, ResultKind.SUCCESS) == (pruned.kind, checked.kind)
     assert before - used() > 3 * MEGABYTE
 
 
@@ -279,13 +279,13 @@ def test_check_finds_damage(bench: Bench) -> None:
             file.write_bytes(b"damaged")
     done = bench.engine().check(CheckPolicy(read_data_subset_percent=100))
 
-    assert (ResultKind.FAILED, FailureClass.DAMAGED) == (done.verdict, done.failure)
+    assert (ResultKind.FAILED, FailureClass.DAMAGED) == (done.kind, done.failure)
     assert done.excerpt
 
 
 def test_unlock_of_what_nobody_holds_succeeds(bench: Bench) -> None:
     """It is done before every backup."""
-    assert ResultKind.SUCCESS is bench.engine().unlock().verdict
+    assert ResultKind.SUCCESS is bench.engine().unlock().kind
 
 
 def test_progress_is_reported(bench: Bench) -> None:
@@ -318,11 +318,10 @@ def test_a_backup_that_is_stopped_says_so_and_the_next_succeeds(bench: Bench) ->
     bench.runner.allow()
 
     for done in (results[0], refused):
-        assert (ResultKind.FAILED, FailureClass.INTERRUPTED) == (done.verdict, done.failure)
+        assert (ResultKind.FAILED, FailureClass.INTERRUPTED) == (done.kind, done.failure)
     assert bench.backup().snapshot
     assert (
-        ResultKind.SUCCESS
-        is bench.engine().forget(bench.plan(), INSTANCE, Retention(last=1)).verdict
+        ResultKind.SUCCESS is bench.engine().forget(bench.plan(), INSTANCE, Retention(last=1)).kind
     )
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy
-from sidecar.engines.base import EngineError, FailureClass, Interpreted, ResultKind
+from sidecar.engines.base import CommandResult, EngineError, FailureClass, ResultKind
 from sidecar.engines.restic import CommandTimeouts, Host, OnMissing
 from tests.engines.bench import INSTANCE, PASSWORD, RESTIC, ResticBench
 
@@ -37,7 +37,7 @@ def without_privileges(bench: ResticBench) -> None:
         wrapped(bench, 'exec setpriv --bounding-set -dac_override,-dac_read_search "$@"')
 
 
-def attempt(bench: ResticBench) -> Interpreted:
+def attempt(bench: ResticBench) -> CommandResult:
     """Back up the source, whatever comes of it."""
     return bench.restic().backup(bench.plan(), INSTANCE, bench.reported.append)
 
@@ -47,7 +47,7 @@ def test_wrong_password(restic: ResticBench) -> None:
     engine = restic.restic(restic.repo(password="wrong horse"))
     done = engine.backup(restic.plan(), INSTANCE, restic.reported.append)
 
-    assert (ResultKind.FAILED, FailureClass.WRONG_PASSWORD) == (done.verdict, done.failure)
+    assert (ResultKind.FAILED, FailureClass.WRONG_PASSWORD) == (done.kind, done.failure)
     assert "the password is wrong, or the repository has no key for it" == done.reason
     restic.backup()
 
@@ -57,7 +57,7 @@ def test_missing_repository(restic: ResticBench) -> None:
     (restic.folder / "repo").rename(restic.folder / "elsewhere")
     done = attempt(restic)
 
-    assert (ResultKind.FAILED, FailureClass.REPO_NOT_FOUND) == (done.verdict, done.failure)
+    assert (ResultKind.FAILED, FailureClass.REPO_NOT_FOUND) == (done.kind, done.failure)
     assert done.reason.startswith("there is no repository at this address")
     assert not (restic.folder / "repo").exists()
     restic.restic().initialise()
@@ -114,9 +114,9 @@ def test_full_disk(restic: ResticBench, small_disk: Path) -> None:
     (small_disk / "filler").unlink()
     again = engine.backup(restic.plan(), INSTANCE, restic.reported.append)
 
-    assert (ResultKind.FAILED, FailureClass.DISK_FULL) == (done.verdict, done.failure)
+    assert (ResultKind.FAILED, FailureClass.DISK_FULL) == (done.kind, done.failure)
     assert done.reason.startswith("there is no space left")
-    assert (ResultKind.SUCCESS, "") == (again.verdict, again.reason)
+    assert (ResultKind.SUCCESS, "") == (again.kind, again.reason)
 
 
 def test_unreadable_file(restic: ResticBench) -> None:
@@ -126,7 +126,7 @@ def test_unreadable_file(restic: ResticBench) -> None:
     bad = restic.write("bad", "x", mode=0o000)
     done = attempt(restic)
 
-    assert (ResultKind.WARNING, FailureClass.PERMISSION) == (done.verdict, done.failure)
+    assert (ResultKind.WARNING, FailureClass.PERMISSION) == (done.kind, done.failure)
     assert f"one file or folder could not be read: {bad}" in done.reason.replace("open ", "")
     assert done.snapshot
     assert done.stats is not None
@@ -153,7 +153,7 @@ def test_restore_where_nothing_may_be_written(restic: ResticBench) -> None:
     target.mkdir(mode=0o555)
     done = restic.restic().restore(snapshot, (), target, restic.reported.append)
 
-    assert (ResultKind.FAILED, FailureClass.PERMISSION) == (done.verdict, done.failure)
+    assert (ResultKind.FAILED, FailureClass.PERMISSION) == (done.kind, done.failure)
     assert "permission denied" in done.reason
 
 
@@ -166,7 +166,7 @@ def test_repository_that_may_not_be_written(restic: ResticBench) -> None:
     (restic.folder / "repo" / "locks").chmod(0o755)
     restic.limits = CommandTimeouts()
 
-    assert (ResultKind.FAILED, FailureClass.PERMISSION) == (done.verdict, done.failure)
+    assert (ResultKind.FAILED, FailureClass.PERMISSION) == (done.kind, done.failure)
     restic.backup()
 
 
@@ -190,7 +190,7 @@ def test_path_that_vanishes_before_it_is_read(restic: ResticBench) -> None:
     done = restic.restic().backup(plan, INSTANCE, restic.reported.append)
 
     assert children
-    assert (ResultKind.WARNING, FailureClass.SOURCE_MISSING) == (done.verdict, done.failure)
+    assert (ResultKind.WARNING, FailureClass.SOURCE_MISSING) == (done.kind, done.failure)
     assert f"{going}: does not exist" in done.reason
     assert done.snapshot
 
@@ -205,10 +205,10 @@ def test_missing_paths_may_be_a_warning(restic: ResticBench) -> None:
     done = restic.restic().backup(some, INSTANCE, restic.reported.append)
     failed = restic.restic().backup(none, INSTANCE, restic.reported.append)
 
-    assert (ResultKind.WARNING, FailureClass.SOURCE_MISSING) == (done.verdict, done.failure)
+    assert (ResultKind.WARNING, FailureClass.SOURCE_MISSING) == (done.kind, done.failure)
     assert f"this path does not exist: {absent}" == done.reason
     assert done.snapshot
-    assert (ResultKind.FAILED, FailureClass.SOURCE_MISSING) == (failed.verdict, failed.failure)
+    assert (ResultKind.FAILED, FailureClass.SOURCE_MISSING) == (failed.kind, failed.failure)
 
 
 @contextlib.contextmanager
@@ -241,11 +241,11 @@ def test_lock_of_a_living_restic_is_respected(restic: ResticBench) -> None:
         held = list((restic.folder / "repo" / "locks").iterdir())
     again = restic.restic().forget(restic.plan(), INSTANCE, Retention(last=1))
 
-    assert (ResultKind.FAILED, FailureClass.LOCKED) == (done.verdict, done.failure)
+    assert (ResultKind.FAILED, FailureClass.LOCKED) == (done.kind, done.failure)
     assert f"the repository is locked by PID {pid} on " in done.reason
-    assert ResultKind.SUCCESS is shared.verdict
+    assert ResultKind.SUCCESS is shared.kind
     assert 1 == len(held)
-    assert (ResultKind.SUCCESS, "") == (again.verdict, again.reason)
+    assert (ResultKind.SUCCESS, "") == (again.kind, again.reason)
     assert [] == list((restic.folder / "repo" / "locks").iterdir())
 
 
@@ -260,9 +260,9 @@ def test_old_lock_of_a_living_restic_is_respected(restic: ResticBench) -> None:
     restic.host = later
     dead = restic.restic().unlock()
 
-    assert (ResultKind.FAILED, FailureClass.LOCKED) == (done.verdict, done.failure)
+    assert (ResultKind.FAILED, FailureClass.LOCKED) == (done.kind, done.failure)
     assert f"PID {pid} on {later.name}, which still runs" in done.reason
-    assert {ResultKind.SUCCESS} == {elsewhere.verdict, dead.verdict}
+    assert {ResultKind.SUCCESS} == {elsewhere.kind, dead.kind}
     assert [] == list((restic.folder / "repo" / "locks").iterdir())
 
 
@@ -274,7 +274,7 @@ def test_lock_of_a_killed_restic_is_no_obstacle(restic: ResticBench) -> None:
     done = restic.restic().prune(PrunePolicy())
 
     assert 1 == len(left)
-    assert (ResultKind.SUCCESS, "") == (done.verdict, done.reason)
+    assert (ResultKind.SUCCESS, "") == (done.kind, done.reason)
 
 
 @pytest.fixture
@@ -297,13 +297,13 @@ def test_probe_of_a_server_that_never_answers_ends(restic: ResticBench, silent_s
 def test_backup_to_a_server_that_never_answers_ends(
     restic: ResticBench, silent_server: str
 ) -> None:
-    """The seat is free again, and another repository can be written."""
+    """The worker is free again, and another repository can be written."""
     restic.limits = CommandTimeouts(stall=1.0)
     engine = restic.restic(restic.repo(uri=silent_server))
     done = engine.backup(restic.plan(), INSTANCE, restic.reported.append)
     restic.limits = CommandTimeouts()
 
-    assert (ResultKind.FAILED, FailureClass.TIMEOUT) == (done.verdict, done.failure)
+    assert (ResultKind.FAILED, FailureClass.TIMEOUT) == (done.kind, done.failure)
     assert "nothing moved for 1 seconds" in done.reason
     restic.backup()
 
@@ -321,7 +321,7 @@ def test_backup_that_stops_moving_is_ended(restic: ResticBench) -> None:
     done = restic.restic().backup(plan, INSTANCE, restic.reported.append)
 
     assert restic.reported
-    assert (ResultKind.FAILED, FailureClass.TIMEOUT) == (done.verdict, done.failure)
+    assert (ResultKind.FAILED, FailureClass.TIMEOUT) == (done.kind, done.failure)
 
 
 def test_server_that_refuses(restic: ResticBench) -> None:
@@ -344,7 +344,7 @@ def test_flag_that_restic_does_not_know(restic: ResticBench) -> None:
     plan = restic.plan(backup_flags=(f"--password-hint={SECRET}",))
     done = restic.restic().backup(plan, INSTANCE, restic.reported.append)
 
-    assert ResultKind.FAILED is done.verdict
+    assert ResultKind.FAILED is done.kind
     assert "unknown flag: --password-hint" in done.reason
     assert SECRET not in done.reason + done.excerpt
 
@@ -356,7 +356,7 @@ def test_flag_whose_quotes_are_open(restic: ResticBench) -> None:
     of_repo = restic.restic(restic.repo(flags=(f'-o "{SECRET}',))).unlock()
 
     for done in (of_plan, of_repo):
-        assert (ResultKind.FAILED, FailureClass.UNKNOWN) == (done.verdict, done.failure)
+        assert (ResultKind.FAILED, FailureClass.UNKNOWN) == (done.kind, done.failure)
         assert "a flag cannot be split into words: no closing quotation" in done.reason
 
 
@@ -364,4 +364,4 @@ def test_plan_of_a_document_without_instance(restic: ResticBench) -> None:
     """Its snapshots would belong to nobody."""
     done = restic.restic().backup(restic.plan(), "", restic.reported.append)
 
-    assert (ResultKind.FAILED, "the document names no instance") == (done.verdict, done.reason)
+    assert (ResultKind.FAILED, "the document names no instance") == (done.kind, done.reason)

@@ -72,7 +72,7 @@ def test_both_forget_the_same(restic: ResticBench) -> None:
     done = restic.restic().forget(restic.plan(), INSTANCE, KEEP_ONE)
     kept = restic.names(restic.plan())
 
-    assert ResultKind.SUCCESS is done.verdict
+    assert ResultKind.SUCCESS is done.kind
     assert [first] == [snapshot["id"] for snapshot in group["remove"]]
     assert [snapshot["id"] for snapshot in group["keep"]] == kept
     assert [*others, *kept] == restic.names()
@@ -122,13 +122,13 @@ def test_command_lines_are_those_of_backrest(
     parent = backrest_backup(restic, "web", INSTANCE)
     tags = f"plan:web,created-by:{INSTANCE}"
     keep = Retention(last=1, hourly=2, daily=3, weekly=4, monthly=5, yearly=6)
-    verdicts = {
-        engine.backup(plan, INSTANCE, restic.reported.append).verdict,
-        engine.forget(plan, INSTANCE, keep).verdict,
-        engine.forget_all(Retention(daily=7)).verdict,
-        engine.prune(PrunePolicy(max_unused_percent=12.5)).verdict,
-        engine.check(CheckPolicy(read_data_subset_percent=2.5)).verdict,
-        engine.unlock().verdict,
+    kinds = {
+        engine.backup(plan, INSTANCE, restic.reported.append).kind,
+        engine.forget(plan, INSTANCE, keep).kind,
+        engine.forget_all(Retention(daily=7)).kind,
+        engine.prune(PrunePolicy(max_unused_percent=12.5)).kind,
+        engine.check(CheckPolicy(read_data_subset_percent=2.5)).kind,
+        engine.unlock().kind,
     }
     keeps = ["--keep-last", "1", "--keep-hourly", "2", "--keep-daily", "3"]
     keeps += ["--keep-weekly", "4", "--keep-monthly", "5", "--keep-yearly", "6"]
@@ -147,7 +147,7 @@ def test_command_lines_are_those_of_backrest(
         ["--json", "--keep-daily", "7", *SPLIT, "--group-by", "tags"],
     ]
 
-    assert {ResultKind.SUCCESS} == verdicts
+    assert {ResultKind.SUCCESS} == kinds
     for verb, words in expected.items():
         assert [[verb, *words, *variables]] == records(verb)
     assert [["forget", *words, *variables] for words in forgets] == records("forget")

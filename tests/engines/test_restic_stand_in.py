@@ -52,7 +52,7 @@ def test_skip_if_unchanged_is_for_those_who_know_it(stand_in: StandIn) -> None:
     done = bench.restic().backup(plan, INSTANCE, bench.reported.append)
 
     assert "--skip-if-unchanged" in calls(bench)[-1]
-    assert (ResultKind.SUCCESS, "", "") == (done.verdict, done.snapshot, done.excerpt)
+    assert (ResultKind.SUCCESS, "", "") == (done.kind, done.snapshot, done.excerpt)
 
 
 def test_an_older_restic_is_not_given_it(stand_in: StandIn) -> None:
@@ -85,7 +85,7 @@ def test_restore_makes_no_way_for_a_restic_that_does_so_itself(stand_in: StandIn
     for version in ("0.16.5", "0.17.0"):
         bench = stand_in(version, ls=f"echo '{node}'")
         done = bench.restic().restore(snapshot, (), bench.folder, bench.reported.append)
-        assert ResultKind.SUCCESS is done.verdict
+        assert ResultKind.SUCCESS is done.kind
         verbs.append([call.split()[0] for call in calls(bench)])
         (bench.folder / "record").unlink()
         bench.source.rmdir()
@@ -132,7 +132,7 @@ def test_listing_that_fails_gives_nothing(stand_in: StandIn) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cat", "verdict"),
+    ("cat", "expected"),
     [
         (f"echo '{LOCK}'", ResultKind.SUCCESS),
         ("echo odd", ResultKind.SUCCESS),
@@ -141,13 +141,13 @@ def test_listing_that_fails_gives_nothing(stand_in: StandIn) -> None:
     ],
 )
 def test_a_lock_that_cannot_be_read_is_left_to_restic(
-    stand_in: StandIn, cat: str, verdict: ResultKind
+    stand_in: StandIn, cat: str, expected: ResultKind
 ) -> None:
     """It may be gone by now; a storage that is gone is another thing."""
     bench = stand_in(list="echo aaaa bbbb", cat=cat)
 
-    assert verdict is bench.restic().unlock().verdict
-    assert (verdict is ResultKind.SUCCESS) == ("unlock" in calls(bench))
+    assert expected is bench.restic().unlock().kind
+    assert (expected is ResultKind.SUCCESS) == ("unlock" in calls(bench))
 
 
 def test_a_lock_is_waited_for_once(stand_in: StandIn) -> None:
@@ -155,6 +155,6 @@ def test_a_lock_is_waited_for_once(stand_in: StandIn) -> None:
     bench = stand_in(check=f"echo '{LOCKED}' >&2; exit 1")
     done = bench.engine().check(CheckPolicy())
 
-    assert (ResultKind.FAILED, FailureClass.LOCKED) == (done.verdict, done.failure)
+    assert (ResultKind.FAILED, FailureClass.LOCKED) == (done.kind, done.failure)
     assert "the repository is locked by PID 1 on elsewhere by root" == done.reason
     assert ["check", "list locks --no-lock", "unlock", "check"] == calls(bench)

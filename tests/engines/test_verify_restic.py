@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.backrest.reading import RunPlan
 from sidecar.engines.base import Engine, FailureClass
-from sidecar.runner.empty_source import Emptiness, EmptySourceAction, EmptySourceOptions
+from sidecar.runner.empty_source import EmptySourceAction, EmptySourceGuard, EmptySourceOptions
 from sidecar.runner.journal import Journal, RunOutcome
 from sidecar.runner.verify.sample import SampleLimits
 from sidecar.runner.verify.verify import Verification, Verifier
@@ -106,7 +106,7 @@ class Store:
 
 def test_a_plan_that_lost_everything_is_restored(saved: ResticBench, journal: Journal) -> None:
     """From the newest snapshot that holds something, as it was; then it is not empty any more."""
-    emptiness = Emptiness(journal, Store(saved), None, EmptySourceOptions(everything=True))
+    emptiness = EmptySourceGuard(journal, Store(saved), None, EmptySourceOptions(everything=True))
     emptiness.remember(saved.plan())
     before = {one: one.stat().st_mode for one in saved.source.rglob("*")}
     shutil.rmtree(saved.source)
@@ -116,23 +116,25 @@ def test_a_plan_that_lost_everything_is_restored(saved: ResticBench, journal: Jo
 
     decision, ended = emptiness.refill(saved.plan())
 
-    assert EmptySourceAction.RESTORE is decision.verdict
+    assert EmptySourceAction.RESTORE is decision.action
     assert ended is not None
     assert (RunOutcome.SUCCESS, saved.names()[0]) == (ended.outcome, ended.snapshot)
     assert before == {one: one.stat().st_mode for one in saved.source.rglob("*")}
     assert "" == emptiness.reason_not_to_forget(saved.plan())
-    assert (EmptySourceAction.NORMAL, None) == (emptiness.refill(saved.plan())[0].verdict, None)
+    assert (EmptySourceAction.NORMAL, None) == (emptiness.refill(saved.plan())[0].action, None)
 
 
 def test_a_missing_folder_is_restored_where_it_was(saved: ResticBench, journal: Journal) -> None:
     """If the disk is the one of the last backup."""
-    emptiness = Emptiness(journal, Store(saved), None, EmptySourceOptions(plans=frozenset({"web"})))
+    emptiness = EmptySourceGuard(
+        journal, Store(saved), None, EmptySourceOptions(plans=frozenset({"web"}))
+    )
     emptiness.remember(saved.plan())
     shutil.rmtree(saved.source)
 
     decision, _ = emptiness.refill(saved.plan())
 
-    assert EmptySourceAction.RESTORE is decision.verdict
+    assert EmptySourceAction.RESTORE is decision.action
     assert "small" == (saved.source / "small").read_text()
 
 
@@ -140,10 +142,10 @@ def test_a_new_plan_of_an_empty_repository_is_backed_up(
     restic: ResticBench, journal: Journal
 ) -> None:
     """Nothing is restored, and nothing fails."""
-    emptiness = Emptiness(journal, Store(restic), None, EmptySourceOptions(everything=True))
+    emptiness = EmptySourceGuard(journal, Store(restic), None, EmptySourceOptions(everything=True))
 
     decision, ended = emptiness.refill(restic.plan())
 
-    assert (EmptySourceAction.NORMAL, None) == (decision.verdict, ended)
+    assert (EmptySourceAction.NORMAL, None) == (decision.action, ended)
     restic.backup()
-    assert (EmptySourceAction.NORMAL, None) == (emptiness.refill(restic.plan())[0].verdict, None)
+    assert (EmptySourceAction.NORMAL, None) == (emptiness.refill(restic.plan())[0].action, None)

@@ -26,7 +26,7 @@ from sidecar.engines.restic import ResticEngine
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.hooks.run import HookRunner
-from sidecar.runner.job.recovery import marked
+from sidecar.runner.job.leftover_processes import marked
 from sidecar.runner.job.session import Session, SessionOptions
 from sidecar.runner.job.steps import OnStart, Programs
 from sidecar.runner.journal import Journal, Run, RunCause
@@ -76,9 +76,9 @@ def make_session(journal: Journal, document: Path) -> Session:
     return session
 
 
-def refuse(letter: QueuedMessage) -> None:
+def refuse(message: QueuedMessage) -> None:
     """Send nothing."""
-    raise AssertionError(letter)
+    raise AssertionError(message)
 
 
 def say(**fields: object) -> None:
@@ -111,7 +111,7 @@ def main(folder: Path, die_at: int, *, is_resume_only: bool) -> None:
     with MortalJournal(folder / ".runner" / "journal.sqlite") as journal:
         session = make_session(journal, document)
         journal.die_at = die_at if is_resume_only else 0
-        resumed = session.resume_all(config)
+        resumed = session.recover_runs(config)
         look(config, resumed)
         if not is_resume_only:
             journal.steps, journal.die_at = 0, die_at

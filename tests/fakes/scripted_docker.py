@@ -6,9 +6,9 @@ from pathlib import Path
 
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy, RunPlan
-from sidecar.engines.base import Entry, Interpreted, Progress, Report, ResultKind, Snapshot, Stats
+from sidecar.engines.base import CommandResult, Entry, Progress, Report, ResultKind, Snapshot, Stats
 
-MADE = Interpreted(ResultKind.SUCCESS, snapshot="5f3a9c", stats=Stats(files_new=1, bytes_added=7))
+MADE = CommandResult(ResultKind.SUCCESS, snapshot="5f3a9c", stats=Stats(files_new=1, bytes_added=7))
 
 
 def nothing() -> None:
@@ -23,37 +23,37 @@ class ScriptedEngine:
     """
 
     calls: list[str]
-    answers: dict[str, Interpreted] = field(default_factory=dict)
+    answers: dict[str, CommandResult] = field(default_factory=dict)
     meanwhile: Callable[[], None] = nothing
 
-    def _answer(self, verb: str, usual: Interpreted | None = None) -> Interpreted:
+    def _answer(self, verb: str, usual: CommandResult | None = None) -> CommandResult:
         self.calls.append(verb)
         self.meanwhile()
-        return self.answers.get(verb, usual or Interpreted(ResultKind.SUCCESS))
+        return self.answers.get(verb, usual or CommandResult(ResultKind.SUCCESS))
 
-    def backup(self, plan: RunPlan, instance: str, report: Report) -> Interpreted:
+    def backup(self, plan: RunPlan, instance: str, report: Report) -> CommandResult:
         """Answer, after one sign of progress."""
         report(Progress(1.0, len(plan.paths), len(plan.paths), 7, 7))
         assert instance
         return self._answer("backup", MADE)
 
-    def forget(self, plan: RunPlan, instance: str, keep: Retention) -> Interpreted:
+    def forget(self, plan: RunPlan, instance: str, keep: Retention) -> CommandResult:
         """Answer."""
         return self._answer(f"forget {plan.id} of {instance}, keep last {keep.last}")
 
-    def forget_all(self, keep: Retention) -> Interpreted:
+    def forget_all(self, keep: Retention) -> CommandResult:
         """Answer."""
         return self._answer(f"forget all, keep last {keep.last}")
 
-    def prune(self, policy: PrunePolicy) -> Interpreted:
+    def prune(self, policy: PrunePolicy) -> CommandResult:
         """Answer."""
         return self._answer(f"prune to {policy.max_unused_percent:g}%")
 
-    def check(self, policy: CheckPolicy) -> Interpreted:
+    def check(self, policy: CheckPolicy) -> CommandResult:
         """Answer."""
         return self._answer(f"check {policy.read_data_subset_percent:g}%")
 
-    def unlock(self) -> Interpreted:
+    def unlock(self) -> CommandResult:
         """Answer."""
         return self._answer("unlock")
 
@@ -78,7 +78,7 @@ class ScriptedEngine:
 
     def restore(
         self, snapshot: Snapshot, includes: Sequence[str], target: Path, report: Report
-    ) -> Interpreted:
+    ) -> CommandResult:
         """Answer."""
         report(Progress(1.0, len(includes), len(includes), 0, 0))
         return self._answer(f"restore {snapshot.id} to {target}")

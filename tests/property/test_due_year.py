@@ -104,11 +104,11 @@ class Year:
 
     def _look(self, scheduler: Scheduler, now: float, since: float) -> None:
         busy = self.waiting.keys() | self.running.keys()
-        look = scheduler.look(self.wanted, self.moments, now, since, self.catch_up, busy)
-        assert now < look.next_wake <= now + LONGEST_SLEEP
-        for missed in look.missed:
+        found = scheduler.find_due(self.wanted, self.moments, now, since, self.catch_up, busy)
+        assert now < found.next_wake <= now + LONGEST_SLEEP
+        for missed in found.missed:
             self._miss(missed)
-        for due in look.due:
+        for due in found.due:
             assert due.fire <= now
             self.waiting[due.job] = now + self.chance.choice((0, 0, 0, 40, 2 * HOUR, 30 * HOUR))
 
@@ -117,7 +117,7 @@ class Year:
             del self.running[job]
         for job in [job for job, start in self.waiting.items() if start <= now]:
             del self.waiting[job]
-            lost = scheduler.overtaken(job, self.wanted[job], self.moments[job], now)
+            lost = scheduler.missed_while_waiting(job, self.wanted[job], self.moments[job], now)
             if lost is not None:
                 self._miss(lost)
             self.moments[job] = replace(self.moments[job], last_start=now)
@@ -212,10 +212,10 @@ def test_a_look_each_minute_finds_the_same_as_a_look_at_each_fire(zone: str) -> 
         moments = Moments(first_seen=now)
         scheduler, ran = Scheduler(ZoneInfo(zone)), []
         while now < end:
-            look = scheduler.look({job: Timing(cron)}, {job: moments}, now, START)
-            for due in look.due:
+            found = scheduler.find_due({job: Timing(cron)}, {job: moments}, now, START)
+            for due in found.due:
                 ran.append(due.fire)
                 moments = replace(moments, last_start=now)
-            now = look.next_wake
-            assert not look.missed
+            now = found.next_wake
+            assert not found.missed
         assert ran == [f for f in fires_of(cron, zone) if moments.first_seen < f < end]

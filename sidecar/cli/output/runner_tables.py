@@ -19,14 +19,13 @@ from sidecar.lib.errors import UsageError
 from sidecar.lib.text import render_size
 from sidecar.lib.zones import local_zone
 from sidecar.runner.control import resolve_job
-from sidecar.runner.due import JobKind, Scheduler
+from sidecar.runner.due import JobKind, Scheduler, backup_job
 from sidecar.runner.foreground import make_engine
 from sidecar.runner.identity import switch_user
 from sidecar.runner.journal import Journal, MissedFires, Past, Run
 from sidecar.runner.loader import load
 from sidecar.runner.parts import JOURNAL
 from sidecar.runner.settings import RunnerSettings
-from sidecar.runner.status import job_of
 from sidecar.runner.timetable import Timetable
 
 _NONE = "–"
@@ -50,7 +49,7 @@ def read_plans(settings: RunnerSettings, environ: Mapping[str, str]) -> tuple[Pl
     timetable, now = Timetable(Scheduler(zone)), time.time()
     with closing(_open_journal(settings)) as journal:
         past = journal.history().past
-    known = ((plan, past.get(job_of(plan))) for plan in config.plans)
+    known = ((plan, past.get(backup_job(plan))) for plan in config.plans)
     return tuple(
         PlanRow(plan, one, timetable.next_fire(plan.timing, one, now), now) for plan, one in known
     )

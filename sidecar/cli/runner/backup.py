@@ -102,12 +102,12 @@ def _run_one_dry(
     line.clear()
     counts = "" if found.stats is None else render_stats(found.stats)
     words = "; ".join(filter(None, (counts, printable(found.reason))))
-    click.echo(f"{printable(name_of(job))} would end with {found.verdict.value}: {words}")
+    click.echo(f"{printable(name_of(job))} would end with {found.kind.value}: {words}")
     for hook in hooks_of(config, job):
         click.echo(f"  would run {printable(hook)}")
-    if found.verdict is ResultKind.WARNING:
+    if found.kind is ResultKind.WARNING:
         return ATTENTION
-    return SUCCESS if found.verdict is ResultKind.SUCCESS else FAILED
+    return SUCCESS if found.kind is ResultKind.SUCCESS else FAILED
 
 
 @click.command()

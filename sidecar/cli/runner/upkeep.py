@@ -90,7 +90,7 @@ def unlock(repos: tuple[str, ...], **flags: Any) -> None:
     statuses = []
     for name in repos or [repo.id for repo in config.repos]:
         found = make_engine(settings, environ, config, name).unlock()
-        is_done = found.verdict is ResultKind.SUCCESS
+        is_done = found.kind is ResultKind.SUCCESS
         words = "unlocked" if is_done else printable(found.reason)
         click.echo(f"{printable(name)}: {words}")
         statuses.append(SUCCESS if is_done else FAILED)

@@ -1,4 +1,8 @@
-"""Restic behind the interface of the engines."""
+"""Restic behind the interface of the engines, run exactly as Backrest runs it.
+
+`commands` builds command lines, `program` runs them, `interpret` reads how they ended, and the
+engine puts these together. Exported are the engine and what its constructor takes.
+"""
 
 from sidecar.engines.restic.engine import OnMissing, ResticEngine
 from sidecar.engines.restic.locks import Host

@@ -1,7 +1,4 @@
-"""Restic as an engine, run exactly as Backrest runs it, so that the two can take turns.
-
-Making way for what a restic before 0.17 restores: it replaces files, and nothing else.
-"""
+"""Restic as an engine, run exactly as Backrest runs it, so that the two can take turns."""
 
 import contextlib
 import os
@@ -15,19 +12,19 @@ from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy, Repo, RunPlan
 from sidecar.engines.base import (
     Command,
+    CommandResult,
     EngineError,
     Entry,
     FailureClass,
-    Interpreted,
     Report,
     ResultKind,
     Snapshot,
+    as_result,
     failed,
-    told,
 )
 from sidecar.engines.restic import commands as argv
 from sidecar.engines.restic.access import RepositoryAccess
-from sidecar.engines.restic.commands import Feature, Features
+from sidecar.engines.restic.features import Feature, Features
 from sidecar.engines.restic.interpret import Verb
 from sidecar.engines.restic.listing import ListingBuffer, parse_entry, parse_snapshots
 from sidecar.engines.restic.locks import Host, Lock, is_in_danger, parse_lock
@@ -38,37 +35,24 @@ from sidecar.lib.process import Child, ProcessRunner
 _KINDS = {"file": stat.S_IFREG, "dir": stat.S_IFDIR}
 
 
-def remove_conflicts(entries: Iterable[Entry], target: Path) -> None:
-    """Remove links and the like that stand below `target` where an entry is to come.
-
-    A folder is never removed, nor a file where a file comes. What cannot be removed is left
-    for restic to tell.
-    """
-    for entry in entries:
-        path = os.path.join(target, entry.path.lstrip("/"))  # noqa: PTH118 - of any bytes
-        with contextlib.suppress(OSError):
-            present = stat.S_IFMT(os.lstat(path).st_mode)
-            if present not in (stat.S_IFDIR, _KINDS.get(entry.kind)):
-                os.unlink(path)  # noqa: PTH108
-
-
-# A look at more of them would take longer than what they are in the way of.
+# Reading more of them would take longer than what they are in the way of.
 _MOST_LOCKS = 64
 
 
 class OnMissing(StrEnum):
-    """What is done if a path of the plan does not exist."""
+    """What to do if a path of the plan does not exist."""
 
     FAIL = "fail"
     """Nothing is backed up, as in Backrest."""
     WARN = "warn"
-    """The others are, with a warning."""
+    """The other paths are backed up, with a warning."""
 
 
 class ResticEngine:
     """One repository behind restic; see `base.Engine`.
 
-    `environ` is the process's own: `${NAME}` is taken from it. `on_start` is told each child.
+    `environ` is our own environment, from which `${NAME}` is taken. `on_start` is called with
+    each child.
     """
 
     def __init__(
@@ -93,14 +77,14 @@ class ResticEngine:
         """Return what this restic can do. Raises EngineError if it cannot be started."""
         return self._program.features()
 
-    def backup(self, plan: RunPlan, instance: str, report: Report) -> Interpreted:
+    def backup(self, plan: RunPlan, instance: str, report: Report) -> CommandResult:
         """Make a snapshot of the plan's paths; success without a snapshot: nothing was new.
 
-        A restic that does not know --skip-if-unchanged is not given it, and the excerpt says so.
+        A restic that does not know --skip-if-unchanged runs without it, and the excerpt says so.
         """
-        return told(lambda: self._backup(plan, instance, report))
+        return as_result(lambda: self._backup(plan, instance, report))
 
-    def forget(self, plan: RunPlan, instance: str, keep: Retention) -> Interpreted:
+    def forget(self, plan: RunPlan, instance: str, keep: Retention) -> CommandResult:
         """Delete the records of the plan's snapshots beyond `keep`; never all of them."""
         tags = argv.plan_tags(plan.id, instance)
         if not (plan.id and instance):
@@ -108,46 +92,46 @@ class ResticEngine:
             return failed(FailureClass.UNKNOWN, "the plan or the instance has no name")
         return self._forget(keep, lambda: argv.render_forget(self._access, keep, tags))
 
-    def forget_all(self, keep: Retention) -> Interpreted:
-        """Do so for every plan of the repository apart."""
+    def forget_all(self, keep: Retention) -> CommandResult:
+        """Delete the records of snapshots beyond `keep`, for each plan separately."""
         return self._forget(keep, lambda: argv.render_forget_all(self._access, keep))
 
-    def prune(self, policy: PrunePolicy) -> Interpreted:
+    def prune(self, policy: PrunePolicy) -> CommandResult:
         """Free the space that no snapshot uses."""
-        return told(lambda: self._judge(argv.render_prune(self._access, policy)))
+        return as_result(lambda: self._judge(argv.render_prune(self._access, policy)))
 
-    def check(self, policy: CheckPolicy) -> Interpreted:
-        """Look whether the repository is sound."""
-        return told(lambda: self._judge(argv.render_check(self._access, policy)))
+    def check(self, policy: CheckPolicy) -> CommandResult:
+        """Check whether the repository is damaged."""
+        return as_result(lambda: self._judge(argv.render_check(self._access, policy)))
 
-    def unlock(self) -> Interpreted:
+    def unlock(self) -> CommandResult:
         """Remove locks that nobody holds any more.
 
         None is removed as long as a living process of this host holds one that restic would
         take for stale.
         """
-        return told(self._unlock)
+        return as_result(self._unlock)
 
     def initialise(self) -> str:
-        """Create the repository if it does not exist; give its id (64 hex digits)."""
+        """Create the repository if it does not exist; return its id (64 hex digits)."""
         try:
             return self.probe()
         except EngineError as error:
             if error.failure is not FailureClass.REPO_NOT_FOUND:
                 raise
         done = self._program.judge(argv.render_init(self._access))
-        if done.verdict is not ResultKind.SUCCESS and "already exists" not in done.reason:
+        if done.kind is not ResultKind.SUCCESS and "already exists" not in done.reason:
             raise EngineError(done.failure or FailureClass.UNKNOWN, done.reason)
         return self.probe()
 
     def probe(self) -> str:
         """Read the repository's id; changes nothing, creates nothing, ends in bounded time."""
         command = argv.render_config(self._access)
-        said = self._program.read(command, seconds=self._program.limits.probe)
-        found = (parse_message(said.strip()) or {}).get("id")
-        if not isinstance(found, str):
+        output = self._program.read(command, seconds=self._program.limits.probe)
+        guid = (parse_message(output.strip()) or {}).get("id")
+        if not isinstance(guid, str):
             raise EngineError(FailureClass.UNKNOWN, "the repository's id cannot be read")
-        return found
+        return guid
 
     def snapshots(self, plan: RunPlan | None, instance: str) -> tuple[Snapshot, ...]:
         """List the plan's snapshots, or all, oldest first."""
@@ -155,34 +139,36 @@ class ResticEngine:
         return parse_snapshots(self._program.read(argv.render_snapshots(self._access, tags)))
 
     def entries(self, snapshot: Snapshot, path: str) -> Iterator[Entry]:
-        """List what a snapshot holds at and below an absolute path; `/`: all, however much."""
+        """Yield what a snapshot holds at and below an absolute path; `/`: all, however much."""
         command = argv.render_entries(self._access, snapshot.id, path)
-        spool = ListingBuffer()
+        buffer = ListingBuffer()
         try:
-            self._program.read(command, on_line=spool.add)
+            self._program.read(command, on_line=buffer.add)
         except BaseException:
-            spool.close()
+            buffer.close()
             raise
-        return spool.entries()
+        return buffer.entries()
 
     def restore(
         self, snapshot: Snapshot, includes: Sequence[str], target: Path, report: Report
-    ) -> Interpreted:
+    ) -> CommandResult:
         """Restore absolute paths of the snapshot below `target` (`/`: where they came from).
 
-        Without `includes` the paths of the snapshot. What is there is overwritten, nothing is
-        deleted. With another target than `/` the path stays in full: `/data/x` comes to lie at
-        `TARGET/data/x`, with every version of restic. For contents that lie in TARGET itself,
-        restore into a new folder on the same file system and rename what is below it. Restic
-        0.16 could do so at once (`SNAPSHOT:/data/x`); the way above serves all versions.
+        Without `includes` all paths of the snapshot. Existing files are overwritten, nothing is
+        deleted. Paths stay in full below the target: `/data/x` is restored to `TARGET/data/x`.
+        To have its contents in TARGET itself, restore into a new folder on the same file system
+        and rename what is below it: `SNAPSHOT:/data/x`, which would do that at once, needs
+        restic 0.16.
         """
-        return told(lambda: self._restore(snapshot, includes or snapshot.paths, target, report))
+        return as_result(
+            lambda: self._restore(snapshot, includes or snapshot.paths, target, report)
+        )
 
     @property
     def _access(self) -> RepositoryAccess:
         return self._program.access
 
-    def _backup(self, plan: RunPlan, instance: str, report: Report) -> Interpreted:
+    def _backup(self, plan: RunPlan, instance: str, report: Report) -> CommandResult:
         if not instance:
             return failed(FailureClass.UNKNOWN, "the document names no instance")
         missing = [path for path in plan.paths if not _exists(path)]
@@ -195,27 +181,29 @@ class ResticEngine:
         command = argv.render_backup(self._access, plan, paths, instance, parent, features)
         done = self._judge(command, Verb.BACKUP, plan=plan, report=report)
         if argv.is_weakened(plan, features):
-            done = _noted(done, f"{features} does not know --skip-if-unchanged: it was left out")
+            done = _with_note(
+                done, f"{features} does not know --skip-if-unchanged: it was left out"
+            )
         return _with_missing(done, missing)
 
-    def _forget(self, keep: Retention, render: Callable[[], Command]) -> Interpreted:
+    def _forget(self, keep: Retention, render: Callable[[], Command]) -> CommandResult:
         if keep.keep_all:
-            return Interpreted(ResultKind.SUCCESS)
+            return CommandResult(ResultKind.SUCCESS)
         if not argv.keep_flags(keep):
             return failed(FailureClass.UNKNOWN, "the retention keeps nothing: nothing is deleted")
-        return told(lambda: self._judge(render()))
+        return as_result(lambda: self._judge(render()))
 
     def _restore(
         self, snapshot: Snapshot, includes: Sequence[str], target: Path, report: Report
-    ) -> Interpreted:
-        # Restic succeeds at restoring nothing.
+    ) -> CommandResult:
+        # Restic restores nothing with success if a path is not in the snapshot.
         absent = self._absent(snapshot, includes)
         if absent:
             message = f"the snapshot does not hold {', '.join(absent)}"
             return failed(FailureClass.SOURCE_MISSING, message)
         if not self.features().has(Feature.RESTORE_OVERWRITE):
             for path in includes:
-                remove_conflicts(self.entries(snapshot, path), target)
+                _remove_conflicts(self.entries(snapshot, path), target)
         is_sparse = self.features().has(Feature.SPARSE)
         command = argv.render_restore(
             self._access, snapshot.id, includes, str(target), is_sparse=is_sparse
@@ -231,7 +219,7 @@ class ResticEngine:
                 held.add(entry.path)
 
         if wanted:
-            command = argv.render_look(self._access, snapshot.id, wanted)
+            command = argv.render_paths(self._access, snapshot.id, wanted)
             self._program.read(command, on_line=take)
         return [path for path in wanted if path not in held]
 
@@ -242,18 +230,16 @@ class ResticEngine:
         *,
         plan: RunPlan | None = None,
         report: Report | None = None,
-    ) -> Interpreted:
+    ) -> CommandResult:
         """Run a command; if a lock is in the way, once more without the stale ones."""
         done = self._program.judge(command, verb, plan=plan, report=report)
-        if done.verdict is not ResultKind.RETRY:
+        if done.kind is not ResultKind.RETRY:
             return done
-        if self._unlock().verdict is ResultKind.SUCCESS:
+        if self._unlock().kind is ResultKind.SUCCESS:
             done = self._program.judge(command, verb, plan=plan, report=report)
-        return (
-            replace(done, verdict=ResultKind.FAILED) if done.verdict is ResultKind.RETRY else done
-        )
+        return replace(done, kind=ResultKind.FAILED) if done.kind is ResultKind.RETRY else done
 
-    def _unlock(self) -> Interpreted:
+    def _unlock(self) -> CommandResult:
         held = next((lock for lock in self._locks() if is_in_danger(lock, self._host)), None)
         if held is not None:
             reason = f"the repository is locked by {held}, which still runs"
@@ -262,15 +248,15 @@ class ResticEngine:
 
     def _locks(self) -> Iterator[Lock]:
         limits = self._program.limits
-        said = self._program.read(argv.render_list_locks(self._access)).decode().split()
-        for lock in said[:_MOST_LOCKS]:
+        ids = self._program.read(argv.render_list_locks(self._access)).decode().split()
+        for lock in ids[:_MOST_LOCKS]:
             command = argv.render_lock(self._access, lock)
             try:
                 found = parse_lock(self._program.read(command, seconds=limits.probe))
             except EngineError as error:
                 if error.failure is not FailureClass.UNKNOWN:
                     raise
-                # It was given back meanwhile.
+                # It was removed meanwhile.
                 continue
             if found is not None:
                 yield found
@@ -289,14 +275,28 @@ def _render_missing(missing: Sequence[str]) -> str:
     return f"{which}: {', '.join(missing)}"
 
 
-def _with_missing(done: Interpreted, missing: Sequence[str]) -> Interpreted:
-    if not missing or done.verdict not in (ResultKind.SUCCESS, ResultKind.WARNING):
+def _with_missing(done: CommandResult, missing: Sequence[str]) -> CommandResult:
+    if not missing or done.kind not in (ResultKind.SUCCESS, ResultKind.WARNING):
         return done
     reason = "; ".join(filter(None, (_render_missing(missing), done.reason)))
     return replace(
-        done, verdict=ResultKind.WARNING, failure=FailureClass.SOURCE_MISSING, reason=reason
+        done, kind=ResultKind.WARNING, failure=FailureClass.SOURCE_MISSING, reason=reason
     )
 
 
-def _noted(done: Interpreted, note: str) -> Interpreted:
+def _with_note(done: CommandResult, note: str) -> CommandResult:
     return replace(done, excerpt=f"{note}\n{done.excerpt}".rstrip())
+
+
+def _remove_conflicts(entries: Iterable[Entry], target: Path) -> None:
+    """Remove links and special files below `target` where an entry is restored.
+
+    Restic before 0.17 replaces only files. A folder is never removed, nor a file by a file.
+    What cannot be removed is left for restic to report.
+    """
+    for entry in entries:
+        path = os.path.join(target, entry.path.lstrip("/"))  # noqa: PTH118 - of any bytes
+        with contextlib.suppress(OSError):
+            present = stat.S_IFMT(os.lstat(path).st_mode)
+            if present not in (stat.S_IFDIR, _KINDS.get(entry.kind)):
+                os.unlink(path)  # noqa: PTH108

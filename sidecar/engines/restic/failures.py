@@ -1,4 +1,4 @@
-"""Why restic failed: classes of failures by exit code and by words, and a sentence for each."""
+"""Classify why restic failed, by exit code and by words, with a sentence for each class."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,11 +14,11 @@ _BY_STATUS = {
     130: FailureClass.INTERRUPTED,
 }
 
-# What an HTTP status stands behind: a bare number may count anything.
+# The words before an HTTP status: a bare number may count anything.
 _HTTP = r"(?:http|response|status|code|error)\W+(?:\w+\W+){0,2}"
 
-# The first class whose words stand in a line wins: what restic adds for people, such as
-# whether there is a repository at all, comes after what the storage said.
+# The first class whose words are in a line wins: hints that restic adds, such as whether there
+# is a repository at all, come after the message of the storage.
 _WORDS: Mapping[FailureClass, Sequence[str]] = {
     FailureClass.WRONG_PASSWORD: (
         "wrong password",
@@ -134,8 +134,8 @@ _SENTENCES = {
     FailureClass.NO_PROGRAM: "restic cannot be started",
     FailureClass.UNKNOWN: "restic failed",
 }
-# Whose words say nothing that the sentence does not.
-_SAID = {FailureClass.WRONG_PASSWORD, FailureClass.SOURCE_MISSING}
+# Classes whose output adds nothing to the sentence.
+_WITHOUT_DETAIL = {FailureClass.WRONG_PASSWORD, FailureClass.SOURCE_MISSING}
 _HOLDER = re.compile(r"already locked (?:exclusively )?by (.*?)(?: \(UID.*)?$")
 _RETRYING = re.compile(
     r"^\w+\(.*?\) returned error, retrying after [^:]+: |^\w+\(<.*?>.*?\) failed: "
@@ -144,10 +144,10 @@ _LONGEST = 300
 
 
 def classify(status: int, texts: Iterable[str]) -> tuple[FailureClass, str]:
-    """Return the class of a failure, and the line that says so; empty if none does.
+    """Return the class of a failure, and the line that shows it; empty if none does.
 
-    `texts`: what was said, the most telling first. What the words mean goes beyond an exit
-    code that only says that something failed.
+    `texts` is the output, the most important first. Its words count for more than an exit code
+    that only says that something failed.
     """
     lines = [line for text in texts for line in text.splitlines() if line.strip()]
     by_status = _BY_STATUS.get(status, FailureClass.UNKNOWN)
@@ -159,9 +159,9 @@ def classify(status: int, texts: Iterable[str]) -> tuple[FailureClass, str]:
 
 
 def _by_words(line: str) -> FailureClass | None:
-    """Return the class that the last cause of a chain of causes tells, else the whole of it.
+    """Return the class that the last of a chain of causes shows, or else the whole line.
 
-    The names of files are no words: one may be called `forbidden`.
+    Names of files are left out: one may be called `forbidden`.
     """
     whole = _PATH.sub("/", line)
     texts = (whole.rpartition(": ")[2], whole)
@@ -170,9 +170,9 @@ def _by_words(line: str) -> FailureClass | None:
 
 
 def render_reason(failure: FailureClass, line: str) -> str:
-    """Say in one sentence why it failed; `line` is what restic said, if anything."""
+    """Return one sentence on why restic failed; `line` is its own message, or empty."""
     if failure is FailureClass.LOCKED and (holder := _HOLDER.search(line)):
         return f"the repository is locked by {holder[1]}"
     sentence = _SENTENCES[failure]
     detail = _RETRYING.sub("", line.removeprefix("Fatal: ")).strip()[:_LONGEST]
-    return f"{sentence}: {detail}" if detail and failure not in _SAID else sentence
+    return f"{sentence}: {detail}" if detail and failure not in _WITHOUT_DETAIL else sentence

@@ -1,4 +1,4 @@
-"""What `snapshots --json` and `ls --json` say, as values."""
+"""Parse the output of `snapshots --json` and `ls --json`."""
 
 import contextlib
 import json
@@ -15,11 +15,11 @@ _IN_MEMORY = 1 << 22
 _HIGH_BITS = ((1 << 23, stat.S_ISUID), (1 << 22, stat.S_ISGID), (1 << 20, stat.S_ISVTX))
 
 
-def parse_snapshots(said: bytes) -> tuple[Snapshot, ...]:
-    """Read a list of snapshots, oldest first; warnings may stand above it. Raises EngineError."""
-    start = 0 if said.startswith(b"[") else said.find(b"\n[") + 1
+def parse_snapshots(output: bytes) -> tuple[Snapshot, ...]:
+    """Parse a list of snapshots, oldest first; warnings may precede it. Raises EngineError."""
+    start = 0 if output.startswith(b"[") else output.find(b"\n[") + 1
     try:
-        found = [_snapshot(entry) for entry in json.loads(said[start:]) or ()]
+        found = [_snapshot(entry) for entry in json.loads(output[start:]) or ()]
     except (ValueError, KeyError, TypeError) as error:
         message = "restic's list of snapshots cannot be read"
         raise EngineError(FailureClass.UNKNOWN, message) from error
@@ -40,7 +40,7 @@ def _snapshot(entry: Mapping[str, Any]) -> Snapshot:
 
 
 def parse_entry(line: bytes) -> Entry | None:
-    """Read a line of `ls --json`; None if it is no entry."""
+    """Parse a line of `ls --json`; None if it is no entry."""
     node = parse_message(line)
     if node is None or node.get("struct_type", node.get("message_type")) != "node":
         return None
@@ -58,21 +58,21 @@ def _unix_mode(mode: int) -> int:
 
 
 class ListingBuffer:
-    """Holds lines until it is known that there are no more; on disk if they are many."""
+    """Keeps lines of a listing until it is complete: in memory up to 4 MiB, then on disk."""
 
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
 
     def add(self, line: bytes) -> None:
-        """Take a line that has no end."""
+        """Keep a line, given without its newline."""
         self._file.write(line + b"\n")
 
     def close(self) -> None:
-        """Forget the lines."""
+        """Drop the lines."""
         self._file.close()
 
     def entries(self) -> Iterator[Entry]:
-        """Return the entries among the lines, once; then nothing is held any more."""
+        """Yield the entries among the lines, once; then the buffer is empty and closed."""
         with self._file as file:
             file.seek(0)
             for line in file:

@@ -1,4 +1,4 @@
-"""Locks, and whether the process that made one still lives here."""
+"""Read a repository's locks, and find those whose holder still runs on this host."""
 
 import contextlib
 import socket
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from sidecar.engines.restic.messages import parse_message, parse_time
 from sidecar.lib.process import child_of, started_at
 
-# restic removes locks that are older than half an hour, whoever holds them: one that was
+# Restic removes locks that are older than half an hour, whoever holds them; a process that was
 # suspended, or whose storage hangs, does not renew its own.
 _SOON_OLD = 25 * 60.0
 # The start of a process is known to about a second.
@@ -23,7 +23,7 @@ def _started(pid: int) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """This machine: its name, its clock, and when a process was started, None if there is none."""
+    """This machine: its name, its clock, and when a process was started; None: no such process."""
 
     name: str = field(default_factory=socket.gethostname)
     now: Callable[[], float] = time.time
@@ -32,7 +32,7 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """One lock: who holds it, and since when or when it was last renewed, in unix seconds."""
+    """One lock: who holds it, and when it was made or last renewed, in unix seconds."""
 
     hostname: str
     pid: int
@@ -42,9 +42,9 @@ class Lock:
         return f"PID {self.pid} on {self.hostname}"
 
 
-def parse_lock(said: bytes) -> Lock | None:
-    """Read what `restic cat lock` shows; None if it cannot be read."""
-    message = parse_message(said.strip())
+def parse_lock(output: bytes) -> Lock | None:
+    """Parse the output of `restic cat lock`; None if it is not a lock."""
+    message = parse_message(output.strip())
     with contextlib.suppress(KeyError, ValueError, TypeError):
         if message is not None:
             at = parse_time(str(message["time"])).timestamp()
@@ -53,9 +53,9 @@ def parse_lock(said: bytes) -> Lock | None:
 
 
 def is_in_danger(lock: Lock, host: Host) -> bool:
-    """Tell whether restic would remove the lock although its holder lives on this host.
+    """Return whether restic would remove the lock although its holder runs on this host.
 
-    A process that began after the lock was made has only inherited the number.
+    A process that started after the lock was made only has the same number.
     """
     if lock.hostname != host.name or host.now() - lock.time < _SOON_OLD:
         return False

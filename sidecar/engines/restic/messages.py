@@ -1,9 +1,4 @@
-"""What restic said: messages in JSON and in plain words, of old versions and of new ones.
-
-Moments as restic writes them.
-
-How far a restic is: its status lines, not more of them than somebody wants to see.
-"""
+"""Parse restic's output: messages in JSON or plain text, times, progress, of every version."""
 
 import errno
 import json
@@ -20,6 +15,8 @@ from sidecar.lib.process import SilenceTimeout
 
 _SKIPPED = re.compile(r"^(?P<item>.+) does not exist, skipping$")
 _FATAL = re.compile(r"^(?:Fatal: )+")
+# `[2:31] 40.00%  4 / 10 packs`: elapsed time alone is no progress.
+_ELAPSED = re.compile(rb"^\[[\d:]+\] *")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +29,14 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class ResticOutput:
-    """All that a restic said: `fatal` is why it ended.
+    """What a restic has written until it ended.
 
-    `lines` are its words about what goes wrong, `shown` those about what it does.
+    Attributes:
+        lines: text about errors.
+        shown: text about progress and results.
+        fatal: the error that ended it; empty if there was none.
+        unread: files that could not be read or written.
+        summary: the summary message of a backup or a restore.
     """
 
     lines: tuple[str, ...] = ()
@@ -44,24 +46,24 @@ class ResticOutput:
     summary: Mapping[str, Any] | None = None
 
 
-def parse_said(out: bytes, err: bytes) -> ResticOutput:
-    """Read the two streams of a restic that ended, or the last bytes of them."""
+def parse_output(out: bytes, err: bytes) -> ResticOutput:
+    """Parse the two streams of a restic that ended, or the last bytes of them."""
     lines: list[str] = []
     fatal = ""
     unread: dict[str, Unread] = {}
     for text in _lines(err):
         message = parse_message(text)
-        words = _words(message) if message else text
-        lines += words.splitlines()
-        if (message or {}).get("message_type") == "exit_error" or _FATAL.match(words):
-            fatal = _FATAL.sub("", words)
+        plain = _text_of(message) if message else text
+        lines += plain.splitlines()
+        if (message or {}).get("message_type") == "exit_error" or _FATAL.match(plain):
+            fatal = _FATAL.sub("", plain)
         if found := _unread(message, text):
             unread.setdefault(found.item, found)
     return ResticOutput(tuple(lines), _shown(out), fatal, tuple(unread.values()), _summary(out))
 
 
 def _shown(out: bytes) -> tuple[str, ...]:
-    """Return the words for people; a list or an object in JSON is none."""
+    """Return the lines for people: all but lists and objects in JSON."""
     return tuple(
         line
         for line in _lines(out)
@@ -70,7 +72,7 @@ def _shown(out: bytes) -> tuple[str, ...]:
 
 
 def parse_message(text: str | bytes) -> Mapping[str, Any] | None:
-    """Read a line that is a JSON object; None if it is none."""
+    """Parse a line that is a JSON object; None if it is not one."""
     try:
         message = json.loads(text) if text.lstrip()[:1] in ("{", b"{") else None
     except ValueError:
@@ -79,9 +81,15 @@ def parse_message(text: str | bytes) -> Mapping[str, Any] | None:
 
 
 def number_of(message: Mapping[str, Any], *names: str) -> float:
-    """Return the number under the first of the names that is there; restic leaves out zeros."""
+    """Return the number of the first of the names that exists; 0 if none, as restic omits zeros."""
     value = next((message[name] for name in names if name in message), 0)
     return value if isinstance(value, int | float) and math.isfinite(value) else 0
+
+
+def parse_time(text: str) -> datetime:
+    """Parse an RFC 3339 time to an aware datetime, to the microsecond. Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _lines(stream: bytes) -> Iterator[str]:
@@ -90,11 +98,11 @@ def _lines(stream: bytes) -> Iterator[str]:
             yield line.strip("\r")
 
 
-def _words(message: Mapping[str, Any]) -> str:
-    """Return what a message says to people."""
-    said = message.get("message")
-    if isinstance(said, str):
-        return said.strip()
+def _text_of(message: Mapping[str, Any]) -> str:
+    """Return the text of a message for people."""
+    text = message.get("message")
+    if isinstance(text, str):
+        return text.strip()
     return f"{message.get('item', '')}: {_cause(message.get('error'))}"
 
 
@@ -108,7 +116,7 @@ def _unread(message: Mapping[str, Any] | None, text: str) -> Unread | None:
 
 
 def _cause(error: Any) -> str:
-    """Return the words of an error; before 0.17 it is a number of the system, or nothing."""
+    """Return the text of an error; before restic 0.17 it is an errno, or nothing."""
     if not isinstance(error, dict):
         return "could not be read"
     if isinstance(error.get("message"), str):
@@ -127,21 +135,11 @@ def _summary(out: bytes) -> Mapping[str, Any] | None:
     return None
 
 
-def parse_time(text: str) -> datetime:
-    """Read an RFC 3339 moment, to the microsecond; aware. Raises ValueError."""
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-# `[2:31] 40.00%  4 / 10 packs`: that time goes by is no progress.
-_ELAPSED = re.compile(rb"^\[[\d:]+\] *")
-
-
 class ProgressParser:
-    """Takes the lines of a restic: what moved renews the patience, and is reported now and then.
+    """Parses lines of a running restic: progress renews `patience` and is reported.
 
-    Reports come at most every `every` seconds of `monotonic`: the first one at once, and that of
-    the end in any case.
+    Reports come at most every `every` seconds of `monotonic`; the first one comes at once, that
+    of the end in any case.
     """
 
     def __init__(
@@ -164,27 +162,28 @@ class ProgressParser:
         kind = message.get("message_type")
         if kind == "status":
             progress = parse_progress(message)
-            self._see((*_counts(progress), message.get("error_count")))
+            self._note((*_counts(progress), message.get("error_count")))
             if self._monotonic() >= self._due:
-                self._tell(progress)
+                self._send(progress)
         else:
-            self._see(_ELAPSED.sub(b"", line))
+            self._note(_ELAPSED.sub(b"", line))
             if kind == "summary":
-                self._tell(parse_end(message))
+                self._send(parse_end(message))
 
-    def _see(self, sign: object) -> None:
-        if sign != self._last and self._patience is not None:
+    def _note(self, state: object) -> None:
+        """Renew the patience if anything differs from the last line."""
+        if state != self._last and self._patience is not None:
             self._patience.renew()
-        self._last = sign
+        self._last = state
 
-    def _tell(self, progress: Progress) -> None:
+    def _send(self, progress: Progress) -> None:
         self._due = self._monotonic() + self._every
         if self._report is not None:
             self._report(progress)
 
 
 def parse_progress(message: Mapping[str, Any]) -> Progress:
-    """Read a status message of a backup or a restore; what is zero is left out of it."""
+    """Parse a status message of a backup or a restore."""
     left = number_of(message, "seconds_remaining")
     return Progress(
         fraction=min(1.0, max(0.0, number_of(message, "percent_done"))),
@@ -197,7 +196,7 @@ def parse_progress(message: Mapping[str, Any]) -> Progress:
 
 
 def parse_end(summary: Mapping[str, Any]) -> Progress:
-    """Read the summary of a backup or a restore: all is done."""
+    """Parse the summary of a backup or a restore into the progress of its end."""
     files = int(number_of(summary, "total_files_processed", "files_restored"))
     size = int(number_of(summary, "total_bytes_processed", "bytes_restored"))
     return Progress(1.0, files, files, size, size)

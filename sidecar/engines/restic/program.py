@@ -1,4 +1,4 @@
-"""The one place that runs restic."""
+"""Run restic: the one place that starts it."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -6,11 +6,19 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from sidecar.backrest.reading import Repo, RunPlan
-from sidecar.engines.base import Command, EngineError, FailureClass, Interpreted, Report, ResultKind
+from sidecar.engines.base import (
+    Command,
+    CommandResult,
+    EngineError,
+    FailureClass,
+    Report,
+    ResultKind,
+)
 from sidecar.engines.restic import commands as argv
-from sidecar.engines.restic.access import RepositoryAccess, masking_of, resolve_access
-from sidecar.engines.restic.commands import FeatureMemo, Features
+from sidecar.engines.restic.access import RepositoryAccess, resolve_access
+from sidecar.engines.restic.features import FeatureMemo, Features
 from sidecar.engines.restic.interpret import FinishedCommand, Verb, interpret
+from sidecar.engines.restic.masking import masking_of
 from sidecar.engines.restic.messages import ProgressParser
 from sidecar.lib.process import Child, Completed, ProcessRunner, SilenceTimeout
 
@@ -24,19 +32,19 @@ _HINT = "install restic, or say where it is"
 
 @dataclass(frozen=True, slots=True)
 class CommandTimeouts:
-    """How long to wait, in seconds."""
+    """How long to wait for restic, in seconds."""
 
     probe: float = 60.0
-    """For the repository's id."""
+    """For the repository's id, or one lock."""
     stall: float | None = 3600.0
-    """For anything else, without that anything moves; None: for ever."""
+    """For anything else, without a sign of progress; None: for ever."""
     every: float = 1.0
     """Between two reports of progress."""
     monotonic: Callable[[], float] = field(default=time.monotonic, repr=False)
 
 
 class Program:
-    """A restic and a repository: runs commands, in the repository's environment."""
+    """Runs commands of one restic on one repository, in the repository's environment."""
 
     def __init__(
         self,
@@ -73,11 +81,11 @@ class Program:
         *,
         plan: RunPlan | None = None,
         report: Report | None = None,
-    ) -> Interpreted:
-        """Run a command and say what came of it. Raises EngineError if it cannot be run."""
+    ) -> CommandResult:
+        """Run a command and interpret how it ends. Raises EngineError if it cannot be started."""
         patience = self._runner.silence_timeout(self.limits.stall)
-        signs = ProgressParser(report, patience, self.limits.monotonic, self.limits.every)
-        completed = self._run(command, patience, signs.take)
+        progress = ProgressParser(report, patience, self.limits.monotonic, self.limits.every)
+        completed = self._run(command, patience, progress.take)
         return self._interpret(verb, completed, patience, plan)
 
     def read(
@@ -87,9 +95,10 @@ class Program:
         seconds: float | None = None,
         on_line: Callable[[bytes], None] | None = None,
     ) -> bytes:
-        """Run a command for what it says. Raises EngineError also if it fails.
+        """Run a command and return its output. Raises EngineError also if it fails.
 
-        It may take `seconds`, else as long as lines come that `on_line` wants.
+        It may take `seconds`. With `on_line`, which gets each line, this is the limit of the
+        pause between two lines, and only the last part of the output is returned.
         """
         patience = self._runner.silence_timeout(seconds or self.limits.stall)
 
@@ -99,10 +108,10 @@ class Program:
             if on_line is not None:
                 on_line(line)
 
-        heard, keep = (take, _MOST_KEPT) if on_line else (None, _MOST_LISTED)
-        completed = self._run(command, patience, heard, keep)
+        on_each, keep = (take, _MOST_KEPT) if on_line else (None, _MOST_LISTED)
+        completed = self._run(command, patience, on_each, keep)
         done = self._interpret(Verb.OTHER, completed, patience, None)
-        if done.verdict is not ResultKind.SUCCESS:
+        if done.kind is not ResultKind.SUCCESS:
             raise EngineError(done.failure or FailureClass.UNKNOWN, done.reason)
         return completed.out
 
@@ -112,7 +121,7 @@ class Program:
         completed: Completed,
         patience: SilenceTimeout | None,
         plan: RunPlan | None,
-    ) -> Interpreted:
+    ) -> CommandResult:
         masking = masking_of(self.repo, self.access, plan)
         return interpret(
             verb, FinishedCommand(completed, masking, patience.seconds if patience else 0.0)

@@ -1,4 +1,4 @@
-"""What is wrong with the hooks of a document, told when it is read. Pure."""
+"""Check the hooks of a document when it is read, and find the jobs that they block. Pure."""
 
 import shlex
 from collections.abc import Iterable, Iterator
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sidecar.backrest.reading import Config, RunHook
 from sidecar.lib.errors import SidecarError
 from sidecar.runner.due import Job, JobKind
-from sidecar.runner.job.steps import EVENTS
+from sidecar.runner.job.events import EVENTS
 from sidecar.runner.notify.actions import NotifyAction, resolve_notification
 from sidecar.runner.notify.services import Unusable
 from sidecar.runner.template import Template, TemplateError, parse_template
@@ -18,10 +18,10 @@ _SHEBANG = "#!"
 
 @dataclass(frozen=True, slots=True)
 class HookProblem:
-    """A hook that cannot do what it should: `owner` is `plan web` or `repository r`.
+    """A hook that cannot be run: `owner` is `plan web` or `repository nas`.
 
-    `number` counts from one. `blocks`: nothing is run that it belongs to, for it is a
-    command; a notification is only left out.
+    `number` counts from one. A command `blocks` the jobs that it belongs to, a notification is
+    only left out.
     """
 
     owner: str
@@ -37,12 +37,12 @@ class HookProblem:
 
 
 def name_plan(plan: str) -> str:
-    """Return what a plan is called where it may be confused with a repository."""
+    """Return the name of a plan where it may be confused with a repository: `plan web`."""
     return f"plan {plan}"
 
 
 def name_repo(repo: str) -> str:
-    """Return what a repository is called where it may be confused with a plan."""
+    """Return the name of a repository where it may be confused with a plan: `repository nas`."""
     return f"repository {repo}"
 
 
@@ -59,7 +59,7 @@ def check_hooks(config: Config) -> tuple[HookProblem, ...]:
 
 
 def find_blocker(problems: Iterable[HookProblem], job: Job) -> HookProblem | None:
-    """Find what keeps a piece of work from being run: a command of one of its events."""
+    """Return the problem that blocks a job: a command of one of its events."""
     kinds = (JobKind.BACKUP, JobKind.FORGET) if job.kind is JobKind.BACKUP else (job.kind,)
     events = {event for kind in kinds if kind in EVENTS for event in _events(kind)}
     owners = {name_repo(job.repo)}
@@ -79,7 +79,7 @@ def _events(kind: JobKind) -> Iterator[str]:
 
 
 def _check(owner: str, number: int, hook: RunHook) -> Iterator[HookProblem]:
-    """Tell what is wrong; a hook without events never runs, so it may be what it likes."""
+    """Yield what is wrong with a hook; one without events never runs, so nothing is."""
     if not hook.conditions:
         return
     try:
@@ -93,7 +93,7 @@ def _check(owner: str, number: int, hook: RunHook) -> Iterator[HookProblem]:
 
 
 def resolve_hook(hook: RunHook) -> Template | NotifyAction:
-    """Find out what a hook does: a command's template, or what it sends.
+    """Return what a hook does: the template of its command, or its notification.
 
     Raises Unusable or TemplateError.
     """
@@ -107,7 +107,10 @@ def resolve_hook(hook: RunHook) -> Template | NotifyAction:
 
 
 def split_shebang(script: str) -> tuple[list[str], str]:
-    """Return the program for a script, and what it reads. Raises Unusable."""
+    """Split a script into the program of its #! line, `sh` without one, and the text for it.
+
+    Raises Unusable.
+    """
     if not script.startswith(_SHEBANG) or len(script) == len(_SHEBANG):
         return ["sh"], script
     first, _, rest = script.removeprefix(_SHEBANG).partition("\n")

@@ -1,4 +1,4 @@
-"""Running the hooks of an event set: commands here and now, notifications by the courier."""
+"""Run the hooks of an event: commands at once, notifications through the delivery queue."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -8,19 +8,19 @@ from pathlib import Path
 
 from sidecar.backrest.plan import OnError
 from sidecar.backrest.reading import Repo, RunHook, RunPlan
-from sidecar.engines.restic.access import masking_of
+from sidecar.engines.restic.masking import masking_of
 from sidecar.lib.duration import render_duration
 from sidecar.lib.log import log_event
 from sidecar.lib.process import Completed, ProcessRunner
 from sidecar.runner.hooks.check import name_plan, name_repo, resolve_hook, split_shebang
-from sidecar.runner.job.steps import Facts, HookOutcome
+from sidecar.runner.job.events import HookFacts, HookOutcome
 from sidecar.runner.notify.actions import NotifyAction
 from sidecar.runner.notify.messages import QueuedMessage
 from sidecar.runner.notify.services import Unusable
 from sidecar.runner.template import Template, TemplateError, Values
 
 DEFAULT_TIMEOUT = 1800.0
-"""Seconds that a hook may take, if nobody says otherwise."""
+"""Seconds that a hook may take by default."""
 
 _MOST_OUTPUT = 1 << 16
 _EXCERPT_LINES = 20
@@ -32,8 +32,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Called:
-    """A hook that is to run: what it is called, its event, and all that templates may tell."""
+class _HookCall:
+    """A hook that is to run: its name in messages, and the values of its event for templates."""
 
     name: str
     hook: RunHook
@@ -41,8 +41,8 @@ class _Called:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ended:
-    """How a command ended: the reason if it failed, what it said, and whether we stopped it."""
+class _HookResult:
+    """How a hook ended: why it failed, its last output, and whether the runner stopped it."""
 
     reason: str = ""
     excerpt: str = ""
@@ -53,9 +53,12 @@ class _Ended:
 class HookRunner:
     """Runs hooks in order: those of the repository, then those of the plan.
 
-    `runner` runs commands; their environment is its own, and BACKREST_CONFIG, the path of
-    `document`. `post` takes notifications. `timeout` is in seconds, None: without end.
-    `zone` is where people read the time.
+    Attributes:
+        runner: runs commands; to its environment comes BACKREST_CONFIG.
+        document: the path that BACKREST_CONFIG holds.
+        post: queues notifications.
+        timeout: seconds that a command may take; None: for ever.
+        zone: the time zone of times in templates.
     """
 
     runner: ProcessRunner
@@ -69,31 +72,31 @@ class HookRunner:
         events: Sequence[str],
         repo: Repo,
         plan: RunPlan | None,
-        facts: Facts,
+        facts: HookFacts,
         is_stopping: Callable[[], bool],
     ) -> HookOutcome:
         """Run each hook that has one of the events, once, with the first that it has.
 
-        Raises nothing. Only before the work, where all events are START events, a failure
-        may halt it, and then the hooks behind it do not run.
+        Raises nothing. Only a failure in START events may halt the run; then the hooks behind
+        it do not run.
         """
         halts = bool(events) and all(event.endswith("_START") for event in events)
         failures: list[str] = []
-        for called in self._called(events, repo, plan, facts):
+        for call in self._calls(events, repo, plan, facts):
             if halts and is_stopping():
                 return HookOutcome(OnError.CANCEL, (*failures, _STOPPED))
-            ended = self._run_one(called)
-            if ended.reason:
-                failures.append(f"{called.name}: {ended.reason}")
-            if halts and ended.is_stopped:
+            result = self._run_one(call)
+            if result.reason:
+                failures.append(f"{call.name}: {result.reason}")
+            if halts and result.is_stopped:
                 return HookOutcome(OnError.CANCEL, tuple(failures))
-            if halts and ended.reason and called.hook.on_error is not OnError.IGNORE:
-                return HookOutcome(called.hook.on_error, tuple(failures))
+            if halts and result.reason and call.hook.on_error is not OnError.IGNORE:
+                return HookOutcome(call.hook.on_error, tuple(failures))
         return HookOutcome(None, tuple(failures))
 
-    def _called(
-        self, events: Sequence[str], repo: Repo, plan: RunPlan | None, facts: Facts
-    ) -> list[_Called]:
+    def _calls(
+        self, events: Sequence[str], repo: Repo, plan: RunPlan | None, facts: HookFacts
+    ) -> list[_HookCall]:
         owners = [(name_repo(repo.id), repo.hooks)]
         if plan is not None:
             owners.append((name_plan(plan.id), plan.hooks))
@@ -103,10 +106,10 @@ class HookRunner:
                 event = next((one for one in events if one in hook.conditions), "")
                 if event:
                     values = self._values(event, repo, plan, facts)
-                    found.append(_Called(f"hook {number} of {owner}", hook, values))
+                    found.append(_HookCall(f"hook {number} of {owner}", hook, values))
         return found
 
-    def _values(self, event: str, repo: Repo, plan: RunPlan | None, facts: Facts) -> Values:
+    def _values(self, event: str, repo: Repo, plan: RunPlan | None, facts: HookFacts) -> Values:
         return Values(
             facts.task,
             repo,
@@ -119,33 +122,33 @@ class HookRunner:
             facts.error,
         )
 
-    def _run_one(self, called: _Called) -> _Ended:
+    def _run_one(self, call: _HookCall) -> _HookResult:
         try:
-            what = resolve_hook(called.hook)
+            what = resolve_hook(call.hook)
             if isinstance(what, NotifyAction):
-                self._notify(called, what)
-                return _Ended()
-            return self._command(called, what)
+                self._notify(call, what)
+                return _HookResult()
+            return self._command(call, what)
         except (Unusable, TemplateError) as error:
-            return self._unusable(called, error)
+            return self._unusable(call, error)
 
-    def _unusable(self, called: _Called, error: Unusable | TemplateError) -> _Ended:
-        """Fail, unless it would only have told somebody: that was told when it was read."""
-        is_command = called.hook.action == "actionCommand"
-        log_event(_log, logging.WARNING, "hook.unusable", hook=called.name, reason=error.message)
-        return _Ended(f"it cannot be used: {error.message}" if is_command else "")
+    def _unusable(self, call: _HookCall, error: Unusable | TemplateError) -> _HookResult:
+        """Fail if it is a command; a bad notification was logged when the document was read."""
+        is_command = call.hook.action == "actionCommand"
+        log_event(_log, logging.WARNING, "hook.unusable", hook=call.name, reason=error.message)
+        return _HookResult(f"it cannot be used: {error.message}" if is_command else "")
 
-    def _notify(self, called: _Called, what: NotifyAction) -> None:
-        values = called.values
+    def _notify(self, call: _HookCall, what: NotifyAction) -> None:
+        values = call.values
         plan = values.plan
         about = name_repo(values.repo.id) if plan is None else name_plan(plan.id)
         is_start = values.event.endswith("_START")
-        to = f"{what.kind} of {called.name}"
+        to = f"{what.kind} of {call.name}"
         at = values.now.timestamp()
         self.post(QueuedMessage(to, about, what.request(values), at, is_start))
 
-    def _command(self, called: _Called, template: Template) -> _Ended:
-        argv, script = split_shebang(template.render(called.values))
+    def _command(self, call: _HookCall, template: Template) -> _HookResult:
+        argv, script = split_shebang(template.render(call.values))
         try:
             completed = self.runner.run(
                 argv,
@@ -155,53 +158,53 @@ class HookRunner:
                 keep=_MOST_OUTPUT,
             )
         except InterruptedError:
-            return _Ended(_STOPPED, is_stopped=True)
+            return _HookResult(_STOPPED, is_stopped=True)
         except OSError as error:
-            return _Ended(f"{argv[0]} cannot be started: {error.strerror}")
-        ended = self._judge(called, completed)
-        self._log_end(called, completed, ended)
-        return ended
+            return _HookResult(f"{argv[0]} cannot be started: {error.strerror}")
+        result = self._judge(call, completed)
+        self._log_end(call, completed, result)
+        return result
 
-    def _judge(self, called: _Called, completed: Completed) -> _Ended:
-        lines = _said(completed, called.values)
+    def _judge(self, call: _HookCall, completed: Completed) -> _HookResult:
+        lines = _last_lines(completed, call.values)
         excerpt = "\n".join(lines)
         if completed.stopped:
-            return _Ended(_STOPPED, excerpt, is_stopped=True)
+            return _HookResult(_STOPPED, excerpt, is_stopped=True)
         if completed.timed_out:
             limit = render_duration(self.timeout or 0.0)
-            return _Ended(f"it took longer than {limit} and was ended", excerpt)
+            return _HookResult(f"it took longer than {limit} and was ended", excerpt)
         if not completed.status:
-            return _Ended(excerpt=excerpt)
+            return _HookResult(excerpt=excerpt)
         how = f"exit code {completed.status}"
         if completed.status < 0:
             how = f"ended by signal {-completed.status}"
         last = " / ".join(lines[-_REASON_LINES:])
-        return _Ended(f"{how}: {last}" if last else how, excerpt)
+        return _HookResult(f"{how}: {last}" if last else how, excerpt)
 
-    def _log_end(self, called: _Called, completed: Completed, ended: _Ended) -> None:
-        level = logging.WARNING if ended.reason else logging.INFO
-        fields = {"on": called.values.event, "status": completed.status}
+    def _log_end(self, call: _HookCall, completed: Completed, result: _HookResult) -> None:
+        level = logging.WARNING if result.reason else logging.INFO
+        fields = {"on": call.values.event, "status": completed.status}
         log_event(
             _log,
             level,
             "hook.ended",
-            hook=called.name,
+            hook=call.name,
             seconds=round(completed.seconds, 3),
-            output=ended.excerpt,
+            output=result.excerpt,
             **fields,
         )
 
 
-def _said(completed: Completed, values: Values) -> list[str]:
-    """Return the last lines that a command said, the repository's secrets masked in them.
+def _last_lines(completed: Completed, values: Values) -> list[str]:
+    """Return the last lines of a command's output, the repository's secrets masked.
 
-    What it said of errors comes last. A line that may be cut is left out before anything is
-    masked: half of a secret is not found.
+    Standard error comes last. A line that may be cut is left out before anything is masked:
+    half of a secret would not be found.
     """
     mask = masking_of(values.repo, None, values.plan).mask
     lines: list[str] = []
-    for said in (completed.out, completed.err):
-        whole = said.partition(b"\n")[2] if len(said) >= _MOST_OUTPUT else said
+    for stream in (completed.out, completed.err):
+        whole = stream.partition(b"\n")[2] if len(stream) >= _MOST_OUTPUT else stream
         text = mask(whole.decode("utf-8", "replace"))
         lines += [line.rstrip()[:_EXCERPT_LINE] for line in text.splitlines() if line.strip()]
     return lines[-_EXCERPT_LINES:]

@@ -1,10 +1,11 @@
-"""Who wants to know how a run goes: what is said of it in a seat is heard by all who follow."""
+"""Publish the progress and the end of runs to all who follow them."""
 
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from queue import SimpleQueue
 
 from sidecar.engines.base import Progress
@@ -15,7 +16,7 @@ from sidecar.runner.journal import Run
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """Nothing more comes: the run as it ended, or, without one, why there is none."""
+    """The last event of a job: the run as it ended, or, without a run, why there is none."""
 
     run: Run | None = None
     reason: str = ""
@@ -26,71 +27,75 @@ Subscription = SimpleQueue[Event]
 
 
 class ProgressHub(Closable):
-    """Hands on what is told of each piece of work; safe for threads."""
+    """Passes events of jobs from the workers to all who follow them; safe for threads.
+
+    For each run a worker calls `begin`, `publish` as often as there is progress, `set_end`, and
+    at last `finish`.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._followers: dict[Job, list[Subscription]] = defaultdict(list)
+        self._subscriptions: dict[Job, list[Subscription]] = defaultdict(list)
         self._progress: dict[Job, Progress | None] = {}
         self._ends: dict[Job, RunFinished] = {}
         self._closed: RunFinished | None = None
 
     def close(self) -> None:
-        """Tell all who follow that nothing more comes."""
+        """Send all followers, also those to come, that the runner stops."""
         with self._lock:
             self._closed = RunFinished(reason="the runner stops")
-            for subscription in (one for all_of in self._followers.values() for one in all_of):
+            for subscription in chain.from_iterable(self._subscriptions.values()):
                 subscription.put(self._closed)
 
     @contextmanager
     def follow(self, job: Job) -> Iterator[Subscription]:
-        """Return the news of a piece of work from now on, the last of which is an `Over`.
+        """Yield a queue of the events of a job from now on; the last is a `RunFinished`.
 
-        Follow first and submit then: so the end of what is joined cannot be missed.
+        Follow first and submit then: otherwise the end of a run that is joined may be missed.
         """
         subscription: Subscription = SimpleQueue()
         with self._lock:
             if self._closed is not None:
                 subscription.put(self._closed)
-            self._followers[job].append(subscription)
+            self._subscriptions[job].append(subscription)
         try:
             yield subscription
         finally:
             with self._lock:
-                self._followers[job].remove(subscription)
-                if not self._followers[job]:
-                    del self._followers[job]
+                self._subscriptions[job].remove(subscription)
+                if not self._subscriptions[job]:
+                    del self._subscriptions[job]
 
-    def began(self, job: Job) -> None:
-        """Note that it runs."""
+    def begin(self, job: Job) -> None:
+        """Note that a job runs."""
         with self._lock:
             self._progress[job] = None
 
-    def moved(self, job: Job, progress: Progress) -> None:
-        """Tell how far it is."""
+    def publish(self, job: Job, progress: Progress) -> None:
+        """Send followers how far a job is."""
         with self._lock:
             self._progress[job] = progress
-            self._tell(job, progress)
+            self._send(job, progress)
 
-    def ended(self, job: Job, end: RunFinished) -> None:
-        """Note how it ended; that is told by `done`, when it may be submitted again."""
+    def set_end(self, job: Job, end: RunFinished) -> None:
+        """Note how a run ended; `finish` sends it, when the job may be submitted again."""
         with self._lock:
             self._ends[job] = end
 
-    def done(self, job: Job) -> RunFinished:
-        """Tell how it ended."""
+    def finish(self, job: Job) -> RunFinished:
+        """Send followers how a run ended, and return that."""
         with self._lock:
             self._progress.pop(job, None)
             end = self._ends.pop(job, RunFinished(reason="it broke down in the runner itself"))
-            self._tell(job, end)
+            self._send(job, end)
             return end
 
     @property
     def running(self) -> Mapping[Job, Progress | None]:
-        """What runs, and how far it is."""
+        """The jobs that run, and how far they are; None: nothing is known yet."""
         with self._lock:
             return dict(self._progress)
 
-    def _tell(self, job: Job, told: Event) -> None:
-        for subscription in self._followers.get(job, ()):
-            subscription.put(told)
+    def _send(self, job: Job, event: Event) -> None:
+        for subscription in self._subscriptions.get(job, ()):
+            subscription.put(event)

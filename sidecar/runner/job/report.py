@@ -1,4 +1,4 @@
-"""Who is told what of each run: the log, the markers, the pages and the operator."""
+"""Report each run to the log, the marker files, the status and the operator's notifications."""
 
 import logging
 import time
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sidecar.lib.log import log_event
 from sidecar.runner.due import Job, JobKind, Missed
-from sidecar.runner.health import write_marker
+from sidecar.runner.job.markers import write_marker
 from sidecar.runner.journal import Run, RunCause, RunHistory, RunOutcome
 from sidecar.runner.notify.notices import Notice, NoticeEvent, RunNotifier, event_of
 
@@ -25,10 +25,10 @@ _log = logging.getLogger(__name__)
 
 
 class RunReporter:
-    """Tells of runs; safe for threads, and raises nothing.
+    """Reports runs; safe for threads, and raises nothing.
 
-    `listeners` are told each run that has ended, beside the log, the markers in `directory`
-    and the `announcer`.
+    Each run that has ended goes to the log, to the markers in `directory`, to the
+    `announcer` and to all `listeners`. Notifications show times in `zone`.
     """
 
     def __init__(
@@ -47,13 +47,13 @@ class RunReporter:
         self.listeners: list[Callable[[Run], None]] = []
 
     def began(self, job: Job, trigger: RunCause) -> None:
-        """Tell that a run begins."""
+        """Report that a run begins."""
         log_event(_log, logging.INFO, "run.began", **_fields(job), trigger=trigger.value)
         notice = Notice(NoticeEvent.START, job.kind.value, name_of(job), "began", self._local_now())
         self._announcer.announce(notice)
 
     def ended(self, run: Run) -> None:
-        """Tell how a run ended."""
+        """Report how a run ended."""
         ended = run.ended
         if ended is None:
             return
@@ -85,7 +85,7 @@ class RunReporter:
         )
 
     def missed(self, missed: Missed) -> None:
-        """Tell that fires came which no run answers."""
+        """Report fires that no run answers."""
         first, last = (self._moment(at).isoformat() for at in (missed.first, missed.last))
         fields = {"count": missed.count, "first": first, "last": last}
         log_event(_log, logging.WARNING, "run.missed", **_fields(missed.job), **fields)
@@ -96,7 +96,7 @@ class RunReporter:
         self._announcer.announce(notice)
 
     def dropped(self, job: Job, reason: str) -> None:
-        """Tell that a run could not even begin."""
+        """Report that a run could not even begin."""
         log_event(_log, logging.ERROR, "run.dropped", **_fields(job), reason=reason)
 
     def _local_now(self) -> datetime:
@@ -107,7 +107,7 @@ class RunReporter:
 
 
 def name_of(job: Job) -> str:
-    """Return what people call the subject of a piece of work."""
+    """Return the subject of a job with what it is: `plan web`, `repository nas`."""
     return f"{'plan' if job.kind in _OF_PLANS else 'repository'} {job.subject}"
 
 

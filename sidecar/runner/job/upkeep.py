@@ -1,4 +1,4 @@
-"""What is done for a repository, whichever plans use it."""
+"""Look after a repository, whichever plans use it: unlock, create, forget, prune, check, probe."""
 
 import threading
 import time
@@ -7,67 +7,67 @@ from dataclasses import dataclass
 
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy, Repo
 from sidecar.engines.base import (
+    CommandResult,
     EngineError,
     FailureClass,
-    Interpreted,
     ResultKind,
     Upkeep,
+    as_result,
     failed,
-    told,
 )
 
 _DEFAULT_PRUNE = PrunePolicy(max_unused_percent=25.0)
 _HOUR = 3600.0
 
 
-def run_unlock(engine: Upkeep, repo: Repo) -> Interpreted | None:
-    """Remove stale locks where the repository asks for it; None: it does not."""
+def run_unlock(engine: Upkeep, repo: Repo) -> CommandResult | None:
+    """Remove stale locks; None if the repository does not ask for it."""
     return engine.unlock() if repo.auto_unlock else None
 
 
 def run_initialise(
     engine: Upkeep, repo: Repo, known: str, keep_guid: Callable[[str, str], None]
-) -> Interpreted | None:
-    """Create the repository where it asks for it; None: it does not.
+) -> CommandResult | None:
+    """Create the repository; None if it does not ask for it.
 
     `known` is the id that it had before, empty if there was none: a repository that existed is
-    never created anew, for its disk may not be mounted. `keep_guid` is given the repository's
-    name and its id; the document is not written.
+    never created anew, for its disk may not be mounted. `keep_guid` is called with the
+    repository's name and its new id; the document is not written.
     """
     if not repo.auto_initialise:
         return None
-    return told(lambda: _initialise(engine, repo, known, keep_guid))
+    return as_result(lambda: _initialise(engine, repo, known, keep_guid))
 
 
 def _initialise(
     engine: Upkeep, repo: Repo, known: str, keep_guid: Callable[[str, str], None]
-) -> Interpreted:
+) -> CommandResult:
     if known:
         return _compare(engine.probe(), known)
     keep_guid(repo.id, engine.initialise())
-    return Interpreted(ResultKind.SUCCESS)
+    return CommandResult(ResultKind.SUCCESS)
 
 
-def run_forget(engine: Upkeep, repo: Repo) -> Interpreted:
-    """Forget by the repository's own policy, for each plan apart."""
+def run_forget(engine: Upkeep, repo: Repo) -> CommandResult:
+    """Forget by the repository's own policy, for each plan separately."""
     if repo.forget is None or repo.forget.retention is None:
         return failed(FailureClass.UNKNOWN, "the repository has no retention")
     return engine.forget_all(repo.forget.retention)
 
 
-def run_prune(engine: Upkeep, repo: Repo) -> Interpreted:
+def run_prune(engine: Upkeep, repo: Repo) -> CommandResult:
     """Free space; without a policy a quarter of it may stay unused, as in Backrest."""
     return engine.prune(repo.prune or _DEFAULT_PRUNE)
 
 
-def run_check(engine: Upkeep, repo: Repo) -> Interpreted:
-    """Look whether the repository is sound; without a policy its structure only."""
+def run_check(engine: Upkeep, repo: Repo) -> CommandResult:
+    """Check the repository; without a policy only its structure."""
     return engine.check(repo.check or CheckPolicy())
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """Whether a repository could be reached, and when (unix seconds) that was tried."""
+    """Whether a repository could be reached, and when that was tried, in unix seconds."""
 
     at: float
     guid: str = ""
@@ -76,12 +76,12 @@ class Probed:
 
     @property
     def is_reachable(self) -> bool:
-        """Whether it is there, and is the one that it should be."""
+        """Whether it is there and has the id that was expected."""
         return self.failure is None
 
 
 def probe(engine: Upkeep, expected: str, at: float) -> Probed:
-    """Ask a repository for its id, which should be `expected` unless that is empty.
+    """Read a repository's id, which should be `expected` unless that is empty.
 
     Nothing is created, no lock is taken.
     """
@@ -93,18 +93,18 @@ def probe(engine: Upkeep, expected: str, at: float) -> Probed:
     return Probed(at, guid, same.failure, same.reason)
 
 
-def _compare(guid: str, expected: str) -> Interpreted:
+def _compare(guid: str, expected: str) -> CommandResult:
     if expected in ("", guid):
-        return Interpreted(ResultKind.SUCCESS)
+        return CommandResult(ResultKind.SUCCESS)
     reason = f"another repository stands at this address: {guid[:8]} instead of {expected[:8]}"
     return failed(FailureClass.REPO_NOT_FOUND, reason)
 
 
 class Prober:
-    """Probes each repository now and then, and remembers what came of it.
+    """Probes each repository every so many seconds, and remembers the results.
 
     `engine_for` makes the engine of a repository, `known_guid` gives the id that one of that
-    name has had, or nothing.
+    name has had, or nothing. Safe for threads.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Prober:
         self._lock = threading.Lock()
 
     def due(self, repos: Iterable[Repo]) -> tuple[Repo, ...]:
-        """Return those of the repositories that were not probed for so long, or were changed."""
+        """Return the repositories that were not probed for so long, or have changed since."""
         now = self._now()
         with self._lock:
             return tuple(repo for repo in repos if self._is_due(repo, now))
@@ -136,12 +136,12 @@ class Prober:
         return probed
 
     def last(self) -> Mapping[str, Probed]:
-        """Return the last answers by the repositories' names."""
+        """Return the last results by the repositories' names."""
         with self._lock:
             return {name: probed for name, (_, probed) in self._last.items()}
 
     def keep_only(self, repos: Iterable[Repo]) -> None:
-        """Forget what is known of others."""
+        """Forget the results of all other repositories."""
         names = {repo.id for repo in repos}
         with self._lock:
             self._last = {name: held for name, held in self._last.items() if name in names}

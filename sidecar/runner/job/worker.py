@@ -1,4 +1,4 @@
-"""Doing a piece of work in a seat: what comes before the session and after it."""
+"""Run one job in a worker: what comes before its session, and after it."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -16,9 +16,9 @@ from sidecar.runner.parts import RunnerDependencies
 
 
 class JobRunner:
-    """Runs work of the document as it is now, which `config` is; any thread may.
+    """Runs jobs of `config`, the document as it is now; safe for threads.
 
-    `on_missed` is told fires that came while work waited for its seat.
+    `on_missed` is called with the fires that came while a job waited for its worker.
     """
 
     def __init__(
@@ -38,31 +38,31 @@ class JobRunner:
         self.problems: tuple[HookProblem, ...] = ()
 
     def take(self, config: Config, wanted: Mapping[Job, Timing]) -> None:
-        """Go on with another document."""
+        """Use another document from now on; `wanted` are its timings."""
         self.problems = check_hooks(config)
         self.config, self.wanted = config, wanted
         self._parts.engines.config = config
 
     def run(self, job: Job, trigger: RunCause) -> None:
-        """Do it; how it ended is told on the board."""
-        self._hub.began(job)
+        """Run a job; how it ended goes to the hub."""
+        self._hub.begin(job)
         try:
             run = self._run(job, trigger)
         except SidecarError as error:
             self._reporter.dropped(job, str(error))
-            self._hub.ended(job, RunFinished(reason=str(error)))
+            self._hub.set_end(job, RunFinished(reason=str(error)))
         else:
-            self._hub.ended(job, RunFinished(run))
+            self._hub.set_end(job, RunFinished(run))
 
     def failed(self, job: Job, error: BaseException) -> None:
-        """Tell that something unforeseen happened; what it says might hold a secret."""
+        """Report an unforeseen exception by its class and place; its text might hold a secret."""
         where = ", ".join(places_of(error.__traceback__))
         self._reporter.dropped(job, f"unforeseen: {type(error).__name__} at {where}")
 
     def blocker(self, job: Job) -> str:
-        """Say why a piece of work must not be run; empty: nothing is against it."""
-        found = find_blocker(self.problems, job)
-        return "" if found is None else str(found)
+        """Return why a job must not be run; empty if it may."""
+        problem = find_blocker(self.problems, job)
+        return "" if problem is None else str(problem)
 
     def _run(self, job: Job, trigger: RunCause) -> Run | None:
         config = self.config
@@ -73,34 +73,34 @@ class JobRunner:
             if plan is not None:
                 self._refill(plan, trigger)
             return None
-        self._tell_missed(job)
+        self._report_missed(job)
         self._reporter.began(job, trigger)
         self._parts.initialiser.ensure(config.repo(job.repo))
         if plan is not None and (failed := self._refill(plan, trigger)) is not None:
             return self._fail(job, trigger, failed)
-        report = partial(self._hub.moved, job)
+        report = partial(self._hub.publish, job)
         run = self._parts.session.run(job, config, trigger, report)
         if plan is not None and run.ended is not None and run.ended.snapshot:
             self._parts.emptiness.remember(plan)
         return run
 
-    def _tell_missed(self, job: Job) -> None:
-        """Tell what came while it waited: the run that begins now answers the last fire only."""
+    def _report_missed(self, job: Job) -> None:
+        """Report the fires that came while it waited: this run answers the last one only."""
         known = self._parts.journal.history().moments.get(job)
         timing = self.wanted.get(job)
         if known is None or timing is None:
             return
-        missed = self._parts.scheduler.overtaken(job, timing, known, self._now())
+        missed = self._parts.scheduler.missed_while_waiting(job, timing, known, self._now())
         if missed is not None:
             self._on_missed(missed)
 
     def _refill(self, plan: RunPlan, trigger: RunCause) -> Ended | None:
-        """Restore a plan that has become empty, where that is wanted; give how that failed."""
+        """Restore a plan that has become empty, where that is wanted; return how that failed."""
         _, ended = self._parts.emptiness.refill(plan, trigger)
         return None if ended is None or ended.outcome.is_good else ended
 
     def _fail(self, job: Job, trigger: RunCause, failed: Ended) -> Run:
-        """Record that nothing was backed up: what is half restored must not be."""
+        """Record that nothing was backed up: a plan that is half restored must not be."""
         at = self._now()
         ended = Ended(
             RunOutcome.FAILED,

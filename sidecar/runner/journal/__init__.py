@@ -1,4 +1,8 @@
-"""What the runner remembers: runs, what was missed, what is stopped, what is yet to be sent."""
+"""What the runner remembers across restarts, in one SQLite file.
+
+In come runs as they begin, go on and end, missed fires, stopped containers and messages to send;
+out come the past of each job, unfinished runs, and what has to be started or sent.
+"""
 
 from sidecar.runner.journal.journal import Journal
 from sidecar.runner.journal.records import (

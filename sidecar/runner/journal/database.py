@@ -1,4 +1,4 @@
-"""The journal's file: one transaction after another, whatever becomes of the file or the disk."""
+"""The journal's file: transactions that survive a broken or removed file and a full disk."""
 
 import contextlib
 import errno
@@ -37,66 +37,69 @@ Change = Callable[[sqlite3.Connection], T]
 class Database(Closable):
     """One file, open for all threads of this process.
 
-    A file that turns out to be broken is renamed, what can be read of it goes into a new
-    one; so does what this process still has in mind if somebody removed the file. What
-    could not be written is written with the next change that can be. `wall` gives unix
+    A file that turns out to be broken is renamed, and what can be read of it goes into a new
+    one. If somebody removes the file, what this process has in memory goes into a new one.
+    A change that cannot be written is written with the next one that can be. `now` gives unix
     seconds. Raises JournalError if there can be no file at all.
     """
 
-    def __init__(self, path: Path, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
         self.path = path
-        self._wall = wall
+        self._now = now
         self._lock = threading.RLock()
         self._late: deque[Change[object]] = deque(maxlen=_MOST_LATE)
-        self._is_told = False
+        self._is_reported = False
         self._connection, self._identity = self._open()
 
     def close(self) -> None:
-        """Close the file; what could not be written so far is tried once more."""
+        """Close the file, after another try to write what could not be written so far."""
         with self._lock:
             if self._late:
                 self._try("the last of it", lambda _: None)
             self._connection.close()
 
-    def _in_mind(self) -> Rows:
-        """Return the rows that a new file must have, from what this process knows."""
+    def _rows_in_memory(self) -> Rows:
+        """Return the rows that this process knows: a new file must have them."""
         return []
 
     def _read(self, query: Change[T]) -> T:
-        """Read. Raises JournalError."""
+        """Run a query. Raises JournalError."""
         with self._lock:
             try:
                 return query(self._connection)
             except sqlite3.Error as error:
                 if is_broken(error):
-                    return self._anew(query, str(error))
+                    return self._begin_anew(query, str(error))
                 raise _journal_error("read", error) from error
 
     def _change(self, change: Change[T]) -> T:
-        """Make a change that is on the disk when this returns. Raises JournalError."""
+        """Make a change that is on disk when this returns. Raises JournalError."""
         with self._lock:
             try:
                 if self._is_gone():
-                    return self._anew(change, "it was removed")
+                    return self._begin_anew(change, "it was removed")
                 return self._transact(change)
             except sqlite3.Error as error:
                 if is_broken(error):
-                    return self._anew(change, str(error))
+                    return self._begin_anew(change, str(error))
                 raise _journal_error("written", error) from error
 
     def _try(self, what: str, change: Change[object]) -> bool:
-        """Make a change now or with a later one, and tell that it had to be put off."""
+        """Make a change now, or else with a later one. Return whether it is made.
+
+        Of several failures in a row the first is logged; `what` is for the log.
+        """
         with self._lock:
             try:
                 self._change(change)
             except JournalError as error:
                 self._late.append(change)
-                if not self._is_told:
+                if not self._is_reported:
                     fields = {"file": str(self.path), "what": what, "reason": error.message}
                     log_event(_log, logging.ERROR, "journal.not-written", **fields)
-                self._is_told = True
+                self._is_reported = True
                 return False
-            self._is_told = False
+            self._is_reported = False
             return True
 
     def _transact(self, change: Change[T]) -> T:
@@ -117,16 +120,16 @@ class Database(Closable):
         return result
 
     def _is_gone(self) -> bool:
-        """Return whether another file, or none, has our name: what we write would be lost."""
+        """Return whether our path has another file, or none: what we write would be lost."""
         return _identity(self.path) != self._identity
 
-    def _anew(self, change: Change[T], reason: str) -> T:
-        """Begin a new file in place of one that is no good, and make the change there."""
-        mind = self._in_mind()
+    def _begin_anew(self, change: Change[T], reason: str) -> T:
+        """Begin a new file in place of one that is broken or gone, and make the change there."""
+        known = self._rows_in_memory()
         self._connection.close()
         try:
             rows = self._put_aside(reason)
-            self._connection = _open_with(self.path, mind + rows)
+            self._connection = _open_with(self.path, known + rows)
             self._identity = _identity(self.path)
             return self._transact(change)
         except (OSError, sqlite3.Error) as error:
@@ -145,8 +148,8 @@ class Database(Closable):
             raise _journal_error("opened", error) from error
 
     def _put_aside(self, reason: str) -> Rows:
-        """Rename the file if it is there; give what can be read of it."""
-        aside = set_aside(self.path, self._wall()) if self.path.is_file() else None
+        """Rename the file if it exists; return the rows that can be read of it."""
+        aside = set_aside(self.path, self._now()) if self.path.is_file() else None
         rows = [] if aside is None else read_what_is_left(aside)
         fields = {"file": str(self.path), "rows": len(rows), "reason": reason}
         log_event(_log, logging.ERROR, "journal.set-aside", kept=str(aside or ""), **fields)
@@ -154,7 +157,7 @@ class Database(Closable):
 
 
 def _open_with(path: Path, rows: Rows) -> sqlite3.Connection:
-    """Open a new file that begins with these rows."""
+    """Open a new file with these rows."""
     connection = open_file(path)
     try:
         connection.execute("BEGIN IMMEDIATE")

@@ -1,15 +1,15 @@
-"""The journal as a whole.
+"""The journal: its runs, and the tables beside them.
 
-The journal's messages that are yet to be sent.
-
-The journal's further memory: what is stopped, what is verified, and what plans are made of.
+The other tables hold messages that wait to be sent, containers that are stopped, and what was
+found out about plans and repositories.
 """
 
 from collections.abc import Mapping
 from sqlite3 import Connection
 
 from sidecar.runner.journal.database import Database
-from sidecar.runner.journal.records import Device, Posted, Stopped, Verified, plain_text
+from sidecar.runner.journal.records import Device, Posted, Stopped, Verified
+from sidecar.runner.journal.rows import plain_text
 from sidecar.runner.journal.runs import Runs
 
 MOST_WAITING = 1000
@@ -23,10 +23,10 @@ _DUE = "SELECT id, body, posted, failures FROM outbox WHERE due <= ? ORDER BY id
 
 
 class JournalOutbox(Database):
-    """Messages wait here until they are sent; of too many the oldest are dropped."""
+    """Messages that wait to be sent; of more than 1000 the oldest are dropped."""
 
     def post(self, body: str, at: float) -> None:
-        """Keep a message; `body` is text that its sender understands, of at most 64,000 bytes."""
+        """Keep a message; `body` is a text for its sender, of at most 64,000 characters."""
         values = (plain_text(body, _MOST_BODY), at, at)
 
         def change(connection: Connection) -> None:
@@ -36,13 +36,13 @@ class JournalOutbox(Database):
         self._try("a message", change)
 
     def due(self, now: float, limit: int = 20) -> tuple[Posted, ...]:
-        """List messages that are to be sent now, oldest first. Raises JournalError."""
+        """List the messages that are due at `now`, oldest first. Raises JournalError."""
         return self._read(
             lambda connection: tuple(Posted(*row) for row in connection.execute(_DUE, (now, limit)))
         )
 
     def sent(self, message: int) -> None:
-        """Forget a message: it was sent, or never can be."""
+        """Delete a message: it was sent, or never can be."""
         statement = "DELETE FROM outbox WHERE id = ?"
         self._try("that a message was sent", lambda db: db.execute(statement, (message,)))
 
@@ -51,32 +51,35 @@ class JournalOutbox(Database):
         self._try("that a message failed", lambda db: db.execute(_FAILED, (again, message)))
 
 
-class Intents(Database):
-    """What is stopped and to be started again. What is not told as durable is only told late."""
+class StoppedContainers(Database):
+    """Containers that are stopped, and have to be started again."""
 
     def stopped(self, container: str, name: str, run: int = 0) -> None:
-        """Record durably, before a container is stopped. Raises JournalError: do not stop it."""
+        """Record durably that a container is about to be stopped.
+
+        Raises JournalError: then do not stop it.
+        """
         values = (container, name, run)
         self._change(
             lambda db: db.execute("INSERT OR REPLACE INTO stopped VALUES (?, ?, ?)", values)
         )
 
     def resumed(self, container: str) -> None:
-        """Record that a container needs not be started again."""
+        """Record that a container need not be started any more."""
         statement = "DELETE FROM stopped WHERE container = ?"
         self._try("a start", lambda db: db.execute(statement, (container,)))
 
     def still_stopped(self) -> tuple[Stopped, ...]:
-        """List the containers that are to be started again. Raises JournalError."""
+        """List the containers that have to be started again. Raises JournalError."""
         query = "SELECT container, name, run FROM stopped ORDER BY name, container"
         return self._read(lambda db: tuple(Stopped(*row) for row in db.execute(query)))
 
 
 class Findings(Database):
-    """What was found out about plans and repositories."""
+    """What was found out: verified snapshots, ids of repositories, devices of paths."""
 
     def verified(self, plan: str, at: float, snapshot: str) -> None:
-        """Record that a snapshot was compared with what it was made of."""
+        """Record that a snapshot was compared with its source."""
         values = (plan, at, snapshot)
         self._try(
             "a verification",
@@ -100,14 +103,17 @@ class Findings(Database):
         self._try("a repository's id", lambda db: db.execute(statement, (repo, guid)))
 
     def devices(self, plan: str) -> dict[str, Device]:
-        """Return where the plan's paths lay at its last backup, by path. Raises JournalError."""
+        """Return the devices of a plan's paths at its last backup, by path.
+
+        Raises JournalError.
+        """
         query = "SELECT path, device, non_empty FROM devices WHERE plan = ?"
         rows = self._read(lambda db: db.execute(query, (plan,)).fetchall())
         return {path: Device(int(device), bool(held)) for path, device, held in rows}
 
     def set_devices(self, plan: str, devices: Mapping[str, Device]) -> None:
-        """Record where the plan's paths lie; what was recorded of it before is forgotten."""
-        # A device's number has 64 bits without a sign: too many for an integer of the file.
+        """Record the devices of a plan's paths, in place of those recorded before."""
+        # A device number is unsigned with 64 bits: too large for an integer of SQLite.
         rows = [
             (plan, plain_text(path), str(known.device), known.non_empty)
             for path, known in devices.items()
@@ -120,12 +126,11 @@ class Findings(Database):
         self._try("the devices of a plan", change)
 
 
-class Journal(Runs, Intents, Findings, JournalOutbox):
+class Journal(Runs, StoppedContainers, Findings, JournalOutbox):
     """One file, which only its owner can read; safe for threads, each change one transaction.
 
-    Made of a path, of `keep`, how many runs of each plan or repository are kept, and of
-    `wall`, which gives unix seconds. A file that is broken is set aside and told. `begin`
-    and `stopped` raise JournalError where they cannot be made durable, as does all that
-    reads from a file that is out of reach; whatever else cannot be written is told, and
-    written as soon as it can be.
+    It takes a path, `keep`, how many runs of each job are kept, and `now`, which gives unix
+    seconds. A broken file is set aside and logged. `begin` and `stopped` raise JournalError if
+    they cannot be made durable, as does every method that reads a file out of reach. Any other
+    change that cannot be written is logged, and written as soon as it can be.
     """

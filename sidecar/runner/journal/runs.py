@@ -1,6 +1,7 @@
-"""The journal's runs: begun, gone on, ended.
+"""The journal's runs, from their begin to their end, and the past of each job.
 
-What the journal knows of the past of each piece of work: what decides when it is due.
+The past, what decides when a job is due, is also kept in memory: so no job is due again and
+again while the file cannot be written.
 """
 
 import contextlib
@@ -15,8 +16,6 @@ from sidecar.lib.process import Child
 from sidecar.runner.due import Job, Missed
 from sidecar.runner.journal.database import Database
 from sidecar.runner.journal.records import (
-    PAST_COLUMNS,
-    RUN_COLUMNS,
     Ended,
     JournalError,
     MissedFires,
@@ -27,8 +26,11 @@ from sidecar.runner.journal.records import (
     RunHistory,
     RunOutcome,
     Unfinished,
+)
+from sidecar.runner.journal.rows import (
+    PAST_COLUMNS,
+    RUN_COLUMNS,
     ended_values,
-    history_of,
     job_of,
     past_values,
     read_past,
@@ -37,121 +39,19 @@ from sidecar.runner.journal.records import (
 )
 from sidecar.runner.journal.schema import Row, Rows
 
-OF_WORK = "kind = ? AND subject = ? AND repo = ?"
+_OF_JOB = "kind = ? AND subject = ? AND repo = ?"
 
 _PAST = f"SELECT {PAST_COLUMNS} FROM works"  # noqa: S608 - our own names
 _PUT = f"INSERT OR REPLACE INTO works ({PAST_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 _MISSED = "INSERT OR REPLACE INTO missed VALUES (?, ?, ?, ?, ?, ?, ?)"
 _SHORTEN_MISSED = (
-    f"DELETE FROM missed WHERE {OF_WORK} AND last <= (SELECT last FROM missed "  # noqa: S608
-    f"WHERE {OF_WORK} ORDER BY last DESC LIMIT 1 OFFSET ?)"
+    f"DELETE FROM missed WHERE {_OF_JOB} AND last <= (SELECT last FROM missed "  # noqa: S608
+    f"WHERE {_OF_JOB} ORDER BY last DESC LIMIT 1 OFFSET ?)"
 )
-
-
-class Pasts(Database):
-    """The part of the journal that knows the past; `keep`: how much of each work is kept.
-
-    It is also in mind, so that nothing is due again and again where nothing can be written.
-    """
-
-    def __init__(self, path: Path, keep: int = 1000, wall: Callable[[], float] = time.time) -> None:
-        self._keep = max(keep, 1)
-        self._past: dict[Job, Past] = {}
-        self._unsaved: set[Job] = set()
-        self._history: RunHistory | None = None
-        self._version = -1
-        super().__init__(path, wall)
-        self._refresh()
-
-    def history(self) -> RunHistory:
-        """Return what is known of the past; cheap, and there even while the file is not."""
-        with self._lock:
-            self._refresh()
-            if self._history is None:
-                self._history = history_of(dict(self._past))
-            return self._history
-
-    def first_seen(self, jobs: Iterable[Job], at: float) -> None:
-        """Start the clock of what was never seen before."""
-        with self._lock:
-            self._refresh()
-            new = [job for job in dict.fromkeys(jobs) if job not in self._past]
-            if not new:
-                return
-
-            def change(connection: sqlite3.Connection) -> None:
-                for job in new:
-                    amend(connection, job, at)
-
-            for job in new:
-                self._remember(job, at)
-            self._settle(new, is_saved=self._try("what was first seen", change))
-
-    def missed(self, missed: Missed, at: float) -> None:
-        """Record fires that no run answers."""
-        job = missed.job
-        values = (*job, missed.first, missed.last, missed.count, at)
-
-        def change(connection: sqlite3.Connection) -> None:
-            amend(connection, job, at, last_missed=missed.last)
-            connection.execute(_MISSED, values)
-            connection.execute(_SHORTEN_MISSED, (*job, *job, self._keep))
-
-        with self._lock:
-            self._remember(job, at, last_missed=missed.last)
-            self._settle([job], is_saved=self._try("missed fires", change))
-
-    def missed_fires(self, subject: str | None = None, limit: int = 100) -> tuple[MissedFires, ...]:
-        """List what was missed of a plan or repository, or of all, newest first."""
-        where, values = ("", ()) if subject is None else ("WHERE subject = ?", (subject,))
-        query = f"SELECT * FROM missed {where} ORDER BY last DESC LIMIT ?"  # noqa: S608 - ours
-        rows = self._read(lambda connection: connection.execute(query, (*values, limit)).fetchall())
-        return tuple(
-            MissedFires(job, *row[3:]) for row in rows if (job := job_of(*row[:3])) is not None
-        )
-
-    def _remember(self, job: Job, at: float, **fields: Any) -> None:
-        """Bear in mind what is to be written, too."""
-        self._past[job] = replace(self._past.get(job) or Past(at), **fields)
-        self._history = None
-
-    def _settle(self, jobs: Iterable[Job], *, is_saved: bool) -> None:
-        """Take note whether what is in mind is also in the file."""
-        if is_saved:
-            self._unsaved.clear()
-        else:
-            self._unsaved.update(jobs)
-
-    def _refresh(self) -> None:
-        """Read again what another process has written, but keep what is only in mind."""
-        # A file that cannot be read leaves what was known before.
-        with contextlib.suppress(JournalError):
-            (version,) = self._read(lambda db: db.execute("PRAGMA data_version").fetchone())
-            if version != self._version:
-                found = self._read(lambda db: read_past(db.execute(_PAST)))
-                kept = {job: self._past[job] for job in self._unsaved}
-                self._past, self._version, self._history = found | kept, version, None
-
-    def _in_mind(self) -> Rows:
-        """The past, which a new file must have."""
-        return [past_row(job, past) for job, past in self._past.items()]
-
-
-def past_row(job: Job, past: Past) -> Row:
-    """Return a row of the past."""
-    return "works", tuple(PAST_COLUMNS.split(", ")), past_values(job, past)
-
-
-def amend(connection: sqlite3.Connection, job: Job, at: float, **fields: Any) -> None:
-    """Change what is known of a work; what was never seen is first seen `at`."""
-    known = read_past(connection.execute(f"{_PAST} WHERE {OF_WORK}", job)).get(job) or Past(at)
-    connection.execute(_PUT, past_values(job, replace(known, **fields)))
-
-
-_OPEN_COLUMNS = "resume, child_pid, child_started, snapshot"
-_BEGUN_COLUMNS = ("kind", "subject", "repo", "cause", "started", "phase", "resume")
-_BEGIN = f"INSERT INTO runs ({', '.join(_BEGUN_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-_OPEN = f"SELECT {_OPEN_COLUMNS}, {RUN_COLUMNS} FROM runs WHERE ended IS NULL"  # noqa: S608
+_UNFINISHED_COLUMNS = "resume, child_pid, child_started, snapshot"
+_START_COLUMNS = ("kind", "subject", "repo", "cause", "started", "phase", "resume")
+_BEGIN = f"INSERT INTO runs ({', '.join(_START_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_UNFINISHED = f"SELECT {_UNFINISHED_COLUMNS}, {RUN_COLUMNS} FROM runs WHERE ended IS NULL"  # noqa: S608
 _PHASE = (
     "UPDATE runs SET phase = ?, snapshot = CASE WHEN ? = '' THEN snapshot ELSE ? END "
     "WHERE id = ? AND ended IS NULL"
@@ -163,20 +63,111 @@ _END = (
     "WHERE id = ? AND ended IS NULL"
 )
 _SHORTEN = (
-    f"DELETE FROM runs WHERE {OF_WORK} AND ended IS NOT NULL AND id <= (SELECT id FROM runs "  # noqa: S608
-    f"WHERE {OF_WORK} AND ended IS NOT NULL ORDER BY id DESC LIMIT 1 OFFSET ?)"
+    f"DELETE FROM runs WHERE {_OF_JOB} AND ended IS NOT NULL AND id <= (SELECT id FROM runs "  # noqa: S608
+    f"WHERE {_OF_JOB} AND ended IS NOT NULL ORDER BY id DESC LIMIT 1 OFFSET ?)"
 )
 
 
-class Runs(Pasts):
-    """The part of the journal that knows runs."""
+class PastRuns(Database):
+    """The past of each job: when it was first seen, last started, missed, ended.
 
-    def __init__(self, path: Path, keep: int = 1000, wall: Callable[[], float] = time.time) -> None:
+    `keep` is how many runs and missed fires of each job are kept, `now` gives unix seconds.
+    """
+
+    def __init__(self, path: Path, keep: int = 1000, now: Callable[[], float] = time.time) -> None:
+        self._keep = max(keep, 1)
+        self._past: dict[Job, Past] = {}
+        self._unsaved: set[Job] = set()
+        self._history: RunHistory | None = None
+        self._version = -1
+        super().__init__(path, now)
+        self._refresh()
+
+    def history(self) -> RunHistory:
+        """Return what is known of past runs; cheap, and works even while the file does not."""
+        with self._lock:
+            self._refresh()
+            if self._history is None:
+                past = dict(self._past)
+                moments = {job: known.moments for job, known in past.items()}
+                self._history = RunHistory(past, moments)
+            return self._history
+
+    def first_seen(self, jobs: Iterable[Job], at: float) -> None:
+        """Record `at` as the first sight of those jobs that were never seen before."""
+        with self._lock:
+            self._refresh()
+            new = [job for job in dict.fromkeys(jobs) if job not in self._past]
+            if not new:
+                return
+
+            def change(connection: sqlite3.Connection) -> None:
+                for job in new:
+                    _amend(connection, job, at)
+
+            for job in new:
+                self._remember(job, at)
+            self._note_saved(new, is_saved=self._try("what was first seen", change))
+
+    def missed(self, missed: Missed, at: float) -> None:
+        """Record fires that no run answers."""
+        job = missed.job
+        values = (*job, missed.first, missed.last, missed.count, at)
+
+        def change(connection: sqlite3.Connection) -> None:
+            _amend(connection, job, at, last_missed=missed.last)
+            connection.execute(_MISSED, values)
+            connection.execute(_SHORTEN_MISSED, (*job, *job, self._keep))
+
+        with self._lock:
+            self._remember(job, at, last_missed=missed.last)
+            self._note_saved([job], is_saved=self._try("missed fires", change))
+
+    def missed_fires(self, subject: str | None = None, limit: int = 100) -> tuple[MissedFires, ...]:
+        """List the missed fires of a plan or repository, or of all, newest first."""
+        where, values = ("", ()) if subject is None else ("WHERE subject = ?", (subject,))
+        query = f"SELECT * FROM missed {where} ORDER BY last DESC LIMIT ?"  # noqa: S608 - ours
+        rows = self._read(lambda connection: connection.execute(query, (*values, limit)).fetchall())
+        return tuple(
+            MissedFires(job, *row[3:]) for row in rows if (job := job_of(*row[:3])) is not None
+        )
+
+    def _remember(self, job: Job, at: float, **fields: Any) -> None:
+        """Keep in memory what is written, too."""
+        self._past[job] = replace(self._past.get(job) or Past(at), **fields)
+        self._history = None
+
+    def _note_saved(self, jobs: Iterable[Job], *, is_saved: bool) -> None:
+        """Note whether what is in memory is also in the file."""
+        if is_saved:
+            self._unsaved.clear()
+        else:
+            self._unsaved.update(jobs)
+
+    def _refresh(self) -> None:
+        """Read again what another process has written, but keep what is only in memory."""
+        # A file that cannot be read leaves what was known before.
+        with contextlib.suppress(JournalError):
+            (version,) = self._read(lambda db: db.execute("PRAGMA data_version").fetchone())
+            if version != self._version:
+                found = self._read(lambda db: read_past(db.execute(_PAST)))
+                kept = {job: self._past[job] for job in self._unsaved}
+                self._past, self._version, self._history = found | kept, version, None
+
+    def _rows_in_memory(self) -> Rows:
+        """Return the past."""
+        return [_past_row(job, past) for job, past in self._past.items()]
+
+
+class Runs(PastRuns):
+    """Runs of jobs, as they begin, go on and end."""
+
+    def __init__(self, path: Path, keep: int = 1000, now: Callable[[], float] = time.time) -> None:
         self._running: dict[int, Unfinished] = {}
-        super().__init__(path, keep, wall)
+        super().__init__(path, keep, now)
 
     def begin(self, job: Job, trigger: RunCause, at: float, resume: str) -> int:
-        """Record a run durably before it does anything; give its number.
+        """Record a run durably before it does anything; return its number.
 
         `resume` is kept until the run ends. Raises JournalError: then nothing may be stopped.
         """
@@ -185,20 +176,23 @@ class Runs(Pasts):
             number = self._change(lambda connection: _insert(connection, run, resume))
             self._running[number] = Unfinished(replace(run, id=number), resume)
             self._remember(job, at, last_start=at)
-            self._settle((), is_saved=True)
+            self._note_saved((), is_saved=True)
             return number
 
     def hold(self, job: Job, trigger: RunCause, at: float) -> int:
-        """Bear a run in mind that could not be recorded; `end` records it if it then can be."""
+        """Keep a run in memory that could not be recorded; `end` records it if it then can be.
+
+        Return its number, which is negative.
+        """
         with self._lock:
             number = min(0, *self._running, 0) - 1
             self._running[number] = Unfinished(Run(number, job, trigger, at), "")
             self._remember(job, at, last_start=at)
-            self._settle([job], is_saved=False)
+            self._note_saved([job], is_saved=False)
             return number
 
     def phase(self, run: int, phase: Phase, snapshot: str = "") -> None:
-        """Record how far a run has come, and what it has made."""
+        """Record how far a run has come, and the snapshot that it has made."""
         with self._lock:
             if known := self._running.get(run):
                 moved = replace(known.run, phase=phase)
@@ -207,7 +201,7 @@ class Runs(Pasts):
             self._update(run, "a phase", _PHASE, (phase.value, snapshot, snapshot, run))
 
     def child(self, run: int, child: Child | None) -> None:
-        """Record the program that works for a run now; None: none does."""
+        """Record the program that works for a run now; None: there is none."""
         pid, started = (None, None) if child is None else (child.pid, child.started)
         with self._lock:
             if known := self._running.get(run):
@@ -215,27 +209,27 @@ class Runs(Pasts):
             self._update(run, "a child", _CHILD, (pid, started, run))
 
     def end(self, run: int, ended: Ended) -> None:
-        """Record how a run ended, once; what had to be done if it died is forgotten."""
+        """Record how a run ended, once; its `resume` is deleted."""
         with self._lock:
             known = self._running.pop(run, None)
             if known is None:
                 return
-            begun, past = known.run, _past_fields(ended)
+            record, past = known.run, _past_fields(ended)
 
             def change(connection: sqlite3.Connection) -> None:
-                # Not there: it could not be recorded when it began, or its file has gone.
-                number = run if _is_there(connection, run) else _insert(connection, begun, "")
+                # It is missing if it could not be recorded when it began, or if its file is gone.
+                number = run if _is_there(connection, run) else _insert(connection, record, "")
                 if connection.execute(_END, (*ended_values(ended), number)).rowcount:
-                    amend(connection, begun.job, begun.started, **past)
-                    connection.execute(_SHORTEN, (*begun.job, *begun.job, self._keep))
+                    _amend(connection, record.job, record.started, **past)
+                    connection.execute(_SHORTEN, (*record.job, *record.job, self._keep))
 
-            self._remember(begun.job, begun.started, **past)
-            self._settle([begun.job], is_saved=self._try("the end of a run", change))
+            self._remember(record.job, record.started, **past)
+            self._note_saved([record.job], is_saved=self._try("the end of a run", change))
 
     def unfinished(self) -> tuple[Unfinished, ...]:
-        """List the recorded runs that have no end, oldest first. Raises JournalError."""
+        """List the recorded runs without an end, oldest first. Raises JournalError."""
         with self._lock:
-            rows = self._read(lambda db: db.execute(f"{_OPEN} ORDER BY id").fetchall())
+            rows = self._read(lambda db: db.execute(f"{_UNFINISHED} ORDER BY id").fetchall())
             found = tuple(one for row in rows if (one := unfinished_of(row)) is not None)
             self._running.update({one.run.id: one for one in found})
             return found
@@ -246,11 +240,14 @@ class Runs(Pasts):
         return self._select(f"{where} ORDER BY id DESC LIMIT ?", (*values, limit))
 
     def last(self, job: Job, outcomes: Collection[RunOutcome] = ()) -> Run | None:
-        """Return the newest run of a work, or the newest that ended in one of these ways."""
+        """Return the newest run of a job, or the newest with one of the outcomes.
+
+        Raises JournalError.
+        """
         marks = ", ".join("?" * len(outcomes))
         ended = f"AND outcome IN ({marks})" if outcomes else ""
         values = (*job, *(outcome.value for outcome in outcomes))
-        found = self._select(f"WHERE {OF_WORK} {ended} ORDER BY id DESC LIMIT 1", values)
+        found = self._select(f"WHERE {_OF_JOB} {ended} ORDER BY id DESC LIMIT 1", values)
         return next(iter(found), None)
 
     def _select(self, rest: str, values: tuple[object, ...]) -> tuple[Run, ...]:
@@ -262,15 +259,26 @@ class Runs(Pasts):
         if run > 0:
             self._try(what, lambda connection: connection.execute(statement, values))
 
-    def _in_mind(self) -> Rows:
-        """What runs and can be recorded, and the past."""
-        running = [_open_row(one) for one in self._running.values() if one.run.id > 0]
-        return running + super()._in_mind()
+    def _rows_in_memory(self) -> Rows:
+        """Return the runs that can be recorded, and the past."""
+        running = [_unfinished_row(one) for one in self._running.values() if one.run.id > 0]
+        return running + super()._rows_in_memory()
+
+
+def _past_row(job: Job, past: Past) -> Row:
+    """Return a row of the past."""
+    return "works", tuple(PAST_COLUMNS.split(", ")), past_values(job, past)
+
+
+def _amend(connection: sqlite3.Connection, job: Job, at: float, **fields: Any) -> None:
+    """Change the past of a job; one that was never seen is first seen `at`."""
+    known = read_past(connection.execute(f"{_PAST} WHERE {_OF_JOB}", job)).get(job) or Past(at)
+    connection.execute(_PUT, past_values(job, replace(known, **fields)))
 
 
 def _insert(connection: sqlite3.Connection, run: Run, resume: str) -> int:
     values = (*run.job, run.trigger.value, run.started, run.phase.value, resume)
-    amend(connection, run.job, run.started, last_start=run.started)
+    _amend(connection, run.job, run.started, last_start=run.started)
     return int(connection.execute(_BEGIN, values).lastrowid or 0)
 
 
@@ -283,9 +291,9 @@ def _past_fields(ended: Ended) -> dict[str, Any]:
     return fields | ({"last_success": ended.at} if ended.outcome.is_good else {})
 
 
-def _open_row(one: Unfinished) -> Row:
+def _unfinished_row(one: Unfinished) -> Row:
     run, child = one.run, one.child
-    columns = ("id", *_BEGUN_COLUMNS, "snapshot", "child_pid", "child_started")
+    columns = ("id", *_START_COLUMNS, "snapshot", "child_pid", "child_started")
     head = (run.id, *run.job, run.trigger.value, run.started, run.phase.value, one.resume)
     tail = (None, None) if child is None else (child.pid, child.started)
     return "runs", columns, (*head, one.snapshot, *tail)

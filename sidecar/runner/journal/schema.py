@@ -1,4 +1,4 @@
-"""The journal's tables, and opening a file that holds them, whatever state it is in."""
+"""The journal's tables: open a file, bring it up to date, save what a broken one still holds."""
 
 import contextlib
 import os
@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-# A step for each version; a published one is never changed, and columns never go away:
-# what could be read from a file of any version is saved from it by these names.
+# One step for each version. A published step is never changed, and no column is ever removed:
+# so rows of a file of any version can be saved by these names.
 MIGRATIONS: Sequence[Sequence[str]] = (
     (
         """CREATE TABLE works (
@@ -43,8 +43,8 @@ MIGRATIONS: Sequence[Sequence[str]] = (
     ),
 )
 
-# What is read from a file that is set aside, the most important first: what is to be put
-# right, what decides when something is due, and what nobody could tell again.
+# What is saved from a broken file, the most important first: runs to finish and containers to
+# start, what decides when a job is due, and what cannot be found out again.
 _SAVED = {
     "runs": "WHERE ended IS NULL",
     "stopped": "",
@@ -64,15 +64,15 @@ Rows = list[Row]
 
 
 def is_broken(error: sqlite3.Error) -> bool:
-    """Return whether an error means that the file is no good, rather than out of reach."""
+    """Return whether an error means that the file is broken, rather than out of reach."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def open_file(path: Path) -> sqlite3.Connection:
-    """Open the file or begin a new one, for its owner alone; brings it up to date.
+    """Open the file or begin a new one, for its owner alone; bring it up to date.
 
-    Raises OSError or sqlite3.Error; `is_broken` tells whether another file would do.
+    Raises OSError or sqlite3.Error; with `is_broken` a new file would help.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -93,7 +93,7 @@ def open_file(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    # What is committed has to be on the disk; and what is deleted may have been a secret.
+    # What is committed has to be on disk, and what is deleted may have been a secret.
     for pragma in (
         "journal_mode = WAL",
         "synchronous = FULL",
@@ -102,9 +102,9 @@ def _prepare(connection: sqlite3.Connection) -> None:
     ):
         connection.execute(f"PRAGMA {pragma}")
     _migrate(connection)
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise _corrupt(str(verdict))
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise _corrupt(str(found))
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
@@ -124,7 +124,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
 def _version(connection: sqlite3.Connection) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if not 0 <= version <= len(MIGRATIONS):
-        # What of it is ours to read is taken over, as from one that is broken.
+        # A new file takes over what we can read of it, as from a broken one.
         raise _corrupt(f"its version is {version}, at most {len(MIGRATIONS)} is known")
     return int(version)
 
@@ -136,7 +136,7 @@ def _corrupt(message: str) -> sqlite3.DatabaseError:
 
 
 def set_aside(path: Path, at: float) -> Path:
-    """Rename the file and what belongs to it; give its new name. Raises OSError."""
+    """Rename the file and its companions; return its new name. Raises OSError."""
     number = int(at)
     while (aside := path.with_name(f"{path.name}.broken-{number}")).exists():
         number += 1
@@ -147,7 +147,7 @@ def set_aside(path: Path, at: float) -> Path:
 
 
 def read_what_is_left(path: Path) -> Rows:
-    """Read what can be read of a file that is no good: table, columns, values."""
+    """Return the rows that can be read of a broken file: table, columns, values."""
     rows: Rows = []
     for table, where in _SAVED.items():
         with (
@@ -166,7 +166,7 @@ def _rows(connection: sqlite3.Connection, table: str, where: str) -> Iterator[Ro
 
 
 def put_back(connection: sqlite3.Connection, rows: Rows) -> int:
-    """Insert what was read from another file, as far as it fits; give how many rows did."""
+    """Insert rows of another file as far as they fit; return how many did."""
     done = 0
     for table, columns, values in rows:
         known = {str(row[1]) for row in connection.execute(f"PRAGMA table_info({table})")}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sidecar.docker.lifecycle import ContainersError, OneShotContainer, OneShotDocker
 from sidecar.docker.usage import on_host, own_container, own_id
-from sidecar.engines.restic.access import Masking
+from sidecar.engines.restic.masking import Masking
 from sidecar.lib.errors import UsageError
 from sidecar.lib.log import log_event
 from sidecar.runner.journal import Journal

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sidecar.backrest.reading import Config, RunPlan
 from sidecar.lib.errors import UsageError
-from sidecar.runner.due import Job, Missed
+from sidecar.runner.due import Job, Missed, backup_job
 from sidecar.runner.job.progress import ProgressHub, RunFinished
 from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import Journal, RunCause, RunOutcome
@@ -16,7 +16,6 @@ from sidecar.runner.once.once import PURPOSE, Result, make_state_folder
 from sidecar.runner.parts import RunnerDependencies, assemble, lock_scheduler
 from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings
-from sidecar.runner.status import job_of
 
 ShowEnd = Callable[[Job, RunFinished], None]
 """Shows how a run ended; called in the thread of its worker."""
@@ -107,7 +106,7 @@ class PlansStrategy:
         pool.start()
         with self._change:
             for plan in self._plans:
-                pool.submit(job_of(plan), RunCause.MANUAL)
+                pool.submit(backup_job(plan), RunCause.MANUAL)
             self._change.wait_for(lambda: self._is_stopping or self._is_over)
         if not pool.close(_END_SECONDS) or self._is_stopping:
             return Result.FAILED
@@ -130,7 +129,7 @@ class PlansStrategy:
         return len(self._results) == len(self._plans)
 
     def _done(self, job: Job) -> None:
-        finished = self._opened.hub.done(job)
+        finished = self._opened.hub.finish(job)
         self._show_end(job, finished)
         ended = None if finished.run is None else finished.run.ended
         with self._change:

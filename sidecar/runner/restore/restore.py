@@ -220,7 +220,7 @@ class Restorer:
 
     def _fetch(self, snapshot: Snapshot, step: Step, staging: Staging, report: Report) -> None:
         done = self._engine.restore(snapshot, [step.item.source], staging.tree, report)
-        if done.verdict is not ResultKind.SUCCESS:
+        if done.kind is not ResultKind.SUCCESS:
             raise RestoreError(
                 f"{step.item.source} was not restored, nothing was touched: {done.reason}",
                 "restore again when that is put right",

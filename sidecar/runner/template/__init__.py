@@ -1,7 +1,8 @@
 """The templates of hooks: a subset of Go's text/template, checked when it is read.
 
-What is read without an error renders without one: every field, function and argument is
-known to fit beforehand, so that nothing goes wrong in the night.
+In come a text and later the values of an event; out comes the rendered text. A template that is
+parsed without an error renders without one: every field, function and argument is checked
+beforehand, so that nothing fails in the night.
 """
 
 from sidecar.runner.template.evaluate import Template, parse_template

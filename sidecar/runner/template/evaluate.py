@@ -1,4 +1,4 @@
-"""A template's tree → what renders it, every type known beforehand. Pure."""
+"""Turn a template's tree into functions that render it, and check every type. Pure."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ _LITERALS: dict[type, Type] = {str: Type.TEXT, bool: Type.TRUTH, int: Type.NUMBE
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A template that was found to be right; `text` is its source and may hold secrets."""
+    """A checked template; `text` is its source and may hold secrets."""
 
     text: str = field(repr=False)
     _pieces: tuple[_Piece, ...] = field(repr=False)

@@ -1,4 +1,4 @@
-"""Values as Go prints them. Pure."""
+"""Format values as Go prints them. Pure."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""Template text → tokens, by the rules of Go's text/template. Pure."""
+"""Split a template into tokens, by the rules of Go's text/template. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from sidecar.lib.errors import SidecarError
 
-BLANKS = " \t\r\n"
-"""What Go's templates take for blanks."""
+_BLANKS = " \t\r\n"
+"""The characters that Go's templates treat as blanks."""
 
 _LEFT, _RIGHT = "{{", "}}"
 _TRIM = re.compile(r"-[ \t\r\n]")
@@ -40,7 +40,7 @@ _UNKNOWN = {
 
 
 class TemplateError(SidecarError):
-    """A template that cannot be used: what is wrong in which line, what to write instead."""
+    """A template that cannot be used: what is wrong in `line`, and what to write instead."""
 
     def __init__(self, message: str, line: int, hint: str = "") -> None:
         super().__init__(message, hint)
@@ -48,7 +48,7 @@ class TemplateError(SidecarError):
 
 
 class TemplateFault(Exception):
-    """The same, while only the position in the text is known."""
+    """A TemplateError of which only the position in the text is known yet."""
 
     def __init__(self, position: int, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -58,7 +58,7 @@ class TemplateFault(Exception):
 
 
 class Token(Enum):
-    """What a piece of a template is."""
+    """The kinds of tokens of a template."""
 
     PLAIN = auto()
     LEFT = auto()
@@ -75,7 +75,7 @@ class Token(Enum):
 
 
 class Lexeme(NamedTuple):
-    """One token as it stands at a position of the text."""
+    """One token, its text and its position."""
 
     token: Token
     text: str
@@ -83,16 +83,16 @@ class Lexeme(NamedTuple):
 
 
 def read_tokens(text: str) -> Iterator[Lexeme]:
-    """Cut a template into tokens, comments and trimmed blanks left out; END is the last.
+    """Yield the tokens of a template without comments and trimmed blanks; END is the last.
 
-    Raises Fault.
+    Raises TemplateFault.
     """
     position = 0
     while (left := text.find(_LEFT, position)) >= 0:
         inner = left + len(_LEFT)
         plain = text[position:left]
         if _TRIM.match(text, inner):
-            plain = plain.rstrip(BLANKS)
+            plain = plain.rstrip(_BLANKS)
             inner += 2
         if plain:
             yield Lexeme(Token.PLAIN, plain, position)
@@ -112,7 +112,7 @@ def read_tokens(text: str) -> Iterator[Lexeme]:
 
 
 def _next(text: str, position: int, left: int) -> tuple[Lexeme, int]:
-    """Read one token inside an action, and where the next one begins."""
+    """Return one token inside an action, and where the next one begins."""
     if position >= len(text):
         raise TemplateFault(left, "an action is not closed", "write }} at its end")
     found = _TOKEN.match(text, position)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sidecar.backrest.messages import CONDITIONS
 from sidecar.backrest.reading import Repo
 from sidecar.engines.base import Stats
-from sidecar.runner.template import go as gowords
+from sidecar.runner.template import go
 from sidecar.runner.template.lexer import TemplateFault
 from sidecar.runner.template.values import (
     NUMBERS,
@@ -35,7 +35,7 @@ def _of_stats(name: str) -> Evaluate:
 def _stats_fields() -> dict[str, tuple[Type, Evaluate]]:
     found = {
         f".SnapshotStats.{name}": (Type.NUMBER, _of_stats(ours))
-        for name, (_, ours) in gowords.STATS.items()
+        for name, (_, ours) in go.STATS.items()
     }
     found[".SnapshotStats.TotalDuration"] = (Type.FRACTION, _of_stats("seconds"))
     found[".SnapshotStats.SnapshotId"] = (Type.TEXT, lambda values: values.snapshot)
@@ -68,43 +68,47 @@ FIELDS: Final[Mapping[str, tuple[Type, Evaluate]]] = {
     ".Duration": (Type.DURATION, lambda values: values.nanoseconds),
     ".Error": (Type.TEXT, lambda values: values.error),
 }
-"""Each field's type, and its value."""
+"""Field → its type and its value."""
 
 SHOWN: Final[Mapping[Type, Callable[[Any], str]]] = {
     Type.TEXT: str,
     Type.NUMBER: str,
-    Type.FRACTION: gowords.show_float,
+    Type.FRACTION: go.show_float,
     Type.TRUTH: lambda value: "true" if value else "false",
-    Type.TIME: gowords.show_time,
-    Type.DURATION: gowords.show_duration,
+    Type.TIME: go.show_time,
+    Type.DURATION: go.show_duration,
     Type.EVENT: lambda number: CONDITIONS[number],
-    Type.LIST: gowords.show_texts,
+    Type.LIST: go.show_texts,
 }
-"""How values of each type come out; those of others do not."""
+"""Type → its text in the output; values of other types cannot be shown."""
 
 _JSON: Final[Mapping[Type, Callable[[Any, Values], str]]] = {
-    Type.TEXT: lambda value, _: gowords.json_text(value),
-    Type.NUMBER: lambda value, _: gowords.json_number(value),
-    Type.FRACTION: lambda value, _: gowords.json_number(value),
+    Type.TEXT: lambda value, _: go.json_text(value),
+    Type.NUMBER: lambda value, _: go.json_number(value),
+    Type.FRACTION: lambda value, _: go.json_number(value),
     Type.TRUTH: lambda value, _: "true" if value else "false",
-    Type.TIME: lambda value, _: gowords.json_time(value),
-    Type.DURATION: lambda value, _: gowords.json_number(value),
-    Type.EVENT: lambda value, _: gowords.json_number(value),
-    Type.LIST: lambda value, _: gowords.json_texts(value),
-    Type.STATS: lambda value, values: gowords.json_stats(value, values.snapshot),
+    Type.TIME: lambda value, _: go.json_time(value),
+    Type.DURATION: lambda value, _: go.json_number(value),
+    Type.EVENT: lambda value, _: go.json_number(value),
+    Type.LIST: lambda value, _: go.json_texts(value),
+    Type.STATS: lambda value, values: go.json_stats(value, values.snapshot),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method of the values: what it gives, and of what; `takes` None: of nothing."""
+    """A method of the values.
+
+    `type` is the type of its result, `takes` the types of its argument; None: it has none.
+    `give` gets the argument, the values and the type of the argument.
+    """
 
     type: Type
     takes: tuple[Type, ...] | None
     give: Callable[[Any, Values, Type], Any]
 
     def bind(self, name: str, arguments: tuple[Typed, ...], position: int) -> Evaluate:
-        """Return what evaluates it for these arguments. Raises Fault if they do not fit."""
+        """Return its evaluation for these arguments; raises TemplateFault if they do not fit."""
         give = self.give
         if self.takes is None:
             if arguments:
@@ -129,21 +133,17 @@ METHODS: Final[Mapping[str, Method]] = {
     ".IsError": Method(
         Type.TRUTH, (Type.EVENT,), lambda number, _, __: is_error(CONDITIONS[number])
     ),
-    ".FormatTime": Method(Type.TEXT, (Type.TIME,), lambda at, _, __: gowords.format_time(at)),
+    ".FormatTime": Method(Type.TEXT, (Type.TIME,), lambda at, _, __: go.format_time(at)),
     ".FormatDuration": Method(
-        Type.TEXT, (Type.DURATION,), lambda value, _, __: gowords.format_duration(value)
+        Type.TEXT, (Type.DURATION,), lambda value, _, __: go.format_duration(value)
     ),
-    ".FormatSizeBytes": Method(
-        Type.TEXT, (Type.NUMBER,), lambda size, _, __: gowords.format_size(size)
-    ),
-    ".ShellEscape": Method(
-        Type.TEXT, (Type.TEXT,), lambda text, _, __: gowords.quote_for_shell(text)
-    ),
+    ".FormatSizeBytes": Method(Type.TEXT, (Type.NUMBER,), lambda size, _, __: go.format_size(size)),
+    ".ShellEscape": Method(Type.TEXT, (Type.TEXT,), lambda text, _, __: go.quote_for_shell(text)),
     ".JsonMarshal": Method(
         Type.TEXT, tuple(_JSON), lambda value, values, kind: _JSON[kind](value, values)
     ),
 }
-"""The methods."""
+"""Name → method."""
 
 _WHOLE = frozenset({Type.NUMBER, Type.EVENT, Type.DURATION})
 _ORDERED: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
@@ -224,4 +224,4 @@ FUNCTIONS: Final[Mapping[str, Callable[[str, tuple[Typed, ...], int], _Made]]] =
     "or": _join,
     "not": _negate,
 }
-"""The functions; each is given its name and arguments, and raises Fault if they do not fit."""
+"""Name → function; it gets its name, arguments and position, and raises TemplateFault."""

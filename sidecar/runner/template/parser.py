@@ -1,4 +1,4 @@
-"""Tokens → a tree of what a template does. Pure."""
+"""Parse the tokens of a template into a tree. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ _ASCII, _LAST_CHARACTER, _SURROGATES = 0x80, 0x10FFFF, range(0xD800, 0xE000)
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A text, a number or a truth value that the template spells out."""
+    """A text, a number or a truth value that is written in the template."""
 
     value: str | int | bool
     position: int
@@ -61,21 +61,21 @@ Expression = Literal | FieldNode | Call
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """Text that comes out as it stands."""
+    """Text that is put out unchanged."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class OutputNode:
-    """A value that comes out."""
+    """A value that is put out."""
 
     expression: Expression
 
 
 @dataclass(frozen=True, slots=True)
 class IfNode:
-    """An `if`: what comes out if the condition holds, and if not."""
+    """An `if`: what is put out if the condition is true, and if not."""
 
     condition: Expression
     then: tuple["Node", ...]
@@ -86,7 +86,7 @@ Node = Plain | OutputNode | IfNode
 
 
 def parse_tree(text: str) -> tuple[Node, ...]:
-    """Parse a template. Raises Fault."""
+    """Parse a template. Raises TemplateFault."""
     parser = _Parser(read_tokens(text))
     nodes, _ = parser.nodes(0)
     return nodes
@@ -100,7 +100,7 @@ class _Parser:
     def nodes(self, depth: int, since: int = 0) -> tuple[tuple[Node, ...], str]:
         """Parse up to the `else` or `end` that belongs to it, or the end of the text.
 
-        `since` is where the `if` stands.
+        `since` is the position of the `if`.
         """
         found: list[Node] = []
         while not self._is_at(Token.END):

@@ -1,9 +1,4 @@
-"""What a template can speak of: the values of one event. Pure.
-
-What `.Summary` says: the event in a few lines. Pure.
-
-The types that values in templates have. Pure.
-"""
+"""The values of one event that templates can name, the types they have, and `.Summary`. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,23 +11,33 @@ from sidecar.backrest.reading import Repo, RunPlan
 from sidecar.engines.base import Stats
 from sidecar.runner.template.go import format_size, format_time, show_float
 
-OF_REPOSITORY: Final = "_system_"
-"""The id of the plan, as Backrest shows it, where an event belongs to a repository alone."""
+_OF_REPOSITORY: Final = "_system_"
+"""The id of the plan, as Backrest shows it, of an event of a repository alone."""
 
 NUMBERS: Final[Mapping[str, int]] = {name: number for number, name in CONDITIONS.items()}
 """The number of each event by its name."""
 
 _NANOSECONDS = 1_000_000_000
 _UNKNOWN = "unknown"
+_WITH_STATS = frozenset(
+    {"CONDITION_SNAPSHOT_END", "CONDITION_SNAPSHOT_WARNING", "CONDITION_SNAPSHOT_SUCCESS"}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What is known when hooks run: `now` is aware, `seconds` how long it took so far.
+    """What is known when hooks run.
 
-    `task` says what is done, in a few words, `event` is the name of a condition. `plan`
-    is None where only a repository is concerned. `stats` are None unless a backup was
-    tried: after a failed one they are all zero. `error` is empty if there was none.
+    Attributes:
+        task: what is done, in a few words.
+        repo: the repository.
+        plan: the plan; None if the event belongs to a repository alone.
+        now: an aware datetime.
+        event: the name of a condition: `CONDITION_SNAPSHOT_START`.
+        snapshot: the id of the new snapshot.
+        stats: what a backup counted, all zero after a failed one; None for other jobs.
+        seconds: how long the run took so far.
+        error: why the run failed; empty if it did not.
     """
 
     task: str
@@ -47,74 +52,22 @@ class Values:
 
     @property
     def nanoseconds(self) -> int:
-        """How long it took, as Go counts."""
+        """How long the run took, in nanoseconds, as Go counts."""
         return round(self.seconds * _NANOSECONDS)
 
     @property
     def known_plan(self) -> RunPlan:
-        """The plan, or one that has nothing but the id which stands for a repository."""
-        return self.plan or RunPlan(OF_REPOSITORY, "")
+        """The plan, or one with nothing but the id that stands for a repository."""
+        return self.plan or RunPlan(_OF_REPOSITORY, "")
 
 
-def event_name(event: str) -> str:
-    """Return the words for a condition's name: `snapshot error`; any error is `error`."""
-    if NUMBERS.get(event, 0) == 0:
-        return _UNKNOWN
-    words = event.removeprefix("CONDITION_").lower().replace("_", " ")
-    return "error" if words == "any error" else words
-
-
-def is_error(event: str) -> bool:
-    """Return whether Backrest calls this event an error; only snapshots and any error count."""
-    return event in {"CONDITION_ANY_ERROR", "CONDITION_SNAPSHOT_ERROR"}
-
-
-_AFTER = frozenset(
-    {"CONDITION_SNAPSHOT_END", "CONDITION_SNAPSHOT_WARNING", "CONDITION_SNAPSHOT_SUCCESS"}
-)
-
-
-def summarise(values: Values) -> str:
-    """Say what happened; several lines, the last of them ended too."""
-    return "".join(f"{line}\n" for line in _lines(values))
-
-
-def _lines(values: Values) -> Iterator[str]:
-    yield f"{values.task}: {event_name(values.event)}"
-    yield f"Time: {format_time(values.now)}"
-    yield f"Repository: {values.repo.id}"
-    if values.plan is not None:
-        yield f"Plan: {values.plan.id}"
-    if values.event == "CONDITION_SNAPSHOT_START":
-        yield from (f"Path: {path}" for path in values.known_plan.paths)
-    if values.snapshot:
-        yield f"Snapshot: {values.snapshot}"
-    if values.error:
-        yield f"Error: {values.error}"
-    elif values.stats is not None and values.event in _AFTER:
-        yield from _counted(values.stats)
-
-
-def _counted(stats: Stats) -> Iterator[str]:
-    yield f"Added: {format_size(stats.bytes_added)}"
-    yield f"Processed: {format_size(stats.bytes_processed)} in {stats.files_processed} files"
-    yield _told("Files", stats.files_new, stats.files_changed, stats.files_unmodified)
-    yield _told("Folders", stats.dirs_new, stats.dirs_changed, stats.dirs_unmodified)
-    yield f"Blobs: {stats.data_blobs} of data, {stats.tree_blobs} of folders"
-    yield f"Duration: {show_float(stats.seconds)} s"
-
-
-def _told(what: str, new: int, changed: int, unmodified: int) -> str:
-    return f"{what}: {new} new, {changed} changed, {unmodified} unmodified"
-
-
-# Always of the type that the check found: texts are str, numbers, durations (nanoseconds)
-# and events (their numbers) int, lists tuples of str, statistics None where there are none.
+# The value has the type that the check found: texts are str; numbers, durations (nanoseconds)
+# and events (their numbers) int; lists tuples of str; statistics None if there are none.
 Evaluate = Callable[[Values], Any]
 
 
 class Type(Enum):
-    """What a value is, in words for people."""
+    """The type of a value, in words for people."""
 
     TEXT = "a text"
     NUMBER = "a number"
@@ -132,8 +85,55 @@ class Type(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """An expression whose type is known, and where it stands."""
+    """An expression whose type is known, and its position in the text."""
 
     type: Type
     evaluate: Evaluate
     position: int
+
+
+def event_name(event: str) -> str:
+    """Return a condition's name in words: `snapshot error`; any error is `error`."""
+    if NUMBERS.get(event, 0) == 0:
+        return _UNKNOWN
+    words = event.removeprefix("CONDITION_").lower().replace("_", " ")
+    return "error" if words == "any error" else words
+
+
+def is_error(event: str) -> bool:
+    """Return whether Backrest calls this event an error; only snapshots and any error count."""
+    return event in {"CONDITION_ANY_ERROR", "CONDITION_SNAPSHOT_ERROR"}
+
+
+def summarise(values: Values) -> str:
+    """Return what happened in several lines, each ended by a newline."""
+    return "".join(f"{line}\n" for line in _lines(values))
+
+
+def _lines(values: Values) -> Iterator[str]:
+    yield f"{values.task}: {event_name(values.event)}"
+    yield f"Time: {format_time(values.now)}"
+    yield f"Repository: {values.repo.id}"
+    if values.plan is not None:
+        yield f"Plan: {values.plan.id}"
+    if values.event == "CONDITION_SNAPSHOT_START":
+        yield from (f"Path: {path}" for path in values.known_plan.paths)
+    if values.snapshot:
+        yield f"Snapshot: {values.snapshot}"
+    if values.error:
+        yield f"Error: {values.error}"
+    elif values.stats is not None and values.event in _WITH_STATS:
+        yield from _stats_lines(values.stats)
+
+
+def _stats_lines(stats: Stats) -> Iterator[str]:
+    yield f"Added: {format_size(stats.bytes_added)}"
+    yield f"Processed: {format_size(stats.bytes_processed)} in {stats.files_processed} files"
+    yield _render_counts("Files", stats.files_new, stats.files_changed, stats.files_unmodified)
+    yield _render_counts("Folders", stats.dirs_new, stats.dirs_changed, stats.dirs_unmodified)
+    yield f"Blobs: {stats.data_blobs} of data, {stats.tree_blobs} of folders"
+    yield f"Duration: {show_float(stats.seconds)} s"
+
+
+def _render_counts(what: str, new: int, changed: int, unmodified: int) -> str:
+    return f"{what}: {new} new, {changed} changed, {unmodified} unmodified"

@@ -149,7 +149,7 @@ class Verifier:
         report: Report,
     ) -> Verification:
         done = self._engine.restore(snapshot, [one.path for one in chosen], scratch, report)
-        if done.verdict is not ResultKind.SUCCESS:
+        if done.kind is not ResultKind.SUCCESS:
             reason = f"the sample could not be restored: {done.reason}"
             failure = done.failure or FailureClass.UNKNOWN
             return _failed(plan.id, seed, failure, reason, snapshot.id)

@@ -1,6 +1,7 @@
 """What is due: one comparison, whatever the clock, the runner and the document have been through."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -27,7 +28,6 @@ from sidecar.runner.due import (
     Moments,
     Scheduler,
     timings,
-    upcoming,
 )
 from sidecar.schedule.fires import _runner_moments, runner_fires
 
@@ -58,7 +58,7 @@ def look(
     """Look at one plan that is known since the first of June, noon."""
     known = Moments(SEEN, at(start) if start else None, at(missed) if missed else None)
     scheduler = Scheduler(UTC)
-    return scheduler.look({WEB: timing}, {WEB: known}, at(now), at(up_since), catch_up)
+    return scheduler.find_due({WEB: timing}, {WEB: known}, at(now), at(up_since), catch_up)
 
 
 def due(fire: str) -> tuple[DueJob, ...]:
@@ -75,7 +75,7 @@ def test_a_plan_first_seen_does_not_fire_for_the_past() -> None:
 
 def test_what_is_not_known_yet_is_not_due() -> None:
     """Its clock has to be started first."""
-    found = Scheduler(UTC).look({WEB: DAILY}, {}, at("2025-06-09 12:00"), SEEN)
+    found = Scheduler(UTC).find_due({WEB: DAILY}, {}, at("2025-06-09 12:00"), SEEN)
     assert ((), ()) == (found.due, found.missed)
 
 
@@ -90,7 +90,7 @@ def test_what_waits_or_runs_is_not_due_again() -> None:
     other = Job(JobKind.BACKUP, "db", "store")
     known = dict.fromkeys((WEB, other), Moments(SEEN))
     wanted = dict.fromkeys((WEB, other), DAILY)
-    found = Scheduler(UTC).look(wanted, known, at("2025-06-02 03:00"), SEEN, busy={WEB})
+    found = Scheduler(UTC).find_due(wanted, known, at("2025-06-02 03:00"), SEEN, busy={WEB})
     assert [other] == [one.job for one in found.due]
 
 
@@ -99,7 +99,7 @@ def test_what_waits_longest_is_due_first() -> None:
     early, late = (Job(JobKind.BACKUP, name, "store") for name in ("early", "late"))
     wanted = {late: Timing("0 5 * * *"), early: DAILY}
     known = dict.fromkeys(wanted, Moments(SEEN))
-    found = Scheduler(UTC).look(wanted, known, at("2025-06-02 08:00"), SEEN)
+    found = Scheduler(UTC).find_due(wanted, known, at("2025-06-02 08:00"), SEEN)
     assert [early, late] == [one.job for one in found.due]
 
 
@@ -167,11 +167,11 @@ def test_a_plan_first_seen_in_the_future_is_due_at_once() -> None:
     now = at("2025-06-05 08:00")
     known = Moments(at("2036-01-01 00:00"), at("2036-01-01 02:00"))
     scheduler = Scheduler(UTC)
-    found = scheduler.look({WEB: DAILY}, {WEB: known}, now, now)
+    found = scheduler.find_due({WEB: DAILY}, {WEB: known}, now, now)
     assert ((DueJob(WEB, now),), ()) == (found.due, found.missed)
     after = Moments(known.first_seen, last_start=now)
-    assert () == scheduler.look({WEB: DAILY}, {WEB: after}, now + 60, now).due
-    assert scheduler.look({WEB: DAILY}, {WEB: after}, now + DAY, now).due
+    assert () == scheduler.find_due({WEB: DAILY}, {WEB: after}, now + 60, now).due
+    assert scheduler.find_due({WEB: DAILY}, {WEB: after}, now + DAY, now).due
 
 
 def test_the_next_look_is_at_the_next_fire_but_within_a_minute() -> None:
@@ -185,11 +185,11 @@ def test_a_run_that_waited_tells_what_it_does_not_answer() -> None:
     known = Moments(SEEN)
     scheduler, hourly = Scheduler(UTC), Timing("0 * * * *")
     now = at("2025-06-01 15:30")
-    lost = scheduler.overtaken(WEB, hourly, known, now)
+    lost = scheduler.missed_while_waiting(WEB, hourly, known, now)
     assert Missed(WEB, at("2025-06-01 13:00"), at("2025-06-01 14:00"), 2) == lost
-    assert scheduler.overtaken(WEB, hourly, known, at("2025-06-01 13:10")) is None
-    assert scheduler.overtaken(WEB, EACH_DAY, known, now + 9 * DAY) is None
-    assert scheduler.overtaken(WEB, hourly, Moments(now + 9 * DAY), now) is None
+    assert scheduler.missed_while_waiting(WEB, hourly, known, at("2025-06-01 13:10")) is None
+    assert scheduler.missed_while_waiting(WEB, EACH_DAY, known, now + 9 * DAY) is None
+    assert scheduler.missed_while_waiting(WEB, hourly, Moments(now + 9 * DAY), now) is None
 
 
 def test_a_downtime_of_years_is_not_counted_fire_by_fire() -> None:
@@ -202,7 +202,7 @@ def test_a_downtime_of_years_is_not_counted_fire_by_fire() -> None:
 def test_the_last_of_just_too_many_is_the_last_that_was_counted() -> None:
     """There is none to be found after it."""
     now = SEEN + (MOST_COUNTED + 1) * 60
-    found = Scheduler(UTC).look({WEB: Timing("* * * * *")}, {WEB: Moments(SEEN)}, now, now)
+    found = Scheduler(UTC).find_due({WEB: Timing("* * * * *")}, {WEB: Moments(SEEN)}, now, now)
     assert (DueJob(WEB, now),) == found.due
 
 
@@ -214,7 +214,7 @@ def test_the_last_of_very_many_is_found_also_where_it_is_long_ago(cron: str, las
     start = at("2025-06-01 12:00")
     scheduler = Scheduler(UTC)
     now = at("2040-12-30 12:00") if cron == "* * 1 1 *" else at("2041-06-20 12:00")
-    found = scheduler.look({WEB: Timing(cron)}, {WEB: Moments(start)}, now, now)
+    found = scheduler.find_due({WEB: Timing(cron)}, {WEB: Moments(start)}, now, now)
     assert (DueJob(WEB, at(last)),) == found.due
 
 
@@ -237,10 +237,10 @@ def test_next_fires_are_remembered_until_something_changes(monkeypatch: pytest.M
     monkeypatch.setattr(scheduler, "next_fires", counted)
     moments = {WEB: Moments(SEEN)}
     for second in range(100):
-        scheduler.look({WEB: DAILY}, moments, SEEN + second, SEEN)
+        scheduler.find_due({WEB: DAILY}, moments, SEEN + second, SEEN)
     assert [SEEN] == asked
-    scheduler.look({WEB: Timing("0 3 * * *")}, moments, SEEN, SEEN)
-    scheduler.look({WEB: Timing("0 3 * * *")}, {WEB: Moments(SEEN, SEEN + 9)}, SEEN + 9, SEEN)
+    scheduler.find_due({WEB: Timing("0 3 * * *")}, moments, SEEN, SEEN)
+    scheduler.find_due({WEB: Timing("0 3 * * *")}, {WEB: Moments(SEEN, SEEN + 9)}, SEEN + 9, SEEN)
     assert [SEEN, SEEN, SEEN + 9] == asked
 
 
@@ -272,9 +272,10 @@ def test_the_period_is_the_longest_pause_that_comes() -> None:
 
 def test_the_next_fires_can_be_listed_for_people() -> None:
     """In order, so many."""
-    fires = upcoming(Scheduler(UTC), DAILY, SEEN, 2)
-    assert (at("2025-06-02 02:00"), at("2025-06-03 02:00")) == fires
-    assert (SEEN + DAY,) == upcoming(Scheduler(UTC), EACH_DAY, SEEN, 1)
+    scheduler = Scheduler(UTC)
+    fires = list(islice(scheduler.next_fires(DAILY, SEEN), 2))
+    assert [at("2025-06-02 02:00"), at("2025-06-03 02:00")] == fires
+    assert SEEN + DAY == next(scheduler.next_fires(EACH_DAY, SEEN))
 
 
 def shown(cron: str, zone: str, start: str, hours: int) -> list[str]:

@@ -15,14 +15,14 @@ from sidecar.docker.lifecycle import ContainersError
 from sidecar.docker.usage import ContainerUse, MountedPath
 from sidecar.engines.base import Engine, EngineError, Entry, FailureClass, Snapshot
 from sidecar.runner.empty_source import (
-    Emptiness,
     EmptySourceAction,
     EmptySourceFacts,
+    EmptySourceGuard,
     EmptySourceOptions,
     PathState,
     decide,
-    look,
-    remembered,
+    devices_to_record,
+    observe,
 )
 from sidecar.runner.journal import Device, Journal, RunOutcome
 
@@ -89,7 +89,7 @@ ALONE = [
 
 
 @pytest.mark.parametrize(
-    ("seen", "recorded", "files", "verdict"),
+    ("seen", "recorded", "files", "action"),
     [case[1:] for case in ALONE],
     ids=[case[0] for case in ALONE],
 )
@@ -97,19 +97,19 @@ def test_a_wanted_restore_happens_only_where_it_is_safe(
     seen: list[PathState],
     recorded: dict[str, Device],
     files: int | None,
-    verdict: EmptySourceAction,
+    action: EmptySourceAction,
 ) -> None:
     """All paths empty, where they were, and something to restore."""
     found = decide(EmptySourceFacts(seen, recorded, files, is_wanted=True))
 
-    assert verdict is found.verdict
+    assert action is found.action
     assert bool(found.reason) == (
-        verdict is not EmptySourceAction.NORMAL or (files == 0 and bool(seen))
+        action is not EmptySourceAction.NORMAL or (files == 0 and bool(seen))
     )
 
 
 @pytest.mark.parametrize(
-    ("seen", "recorded", "files", "verdict"),
+    ("seen", "recorded", "files", "action"),
     [case[1:] for case in ALONE],
     ids=[case[0] for case in ALONE],
 )
@@ -117,31 +117,31 @@ def test_unwanted_it_is_an_alarm_instead(
     seen: list[PathState],
     recorded: dict[str, Device],
     files: int | None,
-    verdict: EmptySourceAction,
+    action: EmptySourceAction,
 ) -> None:
     """What would be restored, or is in danger, is told; what is normal stays so."""
     found = decide(EmptySourceFacts(seen, recorded, files))
 
     expected = (
-        EmptySourceAction.NORMAL if verdict is EmptySourceAction.NORMAL else EmptySourceAction.ALARM
+        EmptySourceAction.NORMAL if action is EmptySourceAction.NORMAL else EmptySourceAction.ALARM
     )
-    assert expected is found.verdict
+    assert expected is found.action
 
 
 def test_a_container_that_uses_the_path_is_in_the_way() -> None:
     """Unless it may be stopped; it is named."""
     now = EmptySourceFacts([EMPTY], HELD, 5, users=["web"], is_wanted=True)
 
-    assert EmptySourceAction.ALARM is decide(now).verdict
+    assert EmptySourceAction.ALARM is decide(now).action
     assert "web runs and uses that" in decide(now).reason
-    assert EmptySourceAction.RESTORE is decide(replace(now, may_stop=True)).verdict
+    assert EmptySourceAction.RESTORE is decide(replace(now, may_stop=True)).action
 
 
 def test_who_uses_the_path_has_to_be_known() -> None:
     """Unknown is never the same as nobody, whatever may be stopped."""
     now = EmptySourceFacts([EMPTY], HELD, 5, trouble="no answer", is_wanted=True, may_stop=True)
 
-    assert EmptySourceAction.ALARM is decide(now).verdict
+    assert EmptySourceAction.ALARM is decide(now).action
     assert "no answer" in decide(now).reason
 
 
@@ -149,7 +149,7 @@ def test_what_is_empty_on_purpose_is_normal() -> None:
     """Whatever else is asked for."""
     now = EmptySourceFacts([EMPTY], HELD, 5, is_wanted=True, is_on_purpose=True)
 
-    assert EmptySourceAction.NORMAL is decide(now).verdict
+    assert EmptySourceAction.NORMAL is decide(now).action
 
 
 def test_of_many_paths_the_first_are_named() -> None:
@@ -187,8 +187,8 @@ RECORDED = st.dictionaries(
     )
 )
 def test_no_restore_is_ever_unsafe(now: EmptySourceFacts) -> None:
-    """It needs a wish, only empty paths, each where it was, a snapshot, and nobody at work."""
-    if decide(now).verdict is not EmptySourceAction.RESTORE:
+    """It needs to be wanted, only empty paths, each where it was, a snapshot, and nobody at work."""
+    if decide(now).action is not EmptySourceAction.RESTORE:
         return
     assert now.is_wanted
     assert not now.is_on_purpose
@@ -207,7 +207,7 @@ def test_what_held_something_is_remembered_until_it_holds_something_again(
     seen: list[PathState], recorded: dict[str, Device]
 ) -> None:
     """An empty path, or a missing one, never replaces the record of a full one."""
-    found = remembered(seen, recorded)
+    found = devices_to_record(seen, recorded)
 
     for one in seen:
         known = recorded.get(one.path)
@@ -219,9 +219,11 @@ def test_what_held_something_is_remembered_until_it_holds_something_again(
 
 def test_emptiness_on_purpose_is_forgotten() -> None:
     """So that taking the plan off the list again means no alarm."""
-    assert {"/data": Device(1, non_empty=False)} == remembered([EMPTY], HELD, is_on_purpose=True)
-    assert {} == remembered([MISSING], HELD, is_on_purpose=True)
-    assert {} == remembered([UNREADABLE], HELD, is_on_purpose=True)
+    assert {"/data": Device(1, non_empty=False)} == devices_to_record(
+        [EMPTY], HELD, is_on_purpose=True
+    )
+    assert {} == devices_to_record([MISSING], HELD, is_on_purpose=True)
+    assert {} == devices_to_record([UNREADABLE], HELD, is_on_purpose=True)
 
 
 def test_a_look_tells_empty_from_full_and_missing(tmp_path: Path) -> None:
@@ -235,7 +237,7 @@ def test_a_look_tells_empty_from_full_and_missing(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("empty")
 
     names = ("empty", "full", "ours", "link", "full/file", "gone/deep", "full/file/x")
-    found = {name: look(str(tmp_path / name)) for name in names}
+    found = {name: observe(str(tmp_path / name)) for name in names}
     seen = {name: (one.exists, one.is_empty, one.device == device) for name, one in found.items()}
 
     assert {
@@ -247,7 +249,7 @@ def test_a_look_tells_empty_from_full_and_missing(tmp_path: Path) -> None:
         "gone/deep": (False, True, True),
         "full/file/x": (False, True, True),
     } == seen
-    assert PathState("a\0b", exists=True, is_empty=None, device=0) == look("a\0b")
+    assert PathState("a\0b", exists=True, is_empty=None, device=0) == observe("a\0b")
 
 
 @dataclass
@@ -294,10 +296,10 @@ class World:
         """Return the repository as an engine; of it no more is used."""
         return self.repository  # type: ignore[return-value]
 
-    def emptiness(self, **choice: object) -> Emptiness:
+    def emptiness(self, **choice: object) -> EmptySourceGuard:
         """Look after the plan."""
         wanted = EmptySourceOptions(**choice)  # type: ignore[arg-type]
-        return Emptiness(self.journal, self, self.containers, wanted, now=lambda: 7.0)
+        return EmptySourceGuard(self.journal, self, self.containers, wanted, now=lambda: 7.0)
 
     def empty(self) -> None:
         """Lose everything."""
@@ -417,14 +419,14 @@ def test_nothing_is_restored_unwanted(world: World) -> None:
 
     decision, ended = world.emptiness().refill(world.plan)
 
-    assert (EmptySourceAction.NORMAL, None, 0) == (decision.verdict, ended, world.repository.asked)
+    assert (EmptySourceAction.NORMAL, None, 0) == (decision.action, ended, world.repository.asked)
 
 
 def test_a_plan_that_holds_something_is_not_restored(world: World) -> None:
     """Nor is the repository asked."""
     decision, ended = world.emptiness(everything=True).refill(world.plan)
 
-    assert (EmptySourceAction.NORMAL, None, 0) == (decision.verdict, ended, world.repository.asked)
+    assert (EmptySourceAction.NORMAL, None, 0) == (decision.action, ended, world.repository.asked)
 
 
 def test_an_empty_repository_is_no_failure(world: World) -> None:
@@ -433,7 +435,7 @@ def test_an_empty_repository_is_no_failure(world: World) -> None:
 
     decision, ended = world.emptiness(everything=True).refill(world.plan)
 
-    assert (EmptySourceAction.NORMAL, None) == (decision.verdict, ended)
+    assert (EmptySourceAction.NORMAL, None) == (decision.action, ended)
     assert "no snapshot holds anything" in decision.reason
 
 
@@ -444,7 +446,7 @@ def test_a_repository_that_cannot_be_asked_is_a_failure(world: World) -> None:
 
     decision, ended = world.emptiness(everything=True).refill(world.plan)
 
-    assert EmptySourceAction.ALARM is decision.verdict
+    assert EmptySourceAction.ALARM is decision.action
     assert ended is not None
     assert (RunOutcome.FAILED, FailureClass.NETWORK, 7.0) == (
         ended.outcome,

@@ -42,7 +42,7 @@ REPO = {"id": "store", "uri": "/backups", "password": "x", "autoInitialize": Tru
 def test_a_good_document_is_executed(config: Path, loader: Loader) -> None:
     """From the first look at it."""
     write(config, repos=[REPO], plans=[plan("web")])
-    loaded = loader.look()
+    loaded = loader.refresh()
     assert loaded.config is not None
     assert (["web"], "", 1) == ([p.id for p in loaded.config.plans], loaded.trouble, loaded.version)
 
@@ -50,8 +50,8 @@ def test_a_good_document_is_executed(config: Path, loader: Loader) -> None:
 def test_a_document_that_has_not_changed_is_not_read_again(config: Path, loader: Loader) -> None:
     """The very same config says that nothing is new."""
     write(config)
-    first = loader.look()
-    assert first.config is loader.look().config
+    first = loader.refresh()
+    assert first.config is loader.refresh().config
     assert 1 == loader.loaded.version
 
 
@@ -69,9 +69,9 @@ def test_the_last_good_document_wins(
 ) -> None:
     """What is wrong with the present one is told in a sentence that names the file."""
     write(config, repos=[REPO], plans=[plan("web")])
-    good = loader.look().config
+    good = loader.refresh().config
     config.write_bytes(content)
-    loaded = loader.look()
+    loaded = loader.refresh()
     assert (good, 1) == (loaded.config, loaded.version)
     assert str(config) in loaded.trouble
     assert words in loaded.trouble
@@ -84,8 +84,8 @@ def test_a_bad_document_is_told_once(
     caplog.set_level(logging.INFO)
     for content in (b"{", b"{", b"{}"):
         config.write_bytes(content)
-        loader.look()
-        loader.look()
+        loader.refresh()
+        loader.refresh()
     assert ["document.refused"] * 2 == [record.message for record in caplog.records]
     assert "none" == vars(caplog.records[0])["fields"]["executed"]
 
@@ -93,19 +93,19 @@ def test_a_bad_document_is_told_once(
 def test_what_was_good_before_is_good_again(config: Path, loader: Loader) -> None:
     """Also if it is the same as it was."""
     write(config)
-    loader.look()
+    loader.refresh()
     config.unlink()
-    assert "no document" in loader.look().trouble
+    assert "no document" in loader.refresh().trouble
     write(config)
-    assert ("", 2) == (loader.look().trouble, loader.loaded.version)
+    assert ("", 2) == (loader.refresh().trouble, loader.loaded.version)
 
 
 def test_a_document_that_is_not_there_yet_is_waited_for(config: Path, loader: Loader) -> None:
     """There is nothing to execute until then."""
-    assert loader.look().config is None
+    assert loader.refresh().config is None
     assert "no document" in loader.loaded.trouble
     write(config)
-    assert loader.look().config is not None
+    assert loader.refresh().config is not None
 
 
 def test_what_is_no_file_is_not_read(config: Path) -> None:

@@ -1,4 +1,4 @@
-"""The daemon's look and what its seats do, on a real journal, with a clock of the test's own."""
+"""The daemon's loop and what its workers do, on a real journal, with a clock of the test's own."""
 
 import json
 import logging
@@ -35,7 +35,8 @@ from sidecar.runner.maintenance import Maintenance, used_parts
 from sidecar.runner.parts import Initialiser, RunnerDependencies, assemble
 from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings, Scheduling
-from sidecar.runner.status import RunnerReport, Sources, status_json
+from sidecar.runner.status import status_json
+from sidecar.runner.status_collector import StatusCollector, StatusSources
 from sidecar.runner.timetable import Timetable
 from sidecar.web.messages import parse_outcome, parse_progress, render_progress
 from sidecar.web.runner import METRICS, RunnerPages
@@ -50,7 +51,7 @@ PRUNE = Job(JobKind.PRUNE, "store", "store")
 
 @dataclass
 class World:
-    """A daemon without its threads; its seats run what the test says."""
+    """A daemon without its threads; its workers run what the test says."""
 
     folder: Path
     choice: EmptySourceOptions = field(default_factory=EmptySourceOptions)
@@ -91,13 +92,13 @@ class World:
         self.jobs = JobRunner(parts, self.hub, self.miss, self.clock)
         self.pool = Pool(self.jobs.run, 1, self.done, self.jobs.failed)
         self.loader = Loader(self.config)
-        sources = Sources(
+        sources = StatusSources(
             parts.journal,
             lambda: self.loader.loaded,
             lambda: self.pool.busy,
             lambda: self.hub.running,
         )
-        self.report = RunnerReport(sources, parts.scheduler, HOUR, self.clock, self.clock)
+        self.report = StatusCollector(sources, parts.scheduler, HOUR, self.clock, self.clock)
         parts.reporter.listeners.append(self.report.ended)
         dependencies = LoopDependencies(
             parts, self.loader, self.jobs, self.pool, self.report, RunnerHeartbeat(state)
@@ -115,11 +116,11 @@ class World:
         self.loop.miss(missed)
 
     def done(self, job: Job) -> None:
-        """Tell the board."""
-        self.hub.done(job)
+        """Publish the end."""
+        self.hub.finish(job)
 
     def waiting(self) -> set[Job]:
-        """What is queued; nothing runs, for no seat was opened."""
+        """What is queued; nothing runs, for no worker was started."""
         return set(self.pool.busy)
 
     def empty(self) -> None:
@@ -162,56 +163,56 @@ def environ_of(folder: Path) -> dict[str, str]:
 
 def test_a_new_document_runs_nothing_of_the_past(world: World) -> None:
     """Its plans are due at their next fire; until then it looks each minute."""
-    assert 60.0 == world.loop.look()
+    assert 60.0 == world.loop.poll()
     assert set() == world.waiting()
     world.now += HOUR - 30
-    assert 30.0 == world.loop.look()
+    assert 30.0 == world.loop.poll()
     world.now += 30
-    world.loop.look()
+    world.loop.poll()
     assert {WEB} == world.waiting()
 
 
 def test_what_waits_is_not_queued_again(world: World) -> None:
     """And what is over is due again at its next fire only."""
-    world.loop.look()
+    world.loop.poll()
     world.now += HOUR
     for _ in range(3):
-        world.loop.look()
+        world.loop.poll()
     assert {WEB} == world.waiting()
     world.empty()
     world.ran(WEB)
-    world.loop.look()
+    world.loop.poll()
     assert set() == world.waiting()
 
 
 def test_what_was_missed_is_recorded_once(world: World) -> None:
     """With how often, for the log, the pages and the history."""
-    world.loop.look()
+    world.loop.poll()
     world.now += 5 * HOUR
-    world.loop.look()
-    world.loop.look()
+    world.loop.poll()
+    world.loop.poll()
     (missed,) = world.parts.journal.missed_fires()
     assert (WEB, 4) == (missed.job, missed.count)
-    assert 4 == world.report.facts().missed
+    assert 4 == world.report.collect().missed
 
 
 def test_another_document_is_taken_over(world: World) -> None:
     """A plan that is new is first seen now; what is gone is no longer due."""
-    world.loop.look()
+    world.loop.poll()
     world.now += HOUR - 1
     world.write(plan("db"))
-    world.loop.look()
+    world.loop.poll()
     world.now += 1
-    world.loop.look()
+    world.loop.poll()
     assert {Job(JobKind.BACKUP, "db", "store")} == world.waiting()
 
 
 def test_a_broken_document_changes_nothing_but_the_health(world: World) -> None:
     """What was good goes on, and the heartbeat says why all is not well."""
-    world.loop.look()
+    world.loop.poll()
     world.config.write_text("{")
     world.now += HOUR
-    world.loop.look()
+    world.loop.poll()
     assert {WEB} == world.waiting()
     beat = json.loads((world.settings.state_directory / FILE).read_text())
     assert ["the document is broken: the last good one is executed"] == beat["reasons"]
@@ -224,9 +225,9 @@ def test_a_plan_with_a_hook_that_cannot_be_used_is_not_queued(
     """It is told once for each document; corrected, the plan is run again."""
     start = {"conditions": ["CONDITION_SNAPSHOT_START"]}
     world.write(plan(hooks=[{**start, "actionCommand": {"command": "{{ .No }} MARK"}}]))
-    world.loop.look()
+    world.loop.poll()
     world.now += HOUR
-    world.loop.look()
+    world.loop.poll()
     assert set() == world.waiting()
     assert ["hook.unusable"] == [
         record.message for record in caplog.records if record.message == "hook.unusable"
@@ -234,7 +235,7 @@ def test_a_plan_with_a_hook_that_cannot_be_used_is_not_queued(
     with pytest.raises(UsageError, match="hook 1 of plan web"):
         list(answer_request(world.api, {"do": "backup", "of": "web"}))
     world.write(plan())
-    world.loop.look()
+    world.loop.poll()
     assert {WEB} == world.waiting()
 
 
@@ -242,11 +243,11 @@ def test_a_plan_with_a_hook_that_cannot_be_used_is_not_queued(
 def test_scheduled_plans_are_backed_up_on_start_where_that_is_wanted(world: World) -> None:
     """Once, and not those without a schedule."""
     world.write(plan(), {**plan("off"), "schedule": {"disabled": True}})
-    world.loop.look()
+    world.loop.poll()
     assert {WEB} == world.waiting()
     world.empty()
     world.write(plan(), plan("db"))
-    world.loop.look()
+    world.loop.poll()
     assert set() == world.waiting()
 
 
@@ -256,7 +257,7 @@ def test_scheduled_plans_are_backed_up_on_start_where_that_is_wanted(world: Worl
 def test_skip_is_heeded(world: World) -> None:
     """What came before the start of the daemon is missed."""
     world.parts.journal.first_seen([WEB], NOON - DAY)
-    world.loop.look()
+    world.loop.poll()
     assert set() == world.waiting()
     assert 24 == world.parts.journal.missed_fires()[0].count
 
@@ -270,15 +271,15 @@ def test_empty_plans_are_looked_for_at_the_start_and_on_their_schedule(world: Wo
     """Only those that are to be restored, and what is missed of that is of no interest."""
     world.write(plan(), plan("db"))
     restore = Job(JobKind.RESTORE, "web", "store")
-    world.loop.look()
+    world.loop.poll()
     assert {restore} == world.waiting()
     world.empty()
     world.now += 3 * HOUR - 60
-    world.loop.look()
+    world.loop.poll()
     assert restore in world.waiting()
     assert JobKind.RESTORE not in {one.job.kind for one in world.parts.journal.missed_fires()}
     world.empty()
-    world.loop.look()
+    world.loop.poll()
     assert restore not in world.waiting()
 
 
@@ -300,7 +301,7 @@ class Acting:
 
 @dataclass
 class Emptied:
-    """Stands where the look for empty plans does."""
+    """Stands where the check for empty plans does."""
 
     refilled: Ended | None = None
     remembered: list[str] = field(default_factory=list)
@@ -323,8 +324,10 @@ class Ready:
         """Create none."""
 
 
-def seat(world: World, ended: Ended, emptied: Emptied | None = None) -> tuple[JobRunner, Acting]:
-    """Return what a seat does, with a session of the test's own."""
+def job_runner(
+    world: World, ended: Ended, emptied: Emptied | None = None
+) -> tuple[JobRunner, Acting]:
+    """Return what a worker calls, with a session of the test's own."""
     acting = Acting(world, ended)
     parts = replace(
         world.parts,
@@ -337,14 +340,14 @@ def seat(world: World, ended: Ended, emptied: Emptied | None = None) -> tuple[Jo
     return jobs, acting
 
 
-def test_a_seat_tells_the_board_how_a_run_ended(world: World) -> None:
+def test_the_hub_gets_the_end_of_a_run(world: World) -> None:
     """And how far it is meanwhile; where the paths lie is remembered after a snapshot."""
-    world.loop.look()
+    world.loop.poll()
     emptied = Emptied()
-    jobs, acting = seat(world, Ended(RunOutcome.SUCCESS, NOON, "abc"), emptied)
+    jobs, acting = job_runner(world, Ended(RunOutcome.SUCCESS, NOON, "abc"), emptied)
     jobs.run(WEB, RunCause.MANUAL)
     assert {WEB: Progress(0.5, 1, 2, 3, 4)} == world.hub.running
-    over = world.hub.done(WEB)
+    over = world.hub.finish(WEB)
     assert over.run is not None
     assert [(WEB, RunCause.MANUAL)] == acting.ran
     assert (["web"], ["web"]) == (emptied.asked, emptied.remembered)
@@ -352,20 +355,20 @@ def test_a_seat_tells_the_board_how_a_run_ended(world: World) -> None:
 
 def test_a_run_without_a_snapshot_is_not_remembered(world: World) -> None:
     """It says nothing of where the paths lie."""
-    world.loop.look()
+    world.loop.poll()
     emptied = Emptied()
-    jobs, _ = seat(world, Ended(RunOutcome.FAILED, NOON), emptied)
+    jobs, _ = job_runner(world, Ended(RunOutcome.FAILED, NOON), emptied)
     jobs.run(WEB, RunCause.SCHEDULE)
     assert [] == emptied.remembered
 
 
 def test_what_came_while_it_waited_is_recorded(world: World) -> None:
     """A run answers the last fire; it was due three hours ago."""
-    world.loop.look()
+    world.loop.poll()
     world.now += HOUR
-    world.loop.look()
+    world.loop.poll()
     world.now += 2 * HOUR + 5
-    jobs, _ = seat(world, Ended(RunOutcome.SUCCESS, NOON))
+    jobs, _ = job_runner(world, Ended(RunOutcome.SUCCESS, NOON))
     jobs.run(WEB, RunCause.SCHEDULE)
     (missed,) = world.parts.journal.missed_fires()
     assert (2, NOON + HOUR, NOON + 2 * HOUR) == (missed.count, missed.first, missed.last)
@@ -373,9 +376,9 @@ def test_what_came_while_it_waited_is_recorded(world: World) -> None:
 
 def test_a_plan_that_could_not_be_restored_is_not_backed_up(world: World) -> None:
     """The run fails instead, and says why."""
-    world.loop.look()
+    world.loop.poll()
     failed = Ended(RunOutcome.FAILED, NOON, failure=FailureClass.DISK_FULL, reason="no space")
-    jobs, acting = seat(world, Ended(RunOutcome.SUCCESS, NOON), Emptied(failed))
+    jobs, acting = job_runner(world, Ended(RunOutcome.SUCCESS, NOON), Emptied(failed))
     jobs.run(WEB, RunCause.SCHEDULE)
     assert [] == acting.ran
     recorded = world.parts.journal.last(WEB)
@@ -389,11 +392,11 @@ def test_a_plan_that_could_not_be_restored_is_not_backed_up(world: World) -> Non
     assert (world.settings.state_directory / "web.failed").exists()
 
 
-def test_a_look_for_an_empty_plan_is_no_run(world: World) -> None:
+def test_a_check_for_an_empty_plan_is_no_run(world: World) -> None:
     """Unless there was something to restore, which is recorded by itself."""
-    world.loop.look()
+    world.loop.poll()
     emptied = Emptied()
-    jobs, acting = seat(world, Ended(RunOutcome.SUCCESS, NOON), emptied)
+    jobs, acting = job_runner(world, Ended(RunOutcome.SUCCESS, NOON), emptied)
     jobs.run(Job(JobKind.RESTORE, "web", "store"), RunCause.START)
     jobs.run(Job(JobKind.RESTORE, "gone", "store"), RunCause.START)
     assert ([], ["web"]) == (acting.ran, emptied.asked)
@@ -403,10 +406,10 @@ def test_work_that_is_no_longer_in_the_document_is_dropped(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its followers hear why."""
-    world.loop.look()
+    world.loop.poll()
     gone = Job(JobKind.BACKUP, "gone", "store")
     world.jobs.run(gone, RunCause.MANUAL)
-    over = world.hub.done(gone)
+    over = world.hub.finish(gone)
     assert over.run is None
     assert "there is no backup of 'gone'" in over.reason
     assert "run.dropped" in [record.message for record in caplog.records]
@@ -431,16 +434,16 @@ def _break_down() -> None:
 
 def test_the_daemon_runs_what_is_asked_for_and_tells_how_it_goes(world: World) -> None:
     """Progress and the end, in messages."""
-    world.loop.look()
+    world.loop.poll()
     answers = answer_request(world.api, {"do": "backup", "of": "web"})
     assert {"state": "queued"} == next(answers)
-    world.hub.began(WEB)
-    world.hub.moved(WEB, Progress(0.25, 1, 4, 10, 40, 3.0))
+    world.hub.begin(WEB)
+    world.hub.publish(WEB, Progress(0.25, 1, 4, 10, 40, 3.0))
     assert Progress(0.25, 1, 4, 10, 40, 3.0) == parse_progress(next(answers))
     stats = Stats(files_processed=4, bytes_processed=40, bytes_added=7)
     ended = Ended(RunOutcome.WARNING, NOON + 9, "abcdef", stats, FailureClass.SOURCE_CHANGED, "one")
-    world.hub.ended(WEB, RunFinished(Run(1, WEB, RunCause.MANUAL, NOON, ended=ended)))
-    world.hub.done(WEB)
+    world.hub.set_end(WEB, RunFinished(Run(1, WEB, RunCause.MANUAL, NOON, ended=ended)))
+    world.hub.finish(WEB)
     last = next(answers)
     assert RunOutcome.WARNING is parse_outcome(last)
     assert (True, "one", "abcdef", 9.0, 4, 40, 7) == tuple(
@@ -451,7 +454,7 @@ def test_the_daemon_runs_what_is_asked_for_and_tells_how_it_goes(world: World) -
 
 def test_the_daemon_says_why_nothing_was_run(world: World) -> None:
     """The daemon stops, or the run could not begin."""
-    world.loop.look()
+    world.loop.poll()
     answers = answer_request(world.api, {"do": "prune", "of": "store"})
     next(answers)
     assert {PRUNE} == world.waiting()
@@ -477,7 +480,7 @@ def test_the_daemon_refuses_what_it_does_not_know(
     world: World, request_: dict[str, Any], words: str
 ) -> None:
     """With what there is."""
-    world.loop.look()
+    world.loop.poll()
     with pytest.raises(UsageError, match=words):
         list(answer_request(world.api, request_))
 
@@ -503,12 +506,12 @@ def test_work_is_found_by_kind_and_name() -> None:
 
 def test_the_status_tells_of_each_plan(world: World) -> None:
     """Last success, duration, size and age; and when it is due."""
-    world.loop.look()
+    world.loop.poll()
     world.ran(WEB, snapshot="abc", stats=Stats(bytes_processed=100, bytes_added=5))
     world.now += 40
     world.ran(WEB, RunOutcome.FAILED, failure=FailureClass.NETWORK, reason="MARK")
     world.parts.journal.verified("web", world.now - 7, "abc")
-    found = status_json(world.report.facts())
+    found = status_json(world.report.collect())
     (shown,) = found["plans"]
     assert {
         "plan": "web",
@@ -528,22 +531,22 @@ def test_the_status_tells_of_each_plan(world: World) -> None:
 
 def test_a_status_after_a_restart_is_read_from_the_journal(world: World) -> None:
     """What this process has not seen itself."""
-    world.loop.look()
+    world.loop.poll()
     world.ran(WEB, RunOutcome.FAILED, failure=FailureClass.WRONG_PASSWORD)
-    sources = Sources(world.parts.journal, lambda: world.loader.loaded)
-    fresh = RunnerReport(sources, world.parts.scheduler, HOUR, world.clock, world.clock)
-    assert ("the last run of the plan web failed (wrong-password)",) == fresh.verdict().reasons
-    assert "wrong-password" == fresh.facts().plans[0].failure
+    sources = StatusSources(world.parts.journal, lambda: world.loader.loaded)
+    fresh = StatusCollector(sources, world.parts.scheduler, HOUR, world.clock, world.clock)
+    assert ("the last run of the plan web failed (wrong-password)",) == fresh.health().reasons
+    assert "wrong-password" == fresh.collect().plans[0].failure
 
 
 def test_what_runs_and_what_waits_is_told(world: World) -> None:
     """With how far it is."""
-    world.loop.look()
+    world.loop.poll()
     world.pool.submit(WEB)
-    assert "waiting" == status_json(world.report.facts())["plans"][0]["state"]
-    world.hub.began(WEB)
-    world.hub.moved(WEB, Progress(0.5, 1, 2, 3, 4))
-    (shown,) = status_json(world.report.facts())["plans"]
+    assert "waiting" == status_json(world.report.collect())["plans"][0]["state"]
+    world.hub.begin(WEB)
+    world.hub.publish(WEB, Progress(0.5, 1, 2, 3, 4))
+    (shown,) = status_json(world.report.collect())["plans"]
     assert ("running", 0.5) == (shown["state"], shown["fraction"])
 
 
@@ -551,28 +554,28 @@ def test_a_pause_is_due_so_long_after_the_last_start(world: World) -> None:
     """Without one after it was first seen; a plan without a schedule never."""
     paced = {**plan(), "schedule": {"maxFrequencyHours": 6}}
     world.write(paced, {**plan("off"), "schedule": {"disabled": True}})
-    world.loop.look()
-    assert [NOON + 6 * HOUR, None] == [one.next_fire for one in world.report.facts().plans]
+    world.loop.poll()
+    assert [NOON + 6 * HOUR, None] == [one.next_fire for one in world.report.collect().plans]
     world.ran(WEB)
-    assert NOON + 6 * HOUR == world.report.facts().plans[0].next_fire
+    assert NOON + 6 * HOUR == world.report.collect().plans[0].next_fire
     world.now += DAY
-    assert world.now == world.report.facts().plans[0].next_fire
+    assert world.now == world.report.collect().plans[0].next_fire
 
 
 def test_a_main_loop_that_hangs_is_told(world: World) -> None:
     """By whoever asks in another thread."""
-    world.loop.look()
+    world.loop.poll()
     world.now += 300
-    assert ("the main loop has not moved for 5 min",) == world.report.verdict().process
+    assert ("the main loop has not moved for 5 min",) == world.report.health().process
     world.report.stopping()
-    assert "it is stopping" in world.report.verdict().process
+    assert "it is stopping" in world.report.health().process
 
 
 def test_a_run_without_an_end_is_told_nobody(world: World) -> None:
     """There is nothing to tell yet."""
     world.parts.reporter.ended(Run(1, WEB, RunCause.MANUAL, NOON))
     world.report.ended(Run(1, WEB, RunCause.MANUAL, NOON))
-    assert 0 == sum(world.report.facts().runs.values())
+    assert 0 == sum(world.report.collect().runs.values())
 
 
 class Unreadable:
@@ -590,24 +593,26 @@ class Unreadable:
 
 def test_a_journal_out_of_reach_leaves_the_rest_of_the_status(world: World) -> None:
     """What is in mind is told."""
-    world.loop.look()
-    sources = Sources(Unreadable(world.parts.journal), lambda: world.loader.loaded)  # type: ignore[arg-type]
-    facts = RunnerReport(sources, world.parts.scheduler, HOUR, world.clock, world.clock).facts()
+    world.loop.poll()
+    sources = StatusSources(Unreadable(world.parts.journal), lambda: world.loader.loaded)  # type: ignore[arg-type]
+    facts = StatusCollector(
+        sources, world.parts.scheduler, HOUR, world.clock, world.clock
+    ).collect()
     assert (None, None) == (facts.plans[0].last_good, facts.plans[0].verified)
 
 
 def test_without_a_document_there_is_no_plan(tmp_path: Path) -> None:
     """And that is the reason why it is not ready."""
     with Journal(tmp_path / "journal") as journal:
-        sources = Sources(journal, lambda: Loaded(None, "it is gone"))
-        report = RunnerReport(sources, None, HOUR, lambda: NOON, lambda: 0.0)  # type: ignore[arg-type]
-        assert () == report.facts().plans
-        assert ("there is no document that could be executed",) == report.verdict().process
+        sources = StatusSources(journal, lambda: Loaded(None, "it is gone"))
+        report = StatusCollector(sources, None, HOUR, lambda: NOON, lambda: 0.0)  # type: ignore[arg-type]
+        assert () == report.collect().plans
+        assert ("there is no document that could be executed",) == report.health().process
 
 
 def test_every_metric_has_a_page(world: World) -> None:
     """Also of plans that never ran; each name stands there once."""
-    world.loop.look()
+    world.loop.poll()
     world.ran(WEB, stats=Stats(bytes_processed=1))
     with RunnerPages(("127.0.0.1", 1 << 15 | 777), world.report) as pages:
         found = pages._page("/metrics")
@@ -634,7 +639,7 @@ def test_disks_are_those_of_the_state_and_of_local_repositories(tmp_path: Path) 
 
 @dataclass
 class Watched:
-    """The rounds of a test, and what they did."""
+    """The maintenance of a test, and what it did."""
 
     probed: list[str] = field(default_factory=list)
     prepared: list[str] = field(default_factory=list)
@@ -659,8 +664,8 @@ class Watched:
         """Keep all."""
 
 
-def rounds_of(watched: Watched, folder: Path, config: Config) -> Maintenance:
-    """Make rounds that start no container."""
+def maintenance_of(watched: Watched, folder: Path, config: Config) -> Maintenance:
+    """Make a maintenance that starts no container."""
 
     def subscription() -> None:
         watched.subscription += 1
@@ -679,17 +684,17 @@ def rounds_of(watched: Watched, folder: Path, config: Config) -> Maintenance:
 def test_each_round_probes_what_is_due_and_tells_what_is_new(tmp_path: Path) -> None:
     """Repositories that ask for it are created before they are probed."""
     watched = Watched()
-    rounds = rounds_of(watched, tmp_path, Config("", (Repo("a"), Repo("b"))))
-    rounds.look()
+    maintenance = maintenance_of(watched, tmp_path, Config("", (Repo("a"), Repo("b"))))
+    maintenance.check()
     assert (["a", "b"], 1) == (watched.probed, watched.subscription)
-    assert ("db is stopped and could not be started",) == rounds.stopped
-    rounds.look()
+    assert ("db is stopped and could not be started",) == maintenance.stopped
+    maintenance.check()
     assert (["a", "b"], 1) == (watched.probed, watched.subscription)
 
 
 def test_rounds_end_at_once(tmp_path: Path) -> None:
     """However long the pause between them is."""
-    with rounds_of(Watched(), tmp_path, Config()):
+    with maintenance_of(Watched(), tmp_path, Config()):
         pass
 
 
@@ -720,7 +725,7 @@ def test_a_repository_is_created_once(tmp_path: Path, caplog: pytest.LogCaptureF
         assert initialiser.ensure(None) is None
         found = initialiser.ensure(asks)
         assert found is not None
-        assert ResultKind.SUCCESS is found.verdict
+        assert ResultKind.SUCCESS is found.kind
         assert initialiser.ensure(asks) is None
         again = Initialiser(journal, lambda _: engine)  # type: ignore[arg-type, return-value]
         assert again.ensure(asks) is None
@@ -759,7 +764,7 @@ def test_a_thread_that_fails_ends_the_daemon(
     def fail(_: Maintenance) -> None:
         raise RuntimeError("MARK")
 
-    monkeypatch.setattr(Maintenance, "look", fail)
+    monkeypatch.setattr(Maintenance, "check", fail)
     monkeypatch.setattr("gc.freeze", lambda: None)
     hook = threading.excepthook
     world = World(tmp_path)

@@ -1,4 +1,4 @@
-"""The seats: fair, one writer a repository, and nothing that is poisoned takes one away."""
+"""The workers: fair, one writer a repository, and nothing that is poisoned takes one away."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ def backup(plan: str, repo: str) -> Job:
 class Stage:
     """Runs work until the test lets it end."""
 
-    seats: int
+    workers: int
     begun: list[Job] = field(default_factory=list)
     done: list[Job] = field(default_factory=list)
     failed: list[tuple[Job, BaseException]] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Stage:
     is_open: bool = False
 
     def __post_init__(self) -> None:
-        self.pool = Pool(self.run, self.seats, self.note_done, self.note_failed)
+        self.pool = Pool(self.run, self.workers, self.note_done, self.note_failed)
 
     def run(self, job: Job, trigger: RunCause) -> None:
         """Be at work until it is released."""
@@ -47,7 +47,7 @@ class Stage:
             raise self.poison
 
     def note_done(self, job: Job) -> None:
-        """Hear that a seat is free again."""
+        """Note that a worker is free again."""
         with self.change:
             self.done.append(job)
             self.change.notify_all()
@@ -70,9 +70,9 @@ class Stage:
 
 
 @contextmanager
-def staged(seats: int) -> Iterator[Stage]:
+def staged(workers: int) -> Iterator[Stage]:
     """Return a stage whose work ends when the test does."""
-    stage = Stage(seats)
+    stage = Stage(workers)
     stage.pool.start()
     try:
         yield stage
@@ -88,7 +88,7 @@ B1, C1, D1 = (backup(f"{repo}1", repo) for repo in "bcd")
 
 
 def test_a_repository_has_one_writer() -> None:
-    """What has to wait for it holds no seat: others pass."""
+    """What has to wait for it holds no worker: others pass."""
     with staged(2) as stage:
         for job in (A1, A2, B1):
             assert stage.pool.submit(job) is Admission.QUEUED
@@ -99,7 +99,7 @@ def test_a_repository_has_one_writer() -> None:
         stage.wait(lambda: A2 in stage.begun)
 
 
-def test_there_are_no_more_runs_than_seats() -> None:
+def test_there_are_no_more_runs_than_workers() -> None:
     """The others come in the order in which they were submitted."""
     with staged(2) as stage:
         for job in (A1, B1, C1, D1):
@@ -126,7 +126,7 @@ def test_who_waits_first_for_a_repository_gets_it_first() -> None:
 
 
 def test_one_repository_with_much_work_starves_no_other() -> None:
-    """Each time a seat is free, the other repository gets it before the next of the first."""
+    """Each time a worker is free, the other repository gets it before the next of the first."""
     with staged(1) as stage:
         for job in (A1, A2, B1, A3):
             stage.pool.submit(job)
@@ -158,8 +158,8 @@ def test_why_it_is_run_is_told() -> None:
 
 
 @pytest.mark.parametrize("poison", [RuntimeError("MARK"), OSError(28, "full"), ValueError()])
-def test_poisoned_work_does_not_take_its_seat_away(poison: Exception) -> None:
-    """It is told, and the next one is run in that seat."""
+def test_poisoned_work_does_not_end_its_worker(poison: Exception) -> None:
+    """It is told, and the next one is run by that worker."""
     with staged(1) as stage:
         stage.poison = poison
         stage.pool.submit(A1)

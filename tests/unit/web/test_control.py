@@ -156,15 +156,15 @@ class OneJob:
 
     def _run(self, job: Job, trigger: RunCause) -> None:
         self.runs += 1
-        self.hub.began(job)
+        self.hub.begin(job)
         self.began.set()
-        self.hub.moved(job, Progress(0.5, 1, 2, 3, 4))
+        self.hub.publish(job, Progress(0.5, 1, 2, 3, 4))
         assert self.may_end.wait(SECONDS)
         run = Run(self.runs, job, trigger, 1.0, ended=Ended(RunOutcome.SUCCESS, 2.0))
-        self.hub.ended(job, RunFinished(run))
+        self.hub.set_end(job, RunFinished(run))
 
     def _done(self, job: Job) -> None:
-        self.hub.done(job)
+        self.hub.finish(job)
 
     def _failed(self, job: Job, error: BaseException) -> None:
         raise AssertionError(job) from error
@@ -198,12 +198,12 @@ def test_whoever_joins_a_run_hears_its_end(one_job: OneJob) -> None:
 def test_an_end_is_told_only_when_it_may_be_run_again() -> None:
     """Who follows, and then joins, cannot have missed it."""
     hub = ProgressHub()
-    hub.began(WEB)
+    hub.begin(WEB)
     run = Run(1, WEB, RunCause.MANUAL, 1.0, ended=Ended(RunOutcome.SUCCESS, 2.0))
-    hub.ended(WEB, RunFinished(run))
+    hub.set_end(WEB, RunFinished(run))
     with hub.follow(WEB) as subscription:
         assert subscription.empty()
-        assert RunFinished(run) == hub.done(WEB)
+        assert RunFinished(run) == hub.finish(WEB)
         assert RunFinished(run) == subscription.get(timeout=SECONDS)
     assert {} == hub.running
 
@@ -212,8 +212,8 @@ def test_a_run_that_broke_down_has_an_end_too() -> None:
     """Who follows it must not wait for ever."""
     hub = ProgressHub()
     with hub.follow(WEB) as subscription:
-        hub.began(WEB)
-        hub.done(WEB)
+        hub.begin(WEB)
+        hub.finish(WEB)
         told = subscription.get(timeout=SECONDS)
     assert isinstance(told, RunFinished)
     assert told.run is None

@@ -7,7 +7,7 @@ from sidecar.backrest.reading import CheckPolicy, PrunePolicy, Repo, RunPlan
 from sidecar.engines.base import EngineError, FailureClass
 from sidecar.engines.restic import commands as argv
 from sidecar.engines.restic.access import RepositoryAccess, expand, resolve_access, split_flag
-from sidecar.engines.restic.commands import SINCE, Feature, FeatureMemo, Features, parse_features
+from sidecar.engines.restic.features import SINCE, Feature, FeatureMemo, Features, parse_features
 
 PLAN = RunPlan("web", "store", ("/data",))
 OLD, NEW = Features((0, 14, 0)), Features((0, 19, 0))

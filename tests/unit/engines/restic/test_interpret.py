@@ -1,22 +1,23 @@
-"""What restic says, and what it means: words of 0.14 and of current versions."""
+"""Exit codes and output of restic, of 0.14 and of current versions, as results."""
 
 import json
-import re
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.backrest.reading import Repo, RunPlan
-from sidecar.engines.base import EngineError, FailureClass, Interpreted, Progress, ResultKind, Stats
-from sidecar.engines.restic.access import Masking, masking_of, resolve_access
+from sidecar.engines.base import (
+    CommandResult,
+    FailureClass,
+    ResultKind,
+    Stats,
+)
 from sidecar.engines.restic.failures import classify, render_reason
 from sidecar.engines.restic.interpret import FinishedCommand, Verb, interpret
-from sidecar.engines.restic.listing import parse_entry, parse_snapshots
-from sidecar.engines.restic.locks import Host, Lock, is_in_danger, parse_lock
-from sidecar.engines.restic.messages import ProgressParser, parse_said
-from sidecar.lib.process import Completed, SilenceTimeout
+from sidecar.engines.restic.listing import parse_entry
+from sidecar.engines.restic.masking import Masking
+from sidecar.engines.restic.messages import ProgressParser
+from sidecar.lib.process import Completed
 from sidecar.lib.text import MASK
 
 SUMMARY = (
@@ -33,7 +34,7 @@ LOCKED_OLD = (
 
 def meaning(
     status: int, err: bytes = b"", out: bytes = b"", verb: Verb = Verb.BACKUP, **how: bool
-) -> Interpreted:
+) -> CommandResult:
     """Interpret a restic that ended so."""
     completed = Completed(status, out, err, 1.0, **how)
     return interpret(verb, FinishedCommand(completed, Masking("geheim"), 60.0))
@@ -49,14 +50,14 @@ def test_success_has_a_snapshot_and_counts() -> None:
     done = meaning(0, out=b'{"message_type":"status","percent_done":0}\n' + SUMMARY)
 
     stats = Stats(1, 2, 3, 6, 4, 7, 0.5, dirs_new=8, tree_blobs=9)
-    assert Interpreted(ResultKind.SUCCESS, snapshot="3f6d16f7", stats=stats) == done
+    assert CommandResult(ResultKind.SUCCESS, snapshot="3f6d16f7", stats=stats) == done
 
 
 def test_nothing_new_is_success_without_a_snapshot() -> None:
     """That is how --skip-if-unchanged answers."""
     done = meaning(0, out=SUMMARY.replace(b"3f6d16f7", b""))
 
-    assert (ResultKind.SUCCESS, "") == (done.verdict, done.snapshot)
+    assert (ResultKind.SUCCESS, "") == (done.kind, done.snapshot)
     assert done.stats is not None
 
 
@@ -90,7 +91,7 @@ def test_partial_backup_is_a_warning(
     """There is a snapshot; what is not in it is named, once."""
     done = meaning(status, err, SUMMARY)
 
-    assert (ResultKind.WARNING, failure, reason) == (done.verdict, done.failure, done.reason)
+    assert (ResultKind.WARNING, failure, reason) == (done.kind, done.failure, done.reason)
     assert "3f6d16f7" == done.snapshot
 
 
@@ -99,8 +100,8 @@ def test_exit_code_3_is_a_failure_elsewhere() -> None:
     err = exit_error(3, "Fatal: failed to remove snapshots: permission denied")
     forget = meaning(3, err, verb=Verb.OTHER)
 
-    assert (ResultKind.FAILED, FailureClass.PERMISSION) == (forget.verdict, forget.failure)
-    assert ResultKind.FAILED is meaning(3, UNREAD_NEW).verdict
+    assert (ResultKind.FAILED, FailureClass.PERMISSION) == (forget.kind, forget.failure)
+    assert ResultKind.FAILED is meaning(3, UNREAD_NEW).kind
 
 
 NOT_FOUND = "unable to open config file: stat /r/config: no such file or directory"
@@ -151,7 +152,7 @@ def test_failures_have_a_class_and_words(
     """By the exit code where it says something, else by the words."""
     done = meaning(status, err)
 
-    assert (ResultKind.FAILED, failure, reason) == (done.verdict, done.failure, done.reason)
+    assert (ResultKind.FAILED, failure, reason) == (done.kind, done.failure, done.reason)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +162,7 @@ def test_a_lock_is_worth_a_retry(status: int, err: bytes) -> None:
     """Who holds it is what people want to know."""
     done = meaning(status, err, verb=Verb.OTHER)
 
-    assert (ResultKind.RETRY, FailureClass.LOCKED) == (done.verdict, done.failure)
+    assert (ResultKind.RETRY, FailureClass.LOCKED) == (done.kind, done.failure)
     assert "the repository is locked by PID 5 on vm by root" == done.reason
     assert "the repository is locked: exit code 11" == render_reason(
         *classify(11, ["exit code 11"])
@@ -180,10 +181,10 @@ def test_one_that_was_stopped_was_interrupted() -> None:
     err = exit_error(130, "Fatal: unable to open config file: context canceled")
 
     done = meaning(130, err, stopped=True)
-    assert (ResultKind.FAILED, FailureClass.INTERRUPTED) == (done.verdict, done.failure)
+    assert (ResultKind.FAILED, FailureClass.INTERRUPTED) == (done.kind, done.failure)
     assert "restic was interrupted: the runner stops" == done.reason
-    assert ResultKind.SUCCESS is meaning(0, out=SUMMARY, stopped=True).verdict
-    assert ResultKind.SUCCESS is meaning(0, verb=Verb.OTHER, timed_out=True).verdict
+    assert ResultKind.SUCCESS is meaning(0, out=SUMMARY, stopped=True).kind
+    assert ResultKind.SUCCESS is meaning(0, verb=Verb.OTHER, timed_out=True).kind
 
 
 def test_one_that_hung_is_told_by_what_it_tried() -> None:
@@ -226,232 +227,10 @@ STREAMS = st.lists(MESSAGES | st.binary()).map(b"\n".join)
 def test_no_output_is_too_odd(out: bytes, err: bytes, status: int, odd: bool, verb: Verb) -> None:
     """Whatever a program says, there is a judgement, and a reason unless all is well."""
     done = meaning(status, err, out, verb, timed_out=odd)
-    signs = ProgressParser(lambda _: None, None, Clock(), 0.0)
+    parser = ProgressParser(lambda _: None, None, lambda: 0.0, 0.0)
     for line in out.splitlines():
-        signs.take(line)
+        parser.take(line)
         parse_entry(line)
 
-    assert (done.verdict is ResultKind.SUCCESS) == (done.failure is None)
-    assert bool(done.reason) == (done.verdict is not ResultKind.SUCCESS)
-
-
-@pytest.mark.parametrize(
-    "line", [b"{", b"[1]", b'{"message_type":"error"}', b'{"item":1,"error":2}']
-)
-def test_messages_without_what_they_should_have(line: bytes) -> None:
-    """They are shown, not stumbled over."""
-    said = parse_said(line, line)
-
-    assert said.lines
-    assert said.summary is None
-
-
-# What may never be shown, whatever restic says.
-
-
-def test_secrets_are_masked_in_every_spelling() -> None:
-    """As they stand, in an address, in JSON and in quotes; long ones before their parts."""
-    masking = Masking('p@ss/"w', ["secret", "secret-long", "first line\nsecond line", "abc"])
-    texts = ['p@ss/"w', "p%40ss%2F%22w", 'p@ss/\\"w', "secret-long", "second line"]
-
-    assert [MASK] * len(texts) == [masking.mask(text) for text in texts]
-    assert "abc" == masking.mask("abc")
-
-
-def test_short_password_is_masked_as_a_word() -> None:
-    """Anything else would make holes in every text."""
-    assert f"a {MASK}, backup" == Masking("a").mask("a a, backup").replace(
-        f"{MASK} {MASK}", f"a {MASK}"
-    )
-    assert "backup" == Masking("a").mask("backup")
-    assert "backup" == Masking("").mask("backup")
-
-
-def test_all_of_a_repository_that_is_secret_is_masked() -> None:
-    """Password, environment, flags, the user of the address; the plan's secret flags."""
-    repo = Repo(
-        "r",
-        uri="rest:https://user:uri-secret@host/path",
-        password="the-password",
-        env=(("KEY", "env-secret"), ("REF", "${GIVEN}")),
-        flags=("-o s3.key=flag-secret --header 'flag word'",),
-    )
-    plan = RunPlan("p", "r", backup_flags=("--password-command=plan-secret", "--tag visible"))
-    access = resolve_access(repo, {"GIVEN": "given-secret"}, "restic")
-    text = (
-        "the-password env-secret given-secret flag-secret flag word uri-secret plan-secret"
-        " visible host --header s3.key"
-    )
-    expected = f"{MASK} {MASK} {MASK} {MASK} {MASK} {MASK} {MASK} visible host --header s3.key"
-
-    assert expected == masking_of(repo, access, plan).mask(text)
-    assert f"{MASK} {MASK} g" == masking_of(repo, None).mask("the-password env-secret g")
-
-
-def test_an_address_that_is_none_is_no_obstacle() -> None:
-    """Masking never fails."""
-    assert "x" == masking_of(Repo("r", uri="rest:http://[::1"), None).mask("x")
-
-
-# Progress.
-
-
-class Clock:
-    """Time that stands until it is set."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        """Tell the time."""
-        return self.now
-
-
-def status(**counts: object) -> bytes:
-    """Say how far it is."""
-    return json.dumps({"message_type": "status", **counts}).encode()
-
-
-def test_progress_is_read_from_backup_and_restore() -> None:
-    """What is zero is left out by restic; a fraction is one."""
-    reports: list[Progress] = []
-    signs = ProgressParser(reports.append, None, Clock(), every=0.0)
-    signs.take(
-        status(
-            percent_done=0.25,
-            files_done=1,
-            total_files=4,
-            bytes_done=10,
-            total_bytes=40,
-            seconds_remaining=9,
-        )
-    )
-    signs.take(
-        status(percent_done=1.5, files_restored=2, total_files=2, bytes_restored=8, total_bytes=8)
-    )
-    signs.take(status())
-    signs.take(SUMMARY)
-    signs.take(b"plain words")
-
-    assert [
-        Progress(0.25, 1, 4, 10, 40, 9.0),
-        Progress(1.0, 2, 2, 8, 8),
-        Progress(0.0, 0, 0, 0, 0),
-        Progress(1.0, 6, 6, 7, 7),
-    ] == reports
-
-
-def test_reports_are_throttled() -> None:
-    """The first at once, then one a second at most; the end in any case."""
-    clock, reports = Clock(), list[Progress]()
-    signs = ProgressParser(reports.append, None, clock, every=1.0)
-    for tenth in range(31):
-        clock.now = tenth / 10
-        signs.take(status(files_done=tenth))
-    signs.take(SUMMARY)
-
-    assert [0, 10, 20, 30, 6] == [report.files for report in reports]
-
-
-def test_only_what_moves_renews_the_patience() -> None:
-    """Seconds that go by are no movement; counts, errors and other words are."""
-    clock = Clock()
-    patience = SilenceTimeout(10.0, clock)
-    signs = ProgressParser(None, patience, clock)
-    moved = []
-    for line in (
-        status(seconds_elapsed=1, files_done=1),
-        status(seconds_elapsed=2, files_done=1),
-        status(seconds_elapsed=3, files_done=1, error_count=1),
-        b"[0:01] 10.00%  1 / 10 packs",
-        b"[0:11] 10.00%  1 / 10 packs",
-        b"[0:21] 20.00%  2 / 10 packs",
-    ):
-        clock.now += 1
-        before = patience.ends
-        signs.take(line)
-        moved.append(patience.ends != before)
-
-    assert [True, False, True, True, False, True] == moved
-
-
-# Locks.
-
-LOCK = (
-    b'{\n "time": "2026-11-21T10:00:00Z",\n "exclusive": false,\n "hostname": "vm",\n "pid": 9\n}'
-)
-MADE = datetime(2026, 11, 21, 10, tzinfo=UTC).timestamp()
-
-
-def test_lock_is_read() -> None:
-    """What cannot be read is none."""
-    assert Lock("vm", 9, MADE) == parse_lock(LOCK)
-    assert [None] * 3 == [parse_lock(said) for said in (b"", b"{}", b'{"time":"x","pid":1}')]
-    assert "PID 9 on vm" == str(parse_lock(LOCK))
-
-
-@pytest.mark.parametrize(
-    ("age", "name", "started", "expected"),
-    [
-        (3600, "vm", MADE - 100, True),
-        (3600, "vm", MADE + 1, True),
-        (3600, "vm", MADE + 100, False),
-        (3600, "vm", None, False),
-        (3600, "other", MADE - 100, False),
-        (60, "vm", MADE - 100, False),
-    ],
-)
-def test_lock_is_in_danger_if_restic_would_take_it_from_a_living_process(
-    age: float, name: str, started: float | None, expected: bool
-) -> None:
-    """Old, of this host, and of a process that ran already when it was made."""
-    host = Host(name, lambda: MADE + age, lambda pid: started if pid == 9 else None)
-
-    assert expected == is_in_danger(Lock("vm", 9, MADE), host)
-
-
-# Lists.
-
-
-def test_snapshots_are_read_oldest_first() -> None:
-    """With a size where the version tells one; warnings above the list are passed over."""
-    said = (
-        b"warning\n"
-        b'[{"id":"b","time":"2026-01-02T00:00:00.123456789+01:00","paths":["/x"],"tags":["t"],'
-        b'"summary":{"total_bytes_processed":7,"total_files_processed":1}},'
-        b'{"id":"a","time":"2026-01-01T00:00:00Z","paths":null}]'
-    )
-    first, second = parse_snapshots(said)
-
-    assert ("a", (), (), None) == (first.id, first.paths, first.tags, first.bytes_processed)
-    assert ("b", ("/x",), ("t",), 7, 1) == (
-        second.id,
-        second.paths,
-        second.tags,
-        second.bytes_processed,
-        second.files_processed,
-    )
-    assert datetime(2026, 1, 1, 23, 0, 0, 123456, tzinfo=UTC) == second.time
-    assert () == parse_snapshots(b"null") == parse_snapshots(b"[]")
-
-
-@pytest.mark.parametrize("said", [b"", b"[", b"[{}]", b'[{"id":"a","time":"x"}]', b"[1]"])
-def test_a_list_that_cannot_be_read_is_told(said: bytes) -> None:
-    """It is not the same as an empty one."""
-    with pytest.raises(EngineError, match=re.escape("restic's list of snapshots cannot be read")):
-        parse_snapshots(said)
-
-
-def test_entries_are_read() -> None:
-    """Unix permissions; a time that nobody has is the beginning of time."""
-    line = b'{"struct_type":"node","path":"/a","type":"file","size":3,"mode":8389101,"mtime":"2026-01-01T00:00:00Z"}'
-    entry = parse_entry(line)
-
-    assert entry is not None
-    assert ("/a", "file", 3, 0o4755) == (entry.path, entry.kind, entry.size, entry.mode)
-    assert datetime(2026, 1, 1, tzinfo=UTC).timestamp() == entry.mtime
-    odd = parse_entry(b'{"message_type":"node","path":"/a","type":"dir","mtime":"99999-01-01T"}')
-    assert odd is not None
-    assert 0.0 == odd.mtime
-    assert None is parse_entry(b'{"struct_type":"snapshot"}')
-    assert None is parse_entry(b"words")
+    assert (done.kind is ResultKind.SUCCESS) == (done.failure is None)
+    assert bool(done.reason) == (done.kind is not ResultKind.SUCCESS)

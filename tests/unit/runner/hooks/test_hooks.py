@@ -18,13 +18,13 @@ from sidecar.lib.process import ProcessRunner
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.hooks.check import HookProblem, check_hooks, find_blocker
 from sidecar.runner.hooks.run import HookRunner
-from sidecar.runner.job.steps import Facts, HookOutcome, Hooks
+from sidecar.runner.job.events import HookFacts, HookOutcome, Hooks
 from sidecar.runner.notify.messages import HttpRequest, QueuedMessage
 
 START = ("CONDITION_SNAPSHOT_START",)
 SUCCESS = ("CONDITION_SNAPSHOT_SUCCESS", "CONDITION_SNAPSHOT_END")
 FAILED = ("CONDITION_SNAPSHOT_ERROR", "CONDITION_ANY_ERROR", "CONDITION_SNAPSHOT_END")
-FACTS = Facts('backup for plan "web"', 1_900_000_000.0, 2.5, "4bba301e", error="it broke")
+FACTS = HookFacts('backup for plan "web"', 1_900_000_000.0, 2.5, "4bba301e", error="it broke")
 HALTING = [on_error for on_error in OnError if on_error is not OnError.IGNORE]
 LONG = 20.0
 
@@ -50,7 +50,7 @@ class Ground:
 
     directory: Path
     timeout: float | None = LONG
-    letters: list[QueuedMessage] = field(default_factory=list)
+    messages: list[QueuedMessage] = field(default_factory=list)
     is_stopping: Callable[[], bool] = lambda: False
 
     def __post_init__(self) -> None:
@@ -72,12 +72,12 @@ class Ground:
         events: tuple[str, ...],
         hooks: tuple[RunHook, ...],
         repo_hooks: tuple[RunHook, ...] = (),
-        facts: Facts = FACTS,
+        facts: HookFacts = FACTS,
     ) -> HookOutcome:
         """Run an event set of a plan with these hooks."""
         document = self.directory / "config.json"
         runner: Hooks = HookRunner(
-            self.programs, document, self.letters.append, self.timeout, ZoneInfo("Europe/Berlin")
+            self.programs, document, self.messages.append, self.timeout, ZoneInfo("Europe/Berlin")
         )
         repo = Repo(
             "main", "rest:http://u:repo-pass@host/", "", "hunter2-hunter2", hooks=repo_hooks
@@ -317,25 +317,25 @@ def test_notifications_are_posted_and_never_fail(ground: Ground) -> None:
     )
 
     assert HookOutcome() == ground.run(START, hooks)
-    (letter,) = ground.letters
-    assert isinstance(letter.request, HttpRequest)
+    (message,) = ground.messages
+    assert isinstance(message.request, HttpRequest)
     assert ("discord of hook 1 of plan web", "plan web", 1_900_000_000.0, True) == (
-        letter.to,
-        letter.about,
-        letter.at,
-        letter.is_start,
+        message.to,
+        message.about,
+        message.at,
+        message.is_start,
     )
-    assert json.loads(letter.request.body)["content"].startswith(
+    assert json.loads(message.request.body)["content"].startswith(
         'backup for plan "web": snapshot start\n'
     )
     assert ["run"] == ground.lines
 
 
 def test_what_is_posted_does_not_show_its_address(ground: Ground) -> None:
-    """A letter may be shown where its address may not."""
+    """A message may be shown where its address may not."""
     ground.run(SUCCESS, (discord("CONDITION_SNAPSHOT_END"),))
 
-    assert "token-of-discord" not in repr(ground.letters)
+    assert "token-of-discord" not in repr(ground.messages)
 
 
 WEBHOOK = RunHook(frozenset(START), "actionWebhook", {"webhookUrl": "https://host/secret-token"})

@@ -22,21 +22,16 @@ from sidecar.backrest.reading import (
     RunPlan,
     Timing,
 )
-from sidecar.engines.base import FailureClass, Interpreted, ResultKind, failed
+from sidecar.engines.base import CommandResult, FailureClass, ResultKind, failed
 from sidecar.lib.errors import UsageError
 from sidecar.lib.process import Child, ProcessRunner, child_of
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.hooks.run import HookRunner
-from sidecar.runner.job.recovery import (
-    Resume,
-    end_leftovers,
-    find_leftovers,
-    marked,
-    parse_resume,
-    render_resume,
-)
+from sidecar.runner.job.events import HookFacts, HookOutcome
+from sidecar.runner.job.leftover_processes import end_leftovers, find_leftovers, marked
+from sidecar.runner.job.recovery import Resume, parse_resume, render_resume
 from sidecar.runner.job.session import Session, SessionOptions
-from sidecar.runner.job.steps import Facts, HookOutcome, OnStart, Programs
+from sidecar.runner.job.steps import OnStart, Programs
 from sidecar.runner.journal import Ended, Journal, Phase, Run, RunCause, RunOutcome
 from sidecar.runner.notify.messages import QueuedMessage
 from tests.fakes.scripted_docker import MADE, ScriptedEngine
@@ -62,14 +57,14 @@ class HeardHooks:
 
     hooks: HookRunner
     sets: list[tuple[str, ...]] = field(default_factory=list)
-    facts: list[Facts] = field(default_factory=list)
+    facts: list[HookFacts] = field(default_factory=list)
 
     def run(
         self,
         events: Sequence[str],
         repo: Repo,
         plan: RunPlan | None,
-        facts: Facts,
+        facts: HookFacts,
         is_stopping: Callable[[], bool],
     ) -> HookOutcome:
         """Run them."""
@@ -85,11 +80,11 @@ class Scene:
     folder: Path
     journal: Journal
     calls: list[str] = field(default_factory=list)
-    answers: dict[str, Interpreted] = field(default_factory=dict)
+    answers: dict[str, CommandResult] = field(default_factory=dict)
     meanwhile: Callable[[], None] = lambda: None
     waits: list[float] = field(default_factory=list)
     on_wait: Callable[[], None] = lambda: None
-    letters: list[QueuedMessage] = field(default_factory=list)
+    messages: list[QueuedMessage] = field(default_factory=list)
     told: list[Run] = field(default_factory=list)
     options: SessionOptions = field(default_factory=SessionOptions)
     repo: Repo = field(default_factory=lambda: Repo("nas", "/repo"))
@@ -112,7 +107,7 @@ class Scene:
 
     def hooks(self, runner: ProcessRunner) -> HeardHooks:
         """Make what runs hooks."""
-        return HeardHooks(HookRunner(runner, self.folder / "config.json", self.letters.append))
+        return HeardHooks(HookRunner(runner, self.folder / "config.json", self.messages.append))
 
     @property
     def log(self) -> Path:
@@ -162,15 +157,15 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 
 OUTCOMES = [
     (MADE, RunOutcome.SUCCESS, SUCCESS),
-    (Interpreted(ResultKind.SUCCESS), RunOutcome.SKIPPED, ("SNAPSHOT_SKIPPED", *SUCCESS)),
+    (CommandResult(ResultKind.SUCCESS), RunOutcome.SKIPPED, ("SNAPSHOT_SKIPPED", *SUCCESS)),
     (
-        Interpreted(ResultKind.WARNING, FailureClass.SOURCE_CHANGED, "one file", "5f3a"),
+        CommandResult(ResultKind.WARNING, FailureClass.SOURCE_CHANGED, "one file", "5f3a"),
         RunOutcome.WARNING,
         ("SNAPSHOT_WARNING", "SNAPSHOT_END"),
     ),
     (failed(FailureClass.NETWORK, "no route"), RunOutcome.FAILED, FAILED),
     (
-        replace(failed(FailureClass.LOCKED, "locked"), verdict=ResultKind.RETRY),
+        replace(failed(FailureClass.LOCKED, "locked"), kind=ResultKind.RETRY),
         RunOutcome.FAILED,
         FAILED,
     ),
@@ -179,7 +174,7 @@ OUTCOMES = [
 
 @pytest.mark.parametrize(("answer", "outcome", "events"), OUTCOMES)
 def test_the_outcome_decides_which_hooks_follow(
-    scene: Scene, answer: Interpreted, outcome: RunOutcome, events: tuple[str, ...]
+    scene: Scene, answer: CommandResult, outcome: RunOutcome, events: tuple[str, ...]
 ) -> None:
     """As in Backrest; and all that the engine said is recorded."""
     scene.answers["backup"] = answer
@@ -471,7 +466,7 @@ POLICY = ForgetPolicy(Timing(cron="0 1 * * *"), KEEP)
     ],
 )
 def test_nothing_is_forgotten_without_reason(
-    scene: Scene, changes: dict[str, object], answer: Interpreted
+    scene: Scene, changes: dict[str, object], answer: CommandResult
 ) -> None:
     """No retention, everything kept, a policy of the repository, or nothing saved."""
     scene.plan = replace(scene.plan, retention=changes.get("retention", KEEP))  # type: ignore[arg-type]
@@ -483,9 +478,9 @@ def test_nothing_is_forgotten_without_reason(
     assert scene.calls == ["open /repo", "backup"]
 
 
-@pytest.mark.parametrize("answer", [Interpreted(ResultKind.SUCCESS), OUTCOMES[2][0]])
+@pytest.mark.parametrize("answer", [CommandResult(ResultKind.SUCCESS), OUTCOMES[2][0]])
 def test_the_retention_also_follows_where_little_was_saved(
-    scene: Scene, answer: Interpreted
+    scene: Scene, answer: CommandResult
 ) -> None:
     """An unchanged or incomplete source has a snapshot all the same."""
     scene.plan = replace(scene.plan, retention=KEEP)
@@ -607,8 +602,10 @@ def test_hooks_are_told_what_it_is_about(scene: Scene) -> None:
     scene.run()
 
     name = 'backup for plan "web"'
-    assert scene.before.facts == [Facts(name, 1000.0)]
-    assert scene.after.facts == [Facts(name, 1005.0, 5.0, MADE.snapshot, MADE.stats, "nearly all")]
+    assert scene.before.facts == [HookFacts(name, 1000.0)]
+    assert scene.after.facts == [
+        HookFacts(name, 1005.0, 5.0, MADE.snapshot, MADE.stats, "nearly all")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -675,7 +672,7 @@ def test_a_run_that_died_is_brought_to_its_end(scene: Scene) -> None:
     number = leave(scene, Phase.ENDING, snapshot="5f3a")
     scene.plan = replace(scene.plan, hooks=())
 
-    [run] = scene.session.resume_all(scene.config)
+    [run] = scene.session.recover_runs(scene.config)
 
     assert run.ended == Ended(
         RunOutcome.INTERRUPTED,
@@ -688,7 +685,7 @@ def test_a_run_that_died_is_brought_to_its_end(scene: Scene) -> None:
     assert (scene.after.sets, scene.calls) == ([FAILED], ["open /repo", "unlock"])
     assert [one.ended for one in scene.journal.runs()] == [run.ended]
     assert (scene.told, number) == ([run], run.id)
-    assert scene.session.resume_all(scene.config) == ()
+    assert scene.session.recover_runs(scene.config) == ()
 
 
 @pytest.mark.parametrize("config", [None, Config()])
@@ -696,7 +693,7 @@ def test_it_is_brought_to_its_end_without_a_document(scene: Scene, config: Confi
     """What is stopped must not wait until somebody has repaired that."""
     leave(scene, Phase.WORKING)
 
-    scene.session.resume_all(config)
+    scene.session.recover_runs(config)
 
     assert scene.calls == ["open /repo", "unlock"]
 
@@ -706,7 +703,7 @@ def test_the_repository_is_unlocked_by_what_the_document_says_now(scene: Scene) 
     leave(scene, Phase.WORKING)
     scene.repo = replace(scene.repo, uri="/moved")
 
-    scene.session.resume_all(scene.config)
+    scene.session.recover_runs(scene.config)
 
     assert scene.calls == ["open /moved", "unlock"]
 
@@ -716,7 +713,7 @@ def test_before_the_work_there_is_nothing_to_unlock(scene: Scene, phase: Phase) 
     """But hooks may have stopped something."""
     leave(scene, phase)
 
-    scene.session.resume_all(scene.config)
+    scene.session.recover_runs(scene.config)
 
     assert (scene.calls, scene.after.sets) == ([], [FAILED])
 
@@ -725,7 +722,7 @@ def test_hooks_that_are_through_are_not_run_again(scene: Scene) -> None:
     """Who died while forgetting has started everything again; that only is to be told."""
     leave(scene, Phase.FORGETTING, snapshot="5f3a")
 
-    scene.session.resume_all(scene.config)
+    scene.session.recover_runs(scene.config)
 
     assert scene.after.sets == [("FORGET_ERROR", "ANY_ERROR")]
 
@@ -734,7 +731,7 @@ def test_work_on_a_repository_is_brought_to_its_end_too(scene: Scene) -> None:
     """With its own events."""
     leave(scene, Phase.WORKING, job=PRUNE)
 
-    scene.session.resume_all(scene.config)
+    scene.session.recover_runs(scene.config)
 
     assert scene.after.sets == [("PRUNE_ERROR", "ANY_ERROR")]
 
@@ -747,7 +744,7 @@ def test_what_cannot_be_put_right_is_told(scene: Scene) -> None:
     scene.journal.begin(Job(JobKind.VERIFY, "web", "nas"), RunCause.MANUAL, 902.0, "")
     scene.answers["unlock"] = failed(FailureClass.NETWORK, "no route")
 
-    reasons = [run.ended.reason for run in scene.session.resume_all(None) if run.ended]
+    reasons = [run.ended.reason for run in scene.session.recover_runs(None) if run.ended]
 
     died = "the runner died during this run"
     assert reasons == [
@@ -767,10 +764,10 @@ def test_a_resume_that_is_interrupted_is_done_again(scene: Scene) -> None:
     real = scene.after.run
     scene.after.run = burst  # type: ignore[assignment]
     with pytest.raises(KeyboardInterrupt):
-        scene.session.resume_all(scene.config)
+        scene.session.recover_runs(scene.config)
     scene.after.run = real  # type: ignore[method-assign]
 
-    assert len(scene.session.resume_all(scene.config)) == 1
+    assert len(scene.session.recover_runs(scene.config)) == 1
     assert scene.after.sets == [FAILED]
 
 
@@ -883,7 +880,7 @@ def test_the_programs_of_a_run_that_died_are_ended_first(scene: Scene, leftover:
     watch = threading.Thread(target=lambda: (recorded.process.wait(), unrecorded.process.wait()))
     watch.start()
 
-    scene.session.resume_all(scene.config)
+    scene.session.recover_runs(scene.config)
     watch.join(10)
 
     statuses = [recorded.process.returncode, unrecorded.process.returncode]
@@ -894,7 +891,7 @@ def test_nothing_is_ended_where_no_run_died(scene: Scene, leftover: Start) -> No
     """A hook may have started something that is meant to stay."""
     staying = leftover(":", True)
 
-    scene.session.resume_all(scene.config)
+    scene.session.recover_runs(scene.config)
 
     assert staying.process.poll() is None
 

@@ -6,13 +6,13 @@ import pytest
 
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, ForgetPolicy, PrunePolicy, Repo, Timing
-from sidecar.engines.base import EngineError, FailureClass, Interpreted, ResultKind, Upkeep
+from sidecar.engines.base import CommandResult, EngineError, FailureClass, ResultKind, Upkeep
 from sidecar.runner.job import upkeep
 from sidecar.runner.job.upkeep import Probed, Prober
 
 GUID = "a" * 64
 OTHER = "b" * 64
-DONE = Interpreted(ResultKind.SUCCESS)
+DONE = CommandResult(ResultKind.SUCCESS)
 GONE = EngineError(FailureClass.REPO_NOT_FOUND, "it is gone", "look for it")
 
 
@@ -23,22 +23,22 @@ class Answering:
     guid: str = GUID
     asked: list[object] = field(default_factory=list)
 
-    def forget_all(self, keep: Retention) -> Interpreted:
+    def forget_all(self, keep: Retention) -> CommandResult:
         """Keep what was asked for."""
         self.asked.append(keep)
         return DONE
 
-    def prune(self, policy: PrunePolicy) -> Interpreted:
+    def prune(self, policy: PrunePolicy) -> CommandResult:
         """Keep what was asked for."""
         self.asked.append(policy)
         return DONE
 
-    def check(self, policy: CheckPolicy) -> Interpreted:
+    def check(self, policy: CheckPolicy) -> CommandResult:
         """Keep what was asked for."""
         self.asked.append(policy)
         return DONE
 
-    def unlock(self) -> Interpreted:
+    def unlock(self) -> CommandResult:
         """Keep what was asked for."""
         self.asked.append("unlock")
         return DONE
@@ -125,7 +125,7 @@ def test_policies_are_those_of_the_repository(engine: Answering) -> None:
 
     assert [prune, check, PrunePolicy(max_unused_percent=25.0), CheckPolicy(), keep] == engine.asked
     assert DONE == forgotten
-    assert {ResultKind.FAILED} == {done.verdict for done in refused}
+    assert {ResultKind.FAILED} == {done.kind for done in refused}
 
 
 @pytest.mark.parametrize(

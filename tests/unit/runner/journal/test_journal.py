@@ -46,7 +46,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def journal(path: Path) -> Iterator[Journal]:
     """An empty journal."""
-    with Journal(path, wall=lambda: 1000.0) as opened:
+    with Journal(path, now=lambda: 1000.0) as opened:
         yield opened
 
 
@@ -319,7 +319,7 @@ def test_a_file_that_is_no_journal_does_not_stop_the_runner(
     path.parent.mkdir()
     path.write_bytes(content)
 
-    with Journal(path, wall=lambda: 1000.0) as journal:
+    with Journal(path, now=lambda: 1000.0) as journal:
         assert begin(journal) == 1
 
     aside = path.with_name("journal.sqlite.broken-1000")
@@ -337,7 +337,7 @@ def test_what_can_be_read_of_a_broken_file_is_saved(path: Path) -> None:
             journal.post(f"{number} " * 4000, 1.0)
     wound(path)
 
-    with Journal(path, wall=lambda: 1000.0) as journal:
+    with Journal(path, now=lambda: 1000.0) as journal:
         assert [(one.run.id, one.resume) for one in journal.unfinished()] == [(1, "what to do")]
         assert journal.still_stopped() == (Stopped("c1", "web-1", 1),)
         assert set(journal.history().past) == {WEB, DB}

@@ -51,7 +51,7 @@ class Ground:
 
     def begin(self) -> None:
         """Start as a runner does."""
-        self.journal = Journal(self.path, wall=lambda: self.now)
+        self.journal = Journal(self.path, now=lambda: self.now)
         self.delivery = DeliveryQueue(self.journal, self.sender, lambda: self.now)
 
     def post(

@@ -11,11 +11,11 @@ import pytest
 
 from sidecar.backrest.reading import RunPlan
 from sidecar.engines.base import (
+    CommandResult,
     Engine,
     EngineError,
     Entry,
     FailureClass,
-    Interpreted,
     Report,
     ResultKind,
     Snapshot,
@@ -37,7 +37,7 @@ class Vault:
     folder: Path
     held: dict[str, Entry] = field(default_factory=dict)
     spoil: Callable[[Path], None] = lambda _: None
-    answer: Interpreted = field(default_factory=lambda: Interpreted(ResultKind.SUCCESS))
+    answer: CommandResult = field(default_factory=lambda: CommandResult(ResultKind.SUCCESS))
     error: EngineError | None = None
     restored: list[str] = field(default_factory=list)
 
@@ -63,7 +63,7 @@ class Vault:
 
     def restore(
         self, _snapshot: Snapshot, includes: Sequence[str], target: Path, _report: Report
-    ) -> Interpreted:
+    ) -> CommandResult:
         """Copy it to the target."""
         for path in includes:
             self.restored.append(path)

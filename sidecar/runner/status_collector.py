@@ -1,0 +1,248 @@
+"""Collect the status of a running daemon, and judge its health, whenever somebody asks."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from sidecar.backrest.reading import Config, RunPlan
+from sidecar.engines.base import Progress
+from sidecar.lib.errors import SidecarError
+from sidecar.runner.due import Job, Scheduler, backup_job
+from sidecar.runner.health import HealthFacts, HealthProblems, PlanHealth, judge
+from sidecar.runner.heartbeat import ALLOWANCE
+from sidecar.runner.job.upkeep import Probed
+from sidecar.runner.journal import Past, Run, RunHistory, RunOutcome, Verified
+from sidecar.runner.loader import Loaded
+from sidecar.runner.status import PlanState, RunnerStatus
+from sidecar.runner.timetable import Timetable
+
+_GOOD = tuple(outcome for outcome in RunOutcome if outcome.is_good)
+_NEVER = Past(0.0)
+
+
+class _ListedPlan(NamedTuple):
+    """A plan with what stays the same as long as the document does."""
+
+    plan: RunPlan
+    job: Job
+    period: float | None
+
+
+class RunRecords(Protocol):
+    """What is needed of the journal."""
+
+    def history(self) -> RunHistory:
+        """Return what is known of past runs."""
+        ...
+
+    def last(self, job: Job, outcomes: tuple[RunOutcome, ...] = ...) -> Run | None:
+        """Return the newest run of a job, of those that ended so; raises JournalError."""
+        ...
+
+    def verifications(self) -> Mapping[str, Verified]:
+        """Return the last verification of each plan; raises JournalError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StatusSources:
+    """Where the facts come from; each call is cheap and safe for threads.
+
+    Attributes:
+        journal: past runs and verifications.
+        loaded: the document.
+        busy: jobs that wait or run.
+        running: jobs that run, and how far they are.
+        probes: the last probe of each repository.
+        disks: how full each disk is, from 0 to 1, by path.
+        stopped: a sentence for each container that could not be started again.
+        blocked: why a plan is not run, by its id.
+    """
+
+    journal: RunRecords
+    loaded: Callable[[], Loaded]
+    busy: Callable[[], frozenset[Job]] = frozenset
+    running: Callable[[], Mapping[Job, Progress | None]] = dict
+    probes: Callable[[], Mapping[str, Probed]] = dict
+    disks: Callable[[], Mapping[str, float]] = dict
+    stopped: Callable[[], tuple[str, ...]] = tuple
+    blocked: Callable[[], Mapping[str, str]] = dict
+
+
+class StatusCollector:
+    """Puts the facts together; safe for threads.
+
+    `now` gives unix seconds, `monotonic` seconds of a clock that nobody sets; `grace` is how
+    many seconds beyond twice its period a plan may be late.
+    """
+
+    def __init__(
+        self,
+        sources: StatusSources,
+        scheduler: Scheduler,
+        grace: float,
+        now: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._sources = sources
+        self._timetable = Timetable(scheduler)
+        self._grace = grace
+        self._now, self._monotonic = now, monotonic
+        self._lock = threading.Lock()
+        self._began = self._beat = monotonic()
+        self._is_stopping = False
+        self._listed: tuple[Config, tuple[_ListedPlan, ...]] = (Config(), ())
+        self._last: dict[Job, Run | None] = {}
+        self._last_good: dict[Job, Run | None] = {}
+        self._runs = Counter({outcome.value: 0 for outcome in RunOutcome})
+        self._missed = 0
+
+    def beat(self) -> HealthProblems:
+        """Note that the main loop moves; return what is wrong."""
+        with self._lock:
+            self._beat = self._monotonic()
+        return self.health()
+
+    def stopping(self) -> None:
+        """Note that the daemon ends."""
+        with self._lock:
+            self._is_stopping = True
+
+    def ended(self, run: Run) -> None:
+        """Note how a run ended."""
+        if run.ended is None:
+            return
+        with self._lock:
+            self._runs[run.ended.outcome.value] += 1
+            self._last[run.job] = run
+            if run.ended.outcome.is_good:
+                self._last_good[run.job] = run
+
+    def missed(self, count: int) -> None:
+        """Count fires that no run answers."""
+        with self._lock:
+            self._missed += count
+
+    def health(self) -> HealthProblems:
+        """Return what is wrong now."""
+        loaded = self._sources.loaded()
+        history, blocked = self._sources.journal.history(), self._sources.blocked()
+        with self._lock:
+            beat_age, is_stopping = self._monotonic() - self._beat, self._is_stopping
+        now = self._now()
+        facts = HealthFacts(
+            now=now,
+            beat_age=beat_age,
+            allowance=ALLOWANCE,
+            has_document=loaded.config is not None,
+            trouble=bool(loaded.trouble),
+            is_stopping=is_stopping,
+            plans=tuple(
+                self._plan_health(listed, history.past.get(listed.job), blocked)
+                for listed in self._list(loaded, now)
+            ),
+            disks=self._sources.disks(),
+            unreachable=_unreachable(self._sources.probes()),
+            stopped=self._sources.stopped(),
+        )
+        return judge(facts, self._grace)
+
+    def collect(self) -> RunnerStatus:
+        """Return the status as it is now."""
+        loaded, running = self._sources.loaded(), self._sources.running()
+        waiting = self._sources.busy() - running.keys()
+        verified, blocked = self._verifications(), self._sources.blocked()
+        past, now = self._sources.journal.history().past, self._now()
+        with self._lock:
+            runs, missed = dict(self._runs), self._missed
+        return RunnerStatus(
+            now=now,
+            uptime=self._monotonic() - self._began,
+            health=self.health(),
+            loaded=loaded,
+            plans=tuple(
+                PlanState(
+                    plan=listed.plan,
+                    past=past.get(listed.job),
+                    period=listed.period,
+                    next_fire=self._timetable.next_fire(
+                        listed.plan.timing, past.get(listed.job), now
+                    ),
+                    last_good=self._last_run(self._last_good, listed.job, _GOOD),
+                    failure=self._failure(listed.job),
+                    verified=verified.get(listed.plan.id),
+                    blocked=blocked.get(listed.plan.id, ""),
+                    is_waiting=listed.job in waiting,
+                    is_running=listed.job in running,
+                    progress=running.get(listed.job),
+                )
+                for listed in self._list(loaded, now)
+            ),
+            probes=self._sources.probes(),
+            disks=self._sources.disks(),
+            runs=runs,
+            missed=missed,
+            running=len(running),
+            waiting=len(waiting),
+        )
+
+    def _list(self, loaded: Loaded, now: float) -> tuple[_ListedPlan, ...]:
+        """List the plans of the document; computed once for each document."""
+        config, listed = self._listed
+        if loaded.config is not None and loaded.config is not config:
+            config = loaded.config
+            listed = tuple(
+                _ListedPlan(plan, backup_job(plan), self._timetable.period(plan.timing, now))
+                for plan in config.plans
+            )
+            self._listed = (config, listed)
+        return listed
+
+    def _plan_health(
+        self, listed: _ListedPlan, past: Past | None, blocked: Mapping[str, str]
+    ) -> PlanHealth:
+        known = past or _NEVER
+        is_good = known.last_outcome is None or known.last_outcome.is_good
+        return PlanHealth(
+            listed.plan.id,
+            listed.period,
+            None if past is None else past.first_seen,
+            known.last_success,
+            known.last_outcome,
+            "" if is_good else self._failure(listed.job),
+            blocked.get(listed.plan.id, ""),
+        )
+
+    def _failure(self, job: Job) -> str:
+        """Return the class of the last run's failure; empty if it had none."""
+        last = self._last_run(self._last, job, ())
+        failure = last.ended.failure if last is not None and last.ended is not None else None
+        return "" if failure is None else failure.value
+
+    def _last_run(
+        self, known: dict[Job, Run | None], job: Job, outcomes: tuple[RunOutcome, ...]
+    ) -> Run | None:
+        """Return the last run with one of the outcomes, from memory or else from the journal."""
+        with self._lock:
+            if job in known:
+                return known[job]
+        try:
+            found = self._sources.journal.last(job, outcomes)
+        except SidecarError:
+            return None
+        with self._lock:
+            return known.setdefault(job, found)
+
+    def _verifications(self) -> Mapping[str, Verified]:
+        try:
+            return self._sources.journal.verifications()
+        except SidecarError:
+            return {}
+
+
+def _unreachable(probes: Mapping[str, Probed]) -> dict[str, str]:
+    return {
+        repo: probed.failure.value for repo, probed in probes.items() if probed.failure is not None
+    }

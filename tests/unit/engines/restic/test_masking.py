@@ -1,0 +1,50 @@
+"""What may never be shown, whatever a program writes."""
+
+from sidecar.backrest.reading import Repo, RunPlan
+from sidecar.engines.restic.access import resolve_access
+from sidecar.engines.restic.masking import Masking, masking_of
+from sidecar.lib.text import MASK
+
+
+def test_secrets_are_masked_in_every_spelling() -> None:
+    """As they stand, in an address, in JSON and in quotes; long ones before their parts."""
+    masking = Masking('p@ss/"w', ["secret", "secret-long", "first line\nsecond line", "abc"])
+    texts = ['p@ss/"w', "p%40ss%2F%22w", 'p@ss/\\"w', "secret-long", "second line"]
+
+    assert [MASK] * len(texts) == [masking.mask(text) for text in texts]
+    assert "abc" == masking.mask("abc")
+
+
+def test_short_password_is_masked_as_a_word() -> None:
+    """Anything else would make holes in every text."""
+    assert f"a {MASK}, backup" == Masking("a").mask("a a, backup").replace(
+        f"{MASK} {MASK}", f"a {MASK}"
+    )
+    assert "backup" == Masking("a").mask("backup")
+    assert "backup" == Masking("").mask("backup")
+
+
+def test_all_of_a_repository_that_is_secret_is_masked() -> None:
+    """Password, environment, flags, the user of the address; the plan's secret flags."""
+    repo = Repo(
+        "r",
+        uri="rest:https://user:uri-secret@host/path",
+        password="the-password",
+        env=(("KEY", "env-secret"), ("REF", "${GIVEN}")),
+        flags=("-o s3.key=flag-secret --header 'flag word'",),
+    )
+    plan = RunPlan("p", "r", backup_flags=("--password-command=plan-secret", "--tag visible"))
+    access = resolve_access(repo, {"GIVEN": "given-secret"}, "restic")
+    text = (
+        "the-password env-secret given-secret flag-secret flag word uri-secret plan-secret"
+        " visible host --header s3.key"
+    )
+    expected = f"{MASK} {MASK} {MASK} {MASK} {MASK} {MASK} {MASK} visible host --header s3.key"
+
+    assert expected == masking_of(repo, access, plan).mask(text)
+    assert f"{MASK} {MASK} g" == masking_of(repo, None).mask("the-password env-secret g")
+
+
+def test_an_address_that_is_none_is_no_obstacle() -> None:
+    """Masking never fails."""
+    assert "x" == masking_of(Repo("r", uri="rest:http://[::1"), None).mask("x")
