@@ -55,10 +55,28 @@ BUDGETS: dict[str, tuple[str, set[str]]] = {
 }
 
 
-def imported(command: str) -> set[str]:
-    """Run the command and return all modules that it imports, with their packages."""
-    arguments = [sys.executable, "-X", "importtime", *command.split()]
-    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
+# What makes up a daemon → what its process must not hold: the other program, above all.
+DAEMONS: dict[str, set[str]] = {
+    "sidecar.reconciler.daemon, sidecar.web.reconciler": {
+        "apprise",
+        "sidecar.engines",
+        "sidecar.runner",
+        "sqlite3",
+    },
+    "sidecar.runner.daemon, sidecar.web.serve": {
+        "apprise",
+        "prometheus_client",
+        "sidecar.labels",
+        "sidecar.planner",
+        "sidecar.reconciler",
+    },
+}
+
+
+def imported(*arguments: str) -> set[str]:
+    """Run Python so and return all modules that it imports, with their packages."""
+    command = [sys.executable, "-X", "importtime", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
 
 
@@ -66,14 +84,24 @@ def imported(command: str) -> set[str]:
 def test_a_command_imports_what_it_needs(command: str) -> None:
     """The rest is imported where it is used."""
     needed, heavy = BUDGETS[command]
-    found = imported(command)
+    found = imported(*command.split())
 
     assert needed in found
     assert set() == found & heavy
 
 
+@pytest.mark.parametrize("modules", DAEMONS)
+def test_a_daemon_holds_nothing_of_the_other_program(modules: str) -> None:
+    """It would cost five megabytes, for as long as it runs."""
+    found = imported("-c", f"import {modules}")
+
+    assert set(modules.split(", ")) <= found
+    assert set() == found & DAEMONS[modules]
+
+
 def test_the_budgets_name_modules_that_exist() -> None:
     """A name that is gone would forbid nothing."""
     named = {name for needed, heavy in BUDGETS.values() for name in (needed, *heavy)}
+    named |= {name for heavy in DAEMONS.values() for name in heavy}
 
     assert [] == [name for name in sorted(named) if importlib.util.find_spec(name) is None]

@@ -45,7 +45,7 @@ class ReconcilerDaemon:
 
     settings: ReconcilerSettings
     environment: dict[str, str]
-    serve: Callable[[ReconcilerReport], AbstractContextManager[None]] | None = None
+    serve: Callable[[ReconcilerReport], AbstractContextManager[object]] | None = None
     backoff: Backoff = field(default_factory=Backoff)
 
     def run(self) -> bool:

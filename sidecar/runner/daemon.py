@@ -46,7 +46,7 @@ class RunnerDaemon:
 
     settings: RunnerSettings
     environ: Mapping[str, str]
-    serve: Callable[[ControlApi], AbstractContextManager[None]]
+    serve: Callable[[ControlApi], AbstractContextManager[object]]
 
     def run(self) -> bool:
         """Run until a signal; wait for a document that does not exist yet.
@@ -121,7 +121,7 @@ class DaemonThreads:
         self._parts.recover_leftovers(self._loader.refresh().config)
 
     def run(
-        self, stack: ExitStack, serve: Callable[[ControlApi], AbstractContextManager[None]]
+        self, stack: ExitStack, serve: Callable[[ControlApi], AbstractContextManager[object]]
     ) -> bool:
         """Run until a signal; return False if a run could not be ended."""
         settings = self._parts.settings

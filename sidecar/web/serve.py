@@ -1,6 +1,6 @@
-"""What a daemon serves while it runs: pages over HTTP, and the runner's control socket.
+"""What the runner's daemon serves while it runs: its control socket, and pages if wanted.
 
-The command line passes these functions to the daemons, which know nothing of this package.
+The command line passes `serve_runner` to the daemon, which knows nothing of this package.
 """
 
 from collections.abc import Iterator
@@ -8,24 +8,12 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from sidecar.lib.errors import UsageError
-from sidecar.reconciler.report import ReconcilerReport
 from sidecar.runner.control import ON_DEMAND, ControlApi
 from sidecar.runner.due import JobKind
 from sidecar.runner.settings import RunnerSettings
 from sidecar.runner.status import status_json
 from sidecar.web.control import ControlServer
 from sidecar.web.messages import Message, render_event
-
-# The pages are imported only if somebody wants them: that costs time and memory.
-
-
-@contextmanager
-def serve_reconciler(listen: tuple[str, int], report: ReconcilerReport) -> Iterator[None]:
-    """Serve the sidecar's pages on a host and a port; raises UsageError if it cannot."""
-    from sidecar.web.reconciler import ReconcilerPages  # noqa: PLC0415 - see above
-
-    with ReconcilerPages(listen, report):
-        yield
 
 
 @contextmanager
@@ -38,7 +26,8 @@ def serve_runner(settings: RunnerSettings, api: ControlApi) -> Iterator[None]:
         answer = partial(answer_request, api)
         stack.enter_context(ControlServer(settings.state_directory, answer))
         if settings.listen is not None:
-            from sidecar.web.runner import RunnerPages  # noqa: PLC0415 - see above
+            # Only who wants pages pays the memory of what makes them.
+            from sidecar.web.runner import RunnerPages  # noqa: PLC0415
 
             stack.enter_context(RunnerPages(settings.listen, api.status))
         yield

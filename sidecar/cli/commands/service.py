@@ -48,11 +48,13 @@ def daemon(**flags: Any) -> None:
       backrest-sidecar daemon --apply --backrest-container backrest --listen 127.0.0.1:9099
     """
     from sidecar.reconciler.daemon import ReconcilerDaemon
-    from sidecar.web.serve import serve_reconciler
 
-    settings = build_settings(flags)
-    listen = settings.watching.listen
-    serve = None if listen is None else partial(serve_reconciler, listen)
+    settings, serve = build_settings(flags), None
+    if settings.watching.listen is not None:
+        # Only who wants pages pays the memory of what makes them.
+        from sidecar.web.reconciler import ReconcilerPages
+
+        serve = partial(ReconcilerPages, settings.watching.listen)
     if not ReconcilerDaemon(settings, dict(os.environ), serve).run():
         raise click.exceptions.Exit(FAILED)
 
