@@ -10,7 +10,8 @@ class Mount(NamedTuple):
 
     `type` is bind, volume, tmpfs, ...; `source` the host path ("" when the list
     has none); `destination` the path in the container; `name` and `driver` are
-    those of a volume.
+    those of a volume; `subpath` is the folder of the volume that is mounted instead of
+    its root (`photos/2026`), which `source` does not show.
     """
 
     type: str
@@ -18,6 +19,7 @@ class Mount(NamedTuple):
     destination: str
     name: str = ""
     driver: str = ""
+    subpath: str = ""
 
 
 @dataclass(frozen=True, slots=True)

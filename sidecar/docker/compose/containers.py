@@ -184,7 +184,8 @@ def _mount(project: Project, service: str, entry: LongVolume) -> Mount:
             f"service {service} uses the volume {source!r}, which is not declared",
             "declare it under the top-level `volumes:`, or begin a path with ./ or /",
         )
-    return Mount("volume", "", target, volume.name, volume.driver)
+    subpath = (entry.get("volume") or {}).get("subpath") or ""
+    return Mount("volume", "", target, volume.name, volume.driver, subpath)
 
 
 def _absolute(path: str) -> str:
