@@ -93,6 +93,7 @@ def _mount(entry: WireMount) -> Mount:
 class _Container(TypedDict, total=False):
     Id: Required[str]
     Names: list[str] | None
+    Image: str | None
     ImageID: str | None
     Created: int | None
     Labels: dict[str, str] | None
@@ -320,6 +321,7 @@ def _container(entry: _Container) -> Container:
         parse_mounts(entry.get("Mounts")),
         entry.get("Created") or 0,
         (entry.get("State") or "running").lower(),
+        entry.get("Image") or "",
     )
 
 

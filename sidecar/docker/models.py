@@ -34,7 +34,11 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container: `name` without the leading slash, `created` in unix seconds."""
+    """One container: `name` without the leading slash, `created` in unix seconds.
+
+    `image` is the reference that it was made of (`docker.io/library/postgres:16`), or an
+    id where that name has gone to another image.
+    """
 
     id: str
     name: str
@@ -43,6 +47,7 @@ class Container:
     mounts: tuple[Mount, ...] = ()
     created: int = 0
     state: str = "running"
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True)

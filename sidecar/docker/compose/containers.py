@@ -58,6 +58,7 @@ def containers_of(project: Project, name: str, service: ComposeService) -> Itera
             name=chosen,
             labels={**labels, f"{_PREFIX}.container-number": str(number)},
             mounts=mounts,
+            image=service.get("image") or "",
         )
 
 

@@ -54,6 +54,7 @@ class ComposeService(TypedDict, total=False):
     """One service."""
 
     container_name: str | None
+    image: str | None
     labels: Labels
     scale: int | None
     deploy: Deploy | None
