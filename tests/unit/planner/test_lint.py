@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sidecar.backrest.document import DocumentView, PlanView, RepoView
+from sidecar.backrest.document import DocumentView, RepoView
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import SEVERITIES, Severity, problem_of
