@@ -117,6 +117,7 @@ EXAMPLES: Mapping[str, Example] = {
         "The service `db` says the same.",
         others={"db": {"paths.include": "host:/srv/shared"}},
     ),
+    "data.live-database": Example({}, mounts=("data:/var/lib/postgresql/data",)),
     "volume.anonymous": Example(
         {}, "The image declares a volume that nobody named.", mounts=(f"{'0a' * 32}:/data",)
     ),

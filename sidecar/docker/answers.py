@@ -5,8 +5,9 @@ answer of another shape is an error, never an empty list.
 """
 
 import json
+import posixpath
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Annotated, Any, Required, TypeVar
 
@@ -92,6 +93,7 @@ def _mount(entry: WireMount) -> Mount:
 class _Container(TypedDict, total=False):
     Id: Required[str]
     Names: list[str] | None
+    Image: str | None
     ImageID: str | None
     Created: int | None
     Labels: dict[str, str] | None
@@ -124,6 +126,23 @@ class _InspectedConfig(TypedDict, total=False):
     Config: _ImageConfig | None
 
 
+class _VolumeOptions(TypedDict, total=False):
+    Subpath: str | None
+
+
+class _AskedMount(TypedDict, total=False):
+    Target: Required[str]
+    VolumeOptions: _VolumeOptions | None
+
+
+class _HostConfig(TypedDict, total=False):
+    Mounts: list[_AskedMount] | None
+
+
+class _InspectedMounts(TypedDict, total=False):
+    HostConfig: _HostConfig | None
+
+
 def _as_answer(volumes: Any) -> Any:
     """Take a bare list of volumes for the answer that wraps it."""
     return {"Volumes": volumes} if isinstance(volumes, list) else volumes
@@ -142,12 +161,14 @@ class _Saved(TypedDict, total=False):
     containers: Required[list[_Container]]
     volumes: Annotated[_VolumesAnswer | None, BeforeValidator(_as_answer)]
     images: list[_Image] | None
+    subpaths: dict[str, dict[str, str]] | None
 
 
 _CONTAINERS = TypeAdapter(list[_Container])
 _VOLUMES = TypeAdapter(_VolumesAnswer)
 _IMAGE = TypeAdapter(_Image)
 _INSPECTED = TypeAdapter(_InspectedConfig)
+_INSPECTED_MOUNTS = TypeAdapter(_InspectedMounts)
 _VERSION = TypeAdapter(_ApiVersion)
 _SAVED = TypeAdapter(_Saved)
 _INFO = TypeAdapter(_Info)
@@ -159,12 +180,14 @@ class RawInventory:
     """The answers behind an observation, for a file that `load_saved` reads.
 
     `containers` and `volumes` are the bytes of the answers; of the images only their
-    labels are kept, by id, because the rest may hold secrets.
+    labels are kept, by id, because the rest may hold secrets. `subpaths`: as in
+    `parse_subpaths`, by container id.
     """
 
     containers: bytes
     volumes: bytes
     image_labels: Mapping[str, Mapping[str, str]]
+    subpaths: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """Return the content of such a file; it holds label values as they are."""
@@ -173,8 +196,14 @@ class RawInventory:
             for image, labels in self.image_labels.items()
         ]
         encoded = json.dumps(images, ensure_ascii=False).encode()
-        parts = (b'{"containers": ', self.containers.strip(), b', "volumes": ')
-        return b"".join((*parts, self.volumes.strip(), b', "images": ', encoded, b"}\n"))
+        subpaths = json.dumps(self.subpaths, ensure_ascii=False).encode()
+        parts = (
+            (b'{"containers": ', self.containers.strip()),
+            (b', "volumes": ', self.volumes.strip()),
+            (b', "images": ', encoded),
+            (b', "subpaths": ', subpaths),
+        )
+        return b"".join(piece for part in parts for piece in part) + b"}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +242,30 @@ def parse_environment(data: bytes, source: str) -> list[str]:
     return config.get("Env") or []
 
 
+def parse_subpaths(data: bytes, source: str) -> dict[str, str]:
+    """Parse the answer of `GET /containers/ID/json` into the subpath of each volume that has one.
+
+    By destination: `{"/data": "photos/2026"}`. No list of mounts that Docker gives has it.
+    """
+    mounts = (validated(_INSPECTED_MOUNTS, data, source).get("HostConfig") or {}).get("Mounts")
+    return {
+        posixpath.normpath(mount["Target"]): subpath
+        for mount in mounts or ()
+        if (subpath := (mount.get("VolumeOptions") or {}).get("Subpath"))
+    }
+
+
+def with_subpaths(container: Container, subpaths: Mapping[str, str]) -> Container:
+    """Return the container whose volumes lead to their subpaths, by destination."""
+    if not subpaths:
+        return container
+    mounts = tuple(
+        mount._replace(subpath=subpaths.get(posixpath.normpath(mount.destination), ""))
+        for mount in container.mounts
+    )
+    return replace(container, mounts=mounts)
+
+
 def parse_api_version(data: bytes, source: str) -> str:
     """Parse the answer of `GET /version` into the newest API version that Docker speaks."""
     return validated(_VERSION, data, source)["ApiVersion"]
@@ -233,8 +286,10 @@ def parse_saved(data: bytes, source: str) -> Inventory:
         return Inventory(containers=_containers(entries))
     saved = validated(_SAVED, data, source, _SAVED_FORM)
     images = saved.get("images") or []
+    subpaths = saved.get("subpaths") or {}
+    containers = _containers(saved["containers"])
     return Inventory(
-        containers=_containers(saved["containers"]),
+        containers=tuple(with_subpaths(one, subpaths.get(one.id, {})) for one in containers),
         volumes=_volumes(saved.get("volumes")),
         image_labels={image["Id"]: _labels_of(image) for image in images},
     )
@@ -266,6 +321,7 @@ def _container(entry: _Container) -> Container:
         parse_mounts(entry.get("Mounts")),
         entry.get("Created") or 0,
         (entry.get("State") or "running").lower(),
+        entry.get("Image") or "",
     )
 
 

@@ -20,8 +20,10 @@ from sidecar.docker.answers import (
     parse_identity,
     parse_image_labels,
     parse_saved,
+    parse_subpaths,
     parse_volume,
     parse_volumes,
+    with_subpaths,
 )
 from sidecar.docker.client import Connection
 from sidecar.docker.models import Container, Inventory, Volume
@@ -32,6 +34,7 @@ _CONTAINERS = "/containers/json?all=1"
 _VOLUMES = "/volumes"
 _INFO = "/info"
 _ImageLabels = dict[str, Mapping[str, str]]
+_SERVICE = ("com.docker.compose.project", "com.docker.compose.service")
 
 _HOSTNAME_FILE = re.compile(r"containers/([0-9a-f]{64})/(?:userdata/)?hostname$")
 _CGROUP = re.compile(r"[/-]([0-9a-f]{64})(?:\.scope)?$", re.MULTILINE)
@@ -63,6 +66,7 @@ class DockerInventory(Closable):
     def __init__(self, url: str | None = None, timeout: float = 30) -> None:
         self.connection = Connection(url, timeout)
         self._image_labels: _ImageLabels = {}
+        self._subpaths: dict[str, Mapping[str, str]] = {}
 
     @property
     def address(self) -> str:
@@ -73,20 +77,22 @@ class DockerInventory(Closable):
         """Close the connections; the next call makes new ones."""
         self.connection.close()
 
-    def observe(self, label_prefix: str = "backrest.") -> Observation:
+    def observe(self, label_prefix: str = "backrest.", backrest: str = "backrest") -> Observation:
         """List all containers, all volumes, and the labels of the images that matter.
 
         The containers are not filtered by label: members of a group and the newest
         of disagreeing replicas count without one. An image matters if one of its
-        containers has a label under `label_prefix`.
+        containers has a label under `label_prefix`. The subpaths of volumes take one
+        inspection of a container in its life: of labelled ones, of others of their
+        services, and of the one called `backrest`.
         """
         try:
-            return self._observe(label_prefix)
+            return self._observe(label_prefix, backrest)
         except InventoryError:
             self.close()
             raise
 
-    def _observe(self, label_prefix: str) -> Observation:
+    def _observe(self, label_prefix: str, backrest: str) -> Observation:
         connection = self.connection
         connection.connect()
         with ThreadPoolExecutor(max_workers=1) as beside:
@@ -96,9 +102,28 @@ class DockerInventory(Closable):
             volume_list = waiting.result()
         volumes = parse_volumes(volume_list, connection.source(_VOLUMES))
         images = self._labels_of_images(_labelled_images(containers, label_prefix))
+        inspected = _inspected(containers, label_prefix, backrest)
+        known = {one.id: self._subpaths_of(one) for one in containers if one.id in inspected}
+        self._subpaths = known
+        subpaths = {identity: found for identity, found in known.items() if found}
+        containers = tuple([with_subpaths(one, known.get(one.id, {})) for one in containers])
         return Observation(
-            Inventory(containers, volumes, images), RawInventory(listed, volume_list, images)
+            Inventory(containers, volumes, images),
+            RawInventory(listed, volume_list, images, subpaths),
         )
+
+    def _subpaths_of(self, container: Container) -> Mapping[str, str]:
+        """Return the subpaths of a container's volumes, by destination; they never change."""
+        if container.id in self._subpaths:
+            return self._subpaths[container.id]
+        if all(mount.type != "volume" for mount in container.mounts):
+            return {}
+        path = f"/containers/{quote(container.id, safe='')}/json"
+        if (answer := self.connection.find(path)) is None:
+            return {}  # gone since it was listed
+        found = parse_subpaths(answer, self.connection.source(path))
+        self._subpaths[container.id] = found
+        return found
 
     def _labels_of_images(self, wanted: Iterable[str]) -> _ImageLabels:
         """Inspect each image once; one that is missing is asked for again the next time."""
@@ -120,7 +145,7 @@ class DockerInventory(Closable):
         listed = self.connection.get(path)
         # Docker also matches ids that begin with the given one.
         found = parse_containers(listed, self.connection.source(path))
-        return tuple([container for container in found if container.id in ids])
+        return tuple([with_subpaths(one, self._subpaths_of(one)) for one in found if one.id in ids])
 
     def volume(self, name: str) -> Volume | None:
         """Return one volume with its driver options; None if it does not exist."""
@@ -160,6 +185,27 @@ def _labelled_images(containers: Iterable[Container], label_prefix: str) -> list
         if any(label.startswith(label_prefix) for label in container.labels)
     }
     return sorted(images - {""})
+
+
+def _inspected(containers: Iterable[Container], label_prefix: str, backrest: str) -> frozenset[str]:
+    """Return the ids of the containers whose mounts decide what a plan holds.
+
+    Not all of a host's: there may be thousands that nobody labelled.
+    """
+    containers = tuple(containers)
+    labelled = {
+        one.id
+        for one in containers
+        if one.name == backrest or any(label.startswith(label_prefix) for label in one.labels)
+    }
+    services = {_service(one) for one in containers if one.id in labelled} - {("", "")}
+    return frozenset(
+        one.id for one in containers if one.id in labelled or _service(one) in services
+    )
+
+
+def _service(container: Container) -> tuple[str, ...]:
+    return tuple([container.labels.get(label, "") for label in _SERVICE])
 
 
 def own_container_id(

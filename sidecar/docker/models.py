@@ -10,7 +10,8 @@ class Mount(NamedTuple):
 
     `type` is bind, volume, tmpfs, ...; `source` the host path ("" when the list
     has none); `destination` the path in the container; `name` and `driver` are
-    those of a volume.
+    those of a volume; `subpath` is the folder of the volume that is mounted instead of
+    its root (`photos/2026`), which `source` does not show.
     """
 
     type: str
@@ -18,6 +19,7 @@ class Mount(NamedTuple):
     destination: str
     name: str = ""
     driver: str = ""
+    subpath: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,11 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container: `name` without the leading slash, `created` in unix seconds."""
+    """One container: `name` without the leading slash, `created` in unix seconds.
+
+    `image` is the reference that it was made of (`docker.io/library/postgres:16`), or an
+    id where that name has gone to another image.
+    """
 
     id: str
     name: str
@@ -41,6 +47,7 @@ class Container:
     mounts: tuple[Mount, ...] = ()
     created: int = 0
     state: str = "running"
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,10 @@ REASONS: Mapping[str, Reason] = {
     "keep.within-ignored": Reason(Severity.WARNING, "`within` works with `backup-once` only"),
     "keep.overridden": Reason(Severity.WARNING, "the repository has a forget policy of its own"),
     "path.shared": Reason(Severity.WARNING, "two plans back up the same path"),
+    "data.live-database": Reason(
+        Severity.WARNING,
+        "the files of a database, which are copied while it writes them",
+    ),
     "volume.anonymous": Reason(
         Severity.WARNING,
         "an anonymous volume, whose history ends with its container",

@@ -91,6 +91,15 @@ class Locator:
 
     def locate(self, mount: Mount) -> MountLocation:
         """Find a mount's directory on the host, as it is also while no container runs."""
+        root = self._locate_root(mount)
+        if not mount.subpath or not root.host:
+            return root
+        inside = normal_path(f"{root.host}/{mount.subpath}")
+        if not is_under(inside, root.host):
+            return MountLocation("", mount, f"the subpath {mount.subpath} leaves its volume")
+        return root._replace(host=inside)
+
+    def _locate_root(self, mount: Mount) -> MountLocation:
         if mount.type == "bind" and mount.source:
             return MountLocation(normal_path(mount.source), mount, chosen=True)
         if mount.type != "volume":

@@ -6,10 +6,8 @@ from dataclasses import dataclass, fields, replace
 from sidecar.docker.models import Container, Inventory
 from sidecar.labels.problem import Problem, Severity
 from sidecar.labels.registry import REGISTRY, suggest_label
-from sidecar.labels.spec import LabelSpec
 from sidecar.labels.values import has_tight_comma
 from sidecar.planner.coverage import MountCoverage
-from sidecar.planner.host_path import is_under
 from sidecar.planner.plan import RenderedWorkload
 from sidecar.planner.plans import Rendered
 from sidecar.planner.workload import PROJECT, SERVICE, Workload
@@ -17,25 +15,11 @@ from sidecar.planner.workload import PROJECT, SERVICE, Workload
 NOT_ENABLED = "lint.not-enabled"
 SWARM_ONLY = "lint.swarm-only"
 PATH_ABSENT = "lint.path-absent"
-LIVE_DATABASE = "lint.live-database"
 SPLIT_COMMAND = "lint.split-command"
 NAME_EXCLUDED = "lint.name-excluded"
 
 Positions = Mapping[tuple[str, str], tuple[str, int]]
 """(service, label) → file and line in a Compose file; the label "" is the service itself."""
-
-# Databases: the templates that dump them, and where the usual images keep their files.
-_DATABASES = (
-    ("PostgreSQL", "postgres-dump", ("/var/lib/postgresql", "/bitnami/postgresql")),
-    (
-        "MariaDB or MySQL",
-        "mariadb-dump or mysql-dump",
-        ("/var/lib/mysql", "/bitnami/mariadb", "/bitnami/mysql"),
-    ),
-    ("MongoDB", "", ("/data/db", "/bitnami/mongodb")),
-    ("ClickHouse", "", ("/var/lib/clickhouse",)),
-    ("InfluxDB", "", ("/var/lib/influxdb", "/var/lib/influxdb2")),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,45 +89,6 @@ def _swarm_only(service: str, label: str, container: Container | None) -> LintFi
         workload=f"{project}/{service}" if project else service,
         container=container.name if container else "",
         label=label,
-        severity=Severity.WARNING,
-    )
-
-
-def find_live_databases(
-    covered: Iterable[MountCoverage], rendered: Rendered, prefix: str
-) -> list[LintFinding]:
-    """Find databases whose files a plan copies although nothing stops, dumps or pauses them."""
-    specs = {item.plan_id: item.spec for item in rendered.workloads}
-    found: dict[tuple[str, str], LintFinding] = {}
-    for one in covered:
-        spec = specs.get(one.plan)
-        # Nobody knows what the hooks of a plan made by hand do; a part of a mount may be a dump.
-        if spec is None or one.reason or _is_prepared(spec):
-            continue
-        for kind, dumps, homes in _DATABASES:
-            if any(is_under(one.mount.destination, home) for home in homes):
-                place = (one.workload, one.mount.destination)
-                found.setdefault(place, _live_database(one, kind, dumps, prefix))
-    return list(found.values())
-
-
-def _is_prepared(spec: LabelSpec) -> bool:
-    own = spec.exec_start or spec.snapshot_start
-    return bool(own) or spec.template not in (None, "none")
-
-
-def _live_database(one: MountCoverage, kind: str, dumps: str, prefix: str) -> LintFinding:
-    template = f"{prefix}hooks.template"
-    hint = f"set {template} to stop-start"
-    if dumps:
-        hint = f"set {template} to {dumps} and {prefix}dump.path into a mount, or to stop-start"
-    return LintFinding(
-        LIVE_DATABASE,
-        f"{one.mount.destination} looks like the files of a {kind} database, which are copied "
-        "while it writes them",
-        hint,
-        workload=one.workload,
-        container=one.container,
         severity=Severity.WARNING,
     )
 

@@ -168,7 +168,9 @@ class _PathSearch:
         else:
             root = "/" + name
             path = normal_path(f"{root}/{rest}")
-            self._add(item, move(path, root, location.host), location.mount)
+            # The item names the volume, whatever part of it is mounted.
+            whole = self._locator.locate(location.mount._replace(subpath=""))
+            self._add(item, move(path, root, whole.host), location.mount)
 
     def _find_volume(self, name: str) -> MountLocation | None:
         """Find a volume by its name, or by the name that the Compose file gives it."""

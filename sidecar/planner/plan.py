@@ -15,6 +15,7 @@ from sidecar.labels.retention import parse_retention
 from sidecar.labels.spec import LabelSpec
 from sidecar.labels.trust import allowed_flags
 from sidecar.lib.text import SpecInvalid
+from sidecar.planner.databases import live_databases
 from sidecar.planner.dumps import DUMP_TEMPLATES
 from sidecar.planner.hooks import resolve_hooks
 from sidecar.planner.host_path import Locator, is_under, normal_path, without_nested
@@ -98,6 +99,7 @@ def render_plan(
             backup_flags=flags,
             labelled=_labelled(spec),
         )
+        problems += live_databases(workload, plan, this.locator, this.policy.label_prefix)
     located = (*workload.problems, *[_located(problem, workload) for problem in problems])
     permitted: dict[str, list[Any]] | None = None
     if plan is None and any(problem.reason == "hook.forbidden" for problem in problems):

@@ -113,7 +113,6 @@ def _lint(
         view, rendered = _render(document, observed, policy, now, backrest.mounts)
         found = list(_find(rendered, policy, observed.compose, docker))
     covered = coverage.cover_mounts(observed.inventory, rendered, view, policy, backrest.mounts)
-    found += findings.find_live_databases(covered, rendered, policy.label_prefix)
     found += findings.find_excluded_names(covered, policy.label_prefix)
     positions = observed.compose.positions if observed.compose else {}
     placed = findings.placed(found, observed.inventory, positions)

@@ -69,7 +69,9 @@ class ReconcileLoop:
         )
         self._reconciler = Reconciler(settings, environment, recorder)
         self._docker = DockerInventory(settings.source.docker_sock)
-        self._tracker = Tracker(self._docker, settings.policy.label_prefix)
+        self._tracker = Tracker(
+            self._docker, settings.policy.label_prefix, settings.policy.runner_container
+        )
         self._desired = _Desired()
         self._logged: object = None
         self._is_docker_confirmed = False

@@ -52,7 +52,7 @@ def read_files(settings: ReconcilerSettings) -> Observed | None:
 
 def observe_docker(docker: DockerInventory, settings: ReconcilerSettings) -> Observed:
     """Ask Docker, and save its answers where the settings say so."""
-    observation = docker.observe(settings.policy.label_prefix)
+    observation = docker.observe(settings.policy.label_prefix, settings.policy.runner_container)
     if settings.source.save_inventory is not None:
         _save(settings.source.save_inventory, observation.raw.to_json())
     return _observed(observation.inventory, settings)

@@ -21,9 +21,12 @@ class Tracker:
     call raises InventoryError and leaves everything as it was. Not thread-safe.
     """
 
-    def __init__(self, docker: DockerInventory, label_prefix: str) -> None:
+    def __init__(
+        self, docker: DockerInventory, label_prefix: str, backrest: str = "backrest"
+    ) -> None:
         self._docker = docker
         self._prefix = label_prefix
+        self._backrest = backrest
         self._enable = f"{label_prefix}enable"
         self._inventory: Inventory | None = None
         self._containers: dict[str, Container] = {}
@@ -53,7 +56,7 @@ class Tracker:
         nobody listened in between, so that nothing counts as missed.
         """
         with self._reconnecting_after_failure():
-            seen = self._docker.observe(self._prefix).inventory
+            seen = self._docker.observe(self._prefix, self._backrest).inventory
         containers = _reused_each(self._containers, seen.containers)
         self._find_missed(containers, announced)
         self._doubtful.clear()

@@ -10,7 +10,8 @@ the repository `r1` and no plans, and the default policy.
     mounts      of `web`: `NAME:/path` (volume), `/host:/path` (bind),
                 `tmpfs:/path`, or the fields of a Mount
     containers  instead of `labels` and `mounts`: name → labels, mounts,
-                service (`project/service`), swarm, depends_on, image, created, id, state
+                service (`project/service`), swarm, depends_on, image (its id), image_name,
+                created, id, state
     volumes     name → driver, options, mountpoint
     images      image → its own labels
     policy      fields of the Policy
@@ -150,6 +151,7 @@ def parse_container(name: str, raw: Mapping[str, Any], policy: Policy) -> Contai
         tuple(parse_mount(item, policy) for item in raw.get("mounts", ["data:/data"])),
         raw.get("created", 0),
         raw.get("state", "running"),
+        raw.get("image_name", ""),
     )
 
 

@@ -58,6 +58,7 @@ def containers_of(project: Project, name: str, service: ComposeService) -> Itera
             name=chosen,
             labels={**labels, f"{_PREFIX}.container-number": str(number)},
             mounts=mounts,
+            image=service.get("image") or "",
         )
 
 
@@ -184,7 +185,8 @@ def _mount(project: Project, service: str, entry: LongVolume) -> Mount:
             f"service {service} uses the volume {source!r}, which is not declared",
             "declare it under the top-level `volumes:`, or begin a path with ./ or /",
         )
-    return Mount("volume", "", target, volume.name, volume.driver)
+    subpath = (entry.get("volume") or {}).get("subpath") or ""
+    return Mount("volume", "", target, volume.name, volume.driver, subpath)
 
 
 def _absolute(path: str) -> str:

@@ -14,12 +14,19 @@ Scalar = str | bool | int | float | None
 Labels = dict[str, Scalar] | list[str] | None
 
 
+class VolumeOptions(TypedDict, total=False):
+    """The part of a long volume's `volume` that says where in the volume it begins."""
+
+    subpath: str | None
+
+
 class LongVolume(TypedDict, total=False):
     """One entry of a service's `volumes` in the long syntax."""
 
     type: str
     source: str | None
     target: Required[str]
+    volume: VolumeOptions | None
 
 
 class Grant(TypedDict, total=False):
@@ -47,6 +54,7 @@ class ComposeService(TypedDict, total=False):
     """One service."""
 
     container_name: str | None
+    image: str | None
     labels: Labels
     scale: int | None
     deploy: Deploy | None

@@ -237,4 +237,5 @@ def host_path(mounts: Iterable[Mount], path: str) -> str | None:
     mount = find_mount(mounts, path)
     if mount is None or not mount.source:
         return None
-    return move(normal_path(path), normal_path(mount.destination), normal_path(mount.source))
+    source = normal_path(f"{mount.source}/{mount.subpath}")
+    return move(normal_path(path), normal_path(mount.destination), source)

@@ -36,7 +36,8 @@ def check_pass(context: CheckContext) -> CheckResult:
 
 def _preview(context: CheckContext) -> PassOutcome:
     docker = context.docker
-    inventory = docker.observe(context.settings.policy.label_prefix).inventory
+    policy = context.settings.policy
+    inventory = docker.observe(policy.label_prefix, policy.runner_container).inventory
     context.memory.inventory = inventory
     settings = with_own_container(context.settings, inventory)
     recorder = PassRecorder(Memory(settings.state_directory, read_only=True))

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -166,6 +166,7 @@ LISTED = json.dumps(
         {"Id": "3" * 64, "Names": ["/c"], "ImageID": "", "Labels": {"backrest.id": "y"}},
     ]
 ).encode()
+SERVICE = {"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}
 SOUND: Answers = {
     "/version": (200, b'{"ApiVersion": "1.41"}'),
     "/v1.41/containers/json": (200, LISTED),
@@ -249,6 +250,90 @@ def test_only_images_of_labelled_containers_are_inspected_and_once(
         "GET /v1.41/volumes",
         "GET /version",
     ]
+
+
+SUBPATHS = json.dumps(
+    [
+        {
+            "Id": digit * 64,
+            "Names": [f"/{name}"],
+            "Labels": labels,
+            "Mounts": [
+                {"Type": "volume", "Name": "v", "Source": "/v/_data", "Destination": "/data"},
+                {"Type": "volume", "Name": "v", "Source": "/v/_data", "Destination": "/all"},
+            ],
+        }
+        for digit, name, labels in (
+            ("1", "web", {"backrest.enable": "true", **SERVICE}),
+            ("2", "web-2", SERVICE),
+            ("3", "other", {}),
+            ("4", "backrest", {}),
+        )
+    ]
+).encode()
+INSPECTED = {
+    "Id": "1" * 64,
+    "Mounts": [{"Type": "volume", "Name": "v", "Source": "/v/_data", "Destination": "/data"}],
+    "HostConfig": {
+        "Mounts": [
+            {
+                "Type": "volume",
+                "Source": "v",
+                "Target": "/data/",
+                "VolumeOptions": {"Subpath": "ann/raw"},
+            },
+            {"Type": "volume", "Source": "v", "Target": "/all", "VolumeOptions": {}},
+            {"Type": "bind", "Source": "/x", "Target": "/x"},
+        ]
+    },
+}
+
+
+def subpaths(containers: Sequence[Container]) -> dict[str, list[str]]:
+    """Return the subpaths of each container's mounts, in their order."""
+    return {one.name: [mount.subpath for mount in one.mounts] for one in containers}
+
+
+def test_subpaths_take_one_inspection_of_a_container_that_matters(
+    faulty: Faulty, docker: DockerInventory, saved: Path
+) -> None:
+    """Docker's lists hide them; only labelled containers, their replicas and Backrest count."""
+    faulty.answers["/v1.41/containers/json"] = (200, SUBPATHS)
+    for digit in "12":
+        place = f"/v1.41/containers/{digit * 64}/json"
+        faulty.answers[place] = (200, json.dumps(INSPECTED).encode())
+
+    observation = docker.observe()
+    again = docker.observe().inventory
+    alone = docker.containers(["1" * 64])
+
+    seen = subpaths(observation.inventory.containers)
+    assert seen == {
+        "web": ["", "ann/raw"],
+        "web-2": ["", "ann/raw"],
+        "other": ["", ""],
+        "backrest": ["", ""],
+    }
+    assert (again, alone) == (observation.inventory, observation.inventory.containers[:1])
+    asked = [path.split("/")[3] for path in faulty.asked if "json" in path and "?" not in path]
+    assert asked == ["1" * 64, "2" * 64, "4" * 64]
+    saved.write_bytes(observation.raw.to_json())
+    assert load_saved(saved) == observation.inventory
+
+
+@pytest.mark.parametrize("config", ["null", "{}", '{"Mounts": null}'])
+def test_container_without_asked_mounts_has_no_subpath(
+    faulty: Faulty, docker: DockerInventory, config: str
+) -> None:
+    """`-v` leaves that list empty, and Podman has none."""
+    faulty.answers["/v1.41/containers/json"] = (200, SUBPATHS)
+    for digit in "124":
+        place = f"/v1.41/containers/{digit * 64}/json"
+        faulty.answers[place] = (200, f'{{"HostConfig": {config}}}'.encode())
+
+    containers = docker.observe().inventory.containers
+
+    assert set(map(tuple, subpaths(containers).values())) == {("", "")}
 
 
 def test_other_prefix_asks_for_other_images(faulty: Faulty, docker: DockerInventory) -> None:

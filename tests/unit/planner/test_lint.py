@@ -3,13 +3,12 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sidecar.backrest.document import DocumentView, PlanView, RepoView
+from sidecar.backrest.document import DocumentView, RepoView
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import SEVERITIES, Severity, problem_of
 from sidecar.planner.coverage import cover_mounts
 from sidecar.planner.lint import (
-    LIVE_DATABASE,
     NAME_EXCLUDED,
     NOT_ENABLED,
     PATH_ABSENT,
@@ -17,7 +16,6 @@ from sidecar.planner.lint import (
     SWARM_ONLY,
     LintFinding,
     find_excluded_names,
-    find_live_databases,
     find_not_enabled,
     find_split_commands,
     find_swarm_only,
@@ -58,49 +56,9 @@ def findings_of(*containers: Container) -> list[LintFinding]:
     rendered = rendered_of(*containers)
     covered = cover_mounts(Inventory(containers), rendered, VIEW, POLICY)
     return [
-        *find_live_databases(covered, rendered, PREFIX),
         *find_excluded_names(covered, PREFIX),
         *find_split_commands(rendered, PREFIX),
     ]
-
-
-def test_database_that_nothing_stops_or_dumps_is_found() -> None:
-    """Its files are copied while they are written; reported once for all replicas."""
-    places = {
-        "pg": ("/var/lib/postgresql/data", "postgres-dump"),
-        "maria": ("/var/lib/mysql", "mariadb-dump or mysql-dump"),
-        "mongo": ("/data/db", "to stop-start"),
-    }
-    for name, (destination, hint) in places.items():
-        twice = [
-            replace(
-                container(name, volume(name, destination), project="p", enable="1"), id=f"id-{n}"
-            )
-            for n in range(2)
-        ]
-        (found,) = findings_of(*twice)
-        assert (LIVE_DATABASE, f"p/{name}") == (found.reason, found.workload)
-        assert destination in found.message
-        assert hint in found.hint
-
-
-def test_database_that_is_cared_for_is_no_finding() -> None:
-    """Stopped, dumped by a template or a command, left out, held in part or by a plan of the user."""
-    mount = volume("db", "/var/lib/mysql")
-    for labels in (
-        {"hooks__template": "stop-start"},
-        {"hooks__template": "mariadb-dump", "dump__path": "/var/lib/mysql/all.sql"},
-        {"exec__start": "flush"},
-        {"snapshot-start": "flush"},
-        {"paths__exclude": "/var/lib/mysql"},
-        {"paths__include": "/var/lib/mysql/dumps"},
-    ):
-        assert [] == findings_of(container("db", mount, enable="1", **labels))
-    view = replace(VIEW, plans=(PlanView("by-hand", "local", ("/",)),))
-    rendered = render(Inventory((container("db", mount),)), view, POLICY, NOW)
-    covered = cover_mounts(Inventory((container("db", mount),)), rendered, view, POLICY)
-    assert ["by-hand"] == [one.plan for one in covered]
-    assert [] == find_live_databases(covered, rendered, PREFIX)
 
 
 def test_relative_exclude_that_names_a_folder_above_the_data_is_found() -> None:

@@ -17,7 +17,9 @@ FULL = State(
     disabled={"a": {"cron": "0 2 * * *"}, "b": None},
     disabling=("b",),
     enabling={"c": ({"disabled": False}, 5.0)},
-    runner=RunnerSeen("backrest", (Mount("bind", "/a", "/b"),)),
+    runner=RunnerSeen(
+        "backrest", (Mount("bind", "/a", "/b"), Mount("volume", "/v", "/v", subpath="s"))
+    ),
     written_at=2.5,
     trouble=ApplyTrouble(2, 9.0, "busy"),
     restarts=(1.0, 2.0),
@@ -37,6 +39,17 @@ def test_what_is_remembered_is_there_for_the_next_process(folder: Path) -> None:
     assert FULL == Memory(folder).state
     assert 0o700 == folder.stat().st_mode & 0o777
     assert [0o600] == [file.stat().st_mode & 0o777 for file in folder.iterdir()]
+
+
+def test_state_of_the_version_before_still_loads(folder: Path) -> None:
+    """Its mounts had no subpath."""
+    folder.mkdir()
+    old = '{"runner": {"name": "backrest", "mounts": [["volume", "/v", "/b", "v", "local"]]}}'
+    (folder / "state.json").write_text(old)
+
+    assert Memory(folder).state.runner == RunnerSeen(
+        "backrest", (Mount("volume", "/v", "/b", "v", "local"),)
+    )
 
 
 def test_nothing_is_created_before_there_is_something_to_remember(folder: Path) -> None:

@@ -328,10 +328,13 @@ services:
     links: ["db:alias"]
   db:
     volumes_from: ["service:web:rw"]
-    volumes: ["plugin:/plugin:rw,z"]
+    volumes:
+      - "plugin:/plugin:rw,z"
+      - {type: volume, source: part, target: /part, volume: {subpath: ann/raw, nocopy: true}}
 volumes:
   old: {external: {name: old-name}}
   plugin: {driver: rclone, driver_opts: {n: 1, on: true}}
+  part:
 configs: {site: {file: site.conf}}
 secrets: {remote: {external: true}}
 """
@@ -343,6 +346,7 @@ secrets: {remote: {external: true}}
         Mount("bind", f"{tmp_path}/shop", "/here"),
         Mount("image", "", "/image"),
         Mount("volume", "", "/old", "old-name", "local"),
+        Mount("volume", "", "/part", "shop_part", "local", "ann/raw"),
         Mount("volume", "", "/plugin", "shop_plugin", "rclone"),
         Mount("bind", f"{tmp_path}/shop/site.conf", "/site"),
     )
