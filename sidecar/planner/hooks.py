@@ -25,7 +25,7 @@ from sidecar.planner.scripts import (
     render_scale_down,
     render_scale_up,
 )
-from sidecar.planner.workload import Workload, start_order
+from sidecar.planner.workload import NAME, Workload, start_order
 
 _START = (Condition.SNAPSHOT_START,)
 # A halted START hook gives no END: what starts a container again runs on both.
@@ -100,6 +100,25 @@ class _HookScope:
         )
         return True
 
+    def is_misnamed(self, label: str, *names: str) -> bool:
+        """Return whether a hook would use a name that is none of Docker's, and report it.
+
+        Names become file names of markers and arguments of `docker`.
+        """
+        found = [name for name in (*names, self.workload.swarm_service) if name or name in names]
+        wrong = next((name for name in found if not NAME.fullmatch(name)), None)
+        if wrong is None:
+            return False
+        self.report(
+            "hook.forbidden",
+            f"{self.policy.label_prefix}{label} would use the name {quoted(wrong)}, "
+            "which is none that Docker gives",
+            "use only letters, digits, `_`, `.` and `-` in names of containers, services, "
+            "stacks and projects, the first a letter or digit",
+            label,
+        )
+        return True
+
     def has_template_mark(self, label: str, value: str) -> bool:
         """Return whether a value that the policy does not trust holds a template, and report it."""
         if self.policy.hook_policy is HookPolicy.ALL or "{{" not in value:
@@ -161,6 +180,8 @@ def _exec(
     if not commands or scope.is_forbidden(label, HookPolicy.ALL):
         return []
     name = scope.workload.carrier(label)
+    if scope.is_misnamed(label, name):
+        return []
     return [
         _command_hook(
             scope.exec_script(name, _with_self(text, name), f"exec `{_short(text)}`"),
@@ -198,7 +219,7 @@ def _template_hooks(scope: _HookScope) -> tuple[list[Hook], list[Hook]]:
         return [], []
     if template in DUMP_TEMPLATES:
         return _dump_hooks(scope, template), []
-    if _stop_is_off(scope, template):
+    if _stop_is_off(scope, template) or scope.is_misnamed("hooks.template", *scope.workload.names):
         return [], []
     return _stop_hooks(scope, template)
 
@@ -291,6 +312,8 @@ def _dump_hooks(scope: _HookScope, template: str) -> list[Hook]:
     if not _dump_is_possible(scope, template, values):
         return []
     name = scope.workload.carrier("hooks.template")
+    if scope.is_misnamed("hooks.template", name):
+        return []
     command = render_dump(template, *values.values())
     return [_command_hook(scope.exec_script(name, command, template), _START, OnError.FATAL)]
 
@@ -336,6 +359,8 @@ def _snapshot(scope: _HookScope, label: str, condition: Condition, on_error: OnE
     if not commands or scope.is_forbidden(label, HookPolicy.ALL):
         return []
     name = scope.workload.carrier(label)
+    if any(_SELF.search(text) for text in commands) and scope.is_misnamed(label, name):
+        commands = [text for text in commands if not _SELF.search(text)]
     for command in commands:
         _check_nameless(scope, command, label)
     return [_command_hook(_with_self(text, name), (condition,), on_error) for text in commands]

@@ -10,23 +10,63 @@ import re
 import shlex
 from functools import lru_cache
 
+# A name with a slash would lead out of the directory. Only a plain file that begins with
+# the plan, as we write it, or an empty one is a marker; whatever else lies there is not ours.
 _STOP_HEAD = """\
 : "${BACKREST_CONFIG:?must be set in the runner: without it nothing could tell what to start again}"
+case $name in
+  '' | .* | */*) echo "'$name' is no name of Docker's: nothing is done" >&2; exit 1 ;;
+esac
 directory="${BACKREST_CONFIG%/*}/.quiesced"
+is_foreign() {
+  if [ -L "$1" ]; then return 0; fi
+  if [ ! -e "$1" ]; then return 1; fi
+  if [ ! -f "$1" ]; then return 0; fi
+  if [ ! -s "$1" ]; then return 1; fi
+  first=''
+  read -r first <"$1" || :
+  case $first in plan=*) return 1 ;; esac
+}
+"""
+
+# No container's name begins with a dot or holds an @: neither a marker that is being
+# written nor that of a service can be taken for the marker of a container.
+_CONTAINER_MARKER = """\
 marker="$directory/$name"
+part="$directory/.new@$name"
+"""
+
+_SERVICE_MARKER = """\
+marker="$directory/.service@$name"
+part="$directory/.new.service@$name"
+"""
+
+# The marker that a version before this one wrote for a service has the service's bare name.
+_OLDER_SERVICE_MARKER = """\
+older="$directory/$name"
+if [ ! -e "$marker" ] && [ -f "$older" ] && grep -q '^state=scaled$' "$older"; then
+  marker=$older
+fi
 """
 
 _WRITE_MARKER = """\
 mkdir -p "$directory"
-printf 'plan=%s\\ncontainer=%s\\nstate=%s\\n' "$plan" "$id" "$state" >"$marker.new"
-sync "$marker.new"
-mv -f "$marker.new" "$marker"
+for file in "$marker" "$part"; do
+  if is_foreign "$file"; then
+    echo "$file is no marker of ours: it stays, and nothing is done to $name" >&2
+    exit 1
+  fi
+done
+printf 'plan=%s\\ncontainer=%s\\nstate=%s\\n' "$plan" "$id" "$state" >"$part"
+sync "$part"
+mv -f "$part" "$marker"
 """
 
-_ADD_REPLICAS = """printf 'replicas=%s\\n' "$replicas" >>"$marker.new"\n"""
+_ADD_REPLICAS = """printf 'replicas=%s\\n' "$replicas" >>"$part"\n"""
 
 _QUIESCE = (
     _STOP_HEAD
+    + _CONTAINER_MARKER
     + """\
 seen=$(docker ps --all --no-trunc --filter "name=$pattern" --format '{{.ID}} {{.State}}')
 if [ -z "$seen" ]; then echo "$name does not exist: nothing to $verb"; exit 0; fi
@@ -44,6 +84,10 @@ sync "$marker"
 )
 
 _READ_MARKER = """\
+if is_foreign "$marker"; then
+  echo "$marker is no marker of ours: it stays, and nothing is done to $name" >&2
+  exit 1
+fi
 [ -e "$marker" ] || exit 0
 container='' finished='' replicas=''
 while IFS='=' read -r key value; do
@@ -57,6 +101,7 @@ done <"$marker"
 
 _RESUME = (
     _STOP_HEAD
+    + _CONTAINER_MARKER
     + _READ_MARKER
     + """\
 found=$(docker ps --all --quiet --no-trunc --filter "id=$container")
@@ -93,6 +138,7 @@ END
 # that shows services and containers is enough.
 _SCALE_DOWN = (
     _STOP_HEAD
+    + _SERVICE_MARKER
     + _FIND_SERVICE
     + """\
 if [ -z "$id" ]; then echo "$name does not exist: nothing to scale"; exit 0; fi
@@ -119,6 +165,8 @@ done
 
 _SCALE_UP = (
     _STOP_HEAD
+    + _SERVICE_MARKER
+    + _OLDER_SERVICE_MARKER
     + _READ_MARKER
     + _FIND_SERVICE
     + """\

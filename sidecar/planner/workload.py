@@ -21,6 +21,8 @@ SERVICE = "com.docker.compose.service"
 ONEOFF = "com.docker.compose.oneoff"
 DEPENDS_ON = "com.docker.compose.depends_on"
 SWARM_SERVICE = "com.docker.swarm.service.name"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
+"""What Docker takes as the name of a container, service, stack or project."""
 _RECREATED = re.compile(r"[0-9a-f]{12}_(.+)", re.ASCII)
 
 

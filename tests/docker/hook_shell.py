@@ -54,7 +54,7 @@ class Hooks:
             "DOCKER_HOST": engine.address,
             "BACKREST_CONFIG": str(config / "config.json"),
         }
-        self.marker = config / ".quiesced" / (service or name)
+        self.marker = config / ".quiesced" / (f".service@{service}" if service else name)
 
     def run(self, index: int, *shell: str, **environment: str) -> tuple[int, str]:
         """Return a script to a shell on its standard input; return status and output."""

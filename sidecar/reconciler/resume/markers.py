@@ -1,7 +1,11 @@
 """The markers by which the hook scripts remember what they have stopped.
 
-They lie in `.quiesced/` beside the document, one a container or Swarm service, named
-after it. The scripts that write them run in the backrest container, so their content is
+They lie in `.quiesced/` beside the document: `NAME` for a container, `.service@NAME` for a
+Swarm service, each while it is written with `.new` and while it is removed with `.taken` in
+front (`.new@NAME`, `.taken.service@NAME`). No container's name begins with a dot. An older
+version wrote `NAME` for a service too, `NAME.new` and `.NAME.taken`: those are read as well.
+
+The scripts that write them run in the backrest container, so their content is
 not trusted: it is checked against Docker before anything is done about it.
 """
 
@@ -19,12 +23,15 @@ from sidecar.lib.errors import StoreError
 
 DIRECTORY = ".quiesced"
 PART_SUFFIX = ".new"
-"""How the name of a marker ends while it is written; a container's name may end so too."""
+"""How the name of a marker that an older version was writing ends; a container's may end so too."""
 
 _TAKEN = ".taken"
 _LIMIT = 4096
 _MOST = 10_000
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}", re.ASCII)
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}"
+_FILE = re.compile(rf"(?:(?=\.)(\.new)?(\.service)?@)?({_NAME})", re.ASCII)
+_TAKEN_FILE = re.compile(rf"\.taken((?:\.new)?(?:\.service)?@{_NAME})", re.ASCII)
+_OLDER_TAKEN_FILE = re.compile(rf"\.({_NAME})\.taken", re.ASCII)
 _IDENTITY = re.compile(r"[0-9a-z]{12,64}", re.ASCII)
 _MOST_REPLICAS = 9
 
@@ -38,6 +45,9 @@ class _Signature(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Marker:
     """One marker: `container` was `state` before `plan` stopped it.
+
+    `name` is that of the container or service, `file` that of the marker's file; `is_part`:
+    it was still being written when its script died.
 
     `container` is an id, of a service where `state` is `scaled`, and empty in a torn
     marker. `finished` is when it stopped, as Docker writes it, empty if the script died
@@ -53,11 +63,21 @@ class Marker:
     replicas: int = 0
     written_at: float = 0.0
     signature: _Signature = field(default_factory=_Signature)
+    file: str = ""
+    is_part: bool = False
 
     @property
     def is_of_service(self) -> bool:
         """Whether it names a Swarm service."""
-        return self.state == "scaled"
+        return self.state == "scaled" or ".service@" in self.file
+
+    def was_never_used(self, actual: str = "") -> bool:
+        """Return whether its script died before it stopped anything.
+
+        `actual` is the name of what it speaks of: `web.new` may be the marker of the
+        container `web.new`, or that of `web` which an older version was writing.
+        """
+        return self.is_part or (self.name.endswith(PART_SUFFIX) and actual != self.name)
 
 
 def read_markers(directory: Path) -> list[Marker]:
@@ -70,9 +90,11 @@ def read_markers(directory: Path) -> list[Marker]:
         if descriptor is None:
             return []
         _put_back_taken(descriptor)
-        names = [name for name in atomic.list_names(descriptor)[:_MOST] if _NAME.fullmatch(name)]
+        names = [name for name in atomic.list_names(descriptor)[:_MOST] if _FILE.fullmatch(name)]
         found = (_read(descriptor, name) for name in names)
-        return [marker for marker in found if marker is not None]
+        return sorted(
+            (marker for marker in found if marker is not None), key=lambda m: (m.name, m.file)
+        )
 
 
 def remove_marker(directory: Path, marker: Marker) -> bool:
@@ -81,11 +103,11 @@ def remove_marker(directory: Path, marker: Marker) -> bool:
     Returns whether it is gone. Raises StoreError when it cannot be removed.
     """
     with _opened(directory) as descriptor:
-        if descriptor is None or _read(descriptor, marker.name) != marker:
+        if descriptor is None or _read(descriptor, marker.file) != marker:
             return descriptor is None
-        taken = f".{marker.name}{_TAKEN}"
+        taken = f"{_TAKEN}{'' if marker.file.startswith('.') else '@'}{marker.file}"
         try:
-            atomic.replace(descriptor, marker.name, taken)
+            atomic.replace(descriptor, marker.file, taken)
         except FileNotFoundError:
             return True
         # A run may have written its own since it was read: that one has to go back.
@@ -118,13 +140,15 @@ def _opened(directory: Path) -> Iterator[int | None]:
         ) from error
 
 
-def _read(directory: int, name: str) -> Marker | None:
+def _read(directory: int, file: str) -> Marker | None:
     """Read one marker; None for what is gone, or is no marker at all."""
+    if not (match := _FILE.fullmatch(file)):
+        return None
     # Before it is opened: to open a device can be an act in itself.
     try:
-        if not stat.S_ISREG(os.lstat(name, dir_fd=directory).st_mode):
+        if not stat.S_ISREG(os.lstat(file, dir_fd=directory).st_mode):
             return None
-        descriptor = atomic.open_present(directory, name)
+        descriptor = atomic.open_present(directory, file)
     except FileNotFoundError:
         return None
     try:
@@ -134,16 +158,16 @@ def _read(directory: int, name: str) -> Marker | None:
         os.close(descriptor)
     if len(content) > _LIMIT:
         return None
-    return _parse(name, content, status)
+    return _parse(match, content, status)
 
 
-def _parse(name: str, content: bytes, status: os.stat_result) -> Marker:
+def _parse(match: re.Match[str], content: bytes, status: os.stat_result) -> Marker:
     # A last line without its end was being written when its script died.
     lines = content.decode("utf-8", "replace").split("\n")[:-1]
     fields = dict(line.split("=", 1) for line in lines if "=" in line)
     replicas, container = fields.get("replicas", ""), fields.get("container", "")
     return Marker(
-        name=name,
+        name=match[3],
         plan=fields.get("plan", ""),
         container=container if _IDENTITY.fullmatch(container) else "",
         state=fields.get("state", ""),
@@ -151,6 +175,8 @@ def _parse(name: str, content: bytes, status: os.stat_result) -> Marker:
         replicas=_count(replicas),
         written_at=status.st_mtime,
         signature=_Signature(status.st_ino, status.st_size, status.st_mtime_ns),
+        file=match[0],
+        is_part=match[1] is not None,
     )
 
 
@@ -168,13 +194,14 @@ def _signature(directory: int, name: str) -> _Signature | None:
 
 def _put_back_taken(directory: int) -> None:
     """Undo a removal that was interrupted: the marker is decided about once more."""
-    for name in atomic.list_names(directory):
-        if name.startswith(".") and name.endswith(_TAKEN):
-            _put_back(directory, name)
+    for taken in atomic.list_names(directory):
+        if _TAKEN_FILE.fullmatch(taken) or _OLDER_TAKEN_FILE.fullmatch(taken):
+            _put_back(directory, taken)
 
 
 def _put_back(directory: int, taken: str) -> None:
-    name = taken[1:].removesuffix(_TAKEN)
+    match = _TAKEN_FILE.fullmatch(taken) or _OLDER_TAKEN_FILE.fullmatch(taken)
+    name = match[1].removeprefix("@") if match else taken
     try:
         atomic.rename_new(directory, taken, name)
     except FileExistsError:

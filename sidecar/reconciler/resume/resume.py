@@ -24,7 +24,7 @@ from sidecar.planner.workload import start_order
 from sidecar.reconciler.apply.container import parse_moment
 from sidecar.reconciler.apply.context import OnResult
 from sidecar.reconciler.apply.idle import APART, IdleCheck, IdleState, StableTwice
-from sidecar.reconciler.resume.markers import PART_SUFFIX, Marker, read_markers, remove_marker
+from sidecar.reconciler.resume.markers import Marker, read_markers, remove_marker
 
 _STOPS = frozenset({"stop-start", "quiesce-stop-start"})
 _PAUSES = frozenset({"pause-unpause"})
@@ -252,7 +252,7 @@ def decide_container(
     """
     if state is None:
         return _GONE
-    if marker.name.endswith(PART_SUFFIX) and state.name != marker.name:
+    if marker.was_never_used(state.name):
         return _NOT_STOPPED
     if state.status in {"running", "restarting"}:
         return MarkerDecision(MarkerAction.STALE, "it runs")
@@ -273,7 +273,7 @@ def decide_service(
     """
     if service is None:
         return _GONE
-    if marker.name.endswith(PART_SUFFIX) and service.name != marker.name:
+    if marker.was_never_used(service.name):
         return _NOT_STOPPED
     if service.replicas is None or not marker.replicas:
         return _TORN
@@ -284,7 +284,7 @@ def decide_service(
 
 def decide_torn(marker: Marker) -> MarkerDecision:
     """Return what happens to a marker that names no container; pure."""
-    return _NOT_STOPPED if marker.name.endswith(PART_SUFFIX) else _TORN
+    return _NOT_STOPPED if marker.was_never_used() else _TORN
 
 
 def find_template(marker: Marker, workloads: Sequence[RenderedWorkload]) -> str | None:

@@ -147,3 +147,52 @@ def test_an_interrupted_removal_is_judged_once_more(directory: Path) -> None:
 def test_a_directory_that_is_gone_has_no_marker_left(tmp_path: Path) -> None:
     """There is nothing to remove any more."""
     assert remove_marker(tmp_path / "gone", Marker("web"))
+
+
+NEW_SERVICE = f"plan=q\ncontainer={ID[:25]}\nstate=scaled\nreplicas=3\n"
+
+
+def test_both_kinds_of_names_are_read(directory: Path) -> None:
+    """Markers of services, and what was being written, now and by an older version."""
+    (directory / "web").write_text(FULL)
+    (directory / ".service@web").write_text(NEW_SERVICE)
+    (directory / ".new@web").write_text(FULL)
+    (directory / ".new.service@svc").write_text("")
+    (directory / "old").write_text(NEW_SERVICE)
+    (directory / "web.new").write_text(FULL)
+    found = [
+        (m.name, m.file, m.is_of_service, m.was_never_used("web")) for m in read_markers(directory)
+    ]
+    assert found == [
+        ("old", "old", True, False),
+        ("svc", ".new.service@svc", True, True),
+        ("web", ".new@web", False, True),
+        ("web", ".service@web", True, False),
+        ("web", "web", False, False),
+        ("web.new", "web.new", False, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("taken", "name"),
+    [
+        (".taken@web.taken", "web.taken"),
+        (".taken.service@x.taken", ".service@x.taken"),
+        (".taken.new@web", ".new@web"),
+        (".taken.taken", "taken"),
+        (".web.taken", "web"),
+    ],
+)
+def test_what_was_taken_gets_its_own_name_back(directory: Path, taken: str, name: str) -> None:
+    """Whatever the container or service is called, and whichever version took it."""
+    (directory / taken).write_text(FULL)
+    assert name == only(directory).file
+    assert [name] == [path.name for path in directory.iterdir()]
+
+
+@pytest.mark.parametrize("name", ["web", ".service@web.taken", ".new@web", ".new.service@web"])
+def test_markers_of_every_kind_are_removed(directory: Path, name: str) -> None:
+    """Nothing is left behind."""
+    (directory / name).write_text(FULL)
+    assert remove_marker(directory, only(directory))
+    assert [] == list(directory.iterdir())
