@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from math import isfinite
 from typing import Any, NamedTuple
 
 from sidecar.backrest.edit import Edit, apply_edits
@@ -38,7 +39,10 @@ class _Secret(NamedTuple):
 
 
 def mask_value(value: Any, key: str = "", *, secret: bool = False) -> Any:
-    """Copy decoded JSON with its secrets masked; numbers become Python's own."""
+    """Copy decoded JSON with its secrets masked; numbers become Python's own.
+
+    One that no float holds, such as `1E400`, becomes a string.
+    """
     secret = secret or _is_secret(key)
     if isinstance(value, dict):
         return {name: mask_value(item, name, secret=secret) for name, item in value.items()}
@@ -48,8 +52,14 @@ def mask_value(value: Any, key: str = "", *, secret: bool = False) -> Any:
         return MASK
     if isinstance(value, Numeral):
         whole = parse_integer(value, _INTEGER_BITS)
-        return float(value) if whole is None else whole
+        return _double(value) if whole is None else whole
     return mask_string(value, key) if isinstance(value, str) else value
+
+
+def _double(text: str) -> float | str:
+    """Return a number as a float, else its spelling: JSON has no infinity."""
+    value = float(text)
+    return value if isfinite(value) else str(text)
 
 
 def mask_string(text: str, key: str = "") -> str:

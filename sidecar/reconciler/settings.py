@@ -101,6 +101,8 @@ class Watching:
     """How long hints that keep coming may put off a pass."""
     listen: tuple[str, int] | None = None
     """Host and port of the status pages; None: there are none."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further names by which clients of the status pages may call this machine."""
 
 
 @dataclass(frozen=True, slots=True)

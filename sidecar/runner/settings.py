@@ -100,6 +100,8 @@ class RunnerSettings:
     """Seconds beyond twice its period that a plan may be without a success."""
     listen: tuple[str, int] | None = None
     """Host and port of the status pages; None: there are none."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further names by which clients of the status pages may call this machine."""
 
     @property
     def state_directory(self) -> Path:

@@ -9,6 +9,7 @@ from functools import partial
 
 from sidecar.lib.errors import UsageError
 from sidecar.reconciler.report import ReconcilerReport
+from sidecar.reconciler.settings import Watching
 from sidecar.runner.control import ON_DEMAND, ControlApi
 from sidecar.runner.due import JobKind
 from sidecar.runner.settings import RunnerSettings
@@ -20,11 +21,14 @@ from sidecar.web.messages import Message, render_event
 
 
 @contextmanager
-def serve_reconciler(listen: tuple[str, int], report: ReconcilerReport) -> Iterator[None]:
-    """Serve the sidecar's pages on a host and a port; raises UsageError if it cannot."""
+def serve_reconciler(watching: Watching, report: ReconcilerReport) -> Iterator[None]:
+    """Serve the sidecar's pages if an address is given; raises UsageError if it cannot."""
+    if watching.listen is None:
+        yield
+        return
     from sidecar.web.reconciler import ReconcilerPages  # noqa: PLC0415 - see above
 
-    with ReconcilerPages(listen, report):
+    with ReconcilerPages(watching.listen, report, watching.allowed_hosts):
         yield
 
 
@@ -40,7 +44,8 @@ def serve_runner(settings: RunnerSettings, api: ControlApi) -> Iterator[None]:
         if settings.listen is not None:
             from sidecar.web.runner import RunnerPages  # noqa: PLC0415 - see above
 
-            stack.enter_context(RunnerPages(settings.listen, api.status))
+            pages = RunnerPages(settings.listen, api.status, settings.allowed_hosts)
+            stack.enter_context(pages)
         yield
 
 

@@ -21,6 +21,7 @@ from sidecar.cli.commands.options import (
 )
 from sidecar.cli.commands.settings import build_settings
 from sidecar.cli.exits import FAILED
+from sidecar.cli.output.text import echo
 
 
 @click.command()
@@ -51,8 +52,7 @@ def daemon(**flags: Any) -> None:
     from sidecar.web.serve import serve_reconciler
 
     settings = build_settings(flags)
-    listen = settings.watching.listen
-    serve = None if listen is None else partial(serve_reconciler, listen)
+    serve = partial(serve_reconciler, settings.watching)
     if not ReconcilerDaemon(settings, dict(os.environ), serve).run():
         raise click.exceptions.Exit(FAILED)
 
@@ -91,7 +91,7 @@ def doctor(fix: bool, output: str, **flags: Any) -> None:
     from sidecar.reconciler.doctor.run import run_doctor
 
     report = run_doctor(build_settings(flags), dict(os.environ), fix=fix)
-    click.echo(render_doctor(report, output))
+    echo(render_doctor(report, output), form=output)
     if report.has_failed:
         raise click.exceptions.Exit(FAILED)
 

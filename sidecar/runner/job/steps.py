@@ -272,11 +272,10 @@ class Attempt:
 
     def _tell_forged(self, forged: Sequence[Snapshot], consequence: str) -> str:
         """Log each forged snapshot, up to three, and return a sentence for the run's reason."""
-        subject = {"plan" if self._scope.plan else "repo": self._scope.job.subject}
+        repo = self._scope.repo.id
         for one in forged[:_MOST_FORGED]:
-            fields = {**subject, "snapshot": one.id, "tags": one.plan_tags}
-            repair = _render_repair(one)
-            log_event(_log, logging.WARNING, "snapshot.forged", **fields, hint=repair)
+            fields = {"snapshot": one.id, "tags": one.plan_tags, "hint": _render_repair(one)}
+            log_event(_log, logging.WARNING, "snapshot.forged", repo=repo, **fields)
         more = len(forged) - _MOST_FORGED
         others = f" and {more} more" if more > 0 else ""
         said = ", ".join(_render_forged(one) for one in forged[:_MOST_FORGED])
