@@ -7,9 +7,11 @@ until `parse_integer` or `is_double` reads them as Backrest does.
 
 import json
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, NoReturn
 
+_TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _NUMBER: Final = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?\Z")
 # More digits than any 64-bit number has; Backrest gives up there as well.
@@ -34,8 +36,8 @@ class Object(dict[str, Any]):
         super().__init__(pairs)
         self.repeated: tuple[str, ...] = ()
         if len(self) != len(pairs):
-            keys = [key for key, _ in pairs]
-            self.repeated = tuple(sorted({key for key in keys if keys.count(key) > 1}))
+            counts = Counter(key for key, _ in pairs)
+            self.repeated = tuple(sorted(key for key, count in counts.items() if count > 1))
 
 
 class Member(NamedTuple):
@@ -112,6 +114,48 @@ def members_between(text: str, position: int, limit: int, *, keyed: bool) -> Ite
         value, end = value_at(text, position)
         yield Member(key, value, key_start, position, end)
         position = _next_member(text, end)
+
+
+class Scalar(NamedTuple):
+    """A value that is no object and no array, and where the text has it.
+
+    `key` is the nearest one around it that is not empty. `marked`: whether its key, or that of
+    anything around it, is one that was asked for.
+    """
+
+    key: str
+    marked: bool
+    value: Any
+    start: int
+    end: int
+
+
+def scalars(text: str, marks: Callable[[str], bool]) -> Iterator[Scalar]:
+    """Yield all scalars of a text that was decoded before, in one pass, however deep they are.
+
+    `marks` says of a key whether what it holds is marked. The `members` of members would decode
+    what is deep once for each level above it.
+    """
+    around: list[tuple[str, bool]] = [("", False)]
+    objects = [False]
+    is_key = False
+    for token in _TOKEN.finditer(text):
+        shown = token[0]
+        if shown in ("{", "["):
+            around.append(around[-1])
+            objects.append(shown == "{")
+            is_key = objects[-1]
+        elif shown in ("}", "]"):
+            around.pop()
+            objects.pop()
+        elif shown == ",":
+            is_key = objects[-1]
+        elif is_key:
+            key, (outer, is_marked) = value_at(text, token.start())[0], around[-2]
+            around[-1] = (key or outer, is_marked or marks(key or outer))
+            is_key = False
+        elif shown != ":":
+            yield Scalar(*around[-1], value_at(text, token.start())[0], token.start(), token.end())
 
 
 def _next_member(text: str, position: int) -> int:

@@ -4,10 +4,11 @@ import json
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from math import isfinite
 from typing import Any, NamedTuple
 
 from sidecar.backrest.edit import Edit, apply_edits
-from sidecar.backrest.jsontext import Numeral, decode, members, parse_integer
+from sidecar.backrest.jsontext import Numeral, decode, parse_integer, scalars
 from sidecar.lib.text import MASK, without_credentials
 
 # Names without case and underscores, so that both spellings of a field are met.
@@ -29,6 +30,8 @@ _SECRET_KEYS = frozenset(
 _ASSIGNMENT_KEYS = frozenset({"env"})
 _SECRET_FLAG = re.compile(r"((?:password|secret|token|key)[\w.-]*)([= ]).*", re.IGNORECASE)
 _INTEGER_BITS = 64
+_DEEPEST = 100
+_TOO_DEEP = "(nested too deep to be shown)"
 
 
 class _Secret(NamedTuple):
@@ -37,19 +40,34 @@ class _Secret(NamedTuple):
     shown: str
 
 
-def mask_value(value: Any, key: str = "", *, secret: bool = False) -> Any:
-    """Copy decoded JSON with its secrets masked; numbers become Python's own."""
+def mask_value(value: Any, key: str = "", *, secret: bool = False, depth: int = 0) -> Any:
+    """Copy decoded JSON with its secrets masked; numbers become Python's own.
+
+    A number that no float holds, such as `1E400`, becomes a string, and so does what lies deeper
+    than a hundred objects and arrays.
+    """
     secret = secret or _is_secret(key)
+    if isinstance(value, dict | list) and depth == _DEEPEST:
+        return _TOO_DEEP
     if isinstance(value, dict):
-        return {name: mask_value(item, name, secret=secret) for name, item in value.items()}
+        return {
+            name: mask_value(item, name, secret=secret, depth=depth + 1)
+            for name, item in value.items()
+        }
     if isinstance(value, list):
-        return [mask_value(item, key, secret=secret) for item in value]
+        return [mask_value(item, key, secret=secret, depth=depth + 1) for item in value]
     if secret and value not in (None, ""):
         return MASK
     if isinstance(value, Numeral):
         whole = parse_integer(value, _INTEGER_BITS)
-        return float(value) if whole is None else whole
+        return _double(value) if whole is None else whole
     return mask_string(value, key) if isinstance(value, str) else value
+
+
+def _double(text: str) -> float | str:
+    """Return a number as a float, else its spelling: JSON has no infinity."""
+    value = float(text)
+    return value if isfinite(value) else str(text)
 
 
 def mask_string(text: str, key: str = "") -> str:
@@ -82,20 +100,11 @@ def _masked(text: str, known: set[str]) -> str:
 
 def _secrets(text: str) -> Iterator[_Secret]:
     decode(text)
-    return _walk(text, text.index("{"), "", secret=False)
-
-
-def _walk(text: str, start: int, key: str, *, secret: bool) -> Iterator[_Secret]:
-    for member in members(text, start):
-        name = member.key or key
-        hidden = secret or _is_secret(name)
-        value = member.value
-        if isinstance(value, dict | list):
-            yield from _walk(text, member.start, name, secret=hidden)
-        elif hidden and value not in (None, ""):
-            yield _Secret(member.start, member.end, MASK)
-        elif type(value) is str and (shown := mask_string(value, name)) != value:
-            yield _Secret(member.start, member.end, shown)
+    for key, is_hidden, value, start, end in scalars(text, _is_secret):
+        if is_hidden and value not in (None, ""):
+            yield _Secret(start, end, MASK)
+        elif type(value) is str and (shown := mask_string(value, key)) != value:
+            yield _Secret(start, end, shown)
 
 
 def _is_secret(key: str) -> bool:

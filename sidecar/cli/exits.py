@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sidecar.cli.output.text import choose_colour, echo, prepare_streams, printable_lines
 from sidecar.lib.errors import SidecarError
 
 if TYPE_CHECKING:
@@ -61,16 +62,18 @@ def run_group(group: click.Group, name: str, args: Sequence[str] | None) -> int:
     An error is written to standard error: what is wrong, then what to do.
     """
     try:
-        status = group.main(args, prog_name=name, standalone_mode=False)
+        prepare_streams()
+        colour = choose_colour(os.environ)
+        status = group.main(args, prog_name=name, standalone_mode=False, color=colour)
     except click.ClickException as error:
         error.show()
         return FAILED
     except click.Abort:
         return FAILED
     except SidecarError as error:
-        click.echo(f"Error: {error.message}", err=True)
+        echo(f"Error: {printable_lines(error.message)}", err=True)
         if error.hint:
-            click.echo(f"  → {error.hint}", err=True)
+            echo(f"  → {printable_lines(error.hint)}", err=True)
         return FAILED
     except BrokenPipeError:
         # The reader (`| head`) has seen enough; the result may be cut, so no success.

@@ -1,12 +1,12 @@
 """How both programs declare flags: each has a variable, a default and one line of help."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import click
 
-from sidecar.lib.address import ADDRESSES, parse_listen_address
+from sidecar.lib.address import ADDRESSES, is_literal, normal_host, parse_host, parse_listen_address
 from sidecar.lib.errors import UsageError
 from sidecar.lib.log import LEVELS
 
@@ -87,6 +87,22 @@ def log_options_at(prefix: str, level: str) -> Decorator:
     )
 
 
+def page_options(option: Callable[..., Decorator]) -> tuple[Decorator, ...]:
+    """Return the flags about the pages of a daemon; `option` is that of the program."""
+    return (
+        option(
+            "--listen", metavar="HOST:PORT", help="Serve /healthz, /readyz, /metrics and /status."
+        ),
+        option(
+            "--allowed-host",
+            "allowed_hosts",
+            multiple=True,
+            metavar="NAME",
+            help="Answer clients of the pages that call this host so; may be repeated.",
+        ),
+    )
+
+
 def parse_listen(text: str) -> tuple[str, int]:
     """Parse the value of --listen, `HOST:PORT`; an empty host means all addresses.
 
@@ -96,3 +112,15 @@ def parse_listen(text: str) -> tuple[str, int]:
         return parse_listen_address(text)
     except ValueError as error:
         raise UsageError(f"--listen {error}", ADDRESSES) from None
+
+
+def parse_allowed_hosts(names: Iterable[str]) -> tuple[str, ...]:
+    """Parse the values of --allowed-host: names or addresses without a port. Raises UsageError."""
+    for name in names:
+        host = normal_host(name)
+        if not host or (parse_host(name) != host and not is_literal(host)):
+            raise UsageError(
+                f"--allowed-host {name!r} is no name of a host",
+                "write the name as it stands in the address that is called, without a port",
+            )
+    return tuple(map(normal_host, names))

@@ -42,6 +42,11 @@ VARIABLES = (
     VariableSource(
         "GITHUB_WORKSPACE", "with `lint --format github`: what file names are relative to"
     ),
+    VariableSource("NO_COLOR", "if it is not empty nothing is coloured"),
+    VariableSource(
+        "FORCE_COLOR", "if it is neither empty nor 0 colours go into pipes and files too"
+    ),
+    VariableSource("TERM", "where it is `dumb` nothing is coloured, and no line drawn anew"),
     VariableSource("_BACKREST_SIDECAR_COMPLETE", "shell completion, see `backrest-sidecar --help`"),
 )
 """Variables that belong to no flag; those that Compose resolves in a file are its own."""

@@ -28,6 +28,7 @@ from sidecar.docker.answers import (
 from sidecar.docker.client import Connection
 from sidecar.docker.models import Container, Inventory, Volume
 from sidecar.lib.errors import InventoryError
+from sidecar.lib.read_file import read_file
 from sidecar.lib.threads import Closable
 
 _CONTAINERS = "/containers/json?all=1"
@@ -38,6 +39,7 @@ _SERVICE = ("com.docker.compose.project", "com.docker.compose.service")
 
 _HOSTNAME_FILE = re.compile(r"containers/([0-9a-f]{64})/(?:userdata/)?hostname$")
 _CGROUP = re.compile(r"[/-]([0-9a-f]{64})(?:\.scope)?$", re.MULTILINE)
+_LARGEST_SAVED = 1 << 30
 _SHORT_ID = re.compile(r"[0-9a-f]{12}", re.ASCII)
 
 
@@ -47,7 +49,7 @@ def load_saved(path: str | os.PathLike[str]) -> Inventory:
     Raises InventoryError naming the file, the entry and the field, never a value.
     """
     try:
-        data = Path(path).read_bytes()
+        data = read_file(Path(path), _LARGEST_SAVED)
     except OSError as error:
         raise InventoryError(
             f"the saved inventory {path} cannot be read: {error.strerror}"

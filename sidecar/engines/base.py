@@ -105,6 +105,7 @@ class CommandResult:
             backup that succeeded without one found nothing new.
         stats: what a backup counted.
         excerpt: the last lines of the program's output, secrets masked.
+        forged: snapshots of the plan, seen on the way, that bear another plan's tag too.
     """
 
     kind: ResultKind
@@ -113,6 +114,7 @@ class CommandResult:
     snapshot: str = ""
     stats: Stats | None = None
     excerpt: str = ""
+    forged: "tuple[Snapshot, ...]" = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,16 @@ class Snapshot:
     def is_called(self, name: str) -> bool:
         """Return whether `name` is the id, or eight or more digits with which it begins."""
         return len(name) >= _SHORT_ID and self.id.startswith(name)
+
+    @property
+    def plan_tags(self) -> tuple[str, ...]:
+        """The tags that name a plan, each once; that of the plan which made it comes first."""
+        return tuple(dict.fromkeys(tag for tag in self.tags if tag.strip().startswith("plan:")))
+
+    @property
+    def is_forged(self) -> bool:
+        """Whether it bears the tag of a second plan, which a backup of one plan never sets."""
+        return len(self.plan_tags) > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +222,7 @@ class Engine(Upkeep, Protocol):
         ...
 
     def snapshots(self, plan: RunPlan | None, instance: str) -> tuple[Snapshot, ...]:
-        """List the plan's snapshots, or all, oldest first."""
+        """List the plan's snapshots without the forged ones, or all, oldest first."""
         ...
 
     def entries(self, snapshot: Snapshot, path: str) -> Iterator[Entry]:

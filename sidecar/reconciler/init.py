@@ -12,6 +12,7 @@ from typing import Any
 from sidecar.backrest.document import parse_document
 from sidecar.backrest.rules import VERSION, check_document
 from sidecar.lib.errors import UsageError
+from sidecar.lib.read_file import read_file
 from sidecar.reconciler.settings import parse_mode
 from sidecar.reconciler.store.store import AlreadyThereError, Store
 
@@ -80,8 +81,7 @@ def _kept(config: Path) -> str:
 def read_password(path: Path) -> str:
     """Read a password as restic reads its own: the file's text without space around it."""
     try:
-        with path.open("rb") as file:
-            content = file.read(_LONGEST_PASSWORD_FILE + 1)
+        content = read_file(path, _LONGEST_PASSWORD_FILE)
     except OSError as error:
         raise UsageError(
             f"--password-file {path} cannot be read: {error.strerror}",

@@ -10,6 +10,7 @@ from sidecar.labels.policy import Policy
 from sidecar.labels.retention import parse_retention
 from sidecar.lib import duration
 from sidecar.lib.errors import UsageError
+from sidecar.lib.read_file import read_file
 from sidecar.lib.text import SpecInvalid
 from sidecar.planner.ids import PREFIX
 from sidecar.planner.lifecycle import Orphans
@@ -18,6 +19,7 @@ from sidecar.schedule.parse import parse_schedule
 _MODE_BITS = 0o777
 # Without these Backrest itself could not read or save its document.
 _OWNER_BITS = 0o600
+_LONGEST_PASSWORD_FILE = 1 << 16
 _URL = re.compile(r"https?://[^\s/@?#]+(?:/[^\s@?#]*)?", re.ASCII)
 
 
@@ -101,6 +103,8 @@ class Watching:
     """How long hints that keep coming may put off a pass."""
     listen: tuple[str, int] | None = None
     """Host and port of the status pages; None: there are none."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further names by which clients of the status pages may call this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +168,7 @@ def check_access(access: BackrestLogin) -> BackrestLogin:
 def read_password(file: Path) -> str:
     """Read a password from the first line of a file; raises UsageError, which never shows it."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = read_file(file, _LONGEST_PASSWORD_FILE).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         what = error.strerror if isinstance(error, OSError) else "it is no text"
         raise UsageError(

@@ -19,6 +19,7 @@ from pydantic import RootModel, TypeAdapter, ValidationError
 from sidecar.docker.models import Mount
 from sidecar.lib import files as atomic
 from sidecar.lib.log import log_event
+from sidecar.lib.read_file import read_file
 from sidecar.lib.write_file import write_small
 
 _FILE = "state.json"
@@ -170,8 +171,7 @@ def _signature(path: Path) -> tuple[int, ...]:
 
 def _load(path: Path) -> State:
     try:
-        with path.open("rb") as file:
-            return _ADAPTER.validate_json(file.read(_LIMIT))
+        return _ADAPTER.validate_json(read_file(path, _LIMIT))
     except FileNotFoundError:
         return State()
     except (OSError, ValidationError) as error:

@@ -11,6 +11,7 @@ from sidecar.backrest.reading import Config, read_config
 from sidecar.backrest.rules import check_document, check_version
 from sidecar.lib.errors import DocumentError, SidecarError, StoreError
 from sidecar.lib.log import log_event
+from sidecar.lib.read_file import read_file
 
 # More than any document has; a device or a pipe has no end.
 _LIMIT = 256 * 1024 * 1024
@@ -76,13 +77,12 @@ def load(path: Path) -> Config:
 def read_bytes(path: Path) -> bytes:
     """Read the file; raises StoreError."""
     try:
-        if not path.is_file():
-            raise StoreError(
-                f"there is no document at {path}",
-                "name it by --config, or create one by backrest-sidecar init",
-            )
-        with path.open("rb") as file:
-            content = file.read(_LIMIT + 1)
+        content = read_file(path, _LIMIT)
+    except (FileNotFoundError, NotADirectoryError):
+        raise StoreError(
+            f"there is no document at {path}",
+            "name it by --config, or create one by backrest-sidecar init",
+        ) from None
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror or error}") from None
     if len(content) > _LIMIT:

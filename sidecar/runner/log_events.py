@@ -33,6 +33,9 @@ EVENTS: Mapping[str, LogEvent] = {
     "container.gone": LogEvent("warn", "it is not there any more, nor another of its name"),
     "container.not-started": LogEvent("error", "it could not be started; that is tried again"),
     "leftover.ended": LogEvent("warn", "programs that a dead runner had left were ended"),
+    "snapshot.forged": LogEvent(
+        "warn", "a snapshot bears the tags of two plans: it is ignored, and retention left out"
+    ),
     "plan.emptied": LogEvent("warn, error", "the paths of a plan are all empty, and were not"),
     "plan.refill": LogEvent("warn", "a plan whose paths are all empty is restored"),
     "devices.unknown": LogEvent("error", "on which disks a plan lies could not be recorded"),

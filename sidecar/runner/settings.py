@@ -7,11 +7,13 @@ from pathlib import Path
 from sidecar.engines.restic import OnMissing
 from sidecar.lib import duration
 from sidecar.lib.errors import UsageError
+from sidecar.lib.read_file import read_file
 from sidecar.runner.due import CatchUp
 from sidecar.runner.empty_source import EmptySourceOptions
 from sidecar.runner.hooks.run import DEFAULT_TIMEOUT
 from sidecar.runner.notify.notices import NoticeEvent
 
+_LONGEST_SECRET_FILE = 1 << 20
 VARIABLE = "BACKREST_RUNNER_"
 """The prefix of every environment variable of the runner."""
 STATE = ".runner"
@@ -100,6 +102,8 @@ class RunnerSettings:
     """Seconds beyond twice its period that a plan may be without a success."""
     listen: tuple[str, int] | None = None
     """Host and port of the status pages; None: there are none."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further names by which clients of the status pages may call this machine."""
 
     @property
     def state_directory(self) -> Path:
@@ -144,10 +148,13 @@ def read_lines(flag: str, file: Path) -> tuple[str, ...]:
     Raises UsageError, which never shows them.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        content = read_file(file, _LONGEST_SECRET_FILE)
+        text = content.decode()
     except (OSError, UnicodeDecodeError) as error:
         what = error.strerror if isinstance(error, OSError) else "it is no text"
         raise UsageError(f"{flag} {file} cannot be read: {what}") from None
+    if len(content) > _LONGEST_SECRET_FILE:
+        raise UsageError(f"{flag} {file} is larger than 1 MiB", "name a file of addresses")
     lines = (line.strip() for line in text.splitlines())
     return tuple(line for line in lines if line and not line.startswith("#"))
 

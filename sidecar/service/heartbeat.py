@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from sidecar.lib.read_file import read_file
 from sidecar.lib.write_file import write_small
 
 # As in `typing`, which alone would cost an eighth of the time that the check takes.
@@ -63,8 +64,7 @@ def read_heartbeat(state_dir: Path, parse: "Callable[[Any], tuple[bool, str]]") 
     that is not a heartbeat of ours.
     """
     try:
-        with (state_dir / FILE).open("rb") as file:
-            return parse(json.loads(file.read(_LIMIT)))
+        return parse(json.loads(read_file(state_dir / FILE, _LIMIT)))
     except FileNotFoundError:
         return False, f"no heartbeat in {state_dir}: no daemon runs there, or it has another place"
     except OSError as error:

@@ -1,11 +1,12 @@
 """The sidecar's pages: /healthz, /readyz, /metrics and /status.
 
-They show ids, reasons, numbers and times, and no secret: hence no login and no check of the Host
-header. Whoever can reach the address may read them, so by default there is none.
+They show ids, reasons, numbers and times, and no secret: hence no login. Whoever can reach the
+address may read them, so by default there is none.
 """
 
 import json
 import re
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -111,12 +112,15 @@ METRICS: tuple[Metric[ReconcilerStatus], ...] = (
 class ReconcilerPages(StatusPages):
     """Serves the pages on `listen`, a host and a port, until it is closed.
 
+    `allowed` are further names by which clients may call this machine.
     Raises UsageError if it cannot listen.
     """
 
-    def __init__(self, listen: tuple[str, int], report: ReconcilerReport) -> None:
+    def __init__(
+        self, listen: tuple[str, int], report: ReconcilerReport, allowed: Iterable[str] = ()
+    ) -> None:
         self._report = report
-        super().__init__(listen, self._page)
+        super().__init__(listen, self._page, allowed)
 
     def _page(self, path: str) -> Page | None:
         render = {

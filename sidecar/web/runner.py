@@ -5,7 +5,7 @@ so by default there is none.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 
 from sidecar.runner.status import (
@@ -114,12 +114,15 @@ METRICS: tuple[Metric[RunnerStatus], ...] = (
 class RunnerPages(StatusPages):
     """Serves the pages on `listen`, a host and a port, until it is closed.
 
+    `allowed` are further names by which clients may call this machine.
     Raises UsageError if it cannot listen.
     """
 
-    def __init__(self, listen: tuple[str, int], status: StatusCollector) -> None:
+    def __init__(
+        self, listen: tuple[str, int], status: StatusCollector, allowed: Iterable[str] = ()
+    ) -> None:
         self._status = status
-        super().__init__(listen, self._page)
+        super().__init__(listen, self._page, allowed)
 
     def _page(self, path: str) -> Page | None:
         if path == "/healthz":

@@ -29,7 +29,8 @@ def serve_runner(settings: RunnerSettings, api: ControlApi) -> Iterator[None]:
             # Only who wants pages pays the memory of what makes them.
             from sidecar.web.runner import RunnerPages  # noqa: PLC0415
 
-            stack.enter_context(RunnerPages(settings.listen, api.status))
+            pages = RunnerPages(settings.listen, api.status, settings.allowed_hosts)
+            stack.enter_context(pages)
         yield
 
 

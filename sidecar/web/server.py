@@ -4,13 +4,16 @@ Of the standard library's server only the threads are used: the rest looks its o
 up in DNS when it starts, takes any number of clients, 100 headers of 64 KiB from each for
 as long as they like, and quotes requests in its errors. This one reads one head of at
 most 8 KiB, answers it, hangs up, and never shows a client what a client has sent.
+
+The Host header has to be one that is meant: else the page of a stranger, whose name comes to point
+at this machine (DNS rebinding), could read ours in the browser of somebody who may reach it.
 """
 
 import re
 import selectors
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -19,6 +22,7 @@ from socketserver import BaseRequestHandler, ThreadingTCPServer
 from time import monotonic, sleep
 from typing import Any
 
+from sidecar.lib.address import is_any, is_literal, is_loopback, normal_host, parse_host
 from sidecar.lib.errors import UsageError
 from sidecar.lib.threads import Closable
 
@@ -32,6 +36,7 @@ _MOST_DRAINED = 64 * 1024
 _PIECE = 4096
 _ACCEPT_PAUSE = 0.25
 _END = re.compile(rb"\r?\n\r?\n")
+_HOSTS = re.compile(rb"^host[ \t]*:[ \t]*(.*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 _REQUEST = re.compile(rb"([!-~]+) ([!-~]+) HTTP/1\.[0-9]")
 
 
@@ -49,6 +54,9 @@ def text_page(status: HTTPStatus, text: str = "") -> Page:
     return Page(status, f"{text or status.phrase}\n".encode())
 
 
+_MISDIRECTED = text_page(
+    HTTPStatus.MISDIRECTED_REQUEST, "this host name is not allowed: start with --allowed-host NAME"
+)
 _BUSY = text_page(HTTPStatus.SERVICE_UNAVAILABLE, "too many clients")
 
 
@@ -62,13 +70,19 @@ class StatusPages(Closable):
     """Serves pages on `listen`, a host and a port, until it is closed.
 
     `answer` returns the page of a path, None for one that does not exist; it is called in many
-    threads. Raises UsageError if it cannot listen.
+    threads. `allowed` are further names by which clients may call this machine. Raises UsageError
+    if it cannot listen.
     """
 
-    def __init__(self, listen: tuple[str, int], answer: Callable[[str], Page | None]) -> None:
+    def __init__(
+        self,
+        listen: tuple[str, int],
+        answer: Callable[[str], Page | None],
+        allowed: Iterable[str] = (),
+    ) -> None:
         host, port = listen
         try:
-            self._server = PageServer(host, port, answer)
+            self._server = PageServer(host, port, answer, allowed=allowed)
         except OSError as error:
             raise UsageError(
                 f"--listen: cannot listen on port {port} of {host or 'all addresses'}: "
@@ -92,6 +106,9 @@ class PageServer(Closable, ThreadingTCPServer):
     Listens once it is made; raises OSError if it cannot. `answer` is called in many
     threads and returns None for a page that does not exist. An empty host means all
     addresses of this machine. `close` ends all threads, within a second.
+
+    A request that names another host gets status 421: allowed are names of the loopback, the host
+    itself, where it means all addresses any address (which no name can be made to), and `allowed`.
     """
 
     daemon_threads = False
@@ -105,6 +122,7 @@ class PageServer(Closable, ThreadingTCPServer):
         port: int,
         answer: Callable[[str], Page | None],
         seconds: float = SECONDS,
+        allowed: Iterable[str] = (),
     ) -> None:
         super().__init__((host, port), BaseRequestHandler, bind_and_activate=False)
         self.socket.close()
@@ -112,6 +130,8 @@ class PageServer(Closable, ThreadingTCPServer):
         self.server_address = self.socket.getsockname()
         self._answer = answer
         self._seconds = seconds
+        self._is_any = is_any(host)
+        self._hosts = frozenset(map(normal_host, (host, *allowed))) - {""}
         self._lock = threading.Lock()
         self._served = threading.BoundedSemaphore(MOST_SERVED)
         self._open: set[Any] = set()
@@ -198,7 +218,18 @@ class PageServer(Closable, ThreadingTCPServer):
         method, target = (part.decode("ascii") for part in request.groups())
         if method not in ("GET", "HEAD"):
             return method, text_page(HTTPStatus.METHOD_NOT_ALLOWED)
+        hosts = _HOSTS.findall(head)
+        if len(hosts) > 1:
+            return method, text_page(HTTPStatus.BAD_REQUEST)
+        if hosts and not self._is_meant(parse_host(hosts[0].decode("latin-1"))):
+            return method, _MISDIRECTED
         return method, self._answer(target.partition("?")[0]) or text_page(HTTPStatus.NOT_FOUND)
+
+    def _is_meant(self, host: str) -> bool:
+        """Return whether a client may call this machine so. Only browsers are sure to say it."""
+        if host in self._hosts or is_loopback(host):
+            return True
+        return self._is_any and is_literal(host)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -16,6 +16,7 @@ from sidecar.cli.commands.options import (
 )
 from sidecar.cli.commands.settings import build_settings
 from sidecar.cli.exits import ATTENTION, FAILED, SUCCESS
+from sidecar.cli.output.text import echo
 from sidecar.lib.errors import UsageError
 from sidecar.reconciler.settings import ReconcilerSettings, parse_duration
 
@@ -143,7 +144,7 @@ def _run(flags: dict[str, Any], *, dry_run: bool) -> int:
         strategy=_choose_strategy(settings, runner, labels, own),
         connect=lambda: OneShotDocker(settings.source.docker_sock or ""),
         to_stop=labels.to_stop,
-        show=click.echo,
+        show=echo,
         stop_seconds=seconds,
     )
     _show_problems(labels.problems)
@@ -211,15 +212,15 @@ def _choose_strategy(
         tuple(ImageRetention(one.folder, one.flags) for one in labels.keep_rules),
         lambda: OneShotDocker(settings.source.docker_sock or ""),
         dict(os.environ),
-        click.echo,
-        lambda line: click.echo(line, err=True),
+        echo,
+        lambda line: echo(line, err=True),
     )
 
 
 def _show_end(job: "Job", finished: "RunFinished") -> None:
     from sidecar.cli.output.runs import render_end
 
-    click.echo(render_end(job, finished))
+    echo(render_end(job, finished))
 
 
 def _refuse_image_flags(own: dict[str, Any]) -> None:
@@ -252,4 +253,4 @@ def _show_problems(problems: "Sequence[Problem]") -> None:
     from sidecar.cli.output.problems import problem_lines
 
     for line in problem_lines(problems, ""):
-        click.echo(line, err=True)
+        echo(line, err=True)

@@ -7,6 +7,7 @@ import click
 
 from sidecar import __version__
 from sidecar.cli.commands.options import config_option, log_options, option
+from sidecar.cli.output.text import echo
 
 
 @click.command()
@@ -36,7 +37,7 @@ def init(**flags: Any) -> None:
 
     start_logging(flags.pop("log_level"), flags.pop("log_format"))
     for line in create_document(**flags):
-        click.echo(line)
+        echo(line)
 
 
 @click.command()
@@ -52,10 +53,10 @@ def schema(kind: str, label_prefix: str) -> None:
     """
     from sidecar.cli.commands.schema import render_schema
 
-    click.echo(render_schema(kind, label_prefix))
+    echo(render_schema(kind, label_prefix), form="json")
 
 
 @click.command()
 def version() -> None:
     """Print the version."""
-    click.echo(__version__)
+    echo(__version__)

@@ -16,6 +16,7 @@ from sidecar.cli.commands.options import (
 )
 from sidecar.cli.commands.settings import build_settings
 from sidecar.cli.exits import ATTENTION, SUCCESS, status_of_operation
+from sidecar.cli.output.text import echo
 from sidecar.reconciler.settings import parse_duration
 
 
@@ -50,7 +51,7 @@ def status(output: str, timezone: str | None, **flags: Any) -> None:
     from sidecar.reconciler.status import run_status
 
     report = run_status(build_settings(flags), dict(os.environ), timezone)
-    click.echo(render_status(report, output))
+    echo(render_status(report, output), form=output)
     raise click.exceptions.Exit(ATTENTION if report.needs_attention else SUCCESS)
 
 
@@ -84,5 +85,5 @@ def backup(plan: str, timeout: str | None, **flags: Any) -> None:
 
     seconds = None if timeout is None else parse_duration("--timeout", timeout)
     result = run_backup(build_settings(flags), plan, seconds, dict(os.environ))
-    click.echo(result.words)
+    echo(result.words)
     raise click.exceptions.Exit(status_of_operation(result.ending))

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from sidecar.cli import options as flags
-from sidecar.cli.options import about, unless
+from sidecar.cli.options import about, page_options, unless
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.planner.lifecycle import Orphans
 from sidecar.reconciler.settings import ApplyVia
@@ -197,7 +197,7 @@ watch_options = about(
         show_default="with",
         help="Look at once when the engine tells of a container.",
     ),
-    option("--listen", metavar="HOST:PORT", help="Serve /healthz, /readyz, /metrics and /status."),
+    *page_options(option),
 )
 
 lifetime_options = about(

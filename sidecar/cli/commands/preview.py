@@ -19,6 +19,7 @@ from sidecar.cli.commands.options import (
 )
 from sidecar.cli.commands.settings import build_settings
 from sidecar.cli.exits import ATTENTION, CHANGED
+from sidecar.cli.output.text import echo
 
 
 @click.command()
@@ -60,11 +61,11 @@ def reconcile(dry_run: bool, output: str, detailed_exitcode: bool, **flags: Any)
     now = datetime.now().astimezone()
     outcome = reconcile_now(build_settings(flags), now, dict(os.environ), dry_run=dry_run)
     if output == "json":
-        click.echo(render_outcome_json(outcome))
+        echo(render_outcome_json(outcome), form="json")
     elif output == "diff":
-        click.echo(render_outcome_diff(outcome), nl=False)
+        echo(render_outcome_diff(outcome), nl=False)
     else:
-        click.echo(render_table(outcome, now))
+        echo(render_table(outcome, now))
     if outcome.written and output != "table":
         logging.getLogger(__name__).warning(RESTART_NOTE)
     if outcome.has_serious_problems:
@@ -116,7 +117,7 @@ def lint(strict: bool, form: str, each: bool, **flags: Any) -> None:
     run_lint = lint_each if each else lint_once
     report = run_lint(build_settings(flags), datetime.now().astimezone(), dict(os.environ))
     if text := render_lint(report, form, os.environ.get("GITHUB_WORKSPACE", "")):
-        click.echo(text)
+        echo(text, form=form)
     if report.has_failed(strict=strict):
         raise click.exceptions.Exit(ATTENTION)
 
@@ -158,4 +159,4 @@ def schedule(config: Path, hours: int, output: str, **flags: Any) -> None:
     document = read_document(config)
     zone = resolve_zone(flags["timezone"], flags["docker_sock"], flags["backrest_container"])
     upcoming = read_upcoming(document, str(config), datetime.now(zone.zone), hours, zone)
-    click.echo(render_upcoming(upcoming, output))
+    echo(render_upcoming(upcoming, output), form=output)

@@ -21,6 +21,7 @@ from sidecar.cli.commands.options import (
 )
 from sidecar.cli.commands.settings import build_settings
 from sidecar.cli.exits import FAILED
+from sidecar.cli.output.text import echo
 
 
 @click.command()
@@ -50,11 +51,13 @@ def daemon(**flags: Any) -> None:
     from sidecar.reconciler.daemon import ReconcilerDaemon
 
     settings, serve = build_settings(flags), None
-    if settings.watching.listen is not None:
+    watching = settings.watching
+    if watching.listen is not None:
         # Only who wants pages pays the memory of what makes them.
         from sidecar.web.reconciler import ReconcilerPages
 
-        serve = partial(ReconcilerPages, settings.watching.listen)
+        hosts = watching.allowed_hosts
+        serve = partial(ReconcilerPages, watching.listen, allowed_hosts=hosts)
     if not ReconcilerDaemon(settings, dict(os.environ), serve).run():
         raise click.exceptions.Exit(FAILED)
 
@@ -93,7 +96,7 @@ def doctor(fix: bool, output: str, **flags: Any) -> None:
     from sidecar.reconciler.doctor.run import run_doctor
 
     report = run_doctor(build_settings(flags), dict(os.environ), fix=fix)
-    click.echo(render_doctor(report, output))
+    echo(render_doctor(report, output), form=output)
     if report.has_failed:
         raise click.exceptions.Exit(FAILED)
 

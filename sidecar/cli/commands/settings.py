@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from sidecar.cli.commands.options import VARIABLE
-from sidecar.cli.options import parse_listen
+from sidecar.cli.options import parse_allowed_hosts, parse_listen
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.lib.errors import UsageError
 from sidecar.lib.log import start_logging
@@ -115,7 +115,12 @@ def _build_watching(flags: dict[str, Any]) -> Watching:
         raise UsageError(f"--interval {interval:g}s is too short", "write 1s or more")
     events = flags.pop("with_events", True)
     listen = flags.pop("listen", None)
-    return Watching(interval, events, listen=parse_listen(listen) if listen else None)
+    return Watching(
+        interval,
+        events,
+        listen=parse_listen(listen) if listen else None,
+        allowed_hosts=parse_allowed_hosts(flags.pop("allowed_hosts", ())),
+    )
 
 
 def _build_source(flags: dict[str, Any]) -> InventorySource:

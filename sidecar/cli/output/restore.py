@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from sidecar.backrest.reading import RunPlan
-from sidecar.cli.output.text import aligned, printable, short_id
+from sidecar.cli.output.text import aligned, echo, printable, short_id
 from sidecar.lib.text import render_size
 from sidecar.lib.zones import local_zone
 from sidecar.runner.journal import Ended
@@ -46,14 +46,14 @@ def show_plan(plan: RestorePlan, *, is_dry: bool) -> None:
     snapshot = plan.snapshot
     moment = f"{snapshot.time.astimezone():%Y-%m-%d %H:%M}"
     size = f"{plan.files} files, {render_size(plan.bytes)}"
-    click.echo(f"snapshot {short_id(snapshot.id)} of {moment}: {size}")
+    echo(f"snapshot {short_id(snapshot.id)} of {moment}: {size}")
     for line in aligned([_cells(step) for step in plan.steps]):
-        click.echo(f"  {line}")
+        echo(f"  {line}")
     if plan.users:
         names = ", ".join(one.name for one in plan.users)
-        click.echo(f"  stops and starts {printable(names)}")
+        echo(f"  stops and starts {printable(names)}")
     if is_dry:
-        click.echo("nothing was restored: this was a dry run")
+        echo("nothing was restored: this was a dry run")
 
 
 def _cells(step: Step) -> tuple[str, ...]:
@@ -71,7 +71,7 @@ def explain_interrupt() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        click.echo("interrupted: what was there is there, or all that was restored", err=True)
+        echo("interrupted: what was there is there, or all that was restored", err=True)
         raise
 
 
@@ -79,7 +79,7 @@ def show_ended(plan: str, ended: Ended) -> None:
     """Show that it was done."""
     stats = ended.stats
     size = "" if stats is None else f": {stats.files_processed} files"
-    click.echo(f"{printable(plan)} is restored from snapshot {short_id(ended.snapshot)}{size}")
+    echo(f"{printable(plan)} is restored from snapshot {short_id(ended.snapshot)}{size}")
 
 
 def render_verification(found: Verification) -> str:

@@ -1,5 +1,6 @@
 """Runs for people: a progress line while one is at work, and a line for how it ended."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -7,7 +8,7 @@ from typing import TextIO
 
 import click
 
-from sidecar.cli.output.text import printable, short_id
+from sidecar.cli.output.text import can_redraw, printable, short_id, without_commands
 from sidecar.engines.base import Progress, Stats
 from sidecar.lib.duration import render_duration
 from sidecar.lib.text import render_size
@@ -39,7 +40,7 @@ class ProgressLine:
     ) -> None:
         self._stream = stream or sys.stderr
         self._monotonic = monotonic
-        self._is_terminal = self._stream.isatty()
+        self._is_terminal = can_redraw(self._stream, os.environ)
         self._due = monotonic() + _LINE_SECONDS
         self._is_shown = False
 
@@ -51,7 +52,8 @@ class ProgressLine:
             self._is_shown = True
         elif self._monotonic() >= self._due:
             self._due = self._monotonic() + _LINE_SECONDS
-            self._stream.write(f"{printable(name)} {_render_progress(progress)}\n")
+            line = f"{printable(name)} {_render_progress(progress)}"
+            self._stream.write(f"{without_commands(line)}\n")
             self._stream.flush()
 
     def clear(self) -> None:

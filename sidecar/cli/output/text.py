@@ -1,10 +1,93 @@
-"""Text for terminals: columns that line up, short ids, and nothing that a terminal would obey."""
+"""Text for terminals: columns that line up, short ids, and nothing that a terminal would obey.
 
-from collections.abc import Iterator, Sequence
+Nor anything that a log of a GitHub workflow would obey: it takes a line that begins with `::`, and
+`##[` anywhere in a line, as a command. What we print comes from labels, documents and programs.
+"""
+
+import codecs
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TextIO
 
 import click
 
 _SHORT_ID = 8
+_COMMAND = re.compile(r"(?:^|(?<=\r))(\s*):(?=:)|##(?=\[)", re.MULTILINE)
+_FALLBACKS = {"→": "->", "–": "-", "—": "-", "…": "...", "✓": "+", "✗": "x", "•": "*"}
+_PLAIN = "backrest.plain"
+_ESCAPED = "backrest.escaped"
+
+
+def echo(text: str = "", *, form: str = "text", err: bool = False, nl: bool = True) -> None:
+    """Write text to standard output or standard error.
+
+    `form` json: what the stream's encoding does not have is escaped. `form` github: the lines are
+    commands of a workflow, else no line is one.
+    """
+    stream = sys.stderr if err else sys.stdout
+    if form == "json":
+        encoding = stream.encoding or "utf-8"
+        text = text.encode(encoding, _ESCAPED).decode(encoding)
+    elif form != "github":
+        text = without_commands(text)
+    # Given a stream, click writes to it as it is, and not UTF-8 to a terminal without it.
+    click.echo(text, file=stream, nl=nl)
+
+
+def without_commands(text: str) -> str:
+    """Return the text with a mark in front of what a GitHub workflow would take for a command."""
+    return _COMMAND.sub(_marked, text) if ":" in text or "#" in text else text
+
+
+def _marked(match: re.Match[str]) -> str:
+    return "# #" if match[0] == "##" else f"{match[1]}\N{REPLACEMENT CHARACTER}:"
+
+
+def prepare_streams() -> None:
+    """Let no character end a program: what a stream's encoding lacks is written in plain ASCII."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=_PLAIN)
+
+
+def _replace_plainly(error: UnicodeError) -> tuple[str, int]:
+    found = _characters(error)
+    return "".join(_FALLBACKS.get(char, "?") for char in found), error.end  # type: ignore[attr-defined]
+
+
+def _replace_escaped(error: UnicodeError) -> tuple[str, int]:
+    found = _characters(error)
+    return json.dumps(found)[1:-1], error.end  # type: ignore[attr-defined]
+
+
+def _characters(error: UnicodeError) -> str:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return error.object[error.start : error.end]
+
+
+codecs.register_error(_PLAIN, _replace_plainly)
+codecs.register_error(_ESCAPED, _replace_escaped)
+
+
+def choose_colour(environ: Mapping[str, str]) -> bool | None:
+    """Return whether output is coloured: never, always, or None: where a terminal reads it.
+
+    NO_COLOR forbids it and FORCE_COLOR demands it if they are not empty, the former first; a
+    terminal that says it is `dumb` has no colours.
+    """
+    if environ.get("NO_COLOR"):
+        return False
+    if environ.get("FORCE_COLOR", "") not in ("", "0"):
+        return True
+    return False if environ.get("TERM") == "dumb" else None
+
+
+def can_redraw(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Return whether a line that was written to the stream can be drawn anew."""
+    return stream.isatty() and environ.get("TERM") != "dumb"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -25,6 +108,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def printable_lines(text: str) -> str:
+    """Return each line of the text printable, as messages of other programs have several."""
+    return "\n".join(map(printable, text.splitlines()))
 
 
 def short_id(snapshot: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sidecar.cli.exits import ATTENTION, FAILED, SUCCESS, worst
+from sidecar.cli.output.text import echo
 from sidecar.cli.runner.options import (
     document_options,
     empty_options,
@@ -102,9 +103,9 @@ def _run_one_dry(
     line.clear()
     counts = "" if found.stats is None else render_stats(found.stats)
     words = "; ".join(filter(None, (counts, printable(found.reason))))
-    click.echo(f"{printable(name_of(job))} would end with {found.kind.value}: {words}")
+    echo(f"{printable(name_of(job))} would end with {found.kind.value}: {words}")
     for hook in hooks_of(config, job):
-        click.echo(f"  would run {printable(hook)}")
+        echo(f"  would run {printable(hook)}")
     if found.kind is ResultKind.WARNING:
         return ATTENTION
     return SUCCESS if found.kind is ResultKind.SUCCESS else FAILED

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from sidecar.cli.output.text import echo
 from sidecar.cli.runner.options import document_options, log_options, option, program_options
 from sidecar.cli.runner.settings import build_settings
 
@@ -31,7 +32,7 @@ def plans(output: str, **flags: Any) -> None:
     from sidecar.cli.output.runner_tables import read_plans, render_plans
 
     rows = read_plans(build_settings(flags), os.environ)
-    click.echo(render_plans(rows, output))
+    echo(render_plans(rows, output), form=output)
 
 
 @click.command()
@@ -51,7 +52,7 @@ def history(plan: str | None, limit: int, output: str, **flags: Any) -> None:
     from sidecar.cli.output.runner_tables import read_history, render_history
 
     rows = read_history(build_settings(flags), os.environ, plan, limit)
-    click.echo(render_history(rows, output))
+    echo(render_history(rows, output), form=output)
 
 
 @click.command()
@@ -70,4 +71,4 @@ def snapshots(plan: str, output: str, **flags: Any) -> None:
     from sidecar.cli.output.runner_tables import read_snapshots, render_snapshots
 
     rows = read_snapshots(build_settings(flags), os.environ, plan)
-    click.echo(render_snapshots(rows, output))
+    echo(render_snapshots(rows, output), form=output)

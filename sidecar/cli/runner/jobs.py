@@ -8,8 +8,6 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import click
-
 from sidecar.cli.exits import FAILED, status_of, worst
 from sidecar.cli.output.runs import (
     ProgressLine,
@@ -19,7 +17,7 @@ from sidecar.cli.output.runs import (
     render_end,
     render_outcome,
 )
-from sidecar.cli.output.text import printable, short_id
+from sidecar.cli.output.text import echo, printable, short_id
 from sidecar.lib.duration import render_duration
 from sidecar.runner.due import Job, JobKind
 
@@ -45,10 +43,10 @@ def run_by_daemon(settings: "RunnerSettings", kind: JobKind, subject: str) -> in
         if progress := parse_progress(message):
             line.show(name, progress)
         elif (state := str(message.get("state", ""))) in _STATES:
-            click.echo(f"{printable(name)} {_STATES[state]}", err=True)
+            echo(f"{printable(name)} {_STATES[state]}", err=True)
         elif message.get("last"):
             line.clear()
-            click.echo(f"{printable(name)}: {_render_last(message)}")
+            echo(f"{printable(name)}: {_render_last(message)}")
             return status_of(parse_outcome(message))
     return FAILED
 
@@ -72,7 +70,7 @@ def run_in_foreground(
 
 def _show_end(line: ProgressLine, job: Job, finished: "RunFinished") -> int:
     line.clear()
-    click.echo(render_end(job, finished))
+    echo(render_end(job, finished))
     return status_of(outcome_of(finished))
 
 

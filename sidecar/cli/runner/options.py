@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from sidecar.cli import options as flags
-from sidecar.cli.options import about
+from sidecar.cli.options import about, page_options
 from sidecar.engines.restic import OnMissing
 from sidecar.runner.due import CatchUp
 from sidecar.runner.notify.notices import NoticeEvent
@@ -188,5 +188,5 @@ health_options = about(
         default="1h",
         help="How late beyond twice its period a plan may be saved.",
     ),
-    option("--listen", metavar="HOST:PORT", help="Serve /healthz, /readyz, /metrics and /status."),
+    *page_options(option),
 )

@@ -9,6 +9,7 @@ import click
 
 from sidecar.cli.exits import ATTENTION, FAILED, SUCCESS, worst
 from sidecar.cli.options import Flag
+from sidecar.cli.output.text import echo
 from sidecar.cli.runner.options import document_options, log_options, option, program_options
 from sidecar.cli.runner.settings import build_settings
 
@@ -159,6 +160,6 @@ def verify(plans: tuple[str, ...], sample: int, seed: int | None, **flags: Any) 
             lambda plan: partial(line.show, f"verify {plan}"),
         ):
             line.clear()
-            click.echo(render_verification(found))
+            echo(render_verification(found))
             statuses.append(SUCCESS if found.is_good else ATTENTION if found.note else FAILED)
     raise click.exceptions.Exit(worst(statuses))

@@ -9,6 +9,7 @@ import click
 
 from sidecar import __version__
 from sidecar.cli.exits import FAILED
+from sidecar.cli.output.text import echo
 from sidecar.cli.runner.options import (
     document_options,
     empty_options,
@@ -70,4 +71,4 @@ def healthcheck(arguments: tuple[str, ...]) -> None:
 @click.command()
 def version() -> None:
     """Print the version."""
-    click.echo(__version__)
+    echo(__version__)

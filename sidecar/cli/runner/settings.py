@@ -4,7 +4,7 @@ from datetime import date
 from typing import Any
 
 from sidecar.backrest.cron import CronError, check_cron
-from sidecar.cli.options import parse_listen
+from sidecar.cli.options import parse_allowed_hosts, parse_listen
 from sidecar.engines.restic import OnMissing
 from sidecar.lib.errors import UsageError
 from sidecar.lib.log import start_logging
@@ -45,6 +45,7 @@ def build_settings(flags: dict[str, Any]) -> RunnerSettings:
         journal_keep=flags.pop("journal_keep"),
         health_grace=parse_seconds("--health-grace", flags.pop("health_grace", "1h")),
         listen=parse_listen(listen) if listen else None,
+        allowed_hosts=parse_allowed_hosts(flags.pop("allowed_hosts", ())),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from sidecar.cli.exits import FAILED, SUCCESS, worst
+from sidecar.cli.output.text import echo
 from sidecar.cli.runner.options import (
     document_options,
     log_options,
@@ -92,7 +93,7 @@ def unlock(repos: tuple[str, ...], **flags: Any) -> None:
         found = make_engine(settings, environ, config, name).unlock()
         is_done = found.kind is ResultKind.SUCCESS
         words = "unlocked" if is_done else printable(found.reason)
-        click.echo(f"{printable(name)}: {words}")
+        echo(f"{printable(name)}: {words}")
         statuses.append(SUCCESS if is_done else FAILED)
     raise click.exceptions.Exit(worst(statuses))
 

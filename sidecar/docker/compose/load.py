@@ -24,6 +24,7 @@ from sidecar.docker.compose.text import (
 from sidecar.docker.compose.tool import ComposeTool, find_tool, run_config
 from sidecar.docker.models import Inventory
 from sidecar.lib.errors import InventoryError, UsageError
+from sidecar.lib.read_file import read_file
 
 # In the order in which Docker Compose looks for them.
 _BASES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
@@ -33,6 +34,7 @@ _OVERRIDES = (
     "docker-compose.override.yml",
     "docker-compose.override.yaml",
 )
+_LARGEST_DOTENV = 1 << 20
 _NAME_LINE = re.compile(
     r"^\s*(?:export\s+)?COMPOSE_PROJECT_NAME\s*=\s*[\"']?([^\"'\s#]*)", re.MULTILINE
 )
@@ -218,7 +220,7 @@ def _project_name(file: ComposeFile, resolved: _Resolved, environment: Mapping[s
 
 def _name_in_dotenv(directory: Path) -> str:
     try:
-        text = (directory / ".env").read_text(encoding="utf-8", errors="replace")
+        text = read_file(directory / ".env", _LARGEST_DOTENV).decode(errors="replace")
     except OSError:
         return ""
     found = _NAME_LINE.findall(text)

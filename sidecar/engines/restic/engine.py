@@ -134,9 +134,11 @@ class ResticEngine:
         return guid
 
     def snapshots(self, plan: RunPlan | None, instance: str) -> tuple[Snapshot, ...]:
-        """List the plan's snapshots, or all, oldest first."""
-        tags = () if plan is None else argv.plan_tags(plan.id, instance)
-        return parse_snapshots(self._program.read(argv.render_snapshots(self._access, tags)))
+        """List the plan's snapshots without the forged ones, or all, oldest first."""
+        if plan is None:
+            return self._list(())
+        listed = self._list(argv.plan_tags(plan.id, instance))
+        return tuple(one for one in listed if not one.is_forged)
 
     def entries(self, snapshot: Snapshot, path: str) -> Iterator[Entry]:
         """Yield what a snapshot holds at and below an absolute path; `/`: all, however much."""
@@ -168,6 +170,9 @@ class ResticEngine:
     def _access(self) -> RepositoryAccess:
         return self._program.access
 
+    def _list(self, tags: Sequence[str]) -> tuple[Snapshot, ...]:
+        return parse_snapshots(self._program.read(argv.render_snapshots(self._access, tags)))
+
     def _backup(self, plan: RunPlan, instance: str, report: Report) -> CommandResult:
         if not instance:
             return failed(FailureClass.UNKNOWN, "the document names no instance")
@@ -176,7 +181,9 @@ class ResticEngine:
         if missing and (self._on_missing is OnMissing.FAIL or not paths):
             return failed(FailureClass.SOURCE_MISSING, _render_missing(missing))
         features = self.features()
-        earlier = self.snapshots(plan, instance)
+        listed = self._list(argv.plan_tags(plan.id, instance))
+        # Files that a forged parent claims to hold unchanged would not be read.
+        earlier = [one for one in listed if not one.is_forged]
         parent = earlier[-1].id if earlier else ""
         command = argv.render_backup(self._access, plan, paths, instance, parent, features)
         done = self._judge(command, Verb.BACKUP, plan=plan, report=report)
@@ -184,14 +191,15 @@ class ResticEngine:
             done = _with_note(
                 done, f"{features} does not know --skip-if-unchanged: it was left out"
             )
-        return _with_missing(done, missing)
+        forged = tuple(one for one in listed if one.is_forged)
+        return replace(_with_missing(done, missing), forged=forged)
 
     def _forget(self, keep: Retention, render: Callable[[], Command]) -> CommandResult:
         if keep.keep_all:
             return CommandResult(ResultKind.SUCCESS)
         if not argv.keep_flags(keep):
             return failed(FailureClass.UNKNOWN, "the retention keeps nothing: nothing is deleted")
-        return as_result(lambda: self._judge(render()))
+        return as_result(lambda: self._judge(render(), Verb.FORGET))
 
     def _restore(
         self, snapshot: Snapshot, includes: Sequence[str], target: Path, report: Report

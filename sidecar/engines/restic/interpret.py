@@ -7,6 +7,7 @@ from typing import Any
 
 from sidecar.engines.base import CommandResult, FailureClass, ResultKind, Stats, failed
 from sidecar.engines.restic.failures import classify, render_reason
+from sidecar.engines.restic.listing import parse_forgotten
 from sidecar.engines.restic.masking import Masking
 from sidecar.engines.restic.messages import ResticOutput, Unread, number_of, parse_output
 from sidecar.lib.process import Completed
@@ -34,6 +35,7 @@ class Verb(StrEnum):
     """What restic was asked to do, as far as exit codes differ in meaning."""
 
     BACKUP = "backup"
+    FORGET = "forget"
     OTHER = "other"
 
 
@@ -64,6 +66,11 @@ def interpret(verb: Verb, ending: FinishedCommand) -> CommandResult:
 def _judge(
     verb: Verb, output: ResticOutput, completed: Completed, patience: float
 ) -> CommandResult:
+    if completed.status == 0 and verb is Verb.FORGET:
+        listed = parse_forgotten(completed.out)
+        return CommandResult(
+            ResultKind.SUCCESS, forged=tuple(one for one in listed if one.is_forged)
+        )
     if completed.status == 0 and verb is not Verb.BACKUP:
         return CommandResult(ResultKind.SUCCESS)
     if completed.status == 0 or (

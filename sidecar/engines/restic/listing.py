@@ -1,4 +1,4 @@
-"""Parse the output of `snapshots --json` and `ls --json`."""
+"""Parse the output of `snapshots --json`, `forget --json` and `ls --json`."""
 
 import contextlib
 import json
@@ -24,6 +24,23 @@ def parse_snapshots(output: bytes) -> tuple[Snapshot, ...]:
         message = "restic's list of snapshots cannot be read"
         raise EngineError(FailureClass.UNKNOWN, message) from error
     return tuple(sorted(found, key=lambda snapshot: snapshot.time))
+
+
+def parse_forgotten(output: bytes) -> tuple[Snapshot, ...]:
+    """Parse the snapshots of all groups that `forget` answers with, kept ones and removed ones.
+
+    Nothing follows from an answer that cannot be read: it is of no use then, but what was to be
+    forgotten is forgotten.
+    """
+    start = 0 if output.startswith(b"[") else output.find(b"\n[") + 1
+    try:
+        return tuple(
+            _snapshot(entry)
+            for group in json.loads(output[start:]) or ()
+            for entry in (*(group.get("keep") or ()), *(group.get("remove") or ()))
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ()
 
 
 def _snapshot(entry: Mapping[str, Any]) -> Snapshot:

@@ -85,7 +85,9 @@ class Program:
         """Run a command and interpret how it ends. Raises EngineError if it cannot be started."""
         patience = self._runner.silence_timeout(self.limits.stall)
         progress = ProgressParser(report, patience, self.limits.monotonic, self.limits.every)
-        completed = self._run(command, patience, progress.take)
+        # What forget answers is one line that names every snapshot.
+        keep = _MOST_LISTED if verb is Verb.FORGET else _MOST_KEPT
+        completed = self._run(command, patience, progress.take, keep)
         return self._interpret(verb, completed, patience, plan)
 
     def read(

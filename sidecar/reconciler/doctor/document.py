@@ -175,7 +175,7 @@ def check_private(context: CheckContext) -> CheckResult:
 
 
 def _restrict(config: Path) -> None:
-    descriptor = os.open(config, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(config, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         os.fchmod(descriptor, _PRIVATE)
     finally:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import StoreError
+from sidecar.lib.read_file import kind_of
 
 LIMIT = 64 * 1024 * 1024
 """Bytes that a document may have; what is larger is something else put there by mistake."""
@@ -22,17 +23,9 @@ _READS = 20
 _MOST_KNOWN = 3
 _LINKS = 8
 
+_NAME_THE_FILE = "give the path of Backrest's config.json"
 # The capabilities that root needs to read and replace the file of another owner.
 _OF_ROOT = "DAC_OVERRIDE, CHOWN and FOWNER"
-
-_KINDS = {
-    stat.S_IFDIR: "a directory",
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFLNK: "a link",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +109,8 @@ def find_document_file(
     be replaced together with what stands here, and for links in a circle.
     """
     name = path.name
+    if not name:
+        raise StoreError(f"{path} is a directory, not a file", _NAME_THE_FILE)
     with explained(path, "read"):
         for _ in range(_LINKS):
             if not _is_link(directory, name):
@@ -175,12 +170,12 @@ def _refuse_other_kinds(status: os.stat_result, path: Path) -> None:
             "remove it and mount the directory that holds the file",
         )
     if kind != stat.S_IFREG:
-        what = _KINDS.get(kind, "something else")
+        what = "a link" if kind == stat.S_IFLNK else kind_of(status.st_mode)
         raise StoreError(f"{path} is {what}, not a file", "put a plain file in its place")
     if status.st_size > LIMIT:
         raise StoreError(
             f"{path} is larger than {LIMIT >> 20} MiB, too large for a Backrest config",
-            "give the path of Backrest's config.json",
+            _NAME_THE_FILE,
         )
 
 

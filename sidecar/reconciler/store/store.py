@@ -108,7 +108,7 @@ class Store:
                 atomic.rename_new(file.directory, part, file.name)
             except FileExistsError:
                 raise _already_there(file) from None
-        atomic.sync_directory(file.directory)
+        _sync(file, self._on_notice)
 
     def _replace(self, file: DocumentFile, base: FileIdentity, content: bytes) -> bool:
         """Write `content` over `base`; False if somebody saved since `base` was read."""
@@ -208,11 +208,22 @@ def _exchange(
         return False
     if file.identity(swap.name) in (base, None):
         atomic.remove(file.directory, swap.name)
-        atomic.sync_directory(file.directory)
+        _sync(file, on_notice)
         return True
     leftovers.put_back(file, swap, ours)
     leftovers.drop_superseded(file, swap, ours, on_notice)
     return False
+
+
+def _sync(file: DocumentFile, on_notice: Callable[[str], None]) -> None:
+    """Make the rename durable; where that fails the new document stands all the same."""
+    try:
+        atomic.sync_directory(file.directory)
+    except OSError as error:
+        on_notice(
+            f"{file.path} is written, but it is not certain that it would survive a loss of power:"
+            f" {error.strerror or error}; check the disk"
+        )
 
 
 def _copy_owner(descriptor: int, file: DocumentFile) -> int:

@@ -3,7 +3,9 @@
 START hooks, stale locks, the engine, the hooks after it, and after a backup the retention.
 """
 
-from collections.abc import Callable
+import logging
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from sidecar.backrest.plan import OnError, Retention
@@ -14,8 +16,10 @@ from sidecar.engines.base import (
     FailureClass,
     Report,
     ResultKind,
+    Snapshot,
     failed,
 )
+from sidecar.lib.log import log_event
 from sidecar.lib.process import Child
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.job.events import EVENTS, Events, HookFacts, HookOutcome, Hooks, backrest_name
@@ -27,12 +31,14 @@ _MOST_TRIES = 10
 _FIRST_BACKOFF = 10.0
 _LONGEST_BACKOFF = 3600.0
 _WAITS = {OnError.RETRY_1_MINUTE: 60.0, OnError.RETRY_10_MINUTES: 600.0}
+_MOST_FORGED = 3
 _UPKEEP = {JobKind.FORGET: run_forget, JobKind.PRUNE: run_prune, JobKind.CHECK: run_check}
 
 _UNFORESEEN = failed(FailureClass.UNKNOWN, "something unforeseen happened in the runner itself")
 _STOPPED = failed(FailureClass.INTERRUPTED, "the runner was asked to end")
 
 OnStart = Callable[[Child], None]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +231,14 @@ class Attempt:
 
         The plan's own retention applies if the backup saved what it should, and if the
         repository has no active policy of its own.
+
+        Nor is anything forgotten while a snapshot is forged: that of another plan would count as
+        one of this plan, so that one of its own had to go for it.
         """
         plan, repo = self._scope.plan, self._scope.repo
+        if result.result.forged:
+            kept = "" if plan is None else "; retention was left out"
+            return result.noted(self._tell_forged(result.result.forged, kept))
         if plan is None or plan.retention is None or plan.retention.keep_all:
             return result
         if repo.overrides_retention or not result.outcome.is_good:
@@ -253,7 +265,22 @@ class Attempt:
             follow = events.failed if result.kind is ResultKind.FAILED else events.success
         after = self._run_hooks(self._context.cleanup, follow, result)
         reason = (f"retention failed: {result.reason}",) if result.reason else ()
+        if result.forged:
+            later = "; the next retention is left out until it is gone"
+            reason = (*reason, self._tell_forged(result.forged, later))
         return (*reason, *after.failures)
+
+    def _tell_forged(self, forged: Sequence[Snapshot], consequence: str) -> str:
+        """Log each forged snapshot, up to three, and return a sentence for the run's reason."""
+        repo = self._scope.repo.id
+        for one in forged[:_MOST_FORGED]:
+            fields = {"snapshot": one.id, "tags": one.plan_tags, "hint": _render_repair(one)}
+            log_event(_log, logging.WARNING, "snapshot.forged", repo=repo, **fields)
+        more = len(forged) - _MOST_FORGED
+        others = f" and {more} more" if more > 0 else ""
+        said = ", ".join(_render_forged(one) for one in forged[:_MOST_FORGED])
+        lines = " ; ".join(map(_render_repair, forged[:_MOST_FORGED]))
+        return f"snapshot.forged: {said}{others}{consequence} → {lines}"
 
     def _run_hooks(
         self, programs: Programs, events: tuple[str, ...], result: CommandResult | None = None
@@ -288,6 +315,15 @@ class Attempt:
 
     def _stopped(self) -> AttemptResult:
         return self._halted(_STOPPED, RunOutcome.CANCELLED)
+
+
+def _render_forged(snapshot: Snapshot) -> str:
+    return f"{snapshot.id[:8]} is ignored, it has the tags {' and '.join(snapshot.plan_tags)}"
+
+
+def _render_repair(snapshot: Snapshot) -> str:
+    """Return the line that leaves a snapshot the tag of the plan that made it."""
+    return f"restic tag --remove {shlex.quote(','.join(snapshot.plan_tags[1:]))} {snapshot.id[:8]}"
 
 
 def _wait_after(hooks: HookOutcome, tries: int) -> float | None:

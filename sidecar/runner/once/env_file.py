@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sidecar.lib.errors import UsageError
+from sidecar.lib.read_file import read_file
 
 _MOST_BYTES = 1 << 20
 _FLAG = "--rcb-env-file"
@@ -15,8 +16,7 @@ def read_env_file(path: Path, environ: Mapping[str, str]) -> tuple[tuple[str, st
     Raises UsageError, which names the file and the line and never shows a value.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
+        content = read_file(path, _MOST_BYTES)
     except OSError as error:
         raise UsageError(
             f"{_FLAG} {path} cannot be read: {error.strerror}", "name a file of NAME=VALUE lines"

@@ -15,6 +15,7 @@ from pydantic import RootModel, ValidationError
 from sidecar.docker.usage import ContainerUse
 from sidecar.lib.errors import StoreError
 from sidecar.lib.log import log_event
+from sidecar.lib.read_file import read_file
 from sidecar.lib.write_file import write_small
 from sidecar.runner.journal import Stopped
 from sidecar.runner.once.quiesce import QuiesceControl, in_start_order
@@ -38,6 +39,7 @@ class BackupRecord:
     shot: str
 
 
+_MOST_BYTES = 1 << 24
 _RECORD = RootModel[BackupRecord]
 
 
@@ -58,7 +60,7 @@ def write_record(state: Path, record: BackupRecord) -> None:
 def read_record(state: Path) -> BackupRecord | None:
     """Read the record; None if there is none, or none that can be read."""
     try:
-        return _RECORD.model_validate_json((state / FILE).read_bytes()).root
+        return _RECORD.model_validate_json(read_file(state / FILE, _MOST_BYTES)).root
     except (OSError, ValidationError):
         return None
 

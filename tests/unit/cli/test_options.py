@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.cli.options import parse_listen
+from sidecar.cli.options import parse_allowed_hosts, parse_listen
 from sidecar.lib.errors import UsageError
 
 ANY = "0.0.0.0"  # noqa: S104 - on purpose
@@ -53,3 +53,19 @@ def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--listen") as caught:
         parse_listen(text)
     assert "127.0.0.1:9099" in caught.value.hint
+
+
+def test_an_allowed_host_is_a_name_in_one_spelling() -> None:
+    """Or an address; clients write it in any case."""
+    given = ("NAS.local", "nas.", "192.0.2.7", "FD00:0::1", "[::1]")
+    assert ("nas.local", "nas", "192.0.2.7", "fd00::1", "::1") == parse_allowed_hosts(given)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "nas:9099", "http://nas", "*", "a b", "nas/x", "a,b", "::1]:1"]
+)
+def test_what_is_no_name_of_a_host_is_refused(text: str) -> None:
+    """A port is none of it, and there is no name that means all."""
+    with pytest.raises(UsageError, match="--allowed-host") as caught:
+        parse_allowed_hosts([text])
+    assert "without a port" in caught.value.hint

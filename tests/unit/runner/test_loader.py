@@ -111,7 +111,7 @@ def test_a_document_that_is_not_there_yet_is_waited_for(config: Path, loader: Lo
 def test_what_is_no_file_is_not_read(config: Path) -> None:
     """A pipe would hold the runner up for ever."""
     config.mkdir()
-    with pytest.raises(StoreError, match="no document"):
+    with pytest.raises(StoreError, match="it is a directory, not a file"):
         load(config)
 
 
@@ -130,7 +130,7 @@ def test_what_cannot_be_read_is_told(config: Path, monkeypatch: pytest.MonkeyPat
         raise PermissionError(13, "Permission denied")
 
     write(config)
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("sidecar.runner.loader.read_file", refuse)
     with pytest.raises(StoreError, match="cannot be read: Permission denied"):
         load(config)
 

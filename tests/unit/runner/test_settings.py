@@ -92,7 +92,7 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
         *("--restore-stop", "--restore-check-schedule", "0 1 * * *"),
         *("--notify-url", "ntfy://x", "--notify-url-file", str(urls), "--notify-on", "success"),
         *("--backrest-data", "/d", "--backrest-container", "br", "--docker-sock", "/s", "--force"),
-        *("--health-grace", "2h", "--listen", ":9100"),
+        *("--health-grace", "2h", "--listen", ":9100", "--allowed-host", "NAS"),
     )
     assert (
         RunnerSettings(
@@ -110,6 +110,7 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
             5,
             7200.0,
             ("", 9100),
+            ("nas",),
         )
         == found
     )

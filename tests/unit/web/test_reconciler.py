@@ -237,7 +237,10 @@ def test_the_headers_name_no_software(pages: ReconcilerPages) -> None:
     ("request_bytes", "status"),
     [
         (b"GET /healthz HTTP/1.0\n\n", 200),
-        (b"GET /healthz HTTP/1.1\r\nHost: evil.example\r\nX: 1\r\n\r\n", 200),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: 1\r\n\r\n", 200),
+        (b"GET /healthz HTTP/1.1\r\nHost: MARKINPUT.example\r\nX: 1\r\n\r\n", 421),
+        (b"GET /status HTTP/1.1\r\nhOsT :\tMARKINPUT\n\n", 421),
+        (b"GET /status HTTP/1.1\r\nHost: localhost\r\nHost: MARKINPUT\r\n\r\n", 400),
         (b"nonsense MARKINPUT\r\n\r\n", 400),
         (b"GET /MARKINPUT HTTP/2.0\r\n\r\n", 400),
         (b"GET  /MARKINPUT HTTP/1.1\r\n\r\n", 400),
@@ -373,6 +376,43 @@ def test_it_listens_on_hosts_of_every_kind(report: ReconcilerReport, host: str) 
     with ReconcilerPages((host, 0), report) as pages:
         for address in reached.get(host, [host]):
             assert 200 == ask(pages.port, "GET", "/healthz", address)[0].status
+
+
+HOSTS = [
+    (LOOPBACK, "localhost", True),
+    (LOOPBACK, "LOCALHOST.:9099", True),
+    (LOOPBACK, "127.9.9.9:80", True),
+    (LOOPBACK, "[::1]:9099", True),
+    (LOOPBACK, "nas.local:9099", True),
+    (LOOPBACK, "[fd00:0:0::1]", True),
+    (LOOPBACK, "evil.example", False),
+    (LOOPBACK, "localhost.evil.example", False),
+    (LOOPBACK, "127.0.0.1.evil.example", False),
+    (LOOPBACK, "nas.local.evil.example", False),
+    (LOOPBACK, "192.0.2.7", False),
+    (LOOPBACK, "", False),
+    (LOOPBACK, "localhost evil.example", False),
+    (LOOPBACK, "evil.example@localhost", False),
+    ("localhost", "evil.example", False),
+    (ANY, "192.0.2.7:9099", True),
+    (ANY, "evil.example:9099", False),
+    ("", "192.0.2.7", True),
+    ("", "[::ffff:192.0.2.7]:1", True),
+    ("", "evil.example", False),
+]
+
+
+@pytest.mark.parametrize(("listen", "host", "is_meant"), HOSTS)
+def test_only_names_that_are_meant_are_answered(
+    report: ReconcilerReport, listen: str, host: str, is_meant: bool
+) -> None:
+    """Else a stranger's page, whose name comes to point here, could read ours."""
+    asked = f"GET /status HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    with ReconcilerPages((listen, 0), report, ("NAS.local", "fd00::1")) as pages:
+        said = send(pages.port, asked)
+
+    assert said.startswith(b"HTTP/1.1 200 " if is_meant else b"HTTP/1.1 421 ")
+    assert is_meant is (b'"plans"' in said)
 
 
 def test_where_nobody_may_listen_is_told(pages: ReconcilerPages, report: ReconcilerReport) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from sidecar.engines.base import EngineError
-from sidecar.engines.restic.listing import parse_entry, parse_snapshots
+from sidecar.engines.restic.listing import parse_entry, parse_forgotten, parse_snapshots
 
 
 def test_snapshots_are_read_oldest_first() -> None:
@@ -51,3 +51,19 @@ def test_entries_are_read() -> None:
     assert 0.0 == odd.mtime
     assert None is parse_entry(b'{"struct_type":"snapshot"}')
     assert None is parse_entry(b"words")
+
+
+def test_an_answer_of_forget_names_what_it_kept_and_removed() -> None:
+    """In groups; a list may be null, and warnings may precede all of it."""
+    one = '{"id":"%s","time":"2024-05-01T02:00:00Z","tags":["plan:web"]}'
+    kept, removed = one % ("a" * 64), one % ("b" * 64)
+    groups = f'[{{"keep":[{kept}],"remove":null}},{{"keep":null,"remove":[{removed}]}}]'
+    found = parse_forgotten(b"a warning\n" + groups.encode())
+
+    assert ["a" * 64, "b" * 64] == [snapshot.id for snapshot in found]
+
+
+@pytest.mark.parametrize("output", [b"", b"null", b"[]", b"[1]", b'[{"keep":[{}]}]', b"[{", b"{}"])
+def test_an_answer_of_forget_that_cannot_be_read_says_nothing(output: bytes) -> None:
+    """What was to be forgotten is forgotten all the same."""
+    assert () == parse_forgotten(output)

@@ -560,3 +560,44 @@ def test_create_needs_the_directory(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="there is no directory"):
         Store(tmp_path / "missing" / "config.json").create(NEW)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_directory_that_does_not_sync_is_told_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_new: bool
+) -> None:
+    """The new document stands by then: only a loss of power could take it back."""
+
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(atomic, "sync_directory", fail)
+    path = tmp_path / "config.json"
+    told: list[str] = []
+    store = Store(path, on_notice=told.append)
+    if is_new:
+        store.create(b"new")
+    else:
+        path.write_bytes(b"old")
+        assert store.update(lambda _: b"new")
+
+    assert b"new" == path.read_bytes()
+    assert ["config.json"] == [one.name for one in tmp_path.iterdir()]
+    [notice] = told
+    assert "is written" in notice
+    assert os.strerror(errno.EIO) in notice
+
+
+@pytest.mark.parametrize("path", ["/", ".", ".."])
+def test_a_directory_is_told_as_one(
+    path: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also one that has no name of its own, as in `--config /`."""
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    store = Store(Path(path))
+    for act in (store.read, lambda: store.update(lambda _: b"x"), lambda: store.create(b"x")):
+        with pytest.raises(StoreError, match=r"directory|there already"):
+            act()
+    with pytest.raises(StoreError, match="is a directory"):
+        store.read()
