@@ -33,6 +33,7 @@ from sidecar.service.file_watcher import FileWatcher
 
 _log = logging.getLogger(__name__)
 _RESULTS = frozenset(ApplyResult)
+_LOGINS = {"refused-login": True, "accepted-login": False}
 
 
 @dataclass
@@ -124,6 +125,8 @@ class ReconcilerDaemon:
         def applied(result: str, **_: object) -> None:
             if result == ApplyResult.FOREIGN_EDIT:
                 trigger.nudge("foreign edit")
+            if result in _LOGINS:
+                report.login_refused(_LOGINS[result])
             if result in _RESULTS:
                 report.applied(result, time.time())
 

@@ -77,7 +77,7 @@ class Applying:
     """Whether anything is done at all."""
     via: ApplyVia = ApplyVia.AUTO
     """By which strategy."""
-    wait: float = 30 * 60.0
+    wait: float = 2 * 60.0
     """How long Backrest may be busy before that is reported."""
     settle: float = 10.0
     """How long nothing new is written before it is applied."""

@@ -163,7 +163,7 @@ apply_options = about(
     option(
         "--apply-wait",
         metavar="DURATION",
-        default="30m",
+        default="2m",
         help="How long Backrest may be busy before it is told.",
     ),
     option(
