@@ -95,9 +95,9 @@ class Watching:
     """Between two resyncs."""
     events: bool = True
     """Whether Docker's events are hints."""
-    settle: float = 1.0
+    settle: float = 0.1
     """How long after a hint nothing more may come before the next pass."""
-    cap: float = 5.0
+    cap: float = 0.5
     """How long hints that keep coming may put off a pass."""
     listen: tuple[str, int] | None = None
     """Host and port of the status pages; None: there are none."""

@@ -192,6 +192,18 @@ watch_options = about(
         "--interval", metavar="DURATION", default="60s", help="How often everything is looked at."
     ),
     option(
+        "--settle",
+        metavar="DURATION",
+        default="100ms",
+        help="How long nothing new comes after a change before the next look.",
+    ),
+    option(
+        "--settle-cap",
+        metavar="DURATION",
+        default="500ms",
+        help="How long what keeps coming may put off a look; more where looks take long.",
+    ),
+    option(
         "--with-events/--no-events",
         **unless(f"{VARIABLE}NO_EVENTS"),
         show_default="with",

@@ -115,7 +115,14 @@ def _build_watching(flags: dict[str, Any]) -> Watching:
         raise UsageError(f"--interval {interval:g}s is too short", "write 1s or more")
     events = flags.pop("with_events", True)
     listen = flags.pop("listen", None)
-    return Watching(interval, events, listen=parse_listen(listen) if listen else None)
+    settle = parse_duration("--settle", flags.pop("settle", "100ms"))
+    cap = parse_duration("--settle-cap", flags.pop("settle_cap", "500ms"))
+    if cap < settle:
+        raise UsageError(
+            f"--settle-cap {cap:g}s is shorter than --settle {settle:g}s", "write a longer one"
+        )
+    listening = parse_listen(listen) if listen else None
+    return Watching(interval, events, settle, cap, listening)
 
 
 def _build_source(flags: dict[str, Any]) -> InventorySource:
