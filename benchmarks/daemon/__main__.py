@@ -5,7 +5,7 @@
     python -m benchmarks.daemon --quick                  tiny counts: does it work?
     python -m benchmarks.daemon --only storm latency     these parts alone
 
-Run it in the project's folder; the whole takes about 20 minutes. The daemon runs as a
+Run it in the project's folder; the whole takes about 45 minutes. The daemon runs as a
 process of its own with its default flags, but for those that a row names. Containers are
 created, and started where a row says so; everything made is removed at the end. The flood of
 events comes from a fake engine, and the saves are counted by a fake Backrest.
@@ -25,6 +25,7 @@ from pathlib import Path
 from benchmarks.daemon.events import event_row
 from benchmarks.daemon.idle import cpu_row, memory_rows
 from benchmarks.daemon.latency import latency_rows
+from benchmarks.daemon.pace import pace_rows
 from benchmarks.daemon.scale import QUICK, Scale
 from benchmarks.daemon.stage import Stage, staged
 from benchmarks.daemon.storm import storm_rows
@@ -33,6 +34,7 @@ from benchmarks.table import Row, machine_row, render_table
 
 _PARTS: dict[str, Callable[[Stage, Path, Scale], list[Row]]] = {
     "latency": latency_rows,
+    "pace": pace_rows,
     "storm": storm_rows,
     "idle": lambda stage, folder, scale: [cpu_row(stage, folder, scale)],
     "memory": memory_rows,

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 class Scale:
     """Counts, and pauses in seconds.
 
-    `pause` comes between two created containers: the daemon answers hints at once only
-    when there were none for five seconds. `checks` of the `running` containers check their
-    health each second, ten for each core: each check starts processes, and an engine that
-    has too little of the machine for them just makes fewer.
+    `pause` comes between two created containers, `paces` are what is measured beside
+    `looping` containers that crash every two seconds. `checks` of the `running` containers
+    check their health each second, ten for each core: each check starts processes, and an
+    engine that has too little of the machine for them just makes fewer.
     """
 
     others: tuple[int, ...] = (10, 100, 1_000)
     samples: int = 15
     pause: float = 6.5
+    paces: tuple[float, ...] = (1.0, 2.0, 4.0, 6.0)
+    looping: tuple[int, ...] = (0, 1, 20)
     running: int = 200
     checks: int = min(200, 10 * (os.cpu_count() or 1))
     idle_seconds: float = 180.0
@@ -28,4 +30,4 @@ class Scale:
     batches: int = 10
 
 
-QUICK = Scale((2, 4), 2, 2.0, 3, 2, 3.0, 0.5, 8, 1.0, "1s", 1_000, 2)
+QUICK = Scale((2, 4), 2, 2.0, (1.0,), (0, 2), 3, 2, 3.0, 0.5, 8, 1.0, "1s", 1_000, 2)

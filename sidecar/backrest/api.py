@@ -81,11 +81,6 @@ _MEANINGS: dict[str, tuple[ApiTrouble, str, str]] = {
         "Backrest at {address} does not know what {name} asks for",
         "it may not have loaded the present document yet",
     ),
-    "unauthenticated": (
-        ApiTrouble.REFUSED_LOGIN,
-        "Backrest at {address} refused our user name or password",
-        "correct --backrest-user and its password file",
-    ),
 }
 _OTHERWISE = (
     ApiTrouble.OTHER,
@@ -113,6 +108,7 @@ class BackrestApi(Closable):
                 "write http://host:port or https://host, without a user or password in it",
             )
         self.address = url.rstrip("/")
+        self._user = user
         self._timeout = timeout
         self._session = requests.Session()
         self._session.trust_env = False
@@ -206,18 +202,29 @@ class BackrestApi(Closable):
 
     def _refused(self, name: str, status: int, content: bytes) -> ApiError:
         if status in {401, 403}:
-            return ApiError(
-                ApiTrouble.REFUSED_LOGIN,
-                f"Backrest at {self.address} refused our user name or password",
-                "correct --backrest-user and its password file",
-            )
+            return self._refused_login()
         if status in _GATEWAY:
             return self._unreachable(name, requests.ConnectionError())
         code = _code_of(content)
         if not code:
             return self._not_backrest(name)
+        if code == "unauthenticated":
+            return self._refused_login()
         kind, message, hint = _MEANINGS.get(code, _OTHERWISE)
         return ApiError(kind, message.format(name=name, code=code, address=self.address), hint)
+
+    def _refused_login(self) -> ApiError:
+        if not self._user:
+            return ApiError(
+                ApiTrouble.REFUSED_LOGIN,
+                f"Backrest at {self.address} asks for a login, and we have none",
+                "set --backrest-user and --backrest-password-file, or their variables",
+            )
+        return ApiError(
+            ApiTrouble.REFUSED_LOGIN,
+            f"Backrest at {self.address} refused our user name or password",
+            "correct --backrest-user and its password file",
+        )
 
     def _not_backrest(self, name: str) -> ApiError:
         return ApiError(

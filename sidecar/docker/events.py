@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Required
+from typing import Annotated, NamedTuple, Required
 from urllib.parse import quote
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -27,6 +27,9 @@ from sidecar.lib.threads import Worker
 ACTIONS = ("create", "start", "die", "destroy", "rename", "update")
 """What containers do that a plan may depend on; health checks and execs are left out."""
 
+# What happens again and again to a container that does not stay up; `died` on Podman.
+_RESTARTS = frozenset({"start", "die", "died"})
+
 # Docker answers before it listens: what happened in between is replayed.
 _REPLAY_SECONDS = 2.0
 _OPEN_SECONDS = 10.0
@@ -42,16 +45,25 @@ class _Actor(TypedDict, total=False):
 
 class _Event(TypedDict, total=False):
     Actor: Required[_Actor]
+    Action: str
 
 
 _EVENT = TypeAdapter(_Event)
+
+
+class ContainerEvent(NamedTuple):
+    """Which container something happened to; `is_restart`: it started, or its process ended."""
+
+    id: str
+    is_restart: bool = False
 
 
 class EventStream(Worker):
     """Listens to Docker at `url` in a thread of its own, and reconnects when it is cut off.
 
     `on_hint` gets the id of each container that something happened to, and None each time
-    the stream was opened: what happened before is unknown. `on_state` gets whether the
+    the stream was opened: what happened before is unknown. `on_restart`, if given, gets the
+    ids of those that started or ended instead. `on_state` gets whether the
     stream is open, and if not, the reason; only when that changes. Both are called in this
     thread. An absent Docker is a state and no error, also at the start.
 
@@ -66,12 +78,14 @@ class EventStream(Worker):
         on_hint: Callable[[str | None], None],
         on_state: Callable[[bool, str], None],
         *,
+        on_restart: Callable[[str], None] | None = None,
         silence: float = _SILENCE_SECONDS,
         backoff: Backoff | None = None,
     ) -> None:
         self.address = parse_address(url)
         self._filters = render_filters(label_prefix)
         self._on_hint = on_hint
+        self._on_restart = on_restart or on_hint
         self._on_state = on_state
         self._silence = silence
         self._backoff = backoff or Backoff()
@@ -116,8 +130,8 @@ class EventStream(Worker):
         with CuttableConnection(self.address, _OPEN_SECONDS) as connection:
             try:
                 self._share(connection)
-                for container_id in parse_events(self._open(connection), self.address):
-                    self._on_hint(container_id)
+                for event in parse_events(self._open(connection), self.address):
+                    (self._on_restart if event.is_restart else self._on_hint)(event.id)
             finally:
                 self._share(None)
         raise InventoryError(f"the event stream of {self.address} ended")
@@ -160,8 +174,8 @@ def render_filters(label_prefix: str) -> str:
     return quote(json.dumps(filters, separators=(",", ":")))
 
 
-def parse_events(pieces: Iterable[bytes], source: str) -> Iterator[str]:
-    """Yield the container ids of a stream of events, however it is cut into pieces.
+def parse_events(pieces: Iterable[bytes], source: str) -> Iterator[ContainerEvent]:
+    """Yield the events of a stream, however it is cut into pieces.
 
     Docker ends each event with a line break. Raises InventoryError for what is no
     event, without saying what it was: labels may hold secrets.
@@ -175,18 +189,19 @@ def parse_events(pieces: Iterable[bytes], source: str) -> Iterator[str]:
             unfinished.clear()
             size = 0
             if whole:
-                yield _container_id(whole, source)
+                yield _parse_event(whole, source)
         unfinished.append(rest)
         size += len(rest)
         if size > _LINE_LIMIT:
             raise InventoryError(f"the event stream of {source} holds an event without an end")
 
 
-def _container_id(line: bytes, source: str) -> str:
+def _parse_event(line: bytes, source: str) -> ContainerEvent:
     try:
-        return _EVENT.validate_json(line)["Actor"]["ID"]
+        event = _EVENT.validate_json(line)
     except ValidationError:
         raise InventoryError(f"the event stream of {source} holds what is no event") from None
+    return ContainerEvent(event["Actor"]["ID"], event.get("Action") in _RESTARTS)
 
 
 def _not_permitted(error: RequestRefused, address: str) -> InventoryError:

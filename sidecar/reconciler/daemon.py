@@ -33,6 +33,7 @@ from sidecar.service.file_watcher import FileWatcher
 
 _log = logging.getLogger(__name__)
 _RESULTS = frozenset(ApplyResult)
+_LOGINS = {"refused-login": True, "accepted-login": False}
 
 
 @dataclass
@@ -69,7 +70,11 @@ class ReconcilerDaemon:
             if self.serve is not None:
                 stack.enter_context(self.serve(report))
             stack.enter_context(self._apply_thread(settings, loop, trigger, memory, report))
-            stack.enter_context(FileWatcher(settings.config, lambda: trigger.nudge("document")))
+            stack.enter_context(
+                FileWatcher(
+                    settings.config, lambda: trigger.nudge("document"), ignores=loop.is_own_write
+                )
+            )
             if watching.events:
                 loop.events = stack.enter_context(self._events(trigger))
             stack.enter_context(trigger.install_signals())
@@ -89,7 +94,10 @@ class ReconcilerDaemon:
         good_since: float | None = None
         heartbeat.beat(**report.beat().heartbeat())
         while (due := trigger.wait()) is not None:
-            if loop.run(due):
+            began = time.monotonic()
+            is_good = loop.run(due)
+            trigger.passed(time.monotonic() - began, changed=loop.has_changed)
+            if is_good:
                 good_since = good_since or time.monotonic()
             else:
                 well_for = 0.0 if good_since is None else time.monotonic() - good_since
@@ -107,7 +115,13 @@ class ReconcilerDaemon:
                 trigger.hint(None)
 
         source, policy = self.settings.source, self.settings.policy
-        return EventStream(source.docker_sock, policy.label_prefix, trigger.hint, on_connection)
+        return EventStream(
+            source.docker_sock,
+            policy.label_prefix,
+            trigger.hint,
+            on_connection,
+            on_restart=trigger.hint_restart,
+        )
 
     @contextmanager
     def _apply_thread(
@@ -124,6 +138,8 @@ class ReconcilerDaemon:
         def applied(result: str, **_: object) -> None:
             if result == ApplyResult.FOREIGN_EDIT:
                 trigger.nudge("foreign edit")
+            if result in _LOGINS:
+                report.login_refused(_LOGINS[result])
             if result in _RESULTS:
                 report.applied(result, time.time())
 

@@ -53,10 +53,14 @@ EVENTS: Mapping[str, LogEvent] = {
     ),
     "apply.no-runner": LogEvent("warn", "there is no container to restart"),
     "apply.unknown": LogEvent("warn", "the engine does not tell of the runner's container"),
-    "apply.api-closed": LogEvent("warn", "Backrest's API does not answer, or refuses our login"),
+    "apply.api-closed": LogEvent("warn", "Backrest's API does not answer"),
+    "apply.refused-login": LogEvent("warn", "Backrest refuses our login: nothing goes by its API"),
     "apply.api-open": LogEvent("info", "Backrest's API answers again"),
     "backrest.restart": LogEvent("info", "Backrest's container is being restarted"),
     "guard.resumed": LogEvent("warn", "what a dead backup had left stopped runs again"),
+    "guard.waiting": LogEvent(
+        "warn", "what a backup stopped waits for longer than two minutes for what still runs"
+    ),
     "guard.failed": LogEvent("warn", "what a dead backup left stopped could not be started"),
     "guard.stale": LogEvent(
         "info", "a marker has done its service and was removed: what it speaks of runs"

@@ -75,6 +75,9 @@ class ReconcileLoop:
         self._desired = _Desired()
         self._logged: object = None
         self._is_docker_confirmed = False
+        self._wanted = b""
+        self.has_changed = True
+        """Whether anything came of the last pass: a write, or another document than before."""
         self.applier: Applier | None = None
         self.guard: ResumeGuard | None = None
         self.events: EventStream | None = None
@@ -86,6 +89,7 @@ class ReconcileLoop:
     def run(self, due: DuePass) -> bool:
         """Make a pass over what is due; return whether it was good. Raises no SidecarError."""
         start = self._clocks.monotonic()
+        self.has_changed = True
         try:
             outcome = self._pass(due)
         except SidecarError as error:
@@ -98,6 +102,10 @@ class ReconcileLoop:
             outcome, self._clocks.monotonic() - start, self._clocks.wall(), due.reasons
         )
         return True
+
+    def is_own_write(self, state: tuple[int, ...]) -> bool:
+        """Return whether a document of this state is our last write; for any thread."""
+        return self._reconciler.is_own_write(state)
 
     def restarted(self) -> None:
         """Note that Backrest has read the document anew: nobody insists on old values now."""
@@ -118,6 +126,8 @@ class ReconcileLoop:
             outcome = self._reconciler.preview(self._settings, inventory, now)
         else:
             outcome = self._reconciler.run(self._settings, inventory, now)
+        wanted = outcome.proposal.after.content
+        self.has_changed, self._wanted = outcome.written or wanted != self._wanted, wanted
         if self.applier is not None:
             self.applier.set_desired(
                 outcome.desired, self._desired.since_when(outcome.desired, self._clocks.monotonic())

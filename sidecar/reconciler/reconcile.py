@@ -91,6 +91,10 @@ class Reconciler:
         self._references = secret_references(settings.policy.label_prefix)
         self._store = Store(settings.config, settings.config_mode)
 
+    def is_own_write(self, state: tuple[int, ...]) -> bool:
+        """Return whether a document of this state is our last write; see `Store`."""
+        return self._store.is_last_write(state)
+
     def confirm_docker(self, settings: ReconcilerSettings, docker_id: str) -> None:
         """Raise InventoryError, so that the pass is void, when this is another Docker."""
         if self.recorder.memory is None or not docker_id:

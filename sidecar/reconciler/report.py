@@ -145,6 +145,7 @@ class ReconcilerStatus:
     problems: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(SEVERITIES, 0))
     orphans: Mapping[str, float] = field(default_factory=dict)
     are_orphans_held: bool = False
+    is_login_refused: bool = False
     drift: Mapping[tuple[str, str], tuple[int, float]] = field(default_factory=dict)
     drifts: int = 0
     contested: frozenset[tuple[str, str]] = frozenset()
@@ -185,6 +186,9 @@ class ReconcilerStatus:
             "the document is missing, empty or broken": self.document is False,
             "no pass has ended yet": last is None,
             f"the last pass failed: {last.words if last else ''}": bool(last and last.words),
+            "Backrest refuses our login: set --backrest-user and its password": (
+                self.is_login_refused
+            ),
         }
         return tuple(words for words, holds in found.items() if holds)
 
@@ -331,6 +335,11 @@ class ReconcilerReport:
             goes_on = result in _LASTING and last is not None and last[0] is result
             count = self._facts.applies[result] + (0 if goes_on else 1)
             self._set(apply=(result, now), applies={**self._facts.applies, result: count})
+
+    def login_refused(self, refused: bool) -> None:
+        """Note whether Backrest refuses our login; `ApiProbe` logs it."""
+        with self._lock:
+            self._set(is_login_refused=refused)
 
     def guarded(self, count: int) -> None:
         """Count containers that were started again; `ResumeGuard` logs it."""

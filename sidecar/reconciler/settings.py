@@ -79,7 +79,7 @@ class Applying:
     """Whether anything is done at all."""
     via: ApplyVia = ApplyVia.AUTO
     """By which strategy."""
-    wait: float = 30 * 60.0
+    wait: float = 2 * 60.0
     """How long Backrest may be busy before that is reported."""
     settle: float = 10.0
     """How long nothing new is written before it is applied."""
@@ -97,9 +97,9 @@ class Watching:
     """Between two resyncs."""
     events: bool = True
     """Whether Docker's events are hints."""
-    settle: float = 1.0
+    settle: float = 0.1
     """How long after a hint nothing more may come before the next pass."""
-    cap: float = 5.0
+    cap: float = 0.5
     """How long hints that keep coming may put off a pass."""
     listen: tuple[str, int] | None = None
     """Host and port of the status pages; None: there are none."""

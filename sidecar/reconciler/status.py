@@ -12,6 +12,7 @@ from sidecar.planner.propose import Proposal
 from sidecar.reconciler.reconcile import preview_now
 from sidecar.reconciler.settings import BackrestLogin, ReconcilerSettings
 from sidecar.reconciler.state import State
+from sidecar.reconciler.waits import Wait, find_waits
 from sidecar.reconciler.zones import resolve_zone
 from sidecar.schedule.fires import backrest_fires
 from sidecar.schedule.parse import schedule_of
@@ -94,7 +95,8 @@ class StatusReport:
     """All rows at one moment; `now` is aware, in the zone that times are shown in.
 
     `trouble`: why nothing is known of the runs, None when something is; `words`: the same
-    as a sentence.
+    as a sentence. `waits`: changes that Backrest has not loaded, what a backup left
+    stopped, an edit that Backrest has not read.
     """
 
     rows: tuple[WorkloadStatus, ...]
@@ -102,12 +104,14 @@ class StatusReport:
     config: str = ""
     trouble: str | None = None
     words: str = ""
+    waits: tuple[Wait, ...] = ()
 
     @property
     def needs_attention(self) -> bool:
-        """Whether a row does, or the API could not be read; an API that nobody named does not."""
+        """Whether a row or a wait does, or an API that was named could not be read."""
         is_lost = self.trouble not in {None, NO_API}
-        return is_lost or any(row.needs_attention for row in self.rows)
+        has_waits = any(wait.needs_attention for wait in self.waits)
+        return is_lost or has_waits or any(row.needs_attention for row in self.rows)
 
 
 def run_status(
@@ -131,7 +135,8 @@ def run_status(
         if operations is None:
             trouble, words = NO_API, _NO_API_WORDS
     report = gather_status(outcome.proposal, operations, state, now)
-    return replace(report, config=outcome.config, trouble=trouble, words=words)
+    waits = find_waits(settings, outcome.desired, state)
+    return replace(report, config=outcome.config, trouble=trouble, words=words, waits=waits)
 
 
 def read_operations(access: BackrestLogin) -> list[Operation] | None:

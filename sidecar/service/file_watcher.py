@@ -16,7 +16,13 @@ _STEP_MILLISECONDS = 500
 _PAUSE_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
-_FileState = tuple[int, ...]
+FileState = tuple[int, ...]
+"""Device, inode, size and times (ns) of a file; empty if it is missing."""
+
+
+def _is_none(_: FileState) -> bool:
+    """Return that no state is one to be ignored."""
+    return False
 
 
 class FileWatcher(Worker):
@@ -25,15 +31,22 @@ class FileWatcher(Worker):
     The directory may be missing, may vanish and be replaced: it is checked each `pause`
     seconds. So is the file itself, for changes of which the system sends no events: those
     on a network file system, or where no more directories can be watched. The first state
-    is that at construction. Closing takes at most half a second, one step.
+    is that at construction. Closing takes at most half a second, one step. A state that
+    `ignores` is true of, such as one's own last write, is not called back for.
     """
 
     def __init__(
-        self, path: Path, on_change: Callable[[], None], *, pause: float = _PAUSE_SECONDS
+        self,
+        path: Path,
+        on_change: Callable[[], None],
+        *,
+        pause: float = _PAUSE_SECONDS,
+        ignores: Callable[[FileState], bool] = _is_none,
     ) -> None:
         self._path = Path(os.path.abspath(path))  # noqa: PTH100 - resolving would follow the link
         self._on_change = on_change
         self._pause = pause
+        self._ignores = ignores
         self._seen = _state_of(self._path)
         self._is_logged = False
         super().__init__("document")
@@ -73,7 +86,8 @@ class FileWatcher(Worker):
     def _check(self) -> None:
         if (seen := _state_of(self._path)) != self._seen:
             self._seen = seen
-            self._on_change()
+            if not self._ignores(seen):
+                self._on_change()
 
     def _concerns(self, _: Change, path: str) -> bool:
         """Return whether a path is the document, what it links to beside it, or the directory."""
@@ -91,8 +105,7 @@ class FileWatcher(Worker):
             )
 
 
-def _state_of(path: Path) -> _FileState:
-    """Return device, inode, size and times of a file; empty if it is missing."""
+def _state_of(path: Path) -> FileState:
     try:
         found = path.stat()
     except OSError:

@@ -163,7 +163,7 @@ apply_options = about(
     option(
         "--apply-wait",
         metavar="DURATION",
-        default="30m",
+        default="2m",
         help="How long Backrest may be busy before it is told.",
     ),
     option(
@@ -190,6 +190,18 @@ watch_options = about(
     "watching",
     option(
         "--interval", metavar="DURATION", default="60s", help="How often everything is looked at."
+    ),
+    option(
+        "--settle",
+        metavar="DURATION",
+        default="100ms",
+        help="How long nothing new comes after a change before the next look.",
+    ),
+    option(
+        "--settle-cap",
+        metavar="DURATION",
+        default="500ms",
+        help="How long what keeps coming may put off a look; more where looks take long.",
     ),
     option(
         "--with-events/--no-events",

@@ -115,9 +115,17 @@ def _build_watching(flags: dict[str, Any]) -> Watching:
         raise UsageError(f"--interval {interval:g}s is too short", "write 1s or more")
     events = flags.pop("with_events", True)
     listen = flags.pop("listen", None)
+    settle = parse_duration("--settle", flags.pop("settle", "100ms"))
+    cap = parse_duration("--settle-cap", flags.pop("settle_cap", "500ms"))
+    if cap < settle:
+        raise UsageError(
+            f"--settle-cap {cap:g}s is shorter than --settle {settle:g}s", "write a longer one"
+        )
     return Watching(
         interval,
         events,
+        settle,
+        cap,
         listen=parse_listen(listen) if listen else None,
         allowed_hosts=parse_allowed_hosts(flags.pop("allowed_hosts", ())),
     )

@@ -36,6 +36,10 @@ def _render_json(report: StatusReport) -> str:
         "now": report.now.isoformat(timespec="seconds"),
         "runsKnown": report.trouble is None,
         "trouble": report.trouble,
+        "waits": [
+            {"kind": one.kind.value, "names": list(one.names), "because": one.because or None}
+            for one in report.waits
+        ],
         "plans": [_row_json(row, report) for row in report.rows],
     }
     return json.dumps(shown, indent=2, ensure_ascii=False)
@@ -148,5 +152,7 @@ def _summary(report: StatusReport) -> Iterator[str]:
         yield "No container is labelled, and there is no plan of ours."
     if report.words:
         yield printable(report.words)
+    for wait in report.waits:
+        yield printable(f"{wait.words[:1].upper()}{wait.words[1:]}.")
     if any(row.problems or row.drift for row in report.rows):
         yield "`backrest-sidecar reconcile --dry-run` tells what is wrong and what would change."

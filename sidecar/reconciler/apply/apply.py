@@ -40,8 +40,9 @@ class Applier:
     `step` is for one thread, `set_desired` and `is_backrest_writer` are for any.
     `connections` are used by nobody else. `on_result` is called, once for each change of
     situation, with `applied`, `failed`, `waiting`, `limited`, `refused`, `foreign-edit`,
-    `unknown` or `no-runner`. `on_restarted` is called when the document is to be read
-    again. `due` tells whether a plan is due soon; None: by the document (`idle.DueSoon`).
+    `unknown` or `no-runner`, and with `refused-login` or `accepted-login`. `on_restarted` is
+    called when the document is to be read again. `due` tells whether a plan is due soon;
+    None: by the document (`idle.DueSoon`).
     """
 
     def __init__(
@@ -73,6 +74,8 @@ class Applier:
         self._desired: tuple[DesiredState, float] | None = None
         self._fallback_started_at: float | None = None
         self._silences = 0
+        self._on_result = on_result
+        self._is_login_refused = False
         self.wake: Callable[[], None] = _nothing
 
     def set_desired(self, desired: DesiredState, changed_at: float) -> None:
@@ -104,6 +107,14 @@ class Applier:
             return self._fail(error)
         except SidecarError as error:
             return self._fail(error)
+        finally:
+            self._report_login()
+
+    def _report_login(self) -> None:
+        """Report once that our login is refused, and once that it is not any more."""
+        if self._probe.is_login_refused != self._is_login_refused:
+            self._is_login_refused = not self._is_login_refused
+            self._on_result("refused-login" if self._is_login_refused else "accepted-login")
 
     def _step(self) -> float:
         if self._restart.is_restarting:

@@ -296,6 +296,11 @@ class ApiProbe:
         self._asked: float | None = None
         self._logged: str | None = None
 
+    @property
+    def is_login_refused(self) -> bool:
+        """Whether the last answer was that our login is not accepted."""
+        return self._logged == ApiTrouble.REFUSED_LOGIN
+
     def answers(self) -> bool:
         """Return whether the API answers with our login; may take as long as its timeout."""
         if self._api is None:
@@ -317,16 +322,18 @@ class ApiProbe:
         try:
             api.get_config()
         except ApiError as error:
-            self._log_change(error.kind, error.message)
+            self._log_change(error.kind, error.message, error.hint)
             return False
         self._log_change("", "")
         return True
 
-    def _log_change(self, kind: str, reason: str) -> None:
+    def _log_change(self, kind: str, reason: str, hint: str = "") -> None:
         """Log the kind of trouble, empty for none, if it is another than before."""
         if kind == self._logged:
             return
-        if kind:
+        if kind == ApiTrouble.REFUSED_LOGIN:
+            log_event(_log, logging.WARNING, "apply.refused-login", reason=reason, hint=hint)
+        elif kind:
             log_event(_log, logging.WARNING, "apply.api-closed", kind=kind, reason=reason)
         elif self._logged is not None:
             log_event(_log, logging.INFO, "apply.api-open")

@@ -84,7 +84,7 @@ class RestartStrategy:
         if not backrest.is_running:
             return self._start_again(backrest)
         written_at = max(self._written_at(backrest), edited_at)
-        if _has_read(backrest, written_at, self._dependencies.clocks.wall()):
+        if has_read(backrest, written_at, self._dependencies.clocks.wall()):
             self._settle()
             return _CHECK_SECONDS
         return self._restart_if_idle(backrest, written_at)
@@ -246,7 +246,7 @@ class RestartStrategy:
         return _POLL_SECONDS
 
 
-def _has_read(backrest: BackrestContainer, written_at: float, wall: float) -> bool:
+def has_read(backrest: BackrestContainer, written_at: float, wall: float) -> bool:
     """Return whether Backrest has read, at unix time `wall`, what was written.
 
     One that started in the future did so before the clock was set back: then it is not

@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import takewhile
@@ -26,6 +26,8 @@ _INITS = frozenset({"tini", "tini-static", "docker-init", "dumb-init", "catatoni
 _SHELLS = frozenset({"sh", "ash", "dash", "bash"})
 _BACKREST = "backrest"
 _DAEMON = ("backrest-runner", "daemon")
+# On another processor the program stands behind its emulator.
+_EMULATORS = ("qemu-", "rosetta")
 # `#!/bin/sh -e` puts two words before the script's own.
 _INTERPRETER_WORDS = 2
 _FRACTION = re.compile(r"\.(\d{1,6})\d*")
@@ -56,6 +58,18 @@ class BackrestContainer:
     def is_container(self, identity: str) -> bool:
         """Return whether this is the container with that id, which may be a short one."""
         return len(identity) >= _SHORT_ID and self.id.startswith(identity)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A living process of the container: its command line, its number and its parent's.
+
+    Both numbers are empty where the list does not tell parents.
+    """
+
+    line: str
+    pid: str = ""
+    parent: str = ""
 
 
 class _RunState(TypedDict, total=False):
@@ -96,11 +110,11 @@ def find_backrest(connection: Connection, name: str) -> BackrestContainer | None
     return _container(validated(_INSPECTED, answer, connection.source(path)))
 
 
-def processes_of(connection: Connection, backrest: BackrestContainer) -> list[str] | None:
-    """Return the command lines in a running container; None where nobody can tell.
+def processes_of(connection: Connection, backrest: BackrestContainer) -> list[Process] | None:
+    """Return the living processes of a running container; None where nobody can tell.
 
-    Zombies are not among them. Raises no error: the answer is None where a proxy forbids
-    the question, the image has no `ps`, or the container stops at that moment.
+    Raises no error: the answer is None where a proxy forbids the question, the image has
+    no `ps`, or the container stops at that moment.
     """
     path = f"/containers/{quote(backrest.id, safe='')}/top"
     try:
@@ -108,23 +122,49 @@ def processes_of(connection: Connection, backrest: BackrestContainer) -> list[st
         top = None if answer is None else validated(_TOP, answer, connection.source(path))
     except InventoryError:
         return None
-    if top is None:
-        return None
-    column = next((i for i, title in enumerate(top["Titles"]) if title in {"CMD", "COMMAND"}), -1)
-    rows = top["Processes"] or []
-    if column < 0 or not rows or any(len(row) <= column for row in rows):
-        return None
-    return [row[column] for row in rows if not row[column].endswith("<defunct>")]
+    return None if top is None else _processes(top["Titles"], top["Processes"] or [])
 
 
-def find_busy(processes: Iterable[str], backrest: BackrestContainer) -> list[str]:
+def _processes(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Process] | None:
+    columns = {title: index for index, title in enumerate(titles)}
+    command = columns.get("CMD", columns.get("COMMAND"))
+    if command is None or not rows or any(len(row) < len(titles) for row in rows):
+        return None
+    living = [row for row in rows if not row[command].endswith("<defunct>")]
+    if "PID" not in columns or "PPID" not in columns:
+        return [Process(row[command]) for row in living]
+    pid, parent = columns["PID"], columns["PPID"]
+    return [Process(row[command], row[pid], row[parent]) for row in living]
+
+
+def find_busy(processes: Iterable[Process], backrest: BackrestContainer) -> list[str]:
     """Return the programs in the container that do work, sorted and each once.
 
-    No work are Backrest itself or the bundled runner's daemon, an init, and the shell that
-    runs the entrypoint's script. The names come without arguments, which may hold secrets.
+    Work are the living descendants of Backrest, or of the bundled runner's daemon. What
+    stands above it is none, whatever the image's entrypoint is, nor is a `docker exec`:
+    its parent is outside of the container. The names come without arguments, which may
+    hold secrets.
     """
-    found = {_program(line) for line in processes if not _is_own(line.split(), backrest.command)}
-    return sorted(found)
+    found = list(processes)
+    if daemons := {one.pid for one in found if one.pid and _is_daemon(one.line.split())}:
+        below = _descendants(found, daemons)
+        return sorted({_program(one.line) for one in found if one.pid in below})
+    # Not started yet, by another name, or nobody tells parents: leave out what is no work.
+    work = [one for one in found if not _is_own(one.line.split(), backrest.command)]
+    if own := {one.pid for one in found if one.pid and one not in work}:
+        below = _descendants(found, own)
+        work = [one for one in work if one.pid in below]
+    return sorted({_program(one.line) for one in work})
+
+
+def _descendants(processes: Sequence[Process], roots: set[str]) -> set[str]:
+    """Return the numbers of all processes below the roots, without the roots themselves."""
+    below: set[str] = set()
+    grown = True
+    while grown:
+        found = {one.pid for one in processes if one.parent in roots | below} - roots
+        grown, below = found != below, found
+    return below
 
 
 def restart(connection: Connection, backrest: BackrestContainer, timeout: float) -> None:
@@ -172,12 +212,28 @@ def _program(line: str) -> str:
     return posixpath.basename((line.split() or [""])[0]) or "?"
 
 
-def _is_own(words: list[str], command: tuple[str, ...]) -> bool:
-    program = posixpath.basename(words[0]) if words else ""
-    if program == _BACKREST or program in _INITS or program.startswith("s6-"):
+def _is_daemon(words: Sequence[str]) -> bool:
+    """Return whether a command line is that of Backrest or of the bundled runner's daemon."""
+    programs = [posixpath.basename(word) for word in words[:2]]
+    if programs[:1] == [_BACKREST]:
         return True
-    # The bundled runner, behind its interpreter; other commands of it are work.
-    if (*map(posixpath.basename, words[1:2]), *words[2:3]) == _DAEMON:
+    if programs and programs[0].startswith(_EMULATORS) and programs[1:] == [_BACKREST]:
+        return True
+    # The bundled runner, perhaps behind its interpreter; other commands of it are work.
+    behind = programs[0] not in _INITS if programs else False
+    return _runs_daemon(words[:2]) or (behind and _runs_daemon(words[1:3]))
+
+
+def _runs_daemon(words: Sequence[str]) -> bool:
+    return (*map(posixpath.basename, words[:1]), *words[1:]) == _DAEMON
+
+
+def _is_own(words: Sequence[str], command: tuple[str, ...]) -> bool:
+    program = posixpath.basename(words[0]) if words else ""
+    if _is_daemon(words) or program in _INITS or program.startswith("s6-"):
+        return True
+    # The image's entrypoint, a program or a script behind its shell.
+    if "entrypoint" in program:
         return True
     script = _script(words)
     if script and ("entrypoint" in posixpath.basename(script) or script in command):
@@ -185,10 +241,10 @@ def _is_own(words: list[str], command: tuple[str, ...]) -> bool:
     # The first process, which is always there, perhaps behind the interpreter of a script.
     first = " ".join(command).split()
     before = len(words) - len(first)
-    return bool(first) and 0 <= before <= _INTERPRETER_WORDS and words[before:] == first
+    return bool(first) and 0 <= before <= _INTERPRETER_WORDS and list(words[before:]) == first
 
 
-def _script(words: list[str]) -> str:
+def _script(words: Sequence[str]) -> str:
     """Return the file that a shell runs, as in `/bin/sh /start.sh`; empty for anything else.
 
     A shell without a file is a hook: those come on standard input.

@@ -33,6 +33,8 @@ from sidecar.reconciler.doctor.check import (
 )
 from sidecar.reconciler.doctor.docker import require_containers
 from sidecar.reconciler.doctor.hooks import scripts_of
+from sidecar.reconciler.state import Memory
+from sidecar.reconciler.waits import WaitFinder
 
 _TITLE_LABEL = "org.opencontainers.image.title"
 _OURS = "backrest-runner"
@@ -272,6 +274,37 @@ def check_same_document(context: CheckContext) -> CheckResult:
         f"{ours or 'one without a name'}",
         "correct --backrest-url or --config: they belong to two Backrests",
     )
+
+
+def check_loaded(context: CheckContext) -> CheckResult:
+    """Check that Backrest has loaded what is wanted; what waits names what it waits for."""
+    backrest, served = context.backrest, context.memory.served
+    waits = list(_waits(context).changes(context.memory.desired, served))
+    if not waits:
+        return passed(f"{backrest.name} has loaded what was written")
+    wait = waits[0]
+    hint = "`daemon --apply` has it loaded, as does a restart of Backrest"
+    if wait.because:
+        hint = f"it waits for {wait.because}; see whether that goes on, and end it if not"
+    return warned(f"{backrest.name} has not loaded a change yet", hint, wait.names)
+
+
+def check_edits(context: CheckContext) -> CheckResult:
+    """Check that the file holds no edit by hand that Backrest has not read."""
+    served = needed(context.memory.served, _why_not_served(context))
+    if not list(_waits(context).edits(served)):
+        return passed("Backrest has read the document as it stands in the file")
+    return warned(
+        "the document was edited by hand, and Backrest has not read it",
+        "restart Backrest; a save in its interface undoes the edit",
+    )
+
+
+def _waits(context: CheckContext) -> WaitFinder:
+    memory = Memory(context.settings.state_directory, read_only=True)
+    api = context.memory.api if context.memory.served is not None else None
+    now = context.now.timestamp()
+    return WaitFinder(context.settings, memory.state, context.connection, api, now)
 
 
 def check_repos(context: CheckContext) -> CheckResult:

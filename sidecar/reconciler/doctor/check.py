@@ -21,6 +21,7 @@ from sidecar.docker.models import Inventory, Mount
 from sidecar.planner.host_path import is_under, move, normal_path
 from sidecar.planner.propose import Proposal
 from sidecar.reconciler.apply.container import BackrestContainer
+from sidecar.reconciler.desired_state import DesiredState
 from sidecar.reconciler.settings import ReconcilerSettings
 
 T = TypeVar("T")
@@ -124,6 +125,7 @@ class CheckMemory:
     may: set[str] = field(default_factory=set)
     """Permissions that Docker, or a proxy before it, was seen to grant."""
     proposal: Proposal | None = None
+    desired: DesiredState | None = None
     inventory: Inventory | None = None
     backrest: BackrestContainer | None = None
     api: BackrestApi | None = None

@@ -145,7 +145,8 @@ def check_markers(context: CheckContext) -> CheckResult:
         return failed(error.message, error.hint)
     latest = context.now.timestamp() - context.settings.applying.guard_after
     old = [marker for marker in markers if marker.written_at <= latest]
-    stale = [marker for marker in old if not _is_running(context, marker)]
+    runs = {marker: _run_of(context, marker) for marker in old}
+    stale = [marker for marker in old if not runs[marker]]
     if stale:
         return warned(
             f"{counted(len(stale), 'container')} may be stopped since a backup that has died",
@@ -154,15 +155,17 @@ def check_markers(context: CheckContext) -> CheckResult:
         )
     if not markers:
         return passed("no backup has left anything stopped")
-    return passed(f"{counted(len(markers), 'container')} stopped by backups that go on")
+    details = [f"{one.name}, by the plan {one.plan or '?'}: {runs[one]}" for one in old]
+    message = f"{counted(len(markers), 'container')} stopped by backups that go on"
+    return passed(message, details=details)
 
 
-def _is_running(context: CheckContext, marker: Marker) -> bool:
-    """Return whether the run that wrote a marker goes on, as far as is known."""
+def _run_of(context: CheckContext, marker: Marker) -> str:
+    """Return what still runs of the run that wrote a marker; empty for nothing, or unknown."""
     try:
         connection = context.connection
     except NotChecked:
-        return False
+        return ""
     served = context.memory.served
     check = PlanActivity(
         context.memory.api if served is not None else None,
@@ -171,7 +174,7 @@ def _is_running(context: CheckContext, marker: Marker) -> bool:
         lambda: context.memory.backrest is not None,
         context.now.timestamp,
     )(frozenset({marker.plan} - {""}))
-    return check.state is IdleState.BUSY
+    return check.because if check.state is IdleState.BUSY else ""
 
 
 def docker_scripts(context: CheckContext) -> list[Script]:

@@ -30,7 +30,7 @@ def check_pass(context: CheckContext) -> CheckResult:
         outcome = _preview(context)
     except SidecarError as error:
         return failed(f"no pass is possible: {error.message}", error.hint)
-    context.memory.proposal = outcome.proposal
+    context.memory.proposal, context.memory.desired = outcome.proposal, outcome.desired
     return _result_of(outcome)
 
 

@@ -71,6 +71,8 @@ CHECKS = (
     Check("api.reachable", "Backrest's API answers", backrest.check_reachable),
     Check("api.login", "Backrest accepts our login", backrest.check_login),
     Check("api.document", "the API serves the same Backrest", backrest.check_same_document),
+    Check("apply.loaded", "Backrest has loaded what is wanted", backrest.check_loaded),
+    Check("apply.edits", "Backrest has read what was edited by hand", backrest.check_edits),
     Check("repos.exist", "there is a repository", backrest.check_repos),
     Check("repos.known", "Backrest has loaded our repositories", backrest.check_repos_known),
     Check("markers", "no dead backup has left anything stopped", hooks.check_markers),

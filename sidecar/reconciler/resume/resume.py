@@ -35,6 +35,7 @@ _CHECK_SECONDS = 30.0
 _BUSY_SECONDS = 15.0
 _FIRST_PAUSE = 30.0
 _LONGEST_PAUSE = 15 * 60.0
+_TOLD_AFTER = 120.0
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +79,8 @@ class ResumeGuard:
     """Starts what the markers in `directory` name, step by step.
 
     `after` is how old in seconds a marker must be. `activity` checks whether plans run.
-    `on_result` is called with `resumed`, `discarded`, `failed` or `blind`. `monotonic`
+    `on_result` is called with `resumed`, `discarded`, `failed`, `blind`, or `waiting` once
+    a marker has been waited for two minutes. `monotonic`
     gives seconds that nobody sets, `wall` unix seconds. Only `update_workloads` may be
     called from another thread.
     """
@@ -148,6 +150,8 @@ class ResumeGuard:
             check = self._activity(_plans(marker, workloads or ()))
             if check.state is IdleState.UNKNOWN:
                 blind = check.because
+            elif check.state is IdleState.BUSY:
+                self._report_waiting(marker, track, check, now)
             if track.twice.agrees(check, now):
                 self._handle(marker, track, workloads, now)
             elif check.state is IdleState.IDLE:
@@ -218,6 +222,16 @@ class ResumeGuard:
         else:
             containers.scale_service(self._connection, marker.container, marker.replicas)
 
+    def _report_waiting(
+        self, marker: Marker, track: "_Track", check: IdleCheck, now: float
+    ) -> None:
+        """Report once of each marker for what it has been waited two minutes."""
+        if (seconds := track.waited(now)) is None:
+            return
+        facts = {"container": marker.name, "plan": marker.plan, "because": check.because}
+        log_event(_log, logging.WARNING, "guard.waiting", **facts, seconds=round(seconds))
+        self._on_result("waiting", **facts)
+
     def _report_blind(self, reason: str) -> None:
         """Report once why nobody can tell whether plans run; an empty reason ends that."""
         if reason and reason != self._logged:
@@ -234,6 +248,18 @@ class _Track:
         self.twice = StableTwice()
         self.not_before = seen
         self._failures = 0
+        self._busy_since: float | None = None
+        self._is_told = False
+
+    def waited(self, now: float) -> float | None:
+        """Note that a run is in progress; return the seconds since the first time, once."""
+        if self._busy_since is None:
+            self._busy_since = now
+        waited = now - self._busy_since
+        if self._is_told or waited < _TOLD_AFTER:
+            return None
+        self._is_told = True
+        return waited
 
     def fail(self, now: float) -> None:
         """Leave it alone for a while, longer each time."""

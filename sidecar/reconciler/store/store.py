@@ -11,7 +11,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sidecar.lib import files as atomic
@@ -62,6 +62,14 @@ class Store:
         self._on_notice = on_notice
         self._pause = pause
         self._known = DigestCache()
+        self._written: tuple[int, ...] = ()
+
+    def is_last_write(self, state: tuple[int, ...]) -> bool:
+        """Return whether a file of this device, inode, size and times is our last write.
+
+        The times are mtime and ctime in ns. Thread-safe.
+        """
+        return bool(state) and state == self._written
 
     def read(self) -> Stored:
         """Read the file as it is, without a lock and without changing anything."""
@@ -124,11 +132,23 @@ class Store:
                 swap = leftovers.swap_for(file, part, base.digest, digest)
                 atomic.replace(file.directory, part, swap.name)
             try:
-                return _exchange(file, swap, base, ours, self._on_notice)
+                if not _exchange(file, swap, base, ours, self._on_notice):
+                    return False
+                self._note_write(ours)
+                return True
             finally:
                 # Also after an error; what else it may hold is for the next recovery.
                 if file.identity(swap.name) == ours:
                     atomic.remove(file.directory, swap.name)
+
+    def _note_write(self, ours: FileIdentity) -> None:
+        """Remember the state of the file, unless somebody else has saved since."""
+        self._written = ()
+        with suppress(OSError):
+            found = self.path.stat()
+            known = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+            if known == (ours.device, ours.inode, ours.size, ours.mtime_ns):
+                self._written = (*known, found.st_ctime_ns)
 
     @contextmanager
     def _new_part(

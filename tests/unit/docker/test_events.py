@@ -363,7 +363,32 @@ def test_events_are_the_same_however_they_are_cut(ids: list[str], cuts: list[int
     events = [json.dumps({"Actor": {"ID": one}}, ensure_ascii=False) for one in ids]
     content = "".join(f"{event}\n" for event in events).encode()
 
-    assert ids == list(parse_events(pieces_of(content, cuts), "x"))
+    assert ids == [event.id for event in parse_events(pieces_of(content, cuts), "x")]
+
+
+def test_starts_and_ends_are_told_apart() -> None:
+    """Docker calls an end `die`, Podman `died`; what is not named is none."""
+    actions = ("create", "start", "die", "died", "destroy", None)
+    events = [{"Actor": {"ID": "a"}} | ({"Action": one} if one else {}) for one in actions]
+    content = b"".join(json.dumps(event).encode() + b"\n" for event in events)
+    told = [event.is_restart for event in parse_events([content], "x")]
+    assert [False, True, True, True, False, False] == told
+
+
+def test_restarts_are_hinted_apart_where_that_is_wished(docker: FakeDocker) -> None:
+    """Also by the running stream."""
+    restarts: SimpleQueue[str] = SimpleQueue()
+    hints: SimpleQueue[Hint] = SimpleQueue()
+    stream = EventStream(
+        docker.address, "backrest.", hints.put, lambda *_: None, on_restart=restarts.put
+    )
+    with stream:
+        assert hints.get(timeout=SECONDS) is None
+        one = docker.add("loop", LABELS, state="created")
+        assert one == hints.get(timeout=SECONDS)
+        docker.set_state(one, "running", "start")
+        assert one == restarts.get(timeout=SECONDS)
+    assert hints.empty()
 
 
 def test_event_without_an_end_is_refused() -> None:

@@ -17,7 +17,7 @@ class Failing:
 
     is_connected = False
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
         self._thread = threading.Thread(target=self._fail, name="events")
 
     def _fail(self) -> None:

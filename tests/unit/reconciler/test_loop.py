@@ -114,6 +114,44 @@ class Bench:
         self.write(document)
 
 
+def test_a_pass_tells_whether_anything_came_of_it(bench: Bench) -> None:
+    """A start of a container changes nothing; a new one, and an edit that is undone, does."""
+
+    def changes(*ids: str, everything: bool = False) -> bool:
+        bench.loop.run(DuePass(everything, frozenset(ids)))
+        return bench.loop.has_changed
+
+    one = bench.add("web")
+    assert changes(everything=True)
+    bench.engine.set_state(one, "exited", "die")
+    assert not changes(one)
+    assert changes(bench.add("db"))
+    bench.edit(WEB, paths=["/other"])
+    assert changes()
+    assert not changes()
+
+
+def test_a_sight_of_our_own_write_is_known_as_such(bench: Bench) -> None:
+    """By device, inode, size and both times; anything that others do makes it another."""
+    assert not bench.loop.is_own_write(())
+    before = _state(bench.config)
+    assert not bench.loop.is_own_write(before)
+    bench.add("web")
+    bench.loop.run(EVERYTHING)
+    assert bench.loop.is_own_write(_state(bench.config))
+    bench.config.chmod(0o640)
+    assert not bench.loop.is_own_write(_state(bench.config))
+    bench.loop.run(EVERYTHING)
+    bench.edit(WEB, paths=["/other"])
+    assert not bench.loop.is_own_write(_state(bench.config))
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    times = (found.st_mtime_ns, found.st_ctime_ns)
+    return (found.st_dev, found.st_ino, found.st_size, *times)
+
+
 @pytest.fixture
 def bench(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Bench]:
     """Return a bench; what it says is kept from INFO on."""

@@ -35,7 +35,7 @@ UNIX = NOW.timestamp()
 HOUR, DAY = 3600.0, 86400.0
 WEB, DB, OLD = (f"backrest_sidecar_{name}" for name in ("shop_web", "shop_db", "shop_old"))
 SECRET = "swordfish"
-JSON_KEYS = ["config", "now", "runsKnown", "trouble", "plans"]
+JSON_KEYS = ["config", "now", "runsKnown", "trouble", "waits", "plans"]
 PLAN_KEYS = [
     *("workload", "plan", "written", "lastRun", "lastGood", "ageSeconds", "runningSince"),
     *("nextRun", "nextRunComputed", "loaded", "orphan", "orphanSince", "disabled", "drift"),
@@ -384,7 +384,7 @@ def test_status_asks_backrest_for_the_runs(
     assert (OperationEnd.WARNING, None) == (row.runs.last.ending, report.trouble)
     assert row.next is not None
     assert not row.next.is_computed
-    assert ["GetOperations"] == fake.asked
+    assert {"GetOperations", "GetConfig"} == set(fake.asked)
     assert before == settings.config.read_bytes()
 
 

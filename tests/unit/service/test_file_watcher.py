@@ -200,3 +200,29 @@ def _inotify_watches() -> int:
             continue
         found += text.count("inotify wd:")
     return found
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_state_that_is_ignored_is_no_change(watched: Watched) -> None:
+    """One's own write; what others write after it is a change again."""
+    own: list[tuple[int, ...]] = []
+    asked: SimpleQueue[tuple[int, ...]] = SimpleQueue()
+
+    def ignores(state: tuple[int, ...]) -> bool:
+        asked.put(state)
+        return state in own
+
+    beside = watched.document.with_name("new")
+    beside.write_text("ours")
+    made = FileWatcher(
+        watched.document, lambda: watched.hints.put(None), pause=0.1, ignores=ignores
+    )
+    found = beside.stat()
+    beside.replace(watched.document)
+    after = watched.document.stat()
+    own.append((*found[2:0:-1], found.st_size, after.st_mtime_ns, after.st_ctime_ns))
+    with made:
+        assert own[0] == asked.get(timeout=SECONDS)
+        assert watched.hints.empty()
+        watched.document.write_text("theirs, and longer")
+        watched.hints.get(timeout=SECONDS)

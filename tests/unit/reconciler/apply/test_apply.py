@@ -480,6 +480,33 @@ def test_a_refused_login_makes_us_the_writer(build: Build) -> None:
     assert not bench.applier.is_backrest_writer()
 
 
+def test_a_refused_login_is_told_at_once_with_what_to_set(
+    build: Build, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And once that it is accepted again."""
+    bench = build()
+    bench.want("web")
+    bench.fake.order(Fault.REFUSE_LOGIN, times=3)
+    bench.run(1)
+    assert ["refused-login"] == bench.results
+    told = [r for r in caplog.records if r.message == "apply.refused-login"]
+    assert "--backrest-user" in told[0].__dict__["fields"]["hint"]
+    bench.run(60)
+    assert ["refused-login", "accepted-login", "applied"] == bench.results
+
+
+def test_what_is_waited_for_is_told_after_two_minutes(build: Build) -> None:
+    """By default, with what runs."""
+    bench = build()
+    bench.fake.begin("mine")
+    bench.want("web")
+    bench.run(125)
+    assert bench.results == []
+    bench.run(30)
+    assert ["waiting"] == bench.results
+    assert "mine" in str(bench.told[0][1]["because"])
+
+
 def test_the_answer_to_a_knock_is_kept_for_a_moment(build: Build) -> None:
     """The main loop may ask at every pass."""
     bench = build()

@@ -9,6 +9,7 @@ from sidecar.docker.client import Connection
 from sidecar.lib.errors import InventoryError
 from sidecar.reconciler.apply.container import (
     BackrestContainer,
+    Process,
     find_backrest,
     find_busy,
     parse_moment,
@@ -62,7 +63,7 @@ class Answers(Connection):
 )
 def test_the_runners_own_processes_are_no_work(line: str) -> None:
     """Backrest, an init, and the shell of the entrypoint are always there."""
-    assert [] == find_busy([line], RUNNER)
+    assert [] == find_busy([Process(line)], RUNNER)
 
 
 @pytest.mark.parametrize(
@@ -86,14 +87,89 @@ def test_the_runners_own_processes_are_no_work(line: str) -> None:
 )
 def test_everything_else_is_work_and_named_without_its_arguments(line: str, name: str) -> None:
     """Arguments may hold secrets."""
-    assert [name] == find_busy(["/backrest", line], RUNNER)
+    assert [name] == find_busy([Process("/backrest"), Process(line)], RUNNER)
 
 
 def test_the_first_process_is_the_runners_own_also_behind_an_interpreter() -> None:
     """A script of one's own as the container's command shows with its interpreter."""
     runner = BackrestContainer("a" * 64, "r", True, 1.0, command=("/run.sh", "x"))
-    assert [] == find_busy(["/run.sh x", "/bin/sh -e /run.sh x"], runner)
-    assert ["sleep"] == find_busy(["sleep 5 /run.sh x y"], runner)
+    assert [] == find_busy([Process("/run.sh x"), Process("/bin/sh -e /run.sh x")], runner)
+    assert ["sleep"] == find_busy([Process("sleep 5 /run.sh x y")], runner)
+
+
+def tree(*rows: str) -> list[Process]:
+    """Make processes of rows such as `7 1 restic backup`: number, parent, command line."""
+    fields = [row.split(maxsplit=2) for row in rows]
+    return [Process(line, pid, parent) for pid, parent, line in fields]
+
+
+GO_ENTRYPOINT = (
+    "100 90 /sbin/tini -- /docker-entrypoint /backrest",
+    "110 100 /docker-entrypoint /backrest",
+    "120 110 /backrest",
+)
+SHELL_ENTRYPOINT = (
+    "100 90 /sbin/tini -- /docker-entrypoint.sh /backrest",
+    "110 100 /bin/sh /docker-entrypoint.sh /backrest",
+    "120 110 /backrest",
+)
+BUNDLED = (
+    "100 90 /sbin/tini -- backrest-runner daemon",
+    "120 100 /opt/x/bin/python3 /opt/x/bin/backrest-runner daemon",
+)
+EXEC = ("300 80 sh", "301 300 restic snapshots", "310 80 /bin/bash -c /backrest-hook")
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        ("120 90 /backrest",),
+        ("100 90 /sbin/tini -- /backrest", "120 100 /backrest"),
+        ("100 90 /sbin/docker-init -- /backrest", "120 100 /backrest --bind-address :9898"),
+        SHELL_ENTRYPOINT,
+        GO_ENTRYPOINT,
+        ("100 90 sh -c umask 077; /backrest", "120 100 /backrest"),
+        ("100 90 /usr/bin/supervise /backrest", "120 100 /backrest"),
+        ("100 90 s6-svscan /run", "110 100 s6-supervise backrest", "120 110 backrest"),
+        ("120 90 /usr/bin/qemu-aarch64 /backrest /backrest",),
+        BUNDLED,
+        ("1 0 /sbin/tini -- /docker-entrypoint /backrest", "7 1 /docker-entrypoint /backrest",
+         "120 7 /backrest"),
+    ],
+    ids=["bare", "tini", "docker-init", "shell script", "go program", "sh -c", "unknown wrapper",
+         "s6", "emulated", "bundled runner", "numbers of the container"],
+)  # fmt: skip
+def test_only_what_runs_below_backrest_is_work(above: tuple[str, ...]) -> None:
+    """Whatever stands above it; a shell of `docker exec` has its parent elsewhere."""
+    assert [] == find_busy(tree(*above), RUNNER)
+    assert [] == find_busy(tree(*above, *EXEC), RUNNER)
+    hooks = (
+        "200 120 sh",
+        "210 200 sh /config/my-entrypoint.sh",
+        "220 210 docker stop web",
+        "230 120 /bin/restic backup --json /data",
+    )
+    assert ["docker", "restic", "sh"] == find_busy(tree(*above, *EXEC, *hooks), RUNNER)
+
+
+def test_before_backrest_has_started_its_entrypoint_is_no_work() -> None:
+    """Nor is a shell of `docker exec`; what else the entrypoint starts is."""
+    starting = GO_ENTRYPOINT[:2]
+    assert [] == find_busy(tree(*starting, *EXEC), RUNNER)
+    assert ["chown"] == find_busy(tree(*starting, "130 110 chown -R /data"), RUNNER)
+
+
+def test_a_backrest_of_another_name_is_known_by_the_command_of_its_container() -> None:
+    """What is below it is work; where nothing is known all counts."""
+    runner = BackrestContainer("a" * 64, "r", True, 1.0, command=("/opt/backup-ui", "--x"))
+    rows = ("100 90 /opt/backup-ui --x", "120 100 restic backup")
+    assert ["restic"] == find_busy(tree(*rows, *EXEC), runner)
+    assert ["backup-ui", "restic"] == find_busy(tree(*rows), RUNNER)
+
+
+def test_parents_that_go_round_in_circles_end() -> None:
+    """Numbers are used again while a list is made."""
+    assert ["sh"] == find_busy(tree("5 6 /backrest", "6 5 sh"), RUNNER)
 
 
 def top(*lines: str, title: str = "CMD") -> dict[str, Any]:
@@ -105,7 +181,19 @@ def test_processes_are_their_command_lines_without_the_defunct() -> None:
     """Whatever the last column is called."""
     for title in ("CMD", "COMMAND"):
         answer = top("/backrest", "[restic] <defunct>", title=title)
-        assert ["/backrest"] == processes_of(Answers(answer), RUNNER)
+        assert [Process("/backrest")] == processes_of(Answers(answer), RUNNER)
+
+
+def test_processes_know_their_parents_where_the_list_does() -> None:
+    """As `ps -ef` gives them; a defunct child is none."""
+    answer = {
+        "Titles": ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"],
+        "Processes": [
+            ["root", "120", "110", "0", "10:00", "?", "00:00:01", "/backrest"],
+            ["root", "200", "120", "0", "10:00", "?", "00:00:00", "[restic] <defunct>"],
+        ],
+    }
+    assert [Process("/backrest", "120", "110")] == processes_of(Answers(answer), RUNNER)
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,7 @@ def test_a_healthy_host_has_nothing_wrong(host: Host) -> None:
         "api.reachable",
         "api.login",
         "api.document",
+        "apply.edits",
         "repos.known",
     } == left_out
     assert {} == host.wrong()
@@ -878,6 +879,20 @@ def test_a_marker_of_a_long_run_is_no_fault(host: Host) -> None:
         lambda path: (200, json.dumps(top).encode()) if path.endswith("/top") else answer(path)
     )
     assert {} == host.wrong()
+
+
+def test_a_change_that_waits_names_what_it_waits_for(host: Host) -> None:
+    """The document was written after Backrest started, and something runs there."""
+    state = host.folder / ".sidecar" / "state.json"
+    state.parent.mkdir(exist_ok=True)
+    state.write_text(json.dumps({"written_at": host.now.timestamp() + 10}))
+    assert {"apply.loaded": CheckStatus.WARNING} == host.wrong()
+    top = {"Titles": ["PID", "CMD"], "Processes": [["1", "/backrest"], ["9", "restic backup"]]}
+    answer = host.connection._answer
+    host.connection._answer = (  # type: ignore[method-assign]
+        lambda path: (200, json.dumps(top).encode()) if path.endswith("/top") else answer(path)
+    )
+    assert "restic" in host.examine()["apply.loaded"].hint
 
 
 def test_markers_that_cannot_be_read_fail(host: Host) -> None:

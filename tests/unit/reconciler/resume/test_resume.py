@@ -294,8 +294,21 @@ def test_a_running_plan_keeps_its_containers_stopped(bench: Bench) -> None:
     bench.look = BUSY
     bench.run(60)
     assert bench.engine.done == []
-    assert bench.told == []
+    assert ["waiting"] == bench.results
     assert (bench.directory / "web").exists()
+
+
+def test_what_is_waited_for_is_told_after_two_minutes(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, with the process that it waits for; a young run is nobody's trouble."""
+    bench.mark()
+    bench.look = IdleCheck(IdleState.BUSY, "restic")
+    bench.run(110)
+    assert bench.told == []
+    bench.run(3600)
+    assert [("waiting", {"container": "web", "plan": "p", "because": "restic"})] == bench.told
+    assert ["guard.waiting"] == [r.message for r in caplog.records]
 
 
 def test_the_unknown_changes_nothing_and_is_told_once(bench: Bench) -> None:
