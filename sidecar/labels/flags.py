@@ -18,11 +18,15 @@ from sidecar.lib.text import SpecInvalid, quoted
 
 # More than any system takes as arguments.
 _LONGEST = 16_384
-_BLANK = " \t\r\n"
+_PIECE = re.compile(
+    r"""(?P<blank>[ \t\r\n]+)|\\(?P<escaped>.)|'(?P<single>[^']*)'|"""
+    r""""(?P<double>(?:[^"\\]|\\.)*)"|(?P<plain>[^ \t\r\n\\'"]+)""",
+    re.DOTALL,
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 # What a backslash escapes within double quotes; before others it stands for itself.
-_ESCAPED_IN_QUOTES = frozenset('"\\$`')
+_ESCAPED = re.compile(r'\\(["\\$`])')
 _NAME = re.compile(r"--[A-Za-z0-9][A-Za-z0-9_.-]*")
 _PLAIN = re.compile(r"[A-Za-z0-9@%+=:,./_-]*")
 _OUR_TAGS = ("plan:", "created-by:")
@@ -245,39 +249,34 @@ def split_words(item: str) -> Sequence[str]:
     if _CONTROL.search(item.translate(_WITHOUT_BLANKS)) or _SURROGATE.search(item):
         raise _unprintable()
     words: list[str] = []
-    word, quote, begun = "", "", False
+    word: str | None = None
     position = 0
     while position < len(item):
-        character = item[position]
-        following = item[position + 1 : position + 2]
-        position += 1
-        if character == "\\" and quote != "'" and (not quote or following in _ESCAPED_IN_QUOTES):
-            if not following:
-                raise _unclosed("a backslash at its end")
-            word, begun, position = word + following, True, position + 1
-        elif quote:
-            quote, word = ("", word) if character == quote else (quote, word + character)
-        elif character in "\"'":
-            quote, begun = character, True
-        elif character not in _BLANK:
-            word, begun = word + character, True
-        elif begun:
+        piece = _PIECE.match(item, position)
+        if piece is None:
+            raise SpecInvalid(
+                "a flag has an unclosed quote, or a backslash at its end", "close it, or escape it"
+            )
+        position = piece.end()
+        if piece["blank"] is None:
+            word = (word or "") + _text_of(piece)
+        elif word is not None:
             words.append(word)
-            word, begun = "", False
-    if quote:
-        raise _unclosed("an unclosed quote")
-    if begun:
+            word = None
+    if word is not None:
         words.append(word)
     if any(map(_CONTROL.search, words)):
         raise _unprintable()
     return words
 
 
-_WITHOUT_BLANKS = str.maketrans(dict.fromkeys(_BLANK))
+def _text_of(piece: re.Match[str]) -> str:
+    if piece["double"] is not None:
+        return _ESCAPED.sub(r"\1", piece["double"])
+    return next(filter(None, piece.group("escaped", "single", "plain")), "")
 
 
-def _unclosed(what: str) -> SpecInvalid:
-    return SpecInvalid(f"a flag has {what}", "close it, or escape it")
+_WITHOUT_BLANKS = str.maketrans(dict.fromkeys(" \t\r\n"))
 
 
 def _unprintable() -> SpecInvalid:

@@ -3,37 +3,19 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum, auto
 
 from sidecar.backrest.reading import Repo
 from sidecar.engines.base import EngineError, FailureClass
 
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
 _CPU = {"CPU_HIGH": ("nice", "-n", "-10"), "CPU_LOW": ("nice", "-n", "10")}
-_BLANK = " \t\r\n"
-
-
-class _State(Enum):
-    """Where in an entry of flags the reader is."""
-
-    BETWEEN = auto()
-    WORD = auto()
-    ESCAPE = auto()
-    SINGLE = auto()
-    DOUBLE = auto()
-    ESCAPE_IN_DOUBLE = auto()
-    COMMENT = auto()
-
-
-_OPENING = {"'": _State.SINGLE, '"': _State.DOUBLE, "\\": _State.ESCAPE}
-_CLOSING = {_State.SINGLE: "'", _State.DOUBLE: '"'}
-_AFTER_ESCAPE = {_State.ESCAPE: _State.WORD, _State.ESCAPE_IN_DOUBLE: _State.DOUBLE}
-_LEFT_OPEN = {
-    _State.ESCAPE: "nothing follows its last backslash",
-    _State.SINGLE: "no closing quotation",
-    _State.DOUBLE: "no closing quotation",
-    _State.ESCAPE_IN_DOUBLE: "nothing follows its last backslash",
-}
+# A piece of an entry of flags: white space, or a part of a word.
+_PIECE = re.compile(
+    r"""(?P<blank>[ \t\r\n]+)|\\(?P<escaped>.)|'(?P<single>[^']*)'|"""
+    r""""(?P<double>(?:[^"\\]|\\.)*)"|(?P<plain>[^ \t\r\n\\'"]+)""",
+    re.DOTALL,
+)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _IO = {
     "IO_IDLE": ("ionice", "-c", "3"),
     "IO_BEST_EFFORT_LOW": ("ionice", "-c", "2", "-n", "7"),
@@ -77,38 +59,29 @@ def split_flag(entry: str) -> tuple[str, ...]:
     EngineError for what is left open, without the text of the entry: it may hold a secret.
     """
     words: list[str] = []
-    state, word = _State.BETWEEN, ""
-    for character in entry:
-        if state in (_State.BETWEEN, _State.WORD) and character in _BLANK:
-            if state is _State.WORD:
-                words.append(word)
-            state, word = _State.BETWEEN, ""
-        else:
-            state, added = _read(state, character)
-            word += added
-    if state in _LEFT_OPEN:
-        message = f"a flag cannot be split into words: {_LEFT_OPEN[state]}"
-        raise EngineError(FailureClass.UNKNOWN, message, "close its quotes")
-    return (*words, word) if state is _State.WORD else tuple(words)
+    word: str | None = None
+    position = 0
+    while position < len(entry):
+        if word is None and entry[position] == "#":
+            position = entry.find("\n", position) % (len(entry) + 1)
+            continue
+        piece = _PIECE.match(entry, position)
+        if piece is None:
+            message = "a flag cannot be split into words: it has an open quote or a last backslash"
+            raise EngineError(FailureClass.UNKNOWN, message, "close its quotes")
+        position = piece.end()
+        if piece["blank"] is None:
+            word = (word or "") + _text_of(piece)
+        elif word is not None:
+            words.append(word)
+            word = None
+    return tuple(words) if word is None else (*words, word)
 
 
-def _read(state: _State, character: str) -> tuple[_State, str]:
-    """Read one character, no blank that ends a word: the next state, and what the word gains."""
-    if state in _AFTER_ESCAPE:
-        return _AFTER_ESCAPE[state], character
-    if state is _State.COMMENT:
-        return (_State.BETWEEN if character == "\n" else state), ""
-    if state in _CLOSING:
-        if character == _CLOSING[state]:
-            return _State.WORD, ""
-        if character == "\\" and state is _State.DOUBLE:
-            return _State.ESCAPE_IN_DOUBLE, ""
-        return state, character
-    if character == "#" and state is _State.BETWEEN:
-        return _State.COMMENT, ""
-    if character in _OPENING:
-        return _OPENING[character], ""
-    return _State.WORD, character
+def _text_of(piece: re.Match[str]) -> str:
+    if piece["double"] is not None:
+        return _ESCAPED.sub(r"\1", piece["double"])
+    return next(filter(None, piece.group("escaped", "single", "plain")), "")
 
 
 def _environment(repo: Repo, environ: Mapping[str, str]) -> dict[str, str]:
