@@ -42,6 +42,7 @@ class PlanView:
     id: str
     repo: str
     paths: tuple[str, ...]
+    backup_flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,13 +196,18 @@ def merge_plans(
 
 
 def _plan_view(plan_id: str, plan: Object) -> PlanView:
-    paths, repo = plan.get("paths"), plan.get("repo")
-    listed = paths if isinstance(paths, list) else []
+    repo = plan.get("repo")
     return PlanView(
         plan_id,
         repo if type(repo) is str else "",
-        tuple(path for path in listed if type(path) is str and path),
+        _texts(plan.get("paths")),
+        _texts(plan.get("backup_flags")),
     )
+
+
+def _texts(listed: object) -> tuple[str, ...]:
+    items = listed if isinstance(listed, list) else []
+    return tuple(item for item in items if type(item) is str and item)
 
 
 def _has_forget_policy(repo: Object) -> bool:

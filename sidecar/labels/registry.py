@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sidecar.labels.values import parse_flag_list
+from sidecar.labels.flags import parse_flag_list
 from sidecar.lib.text import SpecInvalid, quoted
 
 TRUE_WORDS = frozenset({"true", "1", "yes", "on", "t", "y"})

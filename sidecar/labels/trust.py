@@ -2,36 +2,26 @@
 
 Images carry labels too, so a label that runs commands or chooses host paths is ignored when
 it comes from the image. Where the hook policy is not `all`, templates (`{{`) are taken out of
-lists, and of `backup-flags` only those on a fixed list stay.
+lists; `flags` does the same for `backup-flags`.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.labels.problem import Problem, problem_of
 from sidecar.labels.registry import resolve_label
 from sidecar.labels.spec import LabelSpec
-from sidecar.labels.values import parse_list, split_flags, strip_quotes
+from sidecar.labels.values import parse_list, strip_quotes
 from sidecar.lib.text import SpecInvalid
 
-# The list labels outside hooks; the planner checks those of hooks when it makes the hooks.
+# The list labels outside hooks and flags; the planner checks those of hooks when it makes the
+# hooks.
 _LISTS = {
     "include": "paths.include",
     "exclude": "paths.exclude",
     "iexclude": "paths.iexclude",
-    "backup_flags": "backup-flags",
 }
-_FLAGS_WITH_VALUE = frozenset(
-    {
-        "--exclude-larger-than",
-        "--exclude-if-present",
-        "--tag",
-        "--read-concurrency",
-        "--compression",
-    }
-)
-_FLAGS = frozenset({"--exclude-caches", "--one-file-system", "--skip-if-unchanged"})
 
 
 def own_labels(
@@ -113,41 +103,3 @@ def _forbidden(label: str, policy: Policy) -> Problem:
         "write it without {{, or run the sidecar with --hook-policy all",
         label=label,
     )
-
-
-def allowed_flags(items: Sequence[str]) -> tuple[str, ...]:
-    """Keep the items whose every word is an allowed flag or the value of one.
-
-    A flag and its value may stand in one item or in two that follow each other;
-    a flag without its value, and a word that is no flag (a further path), are not
-    allowed.
-    """
-    kept: list[str] = []
-    waiting: list[str] = []
-    for item in items:
-        wants_value = _ends_in_flag(split_flags(item), wants_value=bool(waiting))
-        if wants_value is None:
-            waiting = []
-        elif wants_value:
-            waiting = [*waiting, item]
-        else:
-            kept += [*waiting, item]
-            waiting = []
-    return tuple(kept)
-
-
-def _ends_in_flag(words: Sequence[str], *, wants_value: bool) -> bool | None:
-    """Return whether the last word is a flag that lacks its value; None: a word is not allowed.
-
-    `wants_value`: the first word is the value of an earlier flag.
-    """
-    for word in words:
-        if wants_value:
-            wants_value = False
-            continue
-        name, equals, _ = word.partition("=")
-        if name in _FLAGS_WITH_VALUE:
-            wants_value = not equals
-        elif name not in _FLAGS:
-            return None
-    return wants_value

@@ -1,15 +1,12 @@
-"""The syntax of list labels: commas, quotes, JSON; and the words of `backup-flags`."""
+"""The syntax of list labels: commas, quotes, JSON."""
 
 import json
-import shlex
 from itertools import pairwise
 
 from sidecar.lib.text import SpecInvalid
 
 _QUOTES = "\"'"
 _ESCAPED = frozenset({'"', "'", "\\"})
-# More than any system takes as arguments; the splitting below is slow on long words.
-_LONGEST_FLAG = 16_384
 _INDEXED_HINT = "write each item as a label of its own: NAME.0, NAME.1, ..."
 
 
@@ -85,20 +82,3 @@ def _parse_json_list(text: str) -> tuple[str, ...]:
 def _is_text(item: str) -> bool:
     # A lone surrogate escape is no character: it could not be written to the document.
     return not any("\ud800" <= character <= "\udfff" for character in item)
-
-
-def parse_flag_list(items: tuple[str, ...]) -> tuple[str, ...]:
-    """Check that each item of `backup-flags` can be split the way a shell does."""
-    for item in items:
-        split_flags(item)
-    return items
-
-
-def split_flags(item: str) -> list[str]:
-    """Split one item of `backup-flags` into its words; raises SpecInvalid for an unclosed quote."""
-    if len(item) > _LONGEST_FLAG:
-        raise SpecInvalid(f"a flag is longer than {_LONGEST_FLAG} characters", "shorten it")
-    try:
-        return shlex.split(item)
-    except ValueError:
-        raise SpecInvalid("a flag has an unclosed quote", "close it, or escape it") from None

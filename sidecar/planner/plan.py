@@ -7,13 +7,13 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sidecar.backrest.document import DocumentView, PlanView
-from sidecar.backrest.plan import Plan, Retention, Schedule
+from sidecar.backrest.plan import Hook, Plan, Retention, Schedule
 from sidecar.docker.models import Mount
-from sidecar.labels.policy import HookPolicy, Policy
+from sidecar.labels.flags import JudgedFlags, judge_flags
+from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Problem, Severity, problem_of
 from sidecar.labels.retention import parse_retention
 from sidecar.labels.spec import LabelSpec
-from sidecar.labels.trust import allowed_flags
 from sidecar.lib.text import SpecInvalid
 from sidecar.planner.databases import live_databases
 from sidecar.planner.dumps import DUMP_TEMPLATES
@@ -100,15 +100,28 @@ def render_plan(
             labelled=_labelled(spec),
         )
         problems += live_databases(workload, plan, this.locator, this.policy.label_prefix)
+    permitted = _permitted(draft, existing, hooks.hooks, this, problems) if plan is None else None
     located = (*workload.problems, *[_located(problem, workload) for problem in problems])
-    permitted: dict[str, list[Any]] | None = None
-    if plan is None and any(problem.reason == "hook.forbidden" for problem in problems):
-        permitted = {"hooks": [hook.to_json() for hook in hooks.hooks]}
-        if spec.backup_flags is not None:
-            permitted["backup_flags"] = list(flags)
     return RenderedWorkload(
         workload, spec, plan_id, plan if plan_id else None, draft.paths, located, permitted
     )
+
+
+def _permitted(
+    draft: Draft,
+    existing: PlanView | None,
+    hooks: Iterable[Hook],
+    this: Pass,
+    problems: list[Problem],
+) -> dict[str, list[Any]] | None:
+    """Return what replaces forbidden parts of a plan that an error keeps; None: nothing does."""
+    permitted: dict[str, list[Any]] = {}
+    flags = _standing_flags(draft, existing, this.policy, problems)
+    if flags is not None:
+        permitted["backup_flags"] = list(flags)
+    if any(problem.reason == "hook.forbidden" for problem in problems):
+        permitted["hooks"] = [hook.to_json() for hook in hooks]
+    return permitted or None
 
 
 def _blocked(problems: Collection[Problem]) -> bool:
@@ -217,21 +230,50 @@ def _overridden(repo: str, spec: LabelSpec, policy: Policy) -> Problem:
 
 
 def _flags(spec: LabelSpec, policy: Policy, problems: list[Problem]) -> tuple[str, ...]:
-    flags = spec.backup_flags or ()
-    if policy.hook_policy is HookPolicy.ALL:
-        return flags
-    allowed = allowed_flags(flags)
-    if len(allowed) != len(flags):
-        problems.append(
-            problem_of(
-                "hook.forbidden",
-                f"{len(flags) - len(allowed)} of the backup flags are not allowed under "
-                f"--hook-policy {policy.hook_policy}",
-                "leave them out, or run the sidecar with --hook-policy all",
-                label=f"{policy.label_prefix}backup-flags",
-            )
-        )
-    return allowed
+    """Return the allowed flags in canonical form."""
+    judged = judge_flags(spec.backup_flags or (), policy.hook_policy)
+    if judged.refused:
+        problems.append(_refused_flags(judged, policy))
+    return judged.items
+
+
+def _standing_flags(
+    draft: Draft, existing: PlanView | None, policy: Policy, problems: list[Problem]
+) -> tuple[str, ...] | None:
+    """Return what an existing plan that an error keeps may keep of its flags; None: all.
+
+    They are judged like new ones: a label that we refuse to read, or an error elsewhere, must
+    not protect what an earlier value has brought. Without the label they are a person's.
+    """
+    label = f"{policy.label_prefix}backup-flags"
+    is_labelled = draft.spec.backup_flags is not None or any(
+        problem.label == label for problem in draft.problems
+    )
+    if existing is None or not is_labelled:
+        return None
+    try:
+        judged = judge_flags(existing.backup_flags, policy.hook_policy)
+    except SpecInvalid:
+        judged = JudgedFlags((), ("flags that cannot be split into words",))
+    if judged.refused and not any(
+        problem.reason == "hook.forbidden" and problem.label == label for problem in problems
+    ):
+        problems.append(_refused_flags(judged, policy))
+    return judged.items if judged.items != existing.backup_flags else None
+
+
+def _refused_flags(judged: JudgedFlags, policy: Policy) -> Problem:
+    label = f"{policy.label_prefix}backup-flags"
+    hint = "write --flag or --flag=value, with flags of `restic backup` only"
+    if judged.needs_all:
+        hint = "leave them out, or run the sidecar with --hook-policy all"
+    return problem_of(
+        "hook.forbidden",
+        f"{label}: not allowed under --hook-policy {policy.hook_policy}: "
+        f"{', '.join(judged.refused)}",
+        hint,
+        label=label,
+    )
 
 
 def _dump_problems(draft: Draft, paths: tuple[str, ...], this: Pass) -> list[Problem]:

@@ -13,7 +13,6 @@ pruning, checks, limits, the web interface.
 
 import json
 import os
-import shlex
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.backrest.operations import Status
+from tests.fakes import google_shlex
 from tests.fakes.fake_backrest import FakeBackrest
 
 Json = dict[str, Any]
@@ -81,7 +81,10 @@ def _backup(config: Json, plan: Json) -> tuple[Status, str]:
     for flag, key in (("--exclude", "excludes"), ("--iexclude", "iexcludes")):
         command += [word for pattern in plan.get(key, []) for word in (flag, pattern)]
     for flags in plan.get("backup_flags", []):
-        command += shlex.split(flags)
+        words = google_shlex.split(flags)
+        if words is None:
+            raise RunError(f"failed to parse backup flag {flags!r}")
+        command += words
     done = _run(["restic", *command], _environment(repo))
     if done.returncode not in {0, _PARTIAL}:
         raise RunError(done.stdout)

@@ -1,7 +1,6 @@
 """Find out how a repository is reached: prefix, flags and environment of every command."""
 
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,6 +9,13 @@ from sidecar.engines.base import EngineError, FailureClass
 
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
 _CPU = {"CPU_HIGH": ("nice", "-n", "-10"), "CPU_LOW": ("nice", "-n", "10")}
+# A piece of an entry of flags: white space, or a part of a word.
+_PIECE = re.compile(
+    r"""(?P<blank>[ \t\r\n]+)|\\(?P<escaped>.)|'(?P<single>[^']*)'|"""
+    r""""(?P<double>(?:[^"\\]|\\.)*)"|(?P<plain>[^ \t\r\n\\'"]+)""",
+    re.DOTALL,
+)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _IO = {
     "IO_IDLE": ("ionice", "-c", "3"),
     "IO_BEST_EFFORT_LOW": ("ionice", "-c", "2", "-n", "7"),
@@ -46,17 +52,36 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
 
 
 def split_flag(entry: str) -> tuple[str, ...]:
-    """Split an entry of flags as a shell does; a comment has no words.
+    """Split an entry of flags into words by the rules of google/shlex, which Backrest uses.
 
-    Raises EngineError, without the text of the entry: it may hold a secret.
+    They are not those of Python's `shlex`: a word that begins with `#` starts a comment, to the
+    end of the line, and within double quotes a backslash escapes every character. Raises
+    EngineError for what is left open, without the text of the entry: it may hold a secret.
     """
-    if entry.lstrip().startswith("#"):
-        return ()
-    try:
-        return tuple(shlex.split(entry))
-    except ValueError as error:
-        message = f"a flag cannot be split into words: {str(error).lower()}"
-        raise EngineError(FailureClass.UNKNOWN, message, "close its quotes") from error
+    words: list[str] = []
+    word: str | None = None
+    position = 0
+    while position < len(entry):
+        if word is None and entry[position] == "#":
+            position = entry.find("\n", position) % (len(entry) + 1)
+            continue
+        piece = _PIECE.match(entry, position)
+        if piece is None:
+            message = "a flag cannot be split into words: it has an open quote or a last backslash"
+            raise EngineError(FailureClass.UNKNOWN, message, "close its quotes")
+        position = piece.end()
+        if piece["blank"] is None:
+            word = (word or "") + _text_of(piece)
+        elif word is not None:
+            words.append(word)
+            word = None
+    return tuple(words) if word is None else (*words, word)
+
+
+def _text_of(piece: re.Match[str]) -> str:
+    if piece["double"] is not None:
+        return _ESCAPED.sub(r"\1", piece["double"])
+    return next(filter(None, piece.group("escaped", "single", "plain")), "")
 
 
 def _environment(repo: Repo, environ: Mapping[str, str]) -> dict[str, str]:

@@ -8,7 +8,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 from sidecar.backrest.mask import mask_string
 from sidecar.backrest.reading import Repo, RunPlan
-from sidecar.engines.restic.access import RepositoryAccess
+from sidecar.engines.base import EngineError
+from sidecar.engines.restic.access import RepositoryAccess, split_flag
 from sidecar.lib.text import MASK
 
 # Shorter values are rarely secrets: `1`, `yes`, `eu`.
@@ -51,12 +52,20 @@ def masking_of(repo: Repo, access: RepositoryAccess | None, plan: RunPlan | None
         secrets += _passwords(access.env["RESTIC_REPOSITORY"])
     for entry in plan.backup_flags if plan else ():
         if mask_string(entry, "backupFlags") != entry:
-            secrets += [value for word in entry.split() for value in _values(word)]
+            secrets += [value for word in _words(entry) for value in _values(word)]
     return Masking(repo.password, secrets)
 
 
 def _is_secret(name: str) -> bool:
     return not name.startswith("RESTIC_REPOSITORY")
+
+
+def _words(entry: str) -> tuple[str, ...]:
+    """Split flags as they are run; what cannot be split is not run, and is split at blanks."""
+    try:
+        return split_flag(entry)
+    except EngineError:
+        return tuple(entry.split())
 
 
 def _values(flag: str) -> Iterator[str]:

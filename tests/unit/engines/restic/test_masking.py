@@ -45,6 +45,15 @@ def test_all_of_a_repository_that_is_secret_is_masked() -> None:
     assert f"{MASK} {MASK} g" == masking_of(repo, None).mask("the-password env-secret g")
 
 
+def test_what_is_quoted_is_masked_without_its_quotes() -> None:
+    """Programs show the words that they got; what cannot be split is masked as it stands."""
+    plan = RunPlan("p", "r", backup_flags=("--password-command='echo secret'", "--key-hint 'open"))
+
+    masking = masking_of(Repo("r"), None, plan)
+
+    assert f"{MASK} {MASK}" == masking.mask("echo secret 'open")
+
+
 def test_an_address_that_is_none_is_no_obstacle() -> None:
     """Masking never fails."""
     assert "x" == masking_of(Repo("r", uri="rest:http://[::1"), None).mask("x")

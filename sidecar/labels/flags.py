@@ -1,0 +1,283 @@
+"""`backup-flags` → canonical items, which Backrest, backrest-runner and restic read alike.
+
+In: the items of the label, written as in a shell. Out: one item for each flag, `--flag` or
+`--flag=value`, and what is refused. Words that are no flag of a backup are refused, because
+programs that split a flag differently could read another flag in them; so are flags that the
+hook policy does not allow, and tags that would claim the snapshot for another plan.
+"""
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from sidecar.labels.policy import HookPolicy
+from sidecar.lib.text import SpecInvalid, quoted
+
+# More than any system takes as arguments.
+_LONGEST = 16_384
+_PIECE = re.compile(
+    r"""(?P<blank>[ \t\r\n]+)|\\(?P<escaped>.)|'(?P<single>[^']*)'|"""
+    r""""(?P<double>(?:[^"\\]|\\.)*)"|(?P<plain>[^ \t\r\n\\'"]+)""",
+    re.DOTALL,
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+# What a backslash escapes within double quotes; before others it stands for itself.
+_ESCAPED = re.compile(r'\\(["\\$`])')
+_NAME = re.compile(r"--[A-Za-z0-9][A-Za-z0-9_.-]*")
+_PLAIN = re.compile(r"[A-Za-z0-9@%+=:,./_-]*")
+_OUR_TAGS = ("plan:", "created-by:")
+
+# The flags of `restic backup` that take a value, to version 0.18; global ones are among them.
+_WITH_VALUE = frozenset(
+    f"--{name}"
+    for name in (
+        "cacert",
+        "cache-dir",
+        "compression",
+        "exclude",
+        "exclude-file",
+        "exclude-if-present",
+        "exclude-larger-than",
+        "files-from",
+        "files-from-raw",
+        "files-from-verbatim",
+        "group-by",
+        "host",
+        "http-user-agent",
+        "iexclude",
+        "iexclude-file",
+        "key-hint",
+        "limit-download",
+        "limit-upload",
+        "option",
+        "pack-size",
+        "parent",
+        "password-command",
+        "password-file",
+        "read-concurrency",
+        "repo",
+        "repository-file",
+        "retry-lock",
+        "stdin-filename",
+        "stuck-request-timeout",
+        "tag",
+        "time",
+        "tls-client-cert",
+    )
+)
+_COUNTED = "--verbose"
+_SHORT = {
+    "e": "--exclude",
+    "f": "--force",
+    "g": "--group-by",
+    "H": "--host",
+    "n": "--dry-run",
+    "o": "--option",
+    "p": "--password-file",
+    "q": "--quiet",
+    "r": "--repo",
+    "v": _COUNTED,
+    "x": "--one-file-system",
+}
+_HARMLESS = frozenset(
+    {
+        "--compression",
+        "--exclude-caches",
+        "--exclude-if-present",
+        "--exclude-larger-than",
+        "--limit-download",
+        "--limit-upload",
+        "--one-file-system",
+        "--read-concurrency",
+        "--skip-if-unchanged",
+        "--tag",
+    }
+)
+
+
+class JudgedFlags(NamedTuple):
+    """`items` are the allowed flags in canonical form; `refused` says in words what else stood.
+
+    `needs_all`: the policy `all` would allow some of the refused.
+    """
+
+    items: tuple[str, ...]
+    refused: tuple[str, ...] = ()
+    needs_all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Flag:
+    """A long flag; `value` is None where none is written."""
+
+    name: str
+    value: str | None = None
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return self.name
+        plain = _PLAIN.fullmatch(self.value)
+        return f"{self.name}={self.value if plain else shlex.quote(self.value)}"
+
+
+class _Refused(NamedTuple):
+    """What is no flag; `why` for people, without values: they may be secret."""
+
+    why: str
+
+
+def parse_flag_list(items: tuple[str, ...]) -> tuple[str, ...]:
+    """Check that each item of `backup-flags` can be split into words; returns the items."""
+    for item in items:
+        split_words(item)
+    return items
+
+
+@lru_cache(maxsize=1024)
+def judge_flags(items: tuple[str, ...], policy: HookPolicy) -> JudgedFlags:
+    """Bring flags into canonical form, and refuse what `policy` does not allow.
+
+    A flag and its value may stand in one item or in two that follow each other. Raises
+    SpecInvalid for an item that cannot be split into words.
+    """
+    words = [word for item in items for word in split_words(item)]
+    kept: list[str] = []
+    refused: list[str] = []
+    needs_all = False
+    for flag in _flags(words):
+        why = flag.why if isinstance(flag, _Refused) else _forged_tag(flag)
+        if not why and isinstance(flag, _Flag) and not _is_harmless(flag, policy):
+            why, needs_all = flag.name, True
+        if why:
+            refused.append(why)
+        else:
+            kept.append(str(flag))
+    return JudgedFlags(tuple(kept), tuple(dict.fromkeys(refused)), needs_all)
+
+
+def _is_harmless(flag: _Flag, policy: HookPolicy) -> bool:
+    if policy is HookPolicy.ALL:
+        return True
+    return flag.name in _HARMLESS and "{{" not in (flag.value or "")
+
+
+def _forged_tag(flag: _Flag) -> str:
+    """Return what is wrong with a tag by which restic finds the snapshots of plans."""
+    if flag.name == "--tag":
+        # restic cuts white space off the parts, Unicode's too, as `strip` does.
+        for part in (flag.value or "").split(","):
+            if part.strip().startswith(_OUR_TAGS):
+                return "a tag that begins plan: or created-by:"
+    return ""
+
+
+def _flags(words: Iterable[str]) -> Iterator[_Flag | _Refused]:
+    """Read words as restic reads its arguments, but refuse what is no flag."""
+    waiting = ""
+    for word in words:
+        if waiting and not word.startswith("-"):
+            yield _Flag(waiting, word)
+            waiting = ""
+            continue
+        if waiting:
+            yield _Refused(f"{waiting} without its value")
+        found = list(_flags_in(word))
+        last = found[-1]
+        waiting = last.name if isinstance(last, _Flag) and _lacks_value(last) else ""
+        yield from found[:-1] if waiting else found
+    if waiting:
+        yield _Refused(f"{waiting} without its value")
+
+
+def _lacks_value(flag: _Flag) -> bool:
+    return flag.value is None and flag.name in _WITH_VALUE
+
+
+def _flags_in(word: str) -> Iterator[_Flag | _Refused]:
+    """Yield the flags of one word, at least one: `-xv` holds two."""
+    if word.startswith("--"):
+        name, equals, value = word.partition("=")
+        if _NAME.fullmatch(name):
+            yield _Flag(name, value if equals else None)
+        else:
+            yield _Refused("a word that is no flag")
+    elif word.startswith("-") and len(word) > 1:
+        yield from _shorthands(word[1:])
+    else:
+        yield _Refused("a word that is no flag")
+
+
+def _shorthands(letters: str) -> Iterator[_Flag | _Refused]:
+    """Yield the long flags of `vv`, `xv`, `Hname`, `H=name` and the like."""
+    while letters:
+        letter, rest = letters[0], letters[1:]
+        name = _SHORT.get(letter)
+        if name is None:
+            yield _Refused(f"the shorthand {quoted(f'-{letter}')}, which is none of a backup")
+            return
+        if rest.startswith("=") and len(rest) > 1:
+            yield _Flag(name, rest[1:])
+            return
+        if name in _WITH_VALUE:
+            yield _Flag(name, rest or None)
+            return
+        letters = rest
+        if name == _COUNTED:
+            letters = rest.lstrip(letter)
+            count = 1 + len(rest) - len(letters)
+            if letters.startswith("=") and len(letters) > 1:
+                # The value is the last one's, and it counts alone.
+                yield _Flag(name, letters[1:])
+                return
+            yield _Flag(name, str(count) if count > 1 else None)
+        else:
+            yield _Flag(name)
+
+
+def split_words(item: str) -> Sequence[str]:
+    """Split one item as a shell does, but `#` begins no comment and `$` means nothing.
+
+    Raises SpecInvalid for an unclosed quote, a backslash at the end and characters that no
+    argument should hold.
+    """
+    if len(item) > _LONGEST:
+        raise SpecInvalid(f"a flag is longer than {_LONGEST} characters", "shorten it")
+    if _CONTROL.search(item.translate(_WITHOUT_BLANKS)) or _SURROGATE.search(item):
+        raise _unprintable()
+    words: list[str] = []
+    word: str | None = None
+    position = 0
+    while position < len(item):
+        piece = _PIECE.match(item, position)
+        if piece is None:
+            raise SpecInvalid(
+                "a flag has an unclosed quote, or a backslash at its end", "close it, or escape it"
+            )
+        position = piece.end()
+        if piece["blank"] is None:
+            word = (word or "") + _text_of(piece)
+        elif word is not None:
+            words.append(word)
+            word = None
+    if word is not None:
+        words.append(word)
+    if any(map(_CONTROL.search, words)):
+        raise _unprintable()
+    return words
+
+
+def _text_of(piece: re.Match[str]) -> str:
+    if piece["double"] is not None:
+        return _ESCAPED.sub(r"\1", piece["double"])
+    return next(filter(None, piece.group("escaped", "single", "plain")), "")
+
+
+_WITHOUT_BLANKS = str.maketrans(dict.fromkeys(" \t\r\n"))
+
+
+def _unprintable() -> SpecInvalid:
+    return SpecInvalid("a flag holds a control character", "write it without")
