@@ -56,8 +56,7 @@ def daemon(**flags: Any) -> None:
         # Only who wants pages pays the memory of what makes them.
         from sidecar.web.reconciler import ReconcilerPages
 
-        hosts = watching.allowed_hosts
-        serve = partial(ReconcilerPages, watching.listen, allowed_hosts=hosts)
+        serve = partial(ReconcilerPages, watching.listen, allowed=watching.allowed_hosts)
     if not ReconcilerDaemon(settings, dict(os.environ), serve).run():
         raise click.exceptions.Exit(FAILED)
 
