@@ -17,6 +17,8 @@ from sidecar.cli.output.problems import problem_lines
 from sidecar.docker.models import Container, Inventory, Mount, Volume
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.labels.problem import Problem
+from sidecar.planner.ids import Owner
+from sidecar.planner.lifecycle import PlanHistory
 from sidecar.planner.propose import propose
 
 _NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -28,8 +30,9 @@ class Example:
     """A world with one problem: `given` says in words what the labels do not show.
 
     `labels` and `mounts` (`SOURCE:DESTINATION`) are those of the service `web`; `others`
-    the labels of further services; `volumes`, `image` (the labels of web's image), `repos`,
-    `plans` and `policy` the rest of the world; `runner` the runner's mounts.
+    the labels of further services (`PROJECT/SERVICE` for one of another project); `volumes`,
+    `image` (the labels of web's image), `repos`, `plans` and `policy` the rest of the world;
+    `runner` the runner's mounts; `owners` whose the plans are.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -42,6 +45,7 @@ class Example:
     plans: tuple[Mapping[str, Any], ...] = ()
     policy: Policy = field(default_factory=Policy)
     runner: tuple[str, ...] | None = None
+    owners: Mapping[str, str] = field(default_factory=dict)
 
 
 EXAMPLES: Mapping[str, Example] = {
@@ -57,6 +61,13 @@ EXAMPLES: Mapping[str, Example] = {
     "schedule.invalid": Example({"schedule": "0 3 1 * MON"}),
     "keep.invalid": Example({"keep": "daily=7,weeks=4"}),
     "paths.empty": Example({}, "The service has no volume.", mounts=()),
+    "plan.id-taken": Example(
+        {"id": "shop"},
+        "The plan was made for the service `shop` of the project `store`, which is still there.",
+        plans=({"id": "backrest_sidecar_shop", "repo": "default", "paths": ["/srv/shop"]},),
+        owners={"backrest_sidecar_shop": "store/shop"},
+        others={"store/shop": {}},
+    ),
     "hook.template-unknown": Example({"hooks.template": "stop"}),
     "label.unknown": Example({"scheduled": "0 3 * * *"}),
     "path.unmapped": Example({"paths.include": "/data,/srv/www"}),
@@ -94,6 +105,12 @@ EXAMPLES: Mapping[str, Example] = {
                 "paths": [f"{_VOLUMES}/cloud_data/_data"],
             },
         ),
+    ),
+    "plan.taken-over": Example(
+        {"id": "shop"},
+        "The plan was made for the container `shop-1`, which does not exist any more.",
+        plans=({"id": "backrest_sidecar_shop", "repo": "default", "paths": ["/srv/shop"]},),
+        owners={"backrest_sidecar_shop": "shop-1"},
     ),
     "repo.assumed": Example(
         {}, "The document has two repositories.", repos=({"id": "disk"}, {"id": "cloud"})
@@ -144,6 +161,9 @@ def find_problem(reason: str) -> Problem:
         example.policy,
         _NOW,
         runner_mounts=runner,
+        history=PlanHistory(
+            owners={plan: Owner(key) for plan, key in example.owners.items()}, grace=1e9
+        ),
     )
     return next(found for found in proposal.rendered.problems if found.reason == reason)
 
@@ -168,19 +188,20 @@ def _inventory(example: Example) -> Inventory:
         for name, options in example.volumes.items()
     }
     image = {f"backrest.{name}": value for name, value in example.image.items()}
-    return Inventory(containers, volumes, {"image": image} if image else {})
+    return Inventory(containers, volumes, {"image": image})
 
 
 def _container(service: str, own: Mapping[str, str], example: Example) -> Container:
+    project, _, service = service.rpartition("/")
     labels = {
         "backrest.enable": "true",
         **{f"backrest.{name}": value for name, value in own.items()},
-        "com.docker.compose.project": "cloud",
+        "com.docker.compose.project": project or "cloud",
         "com.docker.compose.service": service,
         "com.docker.compose.container-number": "1",
     }
     mounts = example.mounts if service == "web" else (f"{service}:/data",)
-    name = f"cloud-{service}-1"
+    name = f"{project or 'cloud'}-{service}-1"
     return Container(
         name.encode().hex().ljust(64, "0"), name, "image", labels, tuple(map(_mount, mounts))
     )

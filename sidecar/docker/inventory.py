@@ -26,7 +26,7 @@ from sidecar.docker.answers import (
     with_subpaths,
 )
 from sidecar.docker.client import Connection
-from sidecar.docker.models import Container, Inventory, Volume
+from sidecar.docker.models import Container, Inventory, Volume, images_that_matter
 from sidecar.lib.errors import InventoryError
 from sidecar.lib.read_file import read_file
 from sidecar.lib.threads import Closable
@@ -83,10 +83,10 @@ class DockerInventory(Closable):
         """List all containers, all volumes, and the labels of the images that matter.
 
         The containers are not filtered by label: members of a group and the newest
-        of disagreeing replicas count without one. An image matters if one of its
-        containers has a label under `label_prefix`. The subpaths of volumes take one
-        inspection of a container in its life: of labelled ones, of others of their
-        services, and of the one called `backrest`.
+        of disagreeing replicas count without one. Which images matter is told by
+        `images_that_matter`. The subpaths of volumes take one inspection of a container in
+        its life: of labelled ones, of others of their services, and of the one called
+        `backrest`.
         """
         try:
             return self._observe(label_prefix, backrest)
@@ -103,14 +103,16 @@ class DockerInventory(Closable):
             containers = parse_containers(listed, connection.source(_CONTAINERS))
             volume_list = waiting.result()
         volumes = parse_volumes(volume_list, connection.source(_VOLUMES))
-        images = self._labels_of_images(_labelled_images(containers, label_prefix))
+        wanted = images_that_matter(containers, label_prefix)
+        images = self._labels_of_images(sorted(wanted))
+        missing = frozenset(wanted - images.keys())
         inspected = _inspected(containers, label_prefix, backrest)
         known = {one.id: self._subpaths_of(one) for one in containers if one.id in inspected}
         self._subpaths = known
         subpaths = {identity: found for identity, found in known.items() if found}
         containers = tuple([with_subpaths(one, known.get(one.id, {})) for one in containers])
         return Observation(
-            Inventory(containers, volumes, images),
+            Inventory(containers, volumes, images, missing),
             RawInventory(listed, volume_list, images, subpaths),
         )
 
@@ -177,16 +179,6 @@ class DockerInventory(Closable):
         variables = parse_environment(answer, source) if answer is not None else ()
         zones = [pair[3:] for pair in variables if pair.startswith("TZ=")]
         return zones[-1] or None if zones else None
-
-
-def _labelled_images(containers: Iterable[Container], label_prefix: str) -> list[str]:
-    """Return the ids of the images of labelled containers, each once, sorted."""
-    images = {
-        container.image_id
-        for container in containers
-        if any(label.startswith(label_prefix) for label in container.labels)
-    }
-    return sorted(images - {""})
 
 
 def _inspected(containers: Iterable[Container], label_prefix: str, backrest: str) -> frozenset[str]:

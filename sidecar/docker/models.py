@@ -1,6 +1,6 @@
 """Pure records of what Docker has: containers with their mounts, volumes, image labels."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -55,8 +55,43 @@ class Inventory:
     """All that Docker had at one moment.
 
     `volumes` by name; `image_labels` by image id, only for images that are known.
+    `missing_images` are the ids of those that Docker does not have any more.
     """
 
     containers: tuple[Container, ...] = ()
     volumes: Mapping[str, Volume] = field(default_factory=dict)
     image_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    missing_images: frozenset[str] = frozenset()
+
+
+PROJECT = "com.docker.compose.project"
+SERVICE = "com.docker.compose.service"
+SWARM_SERVICE = "com.docker.swarm.service.name"
+
+
+def images_that_matter(
+    containers: Iterable[Container], label_prefix: str, among: Iterable[Container] | None = None
+) -> set[str]:
+    """Return the ids of the images whose labels decide about plans.
+
+    Those of labelled containers, and of containers that say that they are of the same
+    service as a labelled one: an image carries such labels too. `among` are the
+    containers whose images are asked for, None for all.
+    """
+    wanted = list(containers) if among is None else list(among)
+    labelled = [c for c in containers if any(map(_has_prefix(label_prefix), c.labels))]
+    services = {unit for c in labelled if (unit := _service_of(c)) is not None}
+    known = {c.id for c in labelled}
+    images = {c.image_id for c in wanted if c.id in known or _service_of(c) in services}
+    return images - {""}
+
+
+def _has_prefix(prefix: str) -> Callable[[str], bool]:
+    return lambda label: label.startswith(prefix)
+
+
+def _service_of(container: Container) -> tuple[str, str] | None:
+    labels = container.labels
+    if SERVICE in labels:
+        return labels.get(PROJECT, ""), labels[SERVICE]
+    return ("", labels[SWARM_SERVICE]) if SWARM_SERVICE in labels else None

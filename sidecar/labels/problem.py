@@ -43,6 +43,11 @@ REASONS: Mapping[str, Reason] = {
     ),
     "keep.invalid": Reason(Severity.ERROR, "not a retention"),
     "paths.empty": Reason(Severity.ERROR, "nothing is left to back up"),
+    "plan.id-taken": Reason(
+        Severity.ERROR,
+        "the plan of that id belongs to another workload, which is still there, or the hook "
+        "policy does not allow to go on with it",
+    ),
     "hook.template-unknown": Reason(Severity.ERROR, "no such template"),
     "label.unknown": Reason(
         Severity.DEGRADED,
@@ -62,6 +67,10 @@ REASONS: Mapping[str, Reason] = {
     "secret.missing": Reason(Severity.DEGRADED, "a secret reference that leads nowhere"),
     "plan.id-collision": Reason(Severity.WARNING, "two workloads come to the same plan id"),
     "plan.renamed": Reason(Severity.WARNING, "a new plan continues one that lost its workload"),
+    "plan.taken-over": Reason(
+        Severity.WARNING,
+        "a workload goes on with the plan of another, which is gone",
+    ),
     "repo.assumed": Reason(Severity.WARNING, "several repositories, and nobody says which"),
     "keep.within-ignored": Reason(Severity.WARNING, "`within` works with `backup-once` only"),
     "keep.overridden": Reason(Severity.WARNING, "the repository has a forget policy of its own"),
@@ -76,7 +85,8 @@ REASONS: Mapping[str, Reason] = {
     ),
     "label.from-image": Reason(
         Severity.WARNING,
-        "a label that the image brought, which is ignored",
+        "a label that the image brought, which is ignored; an error for the `id` of a standing "
+        "plan, and where the image was removed",
     ),
     "secret.literal": Reason(
         Severity.WARNING,

@@ -7,13 +7,13 @@ What is kept becomes restic's own flags (`--keep-daily 7`): unlike a plan in Bac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sidecar.docker.models import Container, Inventory
+from sidecar.docker.models import PROJECT, SERVICE, Container, Inventory
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Problem, problem_of
 from sidecar.labels.registry import FALSE_WORDS, TRUE_WORDS, parse_bool
 from sidecar.labels.retention import KEYS, WITHIN_KEYS, parse_retention
 from sidecar.lib.text import SpecInvalid
-from sidecar.planner.workload import ONEOFF, PROJECT, SERVICE, Workload, group_workloads
+from sidecar.planner.workload import ONEOFF, Workload, group_workloads
 
 _SHORT = {key[0]: key for key in KEYS[1:]}
 _SHORT_WITHIN = {f"within-{letter}": f"within-{key}" for letter, key in _SHORT.items()}

@@ -5,13 +5,15 @@ A workload keeps the id that it has, whatever other workload arrives.
 
 import re
 from collections.abc import Container, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
 from sidecar.backrest.document import DocumentView, PlanView
-from sidecar.labels.policy import Policy
-from sidecar.labels.problem import Problem, problem_of
+from sidecar.labels.policy import HookPolicy, Policy
+from sidecar.labels.problem import Problem, Severity, problem_of
 from sidecar.labels.spec import LabelSpec
 from sidecar.planner.workload import Workload
 
@@ -24,18 +26,81 @@ class IdClaim(NamedTuple):
     """What decides the id of one workload; `paths` as the runner sees them.
 
     `plain` is the id that it has if no other asks for it, empty when its base has neither
-    a letter nor a digit.
+    a letter nor a digit; `said` the one that it would have by a label of its image.
     """
 
     workload: Workload
     spec: LabelSpec
     paths: frozenset[str]
     plain: str = ""
+    said: str = ""
 
     @property
     def key(self) -> str:
         """The natural key."""
         return self.workload.key
+
+
+class Owner(NamedTuple):
+    """Whose a standing plan is: a natural key, and its project or stack, empty for none."""
+
+    key: str
+    project: str = ""
+
+    def is_kin(self, workload: Workload) -> bool:
+        """Return whether a workload may go on with the plan."""
+        is_neighbour = bool(self.project) and workload.scope == self.project
+        return is_neighbour or workload.key == self.key or self.key in workload.keys
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """What is remembered of the owners of plans, and who is there now.
+
+    `known` by plan id; `released` are the plans that anybody may take over; `workloads` are
+    all that there are, labelled or not.
+    """
+
+    known: Mapping[str, Owner] = field(default_factory=dict)
+    released: AbstractSet[str] = frozenset()
+    workloads: Sequence[Workload] = ()
+
+    def exists(self, owner: Owner) -> bool:
+        """Return whether a container of the owner is still there."""
+        return any(owner.key == w.key or owner.key in w.keys for w in self.workloads)
+
+    def of_plan(self, plan_id: str, view: DocumentView, policy: Policy) -> Owner | None:
+        """Return the owner of a plan; None for a new plan, and where nobody can tell.
+
+        Where none is remembered it is the one workload whose id without its label gives
+        this plan, unless it has a plan with a suffix.
+        """
+        if plan_id not in view.plan_by_id or plan_id in self.released:
+            return None
+        if owner := self.known.get(plan_id):
+            return owner
+        natural = [
+            workload
+            for workload in self.workloads
+            if "enable" in workload.labels
+            and plan_id == natural_id(workload, policy)
+            and suffixed_id(plan_id, workload.key) not in view.plan_by_id
+        ]
+        return owner_of(natural[0]) if len(natural) == 1 else None
+
+
+_NO_OWNERS = Owners()
+
+
+def owner_of(workload: Workload) -> Owner:
+    """Return a workload as the owner of its plan."""
+    return Owner(workload.key, workload.scope)
+
+
+def natural_id(workload: Workload, policy: Policy) -> str:
+    """Return the plan id that a workload has without an `id` label."""
+    base = workload.base if policy.include_project_name else workload.short_base
+    return sanitize(policy.plan_id_prefix + base)
 
 
 @lru_cache(maxsize=8192)
@@ -60,7 +125,7 @@ def plain_id(claim: IdClaim, policy: Policy) -> str:
 
 
 def resolve_ids(
-    claims: Sequence[IdClaim], view: DocumentView, policy: Policy
+    claims: Sequence[IdClaim], view: DocumentView, policy: Policy, owners: Owners = _NO_OWNERS
 ) -> list[tuple[str, tuple[Problem, ...]]]:
     """Return the plan id of each claim and the problems with it; no id only with one that blocks.
 
@@ -68,55 +133,125 @@ def resolve_ids(
     """
     found: list[tuple[str, tuple[Problem, ...]]] = [("", ())] * len(claims)
     wanted: dict[str, list[int]] = {}
+    plains = {claim.plain for claim in claims}
     for index, claim in enumerate(claims):
-        plain = claim.plain
-        if plain:
-            wanted.setdefault(plain, []).append(index)
+        stands_by_image = claim.said in view.plan_by_id and claim.plain not in view.plan_by_id
+        if stands_by_image and claim.said not in plains:
+            found[index] = (claim.said, (_id_of_image(claim, policy),))
+        elif claim.plain:
+            wanted.setdefault(claim.plain, []).append(index)
         else:
             # The plan that the workload had before its id label became unusable stays its own.
             unlabelled = claim._replace(spec=claim.spec._replace(id=None))
             found[index] = (plain_id(unlabelled, policy), (_no_id(claim, policy),))
-    owners: dict[str, str] = {}
+    holders: dict[str, str] = {}
     stems = {plan_id[:-_SUFFIX_LENGTH] for plan_id in view.plan_by_id}
     for plain, rivals in sorted(wanted.items()):
-        if len(rivals) == 1 and plain not in stems:
+        owner = owners.of_plan(plain, view, policy)
+        if len(rivals) == 1 and plain not in stems and owner is None:
             shares = [(rivals[0], plain)]
         else:
-            shares = _share_out(plain, rivals, claims, view.plan_by_id)
+            allowed = _allowed(rivals, claims, owner, owners, policy)
+            shares = _share_out(plain, rivals, allowed, owner, claims, view.plan_by_id)
+        keeper = next((claims[i].key for i, plan_id in shares if plan_id == plain), "")
         for index, plan_id in shares:
-            problems = _rivalry(index, plain, rivals, claims, policy) if len(rivals) > 1 else ()
-            owner = owners.setdefault(plan_id, claims[index].key)
-            if owner != claims[index].key:
-                taken = _taken(claims[index], plan_id, owner, policy)
-                found[index] = ("", (*problems, taken))
-            else:
-                found[index] = (plan_id, problems)
+            claim = claims[index]
+            problems = _rivalry(index, plain, rivals, claims, keeper, policy)
+            if owner is not None:
+                problems += _about_owner(claim, plan_id, plain, owner, owners, policy)
+            holder = holders.setdefault(plan_id, claim.key) if plan_id else claim.key
+            if holder != claim.key:
+                problems += (_taken(claim, plan_id, holder, policy),)
+            found[index] = ("" if holder != claim.key else plan_id, problems)
     return found
 
 
-def _share_out(
-    plain: str, rivals: Sequence[int], claims: Sequence[IdClaim], existing: Mapping[str, PlanView]
+def _allowed(
+    rivals: Sequence[int],
+    claims: Sequence[IdClaim],
+    owner: Owner | None,
+    owners: Owners,
+    policy: Policy,
+) -> Sequence[int]:
+    """Return those who may have a plan: its owner's kin, and others once no owner is left."""
+    kin = [i for i in rivals if owner is None or owner.is_kin(claims[i].workload)]
+    if kin or owner is None or owners.exists(owner) or policy.hook_policy is not HookPolicy.ALL:
+        return kin
+    return rivals
+
+
+def _about_owner(
+    claim: IdClaim, plan_id: str, plain: str, owner: Owner, owners: Owners, policy: Policy
+) -> tuple[Problem, ...]:
+    """Return the problem of a claim to a plan that is, or was, another's."""
+    if not plan_id:
+        return (_foreign(claim, plain, owner, owners, policy),)
+    if plan_id == plain and not owner.is_kin(claim.workload):
+        return (_taken_over(claim, plain, owner, policy),)
+    return ()
+
+
+def _share_out(  # what decides it
+    plain: str,
+    rivals: Sequence[int],
+    allowed: Sequence[int],
+    owner: Owner | None,
+    claims: Sequence[IdClaim],
+    existing: Mapping[str, PlanView],
 ) -> list[tuple[int, str]]:
-    """Give the plain id to one of those who ask for it; the others get one with a suffix."""
+    """Give the plain id to one of those who ask for it; the others get one with a suffix.
+
+    Only the `allowed` may have the plan that stands. Where nobody is, the others get no
+    id at all: it is `owner`'s.
+    """
     held = [(index, suffixed_id(plain, claims[index].key)) for index in rivals]
     keeping = [(index, plan_id) for index, plan_id in held if plan_id in existing]
     others = [(index, plan_id) for index, plan_id in held if plan_id not in existing]
     if not others:
         return keeping
-    paths = frozenset(existing[plain].paths) if plain in existing else frozenset()
-    # Who shares a path with the existing plan keeps it; else the lowest natural key.
-    owner = next((i for i, _ in others if paths & claims[i].paths), others[0][0])
-    return [*keeping, *((i, plain if i == owner else plan_id) for i, plan_id in others)]
+    if not allowed:
+        return [*keeping, *((index, "") for index, _ in others)]
+    candidates = [index for index, _ in others if index in allowed]
+    winner = _plain_goes_to(plain, candidates, owner, claims, existing)
+    return [*keeping, *((i, plain if i == winner else plan_id) for i, plan_id in others)]
 
 
-def _rivalry(
-    index: int, plain: str, rivals: Sequence[int], claims: Sequence[IdClaim], policy: Policy
+def _plain_goes_to(
+    plain: str,
+    candidates: Sequence[int],
+    owner: Owner | None,
+    claims: Sequence[IdClaim],
+    existing: Mapping[str, PlanView],
+) -> int | None:
+    """Return who gets the plain id: the owner, who shares a path with the plan, the oldest."""
+    if not candidates or plain not in existing:
+        return candidates[0] if candidates else None
+    paths = frozenset(existing[plain].paths)
+
+    def rank(index: int) -> tuple[bool, bool, int, str]:
+        claim = claims[index]
+        is_owner = owner is not None and owner.key in (claim.key, *claim.workload.keys)
+        created = min(container.created for container in claim.workload.containers)
+        return not is_owner, not paths & claim.paths, created, claim.key
+
+    return min(candidates, key=rank)
+
+
+def _rivalry(  # the parts of a problem
+    index: int,
+    plain: str,
+    rivals: Sequence[int],
+    claims: Sequence[IdClaim],
+    keeper: str,
+    policy: Policy,
 ) -> tuple[Problem, ...]:
+    if len(rivals) == 1:
+        return ()
     claim = claims[index]
     others = [claims[other].key for other in rivals if other != index]
     if claim.key in others:
         return (_same_key(claim, policy),)
-    return (_collision(claim, plain, others, policy),)
+    return (_collision(claim, plain, others, keeper, policy),)
 
 
 def renamed_problems(
@@ -138,19 +273,28 @@ def renamed_problems(
     if not orphans:
         return []
     by_paths = {tuple(sorted(plan.paths)): plan_id for plan_id, plan in orphans.items()}
-    problems = []
+    found: dict[str, list[tuple[IdClaim, str, bool]]] = {}
     for claim, plan_id, paths in new:
         short = sanitize(policy.plan_id_prefix + claim.workload.short_base)
         old = short if short in orphans else by_paths.get(tuple(sorted(paths)))
         if old is not None:
-            problems.append(_renamed(claim, old, plan_id, old == short, policy))
-    return problems
+            found.setdefault(old, []).append((claim, plan_id, old == short))
+    return [
+        _renamed(claim, old, plan_id, [c.key for c, _, _ in heirs], unprefixed, policy)
+        for old, heirs in found.items()
+        for claim, plan_id, unprefixed in heirs
+    ]
 
 
-def _renamed(claim: IdClaim, old: str, new: str, unprefixed: bool, policy: Policy) -> Problem:
+def _renamed(  # the parts of a problem
+    claim: IdClaim, old: str, new: str, heirs: Sequence[str], unprefixed: bool, policy: Policy
+) -> Problem:
     base = old.removeprefix(policy.plan_id_prefix)
     hint = f"to keep the history set {policy.label_prefix}id={base}"
-    if unprefixed and policy.include_project_name:
+    if len(heirs) > 1:
+        # The same id on all of them would only be a collision.
+        hint += f" on one of {', '.join(heirs)} and leave the others as they are"
+    elif unprefixed and policy.include_project_name:
         hint += ", or pass --no-include-project-name"
     message = f"{new} is a new plan, while {old} stands there without a workload"
     return _about_id(claim, policy, "plan.renamed", message, hint)
@@ -167,9 +311,50 @@ def _no_id(claim: IdClaim, policy: Policy) -> Problem:
     return _about_id(claim, policy, "label.invalid", message, "write letters or digits")
 
 
-def _collision(claim: IdClaim, plain: str, others: Sequence[str], policy: Policy) -> Problem:
+def _id_of_image(claim: IdClaim, policy: Policy) -> Problem:
+    base = claim.workload.ignored["id"]
+    message = f"{policy.label_prefix}id, which only the image says, made the standing plan"
+    return _about_id(
+        claim,
+        policy,
+        "label.from-image",
+        f"{message} {claim.said}: it stays, and is not updated",
+        f'write {policy.label_prefix}id: " {base}" on the service in the Compose file '
+        "(the blank makes the value yours), or pass --trust-image-labels",
+        Severity.ERROR,
+    )
+
+
+def _collision(
+    claim: IdClaim, plain: str, others: Sequence[str], keeper: str, policy: Policy
+) -> Problem:
     message = f"{plain} is the plan id of {claim.key} and also of {', '.join(others)}"
-    return _about_id(claim, policy, "plan.id-collision", message, _other_id("", policy))
+    hint = _other_id("", policy)
+    if keeper:
+        hint = f"{keeper} keeps it: give each other one a {policy.label_prefix}id of its own"
+    return _about_id(claim, policy, "plan.id-collision", message, hint)
+
+
+def _foreign(claim: IdClaim, plan_id: str, owner: Owner, owners: Owners, policy: Policy) -> Problem:
+    why = "which is still there" if owners.exists(owner) else "which is gone"
+    return _about_id(
+        claim,
+        policy,
+        "plan.id-taken",
+        f"the plan {plan_id} belongs to {owner.key}, {why}: {claim.key} does not get it",
+        f"give {claim.key} another {policy.label_prefix}id, or hand the plan over to it: "
+        f"`backrest-sidecar reconcile --take-over {plan_id}`",
+    )
+
+
+def _taken_over(claim: IdClaim, plan_id: str, owner: Owner, policy: Policy) -> Problem:
+    return _about_id(
+        claim,
+        policy,
+        "plan.taken-over",
+        f"{claim.key} goes on with the plan {plan_id} of {owner.key}, which is gone",
+        f"if it has other data, give it another {policy.label_prefix}id",
+    )
 
 
 def _taken(claim: IdClaim, plan_id: str, owner: str, policy: Policy) -> Problem:
@@ -181,7 +366,14 @@ def _other_id(first: str, policy: Policy) -> str:
     return f"{f'rename {first} ' if first else ''}give one of them a {policy.label_prefix}id"
 
 
-def _about_id(claim: IdClaim, policy: Policy, reason: str, message: str, hint: str) -> Problem:
+def _about_id(  # the parts of a problem
+    claim: IdClaim,
+    policy: Policy,
+    reason: str,
+    message: str,
+    hint: str,
+    severity: Severity | None = None,
+) -> Problem:
     return problem_of(
         reason,
         message,
@@ -189,4 +381,5 @@ def _about_id(claim: IdClaim, policy: Policy, reason: str, message: str, hint: s
         workload=claim.key,
         container=claim.workload.names[0],
         label=f"{policy.label_prefix}id",
+        severity=severity,
     )

@@ -15,7 +15,7 @@ from sidecar.backrest.jsontext import Object
 from sidecar.backrest.normal import normalise_plan
 from sidecar.labels.policy import Policy
 from sidecar.labels.spec import parse_labels
-from sidecar.planner.ids import IdClaim, plain_id, suffixed_id
+from sidecar.planner.ids import IdClaim, Owner, owner_of, plain_id, suffixed_id
 from sidecar.planner.plans import Rendered
 from sidecar.planner.workload import Workload
 
@@ -54,6 +54,9 @@ class PlanHistory:
         contested: owned keys, by plan, that somebody else keeps changing.
         quiesced: plans whose workload a running backup has stopped: Docker may not list it.
         may_disable: whether the schedule of a disabled plan can be remembered.
+        owners: whose a plan is.
+        take_over: plans that another than their owner may go on with.
+        stopped: ids of containers that a running backup has stopped.
     """
 
     orphans: Mapping[str, float] = field(default_factory=dict)
@@ -67,6 +70,9 @@ class PlanHistory:
     contested: Mapping[str, frozenset[str]] = field(default_factory=dict)
     quiesced: frozenset[str] = frozenset()
     may_disable: bool = True
+    owners: Mapping[str, Owner] = field(default_factory=dict)
+    take_over: frozenset[str] = frozenset()
+    stopped: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,7 @@ class Ageing:
     disabled: Mapping[str, Any] = field(default_factory=dict)
     enabling: Mapping[str, tuple[Any, float]] = field(default_factory=dict)
     held: tuple[str, ...] = ()
+    owners: Mapping[str, Owner] = field(default_factory=dict)
 
     @property
     def disables(self) -> bool:
@@ -128,7 +135,20 @@ def age_plans(
         disabled={key: schedule for key, schedule in disabled.items() if key not in gone},
         enabling=enabling,
         held=held,
+        owners=_owners(document, rendered, history, removed),
     )
+
+
+def _owners(
+    document: Document, rendered: Rendered, history: PlanHistory, removed: tuple[str, ...]
+) -> dict[str, Owner]:
+    """Return whose each plan is: of who has it now, else of who had it last."""
+    plans = {*document.plans, *(plan.id for plan in rendered.plans)} - {*removed}
+    owners = {key: owner for key, owner in history.owners.items() if key in plans}
+    for item in rendered.workloads:
+        if item.plan_id in plans:
+            owners[item.plan_id] = owner_of(item.workload)
+    return owners
 
 
 def _since(remembered: float, now: float) -> float:

@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 
-from sidecar.docker.models import Container, Inventory
+from sidecar.docker.models import PROJECT, SERVICE, Container, Inventory
 from sidecar.labels.problem import Problem, Severity
 from sidecar.labels.registry import REGISTRY, suggest_label
 from sidecar.labels.values import has_tight_comma
 from sidecar.planner.coverage import MountCoverage
 from sidecar.planner.plan import RenderedWorkload
 from sidecar.planner.plans import Rendered
-from sidecar.planner.workload import PROJECT, SERVICE, Workload
+from sidecar.planner.workload import Workload
 
 NOT_ENABLED = "lint.not-enabled"
 SWARM_ONLY = "lint.swarm-only"

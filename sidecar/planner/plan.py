@@ -12,6 +12,7 @@ from sidecar.docker.models import Mount
 from sidecar.labels.flags import JudgedFlags, judge_flags
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Problem, Severity, problem_of
+from sidecar.labels.registry import resolve_label
 from sidecar.labels.retention import parse_retention
 from sidecar.labels.spec import LabelSpec
 from sidecar.lib.text import SpecInvalid
@@ -100,8 +101,16 @@ def render_plan(
             labelled=_labelled(spec),
         )
         problems += live_databases(workload, plan, this.locator, this.policy.label_prefix)
-    permitted = _permitted(draft, existing, hooks.hooks, this, problems) if plan is None else None
-    located = (*workload.problems, *[_located(problem, workload) for problem in problems])
+    permitted: dict[str, list[Any]] | None = None
+    if plan is None:
+        permitted = _permitted(draft, existing, hooks.hooks, this, problems)
+        if existing is not None and _has_ignored_paths(workload) and permitted is not None:
+            kept = _within_mounts(existing.paths, workload, this.locator)
+            permitted["paths"] = kept or list(paths) or list(existing.paths)
+    # An error about a label stands for the warning about it.
+    about = {(p.reason, p.label) for p in about_id if p.blocks}
+    own = [p for p in workload.problems if (p.reason, p.label) not in about]
+    located = (*own, *[_located(problem, workload) for problem in problems])
     return RenderedWorkload(
         workload, spec, plan_id, plan if plan_id else None, draft.paths, located, permitted
     )
@@ -119,7 +128,10 @@ def _permitted(
     flags = _standing_flags(draft, existing, this.policy, problems)
     if flags is not None:
         permitted["backup_flags"] = list(flags)
-    if any(problem.reason == "hook.forbidden" for problem in problems):
+    forbidden = (*draft.workload.problems, *problems)
+    if any(problem.reason == "hook.forbidden" for problem in forbidden) or any(
+        map(_is_dangerous, draft.workload.ignored)
+    ):
         permitted["hooks"] = [hook.to_json() for hook in hooks]
     return permitted or None
 
@@ -147,7 +159,10 @@ def _labelled(spec: LabelSpec) -> frozenset[str]:
 def _final_paths(draft: Draft, existing: PlanView | None, locator: Locator) -> tuple[str, ...]:
     found = [entry.runner for entry in draft.paths.entries]
     if existing is not None and draft.paths.problems:
-        found += _kept_paths(draft.paths, existing, locator)
+        kept = _kept_paths(draft.paths, existing, locator)
+        if _has_ignored_paths(draft.workload):
+            kept = _within_mounts(kept, draft.workload, locator)
+        found += kept
     return without_nested(found) if len(found) > 1 else tuple(found)
 
 
@@ -165,6 +180,24 @@ def _kept_paths(paths: PathResult, existing: PlanView, locator: Locator) -> Iter
     ]
     roots = [root for source in sources if (root := locator.runner_path(source)) is not None]
     return [path for path in existing.paths if any(is_under(path, root) for root in roots)]
+
+
+def _is_dangerous(name: str) -> bool:
+    """Return whether a label decides what runs, with which flags, or which paths are read."""
+    label, _ = resolve_label(name)
+    return label is not None and (label.trusted or label.field == "include")
+
+
+def _has_ignored_paths(workload: Workload) -> bool:
+    """Return whether only an image named paths: an existing plan may have them from it."""
+    return any(name.startswith("paths.include") for name in workload.ignored)
+
+
+def _within_mounts(paths: Iterable[str], workload: Workload, locator: Locator) -> list[str]:
+    """Return the paths that lie in a mount of the workload, as the runner sees them."""
+    hosts = [host for mount in workload.mounts if (host := locator.locate(mount).host)]
+    roots = [root for host in hosts if (root := locator.runner_path(host)) is not None]
+    return [path for path in paths if any(is_under(path, root) for root in roots)]
 
 
 def _is_elsewhere(mount: Mount, locator: Locator) -> bool:

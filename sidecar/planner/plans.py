@@ -4,6 +4,7 @@ Between workloads: plan ids, paths that two plans back up, plans that were renam
 """
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -16,15 +17,17 @@ from sidecar.docker.models import Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Problem, problem_of
 from sidecar.labels.registry import resolve_label, suggest_label
-from sidecar.labels.spec import parse_labels
+from sidecar.labels.spec import LabelSpec, parse_labels
 from sidecar.labels.trust import without_templates
 from sidecar.planner.host_path import Locator
-from sidecar.planner.ids import IdClaim, plain_id, renamed_problems, resolve_ids
+from sidecar.planner.ids import IdClaim, Owners, plain_id, renamed_problems, resolve_ids, sanitize
 from sidecar.planner.memo import Memo
 from sidecar.planner.paths import resolve_paths
 from sidecar.planner.plan import Draft, Pass, RenderedWorkload, render_plan
 from sidecar.planner.repositories import choose_repos
 from sidecar.planner.workload import Workload, WorkloadMemos, group_workloads
+
+_NO_OWNERS = Owners()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +82,14 @@ def render(
     now: datetime,
     runner_mounts: tuple[Mount, ...] | None = None,
     memos: Memos | None = None,
+    owners: Owners = _NO_OWNERS,
+    quiesced: AbstractSet[str] = frozenset(),
 ) -> Rendered:
     """Render the plans of every labelled workload.
 
     `now` (aware) only decides whether a schedule ever fires. `runner_mounts` are
-    the mounts of the runner's container, None when they are not known.
+    the mounts of the runner's container, None when they are not known. `owners` are those
+    that are remembered; `quiesced` the ids of containers that a backup has stopped.
     """
     memos = memos or Memos()
     locator = Locator(policy, inventory.volumes, runner_mounts)
@@ -92,7 +98,8 @@ def render(
     drafts: list[Draft] = []
     claims: list[IdClaim] = []
     unlabelled: list[Workload] = []
-    for workload in group_workloads(inventory, policy, memos.workloads):
+    workloads = group_workloads(inventory, policy, memos.workloads, quiesced)
+    for workload in workloads:
         drafted = None
         if _may_be_enabled(workload):
             inputs = (workload, *_volumes_of(workload, inventory), *fixed)
@@ -103,7 +110,7 @@ def render(
         else:
             drafts.append(drafted[0])
             claims.append(drafted[1])
-    ids = resolve_ids(claims, view, policy)
+    ids = resolve_ids(claims, view, policy, replace(owners, workloads=workloads))
     rendered = _rendered(drafts, ids, this, (*fixed, now.date()), memos)
     new = [
         (claim, item.plan_id, item.plan.paths)
@@ -163,6 +170,7 @@ def _draft(workload: Workload, this: Pass) -> tuple[Draft, IdClaim] | None:
     spec, problems = parse_labels(workload.labels, prefix)
     if not spec.enable and not _is_doubtful(workload, problems, prefix):
         return None
+    spec = _without_lists_of_image(spec, workload)
     spec, forbidden = without_templates(spec, this.policy)
     problems += forbidden
     if spec.group and not workload.project:
@@ -170,6 +178,17 @@ def _draft(workload: Workload, this: Pass) -> tuple[Draft, IdClaim] | None:
     paths = resolve_paths(workload, spec, this.locator, prefix)
     draft = Draft(workload, spec, paths, (*problems, *paths.problems))
     return draft, _claim(draft, this.policy)
+
+
+def _without_lists_of_image(spec: LabelSpec, workload: Workload) -> LabelSpec:
+    """Clear lists that only an image says: a standing plan may have them from it."""
+    names = {resolve_label(name)[0] for name in workload.ignored}
+    fields = {label.field for label in names if label is not None}
+    if "backup_flags" in fields and spec.backup_flags is None:
+        spec = spec._replace(backup_flags=())
+    if "iexclude" in fields and spec.iexclude is None:
+        spec = spec._replace(iexclude=())
+    return spec
 
 
 def _ignored_problems(workload: Workload, prefix: str) -> list[Problem]:
@@ -209,7 +228,9 @@ def _is_doubtful(workload: Workload, problems: Iterable[Problem], prefix: str) -
 def _claim(draft: Draft, policy: Policy) -> IdClaim:
     paths = frozenset([entry.runner for entry in draft.paths.entries])
     claim = IdClaim(draft.workload, draft.spec, paths)
-    return claim._replace(plain=plain_id(claim, policy))
+    of_image = draft.workload.ignored.get("id", "")
+    said = sanitize(policy.plan_id_prefix + of_image) if sanitize(of_image) else ""
+    return claim._replace(plain=plain_id(claim, policy), said=said)
 
 
 def _shared_paths(

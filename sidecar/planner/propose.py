@@ -10,6 +10,7 @@ from sidecar.docker.models import Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import DocumentError
 from sidecar.planner.diff import OWNED_KEYS, Changes, diff_plans, with_more
+from sidecar.planner.ids import Owners
 from sidecar.planner.lifecycle import Ageing, PlanHistory, age_plans
 from sidecar.planner.plans import Memos, Rendered, render
 
@@ -56,7 +57,11 @@ def propose(  # noqa: PLR0913  # each is one fact that a pure function depends o
         raise DocumentError("`plans` is no list", "nothing was written: restore the list of plans")
     memos = memos or Memos()
     memos.begin_pass()
-    rendered = render(inventory, document.view, policy, now, runner_mounts, memos)
+    past = history or PlanHistory()
+    owners = Owners(past.owners, past.take_over)
+    rendered = render(
+        inventory, document.view, policy, now, runner_mounts, memos, owners, past.stopped
+    )
     ageing = None
     if history is not None:
         ageing = age_plans(document, rendered, policy, history, now.timestamp())

@@ -5,22 +5,31 @@ Also the order in which the containers of a workload start.
 
 import re
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
+from types import MappingProxyType
 from typing import NamedTuple
 
-from sidecar.docker.models import Container, Inventory, Mount
+from sidecar.docker.models import PROJECT, SERVICE, SWARM_SERVICE, Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Problem, problem_of
 from sidecar.labels.registry import resolve_label
-from sidecar.labels.trust import own_labels
+from sidecar.labels.trust import LabelSource, own_labels
+from sidecar.planner.host_path import Locator
 from sidecar.planner.memo import ItemMemo, Memo
 
-PROJECT = "com.docker.compose.project"
-SERVICE = "com.docker.compose.service"
 ONEOFF = "com.docker.compose.oneoff"
 DEPENDS_ON = "com.docker.compose.depends_on"
-SWARM_SERVICE = "com.docker.swarm.service.name"
+# Labels that Compose and Swarm write, each kind with the label that no image has: Compose
+# writes the others into the images that it builds.
+_IDENTITIES = (
+    ("com.docker.compose.", "com.docker.compose.config-hash"),
+    ("com.docker.swarm.", "com.docker.swarm.task.id"),
+    ("com.docker.stack.", "com.docker.swarm.task.id"),
+)
+STACK = "com.docker.stack.namespace"
+_STOPPED = frozenset({"created", "exited", "dead"})
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 """What Docker takes as the name of a container, service, stack or project."""
 _RECREATED = re.compile(r"[0-9a-f]{12}_(.+)", re.ASCII)
@@ -31,7 +40,9 @@ class Workload(NamedTuple):
 
     `key` is the natural key, `PROJECT/SERVICE` or a name; `base` and `short_base` give the
     plan id with and without the project; `containers` are sorted by name; `labels` lack the
-    prefix; `carriers` names, per label, the containers that carry the value that counts.
+    prefix; `carriers` names, per label, the containers that carry the value that counts;
+    `ignored` are the labels that only an image says; `keys` are the natural keys of what was
+    joined by an explicit `id`, then the first container is the newest that runs.
     """
 
     key: str
@@ -43,6 +54,15 @@ class Workload(NamedTuple):
     labels: Mapping[str, str]
     carriers: Mapping[str, tuple[str, ...]]
     problems: tuple[Problem, ...] = ()
+    ignored: Mapping[str, str] = MappingProxyType({})
+    keys: tuple[str, ...] = ()
+
+    @property
+    def scope(self) -> str:
+        """The Compose project or Swarm stack; empty without either."""
+        if self.project or not self.swarm_service:
+            return self.project
+        return self.containers[0].labels.get(STACK, "")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -77,33 +97,57 @@ class WorkloadMemos:
     def __init__(self) -> None:
         self.placed: ItemMemo[Container, tuple[Unit | None, Container]] = ItemMemo(_place)
         self.units: Memo[Workload] = Memo()
+        self.images: Memo[Mapping[str, Mapping[str, str]]] = Memo()
+        self.believed: Memo[Container] = Memo()
 
     def begin_pass(self) -> None:
         """Forget what the last pass did not ask for."""
-        self.units.begin_pass()
+        for memo in (self.units, self.images, self.believed):
+            memo.begin_pass()
+
+    def identified(self, inventory: Inventory) -> Sequence[Container]:
+        """Return the containers without the names of services that only their images say."""
+        images = self.images.recall(
+            "", (inventory.image_labels,), _with_identities, inventory.image_labels
+        )
+        if not images:
+            return inventory.containers
+        recall = self.believed.recall
+        return [
+            recall(one.id, (one, of_image), _without_identity_of_image, one, of_image)
+            if (of_image := images.get(one.image_id)) is not None
+            else one
+            for one in inventory.containers
+        ]
 
 
 def group_workloads(
-    inventory: Inventory, policy: Policy, memos: WorkloadMemos | None = None
+    inventory: Inventory,
+    policy: Policy,
+    memos: WorkloadMemos | None = None,
+    quiesced: AbstractSet[str] = frozenset(),
 ) -> list[Workload]:
     """Group an inventory into workloads, sorted by natural key.
 
     Containers without any label under the prefix are in them too where they are
-    replicas or members of a group; `run` containers and the sidecar are not.
+    replicas or members of a group; `run` containers and the sidecar are not. `quiesced`
+    are the ids of containers that a backup has stopped: they count as running.
     """
     memos = memos or WorkloadMemos()
     units: dict[Unit, list[Container]] = {}
-    for unit, named in memos.placed.recall_all(inventory.containers):
+    for unit, named in memos.placed.recall_all(memos.identified(inventory)):
         if unit is not None:
             units.setdefault(unit, []).append(named)
     groups: dict[tuple[str, str], list[Workload]] = {}
     alone: list[Workload] = []
     recall, of_image = memos.units.recall, inventory.image_labels.get
+    missing = inventory.missing_images
     for unit, listed in units.items():
         containers = [c for c in listed if c.id != policy.own_container_id]
         if not containers:
             continue
-        images = [of_image(c.image_id) for c in containers]
+        # Of an unknown image only whether Docker has it no more.
+        images = [of_image(c.image_id, c.image_id in missing) for c in containers]
         inputs = (containers, images, policy)
         workload = recall(unit, inputs, _render_unit, unit, containers, inventory, policy)
         group = workload.labels.get("group", "").strip()
@@ -113,7 +157,34 @@ def group_workloads(
             alone.append(workload)
     joined = [_join_group(*name, members, policy.label_prefix) for name, members in groups.items()]
     # The key may be that of a service and of a group or Swarm service; the names never are.
-    return sorted((*alone, *joined), key=_order)
+    by_id = _join_by_id([*alone, *joined], inventory, policy, quiesced)
+    return sorted(by_id, key=_order)
+
+
+def _with_identities(
+    image_labels: Mapping[str, Mapping[str, str]],
+) -> dict[str, Mapping[str, str]]:
+    """Return the images that have labels of Compose or Swarm."""
+    kinds = tuple(kind for kind, _ in _IDENTITIES)
+    return {
+        image: labels
+        for image, labels in image_labels.items()
+        if any(label.startswith(kinds) for label in labels)
+    }
+
+
+def _without_identity_of_image(container: Container, of_image: Mapping[str, str]) -> Container:
+    """Take out what the image says too, unless Compose or Swarm made the container."""
+    labels = dict(container.labels)
+    for kind, proof in _IDENTITIES:
+        if proof in labels and of_image.get(proof) != labels[proof]:
+            continue
+        for key in [key for key in labels if key.startswith(kind)]:
+            if of_image.get(key) == labels[key]:
+                del labels[key]
+    if len(labels) == len(container.labels):
+        return container
+    return replace(container, labels=labels)
 
 
 def _order(workload: Workload) -> tuple[str, str, tuple[str, ...]]:
@@ -159,8 +230,18 @@ def _render_unit(
     newest = (
         max(ordered, key=lambda item: (item.created, item.id)) if len(ordered) > 1 else ordered[0]
     )
-    image_labels = inventory.image_labels.get(newest.image_id, {})
-    labels, problems = own_labels(newest.labels, newest.name, image_labels, policy)
+    source = LabelSource(
+        newest.name,
+        newest.labels,
+        newest.image_id,
+        tuple([mount.destination for mount in newest.mounts]),
+    )
+    own = own_labels(
+        source,
+        inventory.image_labels.get(newest.image_id),
+        policy,
+        is_missing=newest.image_id in inventory.missing_images,
+    )
     return Workload(
         key=key,
         base=f"{unit.project}_{unit.name}" if unit.project else unit.name,
@@ -168,9 +249,10 @@ def _render_unit(
         project=unit.project,
         swarm_service=unit.name if unit.is_swarm else "",
         containers=ordered,
-        labels=labels,
+        labels=own.labels,
         carriers={},
-        problems=tuple([replace(problem, workload=key) for problem in problems]),
+        problems=tuple([replace(problem, workload=key) for problem in own.problems]),
+        ignored=own.ignored,
     )
 
 
@@ -204,6 +286,59 @@ def _join_group(project: str, name: str, members: Sequence[Workload], prefix: st
         labels={label: value for label, by in agreed.items() for value in by},
         carriers=_carriers(agreed),
         problems=tuple(problems),
+        ignored={label: v for member in members for label, v in member.ignored.items()},
+    )
+
+
+def _join_by_id(
+    workloads: list[Workload], inventory: Inventory, policy: Policy, quiesced: AbstractSet[str]
+) -> list[Workload]:
+    """Join workloads of one project with the same explicit `id` and a data mount in common.
+
+    Tools that deploy without a gap run the old container beside the new one, or leave it
+    stopped, under another name.
+    """
+    named: dict[tuple[str, str], list[Workload]] = {}
+    for workload in workloads:
+        if base := workload.labels.get("id", "").strip():
+            named.setdefault((workload.scope, base), []).append(workload)
+    rivals = [members for members in named.values() if len(members) > 1]
+    if not rivals:
+        return workloads
+    locator = Locator(policy, inventory.volumes)
+    joined = {
+        id(member): _join(parts, quiesced)
+        for members in rivals
+        for parts in _with_common_data(members, locator)
+        if len(parts) > 1
+        for member in parts
+    }
+    kept = [workload for workload in workloads if id(workload) not in joined]
+    return [*kept, *{workload.keys: workload for workload in joined.values()}.values()]
+
+
+def _with_common_data(members: Sequence[Workload], locator: Locator) -> list[list[Workload]]:
+    """Part workloads into those that have data mounts in common, also through a third."""
+    parts: list[tuple[set[str], list[Workload]]] = []
+    for member in members:
+        located = [locator.locate(mount) for mount in member.mounts]
+        data = {place.host for place in located if not locator.why_not_data(place)}
+        alike = [part for part in parts if part[0] & data]
+        parts = [part for part in parts if not part[0] & data]
+        merged = [workload for _, found in alike for workload in found]
+        parts.append((data.union(*(found for found, _ in alike)), [*merged, member]))
+    return [found for _, found in parts]
+
+
+def _join(members: Sequence[Workload], quiesced: AbstractSet[str]) -> Workload:
+    """Join workloads into one, for which the newest running container speaks."""
+    pairs = [(container, member) for member in members for container in member.containers]
+    running = [pair for pair in pairs if pair[0].state not in _STOPPED or pair[0].id in quiesced]
+    counted = running or pairs
+    first, speaker = max(counted, key=lambda pair: (pair[0].created, pair[0].id))
+    others = _by_name([container for container, _ in counted if container is not first])
+    return speaker._replace(
+        containers=(first, *others), keys=tuple(sorted({member.key for member in members}))
     )
 
 

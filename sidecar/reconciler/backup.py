@@ -9,10 +9,11 @@ from difflib import get_close_matches
 from sidecar.backrest.api import ApiError, ApiTrouble, BackrestApi
 from sidecar.backrest.document import parse_document
 from sidecar.backrest.operations import Operation, OperationEnd, Status
+from sidecar.docker.models import SERVICE
 from sidecar.lib.errors import UsageError
 from sidecar.lib.text import quoted, without_credentials
 from sidecar.planner.propose import Proposal
-from sidecar.planner.workload import SERVICE, Workload
+from sidecar.planner.workload import Workload
 from sidecar.reconciler.reconcile import preview_now
 from sidecar.reconciler.settings import ReconcilerSettings
 

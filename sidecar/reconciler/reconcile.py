@@ -14,6 +14,7 @@ from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Severity
+from sidecar.lib.errors import UsageError
 from sidecar.lib.log import log_event
 from sidecar.planner.drift import Drift
 from sidecar.planner.lifecycle import Ageing
@@ -21,7 +22,13 @@ from sidecar.planner.propose import Proposal
 from sidecar.reconciler.backrest_view import HOST_VIEW, BackrestView, resolve_backrest_view
 from sidecar.reconciler.desired_state import DesiredState, Planner, naming
 from sidecar.reconciler.observe import observe_docker, read_files
-from sidecar.reconciler.recorder import PassRecorder, confirm_docker, history_of, quiesced_plans
+from sidecar.reconciler.recorder import (
+    PassRecorder,
+    confirm_docker,
+    history_of,
+    read_quiesced,
+    with_last_known_images,
+)
 from sidecar.reconciler.secrets import secret_references, with_secrets
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory, RunnerSeen, State
@@ -121,9 +128,11 @@ class Reconciler:
             self._policy = policy
         history = None
         if memory is not None:
+            prefix = settings.policy.label_prefix
+            inventory = with_last_known_images(memory, inventory, prefix)
             if view.seen is not None:
                 memory.change(runner=view.seen)
-            quiesced = quiesced_plans(settings.config)
+            quiesced = read_quiesced(settings.config)
             contested = self.recorder.watch.contested
             history = history_of(
                 state, settings.lifetime, contested, quiesced, may_disable=memory.is_saved
@@ -185,6 +194,7 @@ def reconcile_now(
     reported, and nothing is remembered.
     """
     reconciler, settings, inventory = _observe(settings, environment, read_only=dry_run)
+    _check_take_over(settings, has_memory=reconciler.recorder.memory is not None)
     if dry_run:
         outcome = reconciler.preview(settings, inventory, now)
     else:
@@ -192,6 +202,21 @@ def reconcile_now(
     event = "dry-run.complete" if dry_run else "reconcile.complete"
     log_outcome(outcome, event, logging.INFO)
     return outcome
+
+
+def _check_take_over(settings: ReconcilerSettings, *, has_memory: bool) -> None:
+    """Raise UsageError where a plan cannot be handed over."""
+    wanted = settings.lifetime.take_over
+    if wanted and not has_memory:
+        raise UsageError(
+            "--take-over needs Docker: saved lists and Compose files change no owner",
+            "leave out --inventory and --compose",
+        )
+    if unknown := sorted(wanted - read_document(settings.config).plans.keys() if wanted else ()):
+        raise UsageError(
+            f"--take-over {unknown[0]}: there is no such plan in {settings.config}",
+            "write the id of a standing plan, as `backrest-sidecar status` shows it",
+        )
 
 
 def preview_now(

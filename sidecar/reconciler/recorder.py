@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
+from sidecar.docker.models import Inventory
 from sidecar.lib.errors import InventoryError, StoreError
 from sidecar.lib.log import log_event
 from sidecar.planner.drift import Drift, Watch, find_drift
@@ -23,7 +25,20 @@ from sidecar.reconciler.state import Memory, State
 # A Backrest that starts while we write may have read the file before: it counts as older.
 _READING_SECONDS = 2.0
 
+# What else of an image's labels decides about plans.
+_IDENTITIES = ("com.docker.compose.", "com.docker.swarm.")
+
 _log = logging.getLogger(__name__)
+
+
+class Quiesced(NamedTuple):
+    """What running backups have stopped: their plans, and the ids of the containers."""
+
+    plans: frozenset[str] = frozenset()
+    containers: frozenset[str] = frozenset()
+
+
+NOTHING_QUIESCED = Quiesced()
 
 
 class PassRecorder:
@@ -90,6 +105,7 @@ class PassRecorder:
                     disabled=state.disabled,
                     disabling=state.disabling,
                     enabling=state.enabling,
+                    owners=state.owners,
                 )
             )
 
@@ -109,7 +125,7 @@ def history_of(
     state: State,
     lifetime: Lifetime,
     contested: Mapping[str, frozenset[str]],
-    quiesced: frozenset[str] = frozenset(),
+    quiesced: Quiesced = NOTHING_QUIESCED,
     *,
     may_disable: bool = True,
 ) -> PlanHistory:
@@ -124,21 +140,28 @@ def history_of(
         action=lifetime.orphans,
         grace=lifetime.grace,
         contested=contested,
-        quiesced=quiesced,
+        quiesced=quiesced.plans,
         may_disable=may_disable,
+        owners=state.owners,
+        take_over=lifetime.take_over,
+        stopped=quiesced.containers,
     )
 
 
-def quiesced_plans(config: Path) -> frozenset[str]:
-    """Return the plans whose hooks have something stopped now, by their markers.
+def read_quiesced(config: Path) -> Quiesced:
+    """Return what hooks have stopped now, by their markers.
 
-    They are no orphans: a Swarm service scaled to zero has no container to show. Markers
+    Its plans are no orphans: a Swarm service scaled to zero has no container to show. Markers
     that cannot be read count as none; then the grace covers the run.
     """
     try:
-        return frozenset(marker.plan for marker in read_markers(config.parent / DIRECTORY))
+        markers = read_markers(config.parent / DIRECTORY)
     except StoreError:
-        return frozenset()
+        return NOTHING_QUIESCED
+    return Quiesced(
+        frozenset(marker.plan for marker in markers),
+        frozenset(marker.container for marker in markers if marker.container),
+    )
 
 
 def remember(memory: Memory, ageing: Ageing, *, is_written: bool) -> None:
@@ -161,9 +184,32 @@ def remember(memory: Memory, ageing: Ageing, *, is_written: bool) -> None:
             disabled=disabled,
             disabling=tuple(sorted(disabling)),
             enabling=dict(ageing.enabling),
+            owners=dict(ageing.owners),
         )
 
     memory.update(remembered)
+
+
+def with_last_known_images(memory: Memory, inventory: Inventory, prefix: str) -> Inventory:
+    """Add the labels that missing images had when Docker still had them; remember those of today.
+
+    Without them the labels of an image that was removed would count as the user's.
+    """
+    known = memory.state.image_labels
+    missing = {i: known[i] for i in inventory.missing_images if i in known}
+    kinds = (prefix, *_IDENTITIES)
+    seen = {
+        image: {key: value for key, value in labels.items() if key.startswith(kinds)}
+        for image, labels in inventory.image_labels.items()
+    }
+    memory.change(image_labels={**seen, **missing})
+    if not missing:
+        return inventory
+    return replace(
+        inventory,
+        image_labels={**inventory.image_labels, **missing},
+        missing_images=inventory.missing_images - missing.keys(),
+    )
 
 
 def confirm_docker(memory: Memory, docker_id: str, *, guards: bool, accept: bool) -> None:

@@ -57,6 +57,8 @@ class Lifetime:
     """Act on the present orphans although they are suspiciously many."""
     accept_engine: bool = False
     """Go on although this is another Docker than before."""
+    take_over: frozenset[str] = frozenset()
+    """Plans that another workload than their owner may go on with."""
 
 
 @dataclass(frozen=True, slots=True)

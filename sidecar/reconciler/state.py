@@ -21,6 +21,7 @@ from sidecar.lib import files as atomic
 from sidecar.lib.log import log_event
 from sidecar.lib.read_file import read_file
 from sidecar.lib.write_file import write_small
+from sidecar.planner.ids import Owner
 
 _FILE = "state.json"
 _LIMIT = 16 * 1024 * 1024
@@ -56,7 +57,8 @@ class State:
     `disabling`: those whose write was not confirmed; `enabling`: the schedule that a plan
     got back lately, and when. `runner`: the backrest container. `written_at`: our last
     write of the document that Backrest may not have loaded, 0 for none. `restarts`: when
-    we restarted Backrest.
+    we restarted Backrest. `image_labels`: what the images in use say, by their ids, for
+    when Docker does not have one any more. `owners`: whose each plan is.
     """
 
     engine_id: str = ""
@@ -69,6 +71,8 @@ class State:
     written_at: float = 0.0
     trouble: ApplyTrouble = ApplyTrouble()
     restarts: tuple[float, ...] = ()
+    image_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    owners: Mapping[str, Owner] = field(default_factory=dict)
 
 
 _ADAPTER = TypeAdapter(State)

@@ -61,6 +61,7 @@ class WorkloadStatus:
     `is_written`: the plan stands in the document. `orphan_since` in unix seconds, None
     where that is not known. `drift` names the owned keys that the next pass would change.
     `is_unloaded`: Backrest answers and should have its next run in the queue, but has not.
+    `owner`: the natural key of the workload that the plan is remembered to belong to.
     """
 
     workload: str
@@ -73,6 +74,7 @@ class WorkloadStatus:
     drift: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     is_unloaded: bool = False
+    owner: str = ""
 
     @property
     def is_orphan(self) -> bool:
@@ -158,7 +160,10 @@ def gather_status(
     lost = proposal.ageing.orphans if proposal.ageing else {}
     # An orphan that only the next pass would find is not remembered yet.
     since = {plan: time for plan, time in state.orphans.items() if plan in lost}
-    rows = _rows(proposal, known, since, frozenset(state.disabled), now)
+    rows = [
+        replace(row, owner=owner.key) if (owner := state.owners.get(row.plan)) else row
+        for row in _rows(proposal, known, since, frozenset(state.disabled), now)
+    ]
     return StatusReport(tuple(rows), now)
 
 

@@ -1,12 +1,12 @@
 """The inventory as it was last observed, updated by container and replaced by a resync."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
 from sidecar.docker.inventory import DockerInventory
-from sidecar.docker.models import Container, Inventory, Volume
+from sidecar.docker.models import SERVICE, Container, Inventory, Volume, images_that_matter
 from sidecar.lib.errors import InventoryError
 
 Key = TypeVar("Key")
@@ -60,7 +60,7 @@ class Tracker:
         containers = _reused_each(self._containers, seen.containers)
         self._find_missed(containers, announced)
         self._doubtful.clear()
-        return self._keep(containers, seen.volumes, seen.image_labels)
+        return self._keep(containers, seen.volumes, seen.image_labels, seen.missing_images)
 
     def refresh(self, ids: Collection[str]) -> Inventory:
         """Observe these containers only, by one call; each new volume or image is one more.
@@ -78,14 +78,19 @@ class Tracker:
             listed = self._docker.containers(ids)
             asked = self._new_volumes(listed, known.volumes)
             volumes = {name: self._docker.volume(name) for name in sorted(asked)}
-            images = self._new_images(listed, known.image_labels)
+            found = _reused_each(self._containers, listed)
+            containers = self._merged(found, ids)
+            images = self._new_images(listed, containers, known.image_labels)
             labels = {image: self._docker.labels_of_image(image) for image in sorted(images)}
-        found = _reused_each(self._containers, listed)
-        containers = self._merged(found, ids)
         self._suspects -= frozenset(ids)
         self._doubtful = (self._doubtful - asked) | self._abandoned(containers)
         image_labels = self._of_images_in_use(_replaced(known.image_labels, labels), containers)
-        return self._keep(containers, _replaced(known.volumes, volumes), image_labels)
+        missing = (known.missing_images - labels.keys()) | {
+            image for image, read in labels.items() if read is None
+        }
+        if missing:
+            missing &= {one.image_id for one in containers.values()}
+        return self._keep(containers, _replaced(known.volumes, volumes), image_labels, missing)
 
     @contextmanager
     def _reconnecting_after_failure(self) -> Iterator[None]:
@@ -110,6 +115,7 @@ class Tracker:
         containers: dict[str, Container],
         volumes: Mapping[str, Volume],
         image_labels: Mapping[str, Mapping[str, str]],
+        missing_images: frozenset[str],
     ) -> Inventory:
         known = self._inventory or Inventory()
         if not _is_same(containers, self._containers):
@@ -119,6 +125,8 @@ class Tracker:
             known = replace(known, volumes=kept)
         if (labels := _reused(known.image_labels, image_labels)) is not known.image_labels:
             known = replace(known, image_labels=labels)
+        if missing_images != known.missing_images:
+            known = replace(known, missing_images=missing_images)
         self._inventory = known
         return known
 
@@ -127,16 +135,19 @@ class Tracker:
         names = {mount.name for container in found for mount in container.mounts} - {""}
         return {name for name in names if name not in known or name in self._doubtful}
 
-    def _new_images(self, found: Iterable[Container], known: Collection[str]) -> set[str]:
-        return self._images_of(found) - {"", *known}
-
-    def _images_of(self, containers: Iterable[Container]) -> set[str]:
-        """Return the images of labelled containers."""
-        return {
-            container.image_id
-            for container in containers
-            if any(label.startswith(self._prefix) for label in container.labels)
-        }
+    def _new_images(
+        self,
+        found: Sequence[Container],
+        containers: Mapping[str, Container],
+        known: Collection[str],
+    ) -> set[str]:
+        """Return the images to inspect: those of what was found, and of what it belongs to."""
+        services = {one.labels[SERVICE] for one in found if SERVICE in one.labels}
+        beside = found
+        if services:
+            beside = [c for c in containers.values() if c.labels.get(SERVICE) in services]
+            beside += [one for one in found if SERVICE not in one.labels]
+        return images_that_matter(beside, self._prefix) - {*known}
 
     def _of_images_in_use(
         self, labels: Mapping[str, Mapping[str, str]], containers: Mapping[str, Container]
@@ -144,7 +155,7 @@ class Tracker:
         """Return the image labels that a relist would give: those of images in use."""
         if self._containers.keys() <= containers.keys():
             return labels
-        used = self._images_of(containers.values())
+        used = images_that_matter(containers.values(), self._prefix)
         return {image: found for image, found in labels.items() if image in used}
 
     def _abandoned(self, left: Mapping[str, Container]) -> set[str]:

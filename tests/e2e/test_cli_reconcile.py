@@ -19,6 +19,7 @@ from sidecar.cli.commands.preview import reconcile
 from sidecar.cli.output.plan_table import RESTART_NOTE
 from sidecar.docker.models import Mount
 from sidecar.reconciler.state import Memory, RunnerSeen
+from tests.fakes.fake_docker import FakeDocker
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "testdata" / "example-sidecar.config.json"
@@ -814,6 +815,34 @@ def test_an_engine_that_is_not_there_voids_the_pass(place: Place) -> None:
     assert (1, "") == (ran.code, ran.out)
     assert "there is no Docker socket at unix:///nowhere/docker.sock" in ran.err
     assert before == place.snapshot()
+
+
+def test_a_plan_is_taken_over_by_hand_only(place: Place) -> None:
+    """An owner that is still there keeps its plan, until the operator hands it over."""
+    mounts = container("data")["Mounts"]
+    plan = "backrest_sidecar_shop"
+    with FakeDocker() as engine:
+        place_of = ("--config", "config.json", "--docker-sock", engine.address)
+        first = engine.add("a", {"backrest.enable": "true", "backrest.id": "shop"}, mounts=mounts)
+        assert place.run(*place_of).code == 0
+        engine.containers[first]["Labels"]["backrest.id"] = "other"
+        engine.add("b", {"backrest.enable": "true", "backrest.id": "shop"}, mounts=mounts)
+        refused = place.run("reconcile", *place_of, "--output", "json")
+        assert refused.code == 3
+        assert "plan.id-taken" in {problem["reason"] for problem in refused.json["problems"]}
+        shown = place.run("status", *place_of, "--output", "json").json["plans"]
+        assert {row["owner"] for row in shown if row["plan"] == plan} == {"a"}
+        assert "belongs to a" in place.run("status", *place_of).out
+        unknown = place.run("reconcile", *place_of, "--take-over", "backrest_sidecar_none")
+        assert (unknown.code, "--take-over backrest_sidecar_none" in unknown.err) == (1, True)
+        handed = place.run("reconcile", *place_of, "--take-over", plan, "--output", "json")
+        assert "plan.id-taken" not in {p["reason"] for p in handed.json["problems"]}
+        again = place.run("reconcile", *place_of, "--output", "json")
+        assert "plan.id-taken" not in {p["reason"] for p in again.json["problems"]}
+        shown = place.run("status", *place_of, "--output", "json").json["plans"]
+        assert {row["owner"] for row in shown if row["plan"] == plan} == {"b"}
+    without = place.reconcile("--take-over", plan)
+    assert (without.code, "needs Docker" in without.err) == (1, True)
 
 
 # Policy, seen from outside

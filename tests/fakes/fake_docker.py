@@ -76,7 +76,7 @@ class FakeDocker:
         self.api_version = "1.41"
         self.containers: dict[str, Json] = {}
         self.volumes: dict[str, Json] = {}
-        self.images: dict[str, dict[str, str]] = {}
+        self.images: dict[str, dict[str, str]] = {"sha256:01": {}}
         self.calls: Counter[str] = Counter()
         self.asked: list[str] = []
         self.replay = Replay.HONEST

@@ -18,6 +18,7 @@ the repository `r1` and no plans, and the default policy.
     runner_mounts  the runner's mounts, where they are known
     repos       ids, or repositories as JSON
     plans       standing plans as JSON; repo `r1` unless they say another
+    owners      whose plans are: plan id → natural key, or [natural key, project]
     document    instead of `repos` and `plans`: the document's text
     expect
       plan      what must stand in the plan of `web`, key by key; null: no such key
@@ -50,6 +51,8 @@ from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.labels.problem import SEVERITIES, Problem
 from sidecar.labels.registry import LABELS, resolve_label
 from sidecar.lib.errors import DocumentError
+from sidecar.planner.ids import Owner
+from sidecar.planner.lifecycle import PlanHistory
 from sidecar.planner.propose import Proposal, propose
 
 FOLDER = Path(__file__).parents[2] / "testdata" / "cases"
@@ -57,7 +60,7 @@ FILES = sorted(FOLDER.glob("*.txt"))
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 KEYS = {
     *("rule", "labels", "mounts", "containers", "volumes", "images", "policy", "runner_mounts"),
-    *("repos", "plans", "document", "expect"),
+    *("repos", "plans", "owners", "document", "expect"),
 }
 OUTCOMES = ("added", "updated", "orphaned", "unchanged")
 EXPECTED = {"plan", "plans", "problems", "says", "document", "refused", *OUTCOMES}
@@ -73,6 +76,7 @@ class Case:
     policy: Policy
     document: Document
     runner_mounts: tuple[Mount, ...] | None
+    history: PlanHistory | None
     expect: Mapping[str, Any]
 
     def run(self, document: Document | None = None) -> Proposal:
@@ -83,6 +87,7 @@ class Case:
             self.policy,
             NOW,
             runner_mounts=self.runner_mounts,
+            history=self.history,
         )
 
     def reversed(self) -> "Case":
@@ -121,8 +126,18 @@ def parse_case(text: str) -> Case:
         policy,
         Document(raw["document"] if "document" in raw else render_document(raw)),
         None if runner is None else tuple(parse_mount(item, policy) for item in runner),
+        parse_history(raw["owners"]) if "owners" in raw else None,
         raw["expect"],
     )
+
+
+def parse_history(owners: Mapping[str, str | list[str]]) -> PlanHistory:
+    """Read what earlier passes remember of owners; no plan is an orphan for long enough."""
+    known = {
+        plan_id: Owner(owner) if isinstance(owner, str) else Owner(*owner)
+        for plan_id, owner in owners.items()
+    }
+    return PlanHistory(owners=known, grace=1e9)
 
 
 def parse_policy(raw: Mapping[str, Any]) -> Policy:

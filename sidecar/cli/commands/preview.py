@@ -40,6 +40,12 @@ from sidecar.cli.output.text import echo
 @lifetime_options
 @option("--accept-orphans", is_flag=True, help="Act on the orphans although they are many.")
 @option("--accept-engine", is_flag=True, help="Go on although the engine is another one.")
+@option(
+    "--take-over",
+    multiple=True,
+    metavar="PLAN",
+    help="Let another workload than its owner go on with this plan; repeatable.",
+)
 @log_options
 def reconcile(dry_run: bool, output: str, detailed_exitcode: bool, **flags: Any) -> None:
     """Bring the document in line with the labelled containers, once.

@@ -81,6 +81,7 @@ def _build_lifetime(flags: dict[str, Any]) -> Lifetime:
         parse_duration("--orphan-grace", flags.pop("orphan_grace", "7d")),
         accept_orphans=flags.pop("accept_orphans", False),
         accept_engine=flags.pop("accept_engine", False),
+        take_over=frozenset(flags.pop("take_over", ())),
     )
 
 

@@ -51,6 +51,7 @@ def _row_json(row: WorkloadStatus, report: StatusReport) -> dict[str, Any]:
     return {
         "workload": row.workload or None,
         "plan": row.plan or None,
+        "owner": row.owner or None,
         "written": row.is_written,
         "lastRun": last and _run_json(last, now),
         "lastGood": _moment(runs.good.end if runs.good else None, now),
@@ -129,6 +130,8 @@ def _notes(row: WorkloadStatus, now: datetime) -> Iterator[str]:
         yield f"last good {render_duration(_age(runs.good, now))} ago"
     if row.is_orphan:
         yield _orphan_words(row, now)
+    if row.owner and row.owner != row.workload:
+        yield f"belongs to {printable(row.owner)}"
     if row.is_disabled:
         yield "disabled"
     if not row.is_written:

@@ -86,7 +86,7 @@ class DeliveryQueue(Closable):
 
     def start(self) -> None:
         """Start the thread, which first sends what a former runner left."""
-        self._thread = threading.Thread(target=self._run, name="delivery")
+        self._thread = threading.Thread(target=self._run, name="courier")
         self._thread.start()
         self._wake.set()
 

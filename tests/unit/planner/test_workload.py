@@ -1,7 +1,12 @@
 """Workloads that share their natural key have one order, whatever Docker's."""
 
-from sidecar.docker.models import Container, Inventory
+import json
+from datetime import UTC, datetime
+
+from sidecar.backrest.document import Document
+from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
+from sidecar.planner.propose import propose
 from sidecar.planner.workload import group_workloads
 
 LONE = Container("a" * 64, "web", labels={"backrest.enable": "true"})
@@ -22,3 +27,70 @@ def test_equal_keys_have_an_order_of_their_own() -> None:
     other = group_workloads(Inventory(listed[::-1]), Policy())
     assert one == other
     assert [workload.key for workload in one] == ["demo/db", "demo/db", "web", "web"]
+
+
+ATTACK = {
+    "backrest.enable": "true",
+    "backrest.snapshot-start": "evil",
+    "backrest.exec.start": "evil",
+    "backrest.backup-flags": "--password-command=evil",
+    "backrest.repo": "other",
+    "backrest.paths.include": "/data/x, host:/etc",
+}
+GONE = Container(
+    "e" * 64, "web", "sha256:gone", ATTACK, (Mount("bind", "/srv/data", "/data"),), state="exited"
+)
+
+
+def test_nothing_that_needs_trust_is_believed_of_an_image_that_was_removed() -> None:
+    """Its labels cannot be told from the user's: only its claim on a plan is left, and paths."""
+    inventory = Inventory((GONE,), missing_images=frozenset({"sha256:gone"}))
+    [workload] = group_workloads(inventory, Policy())
+    assert workload.labels == {"enable": "true", "paths.include": '["/data/x"]'}
+    assert workload.ignored.keys() == {
+        "snapshot-start",
+        "exec.start",
+        "backup-flags",
+        "repo",
+        "paths.include",
+    }
+    [problem] = workload.problems
+    assert ("label.from-image", True) == (problem.reason, problem.blocks)
+
+
+def test_the_last_known_labels_of_a_removed_image_count() -> None:
+    """What it did not say is the user's."""
+    inventory = Inventory((GONE,), image_labels={"sha256:gone": {"backrest.repo": "other"}})
+    [workload] = group_workloads(inventory, Policy())
+    assert "evil" == workload.labels["snapshot-start"]
+    assert workload.ignored == {"repo": "other"}
+
+
+def test_a_removed_image_leaves_the_standing_plan_without_what_may_be_its_own() -> None:
+    """The plan keeps its paths and schedule; its hooks, flags and foreign paths go."""
+    plan = {
+        "id": "backrest_sidecar_web",
+        "repo": "r",
+        "paths": ["/etc", "/srv/data/x"],
+        "schedule": {"cron": "0 5 * * *", "clock": "CLOCK_LOCAL"},
+        "backup_flags": ["--password-command=evil"],
+        "hooks": [
+            {
+                "conditions": ["CONDITION_SNAPSHOT_START"],
+                "actionCommand": {"command": "evil"},
+            }
+        ],
+    }
+    repos = [{"id": "r", "uri": "/r", "autoInitialize": True}]
+    root = {"modno": 1, "version": 6, "instance": "i", "repos": repos, "plans": [plan]}
+    inventory = Inventory((GONE,), missing_images=frozenset({"sha256:gone"}))
+    now = datetime(2026, 1, 15, 12, tzinfo=UTC)
+    proposal = propose(Document(json.dumps(root)), inventory, Policy(), now)
+    [after] = json.loads(proposal.after.text)["plans"]
+    assert after == {
+        "id": "backrest_sidecar_web",
+        "repo": "r",
+        "paths": ["/srv/data/x"],
+        "schedule": {"cron": "0 5 * * *", "clock": "CLOCK_LOCAL"},
+    }
+    assert proposal.changes.orphaned == ()

@@ -12,7 +12,12 @@ from sidecar.labels.policy import Policy
 from sidecar.lib.errors import InventoryError, StoreError
 from sidecar.planner.lifecycle import PlanHistory
 from sidecar.reconciler.desired_state import DesiredState
-from sidecar.reconciler.recorder import PassRecorder, confirm_docker, history_of
+from sidecar.reconciler.recorder import (
+    PassRecorder,
+    confirm_docker,
+    history_of,
+    with_last_known_images,
+)
 from sidecar.reconciler.settings import Lifetime
 from sidecar.reconciler.state import Memory, State
 
@@ -118,3 +123,19 @@ def test_another_engine_voids_the_pass_until_it_is_confirmed() -> None:
     confirm_docker(memory, "two", guards=True, accept=True)
     confirm_docker(memory, "three", guards=False, accept=False)
     assert "three" == memory.state.engine_id
+
+
+def test_what_a_removed_image_said_is_remembered(tmp_path: Path) -> None:
+    """From the state, also by the next process; what matters to nobody is not kept."""
+    labels = {"backrest.repo": "x", "com.docker.compose.service": "web", "maintainer": "someone"}
+    before = Inventory(image_labels={"sha256:01": labels})
+    after = Inventory(missing_images=frozenset({"sha256:01", "sha256:02"}))
+    assert before is with_last_known_images(Memory(tmp_path), before, "backrest.")
+    for _ in range(2):
+        found = with_last_known_images(Memory(tmp_path), after, "backrest.")
+        assert found.image_labels == {
+            "sha256:01": {"backrest.repo": "x", "com.docker.compose.service": "web"}
+        }
+        assert found.missing_images == {"sha256:02"}
+    with_last_known_images(Memory(tmp_path), Inventory(), "backrest.")
+    assert {} == Memory(tmp_path).state.image_labels

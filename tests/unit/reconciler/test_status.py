@@ -37,7 +37,7 @@ WEB, DB, OLD = (f"backrest_sidecar_{name}" for name in ("shop_web", "shop_db", "
 SECRET = "swordfish"
 JSON_KEYS = ["config", "now", "runsKnown", "trouble", "waits", "plans"]
 PLAN_KEYS = [
-    *("workload", "plan", "written", "lastRun", "lastGood", "ageSeconds", "runningSince"),
+    *("workload", "plan", "owner", "written", "lastRun", "lastGood", "ageSeconds", "runningSince"),
     *("nextRun", "nextRunComputed", "loaded", "orphan", "orphanSince", "disabled", "drift"),
     "problems",
 ]

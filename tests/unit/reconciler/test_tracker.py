@@ -347,3 +347,35 @@ def test_nothing_is_missed_while_nobody_listened(engine: FakeDocker, tracker: Tr
     engine.add("two", LABELS, quiet=True)
     tracker.relist()
     assert not missed(tracker)
+
+
+def test_an_image_that_was_removed_is_missing_and_not_unknown(
+    engine: FakeDocker, tracker: Tracker
+) -> None:
+    """A relist and a refresh tell it alike, until its last container is gone or it is back."""
+    one = engine.add("one", LABELS, image="sha256:04")
+    assert tracker.relist().missing_images == {"sha256:04"}
+    assert tracker.refresh({one}).missing_images == {"sha256:04"}
+    engine.images["sha256:04"] = {}
+    assert tracker.refresh({one}).missing_images == frozenset()
+    two = engine.add("two", LABELS, image="sha256:05")
+    assert tracker.refresh({two}).missing_images == {"sha256:05"}
+    engine.remove(two)
+    assert tracker.refresh({two}).missing_images == frozenset()
+
+
+def test_images_of_containers_that_say_they_are_of_the_same_service(
+    engine: FakeDocker, tracker: Tracker
+) -> None:
+    """An unlabelled container may have its service from its image: that one matters too."""
+    service = {"com.docker.compose.project": "p", "com.docker.compose.service": "web"}
+    engine.images["sha256:02"] = service
+    engine.add("one", {**LABELS, **service})
+    tracker.relist()
+    two = engine.add("two", service, image="sha256:02")
+    other = {**service, "com.docker.compose.service": "db"}
+    three = engine.add("three", other, image="sha256:03")
+    after = tracker.refresh({two, three})
+    assert after.image_labels.keys() == {IMAGE, "sha256:02"}
+    assert after.missing_images == frozenset()
+    assert tracker.relist() is after
