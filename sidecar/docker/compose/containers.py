@@ -4,6 +4,7 @@ Names, labels, mounts and volumes are as Docker would list them once they exist.
 """
 
 import posixpath
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ from sidecar.docker.models import Container, Mount, Volume
 from sidecar.lib.errors import InventoryError
 
 _PREFIX = "com.docker.compose"
+_DRIVE = re.compile(r"[A-Za-z]:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,27 @@ def containers_of(project: Project, name: str, service: ComposeService) -> Itera
         )
 
 
-def render_volumes(file: ComposeFile, project_name: str) -> dict[str, Volume]:
+def render_volumes(project: Project) -> dict[str, Volume]:
     """Return the declared volumes by the name that services use; each has its real name."""
-    entries = (file.get("volumes") or {}).items()
-    return {key: _volume(key, entry or {}, project_name) for key, entry in entries}
+    entries = (project.file.get("volumes") or {}).items()
+    return {key: _volume(key, entry or {}, project) for key, entry in entries}
+
+
+def windows_paths(services: Mapping[str, ComposeService]) -> Iterator[str]:
+    """Yield a remark for each volume that Compose takes for a path of Windows."""
+    for name, service in services.items():
+        for entry in service.get("volumes") or ():
+            text = entry if isinstance(entry, str) else entry.get("source") or entry["target"]
+            if _is_windows(text):
+                yield (
+                    f"service {name}: {text} is a path of Windows to Compose, which cannot be "
+                    "backed up → write /path or ./path; a volume's name has two letters or more"
+                )
+
+
+def _is_windows(text: str) -> bool:
+    """Return whether Compose takes a text for a path of Windows: `d:/x`, also beside a volume d."""
+    return text.startswith("\\\\") or _DRIVE.match(text) is not None
 
 
 def _replicas(service: ComposeService) -> int:
@@ -100,15 +119,20 @@ def _dependencies(service: ComposeService) -> str:
     return ",".join(texts)
 
 
-def _volume(key: str, entry: VolumeEntry, project_name: str) -> Volume:
+def _volume(key: str, entry: VolumeEntry, project: Project) -> Volume:
     external = entry.get("external")
     old_name = external.get("name") if isinstance(external, dict) else None
-    own_name = key if external else f"{project_name}_{key}"
-    options = (entry.get("driver_opts") or {}).items()
+    own_name = key if external else f"{project.name}_{key}"
+    written = (entry.get("driver_opts") or {}).items()
+    options = {option: scalar_text(value) for option, value in written}
+    device = options.get("device", "")
+    # Exactly where Compose does so: elsewhere Docker gets a path that it refuses.
+    if entry.get("driver") == "local" and options.get("o") == "bind" and device:
+        options["device"] = device if _is_windows(device) else project.path(device)
     return Volume(
         name=entry.get("name") or old_name or own_name,
         driver=entry.get("driver") or "local",
-        options={option: scalar_text(value) for option, value in options},
+        options=options,
     )
 
 
@@ -157,8 +181,10 @@ def _granted_files(
 
 
 def _parse_short(service: str, text: str) -> LongVolume:
-    """Parse `[SOURCE:]TARGET[:MODE]`."""
-    source, colon, rest = text.partition(":")
+    """Parse `[SOURCE:]TARGET[:MODE]`; the colon of a Windows drive separates nothing."""
+    drive = text[:2] if _DRIVE.match(text) else ""
+    source, colon, rest = text.removeprefix(drive).partition(":")
+    source = drive + source
     if not colon:
         return {"type": "volume", "target": text}
     target = rest.partition(":")[0]
@@ -172,7 +198,10 @@ def _parse_short(service: str, text: str) -> LongVolume:
 
 def _mount(project: Project, service: str, entry: LongVolume) -> Mount:
     source, target = entry.get("source") or "", _absolute(entry["target"])
-    kind = entry.get("type") or ("bind" if source[:1] in {"/", ".", "~"} else "volume")
+    is_path = source[:1] in {"/", ".", "~"} or _is_windows(source)
+    kind = entry.get("type") or ("bind" if is_path else "volume")
+    if kind == "bind" and _is_windows(source):
+        return Mount("bind", "", target)
     if kind == "bind":
         return Mount("bind", project.path(source), target)
     if kind != "volume":

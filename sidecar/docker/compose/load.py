@@ -7,21 +7,30 @@ read as it stands. `group_projects` says which of many files make one project.
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from sidecar.docker.compose.containers import Project, containers_of, render_volumes
+from sidecar.docker.compose.containers import (
+    Project,
+    containers_of,
+    render_volumes,
+    windows_paths,
+)
 from sidecar.docker.compose.shape import ComposeFile, ComposeService, labels_of, parse_shape
 from sidecar.docker.compose.text import (
     INSTALL,
     Positions,
+    check_text,
+    find_name,
     find_positions,
     read_plain,
     read_resolved,
+    repeated_labels,
 )
 from sidecar.docker.compose.tool import ComposeTool, find_tool, run_config
+from sidecar.docker.compose.variables import VariableError, read_dotenv
 from sidecar.docker.models import Inventory
 from sidecar.lib.errors import InventoryError, UsageError
 from sidecar.lib.read_file import read_file
@@ -35,9 +44,7 @@ _OVERRIDES = (
     "docker-compose.override.yaml",
 )
 _LARGEST_DOTENV = 1 << 20
-_NAME_LINE = re.compile(
-    r"^\s*(?:export\s+)?COMPOSE_PROJECT_NAME\s*=\s*[\"']?([^\"'\s#]*)", re.MULTILINE
-)
+_NAME = "COMPOSE_PROJECT_NAME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +68,15 @@ class ComposeReading:
 class _Resolved:
     """A Compose file whose values are final.
 
-    `settled` means that its `name` is the project's; `legacy` that docker-compose 1
-    wrote it.
+    `settled` means that its `name` is the project's; `selected` that it holds the services
+    of the chosen profiles only; `legacy` that docker-compose 1 wrote it.
     """
 
     tree: Any
     source: str
     directory: Path
     settled: bool
+    selected: bool = True
     legacy: bool = False
     notes: tuple[str, ...] = ()
 
@@ -83,7 +91,8 @@ def load_compose(
     """Read Compose files, merged in their order; `-` alone is a resolved one on `stdin`.
 
     Resolved by Docker Compose where it is installed, within `timeout` seconds; else
-    one file that needs no resolution is read as it stands. Raises InventoryError.
+    one file is read with the variables of `.env` and the environment, unless it needs more
+    than that. Raises InventoryError.
     """
     variables = os.environ if environment is None else environment
     paths = [Path(file) for file in files]
@@ -96,9 +105,13 @@ def load_compose(
         return _reading(resolved, {}, variables)
     texts = {path: _read(path) for path in paths}
     positions: dict[tuple[str, str], tuple[str, int]] = {}
+    repeated: list[str] = []
     for path, text in texts.items():
         positions.update(find_positions(text, str(path)))
-    return _reading(_resolve(texts, variables, timeout), positions, variables)
+        repeated += repeated_labels(text, str(path))
+    resolved = _resolve(texts, variables, timeout)
+    resolved = replace(resolved, notes=(*resolved.notes, *repeated))
+    return _reading(resolved, positions, variables)
 
 
 def group_projects(files: Iterable[str]) -> list[tuple[str, ...]]:
@@ -129,25 +142,39 @@ def _resolve(
     if tool is None:
         if len(paths) > 1:
             raise InventoryError("merging more than one file needs Docker Compose", INSTALL)
-        return _as_it_stands(paths[0], texts[paths[0]])
+        return _as_it_stands(paths[0], texts[paths[0]], environment)
     answer = run_config(tool, paths, environment, timeout)
     if answer.status == 0:
         source = f"the output of `{tool.name} config`"
         tree = read_resolved(answer.text, source, legacy=tool.is_legacy)
         place = paths[0].absolute().parent
-        return _Resolved(tree, source, place, not tool.is_legacy, tool.is_legacy, answer.complaints)
+        new, notes = not tool.is_legacy, answer.complaints
+        if tool.is_legacy:
+            for path, text in texts.items():
+                check_text(text, str(path))
+        return _Resolved(tree, source, place, new, new, tool.is_legacy, notes)
     refusal = InventoryError(
-        f"`{tool.name} config` failed: {' '.join(answer.complaints)}",
+        f"`{tool.name} config` failed: {' '.join(answer.errors)}",
         f"{tool.version} was asked to resolve {', '.join(map(str, paths))}",
     )
     if tool.is_legacy and len(paths) == 1 and _is_of_form(answer.complaints):
-        return _despite_legacy(paths[0], texts[paths[0]], tool)
+        return _despite_legacy(paths[0], texts[paths[0]], tool, environment)
     raise refusal
 
 
-def _as_it_stands(path: Path, text: str) -> _Resolved:
-    tree = read_plain(text, str(path))
-    return _Resolved(tree, str(path), path.absolute().parent, settled=False)
+def _as_it_stands(path: Path, text: str, environment: Mapping[str, str]) -> _Resolved:
+    place, source = path.absolute().parent, str(path)
+    try:
+        variables = {**_dotenv(place, environment), **environment}
+    except VariableError as error:
+        raise InventoryError(
+            f"{place / '.env'}, {error}", "write NAME=value lines, as `docker compose` reads them"
+        ) from None
+    # The file itself may use the name that it ends up with.
+    named = variables.get(_NAME) or find_name(text, source, variables) or place.name
+    variables[_NAME] = _normal_name(named)
+    plain = read_plain(text, source, variables)
+    return _Resolved(plain.tree, source, place, settled=False, selected=False, notes=plain.notes)
 
 
 def _is_of_form(complaints: Iterable[str]) -> bool:
@@ -155,28 +182,41 @@ def _is_of_form(complaints: Iterable[str]) -> bool:
     return any(line.startswith("The Compose file") for line in complaints)
 
 
-def _despite_legacy(path: Path, text: str, tool: ComposeTool) -> _Resolved:
-    """Read a file that docker-compose 1 refuses for its form, if it needs no resolving."""
+def _despite_legacy(
+    path: Path, text: str, tool: ComposeTool, environment: Mapping[str, str]
+) -> _Resolved:
+    """Read a file that docker-compose 1 refuses for its form, if it can be read without."""
     try:
-        plain = _as_it_stands(path, text)
-    except InventoryError:
+        plain = _as_it_stands(path, text, environment)
+    except InventoryError as error:
         # It understands so little of today's form that its own message would only mislead.
-        raise InventoryError(f"{tool.version} cannot read {path}", INSTALL) from None
+        raise InventoryError(
+            f"{tool.version} cannot read {path}, and without it: {error.message}",
+            error.hint or INSTALL,
+        ) from None
     note = f"{path} was read as it stands, because {tool.version} refused it"
-    return _Resolved(plain.tree, plain.source, plain.directory, settled=False, notes=(note,))
+    return replace(plain, notes=(note, *plain.notes))
 
 
 def _reading(
     resolved: _Resolved, positions: Positions, environment: Mapping[str, str]
 ) -> ComposeReading:
-    file = parse_shape(resolved.tree, resolved.source)
-    name = _project_name(file, resolved, environment)
-    volumes = render_volumes(file, name)
+    has_services = any(not label for _, label in positions)
+    may_be_empty = resolved.settled and has_services
+    file = parse_shape(resolved.tree, resolved.source, may_be_empty=may_be_empty)
+    try:
+        variables = {**_dotenv(resolved.directory, environment), **environment}
+    except VariableError:
+        variables = dict(environment)
+    name = _project_name(file, resolved, variables)
     home = environment.get("HOME") or str(Path.home())
-    project = Project(name, str(resolved.directory), home, file, volumes)
+    project = Project(name, str(resolved.directory), home, file)
+    project = replace(project, volumes=render_volumes(project))
+    volumes = project.volumes
     services = {key: service or {} for key, service in file["services"].items()}
-    if resolved.legacy:
-        services = _active(services, environment)
+    written = {service for service, label in positions if not label} | services.keys()
+    if not resolved.selected:
+        services = _active(services, variables)
     containers = [
         container
         for key, service in sorted(services.items())
@@ -189,42 +229,55 @@ def _reading(
         Inventory(tuple(containers), {volume.name: volume for volume in volumes.values()}),
         {key: labels for key, labels in swarm.items() if labels},
         positions,
-        resolved.notes,
+        (*resolved.notes, *windows_paths(services), *_left_out(written - services.keys())),
     )
+
+
+def _left_out(services: Collection[str]) -> Iterator[str]:
+    """Yield a remark about the services of profiles that nobody chose."""
+    if services:
+        yield (
+            f"left out, because COMPOSE_PROFILES chooses no profile of theirs: "
+            f"{', '.join(sorted(services))} → set COMPOSE_PROFILES='*' to read them too"
+        )
 
 
 def _active(
     services: Mapping[str, ComposeService], environment: Mapping[str, str]
 ) -> dict[str, ComposeService]:
     """Return the services of the chosen profiles: docker-compose 1 prints those of all."""
-    chosen = set(environment.get("COMPOSE_PROFILES", "").split(","))
+    chosen = {name.strip() for name in environment.get("COMPOSE_PROFILES", "").split(",")}
     return {
         key: service
         for key, service in services.items()
-        if not service.get("profiles") or chosen.intersection(service["profiles"] or ())
+        if "*" in chosen
+        or not service.get("profiles")
+        or chosen.intersection(service["profiles"] or ())
     }
 
 
-def _project_name(file: ComposeFile, resolved: _Resolved, environment: Mapping[str, str]) -> str:
+def _project_name(file: ComposeFile, resolved: _Resolved, variables: Mapping[str, str]) -> str:
     """Return the name as Compose finds it; in resolved text its `name` decides."""
-    written = file.get("name") or ""
-    variable = environment.get("COMPOSE_PROJECT_NAME") or _name_in_dotenv(resolved.directory)
+    written, variable = file.get("name") or "", variables.get(_NAME, "")
     first, second = (written, variable) if resolved.settled else (variable, written)
-    name = re.sub(r"[^a-z0-9_-]", "", (first or second or resolved.directory.name).lower())
-    if not name.lstrip("_-"):
-        raise InventoryError(
-            f"{resolved.source} gives no project name", "set `name:` or COMPOSE_PROJECT_NAME"
-        )
-    return name.lstrip("_-")
+    name = _normal_name(first or second or resolved.directory.name)
+    if not name:
+        raise InventoryError(f"{resolved.source} gives no project name", f"set `name:` or {_NAME}")
+    return name
 
 
-def _name_in_dotenv(directory: Path) -> str:
+def _normal_name(name: str) -> str:
+    return re.sub(r"[^a-z0-9_-]", "", name.lower()).lstrip("_-")
+
+
+def _dotenv(directory: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what `.env` beside the files says; empty if there is none. Raises VariableError."""
     try:
-        text = read_file(directory / ".env", _LARGEST_DOTENV).decode(errors="replace")
+        # Not as text: line ends within quotes are part of the value.
+        content = read_file(directory / ".env", _LARGEST_DOTENV)
     except OSError:
-        return ""
-    found = _NAME_LINE.findall(text)
-    return str(found[-1]) if found else ""
+        return {}
+    return read_dotenv(content.decode("utf-8", "replace"), environment)
 
 
 def _project_of(file: str) -> tuple[str, ...]:

@@ -105,12 +105,15 @@ class ComposeFile(TypedDict, total=False):
 _FILE = TypeAdapter(ComposeFile)
 
 
-def parse_shape(tree: Any, source: str) -> ComposeFile:
+def parse_shape(tree: Any, source: str, *, may_be_empty: bool = False) -> ComposeFile:
     """Check a decoded Compose file; keys that decide nothing here are ignored.
 
+    `may_be_empty`: it has services, and no profile of theirs is chosen.
     Raises InventoryError naming the place in the file, never a value.
     """
-    if not isinstance(tree, dict) or not tree.get("services"):
+    if may_be_empty and isinstance(tree, dict) and not tree.get("services"):
+        tree = {**tree, "services": {}}
+    elif not isinstance(tree, dict) or not tree.get("services"):
         raise InventoryError(
             f"{source} has no services", "a Compose file lists them under `services:`"
         )

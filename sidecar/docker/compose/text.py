@@ -2,11 +2,15 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from difflib import get_close_matches
 from typing import Any
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from sidecar.docker.compose.variables import VariableError, resolve
 from sidecar.lib.errors import InventoryError
 
 Positions = Mapping[tuple[str, str], tuple[str, int]]
@@ -20,7 +24,38 @@ INSTALL = (
 # Merges of merges go no deeper than this in any file that a person wrote.
 _MAX_MERGES = 20
 
-_VARIABLE = re.compile(r"(?<!\$)(?:\$\$)*\$\{?([A-Za-z_]\w*|(?<=\{))")
+_MERGE = "tag:yaml.org,2002:merge"
+
+# What Compose takes for a date, which is no text, unless it is quoted.
+_DATE = re.compile(
+    r"(\d{4})-(\d{1,2})-(\d{1,2})"
+    r"(?:[Tt]\d{1,2}:\d{1,2}:\d{1,2}(?:\.\d+)?(?:[Zz]|[-+]\d\d:\d\d)"
+    r"|\s+\d{1,2}:\d{1,2}:\d{1,2}(?:\.\d+)?)?",
+    re.ASCII,
+)
+
+# The keys of a service that decide something here, and others that are spelled nearly so.
+_OWN_KEYS = (
+    *("annotations", "build", "configs", "container_name", "depends_on", "deploy", "environment"),
+    *("extends", "image", "label_file", "labels", "links", "network_mode", "profiles", "scale"),
+    *("secrets", "tmpfs", "volumes", "volumes_from"),
+)
+_OTHER_KEYS = frozenset(
+    (
+        *("attach", "blkio_config", "cap_add", "cap_drop", "cgroup", "cgroup_parent", "command"),
+        *("cpu_count", "cpu_percent", "cpu_period", "cpu_quota", "cpu_rt_period", "cpus"),
+        *("cpu_rt_runtime", "cpu_shares", "cpuset", "credential_spec", "develop", "devices"),
+        *("device_cgroup_rules", "dns", "dns_opt", "dns_search", "domainname", "entrypoint"),
+        *("env_file", "expose", "external_links", "extra_hosts", "gpus", "group_add"),
+        *("healthcheck", "hostname", "init", "ipc", "isolation", "logging", "mac_address"),
+        *("mem_limit", "mem_reservation", "mem_swappiness", "memswap_limit", "models"),
+        *("networks", "oom_kill_disable", "oom_score_adj", "pid", "pids_limit", "platform"),
+        *("ports", "post_start", "pre_stop", "privileged", "provider", "pull_policy"),
+        *("read_only", "restart", "runtime", "security_opt", "shm_size", "stdin_open"),
+        *("stop_grace_period", "stop_signal", "storage_opt", "sysctls", "tty", "ulimits"),
+        *("use_api_socket", "user", "userns_mode", "uts", "volume_driver", "working_dir"),
+    )
+)
 
 
 class _Loader(yaml.SafeLoader):
@@ -56,17 +91,86 @@ def read_resolved(text: str, source: str, *, legacy: bool = False) -> Any:
         raise _not_yaml(error, source) from None
 
 
-def read_plain(text: str, source: str) -> Any:
-    """Read a file as it stands; refuse, naming it, what only Compose can resolve."""
+@dataclass(frozen=True, slots=True)
+class PlainFile:
+    """A file that was read without Compose: its tree, and what there was to remark."""
+
+    tree: Any
+    notes: tuple[str, ...] = ()
+
+
+def read_plain(text: str, source: str, variables: Mapping[str, str]) -> PlainFile:
+    """Read a file as it stands, its variables resolved.
+
+    Raises InventoryError, naming the line, for what Compose would refuse too, and for what
+    only Compose can resolve.
+    """
     try:
-        root = _without_extensions(yaml.compose(text, Loader=_Loader))
-        refused = sorted(_needs(root)) if root else []
+        root = _document(text, source)
+        if not isinstance(root, MappingNode):
+            return PlainFile(None)
+        check_text(text, source)
+        refused = sorted(_needs(_without_extensions(root)))
         if refused:
             line, what = refused[0]
             raise InventoryError(f"{source}, line {line}: {what} needs Docker Compose", INSTALL)
-        return _unescaped(_Loader("").construct_document(root), keys=False) if root else None
+        builder = _Builder(source, variables)
+        tree = builder.build(root)
+        return PlainFile(_typed(tree), tuple(builder.notes(root)))
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise _not_yaml(error, source) from None
+
+
+def find_name(text: str, source: str, variables: Mapping[str, str]) -> str:
+    """Return the project's name that a file gives, which its other variables may use."""
+    try:
+        name = _member(next(iter(yaml.compose_all(text, Loader=_Loader)), None), "name")
+        if not isinstance(name, ScalarNode) or not name.value:
+            return ""
+        if found := resolve(name.value, variables).text:
+            return found
+    except (yaml.YAMLError, RecursionError):
+        return ""  # refused when it is read
+    except VariableError as error:
+        raise InventoryError(f"{source}, `name`: {error}") from None
+    raise InventoryError(
+        f"{source}, line {_line(name)}: the project's name comes to nothing",
+        "set its variable in .env or in the environment, or write a default: ${X:-shop}",
+    )
+
+
+def check_text(text: str, source: str) -> None:
+    """Raise InventoryError for what Compose v2 refuses and older readers take in silence.
+
+    That is a key that stands twice, an unquoted date, and a key of a service that is
+    spelled nearly as one that decides something here. No error for what is no YAML.
+    """
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+    except (yaml.YAMLError, RecursionError):
+        return
+    found = [*_repeated_keys(root), *_bad_merges(root), *_misspelt_keys(root), *_dates(root)]
+    if found:
+        line, what, hint = min(found)
+        raise InventoryError(f"{source}, line {line}: {what}", hint)
+
+
+def repeated_labels(text: str, source: str) -> Iterator[str]:
+    """Yield a remark for each label that stands twice in a list, where the last one counts."""
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+    except (yaml.YAMLError, RecursionError):
+        return
+    for service, _, body in _members(_member(root, "services")):
+        labels = _member(body, "labels")
+        first: dict[str, int] = {}
+        for key, node in _label_keys(labels if isinstance(labels, SequenceNode) else None):
+            if key in first:
+                yield (
+                    f"{source}, line {_line(node)}: the label {key} of {service} stands in line "
+                    f"{first[key]} already; the last one counts → remove one of them"
+                )
+            first[key] = _line(node)
 
 
 def find_positions(text: str, source: str) -> dict[tuple[str, str], tuple[str, int]]:
@@ -85,14 +189,207 @@ def find_positions(text: str, source: str) -> dict[tuple[str, str], tuple[str, i
     return found
 
 
-def _without_extensions(root: Node | None) -> MappingNode | None:
+def _document(text: str, source: str) -> Node | None:
+    """Return the one document of a text; Compose alone merges several."""
+    roots = list(yaml.compose_all(text, Loader=_Loader))
+    if len(roots) > 1:
+        line = _line(roots[1])
+        raise InventoryError(
+            f"{source}, line {line}: a second document in one file needs Docker Compose", INSTALL
+        )
+    return roots[0] if roots else None
+
+
+def _without_extensions(root: MappingNode) -> MappingNode:
     """Remove the top-level `x-` keys; an alias of them was replaced where it is used."""
-    if not isinstance(root, MappingNode):
-        return None
     root.value = [
         pair for pair in root.value if not str(getattr(pair[0], "value", "")).startswith("x-")
     ]
     return root
+
+
+def _all_nodes(*tops: Node | None) -> Iterator[Node]:
+    """Yield every node below these, keys too; aliases may share branches, each comes once."""
+    waiting, seen = [top for top in tops if top is not None], set[int]()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        yield node
+        if isinstance(node, SequenceNode):
+            waiting.extend(node.value)
+        elif isinstance(node, MappingNode):
+            waiting.extend(part for pair in node.value for part in pair)
+
+
+def _repeated_keys(root: Node | None) -> Iterator[tuple[int, str, str]]:
+    for node in _all_nodes(root):
+        first: dict[str, int] = {}
+        for key, _ in node.value if isinstance(node, MappingNode) else ():
+            if not isinstance(key, ScalarNode):
+                continue
+            if key.value in first:
+                what = f"the key {key.value} stands in line {first[key.value]} already"
+                hint = "Compose refuses that: remove one, or make one of both"
+                if key.tag == _MERGE:
+                    hint = "Compose refuses that: write `<<: [*one, *other]`"
+                yield _line(key), what, hint
+            first.setdefault(key.value, _line(key))
+
+
+def _bad_merges(root: Node | None) -> Iterator[tuple[int, str, str]]:
+    for node in _all_nodes(root):
+        for key, value in node.value if isinstance(node, MappingNode) else ():
+            sources = value.value if isinstance(value, SequenceNode) else [value]
+            if key.tag == _MERGE and any(not isinstance(one, MappingNode) for one in sources):
+                what = "`<<` takes a mapping or a list of mappings"
+                yield _line(key), what, "write `<<: *name` with the anchor of a mapping"
+
+
+def _misspelt_keys(root: Node | None) -> Iterator[tuple[int, str, str]]:
+    for service, _, body in _members(_member(root, "services")):
+        for key, node, _ in _members(body):
+            if key in _OWN_KEYS or key in _OTHER_KEYS or key.startswith("x-"):
+                continue
+            folded = key.lower().replace("-", "_")
+            if near := get_close_matches(folded, _OWN_KEYS, n=1, cutoff=0.8):
+                what = f"the service {service} has no key {key}: Compose refuses it"
+                yield _line(node), what, f"did you mean {near[0]}?"
+
+
+def _dates(root: Node | None) -> Iterator[tuple[int, str, str]]:
+    tops = [value for key, _, value in _members(root) if not key.startswith("x-")]
+    for node in _all_nodes(*tops):
+        if isinstance(node, ScalarNode) and not node.style and _is_date(node.value):
+            what = f"{node.value} is a date to Compose, which refuses it"
+            yield _line(node), what, f'quote it: "{node.value}"'
+
+
+def _is_date(text: str) -> bool:
+    match = _DATE.fullmatch(text)
+    if match is None:
+        return False
+    try:
+        date(*map(int, match.groups()))
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(slots=True)
+class _Builder:
+    """Makes the tree of a file: merges as Compose does, and variables resolved.
+
+    PyYAML's own merging differs between its versions where a merged mapping itself merges.
+    """
+
+    source: str
+    variables: Mapping[str, str]
+    _scalars: _Loader = field(default_factory=lambda: _Loader(""))
+    _built: dict[int, Any] = field(default_factory=dict)
+    _open: set[int] = field(default_factory=set)
+    _unset: dict[int, tuple[str, ...]] = field(default_factory=dict)
+
+    def build(self, node: Node) -> Any:
+        """Return what a node is; an alias is built once."""
+        if id(node) in self._built:
+            return self._built[id(node)]
+        if id(node) in self._open:
+            raise yaml.composer.ComposerError(None, None, "it contains itself", node.start_mark)
+        self._open.add(id(node))
+        if isinstance(node, MappingNode):
+            built: Any = self._mapping(node)
+        elif isinstance(node, SequenceNode):
+            built = [self.build(item) for item in node.value]
+        else:
+            built = self._scalar(node)
+        self._open.discard(id(node))
+        self._built[id(node)] = built
+        return built
+
+    def _mapping(self, node: MappingNode) -> dict[Any, Any]:
+        merged: dict[Any, Any] = {}
+        own: dict[Any, Any] = {}
+        for key, value in node.value:
+            if key.tag == _MERGE:
+                merged = self._merged(value)
+            elif isinstance(key, ScalarNode):
+                own[self._scalars.construct_object(key)] = self.build(value)
+            else:
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key is no text", key.start_mark
+                )
+        return {**merged, **own}
+
+    def _merged(self, value: Node) -> dict[Any, Any]:
+        sources = value.value if isinstance(value, SequenceNode) else [value]
+        merged: dict[Any, Any] = {}
+        for source in reversed(sources):
+            # Of several the first counts.
+            merged |= self.build(source)
+        return merged
+
+    def _scalar(self, node: Node) -> Any:
+        value = self._scalars.construct_object(node)
+        if not isinstance(value, str):
+            return value
+        try:
+            resolved = resolve(value, self.variables)
+        except VariableError as error:
+            raise InventoryError(
+                f"{self.source}, line {_line(node)}: {error}",
+                "set it in .env or in the environment; a literal dollar sign is written `$$`",
+            ) from None
+        if resolved.unset:
+            self._unset[id(node)] = resolved.unset
+        return resolved.text
+
+    def notes(self, root: Node) -> Iterator[str]:
+        """Yield a remark for each variable without value that decides something here."""
+        told: set[str] = set()
+        for node in _all_nodes(*_deciding(root)):
+            for name in self._unset.get(id(node), ()):
+                if name not in told:
+                    told.add(name)
+                    yield (
+                        f"{self.source}, line {_line(node)}: the variable {name} is not set and "
+                        "counts as empty → set it in .env or in the environment"
+                    )
+
+
+def _deciding(root: Node) -> Iterator[Node]:
+    """Yield the parts of a file that decide containers, labels, mounts or names."""
+    for key, _, value in _members(root):
+        if key in {"name", "volumes"}:
+            yield value
+    for _, _, service in _members(_member(root, "services")):
+        for key, _, value in _members(service):
+            if key in {"labels", "volumes", "container_name", "profiles"}:
+                yield value
+
+
+def _typed(tree: Any) -> Any:
+    """Turn the texts of variables into what their keys take, as Compose does."""
+    services = tree.get("services")
+    for service in services.values() if isinstance(services, dict) else ():
+        if isinstance(service, dict):
+            _cast(service, "scale")
+            _cast(service.get("deploy"), "replicas")
+    volumes = tree.get("volumes")
+    for volume in volumes.values() if isinstance(volumes, dict) else ():
+        _cast(volume, "external")
+    return tree
+
+
+def _cast(entry: Any, key: str) -> None:
+    text = entry.get(key) if isinstance(entry, dict) else None
+    if not isinstance(text, str):
+        return
+    if text.isascii() and text.isdecimal():
+        entry[key] = int(text)
+    elif text in {"true", "false"}:
+        entry[key] = text == "true"
 
 
 def _unescaped(tree: Any, *, keys: bool) -> Any:
@@ -122,37 +419,13 @@ def _needs(root: MappingNode) -> Iterator[tuple[int, str]]:
     for key, node, value in _members(root):
         if key == "include":
             yield _line(node), "`include`"
-        yield from _needs_within(value)
+        for part in _all_nodes(value):
+            if part.tag.startswith("!"):
+                yield _line(part), f"the tag `{part.tag}`"
     for _, _, service in _members(_member(root, "services")):
         for key, node, _ in _members(service):
-            if key in {"extends", "profiles", "label_file"}:
+            if key in {"extends", "label_file"}:
                 yield _line(node), f"`{key}`"
-
-
-def _needs_within(top: Node) -> Iterator[tuple[int, str]]:
-    """Yield what a tree needs; aliases may share branches, each is searched once."""
-    waiting, seen = [top], set[int]()
-    while waiting:
-        node = waiting.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if node.tag.startswith("!"):
-            yield _line(node), f"the tag `{node.tag}`"
-        if isinstance(node, ScalarNode):
-            yield from _needs_of_text(node)
-        elif isinstance(node, SequenceNode):
-            waiting.extend(node.value)
-        elif isinstance(node, MappingNode):
-            waiting.extend(value for _, value in node.value)
-
-
-def _needs_of_text(node: ScalarNode) -> Iterator[tuple[int, str]]:
-    match = _VARIABLE.search(node.value)
-    if match:
-        # Only the name is shown: a default that follows it may be a password.
-        name = match[1] or "{"
-        yield _line(node), f"the variable `${name}` (a literal dollar sign is written `$$`)"
 
 
 def _line(node: Node) -> int:
@@ -163,7 +436,7 @@ def _members(node: Node | None, depth: int = 0) -> Iterator[tuple[str, Node, Nod
     """Yield the key, its node and the value of a mapping; merged ones before its own."""
     pairs = node.value if isinstance(node, MappingNode) and depth < _MAX_MERGES else ()
     for key, value in pairs:
-        if key.tag == "tag:yaml.org,2002:merge":
+        if key.tag == _MERGE:
             sources = value.value if isinstance(value, SequenceNode) else [value]
             for merged in reversed(sources):
                 yield from _members(merged, depth + 1)

@@ -12,7 +12,10 @@ from pathlib import Path
 from sidecar.lib.errors import InventoryError
 
 _PROBE_SECONDS = 20.0
-_MAX_LINES = 8
+_MAX_LINES = 20
+_WARNING = re.compile(
+    r'(?:time="[^"]*" )?level=warning msg="(?P<quoted>(?:[^"\\]|\\.)*)".*|WARNING: (?P<plain>.*)'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +38,22 @@ class ComposeTool:
 
 @dataclass(frozen=True, slots=True)
 class ToolOutput:
-    """What a program printed: standard output, and the first lines of standard error."""
+    """What a program printed: standard output, and the lines of standard error."""
 
     status: int
     text: str
-    complaints: tuple[str, ...]
+    lines: tuple[str, ...]
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """The first lines, warnings as their text alone."""
+        return tuple([_WARNING.sub(_message, line) for line in self.lines[:_MAX_LINES]])
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """The last lines that are no warnings: what went wrong stands at the end."""
+        errors = [line for line in self.lines if not _WARNING.match(line)]
+        return tuple(errors[-_MAX_LINES:]) or self.complaints
 
 
 def find_tool(environment: Mapping[str, str]) -> ComposeTool | None:
@@ -93,6 +107,10 @@ def run_program(
             os.killpg(process.pid, signal.SIGKILL)
             raise InventoryError(f"{shown} did not end within {timeout:g} s") from None
     lines = [line for line in complaints.decode("utf-8", "replace").splitlines() if line.strip()]
-    return ToolOutput(
-        process.returncode, output.decode("utf-8", "replace"), tuple(lines[:_MAX_LINES])
-    )
+    return ToolOutput(process.returncode, output.decode("utf-8", "replace"), tuple(lines))
+
+
+def _message(match: re.Match[str]) -> str:
+    """Return the text of a warning: `time="…" level=warning msg="…"`, or `WARNING: …`."""
+    quoted = match["quoted"]
+    return re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else match["plain"]

@@ -12,6 +12,7 @@ import pytest
 
 from sidecar.docker.compose.load import ComposeReading, group_projects, load_compose
 from sidecar.docker.compose.tool import find_tool, run_program
+from sidecar.docker.compose.variables import read_dotenv
 from sidecar.docker.models import Container, Mount, Volume
 from sidecar.lib.errors import InventoryError, UsageError
 
@@ -226,6 +227,281 @@ def test_file_that_needs_resolution_is_refused_naming_why(path: Path) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("labels: {a: b}\n    labels: {c: d}", "line 4: the key labels stands in line 3", "one"),
+        ("labels:\n      a: hunter2\n      'a': c", "line 5: the key a stands in line 4", "one"),
+        (
+            "labels:\n      <<: *a\n      <<: *b",
+            "line 5: the key << stands in line 4",
+            "`<<: [*one, *other]`",
+        ),
+        ("lables: {a: b}", "line 3: the service web has no key lables", "did you mean labels?"),
+        ("Volumes: [a]", "line 3: the service web has no key Volumes", "did you mean volumes?"),
+        ("profile: [a]", "line 3: the service web has no key profile", "did you mean profiles?"),
+        ("labels: {a: 2024-01-31}", "line 3: 2024-01-31 is a date", 'quote it: "2024-01-31"'),
+        ("labels:\n    - 2024-01-31 10:00:00", "line 4: 2024-01-31 10:00:00 is a date", "quote"),
+        ("labels: {<<: hunter2}", "line 3: `<<` takes a mapping", "`<<: *name`"),
+        ("labels: {<<: [*a, null]}", "line 3: `<<` takes a mapping", "`<<: *name`"),
+        ("labels: {a: '${X:?tell me}'}", "line 3: the required variable X", "in .env"),
+        ("labels: {a: '${hunter2'}", "line 3: `${` has no end", "in .env"),
+        ("labels: {a: '${}'}", "line 3: `${` is not followed by a name", "`$$`"),
+        ("labels: {a: '${X:-%s}'}", "line 3: defaults are nested too deeply", "in .env"),
+        ("labels: {? [a] : b}", "line 3 is no valid YAML: a key is no text", ""),
+    ],
+)
+def test_file_that_compose_refuses_is_refused_with_its_line(
+    tmp_path: Path, text: str, message: str, hint: str
+) -> None:
+    """What PyYAML, or docker-compose 1, would take in silence."""
+    nested = "x"
+    for _ in range(25):
+        nested = f"${{X:-{nested}}}"
+    body = text.replace("%s", nested)
+    body = body.replace("*a", "&a {k: v}").replace("*b", "&b {l: w}")
+
+    with pytest.raises(InventoryError) as caught:
+        read(tmp_path, f"services:\n  web:\n    {body}\n")
+
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x-date: 2024-01-31\nservices: {web: {labels: {a: '2024-01-31', b: 2024-13-01}}}",
+        "services: {web: {x-lables: [], mem_limit: 1g, wholly_other: {}}}",
+        "x-a: &a {k: v}\nservices: {web: {labels: {<<: [*a, *a]}}, db: {labels: {<<: *a}}}",
+        "services: {web: {labels: [a=b, a=b]}}",
+    ],
+)
+def test_file_that_compose_takes_is_not_refused(tmp_path: Path, text: str) -> None:
+    """Quoted dates, what is no date, keys far from ours, the same source twice."""
+    assert read(tmp_path, text).inventory.containers
+
+
+def test_label_twice_in_a_list_is_told(tmp_path: Path) -> None:
+    """Compose takes the last one, which nobody sees in the file."""
+    reading = read(tmp_path, "services:\n  web:\n    labels:\n      - a=b\n      - a=c\n")
+
+    assert labels(only(reading)) == {"a": "c"}
+    (note,) = reading.notes
+    assert "line 5: the label a of web stands in line 4 already" in note
+
+
+@pytest.mark.parametrize(
+    ("merge", "expected"),
+    [
+        ("*b", {"k": "2", "j": "1"}),
+        ("[*b, *a]", {"k": "2", "j": "1"}),
+        ("[*a, *b]", {"k": "1", "j": "1"}),
+        ("[*c, *a]", {"k": "1", "j": "3", "l": "4"}),
+    ],
+)
+def test_mappings_that_merge_themselves_merge_as_in_compose(
+    tmp_path: Path, merge: str, expected: dict[str, str]
+) -> None:
+    """Of several the first counts, and a key of its own before a merged one; see yaml.org/type."""
+    text = f"""
+x-a: &a {{k: 1, j: 1}}
+x-b: &b {{<<: *a, k: 2}}
+x-c: &c {{j: 3, <<: [*a, *b], l: 4}}
+services: {{web: {{labels: {{<<: {merge}}}}}}}
+"""
+    assert labels(only(read(tmp_path, text))) == expected
+
+
+VARIABLES = {
+    "$A": "1",
+    "${A}": "1",
+    "${A:-d}": "1",
+    "${EMPTY:-d}": "d",
+    "${EMPTY-d}": "",
+    "${NONE-d}": "d",
+    "${NONE:-a ${NONE-b $A}}": "a b 1",
+    "${A:?e}": "1",
+    "${EMPTY?e}": "",
+    "${A:+y$A}": "y1",
+    "${EMPTY:+y}": "",
+    "${EMPTY+y}": "y",
+    "${NONE+y}": "",
+    "${NONE:-{}}": "{}",
+    "$$A": "$A",
+    "$$$A": "$1",
+    "$5 $ $-": "$5 $ $-",
+    "$DOTTED": "d $5",
+    "$BOTH": "of the environment",
+}
+
+
+@pytest.mark.parametrize(("written", "value"), VARIABLES.items())
+def test_variables_are_resolved_as_compose_resolves_them(
+    tmp_path: Path, written: str, value: str
+) -> None:
+    """From the environment first, then from `.env`; the value itself is no template."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / ".env").write_bytes(b"\xef\xbb\xbfDOTTED='d $5' # x\r\nBOTH=of the file\r\n")
+    environment = {**NO_TOOL, "A": "1", "EMPTY": "", "BOTH": "of the environment"}
+    text = f"services:\n  web:\n    labels:\n      key: '{written}'\n"
+
+    reading = read(tmp_path, text, environment)
+
+    assert (labels(only(reading)), reading.notes) == ({"key": value}, ())
+
+
+DOTENV = {
+    "X=1": "1",
+    "export X=1": "1",
+    "  X = 7 ": "7",
+    "X: 5": "5",
+    "X=a#b #c": "a#b",
+    "X=#c": "#c",
+    'X="a b" # c': "a b",
+    "X='a $Y \\n'": "a $Y \\n",
+    'Y=q\nX="$Y\\t\\$Y\\x"': "q\t$Y\\x",
+    'X="a\nb"': "a\nb",
+    "X='it\\'s'": "it's",
+    "Y=q\nX=${Y}-${Z:-d}": "q-d",
+    "X=a\nX=b": "b",
+    "#X=1\n\nX=": "",
+    "FROM\nX=$FROM": "outside",
+    "NOWHERE\nX=1": "1",
+}
+
+
+@pytest.mark.parametrize(("text", "value"), DOTENV.items())
+def test_dotenv_is_read_as_compose_reads_it(text: str, value: str) -> None:
+    """Quotes, comments, escapes, other variables and line ends of Windows."""
+    for written in (text, text.replace("\n", "\r\n") if '"a' not in text else text):
+        assert read_dotenv(f"\ufeff{written}\n", {"FROM": "outside"})["X"] == value
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("A=1\nX='hunter2\n", "line 2: a quote has no end"),
+        ("X hunter2=1", "line 1 is no NAME=value"),
+        ("X=${hunter2", "line 1: `${` has no end"),
+    ],
+)
+def test_dotenv_that_compose_refuses_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    """The line is named, the value is not; a file that settles its name does not need it."""
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / ".env").write_text(text)
+
+    with pytest.raises(InventoryError) as caught:
+        read(tmp_path, "services: {web: {}}")
+
+    assert f".env, {message}" in caught.value.message
+    assert "hunter2" not in str(caught.value)
+
+
+def test_variable_without_value_is_told_where_it_matters(tmp_path: Path) -> None:
+    """In labels, volumes, profiles and names; an image or an environment decides nothing here."""
+    text = """
+name: shop${NAME_UNSET}
+services:
+  web:
+    image: example:$TAG
+    environment: {A: $SECRET}
+    labels: {a: "$LABEL$LABEL"}
+    container_name: web$OWN
+    profiles: ["$PROFILE"]
+    volumes: ["data$VOLUME:/data"]
+volumes: {data: {name: "data$REAL"}}
+"""
+    reading = read(tmp_path, text, {**NO_TOOL, "COMPOSE_PROFILES": "*"})
+
+    told = [note.split("the variable ")[1].split()[0] for note in reading.notes]
+    assert sorted(told) == ["LABEL", "NAME_UNSET", "OWN", "PROFILE", "REAL", "VOLUME"]
+    assert only(reading).mounts == (Mount("volume", "", "/data", "data", "local"),)
+    with pytest.raises(InventoryError, match="line 1: the project's name comes to nothing"):
+        read(tmp_path, "name: $NONE\nservices: {web: {}}\n")
+
+
+def test_variables_become_the_types_that_their_keys_take(tmp_path: Path) -> None:
+    """A number of replicas and `external` are no texts."""
+    text = """
+services:
+  web: {scale: "${N:-2}", volumes: ["v1:/v"]}
+  db: {deploy: {replicas: "${N:-3}"}}
+volumes: {v1: {external: "${E:-true}"}}
+"""
+    inventory = read(tmp_path, text).inventory
+    assert [one.name for one in inventory.containers] == [
+        *("shop-db-1", "shop-db-2", "shop-db-3", "shop-web-1", "shop-web-2"),
+    ]
+    assert list(inventory.volumes) == ["v1"]
+
+
+def test_project_name_is_a_variable_too(tmp_path: Path) -> None:
+    """Compose sets COMPOSE_PROJECT_NAME for the file itself; `.env` may compute it."""
+    text = "services: {web: {labels: {a: $COMPOSE_PROJECT_NAME}}}\n"
+    assert labels(only(read(tmp_path, text))) == {"a": "shop"}
+    (tmp_path / "shop" / ".env").write_bytes(
+        b"\xef\xbb\xbfCOMPOSE_PROJECT_NAME=${BASE:-wiki}-two\r\n"
+    )
+    assert only(read(tmp_path, text)).name == "wiki-two-web-1"
+    assert labels(only(read(tmp_path, f"name: ${{N:-own}}\n{text}", NO_TOOL))) == {"a": "wiki-two"}
+
+
+def test_services_of_other_profiles_are_named_as_left_out(tmp_path: Path) -> None:
+    """Nobody should think that they were looked at."""
+    text = "services: {web: {}, debug: {profiles: [d]}, tool: {profiles: [t]}}\n"
+
+    reading = read(tmp_path, text)
+    assert [one.name for one in reading.inventory.containers] == ["shop-web-1"]
+    assert ["debug, tool" in note for note in reading.notes] == [True]
+    some = read(tmp_path, text, {**NO_TOOL, "COMPOSE_PROFILES": "x, t"})
+    assert [one.name for one in some.inventory.containers] == ["shop-tool-1", "shop-web-1"]
+    every = read(tmp_path, text, {**NO_TOOL, "COMPOSE_PROFILES": "*"})
+    assert (len(every.inventory.containers), every.notes) == (3, ())
+
+
+def test_windows_paths_are_told(tmp_path: Path) -> None:
+    """One letter and a colon is a drive to Compose, also beside a volume of that name."""
+    text = r"""
+services:
+  web:
+    volumes: ['C:\x:/c:ro', 'd:/data', 'd:/e:/f', '\\nas\x:/n', {type: bind, source: 'E:\x', target: /g}]
+volumes: {d: {}}
+"""
+    reading = read(tmp_path, text)
+
+    assert only(reading).mounts == (
+        Mount("bind", "", "/c"),
+        Mount("volume", "", "/d:/data", "", "local"),
+        Mount("bind", "", "/f"),
+        Mount("bind", "", "/g"),
+        Mount("bind", "", "/n"),
+    )
+    assert len(reading.notes) == 5
+    assert all("path of Windows" in note for note in reading.notes)
+
+
+def test_device_of_a_bound_volume_is_absolute_where_compose_makes_it_so(tmp_path: Path) -> None:
+    """With `driver: local` and `o: bind` alone; elsewhere Docker gets what is written."""
+    entry = "{driver: local, driver_opts: {type: none, o: %s, device: %s}}"
+    written = {"a": ("bind", "./x"), "b": ("bind", "~/x"), "c": ("'bind,ro'", "./x")}
+    volumes = ", ".join(f"{key}1: {entry % pair}" for key, pair in written.items())
+    text = f"services: {{web: {{}}}}\nvolumes: {{{volumes}, d1: {{driver_opts: {{o: bind, device: ./x}}}}}}\n"
+
+    devices = {
+        name: volume.options["device"]
+        for name, volume in read(tmp_path, text).inventory.volumes.items()
+    }
+    assert devices == {
+        "shop_a1": f"{tmp_path}/shop/x",
+        "shop_b1": "/home/ann/x",
+        "shop_c1": "./x",
+        "shop_d1": "./x",
+    }
+
+
 def test_more_than_one_file_needs_compose(shop: Path) -> None:
     """Merging has rules that only Compose knows."""
     other = shutil.copy(shop, shop.with_name("other.yaml"))
@@ -252,11 +528,11 @@ def test_extension_fields_need_no_resolution(tmp_path: Path) -> None:
         ("services: {web: {labels: {a: [hunter2]}}}", "services.web.labels.a has a form"),
         ("services: {web: {scale: many}}", "services.web.scale has a form"),
         ("services: {web: {volumes: [{type: bind}]}}", "services.web.volumes.0 has a form"),
-        ("services: {web: {volumes: ['x:/y']}}", "uses the volume 'x', which is not declared"),
+        ("services: {web: {volumes: ['xx:/y']}}", "uses the volume 'xx', which is not declared"),
         ("services: {web: {volumes: ['./x:y']}}", "the volume './x:y' cannot be read"),
         ("services: {web: {volumes: [':/y']}}", "the volume ':/y' cannot be read"),
         ("services:\n  web: {\n", "line 3 is no valid YAML"),
-        ("services: {web: {}}\n---\nservices: {db: {}}\n", "line 2 is no valid YAML"),
+        ("services: {web: {}}\n---\nservices: {db: {}}\n", "line 3: a second document"),
         ("services: {web: {labels: *gone}}", "line 1 is no valid YAML"),
         ("[" * 3000, "is no valid YAML"),
         ("a: \x07", "is no valid YAML"),
@@ -448,7 +724,46 @@ def test_file_too_new_and_unresolved_is_refused_with_a_way_out(
 ) -> None:
     """When neither can read it, what to install is worth more than the tool's complaint."""
     with pytest.raises(InventoryError, match=r"cannot read .*docker compose plugin"):
-        read(tmp_path, "name: today\nservices: {web: {image: $TAG}}\n", tooled)
+        read(tmp_path, "name: today\nservices: {web: {image: x, extends: y}}\n", tooled)
+
+
+def test_error_of_compose_is_shown_whole(tmp_path: Path) -> None:
+    """Its warnings come first and are left out; what went wrong stands at the end."""
+    warnings = "\n".join(
+        f'time="2026-01-01" level=warning msg="The \\"V{n}\\" variable is not set."'
+        for n in range(30)
+    )
+    script(
+        tmp_path / "bin",
+        "docker",
+        'case $* in *version) echo "Docker Compose version v2.40.3"; exit 0 ;; esac\n'
+        f"cat >&2 <<'END'\n{warnings}\nfirst line\nlast line\nEND\n"
+        'case $OK in 1) echo "services: {web: {image: x}}"; exit 0 ;; esac; exit 15',
+    )
+    environment = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin"}
+
+    with pytest.raises(InventoryError) as caught:
+        read(tmp_path, "services: {web: {image: x}}", environment)
+    assert caught.value.message == "`docker compose config` failed: first line last line"
+
+    reading = read(tmp_path, "services: {web: {image: x}}", {**environment, "OK": "1"})
+    assert reading.notes[0] == 'The "V0" variable is not set.'
+
+
+def test_services_of_other_profiles_are_named_beside_compose_too(tmp_path: Path) -> None:
+    """It leaves them out of its answer in silence, and answers nothing where all are."""
+    script(
+        tmp_path / "bin",
+        "docker",
+        'case $* in *version) echo "Docker Compose version v2.40.3"; exit 0 ;; esac\n'
+        'echo "name: shop"; echo "services: {}"',
+    )
+    text = "services: {debug: {image: x, profiles: [d]}}"
+
+    reading = read(tmp_path, text, {"PATH": f"{tmp_path}/bin:/usr/bin:/bin"})
+
+    assert reading.inventory.containers == ()
+    assert ["debug" in note for note in reading.notes] == [True]
 
 
 def script(folder: Path, name: str, body: str) -> None:
