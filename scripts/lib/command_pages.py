@@ -24,6 +24,7 @@ from sidecar.reconciler.heartbeat import _HELP as HEALTHCHECK_HELP
 from sidecar.runner.heartbeat import _HELP as RUNNER_HEALTHCHECK_HELP
 
 _HEAD = ("flag", "value", "default", "variable", "meaning")
+_STATUS = re.compile(r"Exit status(?:, ([^:]*))?: ((?:.|\n(?!\n))*)")
 _DEFAULT = re.compile(r"\s*\[default: (.*?)\]")
 _NOTHING = "–"
 
@@ -172,7 +173,7 @@ def _split_help(command: click.Command) -> tuple[list[str], list[str]]:
     text = re.sub(r"\\\n\s*", "", inspect.cleandoc(command.help or ""))
     paragraphs = text.replace("\b\n", "").split("\n\n")
     description = [
-        part for part in paragraphs if not part.startswith(("Exit status:", "Examples:"))
+        part for part in paragraphs if not (_STATUS.match(part) or part.startswith("Examples:"))
     ]
     examples = [part for part in paragraphs if part.startswith("Examples:")]
     return [" ".join(part.split()) for part in description], [
@@ -182,10 +183,12 @@ def _split_help(command: click.Command) -> tuple[list[str], list[str]]:
 
 def _statuses(command: click.Command) -> str:
     text = inspect.cleandoc(command.help or "")
-    found = re.search(r"Exit status: ((?:.|\n(?!\n))*)", text)
+    found = _STATUS.search(text)
     if command.name == "healthcheck":
         return "0 the daemon is well; 1 it is not"
-    return " ".join(found[1].split()).rstrip(".") if found else "0 done; 1 failed"
+    if found and found[1]:
+        return f"{' '.join(found[2].split()).rstrip('.')} ({found[1]})"
+    return " ".join(found[2].split()).rstrip(".") if found else "0 done; 1 failed"
 
 
 def _topics(program: Program) -> dict[str, dict[str, list[tuple[str, Flag]]]]:
@@ -260,7 +263,8 @@ def _default(flag: Flag) -> str:
     if written := _DEFAULT.search(flag.help or ""):
         return written[1]
     if isinstance(flag.show_default, str):
-        return code(flag.opts[0])  # of two, the one that holds unless the other is given
+        # Of two flags the one that holds unless the other is given; else the values in words.
+        return code(flag.opts[0]) if flag.secondary_opts else flag.show_default
     given = flag.default
     return (
         code(str(given))

@@ -57,6 +57,11 @@ EXAMPLES: Mapping[str, Example] = {
         others={"db": {"group": "app", "schedule": "0 4 * * *"}},
     ),
     "repo.missing": Example({"repo": "nas"}, "The document has the repository `default` only."),
+    "repo.not-restic": Example(
+        {},
+        "The document's only repository begins with `rsync:`.",
+        repos=({"id": "nas", "uri": "rsync:nas:/backups"},),
+    ),
     "repo.unresolved": Example({}, "The document has no repository.", repos=()),
     "schedule.invalid": Example({"schedule": "0 3 1 * MON"}),
     "keep.invalid": Example({"keep": "daily=7,weeks=4"}),

@@ -24,7 +24,7 @@ from sidecar.backrest.jsontext import Member, NotJson, Object, decode, parse_int
 from sidecar.backrest.layout import Layout, follow_edits, layout_of
 from sidecar.backrest.messages import REPO, value_of
 from sidecar.backrest.plan import Plan
-from sidecar.backrest.rules import is_active
+from sidecar.backrest.rules import check_engine, is_active
 from sidecar.lib.errors import DocumentError
 
 _MAX_MODNO = 2**31 - 1
@@ -47,10 +47,14 @@ class PlanView:
 
 @dataclass(frozen=True, slots=True)
 class RepoView:
-    """A repository; `overrides_retention` when its own forget policy is active."""
+    """A repository; `overrides_retention` when its own forget policy is active.
+
+    `not_restic`: why no restic can use it; empty if one can.
+    """
 
     id: str
     overrides_retention: bool = False
+    not_restic: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +151,7 @@ class Document:
         return DocumentView(
             tuple(self._plan_view(plan_id, plan) for plan_id, plan in self.plans.items()),
             tuple(
-                RepoView(repo["id"], _has_forget_policy(repo))
+                RepoView(repo["id"], _has_forget_policy(repo), _not_restic(repo))
                 for repo in (repos if isinstance(repos, list) else ())
                 if isinstance(repo, Object) and type(repo.get("id")) is str and repo["id"]
             ),
@@ -215,6 +219,11 @@ def _has_forget_policy(repo: Object) -> bool:
     _, policy = value_of(repo, REPO, "forgetPolicy")
     schedule = policy.get("schedule") if isinstance(policy, Object) else None
     return isinstance(schedule, Object) and is_active(schedule)
+
+
+def _not_restic(repo: Object) -> str:
+    fault = check_engine(repo.get("uri"))
+    return "" if fault is None else fault.message
 
 
 def _next_modno(root: Object) -> int:

@@ -42,6 +42,12 @@ _KEY: Final = re.compile(r"[A-Za-z0-9+/]{43}\Z")
 _SCOPE: Final = re.compile(r"\*\Z|!?(?:repo|plan):.", re.DOTALL)
 _NEW_IDENTITY: Final = "remove `identity`: Backrest makes a new one, and peers must pair again"
 
+# The engines of `runner.json`; restic refuses these as "invalid backend".
+_OTHER_ENGINE: Final = re.compile(r"rsync:|dar:|duplicity\+")
+_RESTIC_URI: Final = (
+    "write a restic URI, such as /backups, sftp:USER@HOST:/PATH or rest:https://HOST"
+)
+
 _Holder = Mapping[str, Any]
 
 
@@ -110,6 +116,28 @@ def check_document(
 
 def _check(document: _Holder, today: date | None, served: bool) -> list[DocumentFault]:
     return check_shape(document) or list(_check_meaning(document, today, served))
+
+
+def check_engines(document: Mapping[str, Any]) -> list[DocumentFault]:
+    """Return the repositories of a decoded document that no restic can use, nor Backrest.
+
+    Backrest starts with them, and each of their backups fails: hence no fault of `check_document`.
+    """
+    repos = document.get("repos")
+    return [
+        fault.under("repos", index)
+        for index, repo in enumerate(repos if isinstance(repos, list) else ())
+        if isinstance(repo, dict) and (fault := check_engine(repo.get("uri"))) is not None
+    ]
+
+
+def check_engine(uri: object) -> DocumentFault | None:
+    """Return why a repository of Backrest's cannot have this URI; it is not shown itself."""
+    found = _OTHER_ENGINE.match(uri) if type(uri) is str else None
+    if found is None:
+        return None
+    text = f"repo.not-restic: the URI begins with `{found[0]}`, which is none of restic's"
+    return DocumentFault("/uri", text, _RESTIC_URI)
 
 
 def check_version(document: Mapping[str, Any], accept: int | None = None) -> DocumentFault | None:

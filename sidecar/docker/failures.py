@@ -8,7 +8,7 @@ from typing import Any
 
 from docker.errors import DockerException
 from requests import RequestException, Timeout
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.exceptions import TimeoutError as PoolTimeout
 
 from sidecar.lib.errors import InventoryError
@@ -21,11 +21,6 @@ _MAX_CAUSES = 30
 
 _TIMEOUTS = (Timeout, PoolTimeout, TimeoutError)
 _MEANINGS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
-    (
-        _TIMEOUTS,
-        "the Docker engine at {address} did not answer {call} in time",
-        "nothing is changed before it answers; see whether `docker ps` does",
-    ),
     (
         (FileNotFoundError,),
         "there is no Docker socket at {address}",
@@ -50,6 +45,17 @@ _MEANINGS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
         (ssl.SSLError,),
         "no TLS connection to {address} could be made",
         "see DOCKER_TLS_VERIFY and the certificates in DOCKER_CERT_PATH",
+    ),
+    # The library derives a connection that was refused from one that took too long.
+    (
+        (NewConnectionError,),
+        "no connection to {address} could be made",
+        "see whether this machine reaches it, or correct --docker-sock or DOCKER_HOST",
+    ),
+    (
+        _TIMEOUTS,
+        "the Docker engine at {address} did not answer {call} in time",
+        "nothing is changed before it answers; see whether `docker ps` does",
     ),
 )
 

@@ -37,6 +37,10 @@ REASONS: Mapping[str, Reason] = {
     "group.conflict": Reason(Severity.ERROR, "members of a group say different things"),
     "repo.missing": Reason(Severity.ERROR, "the named repository is not in the document"),
     "repo.unresolved": Reason(Severity.ERROR, "the document has no repository at all"),
+    "repo.not-restic": Reason(
+        Severity.ERROR,
+        "the repository is of another program than restic, and of no use to Backrest",
+    ),
     "schedule.invalid": Reason(
         Severity.ERROR,
         "not a schedule that both schedulers read alike, or one that never fires",

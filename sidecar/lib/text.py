@@ -28,6 +28,11 @@ def render_size(size: float) -> str:
     return f"{size:.1f} {_SIZE_UNITS[step]}" if step else f"{size:.0f} B"
 
 
+def counted_files(count: int) -> str:
+    """Write a number of files: `1 file`, `2 files`."""
+    return "1 file" if count == 1 else f"{count} files"
+
+
 def quoted(text: str) -> str:
     """Quote a value for a message: control characters escaped, long values cut.
 

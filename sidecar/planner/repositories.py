@@ -23,6 +23,12 @@ class RepoChooser:
 
     def resolve(self, spec: LabelSpec, existing: PlanView | None) -> tuple[str, list[Problem]]:
         """Return the repository id, empty with an error, and the problems (no workload yet)."""
+        repo, problems = self._choose(spec, existing)
+        if repo and (reason := self.view.repo_by_id[repo].not_restic):
+            return "", [self._not_restic(repo, reason)]
+        return repo, problems
+
+    def _choose(self, spec: LabelSpec, existing: PlanView | None) -> tuple[str, list[Problem]]:
         known = self.view.repo_by_id
         if spec.repo is not None:
             return self._named(spec.repo, f"{self.policy.label_prefix}repo")
@@ -44,6 +50,15 @@ class RepoChooser:
         message = f"{where} names the repository {quoted(name)}, which is not in the document"
         return "", [problem_of("repo.missing", message, hint, label=label)]
 
+    def _not_restic(self, repo: str, reason: str) -> Problem:
+        label = f"{self.policy.label_prefix}repo"
+        return problem_of(
+            "repo.not-restic",
+            f"the repository {quoted(repo)} cannot be used: {reason.partition(': ')[2]}",
+            f"name another one by {label}, or correct its URI in Backrest",
+            label=label,
+        )
+
     def _assumed(self) -> Problem:
         label = f"{self.policy.label_prefix}repo"
         return problem_of(
@@ -59,7 +74,9 @@ def choose_repos(view: DocumentView, policy: Policy) -> RepoChooser:
     owned = [plan.repo for plan in view.plans if plan.id.startswith(policy.plan_id_prefix)]
     foreign = [plan.repo for plan in view.plans if not plan.id.startswith(policy.plan_id_prefix)]
     candidates = (*owned, *foreign, *(repo.id for repo in view.repos))
-    assumed = next((name for name in candidates if name in view.repo_by_id), "")
+    known = [name for name in candidates if name in view.repo_by_id]
+    usable = [name for name in known if not view.repo_by_id[name].not_restic]
+    assumed = next(iter(usable or known), "")
     overriding = frozenset(repo.id for repo in view.repos if repo.overrides_retention)
     return RepoChooser(view, policy, assumed, overriding)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.backrest.document import parse_document
-from sidecar.backrest.rules import VERSION, check_document
+from sidecar.backrest.rules import VERSION, check_document, check_engine
 from sidecar.lib.errors import UsageError
 from sidecar.lib.read_file import read_file
 from sidecar.reconciler.settings import parse_mode
@@ -21,6 +21,27 @@ _LONGEST_PASSWORD_FILE = 64 * 1024
 _LONGEST_INSTANCE = 50
 _ID = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 _OUTSIDE_ID = re.compile(r"[^A-Za-z0-9_.-]+", re.ASCII)
+# A server has a dot or a port in its name, or is the machine itself; then a bucket follows.
+_SERVER = re.compile(r"(?:[^/]*[.:][^/]*|localhost)/[^/]")
+_FORMS = {
+    "s3": "s3:s3.amazonaws.com/BUCKET/PATH, or s3:https://HOST/BUCKET/PATH of another server",
+    "b2": "b2:BUCKET:/PATH",
+    "gs": "gs:BUCKET:/PATH",
+    "gcs": "gs:BUCKET:/PATH",
+    "az": "azure:CONTAINER:/PATH",
+    "azure": "azure:CONTAINER:/PATH",
+    "swift": "swift:CONTAINER:/PATH",
+    "rclone": "rclone:REMOTE:PATH",
+    "http": "rest:http://HOST/PATH, or s3:http://HOST/BUCKET for S3",
+    "https": "rest:https://HOST/PATH, or s3:https://HOST/BUCKET for S3",
+    "ssh": "sftp:USER@HOST:/PATH",
+    "scp": "sftp:USER@HOST:/PATH",
+    "file": "the path alone, as in /backups",
+    "webdav": "rclone:REMOTE:PATH, with the server as a remote of rclone",
+    "dav": "rclone:REMOTE:PATH, with the server as a remote of rclone",
+    "smb": "the path at which the share is mounted",
+    "ftp": "rclone:REMOTE:PATH, with the server as a remote of rclone",
+}
 _OPEN = (
     "anybody who reaches Backrest's port can use it: authentication is open "
     "until you set a user in Backrest's settings"
@@ -105,10 +126,27 @@ def default_instance(host: str) -> str:
     return _OUTSIDE_ID.sub("-", host)[:_LONGEST_INSTANCE].strip("-_.") or "backrest"
 
 
+def restic_form(uri: str) -> str:
+    """Return how restic wants what is written as other programs want it; empty: it is restic's.
+
+    For example `s3:s3.amazonaws.com/BUCKET/PATH` for `s3://bucket/path`, whose bucket restic would
+    take for the name of a server. Names are not repeated, for addresses hold secrets.
+    """
+    scheme, separator, rest = uri.partition("://")
+    scheme = scheme.lower()
+    if not separator or (scheme == "s3" and _SERVER.match(rest)):
+        return ""
+    return _FORMS.get(scheme, "")
+
+
 def render_document(uri: str, password: str, repo_id: str, instance: str) -> bytes:
     """Render the document; raises UsageError naming the flag of a part that is not valid."""
     if not uri.strip():
         raise UsageError("--repo is empty", "write a restic URI, for example /backups")
+    if fault := check_engine(uri.strip()):
+        raise UsageError(f"--repo: {fault.message}", fault.hint)
+    if form := restic_form(uri.strip()):
+        raise UsageError("--repo is no URI that restic reads as it is meant", f"write {form}")
     for flag, text in (("--repo-id", repo_id), ("--instance", instance)):
         if not _ID.fullmatch(text):
             raise UsageError(

@@ -11,7 +11,7 @@ import click
 from sidecar.cli.output.text import can_redraw, printable, short_id, without_commands
 from sidecar.engines.base import Progress, Stats
 from sidecar.lib.duration import render_duration
-from sidecar.lib.text import render_size
+from sidecar.lib.text import counted_files, render_size
 from sidecar.runner.due import Job
 from sidecar.runner.job.progress import RunFinished
 from sidecar.runner.journal import RunOutcome
@@ -75,7 +75,8 @@ def _render_progress(progress: Progress) -> str:
     rest = "" if left is None else f", {render_duration(left)} left"
     return (
         f"{progress.fraction:.0%}, {render_size(progress.bytes)} of "
-        f"{render_size(progress.total_bytes)}, {progress.files} of {progress.total_files} files"
+        f"{render_size(progress.total_bytes)}, {progress.files} of "
+        f"{counted_files(progress.total_files)}"
         f"{rest}"
     )
 
@@ -120,5 +121,4 @@ def render_stats(stats: Stats) -> str:
 
 def render_counts(files: int, size: int, added: int) -> str:
     """Write how much was read and how much of it was new, both in bytes."""
-    count = "1 file" if files == 1 else f"{files} files"
-    return f"{count} of {render_size(size)} read, {render_size(added)} added"
+    return f"{counted_files(files)} of {render_size(size)} read, {render_size(added)} added"

@@ -14,7 +14,10 @@ from typing import TextIO
 import click
 
 _SHORT_ID = 8
-_COMMAND = re.compile(r"(?:^|(?<=\r))(\s*):(?=:)|##(?=\[)", re.MULTILINE)
+# Colours in front of it are taken out where the stream is no terminal.
+_COMMAND = re.compile(
+    r"(?:^|(?<=\r))((?:\s|\x1b\[[\d;]*m)*):(?=(?:\x1b\[[\d;]*m)*:)|##(?=\[)", re.MULTILINE
+)
 _FALLBACKS = {"→": "->", "–": "-", "—": "-", "…": "...", "✓": "+", "✗": "x", "•": "*"}
 _PLAIN = "backrest.plain"
 _ESCAPED = "backrest.escaped"

@@ -5,7 +5,7 @@ import re
 import stat
 from pathlib import Path
 
-from sidecar.backrest.rules import check_document, check_version
+from sidecar.backrest.rules import check_document, check_engines, check_version
 from sidecar.backrest.shape import DocumentFault
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import DocumentError, StoreError
@@ -58,6 +58,9 @@ def check_valid(context: CheckContext) -> CheckResult:
     faults = check_document(root, context.now.date())
     if not faults:
         context.memory.is_usable = True
+        if others := check_engines(root):
+            details = [f"{fault.pointer}: {fault.message}" for fault in others]
+            return warned("repositories of no use to Backrest", others[0].hint, details)
         return passed(f"Backrest accepts it; its version is {root['version']}")
     ours = all(_is_ours(context, fault) for fault in faults)
     hint = "run `backrest-sidecar reconcile`, which writes these plans anew"

@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from sidecar.backrest.jsontext import decode
-from sidecar.backrest.rules import check_document, check_version
+from sidecar.backrest.rules import check_document, check_engines, check_version
 from sidecar.backrest.shape import DocumentFault, pointer_of
 
 ROOT = Path(__file__).parents[3]
@@ -326,3 +326,28 @@ def test_an_unknown_value_nested_without_end_is_refused() -> None:
         value = [value]
     assert [fault.message for fault in check_document({"x": value})] == ["nested too deep"]
     assert check_document({"x": value[0][0][0]}) == []
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "{}",
+        '{"repos": null}',
+        '{"repos": [1, {}, {"uri": 1}, {"uri": "/r"}, {"uri": "darling:x"}]}',
+    ],
+)
+def test_restics_repositories_are_no_other_engines(document: str) -> None:
+    """Nor is what has another shape: other rules say that."""
+    assert [] == check_engines(decode(document))
+
+
+@pytest.mark.parametrize("uri", ["rsync:h:/x", "dar:/x", "duplicity+file:///x"])
+def test_a_repository_of_another_engine_is_told(uri: str) -> None:
+    """It is no reason for Backrest not to start, so no fault of the document."""
+    repo = f'{{"id": "r", "uri": "{uri}", "autoInitialize": true}}'
+    root = decode(f'{{"repos": [{repo}]}}')
+    [fault] = check_engines(root)
+
+    assert [] == check_document(root)
+    assert ("/repos/0/uri", True) == (fault.pointer, fault.message.startswith("repo.not-restic"))
+    assert uri not in fault.message

@@ -152,7 +152,7 @@ def test_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     """A missing file is no empty inventory, and a folder is no file."""
     with pytest.raises(InventoryError, match="No such file"):
         load_saved(tmp_path / "none.json")
-    with pytest.raises(InventoryError, match="Is a directory"):
+    with pytest.raises(InventoryError, match="it is a directory"):
         load_saved(tmp_path)
 
 
@@ -486,6 +486,20 @@ def test_missing_socket_and_refused_connection_say_what_to_do(tmp_path: Path) ->
             docker.observe()
         assert str(path) in caught.value.message
         assert "--docker-sock" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("tcp://127.0.0.1:1", "nothing listens at"),
+        ("tcp://no.such.host.invalid:2375", "cannot be resolved"),
+    ],
+)
+def test_a_connection_that_is_refused_is_not_told_as_late(address: str, message: str) -> None:
+    """The library derives the one from the other."""
+    with DockerInventory(address) as docker, pytest.raises(InventoryError, match=message) as caught:
+        docker.observe()
+    assert address in caught.value.message
 
 
 def test_tls_that_is_set_up_wrong_is_explained(

@@ -204,3 +204,55 @@ def test_rendered_document_keeps_the_uri_as_given() -> None:
     """Variables in the URI are for Backrest to fill in."""
     content = render_document(" s3:${HOST}/b ", "pw", "default", "host")
     assert "s3:${HOST}/b" == json.loads(content)["repos"][0]["uri"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "form"),
+    [
+        ("s3://bucket", "s3:s3.amazonaws.com/BUCKET"),
+        ("s3://bucket/MARK/path", "s3:s3.amazonaws.com/BUCKET"),
+        ("S3://bucket", "s3:s3.amazonaws.com/BUCKET"),
+        ("b2://bucket/x", "b2:BUCKET"),
+        ("gs://bucket/x", "gs:BUCKET"),
+        ("azure://x/y", "azure:CONTAINER"),
+        ("https://u:MARK@host/x", "rest:https://HOST"),
+        ("ssh://u@host/x", "sftp:USER@HOST"),
+        ("file:///backups", "the path alone"),
+        ("rsync:nas:/MARK", "restic URI"),
+        ("dar:/MARK", "restic URI"),
+        ("duplicity+file:///MARK", "restic URI"),
+    ],
+)
+def test_a_uri_of_another_program_is_told_the_form_of_restic(
+    create: Create, config: Path, uri: str, form: str
+) -> None:
+    """Restic would take a bucket for a server, or the whole for a folder; nothing is written."""
+    with pytest.raises(UsageError) as caught:
+        create(repo=uri)
+    assert form in caught.value.hint
+    assert "MARK" not in str(caught.value)
+    assert not config.exists()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "/backups",
+        "relative",
+        "s3:https://host/bucket",
+        "s3:s3.amazonaws.com/bucket",
+        "s3://minio.lan/bucket",
+        "s3://minio:9000/bucket/x",
+        "sftp://user@host//x",
+        "sftp:user@host:/x",
+        "rest:https://host/",
+        "rclone:remote:x",
+        "b2:bucket:x",
+        "gs:bucket:/",
+        "dark:/x",
+    ],
+)
+def test_a_uri_of_restic_is_written_as_it_is(create: Create, config: Path, uri: str) -> None:
+    """Whatever restic reads as it is meant."""
+    create(repo=uri)
+    assert uri == json.loads(config.read_text())["repos"][0]["uri"]

@@ -4,6 +4,7 @@ import io
 import json
 import sys
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +25,14 @@ def test_no_line_is_a_command_of_a_workflow(text: str) -> None:
     for line in without_commands(text).replace("\r", "\n").split("\n"):
         assert not line.strip().startswith("::")
         assert "##[" not in line
+
+
+@pytest.mark.parametrize("text", ["::x", " :: x", "a\n  ::x"])
+def test_a_colour_in_front_hides_no_command(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is taken out where nobody sees it."""
+    echo(click.style(text, bold=True))
+
+    assert not any(line.strip().startswith("::") for line in capsys.readouterr().out.split("\n"))
 
 
 @pytest.mark.parametrize("text", ["a::b", "http://x", "f: ::1", ":x", "# [x]", "##x"])

@@ -261,6 +261,17 @@ def test_faults_in_plans_of_ours_only_say_who_mends_them(host: Host) -> None:
     assert found["document.valid"].details[0].startswith("/plans/0/schedule/cron: ")
 
 
+def test_a_repository_of_another_program_is_told(host: Host) -> None:
+    """Backrest starts with it, and none of its backups succeeds."""
+    host.repos.append({"id": "nas", "uri": "rsync:MARK@nas:/x", "autoInitialize": True})
+    host.write()
+    found = host.examine()["document.valid"]
+
+    assert found.verdict is CheckStatus.WARNING
+    assert "/uri: repo.not-restic" in found.details[0]
+    assert "MARK" not in str(found)
+
+
 def test_a_file_that_is_a_mount_is_told(host: Host) -> None:
     """Also where its path has a blank, which the list of mounts escapes."""
     real = os.path.realpath(host.config)
