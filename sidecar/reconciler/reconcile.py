@@ -195,13 +195,18 @@ def reconcile_now(
 
 
 def preview_now(
-    settings: ReconcilerSettings, now: datetime, environment: dict[str, str]
+    settings: ReconcilerSettings,
+    now: datetime,
+    environment: dict[str, str],
+    *,
+    read_only: bool = True,
 ) -> tuple[PassOutcome, State]:
     """Return what a pass would do now, and what is remembered; write and log nothing.
 
-    Raises SidecarError where a pass would be void.
+    Not `read_only`: the desired state may be applied afterwards, so what has to be
+    remembered of it is. Raises SidecarError where a pass would be void.
     """
-    reconciler, settings, inventory = _observe(settings, environment, read_only=True)
+    reconciler, settings, inventory = _observe(settings, environment, read_only=read_only)
     memory = reconciler.recorder.memory
     outcome = reconciler.preview(settings, inventory, now)
     return outcome, State() if memory is None else memory.state
