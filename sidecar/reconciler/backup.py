@@ -6,13 +6,14 @@ retention after it, would go by what the labels said before.
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from difflib import get_close_matches
 
 from sidecar.backrest.api import ApiError, ApiTrouble, BackrestApi
 from sidecar.backrest.document import Document, parse_document
-from sidecar.backrest.operations import Operation, OperationEnd, Status
+from sidecar.backrest.operations import Operation, OperationEnd, Status, failed_hooks
 from sidecar.docker.client import Connection
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.lib.text import quoted, without_credentials
@@ -34,6 +35,8 @@ from sidecar.reconciler.waits import changed_plans
 
 _MOST_NAMES = 12
 _MESSAGE_LIMIT = 4000
+_MOST_HOOKS = 5
+_HOOK_LIMIT = 2000
 
 # Backrest answers the call when the run ends, and never if the run leaves the queue. So the
 # call only starts the run; its progress is read from the log.
@@ -336,8 +339,22 @@ class BackupWatch:
         if ending is None:
             return None
         message = without_credentials(self._run.message.strip())[:_MESSAGE_LIMIT]
+        if ending is not OperationEnd.SUCCESS:
+            message = "\n".join([message, *self._hook_words(self._run)]).strip()
         seconds = max(0.0, self._run.end - self._run.start)
         return BackupResult(self._plan_id, ending, message, seconds)
+
+    def _hook_words(self, run: Operation) -> list[str]:
+        """Return what the hooks of a run that failed said last, as far as Backrest has it."""
+        words: list[str] = []
+        with suppress(ApiError):
+            for hook in failed_hooks(self._api.operations(), run)[:_MOST_HOOKS]:
+                said = hook.message
+                with suppress(ApiError):
+                    said = (self._api.log(hook.log) if hook.log else "").strip() or said
+                last = said.strip()[-_HOOK_LIMIT:]
+                words.append(f"A hook failed and said:\n{without_credentials(last)}")
+        return words
 
     def _check_started(self, failure: ApiError | None, seconds: float) -> None:
         """Raise when no run of ours is there, and none will come."""

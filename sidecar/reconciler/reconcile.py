@@ -5,11 +5,13 @@
 """
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sidecar.backrest.document import Document, parse_document
+from sidecar.backrest.document import Document, PlanEdit, parse_document
+from sidecar.backrest.plan import Plan
 from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
@@ -237,11 +239,18 @@ def read_document(path: Path) -> Document:
         return parse_document(content)
 
 
-def log_outcome(outcome: PassOutcome, event: str, level: int) -> None:
-    """Log a pass: each plan, and the whole as `event` at `level`; the recorder logs drift."""
+def log_outcome(
+    outcome: PassOutcome, event: str, level: int, logged: Collection[Plan | PlanEdit] = ()
+) -> None:
+    """Log a pass: each plan, and the whole as `event` at `level`; the recorder logs drift.
+
+    `logged`: new plans and edits that wait to be written, and were logged by an earlier pass.
+    """
     changes = outcome.proposal.changes
-    for plan_id in (*(plan.id for plan in changes.added), *changes.updated):
-        log_event(_log, logging.INFO, "plan.rendered", plan=plan_id, changed=True)
+    news: tuple[Plan | PlanEdit, ...] = (*changes.added, *changes.edits)
+    for item in news:
+        if item not in logged:
+            log_event(_log, logging.INFO, "plan.rendered", plan=item.id, changed=True)
     for plan_id in changes.removed:
         log_event(_log, logging.WARNING, "plan.removed", plan=plan_id)
     if _log.isEnabledFor(logging.DEBUG):

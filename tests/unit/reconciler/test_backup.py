@@ -312,6 +312,34 @@ def test_login_that_is_refused_while_waiting_is_an_error(world: World) -> None:
     assert ApiTrouble.REFUSED_LOGIN is caught.value.kind
 
 
+def test_a_failed_hook_is_shown_with_what_it_said(world: World) -> None:
+    """By its own log; without one by its message."""
+    world.fake.hook_logs = {"ref": f"rest:https://u:{SECRET}@host\nno such container: db"}
+
+    def fail() -> None:
+        world.fake.fail_hook(WEB, "exit status 1", "ref")
+        world.fake.fail_hook(WEB, "exit status 2", "")
+        world.fake.finish(WEB, Status.ERROR, "start hook failed")
+
+    world.steps = [fail]
+    message = world.run().message
+    assert "no such container: db" in message
+    assert "exit status 2" in message
+    assert SECRET not in message
+    assert "exit status 1" not in message
+
+
+def test_a_log_that_cannot_be_had_leaves_the_message(world: World) -> None:
+    """Backrest may have thrown it away."""
+
+    def fail() -> None:
+        world.fake.fail_hook(WEB, "exit status 1", "gone")
+        world.fake.finish(WEB, Status.ERROR, "start hook failed")
+
+    world.steps = [fail]
+    assert "exit status 1" in world.run().message
+
+
 # From the settings
 
 
