@@ -65,6 +65,7 @@ class _Paces:
         self._stage, self._daemon, self._seen, self._kind = stage, daemon, seen, kind
         self._docker = DockerHttp(stage.address)
         self._number = 0
+        self._made: list[str] = []
 
     def rows(self, scale: Scale, others: int, looping: int) -> list[Row]:
         """Return a row for each pace, one for five at once, and what a change costs."""
@@ -79,8 +80,9 @@ class _Paces:
         for _ in range(scale.samples):
             at_once.seconds.append(self._at_once())
             time.sleep(scale.paces[-1])
-        rows.append(_row(f"five at once → all plans{beside}", others, at_once))
+        rows.append(_row(f"five at once: last create → all plans{beside}", others, at_once))
         self._docker.close()
+        self._stage.remove(self._made)
         return rows
 
     def _at_pace(self, pace: float, count: int) -> _Taken:
@@ -108,11 +110,12 @@ class _Paces:
         return specs
 
     def _until_seen(self, specs: Sequence[Spec]) -> float:
-        """Create them; return the seconds from the first call to the plan of the last."""
+        """Create them; return the seconds from the last call to the plans of all."""
         self._seen.want(f"{self._kind}{self._number - 1:04d}stack".encode())
-        sent = time.perf_counter()
+        sent = 0.0
         for spec in specs:
-            self._stage.create_one(self._docker, spec)
+            sent = time.perf_counter()
+            self._made.append(self._stage.create_one(self._docker, spec))
         return self._seen.wait(_WAIT_SECONDS) - sent
 
 

@@ -6,6 +6,9 @@ No foreign text stands in an error: what Backrest refuses it quotes, secrets and
 import json
 import os
 import re
+import struct
+from base64 import b64decode
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Required
 
@@ -24,6 +27,10 @@ from sidecar.lib.threads import Closable
 _ADDRESS = re.compile(r"https?://[^/@?#\s]+(?:/[^@?#\s]*)?")
 _CONNECT_SECONDS = 5.0
 _JSON = {"Content-Type": "application/json"}
+_STREAMED = {"Content-Type": "application/connect+json"}
+_FRAME = struct.Struct(">BI")
+_END_OF_STREAM = 2
+_LOG_LIMIT = 64 * 1024
 _FAILURES = (requests.RequestException, HTTPError, OSError)
 # What a proxy answers for a Backrest that it cannot reach.
 _GATEWAY = frozenset({502, 503, 504})
@@ -61,7 +68,12 @@ class _Fault(TypedDict, total=False):
     code: Required[str]
 
 
+class _Value(TypedDict, total=False):
+    value: str
+
+
 _CONFIG = TypeAdapter(_ServedConfig)
+_VALUE = TypeAdapter(_Value)
 _FAULT = TypeAdapter(_Fault)
 
 
@@ -155,6 +167,22 @@ class BackrestApi(Closable):
         body = json.dumps({"value": plan_id}).encode()
         self._call("Backup", body, timeout)
 
+    def log(self, ref: str) -> str:
+        """Return the last text of what an operation wrote, by `Operation.log`.
+
+        It may hold secrets of those who wrote the hook.
+        """
+        body = json.dumps({"ref": ref}).encode()
+        # A stream in both directions: each message behind a byte of flags and its length.
+        framed = _FRAME.pack(0, len(body)) + body
+        content = self._call("GetLogs", framed, self._timeout, _STREAMED)
+        try:
+            values = [_VALUE.validate_json(part).get("value", "") for part in _messages(content)]
+            parts = [b64decode(value) for value in values]
+        except (ValueError, struct.error):
+            raise self._not_backrest("GetLogs") from None
+        return b"".join(parts)[-_LOG_LIMIT:].decode("utf-8", "replace")
+
     def _config(self, name: str, body: bytes) -> bytes:
         content = self._call(name, body, self._timeout)
         try:
@@ -163,12 +191,18 @@ class BackrestApi(Closable):
             raise self._not_backrest(name) from None
         return content
 
-    def _call(self, name: str, body: bytes, seconds: float | None) -> bytes:
+    def _call(
+        self,
+        name: str,
+        body: bytes,
+        seconds: float | None,
+        headers: Mapping[str, str] = _JSON,
+    ) -> bytes:
         try:
             response = self._session.post(
                 f"{self.address}/v1.Backrest/{name}",
                 data=body,
-                headers=_JSON,
+                headers=headers,
                 timeout=(_CONNECT_SECONDS, seconds),
                 allow_redirects=False,
             )
@@ -232,6 +266,21 @@ class BackrestApi(Closable):
             f"what answers {name} at {self.address} is no Backrest that we know",
             "correct --backrest-url; it names the address of the web interface",
         )
+
+
+def _messages(content: bytes) -> Iterator[bytes]:
+    """Yield the messages of a stream; raises ValueError for an error at its end."""
+    at = 0
+    while at < len(content):
+        flags, length = _FRAME.unpack_from(content, at)
+        at += _FRAME.size
+        message = content[at : at + length]
+        at += length
+        if flags & _END_OF_STREAM:
+            if b'"error"' in message:
+                raise ValueError
+            return
+        yield message
 
 
 def _code_of(content: bytes) -> str:

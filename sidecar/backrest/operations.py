@@ -66,7 +66,8 @@ class Operation:
     `id` rises with each new entry, `modno` with each change of any entry. `kind` is
     "backup", "prune", "runHook" and so on, "" for one that we do not know. `start` of
     a pending one is when it is due. `is_foreign`: another instance's, copied here.
-    `message` may hold credentials.
+    `message` may hold credentials. `parent` is the run that a hook belongs to, 0 for none;
+    `log` names the text that it wrote, by which Backrest gives it out.
     """
 
     id: int
@@ -81,6 +82,8 @@ class Operation:
     is_dry_run: bool = False
     snapshot_id: str = ""
     message: str = ""
+    parent: int = 0
+    log: str = ""
 
     @property
     def is_waiting(self) -> bool:
@@ -100,6 +103,12 @@ class Operation:
 _Int64 = Annotated[str, Field(pattern=r"^-?[0-9]{1,19}$")]
 
 
+class _RunHook(TypedDict, total=False):
+    parentOp: str
+    name: str
+    outputLogref: str
+
+
 class _Operation(TypedDict, total=False):
     id: Required[_Int64]
     modno: _Int64
@@ -112,13 +121,14 @@ class _Operation(TypedDict, total=False):
     unixTimeStartMs: _Int64
     unixTimeEndMs: _Int64
     displayMessage: str
+    logref: str
     operationBackup: dict[str, Any]
     operationIndexSnapshot: dict[str, Any]
     operationForget: dict[str, Any]
     operationPrune: dict[str, Any]
     operationRestore: dict[str, Any]
     operationStats: dict[str, Any]
-    operationRunHook: dict[str, Any]
+    operationRunHook: _RunHook
     operationCheck: dict[str, Any]
     operationRunCommand: dict[str, Any]
 
@@ -150,6 +160,22 @@ def is_busy(operations: Iterable[Operation], now: float, margin: float = 120.0) 
     return any(_is_active(operation, now, margin) for operation in operations)
 
 
+def failed_hooks(operations: Iterable[Operation], run: Operation) -> list[Operation]:
+    """Return the hooks of a run that failed, in order.
+
+    Where Backrest does not tell to which run a hook belongs, it is one of the same plan
+    that began while the run went on.
+    """
+
+    def belongs(hook: Operation) -> bool:
+        if hook.parent:
+            return hook.parent == run.id
+        return hook.id > run.id and hook.plan_id == run.plan_id and hook.start <= run.end
+
+    hooks = (found for found in operations if found.kind == "runHook" and not found.is_foreign)
+    return [hook for hook in hooks if hook.status is Status.ERROR and belongs(hook)]
+
+
 def pending_plans(operations: Iterable[Operation]) -> frozenset[str]:
     """Return the ids of the plans that have a backup in Backrest's queue."""
     return frozenset(
@@ -168,7 +194,8 @@ def _is_active(operation: Operation, now: float, margin: float) -> bool:
 
 
 def _operation(entry: _Operation) -> Operation:
-    status = entry.get("status")
+    status, hook = entry.get("status"), entry.get("operationRunHook", {})
+    parent = hook.get("parentOp", "0")
     return Operation(
         id=int(entry["id"]),
         modno=int(entry.get("modno", "0")),
@@ -182,6 +209,8 @@ def _operation(entry: _Operation) -> Operation:
         is_dry_run=entry.get("operationBackup", {}).get("dryRun") is True,
         snapshot_id=entry.get("snapshotId", ""),
         message=entry.get("displayMessage", ""),
+        parent=int(parent) if parent.isdecimal() else 0,
+        log=hook.get("outputLogref", "") or entry.get("logref", ""),
     )
 
 

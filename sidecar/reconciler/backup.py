@@ -1,24 +1,43 @@
-"""Run a plan now, by hand, and report how that ended."""
+"""Run a plan now, by hand, and report how that ended.
+
+A change of its labels that Backrest has not loaded is applied first: else the run, and the
+retention after it, would go by what the labels said before.
+"""
 
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from difflib import get_close_matches
 
 from sidecar.backrest.api import ApiError, ApiTrouble, BackrestApi
-from sidecar.backrest.document import parse_document
-from sidecar.backrest.operations import Operation, OperationEnd, Status
+from sidecar.backrest.document import Document, parse_document
+from sidecar.backrest.operations import Operation, OperationEnd, Status, failed_hooks
+from sidecar.docker.client import Connection
 from sidecar.docker.models import SERVICE
-from sidecar.lib.errors import UsageError
+from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.lib.text import quoted, without_credentials
 from sidecar.planner.propose import Proposal
 from sidecar.planner.workload import Workload
-from sidecar.reconciler.reconcile import preview_now
+from sidecar.reconciler.apply.by_api import ApiStrategy
+from sidecar.reconciler.apply.context import (
+    ApplyConnections,
+    ApplyDependencies,
+    ApplyReporter,
+    Clocks,
+)
+from sidecar.reconciler.apply.idle import DueSoon
+from sidecar.reconciler.desired_state import DesiredState
+from sidecar.reconciler.reconcile import PassOutcome, preview_now
 from sidecar.reconciler.settings import ReconcilerSettings
+from sidecar.reconciler.state import Memory
+from sidecar.reconciler.waits import changed_plans
 
 _MOST_NAMES = 12
 _MESSAGE_LIMIT = 4000
+_MOST_HOOKS = 5
+_HOOK_LIMIT = 2000
 
 # Backrest answers the call when the run ends, and never if the run leaves the queue. So the
 # call only starts the run; its progress is read from the log.
@@ -75,11 +94,16 @@ def run_backup(
     timeout: float | None,
     environment: dict[str, str],
     timer: WaitTimer | None = None,
+    *,
+    waits: bool = True,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> BackupResult:
     """Run the plan that `name` means, and wait for its end, at most `timeout` seconds.
 
-    Raises UsageError for a name that means none or several, ApiError when Backrest
-    cannot be asked or never began.
+    Where Backrest has not loaded the plan as its labels ask for it, that is applied first;
+    without `waits` the plan is run as Backrest has it. `tell` is called with sentences about
+    that. Raises UsageError for a name that means none or several, ApiError when Backrest
+    cannot be asked, never began, or did not take the change.
     """
     if not settings.access.url:
         raise UsageError(
@@ -89,13 +113,116 @@ def run_backup(
     timer = timer or WaitTimer()
     access = settings.access
     with BackrestApi(access.url, access.user, access.password) as api:
-        known = parse_document(api.get_config()).plans.keys()
-        plan_id = name
-        if name not in known:
-            now = datetime.now().astimezone()
-            outcome, _ = preview_now(settings, now, environment)
-            plan_id = resolve_plan(name, known, outcome.proposal)
-        return BackupWatch(api, plan_id, timeout, timer).run()
+        served = parse_document(api.get_config())
+        known, plan_id = served.plans.keys(), name
+        is_ours = name.startswith(settings.policy.plan_id_prefix)
+        if name in known and not is_ours:
+            return BackupWatch(api, plan_id, timeout, timer).run()
+        began = timer.monotonic()
+        outcome = _outcome(settings, environment, name in known, tell, is_written=waits)
+        if outcome is not None:
+            change = _waiting_change(outcome.desired, served)
+            wanted = {*known, *change} if waits else known
+            plan_id = resolve_plan(name, wanted, outcome.proposal)
+            if plan_id in change and waits:
+                tell(f"Backrest has not loaded the change of {plan_id} yet: it is applied first.")
+                _apply(settings, api, outcome.desired, plan_id, timeout, timer, tell)
+            elif plan_id in change:
+                tell(f"{_runs_old(plan_id, change[plan_id])}")
+        left = None if timeout is None else max(0.0, timeout - (timer.monotonic() - began))
+        return BackupWatch(api, plan_id, left, timer).run()
+
+
+def _outcome(
+    settings: ReconcilerSettings,
+    environment: dict[str, str],
+    is_known: bool,
+    tell: Callable[[str], None],
+    *,
+    is_written: bool,
+) -> PassOutcome | None:
+    """Preview a pass; None, and why, where that cannot be done and Backrest has the plan."""
+    now = datetime.now().astimezone()
+    try:
+        return preview_now(settings, now, environment, read_only=not is_written)[0]
+    except SidecarError as error:
+        if not is_known:
+            raise
+        tell(
+            f"The plan is run as Backrest has it, because what its labels ask for is not "
+            f"known: {error.message}."
+        )
+        return None
+
+
+def _waiting_change(desired: DesiredState, served: Document) -> Mapping[str, tuple[str, ...]]:
+    """Return the plans that Backrest has not loaded as they are wanted, with their keys.
+
+    No keys: Backrest has no such plan.
+    """
+    changes = desired.propose(served.content, served=True).changes
+    keys = {edit.id: (*edit.settings, *edit.removals) for edit in changes.edits}
+    return {plan_id: keys.get(plan_id, ()) for plan_id in changed_plans(changes)}
+
+
+def _runs_old(plan_id: str, keys: Collection[str]) -> str:
+    return (
+        f"{plan_id} is run as Backrest has it; a change of {', '.join(sorted(keys))} waits to "
+        "be loaded."
+    )
+
+
+def _apply(
+    settings: ReconcilerSettings,
+    api: BackrestApi,
+    desired: DesiredState,
+    plan_id: str,
+    timeout: float | None,
+    timer: WaitTimer,
+    tell: Callable[[str], None],
+) -> None:
+    """Have Backrest load the desired state, when it is idle. Raises ApiError if it does not."""
+
+    def report(result: str, **facts: object) -> None:
+        if result == "waiting":
+            tell(f"The change waits until Backrest is idle: {facts.get('because')}.")
+
+    memory = desired.recorder.memory or Memory(None)
+    with_haste = replace(settings, applying=replace(settings.applying, enabled=True, settle=0.0))
+    connection = Connection(settings.source.docker_sock)
+    dependencies = ApplyDependencies(
+        with_haste,
+        memory,
+        ApplyConnections(connection, api),
+        ApplyReporter(report),
+        DueSoon(settings.config),
+        Clocks(timer.monotonic, timer.wall),
+    )
+    strategy = ApiStrategy(dependencies, api)
+    began = timer.monotonic()
+    try:
+        while True:
+            wait = strategy.step(desired, began)
+            if strategy.is_settled:
+                return
+            if strategy.has_foreign_edit:
+                raise _not_applied(
+                    plan_id, "the document was edited by hand, and a save would undo that edit"
+                )
+            left = None if timeout is None else began + timeout - timer.monotonic()
+            if left is not None and left <= 0:
+                raise _not_applied(plan_id, f"Backrest was not idle within {timeout:.0f} s")
+            timer.pause(wait if left is None else min(wait, left))
+    finally:
+        connection.close()
+
+
+def _not_applied(plan_id: str, why: str) -> ApiError:
+    return ApiError(
+        ApiTrouble.OTHER,
+        f"the change of {plan_id} was not applied, so nothing was run: {why}",
+        "restart Backrest, so that it reads its file, or run the plan as it is with --no-wait",
+    )
 
 
 def resolve_plan(name: str, known: Collection[str], proposal: Proposal) -> str:
@@ -213,8 +340,22 @@ class BackupWatch:
         if ending is None:
             return None
         message = without_credentials(self._run.message.strip())[:_MESSAGE_LIMIT]
+        if ending is not OperationEnd.SUCCESS:
+            message = "\n".join([message, *self._hook_words(self._run)]).strip()
         seconds = max(0.0, self._run.end - self._run.start)
         return BackupResult(self._plan_id, ending, message, seconds)
+
+    def _hook_words(self, run: Operation) -> list[str]:
+        """Return what the hooks of a run that failed said last, as far as Backrest has it."""
+        words: list[str] = []
+        with suppress(ApiError):
+            for hook in failed_hooks(self._api.operations(), run)[:_MOST_HOOKS]:
+                said = hook.message
+                with suppress(ApiError):
+                    said = (self._api.log(hook.log) if hook.log else "").strip() or said
+                last = said.strip()[-_HOOK_LIMIT:]
+                words.append(f"A hook failed and said:\n{without_credentials(last)}")
+        return words
 
     def _check_started(self, failure: ApiError | None, seconds: float) -> None:
         """Raise when no run of ours is there, and none will come."""

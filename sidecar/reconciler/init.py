@@ -1,5 +1,7 @@
 """A first document: one repository, which Backrest initialises when it starts."""
 
+import base64
+import ctypes
 import json
 import logging
 import re
@@ -19,6 +21,10 @@ from sidecar.reconciler.store.store import AlreadyThereError, Store
 _PASSWORD_BYTES = 32
 _LONGEST_PASSWORD_FILE = 64 * 1024
 _LONGEST_INSTANCE = 50
+_LONGEST_BCRYPT = 72
+_BCRYPT_LETTERS = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_LIBCRYPT = "libcrypt.so.1"
+_USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 _OUTSIDE_ID = re.compile(r"[^A-Za-z0-9_.-]+", re.ASCII)
 # A server has a dot or a port in its name, or is the machine itself; then a bucket follows.
@@ -55,7 +61,7 @@ _GENERATED = (
 _log = logging.getLogger(__name__)
 
 
-def create_document(
+def create_document(  # noqa: PLR0913, PLR0917  # each is a flag of the command
     config: Path,
     repo: str,
     password_file: Path | None,
@@ -64,6 +70,8 @@ def create_document(
     instance: str | None,
     if_absent: bool,
     config_mode: str,
+    user: str | None = None,
+    user_password_file: Path | None = None,
 ) -> Iterable[str]:
     """Create the document; return what was done, in lines for people.
 
@@ -77,20 +85,29 @@ def create_document(
             "a repository needs exactly one source of its password",
             "pass --password-file FILE, or --generate-password",
         )
+    if (user is None) != (user_password_file is None):
+        raise UsageError(
+            "a user of Backrest needs a name and a password",
+            "pass --user NAME and --user-password-file FILE, or neither",
+        )
     if if_absent and config.is_file():
         return [_kept(config)]
+    login = None
+    if user is not None and user_password_file is not None:
+        login = user_of(user, read_password(user_password_file, "--user-password-file"))
     password = secrets.token_urlsafe(_PASSWORD_BYTES)
     if password_file is not None:
         password = read_password(password_file)
     name = default_instance(socket.gethostname()) if instance is None else instance
-    content = render_document(repo, password, repo_id, name)
+    content = render_document(repo, password, repo_id, name, login)
     try:
         Store(config, mode).create(content)
     except AlreadyThereError:
         if if_absent and config.is_file():
             return [_kept(config)]
         raise
-    _log.warning(_OPEN)
+    if login is None:
+        _log.warning(_OPEN)
     lines = [f"{config} is written: instance {name}, repository {repo_id}.", *_NEXT]
     return [*lines, *(_GENERATED if generate_password else ())]
 
@@ -99,13 +116,16 @@ def _kept(config: Path) -> str:
     return f"{config} is there already and stays as it is."
 
 
-def read_password(path: Path) -> str:
-    """Read a password as restic reads its own: the file's text without space around it."""
+def read_password(path: Path, flag: str = "--password-file") -> str:
+    """Read a password as restic reads its own: the file's text without space around it.
+
+    Raises UsageError naming the flag.
+    """
     try:
         content = read_file(path, _LONGEST_PASSWORD_FILE)
     except OSError as error:
         raise UsageError(
-            f"--password-file {path} cannot be read: {error.strerror}",
+            f"{flag} {path} cannot be read: {error.strerror}",
             "name a file that this user may read",
         ) from None
     fault = ""
@@ -117,7 +137,7 @@ def read_password(path: Path) -> str:
     elif not password.isprintable() or "\N{REPLACEMENT CHARACTER}" in password:
         fault = "is not one line of text"
     if fault:
-        raise UsageError(f"--password-file {path} {fault}", "write the password alone into it")
+        raise UsageError(f"{flag} {path} {fault}", "write the password alone into it")
     return password
 
 
@@ -139,7 +159,49 @@ def restic_form(uri: str) -> str:
     return _FORMS.get(scheme, "")
 
 
-def render_document(uri: str, password: str, repo_id: str, instance: str) -> bytes:
+def user_of(name: str, password: str) -> dict[str, str]:
+    """Return a user as the document holds one: the name, and a hash of the password."""
+    if not _USER.fullmatch(name):
+        raise UsageError(
+            f"--user {name!r} is no name of a user", "write letters, digits, `_`, `.` and `-` only"
+        )
+    hashed = bcrypt_hash(password)
+    return {"name": name, "passwordBcrypt": base64.b64encode(hashed.encode()).decode()}
+
+
+def bcrypt_hash(password: str) -> str:
+    """Hash a password as Backrest stores it: bcrypt, cost 10. Raises UsageError.
+
+    By the C library's own function, which Debian's and our image's Python have beside them.
+    """
+    secret = password.encode()
+    if len(secret) > _LONGEST_BCRYPT:
+        raise UsageError(
+            f"--user-password-file holds more than {_LONGEST_BCRYPT} bytes, which bcrypt cuts off",
+            "write a shorter password",
+        )
+    # 16 random bytes in bcrypt's own alphabet; the last letter stands for two bits only.
+    random = "".join(secrets.choice(_BCRYPT_LETTERS) for _ in range(21))
+    salt = f"$2a$10${random}{secrets.choice('.Oeu')}"
+    try:
+        crypt = ctypes.CDLL(_LIBCRYPT).crypt
+    except (OSError, AttributeError):
+        crypt = None
+    hashed = b""
+    if crypt is not None:
+        crypt.restype = ctypes.c_char_p
+        hashed = crypt(secret, salt.encode()) or b""
+    if not hashed.startswith(salt.encode()):
+        raise UsageError(
+            "this system has no libcrypt that makes bcrypt hashes, so no user can be made",
+            "run init in the sidecar's image, or make the user in Backrest's settings",
+        )
+    return hashed.decode()
+
+
+def render_document(
+    uri: str, password: str, repo_id: str, instance: str, user: dict[str, str] | None = None
+) -> bytes:
     """Render the document; raises UsageError naming the flag of a part that is not valid."""
     if not uri.strip():
         raise UsageError("--repo is empty", "write a restic URI, for example /backups")
@@ -157,6 +219,7 @@ def render_document(uri: str, password: str, repo_id: str, instance: str) -> byt
         "version": VERSION,
         "instance": instance,
         "repos": [_repository(uri.strip(), password, repo_id)],
+        **({} if user is None else {"auth": {"users": [user]}}),
     }
     content = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
     if faults := check_document(parse_document(content).root):

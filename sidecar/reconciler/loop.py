@@ -21,6 +21,8 @@ from sidecar.reconciler.tracker import Tracker
 from sidecar.reconciler.trigger import DuePass
 
 if TYPE_CHECKING:
+    from sidecar.backrest.document import PlanEdit
+    from sidecar.backrest.plan import Plan
     from sidecar.docker.events import EventStream
     from sidecar.reconciler.apply.apply import Applier
     from sidecar.reconciler.resume.resume import ResumeGuard
@@ -74,6 +76,7 @@ class ReconcileLoop:
         )
         self._desired = _Desired()
         self._logged: object = None
+        self._waiting: tuple[Plan | PlanEdit, ...] = ()
         self._is_docker_confirmed = False
         self._wanted = b""
         self.has_changed = True
@@ -158,7 +161,10 @@ class ReconcileLoop:
         if outcome.proposal is not self._logged:
             self._logged = outcome.proposal
             level = logging.INFO if outcome.written else logging.DEBUG
-            log_outcome(outcome, "reconcile.complete", level)
+            log_outcome(outcome, "reconcile.complete", level, self._waiting)
+            changes = outcome.proposal.changes
+            # What Backrest has to write itself is the same change at each pass until it has.
+            self._waiting = () if outcome.written else (*changes.added, *changes.edits)
         resting = recorder.watch.resting
         report.contested((drift.plan, drift.key) for drift in resting)
         report.orphans(outcome.ageing.orphans, bool(outcome.ageing.held))

@@ -5,11 +5,13 @@
 """
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sidecar.backrest.document import Document, parse_document
+from sidecar.backrest.document import Document, PlanEdit, parse_document
+from sidecar.backrest.plan import Plan
 from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
@@ -220,13 +222,18 @@ def _check_take_over(settings: ReconcilerSettings, *, has_memory: bool) -> None:
 
 
 def preview_now(
-    settings: ReconcilerSettings, now: datetime, environment: dict[str, str]
+    settings: ReconcilerSettings,
+    now: datetime,
+    environment: dict[str, str],
+    *,
+    read_only: bool = True,
 ) -> tuple[PassOutcome, State]:
     """Return what a pass would do now, and what is remembered; write and log nothing.
 
-    Raises SidecarError where a pass would be void.
+    Not `read_only`: the desired state may be applied afterwards, so what has to be
+    remembered of it is. Raises SidecarError where a pass would be void.
     """
-    reconciler, settings, inventory = _observe(settings, environment, read_only=True)
+    reconciler, settings, inventory = _observe(settings, environment, read_only=read_only)
     memory = reconciler.recorder.memory
     outcome = reconciler.preview(settings, inventory, now)
     return outcome, State() if memory is None else memory.state
@@ -257,11 +264,18 @@ def read_document(path: Path) -> Document:
         return parse_document(content)
 
 
-def log_outcome(outcome: PassOutcome, event: str, level: int) -> None:
-    """Log a pass: each plan, and the whole as `event` at `level`; the recorder logs drift."""
+def log_outcome(
+    outcome: PassOutcome, event: str, level: int, logged: Collection[Plan | PlanEdit] = ()
+) -> None:
+    """Log a pass: each plan, and the whole as `event` at `level`; the recorder logs drift.
+
+    `logged`: new plans and edits that wait to be written, and were logged by an earlier pass.
+    """
     changes = outcome.proposal.changes
-    for plan_id in (*(plan.id for plan in changes.added), *changes.updated):
-        log_event(_log, logging.INFO, "plan.rendered", plan=plan_id, changed=True)
+    news: tuple[Plan | PlanEdit, ...] = (*changes.added, *changes.edits)
+    for item in news:
+        if item not in logged:
+            log_event(_log, logging.INFO, "plan.rendered", plan=item.id, changed=True)
     for plan_id in changes.removed:
         log_event(_log, logging.WARNING, "plan.removed", plan=plan_id)
     if _log.isEnabledFor(logging.DEBUG):

@@ -7,7 +7,7 @@ from typing import Any
 
 from sidecar.backrest.api import ApiError, BackrestApi
 from sidecar.backrest.operations import Operation, OperationEnd, Status
-from sidecar.labels.problem import Problem, Severity
+from sidecar.labels.problem import Problem, Severity, problem_of
 from sidecar.planner.propose import Proposal
 from sidecar.reconciler.reconcile import preview_now
 from sidecar.reconciler.settings import BackrestLogin, ReconcilerSettings
@@ -21,6 +21,7 @@ NO_API = "none"
 """The trouble where no API was named."""
 _NO_API_WORDS = "Nothing is known of the runs, because no --backrest-url was given."
 
+_RENAMED = "plan.renamed"
 _FAR = timedelta(days=4 * 366)
 
 
@@ -178,8 +179,12 @@ def _rows(
     named: list[tuple[str, str, tuple[Problem, ...]]] = [
         (item.workload.key, item.plan_id, item.problems) for item in proposal.rendered.workloads
     ]
+    continued = _continued(proposal)
     named += [("", plan_id, ()) for plan_id in proposal.changes.orphaned]
-    for workload, plan_id, problems in named:
+    for workload, plan_id, found in named:
+        problems = found
+        if plan_id in continued and not any(p.reason == _RENAMED for p in found):
+            problems = (*found, _renamed(workload, plan_id, continued[plan_id]))
         raw = proposal.before.plans.get(plan_id)
         row = WorkloadStatus(workload, plan_id, is_written=raw is not None, problems=problems)
         yield replace(
@@ -188,6 +193,26 @@ def _rows(
             is_disabled=plan_id in disabled,
             drift=tuple(sorted(drift.get(plan_id, ()))),
         )
+
+
+def _continued(proposal: Proposal) -> dict[str, str]:
+    """Return the orphan that each plan of a workload continues: one with the very same paths."""
+    plans = {plan.id: plan for plan in proposal.after.view.plans}
+    orphans = {
+        tuple(sorted(plans[old].paths)): old for old in proposal.changes.orphaned if old in plans
+    }
+    found = (
+        (item.plan_id, orphans.get(tuple(sorted(plans[item.plan_id].paths))))
+        for item in proposal.rendered.workloads
+        if item.plan_id in plans
+    )
+    return {plan_id: old for plan_id, old in found if old is not None}
+
+
+def _renamed(workload: str, plan_id: str, old: str) -> Problem:
+    message = f"{plan_id} continues {old}, which stands there without a workload"
+    hint = f"remove {old} when its snapshots are not needed any more"
+    return problem_of(_RENAMED, message, hint, workload=workload)
 
 
 def _with_runs(

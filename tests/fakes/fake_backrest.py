@@ -119,6 +119,8 @@ class FakeBackrest:
         self.hurt: list[str] = []
         self.backups_end: tuple[Status, str] | None = None
         """How every backup ends at once; None: they run until `finish`."""
+        self.hook_logs: dict[str, str] = {}
+        """What hooks wrote, by the names under which GetLogs gives it out."""
         self._now = now
         self._login = f"{user}:{password}"
         self._faults = _Faults()
@@ -241,6 +243,16 @@ class FakeBackrest:
             entry = next(e for e in self._running() if e.json["planId"] == plan_id)
             self._end(entry, status, message, snapshot)
 
+    def fail_hook(self, plan_id: str, message: str, ref: str) -> None:
+        """Log a hook of the plan's operation in progress that failed; `ref` names its log."""
+        with self._changed:
+            parent = next(e for e in self._running() if e.json["planId"] == plan_id)
+            entry = self._add(plan_id, self._now(), once=True, kind="operationRunHook")
+            hook = {"parentOp": parent.json["id"], "name": "hook", "outputLogref": ref}
+            entry.json["operationRunHook"] = hook
+            self._mark(entry, Status.ERROR, message, self._now())
+            entry.ended = True
+
     def cancel(self, operation_id: int) -> None:
         """Cancel an operation as its user does in the web interface."""
         with self._changed:
@@ -283,6 +295,8 @@ class FakeBackrest:
                 "Backup": lambda: self._backup(_request(body), fault),
             }
             self._fail_early(fault, login)
+            if name == "GetLogs":
+                return self._get_logs(body)
             if name not in calls:
                 return None
             if fault is Fault.UNAPPLIED:
@@ -336,6 +350,17 @@ class FakeBackrest:
         since = int(asked["selector"].get("modnoGte", "0"))
         listed = [e.json for _, e in sorted(self._log.items()) if int(e.json["modno"]) >= since]
         return {"operations": listed} if listed else {}
+
+    def _get_logs(self, body: bytes) -> bytes:
+        """Answer as a stream: each message behind a byte of flags and its length."""
+        wanted = json.loads(body[5:])["ref"]
+        found = self.hook_logs.get(wanted)
+        if found is None:
+            messages = [(2, b'{"error": {"code": "not_found"}}')]
+        else:
+            value = base64.b64encode(found.encode()).decode()
+            messages = [(0, json.dumps({"value": value}).encode()), (2, b"{}")]
+        return b"".join(bytes([f]) + len(m).to_bytes(4, "big") + m for f, m in messages)
 
     def _backup(self, asked: Json, fault: Fault | None) -> Json:
         plan_id = asked.get("value", "")

@@ -19,6 +19,12 @@ from sidecar.cli.output.text import echo
     help="File that holds the repository's password.",
 )
 @option("--generate-password", is_flag=True, help="Make a password; it stands in the document.")
+@option("--user", help="User of Backrest's interface, so that it is closed from the first start.")
+@option(
+    "--user-password-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File that holds that user's password.",
+)
 @option("--repo-id", default="default", help="Id of the repository in the document.")
 @option("--instance", help="Name of this Backrest.  [default: this host's name]")
 @option("--if-absent", is_flag=True, help="Succeed without a change when the file exists.")
@@ -30,6 +36,7 @@ def init(**flags: Any) -> None:
     \b
     Examples:
       backrest-sidecar init --repo /backups --generate-password
+      backrest-sidecar init --repo /b --generate-password --user me --user-password-file ui
       backrest-sidecar init --repo s3:https://host/bucket --password-file pw --if-absent
     """
     from sidecar.lib.log import start_logging

@@ -1,11 +1,13 @@
 """status and backup: what people want of Backrest every day, by the names of their services."""
 
 import os
+from functools import partial
 from typing import Any
 
 import click
 
 from sidecar.cli.commands.options import (
+    VARIABLE,
     access_options,
     config_option,
     docker_option,
@@ -16,6 +18,7 @@ from sidecar.cli.commands.options import (
 )
 from sidecar.cli.commands.settings import build_settings
 from sidecar.cli.exits import ATTENTION, SUCCESS, status_of_operation
+from sidecar.cli.options import unless
 from sidecar.cli.output.text import echo
 from sidecar.reconciler.settings import parse_duration
 
@@ -63,15 +66,22 @@ def status(output: str, timezone: str | None, **flags: Any) -> None:
     metavar="DURATION",
     help="How long to wait for the end of the run.  [default: as long as it takes]",
 )
+@option(
+    "--wait/--no-wait",
+    **unless(f"{VARIABLE}NO_WAIT"),
+    show_default="wait",
+    help="Have a change of labels loaded first that Backrest has not loaded yet.",
+)
 @access_options
 @docker_option
 @policy_options
 @lifetime_options
 @log_options
-def backup(plan: str, timeout: str | None, **flags: Any) -> None:
+def backup(plan: str, timeout: str | None, wait: bool, **flags: Any) -> None:
     """Let Backrest run a plan now, and wait for the end.
 
     The plan may be named by its id, or by its workload: project/service, or the service alone.
+    With --no-wait it is run as Backrest has it, which is told where labels ask for another.
 
     \b
     Exit status: 0 done; 1 failed or not run; 3 a snapshot was made, with warnings.
@@ -84,6 +94,8 @@ def backup(plan: str, timeout: str | None, **flags: Any) -> None:
     from sidecar.reconciler.backup import run_backup
 
     seconds = None if timeout is None else parse_duration("--timeout", timeout)
-    result = run_backup(build_settings(flags), plan, seconds, dict(os.environ))
+    settings = build_settings(flags)
+    tell = partial(echo, err=True)
+    result = run_backup(settings, plan, seconds, dict(os.environ), waits=wait, tell=tell)
     echo(result.words)
     raise click.exceptions.Exit(status_of_operation(result.ending))

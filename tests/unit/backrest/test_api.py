@@ -339,3 +339,17 @@ class Listener:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def test_log_is_put_together_from_its_stream(fake: FakeBackrest, api: BackrestApi) -> None:
+    """One that is not there is an error, as is anything else that is no stream."""
+    fake.hook_logs = {"ref": "said\n"}
+    assert "said\n" == api.log("ref")
+    assert ApiTrouble.OTHER is trouble_of(lambda: api.log("none")).kind
+
+
+@pytest.mark.parametrize("content", [b"\x00", b"\x00\x00\x00\x00\x02[]", b"{}"])
+def test_log_that_is_no_stream_is_refused(content: bytes) -> None:
+    """Another program answers there."""
+    with Listener(200, content) as listener, BackrestApi(listener.url) as ours:
+        assert ApiTrouble.OTHER is trouble_of(lambda: ours.log("ref")).kind

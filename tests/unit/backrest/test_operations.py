@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from sidecar.backrest.operations import Operation, Status, is_busy, parse_operations, pending_plans
+from sidecar.backrest.operations import (
+    Operation,
+    Status,
+    failed_hooks,
+    is_busy,
+    parse_operations,
+    pending_plans,
+)
 
 NOW = 1_800_000_000.0
 RUN = Operation(7, 9, "a", "r", Status.IN_PROGRESS, "backup", NOW - 60)
@@ -177,3 +184,30 @@ def test_pending_plans_are_those_with_a_waiting_backup() -> None:
         replace(WAITING, plan_id="e", status=Status.ERROR),
     ]
     assert frozenset({"a", "b"}) == pending_plans(log)
+
+
+def test_hooks_tell_their_run_and_their_log() -> None:
+    """Where Backrest writes them; any other spelling of the run is none."""
+    hook = {"parentOp": "5", "name": "plan/x/hook/0", "outputLogref": "log"}
+    given = parsed(operationRunHook=hook)
+    assert ("runHook", 5, "log") == (given.kind, given.parent, given.log)
+    assert (0, "other") == (
+        parsed(operationRunHook={"parentOp": "x"}).parent,
+        parsed(logref="other", operationRunHook={}).log,
+    )
+
+
+def test_failed_hooks_are_those_of_the_run() -> None:
+    """By the run that they name, else by plan and time."""
+    run = replace(RUN, status=Status.ERROR, end=NOW)
+    hook = replace(RUN, id=8, kind="runHook", status=Status.ERROR, start=NOW - 30)
+    theirs = [
+        replace(hook, id=9, status=Status.SUCCESS),
+        replace(hook, id=10, plan_id="b"),
+        replace(hook, id=11, start=NOW + 30),
+        replace(hook, id=6),
+        replace(hook, id=12, is_foreign=True),
+        replace(hook, id=13, parent=99),
+    ]
+    ours = replace(hook, id=14, parent=7, start=NOW + 30)
+    assert [hook, ours] == failed_hooks([hook, *theirs, ours, run], run)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.docker.compose.load import _name_in_dotenv
+from sidecar.docker.compose.load import _dotenv
 from sidecar.docker.inventory import load_saved
 from sidecar.lib.errors import InventoryError, StoreError, UsageError
 from sidecar.lib.read_file import NotAFileError, read_file
@@ -93,7 +93,7 @@ def test_what_we_remember_counts_as_lost(tmp_path: Path, kind: str) -> None:
 
     assert State() == Memory(tmp_path).state
     assert read_record(tmp_path) is None
-    assert "" == _name_in_dotenv(tmp_path)
+    assert {} == _dotenv(tmp_path, {})
     assert not read_heartbeat(tmp_path, lambda _: (True, ""))[0]
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from sidecar.backrest.operations import OperationEnd, Status
 from sidecar.cli.exits import status_of_operation
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
-from sidecar.lib.errors import UsageError
+from sidecar.lib.errors import InventoryError, UsageError
 from sidecar.planner.propose import Proposal, propose
 from sidecar.reconciler.backup import BackupResult, BackupWatch, WaitTimer, resolve_plan, run_backup
 from sidecar.reconciler.settings import BackrestLogin, InventorySource, ReconcilerSettings
@@ -312,6 +312,34 @@ def test_login_that_is_refused_while_waiting_is_an_error(world: World) -> None:
     assert ApiTrouble.REFUSED_LOGIN is caught.value.kind
 
 
+def test_a_failed_hook_is_shown_with_what_it_said(world: World) -> None:
+    """By its own log; without one by its message."""
+    world.fake.hook_logs = {"ref": f"rest:https://u:{SECRET}@host\nno such container: db"}
+
+    def fail() -> None:
+        world.fake.fail_hook(WEB, "exit status 1", "ref")
+        world.fake.fail_hook(WEB, "exit status 2", "")
+        world.fake.finish(WEB, Status.ERROR, "start hook failed")
+
+    world.steps = [fail]
+    message = world.run().message
+    assert "no such container: db" in message
+    assert "exit status 2" in message
+    assert SECRET not in message
+    assert "exit status 1" not in message
+
+
+def test_a_log_that_cannot_be_had_leaves_the_message(world: World) -> None:
+    """Backrest may have thrown it away."""
+
+    def fail() -> None:
+        world.fake.fail_hook(WEB, "exit status 1", "gone")
+        world.fake.finish(WEB, Status.ERROR, "start hook failed")
+
+    world.steps = [fail]
+    assert "exit status 1" in world.run().message
+
+
 # From the settings
 
 
@@ -328,31 +356,117 @@ def test_plan_is_run_by_its_id_without_a_look_at_the_containers(world: World) ->
     assert "ended after 0 s: success." in result.words
 
 
-def test_workload_is_run_by_its_key(world: World) -> None:
-    """The containers tell which plan is meant."""
-    world.fake._faults.ordered.clear()
-    world.fake.backups_end = (Status.SUCCESS, "")
+def shop(world: World, **labels: str) -> ReconcilerSettings:
+    """Return settings for a list that holds the one container that WEB is of."""
     saved = world.fake.config.with_name("list.json")
-    entry = container("shop", "web")
+    entry = container("shop", "web", **labels)
     mount = {"Type": "volume", "Name": "w", "Source": "/v/w/_data", "Destination": "/data"}
-    saved.write_text(
-        json.dumps(
-            [
-                {
-                    "Id": entry.id,
-                    "Names": [f"/{entry.name}"],
-                    "Labels": dict(entry.labels),
-                    "Mounts": [mount],
-                }
-            ]
-        )
-    )
-    settings = ReconcilerSettings(
+    listed = {
+        "Id": entry.id,
+        "Names": [f"/{entry.name}"],
+        "Labels": dict(entry.labels),
+        "Mounts": [mount],
+    }
+    saved.write_text(json.dumps([listed]))
+    return ReconcilerSettings(
         world.fake.config,
         source=InventorySource(inventory=saved),
         access=BackrestLogin(world.fake.url),
     )
-    assert WEB == run_backup(settings, "web", None, {}).plan
+
+
+@dataclass
+class Told:
+    """What was told while a plan was run by hand."""
+
+    sentences: list[str] = field(default_factory=list)
+
+    def run(self, world: World, settings: ReconcilerSettings, **how: Any) -> BackupResult:
+        """Run the plan of the container, which ends well at once."""
+        world.fake._faults.ordered.clear()
+        world.fake.backups_end = (Status.SUCCESS, "")
+        timer = WaitTimer(monotonic=lambda: world.seconds, pause=world.pause)
+        tell = self.sentences.append
+        timeout = how.pop("timeout", None)
+        return run_backup(settings, "web", timeout, {}, timer, tell=tell, **how)
+
+
+def test_workload_is_run_by_its_key(world: World) -> None:
+    """The containers tell which plan is meant."""
+    assert WEB == Told().run(world, shop(world)).plan
+
+
+def test_a_change_that_waits_is_applied_before_the_run(world: World) -> None:
+    """Else the old retention would delete what the labels keep."""
+    told = Told()
+    result = told.run(world, shop(world, keep="daily=30"))
+    assert OperationEnd.SUCCESS is result.ending
+    calls = [call for call in world.fake.asked if call in {"SetConfig", "Backup"}]
+    assert ["SetConfig", "Backup"] == calls
+    (plan,) = (plan for plan in world.fake.cached["plans"] if plan["id"] == WEB)
+    assert {"daily": 30} == plan["retention"]["policyTimeBucketed"]
+    assert WEB in told.sentences[0]
+    again = Told()
+    again.run(world, shop(world, keep="daily=30"))
+    assert [] == again.sentences
+
+
+def test_a_new_plan_is_loaded_before_its_first_run(world: World) -> None:
+    """Backrest does not know it yet."""
+    world.fake.save_from_ui(lambda config: config["plans"].pop(0))
+    assert ["other"] == [plan["id"] for plan in world.fake.cached["plans"]]
+    assert OperationEnd.SUCCESS is Told().run(world, shop(world)).ending
+    world.fake.save_from_ui(lambda config: config["plans"].pop(0))
+    with pytest.raises(UsageError) as caught:
+        Told().run(world, shop(world), waits=False)
+    assert "Backrest has no plan of shop/web yet" == caught.value.message
+
+
+def test_without_waiting_it_is_told_what_runs(world: World) -> None:
+    """The plan as Backrest has it, with the keys that would change."""
+    told = Told()
+    assert OperationEnd.SUCCESS is told.run(world, shop(world, keep="daily=30"), waits=False).ending
+    assert "SetConfig" not in world.fake.asked
+    assert "retention" in told.sentences[0]
+
+
+def test_a_busy_backrest_is_waited_for_and_told(world: World) -> None:
+    """After two minutes with what runs; past the timeout nothing is run."""
+    world.fake.begin("other")
+    told = Told()
+    with pytest.raises(ApiError) as caught:
+        told.run(world, shop(world, keep="daily=30"), timeout=300.0)
+    assert "--no-wait" in caught.value.hint
+    assert any("other" in sentence for sentence in told.sentences)
+    assert {"SetConfig", "Backup"}.isdisjoint(world.fake.asked)
+    world.steps = [lambda: None, lambda: world.fake.finish("other")]
+    assert OperationEnd.SUCCESS is Told().run(world, shop(world, keep="daily=30")).ending
+    assert world.fake.hurt == []
+
+
+def test_an_edit_by_hand_is_not_undone_for_a_run(world: World) -> None:
+    """Backrest has not read it."""
+    edited = json.loads(world.fake.config.read_text())
+    edited["repos"][0]["uri"] = "/other"
+    world.fake.config.write_text(json.dumps(edited))
+    with pytest.raises(ApiError) as caught:
+        Told().run(world, shop(world, keep="daily=30"))
+    assert "edited by hand" in caught.value.message
+    assert {"SetConfig", "Backup"}.isdisjoint(world.fake.asked)
+
+
+def test_a_plan_of_ours_whose_labels_cannot_be_read_is_run_and_that_is_told(world: World) -> None:
+    """Backrest has it; the containers are not there to be asked."""
+    world.fake._faults.ordered.clear()
+    world.fake.backups_end = (Status.SUCCESS, "")
+    nowhere = InventorySource(docker_sock="/nowhere/docker.sock")
+    settings = replace(shop(world), source=nowhere)
+    told: list[str] = []
+    result = run_backup(settings, WEB, 60.0, {}, tell=told.append)
+    assert OperationEnd.SUCCESS is result.ending
+    assert "as Backrest has it" in told[0]
+    with pytest.raises(InventoryError):
+        run_backup(settings, "web", 60.0, {}, tell=told.append)
 
 
 def test_backup_needs_an_address() -> None:

@@ -1,5 +1,7 @@
 """A first document: valid, private, and never instead of another."""
 
+import base64
+import ctypes
 import json
 import stat
 from collections.abc import Callable
@@ -11,6 +13,7 @@ import pytest
 from sidecar.backrest.document import parse_document
 from sidecar.backrest.rules import check_document, check_version
 from sidecar.lib.errors import StoreError, UsageError
+from sidecar.reconciler import init
 from sidecar.reconciler.init import (
     create_document,
     default_instance,
@@ -256,3 +259,54 @@ def test_a_uri_of_restic_is_written_as_it_is(create: Create, config: Path, uri: 
     """Whatever restic reads as it is meant."""
     create(repo=uri)
     assert uri == json.loads(config.read_text())["repos"][0]["uri"]
+
+
+def test_a_user_closes_the_interface(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """With a hash that bcrypt itself makes again of the password, and no other."""
+    (tmp_path / "ui").write_text("swordfish\n")
+    config = tmp_path / "config.json"
+    make = (config, "/r", None, True, "default", "nas", False, "keep", "admin", tmp_path / "ui")
+    create_document(*make)
+    (user,) = json.loads(config.read_text())["auth"]["users"]
+    assert "admin" == user["name"]
+    hashed = base64.b64decode(user["passwordBcrypt"])
+    crypt = ctypes.CDLL("libcrypt.so.1").crypt
+    crypt.restype = ctypes.c_char_p
+    assert hashed.startswith(b"$2a$10$")
+    assert hashed == crypt(b"swordfish", hashed)
+    assert hashed != crypt(b"Swordfish", hashed)
+    assert "swordfish" not in config.read_text()
+    assert [] == caplog.records
+
+
+@pytest.mark.parametrize(
+    ("user", "password", "fault"),
+    [
+        ("admin", None, "a user of Backrest needs"),
+        (None, "x", "a user of Backrest needs"),
+        ("a b", "x", "--user 'a b'"),
+        ("admin", "ü" * 37, "72 bytes"),
+        ("admin", "", "--user-password-file"),
+    ],
+)
+def test_a_user_that_cannot_be_made_is_refused(
+    tmp_path: Path, user: str | None, password: str | None, fault: str
+) -> None:
+    """Before anything is written."""
+    file = None
+    if password is not None:
+        file = tmp_path / "ui"
+        file.write_text(password)
+    config = tmp_path / "config.json"
+    with pytest.raises(UsageError) as caught:
+        create_document(config, "/r", None, True, "default", "nas", False, "keep", user, file)
+    assert fault in caught.value.message
+    assert not config.exists()
+
+
+def test_without_bcrypt_no_user_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another C library."""
+    monkeypatch.setattr(init, "_LIBCRYPT", "libnothing.so.9")
+    with pytest.raises(UsageError) as caught:
+        init.bcrypt_hash("x")
+    assert "libcrypt" in caught.value.message

@@ -131,6 +131,18 @@ def test_a_pass_tells_whether_anything_came_of_it(bench: Bench) -> None:
     assert not changes()
 
 
+def test_a_change_that_waits_is_logged_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """While Backrest is the writer each pass finds it again."""
+    bench.loop.applier = Writer()  # type: ignore[assignment]
+    bench.add("web")
+    bench.loop.run(EVERYTHING)
+    bench.add("db")
+    bench.loop.run(EVERYTHING)
+    bench.loop.run(EVERYTHING)
+    rendered = [fields_of(r)["plan"] for r in caplog.records if r.message == "plan.rendered"]
+    assert [WEB, DB] == rendered
+
+
 def test_a_sight_of_our_own_write_is_known_as_such(bench: Bench) -> None:
     """By device, inode, size and both times; anything that others do makes it another."""
     assert not bench.loop.is_own_write(())

@@ -418,3 +418,19 @@ def test_status_needs_the_document_and_the_containers(settings: ReconcilerSettin
         run_status(replace(settings, source=nowhere), {}, "UTC")
     with pytest.raises(UsageError):
         run_status(settings, {}, "Mars/Olympus")
+
+
+def test_a_renamed_plan_is_told_until_the_old_one_is_gone() -> None:
+    """Also after the new plan was written, when the planner has nothing to warn of any more."""
+    both = json.loads(document(WEB))
+    old = {**both["plans"][0], "id": OLD}
+    both["plans"].append(old)
+    report = gather_status(
+        previewed(json.dumps(both).encode(), container("web")), None, State(), NOW
+    )
+    row = row_of(report, WEB)
+    assert ["plan.renamed"] == [problem.reason for problem in row.problems]
+    assert OLD in row.problems[0].message
+    assert not row.needs_attention
+    alone = gather_status(previewed(document(WEB), container("web")), None, State(), NOW)
+    assert () == row_of(alone, WEB).problems
