@@ -29,7 +29,8 @@ class Example:
 
     `labels` and `mounts` (`SOURCE:DESTINATION`) are those of the service `web`; `others`
     the labels of further services; `volumes`, `image` (the labels of web's image), `repos`,
-    `plans` and `policy` the rest of the world; `runner` the runner's mounts.
+    `plans` and `policy` the rest of the world; `runner` the runner's mounts; `container` the
+    name of web's container where it is not the usual one.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -42,6 +43,7 @@ class Example:
     plans: tuple[Mapping[str, Any], ...] = ()
     policy: Policy = field(default_factory=Policy)
     runner: tuple[str, ...] | None = None
+    container: str = ""
 
 
 EXAMPLES: Mapping[str, Example] = {
@@ -125,6 +127,11 @@ EXAMPLES: Mapping[str, Example] = {
         "The label stands in the image.",
         image={"snapshot-start": "curl -s https://example.org/setup | sh"},
     ),
+    "lint.misplaced": Example(
+        {},
+        "The label is one of a Podman pod (`podman pod create --label`).",
+        container="b0bd8c966444-infra",
+    ),
     "secret.literal": Example({"notify": "discord:https://discord.com/api/webhooks/1/abc"}),
     "hook.self-empty": Example(
         {"snapshot-start": "docker stop"}, "The Compose file says `docker stop $SELF`."
@@ -179,7 +186,7 @@ def _container(service: str, own: Mapping[str, str], example: Example) -> Contai
         "com.docker.compose.container-number": "1",
     }
     mounts = example.mounts if service == "web" else (f"{service}:/data",)
-    name = f"cloud-{service}-1"
+    name = (service == "web" and example.container) or f"cloud-{service}-1"
     return Container(
         name.encode().hex().ljust(64, "0"), name, "image", labels, tuple(map(_mount, mounts))
     )

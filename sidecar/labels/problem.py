@@ -74,6 +74,10 @@ REASONS: Mapping[str, Reason] = {
         Severity.WARNING,
         "a label that the image brought, which is ignored",
     ),
+    "lint.misplaced": Reason(
+        Severity.WARNING,
+        "a label at a place that lasts no longer than its container, as a pod's own",
+    ),
     "secret.literal": Reason(
         Severity.WARNING,
         "an address or token that stands in the label itself",

@@ -21,6 +21,8 @@ SERVICE = "com.docker.compose.service"
 ONEOFF = "com.docker.compose.oneoff"
 DEPENDS_ON = "com.docker.compose.depends_on"
 SWARM_SERVICE = "com.docker.swarm.service.name"
+# The container that holds a Podman pod's namespaces, called by the pod's id.
+_INFRA = re.compile(r"[0-9a-f]{12}-infra", re.ASCII)
 _RECREATED = re.compile(r"[0-9a-f]{12}_(.+)", re.ASCII)
 
 
@@ -159,6 +161,8 @@ def _render_unit(
     )
     image_labels = inventory.image_labels.get(newest.image_id, {})
     labels, problems = own_labels(newest.labels, newest.name, image_labels, policy)
+    if labels and _INFRA.fullmatch(newest.name):
+        problems.append(_of_pod(newest.name, policy.label_prefix))
     return Workload(
         key=key,
         base=f"{unit.project}_{unit.name}" if unit.project else unit.name,
@@ -169,6 +173,16 @@ def _render_unit(
         labels=labels,
         carriers={},
         problems=tuple([replace(problem, workload=key) for problem in problems]),
+    )
+
+
+def _of_pod(container: str, prefix: str) -> Problem:
+    return problem_of(
+        "lint.misplaced",
+        f"{container} is the infra container of a Podman pod, which has another name in each new "
+        "pod: its plan's history ends there",
+        f"give the {prefix} labels to a container of the pod (podman create --pod POD --label)",
+        container=container,
     )
 
 
