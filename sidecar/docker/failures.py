@@ -33,7 +33,7 @@ _MEANINGS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
     (
         (FileNotFoundError,),
         "there is no Docker socket at {address}",
-        "start it, mount its socket into this container, or name one with --docker-sock",
+        "start Docker, mount its socket into this container, or name another with --docker-sock",
     ),
     (
         (PermissionError,),
