@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -92,6 +93,43 @@ def test_a_run_without_engine_says_so_last() -> None:
     *_, last = done.stdout.splitlines()
     assert last == "The engine tests did not run: --without-engine was given."
     assert " passed" in done.stdout
+
+
+def folder_of_commands(folder: Path, *names: str) -> str:
+    """Make a folder that has only these commands, for PATH."""
+    for name in names:
+        found = shutil.which(name)
+        assert found is not None
+        (folder / name).symlink_to(found)
+    return str(folder)
+
+
+def test_an_engine_of_today_needs_go_and_says_so(tmp_path: Path) -> None:
+    """Before anything is installed or made."""
+    path = folder_of_commands(tmp_path, "bash", "dirname", "mkdir")
+
+    done = run(["scripts/test", "--current-engine"], PATH=path)
+
+    assert done.returncode == 1
+    assert "needs Go" in done.stderr
+    assert "libseccomp-dev" in done.stderr
+
+
+@pytest.mark.parametrize("other", ["--without-engine", "--fast"])
+def test_an_engine_of_today_is_no_run_without_engine(other: str) -> None:
+    """Whichever comes first."""
+    for flags in (["--current-engine", other], [other, "--current-engine"]):
+        done = run(["scripts/test", *flags])
+
+        assert done.returncode == 1
+        assert "--current-engine runs what" in done.stderr
+
+
+def test_no_ordinary_run_asks_for_an_engine_of_today() -> None:
+    """It needs Go, and minutes."""
+    asked = [*(ROOT / ".github" / "workflows").iterdir(), ROOT / ".ci" / "run"]
+
+    assert [] == [path.name for path in asked if "--current-engine" in path.read_text()]
 
 
 def test_a_fast_run_says_what_it_left_out() -> None:

@@ -32,7 +32,8 @@ class Example:
     `labels` and `mounts` (`SOURCE:DESTINATION`) are those of the service `web`; `others`
     the labels of further services (`PROJECT/SERVICE` for one of another project); `volumes`,
     `image` (the labels of web's image), `repos`, `plans` and `policy` the rest of the world;
-    `runner` the runner's mounts; `owners` whose the plans are.
+    `runner` the runner's mounts; `owners` whose the plans are; `container` the name of web's
+    container where it is not the usual one.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -46,6 +47,7 @@ class Example:
     policy: Policy = field(default_factory=Policy)
     runner: tuple[str, ...] | None = None
     owners: Mapping[str, str] = field(default_factory=dict)
+    container: str = ""
 
 
 EXAMPLES: Mapping[str, Example] = {
@@ -148,6 +150,11 @@ EXAMPLES: Mapping[str, Example] = {
         "The label stands in the image.",
         image={"snapshot-start": "curl -s https://example.org/setup | sh"},
     ),
+    "lint.misplaced": Example(
+        {},
+        "The label is one of a Podman pod (`podman pod create --label`).",
+        container="b0bd8c966444-infra",
+    ),
     "secret.literal": Example({"notify": "discord:https://discord.com/api/webhooks/1/abc"}),
     "hook.self-empty": Example(
         {"snapshot-start": "docker stop"}, "The Compose file says `docker stop $SELF`."
@@ -206,7 +213,7 @@ def _container(service: str, own: Mapping[str, str], example: Example) -> Contai
         "com.docker.compose.container-number": "1",
     }
     mounts = example.mounts if service == "web" else (f"{service}:/data",)
-    name = f"{project or 'cloud'}-{service}-1"
+    name = (service == "web" and example.container) or f"{project or 'cloud'}-{service}-1"
     return Container(
         name.encode().hex().ljust(64, "0"), name, "image", labels, tuple(map(_mount, mounts))
     )

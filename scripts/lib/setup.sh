@@ -61,6 +61,37 @@ engine_packages() {
     if grep -qs Y /sys/module/apparmor/parameters/enabled; then say "apparmor_parser:apparmor"; fi
 }
 
+# A Docker engine of today: its programs, by the Go modules that they are built of.
+current_engine="$root/.cache/current-engine"
+current_modules=(
+    github.com/moby/moby/v2/cmd/dockerd@v2.0.0-beta.24
+    github.com/moby/moby/v2/cmd/docker-proxy@v2.0.0-beta.24
+    github.com/containerd/containerd/v2/cmd/containerd@v2.4.2
+    github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2@v2.4.2
+    github.com/opencontainers/runc@v1.5.3
+)
+
+require_go() {
+    type -P go >/dev/null || die "--current-engine needs Go (1.26, or any since 1.21 that may fetch it)" \
+        "on PATH, a C compiler, pkg-config and libseccomp-dev, to build a Docker engine"
+}
+
+# Build it; again only when the modules have changed. Nothing of it is part of the repository.
+build_current_engine() {
+    local module stamp="${current_modules[*]}"
+    if [[ $(cat "$current_engine/stamp" 2>/dev/null) == "$stamp" ]]; then return; fi
+    install_packages gcc:gcc pkg-config:pkg-config :libc6-dev :libseccomp-dev ||
+        note "going on without them"
+    note "building a Docker engine of today: some minutes, the first time"
+    mkdir -p "$current_engine"
+    for module in "${current_modules[@]}"; do
+        # Outside of any module of Go's; the tag is runc's, without it every container fails.
+        GOBIN="$current_engine" CGO_ENABLED=1 quietly go install -tags seccomp "$module" ||
+            die "cannot build $module"
+    done
+    say "$stamp" >"$current_engine/stamp"
+}
+
 find_python() {
     local candidate
     for candidate in ${PYTHON:+"$PYTHON"} python3 /usr/bin/python3 python3.13 python3.12 python3.11; do

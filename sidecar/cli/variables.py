@@ -28,8 +28,17 @@ VARIABLES = (
     ),
     VariableSource("DOCKER_CERT_PATH", "directory of the certificates for that engine"),
     VariableSource(
+        "DOCKER_CONTEXT",
+        "the docker context that names the engine, where neither flag nor `DOCKER_HOST` does; "
+        "without it the one of `docker context use`",
+    ),
+    VariableSource(
+        "DOCKER_CONFIG", "directory in which the docker client keeps contexts, else `~/.docker`"
+    ),
+    VariableSource(
         "REQUESTS_CA_BUNDLE",
-        "certificates of the authorities that are trusted, by engines at `https://` and by the API",
+        "certificates of the authorities that are trusted, by engines at `https://` for which no "
+        "certificates are named, and by the API",
     ),
     VariableSource("CURL_CA_BUNDLE", "the same for engines, where the one above is not set"),
     VariableSource("SSL_CERT_FILE", "the same for the API, where the one above is not set"),
@@ -37,7 +46,10 @@ VARIABLES = (
         "COMPOSE_PROJECT_NAME", "with `--compose`: the project's name, as Compose takes it"
     ),
     VariableSource("COMPOSE_PROFILES", "with `--compose`: the profiles whose services count"),
-    VariableSource("HOME", "with `--compose`: what `~` stands for in a bind mount"),
+    VariableSource(
+        "HOME",
+        "where `~/.docker` is; with `--compose`: what `~` stands for in a bind mount",
+    ),
     VariableSource("HOSTNAME", "to find out which container is our own; Docker sets it"),
     VariableSource(
         "GITHUB_WORKSPACE", "with `lint --format github`: what file names are relative to"

@@ -6,6 +6,7 @@ answer of another shape is an error, never an empty list.
 
 import json
 import posixpath
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
@@ -22,7 +23,10 @@ from sidecar.lib.errors import InventoryError
 T = TypeVar("T")
 
 _NOT_DOCKER = "something else than a Docker engine may listen at that address"
+_PODMAN = "Podman"
 _DESTINATION = attrgetter("destination")
+# The name of a volume that nobody named.
+_UNNAMED = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SAVED_FORM = (
     "expected is the JSON answer of GET /containers/json?all=1, or an object "
     "with `containers`, `volumes` and `images`"
@@ -76,7 +80,26 @@ def parse_mounts(entries: Sequence[WireMount] | None) -> tuple[Mount, ...]:
     if len(mounts) > 1:
         # Docker's order differs from call to call.
         mounts.sort(key=_DESTINATION)
+        if len({_place_of(mount) for mount in mounts}) < len(mounts):
+            mounts = _without_hidden(mounts)
     return tuple(mounts)
+
+
+def _without_hidden(mounts: list[Mount]) -> list[Mount]:
+    """Leave out the volume of an image where something else is mounted at its place.
+
+    Podman lists both; the container sees what was mounted there by name.
+    """
+    chosen = {_place_of(mount) for mount in mounts if not _UNNAMED.fullmatch(mount.name)}
+    return [
+        mount
+        for mount in mounts
+        if _place_of(mount) not in chosen or not _UNNAMED.fullmatch(mount.name)
+    ]
+
+
+def _place_of(mount: Mount) -> str:
+    return mount.destination.rstrip("/")
 
 
 def _mount(entry: WireMount) -> Mount:
@@ -148,8 +171,13 @@ def _as_answer(volumes: Any) -> Any:
     return {"Volumes": volumes} if isinstance(volumes, list) else volumes
 
 
-class _ApiVersion(TypedDict):
-    ApiVersion: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
+class _Component(TypedDict, total=False):
+    Name: str | None
+
+
+class _ApiVersion(TypedDict, total=False):
+    ApiVersion: Required[Annotated[str, Field(pattern=r"^\d+\.\d+$")]]
+    Components: list[_Component] | None
 
 
 class _Info(TypedDict, total=False):
@@ -269,6 +297,12 @@ def with_subpaths(container: Container, subpaths: Mapping[str, str]) -> Containe
 def parse_api_version(data: bytes, source: str) -> str:
     """Parse the answer of `GET /version` into the newest API version that Docker speaks."""
     return validated(_VERSION, data, source)["ApiVersion"]
+
+
+def is_podman(data: bytes, source: str) -> bool:
+    """Tell from the answer of `GET /version` whether it is Podman that serves Docker's API."""
+    components = validated(_VERSION, data, source).get("Components") or ()
+    return any((one.get("Name") or "").startswith(_PODMAN) for one in components)
 
 
 def parse_identity(data: bytes, source: str) -> str:

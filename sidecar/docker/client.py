@@ -6,12 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import docker
-from docker.constants import DEFAULT_DOCKER_API_VERSION
-from docker.utils import kwargs_from_env
-
 from sidecar.docker.answers import parse_api_version
-from sidecar.docker.endpoint import UNIX, parse_address, probe_socket
+from sidecar.docker.api_client import PING, VERSION_HEADER, as_version, open_client
+from sidecar.docker.endpoint import find_endpoint, probe_socket
 from sidecar.docker.failures import FAILURES, explain_failure, explain_status
 from sidecar.lib.errors import InventoryError
 from sidecar.lib.threads import Closable
@@ -42,7 +39,8 @@ class Connection(Closable):
     """
 
     def __init__(self, url: str | None = None, timeout: float = 30) -> None:
-        self.address = parse_address(url)
+        self._endpoint = find_endpoint(url)
+        self.address = self._endpoint.address
         self._timeout = timeout
         self._clients: _Clients | None = None
 
@@ -130,24 +128,29 @@ class Connection(Closable):
         if self._clients is None:
             self._clients = self._connect()
             try:
-                version = self.parsed(parse_api_version, "/version")
+                version = self._ask_version()
             except InventoryError:
                 self.close()
                 raise
             self._clients.prefix = f"/v{version}"
         return self._clients
 
+    def _ask_version(self) -> str:
+        status, content = self._ask("GET", "/version")
+        if status == 200:
+            return parse_api_version(content, self.source("/version"))
+        # A proxy that refuses the call is told by its name: its owner may permit it.
+        answer = None if status in {401, 403} else self._request("HEAD", PING)
+        if answer is None or answer.status_code != 200 or VERSION_HEADER not in answer.headers:
+            raise self._refused(status, content, "GET", "/version")
+        return parse_api_version(as_version(answer.headers[VERSION_HEADER]), self.source(PING))
+
     def _connect(self) -> _Clients:
         try:
             probe_socket(self.address, self._timeout)
-            secured = {} if self.address.startswith(UNIX) else kwargs_from_env()
-            options = {**secured, "base_url": self.address, "version": DEFAULT_DOCKER_API_VERSION}
-            clients = _Clients(docker.APIClient(**options), docker.APIClient(**options))
+            clients = _Clients(open_client(self._endpoint), open_client(self._endpoint))
         except FAILURES as error:
             raise explain_failure(error, self.address, "GET /version") from error
-        if self.address.startswith(UNIX):
-            # No proxy stands before a socket: looking for one takes longer than a call.
-            clients.first.trust_env = clients.second.trust_env = False
         return clients
 
     def _ask(
@@ -160,15 +163,26 @@ class Connection(Closable):
         timeout: float | None = None,
     ) -> tuple[int, bytes]:
         # Bytes, not the library's decoded JSON: the parser that checks also decodes.
+        answer = self._request(method, path, body, beside=beside, timeout=timeout)
+        return answer.status_code, answer.content
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        beside: bool = False,
+        timeout: float | None = None,
+    ) -> Any:
         clients = self._connected()
         client = clients.second if beside else clients.first
         url = f"{client.base_url}{clients.prefix}{path}"
         sent = {} if body is None else {"data": json.dumps(body), "headers": _JSON}
         try:
-            response = client.request(method, url, timeout=timeout or self._timeout, **sent)
+            return client.request(method, url, timeout=timeout or self._timeout, **sent)
         except FAILURES as error:
             raise explain_failure(error, self.address, f"{method} {_bare(path)}") from error
-        return response.status_code, response.content
 
     def _refused(self, status: int, content: bytes, method: str, path: str) -> InventoryError:
         text = content.decode("utf-8", "replace")

@@ -15,14 +15,13 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from docker.errors import DockerException
-from docker.utils import kwargs_from_env
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-from sidecar.docker.endpoint import UNIX, parse_address
+from sidecar.docker.api_client import PING, VERSION_HEADER, as_version
+from sidecar.docker.endpoint import UNIX, Endpoint, find_endpoint
 from sidecar.docker.failures import explain_failure, explain_status
 from sidecar.lib.errors import InventoryError
 
-_PORTS = {"http": 2375, "https": 2376}
 # ValueError: a host name that cannot be one, a port that is no number.
 _CALL_FAILURES = (OSError, HTTPException, DockerException, ValueError)
 _PIECE = 65536
@@ -54,7 +53,8 @@ class CuttableConnection:
     """
 
     def __init__(self, url: str | None, timeout: float) -> None:
-        self.address = parse_address(url)
+        self._endpoint = find_endpoint(url)
+        self.address = self._endpoint.address
         self._base = _base_of(self.address)
         self._timeout = timeout
         self._lock = threading.Lock()
@@ -90,6 +90,30 @@ class CuttableConnection:
             return self._ask(path).read()
         except _CALL_FAILURES as error:
             raise self._explained(error, path) from error
+
+    def get_version(self) -> bytes:
+        """Return the answer to `/version`, or where that fails what `/_ping` tells of it.
+
+        A proxy's refusal is raised: its owner may permit the call.
+        """
+        try:
+            return self.get("/version")
+        except RequestRefused as error:
+            header = "" if error.status in {401, 403} else self._ping()
+            if not header:
+                raise
+            return as_version(header)
+
+    def _ping(self) -> str:
+        try:
+            # The refusal before may not have been read to its end.
+            self._http.close()
+            self._http.request("HEAD", self._base + PING)
+            response = self._http.getresponse()
+            response.read()
+        except _CALL_FAILURES as error:
+            raise self._explained(error, PING) from error
+        return (response.headers.get(VERSION_HEADER) or "") if response.status == 200 else ""
 
     def stream(self, path: str, silence: float) -> Iterator[bytes]:
         """Open an answer that goes on, and return its pieces as they come, none of them empty.
@@ -135,10 +159,10 @@ class CuttableConnection:
     def _dial(self) -> socket.socket:
         if self.address.startswith(UNIX):
             return self._connect(socket.AF_UNIX, self.address.removeprefix(UNIX))
-        secure = _tls_context(self.address)
+        secure = _tls_context(self._endpoint)
         parts = urlsplit(self.address)
-        host, port = parts.hostname or "", parts.port or _PORTS["https" if secure else "http"]
-        plain = self._connect_any(host, port)
+        host = parts.hostname or ""
+        plain = self._connect_any(host, parts.port or 0)
         return plain if secure is None else self._secure(plain, secure, host)
 
     def _connect_any(self, host: str, port: int) -> socket.socket:
@@ -193,20 +217,23 @@ def _base_of(address: str) -> str:
     return f"{slash}{path}".rstrip("/")
 
 
-def _tls_context(address: str) -> ssl.SSLContext | None:
+def _tls_context(endpoint: Endpoint) -> ssl.SSLContext | None:
     """Return how to secure the connection, as the client library does; None if it is plain.
 
-    The variables of the environment (DOCKER_TLS_VERIFY ...) decide, else `https`.
+    Raises InventoryError for certificates that are not there.
     """
-    config = kwargs_from_env().get("tls")
-    if config is None:
-        return _public_context() if address.startswith("https://") else None
-    context = ssl.create_default_context(cafile=config.ca_cert if config.verify else None)
-    if not config.verify:
+    tls = endpoint.tls
+    if tls is None:
+        return _public_context() if endpoint.address.startswith("https://") else None
+    tls.require(endpoint.address)
+    if not tls.verify:
+        context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if config.cert:
-        context.load_cert_chain(*config.cert)
+    else:
+        context = ssl.create_default_context(cafile=tls.ca) if tls.ca else _public_context()
+    if tls.cert:
+        context.load_cert_chain(tls.cert, tls.key)
     return context
 
 

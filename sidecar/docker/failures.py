@@ -4,11 +4,12 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
+from http.client import BadStatusLine, RemoteDisconnected
 from typing import Any
 
-from docker.errors import DockerException
+from docker.errors import APIError, DockerException
 from requests import RequestException, Timeout
-from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as PoolTimeout
 
 from sidecar.lib.errors import InventoryError
@@ -16,15 +17,23 @@ from sidecar.lib.errors import InventoryError
 FAILURES = (DockerException, RequestException, HTTPError, OSError)
 """What a call may raise: the client library lets other libraries' exceptions through."""
 
-# More causes than these are never chained; the bound only guards against a ring.
+# More causes than these are never chained.
 _MAX_CAUSES = 30
 
-_TIMEOUTS = (Timeout, PoolTimeout, TimeoutError)
+_SPEAKS_TLS = "the engine at {address} speaks TLS, and was spoken to in plain text"
+_SET_TLS = "set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the folder of its certificates"
+# What a server that speaks TLS sends to one that does not: an alert's first two bytes.
+_ALERT = re.compile(r"\x15\x03|\\x15\\x03")
+_TOLD_BY_GO = "HTTP request to an HTTPS server"
+_PLAIN_ANSWERS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"}
+
+# The first that fits: the client library's own errors, of which most are timeouts by their
+# class, come with the cause that says more.
 _MEANINGS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
     (
         (FileNotFoundError,),
         "there is no Docker socket at {address}",
-        "start it, mount its socket into this container, or name one with --docker-sock",
+        "start Docker, mount its socket into this container, or name another with --docker-sock",
     ),
     (
         (PermissionError,),
@@ -42,18 +51,17 @@ _MEANINGS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
         "correct --docker-sock or DOCKER_HOST",
     ),
     (
+        (ssl.SSLCertVerificationError,),
+        "the certificate of the engine at {address} is not trusted: {reason}",
+        "the ca.pem in DOCKER_CERT_PATH must have signed it, and it must name the host",
+    ),
+    (
         (ssl.SSLError,),
         "no TLS connection to {address} could be made",
         "see DOCKER_TLS_VERIFY and the certificates in DOCKER_CERT_PATH",
     ),
-    # The library derives a connection that was refused from one that took too long.
     (
-        (NewConnectionError,),
-        "no connection to {address} could be made",
-        "see whether this machine reaches it, or correct --docker-sock or DOCKER_HOST",
-    ),
-    (
-        _TIMEOUTS,
+        (Timeout, PoolTimeout, TimeoutError),
         "the Docker engine at {address} did not answer {call} in time",
         "nothing is changed before it answers; see whether `docker ps` does",
     ),
@@ -66,9 +74,14 @@ def explain_failure(error: BaseException, address: str, call: str) -> InventoryE
     `call` is the method and the path, such as `GET /version`.
     """
     chain = list(_causes(error))
+    if (mistaken := _mistaken_tls(chain, address)) is not None:
+        return mistaken
     for kinds, message, hint in _MEANINGS:
-        if any(isinstance(cause, kinds) for cause in chain):
-            return InventoryError(message.format(address=address, call=call), hint)
+        for cause in chain:
+            if isinstance(cause, kinds):
+                reason = getattr(cause, "verify_message", "")
+                words = {"address": address, "call": call, "reason": reason}
+                return InventoryError(message.format(**words), hint)
     return InventoryError(f"the Docker engine at {address} failed on {call}: {_line(str(error))}")
 
 
@@ -80,6 +93,8 @@ def explain_status(status: int, text: str, address: str, call: str) -> Inventory
             f"a socket proxy in between must allow {call}; "
             "only reading containers, volumes, images and the version is needed",
         )
+    if status == 400 and _TOLD_BY_GO in text:
+        return InventoryError(_SPEAKS_TLS.format(address=address), _SET_TLS)
     if status == 400 and "version" in text:
         return InventoryError(
             f"the Docker engine at {address} speaks another API version: {_line(text)}",
@@ -91,14 +106,36 @@ def explain_status(status: int, text: str, address: str, call: str) -> Inventory
     )
 
 
+def _mistaken_tls(chain: list[BaseException], address: str) -> InventoryError | None:
+    """Return what to say where one side speaks TLS and the other does not; None if both do."""
+    for cause in chain:
+        if isinstance(cause, ssl.SSLError) and cause.reason in _PLAIN_ANSWERS:
+            return InventoryError(
+                f"the engine at {address} speaks plain text there, and was spoken to by TLS",
+                "name its port for TLS, usually 2376; for plain text write tcp:// and unset "
+                "DOCKER_TLS_VERIFY and DOCKER_CERT_PATH",
+            )
+        is_alert = isinstance(cause, BadStatusLine) and _ALERT.search(str(cause))
+        if is_alert or (isinstance(cause, APIError) and _TOLD_BY_GO in str(cause)):
+            return InventoryError(_SPEAKS_TLS.format(address=address), _SET_TLS)
+        if isinstance(cause, RemoteDisconnected | ConnectionResetError) and address.startswith(
+            ("tcp://", "http://")
+        ):
+            return InventoryError(
+                f"what listens at {address} hung up without an answer",
+                f"if that port speaks TLS, {_SET_TLS}; else see the engine's own log",
+            )
+    return None
+
+
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """Yield the error and everything it was raised from, wherever its library put that."""
     waiting: list[Any] = [error]
-    for _ in range(_MAX_CAUSES):
-        if not waiting:
-            return
+    seen: set[int] = set()
+    while waiting and len(seen) < _MAX_CAUSES:
         cause = waiting.pop(0)
-        if isinstance(cause, BaseException):
+        if isinstance(cause, BaseException) and id(cause) not in seen:
+            seen.add(id(cause))
             yield cause
             inner = (cause.__cause__, cause.__context__, getattr(cause, "reason", None))
             waiting.extend((*inner, *cause.args))

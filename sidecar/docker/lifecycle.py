@@ -13,14 +13,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import docker
 from docker.errors import APIError, ImageNotFound, NotFound
-from docker.utils import kwargs_from_env
 
-from sidecar.docker.endpoint import DEFAULT_ADDRESS, UNIX, probe_socket
-from sidecar.docker.failures import FAILURES
+from sidecar.docker.api_client import open_client
+from sidecar.docker.endpoint import Endpoint, find_endpoint, probe_socket
+from sidecar.docker.failures import FAILURES, explain_failure
 from sidecar.docker.usage import ContainerUse, MountedPath
-from sidecar.lib.errors import SidecarError
+from sidecar.lib.errors import InventoryError, SidecarError, UsageError
 from sidecar.lib.threads import Closable
 
 MARK = "backrest-sidecar.backup-once"
@@ -39,7 +38,7 @@ class NoDocker(ContainersError):
 
 
 class Containers(Closable):
-    """Calls Docker at `address`, else at DOCKER_HOST, else at the usual socket.
+    """Calls Docker at `address`, else where `find_endpoint` finds it by the variables.
 
     Each call takes at most `timeout` seconds; a stop takes longer by the seconds that the
     container is given. Every method raises ContainersError, NoDocker where there is no such
@@ -50,10 +49,15 @@ class Containers(Closable):
         self, address: str = "", environ: Mapping[str, str] | None = None, timeout: float = 30
     ) -> None:
         variables = os.environ if environ is None else environ
-        self.address = _render_address(address or variables.get("DOCKER_HOST", ""))
+        self._endpoint = _find_endpoint(address, variables)
         self._timeout = timeout
         self._lock = threading.Lock()
         self._client: Any = None
+
+    @property
+    def address(self) -> str:
+        """Where Docker listens; empty where that cannot be known."""
+        return self._endpoint.address if isinstance(self._endpoint, Endpoint) else ""
 
     def close(self) -> None:
         """Close the connection; the next call makes a new one."""
@@ -124,24 +128,16 @@ class Containers(Closable):
             reason = str(error.explanation or error).strip()
             raise ContainersError(f"the Docker engine would not {what}: {reason}") from error
         except FAILURES as error:
-            reason = f"the Docker engine at {self.address} cannot be reached: {_line(error)}"
-            raise ContainersError(reason, _HINT) from error
+            told = explain_failure(error, self.address, f"the call to {what}")
+            raise ContainersError(told.message, told.hint or _HINT) from error
+        except (InventoryError, UsageError) as error:
+            raise ContainersError(error.message, error.hint) from error
 
     def _connect(self) -> Any:
+        if isinstance(self._endpoint, UsageError):
+            raise self._endpoint
         probe_socket(self.address, self._timeout)
-        is_local = self.address.startswith(UNIX)
-        options = {} if is_local else kwargs_from_env()
-        client = docker.APIClient(
-            **{
-                **options,
-                "base_url": self.address,
-                "version": "auto",
-                "timeout": self._timeout,
-            }
-        )
-        # No proxy stands before a socket.
-        client.trust_env = not is_local
-        return client
+        return open_client(self._endpoint, version="auto", timeout=self._timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,13 +257,12 @@ def _ignore_missing() -> Iterator[None]:
         return
 
 
-def _render_address(written: str) -> str:
-    address = written.strip() or DEFAULT_ADDRESS
-    return UNIX + address if address.startswith("/") else address
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+def _find_endpoint(address: str, variables: Mapping[str, str]) -> Endpoint | UsageError:
+    """Find it now, for the environment may change; what is wrong is told when it is used."""
+    try:
+        return find_endpoint(address, variables)
+    except UsageError as error:
+        return error
 
 
 def _bound_volumes(answer: Mapping[str, Any]) -> dict[str, str]:

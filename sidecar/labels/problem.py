@@ -92,6 +92,10 @@ REASONS: Mapping[str, Reason] = {
         "a label that the image brought, which is ignored; an error for the `id` of a standing "
         "plan, and where the image was removed",
     ),
+    "lint.misplaced": Reason(
+        Severity.WARNING,
+        "a label at a place that lasts no longer than its container, as a pod's own",
+    ),
     "secret.literal": Reason(
         Severity.WARNING,
         "an address or token that stands in the label itself",

@@ -10,6 +10,9 @@ from sidecar.labels.policy import Policy
 
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _ANONYMOUS_LENGTH = 64
+# Where Podman mounts a `:O` bind; the number is another one at each start.
+_OVERLAY = re.compile(r"/userdata/overlay/[^/]+/merge$")
+_OVERLAY_TROUBLE = "it is an overlay of Podman, in a directory that changes at each start"
 _SYSTEM_FILES = frozenset(
     {"/", "/etc/localtime", "/etc/timezone", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}
 )
@@ -101,6 +104,8 @@ class Locator:
 
     def _locate_root(self, mount: Mount) -> MountLocation:
         if mount.type == "bind" and mount.source:
+            if mount.source.endswith("/merge") and _OVERLAY.search(mount.source):
+                return MountLocation("", mount, _OVERLAY_TROUBLE)
             return MountLocation(normal_path(mount.source), mount, chosen=True)
         if mount.type != "volume":
             return _no_directory(mount)

@@ -113,7 +113,8 @@ class _PathSearch:
             self._add(destination, location.host, location.mount)
             return
         self.skipped.append(Skipped(location.mount, reason))
-        if location.mount.type == "volume" and not location.host:
+        is_elsewhere = location.mount.type == "volume" or bool(location.mount.source)
+        if is_elsewhere and not location.host:
             self._unsupported(destination, location, label="")
 
     def take_included(self, items: Iterable[str]) -> None:

@@ -32,6 +32,8 @@ STACK = "com.docker.stack.namespace"
 _STOPPED = frozenset({"created", "exited", "dead"})
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 """What Docker takes as the name of a container, service, stack or project."""
+# The container that holds a Podman pod's namespaces, called by the pod's id.
+_INFRA = re.compile(r"[0-9a-f]{12}-infra", re.ASCII)
 _RECREATED = re.compile(r"[0-9a-f]{12}_(.+)", re.ASCII)
 
 
@@ -242,6 +244,8 @@ def _render_unit(
         policy,
         is_missing=newest.image_id in inventory.missing_images,
     )
+    if own.labels and _INFRA.fullmatch(newest.name):
+        own.problems.append(_of_pod(newest.name, policy.label_prefix))
     return Workload(
         key=key,
         base=f"{unit.project}_{unit.name}" if unit.project else unit.name,
@@ -253,6 +257,16 @@ def _render_unit(
         carriers={},
         problems=tuple([replace(problem, workload=key) for problem in own.problems]),
         ignored=own.ignored,
+    )
+
+
+def _of_pod(container: str, prefix: str) -> Problem:
+    return problem_of(
+        "lint.misplaced",
+        f"{container} is the infra container of a Podman pod, which has another name in each new "
+        "pod: its plan's history ends there",
+        f"give the {prefix} labels to a container of the pod (podman create --pod POD --label)",
+        container=container,
     )
 
 

@@ -6,11 +6,9 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from sidecar.docker.endpoint import UNIX, find_endpoint
 from sidecar.lib.errors import UsageError
 from sidecar.runner.settings import ProcessUser, RunnerSettings
-
-_DOCKER = "/var/run/docker.sock"
-_UNIX = "unix://"
 
 
 def switch_user(settings: RunnerSettings, environ: Mapping[str, str]) -> dict[str, str]:
@@ -42,10 +40,10 @@ def _become(wanted: ProcessUser, extra: tuple[int, ...]) -> None:
 
 
 def _docker_group(settings: RunnerSettings, environ: Mapping[str, str]) -> tuple[int, ...]:
-    address = settings.neighbour.docker_sock or environ.get("DOCKER_HOST", "") or _DOCKER
     try:
-        found = Path(address.removeprefix(_UNIX)).stat()
-    except OSError:
+        address = find_endpoint(settings.neighbour.docker_sock, environ).address
+        found = Path(address.removeprefix(UNIX)).stat()
+    except (OSError, UsageError):
         return ()
     return (found.st_gid,) if stat.S_ISSOCK(found.st_mode) else ()
 

@@ -74,6 +74,7 @@ class FakeDocker:
         self.folder = Path(tempfile.mkdtemp(prefix="fake-", dir="/tmp"))
         self.identity = "FAKE:ENGINE"
         self.api_version = "1.41"
+        self.components = ["Engine", "containerd"]
         self.containers: dict[str, Json] = {}
         self.volumes: dict[str, Json] = {}
         self.images: dict[str, dict[str, str]] = {"sha256:01": {}}
@@ -82,6 +83,7 @@ class FakeDocker:
         self.replay = Replay.HONEST
         self.refusals: dict[str, int] = {}
         """Status to answer with, by the beginning of the path; "" refuses everything."""
+        self.refusal_text = "refused as ordered"
         self._port = port
         self._secure = secure
         self._ids = count(1)
@@ -91,6 +93,7 @@ class FakeDocker:
         self._changed = threading.Condition()
         self._flowing = threading.Event()
         self._flowing.set()
+        self._is_gone = False
         self._server: BaseServer | None = None
         self._thread: threading.Thread | None = None
 
@@ -115,6 +118,7 @@ class FakeDocker:
     def appear(self) -> None:
         """Come back after `vanish`, at the same place and with what it held, but no history."""
         self._history.clear()
+        self._is_gone = False
         answering = type("Answering", (_Answering,), {"engine": self})
         if self._port < 0:
             self._server = _UnixServer(str(self.place), answering)
@@ -133,6 +137,7 @@ class FakeDocker:
         self._server.shutdown()
         self._thread.join()
         self.resume()
+        self._is_gone = True
         self.drop()
         self._server.server_close()
         self._server = self._thread = None
@@ -315,6 +320,9 @@ class FakeDocker:
                 if event["timeNano"] / 1e9 >= earliest[self.replay] and _passes(event, filters):
                     stream.waiting.put(_line(event))
             self._streams.append(stream)
+            if self._is_gone:
+                # Its connection was taken before, and nobody would end it any more.
+                stream.waiting.put(None)
             self._changed.notify_all()
         return stream
 
@@ -349,7 +357,11 @@ class FakeDocker:
 
     def _plain(self) -> dict[str, Json]:
         return {
-            "/version": {"Version": "fake", "ApiVersion": self.api_version},
+            "/version": {
+                "Version": "fake",
+                "ApiVersion": self.api_version,
+                "Components": [{"Name": name} for name in self.components],
+            },
             "/info": {"ID": self.identity},
             "/volumes": {"Volumes": list(self.volumes.values())},
         }
@@ -456,6 +468,14 @@ class _Answering(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    def do_HEAD(self) -> None:
+        path = urlsplit(self.path).path
+        self.engine.count_call("HEAD", path, self.path)
+        self.send_response(self.engine.refusal(path) or (200 if path == "/_ping" else 404))
+        self.send_header("Api-Version", self.engine.api_version)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self._answer()
@@ -470,7 +490,7 @@ class _Answering(BaseHTTPRequestHandler):
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         filters = json.loads(query.get("filters", "{}"))
         if refused := self.engine.refusal(path):
-            self._send(_Answer({"message": "refused as ordered"}, refused))
+            self._send(_Answer({"message": self.engine.refusal_text}, refused))
         elif path == "/events":
             self._stream(filters, float(query.get("since", "inf")))
         else:

@@ -36,7 +36,8 @@ docker_option = about(
     option(
         "--docker-sock",
         variables=("DOCKER_HOST",),
-        help="Engine address: a socket path or a URL.  [default: /var/run/docker.sock]",
+        help="Engine address: a socket path or a URL.  [default: that of the docker context, "
+        "else /var/run/docker.sock]",
     ),
 )
 

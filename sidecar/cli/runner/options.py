@@ -175,7 +175,8 @@ neighbour_options = about(
         "--docker-sock",
         default="",
         variables=("DOCKER_HOST",),
-        help="Engine address: a socket path or a URL.  [default: /var/run/docker.sock]",
+        help="Engine address: a socket path or a URL.  [default: that of the docker context, "
+        "else /var/run/docker.sock]",
     ),
     option("--force", is_flag=True, help="Start although Backrest runs."),
 )

@@ -20,7 +20,8 @@ _docker_option = option(
     "--docker-sock",
     default="",
     variables=("DOCKER_HOST",),
-    help="Engine address: a socket path or a URL.  [default: /var/run/docker.sock]",
+    help="Engine address: a socket path or a URL.  [default: that of the docker context, "
+    "else /var/run/docker.sock]",
 )
 
 

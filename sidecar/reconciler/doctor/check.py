@@ -136,7 +136,7 @@ class CheckMemory:
 def read_version(url: str | None) -> bytes:
     """Ask Docker for its version; raises InventoryError, RequestRefused with its status."""
     with CuttableConnection(url, SECONDS) as connection:
-        return connection.get("/version")
+        return connection.get_version()
 
 
 @dataclass

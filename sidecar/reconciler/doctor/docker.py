@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from sidecar.docker.answers import validated
 from sidecar.docker.cuttable_connection import RequestRefused
-from sidecar.docker.endpoint import parse_address
+from sidecar.docker.endpoint import find_endpoint
 from sidecar.lib.errors import InventoryError
 from sidecar.reconciler.doctor.check import (
     CheckContext,
@@ -44,14 +44,15 @@ _VERSION = TypeAdapter(_DockerVersion)
 
 def check_reachable(context: CheckContext) -> CheckResult:
     """Ask for the version: the one call that needs no version in its path."""
-    address = parse_address(context.settings.source.docker_sock)
+    endpoint = find_endpoint(context.settings.source.docker_sock)
     try:
         context.memory.version = context.ask_version(context.settings.source.docker_sock)
     except RequestRefused as error:
         if error.status not in REFUSED:
             return failed(error.message, error.hint)
     context.memory.answers = True
-    return passed(f"it answers at {address}")
+    named = f" (docker context {endpoint.context})" if endpoint.context else ""
+    return passed(f"it answers at {endpoint.address}{named}")
 
 
 def check_version_permission(context: CheckContext) -> CheckResult:

@@ -1,8 +1,6 @@
 """The event stream against a Docker that does what no healthy one does."""
 
 import json
-import ssl
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -17,6 +15,7 @@ from hypothesis import strategies as st
 from sidecar.docker.events import EventStream, parse_events
 from sidecar.lib.backoff import Backoff
 from sidecar.lib.errors import InventoryError
+from tests.fakes.certificate import make_certificate
 from tests.fakes.fake_docker import FakeDocker, Replay
 
 LABELS = {"backrest.enable": "true"}
@@ -98,6 +97,24 @@ def test_docker_is_asked_for_what_matters_only(docker: FakeDocker, listener: Lis
         "event": ["create", "start", "die", "destroy", "rename", "update"],
         "label": ["backrest.enable"],
     }
+
+
+def test_podman_is_asked_without_the_label_and_by_its_own_names() -> None:
+    """It passes nothing for the name of a label, and containers die and go by other words."""
+    with FakeDocker() as docker:
+        docker.components = ["Podman Engine", "Conmon"]
+        listening = Listener(docker.address)
+        with listening.stream:
+            assert listening.next_hint() is None
+            docker.wait_for_streams()
+            one = docker.add("one", {}, state="created")
+            docker.tell(one, "died", "remove", "exec_died", "health_status")
+            assert [one] * 3 == [listening.next_hint() for _ in range(3)]
+            assert listening.is_quiet()
+
+    query = parse_qs(urlsplit(docker.asked[-1]).query)
+    actions = ["create", "start", "die", "destroy", "rename", "update", "died", "remove"]
+    assert json.loads(query["filters"][0]) == {"type": ["container"], "event": actions}
 
 
 def test_hint_for_everything_comes_after_the_stream_is_open(docker: FakeDocker) -> None:
@@ -268,19 +285,6 @@ def closing_seconds(listening: Listener) -> float:
     return time.monotonic() - started
 
 
-def certificate(folder: Path) -> ssl.SSLContext:
-    """Make a certificate and return the context of a server that shows it."""
-    key, made = folder / "key.pem", folder / "cert.pem"
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    command = ["openssl", "req", "-x509", *kind, *subject, "-keyout", str(key), "-out", str(made)]
-    subprocess.run(command, check=True, capture_output=True)
-    (folder / "ca.pem").write_bytes(made.read_bytes())
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(made, key)
-    return context
-
-
 Starts = Callable[[], FakeDocker]
 
 
@@ -295,7 +299,7 @@ def reached(
         return FakeDocker(port=0)
     monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
     monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
-    return FakeDocker(port=0, secure=certificate(tmp_path))
+    return FakeDocker(port=0, secure=make_certificate(tmp_path))
 
 
 def test_closing_wakes_a_read(reached: FakeDocker) -> None:

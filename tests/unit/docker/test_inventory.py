@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.docker.answers import parse_identity
+from sidecar.docker.answers import parse_containers, parse_identity
 from sidecar.docker.inventory import DockerInventory, load_saved, own_container_id
 from sidecar.docker.models import Container, Inventory, Mount, Volume
 from sidecar.lib.errors import InventoryError
@@ -515,6 +515,32 @@ def test_tls_that_is_set_up_wrong_is_explained(
     ):
         docker.observe()
     assert "TLS" in str(caught.value)
+
+
+MADE_UP = "0f" * 32
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_volume_of_an_image_gives_way_to_what_is_mounted_at_its_place(order: int) -> None:
+    """Podman lists both; the container sees one. Two that were named stay."""
+    mounts = [
+        {"Type": "volume", "Name": MADE_UP, "Source": "/v/made/up", "Destination": "/data"},
+        {"Type": "bind", "Source": "/srv", "Destination": "/data/"},
+        {"Type": "volume", "Name": MADE_UP, "Source": "/v/other", "Destination": "/other"},
+        {"Type": "bind", "Source": "/one", "Destination": "/two"},
+        {"Type": "volume", "Name": "named", "Source": "/v/named", "Destination": "/two"},
+    ]
+    listed = [{"Id": "a" * 64, "Mounts": mounts[::order]}]
+    [container] = parse_containers(json.dumps(listed).encode(), "the answer")
+
+    found = {(mount.source, mount.destination) for mount in container.mounts}
+
+    assert found == {
+        ("/srv", "/data/"),
+        ("/v/other", "/other"),
+        ("/one", "/two"),
+        ("/v/named", "/two"),
+    }
 
 
 def test_archive_tells_whether_a_path_exists(faulty: Faulty, docker: DockerInventory) -> None:
