@@ -60,6 +60,12 @@ REASONS: Mapping[str, Reason] = {
         "the hook policy does not allow it, or it would stop the runner",
     ),
     "secret.missing": Reason(Severity.DEGRADED, "a secret reference that leads nowhere"),
+    "list.suspicious": Reason(Severity.WARNING, "one path of a list that looks like two"),
+    "list.split-command": Reason(
+        Severity.WARNING,
+        "a command of several lines that a comma splits",
+    ),
+    "schedule.every-minute": Reason(Severity.WARNING, "every minute of the hours that it names"),
     "plan.id-collision": Reason(Severity.WARNING, "two workloads come to the same plan id"),
     "plan.renamed": Reason(Severity.WARNING, "a new plan continues one that lost its workload"),
     "repo.assumed": Reason(Severity.WARNING, "several repositories, and nobody says which"),

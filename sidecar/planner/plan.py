@@ -1,5 +1,6 @@
 """One labelled workload → its plan, or the problems that say why there is none."""
 
+import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,6 +24,7 @@ from sidecar.planner.repositories import RepoChooser
 from sidecar.planner.workload import Workload
 from sidecar.schedule.parse import parse_schedule
 
+_LARGEST_PLAN = 1 << 20
 # Less was found than the labels ask for: an existing plan keeps all its paths.
 _KEEPING = frozenset({"path.unmapped", "path.escape", "path.invisible", "mount.unsupported"})
 
@@ -98,10 +100,34 @@ def render_plan(
             backup_flags=flags,
             labelled=_labelled(spec),
         )
+    if plan is not None and (size := _size_of(plan)) > _LARGEST_PLAN:
+        problems.append(_too_large(size))
+        plan = None
     permitted = _permitted(draft, existing, hooks.hooks, this, problems) if plan is None else None
     located = (*workload.problems, *[_located(problem, workload) for problem in problems])
     return RenderedWorkload(
         workload, spec, plan_id, plan if plan_id else None, draft.paths, located, permitted
+    )
+
+
+def _size_of(plan: Plan) -> int:
+    """Return the bytes of a plan in the document; an upper bound where that is far from any limit.
+
+    JSON writes a character in at most six bytes.
+    """
+    lists = (plan.paths, plan.excludes, plan.iexcludes, plan.backup_flags)
+    characters = sum(len(text) for texts in lists for text in texts)
+    characters += sum(len(str(value)) for hook in plan.hooks for value in hook.settings.values())
+    if 6 * characters < _LARGEST_PLAN // 2:
+        return 6 * characters
+    return len(json.dumps(plan.to_json(), ensure_ascii=False, indent=2).encode())
+
+
+def _too_large(size: int) -> Problem:
+    return problem_of(
+        "label.invalid",
+        f"the plan would take {size >> 10} KiB of the document, more than {_LARGEST_PLAN >> 10}",
+        "write shorter commands, name folders in place of what they hold, or split the group",
     )
 
 
