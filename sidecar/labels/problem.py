@@ -60,7 +60,10 @@ REASONS: Mapping[str, Reason] = {
         "the hook policy does not allow it, or it would stop the runner",
     ),
     "secret.missing": Reason(Severity.DEGRADED, "a secret reference that leads nowhere"),
-    "list.suspicious": Reason(Severity.WARNING, "one path of a list that looks like two"),
+    "list.suspicious": Reason(
+        Severity.WARNING,
+        "an item of a list that probably means something else to restic than to its author",
+    ),
     "list.split-command": Reason(
         Severity.WARNING,
         "a command of several lines that a comma splits",

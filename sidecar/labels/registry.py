@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from sidecar.labels.flags import parse_flag_list
+from sidecar.labels.values import parse_patterns
 from sidecar.lib.text import SpecInvalid, quoted
 
 TRUE_WORDS = frozenset({"true", "1", "yes", "on", "t", "y"})
@@ -140,14 +141,14 @@ LABELS: tuple[Label, ...] = (
     Label(
         "paths.exclude",
         "exclude",
-        _parse_items,
+        parse_patterns,
         "list of container paths or restic patterns",
         is_list=True,
     ),
     Label(
         "paths.iexclude",
         "iexclude",
-        _parse_items,
+        parse_patterns,
         "the same, case ignored",
         is_list=True,
     ),

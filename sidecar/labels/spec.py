@@ -6,11 +6,17 @@ from typing import Any, NamedTuple
 
 from sidecar.labels.problem import Problem, Severity, problem_of
 from sidecar.labels.registry import LABELS, REGISTRY, Label, resolve_label, suggest_label
-from sidecar.labels.values import is_split_inside_lines, parse_list, strip_quotes
+from sidecar.labels.values import (
+    has_wrong_negation,
+    is_split_inside_lines,
+    parse_list,
+    strip_quotes,
+)
 from sidecar.lib.text import SpecInvalid, quoted
 
 _LARGEST = 1 << 16
 _MOST_ITEMS = 256
+_PATTERNS = frozenset({"exclude", "iexclude"})
 _SUSPICIOUS = re.compile(r"[; ]/")
 _HOOK_FIELDS = frozenset(
     {label.field for label in LABELS if label.name.startswith(("snapshot-", "exec."))}
@@ -147,18 +153,30 @@ def _list_warnings(
                 label=name,
             )
         ]
+    found: list[Problem] = []
     if label.name.startswith("paths."):
         suspicious = next(filter(_SUSPICIOUS.search, items), None)
         if suspicious is not None:
-            return [
+            found.append(
                 problem_of(
                     "list.suspicious",
                     f"{name}: {quoted(suspicious)} is one path, although it looks like two",
                     "separate paths with commas, or write one per line",
                     label=name,
                 )
-            ]
-    return []
+            )
+    if label.field in _PATTERNS:
+        negated = next(filter(has_wrong_negation, items), None)
+        if negated is not None:
+            found.append(
+                problem_of(
+                    "list.suspicious",
+                    f"{name}: in {quoted(negated)} the ! is a character like any other",
+                    "write [^a] for all characters but a",
+                    label=name,
+                )
+            )
+    return found
 
 
 def _invalid(label: Label, prefix: str, error: SpecInvalid) -> Problem:

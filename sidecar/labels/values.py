@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from sidecar.lib.text import SpecInvalid
+from sidecar.lib.text import SpecInvalid, quoted
 
 _QUOTES = "\"'"
 _ESCAPED = frozenset({'"', "'", "\\"})
@@ -16,6 +16,13 @@ _BULLET = re.compile(r"^\s*-(?:\s+|$)")
 _BRACKETS_HINT = (
     'write it without brackets, one item per line or separated by commas, or as JSON: ["a", "b"]'
 )
+# A path component as Go's filepath.Match reads it, by which restic matches: characters, `\\` and
+# a character, and sets of characters and ranges, which are not empty.
+_SET_CHARACTER = r"(?:[^\\\-\]]|\\.)"
+_COMPONENT = re.compile(
+    rf"(?:[^\\\[]|\\.|\[\^?+(?:{_SET_CHARACTER}(?:-{_SET_CHARACTER})?)+\])*+", re.DOTALL
+)
+_NO_NEGATION = re.compile(r"(?<!\\)\[!")
 _INDEXED_HINT = "write each item as a label of its own: NAME.0, NAME.1, ..."
 
 
@@ -63,6 +70,24 @@ def is_split_inside_lines(text: str) -> bool:
     except SpecInvalid:
         return False
     return len(items) > 1 and any("\n" in item for item in items)
+
+
+def parse_patterns(items: tuple[str, ...]) -> tuple[str, ...]:
+    """Check exclude patterns; raises SpecInvalid for one with which restic refuses to back up."""
+    for item in items:
+        for part in item.removeprefix("!").split("/"):
+            if not _COMPONENT.fullmatch(part):
+                raise SpecInvalid(
+                    f"restic cannot read the pattern {quoted(item)}",
+                    r"close each [ with a ] that holds something, as [ab] or [a-z], and write \[ "
+                    r"or \\ for the character itself",
+                )
+    return items
+
+
+def has_wrong_negation(pattern: str) -> bool:
+    """Return whether a set of characters begins with `!`, which restic takes for a character."""
+    return _NO_NEGATION.search(pattern) is not None
 
 
 def has_tight_comma(text: str) -> bool:
