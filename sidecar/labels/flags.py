@@ -70,19 +70,21 @@ _WITH_VALUE = frozenset(
     )
 )
 _COUNTED = "--verbose"
-_SHORT = {
-    "e": "--exclude",
-    "f": "--force",
-    "g": "--group-by",
-    "H": "--host",
-    "n": "--dry-run",
-    "o": "--option",
-    "p": "--password-file",
-    "q": "--quiet",
-    "r": "--repo",
-    "v": _COUNTED,
-    "x": "--one-file-system",
-}
+_SHORT = dict(
+    (
+        ("e", "--exclude"),
+        ("f", "--force"),
+        ("g", "--group-by"),
+        ("H", "--host"),
+        ("n", "--dry-run"),
+        ("o", "--option"),
+        ("p", "--password-file"),
+        ("q", "--quiet"),
+        ("r", "--repo"),
+        ("v", _COUNTED),
+        ("x", "--one-file-system"),
+    )
+)
 _HARMLESS = frozenset(
     {
         "--compression",

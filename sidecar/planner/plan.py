@@ -15,14 +15,14 @@ from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Problem, Severity, problem_of
 from sidecar.labels.retention import parse_retention
 from sidecar.labels.spec import LabelSpec
-from sidecar.lib.text import SpecInvalid
+from sidecar.lib.text import SpecInvalid, quoted
 from sidecar.planner.dumps import DUMP_TEMPLATES
 from sidecar.planner.hooks import resolve_hooks
 from sidecar.planner.host_path import Locator, is_under, normal_path, without_nested
 from sidecar.planner.paths import PathResult, covers
 from sidecar.planner.repositories import RepoChooser
 from sidecar.planner.workload import Workload
-from sidecar.schedule.parse import parse_schedule
+from sidecar.schedule.parse import is_every_minute, parse_schedule
 
 _LARGEST_PLAN = 1 << 20
 # Less was found than the labels ask for: an existing plan keeps all its paths.
@@ -212,10 +212,20 @@ def _schedule(spec: LabelSpec, plan_id: str, this: Pass, problems: list[Problem]
     text = this.policy.default_schedule if spec.schedule is None else spec.schedule
     label = "" if spec.schedule is None else f"{this.policy.label_prefix}schedule"
     try:
-        return parse_schedule(text, plan_id, this.now)
+        schedule = parse_schedule(text, plan_id, this.now)
     except SpecInvalid as error:
         problems.append(problem_of("schedule.invalid", error.message, error.hint, label=label))
         return Schedule()
+    if is_every_minute(text):
+        problems.append(
+            problem_of(
+                "schedule.every-minute",
+                f"schedule {quoted(text)} runs 60 times in each hour that it names",
+                "write T or one minute as its first field, as T 2 * * *",
+                label=label,
+            )
+        )
+    return schedule
 
 
 @lru_cache(maxsize=256)
