@@ -46,7 +46,7 @@ REASONS: Mapping[str, Reason] = {
     "hook.template-unknown": Reason(Severity.ERROR, "no such template"),
     "label.unknown": Reason(
         Severity.DEGRADED,
-        "no such label; an error where `keep` or `paths.` was probably meant",
+        "no such label; an error where `enable`, `keep` or `paths.` was probably meant",
     ),
     "path.unmapped": Reason(Severity.DEGRADED, "a path that lies in no mount"),
     "path.escape": Reason(Severity.DEGRADED, "a path that leaves its mount through `..`"),

@@ -72,7 +72,7 @@ def parse_labels(labels: Mapping[str, str], prefix: str) -> tuple[LabelSpec, lis
     for name, value in labels.items():
         label, index = resolve_label(name)
         if label is None:
-            problems.append(_unknown(name, prefix))
+            problems.append(_unknown(name, prefix, is_enabled="enable" in labels))
         elif label.is_list:
             lists.setdefault(label.name, {})[index] = value.strip()
         else:
@@ -185,7 +185,7 @@ def _invalid(label: Label, prefix: str, error: SpecInvalid) -> Problem:
     return problem_of("label.invalid", f"{name}: {error.message}", hint, label=name)
 
 
-def _unknown(name: str, prefix: str) -> Problem:
+def _unknown(name: str, prefix: str, *, is_enabled: bool) -> Problem:
     full = prefix + name
     if name == "plan" or name.startswith("plan."):
         return problem_of(
@@ -196,6 +196,14 @@ def _unknown(name: str, prefix: str) -> Problem:
         )
     meant = suggest_label(name)
     hint = f"did you mean {prefix}{meant}?" if meant else "remove it; see the label reference"
+    if meant == "enable" and not is_enabled:
+        return problem_of(
+            "label.unknown",
+            f"{full} is no label of ours: this service is not backed up",
+            hint,
+            label=full,
+            severity=Severity.ERROR,
+        )
     is_error = meant == "keep" or meant.startswith("paths.")
     return problem_of(
         "label.unknown",

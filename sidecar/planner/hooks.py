@@ -14,7 +14,7 @@ from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.labels.problem import Problem, problem_of
 from sidecar.labels.registry import TEMPLATES
 from sidecar.labels.spec import LabelSpec
-from sidecar.lib.text import SpecInvalid, quoted
+from sidecar.lib.text import SpecInvalid, closest, quoted
 from sidecar.planner.dumps import DUMP_TEMPLATES, render_dump
 from sidecar.planner.notifications import SecretMissing, parse_notification, render_notification
 from sidecar.planner.scripts import (
@@ -212,7 +212,7 @@ def _template_hooks(scope: _HookScope) -> tuple[list[Hook], list[Hook]]:
         scope.report(
             "hook.template-unknown",
             f"{quoted(template)} is no template",
-            f"write one of {', '.join(TEMPLATES)}",
+            f"{_did_you_mean(template)}write one of {', '.join(TEMPLATES)}",
             "hooks.template",
         )
         return [], []
@@ -223,6 +223,11 @@ def _template_hooks(scope: _HookScope) -> tuple[list[Hook], list[Hook]]:
     if _stop_is_off(scope, template):
         return [], []
     return _stop_hooks(scope, template)
+
+
+def _did_you_mean(template: str) -> str:
+    meant = closest(template, TEMPLATES)
+    return f"did you mean {meant}? Else " if meant else ""
 
 
 def _stop_is_off(scope: _HookScope, template: str) -> bool:
