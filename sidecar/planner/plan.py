@@ -1,7 +1,7 @@
 """One labelled workload → its plan, or the problems that say why there is none."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -11,7 +11,7 @@ from sidecar.backrest.document import DocumentView, PlanView
 from sidecar.backrest.plan import Hook, Plan, Retention, Schedule
 from sidecar.docker.models import Mount
 from sidecar.labels.flags import JudgedFlags, judge_flags
-from sidecar.labels.policy import Policy
+from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.labels.problem import Problem, Severity, problem_of
 from sidecar.labels.retention import parse_retention
 from sidecar.labels.spec import LabelSpec
@@ -143,9 +143,30 @@ def _permitted(
     flags = _standing_flags(draft, existing, this.policy, problems)
     if flags is not None:
         permitted["backup_flags"] = list(flags)
+    problems += _unreadable_hooks(draft, existing, this.policy)
     if any(problem.reason == "hook.forbidden" for problem in problems):
         permitted["hooks"] = [hook.to_json() for hook in hooks]
     return permitted or None
+
+
+def _unreadable_hooks(draft: Draft, existing: PlanView | None, policy: Policy) -> Iterator[Problem]:
+    """Yield a problem for each label of hooks that the policy forbids and that cannot be read.
+
+    Such a label must not protect the hooks that an earlier value of it has left in the plan.
+    """
+    if existing is None or policy.hook_policy is HookPolicy.ALL:
+        return
+    prefix = policy.label_prefix
+    commands = (f"{prefix}snapshot-", f"{prefix}exec.")
+    others = () if policy.hook_policy is HookPolicy.TEMPLATES else (f"{prefix}notify",)
+    for problem in draft.problems:
+        if problem.reason == "label.invalid" and problem.label.startswith((*commands, *others)):
+            yield problem_of(
+                "hook.forbidden",
+                f"{problem.label} is not allowed under --hook-policy {policy.hook_policy}",
+                "remove the label, or run the sidecar with --hook-policy all",
+                label=problem.label,
+            )
 
 
 def _blocked(problems: Collection[Problem]) -> bool:

@@ -95,6 +95,12 @@ def is_every_minute(text: str) -> bool:
     return len(words) == len(FIELDS) and words[0] == "*" and words[1] != "*"
 
 
+def pause_of(text: str) -> Schedule | None:
+    """Return the pause of hours or days that an `every 6h` asks for; None: it is no `every`."""
+    words = text.split()
+    return _parse_every(text, words[1:]) if words[:1] == ["every"] else None
+
+
 def schedule_of(raw: Mapping[str, Any]) -> Schedule | None:
     """Read a document's schedule object, as `{"cron": "0 2 * * *"}`.
 
