@@ -99,6 +99,12 @@ EXAMPLES: Mapping[str, Example] = {
     "secret.missing": Example(
         {"notify": "discord:file:/run/secrets/discord"}, "There is no such file."
     ),
+    "list.suspicious": Example({"paths.exclude": "/data/cache;/data/tmp"}),
+    "list.split-command": Example(
+        {"snapshot-start": "set -e\necho begins, please wait"},
+        "The command stands in the Compose file as a block of two lines.",
+    ),
+    "schedule.every-minute": Example({"schedule": "* 2 * * *"}),
     "plan.id-collision": Example(
         {"id": "wiki"}, "The service `db` says the same.", others={"db": {"id": "wiki"}}
     ),

@@ -27,6 +27,9 @@ from sidecar.backrest.plan import Plan
 from sidecar.backrest.rules import check_engine, is_active
 from sidecar.lib.errors import DocumentError
 
+LARGEST = 64 * 1024 * 1024
+"""Bytes that a document may have; what is larger is something else put there by mistake."""
+
 _MAX_MODNO = 2**31 - 1
 # Depth of the members of a plan: root object, list of plans, plan.
 _PLAN_MEMBERS = 3

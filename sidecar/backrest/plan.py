@@ -46,16 +46,20 @@ _LOCAL, _LAST_RUN = Clock.LOCAL.value, Clock.LAST_RUN.value
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When a plan runs: exactly one of the fields is set; all empty means disabled."""
+    """When a plan runs: exactly one of the first three is set; all empty means disabled.
+
+    `from_last_run`: a cron counts from the last run, so that a missed fire is made up for.
+    """
 
     cron: str = ""
     every_hours: int = 0
     every_days: int = 0
+    from_last_run: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return `{"cron", "clock"}`, a maximum frequency, or `{"disabled": true}`."""
         if self.cron:
-            return {"cron": self.cron, "clock": _LOCAL}
+            return {"cron": self.cron, "clock": _LAST_RUN if self.from_last_run else _LOCAL}
         if self.every_hours:
             return {"maxFrequencyHours": self.every_hours, "clock": _LAST_RUN}
         if self.every_days:

@@ -70,19 +70,25 @@ _WITH_VALUE = frozenset(
     )
 )
 _COUNTED = "--verbose"
-_SHORT = {
-    "e": "--exclude",
-    "f": "--force",
-    "g": "--group-by",
-    "H": "--host",
-    "n": "--dry-run",
-    "o": "--option",
-    "p": "--password-file",
-    "q": "--quiet",
-    "r": "--repo",
-    "v": _COUNTED,
-    "x": "--one-file-system",
-}
+_SHORT = dict(
+    zip(
+        "efgHnopqrvx",
+        (
+            "--exclude",
+            "--force",
+            "--group-by",
+            "--host",
+            "--dry-run",
+            "--option",
+            "--password-file",
+            "--quiet",
+            "--repo",
+            _COUNTED,
+            "--one-file-system",
+        ),
+        strict=True,
+    )
+)
 _HARMLESS = frozenset(
     {
         "--compression",

@@ -55,7 +55,7 @@ REASONS: Mapping[str, Reason] = {
     "hook.template-unknown": Reason(Severity.ERROR, "no such template"),
     "label.unknown": Reason(
         Severity.DEGRADED,
-        "no such label; an error where `keep` or `paths.` was probably meant",
+        "no such label; an error where `enable`, `keep` or `paths.` was probably meant",
     ),
     "path.unmapped": Reason(Severity.DEGRADED, "a path that lies in no mount"),
     "path.escape": Reason(Severity.DEGRADED, "a path that leaves its mount through `..`"),
@@ -69,6 +69,15 @@ REASONS: Mapping[str, Reason] = {
         "the hook policy does not allow it, or it would stop the runner",
     ),
     "secret.missing": Reason(Severity.DEGRADED, "a secret reference that leads nowhere"),
+    "list.suspicious": Reason(
+        Severity.WARNING,
+        "an item of a list that probably means something else to restic than to its author",
+    ),
+    "list.split-command": Reason(
+        Severity.WARNING,
+        "a command of several lines that a comma splits",
+    ),
+    "schedule.every-minute": Reason(Severity.WARNING, "every minute of the hours that it names"),
     "plan.id-collision": Reason(Severity.WARNING, "two workloads come to the same plan id"),
     "plan.renamed": Reason(Severity.WARNING, "a new plan continues one that lost its workload"),
     "plan.taken-over": Reason(

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from sidecar.labels.flags import parse_flag_list
+from sidecar.labels.values import parse_patterns
 from sidecar.lib.text import SpecInvalid, quoted
 
 TRUE_WORDS = frozenset({"true", "1", "yes", "on", "t", "y"})
@@ -47,7 +48,8 @@ class Label:
 
     `field` is the LabelSpec field; `parse` turns the text (for a list label its
     items) into the value and raises SpecInvalid; `values` and `default` are for
-    people; `keeps_quotes`: the quotes around an item are part of it; `trusted` labels
+    people; `keeps_quotes`: the quotes around an item are part of it; `is_commands`: so are line
+    ends, which separate the items of other lists; `trusted` labels
     are ignored when they come from an image; `choices` are all values, if they are few.
     """
 
@@ -58,6 +60,7 @@ class Label:
     default: str = "–"
     is_list: bool = False
     keeps_quotes: bool = False
+    is_commands: bool = False
     trusted: bool = False
     choices: tuple[str, ...] = ()
 
@@ -114,6 +117,7 @@ def _snapshot_labels() -> tuple[Label, ...]:
             f"list of shell commands that the runner runs on snapshot {event}",
             is_list=True,
             keeps_quotes=True,
+            is_commands=True,
             trusted=True,
         )
         for event in SNAPSHOT_EVENTS
@@ -137,14 +141,14 @@ LABELS: tuple[Label, ...] = (
     Label(
         "paths.exclude",
         "exclude",
-        _parse_items,
+        parse_patterns,
         "list of container paths or restic patterns",
         is_list=True,
     ),
     Label(
         "paths.iexclude",
         "iexclude",
-        _parse_items,
+        parse_patterns,
         "the same, case ignored",
         is_list=True,
     ),
@@ -157,6 +161,7 @@ LABELS: tuple[Label, ...] = (
         "list of commands run inside the container before the snapshot",
         is_list=True,
         keeps_quotes=True,
+        is_commands=True,
         trusted=True,
     ),
     Label(
@@ -166,6 +171,7 @@ LABELS: tuple[Label, ...] = (
         "list of commands run inside the container after it",
         is_list=True,
         keeps_quotes=True,
+        is_commands=True,
         trusted=True,
     ),
     Label(

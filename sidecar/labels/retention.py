@@ -13,6 +13,8 @@ KEYS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 WITHIN_KEYS = ("within", *(f"within-{key}" for key in KEYS[1:]))
 
 _GLUED = re.compile(r"([a-z]+)[ :]*([1-9][0-9]*)")
+_SPAN = re.compile(r"(?:keep )?([1-9][0-9]{0,4}) ?(h|d|w|m|y)(?:ours?|ays?|eeks?|onths?|ears?)?")
+_UNITS = dict(zip("hdwmy", KEYS[1:], strict=True))
 _COUNT = re.compile(r"[1-9][0-9]{0,9}")
 _INT32 = 2**31 - 1
 _DURATION = re.compile(r"(?:[0-9]+[ymdh])+")
@@ -67,6 +69,8 @@ def _check_key(key: str, item: str, equals: str) -> None:
 def _suggest(key: str) -> str:
     """Return a hint with the key that was meant: by its beginning (`d`, `hour`), or alike."""
     known = (*KEYS, *WITHIN_KEYS, "all")
+    if span := _SPAN.fullmatch(" ".join(key.lower().split())):
+        return f"write {_UNITS[span[2]]}={span[1]}"
     lowered = key.lower()
     if (split := _GLUED.fullmatch(lowered)) and split[1] in KEYS:
         return f"write {split[1]}={split[2]}"

@@ -1,13 +1,23 @@
 """Label texts → `LabelSpec` and problems, driven by the registry."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from sidecar.labels.problem import Problem, Severity, problem_of
 from sidecar.labels.registry import LABELS, REGISTRY, Label, resolve_label, suggest_label
-from sidecar.labels.values import parse_list, strip_quotes
-from sidecar.lib.text import SpecInvalid
+from sidecar.labels.values import (
+    has_wrong_negation,
+    is_split_inside_lines,
+    parse_list,
+    strip_quotes,
+)
+from sidecar.lib.text import SpecInvalid, quoted
 
+_LARGEST = 1 << 16
+_MOST_ITEMS = 256
+_PATTERNS = frozenset({"exclude", "iexclude"})
+_SUSPICIOUS = re.compile(r"[; ]/")
 _HOOK_FIELDS = frozenset(
     {label.field for label in LABELS if label.name.startswith(("snapshot-", "exec."))}
     | {"template", "notify"}
@@ -62,7 +72,7 @@ def parse_labels(labels: Mapping[str, str], prefix: str) -> tuple[LabelSpec, lis
     for name, value in labels.items():
         label, index = resolve_label(name)
         if label is None:
-            problems.append(_unknown(name, prefix))
+            problems.append(_unknown(name, prefix, is_enabled="enable" in labels))
         elif label.is_list:
             lists.setdefault(label.name, {})[index] = value.strip()
         else:
@@ -82,19 +92,91 @@ def _parse_into(
     problems: list[Problem],
 ) -> None:
     try:
-        value = text if isinstance(text, str) else _parse_items(label, text)
+        if isinstance(text, str):
+            _check_size((text,))
+            value: Any = _scalar(text)
+        else:
+            value = _parse_items(label, text)
+            problems += _list_warnings(label, text, value, prefix)
         fields[label.field] = label.parse(value)
     except SpecInvalid as error:
         problems.append(_invalid(label, prefix, error))
 
 
+def _scalar(text: str) -> str:
+    """Return a value; raises SpecInvalid where its author's quotes have become part of it."""
+    if strip_quotes(text) != text:
+        raise SpecInvalid(
+            f"the quotes are part of the value {quoted(text)}",
+            "leave them out; in a Compose file, quote all of NAME=VALUE or the value of a map",
+        )
+    return text
+
+
+def _check_size(texts: Collection[str]) -> None:
+    size = sum(map(len, texts))
+    if 4 * size > _LARGEST and sum(len(text.encode()) for text in texts) > _LARGEST:
+        raise SpecInvalid(
+            f"the value is larger than {_LARGEST >> 10} KiB", "shorten it, or name a folder"
+        )
+
+
 def _parse_items(label: Label, texts: dict[int, str]) -> tuple[str, ...]:
     """Return the items of a list label: those of the plain label, then the indexed ones."""
-    plain = parse_list(texts[-1], keep_quotes=label.keeps_quotes) if -1 in texts else ()
+    _check_size(texts.values())
+    plain: tuple[str, ...] = ()
+    if -1 in texts:
+        plain = parse_list(texts[-1], keep_quotes=label.keeps_quotes, by_line=not label.is_commands)
     indexed = [texts[index] for index in sorted(texts) if index >= 0]
     if not label.keeps_quotes:
         indexed = [strip_quotes(text) for text in indexed]
-    return (*plain, *[text for text in indexed if text])
+    items = (*plain, *[text for text in indexed if text])
+    if len(items) > _MOST_ITEMS:
+        raise SpecInvalid(
+            f"the list has {len(items)} items, more than {_MOST_ITEMS}",
+            "name folders in place of what they hold",
+        )
+    return items
+
+
+def _list_warnings(
+    label: Label, texts: dict[int, str], items: Iterable[str], prefix: str
+) -> list[Problem]:
+    """Warn of values that were probably meant to be split, or not to be split."""
+    name = prefix + label.name
+    if label.is_commands and is_split_inside_lines(texts.get(-1, "")):
+        return [
+            problem_of(
+                "list.split-command",
+                f"{name}: a command of several lines was split at a comma",
+                f"write each command as a label of its own: {name}.0, {name}.1, ...",
+                label=name,
+            )
+        ]
+    found: list[Problem] = []
+    if label.name.startswith("paths."):
+        suspicious = next(filter(_SUSPICIOUS.search, items), None)
+        if suspicious is not None:
+            found.append(
+                problem_of(
+                    "list.suspicious",
+                    f"{name}: {quoted(suspicious)} is one path, although it looks like two",
+                    "separate paths with commas, or write one per line",
+                    label=name,
+                )
+            )
+    if label.field in _PATTERNS:
+        negated = next(filter(has_wrong_negation, items), None)
+        if negated is not None:
+            found.append(
+                problem_of(
+                    "list.suspicious",
+                    f"{name}: in {quoted(negated)} the ! is a character like any other",
+                    "write [^a] for all characters but a",
+                    label=name,
+                )
+            )
+    return found
 
 
 def _invalid(label: Label, prefix: str, error: SpecInvalid) -> Problem:
@@ -103,7 +185,7 @@ def _invalid(label: Label, prefix: str, error: SpecInvalid) -> Problem:
     return problem_of("label.invalid", f"{name}: {error.message}", hint, label=name)
 
 
-def _unknown(name: str, prefix: str) -> Problem:
+def _unknown(name: str, prefix: str, *, is_enabled: bool) -> Problem:
     full = prefix + name
     if name == "plan" or name.startswith("plan."):
         return problem_of(
@@ -114,6 +196,14 @@ def _unknown(name: str, prefix: str) -> Problem:
         )
     meant = suggest_label(name)
     hint = f"did you mean {prefix}{meant}?" if meant else "remove it; see the label reference"
+    if meant == "enable" and not is_enabled:
+        return problem_of(
+            "label.unknown",
+            f"{full} is no label of ours: this service is not backed up",
+            hint,
+            label=full,
+            severity=Severity.ERROR,
+        )
     is_error = meant == "keep" or meant.startswith("paths.")
     return problem_of(
         "label.unknown",

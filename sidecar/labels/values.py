@@ -1,30 +1,93 @@
 """The syntax of list labels: commas, quotes, JSON."""
 
 import json
+import re
+from collections.abc import Sequence
 from itertools import pairwise
 
-from sidecar.lib.text import SpecInvalid
+from sidecar.lib.text import SpecInvalid, quoted
 
 _QUOTES = "\"'"
 _ESCAPED = frozenset({'"', "'", "\\"})
+_JSON = re.compile(r"\[\s*[\"\]]")
+_ATTEMPT = re.compile(r"\[\s*['/]")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_BULLET = re.compile(r"^\s*-(?:\s+|$)")
+_BRACKETS_HINT = (
+    'write it without brackets, one item per line or separated by commas, or as JSON: ["a", "b"]'
+)
+# A path component as Go's filepath.Match reads it, by which restic matches: characters, `\\` and
+# a character, and sets of characters and ranges, which are not empty.
+_SET_CHARACTER = r"(?:[^\\\-\]]|\\.)"
+_COMPONENT = re.compile(
+    rf"(?:[^\\\[]|\\.|\[\^?+(?:{_SET_CHARACTER}(?:-{_SET_CHARACTER})?)+\])*+", re.DOTALL
+)
+_NO_NEGATION = re.compile(r"(?<!\\)\[!")
 _INDEXED_HINT = "write each item as a label of its own: NAME.0, NAME.1, ..."
 
 
-def parse_list(text: str, *, keep_quotes: bool) -> tuple[str, ...]:
+def parse_list(text: str, *, keep_quotes: bool, by_line: bool = True) -> tuple[str, ...]:
     """Split a list label's value into its items, empty ones left out.
 
     A value that starts with `["` or `[]` is JSON. Otherwise commas split, but not
     inside single or double quotes; `keep_quotes` says whether an item keeps the
-    pair around it. Raises SpecInvalid for an unclosed quote or bad JSON.
+    pair around it. With `by_line` a line end splits too, in quotes as well, and `- ` in
+    front of a line is dropped. Raises SpecInvalid for an unclosed quote, bad JSON and what
+    was meant as a list in brackets.
     """
-    if text.startswith(('["', "[]")):
-        return _parse_json_list(text)
-    if "," not in text and '"' not in text and "'" not in text:
-        return (text,) if text else ()
-    items = (item.strip() for item in _split(text))
+    if text.startswith("["):
+        if _JSON.match(text):
+            return _parse_json_list(text)
+        if _is_attempted_list(text):
+            raise SpecInvalid("the value is no list in brackets that we read", _BRACKETS_HINT)
+    lines = [_BULLET.sub("", line) for line in _LINE_END.split(text)] if by_line else [text]
+    items = [item.strip() for line in lines for item in _items(line)]
     if not keep_quotes:
-        items = (strip_quotes(item) for item in items)
-    return tuple(item for item in items if item)
+        items = [strip_quotes(item) for item in items]
+    return tuple([item for item in items if item])
+
+
+def _items(line: str) -> Sequence[str]:
+    if "," not in line and '"' not in line and "'" not in line:
+        return (line,)
+    return _split(line)
+
+
+def _is_attempted_list(text: str) -> bool:
+    first = text.find("]")
+    return bool(_ATTEMPT.match(text)) or (first == len(text) - 1 and "," in text[:first])
+
+
+def is_split_inside_lines(text: str) -> bool:
+    """Return whether a comma splits a list of commands of which one has several lines.
+
+    Never raises: a value that cannot be split is not.
+    """
+    if "\n" not in text or text.startswith("["):
+        return False
+    try:
+        items = [item.strip() for item in _items(text)]
+    except SpecInvalid:
+        return False
+    return len(items) > 1 and any("\n" in item for item in items)
+
+
+def parse_patterns(items: tuple[str, ...]) -> tuple[str, ...]:
+    """Check exclude patterns; raises SpecInvalid for one with which restic refuses to back up."""
+    for item in items:
+        for part in item.removeprefix("!").split("/"):
+            if not _COMPONENT.fullmatch(part):
+                raise SpecInvalid(
+                    f"restic cannot read the pattern {quoted(item)}",
+                    r"close each [ with a ] that holds something, as [ab] or [a-z], and write \[ "
+                    r"or \\ for the character itself",
+                )
+    return items
+
+
+def has_wrong_negation(pattern: str) -> bool:
+    """Return whether a set of characters begins with `!`, which restic takes for a character."""
+    return _NO_NEGATION.search(pattern) is not None
 
 
 def has_tight_comma(text: str) -> bool:
@@ -32,7 +95,7 @@ def has_tight_comma(text: str) -> bool:
 
     Never raises: a value that cannot be split has none.
     """
-    if "," not in text or text.startswith(('["', "[]")):
+    if "," not in text or _JSON.match(text):
         return False
     try:
         items = _split(text)

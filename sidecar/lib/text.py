@@ -1,12 +1,15 @@
 """Values in messages: readable, short, and without the secrets that people paste."""
 
+import difflib
 import re
+from collections.abc import Iterable
 
 MASK = "********"
 
 _SIZE_STEP = 1000.0
 _SIZE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _MAX_QUOTED = 60
+_SHORTEST_PART = 3
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/'\"]*@")
 
 
@@ -41,6 +44,21 @@ def quoted(text: str) -> str:
     if "://" in text:
         return "this address"
     return repr(text if len(text) <= _MAX_QUOTED else f"{text[:_MAX_QUOTED]}...")
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """Return the one of `known` that a word probably means, the empty string if none is near.
+
+    One that holds the word (`postgres`, `postgres-dump`) or is held by it counts as near.
+    """
+    names = list(known)
+    plain = word.strip().lower().replace("_", "-")
+    if not plain:
+        return ""
+    near = difflib.get_close_matches(plain, names, n=1)
+    near = near or [name for name in names if name.startswith(plain) or plain.startswith(name)]
+    near = near or [name for name in names if len(plain) > _SHORTEST_PART and plain in name]
+    return near[0] if near else ""
 
 
 def without_credentials(text: str) -> str:

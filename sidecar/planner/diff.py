@@ -11,6 +11,7 @@ from sidecar.backrest.plan import Plan
 from sidecar.labels.policy import Policy
 from sidecar.planner.memo import Memo
 from sidecar.planner.plans import Rendered
+from sidecar.schedule.parse import pause_of
 
 _ALWAYS = ("repo", "paths", "excludes", "hooks")
 _DEFAULTED = ("schedule", "retention")
@@ -105,6 +106,8 @@ def _edit_of(raw: Object, plan: Plan, policy: Policy, broken: frozenset[str]) ->
         wanted = want.get(key)
         if have.get(key) == wanted and key not in broken:
             continue
+        if key == "schedule" and key not in broken and _is_default_pause(have, plan, policy):
+            continue
         if wanted is None:
             removals.append(key)
         else:
@@ -112,6 +115,14 @@ def _edit_of(raw: Object, plan: Plan, policy: Policy, broken: frozenset[str]) ->
     if not settings and not removals:
         return None
     return PlanEdit(plan.id, settings, tuple(removals))
+
+
+def _is_default_pause(have: Mapping[str, Any], plan: Plan, policy: Policy) -> bool:
+    """Return whether the default, an `every`, stands in the plan as the pause that it once was."""
+    if "schedule" in plan.labelled:
+        return False
+    pause = pause_of(policy.default_schedule)
+    return pause is not None and have.get("schedule") == pause.to_json()
 
 
 def _without(edit: PlanEdit, keys: frozenset[str]) -> PlanEdit:

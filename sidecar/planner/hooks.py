@@ -1,20 +1,20 @@
-"""Hook labels → ordered hooks: exec commands, the template, snapshot commands, notifications.
+"""Hook labels → ordered hooks: notifications, exec commands, the template, snapshot commands.
 
-START hooks come first, in this order too. What a template stopped is started again before
-anything else runs after the snapshot.
+START hooks come first, in this order too; the other notifications come last. What a template
+stopped is started again before anything else runs after the snapshot.
 """
 
 import re
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sidecar.backrest.plan import Condition, Hook, OnError
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.labels.problem import Problem, problem_of
 from sidecar.labels.registry import TEMPLATES
 from sidecar.labels.spec import LabelSpec
-from sidecar.lib.text import SpecInvalid, quoted
+from sidecar.lib.text import SpecInvalid, closest, quoted
 from sidecar.planner.dumps import DUMP_TEMPLATES, render_dump
 from sidecar.planner.notifications import SecretMissing, parse_notification, render_notification
 from sidecar.planner.scripts import (
@@ -155,9 +155,31 @@ def resolve_hooks(
     template_start, template_end = _template_hooks(scope)
     start, later = _snapshot_hooks(scope)
     notifications = _notify_hooks(scope)
-    # What was stopped is started again before anything else runs: it serves people.
-    hooks = (*before, *template_start, *start, *template_end, *later, *after, *notifications)
+    # A notification may take its time: it comes before anything is stopped. What was stopped
+    # is started again before anything else runs: it serves people.
+    first, last = _split_notifications(notifications, apart=bool(template_end))
+    hooks = (*first, *before, *template_start, *start, *template_end, *later, *after, *last)
     return PlannedHooks(hooks, tuple(scope.problems))
+
+
+def _split_notifications(hooks: Iterable[Hook], *, apart: bool) -> tuple[list[Hook], list[Hook]]:
+    """Return the notifications at START, and the others.
+
+    One at START and other events is one hook, unless `apart`: then it becomes two, so that
+    nothing that is still stopped waits for it.
+    """
+    first: list[Hook] = []
+    last: list[Hook] = []
+    for hook in hooks:
+        others = tuple(item for item in hook.conditions if item is not Condition.SNAPSHOT_START)
+        if len(others) == len(hook.conditions):
+            last.append(hook)
+        elif apart and others:
+            first.append(replace(hook, conditions=_START))
+            last.append(replace(hook, conditions=others))
+        else:
+            first.append(hook)
+    return first, last
 
 
 def _exec_hooks(scope: _HookScope) -> tuple[list[Hook], list[Hook]]:
@@ -211,7 +233,7 @@ def _template_hooks(scope: _HookScope) -> tuple[list[Hook], list[Hook]]:
         scope.report(
             "hook.template-unknown",
             f"{quoted(template)} is no template",
-            f"write one of {', '.join(TEMPLATES)}",
+            f"{_did_you_mean(template)}write one of {', '.join(TEMPLATES)}",
             "hooks.template",
         )
         return [], []
@@ -222,6 +244,11 @@ def _template_hooks(scope: _HookScope) -> tuple[list[Hook], list[Hook]]:
     if _stop_is_off(scope, template) or scope.is_misnamed("hooks.template", *scope.workload.names):
         return [], []
     return _stop_hooks(scope, template)
+
+
+def _did_you_mean(template: str) -> str:
+    meant = closest(template, TEMPLATES)
+    return f"did you mean {meant}? Else " if meant else ""
 
 
 def _stop_is_off(scope: _HookScope, template: str) -> bool:

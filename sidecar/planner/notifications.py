@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from sidecar.backrest.plan import Condition, Hook
 from sidecar.labels.registry import resolve_label
 from sidecar.labels.values import parse_list, strip_quotes
-from sidecar.lib.text import SpecInvalid
+from sidecar.lib.text import SpecInvalid, closest
 
 _EVENTS = {
     "error": Condition.ANY_ERROR,
@@ -23,6 +23,15 @@ _ACTIONS = {
     "slack": ("actionSlack", "webhookUrl"),
     "gotify": ("actionGotify", "baseUrl"),
 }
+# What addresses of these services have in them.
+_HOSTS = (
+    ("hc-ping.com", "healthchecks"),
+    ("healthchecks", "healthchecks"),
+    ("/ping/", "healthchecks"),
+    ("discord", "discord"),
+    ("hooks.slack.com", "slack"),
+    ("gotify", "gotify"),
+)
 _FORMS = "healthchecks:URL, shoutrrr:URL, discord:URL, slack:URL or gotify:URL@TOKEN"
 
 
@@ -79,7 +88,8 @@ def parse_notification(item: str) -> NotifyItem:
     kind, address = kind.strip(), address.strip()
     if kind not in _ACTIONS:
         raise SpecInvalid(
-            "an item has no known kind in front of its first colon", f"write {_FORMS}"
+            "an item has no known kind in front of its first colon",
+            f"{_kind_meant(kind, address)}write {_FORMS}",
         )
     token = ""
     if kind == "gotify":
@@ -89,6 +99,18 @@ def parse_notification(item: str) -> NotifyItem:
     if not is_reference(address):
         _check_address(kind, address)
     return NotifyItem(kind, address, token)
+
+
+def _kind_meant(kind: str, address: str) -> str:
+    """Return a hint with the kind that was meant: by its name, or by a bare address."""
+    if not address.startswith("//"):
+        meant = closest(kind, _ACTIONS)
+        return f"did you mean {meant}:? Else " if meant else ""
+    if kind not in ("http", "https"):
+        return "write shoutrrr: in front of the address; all forms: "
+    text = address.lower()
+    meant = next((name for part, name in _HOSTS if part in text), "")
+    return f"write {meant}: in front of the address; all forms: " if meant else ""
 
 
 def _check_address(kind: str, address: str) -> None:

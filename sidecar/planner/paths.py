@@ -245,19 +245,29 @@ class _PathSearch:
                 label,
             )
             return
+        below = [
+            (destination, location)
+            for destination, location in self._locations
+            if destination != path and is_under(destination, path)
+            if not self._locator.why_not_data(location)
+        ]
+        if not mounted and len(below) > 1 and not self._roots_of(path):
+            # A folder of several mounts: whoever names it means them.
+            yield from below
+            return
         own = list(self._own_locations(item, path, label))
         if mounted and not own:
             return
         yield from own
-        for destination, location in self._locations:
-            below = destination != path and is_under(destination, path)
-            if below and not self._locator.why_not_data(location):
-                yield destination, location
+        yield from below
+
+    def _roots_of(self, path: str) -> list[str]:
+        return [destination for destination, _ in self._locations if is_under(path, destination)]
 
     def _own_locations(
         self, item: str, path: str, label: str
     ) -> Iterator[tuple[str, MountLocation]]:
-        roots = [destination for destination, _ in self._locations if is_under(path, destination)]
+        roots = self._roots_of(path)
         if not roots:
             self._report(
                 "path.unmapped",

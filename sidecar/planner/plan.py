@@ -1,6 +1,7 @@
 """One labelled workload → its plan, or the problems that say why there is none."""
 
-from collections.abc import Collection, Iterable, Mapping
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -10,12 +11,12 @@ from sidecar.backrest.document import DocumentView, PlanView
 from sidecar.backrest.plan import Hook, Plan, Retention, Schedule
 from sidecar.docker.models import Mount
 from sidecar.labels.flags import JudgedFlags, judge_flags
-from sidecar.labels.policy import Policy
+from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.labels.problem import Problem, Severity, problem_of
 from sidecar.labels.registry import resolve_label
 from sidecar.labels.retention import parse_retention
 from sidecar.labels.spec import LabelSpec
-from sidecar.lib.text import SpecInvalid
+from sidecar.lib.text import SpecInvalid, quoted
 from sidecar.planner.databases import live_databases
 from sidecar.planner.dumps import DUMP_TEMPLATES
 from sidecar.planner.hooks import resolve_hooks
@@ -23,8 +24,9 @@ from sidecar.planner.host_path import Locator, is_under, normal_path, without_ne
 from sidecar.planner.paths import PathResult, covers
 from sidecar.planner.repositories import RepoChooser
 from sidecar.planner.workload import Workload
-from sidecar.schedule.parse import parse_schedule
+from sidecar.schedule.parse import is_every_minute, parse_schedule
 
+_LARGEST_PLAN = 1 << 20
 # Less was found than the labels ask for: an existing plan keeps all its paths.
 _KEEPING = frozenset({"path.unmapped", "path.escape", "path.invisible", "mount.unsupported"})
 
@@ -101,6 +103,9 @@ def render_plan(
             labelled=_labelled(spec),
         )
         problems += live_databases(workload, plan, this.locator, this.policy.label_prefix)
+    if plan is not None and (size := _size_of(plan)) > _LARGEST_PLAN:
+        problems.append(_too_large(size))
+        plan = None
     permitted: dict[str, list[Any]] | None = None
     if plan is None:
         permitted = _permitted(draft, existing, hooks.hooks, this, problems)
@@ -116,6 +121,27 @@ def render_plan(
     )
 
 
+def _size_of(plan: Plan) -> int:
+    """Return the bytes of a plan in the document; an upper bound where that is far from any limit.
+
+    JSON writes a character in at most six bytes.
+    """
+    lists = (plan.paths, plan.excludes, plan.iexcludes, plan.backup_flags)
+    characters = sum(len(text) for texts in lists for text in texts)
+    characters += sum(len(str(value)) for hook in plan.hooks for value in hook.settings.values())
+    if 6 * characters < _LARGEST_PLAN // 2:
+        return 6 * characters
+    return len(json.dumps(plan.to_json(), ensure_ascii=False, indent=2).encode())
+
+
+def _too_large(size: int) -> Problem:
+    return problem_of(
+        "label.invalid",
+        f"the plan would take {size >> 10} KiB of the document, more than {_LARGEST_PLAN >> 10}",
+        "write shorter commands, name folders in place of what they hold, or split the group",
+    )
+
+
 def _permitted(
     draft: Draft,
     existing: PlanView | None,
@@ -128,12 +154,33 @@ def _permitted(
     flags = _standing_flags(draft, existing, this.policy, problems)
     if flags is not None:
         permitted["backup_flags"] = list(flags)
+    problems += _unreadable_hooks(draft, existing, this.policy)
     forbidden = (*draft.workload.problems, *problems)
     if any(problem.reason == "hook.forbidden" for problem in forbidden) or any(
         map(_is_dangerous, draft.workload.ignored)
     ):
         permitted["hooks"] = [hook.to_json() for hook in hooks]
     return permitted or None
+
+
+def _unreadable_hooks(draft: Draft, existing: PlanView | None, policy: Policy) -> Iterator[Problem]:
+    """Yield a problem for each label of hooks that the policy forbids and that cannot be read.
+
+    Such a label must not protect the hooks that an earlier value of it has left in the plan.
+    """
+    if existing is None or policy.hook_policy is HookPolicy.ALL:
+        return
+    prefix = policy.label_prefix
+    commands = (f"{prefix}snapshot-", f"{prefix}exec.")
+    others = () if policy.hook_policy is HookPolicy.TEMPLATES else (f"{prefix}notify",)
+    for problem in draft.problems:
+        if problem.reason == "label.invalid" and problem.label.startswith((*commands, *others)):
+            yield problem_of(
+                "hook.forbidden",
+                f"{problem.label} is not allowed under --hook-policy {policy.hook_policy}",
+                "remove the label, or run the sidecar with --hook-policy all",
+                label=problem.label,
+            )
 
 
 def _blocked(problems: Collection[Problem]) -> bool:
@@ -221,10 +268,20 @@ def _schedule(spec: LabelSpec, plan_id: str, this: Pass, problems: list[Problem]
     text = this.policy.default_schedule if spec.schedule is None else spec.schedule
     label = "" if spec.schedule is None else f"{this.policy.label_prefix}schedule"
     try:
-        return parse_schedule(text, plan_id, this.now)
+        schedule = parse_schedule(text, plan_id, this.now)
     except SpecInvalid as error:
         problems.append(problem_of("schedule.invalid", error.message, error.hint, label=label))
         return Schedule()
+    if is_every_minute(text):
+        problems.append(
+            problem_of(
+                "schedule.every-minute",
+                f"schedule {quoted(text)} runs 60 times in each hour that it names",
+                "write T or one minute as its first field, as T 2 * * *",
+                label=label,
+            )
+        )
+    return schedule
 
 
 @lru_cache(maxsize=256)

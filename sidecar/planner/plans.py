@@ -120,15 +120,15 @@ def render(
     taken = {item.plan_id for item in rendered}
     rendered = _with_problems(rendered, renamed_problems(new, taken, view, policy))
     rendered = _with_problems(rendered, _shared_paths(rendered, view, policy))
-    ignored = tuple(
-        p for workload in unlabelled for p in _ignored_problems(workload, policy.label_prefix)
-    )
+    ignored = tuple(p for workload in unlabelled for p in _ignored_problems(workload))
     return Rendered(tuple(rendered), ignored, tuple(unlabelled))
 
 
 def _may_be_enabled(workload: Workload) -> bool:
-    return "enable" in workload.labels or any(
-        problem.reason == "group.conflict" for problem in workload.problems
+    return (
+        "enable" in workload.labels
+        or any(problem.reason == "group.conflict" for problem in workload.problems)
+        or any(map(_means_enable, workload.labels))
     )
 
 
@@ -191,17 +191,9 @@ def _without_lists_of_image(spec: LabelSpec, workload: Workload) -> LabelSpec:
     return spec
 
 
-def _ignored_problems(workload: Workload, prefix: str) -> list[Problem]:
-    """Return the problems of a workload without plan: an image opts in, `enable` is misspelt."""
-    found = [problem for problem in workload.problems if problem.reason == "label.from-image"]
-    if "enable" not in workload.labels and any(map(_means_enable, workload.labels)):
-        _, problems = parse_labels(workload.labels, prefix)
-        found += [
-            replace(problem, workload=workload.key, container=workload.names[0])
-            for problem in problems
-            if _means_enable(problem.label.removeprefix(prefix))
-        ]
-    return found
+def _ignored_problems(workload: Workload) -> list[Problem]:
+    """Return the problems of a workload without plan: an image opts in."""
+    return [problem for problem in workload.problems if problem.reason == "label.from-image"]
 
 
 def _means_enable(label: str) -> bool:
@@ -222,7 +214,7 @@ def _is_doubtful(workload: Workload, problems: Iterable[Problem], prefix: str) -
     return any(
         problem.reason in ("label.invalid", "group.conflict") and problem.label == f"{prefix}enable"
         for problem in (*workload.problems, *problems)
-    )
+    ) or ("enable" not in workload.labels and any(map(_means_enable, workload.labels)))
 
 
 def _claim(draft: Draft, policy: Policy) -> IdClaim:

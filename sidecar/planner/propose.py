@@ -1,9 +1,10 @@
 """One pass: document' = merge(document, render(inventory, policy)), checked before the write."""
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from sidecar.backrest.document import Document, merge_plans
+from sidecar.backrest.document import LARGEST, Document, merge_plans
 from sidecar.backrest.rules import check_document, check_version
 from sidecar.backrest.shape import DocumentFault
 from sidecar.docker.models import Inventory, Mount
@@ -14,6 +15,7 @@ from sidecar.planner.ids import Owners
 from sidecar.planner.lifecycle import Ageing, PlanHistory, age_plans
 from sidecar.planner.plans import Memos, Rendered, render
 
+_MIB = 1 << 20
 _SHOWN_FAULTS = 5
 # The meaning of a document is checked once its shape is right, so one repair may uncover
 # the next fault; a few repairs are enough to replace every key.
@@ -79,7 +81,27 @@ def propose(  # noqa: PLR0913  # each is one fact that a pure function depends o
         broken = {key: broken.get(key, _NO_KEYS) | more.get(key, _NO_KEYS) for key in broken | more}
     if faults:
         raise DocumentError(_refusal(faults, after, changes), _hint(faults))
+    if after is not document and len(after.text) > LARGEST // 4:
+        _check_size(after)
     return Proposal(document, after, rendered, changes, ageing)
+
+
+def _check_size(document: Document) -> None:
+    """Refuse a document that would be too large to be read again; names its largest plan."""
+    size = len(document.content)
+    if size <= LARGEST:
+        return
+    sizes = {
+        plan_id: len(json.dumps(plan, ensure_ascii=False).encode())
+        for plan_id, plan in document.plans.items()
+    }
+    largest = max(sizes, key=sizes.__getitem__, default="")
+    most = sizes.get(largest, 0) / _MIB
+    raise DocumentError(
+        f"the document would have {size / _MIB:.1f} MiB, more than {LARGEST >> 20}: "
+        f"its largest plan is {largest} with {most:.1f} MiB",
+        "nothing was written: shorten the labels of that plan's service, or remove plans",
+    )
 
 
 def _broken_keys(

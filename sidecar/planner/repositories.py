@@ -6,7 +6,7 @@ from sidecar.backrest.document import DocumentView, PlanView
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Problem, problem_of
 from sidecar.labels.spec import LabelSpec
-from sidecar.lib.text import quoted
+from sidecar.lib.text import closest, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,8 @@ class RepoChooser:
         known = ", ".join(self.view.repo_by_id)
         where = label or "--default-repo"
         hint = f"write one of: {known}" if known else "add a repository in Backrest first"
+        if meant := closest(name, self.view.repo_by_id):
+            hint = f"did you mean {meant}? Else {hint}"
         message = f"{where} names the repository {quoted(name)}, which is not in the document"
         return "", [problem_of("repo.missing", message, hint, label=label)]
 

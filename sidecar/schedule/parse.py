@@ -20,6 +20,7 @@ from sidecar.backrest.plan import Schedule
 from sidecar.lib.text import SpecInvalid, quoted
 from sidecar.schedule.cron import FIELDS, CronField, read_element
 from sidecar.schedule.jitter import Jitter, fnv1a_32, has_jitter, parse_jitter
+from sidecar.schedule.suggest import suggest_schedule
 
 _MACROS = {
     "@hourly": "0 * * * *",
@@ -35,6 +36,7 @@ _HORIZON = timedelta(days=4 * 365 + 1)
 # Backrest counts the pause in nanoseconds of 63 bits; a longer one turns negative
 # there, and the plan would run without a pause.
 _LONGEST = {"h": 2_562_047, "d": 106_751}
+_DAY, _WEEK = 24, 7
 _EVERY = re.compile(r"([1-9][0-9]{0,9})([hd])")
 _MEANS_OFF = frozenset({"off", "false", "no", "none", "never", "disabled", "disable"})
 _EXAMPLES = "write five fields as 0 2 * * *, a macro as @daily, every 6h, every 2d or off"
@@ -57,11 +59,15 @@ class _ElementList:
 
 @dataclass(frozen=True, slots=True)
 class _CompiledSchedule:
-    """A compiled label: a schedule without cron, or five fields, some with jitter."""
+    """A compiled label: a schedule without cron, or five fields, some with jitter.
+
+    `from_last_run`: an `every` that is written as a cron.
+    """
 
     schedule: Schedule | None
     fields: tuple[str | Jitter | _ElementList, ...] = ()
     has_jitter: bool = False
+    from_last_run: bool = False
 
 
 def parse_schedule(text: str, plan_id: str, now: datetime) -> Schedule:
@@ -74,13 +80,25 @@ def parse_schedule(text: str, plan_id: str, now: datetime) -> Schedule:
     if compiled.schedule is not None:
         return compiled.schedule
     cron = _render(compiled, plan_id)
-    schedule = _shared_schedule(cron, now.toordinal())
+    schedule = _shared_schedule(cron, now.toordinal(), from_last_run=compiled.from_last_run)
     if schedule is None and not _fires(cron, now):
         raise SpecInvalid(
             f"schedule {quoted(cron)} does not fire within four years",
             "write a day that the month has",
         )
     return schedule or Schedule(cron=cron)
+
+
+def is_every_minute(text: str) -> bool:
+    """Return whether a schedule that can be parsed fires each minute of the hours that it names."""
+    words = text.split()
+    return len(words) == len(FIELDS) and words[0] == "*" and words[1] != "*"
+
+
+def pause_of(text: str) -> Schedule | None:
+    """Return the pause of hours or days that an `every 6h` asks for; None: it is no `every`."""
+    words = text.split()
+    return _parse_every(text, words[1:]) if words[:1] == ["every"] else None
 
 
 def schedule_of(raw: Mapping[str, Any]) -> Schedule | None:
@@ -126,15 +144,56 @@ def _compile(text: str) -> _CompiledSchedule:
     words = text.split()
     if text == "off":
         return _CompiledSchedule(Schedule())
+    from_last_run = False
     if words[:1] == ["every"]:
-        return _CompiledSchedule(_parse_every(text, words[1:]))
+        schedule = _parse_every(text, words[1:])
+        cron = _even_cron(schedule)
+        if not cron:
+            return _CompiledSchedule(schedule)
+        words, from_last_run = cron.split(), True
     if text.startswith("@"):
         words = _expand_macro(text).split()
     fields = tuple(_compile_field(*pair) for pair in _pairs(text, words))
     _check_days(words)
-    return _CompiledSchedule(
-        None, fields, has_jitter=not all(isinstance(field, str) for field in fields)
-    )
+    _check_steps(words)
+    has_jitter = not all(isinstance(field, str) for field in fields)
+    return _CompiledSchedule(None, fields, has_jitter, from_last_run)
+
+
+def _even_cron(schedule: Schedule) -> str:
+    """Return the cron of a pause that fits into a day or is a week, else the empty string.
+
+    Where a plan has never run, Backrest counts a pause from its own start: on a host that
+    starts it anew each day such a plan would never run. A cron does not move.
+    """
+    hours, days = schedule.every_hours, schedule.every_days
+    if days == 1 or hours == _DAY:
+        return "T T * * *"
+    if days == _WEEK:
+        return "T T * * T"
+    return f"T T/{hours} * * *" if hours and _DAY % hours == 0 else ""
+
+
+def _check_steps(words: list[str]) -> None:
+    for field, word in zip(FIELDS, words, strict=True):
+        for element in word.split(","):
+            step = element.partition("/")[2]
+            if step and int(step) > field.high - field.low + 1:
+                raise SpecInvalid(
+                    f"{field.name} {quoted(element)} steps beyond the field",
+                    _pause_hint(field, int(step)),
+                )
+
+
+def _pause_hint(field: CronField, step: int) -> str:
+    """Return what to write for a step of more minutes, hours or days than a field has."""
+    most = f"write a step of at most {field.high - field.low + 1}"
+    if field.name == "minute":
+        hours = round(step / 60)
+        exact = "" if step % 60 == 0 else ", the nearest"
+        return f"write every {hours}h{exact}"
+    unit = "h" if field.name == "hour" else "d" if field.name == "day-of-month" else ""
+    return f"write every {step}{unit}" if unit else most
 
 
 def _parse_every(text: str, words: list[str]) -> Schedule:
@@ -142,7 +201,8 @@ def _parse_every(text: str, words: list[str]) -> Schedule:
     if match is None:
         raise SpecInvalid(
             f"schedule {quoted(text)} is not understood",
-            "write every and a count of hours or days from 1 on, as every 6h or every 2d",
+            _meant(text)
+            or "write every and a count of hours or days from 1 on, as every 6h or every 2d",
         )
     count, unit = int(match[1]), match[2]
     if count > _LONGEST[unit]:
@@ -157,7 +217,7 @@ def _expand_macro(text: str) -> str:
     if text in _MACROS:
         return _MACROS[text]
     if text.lower().startswith("@every"):
-        hint = "write every without the @, as every 6h"
+        hint = _meant(text) or "write every without the @, as every 6h"
     else:
         close = difflib.get_close_matches(text.lower(), _MACROS, n=1)
         hint = f"did you mean {close[0]}?" if close else f"write one of {' '.join(_MACROS)}"
@@ -178,9 +238,16 @@ def _count_hint(text: str, words: list[str]) -> str:
         return "leave TZ= out: schedules are in the runner's own time zone"
     if text.lower() in _MEANS_OFF:
         return 'write off, in quotes in a Compose file: "off"'
+    if meant := _meant(text):
+        return meant
     if len(words) == len(FIELDS) + 1:
         return "leave the seconds (or the year) out: minute hour day-of-month month day-of-week"
     return _EXAMPLES
+
+
+def _meant(text: str) -> str:
+    meant = suggest_schedule(text)
+    return f"write {meant}" if meant else ""
 
 
 @lru_cache(maxsize=4096)
@@ -215,13 +282,15 @@ def _render(compiled: _CompiledSchedule, plan_id: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _shared_schedule(cron: str, today: int) -> Schedule | None:
+def _shared_schedule(cron: str, today: int, *, from_last_run: bool) -> Schedule | None:
     """Return the schedule if it fires after `today`, as nearly all do; equal ones are one object.
 
     `today` is a day's ordinal.
     """
     _, _, *days = cron.split()
-    return Schedule(cron=cron) if _fires_after(" ".join(days), today) else None
+    if not _fires_after(" ".join(days), today):
+        return None
+    return Schedule(cron=cron, from_last_run=from_last_run)
 
 
 @lru_cache(maxsize=4096)

@@ -12,12 +12,10 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
+from sidecar.backrest.document import LARGEST
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import StoreError
 from sidecar.lib.read_file import kind_of
-
-LIMIT = 64 * 1024 * 1024
-"""Bytes that a document may have; what is larger is something else put there by mistake."""
 
 _READS = 20
 _MOST_KNOWN = 3
@@ -152,7 +150,7 @@ def _read_steadily(descriptor: int, path: Path, known: DigestCache) -> Stored:
         before = os.fstat(descriptor)
         _refuse_other_kinds(before, path)
         os.lseek(descriptor, 0, os.SEEK_SET)
-        content = atomic.read_all(descriptor, LIMIT)
+        content = atomic.read_all(descriptor, LARGEST)
         found = _identity(os.fstat(descriptor), known.digest(content))
         if found == _identity(before, found.digest) and found.size == len(content):
             return Stored(content, found)
@@ -172,9 +170,9 @@ def _refuse_other_kinds(status: os.stat_result, path: Path) -> None:
     if kind != stat.S_IFREG:
         what = "a link" if kind == stat.S_IFLNK else kind_of(status.st_mode)
         raise StoreError(f"{path} is {what}, not a file", "put a plain file in its place")
-    if status.st_size > LIMIT:
+    if status.st_size > LARGEST:
         raise StoreError(
-            f"{path} is larger than {LIMIT >> 20} MiB, too large for a Backrest config",
+            f"{path} is larger than {LARGEST >> 20} MiB, too large for a Backrest config",
             _NAME_THE_FILE,
         )
 

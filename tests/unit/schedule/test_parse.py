@@ -47,8 +47,8 @@ def test_a_macro_is_written_out(macro: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("every 1h", Schedule(every_hours=1)),
-        ("every 6h", Schedule(every_hours=6)),
+        ("every 5h", Schedule(every_hours=5)),
+        ("every 48h", Schedule(every_hours=48)),
         ("  every\t36h ", Schedule(every_hours=36)),
         ("every 2d", Schedule(every_days=2)),
         ("every 2562047h", Schedule(every_hours=2562047)),
@@ -63,6 +63,24 @@ def test_a_schedule_without_cron(text: str, expected: Schedule) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "hashed"),
+    [
+        ("every 1h", "T T/1 * * *"),
+        ("every 6h", "T T/6 * * *"),
+        ("every 12h", "T T/12 * * *"),
+        ("every 24h", "T T * * *"),
+        ("every 1d", "T T * * *"),
+        ("every 7d", "T T * * T"),
+    ],
+)
+def test_a_pause_that_fits_into_a_day_or_is_a_week_is_a_cron(text: str, hashed: str) -> None:
+    """It counts from the last run all the same, so that a missed fire is made up for."""
+    expected = Schedule(cron=cron_of(hashed), from_last_run=True)
+    assert parse_schedule(text, WEB, NOW) == expected
+    assert expected.to_json()["clock"] == "CLOCK_LAST_RUN_TIME"
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("0 2 * * *", "0 2 * * *"),
@@ -70,7 +88,7 @@ def test_a_schedule_without_cron(text: str, expected: Schedule) -> None:
         ("*/5 0-23/2 1,15 JAN-mar *", "*/5 0-23/2 1,15 JAN-mar *"),
         ("05 007 * * *", "05 007 * * *"),
         ("5/15 * * * *", "5/15 * * * *"),
-        ("*/90 * * * *", "*/90 * * * *"),
+        ("*/60 * * * *", "*/60 * * * *"),
         ("*,5 2 * * *", "*,5 2 * * *"),
         ("5-5 2 * * *", "5-5 2 * * *"),
         ("59-59/60 2 * * *", "59-59/60 2 * * *"),
@@ -214,6 +232,28 @@ def test_a_lone_or_listed_weekday_7_becomes_0(field: str, expected: str) -> None
         ("every 2562048h", "too long", "every 2562047h"),
         ("every 106752d", "too long", "every 106751d"),
         ("every 2147483648h", "too long", "or off"),
+        # steps
+        ("*/90 * * * *", "beyond the field", "every 2h"),
+        ("*/120 * * * *", "beyond the field", "write every 2h"),
+        ("0 0-20/36 * * *", "beyond the field", "every 36h"),
+        ("0 0 1,*/45 * *", "beyond the field", "every 45d"),
+        ("0 0 1 */13 *", "beyond the field", "at most 12"),
+        ("0 0 * * */8", "beyond the field", "at most 7"),
+        # other words
+        ("daily", "1 fields", "write @daily"),
+        ("nightly", "1 fields", "write @daily"),
+        ("24h", "1 fields", "write every 24h"),
+        ("every 12 hours", "not understood", "write every 12h"),
+        ("120 minutes", "2 fields", "write every 2h"),
+        ("14 days", "2 fields", "write every 14d"),
+        ("2 weeks", "2 fields", "write every 14d"),
+        ("every day", "not understood", "write every 1d"),
+        ("02:00", "1 fields", "write 0 2 * * *"),
+        ("at 3:05 pm", "3 fields", "write 5 15 * * *"),
+        ("12am", "1 fields", "write 0 0 * * *"),
+        ("13pm", "1 fields", "five fields"),
+        ("25:00", "1 fields", "five fields"),
+        ("3", "1 fields", "five fields"),
         # never
         ("0 0 31 2 *", "within four years", "a day that the month has"),
         ("0 0 30 2 *", "within four years", "a day that the month has"),

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.backrest.document import LARGEST
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import StoreError
-from sidecar.reconciler.store.document_file import LIMIT
 from sidecar.reconciler.store.store import AlreadyThereError, Store
 
 OLD = b'{"modno": 1}'
@@ -415,7 +415,7 @@ def test_something_else_in_its_place_is_refused(
 
 def test_a_file_too_large_for_a_config_is_not_read(config: Path) -> None:
     """Its size alone is enough to refuse it."""
-    os.truncate(config, LIMIT + 1)
+    os.truncate(config, LARGEST + 1)
     assert "larger than 64 MiB" in refusal(config)
 
 

@@ -1,0 +1,46 @@
+"""What a schedule label that cannot be read probably meant, for the hint: `02:00` → `0 2 * * *`."""
+
+import re
+
+_WORDS = ("hourly", "daily", "nightly", "midnight", "weekly", "monthly", "yearly", "annually")
+_PAUSE = re.compile(
+    r"@?(?:every\s*)?([1-9][0-9]{0,3})?\s*"
+    r"(m|min|mins|minutes?|h|hrs?|hours?|d|days?|w|wks?|weeks?)"
+)
+_CLOCK = re.compile(
+    r"(?:daily\s+|every\s+day\s+|every\s+night\s+)?(?:at\s+)?"
+    r"([0-9]{1,2})(?::([0-9]{2}))?(?::00)?\s*(am|pm)?"
+)
+_WEEK = 7
+_NOON = 12
+
+
+def suggest_schedule(text: str) -> str:
+    """Return the schedule that is probably meant, or the empty string."""
+    words = " ".join(text.lower().split())
+    if words in _WORDS:
+        return "@daily" if words == "nightly" else f"@{words}"
+    if pause := _PAUSE.fullmatch(words):
+        return _pause(int(pause[1] or 1), pause[2])
+    clock = _CLOCK.fullmatch(words)
+    if clock and (clock[2] or clock[3]):
+        return _time_of_day(int(clock[1]), int(clock[2] or 0), clock[3] or "")
+    return ""
+
+
+def _pause(count: int, unit: str) -> str:
+    if unit.startswith("m"):
+        if count % 60 == 0:
+            return f"every {count // 60}h"
+        return ""
+    if unit.startswith("h"):
+        return f"every {count}h"
+    return f"every {count * (_WEEK if unit.startswith('w') else 1)}d"
+
+
+def _time_of_day(hour: int, minute: int, half: str) -> str:
+    if half:
+        if not 1 <= hour <= _NOON:
+            return ""
+        hour = hour % _NOON + (_NOON if half == "pm" else 0)
+    return f"{minute} {hour} * * *" if hour < 2 * _NOON and minute < 60 else ""
