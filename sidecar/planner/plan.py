@@ -152,6 +152,9 @@ def _permitted(
     """Return what replaces forbidden parts of a plan that an error keeps; None: nothing does."""
     permitted: dict[str, list[Any]] = {}
     flags = _standing_flags(draft, existing, this.policy, problems)
+    if any(name.startswith("backup-flags") for name in draft.workload.ignored):
+        # The standing ones may be the image's: only what the user says stays.
+        flags = draft.spec.backup_flags or ()
     if flags is not None:
         permitted["backup_flags"] = list(flags)
     problems += _unreadable_hooks(draft, existing, this.policy)
