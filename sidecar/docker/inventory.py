@@ -20,17 +20,19 @@ from sidecar.docker.answers import (
     parse_identity,
     parse_image_labels,
     parse_saved,
+    parse_services,
     parse_volume,
     parse_volumes,
 )
 from sidecar.docker.client import Connection
-from sidecar.docker.models import Container, Inventory, Volume, images_that_matter
+from sidecar.docker.models import SWARM_SERVICE, Container, Inventory, Volume, images_that_matter
 from sidecar.lib.errors import InventoryError
 from sidecar.lib.threads import Closable
 
 _CONTAINERS = "/containers/json?all=1"
 _VOLUMES = "/volumes"
 _INFO = "/info"
+_SERVICES = "/services"
 _ImageLabels = dict[str, Mapping[str, str]]
 
 _HOSTNAME_FILE = re.compile(r"containers/([0-9a-f]{64})/(?:userdata/)?hostname$")
@@ -99,9 +101,16 @@ class DockerInventory(Closable):
         images = self._labels_of_images(sorted(wanted))
         missing = frozenset(wanted - images.keys())
         return Observation(
-            Inventory(containers, volumes, images, missing),
+            Inventory(containers, volumes, images, missing, self._services(containers)),
             RawInventory(listed, volume_list, images),
         )
+
+    def _services(self, containers: Iterable[Container]) -> Mapping[str, Mapping[str, str]]:
+        """Return the labels of Swarm services, if there are tasks and they may be read."""
+        if not any(SWARM_SERVICE in container.labels for container in containers):
+            return {}
+        answer = self.connection.find_permitted(_SERVICES)
+        return {} if answer is None else parse_services(answer, self.connection.source(_SERVICES))
 
     def _labels_of_images(self, wanted: Iterable[str]) -> _ImageLabels:
         """Inspect each image once; one that is missing is asked for again the next time."""

@@ -74,7 +74,9 @@ REASONS: Mapping[str, Reason] = {
     "repo.assumed": Reason(Severity.WARNING, "several repositories, and nobody says which"),
     "keep.within-ignored": Reason(Severity.WARNING, "`within` works with `backup-once` only"),
     "keep.overridden": Reason(Severity.WARNING, "the repository has a forget policy of its own"),
-    "path.shared": Reason(Severity.WARNING, "two plans back up the same path"),
+    "path.shared": Reason(
+        Severity.WARNING, "two plans back up the same path, or one what lies in a path of the other"
+    ),
     "volume.anonymous": Reason(
         Severity.WARNING,
         "an anonymous volume, whose history ends with its container",
@@ -83,6 +85,10 @@ REASONS: Mapping[str, Reason] = {
         Severity.WARNING,
         "a label that the image brought, which is ignored; an error for the `id` of a standing "
         "plan, and where the image was removed",
+    ),
+    "label.swarm-service": Reason(
+        Severity.WARNING,
+        "labels that stand on a Swarm service and not on its containers, and are not read",
     ),
     "secret.literal": Reason(
         Severity.WARNING,

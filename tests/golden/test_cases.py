@@ -12,6 +12,7 @@ the repository `r1` and no plans, and the default policy.
     containers  instead of `labels` and `mounts`: name → labels, mounts,
                 service (`project/service`), swarm, depends_on, image, created, id, state
     volumes     name → driver, options, mountpoint
+    services    Swarm service → its own labels
     images      image → its own labels
     policy      fields of the Policy
     runner_mounts  the runner's mounts, where they are known
@@ -59,7 +60,7 @@ FILES = sorted(FOLDER.glob("*.txt"))
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 KEYS = {
     *("rule", "labels", "mounts", "containers", "volumes", "images", "policy", "runner_mounts"),
-    *("repos", "plans", "owners", "document", "expect"),
+    *("repos", "plans", "owners", "services", "document", "expect"),
 }
 OUTCOMES = ("added", "updated", "orphaned", "unchanged")
 EXPECTED = {"plan", "plans", "problems", "says", "document", "refused", *OUTCOMES}
@@ -117,6 +118,7 @@ def parse_case(text: str) -> Case:
         tuple(parse_container(name, item or {}, policy) for name, item in listed.items()),
         {name: Volume(name, **(item or {})) for name, item in raw.get("volumes", {}).items()},
         {image: prefixed(labels, policy) for image, labels in raw.get("images", {}).items()},
+        services={name: prefixed(own, policy) for name, own in raw.get("services", {}).items()},
     )
     runner = raw.get("runner_mounts")
     return Case(
