@@ -33,7 +33,7 @@ class Example:
     the labels of further services (`PROJECT/SERVICE` for one of another project); `volumes`,
     `image` (the labels of web's image), `repos`, `plans` and `policy` the rest of the world;
     `runner` the runner's mounts; `owners` whose the plans are; `container` the name of web's
-    container where it is not the usual one.
+    container where it is not the usual one; `swarm` the labels of the Swarm service that web is.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -48,6 +48,7 @@ class Example:
     runner: tuple[str, ...] | None = None
     owners: Mapping[str, str] = field(default_factory=dict)
     container: str = ""
+    swarm: Mapping[str, str] = field(default_factory=dict)
 
 
 EXAMPLES: Mapping[str, Example] = {
@@ -124,6 +125,11 @@ EXAMPLES: Mapping[str, Example] = {
         "The plan was made for the container `shop-1`, which does not exist any more.",
         plans=({"id": "backrest_sidecar_shop", "repo": "default", "paths": ["/srv/shop"]},),
         owners={"backrest_sidecar_shop": "shop-1"},
+    ),
+    "label.swarm-service": Example(
+        {},
+        "The Swarm service `cloud_web` has the label `backrest.keep`, and its containers do not.",
+        swarm={"backrest.keep": "daily=7"},
     ),
     "repo.assumed": Example(
         {}, "The document has two repositories.", repos=({"id": "disk"}, {"id": "cloud"})
@@ -206,7 +212,8 @@ def _inventory(example: Example) -> Inventory:
         for name, options in example.volumes.items()
     }
     image = {f"backrest.{name}": value for name, value in example.image.items()}
-    return Inventory(containers, volumes, {"image": image})
+    services = {"cloud_web": example.swarm} if example.swarm else {}
+    return Inventory(containers, volumes, {"image": image}, services=services)
 
 
 def _container(service: str, own: Mapping[str, str], example: Example) -> Container:
@@ -218,6 +225,8 @@ def _container(service: str, own: Mapping[str, str], example: Example) -> Contai
         "com.docker.compose.service": service,
         "com.docker.compose.container-number": "1",
     }
+    if example.swarm:
+        labels = {"backrest.enable": "true", "com.docker.swarm.service.name": "cloud_web"}
     mounts = example.mounts if service == "web" else (f"{service}:/data",)
     name = (service == "web" and example.container) or f"{project or 'cloud'}-{service}-1"
     return Container(

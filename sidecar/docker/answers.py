@@ -185,6 +185,15 @@ class _Info(TypedDict, total=False):
     BuildahVersion: str | None
 
 
+class _ServiceSpec(TypedDict, total=False):
+    Name: Required[str]
+    Labels: dict[str, str] | None
+
+
+class _Service(TypedDict):
+    Spec: _ServiceSpec
+
+
 class _Saved(TypedDict, total=False):
     containers: Required[list[_Container]]
     volumes: Annotated[_VolumesAnswer | None, BeforeValidator(_as_answer)]
@@ -201,6 +210,7 @@ _VERSION = TypeAdapter(_ApiVersion)
 _SAVED = TypeAdapter(_Saved)
 _INFO = TypeAdapter(_Info)
 _VOLUME = TypeAdapter(_Volume)
+_SERVICES = TypeAdapter(list[_Service])
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +272,12 @@ def parse_volume(data: bytes, source: str) -> Volume:
 def parse_image_labels(data: bytes, source: str) -> Mapping[str, str]:
     """Parse the answer of `GET /images/ID/json` into the image's own labels."""
     return _labels_of(validated(_IMAGE, data, source))
+
+
+def parse_services(data: bytes, source: str) -> dict[str, Mapping[str, str]]:
+    """Parse the answer of `GET /services` into the services' own labels by name."""
+    specs = [service["Spec"] for service in validated(_SERVICES, data, source)]
+    return {spec["Name"]: spec.get("Labels") or {} for spec in specs}
 
 
 def parse_environment(data: bytes, source: str) -> list[str]:

@@ -71,9 +71,12 @@ class Connection(Closable):
         return content
 
     def find_permitted(self, path: str) -> bytes | None:
-        """Return the answer's body; None also if a proxy does not permit the call."""
+        """Return the answer's body; None also if a proxy does not permit the call.
+
+        Nor does a node that is no manager of its Swarm tell of services (503).
+        """
         status, content = self._ask("GET", path)
-        if status in {401, 403, 404}:
+        if status in {401, 403, 404} or (status == 503 and path.startswith("/services")):
             return None
         if status != 200:
             raise self._refused(status, content, "GET", path)

@@ -20,13 +20,14 @@ from sidecar.docker.answers import (
     parse_identity,
     parse_image_labels,
     parse_saved,
+    parse_services,
     parse_subpaths,
     parse_volume,
     parse_volumes,
     with_subpaths,
 )
 from sidecar.docker.client import Connection
-from sidecar.docker.models import Container, Inventory, Volume, images_that_matter
+from sidecar.docker.models import SWARM_SERVICE, Container, Inventory, Volume, images_that_matter
 from sidecar.lib.errors import InventoryError
 from sidecar.lib.read_file import read_file
 from sidecar.lib.threads import Closable
@@ -34,6 +35,7 @@ from sidecar.lib.threads import Closable
 _CONTAINERS = "/containers/json?all=1"
 _VOLUMES = "/volumes"
 _INFO = "/info"
+_SERVICES = "/services"
 _ImageLabels = dict[str, Mapping[str, str]]
 _SERVICE = ("com.docker.compose.project", "com.docker.compose.service")
 
@@ -112,7 +114,7 @@ class DockerInventory(Closable):
         subpaths = {identity: found for identity, found in known.items() if found}
         containers = tuple([with_subpaths(one, known.get(one.id, {})) for one in containers])
         return Observation(
-            Inventory(containers, volumes, images, missing),
+            Inventory(containers, volumes, images, missing, self._services(containers)),
             RawInventory(listed, volume_list, images, subpaths),
         )
 
@@ -128,6 +130,13 @@ class DockerInventory(Closable):
         found = parse_subpaths(answer, self.connection.source(path))
         self._subpaths[container.id] = found
         return found
+
+    def _services(self, containers: Iterable[Container]) -> Mapping[str, Mapping[str, str]]:
+        """Return the labels of Swarm services, if there are tasks and they may be read."""
+        if not any(SWARM_SERVICE in container.labels for container in containers):
+            return {}
+        answer = self.connection.find_permitted(_SERVICES)
+        return {} if answer is None else parse_services(answer, self.connection.source(_SERVICES))
 
     def _labels_of_images(self, wanted: Iterable[str]) -> _ImageLabels:
         """Inspect each image once; one that is missing is asked for again the next time."""

@@ -55,13 +55,15 @@ class Inventory:
     """All that Docker had at one moment.
 
     `volumes` by name; `image_labels` by image id, only for images that are known.
-    `missing_images` are the ids of those that Docker does not have any more.
+    `missing_images` are the ids of those that Docker does not have any more. `services`
+    are the labels of Swarm services by name, empty where they may not be read.
     """
 
     containers: tuple[Container, ...] = ()
     volumes: Mapping[str, Volume] = field(default_factory=dict)
     image_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     missing_images: frozenset[str] = frozenset()
+    services: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 PROJECT = "com.docker.compose.project"

@@ -87,7 +87,9 @@ REASONS: Mapping[str, Reason] = {
     "repo.assumed": Reason(Severity.WARNING, "several repositories, and nobody says which"),
     "keep.within-ignored": Reason(Severity.WARNING, "`within` works with `backup-once` only"),
     "keep.overridden": Reason(Severity.WARNING, "the repository has a forget policy of its own"),
-    "path.shared": Reason(Severity.WARNING, "two plans back up the same path"),
+    "path.shared": Reason(
+        Severity.WARNING, "two plans back up the same path, or one what lies in a path of the other"
+    ),
     "data.live-database": Reason(
         Severity.WARNING,
         "the files of a database, which are copied while it writes them",
@@ -104,6 +106,10 @@ REASONS: Mapping[str, Reason] = {
     "lint.misplaced": Reason(
         Severity.WARNING,
         "a label at a place that lasts no longer than its container, as a pod's own",
+    ),
+    "label.swarm-service": Reason(
+        Severity.WARNING,
+        "labels that stand on a Swarm service and not on its containers, and are not read",
     ),
     "secret.literal": Reason(
         Severity.WARNING,

@@ -48,6 +48,7 @@ _LATER_SNAPSHOT_LABELS = (
     ("snapshot-skipped", Condition.SNAPSHOT_SKIPPED),
 )
 _SHORT_COMMAND = 60
+_NODE_ID = 25
 _SELF = re.compile(r"\$\{SELF\}|\$SELF(?![A-Za-z0-9_])")
 _NAMELESS = re.compile(
     r"\bdocker\s+(?:container\s+)?(?:stop|start)"
@@ -320,11 +321,33 @@ def _scale_hooks(scope: _HookScope) -> tuple[list[Hook], list[Hook]]:
             "hooks.template",
         )
         return [], []
+    if _is_global(scope.workload):
+        scope.report(
+            "label.invalid",
+            f"{service} is a global service: it has no number of replicas to scale",
+            "write pause-unpause",
+            "hooks.template",
+        )
+        return [], []
     down = render_scale_down(service, scope.plan_id)
     return (
         [_command_hook(down, _START, OnError.FATAL)],
         [_command_hook(render_scale_up(service), _AFTER)],
     )
+
+
+def _is_global(workload: Workload) -> bool:
+    """Return whether a Swarm service runs one task on each node.
+
+    Its tasks are called after their node, `SERVICE.NODE.TASK`, the others after their number.
+    """
+    for container in workload.containers:
+        name = container.labels.get("com.docker.swarm.task.name", container.name)
+        slot = name.removeprefix(f"{workload.swarm_service}.").partition(".")[0]
+        node = container.labels.get("com.docker.swarm.node.id", "")
+        if slot == node or (slot != name and len(slot) == _NODE_ID and not slot.isdigit()):
+            return True
+    return False
 
 
 def _dump_hooks(scope: _HookScope, template: str) -> list[Hook]:

@@ -14,10 +14,32 @@ _ANONYMOUS_LENGTH = 64
 _OVERLAY = re.compile(r"/userdata/overlay/[^/]+/merge$")
 _OVERLAY_TROUBLE = "it is an overlay of Podman, in a directory that changes at each start"
 _SYSTEM_FILES = frozenset(
-    {"/", "/etc/localtime", "/etc/timezone", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}
+    {
+        "/",
+        "/etc/localtime",
+        "/etc/timezone",
+        "/etc/hosts",
+        "/etc/hostname",
+        "/etc/resolv.conf",
+        "/etc/machine-id",
+    }
 )
-_SYSTEM_TREES = ("/proc", "/sys", "/dev", "/run", "/var/run")
+_SYSTEM_TREES = (
+    "/proc",
+    "/sys",
+    "/dev",
+    "/run",
+    "/var/run",
+    "/lib/modules",
+    "/usr/lib/modules",
+    "/tmp/.X11-unix",  # noqa: S108  # a name to compare with
+    "/usr/share/zoneinfo",
+    "/usr/lib/zoneinfo",
+    "/var/db/timezone",
+)
 _BELOW_SYSTEM = tuple(f"{tree}/" for tree in _SYSTEM_TREES)
+# Disks that desktops mount, and the host's disks as Docker Desktop shows them.
+_DATA_TREES = ("/run/media", "/run/mnt", "/var/run/media", "/run/desktop/mnt/host")
 
 
 def normal_path(path: str) -> str:
@@ -84,6 +106,7 @@ class Locator:
         self._skip_binds = policy.exclude_bind_mounts
         self._mapped = [(normal_path(host), normal_path(to)) for host, to in policy.path_map]
         self._volume_root = move("/volumes", "/", self._root)
+        self._container_root = move("/containers", "/", self._root)
         self._volume_prefix = policy.volume_prefix and normal_path(policy.volume_prefix)
         self._mapped.sort(key=lambda pair: (-len(pair[0]), pair))
         self._runner = None if runner_mounts is None else self._runner_view(runner_mounts)
@@ -146,13 +169,25 @@ class Locator:
             return "a socket holds no data"
         if mount.type == "bind" and self._skip_binds:
             return "bind mounts are left out (--exclude-bind-mounts)"
+        if self.holds_data_root(location):
+            return f"Docker's own data lies below {host}"
         if location.chosen and self._is_system(host):
             return f"{host} belongs to the host"
         return ""
 
+    def holds_data_root(self, location: MountLocation) -> bool:
+        """Return whether a mount is left out because Docker's data root lies below it."""
+        host = location.host
+        return location.chosen and host not in ("/", self._root) and is_under(self._root, host)
+
     def _is_system(self, host: str) -> bool:
-        exact = host in _SYSTEM_FILES or host in _SYSTEM_TREES or host == self._root
-        return exact or host.startswith(_BELOW_SYSTEM)
+        if host in _SYSTEM_FILES or host in _SYSTEM_TREES or is_under(self._root, host):
+            return True
+        if host in (self._volume_root, self._container_root):
+            return True
+        return host.startswith(_BELOW_SYSTEM) and not any(
+            is_under(host, tree) for tree in _DATA_TREES
+        )
 
     def runner_path(self, host: str) -> str | None:
         """Translate a host path to the runner's path of it; None when the runner cannot see it."""

@@ -4,7 +4,7 @@ A workload keeps the id that it has, whatever other workload arrives.
 """
 
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -69,24 +69,25 @@ class Owners:
         """Return whether a container of the owner is still there."""
         return any(owner.key == w.key or owner.key in w.keys for w in self.workloads)
 
-    def of_plan(self, plan_id: str, view: DocumentView, policy: Policy) -> Owner | None:
-        """Return the owner of a plan; None for a new plan, and where nobody can tell.
+    def of_plans(
+        self, wanted: Iterable[str], view: DocumentView, policy: Policy
+    ) -> Mapping[str, Owner]:
+        """Return the owners of those plans that stand, as far as anybody can tell.
 
         Where none is remembered it is the one workload whose id without its label gives
-        this plan, unless it has a plan with a suffix.
+        the plan, unless it has a plan with a suffix.
         """
-        if plan_id not in view.plan_by_id or plan_id in self.released:
-            return None
-        if owner := self.known.get(plan_id):
-            return owner
-        natural = [
-            workload
-            for workload in self.workloads
-            if "enable" in workload.labels
-            and plan_id == natural_id(workload, policy)
-            and suffixed_id(plan_id, workload.key) not in view.plan_by_id
+        standing = [
+            plan for plan in wanted if plan in view.plan_by_id and plan not in self.released
         ]
-        return owner_of(natural[0]) if len(natural) == 1 else None
+        found = {plan: owner for plan in standing if (owner := self.known.get(plan))}
+        unknown = {plan for plan in standing if plan not in found}
+        natural: dict[str, list[Workload]] = {}
+        for workload in self.workloads if unknown else ():
+            plan = natural_id(workload, policy) if "enable" in workload.labels else ""
+            if plan in unknown and suffixed_id(plan, workload.key) not in view.plan_by_id:
+                natural.setdefault(plan, []).append(workload)
+        return found | {plan: owner_of(had[0]) for plan, had in natural.items() if len(had) == 1}
 
 
 _NO_OWNERS = Owners()
@@ -146,9 +147,11 @@ def resolve_ids(
             found[index] = (plain_id(unlabelled, policy), (_no_id(claim, policy),))
     holders: dict[str, str] = {}
     stems = {plan_id[:-_SUFFIX_LENGTH] for plan_id in view.plan_by_id}
+    known = owners.of_plans(wanted, view, policy)
     for plain, rivals in sorted(wanted.items()):
-        owner = owners.of_plan(plain, view, policy)
-        if len(rivals) == 1 and plain not in stems and owner is None:
+        owner = known.get(plain)
+        is_kin = owner is None or owner.is_kin(claims[rivals[0]].workload)
+        if len(rivals) == 1 and plain not in stems and is_kin:
             shares = [(rivals[0], plain)]
         else:
             allowed = _allowed(rivals, claims, owner, owners, policy)

@@ -116,6 +116,14 @@ class _PathSearch:
         is_elsewhere = location.mount.type == "volume" or bool(location.mount.source)
         if is_elsewhere and not location.host:
             self._unsupported(destination, location, label="")
+        elif location.host and self._locator.holds_data_root(location):
+            self._report(
+                "mount.unsupported",
+                f"{destination} is left out: {reason}, all volumes among it",
+                f"name what you mean below it in {self._prefix}paths.include",
+                "",
+                Severity.WARNING,
+            )
 
     def take_included(self, items: Iterable[str]) -> None:
         """Take what `paths.include` names."""

@@ -3,11 +3,12 @@
 Between workloads: plan ids, paths that two plans back up, plans that were renamed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from sidecar.backrest.document import DocumentView
@@ -28,6 +29,7 @@ from sidecar.planner.repositories import choose_repos
 from sidecar.planner.workload import Workload, WorkloadMemos, group_workloads
 
 _NO_OWNERS = Owners()
+_SHOWN_PLANS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,30 @@ def render(
     rendered = _with_problems(rendered, renamed_problems(new, taken, view, policy))
     rendered = _with_problems(rendered, _shared_paths(rendered, view, policy))
     ignored = tuple(p for workload in unlabelled for p in _ignored_problems(workload))
+    if inventory.services:
+        ignored += tuple(_service_problems(workloads, inventory.services, policy.label_prefix))
     return Rendered(tuple(rendered), ignored, tuple(unlabelled))
+
+
+def _service_problems(
+    workloads: Iterable[Workload], services: Mapping[str, Mapping[str, str]], prefix: str
+) -> Iterator[Problem]:
+    """Yield what stands on Swarm services and not on their containers: it is not read."""
+    for workload in workloads:
+        labels = services.get(workload.swarm_service, {})
+        names = sorted(label for label in labels if label.startswith(prefix))
+        lacking = [name for name in names if name not in workload.containers[0].labels]
+        if lacking:
+            yield problem_of(
+                "label.swarm-service",
+                f"{', '.join(lacking)} of the service {workload.swarm_service} "
+                "is not on its containers: it is ignored",
+                "write it below `labels` of the service in the stack file, not below "
+                "`deploy`, or give it as --container-label",
+                workload=workload.key,
+                container=workload.names[0],
+                label=lacking[0],
+            )
 
 
 def _may_be_enabled(workload: Workload) -> bool:
@@ -236,18 +261,75 @@ def _shared_paths(
                 holders.setdefault(path, []).append(plan.id)
     planned = [item for item in rendered if item.plan is not None]
     listed = [path for item in planned for path in (item.plan.paths if item.plan else ())]
-    if len(holders.keys() | set(listed)) == len(holders) + len(listed):
-        return []
+    total = len(holders) + len(listed)
     for item in planned:
         for path in item.plan.paths if item.plan else ():
             holders.setdefault(path, []).append(item.plan_id)
-    shared = {path: ids for path, ids in holders.items() if len(ids) > 1}
+    problems: list[Problem] = []
+    if len(holders) != total:
+        shared = {path: ids for path, ids in holders.items() if len(ids) > 1}
+        problems += [
+            _shared(item, path, shared[path])
+            for item in planned
+            for path in (item.plan.paths if item.plan else ())
+            if path in shared
+        ]
+    # With the slash what lies in a path follows it directly.
+    ordered = sorted([f"{path.rstrip('/')}/" for path in holders])
+    if any(below.startswith(above) for above, below in pairwise(ordered)):
+        problems += _nested(planned, ordered, {f"{p.rstrip('/')}/": i for p, i in holders.items()})
+    return problems
+
+
+def _nested(
+    planned: Iterable[RenderedWorkload], ordered: Iterable[str], holders: Mapping[str, list[str]]
+) -> list[Problem]:
+    """Warn of paths that lie in a path of another plan, once per plan that contains some.
+
+    The workload of that plan is told; of a plan that is not ours, those whose paths lie in it.
+    """
+    items = {item.plan_id: item for item in planned}
+    above: list[str] = []
+    inside: dict[tuple[str, str], tuple[str, list[str]]] = {}
+    for path in ordered:
+        while above and not path.startswith(above[-1]):
+            above.pop()
+        for root, container, plan_id in _pairs(path, above, holders):
+            told = container if container in items else plan_id
+            if told in items:
+                inside.setdefault((told, container), (root, []))[1].append(plan_id)
+        above.append(path)
     return [
-        _shared(item, path, shared[path])
-        for item in planned
-        for path in (item.plan.paths if item.plan else ())
-        if path in shared
+        _contains(items[told], root, container, tuple(dict.fromkeys(ids)))
+        for (told, container), (root, ids) in sorted(inside.items())
     ]
+
+
+def _pairs(
+    path: str, above: Sequence[str], holders: Mapping[str, list[str]]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield each path above one, a plan that has it, and another plan that has the one."""
+    for root in above:
+        for container in holders[root]:
+            for plan_id in holders[path]:
+                if container != plan_id:
+                    yield root, container, plan_id
+
+
+def _contains(item: RenderedWorkload, root: str, container: str, ids: Sequence[str]) -> Problem:
+    path = root.rstrip("/") or "/"
+    if container == item.plan_id:
+        more = f" and {len(ids) - _SHOWN_PLANS} more" if len(ids) > _SHOWN_PLANS else ""
+        message = f"{path} holds what {', '.join(ids[:_SHOWN_PLANS])}{more} backs up too"
+    else:
+        message = f"what it backs up lies in {path}, which {container} backs up too"
+    return problem_of(
+        "path.shared",
+        message,
+        "leave it out of one of them",
+        workload=item.workload.key,
+        container=item.workload.names[0],
+    )
 
 
 def _shared(item: RenderedWorkload, path: str, ids: Iterable[str]) -> Problem:

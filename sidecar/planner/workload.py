@@ -320,15 +320,11 @@ def _join_by_id(
     if not rivals:
         return workloads
     locator = Locator(policy, inventory.volumes)
-    joined = {
-        id(member): _join(parts, quiesced)
-        for members in rivals
-        for parts in _with_common_data(members, locator)
-        if len(parts) > 1
-        for member in parts
-    }
-    kept = [workload for workload in workloads if id(workload) not in joined]
-    return [*kept, *{workload.keys: workload for workload in joined.values()}.values()]
+    parts = [part for members in rivals for part in _with_common_data(members, locator)]
+    joined = [part for part in parts if len(part) > 1]
+    taken = {id(member) for part in joined for member in part}
+    kept = [workload for workload in workloads if id(workload) not in taken]
+    return [*kept, *(_join(part, quiesced) for part in joined)]
 
 
 def _with_common_data(members: Sequence[Workload], locator: Locator) -> list[list[Workload]]:

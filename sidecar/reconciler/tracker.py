@@ -60,7 +60,10 @@ class Tracker:
         containers = _reused_each(self._containers, seen.containers)
         self._find_missed(containers, announced)
         self._doubtful.clear()
-        return self._keep(containers, seen.volumes, seen.image_labels, seen.missing_images)
+        known = self._keep(containers, seen.volumes, seen.image_labels, seen.missing_images)
+        if (services := _reused(known.services, seen.services)) is not known.services:
+            known = self._inventory = replace(known, services=services)
+        return known
 
     def refresh(self, ids: Collection[str]) -> Inventory:
         """Observe these containers only, by one call; each new volume or image is one more.

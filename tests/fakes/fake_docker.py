@@ -78,6 +78,8 @@ class FakeDocker:
         self.containers: dict[str, Json] = {}
         self.volumes: dict[str, Json] = {}
         self.images: dict[str, dict[str, str]] = {"sha256:01": {}}
+        self.services: dict[str, dict[str, str]] | None = None
+        """Labels of Swarm services by name; None: this node is no manager."""
         self.calls: Counter[str] = Counter()
         self.asked: list[str] = []
         self.replay = Replay.HONEST
@@ -348,6 +350,8 @@ class FakeDocker:
                 return self._of_container(method, unquote(name), what)
             case ["volumes", name]:
                 return _found(self.volumes.get(unquote(name)))
+            case ["services"]:
+                return self._of_services()
             case ["images", name, "json"]:
                 labels = self.images.get(unquote(name))
                 return _found(
@@ -365,6 +369,12 @@ class FakeDocker:
             "/info": {"ID": self.identity},
             "/volumes": {"Volumes": list(self.volumes.values())},
         }
+
+    def _of_services(self) -> _Answer:
+        if self.services is None:
+            return _Answer({"message": "This node is not a swarm manager."}, 503)
+        specs = [{"Name": name, "Labels": own} for name, own in self.services.items()]
+        return _Answer([{"Spec": spec} for spec in specs])
 
     def _newest_first(self) -> list[Json]:
         return sorted(self.containers.values(), key=lambda entry: -entry["Created"])

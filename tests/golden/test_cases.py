@@ -13,6 +13,7 @@ the repository `r1` and no plans, and the default policy.
                 service (`project/service`), swarm, depends_on, image (its id), image_name,
                 created, id, state
     volumes     name → driver, options, mountpoint
+    services    Swarm service → its own labels
     images      image → its own labels
     policy      fields of the Policy
     runner_mounts  the runner's mounts, where they are known
@@ -60,7 +61,7 @@ FILES = sorted(FOLDER.glob("*.txt"))
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 KEYS = {
     *("rule", "labels", "mounts", "containers", "volumes", "images", "policy", "runner_mounts"),
-    *("repos", "plans", "owners", "document", "expect"),
+    *("repos", "plans", "owners", "services", "document", "expect"),
 }
 OUTCOMES = ("added", "updated", "orphaned", "unchanged")
 EXPECTED = {"plan", "plans", "problems", "says", "document", "refused", *OUTCOMES}
@@ -118,6 +119,7 @@ def parse_case(text: str) -> Case:
         tuple(parse_container(name, item or {}, policy) for name, item in listed.items()),
         {name: Volume(name, **(item or {})) for name, item in raw.get("volumes", {}).items()},
         {image: prefixed(labels, policy) for image, labels in raw.get("images", {}).items()},
+        services={name: prefixed(own, policy) for name, own in raw.get("services", {}).items()},
     )
     runner = raw.get("runner_mounts")
     return Case(

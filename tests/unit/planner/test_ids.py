@@ -151,3 +151,11 @@ def test_strangers_keep_the_suffixed_plans_that_they_have() -> None:
     history = PlanHistory(owners={"p_shop": Owner("a")}, grace=1e9)
     proposal = run(world, history, "shop", held.removeprefix("p_"))
     assert outcome(proposal) == ({"p_mine": "a", held: "thief"}, [])
+
+
+def test_rivals_that_all_have_suffixed_plans_keep_them() -> None:
+    """Then nobody has the plain id, and the hint names none who would."""
+    held = {suffixed_id("p_shop", name): name for name in ("a", "b")}
+    world = (container("a", id="shop"), container("b", id="shop"))
+    proposal = run(world, PlanHistory(), *(plan_id.removeprefix("p_") for plan_id in held))
+    assert outcome(proposal) == (held, ["plan.id-collision"] * 2)

@@ -379,3 +379,24 @@ def test_images_of_containers_that_say_they_are_of_the_same_service(
     assert after.image_labels.keys() == {IMAGE, "sha256:02"}
     assert after.missing_images == frozenset()
     assert tracker.relist() is after
+
+
+def test_labels_of_swarm_services_are_read_where_there_are_tasks(
+    engine: FakeDocker, tracker: Tracker
+) -> None:
+    """Only then, and only where this node or a proxy tells them."""
+    own = {"backrest.enable": "true"}
+    engine.add("web", LABELS)
+    tracker.relist()
+    assert "GET /services" not in calls_of(engine)
+    engine.add("svc.1.x", {"com.docker.swarm.service.name": "svc"})
+    assert tracker.relist().services == {}
+    engine.services = {"svc": own}
+    found = tracker.relist()
+    assert found.services == {"svc": own}
+    assert tracker.relist() is found
+    engine.refusals["/services"] = 403
+    assert tracker.relist().services == {}
+    engine.refusals["/services"] = 500
+    with pytest.raises(InventoryError):
+        tracker.relist()
