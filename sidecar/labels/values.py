@@ -61,14 +61,11 @@ def _is_attempted_list(text: str) -> bool:
 def is_split_inside_lines(text: str) -> bool:
     """Return whether a comma splits a list of commands of which one has several lines.
 
-    Never raises: a value that cannot be split is not.
+    Only for a value that `parse_list` has split.
     """
-    if "\n" not in text or text.startswith("["):
+    if "\n" not in text or _JSON.match(text):
         return False
-    try:
-        items = [item.strip() for item in _items(text)]
-    except SpecInvalid:
-        return False
+    items = [item.strip() for item in _items(text)]
     return len(items) > 1 and any("\n" in item for item in items)
 
 

@@ -14,10 +14,8 @@ from sidecar.backrest.document import Document, PlanEdit
 from sidecar.backrest.jsontext import Object
 from sidecar.backrest.normal import normalise_plan
 from sidecar.labels.policy import Policy
-from sidecar.labels.spec import parse_labels
-from sidecar.planner.ids import IdClaim, Owner, owner_of, plain_id, suffixed_id
-from sidecar.planner.plans import Rendered
-from sidecar.planner.workload import Workload
+from sidecar.planner.ids import Owner, owner_of
+from sidecar.planner.plans import Rendered, ids_of
 
 _DISABLED = {"disabled": True}
 _FEW, _SOME = 2, 4
@@ -167,14 +165,7 @@ def _switched_off(owned: Iterable[str], rendered: Rendered, policy: Policy) -> I
     free = frozenset(owned) - rendered.claimed
     for workload in rendered.unlabelled if free else ():
         if "enable" in workload.labels:
-            yield from free.intersection(_ids_of(workload, policy))
-
-
-def _ids_of(workload: Workload, policy: Policy) -> tuple[str, str]:
-    """Return the ids that a workload's plan may have."""
-    spec, _ = parse_labels(workload.labels, policy.label_prefix)
-    plain = plain_id(IdClaim(workload, spec, frozenset()), policy)
-    return plain, suffixed_id(plain, workload.key)
+            yield from free.intersection(ids_of(workload, policy))
 
 
 def _disable(

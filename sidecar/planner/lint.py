@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 
 from sidecar.docker.models import PROJECT, SERVICE, Container, Inventory
 from sidecar.labels.problem import Problem, Severity
-from sidecar.labels.registry import REGISTRY
+from sidecar.labels.registry import REGISTRY, suggest_label
 from sidecar.labels.values import has_tight_comma
 from sidecar.planner.coverage import MountCoverage
 from sidecar.planner.plan import RenderedWorkload
@@ -48,14 +48,18 @@ def find_not_enabled(rendered: Rendered, prefix: str) -> list[LintFinding]:
 
 
 def _not_enabled(workload: Workload, prefix: str) -> LintFinding:
-    first = min(workload.labels)
+    names = sorted(workload.labels)
+    meant = next((name for name in names if suggest_label(name) == "enable"), names[0])
+    hint = f"add {prefix}enable=true, or remove the others"
+    if suggest_label(meant) == "enable":
+        hint = f"did you mean {prefix}enable instead of {prefix}{meant}?"
     return LintFinding(
         NOT_ENABLED,
         f"{workload.key} has labels but no {prefix}enable, so it is not backed up",
-        f"add {prefix}enable=true, or remove the others",
+        hint,
         workload=workload.key,
-        container=workload.carrier(first),
-        label=prefix + first,
+        container=workload.carrier(meant),
+        label=prefix + meant,
         severity=Severity.WARNING,
     )
 

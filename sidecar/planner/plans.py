@@ -21,7 +21,15 @@ from sidecar.labels.registry import resolve_label, suggest_label
 from sidecar.labels.spec import LabelSpec, parse_labels
 from sidecar.labels.trust import without_templates
 from sidecar.planner.host_path import Locator
-from sidecar.planner.ids import IdClaim, Owners, plain_id, renamed_problems, resolve_ids, sanitize
+from sidecar.planner.ids import (
+    IdClaim,
+    Owners,
+    plain_id,
+    renamed_problems,
+    resolve_ids,
+    sanitize,
+    suffixed_id,
+)
 from sidecar.planner.memo import Memo
 from sidecar.planner.paths import resolve_paths
 from sidecar.planner.plan import Draft, Pass, RenderedWorkload, render_plan
@@ -53,12 +61,13 @@ class Rendered:
     """All labelled workloads of an inventory, sorted by natural key.
 
     `unlabelled` are the workloads that no label enables; `ignored` are the problems with
-    their labels.
+    their labels; `kept` are the plans that stay because `enable` is misspelt.
     """
 
     workloads: tuple[RenderedWorkload, ...]
     ignored: tuple[Problem, ...] = ()
     unlabelled: tuple[Workload, ...] = ()
+    kept: frozenset[str] = frozenset()
 
     @cached_property
     def plans(self) -> tuple[Plan, ...]:
@@ -68,7 +77,7 @@ class Rendered:
     @cached_property
     def claimed(self) -> frozenset[str]:
         """Ids that belong to a workload, also where that has no plan to write now."""
-        return frozenset(item.plan_id for item in self.workloads if item.plan_id)
+        return self.kept.union(item.plan_id for item in self.workloads if item.plan_id)
 
     @cached_property
     def problems(self) -> tuple[Problem, ...]:
@@ -122,10 +131,14 @@ def render(
     taken = {item.plan_id for item in rendered}
     rendered = _with_problems(rendered, renamed_problems(new, taken, view, policy))
     rendered = _with_problems(rendered, _shared_paths(rendered, view, policy))
-    ignored = tuple(p for workload in unlabelled for p in _ignored_problems(workload))
+    ignored = tuple(
+        p for workload in unlabelled for p in _ignored_problems(workload, policy.label_prefix)
+    )
     if inventory.services:
         ignored += tuple(_service_problems(workloads, inventory.services, policy.label_prefix))
-    return Rendered(tuple(rendered), ignored, tuple(unlabelled))
+    doubtful = [ids_of(workload, policy) for workload in unlabelled if _is_misspelt(workload)]
+    kept = {plan_id for ids in doubtful for plan_id in ids if plan_id in view.plan_by_id}
+    return Rendered(tuple(rendered), ignored, tuple(unlabelled), frozenset(kept))
 
 
 def _service_problems(
@@ -150,10 +163,8 @@ def _service_problems(
 
 
 def _may_be_enabled(workload: Workload) -> bool:
-    return (
-        "enable" in workload.labels
-        or any(problem.reason == "group.conflict" for problem in workload.problems)
-        or any(map(_means_enable, workload.labels))
+    return "enable" in workload.labels or any(
+        problem.reason == "group.conflict" for problem in workload.problems
     )
 
 
@@ -216,9 +227,29 @@ def _without_lists_of_image(spec: LabelSpec, workload: Workload) -> LabelSpec:
     return spec
 
 
-def _ignored_problems(workload: Workload) -> list[Problem]:
-    """Return the problems of a workload without plan: an image opts in."""
-    return [problem for problem in workload.problems if problem.reason == "label.from-image"]
+def _ignored_problems(workload: Workload, prefix: str) -> list[Problem]:
+    """Return the problems of a workload without plan: an image opts in, `enable` is misspelt."""
+    found = [problem for problem in workload.problems if problem.reason == "label.from-image"]
+    if _is_misspelt(workload):
+        _, problems = parse_labels(workload.labels, prefix)
+        found += [
+            replace(problem, workload=workload.key, container=workload.names[0])
+            for problem in problems
+            if _means_enable(problem.label.removeprefix(prefix))
+        ]
+    return found
+
+
+def _is_misspelt(workload: Workload) -> bool:
+    """Return whether a label is nearly `enable`, and none is."""
+    return "enable" not in workload.labels and any(map(_means_enable, workload.labels))
+
+
+def ids_of(workload: Workload, policy: Policy) -> tuple[str, str]:
+    """Return the ids that a workload's plan may have."""
+    spec, _ = parse_labels(workload.labels, policy.label_prefix)
+    plain = plain_id(IdClaim(workload, spec, frozenset()), policy)
+    return plain, suffixed_id(plain, workload.key)
 
 
 def _means_enable(label: str) -> bool:
@@ -239,7 +270,7 @@ def _is_doubtful(workload: Workload, problems: Iterable[Problem], prefix: str) -
     return any(
         problem.reason in ("label.invalid", "group.conflict") and problem.label == f"{prefix}enable"
         for problem in (*workload.problems, *problems)
-    ) or ("enable" not in workload.labels and any(map(_means_enable, workload.labels)))
+    )
 
 
 def _claim(draft: Draft, policy: Policy) -> IdClaim:

@@ -63,7 +63,8 @@ def split_flag(entry: str) -> tuple[str, ...]:
     position = 0
     while position < len(entry):
         if word is None and entry[position] == "#":
-            position = entry.find("\n", position) % (len(entry) + 1)
+            end = entry.find("\n", position)
+            position = len(entry) if end < 0 else end
             continue
         piece = _PIECE.match(entry, position)
         if piece is None:

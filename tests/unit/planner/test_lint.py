@@ -107,13 +107,9 @@ def test_labels_without_enable_are_found() -> None:
 
 
 def test_misspelt_enable_is_recognised() -> None:
-    """It is an error of its own, and no second finding."""
-    rendered = rendered_of(container("web", volume("a", "/a"), enabled="true"))
-
-    assert [] == find_not_enabled(rendered, PREFIX)
-    assert [("label.unknown", Severity.ERROR)] == [
-        (p.reason, p.severity) for p in rendered.problems
-    ]
+    """Something like `enabled` is what was meant, whatever else stands there."""
+    (finding,) = find_not_enabled(rendered_of(container("web", a="x", enabled="true")), PREFIX)
+    assert "did you mean backrest.enable instead of backrest.enabled?" == finding.hint
 
 
 def test_switched_off_and_unlabelled_containers_are_no_finding() -> None:
