@@ -14,6 +14,8 @@ from sidecar.backrest.messages import CONFIG, FieldKind, MessageField, MessageTy
 from sidecar.backrest.plan import OnError, Retention
 
 _HOUR = 3600
+# A hundred years: what is due later is never due, and its date could not be shown.
+_LONGEST = 100 * 366 * 24 * _HOUR
 _BUCKETS = ("hourly", "daily", "weekly", "monthly", "yearly")
 
 
@@ -212,7 +214,7 @@ def _timing(plain: Mapping[str, Any] | None) -> Timing:
     held = plain or {}
     hours = held.get("maxFrequencyHours", 0) + 24 * held.get("maxFrequencyDays", 0)
     is_last = held.get("clock") == "CLOCK_LAST_RUN_TIME"
-    return Timing(held.get("cron", ""), hours * _HOUR, is_last)
+    return Timing(held.get("cron", ""), min(hours * _HOUR, _LONGEST), is_last)
 
 
 def _retention(plain: Mapping[str, Any] | None) -> Retention | None:

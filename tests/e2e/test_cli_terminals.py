@@ -34,7 +34,8 @@ def compose(tmp_path: Path) -> Path:
 @pytest.fixture
 def document(tmp_path: Path) -> Path:
     """A document with a plan whose number no float holds, and a name that is a command."""
-    plan = '{"id": "::add-mask::x", "repo": "r", "paths": ["/ü"], "x": 1E400}'
+    plan = '{"id": "::add-mask::x", "repo": "r", "paths": ["/ü"], "x": 1E400, '
+    plan += '"schedule": {"maxFrequencyDays": 2147483647}}'
     mine = '{"id": "backrest_sidecar_p_web", "repo": "r", "paths": ["/srv"], "y": -1E999}'
     repo = '{"id": "r", "uri": "/r", "guid": "%s", "password": "x"}' % ("a" * 64)
     file = tmp_path / "config.json"

@@ -180,3 +180,14 @@ def test_a_backup_takes_no_forged_parent(victim: Victim) -> None:
     [parent] = [one["parent"] for one in listed if one["short_id"] == made]
 
     assert own == parent[:8]
+
+
+def test_one_that_is_named_by_its_id_is_restored(victim: Victim, tmp_path: Path) -> None:
+    """Somebody has looked at it then, and decided."""
+    victim.back_up()
+    forged = victim.forge()
+    restorer = Restorer(victim.bench.engine(), victim.journal, None, now=lambda: 1000.0)
+    target = str(tmp_path / "new")
+    request = RestoreRequest(victim.plan, INSTANCE, snapshot=forged, target=target)
+
+    assert forged == restorer.prepare(request).snapshot.id[:8]

@@ -162,6 +162,7 @@ def test_a_plan_is_read_in_full() -> None:
         ({}, Timing()),
         ({"disabled": True}, Timing()),
         ({"maxFrequencyDays": 2}, Timing(every_seconds=172_800)),
+        ({"maxFrequencyDays": 2**31 - 1}, Timing(every_seconds=36_600 * 86_400)),
         ({"cron": "0 2 * * *", "clock": "CLOCK_UTC"}, Timing("0 2 * * *")),
     ],
 )

@@ -176,7 +176,7 @@ def test_what_is_no_heartbeat_is_not_well(tmp_path: Path, content: bytes) -> Non
 def test_a_heartbeat_that_cannot_be_read_is_not_well(tmp_path: Path) -> None:
     """The words say why."""
     (tmp_path / FILE).mkdir()
-    expected = (False, f"the heartbeat in {tmp_path} cannot be read: Is a directory")
+    expected = (False, f"the heartbeat in {tmp_path} cannot be read: it is a directory, not a file")
     assert expected == check_heartbeat(tmp_path, NOW)
 
 
