@@ -68,6 +68,11 @@ def _text_lines(report: LintReport) -> Iterator[str]:
                 yield f"  {'':10} at {printable(finding.file)}:{finding.line}"
         yield ""
     yield from _coverage_lines(report.coverage)
+    if report.unlabelled:
+        yield (
+            "No service has a label of ours, so nothing is backed up: write "
+            f'`{report.unlabelled}: "true"` under the `labels:` of each that shall be.'
+        )
     yield _summary(report)
     if not report.has_document:
         yield _NO_DOCUMENT
