@@ -57,6 +57,12 @@ class Rendered:
     unlabelled: tuple[Workload, ...] = ()
 
     @cached_property
+    def has_labels(self) -> bool:
+        """Whether any workload has a label of ours at all, or one that is nearly so."""
+        listed = any(workload.labels for workload in self.unlabelled)
+        return bool(self.workloads or self.ignored) or listed
+
+    @cached_property
     def plans(self) -> tuple[Plan, ...]:
         """The plans to be written, in the order of their workloads."""
         return tuple(item.plan for item in self.workloads if item.plan is not None)

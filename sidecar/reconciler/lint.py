@@ -126,12 +126,8 @@ def _lint(
         document is not None,
         tuple(sorted(placed, key=lambda finding: finding.workload)),
         covered,
-        "" if _is_labelled(rendered) else f"{policy.label_prefix}enable",
+        "" if rendered.has_labels else f"{policy.label_prefix}enable",
     )
-
-
-def _is_labelled(rendered: Rendered) -> bool:
-    return bool(rendered.workloads) or any(one.labels for one in rendered.unlabelled)
 
 
 def _read_document(settings: ReconcilerSettings) -> Document | None:

@@ -81,6 +81,8 @@ volumes:
     ] == problems(report)
     run_cli(["lint", "--compose", str(file)])
     assert 'write `backrest.enable: "true"`' in capsys.readouterr().out
+    run_cli(["reconcile", "--dry-run", "--compose", str(file), "--config", CONFIG])
+    assert 'write `backrest.enable: "true"`' in capsys.readouterr().out
 
 
 def test_prefix_with_a_slip_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from sidecar.cli.output.problems import problem_json, problem_lines
+from sidecar.cli.output.problems import nothing_labelled, problem_json, problem_lines
 from sidecar.cli.output.text import printable
 from sidecar.labels.problem import Severity
 from sidecar.planner.coverage import MountCoverage
@@ -69,10 +69,7 @@ def _text_lines(report: LintReport) -> Iterator[str]:
         yield ""
     yield from _coverage_lines(report.coverage)
     if report.unlabelled:
-        yield (
-            "No service has a label of ours, so nothing is backed up: write "
-            f'`{report.unlabelled}: "true"` under the `labels:` of each that shall be.'
-        )
+        yield nothing_labelled(report.unlabelled)
     yield _summary(report)
     if not report.has_document:
         yield _NO_DOCUMENT
