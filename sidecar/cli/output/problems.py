@@ -41,6 +41,6 @@ def problem_lines(problems: Iterable[Problem], indent: str = "  ") -> list[str]:
 def nothing_labelled(label: str) -> str:
     """Return the sentence for a world without any label of ours; `label` is the one to write."""
     return (
-        "No service has a label of ours, so nothing is backed up: write "
-        f'`{label}: "true"` under the `labels:` of each that shall be.'
+        "No container has a label of ours, so nothing is backed up: write "
+        f'`{label}: "true"` under the `labels:` of each service that shall be.'
     )

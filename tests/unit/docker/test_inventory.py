@@ -49,6 +49,7 @@ def test_minimal_list_is_an_inventory() -> None:
                 ),
                 created=1,
                 state="running",
+                image="example/web",
             ),
         )
     )
