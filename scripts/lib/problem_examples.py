@@ -33,7 +33,8 @@ class Example:
     the labels of further services (`PROJECT/SERVICE` for one of another project); `volumes`,
     `image` (the labels of web's image), `repos`, `plans` and `policy` the rest of the world;
     `runner` the runner's mounts; `owners` whose the plans are; `container` the name of web's
-    container where it is not the usual one; `swarm` the labels of the Swarm service that web is.
+    container where it is not the usual one; `swarm` the labels of the Swarm service that web is;
+    `as_written` labels to which no prefix is added.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class Example:
     owners: Mapping[str, str] = field(default_factory=dict)
     container: str = ""
     swarm: Mapping[str, str] = field(default_factory=dict)
+    as_written: Mapping[str, str] = field(default_factory=dict)
 
 
 EXAMPLES: Mapping[str, Example] = {
@@ -153,6 +155,7 @@ EXAMPLES: Mapping[str, Example] = {
         "The service `db` says the same.",
         others={"db": {"paths.include": "host:/srv/shared"}},
     ),
+    "label.prefix-typo": Example({}, as_written={"backrset.keep": "daily=30"}),
     "data.live-database": Example({}, mounts=("data:/var/lib/postgresql/data",)),
     "volume.anonymous": Example(
         {}, "The image declares a volume that nobody named.", mounts=(f"{'0a' * 32}:/data",)
@@ -195,9 +198,9 @@ def find_problem(reason: str) -> Problem:
 def render_example(reason: str) -> str:
     """Write the labels of an example, and what the program says about them."""
     example, problem = EXAMPLES[reason], find_problem(reason)
-    labels = "\n".join(
-        f"backrest.{name}: {json.dumps(value)}" for name, value in example.labels.items()
-    )
+    written = {f"backrest.{name}": value for name, value in example.labels.items()}
+    written |= example.as_written
+    labels = "\n".join(f"{name}: {json.dumps(value)}" for name, value in written.items())
     said = click.unstyle("\n".join(problem_lines([problem], "")))
     parts = [example.given] if example.given else []
     parts += [f"```yaml\n{labels}\n```"] if labels else []
@@ -221,6 +224,7 @@ def _container(service: str, own: Mapping[str, str], example: Example) -> Contai
     labels = {
         "backrest.enable": "true",
         **{f"backrest.{name}": value for name, value in own.items()},
+        **example.as_written,
         "com.docker.compose.project": project or "cloud",
         "com.docker.compose.service": service,
         "com.docker.compose.container-number": "1",

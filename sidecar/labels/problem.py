@@ -98,6 +98,10 @@ REASONS: Mapping[str, Reason] = {
         Severity.WARNING,
         "an anonymous volume, whose history ends with its container",
     ),
+    "label.prefix-typo": Reason(
+        Severity.WARNING,
+        "a label of ours but for its prefix, which does nothing",
+    ),
     "label.from-image": Reason(
         Severity.WARNING,
         "a label that the image brought, which is ignored; an error for the `id` of a standing "

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 
 from sidecar.docker.models import PROJECT, SERVICE, Container, Inventory
+from sidecar.labels.prefix import meant_label
 from sidecar.labels.problem import Problem, Severity
 from sidecar.labels.registry import REGISTRY, suggest_label
 from sidecar.labels.values import has_tight_comma
@@ -16,6 +17,7 @@ NOT_ENABLED = "lint.not-enabled"
 SWARM_ONLY = "lint.swarm-only"
 PATH_ABSENT = "lint.path-absent"
 SPLIT_COMMAND = "lint.split-command"
+MISPLACED = "lint.misplaced"
 NAME_EXCLUDED = "lint.name-excluded"
 
 Positions = Mapping[tuple[str, str], tuple[str, int]]
@@ -89,6 +91,24 @@ def _swarm_only(service: str, label: str, container: Container | None) -> LintFi
         workload=f"{project}/{service}" if project else service,
         container=container.name if container else "",
         label=label,
+        severity=Severity.WARNING,
+    )
+
+
+def misplaced(place: str, key: str, prefix: str) -> LintFinding | None:
+    """Return the finding about a key of ours where no container carries it, None if it is not ours.
+
+    `place` is that of a Compose file: `services.web.build.labels`, `volumes.data.labels`.
+    """
+    meant = key if key.startswith(prefix) else meant_label(key, prefix)
+    if not meant:
+        return None
+    return LintFinding(
+        MISPLACED,
+        f"{key} stands under {place}, where it does nothing: no container carries it as a label",
+        f"write {meant} under the labels of the service itself",
+        workload=place,
+        label=key,
         severity=Severity.WARNING,
     )
 
@@ -175,7 +195,7 @@ def placed(
         service = container.labels.get(SERVICE, "")
         services.setdefault(container.name, []).append(service)
         services.setdefault(f"{container.labels.get(PROJECT, '')}/{service}", []).append(service)
-    return [_placed(finding, services, lines) for finding in findings]
+    return [finding if finding.file else _placed(finding, services, lines) for finding in findings]
 
 
 def _placed(

@@ -16,6 +16,7 @@ from sidecar.backrest.plan import Plan
 from sidecar.backrest.rules import CheckedPlans
 from sidecar.docker.models import Inventory, Mount
 from sidecar.labels.policy import Policy
+from sidecar.labels.prefix import misspelt_prefixes
 from sidecar.labels.problem import Problem, problem_of
 from sidecar.labels.registry import resolve_label, suggest_label
 from sidecar.labels.spec import LabelSpec, parse_labels
@@ -68,6 +69,12 @@ class Rendered:
     ignored: tuple[Problem, ...] = ()
     unlabelled: tuple[Workload, ...] = ()
     kept: frozenset[str] = frozenset()
+
+    @cached_property
+    def has_labels(self) -> bool:
+        """Whether any workload has a label of ours at all, or one that is nearly so."""
+        listed = any(workload.labels for workload in self.unlabelled)
+        return bool(self.workloads or self.ignored) or listed
 
     @cached_property
     def plans(self) -> tuple[Plan, ...]:
@@ -209,6 +216,8 @@ def _draft(workload: Workload, this: Pass) -> tuple[Draft, IdClaim] | None:
     spec = _without_lists_of_image(spec, workload)
     spec, forbidden = without_templates(spec, this.policy)
     problems += forbidden
+    misspelt = list(_misspelt_prefixes(workload, prefix))
+    problems = [*_without_unknown(problems, misspelt), *misspelt]
     if spec.group and not workload.project:
         problems.append(_no_project(f"{prefix}group"))
     paths = resolve_paths(workload, spec, this.locator, prefix)
@@ -230,11 +239,13 @@ def _without_lists_of_image(spec: LabelSpec, workload: Workload) -> LabelSpec:
 def _ignored_problems(workload: Workload, prefix: str) -> list[Problem]:
     """Return the problems of a workload without plan: an image opts in, `enable` is misspelt."""
     found = [problem for problem in workload.problems if problem.reason == "label.from-image"]
+    misspelt = list(_misspelt_prefixes(workload, prefix))
+    found += [replace(problem, workload=workload.key) for problem in misspelt]
     if _is_misspelt(workload):
         _, problems = parse_labels(workload.labels, prefix)
         found += [
             replace(problem, workload=workload.key, container=workload.names[0])
-            for problem in problems
+            for problem in _without_unknown(problems, misspelt)
             if _means_enable(problem.label.removeprefix(prefix))
         ]
     return found
@@ -250,6 +261,22 @@ def ids_of(workload: Workload, policy: Policy) -> tuple[str, str]:
     spec, _ = parse_labels(workload.labels, policy.label_prefix)
     plain = plain_id(IdClaim(workload, spec, frozenset()), policy)
     return plain, suffixed_id(plain, workload.key)
+
+
+def _misspelt_prefixes(workload: Workload, prefix: str) -> Iterator[Problem]:
+    """Yield each of these problems once, of the first container that carries the label."""
+    told: set[str] = set()
+    for container in workload.containers:
+        for problem in misspelt_prefixes(container.labels, prefix):
+            if problem.label not in told:
+                told.add(problem.label)
+                yield replace(problem, container=container.name)
+
+
+def _without_unknown(problems: Iterable[Problem], misspelt: Iterable[Problem]) -> list[Problem]:
+    """Leave out what is told better: `backrest.io/enable` begins with our prefix too."""
+    told = {problem.label for problem in misspelt}
+    return [one for one in problems if one.reason != "label.unknown" or one.label not in told]
 
 
 def _means_enable(label: str) -> bool:

@@ -34,12 +34,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LintReport:
-    """All findings and the coverage; `has_document` unless there was none to check against."""
+    """All findings and the coverage; `has_document` unless there was none to check against.
+
+    `unlabelled` is the label to write where nothing at all has a label of ours, else empty.
+    """
 
     config: str
     has_document: bool
     findings: tuple[LintFinding, ...]
     coverage: tuple[MountCoverage, ...]
+    unlabelled: str = ""
 
     def has_failed(self, *, strict: bool) -> bool:
         """Whether something needs attention: an error or degraded, if strict a warning too."""
@@ -76,6 +80,7 @@ def lint_each(
         document is not None,
         tuple(finding for report in reports for finding in report.findings),
         tuple(one for report in reports for one in report.coverage),
+        reports[0].unlabelled if all(report.unlabelled for report in reports) else "",
     )
 
 
@@ -121,6 +126,7 @@ def _lint(
         document is not None,
         tuple(sorted(placed, key=lambda finding: finding.workload)),
         covered,
+        "" if rendered.has_labels else f"{policy.label_prefix}enable",
     )
 
 
@@ -172,6 +178,9 @@ def _find(
         yield from findings.find_swarm_only(
             compose.inventory, compose.swarm_only, policy.label_prefix
         )
+        for item in compose.misplaced:
+            if found := findings.misplaced(item.place, item.key, policy.label_prefix):
+                yield replace(found, file=item.file, line=item.line)
     if docker is not None:
         yield from _absent_paths(docker, rendered, policy.label_prefix)
 

@@ -49,6 +49,50 @@ def test_compose_file_without_a_document(capsys: pytest.CaptureFixture[str]) -> 
     assert {COMPOSE} == {one["file"] for one in report["problems"]}
 
 
+def test_labels_in_the_wrong_place_are_found_with_their_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that backs up nothing says so, and why."""
+    file = tmp_path / "compose.yaml"
+    file.write_text(
+        """name: shop
+services:
+  web:
+    build:
+      context: .
+      labels:
+        - backrest.enable=true
+    annotations: {backrest.enable: "true"}
+    environment:
+      backrest.keep: all
+      OTHER: x
+volumes:
+  data:
+    labels: {backrest.enable: "true"}
+"""
+    )
+    status, report = lint_json(capsys, "--compose", str(file))
+    assert 0 == status
+    assert [
+        ("services.web.annotations", "lint.misplaced", 8),
+        ("services.web.build.labels", "lint.misplaced", 7),
+        ("services.web.environment", "lint.misplaced", 10),
+        ("volumes.data.labels", "lint.misplaced", 14),
+    ] == problems(report)
+    run_cli(["lint", "--compose", str(file)])
+    assert 'write `backrest.enable: "true"`' in capsys.readouterr().out
+    run_cli(["reconcile", "--dry-run", "--compose", str(file), "--config", CONFIG])
+    assert 'write `backrest.enable: "true"`' in capsys.readouterr().out
+
+
+def test_prefix_with_a_slip_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Otherwise nobody would ever hear that the service is not backed up."""
+    file = tmp_path / "compose.yaml"
+    file.write_text("name: shop\nservices:\n  web:\n    labels:\n      backrset.enable: 1\n")
+    _, report = lint_json(capsys, "--compose", str(file))
+    assert [("shop/web", "label.prefix-typo", 5)] == problems(report)
+
+
 def test_missing_document_is_said_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     """Nobody should take silence for a check."""
     run_cli(["lint", "--compose", COMPOSE])

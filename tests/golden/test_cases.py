@@ -11,6 +11,7 @@ the repository `r1` and no plans, and the default policy.
                 `tmpfs:/path`, or the fields of a Mount
     containers  instead of `labels` and `mounts`: name → labels, mounts,
                 service (`project/service`), swarm, depends_on, image (its id), image_name,
+                as_written (labels to which no prefix is added),
                 created, id, state
     volumes     name → driver, options, mountpoint
     services    Swarm service → its own labels
@@ -155,6 +156,7 @@ def parse_policy(raw: Mapping[str, Any]) -> Policy:
 def parse_container(name: str, raw: Mapping[str, Any], policy: Policy) -> Container:
     """Read one container; Compose's and Swarm's labels have short names here."""
     labels = prefixed({"enable": "true", **raw.get("labels", {})}, policy)
+    labels |= raw.get("as_written", {})
     project, _, service = raw.get("service", "").partition("/")
     compose = {"project": project, "service": service, "depends_on": raw.get("depends_on", "")}
     labels |= {f"com.docker.compose.{key}": value for key, value in compose.items() if value}

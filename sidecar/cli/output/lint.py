@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from sidecar.cli.output.problems import problem_json, problem_lines
+from sidecar.cli.output.problems import nothing_labelled, problem_json, problem_lines
 from sidecar.cli.output.text import printable
 from sidecar.labels.problem import Severity
 from sidecar.planner.coverage import MountCoverage
@@ -68,6 +68,8 @@ def _text_lines(report: LintReport) -> Iterator[str]:
                 yield f"  {'':10} at {printable(finding.file)}:{finding.line}"
         yield ""
     yield from _coverage_lines(report.coverage)
+    if report.unlabelled:
+        yield nothing_labelled(report.unlabelled)
     yield _summary(report)
     if not report.has_document:
         yield _NO_DOCUMENT

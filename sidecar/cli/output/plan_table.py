@@ -11,7 +11,7 @@ from sidecar.backrest.jsontext import Object
 from sidecar.backrest.mask import mask_string
 from sidecar.backrest.normal import normalise_plan
 from sidecar.backrest.plan import Retention, Schedule
-from sidecar.cli.output.problems import problem_lines
+from sidecar.cli.output.problems import nothing_labelled, problem_lines
 from sidecar.cli.output.text import printable
 from sidecar.planner.lifecycle import Orphans, PlanHistory
 from sidecar.planner.plan import RenderedWorkload
@@ -39,6 +39,8 @@ def _blocks(outcome: PassOutcome, now: datetime) -> Iterator[Sequence[str]]:
         plan = plans.get(item.plan_id)
         heading = _heading(item, updated, unchanged)
         yield [heading, *_plan_lines(item, plan, now), *problem_lines(item.problems)]
+    if proposal.rendered.unlabelled and not proposal.rendered.has_labels:
+        yield [nothing_labelled(f"{outcome.policy.label_prefix}enable")]
     if outcome.backrest.is_awaited:
         name = outcome.policy.runner_container
         yield [

@@ -36,3 +36,11 @@ def problem_lines(problems: Iterable[Problem], indent: str = "  ") -> list[str]:
         if problem.hint:
             lines.append(f"{indent}{'':10} → {printable(problem.hint)}")
     return lines
+
+
+def nothing_labelled(label: str) -> str:
+    """Return the sentence for a world without any label of ours; `label` is the one to write."""
+    return (
+        "No container has a label of ours, so nothing is backed up: write "
+        f'`{label}: "true"` under the `labels:` of each service that shall be.'
+    )

@@ -21,8 +21,10 @@ from sidecar.docker.compose.containers import (
 from sidecar.docker.compose.shape import ComposeFile, ComposeService, labels_of, parse_shape
 from sidecar.docker.compose.text import (
     INSTALL,
+    MisplacedLabel,
     Positions,
     check_text,
+    find_misplaced,
     find_name,
     find_positions,
     read_plain,
@@ -55,12 +57,14 @@ class ComposeReading:
         inventory: the containers and volumes.
         swarm_only: by service, the labels under `deploy.labels`, which no container gets.
         positions: where services and labels stand.
+        misplaced: keys of places where no label of a container stands.
         notes: what there was to remark, one line each.
     """
 
     inventory: Inventory
     swarm_only: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     positions: Positions = field(default_factory=dict)
+    misplaced: tuple[MisplacedLabel, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -102,16 +106,19 @@ def load_compose(
         text = (stdin or sys.stdin).read()
         source = "standard input"
         resolved = _Resolved(read_resolved(text, source), source, Path.cwd(), settled=True)
-        return _reading(resolved, {}, variables)
+        reading = _reading(resolved, {}, variables)
+        return replace(reading, misplaced=tuple(find_misplaced(text, source)))
     texts = {path: _read(path) for path in paths}
     positions: dict[tuple[str, str], tuple[str, int]] = {}
     repeated: list[str] = []
+    misplaced: list[MisplacedLabel] = []
     for path, text in texts.items():
         positions.update(find_positions(text, str(path)))
         repeated += repeated_labels(text, str(path))
+        misplaced += find_misplaced(text, str(path))
     resolved = _resolve(texts, variables, timeout)
     resolved = replace(resolved, notes=(*resolved.notes, *repeated))
-    return _reading(resolved, positions, variables)
+    return replace(_reading(resolved, positions, variables), misplaced=tuple(misplaced))
 
 
 def group_projects(files: Iterable[str]) -> list[tuple[str, ...]]:
@@ -229,7 +236,7 @@ def _reading(
         Inventory(tuple(containers), {volume.name: volume for volume in volumes.values()}),
         {key: labels for key, labels in swarm.items() if labels},
         positions,
-        (*resolved.notes, *windows_paths(services), *_left_out(written - services.keys())),
+        notes=(*resolved.notes, *windows_paths(services), *_left_out(written - services.keys())),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -24,6 +24,7 @@ INSTALL = (
 # Merges of merges go no deeper than this in any file that a person wrote.
 _MAX_MERGES = 20
 
+_LABELS = "labels"
 _MERGE = "tag:yaml.org,2002:merge"
 
 # What Compose takes for a date, which is no text, unless it is quoted.
@@ -171,6 +172,45 @@ def repeated_labels(text: str, source: str) -> Iterator[str]:
                     f"{first[key]} already; the last one counts → remove one of them"
                 )
             first[key] = _line(node)
+
+
+class MisplacedLabel(NamedTuple):
+    """A key of a place where no label of a container stands: `services.web.build.labels`."""
+
+    service: str
+    place: str
+    key: str
+    file: str
+    line: int
+
+
+def find_misplaced(text: str, source: str) -> Iterator[MisplacedLabel]:
+    """Yield every key of places that people take for the labels of a container."""
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+    except (yaml.YAMLError, RecursionError):
+        return
+    places: list[tuple[str, str, Node | None]] = []
+    for service, _, body in _members(_member(root, "services")):
+        above = f"services.{service}"
+        places.append(
+            (
+                service,
+                f"{above}.build.{_LABELS}",
+                _member(_member(body, "build"), "labels"),
+            )
+        )
+        places += [
+            (service, f"{above}.{name}", _member(body, name))
+            for name in ("annotations", "environment")
+        ]
+    for kind in ("volumes", "networks"):
+        for name, _, body in _members(_member(root, kind)):
+            above = f"{kind}.{name}"
+            places.append(("", f"{above}.{_LABELS}", _member(body, "labels")))
+    for service, place, node in places:
+        for key, key_node in _label_keys(node):
+            yield MisplacedLabel(service, place, key, source, _line(key_node))
 
 
 def find_positions(text: str, source: str) -> dict[tuple[str, str], tuple[str, int]]:

@@ -9,6 +9,7 @@ from sidecar.labels.policy import Policy
 from sidecar.labels.problem import SEVERITIES, Severity, problem_of
 from sidecar.planner.coverage import cover_mounts
 from sidecar.planner.lint import (
+    MISPLACED,
     NAME_EXCLUDED,
     NOT_ENABLED,
     PATH_ABSENT,
@@ -21,6 +22,7 @@ from sidecar.planner.lint import (
     find_swarm_only,
     finding_of,
     included_paths,
+    misplaced,
     path_absent,
     placed,
 )
@@ -92,6 +94,21 @@ def test_commands_set_apart_on_purpose_are_no_finding() -> None:
     ):
         labels = {"enable": "1", label: text}
         assert [] == findings_of(container("web", volume("a", "/a"), **labels))
+
+
+def test_label_in_another_place_is_found() -> None:
+    """Ours, or nearly; a variable of somebody else's is none."""
+    found = misplaced("services.web.build.labels", "backrest.enable", PREFIX)
+    assert found is not None
+    assert (MISPLACED, "services.web.build.labels", Severity.WARNING) == (
+        found.reason,
+        found.workload,
+        found.severity,
+    )
+    near = misplaced("services.web.environment", "backrest_enable", PREFIX)
+    assert near is not None
+    assert near.hint == "write backrest.enable under the labels of the service itself"
+    assert misplaced("services.web.environment", "BACKREST_CONFIG", PREFIX) is None
 
 
 def test_labels_without_enable_are_found() -> None:

@@ -57,6 +57,13 @@ def test_warnings_fail_only_a_strict_lint(
     assert (lax, strict) == (found.has_failed(strict=False), found.has_failed(strict=True))
 
 
+def test_a_lint_of_nothing_labelled_shows_the_line_to_write() -> None:
+    """Silence would pass for a backup."""
+    line = 'write `backrest.enable: "true"` under the `labels:`'
+    assert line in render_lint(replace(report(), unlabelled="backrest.enable"), "text")
+    assert line not in render_lint(report(), "text")
+
+
 def test_annotations_escape_what_the_workflow_would_read() -> None:
     """Percent and line ends in texts; in properties also colon and comma."""
     assert (
