@@ -119,7 +119,7 @@ def run_backup(
         if name in known and not is_ours:
             return BackupWatch(api, plan_id, timeout, timer).run()
         began = timer.monotonic()
-        outcome = _outcome(settings, environment, name in known, tell, is_written=waits)
+        outcome = _preview(settings, environment, tell, is_known=name in known, read_only=not waits)
         if outcome is not None:
             change = _waiting_change(outcome.desired, served)
             wanted = {*known, *change} if waits else known
@@ -128,23 +128,23 @@ def run_backup(
                 tell(f"Backrest has not loaded the change of {plan_id} yet: it is applied first.")
                 _apply(settings, api, outcome.desired, plan_id, timeout, timer, tell)
             elif plan_id in change:
-                tell(f"{_runs_old(plan_id, change[plan_id])}")
+                tell(_runs_old(plan_id, change[plan_id]))
         left = None if timeout is None else max(0.0, timeout - (timer.monotonic() - began))
         return BackupWatch(api, plan_id, left, timer).run()
 
 
-def _outcome(
+def _preview(
     settings: ReconcilerSettings,
     environment: dict[str, str],
-    is_known: bool,
     tell: Callable[[str], None],
     *,
-    is_written: bool,
+    is_known: bool,
+    read_only: bool,
 ) -> PassOutcome | None:
     """Preview a pass; None, and why, where that cannot be done and Backrest has the plan."""
     now = datetime.now().astimezone()
     try:
-        return preview_now(settings, now, environment, read_only=not is_written)[0]
+        return preview_now(settings, now, environment, read_only=read_only)[0]
     except SidecarError as error:
         if not is_known:
             raise

@@ -4,6 +4,7 @@ import base64
 import ctypes
 import json
 import logging
+import os
 import re
 import secrets
 import socket
@@ -19,6 +20,7 @@ from sidecar.reconciler.settings import parse_mode
 from sidecar.reconciler.store.store import AlreadyThereError, Store
 
 _PASSWORD_BYTES = 32
+_USER_PASSWORD_BYTES = 16
 _LONGEST_PASSWORD_FILE = 64 * 1024
 _LONGEST_INSTANCE = 50
 _LONGEST_BCRYPT = 72
@@ -85,16 +87,11 @@ def create_document(  # noqa: PLR0913, PLR0917  # each is a flag of the command
             "a repository needs exactly one source of its password",
             "pass --password-file FILE, or --generate-password",
         )
-    if (user is None) != (user_password_file is None):
-        raise UsageError(
-            "a user of Backrest needs a name and a password",
-            "pass --user NAME and --user-password-file FILE, or neither",
-        )
+    # Also beside a document that stays: who names that file for a login would not start
+    # without it.
+    login, made = _make_login(user, user_password_file)
     if if_absent and config.is_file():
         return [_kept(config)]
-    login = None
-    if user is not None and user_password_file is not None:
-        login = user_of(user, read_password(user_password_file, "--user-password-file"))
     password = secrets.token_urlsafe(_PASSWORD_BYTES)
     if password_file is not None:
         password = read_password(password_file)
@@ -109,7 +106,22 @@ def create_document(  # noqa: PLR0913, PLR0917  # each is a flag of the command
     if login is None:
         _log.warning(_OPEN)
     lines = [f"{config} is written: instance {name}, repository {repo_id}.", *_NEXT]
-    return [*lines, *(_GENERATED if generate_password else ())]
+    return [*lines, *made, *(_GENERATED if generate_password else ())]
+
+
+def _make_login(user: str | None, file: Path | None) -> tuple[dict[str, str] | None, list[str]]:
+    """Return the user as the document holds one, and what was done for it; None without one."""
+    if user is None and file is None:
+        return None, []
+    if user is None or file is None:
+        raise UsageError(
+            "a user of Backrest needs a name and a password",
+            "pass --user NAME and --user-password-file FILE, or neither",
+        )
+    is_made = make_password_file(file)
+    login = user_of(user, read_password(file, "--user-password-file"))
+    made = [f"The password of the user {user} is made; it stands in {file}."] if is_made else []
+    return login, made
 
 
 def _kept(config: Path) -> str:
@@ -157,6 +169,25 @@ def restic_form(uri: str) -> str:
     if not separator or (scheme == "s3" and _SERVER.match(rest)):
         return ""
     return _FORMS.get(scheme, "")
+
+
+def make_password_file(path: Path) -> bool:
+    """Make a password in a file that only its owner can read, unless there is one.
+
+    Returns whether it was made. Raises UsageError where it cannot be.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise UsageError(
+            f"--user-password-file {path} cannot be made: {error.strerror}",
+            "name a file in a folder that this user may write to",
+        ) from None
+    with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123 - opened with its mode
+        file.write(f"{secrets.token_urlsafe(_USER_PASSWORD_BYTES)}\n")
+    return True
 
 
 def user_of(name: str, password: str) -> dict[str, str]:

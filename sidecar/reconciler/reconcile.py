@@ -5,8 +5,9 @@
 """
 
 import logging
+import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from sidecar.planner.lifecycle import Ageing
 from sidecar.planner.propose import Proposal
 from sidecar.reconciler.backrest_view import HOST_VIEW, BackrestView, resolve_backrest_view
 from sidecar.reconciler.desired_state import DesiredState, Planner, naming
+from sidecar.reconciler.init import render_document
 from sidecar.reconciler.observe import observe_docker, read_files
 from sidecar.reconciler.recorder import (
     PassRecorder,
@@ -156,7 +158,30 @@ class Reconciler:
     ) -> PassOutcome:
         """Return what a pass would do; write and remember nothing. Raises SidecarError."""
         desired, view = self.desired_state(settings, inventory, now)
-        proposal = desired.propose(self._store.read().content, planner=self._planner)
+        return self._previewed(settings, desired, view, self._store.read().content)
+
+    def preview_new(
+        self, settings: ReconcilerSettings, inventory: Inventory, now: datetime
+    ) -> PassOutcome:
+        """Return what a first pass would write into the document that `init` makes.
+
+        A Backrest that was never seen is taken to see what the host sees, as it will in
+        compose.yaml. Raises SidecarError.
+        """
+        desired, view = self.desired_state(settings, inventory, now)
+        if view.is_awaited:
+            desired, view = replace(desired, backrest_mounts=HOST_VIEW.mounts), HOST_VIEW
+        content = render_document("/repository", "none", "default", "new")
+        return self._previewed(settings, desired, view, content)
+
+    def _previewed(
+        self,
+        settings: ReconcilerSettings,
+        desired: DesiredState,
+        view: BackrestView,
+        content: bytes,
+    ) -> PassOutcome:
+        proposal = desired.propose(content, planner=self._planner)
         return PassOutcome(str(settings.config), proposal, desired, False, backrest=view)
 
     def run(self, settings: ReconcilerSettings, inventory: Inventory, now: datetime) -> PassOutcome:
@@ -193,11 +218,20 @@ def reconcile_now(
     """Reconcile once, as the settings say; `now` is aware. Raises SidecarError if it is void.
 
     A saved list or a Compose file says nothing about what is gone: then orphans are only
-    reported, and nothing is remembered.
+    reported, and nothing is remembered. A dry run that asks Docker needs no document: before
+    `init` made one it shows what a first pass would write.
     """
     reconciler, settings, inventory = _observe(settings, environment, read_only=dry_run)
-    _check_take_over(settings, has_memory=reconciler.recorder.memory is not None)
-    if dry_run:
+    is_from_docker = reconciler.recorder.memory is not None
+    _check_take_over(settings, has_memory=is_from_docker)
+    if dry_run and is_from_docker and is_absent(settings.config):
+        _log.warning(
+            "there is no document %s yet; shown is what would be written into the one that "
+            "`backrest-sidecar init` makes",
+            settings.config,
+        )
+        outcome = reconciler.preview_new(settings, inventory, now)
+    elif dry_run:
         outcome = reconciler.preview(settings, inventory, now)
     else:
         outcome = reconciler.run(settings, inventory, now)
@@ -253,8 +287,15 @@ def _observe(
         observed = observe_docker(docker, settings)
         docker_id = docker.identity()
     reconciler = Reconciler(observed.settings, environment, recorder)
-    reconciler.confirm_docker(observed.settings, docker_id)
+    # Without a document there are no plans that another Docker could say anything about.
+    if not (read_only and is_absent(settings.config)):
+        reconciler.confirm_docker(observed.settings, docker_id)
     return reconciler, observed.settings, observed.inventory
+
+
+def is_absent(path: Path) -> bool:
+    """Return whether the directory of a document is there, and nothing has the document's name."""
+    return path.parent.is_dir() and not os.path.lexists(path)
 
 
 def read_document(path: Path) -> Document:

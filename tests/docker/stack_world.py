@@ -151,7 +151,10 @@ class Stack:
 
     def loaded(self) -> set[str]:
         """Name the plans that Backrest has loaded, without what all ids of ours begin with."""
-        asking = "curl -sf -X POST -H 'Content-Type: application/json' -d '{}' "
+        asking = (
+            'curl -sf -u "admin:$(cat /config/ui-password)" -X POST '
+            "-H 'Content-Type: application/json' -d '{}' "
+        )
         done = self.run(["docker", "exec", "backrest", "sh", "-c", asking + _CONFIG], self.folder)
         served = json.loads(done.stdout) if done.returncode == 0 else {}
         return {plan["id"].removeprefix(PLAN) for plan in served.get("plans", [])}

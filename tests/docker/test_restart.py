@@ -10,6 +10,7 @@ from typing import Any
 
 import docker
 import pytest
+from official_layout import IMAGE, TREE, import_official_layout, run_hook
 
 from private_docker import PrivateEngine
 from sidecar.docker.client import Connection
@@ -18,6 +19,7 @@ from sidecar.lib.errors import InventoryError
 from sidecar.reconciler.apply.apply import Applier
 from sidecar.reconciler.apply.container import (
     BackrestContainer,
+    Process,
     find_backrest,
     find_busy,
     processes_of,
@@ -103,10 +105,17 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def layout(docker_client: docker.APIClient) -> Iterator[str]:
+    """Make an image with the processes of Backrest's official one."""
+    yield import_official_layout(docker_client)
+    docker_client.remove_image(IMAGE, force=True)
+
+
 @pytest.fixture
-def runner(world: World) -> str:
+def runner(world: World, layout: str) -> str:
     """Run a container in which nothing works."""
-    return world.container(NAME, {}, running=True)
+    return world.container(NAME, {}, image=layout, running=True)
 
 
 @pytest.fixture
@@ -145,10 +154,10 @@ def test_a_working_runner_is_never_restarted(
 ) -> None:
     """What hangs on longer than `wait` is told once; when it ends, the restart follows."""
     before = applied.runner.started_at
-    work = "busybox mkfifo /tmp/end; echo 'read x </tmp/end' >/tmp/restic; exec sh /tmp/restic"
-    made = docker_client.exec_create(runner, ["sh", "-c", work])
-    docker_client.exec_start(made, detach=True)
-    assert find_busy(processes_of(applied.link, applied.runner) or [], applied.runner) == ["sh"]
+    made = docker_client.exec_create(runner, ["busybox", "mkfifo", "/tmp/end"])
+    docker_client.exec_start(made)
+    run_hook(docker_client, runner, "read x </tmp/end")
+    wait_until(lambda: busy_in(applied) == ["sh"])
     applied.write()
     applied.run(120)
     assert applied.told == ["waiting"]
@@ -157,6 +166,37 @@ def test_a_working_runner_is_never_restarted(
     docker_client.exec_start(ended)
     applied.run_until("applied")
     assert applied.runner.started_at > before
+
+
+def test_what_the_official_image_always_runs_is_no_work(
+    applied: Applied, docker_client: docker.APIClient, runner: str
+) -> None:
+    """Nor is a shell of `docker exec`; whatever Backrest starts is."""
+    made = docker_client.exec_create(runner, ["sh", "-c", "sleep 300; true"])
+    docker_client.exec_start(made, detach=True)
+    wait_until(lambda: any("sleep 300" in one.line for one in listed(applied)))
+    assert TREE == [one.line for one in listed(applied)][:3]
+    assert [] == busy_in(applied)
+    run_hook(docker_client, runner, "sleep 301; true")
+    wait_until(lambda: busy_in(applied) == ["sh", "sleep"])
+
+
+def listed(applied: Applied) -> list[Process]:
+    """What runs in the container."""
+    return processes_of(applied.link, applied.runner) or []
+
+
+def busy_in(applied: Applied) -> list[str]:
+    """Name what works in it."""
+    return find_busy(listed(applied), applied.runner)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait ten seconds at most."""
+    until = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def test_a_marker_of_a_hook_puts_a_restart_off(applied: Applied, config: Path) -> None:

@@ -68,6 +68,16 @@ def test_both_have_the_directory_of_the_document() -> None:
     assert given == "/etc/backrest/config.json"
 
 
+def test_the_interface_is_closed_and_the_sidecar_has_the_login() -> None:
+    """The user and the file with the password are those that `init` makes."""
+    stack = services("compose.yaml")
+    environment, command = stack["sidecar"]["environment"], stack["init"]["command"]
+    user = environment["BACKREST_SIDECAR_BACKREST_USER"]
+    file = environment["BACKREST_SIDECAR_BACKREST_PASSWORD_FILE"]
+    assert {f"--user={user}", f"--user-password-file={file}"} <= set(command)
+    assert file.startswith("/etc/backrest/")
+
+
 def test_both_are_in_the_same_time_zone() -> None:
     """Schedules run by Backrest's, and are shown by the sidecar's."""
     stack = services("compose.yaml")

@@ -142,7 +142,10 @@ def main() -> None:
     config = Path(os.environ["BACKREST_CONFIG"])
     host, _, port = os.environ["BACKREST_PORT"].rpartition(":")
     initialise(config)
-    with FakeBackrest(config, listen=(host, int(port))) as fake:
+    # No hash is checked: the password is the one that `init` made beside the document.
+    made = config.with_name("ui-password")
+    password = made.read_text().strip() if made.exists() else ""
+    with FakeBackrest(config, listen=(host, int(port)), password=password) as fake:
         while signal.sigtimedwait(ends, _LOOK_SECONDS) is None:
             fake.begin_due()
             for plan_id in fake.in_progress():

@@ -23,7 +23,7 @@ from sidecar.cli.output.text import echo
 @option(
     "--user-password-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File that holds that user's password.",
+    help="File that holds that user's password; made with one if it is not there.",
 )
 @option("--repo-id", default="default", help="Id of the repository in the document.")
 @option("--instance", help="Name of this Backrest.  [default: this host's name]")

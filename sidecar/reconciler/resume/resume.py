@@ -79,10 +79,10 @@ class ResumeGuard:
     """Starts what the markers in `directory` name, step by step.
 
     `after` is how old in seconds a marker must be. `activity` checks whether plans run.
-    `on_result` is called with `resumed`, `discarded`, `failed`, `blind`, or `waiting` once
-    a marker has been waited for two minutes. `monotonic`
-    gives seconds that nobody sets, `wall` unix seconds. Only `update_workloads` may be
-    called from another thread.
+    `on_result` is called with `resumed`, `discarded`, `failed` or `blind`, and with `waiting`
+    once what still runs has been waited for two minutes. `monotonic` gives seconds that
+    nobody sets, `wall` unix seconds. Only `update_workloads` may be called from another
+    thread.
     """
 
     def __init__(

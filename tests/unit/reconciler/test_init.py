@@ -279,6 +279,35 @@ def test_a_user_closes_the_interface(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert [] == caplog.records
 
 
+def test_a_password_that_is_not_there_is_made_in_its_file(tmp_path: Path) -> None:
+    """For its owner alone; a second document goes by the same one."""
+    file = tmp_path / "ui"
+
+    def make(name: str) -> list[str]:
+        return [
+            *create_document(
+                tmp_path / name, "/r", None, True, "default", "n", False, "keep", "me", file
+            )
+        ]
+
+    lines = make("one.json")
+    assert 0o600 == stat.S_IMODE(file.stat().st_mode)
+    password = file.read_text()
+    assert len(password.strip()) > 20
+    assert any(str(file) in line for line in lines)
+    assert password.strip() not in "".join(lines)
+    assert not any(str(file) in line for line in make("two.json"))
+    assert password == file.read_text()
+    other = tmp_path / "other"
+    create_document(
+        tmp_path / "one.json", "/r", None, True, "default", "n", True, "keep", "me", other
+    )
+    assert other.read_text() != password
+    with pytest.raises(UsageError) as caught:
+        init.make_password_file(tmp_path / "no" / "ui")
+    assert "--user-password-file" in caught.value.message
+
+
 @pytest.mark.parametrize(
     ("user", "password", "fault"),
     [
