@@ -33,7 +33,8 @@ VERSION, REVISION = "1.2.3", "0123abc"
 
 _PACKAGES = ("python3", "python3-venv")
 # The release of Debian whose Python has the minor version of the Dockerfile's base.
-_RELEASE = "trixie"
+RELEASE = "trixie"
+"""That release, for whatever runs what is installed in the image."""
 # Where the images that the Dockerfile names have their programs.
 _PROGRAMS = {"RESTIC_IMAGE": "usr/bin/restic", "DOCKER_IMAGE": "usr/local/bin/docker"}
 _SEARCH_PATH = "ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -90,7 +91,7 @@ def base_image(client: docker.APIClient) -> str:
         files = {"/etc/pip.conf": _pip_conf(_pip_settings()), **_wheels()}
         changes = [_SEARCH_PATH, 'CMD ["python3"]']
         compiled = "python-compiled:test"
-        import_debian(client, compiled, _PACKAGES, release=_RELEASE, files=files, changes=changes)
+        import_debian(client, compiled, _PACKAGES, release=RELEASE, files=files, changes=changes)
         derive(client, tag, _WITHOUT_COMPILED.format(tag=compiled))
         _built.add((client.base_url, tag))
     return tag
