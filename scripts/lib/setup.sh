@@ -141,7 +141,7 @@ prepare_venv() {
         "$venv/bin/python" -c 'import sidecar' 2>/dev/null; then
         return
     fi
-    note "preparing .venv"
+    note "preparing .venv: a minute or more, once"
     python=$(require_python) || exit
     make_venv "$venv" "$python" constraints.txt
     quietly "$venv/bin/python" -m pip --disable-pip-version-check install \

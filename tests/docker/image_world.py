@@ -34,6 +34,7 @@ VERSION, REVISION = "1.2.3", "0123abc"
 _PACKAGES = ("python3", "python3-venv")
 # The release of Debian whose Python has the minor version of the Dockerfile's base.
 RELEASE = "trixie"
+"""That release, for whatever runs what is installed in the image."""
 # Where the images that the Dockerfile names have their programs.
 _PROGRAMS = {"RESTIC_IMAGE": "usr/bin/restic", "DOCKER_IMAGE": "usr/local/bin/docker"}
 _SEARCH_PATH = "ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"

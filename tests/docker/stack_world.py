@@ -86,6 +86,7 @@ def provide_images(client: docker.APIClient, builder: docker.APIClient) -> None:
     fakes = {f"/opt/stand-in/tests/fakes/{f.name}": f.read_bytes() for f in _FAKES.glob("*.py")}
     docker_client = {"/usr/bin/docker": Path(_program("docker")).read_bytes()}
     packages = ("curl", "python3", "restic")
+    # Of the release of the image: its packages are used by this Python.
     import_debian(client, _TOOLS, packages, release=RELEASE, files={**fakes, **docker_client})
     backrest = _STAND_IN.format(sidecar=sidecar, tools=_TOOLS)
     derive(client, image_of("compose.yaml", "backrest"), backrest)

@@ -106,7 +106,8 @@ def test_the_image_is_small_and_says_what_it_is(stage: Stage) -> None:
         "version": VERSION,
         "revision": REVISION,
     } == {key.removeprefix("org.opencontainers.image."): value for key, value in labels.items()}
-    assert "" == image["Config"]["User"]
+    # A current engine leaves out what is empty.
+    assert not image["Config"].get("User")
 
 
 def test_its_python_is_of_the_minor_version_of_its_base(stage: Stage) -> None:
@@ -126,7 +127,7 @@ def test_the_client_of_the_machine_builds_the_same_image(stage: Stage) -> None:
         for image in (stage.image, "backrest-sidecar:client")
     )
     for key in ("Cmd", "Entrypoint", "Env", "Healthcheck", "Labels", "User"):
-        assert ours[key] == other[key]
+        assert ours.get(key) == other.get(key)
 
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(stage: Stage) -> None:
