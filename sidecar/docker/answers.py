@@ -190,7 +190,7 @@ class _ServiceSpec(TypedDict, total=False):
     Labels: dict[str, str] | None
 
 
-class _Service(TypedDict):
+class _ListedService(TypedDict):
     Spec: _ServiceSpec
 
 
@@ -210,7 +210,7 @@ _VERSION = TypeAdapter(_ApiVersion)
 _SAVED = TypeAdapter(_Saved)
 _INFO = TypeAdapter(_Info)
 _VOLUME = TypeAdapter(_Volume)
-_SERVICES = TypeAdapter(list[_Service])
+_SERVICES = TypeAdapter(list[_ListedService])
 
 
 @dataclass(frozen=True, slots=True)

@@ -345,7 +345,7 @@ def _join(members: Sequence[Workload], quiesced: AbstractSet[str]) -> Workload:
     pairs = [(container, member) for member in members for container in member.containers]
     running = [pair for pair in pairs if pair[0].state not in _STOPPED or pair[0].id in quiesced]
     counted = running or pairs
-    first, speaker = max(counted, key=lambda pair: (pair[0].created, pair[0].id))
+    first, speaker = max(counted, key=lambda pair: (pair[0].created, pair[0].name))
     others = _by_name([container for container, _ in counted if container is not first])
     return speaker._replace(
         containers=(first, *others), keys=tuple(sorted({member.key for member in members}))
