@@ -27,15 +27,15 @@ from sidecar.labels.problem import REASONS
 from sidecar.labels.registry import LABELS
 from sidecar.reconciler.doctor.run import CHECKS
 from sidecar.reconciler.log_events import EVENTS
+from sidecar.reconciler.metrics import METRICS
 from sidecar.reconciler.state import ApplyTrouble, RunnerSeen, State
 from sidecar.runner.job.recovery import Resume
 from sidecar.runner.journal.schema import MIGRATIONS
 from sidecar.runner.log_events import EVENTS as RUNNER_EVENTS
 from sidecar.runner.log_events import ONCE
+from sidecar.runner.metrics import METRICS as RUNNER_METRICS
 from sidecar.runner.notify.messages import QueuedMessage
 from sidecar.runner.once.leftover import BackupRecord
-from sidecar.web.reconciler import METRICS
-from sidecar.web.runner import METRICS as RUNNER_METRICS
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "testdata" / "public_names.json"

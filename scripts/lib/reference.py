@@ -24,11 +24,11 @@ from sidecar.labels.registry import LABELS
 from sidecar.lib.log import LogEvent
 from sidecar.reconciler.doctor.run import CHECKS
 from sidecar.reconciler.log_events import EVENTS
+from sidecar.reconciler.metrics import METRICS
 from sidecar.runner.log_events import EVENTS as RUNNER_EVENTS
 from sidecar.runner.log_events import ONCE
+from sidecar.runner.metrics import METRICS as RUNNER_METRICS
 from sidecar.service.metrics import Metric
-from sidecar.web.reconciler import METRICS
-from sidecar.web.runner import METRICS as RUNNER_METRICS
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = "docs/reference"

@@ -17,7 +17,7 @@ from sidecar.backrest.rules import VERSION, check_document, check_engine
 from sidecar.lib.errors import UsageError
 from sidecar.lib.read_file import read_file
 from sidecar.reconciler.settings import parse_mode
-from sidecar.reconciler.store.store import AlreadyThereError, Store
+from sidecar.reconciler.store.replace import AlreadyThereError, Store
 
 _PASSWORD_BYTES = 32
 _USER_PASSWORD_BYTES = 16

@@ -36,7 +36,7 @@ from sidecar.reconciler.recorder import (
 from sidecar.reconciler.secrets import secret_references, with_secrets
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory, RunnerSeen, State
-from sidecar.reconciler.store.store import Store
+from sidecar.reconciler.store.replace import Store
 
 _log = logging.getLogger(__name__)
 

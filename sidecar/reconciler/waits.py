@@ -24,7 +24,7 @@ from sidecar.reconciler.desired_state import DesiredState
 from sidecar.reconciler.resume.markers import DIRECTORY, Marker, read_markers
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import State
-from sidecar.reconciler.store.store import Store
+from sidecar.reconciler.store.replace import Store
 
 _SHOWN = 8
 

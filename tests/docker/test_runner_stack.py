@@ -65,7 +65,9 @@ def snapshots(stack: Stack) -> list[str]:
 
 
 def await_plan(stack: Stack) -> None:
-    """Wait until the runner has taken up the plan of the workload."""
+    """Wait until the runner has made the repository and taken up the plan of the workload."""
+    repository = stack.folder / "repository" / "config"
+    wait_until(repository.exists, "the repository")
     given = [*stack.tool, "-f", FILE, "exec", "-T", "runner", "backrest-runner", "plans"]
     wait_until(lambda: WEB_PLAN in stack.run(given, stack.folder).stdout, "the plan")
 

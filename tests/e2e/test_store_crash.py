@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.reconciler.store.store import AlreadyThereError, Store
+from sidecar.reconciler.store.replace import AlreadyThereError, Store
 
 ROOT = Path(__file__).parents[2]
 CHILD = ROOT / "tests" / "fakes" / "one_update.py"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.reconciler.store.store import Store
+from sidecar.reconciler.store.replace import Store
 
 ROOT = Path(__file__).parents[2]
 FAKES = ROOT / "tests" / "fakes"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import StoreError
-from sidecar.reconciler.store.store import Store
+from sidecar.reconciler.store.replace import Store
 
 
 def add_ours(content: bytes) -> bytes | None:

@@ -21,7 +21,7 @@ from sidecar.reconciler.apply.idle import Due, DueSoon
 from sidecar.reconciler.desired_state import DesiredState
 from sidecar.reconciler.settings import ApplyVia, ReconcilerSettings
 from sidecar.reconciler.state import ApplyTrouble, Memory, State
-from sidecar.reconciler.store.store import Store
+from sidecar.reconciler.store.replace import Store
 
 _FIRST_PAUSE = 30.0
 _LONGEST_PAUSE = 15 * 60.0

@@ -18,7 +18,7 @@ from sidecar.reconciler.apply.context import LOADED, ApplyDependencies, BusyTime
 from sidecar.reconciler.apply.idle import APART, IdleState, StableTwice, check_by_api, running_plans
 from sidecar.reconciler.desired_state import DesiredState, Planner
 from sidecar.reconciler.state import State
-from sidecar.reconciler.store.store import Store
+from sidecar.reconciler.store.replace import Store
 
 NOTHING_TO_DO = 60.0
 """Seconds until the next step where nothing is left to do."""

@@ -16,7 +16,7 @@ from sidecar.reconciler.apply.container import BackrestContainer, find_backrest,
 from sidecar.reconciler.apply.context import LOADED, ApplyDependencies, BusyTimer, StablePeriod
 from sidecar.reconciler.apply.idle import APART, IdleState, StableTwice, check_backrest
 from sidecar.reconciler.state import State
-from sidecar.reconciler.store.store import Store
+from sidecar.reconciler.store.replace import Store
 
 HOUR = 3600.0
 MOST_RESTARTS = 4

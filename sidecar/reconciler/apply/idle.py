@@ -23,7 +23,7 @@ from sidecar.reconciler.apply.container import (
     processes_of,
 )
 from sidecar.reconciler.resume.markers import read_markers
-from sidecar.reconciler.store.store import Store
+from sidecar.reconciler.store.replace import Store
 from sidecar.schedule.fires import backrest_fires
 from sidecar.schedule.parse import schedule_of
 

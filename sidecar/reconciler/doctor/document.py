@@ -22,13 +22,13 @@ from sidecar.reconciler.doctor.check import (
 )
 from sidecar.reconciler.reconcile import read_document
 from sidecar.reconciler.store import leftovers
-from sidecar.reconciler.store.document_file import (
+from sidecar.reconciler.store.read import (
     DocumentFile,
     explained,
     find_document_file,
     hint_for,
 )
-from sidecar.reconciler.store.store import Store
+from sidecar.reconciler.store.replace import Store
 
 _PRIVATE = 0o600
 _OTHERS = 0o077

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import StoreError
-from sidecar.reconciler.store.document_file import DocumentFile, FileIdentity, explained
+from sidecar.reconciler.store.read import DocumentFile, FileIdentity, explained
 
 _DIGITS = 32
 _EXCHANGES = 50

@@ -15,7 +15,7 @@ from sidecar.lib.read_file import NotAFileError, read_file
 from sidecar.reconciler.init import read_password as read_repository_password
 from sidecar.reconciler.settings import read_password
 from sidecar.reconciler.state import Memory, State
-from sidecar.reconciler.store.store import Store
+from sidecar.reconciler.store.replace import Store
 from sidecar.runner.loader import read_bytes
 from sidecar.runner.once.env_file import read_env_file
 from sidecar.runner.once.leftover import read_record

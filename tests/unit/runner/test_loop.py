@@ -32,6 +32,7 @@ from sidecar.runner.journal import Ended, Journal, Run, RunCause, RunOutcome
 from sidecar.runner.loader import Loaded, Loader
 from sidecar.runner.loop import LoopDependencies, RunnerLoop
 from sidecar.runner.maintenance import Maintenance, used_parts
+from sidecar.runner.metrics import METRICS
 from sidecar.runner.parts import Initialiser, RunnerDependencies, assemble
 from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings, Scheduling
@@ -39,7 +40,7 @@ from sidecar.runner.status import status_json
 from sidecar.runner.status_collector import StatusCollector, StatusSources
 from sidecar.runner.timetable import Timetable
 from sidecar.web.messages import parse_outcome, parse_progress, render_progress
-from sidecar.web.runner import METRICS, RunnerPages
+from sidecar.web.runner import RunnerPages
 from sidecar.web.serve import answer_request
 
 DAY, HOUR = 86_400.0, 3_600.0

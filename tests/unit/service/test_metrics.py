@@ -6,9 +6,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.labels.problem import SEVERITIES
+from sidecar.reconciler.metrics import METRICS
 from sidecar.reconciler.report import ReconcilerStatus
 from sidecar.service.metrics import Buckets, Metric, MetricKind, render_metrics
-from sidecar.web.reconciler import METRICS
 
 UNITS = ("_total", "_seconds", "_info")
 

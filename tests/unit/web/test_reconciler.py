@@ -24,10 +24,11 @@ from hypothesis import strategies as st
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.lib.errors import DocumentError, InventoryError, SidecarError, UsageError
 from sidecar.lib.log import _Formatter
+from sidecar.reconciler.metrics import METRICS
 from sidecar.reconciler.reconcile import Reconciler
 from sidecar.reconciler.report import ReconcilerReport
 from sidecar.reconciler.settings import ReconcilerSettings
-from sidecar.web.reconciler import METRICS, ReconcilerPages
+from sidecar.web.reconciler import ReconcilerPages
 from sidecar.web.server import MOST_SERVED, SECONDS, PageServer, text_page
 
 LOOPBACK = "127.0.0.1"

@@ -10,7 +10,7 @@ import pytest
 
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import StoreError
-from sidecar.reconciler.store.store import Store
+from sidecar.reconciler.store.replace import Store
 
 BASE = b"base"
 NEW = b"base+ours"

@@ -1,4 +1,4 @@
-"""The document's file: consistent reads, and replacing that loses nobody's save.
+"""Replace the document's file atomically, so that nobody's save is lost.
 
 Among ourselves a lock on the directory keeps order, without a lock file. Other programs
 know no lock: they save when they like, and a save of theirs that falls between our read
@@ -17,7 +17,7 @@ from pathlib import Path
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import StoreError
 from sidecar.reconciler.store import leftovers
-from sidecar.reconciler.store.document_file import (
+from sidecar.reconciler.store.read import (
     DigestCache,
     DocumentFile,
     FileIdentity,

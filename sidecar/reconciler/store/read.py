@@ -1,4 +1,4 @@
-"""The document's file: read whole and consistently, by its name in an open directory.
+"""Read the document's file, whole and consistently, by its name in an open directory.
 
 What goes wrong becomes a StoreError that says what to do about it.
 """

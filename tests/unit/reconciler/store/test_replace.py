@@ -21,7 +21,7 @@ import pytest
 from sidecar.backrest.document import LARGEST
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import StoreError
-from sidecar.reconciler.store.store import AlreadyThereError, Store
+from sidecar.reconciler.store.replace import AlreadyThereError, Store
 
 OLD = b'{"modno": 1}'
 NEW = b'{"modno": 2}'
