@@ -8,6 +8,7 @@ from pathlib import Path
 
 import docker
 import pytest
+from official_layout import import_official_layout, run_hook
 
 from hook_shell import NAME, Hooks, state_of
 from private_docker import PrivateEngine
@@ -147,10 +148,10 @@ def test_what_runs_again_only_loses_its_marker(house: House) -> None:
 
 def test_a_working_runner_keeps_everything_stopped(house: House) -> None:
     """Without an API nobody can tell which plan it is that runs; a dead runner runs none."""
-    runner = house.world.container(RUNNER, {}, running=True)
+    layout = import_official_layout(house.client)
+    runner = house.world.container(RUNNER, {}, image=layout, running=True)
     house.abandon_web("stop-start")
-    work = house.client.exec_create(runner, ["sleep", "777"])
-    house.client.exec_start(work, detach=True)
+    run_hook(house.client, runner, "sleep 777")
     house.guarded.see()
     assert house.guarded.run() == []
     assert house.state == "exited"
