@@ -267,7 +267,7 @@ def test_nobody_but_the_proxy_has_the_socket(stack: Stack, stack_client: docker.
         entry["Labels"]["com.docker.compose.service"]
         for entry in stack_client.containers(all=True, filters={"label": label})
         for mount in entry["Mounts"]
-        if mount["InventorySource"] == socket
+        if mount["Source"] == socket
     }
     assert {"socket-proxy"} == with_socket
     assert "backup" in stack.in_backrest("docker ps")

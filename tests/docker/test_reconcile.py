@@ -509,8 +509,8 @@ def test_labels_of_an_image_give_no_hooks(world: World, sidecar: Sidecar) -> Non
 
     [plan] = answer["plans"]
     assert "hooks" not in plan
-    assert {"policyTimeBucketed": {"daily": 9}} == plan["retention"]
-    assert [("label.from-image", "warning")] == reasons(answer)
+    assert {"policyTimeBucketed": {"daily": 7, "weekly": 4}} == plan["retention"]
+    assert [("label.from-image", "warning")] * 2 == reasons(answer)
 
 
 def test_labels_of_a_trusted_image_count(world: World, sidecar: Sidecar) -> None:
