@@ -56,6 +56,13 @@ class DaemonProcess:
         """Wait until exactly these plans of ours stand in the document."""
         self.wait(lambda: set(self.plans()) == set(names), f"plans {names}")
 
+    def wait_for_next_pass(self) -> int:
+        """Ask for a pass over everything and wait for its end; return how many there were."""
+        count = self.names().count("reconcile.complete") + 1
+        self.signal(signal.SIGHUP)
+        self.wait_for_event("reconcile.complete", count)
+        return count
+
     def wait_for_event(self, name: str, count: int = 1) -> None:
         """Wait until an event was logged so often."""
         self.wait(lambda: self.names().count(name) >= count, f"{count} events {name}")
