@@ -150,7 +150,7 @@ def _crashing(stage: Stage, count: int) -> Iterator[None]:
 
 def _row(what: str, others: int, taken: _Taken) -> Row:
     median, worst = statistics.median(taken.seconds), max(taken.seconds)
-    figure = f"median {median:.2f} s, worst {worst:.2f} s"
+    figure = f"{median:.2f} s median, {worst:.2f} s worst"
     goal = f"≤ {GOAL_MEDIAN:g} s, ≤ {GOAL_WORST:g} s"
     return Row(what, others, figure, "", None, goal, median <= GOAL_MEDIAN and worst <= GOAL_WORST)
 
@@ -161,9 +161,9 @@ def _cost_rows(pace: float, others: int, taken: _Taken) -> list[Row]:
     passes = taken.passes / max(1, taken.writes)
     spare = (taken.changes * pace / 60 + 1) / max(1, taken.writes)
     return [
-        Row(f"writes per change, one each {pace:g} s", others, f"{writes:.2f}", "", None,
+        Row(f"writes per change, one each {pace:g} s", others, f"{writes:.2f} writes", "", None,
             f"≤ {GOAL_WRITES:g}", writes <= GOAL_WRITES),
-        Row(f"passes per write, one each {pace:g} s", others, f"{passes:.2f}",
+        Row(f"passes per write, one each {pace:g} s", others, f"{passes:.2f} passes",
             f"{spare:.2f} of them may be resyncs", None, f"≤ {GOAL_PASSES:g}",
             passes <= GOAL_PASSES + spare),
     ]  # fmt: skip

@@ -18,6 +18,18 @@ CREATED = [
     ("create sent → plan in the file", "4", "ms"),
     ("create returned → plan in the file", "4", "ms"),
 ]
+PACE = [
+    (f"{what}{beside}", others, unit)
+    for others in ("2", "4")
+    for what, beside, unit in (
+        ("create → plan, one each 1 s", "", "s"),
+        ("writes per change, one each 1 s", "", "writes"),
+        ("passes per write, one each 1 s", "", "passes"),
+        ("five at once: last create → all plans", "", "s"),
+        ("create → plan, one each 1 s", " beside 2 that crash", "s"),
+        ("five at once: last create → all plans", " beside 2 that crash", "s"),
+    )
+]
 STORM = [
     ("storm of creations: writes of the document", "8", "times"),
     ("same storm: last create returned → all plans in the file", "8", "s"),
@@ -57,7 +69,7 @@ def test_quick_benchmark_of_the_daemon_prints_every_row(engine: PrivateEngine) -
     assert ["what", "containers", "figure", "floor beside it", "ratio", "goal", "met"] == head
     assert first[0].startswith("calibration")
     assert last[0] == first[0]
-    expected = [*CREATED, *STORM, *IDLE]
+    expected = [*CREATED, *PACE, *STORM, *IDLE]
     assert expected == [(row[0], row[1], row[2].split()[1]) for row in body]
     assert [] == [row for row in body if not re.fullmatch(r"[+-]?\d+(\.\d+)?", row[2].split()[0])]
     assert {("", "")} == {(row[5], row[6]) for row in body}

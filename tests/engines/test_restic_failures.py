@@ -357,7 +357,7 @@ def test_flag_whose_quotes_are_open(restic: ResticBench) -> None:
 
     for done in (of_plan, of_repo):
         assert (ResultKind.FAILED, FailureClass.UNKNOWN) == (done.kind, done.failure)
-        assert "a flag cannot be split into words: no closing quotation" in done.reason
+        assert "a flag cannot be split into words: it has an open quote" in done.reason
 
 
 def test_plan_of_a_document_without_instance(restic: ResticBench) -> None:

@@ -92,7 +92,7 @@ def test_relist_keeps_what_did_not_change(engine: FakeDocker, tracker: Tracker) 
 
 
 def test_refresh_is_one_call(engine: FakeDocker, tracker: Tracker) -> None:
-    """With a known image and a known volume, for as many containers as were hinted."""
+    """With a known image and a known volume, but for what only an inspection of a new one tells."""
     engine.add_volume("data")
     first = engine.add("first", LABELS, mounts=[volume_mount("data")])
     before = tracker.relist()
@@ -101,7 +101,8 @@ def test_refresh_is_one_call(engine: FakeDocker, tracker: Tracker) -> None:
 
     after = tracker.refresh({first, *new})
 
-    assert calls_of(engine) == {"GET /containers/json": 1}
+    inspected = {f"GET /containers/{one}/json": 1 for one in new}
+    assert calls_of(engine) == {"GET /containers/json": 1} | inspected
     assert [first, *new] == sorted(container.id for container in after.containers)
     assert named(after, "first") is named(before, "first")
     assert after.volumes is before.volumes
@@ -160,9 +161,12 @@ def test_refresh_asks_for_the_options_of_a_new_volume(engine: FakeDocker, tracke
         "GET /containers/json": 1,
         "GET /volumes/share": 1,
         f"GET /images/{IMAGE}/json": 1,
+        f"GET /containers/{one}/json": 1,
     }
     two = engine.add("two", LABELS, mounts=[volume_mount("share")])
     assert tracker.refresh({two}).volumes is first.volumes
+    assert calls_of(engine) == {"GET /containers/json": 1, f"GET /containers/{two}/json": 1}
+    tracker.refresh({two})
     assert calls_of(engine) == {"GET /containers/json": 1}
 
 
@@ -184,7 +188,11 @@ def test_volume_of_a_removed_container_may_be_another_next_time(
 
     after = tracker.refresh({new, other})
 
-    assert calls_of(engine) == {"GET /containers/json": 1, "GET /volumes/data": 1}
+    assert calls_of(engine) == {
+        "GET /containers/json": 1,
+        "GET /volumes/data": 1,
+        f"GET /containers/{new}/json": 1,
+    }
     assert after.volumes["data"].options == {"type": "nfs"}
     assert tracker.refresh({new}) is after
 
