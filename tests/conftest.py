@@ -16,11 +16,15 @@ settings.register_profile(
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
-# What --fast leaves out: generated worlds, benchmarks, and programs killed at every step.
+# What --fast leaves out: generated worlds, real repositories, benchmarks, and programs that are
+# killed at every step.
 _SLOW = (
+    "tests/engines/",
     "tests/property/",
     "tests/e2e/test_benchmarks",
     "tests/e2e/test_ageing_crash.py",
+    "tests/e2e/test_pre_commit.py",
+    "tests/test_workflows.py::test_the_build",
     "tests/e2e/test_concurrency.py",
     "tests/e2e/test_runner_daemon.py",
     "tests/e2e/test_runner_kill.py",
