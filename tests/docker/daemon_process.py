@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_SECONDS = 60.0
+# Longer than the resync of a minute, which finds what an event did not tell.
+_SECONDS = 90.0
 _LOOK_SECONDS = 0.02
 
 
