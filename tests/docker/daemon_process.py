@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Longer than the resync of a minute, which finds what an event did not tell.
-_SECONDS = 90.0
+_SECONDS = 60.0
 _LOOK_SECONDS = 0.02
 
 
