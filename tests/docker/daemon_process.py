@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,9 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 _SECONDS = 60.0
 _LOOK_SECONDS = 0.02
+_PASSES = re.compile(r"^backrest_sidecar_reconciles_total\{[^}]*\} (\d+)", re.MULTILINE)
 
 
 @dataclass
@@ -24,6 +28,7 @@ class DaemonProcess:
     process: subprocess.Popen[bytes]
     config: Path
     log: Path
+    port: int
 
     def events(self) -> list[dict[str, Any]]:
         """Return the events logged so far."""
@@ -56,12 +61,17 @@ class DaemonProcess:
         """Wait until exactly these plans of ours stand in the document."""
         self.wait(lambda: set(self.plans()) == set(names), f"plans {names}")
 
+    def passes(self) -> int:
+        """Return how many passes it has made; the log does not name those that changed nothing."""
+        with urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=_SECONDS) as answer:
+            return sum(map(int, _PASSES.findall(answer.read().decode())))
+
     def wait_for_next_pass(self) -> int:
         """Ask for a pass over everything and wait for its end; return how many there were."""
-        count = self.names().count("reconcile.complete") + 1
+        before = self.passes()
         self.signal(signal.SIGHUP)
-        self.wait_for_event("reconcile.complete", count)
-        return count
+        self.wait(lambda: self.passes() > before, "another pass")
+        return self.passes()
 
     def wait_for_event(self, name: str, count: int = 1) -> None:
         """Wait until an event was logged so often."""
@@ -80,15 +90,22 @@ class DaemonProcess:
 @contextmanager
 def run_daemon(config: Path, address: str, *arguments: str) -> Iterator[DaemonProcess]:
     """Start `backrest-sidecar daemon` on a document and an engine; ended in any case."""
-    log = config.parent / "daemon.log"
+    log, port = config.parent / "daemon.log", _free_port()
     command = [sys.executable, "-m", "sidecar", "daemon", "--config", str(config)]
+    command += ["--listen", f"127.0.0.1:{port}"]
     command += ["--docker-sock", address, "--log-format", "json", "--log-level", "debug"]
     with log.open("wb") as stream:
         process = subprocess.Popen([*command, *arguments], stderr=stream)
-    daemon = DaemonProcess(process, config, log)
+    daemon = DaemonProcess(process, config, log, port)
     try:
         yield daemon
     finally:
         if process.poll() is None:
             process.kill()
         process.wait(_SECONDS)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
