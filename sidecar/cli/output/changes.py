@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from difflib import unified_diff
 
 from sidecar.backrest.mask import mask_texts, mask_value
+from sidecar.cli.output.plan_table import NEVER_RUN
 from sidecar.cli.output.problems import problem_json
 from sidecar.reconciler.reconcile import PassOutcome
 
@@ -23,6 +24,10 @@ def render_outcome_json(outcome: PassOutcome) -> str:
         "unchanged": list(changes.unchanged),
         "plans": [mask_value(plans[plan.id]) for plan in proposal.rendered.plans],
         "problems": [problem_json(problem) for problem in proposal.rendered.problems],
+        "notes": [
+            {"plan": plan_id, "message": NEVER_RUN[0], "hint": NEVER_RUN[1].removeprefix("→ ")}
+            for plan_id in outcome.never_run
+        ],
     }
     return json.dumps(shown, indent=2, ensure_ascii=False)
 
