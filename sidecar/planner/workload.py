@@ -44,7 +44,8 @@ class Workload(NamedTuple):
     plan id with and without the project; `containers` are sorted by name; `labels` lack the
     prefix; `carriers` names, per label, the containers that carry the value that counts;
     `ignored` are the labels that only an image says; `keys` are the natural keys of what was
-    joined by an explicit `id`, then the first container is the newest that runs.
+    joined by an explicit `id`, then the first container is the newest that runs; `links` are
+    the container paths that were seen to be symbolic links.
     """
 
     key: str
@@ -58,6 +59,7 @@ class Workload(NamedTuple):
     problems: tuple[Problem, ...] = ()
     ignored: Mapping[str, str] = MappingProxyType({})
     keys: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
 
     @property
     def scope(self) -> str:
@@ -150,7 +152,8 @@ def group_workloads(
             continue
         # Of an unknown image only whether Docker has it no more.
         images = [of_image(c.image_id, c.image_id in missing) for c in containers]
-        inputs = (containers, images, policy)
+        links = [inventory.links.get(c.id, ()) for c in containers] if inventory.links else ()
+        inputs = (containers, images, policy, links)
         workload = recall(unit, inputs, _render_unit, unit, containers, inventory, policy)
         group = workload.labels.get("group", "").strip()
         if group and unit.project:
@@ -237,6 +240,7 @@ def _render_unit(
         newest.labels,
         newest.image_id,
         tuple([mount.destination for mount in newest.mounts]),
+        links := tuple([link for item in ordered for link in inventory.links.get(item.id, ())]),
     )
     own = own_labels(
         source,
@@ -257,6 +261,7 @@ def _render_unit(
         carriers={},
         problems=tuple([replace(problem, workload=key) for problem in own.problems]),
         ignored=own.ignored,
+        links=links,
     )
 
 
@@ -301,6 +306,7 @@ def _join_group(project: str, name: str, members: Sequence[Workload], prefix: st
         carriers=_carriers(agreed),
         problems=tuple(problems),
         ignored={label: v for member in members for label, v in member.ignored.items()},
+        links=tuple([link for member in members for link in member.links]),
     )
 
 

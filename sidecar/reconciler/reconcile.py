@@ -26,6 +26,7 @@ from sidecar.reconciler.apply.first_run import period_of
 from sidecar.reconciler.backrest_view import HOST_VIEW, BackrestView, resolve_backrest_view
 from sidecar.reconciler.desired_state import DesiredState, Planner, naming
 from sidecar.reconciler.init import render_document
+from sidecar.reconciler.links import with_links
 from sidecar.reconciler.observe import observe_docker, read_files
 from sidecar.reconciler.recorder import (
     PassRecorder,
@@ -151,6 +152,7 @@ class Reconciler:
         if memory is not None:
             prefix = settings.policy.label_prefix
             inventory = with_last_known_images(memory, inventory, prefix)
+            inventory = with_links(inventory, self._policy, settings.source.docker_sock)
             if view.seen is not None:
                 memory.change(runner=view.seen)
             quiesced = read_quiesced(settings.config)

@@ -11,7 +11,10 @@ from sidecar.reconciler.reconcile import PassOutcome
 
 
 def render_outcome_json(outcome: PassOutcome) -> str:
-    """Write the object of `--output json`; plans as they stand after the pass, masked."""
+    """Write the object of `--output json`; plans as they stand after the pass, masked.
+
+    `notes` are there only where there are any.
+    """
     proposal = outcome.proposal
     changes = proposal.changes
     plans = proposal.after.plans
@@ -24,11 +27,12 @@ def render_outcome_json(outcome: PassOutcome) -> str:
         "unchanged": list(changes.unchanged),
         "plans": [mask_value(plans[plan.id]) for plan in proposal.rendered.plans],
         "problems": [problem_json(problem) for problem in proposal.rendered.problems],
-        "notes": [
+    }
+    if outcome.never_run:
+        shown["notes"] = [
             {"plan": plan_id, "message": NEVER_RUN[0], "hint": NEVER_RUN[1].removeprefix("→ ")}
             for plan_id in outcome.never_run
-        ],
-    }
+        ]
     return json.dumps(shown, indent=2, ensure_ascii=False)
 
 
