@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.labels.problem import Problem, Severity, problem_of
 from sidecar.labels.registry import resolve_label
-from sidecar.labels.spec import LabelSpec
+from sidecar.labels.spec import LARGEST_LABEL, MOST_ITEMS, LabelSpec
 from sidecar.labels.values import parse_list, strip_quotes
 from sidecar.lib.text import SpecInvalid, quoted
 
@@ -135,21 +135,28 @@ def paths_of_image(
 ) -> tuple[str, ...]:
     """Return the container paths that only the image says are to be backed up, in normal form.
 
-    `image_labels` None: Docker has the image no more, so that each label may be its own.
+    `image_labels` None: Docker has the image no more, so that each label may be its own. None
+    where there are so many that the label is refused.
     """
+    said = {
+        full: value
+        for full, value in labels.items()
+        if full.startswith(f"{prefix}paths.include")
+        if image_labels is None or image_labels.get(full) == value
+    }
+    if not said or sum(map(len, said.values())) > LARGEST_LABEL:
+        return ()
     found: list[str] = []
-    for full in sorted(labels):
-        if not full.startswith(f"{prefix}paths.include"):
-            continue
-        if image_labels is not None and image_labels.get(full) != labels[full]:
-            continue
+    for full in sorted(said):
         label, index = resolve_label(full.removeprefix(prefix))
         if label is None or label.field != "include":
             continue
         try:
-            found += _items(labels[full], is_indexed=index >= 0)
+            found += _items(said[full], is_indexed=index >= 0)
         except SpecInvalid:
             continue
+    if len(found) > MOST_ITEMS:
+        return ()
     return tuple([_normal(item) for item in found if _is_plain(item)])
 
 

@@ -16,6 +16,8 @@ from sidecar.labels.policy import Policy
 from sidecar.planner.host_path import Locator
 from sidecar.planner.image_paths import ImagePath, image_paths
 
+# To look into a folder, not to read it.
+_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _MARKS_OF_CONTAINERS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
 
@@ -56,12 +58,20 @@ def _first_link(path: ImagePath, local: str) -> str:
     `local` is where we see the mount. What cannot be looked at counts as no link.
     """
     inside = path.path.removeprefix(path.root).strip("/").split("/")
-    for depth in range(1, len(inside) + 1):
-        rest = "/".join(inside[:depth])
+    try:
+        folder = os.open(local, _FOLDER)
+    except (OSError, ValueError):
+        return ""
+    # Folder by folder, so that a deep path costs time in proportion to its length.
+    for depth, part in enumerate(inside, 1):
         try:
-            mode = os.lstat(f"{local.rstrip('/')}/{rest}").st_mode
+            if stat.S_ISLNK(os.stat(part, dir_fd=folder, follow_symlinks=False).st_mode):
+                return f"{path.root.rstrip('/')}/{'/'.join(inside[:depth])}"
+            deeper = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
         except (OSError, ValueError):
             return ""
-        if stat.S_ISLNK(mode):
-            return f"{path.root.rstrip('/')}/{rest}"
+        finally:
+            os.close(folder)
+        folder = deeper
+    os.close(folder)
     return ""

@@ -73,3 +73,12 @@ def test_the_other_replicas_are_looked_at_too() -> None:
         *HERE,
         *(ImagePath("d", path, "/data", "/other") for path in ("/data/a", "/data/n/c")),
     ] == found
+
+
+def test_more_than_a_label_may_hold_is_not_looked_at() -> None:
+    """It is refused in any case, and one container may not hold up the others."""
+    for value in ("/data/a," * 257, f"/data/{'a' * 65536}"):
+        labels = {"backrest.paths.include": value}
+        assert image_paths(inventory(container(labels), image=labels), Policy()) == []
+    most = {"backrest.paths.include": "/data/a," * 256}
+    assert 256 == len(image_paths(inventory(container(most), image=most), Policy()))

@@ -71,6 +71,16 @@ def test_in_a_container_it_is_seen_through_its_mounts(data: Path, tmp_path: Path
     assert {"w": ("/data/link",)} == with_links(inventory, policy, "tcp://proxy:2375").links
 
 
+def test_what_is_not_there_or_no_folder_is_no_link(data: Path, tmp_path: Path) -> None:
+    """Nor is a mount that we do not find."""
+    (data / "link").unlink()
+    (data / "link").touch()
+    assert {} == with_links(_inventory(data), Policy(), NEAR).links
+    (data / "link").unlink()
+    assert {} == with_links(_inventory(data), Policy(), NEAR).links
+    assert {} == with_links(_inventory(tmp_path / "gone"), Policy(), NEAR).links
+
+
 def test_what_cannot_be_seen_is_not_looked_at(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
