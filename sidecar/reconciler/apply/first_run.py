@@ -65,12 +65,13 @@ class FirstRuns:
         now = self._clocks.monotonic()
         if now < self._next:
             return self._next - now
-        wait = _LOOK_SECONDS
-        if self._api is not None and (desired := self._desired()) is not None:
-            try:
-                wait = self._step(self._api, desired)
-            except SidecarError:
-                wait = _LOOK_SECONDS
+        desired = self._desired()
+        if self._api is None or desired is None:
+            return _LOOK_SECONDS
+        try:
+            wait = self._step(self._api, desired)
+        except SidecarError:
+            wait = _LOOK_SECONDS
         self._next = self._clocks.monotonic() + wait
         return wait
 
