@@ -123,7 +123,9 @@ def _lines(notice: Notice, host: str) -> Iterator[str]:
 
 def _stats_lines(stats: Stats) -> Iterator[str]:
     yield f"Size: {render_size(stats.bytes_processed)} in {counted(stats.files_processed, 'file')}"
-    changes = f"{stats.files_new} new and {counted(stats.files_changed, 'changed file')}"
+    # The noun belongs to both numbers.
+    files = "file" if stats.files_new + stats.files_changed == 1 else "files"
+    changes = f"{stats.files_new} new and {stats.files_changed} changed {files}"
     yield f"Added: {render_size(stats.bytes_added)} ({changes})"
 
 
