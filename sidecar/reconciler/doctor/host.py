@@ -64,7 +64,7 @@ def _absent(context: CheckContext) -> CheckResult:
 def check_clock(context: CheckContext) -> CheckResult:
     """Compare this machine's clock with what has already happened."""
     now = context.now
-    shown = f"{now:%Y-%m-%d %H:%M}"
+    shown = f"{now:%Y-%m-%d %H:%M %Z}"
     hint = "set the clock, as by NTP: schedules and retention go by it"
     if now < _EARLIEST:
         return failed(f"it is not {shown}, whatever this machine says", hint)
@@ -74,7 +74,7 @@ def check_clock(context: CheckContext) -> CheckResult:
         saved = 0.0
     if saved > now.timestamp() + _AHEAD_SECONDS:
         when = datetime.fromtimestamp(saved, now.tzinfo)
-        return warned(f"it is {shown}, and the document was saved {when:%Y-%m-%d %H:%M}", hint)
+        return warned(f"it is {shown}, and the document was saved {when:%Y-%m-%d %H:%M %Z}", hint)
     return passed(f"it is {shown} here")
 
 
