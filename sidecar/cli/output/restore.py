@@ -44,7 +44,7 @@ def read_request(
 def show_plan(plan: RestorePlan, *, is_dry: bool) -> None:
     """Show what will be done, or would be."""
     snapshot = plan.snapshot
-    moment = f"{snapshot.time.astimezone():%Y-%m-%d %H:%M}"
+    moment = f"{snapshot.time.astimezone():%Y-%m-%d %H:%M %Z}"
     size = f"{counted(plan.files, 'file')}, {render_size(plan.bytes)}"
     echo(f"snapshot {short_id(snapshot.id)} of {moment}: {size}")
     for line in aligned([_cells(step) for step in plan.steps]):
