@@ -13,9 +13,7 @@ _JSON = re.compile(r"\[\s*[\"\]]")
 _ATTEMPT = re.compile(r"\[\s*['/]")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _BULLET = re.compile(r"^\s*-(?:\s+|$)")
-_BRACKETS_HINT = (
-    'write it without brackets, one item per line or separated by commas, or as JSON: ["a", "b"]'
-)
+_BRACKETS_HINT = 'write it without brackets, %sseparated by commas, or as JSON: ["a", "b"]'
 # A path component as Go's filepath.Match reads it, by which restic matches: characters, `\\` and
 # a character, and sets of characters and ranges, which are not empty.
 _SET_CHARACTER = r"(?:[^\\\-\]]|\\.)"
@@ -39,7 +37,8 @@ def parse_list(text: str, *, keep_quotes: bool, by_line: bool = True) -> tuple[s
         if _JSON.match(text):
             return _parse_json_list(text)
         if _is_attempted_list(text):
-            raise SpecInvalid("the value is no list in brackets that we read", _BRACKETS_HINT)
+            hint = _BRACKETS_HINT % ("one item per line or " if by_line else "")
+            raise SpecInvalid("the value is no list in brackets that we read", hint)
     lines = [_BULLET.sub("", line) for line in _LINE_END.split(text)] if by_line else [text]
     items = [item.strip() for line in lines for item in _items(line)]
     if not keep_quotes:
