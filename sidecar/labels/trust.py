@@ -80,7 +80,8 @@ def own_labels(
     ignored: dict[str, str] = {}
     for name in sorted(own):
         value = own[name]
-        if image_labels is not None and image_labels.get(prefix + name) != value:
+        said = value if image_labels is None else image_labels.get(prefix + name)
+        if said is None or _without_surrogates(said) != value:
             continue
         allowed = _allowed_from_image(name, value, container.destinations)
         if allowed == value or (is_missing and name in _CLAIMS):

@@ -246,16 +246,23 @@ def _plain_goes_to(
     claims: Sequence[IdClaim],
     existing: Mapping[str, PlanView],
 ) -> int | None:
-    """Return who gets the plain id: the owner, who shares a path with the plan, the oldest."""
-    if not candidates or plain not in existing:
-        return candidates[0] if candidates else None
-    paths = frozenset(existing[plain].paths)
+    """Return who gets the plain id: the owner, who shares a path with the plan, the oldest.
 
-    def rank(index: int) -> tuple[bool, bool, int, str]:
+    Of newcomers it is the first. One whose own labels nobody can tell comes last.
+    """
+    if not candidates:
+        return None
+    paths = frozenset(existing[plain].paths) if plain in existing else None
+
+    def rank(index: int) -> tuple[bool, bool, bool, int, str]:
         claim = claims[index]
+        problems = claim.workload.problems
+        is_doubtful = any(p.blocks and p.reason == "label.from-image" for p in problems)
+        if paths is None:
+            return False, is_doubtful, False, 0, claim.key
         is_owner = owner is not None and owner.key in (claim.key, *claim.workload.keys)
         created = min(container.created for container in claim.workload.containers)
-        return not is_owner, not paths & claim.paths, created, claim.key
+        return not is_owner, is_doubtful, not paths & claim.paths, created, claim.key
 
     return min(candidates, key=rank)
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +21,7 @@ def container(name: str, labels: Mapping[str, str], source: str = "", **more: An
     own = {"backrest.enable": "true"} | {f"backrest.{key}": labels[key] for key in labels}
     mount = Mount("bind", source or f"/srv/{len(name)}", "/data")
     made = Container(name.encode().hex()[:64].ljust(64, "0"), name, "", own, (mount,))
-    return Container(**{**{key: getattr(made, key) for key in made.__slots__}, **more})
+    return replace(made, **more)
 
 
 def document(plans: Sequence[Mapping[str, Any]] = ()) -> Document:

@@ -12,7 +12,7 @@ from tests.attack.crowd import POLICIES, container, document, look, plans_of
 
 KIB = 1 << 10
 VICTIM = container("victim", {"schedule": "0 3 * * *"}, "/srv/victim")
-TOO_LARGE = {
+TOO_LARGE: dict[str, dict[str, str]] = {
     "a-value": {"id": "x" * (64 * KIB + 1)},
     "a-value-of-wide-characters": {"keep": "\N{PILE OF POO}" * (16 * KIB + 1)},
     "a-list": {"paths.exclude": "x" * (64 * KIB + 1)},
@@ -24,7 +24,7 @@ TOO_LARGE = {
     "a-count-of-many-digits": {"keep": f"daily={'9' * 60_000}"},
 }
 # What programs that go back and forth over a text never end with, or end with late.
-SLOW = {
+SLOW: dict[str, dict[str, str]] = {
     "exclude-stars": {"paths.exclude": f"/data/{'*a' * 60}b, {'*a' * 60}b"},
     "iexclude-folders": {"paths.iexclude": "*/" * 30_000 + "b"},
     "exclude-sets": {"paths.exclude": "[a-b" * 15_000},
@@ -87,20 +87,24 @@ def test_no_label_takes_long(tmp_path: Path, policy: str, words: tuple[str, ...]
         for label in LABELS
         if label.name != "enable"
     }
-    for number, (name, labels) in enumerate({**hostile, "victim": {}}.items()):
+    hostile["victim"] = {}
+    for number, (name, labels) in enumerate(hostile.items()):
         mount = {
             "Type": "bind",
             "Source": f"/srv/{name}{'/a' * 200}/{'a' * 200}",
             "Destination": "/data/db",
             "RW": True,
         }
-        entry = {
-            "Id": f"{number:064x}",
-            "Names": [f"/{name}"],
-            "Image": "mongo",
-            "State": "running",
-        }
-        listed.append({**entry, "Labels": {"backrest.enable": "true", **labels}, "Mounts": [mount]})
+        listed.append(
+            {
+                "Id": f"{number:064x}",
+                "Names": [f"/{name}"],
+                "Image": "mongo",
+                "State": "running",
+                "Labels": {"backrest.enable": "true", **labels},
+                "Mounts": [mount],
+            }
+        )
     inventory, config = tmp_path / "list.json", tmp_path / "config.json"
     inventory.write_text(json.dumps(listed))
     config.write_text(document().text)

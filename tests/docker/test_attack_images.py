@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from private_docker import PrivateEngine
+from sample_stack import import_image
 from sidecar.cli.commands.main import run_cli
 from world import World
 
@@ -37,13 +38,13 @@ LABELS = {
 
 @pytest.fixture
 def crowd(world: World) -> World:
-    """Make a victim, and two containers of the attacker's image: one created, one run."""
-    image = world.image("evil:1", LABELS)
+    """Make a victim, and two containers of the attacker's image, one that its user labelled."""
+    image = world.image("evil", LABELS)
     own = {**SERVICE, "com.docker.compose.config-hash": "h", "backrest.enable": "true"}
     world.volume("theirs")
     world.container("shop-db-1", own, ["theirs:/data"], running=True)
     world.container("evil-1", {}, ["mine:/data"], image=image)
-    world.container("evil-2", {"backrest.enable": "yes"}, ["mine:/data"], image=image, running=True)
+    world.container("evil-2", {"backrest.enable": "yes"}, ["mine:/data"], image=image)
     return world
 
 
@@ -80,9 +81,10 @@ def test_an_image_decides_nothing_but_paths_of_its_own(
     for folder in (known, unknown):
         folder.mkdir()
     seen = [reconcile(engine, document(known), policy)]
-    crowd.client.remove_image("evil:1", force=True)
+    crowd.client.remove_image("evil", force=True)
     seen.append(reconcile(engine, known / "config.json", policy))
     seen.append(reconcile(engine, document(unknown), policy))
+    import_image(crowd.client, "evil")  # its world removes it
     for plans in seen:
         victim = plans["shop_db"]
         assert "EVIL" not in json.dumps(plans)

@@ -107,3 +107,12 @@ def test_an_image_that_was_removed_makes_no_replica() -> None:
     assert {"shop/db": ("shop-db-1",), "by-hand": ("by-hand",)} == {
         workload.key: workload.names for workload in workloads
     }
+
+
+def test_what_no_document_can_hold_is_no_other_value() -> None:
+    """A lone surrogate in an image's label is replaced in both, and makes nothing the user's."""
+    labels = {"backrest.enable": "true\ud800"}
+    container = Container("a" * 64, "web", "sha256:01", labels)
+    inventory = Inventory((container,), image_labels={"sha256:01": labels})
+    [workload] = group_workloads(inventory, Policy())
+    assert {} == workload.labels
