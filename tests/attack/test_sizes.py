@@ -89,6 +89,7 @@ def test_no_label_takes_long(tmp_path: Path, policy: str, words: tuple[str, ...]
     }
     hostile["victim"] = {}
     for number, (name, labels) in enumerate(hostile.items()):
+        own = {"backrest.enable": "true", **labels}
         mount = {
             "Type": "bind",
             "Source": f"/srv/{name}{'/a' * 200}/{'a' * 200}",
@@ -101,7 +102,7 @@ def test_no_label_takes_long(tmp_path: Path, policy: str, words: tuple[str, ...]
                 "Names": [f"/{name}"],
                 "Image": "mongo",
                 "State": "running",
-                "Labels": {"backrest.enable": "true", **labels},
+                "Labels": own,
                 "Mounts": [mount],
             }
         )
