@@ -167,9 +167,9 @@ def resolve_ids(
         for index, plan_id in shares:
             claim = claims[index]
             problems = _rivalry(index, plain, rivals, claims, keeper, policy)
-            theirs = _stranger(suffixed_id(plain, claim.key), claim, known)
-            if not plan_id and theirs is not None:
-                foreign = suffixed_id(plain, claim.key)
+            foreign = "" if plan_id else suffixed_id(plain, claim.key)
+            theirs = _stranger(foreign, claim, known)
+            if theirs is not None:
                 problems += (_foreign(claim, foreign, theirs, owners, policy),)
             elif owner is not None:
                 problems += _about_owner(claim, plan_id, plain, owner, owners, policy)
