@@ -250,8 +250,6 @@ def _plain_goes_to(
 
     Of newcomers it is the first. One whose own labels nobody can tell comes last.
     """
-    if not candidates:
-        return None
     paths = frozenset(existing[plain].paths) if plain in existing else None
 
     def rank(index: int) -> tuple[bool, bool, bool, int, str]:
@@ -264,7 +262,7 @@ def _plain_goes_to(
         created = min(container.created for container in claim.workload.containers)
         return not is_owner, is_doubtful, not paths & claim.paths, created, claim.key
 
-    return min(candidates, key=rank)
+    return min(candidates, key=rank, default=None)
 
 
 def _rivalry(  # the parts of a problem
