@@ -2,10 +2,13 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 from sidecar.lib.text import SpecInvalid, quoted
+
+LARGEST = 1 << 16
+"""The most bytes of a label, those of its indexed ones together."""
 
 _QUOTES = "\"'"
 _ESCAPED = frozenset({'"', "'", "\\"})
@@ -30,9 +33,10 @@ def parse_list(text: str, *, keep_quotes: bool, by_line: bool = True) -> tuple[s
     A value that starts with `["` or `[]` is JSON. Otherwise commas split, but not
     inside single or double quotes; `keep_quotes` says whether an item keeps the
     pair around it. With `by_line` a line end splits too, in quotes as well, and `- ` in
-    front of a line is dropped. Raises SpecInvalid for an unclosed quote, bad JSON and what
-    was meant as a list in brackets.
+    front of a line is dropped. Raises SpecInvalid for an unclosed quote, bad JSON, what
+    was meant as a list in brackets, and a value that is too large.
     """
+    check_size((text,))
     if text.startswith("["):
         if _JSON.match(text):
             return _parse_json_list(text)
@@ -44,6 +48,15 @@ def parse_list(text: str, *, keep_quotes: bool, by_line: bool = True) -> tuple[s
     if not keep_quotes:
         items = [strip_quotes(item) for item in items]
     return tuple([item for item in items if item])
+
+
+def check_size(texts: Collection[str]) -> None:
+    """Raise SpecInvalid where a label is larger than it may be; nothing else looks at it then."""
+    size = sum(map(len, texts))
+    if 4 * size > LARGEST and sum(len(text.encode(errors="replace")) for text in texts) > LARGEST:
+        raise SpecInvalid(
+            f"the value is larger than {LARGEST >> 10} KiB", "shorten it, or name a folder"
+        )
 
 
 def _items(line: str) -> Sequence[str]:

@@ -89,7 +89,7 @@ def test_no_label_takes_long(tmp_path: Path, policy: str, words: tuple[str, ...]
     }
     hostile["victim"] = {}
     for number, (name, labels) in enumerate(hostile.items()):
-        own = {"backrest.enable": "true", **labels}
+        own = {"backrest.enable": "true", "." * 60_000: "x", "a." * 30_000: "x", **labels}
         mount = {
             "Type": "bind",
             "Source": f"/srv/{name}{'/a' * 200}/{'a' * 200}",
