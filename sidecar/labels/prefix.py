@@ -12,6 +12,8 @@ _SEPARATOR = re.compile(r"[.\-_:/]")
 _MAX_DISTANCE = 2
 # Shorter prefixes are near to too many words.
 _MIN_LENGTH = 5
+# Longer than any label of ours: whoever writes a label must not make a pass take long.
+_LONGEST = 200
 _TRUE = frozenset({"true", "1", "yes", "on", "t", "y"})
 
 
@@ -38,6 +40,8 @@ def misspelt_prefixes(labels: Mapping[str, str], prefix: str) -> Iterator[Proble
 def meant_label(label: str, prefix: str) -> str:
     """Return the label of ours that one with another prefix means, the empty string if none."""
     domain = f"{prefix.rstrip(_SEPARATORS)}.io/"
+    if len(label) > len(prefix) + _LONGEST:
+        return ""
     if label.startswith(prefix) and not label.startswith(domain):
         return ""
     for match in _SEPARATOR.finditer(label):

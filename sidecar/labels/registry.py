@@ -39,7 +39,8 @@ _SYNONYMS = {
     "includes": "paths.include",
     "flags": "backup-flags",
 }
-_INDEXED = re.compile(r"(.+)\.(0|[1-9][0-9]*)", re.ASCII)
+# No more digits than Python reads as a number in no time: nobody counts further.
+_INDEXED = re.compile(r"(.+)\.(0|[1-9][0-9]{0,17})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +248,9 @@ def suggest_label(name: str) -> str:
     wanted = name.lower().replace("_", "-")
     if wanted in _SYNONYMS:
         return _SYNONYMS[wanted]
+    base, _, index = wanted.rpartition(".")
+    if index.isdecimal() and base in REGISTRY:
+        return base
     for known in REGISTRY:
         if known.startswith(f"{wanted}.") or known.endswith(f".{wanted}"):
             return known

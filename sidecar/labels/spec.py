@@ -1,12 +1,13 @@
 """Label texts → `LabelSpec` and problems, driven by the registry."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from sidecar.labels.problem import Problem, Severity, problem_of
 from sidecar.labels.registry import LABELS, REGISTRY, Label, resolve_label, suggest_label
 from sidecar.labels.values import (
+    check_size,
     has_wrong_negation,
     is_split_inside_lines,
     parse_list,
@@ -14,7 +15,6 @@ from sidecar.labels.values import (
 )
 from sidecar.lib.text import SpecInvalid, quoted
 
-LARGEST_LABEL = 1 << 16
 MOST_ITEMS = 256
 _PATTERNS = frozenset({"exclude", "iexclude"})
 _SUSPICIOUS = re.compile(r"[; ]/")
@@ -93,7 +93,7 @@ def _parse_into(
 ) -> None:
     try:
         if isinstance(text, str):
-            _check_size((text,))
+            check_size((text,))
             value: Any = _scalar(text)
         else:
             value = _parse_items(label, text)
@@ -113,17 +113,9 @@ def _scalar(text: str) -> str:
     return text
 
 
-def _check_size(texts: Collection[str]) -> None:
-    size = sum(map(len, texts))
-    if 4 * size > LARGEST_LABEL and sum(len(text.encode()) for text in texts) > LARGEST_LABEL:
-        raise SpecInvalid(
-            f"the value is larger than {LARGEST_LABEL >> 10} KiB", "shorten it, or name a folder"
-        )
-
-
 def _parse_items(label: Label, texts: dict[int, str]) -> tuple[str, ...]:
     """Return the items of a list label: those of the plain label, then the indexed ones."""
-    _check_size(texts.values())
+    check_size(texts.values())
     plain: tuple[str, ...] = ()
     if -1 in texts:
         plain = parse_list(texts[-1], keep_quotes=label.keeps_quotes, by_line=not label.is_commands)

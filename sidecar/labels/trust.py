@@ -13,8 +13,8 @@ from typing import NamedTuple
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.labels.problem import Problem, Severity, problem_of
 from sidecar.labels.registry import resolve_label
-from sidecar.labels.spec import LARGEST_LABEL, MOST_ITEMS, LabelSpec
-from sidecar.labels.values import parse_list, strip_quotes
+from sidecar.labels.spec import MOST_ITEMS, LabelSpec
+from sidecar.labels.values import LARGEST_LABEL, parse_list, strip_quotes
 from sidecar.lib.text import SpecInvalid, quoted
 
 # The list labels outside hooks and flags; the planner checks those of hooks when it makes the
@@ -82,7 +82,8 @@ def own_labels(
     ignored: dict[str, str] = {}
     for name in sorted(own):
         value = own[name]
-        if image_labels is not None and image_labels.get(prefix + name) != value:
+        said = value if image_labels is None else image_labels.get(prefix + name)
+        if said is None or _without_surrogates(said) != value:
             continue
         allowed = _allowed_from_image(name, value, container)
         if allowed == value or (is_missing and name in _CLAIMS):

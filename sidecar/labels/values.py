@@ -2,10 +2,13 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 from sidecar.lib.text import SpecInvalid, quoted
+
+LARGEST_LABEL = 1 << 16
+"""The most bytes of a label, those of its indexed ones together."""
 
 _QUOTES = "\"'"
 _ESCAPED = frozenset({'"', "'", "\\"})
@@ -13,9 +16,7 @@ _JSON = re.compile(r"\[\s*[\"\]]")
 _ATTEMPT = re.compile(r"\[\s*['/]")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _BULLET = re.compile(r"^\s*-(?:\s+|$)")
-_BRACKETS_HINT = (
-    'write it without brackets, one item per line or separated by commas, or as JSON: ["a", "b"]'
-)
+_BRACKETS_HINT = 'write it without brackets, %sseparated by commas, or as JSON: ["a", "b"]'
 # A path component as Go's filepath.Match reads it, by which restic matches: characters, `\\` and
 # a character, and sets of characters and ranges, which are not empty.
 _SET_CHARACTER = r"(?:[^\\\-\]]|\\.)"
@@ -32,19 +33,30 @@ def parse_list(text: str, *, keep_quotes: bool, by_line: bool = True) -> tuple[s
     A value that starts with `["` or `[]` is JSON. Otherwise commas split, but not
     inside single or double quotes; `keep_quotes` says whether an item keeps the
     pair around it. With `by_line` a line end splits too, in quotes as well, and `- ` in
-    front of a line is dropped. Raises SpecInvalid for an unclosed quote, bad JSON and what
-    was meant as a list in brackets.
+    front of a line is dropped. Raises SpecInvalid for an unclosed quote, bad JSON, what
+    was meant as a list in brackets, and a value that is too large.
     """
+    check_size((text,))
     if text.startswith("["):
         if _JSON.match(text):
             return _parse_json_list(text)
         if _is_attempted_list(text):
-            raise SpecInvalid("the value is no list in brackets that we read", _BRACKETS_HINT)
+            hint = _BRACKETS_HINT % ("one item per line or " if by_line else "")
+            raise SpecInvalid("the value is no list in brackets that we read", hint)
     lines = [_BULLET.sub("", line) for line in _LINE_END.split(text)] if by_line else [text]
     items = [item.strip() for line in lines for item in _items(line)]
     if not keep_quotes:
         items = [strip_quotes(item) for item in items]
     return tuple([item for item in items if item])
+
+
+def check_size(texts: Collection[str]) -> None:
+    """Raise SpecInvalid where a label is larger than it may be; nothing else looks at it then."""
+    size = sum(map(len, texts))
+    if 4 * size > LARGEST_LABEL and sum(len(text.encode(errors="replace")) for text in texts) > LARGEST_LABEL:
+        raise SpecInvalid(
+            f"the value is larger than {LARGEST_LABEL >> 10} KiB", "shorten it, or name a folder"
+        )
 
 
 def _items(line: str) -> Sequence[str]:

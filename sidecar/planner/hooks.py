@@ -50,10 +50,11 @@ _LATER_SNAPSHOT_LABELS = (
 _SHORT_COMMAND = 60
 _NODE_ID = 25
 _SELF = re.compile(r"\$\{SELF\}|\$SELF(?![A-Za-z0-9_])")
+# Possessive: whoever writes a label chooses its text, and none may take long to read.
 _NAMELESS = re.compile(
-    r"\bdocker\s+(?:container\s+)?(?:stop|start)"
-    r"(?:\s+(?:(?:-t|--time|-s|--signal|--timeout)[ =]\S+|-\S+))*"
-    r"(?:\s+(?:\"\"|''))*\s*(?=$|[;&|)#\n])"
+    r"\bdocker\s++(?:container\s++)?(?:stop|start)"
+    r"(?:\s++(?>(?:-t|--time|-s|--signal|--timeout)[ =][^\s;&|)#]+|-[^\s;&|)#]+))*+"
+    r"(?:\s++(?:\"\"|''))*+\s*+(?=$|[;&|)#\n])"
 )
 
 
@@ -80,11 +81,14 @@ class _HookScope:
 
     def exec_script(self, name: str, command: str, what: str) -> str:
         """Wrap a command so that it runs in a container; `what` is for people."""
+        user = self.spec.exec_user or ""
+        if user and self.is_forbidden("exec.user", HookPolicy.ALL):
+            user = ""
         return render_exec(
             name,
             command,
             what=what,
-            user=self.spec.exec_user or "",
+            user=user,
             swarm_service=self.workload.swarm_service,
         )
 

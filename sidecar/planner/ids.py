@@ -147,7 +147,14 @@ def resolve_ids(
             found[index] = (plain_id(unlabelled, policy), (_no_id(claim, policy),))
     holders: dict[str, str] = {}
     stems = {plan_id[:-_SUFFIX_LENGTH] for plan_id in view.plan_by_id}
-    known = owners.of_plans(wanted, view, policy)
+    suffixed = {
+        plan_id
+        for plain, rivals in wanted.items()
+        if len(rivals) > 1 or plain in stems
+        for index in rivals
+        if (plan_id := suffixed_id(plain, claims[index].key)) in view.plan_by_id
+    }
+    known = owners.of_plans({*wanted, *suffixed}, view, policy)
     for plain, rivals in sorted(wanted.items()):
         owner = known.get(plain)
         is_kin = owner is None or owner.is_kin(claims[rivals[0]].workload)
@@ -155,18 +162,28 @@ def resolve_ids(
             shares = [(rivals[0], plain)]
         else:
             allowed = _allowed(rivals, claims, owner, owners, policy)
-            shares = _share_out(plain, rivals, allowed, owner, claims, view.plan_by_id)
+            shares = _share_out(plain, rivals, allowed, known, claims, view.plan_by_id)
         keeper = next((claims[i].key for i, plan_id in shares if plan_id == plain), "")
         for index, plan_id in shares:
             claim = claims[index]
             problems = _rivalry(index, plain, rivals, claims, keeper, policy)
-            if owner is not None:
+            foreign = "" if plan_id else suffixed_id(plain, claim.key)
+            theirs = _stranger(foreign, claim, known)
+            if theirs is not None:
+                problems += (_foreign(claim, foreign, theirs, owners, policy),)
+            elif owner is not None:
                 problems += _about_owner(claim, plan_id, plain, owner, owners, policy)
             holder = holders.setdefault(plan_id, claim.key) if plan_id else claim.key
             if holder != claim.key:
                 problems += (_taken(claim, plan_id, holder, policy),)
             found[index] = ("" if holder != claim.key else plan_id, problems)
     return found
+
+
+def _stranger(plan_id: str, claim: IdClaim, known: Mapping[str, Owner]) -> Owner | None:
+    """Return whose a standing plan is, None where the claim may go on with it."""
+    owner = known.get(plan_id)
+    return None if owner is None or owner.is_kin(claim.workload) else owner
 
 
 def _allowed(
@@ -198,24 +215,27 @@ def _share_out(  # what decides it
     plain: str,
     rivals: Sequence[int],
     allowed: Sequence[int],
-    owner: Owner | None,
+    known: Mapping[str, Owner],
     claims: Sequence[IdClaim],
     existing: Mapping[str, PlanView],
 ) -> list[tuple[int, str]]:
     """Give the plain id to one of those who ask for it; the others get one with a suffix.
 
     Only the `allowed` may have the plan that stands. Where nobody is, the others get no
-    id at all: it is `owner`'s.
+    id at all: it is another's, as `known` says. Nor does one whose suffix leads to the plan of
+    another: somebody may have chosen a name for its hash.
     """
     held = [(index, suffixed_id(plain, claims[index].key)) for index in rivals]
-    keeping = [(index, plan_id) for index, plan_id in held if plan_id in existing]
+    strangers = {i for i, plan_id in held if _stranger(plan_id, claims[i], known) is not None}
+    keeping = [(i, plan_id) for i, plan_id in held if plan_id in existing and i not in strangers]
+    keeping += [(index, "") for index in strangers]
     others = [(index, plan_id) for index, plan_id in held if plan_id not in existing]
     if not others:
         return keeping
     if not allowed:
         return [*keeping, *((index, "") for index, _ in others)]
     candidates = [index for index, _ in others if index in allowed]
-    winner = _plain_goes_to(plain, candidates, owner, claims, existing)
+    winner = _plain_goes_to(plain, candidates, known.get(plain), claims, existing)
     return [*keeping, *((i, plain if i == winner else plan_id) for i, plan_id in others)]
 
 
@@ -226,18 +246,23 @@ def _plain_goes_to(
     claims: Sequence[IdClaim],
     existing: Mapping[str, PlanView],
 ) -> int | None:
-    """Return who gets the plain id: the owner, who shares a path with the plan, the oldest."""
-    if not candidates or plain not in existing:
-        return candidates[0] if candidates else None
-    paths = frozenset(existing[plain].paths)
+    """Return who gets the plain id: the owner, who shares a path with the plan, the oldest.
 
-    def rank(index: int) -> tuple[bool, bool, int, str]:
+    Of newcomers it is the first. One whose own labels nobody can tell comes last.
+    """
+    paths = frozenset(existing[plain].paths) if plain in existing else None
+
+    def rank(index: int) -> tuple[bool, bool, bool, int, str]:
         claim = claims[index]
+        problems = claim.workload.problems
+        is_doubtful = any(p.blocks and p.reason == "label.from-image" for p in problems)
+        if paths is None:
+            return False, is_doubtful, False, 0, claim.key
         is_owner = owner is not None and owner.key in (claim.key, *claim.workload.keys)
         created = min(container.created for container in claim.workload.containers)
-        return not is_owner, not paths & claim.paths, created, claim.key
+        return not is_owner, is_doubtful, not paths & claim.paths, created, claim.key
 
-    return min(candidates, key=rank)
+    return min(candidates, key=rank, default=None)
 
 
 def _rivalry(  # the parts of a problem

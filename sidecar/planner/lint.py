@@ -103,9 +103,12 @@ def misplaced(place: str, key: str, prefix: str) -> LintFinding | None:
     meant = key if key.startswith(prefix) else meant_label(key, prefix)
     if not meant:
         return None
+    why = "where it does nothing: no container carries it as a label"
+    if place.endswith(".build.labels"):
+        why = "which labels the image: of an image's labels only paths are believed"
     return LintFinding(
         MISPLACED,
-        f"{key} stands under {place}, where it does nothing: no container carries it as a label",
+        f"{key} stands under {place}, {why}",
         f"write {meant} under the labels of the service itself",
         workload=place,
         label=key,

@@ -114,14 +114,16 @@ class WorkloadMemos:
         images = self.images.recall(
             "", (inventory.image_labels,), _with_identities, inventory.image_labels
         )
-        if not images:
+        missing = inventory.missing_images
+        if not images and not missing:
             return inventory.containers
         recall = self.believed.recall
+        suspects = images.keys() | missing
         return [
-            recall(one.id, (one, of_image), _without_identity_of_image, one, of_image)
-            if (of_image := images.get(one.image_id)) is not None
+            recall(one.id, (one, said), _without_identity_of_image, one, said)
+            if one.image_id in suspects
             else one
-            for one in inventory.containers
+            for one, said in [(c, images.get(c.image_id)) for c in inventory.containers]
         ]
 
 
@@ -181,14 +183,20 @@ def _with_identities(
     }
 
 
-def _without_identity_of_image(container: Container, of_image: Mapping[str, str]) -> Container:
-    """Take out what the image says too, unless Compose or Swarm made the container."""
+def _without_identity_of_image(
+    container: Container, of_image: Mapping[str, str] | None
+) -> Container:
+    """Take out what the image says too, unless Compose or Swarm made the container.
+
+    `of_image` is None for an image that was removed: it may have said everything.
+    """
     labels = dict(container.labels)
+    said = labels if of_image is None else of_image
     for kind, proof in _IDENTITIES:
-        if proof in labels and of_image.get(proof) != labels[proof]:
+        if proof in labels and (of_image is None or of_image.get(proof) != labels[proof]):
             continue
         for key in [key for key in labels if key.startswith(kind)]:
-            if of_image.get(key) == labels[key]:
+            if said.get(key) == labels[key]:
                 del labels[key]
     if len(labels) == len(container.labels):
         return container

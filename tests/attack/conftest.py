@@ -2,7 +2,8 @@
 
 Each test is an attack with the real program that would be its victim, restic or Docker, and asserts
 on what is the case afterwards: nothing ran, nothing foreign was read, deleted or forgotten, and the
-one who looks is told. One file for each way in; SECURITY.md names the test beside each promise.
+one who looks is told. One file for each way in; SECURITY.md names the test beside each promise. What
+needs a Docker engine is in tests/docker/test_attack_images.py, beside the others that need one.
 """
 
 from pathlib import Path

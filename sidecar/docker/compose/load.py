@@ -118,7 +118,15 @@ def load_compose(
         misplaced += find_misplaced(text, str(path))
     resolved = _resolve(texts, variables, timeout)
     resolved = replace(resolved, notes=(*resolved.notes, *repeated))
-    return replace(_reading(resolved, positions, variables), misplaced=tuple(misplaced))
+    try:
+        reading = _reading(resolved, positions, variables)
+    except InventoryError as error:
+        if resolved.settled or not resolved.notes:
+            raise
+        # An empty variable may be the cause of what cannot be read.
+        hints = (*resolved.notes, *filter(None, [error.hint]))
+        raise InventoryError(error.message, "; ".join(hints)) from None
+    return replace(reading, misplaced=tuple(misplaced))
 
 
 def group_projects(files: Iterable[str]) -> list[tuple[str, ...]]:

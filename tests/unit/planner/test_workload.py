@@ -94,3 +94,25 @@ def test_a_removed_image_leaves_the_standing_plan_without_what_may_be_its_own() 
         "schedule": {"cron": "0 5 * * *", "clock": "CLOCK_LOCAL"},
     }
     assert proposal.changes.orphaned == ()
+
+
+def test_an_image_that_was_removed_makes_no_replica() -> None:
+    """Compose writes its labels into what it builds, and a removed image tells nothing of them."""
+    service = {"com.docker.compose.project": "shop", "com.docker.compose.service": "db"}
+    own = {**service, "com.docker.compose.config-hash": "h"}
+    db = Container("a" * 64, "shop-db-1", "sha256:gone", {"backrest.enable": "true", **own})
+    by_hand = Container("b" * 64, "by-hand", "sha256:gone", service, created=9)
+    inventory = Inventory((db, by_hand), missing_images=frozenset({"sha256:gone"}))
+    workloads = group_workloads(inventory, Policy())
+    assert {"shop/db": ("shop-db-1",), "by-hand": ("by-hand",)} == {
+        workload.key: workload.names for workload in workloads
+    }
+
+
+def test_what_no_document_can_hold_is_no_other_value() -> None:
+    """A lone surrogate in an image's label is replaced in both, and makes nothing the user's."""
+    labels = {"backrest.enable": "true\ud800"}
+    container = Container("a" * 64, "web", "sha256:01", labels)
+    inventory = Inventory((container,), image_labels={"sha256:01": labels})
+    [workload] = group_workloads(inventory, Policy())
+    assert {} == workload.labels

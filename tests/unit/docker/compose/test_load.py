@@ -423,6 +423,17 @@ volumes: {data: {name: "data$REAL"}}
         read(tmp_path, "name: $NONE\nservices: {web: {}}\n")
 
 
+def test_variable_without_value_is_told_where_nothing_can_be_read_without_it(
+    tmp_path: Path,
+) -> None:
+    """The empty text in its place is why a volume cannot be read."""
+    with pytest.raises(InventoryError) as refusal:
+        read(tmp_path, "services: {web: {image: x, volumes: ['${DATA}:/data']}}")
+
+    assert "DATA" in refusal.value.hint
+    assert "line 1" in refusal.value.hint
+
+
 def test_variables_become_the_types_that_their_keys_take(tmp_path: Path) -> None:
     """A number of replicas and `external` are no texts."""
     text = """
