@@ -43,9 +43,9 @@ def suggest_schedule(text: str) -> str:
     return _day_of_week(day[1].upper(), day[2] or "") if day else ""
 
 
-def _day_of_week(day: str, clock: str) -> str:
+def _day_of_week(day: str, time: str) -> str:
     """Return a weekly schedule; without a time of day at two, as our other examples."""
-    daily = suggest_schedule(clock) if clock else "0 2 * * *"
+    daily = suggest_schedule(time) if time else "0 2 * * *"
     return f"{daily.removesuffix('*')}{day}" if daily.endswith(" * * *") else ""
 
 
