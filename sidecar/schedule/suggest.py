@@ -14,15 +14,15 @@ _CLOCK = re.compile(
 _DAYS = re.compile(
     r"(?:every\s+)?(mon|tue|wed|thu|fri|sat|sun)(?:(?:s|nes|rs|ur)?days?)?(?:\s+(.+))?"
 )
-_PHRASES = {
-    "nightly": "@daily",
-    "every night": "@daily",
-    "once a day": "@daily",
-    "twice a day": "every 12h",
-    "every month": "@monthly",
-    "every year": "@yearly",
-    "noon": "0 12 * * *",
-}
+_PHRASES = (
+    ("nightly", "@daily"),
+    ("every night", "@daily"),
+    ("once a day", "@daily"),
+    ("twice a day", "every 12h"),
+    ("every month", "@monthly"),
+    ("every year", "@yearly"),
+    ("noon", "0 12 * * *"),
+)
 _WEEK = 7
 _NOON = 12
 
@@ -32,8 +32,8 @@ def suggest_schedule(text: str) -> str:
     words = " ".join(text.lower().split())
     if words in _WORDS:
         return f"@{words}"
-    if words in _PHRASES:
-        return _PHRASES[words]
+    if meant := next((schedule for phrase, schedule in _PHRASES if phrase == words), ""):
+        return meant
     if pause := _PAUSE.fullmatch(words):
         return _pause(int(pause[1] or 1), pause[2])
     clock = _CLOCK.fullmatch(words)
