@@ -256,6 +256,21 @@ def test_what_is_pure_uses_of_its_neighbours_what_is_pure(package: str) -> None:
         assert (module.name, set()) == (module.name, used - PURE_NEIGHBOURS)
 
 
+def test_the_sidecar_starts_no_program_of_a_label() -> None:
+    """It asks Docker Compose for its reading of files; all else that runs is the runner's."""
+    starts = {"subprocess", "sidecar.lib.process", "multiprocessing", "pty"}
+    found = set[str]()
+    for package in ("backrest", "docker", "labels", "planner", "reconciler", "schedule"):
+        for module in (PACKAGE / package).rglob("*.py"):
+            is_starting = (imports(module) | own_imports(module)) & starts
+            if is_starting or re.search(
+                r"\bos\.(?:system|popen|exec|spawn|posix_spawn|fork)", module.read_text()
+            ):
+                found.add(str(module.relative_to(PACKAGE)))
+
+    assert found == {"docker/compose/tool.py"}
+
+
 def test_the_records_of_docker_are_pure() -> None:
     """The planner knows of Docker these and nothing else."""
     module = PACKAGE / "docker" / "models.py"

@@ -351,7 +351,7 @@ def _without_lone_surrogates(data: bytes) -> bytes:
         return data
     try:
         text = json.dumps(json.loads(data), ensure_ascii=False)
-    except ValueError:
+    except (ValueError, RecursionError):
         return data  # refused when it is validated
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 

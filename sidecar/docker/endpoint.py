@@ -17,11 +17,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sidecar.lib.errors import InventoryError, UsageError
+from sidecar.lib.read_file import read_file
 
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 UNIX = "unix://"
 """How the address of a socket begins."""
 
+# Labels of at most 63 letters, also of other alphabets.
+_HOST = re.compile(r"(?:(?!-)[\w-]{1,63}\.)*(?!-)[\w-]{1,63}\.?")
+_LONGEST_SOCKET = 107
 _ADDRESS = re.compile(r"unix:///.+|(?:tcp|https?)://[^/@]+(?:/[^@]*)?")
 _FORMS = "write /path/to/docker.sock, unix:///path, tcp://host:port or https://host:port"
 _DEFAULT_CONTEXT = "default"
@@ -97,6 +101,11 @@ def _checked(written: str) -> str:
         raise UsageError(f"{shown} is no address of a Docker engine that can be used", _FORMS)
     if not address.startswith(UNIX):
         _check_host(address, shown)
+    elif len(os.fsencode(address.removeprefix(UNIX))) > _LONGEST_SOCKET:
+        raise UsageError(
+            f"{shown} is longer than the {_LONGEST_SOCKET} bytes that a socket's path may have",
+            "name a link with a shorter path",
+        )
     return address
 
 
@@ -112,6 +121,9 @@ def _check_host(address: str, shown: str) -> None:
         raise UsageError(message, f"write tcp://host:port; {usual}") from None
     if not host:
         raise UsageError(f"{refused}: it names no host", "write tcp://host:port")
+    if parts.query or parts.fragment or not (":" in host or _HOST.fullmatch(host)):
+        part = "`?` or `#` has no meaning there" if _HOST.fullmatch(host) else "its host is no name"
+        raise UsageError(f"{refused}: {part}", f"write {parts.scheme}://host:port; {usual}")
     if not port:
         name = f"[{host}]" if ":" in host else host
         hint = f"write {parts.scheme}://{name}:PORT{parts.path}; {usual}"
@@ -192,10 +204,10 @@ def _tls_of_context(name: str, folder: Path, *, verify: bool) -> TlsFiles | None
 
 def _read_object(path: Path) -> dict[str, Any]:
     """Read a JSON object from a regular file. Raises OSError and ValueError."""
-    if path.exists() and not path.is_file():
-        raise OSError(f"{path} is no regular file")
-    with path.open("rb") as opened:
-        found = json.loads(opened.read(_MOST_BYTES))
+    try:
+        found = json.loads(read_file(path, _MOST_BYTES))
+    except RecursionError:
+        raise ValueError(f"{path} is too deep") from None
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds no object")  # noqa: TRY004 - as any other wrong content
     return found

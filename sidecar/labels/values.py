@@ -53,7 +53,7 @@ def parse_list(text: str, *, keep_quotes: bool, by_line: bool = True) -> tuple[s
 def check_size(texts: Collection[str]) -> None:
     """Raise SpecInvalid where a label is larger than it may be; nothing else looks at it then."""
     size = sum(map(len, texts))
-    if 4 * size > LARGEST_LABEL and sum(len(text.encode(errors="replace")) for text in texts) > LARGEST_LABEL:
+    if 4 * size > LARGEST_LABEL < sum(len(text.encode(errors="replace")) for text in texts):
         raise SpecInvalid(
             f"the value is larger than {LARGEST_LABEL >> 10} KiB", "shorten it, or name a folder"
         )

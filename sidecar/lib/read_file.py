@@ -27,10 +27,10 @@ def read_file(path: Path, limit: int) -> bytes:
     Raises OSError, for anything but a file NotAFileError.
     """
     # Before it is opened: a FIFO waits for its other end, to open a device can be an act.
-    _refuse_other_kinds(path.stat(), path)
+    refuse_other_kinds(path.stat(), path)
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:  # noqa: PTH123 - opened with flags of its own
-        _refuse_other_kinds(os.fstat(descriptor), path)
+        refuse_other_kinds(os.fstat(descriptor), path)
         return file.read(limit + 1)
 
 
@@ -40,6 +40,7 @@ def kind_of(mode: int) -> str:
     return "" if kind == stat.S_IFREG else _KINDS.get(kind, "something else")
 
 
-def _refuse_other_kinds(status: os.stat_result, path: Path) -> None:
+def refuse_other_kinds(status: os.stat_result, path: Path) -> None:
+    """Raise NotAFileError for anything but a regular file."""
     if kind := kind_of(status.st_mode):
         raise NotAFileError(errno.EINVAL, f"it is {kind}, not a file", str(path))

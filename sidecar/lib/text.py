@@ -36,6 +36,15 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def is_utf8(text: str) -> bool:
+    """Return whether a text can be written: no byte of it was none of UTF-8's."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def quoted(text: str) -> str:
     """Quote a value for a message: control characters escaped, long values cut.
 

@@ -252,7 +252,15 @@ def _template_hooks(scope: _HookScope) -> tuple[list[Hook], list[Hook]]:
 
 
 def _did_you_mean(template: str) -> str:
-    meant = closest(template, TEMPLATES)
+    # A dump of another database is never meant, however alike the rest of the name is.
+    name = template.strip().lower().replace("_", "-").removesuffix("dump").rstrip("-")
+    if name.startswith(("pg", "maria")):
+        meant = "postgres-dump" if name.startswith("pg") else "mariadb-dump"
+    elif name and template.lower().endswith("dump"):
+        dumps = {known.removesuffix("-dump"): known for known in sorted(DUMP_TEMPLATES)}
+        meant = dumps.get(closest(name, dumps), "")
+    else:
+        meant = closest(template, TEMPLATES)
     return f"did you mean {meant}? Else " if meant else ""
 
 

@@ -103,14 +103,20 @@ def parse_notification(item: str) -> NotifyItem:
 
 def _kind_meant(kind: str, address: str) -> str:
     """Return a hint with the kind that was meant: by its name, or by a bare address."""
-    if not address.startswith("//"):
-        meant = closest(kind, _ACTIONS)
+    name, equals, _ = kind.partition("=")
+    if equals or not address.startswith("//"):
+        meant = closest(name, _ACTIONS) or _service_of(kind)
         return f"did you mean {meant}:? Else " if meant else ""
     if kind not in ("http", "https"):
         return "write shoutrrr: in front of the address; all forms: "
-    text = address.lower()
-    meant = next((name for part, name in _HOSTS if part in text), "")
+    meant = _service_of(address)
     return f"write {meant}: in front of the address; all forms: " if meant else ""
+
+
+def _service_of(address: str) -> str:
+    """Return the kind whose services have such addresses, the empty string if none is known."""
+    text = address.lower()
+    return next((name for part, name in _HOSTS if part in text), "")
 
 
 def _check_address(kind: str, address: str) -> None:

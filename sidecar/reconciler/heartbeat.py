@@ -25,17 +25,21 @@ _SPARE = 30.0
 _HELP = """\
 Usage: backrest-sidecar healthcheck [OPTIONS]
 
-  Tell by the exit status whether the daemon is well: 0 it is, 1 it is not.
+  Tell by the exit status whether the daemon is well.
 
-  Reads the heartbeat in the daemon's state directory, so give it the daemon's own
-  --config or --state-dir, or set their variables for both. Well means: it moved within
-  three intervals and 30 seconds, and within that time a pass succeeded or it started.
+  Reads the heartbeat in the daemon's state directory, so give it the daemon's
+  own --config or --state-dir, or set their variables for both. Well means: it
+  moved within three intervals and 30 seconds, and within that time a pass
+  succeeded or it started.
+
+  Exit status: 0 it is well; 1 it is not.
 
 Options:
   --config PATH     Backrest's config.json.  [env var: BACKREST_SIDECAR_CONFIG,
                     BACKREST_CONFIG; default: backrest.config.json]
   --state-dir PATH  Where the daemon remembers things.  [env var:
-                    BACKREST_SIDECAR_STATE_DIR; default: .sidecar beside the document]
+                    BACKREST_SIDECAR_STATE_DIR; default: .sidecar beside
+                    the document]
   -h, --help        Show this message and exit.
 """
 _VARIABLES = {

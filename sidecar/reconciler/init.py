@@ -16,7 +16,7 @@ from sidecar.backrest.document import parse_document
 from sidecar.backrest.rules import VERSION, check_document, check_engine
 from sidecar.lib.errors import UsageError
 from sidecar.lib.read_file import read_file
-from sidecar.reconciler.settings import parse_mode
+from sidecar.reconciler.settings import check_utf8, parse_mode
 from sidecar.reconciler.store.replace import AlreadyThereError, Store
 
 _PASSWORD_BYTES = 32
@@ -236,6 +236,7 @@ def render_document(
     """Render the document; raises UsageError naming the flag of a part that is not valid."""
     if not uri.strip():
         raise UsageError("--repo is empty", "write a restic URI, for example /backups")
+    check_utf8("--repo", uri)
     if fault := check_engine(uri.strip()):
         raise UsageError(f"--repo: {fault.message}", fault.hint)
     if form := restic_form(uri.strip()):

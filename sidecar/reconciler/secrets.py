@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sidecar.docker.models import Container, Inventory
 from sidecar.labels.policy import Policy
+from sidecar.lib.text import is_utf8
 from sidecar.planner.memo import ItemMemo
 from sidecar.planner.notifications import find_references
 from sidecar.reconciler.settings import ReconcilerSettings
@@ -72,15 +73,7 @@ def _from_environment(name: str, environment: Mapping[str, str]) -> str:
     allowed = name.startswith(ENVIRONMENT_PREFIX) and name != ENVIRONMENT_PREFIX
     text = environment.get(name, "") if allowed else ""
     # Bytes that are no UTF-8 arrive as lone surrogates and could not be written again.
-    return text if _is_text(text) else ""
-
-
-def _is_text(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return text if is_utf8(text) else ""
 
 
 def _from_file(path: str, secrets_dir: Path) -> str:

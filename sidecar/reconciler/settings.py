@@ -11,7 +11,7 @@ from sidecar.labels.retention import parse_retention
 from sidecar.lib import duration
 from sidecar.lib.errors import UsageError
 from sidecar.lib.read_file import read_file
-from sidecar.lib.text import SpecInvalid
+from sidecar.lib.text import SpecInvalid, is_utf8, quoted
 from sidecar.planner.ids import PREFIX
 from sidecar.planner.lifecycle import Orphans
 from sidecar.schedule.parse import parse_schedule
@@ -159,6 +159,11 @@ def check_access(access: BackrestLogin) -> BackrestLogin:
             "--backrest-url is no address of Backrest",
             "write http://HOST:PORT or https://HOST/PATH, without a user or password in it",
         )
+    check_utf8("--backrest-user", access.user)
+    if not is_utf8(access.password):
+        raise UsageError(
+            "BACKREST_SIDECAR_BACKREST_PASSWORD is no UTF-8", "write it in UTF-8, in a UTF-8 locale"
+        )
     if access.user and not access.password:
         raise UsageError(
             f"--backrest-user {access.user} has no password",
@@ -205,7 +210,16 @@ def parse_path_map(entries: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     return tuple(_parse_mapping(entry) for entry in entries)
 
 
+def check_utf8(flag: str, text: str) -> None:
+    """Check a text that goes to the document or to Backrest; raises UsageError."""
+    if not is_utf8(text):
+        raise UsageError(
+            f"{flag} {quoted(text)} is no UTF-8", "write it in UTF-8, in a UTF-8 locale"
+        )
+
+
 def _parse_mapping(entry: str) -> tuple[str, str]:
+    check_utf8("--path-map", entry)
     host, equals, runner = entry.partition("=")
     if not (equals and host.startswith("/") and runner.startswith("/")) or "=" in runner:
         raise UsageError(
@@ -231,6 +245,7 @@ def check_policy(policy: Policy) -> Policy:
         ("--docker-root", policy.docker_root),
         ("--volume-prefix", policy.volume_prefix or "/"),
     ):
+        check_utf8(flag, path)
         if not path.startswith("/"):
             raise UsageError(f"{flag} {path} is not absolute", "start it with /")
     _check_default("--default-schedule", policy.default_schedule)

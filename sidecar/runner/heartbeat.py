@@ -30,13 +30,15 @@ ALLOWANCE = 210.0
 _HELP = """\
 Usage: backrest-runner healthcheck [OPTIONS]
 
-  Tell by the exit status whether the daemon and its backups are well: 0 they are, 1 not.
+  Tell by the exit status whether the daemon and its backups are well: 0 they
+  are, 1 not.
 
-  Well means: the daemon moves, the document is good, each plan was saved within twice the
-  period of its schedule and its last run did not fail, no disk is more than 95 % full, and
-  each repository could be reached at the last look, once an hour. The daemon keeps that in
-  a small file in its state directory, so give it the daemon's own --config or --state-dir,
-  or set their variables for both.
+  Well means: the daemon moves, the document is good, each plan was saved within
+  twice the period of its schedule and its last run did not fail, no disk is
+  more than 95 % full, and each repository could be reached at the last look,
+  once an hour. The daemon keeps that in a small file in its state directory, so
+  give it the daemon's own --config or --state-dir, or set their variables for
+  both.
 
   Examples:
     backrest-runner healthcheck
@@ -46,7 +48,8 @@ Options:
   --config PATH     Backrest's config.json.  [env var: BACKREST_RUNNER_CONFIG,
                     BACKREST_CONFIG; default: backrest.config.json]
   --state-dir PATH  Where the runner remembers things.  [env var:
-                    BACKREST_RUNNER_STATE_DIR; default: .runner beside the document]
+                    BACKREST_RUNNER_STATE_DIR; default: .runner beside
+                    the document]
   -h, --help        Show this message and exit.
 """
 _VARIABLES = {

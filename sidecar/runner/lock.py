@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.lib.log import log_event
+from sidecar.lib.read_file import refuse_other_kinds
 from sidecar.lib.threads import Closable
 
 FILE = ".backrest-runner.lock"
@@ -36,9 +37,8 @@ class SchedulerLock(Closable):
 
     def __init__(self, config: Path, purpose: str) -> None:
         path = config.parent / FILE
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            self._descriptor = os.open(path, flags, 0o600)
+            self._descriptor = _open_file(path)
         except OSError as error:
             raise UsageError(
                 f"the lock {path} cannot be made: {error.strerror}",
@@ -59,6 +59,17 @@ class SchedulerLock(Closable):
             os.truncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _open_file(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        refuse_other_kinds(os.fstat(descriptor), path)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _taken(path: Path, holder: str) -> Locked:

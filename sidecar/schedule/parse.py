@@ -92,7 +92,16 @@ def parse_schedule(text: str, plan_id: str, now: datetime) -> Schedule:
 def is_every_minute(text: str) -> bool:
     """Return whether a schedule that can be parsed fires each minute of the hours that it names."""
     words = text.split()
-    return len(words) == len(FIELDS) and words[0] == "*" and words[1] != "*"
+    if len(words) != len(FIELDS):
+        return False
+    minute, hour = FIELDS[:2]
+    return _is_whole(minute, words[0]) and not _is_whole(hour, words[1])
+
+
+def _is_whole(field: CronField, text: str) -> bool:
+    """Return whether a field names all of its values, by a star, steps of one or a range."""
+    bare = {"*", f"{field.low}-{field.high}"}
+    return any(item.removesuffix("/1") in bare for item in text.split(","))
 
 
 def pause_of(text: str) -> Schedule | None:

@@ -175,7 +175,7 @@ def _read_line(client: socket.socket) -> bytes:
 def _parse(line: bytes) -> Message:
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise SidecarError("this is no line of JSON with an object")

@@ -115,14 +115,13 @@ def backup_once(dry_run: bool, **flags: Any) -> None:
     by the next start. With --rcb-image an image of restic-compose-backup does the work, and
     forgets by the label keep of each service.
 
-    \b
     Exit status: 0 done; 1 failed, or nothing was backed up; 3 done with warnings.
 
     \b
     Examples:
       backrest-sidecar backup-once --dry-run
       backrest-sidecar backup-once --quiesce-timeout 2m
-      backrest-sidecar backup-once --rcb-image zettaio/restic-compose-backup:0.7.1 \\
+      backrest-sidecar backup-once --rcb-image zettaio/restic-compose-backup \\
         --rcb-env-file rcb.env
     """
     raise click.exceptions.Exit(_run(flags, dry_run=dry_run))

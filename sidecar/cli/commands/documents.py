@@ -36,8 +36,9 @@ def init(**flags: Any) -> None:
     \b
     Examples:
       backrest-sidecar init --repo /backups --generate-password
-      backrest-sidecar init --repo /b --generate-password --user me --user-password-file ui
-      backrest-sidecar init --repo s3:https://host/bucket --password-file pw --if-absent
+      backrest-sidecar init --repo /b --generate-password \\
+        --user me --user-password-file ui
+      backrest-sidecar init --repo s3:https://host/bucket --password-file pw
     """
     from sidecar.lib.log import start_logging
     from sidecar.reconciler.init import create_document

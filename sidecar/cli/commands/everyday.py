@@ -40,7 +40,6 @@ def status(output: str, timezone: str | None, **flags: Any) -> None:
 
     What was run is Backrest's to know: give --backrest-url to see it.
 
-    \b
     Exit status: 0 all is well; 1 failed; 3 something needs attention.
 
     \b
@@ -80,7 +79,6 @@ def backup(plan: str, timeout: str | None, no_wait: bool, **flags: Any) -> None:
     The plan may be named by its id, or by its workload: project/service, or the service alone.
     A change of its labels that Backrest has not loaded yet is loaded first.
 
-    \b
     Exit status: 0 done; 1 failed or not run; 3 a snapshot was made, with warnings.
 
     \b

@@ -50,7 +50,6 @@ from sidecar.cli.output.text import echo
 def reconcile(dry_run: bool, output: str, detailed_exitcode: bool, **flags: Any) -> None:
     """Bring the document in line with the labelled containers, once.
 
-    \b
     Exit status: 0 done; 1 failed, nothing was written; 3 a labelled workload has an
     error or gets less than was asked; with --detailed-exitcode 2 when changed.
 
@@ -104,7 +103,6 @@ def lint(strict: bool, form: str, each: bool, **flags: Any) -> None:
     Writes nothing. Works without a document too: then repositories are not checked.
     Several Compose files are merged to one project, unless --each is given.
 
-    \b
     Exit status: 0 clean; 1 failed; 3 a labelled workload has an error or gets less
     than was asked, with --strict also when there is a warning.
 
@@ -154,7 +152,7 @@ def schedule(config: Path, hours: int, output: str, **flags: Any) -> None:
     \b
     Examples:
       backrest-sidecar schedule
-      backrest-sidecar schedule --hours 168 --timezone Europe/Berlin --output timeline
+      backrest-sidecar schedule --hours 168 --timezone UTC --output timeline
     """
     from sidecar.cli.output.timeline import read_upcoming, render_upcoming
     from sidecar.lib.log import start_logging

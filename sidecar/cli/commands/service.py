@@ -39,14 +39,13 @@ def daemon(**flags: Any) -> None:
 
     What cannot be had yet, the engine or the document, is waited for.
 
-    \b
     Exit status: 0 it was asked to stop; 1 it could not begin, or a part of it failed.
 
     \b
     Examples:
       backrest-sidecar daemon
       backrest-sidecar daemon --apply --backrest-url http://backrest:9898
-      backrest-sidecar daemon --apply --backrest-container backrest --listen 127.0.0.1:9099
+      backrest-sidecar daemon --apply --listen 127.0.0.1:9099
     """
     from sidecar.reconciler.daemon import ReconcilerDaemon
 
@@ -83,7 +82,6 @@ def doctor(fix: bool, output: str, **flags: Any) -> None:
 
     Give it the flags of the daemon. Without --fix nothing is changed.
 
-    \b
     Exit status: 0 nothing is broken; 1 something is.
 
     \b

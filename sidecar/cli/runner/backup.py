@@ -44,7 +44,6 @@ def run(plans: tuple[str, ...], all_plans: bool, dry_run: bool, **flags: Any) ->
 
     For where no daemon runs: beside one use `backup`.
 
-    \b
     Exit status, of several plans the worst: 0 saved, or nothing had changed; 3 a snapshot
     was made, with warnings; 1 failed.
 
@@ -120,7 +119,6 @@ def backup(plan: str, **flags: Any) -> None:
 
     A run of it that waits or runs already is joined: it is never run twice at a time.
 
-    \b
     Exit status: 0 saved, or nothing had changed; 3 a snapshot was made, with warnings;
     1 failed, or no daemon runs.
 

@@ -65,14 +65,13 @@ def restore(plan: str, dry_run: bool, stop_timeout: str, repo: str, **flags: Any
 
     TIME is 2024-05-01 (to its end), '2024-05-01 13:00' or 2024-05-01T13:00Z.
 
-    \b
     Exit status: 0 restored; 1 not, and nothing was touched unless it says so.
 
     \b
     Examples:
       backrest-runner restore web --dry-run
       backrest-runner restore web --in-place --stop
-      backrest-runner restore web --at 2024-05-01 --path /data/photos --target /tmp/photos
+      backrest-runner restore web --at 2024-05-01 --path /data --target /tmp/web
     """
     from sidecar.cli.output.restore import read_request
 
@@ -127,7 +126,6 @@ def verify(plans: tuple[str, ...], sample: int, seed: int | None, **flags: Any) 
     changed since, with what the snapshot says of it, and restic has checked its content. If no
     file is as large as is wished, smaller ones are taken.
 
-    \b
     Exit status, of several plans the worst: 0 all is as it should be; 3 a snapshot holds no
     file; 1 something differs, or could not be restored.
 

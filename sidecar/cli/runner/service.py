@@ -42,7 +42,6 @@ def daemon(**flags: Any) -> None:
     then restic is ended; what hooks have stopped is started again in any case. Give it more
     time than --grace before it is killed: `stop_grace_period: 2m` in Compose.
 
-    \b
     Exit status: 0 it was asked to stop; 1 it could not begin, or a part of it failed.
 
     \b

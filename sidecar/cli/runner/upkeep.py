@@ -34,7 +34,6 @@ def check(repos: tuple[str, ...], **flags: Any) -> None:
 
     Where a daemon runs it does the work, else this command.
 
-    \b
     Exit status: 0 they are; 3 with warnings; 1 one is not, or could not be looked at.
 
     \b
@@ -52,7 +51,6 @@ def prune(repos: tuple[str, ...], **flags: Any) -> None:
 
     Where a daemon runs it does the work, else this command.
 
-    \b
     Exit status: 0 done; 3 with warnings; 1 failed.
 
     \b
@@ -72,7 +70,6 @@ def unlock(repos: tuple[str, ...], **flags: Any) -> None:
 
     A lock whose holder lives on this machine is left alone.
 
-    \b
     Exit status: 0 done; 1 one could not be unlocked.
 
     \b

@@ -35,7 +35,7 @@ from sidecar.docker.compose.tool import ComposeTool, find_tool, run_config
 from sidecar.docker.compose.variables import VariableError, read_dotenv
 from sidecar.docker.models import Inventory
 from sidecar.lib.errors import InventoryError, UsageError
-from sidecar.lib.read_file import read_file
+from sidecar.lib.read_file import NotAFileError, read_file
 
 # In the order in which Docker Compose looks for them.
 _BASES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
@@ -46,6 +46,7 @@ _OVERRIDES = (
     "docker-compose.override.yaml",
 )
 _LARGEST_DOTENV = 1 << 20
+_LARGEST_FILE = 16 << 20
 _NAME = "COMPOSE_PROJECT_NAME"
 
 
@@ -142,9 +143,18 @@ def group_projects(files: Iterable[str]) -> list[tuple[str, ...]]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        content = read_file(path, _LARGEST_FILE)
     except OSError as error:
-        raise InventoryError(f"{path} cannot be read: {error.strerror}") from None
+        hint = "what a pipe gives is read by `--compose -`"
+        is_pipe = isinstance(error, NotAFileError) and path.is_fifo()
+        raise InventoryError(
+            f"{path} cannot be read: {error.strerror}", hint if is_pipe else ""
+        ) from None
+    if len(content) > _LARGEST_FILE:
+        raise InventoryError(f"{path} is too large for a Compose file")
+    try:
+        # Line ends as text files have them: all of them are line feeds to YAML.
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError:
         raise InventoryError(f"{path} is no UTF-8 text") from None
 

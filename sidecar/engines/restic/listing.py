@@ -20,7 +20,7 @@ def parse_snapshots(output: bytes) -> tuple[Snapshot, ...]:
     start = 0 if output.startswith(b"[") else output.find(b"\n[") + 1
     try:
         found = [_snapshot(entry) for entry in json.loads(output[start:]) or ()]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         message = "restic's list of snapshots cannot be read"
         raise EngineError(FailureClass.UNKNOWN, message) from error
     return tuple(sorted(found, key=lambda snapshot: snapshot.time))
@@ -39,7 +39,7 @@ def parse_forgotten(output: bytes) -> tuple[Snapshot, ...]:
             for group in json.loads(output[start:]) or ()
             for entry in (*(group.get("keep") or ()), *(group.get("remove") or ()))
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ()
 
 

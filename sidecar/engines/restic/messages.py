@@ -75,7 +75,7 @@ def parse_message(text: str | bytes) -> Mapping[str, Any] | None:
     """Parse a line that is a JSON object; None if it is not one."""
     try:
         message = json.loads(text) if text.lstrip()[:1] in ("{", b"{") else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return message if isinstance(message, dict) else None
 

@@ -102,7 +102,7 @@ def _ended_of(
 def _stats_of(text: str) -> Stats | None:
     try:
         held = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(held, dict):
         return None

@@ -6,6 +6,8 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from sidecar.lib.read_file import refuse_other_kinds
+
 # One step for each version. A published step is never changed, and no column is ever removed:
 # so rows of a file of any version can be saved by these names.
 MIGRATIONS: Sequence[Sequence[str]] = (
@@ -75,8 +77,10 @@ def open_file(path: Path) -> sqlite3.Connection:
     Raises OSError or sqlite3.Error; with `is_broken` a new file would help.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
     try:
+        refuse_other_kinds(os.fstat(descriptor), path)
         os.fchmod(descriptor, 0o600)
     finally:
         os.close(descriptor)

@@ -63,6 +63,13 @@ def test_addresses_that_cannot_be_used_are_usage_errors(written: str) -> None:
     [
         ("tcp://127.0.0.1:port", "port"),
         ("tcp://127.0.0.1:99999", "port"),
+        ("tcp://127.0.0.1:2375?x=1", "no meaning there"),
+        ("https://host:2376#x", "no meaning there"),
+        ("tcp://exa mple:2375", "its host is no name"),
+        ("tcp://*:2375", "its host is no name"),
+        ("tcp://a..b:2375", "its host is no name"),
+        (f"tcp://{'a' * 64}:2375", "its host is no name"),
+        (f"unix://{'/x' * 54}", "longer than the 107 bytes"),
         ("tcp://127.0.0.1:-1", "port"),
         ("tcp://[::1", "host"),
         ("tcp://engine", "tcp://engine:PORT"),
@@ -130,7 +137,9 @@ def test_contexts_are_below_the_home_folder(tmp_path: Path) -> None:
     assert find_endpoint(None, {"HOME": str(tmp_path)}).address == "unix:///of/used.sock"
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"currentContext": 7}', '{"auths": {}}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "[" * 100_000, '{"currentContext": 7}', '{"auths": {}}']
+)
 def test_configuration_of_the_client_that_names_no_context(tmp_path: Path, content: str) -> None:
     """The client itself goes on with its usual socket too."""
     (tmp_path / "config.json").write_text(content)
@@ -145,6 +154,7 @@ def test_configuration_of_the_client_that_names_no_context(tmp_path: Path, conte
     [
         (None, "does not exist"),
         ("{", "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
         ("[]", "cannot be read"),
         ('{"Endpoints": {}}', "cannot be read"),
         ('{"Endpoints": {"docker": {"Host": 7}}}', "cannot be read"),

@@ -237,6 +237,15 @@ def test_a_uri_of_another_program_is_told_the_form_of_restic(
     assert not config.exists()
 
 
+@pytest.mark.parametrize("uri", ["/d\udce4", "https://u:MARK@h\udce4/x"])
+def test_a_uri_that_is_no_text_is_refused(create: Create, config: Path, uri: str) -> None:
+    """No document can hold its bytes; what may be a secret in it is not shown."""
+    with pytest.raises(UsageError, match=r"--repo .* is no UTF-8") as caught:
+        create(repo=uri)
+    assert "MARK" not in str(caught.value)
+    assert not config.exists()
+
+
 @pytest.mark.parametrize(
     "uri",
     [

@@ -83,6 +83,13 @@ def test_a_runner_that_was_killed_holds_no_lock(config: Path) -> None:
     SchedulerLock(config, "daemon").close()
 
 
+def test_what_is_no_file_is_no_lock(config: Path) -> None:
+    """A FIFO can be opened and locked, but says nothing."""
+    os.mkfifo(config.parent / FILE)
+    with pytest.raises(UsageError, match="it is a FIFO, not a file"):
+        SchedulerLock(config, "daemon")
+
+
 def test_a_lock_that_cannot_be_made_is_told(config: Path) -> None:
     """A link might lead anywhere, and is not followed."""
     (config.parent / FILE).symlink_to("elsewhere")

@@ -91,7 +91,7 @@ def test_what_cannot_be_met_is_told_with_its_hint(tmp_path: Path) -> None:
     assert ("no such plan", "write another") == (refused.value.message, refused.value.hint)
 
 
-@pytest.mark.parametrize("line", [b"no json\n", b"[1]\n", b"\xff\n"])
+@pytest.mark.parametrize("line", [b"no json\n", b"[1]\n", b"\xff\n", b"[" * 9000 + b"\n"])
 def test_a_line_that_is_no_request_is_answered_as_an_error(tmp_path: Path, line: bytes) -> None:
     """And the next one is served."""
     with serving(tmp_path, echo):

@@ -1,6 +1,7 @@
 """Compose files as an inventory: read as they stand, and through Docker Compose itself."""
 
 import io
+import os
 import shutil
 import stat
 import sys
@@ -648,6 +649,21 @@ def test_dash_stands_alone(shop: Path) -> None:
     for files in refused:
         with pytest.raises(UsageError, match="--compose"):
             load_compose(files, environment=NO_TOOL)
+
+
+def test_a_compose_file_is_a_file(tmp_path: Path) -> None:
+    """Nothing waits for a FIFO, and no device is read without an end."""
+    pipe, device = tmp_path / "pipe.yaml", tmp_path / "device.yaml"
+    os.mkfifo(pipe)
+    device.symlink_to("/dev/zero")
+    large = tmp_path / "large.yaml"
+    with large.open("wb") as file:
+        file.truncate((16 << 20) + 1)
+
+    told = ((pipe, "it is a FIFO"), (device, "it is a device"), (large, "too large"))
+    for path, message in told:
+        with pytest.raises(InventoryError, match=f"{path.name}.*{message}"):
+            load_compose([path], environment=NO_TOOL)
 
 
 def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -31,7 +31,9 @@ def test_snapshots_are_read_oldest_first() -> None:
     assert () == parse_snapshots(b"null") == parse_snapshots(b"[]")
 
 
-@pytest.mark.parametrize("output", [b"", b"[", b"[{}]", b'[{"id":"a","time":"x"}]', b"[1]"])
+@pytest.mark.parametrize(
+    "output", [b"", b"[", b"[{}]", b'[{"id":"a","time":"x"}]', b"[1]", b"[" * 100_000]
+)
 def test_a_list_that_cannot_be_read_is_an_error(output: bytes) -> None:
     """It is not the same as an empty one."""
     with pytest.raises(EngineError, match=re.escape("restic's list of snapshots cannot be read")):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sidecar.engines.base import Progress
-from sidecar.engines.restic.messages import ProgressParser, parse_output
+from sidecar.engines.restic.messages import ProgressParser, parse_message, parse_output
 from sidecar.lib.process import SilenceTimeout
 
 SUMMARY = (
@@ -103,3 +103,8 @@ def test_messages_without_what_they_should_have(line: bytes) -> None:
 
     assert output.lines
     assert output.summary is None
+
+
+def test_a_line_of_any_depth_ends_nothing() -> None:
+    """It is no message, and what a program prints stops no run."""
+    assert parse_message('{"a":' + "[" * 100_000) is None

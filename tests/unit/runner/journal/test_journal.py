@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import sqlite3
 import stat
 import threading
@@ -545,6 +546,14 @@ def test_what_was_put_off_is_written_at_the_latest_when_it_is_closed(path: Path)
 
     with Journal(path) as journal:
         assert [run.ended for run in journal.runs()] == [GOOD]
+
+
+def test_what_is_no_file_is_no_journal(tmp_path: Path) -> None:
+    """The message says what stands there, in place of what SQLite makes of it."""
+    os.mkfifo(tmp_path / "journal")
+
+    with pytest.raises(JournalError, match="it is a FIFO, not a file"):
+        Journal(tmp_path / "journal")
 
 
 def test_a_place_that_cannot_be_used_is_told_with_what_to_do(tmp_path: Path) -> None:
