@@ -13,7 +13,13 @@ from difflib import get_close_matches
 
 from sidecar.backrest.api import ApiError, ApiTrouble, BackrestApi
 from sidecar.backrest.document import Document, parse_document
-from sidecar.backrest.operations import Operation, OperationEnd, Status, failed_hooks
+from sidecar.backrest.operations import (
+    Operation,
+    OperationEnd,
+    Status,
+    failed_hooks,
+    output_of_hook,
+)
 from sidecar.docker.client import Connection
 from sidecar.docker.models import SERVICE
 from sidecar.lib.errors import SidecarError, UsageError
@@ -340,8 +346,8 @@ class BackupWatch:
         if ending is None:
             return None
         message = without_credentials(self._run.message.strip())[:_MESSAGE_LIMIT]
-        if ending is not OperationEnd.SUCCESS:
-            message = "\n".join([message, *self._hook_words(self._run)]).strip()
+        # Also after a success: a hook whose failure is ignored may have left something stopped.
+        message = "\n".join([message, *self._hook_words(self._run)]).strip()
         seconds = max(0.0, self._run.end - self._run.start)
         return BackupResult(self._plan_id, ending, message, seconds)
 
@@ -350,11 +356,12 @@ class BackupWatch:
         words: list[str] = []
         with suppress(ApiError):
             for hook in failed_hooks(self._api.operations(), run)[:_MOST_HOOKS]:
-                said = hook.message
+                said = ""
                 with suppress(ApiError):
-                    said = (self._api.log(hook.log) if hook.log else "").strip() or said
-                last = said.strip()[-_HOOK_LIMIT:]
-                words.append(f"A hook failed and said:\n{without_credentials(last)}")
+                    said = output_of_hook(self._api.log(hook.log) if hook.log else "").strip()
+                lead = "A hook failed and said:" if said else "A hook failed and said nothing:"
+                last = (said or hook.message).strip()[-_HOOK_LIMIT:]
+                words.append(f"{lead}\n{without_credentials(last)}")
         return words
 
     def _check_started(self, failure: ApiError | None, seconds: float) -> None:
