@@ -23,7 +23,7 @@ from sidecar.backrest.operations import (
 from sidecar.docker.client import Connection
 from sidecar.docker.models import SERVICE
 from sidecar.lib.errors import SidecarError, UsageError
-from sidecar.lib.text import quoted, without_credentials
+from sidecar.lib.text import hosts_only, quoted
 from sidecar.planner.propose import Proposal
 from sidecar.planner.workload import Workload
 from sidecar.reconciler.apply.by_api import ApiStrategy
@@ -77,7 +77,8 @@ class WaitTimer:
 class BackupResult:
     """How a run ended; `ending` is None when we stopped waiting before it did.
 
-    `seconds` it took by Backrest's clock. `message` is Backrest's, without credentials.
+    `seconds` it took by Backrest's clock. `message` is Backrest's; of addresses it shows
+    the server only.
     """
 
     plan: str
@@ -345,7 +346,7 @@ class BackupWatch:
         ending = OperationEnd.FAILED if self._is_stuck else self._run.status.ending
         if ending is None:
             return None
-        message = without_credentials(self._run.message.strip())[:_MESSAGE_LIMIT]
+        message = hosts_only(self._run.message.strip())[:_MESSAGE_LIMIT]
         # Also after a success: a hook whose failure is ignored may have left something stopped.
         message = "\n".join([message, *self._hook_words(self._run)]).strip()
         seconds = max(0.0, self._run.end - self._run.start)
@@ -360,8 +361,8 @@ class BackupWatch:
                 with suppress(ApiError):
                     said = output_of_hook(self._api.log(hook.log) if hook.log else "").strip()
                 lead = "A hook failed and said:" if said else "A hook failed and said nothing:"
-                last = (said or hook.message).strip()[-_HOOK_LIMIT:]
-                words.append(f"{lead}\n{without_credentials(last)}")
+                last = hosts_only((said or hook.message).strip())[-_HOOK_LIMIT:]
+                words.append(f"{lead}\n{last}")
         return words
 
     def _check_started(self, failure: ApiError | None, seconds: float) -> None:

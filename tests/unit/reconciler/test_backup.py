@@ -330,6 +330,20 @@ def test_a_failed_hook_is_shown_with_what_it_said(world: World) -> None:
     assert "exit status 1" not in message
 
 
+def test_the_address_of_a_notification_is_not_shown(world: World) -> None:
+    """Backrest tells it where the message could not be sent, and whoever has it can post."""
+    address = f"https://hooks.example.com/services/{SECRET}"
+
+    def fail() -> None:
+        world.fake.fail_hook(WEB, f'sending slack message to "{address}": refused', "")
+        world.fake.finish(WEB, Status.ERROR, f'start hook: Post "{address}": refused')
+
+    world.steps = [fail]
+    message = world.run().message
+    assert SECRET not in message
+    assert 2 == message.count("https://hooks.example.com/")
+
+
 def test_a_hook_that_failed_is_shown_after_a_success_too(world: World) -> None:
     """One whose failure is ignored may have left a container stopped."""
     world.fake.hook_logs = {"ref": "no such container: db"}
