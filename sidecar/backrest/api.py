@@ -170,7 +170,8 @@ class BackrestApi(Closable):
     def log(self, ref: str) -> str:
         """Return the last text of what an operation wrote, by `Operation.log`.
 
-        It may hold secrets of those who wrote the hook.
+        It may hold secrets of those who wrote the hook, whose script stands in it. For a text
+        that is gone Backrest gives a sentence that says so.
         """
         body = json.dumps({"ref": ref}).encode()
         # A stream in both directions: each message behind a byte of flags and its length.

@@ -16,6 +16,8 @@ from typing_extensions import TypedDict
 # Backrest starts what waits in its queue when it is due, or tries it again within the hour.
 # What is overdue for a day while nothing else runs is in no queue any more.
 _FORGOTTEN_AFTER = 86400.0
+# Before each line that a hook wrote; others begin with `[script] ` and `[tasklog] `.
+_WROTE = "[output] "
 
 
 class OperationEnd(StrEnum):
@@ -174,6 +176,16 @@ def failed_hooks(operations: Iterable[Operation], run: Operation) -> list[Operat
 
     hooks = (found for found in operations if found.kind == "runHook" and not found.is_foreign)
     return [hook for hook in hooks if hook.status is Status.ERROR and belongs(hook)]
+
+
+def output_of_hook(log: str) -> str:
+    """Return what a hook wrote, out of the log of its operation.
+
+    Backrest puts the hook's script in front of it, which may hold secrets, and adds notes of
+    its own.
+    """
+    lines = log.split("\n")
+    return "\n".join(line.removeprefix(_WROTE) for line in lines if line.startswith(_WROTE))
 
 
 def pending_plans(operations: Iterable[Operation]) -> frozenset[str]:

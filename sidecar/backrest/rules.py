@@ -40,6 +40,11 @@ _FREQUENCIES: Final = ("maxFrequencyDays", "maxFrequencyHours")
 # 32 bytes in base64 without padding; line ends are skipped as Backrest does.
 _KEY: Final = re.compile(r"[A-Za-z0-9+/]{43}\Z")
 _SCOPE: Final = re.compile(r"\*\Z|!?(?:repo|plan):.", re.DOTALL)
+_NO_INSTANCE: Final = (
+    "the document has no instance id, and with any schedule Backrest then ends at its start"
+)
+_NAME_INSTANCE: Final = 'set the Instance ID in Backrest\'s settings, or write "instance": "NAME"'
+_POLICIES: Final = ("prunePolicy", "checkPolicy", "forgetPolicy")
 _NEW_IDENTITY: Final = "remove `identity`: Backrest makes a new one, and peers must pair again"
 
 # The engines of `runner.json`; restic refuses these as "invalid backend".
@@ -102,7 +107,8 @@ def check_document(
         return _check(document, today, served)
     repos = document.get("repos")
     listed = repos if isinstance(repos, list) else ()
-    context = ([repo.get("id") for repo in listed if isinstance(repo, dict)], today)
+    ids = [repo.get("id") for repo in listed if isinstance(repo, dict)]
+    context = (ids, bool(document.get("instance")), today)
     rest = None if getattr(document, "repeated", ()) else checked.without_known(document, context)
     if rest is None or _check(rest, today, served):
         # With a fault everything is checked, since the index in a pointer counts all plans.
@@ -169,11 +175,24 @@ def _check_meaning(document: _Holder, today: date | None, served: bool) -> Itera
     instance = document.get("instance") or ""
     if reason := _id_problem(instance, _MAX_INSTANCE_BYTES):
         yield DocumentFault("/instance", f"the instance id {reason}")
+    if not instance and _has_schedule(document):
+        yield DocumentFault("/instance", _NO_INSTANCE, _NAME_INSTANCE)
     if (auth := document.get("auth")) is not None:
         yield from (fault.under("auth") for fault in _check_auth(auth))
     name, sync = value_of(document, CONFIG, "sync")
     yield from (fault.under(name) for fault in _check_sync(sync or {}, instance, masked=served))
     yield from _check_stored(document, today)
+
+
+def _has_schedule(document: _Holder) -> bool:
+    """Return whether anything is to run by itself, also in what Backrest would drop unread."""
+    policies = (
+        value_of(repo, REPO, name)[1] or {}
+        for repo in document.get("repos") or ()
+        for name in _POLICIES
+    )
+    holders = (*(document.get("plans") or ()), *policies)
+    return any(is_active(holder.get("schedule")) for holder in holders)
 
 
 def _check_auth(auth: _Holder) -> Iterator[DocumentFault]:
@@ -249,7 +268,7 @@ def _check_repo(repo: _Holder, today: date | None) -> Iterator[DocumentFault]:
         if "=" not in entry:
             # The entry itself may be a secret.
             yield DocumentFault(f"/env/{index}", "the entry has no `=`", "write KEY=VALUE")
-    for name in ("prunePolicy", "checkPolicy", "forgetPolicy"):
+    for name in _POLICIES:
         spelling, policy = value_of(repo, REPO, name)
         if policy is not None:
             yield from (fault.under(spelling) for fault in _check_policy(policy, today))

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from sidecar.labels.policy import HookPolicy
+from sidecar.labels.values import parse_patterns
 from sidecar.lib.text import SpecInvalid, quoted
 
 # More than any system takes as arguments.
@@ -69,6 +70,7 @@ _WITH_VALUE = frozenset(
         "tls-client-cert",
     )
 )
+_PATTERNS = frozenset({"--exclude", "--iexclude"})
 _COUNTED = "--verbose"
 _SHORT = dict(
     zip(
@@ -137,9 +139,14 @@ class _Refused(NamedTuple):
 
 
 def parse_flag_list(items: tuple[str, ...]) -> tuple[str, ...]:
-    """Check that each item of `backup-flags` can be split into words; returns the items."""
-    for item in items:
-        split_words(item)
+    """Check the items of `backup-flags`; returns them.
+
+    Raises SpecInvalid for one that cannot be split into words, and for a pattern in them with
+    which restic refuses to back up.
+    """
+    for flag in _flags(word for item in items for word in split_words(item)):
+        if isinstance(flag, _Flag) and flag.name in _PATTERNS and flag.value:
+            parse_patterns((flag.value,))
     return items
 
 

@@ -12,6 +12,8 @@ _MAX_QUOTED = 60
 _SHORTEST_PART = 3
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/'\"]*@")
 
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^\s\"'<>\\]*)")
+
 
 class SpecInvalid(ValueError):
     """A value that cannot be parsed: `message` says why, `hint` what to write instead."""
@@ -73,3 +75,22 @@ def closest(word: str, known: Iterable[str]) -> str:
 def without_credentials(text: str) -> str:
     """Mask the user part of every address in a text."""
     return _CREDENTIALS.sub(f"{MASK}@", text) if "://" in text else text
+
+
+def hosts_only(text: str) -> str:
+    """Leave of each address in a text its scheme, and of one of the web the server too.
+
+    Whoever has the path of a webhook can post there; of others, as Shoutrrr's, any part may
+    be a token.
+    """
+    return _ADDRESS.sub(_without_path, text) if "://" in text else text
+
+
+def _without_path(address: re.Match[str]) -> str:
+    scheme, rest = address[1], address[2]
+    if scheme.lower() not in {"http", "https"}:
+        return f"{scheme}://{MASK}"
+    place = re.split("[/?#]", rest, maxsplit=1)[0]
+    user, _, host = place.rpartition("@")
+    server = f"{MASK}@{host}" if user else host
+    return f"{scheme}://{server}" + ("" if rest in {place, f"{place}/"} else f"/{MASK}")

@@ -13,11 +13,17 @@ from difflib import get_close_matches
 
 from sidecar.backrest.api import ApiError, ApiTrouble, BackrestApi
 from sidecar.backrest.document import Document, parse_document
-from sidecar.backrest.operations import Operation, OperationEnd, Status, failed_hooks
+from sidecar.backrest.operations import (
+    Operation,
+    OperationEnd,
+    Status,
+    failed_hooks,
+    output_of_hook,
+)
 from sidecar.docker.client import Connection
 from sidecar.docker.models import SERVICE
 from sidecar.lib.errors import SidecarError, UsageError
-from sidecar.lib.text import quoted, without_credentials
+from sidecar.lib.text import hosts_only, quoted
 from sidecar.planner.propose import Proposal
 from sidecar.planner.workload import Workload
 from sidecar.reconciler.apply.by_api import ApiStrategy
@@ -71,7 +77,8 @@ class WaitTimer:
 class BackupResult:
     """How a run ended; `ending` is None when we stopped waiting before it did.
 
-    `seconds` it took by Backrest's clock. `message` is Backrest's, without credentials.
+    `seconds` it took by Backrest's clock. `message` is Backrest's; of addresses it shows
+    the server only.
     """
 
     plan: str
@@ -339,9 +346,9 @@ class BackupWatch:
         ending = OperationEnd.FAILED if self._is_stuck else self._run.status.ending
         if ending is None:
             return None
-        message = without_credentials(self._run.message.strip())[:_MESSAGE_LIMIT]
-        if ending is not OperationEnd.SUCCESS:
-            message = "\n".join([message, *self._hook_words(self._run)]).strip()
+        message = hosts_only(self._run.message.strip())[:_MESSAGE_LIMIT]
+        # Also after a success: a hook whose failure is ignored may have left something stopped.
+        message = "\n".join([message, *self._hook_words(self._run)]).strip()
         seconds = max(0.0, self._run.end - self._run.start)
         return BackupResult(self._plan_id, ending, message, seconds)
 
@@ -350,11 +357,12 @@ class BackupWatch:
         words: list[str] = []
         with suppress(ApiError):
             for hook in failed_hooks(self._api.operations(), run)[:_MOST_HOOKS]:
-                said = hook.message
+                said = ""
                 with suppress(ApiError):
-                    said = (self._api.log(hook.log) if hook.log else "").strip() or said
-                last = said.strip()[-_HOOK_LIMIT:]
-                words.append(f"A hook failed and said:\n{without_credentials(last)}")
+                    said = output_of_hook(self._api.log(hook.log) if hook.log else "").strip()
+                lead = "A hook failed and said:" if said else "A hook failed and said nothing:"
+                last = hosts_only((said or hook.message).strip())[-_HOOK_LIMIT:]
+                words.append(f"{lead}\n{last}")
         return words
 
     def _check_started(self, failure: ApiError | None, seconds: float) -> None:

@@ -58,6 +58,7 @@ class Stack:
         document = {
             "modno": 1,
             "version": 6,
+            "instance": "here",
             "repos": [{"id": "r", "uri": "/r", "guid": "a" * 64}],
             "plans": [{"id": "mine", "repo": "r", "paths": ["/data"], "hooks": hooks}],
         }

@@ -33,6 +33,7 @@ NAME = "applied-runner"
 DOCUMENT: dict[str, Any] = {
     "modno": 1,
     "version": 6,
+    "instance": "here",
     "repos": [{"id": "r", "uri": "/r", "guid": "a" * 64}],
     "plans": [{"id": "backrest_sidecar_web", "repo": "r", "paths": ["/w"]}],
 }

@@ -31,7 +31,9 @@ def write_document(config: Path) -> None:
     plan = {"id": "backrest_sidecar_web", "repo": "r1", "paths": ["/data"], "schedule": NIGHTLY}
     repo = {"id": "r1", "uri": "/r1", "password": "-", "autoInitialize": True}
     config.parent.mkdir(parents=True)
-    config.write_text(json.dumps({"version": 6, "repos": [repo], "plans": [plan]}))
+    config.write_text(
+        json.dumps({"version": 6, "instance": "here", "repos": [repo], "plans": [plan]})
+    )
 
 
 def schedule(config: Path) -> object:

@@ -30,7 +30,7 @@ def config(tmp_path: Path) -> Path:
     """A document that others can read."""
     made = tmp_path / "config.json"
     repos = [{"id": "r", "uri": "/r", "password": "hunter2", "guid": "a" * 64}]
-    made.write_text(json.dumps({"modno": 1, "version": 6, "repos": repos}))
+    made.write_text(json.dumps({"modno": 1, "version": 6, "instance": "here", "repos": repos}))
     made.chmod(0o644)
     return made
 

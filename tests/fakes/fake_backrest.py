@@ -39,6 +39,8 @@ _IDENTITY = {
     "ed25519priv": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
     "ed25519pub": "O2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik",
 }
+HOOK_SCRIPT = "curl --header 'Authorization: s3cret' http://127.0.0.1:9/"
+"""What a hook that failed was to run, as it stands in its log."""
 _YEARS = timedelta(days=5 * 366)
 _HTTP = {"unauthenticated": 401, "not_found": 404, "unknown": 500}
 
@@ -120,7 +122,10 @@ class FakeBackrest:
         self.backups_end: tuple[Status, str] | None = None
         """How every backup ends at once; None: they run until `finish`."""
         self.hook_logs: dict[str, str] = {}
-        """What hooks wrote, by the names under which GetLogs gives it out."""
+        """What hooks wrote, by the names under which GetLogs gives it out.
+
+        The script stands before it, and a note of Backrest's behind.
+        """
         self._now = now
         self._login = f"{user}:{password}"
         self._faults = _Faults()
@@ -164,6 +169,8 @@ class FakeBackrest:
         document = _load(self.config)
         with self._changed:
             self._cached = _normal(CONFIG, document)
+            if not self._cached.get("instance") and self._scheduled():
+                raise ValueError("Backrest exits: instance_id is required")
             if not self._cached.get("sync", {}).get("identity"):
                 self._cached.setdefault("sync", {})["identity"] = dict(_IDENTITY)
                 if self.config.exists():
@@ -248,9 +255,11 @@ class FakeBackrest:
         with self._changed:
             parent = next(e for e in self._running() if e.json["planId"] == plan_id)
             entry = self._add(plan_id, self._now(), once=True, kind="operationRunHook")
-            hook = {"parentOp": parent.json["id"], "name": "hook", "outputLogref": ref}
-            entry.json["operationRunHook"] = hook
-            self._mark(entry, Status.ERROR, message, self._now())
+            condition, name = "CONDITION_SNAPSHOT_START", f"command hook plan/{plan_id}/hook/0"
+            hook = {"parentOp": parent.json["id"], "name": name, "condition": condition}
+            entry.json |= {"operationRunHook": hook, "logref": ref}
+            told = f"{message}\n\nrunning {name} triggered by {condition}"
+            self._mark(entry, Status.ERROR, told, self._now())
             entry.ended = True
 
     def cancel(self, operation_id: int) -> None:
@@ -334,7 +343,9 @@ class FakeBackrest:
         given = _request(body)
         if given.get("modno", 0) != self._cached.get("modno", 0):
             raise _Refusal("failed_precondition", "config modno mismatch, reload and try again")
-        faults = check_document(parse_document(body).root, served=True)
+        # One without an instance id is saved, and Backrest ends at its next start.
+        named = {**given, "instance": given.get("instance") or "unnamed"}
+        faults = check_document(parse_document(json.dumps(named).encode()).root, served=True)
         if faults:
             raise _Refusal("invalid_argument", f"validation error: {faults[0].message}")
         self._cached = _normal(CONFIG, _unmasked(given, self._cached))
@@ -354,12 +365,12 @@ class FakeBackrest:
     def _get_logs(self, body: bytes) -> bytes:
         """Answer as a stream: each message behind a byte of flags and its length."""
         wanted = json.loads(body[5:])["ref"]
-        found = self.hook_logs.get(wanted)
-        if found is None:
-            messages = [(2, b'{"error": {"code": "not_found"}}')]
-        else:
-            value = base64.b64encode(found.encode()).decode()
-            messages = [(0, json.dumps({"value": value}).encode()), (2, b"{}")]
+        text = f"file associated with log {wanted} not found, it may have expired."
+        if wanted in self.hook_logs:
+            wrote = "".join(f"[output] {line}\n" for line in self.hook_logs[wanted].splitlines())
+            text = f"[script] [sh]\n[script] {HOOK_SCRIPT}\n{wrote}[tasklog] error\ttask failed\n"
+        value = base64.b64encode(text.encode()).decode()
+        messages = [(0, json.dumps({"value": value}).encode()), (2, b"{}")]
         return b"".join(bytes([f]) + len(m).to_bytes(4, "big") + m for f, m in messages)
 
     def _backup(self, asked: Json, fault: Fault | None) -> Json:
@@ -385,9 +396,13 @@ class FakeBackrest:
             del self._log[int(entry.json["id"])]
         self._queue += 1
         self._applied = deepcopy(self._cached)
-        for plan in self._applied.get("plans", []):
-            self._schedule(plan["id"])
+        for plan_id in self._scheduled() if self._cached.get("instance") else ():
+            self._schedule(plan_id)
         self._changed.notify_all()
+
+    def _scheduled(self) -> list[str]:
+        plans = self._cached.get("plans", [])
+        return [plan["id"] for plan in plans if schedule_of(plan.get("schedule", {})) is not None]
 
     def _schedule(self, plan_id: str) -> None:
         plans = self._applied.get("plans", [])

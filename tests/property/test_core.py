@@ -209,7 +209,7 @@ def test_any_labels_give_a_document_that_backrest_accepts(
     others = Container("2" * 64, "other", "", {"backrest.enable": "1"}, (mount,))
     inventory = Inventory((Container("1" * 64, "web", "", named, (mount,)), others))
     repo = {"id": "r1", "uri": "/r1", "autoInitialize": True}
-    document = Document(json.dumps({"version": 6, "repos": [repo]}))
+    document = Document(json.dumps({"version": 6, "instance": "here", "repos": [repo]}))
     proposal = propose(document, inventory, policy, NOW)
     assert proposal.after.text.encode()
     for problem in proposal.rendered.problems:
@@ -246,7 +246,7 @@ def test_no_path_escapes_its_mount(
     container = Container("1" * 64, "web", "", {"backrest.enable": "1", **labels}, MOUNTS)
     volumes = {"disk": Volume("disk", options={"o": "bind", "device": "/mnt/disk"})}
     document = Document(
-        '{"version": 6, "repos": [{"id": "r", "uri": "r", "autoInitialize": true}]}'
+        '{"version": 6, "instance": "here", "repos": [{"id": "r", "uri": "r", "autoInitialize": true}]}'
     )
     proposal = propose(document, Inventory((container,), volumes), Policy(), NOW)
     for plan in proposal.rendered.plans:

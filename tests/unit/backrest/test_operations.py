@@ -11,6 +11,7 @@ from sidecar.backrest.operations import (
     Status,
     failed_hooks,
     is_busy,
+    output_of_hook,
     parse_operations,
     pending_plans,
 )
@@ -211,3 +212,13 @@ def test_failed_hooks_are_those_of_the_run() -> None:
     ]
     ours = replace(hook, id=14, parent=7, start=NOW + 30)
     assert [hook, ours] == failed_hooks([hook, *theirs, ours, run], run)
+
+
+def test_output_of_a_hook_is_what_it_wrote() -> None:
+    """Neither its script nor a note of Backrest's; a line that only looks like one stays."""
+    log = (
+        "[script] [sh]\n[script] echo secret\n[output] one\n[output] [script] two\n[output] \n"
+        "[tasklog] 03:24:35.529Z\terror\ttask failed\n"
+    )
+    assert "one\n[script] two\n" == output_of_hook(log)
+    assert "" == output_of_hook("file associated with log x not found, it may have expired.")

@@ -84,6 +84,8 @@ EXPECTED = {
     "auth-user-unnamed": ("/auth/users/0", "no name"),
     "auth-user-reserved": ("/auth/users/0/name", "starts and ends"),
     "auth-user-no-password": ("/auth/users/0", "no passwordBcrypt"),
+    "instance-absent": ("/instance", "no instance id"),
+    "instance-empty": ("/instance", "no instance id"),
     "instance-too-long": ("/instance", "longer than 50 bytes"),
     "instance-reserved": ("/instance", "starts and ends"),
     "identity-empty": ("/sync/identity", "no `keyId`"),
@@ -138,7 +140,7 @@ def plan_with(member: str) -> str:
     """A document with one plan that has one more member."""
     plan = f'{{"id": "data", "repo": "local", "paths": ["/data"], {member}}}'
     repo = '{"id": "local", "uri": "/backups", "autoInitialize": true}'
-    return f'{{"version": 6, "repos": [{repo}], "plans": [{plan}]}}'
+    return f'{{"version": 6, "instance": "home", "repos": [{repo}], "plans": [{plan}]}}'
 
 
 def test_every_invalid_file_is_expected() -> None:

@@ -20,7 +20,7 @@ def document_of(**plan: Any) -> Document:
     """Make a document with the plan of `web`, changed by somebody."""
     plans = [{"id": ID, "repo": "r1", "paths": ["/data"]} | plan] if plan.get("id", ID) else []
     repo = {"id": "r1", "uri": "/r1", "password": "-", "autoInitialize": True}
-    return Document(json.dumps({"version": 6, "repos": [repo], "plans": plans}))
+    return Document(json.dumps({"version": 6, "instance": "here", "repos": [repo], "plans": plans}))
 
 
 def run(document: Document, watch: Watch, **labels: str) -> Proposal:

@@ -38,7 +38,7 @@ def plan_of(name: str, **fields: Any) -> dict[str, Any]:
 def document_of(*plans: dict[str, Any]) -> Document:
     """Make a document with one repository and these plans."""
     repo = {"id": "r1", "uri": "/r1", "password": "-", "autoInitialize": True}
-    root = {"modno": 1, "version": 6, "repos": [repo], "plans": list(plans)}
+    root = {"modno": 1, "version": 6, "instance": "here", "repos": [repo], "plans": list(plans)}
     return Document(json.dumps(root | {"auth": {"disabled": True}}, indent=2))
 
 

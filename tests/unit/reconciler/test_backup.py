@@ -19,7 +19,7 @@ from sidecar.lib.errors import InventoryError, UsageError
 from sidecar.planner.propose import Proposal, propose
 from sidecar.reconciler.backup import BackupResult, BackupWatch, WaitTimer, resolve_plan, run_backup
 from sidecar.reconciler.settings import BackrestLogin, InventorySource, ReconcilerSettings
-from tests.fakes.fake_backrest import FakeBackrest, Fault
+from tests.fakes.fake_backrest import HOOK_SCRIPT, FakeBackrest, Fault
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 WEB = "backrest_sidecar_shop_web"
@@ -313,7 +313,7 @@ def test_login_that_is_refused_while_waiting_is_an_error(world: World) -> None:
 
 
 def test_a_failed_hook_is_shown_with_what_it_said(world: World) -> None:
-    """By its own log; without one by its message."""
+    """By its own log without the script, which may hold secrets; without one by its message."""
     world.fake.hook_logs = {"ref": f"rest:https://u:{SECRET}@host\nno such container: db"}
 
     def fail() -> None:
@@ -326,11 +326,40 @@ def test_a_failed_hook_is_shown_with_what_it_said(world: World) -> None:
     assert "no such container: db" in message
     assert "exit status 2" in message
     assert SECRET not in message
+    assert HOOK_SCRIPT not in message
     assert "exit status 1" not in message
 
 
+def test_the_address_of_a_notification_is_not_shown(world: World) -> None:
+    """Backrest tells it where the message could not be sent, and whoever has it can post."""
+    address = f"https://hooks.example.com/services/{SECRET}"
+
+    def fail() -> None:
+        world.fake.fail_hook(WEB, f'sending slack message to "{address}": refused', "")
+        world.fake.finish(WEB, Status.ERROR, f'start hook: Post "{address}": refused')
+
+    world.steps = [fail]
+    message = world.run().message
+    assert SECRET not in message
+    assert 2 == message.count("https://hooks.example.com/")
+
+
+def test_a_hook_that_failed_is_shown_after_a_success_too(world: World) -> None:
+    """One whose failure is ignored may have left a container stopped."""
+    world.fake.hook_logs = {"ref": "no such container: db"}
+
+    def fail() -> None:
+        world.fake.fail_hook(WEB, "exit status 1", "ref")
+        world.fake.finish(WEB)
+
+    world.steps = [fail]
+    result = world.run()
+    assert OperationEnd.SUCCESS is result.ending
+    assert "A hook failed and said:\nno such container: db" == result.message
+
+
 def test_a_log_that_cannot_be_had_leaves_the_message(world: World) -> None:
-    """Backrest may have thrown it away."""
+    """Backrest may have thrown it away, and says so in its place."""
 
     def fail() -> None:
         world.fake.fail_hook(WEB, "exit status 1", "gone")

@@ -31,7 +31,7 @@ def content_of(**plan: object) -> bytes:
     """Make the bytes of a document with one plan of ours."""
     repo = {"id": "r1", "uri": "/r1", "password": "-", "autoInitialize": True}
     plans = [{"id": ID, "repo": "r1", "paths": ["/data"], "schedule": NIGHTLY} | plan]
-    return json.dumps({"version": 6, "repos": [repo], "plans": plans}).encode()
+    return json.dumps({"version": 6, "instance": "here", "repos": [repo], "plans": plans}).encode()
 
 
 def desired_state(recorder: PassRecorder, history: PlanHistory | None = EXPIRED) -> DesiredState:
