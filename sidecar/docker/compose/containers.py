@@ -109,7 +109,7 @@ def dependencies_of(service: ComposeService) -> dict[str, Dependency]:
     for source in service.get("volumes_from") or ():
         if not source.startswith("container:"):
             name = source.removeprefix("service:").partition(":")[0]
-            found[name] = {"condition": "service_started"}
+            found[name] = Dependency(condition="service_started")
     modes = [
         *(service.get("network_mode"), service.get("ipc"), service.get("pid")),
         *(service.get("uts"), service.get("cgroup")),
@@ -117,10 +117,10 @@ def dependencies_of(service: ComposeService) -> dict[str, Dependency]:
     joined = [mode[8:] for mode in modes if mode and mode.startswith("service:")]
     joined += [link.partition(":")[0] for link in service.get("links") or ()]
     for name in joined:
-        found[name] = {"condition": "service_started", "restart": True}
+        found[name] = Dependency(condition="service_started", restart=True)
     written = service.get("depends_on") or {}
     if isinstance(written, list):
-        return found | {name: {"condition": "service_started"} for name in written}
+        return found | {name: Dependency(condition="service_started") for name in written}
     return found | written
 
 
