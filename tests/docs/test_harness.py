@@ -119,7 +119,10 @@ def test_our_commands_run_in_a_story(story: Story, text: str) -> None:
         (console("$ backrest-sidecar daemon"), "a daemon does not end"),
         (console("$ backrest-sidecar reconcile --config c.json"), "ends with 1, not 0"),
         ("```yaml\n# ../a.yaml\nb: 1\n```\n", "lies outside of the story"),
-        ("```yaml\nservices: {a: {labels: {backrest.enabel: 'true'}}}\n```\n", "lint ends with"),
+        (
+            "```yaml\nservices: {a: {image: a, labels: {backrest.enabel: 'true'}}}\n```\n",
+            "lint ends with",
+        ),
     ],
 )
 def test_a_story_that_goes_otherwise_fails(story: Story, text: str, said: str) -> None:

@@ -88,9 +88,11 @@ volumes:
 def test_prefix_with_a_slip_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Otherwise nobody would ever hear that the service is not backed up."""
     file = tmp_path / "compose.yaml"
-    file.write_text("name: shop\nservices:\n  web:\n    labels:\n      backrset.enable: 1\n")
+    file.write_text(
+        "name: shop\nservices:\n  web:\n    image: x\n    labels:\n      backrset.enable: 1\n"
+    )
     _, report = lint_json(capsys, "--compose", str(file))
-    assert [("shop/web", "label.prefix-typo", 5)] == problems(report)
+    assert [("shop/web", "label.prefix-typo", 6)] == problems(report)
 
 
 def test_missing_document_is_said_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:

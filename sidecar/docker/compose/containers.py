@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from sidecar.docker.compose.shape import (
     ComposeFile,
     ComposeService,
+    Dependency,
     FileEntry,
     Grant,
     LongVolume,
@@ -23,6 +24,9 @@ from sidecar.lib.errors import InventoryError
 
 _PREFIX = "com.docker.compose"
 _DRIVE = re.compile(r"[A-Za-z]:")
+_DRIVE_PATH = re.compile(r"[^/\\]:[/\\]|\\\\")
+# One part of a short volume; the colon of a drive separates nothing.
+_PART = re.compile(r"(?:[^\W\d_]:)?[^:]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,9 @@ class Project:
 
     def path(self, written: str) -> str:
         """Return the absolute host path of one that is written `~/x`, `./x` or `/x`."""
-        if written == "~" or written.startswith("~/"):
-            written = self.home + written[1:]
+        if written.startswith("~"):
+            # Compose knows no homes of others: `~ann/x` is `ann/x` in the own one.
+            written = posixpath.join(self.home, written[1:].lstrip("/"))
         return _absolute(posixpath.join(self.directory, written))
 
 
@@ -50,7 +55,7 @@ def containers_of(project: Project, name: str, service: ComposeService) -> Itera
         f"{_PREFIX}.project": project.name,
         f"{_PREFIX}.service": name,
         f"{_PREFIX}.oneoff": "False",
-        f"{_PREFIX}.depends_on": _dependencies(service),
+        f"{_PREFIX}.depends_on": _waits_label(service),
     }
     for number in range(1, _replicas(service) + 1):
         own_name = f"{project.name}-{name}-{number}"
@@ -87,6 +92,10 @@ def _is_windows(text: str) -> bool:
     return text.startswith("\\\\") or _DRIVE.match(text) is not None
 
 
+def _is_absolute_of_windows(text: str) -> bool:
+    return _DRIVE_PATH.match(text) is not None
+
+
 def _replicas(service: ComposeService) -> int:
     replicas = (service.get("deploy") or {}).get("replicas")
     scale = service.get("scale")
@@ -94,29 +103,33 @@ def _replicas(service: ComposeService) -> int:
     return 1 if service.get("container_name") and counts[0] else counts[0]
 
 
-def _dependencies(service: ComposeService) -> str:
-    """Return the text of Compose's own label: `service:condition:restart`, comma-separated."""
-    started = "service_started"
-    found: dict[str, tuple[str, bool]] = {}
+def dependencies_of(service: ComposeService) -> dict[str, Dependency]:
+    """Return what a service waits for: what it says, and what its other keys need."""
+    found: dict[str, Dependency] = {}
     for source in service.get("volumes_from") or ():
         if not source.startswith("container:"):
-            found[source.removeprefix("service:").partition(":")[0]] = (started, False)
-    modes = [service.get("network_mode"), service.get("ipc"), service.get("pid")]
+            name = source.removeprefix("service:").partition(":")[0]
+            found[name] = Dependency(condition="service_started")
+    modes = [
+        *(service.get("network_mode"), service.get("ipc"), service.get("pid")),
+        *(service.get("uts"), service.get("cgroup")),
+    ]
     joined = [mode[8:] for mode in modes if mode and mode.startswith("service:")]
     joined += [link.partition(":")[0] for link in service.get("links") or ()]
-    found |= dict.fromkeys(joined, (started, True))
+    for name in joined:
+        found[name] = Dependency(condition="service_started", restart=True)
     written = service.get("depends_on") or {}
     if isinstance(written, list):
-        found |= dict.fromkeys(written, (started, False))
-    else:
-        for name, entry in written.items():
-            body = entry or {}
-            found[name] = (body.get("condition", started), body.get("restart", False))
-    texts = [
-        f"{key}:{condition}:{str(again).lower()}"
-        for key, (condition, again) in sorted(found.items())
-    ]
-    return ",".join(texts)
+        return found | {name: Dependency(condition="service_started") for name in written}
+    return found | written
+
+
+def _waits_label(service: ComposeService) -> str:
+    """Return the text of Compose's own label: `service:condition:restart`, comma-separated."""
+    return ",".join(
+        f"{name}:{entry['condition']}:{str(entry.get('restart', False)).lower()}"
+        for name, entry in sorted(dependencies_of(service).items())
+    )
 
 
 def _volume(key: str, entry: VolumeEntry, project: Project) -> Volume:
@@ -128,7 +141,8 @@ def _volume(key: str, entry: VolumeEntry, project: Project) -> Volume:
     device = options.get("device", "")
     # Exactly where Compose does so: elsewhere Docker gets a path that it refuses.
     if entry.get("driver") == "local" and options.get("o") == "bind" and device:
-        options["device"] = device if _is_windows(device) else project.path(device)
+        is_absolute = device.startswith("/") or _is_absolute_of_windows(device)
+        options["device"] = device if is_absolute else project.path(device)
     return Volume(
         name=entry.get("name") or old_name or own_name,
         driver=entry.get("driver") or "local",
@@ -161,8 +175,38 @@ def _own_mounts(project: Project, name: str, service: ComposeService) -> Iterato
     tmpfs = service.get("tmpfs") or ()
     for text in (tmpfs,) if isinstance(tmpfs, str) else tmpfs:
         yield Mount("tmpfs", "", _absolute(text.partition(":")[0]))
+    for entry in _single_volumes(name, service):
+        yield _mount(project, name, entry)
+
+
+def targets_of(name: str, service: ComposeService) -> Iterator[str]:
+    """Yield where a service mounts something of its own, as Compose compares the places."""
+    tmpfs = service.get("tmpfs") or ()
+    written = {
+        text.partition("=")[0]: text for text in ([tmpfs] if isinstance(tmpfs, str) else tmpfs)
+    }
+    for text in written.values():
+        yield text.partition(":")[0]
+    for volume in _single_volumes(name, service):
+        yield posixpath.normpath(volume["target"])
+
+
+def _single_volumes(name: str, service: ComposeService) -> list[LongVolume]:
+    """Return the volumes of a service; of several that are written for one target the last.
+
+    Compose puts it where the first of them stands, compares the targets as they are
+    written, then once more with those of the short form cleaned.
+    """
+    written: dict[str, LongVolume] = {}
+    short: set[str] = set()
     for entry in service.get("volumes") or ():
-        yield _mount(project, name, _parse_short(name, entry) if isinstance(entry, str) else entry)
+        volume = _parse_short(name, entry) if isinstance(entry, str) else entry
+        written[volume["target"]] = volume
+        (short.add if isinstance(entry, str) else short.discard)(volume["target"])
+    cleaned: dict[str, LongVolume] = {}
+    for target, volume in written.items():
+        cleaned[posixpath.normpath(target) if target in short else target] = volume
+    return list(cleaned.values())
 
 
 def _granted_files(
@@ -182,26 +226,32 @@ def _granted_files(
 
 def _parse_short(service: str, text: str) -> LongVolume:
     """Parse `[SOURCE:]TARGET[:MODE]`; the colon of a Windows drive separates nothing."""
-    drive = text[:2] if _DRIVE.match(text) else ""
-    source, colon, rest = text.removeprefix(drive).partition(":")
-    source = drive + source
-    if not colon:
-        return {"type": "volume", "target": text}
-    target = rest.partition(":")[0]
-    if not source or not target.startswith("/"):
+    parts, place = [], 0
+    # A part may be empty, so there is a match everywhere.
+    while place <= len(text) and (part := _PART.match(text, place)):
+        parts.append(part[0])
+        place = part.end() + 1
+    if not text or (len(text) > 2 and ("" in parts or len(parts) > 3)):
         raise InventoryError(
             f"service {service}: the volume {text!r} cannot be read",
             "write SOURCE:/path/in/container, with options after another colon",
         )
-    return {"source": source, "target": target}
+    if len(parts) == 1 or len(text) <= 2:
+        return {"type": "volume", "target": text}
+    source, target = parts[:2]
+    is_path = source[:1] in {"/", ".", "~"} or _is_windows(source)
+    return {"type": "bind" if is_path else "volume", "source": source, "target": target}
 
 
 def _mount(project: Project, service: str, entry: LongVolume) -> Mount:
     source, target = entry.get("source") or "", _absolute(entry["target"])
-    is_path = source[:1] in {"/", ".", "~"} or _is_windows(source)
-    kind = entry.get("type") or ("bind" if is_path else "volume")
-    if kind == "bind" and _is_windows(source):
+    kind = entry["type"]
+    if kind == "bind" and _is_absolute_of_windows(source):
         return Mount("bind", "", target)
+    if kind == "bind" and "source" not in entry:
+        raise InventoryError(
+            f"service {service}: the bind of {target} has no source", "write `source: /path`"
+        )
     if kind == "bind":
         return Mount("bind", project.path(source), target)
     if kind != "volume":
@@ -219,4 +269,4 @@ def _mount(project: Project, service: str, entry: LongVolume) -> Mount:
 
 
 def _absolute(path: str) -> str:
-    return "/" + posixpath.normpath(path).lstrip("/")
+    return posixpath.normpath("/" + path.lstrip("/"))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from sidecar.docker.compose.consistency import check_consistency
 from sidecar.docker.compose.containers import (
     Project,
     containers_of,
@@ -195,8 +196,14 @@ def _as_it_stands(path: Path, text: str, environment: Mapping[str, str]) -> _Res
         raise InventoryError(
             f"{place / '.env'}, {error}", "write NAME=value lines, as `docker compose` reads them"
         ) from None
+    chosen = variables.get(_NAME, "")
+    if chosen != _normal_name(chosen):
+        raise InventoryError(
+            f"{_NAME}={chosen} is no project name to Compose",
+            "write lower-case letters, digits, `-` and `_`, a letter or digit first",
+        )
     # The file itself may use the name that it ends up with.
-    named = variables.get(_NAME) or find_name(text, source, variables) or place.name
+    named = chosen or find_name(text, source, variables) or place.name
     variables[_NAME] = _normal_name(named)
     plain = read_plain(text, source, variables)
     return _Resolved(plain.tree, source, place, settled=False, selected=False, notes=plain.notes)
@@ -238,10 +245,12 @@ def _reading(
     project = Project(name, str(resolved.directory), home, file)
     project = replace(project, volumes=render_volumes(project))
     volumes = project.volumes
-    services = {key: service or {} for key, service in file["services"].items()}
+    services = file["services"]
     written = {service for service, label in positions if not label} | services.keys()
     if not resolved.selected:
         services = _active(services, variables)
+    if not resolved.settled and not resolved.legacy:
+        check_consistency(project, services, resolved.source)
     containers = [
         container
         for key, service in sorted(services.items())

@@ -1,7 +1,9 @@
 """The parts of a Compose file that decide containers, labels and mounts, typed and checked."""
 
+import math
 from collections.abc import Sequence
-from typing import Any, Required
+from decimal import Decimal
+from typing import Any, Literal, Required
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -11,64 +13,71 @@ from typing_extensions import TypedDict
 from sidecar.lib.errors import InventoryError
 
 Scalar = str | bool | int | float | None
-Labels = dict[str, Scalar] | list[str] | None
+Labels = dict[str, Scalar] | list[str]
 
 
 class VolumeOptions(TypedDict, total=False):
     """The part of a long volume's `volume` that says where in the volume it begins."""
 
-    subpath: str | None
+    subpath: str
 
 
 class LongVolume(TypedDict, total=False):
     """One entry of a service's `volumes` in the long syntax."""
 
-    type: str
-    source: str | None
+    type: Required[Literal["bind", "volume", "tmpfs", "cluster", "npipe", "image"]]
+    source: str
     target: Required[str]
-    volume: VolumeOptions | None
+    volume: VolumeOptions
 
 
 class Grant(TypedDict, total=False):
     """One entry of a service's `secrets` or `configs` in the long syntax."""
 
     source: Required[str]
-    target: str | None
+    target: str
 
 
 class Dependency(TypedDict, total=False):
     """One entry of a service's `depends_on` in the map form."""
 
-    condition: str
+    condition: Required[
+        Literal["service_started", "service_healthy", "service_completed_successfully"]
+    ]
     restart: bool
+    required: bool
 
 
 class Deploy(TypedDict, total=False):
     """The part of `deploy` that matters: how many, and labels that only Swarm reads."""
 
-    replicas: int | None
+    replicas: int
     labels: Labels
 
 
 class ComposeService(TypedDict, total=False):
     """One service."""
 
-    container_name: str | None
-    image: str | None
+    container_name: str
+    image: str
+    build: Any
+    provider: Any
     labels: Labels
-    scale: int | None
+    scale: int
     deploy: Deploy | None
-    profiles: list[str] | None
-    volumes: list[str | LongVolume] | None
-    volumes_from: list[str] | None
-    tmpfs: str | list[str] | None
-    secrets: list[str | Grant] | None
-    configs: list[str | Grant] | None
-    depends_on: list[str] | dict[str, Dependency | None] | None
-    links: list[str] | None
-    network_mode: str | None
-    ipc: str | None
-    pid: str | None
+    profiles: list[str]
+    volumes: list[str | LongVolume]
+    volumes_from: list[str]
+    tmpfs: str | list[str]
+    secrets: list[str | Grant]
+    configs: list[str | Grant]
+    depends_on: list[str] | dict[str, Dependency]
+    links: list[str]
+    network_mode: str
+    ipc: str
+    pid: str
+    uts: str
+    cgroup: str
 
 
 class External(TypedDict, total=False):
@@ -80,26 +89,30 @@ class External(TypedDict, total=False):
 class VolumeEntry(TypedDict, total=False):
     """One entry of the top-level `volumes`."""
 
-    name: str | None
-    external: bool | External | None
-    driver: str | None
-    driver_opts: dict[str, Scalar] | None
+    name: str
+    external: bool | External
+    driver: str
+    driver_opts: dict[str, str | int | float]
 
 
 class FileEntry(TypedDict, total=False):
     """One entry of the top-level `secrets` or `configs`."""
 
-    file: str | None
+    file: str
+    environment: str
+    content: str
+    external: bool | External
 
 
 class ComposeFile(TypedDict, total=False):
     """The whole file."""
 
-    name: str | None
-    services: Required[dict[str, ComposeService | None]]
-    volumes: dict[str, VolumeEntry | None] | None
-    secrets: dict[str, FileEntry | None] | None
-    configs: dict[str, FileEntry | None] | None
+    version: str
+    name: str
+    services: Required[dict[str, ComposeService]]
+    volumes: dict[str, VolumeEntry | None]
+    secrets: dict[str, FileEntry]
+    configs: dict[str, FileEntry]
 
 
 _FILE = TypeAdapter(ComposeFile)
@@ -128,7 +141,7 @@ def parse_shape(tree: Any, source: str, *, may_be_empty: bool = False) -> Compos
         ) from None
 
 
-def labels_of(labels: Labels) -> dict[str, str]:
+def labels_of(labels: Labels | None) -> dict[str, str]:
     """Return labels of either form as the texts that Compose makes of them."""
     if isinstance(labels, dict):
         return {key: scalar_text(value) for key, value in labels.items()}
@@ -137,14 +150,26 @@ def labels_of(labels: Labels) -> dict[str, str]:
 
 
 def scalar_text(value: Scalar) -> str:
-    """Spell a YAML scalar as Compose does: `true`, `3`, `1.5`, nothing for null."""
+    """Spell a YAML scalar as Compose does: `true`, `3`, `1e+06`, nothing for null."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    return str(value)
+    return _float_text(value) if isinstance(value, float) else str(value)
+
+
+def _float_text(value: float) -> str:
+    """Spell a float as Go prints it: `1.5`, `100000`, `1e+06`, `+Inf`."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    # The shortest digits that give this float again, as Go finds them too.
+    shortest = Decimal(repr(value)).normalize()
+    first = shortest.adjusted()
+    if value == 0 or -4 <= first < 6:
+        return f"{shortest:f}"
+    return f"{shortest.scaleb(-first):f}e{first:+03d}"
 
 
 def _place(tree: Any, location: Sequence[int | str]) -> list[int | str]:

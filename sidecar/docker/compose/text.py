@@ -1,7 +1,7 @@
 """Read the text of a Compose file: YAML as Compose takes it, and the lines of its labels."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from difflib import get_close_matches
@@ -24,6 +24,9 @@ INSTALL = (
 # Merges of merges go no deeper than this in any file that a person wrote.
 _MAX_MERGES = 20
 
+# The whole numbers of Compose; others it reads as floats.
+_SMALLEST, _BEYOND = -(2**63), 2**64
+
 _LABELS = "labels"
 _MERGE = "tag:yaml.org,2002:merge"
 
@@ -40,6 +43,11 @@ _OWN_KEYS = (
     *("annotations", "build", "configs", "container_name", "depends_on", "deploy", "environment"),
     *("extends", "image", "label_file", "labels", "links", "network_mode", "profiles", "scale"),
     *("secrets", "tmpfs", "volumes", "volumes_from"),
+)
+_VOLUME_KEYS = ("driver", "driver_opts", "external", "labels", "name")
+_TOP_KEYS = (
+    *("configs", "include", "models", "name", "networks", "secrets", "services", "version"),
+    "volumes",
 )
 _OTHER_KEYS = frozenset(
     (
@@ -64,11 +72,25 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - the base class's own shape
 
+    def compose_node(self, parent: Node | None, index: int) -> Node | None:
+        """Let a later anchor of the same name replace the one before, as YAML has it."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.NodeEvent) and not isinstance(event, yaml.AliasEvent):
+            self.anchors.pop(event.anchor, None)
+        return super().compose_node(parent, index)
+
 
 for _tag, _pattern, _firsts in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("int", r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)", "-+0123456789"),
-    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
+    (
+        "float",
+        (
+            r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+            r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+        ),
+        "-+.0123456789",
+    ),
     ("null", r"~|null|Null|NULL|", "~nN"),
     ("merge", r"<<", "<"),
 ):
@@ -111,7 +133,7 @@ def read_plain(text: str, source: str, variables: Mapping[str, str]) -> PlainFil
         if not isinstance(root, MappingNode):
             return PlainFile(None)
         check_text(text, source)
-        refused = sorted(_needs(_without_extensions(root)))
+        refused = sorted(_needs(root))
         if refused:
             line, what = refused[0]
             raise InventoryError(f"{source}, line {line}: {what} needs Docker Compose", INSTALL)
@@ -240,14 +262,6 @@ def _document(text: str, source: str) -> Node | None:
     return roots[0] if roots else None
 
 
-def _without_extensions(root: MappingNode) -> MappingNode:
-    """Remove the top-level `x-` keys; an alias of them was replaced where it is used."""
-    root.value = [
-        pair for pair in root.value if not str(getattr(pair[0], "value", "")).startswith("x-")
-    ]
-    return root
-
-
 def _all_nodes(*tops: Node | None) -> Iterator[Node]:
     """Yield every node below these, keys too; aliases may share branches, each comes once."""
     waiting, seen = [top for top in tops if top is not None], set[int]()
@@ -288,13 +302,24 @@ def _bad_merges(root: Node | None) -> Iterator[tuple[int, str, str]]:
 
 
 def _misspelt_keys(root: Node | None) -> Iterator[tuple[int, str, str]]:
-    for service, _, body in _members(_member(root, "services")):
+    places: list[tuple[str, Node | None, Collection[str], Collection[str]]] = [
+        ("the file", root, _TOP_KEYS, ())
+    ]
+    places += [
+        (f"the service {service}", value, _OWN_KEYS, _OTHER_KEYS)
+        for service, _, value in _members(_member(root, "services"))
+    ]
+    places += [
+        (f"the volume {volume}", value, _VOLUME_KEYS, ())
+        for volume, _, value in _members(_member(root, "volumes"))
+    ]
+    for place, body, own, others in places:
         for key, node, _ in _members(body):
-            if key in _OWN_KEYS or key in _OTHER_KEYS or key.startswith("x-"):
+            if key in own or key in others or key.startswith("x-"):
                 continue
             folded = key.lower().replace("-", "_")
-            if near := get_close_matches(folded, _OWN_KEYS, n=1, cutoff=0.8):
-                what = f"the service {service} has no key {key}: Compose refuses it"
+            if near := get_close_matches(folded, own, n=1, cutoff=0.8):
+                what = f"{place} has no key {key}: Compose refuses it"
                 yield _line(node), what, f"did you mean {near[0]}?"
 
 
@@ -355,12 +380,21 @@ class _Builder:
             if key.tag == _MERGE:
                 merged = self._merged(value)
             elif isinstance(key, ScalarNode):
-                own[self._scalars.construct_object(key)] = self.build(value)
+                own[self._key(key)] = self.build(value)
             else:
                 raise yaml.constructor.ConstructorError(
                     None, None, "a key is no text", key.start_mark
                 )
         return {**merged, **own}
+
+    def _key(self, node: ScalarNode) -> str:
+        key = self._scalars.construct_object(node)
+        if not isinstance(key, str):
+            raise InventoryError(
+                f"{self.source}, line {_line(node)}: the key {node.value} is no text to Compose",
+                f'quote it: "{node.value}"',
+            )
+        return key
 
     def _merged(self, value: Node) -> dict[Any, Any]:
         sources = value.value if isinstance(value, SequenceNode) else [value]
@@ -371,7 +405,11 @@ class _Builder:
         return merged
 
     def _scalar(self, node: Node) -> Any:
-        value = self._scalars.construct_object(node)
+        # A tag of others means nothing to Compose.
+        is_foreign = node.tag.startswith("!")
+        value = node.value if is_foreign else self._scalars.construct_object(node)
+        if isinstance(value, int) and not _SMALLEST <= value < _BEYOND:
+            return float(value)
         if not isinstance(value, str):
             return value
         try:
@@ -411,25 +449,39 @@ def _deciding(root: Node) -> Iterator[Node]:
 
 def _typed(tree: Any) -> Any:
     """Turn the texts of variables into what their keys take, as Compose does."""
-    services = tree.get("services")
-    for service in services.values() if isinstance(services, dict) else ():
+    for service in _values(tree.get("services")):
         if isinstance(service, dict):
             _cast(service, "scale")
             _cast(service.get("deploy"), "replicas")
-    volumes = tree.get("volumes")
-    for volume in volumes.values() if isinstance(volumes, dict) else ():
-        _cast(volume, "external")
+            for dependency in _values(service.get("depends_on")):
+                _cast(dependency, "restart")
+                _cast(dependency, "required")
+    for kind in ("volumes", "secrets", "configs"):
+        for entry in _values(tree.get(kind)):
+            _cast(entry, "external")
     return tree
 
 
+# What Compose takes for a boolean where it expects one.
+_BOOLEANS = dict.fromkeys(("true", "y", "yes", "on"), True) | dict.fromkeys(
+    ("false", "n", "no", "off"), False
+)
+
+
+def _values(mapping: Any) -> Iterable[Any]:
+    return mapping.values() if isinstance(mapping, dict) else ()
+
+
 def _cast(entry: Any, key: str) -> None:
-    text = entry.get(key) if isinstance(entry, dict) else None
-    if not isinstance(text, str):
+    value = entry.get(key) if isinstance(entry, dict) else None
+    if isinstance(value, float) and value.is_integer():
+        entry[key] = int(value)
+    if not isinstance(value, str):
         return
-    if text.isascii() and text.isdecimal():
-        entry[key] = int(text)
-    elif text in {"true", "false"}:
-        entry[key] = text == "true"
+    if re.fullmatch(r"[-+]?[0-9]+", value):
+        entry[key] = int(value)
+    elif value.lower() in _BOOLEANS:
+        entry[key] = _BOOLEANS[value.lower()]
 
 
 def _unescaped(tree: Any, *, keys: bool) -> Any:
@@ -459,8 +511,9 @@ def _needs(root: MappingNode) -> Iterator[tuple[int, str]]:
     for key, node, value in _members(root):
         if key == "include":
             yield _line(node), "`include`"
-        for part in _all_nodes(value):
-            if part.tag.startswith("!"):
+        # An alias of an extension stands where it is used, too.
+        for part in _all_nodes(None if key.startswith("x-") else value):
+            if part.tag in {"!reset", "!override"}:
                 yield _line(part), f"the tag `{part.tag}`"
     for _, _, service in _members(_member(root, "services")):
         for key, node, _ in _members(service):

@@ -176,7 +176,7 @@ def test_standard_input_is_the_default_for_a_dash(monkeypatch: pytest.MonkeyPatc
 
 def test_dollar_signs_of_output_are_halved_in_keys_too(tmp_path: Path) -> None:
     """`config` doubles all of them, while a file's keys are never resolved."""
-    text = 'services: {web: {labels: {"a$$b": "x$$$$y"}}}\n'
+    text = 'services: {web: {image: x, labels: {"a$$b": "x$$$$y"}}}\n'
 
     piped = load_compose(["-"], stdin=io.StringIO(text), environment=NO_TOOL)
 
@@ -198,6 +198,16 @@ def test_dollar_signs_of_output_are_halved_in_keys_too(tmp_path: Path) -> None:
         ("08", "8"),
         ("-3", "-3"),
         ("1e3", "1000"),
+        ("100000.5", "100000.5"),
+        ("1e6", "1e+06"),
+        ("123456789.0", "1.23456789e+08"),
+        ("99999999999999999999", "1e+20"),
+        ("18446744073709551615", "18446744073709551615"),
+        ("0.00001", "1e-05"),
+        ("-.inf", "-Inf"),
+        (".INF", "+Inf"),
+        (".nan", "NaN"),
+        ("!other 007", "007"),
         ("0.10", "0.1"),
         ("12:30", "12:30"),
         ("0 2 * * *", "0 2 * * *"),
@@ -210,7 +220,7 @@ def test_scalars_are_spelled_as_compose_spells_them(
     tmp_path: Path, written: str, label: str
 ) -> None:
     """A label's value is a text, whatever YAML takes it for."""
-    text = f"services:\n  web:\n    labels:\n      key: {written}\n"
+    text = f"services:\n  web:\n    image: x\n    labels:\n      key: {written}\n"
 
     assert labels(only(read(tmp_path, text))) == {"key": label}
 
@@ -273,10 +283,12 @@ def test_file_that_compose_refuses_is_refused_with_its_line(
 @pytest.mark.parametrize(
     "text",
     [
-        "x-date: 2024-01-31\nservices: {web: {labels: {a: '2024-01-31', b: 2024-13-01}}}",
-        "services: {web: {x-lables: [], mem_limit: 1g, wholly_other: {}}}",
-        "x-a: &a {k: v}\nservices: {web: {labels: {<<: [*a, *a]}}, db: {labels: {<<: *a}}}",
-        "services: {web: {labels: [a=b, a=b]}}",
+        "x-date: 2024-01-31\nservices: {web: {image: x, labels: {a: '2024-01-31', b: 2024-13-01}}}",
+        "services: {web: {image: x, x-lables: [], mem_limit: 1g, wholly_other: {}}}",
+        "x-a: &a {k: v}\nservices: {web: {image: x, labels: {<<: [*a, *a]}}, db: {build: ., labels: {<<: *a}}}",
+        "services: {web: {image: x, labels: [a=b, a=b]}}",
+        "x-a: &a {k: v}\nx-b: &a {k: w}\nservices: {web: {image: x, labels: *a}}",
+        "services: {web: {provider: {type: x}}, db: {image: y, deploy: null}}",
     ],
 )
 def test_file_that_compose_takes_is_not_refused(tmp_path: Path, text: str) -> None:
@@ -286,11 +298,13 @@ def test_file_that_compose_takes_is_not_refused(tmp_path: Path, text: str) -> No
 
 def test_label_twice_in_a_list_is_told(tmp_path: Path) -> None:
     """Compose takes the last one, which nobody sees in the file."""
-    reading = read(tmp_path, "services:\n  web:\n    labels:\n      - a=b\n      - a=c\n")
+    reading = read(
+        tmp_path, "services:\n  web:\n    image: x\n    labels:\n      - a=b\n      - a=c\n"
+    )
 
     assert labels(only(reading)) == {"a": "c"}
     (note,) = reading.notes
-    assert "line 5: the label a of web stands in line 4 already" in note
+    assert "line 6: the label a of web stands in line 5 already" in note
 
 
 @pytest.mark.parametrize(
@@ -310,7 +324,7 @@ def test_mappings_that_merge_themselves_merge_as_in_compose(
 x-a: &a {{k: 1, j: 1}}
 x-b: &b {{<<: *a, k: 2}}
 x-c: &c {{j: 3, <<: [*a, *b], l: 4}}
-services: {{web: {{labels: {{<<: {merge}}}}}}}
+services: {{web: {{image: x, labels: {{<<: {merge}}}}}}}
 """
     assert labels(only(read(tmp_path, text))) == expected
 
@@ -347,7 +361,7 @@ def test_variables_are_resolved_as_compose_resolves_them(
     folder.mkdir()
     (folder / ".env").write_bytes(b"\xef\xbb\xbfDOTTED='d $5' # x\r\nBOTH=of the file\r\n")
     environment = {**NO_TOOL, "A": "1", "EMPTY": "", "BOTH": "of the environment"}
-    text = f"services:\n  web:\n    labels:\n      key: '{written}'\n"
+    text = f"services:\n  web:\n    image: x\n    labels:\n      key: '{written}'\n"
 
     reading = read(tmp_path, text, environment)
 
@@ -395,7 +409,7 @@ def test_dotenv_that_compose_refuses_is_refused(tmp_path: Path, text: str, messa
     (tmp_path / "shop" / ".env").write_text(text)
 
     with pytest.raises(InventoryError) as caught:
-        read(tmp_path, "services: {web: {}}")
+        read(tmp_path, "services: {web: {image: x}}")
 
     assert f".env, {message}" in caught.value.message
     assert "hunter2" not in str(caught.value)
@@ -421,7 +435,7 @@ volumes: {data: {name: "data$REAL"}}
     assert sorted(told) == ["LABEL", "NAME_UNSET", "OWN", "PROFILE", "REAL", "VOLUME"]
     assert only(reading).mounts == (Mount("volume", "", "/data", "data", "local"),)
     with pytest.raises(InventoryError, match="line 1: the project's name comes to nothing"):
-        read(tmp_path, "name: $NONE\nservices: {web: {}}\n")
+        read(tmp_path, "name: $NONE\nservices: {web: {image: x}}\n")
 
 
 def test_variable_without_value_is_told_where_nothing_can_be_read_without_it(
@@ -439,20 +453,22 @@ def test_variables_become_the_types_that_their_keys_take(tmp_path: Path) -> None
     """A number of replicas and `external` are no texts."""
     text = """
 services:
-  web: {scale: "${N:-2}", volumes: ["v1:/v"]}
-  db: {deploy: {replicas: "${N:-3}"}}
-volumes: {v1: {external: "${E:-true}"}}
+  web: {image: x, scale: "${N:-2}", volumes: ["v1:/v"]}
+  db: {image: x, deploy: {replicas: "${N:-3}"}, depends_on: {web: {condition: service_started, restart: "${R:-yes}"}}}
+volumes: {v1: {external: "${E:-on}"}}
 """
     inventory = read(tmp_path, text).inventory
     assert [one.name for one in inventory.containers] == [
         *("shop-db-1", "shop-db-2", "shop-db-3", "shop-web-1", "shop-web-2"),
     ]
     assert list(inventory.volumes) == ["v1"]
+    waits = {one.labels["com.docker.compose.depends_on"] for one in inventory.containers}
+    assert waits == {"", "web:service_started:true"}
 
 
 def test_project_name_is_a_variable_too(tmp_path: Path) -> None:
     """Compose sets COMPOSE_PROJECT_NAME for the file itself; `.env` may compute it."""
-    text = "services: {web: {labels: {a: $COMPOSE_PROJECT_NAME}}}\n"
+    text = "services: {web: {image: x, labels: {a: $COMPOSE_PROJECT_NAME}}}\n"
     assert labels(only(read(tmp_path, text))) == {"a": "shop"}
     (tmp_path / "shop" / ".env").write_bytes(
         b"\xef\xbb\xbfCOMPOSE_PROJECT_NAME=${BASE:-wiki}-two\r\n"
@@ -463,7 +479,10 @@ def test_project_name_is_a_variable_too(tmp_path: Path) -> None:
 
 def test_services_of_other_profiles_are_named_as_left_out(tmp_path: Path) -> None:
     """Nobody should think that they were looked at."""
-    text = "services: {web: {}, debug: {profiles: [d]}, tool: {profiles: [t]}}\n"
+    text = (
+        "services: {web: {image: x}, debug: {image: x, profiles: [d]}, "
+        "tool: {image: x, profiles: [t]}}\n"
+    )
 
     reading = read(tmp_path, text)
     assert [one.name for one in reading.inventory.containers] == ["shop-web-1"]
@@ -479,6 +498,7 @@ def test_windows_paths_are_told(tmp_path: Path) -> None:
     text = r"""
 services:
   web:
+    image: x
     volumes: ['C:\x:/c:ro', 'd:/data', 'd:/e:/f', '\\nas\x:/n', {type: bind, source: 'E:\x', target: /g}]
 volumes: {d: {}}
 """
@@ -499,8 +519,12 @@ def test_device_of_a_bound_volume_is_absolute_where_compose_makes_it_so(tmp_path
     """With `driver: local` and `o: bind` alone; elsewhere Docker gets what is written."""
     entry = "{driver: local, driver_opts: {type: none, o: %s, device: %s}}"
     written = {"a": ("bind", "./x"), "b": ("bind", "~/x"), "c": ("'bind,ro'", "./x")}
+    written["e"] = ("bind", "/srv/./x/")
     volumes = ", ".join(f"{key}1: {entry % pair}" for key, pair in written.items())
-    text = f"services: {{web: {{}}}}\nvolumes: {{{volumes}, d1: {{driver_opts: {{o: bind, device: ./x}}}}}}\n"
+    text = (
+        f"services: {{web: {{image: x}}}}\nvolumes: {{{volumes}, "
+        "d1: {driver_opts: {o: bind, device: ./x}}}\n"
+    )
 
     devices = {
         name: volume.options["device"]
@@ -510,6 +534,7 @@ def test_device_of_a_bound_volume_is_absolute_where_compose_makes_it_so(tmp_path
         "shop_a1": f"{tmp_path}/shop/x",
         "shop_b1": "/home/ann/x",
         "shop_c1": "./x",
+        "shop_e1": "/srv/./x/",
         "shop_d1": "./x",
     }
 
@@ -524,7 +549,7 @@ def test_more_than_one_file_needs_compose(shop: Path) -> None:
 
 def test_extension_fields_need_no_resolution(tmp_path: Path) -> None:
     """What no service uses is of no concern."""
-    text = "x-a: $HOME\nx-b: !reset {}\nservices: {web: {command: a $$b}}\n"
+    text = "x-a: $HOME\nx-b: !reset {}\nservices: {web: {image: x, command: a $$b}}\n"
 
     assert only(read(tmp_path, text)).name == "shop-web-1"
 
@@ -540,9 +565,14 @@ def test_extension_fields_need_no_resolution(tmp_path: Path) -> None:
         ("services: {web: {labels: {a: [hunter2]}}}", "services.web.labels.a has a form"),
         ("services: {web: {scale: many}}", "services.web.scale has a form"),
         ("services: {web: {volumes: [{type: bind}]}}", "services.web.volumes.0 has a form"),
-        ("services: {web: {volumes: ['xx:/y']}}", "uses the volume 'xx', which is not declared"),
-        ("services: {web: {volumes: ['./x:y']}}", "the volume './x:y' cannot be read"),
+        (
+            "services: {web: {image: x, volumes: ['xx:/y']}}",
+            "uses the volume 'xx', which is not declared",
+        ),
         ("services: {web: {volumes: [':/y']}}", "the volume ':/y' cannot be read"),
+        ("services: {web: {volumes: ['./x:/y:']}}", "the volume './x:/y:' cannot be read"),
+        ("services: {web: {volumes: ['./x:/y:ro:z']}}", "the volume './x:/y:ro:z' cannot be read"),
+        ("services: {web: {volumes: ['']}}", "the volume '' cannot be read"),
         ("services:\n  web: {\n", "line 3 is no valid YAML"),
         ("services: {web: {}}\n---\nservices: {db: {}}\n", "line 3: a second document"),
         ("services: {web: {labels: *gone}}", "line 1 is no valid YAML"),
@@ -560,14 +590,79 @@ def test_file_that_compose_would_refuse_is_refused(tmp_path: Path, text: str, me
     assert "hunter2" not in str(caught.value)
 
 
+INCONSISTENT = {
+    "services: {web: {labels: {a: b}}}": "service web has neither an image nor a build",
+    "services: {web: {image: ''}}": "service web has neither an image nor a build",
+    "services: {web: {image: x, depends_on: [db]}}": "needs the service db, not there",
+    "services: {web: {image: x, links: [db]}, db: {image: y, profiles: [p]}}": "no chosen profile",
+    "services: {web: {image: x, network_mode: 'service:db'}}": "needs the service db, not there",
+    "services: {a: {image: x, depends_on: [b]}, b: {image: x, links: [a]}}": "for each other: a, b",
+    "services: {web: {image: x, secrets: [s]}}": "uses s, which secrets do not have",
+    "services: {web: {image: x, configs: [{source: s}]}}": "uses s, which configs do not have",
+    "services: {web: {image: x, scale: 2, deploy: {replicas: 3}}}": "deploy.replicas differ",
+    "services: {web: {image: x, scale: -1}}": "has fewer than no containers",
+    "services: {web: {image: x, scale: 2, container_name: ab}}": "one container_name for several",
+    "services: {web: {image: x, container_name: '-'}}": "container_name is no name of a container",
+    "services: {a: {image: x, container_name: ab}, b: {image: x, container_name: ab}}": "2 services",
+    "services: {web: {image: x, volumes: ['./a:/d', {type: bind, source: ., target: /d/}]}}": "2 mounts at /d",
+    "services: {web: {image: x, tmpfs: [/d], volumes: ['./a:/d']}}": "2 mounts at /d",
+    "services: {web: {image: x, tmpfs: [/d, '/d:size=1m']}}": "2 mounts at /d",
+    "services: {web: {image: x, volumes: [{type: bind, target: /d}]}}": "the bind of /d has no source",
+    "services: {web: {image: x, volumes_from: [db, db]}, db: {image: y}}": "the same twice in volumes_from",
+    "services: {web: {image: x, labels: {'': b}}}": "has a label without a key",
+    "services: {'a b': {image: x}}": "services.a b is no name",
+    "services: {web: {image: x}}\nvolumes: {'a b': {}}": "volumes.a b is no name",
+    "services: {web: {image: x}}\nvolumes: {d: {external: true, driver: local}}": "volumes.d is external",
+    "services: {web: {image: x}}\nvolumes: {d: {external: {name: a}, name: b}}": "volumes.d has two names",
+    "services: {web: {image: x}}\nsecrets: {s: {}}": "secrets.s says nothing of where",
+    "services: {web: {image: x, labels: {1: b}}}": "line 1: the key 1 is no text",
+    "x-a: {true: b}\nservices: {web: {image: x}}": "line 1: the key true is no text",
+    "x-a: '${X:?e}'\nservices: {web: {image: x}}": "line 1: the required variable X",
+    "services: {web: {image: x, labels: }}": "services.web.labels has a form",
+    "services: {web: }": "services.web has a form",
+    "services: {web: {image: x}}\nversion: 3": "version has a form",
+    "services: {web: {image: x, volumes: [{target: /d}]}}": "services.web.volumes.0 has a form",
+    "services: {web: {image: x, depends_on: {web: {}}}}": "services.web.depends_on.web has a form",
+    "services: {web: {image: x}}\nvolume: {}": "line 2: the file has no key volume",
+    "services: {web: {image: x}}\nvolumes: {d: {lables: {}}}": "line 2: the volume d has no key lables",
+}
+
+
+@pytest.mark.parametrize(("text", "message"), INCONSISTENT.items())
+def test_file_that_does_not_fit_together_is_refused(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    """As Compose refuses it: each of these was tried with version 2.40."""
+    with pytest.raises(InventoryError) as caught:
+        read(tmp_path, text)
+
+    assert message in caught.value.message
+
+
+def test_of_volumes_for_one_target_the_last_counts(tmp_path: Path) -> None:
+    """Compose compares what is written, puts the last in the place of the first, then cleans."""
+    text = "services: {web: {image: x, volumes: ['./a:/d', './b:/d/', './c:/d', '~ann/e:/e']}}"
+
+    assert only(read(tmp_path, text)).mounts == (
+        Mount("bind", f"{tmp_path}/shop/b", "/d"),
+        Mount("bind", "/home/ann/ann/e", "/e"),
+    )
+
+
 def test_project_name_is_found_as_compose_finds_it(tmp_path: Path) -> None:
     """The variable beats the file's name, which beats .env's neighbour, the folder."""
-    named, nameless = "name: Own_Name\nservices: {web: {}}\n", "services: {web: {}}\n"
-    variable = {**NO_TOOL, "COMPOSE_PROJECT_NAME": "-From.Env"}
+    named, nameless = (
+        "name: Own_Name\nservices: {web: {image: x}}\n",
+        "services: {web: {image: x}}\n",
+    )
+    variable = {**NO_TOOL, "COMPOSE_PROJECT_NAME": "from-env"}
 
     assert only(read(tmp_path, nameless)).name == "shop-web-1"
     assert only(read(tmp_path, named)).name == "own_name-web-1"
-    assert only(read(tmp_path, named, variable)).name == "fromenv-web-1"
+    assert only(read(tmp_path, named, variable)).name == "from-env-web-1"
+    for refused in ("From", "-env", "a b", "a.b"):
+        with pytest.raises(InventoryError, match="is no project name to Compose"):
+            read(tmp_path, named, {**NO_TOOL, "COMPOSE_PROJECT_NAME": refused})
     (tmp_path / "shop" / ".env").write_text("# x\nCOMPOSE_PROJECT_NAME='dotted'\nA=b\n")
     assert only(read(tmp_path, nameless)).name == "dotted-web-1"
 
@@ -588,40 +683,43 @@ def test_resolved_text_has_settled_its_name(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("service", "count"),
     [
-        ("{}", 1),
-        ("{scale: 0}", 0),
-        ("{scale: 3, deploy: {replicas: 2}}", 3),
-        ("{deploy: {replicas: 2}}", 2),
-        ("{container_name: one, scale: 2}", 1),
         ("", 1),
+        (", scale: 0", 0),
+        (", scale: 2.0", 2),
+        (", scale: '+2'", 2),
+        (", scale: 3, deploy: {replicas: 3}", 3),
+        (", deploy: {replicas: 2}", 2),
+        (", container_name: one, scale: 1", 1),
+        (", container_name: one, scale: 0", 0),
     ],
 )
 def test_replicas(tmp_path: Path, service: str, count: int) -> None:
-    """`scale` beats `deploy.replicas`; a name of its own allows one container only."""
-    reading = read(tmp_path, f"services:\n  web: {service}\n")
+    """`scale` and `deploy.replicas` say how many, also as texts."""
+    reading = read(tmp_path, f"services:\n  web: {{image: x{service}}}\n")
 
     assert len(reading.inventory.containers) == count
 
 
 def test_rarer_forms_of_mounts(tmp_path: Path) -> None:
-    """Old external names, configs, secrets without a file, other types, a ring of sharing."""
+    """Old external names, configs, secrets without a file, other types, mounts of another."""
     text = """
 services:
   web:
-    volumes: [old:/old, {type: image, source: x, target: /image}, {source: ., target: /here}]
+    image: x
+    volumes: [old:/old, {type: image, source: x, target: /image}, {type: bind, source: ., target: /here}]
     volumes_from: [db, "container:lone"]
     configs: [site, {source: site, target: /etc/site}]
     secrets: [remote]
     depends_on: {db: {condition: service_healthy, restart: true}}
     links: ["db:alias"]
   db:
-    volumes_from: ["service:web:rw"]
+    image: x
     volumes:
       - "plugin:/plugin:rw,z"
       - {type: volume, source: part, target: /part, volume: {subpath: ann/raw, nocopy: true}}
 volumes:
   old: {external: {name: old-name}}
-  plugin: {driver: rclone, driver_opts: {n: 1, on: true}}
+  plugin: {driver: rclone, driver_opts: {n: 1, on: "yes"}}
   part:
 configs: {site: {file: site.conf}}
 secrets: {remote: {external: true}}
@@ -638,9 +736,9 @@ secrets: {remote: {external: true}}
         Mount("volume", "", "/plugin", "shop_plugin", "rclone"),
         Mount("bind", f"{tmp_path}/shop/site.conf", "/site"),
     )
-    assert database.mounts == web.mounts
+    assert database.mounts == web.mounts[4:6]
     assert web.labels["com.docker.compose.depends_on"] == "db:service_healthy:true"
-    assert reading.inventory.volumes["shop_plugin"].options == {"n": "1", "on": "true"}
+    assert reading.inventory.volumes["shop_plugin"].options == {"n": "1", "on": "yes"}
 
 
 def test_dash_stands_alone(shop: Path) -> None:
