@@ -9,9 +9,6 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from sidecar.lib.errors import UsageError
 
-EARLIEST = 1_735_689_600.0
-"""The begin of 2025 in unix seconds: a machine without a battery for its clock starts below."""
-
 
 def local_zone(
     environment: Mapping[str, str] | None = None, localtime: Path = Path("/etc/localtime")

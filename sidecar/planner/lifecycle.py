@@ -14,9 +14,9 @@ from sidecar.backrest.document import Document, PlanEdit
 from sidecar.backrest.jsontext import Object
 from sidecar.backrest.normal import normalise_plan
 from sidecar.labels.policy import Policy
-from sidecar.lib.zones import EARLIEST
 from sidecar.planner.ids import Owner, owner_of
 from sidecar.planner.plans import Rendered, ids_of
+from sidecar.schedule.fires import EARLIEST
 
 _DISABLED = {"disabled": True}
 _FEW, _SOME = 2, 4

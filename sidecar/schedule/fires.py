@@ -20,6 +20,9 @@ from cronsim import CronSim, CronSimError
 from sidecar.backrest.cron import canonical_cron
 from sidecar.backrest.plan import Schedule
 
+EARLIEST = 1_735_689_600.0
+"""The begin of 2025 in unix seconds: a machine without a battery for its clock starts below."""
+
 _MINUTE = timedelta(minutes=1)
 _HOUR_SECONDS = 3600
 # No zone ever set its clocks back by more.

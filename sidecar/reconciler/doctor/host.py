@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 from sidecar.lib.write_file import write_small
-from sidecar.lib.zones import EARLIEST, local_zone
+from sidecar.lib.zones import local_zone
 from sidecar.reconciler.doctor.check import (
     CheckContext,
     CheckResult,
@@ -14,6 +14,7 @@ from sidecar.reconciler.doctor.check import (
     passed,
     warned,
 )
+from sidecar.schedule.fires import EARLIEST
 
 _PROBE = "doctor"
 _AHEAD_SECONDS = 300.0

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.lib.process import Child
-from sidecar.lib.zones import EARLIEST
 from sidecar.runner.due import Job, Missed
 from sidecar.runner.journal.database import Database
 from sidecar.runner.journal.records import (
@@ -39,6 +38,7 @@ from sidecar.runner.journal.rows import (
     unfinished_of,
 )
 from sidecar.runner.journal.schema import Row, Rows
+from sidecar.schedule.fires import EARLIEST
 
 _BELIEVED_SECONDS = 60.0
 
