@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import click
@@ -84,6 +85,38 @@ def log_options_at(prefix: str, level: str) -> Decorator:
             default=level,
             help="Least severity that is logged.",
         ),
+    )
+
+
+def config_flag(option: Callable[..., Decorator]) -> Decorator:
+    """Return the flag of the document; `option` is that of the program."""
+    return option(
+        "--config",
+        variables=("BACKREST_CONFIG",),
+        # Whether it is readable is checked when it is read, with a hint; a daemon waits for it.
+        type=click.Path(path_type=Path, readable=False),
+        default="backrest.config.json",
+        help="Backrest's config.json.",
+    )
+
+
+def state_dir_flag(option: Callable[..., Decorator], name: str) -> Decorator:
+    """Return the flag of the state directory, `name` beside the document by default."""
+    return option(
+        "--state-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        help=f"Where to remember things.  [default: {name} beside the document]",
+    )
+
+
+def docker_flag(option: Callable[..., Decorator]) -> Decorator:
+    """Return the flag of the engine's address; empty where nobody gave it."""
+    return option(
+        "--docker-sock",
+        variables=("DOCKER_HOST",),
+        default="",
+        help="Engine address: a socket path or a URL.  [default: that of the docker context, "
+        "else /var/run/docker.sock]",
     )
 
 

@@ -6,7 +6,14 @@ from pathlib import Path
 import click
 
 from sidecar.cli import options as flags
-from sidecar.cli.options import about, page_options, unless
+from sidecar.cli.options import (
+    about,
+    config_flag,
+    docker_flag,
+    page_options,
+    state_dir_flag,
+    unless,
+)
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.planner.lifecycle import Orphans
 from sidecar.reconciler.settings import ApplyVia
@@ -19,27 +26,9 @@ option = partial(flags.option, VARIABLE)
 log_options_at = partial(flags.log_options_at, VARIABLE)
 log_options = log_options_at("warn")
 
-config_option = about(
-    "the document",
-    option(
-        "--config",
-        variables=("BACKREST_CONFIG",),
-        # Whether it is readable is checked when it is read, with a hint; the daemon waits for it.
-        type=click.Path(path_type=Path, readable=False),
-        default="backrest.config.json",
-        help="Backrest's config.json.",
-    ),
-)
+config_option = about("the document", config_flag(option))
 
-docker_option = about(
-    "the engine",
-    option(
-        "--docker-sock",
-        variables=("DOCKER_HOST",),
-        help="Engine address: a socket path or a URL.  [default: that of the docker context, "
-        "else /var/run/docker.sock]",
-    ),
-)
+docker_option = about("the engine", docker_flag(option))
 
 mode_option = about(
     "writing the document",
@@ -227,9 +216,5 @@ lifetime_options = about(
         default="7d",
         help="How long a plan may be without its workload.",
     ),
-    option(
-        "--state-dir",
-        type=click.Path(path_type=Path, file_okay=False),
-        help="Where to remember things.  [default: .sidecar beside the document]",
-    ),
+    state_dir_flag(option, ".sidecar"),
 )

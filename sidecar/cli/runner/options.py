@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from sidecar.cli import options as flags
-from sidecar.cli.options import about, page_options
+from sidecar.cli.options import about, config_flag, docker_flag, page_options, state_dir_flag
 from sidecar.engines.restic import OnMissing
 from sidecar.runner.due import CatchUp
 from sidecar.runner.notify.notices import NoticeEvent
@@ -18,18 +18,8 @@ log_options = log_options_at("warn")
 
 document_options = about(
     "the document",
-    option(
-        "--config",
-        variables=("BACKREST_CONFIG",),
-        type=click.Path(path_type=Path, readable=False),
-        default="backrest.config.json",
-        help="Backrest's config.json.",
-    ),
-    option(
-        "--state-dir",
-        type=click.Path(path_type=Path, file_okay=False),
-        help="Where to remember things.  [default: .runner beside the document]",
-    ),
+    config_flag(option),
+    state_dir_flag(option, ".runner"),
     option(
         "--puid",
         type=click.IntRange(min=0),
@@ -171,13 +161,7 @@ neighbour_options = about(
         help="Backrest's container; while it runs, this runner does not.  [default: backrest, "
         "if there is one]",
     ),
-    option(
-        "--docker-sock",
-        default="",
-        variables=("DOCKER_HOST",),
-        help="Engine address: a socket path or a URL.  [default: that of the docker context, "
-        "else /var/run/docker.sock]",
-    ),
+    docker_flag(option),
     option("--force", is_flag=True, help="Start although Backrest runs."),
 )
 
