@@ -204,4 +204,12 @@ def _memory_row(count: int, taken: Memory) -> Row:
 
 
 def _count_row(what: str, count: int, figure: int, floor: str, goal: int) -> Row:
-    return Row(what, count, f"{figure} times", floor, None, f"≤ {goal}", 0 < figure <= goal)
+    return Row(
+        what,
+        count,
+        f"{figure} {'time' if figure == 1 else 'times'}",
+        floor,
+        None,
+        f"≤ {goal}",
+        0 < figure <= goal,
+    )

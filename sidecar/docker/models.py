@@ -68,7 +68,9 @@ class Inventory:
 
     `volumes` by name; `image_labels` by image id, only for images that are known.
     `missing_images` are the ids of those that Docker does not have any more. `services`
-    are the labels of Swarm services by name, empty where they may not be read.
+    are the labels of Swarm services by name, empty where they may not be read. `links` are
+    the symbolic links that were seen on the way to paths that an image names: container
+    paths, by container id.
     """
 
     containers: tuple[Container, ...] = ()
@@ -76,6 +78,7 @@ class Inventory:
     image_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     missing_images: frozenset[str] = frozenset()
     services: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    links: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 PROJECT = "com.docker.compose.project"

@@ -14,8 +14,8 @@ from sidecar.labels.values import (
 )
 from sidecar.lib.text import SpecInvalid, quoted
 
-_LARGEST = 1 << 16
-_MOST_ITEMS = 256
+LARGEST_LABEL = 1 << 16
+MOST_ITEMS = 256
 _PATTERNS = frozenset({"exclude", "iexclude"})
 _SUSPICIOUS = re.compile(r"[; ]/")
 _HOOK_FIELDS = frozenset(
@@ -115,9 +115,9 @@ def _scalar(text: str) -> str:
 
 def _check_size(texts: Collection[str]) -> None:
     size = sum(map(len, texts))
-    if 4 * size > _LARGEST and sum(len(text.encode()) for text in texts) > _LARGEST:
+    if 4 * size > LARGEST_LABEL and sum(len(text.encode()) for text in texts) > LARGEST_LABEL:
         raise SpecInvalid(
-            f"the value is larger than {_LARGEST >> 10} KiB", "shorten it, or name a folder"
+            f"the value is larger than {LARGEST_LABEL >> 10} KiB", "shorten it, or name a folder"
         )
 
 
@@ -131,9 +131,9 @@ def _parse_items(label: Label, texts: dict[int, str]) -> tuple[str, ...]:
     if not label.keeps_quotes:
         indexed = [strip_quotes(text) for text in indexed]
     items = (*plain, *[text for text in indexed if text])
-    if len(items) > _MOST_ITEMS:
+    if len(items) > MOST_ITEMS:
         raise SpecInvalid(
-            f"the list has {len(items)} items, more than {_MOST_ITEMS}",
+            f"the list has {len(items)} items, more than {MOST_ITEMS}",
             "name folders in place of what they hold",
         )
     return items

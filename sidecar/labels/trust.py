@@ -13,9 +13,9 @@ from typing import NamedTuple
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.labels.problem import Problem, Severity, problem_of
 from sidecar.labels.registry import resolve_label
-from sidecar.labels.spec import LabelSpec
+from sidecar.labels.spec import LARGEST_LABEL, MOST_ITEMS, LabelSpec
 from sidecar.labels.values import parse_list, strip_quotes
-from sidecar.lib.text import SpecInvalid
+from sidecar.lib.text import SpecInvalid, quoted
 
 # The list labels outside hooks and flags; the planner checks those of hooks when it makes the
 # hooks.
@@ -34,13 +34,15 @@ _SHOWN = 60
 class LabelSource(NamedTuple):
     """A container as far as its labels are concerned.
 
-    `image` is the id of its image; `destinations` are those of its mounts.
+    `image` is the id of its image; `destinations` are those of its mounts; `links` are the
+    paths in them that were seen to be symbolic links.
     """
 
     name: str
     labels: Mapping[str, str]
     image: str = ""
     destinations: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
 
 
 class OwnLabels(NamedTuple):
@@ -82,14 +84,14 @@ def own_labels(
         value = own[name]
         if image_labels is not None and image_labels.get(prefix + name) != value:
             continue
-        allowed = _allowed_from_image(name, value, container.destinations)
+        allowed = _allowed_from_image(name, value, container)
         if allowed == value or (is_missing and name in _CLAIMS):
             continue
         ignored[name] = own.pop(name)
         if allowed is not None:
             own[name] = allowed
         if not is_missing:
-            problems.append(_from_image(prefix, name, value, container.name))
+            problems.append(_from_image(prefix, name, value, container))
     if is_missing:
         problems.append(_missing_image(container))
     return OwnLabels(own, problems, ignored)
@@ -100,7 +102,7 @@ def _without_surrogates(value: str) -> str:
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _allowed_from_image(name: str, value: str, destinations: Sequence[str]) -> str | None:
+def _allowed_from_image(name: str, value: str, container: LabelSource) -> str | None:
     """Return what an image may set with this label: paths within the container's own mounts.
 
     None for nothing at all.
@@ -109,16 +111,69 @@ def _allowed_from_image(name: str, value: str, destinations: Sequence[str]) -> s
     if label is None or label.field not in _PATHS:
         return None
     try:
-        text = value.strip()
-        items = parse_list(text, keep_quotes=False) if index < 0 else (strip_quotes(text),)
+        items = _items(value, is_indexed=index >= 0)
     except SpecInvalid:
         return value  # reported when the label is parsed
-    roots = [f"{destination.rstrip('/')}/" for destination in destinations]
+    roots = [f"{destination.rstrip('/')}/" for destination in container.destinations]
     is_pattern = label.field != "include"
     allowed = [item for item in items if _lies_in(item, roots, is_pattern=is_pattern)]
+    if not is_pattern:
+        allowed = [item for item in allowed if not _link_of(item, container.links)]
     if len(allowed) == len(items):
         return value
     return json.dumps(allowed) if allowed else None
+
+
+def _items(value: str, *, is_indexed: bool) -> tuple[str, ...]:
+    """Split a list of paths; raises SpecInvalid."""
+    text = value.strip()
+    return (strip_quotes(text),) if is_indexed else parse_list(text, keep_quotes=False)
+
+
+def paths_of_image(
+    labels: Mapping[str, str], image_labels: Mapping[str, str] | None, prefix: str
+) -> tuple[str, ...]:
+    """Return the container paths that only the image says are to be backed up, in normal form.
+
+    `image_labels` None: Docker has the image no more, so that each label may be its own. None
+    where there are so many that the label is refused.
+    """
+    said = {
+        full: value
+        for full, value in labels.items()
+        if full.startswith(f"{prefix}paths.include")
+        if image_labels is None or image_labels.get(full) == value
+    }
+    if not said or sum(map(len, said.values())) > LARGEST_LABEL:
+        return ()
+    found: list[str] = []
+    for full in sorted(said):
+        label, index = resolve_label(full.removeprefix(prefix))
+        if label is None or label.field != "include":
+            continue
+        try:
+            found += _items(said[full], is_indexed=index >= 0)
+        except SpecInvalid:
+            continue
+    if len(found) > MOST_ITEMS:
+        return ()
+    return tuple([_normal(item) for item in found if _is_plain(item)])
+
+
+def _is_plain(item: str) -> bool:
+    """Return whether an item is an absolute path that leads nowhere through `..`."""
+    return item.startswith("/") and "\0" not in item and ".." not in item.split("/")
+
+
+def _normal(path: str) -> str:
+    """Return a path without `.`, doubled slashes and one at its end; `..` stays."""
+    return "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
+
+
+def _link_of(item: str, links: Sequence[str]) -> str:
+    """Return the link through which a path passes, or which it is; empty if through none."""
+    path = _normal(item) + "/"
+    return next((link for link in links if path.startswith(f"{link}/")), "")
 
 
 def _lies_in(item: str, roots: Sequence[str], *, is_pattern: bool) -> bool:
@@ -128,19 +183,20 @@ def _lies_in(item: str, roots: Sequence[str], *, is_pattern: bool) -> bool:
         path = item.removeprefix("!")
         if wildcard := _WILDCARD.search(path):
             path = path[: path.rfind("/", 0, wildcard.start()) + 1]
-    if not path.startswith("/") or "\0" in item or ".." in item.split("/"):
+    if not path.startswith("/") or not _is_plain(f"/{item}"):
         return False
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    normal = "/" + "".join(f"{part}/" for part in parts)
+    normal = f"{_normal(path).rstrip('/')}/"
     return any(normal.startswith(root) for root in roots)
 
 
-def _from_image(prefix: str, name: str, value: str, container: str) -> Problem:
+def _from_image(prefix: str, name: str, value: str, container: LabelSource) -> Problem:
     label, index = resolve_label(name)
     full = prefix + name
     what = "it is ignored"
     if label is not None and label.field in _PATHS:
         what = "only container paths within its own mounts are taken from it"
+        if link := _named_link(label.field, value, index, container.links):
+            what += f", and {quoted(link)} is a symbolic link, which may lead anywhere"
     if label is None:
         hint = "write a label of your own on the service"
     elif not label.is_list:
@@ -153,10 +209,19 @@ def _from_image(prefix: str, name: str, value: str, container: str) -> Problem:
         hint = f"if you want it, write it on the service as {prefix}{label.name}"
     return problem_of(
         "label.from-image",
-        f"{full} comes from the image of {container}, not from you: {what}",
+        f"{full} comes from the image of {container.name}, not from you: {what}",
         f"{hint}; or pass --trust-image-labels",
-        container=container,
+        container=container.name,
         label=full,
+    )
+
+
+def _named_link(field: str, value: str, index: int, links: Sequence[str]) -> str:
+    """Return the first link through which a path of an include label passes."""
+    if field != "include" or not links:
+        return ""
+    return next(
+        filter(None, (_link_of(i, links) for i in _items(value, is_indexed=index >= 0))), ""
     )
 
 

@@ -31,9 +31,9 @@ def render_size(size: float) -> str:
     return f"{size:.1f} {_SIZE_UNITS[step]}" if step else f"{size:.0f} B"
 
 
-def counted_files(count: int) -> str:
-    """Write a number of files: `1 file`, `2 files`."""
-    return "1 file" if count == 1 else f"{count} files"
+def counted(number: int, one: str, many: str = "") -> str:
+    """Write a number of things, as in `1 plan`, `2 plans`; `many` where that is not one with s."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def quoted(text: str) -> str:

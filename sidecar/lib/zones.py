@@ -3,8 +3,14 @@
 import os
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
+from difflib import get_close_matches
 from pathlib import Path
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
+
+from sidecar.lib.errors import UsageError
+
+EARLIEST = 1_735_689_600.0
+"""The begin of 2025 in unix seconds: a machine without a battery for its clock starts below."""
 
 
 def local_zone(
@@ -23,6 +29,32 @@ def local_zone(
             return ZoneInfo.from_file(file), "local time"
     except (OSError, ValueError):
         return UTC, "UTC"
+
+
+def require_known_zone(environment: Mapping[str, str] | None = None) -> None:
+    """Raise UsageError if TZ is set to what is no zone, with the name that was probably meant.
+
+    The C library and Go read such a TZ as UTC without a word, so every schedule would be off.
+    """
+    name = (os.environ if environment is None else environment).get("TZ", "")
+    if name and named_zone(name) is None:
+        raise UsageError(f"TZ={name} is no time zone that is known here", _nearest(name))
+
+
+def _nearest(name: str) -> str:
+    """Return what to write instead of a name that is no zone."""
+    known = available_timezones()
+    if not known:
+        return "this system has no time zones: install its package tzdata"
+    names: dict[str, str] = {}
+    for zone in sorted(known):
+        # The city alone, or another case, is what people write: a full name goes first.
+        names.setdefault(zone.rpartition("/")[2].casefold(), zone)
+    names |= {zone.casefold(): zone for zone in known}
+    wanted = name.strip(" :'\"").replace(" ", "_").casefold()
+    found = get_close_matches(wanted, names, n=1, cutoff=0.8)
+    example = names[found[0]] if found else "Europe/Berlin, or UTC"
+    return f"write TZ={example}" if found else f"write a name as in TZ={example}"
 
 
 def named_zone(name: str) -> tzinfo | None:

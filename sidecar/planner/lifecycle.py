@@ -14,6 +14,7 @@ from sidecar.backrest.document import Document, PlanEdit
 from sidecar.backrest.jsontext import Object
 from sidecar.backrest.normal import normalise_plan
 from sidecar.labels.policy import Policy
+from sidecar.lib.zones import EARLIEST
 from sidecar.planner.ids import Owner, owner_of
 from sidecar.planner.plans import Rendered, ids_of
 
@@ -22,9 +23,6 @@ _FEW, _SOME = 2, 4
 # For this many seconds a plan that was enabled again is kept enabled. A runner that has not
 # read the change writes back the old plan at its next save, and then no backup would run.
 _KEEP_ENABLED = 86_400.0
-# 2025-01-01. A machine without a battery for its clock starts in the past: an earlier time
-# means nothing.
-_EARLIEST = 1_735_689_600.0
 
 
 class Orphans(StrEnum):
@@ -150,7 +148,7 @@ def _owners(
 
 
 def _since(remembered: float, now: float) -> float:
-    return min(remembered, now) if remembered >= _EARLIEST else now
+    return min(remembered, now) if remembered >= EARLIEST else now
 
 
 def _are_suspicious(orphans: int, plans: int) -> bool:

@@ -20,7 +20,7 @@ from sidecar.lib.text import SpecInvalid, quoted
 from sidecar.planner.databases import live_databases
 from sidecar.planner.dumps import DUMP_TEMPLATES
 from sidecar.planner.hooks import resolve_hooks
-from sidecar.planner.host_path import Locator, is_under, normal_path, without_nested
+from sidecar.planner.host_path import Locator, is_under, move, normal_path, without_nested
 from sidecar.planner.paths import PathResult, covers
 from sidecar.planner.repositories import RepoChooser
 from sidecar.planner.workload import Workload
@@ -244,10 +244,22 @@ def _has_ignored_paths(workload: Workload) -> bool:
 
 
 def _within_mounts(paths: Iterable[str], workload: Workload, locator: Locator) -> list[str]:
-    """Return the paths that lie in a mount of the workload, as the runner sees them."""
-    hosts = [host for mount in workload.mounts if (host := locator.locate(mount).host)]
+    """Return the paths that lie in a mount of the workload, as the runner sees them.
+
+    Not those that pass through a link that was seen: it may lead out of the mount.
+    """
+    located = [(normal_path(mount.destination), locator.locate(mount)) for mount in workload.mounts]
+    hosts = [location.host for _, location in located if location.host]
     roots = [root for host in hosts if (root := locator.runner_path(host)) is not None]
-    return [path for path in paths if any(is_under(path, root) for root in roots)]
+    linked = [
+        locator.runner_path(move(link, destination, location.host))
+        for link in workload.links
+        for destination, location in located
+        if location.host and is_under(link, destination)
+    ]
+    links = [link for link in linked if link is not None]
+    inside = [path for path in paths if any(is_under(path, root) for root in roots)]
+    return [path for path in inside if not any(is_under(path, link) for link in links)]
 
 
 def _is_elsewhere(mount: Mount, locator: Locator) -> bool:

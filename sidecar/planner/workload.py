@@ -4,7 +4,7 @@ Also the order in which the containers of a workload start.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
@@ -44,7 +44,8 @@ class Workload(NamedTuple):
     plan id with and without the project; `containers` are sorted by name; `labels` lack the
     prefix; `carriers` names, per label, the containers that carry the value that counts;
     `ignored` are the labels that only an image says; `keys` are the natural keys of what was
-    joined by an explicit `id`, then the first container is the newest that runs.
+    joined by an explicit `id`, then the first container is the newest that runs; `links` are
+    the container paths that were seen to be symbolic links.
     """
 
     key: str
@@ -58,6 +59,7 @@ class Workload(NamedTuple):
     problems: tuple[Problem, ...] = ()
     ignored: Mapping[str, str] = MappingProxyType({})
     keys: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
 
     @property
     def scope(self) -> str:
@@ -138,29 +140,33 @@ def group_workloads(
     memos = memos or WorkloadMemos()
     units: dict[Unit, list[Container]] = {}
     for unit, named in memos.placed.recall_all(memos.identified(inventory)):
-        if unit is not None:
+        if unit is not None and named.id != policy.own_container_id:
             units.setdefault(unit, []).append(named)
-    groups: dict[tuple[str, str], list[Workload]] = {}
-    alone: list[Workload] = []
     recall, of_image = memos.units.recall, inventory.image_labels.get
     missing = inventory.missing_images
-    for unit, listed in units.items():
-        containers = [c for c in listed if c.id != policy.own_container_id]
-        if not containers:
-            continue
+    rendered: list[Workload] = []
+    for unit, containers in units.items():
         # Of an unknown image only whether Docker has it no more.
         images = [of_image(c.image_id, c.image_id in missing) for c in containers]
-        inputs = (containers, images, policy)
-        workload = recall(unit, inputs, _render_unit, unit, containers, inventory, policy)
+        links = [inventory.links.get(c.id, ()) for c in containers] if inventory.links else ()
+        inputs = (containers, images, policy, links)
+        rendered.append(recall(unit, inputs, _render_unit, unit, containers, inventory, policy))
+    workloads = _with_groups(rendered, policy.label_prefix)
+    # The key may be that of a service and of a group or Swarm service; the names never are.
+    return sorted(_join_by_id(workloads, inventory, policy, quiesced), key=_order)
+
+
+def _with_groups(workloads: Iterable[Workload], prefix: str) -> list[Workload]:
+    """Join the members of each group."""
+    groups: dict[tuple[str, str], list[Workload]] = {}
+    alone: list[Workload] = []
+    for workload in workloads:
         group = workload.labels.get("group", "").strip()
-        if group and unit.project:
-            groups.setdefault((unit.project, group), []).append(workload)
+        if group and workload.project:
+            groups.setdefault((workload.project, group), []).append(workload)
         else:
             alone.append(workload)
-    joined = [_join_group(*name, members, policy.label_prefix) for name, members in groups.items()]
-    # The key may be that of a service and of a group or Swarm service; the names never are.
-    by_id = _join_by_id([*alone, *joined], inventory, policy, quiesced)
-    return sorted(by_id, key=_order)
+    return [*alone, *(_join_group(*name, members, prefix) for name, members in groups.items())]
 
 
 def _with_identities(
@@ -237,6 +243,7 @@ def _render_unit(
         newest.labels,
         newest.image_id,
         tuple([mount.destination for mount in newest.mounts]),
+        links := tuple([link for item in ordered for link in inventory.links.get(item.id, ())]),
     )
     own = own_labels(
         source,
@@ -257,6 +264,7 @@ def _render_unit(
         carriers={},
         problems=tuple([replace(problem, workload=key) for problem in own.problems]),
         ignored=own.ignored,
+        links=links,
     )
 
 
@@ -301,6 +309,7 @@ def _join_group(project: str, name: str, members: Sequence[Workload], prefix: st
         carriers=_carriers(agreed),
         problems=tuple(problems),
         ignored={label: v for member in members for label, v in member.ignored.items()},
+        links=tuple([link for member in members for link in member.links]),
     )
 
 
@@ -324,7 +333,7 @@ def _join_by_id(
     joined = [part for part in parts if len(part) > 1]
     taken = {id(member) for part in joined for member in part}
     kept = [workload for workload in workloads if id(workload) not in taken]
-    return [*kept, *(_join(part, quiesced) for part in joined)]
+    return [*kept, *(_join(part, inventory, policy, quiesced) for part in joined)]
 
 
 def _with_common_data(members: Sequence[Workload], locator: Locator) -> list[list[Workload]]:
@@ -340,16 +349,36 @@ def _with_common_data(members: Sequence[Workload], locator: Locator) -> list[lis
     return [found for _, found in parts]
 
 
-def _join(members: Sequence[Workload], quiesced: AbstractSet[str]) -> Workload:
+def _join(
+    members: Sequence[Workload],
+    inventory: Inventory,
+    policy: Policy,
+    quiesced: AbstractSet[str],
+) -> Workload:
     """Join workloads into one, for which the newest running container speaks."""
     pairs = [(container, member) for member in members for container in member.containers]
     running = [pair for pair in pairs if pair[0].state not in _STOPPED or pair[0].id in quiesced]
     counted = running or pairs
     first, speaker = max(counted, key=lambda pair: (pair[0].created, pair[0].name))
     others = _by_name([container for container, _ in counted if container is not first])
+    if running and len(speaker.containers) > sum(member is speaker for _, member in running):
+        # A replica that is stopped says nothing either, although it may be the newest.
+        left = [container for container, member in running if member is speaker]
+        speaker = next(w for w in _of(left, inventory, policy) if first in w.containers)
     return speaker._replace(
         containers=(first, *others), keys=tuple(sorted({member.key for member in members}))
     )
+
+
+def _of(
+    containers: Iterable[Container], inventory: Inventory, policy: Policy
+) -> Iterable[Workload]:
+    """Return the workloads of a few containers, groups joined."""
+    units: dict[Unit, list[Container]] = {}
+    for container in containers:
+        units.setdefault(_unit_of(container), []).append(container)
+    rendered = [_render_unit(unit, listed, inventory, policy) for unit, listed in units.items()]
+    return _with_groups(rendered, policy.label_prefix)
 
 
 def _carriers(agreed: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, tuple[str, ...]]:

@@ -19,6 +19,7 @@ from sidecar.lib.log import log_event
 from sidecar.lib.threads import failing_threads
 from sidecar.reconciler.apply.apply import Applier, ApplyThread
 from sidecar.reconciler.apply.context import ApplyConnections
+from sidecar.reconciler.apply.first_run import FirstRuns
 from sidecar.reconciler.apply.idle import PlanActivity
 from sidecar.reconciler.heartbeat import ReconcilerHeartbeat
 from sidecar.reconciler.loop import ReconcileLoop
@@ -132,7 +133,7 @@ class ReconcilerDaemon:
         memory: Memory,
         report: ReconcilerReport,
     ) -> Iterator[None]:
-        """Run the applier and the resume guard in a thread of their own."""
+        """Run the applier, the resume guard and first runs in a thread of their own."""
         connections = ApplyConnections.open(settings)
 
         def applied(result: str, **_: object) -> None:
@@ -171,8 +172,15 @@ class ReconcilerDaemon:
             label_prefix=settings.policy.label_prefix,
         )
         loop.applier = Applier(settings, memory, connections, applied, restarted)
-        thread = ApplyThread((loop.applier.step, loop.guard.step))
-        loop.applier.wake = thread.wake
+        applier = loop.applier
+        first_runs = FirstRuns(
+            memory,
+            connections.api,
+            settings.policy.plan_id_prefix,
+            lambda: applier.desired,
+        )
+        thread = ApplyThread((applier.step, loop.guard.step, first_runs.step))
+        applier.wake = thread.wake
         thread.start()
         try:
             yield

@@ -21,6 +21,7 @@ from sidecar.planner.lint import LintFinding
 from sidecar.planner.plans import Rendered
 from sidecar.planner.propose import propose
 from sidecar.reconciler.backrest_view import resolve_backrest_view
+from sidecar.reconciler.links import with_links
 from sidecar.reconciler.observe import Observed, observe_docker, read_files
 from sidecar.reconciler.reconcile import read_document
 from sidecar.reconciler.secrets import with_secrets
@@ -111,6 +112,9 @@ def _lint(
             docker = stack.enter_context(DockerInventory(settings.source.docker_sock))
             observed = observe_docker(docker, settings)
         policy = with_secrets(observed.settings, observed.inventory, environment)
+        if docker is not None:
+            inventory = with_links(observed.inventory, policy, settings.source.docker_sock)
+            observed = replace(observed, inventory=inventory)
         memory = Memory(settings.state_directory, read_only=True)
         backrest = resolve_backrest_view(
             observed.inventory, settings, memory.state.runner, from_docker=docker is not None

@@ -25,6 +25,12 @@ EVENTS: Mapping[str, LogEvent] = {
     "plan.drift": LogEvent("warn", "somebody edited an owned key, it was put back"),
     "plan.contested": LogEvent("warn", "somebody insists on an owned key, it is left alone"),
     "plan.uncontested": LogEvent("info", "an owned key that was left alone is ours again"),
+    "plan.first-run": LogEvent(
+        "info", "a plan that has never run although its pause is over is run once, by the API"
+    ),
+    "plan.first-run-failed": LogEvent(
+        "warn", "that one run failed or did not begin; it is not asked for again"
+    ),
     "orphans.held": LogEvent("warn", "suspiciously many orphans: nothing is done until confirmed"),
     "orphans.released": LogEvent("info", "orphans are few again, or were confirmed"),
     "problem.appeared": LogEvent(

@@ -22,9 +22,11 @@ from sidecar.lib.log import log_event
 from sidecar.planner.drift import Drift
 from sidecar.planner.lifecycle import Ageing
 from sidecar.planner.propose import Proposal
+from sidecar.reconciler.apply.first_run import period_of
 from sidecar.reconciler.backrest_view import HOST_VIEW, BackrestView, resolve_backrest_view
 from sidecar.reconciler.desired_state import DesiredState, Planner, naming
 from sidecar.reconciler.init import render_document
+from sidecar.reconciler.links import with_links
 from sidecar.reconciler.observe import observe_docker, read_files
 from sidecar.reconciler.recorder import (
     PassRecorder,
@@ -64,6 +66,22 @@ class PassOutcome:
     def changed(self) -> bool:
         """Whether the document was, or would be, changed."""
         return self.proposal.after is not self.proposal.before
+
+    @property
+    def never_run(self) -> tuple[str, ...]:
+        """The plans of workloads with a pause that are not known to have run.
+
+        Backrest counts the pause of such a plan from its own start.
+        """
+        memory = self.desired.recorder.memory
+        known = {} if memory is None else memory.state.first_runs
+        plans = self.proposal.after.plans
+        return tuple(
+            item.plan_id
+            for item in self.proposal.rendered.workloads
+            if item.plan_id in plans and period_of(plans[item.plan_id].get("schedule"))
+            if item.plan_id not in known or not known[item.plan_id].is_over
+        )
 
     @property
     def ageing(self) -> Ageing:
@@ -134,6 +152,7 @@ class Reconciler:
         if memory is not None:
             prefix = settings.policy.label_prefix
             inventory = with_last_known_images(memory, inventory, prefix)
+            inventory = with_links(inventory, self._policy, settings.source.docker_sock)
             if view.seen is not None:
                 memory.change(runner=view.seen)
             quiesced = read_quiesced(settings.config)

@@ -46,6 +46,19 @@ class ApplyTrouble:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstRun:
+    """A plan with a pause: since when there is one, and when Backrest was asked to run it.
+
+    Times are unix seconds, `asked_at` 0 for not yet. `is_over`: it has run, or was asked for
+    in vain.
+    """
+
+    seen_at: float
+    asked_at: float = 0.0
+    is_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """One version of the memory; times are unix seconds, plans are given by their ids.
 
@@ -58,7 +71,8 @@ class State:
     got back lately, and when. `runner`: the backrest container. `written_at`: our last
     write of the document that Backrest may not have loaded, 0 for none. `restarts`: when
     we restarted Backrest. `image_labels`: what the images in use say, by their ids, for
-    when Docker does not have one any more. `owners`: whose each plan is.
+    when Docker does not have one any more. `owners`: whose each plan is. `first_runs`: the
+    plans of ours with a pause, which Backrest counts from its own start until they have run.
     """
 
     engine_id: str = ""
@@ -73,6 +87,7 @@ class State:
     restarts: tuple[float, ...] = ()
     image_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     owners: Mapping[str, Owner] = field(default_factory=dict)
+    first_runs: Mapping[str, FirstRun] = field(default_factory=dict)
 
 
 _ADAPTER = TypeAdapter(State)

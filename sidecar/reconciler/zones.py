@@ -5,7 +5,7 @@ from datetime import tzinfo
 
 from sidecar.docker.inventory import DockerInventory
 from sidecar.lib.errors import InventoryError, UsageError
-from sidecar.lib.zones import local_zone, named_zone
+from sidecar.lib.zones import local_zone, named_zone, require_known_zone
 
 # Docker is asked for convenience only, so nobody waits long for it.
 _DOCKER_SECONDS = 5.0
@@ -24,7 +24,7 @@ def resolve_zone(flag: str | None, docker_sock: str | None, backrest: str) -> Zo
     """Return the zone: the flag's, else TZ of the backrest container, else this machine's.
 
     `docker_sock` is Docker's address, None for the usual one; `backrest` is the name of
-    the container. Raises UsageError for a flag that names no zone; no error where Docker
+    the container. Raises UsageError for a flag or a TZ that names no zone; no error where Docker
     does not answer.
     """
     if flag is not None:
@@ -37,6 +37,7 @@ def resolve_zone(flag: str | None, docker_sock: str | None, backrest: str) -> Zo
     name, trouble = _read_zone(docker_sock, backrest)
     if name and (zone := named_zone(name)) is not None:
         return Zone(zone, name, f"TZ of the container {backrest}")
+    require_known_zone()
     local, called = local_zone()
     return Zone(
         local, called, f"this machine's, because {trouble or f'TZ={name} is not known here'}"

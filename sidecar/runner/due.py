@@ -1,7 +1,8 @@
 """Find the jobs that are due: timings × recorded runs × now. Pure: the caller gives the time.
 
 There are no timers. A job is due if a fire of its cron lies after its last recorded start and
-not after now; restarts, reloads, clock jumps and missed runs are this one comparison.
+not after now; restarts, reloads, clock jumps and missed runs are this one comparison. Moments
+that lie ahead, because the clock was wrong, are pulled back by `Journal.pull_back` before.
 """
 
 from collections import deque
@@ -20,8 +21,6 @@ LONGEST_SLEEP = 60.0
 MOST_COUNTED = 10_000
 """Missed fires of one job that are counted one by one."""
 
-# A recorded start further ahead than this was written while the clock was wrong.
-_MOST_AHEAD = 86_400.0
 _DAY = 86_400.0
 # Enough to see the weekend of what runs on working days.
 _FIRES_OF_A_PERIOD = 8
@@ -56,6 +55,23 @@ class Moments:
     first_seen: float
     last_start: float | None = None
     last_missed: float | None = None
+
+    @property
+    def latest(self) -> float:
+        """The last of them, after which fires count."""
+        return max(
+            self.first_seen,
+            self.first_seen if self.last_start is None else self.last_start,
+            self.first_seen if self.last_missed is None else self.last_missed,
+        )
+
+    def pulled_back(self, now: float) -> "Moments":
+        """Return them without what lies ahead of `now`: it counts as having been now."""
+        return Moments(
+            min(self.first_seen, now),
+            None if self.last_start is None else min(self.last_start, now),
+            None if self.last_missed is None else min(self.last_missed, now),
+        )
 
 
 class CatchUp(StrEnum):
@@ -161,14 +177,11 @@ class Scheduler:
         for job, timing in wanted.items():
             if job in busy or (known := moments.get(job)) is None:
                 continue
-            if (base := _base(known, now)) is None:
-                found.due.append(DueJob(job, now))
-                continue
-            used[job] = following = self._following(job, timing, base)
+            used[job] = following = self._following(job, timing, known.latest)
             if following.fire > now:
                 found.wake = min(found.wake, following.fire)
             else:
-                self._judge(job, following, known, found)
+                self._judge(job, following, found)
         self._next = used
         found.due.sort(key=lambda one: one.fire)
         return DueList(tuple(found.due), tuple(found.missed), found.wake)
@@ -181,9 +194,9 @@ class Scheduler:
         `find_due` has reported those before the job was due; while it waited for a worker there
         may have been more.
         """
-        if (base := _base(known, now)) is None or not _has_misses(timing, known, now):
+        if timing.every_seconds:
             return None
-        return _missed(job, self._fires_until(timing, base, now)[:-1])
+        return _missed(job, self._fires_until(timing, known.latest, now)[:-1])
 
     def next_fires(self, timing: Timing, after: float) -> Iterator[float]:
         """Yield the fires after a moment, in unix seconds, in order; endless, or none."""
@@ -202,7 +215,7 @@ class Scheduler:
             return known
         return _Next(timing, base, next(self.next_fires(timing, base), float("inf")))
 
-    def _judge(self, job: Job, following: _Next, known: Moments, found: _Found) -> None:
+    def _judge(self, job: Job, following: _Next, found: _Found) -> None:
         """Sort the fires: a run answers the last if it is not too old, the others are missed."""
         timing = following.timing
         fires = self._fires_until(timing, following.base, found.now)
@@ -210,7 +223,8 @@ class Scheduler:
         if is_answered := last >= found.answered_from or timing.from_last_run:
             found.due.append(DueJob(job, last))
         lost = _missed(job, fires[:-1] if is_answered else fires)
-        if lost is not None and _has_misses(timing, known, found.now):
+        # A timing that counts from the last run has no fires of its own.
+        if lost is not None and not timing.every_seconds:
             found.missed.append(lost)
 
     def _fires_until(self, timing: Timing, base: float, now: float) -> list[float]:
@@ -230,18 +244,6 @@ class Scheduler:
         return known
 
 
-def _has_misses(timing: Timing, known: Moments, now: float) -> bool:
-    """Return whether fires without a run can be known.
-
-    A timing that counts from the last run has no fires of its own; and if the clock was wrong,
-    nobody knows which fires came.
-    """
-    moments = (known.first_seen, known.last_start, known.last_missed)
-    return not timing.every_seconds and all(
-        moment is None or moment <= now + _MOST_AHEAD for moment in moments
-    )
-
-
 def _missed(job: Job, lost: list[float]) -> Missed | None:
     return Missed(job, lost[0], lost[-1], len(lost)) if lost else None
 
@@ -251,12 +253,3 @@ def _paced(every: int, after: float) -> Iterator[float]:
     while True:
         yield fire
         fire += every
-
-
-def _base(known: Moments, now: float) -> float | None:
-    """Return the moment after which fires count; None: the clock was wrong at each record."""
-    moments = (known.first_seen, known.last_start, known.last_missed)
-    return max(
-        (moment for moment in moments if moment is not None and moment <= now + _MOST_AHEAD),
-        default=None,
-    )

@@ -21,6 +21,9 @@ EVENTS: Mapping[str, LogEvent] = {
     "run.missed": LogEvent("warn", "fires that no run answers"),
     "run.dropped": LogEvent("error", "a run broke down without an end of its own"),
     "run.interrupted": LogEvent("warn", "a run that died with the runner was put right"),
+    "clock.set-back": LogEvent(
+        "warn", "records lie ahead of the clock: they count as having been now"
+    ),
     "run.not-recorded": LogEvent("error", "the journal does not take what is to be recorded"),
     "hook.ended": LogEvent("info, warn", "a command has ended; warn if it failed"),
     "hook.unusable": LogEvent(

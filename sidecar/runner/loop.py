@@ -18,6 +18,7 @@ from sidecar.runner.pool import Pool
 from sidecar.runner.status_collector import StatusCollector
 
 _log = logging.getLogger(__name__)
+_MOST_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,14 @@ class RunnerLoop:
         self._now = now
         self._up_since = now()
         self._version = 0
+        self._last_poll: float | None = None
         self._wanted: dict[Job, Timing] = {}
         self._checks: dict[Job, Moments] = {}
 
     def poll(self) -> float:
         """Read the document, submit what is due, and return the seconds until the next call."""
         dependencies, now = self._dependencies, self._now()
+        self._notice_clock(now)
         loaded = dependencies.loader.refresh()
         if loaded.config is not None and loaded.version != self._version:
             is_first, self._version = not self._version, loaded.version
@@ -70,6 +73,19 @@ class RunnerLoop:
             dependencies.pool.submit(due.job, RunCause.SCHEDULE)
         dependencies.heartbeat.beat(now, dependencies.status.beat().reasons)
         return found.next_wake - now
+
+    def _notice_clock(self, now: float) -> None:
+        """Pull back what lies ahead, at the start and whenever the clock was set back."""
+        last, self._last_poll = self._last_poll, now
+        if last is not None and last <= now:
+            return
+        self._up_since = min(self._up_since, now)
+        self._checks = {job: known.pulled_back(now) for job, known in self._checks.items()}
+        if ahead := self._dependencies.parts.journal.pull_back(now):
+            names = sorted({job.subject for job in ahead})
+            log_event(
+                _log, logging.WARNING, "clock.set-back", count=len(ahead), names=names[:_MOST_NAMED]
+            )
 
     def miss(self, missed: Missed) -> None:
         """Record fires that no run answers."""

@@ -17,7 +17,7 @@ from cronsim import CronSim, CronSimError
 
 from sidecar.backrest.jsontext import parse_integer
 from sidecar.backrest.plan import Schedule
-from sidecar.lib.text import SpecInvalid, quoted
+from sidecar.lib.text import SpecInvalid, counted, quoted
 from sidecar.schedule.cron import FIELDS, CronField, read_element
 from sidecar.schedule.jitter import Jitter, fnv1a_32, has_jitter, parse_jitter
 from sidecar.schedule.suggest import suggest_schedule
@@ -229,7 +229,8 @@ def _pairs(text: str, words: list[str]) -> list[tuple[CronField, str]]:
     if len(words) == len(FIELDS):
         return list(zip(FIELDS, words, strict=True))
     raise SpecInvalid(
-        f"schedule {quoted(text)} has {len(words)} fields, not five", _count_hint(text, words)
+        f"schedule {quoted(text)} has {counted(len(words), 'field')}, not five",
+        _count_hint(text, words),
     )
 
 

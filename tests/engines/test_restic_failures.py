@@ -304,7 +304,7 @@ def test_backup_to_a_server_that_never_answers_ends(
     restic.limits = CommandTimeouts()
 
     assert (ResultKind.FAILED, FailureClass.TIMEOUT) == (done.kind, done.failure)
-    assert "nothing moved for 1 seconds" in done.reason
+    assert "nothing moved for 1 second" in done.reason
     restic.backup()
 
 

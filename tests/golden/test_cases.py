@@ -12,7 +12,7 @@ the repository `r1` and no plans, and the default policy.
     containers  instead of `labels` and `mounts`: name → labels, mounts,
                 service (`project/service`), swarm, depends_on, image (its id), image_name,
                 as_written (labels to which no prefix is added),
-                created, id, state
+                created, id, state, links (its paths that were seen to be symbolic links)
     volumes     name → driver, options, mountpoint
     services    Swarm service → its own labels
     images      image → its own labels
@@ -116,11 +116,14 @@ def parse_case(text: str) -> Case:
     listed = raw.get(
         "containers", {"web": {key: raw[key] for key in ("labels", "mounts") if key in raw}}
     )
+    containers = tuple(parse_container(name, item or {}, policy) for name, item in listed.items())
+    links = [(item or {}).get("links", ()) for item in listed.values()]
     inventory = Inventory(
-        tuple(parse_container(name, item or {}, policy) for name, item in listed.items()),
+        containers,
         {name: Volume(name, **(item or {})) for name, item in raw.get("volumes", {}).items()},
         {image: prefixed(labels, policy) for image, labels in raw.get("images", {}).items()},
         services={name: prefixed(own, policy) for name, own in raw.get("services", {}).items()},
+        links={one.id: tuple(seen) for one, seen in zip(containers, links, strict=True) if seen},
     )
     runner = raw.get("runner_mounts")
     return Case(

@@ -10,6 +10,7 @@ from sidecar.cli.options import parse_allowed_hosts, parse_listen
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.lib.errors import UsageError
 from sidecar.lib.log import start_logging
+from sidecar.lib.zones import require_known_zone
 from sidecar.planner.lifecycle import Orphans
 from sidecar.reconciler.settings import (
     Applying,
@@ -37,6 +38,7 @@ def build_settings(flags: dict[str, Any]) -> ReconcilerSettings:
     get their defaults. Raises UsageError naming the flag.
     """
     start_logging(flags.pop("log_level"), flags.pop("log_format"))
+    require_known_zone()
     container = flags.pop("backrest_container")
     policy = Policy(
         **{name: flags.pop(name) for name in _PLAIN_POLICY if name in flags},

@@ -5,12 +5,16 @@ from collections.abc import Iterator
 from difflib import unified_diff
 
 from sidecar.backrest.mask import mask_texts, mask_value
+from sidecar.cli.output.plan_table import NEVER_RUN
 from sidecar.cli.output.problems import problem_json
 from sidecar.reconciler.reconcile import PassOutcome
 
 
 def render_outcome_json(outcome: PassOutcome) -> str:
-    """Write the object of `--output json`; plans as they stand after the pass, masked."""
+    """Write the object of `--output json`; plans as they stand after the pass, masked.
+
+    `notes` are there only where there are any.
+    """
     proposal = outcome.proposal
     changes = proposal.changes
     plans = proposal.after.plans
@@ -24,6 +28,11 @@ def render_outcome_json(outcome: PassOutcome) -> str:
         "plans": [mask_value(plans[plan.id]) for plan in proposal.rendered.plans],
         "problems": [problem_json(problem) for problem in proposal.rendered.problems],
     }
+    if outcome.never_run:
+        shown["notes"] = [
+            {"plan": plan_id, "message": NEVER_RUN[0], "hint": NEVER_RUN[1].removeprefix("→ ")}
+            for plan_id in outcome.never_run
+        ]
     return json.dumps(shown, indent=2, ensure_ascii=False)
 
 

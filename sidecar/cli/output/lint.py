@@ -11,6 +11,7 @@ import click
 from sidecar.cli.output.problems import nothing_labelled, problem_json, problem_lines
 from sidecar.cli.output.text import printable
 from sidecar.labels.problem import Severity
+from sidecar.lib.text import counted
 from sidecar.planner.coverage import MountCoverage
 from sidecar.planner.lint import LintFinding
 from sidecar.reconciler.lint import LintReport
@@ -98,7 +99,8 @@ def _summary(report: LintReport) -> str:
         for severity in Severity
     ]
     held = sum(bool(one.plan) for one in report.coverage)
-    return f"{', '.join(counts)}; {held} of {len(report.coverage)} mounts are in a plan."
+    mounts = counted(len(report.coverage), "mount is", "mounts are")
+    return f"{', '.join(counts)}; {held} of {mounts} in a plan."
 
 
 def _annotation(finding: LintFinding, workspace: str) -> str:

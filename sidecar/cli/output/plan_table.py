@@ -21,6 +21,14 @@ from sidecar.schedule.fires import backrest_fires
 from sidecar.schedule.parse import schedule_of
 
 RESTART_NOTE = "Backrest reads the file only when it starts: restart it to make this effective."
+NEVER_RUN = (
+    "Backrest counts that from its own start until the plan has run for the first time",
+    (
+        "→ a daemon with --backrest-url has it run once then; without one, run it by hand where "
+        "Backrest is restarted more often"
+    ),
+)
+"""About a plan with a pause: what is the case, and what to do."""
 _BUCKETS = ("hourly", "daily", "weekly", "monthly", "yearly")
 _FAR = timedelta(days=4 * 366)
 
@@ -35,10 +43,12 @@ def _blocks(outcome: PassOutcome, now: datetime) -> Iterator[Sequence[str]]:
     proposal = outcome.proposal
     changes, plans = proposal.changes, proposal.after.plans
     updated, unchanged = frozenset(changes.updated), frozenset(changes.unchanged)
+    never_run = frozenset(outcome.never_run)
     for item in proposal.rendered.workloads:
         plan = plans.get(item.plan_id)
         heading = _heading(item, updated, unchanged)
-        yield [heading, *_plan_lines(item, plan, now), *problem_lines(item.problems)]
+        notes = NEVER_RUN if item.plan_id in never_run else ()
+        yield [heading, *_plan_lines(item, plan, now, notes), *problem_lines(item.problems)]
     if proposal.rendered.unlabelled and not proposal.rendered.has_labels:
         yield [nothing_labelled(f"{outcome.policy.label_prefix}enable")]
     if outcome.backrest.is_awaited:
@@ -97,13 +107,15 @@ def _heading(item: RenderedWorkload, updated: Container[str], unchanged: Contain
     return f"{name}  plan {item.plan_id or '–'} ({state})"
 
 
-def _plan_lines(item: RenderedWorkload, plan: Object | None, now: datetime) -> list[str]:
+def _plan_lines(
+    item: RenderedWorkload, plan: Object | None, now: datetime, about_schedule: Sequence[str]
+) -> list[str]:
     if plan is None:
         return []
     return [
         *_row("paths", _path_lines(item, plan)),
         *_row("excludes", [*_texts(plan, "excludes"), *_texts(plan, "iexcludes")]),
-        *_row("schedule", [_schedule_line(plan, now)]),
+        *_row("schedule", [_schedule_line(plan, now), *about_schedule]),
         *_row("retention", [_retention_line(plan)]),
         *_row("repository", [str(plan.get("repo", ""))]),
         *_row(

@@ -9,7 +9,7 @@ import click
 
 from sidecar.backrest.reading import RunPlan
 from sidecar.cli.output.text import aligned, echo, printable, short_id
-from sidecar.lib.text import counted_files, render_size
+from sidecar.lib.text import counted, render_size
 from sidecar.lib.zones import local_zone
 from sidecar.runner.journal import Ended
 from sidecar.runner.restore.choose import RestoreRequest, parse_moment, parse_path_map
@@ -44,8 +44,8 @@ def read_request(
 def show_plan(plan: RestorePlan, *, is_dry: bool) -> None:
     """Show what will be done, or would be."""
     snapshot = plan.snapshot
-    moment = f"{snapshot.time.astimezone():%Y-%m-%d %H:%M}"
-    size = f"{counted_files(plan.files)}, {render_size(plan.bytes)}"
+    moment = f"{snapshot.time.astimezone():%Y-%m-%d %H:%M %Z}"
+    size = f"{counted(plan.files, 'file')}, {render_size(plan.bytes)}"
     echo(f"snapshot {short_id(snapshot.id)} of {moment}: {size}")
     for line in aligned([_cells(step) for step in plan.steps]):
         echo(f"  {line}")
@@ -78,7 +78,7 @@ def explain_interrupt() -> Iterator[None]:
 def show_ended(plan: str, ended: Ended) -> None:
     """Show that it was done."""
     stats = ended.stats
-    size = "" if stats is None else f": {counted_files(stats.files_processed)}"
+    size = "" if stats is None else f": {counted(stats.files_processed, 'file')}"
     echo(f"{printable(plan)} is restored from snapshot {short_id(ended.snapshot)}{size}")
 
 

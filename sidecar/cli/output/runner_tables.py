@@ -222,7 +222,7 @@ def _moment(at: float | None) -> str:
     """Write unix seconds for people, in the zone of this process."""
     if at is None:
         return _NONE
-    return f"{datetime.fromtimestamp(at, local_zone()[0]):%Y-%m-%d %H:%M}"
+    return f"{datetime.fromtimestamp(at, local_zone()[0]):%Y-%m-%d %H:%M %Z}"
 
 
 def _iso(at: float | None) -> str | None:

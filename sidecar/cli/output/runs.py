@@ -11,7 +11,7 @@ import click
 from sidecar.cli.output.text import can_redraw, printable, short_id, without_commands
 from sidecar.engines.base import Progress, Stats
 from sidecar.lib.duration import render_duration
-from sidecar.lib.text import counted_files, render_size
+from sidecar.lib.text import counted, render_size
 from sidecar.runner.due import Job
 from sidecar.runner.job.progress import RunFinished
 from sidecar.runner.journal import RunOutcome
@@ -76,7 +76,7 @@ def _render_progress(progress: Progress) -> str:
     return (
         f"{progress.fraction:.0%}, {render_size(progress.bytes)} of "
         f"{render_size(progress.total_bytes)}, {progress.files} of "
-        f"{counted_files(progress.total_files)}"
+        f"{counted(progress.total_files, 'file')}"
         f"{rest}"
     )
 
@@ -121,4 +121,4 @@ def render_stats(stats: Stats) -> str:
 
 def render_counts(files: int, size: int, added: int) -> str:
     """Write how much was read and how much of it was new, both in bytes."""
-    return f"{counted_files(files)} of {render_size(size)} read, {render_size(added)} added"
+    return f"{counted(files, 'file')} of {render_size(size)} read, {render_size(added)} added"

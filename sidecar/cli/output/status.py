@@ -112,7 +112,7 @@ def _cells(row: WorkloadStatus, now: datetime) -> tuple[str, ...]:
 
 
 def _when(time: float, now: datetime) -> str:
-    return f"{datetime.fromtimestamp(time, now.tzinfo):%a %Y-%m-%d %H:%M}"
+    return f"{datetime.fromtimestamp(time, now.tzinfo):%a %Y-%m-%d %H:%M %Z}"
 
 
 def _next_words(row: WorkloadStatus, now: datetime) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from sidecar.backrest.document import Document
 from sidecar.backrest.plan import Schedule
 from sidecar.cli.output.text import printable
+from sidecar.lib.text import counted
 from sidecar.reconciler.zones import Zone
 from sidecar.schedule.describe import describe_schedule
 from sidecar.schedule.fires import backrest_fires
@@ -119,7 +120,7 @@ def _heading(upcoming: UpcomingRuns) -> str:
     count, form = len(upcoming.runs), "%a %Y-%m-%d %H:%M %Z"
     span = f"from {upcoming.start.strftime(form)} to {upcoming.until.strftime(form)}"
     zone = f"time zone {upcoming.zone.name} ({printable(upcoming.zone.source)})"
-    return f"{count} run{'' if count == 1 else 's'} {span}, {zone}"
+    return f"{counted(count, 'run')} {span}, {zone}"
 
 
 def _timeline(upcoming: UpcomingRuns) -> Iterator[str]:
@@ -137,7 +138,7 @@ def _timeline(upcoming: UpcomingRuns) -> Iterator[str]:
         strip = "".join(_mark(cells[cell]) for cell in range(_CELLS))
         yield f"{label}  {strip}  {f'{total:3}  {_bar(total, most)}' if total else ''}".rstrip()
     yield ""
-    yield f"one mark is {step * 60 // _CELLS} minutes: the number of runs, + from ten on"
+    yield f"one mark is {counted(step * 60 // _CELLS, 'minute')}: the number of runs, + from ten on"
     yield from _busiest_minute(upcoming)
     yield ""
 
@@ -213,7 +214,8 @@ def _idle_lines(upcoming: UpcomingRuns) -> Sequence[str]:
     shown = [
         f"  {printable(one.plan)}: {printable(one.reason)}{_next(one)}" for one in upcoming.idle
     ]
-    return [f"no run in these {upcoming.hours} hours:", *shown]
+    span = "this hour" if upcoming.hours == 1 else f"these {upcoming.hours} hours"
+    return [f"no run in {span}:", *shown]
 
 
 def _next(one: IdlePlan) -> str:

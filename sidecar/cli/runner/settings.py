@@ -8,6 +8,7 @@ from sidecar.cli.options import parse_allowed_hosts, parse_listen
 from sidecar.engines.restic import OnMissing
 from sidecar.lib.errors import UsageError
 from sidecar.lib.log import start_logging
+from sidecar.lib.zones import require_known_zone
 from sidecar.runner.due import CatchUp
 from sidecar.runner.empty_source import EmptySourceOptions
 from sidecar.runner.notify.notices import NoticeEvent
@@ -31,6 +32,7 @@ def build_settings(flags: dict[str, Any]) -> RunnerSettings:
     get their defaults. Raises UsageError naming the flag.
     """
     start_logging(flags.pop("log_level"), flags.pop("log_format"))
+    require_known_zone()
     listen = flags.pop("listen", None)
     return RunnerSettings(
         config=flags.pop("config"),

@@ -11,6 +11,7 @@ from sidecar.engines.restic.listing import parse_forgotten
 from sidecar.engines.restic.masking import Masking
 from sidecar.engines.restic.messages import ResticOutput, Unread, number_of, parse_output
 from sidecar.lib.process import Completed
+from sidecar.lib.text import counted
 
 _PARTIAL = 3
 _LAST_LINES = 20
@@ -120,7 +121,7 @@ def _silent(output: ResticOutput, patience: float) -> CommandResult:
     failure, line = classify(0, reversed(output.lines))
     if failure is FailureClass.UNKNOWN:
         failure, line = FailureClass.TIMEOUT, ""
-    waited = f"nothing moved for {patience:.0f} seconds" if patience else ""
+    waited = f"nothing moved for {counted(round(patience), 'second')}" if patience else ""
     reason = render_reason(failure, line)
     return failed(failure, f"{reason}; {waited}" if waited else reason)
 

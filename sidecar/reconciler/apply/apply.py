@@ -84,6 +84,12 @@ class Applier:
             self._desired = (desired, changed_at)
         self.wake()
 
+    @property
+    def desired(self) -> DesiredState | None:
+        """What Backrest is to load, as the last pass had it; None before the first."""
+        with self._lock:
+            return None if self._desired is None else self._desired[0]
+
     def is_backrest_writer(self) -> bool:
         """Return whether Backrest is the writer now, so that nobody else may write the file."""
         return self._fallback_started_at is None and self._probe.answers()

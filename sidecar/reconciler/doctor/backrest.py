@@ -16,6 +16,7 @@ from sidecar.backrest.document import parse_document
 from sidecar.backrest.messages import REPO, value_of
 from sidecar.backrest.rules import is_active
 from sidecar.lib.errors import InventoryError
+from sidecar.lib.text import counted
 from sidecar.planner.host_path import is_under, normal_path
 from sidecar.reconciler.apply.container import find_backrest
 from sidecar.reconciler.doctor.check import (
@@ -23,7 +24,6 @@ from sidecar.reconciler.doctor.check import (
     CheckContext,
     CheckResult,
     NotChecked,
-    counted,
     failed,
     find_mount,
     host_path,

@@ -100,11 +100,6 @@ def failed(message: str, hint: str, details: Iterable[str] = ()) -> CheckResult:
     return CheckResult(CheckStatus.FAILURE, message, hint, _some(details))
 
 
-def counted(number: int, one: str, many: str = "") -> str:
-    """Write a number of things, as in `1 plan` and `2 plans`."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
-
-
 def _some(details: Iterable[str]) -> tuple[str, ...]:
     listed = tuple(details)
     more = len(listed) - _MOST_DETAILS

@@ -9,13 +9,13 @@ from sidecar.backrest.rules import check_document, check_engines, check_version
 from sidecar.backrest.shape import DocumentFault
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import DocumentError, StoreError
+from sidecar.lib.text import counted
 from sidecar.planner.host_path import is_under
 from sidecar.reconciler.doctor.check import (
     CheckContext,
     CheckResult,
     CheckStatus,
     NotChecked,
-    counted,
     failed,
     passed,
     warned,

@@ -13,12 +13,12 @@ from typing import Any
 from sidecar.backrest.document import Document
 from sidecar.backrest.messages import HOOK, value_of
 from sidecar.lib.errors import InventoryError, StoreError
+from sidecar.lib.text import counted
 from sidecar.reconciler.apply.idle import IdleState, PlanActivity
 from sidecar.reconciler.doctor.check import (
     CheckContext,
     CheckResult,
     NotChecked,
-    counted,
     failed,
     find_mount,
     passed,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 from sidecar.lib.write_file import write_small
-from sidecar.lib.zones import local_zone
+from sidecar.lib.zones import EARLIEST, local_zone
 from sidecar.reconciler.doctor.check import (
     CheckContext,
     CheckResult,
@@ -16,8 +16,6 @@ from sidecar.reconciler.doctor.check import (
 )
 
 _PROBE = "doctor"
-# Before this program was written: a clock that shows less was never set.
-_EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
 _AHEAD_SECONDS = 300.0
 _MONTH = timedelta(days=30)
 _LOCALTIME = "/etc/localtime"
@@ -64,9 +62,9 @@ def _absent(context: CheckContext) -> CheckResult:
 def check_clock(context: CheckContext) -> CheckResult:
     """Compare this machine's clock with what has already happened."""
     now = context.now
-    shown = f"{now:%Y-%m-%d %H:%M}"
+    shown = f"{now:%Y-%m-%d %H:%M %Z}"
     hint = "set the clock, as by NTP: schedules and retention go by it"
-    if now < _EARLIEST:
+    if now.timestamp() < EARLIEST:
         return failed(f"it is not {shown}, whatever this machine says", hint)
     try:
         saved = context.settings.config.stat().st_mtime
@@ -74,7 +72,7 @@ def check_clock(context: CheckContext) -> CheckResult:
         saved = 0.0
     if saved > now.timestamp() + _AHEAD_SECONDS:
         when = datetime.fromtimestamp(saved, now.tzinfo)
-        return warned(f"it is {shown}, and the document was saved {when:%Y-%m-%d %H:%M}", hint)
+        return warned(f"it is {shown}, and the document was saved {when:%Y-%m-%d %H:%M %Z}", hint)
     return passed(f"it is {shown} here")
 
 

@@ -1,11 +1,11 @@
 """Check that the next pass goes through: all of it but the write."""
 
 from sidecar.lib.errors import SidecarError
+from sidecar.lib.text import counted
 from sidecar.reconciler.doctor.check import (
     CheckContext,
     CheckResult,
     NotChecked,
-    counted,
     failed,
     passed,
     warned,

@@ -119,6 +119,18 @@ class Past:
         """What decides when it is due."""
         return Moments(self.first_seen, self.last_start, self.last_missed)
 
+    def pulled_back(self, now: float) -> "Past":
+        """Return it without what lies ahead of `now`: it counts as having been now."""
+        moments = self.moments.pulled_back(now)
+        return Past(
+            moments.first_seen,
+            moments.last_start,
+            moments.last_missed,
+            None if self.last_end is None else min(self.last_end, now),
+            self.last_outcome,
+            None if self.last_success is None else min(self.last_success, now),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class RunHistory:

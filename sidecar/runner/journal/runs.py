@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.lib.process import Child
+from sidecar.lib.zones import EARLIEST
 from sidecar.runner.due import Job, Missed
 from sidecar.runner.journal.database import Database
 from sidecar.runner.journal.records import (
@@ -38,6 +39,8 @@ from sidecar.runner.journal.rows import (
     unfinished_of,
 )
 from sidecar.runner.journal.schema import Row, Rows
+
+_BELIEVED_SECONDS = 60.0
 
 _OF_JOB = "kind = ? AND subject = ? AND repo = ?"
 
@@ -108,6 +111,35 @@ class PastRuns(Database):
             for job in new:
                 self._remember(job, at)
             self._note_saved(new, is_saved=self._try("what was first seen", change))
+
+    def pull_back(self, now: float) -> tuple[Job, ...]:
+        """Let what lies ahead of `now` count as having been now; return the jobs concerned.
+
+        It was recorded while the clock was wrong. Believed, it would keep a job from being due,
+        and make it look well, until that time comes. Little is believed: clocks are corrected
+        by seconds all the time, and nothing is to run twice for that. A clock that knows no
+        year yet, as after a start without its battery, pulls nothing back.
+        """
+        if now < EARLIEST:
+            return ()
+        with self._lock:
+            self._refresh()
+            latest = now + _BELIEVED_SECONDS
+            ahead = {
+                job: past.pulled_back(now)
+                for job, past in self._past.items()
+                if past.pulled_back(latest) != past
+            }
+            if not ahead:
+                return ()
+
+            def change(connection: sqlite3.Connection) -> None:
+                connection.executemany(_PUT, [past_values(*one) for one in ahead.items()])
+
+            self._past |= ahead
+            self._history = None
+            self._note_saved(ahead, is_saved=self._try("clocks that were wrong", change))
+            return tuple(ahead)
 
     def missed(self, missed: Missed, at: float) -> None:
         """Record fires that no run answers."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from sidecar.engines.base import Stats
-from sidecar.lib.text import counted_files, render_size
+from sidecar.lib.text import counted, render_size
 from sidecar.runner.journal import RunOutcome
 from sidecar.runner.notify.messages import AppriseRequest, QueuedMessage, cut, level_of
 
@@ -122,8 +122,10 @@ def _lines(notice: Notice, host: str) -> Iterator[str]:
 
 
 def _stats_lines(stats: Stats) -> Iterator[str]:
-    yield f"Size: {render_size(stats.bytes_processed)} in {counted_files(stats.files_processed)}"
-    changes = f"{stats.files_new} new and {stats.files_changed} changed files"
+    yield f"Size: {render_size(stats.bytes_processed)} in {counted(stats.files_processed, 'file')}"
+    # The noun belongs to both numbers.
+    files = "file" if stats.files_new + stats.files_changed == 1 else "files"
+    changes = f"{stats.files_new} new and {stats.files_changed} changed {files}"
     yield f"Added: {render_size(stats.bytes_added)} ({changes})"
 
 

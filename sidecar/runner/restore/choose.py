@@ -101,7 +101,7 @@ def choose_snapshot(
     if not candidates:
         oldest = found[0].time.astimezone(request.at.tzinfo if request.at else None)
         raise RestoreError(
-            f"the oldest snapshot of {request.plan.id} is of {oldest:%Y-%m-%d %H:%M}"
+            f"the oldest snapshot of {request.plan.id} is of {oldest:%Y-%m-%d %H:%M %Z}"
         )
     return candidates[-1]
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from sidecar.backrest.messages import CONDITIONS
 from sidecar.backrest.reading import Repo, RunPlan
 from sidecar.engines.base import Stats
+from sidecar.lib.text import counted
 from sidecar.runner.template.go import format_size, format_time, show_float
 
 _OF_REPOSITORY: Final = "_system_"
@@ -128,7 +129,8 @@ def _lines(values: Values) -> Iterator[str]:
 
 def _stats_lines(stats: Stats) -> Iterator[str]:
     yield f"Added: {format_size(stats.bytes_added)}"
-    yield f"Processed: {format_size(stats.bytes_processed)} in {stats.files_processed} files"
+    files = counted(stats.files_processed, "file")
+    yield f"Processed: {format_size(stats.bytes_processed)} in {files}"
     yield _render_counts("Files", stats.files_new, stats.files_changed, stats.files_unmodified)
     yield _render_counts("Folders", stats.dirs_new, stats.dirs_changed, stats.dirs_unmodified)
     yield f"Blobs: {stats.data_blobs} of data, {stats.tree_blobs} of folders"

@@ -24,6 +24,7 @@ from sidecar.engines.base import (
 )
 from sidecar.lib.files import try_lock
 from sidecar.lib.log import log_event
+from sidecar.lib.text import counted
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.journal import Ended, Journal, JournalError, RunCause, RunOutcome
 from sidecar.runner.verify.sample import SampleLimits, Sampler
@@ -233,7 +234,7 @@ def _difference(entry: Entry, restored: Path) -> str:
     if not stat.S_ISREG(held.st_mode):
         return "is no regular file"
     if held.st_size != entry.size:
-        return f"has {held.st_size} bytes instead of {entry.size}"
+        return f"has {counted(held.st_size, 'byte')} instead of {entry.size}"
     if stat.S_IMODE(held.st_mode) != entry.mode:
         return f"has the mode {stat.S_IMODE(held.st_mode):04o} instead of {entry.mode:04o}"
     if abs(held.st_mtime - entry.mtime) > _SAME_TIME:

@@ -309,14 +309,14 @@ def test_table_has_one_aligned_line_a_plan() -> None:
         render_status(gather_status(proposal, log, State(), NOW), "table")
     ).splitlines()
     assert lines[:3] == [
-        "workload  plan                       last run              outcome  age   next run",
+        "workload  plan                       last run                  outcome  age   next run",
         (
-            "shop/db   backrest_sidecar_shop_db   –                     –        –     –"
-            "                           not written yet"
+            "shop/db   backrest_sidecar_shop_db   –                         –        –     –"
+            "                               not written yet"
         ),
         (
-            "shop/web  backrest_sidecar_shop_web  Sat 2026-11-21 11:58  failed   30 s  "
-            "about Sun 2026-11-22 02:00  last good 2 d ago; not loaded by Backrest"
+            "shop/web  backrest_sidecar_shop_web  Sat 2026-11-21 11:58 UTC  failed   30 s  "
+            "about Sun 2026-11-22 02:00 UTC  last good 2 d ago; not loaded by Backrest"
         ),
     ]
 

@@ -45,6 +45,14 @@ def test_without_an_engine_it_is_this_machines() -> None:
     assert "this machine's, because no engine answers" == zone.source
 
 
+def test_a_wrong_tz_of_this_process_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it decides, because neither the flag nor a container does."""
+    monkeypatch.setenv("TZ", "Mars/Base")
+    assert "UTC" == resolve_zone("UTC", "/nowhere.sock", "backrest").name
+    with pytest.raises(UsageError, match="TZ=Mars/Base"):
+        resolve_zone(None, "/nowhere.sock", "backrest")
+
+
 def test_tz_variable_beats_the_system(tmp_path: Path) -> None:
     """Also with the colon that POSIX allows."""
     assert ("America/Lima", -5) == offset({"TZ": "America/Lima"}, tmp_path / "none")

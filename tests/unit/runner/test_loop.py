@@ -186,6 +186,61 @@ def test_what_waits_is_not_queued_again(world: World) -> None:
     assert set() == world.waiting()
 
 
+@pytest.mark.parametrize("hours", [2, 23, 24 * 400])
+def test_a_clock_that_is_set_back_silences_nothing(
+    world: World, hours: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was recorded before the correction is pulled back, and the next fire is answered."""
+    world.now += hours * HOUR
+    world.loop.poll()
+    world.ran(WEB)
+    world.loop.poll()
+    assert () == world.report.health().backups
+    world.now -= hours * HOUR
+    world.loop.poll()
+    assert {"clock.set-back"} == {record.message for record in caplog.records}
+    past = world.parts.journal.history().past[WEB]
+    assert {world.now} == {past.first_seen, past.last_start, past.last_end, past.last_success}
+    assert 1 == len(caplog.records)
+
+    world.now += HOUR
+    world.loop.poll()
+    assert {WEB} == world.waiting()
+    world.empty()
+    # And what is missed from now on is told, and what is not saved makes unhealthy.
+    world.now += 5 * HOUR
+    world.loop.poll()
+    (missed,) = world.parts.journal.missed_fires()
+    assert (WEB, 5) == (missed.job, missed.count)
+    assert 1 == len(world.report.health().backups)
+    assert ["clock.set-back", "run.missed"] == [record.message for record in caplog.records]
+
+
+def test_a_clock_that_is_corrected_by_seconds_changes_nothing(world: World) -> None:
+    """Else a plan would be run twice at each correction."""
+    world.loop.poll()
+    world.now += HOUR
+    world.ran(WEB)
+    before = world.parts.journal.history().past[WEB]
+    world.loop.poll()
+    world.now -= 60
+    world.loop.poll()
+    assert before == world.parts.journal.history().past[WEB]
+    assert set() == world.waiting()
+
+
+def test_a_clock_that_was_never_set_pulls_nothing_back(world: World) -> None:
+    """After a start without a battery it is 1970 for a while."""
+    world.loop.poll()
+    before = world.parts.journal.history().past[WEB]
+    world.now, now = 1_000.0, world.now
+    world.loop.poll()
+    world.now = now
+    world.loop.poll()
+    assert before == world.parts.journal.history().past[WEB]
+    assert set() == world.waiting()
+
+
 def test_what_was_missed_is_recorded_once(world: World) -> None:
     """With how often, for the log, the pages and the history."""
     world.loop.poll()
