@@ -32,17 +32,25 @@ _SLOW = (
     "tests/e2e/test_store_writers.py",
 )
 
+_UNIT = "tests/unit/"
+
 _LEFT_OUT = pytest.StashKey[int]()
 _SLOW_LEFT_OUT = pytest.StashKey[int]()
+_CURRENT_LEFT_OUT = pytest.StashKey[int]()
 _THREAD_SECONDS = 5.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare --without-engine and --fast."""
+    """Declare --without-engine, --current-engine and --fast."""
     parser.addoption(
         "--without-engine",
         action="store_true",
         help="leave out the tests that need a private Docker engine, and say so",
+    )
+    parser.addoption(
+        "--current-engine",
+        action="store_true",
+        help="the engine is of today: run what an older one cannot do, too",
     )
     parser.addoption("--fast", action="store_true", help="leave out what takes long, and say so")
 
@@ -60,11 +68,19 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what needs the engine, and leave it out where that was asked for."""
-    needing = [item for item in items if "engine" in getattr(item, "fixturenames", ())]
+    # What a unit test calls an engine is a fake, or a backup program.
+    needing = [
+        item
+        for item in items
+        if "engine" in getattr(item, "fixturenames", ()) and not item.nodeid.startswith(_UNIT)
+    ]
     for item in needing:
         item.add_marker(pytest.mark.engine)
     if config.getoption("--without-engine"):
         config.stash[_LEFT_OUT] = _leave_out(config, items, needing)
+    elif not config.getoption("--current-engine"):
+        newer = [item for item in items if item.get_closest_marker("current_engine")]
+        config.stash[_CURRENT_LEFT_OUT] = _leave_out(config, items, newer)
     if config.getoption("--fast"):
         slow = [item for item in items if item.nodeid.startswith(_SLOW)]
         config.stash[_SLOW_LEFT_OUT] = _leave_out(config, items, slow)
@@ -85,6 +101,11 @@ def pytest_terminal_summary(
     if _LEFT_OUT in config.stash:
         left_out = config.stash[_LEFT_OUT]
         terminalreporter.write_line(f"--without-engine: {left_out} engine tests did not run")
+    if left_out := config.stash.get(_CURRENT_LEFT_OUT, 0):
+        terminalreporter.write_line(
+            f"without --current-engine: {left_out} tests of what only an engine of today can do "
+            "did not run"
+        )
     if _SLOW_LEFT_OUT in config.stash:
         left_out = config.stash[_SLOW_LEFT_OUT]
         terminalreporter.write_line(f"--fast: {left_out} slow tests did not run")

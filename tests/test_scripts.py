@@ -157,6 +157,35 @@ def test_no_ordinary_run_asks_for_an_engine_of_today() -> None:
     assert [] == [path.name for path in asked if "--current-engine" in path.read_text()]
 
 
+def test_a_run_on_an_older_engine_says_what_it_left_out() -> None:
+    """Only an engine of today can do some things; with the flag nothing is left out."""
+    command = [sys.executable, "-m", "pytest", "-q", "--collect-only"]
+    newer = "tests/docker/test_current_engine.py"
+
+    older = run([*command, newer])
+    current = run([*command, "--current-engine", newer])
+
+    assert "did not run" in older.stdout
+    assert "::" not in older.stdout
+    assert "did not run" not in current.stdout
+    assert f"{newer}::" in current.stdout
+
+
+def test_an_engine_of_today_has_a_compose_of_today(tmp_path: Path) -> None:
+    """Debian's Compose cannot recreate a container there; both ways to call it find the new one."""
+    program = tmp_path / "docker-compose"
+    program.write_text("#!/bin/sh\necho of today\n")
+    program.chmod(0o755)
+    script = f"""source scripts/lib/setup.sh; current_engine={tmp_path}; use_current_engine
+        type -P docker-compose; echo "$DOCKER_CONFIG" """
+
+    done = run(["bash", "-euc", script])
+
+    said = done.stdout.splitlines()
+    assert said[0].endswith(", of today")
+    assert said[1:] == [str(program), str(tmp_path / "docker-config")]
+
+
 def test_a_fast_run_says_what_it_left_out() -> None:
     """It is no whole run either."""
     done = run(

@@ -61,7 +61,8 @@ engine_packages() {
     if grep -qs Y /sys/module/apparmor/parameters/enabled; then say "apparmor_parser:apparmor"; fi
 }
 
-# A Docker engine of today: its programs, by the Go modules that they are built of.
+# A Docker engine of today, and the Compose that speaks to it: Debian's cannot recreate a
+# container on it. The programs, by the Go modules that they are built of.
 current_engine="$root/.cache/current-engine"
 current_modules=(
     github.com/moby/moby/v2/cmd/dockerd@v2.0.0-beta.24
@@ -70,6 +71,7 @@ current_modules=(
     github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2@v2.4.2
     github.com/opencontainers/runc@v1.5.3
 )
+current_compose=github.com/docker/compose/v2/cmd@v2.40.3
 
 require_go() {
     type -P go >/dev/null || die "--current-engine needs Go (1.26, or any since 1.21 that may fetch it)" \
@@ -78,7 +80,7 @@ require_go() {
 
 # Build it; again only when the modules have changed. Nothing of it is part of the repository.
 build_current_engine() {
-    local module stamp="${current_modules[*]}"
+    local module stamp="${current_modules[*]} $current_compose"
     if [[ $(cat "$current_engine/stamp" 2>/dev/null) == "$stamp" ]]; then return; fi
     install_packages gcc:gcc pkg-config:pkg-config :libc6-dev :libseccomp-dev ||
         note "going on without them"
@@ -89,7 +91,27 @@ build_current_engine() {
         GOBIN="$current_engine" CGO_ENABLED=1 quietly go install -tags seccomp "$module" ||
             die "cannot build $module"
     done
+    build_compose || die "cannot build $current_compose"
     say "$stamp" >"$current_engine/stamp"
+}
+
+# In a module of our own: `go install` takes none that excludes versions of others, as Compose's.
+build_compose() {
+    local package=${current_compose%@*} version=${current_compose#*@}
+    local module="$current_engine/module" plugins="$current_engine/docker-config/cli-plugins"
+    rm -rf "$module"
+    mkdir -p "$module" "$plugins"
+    quietly go -C "$module" mod init compose.local || return
+    quietly go -C "$module" get "$current_compose" || return
+    CGO_ENABLED=0 quietly go -C "$module" build -trimpath -o "$current_engine/docker-compose" \
+        -ldflags "-s -w -X ${package%/cmd}/internal.Version=$version" "$package" || return
+    ln -sf "$current_engine/docker-compose" "$plugins/docker-compose"
+}
+
+# Have that engine and that Compose found before those of the machine, also by `docker compose`.
+use_current_engine() {
+    export PATH="$current_engine:$PATH" DOCKER_CONFIG="$current_engine/docker-config"
+    say "The engine: moby ${current_modules[0]##*@}, $(docker-compose version)"
 }
 
 find_python() {

@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 # pydantic wants this one below Python 3.12.
 from typing_extensions import TypedDict
 
-from sidecar.docker.models import Container, Inventory, Mount, Volume
+from sidecar.docker.models import Container, ImageIndex, Inventory, Mount, Volume
 from sidecar.lib.errors import InventoryError
 
 T = TypeVar("T")
@@ -113,11 +113,23 @@ def _mount(entry: WireMount) -> Mount:
     )
 
 
+class _Platform(TypedDict, total=False):
+    architecture: str
+    os: str
+    variant: str | None
+
+
+class _Manifest(TypedDict, total=False):
+    digest: Required[str]
+    platform: _Platform | None
+
+
 class _Container(TypedDict, total=False):
     Id: Required[str]
     Names: list[str] | None
     Image: str | None
     ImageID: str | None
+    ImageManifestDescriptor: _Manifest | None
     Created: int | None
     Labels: dict[str, str] | None
     State: str | None
@@ -142,6 +154,9 @@ class _ImageConfig(TypedDict, total=False):
 
 class _Image(TypedDict, total=False):
     Id: Required[str]
+    Architecture: str | None
+    Os: str | None
+    Variant: str | None
     Config: _ImageConfig | None
 
 
@@ -269,9 +284,30 @@ def parse_volume(data: bytes, source: str) -> Volume:
     return volume
 
 
-def parse_image_labels(data: bytes, source: str) -> Mapping[str, str]:
-    """Parse the answer of `GET /images/ID/json` into the image's own labels."""
-    return _labels_of(validated(_IMAGE, data, source))
+def parse_image_labels(
+    data: bytes, source: str, image: str, index: ImageIndex | None
+) -> Mapping[str, str] | None:
+    """Parse the answer of `GET /images/ID/json` into the own labels of `image`.
+
+    None where the answer is of an image for another platform: API 1.48 tells which one a
+    container was made of, and only 1.49 lets one ask for it.
+    """
+    answer = validated(_IMAGE, data, source)
+    if index is not None and answer["Id"] != image and not _is_for(answer, index):
+        return None
+    return _labels_of(answer)
+
+
+def _is_for(answer: _Image, index: ImageIndex) -> bool:
+    asked: _Platform = json.loads(index.platform or "{}")
+    wanted = asked.get("os"), asked.get("architecture"), asked.get("variant")
+    told = answer.get("Os"), answer.get("Architecture"), answer.get("Variant")
+    return answer["Id"] == index.id and _plain_platform(*wanted) == _plain_platform(*told)
+
+
+def _plain_platform(*platform: str | None) -> tuple[str | None, ...]:
+    # v8 is what arm64 without a variant means, and most images leave it out.
+    return tuple(None if part in ("", "v8") else part for part in platform)
 
 
 def parse_services(data: bytes, source: str) -> dict[str, Mapping[str, str]]:
@@ -363,15 +399,22 @@ def _containers(entries: Iterable[_Container]) -> tuple[Container, ...]:
 def _container(entry: _Container) -> Container:
     # Positional, because this runs for each of thousands of containers in a pass.
     identity = entry["Id"]
+    image, index = entry.get("ImageID") or "", None
+    manifest = entry.get("ImageManifestDescriptor")
+    if manifest and image and manifest["digest"] != image:
+        platform = manifest.get("platform")
+        index = ImageIndex(image, json.dumps(platform, sort_keys=True) if platform else "")
+        image = manifest["digest"]
     return Container(
         identity,
         _name(entry.get("Names"), identity),
-        entry.get("ImageID") or "",
+        image,
         entry.get("Labels") or {},
         parse_mounts(entry.get("Mounts")),
         entry.get("Created") or 0,
         (entry.get("State") or "running").lower(),
         entry.get("Image") or "",
+        index,
     )
 
 

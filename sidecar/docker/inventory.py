@@ -27,7 +27,14 @@ from sidecar.docker.answers import (
     with_subpaths,
 )
 from sidecar.docker.client import Connection
-from sidecar.docker.models import SWARM_SERVICE, Container, Inventory, Volume, images_that_matter
+from sidecar.docker.models import (
+    SWARM_SERVICE,
+    Container,
+    ImageIndex,
+    Inventory,
+    Volume,
+    images_that_matter,
+)
 from sidecar.lib.errors import InventoryError
 from sidecar.lib.read_file import read_file
 from sidecar.lib.threads import Closable
@@ -106,8 +113,8 @@ class DockerInventory(Closable):
             volume_list = waiting.result()
         volumes = parse_volumes(volume_list, connection.source(_VOLUMES))
         wanted = images_that_matter(containers, label_prefix)
-        images = self._labels_of_images(sorted(wanted))
-        missing = frozenset(wanted - images.keys())
+        images = self._labels_of_images(wanted)
+        missing = frozenset(wanted.keys() - images.keys())
         inspected = _inspected(containers, label_prefix, backrest)
         known = {one.id: self._subpaths_of(one) for one in containers if one.id in inspected}
         self._subpaths = known
@@ -138,18 +145,26 @@ class DockerInventory(Closable):
         answer = self.connection.find_permitted(_SERVICES)
         return {} if answer is None else parse_services(answer, self.connection.source(_SERVICES))
 
-    def _labels_of_images(self, wanted: Iterable[str]) -> _ImageLabels:
+    def _labels_of_images(self, wanted: Mapping[str, ImageIndex | None]) -> _ImageLabels:
         """Inspect each image once; one that is missing is asked for again the next time."""
         known: _ImageLabels = {}
-        for image in wanted:
-            if image in self._image_labels:
-                known[image] = self._image_labels[image]
-                continue
-            path = f"/images/{quote(image, safe=':')}/json"
-            if (answer := self.connection.find(path)) is not None:
-                known[image] = parse_image_labels(answer, self.connection.source(path))
+        for image in sorted(wanted):
+            labels = self._image_labels.get(image)
+            if labels is None:
+                labels = self._read_labels(image, wanted[image])
+            if labels is not None:
+                known[image] = labels
         self._image_labels = known
         return dict(known)
+
+    def _read_labels(self, image: str, index: ImageIndex | None) -> Mapping[str, str] | None:
+        path = f"/images/{quote(index.id if index else image, safe=':')}/json"
+        if index and index.platform:
+            # Without it the containerd image store tells of the image for its own platform.
+            path = f"{path}?platform={quote(index.platform, safe='')}"
+        if (answer := self.connection.find(path)) is None:
+            return None
+        return parse_image_labels(answer, self.connection.source(path), image, index)
 
     def containers(self, ids: Collection[str]) -> tuple[Container, ...]:
         """List only these containers, in one call; those that are gone are not in it."""
@@ -166,9 +181,12 @@ class DockerInventory(Closable):
         answer = self.connection.find(path)
         return None if answer is None else parse_volume(answer, self.connection.source(path))
 
-    def labels_of_image(self, image: str) -> Mapping[str, str] | None:
+    def labels_of_image(
+        self, image: str, index: ImageIndex | None = None
+    ) -> Mapping[str, str] | None:
         """Return an image's own labels, which never change; None if it does not exist."""
-        return self._labels_of_images((*self._image_labels, image)).get(image)
+        known = dict.fromkeys(self._image_labels)
+        return self._labels_of_images({**known, image: index}).get(image)
 
     def identity(self) -> str:
         """Return Docker's lasting id; empty if a proxy does not permit the call."""

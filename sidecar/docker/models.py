@@ -32,12 +32,23 @@ class Volume:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
+class ImageIndex(NamedTuple):
+    """Where Docker finds the image for one platform: by the id of the index of all of them.
+
+    `platform` is in JSON, as Docker takes it; empty where it is not told.
+    """
+
+    id: str
+    platform: str
+
+
 @dataclass(frozen=True, slots=True)
 class Container:
     """One container: `name` without the leading slash, `created` in unix seconds.
 
     `image` is the reference that it was made of (`docker.io/library/postgres:16`), or an
-    id where that name has gone to another image.
+    id where that name has gone to another image. `image_id` is that of the image for the
+    container's platform, and `index` tells where that is where there are several.
     """
 
     id: str
@@ -48,6 +59,7 @@ class Container:
     created: int = 0
     state: str = "running"
     image: str = ""
+    index: ImageIndex | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +88,8 @@ SWARM_SERVICE = "com.docker.swarm.service.name"
 
 def images_that_matter(
     containers: Iterable[Container], label_prefix: str, among: Iterable[Container] | None = None
-) -> set[str]:
-    """Return the ids of the images whose labels decide about plans.
+) -> dict[str, ImageIndex | None]:
+    """Return the ids of the images whose labels decide about plans, and their indexes.
 
     Those of labelled containers, and of containers that say that they are of the same
     service as a labelled one: an image carries such labels too. `among` are the
@@ -87,8 +99,8 @@ def images_that_matter(
     labelled = [c for c in containers if any(map(_has_prefix(label_prefix), c.labels))]
     services = {unit for c in labelled if (unit := _service_of(c)) is not None}
     known = {c.id for c in labelled}
-    images = {c.image_id for c in wanted if c.id in known or _service_of(c) in services}
-    return images - {""}
+    matter = (c for c in wanted if c.id in known or _service_of(c) in services)
+    return {c.image_id: c.index for c in matter if c.image_id}
 
 
 def _has_prefix(prefix: str) -> Callable[[str], bool]:

@@ -6,7 +6,14 @@ from dataclasses import replace
 from typing import TypeVar
 
 from sidecar.docker.inventory import DockerInventory
-from sidecar.docker.models import SERVICE, Container, Inventory, Volume, images_that_matter
+from sidecar.docker.models import (
+    SERVICE,
+    Container,
+    ImageIndex,
+    Inventory,
+    Volume,
+    images_that_matter,
+)
 from sidecar.lib.errors import InventoryError
 
 Key = TypeVar("Key")
@@ -84,7 +91,7 @@ class Tracker:
             found = _reused_each(self._containers, listed)
             containers = self._merged(found, ids)
             images = self._new_images(listed, containers, known.image_labels)
-            labels = {image: self._docker.labels_of_image(image) for image in sorted(images)}
+            labels = {one: self._docker.labels_of_image(one, images[one]) for one in sorted(images)}
         self._suspects -= frozenset(ids)
         self._doubtful = (self._doubtful - asked) | self._abandoned(containers)
         image_labels = self._of_images_in_use(_replaced(known.image_labels, labels), containers)
@@ -143,14 +150,15 @@ class Tracker:
         found: Sequence[Container],
         containers: Mapping[str, Container],
         known: Collection[str],
-    ) -> set[str]:
+    ) -> dict[str, ImageIndex | None]:
         """Return the images to inspect: those of what was found, and of what it belongs to."""
         services = {one.labels[SERVICE] for one in found if SERVICE in one.labels}
         beside = found
         if services:
             beside = [c for c in containers.values() if c.labels.get(SERVICE) in services]
             beside += [one for one in found if SERVICE not in one.labels]
-        return images_that_matter(beside, self._prefix) - {*known}
+        matter = images_that_matter(beside, self._prefix)
+        return {image: index for image, index in matter.items() if image not in known}
 
     def _of_images_in_use(
         self, labels: Mapping[str, Mapping[str, str]], containers: Mapping[str, Container]

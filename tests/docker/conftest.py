@@ -1,12 +1,15 @@
-"""A private engine for the session, and containers that go away with their test."""
+"""A private engine for the session, the command on it, and containers that go with their test."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import docker
 import pytest
 
 from private_docker import PrivateEngine
 from sample_stack import import_image
+from sidecar_command import DOCUMENT, InVolume, Sidecar
 from stack_world import provide_images
 from world import IMAGE, World, own_engine
 
@@ -51,3 +54,18 @@ def world(docker_client: docker.APIClient) -> Iterator[World]:
     made = World(docker_client)
     yield made
     made.clear()
+
+
+@pytest.fixture
+def sidecar(engine: PrivateEngine, tmp_path: Path) -> Sidecar:
+    """Return the command with a document that has one repository and no plan."""
+    config = tmp_path / "config" / "config.json"
+    config.parent.mkdir()
+    config.write_text(json.dumps(DOCUMENT, indent=2))
+    return Sidecar(engine, config)
+
+
+@pytest.fixture
+def in_volume(engine: PrivateEngine) -> InVolume:
+    """Return the function from a volume's name to its folder on this host."""
+    return lambda name: str(engine.data_root / "volumes" / name / "_data")

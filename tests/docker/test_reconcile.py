@@ -2,92 +2,17 @@
 
 import json
 import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import docker
 import pytest
+from docker.errors import ImageNotFound
 from docker.types import Mount
 
-from private_docker import PrivateEngine
-from sample_stack import compose_labels
+from sample_stack import compose_labels, import_image
+from sidecar_command import ENABLED, InVolume, Sidecar, paths_of, reasons, service
 from world import World
-
-ENABLED = {"backrest.enable": "true"}
-DOCUMENT = {
-    "modno": 4,
-    "version": 6,
-    "instance": "here",
-    "repos": [{"id": "main", "uri": "/repository", "password": "x", "autoInitialize": True}],
-    "auth": {"disabled": True},
-}
-
-
-def service(name: str, number: int = 1, **labels: str) -> dict[str, str]:
-    """Return the labels of an enabled service of the project `shop`; `__` is a dot, `_` a dash."""
-    ours = {
-        f"backrest.{key.replace('__', '.').replace('_', '-')}": value
-        for key, value in labels.items()
-    }
-    return ENABLED | ours | compose_labels("shop", name, number)
-
-
-# From a volume's name to its folder on this host.
-InVolume = Callable[[str], str]
-
-
-@dataclass(frozen=True)
-class Sidecar:
-    """The command with its document, pointed at the private engine."""
-
-    engine: PrivateEngine
-    config: Path
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of the sidecar to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "sidecar", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    def reconcile(self, *flags: str, code: int = 0) -> dict[str, Any]:
-        """Reconcile with JSON output and an expected exit code."""
-        source = ("--docker-sock", self.engine.address)
-        root = ("--docker-root", str(self.engine.data_root))
-        output = ("--output", "json")
-        done = self.run("reconcile", "--config", str(self.config), *source, *root, *output, *flags)
-        assert code == done.returncode, done.stdout + done.stderr
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
-
-    def preview(self, *flags: str, code: int = 0) -> dict[str, Any]:
-        """Reconcile without a write."""
-        before = self.config.read_bytes()
-        answer = self.reconcile("--dry-run", *flags, code=code)
-        assert before == self.config.read_bytes()
-        return answer
-
-
-@pytest.fixture
-def sidecar(engine: PrivateEngine, tmp_path: Path) -> Sidecar:
-    """Return the command with a document that has one repository and no plan."""
-    config = tmp_path / "config" / "config.json"
-    config.parent.mkdir()
-    config.write_text(json.dumps(DOCUMENT, indent=2))
-    return Sidecar(engine, config)
-
-
-@pytest.fixture
-def in_volume(engine: PrivateEngine) -> InVolume:
-    """Return the function from a volume's name to its folder on this host."""
-    return lambda name: str(engine.data_root / "volumes" / name / "_data")
 
 
 @pytest.fixture
@@ -96,17 +21,6 @@ def open_socket(tmp_path: Path) -> Iterator[Path]:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path := tmp_path / "api.sock"))
         yield path
-
-
-def paths_of(answer: dict[str, Any], plan: str) -> list[str]:
-    """Return the paths of one plan of the answer."""
-    [found] = [entry for entry in answer["plans"] if entry["id"] == plan]
-    return list(found["paths"])
-
-
-def reasons(answer: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return reason and severity of each problem of the answer."""
-    return [(entry["reason"], entry["severity"]) for entry in answer["problems"]]
 
 
 def test_a_labelled_service_becomes_a_whole_plan(
@@ -535,6 +449,50 @@ def test_an_image_cannot_opt_itself_in(world: World, sidecar: Sidecar) -> None:
     answer = sidecar.preview()
 
     assert ([], [("label.from-image", "warning")]) == (answer["plans"], reasons(answer))
+
+
+def remove_image_of(client: docker.APIClient, container: str) -> None:
+    """Remove the image of a stopped container, as `docker rmi --force` does."""
+    image = client.inspect_container(container)["Image"]
+    client.remove_image(image, force=True)
+    with pytest.raises(ImageNotFound):
+        client.inspect_image(image)
+
+
+def test_labels_of_a_removed_image_give_no_hooks(
+    world: World, sidecar: Sidecar, docker_client: docker.APIClient
+) -> None:
+    """Nobody can tell any more which are the user's: none that needs trust is believed."""
+    import_image(docker_client, "removed", {"backrest.snapshot-start": "echo pwned"})
+    world.volume("shop_data")
+    container = world.container("shop-app-1", service("app"), ["shop_data:/data"], image="removed")
+    remove_image_of(docker_client, container)
+
+    answer = sidecar.preview(code=3)
+
+    assert [] == [hook for plan in answer["plans"] for hook in plan.get("hooks", ())]
+    assert [("label.from-image", "error")] == reasons(answer)
+
+
+def test_last_known_labels_of_a_removed_image_count(
+    world: World, sidecar: Sidecar, docker_client: docker.APIClient, tmp_path: Path
+) -> None:
+    """An image that was seen once is told from the user's labels for as long as it is in use."""
+    import_image(docker_client, "removed", {"backrest.snapshot-start": "echo pwned"})
+    world.volume("shop_data")
+    labels = service("app", snapshot_end="echo mine")
+    container = world.container("shop-app-1", labels, ["shop_data:/data"], image="removed")
+    remembering = ("--state-dir", str(tmp_path / "state"))
+    before = sidecar.reconcile(*remembering)
+    remove_image_of(docker_client, container)
+
+    after = sidecar.reconcile(*remembering)
+
+    assert [("label.from-image", "warning")] == reasons(before) == reasons(after)
+    assert before["plans"] == after["plans"]
+    [plan] = after["plans"]
+    assert ["echo mine"] == [hook["actionCommand"]["command"] for hook in plan["hooks"]]
+    assert not after["changed"]
 
 
 def test_a_second_write_changes_not_a_byte(world: World, sidecar: Sidecar) -> None:

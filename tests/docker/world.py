@@ -61,12 +61,14 @@ class World:
         *,
         image: str = IMAGE,
         running: bool = False,
+        platform: str | None = None,
         **host: Any,
     ) -> str:
         """Create a container, start it if it shall be running; return its id.
 
-        `binds` are `SOURCE:DESTINATION` with a host path or a volume's name, `host`
-        further fields of the engine's host configuration (`tmpfs`, ...).
+        `binds` are `SOURCE:DESTINATION` with a host path or a volume's name, `platform` is
+        such as `linux/arm64`, `host` further fields of the engine's host configuration
+        (`tmpfs`, ...).
         """
         made = self.client.create_container(
             image,
@@ -74,6 +76,7 @@ class World:
             labels=dict(labels),
             # A first process without handlers ignores SIGTERM, and nobody has ten seconds.
             stop_signal="SIGKILL",
+            platform=platform,
             host_config=self.client.create_host_config(
                 binds=list(binds), network_mode="none", **host
             ),

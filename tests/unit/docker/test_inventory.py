@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingUnixStreamServer
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -251,6 +252,76 @@ def test_only_images_of_labelled_containers_are_inspected_and_once(
         "GET /v1.41/volumes",
         "GET /version",
     ]
+
+
+ARM = {"architecture": "arm64", "os": "linux", "variant": "v8"}
+OTHER_PLATFORM = "/v1.41/images/sha256:0f/json"
+
+
+def made_for(platform: dict[str, str] | None) -> tuple[int, bytes]:
+    """List a container of an image for several platforms, as the containerd image store does."""
+    manifest = {"digest": "sha256:0a", "platform": platform}
+    listed = {"Id": "1" * 64, "ImageID": "sha256:0f", "ImageManifestDescriptor": manifest}
+    return 200, json.dumps([{**listed, "Labels": {"backrest.enable": "true"}}]).encode()
+
+
+def image_for(identity: str, *platform: str) -> tuple[int, bytes]:
+    """Answer with an image for a platform, whose label tells what was answered."""
+    told = dict(zip(("Os", "Architecture", "Variant"), platform, strict=False))
+    labels = {"Config": {"Labels": {"for": "/".join(platform)}}}
+    return 200, json.dumps({"Id": identity, **told, **labels}).encode()
+
+
+def test_labels_are_those_of_the_image_for_the_platform_of_the_container(
+    faulty: Faulty, docker: DockerInventory, saved: Path
+) -> None:
+    """Asked without it, Docker tells of the one for its own platform, which may say another thing."""
+    faulty.answers["/v1.41/containers/json"] = made_for(ARM)
+    faulty.answers[OTHER_PLATFORM] = image_for("sha256:0a", "linux", "arm64")
+
+    observation = docker.observe()
+
+    [asked] = [path for path in faulty.asked if "/images/" in path]
+    assert asked == f"GET {OTHER_PLATFORM}?platform={quote(json.dumps(ARM), safe='')}"
+    [container] = observation.inventory.containers
+    assert container.image_id == "sha256:0a"
+    assert observation.inventory.image_labels == {"sha256:0a": {"for": "linux/arm64"}}
+    assert observation.inventory.missing_images == frozenset()
+    saved.write_bytes(observation.raw.to_json())
+    assert load_saved(saved) == observation.inventory
+
+
+@pytest.mark.parametrize(
+    ("platform", "answer", "is_known"),
+    [
+        (ARM, image_for("sha256:0f", "linux", "amd64"), False),
+        (ARM, image_for("sha256:0f", "linux", "arm64"), True),
+        ({**ARM, "variant": ""}, image_for("sha256:0f", "linux", "arm64", "v8"), True),
+        (
+            {**ARM, "architecture": "arm", "variant": "v7"},
+            image_for("sha256:0f", "linux", "arm"),
+            False,
+        ),
+        (ARM, image_for("sha256:0b", "linux", "arm64"), False),
+        (None, image_for("sha256:0f", "linux", "amd64"), False),
+        (ARM, (404, b'{"message": "no such image for that platform"}'), False),
+    ],
+)
+def test_image_for_another_platform_counts_as_one_that_docker_does_not_have(
+    faulty: Faulty,
+    docker: DockerInventory,
+    platform: dict[str, str] | None,
+    answer: tuple[int, bytes],
+    is_known: bool,
+) -> None:
+    """API 1.48 tells the platform of a container and does not let one ask for it."""
+    faulty.answers["/v1.41/containers/json"] = made_for(platform)
+    faulty.answers[OTHER_PLATFORM] = answer
+
+    inventory = docker.observe().inventory
+
+    assert is_known == ("sha256:0a" in inventory.image_labels)
+    assert is_known == ("sha256:0a" not in inventory.missing_images)
 
 
 SUBPATHS = json.dumps(
