@@ -37,6 +37,8 @@ EXAMPLES = {
     for block in blocks_of(page)
     if is_compose(parse_block(block))
 }
+# A file that overrides another is refused alone, and read by us: the image decides nothing here.
+WITHOUT_IMAGE = "has neither an image nor a build context specified"
 # What only Compose can resolve, and how it looks in a file.
 NEEDS = {
     "a second document in one file": r"(?m)^---$",
@@ -53,7 +55,7 @@ BLOCKS = 6
 def agrees(text: str, theirs: Made | Refused, ours: Made | Refused) -> bool:
     """Whether both readers agree, or ours says truly that the file needs Compose."""
     if not isinstance(ours, Refused):
-        return ours == theirs
+        return ours == theirs or (isinstance(theirs, Refused) and WITHOUT_IMAGE in theirs.why)
     needed = re.search(r"line \d+: (.*) needs Docker Compose$", ours.why)
     if needed:
         return re.search(NEEDS[needed[1]], text) is not None

@@ -93,11 +93,6 @@ def _entries(project: Project, kind: str) -> Mapping[str, FileEntry]:
 def _of_service(
     project: Project, services: Mapping[str, ComposeService], name: str, service: ComposeService
 ) -> Iterator[_Fault]:
-    if not service.get("image") and service.keys().isdisjoint({"build", "provider"}):
-        yield (
-            f"service {name} has neither an image nor a build",
-            "write `image:`; a file that only overrides another is given with it",
-        )
     for other, entry in dependencies_of(service).items():
         if other in services:
             continue

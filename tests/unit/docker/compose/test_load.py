@@ -591,8 +591,6 @@ def test_file_that_compose_would_refuse_is_refused(tmp_path: Path, text: str, me
 
 
 INCONSISTENT = {
-    "services: {web: {labels: {a: b}}}": "service web has neither an image nor a build",
-    "services: {web: {image: ''}}": "service web has neither an image nor a build",
     "services: {web: {image: x, depends_on: [db]}}": "needs the service db, not there",
     "services: {web: {image: x, links: [db]}, db: {image: y, profiles: [p]}}": "no chosen profile",
     "services: {web: {image: x, network_mode: 'service:db'}}": "needs the service db, not there",
@@ -626,6 +624,13 @@ INCONSISTENT = {
     "services: {web: {image: x}}\nvolume: {}": "line 2: the file has no key volume",
     "services: {web: {image: x}}\nvolumes: {d: {lables: {}}}": "line 2: the volume d has no key lables",
 }
+
+
+@pytest.mark.parametrize("service", ["{labels: {a: b}}", "{image: '', labels: {a: b}}"])
+def test_a_service_without_an_image_is_read(tmp_path: Path, service: str) -> None:
+    """A file that overrides another has such: its labels can be looked at by themselves."""
+    reading = read(tmp_path, f"services: {{web: {service}}}")
+    assert ["b"] == [one.labels["a"] for one in reading.inventory.containers]
 
 
 @pytest.mark.parametrize(("text", "message"), INCONSISTENT.items())
