@@ -176,7 +176,9 @@ def _check_meaning(document: _Holder, today: date | None, served: bool) -> Itera
     if reason := _id_problem(instance, _MAX_INSTANCE_BYTES):
         yield DocumentFault("/instance", f"the instance id {reason}")
     if not instance and _has_schedule(document):
-        yield DocumentFault("/instance", _NO_INSTANCE, _NAME_INSTANCE)
+        # A pointer leads to what is there.
+        pointer = "/instance" if "instance" in document else ""
+        yield DocumentFault(pointer, _NO_INSTANCE, _NAME_INSTANCE)
     if (auth := document.get("auth")) is not None:
         yield from (fault.under("auth") for fault in _check_auth(auth))
     name, sync = value_of(document, CONFIG, "sync")

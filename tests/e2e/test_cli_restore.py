@@ -113,7 +113,8 @@ def test_a_dry_run_tells_and_touches_nothing(place: Place) -> None:
 
     assert 0 == result.exit_code, result.exception
     first, step, last = result.output.splitlines()
-    assert re.fullmatch(r"snapshot [0-9a-f]{8} of \d{4}-\d\d-\d\d \d\d:\d\d: 2 files, 11 B", first)
+    shown = r"snapshot [0-9a-f]{8} of \d{4}-\d\d-\d\d \d\d:\d\d UTC: 2 files, 11 B"
+    assert re.fullmatch(shown, first)
     source = place.bench.source
     assert f"{source}  → {source}  a folder with contents is there: replaces it" == step.strip()
     assert "nothing was restored: this was a dry run" == last

@@ -45,7 +45,7 @@ def _faults(project: Project, services: Mapping[str, ComposeService]) -> Iterato
     chosen = Counter(service.get("container_name", "") for service in services.values())
     for name, count in chosen.items():
         if name and count > 1:
-            yield f"{count} services have the container_name {name}", "give each its own"
+            yield f"several services have the container_name {name}", "give each its own"
     if circle := _circle(services):
         yield f"services wait for each other: {', '.join(circle)}", "remove one `depends_on`"
 
@@ -107,7 +107,7 @@ def _of_service(
     yield from _numbers(name, service)
     for target, count in Counter(targets_of(name, service)).items():
         if count > 1:
-            yield f"service {name} has {count} mounts at {target}", "keep one of them"
+            yield f"service {name} has several mounts at {target}", "keep one of them"
 
 
 def _sources(grants: Collection[str | Grant]) -> Iterator[str]:

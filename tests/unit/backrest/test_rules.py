@@ -84,7 +84,7 @@ EXPECTED = {
     "auth-user-unnamed": ("/auth/users/0", "no name"),
     "auth-user-reserved": ("/auth/users/0/name", "starts and ends"),
     "auth-user-no-password": ("/auth/users/0", "no passwordBcrypt"),
-    "instance-absent": ("/instance", "no instance id"),
+    "instance-absent": ("", "no instance id"),
     "instance-empty": ("/instance", "no instance id"),
     "instance-too-long": ("/instance", "longer than 50 bytes"),
     "instance-reserved": ("/instance", "starts and ends"),
