@@ -22,6 +22,7 @@ from sidecar.runner.identity import switch_user
 from sidecar.runner.job.progress import ProgressHub
 from sidecar.runner.job.upkeep import Prober
 from sidecar.runner.job.worker import JobRunner
+from sidecar.runner.journal import Run
 from sidecar.runner.loader import Loader
 from sidecar.runner.loop import LoopDependencies, RunnerLoop
 from sidecar.runner.maintenance import Maintenance
@@ -109,7 +110,7 @@ class DaemonThreads:
         self._status = StatusCollector(
             sources, parts.scheduler, settings.health_grace, time.time, time.monotonic
         )
-        parts.reporter.listeners.append(self._status.ended)
+        parts.reporter.listeners += [self._status.ended, partial(_note_reached, prober)]
         self._heartbeat = RunnerHeartbeat(state)
         dependencies = LoopDependencies(
             parts, self._loader, self._jobs, self._pool, self._status, self._heartbeat
@@ -182,3 +183,9 @@ def _known_guid(parts: RunnerDependencies, repo: str) -> str:
         return parts.journal.guid(repo)
     except SidecarError:
         return ""
+
+
+def _note_reached(prober: Prober, run: Run) -> None:
+    """Let a good run clear a failed probe of its repository."""
+    if run.ended is not None and run.ended.outcome.is_good:
+        prober.succeeded(run.job.repo)

@@ -14,6 +14,8 @@ MOST_USED = 0.95
 """How full a disk may be, as df counts."""
 _PERIODS = 2
 _FAILURES = {RunOutcome.FAILED: "failed", RunOutcome.INTERRUPTED: "was interrupted"}
+# A backup that was cancelled is made at the next fire; a check that was cut off has found nothing.
+_CUT_OFF = {**_FAILURES, RunOutcome.CANCELLED: "was cancelled"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,20 @@ class PlanHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class UpkeepHealth:
+    """How the last check, prune, retention or verification of a subject ended.
+
+    `work` and `subject` are words of a sentence: `check`, `repository store`. `failure` is the
+    class of the failure, empty if it is not known.
+    """
+
+    work: str
+    subject: str
+    outcome: RunOutcome | None
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class HealthFacts:
     """All that health depends on.
 
@@ -45,6 +61,7 @@ class HealthFacts:
         trouble: whether the document at hand is not the one that is executed.
         is_stopping: whether the daemon ends.
         plans: all plans of the document.
+        upkeep: what was done for them and for their repositories besides backups.
         disks: how full each disk is, from 0 to 1, by path.
         unreachable: the class of failure by repository.
         stopped: a sentence for each container that is stopped and could not be started.
@@ -57,6 +74,7 @@ class HealthFacts:
     trouble: bool = False
     is_stopping: bool = False
     plans: tuple[PlanHealth, ...] = ()
+    upkeep: tuple[UpkeepHealth, ...] = ()
     disks: Mapping[str, float] = field(default_factory=dict)
     unreachable: Mapping[str, str] = field(default_factory=dict)
     stopped: tuple[str, ...] = ()
@@ -99,6 +117,10 @@ def _process(facts: HealthFacts) -> Iterator[str]:
 def _backups(facts: HealthFacts, grace: float) -> Iterator[str]:
     for plan in facts.plans:
         yield from _plan(plan, facts.now, grace)
+    for one in facts.upkeep:
+        if one.outcome in _CUT_OFF:
+            because = f" ({one.failure})" if one.failure else ""
+            yield f"the last {one.work} of the {one.subject} {_CUT_OFF[one.outcome]}{because}"
     for path, used in sorted(facts.disks.items()):
         if used > MOST_USED:
             yield f"the disk of {path} is {used:.0%} full"

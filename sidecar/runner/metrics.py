@@ -5,6 +5,7 @@ Imported only for the page /metrics: what writes it costs memory.
 
 from collections.abc import Callable, Mapping
 
+from sidecar.runner.due import JobKind
 from sidecar.runner.status import (
     PlanState,
     RunnerStatus,
@@ -14,6 +15,8 @@ from sidecar.runner.status import (
     last_success_of,
     seconds_of,
     size_of,
+    upkeep_failed_of,
+    upkeep_success_of,
     verified_age_of,
 )
 from sidecar.service.metrics import Metric, MetricKind
@@ -32,6 +35,27 @@ def _each(number: _Number) -> Callable[[RunnerStatus], Mapping[str, float]]:
 
 def _of_plan(name: str, meaning: str, number: _Number) -> Metric[RunnerStatus]:
     return Metric(f"backrest_runner_plan_{name}", MetricKind.GAUGE, meaning, _each(number), "plan")
+
+
+def _of_upkeep(kind: JobKind, of: str, work: str) -> tuple[Metric[RunnerStatus], ...]:
+    """Return the metrics of work other than backups, by what it is done for."""
+    name = f"backrest_runner_{of}_{kind.value}"
+    return (
+        Metric(
+            f"{name}_failed",
+            MetricKind.GAUGE,
+            f"Whether its last {work} failed or was cut off: 1 or 0.",
+            lambda facts: upkeep_failed_of(kind, facts),
+            of,
+        ),
+        Metric(
+            f"{name}_success_timestamp_seconds",
+            MetricKind.GAUGE,
+            f"When its last good {work} ended.",
+            lambda facts: upkeep_success_of(kind, facts),
+            of,
+        ),
+    )
 
 
 METRICS: tuple[Metric[RunnerStatus], ...] = (
@@ -91,10 +115,15 @@ METRICS: tuple[Metric[RunnerStatus], ...] = (
     Metric(
         "backrest_runner_repo_reachable",
         MetricKind.GAUGE,
-        "Whether the repository could be reached at the last look, once an hour: 1 or 0.",
+        "Whether the repository could be reached at the last look: 1 or 0. A look is taken once "
+        "an hour, each minute while it cannot.",
         lambda facts: {repo: int(probed.is_reachable) for repo, probed in facts.probes.items()},
         "repo",
     ),
+    *_of_upkeep(JobKind.CHECK, "repo", "check"),
+    *_of_upkeep(JobKind.PRUNE, "repo", "prune"),
+    *_of_upkeep(JobKind.FORGET, "repo", "retention"),
+    *_of_upkeep(JobKind.VERIFY, "plan", "verification"),
     Metric(
         "backrest_runner_disk_used_ratio",
         MetricKind.GAUGE,

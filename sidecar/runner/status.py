@@ -12,6 +12,7 @@ from typing import Any
 from sidecar import __version__
 from sidecar.backrest.reading import RunPlan
 from sidecar.engines.base import Progress
+from sidecar.runner.due import Job, JobKind
 from sidecar.runner.health import HealthProblems
 from sidecar.runner.job.upkeep import Probed
 from sidecar.runner.journal import Past, Run, RunOutcome, Verified
@@ -58,6 +59,7 @@ class RunnerStatus:
     missed: int = 0
     running: int = 0
     waiting: int = 0
+    upkeep: Mapping[Job, Past] = field(default_factory=dict)
     version: str = __version__
 
 
@@ -105,6 +107,24 @@ def is_failed_of(plan: PlanState, _: RunnerStatus) -> float | None:
     )
 
 
+def upkeep_success_of(kind: JobKind, status: RunnerStatus) -> dict[str, float]:
+    """Return when work of a kind last succeeded, by the plan or repository it was done for."""
+    return {
+        job.subject: past.last_success
+        for job, past in status.upkeep.items()
+        if job.kind is kind and past.last_success is not None
+    }
+
+
+def upkeep_failed_of(kind: JobKind, status: RunnerStatus) -> dict[str, float]:
+    """Tell whether the last work of a kind failed or was cut off, as 1 or 0; see above."""
+    return {
+        job.subject: float(not past.last_outcome.is_good)
+        for job, past in status.upkeep.items()
+        if job.kind is kind and past.last_outcome is not None
+    }
+
+
 def status_json(status: RunnerStatus) -> dict[str, Any]:
     """Return the object of /status; times are ISO 8601 in UTC, sizes bytes, ages seconds."""
     return {
@@ -126,6 +146,16 @@ def status_json(status: RunnerStatus) -> dict[str, Any]:
                 "at": _iso(probed.at),
             }
             for repo, probed in sorted(status.probes.items())
+        ],
+        "upkeep": [
+            {
+                "kind": job.kind.value,
+                "subject": job.subject,
+                "last_run": _iso(past.last_start),
+                "last_outcome": past.last_outcome and past.last_outcome.value,
+                "last_success": _iso(past.last_success),
+            }
+            for job, past in status.upkeep.items()
         ],
         "disks": {path: round(used, 4) for path, used in sorted(status.disks.items())},
     }

@@ -9,8 +9,8 @@ from typing import NamedTuple, Protocol
 from sidecar.backrest.reading import Config, RunPlan
 from sidecar.engines.base import Progress
 from sidecar.lib.errors import SidecarError
-from sidecar.runner.due import Job, Scheduler, backup_job
-from sidecar.runner.health import HealthFacts, HealthProblems, PlanHealth, judge
+from sidecar.runner.due import Job, JobKind, Scheduler, backup_job
+from sidecar.runner.health import HealthFacts, HealthProblems, PlanHealth, UpkeepHealth, judge
 from sidecar.runner.heartbeat import ALLOWANCE
 from sidecar.runner.job.upkeep import Probed
 from sidecar.runner.journal import Past, Run, RunHistory, RunOutcome, Verified
@@ -20,6 +20,12 @@ from sidecar.runner.timetable import Timetable
 
 _GOOD = tuple(outcome for outcome in RunOutcome if outcome.is_good)
 _NEVER = Past(0.0)
+_UPKEEP = {
+    JobKind.CHECK: ("check", "repository"),
+    JobKind.PRUNE: ("prune", "repository"),
+    JobKind.FORGET: ("retention", "repository"),
+    JobKind.VERIFY: ("verification", "plan"),
+}
 
 
 class _ListedPlan(NamedTuple):
@@ -94,6 +100,7 @@ class StatusCollector:
         self._began = self._beat = monotonic()
         self._is_stopping = False
         self._listed: tuple[Config, tuple[_ListedPlan, ...]] = (Config(), ())
+        self._upkeep: tuple[RunHistory, Config | None, tuple[Job, ...]] = (RunHistory(), None, ())
         self._last: dict[Job, Run | None] = {}
         self._last_good: dict[Job, Run | None] = {}
         self._runs = Counter({outcome.value: 0 for outcome in RunOutcome})
@@ -143,6 +150,10 @@ class StatusCollector:
                 self._plan_health(listed, history.past.get(listed.job), blocked)
                 for listed in self._list(loaded, now)
             ),
+            upkeep=tuple(
+                self._upkeep_health(job, history.past[job])
+                for job in self._upkeep_jobs(loaded, history)
+            ),
             disks=self._sources.disks(),
             unreachable=_unreachable(self._sources.probes()),
             stopped=self._sources.stopped(),
@@ -154,7 +165,8 @@ class StatusCollector:
         loaded, running = self._sources.loaded(), self._sources.running()
         waiting = self._sources.busy() - running.keys()
         verified, blocked = self._verifications(), self._sources.blocked()
-        past, now = self._sources.journal.history().past, self._now()
+        history, now = self._sources.journal.history(), self._now()
+        past = history.past
         with self._lock:
             runs, missed = dict(self._runs), self._missed
         return RunnerStatus(
@@ -171,7 +183,7 @@ class StatusCollector:
                         listed.plan.timing, past.get(listed.job), now
                     ),
                     last_good=self._last_run(self._last_good, listed.job, _GOOD),
-                    failure=self._failure(listed.job),
+                    failure=self._failure(listed.job, past.get(listed.job)),
                     verified=verified.get(listed.plan.id),
                     blocked=blocked.get(listed.plan.id, ""),
                     is_waiting=listed.job in waiting,
@@ -180,6 +192,7 @@ class StatusCollector:
                 )
                 for listed in self._list(loaded, now)
             ),
+            upkeep={job: past[job] for job in self._upkeep_jobs(loaded, history)},
             probes=self._sources.probes(),
             disks=self._sources.disks(),
             runs=runs,
@@ -211,13 +224,43 @@ class StatusCollector:
             None if past is None else past.first_seen,
             known.last_success,
             known.last_outcome,
-            "" if is_good else self._failure(listed.job),
+            "" if is_good else self._failure(listed.job, past),
             blocked.get(listed.plan.id, ""),
         )
 
-    def _failure(self, job: Job) -> str:
+    def _upkeep_jobs(self, loaded: Loaded, history: RunHistory) -> tuple[Job, ...]:
+        """List what was done for plans and repositories of the document, sorted."""
+        config = loaded.config
+        seen, of, jobs = self._upkeep
+        if seen is not history or of is not config:
+            plans = {(plan.id, plan.repo) for plan in config.plans} if config else set()
+            repos = {(repo.id, repo.id) for repo in config.repos} if config else set()
+            jobs = tuple(
+                sorted(
+                    job
+                    for job in history.past
+                    if job.kind in _UPKEEP
+                    and (job.subject, job.repo) in (plans if job.kind is JobKind.VERIFY else repos)
+                )
+            )
+            self._upkeep = (history, config, jobs)
+        return jobs
+
+    def _upkeep_health(self, job: Job, past: Past) -> UpkeepHealth:
+        work, subject = _UPKEEP[job.kind]
+        is_good = past.last_outcome is None or past.last_outcome.is_good
+        failure = "" if is_good else self._failure(job, past)
+        return UpkeepHealth(work, f"{subject} {job.subject}", past.last_outcome, failure)
+
+    def _failure(self, job: Job, past: Past | None) -> str:
         """Return the class of the last run's failure; empty if it had none."""
         last = self._last_run(self._last, job, ())
+        ended_at = last.ended.at if last is not None and last.ended is not None else None
+        if past is not None and ended_at != past.last_end:
+            # Another process, as `backrest-runner check`, has run it since.
+            with self._lock:
+                self._last.pop(job, None)
+            last = self._last_run(self._last, job, ())
         failure = last.ended.failure if last is not None and last.ended is not None else None
         return "" if failure is None else failure.value
 

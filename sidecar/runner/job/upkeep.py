@@ -17,7 +17,7 @@ from sidecar.engines.base import (
 )
 
 _DEFAULT_PRUNE = PrunePolicy(max_unused_percent=25.0)
-_HOUR = 3600.0
+_HOUR, _MINUTE = 3600.0, 60.0
 
 
 def run_unlock(engine: Upkeep, repo: Repo) -> CommandResult | None:
@@ -103,6 +103,9 @@ def _compare(guid: str, expected: str) -> CommandResult:
 class Prober:
     """Probes each repository every so many seconds, and remembers the results.
 
+    One that could not be reached is probed again each minute, and one that a run has used with
+    success meanwhile counts as reached.
+
     `engine_for` makes the engine of a repository, `known_guid` gives the id that one of that
     name has had, or nothing. Safe for threads.
     """
@@ -135,6 +138,13 @@ class Prober:
             self._last[repo.id] = repo, probed
         return probed
 
+    def succeeded(self, repo: str) -> None:
+        """Note that a run has used a repository with success: a failed probe is out of date."""
+        with self._lock:
+            _, probed = self._last.get(repo, (None, None))
+            if probed is not None and not probed.is_reachable:
+                del self._last[repo]
+
     def last(self) -> Mapping[str, Probed]:
         """Return the last results by the repositories' names."""
         with self._lock:
@@ -151,4 +161,5 @@ class Prober:
         if probed is None or probed_repo != repo:
             return True
         # A clock that was set back must not silence the probe.
-        return not 0 <= now - probed.at < self._every
+        every = self._every if probed.is_reachable else min(_MINUTE, self._every)
+        return not 0 <= now - probed.at < every

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.runner.health import HealthFacts, HealthProblems, PlanHealth, judge
+from sidecar.runner.health import HealthFacts, HealthProblems, PlanHealth, UpkeepHealth, judge
 from sidecar.runner.heartbeat import (
     ALLOWANCE,
     FILE,
@@ -86,6 +86,24 @@ def test_what_is_wrong_around_the_backups_is_told(known: dict[str, object], word
 def test_a_disk_may_be_95_percent_full() -> None:
     """Beyond that there is no telling how long it lasts."""
     assert () == reasons(disks={"/backups": 0.95})
+
+
+@pytest.mark.parametrize(
+    ("outcome", "failure", "words"),
+    [
+        (RunOutcome.FAILED, "damaged", "the last check of the repository store failed (damaged)"),
+        (RunOutcome.INTERRUPTED, "", "the last check of the repository store was interrupted"),
+        (RunOutcome.CANCELLED, "", "the last check of the repository store was cancelled"),
+    ],
+)
+def test_a_check_that_failed_or_was_cut_off_is_told_until_one_succeeds(
+    outcome: RunOutcome, failure: str, words: str
+) -> None:
+    """However good the backups are."""
+    one = UpkeepHealth("check", "repository store", outcome, failure)
+    assert (words,) == reasons(plan(), upkeep=(one,))
+    for good in (RunOutcome.SUCCESS, RunOutcome.WARNING, None):
+        assert () == reasons(plan(), upkeep=(UpkeepHealth("check", "repository store", good),))
 
 
 def test_a_failure_stays_until_a_success() -> None:

@@ -39,6 +39,7 @@ from sidecar.runner.settings import RunnerSettings, Scheduling
 from sidecar.runner.status import status_json
 from sidecar.runner.status_collector import StatusCollector, StatusSources
 from sidecar.runner.timetable import Timetable
+from sidecar.service.metrics import render_metrics
 from sidecar.web.messages import parse_outcome, parse_progress, render_progress
 from sidecar.web.runner import RunnerPages
 from sidecar.web.serve import answer_request
@@ -239,6 +240,59 @@ def test_a_clock_that_was_never_set_pulls_nothing_back(world: World) -> None:
     world.loop.poll()
     assert before == world.parts.journal.history().past[WEB]
     assert set() == world.waiting()
+
+
+CHECK = Job(JobKind.CHECK, "store", "store")
+FORGET = Job(JobKind.FORGET, "store", "store")
+VERIFY = Job(JobKind.VERIFY, "web", "store")
+
+
+@pytest.mark.parametrize(
+    ("job", "words", "metric"),
+    [
+        (CHECK, "check of the repository store", 'repo_check_failed{repo="store"}'),
+        (PRUNE, "prune of the repository store", 'repo_prune_failed{repo="store"}'),
+        (FORGET, "retention of the repository store", 'repo_forget_failed{repo="store"}'),
+        (VERIFY, "verification of the plan web", 'plan_verify_failed{plan="web"}'),
+    ],
+)
+def test_health_tells_what_was_done_besides_backups(
+    world: World, job: Job, words: str, metric: str
+) -> None:
+    """A repository that is damaged, a copy that cannot be read: until the next time it is well."""
+    world.loop.poll()
+    world.ran(WEB)
+    world.ran(job, RunOutcome.FAILED, failure=FailureClass.DAMAGED)
+    world.ran(WEB)
+    assert (f"the last {words} failed (damaged)",) == world.report.health().reasons
+    (told,) = status_json(world.report.collect())["upkeep"]
+    assert ("failed", None) == (told["last_outcome"], told["last_success"])
+    page = render_metrics(METRICS, world.report.collect()).decode()
+    assert f"backrest_runner_{metric} 1.0" in page
+
+    # By another process, such as `backrest-runner check`.
+    number = world.parts.journal.begin(job, RunCause.MANUAL, world.now, "")
+    world.parts.journal.end(number, Ended(RunOutcome.CANCELLED, world.now + 1))
+    assert (f"the last {words} was cancelled",) == world.report.health().reasons
+    world.ran(job)
+    world.loop.poll()
+    assert () == world.report.health().reasons
+    page = render_metrics(METRICS, world.report.collect()).decode()
+    assert f"backrest_runner_{metric} 0.0" in page
+    assert metric.replace("_failed", "_success_timestamp_seconds") in page
+
+
+def test_what_the_document_does_not_have_makes_nobody_unhealthy(world: World) -> None:
+    """A repository or a plan that is gone, or a plan that has moved to another repository."""
+    world.loop.poll()
+    for job in (Job(JobKind.CHECK, "old", "old"), Job(JobKind.VERIFY, "web", "old")):
+        world.ran(job, RunOutcome.FAILED, failure=FailureClass.DAMAGED)
+    world.ran(Job(JobKind.RESTORE, "web", "store"), RunOutcome.FAILED)
+    assert () == world.report.health().reasons
+    world.ran(CHECK, RunOutcome.FAILED)
+    world.write(plan(repo="other"), id="other")
+    world.loop.poll()
+    assert "check" not in "".join(world.report.health().reasons)
 
 
 def test_what_was_missed_is_recorded_once(world: World) -> None:

@@ -160,7 +160,7 @@ def test_prober_asks_each_repository_once_an_hour(engine: Answering) -> None:
         made.append(repo.id)
         return engine
 
-    prober = Prober(engine_for, lambda name: OTHER if name == "one" else "", lambda: now[0])
+    prober = Prober(engine_for, lambda _: "", lambda: now[0])
     one, two = Repo("one"), Repo("two", guid=GUID)
     due = []
     for now[0] in (1000.0, 1001.0, 4599.9, 4600.0, 0.0):
@@ -172,8 +172,28 @@ def test_prober_asks_each_repository_once_an_hour(engine: Answering) -> None:
     assert [["one", "two"], [], [], ["one", "two"], ["one", "two"]] == due
     assert ["two"] == changed
     assert ["one", "two"] * 3 == made
+    prober.keep_only([two])
+    assert {"two": Probed(0.0, GUID)} == prober.last()
+
+
+def test_a_failed_probe_is_repeated_each_minute_and_cleared_by_a_good_run(
+    engine: Answering,
+) -> None:
+    """Else a network that was away for a minute makes the daemon unhealthy for an hour."""
+    now = [1000.0]
+    prober = Prober(lambda _: engine, lambda _: OTHER, lambda: now[0])
+    one, two = Repo("one"), Repo("two", guid=GUID)
+    for repo in (one, two):
+        prober.run(repo)
     assert {"one": False, "two": True} == {
         name: probed.is_reachable for name, probed in prober.last().items()
     }
-    prober.keep_only([two])
-    assert {"two": Probed(0.0, GUID)} == prober.last()
+    due = []
+    for now[0] in (1059.9, 1060.0):
+        due.append([repo.id for repo in prober.due((one, two))])
+    assert [[], ["one"]] == due
+
+    for name in ("one", "two", "three"):
+        prober.succeeded(name)
+    assert ["two"] == list(prober.last())
+    assert (one,) == prober.due((one, two))
