@@ -2,6 +2,7 @@
 
 import pytest
 
+from sidecar.labels.prefix import meant_label
 from sidecar.labels.spec import parse_labels
 
 KIB = 1024
@@ -36,3 +37,8 @@ def test_a_list_has_at_most_256_items() -> None:
     assert reasons({"paths.exclude": items, "paths.exclude.0": "x"}) == [
         ("label.invalid", "b.paths.exclude")
     ]
+
+
+def test_a_name_that_is_far_too_long_means_no_label() -> None:
+    """Nobody writes such a one by a slip, and nothing is spent on it."""
+    assert "" == meant_label("backrset." + "enable." * 100, "backrest.")
