@@ -40,11 +40,18 @@ def image_paths(inventory: Inventory, policy: Policy) -> list[ImagePath]:
     if not naming:
         return []
     locator = Locator(policy, inventory.volumes)
+    # The paths of a replica count in the mounts of all others of its service too.
+    replicas: dict[tuple[str, ...], list[Container]] = {}
+    for container in inventory.containers:
+        replicas.setdefault(_service_of(container), []).append(container)
+    wanted: dict[tuple[str, ...], dict[str, None]] = {}
+    for container, paths in naming:
+        wanted.setdefault(_service_of(container), {}).update(dict.fromkeys(paths))
     return [
         found
-        for container, paths in naming
-        for replica in _replicas(container, inventory.containers)
-        for found in _located(replica, paths, locator)
+        for service, paths in wanted.items()
+        for replica in replicas[service]
+        for found in _located(replica, tuple(paths), locator)
     ]
 
 
@@ -55,17 +62,10 @@ def _named_by_image(container: Container, inventory: Inventory, policy: Policy) 
     return paths_of_image(container.labels, of_image, policy.label_prefix) if of_image else ()
 
 
-def _replicas(container: Container, containers: Sequence[Container]) -> Iterator[Container]:
-    """Yield a container, and all of the same service: its paths count in their mounts too."""
-    service = _service_of(container)
-    for other in containers:
-        if other is container or (any(service) and _service_of(other) == service):
-            yield other
-
-
 def _service_of(container: Container) -> tuple[str, ...]:
-    labels = container.labels
-    return tuple([labels.get(name, "") for name in (PROJECT, SERVICE, SWARM_SERVICE)])
+    """Return what the replicas of a service have in common; of no service each is its own."""
+    names = tuple([container.labels.get(name, "") for name in (PROJECT, SERVICE, SWARM_SERVICE)])
+    return names if any(names) else (container.id,)
 
 
 def _located(container: Container, paths: Sequence[str], locator: Locator) -> Iterator[ImagePath]:

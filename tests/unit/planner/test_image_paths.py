@@ -80,5 +80,12 @@ def test_more_than_a_label_may_hold_is_not_looked_at() -> None:
     for value in ("/data/a," * 257, f"/data/{'a' * 65536}"):
         labels = {"backrest.paths.include": value}
         assert image_paths(inventory(container(labels), image=labels), Policy()) == []
-    most = {"backrest.paths.include": "/data/a," * 256}
+    most = {"backrest.paths.include": ",".join(f"/data/{number}" for number in range(256))}
     assert 256 == len(image_paths(inventory(container(most), image=most), Policy()))
+
+
+def test_a_path_that_many_replicas_name_is_looked_at_once_in_each() -> None:
+    """A thousand replicas are a thousand looks, and not a million."""
+    labels = {PROJECT: "p", SERVICE: "web", "backrest.paths.include": "/data/a"}
+    replicas = [container(labels, id=f"r{number}") for number in range(1000)]
+    assert 1000 == len(image_paths(inventory(*replicas, image=labels), Policy()))
