@@ -35,11 +35,11 @@ def require_known_zone(environment: Mapping[str, str] | None = None) -> None:
     """
     name = (os.environ if environment is None else environment).get("TZ", "")
     if name and named_zone(name) is None:
-        raise UsageError(f"TZ={name} is no time zone that is known here", _nearest(name))
+        raise UsageError(f"TZ={name} is no time zone that is known here", zone_hint(name, "TZ="))
 
 
-def _nearest(name: str) -> str:
-    """Return what to write instead of a name that is no zone."""
+def zone_hint(name: str, lead: str = "") -> str:
+    """Return what to write instead of a name that is no zone, with `lead` before it."""
     known = available_timezones()
     if not known:
         return "this system has no time zones: install its package tzdata"
@@ -50,8 +50,9 @@ def _nearest(name: str) -> str:
     names |= {zone.casefold(): zone for zone in known}
     wanted = name.strip(" :'\"").replace(" ", "_").casefold()
     found = get_close_matches(wanted, names, n=1, cutoff=0.8)
-    example = names[found[0]] if found else "Europe/Berlin, or UTC"
-    return f"write TZ={example}" if found else f"write a name as in TZ={example}"
+    if found:
+        return f"write {lead}{names[found[0]]}"
+    return f"write a name as in {lead}Europe/Berlin, or UTC"
 
 
 def named_zone(name: str) -> tzinfo | None:

@@ -5,7 +5,7 @@ from datetime import tzinfo
 
 from sidecar.docker.inventory import DockerInventory
 from sidecar.lib.errors import InventoryError, UsageError
-from sidecar.lib.zones import local_zone, named_zone, require_known_zone
+from sidecar.lib.zones import local_zone, named_zone, require_known_zone, zone_hint
 
 # Docker is asked for convenience only, so nobody waits long for it.
 _DOCKER_SECONDS = 5.0
@@ -30,8 +30,7 @@ def resolve_zone(flag: str | None, docker_sock: str | None, backrest: str) -> Zo
     if flag is not None:
         if (zone := named_zone(flag)) is None:
             raise UsageError(
-                f"--timezone {flag!r} is no time zone that is known here",
-                "write a name as in Europe/Berlin, or UTC",
+                f"--timezone {flag!r} is no time zone that is known here", zone_hint(flag)
             )
         return Zone(zone, flag, "--timezone")
     name, trouble = _read_zone(docker_sock, backrest)

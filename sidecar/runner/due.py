@@ -59,11 +59,8 @@ class Moments:
     @property
     def latest(self) -> float:
         """The last of them, after which fires count."""
-        return max(
-            self.first_seen,
-            self.first_seen if self.last_start is None else self.last_start,
-            self.first_seen if self.last_missed is None else self.last_missed,
-        )
+        moments = (self.first_seen, self.last_start, self.last_missed)
+        return max(moment for moment in moments if moment is not None)
 
     def pulled_back(self, now: float) -> "Moments":
         """Return them without what lies ahead of `now`: it counts as having been now."""

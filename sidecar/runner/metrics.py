@@ -49,7 +49,7 @@ def _of_upkeep(kind: JobKind, of: str, work: str) -> tuple[Metric[RunnerStatus],
             of,
         ),
         Metric(
-            f"{name}_success_timestamp_seconds",
+            f"{name}_last_success_timestamp_seconds",
             MetricKind.GAUGE,
             f"When its last good {work} ended.",
             lambda facts: upkeep_success_of(kind, facts),

@@ -15,24 +15,17 @@ import pytest
 from daemon_process import DaemonProcess, run_daemon
 from private_docker import PrivateEngine, run_engine, stop_engine
 from sample_stack import compose_labels, import_image
+from sidecar_command import DOCUMENT, ENABLED
 from world import IMAGE, World
 
-ENABLED = {"backrest.enable": "true"}
-DOCUMENT = {
-    "modno": 3,
-    "version": 6,
-    "instance": "test",
-    "repos": [{"id": "r1", "uri": "/r1", "password": "pw", "autoInitialize": True}],
-    "plans": [{"id": "by-hand", "repo": "r1", "paths": ["/home"], "unknown": 1.0}],
-    "auth": {"disabled": True},
-}
+BY_HAND = {"id": "by-hand", "repo": "main", "paths": ["/home"], "unknown": 1.0}
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """A document with somebody else's plan."""
     path = tmp_path / "config.json"
-    path.write_text(json.dumps(DOCUMENT, indent=2))
+    path.write_text(json.dumps(DOCUMENT | {"plans": [BY_HAND]}, indent=2))
     return path
 
 
@@ -68,7 +61,7 @@ def test_what_stands_in_the_document_of_others_stays(daemon: DaemonProcess, worl
     daemon.wait_for_plans("web")
 
     assert '"unknown": 1.0' in daemon.config.read_text()
-    assert DOCUMENT["plans"] == [
+    assert [BY_HAND] == [
         plan for plan in json.loads(daemon.config.read_text())["plans"] if plan["id"] == "by-hand"
     ]
 

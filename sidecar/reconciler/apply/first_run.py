@@ -56,6 +56,7 @@ class FirstRuns:
         self._clocks = clocks or Clocks()
         self._planner = Planner()
         self._next = 0.0
+        self._served: Document | None = None
 
     def step(self) -> float:
         """Do what can be done now; return the seconds until there may be more to do.
@@ -77,7 +78,7 @@ class FirstRuns:
 
     def _step(self, api: BackrestApi, desired: DesiredState) -> float:
         now = self._clocks.wall()
-        served = parse_document(api.get_config())
+        served = self._read(api.get_config())
         periods = pauses_of(served.plans, self._prefix)
         known = self._memory.update(lambda state: _seen(state, served, periods, now)).first_runs
         looked_at = {
@@ -113,6 +114,12 @@ class FirstRuns:
         current = self._current(served, desired)
         plan_id = next((plan_id for plan_id in waiting if plan_id in current), "")
         return self._ask(api, plan_id, now) if plan_id else _LOOK_SECONDS
+
+    def _read(self, content: bytes) -> Document:
+        """Decode what Backrest serves, unless it is the same as the last time."""
+        if self._served is None or self._served.content != content:
+            self._served = parse_document(content)
+        return self._served
 
     def _current(self, served: Document, desired: DesiredState) -> frozenset[str]:
         """Return the plans that are wanted, and that Backrest has as they are wanted."""

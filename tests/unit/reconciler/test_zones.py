@@ -36,6 +36,13 @@ def test_flag_that_names_no_zone_is_refused(flag: str) -> None:
     assert error.value.message.startswith("--timezone")
 
 
+def test_a_slip_in_the_flag_is_told_the_zone_that_is_meant() -> None:
+    """The city alone is what many write."""
+    with pytest.raises(UsageError) as error:
+        resolve_zone("berlin", None, "backrest")
+    assert "write Europe/Berlin" == error.value.hint
+
+
 def test_without_an_engine_it_is_this_machines() -> None:
     """A look at the schedules works without Docker and says so."""
     with socket.socket() as taken:

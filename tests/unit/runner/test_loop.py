@@ -279,7 +279,7 @@ def test_health_tells_what_was_done_besides_backups(
     assert () == world.report.health().reasons
     page = render_metrics(METRICS, world.report.collect()).decode()
     assert f"backrest_runner_{metric} 0.0" in page
-    assert metric.replace("_failed", "_success_timestamp_seconds") in page
+    assert metric.replace("_failed", "_last_success_timestamp_seconds") in page
 
 
 def test_what_the_document_does_not_have_makes_nobody_unhealthy(world: World) -> None:
