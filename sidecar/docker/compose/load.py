@@ -146,11 +146,12 @@ def _read(path: Path) -> str:
     try:
         content = read_file(path, _LARGEST_FILE)
     except OSError as error:
-        hint = "what a pipe gives is read by `--compose -`"
-        is_pipe = isinstance(error, NotAFileError) and path.is_fifo()
-        raise InventoryError(
-            f"{path} cannot be read: {error.strerror}", hint if is_pipe else ""
-        ) from None
+        hint = ""
+        if isinstance(error, FileNotFoundError):
+            hint = f"write the path of a Compose file, as seen from {Path.cwd()}"
+        elif isinstance(error, NotAFileError) and path.is_fifo():
+            hint = "what a pipe gives is read by `--compose -`"
+        raise InventoryError(f"{path} cannot be read: {error.strerror}", hint) from None
     if len(content) > _LARGEST_FILE:
         raise InventoryError(f"{path} is too large for a Compose file")
     try:

@@ -754,6 +754,13 @@ def test_dash_stands_alone(shop: Path) -> None:
             load_compose(files, environment=NO_TOOL)
 
 
+def test_a_file_that_is_not_there_is_told_with_where_it_was_looked_for(tmp_path: Path) -> None:
+    """A relative path may have been written in another folder."""
+    with pytest.raises(InventoryError, match="No such file") as caught:
+        load_compose([tmp_path / "none.yaml"], environment=NO_TOOL)
+    assert caught.value.hint == f"write the path of a Compose file, as seen from {Path.cwd()}"
+
+
 def test_a_compose_file_is_a_file(tmp_path: Path) -> None:
     """Nothing waits for a FIFO, and no device is read without an end."""
     pipe, device = tmp_path / "pipe.yaml", tmp_path / "device.yaml"
