@@ -127,6 +127,14 @@ def test_skip_leaves_out_what_came_while_the_runner_was_down() -> None:
     assert 4 == up.missed[0].count
 
 
+def test_a_fire_at_the_very_start_of_the_runner_is_run() -> None:
+    """Also with skip: at that moment the runner was there."""
+    fire, skip = "2025-06-05 02:00", CatchUp.SKIP
+    assert due(fire) == look("2025-06-05 08:00", catch_up=skip, up_since=fire).due
+    late = look("2025-06-05 08:00", catch_up=skip, up_since="2025-06-05 02:00:01")
+    assert () == late.due
+
+
 def test_skip_does_not_concern_what_counts_from_the_last_run() -> None:
     """Backrest catches that up, too."""
     found = look(

@@ -727,6 +727,34 @@ def test_hooks_that_are_through_are_not_run_again(scene: Scene) -> None:
     assert scene.after.sets == [("FORGET_ERROR", "ANY_ERROR")]
 
 
+def test_who_dies_while_forgetting_after_a_hook_that_failed_runs_the_hooks_again(
+    scene: Scene,
+) -> None:
+    """What that hook should have started may still be stopped."""
+    scene.plan = replace(
+        scene.plan, retention=KEEP, hooks=(hook('echo end >>"$LOG"; exit 3', "SNAPSHOT_END"),)
+    )
+
+    def die() -> None:
+        if scene.calls[-1].startswith("forget"):
+            raise KeyboardInterrupt
+
+    scene.meanwhile = die
+    # A kill records nothing more; what is raised here would record the end.
+    scene.journal.end = lambda *_: None  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        scene.run()
+    del scene.journal.end
+    scene.meanwhile = lambda: None
+
+    [run] = scene.session.recover_runs(scene.config)
+
+    assert scene.after.sets == [SUCCESS, FAILED]
+    assert scene.written() == ["end", "end"]
+    assert run.ended is not None
+    assert "hook 1 of plan web: exit code 3" in run.ended.reason
+
+
 def test_work_on_a_repository_is_brought_to_its_end_too(scene: Scene) -> None:
     """With its own events."""
     leave(scene, Phase.WORKING, job=PRUNE)
