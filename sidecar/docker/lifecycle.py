@@ -42,7 +42,7 @@ class Containers(Closable):
 
     Each call takes at most `timeout` seconds; a stop takes longer by the seconds that the
     container is given. Every method raises ContainersError, NoDocker where there is no such
-    socket.
+    socket. Safe for threads: calls at the same time have a connection each.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Containers(Closable):
         self._endpoint = _find_endpoint(address, variables)
         self._timeout = timeout
         self._lock = threading.Lock()
-        self._client: Any = None
+        self._idle: list[Any] = []
 
     @property
     def address(self) -> str:
@@ -60,11 +60,11 @@ class Containers(Closable):
         return self._endpoint.address if isinstance(self._endpoint, Endpoint) else ""
 
     def close(self) -> None:
-        """Close the connection; the next call makes a new one."""
+        """Close the connections that no call uses; the next call makes a new one."""
         with self._lock:
-            if self._client is not None:
-                self._client.close()
-                self._client = None
+            idle, self._idle = self._idle, []
+        for client in idle:
+            client.close()
 
     def all(self) -> tuple[ContainerUse, ...]:
         """List all containers, also those that do not run, by name."""
@@ -117,11 +117,10 @@ class Containers(Closable):
 
     @contextmanager
     def _calling(self, what: str) -> Iterator[Any]:
-        """Lend the client; what it raises becomes ContainersError, with `what` in its text."""
+        """Lend a client; what it raises becomes ContainersError, with `what` in its text."""
         try:
-            with self._lock:
-                self._client = client = self._client or self._connect()
-            yield client
+            with self._lent_client() as client:
+                yield client
         except FileNotFoundError as error:
             raise NoDocker(f"there is no Docker engine at {self.address}", _HINT) from error
         except APIError as error:
@@ -132,6 +131,19 @@ class Containers(Closable):
             raise ContainersError(told.message, told.hint or _HINT) from error
         except (InventoryError, UsageError) as error:
             raise ContainersError(error.message, error.hint) from error
+
+    @contextmanager
+    def _lent_client(self) -> Iterator[Any]:
+        """Lend a client that nobody else uses meanwhile: the library's is made for one thread."""
+        with self._lock:
+            client = self._idle.pop() if self._idle else None
+        if client is None:
+            client = self._connect()
+        try:
+            yield client
+        finally:
+            with self._lock:
+                self._idle.append(client)
 
     def _connect(self) -> Any:
         if isinstance(self._endpoint, UsageError):
@@ -156,7 +168,7 @@ class OneShotContainer:
 class OneShotDocker(Containers):
     """Docker as `backup-once` uses it: images, and containers that run one command.
 
-    As in `Containers`, every method raises ContainersError. One thread at a time.
+    As in `Containers`, every method raises ContainersError, and any thread may call it.
     """
 
     def providers(self) -> Mapping[str, str]:

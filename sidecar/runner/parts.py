@@ -151,7 +151,6 @@ class RunnerDependencies:
     """
 
     settings: RunnerSettings
-    environ: Mapping[str, str]
     scheduler: Scheduler
     journal: Journal
     engines: EngineFactory
@@ -179,9 +178,7 @@ class RunnerDependencies:
     def start_again(self) -> tuple[str, ...]:
         """Start containers that a process stopped which was killed; return what could not be."""
         try:
-            # A connection of its own, for other threads use `containers` meanwhile.
-            with OneShotDocker(self.settings.neighbour.docker_sock, self.environ) as engine:
-                return recover_leftovers(engine, self.journal)
+            return recover_leftovers(self.containers, self.journal)
         except SidecarError as error:
             log_event(_log, logging.ERROR, "journal.unreadable", reason=error.message)
             return ()
@@ -216,7 +213,6 @@ def assemble(settings: RunnerSettings, environ: Mapping[str, str]) -> Iterator[R
         options = SessionOptions(may_forget=emptiness.reason_not_to_forget, on_end=reporter.ended)
         yield RunnerDependencies(
             settings=settings,
-            environ=environ,
             scheduler=Scheduler(zone),
             journal=journal,
             engines=engines,
