@@ -19,7 +19,7 @@ from sidecar.lib.files import try_lock
 from sidecar.lib.log import log_event
 from sidecar.runner.journal import Stopped
 
-_LOCK = "quiet.lock"
+LOCK = "quiet.lock"
 _log = logging.getLogger(__name__)
 
 
@@ -158,7 +158,7 @@ def _start_one(containers: ContainerControl, stopped: Stopped) -> None:
 def _locked(folder: Path, *, is_shared: bool) -> Iterator[None]:
     """Hold the lock; raises BlockingIOError if another has it and it is not shared."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(folder / _LOCK, flags, 0o600)
+    descriptor = os.open(folder / LOCK, flags, 0o600)
     try:
         if is_shared:
             fcntl.flock(descriptor, fcntl.LOCK_SH)

@@ -1,6 +1,7 @@
 """The generated pages are those that the code gives; the hand-written ones name what exists."""
 
 import ast
+import contextlib
 import json
 import re
 import subprocess
@@ -26,10 +27,13 @@ from sidecar.reconciler import state
 from sidecar.reconciler.log_events import EVENTS
 from sidecar.reconciler.resume import markers
 from sidecar.runner.heartbeat import FILE as RUNNER_PULSE
+from sidecar.runner.journal.schema import open_file
 from sidecar.runner.lock import FILE as LOCK
 from sidecar.runner.log_events import EVENTS as RUNNER_EVENTS
 from sidecar.runner.log_events import ONCE
+from sidecar.runner.once.leftover import FILE as RECORD
 from sidecar.runner.parts import JOURNAL
+from sidecar.runner.quiesce import LOCK as QUIET
 from sidecar.runner.settings import STATE as RUNNER_STATE
 from sidecar.service import heartbeat
 from sidecar.web.control import FILE as CONTROL
@@ -175,13 +179,26 @@ def test_files_that_are_told_are_those_that_are_made() -> None:
         f"{markers.DIRECTORY}/NAME",
     ):
         assert f"`{name}`" in page
-    for made in (RUNNER_PULSE, JOURNAL, CONTROL, "PLAN.failed", "PLAN.success"):
+    for made in (RUNNER_PULSE, JOURNAL, CONTROL, QUIET, RECORD, "PLAN.failed", "PLAN.success"):
         assert f"`{RUNNER_STATE}/{made}`" in page
     assert f"`{LOCK}`" in page
     leftovers = (ROOT / "sidecar/reconciler/store/leftovers.py").read_text()
     for shown, made in (("sidecar-*.part", ".part"), ("displaced-*", ".displaced-")):
         assert shown in page
         assert made in leftovers
+
+
+def test_what_is_lost_with_the_journal_is_told_of_each_of_its_tables(tmp_path: Path) -> None:
+    """A table that is added is told too."""
+    page = (ROOT / "docs/reference/files.md").read_text()
+    _, _, told = page.partition("### What only the journal knows")
+    with contextlib.closing(open_file(tmp_path / JOURNAL)) as journal:
+        made = {
+            str(name)
+            for (name,) in journal.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+            if not str(name).startswith("sqlite_")
+        }
+    assert made == set(re.findall(r"^\| `(\w+)` \|", told, re.MULTILINE))
 
 
 def editor_schema() -> Draft7Validator:
