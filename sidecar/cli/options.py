@@ -109,14 +109,17 @@ def state_dir_flag(option: Callable[..., Decorator], name: str) -> Decorator:
     )
 
 
-def docker_flag(option: Callable[..., Decorator]) -> Decorator:
-    """Return the flag of the engine's address; empty where nobody gave it."""
+def docker_flag(option: Callable[..., Decorator], more: str = "") -> Decorator:
+    """Return the flag of the engine's address; empty where nobody gave it.
+
+    `more` is a further sentence for its help.
+    """
+    sentences = " ".join(filter(None, ("Engine address: a socket path or a URL.", more)))
     return option(
         "--docker-sock",
         variables=("DOCKER_HOST",),
         default="",
-        help="Engine address: a socket path or a URL.  [default: that of the docker context, "
-        "else /var/run/docker.sock]",
+        help=f"{sentences}  [default: that of the docker context, else /var/run/docker.sock]",
     )
 
 

@@ -152,7 +152,9 @@ def _decide_loss(facts: EmptySourceFacts) -> Decision:
         return Decision(EmptySourceAction.ALARM, lost)
     if facts.trouble:
         return Decision(
-            EmptySourceAction.ALARM, f"{lost}, and it cannot be seen who uses that: {facts.trouble}"
+            EmptySourceAction.ALARM,
+            f"{lost}, and it cannot be seen who uses that: {facts.trouble}; if nobody can, say "
+            "--docker-sock none",
         )
     if facts.users and not facts.may_stop:
         return Decision(

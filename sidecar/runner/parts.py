@@ -49,9 +49,33 @@ def lock_scheduler(
         neighbour = settings.neighbour
         if not neighbour.force:
             refuse_beside_backrest(settings.config, neighbour.data, environ)
+        if neighbour.has_docker and not neighbour.force:
             with Containers(neighbour.docker_sock, environ, timeout=5) as containers:
                 refuse_beside_container(neighbour.container, partial(_runs, containers))
         yield
+
+
+@contextmanager
+def open_docker(
+    settings: RunnerSettings, environ: Mapping[str, str]
+) -> Iterator[OneShotDocker | None]:
+    """Return Docker for the block; None where the settings say that there is none."""
+    if not settings.neighbour.has_docker:
+        yield None
+        return
+    with OneShotDocker(settings.neighbour.docker_sock, environ) as opened:
+        yield opened
+
+
+def start_leftovers(docker: OneShotDocker | None, journal: Journal) -> tuple[str, ...]:
+    """Start what a process stopped which was killed; return a sentence for each that stays.
+
+    Raises ContainersError or JournalError.
+    """
+    if docker is not None:
+        return recover_leftovers(docker, journal)
+    reason = "could not be started: --docker-sock says that there is no Docker"
+    return tuple(f"{one.name} is stopped and {reason}" for one in journal.still_stopped())
 
 
 def _runs(containers: Containers, name: str) -> bool:
@@ -159,7 +183,7 @@ class RunnerDependencies:
     session: Session
     initialiser: Initialiser
     emptiness: EmptySourceGuard
-    containers: OneShotDocker
+    containers: OneShotDocker | None
     delivery: DeliveryQueue
     reporter: RunReporter
 
@@ -178,7 +202,7 @@ class RunnerDependencies:
     def start_again(self) -> tuple[str, ...]:
         """Start containers that a process stopped which was killed; return what could not be."""
         try:
-            return recover_leftovers(self.containers, self.journal)
+            return start_leftovers(self.containers, self.journal)
         except SidecarError as error:
             log_event(_log, logging.ERROR, "journal.unreadable", reason=error.message)
             return ()
@@ -196,7 +220,7 @@ def assemble(settings: RunnerSettings, environ: Mapping[str, str]) -> Iterator[R
         delivery = stack.enter_context(
             DeliveryQueue(journal, ProcessSender(ProcessRunner(inherited)))
         )
-        containers = stack.enter_context(OneShotDocker(settings.neighbour.docker_sock, environ))
+        containers = stack.enter_context(open_docker(settings, environ))
         engines = EngineFactory(settings, environ)
 
         def programs(starter: ProcessRunner) -> Programs:

@@ -18,6 +18,8 @@ VARIABLE = "BACKREST_RUNNER_"
 """The prefix of every environment variable of the runner."""
 STATE = ".runner"
 """The default name of the state folder, beside the document."""
+NO_DOCKER = "none"
+"""The address of Docker with which the operator says that there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,14 @@ class Neighbour:
     container: str = ""
     """The name of its container; empty: the usual one, if it exists."""
     docker_sock: str = ""
-    """The address of Docker; empty: $DOCKER_HOST, else the usual socket."""
+    """The address of Docker; empty: $DOCKER_HOST, else the usual socket; or NO_DOCKER."""
     force: bool = False
     """Whether the runner starts although Backrest runs."""
+
+    @property
+    def has_docker(self) -> bool:
+        """Whether there may be a Docker; without one nobody else uses the data."""
+        return self.docker_sock != NO_DOCKER
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,18 @@ def test_a_restore_in_place_brings_it_back(place: Place) -> None:
     assert ("first", [RunOutcome.SUCCESS]) == (place.page.read_text(), place.outcomes())
 
 
+def test_without_docker_nobody_is_asked_where_there_is_said_to_be_none(place: Place) -> None:
+    """A Docker that does not answer is in the way, for somebody may use the data."""
+    place.page.write_text("second")
+    assert "--docker-sock none" in place.refused("web", "--in-place")
+    assert "--docker-sock none" in place.refused("web", "--in-place", "--stop")
+
+    result = place.run("restore", "web", "--in-place", "--docker-sock", "none")
+
+    assert 0 == result.exit_code, result.exception
+    assert "first" == place.page.read_text()
+
+
 def test_refusals_say_what_to_write(place: Place, tmp_path: Path) -> None:
     """Nothing was touched."""
     place.page.write_text("second")

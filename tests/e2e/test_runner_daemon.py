@@ -11,7 +11,8 @@ from urllib.error import HTTPError
 import pytest
 
 from sidecar.runner.due import Job, JobKind
-from sidecar.runner.journal import RunCause, RunOutcome
+from sidecar.runner.journal import Journal, RunCause, RunOutcome
+from sidecar.runner.parts import JOURNAL
 from tests.e2e.runner_process import WEB, DaemonProcess, RunnerFolder, run_daemon
 
 DAY = 86_400
@@ -317,3 +318,36 @@ def test_the_time_zone_is_that_of_the_environment(parts: RunnerFolder) -> None:
         (row,) = json.loads(parts.run("plans", "--output", "json").stdout)
         found.add(row["nextRun"][11:])
     assert {"02:00:00+00:00", "08:00:00+00:00", "03:00:00+00:00"} == found
+
+
+def test_a_plan_is_refilled_without_docker_where_there_is_said_to_be_none(
+    parts: RunnerFolder,
+) -> None:
+    """With a Docker that does not answer nothing is restored, for somebody may use the data."""
+    with run_daemon(parts):
+        assert 0 == parts.run("backup", "web").returncode
+    (parts.data / "file").unlink()
+    with run_daemon(parts, "--restore-empty") as daemon:
+        assert "--docker-sock none" in daemon.wait_for("plan.emptied")["reason"]
+    assert [] == list(parts.data.iterdir())
+
+    with run_daemon(parts, "--restore-empty", "--docker-sock", "none") as daemon:
+        daemon.wait_for("plan.refill")
+        daemon.wait((parts.data / "file").exists, "the data")
+        assert 0 == daemon.stop()
+
+    assert "hello" == (parts.data / "file").read_text()
+
+
+def test_what_cannot_be_started_without_docker_is_told(parts: RunnerFolder) -> None:
+    """It is not forgotten: a start that may speak to Docker starts it."""
+    with Journal(parts.state / JOURNAL) as journal:
+        journal.stopped("1" * 64, "web-1")
+
+    with run_daemon(parts, "--docker-sock", "none") as daemon:
+        daemon.wait(lambda: not is_healthy(parts), "unhealthy")
+        assert "web-1" in parts.run("healthcheck").stdout
+        assert 0 == daemon.stop()
+
+    with Journal(parts.state / JOURNAL) as journal:
+        assert ["web-1"] == [one.name for one in journal.still_stopped()]

@@ -10,7 +10,7 @@ from sidecar.cli.options import about, config_flag, docker_flag, page_options, s
 from sidecar.engines.restic import OnMissing
 from sidecar.runner.due import CatchUp
 from sidecar.runner.notify.notices import NoticeEvent
-from sidecar.runner.settings import VARIABLE
+from sidecar.runner.settings import NO_DOCKER, VARIABLE
 
 option = partial(flags.option, VARIABLE)
 log_options_at = partial(flags.log_options_at, VARIABLE)
@@ -146,6 +146,10 @@ notify_options = about(
     ),
 )
 
+docker_option = docker_flag(
+    option, f"`{NO_DOCKER}`: there is no Docker, and nobody else uses the data."
+)
+
 neighbour_options = about(
     "Backrest beside it",
     option(
@@ -161,7 +165,7 @@ neighbour_options = about(
         help="Backrest's container; while it runs, this runner does not.  [default: backrest, "
         "if there is one]",
     ),
-    docker_flag(option),
+    docker_option,
     option("--force", is_flag=True, help="Start although Backrest runs."),
 )
 

@@ -10,19 +10,17 @@ import click
 from sidecar.cli.exits import ATTENTION, FAILED, SUCCESS, worst
 from sidecar.cli.options import Flag
 from sidecar.cli.output.text import echo
-from sidecar.cli.runner.options import document_options, log_options, option, program_options
+from sidecar.cli.runner.options import (
+    docker_option,
+    document_options,
+    log_options,
+    option,
+    program_options,
+)
 from sidecar.cli.runner.settings import build_settings
 
 # These flags have no variables: one that is set for the daemon must not let data be overwritten.
 _flag = partial(click.option, cls=Flag)
-
-_docker_option = option(
-    "--docker-sock",
-    default="",
-    variables=("DOCKER_HOST",),
-    help="Engine address: a socket path or a URL.  [default: that of the docker context, "
-    "else /var/run/docker.sock]",
-)
 
 
 @click.command()
@@ -50,7 +48,7 @@ _docker_option = option(
 @_flag("--dry-run", is_flag=True, help="Say what would be restored, and restore nothing.")
 @document_options
 @program_options
-@_docker_option
+@docker_option
 @log_options
 def restore(plan: str, dry_run: bool, stop_timeout: str, repo: str, **flags: Any) -> None:
     """Bring the data of a plan back, from its latest snapshot if nothing else is said.

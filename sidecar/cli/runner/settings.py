@@ -13,6 +13,7 @@ from sidecar.runner.due import CatchUp
 from sidecar.runner.empty_source import EmptySourceOptions
 from sidecar.runner.notify.notices import NoticeEvent
 from sidecar.runner.settings import (
+    NO_DOCKER,
     Neighbour,
     Notifying,
     RunnerSettings,
@@ -85,12 +86,19 @@ def _emptiness(flags: dict[str, Any]) -> EmptySourceOptions:
 
 
 def _neighbour(flags: dict[str, Any]) -> Neighbour:
-    return Neighbour(
+    found = Neighbour(
         flags.pop("backrest_data", None),
         flags.pop("backrest_container", ""),
         flags.pop("docker_sock", ""),
         flags.pop("force", False),
     )
+    if found.container and not found.has_docker:
+        raise UsageError(
+            f"--backrest-container {found.container} cannot be asked for with --docker-sock "
+            f"{NO_DOCKER}",
+            "leave one of them out",
+        )
+    return found
 
 
 def _cron(text: str) -> str:

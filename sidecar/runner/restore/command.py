@@ -7,15 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sidecar.backrest.reading import Config, RunPlan
-from sidecar.docker.lifecycle import OneShotDocker
 from sidecar.engines.base import Engine, Report
 from sidecar.lib.errors import UsageError
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.identity import switch_user
 from sidecar.runner.journal import Ended, Journal
 from sidecar.runner.loader import load
-from sidecar.runner.once.leftover import recover_leftovers
-from sidecar.runner.parts import JOURNAL, EngineFactory
+from sidecar.runner.parts import JOURNAL, EngineFactory, open_docker, start_leftovers
 from sidecar.runner.restore.choose import RestoreRequest
 from sidecar.runner.restore.restore import RestorePlan, Restorer
 from sidecar.runner.settings import RunnerSettings, environment_of
@@ -56,10 +54,10 @@ def run_restore(
     with ExitStack() as stack:
         stack.enter_context(_given_back(settings))
         journal = stack.enter_context(_journal(settings))
-        containers = stack.enter_context(OneShotDocker(settings.neighbour.docker_sock, environ))
+        containers = stack.enter_context(open_docker(settings, environ))
         engine = make_engine(settings, environ, config, resolved.repo)
         if not options.is_dry:
-            recover_leftovers(containers, journal)
+            start_leftovers(containers, journal)
         restorer = Restorer(engine, journal, containers, stop_seconds=options.stop_seconds)
         restore_plan = restorer.prepare(
             request_of(resolved, config.instance), is_dry=options.is_dry

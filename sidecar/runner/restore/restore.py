@@ -175,7 +175,9 @@ class Restorer:
         except ContainersError as error:
             if request.force and not request.stop:
                 return ()
-            more = "" if request.stop else "; --force restores without having asked it"
+            more = "; with --docker-sock none nobody is asked: nobody else uses the data"
+            if not request.stop:
+                more += "; --force restores without having asked it"
             raise ContainersError(error.message, f"{error.hint}{more}") from error
         if users and not request.stop:
             names = ", ".join(one.name for one in users)

@@ -35,6 +35,7 @@ from sidecar.runner.identity import check_usable, switch_user
 from sidecar.runner.journal import RunOutcome
 from sidecar.runner.notify.notices import NoticeEvent
 from sidecar.runner.settings import (
+    NO_DOCKER,
     Neighbour,
     Notifying,
     ProcessUser,
@@ -116,6 +117,14 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
     )
     assert "MARK" not in repr(found)
     assert Path("/state") == found.state_directory
+
+
+def test_a_container_of_a_docker_that_is_none_is_refused() -> None:
+    """The variable says so as well, even that of the docker client."""
+    for variable in ("BACKREST_RUNNER_DOCKER_SOCK", "DOCKER_HOST"):
+        assert not build(**{variable: NO_DOCKER}).neighbour.has_docker
+    with pytest.raises(UsageError, match="--backrest-container br"):
+        build("--docker-sock", NO_DOCKER, "--backrest-container", "br")
 
 
 def test_every_flag_has_its_variable() -> None:
