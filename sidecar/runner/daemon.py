@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
 from sidecar.lib.threads import failing_threads
 from sidecar.runner.control import ControlApi
@@ -27,7 +26,7 @@ from sidecar.runner.loader import Loader
 from sidecar.runner.loop import LoopDependencies, RunnerLoop
 from sidecar.runner.maintenance import Maintenance
 from sidecar.runner.parts import RunnerDependencies, assemble, lock_scheduler
-from sidecar.runner.pool import Pool
+from sidecar.runner.pool import Pool, QueueRules
 from sidecar.runner.settings import RunnerSettings
 from sidecar.runner.status_collector import StatusCollector, StatusSources
 from sidecar.service.file_watcher import FileWatcher
@@ -82,11 +81,13 @@ class DaemonThreads:
         self._hub = ProgressHub()
         self._loader = Loader(settings.config)
         self._jobs = JobRunner(parts, self._hub, self._miss)
+        prober = Prober(lambda repo: parts.engines.make(parts.probes, repo), parts.known_guid)
         self._pool = Pool(
-            self._jobs.run, settings.scheduling.seats, self._finish, self._jobs.failed
-        )
-        prober = Prober(
-            lambda repo: parts.engines.make(parts.probes, repo), partial(_known_guid, parts)
+            self._jobs.run,
+            settings.scheduling.seats,
+            self._finish,
+            self._jobs.failed,
+            QueueRules(self._jobs.lock_keys, lambda job: prober.is_away(job.repo)),
         )
         self._maintenance = Maintenance(
             state,
@@ -176,13 +177,6 @@ class DaemonThreads:
             for plan in self._jobs.config.plans
             if self._jobs.problems and self._jobs.blocker(backup_job(plan))
         }
-
-
-def _known_guid(parts: RunnerDependencies, repo: str) -> str:
-    try:
-        return parts.journal.guid(repo)
-    except SidecarError:
-        return ""
 
 
 def _note_reached(prober: Prober, run: Run) -> None:

@@ -17,6 +17,7 @@ from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
 from sidecar.lib.process import ProcessRunner
 from sidecar.lib.zones import local_zone
+from sidecar.runner.addresses import lock_keys
 from sidecar.runner.due import Scheduler
 from sidecar.runner.empty_source import EmptySourceGuard
 from sidecar.runner.hooks.run import HookRunner
@@ -97,6 +98,10 @@ class EngineFactory:
         """The instance's name in the document."""
         return self.config.instance
 
+    def lock_keys(self, repo: Repo, guid: str) -> frozenset[str]:
+        """Return what tells a repository from others; `guid` is the id that it was seen to have."""
+        return lock_keys(repo, guid, self._environ)
+
     def make(
         self, runner: ProcessRunner, repo: Repo, on_start: OnStart | None = None
     ) -> ResticEngine:
@@ -131,12 +136,16 @@ class PlanEngines:
 
 
 class Initialiser:
-    """Creates repositories whose document entry asks for it, one at a time and each once."""
+    """Creates repositories whose document entry asks for it, each once.
+
+    One that does not answer keeps no other from being created.
+    """
 
     def __init__(self, journal: Journal, engine_for: Callable[[Repo], Engine]) -> None:
         self._journal = journal
         self._engine_for = engine_for
         self._lock = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
         self._done: set[str] = set()
 
     def ensure(self, repo: Repo | None) -> CommandResult | None:
@@ -144,6 +153,9 @@ class Initialiser:
         if repo is None or not repo.auto_initialise:
             return None
         with self._lock:
+            # By its address: two entries may name one repository.
+            lock = self._locks.setdefault(repo.uri, threading.Lock())
+        with lock:
             return None if repo.id in self._done else self._ensure(repo)
 
     def _ensure(self, repo: Repo) -> CommandResult | None:
@@ -186,6 +198,17 @@ class RunnerDependencies:
     containers: OneShotDocker | None
     delivery: DeliveryQueue
     reporter: RunReporter
+
+    def lock_keys(self, repo: Repo) -> frozenset[str]:
+        """Return what tells a repository from others, whatever it is called."""
+        return self.engines.lock_keys(repo, self.known_guid(repo.id))
+
+    def known_guid(self, repo: str) -> str:
+        """Return the id that a repository was seen to have; empty if none is known."""
+        try:
+            return self.journal.guid(repo)
+        except SidecarError:
+            return ""
 
     def stop(self) -> None:
         """End the jobs that run; the hooks after them still run."""

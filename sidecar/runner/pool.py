@@ -2,12 +2,14 @@
 
 A job that is submitted waits for a free worker and for its repository, in the order of
 submission. A job that waits for its repository holds no worker, and later jobs of other
-repositories pass it. So no job waits longer than the earlier jobs of its own repository take,
-and the first in the queue gets the next worker that it can use.
+repositories pass it; jobs of repositories that were last seen out of reach let all others pass.
+So no other job waits longer than the earlier jobs of its own repository take, and the first in
+the queue gets the next worker that it can use.
 """
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 
 from sidecar.runner.due import Job
@@ -26,6 +28,28 @@ class Admission(StrEnum):
     """The pool is closing."""
 
 
+def _by_name(job: Job) -> frozenset[str]:
+    return frozenset({job.repo})
+
+
+def _never(_: Job) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRules:
+    """Which job of the queue may run, and which comes first; both are called often.
+
+    Attributes:
+        lock_keys: what tells the repository of a job from others: two jobs whose repositories share
+            one never run at the same time.
+        is_away: whether the repository of a job was last seen out of reach.
+    """
+
+    lock_keys: Callable[[Job], frozenset[str]] = _by_name
+    is_away: Callable[[Job], bool] = _never
+
+
 class Pool:
     """`workers` threads that call `run`; each job is queued or runs at most once.
 
@@ -39,13 +63,16 @@ class Pool:
         workers: int,
         on_done: Callable[[Job], None],
         on_error: Callable[[Job, BaseException], None],
+        rules: QueueRules | None = None,
     ) -> None:
         self._run = run
         self._on_done = on_done
         self._on_error = on_error
+        self._rules = rules or QueueRules()
         self._change = threading.Condition()
         self._waiting: dict[Job, RunCause] = {}
-        self._running: set[Job] = set()
+        # With what told its repository when it began: it may be renamed meanwhile.
+        self._running: dict[Job, frozenset[str]] = {}
         self._is_closing = False
         self._threads = [
             threading.Thread(target=self._work, name=f"seat-{number}", daemon=True)
@@ -105,7 +132,7 @@ class Pool:
                 self._on_error(job, error)
             finally:
                 with self._change:
-                    self._running.discard(job)
+                    del self._running[job]
                     self._change.notify_all()
             self._on_done(job)
 
@@ -113,10 +140,19 @@ class Pool:
         """Wait for the first job whose repository no other job uses; None when closing."""
         with self._change:
             while not self._is_closing:
-                written = {job.repo for job in self._running}
-                for job in self._waiting:
-                    if job.repo not in written:
-                        self._running.add(job)
-                        return job, self._waiting.pop(job)
+                if (job := self._choose()) is not None:
+                    self._running[job] = self._rules.lock_keys(job)
+                    return job, self._waiting.pop(job)
                 self._change.wait()
         return None
+
+    def _choose(self) -> Job | None:
+        """Return the first job that may run; None if there is none."""
+        written = frozenset().union(*self._running.values())
+        away = None
+        for job in self._waiting:
+            if written.isdisjoint(self._rules.lock_keys(job)):
+                if not self._rules.is_away(job):
+                    return job
+                away = away or job
+        return away

@@ -145,6 +145,12 @@ class Prober:
             if probed is not None and not probed.is_reachable:
                 del self._last[repo]
 
+    def is_away(self, repo: str) -> bool:
+        """Return whether a repository was last seen out of reach."""
+        with self._lock:
+            _, probed = self._last.get(repo, (None, None))
+            return probed is not None and not probed.is_reachable
+
     def last(self) -> Mapping[str, Probed]:
         """Return the last results by the repositories' names."""
         with self._lock:

@@ -36,12 +36,18 @@ class JobRunner:
         self.config = Config()
         self.wanted: Mapping[Job, Timing] = {}
         self.problems: tuple[HookProblem, ...] = ()
+        self._lock_keys: Mapping[str, frozenset[str]] = {}
 
     def take(self, config: Config, wanted: Mapping[Job, Timing]) -> None:
         """Use another document from now on; `wanted` are its timings."""
         self.problems = check_hooks(config)
         self.config, self.wanted = config, wanted
         self._parts.engines.config = config
+        self._lock_keys = {repo.id: self._parts.lock_keys(repo) for repo in config.repos}
+
+    def lock_keys(self, job: Job) -> frozenset[str]:
+        """Return what tells the repository of a job from others, see `QueueRules`."""
+        return self._lock_keys.get(job.repo) or frozenset({f"named {job.repo}"})
 
     def run(self, job: Job, trigger: RunCause) -> None:
         """Run a job; how it ended goes to the hub."""

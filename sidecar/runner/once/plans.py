@@ -14,7 +14,7 @@ from sidecar.runner.journal import Journal, RunCause, RunOutcome
 from sidecar.runner.loader import load
 from sidecar.runner.once.once import PURPOSE, Result, make_state_folder
 from sidecar.runner.parts import RunnerDependencies, assemble, lock_scheduler
-from sidecar.runner.pool import Pool
+from sidecar.runner.pool import Pool, QueueRules
 from sidecar.runner.settings import RunnerSettings
 
 ShowEnd = Callable[[Job, RunFinished], None]
@@ -102,7 +102,8 @@ class PlansStrategy:
         jobs = self._opened.jobs
         # Without timings: this is no answer to any fire, so none counts as missed by it.
         jobs.take(self._config, {})
-        pool = Pool(jobs.run, self._settings.scheduling.seats, self._done, jobs.failed)
+        seats = self._settings.scheduling.seats
+        pool = Pool(jobs.run, seats, self._done, jobs.failed, QueueRules(jobs.lock_keys))
         pool.start()
         with self._change:
             for plan in self._plans:

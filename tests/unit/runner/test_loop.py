@@ -856,6 +856,53 @@ def test_a_repository_that_cannot_be_created_is_tried_again(tmp_path: Path) -> N
     assert 2 == engine.created
 
 
+def test_a_renamed_repository_is_still_the_same(world: World) -> None:
+    """A run under its old name and one under its new name exclude each other."""
+    world.loop.poll()
+    before = world.jobs.lock_keys(WEB)
+    world.write(plan(repo="nas"), id="nas")
+    world.loop.poll()
+    after = world.jobs.lock_keys(WEB._replace(repo="nas"))
+    assert not before.isdisjoint(after)
+    assert before.isdisjoint(world.jobs.lock_keys(WEB))
+
+
+class Hanging(Creating):
+    """An engine whose repository does not answer until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(FailureClass.TIMEOUT)
+        self.began, self.answers = threading.Event(), threading.Event()
+
+    def initialise(self) -> str:
+        """Wait."""
+        self.began.set()
+        assert self.answers.wait(20)
+        return super().initialise()
+
+
+def test_a_repository_that_does_not_answer_keeps_no_other_from_being_created(
+    tmp_path: Path,
+) -> None:
+    """Each has a turn of its own; entries of one address share it."""
+    hanging, engine = Hanging(), Creating()
+    engines: dict[str, Any] = {"a": hanging, "b": engine}
+    with Journal(tmp_path / "journal") as journal:
+        initialiser = Initialiser(journal, lambda repo: engines[repo.id])
+        first = threading.Thread(
+            target=initialiser.ensure, args=(Repo("a", "/a", auto_initialise=True),)
+        )
+        first.start()
+        try:
+            assert hanging.began.wait(20)
+            found = initialiser.ensure(Repo("b", "/b", auto_initialise=True))
+        finally:
+            hanging.answers.set()
+            first.join()
+        assert found is not None
+        assert ResultKind.SUCCESS is found.kind
+
+
 def test_our_own_container_is_no_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may have taken over the name that Backrest's container had."""
     engine = SimpleNamespace(find=lambda name: ContainerUse("f" * 64, name, "running"))

@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.journal import RunCause
-from sidecar.runner.pool import Admission, Pool
+from sidecar.runner.pool import Admission, Pool, QueueRules
 
 SECONDS = 20.0
 
@@ -32,9 +32,10 @@ class Stage:
     change: threading.Condition = field(default_factory=threading.Condition)
     released: set[Job] = field(default_factory=set)
     is_open: bool = False
+    rules: QueueRules = field(default_factory=QueueRules)
 
     def __post_init__(self) -> None:
-        self.pool = Pool(self.run, self.workers, self.note_done, self.note_failed)
+        self.pool = Pool(self.run, self.workers, self.note_done, self.note_failed, self.rules)
 
     def run(self, job: Job, trigger: RunCause) -> None:
         """Be at work until it is released."""
@@ -70,9 +71,9 @@ class Stage:
 
 
 @contextmanager
-def staged(workers: int) -> Iterator[Stage]:
+def staged(workers: int, rules: QueueRules | None = None) -> Iterator[Stage]:
     """Return a stage whose work ends when the test does."""
-    stage = Stage(workers)
+    stage = Stage(workers, rules=rules or QueueRules())
     stage.pool.start()
     try:
         yield stage
@@ -97,6 +98,34 @@ def test_a_repository_has_one_writer() -> None:
         assert {A1, A2, B1} == stage.pool.busy
         stage.release(A1)
         stage.wait(lambda: A2 in stage.begun)
+
+
+def test_a_repository_that_is_renamed_during_a_run_has_one_writer() -> None:
+    """Jobs under its new name wait for the run that began under the old one."""
+    keys = {"a": frozenset({"at /srv/a"})}
+    with staged(3, QueueRules(lambda job: keys.get(job.repo, frozenset({job.repo})))) as stage:
+        stage.pool.submit(A1)
+        stage.wait(lambda: stage.begun == [A1])
+        keys["b"] = keys.pop("a") | {"id 0123"}
+        stage.pool.submit(B1)
+        stage.pool.submit(C1)
+        stage.wait(lambda: len(stage.begun) == 2)
+        assert [A1, C1] == stage.begun
+        stage.release(A1)
+        stage.wait(lambda: stage.begun == [A1, C1, B1])
+
+
+def test_repositories_out_of_reach_let_all_others_pass() -> None:
+    """They get a worker when nobody else wants it, in their order."""
+    away = {"a", "b"}
+    with staged(1, QueueRules(is_away=lambda job: job.repo in away)) as stage:
+        stage.pool.submit(D1)
+        stage.wait(lambda: stage.begun == [D1])
+        for job in (A1, B1, C1):
+            stage.pool.submit(job)
+        for job in (D1, C1, A1, B1):
+            stage.wait(lambda job=job: stage.begun[-1:] == [job])  # type: ignore[misc]
+            stage.release(job)
 
 
 def test_there_are_no_more_runs_than_workers() -> None:

@@ -188,6 +188,7 @@ def test_a_failed_probe_is_repeated_each_minute_and_cleared_by_a_good_run(
     assert {"one": False, "two": True} == {
         name: probed.is_reachable for name, probed in prober.last().items()
     }
+    assert [True, False, False] == [prober.is_away(name) for name in ("one", "two", "three")]
     due = []
     for now[0] in (1059.9, 1060.0):
         due.append([repo.id for repo in prober.due((one, two))])
@@ -196,4 +197,5 @@ def test_a_failed_probe_is_repeated_each_minute_and_cleared_by_a_good_run(
     for name in ("one", "two", "three"):
         prober.succeeded(name)
     assert ["two"] == list(prober.last())
+    assert not any(prober.is_away(name) for name in ("one", "two", "three"))
     assert (one,) == prober.due((one, two))

@@ -1,0 +1,29 @@
+"""Tell which entries of a document are one and the same repository, whatever they are called.
+
+A repository may be renamed while a run uses it, and two entries may have one address.
+"""
+
+import os
+from collections.abc import Mapping
+
+from sidecar.backrest.reading import Repo
+from sidecar.engines.restic.access import expand
+
+
+def lock_keys(repo: Repo, guid: str, environ: Mapping[str, str]) -> frozenset[str]:
+    """Return what tells a repository from others: two that share one of these are the same.
+
+    That is its address, `${NAME}` taken from `environ`, and its id where one is known: that of
+    the document, and `guid`, which it was seen to have. They hold secrets, as addresses do. One
+    without an address is told by its name.
+    """
+    address = _plain(expand(repo.uri, environ))
+    found = {f"at {address}" if address else f"named {repo.id}"}
+    found.update(f"id {known}" for known in (repo.guid, guid) if known)
+    return frozenset(found)
+
+
+def _plain(address: str) -> str:
+    """Return one spelling of an address: `/srv//repo/` and `local:/srv/repo` are the same."""
+    path = address.removeprefix("local:")
+    return os.path.normpath(path) if path.startswith("/") else address.rstrip("/")
