@@ -130,10 +130,17 @@ def test_a_line_beyond_measure_is_left_out_whole(runner: ProcessRunner) -> None:
     assert [b"before", b"after"] == lines
 
 
-def test_the_child_is_told_before_it_is_waited_for(runner: ProcessRunner) -> None:
+def test_the_child_is_told_before_it_is_waited_for(runner: ProcessRunner, tmp_path: Path) -> None:
     """Its pid and start are those of the process; when it started can be told."""
     children: list[Child] = []
-    completed = shell(runner, "echo $$; cat", on_start=children.append)
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+
+    def tell(child: Child) -> None:
+        children.append(child)
+        gate.open("wb").close()
+
+    completed = shell(runner, f"echo $$; read line <'{gate}'; exit 0", on_start=tell)
 
     [child] = children
     assert child.pid == int(completed.out)
