@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.runner.backup import backup_rows
+from benchmarks.runner.journal import journal_rows
 from benchmarks.runner.rest import look_rows, rest_rows
 from benchmarks.runner.scale import QUICK, Scale
 from benchmarks.runner.stage import Stage
@@ -30,6 +31,7 @@ _PARTS: dict[str, Callable[[Stage, Scale], list[Row]]] = {
     "backup": backup_rows,
     "look": look_rows,
     "rest": rest_rows,
+    "journal": journal_rows,
 }
 
 

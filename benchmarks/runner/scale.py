@@ -14,6 +14,9 @@ class Scale:
     looks: int = 200
     rest_seconds: float = 30.0
     idle_seconds: float = 180.0
+    journal_plans: int = 1_000
+    runs_of_plan: int = 1_000
+    commands: int = 9
 
 
-QUICK = Scale(30, 1_000, 1, 20, 5, 1.0, 2.0)
+QUICK = Scale(30, 1_000, 1, 20, 5, 1.0, 2.0, 10, 10, 1)

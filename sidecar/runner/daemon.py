@@ -62,7 +62,7 @@ class RunnerDaemon:
             waiter = stack.enter_context(SignalWaiter())
             stack.enter_context(waiter.install_signals())
             failures = stack.enter_context(failing_threads(_log, waiter.stop))
-            parts = stack.enter_context(assemble(settings, environ))
+            parts = stack.enter_context(assemble(settings, environ, for_daemon=True))
             threads = DaemonThreads(parts, waiter)
             threads.recover_leftovers()
             has_ended = threads.run(stack, self.serve)

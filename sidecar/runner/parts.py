@@ -232,14 +232,18 @@ class RunnerDependencies:
 
 
 @contextmanager
-def assemble(settings: RunnerSettings, environ: Mapping[str, str]) -> Iterator[RunnerDependencies]:
-    """Assemble all parts, for the block."""
+def assemble(
+    settings: RunnerSettings, environ: Mapping[str, str], *, for_daemon: bool = False
+) -> Iterator[RunnerDependencies]:
+    """Assemble all parts, for the block; `for_daemon`: see `Journal`."""
     state = settings.state_directory
     inherited = environment_of(environ)
     runner, cleanup, probes = (ProcessRunner(marked(inherited, state)) for _ in range(3))
     zone, _ = local_zone(environ)
     with ExitStack() as stack:
-        journal = stack.enter_context(Journal(state / JOURNAL, settings.journal_keep))
+        journal = stack.enter_context(
+            Journal(state / JOURNAL, settings.journal_keep, for_daemon=for_daemon)
+        )
         delivery = stack.enter_context(
             DeliveryQueue(journal, ProcessSender(ProcessRunner(inherited)))
         )

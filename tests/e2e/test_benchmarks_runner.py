@@ -15,6 +15,10 @@ EXPECTED = [
     ("reading and checking a document of 20 plans", "ms"),
     ("idle: processor time of the daemon with 20 plans", "%"),
     ("memory of the daemon with 20 plans", "MB"),
+    ("backrest-runner plans: 100 runs in the journal", "ms"),
+    ("backrest-runner history: 100 runs in the journal", "ms"),
+    ("backrest-runner history plan-0: 100 runs in the journal", "ms"),
+    ("backrest-runner history no-such-plan: 100 runs in the journal", "ms"),
 ]
 
 

@@ -22,6 +22,7 @@ from sidecar.runner.journal.schema import (
     open_file,
     put_back,
     read_what_is_left,
+    release,
     set_aside,
 )
 
@@ -40,12 +41,16 @@ class Database(Closable):
     A file that turns out to be broken is renamed, and what can be read of it goes into a new
     one. If somebody removes the file, what this process has in memory goes into a new one.
     A change that cannot be written is written with the next one that can be. `now` gives unix
-    seconds. Raises JournalError if there can be no file at all.
+    seconds; `for_daemon` lets the file be checked where the daemon before has died. Raises
+    JournalError if there can be no file at all.
     """
 
-    def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, path: Path, now: Callable[[], float] = time.time, *, for_daemon: bool = False
+    ) -> None:
         self.path = path
         self._now = now
+        self._for_daemon = for_daemon
         self._lock = threading.RLock()
         self._late: deque[Change[object]] = deque(maxlen=_MOST_LATE)
         self._is_reported = False
@@ -54,8 +59,11 @@ class Database(Closable):
     def close(self) -> None:
         """Close the file, after another try to write what could not be written so far."""
         with self._lock:
-            if self._late:
+            if self._for_daemon:
+                self._try("that the daemon has ended", release)
+            elif self._late:
                 self._try("the last of it", lambda _: None)
+            self._for_daemon = False
             self._connection.close()
 
     def _rows_in_memory(self) -> Rows:
@@ -129,7 +137,7 @@ class Database(Closable):
         self._connection.close()
         try:
             rows = self._put_aside(reason)
-            self._connection = _open_with(self.path, known + rows)
+            self._connection = self._open_with(known + rows)
             self._identity = _identity(self.path)
             return self._transact(change)
         except (OSError, sqlite3.Error) as error:
@@ -138,14 +146,26 @@ class Database(Closable):
     def _open(self) -> tuple[sqlite3.Connection, tuple[int, int]]:
         try:
             try:
-                return open_file(self.path), _identity(self.path)
+                return open_file(self.path, for_daemon=self._for_daemon), _identity(self.path)
             except sqlite3.Error as error:
                 if not is_broken(error):
                     raise
                 rows = self._put_aside(str(error))
-            return _open_with(self.path, rows), _identity(self.path)
+            return self._open_with(rows), _identity(self.path)
         except (OSError, sqlite3.Error) as error:
             raise _journal_error("opened", error) from error
+
+    def _open_with(self, rows: Rows) -> sqlite3.Connection:
+        """Open a new file with these rows."""
+        connection = open_file(self.path, for_daemon=self._for_daemon)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            put_back(connection, rows)
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _put_aside(self, reason: str) -> Rows:
         """Rename the file if it exists; return the rows that can be read of it."""
@@ -154,19 +174,6 @@ class Database(Closable):
         fields = {"file": str(self.path), "rows": len(rows), "reason": reason}
         log_event(_log, logging.ERROR, "journal.set-aside", kept=str(aside or ""), **fields)
         return rows
-
-
-def _open_with(path: Path, rows: Rows) -> sqlite3.Connection:
-    """Open a new file with these rows."""
-    connection = open_file(path)
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        put_back(connection, rows)
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def _identity(path: Path) -> tuple[int, int]:

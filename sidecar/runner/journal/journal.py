@@ -129,8 +129,8 @@ class Findings(Database):
 class Journal(Runs, StoppedContainers, Findings, JournalOutbox):
     """One file, which only its owner can read; safe for threads, each change one transaction.
 
-    It takes a path, `keep`, how many runs of each job are kept, and `now`, which gives unix
-    seconds. A broken file is set aside and logged. `begin` and `stopped` raise JournalError if
-    they cannot be made durable, as does every method that reads a file out of reach. Any other
-    change that cannot be written is logged, and written as soon as it can be.
+    It takes a path, `keep`, how many runs of each job are kept, `now`, which gives unix
+    seconds, and `for_daemon`. A broken file is set aside and logged. `begin` and `stopped` raise
+    JournalError if they cannot be made durable, as does every method that reads a file out of
+    reach. Any other change that cannot be written is logged, and written as soon as it can be.
     """

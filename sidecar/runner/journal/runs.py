@@ -77,13 +77,20 @@ class PastRuns(Database):
     `keep` is how many runs and missed fires of each job are kept, `now` gives unix seconds.
     """
 
-    def __init__(self, path: Path, keep: int = 1000, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        keep: int = 1000,
+        now: Callable[[], float] = time.time,
+        *,
+        for_daemon: bool = False,
+    ) -> None:
         self._keep = max(keep, 1)
         self._past: dict[Job, Past] = {}
         self._unsaved: set[Job] = set()
         self._history: RunHistory | None = None
         self._version = -1
-        super().__init__(path, now)
+        super().__init__(path, now, for_daemon=for_daemon)
         self._refresh()
 
     def history(self) -> RunHistory:
@@ -194,9 +201,16 @@ class PastRuns(Database):
 class Runs(PastRuns):
     """Runs of jobs, as they begin, go on and end."""
 
-    def __init__(self, path: Path, keep: int = 1000, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        keep: int = 1000,
+        now: Callable[[], float] = time.time,
+        *,
+        for_daemon: bool = False,
+    ) -> None:
         self._running: dict[int, Unfinished] = {}
-        super().__init__(path, keep, now)
+        super().__init__(path, keep, now, for_daemon=for_daemon)
 
     def begin(self, job: Job, trigger: RunCause, at: float, resume: str) -> int:
         """Record a run durably before it does anything; return its number.

@@ -330,20 +330,95 @@ def test_a_file_that_is_no_journal_does_not_stop_the_runner(
 
 def test_what_can_be_read_of_a_broken_file_is_saved(path: Path) -> None:
     """Above all what is to be put right, and what is stopped."""
-    with Journal(path) as journal:
-        begin(journal)
-        journal.stopped("c1", "web-1", 1)
-        journal.end(begin(journal, DB), GOOD)
-        for number in range(50):
-            journal.post(f"{number} " * 4000, 1.0)
+    journal = Journal(path, for_daemon=True)
+    begin(journal)
+    journal.stopped("c1", "web-1", 1)
+    journal.end(begin(journal, DB), GOOD)
+    for number in range(50):
+        journal.post(f"{number} " * 4000, 1.0)
+    die(journal)
     wound(path)
 
-    with Journal(path, now=lambda: 1000.0) as journal:
+    with Journal(path, now=lambda: 1000.0, for_daemon=True) as journal:
         assert [(one.run.id, one.resume) for one in journal.unfinished()] == [(1, "what to do")]
         assert journal.still_stopped() == (Stopped("c1", "web-1", 1),)
         assert set(journal.history().past) == {WEB, DB}
         assert begin(journal) > 1
     assert path.with_name("journal.sqlite.broken-1000").exists()
+
+
+@pytest.mark.parametrize(
+    ("is_killed", "for_daemon", "is_checked"),
+    [(True, True, True), (False, True, False), (True, False, False), (False, False, False)],
+)
+def test_only_a_daemon_reads_the_whole_file_and_only_after_an_unclean_end(
+    path: Path, is_killed: bool, for_daemon: bool, is_checked: bool
+) -> None:
+    """It takes most of a second for a million runs, which `history` must not."""
+    journal = Journal(path, for_daemon=True)
+    for number in range(50):
+        journal.post(f"{number} " * 4000, 1.0)
+    (die if is_killed else Journal.close)(journal)
+    wound(path)
+
+    Journal(path, now=lambda: 1000.0, for_daemon=for_daemon).close()
+
+    assert path.with_name("journal.sqlite.broken-1000").exists() == is_checked
+
+
+def test_a_file_that_was_checked_and_closed_is_not_checked_again(path: Path) -> None:
+    """Each daemon leaves word of its own end, as often as it is asked to."""
+    die(Journal(path, for_daemon=True))
+    journal = Journal(path, for_daemon=True)
+    for number in range(50):
+        journal.post(f"{number} " * 4000, 1.0)
+    journal.close()
+    journal.close()
+    wound(path)
+
+    Journal(path, now=lambda: 1000.0, for_daemon=True).close()
+
+    assert not path.with_name("journal.sqlite.broken-1000").exists()
+
+
+def test_a_daemon_opens_a_file_to_which_nothing_can_be_added(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk must not keep it from starting what is stopped."""
+    with Journal(path) as journal:
+        journal.stopped("c1", "web-1")
+    connect = sqlite3.connect
+
+    def full(*args: object, **kwargs: object) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*args, **kwargs)  # type: ignore[call-overload]
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", full)
+    with Journal(path, for_daemon=True) as journal:
+        assert journal.still_stopped() == (Stopped("c1", "web-1", 0),)
+
+
+@pytest.mark.parametrize("subject", ["web", None])
+def test_no_list_reads_more_than_it_shows(journal: Journal, subject: str | None) -> None:
+    """Of a million runs, too: each list has its index, and nothing is sorted."""
+    asked: list[str] = []
+    journal._connection.set_trace_callback(asked.append)
+    journal.runs(subject)
+    journal.missed_fires(subject)
+    journal._connection.set_trace_callback(None)
+
+    plans = [journal._connection.execute(f"EXPLAIN QUERY PLAN {one}").fetchall() for one in asked]
+
+    words = [row[3] for plan in plans for row in plan]
+    assert len(plans) == 2
+    assert [one for one in words if "TEMP B-TREE" in one] == []
+    assert subject is None or [one for one in words if "USING INDEX" not in one] == []
+
+
+def die(journal: Journal) -> None:
+    """Leave the file as a process does that is killed."""
+    journal._connection.close()
 
 
 def wound(path: Path) -> None:
