@@ -143,6 +143,10 @@ class Snapshot:
         return len(self.plan_tags) > 1
 
 
+REPLACED = "\ufffd"
+"""Stands in paths of entries for bytes that are no UTF-8, as engines' listings show them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One entry of a snapshot; `kind` is file, dir, symlink or another word of the engine."""
@@ -152,6 +156,11 @@ class Entry:
     size: int = 0
     mode: int = 0
     mtime: float = 0.0
+
+    @property
+    def has_exact_path(self) -> bool:
+        """Whether the path is its true one, so that it can be named to the engine."""
+        return REPLACED not in self.path
 
 
 class EngineError(SidecarError):

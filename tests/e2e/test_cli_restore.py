@@ -222,6 +222,17 @@ def test_verify_compares_and_tells(place: Place) -> None:
     assert result.output == place.run("verify", "web", "--seed", "5").output
 
 
+def test_verify_tells_which_names_were_left_out(place: Place) -> None:
+    """In a line below the files."""
+    place.bench.write(os.fsdecode(b"odd\xff"), "odd")
+    place.bench.backup()
+
+    result = place.run("verify", "web")
+
+    assert 0 == result.exit_code, result.exception
+    assert "  left out: 1 file with a name that is no UTF-8" == result.output.splitlines()[-1]
+
+
 def test_verify_fails_where_something_differs(place: Place) -> None:
     """By its exit status too."""
     held = place.page.stat()

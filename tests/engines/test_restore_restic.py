@@ -100,6 +100,23 @@ def look(entry: Path) -> tuple[object, ...]:
     return held.st_mode, held.st_uid, held.st_gid, held.st_mtime_ns, links, attributes, content
 
 
+def test_a_name_that_is_no_utf8_comes_back_with_its_folder(
+    restoring: Restoring, restic: ResticBench, tmp_path: Path
+) -> None:
+    """By itself it is refused, with what to write."""
+    odd = os.fsdecode(b"od\xffd")
+    restic.write(f"deep/{odd}", "first")
+    restic.backup()
+
+    with pytest.raises(UsageError) as caught:
+        restoring.run(paths=(f"{restic.source}/deep/{odd}",), target=str(tmp_path / "to"))
+    hint = caught.value.hint
+    assert f"--path {restic.source}/deep" == hint[hint.index("--path") :]
+    restoring.run(paths=(f"{restic.source}/deep",), target=str(tmp_path / "to"))
+
+    assert "first" == (tmp_path / "to" / odd).read_text()
+
+
 def litter(folder: Path) -> list[Path]:
     """Find what a restore has left of its own."""
     return list(folder.parent.rglob(f"{PREFIX}*"))

@@ -62,6 +62,45 @@ def test_what_changed_since_is_told(saved: ResticBench, journal: Journal, tmp_pa
     assert ((), 3, True) == (found.same, len(found.changed), found.is_good)
 
 
+def test_names_that_are_no_utf8_are_left_out(
+    restic: ResticBench, journal: Journal, tmp_path: Path
+) -> None:
+    """Restic shows them as other names, by which it finds nothing; the rest is verified."""
+    restic.write("plain", os.urandom(5000))
+    odd = os.fsdecode(b"odd\xff")
+    restic.write(odd, os.urandom(5000))
+    restic.write(f"{odd} folder/within", os.urandom(5000))
+    restic.backup()
+
+    found = verify(restic, journal, tmp_path)
+
+    assert ([f"{restic.source}/plain"], (), 2, True) == (
+        list(found.same),
+        found.differences,
+        found.unnamed,
+        found.is_good,
+    )
+    (run,) = journal.runs()
+    assert run.ended is not None
+    assert (RunOutcome.SUCCESS, "left out: 2 files with a name that is no UTF-8") == (
+        run.ended.outcome,
+        run.ended.excerpt.splitlines()[-1],
+    )
+
+
+def test_a_snapshot_of_such_names_only_is_no_good(
+    restic: ResticBench, journal: Journal, tmp_path: Path
+) -> None:
+    """Nothing was compared, which is a warning."""
+    restic.write(os.fsdecode(b"odd\xff"), "odd")
+    restic.backup()
+
+    found = verify(restic, journal, tmp_path)
+
+    assert (1, (), False) == (found.unnamed, found.differences, found.is_good)
+    assert "holds no file that can be compared" in found.note
+
+
 def test_a_damaged_repository_is_found_out(
     saved: ResticBench, journal: Journal, tmp_path: Path
 ) -> None:

@@ -88,6 +88,7 @@ def render_verification(found: Verification) -> str:
     lines = [f"  {printable(one)}" for one in found.differences]
     lines += [f"  the same: {printable(path)}" for path in found.same]
     lines += [f"  restored, changed since: {printable(path)}" for path in found.changed]
+    lines += [f"  left out: {found.left_out}"] if found.left_out else []
     snapshot = f"snapshot {short_id(found.snapshot)}" if found.snapshot else "no snapshot"
     seed = f"{snapshot}, seed {found.seed}"
     if found.differences:

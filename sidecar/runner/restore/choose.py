@@ -7,7 +7,7 @@ from datetime import date, datetime, time, tzinfo
 
 from sidecar.backrest.reading import RunPlan
 from sidecar.docker.usage import is_within
-from sidecar.engines.base import Entry, FailureClass, Snapshot
+from sidecar.engines.base import REPLACED, Entry, FailureClass, Snapshot
 from sidecar.lib.errors import SidecarError, UsageError
 
 LATEST = "latest"
@@ -75,9 +75,15 @@ def check_request(request: RestoreRequest) -> RestoreRequest:
     if request.target and request.path_map:
         raise UsageError("with --target no --path-map has a meaning", "leave one of them out")
     target = _normal_path(request.target, "--target") if request.target else ""
-    return replace(
-        request, target=target, paths=tuple(_normal_path(one, "--path") for one in request.paths)
-    )
+    paths = tuple(_normal_path(one, "--path") for one in request.paths)
+    for path in paths:
+        if not _is_utf8(path):
+            shown = path.encode(errors="surrogateescape").decode(errors="replace")
+            raise UsageError(
+                f"--path {shown} is no UTF-8: what is below such a name cannot be named to restic",
+                _restore_above(path),
+            )
+    return replace(request, target=target, paths=paths)
 
 
 def choose_snapshot(
@@ -143,9 +149,10 @@ def measure(source: str, entries: Iterable[Entry]) -> RestoreItem:
         if entry.path == source:
             is_folder = entry.kind == "dir"
     if not count:
-        raise RestoreError(
-            f"the snapshot does not hold {source}", "--dry-run shows what a snapshot holds"
-        )
+        hint = "--dry-run shows what a snapshot holds"
+        if REPLACED in source:
+            hint = f"if bytes of its name are no UTF-8: {_restore_above(source)}"
+        raise RestoreError(f"the snapshot does not hold {source}", hint)
     return RestoreItem(source, "", is_folder, files, size)
 
 
@@ -216,6 +223,22 @@ def parse_moment(text: str, zone: tzinfo) -> datetime:
             f"{text!r} is no time", "write 2024-05-01, '2024-05-01 13:00' or 2024-05-01T13:00Z"
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=zone, fold=1)
+
+
+def _is_utf8(path: str) -> bool:
+    """Return whether a path, read as the file system's names are, is valid UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _restore_above(path: str) -> str:
+    """Write what to do about a path with a name that is no UTF-8."""
+    while not _is_utf8(path) or REPLACED in path:
+        path = posixpath.dirname(path)
+    return f"restore the folder above, which brings it back: --path {path}"
 
 
 def _normal_path(path: str, flag: str) -> str:

@@ -43,16 +43,23 @@ class Sampler:
 
     Files between the limits come first; if they are too few, smaller ones, then empty ones;
     if there is nothing else, the smallest of those that are larger.
+
+    Attributes:
+        unnamed: how many files were left out, for their names are no UTF-8.
     """
 
     def __init__(self, limits: SampleLimits, chance: random.Random) -> None:
         self._limits = limits
         self._reservoirs = [_Reservoir(limits.count, chance) for _ in range(3)]
         self._smallest_beyond: Entry | None = None
+        self.unnamed = 0
 
     def add(self, entry: Entry) -> None:
-        """Take an entry; only files count."""
+        """Take an entry; only files count that can be named to the engine."""
         if entry.kind != "file":
+            return
+        if not entry.has_exact_path:
+            self.unnamed += 1
             return
         if entry.size > self._limits.most:
             known = self._smallest_beyond

@@ -9,7 +9,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sidecar.backrest.reading import RunPlan
@@ -51,6 +51,7 @@ class Verification:
         differences: what is wrong, a sentence each.
         failure: the class of what is wrong.
         note: why nothing could be compared, although nothing is wrong.
+        unnamed: how many files were left out of the sample, for their names are no UTF-8.
     """
 
     plan: str
@@ -61,6 +62,14 @@ class Verification:
     differences: tuple[str, ...] = ()
     failure: FailureClass | None = None
     note: str = ""
+    unnamed: int = 0
+
+    @property
+    def left_out(self) -> str:
+        """What was left out of the sample and why, in words; empty if nothing was."""
+        if not self.unnamed:
+            return ""
+        return f"{counted(self.unnamed, 'file')} with a name that is no UTF-8"
 
     @property
     def is_good(self) -> bool:
@@ -129,9 +138,19 @@ class Verifier:
         for path in snapshot.paths:
             for entry in self._engine.entries(snapshot, path):
                 sampler.add(entry)
-        chosen = sampler.chosen()
+        found = self._compare_sample(plan, snapshot, seed, sampler.chosen(), report)
+        return replace(found, unnamed=sampler.unnamed)
+
+    def _compare_sample(
+        self,
+        plan: RunPlan,
+        snapshot: Snapshot,
+        seed: int,
+        chosen: tuple[Entry, ...],
+        report: Report,
+    ) -> Verification:
         if not chosen:
-            note = "the snapshot holds no file: there is nothing to compare"
+            note = "the snapshot holds no file that can be compared"
             return Verification(plan.id, snapshot.id, seed, note=note)
         with _emptied(self._scratch) as scratch:
             fitting = _fitting(chosen, self._free(scratch) - _LEFT_FREE)
@@ -191,6 +210,7 @@ def _ended(found: Verification, at: float) -> Ended:
     lines = [f"seed {found.seed}"]
     lines += [f"same: {path}" for path in found.same]
     lines += [f"changed since: {path}" for path in found.changed]
+    lines += [f"left out: {found.left_out}"] if found.left_out else []
     excerpt = "\n".join(lines)
     return Ended(outcome, at, found.snapshot, None, found.failure, reason, excerpt)
 

@@ -95,6 +95,20 @@ def test_contradictions_are_refused(wanted: dict[str, object]) -> None:
         check_request(request(**wanted))
 
 
+def test_a_name_that_is_no_utf8_cannot_be_named() -> None:
+    """The folder above it can, which is said."""
+    with pytest.raises(UsageError, match="/data/a\ufffd/b is no UTF-8") as caught:
+        check_request(request(paths=("/data/a\udcff/b",)))
+    assert caught.value.hint.endswith(": --path /data")
+
+
+def test_a_name_as_a_listing_shows_it_may_be_another() -> None:
+    """What stands there for bytes that are no UTF-8 is not in the name."""
+    with pytest.raises(RestoreError, match="does not hold /data/a\ufffd") as caught:
+        measure("/data/a\ufffd", [])
+    assert caught.value.hint.endswith(": --path /data")
+
+
 def test_paths_are_made_normal() -> None:
     """However they were written."""
     found = check_request(request(paths=("//data/./x/",), target="/t/../u/"))

@@ -50,6 +50,16 @@ def test_the_same_seed_chooses_the_same_files() -> None:
     assert len({size for seed in range(600) for size in sample(sizes, seed=seed)}) == len(sizes)
 
 
+def test_names_that_are_no_utf8_are_counted() -> None:
+    """Whatever of the path is none; folders and links do not count."""
+    sampler = Sampler(LIMITS, random.Random(0))  # noqa: S311 - no secret is made
+    for path, kind in (("/a\ufffd/b", "file"), ("/\ufffd", "file"), ("/\ufffdd", "dir")):
+        sampler.add(Entry(path, kind, 50))
+    sampler.add(Entry("/plain", "file", 50))
+
+    assert (2, ["/plain"]) == (sampler.unnamed, [one.path for one in sampler.chosen()])
+
+
 @given(st.lists(st.integers(0, 200), max_size=40), st.integers(1, 6), st.integers())
 def test_as_many_are_chosen_as_can_be(sizes: list[int], count: int, seed: int) -> None:
     """No file twice, none too large unless there is no other, and never too few."""
