@@ -34,6 +34,17 @@ class Child:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildOptions:
+    """How a program is asked to end, one signal after the other; descriptors that it inherits."""
+
+    asks: tuple[signal.Signals, ...] = (signal.SIGTERM,)
+    inherits: tuple[int, ...] = ()
+
+
+_USUAL = ChildOptions()
+
+
+@dataclass(frozen=True, slots=True)
 class Completed:
     """How a program ended: `status` below zero is a signal; `out` and `err` are their last bytes.
 
@@ -71,7 +82,10 @@ class SilenceTimeout:
 
 @dataclass(slots=True)
 class _Running:
+    """A program that runs; `asks` are the signals that it has yet to be asked to end by."""
+
     process: "subprocess.Popen[bytes]"
+    asks: tuple[signal.Signals, ...]
     timed_out: bool = False
     stopped: bool = False
     has_ended: bool = False
@@ -81,6 +95,13 @@ class _Running:
     def is_to_end(self) -> bool:
         """Whether it was asked to end."""
         return self.timed_out or self.stopped
+
+    def ask(self) -> bool:
+        """Send its group the next signal; return whether that was the last one, SIGKILL."""
+        which, *rest = *self.asks, signal.SIGKILL
+        self.asks = tuple(rest[:-1])
+        _signal_group(self.process.pid, which)
+        return not rest
 
 
 class _Tail:
@@ -122,8 +143,8 @@ class _Tail:
 class ProcessRunner:
     """Runs programs, in any thread; `stop_all` ends those that run, and no other starts.
 
-    `environ` is what every program inherits, `grace` the seconds between the request to end
-    and the end by force.
+    `environ` is what every program inherits, `grace` the seconds after each request to end,
+    before the next one or the end by force.
     """
 
     def __init__(
@@ -149,23 +170,24 @@ class ProcessRunner:
         on_line: Callable[[bytes], None] | None = None,
         on_start: Callable[[Child], None] | None = None,
         keep: int = _MAX_KEPT,
+        options: ChildOptions = _USUAL,
     ) -> Completed:
         """Run a program to its end; `script` is its standard input.
 
         `timeout` is in seconds, or a SilenceTimeout that `on_line` renews. `on_line` gets each
         line of standard output that is not empty, `on_start` the child before it is waited
-        for; if one of them raises, the program is ended. Raises OSError if it cannot be
-        started, also once `stop_all` was called.
+        for; if one of them raises, or a signal handler does, the program is ended first. Raises
+        OSError if it cannot be started, also once `stop_all` was called.
         """
         began = self._monotonic()
-        running = self._spawn(argv, {**self._environ, **(env or {})}, script)
+        running = self._spawn(argv, {**self._environ, **(env or {})}, script, options)
         out, err = _Tail(on_line, keep), _Tail(None, keep)
         try:
             if on_start is not None:
                 on_start(child_of(running.process.pid))
             self._pump(running, out, err, self.silence_timeout(timeout))
         except BaseException:
-            _signal_group(running.process.pid, signal.SIGKILL)
+            self._end(running)
             raise
         finally:
             status = self._reap(running)
@@ -186,28 +208,36 @@ class ProcessRunner:
         return SilenceTimeout(timeout, self._monotonic)
 
     def stop_all(self) -> None:
-        """End every program that runs, by SIGTERM, and by SIGKILL after the grace."""
+        """End every program that runs: it is asked, and after the grace it is forced."""
         with self._idle:
             self._is_stopping = True
-            for running in self._state.values():
-                running.stopped = True
-                _signal_group(running.process.pid, signal.SIGTERM)
-            if self._idle.wait_for(lambda: not self._state, self._grace):
-                return
-            for running in self._state.values():
-                _signal_group(running.process.pid, signal.SIGKILL)
-            self._idle.wait_for(lambda: not self._state, self._grace)
+            has_forced = False
+            while self._state and not has_forced:
+                # One that took too long has been asked already, and has its own grace.
+                asked = [
+                    one.ask() for one in self._state.values() if one.stopped or not one.timed_out
+                ]
+                has_forced = len(asked) == len(self._state) and all(asked)
+                for running in self._state.values():
+                    running.stopped = True
+                self._idle.wait_for(lambda: not self._state, self._grace)
 
     def allow(self) -> None:
         """Let programs start again: hooks that follow a stop have to run too."""
         with self._idle:
             self._is_stopping = False
 
-    def _spawn(self, argv: Sequence[str], env: Mapping[str, str], script: bytes) -> _Running:
+    def _spawn(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        script: bytes,
+        options: ChildOptions,
+    ) -> _Running:
         with _input_of(script) as stdin, self._idle:
             if self._is_stopping:
                 raise InterruptedError("no program is started any more")
-            running = _Running(_start(argv, env, stdin))
+            running = _Running(_start(argv, env, stdin, options.inherits), options.asks)
             self._state[running.process.pid] = running
             return running
 
@@ -248,11 +278,22 @@ class ProcessRunner:
             self._overdue(running)
 
     def _overdue(self, running: _Running) -> None:
-        """Send SIGTERM the first time, SIGKILL each further time."""
-        which = signal.SIGKILL if running.timed_out else signal.SIGTERM
+        """Ask it to end, each time in the next way."""
         running.timed_out = True
         running.forced_at = self._monotonic() + self._grace
-        _signal_group(running.process.pid, which)
+        running.ask()
+
+    def _end(self, running: _Running) -> None:
+        """End a program that nobody listens to any more; what it still says is dropped.
+
+        It gets the same grace as any other: restic removes its lock in it.
+        """
+        try:
+            self._overdue(running)
+            self._pump(running, _Tail(None, 1), _Tail(None, 1), None)
+        except BaseException:
+            _signal_group(running.process.pid, signal.SIGKILL)
+            raise
 
     def _drain(self, running: _Running, selector: selectors.BaseSelector) -> None:
         """Read what the program left in its pipes.
@@ -284,7 +325,9 @@ class ProcessRunner:
         return status
 
 
-def _start(argv: Sequence[str], env: Mapping[str, str], stdin: int) -> "subprocess.Popen[bytes]":
+def _start(
+    argv: Sequence[str], env: Mapping[str, str], stdin: int, inherits: Sequence[int]
+) -> "subprocess.Popen[bytes]":
     try:
         return subprocess.Popen(
             list(argv),
@@ -293,6 +336,7 @@ def _start(argv: Sequence[str], env: Mapping[str, str], stdin: int) -> "subproce
             stderr=subprocess.PIPE,
             env=dict(env),
             start_new_session=True,
+            pass_fds=inherits,
         )
     except ValueError as error:
         # A null byte, or half of a character: no program can be given such an argument.
@@ -349,19 +393,23 @@ def started_at(child: Child) -> float:
     return boot + child.started / os.sysconf("SC_CLK_TCK")
 
 
-def end_leftover(child: Child, grace: float) -> bool:
+def end_leftover(
+    child: Child, grace: float, asks: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM)
+) -> bool:
     """End the process group of a child that outlived us; return whether it still ran.
 
-    SIGTERM first, SIGKILL after `grace` seconds. A pid that was reused is left alone.
+    It is asked by each of the signals, and gets `grace` seconds after each; then SIGKILL. A
+    pid that was reused is left alone.
     """
     if child.started == 0 or child_of(child.pid) != child:
         return False
-    _signal_group(child.pid, signal.SIGTERM)
-    deadline = time.monotonic() + grace
-    while time.monotonic() < deadline:
-        if child_of(child.pid) != child:
-            return True
-        time.sleep(_POLL_SECONDS)
+    for which in asks:
+        _signal_group(child.pid, which)
+        deadline = time.monotonic() + grace
+        while time.monotonic() < deadline:
+            if child_of(child.pid) != child:
+                return True
+            time.sleep(_POLL_SECONDS)
     _signal_group(child.pid, signal.SIGKILL)
     return True
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from click.testing import CliRunner, Result
 from sidecar.cli.runner.main import cli
 from sidecar.lib.errors import SidecarError
 from sidecar.runner.journal import Journal, RunOutcome
-from tests.engines.bench import INSTANCE, PASSWORD, ResticBench
+from tests.engines.bench import INSTANCE, PASSWORD, RESTIC, ResticBench
 from tests.fakes.cheap_key import replace_key
 
 ROOT = Path(__file__).parents[2]
@@ -204,6 +205,31 @@ def test_an_interrupted_restore_leaves_what_was_there(place: Place, tmp_path: Pa
     assert b"interrupted: what was there is there" in output
     assert ("second", [RunOutcome.CANCELLED]) == (place.page.read_text(), place.outcomes())
     assert ["deep", "page"] == sorted(os.listdir(place.bench.source))
+
+
+@pytest.mark.parametrize("words", [["restore", "web", "--in-place", "--force"], ["verify"]])
+def test_an_interrupted_command_lets_restic_remove_its_lock(place: Place, words: list[str]) -> None:
+    """It gets the time for that which a backup gets."""
+    place.bench.write("big", os.urandom(2 << 20))
+    place.bench.backup()
+    document = json.loads(place.config.read_text())
+    document["repos"][0]["flags"] = ["--limit-download 256"]
+    place.config.write_text(json.dumps(document))
+    locks = place.bench.folder / "repo" / "locks"
+    command = [sys.executable, "-m", "sidecar.runner", *words]
+    command += ["--config", str(place.config), "--restic", RESTIC]
+
+    with subprocess.Popen(command, env=place.environ, stderr=subprocess.PIPE) as process:
+        # An old restic knows its lock as its own a moment after it has made it.
+        while not any(time.time() - one.stat().st_mtime > 0.6 for one in locks.iterdir()):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        process.communicate()
+
+    assert 0 != process.returncode
+    assert [] == os.listdir(locks)
+    assert RunOutcome.CANCELLED is place.outcomes()[0]
 
 
 def test_verify_compares_and_tells(place: Place) -> None:

@@ -1,5 +1,6 @@
 """Run restic: the one place that starts it."""
 
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,13 +21,15 @@ from sidecar.engines.restic.features import FeatureMemo, Features
 from sidecar.engines.restic.interpret import FinishedCommand, Verb, interpret
 from sidecar.engines.restic.masking import masking_of
 from sidecar.engines.restic.messages import ProgressParser
-from sidecar.lib.process import Child, Completed, ProcessRunner, SilenceTimeout
+from sidecar.lib.process import Child, ChildOptions, Completed, ProcessRunner, SilenceTimeout
 
 _MEMO = FeatureMemo()
 _VERSION_SECONDS = 30.0
 # A list of a hundred thousand snapshots is one line.
 _MOST_LISTED = 1 << 26
 _MOST_KEPT = 1 << 18
+# Restic before 0.16 removes its lock at SIGINT, but ends at once by SIGTERM.
+_OPTIONS = ChildOptions(asks=(signal.SIGINT, signal.SIGTERM))
 _HINT = "install restic, or say where it is"
 
 
@@ -144,6 +147,7 @@ class Program:
                 on_line=on_line,
                 on_start=self._on_start,
                 keep=keep,
+                options=_OPTIONS,
             )
         except InterruptedError as error:
             message = "restic was not started: the runner stops"

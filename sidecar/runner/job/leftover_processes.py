@@ -52,7 +52,7 @@ def end_leftovers(
         return left
 
     overdue = wait(patience)
-    for which in (signal.SIGTERM, signal.SIGKILL):
+    for which in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         for child in wait(0) if overdue else ():
             _send(child, which)
         wait(grace if overdue else 0)

@@ -13,6 +13,7 @@ import pytest
 
 from sidecar.lib.process import (
     Child,
+    ChildOptions,
     Completed,
     ProcessRunner,
     SilenceTimeout,
@@ -236,6 +237,49 @@ def test_all_that_was_said_before_the_end_is_read(runner: ProcessRunner) -> None
     completed = runner.run([sys.executable, "-c", "print('x' * 65000)"])
 
     assert 65001 == len(completed.out)
+
+
+def test_a_program_is_asked_in_one_way_after_the_other(runner: ProcessRunner) -> None:
+    """Each way has its own grace, and what it says about it is kept."""
+    script = "trap 'echo first' INT; trap 'echo second; exit 3' TERM; echo on; while :; do sleep 0.05; done"
+    options = ChildOptions(asks=(signal.SIGINT, signal.SIGTERM))
+    completed = shell(runner, script, timeout=0.3, options=options)
+
+    assert (3, b"on\nfirst\nsecond\n") == (completed.status, completed.out)
+
+
+def test_stop_all_asks_in_one_way_after_the_other(runner: ProcessRunner) -> None:
+    """A program that listens to the first is not asked a second time."""
+    began = threading.Event()
+    results: list[Completed] = []
+    script = "trap 'sleep 0.1; echo cleaned; exit 4' INT; echo on; while :; do sleep 0.05; done"
+
+    def run() -> None:
+        options = ChildOptions(asks=(signal.SIGINT, signal.SIGTERM))
+        results.append(shell(runner, script, options=options, on_line=lambda _: began.set()))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert began.wait(LONG)
+    runner.stop_all()
+    thread.join()
+
+    assert [(4, b"on\ncleaned\n")] == [(one.status, one.out) for one in results]
+
+
+def test_a_program_that_nobody_listens_to_any_more_may_clean_up(
+    runner: ProcessRunner, tmp_path: Path
+) -> None:
+    """Whatever interrupts us: it gets the grace that it gets at any other end."""
+
+    def interrupt(_: bytes) -> None:
+        raise KeyboardInterrupt
+
+    script = f"trap 'sleep 0.1; : >{tmp_path}/cleaned; exit' TERM; echo on; sleep 1000 & wait"
+    with pytest.raises(KeyboardInterrupt):
+        shell(runner, script, on_line=interrupt)
+
+    assert (tmp_path / "cleaned").exists()
 
 
 @pytest.mark.parametrize("where", ["on_line", "on_start"])

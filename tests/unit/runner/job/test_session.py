@@ -875,7 +875,7 @@ def test_leftovers_are_told_by_their_mark(tmp_path: Path, leftover: Start) -> No
 
 def test_leftovers_are_waited_for_then_asked_then_forced(tmp_path: Path, leftover: Start) -> None:
     """One that ignores the request is ended all the same."""
-    polite, stubborn = leftover(":", True), leftover("trap '' TERM", True)
+    polite, stubborn = leftover(":", True), leftover("trap '' INT TERM", True)
     seconds = iter(range(1000))
 
     def reap(_: float) -> None:
@@ -885,7 +885,7 @@ def test_leftovers_are_waited_for_then_asked_then_forced(tmp_path: Path, leftove
     ended = end_leftovers(tmp_path, 2.0, 3.0, monotonic=lambda: float(next(seconds)), sleep=reap)
 
     assert ended == 2
-    assert polite.process.wait(10) == -signal.SIGTERM
+    assert polite.process.wait(10) == -signal.SIGINT
     assert stubborn.process.wait(10) == -signal.SIGKILL
 
 
@@ -912,7 +912,7 @@ def test_the_programs_of_a_run_that_died_are_ended_first(scene: Scene, leftover:
     watch.join(10)
 
     statuses = [recorded.process.returncode, unrecorded.process.returncode]
-    assert statuses == [-signal.SIGTERM, -signal.SIGTERM]
+    assert statuses == [-signal.SIGINT, -signal.SIGINT]
 
 
 def test_nothing_is_ended_where_no_run_died(scene: Scene, leftover: Start) -> None:
