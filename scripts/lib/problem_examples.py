@@ -33,7 +33,8 @@ class Example:
     the labels of further services (`PROJECT/SERVICE` for one of another project); `volumes`,
     `image` (the labels of web's image), `repos`, `plans` and `policy` the rest of the world;
     `runner` the runner's mounts; `owners` whose the plans are; `container` the name of web's
-    container where it is not the usual one; `swarm` the labels of the Swarm service that web is;
+    container where it is not the usual one; `goes_when_stopped`: it was started with `--rm`;
+    `swarm` the labels of the Swarm service that web is;
     `as_written` labels to which no prefix is added.
     """
 
@@ -49,6 +50,7 @@ class Example:
     runner: tuple[str, ...] | None = None
     owners: Mapping[str, str] = field(default_factory=dict)
     container: str = ""
+    goes_when_stopped: bool = False
     swarm: Mapping[str, str] = field(default_factory=dict)
     as_written: Mapping[str, str] = field(default_factory=dict)
 
@@ -174,6 +176,11 @@ EXAMPLES: Mapping[str, Example] = {
     "hook.self-empty": Example(
         {"snapshot-start": "docker stop"}, "The Compose file says `docker stop $SELF`."
     ),
+    "hook.auto-remove": Example(
+        {"hooks.template": "stop-start"},
+        "The container was started with `--rm`.",
+        goes_when_stopped=True,
+    ),
     "hook.template-off": Example({"hooks.template": "stop-start", "snapshot-start": "sync"}),
 }
 
@@ -234,7 +241,12 @@ def _container(service: str, own: Mapping[str, str], example: Example) -> Contai
     mounts = example.mounts if service == "web" else (f"{service}:/data",)
     name = (service == "web" and example.container) or f"{project or 'cloud'}-{service}-1"
     return Container(
-        name.encode().hex().ljust(64, "0"), name, "image", labels, tuple(map(_mount, mounts))
+        name.encode().hex().ljust(64, "0"),
+        name,
+        "image",
+        labels,
+        tuple(map(_mount, mounts)),
+        goes_when_stopped=example.goes_when_stopped and service == "web",
     )
 
 

@@ -175,9 +175,10 @@ class _AskedMount(TypedDict, total=False):
 
 class _HostConfig(TypedDict, total=False):
     Mounts: list[_AskedMount] | None
+    AutoRemove: bool | None
 
 
-class _InspectedMounts(TypedDict, total=False):
+class _InspectedHost(TypedDict, total=False):
     HostConfig: _HostConfig | None
 
 
@@ -214,13 +215,14 @@ class _Saved(TypedDict, total=False):
     volumes: Annotated[_VolumesAnswer | None, BeforeValidator(_as_answer)]
     images: list[_Image] | None
     subpaths: dict[str, dict[str, str]] | None
+    auto_remove: list[str] | None
 
 
 _CONTAINERS = TypeAdapter(list[_Container])
 _VOLUMES = TypeAdapter(_VolumesAnswer)
 _IMAGE = TypeAdapter(_Image)
 _INSPECTED = TypeAdapter(_InspectedConfig)
-_INSPECTED_MOUNTS = TypeAdapter(_InspectedMounts)
+_INSPECTED_HOST = TypeAdapter(_InspectedHost)
 _VERSION = TypeAdapter(_ApiVersion)
 _SAVED = TypeAdapter(_Saved)
 _INFO = TypeAdapter(_Info)
@@ -233,14 +235,14 @@ class RawInventory:
     """The answers behind an observation, for a file that `load_saved` reads.
 
     `containers` and `volumes` are the bytes of the answers; of the images only their
-    labels are kept, by id, because the rest may hold secrets. `subpaths`: as in
-    `parse_subpaths`, by container id.
+    labels are kept, by id, because the rest may hold secrets. `inspected` is what single
+    containers were asked for, by id.
     """
 
     containers: bytes
     volumes: bytes
     image_labels: Mapping[str, Mapping[str, str]]
-    subpaths: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    inspected: Mapping[str, "InspectedHost"] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """Return the content of such a file; it holds label values as they are."""
@@ -249,12 +251,15 @@ class RawInventory:
             for image, labels in self.image_labels.items()
         ]
         encoded = json.dumps(images, ensure_ascii=False).encode()
-        subpaths = json.dumps(self.subpaths, ensure_ascii=False).encode()
+        found = self.inspected.items()
+        subpaths = {identity: one.subpaths for identity, one in found if one.subpaths}
+        going = [identity for identity, one in found if one.goes_when_stopped]
         parts = (
             (b'{"containers": ', self.containers.strip()),
             (b', "volumes": ', self.volumes.strip()),
             (b', "images": ', encoded),
-            (b', "subpaths": ', subpaths),
+            (b', "subpaths": ', json.dumps(subpaths, ensure_ascii=False).encode()),
+            (b', "auto_remove": ', json.dumps(going).encode()),
         )
         return b"".join(piece for part in parts for piece in part) + b"}\n"
 
@@ -322,28 +327,38 @@ def parse_environment(data: bytes, source: str) -> list[str]:
     return config.get("Env") or []
 
 
-def parse_subpaths(data: bytes, source: str) -> dict[str, str]:
-    """Parse the answer of `GET /containers/ID/json` into the subpath of each volume that has one.
+@dataclass(frozen=True, slots=True)
+class InspectedHost:
+    """What only the inspection of a container tells of it, and what never changes.
 
-    By destination: `{"/data": "photos/2026"}`. No list of mounts that Docker gives has it.
+    `subpaths` are those of its volumes, by destination: `{"/data": "photos/2026"}`.
+    `goes_when_stopped`: the engine removes it as soon as it stops (`--rm`).
     """
-    mounts = (validated(_INSPECTED_MOUNTS, data, source).get("HostConfig") or {}).get("Mounts")
-    return {
+
+    subpaths: Mapping[str, str] = field(default_factory=dict)
+    goes_when_stopped: bool = False
+
+
+def parse_inspected(data: bytes, source: str) -> InspectedHost:
+    """Parse the answer of `GET /containers/ID/json` into what no list of Docker has."""
+    host = validated(_INSPECTED_HOST, data, source).get("HostConfig") or {}
+    subpaths = {
         posixpath.normpath(mount["Target"]): subpath
-        for mount in mounts or ()
+        for mount in host.get("Mounts") or ()
         if (subpath := (mount.get("VolumeOptions") or {}).get("Subpath"))
     }
+    return InspectedHost(subpaths, bool(host.get("AutoRemove")))
 
 
-def with_subpaths(container: Container, subpaths: Mapping[str, str]) -> Container:
-    """Return the container whose volumes lead to their subpaths, by destination."""
-    if not subpaths:
+def with_inspected(container: Container, found: InspectedHost | None) -> Container:
+    """Return the container with what its inspection has told."""
+    if found is None or not (found.subpaths or found.goes_when_stopped):
         return container
     mounts = tuple(
-        mount._replace(subpath=subpaths.get(posixpath.normpath(mount.destination), ""))
+        mount._replace(subpath=found.subpaths.get(posixpath.normpath(mount.destination), ""))
         for mount in container.mounts
     )
-    return replace(container, mounts=mounts)
+    return replace(container, mounts=mounts, goes_when_stopped=found.goes_when_stopped)
 
 
 def parse_api_version(data: bytes, source: str) -> str:
@@ -372,10 +387,14 @@ def parse_saved(data: bytes, source: str) -> Inventory:
         return Inventory(containers=_containers(entries))
     saved = validated(_SAVED, data, source, _SAVED_FORM)
     images = saved.get("images") or []
-    subpaths = saved.get("subpaths") or {}
+    subpaths, going = saved.get("subpaths") or {}, saved.get("auto_remove") or ()
+    found = {
+        identity: InspectedHost(subpaths.get(identity, {}), identity in going)
+        for identity in {*subpaths, *going}
+    }
     containers = _containers(saved["containers"])
     return Inventory(
-        containers=tuple(with_subpaths(one, subpaths.get(one.id, {})) for one in containers),
+        containers=tuple(with_inspected(one, found.get(one.id)) for one in containers),
         volumes=_volumes(saved.get("volumes")),
         image_labels={image["Id"]: _labels_of(image) for image in images},
     )

@@ -13,18 +13,19 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sidecar.docker.answers import (
+    InspectedHost,
     Observation,
     RawInventory,
     parse_containers,
     parse_environment,
     parse_identity,
     parse_image_labels,
+    parse_inspected,
     parse_saved,
     parse_services,
-    parse_subpaths,
     parse_volume,
     parse_volumes,
-    with_subpaths,
+    with_inspected,
 )
 from sidecar.docker.client import Connection
 from sidecar.docker.models import (
@@ -43,6 +44,7 @@ _CONTAINERS = "/containers/json?all=1"
 _VOLUMES = "/volumes"
 _INFO = "/info"
 _SERVICES = "/services"
+_TEMPLATE = ".hooks.template"
 _ImageLabels = dict[str, Mapping[str, str]]
 _SERVICE = ("com.docker.compose.project", "com.docker.compose.service")
 
@@ -77,7 +79,7 @@ class DockerInventory(Closable):
     def __init__(self, url: str | None = None, timeout: float = 30) -> None:
         self.connection = Connection(url, timeout)
         self._image_labels: _ImageLabels = {}
-        self._subpaths: dict[str, Mapping[str, str]] = {}
+        self._inspected: dict[str, InspectedHost] = {}
 
     @property
     def address(self) -> str:
@@ -93,9 +95,9 @@ class DockerInventory(Closable):
 
         The containers are not filtered by label: members of a group and the newest
         of disagreeing replicas count without one. Which images matter is told by
-        `images_that_matter`. The subpaths of volumes take one inspection of a container in
-        its life: of labelled ones, of others of their services, and of the one called
-        `backrest`.
+        `images_that_matter`. The subpaths of volumes, and whether a stop removes it, take one
+        inspection of a container in its life: of labelled ones, of others of their services,
+        and of the one called `backrest`.
         """
         try:
             return self._observe(label_prefix, backrest)
@@ -116,26 +118,30 @@ class DockerInventory(Closable):
         images = self._labels_of_images(wanted)
         missing = frozenset(wanted.keys() - images.keys())
         inspected = _inspected(containers, label_prefix, backrest)
-        known = {one.id: self._subpaths_of(one) for one in containers if one.id in inspected}
-        self._subpaths = known
-        subpaths = {identity: found for identity, found in known.items() if found}
-        containers = tuple([with_subpaths(one, known.get(one.id, {})) for one in containers])
+        self._inspected = {one.id: self._inspect(one) for one in containers if one.id in inspected}
+        known = dict(self._inspected)
+        containers = tuple([with_inspected(one, known.get(one.id)) for one in containers])
         return Observation(
             Inventory(containers, volumes, images, missing, self._services(containers)),
-            RawInventory(listed, volume_list, images, subpaths),
+            RawInventory(listed, volume_list, images, known),
         )
 
-    def _subpaths_of(self, container: Container) -> Mapping[str, str]:
-        """Return the subpaths of a container's volumes, by destination; they never change."""
-        if container.id in self._subpaths:
-            return self._subpaths[container.id]
-        if all(mount.type != "volume" for mount in container.mounts):
-            return {}
-        path = f"/containers/{quote(container.id, safe='')}/json"
+    def _inspect(self, container: Container) -> InspectedHost:
+        """Return what only an inspection tells, which never changes.
+
+        One without volumes and without a template of hooks is not asked for.
+        """
+        identity = container.id
+        if (known := self._inspected.get(identity)) is not None:
+            return known
+        has_volumes = any(mount.type == "volume" for mount in container.mounts)
+        if not has_volumes and not any(label.endswith(_TEMPLATE) for label in container.labels):
+            return InspectedHost()
+        path = f"/containers/{quote(identity, safe='')}/json"
         if (answer := self.connection.find(path)) is None:
-            return {}  # gone since it was listed
-        found = parse_subpaths(answer, self.connection.source(path))
-        self._subpaths[container.id] = found
+            return InspectedHost()  # gone since it was listed
+        found = parse_inspected(answer, self.connection.source(path))
+        self._inspected[identity] = found
         return found
 
     def _services(self, containers: Iterable[Container]) -> Mapping[str, Mapping[str, str]]:
@@ -173,7 +179,7 @@ class DockerInventory(Closable):
         listed = self.connection.get(path)
         # Docker also matches ids that begin with the given one.
         found = parse_containers(listed, self.connection.source(path))
-        return tuple([with_subpaths(one, self._subpaths_of(one)) for one in found if one.id in ids])
+        return tuple([with_inspected(one, self._inspect(one)) for one in found if one.id in ids])
 
     def volume(self, name: str) -> Volume | None:
         """Return one volume with its driver options; None if it does not exist."""
@@ -209,7 +215,7 @@ class DockerInventory(Closable):
 
 
 def _inspected(containers: Iterable[Container], label_prefix: str, backrest: str) -> frozenset[str]:
-    """Return the ids of the containers whose mounts decide what a plan holds.
+    """Return the ids of the containers that decide what a plan holds and stops.
 
     Not all of a host's: there may be thousands that nobody labelled.
     """

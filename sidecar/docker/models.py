@@ -49,6 +49,7 @@ class Container:
     `image` is the reference that it was made of (`docker.io/library/postgres:16`), or an
     id where that name has gone to another image. `image_id` is that of the image for the
     container's platform, and `index` tells where that is where there are several.
+    `goes_when_stopped`: it was started with `--rm`, so that a stop removes it.
     """
 
     id: str
@@ -60,6 +61,7 @@ class Container:
     state: str = "running"
     image: str = ""
     index: ImageIndex | None = None
+    goes_when_stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

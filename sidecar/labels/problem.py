@@ -120,6 +120,10 @@ REASONS: Mapping[str, Reason] = {
         "an address or token that stands in the label itself",
     ),
     "hook.self-empty": Reason(Severity.WARNING, "`docker stop` or `docker start` without a name"),
+    "hook.auto-remove": Reason(
+        Severity.WARNING,
+        "a stop would remove the container (`--rm`): its backups fail before they stop it",
+    ),
     "hook.template-off": Reason(
         Severity.WARNING,
         "your own start or end commands take the template's place",

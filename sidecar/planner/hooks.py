@@ -21,6 +21,7 @@ from sidecar.planner.scripts import (
     escape_template,
     render_exec,
     render_quiesce,
+    render_refusal,
     render_resume,
     render_scale_down,
     render_scale_up,
@@ -32,6 +33,7 @@ _START = (Condition.SNAPSHOT_START,)
 _AFTER = (Condition.SNAPSHOT_END, Condition.SNAPSHOT_ERROR)
 _PAUSE = "pause-unpause"
 _STOPS = ("stop-start", "quiesce-stop-start")
+_SIMPLE = "simple-stop-start"
 _ON_ERROR = {
     "ignore": OnError.IGNORE,
     "cancel": OnError.CANCEL,
@@ -299,7 +301,8 @@ def _stop_hooks(scope: _HookScope, template: str) -> tuple[list[Hook], list[Hook
         )
         return [], []
     ordered = start_order(scope.workload)
-    stops = [_stop_script(scope, template, name) for name in reversed(ordered)]
+    going = frozenset() if template == _PAUSE else _report_going(scope, template)
+    stops = [_stop_script(scope, template, name, going) for name in reversed(ordered)]
     starts = [_start_script(template, name) for name in ordered]
     return (
         [_command_hook(script, _START, OnError.FATAL) for script in stops],
@@ -307,11 +310,27 @@ def _stop_hooks(scope: _HookScope, template: str) -> tuple[list[Hook], list[Hook
     )
 
 
-def _stop_script(scope: _HookScope, template: str, name: str) -> str:
+def _report_going(scope: _HookScope, template: str) -> frozenset[str]:
+    """Report containers that a stop would remove (`--rm`), and return their names."""
+    going = [one.name for one in scope.workload.containers if one.goes_when_stopped]
+    for name in going:
+        scope.report(
+            "hook.auto-remove",
+            f"{template} would remove {name} with all that is written in it: it was started "
+            "with --rm, so its backups fail before they stop it",
+            "start it without --rm, or write hooks.template=pause-unpause",
+            "hooks.template",
+        )
+    return frozenset(going)
+
+
+def _stop_script(scope: _HookScope, template: str, name: str, going: frozenset[str]) -> str:
     if template in _STOPS:
         return render_quiesce(name, scope.plan_id, "stop")
     if template == _PAUSE:
         return render_quiesce(name, scope.plan_id, "pause")
+    if name in going:
+        return render_refusal(name)
     return escape_template(f"docker stop {shlex.quote(name)}")
 
 

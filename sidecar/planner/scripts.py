@@ -73,6 +73,11 @@ if [ -z "$seen" ]; then echo "$name does not exist: nothing to $verb"; exit 0; f
 id=${seen%% *}
 state=${seen#* }
 if [ "$state" != running ]; then echo "$name is $state: left as it is"; exit 0; fi
+goes=$(docker inspect --type container --format '{{.HostConfig.AutoRemove}}' "$id")
+if [ "$verb" = stop ] && [ "$goes" = true ]; then
+  echo "$name would be removed when it stops (--rm): it is not stopped, and not backed up" >&2
+  exit 1
+fi
 """
     + _WRITE_MARKER
     + """\
@@ -106,8 +111,12 @@ _RESUME = (
     + """\
 found=$(docker ps --all --quiet --no-trunc --filter "id=$container")
 if [ -z "$container" ] || [ "$found" != "$container" ]; then
-  echo "$name is another container than the one that was stopped: left as it is"
   rm -f "$marker"
+  if [ -z "$(docker ps --quiet --filter "name=$pattern" --filter status=running)" ]; then
+    echo "what was stopped of $name is gone, and no container of that name runs" >&2
+    exit 1
+  fi
+  echo "$name is another container than the one that was stopped: left as it is"
   exit 0
 fi
 now=$(docker inspect --type container \
@@ -230,7 +239,19 @@ def render_quiesce(name: str, plan_id: str, verb: str) -> str:
 
 def render_resume(name: str, verb: str) -> str:
     """Return the script that starts or unpauses (`verb`) what the marker says was stopped."""
-    return _script(f"{verb} {name} if the backup stopped it", _RESUME, name=name, verb=verb)
+    return _script(
+        f"{verb} {name} if the backup stopped it",
+        _RESUME,
+        name=name,
+        pattern=_name_pattern(name),
+        verb=verb,
+    )
+
+
+def render_refusal(name: str) -> str:
+    """Return the script that fails in place of a stop which would remove the container."""
+    why = f"{name} would be removed when it stops (--rm): it is not stopped, and not backed up"
+    return escape_template(f"echo {shlex.quote(why)} >&2; exit 1")
 
 
 def render_scale_down(service: str, plan_id: str) -> str:

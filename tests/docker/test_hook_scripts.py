@@ -164,11 +164,59 @@ def test_a_recreated_container_is_left_alone(
     docker_client.rename(web, "hooked.old")
     docker_client.remove_container(web, force=True)
     successor = world.container(NAME, {})
-    assert hooks.run(1)[0] == 0
-    assert state_of(docker_client, successor) == "created"
+    docker_client.start(successor)
+    since = docker_client.inspect_container(successor)["State"]["StartedAt"]
+    status, said = hooks.run(1)
+    assert (status, "another container" in said) == (0, True)
+    assert docker_client.inspect_container(successor)["State"]["StartedAt"] == since
     assert not hooks.marker.exists()
     # The fixture's own clean-up must find nothing that is gone already.
     world._made["container"].remove(web)
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_what_was_stopped_and_is_gone_fails_the_end(
+    web: str, world: World, engine: PrivateEngine, tmp_path: Path, *, is_replaced: bool
+) -> None:
+    """Nothing of its name runs: nobody may take that for a good end."""
+    hooks = Hooks({"hooks.template": "stop-start"}, engine, tmp_path)
+    hooks.run(0)
+    world.remove(web)
+    if is_replaced:
+        world.container(NAME, {})
+    status, said = hooks.run(1)
+    assert (status, "is gone" in said) == (1, True)
+    assert not hooks.marker.exists()
+
+
+@pytest.mark.parametrize("template", ["stop-start", "quiesce-stop-start"])
+def test_what_a_stop_would_remove_is_not_stopped(
+    template: str,
+    world: World,
+    engine: PrivateEngine,
+    docker_client: docker.APIClient,
+    tmp_path: Path,
+) -> None:
+    """The backup fails before anything is lost, and END has nothing to do."""
+    fleeting = world.container(NAME, {}, running=True, auto_remove=True)
+    hooks = Hooks({"hooks.template": template}, engine, tmp_path)
+    status, said = hooks.run(0)
+    assert (status, "would be removed when it stops (--rm)" in said) == (1, True)
+    assert state_of(docker_client, fleeting) == "running"
+    assert not hooks.marker.exists()
+    assert hooks.run(1) == (0, "")
+
+
+def test_what_a_stop_would_remove_is_paused_all_the_same(
+    world: World, engine: PrivateEngine, docker_client: docker.APIClient, tmp_path: Path
+) -> None:
+    """A pause removes nothing."""
+    fleeting = world.container(NAME, {}, running=True, auto_remove=True)
+    hooks = Hooks({"hooks.template": "pause-unpause"}, engine, tmp_path)
+    assert hooks.run(0) == (0, "")
+    assert state_of(docker_client, fleeting) == "paused"
+    assert hooks.run(1) == (0, "")
+    assert state_of(docker_client, fleeting) == "running"
 
 
 def test_a_container_that_is_gone_is_no_failure(engine: PrivateEngine, tmp_path: Path) -> None:

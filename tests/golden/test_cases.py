@@ -12,7 +12,8 @@ the repository `r1` and no plans, and the default policy.
     containers  instead of `labels` and `mounts`: name → labels, mounts,
                 service (`project/service`), swarm, depends_on, image (its id), image_name,
                 as_written (labels to which no prefix is added),
-                created, id, state, links (its paths that were seen to be symbolic links)
+                created, id, state, links (its paths that were seen to be symbolic links),
+                going (it was started with --rm)
     volumes     name → driver, options, mountpoint
     services    Swarm service → its own labels
     images      image → its own labels
@@ -174,6 +175,7 @@ def parse_container(name: str, raw: Mapping[str, Any], policy: Policy) -> Contai
         raw.get("created", 0),
         raw.get("state", "running"),
         raw.get("image_name", ""),
+        goes_when_stopped=raw.get("going", False),
     )
 
 

@@ -393,6 +393,29 @@ def test_subpaths_take_one_inspection_of_a_container_that_matters(
     assert load_saved(saved) == observation.inventory
 
 
+def test_one_that_a_stop_would_remove_is_told_by_its_inspection(
+    faulty: Faulty, docker: DockerInventory, saved: Path
+) -> None:
+    """No list has it; it is saved with the rest. One that may be stopped is asked for."""
+    labels = {"backrest.hooks.template": "stop-start"}
+    listed = [
+        {"Id": digit * 64, "Names": [f"/{name}"], "Labels": labels}
+        for digit, name in (("1", "fleeting"), ("2", "lasting"))
+    ]
+    faulty.answers["/v1.41/containers/json"] = (200, json.dumps(listed).encode())
+    for digit, goes in (("1", True), ("2", False)):
+        answer = {"HostConfig": {"AutoRemove": goes}}
+        faulty.answers[f"/v1.41/containers/{digit * 64}/json"] = (200, json.dumps(answer).encode())
+
+    observation = docker.observe()
+
+    found = {one.name: one.goes_when_stopped for one in observation.inventory.containers}
+    assert found == {"fleeting": True, "lasting": False}
+    assert docker.containers(["1" * 64]) == observation.inventory.containers[:1]
+    saved.write_bytes(observation.raw.to_json())
+    assert load_saved(saved).containers == observation.inventory.containers
+
+
 @pytest.mark.parametrize("config", ["null", "{}", '{"Mounts": null}'])
 def test_container_without_asked_mounts_has_no_subpath(
     faulty: Faulty, docker: DockerInventory, config: str
