@@ -238,6 +238,10 @@ class Engine(Upkeep, Protocol):
         """Yield what a snapshot holds at and below an absolute path."""
         ...
 
+    def holds_file(self, snapshot: Snapshot) -> bool:
+        """Return whether a snapshot holds at least one regular file; ends at the first one."""
+        ...
+
     def restore(
         self, snapshot: Snapshot, includes: Sequence[str], target: Path, report: Report
     ) -> CommandResult:

@@ -19,14 +19,14 @@ from sidecar.docker.lifecycle import ContainersError
 from sidecar.engines.base import Engine, FailureClass, Snapshot
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
+from sidecar.runner.due import backup_job
 from sidecar.runner.journal import Device, Ended, Journal, JournalError, RunCause, RunOutcome
+from sidecar.runner.latest import FileLook, Latest, find_latest
 from sidecar.runner.restore.choose import RestoreError, RestoreRequest
 from sidecar.runner.restore.places import ExistingTarget, read_target
 from sidecar.runner.restore.restore import RestoreControl, Restorer
 from sidecar.runner.restore.users import users_at_work
 
-# Of very many snapshots that hold nothing the older ones are not worth the wait.
-_MOST_SNAPSHOTS = 100
 _MOST_SHOWN = 3
 _log = logging.getLogger(__name__)
 
@@ -78,8 +78,7 @@ class EmptySourceFacts:
     Attributes:
         seen: its paths as they are now.
         recorded: the devices of the paths when they last held something.
-        latest_files: how many files the newest snapshot holds that holds any; 0: none does;
-            None: the snapshots were not listed.
+        is_saved: whether a snapshot holds a file; None: the snapshots were not listed.
         users: names of running containers that use a path.
         trouble: why the users cannot be known; empty if they are.
         is_wanted: whether the plan is restored when it is empty.
@@ -89,7 +88,7 @@ class EmptySourceFacts:
 
     seen: Sequence[PathState]
     recorded: Mapping[str, Device] = field(default_factory=dict)
-    latest_files: int | None = None
+    is_saved: bool | None = None
     users: Sequence[str] = ()
     trouble: str = ""
     is_wanted: bool = False
@@ -133,11 +132,11 @@ def decide(facts: EmptySourceFacts) -> Decision:
     """Decide what to do about a plan. Pure."""
     if facts.is_on_purpose or not is_empty_source(facts.seen):
         return _NORMAL
-    if facts.latest_files == 0:
+    if facts.is_saved is False:
         return Decision(
             EmptySourceAction.NORMAL, "no snapshot holds anything that could be restored"
         )
-    if not (facts.latest_files or held_something(facts.recorded, facts.seen)):
+    if not (facts.is_saved or held_something(facts.recorded, facts.seen)):
         return _NORMAL
     return _decide_loss(facts)
 
@@ -160,7 +159,7 @@ def _decide_loss(facts: EmptySourceFacts) -> Decision:
         return Decision(
             EmptySourceAction.ALARM, f"{lost}, and {', '.join(facts.users)} runs and uses that"
         )
-    if facts.latest_files is None:
+    if facts.is_saved is None:
         return Decision(EmptySourceAction.ALARM, f"{lost}, and the snapshots cannot be listed")
     return Decision(EmptySourceAction.RESTORE, lost)
 
@@ -293,22 +292,25 @@ class EmptySourceGuard:
         if not is_empty_source(seen) or plan.id in self._options.on_purpose:
             return Decision(EmptySourceAction.NORMAL), None
         recorded = self._journal.devices(plan.id)
-        files, snapshot = None, None
+        latest = None
         if is_wanted or not held_something(recorded, seen):
-            files, snapshot = self._newest_with_files(plan)
+            latest = self._find_latest(plan)
+        snapshot = None if latest is None else latest.snapshot
+        is_saved = None if latest is None else snapshot is not None
         users, trouble = self._users(plan) if is_wanted else ((), "")
         facts = EmptySourceFacts(
-            seen, recorded, files, users, trouble, is_wanted, self._options.may_stop
+            seen, recorded, is_saved, users, trouble, is_wanted, self._options.may_stop
         )
         return decide(facts), snapshot
 
-    def _newest_with_files(self, plan: RunPlan) -> tuple[int, Snapshot | None]:
+    def _find_latest(self, plan: RunPlan) -> Latest:
         engine = self._engines.engine(plan)
+        look = FileLook(engine, self._journal, backup_job(plan))
         found = engine.snapshots(plan, self._engines.instance)
-        for snapshot in found[: -_MOST_SNAPSHOTS - 1 : -1]:
-            if files := _files_of(engine, snapshot, plan.paths):
-                return files, snapshot
-        return 0, None
+        latest = find_latest(found, look.holds_file, self._now())
+        if latest.snapshot is None and latest.ahead:
+            raise RestoreError(f"no other snapshot holds a file: {latest.passed_over}")
+        return latest
 
     def _users(self, plan: RunPlan) -> tuple[tuple[str, ...], str]:
         if self._containers is None:
@@ -351,14 +353,3 @@ def observe(path: str) -> PathState:
         return PathState(path, exists=True, is_empty=None, device=0)
     exists = standing is not ExistingTarget.MISSING
     return PathState(path, exists, is_empty or not exists, device)
-
-
-def _files_of(engine: Engine, snapshot: Snapshot, paths: Iterable[str]) -> int:
-    """Return how many files of the paths a snapshot holds; 1 stands for some if nobody counted."""
-    if snapshot.files_processed is not None:
-        return snapshot.files_processed
-    held = {os.path.normpath(path) for path in snapshot.paths}
-    wanted = [path for path in paths if os.path.normpath(path) in held]
-    return int(
-        any(entry.kind != "dir" for path in wanted for entry in engine.entries(snapshot, path))
-    )

@@ -23,8 +23,8 @@ from sidecar.runner.loader import Loaded
 class PlanState:
     """A plan and its runs; times in unix seconds, None: never, or not known.
 
-    `period` is in seconds, `failure` the class of the last failure, `blocked` says why the plan
-    is not run at all.
+    `period` is in seconds, `latest` the run that has made the latest snapshot, `failure` the
+    class of the last failure, `blocked` says why the plan is not run at all.
     """
 
     plan: RunPlan
@@ -32,6 +32,7 @@ class PlanState:
     period: float | None
     next_fire: float | None
     last_good: Run | None
+    latest: Run | None
     failure: str
     verified: Verified | None
     blocked: str
@@ -162,7 +163,7 @@ def status_json(status: RunnerStatus) -> dict[str, Any]:
 
 
 def _plan_json(plan: PlanState, status: RunnerStatus) -> dict[str, Any]:
-    past, good, progress = plan.past, plan.last_good, plan.progress
+    past, latest, progress = plan.past, plan.latest, plan.progress
     return {
         "plan": plan.plan.id,
         "repo": plan.plan.repo,
@@ -178,7 +179,7 @@ def _plan_json(plan: PlanState, status: RunnerStatus) -> dict[str, Any]:
         "duration": _rounded(seconds_of(plan, status)),
         "size": size_of(plan, status),
         "added": added_of(plan, status),
-        "snapshot": (good.ended.snapshot or None) if good and good.ended else None,
+        "snapshot": latest.ended.snapshot if latest and latest.ended else None,
         "verified": _iso(None if plan.verified is None else plan.verified.at),
         "verified_age": _rounded(verified_age_of(plan, status)),
     }

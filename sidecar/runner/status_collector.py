@@ -14,6 +14,7 @@ from sidecar.runner.health import HealthFacts, HealthProblems, PlanHealth, Upkee
 from sidecar.runner.heartbeat import ALLOWANCE
 from sidecar.runner.job.upkeep import Probed
 from sidecar.runner.journal import Past, Run, RunHistory, RunOutcome, Verified
+from sidecar.runner.latest import BELIEVED_AHEAD, is_ahead
 from sidecar.runner.loader import Loaded
 from sidecar.runner.status import PlanState, RunnerStatus
 from sidecar.runner.timetable import Timetable
@@ -45,6 +46,13 @@ class RunRecords(Protocol):
 
     def last(self, job: Job, outcomes: tuple[RunOutcome, ...] = ...) -> Run | None:
         """Return the newest run of a job, of those that ended so; raises JournalError."""
+        ...
+
+    def latest(self, job: Job, not_after: float) -> Run | None:
+        """Return the newest run whose snapshot holds a file, not begun after a moment.
+
+        Raises JournalError.
+        """
         ...
 
     def verifications(self) -> Mapping[str, Verified]:
@@ -103,6 +111,7 @@ class StatusCollector:
         self._upkeep: tuple[RunHistory, Config | None, tuple[Job, ...]] = (RunHistory(), None, ())
         self._last: dict[Job, Run | None] = {}
         self._last_good: dict[Job, Run | None] = {}
+        self._latest: dict[Job, Run | None] = {}
         self._runs = Counter({outcome.value: 0 for outcome in RunOutcome})
         self._missed = 0
 
@@ -126,6 +135,9 @@ class StatusCollector:
             self._last[run.job] = run
             if run.ended.outcome.is_good:
                 self._last_good[run.job] = run
+            if run.ended.snapshot:
+                # The journal knows which is the latest now.
+                self._latest.pop(run.job, None)
 
     def missed(self, count: int) -> None:
         """Count fires that no run answers."""
@@ -183,6 +195,7 @@ class StatusCollector:
                         listed.plan.timing, past.get(listed.job), now
                     ),
                     last_good=self._last_run(self._last_good, listed.job, _GOOD),
+                    latest=self._latest_run(listed.job, now),
                     failure=self._failure(listed.job, past.get(listed.job)),
                     verified=verified.get(listed.plan.id),
                     blocked=blocked.get(listed.plan.id, ""),
@@ -277,6 +290,21 @@ class StatusCollector:
             return None
         with self._lock:
             return known.setdefault(job, found)
+
+    def _latest_run(self, job: Job, now: float) -> Run | None:
+        """Return the run that has made the latest snapshot, as far as the journal tells."""
+        with self._lock:
+            if job in self._latest:
+                known = self._latest[job]
+                if known is None or not is_ahead(known.started, now):
+                    return known
+        try:
+            found = self._sources.journal.latest(job, now + BELIEVED_AHEAD)
+        except SidecarError:
+            return None
+        with self._lock:
+            self._latest[job] = found
+        return found
 
     def _verifications(self) -> Mapping[str, Verified]:
         try:

@@ -270,3 +270,22 @@ def test_verify_fails_where_something_differs(place: Place) -> None:
     assert 1 == result.exit_code
     assert f"{place.page}: its content is another" in result.output
     assert [RunOutcome.FAILED] == place.outcomes()
+
+
+def test_what_was_passed_over_is_told(place: Place) -> None:
+    """An empty newest snapshot is not the latest: not restored, not verified, and named."""
+    place.page.rename(place.bench.folder / "page")
+    shutil.rmtree(place.bench.source / "deep")
+    place.bench.backup()
+    full, void = place.bench.names()
+
+    restored = place.run("restore", "web", "--in-place", "--force")
+    verified = place.run("verify", "web")
+
+    assert (0, 3) == (restored.exit_code, verified.exit_code)
+    said = f"not the newest: 1 newer snapshot holds no file ({void[:8]})"
+    for output in (restored.output, verified.output):
+        assert f"  {said}" == output.splitlines()[1]
+        assert f"snapshot {full[:8]}" in output
+    assert "first" == place.page.read_text()
+    assert [RunOutcome.WARNING, RunOutcome.SUCCESS] == place.outcomes()

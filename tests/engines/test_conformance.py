@@ -3,6 +3,7 @@
 import os
 import stat
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,30 @@ def test_initialise_creates_once(empty_bench: Bench) -> None:
     assert 64 == len(bytes.fromhex(guid)) * 2
     assert guid == empty_bench.engine().initialise()
     assert guid == empty_bench.engine().probe()
+
+
+def test_a_snapshot_tells_whether_it_holds_a_file(bench: Bench) -> None:
+    """Folders and links are none; of many files the first one is enough."""
+    (bench.source / "folder").mkdir()
+    (bench.source / "link").symlink_to("folder")
+    bench.backup()
+    for number in range(2000):
+        bench.write(f"folder/{number}", "")
+    bench.backup()
+    void, full = bench.engine().snapshots(bench.plan(), INSTANCE)
+
+    assert not bench.engine().holds_file(void)
+    assert bench.engine().holds_file(full)
+
+
+def test_a_snapshot_that_is_gone_holds_nothing_known(bench: Bench) -> None:
+    """That is no answer, but a failure."""
+    bench.write("file", "")
+    bench.backup()
+    [snapshot] = bench.engine().snapshots(bench.plan(), INSTANCE)
+
+    with pytest.raises(EngineError):
+        bench.engine().holds_file(replace(snapshot, id="0" * 64))
 
 
 def test_what_is_backed_up_is_listed_and_comes_back(bench: Bench) -> None:

@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -329,6 +330,67 @@ def test_latest_is_the_plans_own(restoring: Restoring, source: Path, tmp_path: P
     assert "of another plan" == (tmp_path / "other" / "page").read_text()
     error = restoring.refused(snapshot="0123456789", target=str(tmp_path / "none"))
     assert "the repository has no snapshot 0123456789" == error.message
+
+
+def test_an_empty_newest_snapshot_is_not_restored_over_live_data(
+    restoring: Restoring, source: Path
+) -> None:
+    """The latest holds files; what was emptied comes back, and the plan says which was taken."""
+    before = tree(source)
+    kept = source.with_name("kept")
+    source.rename(kept)
+    source.mkdir()
+    (source / "link").symlink_to("/nowhere")
+    restoring.bench.backup()
+    full, void = restoring.bench.names(restoring.bench.plan())
+
+    plan = restoring.restorer.prepare(restoring.request(in_place=True))
+    ended = restoring.restorer.run(plan)
+
+    assert (full, f"1 newer snapshot holds no file ({void[:8]})") == (
+        plan.snapshot.id,
+        plan.passed_over,
+    )
+    assert before == tree(source)
+    assert (full, plan.passed_over) == (ended.snapshot, ended.reason)
+
+
+def test_an_empty_snapshot_is_restored_by_its_id(restoring: Restoring, source: Path) -> None:
+    """Who names it means it."""
+    kept = source.with_name("kept")
+    source.rename(kept)
+    source.mkdir()
+    restoring.bench.backup()
+    (source / "live").write_text("live")
+
+    restoring.run(in_place=True, snapshot=restoring.bench.names()[-1])
+
+    assert [] == list(source.iterdir())
+
+
+def test_a_snapshot_of_the_future_is_restored_by_its_id_only(
+    restic: ResticBench, journal: Journal
+) -> None:
+    """It was made while a clock was ahead: what was saved since is newer in truth."""
+    file = restic.write("page", "of the wrong clock")
+    restic.backup(restic.plan(backup_flags=("--time '2038-01-01 00:00:00'",)))
+    file.write_text("saved since")
+    restic.backup()
+    file.write_text("live")
+    now, ahead = restic.names(restic.plan())
+    restorer = Restorer(restic.engine(), journal, None)
+    request = RestoreRequest(restic.plan(), INSTANCE, in_place=True)
+
+    plan = restorer.prepare(request)
+    restorer.run(plan)
+
+    assert (now, f"1 snapshot is ahead of the clock ({ahead[:8]})") == (
+        plan.snapshot.id,
+        plan.passed_over,
+    )
+    assert "saved since" == file.read_text()
+    restorer.run(restorer.prepare(replace(request, snapshot=ahead)))
+    assert "of the wrong clock" == file.read_text()
 
 
 def test_a_time_chooses_the_newest_snapshot_not_after_it(

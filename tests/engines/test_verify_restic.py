@@ -52,6 +52,27 @@ def test_a_sample_is_the_same(saved: ResticBench, journal: Journal, tmp_path: Pa
     assert saved.names()[0] == journal.verifications()["web"].snapshot
 
 
+def test_the_latest_that_holds_a_file_is_verified(
+    saved: ResticBench, journal: Journal, tmp_path: Path
+) -> None:
+    """Not an empty one, nor one of the future; both are told."""
+    full = saved.names()[0]
+    shutil.rmtree(saved.source)
+    saved.source.mkdir()
+    saved.backup()
+    saved.backup(saved.plan(backup_flags=("--time '2038-01-01 00:00:00'",)))
+    _, void, ahead = saved.names()
+
+    found = verify(saved, journal, tmp_path)
+
+    assert (full, True, 3) == (found.snapshot, found.is_good, len(found.changed))
+    expected = (
+        f"1 newer snapshot holds no file ({void[:8]}); "
+        f"1 snapshot is ahead of the clock ({ahead[:8]})"
+    )
+    assert expected == found.passed_over
+
+
 def test_what_changed_since_is_told(saved: ResticBench, journal: Journal, tmp_path: Path) -> None:
     """It was restored all the same."""
     (saved.source / "small").write_text("other")

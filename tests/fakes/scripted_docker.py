@@ -76,6 +76,11 @@ class ScriptedEngine:
         self.calls.append(f"entries of {snapshot.id} below {path}")
         return iter(())
 
+    def holds_file(self, snapshot: Snapshot) -> bool:
+        """Find none."""
+        self.calls.append(f"a file in {snapshot.id}")
+        return False
+
     def restore(
         self, snapshot: Snapshot, includes: Sequence[str], target: Path, report: Report
     ) -> CommandResult:

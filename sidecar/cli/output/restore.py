@@ -47,6 +47,8 @@ def show_plan(plan: RestorePlan, *, is_dry: bool) -> None:
     moment = f"{snapshot.time.astimezone():%Y-%m-%d %H:%M %Z}"
     size = f"{counted(plan.files, 'file')}, {render_size(plan.bytes)}"
     echo(f"snapshot {short_id(snapshot.id)} of {moment}: {size}")
+    if plan.passed_over:
+        echo(f"  {click.style('not the newest', fg='yellow')}: {plan.passed_over}")
     for line in aligned([_cells(step) for step in plan.steps]):
         echo(f"  {line}")
     if plan.users:
@@ -91,6 +93,8 @@ def render_verification(found: Verification) -> str:
     lines += [f"  left out: {found.left_out}"] if found.left_out else []
     snapshot = f"snapshot {short_id(found.snapshot)}" if found.snapshot else "no snapshot"
     seed = f"{snapshot}, seed {found.seed}"
+    if found.passed_over:
+        lines.insert(0, f"  {click.style('not the newest', fg='yellow')}: {found.passed_over}")
     if found.differences:
         head = click.style("not verified", fg="red")
     elif found.is_good:

@@ -3,7 +3,7 @@
 import os
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,9 @@ from sidecar.cli.runner.options import (
     program_options,
 )
 from sidecar.cli.runner.settings import build_settings
+
+if TYPE_CHECKING:
+    from sidecar.runner.verify.verify import Verification
 
 # These flags have no variables: one that is set for the daemon must not let data be overwritten.
 _flag = partial(click.option, cls=Flag)
@@ -57,6 +60,9 @@ def restore(plan: str, dry_run: bool, stop_timeout: str, repo: str, **flags: Any
     there is replaced with --in-place: then what the snapshot does not hold is deleted, files
     that the plan excludes too. All is restored aside first and moved in when it is whole, so
     the disk must hold it twice for a while, and whoever uses it stands still for seconds only.
+
+    The latest is the newest that holds a file and is not more than a day ahead of the clock;
+    any other is restored by its id.
 
     With --target the contents of a folder come to lie in it, not nested; a file by its name;
     of several paths each below it by its full path.
@@ -124,8 +130,10 @@ def verify(plans: tuple[str, ...], sample: int, seed: int | None, **flags: Any) 
     changed since, with what the snapshot says of it, and restic has checked its content. If no
     file is as large as is wished, smaller ones are taken.
 
-    Exit status, of several plans the worst: 0 all is as it should be; 3 a snapshot holds no
-    file; 1 something differs, or could not be restored.
+    The latest is the newest that holds a file and is not more than a day ahead of the clock.
+
+    Exit status, of several plans the worst: 0 all is as it should be; 3 a snapshot that is
+    newer was passed over, or none holds a file; 1 something differs, or could not be restored.
 
     \b
     Examples:
@@ -158,5 +166,11 @@ def verify(plans: tuple[str, ...], sample: int, seed: int | None, **flags: Any) 
         ):
             line.clear()
             echo(render_verification(found))
-            statuses.append(SUCCESS if found.is_good else ATTENTION if found.note else FAILED)
+            statuses.append(_status_of(found))
     raise click.exceptions.Exit(worst(statuses))
+
+
+def _status_of(found: "Verification") -> int:
+    if found.is_good and not found.passed_over:
+        return SUCCESS
+    return ATTENTION if found.is_good or found.note else FAILED

@@ -151,6 +151,28 @@ class ResticEngine:
             raise
         return buffer.entries()
 
+    def holds_file(self, snapshot: Snapshot) -> bool:
+        """Return whether a snapshot holds at least one regular file; ends at the first one."""
+        command = argv.render_entries(self._access, snapshot.id, "/")
+        listed = 0
+
+        def take(line: bytes) -> None:
+            nonlocal listed
+            listed += 1
+            entry = parse_entry(line)
+            if entry is not None and entry.kind == "file":
+                raise _FileFound
+
+        try:
+            self._program.read(command, on_line=take)
+        except _FileFound:
+            return True
+        if not listed:
+            # Restic before 0.17 succeeds at listing a snapshot that is not there.
+            message = f"the repository has no snapshot {snapshot.id[:8]} any more"
+            raise EngineError(FailureClass.UNKNOWN, message)
+        return False
+
     def restore(
         self, snapshot: Snapshot, includes: Sequence[str], target: Path, report: Report
     ) -> CommandResult:
@@ -268,6 +290,10 @@ class ResticEngine:
                 continue
             if found is not None:
                 yield found
+
+
+class _FileFound(Exception):
+    """A file was listed: what follows is of no interest."""
 
 
 def _exists(path: str) -> bool:

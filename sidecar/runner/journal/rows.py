@@ -92,14 +92,15 @@ def _ended_of(
         _member(RunOutcome, outcome) or RunOutcome.FAILED,
         at,
         snapshot,
-        None if stats is None else _stats_of(stats),
+        None if stats is None else stats_of(stats),
         None if failure is None else _member(FailureClass, failure) or FailureClass.UNKNOWN,
         reason,
         excerpt,
     )
 
 
-def _stats_of(text: str) -> Stats | None:
+def stats_of(text: str) -> Stats | None:
+    """Read what a backup counted; None if another version has written it."""
     try:
         held = json.loads(text)
     except (ValueError, RecursionError):

@@ -35,6 +35,7 @@ from sidecar.runner.journal.rows import (
     past_values,
     read_past,
     read_runs,
+    stats_of,
     unfinished_of,
 )
 from sidecar.runner.journal.schema import Row, Rows
@@ -64,6 +65,11 @@ _END = (
     "UPDATE runs SET ended = ?, outcome = ?, snapshot = ?, stats = ?, failure = ?, reason = ?, "
     "excerpt = ?, resume = '', child_pid = NULL, child_started = NULL "
     "WHERE id = ? AND ended IS NULL"
+)
+_SHORT_ID = 8
+_STATS_OF = (
+    f"SELECT stats FROM runs WHERE {_OF_JOB} AND snapshot IN (?, ?) "  # noqa: S608
+    "AND stats IS NOT NULL ORDER BY id DESC LIMIT 1"
 )
 _SHORTEN = (
     f"DELETE FROM runs WHERE {_OF_JOB} AND ended IS NOT NULL AND id <= (SELECT id FROM runs "  # noqa: S608
@@ -296,6 +302,32 @@ class Runs(PastRuns):
         found = self._select(f"WHERE {_OF_JOB} {ended} ORDER BY id DESC LIMIT 1", values)
         return next(iter(found), None)
 
+    def latest(self, job: Job, not_after: float) -> Run | None:
+        """Return the newest run of a job whose snapshot holds a file, not begun after a moment.
+
+        Raises JournalError.
+        """
+        query = (
+            f"SELECT {RUN_COLUMNS} FROM runs WHERE {_OF_JOB} AND snapshot != '' "  # noqa: S608
+            "AND ended IS NOT NULL AND started <= ? ORDER BY id DESC"
+        )
+        return self._read(
+            lambda db: next(
+                filter(_holds_file, read_runs(db.execute(query, (*job, not_after)))), None
+            )
+        )
+
+    def files_in(self, job: Job, snapshot: str) -> int | None:
+        """Return how many files a snapshot holds that a job has made; None: not known.
+
+        Raises JournalError.
+        """
+        # Before restic 0.15 only the first digits of an id were recorded.
+        values = (*job, snapshot, snapshot[:_SHORT_ID])
+        row = self._read(lambda db: db.execute(_STATS_OF, values).fetchone())
+        stats = None if row is None else stats_of(row[0])
+        return None if stats is None else stats.files_processed
+
     def _select(self, rest: str, values: tuple[object, ...]) -> tuple[Run, ...]:
         query = f"SELECT {RUN_COLUMNS} FROM runs {rest}"  # noqa: S608 - our own names
         return self._read(lambda connection: tuple(read_runs(connection.execute(query, values))))
@@ -309,6 +341,11 @@ class Runs(PastRuns):
         """Return the runs that can be recorded, and the past."""
         running = [_unfinished_row(one) for one in self._running.values() if one.run.id > 0]
         return running + super()._rows_in_memory()
+
+
+def _holds_file(run: Run) -> bool:
+    stats = None if run.ended is None else run.ended.stats
+    return stats is not None and stats.files_processed > 0
 
 
 def _past_row(job: Job, past: Past) -> Row:

@@ -9,6 +9,7 @@ from sidecar.backrest.reading import RunPlan
 from sidecar.docker.usage import is_within
 from sidecar.engines.base import REPLACED, Entry, FailureClass, Snapshot
 from sidecar.lib.errors import SidecarError, UsageError
+from sidecar.runner.latest import Latest
 
 LATEST = "latest"
 
@@ -30,8 +31,9 @@ class RestoreRequest:
     Attributes:
         plan: whose snapshots are looked for.
         instance: the name of this Backrest, which its snapshots bear.
-        snapshot: LATEST, or the id of any snapshot of the repository, or its beginning.
-        at: the newest of the plan's snapshots that is not after it.
+        snapshot: LATEST (see `sidecar.runner.latest`), or the id of any snapshot of the
+            repository, or its beginning.
+        at: the latest of the plan's snapshots that are not after it.
         paths: what of the snapshot; empty: all.
         target: the folder to restore to; empty: where the data lives, by `path_map`.
         path_map: pairs of a path of the snapshot and its place; see `parse_path_map`.
@@ -86,17 +88,26 @@ def check_request(request: RestoreRequest) -> RestoreRequest:
     return replace(request, target=target, paths=paths)
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The snapshot to restore; `passed_over` tells of newer ones that were not taken, and why."""
+
+    snapshot: Snapshot
+    passed_over: str = ""
+
+
 def choose_snapshot(
     request: RestoreRequest,
     own: Callable[[], Sequence[Snapshot]],
     others: Callable[[], Sequence[Snapshot]],
-) -> Snapshot:
-    """Choose among the plan's `own` snapshots; by its id any of the repository's.
+    latest: Callable[[Sequence[Snapshot]], Latest],
+) -> Choice:
+    """Choose the `latest` of the plan's `own` snapshots; by its id any of the repository's.
 
     Raises RestoreError if there is none such.
     """
     if request.snapshot != LATEST:
-        return _snapshot_by_id(request.snapshot, others())
+        return Choice(_snapshot_by_id(request.snapshot, others()))
     found = sorted(own(), key=lambda one: one.time)
     if not found:
         raise RestoreError(
@@ -109,7 +120,13 @@ def choose_snapshot(
         raise RestoreError(
             f"the oldest snapshot of {request.plan.id} is of {oldest:%Y-%m-%d %H:%M %Z}"
         )
-    return candidates[-1]
+    chosen = latest(candidates)
+    if chosen.snapshot is None:
+        raise RestoreError(
+            f"no snapshot of {request.plan.id} can be taken: {chosen.passed_over}",
+            "one of these is restored by its id: --snapshot ID",
+        )
+    return Choice(chosen.snapshot, chosen.passed_over)
 
 
 def _snapshot_by_id(name: str, snapshots: Iterable[Snapshot]) -> Snapshot:

@@ -14,8 +14,9 @@ from sidecar.docker.usage import ContainerUse
 from sidecar.engines.base import Engine, FailureClass, Progress, Report, ResultKind, Snapshot, Stats
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
-from sidecar.runner.due import Job, JobKind
+from sidecar.runner.due import Job, JobKind, backup_job
 from sidecar.runner.journal import Ended, Journal, JournalError, RunCause, RunOutcome
+from sidecar.runner.latest import FileLook, find_latest
 from sidecar.runner.quiesce import ContainerControl, reasons_not_to_stop, while_stopped
 from sidecar.runner.restore.choose import (
     RestoreError,
@@ -50,12 +51,16 @@ class RestoreControl(ContainerControl, ContainerLister, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RestorePlan:
-    """What a restore would do: to each place, from which snapshot; `users` are stopped for it."""
+    """What a restore would do: to each place, from which snapshot; `users` are stopped for it.
+
+    `passed_over` tells of newer snapshots that are not restored, and why; empty: there are none.
+    """
 
     request: RestoreRequest
     snapshot: Snapshot
     steps: tuple[Step, ...]
     users: tuple[ContainerUse, ...] = ()
+    passed_over: str = ""
 
     @property
     def files(self) -> int:
@@ -104,11 +109,14 @@ class Restorer:
         Raises RestoreError, EngineError, ContainersError or UsageError.
         """
         request = check_request(request)
-        snapshot = choose_snapshot(
+        look = FileLook(self._engine, self._journal, backup_job(request.plan))
+        choice = choose_snapshot(
             request,
             lambda: self._engine.snapshots(request.plan, request.instance),
             lambda: self._engine.snapshots(None, request.instance),
+            lambda found: find_latest(found, look.holds_file, self._now()),
         )
+        snapshot = choice.snapshot
         items = place_items(
             [self._measure(one, snapshot) for one in choose_sources(request, snapshot)], request
         )
@@ -117,7 +125,8 @@ class Restorer:
                 _settle_all(items)
             steps = tuple(plan_step(one, read_target(one.place), request) for one in items)
             self._check(request, steps)
-        return RestorePlan(request, snapshot, steps, self._users(request, steps))
+        users = self._users(request, steps)
+        return RestorePlan(request, snapshot, steps, users, choice.passed_over)
 
     def run(
         self,
@@ -137,7 +146,7 @@ class Restorer:
             with _as_restore_errors():
                 self._restore(plan, number, report)
             stats = Stats(files_processed=plan.files, bytes_processed=plan.bytes)
-            ended = Ended(RunOutcome.SUCCESS, 0.0, plan.snapshot.id, stats)
+            ended = Ended(RunOutcome.SUCCESS, 0.0, plan.snapshot.id, stats, reason=plan.passed_over)
         except SidecarError as error:
             failure = getattr(error, "failure", FailureClass.UNKNOWN)
             ended = replace(ended, failure=failure, reason=str(error))

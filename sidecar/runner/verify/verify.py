@@ -25,8 +25,9 @@ from sidecar.engines.base import (
 from sidecar.lib.files import try_lock
 from sidecar.lib.log import log_event
 from sidecar.lib.text import counted
-from sidecar.runner.due import Job, JobKind
+from sidecar.runner.due import Job, JobKind, backup_job
 from sidecar.runner.journal import Ended, Journal, JournalError, RunCause, RunOutcome
+from sidecar.runner.latest import FileLook, find_latest
 from sidecar.runner.verify.sample import SampleLimits, Sampler
 
 _PIECE = 1 << 20
@@ -52,6 +53,7 @@ class Verification:
         failure: the class of what is wrong.
         note: why nothing could be compared, although nothing is wrong.
         unnamed: how many files were left out of the sample, for their names are no UTF-8.
+        passed_over: which newer snapshots were not compared, and why; empty: there are none.
     """
 
     plan: str
@@ -63,6 +65,7 @@ class Verification:
     failure: FailureClass | None = None
     note: str = ""
     unnamed: int = 0
+    passed_over: str = ""
 
     @property
     def left_out(self) -> str:
@@ -133,7 +136,17 @@ class Verifier:
         snapshots = self._engine.snapshots(plan, instance)
         if not snapshots:
             return _failed(plan.id, seed, FailureClass.UNKNOWN, f"{plan.id} has no snapshot")
-        snapshot = snapshots[-1]
+        look = FileLook(self._engine, self._journal, backup_job(plan))
+        latest = find_latest(snapshots, look.holds_file, self._now())
+        if latest.snapshot is None:
+            note = f"there is nothing to compare: {latest.passed_over}"
+            return Verification(plan.id, snapshots[-1].id, seed, note=note)
+        found = self._verify_snapshot(plan, latest.snapshot, seed, report)
+        return replace(found, passed_over=latest.passed_over)
+
+    def _verify_snapshot(
+        self, plan: RunPlan, snapshot: Snapshot, seed: int, report: Report
+    ) -> Verification:
         sampler = Sampler(self._limits, random.Random(seed))  # noqa: S311 - no secret is made
         for path in snapshot.paths:
             for entry in self._engine.entries(snapshot, path):
@@ -204,9 +217,10 @@ def _ended(found: Verification, at: float) -> Ended:
     if found.failure is FailureClass.INTERRUPTED:
         return Ended(RunOutcome.CANCELLED, at, failure=found.failure)
     outcome = RunOutcome.SUCCESS if found.is_good else RunOutcome.FAILED
-    if found.note:
+    if found.note or (found.is_good and found.passed_over):
         outcome = RunOutcome.WARNING
-    reason = "; ".join((*found.differences, found.note)).strip("; ")
+    said = (*found.differences, found.note, found.passed_over)
+    reason = "; ".join(filter(None, said))
     lines = [f"seed {found.seed}"]
     lines += [f"same: {path}" for path in found.same]
     lines += [f"changed since: {path}" for path in found.changed]

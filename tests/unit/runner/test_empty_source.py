@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sidecar.backrest.reading import RunPlan
 from sidecar.docker.lifecycle import ContainersError
 from sidecar.docker.usage import ContainerUse, MountedPath
-from sidecar.engines.base import Engine, EngineError, Entry, FailureClass, Snapshot
+from sidecar.engines.base import Engine, EngineError, FailureClass, Snapshot
 from sidecar.runner.empty_source import (
     EmptySourceAction,
     EmptySourceFacts,
@@ -34,93 +34,96 @@ HELD = {"/data": Device(1, non_empty=True)}
 NEVER_HELD = {"/data": Device(1, non_empty=False)}
 ELSEWHERE = {"/data": Device(2, non_empty=True)}
 
-# seen, recorded, files in the newest snapshot that holds any
+MADE = datetime(2026, 1, 1, tzinfo=UTC)
+YEAR_BEFORE = datetime(2025, 1, 1, tzinfo=UTC).timestamp()
+
+# seen, recorded, whether a snapshot holds a file
 ALONE = [
-    ("a full path is normal", [FULL], HELD, 5, EmptySourceAction.NORMAL),
+    ("a full path is normal", [FULL], HELD, True, EmptySourceAction.NORMAL),
     (
         "one full path of two is enough",
         [EMPTY, replace(FULL, path="/b")],
         HELD,
-        5,
+        True,
         EmptySourceAction.NORMAL,
     ),
-    ("what cannot be looked into is not empty", [UNREADABLE], HELD, 5, EmptySourceAction.NORMAL),
-    ("a plan without paths is normal", [], HELD, 5, EmptySourceAction.NORMAL),
-    ("an empty repository is no failure", [EMPTY], {}, 0, EmptySourceAction.NORMAL),
-    ("nothing to restore, whatever was recorded", [EMPTY], HELD, 0, EmptySourceAction.NORMAL),
+    ("what cannot be looked into is not empty", [UNREADABLE], HELD, True, EmptySourceAction.NORMAL),
+    ("a plan without paths is normal", [], HELD, True, EmptySourceAction.NORMAL),
+    ("an empty repository is no failure", [EMPTY], {}, False, EmptySourceAction.NORMAL),
+    ("nothing to restore, whatever was recorded", [EMPTY], HELD, False, EmptySourceAction.NORMAL),
     ("never recorded, nobody asked", [EMPTY], {}, None, EmptySourceAction.NORMAL),
-    ("was always empty", [EMPTY], NEVER_HELD, 0, EmptySourceAction.NORMAL),
+    ("was always empty", [EMPTY], NEVER_HELD, False, EmptySourceAction.NORMAL),
     (
         "was always empty here, but not in the repository",
         [EMPTY],
         NEVER_HELD,
-        5,
+        True,
         EmptySourceAction.RESTORE,
     ),
-    ("became empty", [EMPTY], HELD, 5, EmptySourceAction.RESTORE),
-    ("empty on a new machine", [EMPTY], {}, 5, EmptySourceAction.RESTORE),
+    ("became empty", [EMPTY], HELD, True, EmptySourceAction.RESTORE),
+    ("empty on a new machine", [EMPTY], {}, True, EmptySourceAction.RESTORE),
     ("became empty, snapshots unknown", [EMPTY], HELD, None, EmptySourceAction.ALARM),
-    ("empty on another disk", [EMPTY], ELSEWHERE, 5, EmptySourceAction.ALARM),
-    ("missing where it was", [MISSING], HELD, 5, EmptySourceAction.RESTORE),
-    ("missing, and its disk too", [MISSING], ELSEWHERE, 5, EmptySourceAction.ALARM),
-    ("missing, and never seen", [MISSING], {}, 5, EmptySourceAction.ALARM),
+    ("empty on another disk", [EMPTY], ELSEWHERE, True, EmptySourceAction.ALARM),
+    ("missing where it was", [MISSING], HELD, True, EmptySourceAction.RESTORE),
+    ("missing, and its disk too", [MISSING], ELSEWHERE, True, EmptySourceAction.ALARM),
+    ("missing, and never seen", [MISSING], {}, True, EmptySourceAction.ALARM),
     (
         "one of two empty paths is on another disk",
         [EMPTY, PathState("/b", exists=True, is_empty=True, device=3)],
         {**HELD, "/b": Device(4, non_empty=True)},
-        5,
+        True,
         EmptySourceAction.ALARM,
     ),
     (
         "both of two paths are empty",
         [EMPTY, PathState("/b", exists=False, is_empty=True, device=1)],
         {**HELD, "/b": Device(1, non_empty=True)},
-        5,
+        True,
         EmptySourceAction.RESTORE,
     ),
     (
         "a record of an empty path says nothing of its disk",
         [EMPTY, replace(EMPTY, path="/b", device=7)],
         {**HELD, "/b": Device(8, non_empty=False)},
-        5,
+        True,
         EmptySourceAction.RESTORE,
     ),
 ]
 
 
 @pytest.mark.parametrize(
-    ("seen", "recorded", "files", "action"),
+    ("seen", "recorded", "is_saved", "action"),
     [case[1:] for case in ALONE],
     ids=[case[0] for case in ALONE],
 )
 def test_a_wanted_restore_happens_only_where_it_is_safe(
     seen: list[PathState],
     recorded: dict[str, Device],
-    files: int | None,
+    is_saved: bool | None,
     action: EmptySourceAction,
 ) -> None:
     """All paths empty, where they were, and something to restore."""
-    found = decide(EmptySourceFacts(seen, recorded, files, is_wanted=True))
+    found = decide(EmptySourceFacts(seen, recorded, is_saved, is_wanted=True))
 
     assert action is found.action
     assert bool(found.reason) == (
-        action is not EmptySourceAction.NORMAL or (files == 0 and bool(seen))
+        action is not EmptySourceAction.NORMAL or (is_saved is False and bool(seen))
     )
 
 
 @pytest.mark.parametrize(
-    ("seen", "recorded", "files", "action"),
+    ("seen", "recorded", "is_saved", "action"),
     [case[1:] for case in ALONE],
     ids=[case[0] for case in ALONE],
 )
 def test_unwanted_it_is_an_alarm_instead(
     seen: list[PathState],
     recorded: dict[str, Device],
-    files: int | None,
+    is_saved: bool | None,
     action: EmptySourceAction,
 ) -> None:
     """What would be restored, or is in danger, is told; what is normal stays so."""
-    found = decide(EmptySourceFacts(seen, recorded, files))
+    found = decide(EmptySourceFacts(seen, recorded, is_saved))
 
     expected = (
         EmptySourceAction.NORMAL if action is EmptySourceAction.NORMAL else EmptySourceAction.ALARM
@@ -130,7 +133,7 @@ def test_unwanted_it_is_an_alarm_instead(
 
 def test_a_container_that_uses_the_path_is_in_the_way() -> None:
     """Unless it may be stopped; it is named."""
-    now = EmptySourceFacts([EMPTY], HELD, 5, users=["web"], is_wanted=True)
+    now = EmptySourceFacts([EMPTY], HELD, True, users=["web"], is_wanted=True)
 
     assert EmptySourceAction.ALARM is decide(now).action
     assert "web runs and uses that" in decide(now).reason
@@ -139,7 +142,7 @@ def test_a_container_that_uses_the_path_is_in_the_way() -> None:
 
 def test_who_uses_the_path_has_to_be_known() -> None:
     """Unknown is never the same as nobody, whatever may be stopped."""
-    now = EmptySourceFacts([EMPTY], HELD, 5, trouble="no answer", is_wanted=True, may_stop=True)
+    now = EmptySourceFacts([EMPTY], HELD, True, trouble="no answer", is_wanted=True, may_stop=True)
 
     assert EmptySourceAction.ALARM is decide(now).action
     assert "no answer" in decide(now).reason
@@ -147,7 +150,7 @@ def test_who_uses_the_path_has_to_be_known() -> None:
 
 def test_what_is_empty_on_purpose_is_normal() -> None:
     """Whatever else is asked for."""
-    now = EmptySourceFacts([EMPTY], HELD, 5, is_wanted=True, is_on_purpose=True)
+    now = EmptySourceFacts([EMPTY], HELD, True, is_wanted=True, is_on_purpose=True)
 
     assert EmptySourceAction.NORMAL is decide(now).action
 
@@ -156,7 +159,7 @@ def test_of_many_paths_the_first_are_named() -> None:
     """A reason fits into a line."""
     seen = [replace(EMPTY, path=f"/{number}") for number in range(9)]
 
-    reason = decide(EmptySourceFacts(seen, {}, 5)).reason
+    reason = decide(EmptySourceFacts(seen, {}, True)).reason
 
     assert "/0, /1, /2 and 6 more are empty, but held data at an earlier backup" == reason
 
@@ -178,7 +181,7 @@ RECORDED = st.dictionaries(
         EmptySourceFacts,
         st.lists(SEEN, max_size=3, unique_by=lambda one: one.path),
         RECORDED,
-        st.sampled_from([None, 0, 1, 50]),
+        st.sampled_from([None, False, True]),
         st.sampled_from([(), ("web",)]),
         st.sampled_from(["", "no answer"]),
         st.booleans(),
@@ -192,7 +195,7 @@ def test_no_restore_is_ever_unsafe(now: EmptySourceFacts) -> None:
         return
     assert now.is_wanted
     assert not now.is_on_purpose
-    assert now.latest_files
+    assert now.is_saved
     assert not now.trouble
     assert now.may_stop or not now.users
     for one in now.seen:
@@ -257,7 +260,7 @@ class Repository:
     """An engine that knows snapshots only: ids and how many files each holds."""
 
     held: Sequence[tuple[str, int | None]] = ()
-    entries_of: Sequence[Entry] = ()
+    holding: frozenset[str] = frozenset()
     error: EngineError | None = None
     asked: int = 0
 
@@ -266,15 +269,14 @@ class Repository:
         self.asked += 1
         if self.error is not None:
             raise self.error
-        when = datetime(2024, 1, 1, tzinfo=UTC)
         return tuple(
-            Snapshot(name, when, ("/data", "/other"), files_processed=files)
-            for name, files in self.held
+            Snapshot(name, MADE + timedelta(days=day), ("/data", "/other"), files_processed=files)
+            for day, (name, files) in enumerate(self.held)
         )
 
-    def entries(self, _snapshot: Snapshot, _path: str) -> Iterator[Entry]:
-        """List what every snapshot holds."""
-        return iter(self.entries_of)
+    def holds_file(self, snapshot: Snapshot) -> bool:
+        """Look into one that nobody counted."""
+        return snapshot.id in self.holding
 
 
 @dataclass
@@ -296,10 +298,10 @@ class World:
         """Return the repository as an engine; of it no more is used."""
         return self.repository  # type: ignore[return-value]
 
-    def emptiness(self, **choice: object) -> EmptySourceGuard:
-        """Look after the plan."""
+    def emptiness(self, *, at: float = 7.0, **choice: object) -> EmptySourceGuard:
+        """Look after the plan, at a moment."""
         wanted = EmptySourceOptions(**choice)  # type: ignore[arg-type]
-        return EmptySourceGuard(self.journal, self, self.containers, wanted, now=lambda: 7.0)
+        return EmptySourceGuard(self.journal, self, self.containers, wanted, now=lambda: at)
 
     def empty(self) -> None:
         """Lose everything."""
@@ -487,14 +489,30 @@ def test_a_snapshot_of_other_paths_is_not_restored(world: World) -> None:
     assert ended is not None
 
 
-def test_where_restic_counts_nothing_the_entries_tell(world: World) -> None:
-    """Folders alone are nothing."""
-    plan = RunPlan("web", "store", ("/data",))
-    world.repository.held = (("old", None),)
-    world.repository.entries_of = (Entry("/data", "dir"),)
-    emptiness = world.emptiness()
+def test_an_emptied_plan_is_restored_from_the_latest_that_holds_a_file(world: World) -> None:
+    """Folders and links alone are nothing; by what was counted, else by what is held."""
+    world.repository.held = (("full", None), ("void", None), ("zero", 0))
+    world.repository.holding = frozenset({"full"})
 
-    assert (0, None) == emptiness._newest_with_files(plan)
-    world.repository.entries_of = (Entry("/data", "dir"), Entry("/data/x", "symlink"))
-    files, snapshot = emptiness._newest_with_files(plan)
-    assert (1, "old") == (files, snapshot.id if snapshot else "")
+    latest = world.emptiness()._find_latest(world.plan)
+
+    assert latest.snapshot is not None
+    assert ("full", "2 newer snapshots hold no file (zero, void)") == (
+        latest.snapshot.id,
+        latest.passed_over,
+    )
+
+
+def test_where_only_snapshots_of_the_future_hold_a_file_nothing_is_saved_over_them(
+    world: World,
+) -> None:
+    """Which one is meant has to be said by a person."""
+    world.empty()
+    world.repository.held = (("full", 3),)
+
+    decision, ended = world.emptiness(at=YEAR_BEFORE, everything=True).refill(world.plan)
+
+    assert EmptySourceAction.ALARM is decision.action
+    assert "1 snapshot is ahead of the clock (full)" in decision.reason
+    assert ended is not None
+    assert RunOutcome.FAILED is ended.outcome

@@ -617,7 +617,8 @@ def test_work_is_found_by_kind_and_name() -> None:
 def test_the_status_tells_of_each_plan(world: World) -> None:
     """Last success, duration, size and age; and when it is due."""
     world.loop.poll()
-    world.ran(WEB, snapshot="abc", stats=Stats(bytes_processed=100, bytes_added=5))
+    stats = Stats(files_processed=1, bytes_processed=100, bytes_added=5)
+    world.ran(WEB, snapshot="abc", stats=stats)
     world.now += 40
     world.ran(WEB, RunOutcome.FAILED, failure=FailureClass.NETWORK, reason="MARK")
     world.parts.journal.verified("web", world.now - 7, "abc")
@@ -688,6 +689,26 @@ def test_a_run_without_an_end_is_told_nobody(world: World) -> None:
     assert 0 == sum(world.report.collect().runs.values())
 
 
+def test_the_status_names_the_latest_snapshot_that_holds_a_file(world: World) -> None:
+    """What a run of nothing has made is no latest one, nor what lies ahead of the clock."""
+    world.loop.poll()
+
+    def shown() -> object:
+        (found,) = status_json(world.report.collect())["plans"]
+        return found["snapshot"]
+
+    assert shown() is None
+    world.ran(WEB, snapshot="full", stats=Stats(files_processed=2))
+    assert "full" == shown()
+    world.ran(WEB, snapshot="void", stats=Stats())
+    assert "full" == shown()
+    world.now += 300 * DAY
+    world.ran(WEB, snapshot="future", stats=Stats(files_processed=2))
+    assert "future" == shown()
+    world.now -= 300 * DAY
+    assert "full" == shown()
+
+
 class Unreadable:
     """A journal whose file is out of reach."""
 
@@ -698,7 +719,7 @@ class Unreadable:
         """Fail."""
         raise SidecarError("out of reach")
 
-    verifications = last
+    verifications = latest = last
 
 
 def test_a_journal_out_of_reach_leaves_the_rest_of_the_status(world: World) -> None:
@@ -708,7 +729,8 @@ def test_a_journal_out_of_reach_leaves_the_rest_of_the_status(world: World) -> N
     facts = StatusCollector(
         sources, world.parts.scheduler, HOUR, world.clock, world.clock
     ).collect()
-    assert (None, None) == (facts.plans[0].last_good, facts.plans[0].verified)
+    plan = facts.plans[0]
+    assert (None, None, None) == (plan.last_good, plan.latest, plan.verified)
 
 
 def test_without_a_document_there_is_no_plan(tmp_path: Path) -> None:

@@ -654,3 +654,39 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
 def listen(caplog: pytest.LogCaptureFixture) -> None:
     """Hear what is told."""
     caplog.set_level(logging.WARNING)
+
+
+def finish(journal: Journal, snapshot: str, files: int, at: float = 10.0, job: Job = WEB) -> None:
+    """Record a run that made a snapshot of so many files."""
+    ended = Ended(RunOutcome.SUCCESS, at + 1, snapshot, Stats(files_processed=files))
+    journal.end(begin(journal, job, at), ended)
+
+
+def test_how_many_files_a_snapshot_holds_is_known_by_its_id_or_its_first_digits(
+    journal: Journal,
+) -> None:
+    """Old restics tell eight digits; what another plan or another program made is not known."""
+    finish(journal, "5f3a9c01", 7)
+    finish(journal, "77ab0042" * 8, 0)
+    finish(journal, "11111111" * 8, 3, job=DB)
+    journal.end(begin(journal), Ended(RunOutcome.FAILED, 20.0, "22222222" * 8))
+
+    assert 7 == journal.files_in(WEB, "5f3a9c01" * 8)
+    assert 0 == journal.files_in(WEB, "77ab0042" * 8)
+    for unknown in ("11111111", "22222222", "33333333"):
+        assert journal.files_in(WEB, unknown * 8) is None
+
+
+def test_the_latest_run_is_the_newest_whose_snapshot_holds_a_file(journal: Journal) -> None:
+    """Begun not after a moment; runs without a snapshot do not count."""
+    finish(journal, "old", 5, at=10.0)
+    finish(journal, "void", 0, at=20.0)
+    journal.end(begin(journal, at=30.0), Ended(RunOutcome.FAILED, 31.0))
+    finish(journal, "new", 1, at=40.0)
+    begin(journal, at=50.0)
+
+    found = [journal.latest(WEB, moment) for moment in (5.0, 39.9, 40.0)]
+
+    names = [one.ended.snapshot if one and one.ended else None for one in found]
+    assert [None, "old", "new"] == names
+    assert journal.latest(DB, 99.0) is None

@@ -1,5 +1,6 @@
 """Which snapshot is restored, which of its paths, and where each belongs."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 from sidecar.backrest.reading import RunPlan
 from sidecar.engines.base import Entry, Snapshot
 from sidecar.lib.errors import UsageError
+from sidecar.runner.latest import Latest
 from sidecar.runner.restore.choose import (
+    Choice,
     RestoreError,
     RestoreItem,
     RestoreRequest,
@@ -32,6 +35,11 @@ NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 def request(**wanted: object) -> RestoreRequest:
     """Request something of the plan."""
     return RestoreRequest(PLAN, "here", **wanted)  # type: ignore[arg-type]
+
+
+def newest(snapshots: Sequence[Snapshot]) -> Latest:
+    """Take the newest, as where each holds a file."""
+    return Latest(snapshots[-1])
 
 
 def snapshot(name: str, hours: int = 0) -> Snapshot:
@@ -130,9 +138,41 @@ def test_the_snapshot_is_chosen(wanted: dict[str, object], expected: str) -> Non
     """The newest, the newest not after a time, or by its id, also another plan's."""
     own = [snapshot("a"), snapshot("b", 2)]
 
-    found = choose_snapshot(request(**wanted), lambda: own, lambda: [*own, snapshot("c", 3)])
+    found = choose_snapshot(
+        request(**wanted), lambda: own, lambda: [*own, snapshot("c", 3)], newest
+    )
 
-    assert expected * 8 == found.id
+    assert (expected * 8, "") == (found.snapshot.id, found.passed_over)
+
+
+@pytest.mark.parametrize("wanted", [{}, {"at": NOON + timedelta(hours=5)}])
+def test_a_snapshot_that_holds_nothing_is_chosen_by_its_id_only(wanted: dict[str, object]) -> None:
+    """Restored in place it would wipe what is there."""
+    full, void = snapshot("a"), snapshot("b", 2)
+
+    found = choose_snapshot(
+        request(**wanted),
+        lambda: [full, void],
+        list,
+        lambda candidates: Latest(candidates[0], tuple(candidates[1:])),
+    )
+    by_id = choose_snapshot(request(snapshot=void.id), list, lambda: [full, void], newest)
+
+    assert Choice(full, "1 newer snapshot holds no file (bbbbbbbb)") == found
+    assert Choice(void) == by_id
+
+
+def test_where_every_snapshot_is_passed_over_an_id_is_asked_for() -> None:
+    """The refusal says why each of them is."""
+    void = snapshot("a")
+
+    with pytest.raises(RestoreError) as caught:
+        choose_snapshot(request(), lambda: [void], list, lambda found: Latest(None, tuple(found)))
+
+    assert "no snapshot of web can be taken: 1 snapshot holds no file (aaaaaaaa)" in str(
+        caught.value
+    )
+    assert "--snapshot ID" in caught.value.hint
 
 
 def test_a_name_has_to_be_that_of_one_snapshot() -> None:
@@ -141,7 +181,7 @@ def test_a_name_has_to_be_that_of_one_snapshot() -> None:
 
     for name, words in (("12345678", "2 snapshots are called"), ("1234567", "has no snapshot")):
         with pytest.raises(RestoreError, match=words):
-            choose_snapshot(request(snapshot=name), list, lambda: two)
+            choose_snapshot(request(snapshot=name), list, lambda: two, newest)
 
 
 def test_all_of_the_snapshot_is_restored_and_nothing_twice() -> None:

@@ -40,6 +40,7 @@ class Vault:
     answer: CommandResult = field(default_factory=lambda: CommandResult(ResultKind.SUCCESS))
     error: EngineError | None = None
     restored: list[str] = field(default_factory=list)
+    newer: tuple[Snapshot, ...] = ()
 
     def save(self, path: Path) -> None:
         """Take a copy of a file."""
@@ -55,11 +56,16 @@ class Vault:
         if self.error is not None:
             raise self.error
         when = datetime(2024, 1, 1, tzinfo=UTC)
-        return (Snapshot(ID, when, ("/",)),) if self.held else ()
+        saved = (Snapshot(ID, when, ("/",)),) if self.held else ()
+        return (*saved, *self.newer)
 
     def entries(self, _snapshot: Snapshot, _path: str) -> Iterator[Entry]:
         """List all that was saved."""
         return iter(self.held.values())
+
+    def holds_file(self, snapshot: Snapshot) -> bool:
+        """Return whether anything that was saved is a file; the empty snapshot holds none."""
+        return snapshot.id == ID and any(one.kind == "file" for one in self.held.values())
 
     def restore(
         self, _snapshot: Snapshot, includes: Sequence[str], target: Path, _report: Report
@@ -256,11 +262,25 @@ def test_a_snapshot_without_a_file_is_neither_good_nor_bad(bench: Bench) -> None
     found = bench.verify()
 
     assert (False, (), None) == (found.is_good, found.differences, found.failure)
-    assert "holds no file" in found.note
+    assert "there is nothing to compare: 1 snapshot holds no file (01234567)" == found.note
     (run,) = bench.journal.runs("web")
     assert run.ended is not None
     assert RunOutcome.WARNING is run.ended.outcome
     assert {} == bench.journal.verifications()
+
+
+def test_a_newer_snapshot_without_a_file_is_passed_over(bench: Bench) -> None:
+    """What was saved before is verified; that it is not the newest makes it a warning."""
+    when = datetime(2024, 1, 2, tzinfo=UTC)
+    bench.vault.newer = (Snapshot("f" * 16, when, ("/",)),)
+
+    found = bench.verify()
+
+    assert (ID, True) == (found.snapshot, found.is_good)
+    assert "1 newer snapshot holds no file (ffffffff)" == found.passed_over
+    (run,) = bench.journal.runs("web")
+    assert run.ended is not None
+    assert (RunOutcome.WARNING, found.passed_over) == (run.ended.outcome, run.ended.reason)
 
 
 def test_the_disk_is_never_filled(bench: Bench) -> None:
