@@ -31,6 +31,9 @@ EVENTS: Mapping[str, LogEvent] = {
     ),
     "repository.ready": LogEvent("info", "a repository is there, or was made"),
     "repository.not-created": LogEvent("error", "a repository could not be made"),
+    "repository.not-noted": LogEvent(
+        "error", "the file that keeps a repository's id is not written"
+    ),
     "container.stop": LogEvent("info", "a container is stopped for a restore or `backup-once`"),
     "container.start": LogEvent("info", "it is started again"),
     "container.gone": LogEvent("warn", "it is not there any more, nor another of its name"),

@@ -2,8 +2,7 @@
 
 import logging
 import socket
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +10,7 @@ from functools import partial
 from sidecar.backrest.reading import Config, Repo, RunPlan
 from sidecar.docker.lifecycle import Containers, OneShotDocker
 from sidecar.docker.usage import own_id
-from sidecar.engines.base import CommandResult, Engine, ResultKind
+from sidecar.engines.base import Engine
 from sidecar.engines.restic import CommandTimeouts, ResticEngine
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
@@ -25,13 +24,13 @@ from sidecar.runner.job.leftover_processes import marked
 from sidecar.runner.job.report import RunReporter
 from sidecar.runner.job.session import Session, SessionOptions
 from sidecar.runner.job.steps import OnStart, Programs
-from sidecar.runner.job.upkeep import run_initialise
 from sidecar.runner.journal import Journal, Run
 from sidecar.runner.lock import SchedulerLock, refuse_beside_backrest, refuse_beside_container
 from sidecar.runner.notify.delivery import DeliveryQueue
 from sidecar.runner.notify.notices import RunNotifier
 from sidecar.runner.notify.sender import ProcessSender
 from sidecar.runner.once.leftover import recover_leftovers
+from sidecar.runner.repositories import Initialiser, KnownRepositories
 from sidecar.runner.settings import RunnerSettings, environment_of
 
 JOURNAL = "journal.sqlite"
@@ -135,49 +134,6 @@ class PlanEngines:
         return self.engines.make(self.runner, repo or Repo(plan.repo))
 
 
-class Initialiser:
-    """Creates repositories whose document entry asks for it, each once.
-
-    One that does not answer keeps no other from being created.
-    """
-
-    def __init__(self, journal: Journal, engine_for: Callable[[Repo], Engine]) -> None:
-        self._journal = journal
-        self._engine_for = engine_for
-        self._lock = threading.Lock()
-        self._locks: dict[str, threading.Lock] = {}
-        self._done: set[str] = set()
-
-    def ensure(self, repo: Repo | None) -> CommandResult | None:
-        """Create a repository if it never existed; return None if there was nothing to do."""
-        if repo is None or not repo.auto_initialise:
-            return None
-        with self._lock:
-            # By its address: two entries may name one repository.
-            lock = self._locks.setdefault(repo.uri, threading.Lock())
-        with lock:
-            return None if repo.id in self._done else self._ensure(repo)
-
-    def _ensure(self, repo: Repo) -> CommandResult | None:
-        try:
-            known = self._journal.guid(repo.id)
-        except SidecarError:
-            # It may have existed: then nothing is created.
-            return None
-        if known:
-            self._done.add(repo.id)
-            return None
-        found = run_initialise(self._engine_for(repo), repo, known, self._journal.set_guid)
-        if found is not None and found.kind is ResultKind.SUCCESS:
-            self._done.add(repo.id)
-            log_event(_log, logging.INFO, "repository.ready", repo=repo.id)
-        elif found is not None:
-            log_event(
-                _log, logging.ERROR, "repository.not-created", repo=repo.id, reason=found.reason
-            )
-        return found
-
-
 @dataclass(frozen=True, slots=True)
 class RunnerDependencies:
     """All parts that running a job needs.
@@ -193,6 +149,7 @@ class RunnerDependencies:
     runner: ProcessRunner
     probes: ProcessRunner
     session: Session
+    known: KnownRepositories
     initialiser: Initialiser
     emptiness: EmptySourceGuard
     containers: OneShotDocker | None
@@ -205,10 +162,7 @@ class RunnerDependencies:
 
     def known_guid(self, repo: str) -> str:
         """Return the id that a repository was seen to have; empty if none is known."""
-        try:
-            return self.journal.guid(repo)
-        except SidecarError:
-            return ""
+        return self.known.guid(repo)
 
     def stop(self) -> None:
         """End the jobs that run; the hooks after them still run."""
@@ -249,6 +203,7 @@ def assemble(
         )
         containers = stack.enter_context(open_docker(settings, environ))
         engines = EngineFactory(settings, environ)
+        known = KnownRepositories(journal, lambda: engines.config)
 
         def programs(starter: ProcessRunner) -> Programs:
             timeout = settings.running.hook_timeout
@@ -270,7 +225,8 @@ def assemble(
             runner=runner,
             probes=probes,
             session=Session(journal, programs(runner), programs(cleanup), options),
-            initialiser=Initialiser(journal, lambda repo: engines.make(probes, repo)),
+            known=known,
+            initialiser=Initialiser(known, lambda repo: engines.make(probes, repo)),
             emptiness=emptiness,
             containers=containers,
             delivery=delivery,

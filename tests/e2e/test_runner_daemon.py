@@ -291,6 +291,26 @@ def test_a_repository_that_is_lost_is_unhealthy_and_not_made_anew(parts: RunnerF
     assert not (parts.folder / "repo").exists()
 
 
+def test_a_lost_journal_does_not_let_a_lost_repository_be_made_anew(parts: RunnerFolder) -> None:
+    """A disk that is not mounted looks like one that never was; what tells of it is named."""
+    with run_daemon(parts):
+        assert 0 == parts.run("backup", "web").returncode
+    (parts.folder / "repo").rename(parts.folder / "elsewhere")
+    for file in parts.state.glob("journal.sqlite*"):
+        file.unlink()
+
+    assert 1 == parts.run("run", "web").returncode
+    (run,) = parts.runs()
+    assert run.ended is not None
+    assert run.ended.reason.endswith("is its disk not mounted?")
+    (parts.state / "repositories.json").unlink()
+    (parts.state / JOURNAL).unlink()
+    failed = parts.run("run", "web")
+
+    assert (1, True) == (failed.returncode, "one was there before" in failed.stderr)
+    assert not (parts.folder / "repo").exists()
+
+
 def test_policies_of_repositories_are_executed_on_their_schedules(parts: RunnerFolder) -> None:
     """Prune, check and forget are due like backups are."""
     store = {

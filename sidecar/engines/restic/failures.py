@@ -141,6 +141,7 @@ _RETRYING = re.compile(
     r"^\w+\(.*?\) returned error, retrying after [^:]+: |^\w+\(<.*?>.*?\) failed: "
 )
 _LONGEST = 300
+_LOCAL = re.compile(r"\b(?:l?stat|open) /.*: no such file or directory$")
 
 
 def classify(status: int, texts: Iterable[str]) -> tuple[FailureClass, str]:
@@ -175,4 +176,6 @@ def render_reason(failure: FailureClass, line: str) -> str:
         return f"the repository is locked by {holder[1]}"
     sentence = _SENTENCES[failure]
     detail = _RETRYING.sub("", line.removeprefix("Fatal: ")).strip()[:_LONGEST]
+    if failure is FailureClass.REPO_NOT_FOUND and _LOCAL.search(detail):
+        detail += "; is its disk not mounted?"
     return f"{sentence}: {detail}" if detail and failure not in _WITHOUT_DETAIL else sentence

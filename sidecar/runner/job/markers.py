@@ -41,6 +41,11 @@ def write_marker(directory: Path, run: Run) -> None:
         )
 
 
+def success_marker(directory: Path, plan: str) -> Path:
+    """Return the file that holds the time of a plan's last success."""
+    return directory / f"{marker_name(plan)}.success"
+
+
 def marker_name(plan: str) -> str:
     """Return the name of a plan's files: its id, quoted, and cut if it is very long."""
     name = quote(plan, safe="")

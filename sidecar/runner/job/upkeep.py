@@ -26,25 +26,33 @@ def run_unlock(engine: Upkeep, repo: Repo) -> CommandResult | None:
 
 
 def run_initialise(
-    engine: Upkeep, repo: Repo, known: str, keep_guid: Callable[[str, str], None]
+    engine: Upkeep, repo: Repo, past: str, keep_guid: Callable[[str, str], None]
 ) -> CommandResult | None:
     """Create the repository; None if it does not ask for it.
 
-    `known` is the id that it had before, empty if there was none: a repository that existed is
-    never created anew, for its disk may not be mounted. `keep_guid` is called with the
-    repository's name and its new id; the document is not written.
+    `past` is what tells that it existed before, in words, empty if nothing does: a repository
+    that existed is never created anew, for its disk may not be mounted. `keep_guid` is called
+    with the repository's name and its id; the document is not written.
     """
     if not repo.auto_initialise:
         return None
-    return as_result(lambda: _initialise(engine, repo, known, keep_guid))
+    return as_result(lambda: _initialise(engine, repo, past, keep_guid))
 
 
 def _initialise(
-    engine: Upkeep, repo: Repo, known: str, keep_guid: Callable[[str, str], None]
+    engine: Upkeep, repo: Repo, past: str, keep_guid: Callable[[str, str], None]
 ) -> CommandResult:
-    if known:
-        return _compare(engine.probe(), known)
-    keep_guid(repo.id, engine.initialise())
+    try:
+        guid = engine.probe() if past else engine.initialise()
+    except EngineError as error:
+        if not past or error.failure is not FailureClass.REPO_NOT_FOUND:
+            raise
+        reason = (
+            f"{error.message}; one was there before ({past}), so none is created: "
+            "`restic init` makes a new one"
+        )
+        raise EngineError(error.failure, reason) from error
+    keep_guid(repo.id, guid)
     return CommandResult(ResultKind.SUCCESS)
 
 

@@ -21,6 +21,7 @@ from sidecar.runner.journal.records import (
     Unfinished,
     Verified,
 )
+from sidecar.runner.journal.schema import list_set_aside
 
 __all__ = [
     "Device",
@@ -38,4 +39,5 @@ __all__ = [
     "Stopped",
     "Unfinished",
     "Verified",
+    "list_set_aside",
 ]

@@ -20,6 +20,10 @@ _SHORTEN = (
 )
 _FAILED = "UPDATE outbox SET due = ?, failures = failures + 1 WHERE id = ?"
 _DUE = "SELECT id, body, posted, failures FROM outbox WHERE due <= ? ORDER BY id LIMIT ?"
+_HAS_USED = (
+    "SELECT EXISTS (SELECT 1 FROM works WHERE repo = ? AND last_success IS NOT NULL) "
+    "OR EXISTS (SELECT 1 FROM runs WHERE repo = ? AND snapshot <> '')"
+)
 
 
 class JournalOutbox(Database):
@@ -96,6 +100,11 @@ class Findings(Database):
         query = "SELECT guid FROM guids WHERE repo = ?"
         found = self._read(lambda db: db.execute(query, (repo,)).fetchone())
         return "" if found is None else str(found[0])
+
+    def has_used(self, repo: str) -> bool:
+        """Return whether a run has used a repository with success. Raises JournalError."""
+        row = self._read(lambda db: db.execute(_HAS_USED, (repo, repo)).fetchone())
+        return bool(row[0])
 
     def set_guid(self, repo: str, guid: str) -> None:
         """Record the id of a repository."""

@@ -1,6 +1,7 @@
 """The journal's tables: open a file, bring it up to date, save what a broken one still holds."""
 
 import contextlib
+import glob
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -66,6 +67,7 @@ _SAVED = {
 
 _BUSY_SECONDS = 10.0
 _MOST_LOG_BYTES = 1 << 20
+_ASIDE = ".broken-"
 _COMPANIONS = ("", "-wal", "-shm")
 
 Row = tuple[str, tuple[str, ...], tuple[object, ...]]
@@ -174,12 +176,20 @@ def _corrupt(message: str) -> sqlite3.DatabaseError:
 def set_aside(path: Path, at: float) -> Path:
     """Rename the file and its companions; return its new name. Raises OSError."""
     number = int(at)
-    while (aside := path.with_name(f"{path.name}.broken-{number}")).exists():
+    while (aside := path.with_name(f"{path.name}{_ASIDE}{number}")).exists():
         number += 1
     for companion in _COMPANIONS:
         with contextlib.suppress(FileNotFoundError):
             Path(f"{path}{companion}").replace(f"{aside}{companion}")
     return aside
+
+
+def list_set_aside(path: Path) -> tuple[Path, ...]:
+    """List the files that were set aside, by their names."""
+    found = path.parent.glob(f"{glob.escape(path.name)}{_ASIDE}*")
+    return tuple(
+        sorted(one for one in found if one.name.removeprefix(path.name + _ASIDE).isdigit())
+    )
 
 
 def read_what_is_left(path: Path) -> Rows:

@@ -1,7 +1,6 @@
 """The daemon's loop and what its workers do, on a real journal, with a clock of the test's own."""
 
 import json
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -16,7 +15,7 @@ import pytest
 
 from sidecar.backrest.reading import Config, Repo, RunPlan, Timing
 from sidecar.docker.usage import ContainerUse
-from sidecar.engines.base import FailureClass, Progress, ResultKind, Stats
+from sidecar.engines.base import FailureClass, Progress, Stats
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.runner import parts as parts_module
 from sidecar.runner.control import ControlApi, resolve_job
@@ -33,7 +32,7 @@ from sidecar.runner.loader import Loaded, Loader
 from sidecar.runner.loop import LoopDependencies, RunnerLoop
 from sidecar.runner.maintenance import Maintenance, used_parts
 from sidecar.runner.metrics import METRICS
-from sidecar.runner.parts import Initialiser, RunnerDependencies, assemble
+from sidecar.runner.parts import RunnerDependencies, assemble
 from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings, Scheduling
 from sidecar.runner.status import status_json
@@ -830,54 +829,6 @@ def test_rounds_end_at_once(tmp_path: Path) -> None:
         pass
 
 
-class Creating:
-    """An engine whose repository is created."""
-
-    def __init__(self, failure: FailureClass | None = None) -> None:
-        self.failure = failure
-        self.created = 0
-
-    def initialise(self) -> str:
-        """Create it."""
-        from sidecar.engines.base import EngineError
-
-        self.created += 1
-        if self.failure is not None:
-            raise EngineError(self.failure, "it did not work")
-        return "0" * 64
-
-
-def test_a_repository_is_created_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Its id is known from then on, also after a restart; one that does not ask for it never."""
-    caplog.set_level(logging.INFO)
-    asks, engine = Repo("a", auto_initialise=True), Creating()
-    with Journal(tmp_path / "journal") as journal:
-        initialiser = Initialiser(journal, lambda _: engine)  # type: ignore[arg-type, return-value]
-        assert initialiser.ensure(Repo("b")) is None
-        assert initialiser.ensure(None) is None
-        found = initialiser.ensure(asks)
-        assert found is not None
-        assert ResultKind.SUCCESS is found.kind
-        assert initialiser.ensure(asks) is None
-        again = Initialiser(journal, lambda _: engine)  # type: ignore[arg-type, return-value]
-        assert again.ensure(asks) is None
-        assert again.ensure(asks) is None
-    assert 1 == engine.created
-    assert ["repository.ready"] == [record.message for record in caplog.records]
-
-
-def test_a_repository_that_cannot_be_created_is_tried_again(tmp_path: Path) -> None:
-    """With each run, for whatever was in the way may be gone."""
-    engine = Creating(FailureClass.NETWORK)
-    with Journal(tmp_path / "journal") as journal:
-        initialiser = Initialiser(journal, lambda _: engine)  # type: ignore[arg-type, return-value]
-        for _ in range(2):
-            found = initialiser.ensure(Repo("a", auto_initialise=True))
-            assert found is not None
-            assert FailureClass.NETWORK is found.failure
-    assert 2 == engine.created
-
-
 def test_a_renamed_repository_is_still_the_same(world: World) -> None:
     """A run under its old name and one under its new name exclude each other."""
     world.loop.poll()
@@ -887,42 +838,6 @@ def test_a_renamed_repository_is_still_the_same(world: World) -> None:
     after = world.jobs.lock_keys(WEB._replace(repo="nas"))
     assert not before.isdisjoint(after)
     assert before.isdisjoint(world.jobs.lock_keys(WEB))
-
-
-class Hanging(Creating):
-    """An engine whose repository does not answer until it is told to."""
-
-    def __init__(self) -> None:
-        super().__init__(FailureClass.TIMEOUT)
-        self.began, self.answers = threading.Event(), threading.Event()
-
-    def initialise(self) -> str:
-        """Wait."""
-        self.began.set()
-        assert self.answers.wait(20)
-        return super().initialise()
-
-
-def test_a_repository_that_does_not_answer_keeps_no_other_from_being_created(
-    tmp_path: Path,
-) -> None:
-    """Each has a turn of its own; entries of one address share it."""
-    hanging, engine = Hanging(), Creating()
-    engines: dict[str, Any] = {"a": hanging, "b": engine}
-    with Journal(tmp_path / "journal") as journal:
-        initialiser = Initialiser(journal, lambda repo: engines[repo.id])
-        first = threading.Thread(
-            target=initialiser.ensure, args=(Repo("a", "/a", auto_initialise=True),)
-        )
-        first.start()
-        try:
-            assert hanging.began.wait(20)
-            found = initialiser.ensure(Repo("b", "/b", auto_initialise=True))
-        finally:
-            hanging.answers.set()
-            first.join()
-        assert found is not None
-        assert ResultKind.SUCCESS is found.kind
 
 
 def test_our_own_container_is_no_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:

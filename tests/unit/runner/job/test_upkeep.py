@@ -85,25 +85,48 @@ def test_a_repository_is_created_where_that_is_asked_for(engine: Answering) -> N
 
 
 @pytest.mark.parametrize(
-    ("guid", "reason"),
+    ("guid", "kept", "reason"),
     [
-        (GUID, ""),
-        ("", "it is gone (look for it)"),
-        (OTHER, "another repository stands at this address: bbbbbbbb instead of aaaaaaaa"),
+        (GUID, [("r", GUID)], ""),
+        (
+            "",
+            [],
+            (
+                "it is gone; one was there before (the journal says so), so none is created: "
+                "`restic init` makes a new one"
+            ),
+        ),
     ],
 )
 def test_a_repository_that_existed_is_never_created_anew(
-    engine: Answering, guid: str, reason: str
+    engine: Answering, guid: str, kept: list[object], reason: str
 ) -> None:
     """Its disk may not be mounted: an empty one in its place would look like a good one."""
     engine.guid = guid
-    kept: list[object] = []
+    told: list[object] = []
     repo = Repo("r", auto_initialise=True)
-    done = upkeep.run_initialise(engine, repo, GUID, lambda *told: kept.append(told))
+    done = upkeep.run_initialise(engine, repo, "the journal says so", lambda *one: told.append(one))
 
     assert done is not None
     assert reason == done.reason
-    assert (["probe"], []) == (engine.asked, kept)
+    assert (["probe"], kept) == (engine.asked, told)
+
+
+def test_a_repository_that_cannot_be_asked_is_not_said_to_be_gone() -> None:
+    """It may be there."""
+    failure = EngineError(FailureClass.NETWORK, "no answer")
+
+    class Silent(Answering):
+        """An engine that reaches nothing."""
+
+        def probe(self) -> str:
+            """Fail."""
+            raise failure
+
+    done = upkeep.run_initialise(Silent(), Repo("r", auto_initialise=True), "so", lambda *_: None)
+
+    assert done is not None
+    assert (FailureClass.NETWORK, "no answer") == (done.failure, done.reason)
 
 
 def test_policies_are_those_of_the_repository(engine: Answering) -> None:

@@ -1,0 +1,154 @@
+"""Create repositories where the document asks for it, and never one that existed before.
+
+A repository whose disk is not mounted looks like one that never was. Created anew, it would take
+all further backups, while the old snapshots seem to be gone. So one is created only where
+nothing tells of a past: no id in the journal or in the file beside it, no run that used it, no
+marker of its plans, no journal that was set aside.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+
+from sidecar.backrest.reading import Config, Repo
+from sidecar.engines.base import CommandResult, Engine, ResultKind
+from sidecar.lib.errors import SidecarError
+from sidecar.lib.log import log_event
+from sidecar.lib.read_file import read_file
+from sidecar.lib.write_file import write_small
+from sidecar.runner.job.markers import success_marker
+from sidecar.runner.job.upkeep import run_initialise
+from sidecar.runner.journal import Journal, list_set_aside
+
+FILE = "repositories.json"
+"""The file in the state folder that holds the ids of repositories by their names."""
+
+_MOST_BYTES = 1 << 22
+_log = logging.getLogger(__name__)
+
+
+class KnownRepositories:
+    """The repositories that were ever seen: their ids, and other traces of them.
+
+    Ids are kept in the journal and in a file beside it, for the journal may be lost or damaged.
+    `config` gives the document as it is now. Safe for threads.
+    """
+
+    def __init__(self, journal: Journal, config: Callable[[], Config]) -> None:
+        self._journal = journal
+        self._file = journal.path.parent / FILE
+        self._config = config
+        self._lock = threading.Lock()
+
+    def guid(self, repo: str) -> str:
+        """Return the id that a repository was seen to have; empty if none is known."""
+        try:
+            found = self._journal.guid(repo)
+        except SidecarError:
+            found = ""
+        return found or (self._read() or {}).get(repo, "")
+
+    def trace_of(self, repo: Repo) -> str:
+        """Return what tells that a repository existed before, in words; empty: nothing does.
+
+        Raises JournalError: then it may have existed.
+        """
+        kept = self._read()
+        if guid := self._journal.guid(repo.id) or (kept or {}).get(repo.id):
+            return f"its id was {guid[:8]}"
+        if kept is None:
+            return f"{self._file} cannot be read, and may know it"
+        if self._journal.has_used(repo.id):
+            return "the journal has runs that used it"
+        if aside := list_set_aside(self._journal.path):
+            return f"{aside[0]} is a journal that was set aside, and may know it"
+        return self._trace_of_plans(repo)
+
+    def remember(self, repo: str, guid: str) -> None:
+        """Keep the id of a repository; what cannot be written is logged."""
+        with self._lock:
+            self._journal.set_guid(repo, guid)
+            kept = self._read()
+            if kept is None or kept.get(repo) == guid:
+                return
+            content = json.dumps({**kept, repo: guid}, indent=1, sort_keys=True)
+            try:
+                write_small(self._file.parent, FILE, content.encode(), durable=True)
+            except OSError as error:
+                file, reason = str(self._file), str(error.strerror)
+                log_event(
+                    _log, logging.ERROR, "repository.not-noted", repo=repo, file=file, reason=reason
+                )
+
+    def _trace_of_plans(self, repo: Repo) -> str:
+        """Return which plan has a marker of a success that the journal knows nothing of.
+
+        A plan that it does know saved to another repository, and moves to this one.
+        """
+        past = self._journal.history().past
+        saved = {job.subject for job, known in past.items() if known.last_success is not None}
+        for plan in self._config().plans:
+            marker = success_marker(self._file.parent, plan.id)
+            if plan.repo == repo.id and plan.id not in saved and marker.exists():
+                return f"{marker} tells that {plan.id} was saved before"
+        return ""
+
+    def _read(self) -> dict[str, str] | None:
+        """Return the ids that the file holds; None if it is there and cannot be read."""
+        try:
+            found = json.loads(read_file(self._file, _MOST_BYTES))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, RecursionError):
+            return None
+        return found if _is_text_to_text(found) else None
+
+
+def _is_text_to_text(found: object) -> bool:
+    return isinstance(found, dict) and all(isinstance(guid, str) for guid in found.values())
+
+
+class Initialiser:
+    """Creates repositories whose document entry asks for it, each once.
+
+    One that does not answer keeps no other from being created.
+    """
+
+    def __init__(self, known: KnownRepositories, engine_for: Callable[[Repo], Engine]) -> None:
+        self._known = known
+        self._engine_for = engine_for
+        self._lock = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+        self._done: set[str] = set()
+
+    def ensure(self, repo: Repo | None) -> CommandResult | None:
+        """Create a repository if it never existed; return None if there was nothing to do."""
+        if repo is None or not repo.auto_initialise:
+            return None
+        with self._lock:
+            # By its address: two entries may name one repository.
+            lock = self._locks.setdefault(repo.uri, threading.Lock())
+        with lock:
+            return None if repo.id in self._done else self._ensure(repo)
+
+    def _ensure(self, repo: Repo) -> CommandResult | None:
+        try:
+            past = self._known.trace_of(repo)
+        except SidecarError:
+            # It may have existed: then nothing is created.
+            return None
+        if past and (guid := self._known.guid(repo.id)):
+            # For repositories of a time when there was only the journal.
+            self._known.remember(repo.id, guid)
+            self._done.add(repo.id)
+            return None
+        found = run_initialise(self._engine_for(repo), repo, past, self._known.remember)
+        if found is not None and found.kind is ResultKind.SUCCESS:
+            self._done.add(repo.id)
+            log_event(_log, logging.INFO, "repository.ready", repo=repo.id)
+        elif found is not None:
+            log_event(
+                _log, logging.ERROR, "repository.not-created", repo=repo.id, reason=found.reason
+            )
+        return found
