@@ -35,10 +35,17 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class ChildOptions:
-    """How a program is asked to end, one signal after the other; descriptors that it inherits."""
+    """What only some programs need.
+
+    Attributes:
+        asks: how it is asked to end, one signal after the other.
+        inherits: descriptors that it inherits.
+        on_error_line: gets each line of its standard error that is not empty.
+    """
 
     asks: tuple[signal.Signals, ...] = (signal.SIGTERM,)
     inherits: tuple[int, ...] = ()
+    on_error_line: Callable[[bytes], None] | None = None
 
 
 _USUAL = ChildOptions()
@@ -62,22 +69,31 @@ class Completed:
 class SilenceTimeout:
     """How long to wait for a program that is silent; `renew` at each sign of life.
 
-    `monotonic` has to be that of the ProcessRunner.
+    `seconds` is None for ever. `monotonic` has to be that of the ProcessRunner.
     """
 
-    def __init__(self, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, seconds: float | None, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self.seconds = seconds
         self._monotonic = monotonic
         self._since = monotonic()
+        self._has_expired = False
 
     def renew(self) -> None:
         """Start the wait anew."""
         self._since = self._monotonic()
 
+    def expire(self) -> None:
+        """Wait no longer, whatever signs of life come."""
+        self._has_expired = True
+
     @property
-    def ends(self) -> float:
-        """When, by the monotonic clock, it has taken too long."""
-        return self._since + self.seconds
+    def ends(self) -> float | None:
+        """When, by the monotonic clock, it has taken too long; None: never."""
+        if self._has_expired:
+            return self._since
+        return None if self.seconds is None else self._since + self.seconds
 
 
 @dataclass(slots=True)
@@ -181,7 +197,7 @@ class ProcessRunner:
         """
         began = self._monotonic()
         running = self._spawn(argv, {**self._environ, **(env or {})}, script, options)
-        out, err = _Tail(on_line, keep), _Tail(None, keep)
+        out, err = _Tail(on_line, keep), _Tail(options.on_error_line, keep)
         try:
             if on_start is not None:
                 on_start(child_of(running.process.pid))
@@ -201,9 +217,9 @@ class ProcessRunner:
             running.stopped,
         )
 
-    def silence_timeout(self, timeout: float | SilenceTimeout | None) -> SilenceTimeout | None:
-        """Return the SilenceTimeout of so many seconds; None for no limit."""
-        if timeout is None or isinstance(timeout, SilenceTimeout):
+    def silence_timeout(self, timeout: float | SilenceTimeout | None) -> SilenceTimeout:
+        """Return the SilenceTimeout of so many seconds; None: one without a limit."""
+        if isinstance(timeout, SilenceTimeout):
             return timeout
         return SilenceTimeout(timeout, self._monotonic)
 
@@ -241,9 +257,7 @@ class ProcessRunner:
             self._state[running.process.pid] = running
             return running
 
-    def _pump(
-        self, running: _Running, out: _Tail, err: _Tail, silence: SilenceTimeout | None
-    ) -> None:
+    def _pump(self, running: _Running, out: _Tail, err: _Tail, silence: SilenceTimeout) -> None:
         process = running.process
         assert process.stdout is not None  # noqa: S101 - both are pipes
         assert process.stderr is not None  # noqa: S101
@@ -261,7 +275,7 @@ class ProcessRunner:
             os.close(ended)
 
     def _wait(
-        self, running: _Running, selector: selectors.BaseSelector, silence: SilenceTimeout | None
+        self, running: _Running, selector: selectors.BaseSelector, silence: SilenceTimeout
     ) -> None:
         """Take the next output, and end the program when it is overdue."""
         until = _until(running, silence)
@@ -290,7 +304,7 @@ class ProcessRunner:
         """
         try:
             self._overdue(running)
-            self._pump(running, _Tail(None, 1), _Tail(None, 1), None)
+            self._pump(running, _Tail(None, 1), _Tail(None, 1), SilenceTimeout(None))
         except BaseException:
             _signal_group(running.process.pid, signal.SIGKILL)
             raise
@@ -343,11 +357,9 @@ def _start(
         raise OSError(errno.EINVAL, f"{os.strerror(errno.EINVAL)}: {error}", argv[0]) from error
 
 
-def _until(running: _Running, silence: SilenceTimeout | None) -> float | None:
+def _until(running: _Running, silence: SilenceTimeout) -> float | None:
     """Return when the program is overdue, by the monotonic clock; None for never."""
-    if running.timed_out:
-        return running.forced_at
-    return None if silence is None else silence.ends
+    return running.forced_at if running.timed_out else silence.ends
 
 
 def _take(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> int:

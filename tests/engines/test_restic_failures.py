@@ -339,6 +339,19 @@ def test_server_that_refuses(restic: ResticBench) -> None:
     assert SECRET not in str(caught.value)
 
 
+def test_storage_that_stays_away(restic: ResticBench) -> None:
+    """The same operation fails again and again: that is waited for, but not for ever."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    restic.limits = CommandTimeouts(retrying=1.0)
+    engine = restic.restic(restic.repo(uri=f"rest:http://127.0.0.1:{port}/"))
+    done = engine.backup(restic.plan(), INSTANCE, restic.reported.append)
+
+    assert (ResultKind.FAILED, FailureClass.NETWORK) == (done.kind, done.failure)
+    assert done.reason.startswith("the repository cannot be reached: ")
+    assert done.reason.endswith("connection refused")
+
+
 def test_flag_that_restic_does_not_know(restic: ResticBench) -> None:
     """It is named; what it sets, which may be secret, is not."""
     plan = restic.plan(backup_flags=(f"--password-hint={SECRET}",))

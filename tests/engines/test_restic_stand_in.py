@@ -1,5 +1,6 @@
 """What a script says in place of restic: other versions, and answers that are hard to come by."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,6 +122,23 @@ def test_a_repository_that_cannot_be_created_is_told(
 
     assert failure is caught.value.failure
     assert ("exit 10" == cat) == ("init --json" in calls(bench))
+
+
+def test_what_cannot_get_better_by_itself_is_not_waited_for(
+    stand_in: StandIn, tmp_path: Path
+) -> None:
+    """Restic would try it again for long; it is asked to end, and the cause is told."""
+    line = "Save(<data/0a1b2c3d4e>) returned error, retrying after 552ms: 403 Forbidden"
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    trap = "trap 'echo ended >&2; exit 1' TERM INT"
+    wait = f"exec 3<>{fifo}; echo '{line}' >&2; while :; do read x <&3; done"
+    bench = stand_in(backup=f"{trap}; {wait}")
+    done = bench.restic().backup(bench.plan(), INSTANCE, bench.reported.append)
+
+    assert (ResultKind.FAILED, FailureClass.AUTH) == (done.kind, done.failure)
+    assert "the storage refused the credentials: 403 Forbidden" == done.reason
+    assert f"{line}\nended" == done.excerpt
 
 
 def test_listing_that_fails_gives_nothing(stand_in: StandIn) -> None:

@@ -119,7 +119,8 @@ class ResticEngine:
         except EngineError as error:
             if error.failure is not FailureClass.REPO_NOT_FOUND:
                 raise
-        done = self._program.judge(argv.render_init(self._access))
+        seconds = self._program.limits.probe
+        done = self._program.judge(argv.render_init(self._access), seconds=seconds)
         if done.kind is not ResultKind.SUCCESS and "already exists" not in done.reason:
             raise EngineError(done.failure or FailureClass.UNKNOWN, done.reason)
         return self.probe()

@@ -44,12 +44,14 @@ class Verb(StrEnum):
 class FinishedCommand:
     """A restic that ended, and what masks its output.
 
-    `patience`: the seconds without progress after which it was ended; 0: no limit.
+    `patience`: the seconds without progress after which it was ended; 0: no limit. `gave_up`: its
+    line because of which it was ended before that; empty if it was not.
     """
 
     completed: Completed
     masking: Masking
     patience: float = 0.0
+    gave_up: str = ""
 
 
 def interpret(verb: Verb, ending: FinishedCommand) -> CommandResult:
@@ -60,13 +62,12 @@ def interpret(verb: Verb, ending: FinishedCommand) -> CommandResult:
     """
     completed, mask = ending.completed, ending.masking.mask
     output = parse_output(completed.out, completed.err)
-    judged = _judge(verb, output, completed, ending.patience)
+    judged = _judge(verb, output, ending)
     return replace(judged, reason=mask(judged.reason), excerpt=_excerpt(output, mask))
 
 
-def _judge(
-    verb: Verb, output: ResticOutput, completed: Completed, patience: float
-) -> CommandResult:
+def _judge(verb: Verb, output: ResticOutput, ending: FinishedCommand) -> CommandResult:
+    completed = ending.completed
     if completed.status == 0 and verb is Verb.FORGET:
         listed = parse_forgotten(completed.out)
         return CommandResult(
@@ -80,7 +81,7 @@ def _judge(
         return _saved(output, is_partial=completed.status == _PARTIAL)
     if completed.stopped:
         return failed(FailureClass.INTERRUPTED, "restic was interrupted: the runner stops")
-    return _silent(output, patience) if completed.timed_out else _ended(output, completed.status)
+    return _overdue(output, ending) if completed.timed_out else _ended(output, completed.status)
 
 
 def _saved(output: ResticOutput, *, is_partial: bool) -> CommandResult:
@@ -117,10 +118,12 @@ def _class_of_source(messages: Iterable[str]) -> FailureClass:
     return FailureClass.UNKNOWN
 
 
-def _silent(output: ResticOutput, patience: float) -> CommandResult:
-    failure, line = classify(0, reversed(output.lines))
+def _overdue(output: ResticOutput, ending: FinishedCommand) -> CommandResult:
+    """Return the result of a restic that was ended because nothing moved, or would have."""
+    patience = 0.0 if ending.gave_up else ending.patience
+    failure, line = classify(0, [ending.gave_up] if ending.gave_up else reversed(output.lines))
     if failure is FailureClass.UNKNOWN:
-        failure, line = FailureClass.TIMEOUT, ""
+        failure, line = FailureClass.TIMEOUT, ending.gave_up
     waited = f"nothing moved for {counted(round(patience), 'second')}" if patience else ""
     reason = render_reason(failure, line)
     return failed(failure, f"{reason}; {waited}" if waited else reason)

@@ -1,9 +1,10 @@
 """Run restic: the one place that starts it."""
 
+import math
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from sidecar.backrest.reading import Repo, RunPlan
@@ -21,6 +22,7 @@ from sidecar.engines.restic.features import FeatureMemo, Features
 from sidecar.engines.restic.interpret import FinishedCommand, Verb, interpret
 from sidecar.engines.restic.masking import masking_of
 from sidecar.engines.restic.messages import ProgressParser
+from sidecar.engines.restic.retrying import RetryWatch
 from sidecar.lib.process import Child, ChildOptions, Completed, ProcessRunner, SilenceTimeout
 
 _MEMO = FeatureMemo()
@@ -28,6 +30,7 @@ _VERSION_SECONDS = 30.0
 # A list of a hundred thousand snapshots is one line.
 _MOST_LISTED = 1 << 26
 _MOST_KEPT = 1 << 18
+_RETRYING_SHARE = 1 / 6
 # Restic before 0.16 removes its lock at SIGINT, but ends at once by SIGTERM.
 _OPTIONS = ChildOptions(asks=(signal.SIGINT, signal.SIGTERM))
 _HINT = "install restic, or say where it is"
@@ -41,6 +44,8 @@ class CommandTimeouts:
     """For the repository's id, or one lock."""
     stall: float | None = 3600.0
     """For anything else, without a sign of progress; None: for ever."""
+    retrying: float = 300.0
+    """While restic tries one and the same operation again and again; of a probe a sixth."""
     every: float = 1.0
     """Between two reports of progress."""
     monotonic: Callable[[], float] = field(default=time.monotonic, repr=False)
@@ -84,14 +89,19 @@ class Program:
         *,
         plan: RunPlan | None = None,
         report: Report | None = None,
+        seconds: float | None = None,
     ) -> CommandResult:
-        """Run a command and interpret how it ends. Raises EngineError if it cannot be started."""
-        patience = self._runner.silence_timeout(self.limits.stall)
+        """Run a command and interpret how it ends. Raises EngineError if it cannot be started.
+
+        It may go `seconds` without a sign of progress, else as long as all commands.
+        """
+        patience = self._runner.silence_timeout(seconds or self.limits.stall)
         progress = ProgressParser(report, patience, self.limits.monotonic, self.limits.every)
         # What forget answers is one line that names every snapshot.
         keep = _MOST_LISTED if verb is Verb.FORGET else _MOST_KEPT
-        completed = self._run(command, patience, progress.take, keep)
-        return self._interpret(verb, completed, patience, plan)
+        watch = self._watch(patience, seconds)
+        completed = self._run(command, patience, progress.take, keep, watch.take)
+        return self._interpret(verb, completed, patience, plan, watch)
 
     def read(
         self,
@@ -106,38 +116,44 @@ class Program:
         pause between two lines, and only the last part of the output is returned.
         """
         patience = self._runner.silence_timeout(seconds or self.limits.stall)
+        watch = self._watch(patience, seconds)
 
         def take(line: bytes) -> None:
-            if patience is not None:
-                patience.renew()
+            patience.renew()
             if on_line is not None:
                 on_line(line)
 
         on_each, keep = (take, _MOST_KEPT) if on_line else (None, _MOST_LISTED)
-        completed = self._run(command, patience, on_each, keep)
-        done = self._interpret(Verb.OTHER, completed, patience, None)
+        completed = self._run(command, patience, on_each, keep, watch.take)
+        done = self._interpret(Verb.OTHER, completed, patience, None, watch)
         if done.kind is not ResultKind.SUCCESS:
             raise EngineError(done.failure or FailureClass.UNKNOWN, done.reason)
         return completed.out
+
+    def _watch(self, patience: SilenceTimeout, seconds: float | None) -> RetryWatch:
+        """Return what ends the wait where restic tries the same again and again."""
+        retrying = min(self.limits.retrying, (seconds or math.inf) * _RETRYING_SHARE)
+        return RetryWatch(retrying, patience.expire, self.limits.monotonic)
 
     def _interpret(
         self,
         verb: Verb,
         completed: Completed,
-        patience: SilenceTimeout | None,
+        patience: SilenceTimeout,
         plan: RunPlan | None,
+        watch: RetryWatch,
     ) -> CommandResult:
         masking = masking_of(self.repo, self.access, plan)
-        return interpret(
-            verb, FinishedCommand(completed, masking, patience.seconds if patience else 0.0)
-        )
+        ending = FinishedCommand(completed, masking, patience.seconds or 0.0, watch.cause)
+        return interpret(verb, ending)
 
     def _run(
         self,
         command: Command,
-        patience: SilenceTimeout | None,
+        patience: SilenceTimeout,
         on_line: Callable[[bytes], None] | None = None,
         keep: int = _MOST_KEPT,
+        on_error_line: Callable[[bytes], None] | None = None,
     ) -> Completed:
         try:
             return self._runner.run(
@@ -147,7 +163,7 @@ class Program:
                 on_line=on_line,
                 on_start=self._on_start,
                 keep=keep,
-                options=_OPTIONS,
+                options=replace(_OPTIONS, on_error_line=on_error_line),
             )
         except InterruptedError as error:
             message = "restic was not started: the runner stops"

@@ -205,7 +205,7 @@ def test_patience_is_renewed_by_signs_of_life(runner: ProcessRunner) -> None:
     completed = shell(runner, script, timeout=patience, on_line=lambda _: patience.renew())
 
     assert (0, False) == (completed.status, completed.timed_out)
-    assert completed.seconds > patience.seconds
+    assert completed.seconds > 0.5
 
 
 def test_patience_ends_without_signs_of_life(runner: ProcessRunner) -> None:
@@ -216,6 +216,26 @@ def test_patience_ends_without_signs_of_life(runner: ProcessRunner) -> None:
     )
 
     assert (b"1\n", True) == (completed.out, completed.timed_out)
+
+
+def test_what_is_said_of_an_error_can_end_the_program(runner: ProcessRunner) -> None:
+    """At once and for good: no further sign of life helps, nor that there was no limit."""
+    patience = SilenceTimeout(None)
+    heard: list[bytes] = []
+
+    def listen(line: bytes) -> None:
+        heard.append(line)
+        patience.expire()
+
+    completed = shell(
+        runner,
+        "echo hopeless >&2; while echo on; do sleep 0.1; done",
+        timeout=patience,
+        on_line=lambda _: patience.renew(),
+        options=ChildOptions(on_error_line=listen),
+    )
+
+    assert (True, [b"hopeless"]) == (completed.timed_out, heard)
 
 
 @pytest.mark.parametrize("script", ["sleep 1000 & echo done", "yes & echo done"])
