@@ -222,8 +222,15 @@ class Engine(Upkeep, Protocol):
     raise EngineError.
     """
 
-    def backup(self, plan: RunPlan, instance: str, report: Report) -> CommandResult:
-        """Make a snapshot of the plan's paths; one that succeeds reports 1.0 at its end."""
+    def backup(
+        self, plan: RunPlan, instance: str, report: Report, parent: str = ""
+    ) -> CommandResult:
+        """Make a snapshot of the plan's paths; one that succeeds reports 1.0 at its end.
+
+        `parent` is the id of a snapshot that an earlier run of the plan has made, or its
+        beginning: what has not changed since is not read. It may be gone, and need not be the
+        newest. Without one the repository is asked.
+        """
         ...
 
     def forget(self, plan: RunPlan, instance: str, keep: Retention) -> CommandResult:

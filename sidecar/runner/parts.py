@@ -11,7 +11,7 @@ from sidecar.backrest.reading import Config, Repo, RunPlan
 from sidecar.docker.lifecycle import Containers, OneShotDocker
 from sidecar.docker.usage import own_id
 from sidecar.engines.base import Engine
-from sidecar.engines.restic import CommandTimeouts, ResticEngine
+from sidecar.engines.restic import CommandTimeouts, RecentSnapshots, ResticEngine
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
 from sidecar.lib.process import ProcessRunner
@@ -90,6 +90,7 @@ class EngineFactory:
     def __init__(self, settings: RunnerSettings, environ: Mapping[str, str]) -> None:
         self._running = settings.running
         self._environ = environ
+        self._recent = RecentSnapshots()
         self.config = Config()
 
     @property
@@ -113,6 +114,7 @@ class EngineFactory:
             restic=self._running.restic,
             on_missing=self._running.on_missing,
             limits=CommandTimeouts(stall=self._running.stall_timeout),
+            recent=self._recent,
         )
 
 

@@ -8,7 +8,13 @@ from pathlib import Path
 
 from sidecar.backrest.reading import Repo, RunPlan
 from sidecar.engines.base import CommandResult, Engine, Progress, ResultKind
-from sidecar.engines.restic import CommandTimeouts, Host, OnMissing, ResticEngine
+from sidecar.engines.restic import (
+    CommandTimeouts,
+    Host,
+    OnMissing,
+    RecentSnapshots,
+    ResticEngine,
+)
 from sidecar.lib.process import Child, ProcessRunner
 from tests.fakes.cheap_key import replace_key
 
@@ -89,6 +95,7 @@ class ResticBench(Bench):
     on_missing: OnMissing = OnMissing.FAIL
     limits: CommandTimeouts = field(default_factory=CommandTimeouts)
     host: Host = field(default_factory=Host)
+    recent: RecentSnapshots | None = None
 
     @classmethod
     def at(cls, folder: Path) -> "ResticBench":
@@ -106,6 +113,7 @@ class ResticBench(Bench):
             on_missing=self.on_missing,
             limits=self.limits,
             host=self.host,
+            recent=self.recent,
         )
 
     def run(self, *words: str, env: Mapping[str, str] | None = None) -> str:

@@ -31,11 +31,13 @@ class ScriptedEngine:
         self.meanwhile()
         return self.answers.get(verb, usual or CommandResult(ResultKind.SUCCESS))
 
-    def backup(self, plan: RunPlan, instance: str, report: Report) -> CommandResult:
+    def backup(
+        self, plan: RunPlan, instance: str, report: Report, parent: str = ""
+    ) -> CommandResult:
         """Answer, after one sign of progress."""
         report(Progress(1.0, len(plan.paths), len(plan.paths), 7, 7))
         assert instance
-        return self._answer("backup", MADE)
+        return self._answer(f"backup after {parent}" if parent else "backup", MADE)
 
     def forget(self, plan: RunPlan, instance: str, keep: Retention) -> CommandResult:
         """Answer."""

@@ -7,10 +7,12 @@ engine puts these together. Exported are the engine and what its constructor tak
 from sidecar.engines.restic.engine import OnMissing, ResticEngine
 from sidecar.engines.restic.locks import Host
 from sidecar.engines.restic.program import CommandTimeouts
+from sidecar.engines.restic.recent import RecentSnapshots
 
 __all__ = [
     "CommandTimeouts",
     "Host",
     "OnMissing",
+    "RecentSnapshots",
     "ResticEngine",
 ]

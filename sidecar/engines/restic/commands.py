@@ -36,7 +36,7 @@ def render_backup(
     tags = [word for tag in plan_tags(plan.id, instance) for word in ("--tag", tag)]
     excludes = [word for pattern in plan.excludes for word in ("--exclude", pattern)]
     iexcludes = [word for pattern in plan.iexcludes for word in ("--iexclude", pattern)]
-    own = [word for entry in plan.backup_flags for word in split_flag(entry)]
+    own = _own_words(plan)
     after = ["--exclude-caches", *tags, *excludes, *iexcludes]
     after += ["--parent", parent] if parent else []
     after += [word for word in own if word != _SKIP or features.has(Feature.SKIP_IF_UNCHANGED)]
@@ -45,8 +45,26 @@ def render_backup(
 
 def is_weakened(plan: RunPlan, features: Features) -> bool:
     """Return whether `render_backup` leaves out a flag of the plan that this restic lacks."""
-    asked = any(_SKIP in split_flag(entry) for entry in plan.backup_flags)
-    return asked and not features.has(Feature.SKIP_IF_UNCHANGED)
+    return _SKIP in _own_words(plan) and not features.has(Feature.SKIP_IF_UNCHANGED)
+
+
+def skips_unchanged(plan: RunPlan, features: Features) -> bool:
+    """Return whether the plan saves nothing where nothing has changed since its parent."""
+    return _SKIP in _own_words(plan) and features.has(Feature.SKIP_IF_UNCHANGED)
+
+
+def sets_tags(access: RepositoryAccess, plan: RunPlan) -> bool:
+    """Return whether flags of the document give the plan's snapshots further tags."""
+    return any(word.startswith("--tag") for word in (*access.flags, *_own_words(plan)))
+
+
+def _own_words(plan: RunPlan) -> list[str]:
+    return [word for entry in plan.backup_flags for word in split_flag(entry)]
+
+
+def split_tags(tags: Sequence[str]) -> tuple[str, ...]:
+    """Return tags as restic stores them: it separates them at commas."""
+    return tuple(tag.strip() for tag in ",".join(tags).split(","))
 
 
 def render_snapshots(access: RepositoryAccess, tags: Sequence[str]) -> Command:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -24,16 +24,20 @@ from sidecar.engines.base import (
 )
 from sidecar.engines.restic import commands as argv
 from sidecar.engines.restic.access import RepositoryAccess
+from sidecar.engines.restic.failures import is_without_parent
 from sidecar.engines.restic.features import Feature, Features
 from sidecar.engines.restic.interpret import Verb
 from sidecar.engines.restic.listing import ListingBuffer, parse_entry, parse_snapshots
 from sidecar.engines.restic.locks import Host, Lock, is_in_danger, parse_lock
 from sidecar.engines.restic.messages import parse_message
 from sidecar.engines.restic.program import CommandTimeouts, Program
+from sidecar.engines.restic.recent import RecentSnapshots
 from sidecar.lib.process import Child, ProcessRunner
 
 _KINDS = {"file": stat.S_IFREG, "dir": stat.S_IFDIR}
-
+# Of an id of 64. Given a whole one, some restics ask the storage for it again and again, for
+# minutes, if it is gone; for its beginning they look into the list.
+_ENOUGH_DIGITS = 32
 
 # Reading more of them would take longer than what they are in the way of.
 _MOST_LOCKS = 64
@@ -52,10 +56,10 @@ class ResticEngine:
     """One repository behind restic; see `base.Engine`.
 
     `environ` is our own environment, from which `${NAME}` is taken. `on_start` is called with
-    each child.
+    each child. Engines that share `recent` share what they have asked.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # most are given by name, and few together
         self,
         repo: Repo,
         runner: ProcessRunner,
@@ -66,23 +70,28 @@ class ResticEngine:
         on_missing: OnMissing = OnMissing.FAIL,
         limits: CommandTimeouts | None = None,
         host: Host | None = None,
+        recent: RecentSnapshots | None = None,
     ) -> None:
         self._program = Program(
             repo, runner, environ, on_start, restic, limits or CommandTimeouts()
         )
         self._on_missing = on_missing
         self._host = host or Host()
+        self._recent = recent or RecentSnapshots()
 
     def features(self) -> Features:
         """Return what this restic can do. Raises EngineError if it cannot be started."""
         return self._program.features()
 
-    def backup(self, plan: RunPlan, instance: str, report: Report) -> CommandResult:
+    def backup(
+        self, plan: RunPlan, instance: str, report: Report, parent: str = ""
+    ) -> CommandResult:
         """Make a snapshot of the plan's paths; success without a snapshot: nothing was new.
 
-        A restic that does not know --skip-if-unchanged runs without it, and the excerpt says so.
+        `parent` is a snapshot that an earlier run of the plan has made, see `base.Engine`. A
+        restic that does not know --skip-if-unchanged runs without it, and the excerpt says so.
         """
-        return as_result(lambda: self._backup(plan, instance, report))
+        return as_result(lambda: self._backup(plan, instance, report, parent))
 
     def forget(self, plan: RunPlan, instance: str, keep: Retention) -> CommandResult:
         """Delete the records of the plan's snapshots beyond `keep`; never all of them."""
@@ -196,7 +205,7 @@ class ResticEngine:
     def _list(self, tags: Sequence[str]) -> tuple[Snapshot, ...]:
         return parse_snapshots(self._program.read(argv.render_snapshots(self._access, tags)))
 
-    def _backup(self, plan: RunPlan, instance: str, report: Report) -> CommandResult:
+    def _backup(self, plan: RunPlan, instance: str, report: Report, known: str) -> CommandResult:
         if not instance:
             return failed(FailureClass.UNKNOWN, "the document names no instance")
         missing = [path for path in plan.paths if not _exists(path)]
@@ -204,18 +213,52 @@ class ResticEngine:
         if missing and (self._on_missing is OnMissing.FAIL or not paths):
             return failed(FailureClass.SOURCE_MISSING, _render_missing(missing))
         features = self.features()
-        listed = self._list(argv.plan_tags(plan.id, instance))
-        # Files that a forged parent claims to hold unchanged would not be read.
-        earlier = [one for one in listed if not one.is_forged]
-        parent = earlier[-1].id if earlier else ""
-        command = argv.render_backup(self._access, plan, paths, instance, parent, features)
-        done = self._judge(command, Verb.BACKUP, plan=plan, report=report)
+
+        def save(parent: str) -> CommandResult:
+            command = argv.render_backup(self._access, plan, paths, instance, parent, features)
+            return self._judge(command, Verb.BACKUP, plan=plan, report=report)
+
+        earlier = self._find_earlier(plan, instance, known[:_ENOUGH_DIGITS], features)
+        done = save(earlier.parent)
+        if not earlier.is_current and is_without_parent(done.reason):
+            earlier = self._ask_earlier(plan, instance)
+            done = save(earlier.parent)
+        if argv.sets_tags(self._access, plan):
+            # It may have forged a snapshot of another plan.
+            self._recent.drop(self._program.repo)
         if argv.is_weakened(plan, features):
             done = _with_note(
                 done, f"{features} does not know --skip-if-unchanged: it was left out"
             )
-        forged = tuple(one for one in listed if one.is_forged)
-        return replace(_with_missing(done, missing), forged=forged)
+        return replace(_with_missing(done, missing), forged=earlier.forged)
+
+    def _find_earlier(
+        self, plan: RunPlan, instance: str, known: str, features: Features
+    ) -> "_Earlier":
+        """Find the parent of a backup, asking the repository only where it is needed.
+
+        Where snapshots are forgotten afterwards, forged ones have to be known; the list that
+        another run has asked for will do. It will not do for a plan that saves nothing if its
+        parent is the same: that parent has to be the plan's newest snapshot.
+        """
+        repo = self._program.repo
+        is_compared, sets_tags = (
+            argv.skips_unchanged(plan, features),
+            argv.sets_tags(self._access, plan),
+        )
+        if known and not (is_compared or sets_tags or _is_forgotten_of(plan, repo)):
+            return _Earlier(known)
+        listed = None if sets_tags else self._recent.last(repo)
+        if listed is None or (is_compared and not any(one.is_called(known) for one in listed)):
+            return self._ask_earlier(plan, instance)
+        found = _earlier(listed, plan, instance)
+        return (
+            replace(found, parent=known, is_current=False) if known and not is_compared else found
+        )
+
+    def _ask_earlier(self, plan: RunPlan, instance: str) -> "_Earlier":
+        listed = self._recent.keep(self._program.repo, lambda: self._list(()))
+        return replace(_earlier(listed, plan, instance), is_current=True)
 
     def _forget(self, keep: Retention, render: Callable[[], Command]) -> CommandResult:
         if keep.keep_all:
@@ -295,6 +338,32 @@ class ResticEngine:
 
 class _FileFound(Exception):
     """A file was listed: what follows is of no interest."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """What is known of a plan's snapshots before its backup.
+
+    `parent` is an id, its beginning, or empty; `is_current`: the repository was asked just now.
+    """
+
+    parent: str
+    forged: tuple[Snapshot, ...] = ()
+    is_current: bool = False
+
+
+def _earlier(listed: Iterable[Snapshot], plan: RunPlan, instance: str) -> _Earlier:
+    tags = set(argv.split_tags(argv.plan_tags(plan.id, instance)))
+    own = [one for one in listed if tags.issubset(one.tags)]
+    # Files that a forged parent claims to hold unchanged would not be read.
+    parent = next((one.id for one in reversed(own) if not one.is_forged), "")
+    return _Earlier(parent, tuple(one for one in own if one.is_forged))
+
+
+def _is_forgotten_of(plan: RunPlan, repo: Repo) -> bool:
+    """Return whether snapshots of the plan are forgotten after its backup."""
+    keep = plan.retention
+    return keep is not None and not keep.keep_all and not repo.overrides_retention
 
 
 def _exists(path: str) -> bool:

@@ -142,6 +142,7 @@ _RETRYING = re.compile(
 )
 _LONGEST = 300
 _LOCAL = re.compile(r"\b(?:l?stat|open) /.*: no such file or directory$")
+_NO_PARENT = ("no matching ID found", "multiple IDs with prefix")
 
 
 def classify(status: int, texts: Iterable[str]) -> tuple[FailureClass, str]:
@@ -168,6 +169,11 @@ def _by_words(line: str) -> FailureClass | None:
     texts = (whole.rpartition(": ")[2], whole)
     found = (failure for text in texts for failure, words in _PATTERNS if words.search(text))
     return next(found, None)
+
+
+def is_without_parent(reason: str) -> bool:
+    """Return whether a backup failed because restic found no such parent, or more than one."""
+    return any(words in reason for words in _NO_PARENT)
 
 
 def render_reason(failure: FailureClass, line: str) -> str:

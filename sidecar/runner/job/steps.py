@@ -24,7 +24,7 @@ from sidecar.lib.process import Child
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.job.events import EVENTS, Events, HookFacts, HookOutcome, Hooks, backrest_name
 from sidecar.runner.job.upkeep import run_check, run_forget, run_prune, run_unlock
-from sidecar.runner.journal import Ended, Journal, Phase, RunOutcome
+from sidecar.runner.journal import Ended, Journal, JournalError, Phase, RunOutcome
 
 # Backrest would retry START hooks for ever.
 _MOST_TRIES = 10
@@ -197,10 +197,20 @@ class Attempt:
 
     def _run_engine(self, engine: Engine) -> CommandResult:
         if self._scope.plan is not None:
-            return engine.backup(self._scope.plan, self._scope.instance, self._report)
+            return engine.backup(
+                self._scope.plan, self._scope.instance, self._report, self._last_snapshot()
+            )
         if self._scope.job.kind is JobKind.FORGET and (refusal := self._reason_not_to_forget()):
             return CommandResult(ResultKind.WARNING, reason=f"nothing is forgotten: {refusal}")
         return _UPKEEP[self._scope.job.kind](engine, self._scope.repo)
+
+    def _last_snapshot(self) -> str:
+        """Return the newest snapshot with files that the journal knows of; empty: none."""
+        try:
+            last = self._context.journal.latest(self._scope.job, self._began)
+        except JournalError:
+            return ""
+        return "" if last is None or last.ended is None else last.ended.snapshot
 
     def _reason_not_to_forget(self) -> str:
         """Return the first reason of any plan: the repository's policy applies to all of them."""

@@ -258,3 +258,28 @@ def test_an_answer_that_cannot_be_read_is_asked_again() -> None:
 
     assert [(0, 0, 0), (0, 14, 0), (0, 14, 0)] == versions
     assert 4 == len(asked)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sets_tags", "skips"),
+    [
+        (("--tag=x",), True, False),
+        (("--exclude a --tag x",), True, False),
+        (("--skip-if-unchanged",), False, True),
+        (("--exclude=--tag",), False, False),
+    ],
+)
+def test_flags_that_matter_for_the_parent_are_seen(
+    flags: tuple[str, ...], sets_tags: bool, skips: bool
+) -> None:
+    """Whether a snapshot may look like another plan's, and whether one is made at all."""
+    plan = RunPlan("web", "store", ("/data",), backup_flags=flags)
+
+    assert sets_tags is argv.sets_tags(access(), plan)
+    assert argv.sets_tags(access(flags=("--tag=x",)), plan)
+    assert (skips, False) == (argv.skips_unchanged(plan, NEW), argv.skips_unchanged(plan, OLD))
+
+
+def test_tags_are_compared_as_restic_stores_them() -> None:
+    """It separates them at commas."""
+    assert ("plan:a", "b", "created-by:x") == argv.split_tags(argv.plan_tags("a, b", "x"))

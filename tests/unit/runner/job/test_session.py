@@ -22,7 +22,7 @@ from sidecar.backrest.reading import (
     RunPlan,
     Timing,
 )
-from sidecar.engines.base import CommandResult, FailureClass, ResultKind, failed
+from sidecar.engines.base import CommandResult, FailureClass, ResultKind, Stats, failed
 from sidecar.lib.errors import UsageError
 from sidecar.lib.process import Child, ProcessRunner, child_of
 from sidecar.runner.due import Job, JobKind
@@ -32,7 +32,15 @@ from sidecar.runner.job.leftover_processes import end_leftovers, find_leftovers,
 from sidecar.runner.job.recovery import Resume, parse_resume, render_resume
 from sidecar.runner.job.session import Session, SessionOptions
 from sidecar.runner.job.steps import OnStart, Programs
-from sidecar.runner.journal import Ended, Journal, Phase, Run, RunCause, RunOutcome
+from sidecar.runner.journal import (
+    Ended,
+    Journal,
+    JournalError,
+    Phase,
+    Run,
+    RunCause,
+    RunOutcome,
+)
 from sidecar.runner.notify.messages import QueuedMessage
 from tests.fakes.scripted_docker import MADE, ScriptedEngine
 
@@ -338,6 +346,23 @@ def test_stale_locks_are_removed_where_that_is_wanted(scene: Scene) -> None:
     scene.run()
 
     assert scene.calls == ["open /repo", "unlock", "backup"]
+
+
+def test_a_backup_is_given_the_last_snapshot_of_its_plan(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A journal that cannot be read knows none: the repository is asked then."""
+    scene.answers["backup"] = replace(MADE, stats=Stats(files_processed=3))
+    scene.run()
+    scene.run()
+
+    def unreadable(*_: object) -> Run:
+        raise JournalError("the journal cannot be read", "", FailureClass.UNKNOWN)
+
+    monkeypatch.setattr(scene.journal, "latest", unreadable)
+    scene.run()
+
+    assert scene.calls[1::2] == ["backup", "backup after 5f3a9c", "backup"]
 
 
 def test_what_was_stopped_starts_again_where_the_locks_stay(scene: Scene) -> None:
