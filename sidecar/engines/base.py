@@ -14,6 +14,7 @@ from typing import Protocol
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy, RunPlan
 from sidecar.lib.errors import SidecarError
+from sidecar.lib.process import Child
 
 _SHORT_ID = 8
 
@@ -163,6 +164,62 @@ class Entry:
         return REPLACED not in self.path
 
 
+@dataclass(frozen=True, slots=True)
+class HeldLock:
+    """A lock in a repository: who holds it, and when it was made or last renewed, in unix seconds.
+
+    `is_exclusive`: nobody else may work on the repository meanwhile; else nobody who needs it
+    for himself.
+    """
+
+    id: str
+    hostname: str
+    pid: int
+    time: float
+    is_exclusive: bool = False
+
+    def __str__(self) -> str:
+        return f"PID {self.pid} on {self.hostname}"
+
+
+@dataclass(frozen=True, slots=True)
+class LockHolder:
+    """A program that we started and that may hold locks, as it was recorded then.
+
+    Attributes:
+        hostname: the name of the machine or container, as it is in the locks.
+        pid: its number, within `namespace`.
+        boot: the start of the machine, by an id of its kernel.
+        namespace: the process namespace, that of a container.
+        since: when it was started, in unix seconds.
+        over: when it was known to have ended; None: it may live.
+    """
+
+    hostname: str
+    pid: int
+    boot: str
+    namespace: str
+    since: float
+    over: float | None = None
+
+
+class LockRecords(Protocol):
+    """What we remember of the programs that we started, also those of a runner that died."""
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """Descriptors that every program inherits: as long as one is open, some program lives."""
+        ...
+
+    def note(self, repo: str, child: Child) -> None:
+        """Record that a program may hold locks of the repository of this name from now on."""
+        ...
+
+    def holders(self, repo: str) -> tuple[LockHolder, ...]:
+        """List the programs that may have left locks in the repository of this name."""
+        ...
+
+
 class EngineError(SidecarError):
     """A command of the engine failed where a value was wanted."""
 
@@ -204,6 +261,10 @@ class Upkeep(Protocol):
 
     def unlock(self) -> CommandResult:
         """Remove locks that nobody holds any more."""
+        ...
+
+    def locks(self) -> tuple[HeldLock, ...]:
+        """List the locks, oldest first. Raises EngineError."""
         ...
 
     def initialise(self) -> str:

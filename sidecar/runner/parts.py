@@ -10,8 +10,8 @@ from functools import partial
 from sidecar.backrest.reading import Config, Repo, RunPlan
 from sidecar.docker.lifecycle import Containers, OneShotDocker
 from sidecar.docker.usage import own_id
-from sidecar.engines.base import Engine
-from sidecar.engines.restic import CommandTimeouts, RecentSnapshots, ResticEngine
+from sidecar.engines.base import Engine, LockRecords
+from sidecar.engines.restic import CommandTimeouts, Locking, RecentSnapshots, ResticEngine
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
 from sidecar.lib.process import ProcessRunner
@@ -26,6 +26,7 @@ from sidecar.runner.job.session import Session, SessionOptions
 from sidecar.runner.job.steps import OnStart, Programs
 from sidecar.runner.journal import Journal, Run
 from sidecar.runner.lock import SchedulerLock, refuse_beside_backrest, refuse_beside_container
+from sidecar.runner.lock_records import JournalLockRecords
 from sidecar.runner.notify.delivery import DeliveryQueue
 from sidecar.runner.notify.notices import RunNotifier
 from sidecar.runner.notify.sender import ProcessSender
@@ -85,12 +86,21 @@ def _runs(containers: Containers, name: str) -> bool:
 
 
 class EngineFactory:
-    """Makes engines for repositories; `config` is the document as it is now."""
+    """Makes engines for repositories; `config` is the document as it is now.
 
-    def __init__(self, settings: RunnerSettings, environ: Mapping[str, str]) -> None:
+    `records` tells which locks programs of ours have left; None: nobody knows.
+    """
+
+    def __init__(
+        self,
+        settings: RunnerSettings,
+        environ: Mapping[str, str],
+        records: LockRecords | None = None,
+    ) -> None:
         self._running = settings.running
         self._environ = environ
         self._recent = RecentSnapshots()
+        self._locking = Locking(records=records)
         self.config = Config()
 
     @property
@@ -115,6 +125,7 @@ class EngineFactory:
             on_missing=self._running.on_missing,
             limits=CommandTimeouts(stall=self._running.stall_timeout),
             recent=self._recent,
+            locking=self._locking,
         )
 
 
@@ -204,7 +215,8 @@ def assemble(
             DeliveryQueue(journal, ProcessSender(ProcessRunner(inherited)))
         )
         containers = stack.enter_context(open_docker(settings, environ))
-        engines = EngineFactory(settings, environ)
+        records = stack.enter_context(JournalLockRecords(journal))
+        engines = EngineFactory(settings, environ, records)
         known = KnownRepositories(journal, lambda: engines.config)
 
         def programs(starter: ProcessRunner) -> Programs:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sidecar.backrest.reading import Repo, RunPlan
-from sidecar.engines.base import CommandResult, Engine, Progress, ResultKind
+from sidecar.engines.base import CommandResult, Engine, LockRecords, Progress, ResultKind
 from sidecar.engines.restic import (
     CommandTimeouts,
     Host,
+    Locking,
     OnMissing,
     RecentSnapshots,
     ResticEngine,
@@ -96,6 +97,7 @@ class ResticBench(Bench):
     limits: CommandTimeouts = field(default_factory=CommandTimeouts)
     host: Host = field(default_factory=Host)
     recent: RecentSnapshots | None = None
+    records: LockRecords | None = None
 
     @classmethod
     def at(cls, folder: Path) -> "ResticBench":
@@ -112,8 +114,8 @@ class ResticBench(Bench):
             restic=self.program,
             on_missing=self.on_missing,
             limits=self.limits,
-            host=self.host,
             recent=self.recent,
+            locking=Locking(self.host, self.records),
         )
 
     def run(self, *words: str, env: Mapping[str, str] | None = None) -> str:

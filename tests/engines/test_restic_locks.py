@@ -1,9 +1,11 @@
 """Locks of a real restic that is ended in the middle of its work."""
 
+import contextlib
 import os
+import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,11 @@ import pytest
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy
 from sidecar.engines.base import CommandResult, Engine, FailureClass, ResultKind
-from tests.engines.bench import INSTANCE, ResticBench, quick_repo
+from sidecar.engines.restic import Host
+from sidecar.lib.process import Child
+from sidecar.runner.journal import Journal
+from sidecar.runner.lock_records import JournalLockRecords
+from tests.engines.bench import INSTANCE, RESTIC, ResticBench, quick_repo
 
 MEGABYTE = 1 << 20
 SECONDS = 60.0
@@ -91,4 +97,100 @@ def test_a_restic_that_is_stopped_leaves_no_lock(
 
     [done] = results
     assert (ResultKind.FAILED, FailureClass.INTERRUPTED) == (done.kind, done.failure)
+    assert [] == locks_of(filled)
+
+
+CONTAINER = "old-container"
+
+
+def in_a_container(bench: ResticBench) -> Host:
+    """Have restic run under the host name of a container; return how that one is seen."""
+    script = bench.folder / "restic"
+    line = f'exec unshare --uts sh -c \'hostname {CONTAINER}; exec {RESTIC} "$@"\' - "$@"'
+    if os.geteuid():
+        line = line.replace("--uts", "--uts --map-root-user")
+    script.write_text(f"#!/bin/sh\n{line}\n")
+    script.chmod(0o755)
+    bench.program = str(script)
+    return Host(CONTAINER, namespace="pid:[1]")
+
+
+def on_this_host(bench: ResticBench, journal: Journal) -> JournalLockRecords:
+    """Have restic run as it is, for a runner that starts in another container."""
+    bench.program, bench.on_start = RESTIC, None
+    bench.records = JournalLockRecords(journal)
+    return bench.records
+
+
+@contextlib.contextmanager
+def at_work(
+    bench: ResticBench, work: Callable[[ResticBench, Engine], CommandResult]
+) -> Iterator[Child]:
+    """Let a restic work until the end of the block; it is killed there."""
+    children: list[Child] = []
+    bench.on_start = children.append
+    engine = bench.restic(bench.repo(flags=SLOW))
+    thread = threading.Thread(target=work, args=(bench, engine))
+    thread.start()
+    wait_for_lock(bench)
+    try:
+        yield children[-1]
+    finally:
+        os.killpg(children[-1].pid, signal.SIGKILL)
+        thread.join()
+
+
+@pytest.mark.parametrize("work", [back_up, restore, prune, check])
+def test_locks_of_our_dead_programs_are_removed_though_the_container_is_another(
+    filled: ResticBench,
+    journal: Journal,
+    work: Callable[[ResticBench, Engine], CommandResult],
+) -> None:
+    """Restic itself would respect them for half an hour."""
+    with JournalLockRecords(journal, in_a_container(filled)) as records:
+        filled.records = records
+        with at_work(filled, work):
+            pass
+    [left] = filled.restic().locks()
+    with on_this_host(filled, journal):
+        done = filled.restic().unlock()
+        pruned = filled.restic().prune(PrunePolicy())
+
+    assert CONTAINER == left.hostname
+    assert {(ResultKind.SUCCESS, "")} == {(one.kind, one.reason) for one in (done, pruned)}
+    assert [] == locks_of(filled)
+
+
+@pytest.mark.parametrize("is_recorded", [True, False])
+def test_lock_of_a_restic_that_works_elsewhere_is_never_removed(
+    filled: ResticBench, journal: Journal, is_recorded: bool
+) -> None:
+    """Neither that of another runner of this journal, nor that of somebody else."""
+    with JournalLockRecords(journal, in_a_container(filled)) as records:
+        filled.records = records if is_recorded else None
+        with at_work(filled, check) as child, on_this_host(filled, journal):
+            done = filled.restic().unlock()
+            pruned = filled.restic().prune(PrunePolicy())
+            held = filled.restic().locks()
+
+    assert ResultKind.SUCCESS is done.kind
+    assert (ResultKind.FAILED, FailureClass.LOCKED) == (pruned.kind, pruned.failure)
+    assert [(CONTAINER, child.pid)] == [(one.hostname, one.pid) for one in held]
+
+
+def test_a_program_that_outlives_its_runner_keeps_its_lock(
+    filled: ResticBench, journal: Journal
+) -> None:
+    """The runner in the other container was killed; what it had started works on."""
+    records = JournalLockRecords(journal, in_a_container(filled))
+    filled.records = records
+    with at_work(filled, check):
+        records.close()
+        with on_this_host(filled, journal):
+            filled.restic().unlock()
+            held = locks_of(filled)
+    with on_this_host(filled, journal):
+        filled.restic().unlock()
+
+    assert 1 == len(held)
     assert [] == locks_of(filled)

@@ -6,7 +6,16 @@ from pathlib import Path
 
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy, RunPlan
-from sidecar.engines.base import CommandResult, Entry, Progress, Report, ResultKind, Snapshot, Stats
+from sidecar.engines.base import (
+    CommandResult,
+    Entry,
+    HeldLock,
+    Progress,
+    Report,
+    ResultKind,
+    Snapshot,
+    Stats,
+)
 
 MADE = CommandResult(ResultKind.SUCCESS, snapshot="5f3a9c", stats=Stats(files_new=1, bytes_added=7))
 
@@ -25,6 +34,7 @@ class ScriptedEngine:
     calls: list[str]
     answers: dict[str, CommandResult] = field(default_factory=dict)
     meanwhile: Callable[[], None] = nothing
+    held: list[tuple[HeldLock, ...]] = field(default_factory=list)
 
     def _answer(self, verb: str, usual: CommandResult | None = None) -> CommandResult:
         self.calls.append(verb)
@@ -58,6 +68,12 @@ class ScriptedEngine:
     def unlock(self) -> CommandResult:
         """Answer."""
         return self._answer("unlock")
+
+    def locks(self) -> tuple[HeldLock, ...]:
+        """Answer with those that are held at that moment."""
+        self.calls.append("locks")
+        self.meanwhile()
+        return self.held.pop(0) if self.held else ()
 
     def initialise(self) -> str:
         """Answer."""

@@ -4,7 +4,7 @@
 engine puts these together. Exported are the engine and what its constructor takes.
 """
 
-from sidecar.engines.restic.engine import OnMissing, ResticEngine
+from sidecar.engines.restic.engine import Locking, OnMissing, ResticEngine
 from sidecar.engines.restic.locks import Host
 from sidecar.engines.restic.program import CommandTimeouts
 from sidecar.engines.restic.recent import RecentSnapshots
@@ -12,6 +12,7 @@ from sidecar.engines.restic.recent import RecentSnapshots
 __all__ = [
     "CommandTimeouts",
     "Host",
+    "Locking",
     "OnMissing",
     "RecentSnapshots",
     "ResticEngine",

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sidecar.backrest.reading import Repo
 from sidecar.engines.base import EngineError, FailureClass
@@ -31,6 +32,12 @@ class RepositoryAccess:
     program: str
     flags: tuple[str, ...] = field(repr=False)
     env: Mapping[str, str] = field(repr=False)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of a repository on a disk of this machine; None for any other."""
+        address = self.env["RESTIC_REPOSITORY"].removeprefix("local:")
+        return Path(address) if address.startswith("/") else None
 
 
 def resolve_access(repo: Repo, environ: Mapping[str, str], program: str) -> RepositoryAccess:

@@ -105,9 +105,9 @@ def render_check(access: RepositoryAccess, policy: CheckPolicy) -> Command:
     return _command(access, ["check"], after, _SELDOM)
 
 
-def render_unlock(access: RepositoryAccess) -> Command:
-    """Remove stale locks."""
-    return _command(access, ["unlock"])
+def render_unlock(access: RepositoryAccess, *, is_all: bool = False) -> Command:
+    """Remove stale locks, or all of them."""
+    return _command(access, ["unlock"], ["--remove-all"] if is_all else [])
 
 
 def render_init(access: RepositoryAccess) -> Command:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from sidecar.engines.base import (
     EngineError,
     Entry,
     FailureClass,
+    HeldLock,
+    LockHolder,
+    LockRecords,
     Report,
     ResultKind,
     Snapshot,
@@ -28,7 +31,7 @@ from sidecar.engines.restic.failures import is_without_parent
 from sidecar.engines.restic.features import Feature, Features
 from sidecar.engines.restic.interpret import Verb
 from sidecar.engines.restic.listing import ListingBuffer, parse_entry, parse_snapshots
-from sidecar.engines.restic.locks import Host, Lock, is_in_danger, parse_lock
+from sidecar.engines.restic.locks import Host, is_in_danger, is_left_over, parse_lock
 from sidecar.engines.restic.messages import parse_message
 from sidecar.engines.restic.program import CommandTimeouts, Program
 from sidecar.engines.restic.recent import RecentSnapshots
@@ -52,6 +55,18 @@ class OnMissing(StrEnum):
     """The other paths are backed up, with a warning."""
 
 
+@dataclass(frozen=True, slots=True)
+class Locking:
+    """By what locks are judged: this machine, and what we remember of programs; None: nothing."""
+
+    host: Host = field(default_factory=Host)
+    records: LockRecords | None = None
+
+    def holders(self, repo: str) -> tuple[LockHolder, ...]:
+        """List our programs that may have left locks in the repository of this name."""
+        return () if self.records is None else self.records.holders(repo)
+
+
 class ResticEngine:
     """One repository behind restic; see `base.Engine`.
 
@@ -69,14 +84,15 @@ class ResticEngine:
         restic: str = "restic",
         on_missing: OnMissing = OnMissing.FAIL,
         limits: CommandTimeouts | None = None,
-        host: Host | None = None,
+        locking: Locking | None = None,
         recent: RecentSnapshots | None = None,
     ) -> None:
+        locking = locking or Locking()
         self._program = Program(
-            repo, runner, environ, on_start, restic, limits or CommandTimeouts()
+            repo, runner, environ, on_start, restic, limits or CommandTimeouts(), locking.records
         )
         self._on_missing = on_missing
-        self._host = host or Host()
+        self._locking = locking
         self._recent = recent or RecentSnapshots()
 
     def features(self) -> Features:
@@ -117,9 +133,14 @@ class ResticEngine:
         """Remove locks that nobody holds any more.
 
         None is removed as long as a living process of this host holds one that restic would
-        take for stale.
+        take for stale. One that a program of ours has left is removed though the host has
+        another name now.
         """
         return as_result(self._unlock)
+
+    def locks(self) -> tuple[HeldLock, ...]:
+        """List the locks, oldest first, in bounded time. Raises EngineError."""
+        return self._read_locks(self._list_locks())
 
     def initialise(self) -> str:
         """Create the repository if it does not exist; return its id (64 hex digits)."""
@@ -314,25 +335,52 @@ class ResticEngine:
         return replace(done, kind=ResultKind.FAILED) if done.kind is ResultKind.RETRY else done
 
     def _unlock(self) -> CommandResult:
-        held = next((lock for lock in self._locks() if is_in_danger(lock, self._host)), None)
+        host, holders = self._locking.host, self._locking.holders(self._program.repo.id)
+        names = self._list_locks()
+        if not names:
+            return CommandResult(ResultKind.SUCCESS)
+        locks = self._read_locks(names)
+        held = next((lock for lock in locks if is_in_danger(lock, host, holders)), None)
         if held is not None:
             reason = f"the repository is locked by {held}, which still runs"
             return failed(FailureClass.LOCKED, reason)
-        return self._program.judge(argv.render_unlock(self._access))
+        left = [lock for lock in locks if is_left_over(lock, host, holders)]
+        is_all = self._remove(left) and len(left) == len(names)
+        return self._program.judge(argv.render_unlock(self._access, is_all=is_all))
 
-    def _locks(self) -> Iterator[Lock]:
-        limits = self._program.limits
-        ids = self._program.read(argv.render_list_locks(self._access)).decode().split()
-        for lock in ids[:_MOST_LOCKS]:
-            command = argv.render_lock(self._access, lock)
+    def _remove(self, left: Sequence[HeldLock]) -> bool:
+        """Remove these locks alone; return whether restic may do it, if only they are there.
+
+        Restic has no command for single locks. While one of them is exclusive nobody else gets
+        a lock; without one, a lock could be added before restic removes all.
+        """
+        folder = self._access.folder
+        if folder is None:
+            return any(lock.is_exclusive for lock in left)
+        for lock in left:
+            with contextlib.suppress(OSError):
+                (folder / "locks" / lock.id).unlink()
+        return False
+
+    def _list_locks(self) -> list[str]:
+        command = argv.render_list_locks(self._access)
+        return self._program.read(command, seconds=self._program.limits.probe).decode().split()
+
+    def _read_locks(self, names: Sequence[str]) -> tuple[HeldLock, ...]:
+        """Return those of the locks that can be read, oldest first."""
+        return tuple(sorted(self._each_lock(names), key=lambda lock: lock.time))
+
+    def _each_lock(self, names: Sequence[str]) -> Iterator[HeldLock]:
+        for name in names[:_MOST_LOCKS]:
+            command = argv.render_lock(self._access, name)
             try:
-                found = parse_lock(self._program.read(command, seconds=limits.probe))
+                output = self._program.read(command, seconds=self._program.limits.probe)
             except EngineError as error:
                 if error.failure is not FailureClass.UNKNOWN:
                     raise
                 # It was removed meanwhile.
                 continue
-            if found is not None:
+            if (found := parse_lock(name, output)) is not None:
                 yield found
 
 

@@ -4,7 +4,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from sidecar.backrest.reading import Repo, RunPlan
@@ -13,6 +13,7 @@ from sidecar.engines.base import (
     CommandResult,
     EngineError,
     FailureClass,
+    LockRecords,
     Report,
     ResultKind,
 )
@@ -32,7 +33,7 @@ _MOST_LISTED = 1 << 26
 _MOST_KEPT = 1 << 18
 _RETRYING_SHARE = 1 / 6
 # Restic before 0.16 removes its lock at SIGINT, but ends at once by SIGTERM.
-_OPTIONS = ChildOptions(asks=(signal.SIGINT, signal.SIGTERM))
+_ASKS = (signal.SIGINT, signal.SIGTERM)
 _HINT = "install restic, or say where it is"
 
 
@@ -62,9 +63,11 @@ class Program:
         on_start: Callable[[Child], None] | None,
         name: str,
         limits: CommandTimeouts,
+        records: LockRecords | None,
     ) -> None:
         self.repo = repo
         self.limits = limits
+        self.records = records
         self._runner = runner
         self._environ = environ
         self._on_start = on_start
@@ -91,16 +94,17 @@ class Program:
         report: Report | None = None,
         seconds: float | None = None,
     ) -> CommandResult:
-        """Run a command and interpret how it ends. Raises EngineError if it cannot be started.
+        """Run a command that may take a lock, and interpret how it ends.
 
-        It may go `seconds` without a sign of progress, else as long as all commands.
+        It may go `seconds` without a sign of progress, else as long as all commands. Raises
+        EngineError if it cannot be started.
         """
         patience = self._runner.silence_timeout(seconds or self.limits.stall)
         progress = ProgressParser(report, patience, self.limits.monotonic, self.limits.every)
         # What forget answers is one line that names every snapshot.
         keep = _MOST_LISTED if verb is Verb.FORGET else _MOST_KEPT
         watch = self._watch(patience, seconds)
-        completed = self._run(command, patience, progress.take, keep, watch.take)
+        completed = self._run(command, patience, progress.take, keep, watch.take, may_lock=True)
         return self._interpret(verb, completed, patience, plan, watch)
 
     def read(
@@ -147,6 +151,19 @@ class Program:
         ending = FinishedCommand(completed, masking, patience.seconds or 0.0, watch.cause)
         return interpret(verb, ending)
 
+    def _starter(self, records: LockRecords | None) -> Callable[[Child], None] | None:
+        """Return what is to be done with each child."""
+        tell = self._on_start
+        if records is None:
+            return tell
+
+        def start(child: Child) -> None:
+            records.note(self.repo.id, child)
+            if tell is not None:
+                tell(child)
+
+        return start
+
     def _run(
         self,
         command: Command,
@@ -154,16 +171,21 @@ class Program:
         on_line: Callable[[bytes], None] | None = None,
         keep: int = _MOST_KEPT,
         on_error_line: Callable[[bytes], None] | None = None,
+        *,
+        may_lock: bool = False,
     ) -> Completed:
+        records = self.records if may_lock else None
         try:
             return self._runner.run(
                 command.argv,
                 env=command.env,
                 timeout=patience,
                 on_line=on_line,
-                on_start=self._on_start,
+                on_start=self._starter(records),
                 keep=keep,
-                options=replace(_OPTIONS, on_error_line=on_error_line),
+                options=ChildOptions(
+                    _ASKS, records.inherited if records else (), on_error_line=on_error_line
+                ),
             )
         except InterruptedError as error:
             message = "restic was not started: the runner stops"

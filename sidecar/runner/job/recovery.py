@@ -84,9 +84,10 @@ class RunRecovery:
         notes = [_INTERRUPTED]
         if resume is not None:
             notes += self._run_hooks(one, resume)
-            notes += self._unlock(one, resume, config)
         elif one.run.job.kind in EVENTS:
             notes.append(_UNREADABLE)
+        if _may_have_locked(one):
+            notes += self._unlock(one, None if resume is None else resume.repo, config)
         ended = Ended(
             RunOutcome.INTERRUPTED,
             self._now(),
@@ -116,17 +117,22 @@ class RunRecovery:
         outcome = self._cleanup.hooks.run(events, resume.repo, resume.plan, facts, lambda: False)
         return outcome.failures
 
-    def _unlock(self, one: Unfinished, resume: Resume, config: Config | None) -> tuple[str, ...]:
+    def _unlock(
+        self, one: Unfinished, resumed: Repo | None, config: Config | None
+    ) -> tuple[str, ...]:
         """Remove the locks of programs that died; return what went wrong."""
-        if one.run.phase in {Phase.BEGUN, Phase.STARTING}:
-            # The engine had not begun.
-            return ()
         # The password may have been corrected since.
-        current = None if config is None else config.repo(resume.repo.id)
-        engine = self._cleanup.engines(
-            current or resume.repo, lambda child: self._journal.child(one.run.id, child)
-        )
+        name = one.run.job.repo if resumed is None else resumed.id
+        repo = (None if config is None else config.repo(name)) or resumed
+        if repo is None:
+            return ()
+        engine = self._cleanup.engines(repo, lambda child: self._journal.child(one.run.id, child))
         unlocked = engine.unlock()
         if unlocked.kind is ResultKind.SUCCESS:
             return ()
         return (f"the repository could not be unlocked: {unlocked.reason}",)
+
+
+def _may_have_locked(one: Unfinished) -> bool:
+    """Return whether the engine had begun; what runs without hooks has no phases."""
+    return one.run.job.kind not in EVENTS or one.run.phase not in {Phase.BEGUN, Phase.STARTING}

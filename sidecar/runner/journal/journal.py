@@ -1,22 +1,32 @@
 """The journal: its runs, and the tables beside them.
 
-The other tables hold messages that wait to be sent, containers that are stopped, and what was
-found out about plans and repositories.
+The other tables hold messages that wait to be sent, containers that are stopped, programs that may
+have left locks, and what was found out about plans and repositories.
 """
 
 from collections.abc import Mapping
+from dataclasses import astuple
 from sqlite3 import Connection
 
+from sidecar.engines.base import LockHolder
 from sidecar.runner.journal.database import Database
 from sidecar.runner.journal.records import Device, Posted, Stopped, Verified
 from sidecar.runner.journal.rows import plain_text
 from sidecar.runner.journal.runs import Runs
 
 MOST_WAITING = 1000
+MOST_HOLDERS = 64
 _MOST_BODY = 64_000
 _POST = "INSERT INTO outbox (body, posted, due) VALUES (?, ?, ?)"
 _SHORTEN = (
     "DELETE FROM outbox WHERE id <= (SELECT id FROM outbox ORDER BY id DESC LIMIT 1 OFFSET ?)"
+)
+_HOLDER_COLUMNS = "hostname, pid, boot, namespace, since, over"
+_HOLD = f"INSERT INTO lock_holders (repo, {_HOLDER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_HOLDERS = f"SELECT {_HOLDER_COLUMNS} FROM lock_holders WHERE repo = ? ORDER BY id"  # noqa: S608
+_SHORTEN_HOLDERS = (
+    "DELETE FROM lock_holders WHERE repo = ? AND id <= (SELECT id FROM lock_holders "
+    "WHERE repo = ? ORDER BY id DESC LIMIT 1 OFFSET ?)"
 )
 _FAILED = "UPDATE outbox SET due = ?, failures = failures + 1 WHERE id = ?"
 _DUE = "SELECT id, body, posted, failures FROM outbox WHERE due <= ? ORDER BY id LIMIT ?"
@@ -79,6 +89,36 @@ class StoppedContainers(Database):
         return self._read(lambda db: tuple(Stopped(*row) for row in db.execute(query)))
 
 
+class LockHolders(Database):
+    """Programs that may hold locks of repositories, or have left them; the newest of each."""
+
+    def note_lock_holder(self, repo: str, holder: LockHolder) -> None:
+        """Record that a program may hold locks of a repository from now on."""
+        values = (repo, *astuple(holder))
+
+        def change(db: Connection) -> None:
+            db.execute(_HOLD, values)
+            db.execute(_SHORTEN_HOLDERS, (repo, repo, MOST_HOLDERS))
+
+        self._try("the holder of a lock", change)
+
+    def lock_holders(self, repo: str) -> tuple[LockHolder, ...]:
+        """List the programs that may hold locks of a repository, or have left them.
+
+        Raises JournalError.
+        """
+        return self._read(
+            lambda db: tuple(LockHolder(*row) for row in db.execute(_HOLDERS, (repo,)))
+        )
+
+    def end_lock_holders(self, at: float) -> None:
+        """Record that all programs of so far have ended. Raises JournalError."""
+        alive = "SELECT 1 FROM lock_holders WHERE over IS NULL LIMIT 1"
+        statement = "UPDATE lock_holders SET over = ? WHERE over IS NULL"
+        if self._read(lambda db: db.execute(alive).fetchone()) is not None:
+            self._change(lambda db: db.execute(statement, (at,)))
+
+
 class Findings(Database):
     """What was found out: verified snapshots, ids of repositories, devices of paths."""
 
@@ -135,7 +175,7 @@ class Findings(Database):
         self._try("the devices of a plan", change)
 
 
-class Journal(Runs, StoppedContainers, Findings, JournalOutbox):
+class Journal(Runs, StoppedContainers, LockHolders, Findings, JournalOutbox):
     """One file, which only its owner can read; safe for threads, each change one transaction.
 
     It takes a path, `keep`, how many runs of each job are kept, `now`, which gives unix

@@ -51,6 +51,14 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         "CREATE INDEX missed_of_subject ON missed (subject, last)",
         "CREATE INDEX missed_by_time ON missed (last)",
     ),
+    (
+        """CREATE TABLE lock_holders (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, repo TEXT NOT NULL, hostname TEXT NOT NULL,
+            pid INTEGER NOT NULL, boot TEXT NOT NULL, namespace TEXT NOT NULL,
+            since REAL NOT NULL, over REAL)""",
+        "CREATE INDEX lock_holders_of_repo ON lock_holders (repo, id)",
+        "CREATE INDEX lock_holders_alive ON lock_holders (id) WHERE over IS NULL",
+    ),
 )
 
 # What is saved from a broken file, the most important first: runs to finish and containers to
@@ -62,6 +70,7 @@ _SAVED = {
     "devices": "",
     "verified": "",
     "guids": "",
+    "lock_holders": "",
     "outbox": "",
 }
 

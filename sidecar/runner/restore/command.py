@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sidecar.backrest.reading import Config, RunPlan
-from sidecar.engines.base import Engine, Report
+from sidecar.engines.base import Engine, LockRecords, Report
 from sidecar.lib.errors import UsageError
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.identity import switch_user
 from sidecar.runner.journal import Ended, Journal
 from sidecar.runner.loader import load
+from sidecar.runner.lock_records import JournalLockRecords
 from sidecar.runner.parts import JOURNAL, EngineFactory, open_docker, start_leftovers
 from sidecar.runner.restore.choose import RestoreRequest
 from sidecar.runner.restore.restore import RestorePlan, Restorer
@@ -55,7 +56,8 @@ def run_restore(
         stack.enter_context(_given_back(settings))
         journal = stack.enter_context(_journal(settings))
         containers = stack.enter_context(open_docker(settings, environ))
-        engine = make_engine(settings, environ, config, resolved.repo)
+        records = stack.enter_context(JournalLockRecords(journal))
+        engine = make_engine(settings, environ, config, resolved.repo, records)
         if not options.is_dry:
             start_leftovers(containers, journal)
         restorer = Restorer(engine, journal, containers, stop_seconds=options.stop_seconds)
@@ -82,16 +84,20 @@ def run_verify(
     environ = switch_user(settings, environ)
     config = load(settings.config)
     plans = [resolve_plan(config, name, "") for name in dict.fromkeys(names)] or config.plans
-    with _journal(settings) as journal:
+    with _journal(settings) as journal, JournalLockRecords(journal) as records:
         for plan in plans:
-            engine = make_engine(settings, environ, config, plan.repo)
+            engine = make_engine(settings, environ, config, plan.repo, records)
             folder = scratch or settings.state_directory / SCRATCH
             verifier = Verifier(engine, journal, folder, limits)
             yield verifier.verify(plan, config.instance, seed, report(plan.id))
 
 
 def make_engine(
-    settings: RunnerSettings, environ: Mapping[str, str], config: Config, repo: str
+    settings: RunnerSettings,
+    environ: Mapping[str, str],
+    config: Config,
+    repo: str,
+    records: LockRecords,
 ) -> Engine:
     """Make the engine of a repository of the document; raises UsageError if there is none.
 
@@ -101,7 +107,8 @@ def make_engine(
     if found is None:
         known = ", ".join(one.id for one in config.repos) or "none"
         raise UsageError(f"there is no repository {repo!r}", f"known: {known}")
-    return EngineFactory(settings, environ).make(ProcessRunner(environment_of(environ)), found)
+    programs = ProcessRunner(environment_of(environ))
+    return EngineFactory(settings, environ, records).make(programs, found)
 
 
 def resolve_plan(config: Config, name: str, repo: str) -> RunPlan:

@@ -733,6 +733,21 @@ def test_the_repository_is_unlocked_by_what_the_document_says_now(scene: Scene) 
     assert scene.calls == ["open /moved", "unlock"]
 
 
+@pytest.mark.parametrize("kind", [JobKind.RESTORE, JobKind.VERIFY])
+@pytest.mark.parametrize("is_known", [True, False])
+def test_what_runs_without_hooks_is_unlocked_for_too(
+    scene: Scene, kind: JobKind, is_known: bool
+) -> None:
+    """A restore or a verification that was killed has left its lock, if its repository is known."""
+    scene.journal.begin(Job(kind, "web", "nas"), RunCause.MANUAL, 900.0, "")
+
+    [run] = scene.session.recover_runs(scene.config if is_known else None)
+
+    assert run.ended is not None
+    assert "the runner died during this run" == run.ended.reason
+    assert scene.calls == ["open /repo", "unlock"] * is_known
+
+
 @pytest.mark.parametrize("phase", [Phase.BEGUN, Phase.STARTING])
 def test_before_the_work_there_is_nothing_to_unlock(scene: Scene, phase: Phase) -> None:
     """But hooks may have stopped something."""

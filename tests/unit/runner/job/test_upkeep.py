@@ -6,7 +6,14 @@ import pytest
 
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, ForgetPolicy, PrunePolicy, Repo, Timing
-from sidecar.engines.base import CommandResult, EngineError, FailureClass, ResultKind, Upkeep
+from sidecar.engines.base import (
+    CommandResult,
+    EngineError,
+    FailureClass,
+    HeldLock,
+    ResultKind,
+    Upkeep,
+)
 from sidecar.runner.job import upkeep
 from sidecar.runner.job.upkeep import Probed, Prober
 
@@ -42,6 +49,11 @@ class Answering:
         """Keep what was asked for."""
         self.asked.append("unlock")
         return DONE
+
+    def locks(self) -> tuple[HeldLock, ...]:
+        """Find none."""
+        self.asked.append("locks")
+        return ()
 
     def initialise(self) -> str:
         """Create it."""
