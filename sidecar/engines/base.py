@@ -45,6 +45,7 @@ class FailureClass(StrEnum):
     SOURCE_MISSING = "source-missing"
     SOURCE_CHANGED = "source-changed"
     DAMAGED = "damaged"
+    CLOCK = "clock"
     INTERRUPTED = "interrupted"
     HOOK = "hook"
     NO_PROGRAM = "no-program"
@@ -107,6 +108,8 @@ class CommandResult:
         stats: what a backup counted.
         excerpt: the last lines of the program's output, secrets masked.
         forged: snapshots of the plan, seen on the way, that bear another plan's tag too.
+        listed: the plan's other snapshots without the forged ones, as they were listed for a
+            backup or shortly before; None: they were not.
     """
 
     kind: ResultKind
@@ -116,6 +119,7 @@ class CommandResult:
     stats: Stats | None = None
     excerpt: str = ""
     forged: "tuple[Snapshot, ...]" = ()
+    listed: "tuple[Snapshot, ...] | None" = None
 
 
 @dataclass(frozen=True, slots=True)

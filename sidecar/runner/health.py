@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sidecar.lib.duration import render_duration
+from sidecar.lib.text import counted
 from sidecar.runner.journal import RunOutcome
 
 MOST_USED = 0.95
@@ -23,7 +24,8 @@ class PlanHealth:
     """What health needs to know of a plan.
 
     `period` is in seconds, times are unix seconds; None: never, or not known. `failure` is the
-    class of the last failure, `blocked` says why the plan is not run at all.
+    class of the last failure, `blocked` says why the plan is not run at all, `ahead` are the
+    beginnings of the ids of its snapshots that are ahead of the clock.
     """
 
     id: str
@@ -33,6 +35,7 @@ class PlanHealth:
     last_outcome: RunOutcome | None = None
     failure: str = ""
     blocked: str = ""
+    ahead: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,11 @@ def _plan(plan: PlanHealth, now: float, grace: float) -> Iterator[str]:
     if plan.last_outcome in _FAILURES:
         because = f" ({plan.failure})" if plan.failure else ""
         yield f"the last run of the plan {plan.id} {_FAILURES[plan.last_outcome]}{because}"
+    if plan.ahead:
+        yield (
+            f"the plan {plan.id} has {counted(len(plan.ahead), 'snapshot')} ahead of the clock: "
+            f"nothing is forgotten until `restic forget {' '.join(plan.ahead)}`"
+        )
     if plan.period is None or plan.first_seen is None:
         return
     since = plan.first_seen if plan.last_success is None else plan.last_success

@@ -42,6 +42,9 @@ EVENTS: Mapping[str, LogEvent] = {
     "snapshot.forged": LogEvent(
         "warn", "a snapshot bears the tags of two plans: it is ignored, and retention left out"
     ),
+    "snapshot.ahead": LogEvent(
+        "warn", "a snapshot is dated in the future: retention is left out until it is gone"
+    ),
     "plan.emptied": LogEvent("warn, error", "the paths of a plan are all empty, and were not"),
     "plan.refill": LogEvent("warn", "a plan whose paths are all empty is restored"),
     "devices.unknown": LogEvent("error", "on which disks a plan lies could not be recorded"),

@@ -13,7 +13,7 @@ from sidecar.runner.due import Job, JobKind, Scheduler, backup_job
 from sidecar.runner.health import HealthFacts, HealthProblems, PlanHealth, UpkeepHealth, judge
 from sidecar.runner.heartbeat import ALLOWANCE
 from sidecar.runner.job.upkeep import Probed
-from sidecar.runner.journal import Past, Run, RunHistory, RunOutcome, Verified
+from sidecar.runner.journal import AheadSnapshot, Past, Run, RunHistory, RunOutcome, Verified
 from sidecar.runner.latest import BELIEVED_AHEAD, is_ahead
 from sidecar.runner.loader import Loaded
 from sidecar.runner.status import PlanState, RunnerStatus
@@ -21,6 +21,7 @@ from sidecar.runner.timetable import Timetable
 
 _GOOD = tuple(outcome for outcome in RunOutcome if outcome.is_good)
 _NEVER = Past(0.0)
+_SHORT_ID = 8
 _UPKEEP = {
     JobKind.CHECK: ("check", "repository"),
     JobKind.PRUNE: ("prune", "repository"),
@@ -53,6 +54,10 @@ class RunRecords(Protocol):
 
         Raises JournalError.
         """
+        ...
+
+    def ahead(self) -> Mapping[str, tuple[AheadSnapshot, ...]]:
+        """Return the snapshots ahead of the clock by plan; raises JournalError."""
         ...
 
     def verifications(self) -> Mapping[str, Verified]:
@@ -148,6 +153,7 @@ class StatusCollector:
         """Return what is wrong now."""
         loaded = self._sources.loaded()
         history, blocked = self._sources.journal.history(), self._sources.blocked()
+        ahead = self._ahead()
         with self._lock:
             beat_age, is_stopping = self._monotonic() - self._beat, self._is_stopping
         now = self._now()
@@ -159,7 +165,7 @@ class StatusCollector:
             trouble=bool(loaded.trouble),
             is_stopping=is_stopping,
             plans=tuple(
-                self._plan_health(listed, history.past.get(listed.job), blocked)
+                self._plan_health(listed, history.past.get(listed.job), blocked, ahead, now)
                 for listed in self._list(loaded, now)
             ),
             upkeep=tuple(
@@ -227,7 +233,12 @@ class StatusCollector:
         return listed
 
     def _plan_health(
-        self, listed: _ListedPlan, past: Past | None, blocked: Mapping[str, str]
+        self,
+        listed: _ListedPlan,
+        past: Past | None,
+        blocked: Mapping[str, str],
+        ahead: Mapping[str, tuple[AheadSnapshot, ...]],
+        now: float,
     ) -> PlanHealth:
         known = past or _NEVER
         is_good = known.last_outcome is None or known.last_outcome.is_good
@@ -239,6 +250,11 @@ class StatusCollector:
             known.last_outcome,
             "" if is_good else self._failure(listed.job, past),
             blocked.get(listed.plan.id, ""),
+            tuple(
+                one.snapshot[:_SHORT_ID]
+                for one in ahead.get(listed.plan.id, ())
+                if is_ahead(one.time, now)
+            ),
         )
 
     def _upkeep_jobs(self, loaded: Loaded, history: RunHistory) -> tuple[Job, ...]:
@@ -305,6 +321,12 @@ class StatusCollector:
         with self._lock:
             self._latest[job] = found
         return found
+
+    def _ahead(self) -> Mapping[str, tuple[AheadSnapshot, ...]]:
+        try:
+            return self._sources.journal.ahead()
+        except SidecarError:
+            return {}
 
     def _verifications(self) -> Mapping[str, Verified]:
         try:

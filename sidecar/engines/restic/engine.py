@@ -251,7 +251,7 @@ class ResticEngine:
             done = _with_note(
                 done, f"{features} does not know --skip-if-unchanged: it was left out"
             )
-        return replace(_with_missing(done, missing), forged=earlier.forged)
+        return replace(_with_missing(done, missing), forged=earlier.forged, listed=earlier.listed)
 
     def _find_earlier(
         self, plan: RunPlan, instance: str, known: str, features: Features
@@ -392,11 +392,13 @@ class _FileFound(Exception):
 class _Earlier:
     """What is known of a plan's snapshots before its backup.
 
-    `parent` is an id, its beginning, or empty; `is_current`: the repository was asked just now.
+    `parent` is an id, its beginning, or empty; `listed` are all but the forged ones, None if
+    the repository need not be asked; `is_current`: it was asked just now.
     """
 
     parent: str
     forged: tuple[Snapshot, ...] = ()
+    listed: tuple[Snapshot, ...] | None = None
     is_current: bool = False
 
 
@@ -404,8 +406,9 @@ def _earlier(listed: Iterable[Snapshot], plan: RunPlan, instance: str) -> _Earli
     tags = set(argv.split_tags(argv.plan_tags(plan.id, instance)))
     own = [one for one in listed if tags.issubset(one.tags)]
     # Files that a forged parent claims to hold unchanged would not be read.
-    parent = next((one.id for one in reversed(own) if not one.is_forged), "")
-    return _Earlier(parent, tuple(one for one in own if one.is_forged))
+    listed = tuple(one for one in own if not one.is_forged)
+    parent = listed[-1].id if listed else ""
+    return _Earlier(parent, tuple(one for one in own if one.is_forged), listed)
 
 
 def _is_forgotten_of(plan: RunPlan, repo: Repo) -> bool:

@@ -19,6 +19,7 @@ from sidecar.lib.log import log_event
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.job.events import EVENTS
 from sidecar.runner.job.recovery import Resume, RunRecovery, render_resume
+from sidecar.runner.job.retention_guard import RetentionGuard
 from sidecar.runner.job.steps import Attempt, AttemptContext, JobScope, Programs
 from sidecar.runner.journal import Journal, JournalError, Phase, Run, RunCause
 
@@ -77,6 +78,7 @@ class Session:
         self._stopping = threading.Event()
         self._context = AttemptContext(
             journal,
+            RetentionGuard(journal, now),
             programs,
             cleanup,
             now,

@@ -17,12 +17,14 @@ from sidecar.engines.base import (
     Report,
     ResultKind,
     Snapshot,
+    as_result,
     failed,
 )
 from sidecar.lib.log import log_event
 from sidecar.lib.process import Child
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.job.events import EVENTS, Events, HookFacts, HookOutcome, Hooks, backrest_name
+from sidecar.runner.job.retention_guard import BackupVerdict, RetentionGuard
 from sidecar.runner.job.upkeep import run_check, run_forget, run_prune, run_unlock
 from sidecar.runner.journal import Ended, Journal, JournalError, Phase, RunOutcome
 
@@ -32,7 +34,7 @@ _FIRST_BACKOFF = 10.0
 _LONGEST_BACKOFF = 3600.0
 _WAITS = {OnError.RETRY_1_MINUTE: 60.0, OnError.RETRY_10_MINUTES: 600.0}
 _MOST_FORGED = 3
-_UPKEEP = {JobKind.FORGET: run_forget, JobKind.PRUNE: run_prune, JobKind.CHECK: run_check}
+_UPKEEP = {JobKind.PRUNE: run_prune, JobKind.CHECK: run_check}
 
 _UNFORESEEN = failed(FailureClass.UNKNOWN, "something unforeseen happened in the runner itself")
 _STOPPED = failed(FailureClass.INTERRUPTED, "the runner was asked to end")
@@ -72,6 +74,7 @@ class AttemptContext:
 
     Attributes:
         journal: where each step is recorded.
+        guard: judges what a backup has made.
         programs: the START hooks and the engine, which a stop of the runner ends.
         cleanup: the hooks after them, which start again what was stopped: never ended.
         now: gives unix seconds.
@@ -81,6 +84,7 @@ class AttemptContext:
     """
 
     journal: Journal
+    guard: RetentionGuard
     programs: Programs
     cleanup: Programs
     now: Callable[[], float]
@@ -91,12 +95,16 @@ class AttemptContext:
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """How a run ended so far: the events that follow, and `notes` on what else went wrong."""
+    """How a run ended so far: the events that follow, and `notes` on what else went wrong.
+
+    `remark` is a sentence that changes nothing of the outcome.
+    """
 
     outcome: RunOutcome
     events: tuple[str, ...]
     result: CommandResult
     notes: tuple[str, ...] = ()
+    remark: str = ""
 
     def noted(self, *notes: str) -> "AttemptResult":
         """Return it with what else went wrong: a success with notes is a warning."""
@@ -107,7 +115,7 @@ class AttemptResult:
         """Return the journal's record of it; `at` in unix seconds."""
         result = self.result
         failure = result.failure or (FailureClass.HOOK if self.notes else None)
-        reason = "; ".join(filter(None, (result.reason, *self.notes)))
+        reason = "; ".join(filter(None, (result.reason, *self.notes, self.remark)))
         return Ended(
             self.outcome, at, result.snapshot, result.stats, failure, reason, result.excerpt
         )
@@ -133,6 +141,7 @@ class Attempt:
         self._report = report
         self._unrecorded = unrecorded
         self._began = context.now()
+        self._verdict = BackupVerdict()
         self.ended: Ended | None = None
         """How it ended; None until the hooks after it have run."""
 
@@ -193,15 +202,28 @@ class Attempt:
         unlocked = run_unlock(engine, self._scope.repo)
         if unlocked is not None and unlocked.kind is not ResultKind.SUCCESS:
             return self._stopped() if self._context.is_stopping() else self._halted(unlocked)
-        return self._judge(self._run_engine(engine))
+        return self._judge(self._weigh(self._run_engine(engine), engine))
+
+    def _weigh(self, result: CommandResult, engine: Engine) -> CommandResult:
+        """Judge what a backup has made, before the hooks that follow on how it ended."""
+        plan = self._scope.plan
+        if plan is None or result.kind not in {ResultKind.SUCCESS, ResultKind.WARNING}:
+            return result
+        judged = self._context.guard.judge(plan, self._scope.instance, engine, result, self._began)
+        self._verdict = judged
+        if not judged.warning:
+            return result
+        reason = "; ".join(filter(None, (result.reason, judged.warning)))
+        failure = result.failure or judged.failure
+        return replace(result, kind=ResultKind.WARNING, failure=failure, reason=reason)
 
     def _run_engine(self, engine: Engine) -> CommandResult:
         if self._scope.plan is not None:
             return engine.backup(
                 self._scope.plan, self._scope.instance, self._report, self._last_snapshot()
             )
-        if self._scope.job.kind is JobKind.FORGET and (refusal := self._reason_not_to_forget()):
-            return CommandResult(ResultKind.WARNING, reason=f"nothing is forgotten: {refusal}")
+        if self._scope.job.kind is JobKind.FORGET:
+            return as_result(lambda: self._forget_all(engine))
         return _UPKEEP[self._scope.job.kind](engine, self._scope.repo)
 
     def _last_snapshot(self) -> str:
@@ -211,6 +233,15 @@ class Attempt:
         except JournalError:
             return ""
         return "" if last is None or last.ended is None else last.ended.snapshot
+
+    def _forget_all(self, engine: Engine) -> CommandResult:
+        """Forget by the repository's policy, unless that would lose what is needed."""
+        if refusal := self._reason_not_to_forget():
+            return CommandResult(ResultKind.WARNING, reason=f"nothing is forgotten: {refusal}")
+        judged = self._context.guard.reason_not_to_forget(engine, self._scope.instance)
+        if judged.keeps_all:
+            return CommandResult(ResultKind.WARNING, judged.failure, judged.warning)
+        return run_forget(engine, self._scope.repo)
 
     def _reason_not_to_forget(self) -> str:
         """Return the first reason of any plan: the repository's policy applies to all of them."""
@@ -242,21 +273,21 @@ class Attempt:
         The plan's own retention applies if the backup saved what it should, and if the
         repository has no active policy of its own.
 
-        Nor is anything forgotten while a snapshot is forged: that of another plan would count as
-        one of this plan, so that one of its own had to go for it.
+        Nor is anything forgotten while a snapshot is forged or from the future: it would count
+        as one of this plan, so that one of its own had to go for it.
         """
         plan, repo = self._scope.plan, self._scope.repo
         if result.result.forged:
             kept = "" if plan is None else "; retention was left out"
             return result.noted(self._tell_forged(result.result.forged, kept))
-        if plan is None or plan.retention is None or plan.retention.keep_all:
+        if plan is None or repo.overrides_retention or not result.outcome.is_good:
             return result
-        if repo.overrides_retention or not result.outcome.is_good:
+        if plan.retention is None or plan.retention.keep_all or self._context.is_stopping():
             return result
+        if self._verdict.keeps_all:
+            return replace(result, remark=self._verdict.remark)
         if refusal := self._context.may_forget(plan):
             return result.noted(f"retention was left out: {refusal}")
-        if self._context.is_stopping():
-            return result
         if not result.notes:
             # With notes the phase stays ENDING, so that after a crash from here on the hooks
             # that failed after the backup are run once more.

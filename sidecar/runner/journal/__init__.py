@@ -6,6 +6,7 @@ out come the past of each job, unfinished runs, and what has to be started or se
 
 from sidecar.runner.journal.journal import Journal
 from sidecar.runner.journal.records import (
+    AheadSnapshot,
     Device,
     Ended,
     JournalError,
@@ -24,6 +25,7 @@ from sidecar.runner.journal.records import (
 from sidecar.runner.journal.schema import list_set_aside
 
 __all__ = [
+    "AheadSnapshot",
     "Device",
     "Ended",
     "Journal",

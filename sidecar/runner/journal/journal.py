@@ -4,13 +4,13 @@ The other tables hold messages that wait to be sent, containers that are stopped
 have left locks, and what was found out about plans and repositories.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 from sqlite3 import Connection
 
 from sidecar.engines.base import LockHolder
 from sidecar.runner.journal.database import Database
-from sidecar.runner.journal.records import Device, Posted, Stopped, Verified
+from sidecar.runner.journal.records import AheadSnapshot, Device, Posted, Stopped, Verified
 from sidecar.runner.journal.rows import plain_text
 from sidecar.runner.journal.runs import Runs
 
@@ -120,7 +120,7 @@ class LockHolders(Database):
 
 
 class Findings(Database):
-    """What was found out: verified snapshots, ids of repositories, devices of paths."""
+    """What was found out: verified snapshots, those ahead of the clock, repositories, devices."""
 
     def verified(self, plan: str, at: float, snapshot: str) -> None:
         """Record that a snapshot was compared with its source."""
@@ -173,6 +173,24 @@ class Findings(Database):
             db.executemany("INSERT OR REPLACE INTO devices VALUES (?, ?, ?, ?)", rows)
 
         self._try("the devices of a plan", change)
+
+    def ahead(self) -> dict[str, tuple[AheadSnapshot, ...]]:
+        """Return the snapshots ahead of the clock by plan, oldest first. Raises JournalError."""
+        query = "SELECT plan, snapshot, time FROM ahead ORDER BY time, snapshot"
+        found: dict[str, tuple[AheadSnapshot, ...]] = {}
+        for plan, snapshot, time in self._read(lambda db: db.execute(query).fetchall()):
+            found[plan] = (*found.get(plan, ()), AheadSnapshot(snapshot, time))
+        return found
+
+    def set_ahead(self, plan: str, ahead: Iterable[AheadSnapshot]) -> None:
+        """Record a plan's snapshots ahead of the clock, in place of those recorded before."""
+        rows = [(plan, one.snapshot, one.time) for one in ahead]
+
+        def change(db: Connection) -> None:
+            db.execute("DELETE FROM ahead WHERE plan = ?", (plan,))
+            db.executemany("INSERT INTO ahead VALUES (?, ?, ?)", rows)
+
+        self._try("snapshots ahead of the clock", change)
 
 
 class Journal(Runs, StoppedContainers, LockHolders, Findings, JournalOutbox):

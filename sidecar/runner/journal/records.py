@@ -168,6 +168,14 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
+class AheadSnapshot:
+    """A snapshot, by its id, whose date lay far ahead of the clock when it was seen."""
+
+    snapshot: str
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped:
     """A container that is to be started again; `run` is what stopped it, 0: no recorded run."""
 

@@ -59,6 +59,11 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         "CREATE INDEX lock_holders_of_repo ON lock_holders (repo, id)",
         "CREATE INDEX lock_holders_alive ON lock_holders (id) WHERE over IS NULL",
     ),
+    (
+        """CREATE TABLE ahead (
+            plan TEXT NOT NULL, snapshot TEXT NOT NULL, time REAL NOT NULL,
+            PRIMARY KEY (plan, snapshot)) WITHOUT ROWID""",
+    ),
 )
 
 # What is saved from a broken file, the most important first: runs to finish and containers to
@@ -68,6 +73,7 @@ _SAVED = {
     "stopped": "",
     "works": "",
     "devices": "",
+    "ahead": "",
     "verified": "",
     "guids": "",
     "lock_holders": "",

@@ -83,6 +83,12 @@ def test_what_is_wrong_around_the_backups_is_told(known: dict[str, object], word
     assert (words,) == reasons(plan(), **known)
 
 
+def test_a_snapshot_ahead_of_the_clock_is_told_until_it_is_gone() -> None:
+    """With its id and what to do: nothing is forgotten as long as it is there."""
+    words = "the plan web has 1 snapshot ahead of the clock: nothing is forgotten until"
+    assert (f"{words} `restic forget 5f3a9c01`",) == reasons(plan(ahead=("5f3a9c01",)))
+
+
 def test_a_disk_may_be_95_percent_full() -> None:
     """Beyond that there is no telling how long it lasts."""
     assert () == reasons(disks={"/backups": 0.95})

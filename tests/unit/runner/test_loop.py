@@ -27,7 +27,7 @@ from sidecar.runner.job.progress import ProgressHub, RunFinished
 from sidecar.runner.job.report import RunReporter
 from sidecar.runner.job.upkeep import Probed
 from sidecar.runner.job.worker import JobRunner
-from sidecar.runner.journal import Ended, Journal, Run, RunCause, RunOutcome
+from sidecar.runner.journal import AheadSnapshot, Ended, Journal, Run, RunCause, RunOutcome
 from sidecar.runner.loader import Loaded, Loader
 from sidecar.runner.loop import LoopDependencies, RunnerLoop
 from sidecar.runner.maintenance import Maintenance, used_parts
@@ -708,6 +708,17 @@ def test_the_status_names_the_latest_snapshot_that_holds_a_file(world: World) ->
     assert "full" == shown()
 
 
+def test_health_names_a_snapshot_ahead_of_the_clock(world: World) -> None:
+    """As long as it is there, and ahead."""
+    world.loop.poll()
+    world.parts.journal.set_ahead("web", [AheadSnapshot("5f3a9c01" * 8, world.now + 9 * DAY)])
+    (reason,) = world.report.health().backups
+    assert "1 snapshot ahead of the clock" in reason
+    assert "`restic forget 5f3a9c01`" in reason
+    world.parts.journal.set_ahead("web", [AheadSnapshot("5f3a9c01" * 8, world.now + DAY)])
+    assert () == world.report.health().backups
+
+
 class Unreadable:
     """A journal whose file is out of reach."""
 
@@ -718,7 +729,7 @@ class Unreadable:
         """Fail."""
         raise SidecarError("out of reach")
 
-    verifications = latest = last
+    ahead = verifications = latest = last
 
 
 def test_a_journal_out_of_reach_leaves_the_rest_of_the_status(world: World) -> None:

@@ -1,0 +1,141 @@
+"""What is judged of a backup beside the plan's other snapshots."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from sidecar.backrest.reading import RunPlan
+from sidecar.engines.base import (
+    CommandResult,
+    Engine,
+    EngineError,
+    FailureClass,
+    ResultKind,
+    Snapshot,
+)
+from sidecar.runner.job.retention_guard import BackupVerdict, RetentionGuard
+from sidecar.runner.journal import Journal
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+PLAN = RunPlan("web", "store", ("/data",))
+
+
+def snapshot(name: str, hours: float) -> Snapshot:
+    """Make a snapshot so many hours after noon, which is now."""
+    return Snapshot(name * 16, NOON + timedelta(hours=hours), ("/data",))
+
+
+@dataclass
+class Scene:
+    """A guard, and a repository that may be asked for its snapshots."""
+
+    journal: Journal
+    held: tuple[Snapshot, ...] = ()
+    error: EngineError | None = None
+    asked: list[RunPlan | None] = field(default_factory=list)
+
+    def snapshots(self, plan: RunPlan | None, _instance: str) -> tuple[Snapshot, ...]:
+        """List them."""
+        self.asked.append(plan)
+        if self.error is not None:
+            raise self.error
+        return self.held
+
+    @property
+    def engine(self) -> Engine:
+        """Return the repository; of it no more is used."""
+        return self  # type: ignore[return-value]
+
+    @property
+    def guard(self) -> RetentionGuard:
+        """Return the guard."""
+        return RetentionGuard(self.journal, NOON.timestamp)
+
+    def judge(self, *listed: Snapshot, is_listed: bool = True) -> BackupVerdict:
+        """Judge a backup that has seen these others, or has not looked."""
+        seen = listed if is_listed else None
+        result = CommandResult(ResultKind.SUCCESS, snapshot="5f3a", listed=seen)
+        return self.guard.judge(PLAN, "here", self.engine, result, NOON.timestamp())
+
+    @property
+    def ahead(self) -> list[str]:
+        """Return the ids that are recorded as ahead of the clock."""
+        return [one.snapshot for one in self.journal.ahead().get("web", ())]
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    """Give an empty repository and an empty journal."""
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        yield Scene(journal)
+
+
+def test_a_backup_among_older_ones_is_good(scene: Scene) -> None:
+    """Nothing is asked for that."""
+    assert BackupVerdict() == scene.judge(snapshot("a", -1), snapshot("b", 0))
+    assert BackupVerdict() == scene.judge(is_listed=False)
+    assert ([], []) == (scene.asked, scene.ahead)
+
+
+def test_one_from_the_future_is_told_and_recorded(scene: Scene) -> None:
+    """With what to do; the nearest first, of many three."""
+    scene.held = tuple(snapshot(name, 1000 * number) for number, name in enumerate("abcde"))
+    found = scene.judge(*scene.held)
+
+    assert (True, FailureClass.CLOCK, "") == (found.keeps_all, found.failure, found.remark)
+    assert (
+        "snapshot.ahead: bbbbbbbb is dated 2026-06-12 04:00 UTC, "
+        "cccccccc is dated 2026-07-23 20:00 UTC, dddddddd is dated 2026-09-03 12:00 UTC "
+        "and 1 more, ahead of the clock: nothing is forgotten until they are gone "
+        "→ restic forget bbbbbbbb cccccccc dddddddd"
+    ) == found.warning
+    assert [name * 16 for name in "bcde"] == scene.ahead
+
+
+def test_a_list_from_before_is_not_believed_in_this(scene: Scene) -> None:
+    """What was removed since keeps nothing from being forgotten; unless nobody can be asked."""
+    assert BackupVerdict() == scene.judge(snapshot("a", 99))
+    scene.error = EngineError(FailureClass.NETWORK, "no route")
+    assert scene.judge(snapshot("a", 99)).keeps_all
+
+
+def test_it_is_asked_again_only_where_one_was_ahead(scene: Scene) -> None:
+    """Until it is seen to be gone; a repository that cannot be asked still has it."""
+    scene.held = (snapshot("a", 99),)
+    scene.judge(snapshot("a", 99))
+    scene.error = EngineError(FailureClass.NETWORK, "no route")
+    unknown = scene.judge(is_listed=False)
+    scene.error, scene.held = None, (snapshot("a", 99),)
+    there = scene.judge(is_listed=False)
+    scene.held = ()
+    gone = scene.judge(is_listed=False)
+
+    assert unknown.warning == there.warning
+    assert "aaaaaaaa is dated" in there.warning
+    assert BackupVerdict() == gone
+    assert ([PLAN] * 4, []) == (scene.asked, scene.ahead)
+    assert BackupVerdict() == scene.judge(is_listed=False)
+
+
+def test_a_journal_out_of_reach_keeps_no_backup_from_being_judged(scene: Scene) -> None:
+    """What was listed tells enough."""
+    scene.journal.close()
+    scene.held = (snapshot("a", 99),)
+
+    assert BackupVerdict() == scene.judge(is_listed=False)
+    assert scene.judge(*scene.held).keeps_all
+
+
+def test_a_repository_is_judged_as_a_whole(scene: Scene) -> None:
+    """Whoever made it: its retention applies to all."""
+    assert BackupVerdict() == scene.guard.reason_not_to_forget(scene.engine, "here")
+    scene.held = (snapshot("a", 1), snapshot("b", 99))
+
+    found = scene.guard.reason_not_to_forget(scene.engine, "here")
+
+    assert "bbbbbbbb is dated 2026-05-05 15:00 UTC, ahead of the clock" in found.warning
+    assert (True, FailureClass.CLOCK) == (found.keeps_all, found.failure)
+    assert [None, None] == scene.asked
