@@ -49,20 +49,71 @@ if [ ! -e "$marker" ] && [ -f "$older" ] && grep -q '^state=scaled$' "$older"; t
 fi
 """
 
-_WRITE_MARKER = """\
-mkdir -p "$directory"
+_REFUSE_FOREIGN = """\
 for file in "$marker" "$part"; do
   if is_foreign "$file"; then
     echo "$file is no marker of ours: it stays, and nothing is done to $name" >&2
     exit 1
   fi
 done
-printf 'plan=%s\\ncontainer=%s\\nstate=%s\\n' "$plan" "$id" "$state" >"$part"
+"""
+
+# A stop that was asked for may go on after the death of whoever asked, so the marker holds
+# when that was and how long the container has; `sidecar.docker.stopped` has the same rule.
+_WRITE_MARKER = """\
+mkdir -p "$directory"
+printf 'plan=%s\\ncontainer=%s\\nstate=%s\\nverb=%s\\nat=%s\\ntimeout=%s\\n' \
+  "$plan" "$id" "$state" "$verb" "$(date +%s)" "$timeout" >"$part"
 sync "$part"
 mv -f "$part" "$marker"
+sync "$directory"
 """
 
 _ADD_REPLICAS = """printf 'replicas=%s\\n' "$replicas" >>"$part"\n"""
+
+_FINISH_MARKER = """\
+printf 'finished=%s\\n' "$finished" >>"$marker"
+sync "$marker"
+"""
+
+# Without `at` an older version wrote it: then nobody waits. Each wait also ends after its own
+# number of seconds, for the clock may be set back meanwhile.
+_READ_MARKER = """\
+container='' finished='' replicas='' asked='' at='' timeout='' is_endless=''
+while IFS='=' read -r key value; do
+  case $key in
+    container) container=$value ;;
+    verb) asked=$value ;;
+    at) at=$value ;;
+    timeout) timeout=$value ;;
+    finished) finished=$value ;;
+    replicas) replicas=$value ;;
+  esac
+done <"$marker"
+case $at in '' | *[!0-9]*) at=0 ;; esac
+case $timeout in
+  -1) timeout=600 is_endless=yes ;;
+  '' | *[!0-9]*) timeout=10 ;;
+esac
+limit=$((at + timeout + 15))
+round=0
+may_still_stop() {
+  if [ -n "$finished" ] || [ "$(date +%s)" -ge "$limit" ]; then return 1; fi
+  round=$((round + 1))
+  [ "$round" -le $((timeout + 15)) ] && sleep 1
+}
+"""
+
+# A second stop is never sent: many programs end hard by a second SIGTERM.
+_AWAIT_STOP = """\
+look() {
+  now=$(docker inspect --type container \
+    --format '{{.State.FinishedAt}} {{.State.Status}}' "$container")
+  status=${now#* }
+}
+look
+while [ "$status" = running ] && may_still_stop; do look; done
+"""
 
 _QUIESCE = (
     _STOP_HEAD
@@ -72,9 +123,28 @@ seen=$(docker ps --all --no-trunc --filter "name=$pattern" --format '{{.ID}} {{.
 if [ -z "$seen" ]; then echo "$name does not exist: nothing to $verb"; exit 0; fi
 id=${seen%% *}
 state=${seen#* }
+if [ "$state" = running ]; then
+"""
+    + _REFUSE_FOREIGN
+    + """\
+fi
+if [ "$state" = running ] && [ -e "$marker" ]; then
+"""
+    + _READ_MARKER
+    + """\
+if [ "$container" = "$id" ]; then
+"""
+    + _AWAIT_STOP
+    + """\
+state=$status
+fi
+fi
 if [ "$state" != running ]; then echo "$name is $state: left as it is"; exit 0; fi
-goes=$(docker inspect --type container --format '{{.HostConfig.AutoRemove}}' "$id")
-if [ "$verb" = stop ] && [ "$goes" = true ]; then
+facts=$(docker inspect --type container --format \
+'{{.HostConfig.AutoRemove}} {{if .Config.StopTimeout}}{{.Config.StopTimeout}}{{end}}' "$id")
+timeout=${facts#* }
+if [ "$verb" != stop ]; then timeout=0
+elif [ "${facts%% *}" = true ]; then
   echo "$name would be removed when it stops (--rm): it is not stopped, and not backed up" >&2
   exit 1
 fi
@@ -83,31 +153,52 @@ fi
     + """\
 docker "$verb" "$id" </dev/null >/dev/null
 finished=$(docker inspect --type container --format '{{.State.FinishedAt}}' "$id")
-printf 'finished=%s\\n' "$finished" >>"$marker"
-sync "$marker"
 """
+    + _FINISH_MARKER
 )
 
-_READ_MARKER = """\
+_REQUIRE_MARKER = """\
 if is_foreign "$marker"; then
   echo "$marker is no marker of ours: it stays, and nothing is done to $name" >&2
   exit 1
 fi
 [ -e "$marker" ] || exit 0
-container='' finished='' replicas=''
-while IFS='=' read -r key value; do
-  case $key in
-    container) container=$value ;;
-    finished) finished=$value ;;
-    replicas) replicas=$value ;;
+"""
+
+# Docker's times are in UTC, those of Podman have an offset. No `date` of all systems reads them.
+_SECONDS_OF = """\
+seconds_of() {
+  offset=0
+  case $1 in
+    *[+-][0-9][0-9]:[0-9][0-9])
+      zone=${1#"${1%??????}"}
+      hour=${zone%:*}
+      offset=$((${zone%?????}1 * ((1${hour#?} - 100) * 3600 + (1${zone#*:} - 100) * 60)))
+      ;;
   esac
-done <"$marker"
+  IFS=-T: read -r year month day hour minute second <<END
+$(printf %.19s "$1")
+END
+  year=$((1$year - 10000)) month=$((1$month - 100)) day=$((1$day - 100))
+  [ "$month" -gt 2 ] || year=$((year - 1))
+  days=$((365 * year + year / 4 - year / 100 + year / 400))
+  days=$((days + (153 * ((month + 9) % 12) + 2) / 5 + day - 719469))
+  echo $((days * 86400 + (1$hour - 100) * 3600 + (1$minute - 100) * 60 + 1$second - 100 - offset))
+}
+is_ours() {
+  if [ -n "$finished" ]; then [ "$finished" = "$when" ]; return; fi
+  if [ "$status" != exited ] || [ "$at" = 0 ]; then return 0; fi
+  stopped=$(seconds_of "$when")
+  [ "$stopped" -ge "$at" ] && [ "$stopped" -le "$limit" ]
+}
 """
 
 _RESUME = (
     _STOP_HEAD
     + _CONTAINER_MARKER
+    + _REQUIRE_MARKER
     + _READ_MARKER
+    + _SECONDS_OF
     + """\
 found=$(docker ps --all --quiet --no-trunc --filter "id=$container")
 if [ -z "$container" ] || [ "$found" != "$container" ]; then
@@ -119,12 +210,23 @@ if [ -z "$container" ] || [ "$found" != "$container" ]; then
   echo "$name is another container than the one that was stopped: left as it is"
   exit 0
 fi
-now=$(docker inspect --type container \
-  --format '{{.State.FinishedAt}} {{.State.Status}}' "$container")
-if [ -n "$finished" ] && [ "$finished" != "${now% *}" ]; then
+"""
+    + _AWAIT_STOP
+    + """\
+when=${now%% *}
+if [ "$status" = running ]; then
+  if [ -z "$finished" ] && [ -n "$is_endless" ]; then
+    rm -f "$marker"
+    echo "$name was asked to stop, has no time limit, and still runs after ten minutes:" \
+      "if it stops later, nobody starts it again" >&2
+    exit 1
+  fi
+elif ! is_ours; then
   echo "$name was started or stopped by someone else since: left as it is"
-elif [ "$verb" = unpause ] && [ "${now#* }" != paused ]; then
+elif [ "$verb" = unpause ] && [ "$status" != paused ]; then
   echo "$name is not paused any more: left as it is"
+elif [ "$verb" = start ] && [ "$status" = paused ]; then
+  echo "$name was paused by someone else since: left as it is"
 else
   docker "$verb" "$container" </dev/null >/dev/null
 fi
@@ -140,6 +242,10 @@ while read -r candidate service; do
 done <<END
 $services
 END
+look() {
+  now=$(docker service inspect --format \
+'{{if .Spec.Mode.Replicated}}{{.Spec.Mode.Replicated.Replicas}}{{end}}' "$id")
+}
 """
 
 # No container must be seen twice in a row: a task that was just starting may still come up.
@@ -151,15 +257,21 @@ _SCALE_DOWN = (
     + _FIND_SERVICE
     + """\
 if [ -z "$id" ]; then echo "$name does not exist: nothing to scale"; exit 0; fi
-replicas=$(docker service inspect --format \
-'{{if .Spec.Mode.Replicated}}{{.Spec.Mode.Replicated.Replicas}}{{end}}' "$id")
+look
+replicas=$now
 if [ -z "$replicas" ]; then echo "$name is no replicated service: it has no scale" >&2; exit 1; fi
 if [ "$replicas" = 0 ]; then echo "$name is at 0 replicas: left as it is"; exit 0; fi
 state=scaled
+timeout=0
 """
+    + _REFUSE_FOREIGN
     + _WRITE_MARKER.replace("sync", _ADD_REPLICAS + "sync", 1)
     + """\
 docker service scale --detach=true "$id=0" </dev/null >/dev/null
+finished=$(date +%s)
+"""
+    + _FINISH_MARKER
+    + """\
 round=0
 quiet=0
 while [ "$quiet" -lt 2 ]; do
@@ -176,16 +288,22 @@ _SCALE_UP = (
     _STOP_HEAD
     + _SERVICE_MARKER
     + _OLDER_SERVICE_MARKER
+    + _REQUIRE_MARKER
     + _READ_MARKER
     + _FIND_SERVICE
     + """\
-if [ -z "$id" ] || [ "$id" != "$container" ]; then
+if [ -z "$id" ]; then
+  rm -f "$marker"
+  echo "what was scaled to 0 of $name is gone, and there is no service of that name" >&2
+  exit 1
+fi
+if [ "$id" != "$container" ]; then
   echo "$name is another service than the one that was scaled: left as it is"
   rm -f "$marker"
   exit 0
 fi
-now=$(docker service inspect --format \
-'{{if .Spec.Mode.Replicated}}{{.Spec.Mode.Replicated.Replicas}}{{end}}' "$id")
+look
+while [ "$now" != 0 ] && may_still_stop; do look; done
 if [ "$now" = 0 ] && [ -n "$replicas" ]; then
   docker service scale --detach=true "$id=$replicas" </dev/null >/dev/null
 else
@@ -256,7 +374,7 @@ def render_refusal(name: str) -> str:
 
 def render_scale_down(service: str, plan_id: str) -> str:
     """Return the script that scales a Swarm service to 0 and waits for its tasks on this node."""
-    return _script(f"scale {service} to 0", _SCALE_DOWN, name=service, plan=plan_id)
+    return _script(f"scale {service} to 0", _SCALE_DOWN, name=service, plan=plan_id, verb="scale")
 
 
 def render_scale_up(service: str) -> str:

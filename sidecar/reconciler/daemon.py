@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from sidecar.docker.events import EventStream
+from sidecar.docker.markers import DIRECTORY
 from sidecar.docker.models import Inventory
 from sidecar.lib.backoff import Backoff
 from sidecar.lib.log import log_event
@@ -25,7 +26,6 @@ from sidecar.reconciler.heartbeat import ReconcilerHeartbeat
 from sidecar.reconciler.loop import ReconcileLoop
 from sidecar.reconciler.observe import with_own_container
 from sidecar.reconciler.report import ApplyResult, ReconcilerReport
-from sidecar.reconciler.resume.markers import DIRECTORY
 from sidecar.reconciler.resume.resume import ResumeGuard
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory

@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from sidecar.docker.markers import DIRECTORY, read_markers
 from sidecar.docker.models import Inventory
 from sidecar.lib.errors import InventoryError, StoreError
 from sidecar.lib.log import log_event
 from sidecar.planner.drift import Drift, Watch, find_drift
 from sidecar.planner.lifecycle import Ageing, PlanHistory
 from sidecar.planner.propose import Proposal
-from sidecar.reconciler.resume.markers import DIRECTORY, read_markers
 from sidecar.reconciler.settings import Lifetime
 from sidecar.reconciler.state import Memory, State
 

@@ -14,6 +14,7 @@ from sidecar.backrest.api import BackrestApi
 from sidecar.backrest.compare import differs
 from sidecar.backrest.document import Document, parse_document
 from sidecar.docker.client import Connection
+from sidecar.docker.markers import DIRECTORY, Marker, read_markers
 from sidecar.lib.errors import InventoryError, SidecarError
 from sidecar.planner.diff import Changes
 from sidecar.reconciler.apply.by_restart import has_read
@@ -21,7 +22,6 @@ from sidecar.reconciler.apply.container import BackrestContainer, find_backrest
 from sidecar.reconciler.apply.context import LOADED
 from sidecar.reconciler.apply.idle import DueSoon, IdleState, PlanActivity, check_backrest
 from sidecar.reconciler.desired_state import DesiredState
-from sidecar.reconciler.resume.markers import DIRECTORY, Marker, read_markers
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import State
 from sidecar.reconciler.store.replace import Store

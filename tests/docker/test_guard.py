@@ -117,7 +117,9 @@ def test_a_script_that_died_right_after_the_stop_is_made_good(template: str, hou
     hooks = house.run_web(template)
     dying = house.folder / "bin" / "docker"
     dying.parent.mkdir()
-    dying.write_text('#!/bin/sh\n[ "$1" != inspect ] || exit 9\nexec /usr/bin/docker "$@"\n')
+    dying.write_text(
+        '#!/bin/sh\ncase $* in *FinishedAt*) exit 9 ;; esac\nexec /usr/bin/docker "$@"\n'
+    )
     dying.chmod(0o755)
     assert hooks.run(0, PATH=f"{dying.parent}:{os.environ['PATH']}")[0] == 9
     assert "finished" not in hooks.marker.read_text()

@@ -12,13 +12,15 @@ import pytest
 
 from hook_shell import NAME, Hooks, put_before_docker, state_of
 from private_docker import PrivateEngine
+from sidecar.docker.markers import read_markers
+from sidecar.docker.stopped import StopVerb, parse_moment
 from world import World
 
 
 @pytest.fixture
 def web(world: World) -> str:
     """Run one container."""
-    return world.container(NAME, {}, running=True)
+    return world.container(NAME, {}, running=True, stop_timeout=1)
 
 
 @pytest.mark.parametrize("shell", [("sh",), ("busybox", "sh")], ids=["dash", "busybox"])
@@ -39,9 +41,15 @@ def test_what_ran_is_quiesced_and_resumed(
     hooks = Hooks({"hooks.template": template}, engine, tmp_path)
     assert hooks.run(0, *shell) == (0, "")
     assert state_of(docker_client, web) == quiet
-    lines = hooks.marker.read_text().splitlines()
-    assert lines[:3] == ["plan=plan_web", f"container={web}", "state=running"]
-    assert lines[3].startswith("finished=")
+    [marker] = read_markers(hooks.marker.parent)
+    assert (marker.plan, marker.container, marker.state) == ("plan_web", web, "running")
+    is_pause = quiet == "paused"
+    assert (marker.stop.verb, marker.stop.seconds) == (
+        (StopVerb.PAUSE, 0) if is_pause else (StopVerb.STOP, 1)
+    )
+    ended = docker_client.inspect_container(web)["State"]["FinishedAt"]
+    assert marker.stop.finished == ended
+    assert is_pause or int(marker.stop.at) <= parse_moment(ended) <= marker.stop.until
     assert hooks.run(1, *shell) == (0, "")
     assert state_of(docker_client, web) == "running"
     assert not hooks.marker.exists()
@@ -106,12 +114,16 @@ def test_a_start_that_died_halfway_is_made_good(
     docker_client: docker.APIClient,
     tmp_path: Path,
 ) -> None:
-    """Killed right before or after its stop or pause: the marker is there, and END resumes."""
+    """Killed right before or after its stop or pause: the marker is there, and END resumes.
+
+    Killed before it, END waits until no stop can be under way any more.
+    """
     hooks = Hooks({"hooks.template": template}, engine, tmp_path)
     path = put_before_docker(tmp_path, verb, moment)
     assert hooks.run(0, PATH=path)[0] == -9
     assert state_of(docker_client, web) == ("running" if moment == "before" else quiet)
-    assert hooks.marker.read_text().splitlines()[1:] == [f"container={web}", "state=running"]
+    [marker] = read_markers(hooks.marker.parent)
+    assert (marker.container, marker.stop.finished) == (web, "")
     assert hooks.run(1)[0] == 0
     assert state_of(docker_client, web) == "running"
     assert not hooks.marker.exists()

@@ -12,6 +12,8 @@ from docker.types import ContainerSpec, ServiceMode, TaskTemplate
 from hook_shell import Hooks, put_before_docker, wait_until
 from private_docker import PrivateEngine
 from sample_stack import import_image
+from sidecar.docker.markers import read_markers
+from sidecar.docker.stopped import StopVerb
 from world import IMAGE, own_engine
 
 SERVICE = "stack_web"
@@ -101,9 +103,12 @@ def swarm(node: docker.APIClient, engine: PrivateEngine, tmp_path: Path) -> Iter
     swarm.clear()
 
 
-def marker_of(identity: str, replicas: int) -> list[str]:
-    """Say what stands in the marker of a service that was scaled down."""
-    return ["plan=plan_web", f"container={identity[:12]}", "state=scaled", f"replicas={replicas}"]
+def check_marker(hooks: Hooks, identity: str, replicas: int, *, is_finished: bool = True) -> None:
+    """Read the marker of a service that was scaled down."""
+    [marker] = read_markers(hooks.marker.parent)
+    assert (marker.plan, marker.container) == ("plan_web", identity[:12])
+    assert (marker.is_of_service, marker.stop.replicas) == (True, replicas)
+    assert (marker.stop.verb, bool(marker.stop.finished)) == (StopVerb.SCALE, is_finished)
 
 
 @SHELLS
@@ -114,7 +119,7 @@ def test_all_replicas_stop_and_come_back(shell: Sequence[str], swarm: Swarm) -> 
     hooks = swarm.hooks()
     assert hooks.run(0, *shell) == (0, "")
     assert (swarm.replicas(), swarm.running()) == (0, 0)
-    assert hooks.marker.read_text().splitlines() == marker_of(identity, 3)
+    check_marker(hooks, identity, 3)
     assert hooks.run(1, *shell) == (0, "")
     swarm.wait_for(3)
     assert swarm.replicas() == 3
@@ -158,7 +163,7 @@ def test_a_start_that_died_halfway_is_made_good(moment: str, swarm: Swarm, tmp_p
     hooks = swarm.hooks()
     path = put_before_docker(tmp_path, "service scale", moment)
     assert hooks.run(0, PATH=path)[0] == -9
-    assert hooks.marker.read_text().splitlines() == marker_of(identity, 2)
+    check_marker(hooks, identity, 2, is_finished=False)
     assert swarm.replicas() == (2 if moment == "before" else 0)
     assert hooks.run(1)[0] == 0
     assert swarm.replicas() == 2
@@ -175,7 +180,7 @@ def test_the_marker_lives_until_the_service_has_its_replicas_again(
     assert hooks.run(0) == (0, f"{SERVICE} is at 0 replicas: left as it is\n")
     path = put_before_docker(tmp_path, "service inspect", "instead")
     assert hooks.run(1, PATH=path)[0] == 1
-    assert hooks.marker.read_text().splitlines() == marker_of(identity, 2)
+    check_marker(hooks, identity, 2)
     assert hooks.run(1) == (0, "")
     swarm.wait_for(2)
     swarm.scale(0)

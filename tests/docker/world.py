@@ -62,6 +62,7 @@ class World:
         image: str = IMAGE,
         running: bool = False,
         platform: str | None = None,
+        stop_timeout: int | None = None,
         **host: Any,
     ) -> str:
         """Create a container, start it if it shall be running; return its id.
@@ -76,6 +77,7 @@ class World:
             labels=dict(labels),
             # A first process without handlers ignores SIGTERM, and nobody has ten seconds.
             stop_signal="SIGKILL",
+            stop_timeout=stop_timeout,
             platform=platform,
             host_config=self.client.create_host_config(
                 binds=list(binds), network_mode="none", **host

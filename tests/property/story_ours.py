@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 from sidecar.backrest.api import BackrestApi
 from sidecar.docker.client import Connection
+from sidecar.docker.markers import DIRECTORY
 from sidecar.labels.policy import Policy
 from sidecar.lib import files as atomic
 from sidecar.lib.backoff import Backoff
@@ -27,7 +28,6 @@ from sidecar.reconciler.apply.idle import PlanActivity
 from sidecar.reconciler.desired_state import DesiredState
 from sidecar.reconciler.loop import ReconcileLoop
 from sidecar.reconciler.report import ReconcilerReport
-from sidecar.reconciler.resume.markers import DIRECTORY
 from sidecar.reconciler.resume.resume import ResumeGuard
 from sidecar.reconciler.settings import (
     Applying,

@@ -1,10 +1,8 @@
 """The backrest container: its facts, what runs in it, and restarting it."""
 
 import posixpath
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import takewhile
 from typing import Required
 from urllib.parse import quote
@@ -17,6 +15,7 @@ from typing_extensions import TypedDict
 from sidecar.docker.answers import WireMount, parse_mounts, validated
 from sidecar.docker.client import Connection
 from sidecar.docker.models import Mount
+from sidecar.docker.stopped import parse_moment
 from sidecar.lib.errors import InventoryError
 
 # Docker answers a restart when the container runs again, so later than its own timeout.
@@ -30,7 +29,6 @@ _DAEMON = ("backrest-runner", "daemon")
 _EMULATORS = ("qemu-", "rosetta")
 # `#!/bin/sh -e` puts two words before the script's own.
 _INTERPRETER_WORDS = 2
-_FRACTION = re.compile(r"\.(\d{1,6})\d*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,21 +174,6 @@ def restart(connection: Connection, backrest: BackrestContainer, timeout: float)
     path = f"/containers/{quote(backrest.id, safe='')}/restart?t={seconds}"
     if connection.act(path, timeout=seconds + _RESTART_SLACK) is None:
         raise InventoryError(f"the container {backrest.name} is gone, so it cannot be restarted")
-
-
-def parse_moment(text: str) -> float:
-    """Parse Docker's RFC 3339 time into unix seconds; 0 for none, or what is no time."""
-    try:
-        # At most six digits: below Python 3.12 more are refused.
-        moment = datetime.fromisoformat(_FRACTION.sub(_microseconds, text))
-    except ValueError:
-        return 0.0
-    # Docker writes the year 1 for what has never happened.
-    return moment.timestamp() if moment.year > 1 and moment.tzinfo is not None else 0.0
-
-
-def _microseconds(match: re.Match[str]) -> str:
-    return f".{match[1]:0<6}"
 
 
 def _container(entry: _InspectedBackrest) -> BackrestContainer:

@@ -13,9 +13,9 @@ from typing import Protocol, Self
 
 from sidecar.backrest.api import BackrestApi
 from sidecar.docker.client import Connection
+from sidecar.docker.markers import DIRECTORY
 from sidecar.lib.log import log_event
 from sidecar.reconciler.apply.idle import Due
-from sidecar.reconciler.resume.markers import DIRECTORY
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory
 

@@ -14,6 +14,7 @@ from sidecar.backrest.api import ApiError, BackrestApi
 from sidecar.backrest.document import Document, parse_document
 from sidecar.backrest.operations import Operation, Status, is_busy
 from sidecar.docker.client import Connection
+from sidecar.docker.markers import read_markers
 from sidecar.lib.errors import InventoryError, SidecarError
 from sidecar.lib.zones import local_zone
 from sidecar.reconciler.apply.container import (
@@ -22,7 +23,6 @@ from sidecar.reconciler.apply.container import (
     find_busy,
     processes_of,
 )
-from sidecar.reconciler.resume.markers import read_markers
 from sidecar.reconciler.store.replace import Store
 from sidecar.schedule.fires import backrest_fires
 from sidecar.schedule.parse import schedule_of

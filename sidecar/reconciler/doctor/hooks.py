@@ -12,6 +12,7 @@ from typing import Any
 
 from sidecar.backrest.document import Document
 from sidecar.backrest.messages import HOOK, value_of
+from sidecar.docker.markers import DIRECTORY, Marker, read_markers
 from sidecar.lib.errors import InventoryError, StoreError
 from sidecar.lib.text import counted
 from sidecar.reconciler.apply.idle import IdleState, PlanActivity
@@ -25,7 +26,6 @@ from sidecar.reconciler.doctor.check import (
     warned,
 )
 from sidecar.reconciler.doctor.docker import require_containers
-from sidecar.reconciler.resume.markers import DIRECTORY, Marker, read_markers
 
 _SHELLS = ("/bin/sh", "/usr/bin/sh")
 _USUAL = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")

@@ -16,15 +16,15 @@ from pathlib import Path
 from sidecar.docker import containers
 from sidecar.docker.client import Connection
 from sidecar.docker.containers import ContainerState, SwarmService
+from sidecar.docker.markers import Marker, read_markers, remove_marker
+from sidecar.docker.stopped import Verdict, judge_container, judge_service
 from sidecar.labels.spec import parse_labels
 from sidecar.lib.errors import InventoryError, StoreError
 from sidecar.lib.log import log_event
 from sidecar.planner.plan import RenderedWorkload
 from sidecar.planner.workload import start_order
-from sidecar.reconciler.apply.container import parse_moment
 from sidecar.reconciler.apply.context import OnResult
 from sidecar.reconciler.apply.idle import APART, IdleCheck, IdleState, StableTwice
-from sidecar.reconciler.resume.markers import Marker, read_markers, remove_marker
 
 _STOPS = frozenset({"stop-start", "quiesce-stop-start"})
 _PAUSES = frozenset({"pause-unpause"})
@@ -69,7 +69,23 @@ _WAIT = MarkerDecision(MarkerAction.WAIT)
 _GONE = MarkerDecision(MarkerAction.DISCARD, "it does not exist any more")
 _TORN = MarkerDecision(MarkerAction.DISCARD, "the marker does not say what was stopped")
 _NOT_STOPPED = MarkerDecision(MarkerAction.STALE, "its script died before it stopped anything")
+_UNENDING = MarkerDecision(
+    MarkerAction.DISCARD,
+    "it was asked to stop, has no time limit, and still runs after ten minutes: if it stops "
+    "later, nobody starts it again",
+)
 _CHANGED = MarkerDecision(MarkerAction.DISCARD, "it was started or stopped by someone else since")
+_SETTLED = {
+    Verdict.WAIT: _WAIT,
+    Verdict.NOTHING: MarkerDecision(MarkerAction.STALE, "it runs"),
+    Verdict.UNENDING: _UNENDING,
+    Verdict.SOMEBODY_ELSE: _CHANGED,
+}
+_ACTIONS = {
+    Verdict.START: (MarkerAction.START, _STOPS),
+    Verdict.UNPAUSE: (MarkerAction.UNPAUSE, _PAUSES),
+    Verdict.SCALE: (MarkerAction.SCALE, _SCALES),
+}
 _NOT_REQUESTED = MarkerDecision(
     MarkerAction.DISCARD, "its labels do not ask for it to be stopped any more"
 )
@@ -179,14 +195,15 @@ class ResumeGuard:
     ) -> MarkerDecision:
         if not marker.container:
             return decide_torn(marker)
+        now = self._wall()
         template = None if workloads is None else find_template(marker, workloads)
         if marker.is_of_service:
             service = containers.find_service(self._connection, marker.container)
             if service is not None and workloads is not None:
                 template = template or self._template_of(service)
-            return decide_service(marker, service, template)
+            return decide_service(marker, service, template, now)
         state = containers.find_container(self._connection, marker.container)
-        return decide_container(marker, state, template)
+        return decide_container(marker, state, template, now)
 
     def _template_of(self, service: SwarmService) -> str:
         """Return the template by the service's own labels: without replicas no container has it."""
@@ -220,7 +237,7 @@ class ResumeGuard:
         elif action is MarkerAction.UNPAUSE:
             containers.unpause_container(self._connection, marker.container)
         else:
-            containers.scale_service(self._connection, marker.container, marker.replicas)
+            containers.scale_service(self._connection, marker.container, marker.stop.replicas)
 
     def _report_waiting(
         self, marker: Marker, track: "_Track", check: IdleCheck, now: float
@@ -269,43 +286,41 @@ class _Track:
 
 
 def decide_container(
-    marker: Marker, state: ContainerState | None, template: str | None
+    marker: Marker, state: ContainerState | None, template: str | None, now: float
 ) -> MarkerDecision:
     """Return what happens to the marker of a container; pure.
 
     `state` is None when there is no such container; `template` is the one that its
-    workload has now, empty for none, None when that is not known.
+    workload has now, empty for none, None when that is not known; `now` in unix seconds.
     """
     if state is None:
         return _GONE
     if marker.was_never_used(state.name):
         return _NOT_STOPPED
-    if state.status in {"running", "restarting"}:
-        return MarkerDecision(MarkerAction.STALE, "it runs")
-    actions = {"exited": (MarkerAction.START, _STOPS), "paused": (MarkerAction.UNPAUSE, _PAUSES)}
-    if state.status not in actions:
-        return _WAIT
-    if not _is_the_same_stop(marker, state):
-        return _CHANGED
-    return _if_requested(template, *actions[state.status])
+    return _decide(judge_container(marker.stop, state.status, state.finished, now), template)
 
 
 def decide_service(
-    marker: Marker, service: SwarmService | None, template: str | None
+    marker: Marker, service: SwarmService | None, template: str | None, now: float
 ) -> MarkerDecision:
     """Return what happens to the marker of a Swarm service; pure.
 
-    `template` as in `decide_container`.
+    `template` and `now` as in `decide_container`.
     """
     if service is None:
         return _GONE
     if marker.was_never_used(service.name):
         return _NOT_STOPPED
-    if service.replicas is None or not marker.replicas:
+    if service.replicas is None or not marker.stop.replicas:
         return _TORN
-    if service.replicas:
-        return MarkerDecision(MarkerAction.STALE, "it has replicas")
-    return _if_requested(template, MarkerAction.SCALE, _SCALES)
+    return _decide(judge_service(marker.stop, service.replicas, now), template)
+
+
+def _decide(verdict: Verdict, template: str | None) -> MarkerDecision:
+    if (settled := _SETTLED.get(verdict)) is not None:
+        return settled
+    action, templates = _ACTIONS[verdict]
+    return _if_requested(template, action, templates)
 
 
 def decide_torn(marker: Marker) -> MarkerDecision:
@@ -333,15 +348,6 @@ def workload_of(marker: Marker, workloads: Sequence[RenderedWorkload]) -> Render
         if any(container.id == marker.container for container in item.workload.containers):
             return item
     return None
-
-
-def _is_the_same_stop(marker: Marker, state: ContainerState) -> bool:
-    if marker.finished:
-        return marker.finished == state.finished
-    # The script died before it knew. Docker keeps the time of a stop, but none of a pause.
-    if state.status == "paused":
-        return True
-    return parse_moment(state.finished) >= marker.written_at
 
 
 def _if_requested(

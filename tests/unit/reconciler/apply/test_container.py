@@ -12,7 +12,6 @@ from sidecar.reconciler.apply.container import (
     Process,
     find_backrest,
     find_busy,
-    parse_moment,
     processes_of,
     restart,
 )
@@ -253,23 +252,6 @@ def test_a_stranger_behind_the_address_is_an_error() -> None:
     """An answer of another shape never looks like a container."""
     with pytest.raises(InventoryError):
         find_backrest(Answers({"Id": "x"}), "backrest")
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("1970-01-02T00:00:00Z", 86400.0),
-        ("2026-01-02T04:04:05.5+01:00", 1767323045.5),
-        ("2026-01-02T03:04:05Z", 1767323045.0),
-        ("0001-01-01T00:00:00Z", 0.0),
-        ("2026-01-02T03:04:05", 0.0),
-        ("yesterday", 0.0),
-        ("", 0.0),
-    ],
-)
-def test_moments_are_unix_seconds(text: str, expected: float) -> None:
-    """What has never happened, and what is no time, is 0."""
-    assert expected == parse_moment(text)
 
 
 def test_a_restart_leaves_the_processes_their_time() -> None:

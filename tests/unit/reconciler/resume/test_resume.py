@@ -14,13 +14,14 @@ import pytest
 from sidecar.backrest.document import DocumentView
 from sidecar.docker.client import Connection
 from sidecar.docker.containers import ContainerState, SwarmService
+from sidecar.docker.markers import Marker
 from sidecar.docker.models import Container, Inventory, Mount
+from sidecar.docker.stopped import NotedStop
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import InventoryError
 from sidecar.planner.plan import RenderedWorkload
 from sidecar.planner.plans import render
 from sidecar.reconciler.apply.idle import IDLE, IdleCheck, IdleState, PlanActivity
-from sidecar.reconciler.resume.markers import Marker
 from sidecar.reconciler.resume.resume import (
     MarkerAction,
     ResumeGuard,
@@ -36,11 +37,14 @@ SERVICE = "s1" * 12 + "x"
 BUSY = IdleCheck(IdleState.BUSY, "p")
 UNKNOWN = IdleCheck(IdleState.UNKNOWN, "nobody answers")
 STOPPED = "2026-03-04T11:50:00.5Z"
+NOTED = {"verb", "at", "seconds", "finished", "replicas"}
 
 
 def marker(**fields: Any) -> Marker:
     """Make a marker that says all it should."""
-    values = {"plan": "p", "container": ID, "state": "running", "finished": STOPPED}
+    stop: dict[str, Any] = {"at": NOON - 601, "finished": STOPPED}
+    stop |= {key: fields.pop(key) for key in NOTED & fields.keys()}
+    values = {"plan": "p", "container": ID, "state": "running", "stop": NotedStop(**stop)}
     return Marker(**{"name": "web", "written_at": NOON - 601, **values, **fields})
 
 
@@ -79,6 +83,21 @@ def standing(status: str = "exited", finished: str = STOPPED, name: str = "web")
         ({}, standing("created"), "stop-start", MarkerAction.WAIT),
         ({}, standing("dead"), "stop-start", MarkerAction.WAIT),
         ({}, standing("running"), None, MarkerAction.STALE),
+        ({"finished": ""}, standing("running"), "stop-start", MarkerAction.STALE),
+        ({"finished": "", "at": NOON - 24}, standing("running"), "stop-start", MarkerAction.WAIT),
+        ({"finished": "", "seconds": -1}, standing("running"), "stop-start", MarkerAction.WAIT),
+        (
+            {"finished": "", "seconds": -1, "at": NOON - 615},
+            standing("running"),
+            "stop-start",
+            MarkerAction.DISCARD,
+        ),
+        (
+            {"finished": ""},
+            standing(finished="2026-03-04T11:50:25Z"),
+            "stop-start",
+            MarkerAction.DISCARD,
+        ),
         ({}, standing("restarting"), "", MarkerAction.STALE),
         ({"name": "web.new", "finished": ""}, standing(), "stop-start", MarkerAction.STALE),
         ({"name": "web.new"}, standing(name="web.new"), "stop-start", MarkerAction.START),
@@ -88,7 +107,7 @@ def test_a_container_is_started_only_if_everything_matches(
     said: dict[str, Any], found: ContainerState | None, template: str | None, expected: MarkerAction
 ) -> None:
     """Id, state, the moment of the stop and the template have to agree."""
-    assert expected is decide_container(marker(**said), found, template).action
+    assert expected is decide_container(marker(**said), found, template, NOON).action
 
 
 @pytest.mark.parametrize(
@@ -109,7 +128,7 @@ def test_a_service_gets_its_replicas_only_if_everything_matches(
 ) -> None:
     """It must still be at no replicas, and the marker must say how many it had."""
     spoken = marker(**{"container": SERVICE, "state": "scaled", "replicas": 3, **said})
-    assert expected is decide_service(spoken, found, template).action
+    assert expected is decide_service(spoken, found, template, NOON).action
 
 
 def test_a_torn_marker_is_discarded_and_half_written_litter_is_quietly_so() -> None:

@@ -5,19 +5,25 @@ Swarm service, each while it is written with `.new` and while it is removed with
 front (`.new@NAME`, `.taken.service@NAME`). No container's name begins with a dot. An older
 version wrote `NAME` for a service too, `NAME.new` and `.NAME.taken`: those are read as well.
 
-The scripts that write them run in the backrest container, so their content is
+A marker is written before its command is given, a line `KEY=VALUE` each: `plan`, `container` (an
+id), `state` as it was before, `verb`, `at` in unix seconds, `timeout` (how long the container has
+to stop) and of a service `replicas`. The last line, `finished`, comes when the command has
+returned: without it, what was asked for may still be under way.
+
+The scripts that write them run in the runner's container, so their content is
 not trusted: it is checked against Docker before anything is done about it.
 """
 
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from sidecar.docker.stopped import DEFAULT_SECONDS, ENDLESS, NotedStop, StopVerb
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import StoreError
 
@@ -33,7 +39,8 @@ _FILE = re.compile(rf"(?:(?=\.)(\.new)?(\.service)?@)?({_NAME})", re.ASCII)
 _TAKEN_FILE = re.compile(rf"\.taken((?:\.new)?(?:\.service)?@{_NAME})", re.ASCII)
 _OLDER_TAKEN_FILE = re.compile(rf"\.({_NAME})\.taken", re.ASCII)
 _IDENTITY = re.compile(r"[0-9a-z]{12,64}", re.ASCII)
-_MOST_REPLICAS = 9
+_MOST_DIGITS = 9
+_MOST_TIME = 11
 
 
 class _Signature(NamedTuple):
@@ -50,17 +57,16 @@ class Marker:
     it was still being written when its script died.
 
     `container` is an id, of a service where `state` is `scaled`, and empty in a torn
-    marker. `finished` is when it stopped, as Docker writes it, empty if the script died
-    before it knew; `replicas` are those of the service. `written_at` in unix seconds by
-    the clock of the file system. `signature` tells this marker from the next of its name.
+    marker. `stop` is what was done to it; an older version did not write when: then it was
+    when the file was written. `written_at` in unix seconds by the clock of the file system.
+    `signature` tells this marker from the next of its name.
     """
 
     name: str
     plan: str = ""
     container: str = ""
     state: str = ""
-    finished: str = ""
-    replicas: int = 0
+    stop: NotedStop = field(default_factory=NotedStop)
     written_at: float = 0.0
     signature: _Signature = field(default_factory=_Signature)
     file: str = ""
@@ -165,14 +171,13 @@ def _parse(match: re.Match[str], content: bytes, status: os.stat_result) -> Mark
     # A last line without its end was being written when its script died.
     lines = content.decode("utf-8", "replace").split("\n")[:-1]
     fields = dict(line.split("=", 1) for line in lines if "=" in line)
-    replicas, container = fields.get("replicas", ""), fields.get("container", "")
+    container = fields.get("container", "")
     return Marker(
         name=match[3],
         plan=fields.get("plan", ""),
         container=container if _IDENTITY.fullmatch(container) else "",
         state=fields.get("state", ""),
-        finished=fields.get("finished", ""),
-        replicas=_count(replicas),
+        stop=_parse_stop(fields, status.st_mtime),
         written_at=status.st_mtime,
         signature=_Signature(status.st_ino, status.st_size, status.st_mtime_ns),
         file=match[0],
@@ -180,8 +185,21 @@ def _parse(match: re.Match[str], content: bytes, status: os.stat_result) -> Mark
     )
 
 
-def _count(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_REPLICAS else 0
+def _parse_stop(fields: Mapping[str, str], written_at: float) -> NotedStop:
+    verb, timeout = fields.get("verb", ""), fields.get("timeout", "")
+    is_endless = timeout == str(ENDLESS)
+    return NotedStop(
+        verb=StopVerb(verb) if verb in set(StopVerb) else StopVerb.UNKNOWN,
+        at=_number(fields.get("at", ""), 0, most=_MOST_TIME) or written_at,
+        seconds=ENDLESS if is_endless else _number(timeout, DEFAULT_SECONDS),
+        finished=fields.get("finished", ""),
+        replicas=_number(fields.get("replicas", ""), 0),
+    )
+
+
+def _number(text: str, default: int, most: int = _MOST_DIGITS) -> int:
+    """Return the number that a text is, and the default where it is none or far too large."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= most else default
 
 
 def _signature(directory: int, name: str) -> _Signature | None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.docker.markers import Marker, read_markers, remove_marker
+from sidecar.docker.stopped import NotedStop, StopVerb
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import StoreError
-from sidecar.reconciler.resume.markers import Marker, read_markers, remove_marker
 
 ID = "ab" * 32
 FULL = f"plan=p\ncontainer={ID}\nstate=running\nfinished=2026-01-02T03:04:05.6Z\n"
@@ -42,7 +43,7 @@ def test_markers_tell_what_was_stopped(directory: Path) -> None:
         service.name,
         service.plan,
         service.container,
-        service.replicas,
+        service.stop.replicas,
         service.is_of_service,
     )
     assert ("web-1", "p", ID, "running", "2026-01-02T03:04:05.6Z", 1000.0) == (
@@ -50,9 +51,29 @@ def test_markers_tell_what_was_stopped(directory: Path) -> None:
         web.plan,
         web.container,
         web.state,
-        web.finished,
+        web.stop.finished,
         web.written_at,
     )
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("verb=stop\nat=1772625000\ntimeout=4\n", NotedStop(StopVerb.STOP, 1772625000.0, 4)),
+        ("verb=pause\nat=9\ntimeout=-1\nfinished=f\n", NotedStop(StopVerb.PAUSE, 9.0, -1, "f")),
+        ("verb=scale\nat=9\ntimeout=0\n", NotedStop(StopVerb.SCALE, 9.0, 0)),
+        ("", NotedStop(StopVerb.UNKNOWN, 1000.0, 10)),
+        ("verb=reboot\nat=-1\ntimeout=-2\n", NotedStop(StopVerb.UNKNOWN, 1000.0, 10)),
+        (f"at={'9' * 12}\ntimeout={'9' * 10}\n", NotedStop(StopVerb.UNKNOWN, 1000.0, 10)),
+    ],
+)
+def test_markers_tell_when_and_how_it_was_stopped(
+    directory: Path, lines: str, expected: NotedStop
+) -> None:
+    """Without the time, which an older version did not write, the file's own counts."""
+    (directory / "web").write_text(f"plan=p\ncontainer={ID}\nstate=running\n{lines}")
+    os.utime(directory / "web", (1000, 1000))
+    assert expected == only(directory).stop
 
 
 @pytest.mark.parametrize(
@@ -73,7 +94,11 @@ def test_what_is_torn_or_forged_names_nothing(
     """A line without its end does not count, nor does what is no id."""
     (directory / "web").write_bytes(content.encode(errors="surrogateescape"))
     marker = only(directory)
-    assert (container, finished, 0) == (marker.container, marker.finished, marker.replicas)
+    assert (container, finished, 0) == (
+        marker.container,
+        marker.stop.finished,
+        marker.stop.replicas,
+    )
 
 
 def test_only_plain_small_files_with_a_containers_name_count(directory: Path) -> None:
