@@ -23,6 +23,12 @@ def lock_keys(repo: Repo, guid: str, environ: Mapping[str, str]) -> frozenset[st
     return frozenset(found)
 
 
+def is_at_hand(repo: Repo, environ: Mapping[str, str]) -> bool:
+    """Return whether a repository is a folder of this machine, and is there."""
+    address = _plain(expand(repo.uri, environ))
+    return address.startswith("/") and os.path.exists(f"{address}/config")  # noqa: PTH110 - as it is written
+
+
 def _plain(address: str) -> str:
     """Return one spelling of an address: `/srv//repo/` and `local:/srv/repo` are the same."""
     path = address.removeprefix("local:")

@@ -24,7 +24,7 @@ from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import Run
 from sidecar.runner.loader import Loader
 from sidecar.runner.loop import LoopDependencies, RunnerLoop
-from sidecar.runner.maintenance import Maintenance
+from sidecar.runner.maintenance import Maintenance, RepositoryProbes
 from sidecar.runner.parts import RunnerDependencies, assemble, lock_scheduler
 from sidecar.runner.pool import Pool, QueueRules
 from sidecar.runner.settings import RunnerSettings
@@ -81,7 +81,7 @@ class DaemonThreads:
         self._hub = ProgressHub()
         self._loader = Loader(settings.config)
         self._jobs = JobRunner(parts, self._hub, self._miss)
-        prober = Prober(lambda repo: parts.engines.make(parts.probes, repo), parts.known_guid)
+        prober = parts.prober
         self._pool = Pool(
             self._jobs.run,
             settings.scheduling.seats,
@@ -90,11 +90,12 @@ class DaemonThreads:
             QueueRules(self._jobs.lock_keys, lambda job: prober.is_away(job.repo)),
         )
         self._maintenance = Maintenance(
-            state,
+            state, lambda: self._jobs.config, parts.start_again, waiter.wake
+        )
+        self._probes = RepositoryProbes(
             lambda: self._jobs.config,
             prober,
             parts.initialiser.ensure,
-            parts.start_again,
             parts.probes.stop_all,
             waiter.wake,
         )
@@ -138,6 +139,7 @@ class DaemonThreads:
         stack.enter_context(FileWatcher(settings.config, self._waiter.wake))
         self._pool.start()
         stack.enter_context(self._maintenance)
+        stack.enter_context(self._probes)
         try:
             self._loop_until_stopped(wait)
         finally:

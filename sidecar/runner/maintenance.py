@@ -1,6 +1,7 @@
-"""Check disks, repositories and stopped containers each minute, in a thread beside the runs."""
+"""Check disks, repositories and stopped containers each minute, in threads beside the runs."""
 
 import os
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -11,12 +12,23 @@ from sidecar.runner.job.upkeep import Prober
 _SECONDS = 60.0
 
 
-class Maintenance(Worker):
-    """Checks each minute, and calls `on_change` when a result has changed.
+class _EachMinute(Worker):
+    """A thread that calls `check` each minute."""
 
-    It measures how full disks are, probes repositories that are due (after a call of
-    `prepare` with each) and lets `start_again` start containers that were left stopped.
-    `stop` ends the programs that run for that.
+    @abstractmethod
+    def check(self) -> None:
+        """Check everything once."""
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self.check()
+            self._closing.wait(_SECONDS)
+
+
+class Maintenance(_EachMinute):
+    """Checks disks and stopped containers, and calls `on_change` when a result has changed.
+
+    It measures how full disks are and lets `start_again` start containers that were left stopped.
 
     Attributes:
         disks: how full each disk is, from 0 to 1, by path.
@@ -27,42 +39,59 @@ class Maintenance(Worker):
         self,
         state: Path,
         config: Callable[[], Config],
-        prober: Prober,
-        prepare: Callable[[Repo], object],
         start_again: Callable[[], tuple[str, ...]],
-        stop: Callable[[], None],
         on_change: Callable[[], None],
     ) -> None:
         super().__init__("rounds")
         self._state = state
         self._config = config
-        self._prober = prober
-        self._prepare = prepare
         self._start_again = start_again
-        self._stop = stop
         self._on_change = on_change
         self.disks: Mapping[str, float] = {}
         self.stopped: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Check everything once."""
-        before = (self.disks, self.stopped, self._prober.last())
-        config = self._config()
+        before = (self.disks, self.stopped)
         # Why it could not be started is in the log.
         self.stopped = tuple(one.partition(":")[0] for one in self._start_again())
-        self.disks = used_parts(self._state, config.repos)
+        self.disks = used_parts(self._state, self._config().repos)
+        if before != (self.disks, self.stopped):
+            self._on_change()
+
+
+class RepositoryProbes(_EachMinute):
+    """Probes repositories that are due, and calls `on_change` when a result has changed.
+
+    `prepare` is called with each before, `stop` ends the programs that run for that. One that does
+    not answer takes a minute: containers must not wait for it, so this is a thread of its own.
+    """
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        prober: Prober,
+        prepare: Callable[[Repo], object],
+        stop: Callable[[], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        super().__init__("probes")
+        self._config = config
+        self._prober = prober
+        self._prepare = prepare
+        self._stop = stop
+        self._on_change = on_change
+
+    def check(self) -> None:
+        """Probe each repository that is due."""
+        before, config = self._prober.last(), self._config()
         self._prober.keep_only(config.repos)
         for repo in self._prober.due(config.repos):
             if not self._closing.is_set():
                 self._prepare(repo)
                 self._prober.run(repo)
-        if before != (self.disks, self.stopped, self._prober.last()):
+        if before != self._prober.last():
             self._on_change()
-
-    def _run(self) -> None:
-        while not self._closing.is_set():
-            self.check()
-            self._closing.wait(_SECONDS)
 
     def _interrupt(self) -> None:
         self._stop()

@@ -16,14 +16,16 @@ from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
 from sidecar.lib.process import ProcessRunner
 from sidecar.lib.zones import local_zone
-from sidecar.runner.addresses import lock_keys
+from sidecar.runner.addresses import is_at_hand, lock_keys
 from sidecar.runner.due import Scheduler
 from sidecar.runner.empty_source import EmptySourceGuard
+from sidecar.runner.gate import RepositoryGate
 from sidecar.runner.hooks.run import HookRunner
 from sidecar.runner.job.leftover_processes import marked
 from sidecar.runner.job.report import RunReporter
 from sidecar.runner.job.session import Session, SessionOptions
 from sidecar.runner.job.steps import OnStart, Programs
+from sidecar.runner.job.upkeep import Prober
 from sidecar.runner.journal import Journal, Run
 from sidecar.runner.lock import SchedulerLock, refuse_beside_backrest, refuse_beside_container
 from sidecar.runner.lock_records import JournalLockRecords
@@ -164,6 +166,8 @@ class RunnerDependencies:
     session: Session
     known: KnownRepositories
     initialiser: Initialiser
+    prober: Prober
+    gate: RepositoryGate
     emptiness: EmptySourceGuard
     containers: OneShotDocker | None
     delivery: DeliveryQueue
@@ -181,6 +185,7 @@ class RunnerDependencies:
         """End the jobs that run; the hooks after them still run."""
         self.session.stop()
         self.runner.stop_all()
+        self.probes.stop_all()
 
     def recover_leftovers(self, config: Config | None) -> tuple[Run, ...]:
         """Finish the runs that a runner which died has left, and start what it stopped."""
@@ -230,6 +235,8 @@ def assemble(
         emptiness = EmptySourceGuard(
             journal, PlanEngines(engines, runner), containers, settings.emptiness
         )
+        initialiser = Initialiser(known, lambda repo: engines.make(probes, repo))
+        prober = Prober(lambda repo: engines.make(probes, repo), known.guid)
         options = SessionOptions(may_forget=emptiness.reason_not_to_forget, on_end=reporter.ended)
         yield RunnerDependencies(
             settings=settings,
@@ -240,7 +247,9 @@ def assemble(
             probes=probes,
             session=Session(journal, programs(runner), programs(cleanup), options),
             known=known,
-            initialiser=Initialiser(known, lambda repo: engines.make(probes, repo)),
+            initialiser=initialiser,
+            prober=prober,
+            gate=RepositoryGate(prober, initialiser.ensure, lambda repo: is_at_hand(repo, environ)),
             emptiness=emptiness,
             containers=containers,
             delivery=delivery,

@@ -123,7 +123,7 @@ def _wait_for_clients(daemon: DaemonProcess, count: int) -> None:
         return [(entry / "comm").read_text().strip() for entry in tasks.iterdir()]
 
     before = daemon.parts.runs()
-    daemon.wait(lambda: len(names()) >= 7 + count, f"{count} clients")
+    daemon.wait(lambda: len(names()) >= 8 + count, f"{count} clients")
     assert before == daemon.parts.runs()
 
 

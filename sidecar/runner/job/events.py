@@ -2,7 +2,8 @@
 
 The names and their order are Backrest's: of several events that a hook has, the first counts.
 Beyond Backrest, a backup's END hooks also run where a START hook halts the run or a stale lock
-cannot be removed: what START hooks stopped has to start again.
+cannot be removed: what START hooks stopped has to start again. And where the repository does not
+answer, neither START hooks run nor END hooks, only those of the failure.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,11 @@ class Events:
     """The engine failed."""
     halted: tuple[str, ...] = ()
     """The engine was never asked."""
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """The repository does not answer: START hooks did not run, so END hooks do not."""
+        return tuple(event for event in self.halted if not event.endswith("_END"))
 
 
 def _of_repo(name: str) -> Events:

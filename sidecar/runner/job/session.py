@@ -91,15 +91,23 @@ class Session:
         """Begin nothing more and wait no longer; the caller ends what `programs` has started."""
         self._stopping.set()
 
-    def run(self, job: Job, config: Config, trigger: RunCause, report: Report = _ignore) -> Run:
+    def run(
+        self,
+        job: Job,
+        config: Config,
+        trigger: RunCause,
+        report: Report = _ignore,
+        refusal: CommandResult | None = None,
+    ) -> Run:
         """Run a job; what goes wrong is in the run that is returned.
 
-        Raises UsageError if the document has no such plan or repository.
+        `refusal` is why its repository cannot be used: then nothing is stopped for it. Raises
+        UsageError if the document has no such plan or repository.
         """
         scope = resolve_scope(job, config)
         started = self._now()
         number, unrecorded = self._begin(scope, trigger, started)
-        attempt = Attempt(self._context, scope, number, report, unrecorded)
+        attempt = Attempt(self._context, scope, number, report, unrecorded, refusal)
         try:
             attempt.perform()
         finally:

@@ -124,7 +124,8 @@ class AttemptResult:
 class Attempt:
     """Performs one run, number `run` of the journal.
 
-    `unrecorded` is why the journal does not hold it: then nothing is stopped.
+    `unrecorded` is why the journal does not hold it, `refusal` why the repository cannot be used:
+    then nothing is stopped.
     """
 
     def __init__(
@@ -134,12 +135,14 @@ class Attempt:
         run: int,
         report: Report,
         unrecorded: CommandResult | None = None,
+        refusal: CommandResult | None = None,
     ) -> None:
         self._context = context
         self._scope = scope
         self._run = run
         self._report = report
         self._unrecorded = unrecorded
+        self._refusal = refusal
         self._began = context.now()
         self._verdict = BackupVerdict()
         self.ended: Ended | None = None
@@ -160,6 +163,8 @@ class Attempt:
         """Run the START hooks, again where they ask for it; return None if the run goes on."""
         if self._unrecorded is not None and self._stops_something():
             return self._halted(self._unrecorded)
+        if self._refusal is not None and not self._context.is_stopping():
+            return AttemptResult(RunOutcome.FAILED, self._scope.events.refused, self._refusal)
         for tries in range(_MOST_TRIES):
             if self._context.is_stopping():
                 break

@@ -142,9 +142,19 @@ class Prober:
         """Probe one now."""
         expected = repo.guid or self._known_guid(repo.id)
         probed = probe(self._engine_for(repo), expected, self._now())
+        self.note(repo, probed)
+        return probed
+
+    def note(self, repo: Repo, probed: Probed) -> None:
+        """Note what somebody else has found out about a repository."""
         with self._lock:
             self._last[repo.id] = repo, probed
-        return probed
+
+    def find(self, repo: Repo) -> Probed | None:
+        """Return the last result of a repository, if its entry has not changed since."""
+        with self._lock:
+            probed_repo, probed = self._last.get(repo.id, (None, None))
+        return probed if probed_repo == repo else None
 
     def succeeded(self, repo: str) -> None:
         """Note that a run has used a repository with success: a failed probe is out of date."""

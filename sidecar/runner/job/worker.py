@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from sidecar.backrest.reading import Config, RunPlan, Timing
-from sidecar.engines.base import FailureClass
+from sidecar.backrest.reading import Config, Repo, RunPlan, Timing
+from sidecar.engines.base import CommandResult, FailureClass
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.threads import places_of
 from sidecar.runner.due import Job, JobKind, Missed
@@ -81,14 +81,23 @@ class JobRunner:
             return None
         self._report_missed(job)
         self._reporter.began(job, trigger)
-        self._parts.initialiser.ensure(config.repo(job.repo))
-        if plan is not None and (failed := self._refill(plan, trigger)) is not None:
-            return self._fail(job, trigger, failed)
+        repo = config.repo(job.repo)
+        refusal = None if repo is None else self._refusal(repo, trigger)
+        if plan is not None and refusal is None:
+            failed = self._refill(plan, trigger)
+            if failed is not None:
+                return self._fail(job, trigger, failed)
         report = partial(self._hub.publish, job)
-        run = self._parts.session.run(job, config, trigger, report)
+        run = self._parts.session.run(job, config, trigger, report, refusal)
+        if repo is not None and run.ended is not None:
+            self._parts.gate.note(repo, run.ended)
         if plan is not None and run.ended is not None and run.ended.snapshot:
             self._parts.emptiness.remember(plan)
         return run
+
+    def _refusal(self, repo: Repo, trigger: RunCause) -> CommandResult | None:
+        """Return why a repository cannot be used; None if it can."""
+        return self._parts.gate.refusal(repo, is_asked_for=trigger is RunCause.MANUAL)
 
     def _report_missed(self, job: Job) -> None:
         """Report the fires that came while it waited: this run answers the last one only."""

@@ -1,9 +1,11 @@
 """Which entries of a document are one repository, whatever they are called."""
 
+from pathlib import Path
+
 import pytest
 
 from sidecar.backrest.reading import Repo
-from sidecar.runner.addresses import lock_keys
+from sidecar.runner.addresses import is_at_hand, lock_keys
 
 GUID, OTHER = "a" * 64, "b" * 64
 
@@ -41,3 +43,14 @@ def test_others_are_others() -> None:
     assert not are_same(Repo("a", "/srv/a"), Repo("a", "/srv/b"))
     assert not are_same(Repo("a"), Repo("b"))
     assert are_same(Repo("a"), Repo("a"))
+
+
+def test_only_a_folder_with_a_repository_is_at_hand(tmp_path: Path) -> None:
+    """Elsewhere, or without one, a program has to be asked."""
+    repo = Repo("a", "local:${BASE}/repo")
+    environ = {"BASE": str(tmp_path)}
+    assert not is_at_hand(repo, environ)
+    (tmp_path / "repo").mkdir()
+    (tmp_path / "repo" / "config").write_text("x")
+    assert is_at_hand(repo, environ)
+    assert not is_at_hand(Repo("a", "sftp:host:/backup"), environ)

@@ -15,7 +15,7 @@ import pytest
 
 from sidecar.backrest.reading import Config, Repo, RunPlan, Timing
 from sidecar.docker.usage import ContainerUse
-from sidecar.engines.base import FailureClass, Progress, Stats
+from sidecar.engines.base import CommandResult, FailureClass, Progress, Stats
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.runner import parts as parts_module
 from sidecar.runner.control import ControlApi, resolve_job
@@ -30,7 +30,7 @@ from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import AheadSnapshot, Ended, Journal, Run, RunCause, RunOutcome
 from sidecar.runner.loader import Loaded, Loader
 from sidecar.runner.loop import LoopDependencies, RunnerLoop
-from sidecar.runner.maintenance import Maintenance, used_parts
+from sidecar.runner.maintenance import Maintenance, RepositoryProbes, used_parts
 from sidecar.runner.metrics import METRICS
 from sidecar.runner.parts import RunnerDependencies, assemble
 from sidecar.runner.pool import Pool
@@ -398,12 +398,19 @@ class Acting:
     def __init__(self, world: World, ended: Ended) -> None:
         self.world, self.ended = world, ended
         self.ran: list[tuple[Job, RunCause]] = []
+        self.refused: list[CommandResult | None] = []
 
     def run(
-        self, job: Job, _: Config, trigger: RunCause, report: Callable[[Progress], None]
+        self,
+        job: Job,
+        _: Config,
+        trigger: RunCause,
+        report: Callable[[Progress], None],
+        refusal: CommandResult | None,
     ) -> Run:
         """Run nothing."""
         self.ran.append((job, trigger))
+        self.refused.append(refusal)
         report(Progress(0.5, 1, 2, 3, 4))
         return Run(1, job, trigger, self.world.now, ended=self.ended)
 
@@ -806,37 +813,49 @@ class Watched:
         """Keep all."""
 
 
-def maintenance_of(watched: Watched, folder: Path, config: Config) -> Maintenance:
-    """Make a maintenance that starts no container."""
+def probes_of(watched: Watched, config: Config) -> RepositoryProbes:
+    """Make what probes the repositories of a document."""
 
     def subscription() -> None:
         watched.subscription += 1
 
-    return Maintenance(
-        folder,
+    return RepositoryProbes(
         lambda: config,
         watched,  # type: ignore[arg-type]
         lambda repo: watched.prepared.append(repo.id),
-        lambda: ("db is stopped and could not be started: MARK",),
         lambda: None,
         subscription,
     )
 
 
-def test_each_round_probes_what_is_due_and_tells_what_is_new(tmp_path: Path) -> None:
+def test_each_round_probes_what_is_due_and_tells_what_is_new() -> None:
     """Repositories that ask for it are created before they are probed."""
     watched = Watched()
-    maintenance = maintenance_of(watched, tmp_path, Config("", (Repo("a"), Repo("b"))))
-    maintenance.check()
-    assert (["a", "b"], 1) == (watched.probed, watched.subscription)
-    assert ("db is stopped and could not be started",) == maintenance.stopped
-    maintenance.check()
-    assert (["a", "b"], 1) == (watched.probed, watched.subscription)
+    probes = probes_of(watched, Config("", (Repo("a"), Repo("b"))))
+    for _ in range(2):
+        probes.check()
+        assert (["a", "b"], 1) == (watched.probed, watched.subscription)
+
+
+def maintenance_of(folder: Path, heard: list[str]) -> Maintenance:
+    """Make a maintenance that can start no container."""
+    left = ("db is stopped and could not be started: MARK",)
+    return Maintenance(folder, Config, lambda: left, lambda: heard.append("change"))
+
+
+def test_each_round_starts_again_what_is_stopped(tmp_path: Path) -> None:
+    """What cannot be started is told once, without what may hold a secret."""
+    heard: list[str] = []
+    maintenance = maintenance_of(tmp_path, heard)
+    for _ in range(2):
+        maintenance.check()
+        assert ("db is stopped and could not be started",) == maintenance.stopped
+        assert ["change"] == heard
 
 
 def test_rounds_end_at_once(tmp_path: Path) -> None:
     """However long the pause between them is."""
-    with maintenance_of(Watched(), tmp_path, Config()):
+    with maintenance_of(tmp_path, []), probes_of(Watched(), Config()):
         pass
 
 

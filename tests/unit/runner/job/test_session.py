@@ -669,6 +669,28 @@ def test_nothing_is_stopped_that_could_not_be_recorded(scene: Scene) -> None:
     assert (scene.calls, scene.written(), scene.sets) == ([], [], [HALTED])
 
 
+def test_nothing_is_stopped_where_the_repository_does_not_answer(scene: Scene) -> None:
+    """Nor started: END hooks follow START hooks. Those of the failure run."""
+    scene.plan = replace(
+        scene.plan,
+        hooks=(
+            hook('echo stop >>"$LOG"', *START),
+            hook('echo start >>"$LOG"', "SNAPSHOT_END"),
+            hook('echo alarm >>"$LOG"', "SNAPSHOT_ERROR"),
+        ),
+    )
+    refusal = failed(FailureClass.NETWORK, "it does not answer")
+    run = scene.session.run(WEB, scene.config, RunCause.SCHEDULE, refusal=refusal)
+
+    assert run.ended is not None
+    assert (run.ended.outcome, run.ended.failure) == (RunOutcome.FAILED, FailureClass.NETWORK)
+    assert (scene.calls, scene.written(), scene.sets) == (
+        [],
+        ["alarm"],
+        [("ANY_ERROR", "SNAPSHOT_ERROR")],
+    )
+
+
 def test_what_stops_nothing_is_saved_all_the_same(scene: Scene) -> None:
     """A notification at the start is no obstacle; the run is recorded when that can be done."""
     refuse(scene.journal)
