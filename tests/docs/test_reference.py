@@ -22,10 +22,10 @@ from sidecar.cli.commands.main import cli
 from sidecar.cli.options import Flag
 from sidecar.cli.runner.main import cli as runner_cli
 from sidecar.cli.variables import OF_BACKRESTS_CONTAINER, VARIABLES
+from sidecar.docker import markers
 from sidecar.labels.problem import REASONS
 from sidecar.reconciler import state
 from sidecar.reconciler.log_events import EVENTS
-from sidecar.reconciler.resume import markers
 from sidecar.runner.heartbeat import FILE as RUNNER_PULSE
 from sidecar.runner.journal.schema import open_file
 from sidecar.runner.lock import FILE as LOCK
