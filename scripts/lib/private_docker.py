@@ -43,6 +43,8 @@ class PrivateEngine:
 
     folder: Path
     pid: int
+    command: tuple[str, ...] = ()
+    """What it was started by; empty for one that another process has started."""
 
     @property
     def socket(self) -> Path:
@@ -61,25 +63,45 @@ class PrivateEngine:
 
 
 def run_engine(
-    folder: Path, *, has_networks: bool = False, outlives_us: bool = False
+    folder: Path,
+    *,
+    has_networks: bool = False,
+    outlives_us: bool = False,
+    keeps_running: bool = False,
 ) -> PrivateEngine:
     """Start an engine in `folder`, with the plain vfs storage where the usual one fails.
 
     `has_networks`: containers reach each other by name, and nothing outside (this needs
-    busybox). The engine ends with this process, however that ends, unless it `outlives_us`.
+    busybox). The engine ends with the thread that starts it, however that ends, unless it
+    `outlives_us`. `keeps_running`: containers run on while it is down (Docker's live-restore).
     Raises EngineError when neither storage comes up within a minute.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     said = ""
+    common: tuple[str, ...] = () if has_networks else _NO_NETWORK
+    common += ("--live-restore",) if keeps_running else ()
     for options in ((), ("--storage-driver=vfs",)):
         prefix = (() if outlives_us else _ENDS_WITH_US) + (_APART if has_networks else ())
-        engine = _spawn(folder, options if has_networks else (*_NO_NETWORK, *options), prefix)
+        engine = _spawn(_command(folder, (*common, *options), prefix), folder)
         if _comes_up(engine):
             return engine
         _end(engine)
         said = (folder / "log").read_text(errors="replace")[-2000:]
         shutil.rmtree(engine.data_root, ignore_errors=True)
     raise EngineError(f"no private Docker engine could be started; dockerd said:\n{said}")
+
+
+def run_again(engine: PrivateEngine) -> PrivateEngine:
+    """Start an engine again that has ended, with all that it had.
+
+    Raises EngineError when it does not come up within a minute.
+    """
+    again = _spawn(engine.command, engine.folder)
+    if _comes_up(again):
+        return again
+    _end(again)
+    said = (engine.folder / "log").read_text(errors="replace")[-2000:]
+    raise EngineError(f"the private Docker engine did not start again; dockerd said:\n{said}")
 
 
 def engine_in(folder: Path) -> PrivateEngine:
@@ -122,18 +144,20 @@ def _answers_at(path: str) -> bool:
         return connection.recv(64).startswith((b"HTTP/1.0 200", b"HTTP/1.1 200"))
 
 
-def _spawn(folder: Path, options: tuple[str, ...], prefix: tuple[str, ...]) -> PrivateEngine:
-    engine = PrivateEngine(folder, 0)
-    command = [
+def _command(folder: Path, options: tuple[str, ...], prefix: tuple[str, ...]) -> tuple[str, ...]:
+    return (
         *prefix,
         "dockerd",
-        *("-H", engine.address),
-        *("--data-root", str(engine.data_root)),
-        *("--exec-root", str(folder / "exec")),
-        *("-p", str(folder / "docker.pid")),
+        *("-H", f"unix://{folder}/docker.sock"),
+        *("--data-root", f"{folder}/data"),
+        *("--exec-root", f"{folder}/exec"),
+        *("-p", f"{folder}/docker.pid"),
         *options,
-    ]
-    logged = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    )
+
+
+def _spawn(command: tuple[str, ...], folder: Path) -> PrivateEngine:
+    logged = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     streams = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, str(folder / "log"), logged, 0o600),
@@ -144,7 +168,7 @@ def _spawn(folder: Path, options: tuple[str, ...], prefix: tuple[str, ...]) -> P
     except FileNotFoundError:
         raise EngineError("dockerd is not installed (Debian's package is docker.io)") from None
     (folder / "engine.pid").write_text(str(pid))
-    return PrivateEngine(folder, pid)
+    return PrivateEngine(folder, pid, command)
 
 
 def _comes_up(engine: PrivateEngine) -> bool:

@@ -9,7 +9,6 @@ once, the repository has to be sound and free, and the next backup has to succee
 """
 
 import contextlib
-import ctypes
 import json
 import os
 import select
@@ -17,7 +16,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -28,6 +26,7 @@ import docker
 import pytest
 
 from hook_shell import NAME, Hooks, state_of
+from orphans import adopted_orphans
 from private_docker import PrivateEngine
 from sidecar.lib.process import Child
 from sidecar.planner.scripts import escape_template
@@ -43,7 +42,6 @@ PASSWORD = "correct horse"
 WEB = Job(JobKind.BACKUP, "web", "store")
 BLOCK = ': >"$SCENE/{0}"; read -r line <"$SCENE/fifo"\n'
 """A hook that stays where it is the first time, and says that it came there."""
-_SUBREAPER = 36
 _SECONDS = 60.0
 _LOOK_SECONDS = 0.01
 
@@ -144,37 +142,9 @@ def hook(command: str, *events: str, **more: str) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def orphanage() -> Iterator[None]:
-    """Take in the programs whose runner was killed, and bury them at once, as an init does.
-
-    The first process of a container may do so late or never, and until then restic takes a
-    dead process for one that still holds its lock.
-    """
-    over = threading.Event()
-
-    def bury() -> None:
-        while not over.wait(_LOOK_SECONDS):
-            for orphan in dead_orphans():
-                os.waitpid(orphan, os.WNOHANG)
-
-    thread = threading.Thread(target=bury, name="orphanage")
-    assert ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0) == 0
-    thread.start()
-    yield
-    over.set()
-    thread.join()
-    ctypes.CDLL(None).prctl(_SUBREAPER, 0, 0, 0, 0)
-
-
-def dead_orphans() -> Iterator[int]:
-    """Find children that have ended and are not of our session: we did not start them."""
-    for children in Path("/proc/self/task").glob("*/children"):
-        for pid in children.read_text().split():
-            # One of our own may have been waited for meanwhile.
-            with contextlib.suppress(OSError):
-                stat = Path(f"/proc/{pid}/stat").read_text()
-                state, _, _, session = stat.rpartition(") ")[2].split()[:4]
-                if state == "Z" and int(session) != os.getsid(0):
-                    yield int(pid)
+    """Bury the programs whose runner was killed at once, as an init does."""
+    with adopted_orphans():
+        yield
 
 
 @pytest.fixture(scope="module")
