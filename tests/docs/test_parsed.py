@@ -29,7 +29,7 @@ FOREIGN_FLAGS = {
     *("--exclude-larger-than", "--exclude-if-present", "--exclude-caches", "--one-file-system"),
     *("--skip-if-unchanged", "--tag", "--read-concurrency", "--compression"),
     "--include",  # of restic's restore
-    *("--user", "--engine", "--image"),  # of docker run, and of our own benchmarks
+    *("--rm", "--user", "--engine", "--image"),  # of docker run, and of our own benchmarks
 }
 
 
