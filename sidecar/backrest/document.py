@@ -38,6 +38,14 @@ _RESTORE = (
 )
 
 
+_SAVE_PLAIN = "save it as UTF-8 without a byte order mark"
+_BYTE_ORDER_MARKS = {
+    b"\xef\xbb\xbf": "UTF-8",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class PlanView:
     """A plan that stands in the document."""
@@ -97,10 +105,8 @@ class Document:
         try:
             root = decode(self.text)
         except NotJson as error:
-            line = self.text.count("\n", 0, error.position) + 1
-            raise DocumentError(
-                f"the document is not JSON: line {line}: {error}", _RESTORE
-            ) from None
+            where = _place_of(self.text, error.position)
+            raise DocumentError(f"the document is not JSON: {where}: {error}", _RESTORE) from None
         if not isinstance(root, Object):
             raise DocumentError("the document is not a JSON object", _RESTORE)
         return root
@@ -163,10 +169,17 @@ class Document:
 
 def parse_document(content: bytes) -> Document:
     """Parse the bytes of a document; raises DocumentError where they are no JSON object."""
+    for mark, encoding in _BYTE_ORDER_MARKS.items():
+        if content.startswith(mark):
+            message = (
+                f"the document is not JSON: it begins with a byte order mark (BOM, {encoding})"
+            )
+            raise DocumentError(message, _SAVE_PLAIN)
     try:
         document = Document(content.decode("utf-8"))
     except UnicodeDecodeError as error:
-        message = f"the document is not UTF-8 (byte {error.start})"
+        where = _place_of(content[: error.start].decode("utf-8"), None)
+        message = f"the document is not UTF-8: {where}: byte 0x{content[error.start]:02x}"
         raise DocumentError(message, _RESTORE) from None
     document.root  # noqa: B018  # decoded now, so that nobody meets the error later
     return document
@@ -200,6 +213,13 @@ def merge_plans(
         changes = _plan_changes(text, layout.holder, layout.plans, added, edits, style)
     changes += edit_object(text, text.index("{"), settings, (), style, 1, layout.top)
     return document.edited(changes)
+
+
+def _place_of(text: str, position: int | None) -> str:
+    """Return line and column of a position, None for the end, both counted from one."""
+    before = text[:position]
+    line = before.count("\n") + 1
+    return f"line {line}, column {len(before) - before.rfind(chr(10))}"
 
 
 def _plan_view(plan_id: str, plan: Object) -> PlanView:

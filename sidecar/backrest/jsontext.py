@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, NoReturn
 
 _TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
+_CONSTANTS: Final = frozenset({"NaN", "Infinity", "-Infinity"})
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _NUMBER: Final = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?\Z")
 # More digits than any 64-bit number has; Backrest gives up there as well.
@@ -172,7 +173,13 @@ def value_at(text: str, position: int) -> tuple[Any, int]:
     except RecursionError:
         raise NotJson("nested too deep", position) from None
     except ValueError as error:
-        raise NotJson(str(error), position) from None
+        raise NotJson(str(error), _constant_at(text, position)) from None
+
+
+def _constant_at(text: str, position: int) -> int:
+    """Return where the first constant stands that is not JSON: Python's decoder does not say."""
+    tokens = (token for token in _TOKEN.finditer(text, position) if token[0] in _CONSTANTS)
+    return next(token.start() for token in tokens)
 
 
 def parse_integer(text: str, bits: int) -> int | None:

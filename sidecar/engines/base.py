@@ -5,7 +5,7 @@ it knows no schedule, no hook and no journal.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -225,11 +225,14 @@ class LockRecords(Protocol):
 
 
 class EngineError(SidecarError):
-    """A command of the engine failed where a value was wanted."""
+    """A command of the engine failed where a value was wanted; `excerpt` as in CommandResult."""
 
-    def __init__(self, failure: FailureClass, message: str, hint: str = "") -> None:
+    def __init__(
+        self, failure: FailureClass, message: str, hint: str = "", excerpt: str = ""
+    ) -> None:
         super().__init__(message, hint)
         self.failure = failure
+        self.excerpt = excerpt
 
 
 def failed(failure: FailureClass, reason: str) -> CommandResult:
@@ -242,7 +245,7 @@ def as_result(action: Callable[[], CommandResult]) -> CommandResult:
     try:
         return action()
     except EngineError as error:
-        return failed(error.failure, str(error))
+        return replace(failed(error.failure, str(error)), excerpt=error.excerpt)
 
 
 Report = Callable[[Progress], None]

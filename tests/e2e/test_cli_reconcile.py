@@ -607,7 +607,7 @@ def test_a_reader_that_goes_away_is_no_crash(place: Place, form: str) -> None:
     ("content", "message"),
     [
         ("", "the document is empty"),
-        ("{", "the document is not JSON: line 1"),
+        ("{", "the document is not JSON: line 1, column 2"),
         ('{"version": 6,\n "modno": 1,\n}', "the document is not JSON: line 3"),
         ("[]", "the document is not a JSON object"),
         ("{}", "the document has no `version`"),
@@ -638,7 +638,7 @@ def test_bytes_that_are_no_text_are_told(place: Place) -> None:
     place.config.write_bytes(b'{"version": 6, "instance": "\xff"}')
     ran = place.reconcile()
     assert 1 == ran.code
-    assert "not UTF-8 (byte 28)" in ran.err
+    assert "not UTF-8: line 1, column 29: byte 0xff" in ran.err
 
 
 def test_a_newer_version_can_be_accepted(place: Place) -> None:

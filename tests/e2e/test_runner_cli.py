@@ -106,6 +106,22 @@ def test_the_tables_tell_what_there_is(parts: RunnerFolder) -> None:
     )
 
 
+def test_history_shows_what_restic_said(parts: RunnerFolder) -> None:
+    """Below each run where that is asked for, and always in the JSON."""
+    uri = str(parts.folder / "none")
+    parts.write(repos=[{"id": "store", "uri": uri, "password": "pw", "guid": "0" * 64}])
+    assert 1 == parts.run("run", "web").returncode
+    said = "Is there a repository at the following location?"
+
+    assert said not in parts.run("history").stdout
+    _, run, *lines = parts.run("history", "--verbose").stdout.splitlines()
+    (row,) = json.loads(parts.run("history", "--output", "json").stdout)
+
+    assert "backup web  failed" in run
+    assert f"    {said}" in lines
+    assert said in row["excerpt"]
+
+
 def test_repositories_are_checked_pruned_and_unlocked(parts: RunnerFolder) -> None:
     """All, or those that are named; what is done is in the history."""
     assert 0 == parts.run("run", "web").returncode

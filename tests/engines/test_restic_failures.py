@@ -378,3 +378,31 @@ def test_plan_of_a_document_without_instance(restic: ResticBench) -> None:
     done = restic.restic().backup(restic.plan(), "", restic.reported.append)
 
     assert (ResultKind.FAILED, "the document names no instance") == (done.kind, done.reason)
+
+
+def test_a_pack_that_is_missing(restic: ResticBench) -> None:
+    """Check and prune name it, with what comes next."""
+    restic.write("file", os.urandom(MEGABYTE))
+    restic.backup()
+    packs = (restic.folder / "repo" / "data").glob("*/*")
+    pack = max(packs, key=lambda file: file.stat().st_size)
+    pack.unlink()
+    check, prune = restic.restic().check(CheckPolicy()), restic.restic().prune(PrunePolicy())
+
+    for done in (check, prune):
+        assert (ResultKind.FAILED, FailureClass.DAMAGED) == (done.kind, done.failure)
+        assert pack.name in done.reason
+        assert "next: keep a copy of the repository" in done.reason
+
+
+def test_rclone_that_does_not_know_the_remote(restic: ResticBench) -> None:
+    """Why is what rclone says; restic only knows that it has ended."""
+    program = restic.folder / "rclone"
+    program.write_text('#!/bin/sh\necho "Failed to create file system for \\"$4\\"" >&2\nexit 1\n')
+    program.chmod(0o755)
+    flags = (f"-o rclone.program={program}",)
+    with pytest.raises(EngineError) as caught:
+        restic.restic(restic.repo(uri="rclone:corrupt:bucket", flags=flags)).probe()
+
+    assert FailureClass.UNKNOWN is caught.value.failure
+    assert caught.value.message.startswith("restic failed: rclone: Failed to create file system")

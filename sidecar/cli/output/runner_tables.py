@@ -121,14 +121,26 @@ def _order(row: Run | MissedFires) -> float:
     return row.started if isinstance(row, Run) else row.last
 
 
-def render_history(rows: Sequence[Run | MissedFires], form: str) -> str:
-    """Write runs as `table` or `json`."""
+def render_history(
+    rows: Sequence[Run | MissedFires], form: str, *, is_verbose: bool = False
+) -> str:
+    """Write runs as `table` or `json`; a verbose table has below each what its program said."""
     if form == "json":
         return json.dumps([_history_json(row) for row in rows], indent=2)
     if not rows:
         return "Nothing was run yet."
     titles = ("when", "what", "outcome", "took", "added", "snapshot", "reason")
-    return "\n".join(aligned([titles, *map(_history_cells, rows)]))
+    head, *lines = aligned([titles, *map(_history_cells, rows)])
+    if is_verbose:
+        lines = [f"{line}{_output_lines(row)}" for line, row in zip(lines, rows, strict=True)]
+    return "\n".join((head, *lines))
+
+
+def _output_lines(row: Run | MissedFires) -> str:
+    """Write the last lines of the program of a run, each on a line of its own."""
+    ended = row.ended if isinstance(row, Run) else None
+    lines = () if ended is None else ended.excerpt.splitlines()
+    return "".join(f"\n    {printable(line)}" for line in lines)
 
 
 def _history_cells(row: Run | MissedFires) -> tuple[str, ...]:
@@ -166,6 +178,7 @@ def _history_json(row: Run | MissedFires) -> dict[str, Any]:
         "outcome": ended.outcome.value,
         "failure": ended.failure and ended.failure.value,
         "reason": ended.reason,
+        "excerpt": ended.excerpt or None,
         "snapshot": ended.snapshot or None,
         "files": None if stats is None else stats.files_processed,
         "size": None if stats is None else stats.bytes_processed,

@@ -38,21 +38,23 @@ def plans(output: str, **flags: Any) -> None:
 @click.command()
 @click.argument("plan", metavar="[PLAN|REPO]", required=False)
 @option("--limit", type=click.IntRange(min=1), default=20, help="How many runs are shown.")
+@option("--verbose", is_flag=True, help="Show below each run the last lines of its program.")
 @document_options
 @output_option
 @log_options
-def history(plan: str | None, limit: int, output: str, **flags: Any) -> None:
+def history(plan: str | None, limit: int, verbose: bool, output: str, **flags: Any) -> None:
     """Show the newest runs, and fires that were missed, newest first.
 
     \b
     Examples:
       backrest-runner history
       backrest-runner history web --limit 100
+      backrest-runner history web --limit 1 --verbose
     """
     from sidecar.cli.output.runner_tables import read_history, render_history
 
     rows = read_history(build_settings(flags), os.environ, plan, limit)
-    echo(render_history(rows, output), form=output)
+    echo(render_history(rows, output, is_verbose=verbose), form=output)
 
 
 @click.command()

@@ -36,6 +36,7 @@ _WORDS: Mapping[FailureClass, Sequence[str]] = {
         "not enough space",
         "storage ?full",
         "storage_cap_exceeded",
+        "remaining disk space",
     ),
     FailureClass.RATE_LIMIT: (
         "too many requests",
@@ -94,6 +95,11 @@ _WORDS: Mapping[FailureClass, Sequence[str]] = {
     ),
     FailureClass.DAMAGED: (
         "repository contains errors",
+        "repository (?:index )?(?:is|could be) damaged",
+        "packs? .*missing",
+        r"\bpack (?:id )?[0-9a-f]{8,64}\b",
+        "pack id does not match",
+        "loadindex returned errors",
         "not found in (?:repository|index)",
         "ciphertext",
         "config cannot be loaded",
@@ -115,7 +121,30 @@ _WORDS: Mapping[FailureClass, Sequence[str]] = {
 _PATTERNS = tuple(
     (failure, re.compile("|".join(words), re.IGNORECASE)) for failure, words in _WORDS.items()
 )
-_PATH = re.compile(r"""(?<![\w.>/])/[^\s:"']+""")
+# What may bear any name: addresses, what is quoted, paths of files. Of an address restic names the
+# kind, `s3:host/bucket`, or the scheme.
+_NAMES = re.compile(
+    r"""\b(?:azure|b2|gs|local|rclone|rest|s3|sftp|swift):\S+|\b[a-z][a-z0-9+.-]*://\S+"""
+    r"""|"[^"]*"|(?<![\w.>/])/[^\s:"']+"""
+)
+# Behind it stands an address alone.
+_LOCATION = "Is there a repository at the following location?"
+# What restic says at the end, when it has told each fault.
+_IN_GENERAL = re.compile(
+    r"^(?:Fatal: )?(?:repository contains errors|packs from index missing in repo"
+    r"|loadindex returned errors|the repository (?:index )?is damaged and must be repaired)",
+    re.IGNORECASE,
+)
+# A line of the program that restic reaches the storage by; what rclone says begins with the time.
+_TRANSPORT = re.compile(
+    r"^(?:subprocess [^:]+|rclone): (?:[\d/]+ [\d:.]+ )?(?:ERROR *: *(?:: *)?)?"
+)
+_TRANSPORT_NOISE = re.compile(r"\b(?:NOTICE|INFO|DEBUG) *:")
+# A server greets people with such words: ssh itself has others.
+_GREETING = re.compile("unauthori[sz]ed|forbidden|throttl", re.IGNORECASE)
+# What restic knows of a failure of that program is that it has ended.
+_BY_TRANSPORT = {FailureClass.UNKNOWN, FailureClass.NETWORK, FailureClass.TIMEOUT}
+_ABOUT_TRANSPORT = re.compile("sftp session|to rclone|rclone:|ssh command|connection lost|\\bEOF")
 
 _SENTENCES = {
     FailureClass.AUTH: "the storage refused the credentials",
@@ -137,12 +166,17 @@ _SENTENCES = {
 # Classes whose output adds nothing to the sentence.
 _WITHOUT_DETAIL = {FailureClass.WRONG_PASSWORD, FailureClass.SOURCE_MISSING}
 _HOLDER = re.compile(r"already locked (?:exclusively )?by (.*?)(?: \(UID.*)?$")
+_HOST_KEY = re.compile("host key verification", re.IGNORECASE)
 _RETRYING = re.compile(
     r"^\w+\(.*?\) returned error, retrying after [^:]+: |^\w+\(<.*?>.*?\) failed: "
 )
 _LONGEST = 300
 _LOCAL = re.compile(r"\b(?:l?stat|open) /.*: no such file or directory$")
 _NO_PARENT = ("no matching ID found", "multiple IDs with prefix")
+_REPAIR = (
+    "next: keep a copy of the repository as it is, then follow "
+    "https://restic.readthedocs.io/en/stable/077_troubleshooting.html"
+)
 
 
 def classify(status: int, texts: Iterable[str]) -> tuple[FailureClass, str]:
@@ -151,7 +185,29 @@ def classify(status: int, texts: Iterable[str]) -> tuple[FailureClass, str]:
     `texts` is the output, the most important first. Its words count for more than an exit code
     that only says that something failed.
     """
-    lines = [line for text in texts for line in text.splitlines() if line.strip()]
+    lines = _lines_of(texts)
+    failure, line = _by_status_or_words(status, lines)
+    if failure is FailureClass.DAMAGED and _IN_GENERAL.match(line):
+        return _told_in_general(line, lines)
+    if failure in _BY_TRANSPORT and (told := _told_by_transport(line, lines)) is not None:
+        by_transport = _by_words(told)
+        return by_transport or failure, told
+    return failure, line
+
+
+def _lines_of(texts: Iterable[str]) -> list[str]:
+    """Return the lines that are not empty; one that goes on in the next is joined with it."""
+    lines: list[str] = []
+    for text in texts:
+        for line in text.partition(_LOCATION)[0].splitlines():
+            if lines and lines[-1].endswith(":") and line.startswith("  "):
+                lines[-1] += f" {line.strip()}"
+            elif line.strip():
+                lines.append(line)
+    return lines
+
+
+def _by_status_or_words(status: int, lines: Sequence[str]) -> tuple[FailureClass, str]:
     by_status = _BY_STATUS.get(status, FailureClass.UNKNOWN)
     for line in lines:
         failure = _by_words(line)
@@ -160,12 +216,36 @@ def classify(status: int, texts: Iterable[str]) -> tuple[FailureClass, str]:
     return by_status, lines[0] if lines else ""
 
 
+def _told_in_general(general: str, lines: Sequence[str]) -> tuple[FailureClass, str]:
+    """Return what was told before the end: what is damaged, else why it could not be read."""
+    told = [one for one in lines if not _IN_GENERAL.match(one) and not _RETRYING.match(one)]
+    found = [(failure, one) for one in told if (failure := _by_words(one))]
+    damaged = next((one for one in found if one[0] is FailureClass.DAMAGED), None)
+    return damaged or next(iter(found), (FailureClass.DAMAGED, general))
+
+
+def _told_by_transport(line: str, lines: Sequence[str]) -> str | None:
+    """Return the last error of ssh or rclone, without what begins its lines; None if none is told.
+
+    One that no class has words for counts only if restic says that this program has failed.
+    """
+    told = [
+        _TRANSPORT.sub("rclone: " if one.startswith("rclone:") else "", one)
+        for one in lines
+        if _TRANSPORT.match(one) and not _TRANSPORT_NOISE.search(one) and not _GREETING.search(one)
+    ]
+    known = [one for one in told if _by_words(one)]
+    if not known and not _ABOUT_TRANSPORT.search(line):
+        return None
+    return next(reversed(known or told), None)
+
+
 def _by_words(line: str) -> FailureClass | None:
     """Return the class that the last of a chain of causes shows, or else the whole line.
 
-    Names of files are left out: one may be called `forbidden`.
+    Names are left out: a file may be called `forbidden`, and a bucket `corrupt`.
     """
-    whole = _PATH.sub("/", line)
+    whole = _NAMES.sub("/", line)
     texts = (whole.rpartition(": ")[2], whole)
     found = (failure for text in texts for failure, words in _PATTERNS if words.search(text))
     return next(found, None)
@@ -181,7 +261,10 @@ def render_reason(failure: FailureClass, line: str) -> str:
     if failure is FailureClass.LOCKED and (holder := _HOLDER.search(line)):
         return f"the repository is locked by {holder[1]}"
     sentence = _SENTENCES[failure]
+    if failure is FailureClass.AUTH and _HOST_KEY.search(line):
+        sentence = "the host key of the server is not one that is known"
     detail = _RETRYING.sub("", line.removeprefix("Fatal: ")).strip()[:_LONGEST]
     if failure is FailureClass.REPO_NOT_FOUND and _LOCAL.search(detail):
         detail += "; is its disk not mounted?"
-    return f"{sentence}: {detail}" if detail and failure not in _WITHOUT_DETAIL else sentence
+    reason = f"{sentence}: {detail}" if detail and failure not in _WITHOUT_DETAIL else sentence
+    return f"{reason}; {_REPAIR}" if failure is FailureClass.DAMAGED else reason

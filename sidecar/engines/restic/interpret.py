@@ -1,6 +1,6 @@
 """Interpret how a restic has ended: exit code and output → result. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -100,14 +100,26 @@ def render_unread(unread: Sequence[Unread]) -> tuple[FailureClass, str]:
     if not unread:
         return FailureClass.UNKNOWN, "not all files could be read"
     failure = _class_of_source(one.message for one in unread)
+    if failure is FailureClass.DAMAGED:
+        return failure, render_reason(failure, next(filter(_is_damage, _messages(unread))))
     what = "one file or folder" if len(unread) == 1 else f"{len(unread)} files or folders"
-    first = unread[0]
-    message = first.message if first.item in first.message else f"{first.item}: {first.message}"
-    return failure, f"{what} could not be read: {message}"
+    return failure, f"{what} could not be read: {next(_messages(unread))}"
+
+
+def _messages(unread: Iterable[Unread]) -> Iterator[str]:
+    for one in unread:
+        yield one.message if one.item in one.message else f"{one.item}: {one.message}"
+
+
+def _is_damage(message: str) -> bool:
+    """Whether it is the repository that could not be read, as restic says of a parent's folder."""
+    return "repository could be damaged" in message
 
 
 def _class_of_source(messages: Iterable[str]) -> FailureClass:
     text = " ".join(messages)
+    if _is_damage(text):
+        return FailureClass.DAMAGED
     for words, failure in (
         ("does not exist", FailureClass.SOURCE_MISSING),
         ("permission denied", FailureClass.PERMISSION),

@@ -131,7 +131,8 @@ class Program:
         completed = self._run(command, patience, on_each, keep, watch.take)
         done = self._interpret(Verb.OTHER, completed, patience, None, watch)
         if done.kind is not ResultKind.SUCCESS:
-            raise EngineError(done.failure or FailureClass.UNKNOWN, done.reason)
+            failure = done.failure or FailureClass.UNKNOWN
+            raise EngineError(failure, done.reason, excerpt=done.excerpt)
         return completed.out
 
     def _watch(self, patience: SilenceTimeout, seconds: float | None) -> RetryWatch:

@@ -29,7 +29,13 @@ from sidecar.runner.journal.schema import (
 _log = logging.getLogger(__name__)
 
 _MOST_LATE = 1000
-_HINT = "free space where the journal lies, or give its directory to the runner's user"
+_HINTS = {
+    FailureClass.DISK_FULL: "free space where the journal lies",
+    FailureClass.PERMISSION: "give the journal's directory to the runner's user",
+    FailureClass.UNKNOWN: "see whether its disk works, and who may write there",
+}
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_BUSY_HINT = "another program has the journal open for long: end it"
 
 T = TypeVar("T")
 Change = Callable[[sqlite3.Connection], T]
@@ -190,6 +196,11 @@ def _journal_error(what: str, error: Exception) -> JournalError:
     failure = FailureClass.UNKNOWN
     if code == sqlite3.SQLITE_FULL or number in {errno.ENOSPC, errno.EDQUOT}:
         failure = FailureClass.DISK_FULL
-    elif code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM} or number == errno.EACCES:
+    elif code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM} or number in {
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+    }:
         failure = FailureClass.PERMISSION
-    return JournalError(f"the journal cannot be {what}: {error}", _HINT, failure)
+    hint = _BUSY_HINT if code in _BUSY else _HINTS[failure]
+    return JournalError(f"the journal cannot be {what}: {error}", hint, failure)

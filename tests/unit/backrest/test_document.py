@@ -16,14 +16,14 @@ PLAN_TEXT = '{"id":"own_a","repo":"r","paths":["/a"],"schedule":{"disabled":true
     [
         (b"", "the document is empty"),
         (b" \n", "the document is empty"),
-        (b'{"a": 1\n\n!}', "not JSON: line 3"),
-        (b'{"a": 1} x', "not JSON: line 1: text follows"),
-        (b'{"a": NaN}', "NaN is not JSON"),
-        (b'\xef\xbb\xbf{"a": 1}', "not JSON"),
+        (b'{"a": 1\n\n !}', "not JSON: line 3, column 2: "),
+        (b'{"a": 1} x', "not JSON: line 1, column 10: text follows"),
+        (b'{"NaN":\n  [1, NaN]}', "line 2, column 7: NaN is not JSON"),
+        (b'{"a": -Infinity}', "line 1, column 7: -Infinity is not JSON"),
         (b"[" * 200_000, "nested too deep"),
         (b"null", "not a JSON object"),
         (b"[1]", "not a JSON object"),
-        (b'{"a": "\xff"}', "not UTF-8 (byte 7)"),
+        (b'{"a":\n"\xc3\xa4\xff"}', "not UTF-8: line 2, column 3: byte 0xff"),
     ],
 )
 def test_what_is_no_document_is_refused(content: bytes, message: str) -> None:
@@ -31,6 +31,22 @@ def test_what_is_no_document_is_refused(content: bytes, message: str) -> None:
     with pytest.raises(DocumentError, match=r"config\.json\.bak") as refusal:
         parse_document(content)
     assert message in refusal.value.message
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding"),
+    [
+        (b'\xef\xbb\xbf{"a": 1}', "UTF-8"),
+        ('\ufeff{"a": 1}'.encode("utf-16-le"), "UTF-16"),
+        ('\ufeff{"a": 1}'.encode("utf-16-be"), "UTF-16"),
+    ],
+)
+def test_a_byte_order_mark_is_named(content: bytes, encoding: str) -> None:
+    """Editors do not show it, so it is named, and how to save the file without it."""
+    with pytest.raises(DocumentError, match=r"without a byte order mark") as refusal:
+        parse_document(content)
+    shown = f"the document is not JSON: it begins with a byte order mark (BOM, {encoding})"
+    assert shown == refusal.value.message
 
 
 def test_a_document_keeps_its_text() -> None:

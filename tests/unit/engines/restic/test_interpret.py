@@ -104,6 +104,10 @@ def test_exit_code_3_is_a_failure_elsewhere() -> None:
     assert ResultKind.FAILED is meaning(3, UNREAD_NEW).kind
 
 
+REPAIR = (
+    "next: keep a copy of the repository as it is, then follow "
+    "https://restic.readthedocs.io/en/stable/077_troubleshooting.html"
+)
 NOT_FOUND = "unable to open config file: stat /r/config: no such file or directory"
 WHERE = "\nIs there a repository at the following location?\n/r"
 
@@ -121,7 +125,7 @@ WHERE = "\nIs there a repository at the following location?\n/r"
         (1, b"Fatal: unable to open config file: Stat: The specified key does not exist.", FailureClass.REPO_NOT_FOUND, "there is no repository at this address: unable to open config file: Stat: The specified key does not exist."),
         (1, b'Fatal: unable to open config file: Head "http://h/config": dial tcp 127.0.0.1:1: connect: connection refused\nIs there a repository at the following location?\n', FailureClass.NETWORK, 'the repository cannot be reached: unable to open config file: Head "http://h/config": dial tcp 127.0.0.1:1: connect: connection refused'),
         (1, b"Fatal: unable to open config file: unexpected HTTP response (503): 503 Service Unavailable", FailureClass.NETWORK, "the repository cannot be reached: unable to open config file: unexpected HTTP response (503): 503 Service Unavailable"),
-        (1, b"subprocess ssh: ssh: connect to host h port 22: Connection refused\nFatal: unable to open repository at sftp:h:/x: unable to start the sftp session, error: EOF", FailureClass.NETWORK, "the repository cannot be reached: unable to open repository at sftp:h:/x: unable to start the sftp session, error: EOF"),
+        (1, b"subprocess ssh: ssh: connect to host h port 22: Connection refused\nFatal: unable to open repository at sftp:h:/x: unable to start the sftp session, error: EOF", FailureClass.NETWORK, "the repository cannot be reached: ssh: connect to host h port 22: Connection refused"),
         (1, b"Fatal: unable to open config file: unexpected HTTP response (401): 401 Unauthorized", FailureClass.AUTH, "the storage refused the credentials: unable to open config file: unexpected HTTP response (401): 401 Unauthorized"),
         (1, b"Fatal: create repository at s3:h/b failed: client.BucketExists: Access Denied.", FailureClass.AUTH, "the storage refused the credentials: create repository at s3:h/b failed: client.BucketExists: Access Denied."),
         (1, b"subprocess ssh: u@h: Permission denied (publickey).\n", FailureClass.AUTH, "the storage refused the credentials: subprocess ssh: u@h: Permission denied (publickey)."),
@@ -131,9 +135,9 @@ WHERE = "\nIs there a repository at the following location?\n/r"
         (1, b"Fatal: b2_upload: 503: SlowDown", FailureClass.RATE_LIMIT, "the storage asks for fewer requests: b2_upload: 503: SlowDown"),
         (1, b"Fatal: Get: net/http: TLS handshake timeout", FailureClass.TIMEOUT, "it took too long: Get: net/http: TLS handshake timeout"),
         (1, b"Fatal: read tcp 1.2.3.4: i/o timeout", FailureClass.TIMEOUT, "it took too long: read tcp 1.2.3.4: i/o timeout"),
-        (1, b"Fatal: repository contains errors", FailureClass.DAMAGED, "the repository is damaged: repository contains errors"),
-        (1, b"Fatal: config cannot be loaded: trying to decrypt invalid data: ciphertext too small", FailureClass.DAMAGED, "the repository is damaged: config cannot be loaded: trying to decrypt invalid data: ciphertext too small"),
-        (1, b"config file has zero size, invalid repository?\nmain.open\n\tglobal.go:760\n", FailureClass.DAMAGED, "the repository is damaged: config file has zero size, invalid repository?"),
+        (1, b"Fatal: repository contains errors", FailureClass.DAMAGED, f"the repository is damaged: repository contains errors; {REPAIR}"),
+        (1, b"Fatal: config cannot be loaded: trying to decrypt invalid data: ciphertext too small", FailureClass.DAMAGED, f"the repository is damaged: config cannot be loaded: trying to decrypt invalid data: ciphertext too small; {REPAIR}"),
+        (1, b"config file has zero size, invalid repository?\nmain.open\n\tglobal.go:760\n", FailureClass.DAMAGED, f"the repository is damaged: config file has zero size, invalid repository?; {REPAIR}"),
         (1, SKIPPED + b"Fatal: all target directories/files do not exist", FailureClass.SOURCE_MISSING, "none of the plan's paths exists"),
         (1, b"Load(<config/0>, 0, 0) failed: open /r/config: permission denied\n" + exit_error(1, "Fatal: config cannot be loaded: open /r/config: permission denied"), FailureClass.PERMISSION, "something may not be read or written: config cannot be loaded: open /r/config: permission denied"),
         (1, b"ignoring error for /x: mkdir /x: permission denied\nignoring error for /x: UtimesNano: no such file or directory\nFatal: There were 2 errors\n", FailureClass.PERMISSION, "something may not be read or written: ignoring error for /x: mkdir /x: permission denied"),
@@ -153,6 +157,95 @@ def test_failures_have_a_class_and_words(
     done = meaning(status, err)
 
     assert (ResultKind.FAILED, failure, reason) == (done.kind, done.failure, done.reason)
+
+
+PACK = "c227b0ba348df1dde8bf30d20ffea06a52df19efb2ac146f7004f26ebeafcc88"
+MISSING = f"""The index references 1 needed pack files which are missing from the repository:
+  {PACK}
+"""
+ANGRY = "The repository is damaged and must be repaired. Please follow the guide .\n\n"
+
+
+@pytest.mark.parametrize(
+    ("err", "told"),
+    [
+        (f"pack {PACK}: does not exist\nFatal: repository contains errors\n", f"pack {PACK}: does not exist"),
+        (f"pack {PACK}: does not exist\n\n{ANGRY}Fatal: repository contains errors\n", f"pack {PACK}: does not exist"),
+        (f"{MISSING}Fatal: packs from index missing in repo\n", f"The index references 1 needed pack files which are missing from the repository: {PACK}"),
+        (f"Pack ID does not match, want {PACK}, got 6c3e\nFatal: repository contains errors\n", f"Pack ID does not match, want {PACK}, got 6c3e"),
+        (f"pack {PACK} contains 2 errors: [blob c9af: decrypting blob <data/c9af> from c227 failed]\nFatal: repository contains errors", f"pack {PACK} contains 2 errors: [blob c9af: decrypting blob <data/c9af> from c227 failed]"),
+        ("error for tree a1a2928c:\n  decrypting blob a1a2928c failed: ciphertext verification failed\nFatal: repository contains errors\n", "error for tree a1a2928c: decrypting blob a1a2928c failed: ciphertext verification failed"),
+        ("error loading index 7980b6af: load <index/7980b6af>: invalid data returned\nFatal: LoadIndex returned errors\n", "error loading index 7980b6af: load <index/7980b6af>: invalid data returned"),
+        (f"Load(<data/c2>, 44, 0) returned error, retrying after 1s: dial tcp 1.2.3.4:1: connect: connection refused\npack {PACK}: does not exist\nFatal: repository contains errors", f"pack {PACK}: does not exist"),
+    ],
+)  # fmt: skip
+def test_damage_is_told_with_what_is_damaged_and_what_comes_next(err: str, told: str) -> None:
+    """As restic 0.14 and 0.18 tell it; their last line alone helps nobody."""
+    done = meaning(1, err.encode(), verb=Verb.OTHER)
+
+    assert FailureClass.DAMAGED is done.failure
+    assert f"the repository is damaged: {told}; {REPAIR}" == done.reason
+
+
+def test_a_check_that_could_not_read_has_found_no_damage() -> None:
+    """Its last line says so though, as for every error."""
+    err = b"pack 51afd010: download error: dial tcp 1.2.3.4:1: connect: connection refused\nFatal: repository contains errors\n"
+
+    assert FailureClass.NETWORK is meaning(1, err, verb=Verb.OTHER).failure
+
+
+def test_a_parent_that_is_damaged_is_no_file_that_could_not_be_read() -> None:
+    """The files are in the new snapshot: it is the repository that somebody has to look at."""
+    err = b'{"message_type":"error","error":{"message":"tree f8 could not be loaded; the repository could be damaged: ciphertext verification failed"},"during":"archival","item":"/d"}\n'
+    done = meaning(3, err, SUMMARY)
+
+    assert (ResultKind.WARNING, FailureClass.DAMAGED) == (done.kind, done.failure)
+    assert done.reason.startswith("the repository is damaged: /d: tree f8 could not be loaded")
+    assert done.reason.endswith(REPAIR)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Fatal: unable to open config file: context canceled\nIs there a repository at the following location?\ns3:http://127.0.0.1:1/corrupt-bucket",
+        "Fatal: unable to open repository at s3:corrupt.example.org/throttled: something",
+        'Fatal: Head "https://no-space-left.example.org/corrupt/": something',
+        "Fatal: unable to open repository at b2:corrupt:repository-is-damaged: something",
+    ],
+)
+def test_a_name_says_nothing_about_what_went_wrong(line: str) -> None:
+    """Neither that of a bucket nor that of a server."""
+    assert FailureClass.UNKNOWN is meaning(1, line.encode()).failure
+
+
+SFTP = "unable to open repository at sftp:u@h:/x: unable to start the sftp session, error:"
+NO_CONFIG = 'rclone: 2026/11/30 08:37:13 NOTICE: Config file "/c" not found - using defaults\n'
+GREETING = "subprocess ssh: Unauthorized access is forbidden and throttled\n"
+PREALLOCATE = "data/09: Post request put error: preallocate: file too big for remaining disk space"
+
+
+@pytest.mark.parametrize(
+    ("err", "failure", "reason"),
+    [
+        (f"subprocess ssh: ssh: connect to host h port 1: Connection refused\nFatal: {SFTP} read |0: file already closed", FailureClass.NETWORK, "the repository cannot be reached: ssh: connect to host h port 1: Connection refused"),
+        (f"subprocess ssh: ssh: Could not resolve hostname h: Name or service not known\nFatal: {SFTP} error receiving version packet from server: unexpected EOF", FailureClass.NETWORK, "the repository cannot be reached: ssh: Could not resolve hostname h: Name or service not known"),
+        (f"{GREETING}subprocess ssh: u@h: Permission denied (publickey).\nFatal: {SFTP} EOF", FailureClass.AUTH, "the storage refused the credentials: u@h: Permission denied (publickey)."),
+        (f"{GREETING}Fatal: {SFTP} read |0: file already closed", FailureClass.NETWORK, f"the repository cannot be reached: {SFTP} read |0: file already closed"),
+        (f"{GREETING}Fatal: wrong password or no key found", FailureClass.WRONG_PASSWORD, "the password is wrong, or the repository has no key for it"),
+        (f"subprocess ssh: @    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nsubprocess ssh: Host key verification failed.\nFatal: {SFTP} unexpected EOF", FailureClass.AUTH, "the host key of the server is not one that is known: Host key verification failed."),
+        (f"{NO_CONFIG}rclone: 2026/11/30 08:37:13 Failed to create file system for \"nas:b\": didn't find section in config file\nFatal: unable to open repository at rclone:nas:b: error talking HTTP to rclone: exit status 1", FailureClass.UNKNOWN, "restic failed: rclone: Failed to create file system for \"nas:b\": didn't find section in config file"),
+        (f"{NO_CONFIG}rclone: 2026/11/30 08:46:10 ERROR : {PREALLOCATE}\nSave(<data/09>) returned error, retrying after 720ms: server response unexpected: 500 Internal Server Error (500)\nFatal: unable to save snapshot: server response unexpected: 500 Internal Server Error (500)", FailureClass.DISK_FULL, f"there is no space left: rclone: {PREALLOCATE}"),
+        (f"{NO_CONFIG}rclone: 2026/11/30 08:46:01 ERROR : : Create repo failed to Mkdir: mkdir /proc/x: no such file or directory\nFatal: create repository at rclone:/proc/x failed: Fatal: server response unexpected: 500 Internal Server Error (500)", FailureClass.NETWORK, "the repository cannot be reached: rclone: Create repo failed to Mkdir: mkdir /proc/x: no such file or directory"),
+        (f"{NO_CONFIG}Fatal: unable to open config file: <config/> does not exist\nIs there a repository at the following location?\nrclone:/r", FailureClass.REPO_NOT_FOUND, "there is no repository at this address: unable to open config file: <config/> does not exist"),
+    ],
+)  # fmt: skip
+def test_what_ssh_and_rclone_said_counts_for_more_than_that_they_ended(
+    err: str, failure: FailureClass, reason: str
+) -> None:
+    """As both restics pass it on; greetings and notices of theirs count for nothing."""
+    done = meaning(1, err.encode())
+
+    assert (failure, reason) == (done.failure, done.reason)
 
 
 @pytest.mark.parametrize(

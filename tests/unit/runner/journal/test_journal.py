@@ -638,7 +638,22 @@ def test_a_place_that_cannot_be_used_is_told_with_what_to_do(tmp_path: Path) -> 
     with pytest.raises(JournalError, match="cannot be opened") as caught:
         Journal(tmp_path / "file" / "journal.sqlite")
 
-    assert "free space" in caught.value.hint
+    assert "who may write there" in caught.value.hint
+
+
+def test_a_journal_that_another_holds_is_no_full_disk(
+    journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What helps is that the other program ends."""
+    monkeypatch.setattr("sidecar.runner.journal.schema._BUSY_SECONDS", 0.0)
+    journal.close()
+    with Journal(path) as waiting, contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(JournalError, match="database is locked") as caught:
+            begin(waiting)
+
+    assert FailureClass.UNKNOWN is caught.value.failure
+    assert "another program has the journal open for long: end it" == caught.value.hint
 
 
 def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
