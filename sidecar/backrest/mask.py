@@ -28,6 +28,11 @@ _SECRET_KEYS = frozenset(
     }
 )
 _ASSIGNMENT_KEYS = frozenset({"env"})
+_SECRET_NAME = re.compile(
+    "auth|command|cookie|credential|dsn|header|key|pass|private|secret|token|webhook|(?:^|_)sas(?:$|_)",
+    re.IGNORECASE,
+)
+_OF_FILES = ("file", "google_application_credentials")
 _SECRET_FLAG = re.compile(r"((?:password|secret|token|key)[\w.-]*)([= ]).*", re.IGNORECASE)
 _INTEGER_BITS = 64
 _DEEPEST = 100
@@ -78,6 +83,16 @@ def mask_string(text: str, key: str = "") -> str:
     if _plain(key) == "backupflags":
         text = _SECRET_FLAG.sub(rf"\1\2{MASK}", text)
     return without_credentials(text)
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether a variable or an option of this name may hold a secret: `B2_ACCOUNT_KEY`.
+
+    A command may, in one of its words. The path of a file is none: `RESTIC_PASSWORD_FILE`.
+    """
+    if name.lower().endswith(_OF_FILES):
+        return False
+    return _SECRET_NAME.search(name) is not None
 
 
 def mask_texts(before: str, after: str) -> tuple[str, str]:

@@ -58,6 +58,11 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
     return _REFERENCE.sub(lambda found: environ.get(found[1], ""), text)
 
 
+def references(text: str) -> list[str]:
+    """List the names of the variables that `expand` replaces."""
+    return _REFERENCE.findall(text)
+
+
 def split_flag(entry: str) -> tuple[str, ...]:
     """Split an entry of flags into words by the rules of google/shlex, which Backrest uses.
 

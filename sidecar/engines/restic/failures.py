@@ -1,7 +1,7 @@
 """Classify why restic failed, by exit code and by words, with a sentence for each class."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sidecar.engines.base import FailureClass
 
@@ -256,14 +256,20 @@ def is_without_parent(reason: str) -> bool:
     return any(words in reason for words in _NO_PARENT)
 
 
-def render_reason(failure: FailureClass, line: str) -> str:
-    """Return one sentence on why restic failed; `line` is its own message, or empty."""
+def render_reason(
+    failure: FailureClass, line: str, mask: Callable[[str], str] = lambda text: text
+) -> str:
+    """Return one sentence on why restic failed; `line` is its own message, or empty.
+
+    Of that `mask` hides the secrets before it is cut: half of one would not be found. Our own
+    words it never sees: the password may be one of them.
+    """
     if failure is FailureClass.LOCKED and (holder := _HOLDER.search(line)):
-        return f"the repository is locked by {holder[1]}"
+        return f"the repository is locked by {mask(holder[1])}"
     sentence = _SENTENCES[failure]
     if failure is FailureClass.AUTH and _HOST_KEY.search(line):
         sentence = "the host key of the server is not one that is known"
-    detail = _RETRYING.sub("", line.removeprefix("Fatal: ")).strip()[:_LONGEST]
+    detail = mask(_RETRYING.sub("", line.removeprefix("Fatal: ")).strip())[:_LONGEST]
     if failure is FailureClass.REPO_NOT_FOUND and _LOCAL.search(detail):
         detail += "; is its disk not mounted?"
     reason = f"{sentence}: {detail}" if detail and failure not in _WITHOUT_DETAIL else sentence

@@ -13,6 +13,8 @@ from sidecar.engines.restic.messages import ResticOutput, Unread, number_of, par
 from sidecar.lib.process import Completed
 from sidecar.lib.text import counted
 
+Mask = Callable[[str], str]
+
 _PARTIAL = 3
 _LAST_LINES = 20
 _LONGEST_LINE = 500
@@ -62,12 +64,11 @@ def interpret(verb: Verb, ending: FinishedCommand) -> CommandResult:
     """
     completed, mask = ending.completed, ending.masking.mask
     output = parse_output(completed.out, completed.err)
-    judged = _judge(verb, output, ending)
-    return replace(judged, reason=mask(judged.reason), excerpt=_excerpt(output, mask))
+    return replace(_judge(verb, output, ending), excerpt=_excerpt(output, mask))
 
 
 def _judge(verb: Verb, output: ResticOutput, ending: FinishedCommand) -> CommandResult:
-    completed = ending.completed
+    completed, mask = ending.completed, ending.masking.mask
     if completed.status == 0 and verb is Verb.FORGET:
         listed = parse_forgotten(completed.out)
         return CommandResult(
@@ -78,32 +79,34 @@ def _judge(verb: Verb, output: ResticOutput, ending: FinishedCommand) -> Command
     if completed.status == 0 or (
         completed.status == _PARTIAL and verb is Verb.BACKUP and output.summary is not None
     ):
-        return _saved(output, is_partial=completed.status == _PARTIAL)
+        return _saved(output, mask, is_partial=completed.status == _PARTIAL)
     if completed.stopped:
         return failed(FailureClass.INTERRUPTED, "restic was interrupted: the runner stops")
-    return _overdue(output, ending) if completed.timed_out else _ended(output, completed.status)
+    if completed.timed_out:
+        return _overdue(output, ending)
+    return _ended(output, completed.status, mask)
 
 
-def _saved(output: ResticOutput, *, is_partial: bool) -> CommandResult:
+def _saved(output: ResticOutput, mask: Mask, *, is_partial: bool) -> CommandResult:
     summary = output.summary or {}
     done = CommandResult(
         ResultKind.SUCCESS, snapshot=str(summary.get("snapshot_id", "")), stats=_stats(summary)
     )
     if not is_partial and not output.unread:
         return done
-    failure, reason = render_unread(output.unread)
+    failure, reason = render_unread(output.unread, mask)
     return replace(done, kind=ResultKind.WARNING, failure=failure, reason=reason)
 
 
-def render_unread(unread: Sequence[Unread]) -> tuple[FailureClass, str]:
+def render_unread(unread: Sequence[Unread], mask: Mask) -> tuple[FailureClass, str]:
     """Return the class and a sentence for files of the source that are not in the snapshot."""
     if not unread:
         return FailureClass.UNKNOWN, "not all files could be read"
     failure = _class_of_source(one.message for one in unread)
     if failure is FailureClass.DAMAGED:
-        return failure, render_reason(failure, next(filter(_is_damage, _messages(unread))))
+        return failure, render_reason(failure, next(filter(_is_damage, _messages(unread))), mask)
     what = "one file or folder" if len(unread) == 1 else f"{len(unread)} files or folders"
-    return failure, f"{what} could not be read: {next(_messages(unread))}"
+    return failure, f"{what} could not be read: {mask(next(_messages(unread)))}"
 
 
 def _messages(unread: Iterable[Unread]) -> Iterator[str]:
@@ -137,11 +140,11 @@ def _overdue(output: ResticOutput, ending: FinishedCommand) -> CommandResult:
     if failure is FailureClass.UNKNOWN:
         failure, line = FailureClass.TIMEOUT, ending.gave_up
     waited = f"nothing moved for {counted(round(patience), 'second')}" if patience else ""
-    reason = render_reason(failure, line)
+    reason = render_reason(failure, line, ending.masking.mask)
     return failed(failure, f"{reason}; {waited}" if waited else reason)
 
 
-def _ended(output: ResticOutput, status: int) -> CommandResult:
+def _ended(output: ResticOutput, status: int, mask: Mask) -> CommandResult:
     if status < 0 and not output.fatal:
         return failed(FailureClass.INTERRUPTED, f"restic was ended by signal {-status}")
     messages = [
@@ -151,9 +154,9 @@ def _ended(output: ResticOutput, status: int) -> CommandResult:
     ]
     failure, line = classify(status, messages)
     if failure is FailureClass.UNKNOWN and not line:
-        line = f"exit code {status}"
+        return failed(failure, render_reason(failure, f"exit code {status}"))
     kind = ResultKind.RETRY if failure is FailureClass.LOCKED else ResultKind.FAILED
-    return CommandResult(kind, failure, render_reason(failure, line))
+    return CommandResult(kind, failure, render_reason(failure, line, mask))
 
 
 def _stats(summary: Mapping[str, Any]) -> Stats | None:
@@ -163,7 +166,7 @@ def _stats(summary: Mapping[str, Any]) -> Stats | None:
     return Stats(seconds=number_of(summary, "total_duration"), **counts)
 
 
-def _excerpt(output: ResticOutput, mask: Callable[[str], str]) -> str:
+def _excerpt(output: ResticOutput, mask: Mask) -> str:
     """Return the last lines, masked before they are cut: half a secret would not be found."""
     lines = (*output.shown, *output.lines)[-_LAST_LINES:]
     return "\n".join(mask(line)[:_LONGEST_LINE] for line in lines)

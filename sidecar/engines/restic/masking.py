@@ -6,14 +6,17 @@ import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, unquote, urlsplit
 
-from sidecar.backrest.mask import mask_string
+from sidecar.backrest.mask import is_secret_name, mask_string
 from sidecar.backrest.reading import Repo, RunPlan
 from sidecar.engines.base import EngineError
-from sidecar.engines.restic.access import RepositoryAccess, split_flag
+from sidecar.engines.restic.access import RepositoryAccess, references, split_flag
 from sidecar.lib.text import MASK
 
 # Shorter values are rarely secrets: `1`, `yes`, `eu`.
 _SHORTEST = 4
+_EXTENDED = frozenset({"-o", "--option"})
+# `:s3,secret_access_key=VALUE,region=eu:bucket`
+_PARAMETER = re.compile(r"""[:,](\w+)=("(?:[^"]|"")*"|[^,:"]*)""")
 
 
 class Masking:
@@ -40,24 +43,49 @@ class Masking:
 def masking_of(repo: Repo, access: RepositoryAccess | None, plan: RunPlan | None = None) -> Masking:
     """Return the masking of a repository's secrets.
 
-    Secret are its password, the values of its environment and flags, and the password in its
-    address; of the plan's own flags those that name a password, a token or a key. `access` is
+    Secret are its password, the passwords in addresses, and the values of variables and options
+    whose names say so: others, as `auto` or the name of a region, occur in any text. `access` is
     None if it cannot be resolved: then nothing was expanded.
     """
-    secrets = [value for _, value in repo.env]
-    secrets += _passwords(repo.uri)
+    secrets = [*_of_variables(repo.env), *_of_address(repo.uri)]
     if access is not None:
-        secrets += [access.env[name] for name in access.env if _is_secret(name)]
-        secrets += [value for flag in access.flags for value in _values(flag)]
-        secrets += _passwords(access.env["RESTIC_REPOSITORY"])
+        secrets += _of_variables(access.env.items())
+        # `REMOTE=${NAS_TOKEN}`: as secret as what it stands for.
+        given = [name for name, value in repo.env if any(map(is_secret_name, references(value)))]
+        secrets += [access.env.get(name, "") for name in given]
+        secrets += _of_flags(access.flags)
+        secrets += _of_address(access.env["RESTIC_REPOSITORY"])
     for entry in plan.backup_flags if plan else ():
-        if mask_string(entry, "backupFlags") != entry:
-            secrets += [value for word in _words(entry) for value in _values(word)]
+        secrets += _of_flags(_words(entry))
     return Masking(repo.password, secrets)
 
 
-def _is_secret(name: str) -> bool:
-    return not name.startswith("RESTIC_REPOSITORY")
+def masking_of_variables(variables: Iterable[tuple[str, str]]) -> Masking:
+    """Return what masks the secrets among variables."""
+    return Masking(others=_of_variables(variables))
+
+
+def _of_variables(variables: Iterable[tuple[str, str]]) -> Iterator[str]:
+    for name, value in variables:
+        if is_secret_name(name) and not name.startswith("RESTIC_REPOSITORY"):
+            yield value
+        yield from _of_address(value)
+
+
+def _of_flags(words: Iterable[str]) -> Iterator[str]:
+    """Yield the values of options whose names say that they may be secret.
+
+    `--header VALUE`, `--header=VALUE`, `-o s3.key=VALUE`; a value without an option is one too.
+    """
+    option = ""
+    for word in words:
+        name, equals, value = word.partition("=")
+        if word.startswith("-") or option in _EXTENDED:
+            if equals and is_secret_name(name):
+                yield value
+            option = "" if equals else word
+        elif not option or is_secret_name(option):
+            yield word
 
 
 def _words(entry: str) -> tuple[str, ...]:
@@ -68,21 +96,15 @@ def _words(entry: str) -> tuple[str, ...]:
         return tuple(entry.split())
 
 
-def _values(flag: str) -> Iterator[str]:
-    """Yield what is secret in a word: all but the name of a flag and of what it sets."""
-    name, equals, value = flag.partition("=")
-    if equals:
-        yield value
-    elif not name.startswith("-"):
-        yield name
-
-
-def _passwords(uri: str) -> list[str]:
+def _of_address(uri: str) -> Iterator[str]:
+    """Yield the passwords of an address, and the secret parameters of a remote of rclone's."""
+    for name, value in _PARAMETER.findall(uri):
+        if is_secret_name(name):
+            yield value.strip('"')
     # `rest:https://user:password@host/` is an address behind the name of a kind.
     address = uri[uri.find(":") + 1 :] if "://" not in uri.partition(":")[0] else uri
     with contextlib.suppress(ValueError):
-        return [part.password for part in map(urlsplit, (uri, address)) if part.password]
-    return []
+        yield from [part.password for part in map(urlsplit, (uri, address)) if part.password]
 
 
 def _spellings(text: str) -> set[str]:

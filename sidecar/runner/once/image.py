@@ -5,14 +5,14 @@ One container after another, each of which is removed when its command has ended
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sidecar.docker.lifecycle import ContainersError, OneShotContainer, OneShotDocker
 from sidecar.docker.usage import on_host, own_container, own_id
-from sidecar.engines.restic.masking import Masking
+from sidecar.engines.restic.masking import Masking, masking_of_variables
 from sidecar.lib.errors import UsageError
 from sidecar.lib.log import log_event
 from sidecar.runner.journal import Journal
@@ -27,12 +27,6 @@ _UNIX = "unix://"
 _SOCKET = "/tmp/docker.sock"  # noqa: S108 - where the image expects it, in its container
 _ROOT = "/var/lib/docker"
 _MOST_LINE = 1 << 16
-_SECRET_NAMES = ("PASS", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "AUTH", "WEBHOOK")
-_PLAIN_NAMES = ("RESTIC_REPOSITORY",)
-# A value whose name says nothing may be a secret from this length on: shorter ones are
-# switches such as `info`.
-_SHORTEST_SECRET = 8
-
 _log = logging.getLogger(__name__)
 
 
@@ -233,20 +227,3 @@ class MaskedLines:
 
     def _show_line(self, line: bytes) -> None:
         self._show(self._masking.mask(line.decode("utf-8", "replace").rstrip("\r")))
-
-
-def masking_of_variables(variables: Iterable[tuple[str, str]]) -> Masking:
-    """Return what masks the secrets among variables.
-
-    Those are the values of names such as `RESTIC_PASSWORD`, and every other value that is
-    neither short nor a path.
-    """
-    return Masking(others=[value for name, value in variables if _is_secret(name, value)])
-
-
-def _is_secret(name: str, value: str) -> bool:
-    if name.startswith(_PLAIN_NAMES):
-        return False
-    if any(word in name.upper() for word in _SECRET_NAMES):
-        return True
-    return len(value) >= _SHORTEST_SECRET and not value.startswith("/")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sidecar.backrest.jsontext import decode
-from sidecar.backrest.mask import mask_string, mask_texts, mask_value
+from sidecar.backrest.mask import is_secret_name, mask_string, mask_texts, mask_value
 from sidecar.lib.text import MASK
 
 SECRETS = {
@@ -68,6 +68,26 @@ def test_numbers_become_plain_numbers() -> None:
 def test_secrets_inside_strings(text: str, key: str, expected: str) -> None:
     """Only the secret part of a string is masked."""
     assert mask_string(text, key) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "is_secret"),
+    [
+        ("B2_ACCOUNT_KEY", True),
+        ("RCLONE_CONFIG_NAS_PASS", True),
+        ("AZURE_ACCOUNT_SAS", True),
+        ("s3.secret", True),
+        ("--header", True),
+        ("RESTIC_PASSWORD_COMMAND", True),
+        ("RESTIC_PASSWORD_FILE", False),
+        ("GOOGLE_APPLICATION_CREDENTIALS", False),
+        ("AWS_DEFAULT_REGION", False),
+        ("--pack-size", False),
+    ],
+)
+def test_a_name_says_whether_its_value_is_secret(name: str, is_secret: bool) -> None:
+    """Values of others occur in any text."""
+    assert is_secret_name(name) is is_secret
 
 
 def test_texts_are_masked_in_place() -> None:

@@ -295,6 +295,23 @@ def test_one_that_hung_is_told_by_what_it_tried() -> None:
     assert "it took too long; nothing moved for 60 seconds" == silent.reason
 
 
+@pytest.mark.parametrize(
+    ("status", "err", "reason"),
+    [
+        (1, "Fatal: dial tcp: the repository: connection refused", f"the repository cannot be reached: dial tcp: the {MASK}: connection refused"),
+        (1, "Fatal: repository is already locked by PID 5 on repository", f"the repository is locked by PID 5 on {MASK}"),
+        (2, "", "restic failed: exit code 2"),
+        (1, f"Fatal: {'x' * 295} repository", f"restic failed: {'x' * 295} ****"),
+    ],
+)  # fmt: skip
+def test_our_own_words_are_never_masked(status: int, err: str, reason: str) -> None:
+    """Only those of the program, and before they are cut: the password may be any word."""
+    completed = Completed(status, b"", err.encode())
+    done = interpret(Verb.OTHER, FinishedCommand(completed, Masking("repository"), 60.0))
+
+    assert reason == done.reason
+
+
 def test_excerpt_holds_the_last_words_without_secrets() -> None:
     """Of what it does and of what goes wrong; no status lines, no JSON."""
     out = b'{"message_type":"status"}\n[{"id":"x"}]\nload indexes\n' + SUMMARY

@@ -25,24 +25,56 @@ def test_short_password_is_masked_as_a_word() -> None:
 
 
 def test_all_of_a_repository_that_is_secret_is_masked() -> None:
-    """Password, environment, flags, the user of the address; the plan's secret flags."""
+    """Password, variables and flags that say so, addresses; the plan's secret flags."""
     repo = Repo(
         "r",
         uri="rest:https://user:uri-secret@host/path",
         password="the-password",
-        env=(("KEY", "env-secret"), ("REF", "${GIVEN}")),
+        env=(("KEY", "env-secret"), ("REF", "${GIVEN_TOKEN}"), ("AT", "http://u:proxy-pw@h/")),
         flags=("-o s3.key=flag-secret --header 'flag word'",),
     )
     plan = RunPlan("p", "r", backup_flags=("--password-command=plan-secret", "--tag visible"))
-    access = resolve_access(repo, {"GIVEN": "given-secret"}, "restic")
+    access = resolve_access(repo, {"GIVEN_TOKEN": "given-secret"}, "restic")
     text = (
-        "the-password env-secret given-secret flag-secret flag word uri-secret plan-secret"
+        "the-password env-secret given-secret proxy-pw flag-secret flag word uri-secret plan-secret"
         " visible host --header s3.key"
     )
-    expected = f"{MASK} {MASK} {MASK} {MASK} {MASK} {MASK} {MASK} visible host --header s3.key"
+    expected = f"{' '.join([MASK] * 8)} visible host --header s3.key"
 
     assert expected == masking_of(repo, access, plan).mask(text)
     assert f"{MASK} {MASK} g" == masking_of(repo, None).mask("the-password env-secret g")
+
+
+def test_values_of_plain_variables_and_options_stay_readable() -> None:
+    """They occur in any text: the name of a region, `auto`, a folder, a file with a password."""
+    env = {
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "RESTIC_COMPRESSION": "auto",
+        "RESTIC_PASSWORD_FILE": "/run/secrets/restic",
+        "GOOGLE_APPLICATION_CREDENTIALS": "/run/secrets/gcs.json",
+        "TMPDIR": "/data",
+    }
+    flags = ("--pack-size 1024", "-o s3.region=eu-central-1 --cacert=/ca.pem", "--no-cache")
+    repo = Repo("r", uri="s3:https://host/bucket", env=tuple(env.items()), flags=flags)
+    plan = RunPlan("p", "r", backup_flags=("--tag visible", "--host=somewhere"))
+    text = " ".join((*env.values(), *flags, "visible somewhere bucket"))
+
+    assert text == masking_of(repo, resolve_access(repo, {}, "restic"), plan).mask(text)
+
+
+def test_the_secrets_of_an_rclone_remote_in_the_address_are_masked() -> None:
+    """Its parameters stand in the address itself."""
+    uri = 'rclone::s3,provider=Minio,access_key_id=first-one,secret_access_key="second,one":bucket'
+    masking = masking_of(Repo("r", uri=uri), None)
+
+    assert f"Minio {MASK} {MASK} bucket" == masking.mask("Minio first-one second,one bucket")
+
+
+def test_a_value_without_an_option_is_masked() -> None:
+    """Nobody knows what it is."""
+    repo = Repo("r", uri="/r", flags=("unexpected",))
+
+    assert MASK == masking_of(repo, resolve_access(repo, {}, "restic")).mask("unexpected")
 
 
 def test_what_is_quoted_is_masked_without_its_quotes() -> None:

@@ -1,7 +1,8 @@
 """What the containers of an image print, without its secrets."""
 
+from sidecar.engines.restic.masking import masking_of_variables
 from sidecar.lib.text import MASK
-from sidecar.runner.once.image import MaskedLines, masking_of_variables
+from sidecar.runner.once.image import MaskedLines
 
 
 def test_lines_are_handed_on_whole_and_without_secrets() -> None:
@@ -11,7 +12,8 @@ def test_lines_are_handed_on_whole_and_without_secrets() -> None:
         ("LOG_LEVEL", "info"),
         ("RESTIC_REPOSITORY", "rest:http://backup/"),
         ("DATA", "/srv/of-the-shop"),
-        ("ACCOUNT", "0123456789"),
+        ("ACCOUNT_KEY", "0123456789"),
+        ("TAG", "production"),
     )
     shown: list[str] = []
     lines = MaskedLines(masking_of_variables(variables), shown.append)
@@ -19,7 +21,7 @@ def test_lines_are_handed_on_whole_and_without_secrets() -> None:
         b"info: corr",
         b"ect horse\r\nto rest:http://backup/ from /srv/of-the-shop\n",
         b"",
-        b"by 0123456789",
+        b"in production by 0123456789",
     ):
         lines.write(piece)
     lines.finish()
@@ -27,7 +29,7 @@ def test_lines_are_handed_on_whole_and_without_secrets() -> None:
     assert [
         f"info: {MASK}",
         "to rest:http://backup/ from /srv/of-the-shop",
-        f"by {MASK}",
+        f"in production by {MASK}",
     ] == shown
 
 
