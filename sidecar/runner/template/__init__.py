@@ -1,8 +1,8 @@
 """The templates of hooks: a subset of Go's text/template, checked when it is read.
 
 In come a text and later the values of an event; out comes the rendered text. A template that is
-parsed without an error renders without one: every field, function and argument is checked
-beforehand, so that nothing fails in the night.
+parsed without an error renders without one, unless it asks for an item that a list does not have:
+every field, function and argument is checked beforehand, so that little fails in the night.
 """
 
 from sidecar.runner.template.evaluate import Template, parse_template

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from sidecar.runner.template.functions import FUNCTIONS
 from sidecar.runner.template.lexer import TemplateError, TemplateFault
-from sidecar.runner.template.names import FIELDS, FUNCTIONS, METHODS, SHOWN
+from sidecar.runner.template.names import FIELDS, METHODS, SHOWN
 from sidecar.runner.template.parser import (
     Call,
     Expression,
@@ -30,8 +31,11 @@ class Template:
     _pieces: tuple[_Piece, ...] = field(repr=False)
 
     def render(self, values: Values) -> str:
-        """Return the text for an event; never raises."""
-        return _join(self._pieces, values)
+        """Return the text for an event. Raises TemplateError for an index that is out of range."""
+        try:
+            return _join(self._pieces, values)
+        except TemplateFault as fault:
+            raise _error(self.text, fault) from None
 
 
 def parse_template(text: str) -> Template:
@@ -39,8 +43,11 @@ def parse_template(text: str) -> Template:
     try:
         return Template(text, _pieces(parse_tree(text)))
     except TemplateFault as fault:
-        line = text.count("\n", 0, fault.position) + 1
-        raise TemplateError(fault.message, line, fault.hint) from None
+        raise _error(text, fault) from None
+
+
+def _error(text: str, fault: TemplateFault) -> TemplateError:
+    return TemplateError(fault.message, text.count("\n", 0, fault.position) + 1, fault.hint)
 
 
 def _join(pieces: Sequence[_Piece], values: Values) -> str:
@@ -87,7 +94,8 @@ def _typed(expression: Expression, depth: int = 0) -> Typed:
 
 def _literal(literal: Literal) -> Typed:
     value = literal.value
-    return Typed(_LITERALS[type(value)], lambda _: value, literal.position)
+    text = value if isinstance(value, str) else None
+    return Typed(_LITERALS[type(value)], lambda _: value, literal.position, text)
 
 
 def _field(field: FieldNode, arguments: tuple[Typed, ...]) -> Typed:

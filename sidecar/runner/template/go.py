@@ -2,11 +2,13 @@
 
 import json
 import shlex
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
+from urllib.parse import quote_plus
 
 from sidecar.engines.base import Stats
 
@@ -19,6 +21,21 @@ _JSON_ESCAPES = {
     "\u2028": "\\u2028",
     "\u2029": "\\u2029",
 }
+_HTML = {"\0": "\ufffd", '"': "&#34;", "'": "&#39;", "&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_QUOTED = {
+    "\a": r"\a",
+    "\b": r"\b",
+    "\f": r"\f",
+    "\n": r"\n",
+    "\r": r"\r",
+    "\t": r"\t",
+    "\v": r"\v",
+    "\\": r"\\",
+    '"': r"\"",
+}
+_BLANK, _DEL, _LONGEST_SHORT = 0x20, 0x7F, 0xFFFF
+# What Python makes of bytes that are no UTF-8.
+_SURROGATE_ESCAPES = range(0xDC80, 0xDD00)
 # The fields of Backrest's statistics in its order; those of progress are zero in the end.
 STATS: Final[Mapping[str, tuple[str, str]]] = {
     "FilesNew": ("files_new", "files_new"),
@@ -145,6 +162,63 @@ def _mantissa(digits: str) -> str:
 def show_texts(texts: Sequence[str]) -> str:
     """Return a list as Go prints it."""
     return f"[{' '.join(texts)}]"
+
+
+def to_bytes(text: str) -> bytes:
+    """Return the bytes that Go has for a text."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def to_text(content: bytes) -> str:
+    """Return the text of these bytes; those that are no UTF-8 are kept."""
+    return content.decode("utf-8", "surrogateescape")
+
+
+def escape_html(text: str) -> str:
+    """Return a text so that HTML shows it."""
+    return "".join(_HTML.get(character, character) for character in text)
+
+
+def escape_js(text: str) -> str:
+    """Return a text so that it can stand in quotes of JavaScript."""
+    return "".join(map(_js_character, text))
+
+
+def _js_character(character: str) -> str:
+    if character in "\\'\"":
+        return f"\\{character}"
+    code = ord(character)
+    if character in "<>&=" or code < _BLANK:
+        return f"\\u{code:04X}"
+    return character if code <= _DEL or _is_print(character) else f"\\u{code:04X}"
+
+
+def escape_query(text: str) -> str:
+    """Return a text so that it can be a value in the query of an address."""
+    return quote_plus(to_bytes(text))
+
+
+def quote(text: str) -> str:
+    """Return a text in double quotes as Go's source would have it."""
+    return f'"{"".join(map(_quoted_character, text))}"'
+
+
+def _quoted_character(character: str) -> str:
+    if character in _QUOTED:
+        return _QUOTED[character]
+    code = ord(character)
+    if code in _SURROGATE_ESCAPES:
+        return f"\\x{code - 0xDC00:02x}"
+    if code < _BLANK or code == _DEL:
+        return f"\\x{code:02x}"
+    if _is_print(character):
+        return character
+    return f"\\u{code:04x}" if code <= _LONGEST_SHORT else f"\\U{code:08x}"
+
+
+def _is_print(character: str) -> bool:
+    """Return whether Go takes a character for one that shows something, as a blank does."""
+    return character == " " or unicodedata.category(character)[0] in "LMNPS"
 
 
 def quote_for_shell(text: str) -> str:

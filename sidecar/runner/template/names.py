@@ -1,6 +1,5 @@
-"""The names that templates may use: fields, methods and functions. Pure."""
+"""The fields and methods that templates may name. Pure."""
 
-import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -79,6 +78,7 @@ SHOWN: Final[Mapping[Type, Callable[[Any], str]]] = {
     Type.DURATION: go.show_duration,
     Type.EVENT: lambda number: CONDITIONS[number],
     Type.LIST: go.show_texts,
+    Type.EITHER: lambda either: SHOWN[either.type](either.value),
 }
 """Type → its text in the output; values of other types cannot be shown."""
 
@@ -144,84 +144,3 @@ METHODS: Final[Mapping[str, Method]] = {
     ),
 }
 """Name → method."""
-
-_WHOLE = frozenset({Type.NUMBER, Type.EVENT, Type.DURATION})
-_ORDERED: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
-    "ne": operator.ne,
-    "lt": operator.lt,
-    "le": operator.le,
-    "gt": operator.gt,
-    "ge": operator.ge,
-}
-_Made = tuple[Type, Evaluate]
-
-
-def _equal(name: str, arguments: tuple[Typed, ...], position: int) -> _Made:
-    if len(arguments) < 2:
-        raise TemplateFault(position, f"{name} takes two values or more, not {len(arguments)}")
-    first, *others = (argument.evaluate for argument in arguments)
-    for other in arguments[1:]:
-        _check_comparable(arguments[0], other)
-    return Type.TRUTH, lambda values: any(first(values) == other(values) for other in others)
-
-
-def _compare(name: str, arguments: tuple[Typed, ...], position: int) -> _Made:
-    if len(arguments) != 2:
-        raise TemplateFault(position, f"{name} takes two values, not {len(arguments)}")
-    first, second = arguments
-    _check_comparable(first, second)
-    if first.type is Type.TRUTH and name != "ne":
-        raise TemplateFault(position, f"{name} cannot compare truth values")
-    compare = _ORDERED[name]
-    return Type.TRUTH, lambda values: compare(first.evaluate(values), second.evaluate(values))
-
-
-def _check_comparable(first: Typed, second: Typed) -> None:
-    if _class_of(first) != _class_of(second):
-        message = f"{first.type.value} and {second.type.value} cannot be compared"
-        is_event = Type.EVENT in (first.type, second.type)
-        hint = 'write eq (.EventName .Event) "snapshot error"' if is_event else ""
-        raise TemplateFault(second.position, message, hint)
-
-
-def _class_of(typed: Typed) -> Type:
-    if typed.type in _WHOLE:
-        return Type.NUMBER
-    if typed.type not in (Type.TEXT, Type.TRUTH, Type.FRACTION):
-        raise TemplateFault(typed.position, f"{typed.type.value} cannot be compared")
-    return typed.type
-
-
-def _join(name: str, arguments: tuple[Typed, ...], position: int) -> _Made:
-    """`and` gives the first value that is empty, `or` the first that is not; else the last."""
-    if not arguments:
-        raise TemplateFault(position, f"{name} takes a value or more")
-    kinds = {argument.type for argument in arguments}
-    wanted = name == "or"
-
-    def evaluate(values: Values) -> Any:
-        value = None
-        for argument in arguments:
-            value = argument.evaluate(values)
-            if bool(value) is wanted:
-                return value
-        return value
-
-    return (kinds.pop() if len(kinds) == 1 else Type.MIXED), evaluate
-
-
-def _negate(name: str, arguments: tuple[Typed, ...], position: int) -> _Made:
-    if len(arguments) != 1:
-        raise TemplateFault(position, f"{name} takes one value, not {len(arguments)}")
-    only = arguments[0].evaluate
-    return Type.TRUTH, lambda values: not only(values)
-
-
-FUNCTIONS: Final[Mapping[str, Callable[[str, tuple[Typed, ...], int], _Made]]] = {
-    "eq": _equal,
-    **dict.fromkeys(_ORDERED, _compare),
-    "and": _join,
-    "or": _join,
-    "not": _negate,
-}
-"""Name → function; it gets its name, arguments and position, and raises TemplateFault."""

@@ -9,7 +9,7 @@ from sidecar.runner.template.lexer import Lexeme, TemplateFault, Token, read_tok
 _MOST_NESTED = 50
 _ENDS = (Token.RIGHT, Token.CLOSE, Token.PIPE)
 _FOREIGN = frozenset({"range", "with", "define", "template", "block", "break", "continue", "nil"})
-_HINT = "use fields, if, else, eq, ne, lt, le, gt, ge, and, or, not"
+_HINT = "use fields, if, else, and functions such as eq, and, or, not, printf, js"
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
 _BITS = 63
 _ESCAPE = re.compile(

@@ -81,6 +81,7 @@ class Type(Enum):
     STATS = "the statistics"
     PLAN = "the plan"
     REPO = "the repository"
+    EITHER = "a value of one type or another, each of which can be shown"
     MIXED = "a value of one type or another"
 
 
@@ -91,6 +92,20 @@ class Typed:
     type: Type
     evaluate: Evaluate
     position: int
+    literal: str | None = None
+    """The text in quotes that it is; None if it is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """A value whose type is only known when it is evaluated; as true as the value."""
+
+    type: Type
+    value: Any
+
+    def __bool__(self) -> bool:
+        """Return whether the value counts as true."""
+        return bool(self.value)
 
 
 def event_name(event: str) -> str:

@@ -17,9 +17,11 @@ from sidecar.engines.base import Stats
 from sidecar.runner.template import Template, TemplateError, Values, event_name, parse_template
 
 # What Go's own text/template made of these, with Backrest's variables.
-KNOWN = json.loads(
-    (Path(__file__).parents[3] / "testdata" / "templates" / "go.json").read_text("utf-8")
-)
+TEMPLATES = Path(__file__).parents[3] / "testdata" / "templates"
+KNOWN = json.loads((TEMPLATES / "go.json").read_text("utf-8"))
+# The same for Go's functions, with the values of the former; `refused` fails in Go, or is marked
+# there as a mistake in the text.
+FUNCTIONS = json.loads((TEMPLATES / "go_functions.json").read_text("utf-8"))
 PLAN = RunPlan("web", "main", ("/data/a", "/data/b"))
 VALUES = Values(
     'backup for plan "web"',
@@ -68,6 +70,22 @@ def test_every_known_template_gives_what_go_gives() -> None:
     assert len(found) > 500
 
 
+def test_every_function_gives_what_go_gives() -> None:
+    """Text by text the same, however they are nested and piped."""
+    cases = FUNCTIONS["rendered"]
+    found = [render(case["template"], KNOWN_VALUES[case["values"]]) for case in cases]
+
+    assert [case["text"] for case in cases] == found
+    assert len(found) > 500
+
+
+def test_what_fails_in_go_fails_here() -> None:
+    """When it is read, or for an index that is out of range when it is rendered."""
+    for case in FUNCTIONS["refused"]:
+        with pytest.raises(TemplateError):
+            render(case["template"], KNOWN_VALUES[case["values"]])
+
+
 @pytest.mark.parametrize("case", KNOWN["refused"], ids=lambda case: repr(case["template"])[:40])
 def test_what_go_refuses_is_refused(case: dict[str, str]) -> None:
     """Nothing passes the check that would fail in Backrest."""
@@ -86,7 +104,32 @@ def test_what_go_refuses_is_refused(case: dict[str, str]) -> None:
         ("{{ else with .Plan }}", 1, "else stands without an if"),
         ("{{ if .Task }}{{ else with .Plan }}{{ end }}", 1, "with is not supported here"),
         ('{{ define "x" }}{{ end }}', 1, "define is not supported here"),
-        ('{{ printf "%s" .Task }}', 1, "the function printf is not supported"),
+        ('{{ call "%s" .Task }}', 1, "the function call is not supported"),
+        ("{{ printf .Task }}", 1, "the format of printf is no text in quotes"),
+        ("{{ printf }}", 1, "printf takes a format and values"),
+        ('{{ printf "%s" }}', 1, "printf has 1 verb for 0 values"),
+        ('{{ printf "%d" .Task }}', 1, "printf cannot write a text by %d"),
+        ('{{ printf "%05s" .Task }}', 1, "printf cannot write a text by %0s"),
+        ('{{ printf "%.2x" .Task }}', 1, "printf cannot write a text by %x"),
+        ('{{ printf "%.3d" .Duration }}', 1, "printf cannot write a duration by %d"),
+        (
+            '{{ printf "%05g" .SnapshotStats.TotalDuration }}',
+            1,
+            "printf cannot write a number with",
+        ),
+        ('{{ printf "%s" .SnapshotStats.TotalDuration }}', 1, "printf cannot write a number with"),
+        ('{{ printf "%s" true }}', 1, "printf cannot write true or false by %s"),
+        ('{{ printf "%v" .Repo }}', 1, "printf cannot write the repository by %v"),
+        ('{{ printf "%s" (or .Error .Duration) }}', 1, "by %v only"),
+        ('{{ printf "%" }}', 1, "a verb of printf is not complete"),
+        ("{{ print .Repo }}", 1, "the repository cannot be shown"),
+        ("{{ len .Duration }}", 1, "len cannot take a duration"),
+        ("{{ len }}", 1, "len takes one value, not 0"),
+        ("{{ index }}", 1, "index takes a list or a text, and numbers"),
+        ('{{ index .Plan.Paths "a" }}', 1, "index cannot count by a text"),
+        ("{{ index .Plan.Paths 0 0 0 }}", 1, "index cannot take a number"),
+        ("{{ slice }}", 1, "slice takes a list or a text, and at most two numbers"),
+        ("{{ slice .Task 1 2 3 }}", 1, "slice takes a list or a text, and at most two numbers"),
         ("{{ $x := .Task }}", 1, "variables ($) are not supported"),
         ("{{ . }}", 1, "the dot alone is not supported"),
         ("{{ 'a' }}", 1, "characters in single quotes"),
@@ -97,7 +140,7 @@ def test_what_go_refuses_is_refused(case: dict[str, str]) -> None:
         ("{{ .Repo }}", 1, "the repository cannot be shown"),
         ("{{ .JsonMarshal .Repo }}", 1, ".JsonMarshal cannot take the repository"),
         ("{{ .SnapshotStats }}", 1, "the statistics cannot be shown"),
-        ("{{ or .Error .Duration }}", 1, "a value of one type or another cannot be shown"),
+        ("{{ or .Error .Repo }}", 1, "a value of one type or another cannot be shown"),
         ("{{ .FormatTime }}", 1, ".FormatTime takes one value, not 0"),
         ("{{ .FormatTime .Task }}", 1, ".FormatTime cannot take a text"),
         ("{{ .FormatSizeBytes .SnapshotStats.TotalDuration }}", 1, ".FormatSizeBytes cannot take"),
@@ -166,11 +209,56 @@ def test_what_goes_beyond_is_told_with_its_line(template: str, line: int, messag
         ("{{ .Plan.Paths }} {{ .Repo.Password }}", "[/data/a /data/b] repo-password"),
         ('{{"{{"}}', "{{"),
         ("{{ true }}{{ not true }}{{ -5 }}", "truefalse-5"),
+        ("{{ or .Error .Duration }}", "1m30.5s"),
+        ("{{ and (or .Error .Duration) .Task | print }}", 'backup for plan "web"'),
+        ("{{ if and .Task .Duration }}both{{ end }}", "both"),
+        ('{{ printf "%v %v" (or .Error 5) (or .Task 5) }}', '5 backup for plan "web"'),
+        ("{{ print (or .Error .Task) (or .Error 5) 6 }}", 'backup for plan "web"5 6'),
+        ("{{ .Error | js }}{{ .Task | js }}", r"backup for plan \"web\""),
+        (
+            '{{ printf "%-6s|%6.2f|%04d|%t|%q" "ab" .SnapshotStats.TotalDuration 7 true .Plan.Paths }}',
+            'ab    |  1.50|0007|true|["/data/a" "/data/b"]',
+        ),
+        (
+            '{{ printf "%+g %g" .SnapshotStats.TotalDuration .SnapshotStats.TotalDuration }}',
+            "+1.5 1.5",
+        ),
+        ('{{ printf "%X %x" "ä" "ab" }}', "C3A4 6162"),
+        ('{{ slice "äbc" 2 4 | len }} {{ len "äbc" }} {{ index .Plan.Paths 1 }}', "2 4 /data/b"),
+        (
+            "{{ index .Task 0 }} {{ index .Plan.Paths 0 0 }} {{ slice .Plan.Paths }}",
+            "98 47 [/data/a /data/b]",
+        ),
+        (r'{{ "<\u00e4>&=\x00\U000e0001" | js }}', r"\u003Cä\u003E\u0026\u003D\u0000\uE0001"),
+        (r'{{ printf "%q" "\a\x7f\u200b\U000e0001" }}', r'"\a\x7f\u200b\U000e0001"'),
+        ("{{ html \"<a href='x'>\" }}", "&lt;a href=&#39;x&#39;&gt;"),
+        ('{{ urlquery "a b&c/ä" }}', "a+b%26c%2F%C3%A4"),
     ],
 )
 def test_templates_render(template: str, text: str) -> None:
     """What the forms of Backrest's documentation give."""
     assert text == render(template)
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("a\n{{ index .Plan.Paths 2 }}", "index 2 is out of range of 2"),
+        ("a\n{{ slice .SnapshotId 9 }}", "slice 9 to 8 is out of range of 8"),
+        ("a\n{{ slice .SnapshotId 2 1 }}", "slice 2 to 1 is out of range of 8"),
+    ],
+)
+def test_what_is_out_of_range_fails_when_it_is_rendered(template: str, message: str) -> None:
+    """As in Go: how many there are is not known before. Nothing else fails then."""
+    with pytest.raises(TemplateError) as refused:
+        render(template)
+
+    assert (message, 2) == (refused.value.message, refused.value.line)
+
+
+def test_bytes_that_are_no_text_are_quoted_by_their_value() -> None:
+    """A part of a text may begin within a character."""
+    assert r'"\xa4"' == render('{{ printf "%q" (slice "ä" 1) }}')
 
 
 def test_a_body_for_a_webhook_stays_json() -> None:
@@ -246,7 +334,7 @@ PIECES = st.sampled_from(
         "{{", "}}", "{{-", "-}}", " ", "\n", '"', "`", "|", "(", ")", "if ", "else", "end", ".Task",
         ".Plan", ".Id", ".Summary", ".JsonMarshal ", ".SnapshotStats", ".FilesNew", ".Event", "eq ",
         "and ", "or ", "not ", "1", "-", "/*", "*/", "\\", "$", ".", "ä", "{{ end }}", "{{ if .Error }}",
-        "{{ .ShellEscape .Task }}", "true", ".CurTime", ".Duration",
+        "{{ .ShellEscape .Task }}", "true", ".CurTime", ".Duration", "print ", "js ", "len ", ".Plan.Paths",
     ]
 )  # fmt: skip
 
