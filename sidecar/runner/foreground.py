@@ -1,12 +1,21 @@
 """Run jobs in the foreground, without a daemon: `backrest-runner run`, dry runs."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from queue import Empty
 
 from sidecar.backrest.reading import Config, RunPlan
-from sidecar.engines.base import CommandResult, Engine, Progress
+from sidecar.engines.base import (
+    CommandResult,
+    Engine,
+    EngineError,
+    FailureClass,
+    HeldLock,
+    LockRecords,
+    Progress,
+    ResultKind,
+)
 from sidecar.lib.errors import UsageError
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.due import Job
@@ -15,9 +24,16 @@ from sidecar.runner.identity import switch_user
 from sidecar.runner.job.events import EVENTS
 from sidecar.runner.job.progress import ProgressHub, RunFinished, Subscription
 from sidecar.runner.job.worker import JobRunner
-from sidecar.runner.journal import RunCause
+from sidecar.runner.journal import Journal, JournalError, RunCause
 from sidecar.runner.loader import load
-from sidecar.runner.parts import EngineFactory, RunnerDependencies, assemble, lock_scheduler
+from sidecar.runner.lock_records import JournalLockRecords
+from sidecar.runner.parts import (
+    JOURNAL,
+    EngineFactory,
+    RunnerDependencies,
+    assemble,
+    lock_scheduler,
+)
 from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings, environment_of
 from sidecar.service.signals import SignalWaiter
@@ -119,14 +135,59 @@ def run_dry(
     return engine.backup(dry, config.instance, lambda progress: show(job, progress))
 
 
+@dataclass(frozen=True, slots=True)
+class Unlocked:
+    """What became of a repository's locks: those that are left; `reason` is why none is known."""
+
+    repo: str
+    left: tuple[HeldLock, ...] = ()
+    reason: str = ""
+
+
+def run_unlock(
+    settings: RunnerSettings, environ: Mapping[str, str], names: Sequence[str]
+) -> Iterator[Unlocked]:
+    """Unlock repositories one after another, all if none is named. Raises SidecarError."""
+    config = load(settings.config)
+    environ = switch_user(settings, environ)
+    with ExitStack() as stack:
+        records, path = None, settings.state_directory / JOURNAL
+        # Without a journal nothing is known of our own programs; restic has its own rules.
+        with suppress(JournalError):
+            if path.exists():
+                journal = stack.enter_context(Journal(path, settings.journal_keep))
+                records = stack.enter_context(JournalLockRecords(journal))
+        for name in dict.fromkeys(names or [repo.id for repo in config.repos]):
+            engine = make_engine(settings, environ, config, name, records)
+            yield _unlock(name, engine)
+
+
+def _unlock(repo: str, engine: Engine) -> Unlocked:
+    done = engine.unlock()
+    if done.kind is not ResultKind.SUCCESS and done.failure is not FailureClass.LOCKED:
+        return Unlocked(repo, reason=done.reason)
+    try:
+        return Unlocked(repo, engine.locks())
+    except EngineError as error:
+        return Unlocked(repo, reason=str(error))
+
+
 def make_engine(
-    settings: RunnerSettings, environ: Mapping[str, str], config: Config, repo: str
+    settings: RunnerSettings,
+    environ: Mapping[str, str],
+    config: Config,
+    repo: str,
+    records: LockRecords | None = None,
 ) -> Engine:
-    """Make the engine of a repository of the document; raises UsageError if there is none."""
+    """Make the engine of a repository of the document; raises UsageError if there is none.
+
+    `records` tells which locks programs of ours have left; None: nobody knows.
+    """
     found = config.repo(repo)
     if found is None:
         raise UsageError(f"there is no repository {repo!r}")
-    return EngineFactory(settings, environ).make(ProcessRunner(environment_of(environ)), found)
+    programs = ProcessRunner(environment_of(environ))
+    return EngineFactory(settings, environ, records).make(programs, found)
 
 
 def hooks_of(config: Config, job: Job) -> tuple[str, ...]:

@@ -237,7 +237,11 @@ def assemble(
         )
         initialiser = Initialiser(known, lambda repo: engines.make(probes, repo))
         prober = Prober(lambda repo: engines.make(probes, repo), known.guid)
-        options = SessionOptions(may_forget=emptiness.reason_not_to_forget, on_end=reporter.ended)
+        options = SessionOptions(
+            may_forget=emptiness.reason_not_to_forget,
+            on_end=reporter.ended,
+            lock_wait=settings.running.lock_wait,
+        )
         yield RunnerDependencies(
             settings=settings,
             scheduler=Scheduler(zone),

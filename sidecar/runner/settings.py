@@ -48,6 +48,8 @@ class Running:
     """How long restic may go without a sign of progress; None: for ever."""
     hook_timeout: float | None = DEFAULT_TIMEOUT
     """How long one hook may take; None: for ever, as in Backrest."""
+    lock_wait: float = 600.0
+    """How long others' locks are waited for, before START hooks that stop something."""
 
 
 @dataclass(frozen=True, slots=True)

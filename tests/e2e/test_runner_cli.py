@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -133,6 +134,30 @@ def test_repositories_are_checked_pruned_and_unlocked(parts: RunnerFolder) -> No
     assert 3 == len(parts.runs())
     (parts.folder / "repo" / "config").unlink()
     assert [1, 1] == [parts.run(command, "store").returncode for command in ("check", "unlock")]
+
+
+def test_unlock_tells_the_locks_that_are_left(parts: RunnerFolder) -> None:
+    """Who holds them, on which machine, since when: one that works elsewhere keeps its own."""
+    assert 0 == parts.run("run", "web").returncode
+    own = {"RESTIC_REPOSITORY": str(parts.folder / "repo"), "RESTIC_PASSWORD": "secret MARK"}
+    rights = ["--map-root-user"] * bool(os.geteuid())
+    script = "hostname elsewhere; exec restic backup --stdin --quiet"
+    with subprocess.Popen(
+        ["unshare", *rights, "--uts", "sh", "-c", script],
+        env={**parts.variables, **own},
+        stdin=subprocess.PIPE,
+    ) as holder:
+        while not os.listdir(parts.folder / "repo" / "locks"):
+            assert holder.poll() is None
+            time.sleep(0.02)
+        done = parts.run("unlock", "store")
+        holder.kill()
+    first, line = done.stdout.splitlines()
+
+    assert (3, "store: 1 lock left") == (done.returncode, first)
+    moment = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
+    expected = rf"  PID {holder.pid} on elsewhere, made or renewed {moment}"
+    assert re.fullmatch(expected, line)
 
 
 def test_what_does_not_exist_is_told_with_what_does(parts: RunnerFolder) -> None:

@@ -72,7 +72,6 @@ class ScriptedEngine:
     def locks(self) -> tuple[HeldLock, ...]:
         """Answer with those that are held at that moment."""
         self.calls.append("locks")
-        self.meanwhile()
         return self.held.pop(0) if self.held else ()
 
     def initialise(self) -> str:

@@ -188,7 +188,10 @@ def _runner_settings(
         given = dict(context.params)
     for name in ("plans", "all_plans", "dry_run"):
         del given[name]
-    return replace(build_runner_settings(given), scheduling=Scheduling(seats=own["seats"]))
+    built = build_runner_settings(given)
+    # The containers are stopped by then: nobody is waited for.
+    running = replace(built.running, lock_wait=0.0)
+    return replace(built, running=running, scheduling=Scheduling(seats=own["seats"]))
 
 
 def _choose_strategy(

@@ -13,14 +13,14 @@ import click
 from sidecar.backrest.reading import RunPlan, Timing
 from sidecar.cli.output.runs import COLOURS
 from sidecar.cli.output.text import aligned, printable, short_id
-from sidecar.engines.base import Snapshot
+from sidecar.engines.base import HeldLock, Snapshot
 from sidecar.lib.duration import render_duration
 from sidecar.lib.errors import UsageError
-from sidecar.lib.text import render_size
+from sidecar.lib.text import counted, render_size
 from sidecar.lib.zones import local_zone
 from sidecar.runner.control import resolve_job
 from sidecar.runner.due import JobKind, Scheduler, backup_job
-from sidecar.runner.foreground import make_engine
+from sidecar.runner.foreground import Unlocked, make_engine
 from sidecar.runner.identity import switch_user
 from sidecar.runner.journal import Journal, MissedFires, Past, Run
 from sidecar.runner.loader import load
@@ -229,6 +229,22 @@ def _snapshot_json(row: Snapshot) -> dict[str, Any]:
         "files": row.files_processed,
         "size": row.bytes_processed,
     }
+
+
+def render_unlocked(found: Unlocked) -> str:
+    """Write what became of a repository's locks: a line, and one for each that is left."""
+    name = printable(found.repo)
+    if found.reason:
+        return f"{name}: {printable(found.reason)}"
+    if not found.left:
+        return f"{name}: unlocked"
+    lines = [f"{name}: {counted(len(found.left), 'lock')} left"]
+    return "\n".join((*lines, *(f"  {_lock(one)}" for one in found.left)))
+
+
+def _lock(held: HeldLock) -> str:
+    kind = ", exclusive" if held.is_exclusive else ""
+    return f"{printable(str(held))}, made or renewed {_moment(held.time)}{kind}"
 
 
 def _moment(at: float | None) -> str:

@@ -61,6 +61,12 @@ program_options = about(
         default="30m",
         help="How long one hook may take; 0: for ever.",
     ),
+    option(
+        "--lock-wait",
+        metavar="DURATION",
+        default="10m",
+        help="How long others' locks are waited for before hooks stop anything; 0: not at all.",
+    ),
 )
 
 schedule_options = about(

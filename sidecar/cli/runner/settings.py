@@ -67,6 +67,7 @@ def _running(flags: dict[str, Any]) -> Running:
         OnMissing(flags.pop("on_missing", OnMissing.FAIL)),
         parse_limit("--stall-timeout", flags.pop("stall_timeout", "1h")),
         parse_limit("--hook-timeout", flags.pop("hook_timeout", "30m")),
+        parse_seconds("--lock-wait", flags.pop("lock_wait", "10m")),
     )
 
 

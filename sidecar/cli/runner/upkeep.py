@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from sidecar.cli.exits import FAILED, SUCCESS, worst
+from sidecar.cli.exits import ATTENTION, FAILED, SUCCESS, worst
 from sidecar.cli.output.text import echo
 from sidecar.cli.runner.options import (
     document_options,
@@ -68,30 +68,21 @@ def prune(repos: tuple[str, ...], **flags: Any) -> None:
 def unlock(repos: tuple[str, ...], **flags: Any) -> None:
     """Remove locks that nobody holds any more; of all repositories if none is named.
 
-    A lock whose holder lives on this machine is left alone.
+    A lock whose holder lives, or may live on another machine, is left alone, and told.
 
-    Exit status: 0 done; 1 one could not be unlocked.
+    Exit status: 0 no lock is left; 3 one is; 1 a repository could not be unlocked.
 
     \b
     Examples:
       backrest-runner unlock store
     """
-    from sidecar.cli.output.text import printable
-    from sidecar.engines.base import ResultKind
-    from sidecar.runner.foreground import make_engine
-    from sidecar.runner.identity import switch_user
-    from sidecar.runner.loader import load
+    from sidecar.cli.output.runner_tables import render_unlocked
+    from sidecar.runner.foreground import run_unlock
 
-    settings = build_settings(flags)
-    config = load(settings.config)
-    environ = switch_user(settings, os.environ)
     statuses = []
-    for name in repos or [repo.id for repo in config.repos]:
-        found = make_engine(settings, environ, config, name).unlock()
-        is_done = found.kind is ResultKind.SUCCESS
-        words = "unlocked" if is_done else printable(found.reason)
-        echo(f"{printable(name)}: {words}")
-        statuses.append(SUCCESS if is_done else FAILED)
+    for found in run_unlock(build_settings(flags), os.environ, repos):
+        echo(render_unlocked(found))
+        statuses.append(FAILED if found.reason else ATTENTION if found.left else SUCCESS)
     raise click.exceptions.Exit(worst(statuses))
 
 

@@ -41,7 +41,7 @@ class Events:
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """The repository does not answer: START hooks did not run, so END hooks do not."""
+        """The repository does not answer, or is locked: no START hook ran, so no END hook does."""
         return tuple(event for event in self.halted if not event.endswith("_END"))
 
 

@@ -1,7 +1,8 @@
 """Run a job from its begin to its end, and finish runs that an earlier runner left.
 
 The order is Backrest's: START hooks, stale locks, the engine, the hooks after it, and after a
-backup the retention. Beyond Backrest, what START hooks stopped is started again in every case:
+backup the retention. Beyond Backrest, locks of others are waited for before START hooks that stop
+something, and what START hooks stopped is started again in every case:
 the hooks after the engine also run if it was never asked, if the runner is asked to end, and,
 after the runner was killed, at its next start from what the journal holds.
 """
@@ -43,12 +44,14 @@ class SessionOptions:
         on_end: is called with each run that has ended.
         hook_patience: seconds that hooks which a dead runner left running are waited for.
         grace: seconds that a program has to end after it was asked to.
+        lock_wait: seconds that others' locks are waited for, before anything is stopped.
     """
 
     may_forget: Callable[[RunPlan], str] = _no_reason
     on_end: Callable[[Run], None] = _ignore
     hook_patience: float = 60.0
     grace: float = 10.0
+    lock_wait: float = 0.0
 
 
 class Session:
@@ -85,6 +88,7 @@ class Session:
             wait or self._stopping.wait,
             self._stopping.is_set,
             self._options.may_forget,
+            self._options.lock_wait,
         )
 
     def stop(self) -> None:

@@ -1,6 +1,7 @@
 """One run of a job, step by step, in Backrest's order.
 
-START hooks, stale locks, the engine, the hooks after it, and after a backup the retention.
+A look at locks where START hooks stop something, those hooks, stale locks, the engine, the hooks
+after it, and after a backup the retention.
 """
 
 import logging
@@ -24,6 +25,7 @@ from sidecar.lib.log import log_event
 from sidecar.lib.process import Child
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.job.events import EVENTS, Events, HookFacts, HookOutcome, Hooks, backrest_name
+from sidecar.runner.job.lock_wait import LockWait, wait_for_locks
 from sidecar.runner.job.retention_guard import BackupVerdict, RetentionGuard
 from sidecar.runner.job.upkeep import run_check, run_forget, run_prune, run_unlock
 from sidecar.runner.journal import Ended, Journal, JournalError, Phase, RunOutcome
@@ -80,6 +82,7 @@ class AttemptContext:
         now: gives unix seconds.
         wait: waits so many seconds, or until the runner is asked to end.
         is_stopping: whether the runner is asked to end.
+        lock_wait: seconds that others' locks are waited for, before anything is stopped.
         may_forget: gives a reason not to forget snapshots of a plan; empty if there is none.
     """
 
@@ -91,6 +94,7 @@ class AttemptContext:
     wait: Callable[[float], object]
     is_stopping: Callable[[], bool]
     may_forget: Callable[[RunPlan], str]
+    lock_wait: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +168,9 @@ class Attempt:
         if self._unrecorded is not None and self._stops_something():
             return self._halted(self._unrecorded)
         if self._refusal is not None and not self._context.is_stopping():
-            return AttemptResult(RunOutcome.FAILED, self._scope.events.refused, self._refusal)
+            return self._refused(self._refusal)
+        if self._stops_something() and (locked := self._await_locks()) is not None:
+            return self._stopped() if self._context.is_stopping() else self._refused(locked)
         for tries in range(_MOST_TRIES):
             if self._context.is_stopping():
                 break
@@ -178,6 +184,13 @@ class Attempt:
             self._clean_up(halted)
             self._context.wait(wait)
         return self._stopped()
+
+    def _await_locks(self) -> CommandResult | None:
+        """Wait until the repository is free; return why it is not."""
+        context = self._context
+        how = LockWait(context.lock_wait, context.wait, context.is_stopping)
+        is_alone = self._scope.job.kind is not JobKind.BACKUP
+        return wait_for_locks(self._engine(), how, repo=self._scope.repo.id, is_alone=is_alone)
 
     def _judge_start(self, hooks: HookOutcome) -> AttemptResult | None:
         if hooks.halt is None:
@@ -358,6 +371,9 @@ class Attempt:
         self, result: CommandResult, outcome: RunOutcome = RunOutcome.FAILED
     ) -> AttemptResult:
         return AttemptResult(outcome, self._scope.events.halted, result)
+
+    def _refused(self, result: CommandResult) -> AttemptResult:
+        return AttemptResult(RunOutcome.FAILED, self._scope.events.refused, result)
 
     def _stopped(self) -> AttemptResult:
         return self._halted(_STOPPED, RunOutcome.CANCELLED)

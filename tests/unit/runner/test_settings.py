@@ -88,7 +88,7 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
         *("--puid", "1000", "--pgid", "1001"),
         *("--seats", "4", "--catch-up", "skip", "--backup-on-start", "--grace", "2m"),
         *("--restic", "/opt/restic", "--on-missing", "warn"),
-        *("--stall-timeout", "0", "--hook-timeout", "1h30m"),
+        *("--stall-timeout", "0", "--hook-timeout", "1h30m", "--lock-wait", "0"),
         *("--restore-empty", "--restore-empty-plan", "a", "--empty-on-purpose", "b"),
         *("--restore-stop", "--restore-check-schedule", "0 1 * * *"),
         *("--notify-url", "ntfy://x", "--notify-url-file", str(urls), "--notify-on", "success"),
@@ -100,7 +100,7 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
             Path("/c/config.json"),
             Path("/state"),
             Scheduling(4, CatchUp.SKIP, backup_on_start=True, grace=120.0),
-            Running("/opt/restic", OnMissing.WARN, None, 5400.0),
+            Running("/opt/restic", OnMissing.WARN, None, 5400.0, 0.0),
             Notifying(
                 ("ntfy://x", "mailto://MARK", "json://other"), frozenset({NoticeEvent.SUCCESS})
             ),

@@ -22,7 +22,7 @@ from sidecar.backrest.reading import (
     RunPlan,
     Timing,
 )
-from sidecar.engines.base import CommandResult, FailureClass, ResultKind, Stats, failed
+from sidecar.engines.base import CommandResult, FailureClass, HeldLock, ResultKind, Stats, failed
 from sidecar.lib.errors import UsageError
 from sidecar.lib.process import Child, ProcessRunner, child_of
 from sidecar.runner.due import Job, JobKind
@@ -51,6 +51,10 @@ START = ("SNAPSHOT_START",)
 SUCCESS = ("SNAPSHOT_SUCCESS", "SNAPSHOT_END")
 FAILED = ("SNAPSHOT_ERROR", "ANY_ERROR", "SNAPSHOT_END")
 HALTED = ("ANY_ERROR", "SNAPSHOT_ERROR", "SNAPSHOT_END")
+
+
+# What is asked before START hooks that may stop something.
+LOOK = ["open /repo", "locks"]
 
 
 def hook(command: str, *events: str, on_error: OnError = OnError.IGNORE) -> RunHook:
@@ -90,6 +94,7 @@ class Scene:
     calls: list[str] = field(default_factory=list)
     answers: dict[str, CommandResult] = field(default_factory=dict)
     meanwhile: Callable[[], None] = lambda: None
+    held: list[tuple[HeldLock, ...]] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
     on_wait: Callable[[], None] = lambda: None
     messages: list[QueuedMessage] = field(default_factory=list)
@@ -136,7 +141,7 @@ class Scene:
         """Make the engine, which tells of a child that is none."""
         self.calls.append(f"open {repo.uri}")
         on_start(Child(1, 0))
-        return ScriptedEngine(self.calls, self.answers, self.meanwhile)
+        return ScriptedEngine(self.calls, self.answers, self.meanwhile, self.held)
 
     def wait(self, seconds: float) -> None:
         """Let the time pass at once."""
@@ -242,7 +247,7 @@ def test_a_start_hook_that_halts_lets_nothing_be_saved(
 
     assert (ended.outcome, ended.failure) == (outcome, FailureClass.HOOK)
     assert ended.reason == "a START hook failed: hook 2 of plan web: exit code 3"
-    assert (scene.sets, scene.calls) == ([START, HALTED], [])
+    assert (scene.sets, scene.calls) == ([START, HALTED], LOOK)
     assert scene.written() == ["stop", "start"]
 
 
@@ -393,6 +398,57 @@ def test_a_stop_ends_the_work_but_not_what_follows(scene: Scene) -> None:
     assert (scene.written(), scene.after.sets) == (["start"], [FAILED])
 
 
+EXCLUSIVE = HeldLock("ab", "nas", 12, 900.0, is_exclusive=True)
+
+
+def test_others_locks_are_waited_for_before_anything_is_stopped(scene: Scene) -> None:
+    """What START hooks stop stands still for the work only."""
+    scene.plan = replace(scene.plan, hooks=(hook('echo stop >>"$LOG"', *START),))
+    scene.options = SessionOptions(lock_wait=600.0)
+    scene.__post_init__()
+    scene.held = [(EXCLUSIVE,)] * 3
+    stopped: list[list[str]] = []
+    scene.on_wait = lambda: stopped.append(scene.written())
+
+    ended = scene.run()
+
+    assert (RunOutcome.SUCCESS, [30.0], [[]]) == (ended.outcome, scene.waits, stopped)
+    assert [*LOOK, "unlock", "locks", "locks", "unlock", "locks"] == scene.calls[:7]
+
+
+def test_a_lock_that_stays_fails_the_run_before_anything_is_stopped(scene: Scene) -> None:
+    """It may be tried again later."""
+    scene.plan = replace(scene.plan, hooks=(hook('echo stop >>"$LOG"', *START),))
+    scene.held = [(EXCLUSIVE,)] * 2
+
+    ended = scene.run()
+
+    assert (RunOutcome.FAILED, FailureClass.LOCKED) == (ended.outcome, ended.failure)
+    assert "the repository is locked by PID 12 on nas: nothing was stopped" == ended.reason
+    assert ([], [HALTED[:2]]) == (scene.written(), scene.sets)
+
+
+def test_locks_are_not_looked_at_where_nothing_is_stopped(scene: Scene) -> None:
+    """The engine tells by itself who is in its way."""
+    scene.plan = replace(scene.plan, hooks=(hook('echo end >>"$LOG"', "SNAPSHOT_END"),))
+
+    scene.run()
+
+    assert ["open /repo", "backup"] == scene.calls
+
+
+def test_a_stop_of_the_runner_ends_the_wait_for_locks(scene: Scene) -> None:
+    """It is no failure of the run."""
+    scene.plan = replace(scene.plan, hooks=(hook('echo stop >>"$LOG"', *START),))
+    scene.options = SessionOptions(lock_wait=600.0)
+    scene.__post_init__()
+    scene.held = [(EXCLUSIVE,)] * 9
+    scene.on_wait = scene.session.stop
+
+    assert RunOutcome.CANCELLED is scene.run().outcome
+    assert [] == scene.written()
+
+
 def test_a_start_hook_that_a_stop_ends_cancels_the_run(scene: Scene) -> None:
     """It is no fault of the hook."""
     scene.plan = replace(scene.plan, hooks=(hook("sleep 60", *START, on_error=OnError.FATAL),))
@@ -407,7 +463,7 @@ def test_a_start_hook_that_a_stop_ends_cancels_the_run(scene: Scene) -> None:
     thread.join(10)
 
     assert [one.outcome for one in ended] == [RunOutcome.CANCELLED]
-    assert scene.calls == []
+    assert scene.calls == LOOK
 
 
 def test_nothing_is_begun_any_more_after_a_stop(scene: Scene) -> None:

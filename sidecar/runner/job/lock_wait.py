@@ -1,0 +1,71 @@
+"""Wait for the locks of others before a run stops anything."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sidecar.engines.base import (
+    CommandResult,
+    EngineError,
+    FailureClass,
+    HeldLock,
+    Upkeep,
+    failed,
+)
+from sidecar.lib.duration import render_duration
+from sidecar.lib.log import log_event
+
+_LOOK_SECONDS = 30.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LockWait:
+    """How long others are waited for: `seconds` at most, by `wait`, unless `is_stopping`."""
+
+    seconds: float
+    wait: Callable[[float], object]
+    is_stopping: Callable[[], bool]
+
+
+def wait_for_locks(
+    engine: Upkeep, how: LockWait, *, repo: str, is_alone: bool
+) -> CommandResult | None:
+    """Wait until no lock is in the way; return why the run cannot begin, None if it can.
+
+    `is_alone`: the run needs the repository for itself, else only exclusive locks are in its
+    way. Locks that nobody holds any more are removed. Of a repository that cannot be asked
+    nothing is known: a START hook may be what makes it answer, and else the engine will tell.
+    `repo` is its name, for the log.
+    """
+    waited = 0.0
+    while (lock := _find_obstacle(engine, is_alone=is_alone)) is not None:
+        if waited >= how.seconds or how.is_stopping():
+            return failed(FailureClass.LOCKED, _render_reason(lock, waited))
+        if not waited:
+            log_event(_log, logging.WARNING, "run.waits", repo=repo, locked_by=str(lock))
+        pause = min(_LOOK_SECONDS, how.seconds - waited)
+        how.wait(pause)
+        waited += pause
+    return None
+
+
+def _find_obstacle(engine: Upkeep, *, is_alone: bool) -> HeldLock | None:
+    """Return the oldest lock in the way, after those that were left have been removed."""
+
+    def find() -> HeldLock | None:
+        return next((one for one in engine.locks() if is_alone or one.is_exclusive), None)
+
+    try:
+        if find() is None:
+            return None
+        # If that fails, the lock is still there.
+        engine.unlock()
+        return find()
+    except EngineError:
+        return None
+
+
+def _render_reason(lock: HeldLock, waited: float) -> str:
+    long = f", also after {render_duration(waited)}" if waited else ""
+    return f"the repository is locked by {lock}{long}: nothing was stopped"
