@@ -43,6 +43,7 @@ class FailureClass(StrEnum):
     RATE_LIMIT = "rate-limit"
     TIMEOUT = "timeout"
     SOURCE_MISSING = "source-missing"
+    SOURCE_EMPTY = "source-empty"
     SOURCE_CHANGED = "source-changed"
     DAMAGED = "damaged"
     CLOCK = "clock"

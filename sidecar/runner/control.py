@@ -3,7 +3,7 @@
 Typed values only: `sidecar.web` serves them on the control socket and on pages.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from queue import Empty
@@ -45,9 +45,13 @@ class ControlApi:
     pool: Pool
     hub: ProgressHub
     status: StatusCollector
+    accept_empty: Callable[[str], None]
+    """Records that a plan may hold no file, until it holds some again; raises JournalError."""
 
-    def run(self, kind: JobKind, subject: str) -> Iterator[JobEvent]:
+    def run(self, kind: JobKind, subject: str, *, accept_empty: bool = False) -> Iterator[JobEvent]:
         """Run a plan's backup or a repository's upkeep now, and yield its events.
+
+        `accept_empty`: the plan may hold no file, until it holds some again.
 
         Raises UsageError if there is no such plan or repository, or if it cannot be run;
         SidecarError if the daemon stops.
@@ -55,6 +59,8 @@ class ControlApi:
         job = resolve_job(kind, subject, self.jobs.config)
         if reason := self.jobs.blocker(job):
             raise UsageError(f"it is not run: {reason}", "correct the document")
+        if accept_empty:
+            self.accept_empty(subject)
         with self.hub.follow(job) as subscription:
             admission = self.pool.submit(job, RunCause.MANUAL)
             if admission is Admission.REFUSED:

@@ -132,7 +132,13 @@ class DaemonThreads:
         stack.callback(self._heartbeat.end)
         # First of all: what follows needs the document.
         wait = self._loop.poll()
-        api = ControlApi(self._jobs, self._pool, self._hub, self._status)
+        api = ControlApi(
+            self._jobs,
+            self._pool,
+            self._hub,
+            self._status,
+            lambda plan: self._parts.journal.accept_empty(plan, time.time()),
+        )
         stack.enter_context(serve(api))
         # Closed before `serve` is, so that followers of a run get its last event.
         stack.enter_context(self._hub)

@@ -1,8 +1,9 @@
-"""Notice plans whose paths have become empty: report them, forget nothing, restore if wanted.
+"""Notice plans whose paths have become empty, and restore them before a backup of nothing.
 
-A disk that is not mounted, a volume that was removed or a new machine leave empty paths. A backup
-of them would save nothing, and the retention would then forget what there was. After each backup
-the devices of the paths are recorded, so that later a lost path is told from a missing disk.
+A disk that is not mounted, a volume that was removed or a new machine leave empty paths. After
+each backup the devices of the paths are recorded, so that later a lost path is told from a
+missing disk. That nothing is forgotten for a backup of nothing is another matter: see
+`job/retention_guard.py`.
 """
 
 import logging
@@ -78,22 +79,18 @@ class EmptySourceFacts:
     Attributes:
         seen: its paths as they are now.
         recorded: the devices of the paths when they last held something.
-        is_saved: whether a snapshot holds a file; None: the snapshots were not listed.
+        is_saved: whether a snapshot holds a file.
         users: names of running containers that use a path.
         trouble: why the users cannot be known; empty if they are.
-        is_wanted: whether the plan is restored when it is empty.
         may_stop: whether the users may be stopped for that.
-        is_on_purpose: whether the plan may be empty.
     """
 
     seen: Sequence[PathState]
     recorded: Mapping[str, Device] = field(default_factory=dict)
-    is_saved: bool | None = None
+    is_saved: bool = False
     users: Sequence[str] = ()
     trouble: str = ""
-    is_wanted: bool = False
     may_stop: bool = False
-    is_on_purpose: bool = False
 
 
 class EmptySourceAction(StrEnum):
@@ -104,7 +101,7 @@ class EmptySourceAction(StrEnum):
     RESTORE = "restore"
     """Restore the newest snapshot that holds something, instead of a backup of nothing."""
     ALARM = "alarm"
-    """Report it; restore nothing, forget nothing."""
+    """Report it; restore nothing, and back up nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,21 +120,14 @@ def is_empty_source(seen: Sequence[PathState]) -> bool:
     return bool(seen) and all(not one.exists or one.is_empty is True for one in seen)
 
 
-def held_something(recorded: Mapping[str, Device], seen: Sequence[PathState]) -> bool:
-    """Return whether one of the paths is recorded to have held something."""
-    return any(one.path in recorded and recorded[one.path].non_empty for one in seen)
-
-
 def decide(facts: EmptySourceFacts) -> Decision:
     """Decide what to do about a plan. Pure."""
-    if facts.is_on_purpose or not is_empty_source(facts.seen):
+    if not is_empty_source(facts.seen):
         return _NORMAL
-    if facts.is_saved is False:
+    if not facts.is_saved:
         return Decision(
             EmptySourceAction.NORMAL, "no snapshot holds anything that could be restored"
         )
-    if not (facts.is_saved or held_something(facts.recorded, facts.seen)):
-        return _NORMAL
     return _decide_loss(facts)
 
 
@@ -147,8 +137,6 @@ def _decide_loss(facts: EmptySourceFacts) -> Decision:
     if absent:
         return Decision(EmptySourceAction.ALARM, f"{'; '.join(absent)}: is a disk not mounted?")
     lost = f"{_render_paths(facts.seen)} held data at an earlier backup"
-    if not facts.is_wanted:
-        return Decision(EmptySourceAction.ALARM, lost)
     if facts.trouble:
         return Decision(
             EmptySourceAction.ALARM,
@@ -159,8 +147,6 @@ def _decide_loss(facts: EmptySourceFacts) -> Decision:
         return Decision(
             EmptySourceAction.ALARM, f"{lost}, and {', '.join(facts.users)} runs and uses that"
         )
-    if facts.is_saved is None:
-        return Decision(EmptySourceAction.ALARM, f"{lost}, and the snapshots cannot be listed")
     return Decision(EmptySourceAction.RESTORE, lost)
 
 
@@ -248,18 +234,6 @@ class EmptySourceGuard:
         if found != recorded:
             self._journal.set_devices(plan.id, found)
 
-    def reason_not_to_forget(self, plan: RunPlan) -> str:
-        """Return why no snapshot of a plan may be forgotten now; empty if they may."""
-        try:
-            decision, _ = self._decide(plan, is_wanted=False)
-        except SidecarError as error:
-            return f"all paths are empty, and what they held cannot be seen: {error}"
-        if decision.action is EmptySourceAction.NORMAL:
-            return ""
-        log_event(_log, logging.WARNING, "plan.emptied", plan=plan.id, reason=decision.reason)
-        hint = "if that is meant, name the plan by --empty-on-purpose"
-        return f"{decision.reason}; {hint}"
-
     def refill(
         self, plan: RunPlan, trigger: RunCause = RunCause.SCHEDULE
     ) -> tuple[Decision, Ended | None]:
@@ -272,7 +246,7 @@ class EmptySourceGuard:
         if not self._options.wants(plan.id):
             return Decision(EmptySourceAction.NORMAL), None
         try:
-            decision, snapshot = self._decide(plan, is_wanted=True)
+            decision, snapshot = self._decide(plan)
             if decision.action is EmptySourceAction.RESTORE and snapshot is not None:
                 fields = {"plan": plan.id, "snapshot": snapshot.id, "reason": decision.reason}
                 log_event(_log, logging.WARNING, "plan.refill", **fields)
@@ -287,21 +261,15 @@ class EmptySourceGuard:
         at = self._now()
         return decision, Ended(RunOutcome.FAILED, at, failure=failure, reason=decision.reason)
 
-    def _decide(self, plan: RunPlan, *, is_wanted: bool) -> tuple[Decision, Snapshot | None]:
+    def _decide(self, plan: RunPlan) -> tuple[Decision, Snapshot | None]:
         seen = observe_all(plan.paths)
-        if not is_empty_source(seen) or plan.id in self._options.on_purpose:
-            return Decision(EmptySourceAction.NORMAL), None
-        recorded = self._journal.devices(plan.id)
-        latest = None
-        if is_wanted or not held_something(recorded, seen):
-            latest = self._find_latest(plan)
-        snapshot = None if latest is None else latest.snapshot
-        is_saved = None if latest is None else snapshot is not None
-        users, trouble = self._users(plan) if is_wanted else ((), "")
-        facts = EmptySourceFacts(
-            seen, recorded, is_saved, users, trouble, is_wanted, self._options.may_stop
-        )
-        return decide(facts), snapshot
+        if not is_empty_source(seen) or self._journal.is_empty_accepted(plan.id):
+            return _NORMAL, None
+        recorded, latest = self._journal.devices(plan.id), self._find_latest(plan)
+        users, trouble = self._users(plan)
+        is_saved, may_stop = latest.snapshot is not None, self._options.may_stop
+        facts = EmptySourceFacts(seen, recorded, is_saved, users, trouble, may_stop)
+        return decide(facts), latest.snapshot
 
     def _find_latest(self, plan: RunPlan) -> Latest:
         engine = self._engines.engine(plan)

@@ -1,6 +1,7 @@
 """Run jobs in the foreground, without a daemon: `backrest-runner run`, dry runs."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from queue import Empty
@@ -53,8 +54,11 @@ def run_here(
     choose: ChooseJobs,
     show: ShowProgress,
     show_end: ShowEnd,
+    accepted: Collection[str] = (),
 ) -> None:
     """Run the jobs that `choose` picks from the document, one after another.
+
+    `accepted` are the ids of plans that may hold no file, until they hold some again.
 
     SIGTERM and SIGINT end what runs, its hooks run all the same, and nothing more begins.
     Raises Locked if another runner or Backrest executes the document, UsageError, and
@@ -69,6 +73,8 @@ def run_here(
         stack.enter_context(waiter.install_signals())
         parts = stack.enter_context(assemble(settings, environ))
         parts.recover_leftovers(config)
+        for plan in accepted:
+            parts.journal.accept_empty(plan, time.time())
         parts.delivery.start()
         Foreground(parts, config, waiter).run(jobs, show, show_end)
 

@@ -238,7 +238,7 @@ def assemble(
         initialiser = Initialiser(known, lambda repo: engines.make(probes, repo))
         prober = Prober(lambda repo: engines.make(probes, repo), known.guid)
         options = SessionOptions(
-            may_forget=emptiness.reason_not_to_forget,
+            on_purpose=settings.emptiness.on_purpose,
             on_end=reporter.ended,
             lock_wait=settings.running.lock_wait,
         )

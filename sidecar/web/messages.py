@@ -1,7 +1,8 @@
 """The messages of the control socket as JSON objects: written by the daemon, read by the command.
 
 A request is `{"do": "status"}`, or `{"do": KIND, "of": ID}` for a run now, for example
-`{"do": "backup", "of": "web"}`. The last answer has `"last": true`.
+`{"do": "backup", "of": "web"}`; with `"accept_empty": true` the plan may hold no file. The last
+answer has `"last": true`.
 """
 
 from collections.abc import Mapping

@@ -43,6 +43,8 @@ def answer_request(api: ControlApi, request: Message) -> Iterator[Message]:
     if action == "status":
         yield {"status": status_json(api.status.collect()), "last": True}
     elif isinstance(subject, str) and action in ON_DEMAND:
-        yield from map(render_event, api.run(JobKind(action), subject))
+        accept_empty = action == JobKind.BACKUP and request.get("accept_empty") is True
+        events = api.run(JobKind(action), subject, accept_empty=accept_empty)
+        yield from map(render_event, events)
     else:
         raise UsageError("that cannot be asked", "the daemon may be of another version")

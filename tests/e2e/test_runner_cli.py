@@ -62,6 +62,22 @@ def test_a_warning_is_status_3(parts: RunnerFolder) -> None:
     assert [RunOutcome.WARNING] == outcomes(parts)
 
 
+def test_a_plan_that_was_emptied_is_a_warning_until_that_is_accepted(parts: RunnerFolder) -> None:
+    """Whoever accepts it names the plan."""
+    parts.run("run", "web")
+    for file in parts.data.iterdir():
+        file.unlink()
+    emptied, accepted, again = (
+        parts.run("run", *words, "web") for words in ((), ("--accept-empty",), ())
+    )
+    assert [3, 0, 0] == [one.returncode for one in (emptied, accepted, again)]
+    assert "backrest-runner run --accept-empty web" in emptied.stdout
+    assert accepted.stdout.endswith("no file was there to save, as was accepted\n")
+    for words in (("--all",), ("web", "--dry-run")):
+        refused = parts.run("run", "--accept-empty", *words)
+        assert (1, True) == (refused.returncode, "plans that are named" in refused.stderr)
+
+
 def test_a_dry_run_saves_nothing_and_runs_no_hook(parts: RunnerFolder) -> None:
     """It says what would be saved, and which hooks would run."""
     hooked = parts.folder / "hooked"

@@ -122,7 +122,7 @@ def test_what_is_dated_a_little_later_is_believed_and_waited_for(machine: Machin
     ended = machine.run()
 
     assert (RunOutcome.SUCCESS, {}) == (ended.outcome, machine.journal.ahead())
-    assert "retention was left out: a snapshot is dated later" in ended.reason
+    assert "nothing is forgotten yet: a snapshot is dated later" in ended.reason
     assert [before, ended.snapshot[:8], near] == machine.names()
 
 

@@ -17,7 +17,11 @@ from sidecar.engines.base import (
     Stats,
 )
 
-MADE = CommandResult(ResultKind.SUCCESS, snapshot="5f3a9c", stats=Stats(files_new=1, bytes_added=7))
+MADE = CommandResult(
+    ResultKind.SUCCESS,
+    snapshot="5f3a9c",
+    stats=Stats(files_new=1, files_processed=1, bytes_added=7),
+)
 
 
 def nothing() -> None:
@@ -28,13 +32,14 @@ def nothing() -> None:
 class ScriptedEngine:
     """Answers `answers` by verb, success where there is none, and keeps what was asked for.
 
-    `meanwhile` is called while the work is done.
+    `meanwhile` is called while the work is done; `saved` are the snapshots of every plan.
     """
 
     calls: list[str]
     answers: dict[str, CommandResult] = field(default_factory=dict)
     meanwhile: Callable[[], None] = nothing
     held: list[tuple[HeldLock, ...]] = field(default_factory=list)
+    saved: tuple[Snapshot, ...] = ()
 
     def _answer(self, verb: str, usual: CommandResult | None = None) -> CommandResult:
         self.calls.append(verb)
@@ -84,9 +89,9 @@ class ScriptedEngine:
         return "f" * 64
 
     def snapshots(self, plan: RunPlan | None, instance: str) -> tuple[Snapshot, ...]:
-        """Find none."""
+        """List them."""
         self.calls.append(f"snapshots of {plan and plan.id} of {instance}")
-        return ()
+        return self.saved
 
     def entries(self, snapshot: Snapshot, path: str) -> Iterator[Entry]:
         """Find none."""

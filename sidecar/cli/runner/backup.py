@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sidecar.cli.exits import ATTENTION, FAILED, SUCCESS, worst
+from sidecar.cli.options import Flag
 from sidecar.cli.output.text import echo
 from sidecar.cli.runner.options import (
     document_options,
@@ -27,22 +28,37 @@ if TYPE_CHECKING:
     from sidecar.runner.settings import RunnerSettings
 
 
+# Without a variable: it is said once, of one plan.
+_accept_option = click.option(
+    "--accept-empty",
+    cls=Flag,
+    is_flag=True,
+    help="The plan may hold no file from now on, until it holds some again.",
+)
+
+
 @click.command()
 @click.argument("plans", metavar="[PLAN]...", nargs=-1)
 @option("--all", "all_plans", is_flag=True, help="Every plan that has a schedule.")
 @option(
     "--dry-run", is_flag=True, help="Let restic say what it would save; run no hook, save nothing."
 )
+@_accept_option
 @document_options
 @program_options
 @empty_options
 @notify_options
 @neighbour_options
 @log_options
-def run(plans: tuple[str, ...], all_plans: bool, dry_run: bool, **flags: Any) -> None:
+def run(
+    plans: tuple[str, ...], all_plans: bool, dry_run: bool, accept_empty: bool, **flags: Any
+) -> None:
     """Back plans up now, one after another, with their hooks and retention.
 
     For where no daemon runs: beside one use `backup`.
+
+    A run that finds no file, where an earlier snapshot of the plan holds some, is a warning, and
+    nothing of the plan is forgotten. With --accept-empty it is a success, also the next time.
 
     Exit status, of several plans the worst: 0 saved, or nothing had changed; 3 a snapshot
     was made, with warnings; 1 failed.
@@ -57,11 +73,14 @@ def run(plans: tuple[str, ...], all_plans: bool, dry_run: bool, **flags: Any) ->
 
     if bool(plans) is all_plans:
         raise click.UsageError("name plans, or give --all")
+    if accept_empty and (all_plans or dry_run):
+        raise click.UsageError("--accept-empty goes with plans that are named, and are run")
     settings = build_settings(flags)
     if dry_run:
         status = _run_dry(settings, plans)
     else:
-        status = run_in_foreground(settings, lambda config: _choose_plans(config, plans))
+        accepted = plans if accept_empty else ()
+        status = run_in_foreground(settings, lambda config: _choose_plans(config, plans), accepted)
     raise click.exceptions.Exit(status)
 
 
@@ -112,12 +131,16 @@ def _run_one_dry(
 
 @click.command()
 @click.argument("plan")
+@_accept_option
 @document_options
 @log_options
-def backup(plan: str, **flags: Any) -> None:
+def backup(plan: str, accept_empty: bool, **flags: Any) -> None:
     """Let the running daemon back a plan up now, and wait for the end.
 
     A run of it that waits or runs already is joined: it is never run twice at a time.
+
+    A run that finds no file, where an earlier snapshot of the plan holds some, is a warning, and
+    nothing of the plan is forgotten. With --accept-empty it is a success, also the next time.
 
     Exit status: 0 saved, or nothing had changed; 3 a snapshot was made, with warnings;
     1 failed, or no daemon runs.
@@ -129,4 +152,6 @@ def backup(plan: str, **flags: Any) -> None:
     """
     from sidecar.cli.runner.jobs import run_by_daemon
 
-    raise click.exceptions.Exit(run_by_daemon(build_settings(flags), JobKind.BACKUP, plan))
+    raise click.exceptions.Exit(
+        run_by_daemon(build_settings(flags), JobKind.BACKUP, plan, accept_empty=accept_empty)
+    )

@@ -5,7 +5,7 @@ an exit status.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from sidecar.cli.exits import FAILED, status_of, worst
@@ -33,13 +33,19 @@ _STATES = {
 }
 
 
-def run_by_daemon(settings: "RunnerSettings", kind: JobKind, subject: str) -> int:
-    """Have the daemon run a job and wait for its end; raises NoDaemon if there is none."""
+def run_by_daemon(
+    settings: "RunnerSettings", kind: JobKind, subject: str, *, accept_empty: bool = False
+) -> int:
+    """Have the daemon run a job and wait for its end; raises NoDaemon if there is none.
+
+    `accept_empty`: the plan may hold no file, until it holds some again.
+    """
     from sidecar.web.control import ask
     from sidecar.web.messages import parse_outcome, parse_progress
 
     name, line = f"{kind.value} {subject}", ProgressLine()
-    for message in ask(settings.state_directory, {"do": kind.value, "of": subject}):
+    request = {"do": kind.value, "of": subject, "accept_empty": accept_empty}
+    for message in ask(settings.state_directory, request):
         if progress := parse_progress(message):
             line.show(name, progress)
         elif (state := str(message.get("state", ""))) in _STATES:
@@ -52,9 +58,14 @@ def run_by_daemon(settings: "RunnerSettings", kind: JobKind, subject: str) -> in
 
 
 def run_in_foreground(
-    settings: "RunnerSettings", choose: Callable[["Config"], Sequence[Job]]
+    settings: "RunnerSettings",
+    choose: Callable[["Config"], Sequence[Job]],
+    accepted: Collection[str] = (),
 ) -> int:
-    """Run the jobs that `choose` returns for the document, one after another, in this process."""
+    """Run the jobs that `choose` returns for the document, one after another, in this process.
+
+    `accepted` are the ids of plans that may hold no file, until they hold some again.
+    """
     from sidecar.runner.foreground import run_here
 
     line, statuses = ProgressLine(), list[int]()
@@ -64,6 +75,7 @@ def run_in_foreground(
         choose,
         lambda job, progress: line.show(name_of(job), progress),
         lambda job, finished: statuses.append(_show_end(line, job, finished)),
+        accepted,
     )
     return worst(statuses)
 

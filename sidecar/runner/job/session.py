@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sidecar.backrest.reading import Config, RunPlan
+from sidecar.backrest.reading import Config
 from sidecar.engines.base import CommandResult, Progress, Report, failed
 from sidecar.lib.errors import UsageError
 from sidecar.lib.log import log_event
@@ -31,23 +31,19 @@ def _ignore(_: Progress | Run) -> None:
     """Do nothing."""
 
 
-def _no_reason(_: RunPlan) -> str:
-    return ""
-
-
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
     """How a session behaves.
 
     Attributes:
-        may_forget: gives a reason not to forget snapshots of a plan; empty if there is none.
+        on_purpose: the ids of plans that may be empty.
         on_end: is called with each run that has ended.
         hook_patience: seconds that hooks which a dead runner left running are waited for.
         grace: seconds that a program has to end after it was asked to.
         lock_wait: seconds that others' locks are waited for, before anything is stopped.
     """
 
-    may_forget: Callable[[RunPlan], str] = _no_reason
+    on_purpose: frozenset[str] = frozenset()
     on_end: Callable[[Run], None] = _ignore
     hook_patience: float = 60.0
     grace: float = 10.0
@@ -81,13 +77,12 @@ class Session:
         self._stopping = threading.Event()
         self._context = AttemptContext(
             journal,
-            RetentionGuard(journal, now),
+            RetentionGuard(journal, now, self._options.on_purpose),
             programs,
             cleanup,
             now,
             wait or self._stopping.wait,
             self._stopping.is_set,
-            self._options.may_forget,
             self._options.lock_wait,
         )
 

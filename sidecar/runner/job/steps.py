@@ -83,7 +83,6 @@ class AttemptContext:
         wait: waits so many seconds, or until the runner is asked to end.
         is_stopping: whether the runner is asked to end.
         lock_wait: seconds that others' locks are waited for, before anything is stopped.
-        may_forget: gives a reason not to forget snapshots of a plan; empty if there is none.
     """
 
     journal: Journal
@@ -93,7 +92,6 @@ class AttemptContext:
     now: Callable[[], float]
     wait: Callable[[float], object]
     is_stopping: Callable[[], bool]
-    may_forget: Callable[[RunPlan], str]
     lock_wait: float = 0.0
 
 
@@ -254,26 +252,20 @@ class Attempt:
 
     def _forget_all(self, engine: Engine) -> CommandResult:
         """Forget by the repository's policy, unless that would lose what is needed."""
-        if refusal := self._reason_not_to_forget():
-            return CommandResult(ResultKind.WARNING, reason=f"nothing is forgotten: {refusal}")
-        judged = self._context.guard.reason_not_to_forget(engine, self._scope.instance)
+        scope = self._scope
+        judged = self._context.guard.judge_repository(scope.sharers, scope.instance, engine)
         if judged.keeps_all:
             return CommandResult(ResultKind.WARNING, judged.failure, judged.warning)
         return run_forget(engine, self._scope.repo)
 
-    def _reason_not_to_forget(self) -> str:
-        """Return the first reason of any plan: the repository's policy applies to all of them."""
-        reasons = map(self._context.may_forget, self._scope.sharers)
-        return next(filter(None, reasons), "")
-
     def _judge(self, result: CommandResult) -> AttemptResult:
-        events = self._scope.events
+        events, remark = self._scope.events, self._verdict.remark
         if result.kind is ResultKind.SUCCESS:
             if self._scope.plan is None or result.snapshot:
-                return AttemptResult(RunOutcome.SUCCESS, events.success, result)
-            return AttemptResult(RunOutcome.SKIPPED, events.skipped, result)
+                return AttemptResult(RunOutcome.SUCCESS, events.success, result, remark=remark)
+            return AttemptResult(RunOutcome.SKIPPED, events.skipped, result, remark=remark)
         if result.kind is ResultKind.WARNING:
-            return AttemptResult(RunOutcome.WARNING, events.warning, result)
+            return AttemptResult(RunOutcome.WARNING, events.warning, result, remark=remark)
         if self._context.is_stopping():
             return replace(self._stopped(), events=events.failed)
         return AttemptResult(RunOutcome.FAILED, events.failed, result)
@@ -291,8 +283,8 @@ class Attempt:
         The plan's own retention applies if the backup saved what it should, and if the
         repository has no active policy of its own.
 
-        Nor is anything forgotten while a snapshot is forged or from the future: it would count
-        as one of this plan, so that one of its own had to go for it.
+        Nor is anything forgotten while a snapshot is forged, from the future or without a file:
+        it would count as one of this plan, so that one of its own had to go for it.
         """
         plan, repo = self._scope.plan, self._scope.repo
         if result.result.forged:
@@ -300,12 +292,10 @@ class Attempt:
             return result.noted(self._tell_forged(result.result.forged, kept))
         if plan is None or repo.overrides_retention or not result.outcome.is_good:
             return result
-        if plan.retention is None or plan.retention.keep_all or self._context.is_stopping():
+        if plan.retention is None or plan.retention.keep_all or self._verdict.keeps_all:
             return result
-        if self._verdict.keeps_all:
-            return replace(result, remark=self._verdict.remark)
-        if refusal := self._context.may_forget(plan):
-            return result.noted(f"retention was left out: {refusal}")
+        if self._context.is_stopping():
+            return result
         if not result.notes:
             # With notes the phase stays ENDING, so that after a crash from here on the hooks
             # that failed after the backup are run once more.

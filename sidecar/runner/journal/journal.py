@@ -192,6 +192,22 @@ class Findings(Database):
 
         self._try("snapshots ahead of the clock", change)
 
+    def accept_empty(self, plan: str, at: float) -> None:
+        """Record durably that a plan may be empty, until it is not. Raises JournalError."""
+        self._change(
+            lambda db: db.execute("INSERT OR REPLACE INTO accepted VALUES (?, ?)", (plan, at))
+        )
+
+    def is_empty_accepted(self, plan: str) -> bool:
+        """Return whether somebody has said that a plan may be empty. Raises JournalError."""
+        query = "SELECT 1 FROM accepted WHERE plan = ?"
+        return self._read(lambda db: db.execute(query, (plan,)).fetchone()) is not None
+
+    def end_acceptance(self, plan: str) -> None:
+        """Record that a plan is not empty any more."""
+        statement = "DELETE FROM accepted WHERE plan = ?"
+        self._try("that files are there again", lambda db: db.execute(statement, (plan,)))
+
 
 class Journal(Runs, StoppedContainers, LockHolders, Findings, JournalOutbox):
     """One file, which only its owner can read; safe for threads, each change one transaction.

@@ -64,6 +64,7 @@ MIGRATIONS: Sequence[Sequence[str]] = (
             plan TEXT NOT NULL, snapshot TEXT NOT NULL, time REAL NOT NULL,
             PRIMARY KEY (plan, snapshot)) WITHOUT ROWID""",
     ),
+    ("CREATE TABLE accepted (plan TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID",),
 )
 
 # What is saved from a broken file, the most important first: runs to finish and containers to
@@ -74,6 +75,7 @@ _SAVED = {
     "works": "",
     "devices": "",
     "ahead": "",
+    "accepted": "",
     "verified": "",
     "guids": "",
     "lock_holders": "",

@@ -1,6 +1,5 @@
 """What is done about a plan whose paths have become empty."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -51,7 +50,6 @@ ALONE = [
     ("a plan without paths is normal", [], HELD, True, EmptySourceAction.NORMAL),
     ("an empty repository is no failure", [EMPTY], {}, False, EmptySourceAction.NORMAL),
     ("nothing to restore, whatever was recorded", [EMPTY], HELD, False, EmptySourceAction.NORMAL),
-    ("never recorded, nobody asked", [EMPTY], {}, None, EmptySourceAction.NORMAL),
     ("was always empty", [EMPTY], NEVER_HELD, False, EmptySourceAction.NORMAL),
     (
         "was always empty here, but not in the repository",
@@ -62,7 +60,6 @@ ALONE = [
     ),
     ("became empty", [EMPTY], HELD, True, EmptySourceAction.RESTORE),
     ("empty on a new machine", [EMPTY], {}, True, EmptySourceAction.RESTORE),
-    ("became empty, snapshots unknown", [EMPTY], HELD, None, EmptySourceAction.ALARM),
     ("empty on another disk", [EMPTY], ELSEWHERE, True, EmptySourceAction.ALARM),
     ("missing where it was", [MISSING], HELD, True, EmptySourceAction.RESTORE),
     ("missing, and its disk too", [MISSING], ELSEWHERE, True, EmptySourceAction.ALARM),
@@ -99,41 +96,21 @@ ALONE = [
 def test_a_wanted_restore_happens_only_where_it_is_safe(
     seen: list[PathState],
     recorded: dict[str, Device],
-    is_saved: bool | None,
+    is_saved: bool,
     action: EmptySourceAction,
 ) -> None:
     """All paths empty, where they were, and something to restore."""
-    found = decide(EmptySourceFacts(seen, recorded, is_saved, is_wanted=True))
+    found = decide(EmptySourceFacts(seen, recorded, is_saved))
 
     assert action is found.action
     assert bool(found.reason) == (
-        action is not EmptySourceAction.NORMAL or (is_saved is False and bool(seen))
+        action is not EmptySourceAction.NORMAL or (not is_saved and bool(seen))
     )
-
-
-@pytest.mark.parametrize(
-    ("seen", "recorded", "is_saved", "action"),
-    [case[1:] for case in ALONE],
-    ids=[case[0] for case in ALONE],
-)
-def test_unwanted_it_is_an_alarm_instead(
-    seen: list[PathState],
-    recorded: dict[str, Device],
-    is_saved: bool | None,
-    action: EmptySourceAction,
-) -> None:
-    """What would be restored, or is in danger, is told; what is normal stays so."""
-    found = decide(EmptySourceFacts(seen, recorded, is_saved))
-
-    expected = (
-        EmptySourceAction.NORMAL if action is EmptySourceAction.NORMAL else EmptySourceAction.ALARM
-    )
-    assert expected is found.action
 
 
 def test_a_container_that_uses_the_path_is_in_the_way() -> None:
     """Unless it may be stopped; it is named."""
-    now = EmptySourceFacts([EMPTY], HELD, True, users=["web"], is_wanted=True)
+    now = EmptySourceFacts([EMPTY], HELD, True, users=["web"])
 
     assert EmptySourceAction.ALARM is decide(now).action
     assert "web runs and uses that" in decide(now).reason
@@ -142,17 +119,10 @@ def test_a_container_that_uses_the_path_is_in_the_way() -> None:
 
 def test_who_uses_the_path_has_to_be_known() -> None:
     """Unknown is never the same as nobody, whatever may be stopped."""
-    now = EmptySourceFacts([EMPTY], HELD, True, trouble="no answer", is_wanted=True, may_stop=True)
+    now = EmptySourceFacts([EMPTY], HELD, True, trouble="no answer", may_stop=True)
 
     assert EmptySourceAction.ALARM is decide(now).action
     assert "no answer" in decide(now).reason
-
-
-def test_what_is_empty_on_purpose_is_normal() -> None:
-    """Whatever else is asked for."""
-    now = EmptySourceFacts([EMPTY], HELD, True, is_wanted=True, is_on_purpose=True)
-
-    assert EmptySourceAction.NORMAL is decide(now).action
 
 
 def test_of_many_paths_the_first_are_named() -> None:
@@ -181,20 +151,16 @@ RECORDED = st.dictionaries(
         EmptySourceFacts,
         st.lists(SEEN, max_size=3, unique_by=lambda one: one.path),
         RECORDED,
-        st.sampled_from([None, False, True]),
+        st.booleans(),
         st.sampled_from([(), ("web",)]),
         st.sampled_from(["", "no answer"]),
-        st.booleans(),
-        st.booleans(),
         st.booleans(),
     )
 )
 def test_no_restore_is_ever_unsafe(now: EmptySourceFacts) -> None:
-    """It needs to be wanted, only empty paths, each where it was, a snapshot, and nobody at work."""
+    """It needs only empty paths, each where it was, a snapshot, and nobody at work."""
     if decide(now).action is not EmptySourceAction.RESTORE:
         return
-    assert now.is_wanted
-    assert not now.is_on_purpose
     assert now.is_saved
     assert not now.trouble
     assert now.may_stop or not now.users
@@ -355,59 +321,20 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield made
 
 
-def test_retention_goes_on_as_long_as_there_is_something(world: World) -> None:
-    """Nothing is asked of the repository for that."""
-    assert "" == world.emptiness().reason_not_to_forget(world.plan)
-    assert 0 == world.repository.asked
-
-
-def test_retention_stops_when_everything_is_gone(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Loudly; and so it stays after backups of nothing, until there is something again."""
+def test_a_plan_that_may_be_empty_is_not_restored(world: World) -> None:
+    """Somebody has said so, for good or until it holds files again."""
     world.empty()
-    emptiness = world.emptiness()
+    world.repository.held = (("full", 3),)
 
-    for _ in range(3):
-        emptiness.remember(world.plan)
-        reason = emptiness.reason_not_to_forget(world.plan)
-        assert f"{world.path} is empty, but held data at an earlier backup" in reason
-        assert "--empty-on-purpose" in reason
+    on_purpose = world.emptiness(everything=True, on_purpose=frozenset({"web"}))
+    assert (EmptySourceAction.NORMAL, None) == (on_purpose.refill(world.plan)[0].action, None)
+    world.journal.accept_empty("web", 7.0)
+    decision, ended = world.emptiness(everything=True).refill(world.plan)
 
-    assert [("plan.emptied", logging.WARNING)] * 3 == [
-        (one.message, one.levelno) for one in caplog.records
-    ]
-    (world.path / "file").touch()
-    (world.path / "file").write_text("new")
-    assert "" == emptiness.reason_not_to_forget(world.plan)
-
-
-def test_retention_of_an_empty_plan_that_others_backed_up_stops_too(world: World) -> None:
-    """What is not recorded here may stand in the repository."""
-    world.journal.set_devices("web", {})
-    world.empty()
-    world.repository.held = (("full", 3), ("void", 0))
-
-    assert "held data" in world.emptiness().reason_not_to_forget(world.plan)
-    world.repository.held = (("void", 0),)
-    assert "" == world.emptiness().reason_not_to_forget(world.plan)
-
-
-def test_retention_stops_where_nobody_knows(world: World) -> None:
-    """A repository that cannot be asked is no empty one."""
-    world.journal.set_devices("web", {})
-    world.empty()
-    world.repository.error = EngineError(FailureClass.NETWORK, "no route")
-
-    assert "no route" in world.emptiness().reason_not_to_forget(world.plan)
-
-
-def test_emptiness_on_purpose_lets_retention_go_on(world: World) -> None:
-    """It is said per plan."""
-    world.empty()
-
-    assert "" == world.emptiness(on_purpose=frozenset({"web"})).reason_not_to_forget(world.plan)
-    assert world.emptiness(on_purpose=frozenset({"x"})).reason_not_to_forget(world.plan)
+    assert (EmptySourceAction.NORMAL, None) == (decision.action, ended)
+    world.journal.end_acceptance("web")
+    decision, _ = world.emptiness(everything=True).refill(world.plan)
+    assert EmptySourceAction.ALARM is decision.action
 
 
 def test_nothing_is_restored_unwanted(world: World) -> None:

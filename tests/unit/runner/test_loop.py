@@ -105,7 +105,13 @@ class World:
             parts, self.loader, self.jobs, self.pool, self.report, RunnerHeartbeat(state)
         )
         self.loop = RunnerLoop(dependencies, self.clock)
-        self.api = ControlApi(self.jobs, self.pool, self.hub, self.report)
+        self.api = ControlApi(
+            self.jobs,
+            self.pool,
+            self.hub,
+            self.report,
+            lambda plan: parts.journal.accept_empty(plan, self.now),
+        )
         return self
 
     def clock(self) -> float:
@@ -566,6 +572,18 @@ def test_the_daemon_runs_what_is_asked_for_and_tells_how_it_goes(world: World) -
         last[key] for key in ("last", "reason", "snapshot", "seconds", "files", "size", "added")
     )
     assert [] == list(answers)
+
+
+def test_that_a_plan_may_be_empty_is_said_with_its_backup(world: World) -> None:
+    """Of a plan, and never by the way."""
+    world.loop.poll()
+    asked = ({"do": "prune", "of": "store"}, {"do": "backup", "of": "web", "accept_empty": "yes"})
+    for request in asked:
+        next(answer_request(world.api, {"accept_empty": True, **request}))
+    assert not world.parts.journal.is_empty_accepted("web")
+    next(answer_request(world.api, {"do": "backup", "of": "web", "accept_empty": True}))
+    assert world.parts.journal.is_empty_accepted("web")
+    assert not world.parts.journal.is_empty_accepted("store")
 
 
 def test_the_daemon_says_why_nothing_was_run(world: World) -> None:

@@ -15,6 +15,7 @@ from sidecar.engines.base import (
     FailureClass,
     ResultKind,
     Snapshot,
+    Stats,
 )
 from sidecar.runner.job.retention_guard import BackupVerdict, RetentionGuard
 from sidecar.runner.journal import Journal
@@ -59,6 +60,17 @@ class Scene:
         seen = listed if is_listed else None
         result = CommandResult(ResultKind.SUCCESS, snapshot="5f3a", listed=seen)
         return self.guard.judge(PLAN, "here", self.engine, result, NOON.timestamp())
+
+    def judge_nothing(self) -> BackupVerdict:
+        """Judge a backup that has saved no file; its list is from before."""
+        result = CommandResult(
+            ResultKind.SUCCESS, snapshot="5f3a9c01" * 8, stats=Stats(), listed=()
+        )
+        return self.guard.judge(PLAN, "here", self.engine, result, NOON.timestamp())
+
+    def holds_file(self, _one: Snapshot) -> bool:
+        """Look into one: that fails."""
+        raise EngineError(FailureClass.DAMAGED, "a pack is gone")
 
     @property
     def ahead(self) -> list[str]:
@@ -131,11 +143,46 @@ def test_a_journal_out_of_reach_keeps_no_backup_from_being_judged(scene: Scene) 
 
 def test_a_repository_is_judged_as_a_whole(scene: Scene) -> None:
     """Whoever made it: its retention applies to all."""
-    assert BackupVerdict() == scene.guard.reason_not_to_forget(scene.engine, "here")
+    assert BackupVerdict() == scene.guard.judge_repository((), "here", scene.engine)
     scene.held = (snapshot("a", 1), snapshot("b", 99))
 
-    found = scene.guard.reason_not_to_forget(scene.engine, "here")
+    found = scene.guard.judge_repository((), "here", scene.engine)
 
     assert "bbbbbbbb is dated 2026-05-05 15:00 UTC, ahead of the clock" in found.warning
     assert (True, FailureClass.CLOCK) == (found.keeps_all, found.failure)
     assert [None, None] == scene.asked
+
+
+def test_a_backup_of_nothing_is_judged_by_what_stands_in_the_repository_now(scene: Scene) -> None:
+    """Not by a list of before: the last snapshot that holds the data may be newer than it."""
+    full = Snapshot("f" * 16, NOON - timedelta(hours=1), ("/data",), files_processed=5)
+    scene.held = (full, Snapshot("5f3a9c01" * 8, NOON, ("/data",), files_processed=0))
+
+    found = scene.judge_nothing()
+
+    assert (True, FailureClass.SOURCE_EMPTY) == (found.keeps_all, found.failure)
+    assert "while its snapshot ffffffff of 2026-05-01 11:00 UTC holds some" in found.warning
+
+
+def test_where_nobody_can_say_what_was_saved_before_nothing_is_forgotten(scene: Scene) -> None:
+    """Unknown is not empty: neither the list nor what a snapshot holds."""
+    scene.error = EngineError(FailureClass.NETWORK, "no route")
+    unlisted = scene.judge_nothing()
+    scene.error, scene.held = None, (snapshot("a", -1),)
+    unseen = scene.judge_nothing()
+
+    for found, why in ((unlisted, "no route"), (unseen, "a pack is gone")):
+        assert (True, FailureClass.SOURCE_EMPTY) == (found.keeps_all, found.failure)
+        assert f"what was saved before cannot be seen: {why}" in found.warning
+
+
+def test_two_reasons_are_told_together(scene: Scene) -> None:
+    """One from the future, and none that holds anything but an older one."""
+    full = Snapshot("f" * 16, NOON - timedelta(hours=1), ("/data",), files_processed=5)
+    scene.held = (full, snapshot("a", 99))
+
+    found = scene.judge_nothing()
+
+    assert FailureClass.CLOCK is found.failure
+    assert "aaaaaaaa is dated" in found.warning
+    assert "no file was there to save, while its snapshot ffffffff" in found.warning

@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,15 @@ from sidecar.backrest.reading import (
     RunPlan,
     Timing,
 )
-from sidecar.engines.base import CommandResult, FailureClass, HeldLock, ResultKind, Stats, failed
+from sidecar.engines.base import (
+    CommandResult,
+    FailureClass,
+    HeldLock,
+    ResultKind,
+    Snapshot,
+    Stats,
+    failed,
+)
 from sidecar.lib.errors import UsageError
 from sidecar.lib.process import Child, ProcessRunner, child_of
 from sidecar.runner.due import Job, JobKind
@@ -95,6 +104,7 @@ class Scene:
     answers: dict[str, CommandResult] = field(default_factory=dict)
     meanwhile: Callable[[], None] = lambda: None
     held: list[tuple[HeldLock, ...]] = field(default_factory=list)
+    saved: tuple[Snapshot, ...] = ()
     waits: list[float] = field(default_factory=list)
     on_wait: Callable[[], None] = lambda: None
     messages: list[QueuedMessage] = field(default_factory=list)
@@ -141,7 +151,7 @@ class Scene:
         """Make the engine, which tells of a child that is none."""
         self.calls.append(f"open {repo.uri}")
         on_start(Child(1, 0))
-        return ScriptedEngine(self.calls, self.answers, self.meanwhile, self.held)
+        return ScriptedEngine(self.calls, self.answers, self.meanwhile, self.held, self.saved)
 
     def wait(self, seconds: float) -> None:
         """Let the time pass at once."""
@@ -600,30 +610,95 @@ def test_a_hook_can_keep_the_retention_from_running(scene: Scene) -> None:
     assert scene.after.sets[-1] == ("ANY_ERROR", "FORGET_ERROR")
 
 
-def test_nothing_is_forgotten_where_there_is_a_reason_not_to(tmp_path: Path) -> None:
-    """A plan that became empty keeps its snapshots, loudly."""
+FULL = Snapshot(
+    "77ab0042" * 8,
+    datetime.fromtimestamp(900, UTC),
+    ("/data",),
+    ("plan:web", "created-by:host"),
+    7,
+    3,
+)
+VOID = replace(FULL, id="5f3a9c01" * 8, time=datetime.fromtimestamp(950, UTC), files_processed=0)
+NOTHING = CommandResult(ResultKind.SUCCESS, snapshot=VOID.id, stats=Stats())
+EMPTIED = (
+    "plan web: no file was there to save, while its snapshot 77ab0042 of 1970-01-01 00:15 UTC "
+    "holds some: nothing is forgotten → if that is meant: backrest-runner run --accept-empty web "
+    "(beside a daemon backup in place of run)"
+)
+
+
+@pytest.mark.parametrize("snapshot", [VOID.id, ""])
+def test_a_backup_of_nothing_after_one_of_something_is_a_warning(
+    scene: Scene, snapshot: str
+) -> None:
+    """Whatever the reason; nothing is forgotten, also where nothing has changed since."""
+    scene.plan = replace(scene.plan, retention=KEEP)
+    scene.answers["backup"] = replace(NOTHING, snapshot=snapshot)
+    scene.saved = (FULL, VOID)
+
+    ended = scene.run()
+
+    assert (RunOutcome.WARNING, FailureClass.SOURCE_EMPTY, EMPTIED) == (
+        ended.outcome,
+        ended.failure,
+        ended.reason,
+    )
+    assert scene.calls == ["open /repo", "backup", "snapshots of web of host"]
+    assert scene.sets == [START, ("SNAPSHOT_WARNING", "SNAPSHOT_END")]
+
+
+def test_a_first_backup_of_nothing_says_so_and_is_a_success(scene: Scene) -> None:
+    """A new service is empty; templates of hooks show no error."""
+    scene.plan = replace(scene.plan, retention=KEEP)
+    scene.answers["backup"] = NOTHING
+    scene.saved = (VOID,)
+
+    ended = scene.run()
+
+    assert (RunOutcome.SUCCESS, "no file was there to save") == (ended.outcome, ended.reason)
+    assert scene.calls[-1] == "forget web of host, keep last 3"
+    assert {""} == {facts.error for facts in scene.after.facts}
+
+
+def test_emptiness_that_was_accepted_is_a_success_until_there_are_files(scene: Scene) -> None:
+    """Then it would be a loss again."""
+    scene.plan = replace(scene.plan, retention=KEEP)
+    scene.saved = (FULL, VOID)
+    scene.journal.accept_empty("web", 1000.0)
+    outcomes = []
+    for answer in (NOTHING, NOTHING, MADE, NOTHING):
+        scene.answers["backup"] = scene.answers["backup after 5f3a9c"] = answer
+        outcomes.append((scene.run().outcome, scene.calls[-1].partition(" ")[0]))
+
+    good, bad = (RunOutcome.SUCCESS, "forget"), (RunOutcome.WARNING, "snapshots")
+    assert [good, good, good, bad] == outcomes
+
+
+def test_a_plan_that_is_empty_on_purpose_goes_on(tmp_path: Path) -> None:
+    """The operator has said so for good."""
     with Journal(tmp_path / "journal.sqlite") as journal:
-        options = SessionOptions(may_forget=lambda plan: f"all paths of {plan.id} are empty")
-        scene = Scene(tmp_path, journal, options=options)
-        scene.plan = replace(scene.plan, retention=KEEP)
+        scene = Scene(tmp_path, journal, options=SessionOptions(frozenset({"web"})))
+        scene.answers["backup"], scene.saved = NOTHING, (FULL, VOID)
 
         ended = scene.run()
 
-    assert (ended.outcome, scene.calls[-1]) == (RunOutcome.WARNING, "backup")
-    assert ended.reason == "retention was left out: all paths of web are empty"
+    assert (RunOutcome.SUCCESS, "no file was there to save, as was accepted") == (
+        ended.outcome,
+        ended.reason,
+    )
 
 
-def test_one_reason_keeps_the_snapshots_of_all_that_share_a_policy(tmp_path: Path) -> None:
+def test_an_emptied_plan_keeps_the_snapshots_of_all_that_share_a_policy(scene: Scene) -> None:
     """The policy of a repository knows no plans: it would take the last good ones away."""
-    with Journal(tmp_path / "journal.sqlite") as journal:
-        options = SessionOptions(may_forget=lambda plan: f"all paths of {plan.id} are empty")
-        scene = Scene(tmp_path, journal, options=options)
-        scene.repo = replace(scene.repo, forget=POLICY)
+    scene.repo = replace(scene.repo, forget=POLICY)
+    scene.saved = (FULL, VOID)
 
-        ended = scene.run(Job(JobKind.FORGET, "nas", "nas"))
+    ended = scene.run(Job(JobKind.FORGET, "nas", "nas"))
 
-    assert (ended.outcome, scene.calls) == (RunOutcome.WARNING, ["open /repo"])
-    assert ended.reason == "nothing is forgotten: all paths of web are empty"
+    assert (ended.outcome, ended.reason) == (RunOutcome.WARNING, EMPTIED)
+    assert scene.calls == ["open /repo", "snapshots of None of host"]
+    scene.saved = (replace(VOID, tags=("plan:other", "created-by:host")), FULL)
+    assert scene.run(Job(JobKind.FORGET, "nas", "nas")).outcome is RunOutcome.SUCCESS
 
 
 def test_nothing_is_forgotten_any_more_after_a_stop(scene: Scene) -> None:
