@@ -44,6 +44,7 @@ class FailureClass(StrEnum):
     TIMEOUT = "timeout"
     SOURCE_MISSING = "source-missing"
     SOURCE_EMPTY = "source-empty"
+    SOURCE_IS_LINK = "source-is-link"
     SOURCE_CHANGED = "source-changed"
     DAMAGED = "damaged"
     CLOCK = "clock"

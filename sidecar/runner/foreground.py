@@ -37,6 +37,7 @@ from sidecar.runner.parts import (
 )
 from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings, environment_of
+from sidecar.runner.source_links import refuse_links
 from sidecar.service.signals import SignalWaiter
 
 # While it waits it checks so often whether a signal came.
@@ -137,6 +138,8 @@ def run_dry(
     """Let restic compute what the backup of a plan would do; no hook runs, nothing is recorded."""
     engine = make_engine(settings, environ, config, job.repo)
     plan = config.plan(job.subject) or RunPlan(job.subject, job.repo)
+    if (refused := refuse_links(plan.paths)) is not None:
+        return refused
     dry = replace(plan, backup_flags=(*plan.backup_flags, "--dry-run"))
     return engine.backup(dry, config.instance, lambda progress: show(job, progress))
 

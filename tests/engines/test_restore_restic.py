@@ -304,6 +304,60 @@ def test_a_folder_is_not_restored_through_a_link(restoring: Restoring, source: P
     assert "--path-map" in error.hint
 
 
+@pytest.mark.parametrize("name", ["deep/er", "deep/er/file"])
+@pytest.mark.parametrize("linked", ["deep", ""])
+def test_a_part_is_not_restored_through_a_link_that_came_since(
+    restoring: Restoring, source: Path, tmp_path: Path, linked: str, name: str
+) -> None:
+    """It may lead to another's data; what lies there stays as it is."""
+    theirs = tmp_path / "theirs"
+    (source / linked).rename(theirs)
+    before = tree(theirs)
+    (source / linked).symlink_to(theirs)
+
+    error = restoring.refused(in_place=True, paths=(f"{source}/{name}",))
+
+    assert f"{source / linked} is a symbolic link now, and a folder in the snapshot" in (
+        error.message
+    )
+    assert (before, []) == (tree(theirs), litter(theirs))
+
+
+def test_a_link_in_a_target_is_not_followed(
+    restoring: Restoring, source: Path, tmp_path: Path
+) -> None:
+    """Not even by force; the target itself may be one, for whoever restores has named it."""
+    theirs, real = tmp_path / "theirs", tmp_path / "real"
+    paths = (f"{source}/deep", f"{source}/page")
+    (real / str(source.parent).lstrip("/")).mkdir(parents=True)
+    theirs.mkdir()
+    (tmp_path / "target").symlink_to(real)
+    planted = tmp_path / "target" / str(source).lstrip("/")
+    planted.symlink_to(theirs)
+
+    error = restoring.refused(paths=paths, target=str(tmp_path / "target"), force=True)
+    planted.unlink()
+    restoring.run(paths=paths, target=str(tmp_path / "target"), force=True)
+
+    assert f"{planted} is a symbolic link now" in error.message
+    assert [] == list(theirs.iterdir())
+    assert "first" == (planted / "page").read_text()
+
+
+def test_a_link_above_what_was_saved_is_the_operators_own(
+    restoring: Restoring, source: Path
+) -> None:
+    """Disks are moved, and a link put in their place."""
+    (source / "page").write_text("second")
+    bench = source.parent
+    bench.rename(bench.with_name("moved"))
+    bench.symlink_to("moved")
+
+    restoring.run(in_place=True)
+
+    assert "first" == (source / "page").read_text()
+
+
 def test_the_path_map_leads_to_where_the_data_lives_now(
     restoring: Restoring, source: Path, tmp_path: Path
 ) -> None:

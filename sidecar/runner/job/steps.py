@@ -29,6 +29,7 @@ from sidecar.runner.job.lock_wait import LockWait, wait_for_locks
 from sidecar.runner.job.retention_guard import BackupVerdict, RetentionGuard
 from sidecar.runner.job.upkeep import run_check, run_forget, run_prune, run_unlock
 from sidecar.runner.journal import Ended, Journal, JournalError, Phase, RunOutcome
+from sidecar.runner.source_links import refuse_links
 
 # Backrest would retry START hooks for ever.
 _MOST_TRIES = 10
@@ -167,6 +168,8 @@ class Attempt:
             return self._halted(self._unrecorded)
         if self._refusal is not None and not self._context.is_stopping():
             return self._refused(self._refusal)
+        if (linked := self._refuse_links()) is not None:
+            return self._refused(linked)
         if self._stops_something() and (locked := self._await_locks()) is not None:
             return self._stopped() if self._context.is_stopping() else self._refused(locked)
         for tries in range(_MOST_TRIES):
@@ -182,6 +185,10 @@ class Attempt:
             self._clean_up(halted)
             self._context.wait(wait)
         return self._stopped()
+
+    def _refuse_links(self) -> CommandResult | None:
+        plan = self._scope.plan
+        return None if plan is None else refuse_links(plan.paths)
 
     def _await_locks(self) -> CommandResult | None:
         """Wait until the repository is free; return why it is not."""

@@ -1,16 +1,17 @@
 """What lies where something is to be restored, and whether it may be touched."""
 
 import os
+import posixpath
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from sidecar.docker.usage import is_within
 from sidecar.lib.text import render_size
-from sidecar.runner.restore.choose import RestoreError, RestoreItem, RestoreRequest
+from sidecar.runner.restore.choose import RestoreError, RestoreItem, RestoreRequest, place_of
 from sidecar.runner.restore.staging import is_ours
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
@@ -99,6 +100,27 @@ def _is_free(item: RestoreItem, existing: ExistingTarget) -> bool:
 def _is_of_another_kind(item: RestoreItem, existing: ExistingTarget) -> bool:
     is_folder = existing in {ExistingTarget.EMPTY, ExistingTarget.FULL}
     return is_folder != item.is_folder
+
+
+def check_links(item: RestoreItem, request: RestoreRequest, sources: Iterable[str]) -> None:
+    """Raise RestoreError if a symbolic link lies on the way to a place.
+
+    `sources` are the paths of the snapshot: below them everything was a folder when it was
+    saved, and what is a link now may lead to another's data. What lies above them, and the
+    target of a restore, is the operator's own.
+    """
+    root = request.target
+    if not root:
+        holding = [one for one in map(posixpath.normpath, sources) if is_within(item.source, one)]
+        root = place_of(max(holding, key=len, default=item.source), request.path_map)
+    way = Path(item.place).parent
+    below = [one for one in (way, *way.parents) if is_within(str(one), root)]
+    for one in reversed(below):
+        if one.is_symlink() and str(one) != request.target:
+            raise RestoreError(
+                f"{one} is a symbolic link now, and a folder in the snapshot: nothing was touched",
+                "put the folder back in its place, or restore to a --target",
+            )
 
 
 def check_mounts(step: Step, mountinfo: str) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -32,6 +32,7 @@ from sidecar.runner.restore.move import Move, made_folders
 from sidecar.runner.restore.places import (
     ExistingTarget,
     Step,
+    check_links,
     check_mounts,
     check_space,
     free_at,
@@ -121,6 +122,7 @@ class Restorer:
             [self._measure(one, snapshot) for one in choose_sources(request, snapshot)], request
         )
         with _as_restore_errors():
+            _check_links(request, snapshot, items)
             if not is_dry:
                 _settle_all(items)
             steps = tuple(plan_step(one, read_target(one.place), request) for one in items)
@@ -224,6 +226,7 @@ class Restorer:
             # Others may use the places by now. They stand still only while data is moved.
             users = self._users(plan.request, plan.steps)
             with self._stopped(users, number):
+                _check_links(plan.request, plan.snapshot, (one.item for one in plan.steps))
                 for move in moves:
                     move.make_ready()
                 for move in moves:
@@ -239,6 +242,11 @@ class Restorer:
             )
         if not staging.holds(step.item.source):
             raise RestoreError(f"{step.item.source} was not restored, nothing was touched")
+
+
+def _check_links(request: RestoreRequest, snapshot: Snapshot, items: Iterable[RestoreItem]) -> None:
+    for item in items:
+        check_links(item, request, snapshot.paths)
 
 
 def _is_new_target(request: RestoreRequest, step: Step) -> bool:

@@ -610,6 +610,20 @@ def test_a_hook_can_keep_the_retention_from_running(scene: Scene) -> None:
     assert scene.after.sets[-1] == ("ANY_ERROR", "FORGET_ERROR")
 
 
+def test_a_path_that_is_a_link_fails_before_anything_is_stopped(scene: Scene) -> None:
+    """The link alone would be saved, and retention would forget what was there before."""
+    link = scene.folder / "photos"
+    link.symlink_to("/big/photos")
+    stop = hook('echo stop >>"$LOG"', *START)
+    scene.plan = replace(scene.plan, paths=(str(link),), hooks=(stop,), retention=KEEP)
+
+    ended = scene.run()
+
+    assert (RunOutcome.FAILED, FailureClass.SOURCE_IS_LINK) == (ended.outcome, ended.failure)
+    assert f"source-is-link: {link} is a link to /big/photos" in ended.reason
+    assert (scene.written(), scene.calls) == ([], [])
+
+
 FULL = Snapshot(
     "77ab0042" * 8,
     datetime.fromtimestamp(900, UTC),
