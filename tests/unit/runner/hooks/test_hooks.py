@@ -370,7 +370,7 @@ def test_problems_are_told_where_they_are() -> None:
     assert [
         ("hook 1 of repository main: the quotes in the #! line do not match", True),
         (
-            "hook 2 of plan web: line 2: range is not supported here (use fields, if, else, eq, ne, lt, le, gt, ge, and, or, not)",
+            "hook 2 of plan web: line 2: range is not supported here (use fields, if, else, and functions such as eq, and, or, not, printf, js)",
             True,
         ),
         (
