@@ -1,7 +1,7 @@
 """Call Docker's HTTP API: paths in, bytes out, and InventoryError on failure."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -33,13 +33,20 @@ class _Clients:
 class Connection(Closable):
     """Calls to Docker at `url` (as in `parse_address`), each bounded by `timeout` seconds.
 
+    Without `url` it is where `find_endpoint` finds it by the variables.
+
     Paths begin with `/` and leave the version out; their parts are quoted already.
     Every method raises InventoryError when Docker cannot answer. Connects at the
     first call, and again after a failure. Not thread-safe: a thread has its own.
     """
 
-    def __init__(self, url: str | None = None, timeout: float = 30) -> None:
-        self._endpoint = find_endpoint(url)
+    def __init__(
+        self,
+        url: str | None = None,
+        timeout: float = 30,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self._endpoint = find_endpoint(url, environ)
         self.address = self._endpoint.address
         self._timeout = timeout
         self._clients: _Clients | None = None

@@ -1,8 +1,6 @@
 """Inspect single containers and Swarm services, and start or scale them again."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Required
 from urllib.parse import quote
 
@@ -13,30 +11,8 @@ from typing_extensions import TypedDict
 
 from sidecar.docker.answers import validated
 from sidecar.docker.client import Connection
+from sidecar.docker.models import ContainerState, SwarmService
 from sidecar.lib.errors import InventoryError
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerState:
-    """The state of a container: `status` such as `exited`, `finished` as Docker writes times."""
-
-    id: str
-    name: str
-    status: str
-    finished: str
-
-
-@dataclass(frozen=True, slots=True)
-class SwarmService:
-    """A Swarm service; `replicas` is None for one that has no scale.
-
-    `labels` are those that its containers get.
-    """
-
-    id: str
-    name: str
-    replicas: int | None
-    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class _InspectedState(TypedDict, total=False):

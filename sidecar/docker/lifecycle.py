@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from docker.errors import APIError, ImageNotFound, NotFound
@@ -18,6 +17,8 @@ from docker.errors import APIError, ImageNotFound, NotFound
 from sidecar.docker.api_client import open_client
 from sidecar.docker.endpoint import Endpoint, find_endpoint, probe_socket
 from sidecar.docker.failures import FAILURES, explain_failure
+from sidecar.docker.models import ContainerState
+from sidecar.docker.stopped import parse_moment
 from sidecar.docker.usage import ContainerUse, MountedPath
 from sidecar.lib.errors import InventoryError, SidecarError, UsageError
 from sidecar.lib.threads import Closable
@@ -83,8 +84,39 @@ class Containers(Closable):
         )
 
     def find(self, name: str) -> ContainerUse | None:
-        """Return the container of that id or name; None if there is none."""
-        return next((one for one in self.all() if name in (one.id, one.name)), None)
+        """Return the container of that id or name, without its mounts; None if there is none."""
+        entry = self._inspect(name)
+        if entry is None:
+            return None
+        labels = entry["Config"].get("Labels") or {}
+        own = entry["Name"].removeprefix("/")
+        found = ContainerUse(entry["Id"], own, entry["State"]["Status"], labels)
+        # Docker also takes the first digits of an id.
+        return found if name in (found.id, found.name) else None
+
+    def state(self, container: str) -> ContainerState | None:
+        """Return how a container stands; None if there is none."""
+        entry = self._inspect(container)
+        if entry is None:
+            return None
+        state = entry["State"]
+        name = entry["Name"].removeprefix("/")
+        return ContainerState(entry["Id"], name, state["Status"], state.get("FinishedAt", ""))
+
+    def now(self) -> float:
+        """Return the time of Docker's clock in unix seconds: all its times are by that clock."""
+        with self._calling("tell the time") as client:
+            return parse_moment(client.info()["SystemTime"])
+
+    def _inspect(self, name: str) -> Any:
+        """Return Docker's description of a container; None if there is none."""
+        if not name:
+            return None
+        with self._calling(f"look at {name}") as client:
+            try:
+                return client.inspect_container(name)
+            except NotFound:
+                return None
 
     def data_root(self) -> str:
         """Return the folder in which Docker keeps everything."""
@@ -184,21 +216,6 @@ class OneShotDocker(Containers):
             for container, mode in modes.items()
             if mode.startswith(_SHARED_NETWORK)
         }
-
-    def now(self) -> float:
-        """Return the time of Docker's clock in unix seconds: all its times are by that clock."""
-        with self._calling("tell the time") as client:
-            return _parse_time(client.info()["SystemTime"])
-
-    def started_at(self, container: str) -> float | None:
-        """Return when a running container was started; None if it does not run or is missing."""
-        with self._calling(f"look at {container}") as client:
-            try:
-                state = client.inspect_container(container)["State"]
-            except NotFound:
-                return None
-        is_at_work = state.get("Running") or state.get("Restarting")
-        return _parse_time(state["StartedAt"]) if is_at_work else None
 
     def has_image(self, image: str) -> bool:
         """Return whether Docker has an image."""
@@ -309,8 +326,3 @@ def _mounted_path(mount: Mapping[str, Any], bound: Mapping[str, str]) -> Mounted
         is_writable=bool(mount.get("RW", True)),
         volume=volume,
     )
-
-
-def _parse_time(text: str) -> float:
-    """Parse a time as Docker writes it, in nanoseconds, into unix seconds."""
-    return datetime.fromisoformat(text).timestamp()

@@ -65,6 +65,29 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerState:
+    """The state of a container: `status` such as `exited`, `finished` as Docker writes times."""
+
+    id: str
+    name: str
+    status: str
+    finished: str
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmService:
+    """A Swarm service; `replicas` is None for one that has no scale.
+
+    `labels` are those that its containers get.
+    """
+
+    id: str
+    name: str
+    replicas: int | None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Inventory:
     """All that Docker had at one moment.
 

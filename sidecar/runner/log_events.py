@@ -38,7 +38,14 @@ EVENTS: Mapping[str, LogEvent] = {
     "container.stop": LogEvent("info", "a container is stopped for a restore or `backup-once`"),
     "container.start": LogEvent("info", "it is started again"),
     "container.gone": LogEvent("warn", "it is not there any more, nor another of its name"),
+    "container.settle": LogEvent("info", "it may still be about to stop: that is waited for"),
+    "container.left": LogEvent(
+        "warn", "it stays as it is: somebody else stopped it, or it has no time limit to stop"
+    ),
     "container.not-started": LogEvent("error", "it could not be started; that is tried again"),
+    "quiesced.unreadable": LogEvent(
+        "error", "what hooks have stopped cannot be looked at; that is tried again"
+    ),
     "leftover.ended": LogEvent("warn", "programs that a dead runner had left were ended"),
     "snapshot.forged": LogEvent(
         "warn", "a snapshot bears the tags of two plans: it is ignored, and retention left out"
@@ -66,7 +73,6 @@ EVENTS: Mapping[str, LogEvent] = {
 
 ONCE: Mapping[str, LogEvent] = {
     "container.retried": LogEvent("warn", "the engine did not answer, it is asked again"),
-    "container.settle": LogEvent("info", "a container that a dead backup stopped is stopped first"),
     "image.pull": LogEvent("info", "the image of `--rcb-image` is fetched"),
     "once.stopping": LogEvent("warn", "it was asked to stop: what runs is ended, then started"),
     "once.not-stopped": LogEvent("error", "the one-shot container could not be ended"),

@@ -2,12 +2,14 @@
 
 import logging
 import socket
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
 from sidecar.backrest.reading import Config, Repo, RunPlan
+from sidecar.docker.client import Connection
 from sidecar.docker.lifecycle import Containers, OneShotDocker
 from sidecar.docker.usage import own_id
 from sidecar.engines.base import Engine, LockRecords
@@ -20,9 +22,11 @@ from sidecar.runner.addresses import is_at_hand, lock_keys
 from sidecar.runner.due import Scheduler
 from sidecar.runner.empty_source import EmptySourceGuard
 from sidecar.runner.gate import RepositoryGate
+from sidecar.runner.hooks.resume import MarkerResumer
 from sidecar.runner.hooks.run import HookRunner
 from sidecar.runner.job.leftover_processes import marked
 from sidecar.runner.job.report import RunReporter
+from sidecar.runner.job.running import RunningPlans
 from sidecar.runner.job.session import Session, SessionOptions
 from sidecar.runner.job.steps import OnStart, Programs
 from sidecar.runner.job.upkeep import Prober
@@ -33,6 +37,7 @@ from sidecar.runner.notify.delivery import DeliveryQueue
 from sidecar.runner.notify.notices import RunNotifier
 from sidecar.runner.notify.sender import ProcessSender
 from sidecar.runner.once.leftover import recover_leftovers
+from sidecar.runner.quiesce import Wait, while_nobody_stops
 from sidecar.runner.repositories import Initialiser, KnownRepositories
 from sidecar.runner.settings import RunnerSettings, environment_of
 
@@ -70,13 +75,25 @@ def open_docker(
         yield opened
 
 
-def start_leftovers(docker: OneShotDocker | None, journal: Journal) -> tuple[str, ...]:
+def _connection(
+    settings: RunnerSettings, environ: Mapping[str, str]
+) -> Callable[[], Connection] | None:
+    """Return what connects to Docker; None where the settings say that there is none."""
+    neighbour = settings.neighbour
+    if not neighbour.has_docker:
+        return None
+    return lambda: Connection(neighbour.docker_sock, environ=environ)
+
+
+def start_leftovers(
+    docker: OneShotDocker | None, journal: Journal, wait: Wait | None = None
+) -> tuple[str, ...]:
     """Start what a process stopped which was killed; return a sentence for each that stays.
 
-    Raises ContainersError or JournalError.
+    For `wait` see `start_again`. Raises ContainersError or JournalError.
     """
     if docker is not None:
-        return recover_leftovers(docker, journal)
+        return recover_leftovers(docker, journal, wait)
     reason = "could not be started: --docker-sock says that there is no Docker"
     return tuple(f"{one.name} is stopped and {reason}" for one in journal.still_stopped())
 
@@ -172,6 +189,7 @@ class RunnerDependencies:
     containers: OneShotDocker | None
     delivery: DeliveryQueue
     reporter: RunReporter
+    resumer: MarkerResumer
 
     def lock_keys(self, repo: Repo) -> frozenset[str]:
         """Return what tells a repository from others, whatever it is called."""
@@ -191,16 +209,28 @@ class RunnerDependencies:
         """Finish the runs that a runner which died has left, and start what it stopped."""
         self.engines.config = config or Config()
         recovered = self.session.recover_runs(config)
-        self.start_again()
+        self.start_again(time.sleep)
         return recovered
 
-    def start_again(self) -> tuple[str, ...]:
-        """Start containers that a process stopped which was killed; return what could not be."""
+    def start_again(self, wait: Wait | None = None) -> tuple[str, ...]:
+        """Start what a process stopped which was killed, and what hooks have left stopped.
+
+        Returns a sentence for each that could not be started. For `wait` see `start_leftovers`.
+        """
         try:
-            return start_leftovers(self.containers, self.journal)
+            left = start_leftovers(self.containers, self.journal, wait)
         except SidecarError as error:
             log_event(_log, logging.ERROR, "journal.unreadable", reason=error.message)
-            return ()
+            left = ()
+        with while_nobody_stops(self.journal.path.parent) as is_free:
+            return (*left, *self._resume_markers()) if is_free else left
+
+    def _resume_markers(self) -> tuple[str, ...]:
+        try:
+            return self.resumer.resume()
+        except SidecarError as error:
+            log_event(_log, logging.ERROR, "quiesced.unreadable", reason=error.message)
+            return (f"what hooks have stopped cannot be started: {error.message}",)
 
 
 @contextmanager
@@ -237,10 +267,12 @@ def assemble(
         )
         initialiser = Initialiser(known, lambda repo: engines.make(probes, repo))
         prober = Prober(lambda repo: engines.make(probes, repo), known.guid)
+        plans = RunningPlans()
         options = SessionOptions(
             on_purpose=settings.emptiness.on_purpose,
             on_end=reporter.ended,
             lock_wait=settings.running.lock_wait,
+            plans=plans,
         )
         yield RunnerDependencies(
             settings=settings,
@@ -258,4 +290,5 @@ def assemble(
             containers=containers,
             delivery=delivery,
             reporter=reporter,
+            resumer=MarkerResumer(settings.config, _connection(settings, environ), plans),
         )

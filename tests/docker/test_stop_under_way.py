@@ -8,6 +8,8 @@ wait for it, must not ask for another stop, and has to start the container in th
 import os
 import signal
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +20,18 @@ from test_guard import Guarded
 
 from hook_shell import NAME, Hooks, state_of, wait_until
 from private_docker import PrivateEngine
+from sidecar.docker.client import Connection
+from sidecar.docker.lifecycle import OneShotDocker
 from sidecar.docker.markers import read_markers
 from sidecar.docker.stopped import parse_moment
+from sidecar.runner.hooks.resume import MarkerResumer
+from sidecar.runner.job.running import RunningPlans
+from sidecar.runner.journal import Journal
+from sidecar.runner.quiesce import start_again
 from world import IMAGE
 
+ROOT = Path(__file__).parents[2]
+STOPPER = ROOT / "tests" / "fakes" / "one_stop.py"
 APP = """
 trap 'trap "exit 9" TERM; sleep 4 & wait $!; exit 0' TERM
 while :; do sleep 1 & wait $!; done
@@ -137,6 +147,42 @@ def test_the_guard_waits_too(slow: Slow, engine: PrivateEngine, tmp_path: Path) 
     assert (slow.state, slow.ends()) == ("running", ["0"])
     assert not slow.hooks.marker.exists()
     guarded.connection.close()
+
+
+def test_the_runner_waits_too(slow: Slow, engine: PrivateEngine, tmp_path: Path) -> None:
+    """Whatever became of the run, a marker is unfinished work for it."""
+    slow.stop_and_kill("both", signal.SIGKILL)
+    resumer = MarkerResumer(
+        tmp_path / "config.json", lambda: Connection(engine.address), RunningPlans()
+    )
+
+    assert resumer.resume() == ()
+    assert slow.hooks.marker.exists()
+    wait_until(lambda: slow.state == "exited", "the end of the container")
+    assert resumer.resume() == ()
+
+    assert (slow.state, slow.ends()) == ("running", ["0"])
+    assert not slow.hooks.marker.exists()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_restore_that_dies_while_it_stops_a_container_is_put_right(
+    how: signal.Signals, slow: Slow, engine: PrivateEngine, tmp_path: Path
+) -> None:
+    """By the next start of any runner: the journal knows when it was asked to stop."""
+    command = [sys.executable, str(STOPPER), engine.address, str(tmp_path / "j"), slow.id]
+    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}) as process:
+        wait_until(slow.is_stopping, "a stop under way")
+        os.kill(process.pid, how)
+    assert process.returncode == -how
+
+    with OneShotDocker(engine.address) as containers, Journal(tmp_path / "j") as journal:
+        assert start_again(containers, journal) == ()
+        assert len(journal.still_stopped()) == 1
+        assert start_again(containers, journal, time.sleep) == ()
+        assert journal.still_stopped() == ()
+
+    assert (slow.state, slow.ends()) == ("running", ["0"])
 
 
 def test_what_somebody_else_stops_later_stays_stopped(slow: Slow) -> None:

@@ -11,7 +11,7 @@ from urllib.error import HTTPError
 import pytest
 
 from sidecar.runner.due import Job, JobKind
-from sidecar.runner.journal import Journal, RunCause, RunOutcome
+from sidecar.runner.journal import Journal, RunCause, RunOutcome, Stopped
 from sidecar.runner.parts import JOURNAL
 from tests.e2e.runner_process import WEB, DaemonProcess, RunnerFolder, run_daemon
 
@@ -362,7 +362,7 @@ def test_a_plan_is_refilled_without_docker_where_there_is_said_to_be_none(
 def test_what_cannot_be_started_without_docker_is_told(parts: RunnerFolder) -> None:
     """It is not forgotten: a start that may speak to Docker starts it."""
     with Journal(parts.state / JOURNAL) as journal:
-        journal.stopped("1" * 64, "web-1")
+        journal.stopped(Stopped("1" * 64, "web-1", 0))
 
     with run_daemon(parts, "--docker-sock", "none") as daemon:
         daemon.wait(lambda: not is_healthy(parts), "unhealthy")

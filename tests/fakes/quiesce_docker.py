@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from sidecar.docker.lifecycle import ContainersError
+from sidecar.docker.models import ContainerState
 from sidecar.docker.usage import ContainerUse
 
 PROJECT, SERVICE = "com.docker.compose.project", "com.docker.compose.service"
@@ -25,11 +27,18 @@ def held(
 
 @dataclass
 class QuiesceDocker:
-    """Holds containers; `failures` are what a call raises, one for each time it is made."""
+    """Holds containers; `failures` are what a call raises, one for each time it is made.
+
+    `running` are ids of those that run whatever is done; `stopping` tells how many questions
+    it takes until one has stopped, `ended` when one did, in unix seconds.
+    """
 
     containers: dict[str, ContainerUse]
     failures: dict[str, list[str]] = field(default_factory=dict)
-    started: dict[str, float] = field(default_factory=dict)
+    time: float = 1000.0
+    running: set[str] = field(default_factory=set)
+    stopping: dict[str, int] = field(default_factory=dict)
+    ended: dict[str, float] = field(default_factory=dict)
     fleeting: frozenset[str] = frozenset()
     calls: list[str] = field(default_factory=list)
 
@@ -59,23 +68,31 @@ class QuiesceDocker:
         """Tell."""
         return container in self.fleeting
 
-    def started_at(self, container: str) -> float | None:
-        """Tell."""
-        return self.started.get(container)
+    def state(self, container: str) -> ContainerState | None:
+        """Tell; one that is about to stop comes nearer to it each time that it is asked for."""
+        if container not in self.containers:
+            return None
+        left = self.stopping.get(container, 0)
+        if left:
+            self.stopping[container] = left - 1
+            self.time += 1
+        status = "running" if left or container in self.running else "exited"
+        ended = datetime.fromtimestamp(self.ended.get(container, self.time), UTC).isoformat()
+        return ContainerState(container, container, status, ended)
+
+    def now(self) -> float:
+        """Tell the time."""
+        return self.time
 
     def stop(self, container: str, seconds: int = 10) -> None:
         """Stop it."""
         del seconds
         self._call(f"stop {container}")
-        self.started.pop(container, None)
 
     def start(self, container: str) -> bool:
         """Start it."""
         self._call(f"start {container}")
-        if container not in self.containers:
-            return False
-        self.started.setdefault(container, 1000.0)
-        return True
+        return container in self.containers
 
     def discard(self, name: str, seconds: int = 10) -> bool:
         """Remove it."""

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from sidecar.docker import containers
 from sidecar.docker.client import Connection
-from sidecar.docker.containers import ContainerState, SwarmService
 from sidecar.docker.markers import Marker, read_markers, remove_marker
+from sidecar.docker.models import ContainerState, SwarmService
 from sidecar.docker.stopped import Verdict, judge_container, judge_service
 from sidecar.labels.spec import parse_labels
 from sidecar.lib.errors import InventoryError, StoreError

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sidecar.backrest.reading import Config
 from sidecar.engines.base import CommandResult, Progress, Report, failed
@@ -21,6 +21,7 @@ from sidecar.runner.due import Job, JobKind
 from sidecar.runner.job.events import EVENTS
 from sidecar.runner.job.recovery import Resume, RunRecovery, render_resume
 from sidecar.runner.job.retention_guard import RetentionGuard
+from sidecar.runner.job.running import RunningPlans
 from sidecar.runner.job.steps import Attempt, AttemptContext, JobScope, Programs
 from sidecar.runner.journal import Journal, JournalError, Phase, Run, RunCause
 
@@ -38,6 +39,7 @@ class SessionOptions:
     Attributes:
         on_purpose: the ids of plans that may be empty.
         on_end: is called with each run that has ended.
+        plans: is told which plans run.
         hook_patience: seconds that hooks which a dead runner left running are waited for.
         grace: seconds that a program has to end after it was asked to.
         lock_wait: seconds that others' locks are waited for, before anything is stopped.
@@ -45,6 +47,7 @@ class SessionOptions:
 
     on_purpose: frozenset[str] = frozenset()
     on_end: Callable[[Run], None] = _ignore
+    plans: RunningPlans = field(default_factory=RunningPlans)
     hook_patience: float = 60.0
     grace: float = 10.0
     lock_wait: float = 0.0
@@ -108,7 +111,8 @@ class Session:
         number, unrecorded = self._begin(scope, trigger, started)
         attempt = Attempt(self._context, scope, number, report, unrecorded, refusal)
         try:
-            attempt.perform()
+            with self._options.plans.running(scope.plan):
+                attempt.perform()
         finally:
             run = Run(number, job, trigger, started, Phase.ENDING, attempt.ended)
             # A run without an end is finished at the next start.

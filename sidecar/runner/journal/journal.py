@@ -68,15 +68,17 @@ class JournalOutbox(Database):
 class StoppedContainers(Database):
     """Containers that are stopped, and have to be started again."""
 
-    def stopped(self, container: str, name: str, run: int = 0) -> None:
+    def stopped(self, one: Stopped) -> None:
         """Record durably that a container is about to be stopped.
 
         Raises JournalError: then do not stop it.
         """
-        values = (container, name, run)
-        self._change(
-            lambda db: db.execute("INSERT OR REPLACE INTO stopped VALUES (?, ?, ?)", values)
+        statement = (
+            "INSERT OR REPLACE INTO stopped (container, name, run, at, seconds)"
+            " VALUES (?, ?, ?, ?, ?)"
         )
+        values = (one.container, one.name, one.run, one.at, one.seconds)
+        self._change(lambda db: db.execute(statement, values))
 
     def resumed(self, container: str) -> None:
         """Record that a container need not be started any more."""
@@ -85,7 +87,7 @@ class StoppedContainers(Database):
 
     def still_stopped(self) -> tuple[Stopped, ...]:
         """List the containers that have to be started again. Raises JournalError."""
-        query = "SELECT container, name, run FROM stopped ORDER BY name, container"
+        query = "SELECT container, name, run, at, seconds FROM stopped ORDER BY name, container"
         return self._read(lambda db: tuple(Stopped(*row) for row in db.execute(query)))
 
 

@@ -177,11 +177,17 @@ class AheadSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """A container that is to be started again; `run` is what stopped it, 0: no recorded run."""
+    """A container that is to be started again; `run` is what stopped it, 0: no recorded run.
+
+    `at` is when it was asked to stop, in unix seconds by Docker's clock, and `seconds` how long
+    it had; an older version did not record them (0).
+    """
 
     container: str
     name: str
     run: int
+    at: float = 0.0
+    seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,10 @@ MIGRATIONS: Sequence[Sequence[str]] = (
             PRIMARY KEY (plan, snapshot)) WITHOUT ROWID""",
     ),
     ("CREATE TABLE accepted (plan TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID",),
+    (
+        "ALTER TABLE stopped ADD COLUMN at REAL NOT NULL DEFAULT 0",
+        "ALTER TABLE stopped ADD COLUMN seconds INTEGER NOT NULL DEFAULT 0",
+    ),
 )
 
 # What is saved from a broken file, the most important first: runs to finish and containers to

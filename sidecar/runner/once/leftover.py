@@ -5,21 +5,19 @@ by it what the backup has begun.
 """
 
 import logging
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from pydantic import RootModel, ValidationError
 
-from sidecar.docker.usage import ContainerUse
 from sidecar.lib.errors import StoreError
 from sidecar.lib.log import log_event
 from sidecar.lib.read_file import read_file
 from sidecar.lib.write_file import write_small
 from sidecar.runner.journal import Stopped
 from sidecar.runner.once.quiesce import QuiesceControl, in_start_order
-from sidecar.runner.quiesce import StoppedRecords, start_again
+from sidecar.runner.quiesce import StoppedRecords, Wait, start_again
 
 FILE = "backup-once.json"
 DEFAULT_TIMEOUT = 60.0
@@ -30,12 +28,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class BackupRecord:
-    """When a backup began (`at`, unix seconds by Docker's clock), and the name of its container.
+    """The name of a backup's container, as `backup-once-0a1b2c3d4e5f`; empty if it has none."""
 
-    `shot` is that name, for example `backup-once-0a1b2c3d4e5f`; empty if it creates none.
-    """
-
-    at: float
     shot: str
 
 
@@ -79,59 +73,25 @@ class ContainerRemover(QuiesceControl, Protocol):
 
 
 def recover_leftovers(
-    docker: ContainerRemover, journal: StoppedRecords, seconds: float = DEFAULT_TIMEOUT
+    docker: ContainerRemover, journal: StoppedRecords, wait: Wait | None = None
 ) -> tuple[str, ...]:
     """End a backup that still runs in a container, then start what was stopped for it.
 
-    To be called at each start of a runner, which must be the only one of this journal. Returns
-    what could not be started, in words. Raises ContainersError or JournalError.
+    To be called at each start of a runner, which must be the only one of this journal; for
+    `wait` see `start_again`. Returns what could not be started, in words. Raises
+    ContainersError or JournalError.
     """
     state = journal.path.parent
     record = read_record(state)
     if record is not None and record.shot and docker.discard(record.shot):
         log_event(_log, logging.WARNING, "leftover.ended", container=record.shot)
     if left := journal.still_stopped():
-        since = None if record is None else record.at
-        control = _SettlingControl(docker, since, seconds)
-        failures = start_again(control, _SortedRecords(docker, journal, left))
+        failures = start_again(docker, _SortedRecords(docker, journal, left), wait)
         if failures or journal.still_stopped():
             return failures
     if record is not None:
         remove_record(state)
     return ()
-
-
-class _SettlingControl:
-    """Docker for containers that it may be about to stop: who asked for that was killed.
-
-    A container that runs and was not started since then is stopped first: only then is it
-    certain that it stays when it is started.
-    """
-
-    def __init__(self, docker: QuiesceControl, since: float | None, seconds: float) -> None:
-        self._docker = docker
-        self._since = since
-        self._seconds = math.ceil(seconds)
-
-    def stop(self, container: str, seconds: int = 10) -> None:
-        """Stop it."""
-        self._docker.stop(container, seconds)
-
-    def start(self, container: str) -> bool:
-        """Start it for good; False if it does not exist."""
-        started = self._docker.started_at(container)
-        if started is not None and (self._since is None or started <= self._since):
-            log_event(_log, logging.INFO, "container.settle", container=container)
-            self._docker.stop(container, self._seconds)
-        return self._docker.start(container)
-
-    def find(self, name: str) -> ContainerUse | None:
-        """Find it by its id or its name."""
-        return self._docker.find(name)
-
-    def goes_when_stopped(self, container: str) -> bool:
-        """Return whether it would be removed."""
-        return self._docker.goes_when_stopped(container)
 
 
 class _SortedRecords:
@@ -154,9 +114,9 @@ class _SortedRecords:
         """Its file."""
         return self._journal.path
 
-    def stopped(self, container: str, name: str, run: int = 0) -> None:
+    def stopped(self, one: Stopped) -> None:
         """Record that it is to be started again."""
-        self._journal.stopped(container, name, run)
+        self._journal.stopped(one)
 
     def resumed(self, container: str) -> None:
         """Record that it needs not be started again."""

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -116,11 +117,11 @@ def run_once(backup: OnceBackup, waiter: SignalWaiter) -> Result:
     state = backup.settings.state_directory
     backup.strategy.prepare()
     with backup.strategy.opened() as journal, backup.connect() as docker:
-        for reason in recover_leftovers(docker, journal, backup.stop_seconds):
+        for reason in recover_leftovers(docker, journal, time.sleep):
             backup.show(reason)
         backup.strategy.resume()
         stopped = choose_stopped(docker, backup.to_stop)
-        write_record(state, BackupRecord(docker.now(), backup.strategy.container))
+        write_record(state, BackupRecord(backup.strategy.container))
         context = QuiesceContext(backup.stop_seconds, waiter.wait, lambda: waiter.is_stopped)
         try:
             with quiesced(docker, stopped, journal, context):

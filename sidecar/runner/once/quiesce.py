@@ -14,6 +14,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Protocol, TypeVar
 
 from sidecar.docker.lifecycle import ContainersError
+from sidecar.docker.models import ContainerState
 from sidecar.docker.usage import ContainerUse
 from sidecar.lib.log import log_event
 from sidecar.runner.quiesce import (
@@ -51,10 +52,6 @@ class QuiesceControl(ContainerControl, Protocol):
 
     def providers(self) -> Mapping[str, str]:
         """Return, by container id, the id or name of the container whose network it shares."""
-        ...
-
-    def started_at(self, container: str) -> float | None:
-        """Return when a container that runs was started, in unix seconds; None if it does not."""
         ...
 
 
@@ -172,7 +169,7 @@ def quiesced(
 def _stop(
     stack: ExitStack, control: "_PersistentControl", journal: StoppedRecords, seconds: int
 ) -> None:
-    stopped = while_stopped(control, (control.one,), journal, seconds=seconds)
+    stopped = while_stopped(control, (control.one,), journal, seconds=seconds, wait=control.wait)
     try:
         stack.enter_context(stopped)
     except ContainersError as error:
@@ -181,27 +178,28 @@ def _stop(
 
 @dataclass
 class _PersistentControl:
-    """Docker for one container: a start is tried several times, whatever its name is by now.
-
-    `is_in_doubt`: a stop of it failed, so that Docker may stop it later all the same.
-    """
+    """Docker for one container: a start is tried several times, whatever its name is by now."""
 
     docker: QuiesceControl
     one: ContainerUse
     wait: Callable[[float], object]
     failures: list[str] = field(repr=False)
-    is_in_doubt: bool = False
 
     def stop(self, container: str, seconds: int = 10) -> None:
         """Stop it."""
-        self.is_in_doubt = True
         self.docker.stop(container, seconds)
-        self.is_in_doubt = False
+
+    def state(self, container: str) -> ContainerState | None:
+        """Return how it stands, with a few tries."""
+        return self._retry(lambda: self.docker.state(container))
+
+    def now(self) -> float:
+        """Return the time of Docker's clock, with a few tries."""
+        return self._retry(self.docker.now)
 
     def start(self, container: str) -> bool:
         """Start it, with a few tries; a failure is added to `failures` and raised."""
         try:
-            self._refuse_in_doubt(container)
             return self._retry(lambda: self.docker.start(container))
         except ContainersError as error:
             self.failures.append(f"{self.one.name} is not sure to run again: {error.message}")
@@ -214,11 +212,6 @@ class _PersistentControl:
     def goes_when_stopped(self, container: str) -> bool:
         """Return whether it would be removed."""
         return self.docker.goes_when_stopped(container)
-
-    def _refuse_in_doubt(self, container: str) -> None:
-        """Leave one that runs to the next start of ours: to start it now would change nothing."""
-        if self.is_in_doubt and self.docker.started_at(container) is not None:
-            raise ContainersError("it runs, but the engine may be about to stop it all the same")
 
     def _retry(self, call: Callable[[], T]) -> T:
         for pause in _PAUSES:

@@ -1,6 +1,7 @@
 """Restoring and verifying for a command that waits for it, beside a daemon or without one."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -59,7 +60,7 @@ def run_restore(
         records = stack.enter_context(JournalLockRecords(journal))
         engine = make_engine(settings, environ, config, resolved.repo, records)
         if not options.is_dry:
-            start_leftovers(containers, journal)
+            start_leftovers(containers, journal, time.sleep)
         restorer = Restorer(engine, journal, containers, stop_seconds=options.stop_seconds)
         restore_plan = restorer.prepare(
             request_of(resolved, config.instance), is_dry=options.is_dry

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sidecar.backrest.reading import RunPlan
 from sidecar.docker.lifecycle import ContainersError
+from sidecar.docker.models import ContainerState
 from sidecar.docker.usage import ContainerUse, MountedPath
 from sidecar.engines.base import Engine, EngineError, FailureClass, Snapshot
 from sidecar.runner.empty_source import (
@@ -308,6 +309,14 @@ class Machine:
     def goes_when_stopped(self, container: str) -> bool:
         """Nor removed."""
         raise AssertionError(container)
+
+    def state(self, container: str) -> ContainerState | None:
+        """Nor judged."""
+        raise AssertionError(container)
+
+    def now(self) -> float:
+        """Nor timed."""
+        raise AssertionError
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from sidecar.docker.endpoint import DEFAULT_ADDRESS
 from sidecar.docker.lifecycle import ContainersError, NoDocker
+from sidecar.docker.models import ContainerState
 from sidecar.docker.usage import (
     ContainerUse,
     MountedPath,
@@ -19,7 +21,7 @@ from sidecar.docker.usage import (
     own_id,
     users_of,
 )
-from sidecar.runner.journal import Journal
+from sidecar.runner.journal import Journal, Stopped
 from sidecar.runner.quiesce import reasons_not_to_stop, start_again, while_stopped
 from sidecar.runner.restore.users import OwnContainer, users_at_work
 
@@ -44,12 +46,19 @@ def of_compose(name: str, needs: str = "") -> ContainerUse:
 
 @dataclass
 class Machine:
-    """An engine in memory; `refuse` names calls that fail, `log` is what was done."""
+    """An engine in memory; `refuse` names calls that fail, `log` is what was done.
+
+    `status` is what each container is, question by question, the last for good; `ended` is when
+    the last end of each was.
+    """
 
     present: list[ContainerUse] = field(default_factory=list)
     refuse: set[str] = field(default_factory=set)
     log: list[str] = field(default_factory=list)
     going: set[str] = field(default_factory=set)
+    status: dict[str, list[str]] = field(default_factory=dict)
+    ended: float = 0.0
+    time: float = 1000.0
     address: str = "unix:///made-up.sock"
     error: ContainersError | None = None
 
@@ -70,6 +79,24 @@ class Machine:
     def goes_when_stopped(self, container: str) -> bool:
         """Tell whether it is one that goes."""
         return container in self.going
+
+    def state(self, container: str) -> ContainerState | None:
+        """Tell how it stands."""
+        if not any(one.id == container for one in self.present):
+            return None
+        known = self.status.get(container, ["running"])
+        status = known.pop(0) if len(known) > 1 else known[0]
+        ended = datetime.fromtimestamp(self.ended or self.time, UTC).isoformat()
+        return ContainerState(container, container, status, ended)
+
+    def now(self) -> float:
+        """Tell the time."""
+        return self.time
+
+    def wait(self, seconds: float) -> None:
+        """Let time go by."""
+        self.log.append("wait")
+        self.time += seconds
 
     def all(self) -> tuple[ContainerUse, ...]:
         """List them."""
@@ -122,22 +149,72 @@ def test_they_start_again_whatever_happens(journal: Journal) -> None:
 
 
 def test_if_one_cannot_be_stopped_the_others_start_again(journal: Journal) -> None:
-    """And nothing else is done; it starts itself too, for it may be stopping all the same."""
-    machine = Machine([WEB, DB], {"stop db-id"})
+    """And nothing else is done; it may be stopping all the same, so it is waited for."""
+    machine = Machine([WEB, DB], {"stop db-id"}, status={"db-id": ["running", "exited"]})
 
     with (
         pytest.raises(ContainersError, match="would not stop db-id"),
-        while_stopped(machine, [WEB, DB], journal),
+        while_stopped(machine, [WEB, DB], journal, wait=machine.wait),
     ):
         raise AssertionError
 
-    assert ["stop web-id", "stop db-id", "start db-id", "start web-id"] == machine.log
+    assert ["stop web-id", "stop db-id", "wait", "start db-id", "start web-id"] == machine.log
     assert () == journal.still_stopped()
+
+
+@pytest.mark.parametrize(
+    ("status", "ended", "waits", "starts"),
+    [
+        (["exited"], 1000.0, 0, True),
+        (["running"] * 3 + ["exited"], 0.0, 3, True),
+        (["running"], 0.0, 19, False),
+        (["exited"], 1020.0, 0, False),
+        (["exited"], 999.0, 0, False),
+        (["paused"], 0.0, 0, False),
+    ],
+)
+def test_what_a_killed_process_was_about_to_stop_is_waited_for(
+    journal: Journal,
+    status: list[str],
+    ended: float,
+    waits: int,
+    starts: bool,
+) -> None:
+    """Nobody stops it a second time. Stopped in the time it had, it is started by us."""
+    machine = Machine([WEB], status={"web-id": status}, ended=ended)
+    journal.stopped(Stopped("web-id", "shop-web-1", 0, 1000.0, 4))
+
+    assert () == start_again(machine, journal, machine.wait)
+
+    assert ["wait"] * waits + ["start web-id"] * starts == machine.log
+    assert () == journal.still_stopped()
+
+
+def test_without_patience_it_is_left_to_the_next_look(journal: Journal) -> None:
+    """Each minute the runner looks, and holds up nothing else meanwhile."""
+    machine = Machine([WEB], status={"web-id": ["running", "exited"]})
+    journal.stopped(Stopped("web-id", "shop-web-1", 0, 1000.0, 4))
+
+    assert () == start_again(machine, journal)
+    assert [] == machine.log
+    assert () == start_again(machine, journal)
+    assert ["start web-id"] == machine.log
+
+
+def test_a_state_that_does_not_last_is_given_up_at_last(journal: Journal) -> None:
+    """It stays to be done."""
+    machine = Machine([WEB], status={"web-id": ["removing"]})
+    journal.stopped(Stopped("web-id", "shop-web-1", 0, 1000.0, 4))
+
+    assert () == start_again(machine, journal, machine.wait)
+
+    assert ["wait"] * 19 == machine.log
+    assert 1 == len(journal.still_stopped())
 
 
 def test_one_that_cannot_be_started_keeps_none_of_the_others(journal: Journal) -> None:
     """It is told, and started by the next who looks."""
-    machine = Machine([WEB, DB], {"start db-id"})
+    machine = Machine([WEB, DB], {"start db-id"}, status={"db-id": ["exited"]})
 
     with (
         pytest.raises(ContainersError, match="shop-db-1 is stopped and could not be started"),
@@ -164,8 +241,8 @@ def test_what_somebody_is_at_is_not_started(journal: Journal) -> None:
 
 def test_a_container_that_was_recreated_starts_by_its_name(journal: Journal) -> None:
     """One that is gone for good is no failure."""
-    journal.stopped("old-id", "shop-web-1")
-    journal.stopped("gone-id", "gone")
+    journal.stopped(Stopped("old-id", "shop-web-1", 0))
+    journal.stopped(Stopped("gone-id", "gone", 0))
     machine = Machine([WEB])
 
     assert () == start_again(machine, journal)

@@ -13,9 +13,8 @@ import pytest
 
 from sidecar.backrest.document import DocumentView
 from sidecar.docker.client import Connection
-from sidecar.docker.containers import ContainerState, SwarmService
 from sidecar.docker.markers import Marker
-from sidecar.docker.models import Container, Inventory, Mount
+from sidecar.docker.models import Container, ContainerState, Inventory, Mount, SwarmService
 from sidecar.docker.stopped import NotedStop
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import InventoryError

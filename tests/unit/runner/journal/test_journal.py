@@ -248,10 +248,13 @@ def test_missed_fires_are_bounded_too(path: Path) -> None:
 def test_intents_survive_until_they_are_carried_out(path: Path) -> None:
     """What is stopped is known, whoever asks."""
     with Journal(path) as journal:
-        journal.stopped("c1", "web-1", 7)
-        journal.stopped("c2", "db-1")
+        journal.stopped(Stopped("c1", "web-1", 7, 1000.5, 60))
+        journal.stopped(Stopped("c2", "db-1", 0))
     with Journal(path) as journal:
-        assert journal.still_stopped() == (Stopped("c2", "db-1", 0), Stopped("c1", "web-1", 7))
+        assert journal.still_stopped() == (
+            Stopped("c2", "db-1", 0),
+            Stopped("c1", "web-1", 7, 1000.5, 60),
+        )
         journal.resumed("c1")
         assert journal.still_stopped() == (Stopped("c2", "db-1", 0),)
 
@@ -332,7 +335,7 @@ def test_what_can_be_read_of_a_broken_file_is_saved(path: Path) -> None:
     """Above all what is to be put right, and what is stopped."""
     journal = Journal(path, for_daemon=True)
     begin(journal)
-    journal.stopped("c1", "web-1", 1)
+    journal.stopped(Stopped("c1", "web-1", 1))
     journal.end(begin(journal, DB), GOOD)
     for number in range(50):
         journal.post(f"{number} " * 4000, 1.0)
@@ -386,7 +389,7 @@ def test_a_daemon_opens_a_file_to_which_nothing_can_be_added(
 ) -> None:
     """A full disk must not keep it from starting what is stopped."""
     with Journal(path) as journal:
-        journal.stopped("c1", "web-1")
+        journal.stopped(Stopped("c1", "web-1", 0))
     connect = sqlite3.connect
 
     def full(*args: object, **kwargs: object) -> sqlite3.Connection:
@@ -439,7 +442,7 @@ def test_a_file_that_breaks_while_it_is_used_is_replaced(journal: Journal, path:
         file.write(b"\xff" * (size - 4096))
     journal._connection.execute("PRAGMA shrink_memory")
 
-    journal.stopped("c1", "web-1", number)
+    journal.stopped(Stopped("c1", "web-1", number))
 
     assert [(one.run.id, one.run.phase) for one in journal.unfinished()] == [(1, Phase.WORKING)]
     journal.end(number, GOOD)
@@ -473,13 +476,13 @@ def test_a_place_that_goes_and_comes_back_is_used_again(journal: Journal, path: 
     path.parent.touch()
 
     with pytest.raises(JournalError, match="cannot be begun anew"):
-        journal.stopped("c1", "web-1")
+        journal.stopped(Stopped("c1", "web-1", 0))
     with pytest.raises(JournalError, match="cannot be read"):
         journal.runs()
     journal.end(number, GOOD)
     assert journal.history().past[WEB].last_success == GOOD.at
     path.parent.unlink()
-    journal.stopped("c1", "web-1")
+    journal.stopped(Stopped("c1", "web-1", 0))
 
     assert [run.ended for run in journal.runs()] == [GOOD]
 
@@ -572,7 +575,7 @@ def test_an_intent_that_cannot_be_recorded_is_refused(journal: Journal) -> None:
         with pytest.raises(JournalError, match="cannot be written"):
             begin(journal)
         with pytest.raises(JournalError, match="cannot be written"):
-            journal.stopped("c1", "web-1")
+            journal.stopped(Stopped("c1", "web-1", 0))
 
 
 def test_a_full_disk_is_told_once_and_made_up_for(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.lib.errors import StoreError
-from sidecar.runner.journal import Journal
+from sidecar.runner.journal import Journal, Stopped
 from sidecar.runner.once.leftover import (
     FILE,
     BackupRecord,
@@ -34,43 +34,49 @@ def test_what_is_left_is_put_right_in_the_order_in_which_it_starts(journal: Jour
     app, db = held("app", part_of("p", "app", "db")), held("db", part_of("p", "db"))
     docker = QuiesceDocker.of(app, db)
     for name in ("app", "db", "gone"):
-        journal.stopped(f"id-{name}", name)
-    write_record(journal.path.parent, BackupRecord(5.0, "shot"))
+        journal.stopped(Stopped(f"id-{name}", name, 0))
+    write_record(journal.path.parent, BackupRecord("shot"))
     assert () == recover_leftovers(docker, journal)
     assert ["discard shot", "start id-db", "start id-app", "start id-gone"] == docker.calls
     assert [] == names_left(journal)
     assert None is read_record(journal.path.parent)
 
 
-@pytest.mark.parametrize(
-    ("record", "started", "calls"),
-    [
-        (BackupRecord(5.0, ""), 4.0, ["stop id-a", "start id-a"]),
-        (BackupRecord(5.0, ""), 6.0, ["start id-a"]),
-        (BackupRecord(5.0, ""), None, ["start id-a"]),
-        (None, 6.0, ["stop id-a", "start id-a"]),
-    ],
-)
-def test_one_that_may_be_stopping_right_now_is_settled(
-    journal: Journal, record: BackupRecord | None, started: float | None, calls: list[str]
-) -> None:
-    """It is certain only of one that does not run, or was started since."""
-    docker = QuiesceDocker.of(held("a"), started={} if started is None else {"id-a": started})
-    journal.stopped("id-a", "a")
-    if record is not None:
-        write_record(journal.path.parent, record)
+def test_one_that_may_be_stopping_right_now_is_not_stopped_again(journal: Journal) -> None:
+    """It is waited for, and started then."""
+    docker = QuiesceDocker.of(held("a"), stopping={"id-a": 3})
+    journal.stopped(Stopped("id-a", "a", 0, 1000.0, 60))
+    write_record(journal.path.parent, BackupRecord(""))
+    waits: list[float] = []
+    assert () == recover_leftovers(docker, journal, waits.append)
+    assert (["start id-a"], [1.0] * 3) == (docker.calls, waits)
+    assert None is read_record(journal.path.parent)
+
+
+def test_without_patience_it_is_left_for_the_next_time(journal: Journal) -> None:
+    """The record too."""
+    docker = QuiesceDocker.of(held("a"), stopping={"id-a": 3})
+    journal.stopped(Stopped("id-a", "a", 0, 1000.0, 60))
+    write_record(journal.path.parent, BackupRecord(""))
     assert () == recover_leftovers(docker, journal)
-    assert calls == docker.calls
+    assert ([], ["a"]) == (docker.calls, names_left(journal))
+    assert BackupRecord("") == read_record(journal.path.parent)
+
+
+def test_the_record_of_an_older_version_is_read(tmp_path: Path) -> None:
+    """It also said when the backup began."""
+    (tmp_path / FILE).write_text('{"at":5.0,"shot":"backup-once-0a1b2c3d4e5f"}')
+    assert BackupRecord("backup-once-0a1b2c3d4e5f") == read_record(tmp_path)
 
 
 def test_what_cannot_be_started_is_told_and_stays_to_be_done(journal: Journal) -> None:
     """When the backup began is still needed then."""
     docker = QuiesceDocker.of(held("a"), failures={"start id-a": ["no port"]})
-    journal.stopped("id-a", "a")
-    write_record(journal.path.parent, BackupRecord(5.0, ""))
+    journal.stopped(Stopped("id-a", "a", 0))
+    write_record(journal.path.parent, BackupRecord(""))
     (reason,) = recover_leftovers(docker, journal)
     assert "no port" in reason
-    assert (["a"], BackupRecord(5.0, "")) == (names_left(journal), read_record(journal.path.parent))
+    assert (["a"], BackupRecord("")) == (names_left(journal), read_record(journal.path.parent))
 
 
 def test_a_record_that_cannot_be_read_is_none_and_one_that_cannot_be_written_is_told(
@@ -80,4 +86,4 @@ def test_a_record_that_cannot_be_read_is_none_and_one_that_cannot_be_written_is_
     (tmp_path / FILE).write_text("half of")
     assert None is read_record(tmp_path)
     with pytest.raises(StoreError, match="cannot be written"):
-        write_record(tmp_path / "none" / "none", BackupRecord(1.0, ""))
+        write_record(tmp_path / "none" / "none", BackupRecord(""))

@@ -1,0 +1,43 @@
+"""Which plans run, so that nothing which they have stopped is started meanwhile."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sidecar.backrest.reading import RunPlan
+
+
+class RunningPlans:
+    """The plans whose hooks may run now; safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._plans: list[RunPlan] = []
+
+    @contextmanager
+    def running(self, plan: RunPlan | None) -> Iterator[None]:
+        """Count a plan as running, for the block; None is what belongs to no plan."""
+        plans = [] if plan is None else [plan]
+        with self._lock:
+            self._plans += plans
+        try:
+            yield
+        finally:
+            with self._lock:
+                for one in plans:
+                    self._plans.remove(one)
+
+    @contextmanager
+    def unused(self, plan_id: str, name: str) -> Iterator[bool]:
+        """Let no plan begin, for the block; False if one runs that counts on a marker.
+
+        That is the plan which wrote it, and any whose hooks speak of the container `name`: a
+        START hook leaves what it finds stopped.
+        """
+        with self._lock:
+            yield not any(_counts_on(plan, plan_id, name) for plan in self._plans)
+
+
+def _counts_on(plan: RunPlan, plan_id: str, name: str) -> bool:
+    commands = (hook.settings.get("command", "") for hook in plan.hooks)
+    return plan.id == plan_id or any(name in command for command in commands)
