@@ -1,14 +1,17 @@
 """Find out how a repository is reached: prefix, flags and environment of every command."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sidecar.backrest.reading import Repo
 from sidecar.engines.base import EngineError, FailureClass
+from sidecar.engines.restic.features import Feature, Features
 
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
+# Restic refuses the one beside the other.
+_SSH_OPTIONS = ("sftp.args", "sftp.command")
 _CPU = {"CPU_HIGH": ("nice", "-n", "-10"), "CPU_LOW": ("nice", "-n", "10")}
 # A piece of an entry of flags: white space, or a part of a word.
 _PIECE = re.compile(
@@ -40,13 +43,18 @@ class RepositoryAccess:
         return Path(address) if address.startswith("/") else None
 
 
-def resolve_access(repo: Repo, environ: Mapping[str, str], program: str) -> RepositoryAccess:
+def resolve_access(
+    repo: Repo, environ: Mapping[str, str], program: str, features: Callable[[], Features]
+) -> RepositoryAccess:
     """Return how a repository is reached; `${NAME}` comes from `environ`, as in Backrest.
 
-    Raises EngineError for flags that no shell could split.
+    `features` tells what the program can do, and is only asked where that matters. Raises
+    EngineError for flags that no shell could split.
     """
     flags = [word for entry in repo.flags for word in split_flag(expand(entry, environ))]
-    if expand(repo.uri, environ).startswith("sftp:") and "sftp.args" not in " ".join(flags):
+    is_own = any(option in word for word in flags for option in _SSH_OPTIONS)
+    is_sftp = expand(repo.uri, environ).startswith("sftp:")
+    if is_sftp and not is_own and features().has(Feature.SFTP_ARGS):
         # Without it ssh may wait for somebody to type a password.
         flags += ["-o", "sftp.args=-oBatchMode=yes"]
     prefix = (*_CPU.get(repo.cpu_nice, ()), *_IO.get(repo.io_nice, ()))

@@ -160,9 +160,9 @@ def render_restore(
     return _command(access, head, ["--target", target, *flags], _OFTEN, snapshot[:8])
 
 
-def render_version(access: RepositoryAccess) -> Command:
+def render_version(program: str) -> Command:
     """Ask for the version; a restic that knows no JSON answers in plain text."""
-    return Command((access.program, "version", "--json"), shown="restic version")
+    return Command((program, "version", "--json"), shown="restic version")
 
 
 def _command(

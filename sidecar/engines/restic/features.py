@@ -20,6 +20,7 @@ class Feature(StrEnum):
     FULL_ID = "the whole id of the new snapshot in backup --json"
     SPARSE = "restore --sparse"
     RETRY_LOCK = "--retry-lock"
+    SFTP_ARGS = "-o sftp.args"
     SUBFOLDER = "restore SNAPSHOT:FOLDER"
     RESTORE_PROGRESS = "restore --json"
     SKIP_IF_UNCHANGED = "backup --skip-if-unchanged"
@@ -41,6 +42,7 @@ SINCE: dict[Feature, Version] = {
     Feature.FULL_ID: (0, 15, 0),
     Feature.SPARSE: (0, 15, 0),
     Feature.RETRY_LOCK: (0, 16, 0),
+    Feature.SFTP_ARGS: (0, 16, 1),
     Feature.SUBFOLDER: (0, 16, 0),
     Feature.RESTORE_PROGRESS: (0, 16, 0),
     Feature.SKIP_IF_UNCHANGED: (0, 17, 0),

@@ -76,11 +76,11 @@ class Program:
     @cached_property
     def access(self) -> RepositoryAccess:
         """How the repository is reached. Raises EngineError."""
-        return resolve_access(self.repo, self._environ, self._name)
+        return resolve_access(self.repo, self._environ, self._name, self.features)
 
     def features(self) -> Features:
         """Return what this restic can do. Raises EngineError if it cannot be started."""
-        command = argv.render_version(self.access)
+        command = argv.render_version(self._name)
         patience = self._runner.silence_timeout(_VERSION_SECONDS)
         path = self._environ.get("PATH")
         return _MEMO.features(self._name, path, lambda: self._run(command, patience).out)

@@ -13,10 +13,11 @@ PLAN = RunPlan("web", "store", ("/data",))
 OLD, NEW = Features((0, 14, 0)), Features((0, 19, 0))
 
 
-def access(**settings: object) -> RepositoryAccess:
+def access(features: Features = NEW, **settings: object) -> RepositoryAccess:
     """Resolve a repository of these settings."""
     repo = Repo("store", **{"uri": "/repo", **settings})  # type: ignore[arg-type]
-    return resolve_access(repo, {"NAME": "value", "SPACED": "a b"}, "restic")
+    environ = {"NAME": "value", "SPACED": "a b"}
+    return resolve_access(repo, environ, "restic", lambda: features)
 
 
 @pytest.mark.parametrize(
@@ -95,16 +96,24 @@ def test_flags_are_expanded_before_they_are_split() -> None:
 
 
 @pytest.mark.parametrize(
-    ("uri", "flags", "expected"),
+    ("features", "uri", "flags", "expected"),
     [
-        ("sftp:u@h:/r", (), ("-o", "sftp.args=-oBatchMode=yes")),
-        ("sftp:u@h:/r", ("-o sftp.args=-p22",), ("-o", "sftp.args=-p22")),
-        ("/repo", (), ()),
+        (NEW, "sftp:u@h:/r", (), ("-o", "sftp.args=-oBatchMode=yes")),
+        (NEW, "sftp:u@h:/r", ("-o sftp.args=-p22",), ("-o", "sftp.args=-p22")),
+        (NEW, "sftp:u@h:/r", ("-o sftp.command=own",), ("-o", "sftp.command=own")),
+        (NEW, "/repo", (), ()),
+        (Features((0, 16, 0)), "sftp:u@h:/r", (), ()),
+        (OLD, "sftp:u@h:/r", (), ()),
     ],
 )
-def test_ssh_asks_nobody(uri: str, flags: tuple[str, ...], expected: tuple[str, ...]) -> None:
-    """There is nobody to answer; who sets its arguments says so himself."""
-    assert expected == access(uri=uri, flags=flags).flags
+def test_ssh_asks_nobody(
+    features: Features, uri: str, flags: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    """There is nobody to answer; who sets its arguments or its command says so himself.
+
+    An old restic knows no arguments, and refuses the option.
+    """
+    assert expected == access(features, uri=uri, flags=flags).flags
 
 
 @pytest.mark.parametrize(

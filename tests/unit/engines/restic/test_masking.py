@@ -2,6 +2,7 @@
 
 from sidecar.backrest.reading import Repo, RunPlan
 from sidecar.engines.restic.access import resolve_access
+from sidecar.engines.restic.features import Features
 from sidecar.engines.restic.masking import Masking, masking_of
 from sidecar.lib.text import MASK
 
@@ -34,7 +35,7 @@ def test_all_of_a_repository_that_is_secret_is_masked() -> None:
         flags=("-o s3.key=flag-secret --header 'flag word'",),
     )
     plan = RunPlan("p", "r", backup_flags=("--password-command=plan-secret", "--tag visible"))
-    access = resolve_access(repo, {"GIVEN_TOKEN": "given-secret"}, "restic")
+    access = resolve_access(repo, {"GIVEN_TOKEN": "given-secret"}, "restic", Features)
     text = (
         "the-password env-secret given-secret proxy-pw flag-secret flag word uri-secret plan-secret"
         " visible host --header s3.key"
@@ -59,7 +60,7 @@ def test_values_of_plain_variables_and_options_stay_readable() -> None:
     plan = RunPlan("p", "r", backup_flags=("--tag visible", "--host=somewhere"))
     text = " ".join((*env.values(), *flags, "visible somewhere bucket"))
 
-    assert text == masking_of(repo, resolve_access(repo, {}, "restic"), plan).mask(text)
+    assert text == masking_of(repo, resolve_access(repo, {}, "restic", Features), plan).mask(text)
 
 
 def test_the_secrets_of_an_rclone_remote_in_the_address_are_masked() -> None:
@@ -74,7 +75,7 @@ def test_a_value_without_an_option_is_masked() -> None:
     """Nobody knows what it is."""
     repo = Repo("r", uri="/r", flags=("unexpected",))
 
-    assert MASK == masking_of(repo, resolve_access(repo, {}, "restic")).mask("unexpected")
+    assert MASK == masking_of(repo, resolve_access(repo, {}, "restic", Features)).mask("unexpected")
 
 
 def test_what_is_quoted_is_masked_without_its_quotes() -> None:

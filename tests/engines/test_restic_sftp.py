@@ -1,0 +1,89 @@
+"""A repository behind a real sshd, whose host key is checked."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sidecar.backrest.plan import Retention
+from sidecar.backrest.reading import CheckPolicy, Repo
+from sidecar.engines.base import EngineError, FailureClass, ResultKind
+from sidecar.engines.restic import CommandTimeouts
+from sidecar.lib.process import ProcessRunner
+from tests.engines.bench import INSTANCE, ResticBench, quick_repo
+from tests.engines.storages import SshServer, ssh_server
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Make one empty repository that is quickly opened."""
+    repo = quick_repo(tmp_path_factory.mktemp("template"))
+    return lambda _: repo
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[SshServer]:
+    """Run an sshd that this user may log in to."""
+    with ssh_server(tmp_path / "ssh") as running:
+        yield running
+
+
+@pytest.fixture
+def remote(restic: ResticBench, server: SshServer) -> Repo:
+    """Have the repository on that server, and ssh set up for it as a user does."""
+    (restic.folder / "repo").rename(server.folder / "repo")
+    restic.added["PATH"] = f"{server.programs}:{os.environ['PATH']}"
+    restic.runner = ProcessRunner(restic.environ, grace=restic.grace)
+    return restic.repo(uri=server.uri)
+
+
+def test_a_repository_behind_ssh_works(restic: ResticBench, remote: Repo) -> None:
+    """With whatever restic there is: one that knows no arguments of ssh is given none."""
+    restic.write("file", "hello")
+    engine = restic.restic(remote)
+    done = [engine.backup(restic.plan(), INSTANCE, restic.reported.append) for _ in range(2)]
+    done.append(engine.forget(restic.plan(), INSTANCE, Retention(last=1)))
+    done.append(engine.check(CheckPolicy()))
+    [snapshot] = engine.snapshots(restic.plan(), INSTANCE)
+    target = restic.folder / "target"
+    done.append(engine.restore(snapshot, (), target, restic.reported.append))
+
+    assert {(ResultKind.SUCCESS, "")} == {(one.kind, one.reason) for one in done}
+    assert "hello" == (target / f"{restic.source}/file".lstrip("/")).read_text()
+
+
+def test_who_has_a_command_of_his_own_is_given_no_arguments(
+    restic: ResticBench, remote: Repo, server: SshServer
+) -> None:
+    """Restic refuses the one beside the other."""
+    command = f"/usr/bin/ssh -F {server.client} -p {server.port} 127.0.0.1 -s sftp"
+    repo = restic.repo(uri=remote.uri, flags=(f"-o 'sftp.command={command}'",))
+
+    assert restic.restic(remote).probe() == restic.restic(repo).probe()
+
+
+def test_a_server_with_another_key_is_not_trusted(
+    restic: ResticBench, remote: Repo, server: SshServer
+) -> None:
+    """Somebody else may answer at that address: it is told, and nothing is saved there."""
+    other = server.make_key("other_key")
+    server.known_hosts.write_text(f"[127.0.0.1]:{server.port} {other}")
+    with pytest.raises(EngineError) as caught:
+        restic.restic(remote).probe()
+
+    assert FailureClass.AUTH is caught.value.failure
+    assert "the host key of the server is not one that is known" in caught.value.message
+
+
+def test_a_key_that_is_not_let_in_is_told(
+    restic: ResticBench, remote: Repo, server: SshServer
+) -> None:
+    """Nobody is asked for a password, and nothing is waited for."""
+    server.authorized_keys.write_text("")
+    restic.limits = CommandTimeouts(probe=20.0)
+    with pytest.raises(EngineError) as caught:
+        restic.restic(remote).probe()
+
+    assert FailureClass.AUTH is caught.value.failure
+    assert "Permission denied (publickey)" in caught.value.message
