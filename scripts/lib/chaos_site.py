@@ -25,7 +25,7 @@ from requests import RequestException
 from private_docker import EngineError, PrivateEngine, run_again, run_engine, stop_engine
 from sample_stack import import_image
 from sidecar.lib.errors import SidecarError
-from sidecar.runner.job.leftover_processes import find_leftovers
+from sidecar.runner.job.leftover_processes import MARK, find_leftovers
 from sidecar.runner.journal import Journal, JournalError
 from sidecar.web.control import ask
 from tests.fakes.cheap_key import replace_key
@@ -40,6 +40,7 @@ _REPLICAS = 2
 _PASSWORD = "correct horse battery"  # noqa: S105 - of a repository that is removed with the site
 _LOOK_SECONDS = 0.02
 _SWIFT_LOOK_SECONDS = 0.002
+_AFTER_SECONDS = (0.0, 0.05, 0.3)
 _UP_SECONDS = 60.0
 _END_SECONDS = 120.0
 
@@ -268,7 +269,7 @@ class Site:
     def _strike_program(
         self, names: frozenset[str], which: signal.Signals, rng: random.Random
     ) -> bool:
-        """Kill a program of a hook, at once or some time after one is there: most are gone soon."""
+        """Kill a program of a hook, at once or a moment after one is there: most are gone soon."""
         while True:
             self.clock.until(
                 lambda: bool(self._programs(names)) or not self.is_running,
@@ -280,22 +281,27 @@ class Site:
                     continue
                 return False
             pid = rng.choice(found)
-            self.clock.pause(rng.choice((0.0, rng.uniform(0.0, 0.3))))
+            self.clock.pause(rng.uniform(0.0, rng.choice(_AFTER_SECONDS)))
             if pid in self._programs(names):
                 with suppress(ProcessLookupError):
                     os.kill(pid, which)
                     return True
 
-    def _programs(self, names: frozenset[str] = frozenset()) -> tuple[int, ...]:
-        """List what the runner has started; with names, only of these."""
-        found = (child.pid for child in find_leftovers(self.state_folder))
-        return tuple(pid for pid in found if not names or _name_of(pid) in names)
+    def _programs(self, names: frozenset[str]) -> tuple[int, ...]:
+        """List the programs of these names that the runner has started."""
+        return tuple(pid for pid in _pids_of(names) if self._has_started(pid))
+
+    def _has_started(self, pid: int) -> bool:
+        mark = os.fsencode(f"{MARK}={self.state_folder}")
+        with suppress(OSError):
+            return mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return False
 
     def end_programs(self) -> None:
         """Kill all that the runner has started, as the end of its container does."""
-        for pid in self._programs():
+        for child in find_leftovers(self.state_folder):
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(child.pid, signal.SIGKILL)
 
     def restart_engine(self) -> None:
         """Start the engine again once it has ended."""
@@ -440,6 +446,13 @@ def run_site(policy: Policy, clock: Clock) -> Iterator[Site]:
             site.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _pids_of(names: frozenset[str]) -> Iterator[int]:
+    """Find processes by their names, which is quicker than by what they were started with."""
+    for entry in os.scandir("/proc"):
+        if entry.name.isdecimal() and _name_of(int(entry.name)) in names:
+            yield int(entry.name)
 
 
 def _name_of(pid: int) -> str:
