@@ -108,6 +108,7 @@ class DaemonThreads:
             lambda: self._maintenance.disks,
             lambda: self._maintenance.stopped,
             self._blocked,
+            lambda: parts.delivery.unusable,
         )
         self._status = StatusCollector(
             sources, parts.scheduler, settings.health_grace, time.time, time.monotonic

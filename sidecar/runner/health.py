@@ -68,6 +68,7 @@ class HealthFacts:
         disks: how full each disk is, from 0 to 1, by path.
         unreachable: the class of failure by repository.
         stopped: a sentence for each container that is stopped and could not be started.
+        unusable: a sentence for each address of notifications that cannot be used.
     """
 
     now: float
@@ -81,6 +82,7 @@ class HealthFacts:
     disks: Mapping[str, float] = field(default_factory=dict)
     unreachable: Mapping[str, str] = field(default_factory=dict)
     stopped: tuple[str, ...] = ()
+    unusable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ def _backups(facts: HealthFacts, grace: float) -> Iterator[str]:
         yield f"the repository {repo} cannot be reached ({failure})"
     for sentence in facts.stopped:
         yield f"the container {sentence}"
+    yield from facts.unusable
 
 
 def _plan(plan: PlanHealth, now: float, grace: float) -> Iterator[str]:

@@ -60,6 +60,7 @@ EVENTS: Mapping[str, LogEvent] = {
     "restore.settled": LogEvent("warn", "what an earlier restore left halfway was put right"),
     "notify.sent": LogEvent("debug", "a notification was sent"),
     "notify.failed": LogEvent("warn", "a notification could not be sent; it is tried again"),
+    "notify.unusable": LogEvent("error", "an address of --notify-url cannot be used"),
     "notify.dropped": LogEvent("error", "a notification could not be sent, and is given up"),
     "outbox.unreadable": LogEvent("error", "notifications that wait cannot be read"),
     "outbox.unknown": LogEvent("error", "a notification that waits is of another version"),

@@ -247,7 +247,9 @@ def assemble(
             Journal(state / JOURNAL, settings.journal_keep, for_daemon=for_daemon)
         )
         delivery = stack.enter_context(
-            DeliveryQueue(journal, ProcessSender(ProcessRunner(inherited)))
+            DeliveryQueue(
+                journal, ProcessSender(ProcessRunner(inherited)), urls=settings.notifying.urls
+            )
         )
         containers = stack.enter_context(open_docker(settings, environ))
         records = stack.enter_context(JournalLockRecords(journal))

@@ -78,6 +78,7 @@ class StatusSources:
         disks: how full each disk is, from 0 to 1, by path.
         stopped: a sentence for each container that could not be started again.
         blocked: why a plan is not run, by its id.
+        unusable: a sentence for each address of notifications that cannot be used.
     """
 
     journal: RunRecords
@@ -88,6 +89,7 @@ class StatusSources:
     disks: Callable[[], Mapping[str, float]] = dict
     stopped: Callable[[], tuple[str, ...]] = tuple
     blocked: Callable[[], Mapping[str, str]] = dict
+    unusable: Callable[[], tuple[str, ...]] = tuple
 
 
 class StatusCollector:
@@ -175,6 +177,7 @@ class StatusCollector:
             disks=self._sources.disks(),
             unreachable=_unreachable(self._sources.probes()),
             stopped=self._sources.stopped(),
+            unusable=self._sources.unusable(),
         )
         return judge(facts, self._grace)
 

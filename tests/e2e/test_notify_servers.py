@@ -26,6 +26,7 @@ from sidecar.lib.process import ProcessRunner
 from sidecar.runner.hooks.run import HookRunner
 from sidecar.runner.job.events import HookFacts, HookOutcome
 from sidecar.runner.journal import Journal
+from sidecar.runner.notify.addresses import ENCODING
 from sidecar.runner.notify.delivery import PAUSES, Delivered, DeliveryQueue
 from sidecar.runner.notify.messages import (
     AppriseRequest,
@@ -36,6 +37,7 @@ from sidecar.runner.notify.messages import (
 from sidecar.runner.notify.notices import Notice, NoticeEvent, RunNotifier
 from sidecar.runner.notify.sender import ProcessSender
 from sidecar.runner.notify.shoutrrr import translate_shoutrrr
+from tests.e2e.runner_process import RunnerFolder
 
 SUCCESS = ("CONDITION_SNAPSHOT_SUCCESS", "CONDITION_SNAPSHOT_END")
 START = ("CONDITION_SNAPSHOT_START",)
@@ -380,9 +382,9 @@ def test_apprise_knows_the_addresses_that_we_make(sender: ProcessSender) -> None
     ]
 
     assert ("",) * 7 == sender.check(urls)
-    assert ("Apprise does not understand this address",) * 2 == sender.check(
-        ["nonsense", f"mailto://{SECRET}"]
-    )
+    wrong = f"Apprise does not understand this address: {ENCODING}"
+    assert (wrong, wrong) == sender.check(["nonsense", f"mailto://{SECRET}"])
+    assert Failure(wrong, is_final=True) == sender.send(AppriseRequest("nonsense://h", "t", "b"))
 
 
 def test_a_sender_that_cannot_begin_is_told() -> None:
@@ -394,4 +396,41 @@ def test_a_sender_that_cannot_begin_is_told() -> None:
     assert Failure("the program that sends could not be started") == sender.send(
         HttpRequest("http://h/", "x")
     )
-    assert ("the program that sends could not be started",) == sender.check(["json://h"])
+    # Nothing is known of the address then.
+    assert ("",) == sender.check(["json://h"])
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 410])
+def test_an_answer_that_will_stay_the_same_is_final(
+    web: Web, sender: ProcessSender, status: int
+) -> None:
+    """The address or the message is wrong, and neither will change."""
+    web.status = status
+
+    assert Failure(f"it answered {status}", is_final=True) == sender.send(HttpRequest(web.url, "x"))
+
+
+def test_a_test_message_is_sent_to_each_address(web: Web, tmp_path: Path) -> None:
+    """Each is told by its number, with why it did not work; secrets are not shown."""
+    parts = RunnerFolder(tmp_path)
+    gone = f"json://127.0.0.1:{free_port()}/{SECRET}"
+    urls = (f"json://127.0.0.1:{web.port}/{SECRET}", gone, f"mailtos://me:{SECRET}#@h")
+    parts.environ["BACKREST_RUNNER_NOTIFY_URL"] = " ".join(urls)
+    done = parts.run("notify", "--test")
+    first, second, third = done.stdout.splitlines()
+
+    assert (1, "--notify-url 1 (json): sent") == (done.returncode, first)
+    assert second.startswith("--notify-url 2 (json): not sent: ")
+    assert third.startswith("--notify-url 3 (mailtos): not sent: a sign in its user or password")
+    assert SECRET not in done.stdout + done.stderr
+    sent = json.loads(web.asked[0].body)
+    assert sent["title"].startswith("test of notifications sent on ")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--test",)])
+def test_a_test_without_an_address_is_a_mistake(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """And so is a command that is not told to send one."""
+    done = RunnerFolder(tmp_path).run("notify", *arguments)
+
+    assert 1 == done.returncode
+    assert "→ give --" in done.stderr

@@ -7,7 +7,7 @@ import click
 
 from sidecar import __version__
 from sidecar.cli.exits import run_group
-from sidecar.cli.runner import backup, inspect, restore, service, upkeep
+from sidecar.cli.runner import backup, inspect, notify, restore, service, upkeep
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,6 +39,7 @@ for _command in (
     upkeep.check,
     upkeep.prune,
     upkeep.unlock,
+    notify.notify,
     service.healthcheck,
     service.version,
 ):

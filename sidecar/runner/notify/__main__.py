@@ -2,25 +2,24 @@
 
 import json
 import sys
+from dataclasses import asdict
 from typing import TextIO
 
-from sidecar.runner.notify.messages import parse_request
+from sidecar.runner.notify.messages import Failure, parse_request
 from sidecar.runner.notify.send import check_addresses, send_request
 
 
 def answer(question: str) -> str:
     """Return the answer to a question; both are JSON.
 
-    `{"kind", "request"}` is sent; the answer is `{"reason", "is_down"}`, with an empty reason if
+    `{"kind", "request"}` is sent; the answer has the fields of a Failure, with an empty reason if
     that succeeded. `{"urls"}` are checked; the answer is `{"wrong"}`, a sentence for each.
     """
     plain = json.loads(question)
     if "urls" in plain:
         return json.dumps({"wrong": check_addresses(plain["urls"])})
     failure = send_request(parse_request(plain["kind"], plain["request"]))
-    if failure is None:
-        return json.dumps({"reason": "", "is_down": False})
-    return json.dumps({"reason": failure.reason, "is_down": failure.is_down})
+    return json.dumps(asdict(failure or Failure("")))
 
 
 def main(source: TextIO = sys.stdin, target: TextIO = sys.stdout) -> None:

@@ -17,6 +17,7 @@ from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
 from sidecar.lib.threads import Closable
 from sidecar.runner.journal import Journal, Posted
+from sidecar.runner.notify.addresses import check_addresses
 from sidecar.runner.notify.messages import (
     Failure,
     QueuedMessage,
@@ -45,6 +46,10 @@ class Sender(Protocol):
         """Send it; None if that succeeded. Raises nothing."""
         ...
 
+    def check(self, urls: Sequence[str]) -> Sequence[str]:
+        """Return for each Apprise URL what is wrong with it; empty: nothing. Raises nothing."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
@@ -67,12 +72,19 @@ class _Waiting:
 class DeliveryQueue(Closable):
     """Takes messages and sends them: in a thread of its own once `start` was called.
 
-    `now` gives unix seconds.
+    That first checks `urls`, the addresses of --notify-url. `now` gives unix seconds.
     """
 
     def __init__(
-        self, journal: Journal, sender: Sender, now: Callable[[], float] = time.time
+        self,
+        journal: Journal,
+        sender: Sender,
+        now: Callable[[], float] = time.time,
+        urls: Sequence[str] = (),
     ) -> None:
+        self.unusable: tuple[str, ...] = ()
+        """A sentence for each address that cannot be used; known once they are checked."""
+        self._urls = urls
         self._journal = journal
         self._sender = sender
         self._now = now
@@ -171,7 +183,7 @@ class DeliveryQueue(Closable):
 
     def _put_off(self, one: _Waiting, failure: Failure) -> str:
         tries = len(PAUSES) if one.posted is None else one.posted.failures
-        if one.posted is None or tries >= len(PAUSES):
+        if one.posted is None or failure.is_final or tries >= len(PAUSES):
             return self._drop(one, failure.reason)
         pause = PAUSES[tries]
         self._journal.failed(one.posted.id, self._now() + pause)
@@ -186,7 +198,14 @@ class DeliveryQueue(Closable):
         log_event(_log, logging.ERROR, "notify.dropped", **fields)
         return "dropped"
 
+    def check(self) -> None:
+        """Check the addresses, and log what is wrong with them."""
+        self.unusable = check_addresses(self._urls, self._sender.check)
+        for sentence in self.unusable:
+            log_event(_log, logging.ERROR, "notify.unusable", reason=sentence)
+
     def _run(self) -> None:
+        self.check()
         waiting = 0
         while not self._is_closing:
             self._wake.wait(POLL_SECONDS if waiting else None)

@@ -64,10 +64,12 @@ class Failure:
     """Why it could not be sent, without any part of an address.
 
     `is_down`: the server cannot be reached or is in trouble, so that others would fail too.
+    `is_final`: it would fail each time.
     """
 
     reason: str
     is_down: bool = False
+    is_final: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from urllib.parse import urlsplit
 
 from sidecar.engines.base import Stats
 from sidecar.lib.text import counted, render_size
 from sidecar.runner.journal import RunOutcome
+from sidecar.runner.notify.addresses import name_address
 from sidecar.runner.notify.messages import AppriseRequest, QueuedMessage, cut, level_of
 
 
@@ -86,15 +86,6 @@ class RunNotifier:
             is_start = notice.event is NoticeEvent.START
             to = name_address(url, number)
             self.post(QueuedMessage(to, notice.about, request, notice.at.timestamp(), is_start))
-
-
-def name_address(url: str, number: int) -> str:
-    """Return what an address of `--notify-url` is called where it must not be shown."""
-    try:
-        scheme = urlsplit(url.strip()).scheme
-    except ValueError:
-        scheme = ""
-    return f"--notify-url {number} ({scheme})" if scheme else f"--notify-url {number}"
 
 
 def render_notice(notice: Notice, host: str) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from urllib3.exceptions import HTTPError
 
+from sidecar.runner.notify.addresses import ENCODING
 from sidecar.runner.notify.messages import AppriseRequest, Failure, HttpRequest, Request
 
 SECONDS = 10.0
@@ -27,7 +28,8 @@ _NO_APPRISE = "apprise is not installed, which this address needs"
 _MOST_REDIRECTS = 3
 _MOVED = frozenset({301, 302, 307, 308})
 _SEEN = 303
-_OVERLOADED = frozenset({408, 429})
+_OVERLOADED = frozenset({408, 425, 429})
+_NOT_UNDERSTOOD = f"Apprise does not understand this address: {ENCODING}"
 _FAILURES = (requests.RequestException, HTTPError, OSError, ValueError)
 _NETWORK = (
     (re.compile(r"timed? ?out", re.IGNORECASE), "it did not answer in time"),
@@ -56,7 +58,7 @@ def check_addresses(urls: Sequence[str]) -> list[str]:
         return [_NO_APPRISE] * len(urls)
     with _caught():
         found = [apprise.Apprise.instantiate(url, suppress_exceptions=True) for url in urls]
-    return ["" if plugin else "Apprise does not understand this address" for plugin in found]
+    return ["" if plugin else _NOT_UNDERSTOOD for plugin in found]
 
 
 def _post(request: HttpRequest) -> Failure | None:
@@ -68,11 +70,11 @@ def _post(request: HttpRequest) -> Failure | None:
                 if not moved:
                     return _failure_of_status(status)
                 if urlsplit(url).scheme == "https" and urlsplit(moved).scheme != "https":
-                    return Failure("it leads to an address that is not secure")
+                    return Failure("it leads to an address that is not secure", is_final=True)
                 url = moved
     except _FAILURES as error:
         return Failure(_network_reason(str(error)) or "it could not be reached", is_down=True)
-    return Failure("it leads from one address to another")
+    return Failure("it leads from one address to another", is_final=True)
 
 
 def _ask(session: requests.Session, request: HttpRequest, url: str) -> tuple[int, str]:
@@ -97,7 +99,9 @@ def _ask(session: requests.Session, request: HttpRequest, url: str) -> tuple[int
 def _failure_of_status(status: int) -> Failure | None:
     if 200 <= status < 300 or status == _SEEN:
         return None
-    return Failure(f"it answered {status}", status >= 500 or status in _OVERLOADED)
+    is_down = status >= 500 or status in _OVERLOADED
+    # Refused or not known: it is the address or the message that is wrong.
+    return Failure(f"it answered {status}", is_down, is_final=400 <= status < 500 and not is_down)
 
 
 def _network_reason(text: str) -> str:
@@ -108,7 +112,7 @@ def _network_reason(text: str) -> str:
 def _by_apprise(request: AppriseRequest) -> Failure | None:
     apprise = _apprise()
     if apprise is None:
-        return Failure(_NO_APPRISE)
+        return Failure(_NO_APPRISE, is_final=True)
     failure = _notify(apprise, request, request.url)
     if failure is not None and request.second:
         failure = _notify(apprise, request, request.second)
@@ -127,7 +131,7 @@ def _notify(apprise: Any, request: AppriseRequest, url: str) -> Failure | None:
     with _caught() as log:
         plugin = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
         if not plugin:
-            return Failure("Apprise does not understand this address")
+            return Failure(_NOT_UNDERSTOOD, is_final=True)
         plugin.socket_connect_timeout = min(plugin.socket_connect_timeout, SECONDS)
         plugin.socket_read_timeout = min(plugin.socket_read_timeout, SECONDS)
         if "overflow=" not in url:

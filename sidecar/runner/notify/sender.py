@@ -37,14 +37,17 @@ class ProcessSender:
         if isinstance(answer, Failure):
             return answer
         reason = str(answer.get("reason", ""))
-        return Failure(reason, bool(answer.get("is_down"))) if reason else None
+        if not reason:
+            return None
+        return Failure(reason, bool(answer.get("is_down")), bool(answer.get("is_final")))
 
     def check(self, urls: Sequence[str]) -> tuple[str, ...]:
         """Return for each Apprise URL what is wrong with it; empty: nothing."""
         answer = self._ask({"urls": list(urls)})
         if isinstance(answer, Failure):
-            return (answer.reason,) * len(urls)
-        return tuple(map(str, answer.get("wrong", ())))
+            # Whoever sends will find out.
+            return ("",) * len(urls)
+        return tuple(map(str, answer.get("wrong", [""] * len(urls))))
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any] | Failure:
         try:

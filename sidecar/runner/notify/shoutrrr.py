@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from sidecar.runner.notify import services
+from sidecar.runner.notify.addresses import ENCODING
 from sidecar.runner.notify.messages import (
     AppriseRequest,
     HttpRequest,
@@ -126,14 +127,15 @@ def parse_address(address: str) -> ServiceAddress:
         split = urlsplit(address.strip())
         query = tuple(parse_qsl(split.query, keep_blank_values=True, max_num_fields=100))
     except ValueError:
-        raise Unusable("a shoutrrr address is no address") from None
+        raise Unusable("a shoutrrr address is no address", ENCODING) from None
     scheme = split.scheme.lower()
     if not _SCHEME.fullmatch(scheme) or not address.strip()[len(scheme) :].startswith("://"):
         raise Unusable("a shoutrrr address names no service", "write SERVICE://...")
     login, _, place = split.netloc.rpartition("@")
     found = _HOST.fullmatch(place)
     if found is None:
-        raise Unusable(f"a {scheme} address has no host, or no port, that could be one")
+        message = f"a {scheme} address has no host, or no port, that could be one"
+        raise Unusable(message, ENCODING)
     user, _, password = login.partition(":")
     path = tuple(unquote(part) for part in split.path.split("/") if part)
     return ServiceAddress(

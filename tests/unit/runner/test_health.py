@@ -76,6 +76,10 @@ def test_what_is_wrong_with_the_process_keeps_it_from_being_ready(
             {"stopped": ("db is stopped and could not be started",)},
             "the container db is stopped and could not be started",
         ),
+        (
+            {"unusable": ("--notify-url 1 (ntfy) cannot be used: x",)},
+            "--notify-url 1 (ntfy) cannot be used: x",
+        ),
     ],
 )
 def test_what_is_wrong_around_the_backups_is_told(known: dict[str, object], words: str) -> None:

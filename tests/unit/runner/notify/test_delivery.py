@@ -3,7 +3,7 @@
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +36,10 @@ class ScriptedSender:
         self.tried.append(f"{request.url} {request.body}")
         self.has_sent.set()
         return self.failures.get(request.url)
+
+    def check(self, urls: Sequence[str]) -> tuple[str, ...]:
+        """Find fault with the addresses that fail."""
+        return tuple(self.failures[url].reason if url in self.failures else "" for url in urls)
 
 
 @dataclass
@@ -148,6 +152,34 @@ def test_a_message_that_is_refused_holds_up_no_other(ground: Ground) -> None:
     ground.delivery.deliver()
 
     assert ["a 1", "a 2"] == ground.tried()
+
+
+def test_what_can_never_work_is_not_tried_again(
+    ground: Ground, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is given up at once, and told."""
+    ground.post("1")
+    ground.fail("a", failure=Failure("it answered 404", is_final=True))
+
+    assert Delivered(dropped=1) == ground.delivery.deliver()
+    assert "notify.dropped" in [record.getMessage() for record in caplog.records]
+    assert Delivered() == ground.delivery.deliver()
+
+
+def test_addresses_are_checked_at_the_start(
+    ground: Ground, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Long before something has to be told."""
+    ground.sender.failures = {"odd://secret": Failure("it is not understood")}
+    queue = DeliveryQueue(
+        ground.journal, ground.sender, lambda: ground.now, ["json://h/", "odd://secret"]
+    )
+    queue.start()
+    queue.close()
+
+    assert ("--notify-url 2 (odd) cannot be used: it is not understood",) == queue.unusable
+    assert "notify.unusable" in [record.getMessage() for record in caplog.records]
+    assert "secret" not in caplog.text
 
 
 def test_a_beginning_is_not_told_after_the_end(ground: Ground) -> None:

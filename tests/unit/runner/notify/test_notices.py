@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 
 from sidecar.engines.base import Stats
 from sidecar.runner.journal import RunOutcome
+from sidecar.runner.notify.addresses import name_address
 from sidecar.runner.notify.messages import QueuedMessage
 from sidecar.runner.notify.notices import (
     Notice,
     NoticeEvent,
     RunNotifier,
     event_of,
-    name_address,
     render_notice,
 )
 
