@@ -35,7 +35,7 @@ class Example:
     `runner` the runner's mounts; `owners` whose the plans are; `container` the name of web's
     container where it is not the usual one; `goes_when_stopped`: it was started with `--rm`;
     `swarm` the labels of the Swarm service that web is;
-    `as_written` labels to which no prefix is added.
+    `as_written` labels to which no prefix is added; `linked` paths of the host that are links.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -53,6 +53,7 @@ class Example:
     goes_when_stopped: bool = False
     swarm: Mapping[str, str] = field(default_factory=dict)
     as_written: Mapping[str, str] = field(default_factory=dict)
+    linked: Mapping[str, str] = field(default_factory=dict)
 
 
 EXAMPLES: Mapping[str, Example] = {
@@ -89,6 +90,12 @@ EXAMPLES: Mapping[str, Example] = {
         "Backrest's container mounts `/srv` only, a second mount of the service lies there.",
         mounts=("data:/data", "/srv/www:/www"),
         runner=("/srv:/srv",),
+    ),
+    "path.link": Example(
+        {},
+        "`/photos` of the host is a link to `/big/photos`.",
+        mounts=("/photos:/data",),
+        linked={"/photos": "/big/photos"},
     ),
     "mount.unsupported": Example(
         {"paths.include": "/data,/media"},
@@ -223,7 +230,9 @@ def _inventory(example: Example) -> Inventory:
     }
     image = {f"backrest.{name}": value for name, value in example.image.items()}
     services = {"cloud_web": example.swarm} if example.swarm else {}
-    return Inventory(containers, volumes, {"image": image}, services=services)
+    return Inventory(
+        containers, volumes, {"image": image}, services=services, linked=example.linked
+    )
 
 
 def _container(service: str, own: Mapping[str, str], example: Example) -> Container:

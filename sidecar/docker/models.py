@@ -95,7 +95,8 @@ class Inventory:
     `missing_images` are the ids of those that Docker does not have any more. `services`
     are the labels of Swarm services by name, empty where they may not be read. `links` are
     the symbolic links that were seen on the way to paths that an image names: container
-    paths, by container id.
+    paths, by container id. `linked` are paths of plans on the host that were seen to be
+    symbolic links, and where each leads to.
     """
 
     containers: tuple[Container, ...] = ()
@@ -104,6 +105,7 @@ class Inventory:
     missing_images: frozenset[str] = frozenset()
     services: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     links: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    linked: Mapping[str, str] = field(default_factory=dict)
 
 
 PROJECT = "com.docker.compose.project"

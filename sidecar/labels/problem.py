@@ -59,6 +59,11 @@ REASONS: Mapping[str, Reason] = {
     ),
     "path.unmapped": Reason(Severity.DEGRADED, "a path that lies in no mount"),
     "path.escape": Reason(Severity.DEGRADED, "a path that leaves its mount through `..`"),
+    "path.link": Reason(
+        Severity.DEGRADED,
+        "a path that is a symbolic link: it would be saved in place of what it leads to; told by "
+        "`lint` and `reconcile --dry-run`, where the host's files can be seen",
+    ),
     "path.invisible": Reason(Severity.DEGRADED, "a path that the runner does not see"),
     "mount.unsupported": Reason(
         Severity.DEGRADED,

@@ -35,6 +35,7 @@ from sidecar.planner.memo import Memo
 from sidecar.planner.paths import resolve_paths
 from sidecar.planner.plan import Draft, Pass, RenderedWorkload, render_plan
 from sidecar.planner.repositories import choose_repos
+from sidecar.planner.source_links import source_link_problems
 from sidecar.planner.workload import Workload, WorkloadMemos, group_workloads
 
 _NO_OWNERS = Owners()
@@ -138,6 +139,9 @@ def render(
     taken = {item.plan_id for item in rendered}
     rendered = _with_problems(rendered, renamed_problems(new, taken, view, policy))
     rendered = _with_problems(rendered, _shared_paths(rendered, view, policy))
+    if inventory.linked:
+        found = source_link_problems(rendered, inventory.linked, policy.label_prefix)
+        rendered = _with_problems(rendered, tuple(found))
     ignored = tuple(
         p for workload in unlabelled for p in _ignored_problems(workload, policy.label_prefix)
     )

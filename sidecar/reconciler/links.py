@@ -1,7 +1,9 @@
-"""Look for symbolic links on the way to paths that images name, where the host can be seen.
+"""Look for symbolic links in paths of plans, where the host can be seen.
 
-The host's files are seen by a process on the host itself, and in a container that has them
-mounted. Elsewhere nothing is looked at, and no path is refused.
+On the way to a path that an image names none may lie at all. Of the others the path itself is
+looked at, for a backup would save the link alone. The host's files are seen by a process on the
+host itself, and in a container that has them mounted. Elsewhere nothing is looked at, and no path
+is refused.
 """
 
 import os
@@ -11,10 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from sidecar.docker.endpoint import UNIX, parse_address
-from sidecar.docker.models import Inventory
+from sidecar.docker.models import Inventory, Mount
 from sidecar.labels.policy import Policy
-from sidecar.planner.host_path import Locator
+from sidecar.planner.host_path import Locator, normal_path
 from sidecar.planner.image_paths import ImagePath, image_paths
+from sidecar.planner.plans import Rendered
 
 # To look into a folder, not to read it.
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -36,6 +39,41 @@ def with_links(inventory: Inventory, policy: Policy, docker_sock: str | None) ->
         if (local := view(path.host)) is not None and (link := _first_link(path, local)):
             links[path.container] = (*links.get(path.container, ()), link)
     return replace(inventory, links=links)
+
+
+def with_source_links(
+    inventory: Inventory,
+    rendered: Rendered,
+    policy: Policy,
+    docker_sock: str | None,
+    backrest_mounts: tuple[Mount, ...] | None,
+) -> Inventory:
+    """Add the paths of plans that are symbolic links, as the runner sees them too.
+
+    What the runner has mounted by itself is a folder there, whatever the host has. Of paths
+    that are named as the runner sees them (`host:`) nothing is known. See `with_links`.
+    """
+    mounted = {normal_path(mount.destination) for mount in backrest_mounts or ()}
+    hosts = {
+        entry.host
+        for item in rendered.workloads
+        for entry in item.paths.entries
+        if entry.runner not in mounted and not entry.container.startswith("host:")
+    }
+    view = _host_view(inventory, policy, docker_sock) if hosts else None
+    if view is None:
+        return inventory
+    linked = {host: target for host in hosts if (target := _target_of(host, view(host)))}
+    return replace(inventory, linked=linked) if linked else inventory
+
+
+def _target_of(host: str, local: str | None) -> str:
+    """Return where a link of the host leads to; empty if it is none, or cannot be seen."""
+    try:
+        target = os.readlink(local) if local else ""  # noqa: PTH115 - of any characters
+    except (OSError, ValueError):
+        return ""
+    return normal_path(os.path.join(os.path.dirname(host), target)) if target else ""  # noqa: PTH118, PTH120
 
 
 def _host_view(

@@ -21,7 +21,7 @@ from sidecar.planner.lint import LintFinding
 from sidecar.planner.plans import Rendered
 from sidecar.planner.propose import propose
 from sidecar.reconciler.backrest_view import resolve_backrest_view
-from sidecar.reconciler.links import with_links
+from sidecar.reconciler.links import with_links, with_source_links
 from sidecar.reconciler.observe import Observed, observe_docker, read_files
 from sidecar.reconciler.reconcile import read_document
 from sidecar.reconciler.secrets import with_secrets
@@ -120,6 +120,14 @@ def _lint(
             observed.inventory, settings, memory.state.runner, from_docker=docker is not None
         )
         view, rendered = _render(document, observed, policy, now, backrest.mounts)
+        if docker is not None:
+            sock = settings.source.docker_sock
+            inventory = with_source_links(
+                observed.inventory, rendered, policy, sock, backrest.mounts
+            )
+            if inventory is not observed.inventory:
+                observed = replace(observed, inventory=inventory)
+                view, rendered = _render(document, observed, policy, now, backrest.mounts)
         found = list(_find(rendered, policy, observed.compose, docker))
     covered = coverage.cover_mounts(observed.inventory, rendered, view, policy, backrest.mounts)
     found += findings.find_excluded_names(covered, policy.label_prefix)

@@ -26,7 +26,7 @@ from sidecar.reconciler.apply.first_run import period_of
 from sidecar.reconciler.backrest_view import HOST_VIEW, BackrestView, resolve_backrest_view
 from sidecar.reconciler.desired_state import DesiredState, Planner, naming
 from sidecar.reconciler.init import render_document
-from sidecar.reconciler.links import with_links
+from sidecar.reconciler.links import with_links, with_source_links
 from sidecar.reconciler.observe import observe_docker, read_files
 from sidecar.reconciler.recorder import (
     PassRecorder,
@@ -201,6 +201,14 @@ class Reconciler:
         content: bytes,
     ) -> PassOutcome:
         proposal = desired.propose(content, planner=self._planner)
+        if self.recorder.memory is not None:
+            sock = settings.source.docker_sock
+            inventory = with_source_links(
+                desired.inventory, proposal.rendered, desired.policy, sock, desired.backrest_mounts
+            )
+            if inventory is not desired.inventory:
+                desired = replace(desired, inventory=inventory)
+                proposal = desired.propose(content, planner=self._planner)
         return PassOutcome(str(settings.config), proposal, desired, False, backrest=view)
 
     def run(self, settings: ReconcilerSettings, inventory: Inventory, now: datetime) -> PassOutcome:

@@ -17,6 +17,7 @@ the repository `r1` and no plans, and the default policy.
     volumes     name → driver, options, mountpoint
     services    Swarm service → its own labels
     images      image → its own labels
+    linked      host path that was seen to be a symbolic link → where it leads to
     policy      fields of the Policy
     runner_mounts  the runner's mounts, where they are known
     repos       ids, or repositories as JSON
@@ -63,7 +64,7 @@ FILES = sorted(FOLDER.glob("*.txt"))
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 KEYS = {
     *("rule", "labels", "mounts", "containers", "volumes", "images", "policy", "runner_mounts"),
-    *("repos", "plans", "owners", "services", "document", "expect"),
+    *("repos", "plans", "owners", "services", "document", "expect", "linked"),
 }
 OUTCOMES = ("added", "updated", "orphaned", "unchanged")
 EXPECTED = {"plan", "plans", "problems", "says", "document", "refused", *OUTCOMES}
@@ -125,6 +126,7 @@ def parse_case(text: str) -> Case:
         {image: prefixed(labels, policy) for image, labels in raw.get("images", {}).items()},
         services={name: prefixed(own, policy) for name, own in raw.get("services", {}).items()},
         links={one.id: tuple(seen) for one, seen in zip(containers, links, strict=True) if seen},
+        linked=raw.get("linked", {}),
     )
     runner = raw.get("runner_mounts")
     return Case(

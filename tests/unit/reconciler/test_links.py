@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.backrest.document import DocumentView
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
+from sidecar.planner.plans import render
 from sidecar.reconciler import links
-from sidecar.reconciler.links import with_links
+from sidecar.reconciler.links import with_links, with_source_links
 from sidecar.reconciler.lint import lint_once
 from sidecar.reconciler.reconcile import reconcile_now
 from sidecar.reconciler.settings import InventorySource, ReconcilerSettings
@@ -122,3 +124,57 @@ def test_a_pass_leaves_such_a_path_out(docker: FakeDocker, data: Path, tmp_path:
     (plan,) = outcome.proposal.changes.added
     assert (f"{data}/a/b",) == plan.paths
     assert ["label.from-image"] == [p.reason for p in outcome.proposal.rendered.problems]
+
+
+PLAIN = {"backrest.enable": "true"}
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A link of the operator to where the photos are."""
+    (tmp_path / "big" / "photos").mkdir(parents=True)
+    (tmp_path / "photos").symlink_to("big/photos")
+    return tmp_path / "photos"
+
+
+def _linked(source: Path, *, runner: tuple[Mount, ...] | None = None, sock: str = NEAR) -> object:
+    web = Container("w", "web", "i", PLAIN, (Mount("bind", str(source), "/data"),))
+    inventory = Inventory((web,))
+    rendered = render(inventory, DocumentView(), Policy(), NOW, runner)
+    return with_source_links(inventory, rendered, Policy(), sock, runner).linked
+
+
+def test_a_path_that_is_itself_a_link_is_seen_with_its_target(photos: Path) -> None:
+    """Where a plain folder is none, nor one that does not exist."""
+    assert {str(photos): f"{photos.parent}/big/photos"} == _linked(photos)
+    assert {} == _linked(photos.parent / "big")
+    assert {} == _linked(photos.parent / "none")
+
+
+def test_what_the_runner_does_not_see_as_a_link_is_none(photos: Path) -> None:
+    """A mount of its own leads to the folder; a mount above it shows the link."""
+    own = Mount("bind", str(photos), str(photos))
+    above = Mount("bind", str(photos.parent), str(photos.parent))
+    assert {} == _linked(photos, runner=(own,))
+    assert {} != _linked(photos, runner=(above,))
+
+
+def test_beside_an_engine_elsewhere_no_path_is_looked_at(photos: Path) -> None:
+    """Its host is another."""
+    assert {} == _linked(photos, sock="tcp://elsewhere:2375")
+
+
+def test_lint_and_the_preview_tell_a_path_that_is_a_link(photos: Path, tmp_path: Path) -> None:
+    """A pass that writes does not look."""
+    with FakeDocker() as docker:
+        mount = {"Type": "bind", "Source": str(photos), "Destination": "/data"}
+        docker.add("web", PLAIN, mounts=[mount])
+        source = InventorySource(docker_sock=docker.address)
+        settings = ReconcilerSettings(tmp_path / "config.json", source=source)
+        (found,) = [f for f in lint_once(settings, NOW, {}).findings if f.reason == "path.link"]
+        outcome = reconcile_now(settings, NOW, {}, dry_run=True)
+
+    assert f"{photos} (/data) is a symbolic link to {tmp_path}/big/photos" in found.message
+    assert ["path.link"] == [p.reason for p in outcome.proposal.rendered.problems]
+    (plan,) = outcome.proposal.changes.added
+    assert (str(photos),) == plan.paths
