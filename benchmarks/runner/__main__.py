@@ -22,6 +22,7 @@ from pathlib import Path
 
 from benchmarks.runner.backup import backup_rows
 from benchmarks.runner.journal import journal_rows
+from benchmarks.runner.plans import plans_rows
 from benchmarks.runner.rest import look_rows, rest_rows
 from benchmarks.runner.scale import QUICK, Scale
 from benchmarks.runner.stage import Stage
@@ -29,6 +30,7 @@ from benchmarks.table import Row, machine_row, render_table
 
 _PARTS: dict[str, Callable[[Stage, Scale], list[Row]]] = {
     "backup": backup_rows,
+    "plans": plans_rows,
     "look": look_rows,
     "rest": rest_rows,
     "journal": journal_rows,

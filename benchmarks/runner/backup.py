@@ -50,7 +50,7 @@ def _pair(stage: Stage, *, runner_begins: bool) -> list[tuple[float, float]]:
     places = {kind: stage.make_repository(f"repository-{kind}") for kind in ("runner", "bare")}
     config = stage.write_document("pair", places["runner"], [plan_of(PLAN, stage.tree)])
     variants: dict[str, Callable[[], None]] = {
-        "runner": lambda: _run_runner(stage, config),
+        "runner": lambda: run_runner(stage, config, PLAN),
         "bare": lambda: _run_bare(stage, places["bare"]),
     }
     order = sorted(variants, reverse=runner_begins)
@@ -71,11 +71,12 @@ def _seconds(run: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def _run_runner(stage: Stage, config: Path) -> None:
+def run_runner(stage: Stage, config: Path, *what: str) -> None:
+    """Run plans as a whole command; raises RuntimeError if one fails."""
     # --force: no engine is asked for a Backrest of this machine's.
     given = ("--config", str(config), "--restic", stage.restic, "--force")
     done = subprocess.run(
-        [sys.executable, "-m", "sidecar.runner", "run", PLAN, *given],
+        [sys.executable, "-m", "sidecar.runner", "run", *what, *given],
         env=stage.environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,

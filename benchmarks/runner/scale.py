@@ -17,6 +17,11 @@ class Scale:
     journal_plans: int = 1_000
     runs_of_plan: int = 1_000
     commands: int = 9
+    loop_plans: int = 10
+    few_files: int = 100
+    small_bytes: int = 1_000
+    loops: int = 5
+    loops_of_many: int = 3
 
 
-QUICK = Scale(30, 1_000, 1, 20, 5, 1.0, 2.0, 10, 10, 1)
+QUICK = Scale(30, 1_000, 1, 20, 5, 1.0, 2.0, 10, 10, 1, 2, 5, 100, 1, 1)

@@ -11,6 +11,8 @@ ROOT = Path(__file__).parents[2]
 EXPECTED = [
     ("run: backup of 30 files of 0.0 GB into a fresh repository, median of 1 pairs", "s"),
     ("run: second backup of 30 files of 0.0 GB, nothing new, median of 1 pairs", "s"),
+    ("run --all: 2 plans of 5 files, nothing new, median of 1 pairs", "s"),
+    ("run --all: 2 plans of 30 files, nothing new, median of 1 pairs", "s"),
     ("scheduler: a look at 20 plans", "ms"),
     ("reading and checking a document of 20 plans", "ms"),
     ("idle: processor time of the daemon with 20 plans", "%"),
