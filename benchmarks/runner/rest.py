@@ -12,51 +12,62 @@ from benchmarks.runner.stage import Stage, heartbeat, many_plans
 from benchmarks.table import Row
 from sidecar.lib.zones import local_zone
 from sidecar.runner.due import Scheduler, timings
-from sidecar.runner.journal import Journal
+from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
 from sidecar.runner.loader import parse_config
 
-GOAL_LOOK, GOAL_PERCENT, GOAL_MEMORY = 5.0, 0.1, 80
+GOAL_LOOK, GOAL_PERCENT, GOAL_MEMORY = 5.0, 0.05, 80
 _BARE = "import threading\nwhile True: threading.Event().wait(60)"
 
 
 def look_rows(stage: Stage, scale: Scale) -> list[Row]:
-    """Time a look at all plans: what is recorded of each, and whether it is due."""
-    path = _document(stage, scale)
+    """Time a look at all plans: what is recorded of each, and whether it is due.
+
+    It waits for nothing, so that its processor time is what it takes on a machine at rest.
+    """
+    path = _document(stage, "look", scale.look_plans)
     start = time.perf_counter()
     config = parse_config(path.read_bytes(), path, date.today())  # noqa: DTZ011 - as the loader
     read = time.perf_counter() - start
     wanted, scheduler, now = timings(config), Scheduler(local_zone()[0]), time.time()
     with Journal(path.parent / "journal.sqlite") as journal:
         journal.first_seen(wanted, now)
-        taken = []
-        for number in range(scale.looks):
-            start = time.perf_counter()
+
+        def look(number: int) -> float:
+            """Return the milliseconds of processor time of a look some seconds later."""
+            start = time.thread_time()
             found = scheduler.find_due(wanted, journal.history().moments, now + number, now)
-            taken.append(time.perf_counter() - start)
+            taken = time.thread_time() - start
             if found.due:
                 raise RuntimeError("a plan of the benchmark is due")
-    # The first one finds out when each fires next.
-    cold, *warm = (1000 * seconds for seconds in taken)
-    figure = statistics.median(warm)
+            return 1000 * taken
+
+        # The first one finds out when each fires next.
+        cold = look(0)
+        quiet = [look(number) for number in range(scale.looks)]
+        after_a_run = []
+        for number, job in zip(range(scale.looks), wanted, strict=False):
+            run = journal.begin(job, RunCause.MANUAL, now + number, "")
+            after_a_run.append(look(number))
+            journal.end(run, Ended(RunOutcome.SUCCESS, now + number))
+    of = f"a look at {scale.look_plans:,} plans"
+    floor = f"{cold:.1f} ms (the first one)"
+    document = f"reading and checking a document of {scale.look_plans:,} plans"
     return [
-        Row(
-            f"scheduler: a look at {scale.plans:,} plans",
-            0,
-            f"{figure:.2f} ms",
-            f"{cold:.1f} ms (the first one)",
-            None,
-            f"< {GOAL_LOOK:.0f} ms",
-            figure < GOAL_LOOK,
-        ),
-        Row(
-            f"reading and checking a document of {scale.plans:,} plans", 0, f"{1000 * read:.0f} ms"
-        ),
+        _look_row(f"scheduler: {of}", quiet, floor),
+        _look_row(f"scheduler: {of}, of which one has begun", after_a_run, floor),
+        Row(document, 0, f"{1000 * read:.0f} ms"),
     ]
+
+
+def _look_row(what: str, taken: list[float], floor: str) -> Row:
+    figure = statistics.median(taken)
+    goal = f"≤ {GOAL_LOOK:.0f} ms"
+    return Row(what, 0, f"{figure:.2f} ms", floor, None, goal, figure <= GOAL_LOOK)
 
 
 def rest_rows(stage: Stage, scale: Scale) -> list[Row]:
     """Measure a daemon with many plans of which none is due, beside a Python that sleeps."""
-    config = _document(stage, scale)
+    config = _document(stage, "rest", scale.plans)
     given = ("--config", str(config), "--restic", stage.restic, "--force", "--log-level", "error")
     with ExitStack() as stack:
         log = stage.folder / "daemon.log"
@@ -80,8 +91,8 @@ def rest_rows(stage: Stage, scale: Scale) -> list[Row]:
             f"{figure:.3f} % of a core",
             f"{floor:.3f} % (python that sleeps)",
             None,
-            f"< {GOAL_PERCENT} %",
-            figure < GOAL_PERCENT,
+            f"≤ {GOAL_PERCENT} %",
+            figure <= GOAL_PERCENT,
         ),
         Row(
             f"memory of the daemon with {scale.plans:,} plans",
@@ -95,12 +106,12 @@ def rest_rows(stage: Stage, scale: Scale) -> list[Row]:
     ]
 
 
-def _document(stage: Stage, scale: Scale) -> Path:
+def _document(stage: Stage, name: str, plans: int) -> Path:
     stage.tree.mkdir(exist_ok=True)
     repository = stage.folder / "repository-rest"
     if not repository.exists():
         stage.make_repository(repository.name)
-    return stage.write_document("rest", repository, many_plans(scale.plans, stage.tree))
+    return stage.write_document(name, repository, many_plans(plans, stage.tree))
 
 
 def _beats(daemon: Process, config: Path) -> bool:

@@ -162,6 +162,20 @@ def sync_directory(directory: int) -> None:
         os.fsync(directory)
 
 
+def sync_file_system(descriptor: int) -> None:
+    """Force all that was written to the file system of an open file to disk, and wait for it.
+
+    Where the system does not offer that, all file systems are waited for, and no error is told.
+    """
+    call = _syncfs()
+    if call is not None and call(descriptor) == 0:
+        return
+    code = errno.ENOSYS if call is None else ctypes.get_errno()
+    if code not in _NOT_OFFERED:
+        raise OSError(code, os.strerror(code))
+    os.sync()
+
+
 def _is_owner(descriptor: int, user: int, group: int) -> bool:
     status = os.fstat(descriptor)
     return (status.st_uid, status.st_gid) == (user, group)
@@ -211,3 +225,13 @@ def _renameat2() -> Callable[..., int] | None:
     library.syscall.argtypes = (ctypes.c_long, *arguments)
     library.syscall.restype = ctypes.c_long
     return partial(cast("Callable[..., int]", library.syscall), number)
+
+
+@cache
+def _syncfs() -> Callable[[int], int] | None:
+    """Return the C library's syncfs, else None."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(library, "syncfs"):
+        return None
+    library.syncfs.argtypes = (ctypes.c_int,)
+    return cast("Callable[[int], int]", library.syncfs)

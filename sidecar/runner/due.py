@@ -5,8 +5,9 @@ not after now; restarts, reloads, clock jumps and missed runs are this one compa
 that lie ahead, because the clock was wrong, are pulled back by `Journal.pull_back` before.
 """
 
+from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from enum import StrEnum
@@ -145,12 +146,65 @@ class _Next(NamedTuple):
     fire: float
 
 
+class _FireOrder:
+    """The next fires of all jobs, in order; only what has changed is computed and moved.
+
+    Thousands of jobs wait at each look, and one or none has changed since the last.
+    """
+
+    def __init__(self) -> None:
+        self._wanted: Mapping[Job, Timing] = {}
+        self._moments: Mapping[Job, Moments] = {}
+        self._next: dict[Job, _Next] = {}
+        self._order: list[tuple[float, Job]] = []
+
+    def in_order(self) -> Iterator[tuple[Job, _Next]]:
+        """Yield the jobs by their next fire."""
+        return ((job, self._next[job]) for _, job in self._order)
+
+    def update(
+        self,
+        wanted: Mapping[Job, Timing],
+        moments: Mapping[Job, Moments],
+        first_fire: Callable[[Timing, float], float],
+    ) -> None:
+        """Take other mappings; `first_fire` gives the first fire of a timing after a moment."""
+        if wanted is not self._wanted:
+            changed = {*self._next, *wanted}
+        elif moments is not self._moments:
+            changed = _changed(self._moments, moments)
+        else:
+            return
+        for job in changed:
+            timing, known = wanted.get(job), moments.get(job)
+            if timing is None or known is None:
+                self._remove(job)
+                continue
+            before, base = self._next.get(job), known.latest
+            if before is None or (before.timing, before.base) != (timing, base):
+                self._remove(job)
+                self._next[job] = following = _Next(timing, base, first_fire(timing, base))
+                insort(self._order, (following.fire, job))
+        self._wanted, self._moments = wanted, moments
+
+    def _remove(self, job: Job) -> None:
+        if (before := self._next.pop(job, None)) is not None:
+            del self._order[bisect_left(self._order, (before.fire, job))]
+
+
+def _changed(before: Mapping[Job, Moments], now: Mapping[Job, Moments]) -> set[Job]:
+    """Return the jobs whose moments are other objects than before, or gone."""
+    changed = {job for job, known in now.items() if known is not before.get(job)}
+    gone = len(before) + len(changed - before.keys()) - len(now)
+    return changed | (before.keys() - now.keys()) if gone else changed
+
+
 @dataclass
 class Scheduler:
     """Finds what is due in a time zone; remembers next fires, so that a second call is cheap."""
 
     zone: tzinfo
-    _next: dict[Job, _Next] = field(default_factory=dict, repr=False)
+    _order: _FireOrder = field(default_factory=_FireOrder, repr=False)
 
     def find_due(
         self,
@@ -166,20 +220,19 @@ class Scheduler:
         Jobs without moments are not known yet: they are left out. Those that are `busy` are not
         due again. `up_since` is when the runner started: with CatchUp.SKIP fires before that
         are missed, unless the timing counts from the last run; otherwise one run answers the
-        last of several fires, and the others are missed.
+        last of several fires, and the others are missed. Mappings that are the same objects as
+        in the last call must be unchanged: they are not gone through again.
         """
         answered_from = up_since if catch_up is CatchUp.SKIP else 0.0
         found = _Found(now, answered_from, now + LONGEST_SLEEP)
-        used: dict[Job, _Next] = {}
-        for job, timing in wanted.items():
-            if job in busy or (known := moments.get(job)) is None:
+        self._order.update(wanted, moments, self._first_fire)
+        for job, following in self._order.in_order():
+            if job in busy:
                 continue
-            used[job] = following = self._following(job, timing, known.latest)
             if following.fire > now:
                 found.wake = min(found.wake, following.fire)
-            else:
-                self._judge(job, following, found)
-        self._next = used
+                break
+            self._judge(job, following, found)
         found.due.sort(key=lambda one: one.fire)
         return DueList(tuple(found.due), tuple(found.missed), found.wake)
 
@@ -206,11 +259,8 @@ class Scheduler:
         fires = list(islice(self.next_fires(timing, after), _FIRES_OF_A_PERIOD))
         return max((later - one for one, later in pairwise(fires)), default=None)
 
-    def _following(self, job: Job, timing: Timing, base: float) -> _Next:
-        known = self._next.get(job)
-        if known is not None and known.base == base and known.timing == timing:
-            return known
-        return _Next(timing, base, next(self.next_fires(timing, base), float("inf")))
+    def _first_fire(self, timing: Timing, base: float) -> float:
+        return next(self.next_fires(timing, base), float("inf"))
 
     def _judge(self, job: Job, following: _Next, found: _Found) -> None:
         """Sort the fires: a run answers the last if it is not too old, the others are missed."""

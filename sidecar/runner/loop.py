@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from sidecar.backrest.reading import Config, Timing
@@ -46,6 +46,8 @@ class RunnerLoop:
         self._last_poll: float | None = None
         self._wanted: dict[Job, Timing] = {}
         self._checks: dict[Job, Moments] = {}
+        self._merged: Mapping[Job, Moments] = {}
+        self._merged_of: tuple[Mapping[Job, Moments], Mapping[Job, Moments]] = ({}, {})
 
     def poll(self) -> float:
         """Read the document, submit what is due, and return the seconds until the next call."""
@@ -59,7 +61,7 @@ class RunnerLoop:
                 self._submit_at_start(loaded.config)
         found = dependencies.parts.scheduler.find_due(
             self._wanted,
-            {**dependencies.parts.journal.history().moments, **self._checks},
+            self._moments(),
             now,
             self._up_since,
             dependencies.parts.settings.scheduling.catch_up,
@@ -68,11 +70,21 @@ class RunnerLoop:
         for missed in found.missed:
             self.miss(missed)
         for due in found.due:
-            if due.job in self._checks:
-                self._checks[due.job] = replace(self._checks[due.job], last_start=now)
+            if (check := self._checks.get(due.job)) is not None:
+                self._checks = {**self._checks, due.job: replace(check, last_start=now)}
             dependencies.pool.submit(due.job, RunCause.SCHEDULE)
         dependencies.heartbeat.beat(now, dependencies.status.beat().reasons)
         return found.next_wake - now
+
+    def _moments(self) -> Mapping[Job, Moments]:
+        """Return what is recorded of all jobs: the same object as long as nothing has changed."""
+        recorded = self._dependencies.parts.journal.history().moments
+        if not self._checks:
+            return recorded
+        of = (recorded, self._checks)
+        if self._merged_of[0] is not of[0] or self._merged_of[1] is not of[1]:
+            self._merged, self._merged_of = {**recorded, **self._checks}, of
+        return self._merged
 
     def _notice_clock(self, now: float) -> None:
         """Pull back what lies ahead, at the start and whenever the clock was set back."""

@@ -26,7 +26,7 @@ NO_DOCKER = "none"
 class Scheduling:
     """When jobs are run, and how many at a time."""
 
-    seats: int = 2
+    seats: int = 4
     """How many jobs run at a time, each of another repository."""
     catch_up: CatchUp = CatchUp.ONCE
     """What to do about fires that came while the runner was down."""

@@ -127,10 +127,10 @@ def test_what_uses_it_starts_again_if_the_restore_fails(
     """Whatever the file system says."""
     user = world.container("r5-user", {}, [f"{saved.volume}:/data"], running=True)
 
-    def refuse() -> None:
+    def refuse(_: int) -> None:
         raise OSError(5, "the disk is broken")
 
-    monkeypatch.setattr(os, "sync", refuse)
+    monkeypatch.setattr("sidecar.runner.restore.staging.sync_file_system", refuse)
     with pytest.raises(RestoreError, match="the disk is broken"):
         saved.restore(journal, containers, stop=True)
 

@@ -104,7 +104,7 @@ class Year:
 
     def _look(self, scheduler: Scheduler, now: float, since: float) -> None:
         busy = self.waiting.keys() | self.running.keys()
-        found = scheduler.find_due(self.wanted, self.moments, now, since, self.catch_up, busy)
+        found = scheduler.find_due(self.wanted, dict(self.moments), now, since, self.catch_up, busy)
         assert now < found.next_wake <= now + LONGEST_SLEEP
         for missed in found.missed:
             self._miss(missed)

@@ -55,7 +55,7 @@ _OWN_FLAGS = (
     "--seats",
     variables=("BACKREST_RUNNER_SEATS",),
     type=click.IntRange(1, 64),
-    default=2,
+    default=4,
     help="How many plans run at a time; each repository has one at the most.",
 )
 @option(

@@ -74,7 +74,7 @@ schedule_options = about(
     option(
         "--seats",
         type=click.IntRange(1, 64),
-        default=2,
+        default=4,
         help="How many runs at a time; each repository has one at the most.",
     ),
     option(

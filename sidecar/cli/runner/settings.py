@@ -54,7 +54,7 @@ def build_settings(flags: dict[str, Any]) -> RunnerSettings:
 
 def _scheduling(flags: dict[str, Any]) -> Scheduling:
     return Scheduling(
-        flags.pop("seats", 2),
+        flags.pop("seats", Scheduling().seats),
         CatchUp(flags.pop("catch_up", CatchUp.ONCE)),
         flags.pop("backup_on_start", False),
         parse_seconds("--grace", flags.pop("grace", "30s")),

@@ -95,6 +95,7 @@ class PastRuns(Database):
         self._past: dict[Job, Past] = {}
         self._unsaved: set[Job] = set()
         self._history: RunHistory | None = None
+        self._changed: set[Job] = set()
         self._version = -1
         super().__init__(path, now, for_daemon=for_daemon)
         self._refresh()
@@ -104,9 +105,13 @@ class PastRuns(Database):
         with self._lock:
             self._refresh()
             if self._history is None:
-                past = dict(self._past)
-                moments = {job: known.moments for job, known in past.items()}
-                self._history = RunHistory(past, moments)
+                self._changed.clear()
+                moments = {job: known.moments for job, known in self._past.items()}
+                self._history = RunHistory(dict(self._past), moments)
+            elif self._changed:
+                changed = {job: self._past[job].moments for job in self._changed}
+                self._changed.clear()
+                self._history = RunHistory(dict(self._past), {**self._history.moments, **changed})
             return self._history
 
     def first_seen(self, jobs: Iterable[Job], at: float) -> None:
@@ -180,7 +185,7 @@ class PastRuns(Database):
     def _remember(self, job: Job, at: float, **fields: Any) -> None:
         """Keep in memory what is written, too."""
         self._past[job] = replace(self._past.get(job) or Past(at), **fields)
-        self._history = None
+        self._changed.add(job)
 
     def _note_saved(self, jobs: Iterable[Job], *, is_saved: bool) -> None:
         """Note whether what is in memory is also in the file."""

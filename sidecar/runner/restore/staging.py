@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
-from sidecar.lib.files import list_names, try_lock
+from sidecar.lib.files import list_names, sync_file_system, try_lock
 from sidecar.lib.log import log_event
 from sidecar.runner.restore.choose import RestoreError
 from sidecar.runner.restore.shape import FOLDER, Shape, give_shape, read_shape
@@ -103,7 +103,7 @@ class Staging:
         If this raises, what was there before is there, or all that is new. Raises OSError.
         """
         # What was there is deleted soon: what replaces it has to be on the disk.
-        os.sync()
+        sync_file_system(self._held)
         (self.path / _OLD).mkdir()
         try:
             with _opened_at(self._held, _OLD) as old:

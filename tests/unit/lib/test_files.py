@@ -280,3 +280,38 @@ def test_names_are_listed_in_order(tmp_path: Path, directory: int) -> None:
     fill(tmp_path, b="", a="")
     (tmp_path / ".c").touch()
     assert atomic.list_names(directory) == [".c", "a", "b"]
+
+
+def test_one_file_system_is_forced_to_disk(directory: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others may be slow, or hang: nobody waits for them."""
+    monkeypatch.setattr(os, "sync", lambda: pytest.fail("all file systems were waited for"))
+    atomic.sync_file_system(directory)
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        atomic.sync_file_system(-1)
+
+
+@pytest.mark.parametrize("call", [None, answering(errno.ENOSYS)])
+def test_without_such_a_call_all_of_them_are(
+    directory: int, monkeypatch: pytest.MonkeyPatch, call: Callable[..., int] | None
+) -> None:
+    """An old C library, or a filter of system calls."""
+    waited: list[bool] = []
+    monkeypatch.setattr(atomic, "_syncfs", lambda: call)
+    monkeypatch.setattr(os, "sync", lambda: waited.append(True))
+    atomic.sync_file_system(directory)
+
+    assert [True] == waited
+
+
+def test_a_disk_that_fails_is_told(directory: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is about to be deleted may be the only whole copy."""
+    monkeypatch.setattr(atomic, "_syncfs", lambda: answering(errno.EIO))
+    with pytest.raises(OSError, match="Input/output error"):
+        atomic.sync_file_system(directory)
+
+
+def test_an_old_library_has_no_such_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked up once."""
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: SimpleNamespace())
+    assert atomic._syncfs.__wrapped__() is None

@@ -241,6 +241,48 @@ def test_next_fires_are_remembered_until_something_changes(monkeypatch: pytest.M
     assert [SEEN, SEEN, SEEN + 9] == asked
 
 
+def test_a_look_at_what_waits_goes_through_no_job() -> None:
+    """Of ten thousand plans that wait, only the one that is next is looked at."""
+
+    class Counted(dict[Job, Moments]):
+        looked = 0
+
+        def get(self, *key: object) -> Moments | None:  # type: ignore[override]
+            self.looked += 1
+            return super().get(*key)  # type: ignore[call-overload,no-any-return]
+
+    jobs = [Job(JobKind.BACKUP, f"plan{number}", "nas") for number in range(100)]
+    wanted = dict.fromkeys(jobs, DAILY)
+    moments = Counted(dict.fromkeys(jobs, Moments(SEEN)))
+    scheduler = Scheduler(UTC)
+    first = scheduler.find_due(wanted, moments, SEEN, SEEN)
+    seen = moments.looked
+    again = [scheduler.find_due(wanted, moments, SEEN, SEEN) for _ in range(50)]
+
+    assert [first] * 50 == again
+    assert seen == moments.looked
+
+
+def test_a_job_that_goes_or_comes_changes_the_order() -> None:
+    """The wake of the one that has gone is forgotten; equal fires are in the order of names."""
+    early, late = Timing("1 12 * * *"), Timing("2 12 * * *")
+    now = at("2025-06-01 12:00")
+    first, second = (Job(JobKind.BACKUP, name, "nas") for name in ("b", "a"))
+    moments = {first: Moments(now), second: Moments(now)}
+    scheduler = Scheduler(UTC)
+    both = scheduler.find_due({first: early, second: late}, moments, now, now)
+    one = scheduler.find_due({second: early}, moments, now, now)
+    none = scheduler.find_due({second: late}, {}, now, now)
+    due = scheduler.find_due({first: late, second: late}, moments, now + 120, now)
+
+    assert [now + 60, now + 60, now + LONGEST_SLEEP] == [
+        both.next_wake,
+        one.next_wake,
+        none.next_wake,
+    ]
+    assert [second, first] == [found.job for found in due.due]
+
+
 def test_all_that_the_document_wants_is_listed() -> None:
     """Backups of plans, and what is done for repositories; what is never due is left out."""
     store = Repo(

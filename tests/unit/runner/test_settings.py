@@ -14,6 +14,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from sidecar.cli.commands.backup_once import backup_once
 from sidecar.cli.exits import RUNNER_STATUSES, status_of, worst
 from sidecar.cli.runner import main as cli
 from sidecar.cli.runner.options import (
@@ -142,6 +143,13 @@ def test_every_flag_has_its_variable() -> None:
     assert Path("/data") == found.neighbour.data
     both = build("--seats", "5", BACKREST_RUNNER_SEATS="3")
     assert 5 == both.scheduling.seats
+
+
+def test_four_repositories_are_written_at_a_time() -> None:
+    """Uplinks are slow: one that waits leaves room for others. `backup-once` does the same."""
+    of_its_own = {param.name: param.default for param in backup_once.params}["seats"]
+
+    assert [4, 4, 4] == [build().scheduling.seats, Scheduling().seats, of_its_own]
 
 
 @pytest.mark.parametrize(

@@ -236,6 +236,18 @@ def test_the_past_is_not_read_again_without_need(journal: Journal) -> None:
     assert journal.history() is journal.history()
 
 
+def test_a_run_changes_nothing_that_was_known_of_other_jobs(journal: Journal) -> None:
+    """What was given out stays as it was, and what it shares with the next is the same object."""
+    journal.first_seen([WEB, DB], 1.0)
+    before = journal.history()
+    begin(journal)
+    after = journal.history()
+
+    assert (before.moments[WEB], after.moments[WEB]) == (Moments(1.0), Moments(1.0, 10.0))
+    assert before.past[WEB].last_start is None
+    assert after.moments[DB] is before.moments[DB]
+
+
 def test_missed_fires_are_bounded_too(path: Path) -> None:
     """The newest stay."""
     with Journal(path, keep=2) as journal:
