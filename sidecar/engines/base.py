@@ -112,6 +112,10 @@ class CommandResult:
         forged: snapshots of the plan, seen on the way, that bear another plan's tag too.
         listed: the plan's other snapshots without the forged ones, as they were listed for a
             backup or shortly before; None: they were not.
+        unrestored: what a restore that ended with a warning could not give to entries. Not
+            all of it: programs pass over some in silence.
+        tells_attributes: whether each extended attribute that was lost is in `unrestored`,
+            unless the file system has none.
     """
 
     kind: ResultKind
@@ -122,6 +126,8 @@ class CommandResult:
     excerpt: str = ""
     forged: "tuple[Snapshot, ...]" = ()
     listed: "tuple[Snapshot, ...] | None" = None
+    unrestored: "tuple[Unrestored, ...]" = ()
+    tells_attributes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +161,39 @@ REPLACED = "\ufffd"
 
 
 @dataclass(frozen=True, slots=True)
+class EntryAttributes:
+    """The extended attributes of an entry of a snapshot, by their names; its path as bytes."""
+
+    path: bytes
+    attributes: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Unrestored:
+    """What a restore could not give to an entry, in the engine's words; not its content.
+
+    `attribute` is the name of the extended attribute, if that is what it could not give.
+    """
+
+    path: str
+    message: str
+    attribute: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a snapshot; `kind` is file, dir, symlink or another word of the engine."""
+    """One entry of a snapshot; `kind` is file, dir, symlink or another word of the engine.
+
+    `user` and `group` are the numbers of its owners; None where the engine does not tell.
+    """
 
     path: str
     kind: str
     size: int = 0
     mode: int = 0
     mtime: float = 0.0
+    user: int | None = None
+    group: int | None = None
 
     @property
     def has_exact_path(self) -> bool:
@@ -319,8 +350,19 @@ class Engine(Upkeep, Protocol):
         """Return whether a snapshot holds at least one regular file; ends at the first one."""
         ...
 
+    def attributes(self, snapshot: Snapshot, path: str) -> Iterator[EntryAttributes]:
+        """Yield what has extended attributes at and below an absolute path of a snapshot.
+
+        It may take very much longer than `entries`.
+        """
+        ...
+
     def restore(
         self, snapshot: Snapshot, includes: Sequence[str], target: Path, report: Report
     ) -> CommandResult:
-        """Restore absolute paths of the snapshot below `target` (`/`: where they came from)."""
+        """Restore absolute paths of the snapshot below `target` (`/`: where they came from).
+
+        A warning means that the contents are there, but not all owners, modes, attributes or
+        device nodes.
+        """
         ...

@@ -56,6 +56,9 @@ EVENTS: Mapping[str, LogEvent] = {
     "plan.emptied": LogEvent("warn, error", "the paths of a plan are all empty, and were not"),
     "plan.refill": LogEvent("warn", "a plan whose paths are all empty is restored"),
     "devices.unknown": LogEvent("error", "on which disks a plan lies could not be recorded"),
+    "restore.differs": LogEvent(
+        "warn", "owners, permissions or attributes of what was restored are not as saved"
+    ),
     "restore.left": LogEvent("warn", "a folder of a restore could not be removed"),
     "restore.settled": LogEvent("warn", "what an earlier restore left halfway was put right"),
     "notify.sent": LogEvent("debug", "a notification was sent"),

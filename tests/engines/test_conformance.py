@@ -10,7 +10,7 @@ import pytest
 
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy
-from sidecar.engines.base import EngineError, FailureClass, ResultKind
+from sidecar.engines.base import EngineError, EntryAttributes, FailureClass, ResultKind
 from tests.engines.bench import INSTANCE, Bench
 
 MEGABYTE = 1 << 20
@@ -127,6 +127,25 @@ def test_entries_are_those_at_and_below_a_path(bench: Bench) -> None:
     assert {f"{deep}/file"} == paths(f"{deep}/file")
     assert set() == paths(f"{bench.source}/absent")
     assert paths(str(bench.source)) < paths("/")
+
+
+def test_owners_and_attributes_are_told(bench: Bench) -> None:
+    """Whatever names the entries have."""
+    odd = bench.write(os.fsdecode(b"deep/odd\n\xff"), "odd")
+    bench.write("plain", "plain")
+    os.setxattr(odd, "user.colour", b"blue\x00")
+    bench.backup()
+    engine = bench.engine()
+    [snapshot] = engine.snapshots(None, INSTANCE)
+    owners = {(one.user, one.group) for one in engine.entries(snapshot, str(bench.source))}
+
+    def attributes(path: Path) -> list[EntryAttributes]:
+        return list(engine.attributes(snapshot, str(path)))
+
+    expected = [EntryAttributes(os.fsencode(odd), {"user.colour": b"blue\x00"})]
+    assert {(os.geteuid(), os.getegid())} == owners
+    assert expected == attributes(bench.source) == attributes(odd.parent)
+    assert [] == attributes(bench.source / "plain") == attributes(bench.source / "absent")
 
 
 def test_restore_to_the_root_puts_things_back_in_place(bench: Bench) -> None:

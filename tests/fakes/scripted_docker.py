@@ -9,6 +9,7 @@ from sidecar.backrest.reading import CheckPolicy, PrunePolicy, RunPlan
 from sidecar.engines.base import (
     CommandResult,
     Entry,
+    EntryAttributes,
     HeldLock,
     Progress,
     Report,
@@ -96,6 +97,11 @@ class ScriptedEngine:
     def entries(self, snapshot: Snapshot, path: str) -> Iterator[Entry]:
         """Find none."""
         self.calls.append(f"entries of {snapshot.id} below {path}")
+        return iter(())
+
+    def attributes(self, snapshot: Snapshot, path: str) -> Iterator[EntryAttributes]:
+        """Find none."""
+        self.calls.append(f"attributes of {snapshot.id} below {path}")
         return iter(())
 
     def holds_file(self, snapshot: Snapshot) -> bool:

@@ -11,7 +11,7 @@ from sidecar.backrest.reading import RunPlan
 from sidecar.cli.output.text import aligned, echo, printable, short_id
 from sidecar.lib.text import counted, render_size
 from sidecar.lib.zones import local_zone
-from sidecar.runner.journal import Ended
+from sidecar.runner.journal import Ended, RunOutcome
 from sidecar.runner.restore.choose import RestoreRequest, parse_moment, parse_path_map
 from sidecar.runner.restore.places import Step
 from sidecar.runner.restore.restore import RestorePlan
@@ -78,10 +78,12 @@ def explain_interrupt() -> Iterator[None]:
 
 
 def show_ended(plan: str, ended: Ended) -> None:
-    """Show that it was done."""
+    """Show that it was done, and what is not as it was."""
     stats = ended.stats
     size = "" if stats is None else f": {counted(stats.files_processed, 'file')}"
     echo(f"{printable(plan)} is restored from snapshot {short_id(ended.snapshot)}{size}")
+    if ended.outcome is RunOutcome.WARNING:
+        echo(f"  {click.style('warning', fg='yellow')}: {printable(ended.reason)}")
 
 
 def render_verification(found: Verification) -> str:
@@ -93,6 +95,9 @@ def render_verification(found: Verification) -> str:
     lines += [f"  left out: {found.left_out}"] if found.left_out else []
     snapshot = f"snapshot {short_id(found.snapshot)}" if found.snapshot else "no snapshot"
     seed = f"{snapshot}, seed {found.seed}"
+    if found.lost:
+        head = "" if found.is_root else "as this user "
+        lines.append(f"  {head}{printable(found.lost)}")
     if found.passed_over:
         lines.insert(0, f"  {click.style('not the newest', fg='yellow')}: {found.passed_over}")
     if found.differences:

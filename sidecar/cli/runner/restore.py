@@ -44,8 +44,8 @@ _flag = partial(click.option, cls=Flag)
 @_flag(
     "--force",
     is_flag=True,
-    help="Overwrite what has the same name in --target; go on though space seems short, or no "
-    "engine can be asked who uses the data.",
+    help="Overwrite what has the same name in --target; go on though space seems short, rights "
+    "are missing, or no engine can be asked who uses the data.",
 )
 @_flag("--repo", metavar="REPO", default="", help="For a plan that the document has no more.")
 @_flag("--dry-run", is_flag=True, help="Say what would be restored, and restore nothing.")
@@ -69,7 +69,12 @@ def restore(plan: str, dry_run: bool, stop_timeout: str, repo: str, **flags: Any
 
     TIME is 2024-05-01 (to its end), '2024-05-01 13:00' or 2024-05-01T13:00Z.
 
-    Exit status: 0 restored; 1 not, and nothing was touched unless it says so.
+    What was restored is compared with the snapshot: owners, permissions, times, extended
+    attributes. Without the rights to give them back, nothing that lives here is touched, unless
+    --force is given.
+
+    Exit status: 0 restored; 3 restored, but not with all owners, permissions and attributes;
+    1 not, and nothing was touched unless it says so.
 
     \b
     Examples:
@@ -88,6 +93,7 @@ def _restore(
 ) -> None:
     from sidecar.cli.output.restore import explain_interrupt, show_ended, show_plan
     from sidecar.cli.output.runs import ProgressLine
+    from sidecar.runner.journal import RunOutcome
     from sidecar.runner.restore.command import RestoreOptions, run_restore
     from sidecar.runner.settings import parse_seconds
     from sidecar.service.signals import interruptible
@@ -107,6 +113,8 @@ def _restore(
     line.clear()
     if ended is not None:
         show_ended(plan, ended)
+        if ended.outcome is not RunOutcome.SUCCESS:
+            raise click.exceptions.Exit(ATTENTION)
 
 
 @click.command()
@@ -133,7 +141,8 @@ def verify(plans: tuple[str, ...], sample: int, seed: int | None, **flags: Any) 
     The latest is the newest that holds a file and is not more than a day ahead of the clock.
 
     Exit status, of several plans the worst: 0 all is as it should be; 3 a snapshot that is
-    newer was passed over, or none holds a file; 1 something differs, or could not be restored.
+    newer was passed over, none holds a file, or rights are missing to give files back their
+    owners, permissions or attributes; 1 something differs, or could not be restored.
 
     \b
     Examples:
@@ -171,6 +180,6 @@ def verify(plans: tuple[str, ...], sample: int, seed: int | None, **flags: Any) 
 
 
 def _status_of(found: "Verification") -> int:
-    if found.is_good and not found.passed_over:
+    if found.is_good and found.is_faithful and not found.passed_over:
         return SUCCESS
     return ATTENTION if found.is_good or found.note else FAILED

@@ -142,6 +142,16 @@ def render_paths(access: RepositoryAccess, snapshot: str, paths: Sequence[str]) 
     return _command(access, ["ls", "--json", snapshot, *paths], ["--no-lock"])
 
 
+def render_snapshot(access: RepositoryAccess, snapshot: str) -> Command:
+    """Show the record of a snapshot, which names its root folder."""
+    return _command(access, ["cat", "snapshot", snapshot], ["--no-lock"])
+
+
+def render_tree(access: RepositoryAccess, tree: str) -> Command:
+    """Show the record of a folder of a snapshot."""
+    return _command(access, ["cat", "blob", tree], ["--no-lock"])
+
+
 def render_restore(
     access: RepositoryAccess,
     snapshot: str,

@@ -15,6 +15,7 @@ from sidecar.engines.base import (
     CommandResult,
     EngineError,
     Entry,
+    EntryAttributes,
     FailureClass,
     HeldLock,
     LockHolder,
@@ -35,6 +36,7 @@ from sidecar.engines.restic.locks import Host, is_in_danger, is_left_over, parse
 from sidecar.engines.restic.messages import parse_message
 from sidecar.engines.restic.program import CommandTimeouts, Program
 from sidecar.engines.restic.recent import RecentSnapshots
+from sidecar.engines.restic.trees import find_attributes
 from sidecar.lib.process import Child, ProcessRunner
 
 _KINDS = {"file": stat.S_IFREG, "dir": stat.S_IFDIR}
@@ -182,6 +184,16 @@ class ResticEngine:
             raise
         return buffer.entries()
 
+    def attributes(self, snapshot: Snapshot, path: str) -> Iterator[EntryAttributes]:
+        """Yield what has extended attributes at and below an absolute path of a snapshot.
+
+        No listing of restic tells them: each folder's record is read by a restic of its own.
+        """
+        root = self._program.read(argv.render_snapshot(self._access, snapshot.id))
+        return find_attributes(
+            root, path, lambda tree: self._program.read(argv.render_tree(self._access, tree))
+        )
+
     def holds_file(self, snapshot: Snapshot) -> bool:
         """Return whether a snapshot holds at least one regular file; ends at the first one."""
         command = argv.render_entries(self._access, snapshot.id, "/")
@@ -303,7 +315,11 @@ class ResticEngine:
         command = argv.render_restore(
             self._access, snapshot.id, includes, str(target), is_sparse=is_sparse
         )
-        return self._judge(command, report=report)
+        done = self._judge(command, Verb.RESTORE, report=report)
+        is_loud = self.features().has(Feature.ATTRIBUTE_ERRORS) and os.geteuid() == 0
+        # Of an entry with several errors only the first is told.
+        is_told = all(one.attribute for one in done.unrestored)
+        return replace(done, tells_attributes=is_loud and is_told)
 
     def _absent(self, snapshot: Snapshot, includes: Sequence[str]) -> list[str]:
         wanted = [path for path in includes if path != "/"]

@@ -35,6 +35,7 @@ class Feature(StrEnum):
     CHECK_JSON = "check --json"
     FORGET_EXIT_CODE = "forget: exit code 3 if a snapshot could not be removed"
     PRUNE_JSON = "prune --json"
+    ATTRIBUTE_ERRORS = "restore: an extended attribute that cannot be set is an error"
 
 
 SINCE: dict[Feature, Version] = {
@@ -55,6 +56,8 @@ SINCE: dict[Feature, Version] = {
     Feature.VERSION_JSON: (0, 17, 0),
     Feature.EXIT_ERROR_JSON: (0, 18, 0),
     Feature.CHECK_JSON: (0, 18, 0),
+    # 0.14 passes over them in silence; in between nobody looked.
+    Feature.ATTRIBUTE_ERRORS: (0, 18, 1),
     Feature.FORGET_EXIT_CODE: (0, 19, 0),
     Feature.PRUNE_JSON: (0, 19, 0),
 }

@@ -5,11 +5,18 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from sidecar.engines.base import CommandResult, FailureClass, ResultKind, Stats, failed
+from sidecar.engines.base import (
+    CommandResult,
+    FailureClass,
+    ResultKind,
+    Stats,
+    failed,
+)
 from sidecar.engines.restic.failures import classify, render_reason
 from sidecar.engines.restic.listing import parse_forgotten
 from sidecar.engines.restic.masking import Masking
 from sidecar.engines.restic.messages import ResticOutput, Unread, number_of, parse_output
+from sidecar.engines.restic.unrestored import parse_unrestored
 from sidecar.lib.process import Completed
 from sidecar.lib.text import counted
 
@@ -39,6 +46,7 @@ class Verb(StrEnum):
 
     BACKUP = "backup"
     FORGET = "forget"
+    RESTORE = "restore"
     OTHER = "other"
 
 
@@ -64,7 +72,8 @@ def interpret(verb: Verb, ending: FinishedCommand) -> CommandResult:
     """
     completed, mask = ending.completed, ending.masking.mask
     output = parse_output(completed.out, completed.err)
-    return replace(_judge(verb, output, ending), excerpt=_excerpt(output, mask))
+    judged = _restored(completed, mask) if verb is Verb.RESTORE else None
+    return replace(judged or _judge(verb, output, ending), excerpt=_excerpt(output, mask))
 
 
 def _judge(verb: Verb, output: ResticOutput, ending: FinishedCommand) -> CommandResult:
@@ -96,6 +105,17 @@ def _saved(output: ResticOutput, mask: Mask, *, is_partial: bool) -> CommandResu
         return done
     failure, reason = render_unread(output.unread, mask)
     return replace(done, kind=ResultKind.WARNING, failure=failure, reason=reason)
+
+
+def _restored(completed: Completed, mask: Mask) -> CommandResult | None:
+    """Return the result of a restore that wrote all contents, and could not give all the rest."""
+    was_ended = completed.stopped or completed.timed_out
+    found = () if completed.status == 0 or was_ended else parse_unrestored(completed.err)
+    if not found:
+        return None
+    lacking = counted(len(found), "entry", "entries")
+    reason = f"{lacking} not as saved: {mask(found[0].message)}"
+    return CommandResult(ResultKind.WARNING, FailureClass.PERMISSION, reason, unrestored=found)
 
 
 def render_unread(unread: Sequence[Unread], mask: Mask) -> tuple[FailureClass, str]:

@@ -66,7 +66,13 @@ def parse_entry(line: bytes) -> Entry | None:
         mtime = parse_time(str(node.get("mtime", ""))).timestamp()
     mode, size = int(number_of(node, "mode")), int(number_of(node, "size"))
     path, kind = str(node.get("path", "")), str(node.get("type", ""))
-    return Entry(path, kind, size, _unix_mode(mode), mtime)
+    user, group = _owner(node, "uid"), _owner(node, "gid")
+    return Entry(path, kind, size, _unix_mode(mode), mtime, user, group)
+
+
+def _owner(node: Mapping[str, Any], name: str) -> int | None:
+    found = node.get(name)
+    return found if isinstance(found, int) else None
 
 
 def _unix_mode(mode: int) -> int:

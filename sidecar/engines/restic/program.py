@@ -101,8 +101,9 @@ class Program:
         """
         patience = self._runner.silence_timeout(seconds or self.limits.stall)
         progress = ProgressParser(report, patience, self.limits.monotonic, self.limits.every)
-        # What forget answers is one line that names every snapshot.
-        keep = _MOST_LISTED if verb is Verb.FORGET else _MOST_KEPT
+        # Forget answers in one line that names every snapshot; a restore may have an error for
+        # each entry, and only all of them tell that it has restored all contents.
+        keep = _MOST_LISTED if verb in {Verb.FORGET, Verb.RESTORE} else _MOST_KEPT
         watch = self._watch(patience, seconds)
         completed = self._run(command, patience, progress.take, keep, watch.take, may_lock=True)
         return self._interpret(verb, completed, patience, plan, watch)

@@ -11,10 +11,29 @@ from typing import Protocol
 
 from sidecar.docker.lifecycle import ContainersError
 from sidecar.docker.usage import ContainerUse
-from sidecar.engines.base import Engine, FailureClass, Progress, Report, ResultKind, Snapshot, Stats
+from sidecar.engines.base import (
+    CommandResult,
+    Engine,
+    EngineError,
+    FailureClass,
+    Progress,
+    Report,
+    ResultKind,
+    Snapshot,
+    Stats,
+)
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
 from sidecar.runner.due import Job, JobKind, backup_job
+from sidecar.runner.fidelity import (
+    Aspect,
+    Differences,
+    add_unrestored,
+    compare_attributes,
+    compare_entries,
+    probe_attributes,
+    watch_needs,
+)
 from sidecar.runner.journal import Ended, Journal, JournalError, RunCause, RunOutcome
 from sidecar.runner.latest import FileLook, find_latest
 from sidecar.runner.quiesce import ContainerControl, reasons_not_to_stop, while_stopped
@@ -41,6 +60,7 @@ from sidecar.runner.restore.places import (
 )
 from sidecar.runner.restore.staging import Staging, settle
 from sidecar.runner.restore.users import ContainerLister, users_at_work
+from sidecar.runner.rights import GRANTABLE, Rights
 
 _log = logging.getLogger(__name__)
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -95,6 +115,7 @@ class Restorer:
         now: Callable[[], float] = time.time,
         stop_seconds: int = 10,
         mountinfo: Path = Path("/proc/self/mountinfo"),
+        rights: Callable[[], Rights] = Rights.read,
     ) -> None:
         self._engine = engine
         self._journal = journal
@@ -102,6 +123,7 @@ class Restorer:
         self._now = now
         self._stop_seconds = stop_seconds
         self._mountinfo = mountinfo
+        self._rights = rights
 
     def prepare(self, request: RestoreRequest, *, is_dry: bool = False) -> RestorePlan:
         """Check everything, and return what would be done; nothing is changed.
@@ -118,9 +140,10 @@ class Restorer:
             lambda found: find_latest(found, look.holds_file, self._now()),
         )
         snapshot = choice.snapshot
-        items = place_items(
-            [self._measure(one, snapshot) for one in choose_sources(request, snapshot)], request
-        )
+        needs = Differences(self._rights())
+        sources = choose_sources(request, snapshot)
+        items = place_items([self._measure(one, snapshot, needs) for one in sources], request)
+        _refuse_without_rights(request, needs)
         with _as_restore_errors():
             _check_links(request, snapshot, items)
             if not is_dry:
@@ -146,9 +169,8 @@ class Restorer:
         ended = Ended(RunOutcome.FAILED, 0.0, failure=FailureClass.UNKNOWN)
         try:
             with _as_restore_errors():
-                self._restore(plan, number, report)
-            stats = Stats(files_processed=plan.files, bytes_processed=plan.bytes)
-            ended = Ended(RunOutcome.SUCCESS, 0.0, plan.snapshot.id, stats, reason=plan.passed_over)
+                found = self._restore(plan, number, report)
+            ended = _ended(plan, found)
         except SidecarError as error:
             failure = getattr(error, "failure", FailureClass.UNKNOWN)
             ended = replace(ended, failure=failure, reason=str(error))
@@ -164,8 +186,8 @@ class Restorer:
             self._journal.end(number, ended)
         return ended
 
-    def _measure(self, source: str, snapshot: Snapshot) -> RestoreItem:
-        return measure(source, self._engine.entries(snapshot, source))
+    def _measure(self, source: str, snapshot: Snapshot, needs: Differences) -> RestoreItem:
+        return measure(source, watch_needs(self._engine.entries(snapshot, source), needs))
 
     def _check(self, request: RestoreRequest, steps: tuple[Step, ...]) -> None:
         mounts = self._mountinfo.read_text(encoding="utf-8", errors="surrogateescape")
@@ -215,14 +237,17 @@ class Restorer:
         journal, seconds = self._journal, self._stop_seconds
         return while_stopped(self._containers, users, journal, run=max(run, 0), seconds=seconds)
 
-    def _restore(self, plan: RestorePlan, number: int, report: Report) -> None:
+    def _restore(self, plan: RestorePlan, number: int, report: Report) -> Differences:
+        found = Differences(self._rights())
         with contextlib.ExitStack() as stack:
             moves = []
             for step in plan.steps:
                 made = stack.enter_context(made_folders(step.receiver))
                 staging = stack.enter_context(Staging(step.receiver))
-                self._fetch(plan.snapshot, step, staging, report)
+                done = self._fetch(plan.snapshot, step, staging, report)
+                self._compare(plan.snapshot, step, staging, done, found)
                 moves.append(Move(step, staging, made))
+            _refuse_without_rights(plan.request, found)
             # Others may use the places by now. They stand still only while data is moved.
             users = self._users(plan.request, plan.steps)
             with self._stopped(users, number):
@@ -231,10 +256,13 @@ class Restorer:
                     move.make_ready()
                 for move in moves:
                     move.make()
+        return found
 
-    def _fetch(self, snapshot: Snapshot, step: Step, staging: Staging, report: Report) -> None:
+    def _fetch(
+        self, snapshot: Snapshot, step: Step, staging: Staging, report: Report
+    ) -> CommandResult:
         done = self._engine.restore(snapshot, [step.item.source], staging.tree, report)
-        if done.kind is not ResultKind.SUCCESS:
+        if done.kind not in {ResultKind.SUCCESS, ResultKind.WARNING}:
             raise RestoreError(
                 f"{step.item.source} was not restored, nothing was touched: {done.reason}",
                 "restore again when that is put right",
@@ -242,6 +270,74 @@ class Restorer:
             )
         if not staging.holds(step.item.source):
             raise RestoreError(f"{step.item.source} was not restored, nothing was touched")
+        return done
+
+    def _compare(
+        self,
+        snapshot: Snapshot,
+        step: Step,
+        staging: Staging,
+        done: CommandResult,
+        found: Differences,
+    ) -> None:
+        """Compare what waits to be moved in with the snapshot; raises if contents are missing."""
+        source = step.item.source
+        compare_entries(self._engine.entries(snapshot, source), staging.tree, found)
+        if found.broken:
+            raise RestoreError(
+                f"{source} was not restored whole, nothing was touched: {'; '.join(found.broken)}"
+            )
+        support = probe_attributes(staging.path)
+        if support.may_lose(found.rights, is_told=done.tells_attributes):
+            try:
+                attributes = self._engine.attributes(snapshot, source)
+                compare_attributes(attributes, staging.tree, found)
+            except EngineError as error:
+                found.unknown = f"extended attributes could not be compared: {error.message}"
+        else:
+            add_unrestored(done.unrestored, found)
+        if done.kind is ResultKind.WARNING and not found.found:
+            found.add(Aspect.OTHER, done.reason)
+
+
+def _refuse_without_rights(request: RestoreRequest, found: Differences) -> None:
+    """Raise RestoreError where data that lives here would come back without what can be granted.
+
+    Its next backup would save the wrong owners, and retention forget the right ones.
+    """
+    lacking = [one for one in found.lacking if one in GRANTABLE]
+    if not lacking or request.target or request.force:
+        return
+    grant = f"grant it (cap_add: [{', '.join(lacking)}])" if found.rights.is_root else "run as root"
+    raise RestoreError(
+        f"{found.cause}, which these need: {found.lost}: nothing was touched",
+        f"{grant}, restore to a --target, or write --force to restore without",
+        FailureClass.PERMISSION,
+    )
+
+
+def _ended(plan: RestorePlan, found: Differences) -> Ended:
+    """Return how a restore ended that has restored all contents; what differs is logged."""
+    stats = Stats(files_processed=plan.files, bytes_processed=plan.bytes)
+    differs = str(found)
+    if differs:
+        subject, snapshot = plan.request.plan.id, plan.snapshot.id
+        log_event(
+            _log,
+            logging.WARNING,
+            "restore.differs",
+            plan=subject,
+            snapshot=snapshot,
+            reason=differs,
+        )
+    return Ended(
+        RunOutcome.WARNING if differs else RunOutcome.SUCCESS,
+        0.0,
+        plan.snapshot.id,
+        stats,
+        FailureClass.PERMISSION if differs else None,
+        "; ".join(filter(None, (differs, plan.passed_over))),
+    )
 
 
 def _check_links(request: RestoreRequest, snapshot: Snapshot, items: Iterable[RestoreItem]) -> None:

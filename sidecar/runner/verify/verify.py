@@ -8,12 +8,13 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sidecar.backrest.reading import RunPlan
 from sidecar.engines.base import (
+    CommandResult,
     Engine,
     EngineError,
     Entry,
@@ -26,8 +27,16 @@ from sidecar.lib.files import try_lock
 from sidecar.lib.log import log_event
 from sidecar.lib.text import counted
 from sidecar.runner.due import Job, JobKind, backup_job
+from sidecar.runner.fidelity import (
+    Differences,
+    add_unrestored,
+    compare_attributes,
+    compare_properties,
+    probe_attributes,
+)
 from sidecar.runner.journal import Ended, Journal, JournalError, RunCause, RunOutcome
 from sidecar.runner.latest import FileLook, find_latest
+from sidecar.runner.rights import Rights
 from sidecar.runner.verify.sample import SampleLimits, Sampler
 
 _PIECE = 1 << 20
@@ -54,6 +63,9 @@ class Verification:
         note: why nothing could be compared, although nothing is wrong.
         unnamed: how many files were left out of the sample, for their names are no UTF-8.
         passed_over: which newer snapshots were not compared, and why; empty: there are none.
+        lost: what of owners, permissions and attributes could not be given to the sample, and
+            why; empty: nothing.
+        is_root: whether that was tried as root, who may be granted what is lacking.
     """
 
     plan: str
@@ -66,6 +78,13 @@ class Verification:
     note: str = ""
     unnamed: int = 0
     passed_over: str = ""
+    lost: str = ""
+    is_root: bool = True
+
+    @property
+    def is_faithful(self) -> bool:
+        """Whether nothing was lost, or nothing that this user could have given."""
+        return not (self.lost and self.is_root)
 
     @property
     def left_out(self) -> str:
@@ -95,6 +114,7 @@ class Verifier:
         *,
         now: Callable[[], float] = time.time,
         free: Callable[[Path], int] | None = None,
+        rights: Callable[[], Rights] = Rights.read,
     ) -> None:
         self._engine = engine
         self._journal = journal
@@ -102,6 +122,7 @@ class Verifier:
         self._limits = limits or SampleLimits()
         self._now = now
         self._free = free or _free
+        self._rights = rights
 
     def verify(
         self,
@@ -182,13 +203,15 @@ class Verifier:
         report: Report,
     ) -> Verification:
         done = self._engine.restore(snapshot, [one.path for one in chosen], scratch, report)
-        if done.kind is not ResultKind.SUCCESS:
+        if done.kind not in {ResultKind.SUCCESS, ResultKind.WARNING}:
             reason = f"the sample could not be restored: {done.reason}"
             failure = done.failure or FailureClass.UNKNOWN
             return _failed(plan.id, seed, failure, reason, snapshot.id)
-        found = Comparison()
+        lost = Differences(self._rights())
+        found = Comparison(lost)
         for entry in chosen:
             compare(entry, scratch, found)
+        self._compare_attributes(snapshot, chosen, scratch, done, lost)
         return Verification(
             plan.id,
             snapshot.id,
@@ -197,7 +220,27 @@ class Verifier:
             tuple(found.changed),
             tuple(found.differences),
             FailureClass.DAMAGED if found.differences else None,
+            lost=str(lost),
+            is_root=lost.rights.is_root,
         )
+
+    def _compare_attributes(
+        self,
+        snapshot: Snapshot,
+        chosen: tuple[Entry, ...],
+        scratch: Path,
+        done: CommandResult,
+        lost: Differences,
+    ) -> None:
+        """Compare extended attributes where some may be lost that root could be let give back."""
+        support = probe_attributes(scratch).grantable
+        if not lost.rights.is_root:
+            return
+        if support.may_lose(lost.rights, is_told=done.tells_attributes):
+            for entry in chosen:
+                compare_attributes(self._engine.attributes(snapshot, entry.path), scratch, lost)
+        else:
+            add_unrestored(done.unrestored, lost)
 
     def _begin(self, job: Job, trigger: RunCause) -> int:
         try:
@@ -217,9 +260,11 @@ def _ended(found: Verification, at: float) -> Ended:
     if found.failure is FailureClass.INTERRUPTED:
         return Ended(RunOutcome.CANCELLED, at, failure=found.failure)
     outcome = RunOutcome.SUCCESS if found.is_good else RunOutcome.FAILED
-    if found.note or (found.is_good and found.passed_over):
+    is_plain = found.is_faithful and not found.passed_over
+    if found.note or (found.is_good and not is_plain):
         outcome = RunOutcome.WARNING
-    said = (*found.differences, found.note, found.passed_over)
+    lost = "" if found.is_faithful else found.lost
+    said = (*found.differences, found.note, lost, found.passed_over)
     reason = "; ".join(filter(None, said))
     lines = [f"seed {found.seed}"]
     lines += [f"same: {path}" for path in found.same]
@@ -231,8 +276,12 @@ def _ended(found: Verification, at: float) -> Ended:
 
 @dataclass(slots=True)
 class Comparison:
-    """The paths found so far by how they compare; `differences` are sentences."""
+    """The paths found so far by how they compare; `differences` are sentences.
 
+    `lost` are the properties that this process has not the rights to give to a file.
+    """
+
+    lost: Differences
     same: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
@@ -245,7 +294,7 @@ def compare(entry: Entry, scratch: Path, found: Comparison) -> None:
     changed since. One that changes while it is read has changed as well.
     """
     restored = scratch / entry.path.lstrip("/")
-    if difference := _difference(entry, restored):
+    if difference := _difference(entry, restored, found.lost):
         found.differences.append(f"{entry.path}: {difference}")
     elif not _is_unchanged(entry):
         # The engine has compared the content with its checksums when it restored it.
@@ -259,8 +308,11 @@ def compare(entry: Entry, scratch: Path, found: Comparison) -> None:
         found.changed.append(entry.path)
 
 
-def _difference(entry: Entry, restored: Path) -> str:
-    """Return in what a restored file differs from the snapshot's entry; empty if in nothing."""
+def _difference(entry: Entry, restored: Path, lost: Differences) -> str:
+    """Return in what a restored file differs from the snapshot's entry; empty if in nothing.
+
+    What differs for want of rights goes to `lost`.
+    """
     try:
         held = restored.lstat()
     except FileNotFoundError:
@@ -269,11 +321,14 @@ def _difference(entry: Entry, restored: Path) -> str:
         return "is no regular file"
     if held.st_size != entry.size:
         return f"has {counted(held.st_size, 'byte')} instead of {entry.size}"
-    if stat.S_IMODE(held.st_mode) != entry.mode:
-        return f"has the mode {stat.S_IMODE(held.st_mode):04o} instead of {entry.mode:04o}"
-    if abs(held.st_mtime - entry.mtime) > _SAME_TIME:
-        return "has another modification time"
-    return ""
+    differing = Differences(lost.rights)
+    compare_properties(entry, held, differing)
+    unexplained = [one for one in differing.found.values() if one.needs not in differing.lacking]
+    for one in differing.found.values():
+        if one not in unexplained:
+            lost.add(one.aspect, one.examples[0])
+    changes = [(one.aspect, one.examples[0].removeprefix(entry.path)) for one in unexplained]
+    return "; ".join(f"other {aspect}{change}" for aspect, change in changes)
 
 
 def _is_unchanged(entry: Entry) -> bool:
@@ -332,12 +387,14 @@ def _emptied(folder: Path) -> Iterator[Path]:
 
 
 def _empty(folder: Path) -> None:
-    # What was restored may be read-only, and we need not be root.
+    # What was restored may be read-only, and we need not be root. Of others' folders root may
+    # lack the right to change the mode, and have the one to remove them all the same.
     for parent, names, _ in os.walk(folder):
         for name in names:
             path = Path(parent, name)
             if not path.is_symlink():
-                path.chmod(0o700)
+                with suppress(PermissionError):
+                    path.chmod(0o700)
     for entry in folder.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)

@@ -23,9 +23,11 @@ from sidecar.engines.base import (
 )
 from sidecar.lib.files import open_directory, try_lock
 from sidecar.runner.journal import Journal, RunOutcome
+from sidecar.runner.rights import Capability, Rights
 from sidecar.runner.verify.sample import SampleLimits
 from sidecar.runner.verify.verify import Verification, Verifier
 
+ROOT = Rights(0, frozenset({0}), frozenset(Capability))
 LIMITS = SampleLimits(count=2, least=10, most=100)
 ID = "0123456789abcdef"
 
@@ -88,6 +90,7 @@ class Bench:
     vault: Vault
     journal: Journal
     free: int = 1 << 40
+    rights: Rights = ROOT
 
     @property
     def scratch(self) -> Path:
@@ -104,6 +107,7 @@ class Bench:
             LIMITS,
             now=lambda: 50.0,
             free=lambda _: self.free,
+            rights=lambda: self.rights,
         )
         return verifier.verify(RunPlan("web", "store"), "here", seed, lambda _: None)
 
@@ -165,8 +169,8 @@ def to_link(path: Path) -> None:
         (one_byte, "its content is another than that of the live file"),
         (longer, "has 13 bytes instead of 12"),
         (Path.unlink, "was not restored"),
-        (lambda path: path.chmod(0o600), "has the mode 0600 instead of 0640"),
-        (lambda path: os.utime(path, (1, 1)), "has another modification time"),
+        (lambda path: path.chmod(0o600), "other permissions: 0600 instead of 0640"),
+        (lambda path: os.utime(path, (1, 1)), "other modification times"),
         (to_link, "is no regular file"),
     ],
 )

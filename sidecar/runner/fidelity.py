@@ -1,0 +1,345 @@
+"""Compare what was restored with what the snapshot says of it, beside the contents.
+
+In come the entries of a snapshot and the folder below which they were restored; out goes a
+`Difference` for each kind of thing that is not as it was, with the right whose lack explains it.
+Contents are the engine's: it checks them by their hashes when it writes them. But an entry that
+is not there, of another kind or size is `broken`.
+
+Nothing is kept of an entry that is as it was, so a listing may be of any length.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from sidecar.engines.base import REPLACED, Entry, EntryAttributes, Unrestored
+from sidecar.lib.text import counted
+from sidecar.runner.rights import Capability, Rights
+
+_MOST_SHOWN = 3
+# File systems round times, some to two seconds.
+_SAME_TIME = 2.0
+_SETID = stat.S_ISUID | stat.S_ISGID
+_KINDS = {
+    "file": stat.S_IFREG,
+    "dir": stat.S_IFDIR,
+    "symlink": stat.S_IFLNK,
+    "fifo": stat.S_IFIFO,
+    "dev": stat.S_IFBLK,
+    "chardev": stat.S_IFCHR,
+}
+_DEVICES = frozenset({"dev", "chardev"})
+
+_CAPABILITY_VERSION = 0x02000000
+_PROBES: Mapping[str, bytes] = {
+    "user.backrest-runner": b"1",
+    "trusted.backrest-runner": b"1",
+    # No capability at all, in the form of the kernel's second version.
+    "security.capability": struct.pack("<IIIII", _CAPABILITY_VERSION, 0, 0, 0, 0),
+    # Of the owner, the group and all others, as a mode has them.
+    "system.posix_acl_access": struct.pack("<I", 2)
+    + b"".join(struct.pack("<HHi", tag, 6, -1) for tag in (1, 4, 0x20)),
+}
+
+
+class Aspect(StrEnum):
+    """What an entry has beside its content, in words for people."""
+
+    OWNER = "owners"
+    MODE = "permissions"
+    SETID = "setuid or setgid bits"
+    TIME = "modification times"
+    DEVICE = "device nodes"
+    OTHER = "properties"
+
+
+_NEEDS: Mapping[str, Capability] = {
+    Aspect.OWNER: Capability.CHOWN,
+    Aspect.MODE: Capability.FOWNER,
+    Aspect.SETID: Capability.FSETID,
+    Aspect.TIME: Capability.FOWNER,
+    Aspect.DEVICE: Capability.MKNOD,
+}
+
+
+def capability_for(attribute: str) -> Capability | None:
+    """Return the capability that an extended attribute takes; None if it takes none."""
+    if attribute == "security.capability":
+        return Capability.SETFCAP
+    if attribute.startswith("system.posix_acl_"):
+        return Capability.FOWNER
+    is_of_owner = attribute.startswith(("user.", "system."))
+    return None if is_of_owner else Capability.SYS_ADMIN
+
+
+@dataclass(slots=True)
+class Difference:
+    """Entries that differ in one aspect, or in one extended attribute: how many, the first ones.
+
+    `needs` is the capability without which it cannot be given.
+    """
+
+    aspect: str
+    needs: Capability | None
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, example: str) -> None:
+        """Add an entry, in words."""
+        self.count += 1
+        if len(self.examples) < _MOST_SHOWN:
+            self.examples.append(example)
+
+    def __str__(self) -> str:
+        more = ", ..." if self.count > len(self.examples) else ""
+        shown = ", ".join(self.examples)
+        return f"{self.aspect} of {counted(self.count, 'entry', 'entries')} ({shown}{more})"
+
+
+@dataclass(slots=True)
+class Differences:
+    """How what was restored, or would be, differs from the snapshot.
+
+    Attributes:
+        rights: of the process that restores.
+        found: the differences by aspect or attribute.
+        broken: what is missing or has another content, a sentence each, of the first ones.
+        unknown: why something could not be compared.
+    """
+
+    rights: Rights
+    found: dict[str, Difference] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+    unknown: str = ""
+
+    def add(self, aspect: str, example: str, needs: Capability | None = None) -> None:
+        """Add an entry that differs in an aspect."""
+        needed = needs or _NEEDS.get(aspect)
+        if needed is Capability.FSETID and needed in self.rights.capabilities:
+            # A mode that cannot be set at all has none of these bits either.
+            needed = Capability.FOWNER
+        self.found.setdefault(aspect, Difference(aspect, needed)).add(example)
+
+    def break_off(self, sentence: str) -> None:
+        """Add what is wrong with contents."""
+        if len(self.broken) < _MOST_SHOWN:
+            self.broken.append(sentence)
+
+    @property
+    def lacking(self) -> tuple[Capability, ...]:
+        """The capabilities that this process lacks, and that explain differences."""
+        needed = {one.needs for one in self.found.values()}
+        return tuple(
+            one for one in Capability if one in needed and one not in self.rights.capabilities
+        )
+
+    @property
+    def lost(self) -> str:
+        """What differs, in words."""
+        return "; ".join(map(str, self.found.values()))
+
+    @property
+    def cause(self) -> str:
+        """Why, in words: what this process lacks, or else that nothing of the kind is known."""
+        if self.lacking:
+            return f"this process lacks {', '.join(self.lacking)}"
+        return "this process lacks no right for it: does the file system keep it?"
+
+    def __str__(self) -> str:
+        differs = f"not as in the snapshot: {self.lost}; {self.cause}" if self.found else ""
+        return "; ".join(filter(None, (differs, self.unknown)))
+
+
+def watch_needs(entries: Iterable[Entry], found: Differences) -> Iterator[Entry]:
+    """Pass entries on, and add to `found` what this process could not give to them."""
+    rights = found.rights
+    for entry in entries:
+        yield entry
+        is_ours = entry.user in {None, rights.user}
+        is_our_group = entry.group is None or entry.group in rights.groups
+        lacking: list[str] = []
+        if not (is_ours and is_our_group):
+            lacking.append(Aspect.OWNER)
+        if not is_ours and entry.kind != "symlink":
+            lacking += [Aspect.MODE, Aspect.TIME]
+        if entry.mode & stat.S_ISGID and not is_our_group:
+            lacking.append(Aspect.SETID)
+        if entry.kind in _DEVICES:
+            lacking.append(Aspect.DEVICE)
+        for aspect in lacking:
+            if _NEEDS[aspect] not in rights.capabilities:
+                found.add(aspect, entry.path)
+
+
+def compare_entries(entries: Iterable[Entry], root: Path, found: Differences) -> None:
+    """Compare entries with what was restored of them below `root`; add what differs to `found`.
+
+    Raises OSError for what cannot be looked at.
+    """
+    names = _Names(root)
+    for entry in entries:
+        places = names.places_of(entry.path)
+        # Of two names that look the same in a listing either may be meant. And a socket, whose
+        # kind is not known here, is restored by no program.
+        if len(places) < 2 and entry.kind in _KINDS:
+            _compare(entry, places[0] if places else None, found)
+
+
+def _compare(entry: Entry, place: bytes | None, found: Differences) -> None:
+    kind = _KINDS[entry.kind]
+    try:
+        held = os.lstat(place) if place is not None else None
+    except (FileNotFoundError, NotADirectoryError):
+        held = None
+    if held is None and entry.kind in _DEVICES:
+        found.add(Aspect.DEVICE, entry.path)
+    elif held is None:
+        found.break_off(f"{entry.path} was not restored")
+    elif stat.S_IFMT(held.st_mode) != kind:
+        found.break_off(f"{entry.path} is no {entry.kind}")
+    elif entry.kind == "file" and held.st_size != entry.size:
+        size = counted(held.st_size, "byte")
+        found.break_off(f"{entry.path} has {size} instead of {entry.size}")
+    else:
+        compare_properties(entry, held, found)
+
+
+def compare_properties(entry: Entry, held: os.stat_result, found: Differences) -> None:
+    """Compare owner, mode and time of an entry with those of what was restored of it."""
+    owners = (held.st_uid, held.st_gid)
+    wanted = (
+        owners[0] if entry.user is None else entry.user,
+        owners[1] if entry.group is None else entry.group,
+    )
+    if wanted != owners:
+        change = f"{owners[0]}:{owners[1]} instead of {wanted[0]}:{wanted[1]}"
+        found.add(Aspect.OWNER, f"{entry.path}: {change}")
+    mode = stat.S_IMODE(held.st_mode)
+    if entry.kind != "symlink" and mode != entry.mode:
+        change = f"{entry.path}: {mode:04o} instead of {entry.mode:04o}"
+        for aspect, bits in ((Aspect.MODE, ~_SETID), (Aspect.SETID, _SETID)):
+            if (mode ^ entry.mode) & bits:
+                found.add(aspect, change)
+    # A listing without a time has 0.
+    if entry.mtime and abs(held.st_mtime - entry.mtime) > _SAME_TIME:
+        found.add(Aspect.TIME, entry.path)
+
+
+def compare_attributes(entries: Iterable[EntryAttributes], root: Path, found: Differences) -> None:
+    """Compare extended attributes with those of what was restored below `root`."""
+    for entry in entries:
+        place = os.path.join(os.fsencode(root), entry.path.lstrip(b"/"))  # noqa: PTH118 - bytes
+        for name, value in entry.attributes.items():
+            if _attribute(place, name) != value:
+                add_attribute(entry.path.decode(errors="replace"), name, found)
+
+
+def add_unrestored(unrestored: Sequence[Unrestored], found: Differences) -> None:
+    """Add the extended attributes that the engine says to have lost."""
+    for one in unrestored:
+        if one.attribute:
+            add_attribute(one.path, one.attribute, found)
+
+
+def add_attribute(path: str, name: str, found: Differences) -> None:
+    """Add an extended attribute that was lost."""
+    found.add(f"extended attribute {name}", path, capability_for(name))
+
+
+def _attribute(place: bytes, name: str) -> bytes | None:
+    try:
+        return os.getxattr(place, name, follow_symlinks=False)
+    except OSError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeSupport:
+    """Which extended attributes a folder takes: `unknown` to it are those of no use there.
+
+    `refused` are those that this process may not set. Both hold names of `_PROBES`.
+    """
+
+    unknown: frozenset[str]
+    refused: frozenset[str]
+
+    @property
+    def grantable(self) -> "AttributeSupport":
+        """The same without attributes that take SYS_ADMIN, which nobody should grant."""
+        kept = {name for name in _PROBES if capability_for(name) is not Capability.SYS_ADMIN}
+        return AttributeSupport(self.unknown & kept, self.refused & kept)
+
+    def may_lose(self, rights: Rights, *, is_told: bool) -> bool:
+        """Return whether attributes may be lost in silence; `is_told`: the engine tells others.
+
+        What a file system does not know is lost in silence in any case.
+        """
+        if is_told:
+            return bool(self.unknown)
+        return bool(self.unknown or self.refused) or Capability.FOWNER not in rights.capabilities
+
+
+def probe_attributes(folder: Path) -> AttributeSupport:
+    """Try which extended attributes can be set, on a file that is removed. Raises OSError."""
+    probe = folder / "attributes"
+    probe.touch(mode=0o600)
+    refused: set[str] = set()
+    unknown: set[str] = set()
+    try:
+        for name, value in _PROBES.items():
+            try:
+                os.setxattr(probe, name, value)
+            except OSError as error:
+                kinds = unknown if error.errno == errno.EOPNOTSUPP else refused
+                kinds.add(name)
+    finally:
+        probe.unlink()
+    return AttributeSupport(frozenset(unknown), frozenset(refused))
+
+
+class _Names:
+    """Finds the places of entries, also of those whose paths are not the true ones.
+
+    Of a folder that holds such names all names are read once: listings go folder by folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = os.fsencode(root)
+        self._folder: bytes | None = None
+        self._listed: dict[str, list[bytes]] = {}
+
+    def places_of(self, path: str) -> list[bytes]:
+        """Return where an entry may have been restored: nowhere, or to several places."""
+        names = [name for name in path.split("/") if name]
+        if REPLACED not in path:
+            return [os.path.join(self._root, *map(os.fsencode, names))]  # noqa: PTH118 - bytes
+        places = [self._root]
+        for name in names:
+            places = [
+                os.path.join(place, one)  # noqa: PTH118 - bytes
+                for place in places
+                for one in self._named(place, name)
+            ]
+        return places
+
+    def _named(self, folder: bytes, name: str) -> list[bytes]:
+        if REPLACED not in name:
+            return [os.fsencode(name)]
+        if folder != self._folder:
+            self._folder, self._listed = folder, {}
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                for one in sorted(os.listdir(folder)):
+                    self._listed.setdefault(_shown(one), []).append(one)
+        return self._listed.get(name, [])
+
+
+def _shown(name: bytes) -> str:
+    """Return a name as listings show it: each byte that is no UTF-8 replaced."""
+    text = name.decode(errors="surrogateescape")
+    return "".join(REPLACED if "\udc80" <= one <= "\udcff" else one for one in text)
