@@ -4,6 +4,7 @@ The only place that knows how Docker spells containers, volumes and images. An
 answer of another shape is an error, never an empty list.
 """
 
+import base64
 import json
 import posixpath
 import re
@@ -319,6 +320,18 @@ def parse_services(data: bytes, source: str) -> dict[str, Mapping[str, str]]:
     """Parse the answer of `GET /services` into the services' own labels by name."""
     specs = [service["Spec"] for service in validated(_SERVICES, data, source)]
     return {spec["Name"]: spec.get("Labels") or {} for spec in specs}
+
+
+def parse_link_target(header: str) -> str:
+    """Parse what Docker says of a path of a container: where the link leads to, if it is one.
+
+    The header is an object in JSON, in base64. Nothing follows from another one.
+    """
+    try:
+        found = json.loads(base64.b64decode(header))["linkTarget"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return found if isinstance(found, str) else ""
 
 
 def parse_environment(data: bytes, source: str) -> list[str]:

@@ -77,6 +77,15 @@ class Connection(Closable):
             raise self._refused(status, content, method, path)
         return content
 
+    def header_of(self, path: str, name: str) -> str:
+        """Return a header of the answer to HEAD; empty if there is none, or no such thing."""
+        answer = self._request("HEAD", path)
+        if answer.status_code == 404:
+            return ""
+        if answer.status_code != 200:
+            raise self._refused(answer.status_code, answer.content, "HEAD", path)
+        return str(answer.headers.get(name, ""))
+
     def find_permitted(self, path: str) -> bytes | None:
         """Return the answer's body; None also if a proxy does not permit the call.
 

@@ -21,6 +21,7 @@ from sidecar.docker.answers import (
     parse_identity,
     parse_image_labels,
     parse_inspected,
+    parse_link_target,
     parse_saved,
     parse_services,
     parse_volume,
@@ -42,6 +43,7 @@ from sidecar.lib.threads import Closable
 
 _CONTAINERS = "/containers/json?all=1"
 _VOLUMES = "/volumes"
+_STAT = "X-Docker-Container-Path-Stat"
 _INFO = "/info"
 _SERVICES = "/services"
 _TEMPLATE = ".hooks.template"
@@ -201,8 +203,11 @@ class DockerInventory(Closable):
 
     def archive_exists(self, container_id: str, path: str) -> bool:
         """Return whether a container has something at `path`; works for a stopped one too."""
-        place = f"/containers/{quote(container_id, safe='')}/archive?path={quote(path, safe='')}"
-        return self.connection.find(place, method="HEAD") is not None
+        return self.connection.find(_archive(container_id, path), method="HEAD") is not None
+
+    def link_target(self, container_id: str, path: str) -> str:
+        """Return where a symbolic link in a container leads to; empty if `path` is none."""
+        return parse_link_target(self.connection.header_of(_archive(container_id, path), _STAT))
 
     def time_zone_of(self, container: str) -> str | None:
         """Return a container's TZ variable; None if it or the container does not exist."""
@@ -212,6 +217,10 @@ class DockerInventory(Closable):
         variables = parse_environment(answer, source) if answer is not None else ()
         zones = [pair[3:] for pair in variables if pair.startswith("TZ=")]
         return zones[-1] or None if zones else None
+
+
+def _archive(container_id: str, path: str) -> str:
+    return f"/containers/{quote(container_id, safe='')}/archive?path={quote(path, safe='')}"
 
 
 def _inspected(containers: Iterable[Container], label_prefix: str, backrest: str) -> frozenset[str]:

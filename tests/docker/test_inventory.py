@@ -122,6 +122,20 @@ def test_paths_and_time_zone_of_a_container(world: Any, observed: DockerInventor
     assert observed.time_zone_of("e-none") is None
 
 
+def test_a_link_in_a_container_is_told_with_its_target(
+    world: Any, observed: DockerInventory, tmp_path: Path
+) -> None:
+    """The link itself, as a backup in it would save it; not what lies above the path."""
+    (tmp_path / "folder" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("folder")
+    identity = world.container("e-linked", {}, [f"{tmp_path}:/data"])
+
+    paths = ("/data/link", "/data/folder", "/data/link/deep", "/data/none")
+    targets = [observed.link_target(identity, path) for path in paths]
+
+    assert ["/data/folder", "", "", ""] == targets
+
+
 def test_engine_that_is_gone_is_an_error(tmp_path: Path) -> None:
     """No engine is never an empty engine."""
     with DockerInventory(str(tmp_path / "docker.sock")) as gone, pytest.raises(InventoryError):

@@ -133,6 +133,35 @@ def check_paths(context: CheckContext) -> CheckResult:
     )
 
 
+def check_links(context: CheckContext) -> CheckResult:
+    """Check that no path of a plan is a symbolic link there: it alone would be saved."""
+    require_containers(context)
+    backrest, paths = context.backrest, list(_paths(context))
+    if not backrest.is_running:
+        raise NotChecked(f"{backrest.name} does not run")
+    if len(paths) > _MOST_ASKED:
+        raise NotChecked(f"that would be {counted(len(paths), 'question')}")
+    try:
+        targets = {one: context.docker.link_target(backrest.id, one.path) for one in paths}
+    except InventoryError:
+        raise NotChecked(f"what is in {backrest.name} cannot be asked") from None
+    saved = [one for one in paths if not targets[one]]
+    linked = [
+        f"{one} leads to {target}"
+        for one, target in targets.items()
+        if target
+        and not any(is_under(target, other.path) for other in saved if other.plan == one.plan)
+    ]
+    if not linked:
+        return passed(f"no path of a plan is a symbolic link in {backrest.name}")
+    return failed(
+        f"{backrest.name} would save {counted(len(linked), 'symbolic link')}, "
+        "and nothing of what lies behind",
+        "name what they lead to instead, by label as paths.include=host:/path",
+        linked,
+    )
+
+
 def _paths(context: CheckContext) -> Iterator[_Path]:
     for plan_id, plan in context.document.plans.items():
         listed = plan.get("paths")

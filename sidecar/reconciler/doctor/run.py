@@ -62,6 +62,7 @@ CHECKS = (
     Check("runner.self", "the runner is not this sidecar", backrest.check_not_us),
     Check("runner.version", "this Backrest can read the document", backrest.check_version),
     Check("runner.paths", "the runner sees every path of every plan", backrest.check_paths),
+    Check("runner.links", "no path of a plan is only a symbolic link", backrest.check_links),
     Check("runner.config", "the runner reads the document we write", backrest.check_config),
     Check("hooks.shell", "hooks find a shell in the runner", hooks.check_shell),
     Check("hooks.client", "hooks find a docker client in the runner", hooks.check_client),

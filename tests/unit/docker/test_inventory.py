@@ -1,5 +1,6 @@
 """The inventory from saved lists, and from a Docker that misbehaves."""
 
+import base64
 import json
 import threading
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
-from sidecar.docker.answers import parse_containers, parse_identity
+from sidecar.docker.answers import parse_containers, parse_identity, parse_link_target
 from sidecar.docker.inventory import DockerInventory, load_saved, own_container_id
 from sidecar.docker.models import Container, Inventory, Mount, Volume
 from sidecar.lib.errors import InventoryError
@@ -32,6 +33,28 @@ def test_podman_makes_up_ids_and_so_has_none() -> None:
     assert "E" == parse_identity(b'{"ID": "E"}', "the answer")
     assert "" == parse_identity(b'{"ID": "E", "BuildahVersion": "1.28"}', "the answer")
     assert "" == parse_identity(b"{}", "the answer")
+
+
+def told(value: object) -> str:
+    """Return what Docker says of a path, as it is written into a header."""
+    return base64.b64encode(json.dumps(value).encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (told({"name": "link", "linkTarget": "/data/folder"}), "/data/folder"),
+        (told({"name": "folder", "linkTarget": ""}), ""),
+        (told({"name": "folder"}), ""),
+        (told({"linkTarget": 7}), ""),
+        (told(["linkTarget"]), ""),
+        ("", ""),
+        ("no base64", ""),
+    ],
+)
+def test_where_a_link_leads_to_is_read_of_a_header(header: str, expected: str) -> None:
+    """Nothing follows from one that cannot be read."""
+    assert expected == parse_link_target(header)
 
 
 def test_minimal_list_is_an_inventory() -> None:
@@ -648,6 +671,9 @@ def test_archive_tells_whether_a_path_exists(faulty: Faulty, docker: DockerInven
     faulty.answers["/v1.41/containers/abc/archive"] = (403, b"")
     with pytest.raises(InventoryError, match="HEAD /containers/abc/archive was refused"):
         docker.archive_exists("abc", "/data")
+    with pytest.raises(InventoryError, match="HEAD /containers/abc/archive was refused"):
+        docker.link_target("abc", "/data")
+    assert "" == docker.link_target("gone", "/data")
 
 
 @pytest.mark.parametrize(

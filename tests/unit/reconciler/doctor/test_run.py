@@ -1,10 +1,12 @@
 """The doctor's checks, each against a host in which exactly one thing is wrong."""
 
+import base64
 import json
 import os
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -59,6 +61,7 @@ class Scripted(Connection):
         self.asked: list[str] = []
         self.listed: list[Json] = []
         self.labels: dict[str, str] = {}
+        self.linked: dict[str, str] = {}
 
     def connect(self) -> None:
         """There is nothing to connect to."""
@@ -80,6 +83,22 @@ class Scripted(Connection):
                     raise status
                 return status, b"{}"
         return self._answer(path)
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        beside: bool = False,
+        timeout: float | None = None,
+    ) -> SimpleNamespace:
+        del body, beside, timeout
+        status, content = self._ask(method, path)
+        target = self.linked.get(parse_qs(urlsplit(path).query)["path"][0], "")
+        told = base64.b64encode(json.dumps({"linkTarget": target}).encode()).decode()
+        headers = {"X-Docker-Container-Path-Stat": told}
+        return SimpleNamespace(status_code=status, content=content, headers=headers)
 
     def _answer(self, path: str) -> tuple[int, bytes]:
         parts = urlsplit(path)
@@ -694,6 +713,33 @@ def test_where_the_container_cannot_be_asked_its_mounts_decide(host: Host) -> No
     host.config.unlink()
     assert {} == host.wrong()
     assert host.examine()["hooks.client"].verdict is CheckStatus.NOT_CHECKED
+
+
+def test_a_path_that_is_a_link_in_the_runner_fails(host: Host) -> None:
+    """It names where the link leads to; one into another path of the same plan is well."""
+    host.connection.paths |= {"/srv/b", "/srv/link"}
+    host.connection.linked = {"/srv/link": "/srv/b/deep"}
+    host.add_plan("", "/srv/a", "/srv/link")
+    host.plans.append({"id": "mine", "repo": "r", "paths": ["/srv/b"]})
+    assert {"runner.links": CheckStatus.FAILURE} == host.wrong()
+    found = host.examine()["runner.links"]
+    assert ("plan backrest_sidecar_p0: /srv/link leads to /srv/b/deep",) == found.details
+    host.plans[0]["paths"].append("/srv/b")
+    host.config.unlink()
+    assert {} == host.wrong()
+
+
+@pytest.mark.parametrize("fault", ["refused", "stopped", "many"])
+def test_where_the_runner_cannot_be_asked_links_are_left_open(host: Host, fault: str) -> None:
+    """Nobody can tell then."""
+    host.add_plan("", *(["/srv/a"] if fault != "many" else [f"/srv/{n}" for n in range(201)]))
+    if fault == "refused":
+        host.connection.statuses["HEAD"] = 403
+    host.context()
+    if fault == "stopped":
+        assert host.connection.runner is not None
+        host.connection.runner["State"] = {"Running": False}
+    assert CheckStatus.NOT_CHECKED is host.examine()["runner.links"].verdict
 
 
 def test_a_disabled_plan_may_miss_its_paths(host: Host) -> None:
