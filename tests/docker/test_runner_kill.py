@@ -28,6 +28,7 @@ import pytest
 from hook_shell import NAME, Hooks, state_of
 from orphans import adopted_orphans
 from private_docker import PrivateEngine
+from sidecar.docker.stopped import parse_moment
 from sidecar.lib.process import Child
 from sidecar.planner.scripts import escape_template
 from sidecar.runner.due import Job, JobKind
@@ -318,6 +319,71 @@ def test_a_start_hook_that_outlives_its_runner_stops_nothing_for_good(
     assert state_of(docker_client, slow) == "running"
     scene.survives("interrupted")
     assert not (scene.folder / ".quiesced" / slow).exists()
+
+
+@pytest.fixture
+def leisurely(docker_client: docker.APIClient) -> Iterator[str]:
+    """Run a container that takes four seconds to end well, and ends hard by a second SIGTERM."""
+    name = NAME.replace("hooked", "leisurely")
+    app = """
+    trap 'trap "exit 9" TERM; sleep 4 & wait $!; exit 0' TERM
+    while :; do sleep 1 & wait $!; done
+    """
+    made = docker_client.create_container(
+        IMAGE,
+        ["/bin/sh", "-c", app],
+        name=name,
+        host_config=docker_client.create_host_config(network_mode="none"),
+    )
+    docker_client.start(made["Id"])
+    yield name
+    docker_client.remove_container(made["Id"], force=True)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("victim", ["runner", "shell", "client"])
+def test_whoever_dies_while_the_engine_stops_a_container_it_runs_again(
+    make: Callable[[str], Scene],
+    leisurely: str,
+    docker_client: docker.APIClient,
+    victim: str,
+    how: signal.Signals,
+) -> None:
+    """And it ended by itself: nobody sent a second signal."""
+    scene = make(f"{victim}-{how}")
+    scene.stop, scene.start = (
+        script.replace("hooked", "leisurely") for script in (scene.stop, scene.start)
+    )
+    scene.environ["CONTAINER"] = leisurely
+    scene.write()
+    with scene.process() as process:
+        scene.wait(lambda: is_ending(docker_client, leisurely), "a stop under way")
+        words = {"runner": b"", "shell": b"sh\0", "client": b"docker\0stop\0"}[victim]
+        found = [one.pid for one in find_leftovers(scene.state) if words_of(one).startswith(words)]
+        os.kill(process.pid if victim == "runner" else found[0], how)
+        process.wait(_SECONDS)
+
+    scene.run("--resume-only")
+
+    assert state_of(docker_client, leisurely) == "running"
+    assert ends_of(docker_client, leisurely) == ["0"]
+    assert not (scene.folder / ".quiesced" / leisurely).exists()
+    assert scene.recorded() in (["failed"], ["cancelled"], ["interrupted"])
+
+
+def is_ending(client: docker.APIClient, container: str) -> bool:
+    """Return whether it has got the SIGTERM: then its first process sleeps for four seconds."""
+    processes = client.top(container)["Processes"] or []
+    return any(line[-1] == "sleep 4" for line in processes)
+
+
+def ends_of(client: docker.APIClient, container: str) -> list[str]:
+    """Return the exit status of each end of a container, as the engine told them."""
+    until = parse_moment(client.info()["SystemTime"])
+    # By its id: earlier ones had the same name.
+    wanted = {"container": client.inspect_container(container)["Id"], "event": "die"}
+    told = client.events(since=0, until=until, filters=wanted, decode=True)
+    return [event["Actor"]["Attributes"]["exitCode"] for event in told]
 
 
 @pytest.mark.parametrize(
