@@ -14,10 +14,11 @@ from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy
 from sidecar.engines.base import CommandResult, Engine, FailureClass, ResultKind
 from sidecar.engines.restic import Host
-from sidecar.lib.process import Child
+from sidecar.lib.process import Child, ProcessRunner
 from sidecar.runner.journal import Journal
 from sidecar.runner.lock_records import JournalLockRecords
 from tests.engines.bench import INSTANCE, RESTIC, ResticBench, quick_repo
+from tests.engines.storages import rest_server
 
 MEGABYTE = 1 << 20
 SECONDS = 60.0
@@ -39,10 +40,17 @@ def locks_of(bench: ResticBench) -> list[Path]:
     return list((bench.folder / "repo" / "locks").glob("?" * 64))
 
 
+def _age(lock: Path) -> float:
+    """Return the age of a lock in seconds; 0 for one that is gone by now."""
+    with contextlib.suppress(FileNotFoundError):
+        return time.time() - lock.stat().st_mtime
+    return 0.0
+
+
 def wait_for_lock(bench: ResticBench) -> None:
     """Wait until a restic holds its lock for good."""
     deadline = time.monotonic() + SECONDS
-    while not any(time.time() - lock.stat().st_mtime > SETTLED for lock in locks_of(bench)):
+    while not any(_age(lock) > SETTLED for lock in locks_of(bench)):
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -59,11 +67,8 @@ def restore(bench: ResticBench, engine: Engine) -> CommandResult:
     return engine.restore(snapshot, (), bench.folder / "target", bench.reported.append)
 
 
-def prune(bench: ResticBench, engine: Engine) -> CommandResult:
-    """Free what is not used, of packs that hold both."""
-    (bench.source / "half").unlink()
-    bench.backup()
-    bench.engine().forget(bench.plan(), INSTANCE, Retention(last=1))
+def prune(_: ResticBench, engine: Engine) -> CommandResult:
+    """Free what is not used."""
     return engine.prune(PrunePolicy(max_unused_bytes=1))
 
 
@@ -74,10 +79,13 @@ def check(_: ResticBench, engine: Engine) -> CommandResult:
 
 @pytest.fixture
 def filled(restic: ResticBench) -> ResticBench:
-    """Back up two files whose data lies in the same packs."""
+    """Back up two files whose data lies in the same packs; one of them is not used any more."""
     restic.write("half", os.urandom(2 * MEGABYTE))
     restic.write("other", os.urandom(2 * MEGABYTE))
     restic.backup()
+    (restic.source / "half").unlink()
+    restic.backup()
+    restic.engine().forget(restic.plan(), INSTANCE, Retention(last=1))
     return restic
 
 
@@ -87,6 +95,8 @@ def test_a_restic_that_is_stopped_leaves_no_lock(
 ) -> None:
     """The runner is asked to end; an old restic too is given the time to remove its lock."""
     results: list[CommandResult] = []
+    # An old one removes its lock when a piece that it reads from the storage has come.
+    filled.runner = ProcessRunner(filled.environ, grace=SECONDS)
     engine = filled.restic(filled.repo(flags=SLOW))
     thread = threading.Thread(target=lambda: results.append(work(filled, engine)))
     thread.start()
@@ -194,3 +204,39 @@ def test_a_program_that_outlives_its_runner_keeps_its_lock(
 
     assert 1 == len(held)
     assert [] == locks_of(filled)
+
+
+def left_behind(
+    bench: ResticBench,
+    journal: Journal,
+    work: Callable[[ResticBench, Engine], CommandResult],
+) -> None:
+    """Let a restic of another container be killed in the middle of its work."""
+    with JournalLockRecords(journal, in_a_container(bench)) as records:
+        bench.records = records
+        with at_work(bench, work):
+            pass
+
+
+def test_an_exclusive_lock_that_was_left_on_a_server_is_removed(
+    filled: ResticBench, journal: Journal
+) -> None:
+    """As long as it is there nobody else gets one: so no other lock can go with it."""
+    left_behind(filled, journal, check)
+    with rest_server(filled.folder) as address, on_this_host(filled, journal):
+        done = filled.restic(filled.repo(uri=address)).unlock()
+
+    assert (ResultKind.SUCCESS, []) == (done.kind, locks_of(filled))
+
+
+def test_a_shared_lock_that_was_left_on_a_server_stays_and_lets_others_save(
+    filled: ResticBench, journal: Journal
+) -> None:
+    """Restic has no command for a single lock, and somebody might get one beside it."""
+    left_behind(filled, journal, back_up)
+    with rest_server(filled.folder) as address, on_this_host(filled, journal):
+        engine = filled.restic(filled.repo(uri=address))
+        done = [engine.unlock(), engine.backup(filled.plan(), INSTANCE, filled.reported.append)]
+
+    assert {ResultKind.SUCCESS} == {one.kind for one in done}
+    assert 1 == len(locks_of(filled))

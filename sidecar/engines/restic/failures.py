@@ -170,6 +170,14 @@ _HOST_KEY = re.compile("host key verification", re.IGNORECASE)
 _RETRYING = re.compile(
     r"^\w+\(.*?\) returned error, retrying after [^:]+: |^\w+\(<.*?>.*?\) failed: "
 )
+# A server that takes everything else refuses this: it is append-only, or the objects are locked.
+_UNDELETABLE = re.compile(
+    r"^Remove\(<(?!lock/).*(?:\b40[35]\b|forbidden|access.?denied)|blob not removed.*\b403\b",
+    re.IGNORECASE,
+)
+_KEEP_ALL = "the storage lets nothing be deleted (append-only?): set the retention to keep all"
+# What forget says of a snapshot that stays; before restic 0.19 it ends with 0 all the same.
+_NOT_REMOVED = re.compile(r"^unable to remove snapshot/", re.MULTILINE)
 _LONGEST = 300
 _LOCAL = re.compile(r"\b(?:l?stat|open) /.*: no such file or directory$")
 _NO_PARENT = ("no matching ID found", "multiple IDs with prefix")
@@ -187,6 +195,8 @@ def classify(status: int, texts: Iterable[str]) -> tuple[FailureClass, str]:
     """
     lines = _lines_of(texts)
     failure, line = _by_status_or_words(status, lines)
+    if failure is FailureClass.AUTH and (kept := next(filter(_UNDELETABLE.search, lines), "")):
+        return FailureClass.PERMISSION, kept
     if failure is FailureClass.DAMAGED and _IN_GENERAL.match(line):
         return _told_in_general(line, lines)
     if failure in _BY_TRANSPORT and (told := _told_by_transport(line, lines)) is not None:
@@ -245,10 +255,17 @@ def _by_words(line: str) -> FailureClass | None:
 
     Names are left out: a file may be called `forbidden`, and a bucket `corrupt`.
     """
+    if _UNDELETABLE.search(line):
+        return FailureClass.PERMISSION
     whole = _NAMES.sub("/", line)
     texts = (whole.rpartition(": ")[2], whole)
     found = (failure for text in texts for failure, words in _PATTERNS if words.search(text))
     return next(found, None)
+
+
+def is_not_removed(lines: Iterable[str]) -> bool:
+    """Return whether forget tells of a snapshot that it could not remove."""
+    return any(map(_NOT_REMOVED.search, lines))
 
 
 def is_without_parent(reason: str) -> bool:
@@ -266,6 +283,8 @@ def render_reason(
     """
     if failure is FailureClass.LOCKED and (holder := _HOLDER.search(line)):
         return f"the repository is locked by {mask(holder[1])}"
+    if failure is FailureClass.PERMISSION and _UNDELETABLE.search(line):
+        return _KEEP_ALL
     sentence = _SENTENCES[failure]
     if failure is FailureClass.AUTH and _HOST_KEY.search(line):
         sentence = "the host key of the server is not one that is known"

@@ -12,7 +12,7 @@ from sidecar.engines.base import (
     Stats,
     failed,
 )
-from sidecar.engines.restic.failures import classify, render_reason
+from sidecar.engines.restic.failures import classify, is_not_removed, render_reason
 from sidecar.engines.restic.listing import parse_forgotten
 from sidecar.engines.restic.masking import Masking
 from sidecar.engines.restic.messages import ResticOutput, Unread, number_of, parse_output
@@ -79,10 +79,7 @@ def interpret(verb: Verb, ending: FinishedCommand) -> CommandResult:
 def _judge(verb: Verb, output: ResticOutput, ending: FinishedCommand) -> CommandResult:
     completed, mask = ending.completed, ending.masking.mask
     if completed.status == 0 and verb is Verb.FORGET:
-        listed = parse_forgotten(completed.out)
-        return CommandResult(
-            ResultKind.SUCCESS, forged=tuple(one for one in listed if one.is_forged)
-        )
+        return _forgotten(output, completed, mask)
     if completed.status == 0 and verb is not Verb.BACKUP:
         return CommandResult(ResultKind.SUCCESS)
     if completed.status == 0 or (
@@ -94,6 +91,14 @@ def _judge(verb: Verb, output: ResticOutput, ending: FinishedCommand) -> Command
     if completed.timed_out:
         return _overdue(output, ending)
     return _ended(output, completed.status, mask)
+
+
+def _forgotten(output: ResticOutput, completed: Completed, mask: Mask) -> CommandResult:
+    """Return the result of a forget that ended with 0, also where nothing could be removed."""
+    if is_not_removed(output.lines):
+        return _ended(output, completed.status, mask)
+    listed = parse_forgotten(completed.out)
+    return CommandResult(ResultKind.SUCCESS, forged=tuple(one for one in listed if one.is_forged))
 
 
 def _saved(output: ResticOutput, mask: Mask, *, is_partial: bool) -> CommandResult:

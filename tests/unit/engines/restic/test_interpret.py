@@ -95,6 +95,35 @@ def test_partial_backup_is_a_warning(
     assert "3f6d16f7" == done.snapshot
 
 
+KEEP_ALL = "the storage lets nothing be deleted (append-only?): set the retention to keep all"
+
+
+@pytest.mark.parametrize(
+    ("verb", "status", "err"),
+    [
+        (Verb.FORGET, 1, b"Remove(<snapshot/0da6ac9426>) returned error, retrying after 552.3ms: blob not removed, server response: 403 Forbidden (403)\nblob not removed, server response: 403 Forbidden (403)\n"),
+        (Verb.FORGET, 0, b"Remove(<snapshot/080a8645ec>) failed: unexpected HTTP response (403): 403 Forbidden\nunable to remove snapshot/080a8645 from the repository\n"),
+        (Verb.OTHER, 1, b"Remove(<data/0da6ac9426>) failed: unexpected HTTP response (403): 403 Forbidden\nFatal: unexpected HTTP response (403): 403 Forbidden\n"),
+        (Verb.OTHER, 1, b"Remove(<index/0da6ac9426>) returned error, retrying after 1s: client.RemoveObject: Access Denied\n"),
+    ],
+)  # fmt: skip
+def test_a_storage_that_lets_nothing_be_deleted_is_told(
+    verb: Verb, status: int, err: bytes
+) -> None:
+    """It took everything else: the credentials are as good as before, and nothing was done."""
+    done = meaning(status, err, verb=verb)
+
+    assert (ResultKind.FAILED, FailureClass.PERMISSION) == (done.kind, done.failure)
+    assert KEEP_ALL == done.reason
+
+
+def test_a_lock_that_cannot_be_removed_is_another_matter() -> None:
+    """Nobody can choose by a retention that locks stay."""
+    err = b"Remove(<lock/0da6ac9426>) failed: unexpected HTTP response (403): 403 Forbidden\n"
+
+    assert FailureClass.AUTH is meaning(1, err).failure
+
+
 def test_exit_code_3_is_a_failure_elsewhere() -> None:
     """A forget that could not remove, or a backup that has no summary."""
     err = exit_error(3, "Fatal: failed to remove snapshots: permission denied")
