@@ -26,6 +26,7 @@ from benchmarks.runner.plans import plans_rows
 from benchmarks.runner.rest import look_rows, rest_rows
 from benchmarks.runner.scale import QUICK, Scale
 from benchmarks.runner.stage import Stage
+from benchmarks.runner.verify import verify_rows
 from benchmarks.table import Row, machine_row, render_table
 
 _PARTS: dict[str, Callable[[Stage, Scale], list[Row]]] = {
@@ -34,6 +35,7 @@ _PARTS: dict[str, Callable[[Stage, Scale], list[Row]]] = {
     "look": look_rows,
     "rest": rest_rows,
     "journal": journal_rows,
+    "verify": verify_rows,
 }
 
 
@@ -41,11 +43,13 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.runner")
     parser.add_argument("--quick", action="store_true", help="tiny counts, and no goals")
     parser.add_argument("--restic", default="restic", help="the restic to use")
+    parser.add_argument("--other-restic", default="", help="one beside which verify is measured")
     parser.add_argument("--folder", type=Path, help="where there is space for 6 GB")
     parser.add_argument("--only", nargs="+", choices=_PARTS, default=list(_PARTS), help="parts")
     given = parser.parse_args()
-    if shutil.which(given.restic) is None:
-        parser.error(f"there is no program {given.restic}")
+    for program in filter(None, (given.restic, given.other_restic)):
+        if shutil.which(program) is None:
+            parser.error(f"there is no program {program}")
     return given
 
 
@@ -57,7 +61,8 @@ def main() -> None:
     scale = QUICK if given.quick else Scale()
     rows = [machine_row()]
     with tempfile.TemporaryDirectory(prefix="bench-", dir=given.folder) as folder:
-        stage = Stage(Path(folder), str(shutil.which(given.restic)))
+        other = shutil.which(given.other_restic) if given.other_restic else None
+        stage = Stage(Path(folder), str(shutil.which(given.restic)), other or "")
         for part in given.only:
             print(f"{part}: load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
             rows += _PARTS[part](stage, scale)

@@ -23,6 +23,8 @@ class Scale:
     loops: int = 5
     loops_of_many: int = 3
     look_plans: int = 10_000
+    sample: int = 200
+    verifications: int = 5
 
 
-QUICK = Scale(30, 1_000, 1, 20, 5, 1.0, 2.0, 10, 10, 1, 2, 5, 100, 1, 1, 20)
+QUICK = Scale(30, 1_000, 1, 20, 5, 1.0, 2.0, 10, 10, 1, 2, 5, 100, 1, 1, 20, 3, 1)

@@ -21,10 +21,11 @@ _HOURS_AHEAD, _HOURS = 2, 20
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A folder of ours, and the restic that everybody uses."""
+    """A folder of ours, the restic that everybody uses, and maybe another to compare it with."""
 
     folder: Path
     restic: str
+    other: str = ""
 
     @property
     def tree(self) -> Path:

@@ -118,6 +118,23 @@ class ResticBench(Bench):
             locking=Locking(self.host, self.records),
         )
 
+    def note_commands(self) -> Callable[[], list[str]]:
+        """Let each command be noted; return what gives those since its last call.
+
+        That for the version is left out: whether it is asked depends on what ran before.
+        """
+        log, program = self.folder / "asked", self.folder / "noting"
+        program.write_text(f'#!/bin/sh\necho "$1" >> {log}\nexec {self.program} "$@"\n')
+        program.chmod(0o755)
+        self.program = str(program)
+
+        def asked() -> list[str]:
+            lines = log.read_text().split() if log.exists() else []
+            log.write_text("")
+            return [one for one in lines if one != "version"]
+
+        return asked
+
     def run(self, *words: str, env: Mapping[str, str] | None = None) -> str:
         """Run restic itself, as somebody else does; give what it says."""
         own = {"RESTIC_REPOSITORY": str(self.folder / "repo"), "RESTIC_PASSWORD": PASSWORD}

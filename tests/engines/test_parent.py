@@ -14,7 +14,7 @@ from sidecar.runner.hooks.run import HookRunner
 from sidecar.runner.job.session import Session
 from sidecar.runner.job.steps import Programs
 from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
-from tests.engines.bench import INSTANCE, RESTIC, ResticBench, quick_repo
+from tests.engines.bench import INSTANCE, ResticBench, quick_repo
 
 KEEP = Retention(last=9)
 
@@ -33,11 +33,7 @@ class Watched:
         self.bench, self.journal = bench, journal
         self.now = 0.0
         self.recent = RecentSnapshots(lambda: self.now)
-        self.log = bench.folder / "asked"
-        program = bench.folder / "restic"
-        program.write_text(f'#!/bin/sh\necho "$1" >> {self.log}\nexec {RESTIC} "$@"\n')
-        program.chmod(0o755)
-        bench.program = str(program)
+        self.asked = bench.note_commands()
         bench.recent = self.recent
         bench.write("file", "x")
 
@@ -50,12 +46,6 @@ class Watched:
         run = session.run(backup_job(plan), Config(INSTANCE, (store,), (plan,)), RunCause.MANUAL)
         assert run.ended is not None
         return run.ended
-
-    def asked(self) -> list[str]:
-        """Return the commands since the last call; that for the version is left out."""
-        lines = self.log.read_text().split() if self.log.exists() else []
-        self.log.write_text("")
-        return [one for one in lines if one != "version"]
 
     def listed(self) -> Sequence[dict[str, str]]:
         """List all snapshots, oldest first."""

@@ -275,19 +275,15 @@ class ResticEngine:
         parent is the same: that parent has to be the plan's newest snapshot.
         """
         repo = self._program.repo
-        is_compared, sets_tags = (
-            argv.skips_unchanged(plan, features),
-            argv.sets_tags(self._access, plan),
-        )
+        is_compared = argv.skips_unchanged(plan, features)
+        sets_tags = argv.sets_tags(self._access, plan)
         if known and not (is_compared or sets_tags or _is_forgotten_of(plan, repo)):
             return _Earlier(known)
         listed = None if sets_tags else self._recent.last(repo)
         if listed is None or (is_compared and not any(one.is_called(known) for one in listed)):
             return self._ask_earlier(plan, instance)
         found = _earlier(listed, plan, instance)
-        return (
-            replace(found, parent=known, is_current=False) if known and not is_compared else found
-        )
+        return replace(found, parent=known) if known and not is_compared else found
 
     def _ask_earlier(self, plan: RunPlan, instance: str) -> "_Earlier":
         listed = self._recent.keep(self._program.repo, lambda: self._list(()))
@@ -309,7 +305,8 @@ class ResticEngine:
             message = f"the snapshot does not hold {', '.join(absent)}"
             return failed(FailureClass.SOURCE_MISSING, message)
         if not self.features().has(Feature.RESTORE_OVERWRITE):
-            for path in includes:
+            # A list for each of many files that go into an empty folder would take minutes.
+            for path in (one for one in includes if _meets_something(one, target)):
                 _remove_conflicts(self.entries(snapshot, path), target)
         is_sparse = self.features().has(Feature.SPARSE)
         command = argv.render_restore(
@@ -457,6 +454,22 @@ def _with_missing(done: CommandResult, missing: Sequence[str]) -> CommandResult:
 
 def _with_note(done: CommandResult, note: str) -> CommandResult:
     return replace(done, excerpt=f"{note}\n{done.excerpt}".rstrip())
+
+
+def _meets_something(path: str, target: Path) -> bool:
+    """Return whether something is where an absolute path is restored below `target`.
+
+    That is the path itself, or what is no folder on the way to it.
+    """
+    place = os.fspath(target)
+    for name in filter(None, path.split("/")):
+        try:
+            if not stat.S_ISDIR(os.lstat(place).st_mode):
+                return True
+        except OSError:
+            return False
+        place = os.path.join(place, name)  # noqa: PTH118 - of any bytes
+    return os.path.lexists(place)
 
 
 def _remove_conflicts(entries: Iterable[Entry], target: Path) -> None:
