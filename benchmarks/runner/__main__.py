@@ -1,4 +1,4 @@
-"""What the bundled runner costs: a backup beside bare restic, and a daemon with many plans.
+"""What the bundled runner costs: runs beside bare restic, a daemon with many plans, a long journal.
 
     python -m benchmarks.runner                    restic of the search path
     python -m benchmarks.runner --restic PATH      this one
@@ -6,7 +6,7 @@
     python -m benchmarks.runner --only look rest   these parts alone
 
 Run it in the project's folder. The whole writes 2 GB of files and as much again for each of two
-repositories into --folder, and takes about ten minutes; everything is removed at the end. No
+repositories into --folder, and takes half an hour; everything is removed at the end. No
 container engine is asked for anything.
 """
 

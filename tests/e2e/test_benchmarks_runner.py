@@ -28,7 +28,7 @@ EXPECTED = [
 ]
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 def test_quick_benchmark_of_the_runner_prints_every_row(tmp_path: Path) -> None:
     """One table, between two calibrations; each figure begins with a number; nothing stays."""
     done = subprocess.run(
