@@ -8,7 +8,7 @@ that lie ahead, because the clock was wrong, are pulled back by `Journal.pull_ba
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from enum import StrEnum
 from itertools import islice, pairwise, takewhile
@@ -17,6 +17,8 @@ from typing import NamedTuple
 from sidecar.backrest.reading import Config, RunPlan, Timing
 from sidecar.schedule.fires import runner_fires
 
+LONGEST_DELAY = 3600.0
+"""Seconds after which a fire is tried again at the latest."""
 LONGEST_SLEEP = 60.0
 """Seconds after which the runner checks again, whatever it expects: clocks may be set."""
 MOST_COUNTED = 10_000
@@ -72,6 +74,33 @@ class Moments:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A fire that no run has answered, and that is tried again.
+
+    Attributes:
+        fire: the fire, in unix seconds.
+        at: when it is tried again, in unix seconds; None: it is being tried now.
+        tries: how often it was tried again, or will have been, as the repository was out of reach.
+        hook_tries: how often because START hooks asked for it.
+    """
+
+    fire: float
+    at: float | None = None
+    tries: int = 0
+    hook_tries: int = 0
+
+    @property
+    def is_again(self) -> bool:
+        """Whether it was tried before."""
+        return bool(self.tries or self.hook_tries)
+
+    def pulled_back(self, now: float) -> "Retry":
+        """Return it as it could be if it had been planned `now`."""
+        at = None if self.at is None else min(self.at, now + LONGEST_DELAY)
+        return replace(self, fire=min(self.fire, now), at=at)
+
+
 class CatchUp(StrEnum):
     """What to do about fires that came while the runner was down."""
 
@@ -81,10 +110,11 @@ class CatchUp(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DueJob:
-    """A job that is due since `fire`, in unix seconds."""
+    """A job that is due since `fire`, in unix seconds; `is_again`: that fire was tried before."""
 
     job: Job
     fire: float
+    is_again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +150,15 @@ def timings(config: Config) -> dict[Job, Timing]:
             if policy is not None:
                 found[Job(kind, repo.id, repo.id)] = policy.timing
     return {job: timing for job, timing in found.items() if timing.is_active}
+
+
+def all_jobs(config: Config) -> Iterator[Job]:
+    """Yield all jobs that can be run, also those that are never due."""
+    for plan in config.plans:
+        yield backup_job(plan)
+    for repo in config.repos:
+        for kind in (JobKind.FORGET, JobKind.PRUNE, JobKind.CHECK):
+            yield Job(kind, repo.id, repo.id)
 
 
 def backup_job(plan: RunPlan) -> Job:
@@ -214,14 +253,17 @@ class Scheduler:
         up_since: float,
         catch_up: CatchUp = CatchUp.ONCE,
         busy: Collection[Job] = (),
+        retries: Mapping[Job, Retry] | None = None,
     ) -> DueList:
         """Return the jobs that are due at `now`, and the fires that no run answers.
 
         Jobs without moments are not known yet: they are left out. Those that are `busy` are not
         due again. `up_since` is when the runner started: with CatchUp.SKIP fires before that
         are missed, unless the timing counts from the last run; otherwise one run answers the
-        last of several fires, and the others are missed. Mappings that are the same objects as
-        in the last call must be unchanged: they are not gone through again.
+        last of several fires, and the others are missed. `retries` are fires that are tried
+        again, also of jobs that are not `wanted`: the next fire of the same job replaces them.
+        Mappings that are the same objects as in the last call must be unchanged: they are not
+        gone through again.
         """
         answered_from = up_since if catch_up is CatchUp.SKIP else 0.0
         found = _Found(now, answered_from, now + LONGEST_SLEEP)
@@ -233,6 +275,7 @@ class Scheduler:
                 found.wake = min(found.wake, following.fire)
                 break
             self._judge(job, following, found)
+        _judge_retries(retries or {}, busy, found)
         found.due.sort(key=lambda one: one.fire)
         return DueList(tuple(found.due), tuple(found.missed), found.wake)
 
@@ -247,6 +290,11 @@ class Scheduler:
         if timing.every_seconds:
             return None
         return _missed(job, self._fires_until(timing, known.latest, now)[:-1])
+
+    def last_fire(self, timing: Timing, known: Moments, now: float) -> float | None:
+        """Return the fire that a run which starts now answers; None: there is none."""
+        fires = self._fires_until(timing, known.latest, now)
+        return fires[-1] if fires else None
 
     def next_fires(self, timing: Timing, after: float) -> Iterator[float]:
         """Yield the fires after a moment, in unix seconds, in order; endless, or none."""
@@ -289,6 +337,20 @@ class Scheduler:
             if found := deque(takewhile(lambda fire: fire <= now, later), maxlen=1):
                 return found[0]
         return known
+
+
+def _judge_retries(retries: Mapping[Job, Retry], busy: Collection[Job], found: _Found) -> None:
+    """Sort what is tried again: due, not yet, or given up."""
+    replaced = {one.job for one in found.due} if retries else set()
+    for job, retry in retries.items():
+        if retry.at is None or job in busy:
+            continue
+        if job in replaced or retry.at < found.answered_from:
+            found.missed.append(Missed(job, retry.fire, retry.fire, 1))
+        elif retry.at <= found.now:
+            found.due.append(DueJob(job, retry.fire, is_again=True))
+        else:
+            found.wake = min(found.wake, retry.at)
 
 
 def _missed(job: Job, lost: list[float]) -> Missed | None:

@@ -83,7 +83,14 @@ def run_here(
 class Foreground:
     """One worker, whose progress is shown."""
 
-    def __init__(self, parts: RunnerDependencies, config: Config, waiter: SignalWaiter) -> None:
+    def __init__(
+        self,
+        parts: RunnerDependencies,
+        config: Config,
+        waiter: SignalWaiter,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._now = now
         self._parts = parts
         self._waiter = waiter
         self._hub = ProgressHub()
@@ -92,21 +99,36 @@ class Foreground:
         self._pool = Pool(self._jobs.run, 1, self._finish, self._jobs.failed)
 
     def run(self, jobs: Sequence[Job], show: ShowProgress, show_end: ShowEnd) -> None:
-        """Run jobs in their order, until a signal."""
+        """Run jobs in their order, until a signal; one that is tried again lets others go first."""
+        waiting = [(0.0, job) for job in jobs]
         self._pool.start()
         try:
-            for job in jobs:
-                if self._waiter.is_stopped:
-                    show_end(job, RunFinished(reason="it was not begun: somebody asked to end"))
+            while waiting:
+                one = min(waiting, key=lambda one: one[0])
+                waiting.remove(one)
+                at, job = one
+                ended = self._run_at(at, job, show)
+                if ended.run is None or ended.run.again is None:
+                    show_end(job, ended)
                 else:
-                    show_end(job, self._run(job, show))
+                    waiting.append((ended.run.again, job))
         finally:
             self._parts.stop()
             self._pool.close(_LAST_PATIENCE)
 
-    def _run(self, job: Job, show: ShowProgress) -> RunFinished:
+    def _run_at(self, at: float, job: Job, show: ShowProgress) -> RunFinished:
+        """Run a job when its time has come: at once, or as its START hooks have asked for."""
+        while at > self._now() and self._waiter.wait(at - self._now()):
+            continue
+        if not self._waiter.is_stopped:
+            return self._run(job, RunCause.RETRY if at else RunCause.MANUAL, show)
+        if at:
+            self._parts.journal.give_up(job, self._now())
+        return RunFinished(reason="it was not begun: somebody asked to end")
+
+    def _run(self, job: Job, cause: RunCause, show: ShowProgress) -> RunFinished:
         with self._hub.follow(job) as subscription:
-            self._pool.submit(job, RunCause.MANUAL)
+            self._pool.submit(job, cause)
             for event in self._events(subscription):
                 if isinstance(event, RunFinished):
                     return event

@@ -15,7 +15,7 @@ MOST_USED = 0.95
 """How full a disk may be, as df counts."""
 _PERIODS = 2
 _FAILURES = {RunOutcome.FAILED: "failed", RunOutcome.INTERRUPTED: "was interrupted"}
-# A backup that was cancelled is made at the next fire; a check that was cut off has found nothing.
+# A backup that a hook or a person has cancelled was not wanted; a check has found nothing then.
 _CUT_OFF = {**_FAILURES, RunOutcome.CANCELLED: "was cancelled"}
 
 
@@ -25,7 +25,8 @@ class PlanHealth:
 
     `period` is in seconds, times are unix seconds; None: never, or not known. `failure` is the
     class of the last failure, `blocked` says why the plan is not run at all, `ahead` are the
-    beginnings of the ids of its snapshots that are ahead of the clock.
+    beginnings of the ids of its snapshots that are ahead of the clock. `was_cut_off`: the last run
+    was cancelled by the end of the runner, and no person had asked for that run.
     """
 
     id: str
@@ -36,6 +37,7 @@ class PlanHealth:
     failure: str = ""
     blocked: str = ""
     ahead: tuple[str, ...] = ()
+    was_cut_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,8 @@ def _backups(facts: HealthFacts, grace: float) -> Iterator[str]:
 def _plan(plan: PlanHealth, now: float, grace: float) -> Iterator[str]:
     if plan.blocked:
         yield f"the plan {plan.id} is not run: {plan.blocked}"
+    if plan.was_cut_off:
+        yield f"the last run of the plan {plan.id} was cut off by the end of the runner"
     if plan.last_outcome in _FAILURES:
         because = f" ({plan.failure})" if plan.failure else ""
         yield f"the last run of the plan {plan.id} {_FAILURES[plan.last_outcome]}{because}"

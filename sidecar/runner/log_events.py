@@ -19,6 +19,7 @@ EVENTS: Mapping[str, LogEvent] = {
     "run.began": LogEvent("info", "something is run now"),
     "run.ended": LogEvent("info, warn, error", "it has ended; the level follows its outcome"),
     "run.waits": LogEvent("warn", "others have locked the repository: nothing is stopped yet"),
+    "run.retry": LogEvent("info", "a run that failed is tried again, and when"),
     "run.missed": LogEvent("warn", "fires that no run answers"),
     "run.dropped": LogEvent("error", "a run broke down without an end of its own"),
     "run.interrupted": LogEvent("warn", "a run that died with the runner was put right"),

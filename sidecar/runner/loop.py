@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sidecar.backrest.reading import Config, Timing
 from sidecar.lib.log import log_event
-from sidecar.runner.due import Job, JobKind, Missed, Moments, backup_job, timings
+from sidecar.runner.due import Job, JobKind, Missed, Moments, all_jobs, backup_job, timings
 from sidecar.runner.heartbeat import RunnerHeartbeat
 from sidecar.runner.hooks.check import HookProblem
 from sidecar.runner.job.worker import JobRunner
@@ -45,6 +45,7 @@ class RunnerLoop:
         self._version = 0
         self._last_poll: float | None = None
         self._wanted: dict[Job, Timing] = {}
+        self._runnable: frozenset[Job] = frozenset()
         self._checks: dict[Job, Moments] = {}
         self._merged: Mapping[Job, Moments] = {}
         self._merged_of: tuple[Mapping[Job, Moments], Mapping[Job, Moments]] = ({}, {})
@@ -59,6 +60,7 @@ class RunnerLoop:
             self._take(loaded.config, now)
             if is_first:
                 self._submit_at_start(loaded.config)
+        history = dependencies.parts.journal.history()
         found = dependencies.parts.scheduler.find_due(
             self._wanted,
             self._moments(),
@@ -66,13 +68,15 @@ class RunnerLoop:
             self._up_since,
             dependencies.parts.settings.scheduling.catch_up,
             dependencies.pool.busy,
+            {job: retry for job, retry in history.retries.items() if job in self._runnable},
         )
         for missed in found.missed:
             self.miss(missed)
         for due in found.due:
             if (check := self._checks.get(due.job)) is not None:
                 self._checks = {**self._checks, due.job: replace(check, last_start=now)}
-            dependencies.pool.submit(due.job, RunCause.SCHEDULE)
+            cause = RunCause.RETRY if due.is_again else RunCause.SCHEDULE
+            dependencies.pool.submit(due.job, cause)
         dependencies.heartbeat.beat(now, dependencies.status.beat().reasons)
         return found.next_wake - now
 
@@ -114,6 +118,8 @@ class RunnerLoop:
         jobs.take(config, wanted)
         journal.first_seen(wanted, now)
         self._wanted = {job: timing for job, timing in wanted.items() if not jobs.blocker(job)}
+        # Also what has no schedule: a person asked for it, and its START hooks for another try.
+        self._runnable = frozenset(job for job in all_jobs(config) if not jobs.blocker(job))
         self._take_checks(config, now)
         for problem in jobs.problems:
             _log_problem(problem)

@@ -19,7 +19,7 @@ from sidecar.lib.log import log_event
 from sidecar.lib.process import ProcessRunner
 from sidecar.lib.zones import local_zone
 from sidecar.runner.addresses import is_at_hand, lock_keys
-from sidecar.runner.due import Scheduler
+from sidecar.runner.due import Job, Scheduler, timings
 from sidecar.runner.empty_source import EmptySourceGuard
 from sidecar.runner.gate import RepositoryGate
 from sidecar.runner.hooks.resume import MarkerResumer
@@ -39,6 +39,7 @@ from sidecar.runner.notify.sender import ProcessSender
 from sidecar.runner.once.leftover import recover_leftovers
 from sidecar.runner.quiesce import Wait, while_nobody_stops
 from sidecar.runner.repositories import Initialiser, KnownRepositories
+from sidecar.runner.retries import RetryRules
 from sidecar.runner.settings import RunnerSettings, environment_of
 
 JOURNAL = "journal.sqlite"
@@ -235,9 +236,16 @@ class RunnerDependencies:
 
 @contextmanager
 def assemble(
-    settings: RunnerSettings, environ: Mapping[str, str], *, for_daemon: bool = False
+    settings: RunnerSettings,
+    environ: Mapping[str, str],
+    *,
+    for_daemon: bool = False,
+    retries: bool = True,
 ) -> Iterator[RunnerDependencies]:
-    """Assemble all parts, for the block; `for_daemon`: see `Journal`."""
+    """Assemble all parts, for the block; `for_daemon`: see `Journal`.
+
+    Without `retries` nothing is tried again.
+    """
     state = settings.state_directory
     inherited = environment_of(environ)
     runner, cleanup, probes = (ProcessRunner(marked(inherited, state)) for _ in range(3))
@@ -270,15 +278,22 @@ def assemble(
         initialiser = Initialiser(known, lambda repo: engines.make(probes, repo))
         prober = Prober(lambda repo: engines.make(probes, repo), known.guid)
         plans = RunningPlans()
+        scheduler = Scheduler(zone)
+
+        def next_fire(job: Job, at: float) -> float | None:
+            timing = timings(engines.config).get(job)
+            return None if timing is None else next(scheduler.next_fires(timing, at), None)
+
         options = SessionOptions(
             on_purpose=settings.emptiness.on_purpose,
             on_end=reporter.ended,
             lock_wait=settings.running.lock_wait,
             plans=plans,
+            retries=RetryRules(next_fire, is_possible=retries),
         )
         yield RunnerDependencies(
             settings=settings,
-            scheduler=Scheduler(zone),
+            scheduler=scheduler,
             journal=journal,
             engines=engines,
             runner=runner,

@@ -7,13 +7,21 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from sidecar.backrest.reading import Config, RunPlan
-from sidecar.engines.base import Progress
+from sidecar.engines.base import FailureClass, Progress
 from sidecar.lib.errors import SidecarError
 from sidecar.runner.due import Job, JobKind, Scheduler, backup_job
 from sidecar.runner.health import HealthFacts, HealthProblems, PlanHealth, UpkeepHealth, judge
 from sidecar.runner.heartbeat import ALLOWANCE
 from sidecar.runner.job.upkeep import Probed
-from sidecar.runner.journal import AheadSnapshot, Past, Run, RunHistory, RunOutcome, Verified
+from sidecar.runner.journal import (
+    AheadSnapshot,
+    Past,
+    Run,
+    RunCause,
+    RunHistory,
+    RunOutcome,
+    Verified,
+)
 from sidecar.runner.latest import BELIEVED_AHEAD, is_ahead
 from sidecar.runner.loader import Loaded
 from sidecar.runner.status import PlanState, RunnerStatus
@@ -245,20 +253,32 @@ class StatusCollector:
     ) -> PlanHealth:
         known = past or _NEVER
         is_good = known.last_outcome is None or known.last_outcome.is_good
+        failure = "" if is_good else self._failure(listed.job, past)
+        was_cut_off = (
+            known.last_outcome is RunOutcome.CANCELLED
+            and failure == FailureClass.INTERRUPTED.value
+            and not self._was_asked_for(listed.job)
+        )
         return PlanHealth(
             listed.plan.id,
             listed.period,
             None if past is None else past.first_seen,
             known.last_success,
             known.last_outcome,
-            "" if is_good else self._failure(listed.job, past),
+            failure,
             blocked.get(listed.plan.id, ""),
             tuple(
                 one.snapshot[:_SHORT_ID]
                 for one in ahead.get(listed.plan.id, ())
                 if is_ahead(one.time, now)
             ),
+            was_cut_off,
         )
+
+    def _was_asked_for(self, job: Job) -> bool:
+        """Return whether a person has asked for the last run."""
+        last = self._last_run(self._last, job, ())
+        return last is not None and last.trigger is RunCause.MANUAL
 
     def _upkeep_jobs(self, loaded: Loaded, history: RunHistory) -> tuple[Job, ...]:
         """List what was done for plans and repositories of the document, sorted."""

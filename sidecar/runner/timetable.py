@@ -33,6 +33,13 @@ class Timetable:
 
     def next_fire(self, timing: Timing, past: Past | None, now: float) -> float | None:
         """Return when a plan is due next, in unix seconds, `now` if it is due; None: never."""
+        fire = self._next_fire(timing, past, now)
+        again = None if past is None or past.retry is None else past.retry.at
+        if again is None:
+            return fire
+        return max(now, again if fire is None else min(fire, again))
+
+    def _next_fire(self, timing: Timing, past: Past | None, now: float) -> float | None:
         if timing.every_seconds:
             if past is None:
                 return now + timing.every_seconds

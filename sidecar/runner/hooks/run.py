@@ -22,6 +22,9 @@ from sidecar.runner.template import Template, TemplateError, Values
 DEFAULT_TIMEOUT = 1800.0
 """Seconds that a hook may take by default."""
 
+COMMAND = "actionCommand"
+"""The action of hooks that are commands; all others are notifications."""
+
 _MOST_OUTPUT = 1 << 16
 _EXCERPT_LINES = 20
 _EXCERPT_LINE = 500
@@ -74,15 +77,18 @@ class HookRunner:
         plan: RunPlan | None,
         facts: HookFacts,
         is_stopping: Callable[[], bool],
+        notifies: bool = True,
     ) -> HookOutcome:
         """Run each hook that has one of the events, once, with the first that it has.
 
-        Raises nothing. Only a failure in START events may halt the run; then the hooks behind
-        it do not run.
+        Without `notifies` only commands. Raises nothing. Only a failure in START events may halt
+        the run; then the hooks behind it do not run.
         """
         halts = bool(events) and all(event.endswith("_START") for event in events)
         failures: list[str] = []
         for call in self._calls(events, repo, plan, facts):
+            if not notifies and call.hook.action != COMMAND:
+                continue
             if halts and is_stopping():
                 return HookOutcome(OnError.CANCEL, (*failures, _STOPPED))
             result = self._run_one(call)

@@ -114,10 +114,11 @@ class Hooks(Protocol):
         plan: RunPlan | None,
         facts: HookFacts,
         is_stopping: Callable[[], bool],
+        notifies: bool = True,
     ) -> HookOutcome:
         """Run each hook at most once, the repository's first, until one halts the run.
 
-        Raises nothing for what a hook does.
+        Without `notifies` only commands. Raises nothing for what a hook does.
         """
         ...
 

@@ -13,13 +13,15 @@ from pydantic import RootModel, ValidationError
 
 from sidecar.backrest.reading import Config, Repo, RunPlan
 from sidecar.engines.base import FailureClass, ResultKind
+from sidecar.lib.duration import render_duration
 from sidecar.lib.log import log_event
 from sidecar.lib.process import end_leftover
-from sidecar.runner.due import JobKind
+from sidecar.runner.due import JobKind, Retry
 from sidecar.runner.job.events import EVENTS, HookFacts, backrest_name
 from sidecar.runner.job.leftover_processes import end_leftovers, wait_until_reaped
 from sidecar.runner.job.steps import Programs
 from sidecar.runner.journal import Ended, Journal, Phase, Run, RunOutcome, Unfinished
+from sidecar.runner.retries import RetryRules, TryEnd
 
 _INTERRUPTED = "the runner died during this run"
 _UNREADABLE = "what was to be done after it cannot be read: see whether everything runs again"
@@ -55,10 +57,18 @@ def parse_resume(text: str) -> Resume | None:
 class RunRecovery:
     """Ends the programs of a runner that died, and its runs.
 
-    Each step can be done again. `cleanup` runs the hooks and unlocks the repository.
+    Each step can be done again. `cleanup` runs the hooks and unlocks the repository, `retries` is
+    what is tried again.
     """
 
-    def __init__(self, journal: Journal, cleanup: Programs, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        cleanup: Programs,
+        now: Callable[[], float],
+        retries: RetryRules,
+    ) -> None:
+        self._retries = retries
         self._journal = journal
         self._cleanup = cleanup
         self._now = now
@@ -82,12 +92,16 @@ class RunRecovery:
         """Run the hooks that follow a failure, free the repository, and record the end."""
         resume = parse_resume(one.resume)
         notes = [_INTERRUPTED]
+        kept = self._plan_retry(one)
+        again = None if kept is None else kept.at
         if resume is not None:
-            notes += self._run_hooks(one, resume)
+            notes += self._run_hooks(one, resume, notifies=again is None)
         elif one.run.job.kind in EVENTS:
             notes.append(_UNREADABLE)
         if _may_have_locked(one):
             notes += self._unlock(one, None if resume is None else resume.repo, config)
+        if again is not None:
+            notes.append(f"it is tried again in {render_duration(again - self._now())}")
         ended = Ended(
             RunOutcome.INTERRUPTED,
             self._now(),
@@ -95,12 +109,24 @@ class RunRecovery:
             failure=FailureClass.INTERRUPTED,
             reason="; ".join(notes),
         )
-        self._journal.end(one.run.id, ended)
+        self._journal.end(one.run.id, ended, kept)
         fields = {"run": one.run.id, "kind": one.run.job.kind, "subject": one.run.job.subject}
         log_event(_log, logging.WARNING, "run.interrupted", reason=ended.reason, **fields)
-        return replace(one.run, ended=ended)
+        return replace(one.run, ended=ended, again=again)
 
-    def _run_hooks(self, one: Unfinished, resume: Resume) -> tuple[str, ...]:
+    def _plan_retry(self, one: Unfinished) -> Retry | None:
+        """Return what is tried again after it; one that has made a snapshot has saved all."""
+        past = self._journal.history().past.get(one.run.job)
+        known = None if past is None else past.retry
+        if known is None or known.at is not None:
+            # It answered no fire; one that waits goes on to wait.
+            return known
+        if one.snapshot:
+            return None
+        end = TryEnd(RunOutcome.INTERRUPTED, FailureClass.INTERRUPTED)
+        return self._retries.plan(one.run.job, known, end, self._now())
+
+    def _run_hooks(self, one: Unfinished, resume: Resume, *, notifies: bool) -> tuple[str, ...]:
         """Run the hooks as they were when the run began; return what went wrong."""
         job = one.run.job
         # A run that came to its retention has run all hooks after the backup.
@@ -114,7 +140,9 @@ class RunRecovery:
             error=_INTERRUPTED,
         )
         events = EVENTS[kind].failed if kind in EVENTS else ()
-        outcome = self._cleanup.hooks.run(events, resume.repo, resume.plan, facts, lambda: False)
+        outcome = self._cleanup.hooks.run(
+            events, resume.repo, resume.plan, facts, lambda: False, notifies
+        )
         return outcome.failures
 
     def _unlock(

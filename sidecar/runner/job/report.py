@@ -67,6 +67,11 @@ class RunReporter:
         write_marker(self._directory, run)
         for listener in self.listeners:
             listener(run)
+        if run.again is not None:
+            again = self._moment(run.again).isoformat()
+            log_event(_log, logging.INFO, "run.retry", **_fields(run.job), at=again)
+            # Notifications tell how it ended at last.
+            return
         past = self._history().past.get(run.job)
         success = None if past is None else past.last_success
         self._announcer.announce(

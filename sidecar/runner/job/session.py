@@ -17,13 +17,14 @@ from sidecar.backrest.reading import Config
 from sidecar.engines.base import CommandResult, Progress, Report, failed
 from sidecar.lib.errors import UsageError
 from sidecar.lib.log import log_event
-from sidecar.runner.due import Job, JobKind
+from sidecar.runner.due import Job, JobKind, Retry
 from sidecar.runner.job.events import EVENTS
 from sidecar.runner.job.recovery import Resume, RunRecovery, render_resume
 from sidecar.runner.job.retention_guard import RetentionGuard
 from sidecar.runner.job.running import RunningPlans
-from sidecar.runner.job.steps import Attempt, AttemptContext, JobScope, Programs
+from sidecar.runner.job.steps import Attempt, AttemptContext, JobScope, Programs, RunConditions
 from sidecar.runner.journal import Journal, JournalError, Phase, Run, RunCause
+from sidecar.runner.retries import RetryRules
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class SessionOptions:
         hook_patience: seconds that hooks which a dead runner left running are waited for.
         grace: seconds that a program has to end after it was asked to.
         lock_wait: seconds that others' locks are waited for, before anything is stopped.
+        retries: what is tried again.
     """
 
     on_purpose: frozenset[str] = frozenset()
@@ -51,6 +53,7 @@ class SessionOptions:
     hook_patience: float = 60.0
     grace: float = 10.0
     lock_wait: float = 0.0
+    retries: RetryRules = field(default_factory=RetryRules)
 
 
 class Session:
@@ -86,6 +89,7 @@ class Session:
             now,
             wait or self._stopping.wait,
             self._stopping.is_set,
+            self._options.retries,
             self._options.lock_wait,
         )
 
@@ -99,25 +103,30 @@ class Session:
         config: Config,
         trigger: RunCause,
         report: Report = _ignore,
-        refusal: CommandResult | None = None,
+        conditions: RunConditions | None = None,
     ) -> Run:
         """Run a job; what goes wrong is in the run that is returned.
 
-        `refusal` is why its repository cannot be used: then nothing is stopped for it. Raises
-        UsageError if the document has no such plan or repository.
+        Raises UsageError if the document has no such plan or repository.
         """
-        scope = resolve_scope(job, config)
+        scope, given = resolve_scope(job, config), conditions or RunConditions()
         started = self._now()
-        number, unrecorded = self._begin(scope, trigger, started)
-        attempt = Attempt(self._context, scope, number, report, unrecorded, refusal)
+        past = self._journal.history().past.get(job)
+        waiting = None if past is None else past.retry
+        number, unrecorded = self._begin(scope, trigger, started, given.answers or waiting)
+        attempt = Attempt(self._context, scope, number, report, given, unrecorded)
         try:
             with self._options.plans.running(scope.plan):
                 attempt.perform()
         finally:
-            run = Run(number, job, trigger, started, Phase.ENDING, attempt.ended)
+            ended, retry = attempt.ended, attempt.retry
+            again = None if retry is None else retry.at
+            run = Run(number, job, trigger, started, Phase.ENDING, ended, again)
             # A run without an end is finished at the next start.
-            if attempt.ended is not None:
-                self._journal.end(number, attempt.ended)
+            if ended is not None:
+                # What a person asked for, and in vain, leaves the fire that waits as it is.
+                keeps = given.answers is None and not ended.outcome.is_good
+                self._journal.end(number, ended, retry or (waiting if keeps else None))
                 self._options.on_end(run)
         return run
 
@@ -128,7 +137,7 @@ class Session:
         document if it can be read by then. If this is interrupted, the next start does it
         again. Raises JournalError.
         """
-        recovery = RunRecovery(self._journal, self._cleanup, self._now)
+        recovery = RunRecovery(self._journal, self._cleanup, self._now, self._options.retries)
         unfinished = self._journal.unfinished()
         recovery.end_programs(unfinished, self._options.hook_patience, self._options.grace)
         recovered = []
@@ -139,17 +148,17 @@ class Session:
         return tuple(recovered)
 
     def _begin(
-        self, scope: JobScope, trigger: RunCause, at: float
+        self, scope: JobScope, trigger: RunCause, at: float, retry: Retry | None
     ) -> tuple[int, CommandResult | None]:
         """Record the run; where that fails, keep it in memory. Return its number and why."""
         resume = render_resume(Resume(scope.repo, scope.plan, scope.instance))
         try:
-            return self._journal.begin(scope.job, trigger, at, resume), None
+            return self._journal.begin(scope.job, trigger, at, resume, retry), None
         except JournalError as error:
             log_event(_log, logging.ERROR, "run.not-recorded", work=scope.job, reason=str(error))
             reason = f"{error.message}: nothing may be stopped that nobody might start again"
             unrecorded = failed(error.failure, reason)
-        return self._journal.hold(scope.job, trigger, at), unrecorded
+        return self._journal.hold(scope.job, trigger, at, retry), unrecorded
 
 
 def resolve_scope(job: Job, config: Config) -> JobScope:

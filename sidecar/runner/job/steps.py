@@ -21,21 +21,18 @@ from sidecar.engines.base import (
     as_result,
     failed,
 )
+from sidecar.lib.duration import render_duration
 from sidecar.lib.log import log_event
 from sidecar.lib.process import Child
-from sidecar.runner.due import Job, JobKind
+from sidecar.runner.due import Job, JobKind, Retry
 from sidecar.runner.job.events import EVENTS, Events, HookFacts, HookOutcome, Hooks, backrest_name
 from sidecar.runner.job.lock_wait import LockWait, wait_for_locks
 from sidecar.runner.job.retention_guard import BackupVerdict, RetentionGuard
 from sidecar.runner.job.upkeep import run_check, run_forget, run_prune, run_unlock
 from sidecar.runner.journal import Ended, Journal, JournalError, Phase, RunOutcome
+from sidecar.runner.retries import RetryRules, TryEnd
 from sidecar.runner.source_links import refuse_links
 
-# Backrest would retry START hooks for ever.
-_MOST_TRIES = 10
-_FIRST_BACKOFF = 10.0
-_LONGEST_BACKOFF = 3600.0
-_WAITS = {OnError.RETRY_1_MINUTE: 60.0, OnError.RETRY_10_MINUTES: 600.0}
 _MOST_FORGED = 3
 _UPKEEP = {JobKind.PRUNE: run_prune, JobKind.CHECK: run_check}
 
@@ -84,6 +81,7 @@ class AttemptContext:
         wait: waits so many seconds, or until the runner is asked to end.
         is_stopping: whether the runner is asked to end.
         lock_wait: seconds that others' locks are waited for, before anything is stopped.
+        retries: what is tried again.
     """
 
     journal: Journal
@@ -93,6 +91,7 @@ class AttemptContext:
     now: Callable[[], float]
     wait: Callable[[float], object]
     is_stopping: Callable[[], bool]
+    retries: RetryRules
     lock_wait: float = 0.0
 
 
@@ -124,11 +123,24 @@ class AttemptResult:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class RunConditions:
+    """What a run begins with.
+
+    Attributes:
+        answers: the fire that it is to answer, with the tries before; None: a person asked for it.
+        refusal: why its repository cannot be used; None: it can.
+    """
+
+    answers: Retry | None = None
+    refusal: CommandResult | None = None
+
+
 class Attempt:
     """Performs one run, number `run` of the journal.
 
-    `unrecorded` is why the journal does not hold it, `refusal` why the repository cannot be used:
-    then nothing is stopped.
+    `conditions` are what it begins with, `unrecorded` is why the journal does not hold it: then
+    nothing is stopped.
     """
 
     def __init__(
@@ -137,54 +149,67 @@ class Attempt:
         scope: JobScope,
         run: int,
         report: Report,
+        conditions: RunConditions,
         unrecorded: CommandResult | None = None,
-        refusal: CommandResult | None = None,
     ) -> None:
         self._context = context
         self._scope = scope
         self._run = run
         self._report = report
         self._unrecorded = unrecorded
-        self._refusal = refusal
+        self._conditions = conditions
+        self._asked: OnError | None = None
+        self._is_refused = False
         self._began = context.now()
         self._verdict = BackupVerdict()
         self.ended: Ended | None = None
         """How it ended; None until the hooks after it have run."""
+        self.retry: Retry | None = None
+        """When it is tried again, if it is."""
 
     def perform(self) -> None:
-        """Do all steps; how the run ended is then in `ended`."""
+        """Do all steps; how the run ended is then in `ended`, what is tried again in `retry`."""
         result = self._halted(_UNFORESEEN)
         try:
             result = self._start() or self._execute()
         finally:
             # Also where something unforeseen is raised: what was stopped starts again.
-            result = self._clean_up(result)
+            result = self._clean_up(self._plan_retry(result))
             self.ended = result.ended(self._context.now())
         self.ended = self._retain(result).ended(self._context.now())
 
     def _start(self) -> AttemptResult | None:
-        """Run the START hooks, again where they ask for it; return None if the run goes on."""
+        """Run the START hooks; return None if the run goes on."""
         if self._unrecorded is not None and self._stops_something():
             return self._halted(self._unrecorded)
-        if self._refusal is not None and not self._context.is_stopping():
-            return self._refused(self._refusal)
+        if self._conditions.refusal is not None and not self._context.is_stopping():
+            return self._refused(self._conditions.refusal)
         if (linked := self._refuse_links()) is not None:
             return self._refused(linked)
         if self._stops_something() and (locked := self._await_locks()) is not None:
             return self._stopped() if self._context.is_stopping() else self._refused(locked)
-        for tries in range(_MOST_TRIES):
-            if self._context.is_stopping():
-                break
-            self._phase(Phase.STARTING)
-            outcome = self._run_hooks(self._context.programs, self._scope.events.start)
-            halted = self._judge_start(outcome)
-            wait = _wait_after(outcome, tries)
-            if halted is None or wait is None or tries + 1 == _MOST_TRIES:
-                return halted
-            # What the hooks have stopped runs again while we wait.
-            self._clean_up(halted)
-            self._context.wait(wait)
-        return self._stopped()
+        if self._context.is_stopping():
+            return self._stopped()
+        self._phase(Phase.STARTING)
+        answers = self._conditions.answers
+        is_first = answers is None or not answers.is_again
+        start = self._scope.events.start
+        return self._judge_start(self._run_hooks(self._context.programs, start, notifies=is_first))
+
+    def _plan_retry(self, result: AttemptResult) -> AttemptResult:
+        """Find out whether this was the last try: else notifications wait for that one.
+
+        Where nothing was stopped, as the repository does not answer, all hooks do.
+        """
+        end = TryEnd(result.outcome, result.result.failure, self._asked)
+        self.retry = retry = self._context.retries.plan(
+            self._scope.job, self._conditions.answers, end, self._context.now()
+        )
+        if retry is None or retry.at is None:
+            return result
+        wait = render_duration(retry.at - self._context.now())
+        events = () if self._is_refused else result.events
+        return replace(result, events=events, remark=f"it is tried again in {wait}")
 
     def _refuse_links(self) -> CommandResult | None:
         plan = self._scope.plan
@@ -202,6 +227,7 @@ class Attempt:
             return None
         if self._context.is_stopping():
             return self._stopped()
+        self._asked = hooks.halt
         outcome = RunOutcome.CANCELLED if hooks.halt is OnError.CANCEL else RunOutcome.FAILED
         reason = f"a START hook failed: {'; '.join(hooks.failures)}"
         return self._halted(failed(FailureClass.HOOK, reason), outcome)
@@ -281,7 +307,10 @@ class Attempt:
         """Run the hooks after the engine, whatever came before them."""
         self._context.journal.child(self._run, None)
         self._phase(Phase.ENDING, result.result.snapshot)
-        hooks = self._run_hooks(self._context.cleanup, result.events, result.result)
+        is_last = self.retry is None
+        hooks = self._run_hooks(
+            self._context.cleanup, result.events, result.result, notifies=is_last
+        )
         return result.noted(*hooks.failures)
 
     def _retain(self, result: AttemptResult) -> AttemptResult:
@@ -339,7 +368,12 @@ class Attempt:
         return f"snapshot.forged: {said}{others}{consequence} → {lines}"
 
     def _run_hooks(
-        self, programs: Programs, events: tuple[str, ...], result: CommandResult | None = None
+        self,
+        programs: Programs,
+        events: tuple[str, ...],
+        result: CommandResult | None = None,
+        *,
+        notifies: bool = True,
     ) -> HookOutcome:
         now = self._context.now()
         facts = HookFacts(
@@ -353,7 +387,7 @@ class Attempt:
         is_cleanup = programs is self._context.cleanup
         is_stopping = (lambda: False) if is_cleanup else self._context.is_stopping
         scope = self._scope
-        return programs.hooks.run(events, scope.repo, scope.plan, facts, is_stopping)
+        return programs.hooks.run(events, scope.repo, scope.plan, facts, is_stopping, notifies)
 
     def _engine(self) -> Engine:
         journal, run = self._context.journal, self._run
@@ -370,6 +404,8 @@ class Attempt:
         return AttemptResult(outcome, self._scope.events.halted, result)
 
     def _refused(self, result: CommandResult) -> AttemptResult:
+        """End the run before anything was stopped for it."""
+        self._is_refused = True
         return AttemptResult(RunOutcome.FAILED, self._scope.events.refused, result)
 
     def _stopped(self) -> AttemptResult:
@@ -383,10 +419,3 @@ def _render_forged(snapshot: Snapshot) -> str:
 def _render_repair(snapshot: Snapshot) -> str:
     """Return the line that leaves a snapshot the tag of the plan that made it."""
     return f"restic tag --remove {shlex.quote(','.join(snapshot.plan_tags[1:]))} {snapshot.id[:8]}"
-
-
-def _wait_after(hooks: HookOutcome, tries: int) -> float | None:
-    """Return the seconds after which START hooks are run once more; None: they are not."""
-    if hooks.halt is OnError.RETRY_BACKOFF:
-        return min(_FIRST_BACKOFF * 2.0**tries, _LONGEST_BACKOFF)
-    return None if hooks.halt is None else _WAITS.get(hooks.halt)

@@ -2,16 +2,18 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 from sidecar.backrest.reading import Config, Repo, RunPlan, Timing
-from sidecar.engines.base import CommandResult, FailureClass
+from sidecar.engines.base import CommandResult, FailureClass, failed
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.threads import places_of
-from sidecar.runner.due import Job, JobKind, Missed
+from sidecar.runner.due import Job, JobKind, Missed, Retry
 from sidecar.runner.hooks.check import HookProblem, check_hooks, find_blocker
 from sidecar.runner.job.progress import ProgressHub, RunFinished
-from sidecar.runner.journal import Ended, Phase, Run, RunCause, RunOutcome
+from sidecar.runner.job.steps import RunConditions
+from sidecar.runner.journal import Run, RunCause
 from sidecar.runner.parts import RunnerDependencies
 
 
@@ -79,21 +81,38 @@ class JobRunner:
             if plan is not None:
                 self._refill(plan, trigger)
             return None
+        answers = self._answers(job, trigger)
         self._report_missed(job)
         self._reporter.began(job, trigger)
         repo = config.repo(job.repo)
-        refusal = None if repo is None else self._refusal(repo, trigger)
-        if plan is not None and refusal is None:
-            failed = self._refill(plan, trigger)
-            if failed is not None:
-                return self._fail(job, trigger, failed)
+        away = None if repo is None else self._refusal(repo, trigger)
+        lost = None if plan is None or away is not None else self._refill(plan, trigger)
+        conditions = RunConditions(answers, away or lost)
         report = partial(self._hub.publish, job)
-        run = self._parts.session.run(job, config, trigger, report, refusal)
-        if repo is not None and run.ended is not None:
+        run = self._parts.session.run(job, config, trigger, report, conditions)
+        if repo is not None and away is None and run.ended is not None:
             self._parts.gate.note(repo, run.ended)
         if plan is not None and run.ended is not None and run.ended.snapshot:
             self._parts.emptiness.remember(plan)
         return run
+
+    def _answers(self, job: Job, trigger: RunCause) -> Retry | None:
+        """Return the fire that a run answers, also one that a person has begun; None: none.
+
+        A fire that waits to be tried again is given up where there is a later one.
+        """
+        known = self._parts.journal.history().past.get(job)
+        timing, now = self.wanted.get(job), self._now()
+        waiting = None if known is None else known.retry
+        if known is not None and timing is not None:
+            fire = self._parts.scheduler.last_fire(timing, known.moments, now)
+            if fire is not None:
+                if waiting is not None and waiting.at is not None:
+                    self._on_missed(Missed(job, waiting.fire, waiting.fire, 1))
+                return Retry(fire)
+        if trigger is RunCause.RETRY and waiting is not None:
+            return replace(waiting, at=None)
+        return None if trigger is RunCause.MANUAL else Retry(now)
 
     def _refusal(self, repo: Repo, trigger: RunCause) -> CommandResult | None:
         """Return why a repository cannot be used; None if it can."""
@@ -109,23 +128,13 @@ class JobRunner:
         if missed is not None:
             self._on_missed(missed)
 
-    def _refill(self, plan: RunPlan, trigger: RunCause) -> Ended | None:
-        """Restore a plan that has become empty, where that is wanted; return how that failed."""
-        _, ended = self._parts.emptiness.refill(plan, trigger)
-        return None if ended is None or ended.outcome.is_good else ended
+    def _refill(self, plan: RunPlan, trigger: RunCause) -> CommandResult | None:
+        """Restore a plan that has become empty, where that is wanted; return how that failed.
 
-    def _fail(self, job: Job, trigger: RunCause, failed: Ended) -> Run:
-        """Record that nothing was backed up: a plan that is half restored must not be."""
-        at = self._now()
-        ended = Ended(
-            RunOutcome.FAILED,
-            at,
-            failure=failed.failure or FailureClass.UNKNOWN,
-            reason=f"the plan is empty and could not be restored: {failed.reason}",
-        )
-        journal = self._parts.journal
-        number = journal.begin(job, trigger, at, "")
-        journal.end(number, ended)
-        run = Run(number, job, trigger, at, Phase.ENDING, ended)
-        self._reporter.ended(run)
-        return run
+        A plan that is half restored must not be backed up.
+        """
+        _, ended = self._parts.emptiness.refill(plan, trigger)
+        if ended is None or ended.outcome.is_good:
+            return None
+        reason = f"the plan is empty and could not be restored: {ended.reason}"
+        return failed(ended.failure or FailureClass.UNKNOWN, reason)

@@ -7,7 +7,7 @@ from enum import StrEnum
 from sidecar.engines.base import FailureClass, Stats
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.process import Child
-from sidecar.runner.due import Job, Moments
+from sidecar.runner.due import Job, Moments, Retry
 
 
 class JournalError(SidecarError):
@@ -77,7 +77,8 @@ class Ended:
 class Run:
     """One attempt at a job; `ended` is None while it runs, or if its end is not recorded.
 
-    A negative id is that of a run which could not be recorded when it began.
+    A negative id is that of a run which could not be recorded when it began. `again` is when it is
+    tried again, in unix seconds; None: it is not, or was read from the journal.
     """
 
     id: int
@@ -86,6 +87,7 @@ class Run:
     started: float
     phase: Phase = Phase.BEGUN
     ended: Ended | None = None
+    again: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,8 @@ class Past:
     last_outcome: RunOutcome | None = None
     last_success: float | None = None
     """The end of the last run that saved what it should."""
+    retry: Retry | None = None
+    """The fire that is tried again."""
 
     @property
     def moments(self) -> Moments:
@@ -129,6 +133,7 @@ class Past:
             None if self.last_end is None else min(self.last_end, now),
             self.last_outcome,
             None if self.last_success is None else min(self.last_success, now),
+            None if self.retry is None else self.retry.pulled_back(now),
         )
 
 
@@ -138,6 +143,8 @@ class RunHistory:
 
     past: Mapping[Job, Past] = field(default_factory=dict)
     moments: Mapping[Job, Moments] = field(default_factory=dict)
+    retries: Mapping[Job, Retry] = field(default_factory=dict)
+    """What waits to be tried again."""
 
 
 @dataclass(frozen=True, slots=True)

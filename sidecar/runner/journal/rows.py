@@ -6,13 +6,13 @@ Rows that this version does not know, because another version wrote them, are le
 import json
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict, astuple, fields
 from enum import Enum
 from typing import Any, TypeVar
 
 from sidecar.engines.base import FailureClass, Stats
 from sidecar.lib.process import Child
-from sidecar.runner.due import Job, JobKind
+from sidecar.runner.due import Job, JobKind, Retry
 from sidecar.runner.journal.records import (
     Ended,
     Past,
@@ -31,7 +31,8 @@ RUN_COLUMNS = (
     "ended, outcome, snapshot, stats, failure, reason, excerpt"
 )
 PAST_COLUMNS = (
-    "first_seen, last_start, last_missed, last_end, last_outcome, last_success, kind, subject, repo"
+    "first_seen, last_start, last_missed, last_end, last_outcome, last_success, "
+    "retry_fire, retry_at, retry_tries, retry_hook_tries, kind, subject, repo"
 )
 
 _STATS_FIELDS = {known.name: known.type for known in fields(Stats)}
@@ -136,10 +137,12 @@ def unfinished_of(row: Values) -> Unfinished | None:
 def read_past(cursor: sqlite3.Cursor) -> dict[Job, Past]:
     """Read rows of PAST_COLUMNS."""
     found: dict[Job, Past] = {}
-    for first_seen, start, missed, end, outcome, success, *names in cursor:
-        if (job := job_of(*names)) is not None:
+    for row in cursor:
+        first_seen, start, missed, end, outcome, success, *retry, kind, subject, repo = row
+        if (job := job_of(kind, subject, repo)) is not None:
             known = _member(RunOutcome, outcome)
-            found[job] = Past(first_seen, start, missed, end, known, success)
+            again = None if retry[0] is None else Retry(*retry)
+            found[job] = Past(first_seen, start, missed, end, known, success, again)
     return found
 
 
@@ -153,5 +156,6 @@ def past_values(job: Job, past: Past) -> Values:
         past.last_end,
         outcome,
         past.last_success,
+        *((None, None, 0, 0) if past.retry is None else astuple(past.retry)),
         *job,
     )

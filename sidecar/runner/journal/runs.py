@@ -7,13 +7,13 @@ again while the file cannot be written.
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sidecar.lib.process import Child
-from sidecar.runner.due import Job, Missed
+from sidecar.runner.due import Job, Missed, Retry
 from sidecar.runner.journal.database import Database
 from sidecar.runner.journal.records import (
     Ended,
@@ -46,7 +46,8 @@ _BELIEVED_SECONDS = 60.0
 _OF_JOB = "kind = ? AND subject = ? AND repo = ?"
 
 _PAST = f"SELECT {PAST_COLUMNS} FROM works"  # noqa: S608 - our own names
-_PUT = f"INSERT OR REPLACE INTO works ({PAST_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_MARKS = ", ".join("?" * len(PAST_COLUMNS.split(", ")))
+_PUT = f"INSERT OR REPLACE INTO works ({PAST_COLUMNS}) VALUES ({_MARKS})"  # noqa: S608
 _MISSED = "INSERT OR REPLACE INTO missed VALUES (?, ?, ?, ?, ?, ?, ?)"
 _SHORTEN_MISSED = (
     f"DELETE FROM missed WHERE {_OF_JOB} AND last <= (SELECT last FROM missed "  # noqa: S608
@@ -107,11 +108,21 @@ class PastRuns(Database):
             if self._history is None:
                 self._changed.clear()
                 moments = {job: known.moments for job, known in self._past.items()}
-                self._history = RunHistory(dict(self._past), moments)
+                retries = _waiting(self._past)
+                self._history = RunHistory(dict(self._past), moments, retries)
             elif self._changed:
-                changed = {job: self._past[job].moments for job in self._changed}
+                changed = {job: self._past[job] for job in self._changed}
                 self._changed.clear()
-                self._history = RunHistory(dict(self._past), {**self._history.moments, **changed})
+                moments = {job: known.moments for job, known in changed.items()}
+                before = self._history
+                retries = {
+                    job: retry for job, retry in before.retries.items() if job not in changed
+                }
+                self._history = RunHistory(
+                    dict(self._past),
+                    {**before.moments, **moments},
+                    retries | _waiting(changed),
+                )
             return self._history
 
     def first_seen(self, jobs: Iterable[Job], at: float) -> None:
@@ -160,18 +171,30 @@ class PastRuns(Database):
             return tuple(ahead)
 
     def missed(self, missed: Missed, at: float) -> None:
-        """Record fires that no run answers."""
+        """Record fires that no run answers; one of them is not tried again any more."""
         job = missed.job
         values = (*job, missed.first, missed.last, missed.count, at)
+        known = self.history().past.get(job) or Past(at)
+        fields: dict[str, Any] = {"last_missed": max(missed.last, known.last_missed or 0.0)}
+        waiting = self.history().retries.get(job)
+        if waiting is not None and waiting.fire <= missed.last:
+            fields["retry"] = None
 
         def change(connection: sqlite3.Connection) -> None:
-            _amend(connection, job, at, last_missed=missed.last)
+            _amend(connection, job, at, **fields)
             connection.execute(_MISSED, values)
             connection.execute(_SHORTEN_MISSED, (*job, *job, self._keep))
 
         with self._lock:
-            self._remember(job, at, last_missed=missed.last)
+            self._remember(job, at, **fields)
             self._note_saved([job], is_saved=self._try("missed fires", change))
+
+    def give_up(self, job: Job, at: float) -> None:
+        """Record that a job is not tried again: somebody does not want it any more."""
+        with self._lock:
+            self._remember(job, at, retry=None)
+            saved = self._try("a retry", lambda db: _amend(db, job, at, retry=None))
+            self._note_saved([job], is_saved=saved)
 
     def missed_fires(self, subject: str | None = None, limit: int = 100) -> tuple[MissedFires, ...]:
         """List the missed fires of a plan or repository, or of all, newest first."""
@@ -223,20 +246,29 @@ class Runs(PastRuns):
         self._running: dict[int, Unfinished] = {}
         super().__init__(path, keep, now, for_daemon=for_daemon)
 
-    def begin(self, job: Job, trigger: RunCause, at: float, resume: str) -> int:
+    def begin(
+        self, job: Job, trigger: RunCause, at: float, resume: str, retry: Retry | None = None
+    ) -> int:
         """Record a run durably before it does anything; return its number.
 
-        `resume` is kept until the run ends. Raises JournalError: then nothing may be stopped.
+        `resume` is kept until the run ends, `retry` is the fire that it is to answer. Raises
+        JournalError: then nothing may be stopped.
         """
         with self._lock:
             run = Run(0, job, trigger, at)
-            number = self._change(lambda connection: _insert(connection, run, resume))
+
+            def change(connection: sqlite3.Connection) -> int:
+                number = _insert(connection, run, resume)
+                _amend(connection, job, at, retry=retry)
+                return number
+
+            number = self._change(change)
             self._running[number] = Unfinished(replace(run, id=number), resume)
-            self._remember(job, at, last_start=at)
+            self._remember(job, at, last_start=at, retry=retry)
             self._note_saved((), is_saved=True)
             return number
 
-    def hold(self, job: Job, trigger: RunCause, at: float) -> int:
+    def hold(self, job: Job, trigger: RunCause, at: float, retry: Retry | None = None) -> int:
         """Keep a run in memory that could not be recorded; `end` records it if it then can be.
 
         Return its number, which is negative.
@@ -244,7 +276,7 @@ class Runs(PastRuns):
         with self._lock:
             number = min(0, *self._running, 0) - 1
             self._running[number] = Unfinished(Run(number, job, trigger, at), "")
-            self._remember(job, at, last_start=at)
+            self._remember(job, at, last_start=at, retry=retry)
             self._note_saved([job], is_saved=False)
             return number
 
@@ -265,13 +297,13 @@ class Runs(PastRuns):
                 self._running[run] = replace(known, child=child)
             self._update(run, "a child", _CHILD, (pid, started, run))
 
-    def end(self, run: int, ended: Ended) -> None:
-        """Record how a run ended, once; its `resume` is deleted."""
+    def end(self, run: int, ended: Ended, retry: Retry | None = None) -> None:
+        """Record how a run ended, once, and what is tried again; its `resume` is deleted."""
         with self._lock:
             known = self._running.pop(run, None)
             if known is None:
                 return
-            record, past = known.run, _past_fields(ended)
+            record, past = known.run, {**_past_fields(ended), "retry": retry}
 
             def change(connection: sqlite3.Connection) -> None:
                 # It is missing if it could not be recorded when it began, or if its file is gone.
@@ -351,6 +383,15 @@ class Runs(PastRuns):
 def _holds_file(run: Run) -> bool:
     stats = None if run.ended is None else run.ended.stats
     return stats is not None and stats.files_processed > 0
+
+
+def _waiting(past: Mapping[Job, Past]) -> dict[Job, Retry]:
+    """Return what waits to be tried again."""
+    return {
+        job: known.retry
+        for job, known in past.items()
+        if known.retry is not None and known.retry.at is not None
+    }
 
 
 def _past_row(job: Job, past: Past) -> Row:

@@ -69,6 +69,12 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         "ALTER TABLE stopped ADD COLUMN at REAL NOT NULL DEFAULT 0",
         "ALTER TABLE stopped ADD COLUMN seconds INTEGER NOT NULL DEFAULT 0",
     ),
+    (
+        "ALTER TABLE works ADD COLUMN retry_fire REAL",
+        "ALTER TABLE works ADD COLUMN retry_at REAL",
+        "ALTER TABLE works ADD COLUMN retry_tries INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE works ADD COLUMN retry_hook_tries INTEGER NOT NULL DEFAULT 0",
+    ),
 )
 
 # What is saved from a broken file, the most important first: runs to finish and containers to

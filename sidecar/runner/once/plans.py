@@ -87,7 +87,7 @@ class PlansStrategy:
         with (
             lock_scheduler(self._settings, self._environ, PURPOSE),
             ProgressHub() as hub,
-            assemble(self._settings, self._environ) as parts,
+            assemble(self._settings, self._environ, retries=False) as parts,
         ):
             parts.delivery.start()
             self._open = _OpenParts(parts, hub, JobRunner(parts, hub, _ignore_missed))

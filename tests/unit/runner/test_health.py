@@ -64,6 +64,14 @@ def test_what_is_wrong_with_the_process_keeps_it_from_being_ready(
     assert not problems.is_healthy
 
 
+def test_a_backup_that_the_end_of_the_runner_cut_off_is_none() -> None:
+    """A machine that updates itself each night at two would never be saved, and look well."""
+    known = {"last_outcome": RunOutcome.CANCELLED}
+    assert () == reasons(plan(**known))
+    words = "the last run of the plan web was cut off by the end of the runner"
+    assert (words,) == reasons(plan(was_cut_off=True, **known))
+
+
 @pytest.mark.parametrize(
     ("known", "words"),
     [

@@ -1,6 +1,7 @@
 """The daemon's loop and what its workers do, on a real journal, with a clock of the test's own."""
 
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -15,16 +16,17 @@ import pytest
 
 from sidecar.backrest.reading import Config, Repo, RunPlan, Timing
 from sidecar.docker.usage import ContainerUse
-from sidecar.engines.base import CommandResult, FailureClass, Progress, Stats
+from sidecar.engines.base import FailureClass, Progress, Stats
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.runner import parts as parts_module
 from sidecar.runner.control import ControlApi, resolve_job
 from sidecar.runner.daemon import RunnerDaemon
-from sidecar.runner.due import CatchUp, Job, JobKind, Scheduler
+from sidecar.runner.due import CatchUp, Job, JobKind, Retry, Scheduler
 from sidecar.runner.empty_source import EmptySourceOptions
 from sidecar.runner.heartbeat import FILE, RunnerHeartbeat
 from sidecar.runner.job.progress import ProgressHub, RunFinished
 from sidecar.runner.job.report import RunReporter
+from sidecar.runner.job.steps import RunConditions
 from sidecar.runner.job.upkeep import Probed
 from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import AheadSnapshot, Ended, Journal, Run, RunCause, RunOutcome
@@ -404,7 +406,7 @@ class Acting:
     def __init__(self, world: World, ended: Ended) -> None:
         self.world, self.ended = world, ended
         self.ran: list[tuple[Job, RunCause]] = []
-        self.refused: list[CommandResult | None] = []
+        self.conditions: list[RunConditions] = []
 
     def run(
         self,
@@ -412,11 +414,11 @@ class Acting:
         _: Config,
         trigger: RunCause,
         report: Callable[[Progress], None],
-        refusal: CommandResult | None,
+        conditions: RunConditions,
     ) -> Run:
         """Run nothing."""
         self.ran.append((job, trigger))
-        self.refused.append(refusal)
+        self.conditions.append(conditions)
         report(Progress(0.5, 1, 2, 3, 4))
         return Run(1, job, trigger, self.world.now, ended=self.ended)
 
@@ -497,21 +499,141 @@ def test_what_came_while_it_waited_is_recorded(world: World) -> None:
 
 
 def test_a_plan_that_could_not_be_restored_is_not_backed_up(world: World) -> None:
-    """The run fails instead, and says why."""
+    """The run is refused, and says why."""
     world.loop.poll()
-    failed = Ended(RunOutcome.FAILED, NOON, failure=FailureClass.DISK_FULL, reason="no space")
-    jobs, acting = job_runner(world, Ended(RunOutcome.SUCCESS, NOON), Emptied(failed))
+    lost = Ended(RunOutcome.FAILED, NOON, failure=FailureClass.DISK_FULL, reason="no space")
+    jobs, acting = job_runner(world, lost, Emptied(lost))
     jobs.run(WEB, RunCause.SCHEDULE)
-    assert [] == acting.ran
-    recorded = world.parts.journal.last(WEB)
-    assert recorded is not None
-    assert recorded.ended is not None
-    assert (RunOutcome.FAILED, FailureClass.DISK_FULL) == (
-        recorded.ended.outcome,
-        recorded.ended.failure,
-    )
-    assert "could not be restored: no space" in recorded.ended.reason
-    assert (world.settings.state_directory / "web.failed").exists()
+    (conditions,) = acting.conditions
+    assert conditions.refusal is not None
+    assert FailureClass.DISK_FULL is conditions.refusal.failure
+    assert "could not be restored: no space" in conditions.refusal.reason
+
+
+def away(world: World, retry: Retry) -> None:
+    """Let the last run have failed, so that it is tried again."""
+    journal = world.parts.journal
+    number = journal.begin(WEB, RunCause.SCHEDULE, world.now, "")
+    ended = Ended(RunOutcome.FAILED, world.now, failure=FailureClass.NETWORK)
+    journal.end(number, ended, retry)
+
+
+def test_a_fire_that_failed_is_tried_again_when_its_time_has_come(world: World) -> None:
+    """The loop wakes up for it, and the run knows which fire it answers."""
+    world.write(plan(cron="0 0 * * *"))
+    world.loop.poll()
+    away(world, Retry(NOON - 60, NOON + 30, 1))
+    assert 30 == world.loop.poll()
+    assert WEB not in world.waiting()
+    world.now += 30
+    world.loop.poll()
+    assert RunCause.RETRY is world.pool._waiting[WEB]
+    jobs, acting = job_runner(world, Ended(RunOutcome.SUCCESS, NOON))
+    jobs.run(WEB, RunCause.RETRY)
+    assert [Retry(NOON - 60, None, 1)] == [one.answers for one in acting.conditions]
+
+
+@pytest.mark.parametrize("in_queue", [False, True])
+def test_the_next_fire_replaces_one_that_is_tried_again(world: World, *, in_queue: bool) -> None:
+    """That one is told as missed, whether the next came before it was due or while it waited."""
+    world.loop.poll()
+    away(world, Retry(NOON - 60, NOON + 1800, 1))
+    if in_queue:
+        world.now = NOON + 1800
+        world.loop.poll()
+        assert RunCause.RETRY is world.pool._waiting[WEB]
+    world.now = NOON + HOUR
+    world.loop.poll()
+    jobs, acting = job_runner(world, Ended(RunOutcome.SUCCESS, NOON))
+    jobs.run(WEB, world.pool._waiting[WEB])
+    assert [Retry(NOON + HOUR)] == [one.answers for one in acting.conditions]
+    (missed,) = world.parts.journal.missed_fires()
+    assert (NOON - 60, NOON - 60, 1) == (missed.first, missed.last, missed.count)
+    assert {} == world.parts.journal.history().retries
+
+
+@pytest.mark.parametrize(
+    "world", [{"scheduling": Scheduling(catch_up=CatchUp.SKIP)}], indirect=True
+)
+def test_skip_gives_up_what_should_have_been_tried_while_it_was_down(world: World) -> None:
+    """As it does with fires; what is to come is tried."""
+    world.write(plan(cron="0 0 * * *"))
+    away(world, Retry(NOON - HOUR, NOON - 60, 1))
+    world.loop.poll()
+    (missed,) = world.parts.journal.missed_fires()
+    assert NOON - HOUR == missed.last
+    assert WEB not in world.waiting()
+    away(world, Retry(NOON - HOUR, NOON + 60, 1))
+    world.now += 60
+    world.loop.poll()
+    assert WEB in world.waiting()
+
+
+def test_what_has_left_the_document_is_not_tried_again(world: World) -> None:
+    """What has no schedule is: a person asked for it, and its hooks for another try."""
+    world.write(plan("other"))
+    world.loop.poll()
+    away(world, Retry(NOON - 60, NOON, 1))
+    world.loop.poll()
+    assert set() == world.waiting()
+    world.write(plan(schedule={"disabled": True}))
+    world.loop.poll()
+    assert {WEB} == world.waiting()
+
+
+def test_a_person_does_not_answer_a_fire_nor_take_its_tries(world: World) -> None:
+    """Unless one has come meanwhile: then that run is its answer."""
+    world.loop.poll()
+    jobs, acting = job_runner(world, Ended(RunOutcome.SUCCESS, NOON))
+    jobs.run(WEB, RunCause.MANUAL)
+    world.now += HOUR
+    jobs.run(WEB, RunCause.MANUAL)
+    assert [None, Retry(NOON + HOUR)] == [one.answers for one in acting.conditions]
+
+
+def test_a_plan_shows_when_it_is_tried_again(world: World) -> None:
+    """If that is before its next fire, or if it has none."""
+    world.loop.poll()
+    (state,) = world.report.collect().plans
+    assert NOON + HOUR == state.next_fire
+    away(world, Retry(NOON - 60, NOON + 900, 1))
+    (state,) = world.report.collect().plans
+    assert NOON + 900 == state.next_fire
+    known = world.parts.journal.history().past[WEB]
+    timetable = Timetable(world.parts.scheduler)
+    assert NOON + 900 == timetable.next_fire(Timing(), known, NOON)
+    assert NOON + 1800 == timetable.next_fire(Timing("0 * * * *"), known, NOON + 1800)
+
+
+@pytest.mark.parametrize("trigger", [RunCause.SCHEDULE, RunCause.MANUAL])
+def test_health_tells_a_backup_that_the_end_of_the_runner_cut_off(
+    world: World, trigger: RunCause
+) -> None:
+    """Not one that a person had asked for."""
+    world.loop.poll()
+    journal = world.parts.journal
+    ended = Ended(RunOutcome.CANCELLED, NOON, failure=FailureClass.INTERRUPTED)
+    journal.end(journal.begin(WEB, trigger, NOON, ""), ended)
+    told = any("was cut off" in one for one in world.report.health().backups)
+    assert told is (trigger is RunCause.SCHEDULE)
+
+
+def test_what_is_tried_again_is_announced_when_it_has_ended_at_last(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log tells each try, and when the next one is."""
+    caplog.set_level(logging.INFO)
+    ended = Ended(RunOutcome.FAILED, NOON, failure=FailureClass.NETWORK, reason="MARK")
+    announced: list[Any] = []
+    reporter = world.parts.reporter
+    reporter._announcer = SimpleNamespace(announce=announced.append)  # type: ignore[assignment]
+    run = Run(1, WEB, RunCause.SCHEDULE, NOON, ended=ended, again=NOON + 900)
+    reporter.ended(run)
+    assert [] == announced
+    (again,) = [record for record in caplog.records if record.message == "run.retry"]
+    assert "2026-05-29T12:15:00+00:00" == vars(again)["fields"]["at"]
+    reporter.ended(replace(run, again=None))
+    assert 1 == len(announced)
 
 
 def test_a_check_for_an_empty_plan_is_no_run(world: World) -> None:

@@ -73,6 +73,8 @@ class Ground:
         hooks: tuple[RunHook, ...],
         repo_hooks: tuple[RunHook, ...] = (),
         facts: HookFacts = FACTS,
+        *,
+        notifies: bool = True,
     ) -> HookOutcome:
         """Run an event set of a plan with these hooks."""
         document = self.directory / "config.json"
@@ -83,7 +85,12 @@ class Ground:
             "main", "rest:http://u:repo-pass@host/", "", "hunter2-hunter2", hooks=repo_hooks
         )
         return runner.run(
-            events, repo, RunPlan("web", "main", hooks=hooks), facts, self.is_stopping
+            events,
+            repo,
+            RunPlan("web", "main", hooks=hooks),
+            facts,
+            self.is_stopping,
+            notifies,
         )
 
 
@@ -217,6 +224,15 @@ def test_a_hook_that_takes_too_long_is_ended(ground: Ground) -> None:
         HookOutcome(OnError.FATAL, ("hook 1 of plan web: it took longer than 0 s and was ended",))
         == result
     )
+
+
+def test_notifications_may_wait_for_the_last_try(ground: Ground) -> None:
+    """Commands run all the same."""
+    hooks = (command(say("ran"), FAILED[0]), discord(FAILED[0]))
+    for notifies, sent in ((False, 0), (True, 1)):
+        ground.run(FAILED, hooks, notifies=notifies)
+        assert sent == len(ground.messages)
+    assert ["ran", "ran"] == ground.lines
 
 
 def test_no_start_hook_begins_when_the_runner_is_asked_to_end(ground: Ground) -> None:

@@ -34,13 +34,13 @@ from sidecar.engines.base import (
 )
 from sidecar.lib.errors import UsageError
 from sidecar.lib.process import Child, ProcessRunner, child_of
-from sidecar.runner.due import Job, JobKind
+from sidecar.runner.due import Job, JobKind, Retry
 from sidecar.runner.hooks.run import HookRunner
 from sidecar.runner.job.events import HookFacts, HookOutcome
 from sidecar.runner.job.leftover_processes import end_leftovers, find_leftovers, marked
 from sidecar.runner.job.recovery import Resume, parse_resume, render_resume
 from sidecar.runner.job.session import Session, SessionOptions
-from sidecar.runner.job.steps import OnStart, Programs
+from sidecar.runner.job.steps import OnStart, Programs, RunConditions
 from sidecar.runner.journal import (
     Ended,
     Journal,
@@ -79,6 +79,7 @@ class HeardHooks:
     hooks: HookRunner
     sets: list[tuple[str, ...]] = field(default_factory=list)
     facts: list[HookFacts] = field(default_factory=list)
+    notified: list[bool] = field(default_factory=list)
 
     def run(
         self,
@@ -87,11 +88,13 @@ class HeardHooks:
         plan: RunPlan | None,
         facts: HookFacts,
         is_stopping: Callable[[], bool],
+        notifies: bool = True,
     ) -> HookOutcome:
         """Run them."""
+        self.notified.append(notifies)
         self.sets.append(tuple(event.removeprefix("CONDITION_") for event in events))
         self.facts.append(facts)
-        return self.hooks.run(events, repo, plan, facts, is_stopping)
+        return self.hooks.run(events, repo, plan, facts, is_stopping, notifies)
 
 
 @dataclass
@@ -160,11 +163,22 @@ class Scene:
         self.on_wait()
 
     def run(self, job: Job = WEB) -> Ended:
-        """Run it by its schedule; give how it ended, as it also stands in the journal."""
+        """Run it; give how it ended, as it also stands in the journal."""
         run = self.session.run(job, self.config, RunCause.SCHEDULE)
         assert run.ended is not None
         assert self.told[-1] == run
         return run.ended
+
+    def answer(self, answers: Retry | None, refusal: CommandResult | None = None) -> Retry | None:
+        """Let a run answer a fire; return what the journal holds of it then."""
+        conditions = RunConditions(answers, refusal)
+        self.session.run(WEB, self.config, RunCause.SCHEDULE, conditions=conditions)
+        return self.waiting
+
+    @property
+    def waiting(self) -> Retry | None:
+        """What is tried again, by the journal."""
+        return self.journal.history().retries.get(WEB)
 
     def written(self) -> list[str]:
         """What hooks have written."""
@@ -289,8 +303,8 @@ def test_a_hook_after_a_failure_that_fails_too_is_told_beside_it(scene: Scene) -
     assert ended.reason == "no route; hook 1 of plan web: exit code 3"
 
 
-def test_start_hooks_run_once_more_where_they_ask_for_it(scene: Scene) -> None:
-    """What they stopped runs while that is waited for."""
+def test_start_hooks_that_ask_for_another_try_end_the_run(scene: Scene) -> None:
+    """The worker and the repository are free meanwhile, and what they stopped runs."""
     counted = 'echo try >>"$LOG"; test "$(grep -c try "$LOG")" = 3'
     scene.plan = replace(
         scene.plan,
@@ -300,58 +314,95 @@ def test_start_hooks_run_once_more_where_they_ask_for_it(scene: Scene) -> None:
         ),
     )
 
-    assert scene.run().outcome is RunOutcome.SUCCESS
-    assert scene.waits == [60.0, 60.0]
+    waiting = scene.answer(Retry(900.0))
+    assert waiting == Retry(900.0, 1060.0, 0, 1)
+    assert "backup" not in scene.calls
+    scene.now = 1060.0
+    waiting = scene.answer(replace(waiting, at=None))
+    assert waiting == Retry(900.0, 1120.0, 0, 2)
+    assert scene.answer(replace(waiting, at=None)) is None
+
     assert scene.written() == ["try", "start", "try", "start", "try", "start"]
     assert scene.after.sets == [HALTED, HALTED, SUCCESS]
+    assert scene.after.notified == [False, False, True]
+    assert [run.again for run in scene.told] == [1060.0, 1120.0, None]
+    assert [run.ended and run.ended.outcome for run in scene.told] == [
+        RunOutcome.FAILED,
+        RunOutcome.FAILED,
+        RunOutcome.SUCCESS,
+    ]
 
 
-@pytest.mark.parametrize(
-    ("on_error", "waits"),
-    [
-        (OnError.RETRY_10_MINUTES, [600.0] * 9),
-        (OnError.RETRY_BACKOFF, [10, 20, 40, 80, 160, 320, 640, 1280, 2560]),
-    ],
-)
-def test_start_hooks_are_not_run_for_ever(
-    scene: Scene, on_error: OnError, waits: list[float]
-) -> None:
-    """After ten tries the run has failed."""
-    scene.plan = replace(scene.plan, hooks=(hook("exit 3", *START, on_error=on_error),))
+def test_what_failed_for_a_time_is_told_at_the_last_try(scene: Scene) -> None:
+    """Commands run at each; notifications of the begin at the first, of the end at the last."""
+    scene.answers["backup"] = failed(FailureClass.NETWORK, "no route")
+    waiting: Retry | None = Retry(900.0)
+    delays = []
+    while waiting is not None:
+        waiting = scene.answer(replace(waiting, at=None))
+        if waiting is not None and waiting.at is not None:
+            delays.append(waiting.at - scene.now)
+            scene.now = waiting.at
 
-    assert scene.run().outcome is RunOutcome.FAILED
-    assert scene.waits == waits
-    assert scene.before.sets == [START] * 10
-
-
-def test_the_wait_for_another_try_ends_with_the_runner(scene: Scene) -> None:
-    """It does not hold up a shutdown."""
-    scene.plan = replace(
-        scene.plan, hooks=(hook("exit 3", *START, on_error=OnError.RETRY_1_MINUTE),)
-    )
-    scene.on_wait = scene.session.stop
-
-    assert scene.run().outcome is RunOutcome.CANCELLED
-    assert scene.before.sets == [START]
+    assert delays == [900.0, 1800.0, 3600.0]
+    assert scene.before.notified == [True, False, False, False]
+    assert scene.after.notified == [False, False, False, True]
+    assert scene.after.sets == [FAILED] * 4
+    reasons = [run.ended and run.ended.reason for run in scene.told]
+    assert reasons == [
+        "no route; it is tried again in 15 min",
+        "no route; it is tried again in 30 min",
+        "no route; it is tried again in 1 h",
+        "no route",
+    ]
 
 
-def test_the_wait_is_a_real_one_that_a_stop_ends(scene: Scene) -> None:
-    """Also where nobody replaced the clock."""
-    session = Session(
-        scene.journal, Programs(scene.engine, scene.before), Programs(scene.engine, scene.after)
-    )
-    scene.plan = replace(
-        scene.plan, hooks=(hook("exit 3", *START, on_error=OnError.RETRY_10_MINUTES),)
-    )
-    ended: list[Run] = []
-    thread = threading.Thread(
-        target=lambda: ended.append(session.run(WEB, scene.config, RunCause.MANUAL))
-    )
-    thread.start()
-    session.stop()
-    thread.join(10)
+def test_no_hook_runs_before_the_repository_has_answered(scene: Scene) -> None:
+    """Those of the failure do at the last try."""
+    refusal = failed(FailureClass.NETWORK, "it does not answer")
+    assert scene.answer(Retry(900.0), refusal) is not None
+    assert scene.answer(Retry(900.0, tries=3), refusal) is None
 
-    assert [run.ended and run.ended.outcome for run in ended] == [RunOutcome.CANCELLED]
+    assert scene.sets == [(), ("ANY_ERROR", "SNAPSHOT_ERROR")]
+    assert scene.after.notified == [False, True]
+
+
+def test_a_run_that_a_shutdown_cancels_does_not_answer_its_fire(scene: Scene) -> None:
+    """It is tried again; what a person asked for and a shutdown cancels is not."""
+    scene.meanwhile = scene.session.stop
+    scene.answers["backup"] = failed(FailureClass.INTERRUPTED, "it was ended")
+    assert scene.answer(Retry(900.0)) == Retry(900.0, 1900.0, 1)
+    assert scene.told[-1].ended is not None
+    assert scene.told[-1].ended.outcome is RunOutcome.CANCELLED
+    scene.journal.give_up(WEB, scene.now)
+    assert scene.answer(None) is None
+
+
+def test_what_a_person_asks_for_meanwhile_leaves_the_fire_waiting(scene: Scene) -> None:
+    """Unless it saves: then there is nothing more to do."""
+    scene.answers["backup"] = failed(FailureClass.NETWORK, "no route")
+    waiting = scene.answer(Retry(900.0))
+    assert waiting is not None
+    assert scene.answer(None) == waiting
+    del scene.answers["backup"]
+    assert scene.answer(None) is None
+
+
+def test_a_run_that_died_is_tried_again(scene: Scene) -> None:
+    """It answered a fire; one that has made a snapshot has saved it all."""
+    for snapshot, expected in (("", Retry(900.0, 1900.0, 1)), ("abc", None)):
+        leave(scene, Phase.WORKING, retry=Retry(900.0), snapshot=snapshot)
+        (run,) = scene.session.recover_runs(scene.config)
+        assert scene.waiting == expected
+        assert run.again == (None if expected is None else expected.at)
+        assert scene.after.notified[-1] is (expected is None)
+
+
+def test_a_run_that_died_for_a_person_leaves_the_fire_waiting(scene: Scene) -> None:
+    """As one that failed does."""
+    leave(scene, Phase.WORKING, retry=Retry(900.0, 1500.0, 1))
+    scene.session.recover_runs(scene.config)
+    assert scene.waiting == Retry(900.0, 1500.0, 1)
 
 
 def test_stale_locks_are_removed_where_that_is_wanted(scene: Scene) -> None:
@@ -825,7 +876,8 @@ def test_nothing_is_stopped_where_the_repository_does_not_answer(scene: Scene) -
         ),
     )
     refusal = failed(FailureClass.NETWORK, "it does not answer")
-    run = scene.session.run(WEB, scene.config, RunCause.SCHEDULE, refusal=refusal)
+    conditions = RunConditions(refusal=refusal)
+    run = scene.session.run(WEB, scene.config, RunCause.SCHEDULE, conditions=conditions)
 
     assert run.ended is not None
     assert (run.ended.outcome, run.ended.failure) == (RunOutcome.FAILED, FailureClass.NETWORK)
@@ -852,10 +904,17 @@ def test_what_stops_nothing_is_saved_all_the_same(scene: Scene) -> None:
     ]
 
 
-def leave(scene: Scene, phase: Phase, *, job: Job = WEB, snapshot: str = "") -> int:
+def leave(
+    scene: Scene,
+    phase: Phase,
+    *,
+    job: Job = WEB,
+    snapshot: str = "",
+    retry: Retry | None = None,
+) -> int:
     """Leave a run as a runner does that dies."""
     resume = Resume(scene.repo, scene.plan if job is WEB else None, "host")
-    number = scene.journal.begin(job, RunCause.SCHEDULE, 900.0, render_resume(resume))
+    number = scene.journal.begin(job, RunCause.SCHEDULE, 900.0, render_resume(resume), retry)
     scene.journal.phase(number, phase, snapshot)
     return number
 

@@ -14,7 +14,7 @@ import pytest
 
 from sidecar.engines.base import FailureClass, Stats
 from sidecar.lib.process import Child
-from sidecar.runner.due import Job, JobKind, Missed, Moments
+from sidecar.runner.due import Job, JobKind, Missed, Moments, Retry
 from sidecar.runner.journal import (
     Device,
     Ended,
@@ -205,6 +205,52 @@ def test_the_past_decides_when_something_is_due(journal: Journal) -> None:
     history = journal.history()
     assert history.past[WEB] == Past(1.0, 30.0, 4.0, 40.0, RunOutcome.FAILED, GOOD.at)
     assert history.moments == {WEB: Moments(1.0, 30.0, 4.0), DB: Moments(1.0)}
+
+
+def test_what_is_tried_again_survives_a_restart(path: Path) -> None:
+    """Planned with the end of a run, kept while it is tried, and over with the next end."""
+    answers, planned = Retry(10.0, None, 1, 2), Retry(10.0, 900.0, 2, 2)
+    with Journal(path) as journal:
+        run = journal.begin(WEB, RunCause.RETRY, 20.0, "", answers)
+        assert journal.history().retries == {}
+    with Journal(path) as journal:
+        assert journal.history().past[WEB].retry == answers
+        journal.unfinished()
+        journal.end(run, Ended(RunOutcome.FAILED, 30.0), planned)
+        assert journal.history().retries == {WEB: planned}
+    with Journal(path) as journal:
+        assert journal.history().retries == {WEB: planned}
+        journal.end(begin(journal, at=40.0), GOOD)
+        assert journal.history().retries == {}
+
+
+def test_what_is_tried_again_can_be_given_up(journal: Journal) -> None:
+    """By whoever does not want it, and with the fires that no run answers."""
+    planned = Retry(10.0, 900.0, 1)
+    journal.end(begin(journal), Ended(RunOutcome.FAILED, 30.0), planned)
+    journal.missed(Missed(WEB, 5.0, 9.0, 2), 30.0)
+    assert journal.history().retries == {WEB: planned}
+    journal.missed(Missed(WEB, 10.0, 10.0, 1), 31.0)
+    assert journal.history().retries == {}
+    journal.end(begin(journal), Ended(RunOutcome.FAILED, 40.0), planned)
+    journal.give_up(WEB, 41.0)
+    assert journal.history().retries == {}
+
+
+def test_a_retry_that_is_told_as_missed_hides_no_later_fire(journal: Journal) -> None:
+    """What was missed last stays the last."""
+    journal.missed(Missed(WEB, 20.0, 50.0, 3), 60.0)
+    journal.missed(Missed(WEB, 10.0, 10.0, 1), 60.0)
+    assert journal.history().past[WEB].last_missed == 50.0
+
+
+def test_a_retry_beyond_the_clock_is_pulled_back(journal: Journal) -> None:
+    """It was planned while the clock was ahead; an hour is the longest wait."""
+    now, day, hour = 1_780_000_000.0, 86_400.0, 3_600.0
+    journal.end(begin(journal, at=now), Ended(RunOutcome.FAILED, now), Retry(now, now + hour, 3))
+    assert journal.pull_back(now) == ()
+    assert journal.pull_back(now - day) == (WEB,)
+    assert journal.history().retries == {WEB: Retry(now - day, now - day + hour, 3)}
 
 
 def test_the_past_survives_a_restart(path: Path) -> None:
