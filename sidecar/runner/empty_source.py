@@ -78,7 +78,8 @@ class EmptySourceFacts:
 
     Attributes:
         seen: its paths as they are now.
-        recorded: the devices of the paths when they last held something.
+        recorded: the devices of the paths when they last held something, or when nothing was
+            there after a backup that had saved files.
         is_saved: whether a snapshot holds a file.
         users: names of running containers that use a path.
         trouble: why the users cannot be known; empty if they are.
@@ -128,6 +129,11 @@ def decide(facts: EmptySourceFacts) -> Decision:
         return Decision(
             EmptySourceAction.NORMAL, "no snapshot holds anything that could be restored"
         )
+    if all(
+        one.path in facts.recorded and not facts.recorded[one.path].non_empty for one in facts.seen
+    ):
+        # They were as empty right after the last backup that saved files.
+        return _NORMAL
     return _decide_loss(facts)
 
 
@@ -169,22 +175,23 @@ def _render_paths(seen: Sequence[PathState]) -> str:
 
 
 def devices_to_record(
-    seen: Sequence[PathState], recorded: Mapping[str, Device], *, is_on_purpose: bool = False
+    seen: Sequence[PathState], recorded: Mapping[str, Device], *, may_be_empty: bool = False
 ) -> dict[str, Device]:
     """Return the devices to record after a backup, by path.
 
     A path that is empty now keeps its record of when it held something: a disk that is not
-    mounted must not become the one that is expected. `is_on_purpose` drops that record.
+    mounted must not become the one that is expected. With `may_be_empty` that record is
+    dropped, and it is recorded that nothing is there.
     """
     found: dict[str, Device] = {}
     for one in seen:
-        known = None if is_on_purpose else recorded.get(one.path)
+        known = recorded.get(one.path)
         if one.exists and one.is_empty is False:
             found[one.path] = Device(one.device, non_empty=True)
-        elif known is not None:
-            found[one.path] = known
-        elif one.exists and one.is_empty:
+        elif may_be_empty and one.is_empty:
             found[one.path] = Device(one.device, non_empty=False)
+        elif known is not None and not may_be_empty:
+            found[one.path] = known
     return found
 
 
@@ -202,7 +209,7 @@ class EngineSource(Protocol):
 
 
 class EmptySourceGuard:
-    """Keeps plans that have become empty from being thinned out, and restores them.
+    """Restores plans that have become empty, where that is wanted and safe.
 
     Safe for threads as far as its parts are. Without `containers` no container can use the
     paths. `now` gives unix seconds.
@@ -222,15 +229,20 @@ class EmptySourceGuard:
         self._options = options
         self._now = now
 
-    def remember(self, plan: RunPlan) -> None:
-        """Record the devices of a plan's paths, after each backup that made a snapshot."""
+    def remember(self, plan: RunPlan, *, has_saved: bool) -> None:
+        """Record the devices of a plan's paths, after each backup that made a snapshot.
+
+        `has_saved`: files were saved. If the paths are all empty by then, as after a dump that
+        END hooks remove, they are so between backups.
+        """
         try:
             recorded = self._journal.devices(plan.id)
         except JournalError as error:
             log_event(_log, logging.ERROR, "devices.unknown", plan=plan.id, reason=str(error))
             return
-        on_purpose = plan.id in self._options.on_purpose
-        found = devices_to_record(observe_all(plan.paths), recorded, is_on_purpose=on_purpose)
+        seen = observe_all(plan.paths)
+        is_normal = plan.id in self._options.on_purpose or (has_saved and is_empty_source(seen))
+        found = devices_to_record(seen, recorded, may_be_empty=is_normal)
         if found != recorded:
             self._journal.set_devices(plan.id, found)
 

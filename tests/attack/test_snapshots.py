@@ -110,7 +110,7 @@ def test_an_emptied_plan_is_filled_from_its_own(
     with journal:
         options = EmptySourceOptions(everything=True)
         guard = EmptySourceGuard(journal, Engines(), None, options)  # type: ignore[arg-type]
-        guard.remember(victim)
+        guard.remember(victim, has_saved=True)
         (bench.source / "mine").unlink()
         guard.refill(victim)
 

@@ -184,7 +184,7 @@ class Store:
 def test_a_plan_that_lost_everything_is_restored(saved: ResticBench, journal: Journal) -> None:
     """From the newest snapshot that holds something, as it was; then it is not empty any more."""
     emptiness = EmptySourceGuard(journal, Store(saved), None, EmptySourceOptions(everything=True))
-    emptiness.remember(saved.plan())
+    emptiness.remember(saved.plan(), has_saved=True)
     before = {one: one.stat().st_mode for one in saved.source.rglob("*")}
     shutil.rmtree(saved.source)
     saved.source.mkdir()
@@ -204,7 +204,7 @@ def test_a_missing_folder_is_restored_where_it_was(saved: ResticBench, journal: 
     emptiness = EmptySourceGuard(
         journal, Store(saved), None, EmptySourceOptions(plans=frozenset({"web"}))
     )
-    emptiness.remember(saved.plan())
+    emptiness.remember(saved.plan(), has_saved=True)
     shutil.rmtree(saved.source)
 
     decision, _ = emptiness.refill(saved.plan())

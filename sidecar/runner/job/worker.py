@@ -93,7 +93,9 @@ class JobRunner:
         if repo is not None and away is None and run.ended is not None:
             self._parts.gate.note(repo, run.ended)
         if plan is not None and run.ended is not None and run.ended.snapshot:
-            self._parts.emptiness.remember(plan)
+            stats = run.ended.stats
+            has_saved = stats is not None and stats.files_processed > 0
+            self._parts.emptiness.remember(plan, has_saved=has_saved)
         return run
 
     def _answers(self, job: Job, trigger: RunCause) -> Retry | None:

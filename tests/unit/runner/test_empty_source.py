@@ -53,11 +53,11 @@ ALONE = [
     ("nothing to restore, whatever was recorded", [EMPTY], HELD, False, EmptySourceAction.NORMAL),
     ("was always empty", [EMPTY], NEVER_HELD, False, EmptySourceAction.NORMAL),
     (
-        "was always empty here, but not in the repository",
+        "empty since the last backup, which saved files all the same",
         [EMPTY],
         NEVER_HELD,
         True,
-        EmptySourceAction.RESTORE,
+        EmptySourceAction.NORMAL,
     ),
     ("became empty", [EMPTY], HELD, True, EmptySourceAction.RESTORE),
     ("empty on a new machine", [EMPTY], {}, True, EmptySourceAction.RESTORE),
@@ -187,13 +187,13 @@ def test_what_held_something_is_remembered_until_it_holds_something_again(
             assert known == found[one.path]
 
 
-def test_emptiness_on_purpose_is_forgotten() -> None:
-    """So that taking the plan off the list again means no alarm."""
-    assert {"/data": Device(1, non_empty=False)} == devices_to_record(
-        [EMPTY], HELD, is_on_purpose=True
-    )
-    assert {} == devices_to_record([MISSING], HELD, is_on_purpose=True)
-    assert {} == devices_to_record([UNREADABLE], HELD, is_on_purpose=True)
+def test_that_nothing_is_there_is_recorded_where_that_may_be() -> None:
+    """So that it means no alarm later; of what cannot be read nothing is known."""
+    nothing = {"/data": Device(1, non_empty=False)}
+    assert nothing == devices_to_record([EMPTY], HELD, may_be_empty=True)
+    assert nothing == devices_to_record([MISSING], HELD, may_be_empty=True)
+    assert {} == devices_to_record([UNREADABLE], HELD, may_be_empty=True)
+    assert {} == devices_to_record([EMPTY], {})
 
 
 def test_a_look_tells_empty_from_full_and_missing(tmp_path: Path) -> None:
@@ -326,7 +326,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         made = World(journal, tmp_path / "data")
         made.path.mkdir()
         (made.path / "file").write_text("something")
-        made.emptiness().remember(made.plan)
+        made.emptiness().remember(made.plan, has_saved=True)
         yield made
 
 
@@ -365,6 +365,25 @@ def test_a_plan_that_holds_something_is_not_restored(world: World) -> None:
     decision, ended = world.emptiness(everything=True).refill(world.plan)
 
     assert (EmptySourceAction.NORMAL, None, 0) == (decision.action, ended, world.repository.asked)
+
+
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_a_dump_that_is_removed_after_each_backup_is_not_restored(
+    world: World, is_folder: bool
+) -> None:
+    """That the folder is empty between backups, or the file is not there, is nobody's loss."""
+    plan = world.plan if is_folder else RunPlan("web", "store", (f"{world.path}/file",))
+    world.empty()
+    world.repository.held = (("full", 1),)
+    emptiness = world.emptiness(everything=True)
+
+    emptiness.remember(plan, has_saved=True)
+    assert (EmptySourceAction.NORMAL, None) == (emptiness.refill(plan)[0].action, None)
+    (world.path / "file").write_text("data")
+    emptiness.remember(plan, has_saved=True)
+    world.empty()
+    emptiness.remember(plan, has_saved=False)
+    assert EmptySourceAction.ALARM is emptiness.refill(plan)[0].action
 
 
 def test_an_empty_repository_is_no_failure(world: World) -> None:

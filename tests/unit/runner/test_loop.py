@@ -428,7 +428,7 @@ class Emptied:
     """Stands where the check for empty plans does."""
 
     refilled: Ended | None = None
-    remembered: list[str] = field(default_factory=list)
+    remembered: list[tuple[str, bool]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
     def refill(self, plan: RunPlan, _: RunCause) -> tuple[None, Ended | None]:
@@ -436,9 +436,9 @@ class Emptied:
         self.asked.append(plan.id)
         return None, self.refilled
 
-    def remember(self, plan: RunPlan) -> None:
+    def remember(self, plan: RunPlan, *, has_saved: bool) -> None:
         """Note that it was called."""
-        self.remembered.append(plan.id)
+        self.remembered.append((plan.id, has_saved))
 
 
 class Ready:
@@ -468,13 +468,14 @@ def test_the_hub_gets_the_end_of_a_run(world: World) -> None:
     """And how far it is meanwhile; where the paths lie is remembered after a snapshot."""
     world.loop.poll()
     emptied = Emptied()
-    jobs, acting = job_runner(world, Ended(RunOutcome.SUCCESS, NOON, "abc"), emptied)
+    ended = Ended(RunOutcome.SUCCESS, NOON, "abc", Stats(files_processed=1))
+    jobs, acting = job_runner(world, ended, emptied)
     jobs.run(WEB, RunCause.MANUAL)
     assert {WEB: Progress(0.5, 1, 2, 3, 4)} == world.hub.running
     over = world.hub.finish(WEB)
     assert over.run is not None
     assert [(WEB, RunCause.MANUAL)] == acting.ran
-    assert (["web"], ["web"]) == (emptied.asked, emptied.remembered)
+    assert (["web"], [("web", True)]) == (emptied.asked, emptied.remembered)
 
 
 def test_a_run_without_a_snapshot_is_not_remembered(world: World) -> None:
