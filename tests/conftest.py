@@ -78,7 +78,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.engine)
     if config.getoption("--without-engine"):
         config.stash[_LEFT_OUT] = _leave_out(config, items, needing)
-    elif not config.getoption("--current-engine"):
+    if not config.getoption("--current-engine"):
         newer = [item for item in items if item.get_closest_marker("current_engine")]
         config.stash[_CURRENT_LEFT_OUT] = _leave_out(config, items, newer)
     if config.getoption("--fast"):
@@ -103,8 +103,8 @@ def pytest_terminal_summary(
         terminalreporter.write_line(f"--without-engine: {left_out} engine tests did not run")
     if left_out := config.stash.get(_CURRENT_LEFT_OUT, 0):
         terminalreporter.write_line(
-            f"without --current-engine: {left_out} tests of what only an engine of today can do "
-            "did not run"
+            f"without --current-engine: {left_out} tests of what only an engine or an rclone of "
+            "today can do did not run"
         )
     if _SLOW_LEFT_OUT in config.stash:
         left_out = config.stash[_SLOW_LEFT_OUT]

@@ -70,6 +70,8 @@ current_modules=(
     github.com/containerd/containerd/v2/cmd/containerd@v2.4.2
     github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2@v2.4.2
     github.com/opencontainers/runc@v1.5.3
+    # It serves S3, as Debian's does not.
+    github.com/rclone/rclone@v1.76.0
 )
 current_compose=github.com/docker/compose/v2/cmd@v2.40.3
 

@@ -145,3 +145,13 @@ def rest_server(folder: Path, *flags: str) -> Iterator[str]:
     command = ["rclone", "serve", "restic", *own, *flags, str(folder / "repo")]
     with serving(command, port, folder / "rclone.log"):
         yield f"rest:http://{USER}:{SECRET}@127.0.0.1:{port}/"
+
+
+@contextlib.contextmanager
+def s3_server(buckets: Path) -> Iterator[str]:
+    """Run `rclone serve s3`, whose buckets are the folders in a folder; yield the address."""
+    port = free_port()
+    own = ["--addr", f"127.0.0.1:{port}", "--auth-key", f"{USER},{SECRET}", "--config", "/dev/null"]
+    command = ["rclone", "serve", "s3", *own, str(buckets)]
+    with serving(command, port, buckets.parent / "rclone.log"):
+        yield f"s3:http://127.0.0.1:{port}"

@@ -95,6 +95,21 @@ def test_partial_backup_is_a_warning(
     assert "3f6d16f7" == done.snapshot
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
+        "The Access Key Id you provided does not exist in our records.",
+        "SignatureDoesNotMatch",
+    ],
+)  # fmt: skip
+def test_keys_that_s3_refuses_are_told(message: str) -> None:
+    """In the words of the servers, and in those of their error codes."""
+    err = f"Fatal: unable to open config file: Stat: {message}\n".encode()
+
+    assert FailureClass.AUTH is meaning(1, err).failure
+
+
 KEEP_ALL = "the storage lets nothing be deleted (append-only?): set the retention to keep all"
 
 
