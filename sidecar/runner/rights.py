@@ -12,6 +12,7 @@ from pathlib import Path
 class Capability(StrEnum):
     """A right of root's, by the name under which Docker grants it."""
 
+    DAC_OVERRIDE = "DAC_OVERRIDE"
     CHOWN = "CHOWN"
     FOWNER = "FOWNER"
     FSETID = "FSETID"
@@ -23,6 +24,7 @@ class Capability(StrEnum):
 # Their numbers in the kernel.
 _BITS = {
     Capability.CHOWN: 0,
+    Capability.DAC_OVERRIDE: 1,
     Capability.FOWNER: 3,
     Capability.FSETID: 4,
     Capability.SYS_ADMIN: 21,
@@ -45,6 +47,11 @@ class Rights:
     def read(cls, status: Path = Path("/proc/self/status")) -> "Rights":
         """Read them from the kernel's file. Raises OSError."""
         return parse_rights(status.read_text(encoding="ascii", errors="replace"))
+
+    @property
+    def is_kept_out(self) -> bool:
+        """Whether this is a root that may not open what belongs to others."""
+        return self.is_root and Capability.DAC_OVERRIDE not in self.capabilities
 
     @property
     def is_root(self) -> bool:

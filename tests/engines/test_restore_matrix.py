@@ -200,6 +200,22 @@ def test_without_one_of_these_rights_nothing_is_touched(saved: Saved, capability
     assert "content" == live.read_text()
 
 
+def test_a_root_that_may_not_open_what_belongs_to_others_is_told_so(saved: Saved) -> None:
+    """Nothing is touched; a verification fails, for nothing was compared."""
+    live = saved.make("shared/theirs", content="live").parent
+    os.chown(live, USER, GROUP)
+    live.chmod(0o750)
+    saved.back_up()
+    rights = without("DAC_OVERRIDE")
+
+    refused = saved.run("restore", "--in-place", "--path", str(live), rights=rights)
+    verified = saved.run("verify", rights=rights)
+
+    assert (1, True) == (refused.returncode, "lacks DAC_OVERRIDE" in refused.stderr), refused
+    assert (1, True) == (verified.returncode, "lacks DAC_OVERRIDE" in verified.stdout), verified
+    assert "live" == (live / "theirs").read_text()
+
+
 def test_a_restore_elsewhere_tells_what_is_not_as_it_was(saved: Saved, tmp_path: Path) -> None:
     """It is there, and harms nobody."""
     saved.back_up()

@@ -60,9 +60,10 @@ from sidecar.runner.restore.places import (
 )
 from sidecar.runner.restore.staging import Staging, settle
 from sidecar.runner.restore.users import ContainerLister, users_at_work
-from sidecar.runner.rights import GRANTABLE, Rights
+from sidecar.runner.rights import GRANTABLE, Capability, Rights
 
 _log = logging.getLogger(__name__)
+_OPENS = "which opens what belongs to others: grant it (cap_add: [DAC_OVERRIDE])"
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -144,7 +145,7 @@ class Restorer:
         sources = choose_sources(request, snapshot)
         items = place_items([self._measure(one, snapshot, needs) for one in sources], request)
         _refuse_without_rights(request, needs)
-        with _as_restore_errors():
+        with _as_restore_errors(self._rights):
             _check_links(request, snapshot, items)
             if not is_dry:
                 _settle_all(items)
@@ -168,7 +169,7 @@ class Restorer:
         number = self._begin(Job(JobKind.RESTORE, subject.id, subject.repo), trigger)
         ended = Ended(RunOutcome.FAILED, 0.0, failure=FailureClass.UNKNOWN)
         try:
-            with _as_restore_errors():
+            with _as_restore_errors(self._rights):
                 found = self._restore(plan, number, report)
             ended = _ended(plan, found)
         except SidecarError as error:
@@ -358,15 +359,18 @@ def _settle_all(items: Sequence[RestoreItem]) -> None:
 
 
 @contextlib.contextmanager
-def _as_restore_errors() -> Iterator[None]:
-    """Raise RestoreError for an OSError in the block."""
+def _as_restore_errors(rights: Callable[[], Rights]) -> Iterator[None]:
+    """Raise RestoreError for an OSError in the block; `rights` are those of this process."""
     try:
         yield
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         is_forbidden = error.errno in _FORBIDDEN
+        hint = "the places have to be mounted writable where this runs" if is_forbidden else ""
+        if error.errno == errno.EACCES and rights().is_kept_out:
+            hint = f"this process lacks {Capability.DAC_OVERRIDE}, {_OPENS}"
         raise RestoreError(
             f"{where}{error.strerror or error}",
-            "the places have to be mounted writable where this runs" if is_forbidden else "",
+            hint,
             FailureClass.PERMISSION if is_forbidden else FailureClass.UNKNOWN,
         ) from error

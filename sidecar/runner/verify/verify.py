@@ -36,7 +36,7 @@ from sidecar.runner.fidelity import (
 )
 from sidecar.runner.journal import Ended, Journal, JournalError, RunCause, RunOutcome
 from sidecar.runner.latest import FileLook, find_latest
-from sidecar.runner.rights import Rights
+from sidecar.runner.rights import Capability, Rights
 from sidecar.runner.verify.sample import SampleLimits, Sampler
 
 _PIECE = 1 << 20
@@ -145,6 +145,8 @@ class Verifier:
             found = _failed(plan.id, seed, error.failure, str(error))
         except OSError as error:
             reason = f"{error.filename or self._scratch}: {error.strerror}"
+            if error.errno == errno.EACCES and self._rights().is_kept_out:
+                reason += f": this process lacks {Capability.DAC_OVERRIDE}"
             found = _failed(plan.id, seed, FailureClass.UNKNOWN, reason)
         finally:
             at = self._now()

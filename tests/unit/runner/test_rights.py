@@ -1,6 +1,7 @@
 """What a process may give to files, as the kernel tells it."""
 
 import os
+from dataclasses import replace
 
 from sidecar.runner.rights import GRANTABLE, Capability, Rights, parse_rights
 
@@ -27,6 +28,15 @@ def test_what_the_kernel_does_not_tell_is_missing() -> None:
     rights = parse_rights("Name:\tpython3\n")
 
     assert (frozenset(), False) == (rights.capabilities, rights.is_root)
+
+
+def test_a_root_without_the_right_to_open_everything_is_kept_out() -> None:
+    """Whoever is not root has never had it."""
+    root = parse_rights(STATUS)
+    poor = replace(root, capabilities=frozenset())
+
+    assert (False, True) == (root.is_kept_out, poor.is_kept_out)
+    assert not replace(poor, user=1000).is_kept_out
 
 
 def test_our_own_rights_are_read() -> None:
