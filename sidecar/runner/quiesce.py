@@ -165,6 +165,9 @@ def while_nobody_stops(state: Path) -> Iterator[bool]:
             is_free = True
         except BlockingIOError:
             is_free = False
+        except OSError:
+            # It is not there and cannot be made, as on a full disk: then nobody holds it.
+            is_free = True
         yield is_free
 
 

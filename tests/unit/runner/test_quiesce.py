@@ -22,7 +22,12 @@ from sidecar.docker.usage import (
     users_of,
 )
 from sidecar.runner.journal import Journal, Stopped
-from sidecar.runner.quiesce import reasons_not_to_stop, start_again, while_stopped
+from sidecar.runner.quiesce import (
+    reasons_not_to_stop,
+    start_again,
+    while_nobody_stops,
+    while_stopped,
+)
 from sidecar.runner.restore.users import OwnContainer, users_at_work
 
 ROOT = "/var/lib/docker"
@@ -237,6 +242,12 @@ def test_what_somebody_is_at_is_not_started(journal: Journal) -> None:
     with while_stopped(machine, [WEB], journal), while_stopped(machine, [], journal):
         assert () == start_again(machine, journal)
         assert ["stop web-id"] == machine.log
+
+
+def test_a_lock_that_cannot_be_made_is_held_by_nobody(tmp_path: Path) -> None:
+    """On a full disk too what was stopped is started."""
+    with while_nobody_stops(tmp_path / "none") as is_free:
+        assert is_free
 
 
 def test_a_container_that_was_recreated_starts_by_its_name(journal: Journal) -> None:
