@@ -30,12 +30,12 @@ def test_what_differs_is_counted_and_can_be_repeated(capsys: pytest.CaptureFixtu
     counts.add(moment, [])
     counts.add(moment, None)
     assert counts.differences == 0
-    counts.add(moment, [Difference(moment, "slow is exited, not running")])
+    counts.add(moment, [Difference(moment, "slow", "slow is exited, not running")])
     assert counts.differences == 1
     assert counts.table().splitlines() == [
-        "policy      killed      moments  missed  containers  differ",
-        "stop-start  hook-shell        2       1           4       1",
-        "all                           2       1           4       1",
+        "policy      killed      moments  missed  containers  differ  lost by the engine",
+        "stop-start  hook-shell        2       1           4       1                   0",
+        "all                           2       1           4       1                   0",
     ]
     assert capsys.readouterr().out.splitlines() == [
         "DIFFERS slow is exited, not running",
@@ -49,3 +49,15 @@ def test_what_is_left_to_do_at_the_end_is_no_success(capsys: pytest.CaptureFixtu
     counts.add_rest(STOP, ["slow"])
     assert counts.differences == 1
     assert capsys.readouterr().out == "LEFT of stop-start: slow\n"
+
+
+def test_what_the_engine_itself_has_lost_is_counted_apart(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It starts the container for nobody, so no recovery can."""
+    counts, moment = Counts(), Moment(7, STOP, Victim.ENGINE, 0)
+    counts.add(moment, [])
+    counts.add_refused(moment, {"slow": "task 0123: already exists"})
+    assert counts.differences == 0
+    assert counts.table().splitlines()[-1].split() == ["all", "1", "0", "2", "0", "1"]
+    assert capsys.readouterr().out.startswith("LOST by the engine: slow: task 0123: already")

@@ -6,6 +6,9 @@ For each policy a site is made: an engine of its own, one workload that stops at
 that takes four seconds. A moment is one kill: both are backed up, the victim is killed, and what
 recovers is started: the runner again, or in its place the sidecar's guard, or the engine. Within
 three minutes both workloads have to be as they were, and to stay so.
+
+A container that the engine will not start by hand either is lost by the engine, and counted
+apart: Debian's, when it is killed while it starts one, says for ever that its task exists.
 """
 
 import argparse
@@ -17,8 +20,8 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -71,9 +74,10 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A workload that is not as it was."""
+    """A workload that is not as it was; `what` is told of it."""
 
     moment: Moment
+    name: str
     what: str
 
 
@@ -84,6 +88,7 @@ class Counts:
     moments: Counter[Key] = field(default_factory=Counter)
     missed: Counter[Key] = field(default_factory=Counter)
     differing: Counter[Key] = field(default_factory=Counter)
+    refused: Counter[Key] = field(default_factory=Counter)
     rest: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -96,6 +101,13 @@ class Counts:
             self.differing[key] += len(found or ())
             for one in found or ():
                 print(f"DIFFERS {one.what}\n  again: {one.moment.again}", flush=True)
+
+    def add_refused(self, moment: Moment, refused: Mapping[str, str]) -> None:
+        """Count and show the containers that the engine has lost: it starts them for nobody."""
+        with self._lock:
+            self.refused[moment.policy, moment.victim] += len(refused)
+            for name, reason in refused.items():
+                print(f"LOST by the engine: {name}: {reason}\n  again: {moment.again}", flush=True)
 
     def add_rest(self, policy: Policy, left: Sequence[str]) -> None:
         """Count and show what is still to be done at the end, though nothing goes on."""
@@ -111,11 +123,11 @@ class Counts:
     def table(self) -> str:
         """Return the counts as a table."""
         keys = sorted({*self.moments, *self.missed})
-        totals = (self.moments.total(), self.missed.total(), self.differing.total())
+        counters = (self.moments, self.missed, self.differing, self.refused)
         rows = [
-            ("policy", "killed", "moments", "missed", "containers", "differ"),
-            *(_row(*key, self.moments[key], self.missed[key], self.differing[key]) for key in keys),
-            _row("all", "", *totals),
+            ("policy", "killed", "moments", "missed", "containers", "differ", "lost by the engine"),
+            *(_row(*key, *(counter[key] for counter in counters)) for key in keys),
+            _row("all", "", *(counter.total() for counter in counters)),
         ]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join(
@@ -127,8 +139,10 @@ class Counts:
         )
 
 
-def _row(policy: str, victim: str, moments: int, missed: int, differing: int) -> tuple[str, ...]:
-    numbers = (moments, missed, moments * len(SPEEDS), differing)
+def _row(
+    policy: str, victim: str, moments: int, missed: int, differing: int, refused: int
+) -> tuple[str, ...]:
+    numbers = (moments, missed, moments * len(SPEEDS), differing, refused)
     return policy, victim, *map(str, numbers)
 
 
@@ -148,20 +162,32 @@ def moments_of(
     return found
 
 
-def make_moments(policy: Policy, moments: Iterable[Moment], counts: Counts, clock: Clock) -> None:
+def make_moments(policy: Policy, moments: Sequence[Moment], counts: Counts, clock: Clock) -> None:
     """Make the moments of a policy, one after another, at a site of its own."""
-    with run_site(policy, clock) as site:
-        usual = site.states()
-        for moment in moments:
-            differences = make_moment(site, moment, usual)
+    waiting = deque(moments)
+    while waiting:
+        with run_site(policy, clock) as site:
+            make_moments_at(site, waiting, counts)
+
+
+def make_moments_at(site: Site, waiting: deque[Moment], counts: Counts) -> None:
+    """Make moments at a site, until there are none, or the engine has lost a container."""
+    usual = site.states()
+    while waiting:
+        moment = waiting.popleft()
+        differences = make_moment(site, moment, usual)
+        if not differences:
             counts.add(moment, differences)
-            if differences:
-                keep_log(site, moment)
-                site.heal()
-                clock.until(lambda: site.states() == usual, _PATIENCE_SECONDS)
-        site.start_runner()
-        if not clock.until(lambda: not site.unfinished, _PATIENCE_SECONDS, _LOOK_SECONDS):
-            counts.add_rest(policy, site.unfinished)
+            continue
+        refused = site.heal()
+        counts.add(moment, [one for one in differences if one.name not in refused])
+        counts.add_refused(moment, refused)
+        keep_log(site, moment)
+        if refused or not site.clock.until(lambda: site.states() == usual, _PATIENCE_SECONDS):
+            return
+    site.start_runner()
+    if not site.clock.until(lambda: not site.unfinished, _PATIENCE_SECONDS, _LOOK_SECONDS):
+        counts.add_rest(site.policy, site.unfinished)
 
 
 def keep_log(site: Site, moment: Moment) -> None:
@@ -199,6 +225,7 @@ def make_moment(site: Site, moment: Moment, usual: Mapping[str, str]) -> list[Di
     return [
         Difference(
             moment,
+            name,
             f"{told}, then {recovered}: {name} is {state}, not {usual[name]}; left to do: {left}",
         )
         for name, state in states.items()

@@ -40,7 +40,7 @@ _REPLICAS = 2
 _PASSWORD = "correct horse battery"  # noqa: S105 - of a repository that is removed with the site
 _LOOK_SECONDS = 0.02
 _SWIFT_LOOK_SECONDS = 0.002
-_AFTER_SECONDS = (0.0, 0.05, 0.3)
+_AFTER_SECONDS = (0.0, 0.0, 0.05, 0.3)
 _UP_SECONDS = 60.0
 _END_SECONDS = 120.0
 
@@ -281,8 +281,9 @@ class Site:
                     continue
                 return False
             pid = rng.choice(found)
-            self.clock.pause(rng.uniform(0.0, rng.choice(_AFTER_SECONDS)))
-            if pid in self._programs(names):
+            if seconds := rng.choice(_AFTER_SECONDS):
+                self.clock.pause(rng.uniform(0.0, seconds))
+            if _name_of(pid) in names and self._has_started(pid):
                 with suppress(ProcessLookupError):
                     os.kill(pid, which)
                     return True
@@ -313,20 +314,27 @@ class Site:
     def _has_engine(self) -> bool:
         return Path(f"/proc/{self.engine.pid}").exists()
 
-    def heal(self) -> None:
-        """Put everything right by hand, so that the next moment begins as the others do."""
+    def heal(self) -> dict[str, str]:
+        """Put everything right by hand, so that the next moment begins as the others do.
+
+        Returns what the engine says of each workload that it will not start at all.
+        """
         self.stop_runner()
         self.end_programs()
         shutil.rmtree(self.folder / ".quiesced", ignore_errors=True)
         shutil.rmtree(self.state_folder, ignore_errors=True)
+        refused = {}
         for name in SPEEDS:
             with suppress(DockerException, RequestException):
+                self.client.unpause(name)
+            try:
                 if self.policy is Policy.SCALE:
                     self._scale(name)
-                    continue
-                with suppress(DockerException):
-                    self.client.unpause(name)
-                self.client.start(name)
+                else:
+                    self.client.start(name)
+            except (DockerException, RequestException) as error:
+                refused[name] = str(error)
+        return refused
 
     def make(self) -> None:
         """Make the workloads, the repositories and the document, as labels give it."""
