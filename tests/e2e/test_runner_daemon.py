@@ -123,7 +123,7 @@ def _wait_for_clients(daemon: DaemonProcess, count: int) -> None:
         return [(entry / "comm").read_text().strip() for entry in tasks.iterdir()]
 
     before = daemon.parts.runs()
-    daemon.wait(lambda: len(names()) >= 8 + count, f"{count} clients")
+    daemon.wait(lambda: len(names()) >= 10 + count, f"{count} clients")
     assert before == daemon.parts.runs()
 
 
@@ -163,6 +163,23 @@ def test_a_run_that_does_not_end_is_ended_and_what_was_stopped_starts_again(
         assert 1 == client.returncode
     assert "runs\n" == (parts.folder / "service").read_text()
     assert [RunOutcome.CANCELLED] == [run.ended.outcome for run in parts.runs() if run.ended]
+
+
+def test_a_backup_that_its_end_cuts_off_is_tried_again(parts: RunnerFolder) -> None:
+    """A quarter of an hour later, also by the next daemon: the fire is not answered."""
+    parts.remember(WEB, 400 * DAY)
+    with run_daemon(parts, "--grace", "0", "--restic", str(parts.slow())) as daemon:
+        daemon.wait(parts.began.exists, "a backup")
+        assert 0 == daemon.stop()
+        assert "cancelled" == daemon.events("run.ended")[-1]["outcome"]
+        assert 1 == len(daemon.events("run.retry"))
+    with Journal(parts.state / JOURNAL) as journal:
+        retry = journal.history().retries[WEB]
+    last = parts.runs()[0]
+    assert (1, RunCause.SCHEDULE) == (retry.tries, last.trigger)
+    assert retry.at is not None
+    assert last.ended is not None
+    assert abs(retry.at - last.ended.at - 900) < 60
 
 
 def test_what_a_killed_daemon_left_is_put_right_before_anything_else(parts: RunnerFolder) -> None:
