@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from sidecar.backrest.reading import Repo
 from sidecar.engines.base import CommandResult, FailureClass, ResultKind, failed
@@ -93,4 +94,4 @@ def _refused(probed: Probed) -> CommandResult | None:
     """Return why a repository cannot be used; which one answers is for health to judge."""
     if probed.failure is None or probed.guid:
         return None
-    return failed(probed.failure, probed.reason)
+    return replace(failed(probed.failure, probed.reason), excerpt=probed.excerpt)

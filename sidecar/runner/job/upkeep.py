@@ -75,12 +75,16 @@ def run_check(engine: Upkeep, repo: Repo) -> CommandResult:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """Whether a repository could be reached, and when that was tried, in unix seconds."""
+    """Whether a repository could be reached, and when that was tried, in unix seconds.
+
+    `excerpt` is what its program said, if it could not.
+    """
 
     at: float
     guid: str = ""
     failure: FailureClass | None = None
     reason: str = ""
+    excerpt: str = ""
 
     @property
     def is_reachable(self) -> bool:
@@ -96,7 +100,7 @@ def probe(engine: Upkeep, expected: str, at: float) -> Probed:
     try:
         guid = engine.probe()
     except EngineError as error:
-        return Probed(at, failure=error.failure, reason=error.message)
+        return Probed(at, failure=error.failure, reason=error.message, excerpt=error.excerpt)
     same = _compare(guid, expected)
     return Probed(at, guid, same.failure, same.reason)
 
