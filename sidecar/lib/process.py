@@ -23,6 +23,9 @@ _MAX_KEPT = 1 << 18
 # what is in them when it has ended is read, and no pipe holds more than this.
 _MAX_LEFT = 1 << 21
 _MAX_LINE = 1 << 20
+# So often the wait for a program is looked at: one that took much longer was no wait of ours.
+_TICK = 5.0
+_LATE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,10 @@ class SilenceTimeout:
     def renew(self) -> None:
         """Start the wait anew."""
         self._since = self._monotonic()
+
+    def prolong(self, seconds: float) -> None:
+        """Give it so many seconds more."""
+        self._since += seconds
 
     def expire(self) -> None:
         """Wait no longer, whatever signs of life come."""
@@ -278,9 +285,14 @@ class ProcessRunner:
         self, running: _Running, selector: selectors.BaseSelector, silence: SilenceTimeout
     ) -> None:
         """Take the next output, and end the program when it is overdue."""
-        until = _until(running, silence)
-        left = None if until is None else max(0.0, until - self._monotonic())
-        for key, _ in selector.select(left):
+        until, before = _until(running, silence), self._monotonic()
+        left = _TICK if until is None else min(_TICK, max(0.0, until - before))
+        events = selector.select(left)
+        frozen = self._monotonic() - before - left
+        if frozen > _LATE:
+            # With us the program stood still, as in a frozen container: it has lost that time.
+            silence.prolong(frozen)
+        for key, _ in events:
             if key.data is None:
                 running.has_ended = True
             else:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import selectors
 import signal
 import sys
 import threading
@@ -216,6 +217,32 @@ def test_patience_ends_without_signs_of_life(runner: ProcessRunner) -> None:
     )
 
     assert (b"1\n", True) == (completed.out, completed.timed_out)
+
+
+def test_a_program_that_stood_still_with_us_has_not_taken_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frozen as a whole, by a cgroup or SIGSTOP, it ends well once it goes on."""
+    fifo, moments = tmp_path / "fifo", [0.0]
+    os.mkfifo(fifo)
+
+    class Frozen(selectors.DefaultSelector):
+        """Stands still for the first wait; the program ends in the next one."""
+
+        def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+            if not moments[-1]:
+                moments.append(1000.0)
+                return []
+            if moments[-1] == 1000.0:
+                os.close(os.open(fifo, os.O_WRONLY))
+                moments.append(1001.0)
+            return super().select(timeout)
+
+    monkeypatch.setattr("sidecar.lib.process.selectors.DefaultSelector", Frozen)
+    runner = ProcessRunner(PATH, grace=GRACE, monotonic=lambda: moments[-1])
+    completed = runner.run(["sh", "-c", f"read line < {fifo}; exit 0"], timeout=10.0)
+
+    assert (0, False) == (completed.status, completed.timed_out)
 
 
 def test_what_is_said_of_an_error_can_end_the_program(runner: ProcessRunner) -> None:
