@@ -12,6 +12,7 @@ from sidecar.lib.errors import SidecarError
 
 if TYPE_CHECKING:
     from sidecar.backrest.operations import OperationEnd
+    from sidecar.engines.base import FailureClass
     from sidecar.runner.journal import RunOutcome
 
 SUCCESS, FAILED, CHANGED, ATTENTION = 0, 1, 2, 3
@@ -32,11 +33,15 @@ RUNNER_STATUSES: Mapping[int, str] = {
 _FROM_GOOD_TO_BAD = (SUCCESS, ATTENTION, FAILED)
 
 
-def status_of(outcome: "RunOutcome | None") -> int:
-    """Return the status for the end of a run; None: there was no run."""
+def status_of(outcome: "RunOutcome | None", failure: "FailureClass | None" = None) -> int:
+    """Return the status for the end of a run; None: there was no run, or nothing failed."""
     # The journal is imported by commands that have an outcome, not by all.
+    from sidecar.engines.base import FailureClass
     from sidecar.runner.journal import RunOutcome
 
+    if outcome is RunOutcome.CANCELLED and failure is FailureClass.HOOK:
+        # A hook said that there is nothing to back up.
+        return SUCCESS
     if outcome is RunOutcome.WARNING:
         return ATTENTION
     return SUCCESS if outcome is not None and outcome.is_good else FAILED

@@ -3,6 +3,7 @@
 import os
 import pwd
 import stat
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def switch_user(settings: RunnerSettings, environ: Mapping[str, str]) -> dict[st
 
 
 def _become(wanted: ProcessUser, extra: tuple[int, ...]) -> None:
+    needed = needed_paths()
     try:
         os.setgroups(extra)
         os.setgid(wanted.group)
@@ -37,6 +39,18 @@ def _become(wanted: ProcessUser, extra: tuple[int, ...]) -> None:
             f"cannot go on as user {wanted.user} and group {wanted.group}: {error.strerror}",
             "start as root with --puid, or as that user without it",
         ) from None
+    # Modules are imported when they are needed, and programs of ours are started.
+    hidden = [path for path in needed if not os.access(path, os.R_OK)]
+    if hidden:
+        raise UsageError(
+            f"Python needs {hidden[0]}, which cannot be read by user {wanted.user}",
+            "install Python and backrest-sidecar where every user can read them",
+        )
+
+
+def needed_paths() -> list[str]:
+    """List what Python needs beside the modules that are imported already."""
+    return [path for path in (sys.executable, *sys.path) if path and Path(path).exists()]
 
 
 def _docker_group(settings: RunnerSettings, environ: Mapping[str, str]) -> tuple[int, ...]:

@@ -120,6 +120,10 @@ class RunnerSettings:
         return self.state_dir or self.config.parent / STATE
 
 
+LARGEST_ID = 2**32 - 2
+"""The largest number of a user or a group: the next one means that it stays as it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessUser:
     """A user and a group by their numbers."""

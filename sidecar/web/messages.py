@@ -8,7 +8,7 @@ answer has `"last": true`.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sidecar.engines.base import Progress
+from sidecar.engines.base import FailureClass, Progress
 from sidecar.runner.job.progress import RunFinished
 from sidecar.runner.journal import RunOutcome
 
@@ -59,6 +59,7 @@ def _render_end(finished: RunFinished) -> dict[str, Any]:
     ended, stats = run.ended, run.ended.stats
     return {
         "outcome": ended.outcome.value,
+        "failure": ended.failure and ended.failure.value,
         "reason": ended.reason,
         "snapshot": ended.snapshot,
         "seconds": round(ended.at - run.started, 3),
@@ -72,3 +73,9 @@ def parse_outcome(message: Message) -> RunOutcome | None:
     """Return how a run ended; None if there was no run."""
     value = message.get("outcome")
     return next((outcome for outcome in RunOutcome if outcome.value == value), None)
+
+
+def parse_failure(message: Message) -> FailureClass | None:
+    """Return the class of what went wrong in a run; None if nothing did."""
+    value = message.get("failure")
+    return next((failure for failure in FailureClass if failure.value == value), None)

@@ -139,6 +139,39 @@ def test_history_shows_what_restic_said(parts: RunnerFolder) -> None:
     assert said in row["excerpt"]
 
 
+def test_the_history_of_an_unknown_name_tells_which_there_are(parts: RunnerFolder) -> None:
+    """The nearest first; of one that has not run yet there is nothing to tell."""
+    wrong = parts.run("history", "wbe")
+
+    assert (1, "") == (wrong.returncode, wrong.stdout)
+    assert "there is no plan or repository 'wbe'" in wrong.stderr
+    assert "→ did you mean 'web'? there are: store, web" in wrong.stderr
+    assert "Nothing was run yet." in parts.run("history", "web").stdout
+
+
+def test_a_run_that_its_hook_skips_is_no_failure(parts: RunnerFolder) -> None:
+    """Status 0, and told."""
+    hook = {
+        "conditions": [START],
+        "onError": "ON_ERROR_CANCEL",
+        "actionCommand": {"command": "echo nothing to do; exit 1"},
+    }
+    parts.write(parts.plan(hooks=[hook]))
+    done = parts.run("run", "web")
+
+    assert 0 == done.returncode
+    assert "skipped by its hook: hook 1 of plan web: exit code 1: nothing to do" in done.stdout
+
+
+@pytest.mark.parametrize("number", ["4294967295", "-1"])
+def test_a_user_that_cannot_be_is_a_mistake(parts: RunnerFolder, number: str) -> None:
+    """The highest number means that nothing changes."""
+    done = parts.run("plans", "--puid", number)
+
+    assert 1 == done.returncode
+    assert "is not in the range 0<=x<=4294967294" in done.stderr
+
+
 def test_repositories_are_checked_pruned_and_unlocked(parts: RunnerFolder) -> None:
     """All, or those that are named; what is done is in the history."""
     assert 0 == parts.run("run", "web").returncode

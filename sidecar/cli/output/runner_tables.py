@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,8 +15,8 @@ from sidecar.cli.output.runs import COLOURS
 from sidecar.cli.output.text import aligned, printable, short_id
 from sidecar.engines.base import HeldLock, Snapshot
 from sidecar.lib.duration import render_duration
-from sidecar.lib.errors import UsageError
-from sidecar.lib.text import counted, render_size
+from sidecar.lib.errors import DocumentError, StoreError, UsageError
+from sidecar.lib.text import closest, counted, render_size
 from sidecar.lib.zones import local_zone
 from sidecar.runner.control import resolve_job
 from sidecar.runner.due import JobKind, Scheduler, backup_job
@@ -29,6 +29,7 @@ from sidecar.runner.settings import RunnerSettings
 from sidecar.runner.timetable import Timetable
 
 _NONE = "–"
+_MOST_NAMES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,23 @@ def read_history(
     with closing(_open_journal(settings)) as journal:
         rows: list[Run | MissedFires] = [*journal.runs(subject, limit)]
         rows += journal.missed_fires(subject, limit)
+        if subject is not None and not rows:
+            _check_known(subject, settings, journal)
     return tuple(sorted(rows, key=_order, reverse=True)[:limit])
+
+
+def _check_known(subject: str, settings: RunnerSettings, journal: Journal) -> None:
+    """Raise UsageError if there is no such plan or repository, nor was one."""
+    # Of a document that cannot be read the journal still knows the plans that ran.
+    with suppress(DocumentError, StoreError):
+        config = load(settings.config)
+        names = {plan.id for plan in config.plans} | {repo.id for repo in config.repos}
+        names |= {job.subject for job in journal.history().past}
+        if subject not in names:
+            hint = f"there are: {', '.join(sorted(names)[:_MOST_NAMES]) or 'none'}"
+            if near := closest(subject, names):
+                hint = f"did you mean {near!r}? {hint}"
+            raise UsageError(f"there is no plan or repository {subject!r}", hint)
 
 
 def _order(row: Run | MissedFires) -> float:

@@ -9,7 +9,7 @@ from typing import TextIO
 import click
 
 from sidecar.cli.output.text import can_redraw, printable, short_id, without_commands
-from sidecar.engines.base import Progress, Stats
+from sidecar.engines.base import FailureClass, Progress, Stats
 from sidecar.lib.duration import render_duration
 from sidecar.lib.text import counted, render_size
 from sidecar.runner.due import Job
@@ -90,6 +90,12 @@ def outcome_of(finished: RunFinished) -> RunOutcome | None:
     """Return how a run ended; None: there was no run."""
     run = finished.run
     return None if run is None or run.ended is None else run.ended.outcome
+
+
+def failure_of(finished: RunFinished) -> FailureClass | None:
+    """Return the class of what went wrong in a run; None if nothing did."""
+    run = finished.run
+    return None if run is None or run.ended is None else run.ended.failure
 
 
 def render_end(job: Job, finished: RunFinished) -> str:

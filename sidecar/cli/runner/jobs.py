@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sidecar.cli.exits import FAILED, status_of, worst
 from sidecar.cli.output.runs import (
     ProgressLine,
+    failure_of,
     name_of,
     outcome_of,
     render_counts,
@@ -41,7 +42,7 @@ def run_by_daemon(
     `accept_empty`: the plan may hold no file, until it holds some again.
     """
     from sidecar.web.control import ask
-    from sidecar.web.messages import parse_outcome, parse_progress
+    from sidecar.web.messages import parse_failure, parse_outcome, parse_progress
 
     name, line = f"{kind.value} {subject}", ProgressLine()
     request = {"do": kind.value, "of": subject, "accept_empty": accept_empty}
@@ -53,7 +54,7 @@ def run_by_daemon(
         elif message.get("last"):
             line.clear()
             echo(f"{printable(name)}: {_render_last(message)}")
-            return status_of(parse_outcome(message))
+            return status_of(parse_outcome(message), parse_failure(message))
     return FAILED
 
 
@@ -83,7 +84,7 @@ def run_in_foreground(
 def _show_end(line: ProgressLine, job: Job, finished: "RunFinished") -> int:
     line.clear()
     echo(render_end(job, finished))
-    return status_of(outcome_of(finished))
+    return status_of(outcome_of(finished), failure_of(finished))
 
 
 def _render_last(message: "Message") -> str:

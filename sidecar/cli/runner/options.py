@@ -10,7 +10,7 @@ from sidecar.cli.options import about, config_flag, docker_flag, page_options, s
 from sidecar.engines.restic import OnMissing
 from sidecar.runner.due import CatchUp
 from sidecar.runner.notify.notices import NoticeEvent
-from sidecar.runner.settings import NO_DOCKER, VARIABLE
+from sidecar.runner.settings import LARGEST_ID, NO_DOCKER, VARIABLE
 
 option = partial(flags.option, VARIABLE)
 log_options_at = partial(flags.log_options_at, VARIABLE)
@@ -22,13 +22,13 @@ document_options = about(
     state_dir_flag(option, ".runner"),
     option(
         "--puid",
-        type=click.IntRange(min=0),
+        type=click.IntRange(0, LARGEST_ID),
         variables=("PUID",),
         help="Go on as the user of this number; the group of the engine's socket is kept.",
     ),
     option(
         "--pgid",
-        type=click.IntRange(min=0),
+        type=click.IntRange(0, LARGEST_ID),
         variables=("PGID",),
         help="And as the group of this number.  [default: the same as --puid]",
     ),

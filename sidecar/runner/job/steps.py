@@ -109,9 +109,22 @@ class AttemptResult:
     remark: str = ""
 
     def noted(self, *notes: str) -> "AttemptResult":
-        """Return it with what else went wrong: a success with notes is a warning."""
-        worse = RunOutcome.WARNING if notes and self.outcome.is_good else self.outcome
-        return replace(self, outcome=worse, notes=(*self.notes, *notes))
+        """Return it with what else went wrong: a success with notes is a warning.
+
+        A run that was skipped by its hook has failed then.
+        """
+        outcome = self.outcome
+        if notes and outcome.is_good:
+            outcome = RunOutcome.WARNING
+        elif notes and self.is_skipped_by_hook:
+            # What a START hook has stopped may not run again.
+            outcome = RunOutcome.FAILED
+        return replace(self, outcome=outcome, notes=(*self.notes, *notes))
+
+    @property
+    def is_skipped_by_hook(self) -> bool:
+        """Whether a START hook said that there is nothing to do."""
+        return self.outcome is RunOutcome.CANCELLED and self.result.failure is FailureClass.HOOK
 
     def ended(self, at: float) -> Ended:
         """Return the journal's record of it; `at` in unix seconds."""
@@ -228,8 +241,10 @@ class Attempt:
         if self._context.is_stopping():
             return self._stopped()
         self._asked = hooks.halt
-        outcome = RunOutcome.CANCELLED if hooks.halt is OnError.CANCEL else RunOutcome.FAILED
-        reason = f"a START hook failed: {'; '.join(hooks.failures)}"
+        is_skipped = hooks.halt is OnError.CANCEL
+        outcome = RunOutcome.CANCELLED if is_skipped else RunOutcome.FAILED
+        why = "skipped by its hook" if is_skipped else "a START hook failed"
+        reason = f"{why}: {'; '.join(hooks.failures)}"
         return self._halted(failed(FailureClass.HOOK, reason), outcome)
 
     def _stops_something(self) -> bool:

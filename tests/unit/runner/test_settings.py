@@ -28,6 +28,7 @@ from sidecar.cli.runner.options import (
     schedule_options,
 )
 from sidecar.cli.runner.settings import build_settings
+from sidecar.engines.base import FailureClass
 from sidecar.engines.restic import OnMissing
 from sidecar.lib.errors import UsageError
 from sidecar.runner.due import CatchUp
@@ -227,6 +228,9 @@ def test_exit_statuses_follow_the_outcomes() -> None:
     bad = (RunOutcome.FAILED, RunOutcome.CANCELLED, RunOutcome.INTERRUPTED, None)
     assert {0} == set(map(status_of, good))
     assert {1} == set(map(status_of, bad))
+    assert 0 == status_of(RunOutcome.CANCELLED, FailureClass.HOOK)
+    assert 1 == status_of(RunOutcome.CANCELLED, FailureClass.INTERRUPTED)
+    assert 1 == status_of(RunOutcome.FAILED, FailureClass.HOOK)
     assert 3 == status_of(RunOutcome.WARNING)
     assert (0, 3, 1) == (worst([]), worst([0, 3]), worst([3, 1, 0]))
 
@@ -236,9 +240,12 @@ ASSUME = """
 import encodings.ascii, json, os, sys
 from pathlib import Path
 from sidecar.lib.errors import SidecarError
+from sidecar.runner import identity
 from sidecar.runner.identity import switch_user
 from sidecar.runner.settings import ProcessUser, Neighbour, RunnerSettings
-config, user, group, sock = sys.argv[1:]
+config, user, group, sock, *needed = sys.argv[1:]
+# That of the tests may lie in root's home.
+identity.needed_paths = lambda: needed
 neighbour = Neighbour(docker_sock=sock)
 settings = RunnerSettings(Path(config), identity=ProcessUser(int(user), int(group)), neighbour=neighbour)
 try:
@@ -257,10 +264,10 @@ def open_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def become(config: Path, user: int, group: int, sock: str = "") -> list[Any]:
-    """Become somebody in a process of its own."""
+def become(config: Path, user: int, group: int, sock: str = "", *needed: Path) -> list[Any]:
+    """Become somebody in a process of its own, whose Python needs these paths."""
     done = subprocess.run(
-        [sys.executable, "-c", ASSUME, str(config), str(user), str(group), sock],
+        [sys.executable, "-c", ASSUME, str(config), str(user), str(group), sock, *map(str, needed)],
         capture_output=True,
         text=True,
         check=True,
@@ -287,6 +294,28 @@ def test_it_goes_on_as_another_user(open_folder: Path) -> None:
     assert [user, group, extra] == [*found[:2], sorted(found[2])]
     assert (open_folder / ".runner").stat().st_uid == user
     assert Path(found[3]).is_dir()
+
+
+def test_a_python_that_cannot_be_read_is_told(open_folder: Path) -> None:
+    """Before a module is missing in the middle of a backup. Root alone becomes another."""
+    hidden = open_folder / "root" / "lib"
+    hidden.mkdir(parents=True)
+    (open_folder / "root").chmod(0o700)
+    os.chown(open_folder, 12345 if os.getuid() == 0 else -1, -1)
+    user = 12345 if os.getuid() == 0 else os.getuid()
+    found = become(
+        open_folder / "config.json",
+        user,
+        os.getgid() if user != 12345 else 12345,
+        "",
+        open_folder,
+        hidden,
+    )
+    if os.getuid() == 0:
+        assert f"Python needs {hidden}, which cannot be read by user 12345" == found[0]
+        assert "where every user can read them" in found[1]
+    else:
+        assert user == found[0]
 
 
 def test_a_user_that_could_not_work_is_told(open_folder: Path) -> None:

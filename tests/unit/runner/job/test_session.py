@@ -250,11 +250,14 @@ def test_hooks_run_in_order_around_the_work(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("on_error", "outcome"),
-    [(OnError.FATAL, RunOutcome.FAILED), (OnError.CANCEL, RunOutcome.CANCELLED)],
+    ("on_error", "outcome", "why"),
+    [
+        (OnError.FATAL, RunOutcome.FAILED, "a START hook failed"),
+        (OnError.CANCEL, RunOutcome.CANCELLED, "skipped by its hook"),
+    ],
 )
 def test_a_start_hook_that_halts_lets_nothing_be_saved(
-    scene: Scene, on_error: OnError, outcome: RunOutcome
+    scene: Scene, on_error: OnError, outcome: RunOutcome, why: str
 ) -> None:
     """But what the hooks before it stopped is started again: END runs too."""
     scene.plan = replace(
@@ -270,9 +273,24 @@ def test_a_start_hook_that_halts_lets_nothing_be_saved(
     ended = scene.run()
 
     assert (ended.outcome, ended.failure) == (outcome, FailureClass.HOOK)
-    assert ended.reason == "a START hook failed: hook 2 of plan web: exit code 3"
+    assert ended.reason == f"{why}: hook 2 of plan web: exit code 3"
     assert (scene.sets, scene.calls) == ([START, HALTED], LOOK)
     assert scene.written() == ["stop", "start"]
+
+
+def test_a_skipped_run_whose_end_hook_fails_has_failed(scene: Scene) -> None:
+    """What was stopped before may not run again: that is no skip."""
+    scene.plan = replace(
+        scene.plan,
+        hooks=(hook("exit 3", *START, on_error=OnError.CANCEL), hook("exit 4", "SNAPSHOT_END")),
+    )
+
+    ended = scene.run()
+
+    assert (ended.outcome, ended.failure) == (RunOutcome.FAILED, FailureClass.HOOK)
+    assert ended.reason == (
+        "skipped by its hook: hook 1 of plan web: exit code 3; hook 2 of plan web: exit code 4"
+    )
 
 
 def test_a_start_hook_whose_failure_is_ignored_stops_nothing(scene: Scene) -> None:
