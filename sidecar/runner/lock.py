@@ -4,6 +4,7 @@ Two schedulers would run each plan twice, and stop containers under each other's
 Backrest runs is read from the lock of its operation log, or from its container.
 """
 
+import errno
 import fcntl
 import logging
 import os
@@ -20,6 +21,7 @@ from sidecar.lib.threads import Closable
 FILE = ".backrest-runner.lock"
 OPLOG_LOCK = "oplog.sqlite.lock"
 _MOST_TEXT = 200
+_READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 _FORCE = "stop it first; or, if you know that it executes another document, add --force"
 _log = logging.getLogger(__name__)
 
@@ -31,18 +33,19 @@ class Locked(SidecarError):
 class SchedulerLock(Closable):
     """The right to execute the document at `config`, until it is closed or the process dies.
 
-    `purpose` is one word that others get in their error meanwhile: `daemon`. Raises Locked if
-    another runner has it.
+    `purpose` is one word that others get in their error meanwhile: `daemon`. Where nothing can be
+    written beside the document, a lock that is there is taken all the same, else one is made in
+    the folder `state`. Raises Locked if another runner has it.
     """
 
-    def __init__(self, config: Path, purpose: str) -> None:
+    def __init__(self, config: Path, purpose: str, state: Path | None = None) -> None:
         path = config.parent / FILE
         try:
-            self._descriptor = _open_file(path)
+            path, self._descriptor = _open_lock(path, state)
         except OSError as error:
             raise UsageError(
                 f"the lock {path} cannot be made: {error.strerror}",
-                "the runner's user must be able to write beside the document",
+                "let the runner's user write beside the document, or give --state-dir",
             ) from None
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -50,19 +53,37 @@ class SchedulerLock(Closable):
             holder = os.pread(self._descriptor, _MOST_TEXT, 0).decode("ascii", "replace").strip()
             os.close(self._descriptor)
             raise _taken(path, holder) from None
-        os.truncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{purpose} {os.getpid()}\n".encode(), 0)
+        self._note(f"{purpose} {os.getpid()}\n")
 
     def close(self) -> None:
         """Release it; the file stays, for another process may have it open."""
         if self._descriptor >= 0:
-            os.truncate(self._descriptor, 0)
+            self._note("")
             os.close(self._descriptor)
             self._descriptor = -1
 
+    def _note(self, holder: str) -> None:
+        """Write who holds it, which is only for people: the disk may be full, or read-only."""
+        with suppress(OSError):
+            os.truncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, holder.encode(), 0)
 
-def _open_file(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+def _open_lock(path: Path, state: Path | None) -> tuple[Path, int]:
+    try:
+        return path, _open_file(path)
+    except OSError as error:
+        if error.errno not in _READ_ONLY:
+            raise
+        with suppress(FileNotFoundError):
+            return path, _open_file(path, os.O_RDONLY)
+        if state is None:
+            raise
+    return state / FILE, _open_file(state / FILE)
+
+
+def _open_file(path: Path, access: int = os.O_RDWR | os.O_CREAT) -> int:
+    flags = access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
     try:
         refuse_other_kinds(os.fstat(descriptor), path)

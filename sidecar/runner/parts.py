@@ -54,7 +54,7 @@ def lock_scheduler(
 
     Raises Locked if another runner has it, or if Backrest runs.
     """
-    with SchedulerLock(settings.config, purpose):
+    with SchedulerLock(settings.config, purpose, settings.state_dir):
         neighbour = settings.neighbour
         if not neighbour.force:
             refuse_beside_backrest(settings.config, neighbour.data, environ)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -170,6 +171,48 @@ def test_a_user_that_cannot_be_is_a_mistake(parts: RunnerFolder, number: str) ->
 
     assert 1 == done.returncode
     assert "is not in the range 0<=x<=4294967294" in done.stderr
+
+
+def test_a_full_state_disk_and_a_read_only_document_stop_little(parts: RunnerFolder) -> None:
+    """What was stopped is started, backups without hooks go on, and what is known is shown.
+
+    The disk is one of 600 kB that only these commands see.
+    """
+    log, state = parts.folder / "log", parts.folder / "state"
+    state.mkdir()
+    stop = {
+        "conditions": [START],
+        "actionCommand": {"command": f"echo stop >>{log}; kill -9 $PPID"},
+    }
+    start = {"conditions": [END], "actionCommand": {"command": f"echo start >>{log}"}}
+    parts.write(parts.plan(), parts.plan(id="db", hooks=[stop, start]))
+
+    def line(*words: str) -> str:
+        return shlex.join(parts.command(*words, "--state-dir", str(state)))
+
+    folder = shlex.quote(str(parts.config.parent))
+    script = f"""
+        mount -t tmpfs -o size=600k none {state}
+        mount --bind {folder} {folder} && mount -o remount,ro,bind {folder}
+        {line("run", "web")} && ! {line("run", "db")} && {line("history")} || exit 9
+        cat /dev/zero >{state}/filler
+        {line("plans")} && {line("history")} && {line("run", "web")} || exit 8
+        ! {line("run", "db")} || exit 7
+    """
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", script],
+        env=parts.variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert (0, 2) == (done.returncode, done.stdout.count("backup web: success")), done.stderr
+    assert "nothing may be stopped that nobody might start again" in done.stdout
+    # Each start finishes what the killed run has left, for that it was done cannot be written; the
+    # last one is the END hook of a run that was halted.
+    assert ["stop", "start", "start", "start"] == log.read_text().split()
 
 
 def test_repositories_are_checked_pruned_and_unlocked(parts: RunnerFolder) -> None:

@@ -19,6 +19,7 @@ from sidecar.runner.journal.records import JournalError
 from sidecar.runner.journal.schema import (
     Rows,
     is_broken,
+    open_copy,
     open_file,
     put_back,
     read_what_is_left,
@@ -47,8 +48,9 @@ class Database(Closable):
     A file that turns out to be broken is renamed, and what can be read of it goes into a new
     one. If somebody removes the file, what this process has in memory goes into a new one.
     A change that cannot be written is written with the next one that can be. `now` gives unix
-    seconds; `for_daemon` lets the file be checked where the daemon before has died. Raises
-    JournalError if there can be no file at all.
+    seconds; `for_daemon` lets the file be checked where the daemon before has died. Where its disk
+    is so full that it cannot be opened, a copy in memory is read, and changes are made as soon as
+    it can. Raises JournalError if there can be no file at all.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Database(Closable):
         self._lock = threading.RLock()
         self._late: deque[Change[object]] = deque(maxlen=_MOST_LATE)
         self._is_reported = False
+        self._is_copy = False
         self._connection, self._identity = self._open()
 
     def close(self) -> None:
@@ -90,13 +93,26 @@ class Database(Closable):
         """Make a change that is on disk when this returns. Raises JournalError."""
         with self._lock:
             try:
+                if self._is_copy:
+                    self._leave_copy()
                 if self._is_gone():
                     return self._begin_anew(change, "it was removed")
                 return self._transact(change)
+            except OSError as error:
+                raise _journal_error("written", error) from error
             except sqlite3.Error as error:
                 if is_broken(error):
                     return self._begin_anew(change, str(error))
                 raise _journal_error("written", error) from error
+
+    def _leave_copy(self) -> None:
+        """Use the file in place of its copy in memory. Raises OSError or sqlite3.Error."""
+        if _is_full(self.path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        opened = open_file(self.path, for_daemon=self._for_daemon)
+        self._connection.close()
+        self._connection, self._identity = opened, _identity(self.path)
+        self._is_copy = False
 
     def _try(self, what: str, change: Change[object]) -> bool:
         """Make a change now, or else with a later one. Return whether it is made.
@@ -159,7 +175,21 @@ class Database(Closable):
                 rows = self._put_aside(str(error))
             return self._open_with(rows), _identity(self.path)
         except (OSError, sqlite3.Error) as error:
+            if _is_full(self.path):
+                return self._copy(error), (0, 0)
             raise _journal_error("opened", error) from error
+
+    def _copy(self, error: Exception) -> sqlite3.Connection:
+        """Open a copy in memory; raises JournalError if the file cannot even be read."""
+        try:
+            copy = open_copy(self.path)
+        except sqlite3.Error:
+            raise _journal_error("opened", error) from error
+        self._is_copy = True
+        reason = f"its disk is full: {error}"
+        fields = {"file": str(self.path), "what": "anything", "reason": reason}
+        log_event(_log, logging.ERROR, "journal.not-written", **fields)
+        return copy
 
     def _open_with(self, rows: Rows) -> sqlite3.Connection:
         """Open a new file with these rows."""
@@ -180,6 +210,14 @@ class Database(Closable):
         fields = {"file": str(self.path), "rows": len(rows), "reason": reason}
         log_event(_log, logging.ERROR, "journal.set-aside", kept=str(aside or ""), **fields)
         return rows
+
+
+def _is_full(path: Path) -> bool:
+    """Return whether the disk of a file has no space left."""
+    try:
+        return os.statvfs(path.parent).f_bavail == 0
+    except OSError:
+        return False
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -137,6 +137,25 @@ def open_file(path: Path, *, for_daemon: bool = False) -> sqlite3.Connection:
     return connection
 
 
+def open_copy(path: Path) -> sqlite3.Connection:
+    """Open a copy of the file in memory, as for reading alone a disk may be too full.
+
+    SQLite keeps what it needs to know of the write-ahead log in a file of its own, unless one
+    process has the file for itself. Raises sqlite3.Error.
+    """
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    try:
+        if path.exists():
+            with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as source:
+                source.execute("PRAGMA locking_mode = EXCLUSIVE")
+                source.backup(copy)
+        _prepare(copy)
+    except BaseException:
+        copy.close()
+        raise
+    return copy
+
+
 def release(connection: sqlite3.Connection) -> None:
     """Record that the daemon ends cleanly: the next one need not read the whole file."""
     connection.execute("DELETE FROM in_use")

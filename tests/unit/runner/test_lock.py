@@ -1,5 +1,6 @@
 """One scheduler only: told by our lock, by Backrest's, and by its container."""
 
+import errno
 import fcntl
 import logging
 import os
@@ -66,6 +67,30 @@ def test_the_lock_is_given_back(config: Path) -> None:
         again.close()
     file = config.parent / FILE
     assert (0, 0o600) == (file.stat().st_size, file.stat().st_mode & 0o777)
+
+
+def test_where_nothing_can_be_written_the_lock_is_made_in_the_state_folder(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is there is taken all the same: another runner may be able to write."""
+    real, state = os.open, tmp_path / "state"
+    state.mkdir()
+
+    def read_only(path: Path, flags: int, mode: int = 0o777) -> int:
+        if Path(path).parent == config.parent and flags & os.O_RDWR:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return real(path, flags, mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", read_only)
+        with pytest.raises(UsageError, match="Read-only file system"):
+            SchedulerLock(config, "run")
+        with SchedulerLock(config, "run", state), pytest.raises(Locked):
+            SchedulerLock(config, "daemon", state)
+        (config.parent / FILE).touch()
+        found = SchedulerLock(config, "run", state)
+    with found, pytest.raises(Locked):
+        SchedulerLock(config, "daemon")
 
 
 def test_a_runner_that_was_killed_holds_no_lock(config: Path) -> None:

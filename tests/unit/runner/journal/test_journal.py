@@ -29,7 +29,7 @@ from sidecar.runner.journal import (
     Stopped,
     Verified,
 )
-from sidecar.runner.journal.schema import MIGRATIONS
+from sidecar.runner.journal.schema import MIGRATIONS, open_file
 
 WEB = Job(JobKind.BACKUP, "web", "nas")
 DB = Job(JobKind.BACKUP, "db", "nas")
@@ -704,6 +704,53 @@ def test_a_place_that_cannot_be_used_is_told_with_what_to_do(tmp_path: Path) -> 
         Journal(tmp_path / "file" / "journal.sqlite")
 
     assert "who may write there" in caught.value.hint
+
+
+def test_a_disk_that_is_too_full_to_open_the_file_leaves_a_copy_to_read(
+    journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is unfinished is known, nothing new may be stopped, and later all is written."""
+    run = begin(journal)
+    journal.close()
+    full = [True]
+
+    def open_nothing(file: Path, *, for_daemon: bool = False) -> sqlite3.Connection:
+        if full[0]:
+            raise sqlite3.OperationalError("disk I/O error")
+        return open_file(file, for_daemon=for_daemon)
+
+    monkeypatch.setattr("sidecar.runner.journal.database.open_file", open_nothing)
+    monkeypatch.setattr("sidecar.runner.journal.database._is_full", lambda _: full[0])
+    with Journal(path) as copy:
+        assert [run] == [one.run.id for one in copy.unfinished()]
+        copy.end(run, GOOD)
+        with pytest.raises(JournalError, match="No space left") as caught:
+            begin(copy, DB)
+        assert FailureClass.DISK_FULL is caught.value.failure
+        full[0] = False
+        later = begin(copy, DB)
+
+    with Journal(path) as again:
+        assert [later, run] == [one.id for one in again.runs()]
+        assert [later] == [one.run.id for one in again.unfinished()]
+
+
+def test_a_full_disk_without_a_journal_is_begun_in_memory(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nothing to read, which is no reason to do nothing; what is no journal is one."""
+
+    def refuse(_: Path, **__: object) -> sqlite3.Connection:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sidecar.runner.journal.database.open_file", refuse)
+    monkeypatch.setattr("sidecar.runner.journal.database._is_full", lambda _: True)
+    with Journal(path) as copy:
+        assert () == copy.runs()
+    path.parent.mkdir()
+    path.write_bytes(b"no journal" * 1000)
+    with pytest.raises(JournalError, match="No space left"):
+        Journal(path)
 
 
 def test_a_journal_that_another_holds_is_no_full_disk(
