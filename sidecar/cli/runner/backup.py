@@ -60,8 +60,8 @@ def run(
     A run that finds no file, where an earlier snapshot of the plan holds some, is a warning, and
     nothing of the plan is forgotten. With --accept-empty it is a success, also the next time.
 
-    Exit status, of several plans the worst: 0 saved, or nothing had changed; 3 a snapshot
-    was made, with warnings; 1 failed.
+    Exit status, of several plans the worst: 0 saved, nothing had changed, or skipped by its
+    hook; 3 a snapshot was made, with warnings; 1 failed.
 
     \b
     Examples:
@@ -142,8 +142,8 @@ def backup(plan: str, accept_empty: bool, **flags: Any) -> None:
     A run that finds no file, where an earlier snapshot of the plan holds some, is a warning, and
     nothing of the plan is forgotten. With --accept-empty it is a success, also the next time.
 
-    Exit status: 0 saved, or nothing had changed; 3 a snapshot was made, with warnings;
-    1 failed, or no daemon runs.
+    Exit status: 0 saved, nothing had changed, or skipped by its hook; 3 a snapshot was made,
+    with warnings; 1 failed, or no daemon runs.
 
     \b
     Examples:
