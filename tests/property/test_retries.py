@@ -117,7 +117,7 @@ class World:
             refusal=lambda _, **__: None,
             note=lambda *_: None,
             refill=lambda *_: (None, None),
-            remember=lambda _: None,
+            remember=lambda *_, **__: None,
             run=self.run,
         )
         parts = replace(
