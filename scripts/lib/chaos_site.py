@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[2]
 SPEEDS = {"fast": 'trap "exit 0" TERM', "slow": 'trap "sleep 4; exit 0" TERM'}
 """What is stopped: by its name, what it does when it is asked to end."""
 
+_SHIMS = frozenset({"containerd-shim"})
 _IMAGE = "sleeper"
 _BACKREST = "idle-backrest"
 _REPLICAS = 2
@@ -419,6 +420,11 @@ class Site:
                 self.client.remove_container(one["Id"], v=True, force=True)
         self.client.close()
         stop_engine(self.engine)
+        # What a killed engine has lost it does not end either.
+        for pid in _pids_of(_SHIMS):
+            with suppress(OSError):
+                if os.fsencode(self.engine.folder) in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
 
     def _source(self) -> tuple[str, ...]:
         return "--config", str(self.config), "--docker-sock", self.engine.address
