@@ -52,8 +52,24 @@ install_packages() {
     note "installing ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
     quietly apt-get -o DPkg::Lock::Timeout=120 update || return 1
-    quietly apt-get -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "${missing[@]}"
+    install_without_services "${missing[@]}"
 }
+
+# The services of packages stay off, now and at the next start: the tests run servers of their own.
+install_without_services() (
+    policy=/usr/sbin/policy-rc.d
+    if [[ ! -e $policy ]]; then
+        trap 'rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
+    quietly apt-get -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "$@" || exit
+    type -P systemctl >/dev/null || exit 0
+    units='s#^(/usr)?/lib/systemd/system/([^/]+\.(service|socket))$#\2#p'
+    for unit in $(dpkg -L "$@" | sed -nE "$units"); do
+        quietly systemctl disable "$unit" || true
+    done
+)
 
 # Where the kernel enforces AppArmor, no container starts without its parser.
 engine_packages() {
