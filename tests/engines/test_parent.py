@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import Config, ForgetPolicy, RunPlan, Timing
 from sidecar.engines.restic import RecentSnapshots
+from sidecar.engines.restic.features import Feature
 from sidecar.runner.due import backup_job
 from sidecar.runner.hooks.run import HookRunner
 from sidecar.runner.job.session import Session
@@ -32,7 +34,7 @@ class Watched:
     def __init__(self, bench: ResticBench, journal: Journal) -> None:
         self.bench, self.journal = bench, journal
         self.now = 0.0
-        self.recent = RecentSnapshots(lambda: self.now)
+        self.recent = RecentSnapshots(lambda: self.now, lambda: self.now)
         self.asked = bench.note_commands()
         bench.recent = self.recent
         bench.write("file", "x")
@@ -198,3 +200,19 @@ def test_a_plan_that_sets_tags_makes_the_next_one_ask(watched: Watched) -> None:
     ids = [one["id"] for one in watched.listed()]
     assert 3 == len(ids)
     assert any(one.startswith(own.snapshot) for one in ids)
+
+
+def test_what_is_compared_is_compared_with_a_backup_of_nothing_too(watched: Watched) -> None:
+    """Else the files that come back are not saved again, and retention forgets the only copy."""
+    flags = ("--skip-if-unchanged",)
+    plan = watched.bench.plan(backup_flags=flags, retention=KEEP)
+    for _ in range(2):
+        watched.run(plan)
+    watched.run(replace(plan, excludes=("*",)))
+    newest = watched.listed()[-1]["id"]
+    compares = watched.bench.restic().features().has(Feature.SKIP_IF_UNCHANGED)
+    watched.asked()
+    watched.run(plan)
+
+    assert ["snapshots"] * compares + ["backup", "forget"] == watched.asked()
+    assert compares == (newest == watched.listed()[-1]["parent"])

@@ -249,6 +249,7 @@ class ResticEngine:
 
         def save(parent: str) -> CommandResult:
             command = argv.render_backup(self._access, plan, paths, instance, parent, features)
+            self._recent.note_saved(self._program.repo, plan.id)
             return self._judge(command, Verb.BACKUP, plan=plan, report=report)
 
         earlier = self._find_earlier(plan, instance, known[:_ENOUGH_DIGITS], features)
@@ -279,7 +280,7 @@ class ResticEngine:
         sets_tags = argv.sets_tags(self._access, plan)
         if known and not (is_compared or sets_tags or _is_forgotten_of(plan, repo)):
             return _Earlier(known)
-        listed = None if sets_tags else self._recent.last(repo)
+        listed = None if sets_tags else self._recent.last(repo, plan.id if is_compared else "")
         if listed is None or (is_compared and not any(one.is_called(known) for one in listed)):
             return self._ask_earlier(plan, instance)
         found = _earlier(listed, plan, instance)

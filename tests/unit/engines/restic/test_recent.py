@@ -26,7 +26,7 @@ class Clock:
 def test_an_answer_is_believed_for_ten_minutes() -> None:
     """Counted from the question: what was made while it was answered may be missing."""
     clock = Clock()
-    recent = RecentSnapshots(clock)
+    recent = RecentSnapshots(clock, clock)
 
     def ask() -> tuple[Snapshot, ...]:
         clock.now += 100.0
@@ -62,3 +62,28 @@ def test_a_question_without_an_answer_leaves_what_was_known() -> None:
     with pytest.raises(EngineError):
         recent.keep(REPO, fail)
     assert HELD == recent.last(REPO)
+
+
+def test_a_plan_that_was_saved_since_may_have_a_newer_snapshot() -> None:
+    """That of its own run; for all others the answer serves."""
+    recent = RecentSnapshots(Clock())
+    recent.note_saved(REPO, "web")
+    recent.keep(REPO, lambda: HELD)
+    recent.note_saved(REPO, "web")
+
+    assert recent.last(REPO, "web") is None
+    assert (HELD, HELD) == (recent.last(REPO), recent.last(REPO, "mail"))
+    recent.keep(REPO, lambda: HELD)
+    assert HELD == recent.last(REPO, "web")
+
+
+@pytest.mark.parametrize(("seconds", "is_believed"), [(59.0, True), (61.0, False), (-61.0, False)])
+def test_a_clock_that_was_set_makes_it_ask_again(seconds: float, is_believed: bool) -> None:
+    """What was saved under the wrong time may be from the future now."""
+    clock, wall = Clock(), Clock()
+    recent = RecentSnapshots(clock, wall)
+    recent.keep(REPO, lambda: HELD)
+    clock.now += 100.0
+    wall.now += 100.0 + seconds
+
+    assert (HELD if is_believed else None) == recent.last(REPO)
