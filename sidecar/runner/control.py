@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from sidecar.backrest.reading import Config
 from sidecar.engines.base import Progress
 from sidecar.lib.errors import SidecarError, UsageError
+from sidecar.lib.text import closest
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.job.progress import ProgressHub, RunFinished, Subscription
 from sidecar.runner.job.worker import JobRunner
@@ -83,14 +84,18 @@ def resolve_job(kind: JobKind, subject: str, config: Config) -> Job:
     """Return the job of a plan's backup or of a repository's upkeep; raises UsageError."""
     if kind in _OF_REPOSITORIES:
         if config.repo(subject) is None:
-            raise UsageError(f"there is no repository {subject!r}", _known(config.repos))
+            raise UsageError(f"there is no repository {subject!r}", _known(subject, config.repos))
         return Job(kind, subject, subject)
     plan = config.plan(subject)
     if plan is None:
-        raise UsageError(f"there is no plan {subject!r}", _known(config.plans))
+        raise UsageError(f"there is no plan {subject!r}", _known(subject, config.plans))
     return Job(kind, plan.id, plan.repo)
 
 
-def _known(things: tuple[Any, ...]) -> str:
-    names = ", ".join(sorted(thing.id for thing in things)[:10])
-    return f"there are: {names}" if names else "the document has none"
+def _known(subject: str, things: tuple[Any, ...]) -> str:
+    names = sorted(thing.id for thing in things)
+    if not names:
+        return "the document has none"
+    near = closest(subject, names)
+    asked = f"did you mean {near!r}? " if near else ""
+    return f"{asked}there are: {', '.join(names[:10])}"

@@ -244,12 +244,13 @@ def test_unlock_tells_the_locks_that_are_left(parts: RunnerFolder) -> None:
             time.sleep(0.02)
         done = parts.run("unlock", "store")
         holder.kill()
-    first, line = done.stdout.splitlines()
+    first, line, hint = done.stdout.splitlines()
 
     assert (3, "store: 1 lock left") == (done.returncode, first)
     moment = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
     expected = rf"  PID {holder.pid} on elsewhere, made or renewed {moment}"
     assert re.fullmatch(expected, line)
+    assert "  → a lock goes when its holder ends; if that died elsewhere, " in hint
 
 
 def test_what_does_not_exist_is_told_with_what_does(parts: RunnerFolder) -> None:

@@ -30,6 +30,10 @@ from sidecar.runner.timetable import Timetable
 
 _NONE = "–"
 _MOST_NAMES = 10
+_OF_LOCKS_LEFT = (
+    "  → a lock goes when its holder ends; if that died elsewhere, `unlock` removes it half an "
+    "hour after that time, and `restic unlock --remove-all` at once"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +260,7 @@ def render_unlocked(found: Unlocked) -> str:
     if not found.left:
         return f"{name}: unlocked"
     lines = [f"{name}: {counted(len(found.left), 'lock')} left"]
-    return "\n".join((*lines, *(f"  {_lock(one)}" for one in found.left)))
+    return "\n".join((*lines, *(f"  {_lock(one)}" for one in found.left), _OF_LOCKS_LEFT))
 
 
 def _lock(held: HeldLock) -> str:

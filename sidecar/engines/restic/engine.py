@@ -244,7 +244,8 @@ class ResticEngine:
         missing = [path for path in plan.paths if not _exists(path)]
         paths = [path for path in plan.paths if path not in missing]
         if missing and (self._on_missing is OnMissing.FAIL or not paths):
-            return failed(FailureClass.SOURCE_MISSING, _render_missing(missing))
+            hint = "→ mount it, or take it out of the plan"
+            return failed(FailureClass.SOURCE_MISSING, f"{_render_missing(missing)} {hint}")
         features = self.features()
 
         def save(parent: str) -> CommandResult:

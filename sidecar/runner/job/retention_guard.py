@@ -200,7 +200,7 @@ def _emptied(plan: RunPlan, latest: Snapshot) -> BackupVerdict:
     remedy = f"backrest-runner run --accept-empty {shlex.quote(plan.id)}"
     warning = (
         f"plan {plan.id}: {_NO_FILE}, while its snapshot {held}: nothing is forgotten "
-        f"→ if that is meant: {remedy} (beside a daemon backup in place of run)"
+        f"→ if that is meant: {remedy} (backup in place of run where a daemon runs)"
     )
     return BackupVerdict(warning, FailureClass.SOURCE_EMPTY, keeps_all=True)
 

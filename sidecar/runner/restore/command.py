@@ -123,7 +123,7 @@ def resolve_plan(config: Config, name: str, repo: str) -> RunPlan:
     if found is None:
         raise UsageError(
             f"there is no plan {name!r}",
-            "`backrest-runner plans` lists them; with --repo one is restored that is not there",
+            "`backrest-runner plans` lists them; one that the document has no more needs --repo",
         )
     return found
 

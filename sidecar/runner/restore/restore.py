@@ -209,7 +209,7 @@ class Restorer:
         except ContainersError as error:
             if request.force and not request.stop:
                 return ()
-            more = "; with --docker-sock none nobody is asked: nobody else uses the data"
+            more = "; if nobody else uses the data, write --docker-sock none"
             if not request.stop:
                 more += "; --force restores without having asked it"
             raise ContainersError(error.message, f"{error.hint}{more}") from error

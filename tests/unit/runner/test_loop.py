@@ -756,6 +756,9 @@ def test_work_is_found_by_kind_and_name() -> None:
     with pytest.raises(UsageError) as refused:
         resolve_job(JobKind.BACKUP, "x", config)
     assert "there are: web" == refused.value.hint
+    with pytest.raises(UsageError) as near:
+        resolve_job(JobKind.BACKUP, "wbe", config)
+    assert "did you mean 'web'? there are: web" == near.value.hint
     with pytest.raises(UsageError) as none:
         resolve_job(JobKind.CHECK, "x", Config())
     assert "the document has none" == none.value.hint

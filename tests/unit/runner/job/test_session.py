@@ -706,7 +706,7 @@ NOTHING = CommandResult(ResultKind.SUCCESS, snapshot=VOID.id, stats=Stats())
 EMPTIED = (
     "plan web: no file was there to save, while its snapshot 77ab0042 of 1970-01-01 00:15 UTC "
     "holds some: nothing is forgotten → if that is meant: backrest-runner run --accept-empty web "
-    "(beside a daemon backup in place of run)"
+    "(backup in place of run where a daemon runs)"
 )
 
 
