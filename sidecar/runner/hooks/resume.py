@@ -82,19 +82,24 @@ class MarkerResumer:
 
     def _judge(self, connection: Connection, marker: Marker) -> Verdict | None:
         """Return what follows for what a marker names; None if it is gone."""
-        if marker.was_never_used():
-            return Verdict.NOTHING
         if not marker.container:
-            return None
+            return Verdict.NOTHING if marker.was_never_used() else None
         if marker.is_of_service:
-            service = containers.find_service(connection, marker.container)
-            if service is None or service.replicas is None or not marker.stop.replicas:
-                return None
-            return judge_service(marker.stop, service.replicas, self.now())
+            return self._judge_service(connection, marker)
         state = containers.find_container(connection, marker.container)
         if state is None:
             return None
+        if marker.was_never_used(state.name):
+            return Verdict.NOTHING
         return judge_container(marker.stop, state.status, state.finished, self.now())
+
+    def _judge_service(self, connection: Connection, marker: Marker) -> Verdict | None:
+        service = containers.find_service(connection, marker.container)
+        if service is None or service.replicas is None or not marker.stop.replicas:
+            return None
+        if marker.was_never_used(service.name):
+            return Verdict.NOTHING
+        return judge_service(marker.stop, service.replicas, self.now())
 
 
 def _start(connection: Connection, marker: Marker) -> None:

@@ -74,12 +74,14 @@ class Bench:
         path.write_text("".join(f"{key}={value}\n" for key, value in said.items()))
         return path
 
-    def hold(self, status: str, finished: str = FIVE, identity: str = ID) -> None:
+    def hold(
+        self, status: str, finished: str = FIVE, identity: str = ID, name: str = "web"
+    ) -> None:
         """Have the engine hold the container."""
         state = {"Status": status, "FinishedAt": finished}
         self.engine.answers[f"/containers/{identity}/json"] = {
             "Id": identity,
-            "Name": "/web",
+            "Name": f"/{name}",
             "State": state,
         }
 
@@ -118,6 +120,20 @@ def test_what_a_marker_names_is_settled(
 
     assert done == bench.engine.done
     assert [event] * bool(event) == [record.message for record in caplog.records]
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(("name", "done"), [("web.new", [f"/containers/{ID}/start"]), ("web", [])])
+def test_a_name_that_ends_as_a_part_did_is_told_by_the_container(
+    bench: Bench, name: str, done: list[str]
+) -> None:
+    """An older version was writing the marker of `web` as `web.new`; a container may be called so."""
+    path = bench.mark("web.new")
+    bench.hold("exited", name=name)
+
+    assert () == bench.resumer.resume()
+
+    assert done == bench.engine.done
     assert not path.exists()
 
 
