@@ -62,10 +62,11 @@ _PHASE = (
     "WHERE id = ? AND ended IS NULL"
 )
 _CHILD = "UPDATE runs SET child_pid = ?, child_started = ? WHERE id = ? AND ended IS NULL"
+# A command that restores or verifies may live on where a daemon that starts takes it for dead.
 _END = (
     "UPDATE runs SET ended = ?, outcome = ?, snapshot = ?, stats = ?, failure = ?, reason = ?, "
     "excerpt = ?, resume = '', child_pid = NULL, child_started = NULL "
-    "WHERE id = ? AND ended IS NULL"
+    "WHERE id = ? AND (ended IS NULL OR outcome = 'interrupted')"
 )
 _SHORT_ID = 8
 _STATS_OF = (

@@ -139,6 +139,24 @@ def test_a_run_ends_once(journal: Journal) -> None:
     assert [run.ended for run in journal.runs()] == [GOOD]
 
 
+def test_who_performs_a_run_knows_better_than_who_took_it_for_dead(
+    journal: Journal, path: Path
+) -> None:
+    """A daemon that starts beside a verification finds a run without an end."""
+    verify = Job(JobKind.VERIFY, "web", "nas")
+    dead = Ended(RunOutcome.INTERRUPTED, 15.0)
+    runs = [begin(journal, verify), begin(journal, verify)]
+    journal.end(runs[0], GOOD)
+    with Journal(path) as daemon:
+        [found] = daemon.unfinished()
+        daemon.end(found.run.id, dead)
+        journal.end(runs[1], GOOD)
+
+        assert [GOOD, GOOD] == [run.ended for run in journal.runs()]
+        known = daemon.history().past[verify]
+        assert (RunOutcome.SUCCESS, 20.0) == (known.last_outcome, known.last_end)
+
+
 def test_what_a_run_left_to_do_is_gone_when_it_has_ended(journal: Journal, path: Path) -> None:
     """A secret is kept no longer than it is needed."""
     number = journal.begin(WEB, RunCause.MANUAL, 10.0, "T0P-S3CRET")
