@@ -216,7 +216,8 @@ def make_engine(
     """
     found = config.repo(repo)
     if found is None:
-        raise UsageError(f"there is no repository {repo!r}")
+        names = ", ".join(sorted(one.id for one in config.repos))
+        raise UsageError(f"there is no repository {repo!r}", f"there are: {names or 'none'}")
     programs = ProcessRunner(environment_of(environ))
     return EngineFactory(settings, environ, records).make(programs, found)
 

@@ -259,6 +259,7 @@ def test_what_does_not_exist_is_told_with_what_does(parts: RunnerFolder) -> None
         done = parts.run(*command)
         assert 1 == done.returncode
         assert "Error: there is no " in done.stderr
+        assert "→ there are: " in done.stderr
     parts.write(parts.plan(schedule={"disabled": True}))
     assert "no plan of the document has a schedule" in parts.run("run", "--all").stderr
     assert "no daemon listens" in parts.run("backup", "web").stderr

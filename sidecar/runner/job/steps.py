@@ -99,17 +99,19 @@ class AttemptContext:
 class AttemptResult:
     """How a run ended so far: the events that follow, and `notes` on what else went wrong.
 
-    `remark` is a sentence that changes nothing of the outcome.
+    `noted_failure` is the class of the first note, `remark` a sentence that changes nothing of
+    the outcome.
     """
 
     outcome: RunOutcome
     events: tuple[str, ...]
     result: CommandResult
     notes: tuple[str, ...] = ()
+    noted_failure: FailureClass | None = None
     remark: str = ""
 
-    def noted(self, *notes: str) -> "AttemptResult":
-        """Return it with what else went wrong: a success with notes is a warning.
+    def noted(self, *notes: str, failure: FailureClass = FailureClass.HOOK) -> "AttemptResult":
+        """Return it with what else went wrong, of a class: a success with notes is a warning.
 
         A run that was skipped by its hook has failed then.
         """
@@ -119,7 +121,9 @@ class AttemptResult:
         elif notes and self.is_skipped_by_hook:
             # What a START hook has stopped may not run again.
             outcome = RunOutcome.FAILED
-        return replace(self, outcome=outcome, notes=(*self.notes, *notes))
+        first = self.noted_failure or (failure if notes else None)
+        notes = (*self.notes, *notes)
+        return replace(self, outcome=outcome, notes=notes, noted_failure=first)
 
     @property
     def is_skipped_by_hook(self) -> bool:
@@ -129,7 +133,7 @@ class AttemptResult:
     def ended(self, at: float) -> Ended:
         """Return the journal's record of it; `at` in unix seconds."""
         result = self.result
-        failure = result.failure or (FailureClass.HOOK if self.notes else None)
+        failure = result.failure or self.noted_failure
         reason = "; ".join(filter(None, (result.reason, *self.notes, self.remark)))
         return Ended(
             self.outcome, at, result.snapshot, result.stats, failure, reason, result.excerpt
@@ -351,9 +355,10 @@ class Attempt:
             # With notes the phase stays ENDING, so that after a crash from here on the hooks
             # that failed after the backup are run once more.
             self._phase(Phase.FORGETTING)
-        return result.noted(*self._forget(plan, plan.retention))
+        notes, failure = self._forget(plan, plan.retention)
+        return result.noted(*notes, failure=failure)
 
-    def _forget(self, plan: RunPlan, retention: Retention) -> tuple[str, ...]:
+    def _forget(self, plan: RunPlan, retention: Retention) -> tuple[tuple[str, ...], FailureClass]:
         """Forget between hooks of its own, as Backrest does; return what went wrong."""
         events = EVENTS[JobKind.FORGET]
         before = self._run_hooks(self._context.programs, events.start)
@@ -368,7 +373,7 @@ class Attempt:
         if result.forged:
             later = "; the next retention is left out until it is gone"
             reason = (*reason, self._tell_forged(result.forged, later))
-        return (*reason, *after.failures)
+        return (*reason, *after.failures), result.failure or FailureClass.HOOK
 
     def _tell_forged(self, forged: Sequence[Snapshot], consequence: str) -> str:
         """Log each forged snapshot, up to three, and return a sentence for the run's reason."""

@@ -166,7 +166,7 @@ def measure(source: str, entries: Iterable[Entry]) -> RestoreItem:
         if entry.path == source:
             is_folder = entry.kind == "dir"
     if not count:
-        hint = "--dry-run shows what a snapshot holds"
+        hint = "`backrest-runner snapshots PLAN` shows their paths; --snapshot takes another"
         if REPLACED in source:
             hint = f"if bytes of its name are no UTF-8: {_restore_above(source)}"
         raise RestoreError(f"the snapshot does not hold {source}", hint)

@@ -660,7 +660,7 @@ def test_a_retention_that_fails_is_a_warning(scene: Scene) -> None:
     ended = scene.run()
 
     assert (ended.outcome, ended.snapshot) == (RunOutcome.WARNING, MADE.snapshot)
-    assert ended.reason == "retention failed: in use"
+    assert (ended.failure, ended.reason) == (FailureClass.LOCKED, "retention failed: in use")
     assert scene.after.sets[-1] == ("FORGET_ERROR", "ANY_ERROR")
 
 

@@ -198,8 +198,9 @@ def test_measuring_counts_files_and_bytes() -> None:
     assert RestoreItem("/d/a", "", is_folder=False, files=1, bytes=5) == measure(
         "/d/a", entries[1:2]
     )
-    with pytest.raises(RestoreError, match="does not hold /d"):
+    with pytest.raises(RestoreError, match="does not hold /d") as caught:
         measure("/d", [])
+    assert "`backrest-runner snapshots PLAN`" in caught.value.hint
 
 
 def folder(source: str, place: str = "") -> RestoreItem:
