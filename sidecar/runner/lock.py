@@ -69,6 +69,11 @@ class SchedulerLock(Closable):
             os.pwrite(self._descriptor, holder.encode(), 0)
 
 
+def is_executed(config: Path, state: Path) -> bool:
+    """Return whether a runner executes the document now; `state` is its state folder."""
+    return any(is_held(folder / FILE) for folder in (config.parent, state))
+
+
 def _open_lock(path: Path, state: Path | None) -> tuple[Path, int]:
     try:
         return path, _open_file(path)

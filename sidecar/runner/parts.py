@@ -87,14 +87,19 @@ def _connection(
 
 
 def start_leftovers(
-    docker: OneShotDocker | None, journal: Journal, wait: Wait | None = None
+    docker: OneShotDocker | None,
+    journal: Journal,
+    wait: Wait | None = None,
+    *,
+    is_alone: bool = True,
 ) -> tuple[str, ...]:
     """Start what a process stopped which was killed; return a sentence for each that stays.
 
-    For `wait` see `start_again`. Raises ContainersError or JournalError.
+    For `wait` see `start_again`, for `is_alone` `recover_leftovers`. Raises ContainersError or
+    JournalError.
     """
     if docker is not None:
-        return recover_leftovers(docker, journal, wait)
+        return recover_leftovers(docker, journal, wait, is_alone=is_alone)
     reason = "could not be started: --docker-sock says that there is no Docker"
     return tuple(f"{one.name} is stopped and {reason}" for one in journal.still_stopped())
 

@@ -18,7 +18,7 @@ from sidecar.lib.log import log_event
 from sidecar.runner.journal import Journal
 from sidecar.runner.lock import SchedulerLock
 from sidecar.runner.once.env_file import read_env_file
-from sidecar.runner.once.once import PURPOSE, Result, ShowLine, open_journal
+from sidecar.runner.once.once import PURPOSE, Result, ShowLine, make_state_folder, open_journal
 from sidecar.runner.settings import RunnerSettings
 
 DEFAULT_COMMAND = ("rcb", "backup")
@@ -116,7 +116,11 @@ class ImageStrategy:
 
         It would start again what we stop. A Backrest may run: it knows nothing of the image.
         """
-        with SchedulerLock(self._runner.config, PURPOSE), open_journal(self._runner) as journal:
+        make_state_folder(self._runner)
+        with (
+            SchedulerLock(self._runner.config, PURPOSE, self._runner.state_dir),
+            open_journal(self._runner) as journal,
+        ):
             yield journal
 
     def resume(self) -> None:

@@ -73,16 +73,21 @@ class ContainerRemover(QuiesceControl, Protocol):
 
 
 def recover_leftovers(
-    docker: ContainerRemover, journal: StoppedRecords, wait: Wait | None = None
+    docker: ContainerRemover,
+    journal: StoppedRecords,
+    wait: Wait | None = None,
+    *,
+    is_alone: bool = True,
 ) -> tuple[str, ...]:
     """End a backup that still runs in a container, then start what was stopped for it.
 
-    To be called at each start of a runner, which must be the only one of this journal; for
-    `wait` see `start_again`. Returns what could not be started, in words. Raises
+    To be called at each start of a runner. Only where it `is_alone`, as the holder of the
+    scheduler's lock is, the backup's process is known to be dead: else its container is left
+    alone. For `wait` see `start_again`. Returns what could not be started, in words. Raises
     ContainersError or JournalError.
     """
     state = journal.path.parent
-    record = read_record(state)
+    record = read_record(state) if is_alone else None
     if record is not None and record.shot and docker.discard(record.shot):
         log_event(_log, logging.WARNING, "leftover.ended", container=record.shot)
     if left := journal.still_stopped():

@@ -14,6 +14,7 @@ from sidecar.lib.process import ProcessRunner
 from sidecar.runner.identity import switch_user
 from sidecar.runner.journal import Ended, Journal
 from sidecar.runner.loader import load
+from sidecar.runner.lock import is_executed
 from sidecar.runner.lock_records import JournalLockRecords
 from sidecar.runner.parts import JOURNAL, EngineFactory, open_docker, start_leftovers
 from sidecar.runner.restore.choose import RestoreRequest
@@ -60,7 +61,8 @@ def run_restore(
         records = stack.enter_context(JournalLockRecords(journal))
         engine = make_engine(settings, environ, config, resolved.repo, records)
         if not options.is_dry:
-            start_leftovers(containers, journal, time.sleep)
+            is_alone = not is_executed(settings.config, settings.state_directory)
+            start_leftovers(containers, journal, time.sleep, is_alone=is_alone)
         restorer = Restorer(engine, journal, containers, stop_seconds=options.stop_seconds)
         restore_plan = restorer.prepare(
             request_of(resolved, config.instance), is_dry=options.is_dry

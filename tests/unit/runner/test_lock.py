@@ -18,6 +18,7 @@ from sidecar.runner.lock import (
     OPLOG_LOCK,
     Locked,
     SchedulerLock,
+    is_executed,
     is_held,
     refuse_beside_backrest,
     refuse_beside_container,
@@ -91,6 +92,20 @@ def test_where_nothing_can_be_written_the_lock_is_made_in_the_state_folder(
         found = SchedulerLock(config, "run", state)
     with found, pytest.raises(Locked):
         SchedulerLock(config, "daemon")
+
+
+def test_whether_a_document_is_executed_is_told_by_either_lock(
+    config: Path, tmp_path: Path
+) -> None:
+    """The file beside the document, or that in the state folder; a file alone says nothing."""
+    state = tmp_path / "state"
+    found = [is_executed(config, state)]
+    for folder in (config.parent, state):
+        with held(folder / FILE):
+            found.append(is_executed(config, state))
+        found.append(is_executed(config, state))
+
+    assert [False, True, False, True, False] == found
 
 
 def test_a_runner_that_was_killed_holds_no_lock(config: Path) -> None:

@@ -63,6 +63,16 @@ def test_without_patience_it_is_left_for_the_next_time(journal: Journal) -> None
     assert BackupRecord("") == read_record(journal.path.parent)
 
 
+def test_a_backup_that_is_still_at_work_is_left_alone(journal: Journal) -> None:
+    """As a restore beside it has to; what another has left stopped is started all the same."""
+    docker = QuiesceDocker.of(held("a"))
+    journal.stopped(Stopped("id-a", "a", 0))
+    write_record(journal.path.parent, BackupRecord("shot"))
+    assert () == recover_leftovers(docker, journal, is_alone=False)
+    assert ["start id-a"] == docker.calls
+    assert BackupRecord("shot") == read_record(journal.path.parent)
+
+
 def test_the_record_of_an_older_version_is_read(tmp_path: Path) -> None:
     """It also said when the backup began."""
     (tmp_path / FILE).write_text('{"at":5.0,"shot":"backup-once-0a1b2c3d4e5f"}')
