@@ -29,7 +29,9 @@ _SHORTEN_HOLDERS = (
     "WHERE repo = ? ORDER BY id DESC LIMIT 1 OFFSET ?)"
 )
 _FAILED = "UPDATE outbox SET due = ?, failures = failures + 1 WHERE id = ?"
-_DUE = "SELECT id, body, posted, failures FROM outbox WHERE due <= ? ORDER BY id LIMIT ?"
+_DUE = "SELECT id, body, posted, failures FROM outbox WHERE due <= ? OR due > ? ORDER BY id LIMIT ?"
+# No message is put off for longer: one that seems to be was posted while the clock was ahead.
+_LONGEST_WAIT = 86_400.0
 _HAS_USED = (
     "SELECT EXISTS (SELECT 1 FROM works WHERE repo = ? AND last_success IS NOT NULL) "
     "OR EXISTS (SELECT 1 FROM runs WHERE repo = ? AND snapshot <> '')"
@@ -52,7 +54,9 @@ class JournalOutbox(Database):
     def due(self, now: float, limit: int = 20) -> tuple[Posted, ...]:
         """List the messages that are due at `now`, oldest first. Raises JournalError."""
         return self._read(
-            lambda connection: tuple(Posted(*row) for row in connection.execute(_DUE, (now, limit)))
+            lambda connection: tuple(
+                Posted(*row) for row in connection.execute(_DUE, (now, now + _LONGEST_WAIT, limit))
+            )
         )
 
     def sent(self, message: int) -> None:

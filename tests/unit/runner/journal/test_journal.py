@@ -360,6 +360,14 @@ def test_a_message_waits_until_it_is_sent(journal: Journal) -> None:
     assert journal.due(60.0) == (Posted(1, "one", 1.0, 1),)
 
 
+def test_a_message_of_a_clock_that_was_ahead_is_due(journal: Journal) -> None:
+    """It would be sent when that time has come."""
+    journal.post("one", 1_000_000.0)
+
+    assert journal.due(1_000_000.0 - 86_400.0) == ()
+    assert journal.due(1_000_000.0 - 86_401.0) == (Posted(1, "one", 1_000_000.0, 0),)
+
+
 def test_of_too_many_messages_the_oldest_are_dropped(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
