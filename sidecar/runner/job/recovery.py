@@ -101,7 +101,7 @@ class RunRecovery:
         if _may_have_locked(one):
             notes += self._unlock(one, None if resume is None else resume.repo, config)
         if again is not None:
-            notes.append(f"it is tried again in {render_duration(again - self._now())}")
+            notes.append(f"it is tried again in {render_duration(round(again - self._now()))}")
         ended = Ended(
             RunOutcome.INTERRUPTED,
             self._now(),

@@ -219,12 +219,13 @@ class Attempt:
         Where nothing was stopped, as the repository does not answer, all hooks do.
         """
         end = TryEnd(result.outcome, result.result.failure, self._asked)
+        now = self._context.now()
         self.retry = retry = self._context.retries.plan(
-            self._scope.job, self._conditions.answers, end, self._context.now()
+            self._scope.job, self._conditions.answers, end, now
         )
         if retry is None or retry.at is None:
             return result
-        wait = render_duration(retry.at - self._context.now())
+        wait = render_duration(round(retry.at - now))
         events = () if self._is_refused else result.events
         return replace(result, events=events, remark=f"it is tried again in {wait}")
 

@@ -116,6 +116,7 @@ class Scene:
     repo: Repo = field(default_factory=lambda: Repo("nas", "/repo"))
     plan: RunPlan = field(default_factory=lambda: RunPlan("web", "nas", ("/data",)))
     now: float = 1000.0
+    tick: float = 0.0
 
     def __post_init__(self) -> None:
         environ = marked({"PATH": os.environ["PATH"], "LOG": str(self.log)}, self.folder)
@@ -127,7 +128,7 @@ class Scene:
             Programs(self.engine, self.before),
             Programs(self.engine, self.after),
             replace(self.options, on_end=self.told.append, grace=2.0),
-            now=lambda: self.now,
+            now=self.look,
             wait=self.wait,
         )
 
@@ -155,6 +156,11 @@ class Scene:
         self.calls.append(f"open {repo.uri}")
         on_start(Child(1, 0))
         return ScriptedEngine(self.calls, self.answers, self.meanwhile, self.held, self.saved)
+
+    def look(self) -> float:
+        """Return the time, and let some pass."""
+        self.now += self.tick
+        return self.now
 
     def wait(self, seconds: float) -> None:
         """Let the time pass at once."""
@@ -373,6 +379,17 @@ def test_what_failed_for_a_time_is_told_at_the_last_try(scene: Scene) -> None:
         "no route; it is tried again in 1 h",
         "no route",
     ]
+
+
+def test_the_time_until_the_next_try_is_told_as_it_was_planned(scene: Scene) -> None:
+    """A clock that moves on while it is written makes no 14 minutes of 15."""
+    scene.answers["backup"] = failed(FailureClass.NETWORK, "no route")
+    scene.tick = 0.01
+    scene.answer(Retry(900.0))
+
+    ended = scene.told[-1].ended
+    assert ended is not None
+    assert ended.reason == "no route; it is tried again in 15 min"
 
 
 def test_no_hook_runs_before_the_repository_has_answered(scene: Scene) -> None:
