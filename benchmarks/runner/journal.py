@@ -28,7 +28,8 @@ def journal_rows(stage: Stage, scale: Scale) -> list[Row]:
     """Time each command that only reads, in turns with a full and an empty journal."""
     configs = {name: _document(stage, scale, name) for name in ("full", "empty")}
     count = _fill(configs["full"].parent / ".runner" / "journal.sqlite", scale)
-    commands = (["plans"], ["history"], ["history", "plan-0"], ["history", "no-such-plan"])
+    without_runs = f"plan-{scale.journal_plans}"
+    commands = (["plans"], ["history"], ["history", "plan-0"], ["history", without_runs])
     return [_row(stage, scale, command, configs, count) for command in commands]
 
 
@@ -59,7 +60,7 @@ def _document(stage: Stage, scale: Scale, name: str) -> Path:
     repository = stage.folder / "repository-journal"
     if not repository.exists():
         stage.make_repository(repository.name)
-    plans = many_plans(scale.journal_plans, stage.tree)
+    plans = many_plans(scale.journal_plans + 1, stage.tree)
     return stage.write_document(f"journal-{name}", repository, plans)
 
 

@@ -23,7 +23,7 @@ EXPECTED = [
     ("backrest-runner plans: 100 runs in the journal", "ms"),
     ("backrest-runner history: 100 runs in the journal", "ms"),
     ("backrest-runner history plan-0: 100 runs in the journal", "ms"),
-    ("backrest-runner history no-such-plan: 100 runs in the journal", "ms"),
+    ("backrest-runner history plan-10: 100 runs in the journal", "ms"),
     ("verify: 3 of 30 files, beside one file, median of 1 rounds", "s"),
 ]
 
