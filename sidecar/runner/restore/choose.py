@@ -136,7 +136,8 @@ def _snapshot_by_id(name: str, snapshots: Iterable[Snapshot]) -> Snapshot:
     if found:
         raise RestoreError(f"{len(found)} snapshots are called {name}", "write more of the id")
     raise RestoreError(
-        f"the repository has no snapshot {name}", "write at least eight digits of its id"
+        f"the repository has no snapshot {name}",
+        "`backrest-runner snapshots PLAN` lists them; write at least eight digits of the id",
     )
 
 

@@ -182,6 +182,9 @@ def test_a_name_has_to_be_that_of_one_snapshot() -> None:
     for name, words in (("12345678", "2 snapshots are called"), ("1234567", "has no snapshot")):
         with pytest.raises(RestoreError, match=words):
             choose_snapshot(request(snapshot=name), list, lambda: two, newest)
+    with pytest.raises(RestoreError) as gone:
+        choose_snapshot(request(snapshot="0123456789"), list, lambda: two, newest)
+    assert "`backrest-runner snapshots PLAN` lists them" in gone.value.hint
 
 
 def test_all_of_the_snapshot_is_restored_and_nothing_twice() -> None:
