@@ -188,7 +188,8 @@ def _stats(summary: Mapping[str, Any]) -> Stats | None:
     if not summary:
         return None
     counts = {ours: int(number_of(summary, theirs)) for ours, theirs in _COUNTS.items()}
-    return Stats(seconds=number_of(summary, "total_duration"), **counts)
+    # Where --skip-if-unchanged saved nothing, restic notes no end: it took minus 292 years then.
+    return Stats(seconds=max(0.0, number_of(summary, "total_duration")), **counts)
 
 
 def _excerpt(output: ResticOutput, mask: Mask) -> str:

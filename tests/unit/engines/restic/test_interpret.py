@@ -54,11 +54,12 @@ def test_success_has_a_snapshot_and_counts() -> None:
 
 
 def test_nothing_new_is_success_without_a_snapshot() -> None:
-    """That is how --skip-if-unchanged answers."""
-    done = meaning(0, out=SUMMARY.replace(b"3f6d16f7", b""))
+    """That is how --skip-if-unchanged answers, with an end before the begin."""
+    summary = SUMMARY.replace(b"3f6d16f7", b"").replace(b":0.5", b":-9223372036.854776")
+    done = meaning(0, out=summary)
 
     assert (ResultKind.SUCCESS, "") == (done.kind, done.snapshot)
-    assert done.stats is not None
+    assert done.stats == Stats(1, 2, 3, 6, 4, 7, 0.0, dirs_new=8, tree_blobs=9)
 
 
 UNREAD_OLD = (
