@@ -77,8 +77,10 @@ sync "$marker"
 """
 
 # Without `at` an older version wrote it: then nobody waits. Each wait also ends after its own
-# number of seconds, for the clock may be set back meanwhile.
+# number of seconds, for the clock may be set back meanwhile. What was started may be stopped by
+# another run before the script has ended: only the marker that was read is removed.
 _READ_MARKER = """\
+held=$(cat "$marker")
 container='' finished='' replicas='' asked='' at='' timeout='' is_endless=''
 while IFS='=' read -r key value; do
   case $key in
@@ -101,6 +103,9 @@ may_still_stop() {
   if [ -n "$finished" ] || [ "$(date +%s)" -ge "$limit" ]; then return 1; fi
   round=$((round + 1))
   [ "$round" -le $((timeout + 15)) ] && sleep 1
+}
+remove_marker() {
+  if [ "$(cat "$marker" 2>/dev/null)" = "$held" ]; then rm -f "$marker"; fi
 }
 """
 
@@ -202,7 +207,7 @@ _RESUME = (
     + """\
 found=$(docker ps --all --quiet --no-trunc --filter "id=$container")
 if [ -z "$container" ] || [ "$found" != "$container" ]; then
-  rm -f "$marker"
+  remove_marker
   if [ -z "$(docker ps --quiet --filter "name=$pattern" --filter status=running)" ]; then
     echo "what was stopped of $name is gone, and no container of that name runs" >&2
     exit 1
@@ -216,7 +221,7 @@ fi
 when=${now%% *}
 if [ "$status" = running ]; then
   if [ -z "$finished" ] && [ -n "$is_endless" ]; then
-    rm -f "$marker"
+    remove_marker
     echo "$name was asked to stop, has no time limit, and still runs after ten minutes:" \
       "if it stops later, nobody starts it again" >&2
     exit 1
@@ -230,7 +235,7 @@ elif [ "$verb" = start ] && [ "$status" = paused ]; then
 else
   docker "$verb" "$container" </dev/null >/dev/null
 fi
-rm -f "$marker"
+remove_marker
 """
 )
 
@@ -293,13 +298,13 @@ _SCALE_UP = (
     + _FIND_SERVICE
     + """\
 if [ -z "$id" ]; then
-  rm -f "$marker"
+  remove_marker
   echo "what was scaled to 0 of $name is gone, and there is no service of that name" >&2
   exit 1
 fi
 if [ "$id" != "$container" ]; then
   echo "$name is another service than the one that was scaled: left as it is"
-  rm -f "$marker"
+  remove_marker
   exit 0
 fi
 look
@@ -309,7 +314,7 @@ if [ "$now" = 0 ] && [ -n "$replicas" ]; then
 else
   echo "$name was scaled by someone else since: left as it is"
 fi
-rm -f "$marker"
+remove_marker
 """
 )
 

@@ -29,6 +29,7 @@ case "$*" in
   *"--filter id="*) echo {id} ;;
   "ps --all --no-trunc"*) echo {id} "$status" ;;
   "ps "*) ;;
+  "start "*|"service scale"*) eval "${{MEANWHILE:-}}" ;;
   "service ls"*) printf '%s %s\\n' {id} "$SERVICE" ;;
   "service inspect"*) echo "$REPLICAS" ;;
   "inspect"*Status*) echo "$ended $status" ;;
@@ -91,7 +92,8 @@ class Shell:
         """Give a script to a shell; return its exit status.
 
         `world`: the container runs until `ENDS` (unix seconds); after that it is in the state
-        `STATUS` and its last end is `ENDED`; `LIMIT` is its StopTimeout.
+        `STATUS` and its last end is `ENDED`; `LIMIT` is its StopTimeout. `MEANWHILE` is done while
+        it is started or scaled.
         """
         environment = {
             "PATH": self.path,
@@ -273,6 +275,21 @@ def test_what_a_dead_script_may_have_stopped_is_waited_for(
     shell.mark(*marker)
     assert shell.run(render_resume("web", verb), world) == 0
     assert (shell.acted(), shell.waited, shell.files()) == (acts, waited, [])
+
+
+@pytest.mark.parametrize("name", ["web", ".service@web"])
+def test_what_another_run_has_stopped_again_keeps_its_marker(shell: Shell, name: str) -> None:
+    """It runs as soon as it was started, and may be stopped before the script has ended."""
+    is_service = name != "web"
+    shell.mark("verb=stop", f"at={AT}", "timeout=4", f"finished={FIVE}", "replicas=2", name=name)
+    again = f"plan=q\ncontainer={ID}\n"
+    world = {**STOPPED, "MEANWHILE": f"printf '{again}' >'{shell.markers / name}'"}
+    script = render_scale_up("web") if is_service else render_resume("web", "start")
+
+    assert 0 == shell.run(script, world, service="web", replicas=0)
+
+    assert [f"service scale --detach=true {ID}=2" if is_service else f"start {ID}"] == shell.acted()
+    assert again == (shell.markers / name).read_text()
 
 
 def test_one_without_a_limit_is_waited_for_ten_minutes_and_told(shell: Shell) -> None:
