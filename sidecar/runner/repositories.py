@@ -6,6 +6,7 @@ nothing tells of a past: no id in the journal or in the file beside it, no run t
 marker of its plans, no journal that was set aside.
 """
 
+import hashlib
 import json
 import logging
 import threading
@@ -22,7 +23,7 @@ from sidecar.runner.job.upkeep import run_initialise
 from sidecar.runner.journal import Journal, list_set_aside
 
 FILE = "repositories.json"
-"""The file in the state folder that holds the ids of repositories by their names."""
+"""The file in the state folder that holds the ids of repositories by names and by addresses."""
 
 _MOST_BYTES = 1 << 22
 _log = logging.getLogger(__name__)
@@ -31,7 +32,8 @@ _log = logging.getLogger(__name__)
 class KnownRepositories:
     """The repositories that were ever seen: their ids, and other traces of them.
 
-    Ids are kept in the journal and in a file beside it, for the journal may be lost or damaged.
+    Ids are kept in the journal and in a file beside it, for the journal may be lost or damaged; in
+    the file also by the address, of which a hash is kept: it may hold a secret, and names change.
     `config` gives the document as it is now. Safe for threads.
     """
 
@@ -59,26 +61,34 @@ class KnownRepositories:
             return f"its id was {guid[:8]}"
         if kept is None:
             return f"{self._file} cannot be read, and may know it"
+        if guid := kept.get(_place_of(repo)):
+            return f"the id at its address was {guid[:8]}"
         if self._journal.has_used(repo.id):
             return "the journal has runs that used it"
         if aside := list_set_aside(self._journal.path):
             return f"{aside[0]} is a journal that was set aside, and may know it"
         return self._trace_of_plans(repo)
 
-    def remember(self, repo: str, guid: str) -> None:
+    def remember(self, repo: Repo, guid: str) -> None:
         """Keep the id of a repository; what cannot be written is logged."""
         with self._lock:
-            self._journal.set_guid(repo, guid)
+            self._journal.set_guid(repo.id, guid)
             kept = self._read()
-            if kept is None or kept.get(repo) == guid:
+            known = {**(kept or {}), repo.id: guid, _place_of(repo): guid}
+            if kept is None or kept == known:
                 return
-            content = json.dumps({**kept, repo: guid}, indent=1, sort_keys=True)
+            content = json.dumps(known, indent=1, sort_keys=True)
             try:
                 write_small(self._file.parent, FILE, content.encode(), durable=True)
             except OSError as error:
                 file, reason = str(self._file), str(error.strerror)
                 log_event(
-                    _log, logging.ERROR, "repository.not-noted", repo=repo, file=file, reason=reason
+                    _log,
+                    logging.ERROR,
+                    "repository.not-noted",
+                    repo=repo.id,
+                    file=file,
+                    reason=reason,
                 )
 
     def _trace_of_plans(self, repo: Repo) -> str:
@@ -103,6 +113,11 @@ class KnownRepositories:
         except (OSError, ValueError, RecursionError):
             return None
         return found if _is_text_to_text(found) else None
+
+
+def _place_of(repo: Repo) -> str:
+    """Return what an address is called in the file: no name begins so."""
+    return f"/at/{hashlib.sha256(repo.uri.encode(errors='replace')).hexdigest()}"
 
 
 def _is_text_to_text(found: object) -> bool:
@@ -140,10 +155,12 @@ class Initialiser:
             return None
         if past and (guid := self._known.guid(repo.id)):
             # For repositories of a time when there was only the journal.
-            self._known.remember(repo.id, guid)
+            self._known.remember(repo, guid)
             self._done.add(repo.id)
             return None
-        found = run_initialise(self._engine_for(repo), repo, past, self._known.remember)
+        found = run_initialise(
+            self._engine_for(repo), repo, past, lambda _, guid: self._known.remember(repo, guid)
+        )
         if found is not None and found.kind is ResultKind.SUCCESS:
             self._done.add(repo.id)
             log_event(_log, logging.INFO, "repository.ready", repo=repo.id)

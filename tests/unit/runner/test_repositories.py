@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def test_a_repository_is_created_once(world: World, caplog: pytest.LogCaptureFix
     assert 1 == world.place.created
     assert ["repository.ready"] == [record.message for record in caplog.records]
     assert GUID == world.known.guid("store")
-    assert {"store": GUID} == json.loads((world.state / FILE).read_text())
+    assert GUID == json.loads((world.state / FILE).read_text())["store"]
 
 
 def test_a_repository_that_cannot_be_created_is_tried_again(world: World) -> None:
@@ -179,7 +180,24 @@ def test_an_id_of_before_there_was_the_file_comes_into_it(world: World) -> None:
 
     assert world.ensure() is None
 
-    assert {"store": GUID} == json.loads((world.state / FILE).read_text())
+    assert GUID == json.loads((world.state / FILE).read_text())["store"]
+
+
+def test_one_of_another_name_at_the_same_address_is_not_created_again(world: World) -> None:
+    """It was renamed in the document while its disk was not mounted; the address stays secret."""
+    world.ensure()
+    world.end()
+    world.place = Place()
+    renamed = replace(REPO, id="renamed")
+    found = world.ensure(renamed)
+    elsewhere = world.ensure(replace(renamed, uri="/other"), Place())
+
+    assert found is not None
+    assert (FailureClass.REPO_NOT_FOUND, 0) == (found.failure, world.place.created)
+    assert f"the id at its address was {GUID[:8]}" in found.reason
+    assert elsewhere is not None
+    assert ResultKind.SUCCESS is elsewhere.kind
+    assert REPO.uri not in (world.state / FILE).read_text()
 
 
 def test_runs_that_used_a_repository_tell_of_it(world: World) -> None:
@@ -244,7 +262,7 @@ def test_a_file_that_cannot_be_read_may_know_it(world: World, content: str) -> N
     (world.state / FILE).write_text(content)
 
     assert f"{world.state / FILE} cannot be read" in world.refused()
-    world.known.remember("other", GUID)
+    world.known.remember(Repo("other"), GUID)
 
     assert content == (world.state / FILE).read_text()
     assert ("", GUID) == (world.known.guid("store"), world.known.guid("other"))
