@@ -56,5 +56,13 @@ class _Formatter(logging.Formatter):
         if self._as_json:
             event = {"time": time, "level": level, "event": record.getMessage(), **fields}
             return json.dumps(event, default=str)
-        shown = "".join(f" {key}={json.dumps(value, default=str)}" for key, value in fields.items())
+        shown = "".join(f" {key}={_render_for_people(value)}" for key, value in fields.items())
         return f"{time} {level:5} {record.getMessage()}{shown}"
+
+
+def _render_for_people(value: object) -> str:
+    """Render a field's value as JSON; only what nobody could see is escaped."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
