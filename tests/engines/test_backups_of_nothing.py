@@ -10,6 +10,7 @@ import pytest
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import Config, RunHook, RunPlan
 from sidecar.engines.base import FailureClass
+from sidecar.engines.restic import OnMissing
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.hooks.run import HookRunner
 from sidecar.runner.job.session import Session
@@ -33,12 +34,13 @@ class Service:
     journal: Journal
     hooks: tuple[RunHook, ...] = ()
     fields: dict[str, object] = field(default_factory=dict)
+    paths: tuple[Path, ...] = ()
 
     @property
     def plan(self) -> RunPlan:
         """The plan."""
         keep = Retention(last=1)
-        return self.bench.plan("web", retention=keep, hooks=self.hooks, **self.fields)
+        return self.bench.plan("web", *self.paths, retention=keep, hooks=self.hooks, **self.fields)
 
     def run(self) -> Ended:
         """Run it now."""
@@ -143,3 +145,23 @@ def test_a_snapshot_that_nobody_has_counted_is_looked_into(service: Service) -> 
 
     assert RunOutcome.WARNING is ended.outcome
     assert [full, ended.snapshot[:8]] == service.names()
+
+
+def test_what_a_path_held_that_is_missing_stays(service: Service) -> None:
+    """With `--on-missing warn` the others are saved: nothing is forgotten for a part."""
+    service.bench.on_missing = OnMissing.WARN
+    other = service.bench.folder / "other"
+    other.mkdir()
+    (other / "file").write_text("more")
+    service.paths = (service.bench.source, other)
+    whole = service.run().snapshot[:8]
+    away = other.rename(service.bench.folder / "away")
+    part = service.run()
+    kept = service.names()
+    away.rename(other)
+    again = service.run()
+
+    assert (RunOutcome.WARNING, FailureClass.SOURCE_MISSING) == (part.outcome, part.failure)
+    assert "nothing is forgotten" in part.reason
+    assert [whole, part.snapshot[:8]] == kept
+    assert [again.snapshot[:8]] == service.names()

@@ -1,8 +1,8 @@
 """Judge a backup beside the plan's other snapshots: may any of them be forgotten now?
 
 Retention goes by the dates of snapshots alone. One from the future is the newest for as long as
-it is there, and each that is made now would be forgotten in its place. One that holds no file
-counts as much as the last that holds the data.
+it is there, and each that is made now would be forgotten in its place. One that holds no file, or
+lacks some of the paths, counts as much as the last that holds the data.
 """
 
 import contextlib
@@ -88,7 +88,7 @@ class RetentionGuard:
             except EngineError as error:
                 trouble = error.message
         ahead = known if others is None else self._note_ahead(plan, others, known)
-        verdict = self._judge_dates(plan, others or (), ahead, began)
+        verdict = self._judge_dates(plan, others or (), ahead, began).and_also(_partial(result))
         if not is_empty:
             self._end_acceptance(plan)
             return verdict
@@ -192,6 +192,13 @@ def _of_the_future(ahead: Sequence[AheadSnapshot]) -> BackupVerdict:
     if not ahead:
         return BackupVerdict()
     return BackupVerdict(_tell(ahead), FailureClass.CLOCK, keeps_all=True)
+
+
+def _partial(result: CommandResult) -> BackupVerdict:
+    """Return the verdict on a backup without some of its paths: others hold what they held."""
+    if result.failure is not FailureClass.SOURCE_MISSING:
+        return BackupVerdict()
+    return BackupVerdict(remark="nothing is forgotten until all paths are there", keeps_all=True)
 
 
 def _emptied(plan: RunPlan, latest: Snapshot) -> BackupVerdict:
