@@ -1,8 +1,12 @@
 """A place to try an engine on: real data, a repository in a folder, the real program."""
 
+import contextlib
 import os
 import shutil
-from collections.abc import Callable, Mapping
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -160,3 +164,24 @@ def quick_repo(folder: Path) -> Path:
     bench.engine().initialise()
     replace_key(bench.folder / "repo", PASSWORD)
     return bench.folder / "repo"
+
+
+@contextlib.contextmanager
+def holding_a_lock(bench: ResticBench) -> Iterator[int]:
+    """Have a living restic hold a lock, suspended; give its pid."""
+    own = {"RESTIC_REPOSITORY": str(bench.folder / "repo"), "RESTIC_PASSWORD": PASSWORD}
+    holder = subprocess.Popen(
+        [RESTIC, "backup", "--stdin", "--quiet"],
+        env={**bench.environ, **own},
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not any((bench.folder / "repo" / "locks").glob("?" * 64)):
+            assert time.monotonic() < deadline
+        holder.send_signal(signal.SIGSTOP)
+        yield holder.pid
+    finally:
+        holder.kill()
+        holder.communicate()

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import time
@@ -16,7 +15,7 @@ from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy
 from sidecar.engines.base import CommandResult, EngineError, FailureClass, ResultKind
 from sidecar.engines.restic import CommandTimeouts, Host, OnMissing
-from tests.engines.bench import INSTANCE, PASSWORD, RESTIC, ResticBench
+from tests.engines.bench import INSTANCE, RESTIC, ResticBench, holding_a_lock
 
 MEGABYTE = 1 << 20
 HOUR = 3600.0
@@ -209,27 +208,6 @@ def test_missing_paths_may_be_a_warning(restic: ResticBench) -> None:
     assert f"this path does not exist: {absent}" == done.reason
     assert done.snapshot
     assert (ResultKind.FAILED, FailureClass.SOURCE_MISSING) == (failed.kind, failed.failure)
-
-
-@contextlib.contextmanager
-def holding_a_lock(bench: ResticBench) -> Iterator[int]:
-    """Have a living restic hold a lock, suspended; give its pid."""
-    own = {"RESTIC_REPOSITORY": str(bench.folder / "repo"), "RESTIC_PASSWORD": PASSWORD}
-    holder = subprocess.Popen(
-        [RESTIC, "backup", "--stdin", "--quiet"],
-        env={**bench.environ, **own},
-        stdin=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while not any((bench.folder / "repo" / "locks").glob("?" * 64)):
-            assert time.monotonic() < deadline
-        holder.send_signal(signal.SIGSTOP)
-        yield holder.pid
-    finally:
-        holder.kill()
-        holder.communicate()
 
 
 def test_lock_of_a_living_restic_is_respected(restic: ResticBench) -> None:

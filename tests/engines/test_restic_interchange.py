@@ -9,7 +9,7 @@ import pytest
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy, RunPlan
 from sidecar.engines.base import ResultKind
-from tests.engines.bench import INSTANCE, PASSWORD, RESTIC, ResticBench
+from tests.engines.bench import INSTANCE, PASSWORD, RESTIC, ResticBench, holding_a_lock
 
 KEEP_ONE = Retention(last=1)
 
@@ -128,8 +128,10 @@ def test_command_lines_are_those_of_backrest(
         engine.forget_all(Retention(daily=7)).kind,
         engine.prune(PrunePolicy(max_unused_percent=12.5)).kind,
         engine.check(CheckPolicy(read_data_subset_percent=2.5)).kind,
-        engine.unlock().kind,
     }
+    with holding_a_lock(restic):
+        pass
+    kinds.add(engine.unlock().kind)
     keeps = ["--keep-last", "1", "--keep-hourly", "2", "--keep-daily", "3"]
     keeps += ["--keep-weekly", "4", "--keep-monthly", "5", "--keep-yearly", "6"]
     backup = ["--exclude-caches", "--tag", "plan:web", "--tag", f"created-by:{INSTANCE}"]

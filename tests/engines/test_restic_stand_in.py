@@ -85,6 +85,7 @@ def test_restore_makes_no_way_for_a_restic_that_does_so_itself(stand_in: StandIn
     verbs = []
     for version in ("0.16.5", "0.17.0"):
         bench = stand_in(version, ls=f"echo '{node}'")
+        (bench.folder / "a").touch()
         done = bench.restic().restore(snapshot, (), bench.folder, bench.reported.append)
         assert ResultKind.SUCCESS is done.kind
         verbs.append([call.split()[0] for call in calls(bench)])
