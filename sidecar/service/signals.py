@@ -86,12 +86,13 @@ class SignalWaiter(Closable):
 def interruptible() -> Iterator[None]:
     """Raise KeyboardInterrupt in the block at the first signal to end, and ignore later ones.
 
-    Main thread only. The `finally` blocks that clean up must not be interrupted.
+    Main thread only. The `finally` blocks that clean up must not be interrupted. Programs that they
+    start can be ended: they would inherit SIG_IGN, but not a handler.
     """
 
     def interrupt(_: int, __: FrameType | None) -> None:
         for one in _ENDING_SIGNALS:
-            signal.signal(one, signal.SIG_IGN)
+            signal.signal(one, _let_pass)
         raise KeyboardInterrupt
 
     before = {one: signal.signal(one, interrupt) for one in _ENDING_SIGNALS}
@@ -100,3 +101,7 @@ def interruptible() -> Iterator[None]:
     finally:
         for one, action in before.items():
             signal.signal(one, action)
+
+
+def _let_pass(_: int, __: FrameType | None) -> None:
+    """Do nothing about a signal."""

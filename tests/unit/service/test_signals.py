@@ -2,13 +2,14 @@
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from sidecar.service.signals import SignalWaiter
+from sidecar.service.signals import SignalWaiter, interruptible
 
 LONG = 3_000.0
 
@@ -77,3 +78,26 @@ def test_who_comes_after_its_end_does_no_harm() -> None:
     waiter.wake()
     waiter.stop()
     assert not waiter.wait(LONG)
+
+
+def test_programs_that_clean_up_can_be_ended() -> None:
+    """They inherit what is ignored: after the first signal that would be all others."""
+    said: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        end_and_clean_up(said)
+
+    ignored = int(said[0].split()[1], 16)
+    ending = (signal.SIGINT, signal.SIGTERM)
+    assert [] == [one for one in ending if ignored >> (one - 1) & 1]
+
+
+def end_and_clean_up(said: list[str]) -> None:
+    """Be asked to end twice, and ask a program meanwhile what it would ignore."""
+    with interruptible():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            words = ["grep", "SigIgn", "/proc/self/status"]
+            done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
+            said.append(done.stdout)
