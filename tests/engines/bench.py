@@ -10,8 +10,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from sidecar.backrest.reading import Repo, RunPlan
-from sidecar.engines.base import CommandResult, Engine, LockRecords, Progress, ResultKind
+from sidecar.engines.base import (
+    CommandResult,
+    Engine,
+    EngineError,
+    LockRecords,
+    Progress,
+    ResultKind,
+)
 from sidecar.engines.restic import (
     CommandTimeouts,
     Host,
@@ -27,6 +36,8 @@ INSTANCE = "here"
 PASSWORD = "correct horse"
 # `RESTIC=/path/to/another scripts/test tests/engines` tries another one.
 RESTIC = os.environ.get("RESTIC", "restic")
+
+_MOST_TRIES = 30
 
 
 @dataclass
@@ -185,3 +196,17 @@ def holding_a_lock(bench: ResticBench) -> Iterator[int]:
     finally:
         holder.kill()
         holder.communicate()
+
+
+def fail_until_told(engine: Engine, words: str) -> list[EngineError]:
+    """Probe a repository in vain, until why holds these words; give all failures.
+
+    Restic often ends before it has passed on what ssh or rclone said.
+    """
+    failures: list[EngineError] = []
+    while not any(words in one.message for one in failures) and len(failures) < _MOST_TRIES:
+        with pytest.raises(EngineError) as caught:
+            engine.probe()
+        failures.append(caught.value)
+    assert words in failures[-1].message
+    return failures

@@ -15,7 +15,7 @@ from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy
 from sidecar.engines.base import CommandResult, EngineError, FailureClass, ResultKind
 from sidecar.engines.restic import CommandTimeouts, Host, OnMissing
-from tests.engines.bench import INSTANCE, RESTIC, ResticBench, holding_a_lock
+from tests.engines.bench import INSTANCE, RESTIC, ResticBench, fail_until_told, holding_a_lock
 
 MEGABYTE = 1 << 20
 HOUR = 3600.0
@@ -379,8 +379,7 @@ def test_rclone_that_does_not_know_the_remote(restic: ResticBench) -> None:
     program.write_text('#!/bin/sh\necho "Failed to create file system for \\"$4\\"" >&2\nexit 1\n')
     program.chmod(0o755)
     flags = (f"-o rclone.program={program}",)
-    with pytest.raises(EngineError) as caught:
-        restic.restic(restic.repo(uri="rclone:corrupt:bucket", flags=flags)).probe()
+    engine = restic.restic(restic.repo(uri="rclone:corrupt:bucket", flags=flags))
+    failures = fail_until_told(engine, "restic failed: rclone: Failed to create file system")
 
-    assert FailureClass.UNKNOWN is caught.value.failure
-    assert caught.value.message.startswith("restic failed: rclone: Failed to create file system")
+    assert FailureClass.UNKNOWN is failures[-1].failure
