@@ -15,7 +15,7 @@ from itertools import islice, pairwise, takewhile
 from typing import NamedTuple
 
 from sidecar.backrest.reading import Config, RunPlan, Timing
-from sidecar.schedule.fires import runner_fires
+from sidecar.schedule.fires import DstPolicy, cron_fires, pause_fires
 
 LONGEST_DELAY = 3600.0
 """Seconds after which a fire is tried again at the latest."""
@@ -299,8 +299,8 @@ class Scheduler:
     def next_fires(self, timing: Timing, after: float) -> Iterator[float]:
         """Yield the fires after a moment, in unix seconds, in order; endless, or none."""
         if timing.every_seconds:
-            return _paced(timing.every_seconds, after)
-        return runner_fires(timing.cron, self.zone, after)
+            return pause_fires(timing.every_seconds, after)
+        return cron_fires(timing.cron, self.zone, after, DstPolicy.OURS)
 
     def longest_pause(self, timing: Timing, after: float) -> float | None:
         """Return the longest time between two of the next fires, in seconds; None: no fires."""
@@ -355,10 +355,3 @@ def _judge_retries(retries: Mapping[Job, Retry], busy: Collection[Job], found: _
 
 def _missed(job: Job, lost: list[float]) -> Missed | None:
     return Missed(job, lost[0], lost[-1], len(lost)) if lost else None
-
-
-def _paced(every: int, after: float) -> Iterator[float]:
-    fire = after + every
-    while True:
-        yield fire
-        fire += every

@@ -1,17 +1,13 @@
-"""The moments at which a schedule fires: as Backrest has them, and as backrest-runner.
+"""The moments at which a schedule fires: one iterator, with a policy for when clocks change.
 
-Both evaluate a cron on the wall clock of a zone. They differ where the clocks change:
-
-| time on the wall | Backrest: `backrest_fires` | backrest-runner: `runner_fires` |
-|---|---|---|
-| skipped in spring | no fire that day | fires when the clocks have skipped it |
-| shown twice in autumn | fires both times | fires the first time |
-| each hour (`*` as hour) | the same rules | once for each hour that really passes |
+A cron is evaluated on the wall clock of a zone. Backrest and backrest-runner differ only where
+that clock skips or repeats a time: see `DstPolicy`.
 """
 
 from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
+from enum import Enum
 from itertools import groupby, islice, takewhile
 from operator import itemgetter
 
@@ -24,9 +20,58 @@ EARLIEST = 1_735_689_600.0
 """The begin of 2025 in unix seconds: a machine without a battery for its clock starts below."""
 
 _MINUTE = timedelta(minutes=1)
+# A cron of which the clocks skip each time, as 02:00 on a certain Sunday, never fires in Backrest.
+_YEARS_AHEAD = 100
 _HOUR_SECONDS = 3600
-# No zone ever set its clocks back by more.
-_LONGEST_OVERLAP = timedelta(days=1)
+
+
+class DstPolicy(Enum):
+    """What a cron does with times that the wall clock skips or repeats.
+
+    In Europe/Berlin, where in spring 02:00 to 03:00 is skipped and in autumn shown twice:
+
+    | cron | change | BACKREST | OURS |
+    |---|---|---|---|
+    | `30 2 * * *` | spring | not that day | 03:00 CEST, when the clocks have skipped it |
+    | `30 2 * * *` | autumn | 02:30 CEST and 02:30 CET | 02:30 CEST |
+    | `30 * * * *` | spring | 01:30 CET, 03:30 CEST | the same |
+    | `30 * * * *` | autumn | 02:30 CEST, 02:30 CET | the same |
+
+    BACKREST is what Backrest was seen to do. With OURS, that of backrest-runner, each time on
+    the wall counts once, so that no daily backup is left out and none runs twice. What fires
+    each hour is about the hours that pass, and there both agree.
+    """
+
+    BACKREST = "backrest"
+    OURS = "ours"
+
+
+def cron_fires(cron: str, zone: tzinfo, after: float, policy: DstPolicy) -> Iterator[float]:
+    """Yield the fires of a cron for a hundred years, in order; none where Backrest refuses it.
+
+    `after` and the fires are unix seconds; a fire at `after` itself has been.
+    """
+    try:
+        plain = canonical_cron(cron)
+    except ValueError:
+        return iter(())
+    if plain.split(" ")[1] == "*":
+        policy = DstPolicy.BACKREST
+    wall = datetime.fromtimestamp(after, UTC).astimezone(zone).replace(tzinfo=None)
+    first, second = _first_and_second(wall, zone)
+    # What has been on the wall may come once more, for as long as the clocks are set back.
+    repeats = policy is DstPolicy.BACKREST and first < second
+    walls = _wall_times(plain, wall - timedelta(seconds=second - first if repeats else 0))
+    # Times that are skipped together fire together.
+    fires = map(itemgetter(0), groupby(_moments(walls, zone, policy)))
+    return filter(float(after).__lt__, fires)
+
+
+def pause_fires(seconds: int, after: float) -> Iterator[float]:
+    """Yield the fires, in unix seconds, of a schedule that has so long a pause: endless."""
+    while True:
+        after += seconds
+        yield after
 
 
 def backrest_fires(
@@ -40,64 +85,19 @@ def backrest_fires(
     by half an hour, Backrest may miss some fires of that day and of the next that
     are listed here.
     """
-    end = until.astimezone(UTC)
-    fires = _cron_fires(schedule.cron, start) if schedule.cron else _paced(schedule, start, end)
-    within = takewhile(lambda fire: fire <= end, fires)
-    return [fire.astimezone(start.tzinfo) for fire in islice(within, limit)]
-
-
-def _paced(schedule: Schedule, start: datetime, end: datetime) -> Iterator[datetime]:
-    """Yield the fires, in UTC, of a schedule that counts hours or days; none if disabled."""
+    zone, end = start.tzinfo or UTC, until.timestamp()
     pause = (schedule.every_hours + 24 * schedule.every_days) * _HOUR_SECONDS
-    first = start.astimezone(UTC)
-    seconds = int((end - first).total_seconds())
-    # Stepping in whole seconds up to the end keeps any pause within datetime's range.
-    steps = range(pause, seconds + 1, pause) if pause else range(0)
-    return (first + timedelta(seconds=step) for step in steps)
+    fires: Iterator[float] = iter(())
+    if schedule.cron:
+        fires = cron_fires(schedule.cron, zone, start.timestamp(), DstPolicy.BACKREST)
+    elif pause:
+        fires = pause_fires(pause, start.timestamp())
+    within = takewhile(lambda fire: fire <= end, fires)
+    return [datetime.fromtimestamp(fire, zone) for fire in islice(within, limit)]
 
 
-def _cron_fires(cron: str, start: datetime) -> Iterator[datetime]:
-    """Yield the fires, in UTC and in order, of a cron after `start`: endless, or none at all."""
-    after = start.astimezone(UTC)
-    walls = _wall_times(cron, start.replace(tzinfo=None) - _LONGEST_OVERLAP)
-    return (fire for fire in _backrest_moments(walls, start.tzinfo) if fire > after)
-
-
-def _backrest_moments(walls: Iterator[datetime], zone: tzinfo | None) -> Iterator[datetime]:
-    """Map wall times to moments in UTC: none for a skipped one, two for a repeated one."""
-    repeated: deque[datetime] = deque()
-    for wall in walls:
-        first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
-        if second < first:
-            continue
-        while repeated and repeated[0] < first:
-            yield repeated.popleft()
-        yield first
-        if second != first:
-            repeated.append(second)
-    yield from repeated
-
-
-def runner_fires(cron: str, zone: tzinfo, after: float) -> Iterator[float]:
-    """Yield backrest-runner's fires of a cron that Backrest accepts: endless, or none.
-
-    `after` and the fires are unix seconds. Each time on the wall counts once, also if the
-    clocks skip or repeat it. Only a cron of every hour, which is about the hours that pass,
-    fires in both of two equal ones and in none that is skipped.
-    """
-    plain, after = canonical_cron(cron), float(after)
-    is_hourly = plain.split()[1] == "*"
-    wall = datetime.fromtimestamp(after, UTC).astimezone(zone).replace(tzinfo=None)
-    first, second = _first_and_second(wall, zone)
-    # What has been on the wall may come once more, for as long as the clocks are set back.
-    back = timedelta(seconds=max(0.0, second - first)) if is_hourly else timedelta()
-    walls = _wall_times(plain, wall - back)
-    fires = groupby(_runner_moments(walls, zone, is_hourly=is_hourly))
-    return filter(after.__lt__, map(itemgetter(0), fires))
-
-
-def _runner_moments(walls: Iterator[datetime], zone: tzinfo, *, is_hourly: bool) -> Iterator[float]:
-    """Map wall times to moments, in order; some come twice."""
+def _moments(walls: Iterator[datetime], zone: tzinfo, policy: DstPolicy) -> Iterator[float]:
+    """Map wall times to moments, in order; those of skipped times may come several times."""
     repeated: deque[float] = deque()
     for wall in walls:
         first, second = _first_and_second(wall, zone)
@@ -105,9 +105,9 @@ def _runner_moments(walls: Iterator[datetime], zone: tzinfo, *, is_hourly: bool)
             yield repeated.popleft()
         if first <= second:
             yield first
-        elif not is_hourly:
+        elif policy is DstPolicy.OURS:
             yield _end_of_gap(wall, zone)
-        if is_hourly and first < second:
+        if policy is DstPolicy.BACKREST and first < second:
             repeated.append(second)
     yield from repeated
 
@@ -128,11 +128,12 @@ def _end_of_gap(wall: datetime, zone: tzinfo) -> float:
 
 
 def _wall_times(cron: str, after: datetime) -> Iterator[datetime]:
-    """Return the times on the wall at which a cron fires after a naive time: endless, or none."""
+    """Return the times on the wall at which a cron fires in the years after a naive time."""
     try:
         simulator = CronSim(cron, after)
     except CronSimError:
         return iter(())
     # Backrest joins the day fields by AND whatever they look like.
     simulator.day_and = True
-    return simulator
+    last = after.year + _YEARS_AHEAD
+    return takewhile(lambda wall: wall.year <= last, simulator)

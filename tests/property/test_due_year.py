@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from sidecar.backrest.reading import Timing
 from sidecar.runner.due import LONGEST_SLEEP, CatchUp, Job, JobKind, Missed, Moments, Scheduler
-from sidecar.schedule.fires import runner_fires
+from sidecar.schedule.fires import DstPolicy, cron_fires
 from tests.property.cron_oracle_year import fires_of_a_year
 
 ZONES = ("UTC", "Europe/Berlin", "Australia/Lord_Howe", "America/New_York", "Asia/Kathmandu")
@@ -61,7 +61,7 @@ def test_what_fires_every_few_minutes_does_so_while_clocks_are_changed(
 
 def found(cron: str, zone: str, start: int, end: int) -> list[int]:
     """What the runner's cron says."""
-    fires = runner_fires(cron, ZoneInfo(zone), start - 1)
+    fires = cron_fires(cron, ZoneInfo(zone), start - 1, DstPolicy.OURS)
     return [int(fire) for fire in itertools.takewhile(lambda fire: fire < end, fires)]
 
 
@@ -71,7 +71,7 @@ def test_the_next_fire_is_the_same_wherever_one_begins(zone: str, cron: str, at:
     """Also in the middle of an hour that comes twice, or between two seconds."""
     later = [fire for fire in fires_of(cron, zone) if fire > at]
     for moment in (at, at + 0.5):
-        following = next(runner_fires(cron, ZoneInfo(zone), moment))
+        following = next(cron_fires(cron, ZoneInfo(zone), moment, DstPolicy.OURS))
         assert following == later[0] if later else following >= END
 
 

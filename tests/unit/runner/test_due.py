@@ -1,8 +1,7 @@
 """What is due: one comparison, whatever the clock, the runner and the document have been through."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import islice
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -29,7 +28,6 @@ from sidecar.runner.due import (
     Scheduler,
     timings,
 )
-from sidecar.schedule.fires import _runner_moments, runner_fires
 
 DAY, HOUR = 86_400.0, 3_600.0
 WEB = Job(JobKind.BACKUP, "web", "store")
@@ -315,53 +313,6 @@ def test_the_next_fires_can_be_listed_for_people() -> None:
     fires = list(islice(scheduler.next_fires(DAILY, SEEN), 2))
     assert [at("2025-06-02 02:00"), at("2025-06-03 02:00")] == fires
     assert SEEN + DAY == next(scheduler.next_fires(EACH_DAY, SEEN))
-
-
-def shown(cron: str, zone: str, start: str, hours: int) -> list[str]:
-    """The fires of some hours after a local time, with their offset."""
-    begin = datetime.fromisoformat(start).replace(tzinfo=ZoneInfo(zone))
-    found = []
-    for fire in runner_fires(cron, begin.tzinfo or UTC, begin.timestamp()):
-        moment = datetime.fromtimestamp(fire, begin.tzinfo)
-        if moment > begin.astimezone(UTC) + timedelta(hours=hours):
-            break
-        found.append(moment.isoformat(timespec="minutes")[5:])
-    return found
-
-
-def test_what_the_clocks_skip_fires_when_they_have_skipped_it() -> None:
-    """Once, however many times on the wall were skipped."""
-    night = ("Europe/Berlin", "2025-03-30 00:30", 4)
-    assert ["03-30T03:00+02:00"] == shown("30 2 * * *", *night)
-    three = ["03-30T01:45+01:00", "03-30T03:00+02:00", "03-30T03:45+02:00"]
-    assert three == shown("45 1-3 * * *", *night)
-    island = ("Australia/Lord_Howe", "2025-10-05 00:30", 3)
-    assert ["10-05T02:30+11:00"] == shown("15 2 * * *", *island)
-
-
-def test_what_the_clocks_repeat_fires_the_first_time() -> None:
-    """Once, as on any other day."""
-    night = ("Europe/Berlin", "2025-10-26 00:30", 5)
-    assert ["10-26T02:30+02:00"] == shown("30 2 * * *", *night)
-    island = ("Australia/Lord_Howe", "2025-04-06 00:30", 3)
-    assert ["04-06T01:45+11:00"] == shown("45 1 * * *", *island)
-
-
-def test_a_list_of_times_ends_with_its_last() -> None:
-    """Also if that is one which comes twice."""
-    wall = datetime(2025, 10, 26, 2, 30)  # noqa: DTZ001 - a time on the wall
-    found = _runner_moments(iter([wall]), ZoneInfo("Europe/Berlin"), is_hourly=True)
-    assert [at("2025-10-26 00:30"), at("2025-10-26 01:30")] == list(found)
-
-
-def test_what_fires_each_hour_goes_by_the_hours_that_pass() -> None:
-    """Both of two equal ones, none of those that are skipped."""
-    autumn = shown("30 * * * *", "Europe/Berlin", "2025-10-26 01:00", 4)
-    assert ["10-26T01:30+02:00", "10-26T02:30+02:00", "10-26T02:30+01:00"] == autumn[:3]
-    spring = shown("30 * * * *", "Europe/Berlin", "2025-03-30 01:00", 2)
-    assert ["03-30T01:30+01:00", "03-30T03:30+02:00"] == spring
-    island = shown("45 * * * *", "Australia/Lord_Howe", "2025-04-06 01:00", 3)
-    assert ["04-06T01:45+11:00", "04-06T01:45+10:30", "04-06T02:45+10:30"] == island
 
 
 @pytest.mark.parametrize(
