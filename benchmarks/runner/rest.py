@@ -30,12 +30,12 @@ def look_rows(stage: Stage, scale: Scale) -> list[Row]:
     read = time.perf_counter() - start
     wanted, scheduler, now = timings(config), Scheduler(local_zone()[0]), time.time()
     with Journal(path.parent / "journal.sqlite") as journal:
-        journal.first_seen(wanted, now)
+        journal.past.first_seen(wanted, now)
 
         def look(number: int) -> float:
             """Return the milliseconds of processor time of a look some seconds later."""
             start = time.thread_time()
-            found = scheduler.find_due(wanted, journal.history().moments, now + number, now)
+            found = scheduler.find_due(wanted, journal.past.history().moments, now + number, now)
             taken = time.thread_time() - start
             if found.due:
                 raise RuntimeError("a plan of the benchmark is due")
@@ -46,9 +46,9 @@ def look_rows(stage: Stage, scale: Scale) -> list[Row]:
         quiet = [look(number) for number in range(scale.looks)]
         after_a_run = []
         for number, job in zip(range(scale.looks), wanted, strict=False):
-            run = journal.begin(job, RunCause.MANUAL, now + number, "")
+            run = journal.runs.begin(job, RunCause.MANUAL, now + number, "")
             after_a_run.append(look(number))
-            journal.end(run, Ended(RunOutcome.SUCCESS, now + number))
+            journal.runs.end(run, Ended(RunOutcome.SUCCESS, now + number))
     of = f"a look at {scale.look_plans:,} plans"
     floor = f"{cold:.1f} ms (the first one)"
     document = f"reading and checking a document of {scale.look_plans:,} plans"

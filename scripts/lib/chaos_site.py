@@ -153,8 +153,8 @@ class Site:
         """What the runner has still to do: markers, runs without an end, stopped containers."""
         left = self.markers
         with suppress(JournalError), Journal(self.state_folder / "journal.sqlite") as journal:
-            left += tuple(f"run {one.run.id}" for one in journal.unfinished())
-            left += tuple(one.name for one in journal.still_stopped())
+            left += tuple(f"run {one.run.id}" for one in journal.runs.unfinished())
+            left += tuple(one.name for one in journal.containers.still_stopped())
         return left
 
     def start_runner(self) -> None:

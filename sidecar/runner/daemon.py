@@ -138,7 +138,7 @@ class DaemonThreads:
             self._pool,
             self._hub,
             self._status,
-            lambda plan: self._parts.journal.accept_empty(plan, time.time()),
+            lambda plan: self._parts.journal.findings.accept_empty(plan, time.time()),
         )
         stack.enter_context(serve(api))
         # Closed before `serve` is, so that followers of a run get its last event.

@@ -2,7 +2,7 @@
 
 There are no timers. A job is due if a fire of its cron lies after its last recorded start and
 not after now; restarts, reloads, clock jumps and missed runs are this one comparison. Moments
-that lie ahead, because the clock was wrong, are pulled back by `Journal.pull_back` before.
+that lie ahead, because the clock was wrong, are pulled back by `PastRuns.pull_back` before.
 """
 
 from bisect import bisect_left, insort

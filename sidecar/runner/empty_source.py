@@ -236,7 +236,7 @@ class EmptySourceGuard:
         END hooks remove, they are so between backups.
         """
         try:
-            recorded = self._journal.devices(plan.id)
+            recorded = self._journal.findings.devices(plan.id)
         except JournalError as error:
             log_event(_log, logging.ERROR, "devices.unknown", plan=plan.id, reason=str(error))
             return
@@ -244,7 +244,7 @@ class EmptySourceGuard:
         is_normal = plan.id in self._options.on_purpose or (has_saved and is_empty_source(seen))
         found = devices_to_record(seen, recorded, may_be_empty=is_normal)
         if found != recorded:
-            self._journal.set_devices(plan.id, found)
+            self._journal.findings.set_devices(plan.id, found)
 
     def refill(
         self, plan: RunPlan, trigger: RunCause = RunCause.SCHEDULE
@@ -275,9 +275,9 @@ class EmptySourceGuard:
 
     def _decide(self, plan: RunPlan) -> tuple[Decision, Snapshot | None]:
         seen = observe_all(plan.paths)
-        if not is_empty_source(seen) or self._journal.is_empty_accepted(plan.id):
+        if not is_empty_source(seen) or self._journal.findings.is_empty_accepted(plan.id):
             return _NORMAL, None
-        recorded, latest = self._journal.devices(plan.id), self._find_latest(plan)
+        recorded, latest = self._journal.findings.devices(plan.id), self._find_latest(plan)
         users, trouble = self._users(plan)
         is_saved, may_stop = latest.snapshot is not None, self._options.may_stop
         facts = EmptySourceFacts(seen, recorded, is_saved, users, trouble, may_stop)
@@ -285,7 +285,7 @@ class EmptySourceGuard:
 
     def _find_latest(self, plan: RunPlan) -> Latest:
         engine = self._engines.engine(plan)
-        look = FileLook(engine, self._journal, backup_job(plan))
+        look = FileLook(engine, self._journal.runs, backup_job(plan))
         found = engine.snapshots(plan, self._engines.instance)
         latest = find_latest(found, look.holds_file, self._now())
         if latest.snapshot is None and latest.ahead:

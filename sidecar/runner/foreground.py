@@ -75,7 +75,7 @@ def run_here(
         parts = stack.enter_context(assemble(settings, environ))
         parts.recover_leftovers(config)
         for plan in accepted:
-            parts.journal.accept_empty(plan, time.time())
+            parts.journal.findings.accept_empty(plan, time.time())
         parts.delivery.start()
         Foreground(parts, config, waiter).run(jobs, show, show_end)
 
@@ -123,7 +123,7 @@ class Foreground:
         if not self._waiter.is_stopped:
             return self._run(job, RunCause.RETRY if at else RunCause.MANUAL, show)
         if at:
-            self._parts.journal.give_up(job, self._now())
+            self._parts.journal.past.give_up(job, self._now())
         return RunFinished(reason="it was not begun: somebody asked to end")
 
     def _run(self, job: Job, cause: RunCause, show: ShowProgress) -> RunFinished:

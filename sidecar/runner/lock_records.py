@@ -63,19 +63,19 @@ class JournalLockRecords(Closable):
             return
         host = self._host
         holder = LockHolder(host.name, child.pid, host.boot, host.namespace, host.now())
-        self._journal.note_lock_holder(repo, holder)
+        self._journal.locks.note(repo, holder)
 
     def holders(self, repo: str) -> tuple[LockHolder, ...]:
         """List the programs that may have left locks; none if the journal is out of reach."""
         try:
-            return self._journal.lock_holders(repo)
+            return self._journal.locks.holders(repo)
         except SidecarError as error:
             log_event(_log, logging.ERROR, "journal.unreadable", reason=error.message)
             return ()
 
     def _end_all(self) -> None:
         try:
-            self._journal.end_lock_holders(self._host.now())
+            self._journal.locks.end_all(self._host.now())
         except SidecarError as error:
             log_event(_log, logging.ERROR, "journal.unreadable", reason=error.message)
 

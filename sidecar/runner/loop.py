@@ -60,7 +60,7 @@ class RunnerLoop:
             self._take(loaded.config, now)
             if is_first:
                 self._submit_at_start(loaded.config)
-        history = dependencies.parts.journal.history()
+        history = dependencies.parts.journal.past.history()
         found = dependencies.parts.scheduler.find_due(
             self._wanted,
             self._moments(),
@@ -82,7 +82,7 @@ class RunnerLoop:
 
     def _moments(self) -> Mapping[Job, Moments]:
         """Return what is recorded of all jobs: the same object as long as nothing has changed."""
-        recorded = self._dependencies.parts.journal.history().moments
+        recorded = self._dependencies.parts.journal.past.history().moments
         if not self._checks:
             return recorded
         of = (recorded, self._checks)
@@ -97,7 +97,7 @@ class RunnerLoop:
             return
         self._up_since = min(self._up_since, now)
         self._checks = {job: known.pulled_back(now) for job, known in self._checks.items()}
-        if ahead := self._dependencies.parts.journal.pull_back(now):
+        if ahead := self._dependencies.parts.journal.past.pull_back(now):
             names = sorted({job.subject for job in ahead})
             log_event(
                 _log, logging.WARNING, "clock.set-back", count=len(ahead), names=names[:_MOST_NAMED]
@@ -107,7 +107,7 @@ class RunnerLoop:
         """Record fires that no run answers."""
         if missed.job.kind is JobKind.RESTORE:
             return
-        self._dependencies.parts.journal.missed(missed, self._now())
+        self._dependencies.parts.journal.past.missed(missed, self._now())
         self._dependencies.status.missed(missed.count)
         self._dependencies.parts.reporter.missed(missed)
 
@@ -116,7 +116,7 @@ class RunnerLoop:
         jobs, journal = self._dependencies.jobs, self._dependencies.parts.journal
         wanted = timings(config)
         jobs.take(config, wanted)
-        journal.first_seen(wanted, now)
+        journal.past.first_seen(wanted, now)
         self._wanted = {job: timing for job, timing in wanted.items() if not jobs.blocker(job)}
         # Also what has no schedule: a person asked for it, and its START hooks for another try.
         self._runnable = frozenset(job for job in all_jobs(config) if not jobs.blocker(job))

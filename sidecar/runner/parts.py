@@ -101,7 +101,9 @@ def start_leftovers(
     if docker is not None:
         return recover_leftovers(docker, journal, wait, is_alone=is_alone)
     reason = "could not be started: --docker-sock says that there is no Docker"
-    return tuple(f"{one.name} is stopped and {reason}" for one in journal.still_stopped())
+    return tuple(
+        f"{one.name} is stopped and {reason}" for one in journal.containers.still_stopped()
+    )
 
 
 def _runs(containers: Containers, name: str) -> bool:
@@ -276,7 +278,7 @@ def assemble(
 
         notifying = settings.notifying
         announcer = RunNotifier(notifying.urls, notifying.on, socket.gethostname(), delivery.post)
-        reporter = RunReporter(state, zone, journal.history, announcer)
+        reporter = RunReporter(state, zone, journal.past.history, announcer)
         emptiness = EmptySourceGuard(
             journal, PlanEngines(engines, runner), containers, settings.emptiness
         )

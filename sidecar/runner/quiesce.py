@@ -22,7 +22,7 @@ from sidecar.docker.stopped import NotedStop, StopVerb, Verdict, judge_container
 from sidecar.docker.usage import ContainerUse, in_start_order
 from sidecar.lib.files import try_lock
 from sidecar.lib.log import log_event
-from sidecar.runner.journal import Stopped
+from sidecar.runner.journal import Journal, Stopped
 
 LOCK = "quiet.lock"
 _LOOK_SECONDS = 1.0
@@ -61,27 +61,6 @@ class ContainerControl(Protocol):
         ...
 
 
-class StoppedRecords(Protocol):
-    """The methods of the journal that are needed."""
-
-    @property
-    def path(self) -> Path:
-        """Its file."""
-        ...
-
-    def stopped(self, one: Stopped) -> None:
-        """Record durably that it has to be started again; raises JournalError."""
-        ...
-
-    def resumed(self, container: str) -> None:
-        """Record that it need not be started any more."""
-        ...
-
-    def still_stopped(self) -> tuple[Stopped, ...]:
-        """List what has to be started again; raises JournalError."""
-        ...
-
-
 def reasons_not_to_stop(
     containers: ContainerControl, found: Iterable[ContainerUse]
 ) -> tuple[str, ...]:
@@ -101,7 +80,7 @@ def reasons_not_to_stop(
 def while_stopped(
     containers: ContainerControl,
     found: Sequence[ContainerUse],
-    journal: StoppedRecords,
+    journal: Journal,
     *,
     run: int = 0,
     seconds: int = 10,
@@ -120,7 +99,7 @@ def while_stopped(
         try:
             for one in reversed(in_start_order(found)):
                 noted = Stopped(one.id, one.name, run, containers.now(), seconds)
-                journal.stopped(noted)
+                journal.containers.stopped(noted)
                 asked.append(noted)
                 log_event(_log, logging.INFO, "container.stop", name=one.name)
                 containers.stop(one.id, seconds)
@@ -136,15 +115,19 @@ def while_stopped(
 
 
 def start_again(
-    containers: ContainerControl, journal: StoppedRecords, wait: Wait | None = None
+    containers: ContainerControl,
+    journal: Journal,
+    wait: Wait | None = None,
+    left: Sequence[Stopped] | None = None,
 ) -> tuple[str, ...]:
     """Start what a killed process has stopped; return a sentence for each that does not start.
 
     Does nothing as long as a process has containers stopped. What may still be about to stop is
-    waited for, by `wait`; without that it is left to the next call. Called at each start of the
-    runner, and once a minute. Raises JournalError.
+    waited for, by `wait`; without that it is left to the next call. `left` are those of the
+    journal in the order in which they start, which else is that of their names. Called at each
+    start of the runner, and once a minute. Raises JournalError.
     """
-    left = journal.still_stopped()
+    left = journal.containers.still_stopped() if left is None else left
     if not left:
         return ()
     with while_nobody_stops(journal.path.parent) as is_free:
@@ -174,7 +157,7 @@ def while_nobody_stops(state: Path) -> Iterator[bool]:
 def _start(
     containers: ContainerControl,
     stopped: Iterable[Stopped],
-    journal: StoppedRecords,
+    journal: Journal,
     start: Callable[[ContainerControl, Stopped], bool] | None = None,
 ) -> tuple[str, ...]:
     """Start each by `start`, which returns whether that is settled; return what failed."""
@@ -189,7 +172,7 @@ def _start(
             failed.append(f"{one.name} is stopped and could not be started: {error.message}")
         else:
             if is_settled:
-                journal.resumed(one.container)
+                journal.containers.resumed(one.container)
     return tuple(failed)
 
 

@@ -46,7 +46,7 @@ class KnownRepositories:
     def guid(self, repo: str) -> str:
         """Return the id that a repository was seen to have; empty if none is known."""
         try:
-            found = self._journal.guid(repo)
+            found = self._journal.findings.guid(repo)
         except SidecarError:
             found = ""
         return found or (self._read() or {}).get(repo, "")
@@ -57,13 +57,13 @@ class KnownRepositories:
         Raises JournalError: then it may have existed.
         """
         kept = self._read()
-        if guid := self._journal.guid(repo.id) or (kept or {}).get(repo.id):
+        if guid := self._journal.findings.guid(repo.id) or (kept or {}).get(repo.id):
             return f"its id was {guid[:8]}"
         if kept is None:
             return f"{self._file} cannot be read, and may know it"
         if guid := kept.get(_place_of(repo)):
             return f"the id at its address was {guid[:8]}"
-        if self._journal.has_used(repo.id):
+        if self._journal.findings.has_used(repo.id):
             return "the journal has runs that used it"
         if aside := list_set_aside(self._journal.path):
             return f"{aside[0]} is a journal that was set aside, and may know it"
@@ -72,7 +72,7 @@ class KnownRepositories:
     def remember(self, repo: Repo, guid: str) -> None:
         """Keep the id of a repository; what cannot be written is logged."""
         with self._lock:
-            self._journal.set_guid(repo.id, guid)
+            self._journal.findings.set_guid(repo.id, guid)
             kept = self._read()
             known = {**(kept or {}), repo.id: guid, _place_of(repo): guid}
             if kept is None or kept == known:
@@ -96,7 +96,7 @@ class KnownRepositories:
 
         A plan that it does know saved to another repository, and moves to this one.
         """
-        past = self._journal.history().past
+        past = self._journal.past.history().past
         saved = {job.subject for job, known in past.items() if known.last_success is not None}
         for plan in self._config().plans:
             marker = success_marker(self._file.parent, plan.id)

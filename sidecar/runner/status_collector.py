@@ -4,7 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from sidecar.backrest.reading import Config, RunPlan
 from sidecar.engines.base import FailureClass, Progress
@@ -15,6 +15,7 @@ from sidecar.runner.heartbeat import ALLOWANCE
 from sidecar.runner.job.upkeep import Probed
 from sidecar.runner.journal import (
     AheadSnapshot,
+    Journal,
     Past,
     Run,
     RunCause,
@@ -46,33 +47,6 @@ class _ListedPlan(NamedTuple):
     period: float | None
 
 
-class RunRecords(Protocol):
-    """What is needed of the journal."""
-
-    def history(self) -> RunHistory:
-        """Return what is known of past runs."""
-        ...
-
-    def last(self, job: Job, outcomes: tuple[RunOutcome, ...] = ...) -> Run | None:
-        """Return the newest run of a job, of those that ended so; raises JournalError."""
-        ...
-
-    def latest(self, job: Job, not_after: float) -> Run | None:
-        """Return the newest run whose snapshot holds a file, not begun after a moment.
-
-        Raises JournalError.
-        """
-        ...
-
-    def ahead(self) -> Mapping[str, tuple[AheadSnapshot, ...]]:
-        """Return the snapshots ahead of the clock by plan; raises JournalError."""
-        ...
-
-    def verifications(self) -> Mapping[str, Verified]:
-        """Return the last verification of each plan; raises JournalError."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class StatusSources:
     """Where the facts come from; each call is cheap and safe for threads.
@@ -89,7 +63,7 @@ class StatusSources:
         unusable: a sentence for each address of notifications that cannot be used.
     """
 
-    journal: RunRecords
+    journal: Journal
     loaded: Callable[[], Loaded]
     busy: Callable[[], frozenset[Job]] = frozenset
     running: Callable[[], Mapping[Job, Progress | None]] = dict
@@ -162,7 +136,7 @@ class StatusCollector:
     def health(self) -> HealthProblems:
         """Return what is wrong now."""
         loaded = self._sources.loaded()
-        history, blocked = self._sources.journal.history(), self._sources.blocked()
+        history, blocked = self._sources.journal.past.history(), self._sources.blocked()
         ahead = self._ahead()
         with self._lock:
             beat_age, is_stopping = self._monotonic() - self._beat, self._is_stopping
@@ -194,7 +168,7 @@ class StatusCollector:
         loaded, running = self._sources.loaded(), self._sources.running()
         waiting = self._sources.busy() - running.keys()
         verified, blocked = self._verifications(), self._sources.blocked()
-        history, now = self._sources.journal.history(), self._now()
+        history, now = self._sources.journal.past.history(), self._now()
         past = history.past
         with self._lock:
             runs, missed = dict(self._runs), self._missed
@@ -324,7 +298,7 @@ class StatusCollector:
             if job in known:
                 return known[job]
         try:
-            found = self._sources.journal.last(job, outcomes)
+            found = self._sources.journal.runs.last(job, outcomes)
         except SidecarError:
             return None
         with self._lock:
@@ -338,7 +312,7 @@ class StatusCollector:
                 if known is None or not is_ahead(known.started, now):
                     return known
         try:
-            found = self._sources.journal.latest(job, now + BELIEVED_AHEAD)
+            found = self._sources.journal.runs.latest(job, now + BELIEVED_AHEAD)
         except SidecarError:
             return None
         with self._lock:
@@ -347,13 +321,13 @@ class StatusCollector:
 
     def _ahead(self) -> Mapping[str, tuple[AheadSnapshot, ...]]:
         try:
-            return self._sources.journal.ahead()
+            return self._sources.journal.findings.ahead()
         except SidecarError:
             return {}
 
     def _verifications(self) -> Mapping[str, Verified]:
         try:
-            return self._sources.journal.verifications()
+            return self._sources.journal.findings.verifications()
         except SidecarError:
             return {}
 

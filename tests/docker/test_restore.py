@@ -114,7 +114,7 @@ def test_with_stop_what_uses_it_is_started_again(
     assert is_running(world.client, user)
     assert before != started(world.client, user)
     assert not is_running(world.client, idle)
-    assert () == journal.still_stopped()
+    assert () == journal.containers.still_stopped()
 
 
 def test_what_uses_it_starts_again_if_the_restore_fails(
@@ -135,7 +135,7 @@ def test_what_uses_it_starts_again_if_the_restore_fails(
         saved.restore(journal, containers, stop=True)
 
     assert ("second", True) == (saved.page, is_running(world.client, user))
-    assert () == journal.still_stopped()
+    assert () == journal.containers.still_stopped()
 
 
 def test_a_container_that_would_vanish_is_not_stopped(
@@ -241,4 +241,4 @@ def test_what_a_killed_process_has_stopped_is_started_by_the_next(
         assert not is_running(world.client, user)
     assert () == start_again(containers, journal)
     assert is_running(world.client, user)
-    assert () == journal.still_stopped()
+    assert () == journal.containers.still_stopped()

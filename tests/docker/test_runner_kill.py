@@ -118,8 +118,8 @@ class Scene:
     def recorded(self) -> list[str]:
         """The outcomes of the runs in the journal, newest first."""
         with Journal(self.state / "journal.sqlite") as journal:
-            assert journal.unfinished() == ()
-            return [run.ended.outcome.value for run in journal.runs() if run.ended is not None]
+            assert journal.runs.unfinished() == ()
+            return [run.ended.outcome.value for run in journal.runs.list() if run.ended is not None]
 
     def check(self) -> None:
         """Have restic read all of the repository; it holds what the last backup made."""
@@ -407,7 +407,7 @@ def test_a_runner_killed_in_a_hook_that_hangs_is_put_right(
         scene.wait((scene.folder / "there").exists, "the hook")
         process.kill()
     with Journal(scene.state / "journal.sqlite") as journal:
-        assert [one.run.phase for one in journal.unfinished()] == [phase]
+        assert [one.run.phase for one in journal.runs.unfinished()] == [phase]
 
     scene.survives("interrupted")
 

@@ -178,9 +178,9 @@ def test_a_restore_that_dies_while_it_stops_a_container_is_put_right(
 
     with OneShotDocker(engine.address) as containers, Journal(tmp_path / "j") as journal:
         assert start_again(containers, journal) == ()
-        assert len(journal.still_stopped()) == 1
+        assert len(journal.containers.still_stopped()) == 1
         assert start_again(containers, journal, time.sleep) == ()
-        assert journal.still_stopped() == ()
+        assert journal.containers.still_stopped() == ()
 
     assert (slow.state, slow.ends()) == ("running", ["0"])
 

@@ -133,12 +133,12 @@ class RunnerFolder:
     def runs(self) -> tuple[Run, ...]:
         """List what the journal says, newest first."""
         with Journal(self.state / JOURNAL) as journal:
-            return journal.runs()
+            return journal.runs.list()
 
     def remember(self, job: Job, seen_ago: float) -> None:
         """Let the runner have known a piece of work for so many seconds."""
         with Journal(self.state / JOURNAL) as journal:
-            journal.first_seen([job], time.time() - seen_ago)
+            journal.past.first_seen([job], time.time() - seen_ago)
 
     def slow(self) -> Path:
         """Give a restic whose backups last for ever; its file `began` tells that one has begun."""

@@ -66,7 +66,7 @@ class Place:
     def outcomes(self) -> list[RunOutcome]:
         """Return how the recorded runs ended, newest first."""
         with Journal(self.config.parent / ".runner" / "journal.sqlite") as journal:
-            return [run.ended.outcome for run in journal.runs() if run.ended]
+            return [run.ended.outcome for run in journal.runs.list() if run.ended]
 
 
 @pytest.fixture(scope="module")

@@ -174,7 +174,7 @@ def test_a_backup_that_its_end_cuts_off_is_tried_again(parts: RunnerFolder) -> N
         assert "cancelled" == daemon.events("run.ended")[-1]["outcome"]
         assert 1 == len(daemon.events("run.retry"))
     with Journal(parts.state / JOURNAL) as journal:
-        retry = journal.history().retries[WEB]
+        retry = journal.past.history().retries[WEB]
     last = parts.runs()[0]
     assert (1, RunCause.SCHEDULE) == (retry.tries, last.trigger)
     assert retry.at is not None
@@ -379,7 +379,7 @@ def test_a_plan_is_refilled_without_docker_where_there_is_said_to_be_none(
 def test_what_cannot_be_started_without_docker_is_told(parts: RunnerFolder) -> None:
     """It is not forgotten: a start that may speak to Docker starts it."""
     with Journal(parts.state / JOURNAL) as journal:
-        journal.stopped(Stopped("1" * 64, "web-1", 0))
+        journal.containers.stopped(Stopped("1" * 64, "web-1", 0))
 
     with run_daemon(parts, "--docker-sock", "none") as daemon:
         daemon.wait(lambda: not is_healthy(parts), "unhealthy")
@@ -387,4 +387,4 @@ def test_what_cannot_be_started_without_docker_is_told(parts: RunnerFolder) -> N
         assert 0 == daemon.stop()
 
     with Journal(parts.state / JOURNAL) as journal:
-        assert ["web-1"] == [one.name for one in journal.still_stopped()]
+        assert ["web-1"] == [one.name for one in journal.containers.still_stopped()]

@@ -44,9 +44,9 @@ def test_what_was_recorded_is_there_whenever_its_writer_dies(tmp_path: Path) -> 
         begun |= more[0]
         ended |= more[1]
         with Journal(path, keep=1_000_000) as journal:
-            runs = {run.id: run for run in journal.runs(limit=1_000_000)}
-            unfinished = {one.run.id: one for one in journal.unfinished()}
-            checked = journal._connection.execute("PRAGMA integrity_check").fetchall()
+            runs = {run.id: run for run in journal.runs.list(limit=1_000_000)}
+            unfinished = {one.run.id: one for one in journal.runs.unfinished()}
+            checked = journal._database._connection.execute("PRAGMA integrity_check").fetchall()
 
         assert begun <= runs.keys()
         assert {number for number in ended if runs[number].ended is None} == set()

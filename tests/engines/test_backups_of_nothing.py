@@ -76,7 +76,7 @@ def test_what_was_saved_before_stays(service: Service) -> None:
 
     ended = [service.run(), service.run()]
     kept = service.names()
-    service.journal.accept_empty("web", 1.0)
+    service.journal.findings.accept_empty("web", 1.0)
     accepted = service.run()
 
     assert [(RunOutcome.WARNING, FailureClass.SOURCE_EMPTY)] * 2 == [

@@ -509,7 +509,7 @@ def test_a_dry_run_changes_nothing(restoring: Restoring, source: Path) -> None:
     assert (Effect.REPLACE, 4) == (step.effect, plan.files)
     assert 3_000_000 < plan.bytes < 3_000_100
     assert before == tree(source)
-    assert () == restoring.journal.runs()
+    assert () == restoring.journal.runs.list()
 
 
 def test_a_restore_is_recorded(restoring: Restoring, source: Path) -> None:
@@ -517,7 +517,7 @@ def test_a_restore_is_recorded(restoring: Restoring, source: Path) -> None:
     restoring.run(in_place=True)
 
     assert source.exists()
-    (run,) = restoring.journal.runs("web")
+    (run,) = restoring.journal.runs.list("web")
     assert JobKind.RESTORE is run.job.kind
     assert run.ended is not None
     assert (RunOutcome.SUCCESS, restoring.bench.names()[0]) == (
@@ -539,7 +539,7 @@ def test_a_failed_restore_is_recorded(restoring: Restoring, source: Path) -> Non
         restoring.restorer.run(plan)
 
     assert ["late"] == os.listdir(source)
-    (run,) = restoring.journal.runs("web")
+    (run,) = restoring.journal.runs.list("web")
     assert run.ended is not None
     assert (RunOutcome.FAILED, FailureClass.UNKNOWN) == (run.ended.outcome, run.ended.failure)
     assert "meanwhile" in run.ended.reason
@@ -609,8 +609,8 @@ def test_without_a_journal_it_is_restored_all_the_same(
         raise JournalError("the journal cannot be written", "", FailureClass.DISK_FULL)
 
     spoil(source)
-    monkeypatch.setattr(restoring.journal, "begin", refuse)
+    monkeypatch.setattr(restoring.journal.runs, "begin", refuse)
     restoring.run(in_place=True)
 
     assert "first" == (source / "page").read_text()
-    assert 1 == len(restoring.journal.runs("web"))
+    assert 1 == len(restoring.journal.runs.list("web"))

@@ -84,7 +84,7 @@ def test_retention_never_removes_what_its_own_run_made(
     with caplog.at_level(logging.WARNING, "sidecar"):
         ended = [machine.run(), machine.run()]
     kept = machine.names()
-    known = machine.journal.ahead()
+    known = machine.journal.findings.ahead()
     machine.mend(ended[-1].reason)
     healed = machine.run()
 
@@ -98,7 +98,7 @@ def test_retention_never_removes_what_its_own_run_made(
     events = [one for one in caplog.records if one.getMessage() == "snapshot.ahead"]
     assert [ahead, ahead] == [one.fields["snapshot"][:8] for one in events]  # type: ignore[attr-defined]
     assert (RunOutcome.SUCCESS, "") == (healed.outcome, healed.reason)
-    assert ([healed.snapshot[:8]], {}) == (machine.names(), machine.journal.ahead())
+    assert ([healed.snapshot[:8]], {}) == (machine.names(), machine.journal.findings.ahead())
 
 
 def test_days_of_the_future_do_not_take_the_place_of_today(machine: Machine) -> None:
@@ -121,7 +121,7 @@ def test_what_is_dated_a_little_later_is_believed_and_waited_for(machine: Machin
 
     ended = machine.run()
 
-    assert (RunOutcome.SUCCESS, {}) == (ended.outcome, machine.journal.ahead())
+    assert (RunOutcome.SUCCESS, {}) == (ended.outcome, machine.journal.findings.ahead())
     assert "nothing is forgotten yet: a snapshot is dated later" in ended.reason
     assert [before, ended.snapshot[:8], near] == machine.names()
 

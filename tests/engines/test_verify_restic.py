@@ -49,7 +49,7 @@ def test_a_sample_is_the_same(saved: ResticBench, journal: Journal, tmp_path: Pa
     assert [] == list(found.differences)
     names = ["a folder/ [odd]*", "a folder/second", "small"]
     assert [f"{saved.source}/{name}" for name in names] == sorted(found.same)
-    assert saved.names()[0] == journal.verifications()["web"].snapshot
+    assert saved.names()[0] == journal.findings.verifications()["web"].snapshot
 
 
 def test_many_files_take_as_few_commands_as_one(
@@ -118,7 +118,7 @@ def test_names_that_are_no_utf8_are_left_out(
         found.unnamed,
         found.is_good,
     )
-    (run,) = journal.runs()
+    (run,) = journal.runs.list()
     assert run.ended is not None
     assert (RunOutcome.SUCCESS, "left out: 2 files with a name that is no UTF-8") == (
         run.ended.outcome,
@@ -152,7 +152,7 @@ def test_a_damaged_repository_is_found_out(
 
     assert not found.is_good
     assert found.failure is not None
-    assert {} == journal.verifications()
+    assert {} == journal.findings.verifications()
 
 
 def test_a_wrong_password_is_found_out(

@@ -21,10 +21,12 @@ def main(path: Path) -> None:
     """Write for ever."""
     with Journal(path, keep=1_000_000) as journal:
         for at in itertools.count():
-            number = journal.begin(WORK, RunCause.SCHEDULE, float(at), f"resume {at}" * 50)
+            number = journal.runs.begin(WORK, RunCause.SCHEDULE, float(at), f"resume {at}" * 50)
             print(f"+{number}", flush=True)  # noqa: T201 - a script
-            journal.phase(number, Phase.WORKING, f"snapshot {number}")
-            journal.end(number, Ended(RunOutcome.SUCCESS, at + 1.0, f"{number}", Stats(number)))
+            journal.runs.phase(number, Phase.WORKING, f"snapshot {number}")
+            journal.runs.end(
+                number, Ended(RunOutcome.SUCCESS, at + 1.0, f"{number}", Stats(number))
+            )
             print(f"-{number}", flush=True)  # noqa: T201 - a script
 
 

@@ -13,12 +13,12 @@ import argparse
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
+from unittest.mock import patch
 
 from sidecar.backrest.reading import Config, Repo, read_config
 from sidecar.engines.base import Engine
@@ -30,26 +30,30 @@ from sidecar.runner.job.leftover_processes import marked
 from sidecar.runner.job.session import Session, SessionOptions
 from sidecar.runner.job.steps import OnStart, Programs
 from sidecar.runner.journal import Journal, Run, RunCause
+from sidecar.runner.journal import journal as journal_module
+from sidecar.runner.journal.database import Change, Database
 from sidecar.runner.notify.messages import QueuedMessage
 
 T = TypeVar("T")
 
 
-class MortalJournal(Journal):
+class MortalDatabase(Database):
     """Counts the steps, and kills its process at one of them."""
 
     steps = 0
     die_at = 0
 
-    def _change(self, change: Callable[[sqlite3.Connection], T]) -> T:
+    def change(self, change: Change[T]) -> T:
+        """Make a change, one step before it and one after it."""
         self._step()
-        result = super()._change(change)
+        result = super().change(change)
         self._step()
         return result
 
-    def _step(self) -> None:
-        self.steps += 1
-        if self.steps == self.die_at:
+    @classmethod
+    def _step(cls) -> None:
+        cls.steps += 1
+        if cls.steps == cls.die_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -108,17 +112,20 @@ def main(folder: Path, die_at: int, *, is_resume_only: bool) -> None:
     """Do it all."""
     document = folder / "config.json"
     config = read_config(json.loads(document.read_text()))
-    with MortalJournal(folder / ".runner" / "journal.sqlite") as journal:
+    with (
+        patch.object(journal_module, "Database", MortalDatabase),
+        Journal(folder / ".runner" / "journal.sqlite") as journal,
+    ):
         session = make_session(journal, document)
-        journal.die_at = die_at if is_resume_only else 0
+        MortalDatabase.die_at = die_at if is_resume_only else 0
         resumed = session.recover_runs(config)
         look(config, resumed)
         if not is_resume_only:
-            journal.steps, journal.die_at = 0, die_at
+            MortalDatabase.steps, MortalDatabase.die_at = 0, die_at
             plan = config.plans[0]
             run = session.run(Job(JobKind.BACKUP, plan.id, plan.repo), config, RunCause.MANUAL)
             say(outcome=outcome_of(run), reason=run.ended and run.ended.reason)
-        say(steps=journal.steps)
+        say(steps=MortalDatabase.steps)
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ class World:
         loader = Loader(self.config)
         parts.engines.config = loader.refresh().config or parts.engines.config
         for run in self.session.recover_runs(parts.engines.config):
-            known = self.parts.journal.history().past[run.job].retry
+            known = self.parts.journal.past.history().past[run.job].retry
             self.answered.append((known if run.again else self.of(run), run))
         hub = ProgressHub()
         self.jobs = JobRunner(parts, hub, self.miss, self.clock)
@@ -170,7 +170,7 @@ class World:
             if self.story and self.story[0][0] == "die":
                 self.story.pop(0)
                 self.is_over = True
-                self.parts.journal.begin(job, trigger, self.now, "", conditions.answers)
+                self.parts.journal.runs.begin(job, trigger, self.now, "", conditions.answers)
                 raise SidecarError("it died")
             run = self.session.run(job, config, trigger, report, conditions)
         finally:
@@ -193,8 +193,8 @@ class World:
 def unanswered(world: World, job: Job, began: float) -> Iterator[float]:
     """Yield the fires of a job that nobody has answered, told or put off."""
     journal = world.parts.journal
-    past = journal.history().past[job]
-    missed = [(one.first, one.last) for one in journal.missed_fires(job.subject, 1000)]
+    past = journal.past.history().past[job]
+    missed = [(one.first, one.last) for one in journal.past.missed_fires(job.subject, 1000)]
     over = {
         answers.fire
         for answers, run in world.answered
@@ -243,14 +243,14 @@ def test_clocks_that_jump_put_nothing_off_for_longer_than_an_hour(
             world.look()
             world.now += pause + (leaps.pop() if leaps else 0.0)
             world.loop.poll()
-            for retry in world.parts.journal.history().retries.values():
+            for retry in world.parts.journal.past.history().retries.values():
                 assert retry.at is not None
                 assert retry.at <= world.now + LONGEST_DELAY + MINUTE
         world.story.clear()
         for _ in range(30):
             world.look()
             world.now += HOUR
-        history = world.parts.journal.history()
+        history = world.parts.journal.past.history()
         assert {} == history.retries
         for job in JOBS:
             success = history.past[job].last_success

@@ -53,7 +53,7 @@ def read_plans(settings: RunnerSettings, environ: Mapping[str, str]) -> tuple[Pl
     zone, _ = local_zone(environ)
     timetable, now = Timetable(Scheduler(zone)), time.time()
     with closing(_open_journal(settings)) as journal:
-        past = journal.history().past
+        past = journal.past.history().past
     known = ((plan, past.get(backup_job(plan))) for plan in config.plans)
     return tuple(
         PlanRow(plan, one, timetable.next_fire(plan.timing, one, now), now) for plan, one in known
@@ -117,8 +117,8 @@ def read_history(
     """Read the newest runs and missed fires, newest first."""
     switch_user(settings, environ)
     with closing(_open_journal(settings)) as journal:
-        rows: list[Run | MissedFires] = [*journal.runs(subject, limit)]
-        rows += journal.missed_fires(subject, limit)
+        rows: list[Run | MissedFires] = [*journal.runs.list(subject, limit)]
+        rows += journal.past.missed_fires(subject, limit)
         if subject is not None and not rows:
             _check_known(subject, settings, journal)
     return tuple(sorted(rows, key=_order, reverse=True)[:limit])
@@ -130,7 +130,7 @@ def _check_known(subject: str, settings: RunnerSettings, journal: Journal) -> No
     with suppress(DocumentError, StoreError):
         config = load(settings.config)
         names = {plan.id for plan in config.plans} | {repo.id for repo in config.repos}
-        names |= {job.subject for job in journal.history().past}
+        names |= {job.subject for job in journal.past.history().past}
         if subject not in names:
             hint = f"there are: {', '.join(sorted(names)[:_MOST_NAMES]) or 'none'}"
             if near := closest(subject, names):

@@ -109,14 +109,14 @@ class RunRecovery:
             failure=FailureClass.INTERRUPTED,
             reason="; ".join(notes),
         )
-        self._journal.end(one.run.id, ended, kept)
+        self._journal.runs.end(one.run.id, ended, kept)
         fields = {"run": one.run.id, "kind": one.run.job.kind, "subject": one.run.job.subject}
         log_event(_log, logging.WARNING, "run.interrupted", reason=ended.reason, **fields)
         return replace(one.run, ended=ended, again=again)
 
     def _plan_retry(self, one: Unfinished) -> Retry | None:
         """Return what is tried again after it; one that has made a snapshot has saved all."""
-        past = self._journal.history().past.get(one.run.job)
+        past = self._journal.past.history().past.get(one.run.job)
         known = None if past is None else past.retry
         if known is None or known.at is not None:
             # It answered no fire; one that waits goes on to wait.
@@ -154,7 +154,9 @@ class RunRecovery:
         repo = (None if config is None else config.repo(name)) or resumed
         if repo is None:
             return ()
-        engine = self._cleanup.engines(repo, lambda child: self._journal.child(one.run.id, child))
+        engine = self._cleanup.engines(
+            repo, lambda child: self._journal.runs.child(one.run.id, child)
+        )
         unlocked = engine.unlock()
         if unlocked.kind is ResultKind.SUCCESS:
             return ()

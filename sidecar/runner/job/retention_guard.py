@@ -150,7 +150,7 @@ class RetentionGuard:
         return verdict
 
     def _find_latest(self, plan: RunPlan, engine: Engine, snapshots: Sequence[Snapshot]) -> Latest:
-        look = FileLook(engine, self._journal, backup_job(plan))
+        look = FileLook(engine, self._journal.runs, backup_job(plan))
         return find_latest(snapshots, look.holds_file, self._now())
 
     def _may_be_empty(self, plan: RunPlan) -> bool:
@@ -158,15 +158,15 @@ class RetentionGuard:
         if plan.id in self._on_purpose:
             return True
         try:
-            return self._journal.is_empty_accepted(plan.id)
+            return self._journal.findings.is_empty_accepted(plan.id)
         except JournalError:
             return False
 
     def _end_acceptance(self, plan: RunPlan) -> None:
         """Forget that the plan may be empty: there are files again."""
         with contextlib.suppress(JournalError):
-            if self._journal.is_empty_accepted(plan.id):
-                self._journal.end_acceptance(plan.id)
+            if self._journal.findings.is_empty_accepted(plan.id):
+                self._journal.findings.end_acceptance(plan.id)
 
     def _note_ahead(
         self, plan: RunPlan, others: Sequence[Snapshot], known: tuple[AheadSnapshot, ...]
@@ -174,12 +174,12 @@ class RetentionGuard:
         """Return the snapshots ahead of the clock; they replace the known ones in the journal."""
         ahead = _records(self._find_ahead(others))
         if ahead != known:
-            self._journal.set_ahead(plan.id, ahead)
+            self._journal.findings.set_ahead(plan.id, ahead)
         return ahead
 
     def _known(self, plan: RunPlan) -> tuple[AheadSnapshot, ...]:
         try:
-            return self._journal.ahead().get(plan.id, ())
+            return self._journal.findings.ahead().get(plan.id, ())
         except JournalError:
             return ()
 

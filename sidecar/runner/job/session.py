@@ -111,7 +111,7 @@ class Session:
         """
         scope, given = resolve_scope(job, config), conditions or RunConditions()
         started = self._now()
-        past = self._journal.history().past.get(job)
+        past = self._journal.past.history().past.get(job)
         waiting = None if past is None else past.retry
         number, unrecorded = self._begin(scope, trigger, started, given.answers or waiting)
         attempt = Attempt(self._context, scope, number, report, given, unrecorded)
@@ -126,7 +126,7 @@ class Session:
             if ended is not None:
                 # What a person asked for, and in vain, leaves the fire that waits as it is.
                 keeps = given.answers is None and not ended.outcome.is_good
-                self._journal.end(number, ended, retry or (waiting if keeps else None))
+                self._journal.runs.end(number, ended, retry or (waiting if keeps else None))
                 self._options.on_end(run)
         return run
 
@@ -138,7 +138,7 @@ class Session:
         again. Raises JournalError.
         """
         recovery = RunRecovery(self._journal, self._cleanup, self._now, self._options.retries)
-        unfinished = self._journal.unfinished()
+        unfinished = self._journal.runs.unfinished()
         recovery.end_programs(unfinished, self._options.hook_patience, self._options.grace)
         recovered = []
         for one in unfinished:
@@ -153,12 +153,12 @@ class Session:
         """Record the run; where that fails, keep it in memory. Return its number and why."""
         resume = render_resume(Resume(scope.repo, scope.plan, scope.instance))
         try:
-            return self._journal.begin(scope.job, trigger, at, resume, retry), None
+            return self._journal.runs.begin(scope.job, trigger, at, resume, retry), None
         except JournalError as error:
             log_event(_log, logging.ERROR, "run.not-recorded", work=scope.job, reason=str(error))
             reason = f"{error.message}: nothing may be stopped that nobody might start again"
             unrecorded = failed(error.failure, reason)
-        return self._journal.hold(scope.job, trigger, at, retry), unrecorded
+        return self._journal.runs.hold(scope.job, trigger, at, retry), unrecorded
 
 
 def resolve_scope(job: Job, config: Config) -> JobScope:

@@ -298,7 +298,7 @@ class Attempt:
     def _last_snapshot(self) -> str:
         """Return the newest snapshot with files that the journal knows of; empty: none."""
         try:
-            last = self._context.journal.latest(self._scope.job, self._began)
+            last = self._context.journal.runs.latest(self._scope.job, self._began)
         except JournalError:
             return ""
         return "" if last is None or last.ended is None else last.ended.snapshot
@@ -325,7 +325,7 @@ class Attempt:
 
     def _clean_up(self, result: AttemptResult) -> AttemptResult:
         """Run the hooks after the engine, whatever came before them."""
-        self._context.journal.child(self._run, None)
+        self._context.journal.runs.child(self._run, None)
         self._phase(Phase.ENDING, result.result.snapshot)
         is_last = self.retry is None
         hooks = self._run_hooks(
@@ -413,11 +413,11 @@ class Attempt:
     def _engine(self) -> Engine:
         journal, run = self._context.journal, self._run
         return self._context.programs.engines(
-            self._scope.repo, lambda child: journal.child(run, child)
+            self._scope.repo, lambda child: journal.runs.child(run, child)
         )
 
     def _phase(self, phase: Phase, snapshot: str = "") -> None:
-        self._context.journal.phase(self._run, phase, snapshot)
+        self._context.journal.runs.phase(self._run, phase, snapshot)
 
     def _halted(
         self, result: CommandResult, outcome: RunOutcome = RunOutcome.FAILED

@@ -103,7 +103,7 @@ class JobRunner:
 
         A fire that waits to be tried again is given up where there is a later one.
         """
-        known = self._parts.journal.history().past.get(job)
+        known = self._parts.journal.past.history().past.get(job)
         timing, now = self.wanted.get(job), self._now()
         waiting = None if known is None else known.retry
         if known is not None and timing is not None:
@@ -122,7 +122,7 @@ class JobRunner:
 
     def _report_missed(self, job: Job) -> None:
         """Report the fires that came while it waited: this run answers the last one only."""
-        known = self._parts.journal.history().moments.get(job)
+        known = self._parts.journal.past.history().moments.get(job)
         timing = self.wanted.get(job)
         if known is None or timing is None:
             return

@@ -15,6 +15,7 @@ from typing import TypeVar
 from sidecar.engines.base import FailureClass
 from sidecar.lib.log import log_event
 from sidecar.lib.threads import Closable
+from sidecar.runner.journal.memory import RunMemory
 from sidecar.runner.journal.records import JournalError
 from sidecar.runner.journal.schema import (
     Rows,
@@ -46,20 +47,26 @@ class Database(Closable):
     """One file, open for all threads of this process.
 
     A file that turns out to be broken is renamed, and what can be read of it goes into a new
-    one. If somebody removes the file, what this process has in memory goes into a new one.
-    A change that cannot be written is written with the next one that can be. `now` gives unix
-    seconds; `for_daemon` lets the file be checked where the daemon before has died. Where its disk
-    is so full that it cannot be opened, a copy in memory is read, and changes are made as soon as
-    it can. Raises JournalError if there can be no file at all.
+    one. If somebody removes the file, what is in `memory` goes into a new one. Whoever changes
+    both holds `lock` meanwhile. A change that cannot be written is written with the next one that
+    can be. `now` gives unix seconds; `for_daemon` lets the file be checked where the daemon before
+    has died. Where its disk is so full that it cannot be opened, a copy in memory is read, and
+    changes are made as soon as it can. Raises JournalError if there can be no file at all.
     """
 
     def __init__(
-        self, path: Path, now: Callable[[], float] = time.time, *, for_daemon: bool = False
+        self,
+        path: Path,
+        memory: RunMemory,
+        now: Callable[[], float] = time.time,
+        *,
+        for_daemon: bool = False,
     ) -> None:
         self.path = path
+        self.lock = threading.RLock()
+        self._memory = memory
         self._now = now
         self._for_daemon = for_daemon
-        self._lock = threading.RLock()
         self._late: deque[Change[object]] = deque(maxlen=_MOST_LATE)
         self._is_reported = False
         self._is_copy = False
@@ -67,21 +74,17 @@ class Database(Closable):
 
     def close(self) -> None:
         """Close the file, after another try to write what could not be written so far."""
-        with self._lock:
+        with self.lock:
             if self._for_daemon:
-                self._try("that the daemon has ended", release)
+                self.try_change("that the daemon has ended", release)
             elif self._late:
-                self._try("the last of it", lambda _: None)
+                self.try_change("the last of it", lambda _: None)
             self._for_daemon = False
             self._connection.close()
 
-    def _rows_in_memory(self) -> Rows:
-        """Return the rows that this process knows: a new file must have them."""
-        return []
-
-    def _read(self, query: Change[T]) -> T:
+    def read(self, query: Change[T]) -> T:
         """Run a query. Raises JournalError."""
-        with self._lock:
+        with self.lock:
             try:
                 return query(self._connection)
             except sqlite3.Error as error:
@@ -89,9 +92,9 @@ class Database(Closable):
                     return self._begin_anew(query, str(error))
                 raise _journal_error("read", error) from error
 
-    def _change(self, change: Change[T]) -> T:
+    def change(self, change: Change[T]) -> T:
         """Make a change that is on disk when this returns. Raises JournalError."""
-        with self._lock:
+        with self.lock:
             try:
                 if self._is_copy:
                     self._leave_copy()
@@ -114,14 +117,14 @@ class Database(Closable):
         self._connection, self._identity = opened, _identity(self.path)
         self._is_copy = False
 
-    def _try(self, what: str, change: Change[object]) -> bool:
+    def try_change(self, what: str, change: Change[object]) -> bool:
         """Make a change now, or else with a later one. Return whether it is made.
 
         Of several failures in a row the first is logged; `what` is for the log.
         """
-        with self._lock:
+        with self.lock:
             try:
-                self._change(change)
+                self.change(change)
             except JournalError as error:
                 self._late.append(change)
                 if not self._is_reported:
@@ -155,7 +158,7 @@ class Database(Closable):
 
     def _begin_anew(self, change: Change[T], reason: str) -> T:
         """Begin a new file in place of one that is broken or gone, and make the change there."""
-        known = self._rows_in_memory()
+        known = self._memory.rows()
         self._connection.close()
         try:
             rows = self._put_aside(reason)

@@ -94,7 +94,7 @@ class Run:
 class Unfinished:
     """A run without an end, and what is needed to finish it.
 
-    `resume` is the text that `Journal.begin` was given, `child` a program that may still run,
+    `resume` is the text that `Runs.begin` was given, `child` a program that may still run,
     `snapshot` the id that the run had made when it was last recorded.
     """
 

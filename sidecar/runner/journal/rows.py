@@ -22,6 +22,7 @@ from sidecar.runner.journal.records import (
     RunOutcome,
     Unfinished,
 )
+from sidecar.runner.journal.schema import Row
 
 _MOST_REASON = 2_000
 _MOST_EXCERPT = 8_000
@@ -34,6 +35,9 @@ PAST_COLUMNS = (
     "first_seen, last_start, last_missed, last_end, last_outcome, last_success, "
     "retry_fire, retry_at, retry_tries, retry_hook_tries, kind, subject, repo"
 )
+
+START_COLUMNS = ("kind", "subject", "repo", "cause", "started", "phase", "resume")
+OF_JOB = "kind = ? AND subject = ? AND repo = ?"
 
 _STATS_FIELDS = {known.name: known.type for known in fields(Stats)}
 
@@ -74,19 +78,13 @@ def run_of(row: Values) -> Run | None:
         _member(RunCause, cause) or RunCause.MANUAL,
         started,
         _member(Phase, phase) or Phase.ENDING,
-        _ended_of(*ended),
+        _ended_of(tuple(ended)),
     )
 
 
-def _ended_of(
-    at: float | None,
-    outcome: str | None,
-    snapshot: str,
-    stats: str | None,
-    failure: str | None,
-    reason: str,
-    excerpt: str,
-) -> Ended | None:
+def _ended_of(row: Values) -> Ended | None:
+    """Read the columns from `ended` to `excerpt`."""
+    at, outcome, snapshot, stats, failure, reason, excerpt = row
     if at is None:
         return None
     return Ended(
@@ -159,3 +157,17 @@ def past_values(job: Job, past: Past) -> Values:
         *((None, None, 0, 0) if past.retry is None else astuple(past.retry)),
         *job,
     )
+
+
+def past_row(job: Job, past: Past) -> Row:
+    """Return the whole row of a job's past."""
+    return "works", tuple(PAST_COLUMNS.split(", ")), past_values(job, past)
+
+
+def unfinished_row(one: Unfinished) -> Row:
+    """Return the whole row of a run without an end."""
+    run, child = one.run, one.child
+    columns = ("id", *START_COLUMNS, "snapshot", "child_pid", "child_started")
+    head = (run.id, *run.job, run.trigger.value, run.started, run.phase.value, one.resume)
+    tail = (None, None) if child is None else (child.pid, child.started)
+    return "runs", columns, (*head, one.snapshot, *tail)

@@ -115,7 +115,7 @@ class DeliveryQueue(Closable):
         """Queue a message; raises nothing."""
         fitting = fit_message(message)
         with self._posting:
-            self._journal.post(render_message(fitting), message.at)
+            self._journal.outbox.post(render_message(fitting), message.at)
             self._fresh.append(fitting)
         self._wake.set()
 
@@ -132,7 +132,9 @@ class DeliveryQueue(Closable):
             self._fresh.clear()
             try:
                 waiting = self._join(fresh)
-                return waiting, {posted.id for posted in self._journal.due(self._now(), _MOST)}
+                return waiting, {
+                    posted.id for posted in self._journal.outbox.due(self._now(), _MOST)
+                }
             except SidecarError as error:
                 log_event(_log, logging.ERROR, "outbox.unreadable", reason=error.message)
                 return [_Waiting(message) for message in fresh], set()
@@ -140,11 +142,11 @@ class DeliveryQueue(Closable):
     def _join(self, fresh: Iterable[QueuedMessage]) -> list[_Waiting]:
         """Join what the journal has and what it could not take."""
         waiting: list[_Waiting] = []
-        for posted in self._journal.due(math.inf, _MOST):
+        for posted in self._journal.outbox.due(math.inf, _MOST):
             message = parse_message(posted.body)
             if message is None:
                 log_event(_log, logging.ERROR, "outbox.unknown", message=posted.id)
-                self._journal.sent(posted.id)
+                self._journal.outbox.sent(posted.id)
             else:
                 waiting.append(_Waiting(message, posted))
         known = {one.message for one in waiting}
@@ -175,7 +177,7 @@ class DeliveryQueue(Closable):
         if failure is None:
             log_event(_log, logging.DEBUG, "notify.sent", to=message.to, about=message.about)
             if one.posted is not None:
-                self._journal.sent(one.posted.id)
+                self._journal.outbox.sent(one.posted.id)
             return "sent"
         if failure.is_down:
             down[message.to] = failure
@@ -186,14 +188,14 @@ class DeliveryQueue(Closable):
         if one.posted is None or failure.is_final or tries >= len(PAUSES):
             return self._drop(one, failure.reason)
         pause = PAUSES[tries]
-        self._journal.failed(one.posted.id, self._now() + pause)
+        self._journal.outbox.failed(one.posted.id, self._now() + pause)
         fields = {"to": one.message.to, "about": one.message.about, "seconds": pause}
         log_event(_log, logging.WARNING, "notify.failed", reason=failure.reason, **fields)
         return "failed"
 
     def _drop(self, one: _Waiting, reason: str) -> str:
         if one.posted is not None:
-            self._journal.sent(one.posted.id)
+            self._journal.outbox.sent(one.posted.id)
         fields = {"to": one.message.to, "about": one.message.about, "reason": reason}
         log_event(_log, logging.ERROR, "notify.dropped", **fields)
         return "dropped"

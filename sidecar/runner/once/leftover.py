@@ -5,6 +5,7 @@ by it what the backup has begun.
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,9 +16,9 @@ from sidecar.lib.errors import StoreError
 from sidecar.lib.log import log_event
 from sidecar.lib.read_file import read_file
 from sidecar.lib.write_file import write_small
-from sidecar.runner.journal import Stopped
+from sidecar.runner.journal import Journal, Stopped
 from sidecar.runner.once.quiesce import QuiesceControl, in_start_order
-from sidecar.runner.quiesce import StoppedRecords, Wait, start_again
+from sidecar.runner.quiesce import Wait, start_again
 
 FILE = "backup-once.json"
 DEFAULT_TIMEOUT = 60.0
@@ -74,7 +75,7 @@ class ContainerRemover(QuiesceControl, Protocol):
 
 def recover_leftovers(
     docker: ContainerRemover,
-    journal: StoppedRecords,
+    journal: Journal,
     wait: Wait | None = None,
     *,
     is_alone: bool = True,
@@ -90,43 +91,19 @@ def recover_leftovers(
     record = read_record(state) if is_alone else None
     if record is not None and record.shot and docker.discard(record.shot):
         log_event(_log, logging.WARNING, "leftover.ended", container=record.shot)
-    if left := journal.still_stopped():
-        failures = start_again(docker, _SortedRecords(docker, journal, left), wait)
-        if failures or journal.still_stopped():
+    if left := journal.containers.still_stopped():
+        failures = start_again(docker, journal, wait, _in_start_order(docker, left))
+        if failures or journal.containers.still_stopped():
             return failures
     if record is not None:
         remove_record(state)
     return ()
 
 
-class _SortedRecords:
-    """The journal, whose stopped containers come in the order in which they are to start."""
-
-    def __init__(
-        self, docker: QuiesceControl, journal: StoppedRecords, left: tuple[Stopped, ...]
-    ) -> None:
-        self._journal = journal
-        ordered = in_start_order(docker.all(), docker.providers())
-        place = {one.id: number for number, one in enumerate(ordered)}
-        place |= {one.name: number for number, one in enumerate(ordered)}
-        last = len(ordered)
-        self._left = sorted(
-            left, key=lambda one: place.get(one.container, place.get(one.name, last))
-        )
-
-    @property
-    def path(self) -> Path:
-        """Its file."""
-        return self._journal.path
-
-    def stopped(self, one: Stopped) -> None:
-        """Record that it is to be started again."""
-        self._journal.stopped(one)
-
-    def resumed(self, container: str) -> None:
-        """Record that it needs not be started again."""
-        self._journal.resumed(container)
-
-    def still_stopped(self) -> tuple[Stopped, ...]:
-        """List what is to be started again."""
-        return tuple(self._left)
+def _in_start_order(docker: QuiesceControl, left: Iterable[Stopped]) -> list[Stopped]:
+    """Return them in the order in which they are to start."""
+    ordered = in_start_order(docker.all(), docker.providers())
+    place = {one.id: number for number, one in enumerate(ordered)}
+    place |= {one.name: number for number, one in enumerate(ordered)}
+    last = len(ordered)
+    return sorted(left, key=lambda one: place.get(one.container, place.get(one.name, last)))

@@ -128,7 +128,7 @@ def run_once(backup: OnceBackup, waiter: SignalWaiter) -> Result:
                 return _run_in_thread(backup.strategy, waiter)
         finally:
             # The record stays as long as the next start of ours has something to start.
-            if not journal.still_stopped():
+            if not journal.containers.still_stopped():
                 remove_record(state)
 
 

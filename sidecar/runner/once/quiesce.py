@@ -17,9 +17,9 @@ from sidecar.docker.lifecycle import ContainersError
 from sidecar.docker.models import ContainerState
 from sidecar.docker.usage import ContainerUse
 from sidecar.lib.log import log_event
+from sidecar.runner.journal import Journal
 from sidecar.runner.quiesce import (
     ContainerControl,
-    StoppedRecords,
     reasons_not_to_stop,
     while_stopped,
 )
@@ -142,7 +142,7 @@ def _dependencies(container: ContainerUse) -> Iterable[tuple[str, str]]:
 def quiesced(
     docker: QuiesceControl,
     containers: Sequence[ContainerUse],
-    journal: StoppedRecords,
+    journal: Journal,
     context: QuiesceContext,
 ) -> Iterator[None]:
     """Stop containers in this order for the block, and start them in reverse, whatever happens.
@@ -166,9 +166,7 @@ def quiesced(
         raise
 
 
-def _stop(
-    stack: ExitStack, control: "_PersistentControl", journal: StoppedRecords, seconds: int
-) -> None:
+def _stop(stack: ExitStack, control: "_PersistentControl", journal: Journal, seconds: int) -> None:
     stopped = while_stopped(control, (control.one,), journal, seconds=seconds, wait=control.wait)
     try:
         stack.enter_context(stopped)

@@ -133,7 +133,7 @@ class Restorer:
         Raises RestoreError, EngineError, ContainersError or UsageError.
         """
         request = check_request(request)
-        look = FileLook(self._engine, self._journal, backup_job(request.plan))
+        look = FileLook(self._engine, self._journal.runs, backup_job(request.plan))
         choice = choose_snapshot(
             request,
             lambda: self._engine.snapshots(request.plan, request.instance),
@@ -184,7 +184,7 @@ class Restorer:
             raise
         finally:
             ended = replace(ended, at=self._now())
-            self._journal.end(number, ended)
+            self._journal.runs.end(number, ended)
         return ended
 
     def _measure(self, source: str, snapshot: Snapshot, needs: Differences) -> RestoreItem:
@@ -225,10 +225,10 @@ class Restorer:
 
     def _begin(self, job: Job, trigger: RunCause) -> int:
         try:
-            return self._journal.begin(job, trigger, self._now(), "")
+            return self._journal.runs.begin(job, trigger, self._now(), "")
         except JournalError as error:
             log_event(_log, logging.ERROR, "run.not-recorded", work=job, reason=str(error))
-            return self._journal.hold(job, trigger, self._now())
+            return self._journal.runs.hold(job, trigger, self._now())
 
     def _stopped(
         self, users: Sequence[ContainerUse], run: int

@@ -151,15 +151,15 @@ class Verifier:
         finally:
             at = self._now()
             if found.is_good:
-                self._journal.verified(plan.id, at, found.snapshot)
-            self._journal.end(run, _ended(found, at))
+                self._journal.findings.verified(plan.id, at, found.snapshot)
+            self._journal.runs.end(run, _ended(found, at))
         return found
 
     def _verify(self, plan: RunPlan, instance: str, seed: int, report: Report) -> Verification:
         snapshots = self._engine.snapshots(plan, instance)
         if not snapshots:
             return _failed(plan.id, seed, FailureClass.UNKNOWN, f"{plan.id} has no snapshot")
-        look = FileLook(self._engine, self._journal, backup_job(plan))
+        look = FileLook(self._engine, self._journal.runs, backup_job(plan))
         latest = find_latest(snapshots, look.holds_file, self._now())
         if latest.snapshot is None:
             note = f"there is nothing to compare: {latest.passed_over}"
@@ -246,10 +246,10 @@ class Verifier:
 
     def _begin(self, job: Job, trigger: RunCause) -> int:
         try:
-            return self._journal.begin(job, trigger, self._now(), "")
+            return self._journal.runs.begin(job, trigger, self._now(), "")
         except JournalError as error:
             log_event(_log, logging.ERROR, "run.not-recorded", work=job, reason=str(error))
-            return self._journal.hold(job, trigger, self._now())
+            return self._journal.runs.hold(job, trigger, self._now())
 
 
 def _failed(

@@ -337,11 +337,11 @@ def test_a_plan_that_may_be_empty_is_not_restored(world: World) -> None:
 
     on_purpose = world.emptiness(everything=True, on_purpose=frozenset({"web"}))
     assert (EmptySourceAction.NORMAL, None) == (on_purpose.refill(world.plan)[0].action, None)
-    world.journal.accept_empty("web", 7.0)
+    world.journal.findings.accept_empty("web", 7.0)
     decision, ended = world.emptiness(everything=True).refill(world.plan)
 
     assert (EmptySourceAction.NORMAL, None) == (decision.action, ended)
-    world.journal.end_acceptance("web")
+    world.journal.findings.end_acceptance("web")
     decision, _ = world.emptiness(everything=True).refill(world.plan)
     assert EmptySourceAction.ALARM is decision.action
 

@@ -80,7 +80,7 @@ class World:
             gate=nothing,
             emptiness=nothing,
             reporter=nothing,
-            journal=nothing,
+            journal=SimpleNamespace(past=nothing),
             engines=nothing,
             lock_keys=lambda repo: frozenset({repo.id}),
             stop=lambda: None,

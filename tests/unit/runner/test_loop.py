@@ -112,7 +112,7 @@ class World:
             self.pool,
             self.hub,
             self.report,
-            lambda plan: parts.journal.accept_empty(plan, self.now),
+            lambda plan: parts.journal.findings.accept_empty(plan, self.now),
         )
         return self
 
@@ -138,9 +138,9 @@ class World:
 
     def ran(self, job: Job, outcome: RunOutcome = RunOutcome.SUCCESS, **fields: Any) -> Run:
         """Record a run that took a minute."""
-        number = self.parts.journal.begin(job, RunCause.SCHEDULE, self.now, "")
+        number = self.parts.journal.runs.begin(job, RunCause.SCHEDULE, self.now, "")
         ended = Ended(outcome, self.now + 60, **fields)
-        self.parts.journal.end(number, ended)
+        self.parts.journal.runs.end(number, ended)
         run = Run(number, job, RunCause.SCHEDULE, self.now, ended=ended)
         self.parts.reporter.ended(run)
         self.now += 60
@@ -207,7 +207,7 @@ def test_a_clock_that_is_set_back_silences_nothing(
     world.now -= hours * HOUR
     world.loop.poll()
     assert {"clock.set-back"} == {record.message for record in caplog.records}
-    past = world.parts.journal.history().past[WEB]
+    past = world.parts.journal.past.history().past[WEB]
     assert {world.now} == {past.first_seen, past.last_start, past.last_end, past.last_success}
     assert 1 == len(caplog.records)
 
@@ -218,7 +218,7 @@ def test_a_clock_that_is_set_back_silences_nothing(
     # And what is missed from now on is told, and what is not saved makes unhealthy.
     world.now += 5 * HOUR
     world.loop.poll()
-    (missed,) = world.parts.journal.missed_fires()
+    (missed,) = world.parts.journal.past.missed_fires()
     assert (WEB, 5) == (missed.job, missed.count)
     assert 1 == len(world.report.health().backups)
     assert ["clock.set-back", "run.missed"] == [record.message for record in caplog.records]
@@ -229,23 +229,23 @@ def test_a_clock_that_is_corrected_by_seconds_changes_nothing(world: World) -> N
     world.loop.poll()
     world.now += HOUR
     world.ran(WEB)
-    before = world.parts.journal.history().past[WEB]
+    before = world.parts.journal.past.history().past[WEB]
     world.loop.poll()
     world.now -= 60
     world.loop.poll()
-    assert before == world.parts.journal.history().past[WEB]
+    assert before == world.parts.journal.past.history().past[WEB]
     assert set() == world.waiting()
 
 
 def test_a_clock_that_was_never_set_pulls_nothing_back(world: World) -> None:
     """After a start without a battery it is 1970 for a while."""
     world.loop.poll()
-    before = world.parts.journal.history().past[WEB]
+    before = world.parts.journal.past.history().past[WEB]
     world.now, now = 1_000.0, world.now
     world.loop.poll()
     world.now = now
     world.loop.poll()
-    assert before == world.parts.journal.history().past[WEB]
+    assert before == world.parts.journal.past.history().past[WEB]
     assert set() == world.waiting()
 
 
@@ -278,8 +278,8 @@ def test_health_tells_what_was_done_besides_backups(
     assert f"backrest_runner_{metric} 1.0" in page
 
     # By another process, such as `backrest-runner check`.
-    number = world.parts.journal.begin(job, RunCause.MANUAL, world.now, "")
-    world.parts.journal.end(number, Ended(RunOutcome.CANCELLED, world.now + 1))
+    number = world.parts.journal.runs.begin(job, RunCause.MANUAL, world.now, "")
+    world.parts.journal.runs.end(number, Ended(RunOutcome.CANCELLED, world.now + 1))
     assert (f"the last {words} was cancelled",) == world.report.health().reasons
     world.ran(job)
     world.loop.poll()
@@ -308,7 +308,7 @@ def test_what_was_missed_is_recorded_once(world: World) -> None:
     world.now += 5 * HOUR
     world.loop.poll()
     world.loop.poll()
-    (missed,) = world.parts.journal.missed_fires()
+    (missed,) = world.parts.journal.past.missed_fires()
     assert (WEB, 4) == (missed.job, missed.count)
     assert 4 == world.report.collect().missed
 
@@ -373,10 +373,10 @@ def test_scheduled_plans_are_backed_up_on_start_where_that_is_wanted(world: Worl
 )
 def test_skip_is_heeded(world: World) -> None:
     """What came before the start of the daemon is missed."""
-    world.parts.journal.first_seen([WEB], NOON - DAY)
+    world.parts.journal.past.first_seen([WEB], NOON - DAY)
     world.loop.poll()
     assert set() == world.waiting()
-    assert 24 == world.parts.journal.missed_fires()[0].count
+    assert 24 == world.parts.journal.past.missed_fires()[0].count
 
 
 @pytest.mark.parametrize(
@@ -394,7 +394,7 @@ def test_empty_plans_are_looked_for_at_the_start_and_on_their_schedule(world: Wo
     world.now += 3 * HOUR - 60
     world.loop.poll()
     assert restore in world.waiting()
-    assert JobKind.RESTORE not in {one.job.kind for one in world.parts.journal.missed_fires()}
+    assert JobKind.RESTORE not in {one.job.kind for one in world.parts.journal.past.missed_fires()}
     world.empty()
     world.loop.poll()
     assert restore not in world.waiting()
@@ -495,7 +495,7 @@ def test_what_came_while_it_waited_is_recorded(world: World) -> None:
     world.now += 2 * HOUR + 5
     jobs, _ = job_runner(world, Ended(RunOutcome.SUCCESS, NOON))
     jobs.run(WEB, RunCause.SCHEDULE)
-    (missed,) = world.parts.journal.missed_fires()
+    (missed,) = world.parts.journal.past.missed_fires()
     assert (2, NOON + HOUR, NOON + 2 * HOUR) == (missed.count, missed.first, missed.last)
 
 
@@ -514,9 +514,9 @@ def test_a_plan_that_could_not_be_restored_is_not_backed_up(world: World) -> Non
 def away(world: World, retry: Retry) -> None:
     """Let the last run have failed, so that it is tried again."""
     journal = world.parts.journal
-    number = journal.begin(WEB, RunCause.SCHEDULE, world.now, "")
+    number = journal.runs.begin(WEB, RunCause.SCHEDULE, world.now, "")
     ended = Ended(RunOutcome.FAILED, world.now, failure=FailureClass.NETWORK)
-    journal.end(number, ended, retry)
+    journal.runs.end(number, ended, retry)
 
 
 def test_a_fire_that_failed_is_tried_again_when_its_time_has_come(world: World) -> None:
@@ -548,9 +548,9 @@ def test_the_next_fire_replaces_one_that_is_tried_again(world: World, *, in_queu
     jobs, acting = job_runner(world, Ended(RunOutcome.SUCCESS, NOON))
     jobs.run(WEB, world.pool._waiting[WEB])
     assert [Retry(NOON + HOUR)] == [one.answers for one in acting.conditions]
-    (missed,) = world.parts.journal.missed_fires()
+    (missed,) = world.parts.journal.past.missed_fires()
     assert (NOON - 60, NOON - 60, 1) == (missed.first, missed.last, missed.count)
-    assert {} == world.parts.journal.history().retries
+    assert {} == world.parts.journal.past.history().retries
 
 
 @pytest.mark.parametrize(
@@ -561,7 +561,7 @@ def test_skip_gives_up_what_should_have_been_tried_while_it_was_down(world: Worl
     world.write(plan(cron="0 0 * * *"))
     away(world, Retry(NOON - HOUR, NOON - 60, 1))
     world.loop.poll()
-    (missed,) = world.parts.journal.missed_fires()
+    (missed,) = world.parts.journal.past.missed_fires()
     assert NOON - HOUR == missed.last
     assert WEB not in world.waiting()
     away(world, Retry(NOON - HOUR, NOON + 60, 1))
@@ -600,7 +600,7 @@ def test_a_plan_shows_when_it_is_tried_again(world: World) -> None:
     away(world, Retry(NOON - 60, NOON + 900, 1))
     (state,) = world.report.collect().plans
     assert NOON + 900 == state.next_fire
-    known = world.parts.journal.history().past[WEB]
+    known = world.parts.journal.past.history().past[WEB]
     timetable = Timetable(world.parts.scheduler)
     assert NOON + 900 == timetable.next_fire(Timing(), known, NOON)
     assert NOON + 1800 == timetable.next_fire(Timing("0 * * * *"), known, NOON + 1800)
@@ -614,7 +614,7 @@ def test_health_tells_a_backup_that_the_end_of_the_runner_cut_off(
     world.loop.poll()
     journal = world.parts.journal
     ended = Ended(RunOutcome.CANCELLED, NOON, failure=FailureClass.INTERRUPTED)
-    journal.end(journal.begin(WEB, trigger, NOON, ""), ended)
+    journal.runs.end(journal.runs.begin(WEB, trigger, NOON, ""), ended)
     told = any("was cut off" in one for one in world.report.health().backups)
     assert told is (trigger is RunCause.SCHEDULE)
 
@@ -703,10 +703,10 @@ def test_that_a_plan_may_be_empty_is_said_with_its_backup(world: World) -> None:
     asked = ({"do": "prune", "of": "store"}, {"do": "backup", "of": "web", "accept_empty": "yes"})
     for request in asked:
         next(answer_request(world.api, {"accept_empty": True, **request}))
-    assert not world.parts.journal.is_empty_accepted("web")
+    assert not world.parts.journal.findings.is_empty_accepted("web")
     next(answer_request(world.api, {"do": "backup", "of": "web", "accept_empty": True}))
-    assert world.parts.journal.is_empty_accepted("web")
-    assert not world.parts.journal.is_empty_accepted("store")
+    assert world.parts.journal.findings.is_empty_accepted("web")
+    assert not world.parts.journal.findings.is_empty_accepted("store")
 
 
 def test_the_daemon_says_why_nothing_was_run(world: World) -> None:
@@ -771,7 +771,7 @@ def test_the_status_tells_of_each_plan(world: World) -> None:
     world.ran(WEB, snapshot="abc", stats=stats)
     world.now += 40
     world.ran(WEB, RunOutcome.FAILED, failure=FailureClass.NETWORK, reason="MARK")
-    world.parts.journal.verified("web", world.now - 7, "abc")
+    world.parts.journal.findings.verified("web", world.now - 7, "abc")
     found = status_json(world.report.collect())
     (shown,) = found["plans"]
     assert {
@@ -862,11 +862,13 @@ def test_the_status_names_the_latest_snapshot_that_holds_a_file(world: World) ->
 def test_health_names_a_snapshot_ahead_of_the_clock(world: World) -> None:
     """As long as it is there, and ahead."""
     world.loop.poll()
-    world.parts.journal.set_ahead("web", [AheadSnapshot("5f3a9c01" * 8, world.now + 9 * DAY)])
+    world.parts.journal.findings.set_ahead(
+        "web", [AheadSnapshot("5f3a9c01" * 8, world.now + 9 * DAY)]
+    )
     (reason,) = world.report.health().backups
     assert "1 snapshot ahead of the clock" in reason
     assert "`restic forget 5f3a9c01`" in reason
-    world.parts.journal.set_ahead("web", [AheadSnapshot("5f3a9c01" * 8, world.now + DAY)])
+    world.parts.journal.findings.set_ahead("web", [AheadSnapshot("5f3a9c01" * 8, world.now + DAY)])
     assert () == world.report.health().backups
 
 
@@ -874,7 +876,8 @@ class Unreadable:
     """A journal whose file is out of reach."""
 
     def __init__(self, journal: Journal) -> None:
-        self.history = journal.history
+        self.past = journal.past
+        self.runs = self.findings = self
 
     def last(self, *_: object) -> None:
         """Fail."""
@@ -1060,7 +1063,7 @@ def test_what_is_told_names_plans_and_repositories(world: World, tmp_path: Path)
     reporter = RunReporter(
         tmp_path,
         world.parts.scheduler.zone,
-        world.parts.journal.history,
+        world.parts.journal.past.history,
         Announcing(),  # type: ignore[arg-type]
         world.clock,
     )

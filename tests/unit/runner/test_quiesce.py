@@ -136,11 +136,11 @@ def test_what_needs_others_stops_first_and_starts_last(journal: Journal) -> None
     with while_stopped(machine, [DB, WEB], journal, run=7):
         assert ["stop web-id", "stop db-id"] == machine.log
         assert {("web-id", 7), ("db-id", 7)} == {
-            (one.container, one.run) for one in journal.still_stopped()
+            (one.container, one.run) for one in journal.containers.still_stopped()
         }
 
     assert ["start db-id", "start web-id"] == machine.log[2:]
-    assert () == journal.still_stopped()
+    assert () == journal.containers.still_stopped()
 
 
 def test_they_start_again_whatever_happens(journal: Journal) -> None:
@@ -164,7 +164,7 @@ def test_if_one_cannot_be_stopped_the_others_start_again(journal: Journal) -> No
         raise AssertionError
 
     assert ["stop web-id", "stop db-id", "wait", "start db-id", "start web-id"] == machine.log
-    assert () == journal.still_stopped()
+    assert () == journal.containers.still_stopped()
 
 
 @pytest.mark.parametrize(
@@ -187,18 +187,18 @@ def test_what_a_killed_process_was_about_to_stop_is_waited_for(
 ) -> None:
     """Nobody stops it a second time. Stopped in the time it had, it is started by us."""
     machine = Machine([WEB], status={"web-id": status}, ended=ended)
-    journal.stopped(Stopped("web-id", "shop-web-1", 0, 1000.0, 4))
+    journal.containers.stopped(Stopped("web-id", "shop-web-1", 0, 1000.0, 4))
 
     assert () == start_again(machine, journal, machine.wait)
 
     assert ["wait"] * waits + ["start web-id"] * starts == machine.log
-    assert () == journal.still_stopped()
+    assert () == journal.containers.still_stopped()
 
 
 def test_without_patience_it_is_left_to_the_next_look(journal: Journal) -> None:
     """Each minute the runner looks, and holds up nothing else meanwhile."""
     machine = Machine([WEB], status={"web-id": ["running", "exited"]})
-    journal.stopped(Stopped("web-id", "shop-web-1", 0, 1000.0, 4))
+    journal.containers.stopped(Stopped("web-id", "shop-web-1", 0, 1000.0, 4))
 
     assert () == start_again(machine, journal)
     assert [] == machine.log
@@ -209,12 +209,12 @@ def test_without_patience_it_is_left_to_the_next_look(journal: Journal) -> None:
 def test_a_state_that_does_not_last_is_given_up_at_last(journal: Journal) -> None:
     """It stays to be done."""
     machine = Machine([WEB], status={"web-id": ["removing"]})
-    journal.stopped(Stopped("web-id", "shop-web-1", 0, 1000.0, 4))
+    journal.containers.stopped(Stopped("web-id", "shop-web-1", 0, 1000.0, 4))
 
     assert () == start_again(machine, journal, machine.wait)
 
     assert ["wait"] * 19 == machine.log
-    assert 1 == len(journal.still_stopped())
+    assert 1 == len(journal.containers.still_stopped())
 
 
 def test_one_that_cannot_be_started_keeps_none_of_the_others(journal: Journal) -> None:
@@ -228,11 +228,11 @@ def test_one_that_cannot_be_started_keeps_none_of_the_others(journal: Journal) -
         pass
 
     assert "start web-id" in machine.log
-    assert ["db-id"] == [one.container for one in journal.still_stopped()]
+    assert ["db-id"] == [one.container for one in journal.containers.still_stopped()]
     assert 1 == len(start_again(machine, journal))
     machine.refuse.clear()
     assert () == start_again(machine, journal)
-    assert () == journal.still_stopped()
+    assert () == journal.containers.still_stopped()
 
 
 def test_what_somebody_is_at_is_not_started(journal: Journal) -> None:
@@ -252,14 +252,14 @@ def test_a_lock_that_cannot_be_made_is_held_by_nobody(tmp_path: Path) -> None:
 
 def test_a_container_that_was_recreated_starts_by_its_name(journal: Journal) -> None:
     """One that is gone for good is no failure."""
-    journal.stopped(Stopped("old-id", "shop-web-1", 0))
-    journal.stopped(Stopped("gone-id", "gone", 0))
+    journal.containers.stopped(Stopped("old-id", "shop-web-1", 0))
+    journal.containers.stopped(Stopped("gone-id", "gone", 0))
     machine = Machine([WEB])
 
     assert () == start_again(machine, journal)
 
     assert ["start gone-id", "start old-id", "start web-id"] == machine.log
-    assert () == journal.still_stopped()
+    assert () == journal.containers.still_stopped()
 
 
 def test_nothing_is_asked_of_the_engine_if_nothing_is_stopped(journal: Journal) -> None:

@@ -90,9 +90,9 @@ class World:
 
     def end(self, job: Job = WEB, outcome: RunOutcome = RunOutcome.SUCCESS, **more: Any) -> Run:
         """Record a run."""
-        number = self.journal.begin(job, RunCause.MANUAL, 10.0, "")
+        number = self.journal.runs.begin(job, RunCause.MANUAL, 10.0, "")
         ended = Ended(outcome, 20.0, **more)
-        self.journal.end(number, ended)
+        self.journal.runs.end(number, ended)
         return Run(number, job, RunCause.MANUAL, 10.0, Phase.ENDING, ended)
 
     def refused(self) -> str:
@@ -171,12 +171,12 @@ def test_an_id_outlives_the_journal(world: World) -> None:
     assert world.ensure() is None
 
     assert (0, GUID) == (world.place.created, world.known.guid("store"))
-    assert GUID == world.journal.guid("store")
+    assert GUID == world.journal.findings.guid("store")
 
 
 def test_an_id_of_before_there_was_the_file_comes_into_it(world: World) -> None:
     """At the next start."""
-    world.journal.set_guid("store", GUID)
+    world.journal.findings.set_guid("store", GUID)
 
     assert world.ensure() is None
 
@@ -294,12 +294,12 @@ def test_an_id_that_cannot_be_kept_is_told(
     world.ensure()
 
     assert ["repository.not-noted"] == [record.message for record in caplog.records]
-    assert GUID == world.journal.guid("store")
+    assert GUID == world.journal.findings.guid("store")
 
 
 def test_where_the_journal_cannot_be_read_nothing_is_created(world: World) -> None:
     """The repository may have existed."""
-    world.journal._connection.close()
+    world.journal._database._connection.close()
 
     assert world.ensure() is None
 

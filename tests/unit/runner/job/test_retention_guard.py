@@ -75,7 +75,7 @@ class Scene:
     @property
     def ahead(self) -> list[str]:
         """Return the ids that are recorded as ahead of the clock."""
-        return [one.snapshot for one in self.journal.ahead().get("web", ())]
+        return [one.snapshot for one in self.journal.findings.ahead().get("web", ())]
 
 
 @pytest.fixture

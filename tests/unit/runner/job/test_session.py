@@ -184,7 +184,7 @@ class Scene:
     @property
     def waiting(self) -> Retry | None:
         """What is tried again, by the journal."""
-        return self.journal.history().retries.get(WEB)
+        return self.journal.past.history().retries.get(WEB)
 
     def written(self) -> list[str]:
         """What hooks have written."""
@@ -227,7 +227,7 @@ def test_the_outcome_decides_which_hooks_follow(
     assert scene.sets == [START, events]
     expected = Ended(outcome, 1000.0, answer.snapshot, answer.stats, answer.failure, answer.reason)
     assert ended == expected
-    assert [run.ended for run in scene.journal.runs()] == [expected]
+    assert [run.ended for run in scene.journal.runs.list()] == [expected]
 
 
 def test_hooks_run_in_order_around_the_work(scene: Scene) -> None:
@@ -409,7 +409,7 @@ def test_a_run_that_a_shutdown_cancels_does_not_answer_its_fire(scene: Scene) ->
     assert scene.answer(Retry(900.0)) == Retry(900.0, 1900.0, 1)
     assert scene.told[-1].ended is not None
     assert scene.told[-1].ended.outcome is RunOutcome.CANCELLED
-    scene.journal.give_up(WEB, scene.now)
+    scene.journal.past.give_up(WEB, scene.now)
     assert scene.answer(None) is None
 
 
@@ -460,7 +460,7 @@ def test_a_backup_is_given_the_last_snapshot_of_its_plan(
     def unreadable(*_: object) -> Run:
         raise JournalError("the journal cannot be read", "", FailureClass.UNKNOWN)
 
-    monkeypatch.setattr(scene.journal, "latest", unreadable)
+    monkeypatch.setattr(scene.journal.runs, "latest", unreadable)
     scene.run()
 
     assert scene.calls[1::2] == ["backup", "backup after 5f3a9c", "backup"]
@@ -596,7 +596,7 @@ def test_after_something_unforeseen_everything_starts_again(scene: Scene) -> Non
         scene.run()
 
     assert scene.after.sets == [HALTED]
-    [run] = scene.journal.runs()
+    [run] = scene.journal.runs.list()
     assert run.ended is not None
     assert (run.ended.outcome, run.ended.failure) == (RunOutcome.FAILED, FailureClass.UNKNOWN)
     assert [one.ended for one in scene.told] == [run.ended]
@@ -612,7 +612,7 @@ def test_what_follows_is_left_to_the_next_start_if_it_cannot_be_run(scene: Scene
     with pytest.raises(RuntimeError, match="a fault of ours"):
         scene.run()
 
-    assert [one.run.phase for one in scene.journal.unfinished()] == [Phase.ENDING]
+    assert [one.run.phase for one in scene.journal.runs.unfinished()] == [Phase.ENDING]
 
 
 KEEP = Retention(last=3)
@@ -764,7 +764,7 @@ def test_emptiness_that_was_accepted_is_a_success_until_there_are_files(scene: S
     """Then it would be a loss again."""
     scene.plan = replace(scene.plan, retention=KEEP)
     scene.saved = (FULL, VOID)
-    scene.journal.accept_empty("web", 1000.0)
+    scene.journal.findings.accept_empty("web", 1000.0)
     outcomes = []
     for answer in (NOTHING, NOTHING, MADE, NOTHING):
         scene.answers["backup"] = scene.answers["backup after 5f3a9c"] = answer
@@ -879,12 +879,12 @@ def test_what_is_not_in_the_document_is_not_run(scene: Scene, job: Job) -> None:
     with pytest.raises(UsageError, match="there is no"):
         scene.session.run(job, scene.config, RunCause.MANUAL)
 
-    assert scene.journal.runs() == ()
+    assert scene.journal.runs.list() == ()
 
 
 def refuse(journal: Journal, *, refuse: bool = True) -> None:
     """Let nothing be written into the journal, as on a disk that is full."""
-    journal._connection.execute(f"PRAGMA query_only = {'ON' if refuse else 'OFF'}")
+    journal._database._connection.execute(f"PRAGMA query_only = {'ON' if refuse else 'OFF'}")
 
 
 def test_nothing_is_stopped_that_could_not_be_recorded(scene: Scene) -> None:
@@ -933,7 +933,7 @@ def test_what_stops_nothing_is_saved_all_the_same(scene: Scene) -> None:
     refuse(scene.journal, refuse=False)
     assert scene.run().outcome is RunOutcome.SUCCESS
 
-    assert [run.ended and run.ended.outcome for run in scene.journal.runs()] == [
+    assert [run.ended and run.ended.outcome for run in scene.journal.runs.list()] == [
         RunOutcome.SUCCESS,
         RunOutcome.SUCCESS,
     ]
@@ -949,8 +949,8 @@ def leave(
 ) -> int:
     """Leave a run as a runner does that dies."""
     resume = Resume(scene.repo, scene.plan if job is WEB else None, "host")
-    number = scene.journal.begin(job, RunCause.SCHEDULE, 900.0, render_resume(resume), retry)
-    scene.journal.phase(number, phase, snapshot)
+    number = scene.journal.runs.begin(job, RunCause.SCHEDULE, 900.0, render_resume(resume), retry)
+    scene.journal.runs.phase(number, phase, snapshot)
     return number
 
 
@@ -971,7 +971,7 @@ def test_a_run_that_died_is_brought_to_its_end(scene: Scene) -> None:
     )
     assert scene.written() == ["CONDITION_SNAPSHOT_END"]
     assert (scene.after.sets, scene.calls) == ([FAILED], ["open /repo", "unlock"])
-    assert [one.ended for one in scene.journal.runs()] == [run.ended]
+    assert [one.ended for one in scene.journal.runs.list()] == [run.ended]
     assert (scene.told, number) == ([run], run.id)
     assert scene.session.recover_runs(scene.config) == ()
 
@@ -1002,7 +1002,7 @@ def test_what_runs_without_hooks_is_unlocked_for_too(
     scene: Scene, kind: JobKind, is_known: bool
 ) -> None:
     """A restore or a verification that was killed has left its lock, if its repository is known."""
-    scene.journal.begin(Job(kind, "web", "nas"), RunCause.MANUAL, 900.0, "")
+    scene.journal.runs.begin(Job(kind, "web", "nas"), RunCause.MANUAL, 900.0, "")
 
     [run] = scene.session.recover_runs(scene.config if is_known else None)
 
@@ -1044,10 +1044,10 @@ def test_who_dies_while_forgetting_after_a_hook_that_failed_runs_the_hooks_again
 
     scene.meanwhile = die
     # A kill records nothing more; what is raised here would record the end.
-    scene.journal.end = lambda *_: None  # type: ignore[method-assign]
+    scene.journal.runs.end = lambda *_: None  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         scene.run()
-    del scene.journal.end
+    del scene.journal.runs.end
     scene.meanwhile = lambda: None
 
     [run] = scene.session.recover_runs(scene.config)
@@ -1071,8 +1071,8 @@ def test_what_cannot_be_put_right_is_told(scene: Scene) -> None:
     """A hook that fails, a repository that stays locked, a record that cannot be read."""
     scene.plan = replace(scene.plan, hooks=(hook("exit 9", "SNAPSHOT_END"),))
     leave(scene, Phase.WORKING)
-    scene.journal.begin(WEB, RunCause.MANUAL, 901.0, "{}")
-    scene.journal.begin(Job(JobKind.VERIFY, "web", "nas"), RunCause.MANUAL, 902.0, "")
+    scene.journal.runs.begin(WEB, RunCause.MANUAL, 901.0, "{}")
+    scene.journal.runs.begin(Job(JobKind.VERIFY, "web", "nas"), RunCause.MANUAL, 902.0, "")
     scene.answers["unlock"] = failed(FailureClass.NETWORK, "no route")
 
     reasons = [run.ended.reason for run in scene.session.recover_runs(None) if run.ended]
@@ -1207,7 +1207,7 @@ def test_the_programs_of_a_run_that_died_are_ended_first(scene: Scene, leftover:
     """The recorded child without its mark, and what the mark finds."""
     recorded, unrecorded = leftover(":", False), leftover(":", True)
     number = leave(scene, Phase.WORKING)
-    scene.journal.child(number, recorded.child)
+    scene.journal.runs.child(number, recorded.child)
     watch = threading.Thread(target=lambda: (recorded.process.wait(), unrecorded.process.wait()))
     watch.start()
 

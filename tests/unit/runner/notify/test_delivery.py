@@ -250,11 +250,11 @@ def test_what_is_no_message_is_told_and_forgotten(
     ground: Ground, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Another version may have left it."""
-    ground.journal.post("something else", 1.0)
+    ground.journal.outbox.post("something else", 1.0)
 
     assert Delivered() == ground.delivery.deliver()
     assert ["outbox.unknown"] == [record.message for record in caplog.records]
-    assert () == ground.journal.due(ground.now)
+    assert () == ground.journal.outbox.due(ground.now)
 
 
 def test_nobody_else_can_read_what_waits(ground: Ground) -> None:
@@ -276,7 +276,7 @@ def test_a_thread_sends_at_once(ground: Ground) -> None:
 
 def test_a_thread_begins_with_what_a_former_runner_left(ground: Ground) -> None:
     """Without being asked."""
-    ground.journal.post(
+    ground.journal.outbox.post(
         render_message(QueuedMessage("a", "plan web", HttpRequest("https://a/secret", "old"), 1.0)),
         1.0,
     )
@@ -310,7 +310,7 @@ def test_the_end_does_not_wait_for_all_servers(ground: Ground) -> None:
     ground.delivery.close()
 
     assert ["a 0", "a 1"] == ground.tried()
-    assert 3 == len(ground.journal.due(ground.now))
+    assert 3 == len(ground.journal.outbox.due(ground.now))
 
 
 def test_messages_of_the_same_words_are_two_messages(ground: Ground) -> None:

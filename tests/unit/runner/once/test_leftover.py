@@ -26,7 +26,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 def names_left(journal: Journal) -> Sequence[str]:
     """Return what is still to be started."""
-    return [one.name for one in journal.still_stopped()]
+    return [one.name for one in journal.containers.still_stopped()]
 
 
 def test_what_is_left_is_put_right_in_the_order_in_which_it_starts(journal: Journal) -> None:
@@ -34,7 +34,7 @@ def test_what_is_left_is_put_right_in_the_order_in_which_it_starts(journal: Jour
     app, db = held("app", part_of("p", "app", "db")), held("db", part_of("p", "db"))
     docker = QuiesceDocker.of(app, db)
     for name in ("app", "db", "gone"):
-        journal.stopped(Stopped(f"id-{name}", name, 0))
+        journal.containers.stopped(Stopped(f"id-{name}", name, 0))
     write_record(journal.path.parent, BackupRecord("shot"))
     assert () == recover_leftovers(docker, journal)
     assert ["discard shot", "start id-db", "start id-app", "start id-gone"] == docker.calls
@@ -45,7 +45,7 @@ def test_what_is_left_is_put_right_in_the_order_in_which_it_starts(journal: Jour
 def test_one_that_may_be_stopping_right_now_is_not_stopped_again(journal: Journal) -> None:
     """It is waited for, and started then."""
     docker = QuiesceDocker.of(held("a"), stopping={"id-a": 3})
-    journal.stopped(Stopped("id-a", "a", 0, 1000.0, 60))
+    journal.containers.stopped(Stopped("id-a", "a", 0, 1000.0, 60))
     write_record(journal.path.parent, BackupRecord(""))
     waits: list[float] = []
     assert () == recover_leftovers(docker, journal, waits.append)
@@ -56,7 +56,7 @@ def test_one_that_may_be_stopping_right_now_is_not_stopped_again(journal: Journa
 def test_without_patience_it_is_left_for_the_next_time(journal: Journal) -> None:
     """The record too."""
     docker = QuiesceDocker.of(held("a"), stopping={"id-a": 3})
-    journal.stopped(Stopped("id-a", "a", 0, 1000.0, 60))
+    journal.containers.stopped(Stopped("id-a", "a", 0, 1000.0, 60))
     write_record(journal.path.parent, BackupRecord(""))
     assert () == recover_leftovers(docker, journal)
     assert ([], ["a"]) == (docker.calls, names_left(journal))
@@ -66,7 +66,7 @@ def test_without_patience_it_is_left_for_the_next_time(journal: Journal) -> None
 def test_a_backup_that_is_still_at_work_is_left_alone(journal: Journal) -> None:
     """As a restore beside it has to; what another has left stopped is started all the same."""
     docker = QuiesceDocker.of(held("a"))
-    journal.stopped(Stopped("id-a", "a", 0))
+    journal.containers.stopped(Stopped("id-a", "a", 0))
     write_record(journal.path.parent, BackupRecord("shot"))
     assert () == recover_leftovers(docker, journal, is_alone=False)
     assert ["start id-a"] == docker.calls
@@ -82,7 +82,7 @@ def test_the_record_of_an_older_version_is_read(tmp_path: Path) -> None:
 def test_what_cannot_be_started_is_told_and_stays_to_be_done(journal: Journal) -> None:
     """When the backup began is still needed then."""
     docker = QuiesceDocker.of(held("a"), failures={"start id-a": ["no port"]})
-    journal.stopped(Stopped("id-a", "a", 0))
+    journal.containers.stopped(Stopped("id-a", "a", 0))
     write_record(journal.path.parent, BackupRecord(""))
     (reason,) = recover_leftovers(docker, journal)
     assert "no port" in reason

@@ -35,7 +35,7 @@ def context(
 
 def names_left(journal: Journal) -> Sequence[str]:
     """Return what is still to be started."""
-    return [one.name for one in journal.still_stopped()]
+    return [one.name for one in journal.containers.still_stopped()]
 
 
 def test_what_others_need_starts_first_in_whatever_order_it_is_listed() -> None:

@@ -133,10 +133,10 @@ def test_what_is_the_same_is_verified(bench: Bench) -> None:
     assert found.is_good
     assert sorted(bench.vault.held) == sorted(found.same)
     assert (50.0, ID) == (
-        bench.journal.verifications()["web"].at,
-        bench.journal.verifications()["web"].snapshot,
+        bench.journal.findings.verifications()["web"].at,
+        bench.journal.findings.verifications()["web"].snapshot,
     )
-    (run,) = bench.journal.runs("web")
+    (run,) = bench.journal.runs.list("web")
     assert run.ended is not None
     assert (RunOutcome.SUCCESS, ID) == (run.ended.outcome, run.ended.snapshot)
     assert "seed 1" in run.ended.excerpt
@@ -183,8 +183,8 @@ def test_what_is_different_is_told(bench: Bench, spoil: Callable[[Path], None], 
     assert not found.is_good
     assert 2 == len(found.differences)
     assert f"{bench.folder}/data/one: {words}" in found.differences[0]
-    assert {} == bench.journal.verifications()
-    (run,) = bench.journal.runs("web")
+    assert {} == bench.journal.findings.verifications()
+    (run,) = bench.journal.runs.list("web")
     assert run.ended is not None
     assert (RunOutcome.FAILED, FailureClass.DAMAGED) == (run.ended.outcome, run.ended.failure)
     assert words in run.ended.reason
@@ -267,10 +267,10 @@ def test_a_snapshot_without_a_file_is_neither_good_nor_bad(bench: Bench) -> None
 
     assert (False, (), None) == (found.is_good, found.differences, found.failure)
     assert "there is nothing to compare: 1 snapshot holds no file (01234567)" == found.note
-    (run,) = bench.journal.runs("web")
+    (run,) = bench.journal.runs.list("web")
     assert run.ended is not None
     assert RunOutcome.WARNING is run.ended.outcome
-    assert {} == bench.journal.verifications()
+    assert {} == bench.journal.findings.verifications()
 
 
 def test_a_newer_snapshot_without_a_file_is_passed_over(bench: Bench) -> None:
@@ -282,7 +282,7 @@ def test_a_newer_snapshot_without_a_file_is_passed_over(bench: Bench) -> None:
 
     assert (ID, True) == (found.snapshot, found.is_good)
     assert "1 newer snapshot holds no file (ffffffff)" == found.passed_over
-    (run,) = bench.journal.runs("web")
+    (run,) = bench.journal.runs.list("web")
     assert run.ended is not None
     assert (RunOutcome.WARNING, found.passed_over) == (run.ended.outcome, run.ended.reason)
 
@@ -344,7 +344,7 @@ def test_an_interrupted_verification_is_recorded(bench: Bench) -> None:
     with pytest.raises(KeyboardInterrupt):
         bench.verify()
 
-    (run,) = bench.journal.runs("web")
+    (run,) = bench.journal.runs.list("web")
     assert run.ended is not None
     assert RunOutcome.CANCELLED is run.ended.outcome
     assert [] == list((bench.scratch / "verify").iterdir())
