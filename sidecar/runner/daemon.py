@@ -87,7 +87,9 @@ class DaemonThreads:
             settings.scheduling.seats,
             self._finish,
             self._jobs.failed,
-            QueueRules(self._jobs.lock_keys, lambda job: prober.is_away(job.repo)),
+            QueueRules(
+                self._jobs.lock_keys, self._jobs.containers, lambda job: prober.is_away(job.repo)
+            ),
         )
         self._maintenance = Maintenance(
             state, lambda: self._jobs.config, parts.start_again, waiter.wake

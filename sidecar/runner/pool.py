@@ -5,6 +5,9 @@ submission. A job that waits for its repository holds no worker, and later jobs 
 repositories pass it; jobs of repositories that were last seen out of reach let all others pass.
 So no other job waits longer than the earlier jobs of its own repository take, and the first in
 the queue gets the next worker that it can use.
+
+It is the same with the containers that hooks stop: the run that ends first would start them while
+another still saves. No later job takes a container for which an earlier one waits.
 """
 
 import threading
@@ -32,21 +35,27 @@ def _by_name(job: Job) -> frozenset[str]:
     return frozenset({job.repo})
 
 
+def _no_containers(_: Job) -> frozenset[str]:
+    return frozenset()
+
+
 def _never(_: Job) -> bool:
     return False
 
 
 @dataclass(frozen=True, slots=True)
 class QueueRules:
-    """Which job of the queue may run, and which comes first; both are called often.
+    """Which job of the queue may run, and which comes first; all are called often.
 
     Attributes:
         lock_keys: what tells the repository of a job from others: two jobs whose repositories share
             one never run at the same time.
+        containers: the names of those that its hooks stop; nor do two jobs that share one.
         is_away: whether the repository of a job was last seen out of reach.
     """
 
     lock_keys: Callable[[Job], frozenset[str]] = _by_name
+    containers: Callable[[Job], frozenset[str]] = _no_containers
     is_away: Callable[[Job], bool] = _never
 
 
@@ -71,8 +80,9 @@ class Pool:
         self._rules = rules or QueueRules()
         self._change = threading.Condition()
         self._waiting: dict[Job, RunCause] = {}
-        # With what told its repository when it began: it may be renamed meanwhile.
-        self._running: dict[Job, frozenset[str]] = {}
+        # With what told its repository when it began, which may be renamed meanwhile, and its
+        # containers then.
+        self._running: dict[Job, tuple[frozenset[str], frozenset[str]]] = {}
         self._is_closing = False
         self._threads = [
             threading.Thread(target=self._work, name=f"seat-{number}", daemon=True)
@@ -137,22 +147,27 @@ class Pool:
             self._on_done(job)
 
     def _take(self) -> tuple[Job, RunCause] | None:
-        """Wait for the first job whose repository no other job uses; None when closing."""
+        """Wait for the first job that shares nothing with one that runs; None when closing."""
+        rules = self._rules
         with self._change:
             while not self._is_closing:
                 if (job := self._choose()) is not None:
-                    self._running[job] = self._rules.lock_keys(job)
+                    self._running[job] = (rules.lock_keys(job), rules.containers(job))
                     return job, self._waiting.pop(job)
                 self._change.wait()
         return None
 
     def _choose(self) -> Job | None:
         """Return the first job that may run; None if there is none."""
-        written = frozenset().union(*self._running.values())
+        written = frozenset[str]().union(*(keys for keys, _ in self._running.values()))
+        taken = set[str]().union(*(containers for _, containers in self._running.values()))
         away = None
         for job in self._waiting:
-            if written.isdisjoint(self._rules.lock_keys(job)):
+            containers = self._rules.containers(job)
+            if written.isdisjoint(self._rules.lock_keys(job)) and taken.isdisjoint(containers):
                 if not self._rules.is_away(job):
                     return job
                 away = away or job
+            else:
+                taken |= containers
         return away

@@ -81,7 +81,7 @@ class World:
         def finish(job: Job) -> None:
             hub.finish(job)
 
-        rules = QueueRules(jobs.lock_keys, lambda job: parts.prober.is_away(job.repo))
+        rules = QueueRules(jobs.lock_keys, is_away=lambda job: parts.prober.is_away(job.repo))
         pool = Pool(jobs.run, 2, finish, jobs.failed, rules)
         for name in names:
             pool.submit(Job(JobKind.BACKUP, name, name))

@@ -10,7 +10,14 @@ from sidecar.engines.base import CommandResult, FailureClass, failed
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.threads import places_of
 from sidecar.runner.due import Job, JobKind, Missed, Retry
-from sidecar.runner.hooks.check import HookProblem, check_hooks, find_blocker
+from sidecar.runner.hooks.check import (
+    HookProblem,
+    check_hooks,
+    find_blocker,
+    name_plan,
+    name_repo,
+)
+from sidecar.runner.hooks.containers import containers_of
 from sidecar.runner.job.progress import ProgressHub, RunFinished
 from sidecar.runner.job.steps import RunConditions
 from sidecar.runner.journal import Run, RunCause
@@ -39,6 +46,7 @@ class JobRunner:
         self.wanted: Mapping[Job, Timing] = {}
         self.problems: tuple[HookProblem, ...] = ()
         self._lock_keys: Mapping[str, frozenset[str]] = {}
+        self._containers: Mapping[str, frozenset[str]] = {}
 
     def take(self, config: Config, wanted: Mapping[Job, Timing]) -> None:
         """Use another document from now on; `wanted` are its timings."""
@@ -46,10 +54,20 @@ class JobRunner:
         self.config, self.wanted = config, wanted
         self._parts.engines.config = config
         self._lock_keys = {repo.id: self._parts.lock_keys(repo) for repo in config.repos}
+        owners = [(name_repo(repo.id), repo.hooks) for repo in config.repos]
+        owners += [(name_plan(plan.id), plan.hooks) for plan in config.plans]
+        found = ((owner, containers_of(hooks)) for owner, hooks in owners)
+        self._containers = {owner: names for owner, names in found if names}
 
     def lock_keys(self, job: Job) -> frozenset[str]:
         """Return what tells the repository of a job from others, see `QueueRules`."""
         return self._lock_keys.get(job.repo) or frozenset({f"named {job.repo}"})
+
+    def containers(self, job: Job) -> frozenset[str]:
+        """Return the containers that hooks around a job are known to stop, see `QueueRules`."""
+        is_of_plan = job.kind in {JobKind.BACKUP, JobKind.RESTORE}
+        of_plan = self._containers.get(name_plan(job.subject)) if is_of_plan else None
+        return (of_plan or frozenset()) | self._containers.get(name_repo(job.repo), frozenset())
 
     def run(self, job: Job, trigger: RunCause) -> None:
         """Run a job; how it ended goes to the hub."""

@@ -103,7 +103,8 @@ class PlansStrategy:
         # Without timings: this is no answer to any fire, so none counts as missed by it.
         jobs.take(self._config, {})
         seats = self._settings.scheduling.seats
-        pool = Pool(jobs.run, seats, self._done, jobs.failed, QueueRules(jobs.lock_keys))
+        rules = QueueRules(jobs.lock_keys, jobs.containers)
+        pool = Pool(jobs.run, seats, self._done, jobs.failed, rules)
         pool.start()
         with self._change:
             for plan in self._plans:

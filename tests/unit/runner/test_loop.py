@@ -1017,6 +1017,22 @@ def test_a_renamed_repository_is_still_the_same(world: World) -> None:
     assert before.isdisjoint(world.jobs.lock_keys(WEB))
 
 
+def test_jobs_know_the_containers_that_their_hooks_stop(world: World) -> None:
+    """Those of the plan and those of the repository; another document has others."""
+    web, store = (
+        {"conditions": ["CONDITION_SNAPSHOT_START"], "actionCommand": {"command": command}}
+        for command in ("docker stop web", "docker stop proxy")
+    )
+    world.write(plan(hooks=[web]), hooks=[store])
+    world.loop.poll()
+    assert {"web", "proxy"} == world.jobs.containers(WEB)
+    assert {"web", "proxy"} == world.jobs.containers(WEB._replace(kind=JobKind.RESTORE))
+    assert {"proxy"} == world.jobs.containers(PRUNE)
+    world.write(plan())
+    world.loop.poll()
+    assert set() == world.jobs.containers(WEB)
+
+
 def test_our_own_container_is_no_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may have taken over the name that Backrest's container had."""
     engine = SimpleNamespace(find=lambda name: ContainerUse("f" * 64, name, "running"))

@@ -115,6 +115,35 @@ def test_a_repository_that_is_renamed_during_a_run_has_one_writer() -> None:
         stage.wait(lambda: stage.begun == [A1, C1, B1])
 
 
+def test_a_container_is_stopped_for_one_job_at_a_time() -> None:
+    """The run that ends first would start it while the other still saves; others pass."""
+    stopped = {A1: frozenset({"web", "db"}), B1: frozenset({"web"})}
+    rules = QueueRules(containers=lambda job: stopped.get(job, frozenset()))
+    with staged(3, rules) as stage:
+        for job in (A1, B1, C1):
+            stage.pool.submit(job)
+        stage.wait(lambda: len(stage.begun) == 2)
+        assert {A1, C1} == stage.pool.running
+        stage.release(A1)
+        stage.wait(lambda: B1 in stage.begun)
+
+
+def test_a_job_that_waits_for_its_repository_keeps_its_containers_from_later_jobs() -> None:
+    """Else two others could take turns with its repository and its container for ever."""
+    web = frozenset({"web"})
+    rules = QueueRules(containers=lambda job: web if job in {A2, B1} else frozenset())
+    with staged(3, rules) as stage:
+        for job in (A1, A2, B1, C1):
+            stage.pool.submit(job)
+        stage.wait(lambda: len(stage.begun) == 2)
+        assert {A1, C1} == stage.pool.running
+        stage.release(A1)
+        stage.wait(lambda: A2 in stage.begun)
+        assert B1 not in stage.begun
+        stage.release(A2)
+        stage.wait(lambda: B1 in stage.begun)
+
+
 def test_repositories_out_of_reach_let_all_others_pass() -> None:
     """They get a worker when nobody else wants it, in their order."""
     away = {"a", "b"}
