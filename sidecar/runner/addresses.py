@@ -17,7 +17,7 @@ def lock_keys(repo: Repo, guid: str, environ: Mapping[str, str]) -> frozenset[st
     the document, and `guid`, which it was seen to have. They hold secrets, as addresses do. One
     without an address is told by its name.
     """
-    address = _plain(expand(repo.uri, environ))
+    address = plain_address(expand(repo.uri, environ))
     found = {f"at {address}" if address else f"named {repo.id}"}
     found.update(f"id {known}" for known in (repo.guid, guid) if known)
     return frozenset(found)
@@ -25,11 +25,14 @@ def lock_keys(repo: Repo, guid: str, environ: Mapping[str, str]) -> frozenset[st
 
 def is_at_hand(repo: Repo, environ: Mapping[str, str]) -> bool:
     """Return whether a repository is a folder of this machine, and is there."""
-    address = _plain(expand(repo.uri, environ))
+    address = plain_address(expand(repo.uri, environ))
     return address.startswith("/") and os.path.exists(f"{address}/config")  # noqa: PTH110 - as it is written
 
 
-def _plain(address: str) -> str:
-    """Return one spelling of an address: `/srv//repo/` and `local:/srv/repo` are the same."""
+def plain_address(address: str) -> str:
+    """Return one spelling of an address: `//srv//repo/` and `local:/srv/repo` are the same."""
     path = address.removeprefix("local:")
-    return os.path.normpath(path) if path.startswith("/") else address.rstrip("/")
+    if not path.startswith("/"):
+        return address.rstrip("/")
+    # normpath keeps two slashes at the beginning.
+    return os.path.normpath(f"/{path.lstrip('/')}")

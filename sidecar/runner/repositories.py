@@ -18,6 +18,7 @@ from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
 from sidecar.lib.read_file import read_file
 from sidecar.lib.write_file import write_small
+from sidecar.runner.addresses import plain_address
 from sidecar.runner.job.markers import success_marker
 from sidecar.runner.job.upkeep import run_initialise
 from sidecar.runner.journal import Journal, list_set_aside
@@ -61,7 +62,8 @@ class KnownRepositories:
             return f"its id was {guid[:8]}"
         if kept is None:
             return f"{self._file} cannot be read, and may know it"
-        if guid := kept.get(_place_of(repo)):
+        # A version before this one kept it as it was spelled.
+        if guid := kept.get(_place_of(repo)) or kept.get(_hash_of(repo.uri)):
             return f"the id at its address was {guid[:8]}"
         if self._journal.findings.has_used(repo.id):
             return "the journal has runs that used it"
@@ -116,8 +118,12 @@ class KnownRepositories:
 
 
 def _place_of(repo: Repo) -> str:
+    return _hash_of(plain_address(repo.uri))
+
+
+def _hash_of(address: str) -> str:
     """Return what an address is called in the file: no name begins so."""
-    return f"/at/{hashlib.sha256(repo.uri.encode(errors='replace')).hexdigest()}"
+    return f"/at/{hashlib.sha256(address.encode(errors='replace')).hexdigest()}"
 
 
 def _is_text_to_text(found: object) -> bool:

@@ -21,6 +21,7 @@ def are_same(one: Repo, other: Repo, *guids: str) -> bool:
     ("one", "other"),
     [
         ("/srv/repo", "/srv//repo/"),
+        ("/srv/repo", "//srv/repo"),
         ("/srv/repo", "local:/srv/x/../repo"),
         ("rest:https://host/x/", "rest:https://host/x"),
         ("s3:host/bucket", "${BUCKET}"),

@@ -200,6 +200,18 @@ def test_one_of_another_name_at_the_same_address_is_not_created_again(world: Wor
     assert REPO.uri not in (world.state / FILE).read_text()
 
 
+@pytest.mark.parametrize("address", ["//repo/", "local:/repo"])
+def test_an_address_is_known_however_it_is_spelled(world: World, address: str) -> None:
+    """The document was written anew while the disk was away: another name, another slash."""
+    world.ensure()
+    world.end()
+    world.place = Place()
+    found = world.ensure(replace(REPO, id="renamed", uri=address))
+
+    assert found is not None
+    assert (FailureClass.REPO_NOT_FOUND, 0) == (found.failure, world.place.created)
+
+
 def test_runs_that_used_a_repository_tell_of_it(world: World) -> None:
     """It did not ask to be created then, so nobody kept its id; only failures tell nothing."""
     world.end(Job(JobKind.PRUNE, "store", "store"))
