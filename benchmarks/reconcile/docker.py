@@ -17,7 +17,9 @@ from benchmarks.table import Row
 from sidecar.docker.inventory import DockerInventory
 from sidecar.reconciler.observe import observe_docker
 from sidecar.reconciler.reconcile import PassOutcome, Reconciler
+from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import InventorySource, ReconcilerSettings
+from sidecar.reconciler.state import Memory
 
 GOAL_RATIO = 1.25
 _MARK = "benchmark-of-reconcile"
@@ -45,7 +47,7 @@ def docker_rows(address: str, folder: Path, count: int, rounds: int) -> list[Row
         _pass(engine, settings)
         if (second := _pass(engine, settings)).changed:
             raise RuntimeError(f"a second pass would write {second.proposal.changes.updated}")
-        kept = Reconciler(settings, {})
+        kept = _reconciler(settings)
         _pass(engine, settings, kept)
         steps = {
             "floor": Step(lambda: _bare_lists(client)),
@@ -71,12 +73,16 @@ def _bare_lists(client: docker.APIClient) -> None:
     client.volumes()
 
 
+def _reconciler(settings: ReconcilerSettings) -> Reconciler:
+    return Reconciler(settings, {}, PassRecorder(Memory(None)), is_from_docker=False)
+
+
 def _pass(
     engine: DockerInventory, settings: ReconcilerSettings, kept: Reconciler | None = None
 ) -> PassOutcome:
     seen = observe_docker(engine, settings)
     now = datetime.now().astimezone()
-    return (kept or Reconciler(settings, {})).run(seen.settings, seen.inventory, now)
+    return (kept or _reconciler(settings)).run(seen.settings, seen.inventory, now)
 
 
 def _row(what: str, count: int, seconds: float, floor: float, *, goal: bool) -> Row:

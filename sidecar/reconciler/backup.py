@@ -34,8 +34,9 @@ from sidecar.reconciler.apply.context import (
     Clocks,
 )
 from sidecar.reconciler.apply.idle import DueSoon
-from sidecar.reconciler.desired_state import DesiredState
+from sidecar.reconciler.desired_state import DesiredState, Planner
 from sidecar.reconciler.reconcile import PassOutcome, preview_now
+from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory
 from sidecar.reconciler.waits import changed_plans
@@ -151,7 +152,7 @@ def _preview(
     """Preview a pass; None, and why, where that cannot be done and Backrest has the plan."""
     now = datetime.now().astimezone()
     try:
-        return preview_now(settings, now, environment, read_only=read_only)[0]
+        return preview_now(settings, now, environment, read_only=read_only)
     except SidecarError as error:
         if not is_known:
             raise
@@ -167,7 +168,7 @@ def _waiting_change(desired: DesiredState, served: Document) -> Mapping[str, tup
 
     No keys: Backrest has no such plan.
     """
-    changes = desired.propose(served.content, served=True).changes
+    changes = Planner().propose(served.content, desired, served=True).changes
     keys = {edit.id: (*edit.settings, *edit.removals) for edit in changes.edits}
     return {plan_id: keys.get(plan_id, ()) for plan_id in changed_plans(changes)}
 
@@ -194,12 +195,14 @@ def _apply(
         if result == "waiting":
             tell(f"The change waits until Backrest is idle: {facts.get('because')}.")
 
-    memory = desired.recorder.memory or Memory(None)
+    source = settings.source
+    is_from_docker = source.inventory is None and not source.compose
+    memory = Memory(settings.state_directory if is_from_docker else None)
     with_haste = replace(settings, applying=replace(settings.applying, enabled=True, settle=0.0))
-    connection = Connection(settings.source.docker_sock)
+    connection = Connection(source.docker_sock)
     dependencies = ApplyDependencies(
         with_haste,
-        memory,
+        PassRecorder(memory),
         ApplyConnections(connection, api),
         ApplyReporter(report),
         DueSoon(settings.config),

@@ -25,10 +25,11 @@ from sidecar.reconciler.apply.idle import PlanActivity
 from sidecar.reconciler.heartbeat import ReconcilerHeartbeat
 from sidecar.reconciler.loop import ReconcileLoop
 from sidecar.reconciler.observe import with_own_container
+from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.report import ApplyResult, ReconcilerReport
 from sidecar.reconciler.resume.resume import ResumeGuard
 from sidecar.reconciler.settings import ReconcilerSettings
-from sidecar.reconciler.state import Memory
+from sidecar.reconciler.state import Memory, State
 from sidecar.reconciler.trigger import PassTrigger
 from sidecar.service.file_watcher import FileWatcher
 
@@ -63,14 +64,15 @@ class ReconcilerDaemon:
             trigger = stack.enter_context(
                 PassTrigger(watching.settle, watching.cap, watching.interval)
             )
-            loop = ReconcileLoop(settings, self.environment, memory, report)
+            recorder = PassRecorder(memory, is_applied=settings.applying.enabled)
+            loop = ReconcileLoop(settings, self.environment, recorder, report)
             stack.callback(loop.close)
             heartbeat = ReconcilerHeartbeat(settings.state_directory)
             stack.callback(heartbeat.end)
             failures = stack.enter_context(failing_threads(_log, trigger.stop))
             if self.serve is not None:
                 stack.enter_context(self.serve(report))
-            stack.enter_context(self._apply_thread(settings, loop, trigger, memory, report))
+            stack.enter_context(self._apply_thread(settings, loop, trigger, recorder, report))
             stack.enter_context(
                 FileWatcher(
                     settings.config, lambda: trigger.nudge("document"), ignores=loop.is_own_write
@@ -130,13 +132,15 @@ class ReconcilerDaemon:
         settings: ReconcilerSettings,
         loop: ReconcileLoop,
         trigger: PassTrigger,
-        memory: Memory,
+        recorder: PassRecorder,
         report: ReconcilerReport,
     ) -> Iterator[None]:
         """Run the applier, the resume guard and first runs in a thread of their own."""
-        connections = ApplyConnections.open(settings)
+        connections, memory = ApplyConnections.open(settings), recorder.memory
 
-        def applied(result: str, **_: object) -> None:
+        def applied(result: str, **facts: object) -> None:
+            if result == "drift":
+                report.drift(str(facts["plan"]), str(facts["key"]))
             if result == ApplyResult.FOREIGN_EDIT:
                 trigger.nudge("foreign edit")
             if result in _LOGINS:
@@ -152,15 +156,11 @@ class ReconcilerDaemon:
             loop.restarted()
             trigger.nudge("restarted")
 
-        def is_known() -> bool:
-            seen, name = memory.state.runner, settings.policy.runner_container
-            return settings.runner_named or (seen is not None and seen.name == name)
-
         activity = PlanActivity(
             connections.api,
             connections.connection,
             settings.policy.runner_container,
-            is_known,
+            lambda: _is_known(memory.state, settings),
         )
         markers = settings.config.parent / DIRECTORY
         loop.guard = ResumeGuard(
@@ -171,7 +171,7 @@ class ReconcilerDaemon:
             guarded,
             label_prefix=settings.policy.label_prefix,
         )
-        loop.applier = Applier(settings, memory, connections, applied, restarted)
+        loop.applier = Applier(settings, recorder, connections, applied, restarted)
         applier = loop.applier
         first_runs = FirstRuns(
             memory,
@@ -187,3 +187,9 @@ class ReconcilerDaemon:
         finally:
             if thread.stop():
                 connections.close()
+
+
+def _is_known(state: State, settings: ReconcilerSettings) -> bool:
+    """Return whether the backrest container was named, or was ever seen."""
+    seen, name = state.runner, settings.policy.runner_container
+    return settings.runner_named or (seen is not None and seen.name == name)

@@ -1,12 +1,13 @@
 """What containers and flags ask for: all that a proposal depends on, but for the document.
 
 A pass proposes for the file, or for the document that Backrest's API serves, or for both
-after another: the desired state is the same, so it is gathered once.
+after another: the desired state is the same, so it is gathered once. It is a value;
+`Planner` makes proposals of it.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -17,15 +18,14 @@ from sidecar.lib.errors import DocumentError
 from sidecar.planner.lifecycle import PlanHistory
 from sidecar.planner.plans import Memos
 from sidecar.planner.propose import Proposal, propose
-from sidecar.reconciler.recorder import PassRecorder
 
 
 @dataclass(frozen=True, slots=True)
 class DesiredState:
     """All that a proposal depends on, but for the document.
 
-    `now` is aware. `backrest_mounts` are None where host paths are taken as they are.
-    `recorder` records what is written for this state.
+    `config` names the document in messages. `now` is aware. `backrest_mounts` are None where
+    host paths are taken as they are.
     """
 
     config: Path
@@ -35,7 +35,6 @@ class DesiredState:
     backrest_mounts: tuple[Mount, ...] | None = None
     accept_version: int | None = None
     history: PlanHistory | None = None
-    recorder: PassRecorder = field(default_factory=PassRecorder, compare=False, repr=False)
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -48,16 +47,6 @@ class DesiredState:
         # The inventory last: it is the longest to compare.
         day = self.now.date()
         return (self.policy, day, mounts, version, self.history, expired, self.inventory)
-
-    def propose(
-        self, content: bytes, *, served: bool = False, planner: "Planner | None" = None
-    ) -> Proposal:
-        """Propose for the bytes of a document; `served`: as Backrest's API served it.
-
-        Raises DocumentError naming the file.
-        """
-        with naming(self.config):
-            return (planner or Planner()).propose(content, self, served=served)
 
 
 class Planner:
@@ -73,20 +62,24 @@ class Planner:
         self._memos = Memos()
 
     def propose(self, content: bytes, desired: DesiredState, *, served: bool = False) -> Proposal:
-        """Propose for the bytes of a document; see `planner.propose`."""
+        """Propose for the bytes of a document; `served`: as Backrest's API served it.
+
+        Raises DocumentError naming the file; see `planner.propose`.
+        """
         inputs = (content, served, desired.key)
         if self._proposal is None or self._inputs != inputs:
-            self._proposal = propose(
-                self._document(content),
-                desired.inventory,
-                desired.policy,
-                desired.now,
-                runner_mounts=desired.backrest_mounts,
-                accept_version=desired.accept_version,
-                served=served,
-                history=desired.history,
-                memos=self._memos,
-            )
+            with naming(desired.config):
+                self._proposal = propose(
+                    self._document(content),
+                    desired.inventory,
+                    desired.policy,
+                    desired.now,
+                    runner_mounts=desired.backrest_mounts,
+                    accept_version=desired.accept_version,
+                    served=served,
+                    history=desired.history,
+                    memos=self._memos,
+                )
             self._inputs = inputs
         return self._proposal
 

@@ -16,7 +16,6 @@ from sidecar.reconciler.reconcile import PassOutcome, Reconciler, log_outcome
 from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.report import ReconcilerReport
 from sidecar.reconciler.settings import ReconcilerSettings
-from sidecar.reconciler.state import Memory
 from sidecar.reconciler.tracker import Tracker
 from sidecar.reconciler.trigger import DuePass
 
@@ -55,20 +54,13 @@ class ReconcileLoop:
         self,
         settings: ReconcilerSettings,
         environment: dict[str, str],
-        memory: Memory,
+        recorder: PassRecorder,
         report: ReconcilerReport,
         clocks: Clocks | None = None,
     ) -> None:
         self._settings = settings
-        self._clocks = clocks = clocks or Clocks()
+        self._clocks = clocks or Clocks()
         self._report = report
-        recorder = PassRecorder(
-            memory,
-            is_applied=settings.applying.enabled,
-            monotonic=clocks.monotonic,
-            wall=clocks.wall,
-            on_drift=lambda drift: report.drift(drift.plan, drift.key),
-        )
         self._reconciler = Reconciler(settings, environment, recorder)
         self._docker = DockerInventory(settings.source.docker_sock)
         self._tracker = Tracker(
@@ -165,6 +157,8 @@ class ReconcileLoop:
             changes = outcome.proposal.changes
             # What Backrest has to write itself is the same change at each pass until it has.
             self._waiting = () if outcome.written else (*changes.added, *changes.edits)
+        for drift in outcome.drift:
+            report.drift(drift.plan, drift.key)
         resting = recorder.watch.resting
         report.contested((drift.plan, drift.key) for drift in resting)
         report.orphans(outcome.ageing.orphans, bool(outcome.ageing.held))

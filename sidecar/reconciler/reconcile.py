@@ -7,7 +7,7 @@
 import logging
 import os
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Severity
-from sidecar.lib.errors import UsageError
+from sidecar.lib.errors import StoreError, UsageError
 from sidecar.lib.log import log_event
 from sidecar.planner.drift import Drift
 from sidecar.planner.lifecycle import Ageing
@@ -37,8 +37,10 @@ from sidecar.reconciler.recorder import (
 )
 from sidecar.reconciler.secrets import secret_references, with_secrets
 from sidecar.reconciler.settings import ReconcilerSettings
-from sidecar.reconciler.state import Memory, RunnerSeen, State
-from sidecar.reconciler.store.replace import Store
+from sidecar.reconciler.state import Memory, State
+from sidecar.reconciler.store.replace import Replacement, Store
+
+_ATTEMPTS = 20
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +49,8 @@ _log = logging.getLogger(__name__)
 class PassOutcome:
     """What a pass did: `written` is False for a dry run and when nothing changed.
 
-    `drift` is what it put back, `backrest` what Backrest was seen to have mounted.
+    `drift` is what it put back, `backrest` what Backrest was seen to have mounted, `state`
+    what is remembered: nothing where the containers come from files.
     """
 
     config: str
@@ -56,6 +59,7 @@ class PassOutcome:
     written: bool
     drift: tuple[Drift, ...] = ()
     backrest: BackrestView = HOST_VIEW
+    state: State = field(default_factory=State)
 
     @property
     def policy(self) -> Policy:
@@ -73,8 +77,7 @@ class PassOutcome:
 
         Backrest counts the pause of such a plan from its own start.
         """
-        memory = self.desired.recorder.memory
-        known = {} if memory is None else memory.state.first_runs
+        known = self.state.first_runs
         plans = self.proposal.after.plans
         return tuple(
             item.plan_id
@@ -99,21 +102,22 @@ class PassOutcome:
 class Reconciler:
     """Makes passes over one document, and keeps between them what saves work.
 
-    `environment` is where `env:` secret references are looked up. With a memory in the
-    recorder the inventories come from Docker, and plans are followed over time; without,
-    orphans are only reported. `backrest_seen` is what is known of the backrest container
-    where there is no memory.
+    `environment` is where `env:` secret references are looked up. Where the inventories do
+    not come from Docker (not `is_from_docker`), they say nothing about what is gone: orphans
+    are only reported, and no plan is followed over time.
     """
 
     def __init__(
         self,
         settings: ReconcilerSettings,
         environment: dict[str, str],
-        recorder: PassRecorder | None = None,
-        backrest_seen: RunnerSeen | None = None,
+        recorder: PassRecorder,
+        *,
+        is_from_docker: bool = True,
     ) -> None:
-        self.recorder = recorder or PassRecorder()
-        self._backrest_seen = backrest_seen
+        self.recorder = recorder
+        self.is_from_docker = is_from_docker
+        self._memory = recorder.memory
         self._environment = environment
         self._planner = Planner()
         self._policy = Policy()
@@ -126,30 +130,27 @@ class Reconciler:
 
     def confirm_docker(self, settings: ReconcilerSettings, docker_id: str) -> None:
         """Raise InventoryError, so that the pass is void, when this is another Docker."""
-        if self.recorder.memory is None or not docker_id:
+        if not docker_id or docker_id == self._memory.refresh().engine_id:
             return
         prefix = settings.policy.plan_id_prefix
         accept = settings.lifetime.accept_engine
-        if docker_id == self.recorder.memory.refresh().engine_id:
-            return
         plans = parse_document(self._store.read().content).plans
         guards = any(plan_id.startswith(prefix) for plan_id in plans)
-        confirm_docker(self.recorder.memory, docker_id, guards=guards, accept=accept)
+        confirm_docker(self._memory, docker_id, guards=guards, accept=accept)
 
     def desired_state(
         self, settings: ReconcilerSettings, inventory: Inventory, now: datetime
     ) -> tuple[DesiredState, BackrestView]:
         """Gather all that a proposal depends on; `now` is aware."""
-        memory = self.recorder.memory
-        state = State(runner=self._backrest_seen) if memory is None else memory.refresh()
+        memory, state = self._memory, self._memory.refresh()
         view = resolve_backrest_view(
-            inventory, settings, state.runner, from_docker=memory is not None
+            inventory, settings, state.runner, from_docker=self.is_from_docker
         )
         policy = with_secrets(settings, inventory, self._environment, self._references)
         if policy != self._policy:
             self._policy = policy
         history = None
-        if memory is not None:
+        if self.is_from_docker:
             prefix = settings.policy.label_prefix
             inventory = with_last_known_images(memory, inventory, prefix)
             inventory = with_links(inventory, self._policy, settings.source.docker_sock)
@@ -168,7 +169,6 @@ class Reconciler:
             backrest_mounts=view.mounts,
             accept_version=settings.accept_version,
             history=history,
-            recorder=self.recorder,
         )
         return desired, view
 
@@ -200,43 +200,50 @@ class Reconciler:
         view: BackrestView,
         content: bytes,
     ) -> PassOutcome:
-        proposal = desired.propose(content, planner=self._planner)
-        if self.recorder.memory is not None:
+        proposal = self._planner.propose(content, desired)
+        if self.is_from_docker:
             sock = settings.source.docker_sock
             inventory = with_source_links(
                 desired.inventory, proposal.rendered, desired.policy, sock, desired.backrest_mounts
             )
             if inventory is not desired.inventory:
                 desired = replace(desired, inventory=inventory)
-                proposal = desired.propose(content, planner=self._planner)
-        return PassOutcome(str(settings.config), proposal, desired, False, backrest=view)
+                proposal = self._planner.propose(content, desired)
+        return self._outcome(settings, proposal, desired, view)
 
     def run(self, settings: ReconcilerSettings, inventory: Inventory, now: datetime) -> PassOutcome:
         """Make one pass. Raises SidecarError when it is void: then nothing is written."""
         desired, view = self.desired_state(settings, inventory, now)
-        proposal, written = self._write(desired)
-        drift = self.recorder.after_pass(proposal)
-        return PassOutcome(str(settings.config), proposal, desired, written, drift, view)
+        for notice in self._store.recover():
+            _log.warning("%s", notice)
+        for _ in range(_ATTEMPTS):
+            stored = self._store.read()
+            proposal = self._planner.propose(stored.content, desired)
+            content = proposal.after.content
+            if content == stored.content:
+                drift = self.recorder.confirm(proposal)
+                return self._outcome(settings, proposal, desired, view, drift)
+            with self.recorder.writing(proposal, to_file=True) as write:
+                if self._store.replace(stored, content) is Replacement.WRITTEN:
+                    drift = write.confirm()
+                    return self._outcome(settings, proposal, desired, view, drift, written=True)
+        raise StoreError(
+            f"{settings.config} was saved by another program during each of {_ATTEMPTS} attempts",
+            "try again when it has finished",
+        )
 
-    def _write(self, desired: DesiredState) -> tuple[Proposal, bool]:
-        recorder = self.recorder
-        state = State() if recorder.memory is None else recorder.memory.state
-        proposals: list[Proposal] = []
-
-        def change(content: bytes) -> bytes:
-            proposal = desired.propose(content, planner=self._planner)
-            proposals.append(proposal)
-            if proposal.after is proposal.before:
-                return content
-            recorder.before_write(proposal, to_file=True)
-            return proposal.after.content
-
-        try:
-            written = self._store.update(change)
-        except BaseException:
-            recorder.roll_back(state)
-            raise
-        return proposals[-1], written
+    def _outcome(
+        self,
+        settings: ReconcilerSettings,
+        proposal: Proposal,
+        desired: DesiredState,
+        view: BackrestView,
+        drift: tuple[Drift, ...] = (),
+        *,
+        written: bool = False,
+    ) -> PassOutcome:
+        state = self._memory.state if self.is_from_docker else State()
+        return PassOutcome(str(settings.config), proposal, desired, written, drift, view, state)
 
 
 def reconcile_now(
@@ -249,9 +256,8 @@ def reconcile_now(
     `init` made one it shows what a first pass would write.
     """
     reconciler, settings, inventory = _observe(settings, environment, read_only=dry_run)
-    is_from_docker = reconciler.recorder.memory is not None
-    _check_take_over(settings, has_memory=is_from_docker)
-    if dry_run and is_from_docker and is_absent(settings.config):
+    _check_take_over(settings, is_from_docker=reconciler.is_from_docker)
+    if dry_run and reconciler.is_from_docker and is_absent(settings.config):
         _log.warning(
             "there is no document %s yet; shown is what would be written into the one that "
             "`backrest-sidecar init` makes",
@@ -267,10 +273,10 @@ def reconcile_now(
     return outcome
 
 
-def _check_take_over(settings: ReconcilerSettings, *, has_memory: bool) -> None:
+def _check_take_over(settings: ReconcilerSettings, *, is_from_docker: bool) -> None:
     """Raise UsageError where a plan cannot be handed over."""
     wanted = settings.lifetime.take_over
-    if wanted and not has_memory:
+    if wanted and not is_from_docker:
         raise UsageError(
             "--take-over needs Docker: saved lists and Compose files change no owner",
             "leave out --inventory and --compose",
@@ -288,27 +294,26 @@ def preview_now(
     environment: dict[str, str],
     *,
     read_only: bool = True,
-) -> tuple[PassOutcome, State]:
-    """Return what a pass would do now, and what is remembered; write and log nothing.
+) -> PassOutcome:
+    """Return what a pass would do now; write and log nothing.
 
     Not `read_only`: the desired state may be applied afterwards, so what has to be
     remembered of it is. Raises SidecarError where a pass would be void.
     """
     reconciler, settings, inventory = _observe(settings, environment, read_only=read_only)
-    memory = reconciler.recorder.memory
-    outcome = reconciler.preview(settings, inventory, now)
-    return outcome, State() if memory is None else memory.state
+    return reconciler.preview(settings, inventory, now)
 
 
 def _observe(
     settings: ReconcilerSettings, environment: dict[str, str], *, read_only: bool
 ) -> tuple[Reconciler, ReconcilerSettings, Inventory]:
     """Observe once; return a reconciler for what was observed, and the completed settings."""
-    memory = Memory(settings.state_directory, read_only=read_only)
     if (observed := read_files(settings)) is not None:
         # What Backrest sees does not depend on where the containers are read from.
-        reconciler = Reconciler(observed.settings, environment, backrest_seen=memory.state.runner)
+        recorder = PassRecorder(Memory(settings.state_directory, read_only=True))
+        reconciler = Reconciler(observed.settings, environment, recorder, is_from_docker=False)
         return reconciler, observed.settings, observed.inventory
+    memory = Memory(settings.state_directory, read_only=read_only)
     recorder = PassRecorder(memory, is_applied=True)
     with DockerInventory(settings.source.docker_sock) as docker:
         observed = observe_docker(docker, settings)

@@ -44,34 +44,53 @@ NOTHING_QUIESCED = Quiesced()
 class PassRecorder:
     """Records what passes write, across passes and threads.
 
-    `memory` is None where nothing may be remembered. `is_applied` tells whether it
-    matters when Backrest reads the document. `on_drift` is called with each key that was
-    put back. `monotonic` gives seconds that nobody sets, `wall` unix seconds.
+    `is_applied` tells whether it matters when Backrest reads the document. `monotonic` gives
+    seconds that nobody sets, `wall` unix seconds.
     """
 
     def __init__(
         self,
-        memory: Memory | None = None,
+        memory: Memory,
         *,
         is_applied: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
-        on_drift: Callable[[Drift], None] | None = None,
     ) -> None:
         self.memory = memory
         self.watch = Watch()
-        self._on_drift = on_drift
         self._is_applied = is_applied
         self._monotonic = monotonic
         self._wall = wall
 
-    def before_write(self, proposal: Proposal, *, to_file: bool) -> None:
-        """Remember what would be lost if we died right after the write.
+    @contextmanager
+    def writing(self, proposal: Proposal, *, to_file: bool) -> Iterator["PendingWrite"]:
+        """Enclose one write of the document: into its file, or through Backrest's API.
+
+        What would be lost if we died right after the write is remembered first. At the end
+        that is taken back, unless the body has confirmed that the document was written.
 
         Raises StoreError where schedules would be taken from plans but cannot be remembered.
         """
-        if self.memory is None:
-            return
+        before = self.memory.state
+        write = PendingWrite(self, proposal)
+        try:
+            self._remember_intent(proposal, to_file=to_file)
+            yield write
+        finally:
+            if not write.is_confirmed:
+                self._take_back(before)
+
+    def confirm(self, proposal: Proposal) -> tuple[Drift, ...]:
+        """Note that the document now is as proposed; return what was put back for that."""
+        if proposal.ageing is not None:
+            remember(self.memory, proposal.ageing, is_written=True)
+        drift = find_drift(self.watch, proposal)
+        for item in drift:
+            log_event(_log, logging.WARNING, "plan.drift", plan=item.plan, key=item.key)
+        self.watch = self.watch.after(proposal, self._monotonic())
+        return drift
+
+    def _remember_intent(self, proposal: Proposal, *, to_file: bool) -> None:
         if proposal.ageing is not None:
             remember(self.memory, proposal.ageing, is_written=False)
             if not self.memory.is_saved and proposal.ageing.disables:
@@ -83,42 +102,28 @@ class PassRecorder:
         if to_file and self._is_applied:
             self.memory.change(written_at=self._wall() + _READING_SECONDS)
 
-    def after_pass(self, proposal: Proposal) -> tuple[Drift, ...]:
-        """Note that the document now is as proposed; return what was put back for that."""
-        if self.memory is not None and proposal.ageing is not None:
-            remember(self.memory, proposal.ageing, is_written=True)
-        drift = find_drift(self.watch, proposal)
-        for item in drift:
-            log_event(_log, logging.WARNING, "plan.drift", plan=item.plan, key=item.key)
-            if self._on_drift is not None:
-                self._on_drift(item)
-        self.watch = self.watch.after(proposal, self._monotonic())
-        return drift
+    def _take_back(self, before: State) -> None:
+        self.memory.change(
+            accepted=before.accepted,
+            disabled=before.disabled,
+            disabling=before.disabling,
+            enabling=before.enabling,
+            owners=before.owners,
+        )
 
-    def roll_back(self, state: State) -> None:
-        """Forget what `before_write` remembered, because nothing was written."""
-        if self.memory is not None:
-            self.memory.update(
-                lambda now: replace(
-                    now,
-                    accepted=state.accepted,
-                    disabled=state.disabled,
-                    disabling=state.disabling,
-                    enabling=state.enabling,
-                    owners=state.owners,
-                )
-            )
 
-    @contextmanager
-    def writing(self, proposal: Proposal) -> Iterator[None]:
-        """Enclose a write through Backrest's API; roll back if it fails."""
-        state = self.memory.state if self.memory is not None else State()
-        self.before_write(proposal, to_file=False)
-        try:
-            yield
-        except BaseException:
-            self.roll_back(state)
-            raise
+class PendingWrite:
+    """A write that `PassRecorder.writing` encloses: as long as it is not confirmed, it is none."""
+
+    def __init__(self, recorder: PassRecorder, proposal: Proposal) -> None:
+        self._recorder = recorder
+        self._proposal = proposal
+        self.is_confirmed = False
+
+    def confirm(self) -> tuple[Drift, ...]:
+        """Note that the document was written; return what was put back by that."""
+        self.is_confirmed = True
+        return self._recorder.confirm(self._proposal)
 
 
 def history_of(

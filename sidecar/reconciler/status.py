@@ -128,7 +128,7 @@ def run_status(
     source, policy = settings.source, settings.policy
     zone = resolve_zone(timezone, source.docker_sock, policy.runner_container)
     now = datetime.now(zone.zone)
-    outcome, state = preview_now(settings, now, environment)
+    outcome = preview_now(settings, now, environment)
     operations, trouble, words = None, None, ""
     try:
         operations = read_operations(settings.access)
@@ -137,8 +137,8 @@ def run_status(
     else:
         if operations is None:
             trouble, words = NO_API, _NO_API_WORDS
-    report = gather_status(outcome.proposal, operations, state, now)
-    waits = find_waits(settings, outcome.desired, state)
+    report = gather_status(outcome.proposal, operations, outcome.state, now)
+    waits = find_waits(settings, outcome.desired, outcome.state)
     return replace(report, config=outcome.config, trouble=trouble, words=words, waits=waits)
 
 

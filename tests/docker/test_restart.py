@@ -25,6 +25,7 @@ from sidecar.reconciler.apply.container import (
     processes_of,
 )
 from sidecar.reconciler.apply.context import LOADED, ApplyConnections, Clocks
+from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import Applying, ApplyVia, ReconcilerSettings
 from sidecar.reconciler.state import ApplyTrouble, Memory
 from world import World
@@ -63,7 +64,7 @@ class Applied:
         self.monotonic = 0.0
         self.applier = Applier(
             ReconcilerSettings(config, policy=policy, applying=applying),
-            memory,
+            PassRecorder(memory),
             ApplyConnections(link),
             lambda result, **_: self.told.append(result),
             self._note_restart,

@@ -21,7 +21,9 @@ import pytest
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.reconciler.reconcile import PassOutcome, Reconciler
+from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import ReconcilerSettings
+from sidecar.reconciler.state import Memory
 
 ROOT = Path(__file__).parents[2]
 FOREIGN = ROOT / "tests" / "fakes" / "foreign_writer.py"
@@ -73,7 +75,9 @@ def inventory(run: int) -> Inventory:
 def reconcile(config: Path, run: int) -> PassOutcome:
     """One whole pass of one reconciler."""
     settings = ReconcilerSettings(config, Policy(plan_id_prefix=prefix(run)))
-    return Reconciler(settings, {}).run(settings, inventory(run), NOW)
+    return Reconciler(settings, {}, PassRecorder(Memory(None)), is_from_docker=False).run(
+        settings, inventory(run), NOW
+    )
 
 
 def plans(root: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.reconciler.store.replace import AlreadyThereError, Store
+from tests.fakes.store_update import update
 
 ROOT = Path(__file__).parents[2]
 CHILD = ROOT / "tests" / "fakes" / "one_update.py"
@@ -153,10 +154,9 @@ def kill_everywhere(
 
 def updated(scene: Scene) -> list[str]:
     """Run the next update, as after a restart; return its notices."""
-    notices: list[str] = []
-    Store(scene.path, on_notice=notices.append).update(
-        lambda content: None if b"+ours" in content else content + b"+ours"
-    )
+    store = Store(scene.path)
+    notices = store.recover()
+    update(store, lambda content: None if b"+ours" in content else content + b"+ours")
     return notices
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import StoreError
 from sidecar.reconciler.store.replace import Store
+from tests.fakes.store_update import update
 
 PASSES = 5
 
@@ -44,7 +45,7 @@ class Thread:
         """Try again after an error, as the next pass of a reconciler would."""
         for attempt in range(PASSES):
             try:
-                self.counts["written"] += Store(path).update(partial(self.add, entry))
+                self.counts["written"] += update(Store(path), partial(self.add, entry))
             except StoreError as error:
                 if attempt == PASSES - 1:
                     self.counts[f"error: {error}"] += 1

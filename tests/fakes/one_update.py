@@ -16,6 +16,7 @@ from pathlib import Path
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import StoreError
 from sidecar.reconciler.store.replace import Store
+from tests.fakes.store_update import update
 
 
 def add_ours(content: bytes) -> bytes | None:
@@ -42,7 +43,7 @@ def main(action: str, path: Path, saves: list[str]) -> int:
         if action == "create":
             Store(path).create(b"created")
         else:
-            Store(path).update(add_ours)
+            update(Store(path), add_ours)
     except StoreError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a script
         return 1

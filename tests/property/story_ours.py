@@ -27,6 +27,7 @@ from sidecar.reconciler.apply.context import ApplyConnections, Clocks
 from sidecar.reconciler.apply.idle import PlanActivity
 from sidecar.reconciler.desired_state import DesiredState
 from sidecar.reconciler.loop import ReconcileLoop
+from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.report import ReconcilerReport
 from sidecar.reconciler.resume.resume import ResumeGuard
 from sidecar.reconciler.settings import (
@@ -198,7 +199,13 @@ class Ours:
         self._backoff = Backoff(chance=lambda: 0.5)
         self.trigger = self._ends.enter_context(SteppedTrigger(monotonic=lambda: clock.monotonic))
         self._clocks = Clocks(lambda: clock.monotonic, lambda: clock.wall)
-        self.loop = ReconcileLoop(self.settings, {}, self.memory, self._report, self._clocks)
+        self._recorder = PassRecorder(
+            self.memory,
+            is_applied=True,
+            monotonic=self._clocks.monotonic,
+            wall=self._clocks.wall,
+        )
+        self.loop = ReconcileLoop(self.settings, {}, self._recorder, self._report, self._clocks)
         self._ends.callback(self.loop.close)
         self.loop.events = _Stream(host, self.trigger)  # type: ignore[assignment]
         self._open_applier(self._connections())
@@ -239,7 +246,7 @@ class Ours:
         )
         self.applier = _Spy(
             self.settings,
-            self.memory,
+            self._recorder,
             connections,
             self._take_result,
             self._restarted,

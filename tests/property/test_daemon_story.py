@@ -33,6 +33,7 @@ from sidecar.labels.policy import Policy
 from sidecar.planner.diff import OWNED_KEYS
 from sidecar.planner.propose import Proposal, propose
 from sidecar.reconciler.apply.by_api import scheduled_plans
+from sidecar.reconciler.desired_state import Planner
 from sidecar.reconciler.recorder import history_of
 from sidecar.reconciler.settings import ApplyVia
 from tests.fakes.fake_backrest import Fault, Json
@@ -399,7 +400,7 @@ class Story(RuleBasedStateMachine):
 
     def _wished(self) -> Any:
         desired = self.ours.applier.desired if self.ours is not None else None
-        return desired and desired.propose(self.host.config.read_bytes()).rendered
+        return desired and Planner().propose(self.host.config.read_bytes(), desired).rendered
 
     # The end of the story.
 

@@ -19,8 +19,9 @@ from sidecar.reconciler.apply.context import (
 )
 from sidecar.reconciler.apply.idle import Due, DueSoon
 from sidecar.reconciler.desired_state import DesiredState
+from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import ApplyVia, ReconcilerSettings
-from sidecar.reconciler.state import ApplyTrouble, Memory, State
+from sidecar.reconciler.state import ApplyTrouble, State
 from sidecar.reconciler.store.replace import Store
 
 _FIRST_PAUSE = 30.0
@@ -48,7 +49,7 @@ class Applier:
     def __init__(
         self,
         settings: ReconcilerSettings,
-        memory: Memory,
+        recorder: PassRecorder,
         connections: ApplyConnections,
         on_result: OnResult,
         on_restarted: Callable[[], None],
@@ -60,10 +61,10 @@ class Applier:
         self._reporter = ApplyReporter(on_result)
         due = due or DueSoon(settings.config)
         dependencies = ApplyDependencies(
-            settings, memory, connections, self._reporter, due, self._clocks
+            settings, recorder, connections, self._reporter, due, self._clocks
         )
         self._settings = settings
-        self._memory = memory
+        self._memory = recorder.memory
         self._restart = RestartStrategy(dependencies, on_restarted)
         self._api = (
             ApiStrategy(dependencies, connections.api) if connections.api is not None else None

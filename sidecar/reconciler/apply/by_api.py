@@ -13,6 +13,7 @@ from sidecar.backrest.operations import pending_plans
 from sidecar.backrest.rules import is_active
 from sidecar.lib.errors import StoreError
 from sidecar.lib.log import log_event
+from sidecar.planner.drift import Drift
 from sidecar.planner.propose import Proposal
 from sidecar.reconciler.apply.context import LOADED, ApplyDependencies, BusyTimer, StablePeriod
 from sidecar.reconciler.apply.idle import APART, IdleState, StableTwice, check_by_api, running_plans
@@ -107,7 +108,7 @@ class ApiStrategy:
         proposal = self._propose(desired)
         if proposal.after is not proposal.before:
             return True
-        desired.recorder.after_pass(proposal)
+        self._report_drift(self._dependencies.recorder.confirm(proposal))
         if not self._is_verified:
             # A process may have died between a save and the check whether it had an effect.
             self._verifying = _Verification(self._scheduled(proposal.before), 0, is_second=False)
@@ -120,7 +121,7 @@ class ApiStrategy:
         # Read before the question: the answer says nothing about a later write of ours.
         self._written_at = self._dependencies.memory.state.written_at
         served = self._api.get_config()
-        proposal = desired.propose(served, served=True, planner=self._planner)
+        proposal = self._planner.propose(served, desired, served=True)
         self._remember(proposal.before)
         return proposal
 
@@ -152,12 +153,12 @@ class ApiStrategy:
                 (operation.id for operation in self._api.operations()), default=0
             )
             try:
-                saved = self._set(desired, proposal)
+                saved, drift = self._set(proposal)
             except ApiError as error:
                 if error.kind is not ApiTrouble.STALE:
                     raise
             else:
-                return self._after_save(desired, proposal, saved)
+                return self._after_save(proposal, saved, len(drift))
         raise ApiError(
             ApiTrouble.STALE,
             f"Backrest's configuration was saved by someone else during each of {_STALE_TRIES} "
@@ -165,14 +166,19 @@ class ApiStrategy:
             "it is tried again",
         )
 
-    def _set(self, desired: DesiredState, proposal: Proposal) -> Document:
-        """Send the document; return it as Backrest has it then."""
-        with desired.recorder.writing(proposal):
+    def _set(self, proposal: Proposal) -> tuple[Document, tuple[Drift, ...]]:
+        """Send the document; return it as Backrest has it then, and what that put back."""
+        with self._dependencies.recorder.writing(proposal, to_file=False) as write:
             answer = self._api.set_config(proposal.after.text.encode())
-        return parse_document(answer)
+            drift = write.confirm()
+        self._report_drift(drift)
+        return parse_document(answer), drift
 
-    def _after_save(self, desired: DesiredState, proposal: Proposal, saved: Document) -> float:
-        drift = desired.recorder.after_pass(proposal)
+    def _report_drift(self, drift: tuple[Drift, ...]) -> None:
+        for item in drift:
+            self._dependencies.reporter.note("drift", plan=item.plan, key=item.key)
+
+    def _after_save(self, proposal: Proposal, saved: Document, drift: int) -> float:
         is_second = self._is_resending
         self._verifying = _Verification(
             self._scheduled(saved), self._newest_operation, is_second=is_second
@@ -183,7 +189,7 @@ class ApiStrategy:
         if not is_second:
             self._dependencies.reporter.forget()
             self._dependencies.reporter.report(
-                "applied", logging.INFO, way="api", **facts, drift=len(drift)
+                "applied", logging.INFO, way="api", **facts, drift=drift
             )
         return _POLL_SECONDS
 

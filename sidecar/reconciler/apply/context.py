@@ -16,6 +16,7 @@ from sidecar.docker.client import Connection
 from sidecar.docker.markers import DIRECTORY
 from sidecar.lib.log import log_event
 from sidecar.reconciler.apply.idle import Due
+from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory
 
@@ -50,6 +51,10 @@ class ApplyReporter:
             self._situation = (result, key)
             log_event(_log, level, f"apply.{result}", **facts)
             self._on_result(result, **facts)
+
+    def note(self, result: str, **facts: object) -> None:
+        """Call `on_result` only: this has been logged, and is no situation that lasts."""
+        self._on_result(result, **facts)
 
     def forget(self) -> None:
         """Note that the situation has passed: should it come again, it is reported again."""
@@ -156,11 +161,16 @@ class ApplyDependencies:
     """What an apply strategy works with; `due` tells whether Backrest has to run a plan soon."""
 
     settings: ReconcilerSettings
-    memory: Memory
+    recorder: PassRecorder
     connections: ApplyConnections
     reporter: ApplyReporter
     due: Due
     clocks: Clocks
+
+    @property
+    def memory(self) -> Memory:
+        """What the sidecar remembers."""
+        return self.recorder.memory
 
     @property
     def markers(self) -> Path:

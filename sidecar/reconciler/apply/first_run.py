@@ -123,7 +123,7 @@ class FirstRuns:
 
     def _current(self, served: Document, desired: DesiredState) -> frozenset[str]:
         """Return the plans that are wanted, and that Backrest has as they are wanted."""
-        proposal = desired.propose(served.content, served=True, planner=self._planner)
+        proposal = self._planner.propose(served.content, desired, served=True)
         changes = proposal.changes
         changing = {*changes.updated, *changes.removed, *(plan.id for plan in changes.added)}
         return proposal.rendered.claimed - changing

@@ -191,8 +191,7 @@ def check_litter(context: CheckContext) -> CheckResult:
     parts, displaced = _leftovers(config)
     fixed = ""
     if parts and context.fix:
-        notices: list[str] = []
-        Store(config, lock_wait=_LOCK_SECONDS, on_notice=notices.append).update(lambda _: None)
+        notices = Store(config, lock_wait=_LOCK_SECONDS).recover()
         fixed = "; ".join([f"{counted(len(parts), 'file')} put in order", *notices])
         parts, displaced = _leftovers(config)
     if parts:

@@ -18,7 +18,6 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from sidecar.lib import files as atomic
@@ -55,17 +54,26 @@ def swap_for(file: DocumentFile, part: str, base: str, new: str) -> Swap:
     return Swap(f"{_prefix(file)}{random}.{base}.{new}.swap", random, base, new)
 
 
-def recover(file: DocumentFile, on_notice: Callable[[str], None]) -> None:
-    """Finish or undo what a killed process left beside the document.
+def are_left(file: DocumentFile) -> bool:
+    """Return whether anything of a write lies beside the document; the write may go on."""
+    with explained(file.path, "read"):
+        names = atomic.list_names(file.directory)
+        return any(_has_part_name(file, name) or _parse_swap(file, name) for name in names)
+
+
+def recover(file: DocumentFile) -> list[str]:
+    """Finish or undo what a killed process left beside the document; return notices for people.
 
     The lock on the directory must be held: nothing found here is then in use.
     """
+    notices: list[str] = []
     with explained(file.path, "replace"):
         for name in atomic.list_names(file.directory):
             if _is_part(file, name):
                 atomic.remove(file.directory, name)
             elif swap := _parse_swap(file, name):
-                _recover_swap(file, swap, on_notice)
+                notices += _recover_swap(file, swap)
+    return notices
 
 
 def put_back(file: DocumentFile, swap: Swap, ours: FileIdentity) -> None:
@@ -90,54 +98,58 @@ def put_back(file: DocumentFile, swap: Swap, ours: FileIdentity) -> None:
     )
 
 
-def drop_superseded(
-    file: DocumentFile, swap: Swap, ours: FileIdentity, on_notice: Callable[[str], None]
-) -> None:
+def drop_superseded(file: DocumentFile, swap: Swap, ours: FileIdentity) -> list[str]:
     """Remove what `swap` holds after `put_back`: a save whose own writer has saved again.
 
-    Keep it where no document replaces it, or where it is no plain file.
+    Keep it where no document replaces it, or where it is no plain file; return a notice then.
     """
     held = file.identity(swap.name)
     if held is None or held == ours:
-        return
+        return []
     if held.digest and file.identity() is not None:
         atomic.remove(file.directory, swap.name)
-    else:
-        keep_aside(file, swap, on_notice)
+        return []
+    return [_keep_aside(file, swap)]
 
 
-def keep_aside(file: DocumentFile, swap: Swap, on_notice: Callable[[str], None]) -> None:
+def _keep_aside(file: DocumentFile, swap: Swap) -> str:
     """Keep a foreign save that cannot be the document any more under a visible name."""
     visible = f"{file.name}.displaced-{swap.random}"
     atomic.rename_new(file.directory, swap.name, visible)
-    on_notice(
+    return (
         f"a save of {file.path} by another program met a write of ours, and what stands there "
         f"now is not ours to replace: its content is kept in {file.path.parent / visible}"
     )
 
 
-def _recover_swap(file: DocumentFile, swap: Swap, on_notice: Callable[[str], None]) -> None:
+def _recover_swap(file: DocumentFile, swap: Swap) -> list[str]:
     held = file.identity(swap.name)
     if held is None:
-        return
+        return []
+    notices: list[str] = []
     document = file.identity()
     if not swap.may_go(held) and document and document.digest[:_DIGITS] == swap.new:
         put_back(file, swap, document)
         held = file.identity(swap.name) or held
         if swap.may_go(held):
-            on_notice(f"an interrupted write had displaced a save of {file.path}: it is back")
+            notices.append(f"an interrupted write had displaced a save of {file.path}: it is back")
     if swap.may_go(held):
         atomic.remove(file.directory, swap.name)
     else:
-        keep_aside(file, swap, on_notice)
+        notices.append(_keep_aside(file, swap))
+    return notices
 
 
 def _prefix(file: DocumentFile) -> str:
     return f".{file.name}.sidecar-"
 
 
+def _has_part_name(file: DocumentFile, name: str) -> bool:
+    return bool(re.fullmatch(re.escape(_prefix(file)) + r"[0-9a-f]{16}\.part", name))
+
+
 def _is_part(file: DocumentFile, name: str) -> bool:
-    if not re.fullmatch(re.escape(_prefix(file)) + r"[0-9a-f]{16}\.part", name):
+    if not _has_part_name(file, name):
         return False
     return stat.S_ISREG(os.lstat(name, dir_fd=file.directory).st_mode)
 

@@ -1,8 +1,10 @@
 """Replace the document's file atomically, so that nobody's save is lost.
 
-Among ourselves a lock on the directory keeps order, without a lock file. Other programs
-know no lock: they save when they like, and a save of theirs that falls between our read
-and our write is found and merged. SIGKILL at any moment leaves the old or the new file.
+`read` gives the bytes and the identity of the state that they were read from; `replace`
+puts other bytes in place of that very state, or reports that it is not there any more, and
+the caller reads again. Among ourselves a lock on the directory, held for the replacement
+only, keeps order, without a lock file. Other programs know no lock: they save when they
+like, and no save of theirs is lost. SIGKILL at any moment leaves the old or the new file.
 """
 
 import logging
@@ -12,6 +14,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from enum import Enum, auto
 from pathlib import Path
 
 from sidecar.lib import files as atomic
@@ -27,7 +30,6 @@ from sidecar.reconciler.store.read import (
     hint_for,
 )
 
-_ATTEMPTS = 20
 _POLL_SECONDS = 0.02
 _NEW_FILE_MODE = 0o600
 
@@ -38,13 +40,20 @@ class AlreadyThereError(StoreError):
     """There is a file where one should be created."""
 
 
+class Replacement(Enum):
+    """What came of it to replace a state of the file by another."""
+
+    WRITTEN = auto()
+    CHANGED = auto()
+    """Nothing is written: somebody saved since that state was read."""
+
+
 class Store:
     """Reads and replaces one file.
 
     `mode`: permission bits that each write gives it; None keeps those it has (0600 for
     a new file). `lock_wait`: seconds to wait for other sidecars; long, because hundreds
-    may queue and a dead one holds no lock. `on_notice` is called with a sentence about
-    what an interrupted write left. `pause` waits for some seconds.
+    may queue and a dead one holds no lock. `pause` waits for some seconds.
     """
 
     def __init__(
@@ -53,13 +62,11 @@ class Store:
         mode: int | None = None,
         lock_wait: float = 300.0,
         *,
-        on_notice: Callable[[str], None] = _log.warning,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.path = path
         self._mode = mode
         self._lock_wait = lock_wait
-        self._on_notice = on_notice
         self._pause = pause
         self._known = DigestCache()
         self._written: tuple[int, ...] = ()
@@ -76,35 +83,37 @@ class Store:
         with self._opened() as directory:
             return find_document_file(directory, self.path, self._known).load()
 
-    def update(self, change: Callable[[bytes], bytes | None]) -> bool:
-        """Replace the content by what `change` makes of it; return whether it was written.
+    def recover(self) -> list[str]:
+        """Put in order what an interrupted write left; return sentences for people about it.
 
-        `change` gets the present content. None or the same bytes: nothing is written.
-        It is called again when somebody else saved in the meantime, so it must have no
-        effect of its own. What an interrupted write left is put in order first.
+        Raises StoreError. Where nothing is left, nothing is locked.
         """
-        with self._locked() as directory:
-            leftovers.recover(
-                find_document_file(directory, self.path, self._known), self._on_notice
-            )
-            for _ in range(_ATTEMPTS):
-                file = find_document_file(directory, self.path, self._known)
-                base = file.load()
-                content = change(base.content)
-                if content is None or content == base.content:
-                    return False
-                if self._replace(file, base.identity, content):
-                    return True
-        raise StoreError(
-            f"{self.path} was saved by another program during each of {_ATTEMPTS} attempts",
-            "try again when it has finished",
-        )
+        with self._opened() as directory:
+            file = find_document_file(directory, self.path, self._known)
+            if not leftovers.are_left(file):
+                return []
+            # It may also be of a write that another sidecar is at: that one holds the lock.
+            with self._locked(directory):
+                return leftovers.recover(file)
+
+    def replace(self, base: Stored, content: bytes) -> Replacement:
+        """Write `content` in place of `base`, a state that `read` returned; raises StoreError.
+
+        What an interrupted write left is put in order first.
+        """
+        with self._opened() as directory, self._locked(directory):
+            file = find_document_file(directory, self.path, self._known)
+            _log_all(leftovers.recover(file))
+            if file.identity() != base.identity:
+                return Replacement.CHANGED
+            is_written = self._replace(file, base.identity, content)
+            return Replacement.WRITTEN if is_written else Replacement.CHANGED
 
     def create(self, content: bytes) -> None:
         """Create the file; AlreadyThereError if anything has its name, which is never touched."""
-        with self._locked() as directory:
+        with self._opened() as directory, self._locked(directory):
             file = find_document_file(directory, self.path, self._known)
-            leftovers.recover(file, self._on_notice)
+            _log_all(leftovers.recover(file))
             with explained(file.path, "create"):
                 self._create(file, content)
 
@@ -116,7 +125,7 @@ class Store:
                 atomic.rename_new(file.directory, part, file.name)
             except FileExistsError:
                 raise _already_there(file) from None
-        _sync(file, self._on_notice)
+        _sync(file)
 
     def _replace(self, file: DocumentFile, base: FileIdentity, content: bytes) -> bool:
         """Write `content` over `base`; False if somebody saved since `base` was read."""
@@ -132,7 +141,7 @@ class Store:
                 swap = leftovers.swap_for(file, part, base.digest, digest)
                 atomic.replace(file.directory, part, swap.name)
             try:
-                if not _exchange(file, swap, base, ours, self._on_notice):
+                if not _exchange(file, swap, base, ours):
                     return False
                 self._note_write(ours)
                 return True
@@ -190,13 +199,12 @@ class Store:
             os.close(directory)
 
     @contextmanager
-    def _locked(self) -> Iterator[int]:
-        with self._opened() as directory:
-            self._wait_for_lock(directory)
-            try:
-                yield directory
-            finally:
-                atomic.unlock(directory)
+    def _locked(self, directory: int) -> Iterator[None]:
+        self._wait_for_lock(directory)
+        try:
+            yield
+        finally:
+            atomic.unlock(directory)
 
     def _wait_for_lock(self, directory: int) -> None:
         for _ in range(max(1, math.ceil(self._lock_wait / _POLL_SECONDS))):
@@ -211,11 +219,7 @@ class Store:
 
 
 def _exchange(
-    file: DocumentFile,
-    swap: leftovers.Swap,
-    base: FileIdentity,
-    ours: FileIdentity,
-    on_notice: Callable[[str], None],
+    file: DocumentFile, swap: leftovers.Swap, base: FileIdentity, ours: FileIdentity
 ) -> bool:
     """Make `swap` the document if that is still `base`; undo it if `base` was not displaced."""
     if file.identity() != base:
@@ -228,22 +232,29 @@ def _exchange(
         return False
     if file.identity(swap.name) in (base, None):
         atomic.remove(file.directory, swap.name)
-        _sync(file, on_notice)
+        _sync(file)
         return True
     leftovers.put_back(file, swap, ours)
-    leftovers.drop_superseded(file, swap, ours, on_notice)
+    _log_all(leftovers.drop_superseded(file, swap, ours))
     return False
 
 
-def _sync(file: DocumentFile, on_notice: Callable[[str], None]) -> None:
+def _sync(file: DocumentFile) -> None:
     """Make the rename durable; where that fails the new document stands all the same."""
     try:
         atomic.sync_directory(file.directory)
     except OSError as error:
-        on_notice(
-            f"{file.path} is written, but it is not certain that it would survive a loss of power:"
-            f" {error.strerror or error}; check the disk"
+        _log.warning(
+            "%s is written, but it is not certain that it would survive a loss of power: %s; "
+            "check the disk",
+            file.path,
+            error.strerror or error,
         )
+
+
+def _log_all(notices: list[str]) -> None:
+    for notice in notices:
+        _log.warning("%s", notice)
 
 
 def _copy_owner(descriptor: int, file: DocumentFile) -> int:

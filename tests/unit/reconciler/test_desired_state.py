@@ -12,7 +12,6 @@ from sidecar.labels.policy import Policy
 from sidecar.lib.errors import DocumentError
 from sidecar.planner.lifecycle import PlanHistory
 from sidecar.reconciler.desired_state import DesiredState, Planner
-from sidecar.reconciler.recorder import PassRecorder
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 ID = "backrest_sidecar_web"
@@ -27,32 +26,30 @@ def content_of(**plan: object) -> bytes:
     return json.dumps({"version": 6, "instance": "here", "repos": [repo], "plans": plans}).encode()
 
 
-def desired_state(recorder: PassRecorder, history: PlanHistory | None = EXPIRED) -> DesiredState:
+def desired_state(history: PlanHistory | None = EXPIRED) -> DesiredState:
     """Make a desired of a world without containers."""
-    return DesiredState(
-        Path("c.json"), Inventory(), Policy(), NOW, history=history, recorder=recorder
-    )
+    return DesiredState(Path("c.json"), Inventory(), Policy(), NOW, history=history)
 
 
 def test_equal_inputs_give_the_same_proposal() -> None:
     """The same inputs give the same object; a grace that ends meanwhile does not."""
     planner = Planner()
     waiting = replace(EXPIRED, grace=150.0)
-    desired = desired_state(PassRecorder(), waiting)
-    first = desired.propose(content_of(), planner=planner)
+    desired = desired_state(waiting)
+    first = planner.propose(content_of(), desired)
     later = replace(desired, now=NOW + timedelta(seconds=10))
     over = replace(desired, now=NOW + timedelta(seconds=60))
 
-    assert first is later.propose(content_of(), planner=planner)
-    assert first is not over.propose(content_of(), planner=planner)
-    assert (ID,) == over.propose(content_of(), planner=planner).changes.updated
+    assert first is planner.propose(content_of(), later)
+    assert first is not planner.propose(content_of(), over)
+    assert (ID,) == planner.propose(content_of(), over).changes.updated
 
 
 def test_a_document_that_was_just_proposed_is_not_decoded_again() -> None:
     """After our own write the next pass begins with what is known of it."""
     planner = Planner()
-    first = desired_state(PassRecorder()).propose(content_of(), planner=planner)
-    second = desired_state(PassRecorder(), None).propose(first.after.content, planner=planner)
+    first = planner.propose(content_of(), desired_state())
+    second = planner.propose(first.after.content, desired_state(None))
 
     assert first.after is second.before
 
@@ -60,4 +57,4 @@ def test_a_document_that_was_just_proposed_is_not_decoded_again() -> None:
 def test_faults_name_the_file() -> None:
     """Also those of a document that comes from elsewhere."""
     with pytest.raises(DocumentError, match=r"c\.json: "):
-        desired_state(PassRecorder()).propose(b"[]")
+        Planner().propose(b"[]", desired_state())

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from sidecar.reconciler.apply.context import Clocks
-from sidecar.reconciler.desired_state import DesiredState
+from sidecar.reconciler.desired_state import DesiredState, Planner
 from sidecar.reconciler.loop import ReconcileLoop
+from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.report import ReconcilerReport
 from sidecar.reconciler.settings import Applying, ApplyVia, InventorySource, ReconcilerSettings
 from sidecar.reconciler.state import Memory
@@ -90,7 +91,13 @@ class Bench:
         self.memory = Memory(settings.state_directory)
         self.report = ReconcilerReport(lambda: self.now, lambda: self.now)
         clocks = Clocks(lambda: self.now, lambda: self.now)
-        self.loops.append(ReconcileLoop(settings, {}, self.memory, self.report, clocks))
+        recorder = PassRecorder(
+            self.memory,
+            is_applied=settings.applying.enabled,
+            monotonic=clocks.monotonic,
+            wall=clocks.wall,
+        )
+        self.loops.append(ReconcileLoop(settings, {}, recorder, self.report, clocks))
 
     def add(self, name: str, labels: Mapping[str, str] = LABELS, **more: Any) -> str:
         """Create a container with a folder of its own."""
@@ -485,7 +492,9 @@ def test_nothing_is_written_to_the_file_while_backrest_is_the_writer(bench: Benc
     assert before == bench.config.stat()
     assert ["config.json"] == sorted(p.name for p in bench.config.parent.iterdir() if p.is_file())
     [(desired, since)] = writer.wishes
-    plans = {plan.id for plan in desired.propose(bench.config.read_bytes()).rendered.plans}
+    plans = {
+        plan.id for plan in Planner().propose(bench.config.read_bytes(), desired).rendered.plans
+    }
     assert (NOON, {WEB}) == (since, plans)
     writer.is_open = False
     assert bench.loop.run(EVERYTHING)

@@ -11,7 +11,7 @@ from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import InventoryError, StoreError
 from sidecar.planner.lifecycle import PlanHistory
-from sidecar.reconciler.desired_state import DesiredState
+from sidecar.reconciler.desired_state import DesiredState, Planner
 from sidecar.reconciler.recorder import (
     PassRecorder,
     confirm_docker,
@@ -34,28 +34,29 @@ def content_of(**plan: object) -> bytes:
     return json.dumps({"version": 6, "instance": "here", "repos": [repo], "plans": plans}).encode()
 
 
-def desired_state(recorder: PassRecorder, history: PlanHistory | None = EXPIRED) -> DesiredState:
+def desired_state(history: PlanHistory | None = EXPIRED) -> DesiredState:
     """Make a desired of a world without containers."""
-    return DesiredState(
-        Path("c.json"), Inventory(), Policy(), NOW, history=history, recorder=recorder
-    )
+    return DesiredState(Path("c.json"), Inventory(), Policy(), NOW, history=history)
 
 
 def test_a_schedule_is_remembered_before_it_is_taken() -> None:
-    """So that dying right after the write loses none; a failed write takes the memory back."""
+    """So that dying right after the write loses none; what was not written is taken back."""
     memory = Memory(None)
     recorder = PassRecorder(memory)
-    proposal = desired_state(recorder).propose(content_of())
+    proposal = Planner().propose(content_of(), desired_state())
 
     def fail() -> None:
         assert {ID: NIGHTLY} == memory.state.disabled
         raise OSError("full")
 
-    with pytest.raises(OSError, match="full"), recorder.writing(proposal):
+    with pytest.raises(OSError, match="full"), recorder.writing(proposal, to_file=False):
         fail()
     assert {} == memory.state.disabled
-    with recorder.writing(proposal):
-        pass
+    with recorder.writing(proposal, to_file=True):
+        assert {ID: NIGHTLY} == memory.state.disabled
+    assert {} == memory.state.disabled
+    with recorder.writing(proposal, to_file=False) as write:
+        write.confirm()
     assert {ID: NIGHTLY} == memory.state.disabled
 
 
@@ -64,35 +65,44 @@ def test_no_schedule_is_taken_that_cannot_be_remembered(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     memory = Memory(tmp_path / "file" / "state")
     recorder = PassRecorder(memory)
-    proposal = desired_state(recorder).propose(content_of())
+    proposal = Planner().propose(content_of(), desired_state())
 
-    with pytest.raises(StoreError, match="cannot be remembered"):
-        recorder.before_write(proposal, to_file=True)
-    careful = desired_state(recorder, replace(EXPIRED, may_disable=memory.is_saved))
-    later = careful.propose(content_of())
+    with (
+        pytest.raises(StoreError, match="cannot be remembered"),
+        recorder.writing(proposal, to_file=True),
+    ):
+        pytest.fail("it must not be written")
+    assert {} == memory.state.disabled
+    careful = desired_state(replace(EXPIRED, may_disable=memory.is_saved))
+    later = Planner().propose(content_of(), careful)
     assert later.after is later.before
-    recorder.before_write(later, to_file=True)
+    with recorder.writing(later, to_file=True) as write:
+        write.confirm()
     assert (ID,) == later.changes.orphaned
 
 
 def test_a_write_of_the_file_is_noted_for_the_runner_s_sake() -> None:
     """Only where it is applied, and later than it happens: the runner may just be reading."""
     applied, plain = Memory(None), Memory(None)
-    proposal = desired_state(PassRecorder()).propose(content_of())
-    PassRecorder(applied, is_applied=True, wall=lambda: 100.0).before_write(proposal, to_file=True)
-    PassRecorder(plain, wall=lambda: 100.0).before_write(proposal, to_file=True)
+    proposal = Planner().propose(content_of(), desired_state())
+    for memory, is_applied in ((applied, True), (plain, False)):
+        recorder = PassRecorder(memory, is_applied=is_applied, wall=lambda: 100.0)
+        with recorder.writing(proposal, to_file=True):
+            pass
 
     assert (102.0, 0.0) == (applied.state.written_at, plain.state.written_at)
 
 
-def test_without_a_memory_nothing_is_remembered() -> None:
-    """A preview of a file leaves no trace."""
-    recorder = PassRecorder()
-    proposal = desired_state(recorder, None).propose(content_of())
-    with recorder.writing(proposal):
-        pass
+def test_without_a_history_nothing_is_remembered() -> None:
+    """What comes from files says nothing about what is gone."""
+    memory = Memory(None)
+    recorder = PassRecorder(memory)
+    proposal = Planner().propose(content_of(), desired_state(None))
+    with recorder.writing(proposal, to_file=True) as write:
+        assert () == write.confirm()
 
-    assert () == recorder.after_pass(proposal)
+    assert () == recorder.confirm(proposal)
+    assert State() == memory.state
 
 
 def test_history_is_what_was_remembered_and_what_is_wanted() -> None:

@@ -13,6 +13,7 @@ import pytest
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.lib.errors import DocumentError, InventoryError, SidecarError, StoreError
 from sidecar.reconciler.reconcile import PassOutcome, Reconciler
+from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.report import (
     BUCKETS,
     ApplyResult,
@@ -21,6 +22,7 @@ from sidecar.reconciler.report import (
     WorkloadFacts,
 )
 from sidecar.reconciler.settings import ReconcilerSettings
+from sidecar.reconciler.state import Memory
 
 NOW = 1_780_000_000.0
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
@@ -77,9 +79,9 @@ class World:
                 for name, labels in labelled.items()
             )
         )
-        return Reconciler(ReconcilerSettings(self.config), {}).run(
-            ReconcilerSettings(self.config), inventory, NOON
-        )
+        return Reconciler(
+            ReconcilerSettings(self.config), {}, PassRecorder(Memory(None)), is_from_docker=False
+        ).run(ReconcilerSettings(self.config), inventory, NOON)
 
     def done(self, outcome: PassOutcome, seconds: float = 0.02) -> None:
         """Report it as done."""

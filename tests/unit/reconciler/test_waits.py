@@ -16,7 +16,7 @@ from sidecar.docker.client import Connection
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import InventoryError
-from sidecar.reconciler.desired_state import DesiredState
+from sidecar.reconciler.desired_state import DesiredState, Planner
 from sidecar.reconciler.settings import InventorySource, ReconcilerSettings
 from sidecar.reconciler.state import RunnerSeen, State
 from sidecar.reconciler.waits import Wait, WaitFinder, WaitKind, find_waits
@@ -94,7 +94,7 @@ def test_plans_that_backrest_has_not_loaded_wait(config: Path, fake: FakeBackres
         (wait,) = waits.changes(wanted(config), served)
         assert "other" in wait.because
         assert "other" in wait.words
-        loaded = wanted(config).propose(served.content, served=True).after
+        loaded = Planner().propose(served.content, wanted(config), served=True).after
         assert [] == list(waits.changes(wanted(config), loaded))
 
 

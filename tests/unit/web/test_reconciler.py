@@ -26,8 +26,10 @@ from sidecar.lib.errors import DocumentError, InventoryError, SidecarError, Usag
 from sidecar.lib.log import _Formatter
 from sidecar.reconciler.metrics import METRICS
 from sidecar.reconciler.reconcile import Reconciler
+from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.report import ReconcilerReport
 from sidecar.reconciler.settings import ReconcilerSettings
+from sidecar.reconciler.state import Memory
 from sidecar.web.reconciler import ReconcilerPages
 from sidecar.web.server import MOST_SERVED, SECONDS, PageServer, text_page
 
@@ -91,9 +93,9 @@ def outcome(folder: Path, labels: dict[str, str], root: dict[str, Any]) -> Any:
     mounts = (Mount("bind", "/srv/MARKHOSTPATH", "/data"),)
     own = {f"backrest.{name}": value for name, value in labels.items()}
     inventory = Inventory((Container("c0", "web", labels=own, mounts=mounts),))
-    return Reconciler(ReconcilerSettings(config), {}).run(
-        ReconcilerSettings(config), inventory, NOON
-    )
+    return Reconciler(
+        ReconcilerSettings(config), {}, PassRecorder(Memory(None)), is_from_docker=False
+    ).run(ReconcilerSettings(config), inventory, NOON)
 
 
 # Pages

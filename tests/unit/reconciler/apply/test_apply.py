@@ -23,6 +23,7 @@ from sidecar.reconciler.apply.by_restart import guess_written_at, restart_wait
 from sidecar.reconciler.apply.context import LOADED, ApplyConnections, Clocks, StablePeriod
 from sidecar.reconciler.apply.idle import IDLE, IdleCheck, IdleState, StableTwice, is_due
 from sidecar.reconciler.desired_state import DesiredState
+from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import Applying, ApplyVia, BackrestLogin, ReconcilerSettings
 from sidecar.reconciler.state import ApplyTrouble, Memory
 from tests.fakes.fake_backrest import FakeBackrest, Fault
@@ -187,7 +188,7 @@ def _bench(
     restarted: list[float] = []
     applier = Applier(
         settings,
-        memory,
+        PassRecorder(memory),
         connections,
         lambda result, **facts: told.append((result, facts)),
         lambda: restarted.append(clock.now),

@@ -15,7 +15,7 @@ from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.reconciler.apply.context import Clocks
 from sidecar.reconciler.apply.first_run import FirstRuns, begun_plans, pauses_of, period_of
-from sidecar.reconciler.desired_state import DesiredState
+from sidecar.reconciler.desired_state import DesiredState, Planner
 from sidecar.reconciler.state import FirstRun, Memory, State
 from tests.fakes.fake_backrest import FakeBackrest, Fault
 
@@ -74,7 +74,7 @@ class Bench:
 
     def load(self) -> None:
         """Have Backrest load what is asked for, as the applier does."""
-        after = self.desired.propose(self.api.get_config(), served=True).after
+        after = Planner().propose(self.api.get_config(), self.desired, served=True).after
         self.api.set_config(after.content)
 
     def restart_sidecar(self, api: BackrestApi | None = None) -> None:

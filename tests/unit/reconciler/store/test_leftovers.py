@@ -11,6 +11,7 @@ import pytest
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import StoreError
 from sidecar.reconciler.store.replace import Store
+from tests.fakes.store_update import update
 
 BASE = b"base"
 NEW = b"base+ours"
@@ -73,7 +74,7 @@ def test_a_save_just_before_the_exchange_is_merged(
 ) -> None:
     """It is found in what was displaced, put back, and changed in its turn."""
     around_exchange(monkeypatch, before=lambda n: save(config, FOREIGN) if n == 1 else None)
-    assert Store(config).update(add_ours)
+    assert update(Store(config), add_ours)
     assert texts(config) == {"config.json": b"foreign+ours"}
 
 
@@ -89,7 +90,7 @@ def test_a_save_with_the_same_length_is_told_apart(
             os.utime(config, ns=(before.st_atime_ns, before.st_mtime_ns))
 
     around_exchange(monkeypatch, before=save_alike)
-    assert Store(config).update(add_ours)
+    assert update(Store(config), add_ours)
     assert texts(config) == {"config.json": b"esab+ours"}
 
 
@@ -100,7 +101,7 @@ def test_a_second_save_during_the_putting_back_wins(
     around_exchange(
         monkeypatch, before=lambda n: save(config, b"foreign%d" % n) if n in (1, 2) else None
     )
-    assert Store(config).update(add_ours)
+    assert update(Store(config), add_ours)
     assert texts(config) == {"config.json": b"foreign2+ours"}
 
 
@@ -113,25 +114,24 @@ def test_a_second_save_before_the_putting_back_wins(
         before=lambda n: save(config, b"foreign1") if n == 1 else None,
         after=lambda n: save(config, b"foreign2") if n == 1 else None,
     )
-    assert Store(config).update(add_ours)
+    assert update(Store(config), add_ours)
     assert texts(config) == {"config.json": b"foreign2+ours"}
 
 
 def test_a_save_whose_file_then_vanishes_is_kept_aside(
-    config: Path, monkeypatch: pytest.MonkeyPatch
+    config: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What nothing came in place of is not thrown away."""
-    notices: list[str] = []
     around_exchange(
         monkeypatch,
         before=lambda n: save(config, FOREIGN) if n == 1 else None,
         after=lambda _: config.unlink(),
     )
     with pytest.raises(StoreError, match="does not exist"):
-        Store(config, on_notice=notices.append).update(add_ours)
+        update(Store(config), add_ours)
     assert list(texts(config).values()) == [FOREIGN]
     assert next(iter(texts(config))).startswith("config.json.displaced-")
-    assert next(iter(texts(config))) in notices[0]
+    assert next(iter(texts(config))) in caplog.messages[0]
 
 
 def test_a_file_removed_just_before_the_exchange_is_missing(
@@ -140,7 +140,7 @@ def test_a_file_removed_just_before_the_exchange_is_missing(
     """It is not brought to life again, and no litter stays."""
     around_exchange(monkeypatch, before=lambda _: config.unlink())
     with pytest.raises(StoreError, match="does not exist"):
-        Store(config).update(add_ours)
+        update(Store(config), add_ours)
     assert texts(config) == {}
 
 
@@ -156,13 +156,13 @@ def test_something_else_put_there_just_before_the_exchange_goes_back(
 
     around_exchange(monkeypatch, before=lambda n: put_fifo(n) if n == 1 else None)
     with pytest.raises(StoreError, match="is a FIFO"):
-        Store(config).update(add_ours)
+        update(Store(config), add_ours)
     assert [entry.name for entry in config.parent.iterdir()] == ["config.json"]
     assert config.is_fifo()
 
 
 def test_saves_without_a_pause_end_the_attempt_and_lose_nothing(
-    config: Path, monkeypatch: pytest.MonkeyPatch
+    config: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """After a bounded number of turns the last save still exists, and is reported later."""
     saves: list[bytes] = []
@@ -174,13 +174,12 @@ def test_saves_without_a_pause_end_the_attempt_and_lose_nothing(
     with monkeypatch.context() as patch:
         around_exchange(patch, before=save_always)
         with pytest.raises(StoreError, match="without a pause"):
-            Store(config).update(add_ours)
-    notices: list[str] = []
-    assert Store(config, on_notice=notices.append).update(add_ours)
+            update(Store(config), add_ours)
+    assert update(Store(config), add_ours)
     assert texts(config).pop("config.json") == saves[-2] + b"+ours"
     kept = {name: content for name, content in texts(config).items() if name != "config.json"}
     assert list(kept.values()) == [saves[-1]]
-    assert [name in notices[0] for name in kept] == [True]
+    assert [name in caplog.messages[0] for name in kept] == [True]
 
 
 @pytest.mark.parametrize(
@@ -192,43 +191,42 @@ def test_saves_without_a_pause_end_the_attempt_and_lose_nothing(
     ],
 )
 def test_what_stands_for_nothing_any_more_is_removed(
-    config: Path, name: str, content: bytes
+    config: Path, name: str, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Half-written content, content never exchanged, and the displaced original, silently."""
     (config.parent / name).write_bytes(content)
-    notices: list[str] = []
-    assert not Store(config, on_notice=notices.append).update(lambda _: None)
-    assert (texts(config), notices) == ({"config.json": BASE}, [])
+    assert not update(Store(config), lambda _: None)
+    assert (texts(config), caplog.messages) == ({"config.json": BASE}, [])
 
 
-def test_a_displaced_save_goes_back_if_ours_still_stands(config: Path) -> None:
+def test_a_displaced_save_goes_back_if_ours_still_stands(
+    config: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Killed between the exchange and the look: the save is the document again, and merged."""
     config.write_bytes(NEW)
     (config.parent / swap_name(BASE, NEW)).write_bytes(FOREIGN)
-    notices: list[str] = []
-    assert Store(config, on_notice=notices.append).update(add_ours)
+    assert update(Store(config), add_ours)
     assert texts(config) == {"config.json": b"foreign+ours"}
-    assert notices == [f"an interrupted write had displaced a save of {config}: it is back"]
+    assert caplog.messages == [f"an interrupted write had displaced a save of {config}: it is back"]
 
 
 @pytest.mark.parametrize("document", [b"saved since", None])
 def test_a_displaced_save_is_kept_aside_if_ours_does_not_stand(
-    config: Path, document: bytes | None
+    config: Path, document: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Which of the two is newer cannot be known any more, so people are asked."""
     (config.parent / swap_name(BASE, NEW)).write_bytes(FOREIGN)
     config.unlink()
     if document is not None:
         config.write_bytes(document)
-    notices: list[str] = []
-    store = Store(config, on_notice=notices.append)
+    store = Store(config)
     if document is None:
         store.create(b"saved since")
     else:
-        assert not store.update(lambda _: None)
+        assert not update(store, lambda _: None)
     kept = "config.json.displaced-0123456789abcdef"
     assert texts(config) == {"config.json": b"saved since", kept: FOREIGN}
-    assert [str(config.parent / kept) in notice for notice in notices] == [True]
+    assert [str(config.parent / kept) in notice for notice in caplog.messages] == [True]
 
 
 def test_a_displaced_save_is_kept_aside_if_a_newer_one_comes_during_recovery(
@@ -238,7 +236,7 @@ def test_a_displaced_save_is_kept_aside_if_a_newer_one_comes_during_recovery(
     config.write_bytes(NEW)
     (config.parent / swap_name(BASE, NEW)).write_bytes(FOREIGN)
     around_exchange(monkeypatch, before=lambda n: save(config, b"newer") if n == 1 else None)
-    assert not Store(config).update(lambda _: None)
+    assert not update(Store(config), lambda _: None)
     kept = "config.json.displaced-0123456789abcdef"
     assert texts(config) == {"config.json": b"newer", kept: FOREIGN}
 
@@ -256,7 +254,7 @@ def test_what_is_not_ours_is_let_be(config: Path) -> None:
     for name in alike:
         (config.parent / name).write_bytes(b"kept")
     (config.parent / ".config.json.sidecar-0123456789abcdef.part").mkdir()
-    assert Store(config).update(add_ours)
+    assert update(Store(config), add_ours)
     assert sorted(entry.name for entry in config.parent.iterdir()) == sorted(
         [*alike, ".config.json.sidecar-0123456789abcdef.part", "config.json"]
     )
@@ -270,10 +268,8 @@ def test_reading_lets_litter_be(config: Path) -> None:
     assert texts(config) == before
 
 
-def test_notices_reach_the_log_where_nobody_else_takes_them(
-    config: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_notices_reach_the_log(config: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A kept save is not passed over in silence by default."""
     (config.parent / swap_name(BASE, NEW)).write_bytes(FOREIGN)
-    Store(config).update(lambda _: None)
+    update(Store(config), lambda _: None)
     assert "its content is kept in" in caplog.text

@@ -21,7 +21,8 @@ import pytest
 from sidecar.backrest.document import LARGEST
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import StoreError
-from sidecar.reconciler.store.replace import AlreadyThereError, Store
+from sidecar.reconciler.store.replace import AlreadyThereError, Replacement, Store
+from tests.fakes.store_update import update
 
 OLD = b'{"modno": 1}'
 NEW = b'{"modno": 2}'
@@ -80,13 +81,13 @@ def as_user(user: int, action: Callable[[], object]) -> str:
 
 def replaced(path: Path) -> bool:
     """Update the document to NEW."""
-    return Store(path).update(lambda _: NEW)
+    return update(Store(path), lambda _: NEW)
 
 
 def refusal(path: Path, change: Callable[[bytes], bytes | None] = lambda _: NEW) -> str:
     """Update, and return the error's words; it must have a hint."""
     with pytest.raises(StoreError) as caught:
-        Store(path).update(change)
+        update(Store(path), change)
     assert caught.value.hint
     return str(caught.value)
 
@@ -155,7 +156,7 @@ def test_read_gives_up_on_a_file_that_never_rests(
 
 def test_update_replaces_the_content(config: Path) -> None:
     """The new bytes are there and nothing else."""
-    assert Store(config).update(lambda content: content + b"\n")
+    assert update(Store(config), lambda content: content + b"\n")
     assert (config.read_bytes(), names(config)) == (OLD + b"\n", ["config.json"])
 
 
@@ -163,7 +164,7 @@ def test_update_replaces_the_content(config: Path) -> None:
 def test_update_without_a_difference_writes_nothing(config: Path, answer: bytes | None) -> None:
     """Bytes, inode and time of the file stay, and the directory is not touched."""
     before = config.stat(), config.parent.stat().st_mtime_ns
-    assert not Store(config).update(lambda _: answer)
+    assert not update(Store(config), lambda _: answer)
     after = config.stat(), config.parent.stat().st_mtime_ns
     assert (after[0].st_ino, after[0].st_mtime_ns, after[1]) == (
         before[0].st_ino,
@@ -219,7 +220,7 @@ def test_update_gives_nobody_the_access_that_the_directory_hands_down(config: Pa
 def test_update_sets_the_mode_that_was_asked_for(config: Path) -> None:
     """A mode of the operator's wins over the file's own."""
     config.chmod(0o644)
-    assert Store(config, mode=0o660).update(lambda _: NEW)
+    assert update(Store(config, mode=0o660), lambda _: NEW)
     assert config.stat().st_mode & 0o7777 == 0o660
 
 
@@ -229,7 +230,7 @@ def test_update_refuses_a_file_system_that_will_not_have_the_mode(
     """Nothing is written with wider rights than asked for."""
     monkeypatch.setattr(os, "fchmod", lambda *_: None)
     with pytest.raises(StoreError, match="does not let"):
-        Store(config, mode=0o640).update(lambda _: NEW)
+        update(Store(config, mode=0o640), lambda _: NEW)
     assert (config.read_bytes(), names(config)) == (OLD, ["config.json"])
 
 
@@ -240,7 +241,7 @@ def test_a_failing_change_is_raised_as_it_is(config: Path) -> None:
         raise PermissionError(errno.EACCES, "the caller's own")
 
     with pytest.raises(PermissionError, match="the caller's own"):
-        Store(config).update(fail)
+        update(Store(config), fail)
     assert replaced(config)
 
 
@@ -263,23 +264,37 @@ def test_update_sees_a_save_made_during_the_change(
         seen.append(content)
         return content + b"+ours"
 
-    assert Store(config).update(change)
+    assert update(Store(config), change)
     assert seen == [OLD, b"foreign"]
     assert (config.read_bytes(), names(config)) == (b"foreign+ours", ["config.json"])
 
 
-def test_update_gives_up_when_every_attempt_meets_a_save(config: Path) -> None:
-    """The number of attempts is bounded, and the last foreign save stands."""
-    saves: list[bytes] = []
+@pytest.mark.parametrize("content", [b"foreign", OLD])
+def test_a_state_that_was_saved_over_is_not_replaced(config: Path, content: bytes) -> None:
+    """Whoever read it is told, also where the same bytes were saved; the save stands."""
+    store = Store(config)
+    stored = store.read()
+    (config.parent / "foreign").write_bytes(content)
+    (config.parent / "foreign").replace(config)
+    assert store.replace(stored, NEW) is Replacement.CHANGED
+    assert (config.read_bytes(), names(config)) == (content, ["config.json"])
+    assert store.replace(store.read(), NEW) is Replacement.WRITTEN
+    assert (config.read_bytes(), names(config)) == (NEW, ["config.json"])
 
-    def change(content: bytes) -> bytes:
-        saves.append(b"%d" % len(saves))
-        config.write_bytes(saves[-1])
-        return content + b"+ours"
 
-    message = refusal(config, change)
-    assert "20 attempts" in message
-    assert (config.read_bytes(), names(config)) == (saves[-1], ["config.json"])
+def test_only_a_replacement_locks(config: Path) -> None:
+    """Nobody waits for another sidecar that reads, thinks, and finds nothing left behind."""
+    holder = atomic.open_directory(config.parent)
+    assert atomic.try_lock(holder)
+    waits: list[float] = []
+    store = Store(config, lock_wait=0.1, pause=waits.append)
+    assert store.recover() == []
+    stored = store.read()
+    assert waits == []
+    with pytest.raises(StoreError, match="locked"):
+        store.replace(stored, NEW)
+    assert waits != []
+    os.close(holder)
 
 
 def test_update_waits_for_the_lock(config: Path) -> None:
@@ -294,7 +309,7 @@ def test_update_waits_for_the_lock(config: Path) -> None:
         if len(waits) == 3:
             atomic.unlock(holder)
 
-    assert Store(config, pause=pause).update(lambda _: NEW)
+    assert update(Store(config, pause=pause), lambda _: NEW)
     assert len(waits) == 3
     os.close(holder)
 
@@ -305,7 +320,7 @@ def test_update_gives_up_waiting(config: Path) -> None:
     assert atomic.try_lock(holder)
     waits: list[float] = []
     with pytest.raises(StoreError, match=r"locked .* for 300 seconds"):
-        Store(config, pause=waits.append).update(lambda _: NEW)
+        update(Store(config, pause=waits.append), lambda _: NEW)
     assert sum(waits) == pytest.approx(300)
     assert config.read_bytes() == OLD
     os.close(holder)
@@ -435,7 +450,7 @@ def test_a_read_only_folder_is_named(config: Path) -> None:
     """It says how to mount it; a pass that has nothing to write does not mind."""
     with mounted(config.parent, "--bind", "-o", "ro", str(config.parent)):
         assert f"{config.parent} is read-only" in refusal(config)
-        assert not Store(config).update(lambda _: None)
+        assert not update(Store(config), lambda _: None)
     assert (config.read_bytes(), names(config)) == (OLD, ["config.json"])
 
 
@@ -564,7 +579,11 @@ def test_create_needs_the_directory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_new", [True, False])
 def test_a_directory_that_does_not_sync_is_told_as_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_new: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    is_new: bool,
 ) -> None:
     """The new document stands by then: only a loss of power could take it back."""
 
@@ -573,17 +592,16 @@ def test_a_directory_that_does_not_sync_is_told_as_it_is(
 
     monkeypatch.setattr(atomic, "sync_directory", fail)
     path = tmp_path / "config.json"
-    told: list[str] = []
-    store = Store(path, on_notice=told.append)
+    store = Store(path)
     if is_new:
         store.create(b"new")
     else:
         path.write_bytes(b"old")
-        assert store.update(lambda _: b"new")
+        assert update(store, lambda _: b"new")
 
     assert b"new" == path.read_bytes()
     assert ["config.json"] == [one.name for one in tmp_path.iterdir()]
-    [notice] = told
+    [notice] = caplog.messages
     assert "is written" in notice
     assert os.strerror(errno.EIO) in notice
 
@@ -596,7 +614,7 @@ def test_a_directory_is_told_as_one(
     (tmp_path / "deep").mkdir()
     monkeypatch.chdir(tmp_path / "deep")
     store = Store(Path(path))
-    for act in (store.read, lambda: store.update(lambda _: b"x"), lambda: store.create(b"x")):
+    for act in (store.read, lambda: update(store, lambda _: b"x"), lambda: store.create(b"x")):
         with pytest.raises(StoreError, match=r"directory|there already"):
             act()
     with pytest.raises(StoreError, match="is a directory"):
