@@ -2,8 +2,8 @@
 
 The names and their order are Backrest's: of several events that a hook has, the first counts.
 Beyond Backrest, a backup's END hooks also run where a START hook halts the run or a stale lock
-cannot be removed: what START hooks stopped has to start again. And where the repository does not
-answer, neither START hooks run nor END hooks, only those of the failure.
+cannot be removed: what START hooks stopped has to start again. And where a run ends before its
+START hooks, as of a repository that does not answer, no END hooks run, only those of the failure.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +41,7 @@ class Events:
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """The repository does not answer, or is locked: no START hook ran, so no END hook does."""
+        """The run ended before its START hooks, as of a lock: so no END hook runs either."""
         return tuple(event for event in self.halted if not event.endswith("_END"))
 
 

@@ -26,6 +26,9 @@ from sidecar.runner.retries import RetryRules, TryEnd
 _INTERRUPTED = "the runner died during this run"
 _UNREADABLE = "what was to be done after it cannot be read: see whether everything runs again"
 
+# In the first are only the hooks of a failure before START hooks.
+_WITH_HOOKS = frozenset({Phase.BEGUN, Phase.STARTING, Phase.ENDING})
+
 _log = logging.getLogger(__name__)
 
 
@@ -83,7 +86,7 @@ class RunRecovery:
             if end_leftover(child, grace):
                 log_event(_log, logging.WARNING, "leftover.ended", count=1)
         wait_until_reaped(children, grace)
-        in_hooks = any(one.run.phase in {Phase.STARTING, Phase.ENDING} for one in runs)
+        in_hooks = any(one.run.phase in _WITH_HOOKS for one in runs)
         ended = end_leftovers(self._journal.path.parent, patience if in_hooks else 0.0, grace)
         if ended:
             log_event(_log, logging.WARNING, "leftover.ended", count=ended)
@@ -140,6 +143,9 @@ class RunRecovery:
             error=_INTERRUPTED,
         )
         events = EVENTS[kind].failed if kind in EVENTS else ()
+        if one.run.phase is Phase.BEGUN and kind in EVENTS:
+            # No START hook ran.
+            events = EVENTS[kind].refused
         outcome = self._cleanup.hooks.run(
             events, resume.repo, resume.plan, facts, lambda: False, notifies
         )

@@ -38,6 +38,11 @@ _UPKEEP = {JobKind.PRUNE: run_prune, JobKind.CHECK: run_check}
 
 _UNFORESEEN = failed(FailureClass.UNKNOWN, "something unforeseen happened in the runner itself")
 _STOPPED = failed(FailureClass.INTERRUPTED, "the runner was asked to end")
+_UNRECORDED = failed(
+    FailureClass.UNKNOWN,
+    "the journal cannot be written, the log says why: nothing may be stopped that nobody might "
+    "start again",
+)
 
 OnStart = Callable[[Child], None]
 _log = logging.getLogger(__name__)
@@ -197,26 +202,33 @@ class Attempt:
 
     def _start(self) -> AttemptResult | None:
         """Run the START hooks; return None if the run goes on."""
-        if self._unrecorded is not None and self._stops_something():
-            return self._halted(self._unrecorded)
-        if self._conditions.refusal is not None and not self._context.is_stopping():
-            return self._refused(self._conditions.refusal)
-        if (linked := self._refuse_links()) is not None:
-            return self._refused(linked)
-        if self._stops_something() and (locked := self._await_locks()) is not None:
-            return self._stopped() if self._context.is_stopping() else self._refused(locked)
-        if self._context.is_stopping():
-            return self._stopped()
-        self._phase(Phase.STARTING)
+        if (reason := self._prepare()) is not None:
+            return self._refused(reason)
         answers = self._conditions.answers
         is_first = answers is None or not answers.is_again
         start = self._scope.events.start
         return self._judge_start(self._run_hooks(self._context.programs, start, notifies=is_first))
 
+    def _prepare(self) -> CommandResult | None:
+        """Do what comes before the START hooks; return why they must not run, None if they may."""
+        stops = self._stops_something()
+        if self._unrecorded is not None and stops:
+            return self._unrecorded
+        if self._conditions.refusal is not None and not self._context.is_stopping():
+            return self._conditions.refusal
+        if (linked := self._refuse_links()) is not None:
+            return linked
+        locked = self._await_locks() if stops else None
+        if self._context.is_stopping():
+            return _STOPPED
+        if locked is not None:
+            return locked
+        return None if self._phase(Phase.STARTING) or not stops else _UNRECORDED
+
     def _plan_retry(self, result: AttemptResult) -> AttemptResult:
         """Find out whether this was the last try: else notifications wait for that one.
 
-        Where nothing was stopped, as the repository does not answer, all hooks do.
+        Where nothing was stopped, as when the repository does not answer, all hooks do.
         """
         end = TryEnd(result.outcome, result.result.failure, self._asked)
         now = self._context.now()
@@ -326,7 +338,9 @@ class Attempt:
     def _clean_up(self, result: AttemptResult) -> AttemptResult:
         """Run the hooks after the engine, whatever came before them."""
         self._context.journal.runs.child(self._run, None)
-        self._phase(Phase.ENDING, result.result.snapshot)
+        if not self._is_refused:
+            # Else the phase stays BEGUN: after a crash from here on no END hook runs either.
+            self._phase(Phase.ENDING, result.result.snapshot)
         is_last = self.retry is None
         hooks = self._run_hooks(
             self._context.cleanup, result.events, result.result, notifies=is_last
@@ -416,8 +430,9 @@ class Attempt:
             self._scope.repo, lambda child: journal.runs.child(run, child)
         )
 
-    def _phase(self, phase: Phase, snapshot: str = "") -> None:
-        self._context.journal.runs.phase(self._run, phase, snapshot)
+    def _phase(self, phase: Phase, snapshot: str = "") -> bool:
+        """Record how far the run has come; return whether that is on disk."""
+        return self._context.journal.runs.phase(self._run, phase, snapshot)
 
     def _halted(
         self, result: CommandResult, outcome: RunOutcome = RunOutcome.FAILED
@@ -425,9 +440,10 @@ class Attempt:
         return AttemptResult(outcome, self._scope.events.halted, result)
 
     def _refused(self, result: CommandResult) -> AttemptResult:
-        """End the run before anything was stopped for it."""
+        """End the run before anything was stopped for it: no END hook follows."""
         self._is_refused = True
-        return AttemptResult(RunOutcome.FAILED, self._scope.events.refused, result)
+        outcome = RunOutcome.CANCELLED if result is _STOPPED else RunOutcome.FAILED
+        return AttemptResult(outcome, self._scope.events.refused, result)
 
     def _stopped(self) -> AttemptResult:
         return self._halted(_STOPPED, RunOutcome.CANCELLED)

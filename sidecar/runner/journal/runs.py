@@ -88,14 +88,17 @@ class Runs:
             self._memory.note_saved([job], is_saved=False)
             return number
 
-    def phase(self, run: int, phase: Phase, snapshot: str = "") -> None:
-        """Record how far a run has come, and the snapshot that it has made."""
+    def phase(self, run: int, phase: Phase, snapshot: str = "") -> bool:
+        """Record how far a run has come, and the snapshot that it has made.
+
+        Return whether that is on disk.
+        """
         with self._file.lock:
             if known := self._memory.running.get(run):
                 moved = replace(known.run, phase=phase)
                 made = snapshot or known.snapshot
                 self._memory.running[run] = replace(known, run=moved, snapshot=made)
-            self._update(run, "a phase", _PHASE, (phase.value, snapshot, snapshot, run))
+            return self._update(run, "a phase", _PHASE, (phase.value, snapshot, snapshot, run))
 
     def child(self, run: int, child: Child | None) -> None:
         """Record the program that works for a run now; None: there is none."""
@@ -181,10 +184,11 @@ class Runs:
             lambda connection: tuple(read_runs(connection.execute(query, values)))
         )
 
-    def _update(self, run: int, what: str, statement: str, values: tuple[object, ...]) -> None:
-        """Change the row of a run, if it has one."""
-        if run > 0:
-            self._file.try_change(what, lambda connection: connection.execute(statement, values))
+    def _update(self, run: int, what: str, statement: str, values: tuple[object, ...]) -> bool:
+        """Change the row of a run, if it has one; return whether it is changed."""
+        if run <= 0:
+            return False
+        return self._file.try_change(what, lambda connection: connection.execute(statement, values))
 
 
 def _holds_file(run: Run) -> bool:

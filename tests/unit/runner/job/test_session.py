@@ -534,15 +534,33 @@ def test_locks_are_not_looked_at_where_nothing_is_stopped(scene: Scene) -> None:
 
 
 def test_a_stop_of_the_runner_ends_the_wait_for_locks(scene: Scene) -> None:
-    """It is no failure of the run."""
-    scene.plan = replace(scene.plan, hooks=(hook('echo stop >>"$LOG"', *START),))
+    """It is no failure of the run. No START hook ran, so no END hook does."""
+    before, after = hook('echo stop >>"$LOG"', *START), hook('echo start >>"$LOG"', "SNAPSHOT_END")
+    scene.plan = replace(scene.plan, hooks=(before, after))
     scene.options = SessionOptions(lock_wait=600.0)
     scene.__post_init__()
     scene.held = [(EXCLUSIVE,)] * 9
     scene.on_wait = scene.session.stop
 
     assert RunOutcome.CANCELLED is scene.run().outcome
-    assert [] == scene.written()
+    assert ([], [HALTED[:2]]) == (scene.written(), scene.sets)
+
+
+def test_who_dies_in_the_hooks_of_a_run_that_stopped_nothing_starts_nothing(scene: Scene) -> None:
+    """The next start does not think that START hooks had run either."""
+
+    def burst(*_: object) -> HookOutcome:
+        raise RuntimeError("a fault of ours")
+
+    real, scene.after.run = scene.after.run, burst  # type: ignore[assignment]
+    scene.session.stop()
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        scene.run()
+    scene.after.run = real  # type: ignore[method-assign]
+
+    scene.session.recover_runs(scene.config)
+
+    assert scene.sets == [HALTED[:2]]
 
 
 def test_a_start_hook_that_a_stop_ends_cancels_the_run(scene: Scene) -> None:
@@ -897,7 +915,22 @@ def test_nothing_is_stopped_that_could_not_be_recorded(scene: Scene) -> None:
     assert ended.outcome is RunOutcome.FAILED
     assert "cannot be written" in ended.reason
     assert "nothing may be stopped" in ended.reason
-    assert (scene.calls, scene.written(), scene.sets) == ([], [], [HALTED])
+    assert (scene.calls, scene.written(), scene.sets) == ([], [], [HALTED[:2]])
+
+
+def test_nothing_is_stopped_where_it_is_not_recorded_that_hooks_run(scene: Scene) -> None:
+    """If we died then, the next start would think that none had."""
+    scene.plan = replace(scene.plan, hooks=(hook('echo stop >>"$LOG"', *START),))
+    scene.held = [(EXCLUSIVE,)] * 2
+    scene.options = SessionOptions(lock_wait=600.0)
+    scene.__post_init__()
+    scene.on_wait = lambda: refuse(scene.journal)
+
+    ended = scene.run()
+
+    assert ended.outcome is RunOutcome.FAILED
+    assert "nothing may be stopped" in ended.reason
+    assert (scene.written(), scene.sets) == ([], [HALTED[:2]])
 
 
 def test_nothing_is_stopped_where_the_repository_does_not_answer(scene: Scene) -> None:
@@ -1011,14 +1044,16 @@ def test_what_runs_without_hooks_is_unlocked_for_too(
     assert scene.calls == ["open /repo", "unlock"] * is_known
 
 
-@pytest.mark.parametrize("phase", [Phase.BEGUN, Phase.STARTING])
-def test_before_the_work_there_is_nothing_to_unlock(scene: Scene, phase: Phase) -> None:
-    """But hooks may have stopped something."""
+@pytest.mark.parametrize(("phase", "events"), [(Phase.BEGUN, HALTED[:2]), (Phase.STARTING, FAILED)])
+def test_before_the_work_there_is_nothing_to_unlock(
+    scene: Scene, phase: Phase, events: tuple[str, ...]
+) -> None:
+    """But hooks may have stopped something, once they had begun."""
     leave(scene, phase)
 
     scene.session.recover_runs(scene.config)
 
-    assert (scene.calls, scene.after.sets) == ([], [FAILED])
+    assert (scene.calls, scene.after.sets) == ([], [events])
 
 
 def test_hooks_that_are_through_are_not_run_again(scene: Scene) -> None:
