@@ -24,7 +24,7 @@ from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import Run
 from sidecar.runner.loader import Loader
 from sidecar.runner.loop import LoopDependencies, RunnerLoop
-from sidecar.runner.maintenance import Maintenance, RepositoryProbes
+from sidecar.runner.maintenance import DiskUsage, Maintenance, RepositoryProbes
 from sidecar.runner.parts import RunnerDependencies, assemble, lock_scheduler
 from sidecar.runner.pool import Pool, QueueRules
 from sidecar.runner.settings import RunnerSettings
@@ -91,9 +91,8 @@ class DaemonThreads:
                 self._jobs.lock_keys, self._jobs.containers, lambda job: prober.is_away(job.repo)
             ),
         )
-        self._maintenance = Maintenance(
-            state, lambda: self._jobs.config, parts.start_again, waiter.wake
-        )
+        self._maintenance = Maintenance(parts.start_again, waiter.wake)
+        self._disks = DiskUsage(state, lambda: self._jobs.config, waiter.wake)
         self._probes = RepositoryProbes(
             lambda: self._jobs.config,
             prober,
@@ -107,7 +106,7 @@ class DaemonThreads:
             lambda: self._pool.busy,
             lambda: self._hub.running,
             prober.last,
-            lambda: self._maintenance.disks,
+            lambda: self._disks.disks,
             lambda: self._maintenance.stopped,
             self._blocked,
             lambda: parts.delivery.unusable,
@@ -148,6 +147,7 @@ class DaemonThreads:
         stack.enter_context(FileWatcher(settings.config, self._waiter.wake))
         self._pool.start()
         stack.enter_context(self._maintenance)
+        stack.enter_context(self._disks)
         stack.enter_context(self._probes)
         try:
             self._loop_until_stopped(wait)

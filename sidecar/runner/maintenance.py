@@ -1,4 +1,4 @@
-"""Check disks, repositories and stopped containers each minute, in threads beside the runs."""
+"""Check stopped containers, disks and repositories each minute, in threads beside the runs."""
 
 import os
 from abc import abstractmethod
@@ -26,38 +26,60 @@ class _EachMinute(Worker):
 
 
 class Maintenance(_EachMinute):
-    """Checks disks and stopped containers, and calls `on_change` when a result has changed.
+    """Lets `start_again` start containers that were left stopped; tells `on_change` what is new.
 
-    It measures how full disks are and lets `start_again` start containers that were left stopped.
+    This thread touches no path of a plan or repository: a file server that is gone must not keep
+    containers from starting.
 
     Attributes:
-        disks: how full each disk is, from 0 to 1, by path.
         stopped: a sentence for each container that could not be started again.
     """
 
     def __init__(
-        self,
-        state: Path,
-        config: Callable[[], Config],
-        start_again: Callable[[], tuple[str, ...]],
-        on_change: Callable[[], None],
+        self, start_again: Callable[[], tuple[str, ...]], on_change: Callable[[], None]
     ) -> None:
         super().__init__("rounds")
-        self._state = state
-        self._config = config
         self._start_again = start_again
         self._on_change = on_change
-        self.disks: Mapping[str, float] = {}
         self.stopped: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Check everything once."""
-        before = (self.disks, self.stopped)
+        """Start what is stopped."""
+        before = self.stopped
         # Why it could not be started is in the log.
         self.stopped = tuple(one.partition(":")[0] for one in self._start_again())
-        self.disks = used_parts(self._state, self._config().repos)
-        if before != (self.disks, self.stopped):
+        if before != self.stopped:
             self._on_change()
+
+
+class DiskUsage(_EachMinute):
+    """Measures how full disks are, and calls `on_change` when that has changed.
+
+    A file server that is gone may let it wait for ever, so this is a thread of its own.
+
+    Attributes:
+        disks: how full each disk is, from 0 to 1, by path.
+    """
+
+    def __init__(
+        self, state: Path, config: Callable[[], Config], on_change: Callable[[], None]
+    ) -> None:
+        super().__init__("disks")
+        self._state = state
+        self._config = config
+        self._on_change = on_change
+        self.disks: Mapping[str, float] = {}
+
+    def check(self) -> None:
+        """Measure each disk once."""
+        before = self.disks
+        self.disks = used_parts(self._state, self._config().repos)
+        if before != self.disks:
+            self._on_change()
+
+    @property
+    def _join_seconds(self) -> float | None:
+        return 1.0
 
 
 class RepositoryProbes(_EachMinute):

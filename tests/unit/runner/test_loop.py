@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -32,7 +33,7 @@ from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import AheadSnapshot, Ended, Journal, Run, RunCause, RunOutcome
 from sidecar.runner.loader import Loaded, Loader
 from sidecar.runner.loop import LoopDependencies, RunnerLoop
-from sidecar.runner.maintenance import Maintenance, RepositoryProbes, used_parts
+from sidecar.runner.maintenance import DiskUsage, Maintenance, RepositoryProbes, used_parts
 from sidecar.runner.metrics import METRICS
 from sidecar.runner.parts import RunnerDependencies, assemble
 from sidecar.runner.pool import Pool
@@ -984,25 +985,59 @@ def test_each_round_probes_what_is_due_and_tells_what_is_new() -> None:
         assert (["a", "b"], 1) == (watched.probed, watched.subscription)
 
 
-def maintenance_of(folder: Path, heard: list[str]) -> Maintenance:
+def maintenance_of(heard: list[str]) -> Maintenance:
     """Make a maintenance that can start no container."""
     left = ("db is stopped and could not be started: MARK",)
-    return Maintenance(folder, Config, lambda: left, lambda: heard.append("change"))
+    return Maintenance(lambda: left, lambda: heard.append("change"))
 
 
-def test_each_round_starts_again_what_is_stopped(tmp_path: Path) -> None:
+def test_each_round_starts_again_what_is_stopped() -> None:
     """What cannot be started is told once, without what may hold a secret."""
     heard: list[str] = []
-    maintenance = maintenance_of(tmp_path, heard)
+    maintenance = maintenance_of(heard)
     for _ in range(2):
         maintenance.check()
         assert ("db is stopped and could not be started",) == maintenance.stopped
         assert ["change"] == heard
 
 
+def test_each_round_measures_the_disks(tmp_path: Path) -> None:
+    """What has changed is told once."""
+    heard: list[str] = []
+    usage = DiskUsage(tmp_path, Config, lambda: heard.append("change"))
+    usage.check()
+    assert [str(tmp_path)] == list(usage.disks)
+    assert ["change"] == heard
+
+
+def test_a_disk_that_does_not_answer_keeps_no_container_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file server of a repository may be gone, and a look at it wait for ever."""
+    hangs, started, is_back = threading.Event(), threading.Event(), threading.Event()
+
+    def hang(_: str) -> os.statvfs_result:
+        hangs.set()
+        assert is_back.wait(20)
+        raise OSError
+
+    def start_again() -> tuple[str, ...]:
+        if hangs.is_set():
+            started.set()
+        return ()
+
+    monkeypatch.setattr(os, "statvfs", hang)
+    monkeypatch.setattr("sidecar.runner.maintenance._SECONDS", 0.01)
+    with Maintenance(start_again, lambda: None):
+        with DiskUsage(tmp_path, Config, lambda: None):
+            assert started.wait(20)
+        is_back.set()
+
+
 def test_rounds_end_at_once(tmp_path: Path) -> None:
     """However long the pause between them is."""
-    with maintenance_of(tmp_path, []), probes_of(Watched(), Config()):
+    disks = DiskUsage(tmp_path, Config, lambda: None)
+    with maintenance_of([]), disks, probes_of(Watched(), Config()):
         pass
 
 
