@@ -38,19 +38,19 @@ BUDGETS: dict[str, tuple[str, set[str]]] = {
     ),
     "-m sidecar version": (
         "sidecar.cli.commands.main",
-        {"docker", "pydantic", "requests", "sidecar.reconciler.loop"},
+        {"docker", "jsonschema", "pydantic", "requests", "sidecar.reconciler.loop"},
     ),
     "-m sidecar reconcile --help": (
         "sidecar.cli.commands.main",
-        {"docker", "pydantic", "requests"},
+        {"docker", "jsonschema", "pydantic", "requests"},
     ),
     "-m sidecar.runner version": (
         "sidecar.cli.runner.main",
-        {"apprise", "pydantic", "prometheus_client", "watchfiles", "yaml"},
+        {"apprise", "jsonschema", "pydantic", "prometheus_client", "watchfiles", "yaml"},
     ),
     "-m sidecar.runner plans --help": (
         "sidecar.cli.runner.main",
-        {"apprise", "pydantic", "prometheus_client", "watchfiles", "yaml"},
+        {"apprise", "jsonschema", "pydantic", "prometheus_client", "watchfiles", "yaml"},
     ),
 }
 
@@ -59,12 +59,14 @@ BUDGETS: dict[str, tuple[str, set[str]]] = {
 DAEMONS: dict[str, set[str]] = {
     "sidecar.reconciler.daemon, sidecar.web.reconciler": {
         "apprise",
+        "jsonschema",
         "sidecar.engines",
         "sidecar.runner",
         "sqlite3",
     },
     "sidecar.runner.daemon, sidecar.web.serve": {
         "apprise",
+        "jsonschema",
         "prometheus_client",
         "sidecar.labels",
         "sidecar.planner",

@@ -27,8 +27,10 @@ from sidecar.reconciler.reconcile import read_document
 from sidecar.reconciler.secrets import with_secrets
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory
+from sidecar.reconciler.unknown_keys import NOT_KNOWN, find_unknown_keys
 
 UNREADABLE = "lint.unreadable"
+UNKNOWN_KEY = "lint.unknown-key"
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +62,9 @@ def lint_once(
     containers come from Docker, they are asked for the paths that labels name. Raises
     SidecarError when the pass is void, as it would be for `reconcile`.
     """
-    return _lint(settings, _read_document(settings), now, environment)
+    document = _read_document(settings)
+    report = _lint(settings, document, now, environment)
+    return replace(report, findings=(*_unknown_keys(settings, document), *report.findings))
 
 
 def lint_each(
@@ -79,7 +83,10 @@ def lint_each(
     return LintReport(
         str(settings.config),
         document is not None,
-        tuple(finding for report in reports for finding in report.findings),
+        (
+            *_unknown_keys(settings, document),
+            *(finding for report in reports for finding in report.findings),
+        ),
         tuple(one for report in reports for one in report.coverage),
         reports[0].unlabelled if all(report.unlabelled for report in reports) else "",
     )
@@ -155,6 +162,23 @@ def _read_document(settings: ReconcilerSettings) -> Document | None:
         # Reading it below fails with the store's own message.
         pass
     return read_document(settings.config)
+
+
+def _unknown_keys(settings: ReconcilerSettings, document: Document | None) -> Iterator[LintFinding]:
+    """Yield the keys of the document that Backrest would ignore."""
+    if document is None:
+        return
+    file, found = str(settings.config), find_unknown_keys(document.root)
+    for key in found.listed:
+        hint = f"did you mean {key.meant}?" if key.meant else ""
+        yield _unknown_key(f"{key.path} is {NOT_KNOWN}", hint, file)
+    if found.has_more:
+        yield _unknown_key(f"there are more keys that are {NOT_KNOWN}", "", file)
+
+
+def _unknown_key(message: str, hint: str, file: str) -> LintFinding:
+    hint = hint or "correct it; what a newer Backrest knows may stay"
+    return LintFinding(UNKNOWN_KEY, message, hint, severity=Severity.WARNING, file=file)
 
 
 def _render(

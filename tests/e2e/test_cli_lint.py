@@ -49,6 +49,27 @@ def test_compose_file_without_a_document(capsys: pytest.CaptureFixture[str]) -> 
     assert {COMPOSE} == {one["file"] for one in report["problems"]}
 
 
+@pytest.mark.parametrize("each", [(), ("--each",)])
+def test_keys_that_backrest_ignores_are_told_once(
+    each: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the document as their file; they fail a lint only with --strict."""
+    document = json.loads(Path(CONFIG).read_text("utf-8"))
+    document["plans"][0]["retention"]["policyKeepLatsN"] = 4
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(document))
+    compose = tmp_path / "compose.yaml"
+    compose.write_text("name: shop\nservices: {web: {image: web}}\n")
+
+    flags = ("--compose", str(compose), "--config", str(config), *each)
+    status, report = lint_json(capsys, *flags)
+    assert (0, [("", "lint.unknown-key", 0)]) == (status, problems(report))
+    (told,) = report["problems"]
+    assert (str(config), "did you mean policyKeepLastN?") == (told["file"], told["hint"])
+    assert told["message"].startswith("plans[0].retention.policyKeepLatsN is not known")
+    assert 3 == lint_json(capsys, *flags, "--strict")[0]
+
+
 def test_labels_in_the_wrong_place_are_found_with_their_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,6 +29,7 @@ from sidecar.reconciler.store.read import (
     hint_for,
 )
 from sidecar.reconciler.store.replace import Store
+from sidecar.reconciler.unknown_keys import NOT_KNOWN, find_unknown_keys
 
 _PRIVATE = 0o600
 _OTHERS = 0o077
@@ -80,6 +81,21 @@ def _is_ours(context: CheckContext, fault: DocumentFault) -> bool:
     plan = context.document.root["plans"][int(index)]
     plan_id = plan.get("id") if isinstance(plan, dict) else None
     return type(plan_id) is str and plan_id.startswith(context.settings.policy.plan_id_prefix)
+
+
+def check_keys(context: CheckContext) -> CheckResult:
+    """Look for keys that Backrest would ignore: what was meant by them does not happen."""
+    found = find_unknown_keys(context.document.root)
+    if not found.listed:
+        return passed("Backrest knows every key")
+    details = [
+        f"{key.path}: did you mean {key.meant}?" if key.meant else key.path for key in found.listed
+    ]
+    return warned(
+        f"keys that are {NOT_KNOWN}",
+        "correct what is misspelt; what a newer Backrest knows may stay",
+        [*details, "and more"] if found.has_more else details,
+    )
 
 
 def check_mounted_whole(context: CheckContext) -> CheckResult:

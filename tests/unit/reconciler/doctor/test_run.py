@@ -291,6 +291,29 @@ def test_a_repository_of_another_program_is_told(host: Host) -> None:
     assert "MARK" not in str(found)
 
 
+def test_a_key_that_backrest_ignores_is_told_with_the_one_that_is_meant(host: Host) -> None:
+    """Its path is shown, and no value; Backrest starts all the same."""
+    host.add_plan(retentoin={"policyKeepLastN": 3})
+    host.repos[0] |= {"pasword": "MARK", "prune_policy": {}}
+    found = host.examine()
+
+    assert {"document.keys": CheckStatus.WARNING} == host.wrong()
+    assert (
+        "repos[0].pasword: did you mean password?",
+        "plans[0].retentoin: did you mean retention?",
+    ) == found["document.keys"].details
+    assert "MARK" not in str(found["document.keys"])
+
+
+def test_a_key_that_every_plan_has_is_told_a_few_times(host: Host) -> None:
+    """Nobody reads it ten thousand times."""
+    for _ in range(12):
+        host.add_plan(xyz=1)
+    details = host.examine()["document.keys"].details
+
+    assert ("plans[0].xyz", 11, "and more") == (details[0], len(details), details[-1])
+
+
 def test_a_file_that_is_a_mount_is_told(host: Host) -> None:
     """Also where its path has a blank, which the list of mounts escapes."""
     real = os.path.realpath(host.config)
