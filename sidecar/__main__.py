@@ -12,9 +12,9 @@ def main() -> None:
 
 
 def _check() -> int:
-    from sidecar.reconciler.heartbeat import run_healthcheck  # noqa: PLC0415 - imports little
+    from sidecar.reconciler.healthcheck import HEALTHCHECK  # noqa: PLC0415 - imports little
 
-    return run_healthcheck(sys.argv[2:], os.environ)
+    return HEALTHCHECK.run(sys.argv[2:], os.environ)
 
 
 def _run_commands() -> None:

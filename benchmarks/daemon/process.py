@@ -143,7 +143,7 @@ def _is_well(daemon: Daemon, heartbeat: Path) -> bool:
         told = json.loads(heartbeat.read_bytes())
     except FileNotFoundError:
         return False
-    return bool(told["pid"] == daemon.pid and told["good"])
+    return bool(told["pid"] == daemon.pid and not told["findings"])
 
 
 def _free_port() -> int:

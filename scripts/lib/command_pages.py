@@ -20,8 +20,8 @@ from sidecar.cli.variables import (
     VariableSource,
 )
 from sidecar.lib import errors
-from sidecar.reconciler.heartbeat import _HELP as HEALTHCHECK_HELP
-from sidecar.runner.heartbeat import _HELP as RUNNER_HEALTHCHECK_HELP
+from sidecar.reconciler.healthcheck import HEALTHCHECK
+from sidecar.runner.healthcheck import HEALTHCHECK as RUNNER_HEALTHCHECK
 
 _HEAD = ("flag", "value", "default", "variable", "meaning")
 _STATUS = re.compile(r"Exit status(?:, ([^:]*))?: ((?:.|\n(?!\n))*)")
@@ -40,9 +40,9 @@ class Program:
     healthcheck: str
 
 
-SIDECAR = Program("backrest-sidecar", cli, "commands.md", STATUSES, HEALTHCHECK_HELP)
+SIDECAR = Program("backrest-sidecar", cli, "commands.md", STATUSES, HEALTHCHECK.help)
 RUNNER = Program(
-    "backrest-runner", runner_cli, "runner-commands.md", RUNNER_STATUSES, RUNNER_HEALTHCHECK_HELP
+    "backrest-runner", runner_cli, "runner-commands.md", RUNNER_STATUSES, RUNNER_HEALTHCHECK.help
 )
 _ABOUT_FLAGS = (
     "Each flag has a variable; the flag wins where both are given, and of several variables "

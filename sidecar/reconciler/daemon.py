@@ -22,7 +22,6 @@ from sidecar.reconciler.apply.apply import Applier, ApplyThread
 from sidecar.reconciler.apply.context import ApplyConnections
 from sidecar.reconciler.apply.first_run import FirstRuns
 from sidecar.reconciler.apply.idle import PlanActivity
-from sidecar.reconciler.heartbeat import ReconcilerHeartbeat
 from sidecar.reconciler.loop import ReconcileLoop
 from sidecar.reconciler.observe import with_own_container
 from sidecar.reconciler.recorder import PassRecorder
@@ -32,6 +31,7 @@ from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory, State
 from sidecar.reconciler.trigger import PassTrigger
 from sidecar.service.file_watcher import FileWatcher
+from sidecar.service.heartbeat import Heartbeat
 
 _log = logging.getLogger(__name__)
 _RESULTS = frozenset(ApplyResult)
@@ -67,7 +67,7 @@ class ReconcilerDaemon:
             recorder = PassRecorder(memory, is_applied=settings.applying.enabled)
             loop = ReconcileLoop(settings, self.environment, recorder, report)
             stack.callback(loop.close)
-            heartbeat = ReconcilerHeartbeat(settings.state_directory)
+            heartbeat = Heartbeat(settings.state_directory, watching.interval)
             stack.callback(heartbeat.end)
             failures = stack.enter_context(failing_threads(_log, trigger.stop))
             if self.serve is not None:
@@ -92,10 +92,11 @@ class ReconcilerDaemon:
         loop: ReconcileLoop,
         trigger: PassTrigger,
         report: ReconcilerReport,
-        heartbeat: ReconcilerHeartbeat,
+        heartbeat: Heartbeat,
     ) -> None:
         good_since: float | None = None
-        heartbeat.beat(**report.beat().heartbeat())
+        facts = report.beat()
+        heartbeat.beat(facts.now, facts.health)
         while (due := trigger.wait()) is not None:
             began = time.monotonic()
             is_good = loop.run(due)
@@ -107,7 +108,8 @@ class ReconcilerDaemon:
                 good_since = None
                 trigger.resync_within(self.backoff.next_wait(well_for), "retry")
             next_resync = time.time() + self.settings.watching.interval
-            heartbeat.beat(**report.beat(next_resync).heartbeat())
+            facts = report.beat(next_resync)
+            heartbeat.beat(facts.now, facts.health)
 
     def _events(self, trigger: PassTrigger) -> EventStream:
         def on_connection(connected: bool, reason: str) -> None:

@@ -11,19 +11,19 @@ import re
 import threading
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, TypeAlias
 
 from sidecar import __version__
 from sidecar.labels.problem import SEVERITIES, Severity
 from sidecar.lib.errors import DocumentError, InventoryError, SidecarError, StoreError
 from sidecar.lib.log import log_event
 from sidecar.planner.plans import Rendered
-from sidecar.reconciler.heartbeat import allowance
 from sidecar.reconciler.reconcile import PassOutcome
+from sidecar.service.health import Finding, Health, HealthAspect, allowance, judge_process
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds, in seconds, of the histogram of passes."""
@@ -74,16 +74,6 @@ class ApplyResult(StrEnum):
 
 # Results that last: they are reported at every check and count once.
 _LASTING = frozenset({ApplyResult.WAITING, ApplyResult.LIMITED})
-
-
-class HeartbeatValues(TypedDict):
-    """The keywords of `ReconcilerHeartbeat.beat`."""
-
-    now: float
-    started: float
-    good: float | None
-    interval: float
-    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,36 +151,9 @@ class ReconcilerStatus:
     pass_seconds: float = 0.0
 
     @property
-    def is_alive(self) -> bool:
-        """Whether the main loop moved lately."""
-        return self.beat_age <= allowance(self.interval)
-
-    def heartbeat(self) -> HeartbeatValues:
-        """Return what `ReconcilerHeartbeat.beat` takes."""
-        return {
-            "now": self.now,
-            "started": self.now - self.uptime,
-            "good": None if self.good_age is None else self.now - self.good_age,
-            "interval": self.interval,
-            "reasons": self.reasons,
-        }
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Why the daemon is not ready, in words of ours; empty when it is."""
-        last = self.last_pass
-        found = {
-            "it is stopping": self.is_stopping,
-            f"the main loop has not moved for {self.beat_age:.0f} s": not self.is_alive,
-            "the engine is not connected": self.docker is False,
-            "the document is missing, empty or broken": self.document is False,
-            "no pass has ended yet": last is None,
-            f"the last pass failed: {last.words if last else ''}": bool(last and last.words),
-            "Backrest refuses our login: set --backrest-user and its password": (
-                self.is_login_refused
-            ),
-        }
-        return tuple(words for words, holds in found.items() if holds)
+    def health(self) -> Health:
+        """All that is wrong, in words of ours."""
+        return Health(tuple(_findings(self)))
 
 
 class ReconcilerReport:
@@ -399,6 +362,32 @@ class _Situation:
         """Return the log line that all is well; none if nothing else was logged."""
         was_logged, self.logged = bool(self.logged), ()
         return [(logging.INFO, self._ended, {})] if was_logged else []
+
+
+def _findings(facts: ReconcilerStatus) -> Iterator[Finding]:
+    good_age, last = facts.good_age, facts.last_pass
+    late = facts.uptime if good_age is None else good_age
+    if late > allowance(facts.interval):
+        which = "start, without a good pass" if good_age is None else "last good pass"
+        yield Finding("pass-late", f"{late:.0f} s since the {which}")
+    yield from judge_process(facts.beat_age, facts.interval, is_stopping=facts.is_stopping)
+    for reason, sentence, holds in (
+        ("docker-lost", "the engine is not connected", facts.docker is False),
+        (
+            "document-broken",
+            "the document is missing, empty or broken",
+            facts.document is False,
+        ),
+        ("pass-none", "no pass has ended yet", last is None),
+        ("pass-failed", f"the last pass failed: {last.words if last else ''}", last and last.words),
+        (
+            "login-refused",
+            "Backrest refuses our login: set --backrest-user and its password",
+            facts.is_login_refused,
+        ),
+    ):
+        if holds:
+            yield Finding(reason, sentence, breaks=(HealthAspect.READY,))
 
 
 def iso(at: float) -> str:

@@ -15,8 +15,7 @@ from functools import partial
 from sidecar.lib.log import log_event
 from sidecar.lib.threads import failing_threads
 from sidecar.runner.control import ControlApi
-from sidecar.runner.due import Job, Missed, backup_job
-from sidecar.runner.heartbeat import RunnerHeartbeat
+from sidecar.runner.due import LONGEST_SLEEP, Job, Missed, backup_job
 from sidecar.runner.identity import switch_user
 from sidecar.runner.job.progress import ProgressHub
 from sidecar.runner.job.upkeep import Prober
@@ -30,6 +29,7 @@ from sidecar.runner.pool import Pool, QueueRules
 from sidecar.runner.settings import RunnerSettings
 from sidecar.runner.status_collector import StatusCollector, StatusSources
 from sidecar.service.file_watcher import FileWatcher
+from sidecar.service.heartbeat import Heartbeat
 from sidecar.service.signals import SignalWaiter
 
 LAST_PATIENCE = 600.0
@@ -115,7 +115,7 @@ class DaemonThreads:
             sources, parts.scheduler, settings.health_grace, time.time, time.monotonic
         )
         parts.reporter.listeners += [self._status.ended, partial(_note_reached, prober)]
-        self._heartbeat = RunnerHeartbeat(state)
+        self._heartbeat = Heartbeat(state, LONGEST_SLEEP)
         dependencies = LoopDependencies(
             parts, self._loader, self._jobs, self._pool, self._status, self._heartbeat
         )

@@ -1,4 +1,4 @@
-"""Judge whether the daemon and the backups are well: facts in, sentences out. Pure.
+"""Judge whether the daemon and the backups are well: facts in, findings out. Pure.
 
 The sentences name plans, repositories, paths and containers; no output of a program reaches
 them, for it may hold secrets.
@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 
 from sidecar.lib.duration import render_duration
 from sidecar.lib.text import counted
+from sidecar.runner.due import LONGEST_SLEEP
 from sidecar.runner.journal import RunOutcome
+from sidecar.service.health import Finding, Health, HealthAspect, judge_process
 
 MOST_USED = 0.95
 """How full a disk may be, as df counts."""
@@ -61,7 +63,6 @@ class HealthFacts:
     Attributes:
         now: unix seconds.
         beat_age: seconds since the main loop last moved.
-        allowance: seconds without a move that are still well.
         has_document: whether any document can be executed.
         trouble: whether the document at hand is not the one that is executed.
         is_stopping: whether the daemon ends.
@@ -75,7 +76,6 @@ class HealthFacts:
 
     now: float
     beat_age: float = 0.0
-    allowance: float = 180.0
     has_document: bool = True
     trouble: bool = False
     is_stopping: bool = False
@@ -87,77 +87,66 @@ class HealthFacts:
     unusable: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class HealthProblems:
-    """What is wrong with the process, and with the backups; empty if nothing is."""
-
-    process: tuple[str, ...] = ()
-    backups: tuple[str, ...] = ()
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """All problems."""
-        return self.process + self.backups
-
-    @property
-    def is_healthy(self) -> bool:
-        """Whether there is no problem."""
-        return not self.reasons
-
-
-def judge(facts: HealthFacts, grace: float) -> HealthProblems:
+def judge(facts: HealthFacts, grace: float) -> Health:
     """Return what is wrong; `grace`: how late a plan may be beyond twice its period, seconds."""
-    return HealthProblems(tuple(_process(facts)), tuple(_backups(facts, grace)))
-
-
-def _process(facts: HealthFacts) -> Iterator[str]:
-    if facts.is_stopping:
-        yield "it is stopping"
-    if facts.beat_age > facts.allowance:
-        yield f"the main loop has not moved for {render_duration(facts.beat_age)}"
-    if not facts.has_document:
-        yield "there is no document that could be executed"
-    elif facts.trouble:
-        yield "the document is broken: the last good one is executed"
-
-
-def _backups(facts: HealthFacts, grace: float) -> Iterator[str]:
+    findings = [*_process(facts)]
     for plan in facts.plans:
-        yield from _plan(plan, facts.now, grace)
+        findings += _plan(plan, facts.now, grace)
+    return Health((*findings, *_other(facts)))
+
+
+def _process(facts: HealthFacts) -> Iterator[Finding]:
+    yield from judge_process(facts.beat_age, LONGEST_SLEEP, is_stopping=facts.is_stopping)
+    both = (HealthAspect.READY, HealthAspect.HEALTHY)
+    if not facts.has_document:
+        sentence = "there is no document that could be executed"
+        yield Finding("document-missing", sentence, breaks=both)
+    elif facts.trouble:
+        sentence = "the document is broken: the last good one is executed"
+        yield Finding("document-broken", sentence, breaks=both)
+
+
+def _other(facts: HealthFacts) -> Iterator[Finding]:
     for one in facts.upkeep:
         if one.outcome in _CUT_OFF:
             because = f" ({one.failure})" if one.failure else ""
-            yield f"the last {one.work} of the {one.subject} {_CUT_OFF[one.outcome]}{because}"
+            sentence = f"the last {one.work} of the {one.subject} {_CUT_OFF[one.outcome]}{because}"
+            yield Finding("upkeep-failed", sentence, one.subject)
     for path, used in sorted(facts.disks.items()):
         if used > MOST_USED:
-            yield f"the disk of {path} is {used:.0%} full"
+            yield Finding("disk-full", f"the disk of {path} is {used:.0%} full", path)
     for repo, failure in sorted(facts.unreachable.items()):
-        yield f"the repository {repo} cannot be reached ({failure})"
+        sentence = f"the repository {repo} cannot be reached ({failure})"
+        yield Finding("repo-unreachable", sentence, repo)
     for sentence in facts.stopped:
-        yield f"the container {sentence}"
-    yield from facts.unusable
+        yield Finding("container-stopped", f"the container {sentence}")
+    for sentence in facts.unusable:
+        yield Finding("notify-unusable", sentence)
 
 
-def _plan(plan: PlanHealth, now: float, grace: float) -> Iterator[str]:
+def _plan(plan: PlanHealth, now: float, grace: float) -> Iterator[Finding]:
     if plan.blocked:
-        yield f"the plan {plan.id} is not run: {plan.blocked}"
+        sentence = f"the plan {plan.id} is not run: {plan.blocked}"
+        yield Finding("plan-blocked", sentence, plan.id)
     if plan.was_cut_off:
-        yield f"the last run of the plan {plan.id} was cut off by the end of the runner"
+        sentence = f"the last run of the plan {plan.id} was cut off by the end of the runner"
+        yield Finding("plan-cut-off", sentence, plan.id)
     if plan.last_outcome in _FAILURES:
         because = f" ({plan.failure})" if plan.failure else ""
-        yield f"the last run of the plan {plan.id} {_FAILURES[plan.last_outcome]}{because}"
+        sentence = f"the last run of the plan {plan.id} {_FAILURES[plan.last_outcome]}{because}"
+        yield Finding("plan-failed", sentence, plan.id)
     if plan.ahead:
-        yield (
+        sentence = (
             f"the plan {plan.id} has {counted(len(plan.ahead), 'snapshot')} ahead of the clock: "
             f"nothing is forgotten until `restic forget {' '.join(plan.ahead)}`"
         )
+        yield Finding("plan-ahead", sentence, plan.id)
     if plan.period is None or plan.first_seen is None:
         return
     since = plan.first_seen if plan.last_success is None else plan.last_success
     if now - since > _PERIODS * plan.period + grace:
         age = render_duration(now - since)
         saved = f"was never saved in {age}" if plan.last_success is None else f"was saved {age} ago"
-        yield (
-            f"the plan {plan.id} {saved}, "
-            f"more than twice its period of {render_duration(plan.period)}"
-        )
+        period = render_duration(plan.period)
+        sentence = f"the plan {plan.id} {saved}, more than twice its period of {period}"
+        yield Finding("plan-late", sentence, plan.id)

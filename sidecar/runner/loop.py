@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from sidecar.backrest.reading import Config, Timing
 from sidecar.lib.log import log_event
 from sidecar.runner.due import Job, JobKind, Missed, Moments, all_jobs, backup_job, timings
-from sidecar.runner.heartbeat import RunnerHeartbeat
 from sidecar.runner.hooks.check import HookProblem
 from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import RunCause
@@ -16,6 +15,7 @@ from sidecar.runner.loader import Loader
 from sidecar.runner.parts import RunnerDependencies
 from sidecar.runner.pool import Pool
 from sidecar.runner.status_collector import StatusCollector
+from sidecar.service.heartbeat import Heartbeat
 
 _log = logging.getLogger(__name__)
 _MOST_NAMED = 10
@@ -30,7 +30,7 @@ class LoopDependencies:
     jobs: JobRunner
     pool: Pool
     status: StatusCollector
-    heartbeat: RunnerHeartbeat
+    heartbeat: Heartbeat
 
 
 class RunnerLoop:
@@ -77,7 +77,7 @@ class RunnerLoop:
                 self._checks = {**self._checks, due.job: replace(check, last_start=now)}
             cause = RunCause.RETRY if due.is_again else RunCause.SCHEDULE
             dependencies.pool.submit(due.job, cause)
-        dependencies.heartbeat.beat(now, dependencies.status.beat().reasons)
+        dependencies.heartbeat.beat(now, dependencies.status.beat())
         return found.next_wake - now
 
     def _moments(self) -> Mapping[Job, Moments]:

@@ -13,10 +13,10 @@ from sidecar import __version__
 from sidecar.backrest.reading import RunPlan
 from sidecar.engines.base import Progress
 from sidecar.runner.due import Job, JobKind
-from sidecar.runner.health import HealthProblems
 from sidecar.runner.job.upkeep import Probed
 from sidecar.runner.journal import Past, Run, RunOutcome, Verified
 from sidecar.runner.loader import Loaded
+from sidecar.service.health import Health
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class RunnerStatus:
 
     now: float
     uptime: float
-    health: HealthProblems
+    health: Health
     loaded: Loaded
     plans: tuple[PlanState, ...] = ()
     probes: Mapping[str, Probed] = field(default_factory=dict)
@@ -133,8 +133,8 @@ def status_json(status: RunnerStatus) -> dict[str, Any]:
         "now": _iso(status.now),
         "started": _iso(status.now - status.uptime),
         "healthy": status.health.is_healthy,
-        "ready": not status.health.process,
-        "reasons": list(status.health.reasons),
+        "ready": status.health.is_ready,
+        "reasons": list(status.health.sentences),
         "document_good": status.loaded.config is not None and not status.loaded.trouble,
         "running": status.running,
         "waiting": status.waiting,

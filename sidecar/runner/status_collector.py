@@ -10,8 +10,7 @@ from sidecar.backrest.reading import Config, RunPlan
 from sidecar.engines.base import FailureClass, Progress
 from sidecar.lib.errors import SidecarError
 from sidecar.runner.due import Job, JobKind, Scheduler, backup_job
-from sidecar.runner.health import HealthFacts, HealthProblems, PlanHealth, UpkeepHealth, judge
-from sidecar.runner.heartbeat import ALLOWANCE
+from sidecar.runner.health import HealthFacts, PlanHealth, UpkeepHealth, judge
 from sidecar.runner.job.upkeep import Probed
 from sidecar.runner.journal import (
     AheadSnapshot,
@@ -27,6 +26,7 @@ from sidecar.runner.latest import BELIEVED_AHEAD, is_ahead
 from sidecar.runner.loader import Loaded
 from sidecar.runner.status import PlanState, RunnerStatus
 from sidecar.runner.timetable import Timetable
+from sidecar.service.health import Health
 
 _GOOD = tuple(outcome for outcome in RunOutcome if outcome.is_good)
 _NEVER = Past(0.0)
@@ -104,7 +104,7 @@ class StatusCollector:
         self._runs = Counter({outcome.value: 0 for outcome in RunOutcome})
         self._missed = 0
 
-    def beat(self) -> HealthProblems:
+    def beat(self) -> Health:
         """Note that the main loop moves; return what is wrong."""
         with self._lock:
             self._beat = self._monotonic()
@@ -133,7 +133,7 @@ class StatusCollector:
         with self._lock:
             self._missed += count
 
-    def health(self) -> HealthProblems:
+    def health(self) -> Health:
         """Return what is wrong now."""
         loaded = self._sources.loaded()
         history, blocked = self._sources.journal.past.history(), self._sources.blocked()
@@ -144,7 +144,6 @@ class StatusCollector:
         facts = HealthFacts(
             now=now,
             beat_age=beat_age,
-            allowance=ALLOWANCE,
             has_document=loaded.config is not None,
             trouble=bool(loaded.trouble),
             is_stopping=is_stopping,

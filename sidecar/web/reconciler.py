@@ -12,8 +12,9 @@ from typing import Any
 
 from sidecar.reconciler.metrics import METRICS
 from sidecar.reconciler.report import ReconcilerReport, ReconcilerStatus, iso
+from sidecar.service.health import HealthAspect
 from sidecar.service.metrics import MEDIA_TYPE, render_metrics
-from sidecar.web.server import Page, StatusPages, health_page, text_page
+from sidecar.web.server import Page, StatusPages, health_page
 
 _ID_FORM = re.compile(r"[\w.-]{1,200}", re.ASCII)
 _KEY_FORM = re.compile(r"[\w.-]{1,200}(?:/[\w.-]{1,200})?", re.ASCII)
@@ -43,14 +44,11 @@ class ReconcilerPages(StatusPages):
 
 
 def _healthz(facts: ReconcilerStatus) -> Page:
-    if facts.is_alive:
-        return text_page(HTTPStatus.OK, "alive")
-    reason = f"the main loop has not moved for {facts.beat_age:.0f} s"
-    return text_page(HTTPStatus.SERVICE_UNAVAILABLE, reason)
+    return health_page(facts.health.against(HealthAspect.ALIVE), "alive")
 
 
 def _readyz(facts: ReconcilerStatus) -> Page:
-    return health_page(facts.reasons, "ready")
+    return health_page(facts.health.against(HealthAspect.READY), "ready")
 
 
 def _metrics(facts: ReconcilerStatus) -> Page:
@@ -70,8 +68,8 @@ def status_json(facts: ReconcilerStatus) -> dict[str, Any]:
         "version": facts.version,
         "now": iso(facts.now),
         "started": iso(facts.now - facts.uptime),
-        "ready": not facts.reasons,
-        "reasons": list(facts.reasons),
+        "ready": facts.health.is_ready,
+        "reasons": list(facts.health.against(HealthAspect.READY)),
         "engine_connected": facts.docker,
         "document_good": facts.document,
         "runner": facts.backrest

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from sidecar.runner.metrics import METRICS
 from sidecar.runner.status import status_json
 from sidecar.runner.status_collector import StatusCollector
+from sidecar.service.health import HealthAspect
 from sidecar.service.metrics import MEDIA_TYPE, render_metrics
 from sidecar.web.server import Page, StatusPages, health_page
 
@@ -30,9 +31,9 @@ class RunnerPages(StatusPages):
 
     def _page(self, path: str) -> Page | None:
         if path == "/healthz":
-            return health_page(self._status.health().reasons, "all is well")
+            return health_page(self._status.health().sentences, "all is well")
         if path == "/readyz":
-            return health_page(self._status.health().process, "ready")
+            return health_page(self._status.health().against(HealthAspect.READY), "ready")
         if path == "/metrics":
             metrics = render_metrics(METRICS, self._status.collect())
             return Page(HTTPStatus.OK, metrics, MEDIA_TYPE)

@@ -15,8 +15,8 @@ import yaml
 
 from sidecar.cli.commands.main import cli
 from sidecar.cli.runner.main import cli as runner_cli
-from sidecar.reconciler.heartbeat import _VARIABLES as PULSE_VARIABLES
-from sidecar.runner.heartbeat import _VARIABLES as RUNNER_PULSE_VARIABLES
+from sidecar.reconciler.healthcheck import HEALTHCHECK
+from sidecar.runner.healthcheck import HEALTHCHECK as RUNNER_HEALTHCHECK
 from tests.docs.blocks import Block
 
 
@@ -45,11 +45,15 @@ SIDECAR = Program(
     "sidecar",
     "BACKREST_SIDECAR_",
     cli,
-    frozenset(PULSE_VARIABLES),
+    frozenset(HEALTHCHECK.variables),
     "reconcile",
 )
 RUNNER = Program(
-    "backrest-runner", "runner", "BACKREST_RUNNER_", runner_cli, frozenset(RUNNER_PULSE_VARIABLES)
+    "backrest-runner",
+    "runner",
+    "BACKREST_RUNNER_",
+    runner_cli,
+    frozenset(RUNNER_HEALTHCHECK.variables),
 )
 PROGRAMS = (SIDECAR, RUNNER)
 # What separates simple commands, once shlex has cut the punctuation off the words.

@@ -26,7 +26,6 @@ from sidecar.docker import markers
 from sidecar.labels.problem import REASONS
 from sidecar.reconciler import state
 from sidecar.reconciler.log_events import EVENTS
-from sidecar.runner.heartbeat import FILE as RUNNER_PULSE
 from sidecar.runner.journal.schema import open_file
 from sidecar.runner.lock import FILE as LOCK
 from sidecar.runner.log_events import EVENTS as RUNNER_EVENTS
@@ -35,7 +34,7 @@ from sidecar.runner.once.leftover import FILE as RECORD
 from sidecar.runner.parts import JOURNAL
 from sidecar.runner.quiesce import LOCK as QUIET
 from sidecar.runner.settings import STATE as RUNNER_STATE
-from sidecar.service import heartbeat
+from sidecar.service.healthcheck import FILE as HEARTBEAT
 from sidecar.web.control import FILE as CONTROL
 from tests.docs.blocks import ROOT, blocks_of
 from tests.docs.reading import known_variables
@@ -175,11 +174,11 @@ def test_files_that_are_told_are_those_that_are_made() -> None:
     page = (ROOT / "docs/reference/files.md").read_text()
     for name in (
         f".sidecar/{state._FILE}",
-        f".sidecar/{heartbeat.FILE}",
+        f".sidecar/{HEARTBEAT}",
         f"{markers.DIRECTORY}/NAME",
     ):
         assert f"`{name}`" in page
-    for made in (RUNNER_PULSE, JOURNAL, CONTROL, QUIET, RECORD, "PLAN.failed", "PLAN.success"):
+    for made in (HEARTBEAT, JOURNAL, CONTROL, QUIET, RECORD, "PLAN.failed", "PLAN.success"):
         assert f"`{RUNNER_STATE}/{made}`" in page
     assert f"`{LOCK}`" in page
     leftovers = (ROOT / "sidecar/reconciler/store/leftovers.py").read_text()

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.runner.heartbeat import RunnerHeartbeat
 from sidecar.runner.journal import RunOutcome
+from sidecar.service.health import Finding, Health
+from sidecar.service.heartbeat import Heartbeat
 from tests.e2e.runner_process import ROOT, RunnerFolder
 
 START, END = "CONDITION_SNAPSHOT_START", "CONDITION_SNAPSHOT_END"
@@ -322,7 +323,8 @@ def test_the_check_is_also_a_command(tmp_path: Path) -> None:
     from sidecar.cli.runner.main import cli
 
     assert "healthcheck" in cli.commands
-    RunnerHeartbeat(tmp_path).beat(time.time(), ("one",))
+    health = Health((Finding("plan-late", "one", "web"),))
+    Heartbeat(tmp_path, 60.0).beat(time.time(), health)
     assert (1, "one\n") == (
         healthcheck("--state-dir", str(tmp_path)).returncode,
         healthcheck("--state-dir", str(tmp_path)).stdout,

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from sidecar.backrest.reading import Repo, RunPlan
 from sidecar.engines.base import FailureClass, failed
 from sidecar.lib.errors import SidecarError
-from sidecar.runner.due import LONGEST_DELAY, Job, JobKind, Missed, Retry, timings
-from sidecar.runner.heartbeat import RunnerHeartbeat
+from sidecar.runner.due import LONGEST_DELAY, LONGEST_SLEEP, Job, JobKind, Missed, Retry, timings
 from sidecar.runner.job.events import HookFacts, HookOutcome
 from sidecar.runner.job.progress import ProgressHub
 from sidecar.runner.job.session import Session, SessionOptions
@@ -29,6 +28,7 @@ from sidecar.runner.parts import assemble
 from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings
 from sidecar.runner.status_collector import StatusCollector, StatusSources
+from sidecar.service.heartbeat import Heartbeat
 from tests.fakes.scripted_docker import MADE, ScriptedEngine
 
 MINUTE, HOUR = 60.0, 3_600.0
@@ -136,7 +136,7 @@ class World:
         self.pool = Pool(self.jobs.run, 1, lambda _: None, self.jobs.failed)
         sources = StatusSources(parts.journal, lambda: loader.loaded, lambda: self.pool.busy)
         status = StatusCollector(sources, parts.scheduler, HOUR, self.clock, self.clock)
-        heartbeat = RunnerHeartbeat(parts.settings.state_directory)
+        heartbeat = Heartbeat(parts.settings.state_directory, LONGEST_SLEEP)
         self.loop = RunnerLoop(
             LoopDependencies(parts, loader, self.jobs, self.pool, status, heartbeat), self.clock
         )

@@ -102,6 +102,6 @@ def doctor(fix: bool, output: str, **flags: Any) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def healthcheck(arguments: tuple[str, ...]) -> None:
     """Tell by the exit status whether the daemon is well."""
-    from sidecar.reconciler.heartbeat import run_healthcheck
+    from sidecar.reconciler.healthcheck import HEALTHCHECK
 
-    sys.exit(run_healthcheck(arguments, os.environ))
+    sys.exit(HEALTHCHECK.run(arguments, os.environ))

@@ -62,9 +62,9 @@ def daemon(**flags: Any) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def healthcheck(arguments: tuple[str, ...]) -> None:
     """Tell by the exit status whether the daemon and its backups are well."""
-    from sidecar.runner.heartbeat import run_healthcheck
+    from sidecar.runner.healthcheck import HEALTHCHECK
 
-    sys.exit(run_healthcheck(arguments, os.environ))
+    sys.exit(HEALTHCHECK.run(arguments, os.environ))
 
 
 @click.command()

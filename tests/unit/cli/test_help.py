@@ -5,8 +5,8 @@ import pytest
 
 from sidecar.cli.commands.main import cli as sidecar
 from sidecar.cli.runner.main import cli as runner
-from sidecar.reconciler import heartbeat as sidecar_check
-from sidecar.runner import heartbeat as runner_check
+from sidecar.reconciler.healthcheck import HEALTHCHECK
+from sidecar.runner.healthcheck import HEALTHCHECK as RUNNER_HEALTHCHECK
 
 WIDTH = 80
 HELP = {
@@ -14,7 +14,7 @@ HELP = {
     for name, group in (("sidecar", sidecar), ("runner", runner))
     for command, one in group.commands.items()
 }
-CHECKS = {"sidecar": sidecar_check._HELP, "runner": runner_check._HELP}
+CHECKS = {"sidecar": HEALTHCHECK.help, "runner": RUNNER_HEALTHCHECK.help}
 
 
 @pytest.mark.parametrize("text", [*HELP.values(), *CHECKS.values()], ids=[*HELP, *CHECKS])

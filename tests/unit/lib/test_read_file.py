@@ -20,7 +20,7 @@ from sidecar.runner.loader import read_bytes
 from sidecar.runner.once.env_file import read_env_file
 from sidecar.runner.once.leftover import read_record
 from sidecar.runner.settings import read_lines
-from sidecar.service.heartbeat import read_heartbeat
+from sidecar.service.healthcheck import check_heartbeat
 
 
 def make_fifo(path: Path) -> None:
@@ -94,7 +94,7 @@ def test_what_we_remember_counts_as_lost(tmp_path: Path, kind: str) -> None:
     assert State() == Memory(tmp_path).state
     assert read_record(tmp_path) is None
     assert {} == _dotenv(tmp_path, {})
-    assert not read_heartbeat(tmp_path, lambda _: (True, ""))[0]
+    assert not check_heartbeat(tmp_path, 0.0)[0]
 
 
 def test_a_state_takes_the_place_of_a_fifo(tmp_path: Path) -> None:

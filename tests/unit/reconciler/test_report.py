@@ -19,10 +19,12 @@ from sidecar.reconciler.report import (
     ApplyResult,
     ReconcileResult,
     ReconcilerReport,
+    ReconcilerStatus,
     WorkloadFacts,
 )
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory
+from sidecar.service.health import HealthAspect
 
 NOW = 1_780_000_000.0
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
@@ -121,7 +123,10 @@ WEB = {"enable": "true", "repo": "main"}
 def test_before_the_first_pass_the_daemon_lives_and_is_not_ready(world: World) -> None:
     """Everything has a value from the start."""
     facts = world.report.snapshot()
-    assert (True, ("no pass has ended yet",)) == (facts.is_alive, facts.reasons)
+    assert (True, ("no pass has ended yet",)) == (
+        facts.health.is_alive,
+        facts.health.against(HealthAspect.READY),
+    )
     assert (None, NOW, 0.0) == (facts.good_age, facts.now, facts.uptime)
     assert [] == world.said()
 
@@ -132,7 +137,7 @@ def test_a_good_pass_gives_plans_workloads_and_time(world: World) -> None:
     world.done(world.reconcile(web=WEB, db=WEB))
     world.monotonic.now += 7
     facts = world.report.snapshot()
-    assert () == facts.reasons
+    assert () == facts.health.against(HealthAspect.READY)
     assert {"changed": 1, "unchanged": 1, "failed": 0} == facts.reconciles
     assert (2, 7.0) == (facts.plans, facts.good_age)
     assert (
@@ -192,7 +197,7 @@ def test_a_failed_pass_is_told_in_words_of_ours(
     world.monotonic.now += 5
     world.report.pass_failed(error, NOW, 0.5)
     facts = world.report.snapshot()
-    assert (f"the last pass failed: {words}",) == facts.reasons
+    assert (f"the last pass failed: {words}",) == facts.health.against(HealthAspect.READY)
     assert (1, 5.0, 1) == (facts.reconciles["failed"], facts.good_age, facts.plans)
     assert [("reconcile.failed", {"reason": error.message})] == world.said()
 
@@ -237,12 +242,38 @@ def test_a_loop_that_does_not_move_is_not_alive(world: World) -> None:
     world.done(world.reconcile(web=WEB))
     world.wall.now += 1e6
     world.monotonic.now += 210
-    assert world.report.snapshot().is_alive
+    assert world.report.snapshot().health.is_alive
     world.monotonic.now += 1
     facts = world.report.snapshot()
-    assert (False, ("the main loop has not moved for 211 s",)) == (facts.is_alive, facts.reasons)
+    assert (False, ("the main loop has not moved for 3 min",)) == (
+        facts.health.is_alive,
+        facts.health.against(HealthAspect.READY),
+    )
     facts = world.report.beat(world.wall.now + 60)
-    assert (True, (), world.wall.now + 60) == (facts.is_alive, facts.reasons, facts.next_resync)
+    assert (True, (), world.wall.now + 60) == (
+        facts.health.is_alive,
+        facts.health.against(HealthAspect.READY),
+        facts.next_resync,
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({"good_age": 210.0}, ()),
+        ({"good_age": 211.0}, ("211 s since the last good pass",)),
+        ({"good_age": None, "uptime": 210.0}, ()),
+        ({"good_age": None, "uptime": 1000.0}, ("1000 s since the start, without a good pass",)),
+        ({"interval": 600.0, "good_age": 1800.0}, ()),
+    ],
+)
+def test_healthy_is_a_good_pass_or_a_late_start(
+    known: dict[str, Any], expected: tuple[str, ...]
+) -> None:
+    """Each within three intervals and half a minute; a daemon that is only not ready heals."""
+    status = ReconcilerStatus(**{"interval": 60.0, "docker": False, "uptime": 9e3, **known})
+    assert expected == status.health.against(HealthAspect.HEALTHY)
+    assert not status.health.is_ready
 
 
 def test_stopping_is_not_ready(world: World) -> None:
@@ -250,7 +281,10 @@ def test_stopping_is_not_ready(world: World) -> None:
     world.done(world.reconcile(web=WEB))
     world.report.stopping()
     facts = world.report.snapshot()
-    assert (True, ("it is stopping",)) == (facts.is_alive, facts.reasons)
+    assert (True, ("it is stopping",)) == (
+        facts.health.is_alive,
+        facts.health.against(HealthAspect.READY),
+    )
 
 
 # Situations
@@ -279,10 +313,10 @@ def test_a_lost_engine_and_a_broken_document_are_not_ready(world: World) -> None
     assert (
         "the engine is not connected",
         "the document is missing, empty or broken",
-    ) == world.report.snapshot().reasons
+    ) == world.report.snapshot().health.against(HealthAspect.READY)
     world.report.docker(True)
     world.report.document(True)
-    assert () == world.report.snapshot().reasons
+    assert () == world.report.snapshot().health.against(HealthAspect.READY)
 
 
 def test_a_runner_that_was_never_seen_is_told_once(world: World) -> None:
@@ -293,7 +327,7 @@ def test_a_runner_that_was_never_seen_is_told_once(world: World) -> None:
         world.report.backrest(known, NOW if known else None, "backrest")
     assert ["runner.unknown", "runner.known"] == world.events()
     facts = world.report.snapshot()
-    assert () == facts.reasons
+    assert () == facts.health.against(HealthAspect.READY)
     assert facts.backrest is not None
     assert ("backrest", True, NOW) == (
         facts.backrest.name,

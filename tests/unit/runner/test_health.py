@@ -1,24 +1,10 @@
-"""Whether all is well: every reason why not, in words, and what the quick check makes of it."""
-
-import json
-import logging
-import os
-import stat
-from pathlib import Path
+"""Whether all is well: every reason why not, in words."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from sidecar.runner.health import HealthFacts, HealthProblems, PlanHealth, UpkeepHealth, judge
-from sidecar.runner.heartbeat import (
-    ALLOWANCE,
-    FILE,
-    RunnerHeartbeat,
-    check_heartbeat,
-    run_healthcheck,
-)
+from sidecar.runner.health import HealthFacts, PlanHealth, UpkeepHealth, judge
 from sidecar.runner.journal import RunOutcome
+from sidecar.service.health import Health, HealthAspect
 
 NOW, DAY, HOUR = 1_780_000_000.0, 86_400.0, 3_600.0
 
@@ -36,14 +22,14 @@ def plan(**known: object) -> PlanHealth:
 
 def reasons(*plans: PlanHealth, **known: object) -> tuple[str, ...]:
     """Return what is wrong with these plans, or besides them."""
-    return judge(HealthFacts(NOW, plans=plans, **known), HOUR).reasons  # type: ignore[arg-type]
+    return judge(HealthFacts(NOW, plans=plans, **known), HOUR).sentences  # type: ignore[arg-type]
 
 
 def test_nothing_wrong_is_healthy() -> None:
     """Also with no plan at all."""
     assert () == reasons(plan())
-    assert HealthProblems() == judge(HealthFacts(NOW), HOUR)
-    assert HealthProblems().is_healthy
+    assert Health() == judge(HealthFacts(NOW), HOUR)
+    assert Health().is_healthy
 
 
 @pytest.mark.parametrize(
@@ -59,9 +45,9 @@ def test_what_is_wrong_with_the_process_keeps_it_from_being_ready(
     known: dict[str, object], words: str
 ) -> None:
     """The backups are another matter."""
-    problems = judge(HealthFacts(NOW, **known), HOUR)  # type: ignore[arg-type]
-    assert ((words,), ()) == (problems.process, problems.backups)
-    assert not problems.is_healthy
+    health = judge(HealthFacts(NOW, **known), HOUR)  # type: ignore[arg-type]
+    assert (words,) == health.sentences == health.against(HealthAspect.READY)
+    assert not health.is_healthy
 
 
 def test_a_backup_that_the_end_of_the_runner_cut_off_is_none() -> None:
@@ -93,6 +79,7 @@ def test_a_backup_that_the_end_of_the_runner_cut_off_is_none() -> None:
 def test_what_is_wrong_around_the_backups_is_told(known: dict[str, object], words: str) -> None:
     """Although every plan is well."""
     assert (words,) == reasons(plan(), **known)
+    assert judge(HealthFacts(NOW, **known), HOUR).is_ready  # type: ignore[arg-type]
 
 
 def test_a_snapshot_ahead_of_the_clock_is_told_until_it_is_gone() -> None:
@@ -171,104 +158,3 @@ def test_a_plan_that_cannot_be_run_is_told() -> None:
     assert ("the plan web is not run: a hook cannot be used",) == reasons(
         plan(blocked="a hook cannot be used")
     )
-
-
-def beaten(directory: Path, *reasons: str, at: float = NOW) -> Path:
-    """Make a heartbeat."""
-    RunnerHeartbeat(directory).beat(at, reasons)
-    return directory
-
-
-def test_a_beat_is_a_small_file_for_its_owner(tmp_path: Path) -> None:
-    """Nothing is left beside it, and the end takes it away."""
-    heartbeat = RunnerHeartbeat(tmp_path / "state")
-    heartbeat.beat(NOW, ("a", "b"))
-    file = tmp_path / "state" / FILE
-    assert {"beat": NOW, "pid": os.getpid(), "reasons": ["a", "b"]} == json.loads(file.read_text())
-    assert (0o600, [FILE]) == (stat.S_IMODE(file.stat().st_mode), os.listdir(file.parent))
-    heartbeat.end()
-    heartbeat.end()
-    assert [] == os.listdir(file.parent)
-
-
-def test_a_beat_that_cannot_be_written_is_told_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The check fails then, for there is no news."""
-    caplog.set_level(logging.WARNING)
-    (tmp_path / "state").write_text("a file")
-    heartbeat = RunnerHeartbeat(tmp_path / "state")
-    heartbeat.beat(NOW, ())
-    heartbeat.beat(NOW, ())
-    heartbeat.end()
-    assert ["pulse.not-saved"] == [record.message for record in caplog.records]
-
-
-def test_the_check_says_what_the_daemon_said(tmp_path: Path) -> None:
-    """Healthy only without a reason."""
-    assert (True, "all is well") == check_heartbeat(beaten(tmp_path), NOW)
-    assert (False, "one\ntwo") == check_heartbeat(beaten(tmp_path, "one", "two"), NOW)
-
-
-def test_a_beat_counts_for_a_while_only(tmp_path: Path) -> None:
-    """A daemon that hangs says nothing new; nor may the clock be far off."""
-    beaten(tmp_path)
-    assert check_heartbeat(tmp_path, NOW + ALLOWANCE)[0]
-    assert "the daemon hangs" in check_heartbeat(tmp_path, NOW + ALLOWANCE + 1)[1]
-    assert "the clock was set back" in check_heartbeat(tmp_path, NOW - ALLOWANCE - 1)[1]
-
-
-def test_without_a_beat_no_daemon_is_well(tmp_path: Path) -> None:
-    """Nor where it cannot be read."""
-    assert "no heartbeat" in check_heartbeat(tmp_path, NOW)[1]
-    (tmp_path / FILE).mkdir()
-    assert "cannot be read" in check_heartbeat(tmp_path, NOW)[1]
-
-
-@given(content=st.one_of(st.binary(max_size=60), st.text(max_size=60).map(str.encode)))
-def test_no_other_file_is_taken_for_a_beat(
-    tmp_path_factory: pytest.TempPathFactory, content: bytes
-) -> None:
-    """Whatever is in it, the check ends and fails."""
-    directory = tmp_path_factory.getbasetemp() / "pulse"
-    directory.mkdir(exist_ok=True)
-    (directory / FILE).write_bytes(content)
-    assert not check_heartbeat(directory, NOW)[0]
-
-
-@pytest.mark.parametrize(
-    "found", [{"beat": True, "reasons": []}, {"beat": 1e300, "reasons": []}, {"beat": NOW}]
-)
-def test_a_beat_of_another_form_is_none(tmp_path: Path, found: dict[str, object]) -> None:
-    """Its numbers have to be numbers that can be."""
-    (tmp_path / FILE).write_text(json.dumps(found))
-    assert (False, True) == (
-        check_heartbeat(tmp_path, NOW)[0],
-        "none" in check_heartbeat(tmp_path, NOW)[1],
-    )
-
-
-def test_the_command_finds_the_folder_by_flags_and_variables(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A flag beats its variable; without any it lies beside the document."""
-    config = str(tmp_path / "config.json")
-    (tmp_path / "other").mkdir()
-    for arguments, environ, place in (
-        (["--config", config], {}, ".runner"),
-        ([f"--config={config}"], {"BACKREST_RUNNER_CONFIG": "/none"}, ".runner"),
-        ([], {"BACKREST_CONFIG": config}, ".runner"),
-        (["--state-dir", str(tmp_path / "other")], {"BACKREST_CONFIG": config}, "other"),
-        ([], {"BACKREST_RUNNER_STATE_DIR": str(tmp_path / "other")}, "other"),
-    ):
-        assert 1 == run_healthcheck(arguments, environ)
-        assert capsys.readouterr().out.startswith(f"no heartbeat in {tmp_path / place}:")
-
-
-def test_wrong_flags_fail_and_help_helps(capsys: pytest.CaptureFixture[str]) -> None:
-    """As with the other commands."""
-    assert (1, 1, 0) == tuple(run_healthcheck([flag], {}) for flag in ("--x", "--config", "-h"))
-    shown = capsys.readouterr()
-    assert "--x is no option" in shown.err
-    assert "--config needs a value" in shown.err
-    assert shown.out.startswith("Usage: backrest-runner healthcheck")

@@ -22,9 +22,8 @@ from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.runner import parts as parts_module
 from sidecar.runner.control import ControlApi, resolve_job
 from sidecar.runner.daemon import RunnerDaemon
-from sidecar.runner.due import CatchUp, Job, JobKind, Retry, Scheduler
+from sidecar.runner.due import LONGEST_SLEEP, CatchUp, Job, JobKind, Retry, Scheduler
 from sidecar.runner.empty_source import EmptySourceOptions
-from sidecar.runner.heartbeat import FILE, RunnerHeartbeat
 from sidecar.runner.job.progress import ProgressHub, RunFinished
 from sidecar.runner.job.report import RunReporter
 from sidecar.runner.job.steps import RunConditions
@@ -41,6 +40,9 @@ from sidecar.runner.settings import RunnerSettings, Scheduling
 from sidecar.runner.status import status_json
 from sidecar.runner.status_collector import StatusCollector, StatusSources
 from sidecar.runner.timetable import Timetable
+from sidecar.service.health import HealthAspect
+from sidecar.service.healthcheck import FILE
+from sidecar.service.heartbeat import Heartbeat
 from sidecar.service.metrics import render_metrics
 from sidecar.web.messages import parse_outcome, parse_progress, render_progress
 from sidecar.web.runner import RunnerPages
@@ -105,7 +107,7 @@ class World:
         self.report = StatusCollector(sources, parts.scheduler, HOUR, self.clock, self.clock)
         parts.reporter.listeners.append(self.report.ended)
         dependencies = LoopDependencies(
-            parts, self.loader, self.jobs, self.pool, self.report, RunnerHeartbeat(state)
+            parts, self.loader, self.jobs, self.pool, self.report, Heartbeat(state, LONGEST_SLEEP)
         )
         self.loop = RunnerLoop(dependencies, self.clock)
         self.api = ControlApi(
@@ -204,7 +206,7 @@ def test_a_clock_that_is_set_back_silences_nothing(
     world.loop.poll()
     world.ran(WEB)
     world.loop.poll()
-    assert () == world.report.health().backups
+    assert () == world.report.health().sentences
     world.now -= hours * HOUR
     world.loop.poll()
     assert {"clock.set-back"} == {record.message for record in caplog.records}
@@ -221,7 +223,7 @@ def test_a_clock_that_is_set_back_silences_nothing(
     world.loop.poll()
     (missed,) = world.parts.journal.past.missed_fires()
     assert (WEB, 5) == (missed.job, missed.count)
-    assert 1 == len(world.report.health().backups)
+    assert 1 == len(world.report.health().sentences)
     assert ["clock.set-back", "run.missed"] == [record.message for record in caplog.records]
 
 
@@ -272,7 +274,7 @@ def test_health_tells_what_was_done_besides_backups(
     world.ran(WEB)
     world.ran(job, RunOutcome.FAILED, failure=FailureClass.DAMAGED)
     world.ran(WEB)
-    assert (f"the last {words} failed (damaged)",) == world.report.health().reasons
+    assert (f"the last {words} failed (damaged)",) == world.report.health().sentences
     (told,) = status_json(world.report.collect())["upkeep"]
     assert ("failed", None) == (told["last_outcome"], told["last_success"])
     page = render_metrics(METRICS, world.report.collect()).decode()
@@ -281,10 +283,10 @@ def test_health_tells_what_was_done_besides_backups(
     # By another process, such as `backrest-runner check`.
     number = world.parts.journal.runs.begin(job, RunCause.MANUAL, world.now, "")
     world.parts.journal.runs.end(number, Ended(RunOutcome.CANCELLED, world.now + 1))
-    assert (f"the last {words} was cancelled",) == world.report.health().reasons
+    assert (f"the last {words} was cancelled",) == world.report.health().sentences
     world.ran(job)
     world.loop.poll()
-    assert () == world.report.health().reasons
+    assert () == world.report.health().sentences
     page = render_metrics(METRICS, world.report.collect()).decode()
     assert f"backrest_runner_{metric} 0.0" in page
     assert metric.replace("_failed", "_last_success_timestamp_seconds") in page
@@ -296,11 +298,11 @@ def test_what_the_document_does_not_have_makes_nobody_unhealthy(world: World) ->
     for job in (Job(JobKind.CHECK, "old", "old"), Job(JobKind.VERIFY, "web", "old")):
         world.ran(job, RunOutcome.FAILED, failure=FailureClass.DAMAGED)
     world.ran(Job(JobKind.RESTORE, "web", "store"), RunOutcome.FAILED)
-    assert () == world.report.health().reasons
+    assert () == world.report.health().sentences
     world.ran(CHECK, RunOutcome.FAILED)
     world.write(plan(repo="other"), id="other")
     world.loop.poll()
-    assert "check" not in "".join(world.report.health().reasons)
+    assert "check" not in "".join(world.report.health().sentences)
 
 
 def test_what_was_missed_is_recorded_once(world: World) -> None:
@@ -333,8 +335,10 @@ def test_a_broken_document_changes_nothing_but_the_health(world: World) -> None:
     world.loop.poll()
     assert {WEB} == world.waiting()
     beat = json.loads((world.settings.state_directory / FILE).read_text())
-    assert ["the document is broken: the last good one is executed"] == beat["reasons"]
-    assert world.now == beat["beat"]
+    assert ["the document is broken: the last good one is executed"] == [
+        one["sentence"] for one in beat["findings"]
+    ]
+    assert world.now == beat["at"]
 
 
 def test_a_plan_with_a_hook_that_cannot_be_used_is_not_queued(
@@ -616,7 +620,7 @@ def test_health_tells_a_backup_that_the_end_of_the_runner_cut_off(
     journal = world.parts.journal
     ended = Ended(RunOutcome.CANCELLED, NOON, failure=FailureClass.INTERRUPTED)
     journal.runs.end(journal.runs.begin(WEB, trigger, NOON, ""), ended)
-    told = any("was cut off" in one for one in world.report.health().backups)
+    told = any("was cut off" in one for one in world.report.health().sentences)
     assert told is (trigger is RunCause.SCHEDULE)
 
 
@@ -797,7 +801,7 @@ def test_a_status_after_a_restart_is_read_from_the_journal(world: World) -> None
     world.ran(WEB, RunOutcome.FAILED, failure=FailureClass.WRONG_PASSWORD)
     sources = StatusSources(world.parts.journal, lambda: world.loader.loaded)
     fresh = StatusCollector(sources, world.parts.scheduler, HOUR, world.clock, world.clock)
-    assert ("the last run of the plan web failed (wrong-password)",) == fresh.health().reasons
+    assert ("the last run of the plan web failed (wrong-password)",) == fresh.health().sentences
     assert "wrong-password" == fresh.collect().plans[0].failure
 
 
@@ -828,9 +832,11 @@ def test_a_main_loop_that_hangs_is_told(world: World) -> None:
     """By whoever asks in another thread."""
     world.loop.poll()
     world.now += 300
-    assert ("the main loop has not moved for 5 min",) == world.report.health().process
+    assert ("the main loop has not moved for 5 min",) == world.report.health().against(
+        HealthAspect.READY
+    )
     world.report.stopping()
-    assert "it is stopping" in world.report.health().process
+    assert "it is stopping" in world.report.health().against(HealthAspect.READY)
 
 
 def test_a_run_without_an_end_is_told_nobody(world: World) -> None:
@@ -866,11 +872,11 @@ def test_health_names_a_snapshot_ahead_of_the_clock(world: World) -> None:
     world.parts.journal.findings.set_ahead(
         "web", [AheadSnapshot("5f3a9c01" * 8, world.now + 9 * DAY)]
     )
-    (reason,) = world.report.health().backups
+    (reason,) = world.report.health().sentences
     assert "1 snapshot ahead of the clock" in reason
     assert "`restic forget 5f3a9c01`" in reason
     world.parts.journal.findings.set_ahead("web", [AheadSnapshot("5f3a9c01" * 8, world.now + DAY)])
-    assert () == world.report.health().backups
+    assert () == world.report.health().sentences
 
 
 class Unreadable:
@@ -904,7 +910,9 @@ def test_without_a_document_there_is_no_plan(tmp_path: Path) -> None:
         sources = StatusSources(journal, lambda: Loaded(None, "it is gone"))
         report = StatusCollector(sources, None, HOUR, lambda: NOON, lambda: 0.0)  # type: ignore[arg-type]
         assert () == report.collect().plans
-        assert ("there is no document that could be executed",) == report.health().process
+        assert ("there is no document that could be executed",) == report.health().against(
+            HealthAspect.READY
+        )
 
 
 def test_every_metric_has_a_page(world: World) -> None:

@@ -1,4 +1,4 @@
-"""The heartbeat: what it says, when it counts, and what the quick check makes of any file."""
+"""The heartbeat: what it holds, when it counts, and what `healthcheck` makes of any file."""
 
 import json
 import logging
@@ -14,28 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.lib.write_file import write_small
-from sidecar.reconciler.heartbeat import (
-    ReconcilerHeartbeat,
-    allowance,
-    check_heartbeat,
-    run_healthcheck,
-)
-from sidecar.reconciler.report import ReconcilerStatus
-from sidecar.service.heartbeat import FILE
+from sidecar.reconciler.healthcheck import HEALTHCHECK
+from sidecar.runner.healthcheck import HEALTHCHECK as RUNNER_HEALTHCHECK
+from sidecar.service.health import Finding, Health, HealthAspect, allowance
+from sidecar.service.healthcheck import FILE, Healthcheck, check_heartbeat
+from sidecar.service.heartbeat import Heartbeat
 
 NOW = 1_780_000_000.0
 MOST = allowance(60.0)
+LATE = Finding("plan-late", "the plan web was never saved", "web")
+LOST = Finding("docker-lost", "the engine is not connected", breaks=(HealthAspect.READY,))
 
 
-def facts(**known: Any) -> ReconcilerStatus:
-    """Return the facts of a daemon that is well, but for what is said."""
-    ages = {"uptime": 1000.0, "good_age": 1.0, "docker": True, "document": True}
-    return ReconcilerStatus(60.0, **{"now": NOW, **ages, **known})
-
-
-def beaten(directory: Path, **known: Any) -> Path:
+def beaten(directory: Path, *findings: Finding, interval: float = 60.0) -> Path:
     """Make a heartbeat in a directory."""
-    ReconcilerHeartbeat(directory).beat(**facts(**known).heartbeat())
+    Heartbeat(directory, interval).beat(NOW, Health(findings))
     return directory
 
 
@@ -62,17 +55,17 @@ def told() -> Iterator[list[logging.LogRecord]]:
     logger.removeHandler(listener)
 
 
-def test_a_beat_tells_times_interval_process_and_reasons(tmp_path: Path) -> None:
+def test_a_beat_tells_times_process_and_findings(tmp_path: Path) -> None:
     """It is a small JSON object that only its owner can read, and nothing is left beside it."""
-    beaten(tmp_path / "state", is_stopping=True)
+    beaten(tmp_path / "state", LATE)
     file = tmp_path / "state" / FILE
     assert {
-        "beat": NOW,
-        "good": NOW - 1,
-        "started": NOW - 1000,
-        "interval": 60.0,
         "pid": os.getpid(),
-        "reasons": ["it is stopping", "no pass has ended yet"],
+        "at": NOW,
+        "due": NOW + MOST,
+        "healthy": False,
+        "findings": [{"reason": LATE.reason, "about": "web", "sentence": LATE.sentence}],
+        "more": 0,
     } == json.loads(file.read_text())
     assert [FILE] == os.listdir(tmp_path / "state")
     assert 0o600 == stat.S_IMODE(file.stat().st_mode)
@@ -80,8 +73,8 @@ def test_a_beat_tells_times_interval_process_and_reasons(tmp_path: Path) -> None
 
 def test_the_end_takes_the_heartbeat_away(tmp_path: Path) -> None:
     """Then the check fails at once, instead of minutes later; a second end does no harm."""
-    heartbeat = ReconcilerHeartbeat(tmp_path)
-    heartbeat.beat(**facts().heartbeat())
+    heartbeat = Heartbeat(tmp_path, 60.0)
+    heartbeat.beat(NOW, Health())
     heartbeat.end()
     heartbeat.end()
     healthy, words = check_heartbeat(tmp_path, NOW)
@@ -94,59 +87,76 @@ def test_a_beat_that_cannot_be_written_is_told_once(
     """The daemon goes on; after a beat that was written a new failure is told again."""
     blocked = tmp_path / "state"
     blocked.write_text("no directory")
-    heartbeat = ReconcilerHeartbeat(blocked)
-    heartbeat.beat(**facts().heartbeat())
-    heartbeat.beat(**facts().heartbeat())
+    heartbeat = Heartbeat(blocked, 60.0)
+    heartbeat.beat(NOW, Health())
+    heartbeat.beat(NOW, Health())
     heartbeat.end()
     assert ["pulse.not-saved"] == [record.getMessage() for record in told]
     blocked.unlink()
-    heartbeat.beat(**facts().heartbeat())
+    heartbeat.beat(NOW, Health())
     (blocked / FILE).unlink()
     blocked.rmdir()
     blocked.write_text("again")
-    heartbeat.beat(**facts().heartbeat())
+    heartbeat.beat(NOW, Health())
     assert 2 == len(told)
 
 
 @pytest.mark.parametrize(
-    ("later", "known", "expected"),
+    ("interval", "later", "expected"),
     [
-        (0.0, {}, True),
-        (MOST - 2, {}, True),
-        (MOST + 1, {}, False),
-        (-MOST, {}, True),
-        (-MOST - 1, {}, False),
-        (0.0, {"good_age": MOST}, True),
-        (0.0, {"good_age": MOST + 1}, False),
-        (0.0, {"good_age": None, "uptime": MOST}, True),
-        (0.0, {"good_age": None, "uptime": MOST + 1}, False),
-        (0.0, {"interval": 600.0, "good_age": 1800.0}, True),
+        (60.0, 0.0, True),
+        (60.0, MOST, True),
+        (60.0, MOST + 1, False),
+        (60.0, -MOST, True),
+        (60.0, -MOST - 1, False),
+        (600.0, 1800.0, True),
     ],
 )
-def test_well_is_a_late_beat_and_a_good_pass_or_a_late_start(
-    tmp_path: Path, later: float, known: dict[str, Any], expected: bool
+def test_a_beat_counts_for_three_intervals_and_half_a_minute(
+    tmp_path: Path, interval: float, later: float, expected: bool
 ) -> None:
-    """Each within three intervals and half a minute, by the interval of the daemon."""
-    if "interval" in known:
-        status = ReconcilerStatus(**{"now": NOW, "uptime": 9e3, **known})
-        ReconcilerHeartbeat(tmp_path).beat(**status.heartbeat())
-    else:
-        beaten(tmp_path, **known)
+    """A daemon that hangs says nothing new; nor may the clock be far off."""
+    beaten(tmp_path, interval=interval)
     assert expected == check_heartbeat(tmp_path, NOW + later)[0]
 
 
 def test_the_words_say_what_is_wrong(tmp_path: Path) -> None:
     """Also what keeps a daemon that lives from being ready."""
-    beaten(tmp_path, docker=False)
-    why = "the engine is not connected; no pass has ended yet"
-    assert (True, f"alive, but not ready: {why}") == check_heartbeat(tmp_path, NOW)
+    assert (True, "all is well") == check_heartbeat(beaten(tmp_path), NOW)
     assert check_heartbeat(tmp_path, NOW + 300)[1].startswith("the last beat was 300 s ago")
     assert "300 s in the future" in check_heartbeat(tmp_path, NOW - 300)[1]
-    beaten(tmp_path, good_age=500.0, docker=False)
-    assert (False, f"500 s since the last good pass: {why}") == check_heartbeat(tmp_path, NOW)
-    beaten(tmp_path, good_age=None, docker=False)
-    expected = (False, f"1000 s since the start, without a good pass: {why}")
+    expected = (True, f"alive, but not ready:\n{LOST.sentence}")
+    assert expected == check_heartbeat(beaten(tmp_path, LOST), NOW)
+    expected = (False, f"{LATE.sentence}\n{LOST.sentence}")
+    assert expected == check_heartbeat(beaten(tmp_path, LATE, LOST), NOW)
+
+
+def test_a_thousand_findings_are_told_by_their_first(tmp_path: Path) -> None:
+    """Docker keeps four kilobytes of what a check prints, and the file stays small as well."""
+    beaten(tmp_path, *(Finding("plan-late", f"plan {n} is late") for n in range(1000)))
+    healthy, words = check_heartbeat(tmp_path, NOW)
+    lines = words.splitlines()
+    assert (False, "plan 0 is late") == (healthy, lines[0])
+    assert (11, "and 990 more") == (len(lines), lines[-1])
+    assert (tmp_path / FILE).stat().st_size < 16 * 1024
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"beat": NOW, "good": None, "started": NOW, "interval": 60.0, "pid": 1, "reasons": []},
+        {"beat": NOW, "pid": 1, "reasons": ["the document is broken"]},
+    ],
+    ids=["sidecar", "runner"],
+)
+def test_a_beat_of_the_version_before_is_unknown_until_the_next(
+    tmp_path: Path, content: dict[str, object]
+) -> None:
+    """It is there after an upgrade for which the daemon was killed."""
+    (tmp_path / FILE).write_text(json.dumps(content))
+    expected = (False, "the heartbeat is that of another version: unknown until the next beat")
     assert expected == check_heartbeat(tmp_path, NOW)
+    assert check_heartbeat(beaten(tmp_path), NOW)[0]
 
 
 @pytest.mark.parametrize(
@@ -159,11 +169,16 @@ def test_the_words_say_what_is_wrong(tmp_path: Path) -> None:
         b"null",
         b"\xff\xfe",
         b"[" * 60_000,
-        b'{"beat": true, "good": null, "started": 1, "interval": 60, "reasons": []}',
-        b'{"beat": NaN, "good": null, "started": 1, "interval": 60, "reasons": []}',
-        b'{"beat": 1e400, "good": null, "started": 1, "interval": 60, "reasons": []}',
-        b'{"beat": 1, "good": "x", "started": 1, "interval": 60, "reasons": []}',
-        b'{"beat": 1, "good": null, "started": 1, "interval": 60, "reasons": 5}',
+        b'{"at": true, "due": 9, "more": 0, "healthy": true, "findings": []}',
+        b'{"at": NaN, "due": 9, "more": 0, "healthy": true, "findings": []}',
+        b'{"at": 1e400, "due": 9, "more": 0, "healthy": true, "findings": []}',
+        b'{"at": 1, "due": "x", "more": 0, "healthy": true, "findings": []}',
+        b'{"at": 1, "due": 1e300, "more": 0, "healthy": true, "findings": []}',
+        b'{"at": 1, "due": 9, "more": null, "healthy": true, "findings": []}',
+        b'{"at": 1, "due": 9, "more": 0, "healthy": true, "findings": 5}',
+        b'{"at": 1, "due": 9, "more": 0, "healthy": true, "findings": [{}]}',
+        b'{"at": 1, "due": 9, "more": 0, "healthy": true, "findings": ["x"]}',
+        b'{"at": 1, "due": 9, "more": 0, "findings": []}',
     ],
 )
 def test_what_is_no_heartbeat_is_not_well(tmp_path: Path, content: bytes) -> None:
@@ -195,15 +210,15 @@ def test_a_small_file_is_replaced_or_left_as_it_was(tmp_path: Path, durable: boo
 JSON = st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists)
 
 
-@given(st.sampled_from(["beat", "good", "started", "interval", "reasons"]), JSON)
+@given(st.sampled_from(["beat", "at", "due", "more", "healthy", "findings"]), JSON)
 def test_the_check_never_breaks(key: str, value: Any) -> None:
     """Any JSON in any place of a heartbeat gives a verdict in words."""
     found: dict[str, Any] = {
-        "beat": NOW,
-        "good": None,
-        "started": NOW,
-        "interval": 60.0,
-        "reasons": [],
+        "at": NOW,
+        "due": NOW + MOST,
+        "healthy": True,
+        "findings": [],
+        "more": 0,
     }
     with tempfile.TemporaryDirectory() as directory:
         (Path(directory) / FILE).write_text(json.dumps({**found, key: value}))
@@ -215,49 +230,65 @@ def test_the_check_never_breaks(key: str, value: Any) -> None:
 # The command
 
 
+@pytest.mark.parametrize(
+    ("check", "folder", "prefix"),
+    [
+        (HEALTHCHECK, ".sidecar", "BACKREST_SIDECAR_"),
+        (RUNNER_HEALTHCHECK, ".runner", "BACKREST_RUNNER_"),
+    ],
+    ids=["sidecar", "runner"],
+)
 def test_the_state_directory_lies_beside_the_document(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    check: Healthcheck,
+    folder: str,
+    prefix: str,
 ) -> None:
     """Unless it is named; a flag wins over its variable, ours over the older one."""
     monkeypatch.setattr("time.time", lambda: NOW)
-    beaten(tmp_path / ".sidecar")
+    beaten(tmp_path / folder)
     beaten(tmp_path / "other")
     config, other = str(tmp_path / "config.json"), str(tmp_path / "other")
-    ours = {"BACKREST_SIDECAR_CONFIG": config, "BACKREST_CONFIG": "/nowhere/config.json"}
+    ours = {f"{prefix}CONFIG": config, "BACKREST_CONFIG": "/nowhere/config.json"}
     for arguments, environment in (
         (["--config", config], {}),
         ([f"--config={config}"], {"BACKREST_CONFIG": "/nowhere/config.json"}),
         ([], {"BACKREST_CONFIG": config}),
         ([], ours),
-        ([], {**ours, "BACKREST_SIDECAR_STATE_DIR": ""}),
+        ([], {**ours, f"{prefix}STATE_DIR": ""}),
         (["--state-dir", other], {}),
-        ([], {"BACKREST_SIDECAR_STATE_DIR": other, "BACKREST_CONFIG": "/nowhere/config.json"}),
-        ([f"--state-dir={other}"], {"BACKREST_SIDECAR_STATE_DIR": "/nowhere"}),
+        ([], {f"{prefix}STATE_DIR": other, "BACKREST_CONFIG": "/nowhere/config.json"}),
+        ([f"--state-dir={other}"], {f"{prefix}STATE_DIR": "/nowhere"}),
     ):
-        assert 0 == run_healthcheck(arguments, environment), (arguments, environment)
+        assert 0 == check.run(arguments, environment), (arguments, environment)
     monkeypatch.chdir(tmp_path)
-    assert 0 == run_healthcheck([], {})
-    assert 1 == run_healthcheck(["--state-dir", "elsewhere"], {})
+    assert 0 == check.run([], {})
+    assert 1 == check.run(["--state-dir", "elsewhere"], {})
     assert capsys.readouterr().out.splitlines()[-1].startswith("no heartbeat in elsewhere")
 
 
 def test_odd_names_are_told_in_ascii(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A name of bytes that are no text cannot break the check."""
-    assert 1 == run_healthcheck(["--state-dir", str(tmp_path / "caf\udce9")], {})
+    assert 1 == HEALTHCHECK.run(["--state-dir", str(tmp_path / "caf\udce9")], {})
     assert "caf\\udce9" in capsys.readouterr().out
 
 
-def test_help_is_a_success_and_says_the_flags(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("check", [HEALTHCHECK, RUNNER_HEALTHCHECK], ids=["sidecar", "runner"])
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_is_a_success_and_says_the_flags(
+    capsys: pytest.CaptureFixture[str], check: Healthcheck, flag: str
+) -> None:
     """Short or long."""
-    for flag in ("-h", "--help"):
-        assert 0 == run_healthcheck([flag], {})
-        said = capsys.readouterr().out
-        assert {"--config", "--state-dir"} <= set(said.split())
+    assert 0 == check.run([flag], {})
+    said = capsys.readouterr().out
+    assert {"--config", "--state-dir"} <= set(said.split())
 
 
 @pytest.mark.parametrize("arguments", [["--config"], ["--nonsense"], ["here"], ["--help=1"], [""]])
 def test_a_wrong_flag_fails(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     """With a sentence on standard error and nothing on standard output."""
-    assert 1 == run_healthcheck(arguments, {})
+    assert 1 == HEALTHCHECK.run(arguments, {})
     said = capsys.readouterr()
     assert ("", True) == (said.out, said.err.startswith("Error: "))
