@@ -108,7 +108,7 @@ class ReconcilerDaemon:
                 good_since = None
                 trigger.resync_within(self.backoff.next_wait(well_for), "retry")
             next_resync = time.time() + self.settings.watching.interval
-            facts = report.beat(next_resync)
+            facts = report.beat(next_resync=next_resync)
             heartbeat.beat(facts.now, facts.health)
 
     def _events(self, trigger: PassTrigger) -> EventStream:

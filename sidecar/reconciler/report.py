@@ -1,6 +1,6 @@
 """What the daemon reports about itself: facts for status pages and heartbeat, and log lines.
 
-`ReconcilerReport` collects facts from all threads. `snapshot` gives them as one consistent
+`ReconcilerReport` keeps facts from all threads. `snapshot` gives them as one consistent
 `ReconcilerStatus`: ids, reasons and times, but no message, command, address, host path or
 label's value, because whoever reaches the status pages may read it. Log lines are written
 when a situation changes, once, and may say more.
@@ -8,22 +8,21 @@ when a situation changes, once, and may say more.
 
 import logging
 import re
-import threading
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from sidecar import __version__
 from sidecar.labels.problem import SEVERITIES, Severity
 from sidecar.lib.errors import DocumentError, InventoryError, SidecarError, StoreError
 from sidecar.lib.log import log_event
 from sidecar.planner.plans import Rendered
 from sidecar.reconciler.reconcile import PassOutcome
 from sidecar.service.health import Finding, Health, HealthAspect, allowance, judge_process
+from sidecar.service.report import DaemonFacts, Reporter
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds, in seconds, of the histogram of passes."""
@@ -108,24 +107,19 @@ class BackrestFacts:
     seen_at: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class ReconcilerStatus:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcilerStatus(DaemonFacts):
     """One consistent view; times in unix seconds, ages in seconds by a monotonic clock.
 
+    `good_uptime`: how long the daemon had run when the last good pass ended, None: none did.
     `docker` (does it answer?) and `document` (can it be used?) are None until that is
     known. `workloads`, `plans` (how many of ours have a workload) and `problems` (by
     reason) are those of the last good pass. `drift`: how often, and when last, a key of a
     plan was put back. `passes`: how many took at most each bound of BUCKETS, and all.
     """
 
-    interval: float
-    now: float = 0.0
-    uptime: float = 0.0
-    beat_age: float = 0.0
-    good_age: float | None = None
+    good_uptime: float | None = None
     next_resync: float | None = None
-    version: str = __version__
-    is_stopping: bool = False
     docker: bool | None = None
     document: bool | None = None
     backrest: BackrestFacts | None = None
@@ -151,26 +145,23 @@ class ReconcilerStatus:
     pass_seconds: float = 0.0
 
     @property
+    def good_age(self) -> float | None:
+        """Seconds since the last good pass ended; None: there was none."""
+        return None if self.good_uptime is None else self.uptime - self.good_uptime
+
+    @property
     def health(self) -> Health:
         """All that is wrong, in words of ours."""
         return Health(tuple(_findings(self)))
 
 
-class ReconcilerReport:
-    """Collects facts from all threads, and logs each situation once when it changes.
-
-    `wall` gives unix seconds and `monotonic` seconds that nobody sets; `interval` is the
-    longest that the main loop waits between two calls of `beat`.
-    """
+class ReconcilerReport(Reporter[ReconcilerStatus]):
+    """Keeps the sidecar's facts, and logs each situation once when it changes."""
 
     def __init__(
         self, wall: Callable[[], float], monotonic: Callable[[], float], interval: float = 60.0
     ) -> None:
-        self._wall, self._monotonic = wall, monotonic
-        self._lock = threading.Lock()
-        self._started = self._beat = monotonic()
-        self._good: float | None = None
-        self._facts = ReconcilerStatus(interval)
+        super().__init__(ReconcilerStatus(interval=interval), wall, monotonic)
         self._rendered: Rendered | None = None
         self._problems: _Problems = {}
         self._docker = _Situation("engine.lost", "engine.back")
@@ -179,32 +170,13 @@ class ReconcilerReport:
         self._backrest = _Situation("runner.unknown", "runner.known")
         self._held = _Situation("orphans.held", "orphans.released")
 
-    def snapshot(self) -> ReconcilerStatus:
-        """Return the facts as they are now."""
-        with self._lock:
-            now = self._monotonic()
-            return replace(
-                self._facts,
-                now=self._wall(),
-                uptime=now - self._started,
-                beat_age=now - self._beat,
-                good_age=None if self._good is None else now - self._good,
-            )
-
-    def beat(self, next_resync: float | None = None) -> ReconcilerStatus:
-        """Note that the main loop moves, and when (unix seconds) the next resync is."""
-        with self._lock:
-            self._beat = self._monotonic()
-            self._set(next_resync=next_resync)
-        return self.snapshot()
-
     def pass_done(
         self, outcome: PassOutcome, seconds: float, now: float, reasons: Iterable[str] = ()
     ) -> None:
         """Note a good pass; `reasons` are the hints that led to it, in words of ours."""
         result = ReconcileResult.CHANGED if outcome.written else ReconcileResult.UNCHANGED
         with self._lock:
-            self._good = self._monotonic()
+            self._set(good_uptime=self._monotonic() - self._started)
             self._count_pass(PassFacts(now, seconds, result, _public_hints(reasons)))
             events = self._failing.end()
             # Where nothing changed, a pass gives the same object again.
@@ -264,9 +236,8 @@ class ReconcilerReport:
 
     def contested(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Note all keys of plans (plan, key) that somebody else insists on."""
-        with self._lock:
-            before, after = self._facts.contested, frozenset(pairs)
-            self._set(contested=after)
+        after = frozenset(pairs)
+        before = self.note(contested=after).contested
         lines: list[_Event] = []
         for event, level, found in (
             ("plan.contested", logging.WARNING, after - before),
@@ -301,21 +272,12 @@ class ReconcilerReport:
 
     def login_refused(self, refused: bool) -> None:
         """Note whether Backrest refuses our login; `ApiProbe` logs it."""
-        with self._lock:
-            self._set(is_login_refused=refused)
+        self.note(is_login_refused=refused)
 
     def guarded(self, count: int) -> None:
         """Count containers that were started again; `ResumeGuard` logs it."""
         with self._lock:
             self._set(guarded=self._facts.guarded + count)
-
-    def stopping(self) -> None:
-        """Note that the daemon ends."""
-        with self._lock:
-            self._set(is_stopping=True)
-
-    def _set(self, **fields: Any) -> None:
-        self._facts = replace(self._facts, **fields)
 
     def _count_pass(self, found: PassFacts) -> None:
         facts = self._facts

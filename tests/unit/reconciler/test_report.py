@@ -249,7 +249,7 @@ def test_a_loop_that_does_not_move_is_not_alive(world: World) -> None:
         facts.health.is_alive,
         facts.health.against(HealthAspect.READY),
     )
-    facts = world.report.beat(world.wall.now + 60)
+    facts = world.report.beat(next_resync=world.wall.now + 60)
     assert (True, (), world.wall.now + 60) == (
         facts.health.is_alive,
         facts.health.against(HealthAspect.READY),
@@ -260,18 +260,18 @@ def test_a_loop_that_does_not_move_is_not_alive(world: World) -> None:
 @pytest.mark.parametrize(
     ("known", "expected"),
     [
-        ({"good_age": 210.0}, ()),
-        ({"good_age": 211.0}, ("211 s since the last good pass",)),
-        ({"good_age": None, "uptime": 210.0}, ()),
-        ({"good_age": None, "uptime": 1000.0}, ("1000 s since the start, without a good pass",)),
-        ({"interval": 600.0, "good_age": 1800.0}, ()),
+        ({"uptime": 1000.0, "good_uptime": 790.0}, ()),
+        ({"uptime": 1000.0, "good_uptime": 789.0}, ("211 s since the last good pass",)),
+        ({"uptime": 210.0}, ()),
+        ({"uptime": 1000.0}, ("1000 s since the start, without a good pass",)),
+        ({"interval": 600.0, "uptime": 2800.0, "good_uptime": 1000.0}, ()),
     ],
 )
 def test_healthy_is_a_good_pass_or_a_late_start(
     known: dict[str, Any], expected: tuple[str, ...]
 ) -> None:
     """Each within three intervals and half a minute; a daemon that is only not ready heals."""
-    status = ReconcilerStatus(**{"interval": 60.0, "docker": False, "uptime": 9e3, **known})
+    status = ReconcilerStatus(docker=False, **known)
     assert expected == status.health.against(HealthAspect.HEALTHY)
     assert not status.health.is_ready
 

@@ -49,7 +49,7 @@ def test_a_table_is_rendered_of_one_snapshot() -> None:
 
 def test_all_series_exist_from_the_start() -> None:
     """An alert on a series that does not exist yet would never fire."""
-    names = series(render_metrics(METRICS, ReconcilerStatus(60.0)).decode())
+    names = series(render_metrics(METRICS, ReconcilerStatus()).decode())
     by_label = {
         "backrest_sidecar_reconciles_total": ("result", ["changed", "unchanged", "failed"]),
         "backrest_sidecar_problems": ("reason", list(SEVERITIES)),

@@ -156,7 +156,7 @@ def test_the_status_tells_ids_reasons_and_times(
     report.drift("backrest_sidecar_web", "paths")
     report.contested([("backrest_sidecar_web", "paths")])
     report.applied("waiting", now)
-    report.beat(now + 60)
+    report.beat(next_resync=now + 60)
     response, body = ask(pages.port, "GET", "/status")
     found = json.loads(body)
     at, plan = "2026-05-28T20:26:40+00:00", "backrest_sidecar_web"
