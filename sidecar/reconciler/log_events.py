@@ -11,6 +11,7 @@ EVENTS: Mapping[str, LogEvent] = {
     "daemon.started": LogEvent("info", "the daemon has begun"),
     "daemon.stopped": LogEvent("info", "the daemon has ended in order"),
     "thread.failed": LogEvent("error", "a part of the daemon broke down: it ends with status 1"),
+    "http.failed": LogEvent("error", "a page or a part of the HTTP server broke down"),
     "reconcile.complete": LogEvent(
         "info, debug", "a pass went through; debug if all was as it was"
     ),

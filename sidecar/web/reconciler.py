@@ -4,60 +4,56 @@ They show ids, reasons, numbers and times, and no secret: hence no login. Whoeve
 address may read them, so by default there is none.
 """
 
-import json
 import re
-from collections.abc import Iterable
-from http import HTTPStatus
+from collections.abc import Callable, Iterable
 from typing import Any
+
+from starlette.responses import Response
 
 from sidecar.reconciler.metrics import METRICS
 from sidecar.reconciler.report import ReconcilerReport, ReconcilerStatus, iso
 from sidecar.service.health import HealthAspect
 from sidecar.service.metrics import MEDIA_TYPE, render_metrics
-from sidecar.web.server import Page, StatusPages, health_page
+from sidecar.web.app import HostNames, build_app, health_page, json_page, page_routes
+from sidecar.web.host import HttpHost, Listener
+from sidecar.web.sockets import listen_on_address
 
 _ID_FORM = re.compile(r"[\w.-]{1,200}", re.ASCII)
 _KEY_FORM = re.compile(r"[\w.-]{1,200}(?:/[\w.-]{1,200})?", re.ASCII)
 
 
-class ReconcilerPages(StatusPages):
-    """Serves the pages on `listen`, a host and a port, until it is closed.
+def serve_reconciler(
+    listen: tuple[str, int], report: ReconcilerReport, allowed: Iterable[str] = ()
+) -> HttpHost:
+    """Serve the pages on `listen`, a host and a port, until what is returned is closed.
 
     `allowed` are further names by which clients may call this machine.
     Raises UsageError if it cannot listen.
     """
 
-    def __init__(
-        self, listen: tuple[str, int], report: ReconcilerReport, allowed: Iterable[str] = ()
-    ) -> None:
-        self._report = report
-        super().__init__(listen, self._page, allowed)
+    def of_now(render: Callable[[ReconcilerStatus], Response]) -> Callable[[], Response]:
+        return lambda: render(report.snapshot())
 
-    def _page(self, path: str) -> Page | None:
-        render = {
-            "/healthz": _healthz,
-            "/readyz": _readyz,
-            "/metrics": _metrics,
-            "/status": _status,
-        }.get(path)
-        return render(self._report.snapshot()) if render else None
+    pages = {
+        "/healthz": of_now(_healthz),
+        "/readyz": of_now(_readyz),
+        "/metrics": of_now(_metrics),
+        "/status": of_now(lambda facts: json_page(status_json(facts))),
+    }
+    app = build_app(page_routes(pages), HostNames(listen[0], allowed))
+    return HttpHost([Listener(listen_on_address(*listen), app)])
 
 
-def _healthz(facts: ReconcilerStatus) -> Page:
+def _healthz(facts: ReconcilerStatus) -> Response:
     return health_page(facts.health.against(HealthAspect.ALIVE), "alive")
 
 
-def _readyz(facts: ReconcilerStatus) -> Page:
+def _readyz(facts: ReconcilerStatus) -> Response:
     return health_page(facts.health.against(HealthAspect.READY), "ready")
 
 
-def _metrics(facts: ReconcilerStatus) -> Page:
-    return Page(HTTPStatus.OK, render_metrics(METRICS, facts), MEDIA_TYPE)
-
-
-def _status(facts: ReconcilerStatus) -> Page:
-    text = json.dumps(status_json(facts), indent=2)
-    return Page(HTTPStatus.OK, f"{text}\n".encode(), "application/json")
+def _metrics(facts: ReconcilerStatus) -> Response:
+    return Response(render_metrics(METRICS, facts), media_type=MEDIA_TYPE)
 
 
 def status_json(facts: ReconcilerStatus) -> dict[str, Any]:

@@ -53,9 +53,9 @@ def daemon(**flags: Any) -> None:
     watching = settings.watching
     if watching.listen is not None:
         # Only who wants pages pays the memory of what makes them.
-        from sidecar.web.reconciler import ReconcilerPages
+        from sidecar.web.reconciler import serve_reconciler
 
-        serve = partial(ReconcilerPages, watching.listen, allowed=watching.allowed_hosts)
+        serve = partial(serve_reconciler, watching.listen, allowed=watching.allowed_hosts)
     if not ReconcilerDaemon(settings, dict(os.environ), serve).run():
         raise click.exceptions.Exit(FAILED)
 
