@@ -64,7 +64,7 @@ DAEMONS: dict[str, set[str]] = {
         "sidecar.runner",
         "sqlite3",
     },
-    "sidecar.runner.daemon, sidecar.web.serve": {
+    "sidecar.runner.daemon, sidecar.web.runner": {
         "apprise",
         "jsonschema",
         "prometheus_client",

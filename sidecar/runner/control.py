@@ -4,9 +4,9 @@ Typed values only: `sidecar.web` serves them on the control socket and on pages.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from queue import Empty
 from typing import Any, TypeAlias
 
 from sidecar.backrest.reading import Config
@@ -14,7 +14,7 @@ from sidecar.engines.base import Progress
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.lib.text import closest
 from sidecar.runner.due import Job, JobKind
-from sidecar.runner.job.progress import ProgressHub, RunFinished, Subscription
+from sidecar.runner.job.progress import Event, ProgressHub, RunFinished
 from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import RunCause
 from sidecar.runner.pool import Admission, Pool
@@ -23,8 +23,6 @@ from sidecar.runner.status_collector import StatusCollector
 ON_DEMAND = frozenset({JobKind.BACKUP, JobKind.FORGET, JobKind.PRUNE, JobKind.CHECK})
 """The kinds of jobs that may be asked for."""
 _OF_REPOSITORIES = ON_DEMAND - {JobKind.BACKUP}
-# Without progress an event is sent so often; sending it also shows whether the client is gone.
-_REPEAT_SECONDS = 15.0
 
 
 class JobPhase(StrEnum):
@@ -39,6 +37,14 @@ JobEvent: TypeAlias = Admission | JobPhase | Progress | RunFinished
 
 
 @dataclass(frozen=True, slots=True)
+class SubmittedJob:
+    """A job that was asked for, and whether it is queued or was waiting already."""
+
+    job: Job
+    admission: Admission
+
+
+@dataclass(frozen=True, slots=True)
 class ControlApi:
     """The requests that a running daemon answers; safe for threads."""
 
@@ -49,10 +55,19 @@ class ControlApi:
     accept_empty: Callable[[str], None]
     """Records that a plan may hold no file, until it holds some again; raises JournalError."""
 
-    def run(self, kind: JobKind, subject: str, *, accept_empty: bool = False) -> Iterator[JobEvent]:
-        """Run a plan's backup or a repository's upkeep now, and yield its events.
+    @contextmanager
+    def run(
+        self,
+        kind: JobKind,
+        subject: str,
+        put: Callable[[Event], None],
+        *,
+        accept_empty: bool = False,
+    ) -> Iterator[SubmittedJob]:
+        """Run a plan's backup or a repository's upkeep now, and follow it within the context.
 
-        `accept_empty`: the plan may hold no file, until it holds some again.
+        `put` gets its events, from any thread; the last is a `RunFinished`. `accept_empty`: the
+        plan may hold no file, until it holds some again.
 
         Raises UsageError if there is no such plan or repository, or if it cannot be run;
         SidecarError if the daemon stops.
@@ -62,22 +77,15 @@ class ControlApi:
             raise UsageError(f"it is not run: {reason}", "correct the document")
         if accept_empty:
             self.accept_empty(subject)
-        with self.hub.follow(job) as subscription:
+        with self.hub.subscribe(job, put):
             admission = self.pool.submit(job, RunCause.MANUAL)
             if admission is Admission.REFUSED:
                 raise SidecarError("the daemon stops", "ask again when it has been started")
-            yield admission
-            while True:
-                event = self._next(subscription, job)
-                yield event
-                if isinstance(event, RunFinished):
-                    return
+            yield SubmittedJob(job, admission)
 
-    def _next(self, subscription: Subscription, job: Job) -> JobEvent:
-        try:
-            return subscription.get(timeout=_REPEAT_SECONDS)
-        except Empty:
-            return JobPhase.RUNNING if job in self.hub.running else JobPhase.WAITING
+    def phase(self, job: Job) -> JobPhase:
+        """Return what a job does that has been submitted and has not ended."""
+        return JobPhase.RUNNING if job in self.hub.running else JobPhase.WAITING
 
 
 def resolve_job(kind: JobKind, subject: str, config: Config) -> Job:

@@ -10,6 +10,7 @@ EVENTS: Mapping[str, LogEvent] = {
     "daemon.ends-runs": LogEvent("warn", "it is to end, and runs have not ended within `--grace`"),
     "daemon.leaves-runs": LogEvent("error", "a run could not be brought to its end"),
     "thread.failed": LogEvent("error", "a part of the daemon broke down: it ends with status 1"),
+    "http.failed": LogEvent("error", "a page or a part of the HTTP server broke down"),
     "document.loaded": LogEvent("info", "the document is new or has changed, and is executed"),
     "document.refused": LogEvent(
         "error", "the document cannot be used; the last good one is executed"

@@ -1,8 +1,7 @@
-"""The messages of the control socket as JSON objects: written by the daemon, read by the command.
+"""The events of a job as JSON objects: written by the daemon, read by the command.
 
-A request is `{"do": "status"}`, or `{"do": KIND, "of": ID}` for a run now, for example
-`{"do": "backup", "of": "web"}`; with `"accept_empty": true` the plan may hold no file. The last
-answer has `"last": true`.
+The first is `{"state": "queued"}` or `"joined"`. The last has `"last": true`; it says how the run
+ended, or why there was none.
 """
 
 from collections.abc import Mapping
@@ -15,6 +14,8 @@ from sidecar.runner.journal import RunOutcome
 if TYPE_CHECKING:
     from sidecar.runner.control import JobEvent
 
+JOBS = "/jobs"
+"""Where a job is asked for: POST `{"kind": "backup", "of": "web"}`."""
 Message: TypeAlias = Mapping[str, Any]
 
 

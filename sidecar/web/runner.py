@@ -1,43 +1,129 @@
-"""The runner's pages: /healthz, /readyz, /metrics and /status.
+"""What the runner's daemon serves: its pages, on an address and on the control socket; jobs there.
 
-They show no secret, see `sidecar.runner.status`. Whoever can reach the address may read them,
-so by default there is none.
+The pages show no secret, see `sidecar.runner.status`. Whoever can reach the address may read them,
+so by default there is none, and nothing can be changed by it.
 """
 
+import asyncio
 import json
-from collections.abc import Iterable
-from http import HTTPStatus
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING
 
-from sidecar.runner.metrics import METRICS
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from sidecar.runner.control import ON_DEMAND, ControlApi, SubmittedJob
+from sidecar.runner.due import JobKind
+from sidecar.runner.job.progress import Event, RunFinished
+from sidecar.runner.settings import RunnerSettings
 from sidecar.runner.status import status_json
 from sidecar.runner.status_collector import StatusCollector
 from sidecar.service.health import HealthAspect
-from sidecar.service.metrics import MEDIA_TYPE, render_metrics
-from sidecar.web.server import Page, StatusPages, health_page
+from sidecar.web.app import HostNames, build_app, health_page, json_page, page_routes, read_json
+from sidecar.web.host import HttpHost, Listener
+from sidecar.web.messages import JOBS, Message, render_event
+from sidecar.web.protocol import Bounds
+from sidecar.web.sockets import CONTROL, listen_in_folder, listen_on_address
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+JOB = {
+    "type": "object",
+    "properties": {
+        "kind": {"enum": sorted(ON_DEMAND)},
+        "of": {"type": "string"},
+        "accept_empty": {"type": "boolean"},
+    },
+    "required": ["kind", "of"],
+    "additionalProperties": False,
+}
+"""What `POST /jobs` takes, as a JSON Schema."""
+_CONTROL_BOUNDS = Bounds(clients=32)
+# Without progress an event is sent so often; sending it also shows whether the client is gone.
+_REPEAT_SECONDS = 15.0
 
 
-class RunnerPages(StatusPages):
-    """Serves the pages on `listen`, a host and a port, until it is closed.
+@contextmanager
+def serve_runner(settings: RunnerSettings, api: ControlApi) -> Iterator[HttpHost]:
+    """Serve pages and jobs on the control socket, and pages on an address if one is given.
 
-    `allowed` are further names by which clients may call this machine.
-    Raises UsageError if it cannot listen.
+    Raises OSError if it cannot listen on the socket, UsageError if not on the address.
     """
+    pages = runner_pages(api.status)
+    jobs = Route(JOBS, JobsEndpoint(api), methods=["POST"])
+    with ExitStack() as stack:
+        control = stack.enter_context(listen_in_folder(settings.state_directory))
+        stack.callback((settings.state_directory / CONTROL).unlink, missing_ok=True)
+        listeners = [Listener(control, build_app([*pages, jobs]), _CONTROL_BOUNDS)]
+        if settings.listen is not None:
+            address = stack.enter_context(listen_on_address(*settings.listen))
+            names = HostNames(settings.listen[0], settings.allowed_hosts)
+            listeners.insert(0, Listener(address, build_app(pages, names)))
+        yield stack.enter_context(HttpHost(listeners))
 
-    def __init__(
-        self, listen: tuple[str, int], status: StatusCollector, allowed: Iterable[str] = ()
-    ) -> None:
-        self._status = status
-        super().__init__(listen, self._page, allowed)
 
-    def _page(self, path: str) -> Page | None:
-        if path == "/healthz":
-            return health_page(self._status.health().sentences, "all is well")
-        if path == "/readyz":
-            return health_page(self._status.health().against(HealthAspect.READY), "ready")
-        if path == "/metrics":
-            metrics = render_metrics(METRICS, self._status.collect())
-            return Page(HTTPStatus.OK, metrics, MEDIA_TYPE)
-        if path == "/status":
-            text = json.dumps(status_json(self._status.collect()), indent=2)
-            return Page(HTTPStatus.OK, f"{text}\n".encode(), "application/json")
-        return None
+def runner_pages(status: StatusCollector) -> list[BaseRoute]:
+    """Return the routes of the pages."""
+    pages = {
+        "/healthz": lambda: health_page(status.health().sentences, "all is well"),
+        "/readyz": lambda: health_page(status.health().against(HealthAspect.READY), "ready"),
+        "/metrics": lambda: _metrics(status),
+        "/status": lambda: json_page(status_json(status.collect())),
+    }
+    return page_routes(pages)
+
+
+def _metrics(status: StatusCollector) -> Response:
+    # Only who is asked for metrics pays the memory of what writes them.
+    from sidecar.runner.metrics import METRICS  # noqa: PLC0415
+    from sidecar.service.metrics import MEDIA_TYPE, render_metrics  # noqa: PLC0415
+
+    return Response(render_metrics(METRICS, status.collect()), media_type=MEDIA_TYPE)
+
+
+class JobsEndpoint:
+    """Runs the job that a request names, and answers with its events, each a line of JSON."""
+
+    def __init__(self, api: ControlApi) -> None:
+        self._api = api
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Answer one request."""
+        asked = await read_json(Request(scope, receive), JOB)
+        kind = JobKind(asked["kind"])
+        accept_empty = kind is JobKind.BACKUP and asked.get("accept_empty", False)
+        events: asyncio.Queue[Event] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def put(event: Event) -> None:
+            # Of a run that outlives the daemon's other parts nobody needs to know.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(events.put_nowait, event)
+
+        with ExitStack() as stack:
+            run = self._api.run(kind, asked["of"], put, accept_empty=accept_empty)
+            submitted = await asyncio.to_thread(stack.enter_context, run)
+            lines = self._lines(submitted, events)
+            await StreamingResponse(lines, media_type="application/x-ndjson")(scope, receive, send)
+
+    async def _lines(
+        self, submitted: SubmittedJob, events: "asyncio.Queue[Event]"
+    ) -> AsyncIterator[bytes]:
+        yield _line({"state": submitted.admission.value})
+        while True:
+            try:
+                async with asyncio.timeout(_REPEAT_SECONDS):
+                    event = await events.get()
+            except TimeoutError:
+                yield _line({"state": self._api.phase(submitted.job).value})
+                continue
+            yield _line(render_event(event))
+            if isinstance(event, RunFinished):
+                return
+
+
+def _line(message: Message) -> bytes:
+    return json.dumps(message).encode() + b"\n"

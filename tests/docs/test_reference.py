@@ -35,7 +35,7 @@ from sidecar.runner.parts import JOURNAL
 from sidecar.runner.quiesce import LOCK as QUIET
 from sidecar.runner.settings import STATE as RUNNER_STATE
 from sidecar.service.healthcheck import FILE as HEARTBEAT
-from sidecar.web.control import FILE as CONTROL
+from sidecar.web.sockets import CONTROL
 from tests.docs.blocks import ROOT, blocks_of
 from tests.docs.reading import known_variables
 
@@ -162,7 +162,14 @@ def test_each_event_of_the_runner_s_log_is_told_with_its_level() -> None:
     """Also those of the parts that both programs have."""
     found = set(events_logged(module for module in SIDECAR if RUNNER in module.parents))
     # Logged by what both programs are made of, or at a level that the end decides.
-    others = {"thread.failed", "document.unwatched", "pulse.not-saved", "run.ended", "hook.ended"}
+    others = {
+        "thread.failed",
+        "http.failed",
+        "document.unwatched",
+        "pulse.not-saved",
+        "run.ended",
+        "hook.ended",
+    }
     told = {**RUNNER_EVENTS, **ONCE}
     assert set(told) == {name for name, _ in found} | others
     for name, level in found:

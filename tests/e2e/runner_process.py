@@ -16,7 +16,8 @@ from typing import Any
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.journal import Journal, Run
 from sidecar.runner.parts import JOURNAL
-from sidecar.web.control import NoDaemon, ask
+from sidecar.web.client import ask_status
+from sidecar.web.sockets import NoDaemon
 
 ROOT = Path(__file__).parents[2]
 WEB = Job(JobKind.BACKUP, "web", "store")
@@ -126,7 +127,7 @@ class RunnerFolder:
     def can_ask(self) -> bool:
         """Return whether a daemon listens."""
         try:
-            return bool(list(ask(self.state, {"do": "status"}, _SECONDS)))
+            return bool(ask_status(self.state, _SECONDS))
         except NoDaemon:
             return False
 

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -13,6 +14,8 @@ import pytest
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.journal import Journal, RunCause, RunOutcome, Stopped
 from sidecar.runner.parts import JOURNAL
+from sidecar.web.client import ask_status
+from sidecar.web.sockets import CONTROL
 from tests.e2e.runner_process import WEB, DaemonProcess, RunnerFolder, run_daemon
 
 DAY = 86_400
@@ -116,14 +119,21 @@ def test_a_run_that_is_asked_for_twice_is_run_once(parts: RunnerFolder) -> None:
 
 
 def _wait_for_clients(daemon: DaemonProcess, count: int) -> None:
-    """Wait until so many clients follow a run; each has a thread."""
-    tasks = Path(f"/proc/{daemon.process.pid}/task")
+    """Wait until so many clients follow a run; each has a connection."""
+    opened = Path(f"/proc/{daemon.process.pid}/fd")
 
-    def names() -> list[str]:
-        return [(entry / "comm").read_text().strip() for entry in tasks.iterdir()]
+    def clients() -> int:
+        held = set()
+        for entry in opened.iterdir():
+            with suppress(FileNotFoundError):
+                held.add(str(entry.readlink()))
+        rows = [row.split() for row in Path("/proc/net/unix").read_text().splitlines()]
+        inodes = [row[6] for row in rows if row[-1].endswith(f"/{CONTROL}")]
+        # One of them is the socket that listens.
+        return sum(f"socket:[{inode}]" in held for inode in inodes) - 1
 
     before = daemon.parts.runs()
-    daemon.wait(lambda: len(names()) >= 10 + count, f"{count} clients")
+    daemon.wait(lambda: clients() == count, f"{count} clients")
     assert before == daemon.parts.runs()
 
 
@@ -144,9 +154,7 @@ def test_a_run_that_ends_within_the_grace_is_not_disturbed(parts: RunnerFolder) 
 
 
 def _status(parts: RunnerFolder) -> str:
-    from sidecar.web.control import ask
-
-    return json.dumps(list(ask(parts.state, {"do": "status"}, 10)))
+    return json.dumps(ask_status(parts.state, 10))
 
 
 def test_a_run_that_does_not_end_is_ended_and_what_was_stopped_starts_again(

@@ -41,12 +41,11 @@ def run_by_daemon(
 
     `accept_empty`: the plan may hold no file, until it holds some again.
     """
-    from sidecar.web.control import ask
+    from sidecar.web.client import run_job
     from sidecar.web.messages import parse_failure, parse_outcome, parse_progress
 
     name, line = f"{kind.value} {subject}", ProgressLine()
-    request = {"do": kind.value, "of": subject, "accept_empty": accept_empty}
-    for message in ask(settings.state_directory, request):
+    for message in run_job(settings.state_directory, kind, subject, accept_empty=accept_empty):
         if progress := parse_progress(message):
             line.show(name, progress)
         elif (state := str(message.get("state", ""))) in _STATES:

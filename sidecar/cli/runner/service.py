@@ -51,7 +51,7 @@ def daemon(**flags: Any) -> None:
       backrest-runner daemon --puid 1000 --notify-url-file /run/secrets/notify
     """
     from sidecar.runner.daemon import RunnerDaemon
-    from sidecar.web.serve import serve_runner
+    from sidecar.web.runner import serve_runner
 
     settings = build_settings(flags)
     if not RunnerDaemon(settings, dict(os.environ), partial(serve_runner, settings)).run():

@@ -91,7 +91,7 @@ def _run_all(kind: JobKind, repos: tuple[str, ...], flags: dict[str, Any]) -> in
     from sidecar.cli.runner.jobs import run_by_daemon, run_in_foreground
     from sidecar.runner.control import resolve_job
     from sidecar.runner.loader import load
-    from sidecar.web.control import NoDaemon
+    from sidecar.web.sockets import NoDaemon
 
     settings = build_settings(flags)
     config = load(settings.config)

@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -35,7 +35,7 @@ class ProgressHub(Closable):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._subscriptions: dict[Job, list[Subscription]] = defaultdict(list)
+        self._subscribers: dict[Job, list[Callable[[Event], None]]] = defaultdict(list)
         self._progress: dict[Job, Progress | None] = {}
         self._ends: dict[Job, RunFinished] = {}
         self._closed: RunFinished | None = None
@@ -44,8 +44,8 @@ class ProgressHub(Closable):
         """Send all followers, also those to come, that the runner stops."""
         with self._lock:
             self._closed = RunFinished(reason="the runner stops")
-            for subscription in chain.from_iterable(self._subscriptions.values()):
-                subscription.put(self._closed)
+            for put in chain.from_iterable(self._subscribers.values()):
+                put(self._closed)
 
     @contextmanager
     def follow(self, job: Job) -> Iterator[Subscription]:
@@ -54,17 +54,26 @@ class ProgressHub(Closable):
         Follow first and submit then: otherwise the end of a run that is joined may be missed.
         """
         subscription: Subscription = SimpleQueue()
+        with self.subscribe(job, subscription.put):
+            yield subscription
+
+    @contextmanager
+    def subscribe(self, job: Job, put: Callable[[Event], None]) -> Iterator[None]:
+        """Pass the events of a job to `put`, in the threads in which they happen.
+
+        It must not wait, and is not called any more when the context has been left.
+        """
         with self._lock:
             if self._closed is not None:
-                subscription.put(self._closed)
-            self._subscriptions[job].append(subscription)
+                put(self._closed)
+            self._subscribers[job].append(put)
         try:
-            yield subscription
+            yield
         finally:
             with self._lock:
-                self._subscriptions[job].remove(subscription)
-                if not self._subscriptions[job]:
-                    del self._subscriptions[job]
+                self._subscribers[job].remove(put)
+                if not self._subscribers[job]:
+                    del self._subscribers[job]
 
     def begin(self, job: Job) -> None:
         """Note that a job runs."""
@@ -97,5 +106,5 @@ class ProgressHub(Closable):
             return dict(self._progress)
 
     def _send(self, job: Job, event: Event) -> None:
-        for subscription in self._subscriptions.get(job, ()):
-            subscription.put(event)
+        for put in self._subscribers.get(job, ()):
+            put(event)

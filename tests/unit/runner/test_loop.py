@@ -4,11 +4,11 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC
-from http import HTTPStatus
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -44,9 +44,10 @@ from sidecar.service.health import HealthAspect
 from sidecar.service.healthcheck import FILE
 from sidecar.service.heartbeat import Heartbeat
 from sidecar.service.metrics import render_metrics
-from sidecar.web.messages import parse_outcome, parse_progress, render_progress
-from sidecar.web.runner import RunnerPages
-from sidecar.web.serve import answer_request
+from sidecar.web.client import run_job
+from sidecar.web.messages import Message, parse_outcome, parse_progress, render_progress
+from sidecar.web.runner import serve_runner
+from tests.unit.web.clients import ask, eventually
 
 DAY, HOUR = 86_400.0, 3_600.0
 NOON = 1_780_056_000.0
@@ -354,8 +355,11 @@ def test_a_plan_with_a_hook_that_cannot_be_used_is_not_queued(
     assert ["hook.unusable"] == [
         record.message for record in caplog.records if record.message == "hook.unusable"
     ]
-    with pytest.raises(UsageError, match="hook 1 of plan web"):
-        list(answer_request(world.api, {"do": "backup", "of": "web"}))
+    with (
+        pytest.raises(UsageError, match="hook 1 of plan web"),
+        world.api.run(JobKind.BACKUP, "web", print),
+    ):
+        raise AssertionError
     world.write(plan())
     world.loop.poll()
     assert {WEB} == world.waiting()
@@ -682,69 +686,107 @@ def _break_down() -> None:
     raise RuntimeError("MARK")
 
 
+@contextmanager
+def served(world: World) -> Iterator[Callable[..., Generator[Message]]]:
+    """Serve the control socket; yield what has a job run by it."""
+    with serve_runner(world.settings, world.api):
+        yield partial(run_job, world.settings.state_directory, seconds=30)
+        # As the daemon does: else streams would have no end.
+        world.hub.close()
+
+
 def test_the_daemon_runs_what_is_asked_for_and_tells_how_it_goes(world: World) -> None:
     """Progress and the end, in messages."""
     world.loop.poll()
-    answers = answer_request(world.api, {"do": "backup", "of": "web"})
-    assert {"state": "queued"} == next(answers)
-    world.hub.begin(WEB)
-    world.hub.publish(WEB, Progress(0.25, 1, 4, 10, 40, 3.0))
-    assert Progress(0.25, 1, 4, 10, 40, 3.0) == parse_progress(next(answers))
-    stats = Stats(files_processed=4, bytes_processed=40, bytes_added=7)
-    ended = Ended(RunOutcome.WARNING, NOON + 9, "abcdef", stats, FailureClass.SOURCE_CHANGED, "one")
-    world.hub.set_end(WEB, RunFinished(Run(1, WEB, RunCause.MANUAL, NOON, ended=ended)))
-    world.hub.finish(WEB)
-    last = next(answers)
-    assert RunOutcome.WARNING is parse_outcome(last)
-    assert (True, "one", "abcdef", 9.0, 4, 40, 7) == tuple(
-        last[key] for key in ("last", "reason", "snapshot", "seconds", "files", "size", "added")
-    )
-    assert [] == list(answers)
+    with served(world) as run:
+        answers = run(JobKind.BACKUP, "web")
+        assert {"state": "queued"} == next(answers)
+        world.hub.begin(WEB)
+        world.hub.publish(WEB, Progress(0.25, 1, 4, 10, 40, 3.0))
+        assert Progress(0.25, 1, 4, 10, 40, 3.0) == parse_progress(next(answers))
+        stats = Stats(files_processed=4, bytes_processed=40, bytes_added=7)
+        failure = FailureClass.SOURCE_CHANGED
+        ended = Ended(RunOutcome.WARNING, NOON + 9, "abcdef", stats, failure, "one")
+        world.hub.set_end(WEB, RunFinished(Run(1, WEB, RunCause.MANUAL, NOON, ended=ended)))
+        world.hub.finish(WEB)
+        last = next(answers)
+        assert RunOutcome.WARNING is parse_outcome(last)
+        assert (True, "one", "abcdef", 9.0, 4, 40, 7) == tuple(
+            last[key] for key in ("last", "reason", "snapshot", "seconds", "files", "size", "added")
+        )
+        assert [] == list(answers)
+
+
+def test_a_client_without_progress_is_told_that_it_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Now and then, so that either side sees whether the other is still there."""
+    monkeypatch.setattr("sidecar.web.runner._REPEAT_SECONDS", 0.01)
+    world.loop.poll()
+    with served(world) as run:
+        answers = run(JobKind.BACKUP, "web")
+        assert {"state": "queued"} == next(answers)
+        assert {"state": "waiting"} == next(answers)
+        world.hub.begin(WEB)
+        assert {"state": "running"} in answers
+
+
+def test_whoever_hangs_up_is_not_followed_any_more(world: World) -> None:
+    """The run goes on without it."""
+    world.loop.poll()
+    with served(world) as run:
+        answers = run(JobKind.BACKUP, "web")
+        next(answers)
+        assert {WEB} == set(world.hub._subscribers)
+        answers.close()
+        assert eventually(lambda: not world.hub._subscribers)
+        assert {WEB} == world.waiting()
 
 
 def test_that_a_plan_may_be_empty_is_said_with_its_backup(world: World) -> None:
     """Of a plan, and never by the way."""
     world.loop.poll()
-    asked = ({"do": "prune", "of": "store"}, {"do": "backup", "of": "web", "accept_empty": "yes"})
-    for request in asked:
-        next(answer_request(world.api, {"accept_empty": True, **request}))
-    assert not world.parts.journal.findings.is_empty_accepted("web")
-    next(answer_request(world.api, {"do": "backup", "of": "web", "accept_empty": True}))
-    assert world.parts.journal.findings.is_empty_accepted("web")
-    assert not world.parts.journal.findings.is_empty_accepted("store")
+    with served(world) as run:
+        next(run(JobKind.PRUNE, "store", accept_empty=True))
+        with pytest.raises(SidecarError, match="accept_empty: 'yes' is not of type 'boolean'"):
+            next(run(JobKind.BACKUP, "web", accept_empty="yes"))
+        assert not world.parts.journal.findings.is_empty_accepted("web")
+        next(run(JobKind.BACKUP, "web", accept_empty=True))
+        assert world.parts.journal.findings.is_empty_accepted("web")
+        assert not world.parts.journal.findings.is_empty_accepted("store")
 
 
 def test_the_daemon_says_why_nothing_was_run(world: World) -> None:
     """The daemon stops, or the run could not begin."""
     world.loop.poll()
-    answers = answer_request(world.api, {"do": "prune", "of": "store"})
-    next(answers)
-    assert {PRUNE} == world.waiting()
-    world.hub.close()
-    last = next(answers)
-    assert (None, True) == (parse_outcome(last), last["last"])
-    world.pool.close(0.0)
-    with pytest.raises(SidecarError, match="the daemon stops"):
-        list(answer_request(world.api, {"do": "prune", "of": "store"}))
+    with served(world) as run:
+        answers = run(JobKind.PRUNE, "store")
+        next(answers)
+        assert {PRUNE} == world.waiting()
+        world.hub.close()
+        last = next(answers)
+        assert (None, True) == (parse_outcome(last), last["last"])
+        world.pool.close(0.0)
+        with pytest.raises(SidecarError, match="the daemon stops"):
+            list(run(JobKind.PRUNE, "store"))
 
 
 @pytest.mark.parametrize(
-    ("request_", "words"),
+    ("kind", "subject", "words"),
     [
-        ({"do": "backup", "of": "none"}, "there is no plan 'none'"),
-        ({"do": "check", "of": "none"}, "there is no repository 'none'"),
-        ({"do": "backup"}, "that cannot be asked"),
-        ({"do": "format", "of": "web"}, "that cannot be asked"),
-        ({}, "that cannot be asked"),
+        (JobKind.BACKUP, "none", "there is no plan 'none'"),
+        (JobKind.CHECK, "none", "there is no repository 'none'"),
+        (JobKind.BACKUP, None, "of: None is not of type 'string'"),
+        (JobKind.VERIFY, "web", "kind: 'verify' is not one of"),
     ],
 )
 def test_the_daemon_refuses_what_it_does_not_know(
-    world: World, request_: dict[str, Any], words: str
+    world: World, kind: JobKind, subject: str | None, words: str
 ) -> None:
     """With what there is."""
     world.loop.poll()
-    with pytest.raises(UsageError, match=words):
-        list(answer_request(world.api, request_))
+    with served(world) as run, pytest.raises(SidecarError, match=words):
+        list(run(kind, subject))
 
 
 def test_a_message_that_says_nothing_of_progress_has_none() -> None:
@@ -916,21 +958,29 @@ def test_without_a_document_there_is_no_plan(tmp_path: Path) -> None:
 
 
 def test_every_metric_has_a_page(world: World) -> None:
-    """Also of plans that never ran; each name stands there once."""
+    """Also of plans that never ran; each name stands there once. Jobs are not asked for there."""
     world.loop.poll()
     world.ran(WEB, stats=Stats(bytes_processed=1))
-    with RunnerPages(("127.0.0.1", 1 << 15 | 777), world.report) as pages:
-        found = pages._page("/metrics")
-        assert found is not None
-        text = found.content.decode()
+    listening = replace(world.settings, listen=("127.0.0.1", 0))
+    with serve_runner(listening, world.api) as host:
+        answer, text = ask(host.port, "GET", "/metrics")
         for metric in METRICS:
             assert f"# TYPE {metric.name.removesuffix('_total')}" in text
-        assert pages._page("/other") is None
-        page = pages._page("/readyz")
-        assert page is not None
-        assert HTTPStatus.OK is page.status
-        with pytest.raises(UsageError, match="cannot listen on port"):
-            RunnerPages(("127.0.0.1", pages.port), world.report)
+        assert [200, 200, 404, 404] == [
+            ask(host.port, method, path)[0].status
+            for method, path in (
+                ("GET", "/readyz"),
+                ("GET", "/status"),
+                ("GET", "/other"),
+                ("POST", "/jobs"),
+            )
+        ]
+        assert 200 == answer.status
+        with (
+            pytest.raises(UsageError, match="cannot listen on port"),
+            serve_runner(replace(listening, listen=("127.0.0.1", host.port)), world.api),
+        ):
+            raise AssertionError
 
 
 def test_disks_are_those_of_the_state_and_of_local_repositories(tmp_path: Path) -> None:

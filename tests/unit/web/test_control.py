@@ -1,15 +1,17 @@
-"""The control socket: one request, its answers, and no run twice."""
+"""The control socket's two ends, and that no run is made twice."""
 
-import json
-import os
 import socket
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
 
 from sidecar.engines.base import Progress
 from sidecar.lib.errors import SidecarError
@@ -17,130 +19,177 @@ from sidecar.runner.due import Job, JobKind
 from sidecar.runner.job.progress import ProgressHub, RunFinished
 from sidecar.runner.journal import Ended, Run, RunCause, RunOutcome
 from sidecar.runner.pool import Admission, Pool
-from sidecar.web.control import FILE, ControlServer, NoDaemon, ask
+from sidecar.web.app import build_app, read_json
+from sidecar.web.client import ask_status, run_job
+from sidecar.web.host import HttpHost, Listener
 from sidecar.web.messages import Message
+from sidecar.web.runner import JOB
+from sidecar.web.sockets import CONTROL, NoDaemon, listen_in_folder
 
 SECONDS = 20.0
 WEB = Job(JobKind.BACKUP, "web", "store")
 
 
 @contextmanager
-def serving(directory: Path, answer: Callable[[Message], Iterator[Message]]) -> Iterator[None]:
-    """Listen in a directory."""
-    with ControlServer(directory, answer):
+def serving(directory: Path, answer: Callable[[Message], Response]) -> Iterator[None]:
+    """Listen in a directory; `answer` answers what is asked about a job."""
+
+    async def jobs(request: Request) -> Response:
+        return answer(await read_json(request, JOB))
+
+    async def status(_: Request) -> Response:
+        return JSONResponse({"is": "well"})
+
+    app = build_app([Route("/jobs", jobs, methods=["POST"]), Route("/status", status)])
+    with HttpHost([Listener(listen_in_folder(directory), app)]):
         yield
 
 
-def echo(request: Message) -> Iterator[Message]:
+def twice(asked: Message) -> Response:
     """Answer with what was asked, twice."""
-    yield {"heard": request["say"]}
-    yield {"heard": request["say"], "last": True}
+    lines = (b'{"of": "%s"}\n' % str(asked["of"]).encode(), b'{"last": true}\n')
+    return PlainTextResponse(b"".join(lines))
 
 
-def test_a_request_gets_all_of_its_answers(tmp_path: Path) -> None:
+def run(directory: Path) -> list[Message]:
+    """Ask for a backup."""
+    return list(run_job(directory, JobKind.BACKUP, "web", seconds=SECONDS))
+
+
+def test_a_job_gets_all_of_its_answers(tmp_path: Path) -> None:
     """In their order, to the last."""
-    with serving(tmp_path, echo):
-        answers = list(ask(tmp_path, {"say": "hello"}, SECONDS))
-    assert [{"heard": "hello"}, {"heard": "hello", "last": True}] == answers
+    with serving(tmp_path, twice):
+        assert [{"of": "web"}, {"last": True}] == run(tmp_path)
+
+
+def test_what_is_asked_is_what_arrives(tmp_path: Path) -> None:
+    """Also with letters of any language."""
+    asked: list[Message] = []
+
+    def keep(message: Message) -> Response:
+        asked.append(message)
+        return twice(message)
+
+    with serving(tmp_path, keep):
+        list(run_job(tmp_path, JobKind.CHECK, "büro 😀", accept_empty=True, seconds=SECONDS))
+    assert [{"kind": "check", "of": "büro 😀", "accept_empty": True}] == asked
+
+
+def test_the_status_is_asked_for_by_its_page(tmp_path: Path) -> None:
+    """It is the same object."""
+    with serving(tmp_path, twice):
+        assert {"is": "well"} == ask_status(tmp_path, SECONDS)
 
 
 def test_only_the_owner_may_ask(tmp_path: Path) -> None:
-    """And at the end the socket is gone."""
-    with serving(tmp_path, echo):
-        mode = (tmp_path / FILE).stat().st_mode
+    """Nobody else can open the socket."""
+    with serving(tmp_path, twice):
+        mode = (tmp_path / CONTROL).stat().st_mode
         assert stat.S_ISSOCK(mode)
         assert 0o600 == stat.S_IMODE(mode)
-    assert [] == os.listdir(tmp_path)
 
 
 def test_a_folder_with_a_long_name_is_no_problem(tmp_path: Path) -> None:
     """The system takes names of sockets of about a hundred bytes only."""
     deep = tmp_path.joinpath(*["d" * 100] * 3)
     deep.mkdir(parents=True)
-    with serving(deep, echo):
-        assert 2 == len(list(ask(deep, {"say": "x"}, SECONDS)))
+    with serving(deep, twice):
+        assert 2 == len(run(deep))
 
 
 def test_a_socket_that_was_left_behind_is_replaced(tmp_path: Path) -> None:
     """Its daemon was killed; until then nobody answers."""
     left = socket.socket(socket.AF_UNIX)
-    left.bind(str(tmp_path / FILE))
+    left.bind(str(tmp_path / CONTROL))
     left.close()
     with pytest.raises(NoDaemon):
-        next(ask(tmp_path, {"say": "x"}, SECONDS))
-    with serving(tmp_path, echo):
-        assert 2 == len(list(ask(tmp_path, {"say": "x"}, SECONDS)))
+        run(tmp_path)
+    with serving(tmp_path, twice):
+        assert 2 == len(run(tmp_path))
 
 
 def test_without_a_daemon_it_is_told_what_to_do(tmp_path: Path) -> None:
     """Run it without one."""
     with pytest.raises(NoDaemon) as refused:
-        next(ask(tmp_path, {"say": "x"}))
+        run(tmp_path)
     assert "backrest-runner run PLAN" in refused.value.hint
+
+
+def test_what_may_not_be_opened_is_told_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is another user's daemon."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    with serving(tmp_path, twice):
+        monkeypatch.setattr("sidecar.web.sockets.socket.socket.connect", refuse)
+        with pytest.raises(NoDaemon, match="may not be opened"):
+            run(tmp_path)
 
 
 def test_what_cannot_be_met_is_told_with_its_hint(tmp_path: Path) -> None:
     """As the error that it is on the other side."""
 
-    def refuse(_: Message) -> Iterator[Message]:
-        yield {"state": "queued"}
+    def refuse(_: Message) -> Response:
         raise SidecarError("no such plan", "write another")
 
     with serving(tmp_path, refuse), pytest.raises(SidecarError) as refused:
-        list(ask(tmp_path, {}, SECONDS))
+        run(tmp_path)
     assert ("no such plan", "write another") == (refused.value.message, refused.value.hint)
 
 
-@pytest.mark.parametrize("line", [b"no json\n", b"[1]\n", b"\xff\n", b"[" * 9000 + b"\n"])
-def test_a_line_that_is_no_request_is_answered_as_an_error(tmp_path: Path, line: bytes) -> None:
-    """And the next one is served."""
-    with serving(tmp_path, echo):
-        with raw(tmp_path) as client:
-            client.sendall(line)
-            assert "error" in json.loads(client.makefile("rb").readline())
-        assert 2 == len(list(ask(tmp_path, {"say": "x"}, SECONDS)))
-
-
-@contextmanager
-def raw(directory: Path) -> Iterator[socket.socket]:
-    """Connect as no client of ours."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(SECONDS)
-        client.connect(str(directory / FILE))
-        yield client
-
-
-def test_a_line_without_an_end_is_hung_up_on(tmp_path: Path) -> None:
-    """Nobody may fill the memory."""
-    with serving(tmp_path, echo), raw(tmp_path) as client:
-        with suppress(OSError):
-            client.sendall(b"x" * 1_000_000)
-        assert b"" == _rest(client)
-
-
-def _rest(client: socket.socket) -> bytes:
-    """Read what is still said; a connection that was cut says nothing."""
-    try:
-        return client.recv(1000)
-    except ConnectionError:
-        return b""
-
-
-def test_a_client_that_says_nothing_does_not_hold_up_the_end(tmp_path: Path) -> None:
-    """Its thread ends with the server."""
-    with serving(tmp_path, echo), raw(tmp_path):
-        pass
-    assert not (tmp_path / FILE).exists()
-
-
-def test_a_daemon_that_hangs_up_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (PlainTextResponse(b'{"state": "queued"}\n'), "hung up"),
+        (PlainTextResponse(b'{"state": "queued"}'), "hung up"),
+        (PlainTextResponse(b""), "hung up"),
+        (PlainTextResponse(b"no json\n"), "otherwise than expected"),
+        (PlainTextResponse(b"[1]\n"), "otherwise than expected"),
+        (PlainTextResponse(b"[" * 99_000 + b"\n"), "otherwise than expected"),
+        (PlainTextResponse("wrong", 404), "status 404"),
+        (JSONResponse([1], 500), "otherwise than expected"),
+    ],
+)
+def test_a_daemon_that_answers_anything_is_told(
+    tmp_path: Path, answer: Response, words: str
+) -> None:
     """Without a last answer nothing is known of the end."""
+    with serving(tmp_path, lambda _: answer), pytest.raises(SidecarError, match=words):
+        run(tmp_path)
 
-    def cut(_: Message) -> Iterator[Message]:
-        yield {"state": "queued"}
 
-    with serving(tmp_path, cut), pytest.raises(SidecarError, match="hung up"):
-        list(ask(tmp_path, {}, SECONDS))
+@pytest.mark.parametrize("told", [b"", b'{"error": "no JSON"}\n', b"HTTP/1.1 200 OK\r\n"])
+def test_a_daemon_of_another_version_is_told(tmp_path: Path, told: bytes) -> None:
+    """One that speaks no HTTP, or stops in the middle."""
+    with listen_in_folder(tmp_path) as listening:
+
+        def answer() -> None:
+            with listening.accept()[0] as client:
+                client.recv(65536)
+                client.sendall(told)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(SidecarError, match="hung up"):
+            run(tmp_path)
+        thread.join()
+
+
+def test_a_stream_that_breaks_off_is_told(tmp_path: Path) -> None:
+    """After what has come."""
+
+    async def lines() -> Any:
+        yield b'{"state": "queued"}\n'
+        raise ValueError
+
+    with serving(tmp_path, lambda _: StreamingResponse(lines())):
+        answers = run_job(tmp_path, JobKind.BACKUP, "web", seconds=SECONDS)
+        assert {"state": "queued"} == next(answers)
+        with pytest.raises(SidecarError, match="hung up"):
+            next(answers)
 
 
 class OneJob:
