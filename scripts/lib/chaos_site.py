@@ -25,9 +25,10 @@ from requests import RequestException
 from private_docker import EngineError, PrivateEngine, run_again, run_engine, stop_engine
 from sample_stack import import_image
 from sidecar.lib.errors import SidecarError
+from sidecar.runner.due import JobKind
 from sidecar.runner.job.leftover_processes import MARK, find_leftovers
 from sidecar.runner.journal import Journal, JournalError
-from sidecar.web.control import ask
+from sidecar.web.client import ask_status, run_job
 from tests.fakes.cheap_key import replace_key
 
 ROOT = Path(__file__).parents[2]
@@ -178,7 +179,7 @@ class Site:
 
     def _answers(self) -> bool:
         try:
-            return any(ask(self.state_folder, {"do": "status"}, 10.0))
+            return bool(ask_status(self.state_folder, 10.0))
         except (SidecarError, OSError):
             return False
 
@@ -232,7 +233,8 @@ class Site:
     def _run(self, name: str, delay: float) -> None:
         with suppress(Cancelled, SidecarError, OSError):
             self.clock.pause(delay)
-            for _ in ask(self.state_folder, {"do": "backup", "of": f"backrest_sidecar_{name}"}, 90):
+            plan = f"backrest_sidecar_{name}"
+            for _ in run_job(self.state_folder, JobKind.BACKUP, plan, seconds=90):
                 pass
 
     @property
