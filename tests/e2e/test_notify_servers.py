@@ -15,6 +15,7 @@ from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -234,7 +235,7 @@ def test_hooks_reach_their_servers(web: Web, runner: Runner) -> None:
     assert Delivered(sent=9) == runner.delivery.deliver()
 
     assert [
-        f"/{SECRET}/start", f"/{SECRET}", f"/{SECRET}", f"/{SECRET}", "/message", "/any", "/topic",
+        f"/{SECRET}/start", f"/{SECRET}", f"/{SECRET}", f"/{SECRET}", "/message", "/any", "/",
         "/hooks/t", "/hooks/a/b",
     ] == [one.path for one in web.asked]  # fmt: skip
     assert {"POST"} == {one.method for one in web.asked}
@@ -243,7 +244,10 @@ def test_hooks_reach_their_servers(web: Web, runner: Runner) -> None:
     assert '{"blocks": []}' == web.asked[3].body
     assert SECRET == web.asked[4].headers["x-gotify-key"]
     assert {"message": "m"} == json.loads(web.asked[5].body)
-    assert ("Basic dTpw", "ü") == (web.asked[6].headers["authorization"], web.asked[6].body)
+    assert "Basic dTpw" == web.asked[6].headers["authorization"]
+    title = 'backup for plan "web": snapshot success'
+    assert {"topic": "topic", "title": title, "message": "ü"} == json.loads(web.asked[6].body)
+    assert ["m", "m"] == [json.loads(one.body)["text"].split()[-1] for one in web.asked[7:]]
 
 
 def test_a_notice_arrives_as_a_mail_through_tls_and_a_login(mail: Mail, runner: Runner) -> None:
@@ -363,25 +367,39 @@ def test_an_apprise_address_of_a_web_service_is_posted_to(web: Web, sender: Proc
     sent = json.loads(web.asked[0].body)
     assert ("a title", "a <text>", "failure") == (sent["title"], sent["message"], sent["type"])
     web.status = 500
-    assert Failure("it did not take the message") == sender.send(request)
+    assert Failure("it answered 500", is_down=True) == sender.send(request)
+    web.status = 404
+    assert Failure("it answered 404", is_final=True) == sender.send(request)
+    web.status = 401
+    assert Failure("the login was refused") == sender.send(request)
 
 
 def test_apprise_knows_the_addresses_that_we_make(sender: ProcessSender) -> None:
     """What comes of shoutrrr's is checked by those who are to understand it."""
+    workflow = "https://flow.example:443/workflows/0a/triggers/manual/paths/invoke?sig=S"
     addresses = [
         "smtp://u:p@mail.example:587/?from=a@b.example&to=c@d.example&fromname=The+Runner",
         "smtp://mail.example/?from=a@b.example&to=c@d.example",
         "matrix://u:p@m.example/?rooms=!Id:m.example,alias",
         "matrix://:token@m.example/",
+        "discord://t0ken@123?username=Bot&thread_id=9",
         "slack://xoxb:1234-1234-abcdABCD@C0123",
+        "slack://hook:TA-BB-cC@webhook",
         "telegram://123456:abcDEF_ghi@telegram?chats=@a,-100&parsemode=html",
+        "gotify://host.example:8443/sub/Atoken?priority=5",
+        "ntfy://:tk_1@ntfy.example/topic?tags=a,b&priority=high&icon=https://i/i.png",
+        "pushover://shoutrrr:aToken@uSer/?devices=a,b&priority=1",
+        "pushover://shoutrrr:aToken@uSer",
+        "mattermost://bot@chat.example:8065/tOken/town",
+        "rocketchat://bot@chat.example/tA/tB/room",
+        f"teams://?host={quote(workflow, safe='')}",
     ]
     made = [translate_shoutrrr(address)(NotificationMessage("t", "b")) for address in addresses]
     urls = [one.url for one in made] + [
         one.second for one in made if isinstance(one, AppriseRequest) and one.second
     ]
 
-    assert ("",) * 7 == sender.check(urls)
+    assert ("",) * 16 == sender.check(urls)
     wrong = f"Apprise does not understand this address: {ENCODING}"
     assert (wrong, wrong) == sender.check(["nonsense", f"mailto://{SECRET}"])
     assert Failure(wrong, is_final=True) == sender.send(AppriseRequest("nonsense://h", "t", "b"))

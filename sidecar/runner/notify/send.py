@@ -23,7 +23,7 @@ from sidecar.runner.notify.messages import AppriseRequest, Failure, HttpRequest,
 
 SECONDS = 10.0
 """How long each wait for a server may be."""
-_NO_APPRISE = "apprise is not installed, which this address needs"
+_NO_APPRISE = "Apprise is not installed, which this address needs: install backrest-sidecar[runner]"
 
 _MOST_REDIRECTS = 3
 _MOVED = frozenset({301, 302, 307, 308})
@@ -41,6 +41,7 @@ _NETWORK = (
     (re.compile(r"certificate|SSL|TLS", re.IGNORECASE), "no secure connection could be made"),
     (re.compile(r"closed|reset|disconnect|EOF", re.IGNORECASE), "the connection broke off"),
 )
+_STATUS = re.compile(r"\berror=([3-5][0-9]{2})")
 _LOGIN = re.compile(r"authenti|credential|\b(?:401|403|535)\b", re.IGNORECASE)
 
 
@@ -80,7 +81,6 @@ def _post(request: HttpRequest) -> Failure | None:
 def _ask(session: requests.Session, request: HttpRequest, url: str) -> tuple[int, str]:
     """Send it to an address; return the status, and the address of a redirect or nothing."""
     headers = {name: value.encode() for name, value in request.headers}
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
     with session.request(
         request.method,
         url,
@@ -88,12 +88,17 @@ def _ask(session: requests.Session, request: HttpRequest, url: str) -> tuple[int
         headers={"Content-Type": request.content_type, "User-Agent": "backrest-runner", **headers},
         timeout=SECONDS,
         allow_redirects=False,
-        verify=bundle or True,
+        verify=_authorities(),
         # The answer's body is of no interest, and may have no end.
         stream=True,
     ) as answer:
         place = answer.headers.get("Location", "")
         return answer.status_code, urljoin(url, place) if answer.status_code in _MOVED else ""
+
+
+def _authorities() -> str | bool:
+    """Return the file of the authorities that are trusted; True: those of the system."""
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or True
 
 
 def _failure_of_status(status: int) -> Failure | None:
@@ -132,6 +137,9 @@ def _notify(apprise: Any, request: AppriseRequest, url: str) -> Failure | None:
         plugin = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
         if not plugin:
             return Failure(_NOT_UNDERSTOOD, is_final=True)
+        if plugin.verify_certificate:
+            # A file of authorities is what requests takes here too.
+            plugin.verify_certificate = _authorities()
         plugin.socket_connect_timeout = min(plugin.socket_connect_timeout, SECONDS)
         plugin.socket_read_timeout = min(plugin.socket_read_timeout, SECONDS)
         if "overflow=" not in url:
@@ -150,6 +158,9 @@ def _notify(apprise: Any, request: AppriseRequest, url: str) -> Failure | None:
 def _failure_of_log(text: str) -> Failure:
     if _LOGIN.search(text):
         return Failure("the login was refused")
+    found = _STATUS.search(text)
+    if found and (failure := _failure_of_status(int(found[1]))):
+        return failure
     reason = _network_reason(text)
     return Failure(reason or "it did not take the message", is_down=bool(reason))
 

@@ -1,4 +1,7 @@
-"""What each service wants to be sent: a message → an HTTP request. Pure."""
+"""What the services that Backrest has itself are sent: a message → an HTTP request. Pure.
+
+Their payloads are those of Backrest. All other services are Apprise's (see `shoutrrr`).
+"""
 
 import html
 import json
@@ -12,7 +15,7 @@ from sidecar.runner.notify.messages import MOST_TEXT, HttpRequest, NotificationM
 Builder = Callable[[NotificationMessage], Request]
 """Makes the request that sends a message."""
 
-_DISCORD, _TELEGRAM, _NTFY, _PUSHOVER = 2000, 4096, 3900, 1024
+_DISCORD, _TELEGRAM = 2000, 4096
 _TITLE = 250
 _PLAIN = "text/plain; charset=utf-8"
 
@@ -34,44 +37,43 @@ def check_http(address: str, what: str) -> str:
     return address.strip()
 
 
-def discord(url: str, **fields: str) -> Builder:
-    """Post to a Discord webhook; `fields` are added, such as `username`."""
-    return lambda message: _json(url, {"content": cut(message.text, _DISCORD), **fields})
+def discord(url: str) -> Builder:
+    """Post to a Discord webhook."""
+    return lambda message: _json(url, {"content": cut(message.text, _DISCORD)})
 
 
-def slack(url: str, **fields: str) -> Builder:
+def slack(url: str) -> Builder:
     """Post to a Slack webhook; a text that is JSON is taken for a whole payload."""
 
     def build(message: NotificationMessage) -> Request:
         if len(message.text) <= 2 * MOST_TEXT and _is_json(message.text):
             return HttpRequest(url, message.text)
-        return _json(url, {"text": cut(message.text), **fields})
+        return _json(url, {"text": cut(message.text)})
 
     return build
 
 
-def gotify(base: str, token: str, priority: int, title: str = "") -> Builder:
+def gotify(base: str, token: str, priority: int) -> Builder:
     """Post to a Gotify server; the token stands in a header, so that no log of it shows it."""
     url = f"{base.rstrip('/')}/message"
     headers = (("X-Gotify-Key", token),)
 
     def build(message: NotificationMessage) -> Request:
-        held = {"message": cut(message.text), "title": cut(title or message.title, _TITLE)}
+        held = {"message": cut(message.text), "title": cut(message.title, _TITLE)}
         return _json(url, {**held, "priority": priority}, headers)
 
     return build
 
 
-def telegram(token: str, chat: str, mode: str = "HTML", **fields: Any) -> Builder:
+def telegram(token: str, chat: str) -> Builder:
     """Post to a Telegram chat; in our own words nothing is taken for markup."""
     url = f"https://api.telegram.org/bot{token}/sendMessage"
 
     def build(message: NotificationMessage) -> Request:
         text = cut(message.text, _TELEGRAM)
-        if message.is_default and mode == "HTML":
+        if message.is_default:
             text = cut(html.escape(text, quote=False), _TELEGRAM)
-        held: dict[str, Any] = {"chat_id": chat, "text": text, **fields}
-        return _json(url, {**held, "parse_mode": mode} if mode else held)
+        return _json(url, {"chat_id": chat, "text": text, "parse_mode": "HTML"})
 
     return build
 
@@ -99,59 +101,10 @@ def _with_sign(url: str, sign: str) -> str:
     return urlunsplit(parts._replace(path=path))
 
 
-def chat_hook(url: str, **fields: str) -> Builder:
-    """Post to a webhook of Mattermost or Rocket.Chat."""
-    return lambda message: _json(url, {"text": cut(message.text), **fields})
-
-
-def teams(url: str, title: str = "") -> Builder:
-    """Post a card to a workflow of Microsoft Teams."""
-
-    def build(message: NotificationMessage) -> Request:
-        lines = [{"type": "TextBlock", "text": cut(message.text), "wrap": True}]
-        if title:
-            lines.insert(0, {"type": "TextBlock", "text": title, "weight": "bolder", "wrap": True})
-        schema = "http://adaptivecards.io/schemas/adaptive-card.json"
-        card = {"type": "AdaptiveCard", "version": "1.4", "$schema": schema, "body": lines}
-        kind = "application/vnd.microsoft.card.adaptive"
-        return _json(
-            url, {"type": "message", "attachments": [{"contentType": kind, "content": card}]}
-        )
-
-    return build
-
-
-def ntfy(url: str, headers: Mapping[str, str]) -> Builder:
-    """Post to a topic of ntfy; `headers` are its options."""
-
-    def build(message: NotificationMessage) -> Request:
-        title = headers.get("Title") or message.title
-        held = {**headers, "Title": _one_line(cut(title, _TITLE))}
-        return HttpRequest(url, cut(message.text, _NTFY), _PLAIN, tuple(held.items()))
-
-    return build
-
-
-def pushover(token: str, user: str, **fields: str) -> Builder:
-    """Post to Pushover."""
-
-    def build(message: NotificationMessage) -> Request:
-        held = {"token": token, "user": user, "title": cut(message.title, _TITLE), **fields}
-        url = "https://api.pushover.net/1/messages.json"
-        return _json(url, {**held, "message": cut(message.text, _PUSHOVER)})
-
-    return build
-
-
 def _json(
     url: str, value: Mapping[str, Any], headers: tuple[tuple[str, str], ...] = ()
 ) -> HttpRequest:
     return HttpRequest(url, json.dumps(value, ensure_ascii=False), headers=headers)
-
-
-def _one_line(text: str) -> str:
-    """Return a text as one line."""
-    return " ".join(text.split())
 
 
 def _is_json(text: str) -> bool:

@@ -1,18 +1,16 @@
-"""Shoutrrr's addresses (`service://...`): what they say → a builder of requests. Pure.
+"""Shoutrrr's addresses (`service://...`) → those of Apprise, which sends to them. Pure.
 
-Most services take one HTTP request (see `services`). Mail, Matrix, Slack's bots and several
-chats of Telegram take more than one: Apprise makes those, so its address is written here.
+Only a webhook of any kind (`generic://`) is posted to as it is: what its receiver wants to get
+is for the address to say, and Apprise's own webhooks have a form of their own.
 """
 
-import base64
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-from sidecar.runner.notify import services
 from sidecar.runner.notify.addresses import ENCODING
 from sidecar.runner.notify.messages import (
     AppriseRequest,
@@ -29,22 +27,15 @@ _OFF = frozenset({"no", "false", "0", "n", "off"})
 _HOST = re.compile(r"(?P<host>[^:\[\]]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,30}")
 _SLACK_TOKEN = re.compile(
-    r"(?:(?P<kind>xox.|hook)[-:]|:?)(?P<first>\w+)[-/,](?P<second>\w+)[-/,](?P<third>\w+)", re.ASCII
+    r"(?:(?P<kind>xox[a-z]|hook)[-:]|:?)"
+    r"(?P<first>[A-Za-z0-9]+)[-/,](?P<second>[A-Za-z0-9]+)[-/,](?P<third>[A-Za-z0-9]+)"
 )
-_TELEGRAM_MODES = {"html": "HTML", "markdown": "Markdown", "markdownv2": "MarkdownV2"}
+_WORKFLOW = re.compile(
+    r"https://(?P<place>[A-Za-z0-9.-]+(?::[0-9]{1,5})?)"
+    r"(?P<is_power>/powerautomate/automations/direct(?:/cu/(?P<route>[0-9]+))?)?"
+    r"/workflows/(?P<workflow>[A-Za-z0-9_-]+)/triggers/manual/paths/invoke/?\?(?P<query>.+)"
+)
 _IMPLICIT_PORT = "465"
-_NTFY = {
-    "title": "Title",
-    "priority": "Priority",
-    "tags": "Tags",
-    "click": "Click",
-    "attach": "Attach",
-    "filename": "Filename",
-    "delay": "Delay",
-    "email": "Email",
-    "icon": "Icon",
-    "actions": "Actions",
-}
 _GENERIC = ("contenttype", "disabletls", "template", "title", "titlekey", "messagekey", "method")
 
 
@@ -61,6 +52,24 @@ def translate_shoutrrr(address: str) -> Builder:
             f"use one of {', '.join(_SERVICES)}, or --notify-url",
         )
     return service(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _ByApprise:
+    """A message to an Apprise URL, to the `second` one if the first does not work.
+
+    `title` replaces that of messages; `form` is what a template writes: text, html or markdown.
+    """
+
+    url: str = field(repr=False)
+    title: str = ""
+    second: str = field(default="", repr=False)
+    form: str = "text"
+
+    def __call__(self, message: NotificationMessage) -> Request:
+        form = "text" if message.is_default else self.form
+        title, level = self.title or message.title, level_of(message.event)
+        return AppriseRequest(self.url, title, cut(message.text), self.second, form, level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,23 +111,14 @@ class ServiceAddress:
         """Return whether an option says no."""
         return self.option(name).lower() in _OFF
 
-    def number(self, name: str, default: int) -> int:
-        """Return an option that is a whole number. Raises Unusable."""
-        text = self.option(name)
-        try:
-            return int(text) if text else default
-        except ValueError:
-            raise Unusable(f"{name} of a {self.scheme} address is no number") from None
-
     def named(self, **names: str) -> dict[str, str]:
         """Return the options that are there, under the names that the service has for them."""
         return {theirs: value for ours, theirs in names.items() if (value := self.option(ours))}
 
-    def web_address(self, path: str, *, is_plain: bool | None = None) -> str:
-        """Return the http(s) address of a path at this host. Raises Unusable."""
-        plain = self.is_on("disabletls") if is_plain is None else is_plain
-        port = f":{self.port}" if self.port else ""
-        return f"{'http' if plain else 'https'}://{self.require('host')}{port}{path}"
+    def place(self) -> str:
+        """Return the host and its port as they stand in an address. Raises Unusable."""
+        # An encoded question mark must not begin options, of which some name files to send.
+        return quote(self.require("host"), safe="[]:") + (f":{self.port}" if self.port else "")
 
 
 def parse_address(address: str) -> ServiceAddress:
@@ -154,14 +154,13 @@ def parse_address(address: str) -> ServiceAddress:
 def _discord(parts: ServiceAddress) -> Builder:
     if parts.path:
         raise Unusable("a discord address with a path is not supported", "use actionDiscord")
-    number, token = parts.require("host"), parts.require("user")
-    url = f"https://discord.com/api/webhooks/{_quoted(number)}/{_quoted(token)}"
-    if thread := parts.option("thread_id"):
-        url += f"?thread_id={_quoted(thread.strip())}"
-    return services.discord(url, **parts.named(username="username", avatar="avatar_url"))
+    number, token = _quoted(parts.require("host")), _quoted(parts.require("user"))
+    options = parts.named(username="botname", avatar="avatar_url", thread_id="thread")
+    return _ByApprise(_with_options(f"discord://{number}/{token}/", options), form="markdown")
 
 
 def _slack(parts: ServiceAddress) -> Builder:
+    """Write by a webhook, or as a bot (`xoxb-...`) into the channel that is the host."""
     name = parts.option("botname") or parts.option("username")
     token = "/".join((parts.require("host"), *parts.path))
     if parts.path:
@@ -172,88 +171,99 @@ def _slack(parts: ServiceAddress) -> Builder:
     if found is None:
         raise Unusable("a slack address has no token of three parts")
     pieces = found.group("first", "second", "third")
+    place = "/".join(pieces)
     if (found["kind"] or "").startswith("xox"):
-        return _slack_bot("-".join((found["kind"], *pieces)), parts.require("host"), name)
-    url = "https://hooks.slack.com/services/" + "/".join(pieces)
-    return services.slack(url, **({"username": name} if name else {}))
+        place = f"{'-'.join((found['kind'], *pieces))}/+{_quoted(parts.require('host'))}"
+    return _ByApprise(f"slack://{_quoted(name) + '@' if name else ''}{place}", form="markdown")
 
 
 def _telegram(parts: ServiceAddress) -> Builder:
-    token = f"{parts.require('user')}:{parts.require('password')}"
+    token = f"{_quoted(parts.require('user'))}:{_quoted(parts.require('password'))}"
     named = parts.option("chats") or parts.option("channels")
     chats = [chat.strip() for chat in named.split(",") if chat.strip()]
     if not chats:
         raise Unusable("a telegram address names no chat", "add ?chats=...")
-    mode = _TELEGRAM_MODES.get(parts.option("parsemode").lower(), "")
-    if len(chats) > 1:
-        return _telegram_chats(token, chats, mode.lower(), is_silent=parts.is_off("notification"))
-    fields: dict[str, Any] = {}
+    options = {} if parts.is_off("preview") else {"preview": "yes"}
     if parts.is_off("notification"):
-        fields["disable_notification"] = True
-    if parts.is_off("preview"):
-        fields["disable_web_page_preview"] = True
-    return services.telegram(token, chats[0], mode, **fields)
+        options["silent"] = "yes"
+    url = f"tgram://{token}/{'/'.join(map(_quoted, chats))}/"
+    mode = parts.option("parsemode").lower().removesuffix("v2")
+    form = mode if mode in ("html", "markdown") else "text"
+    return _ByApprise(_with_options(url, options), form=form)
 
 
 def _gotify(parts: ServiceAddress) -> Builder:
-    *folders, token = parts.require_path()
-    base = parts.web_address("".join(f"/{_quoted(folder)}" for folder in folders))
-    return services.gotify(base, token, parts.number("priority", 0), parts.option("title"))
+    path = "/".join(map(_quoted, parts.require_path()))
+    priority = parts.option("priority") or "0"
+    if not priority.lstrip("-").isdecimal():
+        raise Unusable("priority of a gotify address is no number")
+    scheme = "gotify" if parts.is_on("disabletls") else "gotifys"
+    url = _with_options(f"{scheme}://{parts.place()}/{path}", {"priority": priority})
+    return _ByApprise(url, parts.option("title"))
 
 
 def _ntfy(parts: ServiceAddress) -> Builder:
-    scheme = parts.option("scheme") or "https"
-    is_plain = parts.is_on("disabletls") or scheme == "http"
-    url = parts.web_address("/" + "/".join(map(_quoted, parts.require_path())), is_plain=is_plain)
-    headers = parts.named(**_NTFY)
-    if parts.password:
-        headers["Authorization"] = _login(parts)
-    return services.ntfy(url, headers)
-
-
-def _login(parts: ServiceAddress) -> str:
-    if not parts.user:
-        return f"Bearer {parts.password}"
-    plain = f"{parts.user}:{parts.password}".encode()
-    return f"Basic {base64.b64encode(plain).decode()}"
+    is_plain = parts.is_on("disabletls") or parts.option("scheme") == "http"
+    topics = "/".join(map(_quoted, parts.require_path()))
+    names = ("priority", "click", "attach", "filename", "delay", "email", "actions")
+    options = parts.named(**{name: name for name in names}, tags="xtags", icon="avatar_url")
+    login = ""
+    if parts.user and parts.password:
+        login = f"{_quoted(parts.user)}:{_quoted(parts.password)}@"
+    elif parts.password:
+        options["token"] = parts.password
+    url = f"{'ntfy' if is_plain else 'ntfys'}://{login}{parts.place()}/{topics}"
+    return _ByApprise(_with_options(url, options), parts.option("title"))
 
 
 def _pushover(parts: ServiceAddress) -> Builder:
-    fields = parts.named(devices="device", priority="priority", title="title")
-    return services.pushover(parts.require("password"), parts.require("host"), **fields)
+    token, user = _quoted(parts.require("password")), _quoted(parts.require("host"))
+    devices = "/".join(_quoted(one.strip()) for one in parts.option("devices").split(","))
+    url = f"pover://{user}@{token}/{devices}"
+    return _ByApprise(_with_options(url, parts.named(priority="priority")), parts.option("title"))
 
 
 def _teams(parts: ServiceAddress) -> Builder:
-    address = parts.option("host")
-    if not address.startswith("https://"):
+    """Post to a workflow; of its address only what leads there is taken over."""
+    found = _WORKFLOW.fullmatch(parts.option("host"))
+    query = dict(parse_qsl(found["query"])) if found else {}
+    if found is None or not query.get("sig"):
         raise Unusable(
             "a teams address has no workflow, and the older connectors have ended",
             "write teams://?host=https%3A%2F%2F..., the whole address of the workflow",
         )
-    return services.teams(services.check_http(address, "host"), parts.option("title"))
+    options = {"signature": query["sig"]}
+    if version := query.get("api-version"):
+        options["ver"] = version
+    if found["is_power"]:
+        options["pa"] = "yes"
+    if found["route"]:
+        options["route"] = found["route"]
+    url = _with_options(f"workflows://{found['place']}/{found['workflow']}/", options)
+    return _ByApprise(url, parts.option("title"), form="markdown")
 
 
 def _mattermost(parts: ServiceAddress) -> Builder:
     token, *channel = parts.require_path()
-    fields = {"username": parts.user} if parts.user else {}
-    if channel:
-        fields["channel"] = channel[0]
-    if icon := parts.option("icon"):
-        fields["icon_url" if "://" in icon else "icon_emoji"] = icon
-    return services.chat_hook(parts.web_address(f"/hooks/{_quoted(token)}"), **fields)
+    bot = f"{_quoted(parts.user)}@" if parts.user else ""
+    options = {"channel": channel[0]} if channel else {}
+    if "://" in (icon := parts.option("icon")):
+        options |= {"image": "yes", "icon_url": icon}
+    scheme = "mmost" if parts.is_on("disabletls") else "mmosts"
+    url = f"{scheme}://{bot}{parts.place()}/{_quoted(token)}"
+    return _ByApprise(_with_options(url, options), form="markdown")
 
 
 def _rocketchat(parts: ServiceAddress) -> Builder:
     path = parts.require_path()
     if len(path) < 2:
         raise Unusable("a rocketchat address has no token of two parts")
-    fields = {"username": parts.user} if parts.user else {}
     channel = parts.fragment or (path[2] if len(path) > 2 else "")
-    if channel:
-        fields["channel"] = channel if channel.startswith("@") else f"#{channel}"
-    return services.chat_hook(
-        parts.web_address(f"/hooks/{_quoted(path[0])}/{_quoted(path[1])}"), **fields
-    )
+    if channel and not channel.startswith("@"):
+        channel = f"#{channel}"
+    scheme = "rocket" if parts.is_on("disabletls") else "rockets"
+    url = f"{scheme}://{parts.place()}/{_quoted(channel)}"
+    return _ByApprise(_with_options(url, {"webhook": f"{path[0]}/{path[1]}"}), form="markdown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,12 +298,9 @@ def _generic(parts: ServiceAddress) -> Builder:
     extra = {name[1:]: value for name, value in rest if name.startswith("$")}
     # A name with two underscores in front is one of the webhook's own that an option also has.
     kept = [(name.removeprefix("__"), value) for name, value in rest if name[:1] not in "@$"]
-    url = parts.web_address(parts.raw_path, is_plain=_is_plain(parts))
+    is_plain = parts.scheme == "generic+http" or parts.is_on("disabletls")
+    url = f"{'http' if is_plain else 'https'}://{parts.place()}{parts.raw_path}"
     return _Generic(url + (f"?{urlencode(kept)}" if kept else ""), headers, extra, options)
-
-
-def _is_plain(parts: ServiceAddress) -> bool:
-    return parts.scheme == "generic+http" or parts.is_on("disabletls")
 
 
 def _smtp(parts: ServiceAddress) -> Builder:
@@ -311,7 +318,7 @@ def _smtp(parts: ServiceAddress) -> Builder:
     first, second = _modes(parts)
     url = _mail_address(parts, {**options, "mode": first})
     other = _mail_address(parts, {**options, "mode": second}) if second else ""
-    return _by_apprise(url, parts.option("subject") or parts.option("title"), other)
+    return _ByApprise(url, parts.option("subject") or parts.option("title"), other)
 
 
 def _mails(parts: ServiceAddress, *names: str) -> str:
@@ -338,8 +345,8 @@ def _has_login(parts: ServiceAddress) -> bool:
 def _mail_address(parts: ServiceAddress, options: dict[str, str]) -> str:
     scheme = "mailto" if options["mode"] == "insecure" else "mailtos"
     login = f"{_quoted(parts.user)}:{_quoted(parts.password)}@" if _has_login(parts) else ""
-    place = f"{parts.require('host')}:{parts.port or '25'}"
-    return f"{scheme}://{login}{place}/?{urlencode(options)}"
+    port = "" if parts.port else ":25"
+    return _with_options(f"{scheme}://{login}{parts.place()}{port}/", options)
 
 
 def _matrix(parts: ServiceAddress) -> Builder:
@@ -349,33 +356,13 @@ def _matrix(parts: ServiceAddress) -> Builder:
     login = f"{_quoted(parts.user)}:{password}" if parts.user else password
     rooms = (parts.option("rooms") or parts.option("room")).split(",")
     named = [room if room[0] in "#!" else f"#{room}" for room in rooms if room]
-    port = f":{parts.port}" if parts.port else ""
     path = "/".join(map(_quoted, named))
     # Otherwise Apprise may take the address for one of a bridge.
-    url = f"{scheme}://{login}@{parts.require('host')}{port}/{path}?mode=off"
-    return _by_apprise(url, parts.option("title"))
+    return _ByApprise(f"{scheme}://{login}@{parts.place()}/{path}?mode=off", parts.option("title"))
 
 
-def _slack_bot(token: str, channel: str, name: str) -> Builder:
-    """Write into a channel of Slack as a bot."""
-    bot = f"{_quoted(name)}@" if name else ""
-    return _by_apprise(f"slack://{bot}{_quoted(token)}/+{_quoted(channel)}", "")
-
-
-def _telegram_chats(token: str, chats: Sequence[str], form: str, *, is_silent: bool) -> Builder:
-    """Write into several chats of Telegram; `form` is html, markdown, markdownv2 or empty."""
-    path = "/".join(map(_quoted, chats))
-    url = f"tgram://{token}/{path}/{'?silent=yes' if is_silent else ''}"
-    return _by_apprise(url, "", form="text" if not form else form.removesuffix("v2"))
-
-
-def _by_apprise(url: str, title: str, second: str = "", form: str = "text") -> Builder:
-    def build(message: NotificationMessage) -> AppriseRequest:
-        level = level_of(message.event)
-        kind = "text" if message.is_default else form
-        return AppriseRequest(url, title or message.title, cut(message.text), second, kind, level)
-
-    return build
+def _with_options(url: str, options: Mapping[str, str]) -> str:
+    return f"{url}?{urlencode(options)}" if options else url
 
 
 def _quoted(text: str) -> str:

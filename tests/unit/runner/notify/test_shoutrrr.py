@@ -1,7 +1,9 @@
 """Shoutrrr's addresses: how they are read, and which request is made of a message."""
 
 import json
+from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
 from hypothesis import given
@@ -35,65 +37,6 @@ TEXT = "what <happened>"
 @pytest.mark.parametrize(
     ("address", "url", "body"),
     [
-        ("discord://ToKen@123", "https://discord.com/api/webhooks/123/ToKen", {"content": TEXT}),
-        (
-            "discord://t@1?thread_id=9&username=Bot",
-            "https://discord.com/api/webhooks/1/t?thread_id=9",
-            {"content": TEXT, "username": "Bot"},
-        ),
-        ("slack://hook:TA-BB-cC@webhook", "https://hooks.slack.com/services/TA/BB/cC", {"text": TEXT}),
-        ("slack://hook-TA-BB-cC@webhook", "https://hooks.slack.com/services/TA/BB/cC", {"text": TEXT}),
-        ("slack://TA-BB-cC@webhook", "https://hooks.slack.com/services/TA/BB/cC", {"text": TEXT}),
-        (
-            "slack://bot@TA/BB/cC",
-            "https://hooks.slack.com/services/TA/BB/cC",
-            {"text": TEXT, "username": "bot"},
-        ),
-        (
-            "telegram://12:aB@telegram?chats=@here&notification=no&preview=No",
-            "https://api.telegram.org/bot12:aB/sendMessage",
-            {
-                "chat_id": "@here",
-                "text": TEXT,
-                "disable_notification": True,
-                "disable_web_page_preview": True,
-            },
-        ),
-        (
-            "telegram://12:aB@telegram?channels=1&parseMode=html",
-            "https://api.telegram.org/bot12:aB/sendMessage",
-            {"chat_id": "1", "text": TEXT, "parse_mode": "HTML"},
-        ),
-        (
-            "gotify://Host.example:8443/sub/Atoken?priority=5&title=T",
-            "https://Host.example:8443/sub/message",
-            {"message": TEXT, "title": "T", "priority": 5},
-        ),
-        (
-            "gotify://host/Atoken?disableTLS=yes",
-            "http://host/message",
-            {"message": TEXT, "title": "a title", "priority": 0},
-        ),
-        ("ntfy://ntfy.sh/My-Topic", "https://ntfy.sh/My-Topic", TEXT),
-        ("ntfy://host:80/t?scheme=http", "http://host:80/t", TEXT),
-        (
-            "pushover://shoutrrr:aToken@uSer/?devices=a,b&priority=1",
-            "https://api.pushover.net/1/messages.json",
-            {"token": "aToken", "user": "uSer", "title": "a title", "device": "a,b", "priority": "1", "message": TEXT},
-        ),
-        (
-            "mattermost://bot@chat.example:8065/tOken/town?icon=smile&disabletls=yes",
-            "http://chat.example:8065/hooks/tOken",
-            {"text": TEXT, "username": "bot", "channel": "town", "icon_emoji": "smile"},
-        ),
-        ("mattermost://h/t?icon=https://i/i.png", "https://h/hooks/t", {"text": TEXT, "icon_url": "https://i/i.png"}),
-        (
-            "rocketchat://bot@chat.example/tA/tB/room",
-            "https://chat.example/hooks/tA/tB",
-            {"text": TEXT, "username": "bot", "channel": "#room"},
-        ),
-        ("rocketchat://chat/a/b/@me", "https://chat/hooks/a/b", {"text": TEXT, "channel": "@me"}),
-        ("rocketchat://chat/a/b#room", "https://chat/hooks/a/b", {"text": TEXT, "channel": "#room"}),
         ("generic://Host:8080/Path?x=1", "https://Host:8080/Path?x=1", TEXT),
         ("generic://host/a/?disabletls=yes", "http://host/a/", TEXT),
         ("generic+http://host/a%2Fb", "http://host/a%2Fb", TEXT),
@@ -105,34 +48,20 @@ TEXT = "what <happened>"
         ),
     ],
 )  # fmt: skip
-def test_a_shoutrrr_address_becomes_a_request(address: str, url: str, body: Any) -> None:
+def test_a_generic_address_becomes_a_request(address: str, url: str, body: Any) -> None:
     """Case is kept, where names of hosts would lose it."""
     assert (url, body) == post_of(address)
-
-
-def test_a_teams_address_posts_a_card() -> None:
-    """To the workflow that is the address's only option."""
-    url, body = post_of("teams://?host=https%3A%2F%2Fflow.example%2Fx%3Fsig%3D1&title=T")
-
-    assert "https://flow.example/x?sig=1" == url
-    assert ["T", TEXT] == [line["text"] for line in body["attachments"][0]["content"]["body"]]
 
 
 @pytest.mark.parametrize(
     ("address", "headers"),
     [
-        (
-            "ntfy://h/t?title=Own&tags=a,b&priority=high",
-            {"Title": "Own", "Tags": "a,b", "Priority": "high"},
-        ),
-        ("ntfy://u:p@h/t", {"Title": "a title", "Authorization": "Basic dTpw"}),
-        ("ntfy://:tk_1@h/t", {"Title": "a title", "Authorization": "Bearer tk_1"}),
         ("generic://h/?@Authorization=Bearer+x", {"Authorization": "Bearer x"}),
         ("generic://h/?@a=1&method=put", {"a": "1"}),
     ],
 )
-def test_headers_of_a_shoutrrr_address(address: str, headers: dict[str, str]) -> None:
-    """Options and logins of services that take them there."""
+def test_headers_of_a_generic_address(address: str, headers: dict[str, str]) -> None:
+    """Options whose names begin so."""
     request = translate_shoutrrr(address)(MESSAGE)
 
     assert isinstance(request, HttpRequest)
@@ -166,16 +95,157 @@ def test_headers_of_a_shoutrrr_address(address: str, headers: dict[str, str]) ->
         ),
         ("matrix://u:p@m.example/?rooms=!Id:m.example,alias", "matrixs://u:p@m.example/%21Id%3Am.example/%23alias?mode=off", ""),
         ("matrix://:tok@m.example:80/?disableTLS=yes", "matrix://tok@m.example:80/?mode=off", ""),
-        ("slack://xoxb:12-34-aB@C012", "slack://xoxb-12-34-aB/+C012", ""),
-        ("slack://xoxb-12-34-aB@C012?botname=b", "slack://b@xoxb-12-34-aB/+C012", ""),
-        ("telegram://12:aB@telegram?chats=@a,-1&notification=no", "tgram://12:aB/%40a/-1/?silent=yes", ""),
     ],
 )  # fmt: skip
-def test_a_shoutrrr_address_becomes_one_of_apprise(address: str, url: str, second: str) -> None:
-    """Where one request is not enough."""
+def test_a_mail_or_a_room_becomes_an_address_of_apprise(
+    address: str, url: str, second: str
+) -> None:
+    """A mail has a second one, for servers without TLS."""
     request = translate_shoutrrr(address)(MESSAGE)
 
     assert AppriseRequest(url, "a title", TEXT, second, level="failure") == request
+
+
+FLOW = "triggers/manual/paths/invoke?api-version=1&sig=S&template=/etc/passwd"
+WORKFLOW = f"https://flow.example:443/workflows/0a/{FLOW}"
+DIRECT = f"https://flow.example/powerautomate/automations/direct/cu/7/workflows/0a/{FLOW}"
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("discord://ToKen@123", "discord://123/ToKen/"),
+        (
+            "discord://t@1?thread_id=9&username=Bot&avatar=https://i/x.png",
+            "discord://1/t/?botname=Bot&avatar_url=https%3A%2F%2Fi%2Fx.png&thread=9",
+        ),
+        ("slack://hook:TA-BB-cC@webhook", "slack://TA/BB/cC"),
+        ("slack://hook-TA-BB-cC@webhook", "slack://TA/BB/cC"),
+        ("slack://TA-BB-cC@webhook", "slack://TA/BB/cC"),
+        ("slack://bot@TA/BB/cC", "slack://bot@TA/BB/cC"),
+        ("slack://xoxb:12-34-aB@C012", "slack://xoxb-12-34-aB/+C012"),
+        ("slack://xoxb-12-34-aB@C012?botname=b", "slack://b@xoxb-12-34-aB/+C012"),
+        ("telegram://12:aB@telegram?chats=@here&preview=No", "tgram://12:aB/%40here/"),
+        (
+            "telegram://12:aB@telegram?channels=@a,-1&notification=no",
+            "tgram://12:aB/%40a/-1/?preview=yes&silent=yes",
+        ),
+        (
+            "gotify://Host.example:8443/sub/Atoken?priority=5",
+            "gotifys://Host.example:8443/sub/Atoken?priority=5",
+        ),
+        ("gotify://host/Atoken?disableTLS=yes", "gotify://host/Atoken?priority=0"),
+        ("ntfy://ntfy.sh/My-Topic", "ntfys://ntfy.sh/My-Topic"),
+        ("ntfy://host:80/t?scheme=http", "ntfy://host:80/t"),
+        ("ntfy://h/t?tags=a,b&priority=high", "ntfys://h/t?priority=high&xtags=a%2Cb"),
+        ("ntfy://u:p%40@h/t", "ntfys://u:p%40@h/t"),
+        ("ntfy://:tk_1@h/t", "ntfys://h/t?token=tk_1"),
+        (
+            "pushover://shoutrrr:aToken@uSer/?devices=a,b&priority=1",
+            "pover://uSer@aToken/a/b?priority=1",
+        ),
+        (
+            "mattermost://bot@chat.example:8065/tOken/town?icon=smile&disabletls=yes",
+            "mmost://bot@chat.example:8065/tOken?channel=town",
+        ),
+        (
+            "mattermost://h/t?icon=https://i/i.png",
+            "mmosts://h/t?image=yes&icon_url=https%3A%2F%2Fi%2Fi.png",
+        ),
+        (
+            "rocketchat://bot@chat.example/tA/tB/room",
+            "rockets://chat.example/%23room?webhook=tA%2FtB",
+        ),
+        ("rocketchat://chat/a/b/@me", "rockets://chat/%40me?webhook=a%2Fb"),
+        ("rocketchat://chat/a/b#room", "rockets://chat/%23room?webhook=a%2Fb"),
+        ("rocketchat://chat/a/b?disabletls=yes", "rocket://chat/?webhook=a%2Fb"),
+        (
+            f"teams://?host={quote(WORKFLOW, safe='')}",
+            "workflows://flow.example:443/0a/?signature=S&ver=1",
+        ),
+        (
+            f"teams://?host={quote(DIRECT, safe='')}",
+            "workflows://flow.example/0a/?signature=S&ver=1&pa=yes&route=7",
+        ),
+    ],
+)
+def test_an_address_of_a_chat_or_a_push_service_becomes_one_of_apprise(
+    address: str, url: str
+) -> None:
+    """Case is kept, where names of hosts would lose it."""
+    request = translate_shoutrrr(address)(MESSAGE)
+
+    assert isinstance(request, AppriseRequest)
+    assert (url, "a title", TEXT, "", "failure") == (
+        request.url,
+        request.title,
+        request.body,
+        request.second,
+        request.level,
+    )
+
+
+SNEAKY = "x%3Ftemplate%3D%2Fetc%2Fpasswd%26a%3D"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"discord://{SNEAKY}@{SNEAKY}?username={SNEAKY}",
+        f"slack://{SNEAKY}@TA/BB/cC",
+        f"slack://xoxb:12-34-aB@{SNEAKY}?botname={SNEAKY}",
+        f"telegram://{SNEAKY}:{SNEAKY}@telegram?chats={SNEAKY}",
+        f"gotify://{SNEAKY}/{SNEAKY}",
+        f"ntfy://{SNEAKY}:{SNEAKY}@{SNEAKY}/{SNEAKY}?click={SNEAKY}",
+        f"pushover://shoutrrr:{SNEAKY}@{SNEAKY}?devices={SNEAKY}",
+        f"mattermost://{SNEAKY}@{SNEAKY}/{SNEAKY}/{SNEAKY}",
+        f"rocketchat://{SNEAKY}/{SNEAKY}/{SNEAKY}/{SNEAKY}",
+        f"smtp://{SNEAKY}:{SNEAKY}@{SNEAKY}/?from={SNEAKY}&to={SNEAKY}",
+        f"matrix://{SNEAKY}:{SNEAKY}@{SNEAKY}?rooms={SNEAKY}",
+        f"teams://?host={quote(WORKFLOW, safe='')}&template=/etc/passwd",
+    ],
+)
+def test_no_part_of_an_address_becomes_an_option_of_apprise(address: str) -> None:
+    """Labels may hold addresses, and Apprise has options that send a file of this machine."""
+    request = translate_shoutrrr(address)(MESSAGE)
+
+    assert isinstance(request, AppriseRequest)
+    for url in (request.url, request.second):
+        assert "template" not in dict(parse_qsl(urlsplit(url).query))
+
+
+@pytest.mark.parametrize(
+    ("address", "form"),
+    [
+        ("discord://t@1", "markdown"),
+        ("slack://TA-BB-cC@webhook", "markdown"),
+        ("mattermost://h/t", "markdown"),
+        ("rocketchat://h/a/b", "markdown"),
+        ("telegram://12:aB@telegram?chats=1", "text"),
+        ("telegram://12:aB@telegram?chats=1&parseMode=HTML", "html"),
+        ("telegram://12:aB@telegram?chats=1&parseMode=MarkdownV2", "markdown"),
+        ("ntfy://h/t", "text"),
+    ],
+)
+def test_a_template_may_use_the_markup_of_its_service(address: str, form: str) -> None:
+    """In our own words nothing is taken for any."""
+    build = translate_shoutrrr(address)
+    ours, theirs = build(replace(MESSAGE, is_default=True)), build(MESSAGE)
+
+    assert isinstance(ours, AppriseRequest)
+    assert isinstance(theirs, AppriseRequest)
+    assert ("text", form) == (ours.form, theirs.form)
+
+
+@pytest.mark.parametrize(
+    "address", ["gotify://h/t?title=T", "ntfy://h/t?title=T", "smtp://h/?from=a@b&to=c@d&subject=T"]
+)
+def test_an_address_may_have_a_title_of_its_own(address: str) -> None:
+    """It replaces that of the message."""
+    request = translate_shoutrrr(address)(MESSAGE)
+
+    assert isinstance(request, AppriseRequest)
+    assert "T" == request.title
 
 
 @pytest.mark.parametrize(
@@ -203,6 +273,7 @@ def test_a_shoutrrr_address_becomes_one_of_apprise(address: str, url: str, secon
         "pushover://user",
         "teams://secret@tenant/x/y?host=organization",
         "teams://?host=http%3A%2F%2Fsecret",
+        "teams://?host=https%3A%2F%2Fflow.example%2Fx%3Fsig%3Dsecret",
         "mattermost://secret",
         "rocketchat://host/secret",
         "smtp://u:secret@host/?to=a@b",
