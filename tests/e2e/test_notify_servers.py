@@ -452,3 +452,16 @@ def test_a_test_without_an_address_is_a_mistake(tmp_path: Path, arguments: tuple
 
     assert 1 == done.returncode
     assert "→ give --" in done.stderr
+
+
+def test_without_apprise_the_extra_that_holds_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the image, but an installation of one's own may lack it; it is not tried again."""
+    (tmp_path / "apprise.py").write_text("raise ImportError\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    sender = ProcessSender(ProcessRunner({"PATH": os.environ["PATH"]}))
+    reason = "Apprise is not installed, which this address needs: install backrest-sidecar[runner]"
+
+    assert Failure(reason, is_final=True) == sender.send(AppriseRequest("json://h", "t", "b"))
+    assert (reason,) == sender.check(["json://h"])
