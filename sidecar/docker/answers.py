@@ -1,33 +1,27 @@
 """Parse Docker's JSON answers into records, and check their shape.
 
-The only place that knows how Docker spells containers, volumes and images. An
-answer of another shape is an error, never an empty list.
+An answer of another shape is an error, never an empty list.
 """
 
 import base64
 import json
 import posixpath
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from operator import attrgetter
 from typing import Annotated, Any, Required, TypeVar
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 # pydantic wants this one below Python 3.12.
 from typing_extensions import TypedDict
 
-from sidecar.docker.models import Container, ImageIndex, Inventory, Mount, Volume
+from sidecar.docker.client import NOT_DOCKER
+from sidecar.docker.models import Container, ImageIndex, Inventory, Volume
+from sidecar.docker.records import container_of, volumes_of
 from sidecar.lib.errors import InventoryError
 
 T = TypeVar("T")
 
-_NOT_DOCKER = "something else than a Docker engine may listen at that address"
-_PODMAN = "Podman"
-_DESTINATION = attrgetter("destination")
-# The name of a volume that nobody named.
-_UNNAMED = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SAVED_FORM = (
     "expected is the JSON answer of GET /containers/json?all=1, or an object "
     "with `containers`, `volumes` and `images`"
@@ -42,9 +36,10 @@ class WireMount(TypedDict, total=False):
     Source: str | None
     Destination: Required[str]
     Driver: str | None
+    RW: bool | None
 
 
-def validated(adapter: TypeAdapter[T], data: bytes, source: str, hint: str = _NOT_DOCKER) -> T:
+def validated(adapter: TypeAdapter[T], data: bytes, source: str, hint: str = NOT_DOCKER) -> T:
     """Parse an answer of Docker; raises InventoryError, which quotes no value of it."""
     try:
         return adapter.validate_json(data, strict=True)
@@ -71,47 +66,6 @@ def _place(location: Sequence[int | str]) -> str:
     if fields:
         words.append(f"field {'.'.join(fields)}")
     return f"{', '.join(words)}: " if words else ""
-
-
-def parse_mounts(entries: Sequence[WireMount] | None) -> tuple[Mount, ...]:
-    """Return mounts, sorted by destination."""
-    if not entries:
-        return ()
-    mounts = [_mount(entry) for entry in entries]
-    if len(mounts) > 1:
-        # Docker's order differs from call to call.
-        mounts.sort(key=_DESTINATION)
-        if len({_place_of(mount) for mount in mounts}) < len(mounts):
-            mounts = _without_hidden(mounts)
-    return tuple(mounts)
-
-
-def _without_hidden(mounts: list[Mount]) -> list[Mount]:
-    """Leave out the volume of an image where something else is mounted at its place.
-
-    Podman lists both; the container sees what was mounted there by name.
-    """
-    chosen = {_place_of(mount) for mount in mounts if not _UNNAMED.fullmatch(mount.name)}
-    return [
-        mount
-        for mount in mounts
-        if _place_of(mount) not in chosen or not _UNNAMED.fullmatch(mount.name)
-    ]
-
-
-def _place_of(mount: Mount) -> str:
-    return mount.destination.rstrip("/")
-
-
-def _mount(entry: WireMount) -> Mount:
-    name = entry.get("Name") or ""
-    return Mount(
-        entry.get("Type") or ("volume" if name else "bind"),
-        entry.get("Source") or "",
-        entry["Destination"],
-        name,
-        entry.get("Driver") or "",
-    )
 
 
 class _Platform(TypedDict, total=False):
@@ -188,15 +142,6 @@ def _as_answer(volumes: Any) -> Any:
     return {"Volumes": volumes} if isinstance(volumes, list) else volumes
 
 
-class _Component(TypedDict, total=False):
-    Name: str | None
-
-
-class _ApiVersion(TypedDict, total=False):
-    ApiVersion: Required[Annotated[str, Field(pattern=r"^\d+\.\d+$")]]
-    Components: list[_Component] | None
-
-
 class _Info(TypedDict, total=False):
     ID: str | None
     BuildahVersion: str | None
@@ -224,7 +169,6 @@ _VOLUMES = TypeAdapter(_VolumesAnswer)
 _IMAGE = TypeAdapter(_Image)
 _INSPECTED = TypeAdapter(_InspectedConfig)
 _INSPECTED_HOST = TypeAdapter(_InspectedHost)
-_VERSION = TypeAdapter(_ApiVersion)
 _SAVED = TypeAdapter(_Saved)
 _INFO = TypeAdapter(_Info)
 _VOLUME = TypeAdapter(_Volume)
@@ -276,17 +220,17 @@ class Observation:
 def parse_containers(data: bytes, source: str) -> tuple[Container, ...]:
     """Parse the answer of `GET /containers/json`; `source` names it in errors."""
     entries = validated(_CONTAINERS, data, source)
-    return _containers(entries)
+    return tuple([container_of(entry) for entry in entries])
 
 
 def parse_volumes(data: bytes, source: str) -> dict[str, Volume]:
     """Parse the answer of `GET /volumes` into volumes by name."""
-    return _volumes(validated(_VOLUMES, data, source))
+    return volumes_of(validated(_VOLUMES, data, source))
 
 
 def parse_volume(data: bytes, source: str) -> Volume:
     """Parse the answer of `GET /volumes/NAME`."""
-    [volume] = _volumes({"Volumes": [validated(_VOLUME, data, source)]}).values()
+    [volume] = volumes_of({"Volumes": [validated(_VOLUME, data, source)]}).values()
     return volume
 
 
@@ -374,17 +318,6 @@ def with_inspected(container: Container, found: InspectedHost | None) -> Contain
     return replace(container, mounts=mounts, goes_when_stopped=found.goes_when_stopped)
 
 
-def parse_api_version(data: bytes, source: str) -> str:
-    """Parse the answer of `GET /version` into the newest API version that Docker speaks."""
-    return validated(_VERSION, data, source)["ApiVersion"]
-
-
-def is_podman(data: bytes, source: str) -> bool:
-    """Tell from the answer of `GET /version` whether it is Podman that serves Docker's API."""
-    components = validated(_VERSION, data, source).get("Components") or ()
-    return any((one.get("Name") or "").startswith(_PODMAN) for one in components)
-
-
 def parse_identity(data: bytes, source: str) -> str:
     """Parse the answer of `GET /info` into Docker's lasting id; empty if it has none."""
     answer = validated(_INFO, data, source)
@@ -397,7 +330,7 @@ def parse_saved(data: bytes, source: str) -> Inventory:
     data = _without_lone_surrogates(data)
     if data.lstrip()[:1] == b"[":
         entries = validated(_CONTAINERS, data, source, _SAVED_FORM)
-        return Inventory(containers=_containers(entries))
+        return Inventory(containers=tuple([container_of(entry) for entry in entries]))
     saved = validated(_SAVED, data, source, _SAVED_FORM)
     images = saved.get("images") or []
     subpaths, going = saved.get("subpaths") or {}, saved.get("auto_remove") or ()
@@ -405,10 +338,10 @@ def parse_saved(data: bytes, source: str) -> Inventory:
         identity: InspectedHost(subpaths.get(identity, {}), identity in going)
         for identity in {*subpaths, *going}
     }
-    containers = _containers(saved["containers"])
+    containers = [container_of(entry) for entry in saved["containers"]]
     return Inventory(
         containers=tuple(with_inspected(one, found.get(one.id)) for one in containers),
-        volumes=_volumes(saved.get("volumes")),
+        volumes=volumes_of(saved.get("volumes")),
         image_labels={image["Id"]: _labels_of(image) for image in images},
     )
 
@@ -422,53 +355,6 @@ def _without_lone_surrogates(data: bytes) -> bytes:
     except (ValueError, RecursionError):
         return data  # refused when it is validated
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
-
-
-def _containers(entries: Iterable[_Container]) -> tuple[Container, ...]:
-    return tuple([_container(entry) for entry in entries])
-
-
-def _container(entry: _Container) -> Container:
-    # Positional, because this runs for each of thousands of containers in a pass.
-    identity = entry["Id"]
-    image, index = entry.get("ImageID") or "", None
-    manifest = entry.get("ImageManifestDescriptor")
-    if manifest and image and manifest["digest"] != image:
-        platform = manifest.get("platform")
-        index = ImageIndex(image, json.dumps(platform, sort_keys=True) if platform else "")
-        image = manifest["digest"]
-    return Container(
-        identity,
-        _name(entry.get("Names"), identity),
-        image,
-        entry.get("Labels") or {},
-        parse_mounts(entry.get("Mounts")),
-        entry.get("Created") or 0,
-        (entry.get("State") or "running").lower(),
-        entry.get("Image") or "",
-        index,
-    )
-
-
-def _name(names: list[str] | None, identity: str) -> str:
-    """Return the container's own name, `/NAME`; a link of another is `/OTHER/ALIAS`."""
-    for name in names or ():
-        if name.rfind("/") <= 0 and (own := name.removeprefix("/")):
-            return own
-    return identity[:12]
-
-
-def _volumes(answer: _VolumesAnswer | None) -> dict[str, Volume]:
-    entries = (answer and answer["Volumes"]) or []
-    return {
-        entry["Name"]: Volume(
-            name=entry["Name"],
-            driver=entry.get("Driver") or "local",
-            mountpoint=entry.get("Mountpoint") or "",
-            options=entry.get("Options") or {},
-        )
-        for entry in entries
-    }
 
 
 def _labels_of(image: _Image) -> Mapping[str, str]:

@@ -1,29 +1,186 @@
-"""The client library's client of one endpoint, with what the library gets wrong put right."""
+"""The client library's client of one endpoint, whose connections another thread can cut.
 
-import json
-from collections.abc import Mapping, MutableMapping
+What the library gets wrong is put right here: which authorities are trusted, and that each
+path had a connection of its own.
+"""
+
+import socket
+import threading
+from collections.abc import MutableMapping
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import docker
 from docker.constants import DEFAULT_DOCKER_API_VERSION
-from docker.errors import APIError
 from docker.tls import TLSConfig
+from docker.transport import UnixHTTPAdapter
+from requests import Response
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool
 
 from sidecar.docker.endpoint import UNIX, Endpoint
 
-PING = "/_ping"
-"""The call that tells the API's version in a header, also where `/version` fails."""
-
-VERSION_HEADER = "Api-Version"
+# One, but for a call within an answer that goes on.
+_MOST_KEPT = 2
 
 
-def as_version(header: str) -> bytes:
-    """Write the version of that header as the answer to `/version` has it."""
-    return json.dumps({"ApiVersion": header}).encode()
+class Sockets:
+    """The socket of a client's newest connection; safe for threads.
+
+    It is a duplicate: the original is out of reach while TLS is being agreed on.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._copy: socket.socket | None = None
+        self._is_cut = False
+
+    def add(self, made: socket.socket) -> socket.socket:
+        """Take the socket of a new connection."""
+        with self._lock:
+            self._forget()
+            if self._is_cut:
+                made.close()
+                raise ConnectionAbortedError
+            self._copy = made.dup()
+        return made
+
+    def cut(self) -> None:
+        """End what is waited for, and refuse new connections."""
+        with self._lock:
+            self._is_cut = True
+            if self._copy is not None:
+                with suppress(OSError):
+                    self._copy.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give the duplicate back."""
+        with self._lock:
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._copy is not None:
+            self._copy.close()
+            self._copy = None
+
+
+class _KnownConnection(HTTPConnection):
+    """A connection whose socket is known to `sockets`; `path` is that of a Unix socket."""
+
+    def __init__(self, *args: Any, sockets: Sockets, path: str = "", **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._sockets = sockets
+        self._path = path
+
+    def _new_conn(self) -> socket.socket:
+        return self._sockets.add(self._dial() if self._path else super()._new_conn())
+
+    def _dial(self) -> socket.socket:
+        made = socket.socket(socket.AF_UNIX)
+        try:
+            made.settimeout(self.timeout)
+            made.connect(self._path)
+        except OSError:
+            made.close()
+            raise
+        return made
+
+
+class _KnownTlsConnection(HTTPSConnection):
+    """The same by TLS."""
+
+    def __init__(self, *args: Any, sockets: Sockets, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._sockets = sockets
+
+    def _new_conn(self) -> socket.socket:
+        return self._sockets.add(super()._new_conn())
+
+
+class _UnixAdapter(UnixHTTPAdapter):  # type: ignore[misc]
+    """One connection for all paths: the library's would make a pool for each."""
+
+    def __init__(self, place: str, sockets: Sockets) -> None:
+        super().__init__(place)
+        self._pool = HTTPConnectionPool("localhost", maxsize=_MOST_KEPT)
+        self._pool.ConnectionCls = partial(_KnownConnection, sockets=sockets, path=place)  # type: ignore[assignment]
+
+    def get_connection(self, url: object, proxies: object = None) -> HTTPConnectionPool:
+        """Return that connection."""
+        del url, proxies
+        return self._pool
+
+    def close(self) -> None:
+        """Close it."""
+        self._pool.close()
+
+
+class _TcpAdapter(HTTPAdapter):
+    """The adapter of requests, with connections whose sockets are known."""
+
+    def __init__(self, sockets: Sockets) -> None:
+        self._sockets = sockets
+        super().__init__(pool_maxsize=_MOST_KEPT)
+
+    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
+        """Make what it returns open our connections."""
+        return self._known(super().get_connection_with_tls_context(*args, **options))
+
+    def get_connection(self, *args: Any, **options: Any) -> Any:
+        """Do the same for requests before 2.32."""
+        return self._known(super().get_connection(*args, **options))
+
+    def _known(self, pool: Any) -> Any:
+        # A proxy of SOCKS has connections of its own.
+        ours = {HTTPConnection: _KnownConnection, HTTPSConnection: _KnownTlsConnection}
+        if (kind := ours.get(pool.ConnectionCls)) is not None:
+            pool.ConnectionCls = partial(kind, sockets=self._sockets)
+        return pool
 
 
 class ApiClient(docker.APIClient):  # type: ignore[misc]
-    """A client that trusts the engine's own authority, and asks in two ways for the version."""
+    """A client with one connection, for one thread at a time; any may `cut` it.
+
+    Raises InventoryError for certificates that are not there.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        options: dict[str, Any] = {}
+        if (tls := endpoint.tls) is not None:
+            tls.require(endpoint.address)
+            pair = (tls.cert, tls.key) if tls.cert else None
+            options["tls"] = TLSConfig(client_cert=pair, ca_cert=tls.ca or None, verify=tls.verify)
+        super().__init__(endpoint.address, version=DEFAULT_DOCKER_API_VERSION, **options)
+        self._sockets = Sockets()
+        is_unix = endpoint.address.startswith(UNIX)
+        # No proxy stands before a socket: looking for one takes longer than a call.
+        self.trust_env = not is_unix
+        if is_unix:
+            path = endpoint.address.removeprefix(UNIX)
+            self.mount("http+docker://", _UnixAdapter(path, self._sockets))
+        else:
+            for scheme in ("http://", "https://"):
+                self.mount(scheme, _TcpAdapter(self._sockets))
+
+    def speak(self, version: str) -> None:
+        """Use this version of the API in the library's own calls."""
+        self._version = version
+
+    def bound_silence(self, response: Response, seconds: float) -> None:
+        """Set how long reading an answer that goes on may wait for the next byte."""
+        stream = self._get_raw_response_socket(response)
+        getattr(stream, "_sock", stream).settimeout(seconds)
+
+    def cut(self) -> None:
+        """End what another thread waits for here, now and from now on."""
+        self._sockets.cut()
+
+    def close(self) -> None:
+        """Close the connection."""
+        super().close()
+        self._sockets.close()
 
     def merge_environment_settings(
         self,
@@ -41,33 +198,3 @@ class ApiClient(docker.APIClient):  # type: ignore[misc]
         own = self.verify if verify is None else verify
         merged: dict[str, Any] = super().merge_environment_settings(url, proxies, stream, own, cert)
         return merged
-
-    def version(self, api_version: bool = True) -> Mapping[str, Any]:
-        """Ask for the version; a rootless engine may fail to tell more than the API's."""
-        try:
-            found: Mapping[str, Any] = super().version(api_version=api_version)
-        except APIError:
-            answer = self.head(f"{self.base_url}{PING}", timeout=self.timeout)
-            if answer.status_code != 200 or VERSION_HEADER not in answer.headers:
-                raise
-            return {"ApiVersion": answer.headers[VERSION_HEADER]}
-        return found
-
-
-def open_client(
-    endpoint: Endpoint, *, version: str = DEFAULT_DOCKER_API_VERSION, timeout: float = 60
-) -> ApiClient:
-    """Return a client of an endpoint; `version` `auto` asks it at once.
-
-    Raises InventoryError for certificates that are not there, and what the library raises.
-    """
-    options: dict[str, Any] = {}
-    if endpoint.tls is not None:
-        tls = endpoint.tls
-        tls.require(endpoint.address)
-        pair = (tls.cert, tls.key) if tls.cert else None
-        options["tls"] = TLSConfig(client_cert=pair, ca_cert=tls.ca or None, verify=tls.verify)
-    client = ApiClient(base_url=endpoint.address, version=version, timeout=timeout, **options)
-    # No proxy stands before a socket: looking for one takes longer than a call.
-    client.trust_env = not endpoint.address.startswith(UNIX)
-    return client

@@ -1,43 +1,63 @@
-"""Call Docker's HTTP API: paths in, bytes out, and InventoryError on failure."""
+"""Call Docker: paths in, bytes out, DockerError on failure. The one way to reach it."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import re
+import threading
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from http import HTTPStatus
+from typing import NamedTuple
 
-from sidecar.docker.answers import parse_api_version
-from sidecar.docker.api_client import PING, VERSION_HEADER, as_version, open_client
-from sidecar.docker.endpoint import find_endpoint, probe_socket
-from sidecar.docker.failures import FAILURES, explain_failure, explain_status
-from sidecar.lib.errors import InventoryError
+from docker.errors import APIError
+from requests import Response
+from urllib3.exceptions import ReadTimeoutError
+
+from sidecar.docker.api_client import ApiClient
+from sidecar.docker.endpoint import Endpoint, find_endpoint
+from sidecar.docker.failures import (
+    FAILURES,
+    DockerError,
+    RequestRefused,
+    StreamSilent,
+    explain_failure,
+    explain_status,
+)
+from sidecar.lib.errors import InventoryError, UsageError
 from sidecar.lib.threads import Closable
 
+NOT_DOCKER = "something else than a Docker engine may listen at that address"
+"""The hint of an error about an answer that no engine gives."""
+
 _JSON = {"Content-Type": "application/json"}
-_CONNECT_SECONDS = 10.0
+_PING = "/_ping"
+_VERSION_HEADER = "Api-Version"
+_VERSION = re.compile(r"\d+\.\d+", re.ASCII)
+_ABSENT = frozenset({404})
+_DENIED = frozenset({401, 403})
+_DONE = frozenset({200, 201, 202, 204, 304})
+_PIECE = 65536
+_PODMAN = "Podman"
 
 
-@dataclass(slots=True)
-class _Clients:
-    """Two connections, so that two lists can be read at once; `prefix` is `/vVERSION`."""
-
-    first: Any
-    second: Any
-    prefix: str = ""
-
-    def close(self) -> None:
-        self.first.close()
-        self.second.close()
+class ClientCut(Exception):
+    """Another thread has cut the client."""
 
 
-class Connection(Closable):
-    """Calls to Docker at `url` (as in `parse_address`), each bounded by `timeout` seconds.
+class EngineVersion(NamedTuple):
+    """What is spoken: `api` as in `1.41`; `is_podman`: Podman serves Docker's API."""
 
-    Without `url` it is where `find_endpoint` finds it by the variables.
+    api: str
+    is_podman: bool
 
-    Paths begin with `/` and leave the version out; their parts are quoted already.
-    Every method raises InventoryError when Docker cannot answer. Connects at the
-    first call, and again after a failure. Not thread-safe: a thread has its own.
+
+class DockerClient(Closable):
+    """Docker at `url` (as in `parse_address`), else where `find_endpoint` finds it.
+
+    Each wait is bounded by `timeout` seconds. Paths begin with `/` and leave the version out;
+    their parts are quoted already. Every method raises DockerError when Docker cannot answer,
+    also where its address cannot be used, and ClientCut after `cut`. Connects at the first
+    call, and again after a failure: Docker may come back as another version. Safe for threads:
+    calls at the same time have a connection each.
     """
 
     def __init__(
@@ -46,61 +66,60 @@ class Connection(Closable):
         timeout: float = 30,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        self._endpoint = find_endpoint(url, environ)
-        self.address = self._endpoint.address
-        self._timeout = timeout
-        self._clients: _Clients | None = None
+        self._endpoint = _find_endpoint(url, environ)
+        self.address = self._endpoint.address if isinstance(self._endpoint, Endpoint) else ""
+        """Where Docker listens; empty where that cannot be known."""
+        self.timeout = timeout
+        self._lock = threading.Lock()
+        self._idle: list[ApiClient] = []
+        self._used: set[ApiClient] = set()
+        self._spoken: EngineVersion | None = None
+        self._is_cut = False
 
     def close(self) -> None:
-        """Close the connections; the next call makes new ones."""
-        if self._clients is not None:
-            self._clients.close()
-            self._clients = None
+        """Close the connections that no call uses; the next call makes a new one."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+            self._spoken = None
+        for client in idle:
+            client.close()
 
-    def connect(self) -> None:
-        """Connect now, unless connected."""
-        self._connected()
+    def cut(self) -> None:
+        """End what other threads wait for here: ClientCut is raised there, now or at the next call.
 
-    def get(self, path: str, *, beside: bool = False) -> bytes:
-        """Return the answer's body; `beside` takes the second connection, for a second thread."""
-        status, content = self._ask("GET", path, beside=beside)
-        if status != 200:
-            raise self._refused(status, content, "GET", path)
-        return content
+        The one thing that ends at once a connection that is still being made.
+        """
+        with self._lock:
+            self._is_cut = True
+            for client in self._used:
+                client.cut()
+
+    def get(self, path: str) -> bytes:
+        """Return the answer's body."""
+        return self._answer("GET", path).content
 
     def find(self, path: str, method: str = "GET") -> bytes | None:
         """Return the answer's body; None if there is no such thing (404)."""
-        status, content = self._ask(method, path)
-        if status == 404:
-            return None
-        if status != 200:
-            raise self._refused(status, content, method, path)
-        return content
+        answer = self._answer(method, path, also=_ABSENT)
+        return None if answer.status_code in _ABSENT else answer.content
 
     def header_of(self, path: str, name: str) -> str:
         """Return a header of the answer to HEAD; empty if there is none, or no such thing."""
-        answer = self._request("HEAD", path)
-        if answer.status_code == 404:
-            return ""
-        if answer.status_code != 200:
-            raise self._refused(answer.status_code, answer.content, "HEAD", path)
-        return str(answer.headers.get(name, ""))
+        answer = self._answer("HEAD", path, also=_ABSENT)
+        return "" if answer.status_code in _ABSENT else str(answer.headers.get(name, ""))
 
     def find_permitted(self, path: str) -> bytes | None:
         """Return the answer's body; None also if a proxy does not permit the call.
 
         Nor does a node that is no manager of its Swarm tell of services (503).
         """
-        status, content = self._ask("GET", path)
-        if status in {401, 403, 404} or (status == 503 and path.startswith("/services")):
-            return None
-        if status != 200:
-            raise self._refused(status, content, "GET", path)
-        return content
+        hidden = _ABSENT | _DENIED | ({503} if path.startswith("/services") else set())
+        answer = self._answer("GET", path, also=hidden)
+        return None if answer.status_code in hidden else answer.content
 
     def status_of(self, method: str, path: str) -> int:
         """Return the HTTP status with which Docker, or a proxy before it, answers."""
-        return self._ask(method, path)[0]
+        return self._request(method, path).status_code
 
     def act(
         self, path: str, body: object = None, *, method: str = "POST", timeout: float | None = None
@@ -109,103 +128,200 @@ class Connection(Closable):
 
         No error if it is so already (304). `timeout` in seconds is for what takes long.
         """
-        status, content = self._ask(method, path, body, timeout=timeout)
-        if status == 404:
-            return None
-        if status not in {200, 201, 202, 204, 304}:
-            raise self._refused(status, content, method, path)
-        return content
+        answer = self._answer(method, path, body, timeout=timeout, also=_DONE | _ABSENT)
+        return None if answer.status_code in _ABSENT else answer.content
 
     @contextmanager
-    def stream(self, path: str, silence: float) -> Iterator[Any]:
-        """Open an answer that goes on; the `with` block gets the library's response.
+    def stream(self, path: str, silence: float) -> Iterator[Iterator[bytes]]:
+        """Open an answer that goes on; the `with` block gets its pieces, none of them empty.
 
-        Reading it raises one of FAILURES after `silence` seconds without a byte.
+        They end when Docker ends the answer. Reading raises StreamSilent after `silence`
+        seconds without a byte.
         """
-        clients = self._connected()
-        url = f"{clients.first.base_url}{clients.prefix}{path}"
-        try:
-            response = clients.first.get(url, stream=True, timeout=(_CONNECT_SECONDS, silence))
-        except FAILURES as error:
-            raise explain_failure(error, self.address, f"GET {_bare(path)}") from error
-        try:
-            if response.status_code != 200:
-                raise self._refused(response.status_code, response.content, "GET", path)
-            yield response
-        finally:
-            response.close()
+        call, prefix = f"GET {_bare(path)}", self._prefix()
+        with self._lent(call, again=False) as client:
+            response = client.get(
+                f"{client.base_url}{prefix}{path}", stream=True, timeout=self.timeout
+            )
+            try:
+                if response.status_code != HTTPStatus.OK:
+                    raise self._refused(response, call)
+                client.bound_silence(response, silence)
+                yield self._pieces(response, call)
+            finally:
+                response.close()
+
+    @contextmanager
+    def library(self, call: str, *, again: bool = True) -> Iterator[ApiClient]:
+        """Lend the client library's client, for what it does better than `act`.
+
+        What it raises in the block becomes DockerError; `call` is for its words, as in
+        `POST /images/create`. Without `again` its connection is given up afterwards.
+        """
+        version = self.spoken().api
+        with self._lent(call, again=again) as client:
+            client.speak(version)
+            yield client
+
+    def version(self) -> bytes:
+        """Return the answer to `/version`, or where that fails what `/_ping` tells of it.
+
+        A proxy's refusal is raised: its owner may permit the call.
+        """
+        answer = self._send("GET", "/version")
+        if answer.status_code == HTTPStatus.OK:
+            return answer.content
+        refused = self._refused(answer, "GET /version")
+        if answer.status_code in _DENIED:
+            raise refused
+        # A rootless engine may fail to tell more than the API's version.
+        pinged = self._send("HEAD", _PING)
+        if pinged.status_code != HTTPStatus.OK or _VERSION_HEADER not in pinged.headers:
+            raise refused
+        return json.dumps({"ApiVersion": pinged.headers[_VERSION_HEADER]}).encode()
+
+    def spoken(self) -> EngineVersion:
+        """Return what is spoken with Docker, which is asked once."""
+        if (spoken := self._spoken) is None:
+            self._spoken = spoken = parse_version(self.version(), self.source("/version"))
+        return spoken
 
     def source(self, path: str) -> str:
         """Return the name of an answer for error messages."""
         return f"the answer of {self.address} to GET {_bare(path)}"
 
-    def parsed(self, parse: Callable[[bytes, str], Any], path: str) -> Any:
-        """Return the parsed answer; `parse` takes the bytes and their name for errors."""
-        return parse(self.get(path), self.source(path))
+    def _prefix(self) -> str:
+        return f"/v{self.spoken().api}"
 
-    def _connected(self) -> _Clients:
-        if self._clients is None:
-            self._clients = self._connect()
-            try:
-                version = self._ask_version()
-            except InventoryError:
-                self.close()
-                raise
-            self._clients.prefix = f"/v{version}"
-        return self._clients
-
-    def _ask_version(self) -> str:
-        status, content = self._ask("GET", "/version")
-        if status == 200:
-            return parse_api_version(content, self.source("/version"))
-        # A proxy that refuses the call is told by its name: its owner may permit it.
-        answer = None if status in {401, 403} else self._request("HEAD", PING)
-        if answer is None or answer.status_code != 200 or VERSION_HEADER not in answer.headers:
-            raise self._refused(status, content, "GET", "/version")
-        return parse_api_version(as_version(answer.headers[VERSION_HEADER]), self.source(PING))
-
-    def _connect(self) -> _Clients:
-        try:
-            probe_socket(self.address, self._timeout)
-            clients = _Clients(open_client(self._endpoint), open_client(self._endpoint))
-        except FAILURES as error:
-            raise explain_failure(error, self.address, "GET /version") from error
-        return clients
-
-    def _ask(
+    def _answer(
         self,
         method: str,
         path: str,
         body: object = None,
         *,
-        beside: bool = False,
         timeout: float | None = None,
-    ) -> tuple[int, bytes]:
-        # Bytes, not the library's decoded JSON: the parser that checks also decodes.
-        answer = self._request(method, path, body, beside=beside, timeout=timeout)
-        return answer.status_code, answer.content
+        also: Collection[int] = (),
+    ) -> Response:
+        """Return an answer whose status is 200 or one of `also`."""
+        answer = self._request(method, path, body, timeout)
+        if answer.status_code != HTTPStatus.OK and answer.status_code not in also:
+            raise self._refused(answer, f"{method} {_bare(path)}")
+        return answer
 
     def _request(
+        self, method: str, path: str, body: object = None, timeout: float | None = None
+    ) -> Response:
+        return self._send(method, f"{self._prefix()}{path}", body, timeout, _bare(path))
+
+    def _send(
         self,
         method: str,
         path: str,
         body: object = None,
-        *,
-        beside: bool = False,
         timeout: float | None = None,
-    ) -> Any:
-        clients = self._connected()
-        client = clients.second if beside else clients.first
-        url = f"{client.base_url}{clients.prefix}{path}"
+        named: str = "",
+    ) -> Response:
         sent = {} if body is None else {"data": json.dumps(body), "headers": _JSON}
-        try:
-            return client.request(method, url, timeout=timeout or self._timeout, **sent)
-        except FAILURES as error:
-            raise explain_failure(error, self.address, f"{method} {_bare(path)}") from error
+        with self._lent(f"{method} {named or path}") as client:
+            answer: Response = client.request(
+                method, f"{client.base_url}{path}", timeout=timeout or self.timeout, **sent
+            )
+        return answer
 
-    def _refused(self, status: int, content: bytes, method: str, path: str) -> InventoryError:
-        text = content.decode("utf-8", "replace")
-        return explain_status(status, text, self.address, f"{method} {_bare(path)}")
+    def _pieces(self, response: Response, call: str) -> Iterator[bytes]:
+        try:
+            yield from filter(None, response.raw.stream(_PIECE))
+        except ReadTimeoutError as error:
+            told = self._explained(error, call)
+            raise StreamSilent(told.message, told.hint) from error
+        except FAILURES as error:
+            raise self._explained(error, call) from error
+        if self._is_cut:
+            raise ClientCut
+
+    @contextmanager
+    def _lent(self, call: str, *, again: bool = True) -> Iterator[ApiClient]:
+        """Lend a client that nobody else uses meanwhile: the library's is made for one thread.
+
+        After a failure it is not used again, nor are those that wait; without `again` never.
+        """
+        is_good = False
+        idle = self._idle
+        try:
+            client = self._take()
+        except (InventoryError, UsageError) as error:
+            raise DockerError(error.message, error.hint) from error
+        except FAILURES as error:
+            raise self._explained(error, call) from error
+        try:
+            yield client
+            is_good = again
+        except APIError as error:
+            is_good = again
+            words = (error.explanation or str(error)).encode()
+            raise explain_status(error.status_code or 0, words, self.address, call) from error
+        except FAILURES as error:
+            self.close()
+            raise self._explained(error, call) from error
+        finally:
+            with self._lock:
+                self._used.discard(client)
+                if is_good := is_good and idle is self._idle:
+                    idle.append(client)
+            if not is_good:
+                client.close()
+
+    def _take(self) -> ApiClient:
+        if isinstance(self._endpoint, UsageError):
+            raise self._endpoint
+        with self._lock:
+            if self._is_cut:
+                raise ClientCut
+            client = self._idle.pop() if self._idle else ApiClient(self._endpoint)
+            self._used.add(client)
+        return client
+
+    def _explained(self, error: Exception, call: str) -> DockerError:
+        if self._is_cut:
+            raise ClientCut from error
+        return explain_failure(error, self.address, call)
+
+    def _refused(self, answer: Response, call: str) -> RequestRefused:
+        if answer.status_code not in _DENIED:
+            # Perhaps it is another engine by now, which speaks another version.
+            self._spoken = None
+        return explain_status(answer.status_code, answer.content, self.address, call)
+
+
+@contextmanager
+def reading(source: str) -> Iterator[None]:
+    """Turn what parsing an answer of another shape raises into DockerError.
+
+    It quotes no value of the answer, which may be secret.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        place = f": field {error.args[0]}" if isinstance(error, KeyError) else ""
+        raise DockerError(f"{source} is no answer of an engine{place}", NOT_DOCKER) from None
+
+
+def parse_version(data: bytes, source: str) -> EngineVersion:
+    """Parse the answer of `GET /version`; `source` names it in errors."""
+    with reading(source):
+        answer = json.loads(data)
+        if not _VERSION.fullmatch(api := answer["ApiVersion"]):
+            raise KeyError("ApiVersion")
+        names = [one.get("Name") or "" for one in answer.get("Components") or ()]
+        return EngineVersion(api, any(name.startswith(_PODMAN) for name in names))
+
+
+def _find_endpoint(url: str | None, environ: Mapping[str, str] | None) -> Endpoint | UsageError:
+    """Find it now, for the environment may change; what is wrong is told when it is used."""
+    try:
+        return find_endpoint(url, environ)
+    except UsageError as error:
+        return error
 
 
 def _bare(path: str) -> str:

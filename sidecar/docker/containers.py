@@ -1,121 +1,201 @@
-"""Inspect single containers and Swarm services, and start or scale them again."""
+"""Containers as they are listed and inspected; stop, start and unpause them.
+
+Nothing here imports pydantic, which would slow the runner's commands down.
+"""
 
 import json
-from typing import Any, Required
+import posixpath
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
 from urllib.parse import quote
 
-from pydantic import TypeAdapter
+from sidecar.docker.client import DockerClient, reading
+from sidecar.docker.failures import DockerError
+from sidecar.docker.models import Container, ContainerState, Mount, Volume
+from sidecar.docker.records import container_of, volumes_of
+from sidecar.docker.stopped import parse_moment
+from sidecar.lib.threads import Closable
 
-# pydantic wants this one below Python 3.12.
-from typing_extensions import TypedDict
+CONTAINERS = "/containers/json?all=1"
+"""The list of all containers, also of those that do not run."""
+VOLUMES = "/volumes"
 
-from sidecar.docker.answers import validated
-from sidecar.docker.client import Connection
-from sidecar.docker.models import ContainerState, SwarmService
-from sidecar.lib.errors import InventoryError
+T = TypeVar("T")
 
-
-class _InspectedState(TypedDict, total=False):
-    Status: Required[str]
-    FinishedAt: str
-
-
-class _InspectedContainer(TypedDict):
-    Id: str
-    Name: str
-    State: _InspectedState
+_INFO = "/info"
+_SHARED_NETWORK = "container:"
 
 
-class _Replicated(TypedDict, total=False):
-    Replicas: int | None
+def find_container(client: DockerClient, identity: str) -> ContainerState | None:
+    """Inspect a container by its id or name; None if it does not exist. Raises DockerError."""
+    if (entry := _inspect(client, identity)) is None:
+        return None
+    with reading(client.source(_path(identity, "json"))):
+        return _state_of(entry)
 
 
-class _Mode(TypedDict, total=False):
-    Replicated: _Replicated | None
+def start_container(client: DockerClient, identity: str) -> None:
+    """Start a container that must be there. Raises DockerError."""
+    _act(client, identity, "start")
 
 
-class _ContainerSpec(TypedDict, total=False):
-    Labels: dict[str, str] | None
+def unpause_container(client: DockerClient, identity: str) -> None:
+    """Unpause a container that must be there. Raises DockerError."""
+    _act(client, identity, "unpause")
 
 
-class _ServiceTemplate(TypedDict, total=False):
-    ContainerSpec: _ContainerSpec | None
+class Containers(Closable):
+    """Docker as the runner uses it; `close` closes its `client`.
+
+    Every method raises DockerError, NoDocker where there is no such socket. Safe for threads.
+    """
+
+    def __init__(self, client: DockerClient) -> None:
+        self.client = client
+
+    @property
+    def address(self) -> str:
+        """Where Docker listens; empty where that cannot be known."""
+        return self.client.address
+
+    def close(self) -> None:
+        """Close the connections that no call uses; the next call makes a new one."""
+        self.client.close()
+
+    def all(self) -> tuple[Container, ...]:
+        """List all containers, also those that do not run, by name.
+
+        Their mounts are the places on Docker's host where the files lie.
+        """
+        volumes = self._read(VOLUMES, volumes_of)
+        listed = self._read(CONTAINERS, lambda entries: [container_of(one) for one in entries])
+        found = [replace(one, mounts=_placed(one.mounts, volumes)) for one in listed]
+        return tuple(sorted(found, key=lambda one: (one.name, one.id)))
+
+    def providers(self) -> Mapping[str, str]:
+        """Return, for each container that shares another's network, that other's id or name.
+
+        Keys are ids, as in {"4f0c...": "vpn"}.
+        """
+        modes: dict[str, str] = self._read(CONTAINERS, _network_modes)
+        return {
+            container: mode.removeprefix(_SHARED_NETWORK)
+            for container, mode in modes.items()
+            if mode.startswith(_SHARED_NETWORK)
+        }
+
+    def labelled(self, label: str) -> tuple[Container, ...]:
+        """List the containers with a label, given as `KEY` or `KEY=VALUE`."""
+        key, equals, value = label.partition("=")
+        return tuple(
+            one
+            for one in self.all()
+            if key in one.labels and (not equals or one.labels[key] == value)
+        )
+
+    def find(self, name: str) -> Container | None:
+        """Return the container of that id or name, without its mounts; None if there is none."""
+        entry = _inspect(self.client, name) if name else None
+        if entry is None:
+            return None
+        with reading(self.client.source(_path(name, "json"))):
+            state, labels = _state_of(entry), entry["Config"].get("Labels") or {}
+        # Docker also takes the first digits of an id.
+        if name not in (state.id, state.name):
+            return None
+        return Container(state.id, state.name, labels=labels, state=state.status)
+
+    def state(self, container: str) -> ContainerState | None:
+        """Return how a container stands; None if there is none."""
+        return find_container(self.client, container)
+
+    def now(self) -> float:
+        """Return the time of Docker's clock in unix seconds: all its times are by that clock."""
+        return self._read(_INFO, lambda info: parse_moment(info["SystemTime"]))
+
+    def data_root(self) -> str:
+        """Return the folder in which Docker keeps everything."""
+        return self._read(_INFO, lambda info: str(info["DockerRootDir"]))
+
+    def is_running(self, container: str) -> bool:
+        """Return whether it has a process; False also if it does not exist."""
+        found = self.find(container)
+        return found is not None and found.is_at_work
+
+    def goes_when_stopped(self, container: str) -> bool:
+        """Return whether Docker removes it as soon as it is stopped (AutoRemove)."""
+        return self._read(
+            _path(container, "json"), lambda entry: bool(entry["HostConfig"].get("AutoRemove"))
+        )
+
+    def stop(self, container: str, seconds: int = 10) -> None:
+        """Stop it, by force after so many seconds. No error if already stopped or missing."""
+        self.client.act(
+            f"{_path(container, 'stop')}?t={seconds}", timeout=self.client.timeout + seconds
+        )
+
+    def start(self, container: str) -> bool:
+        """Start it, if it is not running; False if it does not exist."""
+        return self.client.act(_path(container, "start")) is not None
+
+    def exit_status(self, container: str) -> int:
+        """Wait until it has ended, and return the exit status of its command."""
+        path = _path(container, "wait")
+        answer = self.client.act(path)
+        with reading(self.client.source(path)):
+            return int(json.loads(answer or b"null")["StatusCode"])
+
+    def _read(self, path: str, parse: Callable[[Any], T]) -> T:
+        answer = self.client.get(path)
+        with reading(self.client.source(path)):
+            return parse(json.loads(answer))
 
 
-class _Spec(TypedDict, total=False):
-    Name: Required[str]
-    Mode: Required[_Mode]
-    TaskTemplate: _ServiceTemplate
-
-
-class _ServiceVersion(TypedDict):
-    Index: int
-
-
-class _Service(TypedDict):
-    ID: str
-    Version: _ServiceVersion
-    Spec: _Spec
-
-
-_INSPECTED = TypeAdapter(_InspectedContainer)
-_SERVICE = TypeAdapter(_Service)
-
-
-def find_container(connection: Connection, identity: str) -> ContainerState | None:
-    """Inspect a container by its id; None if it does not exist. Raises InventoryError."""
-    path = f"/containers/{quote(identity, safe='')}/json"
-    answer = connection.find(path)
+def _inspect(client: DockerClient, name: str) -> Any:
+    """Return Docker's description of a container; None if there is none."""
+    path = _path(name, "json")
+    answer = client.find(path)
     if answer is None:
         return None
-    entry = validated(_INSPECTED, answer, connection.source(path))
-    state = entry["State"]
-    name = entry["Name"].removeprefix("/")
+    with reading(client.source(path)):
+        return json.loads(answer)
+
+
+def _state_of(entry: Mapping[str, Any]) -> ContainerState:
+    state, name = entry["State"], entry["Name"].removeprefix("/")
     return ContainerState(entry["Id"], name, state["Status"].lower(), state.get("FinishedAt", ""))
 
 
-def start_container(connection: Connection, identity: str) -> None:
-    """Start a stopped container. Raises InventoryError."""
-    _act(connection, identity, "start")
+def _network_modes(entries: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    return {one["Id"]: (one.get("HostConfig") or {}).get("NetworkMode", "") for one in entries}
 
 
-def unpause_container(connection: Connection, identity: str) -> None:
-    """Unpause a container. Raises InventoryError."""
-    _act(connection, identity, "unpause")
+def _placed(mounts: Iterable[Mount], volumes: Mapping[str, Volume]) -> tuple[Mount, ...]:
+    """Return the mounts with normal paths: of a folder bound as a volume, that folder's."""
+    return tuple(
+        one._replace(
+            source=_bound_folder(volumes.get(one.name)) or posixpath.normpath(one.source),
+            destination=posixpath.normpath(one.destination),
+        )
+        for one in mounts
+        if one.source
+    )
 
 
-def find_service(connection: Connection, identity: str) -> SwarmService | None:
-    """Inspect a Swarm service by its id; None if it does not exist. Raises InventoryError."""
-    path = f"/services/{quote(identity, safe='')}"
-    answer = connection.find(path)
-    if answer is None:
-        return None
-    entry = validated(_SERVICE, answer, connection.source(path))
-    spec = entry["Spec"]
-    container = spec.get("TaskTemplate", {}).get("ContainerSpec") or {}
-    replicated = spec["Mode"].get("Replicated")
-    # A count that is not written is 1 to Swarm, as it is for a new service.
-    replicas = None if replicated is None else replicated.get("Replicas")
-    scale = 1 if replicated is not None and replicas is None else replicas
-    return SwarmService(entry["ID"], spec["Name"], scale, container.get("Labels") or {})
+def _bound_folder(volume: Volume | None) -> str:
+    """Return the folder of the host that is bound as a volume; empty if none is."""
+    if volume is None or volume.driver != "local":
+        return ""
+    kinds = set(volume.options.get("o", "").split(","))
+    is_bound = bool({"bind", "rbind"} & kinds)
+    return posixpath.normpath(volume.options.get("device", "/")) if is_bound else ""
 
 
-def scale_service(connection: Connection, identity: str, replicas: int) -> None:
-    """Set the replicas of a Swarm service, without waiting for them.
-
-    Raises InventoryError, also when somebody else changed the service meanwhile.
-    """
-    path = f"/services/{quote(identity, safe='')}"
-    answer = connection.get(path)
-    version = validated(_SERVICE, answer, connection.source(path))["Version"]["Index"]
-    # The whole specification goes back as it came: what is left out would be reset.
-    spec: dict[str, Any] = json.loads(answer)["Spec"]
-    spec["Mode"]["Replicated"]["Replicas"] = replicas
-    if connection.act(f"{path}/update?version={version}", spec) is None:
-        raise InventoryError("the service is gone, so it cannot be scaled")
+def _act(client: DockerClient, identity: str, verb: str) -> None:
+    if client.act(_path(identity, verb)) is None:
+        raise DockerError(f"the container is gone, so it cannot {verb}")
 
 
-def _act(connection: Connection, identity: str, verb: str) -> None:
-    path = f"/containers/{quote(identity, safe='')}/{verb}"
-    if connection.act(path) is None:
-        raise InventoryError(f"the container is gone, so it cannot {verb}")
+def _path(container: str, what: str) -> str:
+    return f"/containers/{quote(container, safe='')}/{what}"

@@ -1,4 +1,4 @@
-"""Where Docker listens: its address, the certificates for it, and whether a socket is there.
+"""Where Docker listens: its address, and the certificates for it.
 
 As the docker client decides it, so that hooks and we speak to the same one: a flag, else
 DOCKER_HOST, else the context of DOCKER_CONTEXT or of `docker context use`, else the usual
@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import re
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,14 +210,3 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds no object")  # noqa: TRY004 - as any other wrong content
     return found
-
-
-def probe_socket(address: str, timeout: float) -> None:
-    """Open and close the socket at an address, if it is one of a socket. Raises OSError.
-
-    Before the client library is used: it would leave a socket open that fails.
-    """
-    if address.startswith(UNIX):
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(timeout)
-            probe.connect(address.removeprefix(UNIX))

@@ -4,24 +4,14 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, NamedTuple, Required
+from contextlib import contextmanager
+from typing import NamedTuple
 from urllib.parse import quote
 
-from pydantic import Field, TypeAdapter, ValidationError
-
-# pydantic wants this one below Python 3.12.
-from typing_extensions import TypedDict
-
-from sidecar.docker.answers import is_podman, parse_api_version
-from sidecar.docker.cuttable_connection import (
-    ConnectionCut,
-    ConnectionSilent,
-    CuttableConnection,
-    RequestRefused,
-)
+from sidecar.docker.client import ClientCut, DockerClient
 from sidecar.docker.endpoint import parse_address
+from sidecar.docker.failures import DockerError, RequestRefused, StreamSilent
 from sidecar.lib.backoff import Backoff
-from sidecar.lib.errors import InventoryError
 from sidecar.lib.threads import Worker
 
 ACTIONS = ("create", "start", "die", "destroy", "rename", "update")
@@ -38,18 +28,6 @@ _SILENCE_SECONDS = 300.0
 _CLOSE_SECONDS = 1.0
 # An event carries all labels of its container; more than this is no event.
 _LINE_LIMIT = 16 * 1024 * 1024
-
-
-class _Actor(TypedDict, total=False):
-    ID: Required[Annotated[str, Field(min_length=1)]]
-
-
-class _Event(TypedDict, total=False):
-    Actor: Required[_Actor]
-    Action: str
-
-
-_EVENT = TypeAdapter(_Event)
 
 
 class ContainerEvent(NamedTuple):
@@ -84,6 +62,7 @@ class EventStream(Worker):
         backoff: Backoff | None = None,
     ) -> None:
         self.address = parse_address(url)
+        self._url = url
         self._filters = render_filters(label_prefix)
         self._podman_filters = render_filters(None)
         self._on_hint = on_hint
@@ -92,7 +71,7 @@ class EventStream(Worker):
         self._silence = silence
         self._backoff = backoff or Backoff()
         self._lock = threading.Lock()
-        self._connection: CuttableConnection | None = None
+        self._client: DockerClient | None = None
         self._reported: tuple[bool, str] | None = None
         self._opened_at: float | None = None
         super().__init__("events")
@@ -100,8 +79,8 @@ class EventStream(Worker):
     def reopen(self) -> None:
         """Open the stream anew, because it missed something. Does not wait."""
         with self._lock:
-            if self._connection is not None:
-                self._connection.cut()
+            if self._client is not None:
+                self._client.cut()
 
     @property
     def is_connected(self) -> bool:
@@ -121,46 +100,45 @@ class EventStream(Worker):
             self._opened_at = None
             try:
                 self._listen()
-            except (ConnectionCut, ConnectionSilent):
+            except (ClientCut, StreamSilent):
                 if self._opened_at is None:
                     self._closing.wait(self._backoff.next_wait())
-            except InventoryError as error:
+            except DockerError as error:
                 self._wait_after(error)
 
     def _listen(self) -> None:
-        """Pass hints on until the stream ends, which always raises InventoryError."""
-        with CuttableConnection(self.address, _OPEN_SECONDS) as connection:
+        """Pass hints on until the stream ends, which always raises DockerError."""
+        with DockerClient(self._url, _OPEN_SECONDS) as client:
             try:
-                self._share(connection)
-                for event in parse_events(self._open(connection), self.address):
-                    (self._on_restart if event.is_restart else self._on_hint)(event.id)
+                self._share(client)
+                with self._opened(client) as pieces:
+                    for event in parse_events(pieces, self.address):
+                        (self._on_restart if event.is_restart else self._on_hint)(event.id)
             finally:
                 self._share(None)
-        raise InventoryError(f"the event stream of {self.address} ended")
+        raise DockerError(f"the event stream of {self.address} ended")
 
-    def _share(self, connection: CuttableConnection | None) -> None:
-        """Let other threads cut this connection; raises ConnectionCut if `close` came first."""
+    def _share(self, client: DockerClient | None) -> None:
+        """Let other threads cut this client; raises ClientCut if `close` came first."""
         with self._lock:
-            self._connection = connection
-            if connection is not None and self._closing.is_set():
-                raise ConnectionCut
+            self._client = client
+            if client is not None and self._closing.is_set():
+                raise ClientCut
 
-    def _open(self, connection: CuttableConnection) -> Iterator[bytes]:
-        answer, source = connection.get_version(), f"the answer of {self.address}"
-        version = parse_api_version(answer, source)
-        filters = self._podman_filters if is_podman(answer, source) else self._filters
+    @contextmanager
+    def _opened(self, client: DockerClient) -> Iterator[Iterator[bytes]]:
+        filters = self._podman_filters if client.spoken().is_podman else self._filters
         since = f"{time.time() - _REPLAY_SECONDS:.3f}"
-        path = f"/v{version}/events?since={since}&filters={filters}"
         try:
-            pieces = connection.stream(path, self._silence)
+            with client.stream(f"/events?since={since}&filters={filters}", self._silence) as pieces:
+                self._opened_at = time.monotonic()
+                self._report_state(True, "")
+                self._on_hint(None)
+                yield pieces
         except RequestRefused as error:
             raise _not_permitted(error, self.address) from error
-        self._opened_at = time.monotonic()
-        self._report_state(True, "")
-        self._on_hint(None)
-        return pieces
 
-    def _wait_after(self, error: InventoryError) -> None:
+    def _wait_after(self, error: DockerError) -> None:
         self._report_state(False, str(error))
         opened = self._opened_at
         well_for = 0.0 if opened is None else time.monotonic() - opened
@@ -188,7 +166,7 @@ def render_filters(label_prefix: str | None) -> str:
 def parse_events(pieces: Iterable[bytes], source: str) -> Iterator[ContainerEvent]:
     """Yield the events of a stream, however it is cut into pieces.
 
-    Docker ends each event with a line break. Raises InventoryError for what is no
+    Docker ends each event with a line break. Raises DockerError for what is no
     event, without saying what it was: labels may hold secrets.
     """
     unfinished: list[bytes] = []
@@ -204,21 +182,24 @@ def parse_events(pieces: Iterable[bytes], source: str) -> Iterator[ContainerEven
         unfinished.append(rest)
         size += len(rest)
         if size > _LINE_LIMIT:
-            raise InventoryError(f"the event stream of {source} holds an event without an end")
+            raise DockerError(f"the event stream of {source} holds an event without an end")
 
 
 def _parse_event(line: bytes, source: str) -> ContainerEvent:
     try:
-        event = _EVENT.validate_json(line)
-    except ValidationError:
-        raise InventoryError(f"the event stream of {source} holds what is no event") from None
-    return ContainerEvent(event["Actor"]["ID"], event.get("Action") in _RESTARTS)
+        event = json.loads(line)
+        identity, action = event["Actor"]["ID"], event.get("Action")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        identity = action = None
+    if not isinstance(identity, str) or not identity:
+        raise DockerError(f"the event stream of {source} holds what is no event")
+    return ContainerEvent(identity, action in _RESTARTS)
 
 
-def _not_permitted(error: RequestRefused, address: str) -> InventoryError:
+def _not_permitted(error: RequestRefused, address: str) -> DockerError:
     if error.status not in {401, 403}:
         return error
-    return InventoryError(
+    return DockerError(
         f"the event stream of {address} is refused with status {error.status}",
         "a socket proxy in between must permit EVENTS (GET /events); "
         "until then changes are seen at each resync only",

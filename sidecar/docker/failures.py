@@ -1,5 +1,6 @@
 """Say what a failing call to Docker means, so that people can act on it."""
 
+import json
 import re
 import socket
 import ssl
@@ -13,6 +14,27 @@ from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as PoolTimeout
 
 from sidecar.lib.errors import InventoryError
+
+
+class DockerError(InventoryError):
+    """Docker could not be asked, or did not do what it was asked for."""
+
+
+class NoDocker(DockerError):
+    """There is no socket of Docker at that address."""
+
+
+class RequestRefused(DockerError):
+    """Docker, or a proxy before it, answered with a status other than success."""
+
+    def __init__(self, message: str, hint: str, status: int) -> None:
+        super().__init__(message, hint)
+        self.status = status
+
+
+class StreamSilent(DockerError):
+    """Nothing came for as long as silence was allowed."""
+
 
 FAILURES = (DockerException, RequestException, HTTPError, OSError)
 """What a call may raise: the client library lets other libraries' exceptions through."""
@@ -68,7 +90,7 @@ _MEANINGS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
 )
 
 
-def explain_failure(error: BaseException, address: str, call: str) -> InventoryError:
+def explain_failure(error: BaseException, address: str, call: str) -> DockerError:
     """Return what the client library raised during `call` as one sentence and a hint.
 
     `call` is the method and the path, such as `GET /version`.
@@ -81,47 +103,61 @@ def explain_failure(error: BaseException, address: str, call: str) -> InventoryE
             if isinstance(cause, kinds):
                 reason = getattr(cause, "verify_message", "")
                 words = {"address": address, "call": call, "reason": reason}
-                return InventoryError(message.format(**words), hint)
-    return InventoryError(f"the Docker engine at {address} failed on {call}: {_line(str(error))}")
+                kind = NoDocker if isinstance(cause, FileNotFoundError) else DockerError
+                return kind(message.format(**words), hint)
+    return DockerError(f"the Docker engine at {address} failed on {call}: {_line(str(error))}")
 
 
-def explain_status(status: int, text: str, address: str, call: str) -> InventoryError:
-    """Return what an HTTP status other than success means for the pass; `text` is the body."""
+def explain_status(status: int, body: bytes, address: str, call: str) -> RequestRefused:
+    """Return what an HTTP status other than success means for the caller."""
+    text = _told(body)
     if status in {401, 403}:
-        return InventoryError(
+        only = "; only reading containers, volumes, images and the version is needed"
+        return RequestRefused(
             f"{call} was refused with status {status} by {address}",
-            f"a socket proxy in between must allow {call}; "
-            "only reading containers, volumes, images and the version is needed",
+            f"a socket proxy in between must allow {call}{only if call.startswith('GET') else ''}",
+            status,
         )
     if status == 400 and _TOLD_BY_GO in text:
-        return InventoryError(_SPEAKS_TLS.format(address=address), _SET_TLS)
+        return RequestRefused(_SPEAKS_TLS.format(address=address), _SET_TLS, status)
     if status == 400 and "version" in text:
-        return InventoryError(
+        return RequestRefused(
             f"the Docker engine at {address} speaks another API version: {_line(text)}",
             "update the engine or the sidecar",
+            status,
         )
-    return InventoryError(
+    return RequestRefused(
         f"the Docker engine at {address} answered {call} with status {status}: {_line(text)}",
         "its own log tells more",
+        status,
     )
 
 
-def _mistaken_tls(chain: list[BaseException], address: str) -> InventoryError | None:
+def _told(body: bytes) -> str:
+    """Return the words of a refusal: an engine wraps them in JSON, a proxy does not."""
+    text = body.decode("utf-8", "replace")
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return text
+
+
+def _mistaken_tls(chain: list[BaseException], address: str) -> DockerError | None:
     """Return what to say where one side speaks TLS and the other does not; None if both do."""
     for cause in chain:
         if isinstance(cause, ssl.SSLError) and cause.reason in _PLAIN_ANSWERS:
-            return InventoryError(
+            return DockerError(
                 f"the engine at {address} speaks plain text there, and was spoken to by TLS",
                 "name its port for TLS, usually 2376; for plain text write tcp:// and unset "
                 "DOCKER_TLS_VERIFY and DOCKER_CERT_PATH",
             )
         is_alert = isinstance(cause, BadStatusLine) and _ALERT.search(str(cause))
         if is_alert or (isinstance(cause, APIError) and _TOLD_BY_GO in str(cause)):
-            return InventoryError(_SPEAKS_TLS.format(address=address), _SET_TLS)
+            return DockerError(_SPEAKS_TLS.format(address=address), _SET_TLS)
         if isinstance(cause, RemoteDisconnected | ConnectionResetError) and address.startswith(
             ("tcp://", "http://")
         ):
-            return InventoryError(
+            return DockerError(
                 f"what listens at {address} hung up without an answer",
                 f"if that port speaks TLS, {_SET_TLS}; else see the engine's own log",
             )

@@ -1,12 +1,10 @@
 """Observe Docker, or a saved list: containers, volumes, image labels.
 
-What cannot be read raises InventoryError and never counts as empty. `own_container_id`
-finds which of the containers this process runs in.
+What cannot be read raises InventoryError and never counts as empty.
 """
 
 import json
 import os
-import re
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,7 +26,8 @@ from sidecar.docker.answers import (
     parse_volumes,
     with_inspected,
 )
-from sidecar.docker.client import Connection
+from sidecar.docker.client import DockerClient
+from sidecar.docker.endpoint import parse_address
 from sidecar.docker.models import (
     SWARM_SERVICE,
     Container,
@@ -50,10 +49,7 @@ _TEMPLATE = ".hooks.template"
 _ImageLabels = dict[str, Mapping[str, str]]
 _SERVICE = ("com.docker.compose.project", "com.docker.compose.service")
 
-_HOSTNAME_FILE = re.compile(r"containers/([0-9a-f]{64})/(?:userdata/)?hostname$")
-_CGROUP = re.compile(r"[/-]([0-9a-f]{64})(?:\.scope)?$", re.MULTILINE)
 _LARGEST_SAVED = 1 << 30
-_SHORT_ID = re.compile(r"[0-9a-f]{12}", re.ASCII)
 
 
 def load_saved(path: str | os.PathLike[str]) -> Inventory:
@@ -79,18 +75,19 @@ class DockerInventory(Closable):
     """
 
     def __init__(self, url: str | None = None, timeout: float = 30) -> None:
-        self.connection = Connection(url, timeout)
+        parse_address(url)  # What cannot be used is told at once.
+        self.client = DockerClient(url, timeout)
         self._image_labels: _ImageLabels = {}
         self._inspected: dict[str, InspectedHost] = {}
 
     @property
     def address(self) -> str:
         """Where Docker listens."""
-        return self.connection.address
+        return self.client.address
 
     def close(self) -> None:
         """Close the connections; the next call makes new ones."""
-        self.connection.close()
+        self.client.close()
 
     def observe(self, label_prefix: str = "backrest.", backrest: str = "backrest") -> Observation:
         """List all containers, all volumes, and the labels of the images that matter.
@@ -104,18 +101,19 @@ class DockerInventory(Closable):
         try:
             return self._observe(label_prefix, backrest)
         except InventoryError:
+            # What one of the two lists has asked anew may be as old as the failure.
             self.close()
             raise
 
     def _observe(self, label_prefix: str, backrest: str) -> Observation:
-        connection = self.connection
-        connection.connect()
+        client = self.client
+        client.spoken()
         with ThreadPoolExecutor(max_workers=1) as beside:
-            waiting = beside.submit(connection.get, _VOLUMES, beside=True)
-            listed = connection.get(_CONTAINERS)
-            containers = parse_containers(listed, connection.source(_CONTAINERS))
+            waiting = beside.submit(client.get, _VOLUMES)
+            listed = client.get(_CONTAINERS)
+            containers = parse_containers(listed, client.source(_CONTAINERS))
             volume_list = waiting.result()
-        volumes = parse_volumes(volume_list, connection.source(_VOLUMES))
+        volumes = parse_volumes(volume_list, client.source(_VOLUMES))
         wanted = images_that_matter(containers, label_prefix)
         images = self._labels_of_images(wanted)
         missing = frozenset(wanted.keys() - images.keys())
@@ -140,9 +138,9 @@ class DockerInventory(Closable):
         if not has_volumes and not any(label.endswith(_TEMPLATE) for label in container.labels):
             return InspectedHost()
         path = f"/containers/{quote(identity, safe='')}/json"
-        if (answer := self.connection.find(path)) is None:
+        if (answer := self.client.find(path)) is None:
             return InspectedHost()  # gone since it was listed
-        found = parse_inspected(answer, self.connection.source(path))
+        found = parse_inspected(answer, self.client.source(path))
         self._inspected[identity] = found
         return found
 
@@ -150,8 +148,8 @@ class DockerInventory(Closable):
         """Return the labels of Swarm services, if there are tasks and they may be read."""
         if not any(SWARM_SERVICE in container.labels for container in containers):
             return {}
-        answer = self.connection.find_permitted(_SERVICES)
-        return {} if answer is None else parse_services(answer, self.connection.source(_SERVICES))
+        answer = self.client.find_permitted(_SERVICES)
+        return {} if answer is None else parse_services(answer, self.client.source(_SERVICES))
 
     def _labels_of_images(self, wanted: Mapping[str, ImageIndex | None]) -> _ImageLabels:
         """Inspect each image once; one that is missing is asked for again the next time."""
@@ -170,24 +168,24 @@ class DockerInventory(Closable):
         if index and index.platform:
             # Without it the containerd image store tells of the image for its own platform.
             path = f"{path}?platform={quote(index.platform, safe='')}"
-        if (answer := self.connection.find(path)) is None:
+        if (answer := self.client.find(path)) is None:
             return None
-        return parse_image_labels(answer, self.connection.source(path), image, index)
+        return parse_image_labels(answer, self.client.source(path), image, index)
 
     def containers(self, ids: Collection[str]) -> tuple[Container, ...]:
         """List only these containers, in one call; those that are gone are not in it."""
         wanted = quote(json.dumps({"id": sorted(ids)}, separators=(",", ":")))
         path = f"{_CONTAINERS}&filters={wanted}"
-        listed = self.connection.get(path)
+        listed = self.client.get(path)
         # Docker also matches ids that begin with the given one.
-        found = parse_containers(listed, self.connection.source(path))
+        found = parse_containers(listed, self.client.source(path))
         return tuple([with_inspected(one, self._inspect(one)) for one in found if one.id in ids])
 
     def volume(self, name: str) -> Volume | None:
         """Return one volume with its driver options; None if it does not exist."""
         path = f"/volumes/{quote(name, safe='')}"
-        answer = self.connection.find(path)
-        return None if answer is None else parse_volume(answer, self.connection.source(path))
+        answer = self.client.find(path)
+        return None if answer is None else parse_volume(answer, self.client.source(path))
 
     def labels_of_image(
         self, image: str, index: ImageIndex | None = None
@@ -198,22 +196,22 @@ class DockerInventory(Closable):
 
     def identity(self) -> str:
         """Return Docker's lasting id; empty if a proxy does not permit the call."""
-        answer = self.connection.find_permitted(_INFO)
-        return "" if answer is None else parse_identity(answer, self.connection.source(_INFO))
+        answer = self.client.find_permitted(_INFO)
+        return "" if answer is None else parse_identity(answer, self.client.source(_INFO))
 
     def archive_exists(self, container_id: str, path: str) -> bool:
         """Return whether a container has something at `path`; works for a stopped one too."""
-        return self.connection.find(_archive(container_id, path), method="HEAD") is not None
+        return self.client.find(_archive(container_id, path), method="HEAD") is not None
 
     def link_target(self, container_id: str, path: str) -> str:
         """Return where a symbolic link in a container leads to; empty if `path` is none."""
-        return parse_link_target(self.connection.header_of(_archive(container_id, path), _STAT))
+        return parse_link_target(self.client.header_of(_archive(container_id, path), _STAT))
 
     def time_zone_of(self, container: str) -> str | None:
         """Return a container's TZ variable; None if it or the container does not exist."""
         place = f"/containers/{quote(container, safe='')}/json"
-        answer = self.connection.find(place)
-        source = self.connection.source(place)
+        answer = self.client.find(place)
+        source = self.client.source(place)
         variables = parse_environment(answer, source) if answer is not None else ()
         zones = [pair[3:] for pair in variables if pair.startswith("TZ=")]
         return zones[-1] or None if zones else None
@@ -242,48 +240,3 @@ def _inspected(containers: Iterable[Container], label_prefix: str, backrest: str
 
 def _service(container: Container) -> tuple[str, ...]:
     return tuple([container.labels.get(label, "") for label in _SERVICE])
-
-
-def own_container_id(
-    known_ids: Iterable[str] = (),
-    proc: Path = Path("/proc/self"),
-    environment: Mapping[str, str] | None = None,
-) -> str | None:
-    """Find the id of the container this process runs in; None outside of any.
-
-    A host name that looks like a short id is completed from `known_ids`, the ids
-    of an observation; without a match it is returned as it is.
-    """
-    found = _from_mounts(_read(proc / "mountinfo")) or _from_cgroup(_read(proc / "cgroup"))
-    if found:
-        return found
-    name = (os.environ if environment is None else environment).get("HOSTNAME", "")
-    if not _SHORT_ID.fullmatch(name):
-        return None
-    return next((known for known in known_ids if known.startswith(name)), name)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
-def _from_mounts(mountinfo: str) -> str | None:
-    """Return the id in the source of the mount that Docker makes over /etc/hostname.
-
-    That is `.../containers/ID/hostname`. Both ends count: a host lists mounts below the
-    directories of all its containers.
-    """
-    for line in mountinfo.splitlines():
-        fields = line.split(" ")
-        if len(fields) > 4 and fields[4] == "/etc/hostname":
-            match = _HOSTNAME_FILE.search(fields[3])
-            return match[1] if match else None
-    return None
-
-
-def _from_cgroup(text: str) -> str | None:
-    match = _CGROUP.search(text)
-    return match[1] if match else None

@@ -4,6 +4,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+PROJECT = "com.docker.compose.project"
+SERVICE = "com.docker.compose.service"
+SWARM_SERVICE = "com.docker.swarm.service.name"
+
+# A process that is paused has its files open, and one that restarts opens them again.
+_STATES_AT_WORK = frozenset({"running", "paused", "restarting"})
+
 
 class Mount(NamedTuple):
     """One mount of a container, as Docker's container list has it.
@@ -11,7 +18,8 @@ class Mount(NamedTuple):
     `type` is bind, volume, tmpfs, ...; `source` the host path ("" when the list
     has none); `destination` the path in the container; `name` and `driver` are
     those of a volume; `subpath` is the folder of the volume that is mounted instead of
-    its root (`photos/2026`), which `source` does not show.
+    its root (`photos/2026`), which `source` does not show. `is_writable` is false for what
+    was mounted with `:ro`.
     """
 
     type: str
@@ -20,6 +28,7 @@ class Mount(NamedTuple):
     name: str = ""
     driver: str = ""
     subpath: str = ""
+    is_writable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,16 @@ class Container:
     image: str = ""
     index: ImageIndex | None = None
     goes_when_stopped: bool = False
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a process of it is there that may use its files."""
+        return self.state in _STATES_AT_WORK
+
+    @property
+    def swarm_service(self) -> str:
+        """The Swarm service whose part it is, empty if of none: Swarm would replace it."""
+        return self.labels.get(SWARM_SERVICE, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +125,6 @@ class Inventory:
     services: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     links: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     linked: Mapping[str, str] = field(default_factory=dict)
-
-
-PROJECT = "com.docker.compose.project"
-SERVICE = "com.docker.compose.service"
-SWARM_SERVICE = "com.docker.swarm.service.name"
 
 
 def images_that_matter(

@@ -20,7 +20,7 @@ from sidecar.backrest.operations import (
     failed_hooks,
     output_of_hook,
 )
-from sidecar.docker.client import Connection
+from sidecar.docker.client import DockerClient
 from sidecar.docker.models import SERVICE
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.lib.text import hosts_only, quoted
@@ -199,7 +199,7 @@ def _apply(
     is_from_docker = source.inventory is None and not source.compose
     memory = Memory(settings.state_directory if is_from_docker else None)
     with_haste = replace(settings, applying=replace(settings.applying, enabled=True, settle=0.0))
-    connection = Connection(source.docker_sock)
+    connection = DockerClient(source.docker_sock)
     dependencies = ApplyDependencies(
         with_haste,
         PassRecorder(memory),

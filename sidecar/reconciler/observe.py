@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sidecar.docker.compose.load import ComposeReading, load_compose
-from sidecar.docker.inventory import DockerInventory, load_saved, own_container_id
+from sidecar.docker.inventory import DockerInventory, load_saved
 from sidecar.docker.models import Inventory
+from sidecar.docker.own_container import own_container_id
 from sidecar.lib.errors import UsageError
 from sidecar.reconciler.settings import ReconcilerSettings
 
@@ -67,7 +68,7 @@ def _observed(
 def with_own_container(settings: ReconcilerSettings, inventory: Inventory) -> ReconcilerSettings:
     """Return the settings with the id of the container that the sidecar runs in, if any."""
     known = (container.id for container in inventory.containers)
-    policy = replace(settings.policy, own_container_id=own_container_id(known) or "")
+    policy = replace(settings.policy, own_container_id=own_container_id(known))
     return replace(settings, policy=policy)
 
 

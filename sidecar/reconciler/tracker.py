@@ -1,7 +1,6 @@
 """The inventory as it was last observed, updated by container and replaced by a resync."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -14,7 +13,6 @@ from sidecar.docker.models import (
     Volume,
     images_that_matter,
 )
-from sidecar.lib.errors import InventoryError
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -62,8 +60,7 @@ class Tracker:
         `announced` are the ids that events named since the last relist; None says that
         nobody listened in between, so that nothing counts as missed.
         """
-        with self._reconnecting_after_failure():
-            seen = self._docker.observe(self._prefix, self._backrest).inventory
+        seen = self._docker.observe(self._prefix, self._backrest).inventory
         containers = _reused_each(self._containers, seen.containers)
         self._find_missed(containers, announced)
         self._doubtful.clear()
@@ -84,14 +81,13 @@ class Tracker:
         if not ids:
             # Docker takes an empty list of ids for all containers.
             return known
-        with self._reconnecting_after_failure():
-            listed = self._docker.containers(ids)
-            asked = self._new_volumes(listed, known.volumes)
-            volumes = {name: self._docker.volume(name) for name in sorted(asked)}
-            found = _reused_each(self._containers, listed)
-            containers = self._merged(found, ids)
-            images = self._new_images(listed, containers, known.image_labels)
-            labels = {one: self._docker.labels_of_image(one, images[one]) for one in sorted(images)}
+        listed = self._docker.containers(ids)
+        asked = self._new_volumes(listed, known.volumes)
+        volumes = {name: self._docker.volume(name) for name in sorted(asked)}
+        found = _reused_each(self._containers, listed)
+        containers = self._merged(found, ids)
+        images = self._new_images(listed, containers, known.image_labels)
+        labels = {one: self._docker.labels_of_image(one, images[one]) for one in sorted(images)}
         self._suspects -= frozenset(ids)
         self._doubtful = (self._doubtful - asked) | self._abandoned(containers)
         image_labels = self._of_images_in_use(_replaced(known.image_labels, labels), containers)
@@ -101,15 +97,6 @@ class Tracker:
         if missing:
             missing &= {one.image_id for one in containers.values()}
         return self._keep(containers, _replaced(known.volumes, volumes), image_labels, missing)
-
-    @contextmanager
-    def _reconnecting_after_failure(self) -> Iterator[None]:
-        """Close the connections after a failure: Docker may come back as another version."""
-        try:
-            yield
-        except InventoryError:
-            self._docker.close()
-            raise
 
     def _merged(self, found: Mapping[str, Container], ids: Collection[str]) -> dict[str, Container]:
         """Return all containers, with those of `ids` as they were found, each in its old place."""

@@ -13,7 +13,7 @@ from enum import StrEnum
 from sidecar.backrest.api import BackrestApi
 from sidecar.backrest.compare import differs
 from sidecar.backrest.document import Document, parse_document
-from sidecar.docker.client import Connection
+from sidecar.docker.client import DockerClient
 from sidecar.docker.markers import DIRECTORY, Marker, read_markers
 from sidecar.lib.errors import InventoryError, SidecarError
 from sidecar.planner.diff import Changes
@@ -87,7 +87,7 @@ def find_waits(
     source, access = settings.source, settings.access
     asks_docker = source.inventory is None and not source.compose
     api = BackrestApi(access.url, access.user, access.password) if access.url else None
-    connection = Connection(source.docker_sock) if asks_docker else None
+    connection = DockerClient(source.docker_sock) if asks_docker else None
     try:
         served = None
         if api is not None:
@@ -110,7 +110,7 @@ class WaitFinder:
         self,
         settings: ReconcilerSettings,
         state: State,
-        connection: Connection | None,
+        connection: DockerClient | None,
         api: BackrestApi | None,
         now: float | None = None,
     ) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sidecar.backrest.reading import RunPlan
-from sidecar.docker.lifecycle import ContainersError
+from sidecar.docker.failures import DockerError
 from sidecar.engines.base import Engine, FailureClass, Snapshot
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
@@ -297,7 +297,7 @@ class EmptySourceGuard:
             return (), ""
         try:
             return tuple(one.name for one in users_at_work(self._containers, plan.paths)), ""
-        except ContainersError as error:
+        except DockerError as error:
             return (), error.message
 
     def _restore(self, plan: RunPlan, snapshot: Snapshot, trigger: RunCause) -> Ended:

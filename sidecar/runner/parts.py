@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from sidecar.backrest.reading import Config, Repo, RunPlan
-from sidecar.docker.client import Connection
-from sidecar.docker.lifecycle import Containers, OneShotDocker
-from sidecar.docker.usage import own_id
+from sidecar.docker.client import DockerClient
+from sidecar.docker.containers import Containers
+from sidecar.docker.one_shot import OneShotDocker
+from sidecar.docker.own_container import own_container_id
 from sidecar.engines.base import Engine, LockRecords
 from sidecar.engines.restic import CommandTimeouts, Locking, RecentSnapshots, ResticEngine
 from sidecar.lib.errors import SidecarError
@@ -59,7 +60,7 @@ def lock_scheduler(
         if not neighbour.force:
             refuse_beside_backrest(settings.config, neighbour.data, environ)
         if neighbour.has_docker and not neighbour.force:
-            with Containers(neighbour.docker_sock, environ, timeout=5) as containers:
+            with Containers(DockerClient(neighbour.docker_sock, 5, environ)) as containers:
                 refuse_beside_container(neighbour.container, partial(_runs, containers))
         yield
 
@@ -72,18 +73,18 @@ def open_docker(
     if not settings.neighbour.has_docker:
         yield None
         return
-    with OneShotDocker(settings.neighbour.docker_sock, environ) as opened:
+    with OneShotDocker(DockerClient(settings.neighbour.docker_sock, environ=environ)) as opened:
         yield opened
 
 
 def _connection(
     settings: RunnerSettings, environ: Mapping[str, str]
-) -> Callable[[], Connection] | None:
+) -> Callable[[], DockerClient] | None:
     """Return what connects to Docker; None where the settings say that there is none."""
     neighbour = settings.neighbour
     if not neighbour.has_docker:
         return None
-    return lambda: Connection(neighbour.docker_sock, environ=environ)
+    return lambda: DockerClient(neighbour.docker_sock, environ=environ)
 
 
 def start_leftovers(
@@ -95,7 +96,7 @@ def start_leftovers(
 ) -> tuple[str, ...]:
     """Start what a process stopped which was killed; return a sentence for each that stays.
 
-    For `wait` see `start_again`, for `is_alone` `recover_leftovers`. Raises ContainersError or
+    For `wait` see `start_again`, for `is_alone` `recover_leftovers`. Raises DockerError or
     JournalError.
     """
     if docker is not None:
@@ -108,7 +109,7 @@ def start_leftovers(
 
 def _runs(containers: Containers, name: str) -> bool:
     """Return whether a container runs that is not our own, which may have Backrest's old name."""
-    found, own = containers.find(name), own_id()
+    found, own = containers.find(name), own_container_id()
     return found is not None and found.is_at_work and not (own and found.id.startswith(own))
 
 

@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from sidecar.docker.lifecycle import ContainersError
-from sidecar.docker.models import ContainerState
+from sidecar.docker.failures import DockerError
+from sidecar.docker.models import Container, ContainerState
 from sidecar.docker.stopped import NotedStop, StopVerb, Verdict, judge_container
-from sidecar.docker.usage import ContainerUse, in_start_order
+from sidecar.docker.usage import in_start_order
 from sidecar.lib.files import try_lock
 from sidecar.lib.log import log_event
 from sidecar.runner.journal import Journal, Stopped
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 class ContainerControl(Protocol):
-    """The methods of `Containers` that are needed; all may raise ContainersError."""
+    """The methods of `Containers` that are needed; all may raise DockerError."""
 
     def stop(self, container: str, seconds: int = 10) -> None:
         """Stop it."""
@@ -44,7 +44,7 @@ class ContainerControl(Protocol):
         """Start it; False if it does not exist."""
         ...
 
-    def find(self, name: str) -> ContainerUse | None:
+    def find(self, name: str) -> Container | None:
         """Find it by its id or its name."""
         ...
 
@@ -62,13 +62,15 @@ class ContainerControl(Protocol):
 
 
 def reasons_not_to_stop(
-    containers: ContainerControl, found: Iterable[ContainerUse]
+    containers: ContainerControl, found: Iterable[Container]
 ) -> tuple[str, ...]:
     """Return a sentence for each of these that would not start again as it is, and why."""
     reasons = []
     for one in found:
-        if one.service:
-            reasons.append(f"{one.name} belongs to the Swarm service {one.service}: scale it to 0")
+        if one.swarm_service:
+            reasons.append(
+                f"{one.name} belongs to the Swarm service {one.swarm_service}: scale it to 0"
+            )
         elif one.state == "paused":
             reasons.append(f"{one.name} is paused: unpause or stop it")
         elif containers.goes_when_stopped(one.id):
@@ -79,7 +81,7 @@ def reasons_not_to_stop(
 @contextlib.contextmanager
 def while_stopped(
     containers: ContainerControl,
-    found: Sequence[ContainerUse],
+    found: Sequence[Container],
     journal: Journal,
     *,
     run: int = 0,
@@ -88,7 +90,7 @@ def while_stopped(
 ) -> Iterator[None]:
     """Stop running containers, for the block; `run` is the number of the run in the journal.
 
-    Containers that depend on others are stopped first and started last. Raises ContainersError
+    Containers that depend on others are stopped first and started last. Raises DockerError
     or JournalError after it has started again what it stopped; also if one cannot be started,
     which `start_again` then tries. One whose stop failed may stop all the same: it is waited
     for, by `wait`, which gets seconds.
@@ -111,7 +113,7 @@ def while_stopped(
             raise
         failed = _start(containers, done, journal)
         if failed:
-            raise ContainersError("; ".join(failed), "start by hand what is needed at once")
+            raise DockerError("; ".join(failed), "start by hand what is needed at once")
 
 
 def start_again(
@@ -165,7 +167,7 @@ def _start(
     for one in stopped:
         try:
             is_settled = (start or _start_one)(containers, one)
-        except ContainersError as error:
+        except DockerError as error:
             log_event(
                 _log, logging.ERROR, "container.not-started", name=one.name, reason=str(error)
             )

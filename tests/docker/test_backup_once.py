@@ -21,7 +21,7 @@ from requests import exceptions
 
 from private_docker import PrivateEngine
 from sample_stack import busybox_tar, compose_labels
-from sidecar.docker.lifecycle import MARK
+from sidecar.docker.one_shot import MARK
 from sidecar.lib.text import MASK
 from sidecar.runner.lock import SchedulerLock
 from world import World

@@ -13,6 +13,7 @@ from typing import Any
 
 import docker
 import pytest
+from requests import Response
 
 from private_docker import PrivateEngine, run_engine, stop_engine
 from sample_stack import import_image
@@ -155,14 +156,14 @@ def test_refresh_is_one_call_and_sees_what_happened(
     """Created, renamed, removed: each time what a relist finds."""
     world.container("e-first", LABELS)
     tracker.relist()
-    link, calls = tracker._docker.connection, list[str]()
-    asked = link._ask
+    link, calls = tracker._docker.client, list[str]()
+    asked = link._request
 
-    def counted(method: str, path: str, *rest: Any, **more: Any) -> tuple[int, bytes]:
+    def counted(method: str, path: str, *rest: Any) -> Response:
         calls.append(path.partition("?")[0])
-        return asked(method, path, *rest, **more)
+        return asked(method, path, *rest)
 
-    monkeypatch.setattr(link, "_ask", counted)
+    monkeypatch.setattr(link, "_request", counted)
 
     one = making.container("e-old")
     assert names(tracker.refresh({one})) == ["e-first", "e-old"]

@@ -13,7 +13,7 @@ from official_layout import import_official_layout, run_hook
 from hook_shell import NAME, Hooks, state_of
 from private_docker import PrivateEngine
 from sidecar.backrest.document import DocumentView
-from sidecar.docker.client import Connection
+from sidecar.docker.client import DockerClient
 from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
@@ -31,7 +31,7 @@ class Guarded:
 
     def __init__(self, engine: PrivateEngine, directory: Path) -> None:
         self.address = engine.address
-        self.connection = Connection(engine.address)
+        self.connection = DockerClient(engine.address)
         self.told: list[str] = []
         self.now = 0.0
         activity = PlanActivity(None, self.connection, RUNNER, lambda: True)

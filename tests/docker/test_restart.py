@@ -13,7 +13,7 @@ import pytest
 from official_layout import IMAGE, TREE, import_official_layout, run_hook
 
 from private_docker import PrivateEngine
-from sidecar.docker.client import Connection
+from sidecar.docker.client import DockerClient
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import InventoryError
 from sidecar.reconciler.apply.apply import Applier
@@ -40,7 +40,7 @@ DOCUMENT: dict[str, Any] = {
 }
 
 
-class Refusing(Connection):
+class Refusing(DockerClient):
     """A socket proxy that lets everything be read and nothing be done."""
 
     def act(
@@ -54,7 +54,7 @@ class Refusing(Connection):
 class Applied:
     """An applier on the real engine, whose quiet period is over as soon as it has begun."""
 
-    def __init__(self, link: Connection, config: Path, memory: Memory, own: str = "") -> None:
+    def __init__(self, link: DockerClient, config: Path, memory: Memory, own: str = "") -> None:
         applying = Applying(enabled=True, via=ApplyVia.RESTART, restart_timeout=1.0, wait=600.0)
         policy = Policy(runner_container=NAME, own_container_id=own)
         self.link = link
@@ -124,7 +124,7 @@ def runner(world: World, layout: str) -> str:
 def applied(engine: PrivateEngine, config: Path, runner: str) -> Iterator[Applied]:
     """Apply to that container."""
     assert runner
-    with Connection(engine.address) as link:
+    with DockerClient(engine.address) as link:
         yield Applied(link, config, Memory(config.parent / ".sidecar"))
 
 
@@ -240,7 +240,7 @@ def test_the_sidecars_own_container_is_never_restarted(
     engine: PrivateEngine, config: Path, runner: str
 ) -> None:
     """The operator named the wrong one; a short id is enough to notice."""
-    with Connection(engine.address) as link:
+    with DockerClient(engine.address) as link:
         applied = Applied(link, config, Memory(None), own=runner[:12])
         applied.write()
         applied.run(40)
@@ -293,7 +293,7 @@ def test_a_refused_restart_is_remembered_and_tried_again(
     state = Memory(directory).state
     assert (state.trouble.failures, len(state.restarts)) == (1, 1)
     assert 25 < state.trouble.not_before - time.time() <= 30
-    with Connection(engine.address) as link:
+    with DockerClient(engine.address) as link:
         again = Applied(link, config, Memory(directory))
         again.run(3)
         assert again.told == []

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import docker
@@ -13,7 +12,10 @@ import pytest
 
 from private_docker import PrivateEngine
 from sidecar.backrest.reading import Repo, RunPlan
-from sidecar.docker.lifecycle import Containers, ContainersError, NoDocker
+from sidecar.docker.client import DockerClient
+from sidecar.docker.containers import Containers
+from sidecar.docker.failures import DockerError, NoDocker
+from sidecar.docker.models import Container
 from sidecar.engines.restic import ResticEngine
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.journal import Journal, RunOutcome
@@ -29,7 +31,7 @@ PASSWORD = "correct horse"
 @pytest.fixture
 def containers(engine: PrivateEngine) -> Iterator[Containers]:
     """Speak to the engine as the runner does."""
-    with Containers(engine.address) as opened:
+    with Containers(DockerClient(engine.address)) as opened:
         yield opened
 
 
@@ -163,13 +165,14 @@ def test_a_volume_that_stands_for_a_folder_is_known_by_that(
     (found,) = (one for one in containers.all() if one.name == "r5-bound")
 
     assert [(str(folder), "/data", bound)] == [
-        (held.source, held.destination, held.volume) for held in found.mounts
+        (held.source, held.destination, held.name) for held in found.mounts
     ]
     assert (found,) == containers.labelled("backrest.quiesce=true")
     assert (found,) == containers.labelled("backrest.quiesce")
     assert () == containers.labelled("backrest.quiesce=false")
     alone = containers.find("r5-bound")
-    assert alone == containers.find(found.id) == replace(found, mounts=())
+    assert alone == containers.find(found.id)
+    assert alone == Container(found.id, found.name, labels=found.labels, state=found.state)
     assert not containers.is_running("r5-bound")
 
 
@@ -194,18 +197,18 @@ def test_what_the_engine_refuses_is_told(world: World, containers: Containers) -
     """In its own words, without a trace of the library."""
     world.container("r5-broken", {}, ["/proc/r5-nothing:/data"])
 
-    with pytest.raises(ContainersError, match="would not start r5-broken"):
+    with pytest.raises(DockerError, match="POST /containers/r5-broken/start"):
         containers.start("r5-broken")
 
 
 def test_an_engine_that_is_not_there_is_told(tmp_path: Path) -> None:
     """A socket that does not exist is another thing than one that nobody answers at."""
-    with Containers(str(tmp_path / "none.sock")) as none, pytest.raises(NoDocker):
+    with Containers(DockerClient(str(tmp_path / "none.sock"))) as none, pytest.raises(NoDocker):
         none.all()
     (tmp_path / "file.sock").touch()
     with (
-        Containers("", {"DOCKER_HOST": f"unix://{tmp_path}/file.sock"}) as deaf,
-        pytest.raises(ContainersError) as caught,
+        Containers(DockerClient(environ={"DOCKER_HOST": f"unix://{tmp_path}/file.sock"})) as deaf,
+        pytest.raises(DockerError) as caught,
     ):
         deaf.all()
     assert not isinstance(caught.value, NoDocker)
@@ -214,11 +217,12 @@ def test_an_engine_that_is_not_there_is_told(tmp_path: Path) -> None:
 _STOPS = """
 import os, signal, sys
 from pathlib import Path
-from sidecar.docker.lifecycle import Containers
+from sidecar.docker.client import DockerClient
+from sidecar.docker.containers import Containers
 from sidecar.runner.journal import Journal
 from sidecar.runner.quiesce import while_stopped
 
-with Containers(sys.argv[1]) as engine, Journal(Path(sys.argv[2])) as journal:
+with Containers(DockerClient(sys.argv[1])) as engine, Journal(Path(sys.argv[2])) as journal:
     with while_stopped(engine, [engine.find(sys.argv[3])], journal, seconds=2):
         os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -20,9 +20,9 @@ from test_guard import Guarded
 
 from hook_shell import NAME, Hooks, state_of, wait_until
 from private_docker import PrivateEngine
-from sidecar.docker.client import Connection
-from sidecar.docker.lifecycle import OneShotDocker
+from sidecar.docker.client import DockerClient
 from sidecar.docker.markers import read_markers
+from sidecar.docker.one_shot import OneShotDocker
 from sidecar.docker.stopped import parse_moment
 from sidecar.runner.hooks.resume import MarkerResumer
 from sidecar.runner.job.running import RunningPlans
@@ -153,7 +153,7 @@ def test_the_runner_waits_too(slow: Slow, engine: PrivateEngine, tmp_path: Path)
     """Whatever became of the run, a marker is unfinished work for it."""
     slow.stop_and_kill("both", signal.SIGKILL)
     resumer = MarkerResumer(
-        tmp_path / "config.json", lambda: Connection(engine.address), RunningPlans()
+        tmp_path / "config.json", lambda: DockerClient(engine.address), RunningPlans()
     )
 
     assert resumer.resume() == ()
@@ -176,7 +176,10 @@ def test_a_restore_that_dies_while_it_stops_a_container_is_put_right(
         os.kill(process.pid, how)
     assert process.returncode == -how
 
-    with OneShotDocker(engine.address) as containers, Journal(tmp_path / "j") as journal:
+    with (
+        OneShotDocker(DockerClient(engine.address)) as containers,
+        Journal(tmp_path / "j") as journal,
+    ):
         assert start_again(containers, journal) == ()
         assert len(journal.containers.still_stopped()) == 1
         assert start_again(containers, journal, time.sleep) == ()

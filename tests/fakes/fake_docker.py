@@ -273,6 +273,15 @@ class FakeDocker:
         """Wait until so many connections are taken."""
         self._wait(lambda: len(self._connections) >= number, f"{number} connections")
 
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open, as far as Docker has noticed."""
+        return len(self._connections)
+
+    def wait_for_no_connections(self) -> None:
+        """Wait until no connection is open."""
+        self._wait(lambda: not self._connections, "no connection")
+
     def _wait(self, condition: Callable[[], bool], what: str) -> None:
         with self._changed:
             assert self._changed.wait_for(condition, _SECONDS), f"{what} did not come to be"
@@ -289,6 +298,7 @@ class FakeDocker:
         """Close a connection."""
         with self._changed:
             self._connections.discard(connection)
+            self._changed.notify_all()
         connection.close()
 
     def secured(self, connection: socket.socket) -> socket.socket:

@@ -3,12 +3,13 @@
 import sys
 from pathlib import Path
 
-from sidecar.docker.lifecycle import OneShotDocker
+from sidecar.docker.client import DockerClient
+from sidecar.docker.one_shot import OneShotDocker
 from sidecar.runner.journal import Journal
 from sidecar.runner.quiesce import while_stopped
 
 address, journal_path, container = sys.argv[1:]
-with OneShotDocker(address) as containers, Journal(Path(journal_path)) as journal:
+with OneShotDocker(DockerClient(address)) as containers, Journal(Path(journal_path)) as journal:
     found = containers.find(container)
     assert found is not None
     with while_stopped(containers, [found], journal):

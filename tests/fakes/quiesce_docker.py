@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from sidecar.docker.lifecycle import ContainersError
-from sidecar.docker.models import ContainerState
-from sidecar.docker.usage import ContainerUse
+from sidecar.docker.failures import DockerError
+from sidecar.docker.models import Container, ContainerState
 
 PROJECT, SERVICE = "com.docker.compose.project", "com.docker.compose.service"
 DEPENDS_ON = "com.docker.compose.depends_on"
@@ -18,11 +17,9 @@ def part_of(project: str, service: str, *needs: str) -> dict[str, str]:
     return {PROJECT: project, SERVICE: service, DEPENDS_ON: entries}
 
 
-def held(
-    name: str, labels: Mapping[str, str] | None = None, state: str = "running"
-) -> ContainerUse:
+def held(name: str, labels: Mapping[str, str] | None = None, state: str = "running") -> Container:
     """Return a container as the runner sees it."""
-    return ContainerUse(f"id-{name}", name, state, labels or {})
+    return Container(f"id-{name}", name, labels=labels or {}, state=state)
 
 
 @dataclass
@@ -33,7 +30,7 @@ class QuiesceDocker:
     it takes until one has stopped, `ended` when one did, in unix seconds.
     """
 
-    containers: dict[str, ContainerUse]
+    containers: dict[str, Container]
     failures: dict[str, list[str]] = field(default_factory=dict)
     time: float = 1000.0
     running: set[str] = field(default_factory=set)
@@ -43,16 +40,16 @@ class QuiesceDocker:
     calls: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, *containers: ContainerUse, **settings: object) -> "QuiesceDocker":
+    def of(cls, *containers: Container, **settings: object) -> "QuiesceDocker":
         """Make one of containers."""
         return cls({one.id: one for one in containers}, **settings)  # type: ignore[arg-type]
 
     def _call(self, call: str) -> None:
         self.calls.append(call)
         if reasons := self.failures.get(call):
-            raise ContainersError(reasons.pop(0))
+            raise DockerError(reasons.pop(0))
 
-    def all(self) -> tuple[ContainerUse, ...]:
+    def all(self) -> tuple[Container, ...]:
         """List all."""
         return tuple(self.containers.values())
 
@@ -60,7 +57,7 @@ class QuiesceDocker:
         """Share no network."""
         return {}
 
-    def find(self, name: str) -> ContainerUse | None:
+    def find(self, name: str) -> Container | None:
         """Find one."""
         return next((one for one in self.all() if name in {one.id, one.name}), None)
 

@@ -196,7 +196,7 @@ def prefixed(labels: Mapping[str, str | None], policy: Policy) -> dict[str, str]
 def parse_mount(raw: str | Mapping[str, str], policy: Policy) -> Mount:
     """Read `SOURCE:/path`, or the fields of a Mount."""
     if not isinstance(raw, str):
-        return Mount(**raw)
+        return Mount(**raw)  # type: ignore[arg-type]
     source, _, destination = raw.rpartition(":")
     if source == "tmpfs":
         return Mount("tmpfs", "", destination)

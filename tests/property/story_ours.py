@@ -15,7 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 from sidecar.backrest.api import BackrestApi
-from sidecar.docker.client import Connection
+from sidecar.docker.client import DockerClient
 from sidecar.docker.markers import DIRECTORY
 from sidecar.labels.policy import Policy
 from sidecar.lib import files as atomic
@@ -123,7 +123,7 @@ class _Api(BackrestApi):
             return super().set_config(content)
 
 
-class _Connection(Connection):
+class _Connection(DockerClient):
     """A connection to the engine, whose acts go by points."""
 
     fate: Fate

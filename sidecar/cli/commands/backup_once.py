@@ -128,7 +128,8 @@ def backup_once(dry_run: bool, **flags: Any) -> None:
 
 
 def _run(flags: dict[str, Any], *, dry_run: bool) -> int:
-    from sidecar.docker.lifecycle import OneShotDocker
+    from sidecar.docker.client import DockerClient
+    from sidecar.docker.one_shot import OneShotDocker
     from sidecar.runner.once.once import OnceBackup, Result, preview_once, run_once
     from sidecar.service.signals import SignalWaiter
 
@@ -141,7 +142,7 @@ def _run(flags: dict[str, Any], *, dry_run: bool) -> int:
     backup = OnceBackup(
         settings=runner,
         strategy=_choose_strategy(settings, runner, labels, own),
-        connect=lambda: OneShotDocker(settings.source.docker_sock or ""),
+        connect=lambda: OneShotDocker(DockerClient(settings.source.docker_sock)),
         to_stop=labels.to_stop,
         show=echo,
         stop_seconds=seconds,
@@ -205,14 +206,15 @@ def _choose_strategy(
 
         _refuse_image_flags(own)
         return PlansStrategy(runner, dict(os.environ), _show_end)
-    from sidecar.docker.lifecycle import OneShotDocker
+    from sidecar.docker.client import DockerClient
+    from sidecar.docker.one_shot import OneShotDocker
     from sidecar.runner.once.image import ImageRetention, ImageStrategy
 
     return ImageStrategy(
         runner,
         _image_settings(settings, own),
         tuple(ImageRetention(one.folder, one.flags) for one in labels.keep_rules),
-        lambda: OneShotDocker(settings.source.docker_sock or ""),
+        lambda: OneShotDocker(DockerClient(settings.source.docker_sock)),
         dict(os.environ),
         echo,
         lambda line: echo(line, err=True),

@@ -12,9 +12,10 @@ from pydantic import TypeAdapter
 # pydantic wants this one below Python 3.12.
 from typing_extensions import TypedDict
 
-from sidecar.docker.answers import WireMount, parse_mounts, validated
-from sidecar.docker.client import Connection
+from sidecar.docker.answers import WireMount, validated
+from sidecar.docker.client import DockerClient
 from sidecar.docker.models import Mount
+from sidecar.docker.records import mounts_of
 from sidecar.docker.stopped import parse_moment
 from sidecar.lib.errors import InventoryError
 
@@ -99,7 +100,7 @@ _INSPECTED = TypeAdapter(_InspectedBackrest)
 _TOP = TypeAdapter(_Top)
 
 
-def find_backrest(connection: Connection, name: str) -> BackrestContainer | None:
+def find_backrest(connection: DockerClient, name: str) -> BackrestContainer | None:
     """Inspect the container with this name or id; None without one. Raises InventoryError."""
     path = f"/containers/{quote(name, safe='')}/json"
     answer = connection.find(path)
@@ -108,7 +109,7 @@ def find_backrest(connection: Connection, name: str) -> BackrestContainer | None
     return _container(validated(_INSPECTED, answer, connection.source(path)))
 
 
-def processes_of(connection: Connection, backrest: BackrestContainer) -> list[Process] | None:
+def processes_of(connection: DockerClient, backrest: BackrestContainer) -> list[Process] | None:
     """Return the living processes of a running container; None where nobody can tell.
 
     Raises no error: the answer is None where a proxy forbids the question, the image has
@@ -165,7 +166,7 @@ def _descendants(processes: Sequence[Process], roots: set[str]) -> set[str]:
     return below
 
 
-def restart(connection: Connection, backrest: BackrestContainer, timeout: float) -> None:
+def restart(connection: DockerClient, backrest: BackrestContainer, timeout: float) -> None:
     """Restart the container; its processes get `timeout` seconds to end.
 
     Raises InventoryError when that failed or the container is gone.
@@ -185,7 +186,7 @@ def _container(entry: _InspectedBackrest) -> BackrestContainer:
         is_running=state["Running"],
         started_at=parse_moment(state.get("StartedAt", "")),
         environment={name: value for name, _, value in pairs},
-        mounts=parse_mounts(entry.get("Mounts")),
+        mounts=mounts_of(entry.get("Mounts")),
         command=(*filter(None, [entry.get("Path")]), *(entry.get("Args") or ())),
         finished_at=parse_moment(state.get("FinishedAt", "")),
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from sidecar.backrest.api import BackrestApi
-from sidecar.docker.client import Connection
+from sidecar.docker.client import DockerClient
 from sidecar.docker.markers import DIRECTORY
 from sidecar.lib.log import log_event
 from sidecar.reconciler.apply.idle import Due
@@ -135,14 +135,14 @@ class ApplyConnections:
     question whether it answers.
     """
 
-    connection: Connection
+    connection: DockerClient
     api: BackrestApi | None = None
     probe: BackrestApi | None = None
 
     @classmethod
     def open(cls, settings: ReconcilerSettings) -> Self:
         """Make the connections that the settings name; nothing is sent before the first call."""
-        connection, access = Connection(settings.source.docker_sock), settings.access
+        connection, access = DockerClient(settings.source.docker_sock), settings.access
         if not access.url:
             return cls(connection)
         login = (access.url, access.user, access.password)

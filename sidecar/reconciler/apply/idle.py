@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from sidecar.backrest.api import ApiError, BackrestApi
 from sidecar.backrest.document import Document, parse_document
 from sidecar.backrest.operations import Operation, Status, is_busy
-from sidecar.docker.client import Connection
+from sidecar.docker.client import DockerClient
 from sidecar.docker.markers import read_markers
 from sidecar.lib.errors import InventoryError, SidecarError
 from sidecar.lib.zones import local_zone
@@ -94,7 +94,7 @@ def check_by_api(api: BackrestApi, now: float) -> IdleCheck:
 
 
 def check_container(
-    connection: Connection, backrest: BackrestContainer, markers: Path, due: Due, now: float
+    connection: DockerClient, backrest: BackrestContainer, markers: Path, due: Due, now: float
 ) -> IdleCheck:
     """Check a running container, the markers of its hooks, and what is due soon."""
     check = check_processes(connection, backrest)
@@ -109,7 +109,7 @@ def check_container(
         return IdleCheck(IdleState.UNKNOWN, error.message)
 
 
-def check_processes(connection: Connection, backrest: BackrestContainer) -> IdleCheck:
+def check_processes(connection: DockerClient, backrest: BackrestContainer) -> IdleCheck:
     """Check only what runs in the container."""
     processes = processes_of(connection, backrest)
     if processes is None:
@@ -120,7 +120,7 @@ def check_processes(connection: Connection, backrest: BackrestContainer) -> Idle
 
 def check_backrest(
     api: BackrestApi | None,
-    connection: Connection,
+    connection: DockerClient,
     backrest: BackrestContainer,
     markers: Path,
     due: Due,
@@ -152,7 +152,7 @@ class PlanActivity:
     def __init__(
         self,
         api: BackrestApi | None,
-        connection: Connection,
+        connection: DockerClient,
         name: str,
         is_known: Callable[[], bool],
         wall: Callable[[], float] = time.time,

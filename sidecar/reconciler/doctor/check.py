@@ -14,10 +14,10 @@ from typing import TypeVar
 
 from sidecar.backrest.api import BackrestApi
 from sidecar.backrest.document import Document
-from sidecar.docker.client import Connection
-from sidecar.docker.cuttable_connection import CuttableConnection
-from sidecar.docker.inventory import DockerInventory, own_container_id
+from sidecar.docker.client import DockerClient
+from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Inventory, Mount
+from sidecar.docker.own_container import own_container_id
 from sidecar.planner.host_path import is_under, move, normal_path
 from sidecar.planner.propose import Proposal
 from sidecar.reconciler.apply.container import BackrestContainer
@@ -129,9 +129,9 @@ class CheckMemory:
 
 
 def read_version(url: str | None) -> bytes:
-    """Ask Docker for its version; raises InventoryError, RequestRefused with its status."""
-    with CuttableConnection(url, SECONDS) as connection:
-        return connection.get_version()
+    """Ask Docker for its version; raises DockerError, RequestRefused with its status."""
+    with DockerClient(url, SECONDS) as client:
+        return client.version()
 
 
 @dataclass
@@ -182,9 +182,9 @@ class CheckContext:
         self._docker = docker
 
     @property
-    def connection(self) -> Connection:
+    def connection(self) -> DockerClient:
         """The connection to Docker; raises NotChecked like `docker`."""
-        return self.docker.connection
+        return self.docker.client
 
     @property
     def document(self) -> Document:
@@ -211,7 +211,7 @@ def make_context(
     settings: ReconcilerSettings, environment: Mapping[str, str], *, fix: bool
 ) -> CheckContext:
     """Return the context of checks of this machine, now."""
-    own_id = own_container_id(environment=environment) or ""
+    own_id = own_container_id(environment=environment)
     return CheckContext(
         settings,
         environment,

@@ -10,8 +10,8 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from sidecar.docker.answers import validated
-from sidecar.docker.cuttable_connection import RequestRefused
 from sidecar.docker.endpoint import find_endpoint
+from sidecar.docker.failures import RequestRefused
 from sidecar.lib.errors import InventoryError
 from sidecar.reconciler.doctor.check import (
     CheckContext,

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from sidecar.docker.client import Connection
+from sidecar.docker.client import DockerClient
 from sidecar.docker.endpoint import parse_address
 from sidecar.lib.errors import InventoryError
 from sidecar.reconciler.doctor.check import (
@@ -230,13 +230,13 @@ def _missing(context: CheckContext, host: str, wanted: list[_HookRight]) -> list
     if parse_address(host) == context.connection.address:
         return [right for right in wanted if not _are_granted(context.connection, right.calls)]
     try:
-        with Connection(host, SECONDS) as connection:
+        with DockerClient(host, SECONDS) as connection:
             return [right for right in wanted if not _are_granted(connection, right.calls)]
     except InventoryError as error:
         raise NotChecked(f"the hooks' way to the engine is not ours: {error.message}") from None
 
 
-def _are_granted(connection: Connection, calls: Iterable[tuple[str, str]]) -> bool:
+def _are_granted(connection: DockerClient, calls: Iterable[tuple[str, str]]) -> bool:
     """Return whether none of the calls, each a method and a path, is refused."""
     return all(connection.status_of(*call) not in REFUSED for call in calls)
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from sidecar.docker import containers
-from sidecar.docker.client import Connection
+from sidecar.docker import containers, swarm
+from sidecar.docker.client import DockerClient
 from sidecar.docker.markers import Marker, read_markers, remove_marker
 from sidecar.docker.models import ContainerState, SwarmService
 from sidecar.docker.stopped import Verdict, judge_container, judge_service
@@ -103,7 +103,7 @@ class ResumeGuard:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: DockerClient,
         directory: Path,
         after: float,
         activity: Activity,
@@ -198,7 +198,7 @@ class ResumeGuard:
         now = self._wall()
         template = None if workloads is None else find_template(marker, workloads)
         if marker.is_of_service:
-            service = containers.find_service(self._connection, marker.container)
+            service = swarm.find_service(self._connection, marker.container)
             if service is not None and workloads is not None:
                 template = template or self._template_of(service)
             return decide_service(marker, service, template, now)
@@ -237,7 +237,7 @@ class ResumeGuard:
         elif action is MarkerAction.UNPAUSE:
             containers.unpause_container(self._connection, marker.container)
         else:
-            containers.scale_service(self._connection, marker.container, marker.stop.replicas)
+            swarm.scale_service(self._connection, marker.container, marker.stop.replicas)
 
     def _report_waiting(
         self, marker: Marker, track: "_Track", check: IdleCheck, now: float

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.docker import containers
-from sidecar.docker.client import Connection
+from sidecar.docker import containers, swarm
+from sidecar.docker.client import DockerClient
 from sidecar.docker.markers import DIRECTORY, Marker, read_markers, remove_marker
 from sidecar.docker.stopped import Verdict, judge_container, judge_service
 from sidecar.lib.errors import SidecarError
@@ -32,7 +32,7 @@ class MarkerResumer:
     """
 
     document: Path
-    connect: Callable[[], Connection] | None
+    connect: Callable[[], DockerClient] | None
     plans: RunningPlans
     now: Callable[[], float] = time.time
 
@@ -55,7 +55,7 @@ class MarkerResumer:
     def _directory(self) -> Path:
         return self.document.absolute().parent / DIRECTORY
 
-    def _resume_one(self, connection: Connection, marker: Marker) -> str:
+    def _resume_one(self, connection: DockerClient, marker: Marker) -> str:
         with self.plans.unused(marker.plan, marker.name) as is_free:
             if not is_free:
                 return ""
@@ -67,7 +67,7 @@ class MarkerResumer:
                 return _say(marker, error.message)
         return ""
 
-    def _settle(self, connection: Connection, marker: Marker) -> None:
+    def _settle(self, connection: DockerClient, marker: Marker) -> None:
         verdict = self._judge(connection, marker)
         if verdict is Verdict.WAIT:
             return
@@ -80,7 +80,7 @@ class MarkerResumer:
             log_event(_log, logging.WARNING, "container.left", name=marker.name)
         remove_marker(self._directory, marker)
 
-    def _judge(self, connection: Connection, marker: Marker) -> Verdict | None:
+    def _judge(self, connection: DockerClient, marker: Marker) -> Verdict | None:
         """Return what follows for what a marker names; None if it is gone."""
         if not marker.container:
             return Verdict.NOTHING if marker.was_never_used() else None
@@ -93,8 +93,8 @@ class MarkerResumer:
             return Verdict.NOTHING
         return judge_container(marker.stop, state.status, state.finished, self.now())
 
-    def _judge_service(self, connection: Connection, marker: Marker) -> Verdict | None:
-        service = containers.find_service(connection, marker.container)
+    def _judge_service(self, connection: DockerClient, marker: Marker) -> Verdict | None:
+        service = swarm.find_service(connection, marker.container)
         if service is None or service.replicas is None or not marker.stop.replicas:
             return None
         if marker.was_never_used(service.name):
@@ -102,19 +102,19 @@ class MarkerResumer:
         return judge_service(marker.stop, service.replicas, self.now())
 
 
-def _start(connection: Connection, marker: Marker) -> None:
+def _start(connection: DockerClient, marker: Marker) -> None:
     containers.start_container(connection, marker.container)
 
 
-def _unpause(connection: Connection, marker: Marker) -> None:
+def _unpause(connection: DockerClient, marker: Marker) -> None:
     containers.unpause_container(connection, marker.container)
 
 
-def _scale(connection: Connection, marker: Marker) -> None:
-    containers.scale_service(connection, marker.container, marker.stop.replicas)
+def _scale(connection: DockerClient, marker: Marker) -> None:
+    swarm.scale_service(connection, marker.container, marker.stop.replicas)
 
 
-_STARTS: Mapping[Verdict, Callable[[Connection, Marker], None]] = {
+_STARTS: Mapping[Verdict, Callable[[DockerClient, Marker], None]] = {
     Verdict.START: _start,
     Verdict.UNPAUSE: _unpause,
     Verdict.SCALE: _scale,

@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.docker.lifecycle import ContainersError, OneShotContainer, OneShotDocker
-from sidecar.docker.usage import on_host, own_container, own_id
+from sidecar.docker.failures import DockerError
+from sidecar.docker.one_shot import OneShotContainer, OneShotDocker
+from sidecar.docker.own_container import find_own_container, own_container_id
+from sidecar.docker.usage import on_host
 from sidecar.engines.restic.masking import Masking, masking_of_variables
 from sidecar.lib.errors import UsageError
 from sidecar.lib.log import log_event
@@ -145,7 +147,7 @@ class ImageStrategy:
         try:
             with self._connect() as docker:
                 docker.stop(self._name)
-        except ContainersError as error:
+        except DockerError as error:
             log_event(_log, logging.ERROR, "once.not-stopped", reason=error.message)
 
     def _run_forget(self, docker: OneShotDocker, retention: ImageRetention) -> Result:
@@ -197,7 +199,8 @@ def _socket_on_host(docker: OneShotDocker) -> str:
             f"--rcb-image needs the socket of the engine, not {address}",
             "name a socket by --docker-sock: it is mounted into the image's container",
         )
-    return on_host(address.removeprefix(_UNIX), own_container(docker.all(), own_id()))
+    own = find_own_container(docker.all(), own_container_id())
+    return on_host(address.removeprefix(_UNIX), own)
 
 
 def _in_words(status: int) -> str:

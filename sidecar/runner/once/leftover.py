@@ -66,7 +66,7 @@ def remove_record(state: Path) -> None:
 
 
 class ContainerRemover(QuiesceControl, Protocol):
-    """What recovery needs of Docker; every method may raise ContainersError."""
+    """What recovery needs of Docker; every method may raise DockerError."""
 
     def discard(self, name: str, seconds: int = 10) -> bool:
         """Stop and remove a container that a backup created; False if there is none."""
@@ -85,7 +85,7 @@ def recover_leftovers(
     To be called at each start of a runner. Only where it `is_alone`, as the holder of the
     scheduler's lock is, the backup's process is known to be dead: else its container is left
     alone. For `wait` see `start_again`. Returns what could not be started, in words. Raises
-    ContainersError or JournalError.
+    DockerError or JournalError.
     """
     state = journal.path.parent
     record = read_record(state) if is_alone else None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
-from sidecar.docker.lifecycle import OneShotDocker
+from sidecar.docker.one_shot import OneShotDocker
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.lib.log import log_event
 from sidecar.runner.journal import Journal

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Protocol, TypeVar
 
-from sidecar.docker.lifecycle import ContainersError
-from sidecar.docker.models import ContainerState
-from sidecar.docker.usage import ContainerUse
+from sidecar.docker.failures import DockerError
+from sidecar.docker.models import Container, ContainerState
 from sidecar.lib.log import log_event
 from sidecar.runner.journal import Journal
 from sidecar.runner.quiesce import (
@@ -44,9 +43,9 @@ _log = logging.getLogger(__name__)
 
 
 class QuiesceControl(ContainerControl, Protocol):
-    """What quiescing needs of Docker; every method may raise ContainersError."""
+    """What quiescing needs of Docker; every method may raise DockerError."""
 
-    def all(self) -> tuple[ContainerUse, ...]:
+    def all(self) -> tuple[Container, ...]:
         """List all containers."""
         ...
 
@@ -55,7 +54,7 @@ class QuiesceControl(ContainerControl, Protocol):
         ...
 
 
-class StopFailed(ContainersError):
+class StopFailed(DockerError):
     """A container cannot or must not be stopped, so nothing was backed up."""
 
 
@@ -74,7 +73,7 @@ class QuiesceContext:
     is_stopping: Callable[[], bool]
 
 
-def choose_stopped(docker: QuiesceControl, wanted: Collection[str]) -> tuple[ContainerUse, ...]:
+def choose_stopped(docker: QuiesceControl, wanted: Collection[str]) -> tuple[Container, ...]:
     """Return those of the wanted ids that run, in the order in which they are stopped.
 
     Raises StopFailed if one of them would not come back as it is.
@@ -89,8 +88,8 @@ def choose_stopped(docker: QuiesceControl, wanted: Collection[str]) -> tuple[Con
 
 
 def in_start_order(
-    containers: Iterable[ContainerUse], providers: Mapping[str, str]
-) -> tuple[ContainerUse, ...]:
+    containers: Iterable[Container], providers: Mapping[str, str]
+) -> tuple[Container, ...]:
     """Sort containers so that what one needs comes before it, else by name. Pure.
 
     One needs what Compose's `depends_on` names, and by `providers` (container id → id or name)
@@ -127,11 +126,11 @@ def _sorted_places(graph: Mapping[str, set[str]], place: Mapping[str, int]) -> l
     return ordered
 
 
-def _project(container: ContainerUse) -> str:
+def _project(container: Container) -> str:
     return container.labels.get(_PROJECT, "")
 
 
-def _dependencies(container: ContainerUse) -> Iterable[tuple[str, str]]:
+def _dependencies(container: Container) -> Iterable[tuple[str, str]]:
     """Return the services that Compose says it depends on: `NAME:CONDITION:RESTART,...`."""
     entries = container.labels.get(_DEPENDS_ON, "").split(",")
     names = (entry.partition(":")[0].strip() for entry in entries)
@@ -141,14 +140,14 @@ def _dependencies(container: ContainerUse) -> Iterable[tuple[str, str]]:
 @contextmanager
 def quiesced(
     docker: QuiesceControl,
-    containers: Sequence[ContainerUse],
+    containers: Sequence[Container],
     journal: Journal,
     context: QuiesceContext,
 ) -> Iterator[None]:
     """Stop containers in this order for the block, and start them in reverse, whatever happens.
 
     Raises StopFailed, with all started again, if one cannot be stopped or if we are asked to
-    end before all are; ContainersError if some cannot be started, after all others were.
+    end before all are; DockerError if some cannot be started, after all others were.
     """
     failures: list[str] = []
     try:
@@ -159,10 +158,10 @@ def quiesced(
                 control = _PersistentControl(docker, one, context.wait, failures)
                 _stop(stack, control, journal, math.ceil(context.seconds))
             yield
-    except ContainersError as error:
+    except DockerError as error:
         if failures:
             reasons = dict.fromkeys((error.message, *failures))
-            raise ContainersError("; ".join(reasons), "see why, and start them by hand") from error
+            raise DockerError("; ".join(reasons), "see why, and start them by hand") from error
         raise
 
 
@@ -170,7 +169,7 @@ def _stop(stack: ExitStack, control: "_PersistentControl", journal: Journal, sec
     stopped = while_stopped(control, (control.one,), journal, seconds=seconds, wait=control.wait)
     try:
         stack.enter_context(stopped)
-    except ContainersError as error:
+    except DockerError as error:
         raise StopFailed(f"nothing was backed up: {error.message}", error.hint) from error
 
 
@@ -179,7 +178,7 @@ class _PersistentControl:
     """Docker for one container: a start is tried several times, whatever its name is by now."""
 
     docker: QuiesceControl
-    one: ContainerUse
+    one: Container
     wait: Callable[[float], object]
     failures: list[str] = field(repr=False)
 
@@ -199,11 +198,11 @@ class _PersistentControl:
         """Start it, with a few tries; a failure is added to `failures` and raised."""
         try:
             return self._retry(lambda: self.docker.start(container))
-        except ContainersError as error:
+        except DockerError as error:
             self.failures.append(f"{self.one.name} is not sure to run again: {error.message}")
             raise
 
-    def find(self, name: str) -> ContainerUse | None:
+    def find(self, name: str) -> Container | None:
         """Find what is in its place by now: of that name, or that part of its Compose project."""
         return self._retry(lambda: find_replacement(self.one, name, self.docker.all()))
 
@@ -215,18 +214,16 @@ class _PersistentControl:
         for pause in _PAUSES:
             try:
                 return call()
-            except ContainersError as error:
+            except DockerError as error:
                 fields = {"name": self.one.name, "reason": error.message}
                 log_event(_log, logging.WARNING, "container.retried", **fields)
                 self.wait(pause)
         return call()
 
 
-def find_replacement(
-    one: ContainerUse, name: str, present: Iterable[ContainerUse]
-) -> ContainerUse | None:
+def find_replacement(one: Container, name: str, present: Iterable[Container]) -> Container | None:
     """Return the container that has come in the place of one that is gone."""
-    from_best: tuple[Callable[[ContainerUse], bool], ...] = (
+    from_best: tuple[Callable[[Container], bool], ...] = (
         lambda other: name in {other.id, other.name},
         lambda other: _compose_identity(other) == _compose_identity(one) is not None,
         lambda other: _final_name(other) == name,
@@ -235,13 +232,13 @@ def find_replacement(
     return next((other for fits in from_best for other in candidates if fits(other)), None)
 
 
-def _compose_identity(one: ContainerUse) -> tuple[str, ...] | None:
+def _compose_identity(one: Container) -> tuple[str, ...] | None:
     """Return project, service, number and one-off; None if Compose did not make it."""
     values = tuple(one.labels.get(key, "") for key in _IDENTITY)
     return values if all(values[:2]) else None
 
 
-def _final_name(one: ContainerUse) -> str:
+def _final_name(one: Container) -> str:
     """Return the name that Compose will give to a container that it is just recreating."""
     found = _RECREATED.fullmatch(one.name)
     return found[1] if found else one.name

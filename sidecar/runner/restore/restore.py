@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from sidecar.docker.lifecycle import ContainersError
-from sidecar.docker.usage import ContainerUse
+from sidecar.docker.failures import DockerError
+from sidecar.docker.models import Container
 from sidecar.engines.base import (
     CommandResult,
     Engine,
@@ -81,7 +81,7 @@ class RestorePlan:
     request: RestoreRequest
     snapshot: Snapshot
     steps: tuple[Step, ...]
-    users: tuple[ContainerUse, ...] = ()
+    users: tuple[Container, ...] = ()
     passed_over: str = ""
 
     @property
@@ -130,7 +130,7 @@ class Restorer:
         """Check everything, and return what would be done; nothing is changed.
 
         But what an earlier restore left halfway is finished first, unless `is_dry`.
-        Raises RestoreError, EngineError, ContainersError or UsageError.
+        Raises RestoreError, EngineError, DockerError or UsageError.
         """
         request = check_request(request)
         look = FileLook(self._engine, self._journal.runs, backup_job(request.plan))
@@ -199,20 +199,20 @@ class Restorer:
             hint = "free it, name a --target on another disk, or write --force to try"
             raise RestoreError(f"{lacking}: nothing was touched", hint, FailureClass.DISK_FULL)
 
-    def _users(self, request: RestoreRequest, steps: Sequence[Step]) -> tuple[ContainerUse, ...]:
+    def _users(self, request: RestoreRequest, steps: Sequence[Step]) -> tuple[Container, ...]:
         """Return the containers to stop; raises if one is in use that must not or cannot stop."""
         places = [one.item.place for one in steps if not _is_new_target(request, one)]
         if self._containers is None or not places:
             return ()
         try:
             users = users_at_work(self._containers, places)
-        except ContainersError as error:
+        except DockerError as error:
             if request.force and not request.stop:
                 return ()
             more = "; if nobody else uses the data, write --docker-sock none"
             if not request.stop:
                 more += "; --force restores without having asked it"
-            raise ContainersError(error.message, f"{error.hint}{more}") from error
+            raise DockerError(error.message, f"{error.hint}{more}") from error
         if users and not request.stop:
             names = ", ".join(one.name for one in users)
             raise RestoreError(
@@ -231,7 +231,7 @@ class Restorer:
             return self._journal.runs.hold(job, trigger, self._now())
 
     def _stopped(
-        self, users: Sequence[ContainerUse], run: int
+        self, users: Sequence[Container], run: int
     ) -> contextlib.AbstractContextManager[None]:
         if self._containers is None or not users:
             return contextlib.nullcontext()

@@ -7,21 +7,23 @@ from pathlib import Path
 from typing import Protocol
 
 from sidecar.docker.endpoint import DEFAULT_ADDRESS
-from sidecar.docker.lifecycle import NoDocker
-from sidecar.docker.usage import ContainerUse, on_host, own_container, own_id, users_of
+from sidecar.docker.failures import NoDocker
+from sidecar.docker.models import Container
+from sidecar.docker.own_container import find_own_container, own_container_id
+from sidecar.docker.usage import on_host, users_of
 
 _MARKS = ("/.dockerenv", "/run/.containerenv")
 
 
 class ContainerLister(Protocol):
-    """What is read of Docker; everything may raise ContainersError."""
+    """What is read of Docker; everything may raise DockerError."""
 
     @property
     def address(self) -> str:
         """Where Docker listens."""
         ...
 
-    def all(self) -> tuple[ContainerUse, ...]:
+    def all(self) -> tuple[Container, ...]:
         """List the containers."""
         ...
 
@@ -39,16 +41,18 @@ class OwnContainer:
     @classmethod
     def detect(cls) -> "OwnContainer":
         """Detect it; `?` if we are in one whose id is not known."""
-        return cls(own_id() or ("?" if any(Path(mark).exists() for mark in _MARKS) else ""))
+        return cls(
+            own_container_id() or ("?" if any(Path(mark).exists() for mark in _MARKS) else "")
+        )
 
 
 def users_at_work(
     docker: ContainerLister, places: Iterable[str], own: OwnContainer | None = None
-) -> tuple[ContainerUse, ...]:
+) -> tuple[Container, ...]:
     """Return the running containers that use a place, except our own.
 
     Without Docker at the usual address, and outside of any container, there are none.
-    Raises ContainersError where it cannot be known.
+    Raises DockerError where it cannot be known.
     """
     own = own or OwnContainer.detect()
     try:
@@ -57,7 +61,7 @@ def users_at_work(
         if own.id or docker.address != DEFAULT_ADDRESS:
             raise
         return ()
-    ours = own_container(containers, own.id)
+    ours = find_own_container(containers, own.id)
     others = [one for one in containers if one.is_at_work and one != ours]
     wanted = {on_host(os.path.realpath(place), ours) for place in places}
     return users_of(wanted, others, docker.data_root())

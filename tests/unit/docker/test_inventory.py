@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from sidecar.docker.answers import parse_containers, parse_identity, parse_link_target
-from sidecar.docker.inventory import DockerInventory, load_saved, own_container_id
+from sidecar.docker.inventory import DockerInventory, load_saved
 from sidecar.docker.models import Container, Inventory, Mount, Volume
 from sidecar.lib.errors import InventoryError
 
@@ -693,52 +693,3 @@ def test_time_zone_is_the_containers_variable(
 
     assert docker.time_zone_of("backrest") == zone
     assert docker.time_zone_of("other") is None
-
-
-# Which container is our own.
-
-
-@pytest.mark.parametrize(
-    ("mountinfo", "cgroup", "expected"),
-    [
-        (
-            f"1 2 0:1 / / rw - overlay\n3 1 8:1 /var/lib/docker/containers/{LONG_ID}/hostname /etc/hostname rw - ext4 /dev/sda1 rw",
-            "",
-            LONG_ID,
-        ),
-        (
-            f"3 1 8:1 /run/containers/overlay-containers/{LONG_ID}/userdata/hostname /etc/hostname rw",
-            "0::/",
-            LONG_ID,
-        ),
-        (f"3 1 0:5 / /var/lib/docker/containers/{LONG_ID}/mounts/shm rw - tmpfs shm rw", "", None),
-        (
-            "3 1 8:1 /etc/hostname /etc/hostname rw",
-            f"0::/system.slice/docker-{LONG_ID}.scope\n",
-            LONG_ID,
-        ),
-        ("short line", f"12:cpu:/docker/{LONG_ID}\n", LONG_ID),
-        ("", "0::/user.slice\n", None),
-    ],
-)
-def test_own_container_is_found_in_proc(
-    tmp_path: Path, mountinfo: str, cgroup: str, expected: str | None
-) -> None:
-    """By the file that Docker mounts over /etc/hostname, else by the control group."""
-    (tmp_path / "mountinfo").write_text(mountinfo)
-    (tmp_path / "cgroup").write_text(cgroup)
-
-    assert own_container_id(proc=tmp_path, environment={}) == expected
-
-
-def test_own_container_by_host_name_is_completed(tmp_path: Path) -> None:
-    """A host name that is a short id stands for the container that has it."""
-    short = LONG_ID[:12]
-
-    def find(name: str, known: tuple[str, ...] = ()) -> str | None:
-        return own_container_id(known, tmp_path, {"HOSTNAME": name})
-
-    assert find(short, ("f" * 64, LONG_ID)) == LONG_ID
-    assert find(short) == short
-    assert find("server-1", (LONG_ID,)) is None
-    assert own_container_id((), tmp_path, {}) is None

@@ -3,13 +3,15 @@
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
-from sidecar.docker.cuttable_connection import CuttableConnection
+from sidecar.docker.client import DockerClient
+from sidecar.docker.containers import Containers
+from sidecar.docker.events import EventStream
+from sidecar.docker.failures import DockerError
 from sidecar.docker.inventory import DockerInventory
-from sidecar.docker.lifecycle import Containers, ContainersError
-from sidecar.lib.errors import InventoryError, SidecarError
 from tests.fakes.certificate import make_certificate
 from tests.fakes.fake_docker import FakeDocker
 from tests.unit.docker.test_endpoint import keep_context, use_context
@@ -23,19 +25,19 @@ def observe(address: str) -> None:
         docker.observe()
 
 
-def listen(address: str) -> None:
-    """Reach it as the daemon's events and `doctor` do."""
-    with CuttableConnection(address, SECONDS) as connection:
-        connection.get_version()
+def ask_version(address: str) -> None:
+    """Reach it as `doctor` does at first."""
+    with DockerClient(address, SECONDS) as client:
+        client.version()
 
 
 def use(address: str) -> None:
     """Reach it as the runner does."""
-    with Containers(address, timeout=SECONDS) as containers:
+    with Containers(DockerClient(address, SECONDS)) as containers:
         containers.all()
 
 
-WAYS = [observe, listen, use]
+WAYS = [observe, ask_version, use]
 Reach = Callable[[str], None]
 each_way = pytest.mark.parametrize("reach", WAYS)
 
@@ -77,9 +79,9 @@ def plain() -> Iterator[FakeDocker]:
         yield docker
 
 
-def failure_of(reach: Reach, address: str) -> SidecarError:
+def failure_of(reach: Reach, address: str) -> DockerError:
     """Return what reaching an address raises."""
-    with pytest.raises((InventoryError, ContainersError)) as caught:
+    with pytest.raises(DockerError) as caught:
         reach(address)
     return caught.value
 
@@ -259,6 +261,9 @@ def test_context_of_the_docker_client_leads_to_its_engine_by_its_certificates(
 
     for reach in WAYS:
         reach("")
+    states: SimpleQueue[tuple[bool, str]] = SimpleQueue()
+    with EventStream(None, "backrest.", lambda _: None, lambda *state: states.put(state)):
+        assert states.get(timeout=SECONDS) == (True, "")
     (folder / "ca.pem").write_bytes((folder / "cert.pem").read_bytes())
     for reach in WAYS:
         assert "not trusted" in failure_of(reach, "").message
@@ -270,5 +275,5 @@ def test_context_that_does_not_exist_is_told_by_the_runner_when_it_asks(
     """Not before: much of it needs no Docker."""
     monkeypatch.setenv("DOCKER_CONTEXT", "gone")
 
-    with Containers() as containers, pytest.raises(ContainersError, match="gone"):
+    with Containers(DockerClient()) as containers, pytest.raises(DockerError, match="gone"):
         containers.all()

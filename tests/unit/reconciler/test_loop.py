@@ -195,8 +195,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, object]:
 
 def stall(bench: Bench) -> None:
     """Let the engine say nothing, and have little patience with that."""
-    connection = bench.loop._docker.connection
-    connection._timeout = 0.3
+    bench.loop._docker.client.timeout = 0.3
     bench.engine.stall()
 
 

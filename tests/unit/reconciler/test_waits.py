@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.backrest.api import BackrestApi
 from sidecar.backrest.document import parse_document
-from sidecar.docker.client import Connection
+from sidecar.docker.client import DockerClient
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import InventoryError
@@ -34,7 +34,7 @@ RESTS = [
 WORKS = [*RESTS, ["13", "12", "/bin/restic backup --json /x"]]
 
 
-class Engine(Connection):
+class Engine(DockerClient):
     """A Docker with one backrest container, whose processes are given."""
 
     def __init__(self, processes: list[list[str]], *, is_running: bool = True) -> None:

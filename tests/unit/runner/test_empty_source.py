@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.backrest.reading import RunPlan
-from sidecar.docker.lifecycle import ContainersError
-from sidecar.docker.models import ContainerState
-from sidecar.docker.usage import ContainerUse, MountedPath
+from sidecar.docker.failures import DockerError
+from sidecar.docker.models import Container, ContainerState, Mount
 from sidecar.engines.base import Engine, EngineError, FailureClass, Snapshot
 from sidecar.runner.empty_source import (
     EmptySourceAction,
@@ -280,11 +279,11 @@ class World:
 class Machine:
     """Containers that are only listed."""
 
-    present: tuple[ContainerUse, ...] = ()
-    error: ContainersError | None = None
+    present: tuple[Container, ...] = ()
+    error: DockerError | None = None
     address: str = "unix:///made-up.sock"
 
-    def all(self) -> tuple[ContainerUse, ...]:
+    def all(self) -> tuple[Container, ...]:
         """List them."""
         if self.error is not None:
             raise self.error
@@ -302,7 +301,7 @@ class Machine:
         """Nor started."""
         raise AssertionError(container)
 
-    def find(self, name: str) -> ContainerUse | None:
+    def find(self, name: str) -> Container | None:
         """Nor looked for."""
         raise AssertionError(name)
 
@@ -416,9 +415,7 @@ def test_a_container_at_work_keeps_the_plan_from_being_restored(world: World) ->
     """It is named; what cannot be listed is as bad."""
     world.empty()
     world.repository.held = (("full", 3),)
-    user = ContainerUse(
-        "1" * 64, "web-1", "running", mounts=(MountedPath(str(world.path), "/data"),)
-    )
+    user = Container("1" * 64, "web-1", mounts=(Mount("bind", str(world.path), "/data"),))
     world.containers = Machine((user,))
 
     decision, ended = world.emptiness(everything=True).refill(world.plan)
@@ -428,7 +425,7 @@ def test_a_container_at_work_keeps_the_plan_from_being_restored(world: World) ->
     )
     assert ended is not None
     assert FailureClass.SOURCE_MISSING is ended.failure
-    world.containers = Machine(error=ContainersError("no answer"))
+    world.containers = Machine(error=DockerError("no answer"))
     decision, _ = world.emptiness(everything=True, may_stop=True).refill(world.plan)
     assert "no answer" in decision.reason
 

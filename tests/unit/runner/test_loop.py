@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from sidecar.backrest.reading import Config, Repo, RunPlan, Timing
-from sidecar.docker.usage import ContainerUse
+from sidecar.docker.models import Container
 from sidecar.engines.base import FailureClass, Progress, Stats
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.runner import parts as parts_module
@@ -1128,11 +1128,11 @@ def test_jobs_know_the_containers_that_their_hooks_stop(world: World) -> None:
 
 def test_our_own_container_is_no_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may have taken over the name that Backrest's container had."""
-    engine = SimpleNamespace(find=lambda name: ContainerUse("f" * 64, name, "running"))
+    engine = SimpleNamespace(find=lambda name: Container("f" * 64, name))
     for own, expected in (("f" * 12, False), ("e" * 12, True), ("", True)):
-        monkeypatch.setattr(parts_module, "own_id", lambda own=own: own)
+        monkeypatch.setattr(parts_module, "own_container_id", lambda own=own: own)
         assert expected is parts_module._runs(engine, "backrest")  # type: ignore[arg-type]
-    stopped = SimpleNamespace(find=lambda name: ContainerUse("e" * 64, name, "exited"))
+    stopped = SimpleNamespace(find=lambda name: Container("e" * 64, name, state="exited"))
     assert not parts_module._runs(stopped, "backrest")  # type: ignore[arg-type]
 
 

@@ -10,17 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.docker.endpoint import DEFAULT_ADDRESS
-from sidecar.docker.lifecycle import ContainersError, NoDocker
-from sidecar.docker.models import ContainerState
-from sidecar.docker.usage import (
-    ContainerUse,
-    MountedPath,
-    in_start_order,
-    on_host,
-    own_container,
-    own_id,
-    users_of,
-)
+from sidecar.docker.failures import DockerError, NoDocker
+from sidecar.docker.models import Container, ContainerState, Mount
+from sidecar.docker.usage import in_start_order, on_host, users_of
 from sidecar.runner.journal import Journal, Stopped
 from sidecar.runner.quiesce import (
     reasons_not_to_stop,
@@ -33,20 +25,20 @@ from sidecar.runner.restore.users import OwnContainer, users_at_work
 ROOT = "/var/lib/docker"
 
 
-def container(name: str, *held: MountedPath, state: str = "running", **labels: str) -> ContainerUse:
+def container(name: str, *held: Mount, state: str = "running", **labels: str) -> Container:
     """Make a container; its id begins with its name."""
     found = {key.replace("_", "."): value for key, value in labels.items()}
-    return ContainerUse(f"{name}-id", name, state, found, held)
+    return Container(f"{name}-id", name, labels=found, mounts=held, state=state)
 
 
-def of_compose(name: str, needs: str = "") -> ContainerUse:
+def of_compose(name: str, needs: str = "") -> Container:
     """Make one of a Compose project."""
     labels = {
         "com.docker.compose.project": "shop",
         "com.docker.compose.service": name,
         "com.docker.compose.depends_on": needs,
     }
-    return ContainerUse(f"{name}-id", f"shop-{name}-1", "running", labels)
+    return Container(f"{name}-id", f"shop-{name}-1", labels=labels)
 
 
 @dataclass
@@ -57,7 +49,7 @@ class Machine:
     the last end of each was.
     """
 
-    present: list[ContainerUse] = field(default_factory=list)
+    present: list[Container] = field(default_factory=list)
     refuse: set[str] = field(default_factory=set)
     log: list[str] = field(default_factory=list)
     going: set[str] = field(default_factory=set)
@@ -65,7 +57,7 @@ class Machine:
     ended: float = 0.0
     time: float = 1000.0
     address: str = "unix:///made-up.sock"
-    error: ContainersError | None = None
+    error: DockerError | None = None
 
     def stop(self, container: str, seconds: int = 10) -> None:
         """Stop it."""
@@ -77,7 +69,7 @@ class Machine:
         self._do(f"start {container}")
         return any(one.id == container for one in self.present)
 
-    def find(self, name: str) -> ContainerUse | None:
+    def find(self, name: str) -> Container | None:
         """Find it."""
         return next((one for one in self.present if name in (one.id, one.name)), None)
 
@@ -103,7 +95,7 @@ class Machine:
         self.log.append("wait")
         self.time += seconds
 
-    def all(self) -> tuple[ContainerUse, ...]:
+    def all(self) -> tuple[Container, ...]:
         """List them."""
         if self.error is not None:
             raise self.error
@@ -116,7 +108,7 @@ class Machine:
     def _do(self, call: str) -> None:
         self.log.append(call)
         if call in self.refuse:
-            raise ContainersError(f"would not {call}")
+            raise DockerError(f"would not {call}")
 
 
 @pytest.fixture
@@ -158,7 +150,7 @@ def test_if_one_cannot_be_stopped_the_others_start_again(journal: Journal) -> No
     machine = Machine([WEB, DB], {"stop db-id"}, status={"db-id": ["running", "exited"]})
 
     with (
-        pytest.raises(ContainersError, match="would not stop db-id"),
+        pytest.raises(DockerError, match="would not stop db-id"),
         while_stopped(machine, [WEB, DB], journal, wait=machine.wait),
     ):
         raise AssertionError
@@ -222,7 +214,7 @@ def test_one_that_cannot_be_started_keeps_none_of_the_others(journal: Journal) -
     machine = Machine([WEB, DB], {"start db-id"}, status={"db-id": ["exited"]})
 
     with (
-        pytest.raises(ContainersError, match="shop-db-1 is stopped and could not be started"),
+        pytest.raises(DockerError, match="shop-db-1 is stopped and could not be started"),
         while_stopped(machine, [WEB, DB], journal),
     ):
         pass
@@ -288,18 +280,16 @@ def test_what_would_not_come_back_is_not_stopped() -> None:
 @pytest.mark.parametrize(
     ("held", "uses"),
     [
-        (MountedPath("/srv/app/data", "/data"), True),
-        (MountedPath("/srv/app/data/deep", "/data", is_writable=False), True),
-        (MountedPath("/srv/app", "/app"), True),
-        (MountedPath("/srv/app", "/app", is_writable=False), False),
-        (MountedPath("/srv/app/data2", "/data"), False),
-        (MountedPath("/", "/rootfs"), False),
-        (MountedPath("/var/lib/docker/volumes", "/volumes"), False),
+        (Mount("bind", "/srv/app/data", "/data"), True),
+        (Mount("bind", "/srv/app/data/deep", "/data", is_writable=False), True),
+        (Mount("bind", "/srv/app", "/app"), True),
+        (Mount("bind", "/srv/app", "/app", is_writable=False), False),
+        (Mount("bind", "/srv/app/data2", "/data"), False),
+        (Mount("bind", "/", "/rootfs"), False),
+        (Mount("bind", "/var/lib/docker/volumes", "/volumes"), False),
     ],
 )
-def test_who_has_a_part_of_a_path_or_may_write_to_it_uses_it(
-    *, held: MountedPath, uses: bool
-) -> None:
+def test_who_has_a_part_of_a_path_or_may_write_to_it_uses_it(*, held: Mount, uses: bool) -> None:
     """Who oversees the whole machine does not, nor who only reads what lies above."""
     one = container("one", held)
 
@@ -308,7 +298,7 @@ def test_who_has_a_part_of_a_path_or_may_write_to_it_uses_it(
 
 def test_a_path_is_found_through_our_own_mounts() -> None:
     """The engine knows the host's names only; the longest mount counts."""
-    own = container("own", MountedPath("/srv", "/data"), MountedPath("/mnt/disk", "/data/disk"))
+    own = container("own", Mount("bind", "/srv", "/data"), Mount("bind", "/mnt/disk", "/data/disk"))
 
     paths = ["/data/x", "/data/disk/y", "/data", "/etc", "/database"]
 
@@ -316,18 +306,18 @@ def test_a_path_is_found_through_our_own_mounts() -> None:
         on_host(path, own) for path in paths
     ]
     assert "/data/x" == on_host("/data/x", None)
-    assert "/host/etc" == on_host("/etc", container("own", MountedPath("/host", "/")))
+    assert "/host/etc" == on_host("/etc", container("own", Mount("bind", "/host", "/")))
 
 
 def test_only_others_that_are_at_work_are_in_the_way() -> None:
     """We use the paths ourselves; what is stopped uses nothing."""
-    held = MountedPath("/srv/x", "/x")
+    held = Mount("bind", "/srv/x", "/x")
     machine = Machine(
         [
             container("1234567890ab", held),
             container("stopped", held, state="exited"),
             container("paused", held, state="paused"),
-            container("elsewhere", MountedPath("/srv/y", "/y")),
+            container("elsewhere", Mount("bind", "/srv/y", "/y")),
         ]
     )
 
@@ -345,26 +335,9 @@ def test_no_engine_on_a_plain_machine_means_no_container() -> None:
         users_at_work(machine, ["/srv"], OwnContainer("?"))
     with pytest.raises(NoDocker):
         users_at_work(replace(machine, address="unix:///mine.sock"), ["/srv"], OwnContainer(""))
-    broken = replace(machine, error=ContainersError("no answer"))
-    with pytest.raises(ContainersError):
+    broken = replace(machine, error=DockerError("no answer"))
+    with pytest.raises(DockerError):
         users_at_work(broken, ["/srv"], OwnContainer(""))
-
-
-def test_our_own_container_is_known_by_what_the_engine_mounts(tmp_path: Path) -> None:
-    """Else by a host name that looks like an id; a host lists mounts of all its containers."""
-    number = "ab" * 32
-    line = "1 2 0:3 {} {} rw - ext4 x rw\n"
-    mounted = line.format(f"/lib/docker/containers/{number}/hostname", "/etc/hostname")
-    (tmp_path / "mountinfo").write_text(line.format("/", "/") + mounted)
-
-    assert number == own_id(tmp_path, {"HOSTNAME": "0123456789ab"})
-    (tmp_path / "mountinfo").write_text(line.format("/lib/hostname", "/etc/hostname"))
-    assert "" == own_id(tmp_path, {"HOSTNAME": "0123456789ab"})
-    assert "0123456789ab" == own_id(tmp_path / "none", {"HOSTNAME": "0123456789ab"})
-    assert "" == own_id(tmp_path / "none", {"HOSTNAME": "laptop"})
-    one = container("0123456789ab")
-    assert one == own_container([WEB, one], "0123456789ab")
-    assert own_container([WEB, one], "") is None
 
 
 NAMES = st.sampled_from("abcde")

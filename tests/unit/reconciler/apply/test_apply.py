@@ -14,7 +14,7 @@ import pytest
 from sidecar.backrest.api import BackrestApi
 from sidecar.backrest.compare import differs
 from sidecar.backrest.document import parse_document
-from sidecar.docker.client import Connection
+from sidecar.docker.client import DockerClient
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import InventoryError
@@ -106,7 +106,7 @@ def _container(name: str, labels: Mapping[str, str]) -> Container:
     return Container(name, name, labels=own, mounts=(Mount("bind", f"/srv/{name}", "/data"),))
 
 
-class BackrestContainer(Connection):
+class BackrestContainer(DockerClient):
     """The engine of a machine on which the fake Backrest is the runner's container."""
 
     def __init__(self, clock: Clock) -> None:
@@ -177,7 +177,7 @@ def _bench(
     config: Path, clock: Clock, fake: FakeBackrest, memory: Memory, applying: dict[str, Any]
 ) -> Bench:
     access = BackrestLogin(fake.url, "admin", "swordfish")
-    engine = applying.pop("engine", None) or Connection(f"unix://{config.parent}/nobody.sock")
+    engine = applying.pop("engine", None) or DockerClient(f"unix://{config.parent}/nobody.sock")
     wanted = Applying(**{"enabled": True, "via": ApplyVia.API, **applying})
     settings = ReconcilerSettings(config, access=access, applying=wanted)
     login = (access.url, access.user, access.password)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.docker.client import Connection
+from sidecar.docker.client import DockerClient
 from sidecar.lib.errors import InventoryError
 from sidecar.reconciler.apply.container import (
     BackrestContainer,
@@ -20,7 +20,7 @@ COMMAND = ("/sbin/tini", "--", "/start.sh", "backrest")
 RUNNER = BackrestContainer("a" * 64, "backrest", True, 100.0, command=COMMAND)
 
 
-class Answers(Connection):
+class Answers(DockerClient):
     """A connection that gives one prepared answer: a body, nothing, or a failure."""
 
     def __init__(self, answer: Any) -> None:

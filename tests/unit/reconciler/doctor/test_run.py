@@ -13,8 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from sidecar.cli.output.doctor import render_doctor
-from sidecar.docker.client import Connection
-from sidecar.docker.cuttable_connection import RequestRefused
+from sidecar.docker.client import DockerClient, EngineVersion
+from sidecar.docker.failures import RequestRefused
 from sidecar.docker.inventory import DockerInventory
 from sidecar.labels.policy import Policy
 from sidecar.lib import files as atomic
@@ -49,7 +49,7 @@ TOOLS = {"/bin/sh", "/usr/bin/docker"}
 CALL_DOCKER = "docker ps"
 
 
-class Scripted(Connection):
+class Scripted(DockerClient):
     """An engine of one runner: `paths` exist in it, `statuses` replace what would be answered."""
 
     def __init__(self, runner: Json | None, paths: set[str]) -> None:
@@ -63,44 +63,24 @@ class Scripted(Connection):
         self.labels: dict[str, str] = {}
         self.linked: dict[str, str] = {}
 
-    def connect(self) -> None:
-        """There is nothing to connect to."""
+    def spoken(self) -> EngineVersion:
+        """There is nothing to ask."""
+        return EngineVersion("1.41", is_podman=False)
 
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        *,
-        beside: bool = False,
-        timeout: float | None = None,
-    ) -> tuple[int, bytes]:
-        del body, beside, timeout
+    def _request(self, method: str, path: str, *_: object) -> SimpleNamespace:  # type: ignore[override]
         self.asked.append(f"{method} {path}")
         for start, status in self.statuses.items():
             if f"{method} {path}".startswith(start):
                 if isinstance(status, Exception):
                     raise status
-                return status, b"{}"
-        return self._answer(path)
-
-    def _request(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        *,
-        beside: bool = False,
-        timeout: float | None = None,
-    ) -> SimpleNamespace:
-        del body, beside, timeout
-        status, content = self._ask(method, path)
-        target = self.linked.get(parse_qs(urlsplit(path).query)["path"][0], "")
+                return SimpleNamespace(status_code=status, content=b"{}", headers={})
+        status_code, content = self._found(path)
+        target = self.linked.get(parse_qs(urlsplit(path).query).get("path", [""])[0], "")
         told = base64.b64encode(json.dumps({"linkTarget": target}).encode()).decode()
         headers = {"X-Docker-Container-Path-Stat": told}
-        return SimpleNamespace(status_code=status, content=content, headers=headers)
+        return SimpleNamespace(status_code=status_code, content=content, headers=headers)
 
-    def _answer(self, path: str) -> tuple[int, bytes]:
+    def _found(self, path: str) -> tuple[int, bytes]:
         parts = urlsplit(path)
         if parts.path.endswith("/archive"):
             return (200 if parse_qs(parts.query)["path"][0] in self.paths else 404), b""
@@ -190,7 +170,7 @@ class Host:
             ask_version=lambda _: self.version,
         )
         engine = DockerInventory("unix:///nowhere.sock")
-        engine.connection = self.connection
+        engine.client = self.connection
         context.docker = engine
         return context
 
@@ -527,7 +507,7 @@ def test_a_refused_version_is_a_permission_and_a_broken_engine_is_not(
     context = host.context()
 
     def refuse(_: str | None) -> bytes:
-        raise RequestRefused(InventoryError("refused", "x"), status)
+        raise RequestRefused("refused", "x", status)
 
     context.ask_version = refuse
     failures = [o.check for o in examine(context).findings if o.verdict is CheckStatus.FAILURE]
@@ -954,8 +934,8 @@ def test_a_marker_of_a_long_run_is_no_fault(host: Host) -> None:
     marker.write_text(f"plan=p\ncontainer={'b' * 64}\nstate=running\n")
     os.utime(marker, (1.7e9, 1.7e9))
     top = {"Titles": ["PID", "CMD"], "Processes": [["1", "/backrest"], ["9", "restic backup"]]}
-    answer = host.connection._answer
-    host.connection._answer = (  # type: ignore[method-assign]
+    answer = host.connection._found
+    host.connection._found = (  # type: ignore[method-assign]
         lambda path: (200, json.dumps(top).encode()) if path.endswith("/top") else answer(path)
     )
     assert {} == host.wrong()
@@ -968,8 +948,8 @@ def test_a_change_that_waits_names_what_it_waits_for(host: Host) -> None:
     state.write_text(json.dumps({"written_at": host.now.timestamp() + 10}))
     assert {"apply.loaded": CheckStatus.WARNING} == host.wrong()
     top = {"Titles": ["PID", "CMD"], "Processes": [["1", "/backrest"], ["9", "restic backup"]]}
-    answer = host.connection._answer
-    host.connection._answer = (  # type: ignore[method-assign]
+    answer = host.connection._found
+    host.connection._found = (  # type: ignore[method-assign]
         lambda path: (200, json.dumps(top).encode()) if path.endswith("/top") else answer(path)
     )
     assert "restic" in host.examine()["apply.loaded"].hint

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sidecar.backrest.document import DocumentView
-from sidecar.docker.client import Connection
+from sidecar.docker.client import DockerClient
 from sidecar.docker.markers import Marker
 from sidecar.docker.models import Container, ContainerState, Inventory, Mount, SwarmService
 from sidecar.docker.stopped import NotedStop
@@ -172,7 +172,7 @@ def test_the_template_is_that_of_the_containers_workload_now() -> None:
     assert find_template(marker(), rendered(*grouped)) is None
 
 
-class Engine(Connection):
+class Engine(DockerClient):
     """Prepared answers by path; what is done is noted."""
 
     def __init__(self, answers: Mapping[str, Any]) -> None:
@@ -188,9 +188,8 @@ class Engine(Connection):
             raise answer
         return None if answer is None else json.dumps(answer).encode()
 
-    def get(self, path: str, *, beside: bool = False) -> bytes:
+    def get(self, path: str) -> bytes:
         """Answer what must be there."""
-        del beside
         return json.dumps(self.answers[path]).encode()
 
     def act(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sidecar.backrest.reading import RunHook, RunPlan
-from sidecar.docker.client import Connection
+from sidecar.docker.client import DockerClient
 from sidecar.lib.errors import InventoryError, StoreError
 from sidecar.runner.hooks.resume import MarkerResumer
 from sidecar.runner.job.running import RunningPlans
@@ -19,7 +19,7 @@ ID, OTHER = "ab" * 32, "cd" * 32
 FIVE = "2026-03-04T11:50:05Z"
 
 
-class Engine(Connection):
+class Engine(DockerClient):
     """Prepared answers by path; what is done is noted."""
 
     def __init__(self, answers: Mapping[str, Any]) -> None:
@@ -35,9 +35,8 @@ class Engine(Connection):
             raise answer
         return None if answer is None else json.dumps(answer).encode()
 
-    def get(self, path: str, *, beside: bool = False) -> bytes:
+    def get(self, path: str) -> bytes:
         """Answer what must be there."""
-        del beside
         return json.dumps(self.answers[path]).encode()
 
     def act(

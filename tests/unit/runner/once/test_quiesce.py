@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.docker.lifecycle import ContainersError
+from sidecar.docker.failures import DockerError
 from sidecar.runner.journal import Journal
 from sidecar.runner.once.quiesce import (
     QuiesceContext,
@@ -81,7 +81,7 @@ def test_one_that_cannot_be_stopped_lets_the_others_start_again(journal: Journal
     docker = QuiesceDocker.of(a, b, c, failures={"stop id-b": ["it hangs"]}, stopping={"id-b": 2})
     waits: list[float] = []
     with (
-        pytest.raises(ContainersError, match="nothing was backed up: it hangs"),
+        pytest.raises(DockerError, match="nothing was backed up: it hangs"),
         quiesced(docker, (a, b, c), journal, context(waits=waits)),
     ):
         pytest.fail("the block must not run")
@@ -106,7 +106,7 @@ def test_a_start_that_fails_is_tried_again_and_stops_no_other(journal: Journal) 
     docker = QuiesceDocker.of(a, b, failures={"start id-b": ["busy"] * 3, "start id-a": ["busy"]})
     waits: list[float] = []
     with (
-        pytest.raises(ContainersError, match="b is not sure to run again: busy"),
+        pytest.raises(DockerError, match="b is not sure to run again: busy"),
         quiesced(docker, (a, b), journal, context(waits=waits)),
     ):
         assert ["a", "b"] == names_left(journal)
@@ -122,10 +122,10 @@ def test_what_the_backup_raises_comes_out_when_everything_runs_again(journal: Jo
     with pytest.raises(KeyError), quiesced(docker, (a,), journal, context()):
         raise KeyError
     with (
-        pytest.raises(ContainersError, match=r"^of the backup$"),
+        pytest.raises(DockerError, match=r"^of the backup$"),
         quiesced(docker, (a,), journal, context()),
     ):
-        raise ContainersError("of the backup")
+        raise DockerError("of the backup")
     assert ["stop id-a", "start id-a"] * 2 == docker.calls
     assert [] == names_left(journal)
 

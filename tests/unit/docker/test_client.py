@@ -1,0 +1,127 @@
+"""The one client of Docker: threads, failures, and calls that another thread ends."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from sidecar.docker.client import ClientCut, DockerClient
+from sidecar.docker.failures import DockerError, NoDocker, RequestRefused
+from tests.fakes.fake_docker import FakeDocker
+
+SECONDS = 10.0
+LIST = "/containers/json?all=1"
+
+
+@pytest.fixture
+def docker() -> Iterator[FakeDocker]:
+    """Run a fake of Docker."""
+    with FakeDocker() as running:
+        yield running
+
+
+def test_client_that_was_cut_stays_cut(docker: FakeDocker) -> None:
+    """A cut that comes between two calls is not lost."""
+    with DockerClient(docker.address, 1) as client:
+        client.version()
+        client.cut()
+        with pytest.raises(ClientCut):
+            client.version()
+
+
+def test_cut_ends_a_call_that_waits(docker: FakeDocker) -> None:
+    """In the thread that waits, at once."""
+    with DockerClient(docker.address, 60) as client, ThreadPoolExecutor(1) as pool:
+        docker.stall()
+        waiting = pool.submit(client.get, LIST)
+        docker.wait_for_connections()
+        client.cut()
+        with pytest.raises(ClientCut):
+            waiting.result(SECONDS)
+        docker.resume()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["tcp://no.such.host.invalid:1", "tcp://127.0.0.1:1", "https://127.0.0.1:1", "tcp://nobody"],
+)
+def test_address_without_docker_is_an_error(address: str) -> None:
+    """Whatever is wrong with it, and not before it is used."""
+    with DockerClient(address, 1) as client, pytest.raises(DockerError):
+        client.version()
+
+
+def test_a_socket_that_is_not_there_is_no_docker(docker: FakeDocker) -> None:
+    """Another thing than one that nobody answers at."""
+    with DockerClient(docker.address) as client:
+        client.get(LIST)
+        docker.vanish()
+        with pytest.raises(NoDocker):
+            client.get(LIST)
+        docker.appear()
+        assert client.get(LIST) == b"[]"
+
+
+def test_calls_at_the_same_time_have_a_connection_each(docker: FakeDocker) -> None:
+    """Those that are free are used again."""
+    with DockerClient(docker.address) as client, ThreadPoolExecutor(2) as pool:
+        client.spoken()
+        for _ in range(3):
+            docker.stall()
+            asked = [pool.submit(client.get, LIST) for _ in range(2)]
+            docker.wait_for_connections(2)
+            docker.resume()
+            assert [b"[]", b"[]"] == [one.result(SECONDS) for one in asked]
+
+        assert docker.calls["GET /version"] == 1
+        assert docker.open_connections == 2
+    docker.wait_for_no_connections()
+
+
+def test_all_paths_go_over_one_connection(docker: FakeDocker) -> None:
+    """The library alone would make one for each."""
+    with DockerClient(docker.address) as client:
+        for path in (LIST, "/volumes", "/info"):
+            client.get(path)
+        assert docker.open_connections == 1
+
+
+def test_another_version_is_spoken_after_a_refusal(docker: FakeDocker) -> None:
+    """An engine that was replaced may not speak the old one any more."""
+    with DockerClient(docker.address) as client:
+        client.get(LIST)
+        docker.refusals["/containers"] = 400
+        docker.refusal_text = "client version 1.41 is too new"
+        docker.api_version = "1.40"
+        with pytest.raises(RequestRefused, match="another API version"):
+            client.get(LIST)
+        docker.refusals.clear()
+        client.get(LIST)
+
+    assert docker.asked[-1].startswith("/v1.40/")
+
+
+def test_what_an_engine_says_is_told_without_its_json(docker: FakeDocker) -> None:
+    """The words are in a field."""
+    docker.refusals["/containers"] = 500
+    docker.refusal_text = "driver failed"
+    with DockerClient(docker.address) as client, pytest.raises(RequestRefused) as caught:
+        client.act("/containers/web/start")
+
+    assert caught.value.message.endswith(
+        "POST /containers/web/start with status 500: driver failed"
+    )
+
+
+def test_closing_while_a_call_runs_leaves_nothing_open(docker: FakeDocker) -> None:
+    """The call ends well, and its connection is not kept."""
+    client = DockerClient(docker.address)
+    with ThreadPoolExecutor(1) as pool:
+        client.spoken()
+        docker.stall()
+        asked = pool.submit(client.get, LIST)
+        docker.wait_for_calls("GET /containers/json", 1)
+        client.close()
+        docker.resume()
+        assert asked.result(SECONDS) == b"[]"
+    docker.wait_for_no_connections()
