@@ -136,6 +136,8 @@ _IN_GENERAL = re.compile(
     r"|loadindex returned errors|the repository (?:index )?is damaged and must be repaired)",
     re.IGNORECASE,
 )
+# What is to be repaired is a pack: the trees and blobs in it are but what is missed.
+_PACK = re.compile(r"\bpack\b.{0,200}?\b[0-9a-f]{8,64}\b", re.IGNORECASE)
 # A line of the program that restic reaches the storage by; what rclone says begins with the time.
 _TRANSPORT = re.compile(
     r"^(?:subprocess [^:]+|rclone): (?:[\d/]+ [\d:.]+ )?(?:ERROR *: *(?:: *)?)?"
@@ -231,8 +233,9 @@ def _told_in_general(general: str, lines: Sequence[str]) -> tuple[FailureClass, 
     """Return what was told before the end: what is damaged, else why it could not be read."""
     told = [one for one in lines if not _IN_GENERAL.match(one) and not _RETRYING.match(one)]
     found = [(failure, one) for one in told if (failure := _by_words(one))]
-    damaged = next((one for one in found if one[0] is FailureClass.DAMAGED), None)
-    return damaged or next(iter(found), (FailureClass.DAMAGED, general))
+    damaged = [one for one in found if one[0] is FailureClass.DAMAGED]
+    packs = (one for one in damaged if _PACK.search(one[1]))
+    return next(packs, None) or next(iter(damaged or found), (FailureClass.DAMAGED, general))
 
 
 def _told_by_transport(line: str, lines: Sequence[str]) -> str | None:

@@ -220,6 +220,7 @@ ANGRY = "The repository is damaged and must be repaired. Please follow the guide
         (f"Pack ID does not match, want {PACK}, got 6c3e\nFatal: repository contains errors\n", f"Pack ID does not match, want {PACK}, got 6c3e"),
         (f"pack {PACK} contains 2 errors: [blob c9af: decrypting blob <data/c9af> from c227 failed]\nFatal: repository contains errors", f"pack {PACK} contains 2 errors: [blob c9af: decrypting blob <data/c9af> from c227 failed]"),
         ("error for tree a1a2928c:\n  decrypting blob a1a2928c failed: ciphertext verification failed\nFatal: repository contains errors\n", "error for tree a1a2928c: decrypting blob a1a2928c failed: ciphertext verification failed"),
+        (f"error for tree a1a2928c:\n  decrypting blob a1a2928c failed: ciphertext verification failed\nPack ID does not match, want {PACK}, got 6c3e\nFatal: repository contains errors\n", f"Pack ID does not match, want {PACK}, got 6c3e"),
         ("error loading index 7980b6af: load <index/7980b6af>: invalid data returned\nFatal: LoadIndex returned errors\n", "error loading index 7980b6af: load <index/7980b6af>: invalid data returned"),
         (f"Load(<data/c2>, 44, 0) returned error, retrying after 1s: dial tcp 1.2.3.4:1: connect: connection refused\npack {PACK}: does not exist\nFatal: repository contains errors", f"pack {PACK}: does not exist"),
     ],
