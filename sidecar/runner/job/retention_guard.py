@@ -7,6 +7,7 @@ lacks some of the paths, counts as much as the last that holds the data.
 
 import contextlib
 import logging
+import os
 import shlex
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -113,6 +114,7 @@ class RetentionGuard:
                 latest = self._find_latest(plan, engine, own)
                 if latest.snapshot is not None and latest.empty:
                     verdict = verdict.and_also(_emptied(plan, latest.snapshot))
+            verdict = verdict.and_also(_lacking(plan, own))
         return verdict
 
     def _judge_dates(
@@ -199,6 +201,26 @@ def _partial(result: CommandResult) -> BackupVerdict:
     if result.failure is not FailureClass.SOURCE_MISSING:
         return BackupVerdict()
     return BackupVerdict(remark="nothing is forgotten until all paths are there", keeps_all=True)
+
+
+def _lacking(plan: RunPlan, own: Sequence[Snapshot]) -> BackupVerdict:
+    """Return the verdict on a plan whose newest snapshot was made without some of its paths.
+
+    `own` are its snapshots, oldest first.
+    """
+    held = {path for one in own for path in one.paths}
+    lost = [
+        path
+        for path in map(os.path.normpath, plan.paths)
+        if path in held and path not in own[-1].paths
+    ]
+    if not lost:
+        return BackupVerdict()
+    warning = (
+        f"plan {plan.id}: its newest snapshot {own[-1].id[:_SHORT_ID]} lacks {', '.join(lost)}, "
+        "which an earlier one holds: nothing is forgotten until all paths are there"
+    )
+    return BackupVerdict(warning, FailureClass.SOURCE_MISSING, keeps_all=True)
 
 
 def _emptied(plan: RunPlan, latest: Snapshot) -> BackupVerdict:

@@ -1,7 +1,7 @@
 """What is judged of a backup beside the plan's other snapshots."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -151,6 +151,28 @@ def test_a_repository_is_judged_as_a_whole(scene: Scene) -> None:
     assert "bbbbbbbb is dated 2026-05-05 15:00 UTC, ahead of the clock" in found.warning
     assert (True, FailureClass.CLOCK) == (found.keeps_all, found.failure)
     assert [None, None] == scene.asked
+
+
+def test_a_repository_keeps_what_the_newest_snapshot_of_a_plan_lacks(scene: Scene) -> None:
+    """Made while a disk was away; a path that the plan has no more, or never had, is nothing."""
+    tags = ("plan:web", "created-by:here")
+    whole = Snapshot("a" * 16, NOON, ("/data", "/other"), tags, files_processed=2)
+    part = Snapshot("b" * 16, NOON, ("/data",), tags, files_processed=1)
+    scene.held = (whole, part)
+
+    def judge(*paths: str) -> BackupVerdict:
+        return scene.guard.judge_repository((replace(PLAN, paths=paths),), "here", scene.engine)
+
+    found = judge("/data", "/other/")
+
+    assert (True, FailureClass.SOURCE_MISSING) == (found.keeps_all, found.failure)
+    assert "its newest snapshot bbbbbbbb lacks /other, which an earlier one holds" in found.warning
+    assert BackupVerdict() == judge("/data")
+    assert BackupVerdict() == judge("/data", "/new")
+    scene.held = (part, whole)
+    assert BackupVerdict() == judge("/data", "/other")
+    scene.held = ()
+    assert BackupVerdict() == judge("/data", "/other")
 
 
 def test_a_backup_of_nothing_is_judged_by_what_stands_in_the_repository_now(scene: Scene) -> None:
