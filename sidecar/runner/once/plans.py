@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sidecar.backrest.reading import Config, RunPlan
+from sidecar.engines.base import FailureClass
 from sidecar.lib.errors import UsageError
 from sidecar.runner.due import Job, Missed, backup_job
 from sidecar.runner.job.progress import ProgressHub, RunFinished
 from sidecar.runner.job.worker import JobRunner
-from sidecar.runner.journal import Journal, RunCause, RunOutcome
+from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
 from sidecar.runner.loader import load
 from sidecar.runner.once.once import PURPOSE, Result, make_state_folder
 from sidecar.runner.parts import RunnerDependencies, assemble, lock_scheduler
@@ -133,12 +134,19 @@ class PlansStrategy:
     def _done(self, job: Job) -> None:
         finished = self._opened.hub.finish(job)
         self._show_end(job, finished)
-        ended = None if finished.run is None else finished.run.ended
         with self._change:
-            self._results.append(
-                Result.FAILED if ended is None else _RESULTS.get(ended.outcome, Result.FAILED)
-            )
+            self._results.append(result_of(None if finished.run is None else finished.run.ended))
             self._change.notify_all()
+
+
+def result_of(ended: Ended | None) -> Result:
+    """Return what the end of a run means; None: it has not come to one."""
+    if ended is None:
+        return Result.FAILED
+    if (ended.outcome, ended.failure) == (RunOutcome.CANCELLED, FailureClass.HOOK):
+        # A hook said that there is nothing to back up.
+        return Result.DONE
+    return _RESULTS.get(ended.outcome, Result.FAILED)
 
 
 def _ignore_missed(_: Missed) -> None:
