@@ -107,6 +107,16 @@ def test_one_from_the_future_is_told_and_recorded(scene: Scene) -> None:
     assert [name * 16 for name in "bcde"] == scene.ahead
 
 
+def test_nothing_is_forgotten_beside_one_that_is_dated_after_this_run(scene: Scene) -> None:
+    """Of an hour by another clock: it would count as newer than what was saved just now."""
+    scene.held = (snapshot("a", 1),)
+    found = scene.judge(*scene.held)
+
+    assert (True, "", None) == (found.keeps_all, found.warning, found.failure)
+    assert "a snapshot is dated later than that of this run" in found.remark
+    assert [] == scene.ahead
+
+
 def test_a_list_from_before_is_not_believed_in_this(scene: Scene) -> None:
     """What was removed since keeps nothing from being forgotten; unless nobody can be asked."""
     assert BackupVerdict() == scene.judge(snapshot("a", 99))
