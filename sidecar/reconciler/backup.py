@@ -22,6 +22,7 @@ from sidecar.backrest.operations import (
 )
 from sidecar.docker.client import DockerClient
 from sidecar.docker.models import SERVICE
+from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.lib.text import hosts_only, quoted
 from sidecar.planner.propose import Proposal
@@ -31,7 +32,6 @@ from sidecar.reconciler.apply.context import (
     ApplyConnections,
     ApplyDependencies,
     ApplyReporter,
-    Clocks,
 )
 from sidecar.reconciler.apply.idle import DueSoon
 from sidecar.reconciler.desired_state import DesiredState, Planner
@@ -190,21 +190,17 @@ def _apply(
     tell: Callable[[str], None],
 ) -> None:
     """Have Backrest load the desired state, when it is idle. Raises ApiError if it does not."""
-
-    def report(result: str, **facts: object) -> None:
-        if result == "waiting":
-            tell(f"The change waits until Backrest is idle: {facts.get('because')}.")
-
     source = settings.source
     is_from_docker = source.inventory is None and not source.compose
     memory = Memory(settings.state_directory if is_from_docker else None)
     with_haste = replace(settings, applying=replace(settings.applying, enabled=True, settle=0.0))
     connection = DockerClient(source.docker_sock)
+    reporter = ApplyReporter()
     dependencies = ApplyDependencies(
         with_haste,
         PassRecorder(memory),
         ApplyConnections(connection, api),
-        ApplyReporter(report),
+        reporter,
         DueSoon(settings.config),
         Clocks(timer.monotonic, timer.wall),
     )
@@ -213,6 +209,10 @@ def _apply(
     try:
         while True:
             wait = strategy.step(desired, began)
+            for event in reporter.take():
+                if event.result == "waiting":
+                    because = event.facts["because"]
+                    tell(f"The change waits until Backrest is idle: {because}.")
             if strategy.is_settled:
                 return
             if strategy.has_foreign_edit:

@@ -18,14 +18,16 @@ from sidecar.docker.models import Inventory
 from sidecar.lib.backoff import Backoff
 from sidecar.lib.log import log_event
 from sidecar.lib.threads import failing_threads
-from sidecar.reconciler.apply.apply import Applier, ApplyThread
-from sidecar.reconciler.apply.context import ApplyConnections
+from sidecar.reconciler.apply.apply import Applier
+from sidecar.reconciler.apply.context import ApplyConnections, LastPass
 from sidecar.reconciler.apply.first_run import FirstRuns
 from sidecar.reconciler.apply.idle import PlanActivity
+from sidecar.reconciler.apply.thread import ApplyThread
 from sidecar.reconciler.loop import ReconcileLoop
 from sidecar.reconciler.observe import with_own_container
+from sidecar.reconciler.reconcile import Reconciler
 from sidecar.reconciler.recorder import PassRecorder
-from sidecar.reconciler.report import ApplyResult, ReconcilerReport
+from sidecar.reconciler.report import ReconcilerReport
 from sidecar.reconciler.resume.resume import ResumeGuard
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory, State
@@ -34,8 +36,6 @@ from sidecar.service.file_watcher import FileWatcher
 from sidecar.service.heartbeat import Heartbeat
 
 _log = logging.getLogger(__name__)
-_RESULTS = frozenset(ApplyResult)
-_LOGINS = {"refused-login": True, "accepted-login": False}
 
 
 @dataclass
@@ -65,21 +65,35 @@ class ReconcilerDaemon:
                 PassTrigger(watching.settle, watching.cap, watching.interval)
             )
             recorder = PassRecorder(memory, is_applied=settings.applying.enabled)
-            loop = ReconcileLoop(settings, self.environment, recorder, report)
+            reconciler = Reconciler(settings, self.environment, recorder)
+            connections, last_pass = ApplyConnections.open(settings), LastPass()
+            applier = Applier(settings, recorder, connections, last_pass)
+            events = self._events(trigger) if watching.events else None
+            loop = ReconcileLoop(
+                settings, reconciler, report, last_pass, applier=applier, events=events
+            )
             stack.callback(loop.close)
             heartbeat = Heartbeat(settings.state_directory, watching.interval)
             stack.callback(heartbeat.end)
             failures = stack.enter_context(failing_threads(_log, trigger.stop))
             if self.serve is not None:
                 stack.enter_context(self.serve(report))
-            stack.enter_context(self._apply_thread(settings, loop, trigger, recorder, report))
+            steppers = (
+                applier,
+                _resume_guard(settings, memory, connections, last_pass),
+                FirstRuns(memory, connections.api, settings.policy.plan_id_prefix, last_pass),
+            )
+            thread = ApplyThread(steppers, last_pass, report, trigger)
+            stack.enter_context(_applying(thread, connections))
             stack.enter_context(
                 FileWatcher(
-                    settings.config, lambda: trigger.nudge("document"), ignores=loop.is_own_write
+                    settings.config,
+                    lambda: trigger.nudge("document"),
+                    ignores=reconciler.is_own_write,
                 )
             )
-            if watching.events:
-                loop.events = stack.enter_context(self._events(trigger))
+            if events is not None:
+                stack.enter_context(events)
             stack.enter_context(trigger.install_signals())
             log_event(_log, logging.INFO, "daemon.started", config=str(settings.config))
             self._loop(loop, trigger, report, heartbeat)
@@ -99,9 +113,9 @@ class ReconcilerDaemon:
         heartbeat.beat(facts.now, facts.health)
         while (due := trigger.wait()) is not None:
             began = time.monotonic()
-            is_good = loop.run(due)
-            trigger.passed(time.monotonic() - began, changed=loop.has_changed)
-            if is_good:
+            done = loop.run(due)
+            trigger.passed(time.monotonic() - began, changed=done.has_changed)
+            if done.is_good:
                 good_since = good_since or time.monotonic()
             else:
                 well_for = 0.0 if good_since is None else time.monotonic() - good_since
@@ -128,67 +142,39 @@ class ReconcilerDaemon:
             on_restart=trigger.hint_restart,
         )
 
-    @contextmanager
-    def _apply_thread(
-        self,
-        settings: ReconcilerSettings,
-        loop: ReconcileLoop,
-        trigger: PassTrigger,
-        recorder: PassRecorder,
-        report: ReconcilerReport,
-    ) -> Iterator[None]:
-        """Run the applier, the resume guard and first runs in a thread of their own."""
-        connections, memory = ApplyConnections.open(settings), recorder.memory
 
-        def applied(result: str, **facts: object) -> None:
-            if result == "drift":
-                report.drift(str(facts["plan"]), str(facts["key"]))
-            if result == ApplyResult.FOREIGN_EDIT:
-                trigger.nudge("foreign edit")
-            if result in _LOGINS:
-                report.login_refused(_LOGINS[result])
-            if result in _RESULTS:
-                report.applied(result, time.time())
+@contextmanager
+def _applying(thread: ApplyThread, connections: ApplyConnections) -> Iterator[None]:
+    """Run the thread; its connections are closed at the end unless a step still uses them."""
+    thread.start()
+    try:
+        yield
+    finally:
+        if thread.stop():
+            connections.close()
 
-        def guarded(result: str, **_: object) -> None:
-            if result == "resumed":
-                report.guarded(1)
 
-        def restarted() -> None:
-            loop.restarted()
-            trigger.nudge("restarted")
-
-        activity = PlanActivity(
-            connections.api,
-            connections.connection,
-            settings.policy.runner_container,
-            lambda: _is_known(memory.state, settings),
-        )
-        markers = settings.config.parent / DIRECTORY
-        loop.guard = ResumeGuard(
-            connections.connection,
-            markers,
-            settings.applying.guard_after,
-            activity,
-            guarded,
-            label_prefix=settings.policy.label_prefix,
-        )
-        loop.applier = Applier(settings, recorder, connections, applied, restarted)
-        applier = loop.applier
-        first_runs = FirstRuns(
-            memory,
-            connections.api,
-            settings.policy.plan_id_prefix,
-            lambda: applier.desired,
-        )
-        thread = ApplyThread((applier.step, loop.guard.step, first_runs.step))
-        applier.wake = thread.wake
-        thread.start()
-        try:
-            yield
-        finally:
-            if thread.stop():
-                connections.close()
+def _resume_guard(
+    settings: ReconcilerSettings,
+    memory: Memory,
+    connections: ApplyConnections,
+    last_pass: LastPass,
+) -> ResumeGuard:
+    name = settings.policy.runner_container
+    activity = PlanActivity(
+        connections.api,
+        connections.connection,
+        name,
+        lambda: _is_known(memory.state, settings),
+    )
+    return ResumeGuard(
+        connections.connection,
+        settings.config.parent / DIRECTORY,
+        settings.applying.guard_after,
+        activity,
+        last_pass,
+        label_prefix=settings.policy.label_prefix,
+    )
 
 
 def _is_known(state: State, settings: ReconcilerSettings) -> bool:

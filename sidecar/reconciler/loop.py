@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Inventory
+from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import DocumentError, InventoryError, SidecarError, StoreError
 from sidecar.lib.log import log_event
-from sidecar.reconciler.apply.context import Clocks
+from sidecar.reconciler.apply.context import GoodPass, LastPass
 from sidecar.reconciler.desired_state import DesiredState
 from sidecar.reconciler.observe import with_own_container
 from sidecar.reconciler.reconcile import PassOutcome, Reconciler, log_outcome
-from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.report import ReconcilerReport
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.tracker import Tracker
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from sidecar.backrest.plan import Plan
     from sidecar.docker.events import EventStream
     from sidecar.reconciler.apply.apply import Applier
-    from sidecar.reconciler.resume.resume import ResumeGuard
 
 _log = logging.getLogger(__name__)
 
@@ -43,25 +42,43 @@ class _Desired:
         return self.since
 
 
+@dataclass(frozen=True, slots=True)
+class LoopPass:
+    """What came of a pass: whether it was good, and whether anything came of it.
+
+    `has_changed`: a write, or another document than before; or the pass was void.
+    """
+
+    is_good: bool
+    has_changed: bool = True
+
+
 class ReconcileLoop:
     """Makes one pass after the other, over whatever became due; the daemon without its threads.
 
-    Each good pass is handed to `applier` and `guard`. `events` is asked to reconnect when
-    changes were found that it should have announced. The daemon sets all three.
+    Each good pass is set as `last_pass`. While `applier` says that Backrest is the writer
+    nothing is written into the file. `events` is asked to reconnect when changes were found
+    that it should have announced.
     """
 
     def __init__(
         self,
         settings: ReconcilerSettings,
-        environment: dict[str, str],
-        recorder: PassRecorder,
+        reconciler: Reconciler,
         report: ReconcilerReport,
+        last_pass: LastPass,
+        *,
+        applier: "Applier | None" = None,
+        events: "EventStream | None" = None,
         clocks: Clocks | None = None,
     ) -> None:
         self._settings = settings
-        self._clocks = clocks or Clocks()
+        self._reconciler = reconciler
         self._report = report
-        self._reconciler = Reconciler(settings, environment, recorder)
+        self._last_pass = last_pass
+        self._applier = applier
+        self._events = events
+        self._clocks = clocks or Clocks()
         self._docker = DockerInventory(settings.source.docker_sock)
         self._tracker = Tracker(
             self._docker, settings.policy.label_prefix, settings.policy.runner_container
@@ -71,41 +88,33 @@ class ReconcileLoop:
         self._waiting: tuple[Plan | PlanEdit, ...] = ()
         self._is_docker_confirmed = False
         self._wanted = b""
-        self.has_changed = True
-        """Whether anything came of the last pass: a write, or another document than before."""
-        self.applier: Applier | None = None
-        self.guard: ResumeGuard | None = None
-        self.events: EventStream | None = None
 
     def close(self) -> None:
         """Close the connection to Docker."""
         self._docker.close()
 
-    def run(self, due: DuePass) -> bool:
-        """Make a pass over what is due; return whether it was good. Raises no SidecarError."""
+    def run(self, due: DuePass) -> LoopPass:
+        """Make a pass over what is due. Raises no SidecarError."""
         start = self._clocks.monotonic()
-        self.has_changed = True
+        if "restarted" in due.reasons:
+            # Backrest has read the document anew: nobody insists on old values now.
+            recorder = self._reconciler.recorder
+            recorder.watch = recorder.watch.forgiving()
         try:
             outcome = self._pass(due)
         except SidecarError as error:
             self._report_failure(error, self._clocks.monotonic() - start, due)
-            return False
+            return LoopPass(is_good=False)
+        self._hand_over(outcome)
         self._report.docker(True)
         self._report.document(True)
         self._report_outcome(outcome)
         self._report.pass_done(
             outcome, self._clocks.monotonic() - start, self._clocks.wall(), due.reasons
         )
-        return True
-
-    def is_own_write(self, state: tuple[int, ...]) -> bool:
-        """Return whether a document of this state is our last write; for any thread."""
-        return self._reconciler.is_own_write(state)
-
-    def restarted(self) -> None:
-        """Note that Backrest has read the document anew: nobody insists on old values now."""
-        recorder = self._reconciler.recorder
-        recorder.watch = recorder.watch.forgiving()
+        wanted = outcome.proposal.after.content
+        has_changed, self._wanted = outcome.written or wanted != self._wanted, wanted
+        return LoopPass(is_good=True, has_changed=has_changed)
 
     def _pass(self, due: DuePass) -> PassOutcome:
         everything = due.everything or not self._is_docker_confirmed
@@ -117,28 +126,20 @@ class ReconcileLoop:
             self._reconciler.confirm_docker(self._settings, self._docker.identity())
             self._is_docker_confirmed = True
         now = datetime.fromtimestamp(self._clocks.wall(), UTC).astimezone()
-        if self.applier is not None and self.applier.is_backrest_writer():
-            outcome = self._reconciler.preview(self._settings, inventory, now)
-        else:
-            outcome = self._reconciler.run(self._settings, inventory, now)
-        wanted = outcome.proposal.after.content
-        self.has_changed, self._wanted = outcome.written or wanted != self._wanted, wanted
-        if self.applier is not None:
-            self.applier.set_desired(
-                outcome.desired, self._desired.since_when(outcome.desired, self._clocks.monotonic())
-            )
-        return outcome
+        if self._applier is not None and self._applier.is_backrest_writer():
+            return self._reconciler.preview(self._settings, inventory, now)
+        return self._reconciler.run(self._settings, inventory, now)
 
     def _observe(self, due: DuePass, *, everything: bool) -> Inventory:
         if not everything:
             # Without ids no container changed, but the document did, for example.
             return self._tracker.refresh(due.ids)
-        is_listening = self.events is not None and self.events.is_connected
+        is_listening = self._events is not None and self._events.is_connected
         announced = due.ids if is_listening and "everything" not in due.reasons else None
         inventory = self._tracker.relist(announced)
-        if self._tracker.missed and self.events is not None:
+        if self._tracker.missed and self._events is not None:
             log_event(_log, logging.WARNING, "events.deaf", hint="the stream is opened anew")
-            self.events.reopen()
+            self._events.reopen()
         return inventory
 
     def _report_failure(self, error: SidecarError, seconds: float, due: DuePass) -> None:
@@ -165,5 +166,8 @@ class ReconcileLoop:
         report.backrest(
             not outcome.backrest.is_awaited, None, self._settings.policy.runner_container
         )
-        if self.guard is not None:
-            self.guard.update_workloads(outcome.proposal.rendered.workloads)
+
+    def _hand_over(self, outcome: PassOutcome) -> None:
+        desired = outcome.desired
+        since = self._desired.since_when(desired, self._clocks.monotonic())
+        self._last_pass.set(GoodPass(desired, since, outcome.proposal.rendered.workloads))

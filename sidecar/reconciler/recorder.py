@@ -5,8 +5,7 @@ The planner is pure. What it has to know of earlier passes comes from the state 
 """
 
 import logging
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 from sidecar.docker.markers import DIRECTORY, read_markers
 from sidecar.docker.models import Inventory
+from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import InventoryError, StoreError
 from sidecar.lib.log import log_event
 from sidecar.planner.drift import Drift, Watch, find_drift
@@ -44,8 +44,7 @@ NOTHING_QUIESCED = Quiesced()
 class PassRecorder:
     """Records what passes write, across passes and threads.
 
-    `is_applied` tells whether it matters when Backrest reads the document. `monotonic` gives
-    seconds that nobody sets, `wall` unix seconds.
+    `is_applied` tells whether it matters when Backrest reads the document.
     """
 
     def __init__(
@@ -53,14 +52,12 @@ class PassRecorder:
         memory: Memory,
         *,
         is_applied: bool = False,
-        monotonic: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
+        clocks: Clocks | None = None,
     ) -> None:
         self.memory = memory
         self.watch = Watch()
         self._is_applied = is_applied
-        self._monotonic = monotonic
-        self._wall = wall
+        self._clocks = clocks or Clocks()
 
     @contextmanager
     def writing(self, proposal: Proposal, *, to_file: bool) -> Iterator["PendingWrite"]:
@@ -87,7 +84,7 @@ class PassRecorder:
         drift = find_drift(self.watch, proposal)
         for item in drift:
             log_event(_log, logging.WARNING, "plan.drift", plan=item.plan, key=item.key)
-        self.watch = self.watch.after(proposal, self._monotonic())
+        self.watch = self.watch.after(proposal, self._clocks.monotonic())
         return drift
 
     def _remember_intent(self, proposal: Proposal, *, to_file: bool) -> None:
@@ -100,7 +97,7 @@ class PassRecorder:
                     "free some space, or make it writable; until then no plan is disabled",
                 )
         if to_file and self._is_applied:
-            self.memory.change(written_at=self._wall() + _READING_SECONDS)
+            self.memory.change(written_at=self._clocks.wall() + _READING_SECONDS)
 
     def _take_back(self, before: State) -> None:
         self.memory.change(

@@ -17,9 +17,12 @@ from sidecar.docker.client import DockerClient
 from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
+from sidecar.lib.clocks import Clocks
 from sidecar.planner.plan import RenderedWorkload
 from sidecar.planner.plans import render
+from sidecar.reconciler.apply.context import GoodPass, LastPass
 from sidecar.reconciler.apply.idle import PlanActivity
+from sidecar.reconciler.desired_state import DesiredState
 from sidecar.reconciler.resume.resume import ResumeGuard
 from world import World
 
@@ -34,25 +37,30 @@ class Guarded:
         self.connection = DockerClient(engine.address)
         self.told: list[str] = []
         self.now = 0.0
+        self.last_pass = LastPass()
         activity = PlanActivity(None, self.connection, RUNNER, lambda: True)
         self.guard = ResumeGuard(
             self.connection,
             directory,
             0.0,
             activity,
-            lambda result, **_: self.told.append(result),
-            monotonic=lambda: self.now,
+            self.last_pass,
+            clocks=Clocks(monotonic=lambda: self.now),
         )
 
     def see(self) -> None:
         """Observe the engine and render, as a pass does."""
         with DockerInventory(self.address) as engine:
-            self.guard.update_workloads(render_all(engine.observe().inventory))
+            inventory = engine.observe().inventory
+            desired = DesiredState(Path("c.json"), inventory, Policy(), datetime.now(UTC))
+            self.last_pass.set(GoodPass(desired, self.now, render_all(inventory)))
 
     def run(self) -> list[str]:
         """Make some steps; return what was told."""
         for _ in range(4):
-            self.now += self.guard.step()
+            wait, events = self.guard.step()
+            self.now += wait
+            self.told += [event.result for event in events]
         return self.told
 
 

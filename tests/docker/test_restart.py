@@ -15,6 +15,7 @@ from official_layout import IMAGE, TREE, import_official_layout, run_hook
 from private_docker import PrivateEngine
 from sidecar.docker.client import DockerClient
 from sidecar.labels.policy import Policy
+from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import InventoryError
 from sidecar.reconciler.apply.apply import Applier
 from sidecar.reconciler.apply.container import (
@@ -24,7 +25,7 @@ from sidecar.reconciler.apply.container import (
     find_busy,
     processes_of,
 )
-from sidecar.reconciler.apply.context import LOADED, ApplyConnections, Clocks
+from sidecar.reconciler.apply.context import LOADED, ApplyConnections, LastPass
 from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import Applying, ApplyVia, ReconcilerSettings
 from sidecar.reconciler.state import ApplyTrouble, Memory
@@ -66,20 +67,20 @@ class Applied:
             ReconcilerSettings(config, policy=policy, applying=applying),
             PassRecorder(memory),
             ApplyConnections(link),
-            lambda result, **_: self.told.append(result),
-            self._note_restart,
+            LastPass(),
             clocks=Clocks(lambda: self.monotonic, time.time),
         )
-
-    def _note_restart(self) -> None:
-        self.restarted += 1
 
     def run(self, steps: int = 12, until: Callable[[], bool] = lambda: False) -> None:
         """Make steps; time passes as they ask for it."""
         for _ in range(steps):
             if until():
                 return
-            self.monotonic += self.applier.step()
+            wait, events = self.applier.step()
+            self.monotonic += wait
+            results = [event.result for event in events]
+            self.restarted += results.count("restarted")
+            self.told += [result for result in results if result != "restarted"]
 
     def run_until(self, result: str) -> None:
         """Make steps until this is told."""

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sidecar.docker.models import Container, Inventory, Mount
+from sidecar.lib.clocks import Clocks
 from sidecar.reconciler.reconcile import Reconciler
 from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import Lifetime, ReconcilerSettings
@@ -24,7 +25,9 @@ WEB = Container(
 def run_pass(action: str, config: Path) -> None:
     """Make the pass."""
     settings = ReconcilerSettings(config, lifetime=Lifetime(grace=0.0))
-    recorder = PassRecorder(Memory(settings.state_directory), is_applied=True, wall=lambda: 1e9)
+    recorder = PassRecorder(
+        Memory(settings.state_directory), is_applied=True, clocks=Clocks(wall=lambda: 1e9)
+    )
     inventory = Inventory((WEB,) if action == "back" else ())
     Reconciler(settings, {}, recorder).run(settings, inventory, NOW)
 

@@ -20,13 +20,15 @@ from sidecar.docker.markers import DIRECTORY
 from sidecar.labels.policy import Policy
 from sidecar.lib import files as atomic
 from sidecar.lib.backoff import Backoff
+from sidecar.lib.clocks import Clocks
 from sidecar.lib.write_file import write_small
 from sidecar.reconciler import state
 from sidecar.reconciler.apply.apply import Applier
-from sidecar.reconciler.apply.context import ApplyConnections, Clocks
+from sidecar.reconciler.apply.context import ApplyConnections, LastPass, Stepper
 from sidecar.reconciler.apply.idle import PlanActivity
-from sidecar.reconciler.desired_state import DesiredState
+from sidecar.reconciler.apply.thread import pass_on
 from sidecar.reconciler.loop import ReconcileLoop
+from sidecar.reconciler.reconcile import Reconciler
 from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.report import ReconcilerReport
 from sidecar.reconciler.resume.resume import ResumeGuard
@@ -167,17 +169,6 @@ class _Stream:
         self._trigger.hint(None)
 
 
-class _Spy(Applier):
-    """An applier that also remembers the wish."""
-
-    desired: DesiredState | None = None
-
-    def set_desired(self, desired: DesiredState, changed_at: float) -> None:
-        """Take the newest wish."""
-        self.desired = desired
-        super().set_desired(desired, changed_at)
-
-
 class Ours:
     """One process of ours, from its start to its end, over a `host`."""
 
@@ -199,16 +190,24 @@ class Ours:
         self._backoff = Backoff(chance=lambda: 0.5)
         self.trigger = self._ends.enter_context(SteppedTrigger(monotonic=lambda: clock.monotonic))
         self._clocks = Clocks(lambda: clock.monotonic, lambda: clock.wall)
-        self._recorder = PassRecorder(
-            self.memory,
-            is_applied=True,
-            monotonic=self._clocks.monotonic,
-            wall=self._clocks.wall,
+        self._recorder = PassRecorder(self.memory, is_applied=True, clocks=self._clocks)
+        connections = self._connections()
+        self._ends.callback(connections.close)
+        self.last_pass = LastPass()
+        self.applier = Applier(
+            self.settings, self._recorder, connections, self.last_pass, clocks=self._clocks
         )
-        self.loop = ReconcileLoop(self.settings, {}, self._recorder, self._report, self._clocks)
+        self.guard = self._guard(connections)
+        self.loop = ReconcileLoop(
+            self.settings,
+            Reconciler(self.settings, {}, self._recorder),
+            self._report,
+            self.last_pass,
+            applier=self.applier,
+            events=_Stream(host, self.trigger),  # type: ignore[arg-type]
+            clocks=self._clocks,
+        )
         self._ends.callback(self.loop.close)
-        self.loop.events = _Stream(host, self.trigger)  # type: ignore[assignment]
-        self._open_applier(self._connections())
         self._good_since: float | None = None
         self._due = {"applier": 0.0, "guard": 0.0}
         host.on_hint, host.on_saved = self.trigger.hint, lambda: self.trigger.nudge("document")
@@ -224,53 +223,36 @@ class Ours:
             api.fate = self.fate
         return ApplyConnections(connection, *apis)
 
-    def _open_applier(self, connections: ApplyConnections) -> None:
-        """Wire the pieces as the daemon does, without its thread."""
-        self._ends.callback(connections.close)
-        name, clocks = self.settings.policy.runner_container, self._clocks
+    def _guard(self, connections: ApplyConnections) -> ResumeGuard:
         activity = PlanActivity(
             connections.api,
             connections.connection,
-            name,
+            self.settings.policy.runner_container,
             lambda: self.memory.state.runner is not None,
-            clocks.wall,
+            self._clocks.wall,
         )
-        self.guard = self.loop.guard = ResumeGuard(
+        return ResumeGuard(
             connections.connection,
             self.host.folder / DIRECTORY,
             self.settings.applying.guard_after,
             activity,
-            self._take_result,
-            monotonic=clocks.monotonic,
-            wall=clocks.wall,
+            self.last_pass,
+            clocks=self._clocks,
         )
-        self.applier = _Spy(
-            self.settings,
-            self._recorder,
-            connections,
-            self._take_result,
-            self._restarted,
-            clocks=clocks,
-        )
-        self.loop.applier = self.applier
-        self.applier.wake = self._wake
 
     def close(self) -> None:
         """Drop everything."""
         self.host.on_hint, self.host.on_saved = lambda _: None, lambda: None
         self._ends.close()
 
-    def _take_result(self, result: str, **_: object) -> None:
-        self.results.append(result)
-        if result == "foreign-edit":
-            self.trigger.nudge("foreign edit")
-
-    def _restarted(self) -> None:
-        self.loop.restarted()
-        self.trigger.nudge("restarted")
-
-    def _wake(self) -> None:
-        self._due = dict.fromkeys(self._due, 0.0)
+    def _step(self, name: str, stepper: Stepper) -> None:
+        """Make one step, as the thread of the daemon does."""
+        now = self._clocks.monotonic()
+        step = stepper.step()
+        self._due[name] = now + max(0.05, step.wait)
+        for event in step.events:
+            self.results.append(event.result)
+            pass_on(event, self._report, self.trigger)
 
     def next_due(self) -> float:
         """Tell when we have something to do, in monotonic seconds."""
@@ -282,13 +264,16 @@ class Ours:
         if (due := self.trigger.take()) is not None:
             self._pass(due)
         elif self._due["applier"] <= now:
-            self._due["applier"] = now + max(0.05, self.applier.step())
+            self._step("applier", self.applier)
         else:
-            self._due["guard"] = now + max(0.05, self.guard.step())
+            self._step("guard", self.guard)
 
     def _pass(self, due: DuePass) -> None:
         now = self._clocks.monotonic()
-        if self.loop.run(due):
+        is_good = self.loop.run(due).is_good
+        if self.last_pass.wait(0.0):
+            self._due = dict.fromkeys(self._due, 0.0)
+        if is_good:
             self._good_since = self._good_since or now
             return
         well_for = 0.0 if self._good_since is None else now - self._good_since

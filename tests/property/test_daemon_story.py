@@ -399,8 +399,8 @@ class Story(RuleBasedStateMachine):
                 assert was["plans"][0].get("schedule") == now["plans"][0].get("schedule")
 
     def _wished(self) -> Any:
-        desired = self.ours.applier.desired if self.ours is not None else None
-        return desired and Planner().propose(self.host.config.read_bytes(), desired).rendered
+        good = self.ours.last_pass.good if self.ours is not None else None
+        return good and Planner().propose(self.host.config.read_bytes(), good.desired).rendered
 
     # The end of the story.
 

@@ -1,12 +1,10 @@
-"""Apply the desired state: choose between API and restart, step by step, in a thread."""
+"""Apply the desired state: choose between API and restart, step by step."""
 
 import logging
-import threading
-import time
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sidecar.backrest.api import ApiError, ApiTrouble
+from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import SidecarError
 from sidecar.reconciler.apply.by_api import NOTHING_TO_DO, ApiProbe, ApiStrategy
 from sidecar.reconciler.apply.by_restart import RestartStrategy
@@ -14,11 +12,10 @@ from sidecar.reconciler.apply.context import (
     ApplyConnections,
     ApplyDependencies,
     ApplyReporter,
-    Clocks,
-    OnResult,
+    LastPass,
+    StepResult,
 )
 from sidecar.reconciler.apply.idle import Due, DueSoon
-from sidecar.reconciler.desired_state import DesiredState
 from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import ApplyVia, ReconcilerSettings
 from sidecar.reconciler.state import ApplyTrouble, State
@@ -28,8 +25,6 @@ _FIRST_PAUSE = 30.0
 _LONGEST_PAUSE = 15 * 60.0
 _MOST_DOUBLINGS = 10
 _UNREACHABLE_SECONDS = 3.0
-_SHORTEST_STEP = 0.05
-_STOP_SECONDS = 1.0
 _SILENT = frozenset({ApiTrouble.UNREACHABLE, ApiTrouble.REFUSED_LOGIN})
 # An API that answers the probe and fails the call so often in a row is a failure as well.
 _MOST_SILENCES = 4
@@ -38,12 +33,12 @@ _MOST_SILENCES = 4
 class Applier:
     """Makes Backrest load what is desired, step by step.
 
-    `step` is for one thread, `set_desired` and `is_backrest_writer` are for any.
-    `connections` are used by nobody else. `on_result` is called, once for each change of
-    situation, with `applied`, `failed`, `waiting`, `limited`, `refused`, `foreign-edit`,
-    `unknown` or `no-runner`, and with `refused-login` or `accepted-login`. `on_restarted` is
-    called when the document is to be read again. `due` tells whether a plan is due soon;
-    None: by the document (`idle.DueSoon`).
+    `step` is for one thread, `is_backrest_writer` is for any. `connections` are used by nobody
+    else. `last_pass` tells what is desired. The events of a step are, once for each change of
+    situation, `applied`, `failed`, `waiting`, `limited`, `refused`, `foreign-edit`, `unknown`
+    or `no-runner`, and `refused-login` or `accepted-login`; `restarted` when the document is
+    to be read again; `drift` for each key of a plan that was put back. `due` tells
+    whether a plan is due soon; None: by the document (`idle.DueSoon`).
     """
 
     def __init__(
@@ -51,59 +46,45 @@ class Applier:
         settings: ReconcilerSettings,
         recorder: PassRecorder,
         connections: ApplyConnections,
-        on_result: OnResult,
-        on_restarted: Callable[[], None],
+        last_pass: LastPass,
         *,
         due: Due | None = None,
         clocks: Clocks | None = None,
     ) -> None:
         self._clocks = clocks or Clocks()
-        self._reporter = ApplyReporter(on_result)
+        self._reporter = ApplyReporter()
         due = due or DueSoon(settings.config)
         dependencies = ApplyDependencies(
             settings, recorder, connections, self._reporter, due, self._clocks
         )
         self._settings = settings
         self._memory = recorder.memory
-        self._restart = RestartStrategy(dependencies, on_restarted)
+        self._restart = RestartStrategy(dependencies)
         self._api = (
             ApiStrategy(dependencies, connections.api) if connections.api is not None else None
         )
         uses_api = settings.applying.enabled and settings.applying.via is not ApplyVia.RESTART
-        self._probe = ApiProbe(connections.probe if uses_api else None, self._clocks.monotonic)
-        self._lock = threading.Lock()
-        self._desired: tuple[DesiredState, float] | None = None
+        self._probe = ApiProbe(connections.probe if uses_api else None, self._clocks)
+        self._last_pass = last_pass
         self._fallback_started_at: float | None = None
         self._silences = 0
-        self._on_result = on_result
         self._is_login_refused = False
-        self.wake: Callable[[], None] = _nothing
-
-    def set_desired(self, desired: DesiredState, changed_at: float) -> None:
-        """Set what Backrest is to load; `changed_at`: monotonic time when it last changed."""
-        with self._lock:
-            self._desired = (desired, changed_at)
-        self.wake()
-
-    @property
-    def desired(self) -> DesiredState | None:
-        """What Backrest is to load, as the last pass had it; None before the first."""
-        with self._lock:
-            return None if self._desired is None else self._desired[0]
 
     def is_backrest_writer(self) -> bool:
         """Return whether Backrest is the writer now, so that nobody else may write the file."""
         return self._fallback_started_at is None and self._probe.answers()
 
-    def step(self) -> float:
-        """Do what can be done now; return the seconds until there may be more to do.
-
-        Raises nothing: a failure is reported and kept in the state.
-        """
+    def step(self) -> StepResult:
+        """Do what can be done now. Raises nothing: a failure is reported and kept in the state."""
         if not self._settings.applying.enabled:
-            return NOTHING_TO_DO
+            return StepResult(NOTHING_TO_DO)
         if (pause := self._pause()) > 0:
-            return pause
+            return StepResult(pause)
+        wait = self._attempt()
+        self._report_login()
+        return StepResult(wait, self._reporter.take())
+
+    def _attempt(self) -> float:
         try:
             return self._step()
         except ApiError as error:
@@ -114,14 +95,12 @@ class Applier:
             return self._fail(error)
         except SidecarError as error:
             return self._fail(error)
-        finally:
-            self._report_login()
 
     def _report_login(self) -> None:
         """Report once that our login is refused, and once that it is not any more."""
         if self._probe.is_login_refused != self._is_login_refused:
             self._is_login_refused = not self._is_login_refused
-            self._on_result("refused-login" if self._is_login_refused else "accepted-login")
+            self._reporter.note("refused-login" if self._is_login_refused else "accepted-login")
 
     def _step(self) -> float:
         if self._restart.is_restarting:
@@ -140,11 +119,10 @@ class Applier:
         return min(self._restart_step(), _UNREACHABLE_SECONDS if self._api else NOTHING_TO_DO)
 
     def _api_step(self, api: ApiStrategy) -> float:
-        with self._lock:
-            desired = self._desired
-        if desired is None:
+        good = self._last_pass.good
+        if good is None:
             return NOTHING_TO_DO
-        wait = api.step(*desired)
+        wait = api.step(good.desired, good.changed_at)
         if api.is_settled:
             self._silences = 0
             self._clear_trouble()
@@ -207,50 +185,3 @@ class Applier:
 def pause_after(failures: int) -> float:
     """Return the seconds to wait after so many failures in a row: 30, doubling, at most 900."""
     return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(failures - 1, _MOST_DOUBLINGS))
-
-
-def _nothing() -> None:
-    """Do nothing: there is no thread to wake yet."""
-
-
-class ApplyThread:
-    """Calls steps in turn until it is stopped, each after the seconds that it returned last."""
-
-    def __init__(self, steps: Sequence[Callable[[], float]], name: str = "apply") -> None:
-        self._steps = steps
-        self._event = threading.Event()
-        self._is_stopping = False
-        # A daemon thread: a call to a Docker that hangs must not keep the process alive.
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether it was started and has not ended."""
-        return self._thread.is_alive()
-
-    def start(self) -> None:
-        """Start the thread, with the first step at once."""
-        self._thread.start()
-
-    def wake(self) -> None:
-        """Call all steps now, because something has changed."""
-        self._event.set()
-
-    def stop(self) -> bool:
-        """Stop after the step that runs; return whether that took less than a second."""
-        self._is_stopping = True
-        self._event.set()
-        self._thread.join(_STOP_SECONDS)
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
-        due = [0.0] * len(self._steps)
-        is_woken = False
-        while not self._is_stopping:
-            for index, step in enumerate(self._steps):
-                now = time.monotonic()
-                if (is_woken or now >= due[index]) and not self._is_stopping:
-                    due[index] = now + max(_SHORTEST_STEP, step())
-            self._event.wait(max(_SHORTEST_STEP, min(due) - time.monotonic()))
-            if is_woken := self._event.is_set():
-                self._event.clear()

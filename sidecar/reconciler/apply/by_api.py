@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from sidecar.backrest.compare import differs, has_field
 from sidecar.backrest.document import Document, parse_document
 from sidecar.backrest.operations import pending_plans
 from sidecar.backrest.rules import is_active
+from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import StoreError
 from sidecar.lib.log import log_event
 from sidecar.planner.drift import Drift
@@ -294,9 +294,9 @@ class ApiProbe:
     `api` is used by nobody else and has a short timeout; None: there is none, ever.
     """
 
-    def __init__(self, api: BackrestApi | None, monotonic: Callable[[], float]) -> None:
+    def __init__(self, api: BackrestApi | None, clocks: Clocks) -> None:
         self._api = api
-        self._monotonic = monotonic
+        self._clocks = clocks
         self._lock = threading.Lock()
         self._is_answering = False
         self._asked: float | None = None
@@ -312,17 +312,17 @@ class ApiProbe:
         if self._api is None:
             return False
         with self._lock:
-            now = self._monotonic()
+            now = self._clocks.monotonic()
             if self._asked is None or now - self._asked >= _FRESH_SECONDS:
                 self._is_answering = self._ask(self._api)
                 # The time after the call: an answer that took long is fresh all the same.
-                self._asked = self._monotonic()
+                self._asked = self._clocks.monotonic()
             return self._is_answering
 
     def note_failure(self) -> None:
         """Note that a call just failed, so that `answers` is false for a few seconds."""
         with self._lock:
-            self._is_answering, self._asked = False, self._monotonic()
+            self._is_answering, self._asked = False, self._clocks.monotonic()
 
     def _ask(self, api: BackrestApi) -> bool:
         try:

@@ -5,7 +5,6 @@ older than its process. If somebody else restarts it, nothing is left to do.
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sidecar.backrest.document import parse_document
@@ -44,13 +43,12 @@ class _Awaited:
 class RestartStrategy:
     """Restarts Backrest when it is idle and has not read what we wrote.
 
-    A step raises InventoryError when the restart itself failed. `on_restarted` is called
+    A step raises InventoryError when the restart itself failed. `restarted` is reported
     when Backrest runs again: it may have rewritten the document while it started.
     """
 
-    def __init__(self, dependencies: ApplyDependencies, on_restarted: Callable[[], None]) -> None:
+    def __init__(self, dependencies: ApplyDependencies) -> None:
         self._dependencies = dependencies
-        self._on_restarted = on_restarted
         self._twice = StableTwice()
         self._busy_timer = BusyTimer(dependencies.reporter, dependencies.settings.applying.wait)
         self._stable_period = StablePeriod(dependencies.settings.applying.settle)
@@ -126,10 +124,10 @@ class RestartStrategy:
         return state.written_at
 
     def _notice_restart(self, backrest: BackrestContainer) -> None:
-        """Call `on_restarted` if this is another process than before, whoever restarted it."""
+        """Report it if this is another process than before, whoever restarted it."""
         if backrest.is_running:
             if self._known is not None and is_newer(backrest, self._known):
-                self._on_restarted()
+                self._dependencies.reporter.note("restarted")
             self._known = backrest
 
     def _settle(self) -> None:

@@ -1,21 +1,24 @@
-"""What both apply strategies work with: settings, state, connections, clocks, a reporter.
+"""What the apply thread works with: the last pass, what comes of a step, connections, settings.
 
-Here too is how they report and wait: a situation is reported once, not at every step,
+Here too is how it reports and waits: a situation is reported once, not at every step,
 and what keeps changing is waited for, but not forever.
 """
 
 import logging
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from sidecar.backrest.api import BackrestApi
 from sidecar.docker.client import DockerClient
 from sidecar.docker.markers import DIRECTORY
+from sidecar.lib.clocks import Clocks
 from sidecar.lib.log import log_event
+from sidecar.planner.plan import RenderedWorkload
 from sidecar.reconciler.apply.idle import Due
+from sidecar.reconciler.desired_state import DesiredState
 from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory
@@ -31,18 +34,79 @@ _MOST_PERIODS = 12
 _log = logging.getLogger(__name__)
 
 
-class OnResult(Protocol):
-    """Called with a result in one word, such as `applied`, and its facts."""
+@dataclass(frozen=True, slots=True)
+class GoodPass:
+    """What a good pass wants, since when (monotonic seconds) it is the same, what it rendered."""
 
-    def __call__(self, result: str, **facts: object) -> None:
-        """Take the result."""
+    desired: DesiredState
+    changed_at: float
+    workloads: Sequence[RenderedWorkload] = ()
+
+
+class LastPass:
+    """The last good pass, handed from the main thread to the apply thread, which it wakes."""
+
+    def __init__(self) -> None:
+        self._woken = threading.Event()
+        self._good: GoodPass | None = None
+
+    @property
+    def good(self) -> GoodPass | None:
+        """The last good pass; None before the first."""
+        return self._good
+
+    def set(self, good: GoodPass) -> None:
+        """Set the last good pass."""
+        self._good = good
+        self._woken.set()
+
+    def wake(self) -> None:
+        """End `wait`, though there is no new pass."""
+        self._woken.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for a new pass, at most so many seconds; return whether one came."""
+        if not self._woken.wait(seconds):
+            return False
+        self._woken.clear()
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyEvent:
+    """A result of the applier in one word, such as `applied`, and its facts."""
+
+    result: str
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class GuardEvent:
+    """A result of the resume guard in one word, such as `resumed`, and its facts."""
+
+    result: str
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+class StepResult(NamedTuple):
+    """What came of a step: the seconds until there may be more to do, and the results."""
+
+    wait: float
+    events: Sequence[ApplyEvent | GuardEvent] = ()
+
+
+class Stepper(Protocol):
+    """Does its work in steps, in one thread."""
+
+    def step(self) -> StepResult:
+        """Do what can be done now. Raises nothing."""
 
 
 class ApplyReporter:
-    """Logs `apply.RESULT` and calls `on_result`, once for each change of situation."""
+    """Logs `apply.RESULT` and keeps it as an event, once for each change of situation."""
 
-    def __init__(self, on_result: OnResult) -> None:
-        self._on_result = on_result
+    def __init__(self) -> None:
+        self._events: list[ApplyEvent] = []
         self._situation: tuple[str, str] | None = None
 
     def report(self, result: str, level: int, key: str = "", /, **facts: object) -> None:
@@ -50,11 +114,16 @@ class ApplyReporter:
         if self._situation != (result, key):
             self._situation = (result, key)
             log_event(_log, level, f"apply.{result}", **facts)
-            self._on_result(result, **facts)
+            self.note(result, **facts)
 
     def note(self, result: str, **facts: object) -> None:
-        """Call `on_result` only: this has been logged, and is no situation that lasts."""
-        self._on_result(result, **facts)
+        """Keep an event only: this has been logged, and is no situation that lasts."""
+        self._events.append(ApplyEvent(result, facts))
+
+    def take(self) -> list[ApplyEvent]:
+        """Return the events since the last call."""
+        taken, self._events = self._events, []
+        return taken
 
     def forget(self) -> None:
         """Note that the situation has passed: should it come again, it is reported again."""
@@ -117,14 +186,6 @@ class StablePeriod:
     def done(self) -> None:
         """Note that everything up to now is applied."""
         self._first = None
-
-
-@dataclass(frozen=True, slots=True)
-class Clocks:
-    """`monotonic` gives seconds of a clock that nobody sets, `wall` unix seconds."""
-
-    monotonic: Callable[[], float] = time.monotonic
-    wall: Callable[[], float] = time.time
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ that it is asked is remembered before the call, so that nothing runs twice if we
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,9 +15,10 @@ from sidecar.backrest.api import ApiError, ApiTrouble, BackrestApi
 from sidecar.backrest.document import Document, parse_document
 from sidecar.backrest.operations import Operation, OperationEnd, Status, is_busy, pending_plans
 from sidecar.backrest.plan import Clock
+from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
-from sidecar.reconciler.apply.context import Clocks
+from sidecar.reconciler.apply.context import LastPass, StepResult
 from sidecar.reconciler.apply.idle import MARGIN
 from sidecar.reconciler.desired_state import DesiredState, Planner
 from sidecar.reconciler.state import FirstRun, Memory, State
@@ -37,8 +38,8 @@ _log = logging.getLogger(__name__)
 class FirstRuns:
     """Has Backrest run, once, each plan of ours whose pause is over and that has never run.
 
-    `api` is None where there is none: then nothing is done. `desired` returns what the last
-    pass asked for, None before the first: a plan whose change waits is not run as it was.
+    `api` is None where there is none: then nothing is done. `last_pass` tells what is wanted:
+    a plan whose change waits is not run as it was.
     """
 
     def __init__(
@@ -46,35 +47,35 @@ class FirstRuns:
         memory: Memory,
         api: BackrestApi | None,
         prefix: str,
-        desired: Callable[[], DesiredState | None],
+        last_pass: LastPass,
         clocks: Clocks | None = None,
     ) -> None:
         self._memory = memory
         self._api = api
         self._prefix = prefix
-        self._desired = desired
+        self._last_pass = last_pass
         self._clocks = clocks or Clocks()
         self._planner = Planner()
         self._next = 0.0
         self._served: Document | None = None
 
-    def step(self) -> float:
-        """Do what can be done now; return the seconds until there may be more to do.
+    def step(self) -> StepResult:
+        """Do what can be done now.
 
         Raises nothing: an API that does not answer is reported by the applier.
         """
         now = self._clocks.monotonic()
         if now < self._next:
-            return self._next - now
-        desired = self._desired()
-        if self._api is None or desired is None:
-            return _LOOK_SECONDS
+            return StepResult(self._next - now)
+        good = self._last_pass.good
+        if self._api is None or good is None:
+            return StepResult(_LOOK_SECONDS)
         try:
-            wait = self._step(self._api, desired)
+            wait = self._step(self._api, good.desired)
         except SidecarError:
             wait = _LOOK_SECONDS
         self._next = self._clocks.monotonic() + wait
-        return wait
+        return StepResult(wait)
 
     def _step(self, api: BackrestApi, desired: DesiredState) -> float:
         now = self._clocks.wall()

@@ -6,8 +6,6 @@ a marker about which too little is known stays.
 """
 
 import logging
-import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,11 +17,12 @@ from sidecar.docker.markers import Marker, read_markers, remove_marker
 from sidecar.docker.models import ContainerState, SwarmService
 from sidecar.docker.stopped import Verdict, judge_container, judge_service
 from sidecar.labels.spec import parse_labels
+from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import InventoryError, StoreError
 from sidecar.lib.log import log_event
 from sidecar.planner.plan import RenderedWorkload
 from sidecar.planner.workload import start_order
-from sidecar.reconciler.apply.context import OnResult
+from sidecar.reconciler.apply.context import GuardEvent, LastPass, StepResult
 from sidecar.reconciler.apply.idle import APART, IdleCheck, IdleState, StableTwice
 
 _STOPS = frozenset({"stop-start", "quiesce-stop-start"})
@@ -95,10 +94,9 @@ class ResumeGuard:
     """Starts what the markers in `directory` name, step by step.
 
     `after` is how old in seconds a marker must be. `activity` checks whether plans run.
-    `on_result` is called with `resumed`, `discarded`, `failed` or `blind`, and with `waiting`
-    once what still runs has been waited for two minutes. `monotonic` gives seconds that
-    nobody sets, `wall` unix seconds. Only `update_workloads` may be called from another
-    thread.
+    `last_pass` tells what was rendered; before the first good pass nothing is started. The
+    events of a step are `resumed`, `discarded`, `failed` or `blind`, and `waiting` once what
+    still runs has been waited for two minutes.
     """
 
     def __init__(
@@ -107,41 +105,38 @@ class ResumeGuard:
         directory: Path,
         after: float,
         activity: Activity,
-        on_result: OnResult,
+        last_pass: LastPass,
         *,
         label_prefix: str = "backrest.",
-        monotonic: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
+        clocks: Clocks | None = None,
     ) -> None:
         self._connection = connection
         self._directory = directory
         self._after = after
         self._activity = activity
-        self._on_result = on_result
+        self._last_pass = last_pass
         self._prefix = label_prefix
-        self._monotonic = monotonic
-        self._wall = wall
-        self._lock = threading.Lock()
-        self._workloads: Sequence[RenderedWorkload] | None = None
+        self._clocks = clocks or Clocks()
+        self._events: list[GuardEvent] = []
         self._tracks: dict[Marker, _Track] = {}
         self._logged = ""
 
-    def update_workloads(self, workloads: Sequence[RenderedWorkload]) -> None:
-        """Set what the last good pass rendered; before the first call nothing is started."""
-        with self._lock:
-            self._workloads = workloads
+    def step(self) -> StepResult:
+        """Do what can be done now. Raises nothing."""
+        wait = self._step()
+        events, self._events = self._events, []
+        return StepResult(wait, events)
 
-    def step(self) -> float:
-        """Do what can be done now; return the seconds until there may be more to do."""
+    def _step(self) -> float:
         try:
             markers = read_markers(self._directory)
         except StoreError as error:
             self._report_blind(error.message)
             return _CHECK_SECONDS
-        now = self._monotonic()
+        now = self._clocks.monotonic()
         self._tracks = {m: self._tracks.get(m) or _Track(now) for m in markers}
-        with self._lock:
-            workloads = self._workloads
+        good = self._last_pass.good
+        workloads = None if good is None else good.workloads
         waits = {marker: self._wait_of(marker, t, now) for marker, t in self._tracks.items()}
         ready = [marker for marker, wait in waits.items() if wait <= 0]
         if ready:
@@ -151,7 +146,7 @@ class ResumeGuard:
     def _wait_of(self, marker: Marker, track: "_Track", now: float) -> float:
         """Return the seconds until a marker, and its last failure, are old enough."""
         # The clock of the file system may differ: what we have seen for so long is old.
-        age = max(self._wall() - marker.written_at, now - track.seen)
+        age = max(self._clocks.wall() - marker.written_at, now - track.seen)
         return max(self._after - age, track.not_before - now)
 
     def _check_markers(
@@ -186,7 +181,7 @@ class ResumeGuard:
             self._carry_out(marker, self._decide(marker, workloads))
         except (InventoryError, StoreError) as error:
             track.fail(now)
-            self._on_result("failed", container=marker.name, plan=marker.plan)
+            self._note("failed", container=marker.name, plan=marker.plan)
             facts = {"container": marker.name, "plan": marker.plan, "reason": error.message}
             log_event(_log, logging.WARNING, "guard.failed", **facts)
 
@@ -195,7 +190,7 @@ class ResumeGuard:
     ) -> MarkerDecision:
         if not marker.container:
             return decide_torn(marker)
-        now = self._wall()
+        now = self._clocks.wall()
         template = None if workloads is None else find_template(marker, workloads)
         if marker.is_of_service:
             service = swarm.find_service(self._connection, marker.container)
@@ -223,11 +218,11 @@ class ResumeGuard:
             case MarkerAction.DISCARD:
                 if remove_marker(self._directory, marker):
                     log_event(_log, logging.WARNING, "guard.discarded", **facts, why=decision.why)
-                    self._on_result("discarded", **facts, why=decision.why)
+                    self._note("discarded", **facts, why=decision.why)
             case _:
                 self._resume(marker, decision.action)
                 log_event(_log, logging.WARNING, "guard.resumed", **facts, verb=decision.action)
-                self._on_result("resumed", **facts, verb=str(decision.action))
+                self._note("resumed", **facts, verb=str(decision.action))
                 # Should we die right here: the marker of what runs is a stale one.
                 remove_marker(self._directory, marker)
 
@@ -247,13 +242,16 @@ class ResumeGuard:
             return
         facts = {"container": marker.name, "plan": marker.plan, "because": check.because}
         log_event(_log, logging.WARNING, "guard.waiting", **facts, seconds=round(seconds))
-        self._on_result("waiting", **facts)
+        self._note("waiting", **facts)
+
+    def _note(self, result: str, **facts: object) -> None:
+        self._events.append(GuardEvent(result, facts))
 
     def _report_blind(self, reason: str) -> None:
         """Report once why nobody can tell whether plans run; an empty reason ends that."""
         if reason and reason != self._logged:
             log_event(_log, logging.WARNING, "guard.blind", reason=reason)
-            self._on_result("blind", why=reason)
+            self._note("blind", why=reason)
         self._logged = reason
 
 

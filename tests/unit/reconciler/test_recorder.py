@@ -9,6 +9,7 @@ import pytest
 
 from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
+from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import InventoryError, StoreError
 from sidecar.planner.lifecycle import PlanHistory
 from sidecar.reconciler.desired_state import DesiredState, Planner
@@ -86,7 +87,7 @@ def test_a_write_of_the_file_is_noted_for_the_runner_s_sake() -> None:
     applied, plain = Memory(None), Memory(None)
     proposal = Planner().propose(content_of(), desired_state())
     for memory, is_applied in ((applied, True), (plain, False)):
-        recorder = PassRecorder(memory, is_applied=is_applied, wall=lambda: 100.0)
+        recorder = PassRecorder(memory, is_applied=is_applied, clocks=Clocks(wall=lambda: 100.0))
         with recorder.writing(proposal, to_file=True):
             pass
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,10 +16,17 @@ from sidecar.backrest.document import parse_document
 from sidecar.docker.client import DockerClient
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
+from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import InventoryError
-from sidecar.reconciler.apply.apply import Applier, ApplyThread, pause_after
+from sidecar.reconciler.apply.apply import Applier, pause_after
 from sidecar.reconciler.apply.by_restart import guess_written_at, restart_wait
-from sidecar.reconciler.apply.context import LOADED, ApplyConnections, Clocks, StablePeriod
+from sidecar.reconciler.apply.context import (
+    LOADED,
+    ApplyConnections,
+    GoodPass,
+    LastPass,
+    StablePeriod,
+)
 from sidecar.reconciler.apply.idle import IDLE, IdleCheck, IdleState, StableTwice, is_due
 from sidecar.reconciler.desired_state import DesiredState
 from sidecar.reconciler.recorder import PassRecorder
@@ -62,8 +68,10 @@ class Bench:
     memory: Memory
     applier: Applier
     connections: ApplyConnections
-    told: list[tuple[str, dict[str, object]]]
+    last_pass: LastPass
+    told: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
     restarted: list[float] = field(default_factory=list)
+    drift: list[Mapping[str, object]] = field(default_factory=list)
 
     @property
     def results(self) -> list[str]:
@@ -80,13 +88,25 @@ class Bench:
         containers = tuple(_container(name, labels) for name in names)
         moment = datetime.fromtimestamp(self.clock.now, UTC)
         desired = DesiredState(self.config, Inventory(containers), Policy(), moment)
-        self.applier.set_desired(desired, self.clock.now)
+        self.last_pass.set(GoodPass(desired, self.clock.now))
+
+    def step(self) -> float:
+        """Make one step, and keep what came of it; return the seconds to wait."""
+        wait, events = self.applier.step()
+        for event in events:
+            if event.result == "restarted":
+                self.restarted.append(self.clock.now)
+            elif event.result == "drift":
+                self.drift.append(event.facts)
+            else:
+                self.told.append((event.result, event.facts))
+        return wait
 
     def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
         """Let time pass, step by step as the applier asks for it."""
         end = self.clock.now + seconds
         for _ in range(2000):
-            wait = max(0.05, self.applier.step())
+            wait = max(0.05, self.step())
             if until() or self.clock.now + wait > end:
                 break
             self.clock.now += wait
@@ -184,17 +204,15 @@ def _bench(
     connections = ApplyConnections(
         engine, BackrestApi(*login, timeout=2.0), BackrestApi(*login, timeout=2.0)
     )
-    told: list[tuple[str, dict[str, object]]] = []
-    restarted: list[float] = []
+    last_pass = LastPass()
     applier = Applier(
         settings,
         PassRecorder(memory),
         connections,
-        lambda result, **facts: told.append((result, facts)),
-        lambda: restarted.append(clock.now),
+        last_pass,
         clocks=Clocks(clock, clock),
     )
-    return Bench(config, clock, fake, memory, applier, connections, told, restarted)
+    return Bench(config, clock, fake, memory, applier, connections, last_pass)
 
 
 def test_a_wish_reaches_backrest_once_it_is_settled(build: Build) -> None:
@@ -335,6 +353,7 @@ def test_an_owned_key_edited_in_the_interface_is_put_back(build: Build) -> None:
     bench.run(60)
     [plan] = [plan for plan in bench.fake.cached["plans"] if plan["id"] == WEB]
     assert ["/srv/web"] == plan["paths"]
+    assert [{"plan": WEB, "key": "paths"}] == bench.drift
 
 
 @pytest.mark.parametrize("key", ["auth", "sync"])
@@ -454,7 +473,7 @@ def test_silence_is_counted_also_while_the_other_way_has_its_turn(build: Build) 
     bench.fake.order(Fault.DROP, "GetOperations", times=50)
     bench.want("web")
     for _ in range(40):
-        bench.applier.step()
+        bench.step()
         bench.clock.now += 1.0
     assert "failed" in bench.results
 
@@ -763,31 +782,3 @@ def test_plans_and_upkeep_are_due_two_minutes_ahead(
     for policy in ("prunePolicy", "checkPolicy", "forgetPolicy"):
         repo = {"version": 6, "repos": [{"id": "r", policy: {"schedule": schedule}}]}
         assert expected == is_due(parse_document(json.dumps(repo).encode()), moments)
-
-
-def test_the_thread_steps_is_woken_and_stops() -> None:
-    """A step that wants to sleep for long is called at once when there is news."""
-    called = threading.Semaphore(0)
-
-    def step() -> float:
-        called.release()
-        return 3600.0
-
-    thread = ApplyThread([step, step])
-    before = thread.is_alive
-    thread.start()
-    assert (False, True) == (before, thread.is_alive)
-    assert all(called.acquire(timeout=5) for _ in range(2))
-    thread.wake()
-    assert all(called.acquire(timeout=5) for _ in range(2))
-    assert thread.stop()
-    assert not called.acquire(blocking=False)
-
-
-def test_news_wakes_whoever_steps(build: Build) -> None:
-    """A wish of the main loop does not wait for the next turn."""
-    bench = build()
-    woken: list[bool] = []
-    bench.applier.wake = lambda: woken.append(True)
-    bench.want("web")
-    assert [True] == woken

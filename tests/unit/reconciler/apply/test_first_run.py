@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from sidecar.backrest.api import BackrestApi
 from sidecar.backrest.operations import Operation, Status
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
-from sidecar.reconciler.apply.context import Clocks
+from sidecar.lib.clocks import Clocks
+from sidecar.reconciler.apply.context import GoodPass, LastPass
 from sidecar.reconciler.apply.first_run import FirstRuns, begun_plans, pauses_of, period_of
 from sidecar.reconciler.desired_state import DesiredState, Planner
 from sidecar.reconciler.state import FirstRun, Memory, State
@@ -57,6 +58,11 @@ class Bench:
     api: BackrestApi
     first_runs: FirstRuns
     desired: DesiredState
+    last_pass: LastPass = field(default_factory=LastPass)
+
+    def __post_init__(self) -> None:
+        """Begin after a pass."""
+        self.last_pass.set(GoodPass(self.desired, self.clock.now))
 
     @property
     def memory(self) -> Memory:
@@ -71,6 +77,7 @@ class Bench:
     def want(self, **schedules: str) -> None:
         """Ask for plans of these containers, with these schedules."""
         self.desired = _desired(self.fake.config, schedules, self.clock.now)
+        self.last_pass.set(GoodPass(self.desired, self.clock.now))
 
     def load(self) -> None:
         """Have Backrest load what is asked for, as the applier does."""
@@ -83,7 +90,7 @@ class Bench:
             Memory(self.folder),
             api or self.api,
             "backrest_sidecar_",
-            lambda: self.desired,
+            self.last_pass,
             Clocks(self.clock, self.clock),
         )
 
@@ -122,15 +129,13 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         api = BackrestApi(fake.url, timeout=5.0)
         folder = tmp_path / ".sidecar"
         desired = _desired(config, {"web": "every 2d"}, NOON)
-        made = Bench(folder, clock, fake, api, FirstRuns(Memory(None), None, "", _none), desired)
+        made = Bench(
+            folder, clock, fake, api, FirstRuns(Memory(None), None, "", LastPass()), desired
+        )
         made.load()
         made.restart_sidecar()
         yield made
         api.close()
-
-
-def _none() -> None:
-    """Return that nothing is desired yet."""
 
 
 def _runs(bench: Bench, plan_id: str = WEB) -> list[Operation]:
@@ -154,11 +159,9 @@ def test_a_backrest_that_starts_each_day_runs_it_after_two(bench: Bench) -> None
 
 def test_without_that_backrest_would_never_run_it(bench: Bench) -> None:
     """The reason for all this, and what is left where there is no API."""
-    bench.first_runs = FirstRuns(
-        Memory(bench.folder), None, "backrest_sidecar_", lambda: bench.desired
-    )
+    bench.first_runs = FirstRuns(Memory(bench.folder), None, "backrest_sidecar_", bench.last_pass)
     for _ in range(10):
-        assert bench.first_runs.step() > 0
+        assert bench.first_runs.step().wait > 0
         bench.clock.now += DAY
         bench.fake.begin_due()
         bench.fake.restart()
@@ -333,15 +336,15 @@ def test_whenever_we_are_killed_it_runs_once_at_most(
 
 def test_before_the_first_pass_nothing_is_known(bench: Bench) -> None:
     """Nothing is asked then."""
-    waiting = FirstRuns(Memory(None), bench.api, "backrest_sidecar_", _none)
-    assert waiting.step() > 0
+    waiting = FirstRuns(Memory(None), bench.api, "backrest_sidecar_", LastPass())
+    assert waiting.step().wait > 0
     assert "Backup" not in bench.fake.asked
 
 
 def test_steps_in_quick_succession_ask_once(bench: Bench) -> None:
     """Each pass wakes the thread: that is no reason to ask Backrest."""
     before = len(bench.fake.asked)
-    waits = [bench.first_runs.step() for _ in range(5)]
+    waits = [bench.first_runs.step().wait for _ in range(5)]
     assert waits == [60.0] * 5
     assert before + 1 == len(bench.fake.asked)
 

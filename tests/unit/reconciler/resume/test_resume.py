@@ -17,10 +17,13 @@ from sidecar.docker.markers import Marker
 from sidecar.docker.models import Container, ContainerState, Inventory, Mount, SwarmService
 from sidecar.docker.stopped import NotedStop
 from sidecar.labels.policy import Policy
+from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import InventoryError
 from sidecar.planner.plan import RenderedWorkload
 from sidecar.planner.plans import render
+from sidecar.reconciler.apply.context import GoodPass, LastPass
 from sidecar.reconciler.apply.idle import IDLE, IdleCheck, IdleState, PlanActivity
+from sidecar.reconciler.desired_state import DesiredState
 from sidecar.reconciler.resume.resume import (
     MarkerAction,
     ResumeGuard,
@@ -217,7 +220,8 @@ class Bench:
     now: float = NOON
     look: IdleCheck = IDLE
     asked: list[frozenset[str]] = field(default_factory=list)
-    told: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    told: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
+    last_pass: LastPass = field(default_factory=LastPass)
 
     def __post_init__(self) -> None:
         """Make the guard."""
@@ -226,9 +230,8 @@ class Bench:
             self.directory,
             300.0,
             self._activity,
-            lambda result, **facts: self.told.append((result, facts)),
-            monotonic=lambda: self.now,
-            wall=lambda: self.now,
+            self.last_pass,
+            clocks=Clocks(lambda: self.now, lambda: self.now),
         )
 
     def _activity(self, plans: frozenset[str]) -> IdleCheck:
@@ -243,11 +246,22 @@ class Bench:
         os.utime(path, (self.now - age, self.now - age))
         return path
 
+    def render(self, *workloads: RenderedWorkload) -> None:
+        """Let these be what the last good pass rendered."""
+        desired = DesiredState(Path("c.json"), Inventory(), Policy(), datetime.now(UTC))
+        self.last_pass.set(GoodPass(desired, self.now, workloads))
+
+    def step(self) -> float:
+        """Make one step, and keep what came of it; return the seconds to wait."""
+        wait, events = self.guard.step()
+        self.told += [(event.result, event.facts) for event in events]
+        return wait
+
     def run(self, seconds: float = 6.0) -> None:
         """Let time pass as the guard asks for it."""
         end = self.now + seconds
         for _ in range(2000):
-            self.now += self.guard.step()
+            self.now += self.step()
             if self.now > end:
                 return
         pytest.fail("it never waits")
@@ -266,7 +280,7 @@ START = f"/containers/{ID}/start"
 def bench(tmp_path: Path) -> Bench:
     """A stopped container whose labels ask for a stop."""
     made = Bench(tmp_path, Engine({PLACE: inspected()}))
-    made.guard.update_workloads(rendered(container()))
+    made.render(*rendered(container()))
     return made
 
 
@@ -307,7 +321,7 @@ def test_a_running_plan_keeps_its_containers_stopped(bench: Bench) -> None:
     bench.look = BUSY
     bench.run(86400 / 10)
     bench.look = IDLE
-    bench.guard.step()
+    bench.step()
     bench.look = BUSY
     bench.run(60)
     assert bench.engine.done == []
@@ -386,7 +400,7 @@ def test_a_marker_that_does_not_hold_is_discarded_and_told(
     """What it speaks of stays as it is."""
     path = bench.mark()
     bench.engine.answers[PLACE] = answer
-    bench.guard.update_workloads(workloads)
+    bench.render(*workloads)
     bench.run(60)
     assert ["discarded"] == bench.results
     assert bench.told[0][1]["why"]
@@ -413,8 +427,8 @@ def test_containers_start_in_the_order_of_their_dependencies(bench: Bench) -> No
         "web": {"com.docker.compose.service": "web", "com.docker.compose.depends_on": "db:x:true"},
         "db": {"com.docker.compose.service": "db"},
     }
-    bench.guard.update_workloads(
-        rendered(
+    bench.render(
+        *rendered(
             *(
                 Container(c.id, c.name, labels={**c.labels, **compose, **labels[c.name]})
                 for c in (web, database)
@@ -438,7 +452,7 @@ def test_a_service_without_containers_tells_its_template_itself(bench: Bench) ->
         "TaskTemplate": {"ContainerSpec": {"Labels": labels, "Image": "x"}, "ForceUpdate": 7},
     }
     bench.engine.answers[place] = {"ID": SERVICE, "Version": {"Index": 42}, "Spec": spec}
-    bench.guard.update_workloads(())
+    bench.render()
     bench.mark(container=SERVICE, state="scaled", replicas="3", finished="")
     bench.run(60)
     [done] = bench.engine.done
@@ -452,12 +466,10 @@ def test_markers_that_cannot_be_read_are_told(bench: Bench) -> None:
     """A link in place of the directory could lead anywhere."""
     linked = bench.directory / "linked"
     linked.symlink_to(bench.directory)
-    told: list[str] = []
-    guard = ResumeGuard(
-        bench.engine, linked, 300.0, lambda _: IDLE, lambda result, **_: told.append(result)
-    )
-    assert 30 == guard.step() == guard.step()
-    assert ["blind"] == told
+    guard = ResumeGuard(bench.engine, linked, 300.0, lambda _: IDLE, LastPass())
+    first, second = guard.step(), guard.step()
+    assert 30 == first.wait == second.wait
+    assert (["blind"], []) == ([event.result for event in first.events], second.events)
 
 
 RUNNER = {"Id": "ef" * 32, "Name": "/backrest", "State": {"Running": True}}
