@@ -9,6 +9,7 @@ import re
 import secrets
 import socket
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,50 +64,56 @@ _GENERATED = (
 _log = logging.getLogger(__name__)
 
 
-def create_document(  # noqa: PLR0913, PLR0917  # each is a flag of the command
-    config: Path,
-    repo: str,
-    password_file: Path | None,
-    generate_password: bool,
-    repo_id: str,
-    instance: str | None,
-    if_absent: bool,
-    config_mode: str,
-    user: str | None = None,
-    user_password_file: Path | None = None,
-) -> Iterable[str]:
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """What `init` is asked for: its flags, as `--help` has them."""
+
+    config: Path
+    repo: str
+    password_file: Path | None
+    generate_password: bool
+    repo_id: str
+    instance: str | None
+    if_absent: bool
+    config_mode: str
+    user: str | None = None
+    user_password_file: Path | None = None
+
+
+def create_document(wanted: NewDocument) -> Iterable[str]:
     """Create the document; return what was done, in lines for people.
 
     Raises UsageError for flags that make no valid document, and StoreError when the
     file cannot be created; one that is there is never touched (with `if_absent` it
     is no failure either).
     """
-    mode = parse_mode(config_mode)
-    if generate_password == (password_file is not None):
+    config = wanted.config
+    mode = parse_mode(wanted.config_mode)
+    if wanted.generate_password == (wanted.password_file is not None):
         raise UsageError(
             "a repository needs exactly one source of its password",
             "pass --password-file FILE, or --generate-password",
         )
     # Also beside a document that stays: who names that file for a login would not start
     # without it.
-    login, made = _make_login(user, user_password_file)
-    if if_absent and config.is_file():
+    login, made = _make_login(wanted.user, wanted.user_password_file)
+    if wanted.if_absent and config.is_file():
         return [_kept(config)]
     password = secrets.token_urlsafe(_PASSWORD_BYTES)
-    if password_file is not None:
-        password = read_password(password_file)
-    name = default_instance(socket.gethostname()) if instance is None else instance
-    content = render_document(repo, password, repo_id, name, login)
+    if wanted.password_file is not None:
+        password = read_password(wanted.password_file)
+    name = default_instance(socket.gethostname()) if wanted.instance is None else wanted.instance
+    content = render_document(wanted.repo, password, wanted.repo_id, name, login)
     try:
         Store(config, mode).create(content)
     except AlreadyThereError:
-        if if_absent and config.is_file():
+        if wanted.if_absent and config.is_file():
             return [_kept(config)]
         raise
     if login is None:
         _log.warning(_OPEN)
-    lines = [f"{config} is written: instance {name}, repository {repo_id}.", *_NEXT]
-    return [*lines, *made, *(_GENERATED if generate_password else ())]
+    lines = [f"{config} is written: instance {name}, repository {wanted.repo_id}.", *_NEXT]
+    return [*lines, *made, *(_GENERATED if wanted.generate_password else ())]
 
 
 def _make_login(user: str | None, file: Path | None) -> tuple[dict[str, str] | None, list[str]]:

@@ -41,10 +41,10 @@ def init(**flags: Any) -> None:
       backrest-sidecar init --repo s3:https://host/bucket --password-file pw
     """
     from sidecar.lib.log import start_logging
-    from sidecar.reconciler.init import create_document
+    from sidecar.reconciler.init import NewDocument, create_document
 
     start_logging(flags.pop("log_level"), flags.pop("log_format"))
-    for line in create_document(**flags):
+    for line in create_document(NewDocument(**flags)):
         echo(line)
 
 

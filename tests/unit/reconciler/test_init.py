@@ -15,6 +15,7 @@ from sidecar.backrest.rules import check_document, check_version
 from sidecar.lib.errors import StoreError, UsageError
 from sidecar.reconciler import init
 from sidecar.reconciler.init import (
+    NewDocument,
     create_document,
     default_instance,
     read_password,
@@ -45,7 +46,7 @@ def create(config: Path) -> Create:
             "if_absent": False,
             "config_mode": "keep",
         }
-        return list(create_document(**(given | flags)))
+        return list(create_document(NewDocument(**(given | flags))))
 
     return run
 
@@ -275,7 +276,7 @@ def test_a_user_closes_the_interface(tmp_path: Path, caplog: pytest.LogCaptureFi
     (tmp_path / "ui").write_text("swordfish\n")
     config = tmp_path / "config.json"
     make = (config, "/r", None, True, "default", "nas", False, "keep", "admin", tmp_path / "ui")
-    create_document(*make)
+    create_document(NewDocument(*make))
     (user,) = json.loads(config.read_text())["auth"]["users"]
     assert "admin" == user["name"]
     hashed = base64.b64decode(user["passwordBcrypt"])
@@ -295,7 +296,9 @@ def test_a_password_that_is_not_there_is_made_in_its_file(tmp_path: Path) -> Non
     def make(name: str) -> list[str]:
         return [
             *create_document(
-                tmp_path / name, "/r", None, True, "default", "n", False, "keep", "me", file
+                NewDocument(
+                    tmp_path / name, "/r", None, True, "default", "n", False, "keep", "me", file
+                )
             )
         ]
 
@@ -308,9 +311,8 @@ def test_a_password_that_is_not_there_is_made_in_its_file(tmp_path: Path) -> Non
     assert not any(str(file) in line for line in make("two.json"))
     assert password == file.read_text()
     other = tmp_path / "other"
-    create_document(
-        tmp_path / "one.json", "/r", None, True, "default", "n", True, "keep", "me", other
-    )
+    one = tmp_path / "one.json"
+    create_document(NewDocument(one, "/r", None, True, "default", "n", True, "keep", "me", other))
     assert other.read_text() != password
     with pytest.raises(UsageError) as caught:
         init.make_password_file(tmp_path / "no" / "ui")
@@ -337,7 +339,9 @@ def test_a_user_that_cannot_be_made_is_refused(
         file.write_text(password)
     config = tmp_path / "config.json"
     with pytest.raises(UsageError) as caught:
-        create_document(config, "/r", None, True, "default", "nas", False, "keep", user, file)
+        create_document(
+            NewDocument(config, "/r", None, True, "default", "nas", False, "keep", user, file)
+        )
     assert fault in caught.value.message
     assert not config.exists()
 
