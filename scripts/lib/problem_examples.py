@@ -19,7 +19,7 @@ from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.labels.problem import Problem
 from sidecar.planner.ids import Owner
 from sidecar.planner.lifecycle import PlanHistory
-from sidecar.planner.propose import propose
+from sidecar.planner.propose import DesiredState, propose
 
 _NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 _VOLUMES = "/var/lib/docker/volumes"
@@ -198,12 +198,14 @@ def find_problem(reason: str) -> Problem:
     runner = None if example.runner is None else tuple(map(_mount, example.runner))
     proposal = propose(
         Document(_document(example)),
-        _inventory(example),
-        example.policy,
-        _NOW,
-        runner_mounts=runner,
-        history=PlanHistory(
-            owners={plan: Owner(key) for plan, key in example.owners.items()}, grace=1e9
+        DesiredState(
+            _inventory(example),
+            example.policy,
+            _NOW,
+            runner_mounts=runner,
+            history=PlanHistory(
+                owners={plan: Owner(key) for plan, key in example.owners.items()}, grace=1e9
+            ),
         ),
     )
     return next(found for found in proposal.rendered.problems if found.reason == reason)

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from sidecar.backrest.document import LARGEST, Document, merge_plans
+from sidecar.backrest.document import LARGEST, Document, merge_plans, parse_document
 from sidecar.backrest.rules import check_document, check_version
 from sidecar.backrest.shape import DocumentFault
 from sidecar.docker.models import Inventory, Mount
@@ -34,35 +34,99 @@ class Proposal:
     ageing: Ageing | None = None
 
 
-def propose(  # noqa: PLR0913  # each is one fact that a pure function depends on
+@dataclass(frozen=True, slots=True)
+class DesiredState:
+    """What containers and flags ask for: all that a proposal depends on, but for the document.
+
+    A pass proposes for the file, or for the document that Backrest's API serves, or for both
+    after another: the desired state is the same, so it is gathered once. `now` is aware.
+    `runner_mounts` are those of the backrest container, None where host paths are taken as
+    they are. Without a `history` orphans are only reported.
+    """
+
+    inventory: Inventory
+    policy: Policy
+    now: datetime
+    runner_mounts: tuple[Mount, ...] | None = None
+    accept_version: int | None = None
+    history: PlanHistory | None = None
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What the outcome depends on: of the time only the day, and whose grace is over."""
+        expired: frozenset[str] = frozenset()
+        if self.history is not None:
+            last = self.now.timestamp() - self.history.grace
+            expired = frozenset(k for k, since in self.history.orphans.items() if since <= last)
+        mounts, version = self.runner_mounts, self.accept_version
+        # The inventory last: it is the longest to compare.
+        day = self.now.date()
+        return (self.policy, day, mounts, version, self.history, expired, self.inventory)
+
+
+class Planner:
+    """Makes proposals, and returns the last one again where the inputs are equal.
+
+    So a pass in which nothing changed costs a comparison. Nothing else is carried over.
+    Not thread-safe: each thread has its own.
+    """
+
+    def __init__(self) -> None:
+        self._inputs: tuple[object, ...] = ()
+        self._proposal: Proposal | None = None
+        self._memos = Memos()
+
+    def propose(self, content: bytes, desired: DesiredState, *, served: bool = False) -> Proposal:
+        """Propose for the bytes of a document; see the function of this name."""
+        inputs = (content, served, desired.key)
+        if self._proposal is None or self._inputs != inputs:
+            document = self._document(content)
+            self._proposal = propose(document, desired, served=served, memos=self._memos)
+            self._inputs = inputs
+        return self._proposal
+
+    def _document(self, content: bytes) -> Document:
+        """Decode a document, unless it is one of the two of the last proposal."""
+        last = self._proposal
+        for known in (last.after, last.before) if last is not None else ():
+            if known.content == content:
+                return known
+        return parse_document(content)
+
+
+def propose(
     document: Document,
-    inventory: Inventory,
-    policy: Policy,
-    now: datetime,
+    desired: DesiredState,
     *,
-    runner_mounts: tuple[Mount, ...] | None = None,
-    accept_version: int | None = None,
     served: bool = False,
-    history: PlanHistory | None = None,
     memos: Memos | None = None,
 ) -> Proposal:
-    """Render, merge and check one pass; pure. `served`: see `merge_plans`.
+    """Render, merge and check one pass; pure.
 
-    Without a `history` orphans are only reported. `memos` may be kept from pass to pass.
+    `served`: as Backrest's API served it, see `merge_plans`. `memos` may be kept from pass
+    to pass.
 
     Raises DocumentError when Backrest would refuse the document also after the
     merge, which repairs faults in the keys that we render.
     """
-    if fault := check_version(document.root, accept_version):
+    if fault := check_version(document.root, desired.accept_version):
         raise DocumentError(fault.message, fault.hint)
     if not isinstance(document.root.get("plans") or [], list):
         raise DocumentError("`plans` is no list", "nothing was written: restore the list of plans")
     memos = memos or Memos()
     memos.begin_pass()
+    policy, now, history = desired.policy, desired.now, desired.history
     past = history or PlanHistory()
     owners = Owners(past.owners, past.take_over)
     rendered = render(
-        inventory, document.view, policy, now, runner_mounts, memos, owners, past.stopped
+        desired.inventory,
+        document.view,
+        policy,
+        now,
+        desired.runner_mounts,
+        memos,
+        owners,
+        past.stopped,
     )
     ageing = None
     if history is not None:

@@ -25,7 +25,7 @@ from sidecar.docker.models import SERVICE
 from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.lib.text import hosts_only, quoted
-from sidecar.planner.propose import Proposal
+from sidecar.planner.propose import DesiredState, Proposal, propose
 from sidecar.planner.workload import Workload
 from sidecar.reconciler.apply.by_api import ApiStrategy
 from sidecar.reconciler.apply.context import (
@@ -34,11 +34,11 @@ from sidecar.reconciler.apply.context import (
     ApplyReporter,
 )
 from sidecar.reconciler.apply.idle import DueSoon
-from sidecar.reconciler.desired_state import DesiredState, Planner
 from sidecar.reconciler.reconcile import PassOutcome, preview_now
 from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory
+from sidecar.reconciler.store.read import naming
 from sidecar.reconciler.waits import changed_plans
 
 _MOST_NAMES = 12
@@ -129,7 +129,8 @@ def run_backup(
         began = timer.monotonic()
         outcome = _preview(settings, environment, tell, is_known=name in known, read_only=not waits)
         if outcome is not None:
-            change = _waiting_change(outcome.desired, served)
+            with naming(settings.config):
+                change = _waiting_change(outcome.desired, served)
             wanted = {*known, *change} if waits else known
             plan_id = resolve_plan(name, wanted, outcome.proposal)
             if plan_id in change and waits:
@@ -168,7 +169,7 @@ def _waiting_change(desired: DesiredState, served: Document) -> Mapping[str, tup
 
     No keys: Backrest has no such plan.
     """
-    changes = Planner().propose(served.content, desired, served=True).changes
+    changes = propose(served, desired, served=True).changes
     keys = {edit.id: (*edit.settings, *edit.removals) for edit in changes.edits}
     return {plan_id: keys.get(plan_id, ()) for plan_id in changed_plans(changes)}
 

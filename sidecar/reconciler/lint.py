@@ -19,7 +19,7 @@ from sidecar.planner import lint as findings
 from sidecar.planner.coverage import MountCoverage
 from sidecar.planner.lint import LintFinding
 from sidecar.planner.plans import Rendered
-from sidecar.planner.propose import propose
+from sidecar.planner.propose import DesiredState, propose
 from sidecar.reconciler.backrest_view import resolve_backrest_view
 from sidecar.reconciler.links import with_links, with_source_links
 from sidecar.reconciler.observe import Observed, observe_docker, read_files
@@ -192,11 +192,13 @@ def _render(
         return coverage.render_without_document(observed.inventory, policy, now, backrest_mounts)
     proposal = propose(
         document,
-        observed.inventory,
-        policy,
-        now,
-        runner_mounts=backrest_mounts,
-        accept_version=observed.settings.accept_version,
+        DesiredState(
+            observed.inventory,
+            policy,
+            now,
+            runner_mounts=backrest_mounts,
+            accept_version=observed.settings.accept_version,
+        ),
     )
     return document.view, proposal.rendered
 

@@ -10,8 +10,8 @@ from sidecar.docker.models import Inventory
 from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import DocumentError, InventoryError, SidecarError, StoreError
 from sidecar.lib.log import log_event
+from sidecar.planner.propose import DesiredState
 from sidecar.reconciler.apply.context import GoodPass, LastPass
-from sidecar.reconciler.desired_state import DesiredState
 from sidecar.reconciler.observe import with_own_container
 from sidecar.reconciler.reconcile import PassOutcome, Reconciler, log_outcome
 from sidecar.reconciler.report import ReconcilerReport

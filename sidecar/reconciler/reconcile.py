@@ -21,10 +21,9 @@ from sidecar.lib.errors import StoreError, UsageError
 from sidecar.lib.log import log_event
 from sidecar.planner.drift import Drift
 from sidecar.planner.lifecycle import Ageing
-from sidecar.planner.propose import Proposal
+from sidecar.planner.propose import DesiredState, Planner, Proposal
 from sidecar.reconciler.apply.first_run import period_of
 from sidecar.reconciler.backrest_view import HOST_VIEW, BackrestView, resolve_backrest_view
-from sidecar.reconciler.desired_state import DesiredState, Planner, naming
 from sidecar.reconciler.init import render_document
 from sidecar.reconciler.links import with_links, with_source_links
 from sidecar.reconciler.observe import observe_docker, read_files
@@ -38,6 +37,7 @@ from sidecar.reconciler.recorder import (
 from sidecar.reconciler.secrets import secret_references, with_secrets
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory, State
+from sidecar.reconciler.store.read import naming
 from sidecar.reconciler.store.replace import Replacement, Store
 
 _ATTEMPTS = 20
@@ -162,11 +162,10 @@ class Reconciler:
                 state, settings.lifetime, contested, quiesced, may_disable=memory.is_saved
             )
         desired = DesiredState(
-            settings.config,
             inventory,
             self._policy,
             now,
-            backrest_mounts=view.mounts,
+            runner_mounts=view.mounts,
             accept_version=settings.accept_version,
             history=history,
         )
@@ -189,7 +188,7 @@ class Reconciler:
         """
         desired, view = self.desired_state(settings, inventory, now)
         if view.is_awaited:
-            desired, view = replace(desired, backrest_mounts=HOST_VIEW.mounts), HOST_VIEW
+            desired, view = replace(desired, runner_mounts=HOST_VIEW.mounts), HOST_VIEW
         content = render_document("/repository", "none", "default", "new")
         return self._previewed(settings, desired, view, content)
 
@@ -200,15 +199,15 @@ class Reconciler:
         view: BackrestView,
         content: bytes,
     ) -> PassOutcome:
-        proposal = self._planner.propose(content, desired)
+        proposal = self._propose(content, desired)
         if self.is_from_docker:
             sock = settings.source.docker_sock
             inventory = with_source_links(
-                desired.inventory, proposal.rendered, desired.policy, sock, desired.backrest_mounts
+                desired.inventory, proposal.rendered, desired.policy, sock, desired.runner_mounts
             )
             if inventory is not desired.inventory:
                 desired = replace(desired, inventory=inventory)
-                proposal = self._planner.propose(content, desired)
+                proposal = self._propose(content, desired)
         return self._outcome(settings, proposal, desired, view)
 
     def run(self, settings: ReconcilerSettings, inventory: Inventory, now: datetime) -> PassOutcome:
@@ -218,7 +217,7 @@ class Reconciler:
             _log.warning("%s", notice)
         for _ in range(_ATTEMPTS):
             stored = self._store.read()
-            proposal = self._planner.propose(stored.content, desired)
+            proposal = self._propose(stored.content, desired)
             content = proposal.after.content
             if content == stored.content:
                 drift = self.recorder.confirm(proposal)
@@ -231,6 +230,10 @@ class Reconciler:
             f"{settings.config} was saved by another program during each of {_ATTEMPTS} attempts",
             "try again when it has finished",
         )
+
+    def _propose(self, content: bytes, desired: DesiredState) -> Proposal:
+        with naming(self._store.path):
+            return self._planner.propose(content, desired)
 
     def _outcome(
         self,

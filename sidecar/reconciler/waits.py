@@ -17,11 +17,11 @@ from sidecar.docker.client import DockerClient
 from sidecar.docker.markers import DIRECTORY, Marker, read_markers
 from sidecar.lib.errors import InventoryError, SidecarError
 from sidecar.planner.diff import Changes
+from sidecar.planner.propose import DesiredState, propose
 from sidecar.reconciler.apply.by_restart import has_read
 from sidecar.reconciler.apply.container import BackrestContainer, find_backrest
 from sidecar.reconciler.apply.context import LOADED
 from sidecar.reconciler.apply.idle import DueSoon, IdleState, PlanActivity, check_backrest
-from sidecar.reconciler.desired_state import DesiredState, Planner
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import State
 from sidecar.reconciler.store.replace import Store
@@ -130,7 +130,7 @@ class WaitFinder:
         backrest = self._backrest()
         if desired is not None and served is not None:
             try:
-                proposal = Planner().propose(served.content, desired, served=True)
+                proposal = propose(served, desired, served=True)
             except SidecarError:
                 return
             if proposal.after is proposal.before:

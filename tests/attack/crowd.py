@@ -10,7 +10,7 @@ from sidecar.backrest.document import Document
 from sidecar.backrest.reading import Config, read_config
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import HookPolicy, Policy
-from sidecar.planner.propose import Proposal, propose
+from sidecar.planner.propose import DesiredState, Proposal, propose
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 POLICIES = [*map(str, HookPolicy)]
@@ -36,7 +36,7 @@ def look(
 ) -> Proposal:
     """Make one pass over containers, under a hook policy."""
     rules = Policy(hook_policy=HookPolicy(policy))
-    return propose(before or document(), Inventory(containers, **world), rules, NOW)
+    return propose(before or document(), DesiredState(Inventory(containers, **world), rules, NOW))
 
 
 def plans_of(proposal: Proposal) -> dict[str, dict[str, Any]]:

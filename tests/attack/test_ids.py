@@ -9,7 +9,7 @@ from sidecar.docker.models import Container, Inventory
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.planner.ids import Owner, suffixed_id
 from sidecar.planner.lifecycle import PlanHistory
-from sidecar.planner.propose import Proposal, propose
+from sidecar.planner.propose import DesiredState, Proposal, propose
 from tests.attack.crowd import NOW, POLICIES, container, document, look, plans_of
 
 VICTIM = "backrest_sidecar_shop"
@@ -26,7 +26,7 @@ def pass_over(
     standing = document([{"id": plan, "repo": "store", "paths": ["/srv/victim"]}])
     history = PlanHistory(owners={plan: Owner(owner, project)}, grace=1e9)
     rules = Policy(hook_policy=HookPolicy(policy))
-    return propose(standing, Inventory(containers), rules, NOW, history=history)
+    return propose(standing, DesiredState(Inventory(containers), rules, NOW, history=history))
 
 
 def in_project(name: str, labels: dict[str, str], project: str) -> Container:

@@ -20,9 +20,9 @@ from sidecar.labels.policy import Policy
 from sidecar.lib.clocks import Clocks
 from sidecar.planner.plan import RenderedWorkload
 from sidecar.planner.plans import render
+from sidecar.planner.propose import DesiredState
 from sidecar.reconciler.apply.context import GoodPass, LastPass
 from sidecar.reconciler.apply.idle import PlanActivity
-from sidecar.reconciler.desired_state import DesiredState
 from sidecar.reconciler.resume.resume import ResumeGuard
 from world import World
 
@@ -52,7 +52,7 @@ class Guarded:
         """Observe the engine and render, as a pass does."""
         with DockerInventory(self.address) as engine:
             inventory = engine.observe().inventory
-            desired = DesiredState(Path("c.json"), inventory, Policy(), datetime.now(UTC))
+            desired = DesiredState(inventory, Policy(), datetime.now(UTC))
             self.last_pass.set(GoodPass(desired, self.now, render_all(inventory)))
 
     def run(self) -> list[str]:

@@ -57,7 +57,7 @@ from sidecar.labels.registry import LABELS, resolve_label
 from sidecar.lib.errors import DocumentError
 from sidecar.planner.ids import Owner
 from sidecar.planner.lifecycle import PlanHistory
-from sidecar.planner.propose import Proposal, propose
+from sidecar.planner.propose import DesiredState, Proposal, propose
 
 FOLDER = Path(__file__).parents[2] / "testdata" / "cases"
 FILES = sorted(FOLDER.glob("*.txt"))
@@ -87,11 +87,13 @@ class Case:
         """Make one pass over the case's document, or over another."""
         return propose(
             document or self.document,
-            self.inventory,
-            self.policy,
-            NOW,
-            runner_mounts=self.runner_mounts,
-            history=self.history,
+            DesiredState(
+                self.inventory,
+                self.policy,
+                NOW,
+                runner_mounts=self.runner_mounts,
+                history=self.history,
+            ),
         )
 
     def reversed(self) -> "Case":

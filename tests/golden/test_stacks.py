@@ -31,7 +31,7 @@ from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Severity
 from sidecar.lib.errors import InventoryError
-from sidecar.planner.propose import propose
+from sidecar.planner.propose import DesiredState, propose
 from sidecar.reconciler import observe
 from sidecar.reconciler.lint import LintReport, lint_once
 from sidecar.reconciler.reconcile import PassOutcome, reconcile_now
@@ -166,7 +166,7 @@ def test_stack_becomes_what_its_owner_would_want(stack: Stack) -> None:
 def test_document_is_accepted_and_settled(stack: Stack) -> None:
     """Backrest would start with it, and a second pass finds nothing to do."""
     after = stack.outcome.proposal.after
-    again = propose(after, stack.inventory, stack.outcome.policy, NOW)
+    again = propose(after, DesiredState(stack.inventory, stack.outcome.policy, NOW))
     assert after.text == again.after.text
     assert [] == check_document(decode(after.text))
     jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).validate(json.loads(after.text))

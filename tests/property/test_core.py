@@ -17,7 +17,7 @@ from sidecar.labels.policy import Policy
 from sidecar.labels.problem import SEVERITIES
 from sidecar.labels.registry import LABELS
 from sidecar.labels.spec import parse_labels
-from sidecar.planner.propose import Proposal, propose
+from sidecar.planner.propose import DesiredState, Proposal, propose
 from tests.property.strategies import (
     container_paths,
     documents,
@@ -51,10 +51,9 @@ class World:
         """Make one pass, over this document and inventory or over others."""
         return propose(
             document or self.document,
-            inventory or self.inventory,
-            self.policy,
-            NOW,
-            runner_mounts=self.runner_mounts,
+            DesiredState(
+                inventory or self.inventory, self.policy, NOW, runner_mounts=self.runner_mounts
+            ),
         )
 
 
@@ -210,7 +209,7 @@ def test_any_labels_give_a_document_that_backrest_accepts(
     inventory = Inventory((Container("1" * 64, "web", "", named, (mount,)), others))
     repo = {"id": "r1", "uri": "/r1", "autoInitialize": True}
     document = Document(json.dumps({"version": 6, "instance": "here", "repos": [repo]}))
-    proposal = propose(document, inventory, policy, NOW)
+    proposal = propose(document, DesiredState(inventory, policy, NOW))
     assert proposal.after.text.encode()
     for problem in proposal.rendered.problems:
         f"{problem.label}{problem.message}{problem.hint}".encode()
@@ -248,7 +247,7 @@ def test_no_path_escapes_its_mount(
     document = Document(
         '{"version": 6, "instance": "here", "repos": [{"id": "r", "uri": "r", "autoInitialize": true}]}'
     )
-    proposal = propose(document, Inventory((container,), volumes), Policy(), NOW)
+    proposal = propose(document, DesiredState(Inventory((container,), volumes), Policy(), NOW))
     for plan in proposal.rendered.plans:
         shown = [*plan.paths, *(pattern.removeprefix("!") for pattern in plan.excludes)]
         assert [path for path in shown if not lies_in_a_mount(path)] == []

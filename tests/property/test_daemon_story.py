@@ -31,9 +31,8 @@ from sidecar.docker.answers import parse_containers
 from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
 from sidecar.planner.diff import OWNED_KEYS
-from sidecar.planner.propose import Proposal, propose
+from sidecar.planner.propose import DesiredState, Planner, Proposal, propose
 from sidecar.reconciler.apply.by_api import scheduled_plans
-from sidecar.reconciler.desired_state import Planner
 from sidecar.reconciler.recorder import history_of
 from sidecar.reconciler.settings import ApplyVia
 from tests.fakes.fake_backrest import Fault, Json
@@ -493,7 +492,9 @@ class Story(RuleBasedStateMachine):
         if self.ours is not None:
             history = history_of(self.ours.memory.state, self.ours.settings.lifetime, {})
         document = parse_document(content)
-        return propose(document, inventory, Policy(), now, runner_mounts=mounts, history=history)
+        return propose(
+            document, DesiredState(inventory, Policy(), now, runner_mounts=mounts, history=history)
+        )
 
 
 def _expect_same(was: Json, now: Json, *, without: tuple[str, ...]) -> None:

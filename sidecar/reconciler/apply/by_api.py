@@ -14,11 +14,11 @@ from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import StoreError
 from sidecar.lib.log import log_event
 from sidecar.planner.drift import Drift
-from sidecar.planner.propose import Proposal
+from sidecar.planner.propose import DesiredState, Planner, Proposal
 from sidecar.reconciler.apply.context import LOADED, ApplyDependencies, BusyTimer, StablePeriod
 from sidecar.reconciler.apply.idle import APART, IdleState, StableTwice, check_by_api, running_plans
-from sidecar.reconciler.desired_state import DesiredState, Planner
 from sidecar.reconciler.state import State
+from sidecar.reconciler.store.read import naming
 from sidecar.reconciler.store.replace import Store
 
 NOTHING_TO_DO = 60.0
@@ -121,7 +121,8 @@ class ApiStrategy:
         # Read before the question: the answer says nothing about a later write of ours.
         self._written_at = self._dependencies.memory.state.written_at
         served = self._api.get_config()
-        proposal = self._planner.propose(served, desired, served=True)
+        with naming(self._dependencies.settings.config):
+            proposal = self._planner.propose(served, desired, served=True)
         self._remember(proposal.before)
         return proposal
 

@@ -17,8 +17,8 @@ from sidecar.docker.markers import DIRECTORY
 from sidecar.lib.clocks import Clocks
 from sidecar.lib.log import log_event
 from sidecar.planner.plan import RenderedWorkload
+from sidecar.planner.propose import DesiredState
 from sidecar.reconciler.apply.idle import Due
-from sidecar.reconciler.desired_state import DesiredState
 from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory

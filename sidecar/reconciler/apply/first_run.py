@@ -18,9 +18,9 @@ from sidecar.backrest.plan import Clock
 from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
+from sidecar.planner.propose import DesiredState, Planner
 from sidecar.reconciler.apply.context import LastPass, StepResult
 from sidecar.reconciler.apply.idle import MARGIN
-from sidecar.reconciler.desired_state import DesiredState, Planner
 from sidecar.reconciler.state import FirstRun, Memory, State
 from sidecar.schedule.parse import schedule_of
 

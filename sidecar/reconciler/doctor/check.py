@@ -19,9 +19,8 @@ from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Inventory, Mount
 from sidecar.docker.own_container import own_container_id
 from sidecar.planner.host_path import is_under, move, normal_path
-from sidecar.planner.propose import Proposal
+from sidecar.planner.propose import DesiredState, Proposal
 from sidecar.reconciler.apply.container import BackrestContainer
-from sidecar.reconciler.desired_state import DesiredState
 from sidecar.reconciler.settings import ReconcilerSettings
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sidecar.backrest.document import LARGEST
 from sidecar.lib import files as atomic
-from sidecar.lib.errors import StoreError
+from sidecar.lib.errors import DocumentError, StoreError
 from sidecar.lib.read_file import kind_of
 
 _READS = 20
@@ -143,6 +143,15 @@ def explained(path: Path, verb: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise _explain(error, path, verb) from error
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the file in the DocumentErrors of the body."""
+    try:
+        yield
+    except DocumentError as error:
+        raise DocumentError(f"{path}: {error.message}", error.hint) from None
 
 
 def _read_steadily(descriptor: int, path: Path, known: DigestCache) -> Stored:

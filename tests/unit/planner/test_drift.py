@@ -9,7 +9,7 @@ from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.planner.drift import Drift, Watch, find_drift
 from sidecar.planner.lifecycle import PlanHistory
-from sidecar.planner.propose import Proposal, propose
+from sidecar.planner.propose import DesiredState, Proposal, propose
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 ID = "backrest_sidecar_web"
@@ -28,7 +28,7 @@ def run(document: Document, watch: Watch, **labels: str) -> Proposal:
     own = {f"backrest.{key}": value for key, value in ({"enable": "true"} | labels).items()}
     web = Container("1" * 64, "web", labels=own, mounts=(Mount("bind", "/data", "/data"),))
     history = PlanHistory(contested=watch.contested)
-    return propose(document, Inventory((web,)), Policy(), NOW, history=history)
+    return propose(document, DesiredState(Inventory((web,)), Policy(), NOW, history=history))
 
 
 def settled() -> Watch:

@@ -12,7 +12,7 @@ from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.planner.ids import PREFIX, Owner, sanitize, suffixed_id
 from sidecar.planner.lifecycle import PlanHistory
-from sidecar.planner.propose import Proposal, propose
+from sidecar.planner.propose import DesiredState, Proposal, propose
 
 POLICY = Policy(plan_id_prefix="p_")
 
@@ -79,7 +79,10 @@ def run(
     repos = [{"id": "r", "uri": "/r", "autoInitialize": True}]
     root = {"modno": 1, "version": 6, "instance": "i", "repos": repos, "plans": listed}
     now = datetime(2026, 1, 15, 12, tzinfo=UTC)
-    return propose(Document(json.dumps(root)), Inventory(containers), policy, now, history=history)
+    return propose(
+        Document(json.dumps(root)),
+        DesiredState(Inventory(containers), policy, now, history=history),
+    )
 
 
 def outcome(proposal: Proposal) -> tuple[dict[str, str], list[str]]:

@@ -12,7 +12,7 @@ from sidecar.backrest.document import Document
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.planner.lifecycle import Ageing, Orphans, PlanHistory
-from sidecar.planner.propose import Proposal, propose
+from sidecar.planner.propose import DesiredState, Proposal, propose
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 LONG_AGO = NOW.timestamp() - 8 * 86400
@@ -54,7 +54,7 @@ def run(
 ) -> Proposal:
     """Make one pass."""
     history = history or PlanHistory(grace=WEEK)
-    return propose(document, Inventory(containers), Policy(), NOW, history=history)
+    return propose(document, DesiredState(Inventory(containers), Policy(), NOW, history=history))
 
 
 def ageing_of(proposal: Proposal) -> Ageing:

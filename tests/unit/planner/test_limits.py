@@ -9,7 +9,7 @@ from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import DocumentError
 from sidecar.planner import propose as module
-from sidecar.planner.propose import Proposal, propose
+from sidecar.planner.propose import DesiredState, Proposal, propose
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 REPO = '{"id": "r", "uri": "/r", "autoInitialize": true}'
@@ -26,7 +26,7 @@ def container(name: str, labels: dict[str, str]) -> Container:
 
 def run(*containers: Container) -> Proposal:
     """Make one pass over an empty document."""
-    return propose(Document(DOCUMENT), Inventory(containers, {}, {}), Policy(), NOW)
+    return propose(Document(DOCUMENT), DesiredState(Inventory(containers, {}, {}), Policy(), NOW))
 
 
 def test_a_plan_has_at_most_one_mib() -> None:

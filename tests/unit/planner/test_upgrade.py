@@ -13,7 +13,7 @@ import pytest
 from sidecar.backrest.document import Document
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
-from sidecar.planner.propose import Proposal, propose
+from sidecar.planner.propose import DesiredState, Proposal, propose
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 EVIL = {"conditions": ["CONDITION_SNAPSHOT_START"], "actionCommand": {"command": "evil"}}
@@ -43,7 +43,9 @@ def upgrade(containers: list[Container], plans: list[dict[str, Any]], **world: A
     repos = [{"id": "r", "uri": "/r", "autoInitialize": True}]
     root = {"modno": 1, "version": 6, "instance": "i", "repos": repos, "plans": plans}
     inventory = Inventory(tuple(containers), **world)
-    return propose(Document(json.dumps(root)), inventory, Policy(plan_id_prefix="p_"), NOW)
+    return propose(
+        Document(json.dumps(root)), DesiredState(inventory, Policy(plan_id_prefix="p_"), NOW)
+    )
 
 
 @pytest.mark.parametrize("error", [{}, {"backrest.schedule": "nonsense"}], ids=["", "error"])

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from sidecar.backrest.document import Document
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
-from sidecar.planner.propose import propose
+from sidecar.planner.propose import DesiredState, propose
 from sidecar.planner.workload import group_workloads
 
 LONE = Container("a" * 64, "web", labels={"backrest.enable": "true"})
@@ -85,7 +85,7 @@ def test_a_removed_image_leaves_the_standing_plan_without_what_may_be_its_own() 
     root = {"modno": 1, "version": 6, "instance": "i", "repos": repos, "plans": [plan]}
     inventory = Inventory((GONE,), missing_images=frozenset({"sha256:gone"}))
     now = datetime(2026, 1, 15, 12, tzinfo=UTC)
-    proposal = propose(Document(json.dumps(root)), inventory, Policy(), now)
+    proposal = propose(Document(json.dumps(root)), DesiredState(inventory, Policy(), now))
     [after] = json.loads(proposal.after.text)["plans"]
     assert after == {
         "id": "backrest_sidecar_web",

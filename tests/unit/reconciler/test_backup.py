@@ -16,7 +16,7 @@ from sidecar.cli.exits import status_of_operation
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import InventoryError, UsageError
-from sidecar.planner.propose import Proposal, propose
+from sidecar.planner.propose import DesiredState, Proposal, propose
 from sidecar.reconciler.backup import BackupResult, BackupWatch, WaitTimer, resolve_plan, run_backup
 from sidecar.reconciler.settings import BackrestLogin, InventorySource, ReconcilerSettings
 from tests.fakes.fake_backrest import HOOK_SCRIPT, FakeBackrest, Fault
@@ -53,7 +53,7 @@ def document(*plans: str) -> dict[str, Any]:
 def proposal_of(*containers: Container) -> Proposal:
     """What these containers ask for."""
     content = json.dumps(document()).encode()
-    return propose(parse_document(content), Inventory(containers), Policy(), NOW)
+    return propose(parse_document(content), DesiredState(Inventory(containers), Policy(), NOW))
 
 
 CROWD = proposal_of(

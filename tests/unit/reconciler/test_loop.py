@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from sidecar.lib.clocks import Clocks
+from sidecar.planner.propose import Planner
 from sidecar.reconciler.apply.context import LastPass
-from sidecar.reconciler.desired_state import Planner
 from sidecar.reconciler.loop import ReconcileLoop
 from sidecar.reconciler.reconcile import Reconciler
 from sidecar.reconciler.recorder import PassRecorder

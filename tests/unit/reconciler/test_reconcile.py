@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sidecar.docker.models import Container, Inventory, Mount
-from sidecar.lib.errors import StoreError
+from sidecar.lib.errors import DocumentError, StoreError
 from sidecar.reconciler.reconcile import Reconciler
 from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import Lifetime, ReconcilerSettings
@@ -104,3 +104,11 @@ def test_a_pass_gives_up_when_every_attempt_meets_a_save(
     assert json.loads(config.read_bytes())["instance"] == "save-19"
     assert {LOST: NIGHTLY} == {key: plan["schedule"] for key, plan in plans_of(config).items()}
     assert ({}, ()) == (memory.state.disabled, memory.state.disabling)
+
+
+def test_faults_name_the_file(config: Path) -> None:
+    """What is wrong with the document is told with its path."""
+    config.write_text("[]")
+    made, settings, _ = reconciler(config)
+    with pytest.raises(DocumentError, match=r"config\.json: "):
+        made.run(settings, INVENTORY, NOW)

@@ -12,7 +12,7 @@ from sidecar.labels.policy import Policy
 from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import InventoryError, StoreError
 from sidecar.planner.lifecycle import PlanHistory
-from sidecar.reconciler.desired_state import DesiredState, Planner
+from sidecar.planner.propose import DesiredState, Planner
 from sidecar.reconciler.recorder import (
     PassRecorder,
     confirm_docker,
@@ -37,7 +37,7 @@ def content_of(**plan: object) -> bytes:
 
 def desired_state(history: PlanHistory | None = EXPIRED) -> DesiredState:
     """Make a desired of a world without containers."""
-    return DesiredState(Path("c.json"), Inventory(), Policy(), NOW, history=history)
+    return DesiredState(Inventory(), Policy(), NOW, history=history)
 
 
 def test_a_schedule_is_remembered_before_it_is_taken() -> None:

@@ -17,7 +17,7 @@ from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import InventoryError, StoreError, UsageError
 from sidecar.planner.lifecycle import Orphans, PlanHistory
-from sidecar.planner.propose import Proposal, propose
+from sidecar.planner.propose import DesiredState, Proposal, propose
 from sidecar.reconciler.settings import BackrestLogin, InventorySource, ReconcilerSettings
 from sidecar.reconciler.state import State
 from sidecar.reconciler.status import (
@@ -76,7 +76,7 @@ def previewed(
     """What a pass over this document would do."""
     rules = replace(Policy(), default_schedule="0 2 * * *", **policy)
     inventory = Inventory(containers)
-    return propose(parse_document(content), inventory, rules, NOW, history=history)
+    return propose(parse_document(content), DesiredState(inventory, rules, NOW, history=history))
 
 
 def backup(number: int, status: Status, start: float, **more: Any) -> Operation:

@@ -16,7 +16,7 @@ from sidecar.docker.client import DockerClient
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import InventoryError
-from sidecar.reconciler.desired_state import DesiredState, Planner
+from sidecar.planner.propose import DesiredState, Planner
 from sidecar.reconciler.settings import InventorySource, ReconcilerSettings
 from sidecar.reconciler.state import RunnerSeen, State
 from sidecar.reconciler.waits import Wait, WaitFinder, WaitKind, find_waits
@@ -71,11 +71,11 @@ def fake(config: Path) -> Iterator[FakeBackrest]:
         yield started
 
 
-def wanted(config: Path) -> DesiredState:
+def wanted() -> DesiredState:
     """One container that asks for a plan."""
     mount = Mount("bind", "/srv/web", "/data")
     container = Container("web", "web", labels={"backrest.enable": "true"}, mounts=(mount,))
-    return DesiredState(config, Inventory((container,)), Policy(), NOW)
+    return DesiredState(Inventory((container,)), Policy(), NOW)
 
 
 def finder(config: Path, engine: Engine | None, **fields: Any) -> WaitFinder:
@@ -89,13 +89,13 @@ def test_plans_that_backrest_has_not_loaded_wait(config: Path, fake: FakeBackres
     with BackrestApi(fake.url) as api:
         waits = WaitFinder(ReconcilerSettings(config), State(), Engine(RESTS), api, UNIX)
         served = parse_document(api.get_config())
-        assert [Wait(WaitKind.CHANGE, (WEB,))] == list(waits.changes(wanted(config), served))
+        assert [Wait(WaitKind.CHANGE, (WEB,))] == list(waits.changes(wanted(), served))
         fake.begin("other")
-        (wait,) = waits.changes(wanted(config), served)
+        (wait,) = waits.changes(wanted(), served)
         assert "other" in wait.because
         assert "other" in wait.words
-        loaded = Planner().propose(served.content, wanted(config), served=True).after
-        assert [] == list(waits.changes(wanted(config), loaded))
+        loaded = Planner().propose(served.content, wanted(), served=True).after
+        assert [] == list(waits.changes(wanted(), loaded))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_without_an_api_a_write_after_the_start_waits(
 ) -> None:
     """The official image's own processes keep nobody waiting."""
     engine = Engine(processes)
-    (wait,) = finder(config, engine, written_at=UNIX - 500).find(wanted(config), None)
+    (wait,) = finder(config, engine, written_at=UNIX - 500).find(wanted(), None)
     assert (WaitKind.CHANGE, because) == (wait.kind, wait.because)
     assert not wait.needs_attention
     assert () == finder(config, engine, written_at=UNIX - 1500).find(None, None)
@@ -151,17 +151,17 @@ def test_what_cannot_be_asked_is_left_out(config: Path, fake: FakeBackrest) -> N
     """Neither Docker nor Backrest has to answer."""
     engine = Engine(WORKS)
     engine.is_away = True
-    assert () == finder(config, engine, written_at=UNIX).find(wanted(config), None)
+    assert () == finder(config, engine, written_at=UNIX).find(wanted(), None)
     (config.parent / ".quiesced").write_text("")
     assert () == finder(config, Engine(RESTS)).find(None, None)
     broken = parse_document(b'{"modno": 1, "version": 99}')
-    assert [] == list(finder(config, None).changes(wanted(config), broken))
+    assert [] == list(finder(config, None).changes(wanted(), broken))
     settings = ReconcilerSettings(config, source=InventorySource(inventory=config))
     with_url = replace(settings, access=replace(settings.access, url=fake.url))
-    (wait,) = find_waits(with_url, wanted(config), State())
+    (wait,) = find_waits(with_url, wanted(), State())
     assert (WEB,) == wait.names
     nobody = replace(settings, access=replace(settings.access, url="http://127.0.0.1:1"))
-    assert () == find_waits(nobody, wanted(config), State())
+    assert () == find_waits(nobody, wanted(), State())
 
 
 def test_many_names_are_cut() -> None:

@@ -18,6 +18,7 @@ from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import InventoryError
+from sidecar.planner.propose import DesiredState
 from sidecar.reconciler.apply.apply import Applier, pause_after
 from sidecar.reconciler.apply.by_restart import guess_written_at, restart_wait
 from sidecar.reconciler.apply.context import (
@@ -28,7 +29,6 @@ from sidecar.reconciler.apply.context import (
     StablePeriod,
 )
 from sidecar.reconciler.apply.idle import IDLE, IdleCheck, IdleState, StableTwice, is_due
-from sidecar.reconciler.desired_state import DesiredState
 from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import Applying, ApplyVia, BackrestLogin, ReconcilerSettings
 from sidecar.reconciler.state import ApplyTrouble, Memory
@@ -87,7 +87,7 @@ class Bench:
         """Wish for plans of these containers from now on."""
         containers = tuple(_container(name, labels) for name in names)
         moment = datetime.fromtimestamp(self.clock.now, UTC)
-        desired = DesiredState(self.config, Inventory(containers), Policy(), moment)
+        desired = DesiredState(Inventory(containers), Policy(), moment)
         self.last_pass.set(GoodPass(desired, self.clock.now))
 
     def step(self) -> float:

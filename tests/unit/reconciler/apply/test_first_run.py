@@ -14,9 +14,9 @@ from sidecar.backrest.operations import Operation, Status
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.clocks import Clocks
+from sidecar.planner.propose import DesiredState, Planner
 from sidecar.reconciler.apply.context import GoodPass, LastPass
 from sidecar.reconciler.apply.first_run import FirstRuns, begun_plans, pauses_of, period_of
-from sidecar.reconciler.desired_state import DesiredState, Planner
 from sidecar.reconciler.state import FirstRun, Memory, State
 from tests.fakes.fake_backrest import FakeBackrest, Fault
 
@@ -76,7 +76,7 @@ class Bench:
 
     def want(self, **schedules: str) -> None:
         """Ask for plans of these containers, with these schedules."""
-        self.desired = _desired(self.fake.config, schedules, self.clock.now)
+        self.desired = _desired(schedules, self.clock.now)
         self.last_pass.set(GoodPass(self.desired, self.clock.now))
 
     def load(self) -> None:
@@ -105,7 +105,7 @@ class Bench:
                 self.restart_sidecar()
 
 
-def _desired(config: Path, schedules: dict[str, str], now: float) -> DesiredState:
+def _desired(schedules: dict[str, str], now: float) -> DesiredState:
     containers = tuple(
         Container(
             name,
@@ -115,7 +115,7 @@ def _desired(config: Path, schedules: dict[str, str], now: float) -> DesiredStat
         )
         for name, schedule in schedules.items()
     )
-    return DesiredState(config, Inventory(containers), Policy(), datetime.fromtimestamp(now, UTC))
+    return DesiredState(Inventory(containers), Policy(), datetime.fromtimestamp(now, UTC))
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         fake.backups_end = (Status.SUCCESS, "")
         api = BackrestApi(fake.url, timeout=5.0)
         folder = tmp_path / ".sidecar"
-        desired = _desired(config, {"web": "every 2d"}, NOON)
+        desired = _desired({"web": "every 2d"}, NOON)
         made = Bench(
             folder, clock, fake, api, FirstRuns(Memory(None), None, "", LastPass()), desired
         )

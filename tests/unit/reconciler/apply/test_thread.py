@@ -3,21 +3,18 @@
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
+from sidecar.planner.propose import DesiredState
 from sidecar.reconciler.apply.context import ApplyEvent, GoodPass, GuardEvent, LastPass, StepResult
 from sidecar.reconciler.apply.thread import ApplyThread, pass_on
-from sidecar.reconciler.desired_state import DesiredState
 from sidecar.reconciler.report import ReconcilerReport
 from sidecar.reconciler.trigger import PassTrigger
 
-GOOD = GoodPass(
-    DesiredState(Path("c.json"), Inventory(), Policy(), datetime(2026, 1, 15, tzinfo=UTC)), 0.0
-)
+GOOD = GoodPass(DesiredState(Inventory(), Policy(), datetime(2026, 1, 15, tzinfo=UTC)), 0.0)
 
 
 class Sleeper:

@@ -21,9 +21,9 @@ from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import InventoryError
 from sidecar.planner.plan import RenderedWorkload
 from sidecar.planner.plans import render
+from sidecar.planner.propose import DesiredState
 from sidecar.reconciler.apply.context import GoodPass, LastPass
 from sidecar.reconciler.apply.idle import IDLE, IdleCheck, IdleState, PlanActivity
-from sidecar.reconciler.desired_state import DesiredState
 from sidecar.reconciler.resume.resume import (
     MarkerAction,
     ResumeGuard,
@@ -248,7 +248,7 @@ class Bench:
 
     def render(self, *workloads: RenderedWorkload) -> None:
         """Let these be what the last good pass rendered."""
-        desired = DesiredState(Path("c.json"), Inventory(), Policy(), datetime.now(UTC))
+        desired = DesiredState(Inventory(), Policy(), datetime.now(UTC))
         self.last_pass.set(GoodPass(desired, self.now, workloads))
 
     def step(self) -> float:

@@ -1,17 +1,13 @@
-"""Proposals for a desired state: made once for equal inputs, with the file named in faults."""
+"""Proposals for a desired state: made once for equal inputs."""
 
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-
-import pytest
 
 from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
-from sidecar.lib.errors import DocumentError
 from sidecar.planner.lifecycle import PlanHistory
-from sidecar.reconciler.desired_state import DesiredState, Planner
+from sidecar.planner.propose import DesiredState, Planner
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 ID = "backrest_sidecar_web"
@@ -28,7 +24,7 @@ def content_of(**plan: object) -> bytes:
 
 def desired_state(history: PlanHistory | None = EXPIRED) -> DesiredState:
     """Make a desired of a world without containers."""
-    return DesiredState(Path("c.json"), Inventory(), Policy(), NOW, history=history)
+    return DesiredState(Inventory(), Policy(), NOW, history=history)
 
 
 def test_equal_inputs_give_the_same_proposal() -> None:
@@ -52,9 +48,3 @@ def test_a_document_that_was_just_proposed_is_not_decoded_again() -> None:
     second = planner.propose(first.after.content, desired_state(None))
 
     assert first.after is second.before
-
-
-def test_faults_name_the_file() -> None:
-    """Also those of a document that comes from elsewhere."""
-    with pytest.raises(DocumentError, match=r"c\.json: "):
-        Planner().propose(b"[]", desired_state())
