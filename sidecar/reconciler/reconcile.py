@@ -7,6 +7,7 @@
 import logging
 import os
 from collections.abc import Collection
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -215,21 +216,32 @@ class Reconciler:
         desired, view = self.desired_state(settings, inventory, now)
         for notice in self._store.recover():
             _log.warning("%s", notice)
-        for _ in range(_ATTEMPTS):
-            stored = self._store.read()
-            proposal = self._propose(stored.content, desired)
-            content = proposal.after.content
-            if content == stored.content:
-                drift = self.recorder.confirm(proposal)
-                return self._outcome(settings, proposal, desired, view, drift)
-            with self.recorder.writing(proposal, to_file=True) as write:
-                if self._store.replace(stored, content) is Replacement.WRITTEN:
-                    drift = write.confirm()
-                    return self._outcome(settings, proposal, desired, view, drift, written=True)
+        for attempt in range(_ATTEMPTS):
+            # Whoever came too late once has a turn of its own: see `Store.turn`.
+            with self._store.turn() if attempt else nullcontext():
+                outcome = self._attempt(settings, desired, view)
+            if outcome is not None:
+                return outcome
         raise StoreError(
             f"{settings.config} was saved by another program during each of {_ATTEMPTS} attempts",
             "try again when it has finished",
         )
+
+    def _attempt(
+        self, settings: ReconcilerSettings, desired: DesiredState, view: BackrestView
+    ) -> PassOutcome | None:
+        """Read, propose and write; None where somebody saved meanwhile."""
+        stored = self._store.read()
+        proposal = self._propose(stored.content, desired)
+        content = proposal.after.content
+        if content == stored.content:
+            drift = self.recorder.confirm(proposal)
+            return self._outcome(settings, proposal, desired, view, drift)
+        with self.recorder.writing(proposal, to_file=True) as write:
+            if self._store.replace(stored, content) is Replacement.CHANGED:
+                return None
+            drift = write.confirm()
+        return self._outcome(settings, proposal, desired, view, drift, written=True)
 
     def _propose(self, content: bytes, desired: DesiredState) -> Proposal:
         with naming(self._store.path):

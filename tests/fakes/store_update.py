@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from sidecar.lib.errors import StoreError
 from sidecar.reconciler.store.replace import Replacement, Store
@@ -18,11 +19,12 @@ def update(store: Store, change: Callable[[bytes], bytes | None]) -> bool:
     """
     for notice in store.recover():
         _log.warning("%s", notice)
-    for _ in range(ATTEMPTS):
-        stored = store.read()
-        content = change(stored.content)
-        if content is None or content == stored.content:
-            return False
-        if store.replace(stored, content) is Replacement.WRITTEN:
-            return True
+    for attempt in range(ATTEMPTS):
+        with store.turn() if attempt else nullcontext():
+            stored = store.read()
+            content = change(stored.content)
+            if content is None or content == stored.content:
+                return False
+            if store.replace(stored, content) is Replacement.WRITTEN:
+                return True
     raise StoreError(f"{store.path} was saved during each attempt", "try again")

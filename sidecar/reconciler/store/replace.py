@@ -2,9 +2,10 @@
 
 `read` gives the bytes and the identity of the state that they were read from; `replace`
 puts other bytes in place of that very state, or reports that it is not there any more, and
-the caller reads again. Among ourselves a lock on the directory, held for the replacement
-only, keeps order, without a lock file. Other programs know no lock: they save when they
-like, and no save of theirs is lost. SIGKILL at any moment leaves the old or the new file.
+the caller reads again. Among ourselves a lock on the directory keeps order, without a lock
+file: it is held for the replacement only, and for a whole turn by one that came too late.
+Other programs know no lock: they save when they like, and no save of theirs is lost.
+SIGKILL at any moment leaves the old or the new file.
 """
 
 import logging
@@ -70,6 +71,7 @@ class Store:
         self._pause = pause
         self._known = DigestCache()
         self._written: tuple[int, ...] = ()
+        self._turn: int | None = None
 
     def is_last_write(self, state: tuple[int, ...]) -> bool:
         """Return whether a file of this device, inode, size and times is our last write.
@@ -101,7 +103,7 @@ class Store:
 
         What an interrupted write left is put in order first.
         """
-        with self._opened() as directory, self._locked(directory):
+        with self._own_turn() as directory:
             file = find_document_file(directory, self.path, self._known)
             _log_all(leftovers.recover(file))
             if file.identity() != base.identity:
@@ -109,9 +111,23 @@ class Store:
             is_written = self._replace(file, base.identity, content)
             return Replacement.WRITTEN if is_written else Replacement.CHANGED
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Keep other sidecars from replacing the file for as long as the body runs.
+
+        For one that they came before: of hundreds that read and replace at the same time, one
+        could come too late each time. For one thread.
+        """
+        with self._own_turn() as directory:
+            self._turn = directory
+            try:
+                yield
+            finally:
+                self._turn = None
+
     def create(self, content: bytes) -> None:
         """Create the file; AlreadyThereError if anything has its name, which is never touched."""
-        with self._opened() as directory, self._locked(directory):
+        with self._own_turn() as directory:
             file = find_document_file(directory, self.path, self._known)
             _log_all(leftovers.recover(file))
             with explained(file.path, "create"):
@@ -197,6 +213,15 @@ class Store:
             yield directory
         finally:
             os.close(directory)
+
+    @contextmanager
+    def _own_turn(self) -> Iterator[int]:
+        """Give the directory, locked by `turn` or now."""
+        if self._turn is not None:
+            yield self._turn
+            return
+        with self._opened() as directory, self._locked(directory):
+            yield directory
 
     @contextmanager
     def _locked(self, directory: int) -> Iterator[None]:

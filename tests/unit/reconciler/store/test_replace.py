@@ -326,6 +326,17 @@ def test_update_gives_up_waiting(config: Path) -> None:
     os.close(holder)
 
 
+def test_a_turn_keeps_other_sidecars_out(config: Path) -> None:
+    """Whoever has it reads and replaces as always; others wait until it is over."""
+    store, other = Store(config), Store(config, lock_wait=0.1, pause=lambda _: None)
+    with store.turn():
+        stored = store.read()
+        with pytest.raises(StoreError, match="locked"):
+            other.replace(stored, b"theirs")
+        assert store.replace(stored, NEW) is Replacement.WRITTEN
+    assert other.replace(other.read(), b"theirs") is Replacement.WRITTEN
+
+
 @pytest.mark.parametrize("target", ["real.json", "./real.json", "../config/real.json", "ABSOLUTE"])
 def test_a_link_within_the_directory_is_followed(config: Path, target: str) -> None:
     """The file it leads to is replaced, and the link stays."""
