@@ -7,7 +7,7 @@ retention after it, would go by what the labels said before.
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from difflib import get_close_matches
 
@@ -33,7 +33,6 @@ from sidecar.reconciler.apply.context import (
     ApplyDependencies,
     ApplyReporter,
 )
-from sidecar.reconciler.apply.idle import DueSoon
 from sidecar.reconciler.reconcile import PassOutcome, preview_now
 from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import ReconcilerSettings
@@ -67,10 +66,9 @@ _DISCARDED = (
 
 @dataclass(frozen=True, slots=True)
 class WaitTimer:
-    """`monotonic` gives seconds that nobody sets, `wall` unix seconds; `pause` waits."""
+    """Knows the time; `pause` waits for some seconds."""
 
-    monotonic: Callable[[], float] = time.monotonic
-    wall: Callable[[], float] = time.time
+    clocks: Clocks = field(default_factory=Clocks)
     pause: Callable[[float], None] = time.sleep
 
 
@@ -96,29 +94,37 @@ class BackupResult:
         return f"{lead}\n{self.message}" if self.message else lead
 
 
-def run_backup(
-    settings: ReconcilerSettings,
-    name: str,
-    timeout: float | None,
-    environment: dict[str, str],
-    timer: WaitTimer | None = None,
-    *,
-    waits: bool = True,
-    tell: Callable[[str], None] = lambda _: None,
-) -> BackupResult:
-    """Run the plan that `name` means, and wait for its end, at most `timeout` seconds.
+@dataclass(frozen=True, slots=True)
+class BackupRequest:
+    """What is to be run by hand, and how long its end is waited for, in seconds; None: always.
 
-    Where Backrest has not loaded the plan as its labels ask for it, that is applied first;
-    without `waits` the plan is run as Backrest has it. `tell` is called with sentences about
-    that. Raises UsageError for a name that means none or several, ApiError when Backrest
-    cannot be asked, never began, or did not take the change.
+    `name` is a plan id, the key of a workload or the name of a service. Without `waits` the
+    plan is run as Backrest has it, though a change of its labels is not loaded. `tell` is
+    called with sentences about that.
+    """
+
+    name: str
+    timeout: float | None = None
+    waits: bool = True
+    tell: Callable[[str], None] = lambda _: None
+    timer: WaitTimer = field(default_factory=WaitTimer)
+
+
+def run_backup(
+    settings: ReconcilerSettings, request: BackupRequest, environment: dict[str, str]
+) -> BackupResult:
+    """Run the plan that is asked for, and wait for its end.
+
+    Where Backrest has not loaded the plan as its labels ask for it, that is applied first.
+    Raises UsageError for a name that means none or several, ApiError when Backrest cannot
+    be asked, never began, or did not take the change.
     """
     if not settings.access.url:
         raise UsageError(
             "backup asks Backrest to run a plan, and no --backrest-url was given",
             "name its address, for example http://backrest:9898",
         )
-    timer = timer or WaitTimer()
+    name, timeout, timer = request.name, request.timeout, request.timer
     access = settings.access
     with BackrestApi(access.url, access.user, access.password) as api:
         served = parse_document(api.get_config())
@@ -126,38 +132,39 @@ def run_backup(
         is_ours = name.startswith(settings.policy.plan_id_prefix)
         if name in known and not is_ours:
             return BackupWatch(api, plan_id, timeout, timer).run()
-        began = timer.monotonic()
-        outcome = _preview(settings, environment, tell, is_known=name in known, read_only=not waits)
+        began = timer.clocks.monotonic()
+        outcome = _preview(settings, environment, request, is_known=name in known)
         if outcome is not None:
             with naming(settings.config):
                 change = _waiting_change(outcome.desired, served)
-            wanted = {*known, *change} if waits else known
+            wanted = {*known, *change} if request.waits else known
             plan_id = resolve_plan(name, wanted, outcome.proposal)
-            if plan_id in change and waits:
-                tell(f"Backrest has not loaded the change of {plan_id} yet: it is applied first.")
-                _apply(settings, api, outcome.desired, plan_id, timeout, timer, tell)
+            if plan_id in change and request.waits:
+                request.tell(
+                    f"Backrest has not loaded the change of {plan_id} yet: it is applied first."
+                )
+                _apply(settings, api, outcome.desired, plan_id, request)
             elif plan_id in change:
-                tell(_runs_old(plan_id, change[plan_id]))
-        left = None if timeout is None else max(0.0, timeout - (timer.monotonic() - began))
+                request.tell(_runs_old(plan_id, change[plan_id]))
+        left = None if timeout is None else max(0.0, timeout - (timer.clocks.monotonic() - began))
         return BackupWatch(api, plan_id, left, timer).run()
 
 
 def _preview(
     settings: ReconcilerSettings,
     environment: dict[str, str],
-    tell: Callable[[str], None],
+    request: BackupRequest,
     *,
     is_known: bool,
-    read_only: bool,
 ) -> PassOutcome | None:
     """Preview a pass; None, and why, where that cannot be done and Backrest has the plan."""
     now = datetime.now().astimezone()
     try:
-        return preview_now(settings, now, environment, read_only=read_only)
+        return preview_now(settings, now, environment, read_only=not request.waits)
     except SidecarError as error:
         if not is_known:
             raise
-        tell(
+        request.tell(
             f"The plan is run as Backrest has it, because what its labels ask for is not "
             f"known: {error.message}."
         )
@@ -186,12 +193,10 @@ def _apply(
     api: BackrestApi,
     desired: DesiredState,
     plan_id: str,
-    timeout: float | None,
-    timer: WaitTimer,
-    tell: Callable[[str], None],
+    request: BackupRequest,
 ) -> None:
     """Have Backrest load the desired state, when it is idle. Raises ApiError if it does not."""
-    source = settings.source
+    source, timer, timeout = settings.source, request.timer, request.timeout
     is_from_docker = source.inventory is None and not source.compose
     memory = Memory(settings.state_directory if is_from_docker else None)
     with_haste = replace(settings, applying=replace(settings.applying, enabled=True, settle=0.0))
@@ -202,25 +207,24 @@ def _apply(
         PassRecorder(memory),
         ApplyConnections(connection, api),
         reporter,
-        DueSoon(settings.config),
-        Clocks(timer.monotonic, timer.wall),
+        timer.clocks,
     )
     strategy = ApiStrategy(dependencies, api)
-    began = timer.monotonic()
+    began = timer.clocks.monotonic()
     try:
         while True:
             wait = strategy.step(desired, began)
             for event in reporter.take():
                 if event.result == "waiting":
                     because = event.facts["because"]
-                    tell(f"The change waits until Backrest is idle: {because}.")
+                    request.tell(f"The change waits until Backrest is idle: {because}.")
             if strategy.is_settled:
                 return
             if strategy.has_foreign_edit:
                 raise _not_applied(
                     plan_id, "the document was edited by hand, and a save would undo that edit"
                 )
-            left = None if timeout is None else began + timeout - timer.monotonic()
+            left = None if timeout is None else began + timeout - timer.clocks.monotonic()
             if left is not None and left <= 0:
                 raise _not_applied(plan_id, f"Backrest was not idle within {timeout:.0f} s")
             timer.pause(wait if left is None else min(wait, left))
@@ -294,18 +298,18 @@ class BackupWatch:
 
     def run(self) -> BackupResult:
         """Run the plan and wait. Raises ApiError when it was not started, or Backrest is gone."""
-        began = answered = self._timer.monotonic()
+        began = answered = self._timer.clocks.monotonic()
         self._highest = max((operation.id for operation in self._api.operations()), default=0)
         failure = self._start()
         while True:
             try:
                 self._poll()
-                answered = self._timer.monotonic()
+                answered = self._timer.clocks.monotonic()
             except ApiError as error:
-                gone_for = self._timer.monotonic() - answered
+                gone_for = self._timer.clocks.monotonic() - answered
                 if error.kind is not ApiTrouble.UNREACHABLE or gone_for >= _ABSENT_SECONDS:
                     raise
-            now = self._timer.monotonic()
+            now = self._timer.clocks.monotonic()
             if (result := self._result()) is not None:
                 return result
             self._check_started(failure, now - began)
@@ -325,7 +329,7 @@ class BackupWatch:
 
     def _poll(self) -> None:
         """Find the run among what is new in the log, and then follow it."""
-        soon = self._timer.wall() + _SOON_SECONDS
+        soon = self._timer.clocks.wall() + _SOON_SECONDS
         mine = [
             operation
             for operation in self._api.operations(self._run.modno if self._run else 0)

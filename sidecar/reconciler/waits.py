@@ -15,6 +15,7 @@ from sidecar.backrest.compare import differs
 from sidecar.backrest.document import Document, parse_document
 from sidecar.docker.client import DockerClient
 from sidecar.docker.markers import DIRECTORY, Marker, read_markers
+from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import InventoryError, SidecarError
 from sidecar.planner.diff import Changes
 from sidecar.planner.propose import DesiredState, propose
@@ -193,7 +194,7 @@ class WaitFinder:
             self._connection,
             self._settings.policy.runner_container,
             lambda: self._state.runner is not None or self._settings.runner_named,
-            lambda: self._now,
+            Clocks(wall=lambda: self._now),
         )
         check = activity(frozenset({marker.plan} - {""}))
         return check.because if check.state is IdleState.BUSY else ""

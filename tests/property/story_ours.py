@@ -229,7 +229,7 @@ class Ours:
             connections.connection,
             self.settings.policy.runner_container,
             lambda: self.memory.state.runner is not None,
-            self._clocks.wall,
+            self._clocks,
         )
         return ResumeGuard(
             connections.connection,

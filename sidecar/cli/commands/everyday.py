@@ -86,11 +86,11 @@ def backup(plan: str, timeout: str | None, no_wait: bool, **flags: Any) -> None:
       backrest-sidecar backup demo/db --backrest-url http://backrest:9898
       backrest-sidecar backup backrest_sidecar_demo_db --timeout 2h
     """
-    from sidecar.reconciler.backup import run_backup
+    from sidecar.reconciler.backup import BackupRequest, run_backup
 
     seconds = None if timeout is None else parse_duration("--timeout", timeout)
     settings = build_settings(flags)
-    tell = partial(echo, err=True)
-    result = run_backup(settings, plan, seconds, dict(os.environ), waits=not no_wait, tell=tell)
+    request = BackupRequest(plan, seconds, waits=not no_wait, tell=partial(echo, err=True))
+    result = run_backup(settings, request, dict(os.environ))
     echo(result.words)
     raise click.exceptions.Exit(status_of_operation(result.ending))

@@ -15,7 +15,6 @@ from sidecar.reconciler.apply.context import (
     LastPass,
     StepResult,
 )
-from sidecar.reconciler.apply.idle import Due, DueSoon
 from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import ApplyVia, ReconcilerSettings
 from sidecar.reconciler.state import ApplyTrouble, State
@@ -37,8 +36,7 @@ class Applier:
     else. `last_pass` tells what is desired. The events of a step are, once for each change of
     situation, `applied`, `failed`, `waiting`, `limited`, `refused`, `foreign-edit`, `unknown`
     or `no-runner`, and `refused-login` or `accepted-login`; `restarted` when the document is
-    to be read again; `drift` for each key of a plan that was put back. `due` tells
-    whether a plan is due soon; None: by the document (`idle.DueSoon`).
+    to be read again; `drift` for each key of a plan that was put back.
     """
 
     def __init__(
@@ -48,14 +46,12 @@ class Applier:
         connections: ApplyConnections,
         last_pass: LastPass,
         *,
-        due: Due | None = None,
         clocks: Clocks | None = None,
     ) -> None:
         self._clocks = clocks or Clocks()
         self._reporter = ApplyReporter()
-        due = due or DueSoon(settings.config)
         dependencies = ApplyDependencies(
-            settings, recorder, connections, self._reporter, due, self._clocks
+            settings, recorder, connections, self._reporter, self._clocks
         )
         self._settings = settings
         self._memory = recorder.memory

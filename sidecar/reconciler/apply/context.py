@@ -18,7 +18,7 @@ from sidecar.lib.clocks import Clocks
 from sidecar.lib.log import log_event
 from sidecar.planner.plan import RenderedWorkload
 from sidecar.planner.propose import DesiredState
-from sidecar.reconciler.apply.idle import Due
+from sidecar.reconciler.apply.idle import DueSoon
 from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory
@@ -219,19 +219,23 @@ class ApplyConnections:
 
 @dataclass(frozen=True, slots=True)
 class ApplyDependencies:
-    """What an apply strategy works with; `due` tells whether Backrest has to run a plan soon."""
+    """What an apply strategy works with."""
 
     settings: ReconcilerSettings
     recorder: PassRecorder
     connections: ApplyConnections
     reporter: ApplyReporter
-    due: Due
     clocks: Clocks
 
     @property
     def memory(self) -> Memory:
         """What the sidecar remembers."""
         return self.recorder.memory
+
+    @property
+    def due(self) -> DueSoon:
+        """What tells whether Backrest has to run a plan soon."""
+        return DueSoon(self.settings.config)
 
     @property
     def markers(self) -> Path:

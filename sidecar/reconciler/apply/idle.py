@@ -1,6 +1,5 @@
 """Whether Backrest is idle: by its API, else by the processes in its container."""
 
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from sidecar.backrest.document import Document, parse_document
 from sidecar.backrest.operations import Operation, Status, is_busy
 from sidecar.docker.client import DockerClient
 from sidecar.docker.markers import read_markers
+from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import InventoryError, SidecarError
 from sidecar.lib.zones import local_zone
 from sidecar.reconciler.apply.container import (
@@ -56,8 +56,6 @@ class IdleCheck:
 
 
 IDLE = IdleCheck(IdleState.IDLE)
-Due = Callable[[BackrestContainer, float], bool]
-"""Whether something of the document is due in that container within MARGIN of a unix time."""
 
 
 class StableTwice:
@@ -94,7 +92,7 @@ def check_by_api(api: BackrestApi, now: float) -> IdleCheck:
 
 
 def check_container(
-    connection: DockerClient, backrest: BackrestContainer, markers: Path, due: Due, now: float
+    connection: DockerClient, backrest: BackrestContainer, markers: Path, due: "DueSoon", now: float
 ) -> IdleCheck:
     """Check a running container, the markers of its hooks, and what is due soon."""
     check = check_processes(connection, backrest)
@@ -123,7 +121,7 @@ def check_backrest(
     connection: DockerClient,
     backrest: BackrestContainer,
     markers: Path,
-    due: Due,
+    due: "DueSoon",
     now: float,
 ) -> IdleCheck:
     """Check by the API if that answers, else by the container."""
@@ -155,13 +153,13 @@ class PlanActivity:
         connection: DockerClient,
         name: str,
         is_known: Callable[[], bool],
-        wall: Callable[[], float] = time.time,
+        clocks: Clocks | None = None,
     ) -> None:
         self._api = api
         self._connection = connection
         self._name = name
         self._is_known = is_known
-        self._wall = wall
+        self._clocks = clocks or Clocks()
 
     def __call__(self, plans: frozenset[str]) -> IdleCheck:
         """Check whether one of these plans runs, or is about to."""
@@ -182,7 +180,7 @@ class PlanActivity:
 
     def _by_operations(self, operations: Collection[Operation], plans: frozenset[str]) -> IdleCheck:
         theirs = [operation for operation in operations if operation.plan_id in plans]
-        is_near = is_busy(theirs, self._wall(), _PLAN_MARGIN)
+        is_near = is_busy(theirs, self._clocks.wall(), _PLAN_MARGIN)
         return IdleCheck(IdleState.BUSY, _some(sorted(plans))) if is_near else IDLE
 
 

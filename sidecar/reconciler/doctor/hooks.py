@@ -13,6 +13,7 @@ from typing import Any
 from sidecar.backrest.document import Document
 from sidecar.backrest.messages import HOOK, value_of
 from sidecar.docker.markers import DIRECTORY, Marker, read_markers
+from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import InventoryError, StoreError
 from sidecar.lib.text import counted
 from sidecar.reconciler.apply.idle import IdleState, PlanActivity
@@ -172,7 +173,7 @@ def _run_of(context: CheckContext, marker: Marker) -> str:
         connection,
         context.settings.policy.runner_container,
         lambda: context.memory.backrest is not None,
-        context.now.timestamp,
+        Clocks(wall=context.now.timestamp),
     )(frozenset({marker.plan} - {""}))
     return check.because if check.state is IdleState.BUSY else ""
 

@@ -15,9 +15,17 @@ from sidecar.backrest.operations import OperationEnd, Status
 from sidecar.cli.exits import status_of_operation
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
+from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import InventoryError, UsageError
 from sidecar.planner.propose import DesiredState, Proposal, propose
-from sidecar.reconciler.backup import BackupResult, BackupWatch, WaitTimer, resolve_plan, run_backup
+from sidecar.reconciler.backup import (
+    BackupRequest,
+    BackupResult,
+    BackupWatch,
+    WaitTimer,
+    resolve_plan,
+    run_backup,
+)
 from sidecar.reconciler.settings import BackrestLogin, InventorySource, ReconcilerSettings
 from tests.fakes.fake_backrest import HOOK_SCRIPT, FakeBackrest, Fault
 
@@ -146,7 +154,7 @@ class World:
 
     def run(self, timeout: float | None = None) -> BackupResult:
         """Run WEB."""
-        clock = WaitTimer(monotonic=lambda: self.seconds, pause=self.pause)
+        clock = WaitTimer(Clocks(monotonic=lambda: self.seconds), self.pause)
         with BackrestApi(self.fake.url, timeout=5.0) as api:
             return BackupWatch(api, WEB, timeout, clock).run()
 
@@ -380,7 +388,7 @@ def test_plan_is_run_by_its_id_without_a_look_at_the_containers(world: World) ->
     settings = ReconcilerSettings(
         Path("/nowhere"), source=nowhere, access=BackrestLogin(world.fake.url)
     )
-    result = run_backup(settings, "other", 60.0, {})
+    result = run_backup(settings, BackupRequest("other", 60.0), {})
     assert ("other", 0, "") == (result.plan, status_of_operation(result.ending), result.message)
     assert "ended after 0 s: success." in result.words
 
@@ -414,10 +422,9 @@ class Told:
         """Run the plan of the container, which ends well at once."""
         world.fake._faults.ordered.clear()
         world.fake.backups_end = (Status.SUCCESS, "")
-        timer = WaitTimer(monotonic=lambda: world.seconds, pause=world.pause)
-        tell = self.sentences.append
-        timeout = how.pop("timeout", None)
-        return run_backup(settings, "web", timeout, {}, timer, tell=tell, **how)
+        timer = WaitTimer(Clocks(monotonic=lambda: world.seconds), world.pause)
+        request = BackupRequest("web", tell=self.sentences.append, timer=timer, **how)
+        return run_backup(settings, request, {})
 
 
 def test_workload_is_run_by_its_key(world: World) -> None:
@@ -491,15 +498,15 @@ def test_a_plan_of_ours_whose_labels_cannot_be_read_is_run_and_that_is_told(worl
     nowhere = InventorySource(docker_sock="/nowhere/docker.sock")
     settings = replace(shop(world), source=nowhere)
     told: list[str] = []
-    result = run_backup(settings, WEB, 60.0, {}, tell=told.append)
+    result = run_backup(settings, BackupRequest(WEB, 60.0, tell=told.append), {})
     assert OperationEnd.SUCCESS is result.ending
     assert "as Backrest has it" in told[0]
     with pytest.raises(InventoryError):
-        run_backup(settings, "web", 60.0, {}, tell=told.append)
+        run_backup(settings, BackupRequest("web", 60.0, tell=told.append), {})
 
 
 def test_backup_needs_an_address() -> None:
     """There is no other way to run a plan."""
     with pytest.raises(UsageError) as caught:
-        run_backup(ReconcilerSettings(Path("config.json")), "web", None, {})
+        run_backup(ReconcilerSettings(Path("config.json")), BackupRequest("web"), {})
     assert "--backrest-url" in caught.value.message
