@@ -8,8 +8,8 @@ secrets: they go into the journal, which only its owner can read, and nowhere el
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-
-from pydantic import RootModel, ValidationError
+from functools import cache
+from typing import TYPE_CHECKING
 
 from sidecar.backrest.reading import Config, Repo, RunPlan
 from sidecar.engines.base import FailureClass, ResultKind
@@ -22,6 +22,9 @@ from sidecar.runner.job.leftover_processes import end_leftovers, wait_until_reap
 from sidecar.runner.job.steps import Programs
 from sidecar.runner.journal import Ended, Journal, Phase, Run, RunOutcome, Unfinished
 from sidecar.runner.retries import RetryRules, TryEnd
+
+if TYPE_CHECKING:
+    from pydantic import RootModel
 
 _INTERRUPTED = "the runner died during this run"
 _UNREADABLE = "what was to be done after it cannot be read: see whether everything runs again"
@@ -41,19 +44,23 @@ class Resume:
     instance: str = field(default="")
 
 
-_RESUME = RootModel[Resume]
+@cache
+def _resume_model() -> "type[RootModel[Resume]]":
+    from pydantic import RootModel  # noqa: PLC0415 - most commands of the runner make no run
+
+    return RootModel[Resume]
 
 
 def render_resume(resume: Resume) -> str:
     """Return the text for the journal, as JSON."""
-    return _RESUME(resume).model_dump_json()
+    return _resume_model()(resume).model_dump_json()
 
 
 def parse_resume(text: str) -> Resume | None:
     """Read a text of the journal; None if it is not one."""
     try:
-        return _RESUME.model_validate_json(text).root
-    except ValidationError:
+        return _resume_model().model_validate_json(text).root
+    except ValueError:
         return None
 
 

@@ -4,13 +4,12 @@ While a backup runs, a record of it lies in the state folder. The next start of 
 by it what the backup has begun.
 """
 
+import json
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
-
-from pydantic import RootModel, ValidationError
 
 from sidecar.lib.errors import StoreError
 from sidecar.lib.log import log_event
@@ -35,7 +34,6 @@ class BackupRecord:
 
 
 _MOST_BYTES = 1 << 24
-_RECORD = RootModel[BackupRecord]
 
 
 def write_record(state: Path, record: BackupRecord) -> None:
@@ -44,7 +42,7 @@ def write_record(state: Path, record: BackupRecord) -> None:
     Raises StoreError: then nothing must be stopped.
     """
     try:
-        write_small(state, FILE, _RECORD(record).model_dump_json().encode(), durable=True)
+        write_small(state, FILE, json.dumps(asdict(record)).encode(), durable=True)
     except OSError as error:
         raise StoreError(
             f"{state / FILE} cannot be written: {error.strerror}",
@@ -55,9 +53,10 @@ def write_record(state: Path, record: BackupRecord) -> None:
 def read_record(state: Path) -> BackupRecord | None:
     """Read the record; None if there is none, or none that can be read."""
     try:
-        return _RECORD.model_validate_json(read_file(state / FILE, _MOST_BYTES)).root
-    except (OSError, ValidationError):
+        shot = json.loads(read_file(state / FILE, _MOST_BYTES))["shot"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    return BackupRecord(shot) if isinstance(shot, str) else None
 
 
 def remove_record(state: Path) -> None:
