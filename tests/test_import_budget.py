@@ -93,6 +93,24 @@ def test_a_command_imports_what_it_needs(command: str) -> None:
     assert set() == found & heavy
 
 
+@pytest.mark.parametrize("program", ["sidecar", "sidecar.runner"])
+def test_healthcheck_imports_of_ours_little_more_than_its_own_file(program: str) -> None:
+    """It runs every few seconds, for as long as the daemon does."""
+    found = imported("-m", program, "healthcheck", "--state-dir", "nowhere")
+    own = {name for name in found if name.split(".")[0] == "sidecar"}
+    packages = {name.rpartition(".")[0] for name in own}
+
+    assert {
+        "sidecar.lib.read_file",
+        "sidecar.service.healthcheck",
+        "sidecar.service.start",
+    } == {
+        name
+        for name in own - packages
+        if not name.endswith(("reconciler.healthcheck", "runner.healthcheck"))
+    }
+
+
 @pytest.mark.parametrize("modules", PROGRAMS)
 def test_a_program_holds_nothing_that_it_does_not_need(modules: str) -> None:
     """It would cost megabytes, for as long as it runs, and time before it begins."""
