@@ -38,25 +38,44 @@ BUDGETS: dict[str, tuple[str, set[str]]] = {
     ),
     "-m sidecar version": (
         "sidecar.cli.commands.main",
-        {"docker", "jsonschema", "pydantic", "requests", "sidecar.reconciler.loop"},
+        {"docker", "jsonschema", "pydantic", "requests", "sidecar.reconciler.loop", "starlette"},
     ),
     "-m sidecar reconcile --help": (
         "sidecar.cli.commands.main",
-        {"docker", "jsonschema", "pydantic", "requests"},
+        {"docker", "jsonschema", "pydantic", "requests", "starlette"},
     ),
     "-m sidecar.runner version": (
         "sidecar.cli.runner.main",
-        {"apprise", "jsonschema", "pydantic", "prometheus_client", "watchfiles", "yaml"},
+        {
+            "apprise",
+            "jsonschema",
+            "pydantic",
+            "prometheus_client",
+            "watchfiles",
+            "yaml",
+            "starlette",
+        },
     ),
     "-m sidecar.runner plans --help": (
         "sidecar.cli.runner.main",
-        {"apprise", "jsonschema", "pydantic", "prometheus_client", "watchfiles", "yaml"},
+        {
+            "apprise",
+            "jsonschema",
+            "pydantic",
+            "prometheus_client",
+            "watchfiles",
+            "yaml",
+            "starlette",
+        },
     ),
 }
 
 
-# What makes up a program → what its process must not hold: the other program, above all.
+# What makes up a program → what its process must not hold: the other program, above all. A server
+# only if it serves, and never in what asks one.
 PROGRAMS: dict[str, set[str]] = {
+    "sidecar.reconciler.daemon": {"starlette", "uvicorn"},
+    "sidecar.web.client": {"asyncio", "jsonschema", "starlette", "uvicorn"},
     "sidecar.reconciler.daemon, sidecar.web.reconciler": {
         "apprise",
         "jsonschema",

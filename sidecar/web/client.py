@@ -13,7 +13,7 @@ from sidecar.runner.due import JobKind
 from sidecar.web.messages import JOBS, Message
 from sidecar.web.sockets import connect_to_folder
 
-_OTHER = "it may be of another version: see its log, or start it again"
+_OTHER = "see its log; it may be of another version"
 
 
 def ask_status(directory: Path, seconds: float | None = None) -> Message:
@@ -82,7 +82,8 @@ def _error_of(answer: HTTPResponse) -> SidecarError:
     if answer.getheader("Content-Type") == "application/json":
         told = _parse(text)
         return SidecarError(str(told.get("error", "")), str(told.get("hint", "")))
-    return SidecarError(f"the daemon answers with status {answer.status} {answer.reason}", _OTHER)
+    words = text.decode(errors="replace").strip() or answer.reason
+    return SidecarError(f"the daemon answers with status {answer.status}: {words}", _OTHER)
 
 
 def _parse(text: bytes) -> dict[str, Any]:

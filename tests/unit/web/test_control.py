@@ -149,7 +149,8 @@ def test_what_cannot_be_met_is_told_with_its_hint(tmp_path: Path) -> None:
         (PlainTextResponse(b"no json\n"), "otherwise than expected"),
         (PlainTextResponse(b"[1]\n"), "otherwise than expected"),
         (PlainTextResponse(b"[" * 99_000 + b"\n"), "otherwise than expected"),
-        (PlainTextResponse("wrong", 404), "status 404"),
+        (PlainTextResponse("too many", 503), "status 503: too many"),
+        (PlainTextResponse("", 404), "status 404: Not Found"),
         (JSONResponse([1], 500), "otherwise than expected"),
     ],
 )

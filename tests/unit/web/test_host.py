@@ -22,7 +22,7 @@ from starlette.routing import Route
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.web.app import MOST_BODY, HostNames, build_app, page_routes, read_json, text_page
 from sidecar.web.host import HttpHost, Listener
-from sidecar.web.protocol import MOST_HEAD, MOST_SERVED, SECONDS, Bounds
+from sidecar.web.protocol import MOST_HEAD, MOST_SERVED, SECONDS, BoundedProtocol, Bounds
 from sidecar.web.sockets import connect_to_folder, listen_in_folder, listen_on_address
 from tests.unit.web.clients import (
     LOOPBACK,
@@ -390,6 +390,23 @@ def test_a_page_that_fails_tells_nothing(
     assert ("http.failed", "ValueError") == (record.message, fields["reason"])
     assert "test_host.py" in fields["at"][-1]
     assert "MARK" not in str(fields)
+
+
+def test_a_connection_that_breaks_down_is_told_and_cut(
+    connect: Connect, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a mistake of ours; the host goes on."""
+
+    def fail(*_: object) -> bytes:
+        raise ValueError("MARK")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BoundedProtocol, "_read_head", fail)
+        assert b"" == send(connect, WELL)
+    (record,) = (it for it in caplog.records if it.levelno >= logging.WARNING)
+    assert "http.failed" == record.message
+    assert "MARK" not in str(vars(record)["fields"])
+    assert 200 == status_of(send(connect, WELL))
 
 
 @pytest.mark.parametrize(
