@@ -10,17 +10,14 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from functools import partial
 
 from sidecar.lib.log import log_event
 from sidecar.lib.threads import failing_threads
 from sidecar.runner.control import ControlApi
-from sidecar.runner.due import LONGEST_SLEEP, Job, Missed, backup_job
+from sidecar.runner.due import LONGEST_SLEEP, Job, backup_job
 from sidecar.runner.identity import switch_user
 from sidecar.runner.job.progress import ProgressHub
-from sidecar.runner.job.upkeep import Prober
 from sidecar.runner.job.worker import JobRunner
-from sidecar.runner.journal import Run
 from sidecar.runner.loader import Loader
 from sidecar.runner.loop import LoopDependencies, RunnerLoop
 from sidecar.runner.maintenance import DiskUsage, Maintenance, RepositoryProbes
@@ -80,7 +77,7 @@ class DaemonThreads:
         self._waiter = waiter
         self._hub = ProgressHub()
         self._loader = Loader(settings.config)
-        self._jobs = JobRunner(parts, self._hub, self._miss)
+        self._jobs = JobRunner(parts, self._hub)
         prober = parts.prober
         self._pool = Pool(
             self._jobs.run,
@@ -102,6 +99,7 @@ class DaemonThreads:
         )
         sources = StatusSources(
             parts.journal,
+            parts.reporter.runs,
             lambda: self._loader.loaded,
             lambda: self._pool.busy,
             lambda: self._hub.running,
@@ -114,7 +112,6 @@ class DaemonThreads:
         self._status = StatusCollector(
             sources, parts.scheduler, settings.health_grace, time.time, time.monotonic
         )
-        parts.reporter.listeners += [self._status.ended, partial(_note_reached, prober)]
         self._heartbeat = Heartbeat(state, LONGEST_SLEEP)
         dependencies = LoopDependencies(
             parts, self._loader, self._jobs, self._pool, self._status, self._heartbeat
@@ -174,9 +171,6 @@ class DaemonThreads:
         log_event(_log, logging.ERROR, "daemon.leaves-runs", after=LAST_PATIENCE)
         return False
 
-    def _miss(self, missed: Missed) -> None:
-        self._loop.miss(missed)
-
     def _finish(self, job: Job) -> None:
         self._hub.finish(job)
         self._waiter.wake()
@@ -188,9 +182,3 @@ class DaemonThreads:
             for plan in self._jobs.config.plans
             if self._jobs.problems and self._jobs.blocker(backup_job(plan))
         }
-
-
-def _note_reached(prober: Prober, run: Run) -> None:
-    """Let a good run clear a failed probe of its repository."""
-    if run.ended is not None and run.ended.outcome.is_good:
-        prober.succeeded(run.job.repo)

@@ -94,7 +94,7 @@ class Foreground:
         self._parts = parts
         self._waiter = waiter
         self._hub = ProgressHub()
-        self._jobs = JobRunner(parts, self._hub, lambda _: None)
+        self._jobs = JobRunner(parts, self._hub)
         self._jobs.take(config, {})
         self._pool = Pool(self._jobs.run, 1, self._finish, self._jobs.failed)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sidecar.backrest.reading import Config, Timing
 from sidecar.lib.log import log_event
-from sidecar.runner.due import Job, JobKind, Missed, Moments, all_jobs, backup_job, timings
+from sidecar.runner.due import Job, JobKind, Moments, all_jobs, backup_job, timings
 from sidecar.runner.hooks.check import HookProblem
 from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import RunCause
@@ -71,7 +71,7 @@ class RunnerLoop:
             {job: retry for job, retry in history.retries.items() if job in self._runnable},
         )
         for missed in found.missed:
-            self.miss(missed)
+            dependencies.parts.reporter.missed(missed, now)
         for due in found.due:
             if (check := self._checks.get(due.job)) is not None:
                 self._checks = {**self._checks, due.job: replace(check, last_start=now)}
@@ -102,14 +102,6 @@ class RunnerLoop:
             log_event(
                 _log, logging.WARNING, "clock.set-back", count=len(ahead), names=names[:_MOST_NAMED]
             )
-
-    def miss(self, missed: Missed) -> None:
-        """Record fires that no run answers."""
-        if missed.job.kind is JobKind.RESTORE:
-            return
-        self._dependencies.parts.journal.past.missed(missed, self._now())
-        self._dependencies.status.missed(missed.count)
-        self._dependencies.parts.reporter.missed(missed)
 
     def _take(self, config: Config, now: float) -> None:
         """Use another document from now on."""

@@ -279,7 +279,7 @@ def assemble(
 
         notifying = settings.notifying
         announcer = RunNotifier(notifying.urls, notifying.on, socket.gethostname(), delivery.post)
-        reporter = RunReporter(state, zone, journal.past.history, announcer)
+        reporter = RunReporter(state, zone, journal, announcer)
         emptiness = EmptySourceGuard(
             journal, PlanEngines(engines, runner), containers, settings.emptiness
         )
@@ -294,7 +294,6 @@ def assemble(
 
         options = SessionOptions(
             on_purpose=settings.emptiness.on_purpose,
-            on_end=reporter.ended,
             lock_wait=settings.running.lock_wait,
             plans=plans,
             retries=RetryRules(next_fire, is_possible=retries),
@@ -306,7 +305,7 @@ def assemble(
             engines=engines,
             runner=runner,
             probes=probes,
-            session=Session(journal, programs(runner), programs(cleanup), options),
+            session=Session(journal, programs(runner), programs(cleanup), reporter, options),
             known=known,
             initialiser=initialiser,
             prober=prober,

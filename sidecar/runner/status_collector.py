@@ -1,7 +1,6 @@
 """Collect the status of a running daemon, and judge its health, whenever somebody asks."""
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,6 +10,7 @@ from sidecar.engines.base import FailureClass, Progress
 from sidecar.lib.errors import SidecarError
 from sidecar.runner.due import Job, JobKind, Scheduler, backup_job
 from sidecar.runner.health import HealthFacts, PlanHealth, UpkeepHealth, judge
+from sidecar.runner.job.report import EndedRuns
 from sidecar.runner.job.upkeep import Probed
 from sidecar.runner.journal import (
     AheadSnapshot,
@@ -53,6 +53,7 @@ class StatusSources:
 
     Attributes:
         journal: past runs and verifications.
+        ended: the runs that have ended since the process began.
         loaded: the document.
         busy: jobs that wait or run.
         running: jobs that run, and how far they are.
@@ -64,6 +65,7 @@ class StatusSources:
     """
 
     journal: Journal
+    ended: EndedRuns
     loaded: Callable[[], Loaded]
     busy: Callable[[], frozenset[Job]] = frozenset
     running: Callable[[], Mapping[Job, Progress | None]] = dict
@@ -98,11 +100,8 @@ class StatusCollector:
         self._is_stopping = False
         self._listed: tuple[Config, tuple[_ListedPlan, ...]] = (Config(), ())
         self._upkeep: tuple[RunHistory, Config | None, tuple[Job, ...]] = (RunHistory(), None, ())
-        self._last: dict[Job, Run | None] = {}
-        self._last_good: dict[Job, Run | None] = {}
-        self._latest: dict[Job, Run | None] = {}
-        self._runs = Counter({outcome.value: 0 for outcome in RunOutcome})
-        self._missed = 0
+        self._read: dict[tuple[Job, bool], tuple[float | None, Run | None]] = {}
+        self._latest: dict[Job, tuple[float | None, Run | None]] = {}
 
     def beat(self) -> Health:
         """Note that the main loop moves; return what is wrong."""
@@ -114,24 +113,6 @@ class StatusCollector:
         """Note that the daemon ends."""
         with self._lock:
             self._is_stopping = True
-
-    def ended(self, run: Run) -> None:
-        """Note how a run ended."""
-        if run.ended is None:
-            return
-        with self._lock:
-            self._runs[run.ended.outcome.value] += 1
-            self._last[run.job] = run
-            if run.ended.outcome.is_good:
-                self._last_good[run.job] = run
-            if run.ended.snapshot:
-                # The journal knows which is the latest now.
-                self._latest.pop(run.job, None)
-
-    def missed(self, count: int) -> None:
-        """Count fires that no run answers."""
-        with self._lock:
-            self._missed += count
 
     def health(self) -> Health:
         """Return what is wrong now."""
@@ -169,8 +150,6 @@ class StatusCollector:
         verified, blocked = self._verifications(), self._sources.blocked()
         history, now = self._sources.journal.past.history(), self._now()
         past = history.past
-        with self._lock:
-            runs, missed = dict(self._runs), self._missed
         return RunnerStatus(
             now=now,
             uptime=self._monotonic() - self._began,
@@ -184,8 +163,8 @@ class StatusCollector:
                     next_fire=self._timetable.next_fire(
                         listed.plan.timing, past.get(listed.job), now
                     ),
-                    last_good=self._last_run(self._last_good, listed.job, _GOOD),
-                    latest=self._latest_run(listed.job, now),
+                    last_good=self._last_run(listed.job, past.get(listed.job), is_good=True),
+                    latest=self._latest_run(listed.job, past.get(listed.job), now),
                     failure=self._failure(listed.job, past.get(listed.job)),
                     verified=verified.get(listed.plan.id),
                     blocked=blocked.get(listed.plan.id, ""),
@@ -198,8 +177,8 @@ class StatusCollector:
             upkeep={job: past[job] for job in self._upkeep_jobs(loaded, history)},
             probes=self._sources.probes(),
             disks=self._sources.disks(),
-            runs=runs,
-            missed=missed,
+            runs=self._sources.ended.outcomes,
+            missed=self._sources.ended.missed,
             running=len(running),
             waiting=len(waiting),
         )
@@ -230,7 +209,7 @@ class StatusCollector:
         was_cut_off = (
             known.last_outcome is RunOutcome.CANCELLED
             and failure == FailureClass.INTERRUPTED.value
-            and not self._was_asked_for(listed.job)
+            and not self._was_asked_for(listed.job, past)
         )
         return PlanHealth(
             listed.plan.id,
@@ -248,9 +227,9 @@ class StatusCollector:
             was_cut_off,
         )
 
-    def _was_asked_for(self, job: Job) -> bool:
+    def _was_asked_for(self, job: Job, past: Past | None) -> bool:
         """Return whether a person has asked for the last run."""
-        last = self._last_run(self._last, job, ())
+        last = self._last_run(job, past)
         return last is not None and last.trigger is RunCause.MANUAL
 
     def _upkeep_jobs(self, loaded: Loaded, history: RunHistory) -> tuple[Job, ...]:
@@ -279,43 +258,46 @@ class StatusCollector:
 
     def _failure(self, job: Job, past: Past | None) -> str:
         """Return the class of the last run's failure; empty if it had none."""
-        last = self._last_run(self._last, job, ())
-        ended_at = last.ended.at if last is not None and last.ended is not None else None
-        if past is not None and ended_at != past.last_end:
-            # Another process, as `backrest-runner check`, has run it since.
-            with self._lock:
-                self._last.pop(job, None)
-            last = self._last_run(self._last, job, ())
+        last = self._last_run(job, past)
         failure = last.ended.failure if last is not None and last.ended is not None else None
         return "" if failure is None else failure.value
 
-    def _last_run(
-        self, known: dict[Job, Run | None], job: Job, outcomes: tuple[RunOutcome, ...]
-    ) -> Run | None:
-        """Return the last run with one of the outcomes, from memory or else from the journal."""
-        with self._lock:
-            if job in known:
-                return known[job]
-        try:
-            found = self._sources.journal.runs.last(job, outcomes)
-        except SidecarError:
-            return None
-        with self._lock:
-            return known.setdefault(job, found)
+    def _last_run(self, job: Job, past: Past | None, *, is_good: bool = False) -> Run | None:
+        """Return the last run, or the last that saved what it should; None: there is none.
 
-    def _latest_run(self, job: Job, now: float) -> Run | None:
-        """Return the run that has made the latest snapshot, as far as the journal tells."""
+        One of before this process, or of another as `backrest-runner check`, is in the journal.
+        """
+        if past is None:
+            return None
+        at = past.last_success if is_good else past.last_end
+        last = self._sources.ended.last(job, is_good=is_good)
+        if last is not None and last.ended is not None and last.ended.at == at:
+            return last
         with self._lock:
-            if job in self._latest:
-                known = self._latest[job]
-                if known is None or not is_ahead(known.started, now):
-                    return known
+            read_at, read = self._read.get((job, is_good), (None, None))
+        if at is None or read_at == at:
+            return read
+        try:
+            found = self._sources.journal.runs.last(job, _GOOD if is_good else ())
+        except SidecarError:
+            return last
+        with self._lock:
+            self._read[job, is_good] = at, found
+        return found
+
+    def _latest_run(self, job: Job, past: Past | None, now: float) -> Run | None:
+        """Return the run that has made the latest snapshot, as far as the journal tells."""
+        at = None if past is None else past.last_end
+        with self._lock:
+            read_at, known = self._latest.get(job, (None, None))
+        if at is None or (read_at == at and (known is None or not is_ahead(known.started, now))):
+            return known
         try:
             found = self._sources.journal.runs.latest(job, now + BELIEVED_AHEAD)
         except SidecarError:
             return None
         with self._lock:
-            self._latest[job] = found
+            self._latest[job] = at, found
         return found
 
     def _ahead(self) -> Mapping[str, tuple[AheadSnapshot, ...]]:

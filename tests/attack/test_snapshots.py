@@ -17,6 +17,7 @@ from sidecar.engines.base import ResultKind
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.empty_source import EmptySourceGuard, EmptySourceOptions
 from sidecar.runner.hooks.run import HookRunner
+from sidecar.runner.job.report import EndedRuns
 from sidecar.runner.job.session import Session
 from sidecar.runner.job.steps import Programs
 from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
@@ -53,7 +54,7 @@ def back_up(bench: ResticBench, journal: Journal, plan: RunPlan) -> Ended:
     programs = Programs(lambda repo, _: bench.restic(repo), hooks)
     config = Config(INSTANCE, (bench.repo(),), (plan,))
     job = Job(JobKind.BACKUP, plan.id, "store")
-    run = Session(journal, programs, programs).run(job, config, RunCause.MANUAL)
+    run = Session(journal, programs, programs, EndedRuns()).run(job, config, RunCause.MANUAL)
     assert run.ended is not None
     return run.ended
 

@@ -13,6 +13,7 @@ from sidecar.engines.base import FailureClass
 from sidecar.engines.restic import OnMissing
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.hooks.run import HookRunner
+from sidecar.runner.job.report import EndedRuns
 from sidecar.runner.job.session import Session
 from sidecar.runner.job.steps import Programs
 from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
@@ -48,7 +49,9 @@ class Service:
         programs = Programs(lambda repo, _: self.bench.restic(repo), hooks)
         config = Config(INSTANCE, (self.bench.repo(),), (self.plan,))
         job = Job(JobKind.BACKUP, "web", "store")
-        run = Session(self.journal, programs, programs).run(job, config, RunCause.MANUAL)
+        run = Session(self.journal, programs, programs, EndedRuns()).run(
+            job, config, RunCause.MANUAL
+        )
         assert run.ended is not None
         return run.ended
 

@@ -16,6 +16,7 @@ from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import Config, ForgetPolicy, RunPlan, Timing
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.hooks.run import HookRunner
+from sidecar.runner.job.report import EndedRuns
 from sidecar.runner.job.session import Session
 from sidecar.runner.job.steps import Programs
 from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
@@ -70,7 +71,7 @@ class Victim:
         programs = Programs(lambda repo, _: self.bench.restic(repo), hooks)
         subject = "web" if kind is JobKind.BACKUP else "store"
         config = Config(INSTANCE, (store,), (self.plan,))
-        session = Session(self.journal, programs, programs)
+        session = Session(self.journal, programs, programs, EndedRuns())
         run = session.run(Job(kind, subject, "store"), config, RunCause.MANUAL)
         assert run.ended is not None
         return run.ended

@@ -13,6 +13,7 @@ from sidecar.engines.restic import RecentSnapshots
 from sidecar.engines.restic.features import Feature
 from sidecar.runner.due import backup_job
 from sidecar.runner.hooks.run import HookRunner
+from sidecar.runner.job.report import EndedRuns
 from sidecar.runner.job.session import Session
 from sidecar.runner.job.steps import Programs
 from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
@@ -44,7 +45,7 @@ class Watched:
         bench, store = self.bench, self.bench.repo(**repo)
         hooks = HookRunner(bench.runner, bench.folder / "config.json", lambda _: None)
         programs = Programs(lambda repo, _: bench.restic(repo), hooks)
-        session = Session(self.journal, programs, programs)
+        session = Session(self.journal, programs, programs, EndedRuns())
         run = session.run(backup_job(plan), Config(INSTANCE, (store,), (plan,)), RunCause.MANUAL)
         assert run.ended is not None
         return run.ended

@@ -12,6 +12,7 @@ from sidecar.backrest.reading import Config, ForgetPolicy, RunPlan, Timing
 from sidecar.engines.base import FailureClass
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.hooks.run import HookRunner
+from sidecar.runner.job.report import EndedRuns
 from sidecar.runner.job.session import Session
 from sidecar.runner.job.steps import Programs
 from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
@@ -52,7 +53,7 @@ class Machine:
         store = self.bench.repo(**repo)
         hooks = HookRunner(self.bench.runner, self.bench.folder / "config.json", lambda _: None)
         programs = Programs(lambda repo, _: self.bench.restic(repo), hooks)
-        session = Session(self.journal, programs, programs)
+        session = Session(self.journal, programs, programs, EndedRuns())
         subject = "web" if kind is JobKind.BACKUP else "store"
         config = Config(INSTANCE, (store,), (self.plan,))
         run = session.run(Job(kind, subject, "store"), config, RunCause.MANUAL)

@@ -74,12 +74,13 @@ class World:
     def run(self, parts: RunnerDependencies, config: Path, *names: str) -> None:
         """Run the plans in this order, and wait for all of them."""
         hub = ProgressHub()
-        jobs = JobRunner(parts, hub, lambda _: None)
+        jobs = JobRunner(parts, hub)
         jobs.take(load(config), {})
-        parts.reporter.listeners.append(self.heard)
 
         def finish(job: Job) -> None:
-            hub.finish(job)
+            run = hub.finish(job).run
+            assert run is not None
+            self.heard(run)
 
         rules = QueueRules(jobs.lock_keys, is_away=lambda job: parts.prober.is_away(job.repo))
         pool = Pool(jobs.run, 2, finish, jobs.failed, rules)
@@ -89,7 +90,6 @@ class World:
         with self.change:
             assert self.change.wait_for(lambda: len(self.ended) == len(names), SECONDS)
         assert pool.close(SECONDS)
-        parts.reporter.listeners.remove(self.heard)
 
 
 @pytest.fixture

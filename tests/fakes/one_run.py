@@ -27,6 +27,7 @@ from sidecar.lib.process import ProcessRunner
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.hooks.run import HookRunner
 from sidecar.runner.job.leftover_processes import marked
+from sidecar.runner.job.report import EndedRuns
 from sidecar.runner.job.session import Session, SessionOptions
 from sidecar.runner.job.steps import OnStart, Programs
 from sidecar.runner.journal import Journal, Run, RunCause
@@ -70,7 +71,7 @@ def make_session(journal: Journal, document: Path) -> Session:
 
     before, after = (ProcessRunner(environ, grace=5.0) for _ in range(2))
     options = SessionOptions(hook_patience=float(os.environ.get("PATIENCE", "5")), grace=5.0)
-    session = Session(journal, programs(before), programs(after), options)
+    session = Session(journal, programs(before), programs(after), EndedRuns(), options)
 
     def stop(*_: object) -> None:
         session.stop()

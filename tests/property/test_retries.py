@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from sidecar.backrest.reading import Repo, RunPlan
 from sidecar.engines.base import FailureClass, failed
 from sidecar.lib.errors import SidecarError
-from sidecar.runner.due import LONGEST_DELAY, LONGEST_SLEEP, Job, JobKind, Missed, Retry, timings
+from sidecar.runner.due import LONGEST_DELAY, LONGEST_SLEEP, Job, JobKind, Retry, timings
 from sidecar.runner.job.events import HookFacts, HookOutcome
 from sidecar.runner.job.progress import ProgressHub
+from sidecar.runner.job.report import EndedRuns
 from sidecar.runner.job.session import Session, SessionOptions
 from sidecar.runner.job.steps import OnStart, Programs, RunConditions
 from sidecar.runner.job.worker import JobRunner
@@ -111,8 +112,9 @@ class World:
         """Start the runner, first or again: what a dead one left is put right."""
         silent = Programs(self.engine, Silent())
         rules = self.parts.session._options.retries
-        options = SessionOptions(on_end=lambda _: None, retries=rules)
-        self.session = Session(self.parts.journal, silent, silent, options, now=self.clock)
+        ended = EndedRuns()
+        options = SessionOptions(retries=rules)
+        self.session = Session(self.parts.journal, silent, silent, ended, options, now=self.clock)
         nothing = SimpleNamespace(
             refusal=lambda _, **__: None,
             note=lambda *_: None,
@@ -132,18 +134,14 @@ class World:
             known = self.parts.journal.past.history().past[run.job].retry
             self.answered.append((known if run.again else self.of(run), run))
         hub = ProgressHub()
-        self.jobs = JobRunner(parts, hub, self.miss, self.clock)
+        self.jobs = JobRunner(parts, hub, self.clock)
         self.pool = Pool(self.jobs.run, 1, lambda _: None, self.jobs.failed)
-        sources = StatusSources(parts.journal, lambda: loader.loaded, lambda: self.pool.busy)
+        sources = StatusSources(parts.journal, ended, lambda: loader.loaded, lambda: self.pool.busy)
         status = StatusCollector(sources, parts.scheduler, HOUR, self.clock, self.clock)
         heartbeat = Heartbeat(parts.settings.state_directory, LONGEST_SLEEP)
         self.loop = RunnerLoop(
             LoopDependencies(parts, loader, self.jobs, self.pool, status, heartbeat), self.clock
         )
-
-    def miss(self, missed: Missed) -> None:
-        """Record what came while a job waited."""
-        self.loop.miss(missed)
 
     def of(self, run: Run) -> Retry | None:
         """Return the fire that a run was the last to answer."""

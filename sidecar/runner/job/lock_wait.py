@@ -1,8 +1,7 @@
 """Wait for the locks of others before a run stops anything."""
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
 
 from sidecar.engines.base import (
     CommandResult,
@@ -19,19 +18,12 @@ _LOOK_SECONDS = 30.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class LockWait:
-    """How long others are waited for: `seconds` at most, by `wait`, unless `is_stopping`."""
-
-    seconds: float
-    wait: Callable[[float], object]
-    is_stopping: Callable[[], bool]
-
-
 def wait_for_locks(
-    engine: Upkeep, how: LockWait, *, repo: str, is_alone: bool
+    engine: Upkeep, seconds: float, stopping: threading.Event, *, repo: str, is_alone: bool
 ) -> CommandResult | None:
     """Wait until no lock is in the way; return why the run cannot begin, None if it can.
+
+    Others are waited for so many seconds at most, unless the runner is `stopping`.
 
     `is_alone`: the run needs the repository for itself, else only exclusive locks are in its
     way. Locks that nobody holds any more are removed. Of a repository that cannot be asked
@@ -40,12 +32,12 @@ def wait_for_locks(
     """
     waited = 0.0
     while (lock := _find_obstacle(engine, is_alone=is_alone)) is not None:
-        if waited >= how.seconds or how.is_stopping():
+        if waited >= seconds or stopping.is_set():
             return failed(FailureClass.LOCKED, _render_reason(lock, waited))
         if not waited:
             log_event(_log, logging.WARNING, "run.waits", repo=repo, locked_by=str(lock))
-        pause = min(_LOOK_SECONDS, how.seconds - waited)
-        how.wait(pause)
+        pause = min(_LOOK_SECONDS, seconds - waited)
+        stopping.wait(pause)
         waited += pause
     return None
 

@@ -1,15 +1,17 @@
-"""Report each run to the log, the marker files, the status and the operator's notifications."""
+"""Report each run to the log, the marker files and the operator's notifications; keep the last."""
 
 import logging
+import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import datetime, tzinfo
 from pathlib import Path
 
 from sidecar.lib.log import log_event
 from sidecar.runner.due import Job, JobKind, Missed
 from sidecar.runner.job.markers import write_marker
-from sidecar.runner.journal import Run, RunCause, RunHistory, RunOutcome
+from sidecar.runner.journal import Journal, Run, RunCause, RunOutcome
 from sidecar.runner.notify.notices import Notice, NoticeEvent, RunNotifier, event_of
 
 _LEVELS = {
@@ -24,27 +26,68 @@ _OF_PLANS = frozenset({JobKind.BACKUP, JobKind.RESTORE, JobKind.VERIFY})
 _log = logging.getLogger(__name__)
 
 
+class EndedRuns:
+    """The runs that have ended since this process began, and the fires missed; safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: dict[tuple[Job, bool], Run] = {}
+        self._outcomes = Counter({outcome.value: 0 for outcome in RunOutcome})
+        self._missed = 0
+
+    def ended(self, run: Run) -> None:
+        """Note how a run ended."""
+        if run.ended is None:
+            return
+        is_good = run.ended.outcome.is_good
+        with self._lock:
+            self._outcomes[run.ended.outcome.value] += 1
+            self._last |= dict.fromkeys([(run.job, False), (run.job, is_good)], run)
+
+    def add_missed(self, count: int) -> None:
+        """Count fires that no run answers."""
+        with self._lock:
+            self._missed += count
+
+    def last(self, job: Job, *, is_good: bool = False) -> Run | None:
+        """Return the last run of a job, or the last that saved what it should."""
+        with self._lock:
+            return self._last.get((job, is_good))
+
+    @property
+    def outcomes(self) -> Mapping[str, int]:
+        """How many runs have ended so."""
+        with self._lock:
+            return dict(self._outcomes)
+
+    @property
+    def missed(self) -> int:
+        """How many fires were missed."""
+        with self._lock:
+            return self._missed
+
+
 class RunReporter:
     """Reports runs; safe for threads, and raises nothing.
 
-    Each run that has ended goes to the log, to the markers in `directory`, to the
-    `announcer` and to all `listeners`. Notifications show times in `zone`.
+    Each run that has ended goes to the log, to the markers in `directory`, to `runs` and to the
+    `announcer`. Missed fires are recorded in the `journal`. Notifications show times in `zone`.
     """
 
     def __init__(
         self,
         directory: Path,
         zone: tzinfo,
-        history: Callable[[], RunHistory],
+        journal: Journal,
         announcer: RunNotifier,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._directory = directory
         self._zone = zone
-        self._history = history
+        self._journal = journal
         self._now = now
         self._announcer = announcer
-        self.listeners: list[Callable[[Run], None]] = []
+        self.runs = EndedRuns()
 
     def began(self, job: Job, trigger: RunCause) -> None:
         """Report that a run begins."""
@@ -65,14 +108,13 @@ class RunReporter:
             fields["snapshot"] = ended.snapshot
         log_event(_log, _LEVELS[ended.outcome], "run.ended", **_fields(run.job), **fields)
         write_marker(self._directory, run)
-        for listener in self.listeners:
-            listener(run)
+        self.runs.ended(run)
         if run.again is not None:
             again = self._moment(run.again).isoformat()
             log_event(_log, logging.INFO, "run.retry", **_fields(run.job), at=again)
             # Notifications tell how it ended at last.
             return
-        past = self._history().past.get(run.job)
+        past = self._journal.past.history().past.get(run.job)
         success = None if past is None else past.last_success
         self._announcer.announce(
             Notice(
@@ -89,8 +131,12 @@ class RunReporter:
             )
         )
 
-    def missed(self, missed: Missed) -> None:
-        """Report fires that no run answers."""
+    def missed(self, missed: Missed, at: float) -> None:
+        """Record and report fires that no run answers, noticed `at`, in unix seconds."""
+        if missed.job.kind is JobKind.RESTORE:
+            return
+        self._journal.past.missed(missed, at)
+        self.runs.add_missed(missed.count)
         first, last = (self._moment(at).isoformat() for at in (missed.first, missed.last))
         fields = {"count": missed.count, "first": first, "last": last}
         log_event(_log, logging.WARNING, "run.missed", **_fields(missed.job), **fields)

@@ -11,7 +11,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from sidecar.backrest.reading import Config
 from sidecar.engines.base import CommandResult, Progress, Report, failed
@@ -22,14 +23,29 @@ from sidecar.runner.job.events import EVENTS
 from sidecar.runner.job.recovery import Resume, RunRecovery, render_resume
 from sidecar.runner.job.retention_guard import RetentionGuard
 from sidecar.runner.job.running import RunningPlans
-from sidecar.runner.job.steps import Attempt, AttemptContext, JobScope, Programs, RunConditions
+from sidecar.runner.job.steps import (
+    UNFORESEEN,
+    Attempt,
+    AttemptContext,
+    JobScope,
+    Programs,
+    RunConditions,
+)
 from sidecar.runner.journal import Journal, JournalError, Phase, Run, RunCause
 from sidecar.runner.retries import RetryRules
 
 _log = logging.getLogger(__name__)
 
 
-def _ignore(_: Progress | Run) -> None:
+class RunReports(Protocol):
+    """Where each run that has ended is reported to."""
+
+    def ended(self, run: Run) -> None:
+        """Report how a run ended."""
+        ...
+
+
+def _ignore(_: Progress) -> None:
     """Do nothing."""
 
 
@@ -39,7 +55,6 @@ class SessionOptions:
 
     Attributes:
         on_purpose: the ids of plans that may be empty.
-        on_end: is called with each run that has ended.
         plans: is told which plans run.
         hook_patience: seconds that hooks which a dead runner left running are waited for.
         grace: seconds that a program has to end after it was asked to.
@@ -48,7 +63,6 @@ class SessionOptions:
     """
 
     on_purpose: frozenset[str] = frozenset()
-    on_end: Callable[[Run], None] = _ignore
     plans: RunningPlans = field(default_factory=RunningPlans)
     hook_patience: float = 60.0
     grace: float = 10.0
@@ -62,8 +76,8 @@ class Session:
     `programs` starts the START hooks and the engine, which `stop` calls off; `cleanup` the
     hooks after them, which run in any case. They need process runners of their own, so that
     the one can be stopped without the other, and both should mark what they start (see
-    `leftover_processes.marked`). `now` gives unix seconds; `wait` waits so many seconds, or
-    until `stop` is called.
+    `leftover_processes.marked`). Each run that has ended goes to `reports`. `now` gives unix
+    seconds; `stopping` is set by `stop`.
     """
 
     def __init__(
@@ -71,24 +85,25 @@ class Session:
         journal: Journal,
         programs: Programs,
         cleanup: Programs,
+        reports: RunReports,
         options: SessionOptions | None = None,
         *,
         now: Callable[[], float] = time.time,
-        wait: Callable[[float], object] | None = None,
+        stopping: threading.Event | None = None,
     ) -> None:
         self._journal = journal
         self._cleanup = cleanup
+        self._reports = reports
         self._options = options or SessionOptions()
         self._now = now
-        self._stopping = threading.Event()
+        self._stopping = stopping or threading.Event()
         self._context = AttemptContext(
             journal,
             RetentionGuard(journal, now, self._options.on_purpose),
             programs,
             cleanup,
             now,
-            wait or self._stopping.wait,
-            self._stopping.is_set,
+            self._stopping,
             self._options.retries,
             self._options.lock_wait,
         )
@@ -114,20 +129,28 @@ class Session:
         past = self._journal.past.history().past.get(job)
         waiting = None if past is None else past.retry
         number, unrecorded = self._begin(scope, trigger, started, given.answers or waiting)
-        attempt = Attempt(self._context, scope, number, report, given, unrecorded)
+        run = Run(number, job, trigger, started, Phase.ENDING)
+        attempt = Attempt(self._context, scope, number, self._now(), given, unrecorded)
+        result, ended = attempt.halted(UNFORESEEN), None
         try:
             with self._options.plans.running(scope.plan):
-                attempt.perform()
+                try:
+                    result = attempt.start() or attempt.execute(report)
+                finally:
+                    # Also where something unforeseen is raised: what was stopped starts again.
+                    result = attempt.clean_up(attempt.plan_retry(result))
+                    ended = result.ended(self._now())
+                result = attempt.retain(result)
+                ended = result.ended(self._now())
         finally:
-            ended, retry = attempt.ended, attempt.retry
-            again = None if retry is None else retry.at
-            run = Run(number, job, trigger, started, Phase.ENDING, ended, again)
             # A run without an end is finished at the next start.
             if ended is not None:
+                retry = result.retry
                 # What a person asked for, and in vain, leaves the fire that waits as it is.
                 keeps = given.answers is None and not ended.outcome.is_good
                 self._journal.runs.end(number, ended, retry or (waiting if keeps else None))
-                self._options.on_end(run)
+                run = replace(run, ended=ended, again=None if retry is None else retry.at)
+                self._reports.ended(run)
         return run
 
     def recover_runs(self, config: Config | None) -> tuple[Run, ...]:
@@ -143,7 +166,7 @@ class Session:
         recovered = []
         for one in unfinished:
             run = recovery.finish(one, config)
-            self._options.on_end(run)
+            self._reports.ended(run)
             recovered.append(run)
         return tuple(recovered)
 

@@ -1,4 +1,4 @@
-"""One run of a job, step by step, in Backrest's order.
+"""The steps of one run of a job; `Session.run` takes them in Backrest's order.
 
 A look at locks where START hooks stop something, those hooks, stale locks, the engine, the hooks
 after it, and after a backup the retention.
@@ -6,6 +6,7 @@ after it, and after a backup the retention.
 
 import logging
 import shlex
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -26,7 +27,7 @@ from sidecar.lib.log import log_event
 from sidecar.lib.process import Child
 from sidecar.runner.due import Job, JobKind, Retry
 from sidecar.runner.job.events import EVENTS, Events, HookFacts, HookOutcome, Hooks, backrest_name
-from sidecar.runner.job.lock_wait import LockWait, wait_for_locks
+from sidecar.runner.job.lock_wait import wait_for_locks
 from sidecar.runner.job.retention_guard import BackupVerdict, RetentionGuard
 from sidecar.runner.job.upkeep import run_check, run_forget, run_prune, run_unlock
 from sidecar.runner.journal import Ended, Journal, JournalError, Phase, RunOutcome
@@ -36,7 +37,7 @@ from sidecar.runner.source_links import refuse_links
 _MOST_FORGED = 3
 _UPKEEP = {JobKind.PRUNE: run_prune, JobKind.CHECK: run_check}
 
-_UNFORESEEN = failed(FailureClass.UNKNOWN, "something unforeseen happened in the runner itself")
+UNFORESEEN = failed(FailureClass.UNKNOWN, "something unforeseen happened in the runner itself")
 _STOPPED = failed(FailureClass.INTERRUPTED, "the runner was asked to end")
 _UNRECORDED = failed(
     FailureClass.UNKNOWN,
@@ -83,8 +84,7 @@ class AttemptContext:
         programs: the START hooks and the engine, which a stop of the runner ends.
         cleanup: the hooks after them, which start again what was stopped: never ended.
         now: gives unix seconds.
-        wait: waits so many seconds, or until the runner is asked to end.
-        is_stopping: whether the runner is asked to end.
+        stopping: is set when the runner is asked to end.
         lock_wait: seconds that others' locks are waited for, before anything is stopped.
         retries: what is tried again.
     """
@@ -94,18 +94,26 @@ class AttemptContext:
     programs: Programs
     cleanup: Programs
     now: Callable[[], float]
-    wait: Callable[[float], object]
-    is_stopping: Callable[[], bool]
+    stopping: threading.Event
     retries: RetryRules
     lock_wait: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """How a run ended so far: the events that follow, and `notes` on what else went wrong.
+    """How a run ended so far; each step makes the next one of it.
 
-    `noted_failure` is the class of the first note, `remark` a sentence that changes nothing of
-    the outcome.
+    Attributes:
+        outcome: how it ended.
+        events: those whose hooks follow.
+        result: what the engine said, or why it was not asked.
+        notes: what else went wrong, in sentences.
+        noted_failure: the class of the first note.
+        remark: a sentence that changes nothing of the outcome.
+        asked: what the START hook asks for that halted it; None: none did.
+        is_refused: whether it ended before anything was stopped for it.
+        keeps_all: whether no snapshot of the plan may be forgotten after it.
+        retry: when it is tried again, if it is.
     """
 
     outcome: RunOutcome
@@ -114,6 +122,10 @@ class AttemptResult:
     notes: tuple[str, ...] = ()
     noted_failure: FailureClass | None = None
     remark: str = ""
+    asked: OnError | None = None
+    is_refused: bool = False
+    keeps_all: bool = False
+    retry: Retry | None = None
 
     def noted(self, *notes: str, failure: FailureClass = FailureClass.HOOK) -> "AttemptResult":
         """Return it with what else went wrong, of a class: a success with notes is a warning.
@@ -158,196 +170,165 @@ class RunConditions:
     refusal: CommandResult | None = None
 
 
+@dataclass(frozen=True, slots=True)
 class Attempt:
-    """Performs one run, number `run` of the journal.
+    """One run, number `run` of the journal, that began at `began`, in unix seconds.
 
-    `conditions` are what it begins with, `unrecorded` is why the journal does not hold it: then
-    nothing is stopped.
+    Each step takes how the run ended so far, and returns how it does now. `conditions` are what it
+    begins with; `unrecorded` is why the journal does not hold it: then nothing is stopped.
     """
 
-    def __init__(
-        self,
-        context: AttemptContext,
-        scope: JobScope,
-        run: int,
-        report: Report,
-        conditions: RunConditions,
-        unrecorded: CommandResult | None = None,
-    ) -> None:
-        self._context = context
-        self._scope = scope
-        self._run = run
-        self._report = report
-        self._unrecorded = unrecorded
-        self._conditions = conditions
-        self._asked: OnError | None = None
-        self._is_refused = False
-        self._began = context.now()
-        self._verdict = BackupVerdict()
-        self.ended: Ended | None = None
-        """How it ended; None until the hooks after it have run."""
-        self.retry: Retry | None = None
-        """When it is tried again, if it is."""
+    context: AttemptContext
+    scope: JobScope
+    run: int
+    began: float
+    conditions: RunConditions
+    unrecorded: CommandResult | None = None
 
-    def perform(self) -> None:
-        """Do all steps; how the run ended is then in `ended`, what is tried again in `retry`."""
-        result = self._halted(_UNFORESEEN)
-        try:
-            result = self._start() or self._execute()
-        finally:
-            # Also where something unforeseen is raised: what was stopped starts again.
-            result = self._clean_up(self._plan_retry(result))
-            self.ended = result.ended(self._context.now())
-        self.ended = self._retain(result).ended(self._context.now())
-
-    def _start(self) -> AttemptResult | None:
+    def start(self) -> AttemptResult | None:
         """Run the START hooks; return None if the run goes on."""
         if (reason := self._prepare()) is not None:
             return self._refused(reason)
-        answers = self._conditions.answers
+        answers = self.conditions.answers
         is_first = answers is None or not answers.is_again
-        start = self._scope.events.start
-        return self._judge_start(self._run_hooks(self._context.programs, start, notifies=is_first))
+        start = self.scope.events.start
+        return self._judge_start(self._run_hooks(self.context.programs, start, notifies=is_first))
 
     def _prepare(self) -> CommandResult | None:
         """Do what comes before the START hooks; return why they must not run, None if they may."""
         stops = self._stops_something()
-        if self._unrecorded is not None and stops:
-            return self._unrecorded
-        if self._conditions.refusal is not None and not self._context.is_stopping():
-            return self._conditions.refusal
+        if self.unrecorded is not None and stops:
+            return self.unrecorded
+        if self.conditions.refusal is not None and not self._is_stopping():
+            return self.conditions.refusal
         if (linked := self._refuse_links()) is not None:
             return linked
         locked = self._await_locks() if stops else None
-        if self._context.is_stopping():
+        if self._is_stopping():
             return _STOPPED
         if locked is not None:
             return locked
         return None if self._phase(Phase.STARTING) or not stops else _UNRECORDED
 
-    def _plan_retry(self, result: AttemptResult) -> AttemptResult:
+    def plan_retry(self, result: AttemptResult) -> AttemptResult:
         """Find out whether this was the last try: else notifications wait for that one.
 
         Where nothing was stopped, as when the repository does not answer, all hooks do.
         """
-        end = TryEnd(result.outcome, result.result.failure, self._asked)
-        now = self._context.now()
-        self.retry = retry = self._context.retries.plan(
-            self._scope.job, self._conditions.answers, end, now
-        )
+        end = TryEnd(result.outcome, result.result.failure, result.asked)
+        now = self.context.now()
+        retry = self.context.retries.plan(self.scope.job, self.conditions.answers, end, now)
         if retry is None or retry.at is None:
-            return result
+            return replace(result, retry=retry)
         wait = render_duration(round(retry.at - now))
-        events = () if self._is_refused else result.events
-        return replace(result, events=events, remark=f"it is tried again in {wait}")
+        events = () if result.is_refused else result.events
+        return replace(result, events=events, remark=f"it is tried again in {wait}", retry=retry)
 
     def _refuse_links(self) -> CommandResult | None:
-        plan = self._scope.plan
+        plan = self.scope.plan
         return None if plan is None else refuse_links(plan.paths)
 
     def _await_locks(self) -> CommandResult | None:
         """Wait until the repository is free; return why it is not."""
-        context = self._context
-        how = LockWait(context.lock_wait, context.wait, context.is_stopping)
-        is_alone = self._scope.job.kind is not JobKind.BACKUP
-        return wait_for_locks(self._engine(), how, repo=self._scope.repo.id, is_alone=is_alone)
+        is_alone = self.scope.job.kind is not JobKind.BACKUP
+        seconds, stopping = self.context.lock_wait, self.context.stopping
+        return wait_for_locks(
+            self._engine(), seconds, stopping, repo=self.scope.repo.id, is_alone=is_alone
+        )
 
     def _judge_start(self, hooks: HookOutcome) -> AttemptResult | None:
         if hooks.halt is None:
             return None
-        if self._context.is_stopping():
+        if self._is_stopping():
             return self._stopped()
-        self._asked = hooks.halt
         is_skipped = hooks.halt is OnError.CANCEL
         outcome = RunOutcome.CANCELLED if is_skipped else RunOutcome.FAILED
         why = "skipped by its hook" if is_skipped else "a START hook failed"
         reason = f"{why}: {'; '.join(hooks.failures)}"
-        return self._halted(failed(FailureClass.HOOK, reason), outcome)
+        return replace(self.halted(failed(FailureClass.HOOK, reason), outcome), asked=hooks.halt)
 
     def _stops_something(self) -> bool:
         """Return whether START hooks might stop something: notifications do not."""
-        plan = self._scope.plan
-        hooks = (*self._scope.repo.hooks, *(() if plan is None else plan.hooks))
-        start = self._scope.events.start
+        plan = self.scope.plan
+        hooks = (*self.scope.repo.hooks, *(() if plan is None else plan.hooks))
+        start = self.scope.events.start
         return any(
             hook.action == "actionCommand" and not hook.conditions.isdisjoint(start)
             for hook in hooks
         )
 
-    def _execute(self) -> AttemptResult:
+    def execute(self, report: Report) -> AttemptResult:
         """Remove stale locks where the repository asks for it, and let the engine do the job."""
-        if self._context.is_stopping():
+        if self._is_stopping():
             return self._stopped()
         self._phase(Phase.WORKING)
         engine = self._engine()
-        unlocked = run_unlock(engine, self._scope.repo)
+        unlocked = run_unlock(engine, self.scope.repo)
         if unlocked is not None and unlocked.kind is not ResultKind.SUCCESS:
-            return self._stopped() if self._context.is_stopping() else self._halted(unlocked)
-        return self._judge(self._weigh(self._run_engine(engine), engine))
+            return self._stopped() if self._is_stopping() else self.halted(unlocked)
+        done = self._run_engine(engine, report)
+        return self._judge(done, self._weigh(done, engine))
 
-    def _weigh(self, result: CommandResult, engine: Engine) -> CommandResult:
+    def _weigh(self, result: CommandResult, engine: Engine) -> BackupVerdict:
         """Judge what a backup has made, before the hooks that follow on how it ended."""
-        plan = self._scope.plan
+        plan = self.scope.plan
         if plan is None or result.kind not in {ResultKind.SUCCESS, ResultKind.WARNING}:
-            return result
-        judged = self._context.guard.judge(plan, self._scope.instance, engine, result, self._began)
-        self._verdict = judged
-        if not judged.warning:
-            return result
-        reason = "; ".join(filter(None, (result.reason, judged.warning)))
-        failure = result.failure or judged.failure
-        return replace(result, kind=ResultKind.WARNING, failure=failure, reason=reason)
+            return BackupVerdict()
+        return self.context.guard.judge(plan, self.scope.instance, engine, result, self.began)
 
-    def _run_engine(self, engine: Engine) -> CommandResult:
-        if self._scope.plan is not None:
+    def _run_engine(self, engine: Engine, report: Report) -> CommandResult:
+        if self.scope.plan is not None:
             return engine.backup(
-                self._scope.plan, self._scope.instance, self._report, self._last_snapshot()
+                self.scope.plan, self.scope.instance, report, self._last_snapshot()
             )
-        if self._scope.job.kind is JobKind.FORGET:
+        if self.scope.job.kind is JobKind.FORGET:
             return as_result(lambda: self._forget_all(engine))
-        return _UPKEEP[self._scope.job.kind](engine, self._scope.repo)
+        return _UPKEEP[self.scope.job.kind](engine, self.scope.repo)
 
     def _last_snapshot(self) -> str:
         """Return the newest snapshot with files that the journal knows of; empty: none."""
         try:
-            last = self._context.journal.runs.latest(self._scope.job, self._began)
+            last = self.context.journal.runs.latest(self.scope.job, self.began)
         except JournalError:
             return ""
         return "" if last is None or last.ended is None else last.ended.snapshot
 
     def _forget_all(self, engine: Engine) -> CommandResult:
         """Forget by the repository's policy, unless that would lose what is needed."""
-        scope = self._scope
-        judged = self._context.guard.judge_repository(scope.sharers, scope.instance, engine)
+        scope = self.scope
+        judged = self.context.guard.judge_repository(scope.sharers, scope.instance, engine)
         if judged.keeps_all:
             return CommandResult(ResultKind.WARNING, judged.failure, judged.warning)
-        return run_forget(engine, self._scope.repo)
+        return run_forget(engine, self.scope.repo)
 
-    def _judge(self, result: CommandResult) -> AttemptResult:
-        events, remark = self._scope.events, self._verdict.remark
+    def _judge(self, done: CommandResult, verdict: BackupVerdict) -> AttemptResult:
+        result, events = _warned(done, verdict), self.scope.events
         if result.kind is ResultKind.SUCCESS:
-            if self._scope.plan is None or result.snapshot:
-                return AttemptResult(RunOutcome.SUCCESS, events.success, result, remark=remark)
-            return AttemptResult(RunOutcome.SKIPPED, events.skipped, result, remark=remark)
-        if result.kind is ResultKind.WARNING:
-            return AttemptResult(RunOutcome.WARNING, events.warning, result, remark=remark)
-        if self._context.is_stopping():
+            is_new = self.scope.plan is None or result.snapshot
+            outcome = RunOutcome.SUCCESS if is_new else RunOutcome.SKIPPED
+            follow = events.success if is_new else events.skipped
+        elif result.kind is ResultKind.WARNING:
+            outcome, follow = RunOutcome.WARNING, events.warning
+        elif self._is_stopping():
             return replace(self._stopped(), events=events.failed)
-        return AttemptResult(RunOutcome.FAILED, events.failed, result)
+        else:
+            return AttemptResult(RunOutcome.FAILED, events.failed, result)
+        remark, keeps_all = verdict.remark, verdict.keeps_all
+        return AttemptResult(outcome, follow, result, remark=remark, keeps_all=keeps_all)
 
-    def _clean_up(self, result: AttemptResult) -> AttemptResult:
+    def clean_up(self, result: AttemptResult) -> AttemptResult:
         """Run the hooks after the engine, whatever came before them."""
-        self._context.journal.runs.child(self._run, None)
-        if not self._is_refused:
+        self.context.journal.runs.child(self.run, None)
+        if not result.is_refused:
             # Else the phase stays BEGUN: after a crash from here on no END hook runs either.
             self._phase(Phase.ENDING, result.result.snapshot)
-        is_last = self.retry is None
+        is_last = result.retry is None
         hooks = self._run_hooks(
-            self._context.cleanup, result.events, result.result, notifies=is_last
+            self.context.cleanup, result.events, result.result, notifies=is_last
         )
         return result.noted(*hooks.failures)
 
-    def _retain(self, result: AttemptResult) -> AttemptResult:
+    def retain(self, result: AttemptResult) -> AttemptResult:
         """Forget the plan's snapshots beyond its retention; a failure here is a warning.
 
         The plan's own retention applies if the backup saved what it should, and if the
@@ -356,15 +337,15 @@ class Attempt:
         Nor is anything forgotten while a snapshot is forged, from the future or without a file:
         it would count as one of this plan, so that one of its own had to go for it.
         """
-        plan, repo = self._scope.plan, self._scope.repo
+        plan, repo = self.scope.plan, self.scope.repo
         if result.result.forged:
             kept = "" if plan is None else "; retention was left out"
             return result.noted(self._tell_forged(result.result.forged, kept))
         if plan is None or repo.overrides_retention or not result.outcome.is_good:
             return result
-        if plan.retention is None or plan.retention.keep_all or self._verdict.keeps_all:
+        if plan.retention is None or plan.retention.keep_all or result.keeps_all:
             return result
-        if self._context.is_stopping():
+        if self._is_stopping():
             return result
         if not result.notes:
             # With notes the phase stays ENDING, so that after a crash from here on the hooks
@@ -376,14 +357,14 @@ class Attempt:
     def _forget(self, plan: RunPlan, retention: Retention) -> tuple[tuple[str, ...], FailureClass]:
         """Forget between hooks of its own, as Backrest does; return what went wrong."""
         events = EVENTS[JobKind.FORGET]
-        before = self._run_hooks(self._context.programs, events.start)
+        before = self._run_hooks(self.context.programs, events.start)
         if before.halt is not None:
             result = failed(FailureClass.HOOK, "; ".join(before.failures))
             follow = events.halted
         else:
-            result = self._engine().forget(plan, self._scope.instance, retention)
+            result = self._engine().forget(plan, self.scope.instance, retention)
             follow = events.failed if result.kind is ResultKind.FAILED else events.success
-        after = self._run_hooks(self._context.cleanup, follow, result)
+        after = self._run_hooks(self.context.cleanup, follow, result)
         reason = (f"retention failed: {result.reason}",) if result.reason else ()
         if result.forged:
             later = "; the next retention is left out until it is gone"
@@ -392,7 +373,7 @@ class Attempt:
 
     def _tell_forged(self, forged: Sequence[Snapshot], consequence: str) -> str:
         """Log each forged snapshot, up to three, and return a sentence for the run's reason."""
-        repo = self._scope.repo.id
+        repo = self.scope.repo.id
         for one in forged[:_MOST_FORGED]:
             fields = {"snapshot": one.id, "tags": one.plan_tags, "hint": _render_repair(one)}
             log_event(_log, logging.WARNING, "snapshot.forged", repo=repo, **fields)
@@ -410,43 +391,55 @@ class Attempt:
         *,
         notifies: bool = True,
     ) -> HookOutcome:
-        now = self._context.now()
+        now = self.context.now()
         facts = HookFacts(
-            task=backrest_name(self._scope.job),
+            task=backrest_name(self.scope.job),
             at=now,
-            seconds=max(0.0, now - self._began),
+            seconds=max(0.0, now - self.began),
             snapshot="" if result is None else result.snapshot,
             stats=None if result is None else result.stats,
             error="" if result is None else result.reason,
         )
-        is_cleanup = programs is self._context.cleanup
-        is_stopping = (lambda: False) if is_cleanup else self._context.is_stopping
-        scope = self._scope
+        is_cleanup = programs is self.context.cleanup
+        is_stopping = (lambda: False) if is_cleanup else self.context.stopping.is_set
+        scope = self.scope
         return programs.hooks.run(events, scope.repo, scope.plan, facts, is_stopping, notifies)
 
     def _engine(self) -> Engine:
-        journal, run = self._context.journal, self._run
-        return self._context.programs.engines(
-            self._scope.repo, lambda child: journal.runs.child(run, child)
+        journal, run = self.context.journal, self.run
+        return self.context.programs.engines(
+            self.scope.repo, lambda child: journal.runs.child(run, child)
         )
 
     def _phase(self, phase: Phase, snapshot: str = "") -> bool:
         """Record how far the run has come; return whether that is on disk."""
-        return self._context.journal.runs.phase(self._run, phase, snapshot)
+        return self.context.journal.runs.phase(self.run, phase, snapshot)
 
-    def _halted(
+    def halted(
         self, result: CommandResult, outcome: RunOutcome = RunOutcome.FAILED
     ) -> AttemptResult:
-        return AttemptResult(outcome, self._scope.events.halted, result)
+        """End the run without the engine's work."""
+        return AttemptResult(outcome, self.scope.events.halted, result)
 
     def _refused(self, result: CommandResult) -> AttemptResult:
         """End the run before anything was stopped for it: no END hook follows."""
-        self._is_refused = True
         outcome = RunOutcome.CANCELLED if result is _STOPPED else RunOutcome.FAILED
-        return AttemptResult(outcome, self._scope.events.refused, result)
+        return AttemptResult(outcome, self.scope.events.refused, result, is_refused=True)
 
     def _stopped(self) -> AttemptResult:
-        return self._halted(_STOPPED, RunOutcome.CANCELLED)
+        return self.halted(_STOPPED, RunOutcome.CANCELLED)
+
+    def _is_stopping(self) -> bool:
+        return self.context.stopping.is_set()
+
+
+def _warned(result: CommandResult, verdict: BackupVerdict) -> CommandResult:
+    """Return the result with what the verdict warns of."""
+    if not verdict.warning:
+        return result
+    reason = "; ".join(filter(None, (result.reason, verdict.warning)))
+    failure = result.failure or verdict.failure
+    return replace(result, kind=ResultKind.WARNING, failure=failure, reason=reason)
 
 
 def _render_forged(snapshot: Snapshot) -> str:

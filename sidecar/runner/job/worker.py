@@ -25,22 +25,17 @@ from sidecar.runner.parts import RunnerDependencies
 
 
 class JobRunner:
-    """Runs jobs of `config`, the document as it is now; safe for threads.
-
-    `on_missed` is called with the fires that came while a job waited for its worker.
-    """
+    """Runs jobs of `config`, the document as it is now; safe for threads."""
 
     def __init__(
         self,
         parts: RunnerDependencies,
         hub: ProgressHub,
-        on_missed: Callable[[Missed], None],
         now: Callable[[], float] = time.time,
     ) -> None:
         self._parts = parts
         self._hub = hub
         self._reporter = parts.reporter
-        self._on_missed = on_missed
         self._now = now
         self.config = Config()
         self.wanted: Mapping[Job, Timing] = {}
@@ -128,7 +123,7 @@ class JobRunner:
             fire = self._parts.scheduler.last_fire(timing, known.moments, now)
             if fire is not None:
                 if waiting is not None and waiting.at is not None:
-                    self._on_missed(Missed(job, waiting.fire, waiting.fire, 1))
+                    self._reporter.missed(Missed(job, waiting.fire, waiting.fire, 1), now)
                 return Retry(fire)
         if trigger is RunCause.RETRY and waiting is not None:
             return replace(waiting, at=None)
@@ -144,9 +139,10 @@ class JobRunner:
         timing = self.wanted.get(job)
         if known is None or timing is None:
             return
-        missed = self._parts.scheduler.missed_while_waiting(job, timing, known, self._now())
+        now = self._now()
+        missed = self._parts.scheduler.missed_while_waiting(job, timing, known, now)
         if missed is not None:
-            self._on_missed(missed)
+            self._reporter.missed(missed, now)
 
     def _refill(self, plan: RunPlan, trigger: RunCause) -> CommandResult | None:
         """Restore a plan that has become empty, where that is wanted; return how that failed.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sidecar.backrest.reading import Config, RunPlan
 from sidecar.engines.base import FailureClass
 from sidecar.lib.errors import UsageError
-from sidecar.runner.due import Job, Missed, backup_job
+from sidecar.runner.due import Job, backup_job
 from sidecar.runner.job.progress import ProgressHub, RunFinished
 from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
@@ -91,7 +91,7 @@ class PlansStrategy:
             assemble(self._settings, self._environ, retries=False) as parts,
         ):
             parts.delivery.start()
-            self._open = _OpenParts(parts, hub, JobRunner(parts, hub, _ignore_missed))
+            self._open = _OpenParts(parts, hub, JobRunner(parts, hub))
             yield parts.journal
 
     def resume(self) -> None:
@@ -147,7 +147,3 @@ def result_of(ended: Ended | None) -> Result:
         # A hook said that there is nothing to back up.
         return Result.DONE
     return _RESULTS.get(ended.outcome, Result.FAILED)
-
-
-def _ignore_missed(_: Missed) -> None:
-    """Notify nobody: no fire is answered by this run."""

@@ -25,7 +25,7 @@ from sidecar.runner.daemon import RunnerDaemon
 from sidecar.runner.due import LONGEST_SLEEP, CatchUp, Job, JobKind, Retry, Scheduler
 from sidecar.runner.empty_source import EmptySourceOptions
 from sidecar.runner.job.progress import ProgressHub, RunFinished
-from sidecar.runner.job.report import RunReporter
+from sidecar.runner.job.report import EndedRuns, RunReporter
 from sidecar.runner.job.steps import RunConditions
 from sidecar.runner.job.upkeep import Probed
 from sidecar.runner.job.worker import JobRunner
@@ -96,17 +96,17 @@ class World:
         state = self.settings.state_directory
         self.parts = parts
         self.hub = ProgressHub()
-        self.jobs = JobRunner(parts, self.hub, self.miss, self.clock)
+        self.jobs = JobRunner(parts, self.hub, self.clock)
         self.pool = Pool(self.jobs.run, 1, self.done, self.jobs.failed)
         self.loader = Loader(self.config)
         sources = StatusSources(
             parts.journal,
+            parts.reporter.runs,
             lambda: self.loader.loaded,
             lambda: self.pool.busy,
             lambda: self.hub.running,
         )
         self.report = StatusCollector(sources, parts.scheduler, HOUR, self.clock, self.clock)
-        parts.reporter.listeners.append(self.report.ended)
         dependencies = LoopDependencies(
             parts, self.loader, self.jobs, self.pool, self.report, Heartbeat(state, LONGEST_SLEEP)
         )
@@ -123,10 +123,6 @@ class World:
     def clock(self) -> float:
         """Tell the time."""
         return self.now
-
-    def miss(self, missed: Any) -> None:
-        """Record what came while work waited."""
-        self.loop.miss(missed)
 
     def done(self, job: Job) -> None:
         """Publish the end."""
@@ -468,7 +464,7 @@ def job_runner(
         emptiness=emptied or Emptied(),  # type: ignore[arg-type]
         initialiser=Ready(),  # type: ignore[arg-type]
     )
-    jobs = JobRunner(parts, world.hub, world.miss, world.clock)
+    jobs = JobRunner(parts, world.hub, world.clock)
     jobs.take(world.jobs.config, world.jobs.wanted)
     return jobs, acting
 
@@ -841,7 +837,7 @@ def test_a_status_after_a_restart_is_read_from_the_journal(world: World) -> None
     """What this process has not seen itself."""
     world.loop.poll()
     world.ran(WEB, RunOutcome.FAILED, failure=FailureClass.WRONG_PASSWORD)
-    sources = StatusSources(world.parts.journal, lambda: world.loader.loaded)
+    sources = StatusSources(world.parts.journal, EndedRuns(), lambda: world.loader.loaded)
     fresh = StatusCollector(sources, world.parts.scheduler, HOUR, world.clock, world.clock)
     assert ("the last run of the plan web failed (wrong-password)",) == fresh.health().sentences
     assert "wrong-password" == fresh.collect().plans[0].failure
@@ -884,7 +880,6 @@ def test_a_main_loop_that_hangs_is_told(world: World) -> None:
 def test_a_run_without_an_end_is_told_nobody(world: World) -> None:
     """There is nothing to tell yet."""
     world.parts.reporter.ended(Run(1, WEB, RunCause.MANUAL, NOON))
-    world.report.ended(Run(1, WEB, RunCause.MANUAL, NOON))
     assert 0 == sum(world.report.collect().runs.values())
 
 
@@ -938,7 +933,11 @@ class Unreadable:
 def test_a_journal_out_of_reach_leaves_the_rest_of_the_status(world: World) -> None:
     """What is in mind is told."""
     world.loop.poll()
-    sources = StatusSources(Unreadable(world.parts.journal), lambda: world.loader.loaded)  # type: ignore[arg-type]
+    sources = StatusSources(
+        Unreadable(world.parts.journal),  # type: ignore[arg-type]
+        EndedRuns(),
+        lambda: world.loader.loaded,
+    )
     facts = StatusCollector(
         sources, world.parts.scheduler, HOUR, world.clock, world.clock
     ).collect()
@@ -949,7 +948,7 @@ def test_a_journal_out_of_reach_leaves_the_rest_of_the_status(world: World) -> N
 def test_without_a_document_there_is_no_plan(tmp_path: Path) -> None:
     """And that is the reason why it is not ready."""
     with Journal(tmp_path / "journal") as journal:
-        sources = StatusSources(journal, lambda: Loaded(None, "it is gone"))
+        sources = StatusSources(journal, EndedRuns(), lambda: Loaded(None, "it is gone"))
         report = StatusCollector(sources, None, HOUR, lambda: NOON, lambda: 0.0)  # type: ignore[arg-type]
         assert () == report.collect().plans
         assert ("there is no document that could be executed",) == report.health().against(
@@ -1172,7 +1171,7 @@ def test_what_is_told_names_plans_and_repositories(world: World, tmp_path: Path)
     reporter = RunReporter(
         tmp_path,
         world.parts.scheduler.zone,
-        world.parts.journal.past.history,
+        world.parts.journal,
         Announcing(),  # type: ignore[arg-type]
         world.clock,
     )

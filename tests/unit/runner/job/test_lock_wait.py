@@ -1,12 +1,13 @@
 """Others' locks: waited for before anything is stopped."""
 
-from collections.abc import Callable
+import threading
 from dataclasses import dataclass, field
 
 import pytest
 
 from sidecar.engines.base import CommandResult, EngineError, FailureClass, HeldLock, failed
-from sidecar.runner.job.lock_wait import LockWait, wait_for_locks
+from sidecar.runner.job.lock_wait import wait_for_locks
+from tests.fakes.passing_time import PassingTime
 from tests.fakes.scripted_docker import ScriptedEngine
 
 SHARED = HeldLock("aa", "nas", 12, 100.0)
@@ -21,13 +22,19 @@ class Waiting:
     held: Held
     calls: list[str] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
-    is_stopping: Callable[[], bool] = lambda: False
+    most_waits: int = 1000
 
     def run(self, seconds: float, *, is_alone: bool = False) -> CommandResult | None:
         """Wait."""
         engine = ScriptedEngine(self.calls, {}, held=self.held)
-        how = LockWait(seconds, self.waits.append, self.is_stopping)
-        return wait_for_locks(engine, how, repo="store", is_alone=is_alone)
+        self.stopping = PassingTime(self.wait)
+        return wait_for_locks(engine, seconds, self.stopping, repo="store", is_alone=is_alone)
+
+    def wait(self, seconds: float) -> None:
+        """Let the time pass; the runner is asked to end after so many waits."""
+        self.waits.append(seconds)
+        if len(self.waits) == self.most_waits:
+            self.stopping.set()
 
 
 def test_without_locks_nothing_is_waited_for() -> None:
@@ -77,7 +84,7 @@ def test_who_does_not_want_to_wait_is_told_at_once() -> None:
 def test_the_wait_ends_with_the_runner() -> None:
     """Somebody asked it to end."""
     waiting = Waiting([(EXCLUSIVE,)] * 20)
-    waiting.is_stopping = lambda: len(waiting.waits) == 2
+    waiting.most_waits = 2
 
     assert waiting.run(600) is not None
     assert [30.0, 30.0] == waiting.waits
@@ -91,6 +98,6 @@ def test_of_a_repository_that_cannot_be_asked_nothing_is_known() -> None:
         def locks(self) -> tuple[HeldLock, ...]:
             raise EngineError(FailureClass.REPO_NOT_FOUND, "it is not there")
 
-    how = LockWait(600, lambda _: None, lambda: False)
+    stopping = threading.Event()
 
-    assert wait_for_locks(Silent([]), how, repo="store", is_alone=False) is None
+    assert wait_for_locks(Silent([]), 600, stopping, repo="store", is_alone=False) is None

@@ -51,6 +51,7 @@ from sidecar.runner.journal import (
     RunOutcome,
 )
 from sidecar.runner.notify.messages import QueuedMessage
+from tests.fakes.passing_time import PassingTime
 from tests.fakes.scripted_docker import MADE, ScriptedEngine
 
 WEB = Job(JobKind.BACKUP, "web", "nas")
@@ -127,9 +128,10 @@ class Scene:
             self.journal,
             Programs(self.engine, self.before),
             Programs(self.engine, self.after),
-            replace(self.options, on_end=self.told.append, grace=2.0),
+            self,
+            replace(self.options, grace=2.0),
             now=self.look,
-            wait=self.wait,
+            stopping=PassingTime(self.wait),
         )
 
     def hooks(self, runner: ProcessRunner) -> HeardHooks:
@@ -156,6 +158,10 @@ class Scene:
         self.calls.append(f"open {repo.uri}")
         on_start(Child(1, 0))
         return ScriptedEngine(self.calls, self.answers, self.meanwhile, self.held, self.saved)
+
+    def ended(self, run: Run) -> None:
+        """Keep what is reported."""
+        self.told.append(run)
 
     def look(self) -> float:
         """Return the time, and let some pass."""
