@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sidecar.backrest.plan import Retention
-from sidecar.backrest.reading import CheckPolicy, PrunePolicy, RunPlan
+from sidecar.backrest.reading import CheckPolicy, PrunePolicy, Repo, RunPlan
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.process import Child
 
@@ -282,6 +282,8 @@ def as_result(action: Callable[[], CommandResult]) -> CommandResult:
 
 
 Report = Callable[[Progress], None]
+OnStart = Callable[[Child], None]
+"""Gets each program that is started, at once: whoever is killed then must have recorded it."""
 
 
 class Upkeep(Protocol):
@@ -365,4 +367,12 @@ class Engine(Upkeep, Protocol):
         A warning means that the contents are there, but not all owners, modes, attributes or
         device nodes.
         """
+        ...
+
+
+class Engines(Protocol):
+    """Makes the engines of repositories."""
+
+    def make(self, repo: Repo, on_start: OnStart | None = None) -> Engine:
+        """Return the engine of a repository; `on_start` gets each program that it starts."""
         ...

@@ -13,9 +13,9 @@ from sidecar.backrest.reading import Config
 from sidecar.engines.base import Progress
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.lib.text import closest
+from sidecar.runner.document import ExecutedDocument
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.job.progress import Event, ProgressHub, RunFinished
-from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import RunCause
 from sidecar.runner.pool import Admission, Pool
 from sidecar.runner.status_collector import StatusCollector
@@ -48,7 +48,7 @@ class SubmittedJob:
 class ControlApi:
     """The requests that a running daemon answers; safe for threads."""
 
-    jobs: JobRunner
+    document: ExecutedDocument
     pool: Pool
     hub: ProgressHub
     status: StatusCollector
@@ -72,8 +72,8 @@ class ControlApi:
         Raises UsageError if there is no such plan or repository, or if it cannot be run;
         SidecarError if the daemon stops.
         """
-        job = resolve_job(kind, subject, self.jobs.config)
-        if reason := self.jobs.blocker(job):
+        job = resolve_job(kind, subject, self.document.config)
+        if reason := self.document.now.blocker(job):
             raise UsageError(f"it is not run: {reason}", "correct the document")
         if accept_empty:
             self.accept_empty(subject)

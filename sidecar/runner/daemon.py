@@ -85,13 +85,13 @@ class DaemonThreads:
             self._finish,
             self._jobs.failed,
             QueueRules(
-                self._jobs.lock_keys, self._jobs.containers, lambda job: prober.is_away(job.repo)
+                parts.keys.of, parts.document.containers, lambda job: prober.is_away(job.repo)
             ),
         )
         self._maintenance = Maintenance(parts.start_again, waiter.wake)
-        self._disks = DiskUsage(state, lambda: self._jobs.config, waiter.wake)
+        self._disks = DiskUsage(state, lambda: parts.document.config, waiter.wake)
         self._probes = RepositoryProbes(
-            lambda: self._jobs.config,
+            lambda: parts.document.config,
             prober,
             parts.initialiser.ensure,
             parts.probes.stop_all,
@@ -120,7 +120,9 @@ class DaemonThreads:
 
     def recover_leftovers(self) -> None:
         """Recover what a daemon that died has left, before anything else is done."""
-        self._parts.recover_leftovers(self._loader.refresh().config)
+        if (config := self._loader.refresh().config) is not None:
+            self._parts.document.take(config)
+        self._parts.recover_leftovers()
 
     def run(
         self, stack: ExitStack, serve: Callable[[ControlApi], AbstractContextManager[object]]
@@ -132,7 +134,7 @@ class DaemonThreads:
         # First of all: what follows needs the document.
         wait = self._loop.poll()
         api = ControlApi(
-            self._jobs,
+            self._parts.document,
             self._pool,
             self._hub,
             self._status,
@@ -177,8 +179,9 @@ class DaemonThreads:
 
     def _blocked(self) -> dict[str, str]:
         # The commands of hooks may hold secrets: only the log says what is wrong with them.
+        executed = self._parts.document.now
         return {
             plan.id: "one of its hooks cannot be used, the log says why"
-            for plan in self._jobs.config.plans
-            if self._jobs.problems and self._jobs.blocker(backup_job(plan))
+            for plan in executed.config.plans
+            if executed.problems and executed.blocker(backup_job(plan))
         }

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
 
-from sidecar.backrest.reading import RunPlan
+from sidecar.backrest.reading import Repo, RunPlan
 from sidecar.docker.failures import DockerError
-from sidecar.engines.base import Engine, FailureClass, Snapshot
+from sidecar.engines.base import Engine, Engines, FailureClass, Snapshot
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
+from sidecar.runner.document import ExecutedDocument
 from sidecar.runner.due import backup_job
 from sidecar.runner.journal import Device, Ended, Journal, JournalError, RunCause, RunOutcome
 from sidecar.runner.latest import FileLook, Latest, find_latest
@@ -195,36 +195,26 @@ def devices_to_record(
     return found
 
 
-class EngineSource(Protocol):
-    """Makes the engine of a plan's repository, and knows the name of the instance."""
-
-    def engine(self, plan: RunPlan) -> Engine:
-        """Return the engine; raises EngineError or UsageError."""
-        ...
-
-    @property
-    def instance(self) -> str:
-        """The instance's name in the document."""
-        ...
-
-
 class EmptySourceGuard:
     """Restores plans that have become empty, where that is wanted and safe.
 
-    Safe for threads as far as its parts are. Without `containers` no container can use the
+    Safe for threads as far as its parts are. `document` is the one that is executed. Without
+    `containers` no container can use the
     paths. `now` gives unix seconds.
     """
 
     def __init__(
         self,
         journal: Journal,
-        engines: EngineSource,
+        engines: Engines,
+        document: ExecutedDocument,
         containers: RestoreControl | None,
         options: EmptySourceOptions,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._journal = journal
         self._engines = engines
+        self._document = document
         self._containers = containers
         self._options = options
         self._now = now
@@ -284,13 +274,16 @@ class EmptySourceGuard:
         return decide(facts), latest.snapshot
 
     def _find_latest(self, plan: RunPlan) -> Latest:
-        engine = self._engines.engine(plan)
+        engine = self._engine(plan)
         look = FileLook(engine, self._journal.runs, backup_job(plan))
-        found = engine.snapshots(plan, self._engines.instance)
+        found = engine.snapshots(plan, self._document.config.instance)
         latest = find_latest(found, look.holds_file, self._now())
         if latest.snapshot is None and latest.ahead:
             raise RestoreError(f"no other snapshot holds a file: {latest.passed_over}")
         return latest
+
+    def _engine(self, plan: RunPlan) -> Engine:
+        return self._engines.make(self._document.config.repo(plan.repo) or Repo(plan.repo))
 
     def _users(self, plan: RunPlan) -> tuple[tuple[str, ...], str]:
         if self._containers is None:
@@ -305,10 +298,9 @@ class EmptySourceGuard:
         paths = tuple(path for path in plan.paths if os.path.normpath(path) in held)
         if not paths:
             raise RestoreError(f"the snapshot {snapshot.id[:8]} is of other paths")
-        request = RestoreRequest(
-            plan, self._engines.instance, snapshot.id, paths=paths, stop=self._options.may_stop
-        )
-        engine = self._engines.engine(plan)
+        instance, may_stop = self._document.config.instance, self._options.may_stop
+        request = RestoreRequest(plan, instance, snapshot.id, paths=paths, stop=may_stop)
+        engine = self._engine(plan)
         restorer = Restorer(engine, self._journal, self._containers, now=self._now)
         return restorer.run(restorer.prepare(request), trigger=trigger)
 

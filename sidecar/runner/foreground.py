@@ -17,6 +17,7 @@ from sidecar.engines.base import (
     Progress,
     ResultKind,
 )
+from sidecar.engines.restic import ResticEngines
 from sidecar.lib.errors import UsageError
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.due import Job
@@ -30,9 +31,9 @@ from sidecar.runner.loader import load
 from sidecar.runner.lock_records import JournalLockRecords
 from sidecar.runner.parts import (
     JOURNAL,
-    EngineFactory,
     RunnerDependencies,
     assemble,
+    engine_options,
     lock_scheduler,
 )
 from sidecar.runner.pool import Pool
@@ -72,12 +73,12 @@ def run_here(
         stack.enter_context(lock_scheduler(settings, environ, "run"))
         waiter = stack.enter_context(SignalWaiter())
         stack.enter_context(waiter.install_signals())
-        parts = stack.enter_context(assemble(settings, environ))
-        parts.recover_leftovers(config)
+        parts = stack.enter_context(assemble(settings, environ, config))
+        parts.recover_leftovers()
         for plan in accepted:
             parts.journal.findings.accept_empty(plan, time.time())
         parts.delivery.start()
-        Foreground(parts, config, waiter).run(jobs, show, show_end)
+        Foreground(parts, waiter).run(jobs, show, show_end)
 
 
 class Foreground:
@@ -86,7 +87,6 @@ class Foreground:
     def __init__(
         self,
         parts: RunnerDependencies,
-        config: Config,
         waiter: SignalWaiter,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -94,8 +94,7 @@ class Foreground:
         self._parts = parts
         self._waiter = waiter
         self._hub = ProgressHub()
-        self._jobs = JobRunner(parts, self._hub)
-        self._jobs.take(config, {})
+        self._jobs = JobRunner(parts, self._hub, answers_fires=False)
         self._pool = Pool(self._jobs.run, 1, self._finish, self._jobs.failed)
 
     def run(self, jobs: Sequence[Job], show: ShowProgress, show_end: ShowEnd) -> None:
@@ -219,7 +218,7 @@ def make_engine(
         names = ", ".join(sorted(one.id for one in config.repos))
         raise UsageError(f"there is no repository {repo!r}", f"there are: {names or 'none'}")
     programs = ProcessRunner(environment_of(environ))
-    return EngineFactory(settings, environ, records).make(programs, found)
+    return ResticEngines(programs, engine_options(settings, environ, records)).make(found)
 
 
 def hooks_of(config: Config, job: Job) -> tuple[str, ...]:

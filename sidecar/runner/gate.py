@@ -2,13 +2,15 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from sidecar.backrest.reading import Repo
 from sidecar.engines.base import CommandResult, FailureClass, ResultKind, failed
+from sidecar.runner.addresses import is_at_hand
 from sidecar.runner.job.upkeep import Probed, Prober
 from sidecar.runner.journal import Ended
+from sidecar.runner.repositories import Initialiser
 
 AWAY = frozenset({FailureClass.NETWORK, FailureClass.TIMEOUT, FailureClass.RATE_LIMIT})
 """Classes of failures of a repository that is out of reach, and may be back any time."""
@@ -20,21 +22,21 @@ _AWAY_SECONDS = 60.0
 class RepositoryGate:
     """Lets a run begin if its repository answers; safe for threads.
 
-    `ensure` creates a repository that never existed, and returns None if there was nothing to do.
-    `is_at_hand` returns whether a repository is a folder of this machine that is there: then no
-    program is started to ask. `now` gives unix seconds.
+    `initialiser` creates a repository that never existed. Of one that is a folder of this machine,
+    `${NAME}` in its address taken from `environ`, no program is started to ask. `now` gives unix
+    seconds.
     """
 
     def __init__(
         self,
         prober: Prober,
-        ensure: Callable[[Repo], CommandResult | None],
-        is_at_hand: Callable[[Repo], bool],
+        initialiser: Initialiser,
+        environ: Mapping[str, str],
         now: Callable[[], float] = time.time,
     ) -> None:
         self._prober = prober
-        self._ensure = ensure
-        self._is_at_hand = is_at_hand
+        self._initialiser = initialiser
+        self._environ = environ
         self._now = now
         self._lock = threading.Lock()
         self._used: dict[str, tuple[Repo, float]] = {}
@@ -49,11 +51,11 @@ class RepositoryGate:
         known, now = self._prober.find(repo), self._now()
         if known is not None and not is_asked_for and _is_away(known, now):
             return _refused(known)
-        ensured = self._ensure(repo)
+        ensured = self._initialiser.ensure(repo)
         if ensured is not None:
             self._note(repo, ensured.failure, ensured.reason)
             return None if ensured.kind is ResultKind.SUCCESS else ensured
-        if self._is_believed(repo, known, now) or self._is_at_hand(repo):
+        if self._is_believed(repo, known, now) or is_at_hand(repo, self._environ):
             return None
         return _refused(self._prober.run(repo))
 

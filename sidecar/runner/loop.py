@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sidecar.backrest.reading import Config, Timing
 from sidecar.lib.log import log_event
-from sidecar.runner.due import Job, JobKind, Moments, all_jobs, backup_job, timings
+from sidecar.runner.due import Job, JobKind, Moments, all_jobs, backup_job
 from sidecar.runner.hooks.check import HookProblem
 from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import RunCause
@@ -105,15 +105,15 @@ class RunnerLoop:
 
     def _take(self, config: Config, now: float) -> None:
         """Use another document from now on."""
-        jobs, journal = self._dependencies.jobs, self._dependencies.parts.journal
-        wanted = timings(config)
-        jobs.take(config, wanted)
-        journal.past.first_seen(wanted, now)
-        self._wanted = {job: timing for job, timing in wanted.items() if not jobs.blocker(job)}
+        parts = self._dependencies.parts
+        executed = parts.document.take(config)
+        wanted, blocker = executed.timings, executed.blocker
+        parts.journal.past.first_seen(wanted, now)
+        self._wanted = {job: timing for job, timing in wanted.items() if not blocker(job)}
         # Also what has no schedule: a person asked for it, and its START hooks for another try.
-        self._runnable = frozenset(job for job in all_jobs(config) if not jobs.blocker(job))
+        self._runnable = frozenset(job for job in all_jobs(config) if not blocker(job))
         self._take_checks(config, now)
-        for problem in jobs.problems:
+        for problem in executed.problems:
             _log_problem(problem)
 
     def _take_checks(self, config: Config, now: float) -> None:

@@ -8,19 +8,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from sidecar.backrest.reading import Config, Repo, RunPlan
+from sidecar.backrest.reading import Config
 from sidecar.docker.client import DockerClient
 from sidecar.docker.containers import Containers
 from sidecar.docker.one_shot import OneShotDocker
 from sidecar.docker.own_container import own_container_id
-from sidecar.engines.base import Engine, LockRecords
-from sidecar.engines.restic import CommandTimeouts, Locking, RecentSnapshots, ResticEngine
+from sidecar.engines.base import LockRecords
+from sidecar.engines.restic import CommandTimeouts, Locking, ResticEngines, ResticOptions
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
 from sidecar.lib.process import ProcessRunner
 from sidecar.lib.zones import local_zone
-from sidecar.runner.addresses import is_at_hand, lock_keys
-from sidecar.runner.due import Job, Scheduler, timings
+from sidecar.runner.document import ExecutedDocument
+from sidecar.runner.due import Scheduler
 from sidecar.runner.empty_source import EmptySourceGuard
 from sidecar.runner.gate import RepositoryGate
 from sidecar.runner.hooks.resume import MarkerResumer
@@ -29,7 +29,7 @@ from sidecar.runner.job.leftover_processes import marked
 from sidecar.runner.job.report import RunReporter
 from sidecar.runner.job.running import RunningPlans
 from sidecar.runner.job.session import Session, SessionOptions
-from sidecar.runner.job.steps import OnStart, Programs
+from sidecar.runner.job.steps import Programs
 from sidecar.runner.job.upkeep import Prober
 from sidecar.runner.journal import Journal, Run
 from sidecar.runner.lock import SchedulerLock, refuse_beside_backrest, refuse_beside_container
@@ -39,7 +39,7 @@ from sidecar.runner.notify.notices import RunNotifier
 from sidecar.runner.notify.sender import ProcessSender
 from sidecar.runner.once.leftover import recover_leftovers
 from sidecar.runner.quiesce import Wait, while_nobody_stops
-from sidecar.runner.repositories import Initialiser, KnownRepositories
+from sidecar.runner.repositories import Initialiser, KnownRepositories, RepositoryKeys
 from sidecar.runner.retries import RetryRules
 from sidecar.runner.settings import RunnerSettings, environment_of
 
@@ -113,66 +113,18 @@ def _runs(containers: Containers, name: str) -> bool:
     return found is not None and found.is_at_work and not (own and found.id.startswith(own))
 
 
-class EngineFactory:
-    """Makes engines for repositories; `config` is the document as it is now.
-
-    `records` tells which locks programs of ours have left; None: nobody knows.
-    """
-
-    def __init__(
-        self,
-        settings: RunnerSettings,
-        environ: Mapping[str, str],
-        records: LockRecords | None = None,
-    ) -> None:
-        self._running = settings.running
-        self._environ = environ
-        self._recent = RecentSnapshots()
-        self._locking = Locking(records=records)
-        self.config = Config()
-
-    @property
-    def instance(self) -> str:
-        """The instance's name in the document."""
-        return self.config.instance
-
-    def lock_keys(self, repo: Repo, guid: str) -> frozenset[str]:
-        """Return what tells a repository from others; `guid` is the id that it was seen to have."""
-        return lock_keys(repo, guid, self._environ)
-
-    def make(
-        self, runner: ProcessRunner, repo: Repo, on_start: OnStart | None = None
-    ) -> ResticEngine:
-        """Make the engine of a repository; it starts its programs with `runner`."""
-        return ResticEngine(
-            repo,
-            runner,
-            environ=self._environ,
-            on_start=on_start,
-            restic=self._running.restic,
-            on_missing=self._running.on_missing,
-            limits=CommandTimeouts(stall=self._running.stall_timeout),
-            recent=self._recent,
-            locking=self._locking,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class PlanEngines:
-    """Makes engines for plans of the document as it is now; they start programs with `runner`."""
-
-    engines: EngineFactory
-    runner: ProcessRunner
-
-    @property
-    def instance(self) -> str:
-        """The instance's name in the document."""
-        return self.engines.instance
-
-    def engine(self, plan: RunPlan) -> Engine:
-        """Return the engine of a plan's repository."""
-        repo = self.engines.config.repo(plan.repo)
-        return self.engines.make(self.runner, repo or Repo(plan.repo))
+def engine_options(
+    settings: RunnerSettings, environ: Mapping[str, str], records: LockRecords | None = None
+) -> ResticOptions:
+    """Return how engines run; `records` tells which locks programs of ours left; None: nobody."""
+    running = settings.running
+    return ResticOptions(
+        environ,
+        running.restic,
+        running.on_missing,
+        CommandTimeouts(stall=running.stall_timeout),
+        Locking(records=records),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +138,11 @@ class RunnerDependencies:
     settings: RunnerSettings
     scheduler: Scheduler
     journal: Journal
-    engines: EngineFactory
+    document: ExecutedDocument
     runner: ProcessRunner
     probes: ProcessRunner
     session: Session
-    known: KnownRepositories
+    keys: RepositoryKeys
     initialiser: Initialiser
     prober: Prober
     gate: RepositoryGate
@@ -200,24 +152,15 @@ class RunnerDependencies:
     reporter: RunReporter
     resumer: MarkerResumer
 
-    def lock_keys(self, repo: Repo) -> frozenset[str]:
-        """Return what tells a repository from others, whatever it is called."""
-        return self.engines.lock_keys(repo, self.known_guid(repo.id))
-
-    def known_guid(self, repo: str) -> str:
-        """Return the id that a repository was seen to have; empty if none is known."""
-        return self.known.guid(repo)
-
     def stop(self) -> None:
         """End the jobs that run; the hooks after them still run."""
         self.session.stop()
         self.runner.stop_all()
         self.probes.stop_all()
 
-    def recover_leftovers(self, config: Config | None) -> tuple[Run, ...]:
+    def recover_leftovers(self) -> tuple[Run, ...]:
         """Finish the runs that a runner which died has left, and start what it stopped."""
-        self.engines.config = config or Config()
-        recovered = self.session.recover_runs(config)
+        recovered = self.session.recover_runs(self.document.config)
         self.start_again(time.sleep)
         return recovered
 
@@ -246,13 +189,14 @@ class RunnerDependencies:
 def assemble(
     settings: RunnerSettings,
     environ: Mapping[str, str],
+    config: Config | None = None,
     *,
     for_daemon: bool = False,
     retries: bool = True,
 ) -> Iterator[RunnerDependencies]:
-    """Assemble all parts, for the block; `for_daemon`: see `Journal`.
+    """Assemble all parts, for the block; `config` is the document, if it is known by then.
 
-    Without `retries` nothing is tried again.
+    For `for_daemon` see `Journal`. Without `retries` nothing is tried again.
     """
     state = settings.state_directory
     inherited = environment_of(environ)
@@ -269,47 +213,44 @@ def assemble(
         )
         containers = stack.enter_context(open_docker(settings, environ))
         records = stack.enter_context(JournalLockRecords(journal))
-        engines = EngineFactory(settings, environ, records)
-        known = KnownRepositories(journal, lambda: engines.config)
+        document = ExecutedDocument(config)
+        known = KnownRepositories(journal, document)
+        shared = engine_options(settings, environ, records)
+        engines, last_engines, probing = (
+            ResticEngines(starter, shared) for starter in (runner, cleanup, probes)
+        )
 
-        def programs(starter: ProcessRunner) -> Programs:
+        def programs(engines: ResticEngines) -> Programs:
             timeout = settings.running.hook_timeout
-            hooks = HookRunner(starter, settings.config, delivery.post, timeout, zone)
-            return Programs(lambda repo, on_start: engines.make(starter, repo, on_start), hooks)
+            hooks = HookRunner(engines.runner, settings.config, delivery.post, timeout, zone)
+            return Programs(engines, hooks)
 
         notifying = settings.notifying
         announcer = RunNotifier(notifying.urls, notifying.on, socket.gethostname(), delivery.post)
         reporter = RunReporter(state, zone, journal, announcer)
-        emptiness = EmptySourceGuard(
-            journal, PlanEngines(engines, runner), containers, settings.emptiness
-        )
-        initialiser = Initialiser(known, lambda repo: engines.make(probes, repo))
-        prober = Prober(lambda repo: engines.make(probes, repo), known.guid)
+        emptiness = EmptySourceGuard(journal, engines, document, containers, settings.emptiness)
+        initialiser = Initialiser(known, probing)
+        prober = Prober(probing, known)
         plans = RunningPlans()
         scheduler = Scheduler(zone)
-
-        def next_fire(job: Job, at: float) -> float | None:
-            timing = timings(engines.config).get(job)
-            return None if timing is None else next(scheduler.next_fires(timing, at), None)
-
         options = SessionOptions(
             on_purpose=settings.emptiness.on_purpose,
             lock_wait=settings.running.lock_wait,
             plans=plans,
-            retries=RetryRules(next_fire, is_possible=retries),
+            retries=RetryRules(scheduler, document, is_possible=retries),
         )
         yield RunnerDependencies(
             settings=settings,
             scheduler=scheduler,
             journal=journal,
-            engines=engines,
+            document=document,
             runner=runner,
             probes=probes,
-            session=Session(journal, programs(runner), programs(cleanup), reporter, options),
-            known=known,
+            session=Session(journal, programs(engines), programs(last_engines), reporter, options),
+            keys=RepositoryKeys(document, known, environ),
             initialiser=initialiser,
             prober=prober,
-            gate=RepositoryGate(prober, initialiser.ensure, lambda repo: is_at_hand(repo, environ)),
+            gate=RepositoryGate(prober, initialiser, environ),
             emptiness=emptiness,
             containers=containers,
             delivery=delivery,

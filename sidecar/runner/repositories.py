@@ -10,17 +10,27 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import replace
 
 from sidecar.backrest.reading import Config, Repo
-from sidecar.engines.base import CommandResult, Engine, ResultKind
+from sidecar.engines.base import (
+    CommandResult,
+    EngineError,
+    Engines,
+    FailureClass,
+    ResultKind,
+    Upkeep,
+    failed,
+)
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
 from sidecar.lib.read_file import read_file
 from sidecar.lib.write_file import write_small
-from sidecar.runner.addresses import plain_address
+from sidecar.runner.addresses import lock_keys, plain_address
+from sidecar.runner.document import ExecutedDocument
+from sidecar.runner.due import Job
 from sidecar.runner.job.markers import success_marker
-from sidecar.runner.job.upkeep import run_initialise
 from sidecar.runner.journal import Journal, list_set_aside
 
 FILE = "repositories.json"
@@ -35,13 +45,13 @@ class KnownRepositories:
 
     Ids are kept in the journal and in a file beside it, for the journal may be lost or damaged; in
     the file also by the address, of which a hash is kept: it may hold a secret, and names change.
-    `config` gives the document as it is now. Safe for threads.
+    `document` is the one that is executed. Safe for threads.
     """
 
-    def __init__(self, journal: Journal, config: Callable[[], Config]) -> None:
+    def __init__(self, journal: Journal, document: ExecutedDocument) -> None:
         self._journal = journal
         self._file = journal.path.parent / FILE
-        self._config = config
+        self._document = document
         self._lock = threading.Lock()
 
     def guid(self, repo: str) -> str:
@@ -100,7 +110,7 @@ class KnownRepositories:
         """
         past = self._journal.past.history().past
         saved = {job.subject for job, known in past.items() if known.last_success is not None}
-        for plan in self._config().plans:
+        for plan in self._document.config.plans:
             marker = success_marker(self._file.parent, plan.id)
             if plan.repo == repo.id and plan.id not in saved and marker.exists():
                 return f"{marker} tells that {plan.id} was saved before"
@@ -130,15 +140,42 @@ def _is_text_to_text(found: object) -> bool:
     return isinstance(found, dict) and all(isinstance(guid, str) for guid in found.values())
 
 
+class RepositoryKeys:
+    """What tells the repositories of the executed document from others, for jobs on them.
+
+    The ids that are known count as of when the document was first asked about; `${NAME}` in
+    addresses is taken from `environ`. Safe for threads.
+    """
+
+    def __init__(
+        self, document: ExecutedDocument, known: KnownRepositories, environ: Mapping[str, str]
+    ) -> None:
+        self._document = document
+        self._known = known
+        self._environ = environ
+        self._keys: tuple[Config | None, Mapping[str, frozenset[str]]] = (None, {})
+
+    def of(self, job: Job) -> frozenset[str]:
+        """Return the keys of a job's repository: two that share one are the same repository."""
+        config, (of, keys) = self._document.config, self._keys
+        if of is not config:
+            keys = {
+                repo.id: lock_keys(repo, self._known.guid(repo.id), self._environ)
+                for repo in config.repos
+            }
+            self._keys = config, keys
+        return keys.get(job.repo) or frozenset({f"named {job.repo}"})
+
+
 class Initialiser:
     """Creates repositories whose document entry asks for it, each once.
 
     One that does not answer keeps no other from being created.
     """
 
-    def __init__(self, known: KnownRepositories, engine_for: Callable[[Repo], Engine]) -> None:
+    def __init__(self, known: KnownRepositories, engines: Engines) -> None:
         self._known = known
-        self._engine_for = engine_for
+        self._engines = engines
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
         self._done: set[str] = set()
@@ -164,14 +201,31 @@ class Initialiser:
             self._known.remember(repo, guid)
             self._done.add(repo.id)
             return None
-        found = run_initialise(
-            self._engine_for(repo), repo, past, lambda _, guid: self._known.remember(repo, guid)
+        try:
+            guid = create_repository(self._engines.make(repo), past)
+        except EngineError as error:
+            reason = str(error)
+            log_event(_log, logging.ERROR, "repository.not-created", repo=repo.id, reason=reason)
+            return replace(failed(error.failure, reason), excerpt=error.excerpt)
+        self._known.remember(repo, guid)
+        self._done.add(repo.id)
+        log_event(_log, logging.INFO, "repository.ready", repo=repo.id)
+        return CommandResult(ResultKind.SUCCESS)
+
+
+def create_repository(engine: Upkeep, past: str) -> str:
+    """Create a repository and return its id. Raises EngineError.
+
+    `past` is what tells that it existed before, in words, empty if nothing does: a repository
+    that existed is never created anew, for its disk may not be mounted.
+    """
+    try:
+        return engine.probe() if past else engine.initialise()
+    except EngineError as error:
+        if not past or error.failure is not FailureClass.REPO_NOT_FOUND:
+            raise
+        reason = (
+            f"{error.message}; one was there before ({past}), so none is created: "
+            "`restic init` makes a new one"
         )
-        if found is not None and found.kind is ResultKind.SUCCESS:
-            self._done.add(repo.id)
-            log_event(_log, logging.INFO, "repository.ready", repo=repo.id)
-        elif found is not None:
-            log_event(
-                _log, logging.ERROR, "repository.not-created", repo=repo.id, reason=found.reason
-            )
-        return found
+        raise EngineError(error.failure, reason) from error

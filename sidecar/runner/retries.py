@@ -4,12 +4,13 @@ A fire that fails because the repository is out of reach, or because the runner 
 is tried again three times. What START hooks ask for is counted apart.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import UTC
 
 from sidecar.backrest.plan import OnError
 from sidecar.engines.base import FailureClass
-from sidecar.runner.due import Job, Retry
+from sidecar.runner.document import ExecutedDocument
+from sidecar.runner.due import Job, Retry, Scheduler
 from sidecar.runner.journal import RunOutcome
 
 DELAYS = (900.0, 1800.0, 3600.0)
@@ -47,41 +48,39 @@ class TryEnd:
         return is_cut_off and self.failure is FailureClass.INTERRUPTED
 
 
-def _no_fire(_: Job, _at: float) -> float | None:
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class RetryRules:
-    """What is tried again.
+    """What is tried again: what the next fire of its job, by `document`, does not come before.
 
-    Attributes:
-        next_fire: gives the next fire of a job after a moment, in unix seconds; None: there is
-            none.
-        is_possible: whether anybody is there later to try it.
+    `is_possible` is whether anybody is there later to try it.
     """
 
-    next_fire: Callable[[Job, float], float | None] = _no_fire
+    scheduler: Scheduler = field(default_factory=lambda: Scheduler(UTC))
+    document: ExecutedDocument = field(default_factory=ExecutedDocument)
     is_possible: bool = True
 
     def plan(self, job: Job, answers: Retry | None, end: TryEnd, now: float) -> Retry | None:
-        """Return when a job is tried again; None: it is not, this was the last try.
-
-        `answers` is the fire that the try was to answer, with the tries before; None: a person
-        asked for it, and only its hooks may ask for another. If the next fire comes first, that
-        is the next try.
-        """
-        known = answers or Retry(now, tries=len(DELAYS))
-        wait = _hooks_wait(end.asked, known.hook_tries)
-        if wait is not None:
-            known = replace(known, hook_tries=known.hook_tries + 1)
-        elif answers is not None and end.is_passing and known.tries < len(DELAYS):
-            wait = DELAYS[known.tries]
-            known = replace(known, tries=known.tries + 1)
-        if wait is None or not self.is_possible:
+        """Return when a job is tried again; None: it is not, this was the last try."""
+        planned = plan_retry(answers, end, now) if self.is_possible else None
+        if planned is None or planned.at is None:
             return None
-        fire = self.next_fire(job, now)
-        return None if fire is not None and fire <= now + wait else replace(known, at=now + wait)
+        timing = self.document.now.timings.get(job)
+        fires = iter(()) if timing is None else self.scheduler.next_fires(timing, now)
+        return None if next(fires, planned.at + 1) <= planned.at else planned
+
+
+def plan_retry(answers: Retry | None, end: TryEnd, now: float) -> Retry | None:
+    """Return when a job is tried again if no fire comes first; None: it is not.
+
+    `answers` is the fire that the try was to answer, with the tries before; None: a person
+    asked for it, and only its hooks may ask for another.
+    """
+    known = answers or Retry(now, tries=len(DELAYS))
+    if (wait := _hooks_wait(end.asked, known.hook_tries)) is not None:
+        return replace(known, at=now + wait, hook_tries=known.hook_tries + 1)
+    if answers is not None and end.is_passing and known.tries < len(DELAYS):
+        return replace(known, at=now + DELAYS[known.tries], tries=known.tries + 1)
+    return None
 
 
 def _hooks_wait(asked: OnError | None, tries: int) -> float | None:

@@ -14,6 +14,7 @@ import pytest
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import Config, RunPlan
 from sidecar.engines.base import ResultKind
+from sidecar.runner.document import ExecutedDocument
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.empty_source import EmptySourceGuard, EmptySourceOptions
 from sidecar.runner.hooks.run import HookRunner
@@ -24,6 +25,7 @@ from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
 from sidecar.runner.restore.choose import RestoreRequest
 from sidecar.runner.restore.restore import Restorer
 from tests.engines.bench import INSTANCE, ResticBench
+from tests.fakes.made_engines import MadeEngines
 
 FORGERIES = [
     "--tag=plan:web",
@@ -51,7 +53,7 @@ def attack(bench: ResticBench) -> Callable[[str], None]:
 def back_up(bench: ResticBench, journal: Journal, plan: RunPlan) -> Ended:
     """Run a plan's backup and retention as the daemon does."""
     hooks = HookRunner(bench.runner, bench.folder / "config.json", lambda _: None)
-    programs = Programs(lambda repo, _: bench.restic(repo), hooks)
+    programs = Programs(MadeEngines(bench.restic), hooks)
     config = Config(INSTANCE, (bench.repo(),), (plan,))
     job = Job(JobKind.BACKUP, plan.id, "store")
     run = Session(journal, programs, programs, EndedRuns()).run(job, config, RunCause.MANUAL)
@@ -102,15 +104,13 @@ def test_an_emptied_plan_is_filled_from_its_own(
     bench.write("mine", "not mine any more")
     attack("--tag=plan:web")
 
-    class Engines:
-        instance = INSTANCE
-
-        def engine(self, _: RunPlan) -> object:
-            return bench.engine()
-
     with journal:
         options = EmptySourceOptions(everything=True)
-        guard = EmptySourceGuard(journal, Engines(), None, options)  # type: ignore[arg-type]
+        engines, document = (
+            MadeEngines(lambda _: bench.engine()),
+            ExecutedDocument(Config(INSTANCE)),
+        )
+        guard = EmptySourceGuard(journal, engines, document, None, options)
         guard.remember(victim, has_saved=True)
         (bench.source / "mine").unlink()
         guard.refill(victim)

@@ -16,7 +16,7 @@ from sidecar.docker.client import DockerClient
 from sidecar.docker.containers import Containers
 from sidecar.docker.failures import DockerError, NoDocker
 from sidecar.docker.models import Container
-from sidecar.engines.restic import ResticEngine
+from sidecar.engines.restic import ResticEngine, ResticOptions
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.journal import Journal, RunOutcome
 from sidecar.runner.quiesce import start_again, while_stopped
@@ -53,7 +53,7 @@ class Saved:
         self.plan = RunPlan("web", "store", (str(self.data),))
         environ = {"PATH": os.environ["PATH"], "HOME": str(folder)}
         repo = Repo("store", uri=str(folder / "repo"), password=PASSWORD)
-        self.engine = ResticEngine(repo, ProcessRunner(environ), environ=environ)
+        self.engine = ResticEngine(repo, ProcessRunner(environ), ResticOptions(environ))
         self.engine.initialise()
         replace_key(folder / "repo", PASSWORD)
         done = self.engine.backup(self.plan, "here", lambda _: None)

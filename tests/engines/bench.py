@@ -28,6 +28,7 @@ from sidecar.engines.restic import (
     OnMissing,
     RecentSnapshots,
     ResticEngine,
+    ResticOptions,
 )
 from sidecar.lib.process import Child, ProcessRunner
 from tests.fakes.cheap_key import replace_key
@@ -124,13 +125,15 @@ class ResticBench(Bench):
         return ResticEngine(
             repo or self.repo(),
             self.runner,
-            environ=self.environ,
-            on_start=self.on_start,
-            restic=self.program,
-            on_missing=self.on_missing,
-            limits=self.limits,
-            recent=self.recent,
-            locking=Locking(self.host, self.records),
+            ResticOptions(
+                self.environ,
+                self.program,
+                self.on_missing,
+                self.limits,
+                Locking(self.host, self.records),
+                self.recent or RecentSnapshots(),
+            ),
+            self.on_start,
         )
 
     def note_commands(self) -> Callable[[], list[str]]:

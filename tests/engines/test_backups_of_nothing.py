@@ -18,6 +18,7 @@ from sidecar.runner.job.session import Session
 from sidecar.runner.job.steps import Programs
 from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
 from tests.engines.bench import INSTANCE, ResticBench, quick_repo
+from tests.fakes.made_engines import MadeEngines
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ class Service:
     def run(self) -> Ended:
         """Run it now."""
         hooks = HookRunner(self.bench.runner, self.bench.folder / "config.json", lambda _: None)
-        programs = Programs(lambda repo, _: self.bench.restic(repo), hooks)
+        programs = Programs(MadeEngines(self.bench.restic), hooks)
         config = Config(INSTANCE, (self.bench.repo(),), (self.plan,))
         job = Job(JobKind.BACKUP, "web", "store")
         run = Session(self.journal, programs, programs, EndedRuns()).run(

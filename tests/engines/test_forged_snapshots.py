@@ -25,6 +25,7 @@ from sidecar.runner.restore.restore import Restorer
 from sidecar.runner.verify.sample import SampleLimits
 from sidecar.runner.verify.verify import Verifier
 from tests.engines.bench import INSTANCE, ResticBench, quick_repo
+from tests.fakes.made_engines import MadeEngines
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ class Victim:
         """Run a job of the victim's plan or of its repository."""
         store = self.bench.repo(**repo)
         hooks = HookRunner(self.bench.runner, self.bench.folder / "config.json", lambda _: None)
-        programs = Programs(lambda repo, _: self.bench.restic(repo), hooks)
+        programs = Programs(MadeEngines(self.bench.restic), hooks)
         subject = "web" if kind is JobKind.BACKUP else "store"
         config = Config(INSTANCE, (store,), (self.plan,))
         session = Session(self.journal, programs, programs, EndedRuns())

@@ -18,6 +18,7 @@ from sidecar.runner.job.session import Session
 from sidecar.runner.job.steps import Programs
 from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
 from tests.engines.bench import INSTANCE, ResticBench, quick_repo
+from tests.fakes.made_engines import MadeEngines
 
 KEEP = Retention(last=9)
 
@@ -44,7 +45,7 @@ class Watched:
         """Run a plan's backup and retention as the daemon does."""
         bench, store = self.bench, self.bench.repo(**repo)
         hooks = HookRunner(bench.runner, bench.folder / "config.json", lambda _: None)
-        programs = Programs(lambda repo, _: bench.restic(repo), hooks)
+        programs = Programs(MadeEngines(bench.restic), hooks)
         session = Session(self.journal, programs, programs, EndedRuns())
         run = session.run(backup_job(plan), Config(INSTANCE, (store,), (plan,)), RunCause.MANUAL)
         assert run.ended is not None

@@ -17,6 +17,7 @@ from sidecar.runner.job.session import Session
 from sidecar.runner.job.steps import Programs
 from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
 from tests.engines.bench import INSTANCE, ResticBench, quick_repo
+from tests.fakes.made_engines import MadeEngines
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ class Machine:
         self.bench.write("file", f"run {self.number}")
         store = self.bench.repo(**repo)
         hooks = HookRunner(self.bench.runner, self.bench.folder / "config.json", lambda _: None)
-        programs = Programs(lambda repo, _: self.bench.restic(repo), hooks)
+        programs = Programs(MadeEngines(self.bench.restic), hooks)
         session = Session(self.journal, programs, programs, EndedRuns())
         subject = "web" if kind is JobKind.BACKUP else "store"
         config = Config(INSTANCE, (store,), (self.plan,))

@@ -74,15 +74,15 @@ class World:
     def run(self, parts: RunnerDependencies, config: Path, *names: str) -> None:
         """Run the plans in this order, and wait for all of them."""
         hub = ProgressHub()
-        jobs = JobRunner(parts, hub)
-        jobs.take(load(config), {})
+        jobs = JobRunner(parts, hub, answers_fires=False)
+        parts.document.take(load(config))
 
         def finish(job: Job) -> None:
             run = hub.finish(job).run
             assert run is not None
             self.heard(run)
 
-        rules = QueueRules(jobs.lock_keys, is_away=lambda job: parts.prober.is_away(job.repo))
+        rules = QueueRules(parts.keys.of, is_away=lambda job: parts.prober.is_away(job.repo))
         pool = Pool(jobs.run, 2, finish, jobs.failed, rules)
         for name in names:
             pool.submit(Job(JobKind.BACKUP, name, name))

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.backrest.reading import RunPlan
-from sidecar.engines.base import Engine, FailureClass
+from sidecar.backrest.reading import Config
+from sidecar.engines.base import FailureClass
+from sidecar.runner.document import ExecutedDocument
 from sidecar.runner.empty_source import EmptySourceAction, EmptySourceGuard, EmptySourceOptions
 from sidecar.runner.journal import Journal, RunOutcome
 from sidecar.runner.verify.sample import SampleLimits
 from sidecar.runner.verify.verify import Verification, Verifier
 from tests.engines.bench import INSTANCE, ResticBench, quick_repo
+from tests.fakes.made_engines import MadeEngines
 
 SMALL = SampleLimits(count=3, least=1000, most=100_000)
 
@@ -168,22 +170,15 @@ def test_a_wrong_password_is_found_out(
     assert FailureClass.WRONG_PASSWORD is found.failure
 
 
-class Store:
-    """The engines of the bench's one repository."""
-
-    instance = INSTANCE
-
-    def __init__(self, bench: ResticBench) -> None:
-        self._bench = bench
-
-    def engine(self, _: RunPlan) -> Engine:
-        """Return it."""
-        return self._bench.engine()
+def guard_of(bench: ResticBench, journal: Journal, options: EmptySourceOptions) -> EmptySourceGuard:
+    """Return what notices that plans of the bench's one repository are empty."""
+    engines, document = MadeEngines(lambda _: bench.engine()), ExecutedDocument(Config(INSTANCE))
+    return EmptySourceGuard(journal, engines, document, None, options)
 
 
 def test_a_plan_that_lost_everything_is_restored(saved: ResticBench, journal: Journal) -> None:
     """From the newest snapshot that holds something, as it was; then it is not empty any more."""
-    emptiness = EmptySourceGuard(journal, Store(saved), None, EmptySourceOptions(everything=True))
+    emptiness = guard_of(saved, journal, EmptySourceOptions(everything=True))
     emptiness.remember(saved.plan(), has_saved=True)
     before = {one: one.stat().st_mode for one in saved.source.rglob("*")}
     shutil.rmtree(saved.source)
@@ -201,9 +196,7 @@ def test_a_plan_that_lost_everything_is_restored(saved: ResticBench, journal: Jo
 
 def test_a_missing_folder_is_restored_where_it_was(saved: ResticBench, journal: Journal) -> None:
     """If the disk is the one of the last backup."""
-    emptiness = EmptySourceGuard(
-        journal, Store(saved), None, EmptySourceOptions(plans=frozenset({"web"}))
-    )
+    emptiness = guard_of(saved, journal, EmptySourceOptions(plans=frozenset({"web"})))
     emptiness.remember(saved.plan(), has_saved=True)
     shutil.rmtree(saved.source)
 
@@ -217,7 +210,7 @@ def test_a_new_plan_of_an_empty_repository_is_backed_up(
     restic: ResticBench, journal: Journal
 ) -> None:
     """Nothing is restored, and nothing fails."""
-    emptiness = EmptySourceGuard(journal, Store(restic), None, EmptySourceOptions(everything=True))
+    emptiness = guard_of(restic, journal, EmptySourceOptions(everything=True))
 
     decision, ended = emptiness.refill(restic.plan())
 

@@ -20,16 +20,15 @@ from pathlib import Path
 from typing import TypeVar
 from unittest.mock import patch
 
-from sidecar.backrest.reading import Config, Repo, read_config
-from sidecar.engines.base import Engine
-from sidecar.engines.restic import ResticEngine
+from sidecar.backrest.reading import Config, read_config
+from sidecar.engines.restic import ResticEngines, ResticOptions
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.hooks.run import HookRunner
 from sidecar.runner.job.leftover_processes import marked
 from sidecar.runner.job.report import EndedRuns
 from sidecar.runner.job.session import Session, SessionOptions
-from sidecar.runner.job.steps import OnStart, Programs
+from sidecar.runner.job.steps import Programs
 from sidecar.runner.journal import Journal, Run, RunCause
 from sidecar.runner.journal import journal as journal_module
 from sidecar.runner.journal.database import Change, Database
@@ -63,11 +62,9 @@ def make_session(journal: Journal, document: Path) -> Session:
     environ = marked(os.environ, journal.path.parent)
 
     def programs(runner: ProcessRunner) -> Programs:
-        def engine(repo: Repo, on_start: OnStart) -> Engine:
-            return ResticEngine(repo, runner, environ=environ, on_start=on_start)
-
         # No hook here tells anybody anything.
-        return Programs(engine, HookRunner(runner, document, post=refuse))
+        engines = ResticEngines(runner, ResticOptions(environ))
+        return Programs(engines, HookRunner(runner, document, post=refuse))
 
     before, after = (ProcessRunner(environ, grace=5.0) for _ in range(2))
     options = SessionOptions(hook_patience=float(os.environ.get("PATIENCE", "5")), grace=5.0)

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from sidecar.backrest.reading import Repo, RunPlan
 from sidecar.engines.base import FailureClass, failed
 from sidecar.lib.errors import SidecarError
-from sidecar.runner.due import LONGEST_DELAY, LONGEST_SLEEP, Job, JobKind, Retry, timings
+from sidecar.runner.due import LONGEST_DELAY, LONGEST_SLEEP, Job, JobKind, Retry
 from sidecar.runner.job.events import HookFacts, HookOutcome
 from sidecar.runner.job.progress import ProgressHub
 from sidecar.runner.job.report import EndedRuns
 from sidecar.runner.job.session import Session, SessionOptions
-from sidecar.runner.job.steps import OnStart, Programs, RunConditions
+from sidecar.runner.job.steps import Programs, RunConditions
 from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import Run, RunCause
 from sidecar.runner.loader import Loader
@@ -30,6 +30,7 @@ from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings
 from sidecar.runner.status_collector import StatusCollector, StatusSources
 from sidecar.service.heartbeat import Heartbeat
+from tests.fakes.made_engines import MadeEngines
 from tests.fakes.scripted_docker import MADE, ScriptedEngine
 
 MINUTE, HOUR = 60.0, 3_600.0
@@ -110,7 +111,7 @@ class World:
 
     def start(self) -> None:
         """Start the runner, first or again: what a dead one left is put right."""
-        silent = Programs(self.engine, Silent())
+        silent = Programs(MadeEngines(self.engine), Silent())
         rules = self.parts.session._options.retries
         ended = EndedRuns()
         options = SessionOptions(retries=rules)
@@ -129,8 +130,9 @@ class World:
             emptiness=nothing,  # type: ignore[arg-type]
         )
         loader = Loader(self.config)
-        parts.engines.config = loader.refresh().config or parts.engines.config
-        for run in self.session.recover_runs(parts.engines.config):
+        if (config := loader.refresh().config) is not None:
+            parts.document.take(config)
+        for run in self.session.recover_runs(parts.document.config):
             known = self.parts.journal.past.history().past[run.job].retry
             self.answered.append((known if run.again else self.of(run), run))
         hub = ProgressHub()
@@ -148,9 +150,8 @@ class World:
         mine = [answers for job, answers in self.tries if job == run.job]
         return mine[-1] if mine else None
 
-    def engine(self, _: Repo, on_start: OnStart) -> ScriptedEngine:
+    def engine(self, _: Repo) -> ScriptedEngine:
         """Make the engine, which ends as the story goes on."""
-        del on_start
         end, seconds, _pause = self.story.pop(0) if self.story else ("saved", MINUTE, MINUTE)
         if end == "stop":
             self.session.stop()
@@ -198,7 +199,7 @@ def unanswered(world: World, job: Job, began: float) -> Iterator[float]:
         for answers, run in world.answered
         if answers is not None and run.job == job and run.again is None
     }
-    timing = timings(world.parts.engines.config)[job]
+    timing = world.parts.document.now.timings[job]
     for fire in world.parts.scheduler.next_fires(timing, began):
         if fire > past.moments.latest:
             return

@@ -1,12 +1,12 @@
 """Restic behind the interface of the engines, run exactly as Backrest runs it.
 
 `commands` builds command lines, `program` runs them, `interpret` reads how they ended, and the
-engine puts these together. Exported are the engine and what its constructor takes.
+engine puts these together. Exported are the engine, what makes engines, and their options.
 """
 
-from sidecar.engines.restic.engine import Locking, OnMissing, ResticEngine
+from sidecar.engines.restic.engine import ResticEngine, ResticEngines
 from sidecar.engines.restic.locks import Host
-from sidecar.engines.restic.program import CommandTimeouts
+from sidecar.engines.restic.options import CommandTimeouts, Locking, OnMissing, ResticOptions
 from sidecar.engines.restic.recent import RecentSnapshots
 
 __all__ = [
@@ -16,4 +16,6 @@ __all__ = [
     "OnMissing",
     "RecentSnapshots",
     "ResticEngine",
+    "ResticEngines",
+    "ResticOptions",
 ]

@@ -3,9 +3,8 @@
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sidecar.backrest.plan import Retention
@@ -18,8 +17,7 @@ from sidecar.engines.base import (
     EntryAttributes,
     FailureClass,
     HeldLock,
-    LockHolder,
-    LockRecords,
+    OnStart,
     Report,
     ResultKind,
     Snapshot,
@@ -32,12 +30,12 @@ from sidecar.engines.restic.failures import is_without_parent
 from sidecar.engines.restic.features import Feature, Features
 from sidecar.engines.restic.interpret import Verb
 from sidecar.engines.restic.listing import ListingBuffer, parse_entry, parse_snapshots
-from sidecar.engines.restic.locks import Host, is_in_danger, is_left_over, parse_lock
+from sidecar.engines.restic.locks import is_in_danger, is_left_over, parse_lock
 from sidecar.engines.restic.messages import parse_message
-from sidecar.engines.restic.program import CommandTimeouts, Program
-from sidecar.engines.restic.recent import RecentSnapshots
+from sidecar.engines.restic.options import OnMissing, ResticOptions
+from sidecar.engines.restic.program import Program
 from sidecar.engines.restic.trees import find_attributes
-from sidecar.lib.process import Child, ProcessRunner
+from sidecar.lib.process import ProcessRunner
 
 _KINDS = {"file": stat.S_IFREG, "dir": stat.S_IFDIR}
 # Of an id of 64. Given a whole one, some restics ask the storage for it again and again, for
@@ -48,54 +46,23 @@ _ENOUGH_DIGITS = 32
 _MOST_LOCKS = 64
 
 
-class OnMissing(StrEnum):
-    """What to do if a path of the plan does not exist."""
-
-    FAIL = "fail"
-    """Nothing is backed up, as in Backrest."""
-    WARN = "warn"
-    """The other paths are backed up, with a warning."""
-
-
-@dataclass(frozen=True, slots=True)
-class Locking:
-    """By what locks are judged: this machine, and what we remember of programs; None: nothing."""
-
-    host: Host = field(default_factory=Host)
-    records: LockRecords | None = None
-
-    def holders(self, repo: str) -> tuple[LockHolder, ...]:
-        """List our programs that may have left locks in the repository of this name."""
-        return () if self.records is None else self.records.holders(repo)
-
-
 class ResticEngine:
     """One repository behind restic; see `base.Engine`.
 
-    `environ` is our own environment, from which `${NAME}` is taken. `on_start` is called with
-    each child. Engines that share `recent` share what they have asked.
+    It starts restic with `runner`; `on_start` is called with each child.
     """
 
-    def __init__(  # noqa: PLR0913  # most are given by name, and few together
+    def __init__(
         self,
         repo: Repo,
         runner: ProcessRunner,
-        *,
-        environ: Mapping[str, str],
-        on_start: Callable[[Child], None] | None = None,
-        restic: str = "restic",
-        on_missing: OnMissing = OnMissing.FAIL,
-        limits: CommandTimeouts | None = None,
-        locking: Locking | None = None,
-        recent: RecentSnapshots | None = None,
+        options: ResticOptions,
+        on_start: OnStart | None = None,
     ) -> None:
-        locking = locking or Locking()
-        self._program = Program(
-            repo, runner, environ, on_start, restic, limits or CommandTimeouts(), locking.records
-        )
-        self._on_missing = on_missing
-        self._locking = locking
-        self._recent = recent or RecentSnapshots()
+        self._program = Program(repo, runner, options, on_start)
+        self._on_missing = options.on_missing
+        self._locking = options.locking
+        self._recent = options.recent
 
     def features(self) -> Features:
         """Return what this restic can do. Raises EngineError if it cannot be started."""
@@ -415,6 +382,18 @@ class _Earlier:
     forged: tuple[Snapshot, ...] = ()
     listed: tuple[Snapshot, ...] | None = None
     is_current: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ResticEngines:
+    """Makes engines that start restic with `runner`; see `base.Engines`."""
+
+    runner: ProcessRunner
+    options: ResticOptions
+
+    def make(self, repo: Repo, on_start: OnStart | None = None) -> ResticEngine:
+        """Return the engine of a repository."""
+        return ResticEngine(repo, self.runner, self.options, on_start)
 
 
 def _earlier(listed: Iterable[Snapshot], plan: RunPlan, instance: str) -> _Earlier:

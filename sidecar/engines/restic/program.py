@@ -2,9 +2,7 @@
 
 import math
 import signal
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import cached_property
 
 from sidecar.backrest.reading import Repo, RunPlan
@@ -14,6 +12,7 @@ from sidecar.engines.base import (
     EngineError,
     FailureClass,
     LockRecords,
+    OnStart,
     Report,
     ResultKind,
 )
@@ -23,6 +22,7 @@ from sidecar.engines.restic.features import FeatureMemo, Features
 from sidecar.engines.restic.interpret import FinishedCommand, Verb, interpret
 from sidecar.engines.restic.masking import masking_of
 from sidecar.engines.restic.messages import ProgressParser
+from sidecar.engines.restic.options import ResticOptions
 from sidecar.engines.restic.retrying import RetryWatch
 from sidecar.lib.process import Child, ChildOptions, Completed, ProcessRunner, SilenceTimeout
 
@@ -37,21 +37,6 @@ _ASKS = (signal.SIGINT, signal.SIGTERM)
 _HINT = "install restic, or say where it is"
 
 
-@dataclass(frozen=True, slots=True)
-class CommandTimeouts:
-    """How long to wait for restic, in seconds."""
-
-    probe: float = 60.0
-    """For the repository's id, or one lock."""
-    stall: float | None = 3600.0
-    """For anything else, without a sign of progress; None: for ever."""
-    retrying: float = 300.0
-    """While restic tries one and the same operation again and again; of a probe a sixth."""
-    every: float = 1.0
-    """Between two reports of progress."""
-    monotonic: Callable[[], float] = field(default=time.monotonic, repr=False)
-
-
 class Program:
     """Runs commands of one restic on one repository, in the repository's environment."""
 
@@ -59,19 +44,16 @@ class Program:
         self,
         repo: Repo,
         runner: ProcessRunner,
-        environ: Mapping[str, str],
-        on_start: Callable[[Child], None] | None,
-        name: str,
-        limits: CommandTimeouts,
-        records: LockRecords | None,
+        options: ResticOptions,
+        on_start: OnStart | None,
     ) -> None:
         self.repo = repo
-        self.limits = limits
-        self.records = records
+        self.limits = options.limits
+        self._records = options.locking.records
         self._runner = runner
-        self._environ = environ
+        self._environ = options.environ
         self._on_start = on_start
-        self._name = name
+        self._name = options.restic
 
     @cached_property
     def access(self) -> RepositoryAccess:
@@ -153,7 +135,7 @@ class Program:
         ending = FinishedCommand(completed, masking, patience.seconds or 0.0, watch.cause)
         return interpret(verb, ending)
 
-    def _starter(self, records: LockRecords | None) -> Callable[[Child], None] | None:
+    def _starter(self, records: LockRecords | None) -> OnStart | None:
         """Return what is to be done with each child."""
         tell = self._on_start
         if records is None:
@@ -176,7 +158,7 @@ class Program:
         *,
         may_lock: bool = False,
     ) -> Completed:
-        records = self.records if may_lock else None
+        records = self._records if may_lock else None
         try:
             return self._runner.run(
                 command.argv,

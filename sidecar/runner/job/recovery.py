@@ -167,7 +167,7 @@ class RunRecovery:
         repo = (None if config is None else config.repo(name)) or resumed
         if repo is None:
             return ()
-        engine = self._cleanup.engines(
+        engine = self._cleanup.engines.make(
             repo, lambda child: self._journal.runs.child(one.run.id, child)
         )
         unlocked = engine.unlock()

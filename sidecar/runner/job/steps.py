@@ -15,6 +15,7 @@ from sidecar.backrest.reading import Repo, RunPlan
 from sidecar.engines.base import (
     CommandResult,
     Engine,
+    Engines,
     FailureClass,
     Report,
     ResultKind,
@@ -24,7 +25,6 @@ from sidecar.engines.base import (
 )
 from sidecar.lib.duration import render_duration
 from sidecar.lib.log import log_event
-from sidecar.lib.process import Child
 from sidecar.runner.due import Job, JobKind, Retry
 from sidecar.runner.job.events import EVENTS, Events, HookFacts, HookOutcome, Hooks, backrest_name
 from sidecar.runner.job.lock_wait import wait_for_locks
@@ -45,15 +45,14 @@ _UNRECORDED = failed(
     "start again",
 )
 
-OnStart = Callable[[Child], None]
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """What starts programs: a repository's engine, which reports each child, and the hooks."""
+    """What starts programs: repositories' engines, and the hooks."""
 
-    engines: Callable[[Repo, OnStart], Engine]
+    engines: Engines
     hooks: Hooks
 
 
@@ -407,7 +406,7 @@ class Attempt:
 
     def _engine(self) -> Engine:
         journal, run = self.context.journal, self.run
-        return self.context.programs.engines(
+        return self.context.programs.engines.make(
             self.scope.repo, lambda child: journal.runs.child(run, child)
         )
 

@@ -1,4 +1,4 @@
-"""Look after a repository, whichever plans use it: unlock, create, forget, prune, check, probe."""
+"""Look after a repository, whichever plans use it: unlock, forget, prune, check, probe."""
 
 import threading
 import time
@@ -9,12 +9,13 @@ from sidecar.backrest.reading import CheckPolicy, PrunePolicy, Repo
 from sidecar.engines.base import (
     CommandResult,
     EngineError,
+    Engines,
     FailureClass,
     ResultKind,
     Upkeep,
-    as_result,
     failed,
 )
+from sidecar.runner.repositories import KnownRepositories
 
 _DEFAULT_PRUNE = PrunePolicy(max_unused_percent=25.0)
 _HOUR, _MINUTE = 3600.0, 60.0
@@ -23,37 +24,6 @@ _HOUR, _MINUTE = 3600.0, 60.0
 def run_unlock(engine: Upkeep, repo: Repo) -> CommandResult | None:
     """Remove stale locks; None if the repository does not ask for it."""
     return engine.unlock() if repo.auto_unlock else None
-
-
-def run_initialise(
-    engine: Upkeep, repo: Repo, past: str, keep_guid: Callable[[str, str], None]
-) -> CommandResult | None:
-    """Create the repository; None if it does not ask for it.
-
-    `past` is what tells that it existed before, in words, empty if nothing does: a repository
-    that existed is never created anew, for its disk may not be mounted. `keep_guid` is called
-    with the repository's name and its id; the document is not written.
-    """
-    if not repo.auto_initialise:
-        return None
-    return as_result(lambda: _initialise(engine, repo, past, keep_guid))
-
-
-def _initialise(
-    engine: Upkeep, repo: Repo, past: str, keep_guid: Callable[[str, str], None]
-) -> CommandResult:
-    try:
-        guid = engine.probe() if past else engine.initialise()
-    except EngineError as error:
-        if not past or error.failure is not FailureClass.REPO_NOT_FOUND:
-            raise
-        reason = (
-            f"{error.message}; one was there before ({past}), so none is created: "
-            "`restic init` makes a new one"
-        )
-        raise EngineError(error.failure, reason) from error
-    keep_guid(repo.id, guid)
-    return CommandResult(ResultKind.SUCCESS)
 
 
 def run_forget(engine: Upkeep, repo: Repo) -> CommandResult:
@@ -118,19 +88,18 @@ class Prober:
     One that could not be reached is probed again each minute, and one that a run has used with
     success meanwhile counts as reached.
 
-    `engine_for` makes the engine of a repository, `known_guid` gives the id that one of that
-    name has had, or nothing. Safe for threads.
+    `known` has the ids that repositories have had. Safe for threads.
     """
 
     def __init__(
         self,
-        engine_for: Callable[[Repo], Upkeep],
-        known_guid: Callable[[str], str],
+        engines: Engines,
+        known: KnownRepositories,
         now: Callable[[], float] = time.time,
         every: float = _HOUR,
     ) -> None:
-        self._engine_for = engine_for
-        self._known_guid = known_guid
+        self._engines = engines
+        self._known = known
         self._now = now
         self._every = every
         self._last: dict[str, tuple[Repo, Probed]] = {}
@@ -144,8 +113,8 @@ class Prober:
 
     def run(self, repo: Repo) -> Probed:
         """Probe one now."""
-        expected = repo.guid or self._known_guid(repo.id)
-        probed = probe(self._engine_for(repo), expected, self._now())
+        expected = repo.guid or self._known.guid(repo.id)
+        probed = probe(self._engines.make(repo), expected, self._now())
         self.note(repo, probed)
         return probed
 

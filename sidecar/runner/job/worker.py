@@ -1,23 +1,15 @@
 """Run one job in a worker: what comes before its session, and after it."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from sidecar.backrest.reading import Config, Repo, RunPlan, Timing
+from sidecar.backrest.reading import Repo, RunPlan, Timing
 from sidecar.engines.base import CommandResult, FailureClass, failed
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.threads import places_of
 from sidecar.runner.due import Job, JobKind, Missed, Retry
-from sidecar.runner.hooks.check import (
-    HookProblem,
-    check_hooks,
-    find_blocker,
-    name_plan,
-    name_repo,
-)
-from sidecar.runner.hooks.containers import containers_of
 from sidecar.runner.job.progress import ProgressHub, RunFinished
 from sidecar.runner.job.steps import RunConditions
 from sidecar.runner.journal import Run, RunCause
@@ -25,44 +17,25 @@ from sidecar.runner.parts import RunnerDependencies
 
 
 class JobRunner:
-    """Runs jobs of `config`, the document as it is now; safe for threads."""
+    """Runs jobs of the document as it is executed now; safe for threads.
+
+    `answers_fires` is whether a run answers the fires of its schedule.
+    """
 
     def __init__(
         self,
         parts: RunnerDependencies,
         hub: ProgressHub,
         now: Callable[[], float] = time.time,
+        *,
+        answers_fires: bool = True,
     ) -> None:
         self._parts = parts
         self._hub = hub
         self._reporter = parts.reporter
         self._now = now
-        self.config = Config()
-        self.wanted: Mapping[Job, Timing] = {}
-        self.problems: tuple[HookProblem, ...] = ()
-        self._lock_keys: Mapping[str, frozenset[str]] = {}
-        self._containers: Mapping[str, frozenset[str]] = {}
-
-    def take(self, config: Config, wanted: Mapping[Job, Timing]) -> None:
-        """Use another document from now on; `wanted` are its timings."""
-        self.problems = check_hooks(config)
-        self.config, self.wanted = config, wanted
-        self._parts.engines.config = config
-        self._lock_keys = {repo.id: self._parts.lock_keys(repo) for repo in config.repos}
-        owners = [(name_repo(repo.id), repo.hooks) for repo in config.repos]
-        owners += [(name_plan(plan.id), plan.hooks) for plan in config.plans]
-        found = ((owner, containers_of(hooks)) for owner, hooks in owners)
-        self._containers = {owner: names for owner, names in found if names}
-
-    def lock_keys(self, job: Job) -> frozenset[str]:
-        """Return what tells the repository of a job from others, see `QueueRules`."""
-        return self._lock_keys.get(job.repo) or frozenset({f"named {job.repo}"})
-
-    def containers(self, job: Job) -> frozenset[str]:
-        """Return the containers that hooks around a job are known to stop, see `QueueRules`."""
-        is_of_plan = job.kind in {JobKind.BACKUP, JobKind.RESTORE}
-        of_plan = self._containers.get(name_plan(job.subject)) if is_of_plan else None
-        return (of_plan or frozenset()) | self._containers.get(name_repo(job.repo), frozenset())
+        self._document = parts.document
+        self._answers_fires = answers_fires
 
     def run(self, job: Job, trigger: RunCause) -> None:
         """Run a job; how it ended goes to the hub."""
@@ -80,22 +53,19 @@ class JobRunner:
         where = ", ".join(places_of(error.__traceback__))
         self._reporter.dropped(job, f"unforeseen: {type(error).__name__} at {where}")
 
-    def blocker(self, job: Job) -> str:
-        """Return why a job must not be run; empty if it may."""
-        problem = find_blocker(self.problems, job)
-        return "" if problem is None else str(problem)
-
     def _run(self, job: Job, trigger: RunCause) -> Run | None:
-        config = self.config
-        if reason := self.blocker(job):
+        executed = self._document.now
+        config = executed.config
+        if reason := executed.blocker(job):
             raise SidecarError(reason, "correct the document")
         plan = config.plan(job.subject) if job.kind in {JobKind.BACKUP, JobKind.RESTORE} else None
         if job.kind is JobKind.RESTORE:
             if plan is not None:
                 self._refill(plan, trigger)
             return None
-        answers = self._answers(job, trigger)
-        self._report_missed(job)
+        timing = executed.timings.get(job) if self._answers_fires else None
+        answers = self._answers(job, timing, trigger)
+        self._report_missed(job, timing)
         self._reporter.began(job, trigger)
         repo = config.repo(job.repo)
         away = None if repo is None else self._refusal(repo, trigger)
@@ -111,13 +81,13 @@ class JobRunner:
             self._parts.emptiness.remember(plan, has_saved=has_saved)
         return run
 
-    def _answers(self, job: Job, trigger: RunCause) -> Retry | None:
+    def _answers(self, job: Job, timing: Timing | None, trigger: RunCause) -> Retry | None:
         """Return the fire that a run answers, also one that a person has begun; None: none.
 
         A fire that waits to be tried again is given up where there is a later one.
         """
         known = self._parts.journal.past.history().past.get(job)
-        timing, now = self.wanted.get(job), self._now()
+        now = self._now()
         waiting = None if known is None else known.retry
         if known is not None and timing is not None:
             fire = self._parts.scheduler.last_fire(timing, known.moments, now)
@@ -133,10 +103,9 @@ class JobRunner:
         """Return why a repository cannot be used; None if it can."""
         return self._parts.gate.refusal(repo, is_asked_for=trigger is RunCause.MANUAL)
 
-    def _report_missed(self, job: Job) -> None:
+    def _report_missed(self, job: Job, timing: Timing | None) -> None:
         """Report the fires that came while it waited: this run answers the last one only."""
         known = self._parts.journal.past.history().moments.get(job)
-        timing = self.wanted.get(job)
         if known is None or timing is None:
             return
         now = self._now()

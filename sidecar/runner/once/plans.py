@@ -88,23 +88,22 @@ class PlansStrategy:
         with (
             lock_scheduler(self._settings, self._environ, PURPOSE),
             ProgressHub() as hub,
-            assemble(self._settings, self._environ, retries=False) as parts,
+            assemble(self._settings, self._environ, self._config, retries=False) as parts,
         ):
             parts.delivery.start()
-            self._open = _OpenParts(parts, hub, JobRunner(parts, hub))
+            self._open = _OpenParts(parts, hub, JobRunner(parts, hub, answers_fires=False))
             yield parts.journal
 
     def resume(self) -> None:
         """Finish runs whose process died."""
-        self._opened.parts.recover_leftovers(self._config)
+        self._opened.parts.recover_leftovers()
 
     def run(self) -> Result:
         """Run all plans; one that fails stops no other."""
         jobs = self._opened.jobs
-        # Without timings: this is no answer to any fire, so none counts as missed by it.
-        jobs.take(self._config, {})
         seats = self._settings.scheduling.seats
-        rules = QueueRules(jobs.lock_keys, jobs.containers)
+        parts = self._opened.parts
+        rules = QueueRules(parts.keys.of, parts.document.containers)
         pool = Pool(jobs.run, seats, self._done, jobs.failed, rules)
         pool.start()
         with self._change:

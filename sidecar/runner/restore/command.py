@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sidecar.backrest.reading import Config, RunPlan
 from sidecar.engines.base import Engine, LockRecords, Report
+from sidecar.engines.restic import ResticEngines
 from sidecar.lib.errors import UsageError
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.identity import switch_user
@@ -16,7 +17,7 @@ from sidecar.runner.journal import Ended, Journal
 from sidecar.runner.loader import load
 from sidecar.runner.lock import is_executed
 from sidecar.runner.lock_records import JournalLockRecords
-from sidecar.runner.parts import JOURNAL, EngineFactory, open_docker, start_leftovers
+from sidecar.runner.parts import JOURNAL, engine_options, open_docker, start_leftovers
 from sidecar.runner.restore.choose import RestoreRequest
 from sidecar.runner.restore.restore import RestorePlan, Restorer
 from sidecar.runner.settings import RunnerSettings, environment_of
@@ -111,7 +112,7 @@ def make_engine(
         known = ", ".join(one.id for one in config.repos) or "none"
         raise UsageError(f"there is no repository {repo!r}", f"known: {known}")
     programs = ProcessRunner(environment_of(environ))
-    return EngineFactory(settings, environ, records).make(programs, found)
+    return ResticEngines(programs, engine_options(settings, environ, records)).make(found)
 
 
 def resolve_plan(config: Config, name: str, repo: str) -> RunPlan:

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.backrest.reading import RunPlan
+from sidecar.backrest.reading import Config, RunPlan
 from sidecar.docker.failures import DockerError
 from sidecar.docker.models import Container, ContainerState, Mount
-from sidecar.engines.base import Engine, EngineError, FailureClass, Snapshot
+from sidecar.engines.base import EngineError, FailureClass, Snapshot
+from sidecar.runner.document import ExecutedDocument
 from sidecar.runner.empty_source import (
     EmptySourceAction,
     EmptySourceFacts,
@@ -24,6 +25,7 @@ from sidecar.runner.empty_source import (
     observe,
 )
 from sidecar.runner.journal import Device, Journal, RunOutcome
+from tests.fakes.made_engines import MadeEngines
 
 EMPTY = PathState("/data", exists=True, is_empty=True, device=1)
 FULL = replace(EMPTY, is_empty=False)
@@ -260,14 +262,14 @@ class World:
         """The plan."""
         return RunPlan("web", "store", (str(self.path),))
 
-    def engine(self, _: RunPlan) -> Engine:
-        """Return the repository as an engine; of it no more is used."""
-        return self.repository  # type: ignore[return-value]
-
     def emptiness(self, *, at: float = 7.0, **choice: object) -> EmptySourceGuard:
         """Look after the plan, at a moment."""
         wanted = EmptySourceOptions(**choice)  # type: ignore[arg-type]
-        return EmptySourceGuard(self.journal, self, self.containers, wanted, now=lambda: at)
+        engines = MadeEngines(lambda _: self.repository)
+        document = ExecutedDocument(Config(self.instance, (), (self.plan,)))
+        return EmptySourceGuard(
+            self.journal, engines, document, self.containers, wanted, now=lambda: at
+        )
 
     def empty(self) -> None:
         """Lose everything."""

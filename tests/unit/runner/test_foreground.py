@@ -9,6 +9,7 @@ import pytest
 
 from sidecar.backrest.reading import Config, Repo, RunPlan
 from sidecar.engines.base import Progress
+from sidecar.runner.document import ExecutedDocument
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.foreground import Foreground
 from sidecar.runner.job.progress import RunFinished
@@ -73,7 +74,6 @@ class World:
             dropped=lambda *_: None,
             history=RunHistory,
             give_up=self.give_up,
-            config=Config(),
         )
         parts: Any = SimpleNamespace(
             session=self,
@@ -81,12 +81,11 @@ class World:
             emptiness=nothing,
             reporter=nothing,
             journal=SimpleNamespace(past=nothing),
-            engines=nothing,
-            lock_keys=lambda repo: frozenset({repo.id}),
+            document=ExecutedDocument(CONFIG),
             stop=lambda: None,
         )
         waiter: Any = self
-        foreground = Foreground(parts, CONFIG, waiter, lambda: self.now)
+        foreground = Foreground(parts, waiter, lambda: self.now)
         foreground.run([WEB, DB], lambda *_: None, self.show)
 
 

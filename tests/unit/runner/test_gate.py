@@ -1,6 +1,9 @@
 """Whether a run may begin: what is asked of a repository before it, and what is believed."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -9,6 +12,7 @@ from sidecar.engines.base import CommandResult, EngineError, FailureClass, Resul
 from sidecar.runner.gate import RepositoryGate
 from sidecar.runner.job.upkeep import Prober
 from sidecar.runner.journal import Ended, RunOutcome
+from tests.fakes.made_engines import MadeEngines
 
 GUID, OTHER = "a" * 64, "b" * 64
 NAS = Repo("nas", "sftp:nas:/backup")
@@ -22,14 +26,13 @@ class World:
     now: float = 1000.0
     answer: EngineError | str = GUID
     created: CommandResult | None = None
-    is_local: bool = False
     probed: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.prober = Prober(lambda _: self, lambda _: "", lambda: self.now)  # type: ignore[arg-type, return-value]
-        self.gate = RepositoryGate(
-            self.prober, lambda _: self.created, lambda _: self.is_local, lambda: self.now
-        )
+        known: Any = SimpleNamespace(guid=lambda _: "")
+        self.prober = Prober(MadeEngines(lambda _: self), known, lambda: self.now)
+        initialiser: Any = SimpleNamespace(ensure=lambda _: self.created)
+        self.gate = RepositoryGate(self.prober, initialiser, {}, lambda: self.now)
 
     def probe(self) -> str:
         """Answer as the engine of the repository."""
@@ -117,10 +120,10 @@ def test_another_repository_than_expected_answers_all_the_same(world: World) -> 
     assert world.prober.is_away("nas")
 
 
-def test_a_folder_that_is_there_is_not_asked(world: World) -> None:
+def test_a_folder_that_is_there_is_not_asked(world: World, tmp_path: Path) -> None:
     """It answers at once or not at all."""
-    world.is_local = True
-    assert world.refusal() is None
+    (tmp_path / "config").touch()
+    assert world.refusal(Repo("nas", str(tmp_path))) is None
     assert [] == world.probed
 
 

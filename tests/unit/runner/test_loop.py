@@ -112,7 +112,7 @@ class World:
         )
         self.loop = RunnerLoop(dependencies, self.clock)
         self.api = ControlApi(
-            self.jobs,
+            parts.document,
             self.pool,
             self.hub,
             self.report,
@@ -465,7 +465,6 @@ def job_runner(
         initialiser=Ready(),  # type: ignore[arg-type]
     )
     jobs = JobRunner(parts, world.hub, world.clock)
-    jobs.take(world.jobs.config, world.jobs.wanted)
     return jobs, acting
 
 
@@ -1101,12 +1100,12 @@ def test_rounds_end_at_once(tmp_path: Path) -> None:
 def test_a_renamed_repository_is_still_the_same(world: World) -> None:
     """A run under its old name and one under its new name exclude each other."""
     world.loop.poll()
-    before = world.jobs.lock_keys(WEB)
+    before = world.parts.keys.of(WEB)
     world.write(plan(repo="nas"), id="nas")
     world.loop.poll()
-    after = world.jobs.lock_keys(WEB._replace(repo="nas"))
+    after = world.parts.keys.of(WEB._replace(repo="nas"))
     assert not before.isdisjoint(after)
-    assert before.isdisjoint(world.jobs.lock_keys(WEB))
+    assert before.isdisjoint(world.parts.keys.of(WEB))
 
 
 def test_jobs_know_the_containers_that_their_hooks_stop(world: World) -> None:
@@ -1117,12 +1116,12 @@ def test_jobs_know_the_containers_that_their_hooks_stop(world: World) -> None:
     )
     world.write(plan(hooks=[web]), hooks=[store])
     world.loop.poll()
-    assert {"web", "proxy"} == world.jobs.containers(WEB)
-    assert {"web", "proxy"} == world.jobs.containers(WEB._replace(kind=JobKind.RESTORE))
-    assert {"proxy"} == world.jobs.containers(PRUNE)
+    assert {"web", "proxy"} == world.parts.document.containers(WEB)
+    assert {"web", "proxy"} == world.parts.document.containers(WEB._replace(kind=JobKind.RESTORE))
+    assert {"proxy"} == world.parts.document.containers(PRUNE)
     world.write(plan())
     world.loop.poll()
-    assert set() == world.jobs.containers(WEB)
+    assert set() == world.parts.document.containers(WEB)
 
 
 def test_our_own_container_is_no_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,12 @@ import pytest
 
 from sidecar.backrest.reading import Config, Repo, RunPlan
 from sidecar.engines.base import CommandResult, EngineError, FailureClass, ResultKind
+from sidecar.runner.document import ExecutedDocument
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.job.markers import write_marker
 from sidecar.runner.journal import Ended, Journal, Phase, Run, RunCause, RunOutcome
 from sidecar.runner.repositories import FILE, Initialiser, KnownRepositories
+from tests.fakes.made_engines import MadeEngines
 
 GUID = "a" * 64
 REPO = Repo("store", "/repo", auto_initialise=True)
@@ -69,12 +71,12 @@ class World:
     @property
     def known(self) -> KnownRepositories:
         """What a runner that starts now knows."""
-        return KnownRepositories(self.journal, lambda: self.config)
+        return KnownRepositories(self.journal, ExecutedDocument(self.config))
 
     def ensure(self, repo: Repo = REPO, place: Place | None = None) -> CommandResult | None:
         """Let a runner that starts now create a repository."""
         engine: Any = place or self.place
-        return Initialiser(self.known, lambda _: engine).ensure(repo)
+        return Initialiser(self.known, MadeEngines(lambda _: engine)).ensure(repo)
 
     def reopen(self) -> None:
         """Start with the journal's file as it is now."""
@@ -115,7 +117,7 @@ def test_a_repository_is_created_once(world: World, caplog: pytest.LogCaptureFix
     """Its id is known from then on, also after a restart; one that does not ask for it never."""
     caplog.set_level(logging.INFO)
     engine: Any = world.place
-    initialiser = Initialiser(world.known, lambda _: engine)
+    initialiser = Initialiser(world.known, MadeEngines(lambda _: engine))
     assert initialiser.ensure(Repo("b")) is None
     assert initialiser.ensure(None) is None
     found = initialiser.ensure(REPO)
@@ -133,7 +135,7 @@ def test_a_repository_that_cannot_be_created_is_tried_again(world: World) -> Non
     """With each run, for whatever was in the way may be gone; a failed run is no past."""
     world.place.failure = FailureClass.NETWORK
     engine: Any = world.place
-    initialiser = Initialiser(world.known, lambda _: engine)
+    initialiser = Initialiser(world.known, MadeEngines(lambda _: engine))
     for _ in range(2):
         found = initialiser.ensure(REPO)
         assert found is not None
@@ -149,7 +151,7 @@ def test_a_repository_that_does_not_answer_keeps_no_other_from_being_created(wor
     hanging, other = Place(failure=FailureClass.TIMEOUT), Place()
     hanging.answers.clear()
     places: dict[str, Any] = {"store": hanging, "b": other}
-    initialiser = Initialiser(world.known, lambda repo: places[repo.id])
+    initialiser = Initialiser(world.known, MadeEngines(lambda repo: places[repo.id]))
     first = threading.Thread(target=initialiser.ensure, args=(REPO,))
     first.start()
     try:

@@ -1,12 +1,15 @@
 """What is tried again, how often and when. All moments are seconds after a fire."""
 
 from dataclasses import replace
+from datetime import UTC
 
 import pytest
 
 from sidecar.backrest.plan import OnError
+from sidecar.backrest.reading import Config, Repo, RunPlan, Timing
 from sidecar.engines.base import FailureClass
-from sidecar.runner.due import Job, JobKind, Retry
+from sidecar.runner.document import ExecutedDocument
+from sidecar.runner.due import Job, JobKind, Retry, Scheduler
 from sidecar.runner.journal import RunOutcome
 from sidecar.runner.retries import RetryRules, TryEnd
 
@@ -15,9 +18,11 @@ AWAY = TryEnd(RunOutcome.FAILED, FailureClass.NETWORK)
 MINUTE = 60.0
 
 
-def rules(next_fire: float | None = None) -> RetryRules:
-    """Rules of a job that fires next at a moment."""
-    return RetryRules(lambda _job, _at: next_fire)
+def rules(every: int = 0) -> RetryRules:
+    """Rules of a job that fires so many seconds from now; 0: never."""
+    plan = RunPlan("web", "nas", ("/data",), timing=Timing(every_seconds=every))
+    config = Config("here", (Repo("nas", "/nas"),), (plan,))
+    return RetryRules(Scheduler(UTC), ExecutedDocument(config))
 
 
 def test_a_repository_out_of_reach_is_tried_three_times() -> None:
@@ -60,8 +65,8 @@ def test_what_goes_by_is_tried_again(end: TryEnd, *, is_tried: bool) -> None:
 
 def test_the_next_fire_is_the_next_try_where_it_comes_first() -> None:
     """Then this was the last one of this fire, and its end is told."""
-    assert rules(900.0).plan(WEB, Retry(0.0), AWAY, 0.0) is None
-    assert rules(901.0).plan(WEB, Retry(0.0), AWAY, 0.0) == Retry(0.0, 900.0, 1)
+    assert rules(900).plan(WEB, Retry(0.0), AWAY, 0.0) is None
+    assert rules(901).plan(WEB, Retry(0.0), AWAY, 0.0) == Retry(0.0, 900.0, 1)
 
 
 def test_what_a_person_asked_for_is_tried_again_only_for_its_hooks() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,7 @@ from sidecar.engines.base import (
     CommandResult,
     FailureClass,
     HeldLock,
+    OnStart,
     ResultKind,
     Snapshot,
     Stats,
@@ -40,7 +42,7 @@ from sidecar.runner.job.events import HookFacts, HookOutcome
 from sidecar.runner.job.leftover_processes import end_leftovers, find_leftovers, marked
 from sidecar.runner.job.recovery import Resume, parse_resume, render_resume
 from sidecar.runner.job.session import Session, SessionOptions
-from sidecar.runner.job.steps import OnStart, Programs, RunConditions
+from sidecar.runner.job.steps import Programs, RunConditions
 from sidecar.runner.journal import (
     Ended,
     Journal,
@@ -126,8 +128,8 @@ class Scene:
         self.before, self.after = self.hooks(self.runner), self.hooks(self.after_runner)
         self.session = Session(
             self.journal,
-            Programs(self.engine, self.before),
-            Programs(self.engine, self.after),
+            Programs(self, self.before),
+            Programs(self, self.after),
             self,
             replace(self.options, grace=2.0),
             now=self.look,
@@ -153,10 +155,11 @@ class Scene:
         """The event sets for which hooks were run: before the work, then after it."""
         return [*self.before.sets, *self.after.sets]
 
-    def engine(self, repo: Repo, on_start: OnStart) -> ScriptedEngine:
+    def make(self, repo: Repo, on_start: OnStart | None = None) -> Any:
         """Make the engine, which tells of a child that is none."""
         self.calls.append(f"open {repo.uri}")
-        on_start(Child(1, 0))
+        if on_start is not None:
+            on_start(Child(1, 0))
         return ScriptedEngine(self.calls, self.answers, self.meanwhile, self.held, self.saved)
 
     def ended(self, run: Run) -> None:

@@ -16,6 +16,8 @@ from sidecar.engines.base import (
 )
 from sidecar.runner.job import upkeep
 from sidecar.runner.job.upkeep import Probed, Prober
+from sidecar.runner.repositories import KnownRepositories, create_repository
+from tests.fakes.made_engines import MadeEngines
 
 GUID = "a" * 64
 OTHER = "b" * 64
@@ -69,6 +71,18 @@ class Answering:
         return self.guid
 
 
+class Known(KnownRepositories):
+    """Repositories that all have had one id."""
+
+    def __init__(self, guid: str) -> None:
+        self._guid = guid
+
+    def guid(self, repo: str) -> str:
+        """Return it."""
+        del repo
+        return self._guid
+
+
 @pytest.fixture
 def engine() -> Answering:
     """Return one whose repository exists."""
@@ -82,46 +96,25 @@ def test_locks_are_removed_where_that_is_asked_for(engine: Answering) -> None:
     assert ["unlock"] == engine.asked
 
 
-def test_a_repository_is_created_where_that_is_asked_for(engine: Answering) -> None:
-    """Its id goes to whoever keeps it."""
-    kept: list[tuple[str, str]] = []
-
-    def keep(name: str, guid: str) -> None:
-        kept.append((name, guid))
-
+def test_a_repository_without_a_past_is_created(engine: Answering) -> None:
+    """Its id is returned to whoever keeps it."""
     engine.guid = ""
-    assert None is upkeep.run_initialise(engine, Repo("r"), "", keep)
-    assert DONE == upkeep.run_initialise(engine, Repo("r", auto_initialise=True), "", keep)
-    assert [("r", OTHER)] == kept
+    assert OTHER == create_repository(engine, "")
     assert ["initialise"] == engine.asked
 
 
-@pytest.mark.parametrize(
-    ("guid", "kept", "reason"),
-    [
-        (GUID, [("r", GUID)], ""),
-        (
-            "",
-            [],
-            (
-                "it is gone; one was there before (the journal says so), so none is created: "
-                "`restic init` makes a new one"
-            ),
-        ),
-    ],
-)
-def test_a_repository_that_existed_is_never_created_anew(
-    engine: Answering, guid: str, kept: list[object], reason: str
-) -> None:
+def test_a_repository_that_existed_is_never_created_anew(engine: Answering) -> None:
     """Its disk may not be mounted: an empty one in its place would look like a good one."""
-    engine.guid = guid
-    told: list[object] = []
-    repo = Repo("r", auto_initialise=True)
-    done = upkeep.run_initialise(engine, repo, "the journal says so", lambda *one: told.append(one))
-
-    assert done is not None
-    assert reason == done.reason
-    assert (["probe"], kept) == (engine.asked, told)
+    assert GUID == create_repository(engine, "the journal says so")
+    engine.guid = ""
+    reason = (
+        "it is gone; one was there before (the journal says so), so none is created: "
+        "`restic init` makes a new one"
+    )
+    with pytest.raises(EngineError) as caught:
+        create_repository(engine, "the journal says so")
+    assert (FailureClass.REPO_NOT_FOUND, reason) == (caught.value.failure, caught.value.message)
+    assert ["probe", "probe"] == engine.asked
 
 
 def test_a_repository_that_cannot_be_asked_is_not_said_to_be_gone() -> None:
@@ -135,10 +128,8 @@ def test_a_repository_that_cannot_be_asked_is_not_said_to_be_gone() -> None:
             """Fail."""
             raise failure
 
-    done = upkeep.run_initialise(Silent(), Repo("r", auto_initialise=True), "so", lambda *_: None)
-
-    assert done is not None
-    assert (FailureClass.NETWORK, "no answer") == (done.failure, done.reason)
+    with pytest.raises(EngineError, match=r"^no answer$"):
+        create_repository(Silent(), "so")
 
 
 def test_policies_are_those_of_the_repository(engine: Answering) -> None:
@@ -195,7 +186,7 @@ def test_prober_asks_each_repository_once_an_hour(engine: Answering) -> None:
         made.append(repo.id)
         return engine
 
-    prober = Prober(engine_for, lambda _: "", lambda: now[0])
+    prober = Prober(MadeEngines(engine_for), Known(""), lambda: now[0])
     one, two = Repo("one"), Repo("two", guid=GUID)
     due = []
     for now[0] in (1000.0, 1001.0, 4599.9, 4600.0, 0.0):
@@ -216,7 +207,7 @@ def test_a_failed_probe_is_repeated_each_minute_and_cleared_by_a_good_run(
 ) -> None:
     """Else a network that was away for a minute makes the daemon unhealthy for an hour."""
     now = [1000.0]
-    prober = Prober(lambda _: engine, lambda _: OTHER, lambda: now[0])
+    prober = Prober(MadeEngines(lambda _: engine), Known(OTHER), lambda: now[0])
     one, two = Repo("one"), Repo("two", guid=GUID)
     for repo in (one, two):
         prober.run(repo)
