@@ -166,15 +166,17 @@ def backup_job(plan: RunPlan) -> Job:
     return Job(JobKind.BACKUP, plan.id, plan.repo)
 
 
-@dataclass(slots=True)
-class _Found:
-    """What was found so far at `now`."""
+@dataclass(frozen=True, slots=True)
+class InHand:
+    """What is not left to the fires alone.
 
-    now: float
-    answered_from: float
-    wake: float
-    due: list[DueJob] = field(default_factory=list)
-    missed: list[Missed] = field(default_factory=list)
+    Attributes:
+        busy: the jobs that wait or run.
+        retries: the fires that are tried again, also of jobs without a timing.
+    """
+
+    busy: Collection[Job] = ()
+    retries: Mapping[Job, Retry] = field(default_factory=dict)
 
 
 class _Next(NamedTuple):
@@ -252,32 +254,41 @@ class Scheduler:
         now: float,
         up_since: float,
         catch_up: CatchUp = CatchUp.ONCE,
-        busy: Collection[Job] = (),
-        retries: Mapping[Job, Retry] | None = None,
+        in_hand: InHand | None = None,
     ) -> DueList:
         """Return the jobs that are due at `now`, and the fires that no run answers.
 
-        Jobs without moments are not known yet: they are left out. Those that are `busy` are not
-        due again. `up_since` is when the runner started: with CatchUp.SKIP fires before that
-        are missed, unless the timing counts from the last run; otherwise one run answers the
-        last of several fires, and the others are missed. `retries` are fires that are tried
-        again, also of jobs that are not `wanted`: the next fire of the same job replaces them.
-        Mappings that are the same objects as in the last call must be unchanged: they are not
-        gone through again.
+        Jobs without moments are not known yet: they are left out. Those that are busy by `in_hand`
+        are not due again. `up_since` is when the runner started: with CatchUp.SKIP fires before
+        that are missed, unless the timing counts from the last run; otherwise one run answers the
+        last of several fires, and the others are missed. The next fire of a job replaces one that
+        is tried again. Mappings that are the same objects as in the last call must be unchanged:
+        they are not gone through again.
         """
+        hand = in_hand or InHand()
         answered_from = up_since if catch_up is CatchUp.SKIP else 0.0
-        found = _Found(now, answered_from, now + LONGEST_SLEEP)
+        due, missed, wake = list[DueJob](), list[Missed](), now + LONGEST_SLEEP
         self._order.update(wanted, moments, self._first_fire)
         for job, following in self._order.in_order():
-            if job in busy:
+            if job in hand.busy:
                 continue
             if following.fire > now:
-                found.wake = min(found.wake, following.fire)
+                wake = min(wake, following.fire)
                 break
-            self._judge(job, following, found)
-        _judge_retries(retries or {}, busy, found)
-        found.due.sort(key=lambda one: one.fire)
-        return DueList(tuple(found.due), tuple(found.missed), found.wake)
+            answered, lost = self._judge(job, following, now, answered_from)
+            due += answered
+            missed += lost
+        fired = {one.job for one in due}
+        for job, retry in hand.retries.items():
+            if retry.at is None or job in hand.busy:
+                continue
+            if job in fired or retry.at < answered_from:
+                missed.append(Missed(job, retry.fire, retry.fire, 1))
+            elif retry.at <= now:
+                due.append(DueJob(job, retry.fire, is_again=True))
+            else:
+                wake = min(wake, retry.at)
+        return DueList(tuple(sorted(due, key=lambda one: one.fire)), tuple(missed), wake)
 
     def missed_while_waiting(
         self, job: Job, timing: Timing, known: Moments, now: float
@@ -310,17 +321,19 @@ class Scheduler:
     def _first_fire(self, timing: Timing, base: float) -> float:
         return next(self.next_fires(timing, base), float("inf"))
 
-    def _judge(self, job: Job, following: _Next, found: _Found) -> None:
+    def _judge(
+        self, job: Job, following: _Next, now: float, answered_from: float
+    ) -> tuple[list[DueJob], list[Missed]]:
         """Sort the fires: a run answers the last if it is not too old, the others are missed."""
         timing = following.timing
-        fires = self._fires_until(timing, following.base, found.now)
-        last = fires[-1]
-        if is_answered := last >= found.answered_from or timing.from_last_run:
-            found.due.append(DueJob(job, last))
+        fires = self._fires_until(timing, following.base, now)
+        is_answered = fires[-1] >= answered_from or timing.from_last_run
         lost = _missed(job, fires[:-1] if is_answered else fires)
         # A timing that counts from the last run has no fires of its own.
-        if lost is not None and not timing.every_seconds:
-            found.missed.append(lost)
+        return (
+            [DueJob(job, fires[-1])] if is_answered else [],
+            [lost] if lost is not None and not timing.every_seconds else [],
+        )
 
     def _fires_until(self, timing: Timing, base: float, now: float) -> list[float]:
         """List the fires up to now; of very many only the first ones and the very last."""
@@ -337,20 +350,6 @@ class Scheduler:
             if found := deque(takewhile(lambda fire: fire <= now, later), maxlen=1):
                 return found[0]
         return known
-
-
-def _judge_retries(retries: Mapping[Job, Retry], busy: Collection[Job], found: _Found) -> None:
-    """Sort what is tried again: due, not yet, or given up."""
-    replaced = {one.job for one in found.due} if retries else set()
-    for job, retry in retries.items():
-        if retry.at is None or job in busy:
-            continue
-        if job in replaced or retry.at < found.answered_from:
-            found.missed.append(Missed(job, retry.fire, retry.fire, 1))
-        elif retry.at <= found.now:
-            found.due.append(DueJob(job, retry.fire, is_again=True))
-        else:
-            found.wake = min(found.wake, retry.at)
 
 
 def _missed(job: Job, lost: list[float]) -> Missed | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sidecar.backrest.reading import Config, Timing
 from sidecar.lib.log import log_event
-from sidecar.runner.due import Job, JobKind, Moments, all_jobs, backup_job
+from sidecar.runner.due import InHand, Job, JobKind, Moments, all_jobs, backup_job
 from sidecar.runner.hooks.check import HookProblem
 from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import RunCause
@@ -67,8 +67,10 @@ class RunnerLoop:
             now,
             self._up_since,
             dependencies.parts.settings.scheduling.catch_up,
-            dependencies.pool.busy,
-            {job: retry for job, retry in history.retries.items() if job in self._runnable},
+            InHand(
+                dependencies.pool.busy,
+                {job: retry for job, retry in history.retries.items() if job in self._runnable},
+            ),
         )
         for missed in found.missed:
             dependencies.parts.reporter.missed(missed, now)

@@ -15,7 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.backrest.reading import Timing
-from sidecar.runner.due import LONGEST_SLEEP, CatchUp, Job, JobKind, Missed, Moments, Scheduler
+from sidecar.runner.due import (
+    LONGEST_SLEEP,
+    CatchUp,
+    InHand,
+    Job,
+    JobKind,
+    Missed,
+    Moments,
+    Scheduler,
+)
 from sidecar.schedule.fires import DstPolicy, cron_fires
 from tests.property.cron_oracle_year import fires_of_a_year
 
@@ -104,7 +113,8 @@ class Year:
 
     def _look(self, scheduler: Scheduler, now: float, since: float) -> None:
         busy = self.waiting.keys() | self.running.keys()
-        found = scheduler.find_due(self.wanted, dict(self.moments), now, since, self.catch_up, busy)
+        hand, moments = InHand(busy), dict(self.moments)
+        found = scheduler.find_due(self.wanted, moments, now, since, self.catch_up, hand)
         assert now < found.next_wake <= now + LONGEST_SLEEP
         for missed in found.missed:
             self._miss(missed)

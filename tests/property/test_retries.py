@@ -114,8 +114,8 @@ class World:
         silent = Programs(MadeEngines(self.engine), Silent())
         rules = self.parts.session._options.retries
         ended = EndedRuns()
-        options = SessionOptions(retries=rules)
-        self.session = Session(self.parts.journal, silent, silent, ended, options, now=self.clock)
+        options = SessionOptions(retries=rules, now=self.clock)
+        self.session = Session(self.parts.journal, silent, silent, ended, options)
         nothing = SimpleNamespace(
             refusal=lambda _, **__: None,
             note=lambda *_: None,
@@ -174,7 +174,7 @@ class World:
             run = self.session.run(job, config, trigger, report, conditions)
         finally:
             self.is_at_work = False
-        self.is_over = self.is_over or self.session._stopping.is_set()
+        self.is_over = self.is_over or self.session._options.stopping.is_set()
         self.answered.append((conditions.answers, run))
         return run
 

@@ -208,12 +208,11 @@ def _choose_strategy(
         return PlansStrategy(runner, dict(os.environ), _show_end)
     from sidecar.docker.client import DockerClient
     from sidecar.docker.one_shot import OneShotDocker
-    from sidecar.runner.once.image import ImageRetention, ImageStrategy
+    from sidecar.runner.once.image import ImageStrategy
 
     return ImageStrategy(
         runner,
-        _image_settings(settings, own),
-        tuple(ImageRetention(one.folder, one.flags) for one in labels.keep_rules),
+        _image_settings(settings, labels, own),
         lambda: OneShotDocker(DockerClient(settings.source.docker_sock)),
         dict(os.environ),
         echo,
@@ -234,8 +233,10 @@ def _refuse_image_flags(own: dict[str, Any]) -> None:
         raise UsageError(f"{flag} is given without --rcb-image", "name the image it is for")
 
 
-def _image_settings(settings: ReconcilerSettings, own: dict[str, Any]) -> "ImageSettings":
-    from sidecar.runner.once.image import DEFAULT_COMMAND, ImageSettings
+def _image_settings(
+    settings: ReconcilerSettings, labels: "OnceLabels", own: dict[str, Any]
+) -> "ImageSettings":
+    from sidecar.runner.once.image import DEFAULT_COMMAND, ImageRetention, ImageSettings
 
     prefix = own["restic_path_prefix"]
     if not prefix.startswith("/"):
@@ -250,6 +251,7 @@ def _image_settings(settings: ReconcilerSettings, own: dict[str, Any]) -> "Image
         docker_root=settings.policy.docker_root,
         exclude_bind_mounts=settings.policy.exclude_bind_mounts,
         include_project_name=settings.policy.include_project_name,
+        retentions=tuple(ImageRetention(one.folder, one.flags) for one in labels.keep_rules),
     )
 
 

@@ -1,7 +1,7 @@
 """Restoring and verifying: flags → a request, and what is shown of its plan and its end."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,9 +19,9 @@ from sidecar.runner.verify.verify import Verification
 
 
 def read_request(
-    flags: dict[str, Any], environ: Mapping[str, str]
-) -> Callable[[RunPlan, str], RestoreRequest]:
-    """Return what makes a request of a plan and its instance; raises UsageError.
+    plan: RunPlan, flags: dict[str, Any], environ: Mapping[str, str]
+) -> RestoreRequest:
+    """Return what is requested of a plan, without the instance's name; raises UsageError.
 
     Takes the values of the restore's own flags out of `flags`.
     """
@@ -38,7 +38,7 @@ def read_request(
         "stop": flags.pop("stop"),
         "force": flags.pop("force"),
     }
-    return lambda plan, instance: RestoreRequest(plan, instance, **wanted)
+    return RestoreRequest(plan, "", **wanted)
 
 
 def show_plan(plan: RestorePlan, *, is_dry: bool) -> None:

@@ -1,6 +1,7 @@
 """restore and verify: bringing data back, and proving that it could be done."""
 
 import os
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from sidecar.cli.runner.options import (
 from sidecar.cli.runner.settings import build_settings
 
 if TYPE_CHECKING:
+    from sidecar.runner.restore.choose import RestoreRequest
     from sidecar.runner.verify.verify import Verification
 
 # These flags have no variables: one that is set for the daemon must not let data be overwritten.
@@ -82,34 +84,32 @@ def restore(plan: str, dry_run: bool, stop_timeout: str, repo: str, **flags: Any
       backrest-runner restore web --in-place --stop
       backrest-runner restore web --at 2024-05-01 --path /data --target /tmp/web
     """
+    from sidecar.backrest.reading import RunPlan
     from sidecar.cli.output.restore import read_request
 
-    request_of = read_request(flags, os.environ)
-    _restore(build_settings(flags), plan, repo, request_of, stop_timeout, is_dry=dry_run)
+    request = read_request(RunPlan(plan, repo), flags, os.environ)
+    _restore(build_settings(flags), request, stop_timeout, is_dry=dry_run)
 
 
-def _restore(
-    settings: Any, plan: str, repo: str, request_of: Any, stop_timeout: str, *, is_dry: bool
-) -> None:
+def _restore(settings: Any, request: "RestoreRequest", stop_timeout: str, *, is_dry: bool) -> None:
     from sidecar.cli.output.restore import explain_interrupt, show_ended, show_plan
     from sidecar.cli.output.runs import ProgressLine
     from sidecar.runner.journal import RunOutcome
-    from sidecar.runner.restore.command import RestoreOptions, run_restore
+    from sidecar.runner.restore.command import RestoreOptions, prepared_restore
     from sidecar.runner.settings import parse_seconds
     from sidecar.service.signals import interruptible
 
-    line = ProgressLine()
-    with interruptible(), explain_interrupt():
-        ended = run_restore(
-            settings,
-            os.environ,
-            plan,
-            repo,
-            request_of,
-            partial(show_plan, is_dry=is_dry),
-            partial(line.show, f"restore {plan}"),
-            RestoreOptions(is_dry, int(parse_seconds("--stop-timeout", stop_timeout))),
-        )
+    line, plan = ProgressLine(), request.plan.id
+    options = RestoreOptions(is_dry, int(parse_seconds("--stop-timeout", stop_timeout)))
+    ended = None
+    with (
+        interruptible(),
+        explain_interrupt(),
+        prepared_restore(settings, os.environ, request, options) as prepared,
+    ):
+        show_plan(prepared.plan, is_dry=is_dry)
+        if not is_dry:
+            ended = prepared.run(partial(line.show, f"restore {plan}"))
     line.clear()
     if ended is not None:
         show_ended(plan, ended)
@@ -153,7 +153,7 @@ def verify(plans: tuple[str, ...], sample: int, seed: int | None, **flags: Any) 
 
     from sidecar.cli.output.restore import render_verification
     from sidecar.cli.output.runs import ProgressLine
-    from sidecar.runner.restore.command import run_verify
+    from sidecar.runner.restore.command import VerifyOptions, prepare_verifications
     from sidecar.runner.verify.sample import SampleLimits, parse_size
     from sidecar.service.signals import interruptible
 
@@ -161,18 +161,12 @@ def verify(plans: tuple[str, ...], sample: int, seed: int | None, **flags: Any) 
     most = parse_size("--max-size", flags.pop("max_size"))
     limits, scratch = SampleLimits(sample, least, most), flags.pop("scratch")
     settings, line = build_settings(flags), ProgressLine()
-    chosen = secrets.randbits(32) if seed is None else seed
+    options = VerifyOptions(limits, secrets.randbits(32) if seed is None else seed, scratch)
     statuses = []
-    with interruptible():
-        for found in run_verify(
-            settings,
-            os.environ,
-            plans,
-            limits,
-            chosen,
-            scratch,
-            lambda plan: partial(line.show, f"verify {plan}"),
-        ):
+    prepared = prepare_verifications(settings, os.environ, plans, options)
+    with interruptible(), closing(prepared):
+        for one in prepared:
+            found = one.run(partial(line.show, f"verify {one.plan.id}"))
             line.clear()
             echo(render_verification(found))
             statuses.append(_status_of(found))

@@ -60,6 +60,8 @@ class SessionOptions:
         grace: seconds that a program has to end after it was asked to.
         lock_wait: seconds that others' locks are waited for, before anything is stopped.
         retries: what is tried again.
+        now: gives unix seconds.
+        stopping: is set by `Session.stop`, and waited for.
     """
 
     on_purpose: frozenset[str] = frozenset()
@@ -68,6 +70,8 @@ class SessionOptions:
     grace: float = 10.0
     lock_wait: float = 0.0
     retries: RetryRules = field(default_factory=RetryRules)
+    now: Callable[[], float] = time.time
+    stopping: threading.Event = field(default_factory=threading.Event)
 
 
 class Session:
@@ -76,8 +80,7 @@ class Session:
     `programs` starts the START hooks and the engine, which `stop` calls off; `cleanup` the
     hooks after them, which run in any case. They need process runners of their own, so that
     the one can be stopped without the other, and both should mark what they start (see
-    `leftover_processes.marked`). Each run that has ended goes to `reports`. `now` gives unix
-    seconds; `stopping` is set by `stop`.
+    `leftover_processes.marked`). Each run that has ended goes to `reports`.
     """
 
     def __init__(
@@ -87,30 +90,26 @@ class Session:
         cleanup: Programs,
         reports: RunReports,
         options: SessionOptions | None = None,
-        *,
-        now: Callable[[], float] = time.time,
-        stopping: threading.Event | None = None,
     ) -> None:
         self._journal = journal
         self._cleanup = cleanup
         self._reports = reports
-        self._options = options or SessionOptions()
-        self._now = now
-        self._stopping = stopping or threading.Event()
+        self._options = options = options or SessionOptions()
+        self._now = options.now
         self._context = AttemptContext(
             journal,
-            RetentionGuard(journal, now, self._options.on_purpose),
+            RetentionGuard(journal, options.now, options.on_purpose),
             programs,
             cleanup,
-            now,
-            self._stopping,
-            self._options.retries,
-            self._options.lock_wait,
+            options.now,
+            options.stopping,
+            options.retries,
+            options.lock_wait,
         )
 
     def stop(self) -> None:
         """Begin nothing more and wait no longer; the caller ends what `programs` has started."""
-        self._stopping.set()
+        self._options.stopping.set()
 
     def run(
         self,

@@ -42,7 +42,10 @@ class ImageRetention:
 
 @dataclass(frozen=True, slots=True)
 class ImageSettings:
-    """What the operator wants of the image; `docker_root` is a path on Docker's host."""
+    """What the operator wants of the image.
+
+    `docker_root` is a path on Docker's host, `retentions` what is forgotten after the backup.
+    """
 
     image: str
     env_file: Path | None = None
@@ -53,6 +56,7 @@ class ImageSettings:
     docker_root: str = _ROOT
     exclude_bind_mounts: bool = False
     include_project_name: bool = True
+    retentions: tuple[ImageRetention, ...] = ()
 
 
 class ImageStrategy:
@@ -66,7 +70,6 @@ class ImageStrategy:
         self,
         runner: RunnerSettings,
         settings: ImageSettings,
-        retentions: tuple[ImageRetention, ...],
         connect: Callable[[], OneShotDocker],
         environ: Mapping[str, str],
         out: ShowLine,
@@ -74,7 +77,6 @@ class ImageStrategy:
     ) -> None:
         self._runner = runner
         self._settings = settings
-        self._retentions = retentions
         self._connect = connect
         self._environ = environ
         self._out, self._err = out, err
@@ -109,7 +111,7 @@ class ImageStrategy:
         if self._settings.env_file is not None:
             read_env_file(self._settings.env_file, self._environ)
         image, backup = self._settings.image, " ".join(self._backup_command())
-        forgets = (" ".join(self._forget_command(one)) for one in self._retentions)
+        forgets = (" ".join(self._forget_command(one)) for one in self._settings.retentions)
         return (f"run in {image}: {backup}", *(f"forget in {image}: {words}" for words in forgets))
 
     @contextmanager
@@ -138,7 +140,7 @@ class ImageStrategy:
             self._out(f"backup by {self._settings.image}: {_in_words(status)}")
             if status:
                 return Result.FAILED
-            results = [self._run_forget(docker, one) for one in self._retentions]
+            results = [self._run_forget(docker, one) for one in self._settings.retentions]
         return max(results, default=Result.DONE)
 
     def stop(self) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,25 +36,33 @@ class RestoreOptions:
     stop_seconds: int = 10
 
 
-def run_restore(
+@dataclass(frozen=True, slots=True)
+class PreparedRestore:
+    """A restore that was checked; `plan` tells what `run` will do."""
+
+    restorer: Restorer
+    plan: RestorePlan
+
+    def run(self, report: Report) -> Ended:
+        """Do it. Raises SidecarError."""
+        return self.restorer.run(self.plan, report)
+
+
+@contextmanager
+def prepared_restore(
     settings: RunnerSettings,
     environ: Mapping[str, str],
-    plan: str,
-    repo: str,
-    request_of: Callable[[RunPlan, str], RestoreRequest],
-    show: Callable[[RestorePlan], None],
-    report: Report,
+    request: RestoreRequest,
     options: RestoreOptions,
-) -> Ended | None:
-    """Restore what is requested of a plan; None for a dry run.
+) -> Iterator[PreparedRestore]:
+    """Check what is requested, and return the restore, for the block.
 
-    `repo` names the repository of a plan that the document has no more. `request_of` gets the
-    plan and the instance's name, `show` what will be done, before it is done. The user is not
-    switched, whatever --puid says: only root can give files back their owners. Raises
-    SidecarError.
+    The plan of the request is a name, and the repository of a plan that the document has no more.
+    The user is not switched, whatever --puid says: only root can give files back their owners.
+    Raises SidecarError.
     """
     config = load(settings.config)
-    resolved = resolve_plan(config, plan, repo)
+    resolved = resolve_plan(config, request.plan.id, request.plan.repo)
     with ExitStack() as stack:
         stack.enter_context(_given_back(settings))
         journal = stack.enter_context(_journal(settings))
@@ -65,35 +73,52 @@ def run_restore(
             is_alone = not is_executed(settings.config, settings.state_directory)
             start_leftovers(containers, journal, time.sleep, is_alone=is_alone)
         restorer = Restorer(engine, journal, containers, stop_seconds=options.stop_seconds)
-        restore_plan = restorer.prepare(
-            request_of(resolved, config.instance), is_dry=options.is_dry
-        )
-        show(restore_plan)
-        return None if options.is_dry else restorer.run(restore_plan, report)
+        request = replace(request, plan=resolved, instance=config.instance)
+        yield PreparedRestore(restorer, restorer.prepare(request, is_dry=options.is_dry))
 
 
-def run_verify(
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """Which files are compared, and where they are restored; None: in the state folder."""
+
+    limits: SampleLimits
+    seed: int
+    scratch: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedVerification:
+    """A verification of a plan that `run` does."""
+
+    plan: RunPlan
+    verifier: Verifier
+    instance: str
+    seed: int
+
+    def run(self, report: Report) -> Verification:
+        """Do it."""
+        return self.verifier.verify(self.plan, self.instance, self.seed, report)
+
+
+def prepare_verifications(
     settings: RunnerSettings,
     environ: Mapping[str, str],
     names: Sequence[str],
-    limits: SampleLimits,
-    seed: int,
-    scratch: Path | None,
-    report: Callable[[str], Report],
-) -> Iterator[Verification]:
-    """Verify plans one after another, all if none is named; `report` is made for each by its id.
+    options: VerifyOptions,
+) -> Generator[PreparedVerification]:
+    """Yield a verification of each plan, of all if none is named; run each before the next.
 
     Raises SidecarError.
     """
     environ = switch_user(settings, environ)
     config = load(settings.config)
     plans = [resolve_plan(config, name, "") for name in dict.fromkeys(names)] or config.plans
+    folder = options.scratch or settings.state_directory / SCRATCH
     with _journal(settings) as journal, JournalLockRecords(journal) as records:
         for plan in plans:
             engine = make_engine(settings, environ, config, plan.repo, records)
-            folder = scratch or settings.state_directory / SCRATCH
-            verifier = Verifier(engine, journal, folder, limits)
-            yield verifier.verify(plan, config.instance, seed, report(plan.id))
+            verifier = Verifier(engine, journal, folder, options.limits)
+            yield PreparedVerification(plan, verifier, config.instance, options.seed)
 
 
 def make_engine(

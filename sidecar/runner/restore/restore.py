@@ -62,6 +62,7 @@ from sidecar.runner.restore.staging import Staging, settle
 from sidecar.runner.restore.users import ContainerLister, users_at_work
 from sidecar.runner.rights import GRANTABLE, Capability, Rights
 
+_MOUNTS = Path("/proc/self/mountinfo")
 _log = logging.getLogger(__name__)
 _OPENS = "which opens what belongs to others: grant it (cap_add: [DAC_OVERRIDE])"
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -115,16 +116,12 @@ class Restorer:
         *,
         now: Callable[[], float] = time.time,
         stop_seconds: int = 10,
-        mountinfo: Path = Path("/proc/self/mountinfo"),
-        rights: Callable[[], Rights] = Rights.read,
     ) -> None:
         self._engine = engine
         self._journal = journal
         self._containers = containers
         self._now = now
         self._stop_seconds = stop_seconds
-        self._mountinfo = mountinfo
-        self._rights = rights
 
     def prepare(self, request: RestoreRequest, *, is_dry: bool = False) -> RestorePlan:
         """Check everything, and return what would be done; nothing is changed.
@@ -141,11 +138,11 @@ class Restorer:
             lambda found: find_latest(found, look.holds_file, self._now()),
         )
         snapshot = choice.snapshot
-        needs = Differences(self._rights())
+        needs = Differences(Rights.read())
         sources = choose_sources(request, snapshot)
         items = place_items([self._measure(one, snapshot, needs) for one in sources], request)
         _refuse_without_rights(request, needs)
-        with _as_restore_errors(self._rights):
+        with _as_restore_errors():
             _check_links(request, snapshot, items)
             if not is_dry:
                 _settle_all(items)
@@ -169,7 +166,7 @@ class Restorer:
         number = self._begin(Job(JobKind.RESTORE, subject.id, subject.repo), trigger)
         ended = Ended(RunOutcome.FAILED, 0.0, failure=FailureClass.UNKNOWN)
         try:
-            with _as_restore_errors(self._rights):
+            with _as_restore_errors():
                 found = self._restore(plan, number, report)
             ended = _ended(plan, found)
         except SidecarError as error:
@@ -191,7 +188,7 @@ class Restorer:
         return measure(source, watch_needs(self._engine.entries(snapshot, source), needs))
 
     def _check(self, request: RestoreRequest, steps: tuple[Step, ...]) -> None:
-        mounts = self._mountinfo.read_text(encoding="utf-8", errors="surrogateescape")
+        mounts = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
         for step in steps:
             check_mounts(step, mounts)
         lacking = check_space(steps, {step.receiver: free_at(step.receiver) for step in steps})
@@ -239,7 +236,7 @@ class Restorer:
         return while_stopped(self._containers, users, journal, run=max(run, 0), seconds=seconds)
 
     def _restore(self, plan: RestorePlan, number: int, report: Report) -> Differences:
-        found = Differences(self._rights())
+        found = Differences(Rights.read())
         with contextlib.ExitStack() as stack:
             moves = []
             for step in plan.steps:
@@ -359,15 +356,15 @@ def _settle_all(items: Sequence[RestoreItem]) -> None:
 
 
 @contextlib.contextmanager
-def _as_restore_errors(rights: Callable[[], Rights]) -> Iterator[None]:
-    """Raise RestoreError for an OSError in the block; `rights` are those of this process."""
+def _as_restore_errors() -> Iterator[None]:
+    """Raise RestoreError for an OSError in the block."""
     try:
         yield
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         is_forbidden = error.errno in _FORBIDDEN
         hint = "the places have to be mounted writable where this runs" if is_forbidden else ""
-        if error.errno == errno.EACCES and rights().is_kept_out:
+        if error.errno == errno.EACCES and Rights.read().is_kept_out:
             hint = f"this process lacks {Capability.DAC_OVERRIDE}, {_OPENS}"
         raise RestoreError(
             f"{where}{error.strerror or error}",

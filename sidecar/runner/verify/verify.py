@@ -99,6 +99,18 @@ class Verification:
         return bool(self.same or self.changed) and not self.differences
 
 
+def _free(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What is asked of this machine: the bytes free at a folder, and what our process may do."""
+
+    free: Callable[[Path], int] = _free
+    rights: Callable[[], Rights] = Rights.read
+
+
 class Verifier:
     """Verifies plans of one repository, in a scratch folder below `scratch`.
 
@@ -113,16 +125,14 @@ class Verifier:
         limits: SampleLimits | None = None,
         *,
         now: Callable[[], float] = time.time,
-        free: Callable[[Path], int] | None = None,
-        rights: Callable[[], Rights] = Rights.read,
+        machine: Machine | None = None,
     ) -> None:
         self._engine = engine
         self._journal = journal
         self._scratch = scratch
         self._limits = limits or SampleLimits()
         self._now = now
-        self._free = free or _free
-        self._rights = rights
+        self._machine = machine or Machine()
 
     def verify(
         self,
@@ -145,7 +155,7 @@ class Verifier:
             found = _failed(plan.id, seed, error.failure, str(error))
         except OSError as error:
             reason = f"{error.filename or self._scratch}: {error.strerror}"
-            if error.errno == errno.EACCES and self._rights().is_kept_out:
+            if error.errno == errno.EACCES and self._machine.rights().is_kept_out:
                 reason += f": this process lacks {Capability.DAC_OVERRIDE}"
             found = _failed(plan.id, seed, FailureClass.UNKNOWN, reason)
         finally:
@@ -189,7 +199,7 @@ class Verifier:
             note = "the snapshot holds no file that can be compared"
             return Verification(plan.id, snapshot.id, seed, note=note)
         with _emptied(self._scratch) as scratch:
-            fitting = _fitting(chosen, self._free(scratch) - _LEFT_FREE)
+            fitting = _fitting(chosen, self._machine.free(scratch) - _LEFT_FREE)
             if not fitting:
                 reason = f"{scratch} has no space for a file of the sample"
                 return _failed(plan.id, seed, FailureClass.DISK_FULL, reason, snapshot.id)
@@ -209,7 +219,7 @@ class Verifier:
             reason = f"the sample could not be restored: {done.reason}"
             failure = done.failure or FailureClass.UNKNOWN
             return _failed(plan.id, seed, failure, reason, snapshot.id)
-        lost = Differences(self._rights())
+        lost = Differences(self._machine.rights())
         found = Comparison(lost)
         for entry in chosen:
             compare(entry, scratch, found)
@@ -352,10 +362,6 @@ def _is_equal(one: Path, other: Path) -> bool:
             return not second.read(1)
     except FileNotFoundError:
         return False
-
-
-def _free(folder: Path) -> int:
-    return shutil.disk_usage(folder).free
 
 
 def _fitting(chosen: tuple[Entry, ...], free: int) -> tuple[Entry, ...]:

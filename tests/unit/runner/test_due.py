@@ -21,6 +21,7 @@ from sidecar.runner.due import (
     CatchUp,
     DueJob,
     DueList,
+    InHand,
     Job,
     JobKind,
     Missed,
@@ -88,7 +89,9 @@ def test_what_waits_or_runs_is_not_due_again() -> None:
     other = Job(JobKind.BACKUP, "db", "store")
     known = dict.fromkeys((WEB, other), Moments(SEEN))
     wanted = dict.fromkeys((WEB, other), DAILY)
-    found = Scheduler(UTC).find_due(wanted, known, at("2025-06-02 03:00"), SEEN, busy={WEB})
+    found = Scheduler(UTC).find_due(
+        wanted, known, at("2025-06-02 03:00"), SEEN, in_hand=InHand({WEB})
+    )
     assert [other] == [one.job for one in found.due]
 
 

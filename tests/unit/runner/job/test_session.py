@@ -131,9 +131,7 @@ class Scene:
             Programs(self, self.before),
             Programs(self, self.after),
             self,
-            replace(self.options, grace=2.0),
-            now=self.look,
-            stopping=PassingTime(self.wait),
+            replace(self.options, grace=2.0, now=self.look, stopping=PassingTime(self.wait)),
         )
 
     def hooks(self, runner: ProcessRunner) -> HeardHooks:

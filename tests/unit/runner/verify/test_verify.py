@@ -25,7 +25,7 @@ from sidecar.lib.files import open_directory, try_lock
 from sidecar.runner.journal import Journal, RunOutcome
 from sidecar.runner.rights import Capability, Rights
 from sidecar.runner.verify.sample import SampleLimits
-from sidecar.runner.verify.verify import Verification, Verifier
+from sidecar.runner.verify.verify import Machine, Verification, Verifier
 
 ROOT = Rights(0, frozenset({0}), frozenset(Capability))
 LIMITS = SampleLimits(count=2, least=10, most=100)
@@ -106,8 +106,7 @@ class Bench:
             self.scratch,
             LIMITS,
             now=lambda: 50.0,
-            free=lambda _: self.free,
-            rights=lambda: self.rights,
+            machine=Machine(lambda _: self.free, lambda: self.rights),
         )
         return verifier.verify(RunPlan("web", "store"), "here", seed, lambda _: None)
 
