@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from sidecar.lib.log import log_event
 from sidecar.lib.threads import failing_threads
 from sidecar.runner.control import ControlApi
-from sidecar.runner.due import LONGEST_SLEEP, Job, backup_job
+from sidecar.runner.due import LONGEST_SLEEP, Job
 from sidecar.runner.identity import switch_user
 from sidecar.runner.job.progress import ProgressHub
 from sidecar.runner.job.worker import JobRunner
@@ -22,7 +22,7 @@ from sidecar.runner.loader import Loader
 from sidecar.runner.loop import LoopDependencies, RunnerLoop
 from sidecar.runner.maintenance import DiskUsage, Maintenance, RepositoryProbes
 from sidecar.runner.parts import RunnerDependencies, assemble, lock_scheduler
-from sidecar.runner.pool import Pool, QueueRules
+from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings
 from sidecar.runner.status_collector import StatusCollector, StatusSources
 from sidecar.service.file_watcher import FileWatcher
@@ -78,40 +78,20 @@ class DaemonThreads:
         self._hub = ProgressHub()
         self._loader = Loader(settings.config)
         self._jobs = JobRunner(parts, self._hub)
-        prober = parts.prober
         self._pool = Pool(
             self._jobs.run,
             settings.scheduling.seats,
             self._finish,
             self._jobs.failed,
-            QueueRules(
-                parts.keys.of, parts.document.containers, lambda job: prober.is_away(job.repo)
-            ),
+            parts.rules,
         )
-        self._maintenance = Maintenance(parts.start_again, waiter.wake)
-        self._disks = DiskUsage(state, lambda: parts.document.config, waiter.wake)
-        self._probes = RepositoryProbes(
-            lambda: parts.document.config,
-            prober,
-            parts.initialiser.ensure,
-            parts.probes.stop_all,
-            waiter.wake,
-        )
+        self._maintenance = Maintenance(parts, waiter)
+        self._disks = DiskUsage(parts, waiter)
+        self._probes = RepositoryProbes(parts, waiter)
         sources = StatusSources(
-            parts.journal,
-            parts.reporter.runs,
-            lambda: self._loader.loaded,
-            lambda: self._pool.busy,
-            lambda: self._hub.running,
-            prober.last,
-            lambda: self._disks.disks,
-            lambda: self._maintenance.stopped,
-            self._blocked,
-            lambda: parts.delivery.unusable,
+            parts, self._loader, self._pool, self._hub, self._maintenance, self._disks
         )
-        self._status = StatusCollector(
-            sources, parts.scheduler, settings.health_grace, time.time, time.monotonic
-        )
+        self._status = StatusCollector(sources, time.time, time.monotonic)
         self._heartbeat = Heartbeat(state, LONGEST_SLEEP)
         dependencies = LoopDependencies(
             parts, self._loader, self._jobs, self._pool, self._status, self._heartbeat
@@ -176,12 +156,3 @@ class DaemonThreads:
     def _finish(self, job: Job) -> None:
         self._hub.finish(job)
         self._waiter.wake()
-
-    def _blocked(self) -> dict[str, str]:
-        # The commands of hooks may hold secrets: only the log says what is wrong with them.
-        executed = self._parts.document.now
-        return {
-            plan.id: "one of its hooks cannot be used, the log says why"
-            for plan in executed.config.plans
-            if executed.problems and executed.blocker(backup_job(plan))
-        }

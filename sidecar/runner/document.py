@@ -53,10 +53,6 @@ class ExecutedDocument:
         """Its typed form."""
         return self._now.config
 
-    def containers(self, job: Job) -> frozenset[str]:
-        """Return the containers that hooks around a job are known to stop."""
-        return self._now.containers(job)
-
     def take(self, config: Config) -> Executed:
         """Execute another document from now on."""
         if config is not self._now.config:

@@ -2,12 +2,13 @@
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from sidecar.backrest.reading import Config, Repo
+from sidecar.backrest.reading import Repo
 from sidecar.lib.threads import Worker
-from sidecar.runner.job.upkeep import Prober
+from sidecar.runner.parts import RunnerDependencies
+from sidecar.service.signals import SignalWaiter
 
 _SECONDS = 60.0
 
@@ -26,7 +27,7 @@ class _EachMinute(Worker):
 
 
 class Maintenance(_EachMinute):
-    """Lets `start_again` start containers that were left stopped; tells `on_change` what is new.
+    """Starts containers again that were left stopped, and wakes the loop when a result is new.
 
     This thread touches no path of a plan or repository: a file server that is gone must not keep
     containers from starting.
@@ -35,25 +36,23 @@ class Maintenance(_EachMinute):
         stopped: a sentence for each container that could not be started again.
     """
 
-    def __init__(
-        self, start_again: Callable[[], tuple[str, ...]], on_change: Callable[[], None]
-    ) -> None:
+    def __init__(self, parts: RunnerDependencies, waiter: SignalWaiter) -> None:
         super().__init__("rounds")
-        self._start_again = start_again
-        self._on_change = on_change
+        self._parts = parts
+        self._waiter = waiter
         self.stopped: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Start what is stopped."""
         before = self.stopped
         # Why it could not be started is in the log.
-        self.stopped = tuple(one.partition(":")[0] for one in self._start_again())
+        self.stopped = tuple(one.partition(":")[0] for one in self._parts.start_again())
         if before != self.stopped:
-            self._on_change()
+            self._waiter.wake()
 
 
 class DiskUsage(_EachMinute):
-    """Measures how full disks are, and calls `on_change` when that has changed.
+    """Measures how full disks are, and wakes the loop when that has changed.
 
     A file server that is gone may let it wait for ever, so this is a thread of its own.
 
@@ -61,21 +60,18 @@ class DiskUsage(_EachMinute):
         disks: how full each disk is, from 0 to 1, by path.
     """
 
-    def __init__(
-        self, state: Path, config: Callable[[], Config], on_change: Callable[[], None]
-    ) -> None:
+    def __init__(self, parts: RunnerDependencies, waiter: SignalWaiter) -> None:
         super().__init__("disks")
-        self._state = state
-        self._config = config
-        self._on_change = on_change
+        self._parts = parts
+        self._waiter = waiter
         self.disks: Mapping[str, float] = {}
 
     def check(self) -> None:
         """Measure each disk once."""
-        before = self.disks
-        self.disks = used_parts(self._state, self._config().repos)
+        before, parts = self.disks, self._parts
+        self.disks = used_parts(parts.settings.state_directory, parts.document.config.repos)
         if before != self.disks:
-            self._on_change()
+            self._waiter.wake()
 
     @property
     def _join_seconds(self) -> float | None:
@@ -83,40 +79,31 @@ class DiskUsage(_EachMinute):
 
 
 class RepositoryProbes(_EachMinute):
-    """Probes repositories that are due, and calls `on_change` when a result has changed.
+    """Probes repositories that are due, and wakes the loop when a result has changed.
 
-    `prepare` is called with each before, `stop` ends the programs that run for that. One that does
-    not answer takes a minute: containers must not wait for it, so this is a thread of its own.
+    Those that ask for it are created before. One that does not answer takes a minute: containers
+    must not wait for it, so this is a thread of its own.
     """
 
-    def __init__(
-        self,
-        config: Callable[[], Config],
-        prober: Prober,
-        prepare: Callable[[Repo], object],
-        stop: Callable[[], None],
-        on_change: Callable[[], None],
-    ) -> None:
+    def __init__(self, parts: RunnerDependencies, waiter: SignalWaiter) -> None:
         super().__init__("probes")
-        self._config = config
-        self._prober = prober
-        self._prepare = prepare
-        self._stop = stop
-        self._on_change = on_change
+        self._parts = parts
+        self._waiter = waiter
 
     def check(self) -> None:
         """Probe each repository that is due."""
-        before, config = self._prober.last(), self._config()
-        self._prober.keep_only(config.repos)
-        for repo in self._prober.due(config.repos):
+        prober, repos = self._parts.prober, self._parts.document.config.repos
+        before = prober.last()
+        prober.keep_only(repos)
+        for repo in prober.due(repos):
             if not self._closing.is_set():
-                self._prepare(repo)
-                self._prober.run(repo)
-        if before != self._prober.last():
-            self._on_change()
+                self._parts.initialiser.ensure(repo)
+                prober.run(repo)
+        if before != prober.last():
+            self._waiter.wake()
 
     def _interrupt(self) -> None:
-        self._stop()
+        self._parts.probes.stop_all()
 
 
 def used_parts(state: Path, repos: Iterable[Repo]) -> dict[str, float]:

@@ -20,7 +20,7 @@ from sidecar.lib.log import log_event
 from sidecar.lib.process import ProcessRunner
 from sidecar.lib.zones import local_zone
 from sidecar.runner.document import ExecutedDocument
-from sidecar.runner.due import Scheduler
+from sidecar.runner.due import Job, Scheduler
 from sidecar.runner.empty_source import EmptySourceGuard
 from sidecar.runner.gate import RepositoryGate
 from sidecar.runner.hooks.resume import MarkerResumer
@@ -38,6 +38,7 @@ from sidecar.runner.notify.delivery import DeliveryQueue
 from sidecar.runner.notify.notices import RunNotifier
 from sidecar.runner.notify.sender import ProcessSender
 from sidecar.runner.once.leftover import recover_leftovers
+from sidecar.runner.pool import QueueRules
 from sidecar.runner.quiesce import Wait, while_nobody_stops
 from sidecar.runner.repositories import Initialiser, KnownRepositories, RepositoryKeys
 from sidecar.runner.retries import RetryRules
@@ -128,6 +129,27 @@ def engine_options(
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentRules(QueueRules):
+    """The rules of the queue by the document that is executed."""
+
+    document: ExecutedDocument
+    keys: RepositoryKeys
+    prober: Prober
+
+    def lock_keys(self, job: Job) -> frozenset[str]:
+        """Return what tells a job's repository from others, whatever it is called."""
+        return self.keys.of(job)
+
+    def containers(self, job: Job) -> frozenset[str]:
+        """Return the containers that hooks around a job are known to stop."""
+        return self.document.now.containers(job)
+
+    def is_away(self, job: Job) -> bool:
+        """Return whether the repository of a job was last seen out of reach."""
+        return self.prober.is_away(job.repo)
+
+
+@dataclass(frozen=True, slots=True)
 class RunnerDependencies:
     """All parts that running a job needs.
 
@@ -142,7 +164,7 @@ class RunnerDependencies:
     runner: ProcessRunner
     probes: ProcessRunner
     session: Session
-    keys: RepositoryKeys
+    rules: DocumentRules
     initialiser: Initialiser
     prober: Prober
     gate: RepositoryGate
@@ -247,7 +269,7 @@ def assemble(
             runner=runner,
             probes=probes,
             session=Session(journal, programs(engines), programs(last_engines), reporter, options),
-            keys=RepositoryKeys(document, known, environ),
+            rules=DocumentRules(document, RepositoryKeys(document, known, environ), prober),
             initialiser=initialiser,
             prober=prober,
             gate=RepositoryGate(prober, initialiser, environ),

@@ -12,7 +12,6 @@ another still saves. No later job takes a container for which an earlier one wai
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from sidecar.runner.due import Job
@@ -31,32 +30,25 @@ class Admission(StrEnum):
     """The pool is closing."""
 
 
-def _by_name(job: Job) -> frozenset[str]:
-    return frozenset({job.repo})
-
-
-def _no_containers(_: Job) -> frozenset[str]:
-    return frozenset()
-
-
-def _never(_: Job) -> bool:
-    return False
-
-
-@dataclass(frozen=True, slots=True)
 class QueueRules:
-    """Which job of the queue may run, and which comes first; all are called often.
+    """Which job of the queue may run, and which comes first; all are asked often."""
 
-    Attributes:
-        lock_keys: what tells the repository of a job from others: two jobs whose repositories share
-            one never run at the same time.
-        containers: the names of those that its hooks stop; nor do two jobs that share one.
-        is_away: whether the repository of a job was last seen out of reach.
-    """
+    def lock_keys(self, job: Job) -> frozenset[str]:
+        """Return what tells a job's repository from others.
 
-    lock_keys: Callable[[Job], frozenset[str]] = _by_name
-    containers: Callable[[Job], frozenset[str]] = _no_containers
-    is_away: Callable[[Job], bool] = _never
+        Two jobs whose repositories share a key never run at the same time.
+        """
+        return frozenset({job.repo})
+
+    def containers(self, job: Job) -> frozenset[str]:
+        """Return the names of those that its hooks stop; nor do two jobs that share one."""
+        del job
+        return frozenset()
+
+    def is_away(self, job: Job) -> bool:
+        """Return whether the repository of a job was last seen out of reach."""
+        del job
+        return False
 
 
 class Pool:

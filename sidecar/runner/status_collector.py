@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sidecar.backrest.reading import Config, RunPlan
-from sidecar.engines.base import FailureClass, Progress
+from sidecar.engines.base import FailureClass
 from sidecar.lib.errors import SidecarError
-from sidecar.runner.due import Job, JobKind, Scheduler, backup_job
+from sidecar.runner.due import Job, JobKind, backup_job
 from sidecar.runner.health import HealthFacts, PlanHealth, UpkeepHealth, judge
-from sidecar.runner.job.report import EndedRuns
+from sidecar.runner.job.progress import ProgressHub
 from sidecar.runner.job.upkeep import Probed
 from sidecar.runner.journal import (
     AheadSnapshot,
-    Journal,
     Past,
     Run,
     RunCause,
@@ -23,7 +22,10 @@ from sidecar.runner.journal import (
     Verified,
 )
 from sidecar.runner.latest import BELIEVED_AHEAD, is_ahead
-from sidecar.runner.loader import Loaded
+from sidecar.runner.loader import Loaded, Loader
+from sidecar.runner.maintenance import DiskUsage, Maintenance
+from sidecar.runner.parts import RunnerDependencies
+from sidecar.runner.pool import Pool
 from sidecar.runner.status import PlanState, RunnerStatus
 from sidecar.runner.timetable import Timetable
 from sidecar.service.health import Health
@@ -49,51 +51,41 @@ class _ListedPlan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StatusSources:
-    """Where the facts come from; each call is cheap and safe for threads.
+    """Where the facts come from; all are cheap to ask and safe for threads."""
 
-    Attributes:
-        journal: past runs and verifications.
-        ended: the runs that have ended since the process began.
-        loaded: the document.
-        busy: jobs that wait or run.
-        running: jobs that run, and how far they are.
-        probes: the last probe of each repository.
-        disks: how full each disk is, from 0 to 1, by path.
-        stopped: a sentence for each container that could not be started again.
-        blocked: why a plan is not run, by its id.
-        unusable: a sentence for each address of notifications that cannot be used.
-    """
+    parts: RunnerDependencies
+    loader: Loader
+    pool: Pool
+    hub: ProgressHub
+    maintenance: Maintenance
+    disks: DiskUsage
 
-    journal: Journal
-    ended: EndedRuns
-    loaded: Callable[[], Loaded]
-    busy: Callable[[], frozenset[Job]] = frozenset
-    running: Callable[[], Mapping[Job, Progress | None]] = dict
-    probes: Callable[[], Mapping[str, Probed]] = dict
-    disks: Callable[[], Mapping[str, float]] = dict
-    stopped: Callable[[], tuple[str, ...]] = tuple
-    blocked: Callable[[], Mapping[str, str]] = dict
-    unusable: Callable[[], tuple[str, ...]] = tuple
+    def blocked(self) -> Mapping[str, str]:
+        """Return why plans are not run, by their ids."""
+        # The commands of hooks may hold secrets: only the log says what is wrong with them.
+        executed = self.parts.document.now
+        return {
+            plan.id: "one of its hooks cannot be used, the log says why"
+            for plan in executed.config.plans
+            if executed.problems and executed.blocker(backup_job(plan))
+        }
 
 
 class StatusCollector:
     """Puts the facts together; safe for threads.
 
-    `now` gives unix seconds, `monotonic` seconds of a clock that nobody sets; `grace` is how
-    many seconds beyond twice its period a plan may be late.
+    `now` gives unix seconds, `monotonic` seconds of a clock that nobody sets.
     """
 
     def __init__(
         self,
         sources: StatusSources,
-        scheduler: Scheduler,
-        grace: float,
         now: Callable[[], float],
         monotonic: Callable[[], float],
     ) -> None:
         self._sources = sources
-        self._timetable = Timetable(scheduler)
-        self._grace = grace
+        self._timetable = Timetable(sources.parts.scheduler)
+        self._grace = sources.parts.settings.health_grace
         self._now, self._monotonic = now, monotonic
         self._lock = threading.Lock()
         self._began = self._beat = monotonic()
@@ -116,8 +108,8 @@ class StatusCollector:
 
     def health(self) -> Health:
         """Return what is wrong now."""
-        loaded = self._sources.loaded()
-        history, blocked = self._sources.journal.past.history(), self._sources.blocked()
+        loaded = self._sources.loader.loaded
+        history, blocked = self._sources.parts.journal.past.history(), self._sources.blocked()
         ahead = self._ahead()
         with self._lock:
             beat_age, is_stopping = self._monotonic() - self._beat, self._is_stopping
@@ -136,19 +128,19 @@ class StatusCollector:
                 self._upkeep_health(job, history.past[job])
                 for job in self._upkeep_jobs(loaded, history)
             ),
-            disks=self._sources.disks(),
-            unreachable=_unreachable(self._sources.probes()),
-            stopped=self._sources.stopped(),
-            unusable=self._sources.unusable(),
+            disks=self._sources.disks.disks,
+            unreachable=_unreachable(self._sources.parts.prober.last()),
+            stopped=self._sources.maintenance.stopped,
+            unusable=self._sources.parts.delivery.unusable,
         )
         return judge(facts, self._grace)
 
     def collect(self) -> RunnerStatus:
         """Return the status as it is now."""
-        loaded, running = self._sources.loaded(), self._sources.running()
-        waiting = self._sources.busy() - running.keys()
+        loaded, running = self._sources.loader.loaded, self._sources.hub.running
+        waiting = self._sources.pool.busy - running.keys()
         verified, blocked = self._verifications(), self._sources.blocked()
-        history, now = self._sources.journal.past.history(), self._now()
+        history, now = self._sources.parts.journal.past.history(), self._now()
         past = history.past
         return RunnerStatus(
             now=now,
@@ -175,10 +167,10 @@ class StatusCollector:
                 for listed in self._list(loaded, now)
             ),
             upkeep={job: past[job] for job in self._upkeep_jobs(loaded, history)},
-            probes=self._sources.probes(),
-            disks=self._sources.disks(),
-            runs=self._sources.ended.outcomes,
-            missed=self._sources.ended.missed,
+            probes=self._sources.parts.prober.last(),
+            disks=self._sources.disks.disks,
+            runs=self._sources.parts.reporter.runs.outcomes,
+            missed=self._sources.parts.reporter.runs.missed,
             running=len(running),
             waiting=len(waiting),
         )
@@ -270,7 +262,7 @@ class StatusCollector:
         if past is None:
             return None
         at = past.last_success if is_good else past.last_end
-        last = self._sources.ended.last(job, is_good=is_good)
+        last = self._sources.parts.reporter.runs.last(job, is_good=is_good)
         if last is not None and last.ended is not None and last.ended.at == at:
             return last
         with self._lock:
@@ -278,7 +270,7 @@ class StatusCollector:
         if at is None or read_at == at:
             return read
         try:
-            found = self._sources.journal.runs.last(job, _GOOD if is_good else ())
+            found = self._sources.parts.journal.runs.last(job, _GOOD if is_good else ())
         except SidecarError:
             return last
         with self._lock:
@@ -293,7 +285,7 @@ class StatusCollector:
         if at is None or (read_at == at and (known is None or not is_ahead(known.started, now))):
             return known
         try:
-            found = self._sources.journal.runs.latest(job, now + BELIEVED_AHEAD)
+            found = self._sources.parts.journal.runs.latest(job, now + BELIEVED_AHEAD)
         except SidecarError:
             return None
         with self._lock:
@@ -302,13 +294,13 @@ class StatusCollector:
 
     def _ahead(self) -> Mapping[str, tuple[AheadSnapshot, ...]]:
         try:
-            return self._sources.journal.findings.ahead()
+            return self._sources.parts.journal.findings.ahead()
         except SidecarError:
             return {}
 
     def _verifications(self) -> Mapping[str, Verified]:
         try:
-            return self._sources.journal.findings.verifications()
+            return self._sources.parts.journal.findings.verifications()
         except SidecarError:
             return {}
 

@@ -20,7 +20,7 @@ from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import Run, RunOutcome
 from sidecar.runner.loader import load
 from sidecar.runner.parts import RunnerDependencies, assemble
-from sidecar.runner.pool import Pool, QueueRules
+from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings, Running
 from tests.engines.bench import RESTIC
 
@@ -82,8 +82,7 @@ class World:
             assert run is not None
             self.heard(run)
 
-        rules = QueueRules(parts.keys.of, is_away=lambda job: parts.prober.is_away(job.repo))
-        pool = Pool(jobs.run, 2, finish, jobs.failed, rules)
+        pool = Pool(jobs.run, 2, finish, jobs.failed, parts.rules)
         for name in names:
             pool.submit(Job(JobKind.BACKUP, name, name))
         pool.start()

@@ -25,6 +25,7 @@ from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import Run, RunCause
 from sidecar.runner.loader import Loader
 from sidecar.runner.loop import LoopDependencies, RunnerLoop
+from sidecar.runner.maintenance import DiskUsage, Maintenance
 from sidecar.runner.parts import assemble
 from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings
@@ -113,9 +114,8 @@ class World:
         """Start the runner, first or again: what a dead one left is put right."""
         silent = Programs(MadeEngines(self.engine), Silent())
         rules = self.parts.session._options.retries
-        ended = EndedRuns()
         options = SessionOptions(retries=rules, now=self.clock)
-        self.session = Session(self.parts.journal, silent, silent, ended, options)
+        self.session = Session(self.parts.journal, silent, silent, EndedRuns(), options)
         nothing = SimpleNamespace(
             refusal=lambda _, **__: None,
             note=lambda *_: None,
@@ -138,8 +138,11 @@ class World:
         hub = ProgressHub()
         self.jobs = JobRunner(parts, hub, self.clock)
         self.pool = Pool(self.jobs.run, 1, lambda _: None, self.jobs.failed)
-        sources = StatusSources(parts.journal, ended, lambda: loader.loaded, lambda: self.pool.busy)
-        status = StatusCollector(sources, parts.scheduler, HOUR, self.clock, self.clock)
+        waiter: Any = SimpleNamespace(wake=lambda: None)
+        sources = StatusSources(
+            parts, loader, self.pool, hub, Maintenance(parts, waiter), DiskUsage(parts, waiter)
+        )
+        status = StatusCollector(sources, self.clock, self.clock)
         heartbeat = Heartbeat(parts.settings.state_directory, LONGEST_SLEEP)
         self.loop = RunnerLoop(
             LoopDependencies(parts, loader, self.jobs, self.pool, status, heartbeat), self.clock

@@ -15,7 +15,7 @@ from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
 from sidecar.runner.loader import load
 from sidecar.runner.once.once import PURPOSE, Result, make_state_folder
 from sidecar.runner.parts import RunnerDependencies, assemble, lock_scheduler
-from sidecar.runner.pool import Pool, QueueRules
+from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings
 
 ShowEnd = Callable[[Job, RunFinished], None]
@@ -102,9 +102,7 @@ class PlansStrategy:
         """Run all plans; one that fails stops no other."""
         jobs = self._opened.jobs
         seats = self._settings.scheduling.seats
-        parts = self._opened.parts
-        rules = QueueRules(parts.keys.of, parts.document.containers)
-        pool = Pool(jobs.run, seats, self._done, jobs.failed, rules)
+        pool = Pool(jobs.run, seats, self._done, jobs.failed, self._opened.parts.rules)
         pool.start()
         with self._change:
             for plan in self._plans:

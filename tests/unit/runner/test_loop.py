@@ -22,6 +22,7 @@ from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.runner import parts as parts_module
 from sidecar.runner.control import ControlApi, resolve_job
 from sidecar.runner.daemon import RunnerDaemon
+from sidecar.runner.document import ExecutedDocument
 from sidecar.runner.due import LONGEST_SLEEP, CatchUp, Job, JobKind, Retry, Scheduler
 from sidecar.runner.empty_source import EmptySourceOptions
 from sidecar.runner.job.progress import ProgressHub, RunFinished
@@ -30,7 +31,7 @@ from sidecar.runner.job.steps import RunConditions
 from sidecar.runner.job.upkeep import Probed
 from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import AheadSnapshot, Ended, Journal, Run, RunCause, RunOutcome
-from sidecar.runner.loader import Loaded, Loader
+from sidecar.runner.loader import Loader
 from sidecar.runner.loop import LoopDependencies, RunnerLoop
 from sidecar.runner.maintenance import DiskUsage, Maintenance, RepositoryProbes, used_parts
 from sidecar.runner.metrics import METRICS
@@ -99,14 +100,10 @@ class World:
         self.jobs = JobRunner(parts, self.hub, self.clock)
         self.pool = Pool(self.jobs.run, 1, self.done, self.jobs.failed)
         self.loader = Loader(self.config)
-        sources = StatusSources(
-            parts.journal,
-            parts.reporter.runs,
-            lambda: self.loader.loaded,
-            lambda: self.pool.busy,
-            lambda: self.hub.running,
-        )
-        self.report = StatusCollector(sources, parts.scheduler, HOUR, self.clock, self.clock)
+        waiter: Any = SimpleNamespace(wake=lambda: None)
+        maintenance, disks = Maintenance(parts, waiter), DiskUsage(parts, waiter)
+        self.sources = StatusSources(parts, self.loader, self.pool, self.hub, maintenance, disks)
+        self.report = StatusCollector(self.sources, self.clock, self.clock)
         dependencies = LoopDependencies(
             parts, self.loader, self.jobs, self.pool, self.report, Heartbeat(state, LONGEST_SLEEP)
         )
@@ -836,8 +833,9 @@ def test_a_status_after_a_restart_is_read_from_the_journal(world: World) -> None
     """What this process has not seen itself."""
     world.loop.poll()
     world.ran(WEB, RunOutcome.FAILED, failure=FailureClass.WRONG_PASSWORD)
-    sources = StatusSources(world.parts.journal, EndedRuns(), lambda: world.loader.loaded)
-    fresh = StatusCollector(sources, world.parts.scheduler, HOUR, world.clock, world.clock)
+    reporter: Any = SimpleNamespace(runs=EndedRuns())
+    sources = replace(world.sources, parts=replace(world.parts, reporter=reporter))
+    fresh = StatusCollector(sources, world.clock, world.clock)
     assert ("the last run of the plan web failed (wrong-password)",) == fresh.health().sentences
     assert "wrong-password" == fresh.collect().plans[0].failure
 
@@ -932,27 +930,20 @@ class Unreadable:
 def test_a_journal_out_of_reach_leaves_the_rest_of_the_status(world: World) -> None:
     """What is in mind is told."""
     world.loop.poll()
-    sources = StatusSources(
-        Unreadable(world.parts.journal),  # type: ignore[arg-type]
-        EndedRuns(),
-        lambda: world.loader.loaded,
-    )
-    facts = StatusCollector(
-        sources, world.parts.scheduler, HOUR, world.clock, world.clock
-    ).collect()
+    journal: Any = Unreadable(world.parts.journal)
+    sources = replace(world.sources, parts=replace(world.parts, journal=journal))
+    facts = StatusCollector(sources, world.clock, world.clock).collect()
     plan = facts.plans[0]
     assert (None, None, None) == (plan.last_good, plan.latest, plan.verified)
 
 
-def test_without_a_document_there_is_no_plan(tmp_path: Path) -> None:
+def test_without_a_document_there_is_no_plan(world: World) -> None:
     """And that is the reason why it is not ready."""
-    with Journal(tmp_path / "journal") as journal:
-        sources = StatusSources(journal, EndedRuns(), lambda: Loaded(None, "it is gone"))
-        report = StatusCollector(sources, None, HOUR, lambda: NOON, lambda: 0.0)  # type: ignore[arg-type]
-        assert () == report.collect().plans
-        assert ("there is no document that could be executed",) == report.health().against(
-            HealthAspect.READY
-        )
+    world.config.unlink()
+    world.loader.refresh()
+    assert () == world.report.collect().plans
+    ready = world.report.health().against(HealthAspect.READY)
+    assert ("there is no document that could be executed",) == ready
 
 
 def test_every_metric_has_a_page(world: World) -> None:
@@ -1020,16 +1011,17 @@ class Watched:
 def probes_of(watched: Watched, config: Config) -> RepositoryProbes:
     """Make what probes the repositories of a document."""
 
-    def subscription() -> None:
+    def wake() -> None:
         watched.subscription += 1
 
-    return RepositoryProbes(
-        lambda: config,
-        watched,  # type: ignore[arg-type]
-        lambda repo: watched.prepared.append(repo.id),
-        lambda: None,
-        subscription,
+    parts: Any = SimpleNamespace(
+        document=ExecutedDocument(config),
+        prober=watched,
+        initialiser=SimpleNamespace(ensure=lambda repo: watched.prepared.append(repo.id)),
+        probes=SimpleNamespace(stop_all=lambda: None),
     )
+    waiter: Any = SimpleNamespace(wake=wake)
+    return RepositoryProbes(parts, waiter)
 
 
 def test_each_round_probes_what_is_due_and_tells_what_is_new() -> None:
@@ -1044,7 +1036,9 @@ def test_each_round_probes_what_is_due_and_tells_what_is_new() -> None:
 def maintenance_of(heard: list[str]) -> Maintenance:
     """Make a maintenance that can start no container."""
     left = ("db is stopped and could not be started: MARK",)
-    return Maintenance(lambda: left, lambda: heard.append("change"))
+    parts: Any = SimpleNamespace(start_again=lambda: left)
+    waiter: Any = SimpleNamespace(wake=lambda: heard.append("change"))
+    return Maintenance(parts, waiter)
 
 
 def test_each_round_starts_again_what_is_stopped() -> None:
@@ -1057,10 +1051,18 @@ def test_each_round_starts_again_what_is_stopped() -> None:
         assert ["change"] == heard
 
 
+def disks_of(folder: Path, heard: list[str]) -> DiskUsage:
+    """Make what measures the disk of a folder."""
+    settings = SimpleNamespace(state_directory=folder)
+    parts: Any = SimpleNamespace(settings=settings, document=ExecutedDocument())
+    waiter: Any = SimpleNamespace(wake=lambda: heard.append("change"))
+    return DiskUsage(parts, waiter)
+
+
 def test_each_round_measures_the_disks(tmp_path: Path) -> None:
     """What has changed is told once."""
     heard: list[str] = []
-    usage = DiskUsage(tmp_path, Config, lambda: heard.append("change"))
+    usage = disks_of(tmp_path, heard)
     usage.check()
     assert [str(tmp_path)] == list(usage.disks)
     assert ["change"] == heard
@@ -1084,28 +1086,29 @@ def test_a_disk_that_does_not_answer_keeps_no_container_stopped(
 
     monkeypatch.setattr(os, "statvfs", hang)
     monkeypatch.setattr("sidecar.runner.maintenance._SECONDS", 0.01)
-    with Maintenance(start_again, lambda: None):
-        with DiskUsage(tmp_path, Config, lambda: None):
+    parts: Any = SimpleNamespace(start_again=start_again)
+    waiter: Any = SimpleNamespace(wake=lambda: None)
+    with Maintenance(parts, waiter):
+        with disks_of(tmp_path, []):
             assert started.wait(20)
         is_back.set()
 
 
 def test_rounds_end_at_once(tmp_path: Path) -> None:
     """However long the pause between them is."""
-    disks = DiskUsage(tmp_path, Config, lambda: None)
-    with maintenance_of([]), disks, probes_of(Watched(), Config()):
+    with maintenance_of([]), disks_of(tmp_path, []), probes_of(Watched(), Config()):
         pass
 
 
 def test_a_renamed_repository_is_still_the_same(world: World) -> None:
     """A run under its old name and one under its new name exclude each other."""
     world.loop.poll()
-    before = world.parts.keys.of(WEB)
+    before = world.parts.rules.lock_keys(WEB)
     world.write(plan(repo="nas"), id="nas")
     world.loop.poll()
-    after = world.parts.keys.of(WEB._replace(repo="nas"))
+    after = world.parts.rules.lock_keys(WEB._replace(repo="nas"))
     assert not before.isdisjoint(after)
-    assert before.isdisjoint(world.parts.keys.of(WEB))
+    assert before.isdisjoint(world.parts.rules.lock_keys(WEB))
 
 
 def test_jobs_know_the_containers_that_their_hooks_stop(world: World) -> None:
@@ -1116,12 +1119,12 @@ def test_jobs_know_the_containers_that_their_hooks_stop(world: World) -> None:
     )
     world.write(plan(hooks=[web]), hooks=[store])
     world.loop.poll()
-    assert {"web", "proxy"} == world.parts.document.containers(WEB)
-    assert {"web", "proxy"} == world.parts.document.containers(WEB._replace(kind=JobKind.RESTORE))
-    assert {"proxy"} == world.parts.document.containers(PRUNE)
+    assert {"web", "proxy"} == world.parts.rules.containers(WEB)
+    assert {"web", "proxy"} == world.parts.rules.containers(WEB._replace(kind=JobKind.RESTORE))
+    assert {"proxy"} == world.parts.rules.containers(PRUNE)
     world.write(plan())
     world.loop.poll()
-    assert set() == world.parts.document.containers(WEB)
+    assert set() == world.parts.rules.containers(WEB)
 
 
 def test_our_own_container_is_no_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:

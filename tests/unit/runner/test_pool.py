@@ -19,6 +19,33 @@ def backup(plan: str, repo: str) -> Job:
     return Job(JobKind.BACKUP, plan, repo)
 
 
+class GivenRules(QueueRules):
+    """Rules by functions; what is not given is as always."""
+
+    def __init__(
+        self,
+        lock_keys: Callable[[Job], frozenset[str]] | None = None,
+        containers: Callable[[Job], frozenset[str]] | None = None,
+        is_away: Callable[[Job], bool] | None = None,
+    ) -> None:
+        self._given = lock_keys, containers, is_away
+
+    def lock_keys(self, job: Job) -> frozenset[str]:
+        """Return them."""
+        given = self._given[0]
+        return super().lock_keys(job) if given is None else given(job)
+
+    def containers(self, job: Job) -> frozenset[str]:
+        """Return them."""
+        given = self._given[1]
+        return super().containers(job) if given is None else given(job)
+
+    def is_away(self, job: Job) -> bool:
+        """Return it."""
+        given = self._given[2]
+        return super().is_away(job) if given is None else given(job)
+
+
 @dataclass
 class Stage:
     """Runs work until the test lets it end."""
@@ -103,7 +130,7 @@ def test_a_repository_has_one_writer() -> None:
 def test_a_repository_that_is_renamed_during_a_run_has_one_writer() -> None:
     """Jobs under its new name wait for the run that began under the old one."""
     keys = {"a": frozenset({"at /srv/a"})}
-    with staged(3, QueueRules(lambda job: keys.get(job.repo, frozenset({job.repo})))) as stage:
+    with staged(3, GivenRules(lambda job: keys.get(job.repo, frozenset({job.repo})))) as stage:
         stage.pool.submit(A1)
         stage.wait(lambda: stage.begun == [A1])
         keys["b"] = keys.pop("a") | {"id 0123"}
@@ -118,7 +145,7 @@ def test_a_repository_that_is_renamed_during_a_run_has_one_writer() -> None:
 def test_a_container_is_stopped_for_one_job_at_a_time() -> None:
     """The run that ends first would start it while the other still saves; others pass."""
     stopped = {A1: frozenset({"web", "db"}), B1: frozenset({"web"})}
-    rules = QueueRules(containers=lambda job: stopped.get(job, frozenset()))
+    rules = GivenRules(containers=lambda job: stopped.get(job, frozenset()))
     with staged(3, rules) as stage:
         for job in (A1, B1, C1):
             stage.pool.submit(job)
@@ -131,7 +158,7 @@ def test_a_container_is_stopped_for_one_job_at_a_time() -> None:
 def test_a_job_that_waits_for_its_repository_keeps_its_containers_from_later_jobs() -> None:
     """Else two others could take turns with its repository and its container for ever."""
     web = frozenset({"web"})
-    rules = QueueRules(containers=lambda job: web if job in {A2, B1} else frozenset())
+    rules = GivenRules(containers=lambda job: web if job in {A2, B1} else frozenset())
     with staged(3, rules) as stage:
         for job in (A1, A2, B1, C1):
             stage.pool.submit(job)
@@ -147,7 +174,7 @@ def test_a_job_that_waits_for_its_repository_keeps_its_containers_from_later_job
 def test_repositories_out_of_reach_let_all_others_pass() -> None:
     """They get a worker when nobody else wants it, in their order."""
     away = {"a", "b"}
-    with staged(1, QueueRules(is_away=lambda job: job.repo in away)) as stage:
+    with staged(1, GivenRules(is_away=lambda job: job.repo in away)) as stage:
         stage.pool.submit(D1)
         stage.wait(lambda: stage.begun == [D1])
         for job in (A1, B1, C1):
