@@ -277,7 +277,7 @@ class EmptySourceGuard:
         engine = self._engine(plan)
         look = FileLook(engine, self._journal.runs, backup_job(plan))
         found = engine.snapshots(plan, self._document.config.instance)
-        latest = find_latest(found, look.holds_file, self._now())
+        latest = find_latest(found, look, self._now())
         if latest.snapshot is None and latest.ahead:
             raise RestoreError(f"no other snapshot holds a file: {latest.passed_over}")
         return latest

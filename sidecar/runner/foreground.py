@@ -1,7 +1,7 @@
 """Run jobs in the foreground, without a daemon: `backrest-runner run`, dry runs."""
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from queue import Empty
@@ -14,7 +14,7 @@ from sidecar.engines.base import (
     FailureClass,
     HeldLock,
     LockRecords,
-    Progress,
+    Report,
     ResultKind,
 )
 from sidecar.engines.restic import ResticEngines
@@ -24,7 +24,7 @@ from sidecar.runner.due import Job
 from sidecar.runner.hooks.check import name_plan, name_repo
 from sidecar.runner.identity import switch_user
 from sidecar.runner.job.events import EVENTS
-from sidecar.runner.job.progress import ProgressHub, RunFinished, Subscription
+from sidecar.runner.job.progress import Event, ProgressHub, RunFinished, Subscription
 from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import Journal, JournalError, RunCause
 from sidecar.runner.loader import load
@@ -45,29 +45,22 @@ from sidecar.service.signals import SignalWaiter
 _POLL_SECONDS = 0.5
 _LAST_PATIENCE = 600.0
 
-ShowProgress = Callable[[Job, Progress], None]
-ShowEnd = Callable[[Job, RunFinished], None]
-ChooseJobs = Callable[[Config], Sequence[Job]]
-
 
 def run_here(
     settings: RunnerSettings,
     environ: Mapping[str, str],
-    choose: ChooseJobs,
-    show: ShowProgress,
-    show_end: ShowEnd,
+    config: Config,
+    jobs: Sequence[Job],
     accepted: Collection[str] = (),
-) -> None:
-    """Run the jobs that `choose` picks from the document, one after another.
+) -> Generator[tuple[Job, Event]]:
+    """Run jobs of a document one after another; yield how far each is, and last how it ended.
 
-    `accepted` are the ids of plans that may hold no file, until they hold some again.
+    Close the iterator where it is not read to its end. `accepted` are the ids of plans that may
+    hold no file, until they hold some again.
 
     SIGTERM and SIGINT end what runs, its hooks run all the same, and nothing more begins.
-    Raises Locked if another runner or Backrest executes the document, UsageError, and
-    DocumentError or StoreError for the document.
+    Raises Locked if another runner or Backrest executes the document.
     """
-    config = load(settings.config)
-    jobs = choose(config)
     environ = switch_user(settings, environ)
     with ExitStack() as stack:
         stack.enter_context(lock_scheduler(settings, environ, "run"))
@@ -78,7 +71,7 @@ def run_here(
         for plan in accepted:
             parts.journal.findings.accept_empty(plan, time.time())
         parts.delivery.start()
-        Foreground(parts, waiter).run(jobs, show, show_end)
+        yield from Foreground(parts, waiter).run(jobs)
 
 
 class Foreground:
@@ -97,7 +90,7 @@ class Foreground:
         self._jobs = JobRunner(parts, self._hub, answers_fires=False)
         self._pool = Pool(self._jobs.run, 1, self._finish, self._jobs.failed)
 
-    def run(self, jobs: Sequence[Job], show: ShowProgress, show_end: ShowEnd) -> None:
+    def run(self, jobs: Sequence[Job]) -> Generator[tuple[Job, Event]]:
         """Run jobs in their order, until a signal; one that is tried again lets others go first."""
         waiting = [(0.0, job) for job in jobs]
         self._pool.start()
@@ -106,35 +99,36 @@ class Foreground:
                 one = min(waiting, key=lambda one: one[0])
                 waiting.remove(one)
                 at, job = one
-                ended = self._run_at(at, job, show)
-                if ended.run is None or ended.run.again is None:
-                    show_end(job, ended)
-                else:
-                    waiting.append((ended.run.again, job))
+                for event in self._run_at(at, job):
+                    again = _next_try(event)
+                    if again is None:
+                        yield job, event
+                    else:
+                        waiting.append((again, job))
         finally:
             self._parts.stop()
             self._pool.close(_LAST_PATIENCE)
 
-    def _run_at(self, at: float, job: Job, show: ShowProgress) -> RunFinished:
+    def _run_at(self, at: float, job: Job) -> Iterator[Event]:
         """Run a job when its time has come: at once, or as its START hooks have asked for."""
         while at > self._now() and self._waiter.wait(at - self._now()):
             continue
         if not self._waiter.is_stopped:
-            return self._run(job, RunCause.RETRY if at else RunCause.MANUAL, show)
+            yield from self._run(job, RunCause.RETRY if at else RunCause.MANUAL)
+            return
         if at:
             self._parts.journal.past.give_up(job, self._now())
-        return RunFinished(reason="it was not begun: somebody asked to end")
+        yield RunFinished(reason="it was not begun: somebody asked to end")
 
-    def _run(self, job: Job, cause: RunCause, show: ShowProgress) -> RunFinished:
+    def _run(self, job: Job, cause: RunCause) -> Iterator[Event]:
         with self._hub.follow(job) as subscription:
             self._pool.submit(job, cause)
             for event in self._events(subscription):
+                yield event
                 if isinstance(event, RunFinished):
-                    return event
-                show(job, event)
-        raise AssertionError("the events of a run end with its end")
+                    return
 
-    def _events(self, subscription: Subscription) -> Iterator[Progress | RunFinished]:
+    def _events(self, subscription: Subscription) -> Iterator[Event]:
         has_stopped = False
         while True:
             if self._waiter.is_stopped and not has_stopped:
@@ -149,12 +143,19 @@ class Foreground:
         self._hub.finish(job)
 
 
+def _next_try(event: Event) -> float | None:
+    """Return when a run that has ended is tried again; None: it is not, or has not ended."""
+    if not isinstance(event, RunFinished) or event.run is None:
+        return None
+    return event.run.again
+
+
 def run_dry(
     settings: RunnerSettings,
     environ: Mapping[str, str],
     config: Config,
     job: Job,
-    show: ShowProgress,
+    report: Report,
 ) -> CommandResult:
     """Let restic compute what the backup of a plan would do; no hook runs, nothing is recorded."""
     engine = make_engine(settings, environ, config, job.repo)
@@ -162,7 +163,7 @@ def run_dry(
     if (refused := refuse_links(plan.paths)) is not None:
         return refused
     dry = replace(plan, backup_flags=(*plan.backup_flags, "--dry-run"))
-    return engine.backup(dry, config.instance, lambda progress: show(job, progress))
+    return engine.backup(dry, config.instance, report)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """A plan's latest snapshot: the newest that holds a file and is not ahead of the clock."""
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,23 +68,6 @@ def is_ahead(moment: float, now: float) -> bool:
     return now >= EARLIEST and moment > now + BELIEVED_AHEAD
 
 
-def find_latest(
-    snapshots: Iterable[Snapshot], holds_file: Callable[[Snapshot], bool], now: float
-) -> Latest:
-    """Find the latest of some snapshots at `now`, in unix seconds.
-
-    `holds_file` is asked from the newest on, until it says yes.
-    """
-    newest_first = sorted(snapshots, key=lambda one: one.time, reverse=True)
-    ahead = tuple(one for one in newest_first if is_ahead(one.time.timestamp(), now))
-    empty: list[Snapshot] = []
-    for one in newest_first[len(ahead) :]:
-        if holds_file(one):
-            return Latest(one, tuple(empty), ahead)
-        empty.append(one)
-    return Latest(None, tuple(empty), ahead)
-
-
 class FileLook:
     """Tells whether snapshots of a job hold a file: by the journal, else by what they hold.
 
@@ -123,3 +106,18 @@ def name_snapshots(snapshots: tuple[Snapshot, ...]) -> str:
     names = ", ".join(one.id[:_SHORT_ID] for one in snapshots[:_MOST_NAMED])
     more = len(snapshots) - _MOST_NAMED
     return f"{names} and {more} more" if more > 0 else names
+
+
+def find_latest(snapshots: Iterable[Snapshot], look: FileLook, now: float) -> Latest:
+    """Find the latest of some snapshots at `now`, in unix seconds.
+
+    They are looked into from the newest on, until one holds a file. Raises EngineError.
+    """
+    newest_first = sorted(snapshots, key=lambda one: one.time, reverse=True)
+    ahead = tuple(one for one in newest_first if is_ahead(one.time.timestamp(), now))
+    empty: list[Snapshot] = []
+    for one in newest_first[len(ahead) :]:
+        if look.holds_file(one):
+            return Latest(one, tuple(empty), ahead)
+        empty.append(one)
+    return Latest(None, tuple(empty), ahead)

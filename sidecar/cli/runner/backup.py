@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -116,7 +117,7 @@ def _run_one_dry(
         dict(os.environ),
         config,
         job,
-        lambda _, progress: line.show(name_of(job), progress),
+        partial(line.show, name_of(job)),
     )
     line.clear()
     counts = "" if found.stats is None else render_stats(found.stats)

@@ -6,6 +6,7 @@ an exit status.
 
 import os
 from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from sidecar.cli.exits import FAILED, status_of, worst
@@ -67,16 +68,18 @@ def run_in_foreground(
     `accepted` are the ids of plans that may hold no file, until they hold some again.
     """
     from sidecar.runner.foreground import run_here
+    from sidecar.runner.job.progress import RunFinished
+    from sidecar.runner.loader import load
 
     line, statuses = ProgressLine(), list[int]()
-    run_here(
-        settings,
-        dict(os.environ),
-        choose,
-        lambda job, progress: line.show(name_of(job), progress),
-        lambda job, finished: statuses.append(_show_end(line, job, finished)),
-        accepted,
-    )
+    config = load(settings.config)
+    events = run_here(settings, dict(os.environ), config, choose(config), accepted)
+    with closing(events):
+        for job, event in events:
+            if isinstance(event, RunFinished):
+                statuses.append(_show_end(line, job, event))
+            else:
+                line.show(name_of(job), event)
     return worst(statuses)
 
 

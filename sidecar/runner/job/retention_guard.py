@@ -153,7 +153,7 @@ class RetentionGuard:
 
     def _find_latest(self, plan: RunPlan, engine: Engine, snapshots: Sequence[Snapshot]) -> Latest:
         look = FileLook(engine, self._journal.runs, backup_job(plan))
-        return find_latest(snapshots, look.holds_file, self._now())
+        return find_latest(snapshots, look, self._now())
 
     def _may_be_empty(self, plan: RunPlan) -> bool:
         """Return whether somebody has said so."""

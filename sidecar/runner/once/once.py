@@ -122,7 +122,7 @@ def run_once(backup: OnceBackup, waiter: SignalWaiter) -> Result:
         backup.strategy.resume()
         stopped = choose_stopped(docker, backup.to_stop)
         write_record(state, BackupRecord(backup.strategy.container))
-        context = QuiesceContext(backup.stop_seconds, waiter.wait, lambda: waiter.is_stopped)
+        context = QuiesceContext(backup.stop_seconds, waiter)
         try:
             with quiesced(docker, stopped, journal, context):
                 return _run_in_thread(backup.strategy, waiter)

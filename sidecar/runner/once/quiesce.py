@@ -22,6 +22,7 @@ from sidecar.runner.quiesce import (
     reasons_not_to_stop,
     while_stopped,
 )
+from sidecar.service.signals import SignalWaiter
 
 _PROJECT = "com.docker.compose.project"
 _SERVICE = "com.docker.compose.service"
@@ -64,13 +65,11 @@ class QuiesceContext:
 
     Attributes:
         seconds: how long each has to stop, before Docker kills it.
-        wait: waits so many seconds between two tries to start one.
-        is_stopping: whether we are asked to end.
+        waiter: is waited for between two tries to start one, and is stopped if we are to end.
     """
 
     seconds: float
-    wait: Callable[[float], object]
-    is_stopping: Callable[[], bool]
+    waiter: SignalWaiter
 
 
 def choose_stopped(docker: QuiesceControl, wanted: Collection[str]) -> tuple[Container, ...]:
@@ -149,24 +148,27 @@ def quiesced(
     Raises StopFailed, with all started again, if one cannot be stopped or if we are asked to
     end before all are; DockerError if some cannot be started, after all others were.
     """
-    failures: list[str] = []
+    controls: list[_PersistentControl] = []
     try:
         with ExitStack() as stack:
             for one in containers:
-                if context.is_stopping():
+                if context.waiter.is_stopped:
                     raise StopFailed("asked to end before anything was backed up")
-                control = _PersistentControl(docker, one, context.wait, failures)
+                control = _PersistentControl(docker, one, context.waiter)
+                controls.append(control)
                 _stop(stack, control, journal, math.ceil(context.seconds))
             yield
     except DockerError as error:
-        if failures:
+        if failures := [failure for one in reversed(controls) for failure in one.failures]:
             reasons = dict.fromkeys((error.message, *failures))
             raise DockerError("; ".join(reasons), "see why, and start them by hand") from error
         raise
 
 
 def _stop(stack: ExitStack, control: "_PersistentControl", journal: Journal, seconds: int) -> None:
-    stopped = while_stopped(control, (control.one,), journal, seconds=seconds, wait=control.wait)
+    stopped = while_stopped(
+        control, (control.one,), journal, seconds=seconds, wait=control.waiter.wait
+    )
     try:
         stack.enter_context(stopped)
     except DockerError as error:
@@ -175,12 +177,15 @@ def _stop(stack: ExitStack, control: "_PersistentControl", journal: Journal, sec
 
 @dataclass
 class _PersistentControl:
-    """Docker for one container: a start is tried several times, whatever its name is by now."""
+    """Docker for one container: a start is tried several times, whatever its name is by now.
+
+    `failures` are sentences on starts that have failed.
+    """
 
     docker: QuiesceControl
     one: Container
-    wait: Callable[[float], object]
-    failures: list[str] = field(repr=False)
+    waiter: SignalWaiter
+    failures: list[str] = field(default_factory=list, init=False)
 
     def stop(self, container: str, seconds: int = 10) -> None:
         """Stop it."""
@@ -195,7 +200,7 @@ class _PersistentControl:
         return self._retry(self.docker.now)
 
     def start(self, container: str) -> bool:
-        """Start it, with a few tries; a failure is added to `failures` and raised."""
+        """Start it, with a few tries; a failure is noted and raised."""
         try:
             return self._retry(lambda: self.docker.start(container))
         except DockerError as error:
@@ -217,7 +222,7 @@ class _PersistentControl:
             except DockerError as error:
                 fields = {"name": self.one.name, "reason": error.message}
                 log_event(_log, logging.WARNING, "container.retried", **fields)
-                self.wait(pause)
+                self.waiter.wait(pause)
         return call()
 
 

@@ -1,15 +1,15 @@
 """Which snapshot is restored, which of its paths, and where each belongs. Pure."""
 
 import posixpath
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, tzinfo
 
 from sidecar.backrest.reading import RunPlan
 from sidecar.docker.usage import is_within
-from sidecar.engines.base import REPLACED, Entry, FailureClass, Snapshot
+from sidecar.engines.base import REPLACED, Engine, Entry, FailureClass, Snapshot
 from sidecar.lib.errors import SidecarError, UsageError
-from sidecar.runner.latest import Latest
+from sidecar.runner.latest import FileLook, find_latest
 
 LATEST = "latest"
 
@@ -98,17 +98,18 @@ class Choice:
 
 def choose_snapshot(
     request: RestoreRequest,
-    own: Callable[[], Sequence[Snapshot]],
-    others: Callable[[], Sequence[Snapshot]],
-    latest: Callable[[Sequence[Snapshot]], Latest],
+    engine: Engine,
+    look: FileLook,
+    now: float,
 ) -> Choice:
-    """Choose the `latest` of the plan's `own` snapshots; by its id any of the repository's.
+    """Choose the latest of the plan's snapshots at `now`; by its id any of the repository's.
 
+    `look` tells which of them hold a file.
     Raises RestoreError if there is none such.
     """
     if request.snapshot != LATEST:
-        return Choice(_snapshot_by_id(request.snapshot, others()))
-    found = sorted(own(), key=lambda one: one.time)
+        return Choice(_snapshot_by_id(request.snapshot, engine.snapshots(None, request.instance)))
+    found = sorted(engine.snapshots(request.plan, request.instance), key=lambda one: one.time)
     if not found:
         raise RestoreError(
             f"there is no snapshot of {request.plan.id}",
@@ -120,7 +121,7 @@ def choose_snapshot(
         raise RestoreError(
             f"the oldest snapshot of {request.plan.id} is of {oldest:%Y-%m-%d %H:%M %Z}"
         )
-    chosen = latest(candidates)
+    chosen = find_latest(candidates, look, now)
     if chosen.snapshot is None:
         raise RestoreError(
             f"no snapshot of {request.plan.id} can be taken: {chosen.passed_over}",

@@ -35,7 +35,7 @@ from sidecar.runner.fidelity import (
     watch_needs,
 )
 from sidecar.runner.journal import Ended, Journal, JournalError, RunCause, RunOutcome
-from sidecar.runner.latest import FileLook, find_latest
+from sidecar.runner.latest import FileLook
 from sidecar.runner.quiesce import ContainerControl, reasons_not_to_stop, while_stopped
 from sidecar.runner.restore.choose import (
     RestoreError,
@@ -131,12 +131,7 @@ class Restorer:
         """
         request = check_request(request)
         look = FileLook(self._engine, self._journal.runs, backup_job(request.plan))
-        choice = choose_snapshot(
-            request,
-            lambda: self._engine.snapshots(request.plan, request.instance),
-            lambda: self._engine.snapshots(None, request.instance),
-            lambda found: find_latest(found, look.holds_file, self._now()),
-        )
+        choice = choose_snapshot(request, self._engine, look, self._now())
         snapshot = choice.snapshot
         needs = Differences(Rights.read())
         sources = choose_sources(request, snapshot)

@@ -170,7 +170,7 @@ class Verifier:
         if not snapshots:
             return _failed(plan.id, seed, FailureClass.UNKNOWN, f"{plan.id} has no snapshot")
         look = FileLook(self._engine, self._journal.runs, backup_job(plan))
-        latest = find_latest(snapshots, look.holds_file, self._now())
+        latest = find_latest(snapshots, look, self._now())
         if latest.snapshot is None:
             note = f"there is nothing to compare: {latest.passed_over}"
             return Verification(plan.id, snapshots[-1].id, seed, note=note)

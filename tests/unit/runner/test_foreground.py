@@ -86,7 +86,9 @@ class World:
         )
         waiter: Any = self
         foreground = Foreground(parts, waiter, lambda: self.now)
-        foreground.run([WEB, DB], lambda *_: None, self.show)
+        for job, event in foreground.run([WEB, DB]):
+            assert isinstance(event, RunFinished)
+            self.show(job, event)
 
 
 def test_a_job_that_is_tried_again_lets_the_others_go_first() -> None:

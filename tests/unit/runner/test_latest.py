@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,7 +26,8 @@ def snapshot(name: str, hours: float = 0, files: int | None = None) -> Snapshot:
 
 def find(*snapshots: Snapshot) -> Latest:
     """Find the latest of snapshots that say how many files they hold."""
-    return find_latest(snapshots, lambda one: bool(one.files_processed), NOW)
+    look: Any = SimpleNamespace(holds_file=lambda one: bool(one.files_processed))
+    return find_latest(snapshots, look, NOW)
 
 
 def test_the_newest_that_holds_a_file_is_the_latest() -> None:
@@ -146,6 +149,6 @@ def test_after_a_hundred_looks_nobody_says_that_nothing_is_held() -> None:
     void = [Snapshot(f"{number:08}", NOON, ()) for number in range(101)]
 
     with pytest.raises(EngineError, match="of 100 snapshots none holds a file"):
-        find_latest(void, look.holds_file, NOW)
+        find_latest(void, look, NOW)
 
     assert 100 == len(repository.asked)

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,13 @@ def context(
     is_stopping: Callable[[], bool] = lambda: False, waits: list[float] | None = None
 ) -> QuiesceContext:
     """Return a context in which nobody waits."""
-    return QuiesceContext(5.0, (waits if waits is not None else []).append, is_stopping)
+
+    class Waiter:
+        wait = staticmethod((waits if waits is not None else []).append)
+        is_stopped = property(lambda _: is_stopping())
+
+    waiter: Any = Waiter()
+    return QuiesceContext(5.0, waiter)
 
 
 def names_left(journal: Journal) -> Sequence[str]:

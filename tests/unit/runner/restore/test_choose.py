@@ -1,7 +1,10 @@
 """Which snapshot is restored, which of its paths, and where each belongs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,7 +14,6 @@ from hypothesis import strategies as st
 from sidecar.backrest.reading import RunPlan
 from sidecar.engines.base import Entry, Snapshot
 from sidecar.lib.errors import UsageError
-from sidecar.runner.latest import Latest
 from sidecar.runner.restore.choose import (
     Choice,
     RestoreError,
@@ -37,9 +39,13 @@ def request(**wanted: object) -> RestoreRequest:
     return RestoreRequest(PLAN, "here", **wanted)  # type: ignore[arg-type]
 
 
-def newest(snapshots: Sequence[Snapshot]) -> Latest:
-    """Take the newest, as where each holds a file."""
-    return Latest(snapshots[-1])
+def choose(
+    wanted: RestoreRequest, own: Sequence[Snapshot], others: Sequence[Snapshot] = ()
+) -> Choice:
+    """Choose at noon, of a repository with snapshots of the plan and of others."""
+    engine: Any = SimpleNamespace(snapshots=lambda plan, _: tuple(own) if plan else (*own, *others))
+    look: Any = SimpleNamespace(holds_file=lambda one: one.files_processed != 0)
+    return choose_snapshot(wanted, engine, look, NOON.timestamp())
 
 
 def snapshot(name: str, hours: int = 0) -> Snapshot:
@@ -138,9 +144,7 @@ def test_the_snapshot_is_chosen(wanted: dict[str, object], expected: str) -> Non
     """The newest, the newest not after a time, or by its id, also another plan's."""
     own = [snapshot("a"), snapshot("b", 2)]
 
-    found = choose_snapshot(
-        request(**wanted), lambda: own, lambda: [*own, snapshot("c", 3)], newest
-    )
+    found = choose(request(**wanted), own, [snapshot("c", 3)])
 
     assert (expected * 8, "") == (found.snapshot.id, found.passed_over)
 
@@ -148,15 +152,10 @@ def test_the_snapshot_is_chosen(wanted: dict[str, object], expected: str) -> Non
 @pytest.mark.parametrize("wanted", [{}, {"at": NOON + timedelta(hours=5)}])
 def test_a_snapshot_that_holds_nothing_is_chosen_by_its_id_only(wanted: dict[str, object]) -> None:
     """Restored in place it would wipe what is there."""
-    full, void = snapshot("a"), snapshot("b", 2)
+    full, void = snapshot("a"), replace(snapshot("b", 2), files_processed=0)
 
-    found = choose_snapshot(
-        request(**wanted),
-        lambda: [full, void],
-        list,
-        lambda candidates: Latest(candidates[0], tuple(candidates[1:])),
-    )
-    by_id = choose_snapshot(request(snapshot=void.id), list, lambda: [full, void], newest)
+    found = choose(request(**wanted), [full, void])
+    by_id = choose(request(snapshot=void.id), [full, void])
 
     assert Choice(full, "1 newer snapshot holds no file (bbbbbbbb)") == found
     assert Choice(void) == by_id
@@ -164,10 +163,10 @@ def test_a_snapshot_that_holds_nothing_is_chosen_by_its_id_only(wanted: dict[str
 
 def test_where_every_snapshot_is_passed_over_an_id_is_asked_for() -> None:
     """The refusal says why each of them is."""
-    void = snapshot("a")
+    void = replace(snapshot("a"), files_processed=0)
 
     with pytest.raises(RestoreError) as caught:
-        choose_snapshot(request(), lambda: [void], list, lambda found: Latest(None, tuple(found)))
+        choose(request(), [void])
 
     assert "no snapshot of web can be taken: 1 snapshot holds no file (aaaaaaaa)" in str(
         caught.value
@@ -181,9 +180,9 @@ def test_a_name_has_to_be_that_of_one_snapshot() -> None:
 
     for name, words in (("12345678", "2 snapshots are called"), ("1234567", "has no snapshot")):
         with pytest.raises(RestoreError, match=words):
-            choose_snapshot(request(snapshot=name), list, lambda: two, newest)
+            choose(request(snapshot=name), (), two)
     with pytest.raises(RestoreError) as gone:
-        choose_snapshot(request(snapshot="0123456789"), list, lambda: two, newest)
+        choose(request(snapshot="0123456789"), (), two)
     assert "`backrest-runner snapshots PLAN` lists them" in gone.value.hint
 
 
