@@ -4,7 +4,7 @@ import json
 import re
 import threading
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -72,7 +72,7 @@ class DockerClient(Closable):
         self.timeout = timeout
         self._lock = threading.Lock()
         self._idle: list[ApiClient] = []
-        self._used: set[ApiClient] = set()
+        self._used: dict[ApiClient, list[ApiClient]] = {}
         self._spoken: EngineVersion | None = None
         self._is_cut = False
 
@@ -139,17 +139,20 @@ class DockerClient(Closable):
         seconds without a byte.
         """
         call, prefix = f"GET {_bare(path)}", self._prefix()
-        with self._lent(call, again=False) as client:
-            response = client.get(
-                f"{client.base_url}{prefix}{path}", stream=True, timeout=self.timeout
-            )
-            try:
+        client = self._take(call)
+        try:
+            with self._explaining(call):
+                response: Response = client.get(
+                    f"{client.base_url}{prefix}{path}", stream=True, timeout=self.timeout
+                )
+            with closing(response):
                 if response.status_code != HTTPStatus.OK:
                     raise self._refused(response, call)
                 client.bound_silence(response, silence)
+                # What the block raises is its own affair.
                 yield self._pieces(response, call)
-            finally:
-                response.close()
+        finally:
+            self._give_back(client, again=False)
 
     @contextmanager
     def library(self, call: str, *, again: bool = True) -> Iterator[ApiClient]:
@@ -229,13 +232,12 @@ class DockerClient(Closable):
         return answer
 
     def _pieces(self, response: Response, call: str) -> Iterator[bytes]:
-        try:
-            yield from filter(None, response.raw.stream(_PIECE))
-        except ReadTimeoutError as error:
-            told = self._explained(error, call)
-            raise StreamSilent(told.message, told.hint) from error
-        except FAILURES as error:
-            raise self._explained(error, call) from error
+        with self._explaining(call):
+            try:
+                yield from filter(None, response.raw.stream(_PIECE))
+            except ReadTimeoutError as error:
+                told = self._explained(error, call)
+                raise StreamSilent(told.message, told.hint) from error
         if self._is_cut:
             raise ClientCut
 
@@ -243,47 +245,61 @@ class DockerClient(Closable):
     def _lent(self, call: str, *, again: bool = True) -> Iterator[ApiClient]:
         """Lend a client that nobody else uses meanwhile: the library's is made for one thread.
 
-        After a failure it is not used again, nor are those that wait; without `again` never.
+        After a failure it is not used again, without `again` never.
         """
+        client = self._take(call)
         is_good = False
-        idle = self._idle
         try:
-            client = self._take()
-        except (InventoryError, UsageError) as error:
+            with self._explaining(call):
+                yield client
+            is_good = again
+        except RequestRefused:
+            is_good = again
+            raise
+        finally:
+            self._give_back(client, again=is_good)
+
+    def _take(self, call: str) -> ApiClient:
+        with self._lock, self._explaining(call):
+            if self._is_cut:
+                raise ClientCut
+            client = self._idle.pop() if self._idle else self._new()
+            self._used[client] = self._idle
+        return client
+
+    def _new(self) -> ApiClient:
+        if isinstance(self._endpoint, UsageError):
+            raise DockerError(self._endpoint.message, self._endpoint.hint)
+        try:
+            return ApiClient(self._endpoint)
+        except InventoryError as error:
             raise DockerError(error.message, error.hint) from error
-        except FAILURES as error:
-            raise self._explained(error, call) from error
+
+    def _give_back(self, client: ApiClient, *, again: bool) -> None:
+        """Keep it for the next call, unless `close` came meanwhile."""
+        with self._lock:
+            kept = self._used.pop(client)
+            if again and kept is self._idle:
+                kept.append(client)
+                return
+        client.close()
+
+    @contextmanager
+    def _explaining(self, call: str) -> Iterator[None]:
+        """Turn what the client library raises into DockerError."""
         try:
-            yield client
-            is_good = again
+            yield
         except APIError as error:
-            is_good = again
             words = (error.explanation or str(error)).encode()
             raise explain_status(error.status_code or 0, words, self.address, call) from error
         except FAILURES as error:
-            self.close()
             raise self._explained(error, call) from error
-        finally:
-            with self._lock:
-                self._used.discard(client)
-                if is_good := is_good and idle is self._idle:
-                    idle.append(client)
-            if not is_good:
-                client.close()
-
-    def _take(self) -> ApiClient:
-        if isinstance(self._endpoint, UsageError):
-            raise self._endpoint
-        with self._lock:
-            if self._is_cut:
-                raise ClientCut
-            client = self._idle.pop() if self._idle else ApiClient(self._endpoint)
-            self._used.add(client)
-        return client
 
     def _explained(self, error: Exception, call: str) -> DockerError:
         if self._is_cut:
             raise ClientCut from error
+        # Docker may come back as another version.
+        self._spoken = None
         return explain_failure(error, self.address, call)
 
     def _refused(self, answer: Response, call: str) -> RequestRefused:

@@ -24,6 +24,8 @@ VOLUMES = "/volumes"
 T = TypeVar("T")
 
 _INFO = "/info"
+# Some days: a command takes as long as it takes.
+_LONGEST_SECONDS = 1e6
 _SHARED_NETWORK = "container:"
 
 
@@ -142,7 +144,7 @@ class Containers(Closable):
     def exit_status(self, container: str) -> int:
         """Wait until it has ended, and return the exit status of its command."""
         path = _path(container, "wait")
-        answer = self.client.act(path)
+        answer = self.client.act(path, timeout=_LONGEST_SECONDS)
         with reading(self.client.source(path)):
             return int(json.loads(answer or b"null")["StatusCode"])
 

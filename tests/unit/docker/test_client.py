@@ -125,3 +125,20 @@ def test_closing_while_a_call_runs_leaves_nothing_open(docker: FakeDocker) -> No
         docker.resume()
         assert asked.result(SECONDS) == b"[]"
     docker.wait_for_no_connections()
+
+
+def test_what_the_block_of_a_stream_raises_stays_what_it_is(docker: FakeDocker) -> None:
+    """A full disk there is no failure of Docker, and the stream is closed all the same."""
+    with DockerClient(docker.address) as client:
+        with pytest.raises(OSError, match="disk full") as caught:
+            _read_one(client, docker)
+        assert not isinstance(caught.value, DockerError)
+        assert client.get(LIST) == b"[]"
+
+
+def _read_one(client: DockerClient, docker: FakeDocker) -> None:
+    with client.stream("/events", SECONDS) as pieces:
+        docker.wait_for_streams()
+        docker.send(b"one")
+        assert next(pieces) == b"one"
+        raise OSError("disk full")
