@@ -6,7 +6,7 @@ The tables of all events (`LogEvent`) are those of the two programs.
 import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -36,6 +36,21 @@ def start_logging(level: str, form: str) -> None:
     root.propagate = False
 
 
+def leave_out(is_shown: Callable[[str, Mapping[str, object]], bool]) -> None:
+    """Log no more what people are shown otherwise: an event and its fields, where that is true.
+
+    Whoever asks for `info` gets it all the same, as do programs, which read JSON.
+    """
+    root = logging.getLogger("sidecar")
+    if root.isEnabledFor(logging.INFO):
+        return
+    for handler in root.handlers:
+        if isinstance(handler.formatter, _Formatter) and not handler.formatter.as_json:
+            handler.addFilter(
+                lambda record: not is_shown(record.getMessage(), getattr(record, "fields", {}))
+            )
+
+
 def log_event(logger: logging.Logger, level: int, event: str, **fields: object) -> None:
     """Log one named event with its fields; none of them may be a secret."""
     if logger.isEnabledFor(level):
@@ -47,13 +62,13 @@ class _Formatter(logging.Formatter):
 
     def __init__(self, *, as_json: bool) -> None:
         super().__init__()
-        self._as_json = as_json
+        self.as_json = as_json
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         fields: Mapping[str, object] = getattr(record, "fields", {})
         level = record.levelname.lower().replace("warning", "warn")
-        if self._as_json:
+        if self.as_json:
             event = {"time": time, "level": level, "event": record.getMessage(), **fields}
             return json.dumps(event, default=str)
         shown = "".join(f" {key}={_render_for_people(value)}" for key, value in fields.items())

@@ -73,11 +73,44 @@ def test_a_plan_that_was_emptied_is_a_warning_until_that_is_accepted(parts: Runn
         parts.run("run", *words, "web") for words in ((), ("--accept-empty",), ())
     )
     assert [3, 0, 0] == [one.returncode for one in (emptied, accepted, again)]
-    assert "backrest-runner run --accept-empty web" in emptied.stdout
+    assert ("backrest-runner run --accept-empty web" in emptied.stdout, "") == (
+        True,
+        emptied.stderr,
+    )
     assert accepted.stdout.endswith("no file was there to save, as was accepted\n")
     for words in (("--all",), ("web", "--dry-run")):
         refused = parts.run("run", "--accept-empty", *words)
         assert (1, True) == (refused.returncode, "plans that are named" in refused.stderr)
+
+
+def test_why_a_run_failed_is_said_once(parts: RunnerFolder) -> None:
+    """By the line for its end; who asks for a log gets it there too."""
+    parts.write(parts.plan(paths=[str(parts.folder / "missing")]))
+    done, logged, as_json = (
+        parts.run("run", "web", *words)
+        for words in ((), ("--log-level", "info"), ("--log-format", "json"))
+    )
+    assert ["", 1, 1] == [
+        done.stderr,
+        *(one.stderr.count("path does not exist") for one in (logged, as_json)),
+    ]
+    assert [1, 1, 1] == [one.stdout.count("path does not exist") for one in (done, logged, as_json)]
+
+
+def test_what_a_run_has_restored_is_said_at_its_end(parts: RunnerFolder) -> None:
+    """A success alone would say that nothing was lost."""
+    parts.run("run", "web")
+    for file in parts.data.iterdir():
+        file.unlink()
+    done = parts.run("run", "web", "--restore-empty", "--docker-sock", "none")
+    assert 0 == done.returncode
+    [last] = parts.runs()[:1]
+    assert last.ended is not None
+    said = re.search(
+        r": (1 file of 5 B was restored before, from snapshot [0-9a-f]{8})$", done.stdout
+    )
+    assert said is not None
+    assert said[1] == last.ended.reason
 
 
 def test_a_dry_run_saves_nothing_and_runs_no_hook(parts: RunnerFolder) -> None:

@@ -152,6 +152,7 @@ def _run(flags: dict[str, Any], *, dry_run: bool) -> int:
         preview_once(backup)
         result = Result.DONE
     else:
+        _leave_out_what_is_shown()
         with SignalWaiter() as waiter, waiter.install_signals():
             result = run_once(backup, waiter)
     if result is Result.FAILED:
@@ -224,6 +225,13 @@ def _show_end(job: "Job", finished: "RunFinished") -> None:
     from sidecar.cli.output.runs import render_end
 
     echo(render_end(job, finished))
+
+
+def _leave_out_what_is_shown() -> None:
+    from sidecar.cli.output.runs import is_shown_at_end
+    from sidecar.lib.log import leave_out
+
+    leave_out(is_shown_at_end)
 
 
 def _refuse_image_flags(own: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TextIO
 
 import click
@@ -24,6 +24,9 @@ COLOURS = {
     RunOutcome.CANCELLED: "red",
     RunOutcome.INTERRUPTED: "red",
 }
+_TOLD_AT_END = frozenset(
+    {"run.ended", "run.dropped", "plan.emptied", "snapshot.ahead", "snapshot.forged"}
+)
 _BAR_WIDTH = 24
 _LINE_SECONDS = 30.0
 _CLEAR = "\r\x1b[K"
@@ -79,6 +82,14 @@ def _render_progress(progress: Progress) -> str:
         f"{counted(progress.total_files, 'file')}"
         f"{rest}"
     )
+
+
+def is_shown_at_end(event: str, fields: Mapping[str, object]) -> bool:
+    """Return whether the line for the end of a run says what an event of the log does.
+
+    There is none for a run that is tried again.
+    """
+    return event in _TOLD_AT_END and "again" not in fields
 
 
 def name_of(job: Job) -> str:

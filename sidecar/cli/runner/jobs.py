@@ -13,6 +13,7 @@ from sidecar.cli.exits import FAILED, status_of, worst
 from sidecar.cli.output.runs import (
     ProgressLine,
     failure_of,
+    is_shown_at_end,
     name_of,
     outcome_of,
     render_counts,
@@ -21,6 +22,7 @@ from sidecar.cli.output.runs import (
 )
 from sidecar.cli.output.text import echo, printable, short_id
 from sidecar.lib.duration import render_duration
+from sidecar.lib.log import leave_out
 from sidecar.runner.due import Job, JobKind
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ def run_in_foreground(
     from sidecar.runner.loader import load
 
     line, statuses = ProgressLine(), list[int]()
+    leave_out(is_shown_at_end)
     config = load(settings.config)
     events = run_here(settings, dict(os.environ), config, choose(config), accepted)
     with closing(events):

@@ -106,11 +106,13 @@ class RunReporter:
             fields["reason"] = ended.reason
         if ended.snapshot:
             fields["snapshot"] = ended.snapshot
+        again = None if run.again is None else self._moment(run.again).isoformat()
+        if again is not None:
+            fields["again"] = again
         log_event(_log, _LEVELS[ended.outcome], "run.ended", **_fields(run.job), **fields)
         write_marker(self._directory, run)
         self.runs.ended(run)
-        if run.again is not None:
-            again = self._moment(run.again).isoformat()
+        if again is not None:
             log_event(_log, logging.INFO, "run.retry", **_fields(run.job), at=again)
             # Notifications tell how it ended at last.
             return

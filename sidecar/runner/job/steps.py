@@ -163,10 +163,12 @@ class RunConditions:
     Attributes:
         answers: the fire that it is to answer, with the tries before; None: a person asked for it.
         refusal: why its repository cannot be used; None: it can.
+        remark: a sentence on what was done before it, for its end; empty: nothing.
     """
 
     answers: Retry | None = None
     refusal: CommandResult | None = None
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +223,8 @@ class Attempt:
             return replace(result, retry=retry)
         wait = render_duration(round(retry.at - now))
         events = () if result.is_refused else result.events
-        return replace(result, events=events, remark=f"it is tried again in {wait}", retry=retry)
+        remark = "; ".join(filter(None, (result.remark, f"it is tried again in {wait}")))
+        return replace(result, events=events, remark=remark, retry=retry)
 
     def _refuse_links(self) -> CommandResult | None:
         plan = self.scope.plan
@@ -302,6 +305,7 @@ class Attempt:
 
     def _judge(self, done: CommandResult, verdict: BackupVerdict) -> AttemptResult:
         result, events = _warned(done, verdict), self.scope.events
+        remark = "; ".join(filter(None, (self.conditions.remark, verdict.remark)))
         if result.kind is ResultKind.SUCCESS:
             is_new = self.scope.plan is None or result.snapshot
             outcome = RunOutcome.SUCCESS if is_new else RunOutcome.SKIPPED
@@ -311,8 +315,8 @@ class Attempt:
         elif self._is_stopping():
             return replace(self._stopped(), events=events.failed)
         else:
-            return AttemptResult(RunOutcome.FAILED, events.failed, result)
-        remark, keeps_all = verdict.remark, verdict.keeps_all
+            return AttemptResult(RunOutcome.FAILED, events.failed, result, remark=remark)
+        keeps_all = verdict.keeps_all
         return AttemptResult(outcome, follow, result, remark=remark, keeps_all=keeps_all)
 
     def clean_up(self, result: AttemptResult) -> AttemptResult:

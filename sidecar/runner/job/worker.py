@@ -6,13 +6,14 @@ from dataclasses import replace
 from functools import partial
 
 from sidecar.backrest.reading import Repo, RunPlan, Timing
-from sidecar.engines.base import CommandResult, FailureClass, failed
+from sidecar.engines.base import CommandResult, FailureClass, Stats, failed
 from sidecar.lib.errors import SidecarError
+from sidecar.lib.text import counted, render_size
 from sidecar.lib.threads import places_of
 from sidecar.runner.due import Job, JobKind, Missed, Retry
 from sidecar.runner.job.progress import ProgressHub, RunFinished
 from sidecar.runner.job.steps import RunConditions
-from sidecar.runner.journal import Run, RunCause
+from sidecar.runner.journal import Ended, Run, RunCause
 from sidecar.runner.parts import RunnerDependencies
 
 
@@ -69,8 +70,10 @@ class JobRunner:
         self._reporter.began(job, trigger)
         repo = config.repo(job.repo)
         away = None if repo is None else self._refusal(repo, trigger)
-        lost = None if plan is None or away is not None else self._refill(plan, trigger)
-        conditions = RunConditions(answers, away or lost)
+        lost, restored = None, ""
+        if plan is not None and away is None:
+            lost, restored = self._refill(plan, trigger)
+        conditions = RunConditions(answers, away or lost, restored)
         report = partial(self._hub.publish, job)
         run = self._parts.session.run(job, config, trigger, report, conditions)
         if repo is not None and away is None and run.ended is not None:
@@ -113,13 +116,25 @@ class JobRunner:
         if missed is not None:
             self._reporter.missed(missed, now)
 
-    def _refill(self, plan: RunPlan, trigger: RunCause) -> CommandResult | None:
-        """Restore a plan that has become empty, where that is wanted; return how that failed.
+    def _refill(self, plan: RunPlan, trigger: RunCause) -> tuple[CommandResult | None, str]:
+        """Restore a plan that has become empty, where that is wanted.
 
-        A plan that is half restored must not be backed up.
+        Return how that failed, for a plan that is half restored must not be backed up; else what
+        was restored, in a sentence, which is empty if that was nothing.
         """
         _, ended = self._parts.emptiness.refill(plan, trigger)
-        if ended is None or ended.outcome.is_good:
-            return None
+        if ended is None:
+            return None, ""
+        if ended.outcome.is_good:
+            return None, _render_restored(ended)
         reason = f"the plan is empty and could not be restored: {ended.reason}"
-        return failed(ended.failure or FailureClass.UNKNOWN, reason)
+        return failed(ended.failure or FailureClass.UNKNOWN, reason), ""
+
+
+def _render_restored(ended: Ended) -> str:
+    """Return `1 file of 3 B was restored before, from snapshot 252d6209`, and what was not well."""
+    stats = ended.stats or Stats()
+    files, size = counted(stats.files_processed, "file"), render_size(stats.bytes_processed)
+    verb = "was" if stats.files_processed == 1 else "were"
+    said = f"{files} of {size} {verb} restored before, from snapshot {ended.snapshot[:8]}"
+    return "; ".join(filter(None, (said, ended.reason)))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar.lib.log import log_event, start_logging
+from sidecar.lib.log import leave_out, log_event, start_logging
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +46,18 @@ def test_json_is_in_ascii(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert line.isascii()
     assert json.loads(line)["reason"] == "locked → wait"
+
+
+@pytest.mark.parametrize(
+    ("level", "form", "lines"), [("warn", "text", 1), ("info", "text", 2), ("warn", "json", 2)]
+)
+def test_what_is_shown_otherwise_is_left_out_for_people(
+    level: str, form: str, lines: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who asks for more gets it, and programs get all."""
+    start_logging(level, form)
+    leave_out(lambda event, fields: event == "run.ended" and "again" not in fields)
+    logger = logging.getLogger("sidecar.tests")
+    log_event(logger, logging.WARNING, "run.ended", reason="locked")
+    log_event(logger, logging.WARNING, "run.ended", reason="locked", again="soon")
+    assert lines == len(capsys.readouterr().err.splitlines())

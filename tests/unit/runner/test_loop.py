@@ -512,6 +512,18 @@ def test_a_plan_that_could_not_be_restored_is_not_backed_up(world: World) -> Non
     assert "could not be restored: no space" in conditions.refusal.reason
 
 
+def test_the_run_after_a_restore_says_what_was_restored(world: World) -> None:
+    """And what of it is not as it was."""
+    world.loop.poll()
+    stats = Stats(files_processed=2, bytes_processed=2000)
+    back = Ended(RunOutcome.WARNING, NOON, "0123456789", stats, reason="owners differ")
+    jobs, acting = job_runner(world, Ended(RunOutcome.SUCCESS, NOON), Emptied(back))
+    jobs.run(WEB, RunCause.SCHEDULE)
+    (conditions,) = acting.conditions
+    said = "2 files of 2.0 kB were restored before, from snapshot 01234567; owners differ"
+    assert (None, said) == (conditions.refusal, conditions.remark)
+
+
 def away(world: World, retry: Retry) -> None:
     """Let the last run have failed, so that it is tried again."""
     journal = world.parts.journal

@@ -399,6 +399,19 @@ def test_the_time_until_the_next_try_is_told_as_it_was_planned(scene: Scene) -> 
     assert ended.reason == "no route; it is tried again in 15 min"
 
 
+def test_what_was_done_before_a_run_is_told_at_its_end(scene: Scene) -> None:
+    """Also of one that fails and is tried again."""
+    conditions = RunConditions(Retry(900.0), remark="2 files were restored")
+    for answer in ({"backup": failed(FailureClass.NETWORK, "it is gone")}, {}):
+        scene.answers.clear()
+        scene.answers.update(answer)
+        scene.session.run(WEB, scene.config, RunCause.SCHEDULE, conditions=conditions)
+    assert [run.ended and run.ended.reason for run in scene.told] == [
+        "it is gone; 2 files were restored; it is tried again in 15 min",
+        "2 files were restored",
+    ]
+
+
 def test_no_hook_runs_before_the_repository_has_answered(scene: Scene) -> None:
     """Those of the failure do at the last try."""
     refusal = failed(FailureClass.NETWORK, "it does not answer")
