@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.backrest.reading import Repo, RunPlan
+from sidecar.backrest.plan import Retention
+from sidecar.backrest.reading import CheckPolicy, PrunePolicy, Repo, RunPlan
 from sidecar.engines.base import (
     CommandResult,
     Engine,
@@ -152,6 +153,19 @@ class ResticBench(Bench):
             return [one for one in lines if one != "version"]
 
         return asked
+
+    def use(self, repo: Repo) -> None:
+        """Use a repository from its first snapshot to the last: all that is asked for has to work."""
+        self.write("file", "hello")
+        engine = self.restic(repo)
+        done = [engine.backup(self.plan(), INSTANCE, self.reported.append) for _ in range(2)]
+        done.append(engine.forget(self.plan(), INSTANCE, Retention(last=1)))
+        done += [engine.prune(PrunePolicy()), engine.check(CheckPolicy()), engine.unlock()]
+        [snapshot] = engine.snapshots(self.plan(), INSTANCE)
+        target = self.folder / "target"
+        done.append(engine.restore(snapshot, (), target, self.reported.append))
+        assert {(ResultKind.SUCCESS, "")} == {(one.kind, one.reason) for one in done}
+        assert "hello" == (target / f"{self.source}/file".lstrip("/")).read_text()
 
     def run(self, *words: str, env: Mapping[str, str] | None = None) -> str:
         """Run restic itself, as somebody else does; give what it says."""

@@ -6,21 +6,20 @@ from pathlib import Path
 import pytest
 
 from sidecar.runner.journal import Journal
-from tests.engines.bench import Bench, ResticBench, copy_of
+from tests.engines.bench import Bench, ResticBench, copy_of, quick_repo
 
 KINDS: dict[str, Callable[[Path], Bench]] = {"restic": ResticBench.at}
+TEMPLATES: dict[str, Callable[[Path], Path]] = {"restic": quick_repo}
 
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Make an empty repository of each kind once."""
+    """Make an empty repository of each kind once, which is quickly opened."""
     made: dict[str, Path] = {}
 
     def make(kind: str) -> Path:
         if kind not in made:
-            bench = KINDS[kind](tmp_path_factory.mktemp(f"{kind}-template"))
-            bench.engine().initialise()
-            made[kind] = bench.folder / "repo"
+            made[kind] = TEMPLATES[kind](tmp_path_factory.mktemp(f"{kind}-template"))
         return made[kind]
 
     return make

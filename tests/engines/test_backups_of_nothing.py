@@ -1,7 +1,6 @@
 """Backups that save no file: what was saved before stays, and what counts is what is saved."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,15 +16,8 @@ from sidecar.runner.job.report import EndedRuns
 from sidecar.runner.job.session import Session
 from sidecar.runner.job.steps import Programs
 from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
-from tests.engines.bench import INSTANCE, ResticBench, quick_repo
+from tests.engines.bench import INSTANCE, ResticBench
 from tests.fakes.made_engines import MadeEngines
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Make one empty repository that is quickly opened."""
-    repo = quick_repo(tmp_path_factory.mktemp("template"))
-    return lambda _: repo
 
 
 @dataclass

@@ -6,7 +6,6 @@ guarded against one that exists, the runner can.
 
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,15 +23,8 @@ from sidecar.runner.restore.choose import RestoreError, RestoreRequest
 from sidecar.runner.restore.restore import Restorer
 from sidecar.runner.verify.sample import SampleLimits
 from sidecar.runner.verify.verify import Verifier
-from tests.engines.bench import INSTANCE, ResticBench, quick_repo
+from tests.engines.bench import INSTANCE, ResticBench
 from tests.fakes.made_engines import MadeEngines
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Make one empty repository that is quickly opened."""
-    repo = quick_repo(tmp_path_factory.mktemp("template"))
-    return lambda _: repo
 
 
 class Victim:

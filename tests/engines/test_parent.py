@@ -23,13 +23,6 @@ from tests.fakes.made_engines import MadeEngines
 KEEP = Retention(last=9)
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> object:
-    """Make one empty repository that is quickly opened."""
-    repo = quick_repo(tmp_path_factory.mktemp("template"))
-    return lambda _: repo
-
-
 class Watched:
     """A bench whose runs share what they ask, and of which each command is noted."""
 

@@ -17,7 +17,7 @@ from sidecar.engines.restic import Host
 from sidecar.lib.process import Child, ProcessRunner
 from sidecar.runner.journal import Journal
 from sidecar.runner.lock_records import JournalLockRecords
-from tests.engines.bench import INSTANCE, RESTIC, ResticBench, quick_repo
+from tests.engines.bench import INSTANCE, RESTIC, ResticBench
 from tests.engines.storages import rest_server
 
 MEGABYTE = 1 << 20
@@ -26,13 +26,6 @@ SECONDS = 60.0
 SLOW = ("--limit-upload 512", "--limit-download 512")
 # Restic 0.14 knows its lock as its own only 0.2 seconds after it has made it.
 SETTLED = 0.6
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Make one empty repository that is quickly opened."""
-    repo = quick_repo(tmp_path_factory.mktemp("template"))
-    return lambda _: repo
 
 
 def locks_of(bench: ResticBench) -> list[Path]:
@@ -150,6 +143,18 @@ def at_work(
         thread.join()
 
 
+def left_behind(
+    bench: ResticBench,
+    journal: Journal,
+    work: Callable[[ResticBench, Engine], CommandResult],
+) -> None:
+    """Let a restic of another container be killed in the middle of its work."""
+    with JournalLockRecords(journal, in_a_container(bench)) as records:
+        bench.records = records
+        with at_work(bench, work):
+            pass
+
+
 @pytest.mark.parametrize("work", [back_up, restore, prune, check])
 def test_locks_of_our_dead_programs_are_removed_though_the_container_is_another(
     filled: ResticBench,
@@ -157,10 +162,7 @@ def test_locks_of_our_dead_programs_are_removed_though_the_container_is_another(
     work: Callable[[ResticBench, Engine], CommandResult],
 ) -> None:
     """Restic itself would respect them for half an hour."""
-    with JournalLockRecords(journal, in_a_container(filled)) as records:
-        filled.records = records
-        with at_work(filled, work):
-            pass
+    left_behind(filled, journal, work)
     [left] = filled.restic().locks()
     with on_this_host(filled, journal):
         done = filled.restic().unlock()
@@ -204,18 +206,6 @@ def test_a_program_that_outlives_its_runner_keeps_its_lock(
 
     assert 1 == len(held)
     assert [] == locks_of(filled)
-
-
-def left_behind(
-    bench: ResticBench,
-    journal: Journal,
-    work: Callable[[ResticBench, Engine], CommandResult],
-) -> None:
-    """Let a restic of another container be killed in the middle of its work."""
-    with JournalLockRecords(journal, in_a_container(bench)) as records:
-        bench.records = records
-        with at_work(bench, work):
-            pass
 
 
 def test_an_exclusive_lock_that_was_left_on_a_server_is_removed(

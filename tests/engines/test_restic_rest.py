@@ -1,27 +1,19 @@
 """A repository behind a real REST server, also one that lets nothing be deleted."""
 
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy
 from sidecar.engines.base import EngineError, FailureClass, ResultKind
-from tests.engines.bench import INSTANCE, ResticBench, quick_repo
+from tests.engines.bench import INSTANCE, ResticBench
 from tests.engines.storages import SECRET, USER, rest_server
 
 KEEP_ALL = "the storage lets nothing be deleted (append-only?): set the retention to keep all"
 # Restic would try the same for a quarter of an hour, or ten times at least.
 AT_ONCE = 15.0
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Make one empty repository that is quickly opened."""
-    repo = quick_repo(tmp_path_factory.mktemp("template"))
-    return lambda _: repo
 
 
 @pytest.fixture
@@ -40,17 +32,7 @@ def append_only(restic: ResticBench) -> Iterator[str]:
 
 def test_a_repository_behind_a_server_works(restic: ResticBench, server: str) -> None:
     """From the first snapshot to the last."""
-    restic.write("file", "hello")
-    engine = restic.restic(restic.repo(uri=server))
-    done = [engine.backup(restic.plan(), INSTANCE, restic.reported.append) for _ in range(2)]
-    done.append(engine.forget(restic.plan(), INSTANCE, Retention(last=1)))
-    done += [engine.prune(PrunePolicy()), engine.check(CheckPolicy()), engine.unlock()]
-    [snapshot] = engine.snapshots(restic.plan(), INSTANCE)
-    target = restic.folder / "target"
-    done.append(engine.restore(snapshot, (), target, restic.reported.append))
-
-    assert {(ResultKind.SUCCESS, "")} == {(one.kind, one.reason) for one in done}
-    assert "hello" == (target / f"{restic.source}/file".lstrip("/")).read_text()
+    restic.use(restic.repo(uri=server))
 
 
 def test_refused_credentials_are_told(restic: ResticBench, server: str) -> None:

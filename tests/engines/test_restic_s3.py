@@ -1,25 +1,16 @@
 """A repository behind a real S3 server: that of a current rclone, which Debian's does not have."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-from sidecar.backrest.plan import Retention
-from sidecar.backrest.reading import CheckPolicy, PrunePolicy, Repo
-from sidecar.engines.base import EngineError, FailureClass, ResultKind
+from sidecar.backrest.reading import Repo
+from sidecar.engines.base import EngineError, FailureClass
 from sidecar.engines.restic import CommandTimeouts
-from tests.engines.bench import INSTANCE, ResticBench, quick_repo
+from tests.engines.bench import ResticBench
 from tests.engines.storages import SECRET, USER, s3_server
 
 pytestmark = [pytest.mark.engine, pytest.mark.current_engine]
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Make one empty repository that is quickly opened."""
-    repo = quick_repo(tmp_path_factory.mktemp("template"))
-    return lambda _: repo
 
 
 @pytest.fixture
@@ -40,17 +31,7 @@ def remote(bench: ResticBench, uri: str, user: str = USER, secret: str = SECRET)
 
 def test_a_repository_in_a_bucket_works(restic: ResticBench, bucket: str) -> None:
     """From the first snapshot to the last."""
-    restic.write("file", "hello")
-    engine = restic.restic(remote(restic, bucket))
-    done = [engine.backup(restic.plan(), INSTANCE, restic.reported.append) for _ in range(2)]
-    done.append(engine.forget(restic.plan(), INSTANCE, Retention(last=1)))
-    done += [engine.prune(PrunePolicy()), engine.check(CheckPolicy()), engine.unlock()]
-    [snapshot] = engine.snapshots(restic.plan(), INSTANCE)
-    target = restic.folder / "target"
-    done.append(engine.restore(snapshot, (), target, restic.reported.append))
-
-    assert {(ResultKind.SUCCESS, "")} == {(one.kind, one.reason) for one in done}
-    assert "hello" == (target / f"{restic.source}/file".lstrip("/")).read_text()
+    restic.use(remote(restic, bucket))
 
 
 def test_a_repository_in_a_bucket_is_made(restic: ResticBench, bucket: str) -> None:

@@ -1,25 +1,17 @@
 """A repository behind a real sshd, whose host key is checked."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from sidecar.backrest.plan import Retention
-from sidecar.backrest.reading import CheckPolicy, Repo
-from sidecar.engines.base import FailureClass, ResultKind
+from sidecar.backrest.reading import Repo
+from sidecar.engines.base import FailureClass
 from sidecar.engines.restic import CommandTimeouts
 from sidecar.lib.process import ProcessRunner
-from tests.engines.bench import INSTANCE, ResticBench, fail_until_told, quick_repo
+from tests.engines.bench import ResticBench, fail_until_told
 from tests.engines.storages import SshServer, ssh_server
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Make one empty repository that is quickly opened."""
-    repo = quick_repo(tmp_path_factory.mktemp("template"))
-    return lambda _: repo
 
 
 @pytest.fixture
@@ -40,17 +32,7 @@ def remote(restic: ResticBench, server: SshServer) -> Repo:
 
 def test_a_repository_behind_ssh_works(restic: ResticBench, remote: Repo) -> None:
     """With whatever restic there is: one that knows no arguments of ssh is given none."""
-    restic.write("file", "hello")
-    engine = restic.restic(remote)
-    done = [engine.backup(restic.plan(), INSTANCE, restic.reported.append) for _ in range(2)]
-    done.append(engine.forget(restic.plan(), INSTANCE, Retention(last=1)))
-    done.append(engine.check(CheckPolicy()))
-    [snapshot] = engine.snapshots(restic.plan(), INSTANCE)
-    target = restic.folder / "target"
-    done.append(engine.restore(snapshot, (), target, restic.reported.append))
-
-    assert {(ResultKind.SUCCESS, "")} == {(one.kind, one.reason) for one in done}
-    assert "hello" == (target / f"{restic.source}/file".lstrip("/")).read_text()
+    restic.use(remote)
 
 
 def test_who_has_a_command_of_his_own_is_given_no_arguments(

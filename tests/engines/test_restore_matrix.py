@@ -10,14 +10,14 @@ import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.engines.bench import INSTANCE, PASSWORD, RESTIC, ResticBench, quick_repo
+from tests.engines.bench import INSTANCE, PASSWORD, RESTIC, ResticBench
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = tuple(filter(None, (RESTIC, os.environ.get("RESTIC_CURRENT"))))
@@ -77,13 +77,6 @@ class Saved:
     def has_sparse(self) -> bool:
         """Whether this restic restores holes."""
         return self.bench.restic().features().version >= (0, 15, 0)
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Make one empty repository that is quickly opened."""
-    repo = quick_repo(tmp_path_factory.mktemp("template"))
-    return lambda _: repo
 
 
 @pytest.fixture(params=PROGRAMS, ids=range(len(PROGRAMS)))

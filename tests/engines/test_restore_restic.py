@@ -3,7 +3,6 @@
 import errno
 import os
 import stat
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,14 +17,7 @@ from sidecar.runner.restore.choose import RestoreError, RestoreRequest
 from sidecar.runner.restore.places import Effect
 from sidecar.runner.restore.restore import Restorer
 from sidecar.runner.restore.staging import PREFIX
-from tests.engines.bench import INSTANCE, ResticBench, quick_repo
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Make one empty repository that is quickly opened."""
-    repo = quick_repo(tmp_path_factory.mktemp("template"))
-    return lambda _: repo
+from tests.engines.bench import INSTANCE, ResticBench
 
 
 class Restoring:

@@ -1,9 +1,7 @@
 """Snapshots from the future: a clock was ahead once, and must not cost what is saved since."""
 
 import logging
-from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -16,15 +14,8 @@ from sidecar.runner.job.report import EndedRuns
 from sidecar.runner.job.session import Session
 from sidecar.runner.job.steps import Programs
 from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
-from tests.engines.bench import INSTANCE, ResticBench, quick_repo
+from tests.engines.bench import INSTANCE, ResticBench
 from tests.fakes.made_engines import MadeEngines
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Make one empty repository that is quickly opened."""
-    repo = quick_repo(tmp_path_factory.mktemp("template"))
-    return lambda _: repo
 
 
 class Machine:

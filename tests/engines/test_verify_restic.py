@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,17 +13,10 @@ from sidecar.runner.empty_source import EmptySourceAction, EmptySourceGuard, Emp
 from sidecar.runner.journal import Journal, RunOutcome
 from sidecar.runner.verify.sample import SampleLimits
 from sidecar.runner.verify.verify import Verification, Verifier
-from tests.engines.bench import INSTANCE, ResticBench, quick_repo
+from tests.engines.bench import INSTANCE, ResticBench
 from tests.fakes.made_engines import MadeEngines
 
 SMALL = SampleLimits(count=3, least=1000, most=100_000)
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Make one empty repository that is quickly opened."""
-    repo = quick_repo(tmp_path_factory.mktemp("template"))
-    return lambda _: repo
 
 
 @pytest.fixture
