@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from sidecar.backrest.document import DocumentView
-from sidecar.docker.client import DockerClient
 from sidecar.docker.markers import Marker
 from sidecar.docker.models import Container, ContainerState, Inventory, Mount, SwarmService
 from sidecar.docker.stopped import NotedStop
@@ -32,6 +31,7 @@ from sidecar.reconciler.resume.resume import (
     decide_torn,
     find_template,
 )
+from tests.fakes.prepared_docker import PreparedDocker
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC).timestamp()
 ID = "ab" * 32
@@ -175,37 +175,6 @@ def test_the_template_is_that_of_the_containers_workload_now() -> None:
     assert find_template(marker(), rendered(*grouped)) is None
 
 
-class Engine(DockerClient):
-    """Prepared answers by path; what is done is noted."""
-
-    def __init__(self, answers: Mapping[str, Any]) -> None:
-        super().__init__("unix:///nowhere.sock")
-        self.answers = dict(answers)
-        self.done: list[str] = []
-
-    def find(self, path: str, method: str = "GET") -> bytes | None:
-        """Answer, or fail where an exception was prepared."""
-        del method
-        answer = self.answers.get(path)
-        if isinstance(answer, Exception):
-            raise answer
-        return None if answer is None else json.dumps(answer).encode()
-
-    def get(self, path: str) -> bytes:
-        """Answer what must be there."""
-        return json.dumps(self.answers[path]).encode()
-
-    def act(
-        self, path: str, body: object = None, *, method: str = "POST", timeout: float | None = None
-    ) -> bytes | None:
-        """Note it; fail where that was prepared."""
-        del method, timeout
-        if isinstance(answer := self.answers.get(path), Exception):
-            raise answer
-        self.done.append(path if body is None else f"{path} {json.dumps(body)}")
-        return b""
-
-
 def inspected(status: str = "exited", finished: str = STOPPED, name: str = "web") -> dict[str, Any]:
     """Make the engine's answer about a container."""
     return {"Id": ID, "Name": f"/{name}", "State": {"Status": status, "FinishedAt": finished}}
@@ -216,7 +185,7 @@ class Bench:
     """A guard with a hand-made engine, and what it told."""
 
     directory: Path
-    engine: Engine
+    engine: PreparedDocker
     now: float = NOON
     look: IdleCheck = IDLE
     asked: list[frozenset[str]] = field(default_factory=list)
@@ -279,7 +248,7 @@ START = f"/containers/{ID}/start"
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     """A stopped container whose labels ask for a stop."""
-    made = Bench(tmp_path, Engine({PLACE: inspected()}))
+    made = Bench(tmp_path, PreparedDocker({PLACE: inspected()}))
     made.render(*rendered(container()))
     return made
 
@@ -377,7 +346,7 @@ def test_a_start_that_fails_keeps_the_marker(bench: Bench) -> None:
 
 def test_before_the_first_good_pass_nothing_is_started_or_discarded(tmp_path: Path) -> None:
     """Without an inventory nobody knows which labels there are."""
-    bench = Bench(tmp_path, Engine({PLACE: inspected()}))
+    bench = Bench(tmp_path, PreparedDocker({PLACE: inspected()}))
     path = bench.mark()
     bench.run(600)
     assert bench.engine.done == []
@@ -498,5 +467,5 @@ def test_without_an_api_the_container_tells_whether_plans_run(
     answers: Mapping[str, Any], *, is_known: bool, expected: IdleState
 ) -> None:
     """A dead or absent runner runs nothing; one that was never seen may be elsewhere."""
-    activity = PlanActivity(None, Engine(answers), "backrest", lambda: is_known)
+    activity = PlanActivity(None, PreparedDocker(answers), "backrest", lambda: is_known)
     assert expected is activity(frozenset({"p"})).state

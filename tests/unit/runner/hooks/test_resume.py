@@ -1,53 +1,19 @@
 """What hooks have left stopped is started by the runner, but never under a run that needs it."""
 
-import json
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sidecar.backrest.reading import RunHook, RunPlan
-from sidecar.docker.client import DockerClient
 from sidecar.lib.errors import InventoryError, StoreError
 from sidecar.runner.hooks.resume import MarkerResumer
 from sidecar.runner.job.running import RunningPlans
+from tests.fakes.prepared_docker import PreparedDocker
 
 AT = 1_772_625_000
 ID, OTHER = "ab" * 32, "cd" * 32
 FIVE = "2026-03-04T11:50:05Z"
-
-
-class Engine(DockerClient):
-    """Prepared answers by path; what is done is noted."""
-
-    def __init__(self, answers: Mapping[str, Any]) -> None:
-        super().__init__("unix:///nowhere.sock")
-        self.answers = dict(answers)
-        self.done: list[str] = []
-
-    def find(self, path: str, method: str = "GET") -> bytes | None:
-        """Answer, or fail where an exception was prepared."""
-        del method
-        answer = self.answers.get(path)
-        if isinstance(answer, Exception):
-            raise answer
-        return None if answer is None else json.dumps(answer).encode()
-
-    def get(self, path: str) -> bytes:
-        """Answer what must be there."""
-        return json.dumps(self.answers[path]).encode()
-
-    def act(
-        self, path: str, body: object = None, *, method: str = "POST", timeout: float | None = None
-    ) -> bytes | None:
-        """Note it; fail where that was prepared."""
-        del body, method, timeout
-        if isinstance(answer := self.answers.get(path), Exception):
-            raise answer
-        self.done.append(path)
-        return b""
 
 
 class Bench:
@@ -56,7 +22,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / ".quiesced"
         self.folder.mkdir()
-        self.engine = Engine({})
+        self.engine = PreparedDocker({})
         self.plans = RunningPlans()
         self.time = AT + 60.0
         self.resumer = MarkerResumer(
@@ -148,7 +114,9 @@ def test_a_service_gets_its_replicas_back(bench: Bench) -> None:
 
     assert () == bench.resumer.resume()
 
-    assert [f"/services/{ID[:25]}/update?version=4"] == bench.engine.done
+    [done] = bench.engine.done
+    assert done.startswith(f"/services/{ID[:25]}/update?version=4 ")
+    assert '"Replicas": 3' in done
     assert not path.exists()
 
 
