@@ -189,15 +189,21 @@ class RunnerDependencies:
     def start_again(self, wait: Wait | None = None) -> tuple[str, ...]:
         """Start what a process stopped which was killed, and what hooks have left stopped.
 
-        Returns a sentence for each that could not be started. For `wait` see `start_leftovers`.
+        What hooks of a run that is under way speak of stays stopped until that has saved. Returns a
+        sentence for each that could not be started. For `wait` see `start_leftovers`.
         """
         try:
-            left = start_leftovers(self.containers, self.journal, wait)
+            left = self._start_leftovers(wait)
         except SidecarError as error:
             log_event(_log, logging.ERROR, "journal.unreadable", reason=error.message)
             left = ()
         with while_nobody_stops(self.journal.path.parent) as is_free:
             return (*left, *self._resume_markers()) if is_free else left
+
+    def _start_leftovers(self, wait: Wait | None) -> tuple[str, ...]:
+        names = tuple(one.name for one in self.journal.containers.still_stopped())
+        with self.resumer.plans.unused("", *names) as is_free:
+            return start_leftovers(self.containers, self.journal, wait) if is_free else ()
 
     def _resume_markers(self) -> tuple[str, ...]:
         try:

@@ -1,7 +1,7 @@
 """Which plans run, so that nothing which they have stopped is started meanwhile."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from sidecar.backrest.reading import RunPlan
@@ -28,16 +28,16 @@ class RunningPlans:
                     self._plans.remove(one)
 
     @contextmanager
-    def unused(self, plan_id: str, name: str) -> Iterator[bool]:
-        """Let no plan begin, for the block; False if one runs that counts on a marker.
+    def unused(self, plan_id: str, *names: str) -> Iterator[bool]:
+        """Let no plan begin, for the block; False if one runs that counts on what is stopped.
 
-        That is the plan which wrote it, and any whose hooks speak of the container `name`: a
-        START hook leaves what it finds stopped.
+        That is the plan which stopped it, and any whose hooks speak of one of the containers
+        `names`: a START hook leaves what it finds stopped.
         """
         with self._lock:
-            yield not any(_counts_on(plan, plan_id, name) for plan in self._plans)
+            yield not any(_counts_on(plan, plan_id, names) for plan in self._plans)
 
 
-def _counts_on(plan: RunPlan, plan_id: str, name: str) -> bool:
-    commands = (hook.settings.get("command", "") for hook in plan.hooks)
-    return plan.id == plan_id or any(name in command for command in commands)
+def _counts_on(plan: RunPlan, plan_id: str, names: Iterable[str]) -> bool:
+    text = "\n".join(hook.settings.get("command", "") for hook in plan.hooks)
+    return plan.id == plan_id or any(name in text for name in names)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.backrest.reading import Config, Repo, RunPlan, Timing
+from sidecar.backrest.reading import Config, Repo, RunHook, RunPlan, Timing
 from sidecar.docker.models import Container
 from sidecar.engines.base import FailureClass, Progress, Stats
 from sidecar.lib.errors import SidecarError, UsageError
@@ -30,7 +30,7 @@ from sidecar.runner.job.report import EndedRuns, RunReporter
 from sidecar.runner.job.steps import RunConditions
 from sidecar.runner.job.upkeep import Probed
 from sidecar.runner.job.worker import JobRunner
-from sidecar.runner.journal import AheadSnapshot, Ended, Journal, Run, RunCause, RunOutcome
+from sidecar.runner.journal import AheadSnapshot, Ended, Journal, Run, RunCause, RunOutcome, Stopped
 from sidecar.runner.loader import Loader
 from sidecar.runner.loop import LoopDependencies, RunnerLoop
 from sidecar.runner.maintenance import DiskUsage, Maintenance, RepositoryProbes, used_parts
@@ -1137,6 +1137,18 @@ def test_jobs_know_the_containers_that_their_hooks_stop(world: World) -> None:
     world.write(plan())
     world.loop.poll()
     assert set() == world.parts.rules.containers(WEB)
+
+
+def test_what_a_dead_restore_stopped_stays_stopped_while_a_plan_counts_on_it(world: World) -> None:
+    """Its START hook has left the container as it found it, and it still saves."""
+    parts = replace(world.parts, containers=None)
+    parts.journal.containers.stopped(Stopped("web-id", "web", 0, NOON, 4))
+    stop = RunHook(frozenset(), "actionCommand", {"command": "docker stop web"})
+    for plan_id, hooks, is_tried in (("a", (stop,), False), ("b", (), True)):
+        with parts.resumer.plans.running(RunPlan(plan_id, "store", hooks=hooks)):
+            assert is_tried is bool(parts.start_again())
+    [said] = parts.start_again()
+    assert said.startswith("web is stopped")
 
 
 def test_our_own_container_is_no_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
