@@ -79,7 +79,8 @@ class RunnerLoop:
                 self._checks = {**self._checks, due.job: replace(check, last_start=now)}
             cause = RunCause.RETRY if due.is_again else RunCause.SCHEDULE
             dependencies.pool.submit(due.job, cause)
-        dependencies.heartbeat.beat(now, dependencies.status.beat())
+        dependencies.status.beat()
+        dependencies.heartbeat.beat(now, dependencies.status.health())
         return found.next_wake - now
 
     def _moments(self) -> Mapping[Job, Moments]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sidecar import __version__
 from sidecar.backrest.reading import RunPlan
 from sidecar.engines.base import Progress
 from sidecar.runner.due import Job, JobKind
@@ -17,51 +16,79 @@ from sidecar.runner.job.upkeep import Probed
 from sidecar.runner.journal import Past, Run, RunOutcome, Verified
 from sidecar.runner.loader import Loaded
 from sidecar.service.health import Health
+from sidecar.service.report import DaemonFacts
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanState:
     """A plan and its runs; times in unix seconds, None: never, or not known.
 
-    `period` is in seconds, `latest` the run that has made the latest snapshot, `failure` the
-    class of the last failure, `blocked` says why the plan is not run at all.
+    What health depends on comes first, then what only the status shows.
+
+    Attributes:
+        period: the longest pause of its schedule, in seconds.
+        failure: the class of the last failure.
+        blocked: why the plan is not run at all.
+        ahead: the beginnings of the ids of its snapshots that are ahead of the clock.
+        was_cut_off: the last run was cancelled by the end of the runner, and no person had asked
+            for that run.
+        latest: the run that has made the latest snapshot.
     """
 
     plan: RunPlan
-    past: Past | None
-    period: float | None
-    next_fire: float | None
-    last_good: Run | None
-    latest: Run | None
-    failure: str
-    verified: Verified | None
-    blocked: str
-    is_waiting: bool
-    is_running: bool
-    progress: Progress | None
+    past: Past | None = None
+    period: float | None = None
+    failure: str = ""
+    blocked: str = ""
+    ahead: tuple[str, ...] = ()
+    was_cut_off: bool = False
+    next_fire: float | None = None
+    last_good: Run | None = None
+    latest: Run | None = None
+    verified: Verified | None = None
+    is_waiting: bool = False
+    is_running: bool = False
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class RunnerStatus:
-    """All that is known at `now`, in unix seconds; `uptime` in seconds.
+class UpkeepState:
+    """Work of a kind for a plan or a repository; `failure` is the class of the last failure."""
 
-    `disks` are used parts from 0 to 1 by path, `runs` counts runs by outcome, `missed` fires
-    that no run answers.
+    past: Past
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerStatus(DaemonFacts):
+    """All that is known of the runner and its backups at one moment.
+
+    Attributes:
+        grace: how many seconds beyond twice its period a plan may be late.
+        loaded: the document.
+        plans: all plans of it.
+        upkeep: what was done for them and for their repositories besides backups.
+        probes: the last probe of each repository.
+        disks: how full each disk is, from 0 to 1, by path.
+        stopped: a sentence for each container that is stopped and could not be started.
+        unusable: a sentence for each address of notifications that cannot be used.
+        runs: how many runs have ended so since the start.
+        missed: fires since the start that no run answers.
     """
 
-    now: float
-    uptime: float
-    health: Health
-    loaded: Loaded
+    grace: float = 0.0
+    health: Health = field(default_factory=Health)
+    loaded: Loaded = field(default_factory=Loaded)
     plans: tuple[PlanState, ...] = ()
+    upkeep: Mapping[Job, UpkeepState] = field(default_factory=dict)
     probes: Mapping[str, Probed] = field(default_factory=dict)
     disks: Mapping[str, float] = field(default_factory=dict)
+    stopped: tuple[str, ...] = ()
+    unusable: tuple[str, ...] = ()
     runs: Mapping[str, int] = field(default_factory=dict)
     missed: int = 0
     running: int = 0
     waiting: int = 0
-    upkeep: Mapping[Job, Past] = field(default_factory=dict)
-    version: str = __version__
 
 
 def last_success_of(plan: PlanState, _: RunnerStatus) -> float | None:
@@ -111,30 +138,31 @@ def is_failed_of(plan: PlanState, _: RunnerStatus) -> float | None:
 def upkeep_success_of(kind: JobKind, status: RunnerStatus) -> dict[str, float]:
     """Return when work of a kind last succeeded, by the plan or repository it was done for."""
     return {
-        job.subject: past.last_success
-        for job, past in status.upkeep.items()
-        if job.kind is kind and past.last_success is not None
+        job.subject: one.past.last_success
+        for job, one in status.upkeep.items()
+        if job.kind is kind and one.past.last_success is not None
     }
 
 
 def upkeep_failed_of(kind: JobKind, status: RunnerStatus) -> dict[str, float]:
     """Tell whether the last work of a kind failed or was cut off, as 1 or 0; see above."""
     return {
-        job.subject: float(not past.last_outcome.is_good)
-        for job, past in status.upkeep.items()
-        if job.kind is kind and past.last_outcome is not None
+        job.subject: float(not one.past.last_outcome.is_good)
+        for job, one in status.upkeep.items()
+        if job.kind is kind and one.past.last_outcome is not None
     }
 
 
 def status_json(status: RunnerStatus) -> dict[str, Any]:
     """Return the object of /status; times are ISO 8601 in UTC, sizes bytes, ages seconds."""
+    health = status.health
     return {
         "version": status.version,
         "now": _iso(status.now),
         "started": _iso(status.now - status.uptime),
-        "healthy": status.health.is_healthy,
-        "ready": status.health.is_ready,
-        "reasons": list(status.health.sentences),
+        "healthy": health.is_healthy,
+        "ready": health.is_ready,
+        "reasons": list(health.sentences),
         "document_good": status.loaded.config is not None and not status.loaded.trouble,
         "running": status.running,
         "waiting": status.waiting,
@@ -152,11 +180,11 @@ def status_json(status: RunnerStatus) -> dict[str, Any]:
             {
                 "kind": job.kind.value,
                 "subject": job.subject,
-                "last_run": _iso(past.last_start),
-                "last_outcome": past.last_outcome and past.last_outcome.value,
-                "last_success": _iso(past.last_success),
+                "last_run": _iso(one.past.last_start),
+                "last_outcome": one.past.last_outcome and one.past.last_outcome.value,
+                "last_success": _iso(one.past.last_success),
             }
-            for job, past in status.upkeep.items()
+            for job, one in status.upkeep.items()
         ],
         "disks": {path: round(used, 4) for path, used in sorted(status.disks.items())},
     }

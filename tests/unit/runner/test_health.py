@@ -1,34 +1,51 @@
 """Whether all is well: every reason why not, in words."""
 
+from typing import Any
+
 import pytest
 
-from sidecar.runner.health import HealthFacts, PlanHealth, UpkeepHealth, judge
-from sidecar.runner.journal import RunOutcome
+from sidecar.backrest.reading import Config, RunPlan
+from sidecar.engines.base import FailureClass
+from sidecar.runner.due import Job, JobKind
+from sidecar.runner.health import judge
+from sidecar.runner.job.upkeep import Probed
+from sidecar.runner.journal import Past, RunOutcome
+from sidecar.runner.loader import Loaded
+from sidecar.runner.status import PlanState, RunnerStatus, UpkeepState
 from sidecar.service.health import Health, HealthAspect
 
 NOW, DAY, HOUR = 1_780_000_000.0, 86_400.0, 3_600.0
 
 
-def plan(**known: object) -> PlanHealth:
+def plan(
+    *,
+    first_seen: float | None = NOW - 90 * DAY,
+    last_success: float | None = NOW - DAY,
+    last_outcome: RunOutcome | None = RunOutcome.SUCCESS,
+    **known: Any,
+) -> PlanState:
     """Return a daily plan that is well, but for what is said."""
-    usual = {
-        "period": DAY,
-        "first_seen": NOW - 90 * DAY,
-        "last_success": NOW - DAY,
-        "last_outcome": RunOutcome.SUCCESS,
-    }
-    return PlanHealth("web", **{**usual, **known})  # type: ignore[arg-type]
+    past = None
+    if first_seen is not None:
+        past = Past(first_seen, last_success=last_success, last_outcome=last_outcome)
+    return PlanState(plan=RunPlan("web", "store"), past=past, **{"period": DAY, **known})
 
 
-def reasons(*plans: PlanHealth, **known: object) -> tuple[str, ...]:
+def health(*plans: PlanState, **known: Any) -> Health:
     """Return what is wrong with these plans, or besides them."""
-    return judge(HealthFacts(NOW, plans=plans, **known), HOUR).sentences  # type: ignore[arg-type]
+    usual = {"now": NOW, "grace": HOUR, "loaded": Loaded(Config())}
+    return judge(RunnerStatus(plans=plans, **{**usual, **known}))
+
+
+def reasons(*plans: PlanState, **known: Any) -> tuple[str, ...]:
+    """Return the same in words."""
+    return health(*plans, **known).sentences
 
 
 def test_nothing_wrong_is_healthy() -> None:
     """Also with no plan at all."""
     assert () == reasons(plan())
-    assert Health() == judge(HealthFacts(NOW), HOUR)
+    assert Health() == health()
     assert Health().is_healthy
 
 
@@ -37,22 +54,25 @@ def test_nothing_wrong_is_healthy() -> None:
     [
         ({"is_stopping": True}, "it is stopping"),
         ({"beat_age": 400.0}, "the main loop has not moved for 6 min"),
-        ({"has_document": False, "trouble": True}, "there is no document that could be executed"),
-        ({"trouble": True}, "the document is broken: the last good one is executed"),
+        ({"loaded": Loaded(None, "it is gone")}, "there is no document that could be executed"),
+        (
+            {"loaded": Loaded(Config(), "it is broken")},
+            "the document is broken: the last good one is executed",
+        ),
     ],
 )
 def test_what_is_wrong_with_the_process_keeps_it_from_being_ready(
-    known: dict[str, object], words: str
+    known: dict[str, Any], words: str
 ) -> None:
     """The backups are another matter."""
-    health = judge(HealthFacts(NOW, **known), HOUR)  # type: ignore[arg-type]
-    assert (words,) == health.sentences == health.against(HealthAspect.READY)
-    assert not health.is_healthy
+    found = health(**known)
+    assert (words,) == found.sentences == found.against(HealthAspect.READY)
+    assert not found.is_healthy
 
 
 def test_a_backup_that_the_end_of_the_runner_cut_off_is_none() -> None:
     """A machine that updates itself each night at two would never be saved, and look well."""
-    known = {"last_outcome": RunOutcome.CANCELLED}
+    known: dict[str, Any] = {"last_outcome": RunOutcome.CANCELLED}
     assert () == reasons(plan(**known))
     words = "the last run of the plan web was cut off by the end of the runner"
     assert (words,) == reasons(plan(was_cut_off=True, **known))
@@ -63,7 +83,7 @@ def test_a_backup_that_the_end_of_the_runner_cut_off_is_none() -> None:
     [
         ({"disks": {"/backups": 0.951}}, "the disk of /backups is 95% full"),
         (
-            {"unreachable": {"store": "network"}},
+            {"probes": {"store": Probed(NOW, failure=FailureClass.NETWORK)}},
             "the repository store cannot be reached (network)",
         ),
         (
@@ -76,10 +96,10 @@ def test_a_backup_that_the_end_of_the_runner_cut_off_is_none() -> None:
         ),
     ],
 )
-def test_what_is_wrong_around_the_backups_is_told(known: dict[str, object], words: str) -> None:
+def test_what_is_wrong_around_the_backups_is_told(known: dict[str, Any], words: str) -> None:
     """Although every plan is well."""
     assert (words,) == reasons(plan(), **known)
-    assert judge(HealthFacts(NOW, **known), HOUR).is_ready  # type: ignore[arg-type]
+    assert health(**known).is_ready
 
 
 def test_a_snapshot_ahead_of_the_clock_is_told_until_it_is_gone() -> None:
@@ -105,10 +125,11 @@ def test_a_check_that_failed_or_was_cut_off_is_told_until_one_succeeds(
     outcome: RunOutcome, failure: str, words: str
 ) -> None:
     """However good the backups are."""
-    one = UpkeepHealth("check", "repository store", outcome, failure)
-    assert (words,) == reasons(plan(), upkeep=(one,))
+    check = Job(JobKind.CHECK, "store", "store")
+    one = UpkeepState(Past(NOW, last_outcome=outcome), failure)
+    assert (words,) == reasons(plan(), upkeep={check: one})
     for good in (RunOutcome.SUCCESS, RunOutcome.WARNING, None):
-        assert () == reasons(plan(), upkeep=(UpkeepHealth("check", "repository store", good),))
+        assert () == reasons(plan(), upkeep={check: UpkeepState(Past(NOW, last_outcome=good))})
 
 
 def test_a_failure_stays_until_a_success() -> None:
