@@ -18,7 +18,7 @@ from sidecar.runner.due import Job, JobKind
 from sidecar.runner.job.progress import Event, ProgressHub, RunFinished
 from sidecar.runner.journal import RunCause
 from sidecar.runner.pool import Admission, Pool
-from sidecar.runner.status_collector import StatusCollector
+from sidecar.runner.report import RunnerReport
 
 ON_DEMAND = frozenset({JobKind.BACKUP, JobKind.FORGET, JobKind.PRUNE, JobKind.CHECK})
 """The kinds of jobs that may be asked for."""
@@ -51,7 +51,7 @@ class ControlApi:
     document: ExecutedDocument
     pool: Pool
     hub: ProgressHub
-    status: StatusCollector
+    status: RunnerReport
     accept_empty: Callable[[str], None]
     """Records that a plan may hold no file, until it holds some again; raises JournalError."""
 

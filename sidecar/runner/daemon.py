@@ -23,8 +23,8 @@ from sidecar.runner.loop import LoopDependencies, RunnerLoop
 from sidecar.runner.maintenance import DiskUsage, Maintenance, RepositoryProbes
 from sidecar.runner.parts import RunnerDependencies, assemble, lock_scheduler
 from sidecar.runner.pool import Pool
+from sidecar.runner.report import RunnerReport, StatusSources
 from sidecar.runner.settings import RunnerSettings
-from sidecar.runner.status_collector import StatusCollector, StatusSources
 from sidecar.service.file_watcher import FileWatcher
 from sidecar.service.heartbeat import Heartbeat
 from sidecar.service.signals import SignalWaiter
@@ -91,7 +91,7 @@ class DaemonThreads:
         sources = StatusSources(
             parts, self._loader, self._pool, self._hub, self._maintenance, self._disks
         )
-        self._status = StatusCollector(sources, time.time, time.monotonic)
+        self._status = RunnerReport(sources, time.time, time.monotonic)
         self._heartbeat = Heartbeat(state, LONGEST_SLEEP)
         dependencies = LoopDependencies(
             parts, self._loader, self._jobs, self._pool, self._status, self._heartbeat

@@ -14,7 +14,7 @@ from sidecar.runner.journal import RunCause
 from sidecar.runner.loader import Loader
 from sidecar.runner.parts import RunnerDependencies
 from sidecar.runner.pool import Pool
-from sidecar.runner.status_collector import StatusCollector
+from sidecar.runner.report import RunnerReport
 from sidecar.service.heartbeat import Heartbeat
 
 _log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class LoopDependencies:
     loader: Loader
     jobs: JobRunner
     pool: Pool
-    status: StatusCollector
+    status: RunnerReport
     heartbeat: Heartbeat
 
 

@@ -17,9 +17,9 @@ from starlette.routing import BaseRoute, Route
 from sidecar.runner.control import ON_DEMAND, ControlApi, SubmittedJob
 from sidecar.runner.due import JobKind
 from sidecar.runner.job.progress import Event, RunFinished
+from sidecar.runner.report import RunnerReport
 from sidecar.runner.settings import RunnerSettings
 from sidecar.runner.status import status_json
-from sidecar.runner.status_collector import StatusCollector
 from sidecar.service.health import HealthAspect
 from sidecar.web.app import HostNames, build_app, health_page, json_page, page_routes, read_json
 from sidecar.web.host import HttpHost, Listener
@@ -65,23 +65,23 @@ def serve_runner(settings: RunnerSettings, api: ControlApi) -> Iterator[HttpHost
         yield stack.enter_context(HttpHost(listeners))
 
 
-def runner_pages(status: StatusCollector) -> list[BaseRoute]:
+def runner_pages(status: RunnerReport) -> list[BaseRoute]:
     """Return the routes of the pages."""
     pages = {
         "/healthz": lambda: health_page(status.health().sentences, "all is well"),
         "/readyz": lambda: health_page(status.health().against(HealthAspect.READY), "ready"),
         "/metrics": lambda: _metrics(status),
-        "/status": lambda: json_page(status_json(status.collect())),
+        "/status": lambda: json_page(status_json(status.snapshot())),
     }
     return page_routes(pages)
 
 
-def _metrics(status: StatusCollector) -> Response:
+def _metrics(status: RunnerReport) -> Response:
     # Only who is asked for metrics pays the memory of what writes them.
     from sidecar.runner.metrics import METRICS  # noqa: PLC0415
     from sidecar.service.metrics import MEDIA_TYPE, render_metrics  # noqa: PLC0415
 
-    return Response(render_metrics(METRICS, status.collect()), media_type=MEDIA_TYPE)
+    return Response(render_metrics(METRICS, status.snapshot()), media_type=MEDIA_TYPE)
 
 
 class JobsEndpoint:

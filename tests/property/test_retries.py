@@ -28,8 +28,8 @@ from sidecar.runner.loop import LoopDependencies, RunnerLoop
 from sidecar.runner.maintenance import DiskUsage, Maintenance
 from sidecar.runner.parts import assemble
 from sidecar.runner.pool import Pool
+from sidecar.runner.report import RunnerReport, StatusSources
 from sidecar.runner.settings import RunnerSettings
-from sidecar.runner.status_collector import StatusCollector, StatusSources
 from sidecar.service.heartbeat import Heartbeat
 from tests.fakes.made_engines import MadeEngines
 from tests.fakes.scripted_docker import MADE, ScriptedEngine
@@ -142,7 +142,7 @@ class World:
         sources = StatusSources(
             parts, loader, self.pool, hub, Maintenance(parts, waiter), DiskUsage(parts, waiter)
         )
-        status = StatusCollector(sources, self.clock, self.clock)
+        status = RunnerReport(sources, self.clock, self.clock)
         heartbeat = Heartbeat(parts.settings.state_directory, LONGEST_SLEEP)
         self.loop = RunnerLoop(
             LoopDependencies(parts, loader, self.jobs, self.pool, status, heartbeat), self.clock

@@ -37,9 +37,9 @@ from sidecar.runner.maintenance import DiskUsage, Maintenance, RepositoryProbes,
 from sidecar.runner.metrics import METRICS
 from sidecar.runner.parts import RunnerDependencies, assemble
 from sidecar.runner.pool import Pool
+from sidecar.runner.report import RunnerReport, StatusSources
 from sidecar.runner.settings import RunnerSettings, Scheduling
 from sidecar.runner.status import status_json
-from sidecar.runner.status_collector import StatusCollector, StatusSources
 from sidecar.runner.timetable import Timetable
 from sidecar.service.health import HealthAspect
 from sidecar.service.healthcheck import FILE
@@ -103,7 +103,7 @@ class World:
         waiter: Any = SimpleNamespace(wake=lambda: None)
         maintenance, disks = Maintenance(parts, waiter), DiskUsage(parts, waiter)
         self.sources = StatusSources(parts, self.loader, self.pool, self.hub, maintenance, disks)
-        self.report = StatusCollector(self.sources, self.clock, self.clock)
+        self.report = RunnerReport(self.sources, self.clock, self.clock)
         dependencies = LoopDependencies(
             parts, self.loader, self.jobs, self.pool, self.report, Heartbeat(state, LONGEST_SLEEP)
         )
@@ -269,9 +269,9 @@ def test_health_tells_what_was_done_besides_backups(
     world.ran(job, RunOutcome.FAILED, failure=FailureClass.DAMAGED)
     world.ran(WEB)
     assert (f"the last {words} failed (damaged)",) == world.report.health().sentences
-    (told,) = status_json(world.report.collect())["upkeep"]
+    (told,) = status_json(world.report.snapshot())["upkeep"]
     assert ("failed", None) == (told["last_outcome"], told["last_success"])
-    page = render_metrics(METRICS, world.report.collect()).decode()
+    page = render_metrics(METRICS, world.report.snapshot()).decode()
     assert f"backrest_runner_{metric} 1.0" in page
 
     # By another process, such as `backrest-runner check`.
@@ -281,7 +281,7 @@ def test_health_tells_what_was_done_besides_backups(
     world.ran(job)
     world.loop.poll()
     assert () == world.report.health().sentences
-    page = render_metrics(METRICS, world.report.collect()).decode()
+    page = render_metrics(METRICS, world.report.snapshot()).decode()
     assert f"backrest_runner_{metric} 0.0" in page
     assert metric.replace("_failed", "_last_success_timestamp_seconds") in page
 
@@ -307,7 +307,7 @@ def test_what_was_missed_is_recorded_once(world: World) -> None:
     world.loop.poll()
     (missed,) = world.parts.journal.past.missed_fires()
     assert (WEB, 4) == (missed.job, missed.count)
-    assert 4 == world.report.collect().missed
+    assert 4 == world.report.snapshot().missed
 
 
 def test_another_document_is_taken_over(world: World) -> None:
@@ -608,10 +608,10 @@ def test_a_person_does_not_answer_a_fire_nor_take_its_tries(world: World) -> Non
 def test_a_plan_shows_when_it_is_tried_again(world: World) -> None:
     """If that is before its next fire, or if it has none."""
     world.loop.poll()
-    (state,) = world.report.collect().plans
+    (state,) = world.report.snapshot().plans
     assert NOON + HOUR == state.next_fire
     away(world, Retry(NOON - 60, NOON + 900, 1))
-    (state,) = world.report.collect().plans
+    (state,) = world.report.snapshot().plans
     assert NOON + 900 == state.next_fire
     known = world.parts.journal.past.history().past[WEB]
     timetable = Timetable(world.parts.scheduler)
@@ -823,7 +823,7 @@ def test_the_status_tells_of_each_plan(world: World) -> None:
     world.now += 40
     world.ran(WEB, RunOutcome.FAILED, failure=FailureClass.NETWORK, reason="MARK")
     world.parts.journal.findings.verified("web", world.now - 7, "abc")
-    found = status_json(world.report.collect())
+    found = status_json(world.report.snapshot())
     (shown,) = found["plans"]
     assert {
         "plan": "web",
@@ -847,19 +847,19 @@ def test_a_status_after_a_restart_is_read_from_the_journal(world: World) -> None
     world.ran(WEB, RunOutcome.FAILED, failure=FailureClass.WRONG_PASSWORD)
     reporter: Any = SimpleNamespace(runs=EndedRuns())
     sources = replace(world.sources, parts=replace(world.parts, reporter=reporter))
-    fresh = StatusCollector(sources, world.clock, world.clock)
+    fresh = RunnerReport(sources, world.clock, world.clock)
     assert ("the last run of the plan web failed (wrong-password)",) == fresh.health().sentences
-    assert "wrong-password" == fresh.collect().plans[0].failure
+    assert "wrong-password" == fresh.snapshot().plans[0].failure
 
 
 def test_what_runs_and_what_waits_is_told(world: World) -> None:
     """With how far it is."""
     world.loop.poll()
     world.pool.submit(WEB)
-    assert "waiting" == status_json(world.report.collect())["plans"][0]["state"]
+    assert "waiting" == status_json(world.report.snapshot())["plans"][0]["state"]
     world.hub.begin(WEB)
     world.hub.publish(WEB, Progress(0.5, 1, 2, 3, 4))
-    (shown,) = status_json(world.report.collect())["plans"]
+    (shown,) = status_json(world.report.snapshot())["plans"]
     assert ("running", 0.5) == (shown["state"], shown["fraction"])
 
 
@@ -868,11 +868,11 @@ def test_a_pause_is_due_so_long_after_the_last_start(world: World) -> None:
     paced = {**plan(), "schedule": {"maxFrequencyHours": 6}}
     world.write(paced, {**plan("off"), "schedule": {"disabled": True}})
     world.loop.poll()
-    assert [NOON + 6 * HOUR, None] == [one.next_fire for one in world.report.collect().plans]
+    assert [NOON + 6 * HOUR, None] == [one.next_fire for one in world.report.snapshot().plans]
     world.ran(WEB)
-    assert NOON + 6 * HOUR == world.report.collect().plans[0].next_fire
+    assert NOON + 6 * HOUR == world.report.snapshot().plans[0].next_fire
     world.now += DAY
-    assert world.now == world.report.collect().plans[0].next_fire
+    assert world.now == world.report.snapshot().plans[0].next_fire
 
 
 def test_a_main_loop_that_hangs_is_told(world: World) -> None:
@@ -889,7 +889,7 @@ def test_a_main_loop_that_hangs_is_told(world: World) -> None:
 def test_a_run_without_an_end_is_told_nobody(world: World) -> None:
     """There is nothing to tell yet."""
     world.parts.reporter.ended(Run(1, WEB, RunCause.MANUAL, NOON))
-    assert 0 == sum(world.report.collect().runs.values())
+    assert 0 == sum(world.report.snapshot().runs.values())
 
 
 def test_the_status_names_the_latest_snapshot_that_holds_a_file(world: World) -> None:
@@ -897,7 +897,7 @@ def test_the_status_names_the_latest_snapshot_that_holds_a_file(world: World) ->
     world.loop.poll()
 
     def shown() -> object:
-        (found,) = status_json(world.report.collect())["plans"]
+        (found,) = status_json(world.report.snapshot())["plans"]
         return found["snapshot"]
 
     assert shown() is None
@@ -944,7 +944,7 @@ def test_a_journal_out_of_reach_leaves_the_rest_of_the_status(world: World) -> N
     world.loop.poll()
     journal: Any = Unreadable(world.parts.journal)
     sources = replace(world.sources, parts=replace(world.parts, journal=journal))
-    facts = StatusCollector(sources, world.clock, world.clock).collect()
+    facts = RunnerReport(sources, world.clock, world.clock).snapshot()
     plan = facts.plans[0]
     assert (None, None, None) == (plan.last_good, plan.latest, plan.verified)
 
@@ -953,7 +953,7 @@ def test_without_a_document_there_is_no_plan(world: World) -> None:
     """And that is the reason why it is not ready."""
     world.config.unlink()
     world.loader.refresh()
-    assert () == world.report.collect().plans
+    assert () == world.report.snapshot().plans
     ready = world.report.health().against(HealthAspect.READY)
     assert ("there is no document that could be executed",) == ready
 

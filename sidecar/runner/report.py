@@ -1,4 +1,4 @@
-"""Collect the status of a running daemon, and judge its health, whenever somebody asks."""
+"""The runner's report: the status of a running daemon, and its health, whenever somebody asks."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -66,7 +66,7 @@ class StatusSources:
         }
 
 
-class StatusCollector(Reporter[RunnerStatus]):
+class RunnerReport(Reporter[RunnerStatus]):
     """Keeps the runner's facts, and adds those of its parts whenever somebody asks.
 
     `now` gives unix seconds, `monotonic` seconds of a clock that nobody sets.
@@ -91,7 +91,7 @@ class StatusCollector(Reporter[RunnerStatus]):
         """Return what is wrong now."""
         return judge(self._facts_of_health())
 
-    def collect(self) -> RunnerStatus:
+    def snapshot(self) -> RunnerStatus:
         """Return the status as it is now."""
         status, sources = self._facts_of_health(), self._sources
         running = sources.hub.running
@@ -125,7 +125,7 @@ class StatusCollector(Reporter[RunnerStatus]):
 
     def _facts_of_health(self) -> RunnerStatus:
         """Return what health depends on: less than the whole status, for it is asked more often."""
-        status, sources = self.snapshot(), self._sources
+        status, sources = super().snapshot(), self._sources
         loaded, blocked, ahead = sources.loader.loaded, sources.blocked(), self._runs.ahead()
         history = sources.parts.journal.past.history()
         return replace(
