@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 JOB = {
     "type": "object",
     "properties": {
-        "kind": {"enum": sorted(ON_DEMAND)},
+        "kind": {"enum": sorted(kind.value for kind in ON_DEMAND)},
         "of": {"type": "string"},
         "accept_empty": {"type": "boolean"},
     },
@@ -50,7 +50,7 @@ _REPEAT_SECONDS = 15.0
 def serve_runner(settings: RunnerSettings, api: ControlApi) -> Iterator[HttpHost]:
     """Serve pages and jobs on the control socket, and pages on an address if one is given.
 
-    Raises OSError if it cannot listen on the socket, UsageError if not on the address.
+    Raises SidecarError if it cannot listen on the socket, UsageError if not on the address.
     """
     pages = runner_pages(api.status)
     jobs = Route(JOBS, JobsEndpoint(api), methods=["POST"])

@@ -31,7 +31,7 @@ def listen_on_address(host: str, port: int) -> socket.socket:
 
 
 def listen_in_folder(directory: Path) -> socket.socket:
-    """Listen on the control socket of a state folder; raises OSError."""
+    """Listen on the control socket of a state folder; raises SidecarError."""
     listener = socket.socket(socket.AF_UNIX)
     try:
         with _short_path(directory) as path:
@@ -40,9 +40,12 @@ def listen_in_folder(directory: Path) -> socket.socket:
             listener.bind(path)
             Path(path).chmod(0o600)
         listener.listen()
-    except OSError:
+    except OSError as error:
         listener.close()
-        raise
+        raise SidecarError(
+            f"cannot listen on {directory / CONTROL}: {error.strerror or error}",
+            "choose by --state-dir a folder of a local disk, where sockets can be made",
+        ) from None
     return listener
 
 

@@ -108,6 +108,14 @@ def test_a_socket_that_was_left_behind_is_replaced(tmp_path: Path) -> None:
         assert 2 == len(run(tmp_path))
 
 
+def test_where_no_socket_can_be_made_is_told(tmp_path: Path) -> None:
+    """As on some shares; here something else has its name."""
+    (tmp_path / CONTROL).mkdir()
+    with pytest.raises(SidecarError, match=f"cannot listen on {tmp_path / CONTROL}: ") as caught:
+        listen_in_folder(tmp_path)
+    assert "--state-dir" in caught.value.hint
+
+
 def test_without_a_daemon_it_is_told_what_to_do(tmp_path: Path) -> None:
     """Run it without one."""
     with pytest.raises(NoDaemon) as refused:
