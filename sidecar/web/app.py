@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 MOST_BODY = 64 * 1024
+_MOST_TOLD = 300
 _log = logging.getLogger(__name__)
 
 
@@ -37,6 +39,7 @@ def build_app(routes: Sequence[BaseRoute], names: "HostNames | None" = None) -> 
         middleware=[Middleware(_RequestCheck, names=names)],
         exception_handlers={
             HTTPException: _refuse,
+            ClientDisconnect: _give_up,
             SidecarError: _explain,
             Exception: _fail,
         },
@@ -95,13 +98,16 @@ def _parse(body: bytes, schema: Mapping[str, Any]) -> dict[str, Any]:
 
     try:
         found: dict[str, Any] = json.loads(body)
+        # What is just not too deep to be read may be too deep to be checked.
+        wrong = best_match(Draft202012Validator(schema).iter_errors(found))
+        if wrong is None:
+            return found
+        # Most begin with what was sent.
+        told = wrong.message.removeprefix(repr(wrong.instance)).strip()
     except (ValueError, RecursionError):
         raise HTTPException(HTTPStatus.BAD_REQUEST, "the body is no JSON") from None
-    wrong = best_match(Draft202012Validator(schema).iter_errors(found))
-    if wrong is not None:
-        place = "/".join(map(str, wrong.absolute_path)) or "the body"
-        raise HTTPException(HTTPStatus.BAD_REQUEST, f"{place}: {wrong.message}")
-    return found
+    place = "/".join(map(str, wrong.absolute_path)) or "the body"
+    raise HTTPException(HTTPStatus.BAD_REQUEST, f"{place}: {told}"[:_MOST_TOLD])
 
 
 class HostNames:
@@ -163,6 +169,11 @@ async def _explain(_: "Request", error: Any) -> Response:
     is_usage = isinstance(error, UsageError)
     status = HTTPStatus.UNPROCESSABLE_ENTITY if is_usage else HTTPStatus.SERVICE_UNAVAILABLE
     return JSONResponse({"error": error.message, "hint": error.hint}, status)
+
+
+async def _give_up(_: "Request", __: Exception) -> Response:
+    """Answer a client that left before its request was whole: by what nobody gets."""
+    return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 
 async def _fail(_: "Request", error: Exception) -> Response:

@@ -232,20 +232,31 @@ def test_a_broken_body_of_a_request_that_needs_none(connect: Connect, method: st
         (b"\xff", "the body is no JSON"),
         (b"[" * MOST_BODY, "the body is no JSON"),
         (b'{"a":' * 9000, "the body is no JSON"),
-        (b"[1]", "the body: [1] is not of type 'object'"),
+        (b"[1]", "the body: is not of type 'object'"),
         (b"{}", "the body: 'say' is a required property"),
-        (b'{"say": 1}', "say: 1 is not of type 'string'"),
+        (b'{"say": 1}', "say: is not of type 'string'"),
         (b'{"say": "x", "to": 1}', "the body: Additional properties"),
+        (b'{"say": ["' + b"x" * 60_000 + b'"]}', "say: is not of type 'string'"),
+        (b'{"say": "", "' + b"x" * 60_000 + b'": 1}', "the body: Additional properties"),
     ],
     ids=lambda value: str(value[:20]),
 )
 def test_what_is_wrong_with_a_body_is_told(connect: Connect, body: bytes, error: str) -> None:
-    """With its place, as JSON, and the next one is served."""
+    """With its place, as JSON, in short, and the next one is served."""
     length = f"Content-Length: {len(body)}"
     said = send(connect, request_of("POST", "/heard", length, body=body))
     assert 400 == status_of(said)
+    assert len(said) < 1000
     assert json.loads(body_of(said))["error"].startswith(error)
     assert 200 == status_of(send(connect, WELL))
+
+
+def test_a_body_of_any_depth_is_answered(connect: Connect) -> None:
+    """Also if it can just be read, and is too deep for whatever looks at it next."""
+    for deep in range(930, 1000):
+        body = b'{"say":' + b"[" * deep + b"]" * deep + b"}"
+        length = f"Content-Length: {len(body)}"
+        assert 400 == status_of(send(connect, request_of("POST", "/heard", length, body=body)))
 
 
 def test_a_second_request_on_a_connection_is_not_read(connect: Connect) -> None:
@@ -449,6 +460,22 @@ def test_a_host_that_cannot_accept_does_not_try_all_the_time() -> None:
                 client.recv(1)
             assert full.tries
             assert full.tries[-1] - full.tries[0] < 0.2
+
+
+@pytest.mark.parametrize(
+    ("headers", "part"),
+    [("Content-Length: 99", b"{"), ("Transfer-Encoding: chunked", b"zz\r\n")],
+)
+def test_a_client_that_leaves_its_body_unfinished_is_no_failure(
+    connect: Connect, caplog: pytest.LogCaptureFixture, headers: str, part: bytes
+) -> None:
+    """Else whoever hangs up could fill the log with errors."""
+    with connect() as connection:
+        connection.sendall(request_of("POST", "/heard", headers, body=part))
+        connection.shutdown(socket.SHUT_WR)
+        read_all(connection)
+    assert 200 == status_of(send(connect, WELL))
+    assert [] == [it.message for it in caplog.records if it.levelno >= logging.WARNING]
 
 
 # The end
