@@ -1,7 +1,7 @@
 """The client library's client of one endpoint, whose connections another thread can cut.
 
-What the library gets wrong is put right here: which authorities are trusted, and that each
-path had a connection of its own.
+What the library gets wrong is put right here: which authorities are trusted, that each path
+had a connection of its own, that answers may come compressed, and may be fetched elsewhere.
 """
 
 import socket
@@ -153,6 +153,8 @@ class ApiClient(docker.APIClient):  # type: ignore[misc]
             pair = (tls.cert, tls.key) if tls.cert else None
             options["tls"] = TLSConfig(client_cert=pair, ca_cert=tls.ca or None, verify=tls.verify)
         super().__init__(endpoint.address, version=DEFAULT_DOCKER_API_VERSION, **options)
+        # A proxy that compresses would hold back the events of a stream.
+        self.headers["Accept-Encoding"] = "identity"
         self._sockets = Sockets()
         is_unix = endpoint.address.startswith(UNIX)
         # No proxy stands before a socket: looking for one takes longer than a call.
@@ -181,6 +183,11 @@ class ApiClient(docker.APIClient):  # type: ignore[misc]
         """Close the connection."""
         super().close()
         self._sockets.close()
+
+    def get_redirect_target(self, resp: Response) -> str | None:
+        """Follow nobody elsewhere: a POST would become a GET there, and seem to be done."""
+        del resp
+        return None
 
     def merge_environment_settings(
         self,

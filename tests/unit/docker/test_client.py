@@ -1,7 +1,9 @@
 """The one client of Docker: threads, failures, and calls that another thread ends."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -111,6 +113,61 @@ def test_what_an_engine_says_is_told_without_its_json(docker: FakeDocker) -> Non
     assert caught.value.message.endswith(
         "POST /containers/web/start with status 500: driver failed"
     )
+
+
+class _Proxy(BaseHTTPRequestHandler):
+    """What stands before an engine: it answers the version, and sends all else elsewhere."""
+
+    asked: list[str]
+    taken: list[str]
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self.asked.append(f"{self.command} {self.path}")
+        self.taken.append(self.headers.get("Accept-Encoding", "identity"))
+        well = self.path in ("/version", "/elsewhere")
+        self.send_response(200 if well else 301)
+        self.send_header("Location", "/elsewhere")
+        self.end_headers()
+        self.wfile.write(b'{"ApiVersion": "1.43"}')
+
+    def do_POST(self) -> None:
+        """Answer the same."""
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Be silent."""
+
+
+@pytest.fixture
+def proxy() -> Iterator[ThreadingHTTPServer]:
+    """Run a proxy."""
+    _Proxy.asked, _Proxy.taken = [], []
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Proxy) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_an_answer_that_points_elsewhere_is_a_refusal(proxy: ThreadingHTTPServer) -> None:
+    """Followed, a stop would become a GET of something else, and look like one that was done."""
+    call = "/containers/web/stop"
+    with DockerClient(f"tcp://127.0.0.1:{proxy.server_port}") as client:
+        with pytest.raises(RequestRefused, match=f"answered POST {call} with status 301"):
+            client.act(call)
+        with pytest.raises(RequestRefused, match="301"):
+            client.get(LIST)
+    assert ["GET /version", f"POST /v1.43{call}"] == _Proxy.asked[:2]
+    assert not any("/elsewhere" in asked for asked in _Proxy.asked)
+
+
+def test_answers_are_asked_for_as_they_are(proxy: ThreadingHTTPServer) -> None:
+    """A proxy that compresses a stream of events makes nothing of it that can be read."""
+    with DockerClient(f"tcp://127.0.0.1:{proxy.server_port}") as client:
+        client.version()
+    assert ["identity"] == _Proxy.taken
 
 
 def test_closing_while_a_call_runs_leaves_nothing_open(docker: FakeDocker) -> None:
