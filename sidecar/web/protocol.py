@@ -184,7 +184,12 @@ class BoundedProtocol(H11Protocol):
         if self._has_ended or transport.is_closing():
             transport.close()
             return
-        transport.write_eof()
+        try:
+            transport.write_eof()
+        except OSError:
+            # The client has reset the connection meanwhile.
+            transport.abort()
+            return
         transport.resume_reading()
         if not self.flow.write_paused:
             self._start_timer(_DRAIN_SECONDS)

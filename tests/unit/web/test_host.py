@@ -478,6 +478,20 @@ def test_a_client_that_leaves_its_body_unfinished_is_no_failure(
     assert [] == [it.message for it in caplog.records if it.levelno >= logging.WARNING]
 
 
+def test_a_client_that_resets_its_connection_is_no_failure(
+    connect: Connect, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also between the last part of its answer and the word that this was all."""
+
+    def has_reset(_: object) -> None:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    monkeypatch.setattr("asyncio.selector_events._SelectorSocketTransport.write_eof", has_reset)
+    for _ in range(20):
+        assert 200 == status_of(send(connect, WELL))
+    assert [] == [it.message for it in caplog.records if it.levelno >= logging.WARNING]
+
+
 # The end
 
 
