@@ -36,6 +36,8 @@ _ABSENT = frozenset({404})
 _DENIED = frozenset({401, 403})
 _DONE = frozenset({200, 201, 202, 204, 304})
 _PIECE = 65536
+# Of an answer that goes on where an event stream should: it may have no end.
+_MOST_ERROR = 65536
 _PODMAN = "Podman"
 
 
@@ -147,7 +149,9 @@ class DockerClient(Closable):
                 )
             with closing(response):
                 if response.status_code != HTTPStatus.OK:
-                    raise self._refused(response, call)
+                    with self._explaining(call):
+                        words = response.raw.read(_MOST_ERROR)
+                    raise self._refused(response.status_code, words, call)
                 client.bound_silence(response, silence)
                 # What the block raises is its own affair.
                 yield self._pieces(response, call)
@@ -174,7 +178,7 @@ class DockerClient(Closable):
         answer = self._send("GET", "/version")
         if answer.status_code == HTTPStatus.OK:
             return answer.content
-        refused = self._refused(answer, "GET /version")
+        refused = self._refused(answer.status_code, answer.content, "GET /version")
         if answer.status_code in _DENIED:
             raise refused
         # A rootless engine may fail to tell more than the API's version.
@@ -208,7 +212,7 @@ class DockerClient(Closable):
         """Return an answer whose status is 200 or one of `also`."""
         answer = self._request(method, path, body, timeout)
         if answer.status_code != HTTPStatus.OK and answer.status_code not in also:
-            raise self._refused(answer, f"{method} {_bare(path)}")
+            raise self._refused(answer.status_code, answer.content, f"{method} {_bare(path)}")
         return answer
 
     def _request(
@@ -302,11 +306,11 @@ class DockerClient(Closable):
         self._spoken = None
         return explain_failure(error, self.address, call)
 
-    def _refused(self, answer: Response, call: str) -> RequestRefused:
-        if answer.status_code not in _DENIED:
+    def _refused(self, status: int, words: bytes, call: str) -> RequestRefused:
+        if status not in _DENIED:
             # Perhaps it is another engine by now, which speaks another version.
             self._spoken = None
-        return explain_status(answer.status_code, answer.content, self.address, call)
+        return explain_status(status, words, self.address, call)
 
 
 @contextmanager

@@ -72,7 +72,7 @@ def _answer(
             raise _error_of(answer)
         yield answer
     except (OSError, HTTPException) as error:
-        raise SidecarError("the daemon hung up", "see its log") from error
+        raise SidecarError("the daemon hung up", _OTHER) from error
     finally:
         connection.close()
 
@@ -83,7 +83,9 @@ def _error_of(answer: HTTPResponse) -> SidecarError:
         told = _parse(text)
         return SidecarError(str(told.get("error", "")), str(told.get("hint", "")))
     words = text.decode(errors="replace").strip() or answer.reason
-    return SidecarError(f"the daemon answers with status {answer.status}: {words}", _OTHER)
+    is_busy = answer.status == HTTPStatus.SERVICE_UNAVAILABLE
+    hint = "ask again when other commands have ended" if is_busy else _OTHER
+    return SidecarError(f"the daemon answers with status {answer.status}: {words}", hint)
 
 
 def _parse(text: bytes) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -120,6 +121,7 @@ class _Proxy(BaseHTTPRequestHandler):
 
     asked: list[str]
     taken: list[str]
+    sent: int
 
     def do_GET(self) -> None:
         """Answer."""
@@ -130,6 +132,11 @@ class _Proxy(BaseHTTPRequestHandler):
         self.send_header("Location", "/elsewhere")
         self.end_headers()
         self.wfile.write(b'{"ApiVersion": "1.43"}')
+        if self.path.endswith("/endless"):
+            with suppress(OSError):
+                for _ in range(10_000):
+                    self.wfile.write(b"?" * 65536)
+                    type(self).sent += 1
 
     def do_POST(self) -> None:
         """Answer the same."""
@@ -142,7 +149,7 @@ class _Proxy(BaseHTTPRequestHandler):
 @pytest.fixture
 def proxy() -> Iterator[ThreadingHTTPServer]:
     """Run a proxy."""
-    _Proxy.asked, _Proxy.taken = [], []
+    _Proxy.asked, _Proxy.taken, _Proxy.sent = [], [], 0
     with ThreadingHTTPServer(("127.0.0.1", 0), _Proxy) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -161,6 +168,17 @@ def test_an_answer_that_points_elsewhere_is_a_refusal(proxy: ThreadingHTTPServer
             client.get(LIST)
     assert ["GET /version", f"POST /v1.43{call}"] == _Proxy.asked[:2]
     assert not any("/elsewhere" in asked for asked in _Proxy.asked)
+
+
+def test_a_refused_stream_without_an_end_is_not_read_to_it(proxy: ThreadingHTTPServer) -> None:
+    """What a refusal says is short; 640 MB of it would fill the memory."""
+    with (
+        DockerClient(f"tcp://127.0.0.1:{proxy.server_port}") as client,
+        pytest.raises(RequestRefused, match="status 301"),
+        client.stream("/endless", SECONDS),
+    ):
+        pytest.fail("it was taken for a stream")
+    assert _Proxy.sent < 1000
 
 
 def test_answers_are_asked_for_as_they_are(proxy: ThreadingHTTPServer) -> None:

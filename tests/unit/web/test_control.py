@@ -170,6 +170,14 @@ def test_a_daemon_that_answers_anything_is_told(
         run(tmp_path)
 
 
+def test_a_daemon_with_too_many_clients_is_of_no_other_version(tmp_path: Path) -> None:
+    """It answers the next one when another has gone."""
+    busy = PlainTextResponse("too many clients\n", 503)
+    with serving(tmp_path, lambda _: busy), pytest.raises(SidecarError) as told:
+        run(tmp_path)
+    assert "ask again when other commands have ended" == told.value.hint
+
+
 @pytest.mark.parametrize("told", [b"", b'{"error": "no JSON"}\n', b"HTTP/1.1 200 OK\r\n"])
 def test_a_daemon_of_another_version_is_told(tmp_path: Path, told: bytes) -> None:
     """One that speaks no HTTP, or stops in the middle."""
@@ -182,9 +190,10 @@ def test_a_daemon_of_another_version_is_told(tmp_path: Path, told: bytes) -> Non
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with pytest.raises(SidecarError, match="hung up"):
+        with pytest.raises(SidecarError, match="hung up") as error:
             run(tmp_path)
         thread.join()
+    assert "see its log; it may be of another version" == error.value.hint
 
 
 def test_a_stream_that_breaks_off_is_told(tmp_path: Path) -> None:
