@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -238,7 +239,8 @@ class DockerClient(Closable):
     def _pieces(self, response: Response, call: str) -> Iterator[bytes]:
         with self._explaining(call):
             try:
-                yield from filter(None, response.raw.stream(_PIECE))
+                # Its `stream` waits for a full piece where a proxy sends the answer without chunks.
+                yield from iter(partial(response.raw.read1, _PIECE), b"")
             except ReadTimeoutError as error:
                 told = self._explained(error, call)
                 raise StreamSilent(told.message, told.hint) from error

@@ -122,12 +122,13 @@ class _Proxy(BaseHTTPRequestHandler):
     asked: list[str]
     taken: list[str]
     sent: int
+    read_on: threading.Event
 
     def do_GET(self) -> None:
         """Answer."""
         self.asked.append(f"{self.command} {self.path}")
         self.taken.append(self.headers.get("Accept-Encoding", "identity"))
-        well = self.path in ("/version", "/elsewhere")
+        well = self.path in ("/version", "/elsewhere", "/v1.43/elsewhere")
         self.send_response(200 if well else 301)
         self.send_header("Location", "/elsewhere")
         self.end_headers()
@@ -137,6 +138,8 @@ class _Proxy(BaseHTTPRequestHandler):
                 for _ in range(10_000):
                     self.wfile.write(b"?" * 65536)
                     type(self).sent += 1
+        if self.path == "/v1.43/elsewhere":
+            self.read_on.wait(SECONDS)
 
     def do_POST(self) -> None:
         """Answer the same."""
@@ -149,7 +152,7 @@ class _Proxy(BaseHTTPRequestHandler):
 @pytest.fixture
 def proxy() -> Iterator[ThreadingHTTPServer]:
     """Run a proxy."""
-    _Proxy.asked, _Proxy.taken, _Proxy.sent = [], [], 0
+    _Proxy.asked, _Proxy.taken, _Proxy.sent, _Proxy.read_on = [], [], 0, threading.Event()
     with ThreadingHTTPServer(("127.0.0.1", 0), _Proxy) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -179,6 +182,19 @@ def test_a_refused_stream_without_an_end_is_not_read_to_it(proxy: ThreadingHTTPS
     ):
         pytest.fail("it was taken for a stream")
     assert _Proxy.sent < 1000
+
+
+def test_a_stream_that_comes_without_chunks_is_passed_on_as_it_comes(
+    proxy: ThreadingHTTPServer,
+) -> None:
+    """A proxy of HTTP/1.0 sends none; whoever waits for a full piece waits for many events."""
+    with (
+        DockerClient(f"tcp://127.0.0.1:{proxy.server_port}") as client,
+        client.stream("/elsewhere", 1.0) as pieces,
+    ):
+        assert next(pieces) == b'{"ApiVersion": "1.43"}'
+        _Proxy.read_on.set()
+        assert not [*pieces]
 
 
 def test_answers_are_asked_for_as_they_are(proxy: ThreadingHTTPServer) -> None:
