@@ -76,6 +76,7 @@ class Ageing:
     """What a pass does to plans because of their age, and the history to remember.
 
     `held`: the orphans that are left as they are because they are too many at once.
+    `known`: the plans whose schedule was remembered when this was decided.
     """
 
     edits: tuple[PlanEdit, ...] = ()
@@ -86,6 +87,7 @@ class Ageing:
     enabling: Mapping[str, tuple[Any, float]] = field(default_factory=dict)
     held: tuple[str, ...] = ()
     owners: Mapping[str, Owner] = field(default_factory=dict)
+    known: frozenset[str] = frozenset()
 
     @property
     def disables(self) -> bool:
@@ -132,6 +134,7 @@ def age_plans(
         enabling=enabling,
         held=held,
         owners=_owners(document, rendered, history, removed),
+        known=frozenset(history.disabled),
     )
 
 

@@ -219,6 +219,9 @@ class Reconciler:
         for attempt in range(_ATTEMPTS):
             # Whoever came too late once has a turn of its own: see `Store.turn`.
             with self._store.turn() if attempt else nullcontext():
+                if attempt:
+                    # Another sidecar that came first has also changed what is remembered.
+                    desired, view = self.desired_state(settings, inventory, now)
                 outcome = self._attempt(settings, desired, view)
             if outcome is not None:
                 return outcome

@@ -68,14 +68,18 @@ class PassRecorder:
 
         Raises StoreError where schedules would be taken from plans but cannot be remembered.
         """
-        before = self.memory.state
+        before = noted = self.memory.refresh()
+        if proposal.ageing is not None:
+            noted = remember(self.memory, proposal.ageing, is_written=False)
         write = PendingWrite(self, proposal)
         try:
-            self._remember_intent(proposal, to_file=to_file)
+            self._check_remembered(proposal)
+            if to_file and self._is_applied:
+                self.memory.change(written_at=self._clocks.wall() + _READING_SECONDS)
             yield write
         finally:
             if not write.is_confirmed:
-                self._take_back(before)
+                self._take_back(before, noted)
 
     def confirm(self, proposal: Proposal) -> tuple[Drift, ...]:
         """Note that the document now is as proposed; return what was put back for that."""
@@ -87,26 +91,30 @@ class PassRecorder:
         self.watch = self.watch.after(proposal, self._clocks.monotonic())
         return drift
 
-    def _remember_intent(self, proposal: Proposal, *, to_file: bool) -> None:
-        if proposal.ageing is not None:
-            remember(self.memory, proposal.ageing, is_written=False)
-            if not self.memory.is_saved and proposal.ageing.disables:
-                raise StoreError(
-                    "the schedules of plans to be disabled cannot be remembered in "
-                    f"{self.memory.directory}, so nothing is written",
-                    "free some space, or make it writable; until then no plan is disabled",
-                )
-        if to_file and self._is_applied:
-            self.memory.change(written_at=self._clocks.wall() + _READING_SECONDS)
+    def _check_remembered(self, proposal: Proposal) -> None:
+        if proposal.ageing is not None and proposal.ageing.disables and not self.memory.is_saved:
+            raise StoreError(
+                "the schedules of plans to be disabled cannot be remembered in "
+                f"{self.memory.directory}, so nothing is written",
+                "free some space, or make it writable; until then no plan is disabled",
+            )
 
-    def _take_back(self, before: State) -> None:
-        self.memory.change(
-            accepted=before.accepted,
-            disabled=before.disabled,
-            disabling=before.disabling,
-            enabling=before.enabling,
-            owners=before.owners,
-        )
+    def _take_back(self, before: State, noted: State) -> None:
+        """Put back what `before` held, unless another sidecar has changed it since."""
+
+        def taken_back(state: State) -> State:
+            if _noted(state) != _noted(noted):
+                return state
+            return replace(
+                state,
+                accepted=before.accepted,
+                disabled=before.disabled,
+                disabling=before.disabling,
+                enabling=before.enabling,
+                owners=before.owners,
+            )
+
+        self.memory.update(taken_back)
 
 
 class PendingWrite:
@@ -166,18 +174,20 @@ def read_quiesced(config: Path) -> Quiesced:
     )
 
 
-def remember(memory: Memory, ageing: Ageing, *, is_written: bool) -> None:
-    """Keep in the state what a pass decided.
+def remember(memory: Memory, ageing: Ageing, *, is_written: bool) -> State:
+    """Keep in the state what a pass decided, and return the state.
 
     Called before the write, so that no schedule is lost, and after it with `is_written`.
-    A plan that is enabled again keeps its schedule in the state until that is written.
+    A plan that is enabled again keeps its schedule in the state until that is written, and one
+    that another sidecar has disabled since the decision keeps what that remembers of it.
     """
 
     def remembered(state: State) -> State:
-        disabled = dict(ageing.disabled)
-        disabling: frozenset[str] = frozenset()
+        others = state.disabled.keys() - ageing.known - ageing.disabled.keys()
+        disabled = {**ageing.disabled, **{plan: state.disabled[plan] for plan in others}}
+        disabling = others & {*state.disabling}
         if not is_written:
-            disabling = frozenset(disabled.keys() - state.disabled.keys() | {*state.disabling})
+            disabling = disabled.keys() - state.disabled.keys() | {*state.disabling}
             disabled = {**state.disabled, **disabled}
         return replace(
             state,
@@ -189,7 +199,12 @@ def remember(memory: Memory, ageing: Ageing, *, is_written: bool) -> None:
             owners=dict(ageing.owners),
         )
 
-    memory.update(remembered)
+    return memory.update(remembered)
+
+
+def _noted(state: State) -> tuple[object, ...]:
+    """Return what is remembered of a write before it is made."""
+    return state.accepted, state.disabled, state.disabling, state.enabling, state.owners
 
 
 def with_last_known_images(memory: Memory, inventory: Inventory, prefix: str) -> Inventory:

@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sidecar.backrest.document import parse_document
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.lib.errors import DocumentError, StoreError
+from sidecar.planner.propose import propose
 from sidecar.reconciler.reconcile import Reconciler
 from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import Lifetime, ReconcilerSettings
@@ -55,11 +58,11 @@ def save(path: Path, instance: str) -> None:
 def meet(monkeypatch: pytest.MonkeyPatch, saves: Callable[[Path, int], None]) -> list[Replacement]:
     """Have something saved between each read and replacement; give what came of each."""
     results: list[Replacement] = []
-    replace = Store.replace
+    put = Store.replace
 
     def replace_after_save(store: Store, base: Stored, content: bytes) -> Replacement:
         saves(store.path, len(results))
-        results.append(replace(store, base, content))
+        results.append(put(store, base, content))
         return results[-1]
 
     monkeypatch.setattr(Store, "replace", replace_after_save)
@@ -104,6 +107,39 @@ def test_a_pass_gives_up_when_every_attempt_meets_a_save(
     assert json.loads(config.read_bytes())["instance"] == "save-19"
     assert {LOST: NIGHTLY} == {key: plan["schedule"] for key, plan in plans_of(config).items()}
     assert ({}, ()) == (memory.state.disabled, memory.state.disabling)
+
+
+def test_schedules_that_another_sidecar_takes_during_a_pass_are_kept(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command beside the daemon: what it remembers comes after the pass has looked there."""
+    others = [reconciler(config)]
+
+    def run_other(_: Path, __: int) -> None:
+        if others:
+            other, settings, _memory = others.pop()
+            other.run(settings, INVENTORY, NOW)
+
+    results = meet(monkeypatch, run_other)
+    made, settings, memory = reconciler(config)
+    assert not made.run(settings, INVENTORY, NOW).written
+    assert results == [Replacement.WRITTEN, Replacement.CHANGED]
+    assert plans_of(config)[LOST]["schedule"] == {"disabled": True}
+    assert ({LOST: NIGHTLY}, ()) == (memory.refresh().disabled, memory.state.disabling)
+
+
+def test_schedules_that_another_sidecar_takes_before_a_pass_ends_are_kept(config: Path) -> None:
+    """Also where the pass has nothing to write, and so sees no other document."""
+    made, settings, memory = reconciler(config)
+    patient = replace(settings, lifetime=Lifetime())
+    made.run(patient, INVENTORY, NOW)
+    desired, _ = made.desired_state(patient, INVENTORY, NOW)
+    proposal = propose(parse_document(config.read_bytes()), desired)
+    other, _, _ = reconciler(config)
+    other.run(settings, INVENTORY, NOW)
+    made.recorder.confirm(proposal)
+    assert plans_of(config)[LOST]["schedule"] == {"disabled": True}
+    assert {LOST: NIGHTLY} == memory.refresh().disabled
 
 
 def test_faults_name_the_file(config: Path) -> None:
