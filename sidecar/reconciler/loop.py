@@ -97,9 +97,8 @@ class ReconcileLoop:
         """Make a pass over what is due. Raises no SidecarError."""
         start = self._clocks.monotonic()
         if "restarted" in due.reasons:
-            # Backrest has read the document anew: nobody insists on old values now.
-            recorder = self._reconciler.recorder
-            recorder.watch = recorder.watch.forgiving()
+            # Nobody insists on old values now.
+            self._reconciler.recorder.forgive()
         try:
             outcome = self._pass(due)
         except SidecarError as error:

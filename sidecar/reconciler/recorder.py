@@ -5,6 +5,7 @@ The planner is pure. What it has to know of earlier passes comes from the state 
 """
 
 import logging
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -55,9 +56,20 @@ class PassRecorder:
         clocks: Clocks | None = None,
     ) -> None:
         self.memory = memory
-        self.watch = Watch()
+        self._watch = Watch()
+        self._lock = threading.Lock()
         self._is_applied = is_applied
         self._clocks = clocks or Clocks()
+
+    @property
+    def watch(self) -> Watch:
+        """What was written, and what had to be put back."""
+        return self._watch
+
+    def forgive(self) -> None:
+        """Put everything back again from now on: Backrest has read the document anew."""
+        with self._lock:
+            self._watch = self._watch.forgiving()
 
     @contextmanager
     def writing(self, proposal: Proposal, *, to_file: bool) -> Iterator["PendingWrite"]:
@@ -85,10 +97,11 @@ class PassRecorder:
         """Note that the document now is as proposed; return what was put back for that."""
         if proposal.ageing is not None:
             remember(self.memory, proposal.ageing, is_written=True)
-        drift = find_drift(self.watch, proposal)
+        with self._lock:
+            drift = find_drift(self._watch, proposal)
+            self._watch = self._watch.after(proposal, self._clocks.monotonic())
         for item in drift:
             log_event(_log, logging.WARNING, "plan.drift", plan=item.plan, key=item.key)
-        self.watch = self.watch.after(proposal, self._clocks.monotonic())
         return drift
 
     def _check_remembered(self, proposal: Proposal) -> None:
