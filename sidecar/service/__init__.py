@@ -1,5 +1,5 @@
-"""What both daemons are made of: start, signals, health, heartbeat, metrics, file watch.
+"""What both daemons are made of: start, signals, reports, health, heartbeat, metrics, file watch.
 
-In come callbacks, findings and tables of the program; out go hints, exit codes, a heartbeat file
-and the text of a metrics page. Nothing here knows what the daemon does.
+In come callbacks, facts, findings and tables of the program; out go hints, exit codes, snapshots of
+the facts, a heartbeat file and the text of a metrics page. Nothing here knows what the daemon does.
 """

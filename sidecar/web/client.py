@@ -67,10 +67,11 @@ def _answer(
     connection = _Connection(directory, seconds)
     try:
         connection.request(method, path, None if body is None else json.dumps(body))
-        answer = connection.getresponse()
-        if answer.status != HTTPStatus.OK:
-            raise _error_of(answer)
-        yield answer
+        # It has the socket to itself as soon as it says that this is the last one.
+        with connection.getresponse() as answer:
+            if answer.status != HTTPStatus.OK:
+                raise _error_of(answer)
+            yield answer
     except (OSError, HTTPException) as error:
         raise SidecarError("the daemon hung up", _OTHER) from error
     finally:
