@@ -38,14 +38,14 @@ def run_job(
     Each may take so many `seconds`; None: as long as it takes. Raises NoDaemon if nobody listens,
     SidecarError for what the daemon answers as an error, or if it hangs up before the last event.
     """
-    asked = {"kind": kind.value, "of": subject, "accept_empty": accept_empty}
+    asked, hint = {"kind": kind.value, "of": subject, "accept_empty": accept_empty}, _OTHER
     with _answer(directory, "POST", JOBS, asked, seconds) as answer:
         while line := answer.readline():
-            event = _parse(line)
+            event, hint = _parse(line), "see its log"
             yield event
             if event.get("last"):
                 return
-    raise SidecarError("the daemon hung up", "see its log")
+    raise SidecarError("the daemon hung up", hint)
 
 
 class _Connection(HTTPConnection):
