@@ -32,6 +32,7 @@ from sidecar.reconciler.recorder import (
     PassRecorder,
     confirm_docker,
     history_of,
+    is_based_on,
     read_quiesced,
     with_last_known_images,
 )
@@ -42,6 +43,8 @@ from sidecar.reconciler.store.read import naming
 from sidecar.reconciler.store.replace import Replacement, Store
 
 _ATTEMPTS = 20
+# Later ones do without: hundreds of sidecars would change what is remembered again and again.
+_STRICT_ATTEMPTS = 5
 
 _log = logging.getLogger(__name__)
 
@@ -222,7 +225,8 @@ class Reconciler:
                 if attempt:
                     # Another sidecar that came first has also changed what is remembered.
                     desired, view = self.desired_state(settings, inventory, now)
-                outcome = self._attempt(settings, desired, view)
+                is_strict = attempt < _STRICT_ATTEMPTS
+                outcome = self._attempt(settings, desired, view, is_strict=is_strict)
             if outcome is not None:
                 return outcome
         raise StoreError(
@@ -231,11 +235,21 @@ class Reconciler:
         )
 
     def _attempt(
-        self, settings: ReconcilerSettings, desired: DesiredState, view: BackrestView
+        self,
+        settings: ReconcilerSettings,
+        desired: DesiredState,
+        view: BackrestView,
+        *,
+        is_strict: bool,
     ) -> PassOutcome | None:
-        """Read, propose and write; None where somebody saved meanwhile."""
+        """Read, propose and write; None where somebody saved meanwhile.
+
+        Where `is_strict`, None also where another sidecar has changed what is remembered.
+        """
         stored = self._store.read()
         proposal = self._propose(stored.content, desired)
+        if is_strict and not is_based_on(desired.history, self._memory.refresh()):
+            return None
         content = proposal.after.content
         if content == stored.content:
             drift = self.recorder.confirm(proposal)

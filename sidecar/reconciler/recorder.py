@@ -144,6 +144,19 @@ class PendingWrite:
         return self._recorder.confirm(self._proposal)
 
 
+def is_based_on(history: PlanHistory | None, state: State) -> bool:
+    """Return whether a history still is what is remembered, but for the times of orphans."""
+    if history is None:
+        return True
+    marks = (frozenset(state.accepted), frozenset(state.disabling))
+    schedules = (state.disabled, state.enabling, state.owners)
+    return (history.accepted, history.disabling) == marks and schedules == (
+        history.disabled,
+        history.enabling,
+        history.owners,
+    )
+
+
 def history_of(
     state: State,
     lifetime: Lifetime,

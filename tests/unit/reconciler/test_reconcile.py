@@ -12,7 +12,7 @@ import pytest
 from sidecar.backrest.document import parse_document
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.lib.errors import DocumentError, StoreError
-from sidecar.planner.propose import propose
+from sidecar.planner.propose import Planner, Proposal, propose
 from sidecar.reconciler.reconcile import Reconciler
 from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import Lifetime, ReconcilerSettings
@@ -140,6 +140,25 @@ def test_schedules_that_another_sidecar_takes_before_a_pass_ends_are_kept(config
     made.recorder.confirm(proposal)
     assert plans_of(config)[LOST]["schedule"] == {"disabled": True}
     assert {LOST: NIGHTLY} == memory.refresh().disabled
+
+
+def test_what_a_command_accepts_during_a_pass_is_kept(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pass has nothing to write, and would remember what was so when it began."""
+    made, settings, memory = reconciler(config)
+    patient = replace(settings, lifetime=Lifetime())
+    made.run(patient, INVENTORY, NOW)
+    make, command = Planner.propose, [Memory(settings.state_directory)]
+
+    def propose_late(*arguments: Any, **options: Any) -> Proposal:
+        if command:
+            command.pop().change(accepted=(LOST,))
+        return make(*arguments, **options)
+
+    monkeypatch.setattr(Planner, "propose", propose_late)
+    assert not made.run(patient, INVENTORY, NOW).written
+    assert (LOST,) == memory.refresh().accepted
 
 
 def test_faults_name_the_file(config: Path) -> None:
