@@ -54,7 +54,8 @@ class QueueRules:
 class Pool:
     """`workers` threads that call `run`; each job is queued or runs at most once.
 
-    `on_done` is called in a worker's thread when a job is done and may be submitted again.
+    `on_done` is called in a worker's thread when a job is done. Until it returns the job cannot be
+    submitted again: the end of this run would be taken for that of the next.
     `run` must not raise; if it does, `on_error` gets the exception and the worker goes on.
     """
 
@@ -75,6 +76,7 @@ class Pool:
         # With what told its repository when it began, which may be renamed meanwhile, and its
         # containers then.
         self._running: dict[Job, tuple[frozenset[str], frozenset[str]]] = {}
+        self._ending: set[Job] = set()
         self._is_closing = False
         self._threads = [
             threading.Thread(target=self._work, name=f"seat-{number}", daemon=True)
@@ -89,6 +91,7 @@ class Pool:
     def submit(self, job: Job, trigger: RunCause = RunCause.SCHEDULE) -> Admission:
         """Queue a job, unless it waits or runs already."""
         with self._change:
+            self._change.wait_for(lambda: job not in self._ending)
             if self._is_closing:
                 return Admission.REFUSED
             if job in self._running or job in self._waiting:
@@ -135,8 +138,14 @@ class Pool:
             finally:
                 with self._change:
                     del self._running[job]
+                    self._ending.add(job)
                     self._change.notify_all()
-            self._on_done(job)
+            try:
+                self._on_done(job)
+            finally:
+                with self._change:
+                    self._ending.remove(job)
+                    self._change.notify_all()
 
     def _take(self) -> tuple[Job, RunCause] | None:
         """Wait for the first job that shares nothing with one that runs; None when closing."""

@@ -127,6 +127,33 @@ def test_a_repository_has_one_writer() -> None:
         stage.wait(lambda: A2 in stage.begun)
 
 
+def test_a_job_is_queued_anew_only_when_its_end_has_been_told() -> None:
+    """Who asks for it meanwhile would take that end for the one of the run that is to come."""
+    order: list[str] = []
+    asked, told = threading.Event(), threading.Event()
+
+    def note_done(_: Job) -> None:
+        asked.set()
+        # It goes on at once if nothing holds it, and as good as never before this has ended.
+        submitter.join(0.05)
+        order.append("told")
+        told.set()
+
+    def submit() -> None:
+        assert asked.wait(SECONDS)
+        order.append(pool.submit(A1))
+
+    pool = Pool(lambda _, __: None, 1, note_done, lambda *_: None)
+    submitter = threading.Thread(target=submit)
+    submitter.start()
+    pool.submit(A1)
+    pool.start()
+    submitter.join(SECONDS)
+    assert told.wait(SECONDS)
+    assert pool.close(SECONDS)
+    assert ["told", Admission.QUEUED] == order[:2]
+
+
 def test_a_repository_that_is_renamed_during_a_run_has_one_writer() -> None:
     """Jobs under its new name wait for the run that began under the old one."""
     keys = {"a": frozenset({"at /srv/a"})}
