@@ -9,6 +9,19 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
+# What no command of the runner needs before it does anything.
+_NOT_FOR_THE_RUNNER = frozenset(
+    {
+        "apprise",
+        "jsonschema",
+        "pydantic",
+        "prometheus_client",
+        "watchfiles",
+        "yaml",
+        "starlette",
+    }
+)
+
 # A command line of Python → what it must import, so that the test looks at the right thing,
 # and what it must not import, because that costs more than the whole command.
 BUDGETS: dict[str, tuple[str, set[str]]] = {
@@ -46,27 +59,11 @@ BUDGETS: dict[str, tuple[str, set[str]]] = {
     ),
     "-m sidecar.runner version": (
         "sidecar.cli.runner.main",
-        {
-            "apprise",
-            "jsonschema",
-            "pydantic",
-            "prometheus_client",
-            "watchfiles",
-            "yaml",
-            "starlette",
-        },
+        set(_NOT_FOR_THE_RUNNER),
     ),
     "-m sidecar.runner plans --help": (
         "sidecar.cli.runner.main",
-        {
-            "apprise",
-            "jsonschema",
-            "pydantic",
-            "prometheus_client",
-            "watchfiles",
-            "yaml",
-            "starlette",
-        },
+        set(_NOT_FOR_THE_RUNNER),
     ),
 }
 

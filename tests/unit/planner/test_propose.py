@@ -1,30 +1,10 @@
 """Proposals for a desired state: made once for equal inputs."""
 
-import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-from sidecar.docker.models import Inventory
-from sidecar.labels.policy import Policy
-from sidecar.planner.lifecycle import PlanHistory
-from sidecar.planner.propose import DesiredState, Planner
-
-NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
-ID = "backrest_sidecar_web"
-NIGHTLY = {"cron": "0 2 * * *", "clock": "CLOCK_LOCAL"}
-EXPIRED = PlanHistory(orphans={ID: NOW.timestamp() - 100}, grace=50.0)
-
-
-def content_of(**plan: object) -> bytes:
-    """Make the bytes of a document with one plan of ours."""
-    repo = {"id": "r1", "uri": "/r1", "password": "-", "autoInitialize": True}
-    plans = [{"id": ID, "repo": "r1", "paths": ["/data"], "schedule": NIGHTLY} | plan]
-    return json.dumps({"version": 6, "instance": "here", "repos": [repo], "plans": plans}).encode()
-
-
-def desired_state(history: PlanHistory | None = EXPIRED) -> DesiredState:
-    """Make a desired of a world without containers."""
-    return DesiredState(Inventory(), Policy(), NOW, history=history)
+from sidecar.planner.propose import Planner
+from tests.fakes.orphaned_plan import EXPIRED, ID, NOW, content_of, desired_state
 
 
 def test_equal_inputs_give_the_same_proposal() -> None:

@@ -1,18 +1,14 @@
 """What passes leave behind: what a write remembers before, after, and when it fails."""
 
-import json
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from sidecar.docker.models import Inventory
-from sidecar.labels.policy import Policy
 from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import InventoryError, StoreError
-from sidecar.planner.lifecycle import PlanHistory
-from sidecar.planner.propose import DesiredState, Planner
+from sidecar.planner.propose import Planner
 from sidecar.reconciler.recorder import (
     PassRecorder,
     confirm_docker,
@@ -21,23 +17,7 @@ from sidecar.reconciler.recorder import (
 )
 from sidecar.reconciler.settings import Lifetime
 from sidecar.reconciler.state import Memory, State
-
-NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
-ID = "backrest_sidecar_web"
-NIGHTLY = {"cron": "0 2 * * *", "clock": "CLOCK_LOCAL"}
-EXPIRED = PlanHistory(orphans={ID: NOW.timestamp() - 100}, grace=50.0)
-
-
-def content_of(**plan: object) -> bytes:
-    """Make the bytes of a document with one plan of ours."""
-    repo = {"id": "r1", "uri": "/r1", "password": "-", "autoInitialize": True}
-    plans = [{"id": ID, "repo": "r1", "paths": ["/data"], "schedule": NIGHTLY} | plan]
-    return json.dumps({"version": 6, "instance": "here", "repos": [repo], "plans": plans}).encode()
-
-
-def desired_state(history: PlanHistory | None = EXPIRED) -> DesiredState:
-    """Make a desired of a world without containers."""
-    return DesiredState(Inventory(), Policy(), NOW, history=history)
+from tests.fakes.orphaned_plan import EXPIRED, ID, NIGHTLY, content_of, desired_state
 
 
 def test_a_schedule_is_remembered_before_it_is_taken() -> None:

@@ -25,22 +25,11 @@ from sidecar.reconciler.report import (
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory
 from sidecar.service.health import HealthAspect
+from tests.fakes.log_listener import Listener
 
 NOW = 1_780_000_000.0
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 Line = tuple[str, dict[str, object]]
-
-
-class Listener(logging.Handler):
-    """Collects what is logged."""
-
-    def __init__(self, records: list[logging.LogRecord]) -> None:
-        super().__init__()
-        self._records = records
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep it."""
-        self._records.append(record)
 
 
 class Clock:

@@ -19,6 +19,7 @@ from sidecar.runner.healthcheck import HEALTHCHECK as RUNNER_HEALTHCHECK
 from sidecar.service.health import Finding, Health, HealthAspect, allowance
 from sidecar.service.healthcheck import FILE, Healthcheck, check_heartbeat
 from sidecar.service.heartbeat import Heartbeat
+from tests.fakes.log_listener import Listener
 
 NOW = 1_780_000_000.0
 MOST = allowance(60.0)
@@ -30,18 +31,6 @@ def beaten(directory: Path, *findings: Finding, interval: float = 60.0) -> Path:
     """Make a heartbeat in a directory."""
     Heartbeat(directory, interval).beat(NOW, Health(findings))
     return directory
-
-
-class Listener(logging.Handler):
-    """Collects what is logged."""
-
-    def __init__(self, records: list[logging.LogRecord]) -> None:
-        super().__init__()
-        self._records = records
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep it."""
-        self._records.append(record)
 
 
 @pytest.fixture
