@@ -212,8 +212,12 @@ class Stack:
         self.compose("up", "--detach", folder=folder)
 
     def down(self) -> None:
-        """Remove everything."""
-        for folder in (*self._others, None):
+        """Remove everything.
+
+        The stack first: while the old Compose removes a workload, a backup that starts it again
+        would leave its container, and the container its volume.
+        """
+        for folder in (None, *self._others):
             self.compose("down", "--volumes", "--timeout", "1", folder=folder)
 
 
