@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.runner.scale import Scale
@@ -47,18 +48,21 @@ def _row(what: str, pairs: list[tuple[float, float]], goal: float | None) -> Row
 
 def _pair(stage: Stage, *, runner_begins: bool) -> list[tuple[float, float]]:
     """Time ours and the bare one, in that or the other order: first backups, then second ones."""
-    places = {kind: stage.make_repository(f"repository-{kind}") for kind in ("runner", "bare")}
-    config = stage.write_document("pair", places["runner"], [plan_of(PLAN, stage.tree)])
+    ours = stage.make_repository("repository-runner")
+    bare = stage.copy_repository(ours, "repository-bare")
+    beside = replace(stage, cache="cache-bare")
+    config = stage.write_document("pair", ours, [plan_of(PLAN, stage.tree)])
     variants: dict[str, Callable[[], None]] = {
         "runner": lambda: run_runner(stage, config, PLAN),
-        "bare": lambda: _run_bare(stage, places["bare"]),
+        "bare": lambda: _run_bare(beside, bare),
     }
     order = sorted(variants, reverse=runner_begins)
     found = []
     for _ in range(2):
         taken = {name: _seconds(variants[name]) for name in order}
         found.append((taken["runner"], taken["bare"]))
-    for folder in (*places.values(), config.parent, stage.folder / "cache"):
+    caches = (one.folder / one.cache for one in (stage, beside))
+    for folder in (ours, bare, config.parent, *caches):
         shutil.rmtree(folder)
     return found
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ class Stage:
     folder: Path
     restic: str
     other: str = ""
+    cache: str = "cache"
+    """The folder of the cache within ours."""
 
     @property
     def tree(self) -> Path:
@@ -34,11 +37,11 @@ class Stage:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What restic and the runner are started with: one cache for both, no other settings."""
+        """What restic and the runner are started with: the same cache, no other settings."""
         names = ("BACKREST", "RESTIC", "DOCKER")
         kept = {key: value for key, value in os.environ.items() if not key.startswith(names)}
         paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-        own = {"XDG_CACHE_HOME": str(self.folder / "cache"), "RESTIC_PASSWORD": _PASSWORD}
+        own = {"XDG_CACHE_HOME": str(self.folder / self.cache), "RESTIC_PASSWORD": _PASSWORD}
         return kept | own | {"PYTHONPATH": paths}
 
     def write_tree(self, files: int, size: int) -> None:
@@ -54,6 +57,14 @@ class Stage:
         place = self.folder / name
         self.run_restic(place, "init")
         return place
+
+    def copy_repository(self, repository: Path, name: str) -> Path:
+        """Copy a repository as it is; the copy needs a cache of its own, for both have one id.
+
+        Its key takes as long as the other's: that of a second `init` may take half as long again,
+        because restic measures the machine each time.
+        """
+        return Path(shutil.copytree(repository, self.folder / name))
 
     def run_restic(self, repository: Path, *arguments: str) -> str:
         """Run restic, and give what it said; raises CalledProcessError if it fails."""
