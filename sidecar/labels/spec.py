@@ -1,7 +1,7 @@
 """Label texts → `LabelSpec` and problems, driven by the registry."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sidecar.labels.problem import Problem, Severity, problem_of
@@ -67,7 +67,7 @@ def parse_labels(labels: Mapping[str, str], prefix: str) -> tuple[LabelSpec, lis
     `prefix` is only used to name labels in problems. Never raises.
     """
     problems: list[Problem] = []
-    fields: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     lists: dict[str, dict[int, str]] = {}
     for name, value in labels.items():
         label, index = resolve_label(name)
@@ -76,35 +76,34 @@ def parse_labels(labels: Mapping[str, str], prefix: str) -> tuple[LabelSpec, lis
         elif label.is_list:
             lists.setdefault(label.name, {})[index] = value.strip()
         else:
-            _parse_into(fields, label, value.strip(), prefix, problems)
+            values[label.field], found = _parse(label, value.strip(), prefix)
+            problems += found
     for name, texts in lists.items():
-        _parse_into(fields, REGISTRY[name], texts, prefix, problems)
+        label = REGISTRY[name]
+        values[label.field], found = _parse(label, texts, prefix)
+        problems += found
+    fields = {name: value for name, value in values.items() if value is not None}
     if not _HOOK_FIELDS.isdisjoint(fields):
         fields["asks_for_hooks"] = True
     return LabelSpec(**fields), problems
 
 
-def _parse_into(
-    fields: dict[str, Any],
-    label: Label,
-    text: str | dict[int, str],
-    prefix: str,
-    problems: list[Problem],
-) -> None:
+def _parse(label: Label, text: str | dict[int, str], prefix: str) -> tuple[Any, Sequence[Problem]]:
+    """Return the value of a label, None where it cannot be read, and the problems with it."""
+    warnings: Sequence[Problem] = ()
     try:
         if isinstance(text, str):
-            check_size((text,))
-            value: Any = _scalar(text)
-        else:
-            value = _parse_items(label, text)
-            problems += _list_warnings(label, text, value, prefix)
-        fields[label.field] = label.parse(value)
+            return label.parse(_scalar(text)), ()
+        items = _parse_items(label, text)
+        warnings = _list_warnings(label, text, items, prefix)
+        return label.parse(items), warnings
     except SpecInvalid as error:
-        problems.append(_invalid(label, prefix, error))
+        return None, (*warnings, _invalid(label, prefix, error))
 
 
 def _scalar(text: str) -> str:
     """Return a value; raises SpecInvalid where its author's quotes have become part of it."""
+    check_size((text,))
     if strip_quotes(text) != text:
         raise SpecInvalid(
             f"the quotes are part of the value {quoted(text)}",

@@ -6,6 +6,7 @@ their backups must not end too.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -123,7 +124,12 @@ def age_plans(
     enabling = _enabling(owned, rendered, history, now)
     enabling |= {key: (disabled[key], now) for key in returned if not _is_labelled(key, rendered)}
     ending = [*sorted(off), *ending] if history.may_disable else []
-    edits = [*_enable(document, enabling), *_disable(document, ending, disabled, again)]
+    ended = dict(_disabling(document, ending, disabled.keys() - again))
+    disabled |= ended
+    edits = [
+        *_enable(document, enabling),
+        *(PlanEdit(key, {"schedule": _DISABLED}, ()) for key in ended),
+    ]
     gone = frozenset((*removed, *returned))
     return Ageing(
         edits=tuple(edits),
@@ -169,21 +175,17 @@ def _switched_off(owned: Iterable[str], rendered: Rendered, policy: Policy) -> I
             yield from free.intersection(ids_of(workload, policy))
 
 
-def _disable(
-    document: Document,
-    plan_ids: Iterable[str],
-    disabled: dict[str, Any],
-    again: frozenset[str],
-) -> Iterator[PlanEdit]:
-    """Disable plans once, and add their schedule to `disabled`; later edits are the user's.
+def _disabling(
+    document: Document, plan_ids: Iterable[str], done: AbstractSet[str]
+) -> Iterator[tuple[str, Any]]:
+    """Yield the plans to disable, but not those `done`, each with its schedule.
 
-    `again` are those whose first edit may never have been written.
+    A plan is disabled once: later edits are the user's.
     """
     for plan_id in plan_ids:
         schedule = _schedule_of(document.plans[plan_id])
-        if (plan_id not in disabled or plan_id in again) and schedule != _DISABLED:
-            disabled[plan_id] = schedule
-            yield PlanEdit(plan_id, {"schedule": _DISABLED}, ())
+        if plan_id not in done and schedule != _DISABLED:
+            yield plan_id, schedule
 
 
 def _enabling(

@@ -81,9 +81,13 @@ def render_plan(
     paths = _final_paths(draft, existing, this.locator)
     if not paths:
         problems.append(_no_paths(spec, this.policy))
-    schedule = _schedule(spec, plan_id, this, problems)
-    retention = _retention(spec, this.policy, problems)
-    flags = _flags(spec, this.policy, problems)
+    schedule, found = _schedule(spec, plan_id, this)
+    problems += found
+    retention, found = _retention(spec, this.policy)
+    problems += found
+    flags = judge_flags(spec.backup_flags or (), this.policy.hook_policy)
+    if flags.refused:
+        problems.append(_refused_flags(flags, this.policy))
     hooks = resolve_hooks(workload, spec, plan_id, this.policy)
     problems += hooks.problems
     if spec.template in DUMP_TEMPLATES:
@@ -99,7 +103,7 @@ def render_plan(
             excludes=draft.paths.excludes,
             iexcludes=draft.paths.iexcludes or (),
             hooks=hooks.hooks,
-            backup_flags=flags,
+            backup_flags=flags.items,
             labelled=_labelled(spec),
         )
         problems += live_databases(workload, plan, this.locator, this.policy.label_prefix)
@@ -108,7 +112,8 @@ def render_plan(
         plan = None
     permitted: dict[str, list[Any]] | None = None
     if plan is None:
-        permitted = _permitted(draft, existing, hooks.hooks, this, problems)
+        permitted, found = _permitted(draft, existing, hooks.hooks, this.policy, problems)
+        problems += found
         if existing is not None and _has_ignored_paths(workload) and permitted is not None:
             kept = _within_mounts(existing.paths, workload, this.locator)
             permitted["paths"] = kept or list(paths) or list(existing.paths)
@@ -146,24 +151,27 @@ def _permitted(
     draft: Draft,
     existing: PlanView | None,
     hooks: Iterable[Hook],
-    this: Pass,
-    problems: list[Problem],
-) -> dict[str, list[Any]] | None:
-    """Return what replaces forbidden parts of a plan that an error keeps; None: nothing does."""
+    policy: Policy,
+    known: Collection[Problem],
+) -> tuple[dict[str, list[Any]] | None, list[Problem]]:
+    """Return what replaces forbidden parts of a plan that an error keeps; None: nothing does.
+
+    And the problems with these parts that are not among those `known`.
+    """
     permitted: dict[str, list[Any]] = {}
-    flags = _standing_flags(draft, existing, this.policy, problems)
+    flags, problems = _standing_flags(draft, existing, policy, known)
     if any(name.startswith("backup-flags") for name in draft.workload.ignored):
         # The standing ones may be the image's: only what the user says stays.
         flags = draft.spec.backup_flags or ()
     if flags is not None:
         permitted["backup_flags"] = list(flags)
-    problems += _unreadable_hooks(draft, existing, this.policy)
-    forbidden = (*draft.workload.problems, *problems)
+    problems += _unreadable_hooks(draft, existing, policy)
+    forbidden = (*draft.workload.problems, *known, *problems)
     if any(problem.reason == "hook.forbidden" for problem in forbidden) or any(
         map(_is_dangerous, draft.workload.ignored)
     ):
         permitted["hooks"] = [hook.to_json() for hook in hooks]
-    return permitted or None
+    return permitted or None, problems
 
 
 def _unreadable_hooks(draft: Draft, existing: PlanView | None, policy: Policy) -> Iterator[Problem]:
@@ -279,24 +287,23 @@ def _no_paths(spec: LabelSpec, policy: Policy) -> Problem:
     )
 
 
-def _schedule(spec: LabelSpec, plan_id: str, this: Pass, problems: list[Problem]) -> Schedule:
+def _schedule(spec: LabelSpec, plan_id: str, this: Pass) -> tuple[Schedule, list[Problem]]:
     text = this.policy.default_schedule if spec.schedule is None else spec.schedule
     label = "" if spec.schedule is None else f"{this.policy.label_prefix}schedule"
     try:
         schedule = parse_schedule(text, plan_id, this.now)
     except SpecInvalid as error:
-        problems.append(problem_of("schedule.invalid", error.message, error.hint, label=label))
-        return Schedule()
-    if is_every_minute(text):
-        problems.append(
-            problem_of(
-                "schedule.every-minute",
-                f"schedule {quoted(text)} runs 60 times in each hour that it names",
-                "write T or one minute as its first field, as T 2 * * *",
-                label=label,
-            )
-        )
-    return schedule
+        problem = problem_of("schedule.invalid", error.message, error.hint, label=label)
+        return Schedule(), [problem]
+    if not is_every_minute(text):
+        return schedule, []
+    problem = problem_of(
+        "schedule.every-minute",
+        f"schedule {quoted(text)} runs 60 times in each hour that it names",
+        "write T or one minute as its first field, as T 2 * * *",
+        label=label,
+    )
+    return schedule, [problem]
 
 
 @lru_cache(maxsize=256)
@@ -305,24 +312,23 @@ def _parsed_retention(text: str) -> tuple[Retention, tuple[str, ...]]:
     return parse_retention(text)
 
 
-def _retention(spec: LabelSpec, policy: Policy, problems: list[Problem]) -> Retention:
+def _retention(spec: LabelSpec, policy: Policy) -> tuple[Retention, list[Problem]]:
     text = policy.default_retention if spec.keep is None else spec.keep
     label = "" if spec.keep is None else f"{policy.label_prefix}keep"
     try:
         retention, ignored = _parsed_retention(text)
     except SpecInvalid as error:
-        problems.append(problem_of("keep.invalid", error.message, error.hint, label=label))
-        return Retention(keep_all=True)
-    if ignored:
-        problems.append(
-            problem_of(
-                "keep.within-ignored",
-                f"{', '.join(ignored)} works with backup-once only: Backrest cannot keep by time",
-                "leave it out, or use daily=, weekly= and so on",
-                label=label,
-            )
-        )
-    return retention
+        problem = problem_of("keep.invalid", error.message, error.hint, label=label)
+        return Retention(keep_all=True), [problem]
+    if not ignored:
+        return retention, []
+    problem = problem_of(
+        "keep.within-ignored",
+        f"{', '.join(ignored)} works with backup-once only: Backrest cannot keep by time",
+        "leave it out, or use daily=, weekly= and so on",
+        label=label,
+    )
+    return retention, [problem]
 
 
 def _overridden(repo: str, spec: LabelSpec, policy: Policy) -> Problem:
@@ -334,37 +340,28 @@ def _overridden(repo: str, spec: LabelSpec, policy: Policy) -> Problem:
     )
 
 
-def _flags(spec: LabelSpec, policy: Policy, problems: list[Problem]) -> tuple[str, ...]:
-    """Return the allowed flags in canonical form."""
-    judged = judge_flags(spec.backup_flags or (), policy.hook_policy)
-    if judged.refused:
-        problems.append(_refused_flags(judged, policy))
-    return judged.items
-
-
 def _standing_flags(
-    draft: Draft, existing: PlanView | None, policy: Policy, problems: list[Problem]
-) -> tuple[str, ...] | None:
+    draft: Draft, existing: PlanView | None, policy: Policy, known: Iterable[Problem]
+) -> tuple[tuple[str, ...] | None, list[Problem]]:
     """Return what an existing plan that an error keeps may keep of its flags; None: all.
 
-    They are judged like new ones: a label that we refuse to read, or an error elsewhere, must
-    not protect what an earlier value has brought. Without the label they are a person's.
+    And the problem with the others, unless it is among those `known`. They are judged like new
+    ones: a label that we refuse to read, or an error elsewhere, must not protect what an earlier
+    value has brought. Without the label they are a person's.
     """
     label = f"{policy.label_prefix}backup-flags"
     is_labelled = draft.spec.backup_flags is not None or any(
         problem.label == label for problem in draft.problems
     )
     if existing is None or not is_labelled:
-        return None
+        return None, []
     try:
         judged = judge_flags(existing.backup_flags, policy.hook_policy)
     except SpecInvalid:
         judged = JudgedFlags((), ("flags that cannot be split into words",))
-    if judged.refused and not any(
-        problem.reason == "hook.forbidden" and problem.label == label for problem in problems
-    ):
-        problems.append(_refused_flags(judged, policy))
-    return judged.items if judged.items != existing.backup_flags else None
+    is_known = any(one.reason == "hook.forbidden" and one.label == label for one in known)
+    problems = [_refused_flags(judged, policy)] if judged.refused and not is_known else []
+    return judged.items if judged.items != existing.backup_flags else None, problems
 
 
 def _refused_flags(judged: JudgedFlags, policy: Policy) -> Problem:

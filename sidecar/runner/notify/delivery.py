@@ -161,7 +161,12 @@ class DeliveryQueue(Closable):
             elif self._now() > self._closes_at or (one.posted and one.posted.id not in due):
                 results.append("waiting")
             else:
-                results.append(self._send(one, down))
+                # A server that has just failed is not waited for again in this pass.
+                to = one.message.to
+                failure = down.get(to) or self._sender.send(one.message.request)
+                if failure is not None and failure.is_down:
+                    down[to] = failure
+                results.append(self._put_off(one, failure) if failure else self._sent(one))
         counts = {word: results.count(word) for word in set(results)}
         return Delivered(
             counts.get("sent", 0),
@@ -170,18 +175,11 @@ class DeliveryQueue(Closable):
             counts.get("waiting", 0) + counts.get("failed", 0),
         )
 
-    def _send(self, one: _Waiting, down: dict[str, Failure]) -> str:
-        """Send it, unless its server has just failed: a pass must not wait for that each time."""
-        message = one.message
-        failure = down.get(message.to) or self._sender.send(message.request)
-        if failure is None:
-            log_event(_log, logging.DEBUG, "notify.sent", to=message.to, about=message.about)
-            if one.posted is not None:
-                self._journal.outbox.sent(one.posted.id)
-            return "sent"
-        if failure.is_down:
-            down[message.to] = failure
-        return self._put_off(one, failure)
+    def _sent(self, one: _Waiting) -> str:
+        log_event(_log, logging.DEBUG, "notify.sent", to=one.message.to, about=one.message.about)
+        if one.posted is not None:
+            self._journal.outbox.sent(one.posted.id)
+        return "sent"
 
     def _put_off(self, one: _Waiting, failure: Failure) -> str:
         tries = len(PAUSES) if one.posted is None else one.posted.failures
