@@ -1,11 +1,11 @@
 """Compare what was restored with what the snapshot says of it, beside the contents.
 
 In come the entries of a snapshot and the folder below which they were restored; out goes a
-`Difference` for each kind of thing that is not as it was, with the right whose lack explains it.
+`Deviation` for each thing that is not as it was, with the right whose lack explains it.
 Contents are the engine's: it checks them by their hashes when it writes them. But an entry that
-is not there, of another kind or size is `broken`.
+is not there, of another kind or size has lost its contents.
 
-Nothing is kept of an entry that is as it was, so a listing may be of any length.
+`Differences` counts them and keeps the first ones, so a listing may be of any length.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import errno
 import os
 import stat
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +23,8 @@ from sidecar.lib.text import counted
 from sidecar.runner.rights import Capability, Rights
 
 _MOST_SHOWN = 3
+_ATTRIBUTE = "extended attribute "
+_CONTENTS = "contents"
 # File systems round times, some to two seconds.
 _SAME_TIME = 2.0
 _SETID = stat.S_ISUID | stat.S_ISGID
@@ -78,6 +80,29 @@ def capability_for(attribute: str) -> Capability | None:
     return None if is_of_owner else Capability.SYS_ADMIN
 
 
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """An entry that differs in an aspect or an extended attribute; `example` says it in words."""
+
+    aspect: str
+    example: str
+
+    def needs(self, rights: Rights) -> Capability | None:
+        """Return the capability without which it cannot be given; None if it takes none."""
+        needed = _NEEDS.get(self.aspect)
+        if self.aspect.startswith(_ATTRIBUTE):
+            needed = capability_for(self.aspect.removeprefix(_ATTRIBUTE))
+        if needed is Capability.FSETID and needed in rights.capabilities:
+            # A mode that cannot be set at all has none of these bits either.
+            return Capability.FOWNER
+        return needed
+
+    def is_explained(self, rights: Rights) -> bool:
+        """Return whether a process with these rights could not give it."""
+        needed = self.needs(rights)
+        return needed is not None and needed not in rights.capabilities
+
+
 @dataclass(slots=True)
 class Difference:
     """Entries that differ in one aspect, or in one extended attribute: how many, the first ones.
@@ -90,11 +115,10 @@ class Difference:
     count: int = 0
     examples: list[str] = field(default_factory=list)
 
-    def add(self, example: str) -> None:
-        """Add an entry, in words."""
-        self.count += 1
-        if len(self.examples) < _MOST_SHOWN:
-            self.examples.append(example)
+    def add(self, *examples: str, count: int = 1) -> None:
+        """Add so many entries, the first ones in words."""
+        self.count += count
+        self.examples += examples[: _MOST_SHOWN - len(self.examples)]
 
     def __str__(self) -> str:
         more = ", ..." if self.count > len(self.examples) else ""
@@ -118,18 +142,28 @@ class Differences:
     broken: list[str] = field(default_factory=list)
     unknown: str = ""
 
-    def add(self, aspect: str, example: str, needs: Capability | None = None) -> None:
-        """Add an entry that differs in an aspect."""
-        needed = needs or _NEEDS.get(aspect)
-        if needed is Capability.FSETID and needed in self.rights.capabilities:
-            # A mode that cannot be set at all has none of these bits either.
-            needed = Capability.FOWNER
-        self.found.setdefault(aspect, Difference(aspect, needed)).add(example)
+    def add(self, deviations: Iterable[Deviation]) -> None:
+        """Count what deviates."""
+        for one in deviations:
+            if one.aspect == _CONTENTS:
+                self.broken += [one.example][: _MOST_SHOWN - len(self.broken)]
+            else:
+                new = Difference(one.aspect, one.needs(self.rights))
+                self.found.setdefault(one.aspect, new).add(one.example)
 
-    def break_off(self, sentence: str) -> None:
-        """Add what is wrong with contents."""
-        if len(self.broken) < _MOST_SHOWN:
-            self.broken.append(sentence)
+    def join(self, other: "Differences") -> None:
+        """Count what differs elsewhere too."""
+        for one in other.found.values():
+            new = Difference(one.aspect, one.needs)
+            self.found.setdefault(one.aspect, new).add(*one.examples, count=one.count)
+        self.broken += other.broken[: _MOST_SHOWN - len(self.broken)]
+        self.unknown = self.unknown or other.unknown
+
+    def watch(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """Pass entries on, and count what this process could not give to them."""
+        for entry in entries:
+            self.add(find_lacking(entry, self.rights))
+            yield entry
 
     @property
     def lacking(self) -> tuple[Capability, ...]:
@@ -156,29 +190,26 @@ class Differences:
         return "; ".join(filter(None, (differs, self.unknown)))
 
 
-def watch_needs(entries: Iterable[Entry], found: Differences) -> Iterator[Entry]:
-    """Pass entries on, and add to `found` what this process could not give to them."""
-    rights = found.rights
-    for entry in entries:
-        yield entry
-        is_ours = entry.user in {None, rights.user}
-        is_our_group = entry.group is None or entry.group in rights.groups
-        lacking: list[str] = []
-        if not (is_ours and is_our_group):
-            lacking.append(Aspect.OWNER)
-        if not is_ours and entry.kind != "symlink":
-            lacking += [Aspect.MODE, Aspect.TIME]
-        if entry.mode & stat.S_ISGID and not is_our_group:
-            lacking.append(Aspect.SETID)
-        if entry.kind in _DEVICES:
-            lacking.append(Aspect.DEVICE)
-        for aspect in lacking:
-            if _NEEDS[aspect] not in rights.capabilities:
-                found.add(aspect, entry.path)
+def find_lacking(entry: Entry, rights: Rights) -> Iterator[Deviation]:
+    """Yield what a process with these rights could not give to an entry."""
+    is_ours = entry.user in {None, rights.user}
+    is_our_group = entry.group is None or entry.group in rights.groups
+    taken: list[Aspect] = []
+    if not (is_ours and is_our_group):
+        taken.append(Aspect.OWNER)
+    if not is_ours and entry.kind != "symlink":
+        taken += [Aspect.MODE, Aspect.TIME]
+    if entry.mode & stat.S_ISGID and not is_our_group:
+        taken.append(Aspect.SETID)
+    if entry.kind in _DEVICES:
+        taken.append(Aspect.DEVICE)
+    for aspect in taken:
+        if _NEEDS[aspect] not in rights.capabilities:
+            yield Deviation(aspect, entry.path)
 
 
-def compare_entries(entries: Iterable[Entry], root: Path, found: Differences) -> None:
-    """Compare entries with what was restored of them below `root`; add what differs to `found`.
+def compare_entries(entries: Iterable[Entry], root: Path) -> Iterator[Deviation]:
+    """Compare entries with what was restored of them below `root`, and yield what differs.
 
     Raises OSError for what cannot be looked at.
     """
@@ -188,29 +219,29 @@ def compare_entries(entries: Iterable[Entry], root: Path, found: Differences) ->
         # Of two names that look the same in a listing either may be meant. And a socket, whose
         # kind is not known here, is restored by no program.
         if len(places) < 2 and entry.kind in _KINDS:
-            _compare(entry, places[0] if places else None, found)
+            yield from _compare(entry, places[0] if places else None)
 
 
-def _compare(entry: Entry, place: bytes | None, found: Differences) -> None:
+def _compare(entry: Entry, place: bytes | None) -> Iterator[Deviation]:
     kind = _KINDS[entry.kind]
     try:
         held = os.lstat(place) if place is not None else None
     except (FileNotFoundError, NotADirectoryError):
         held = None
     if held is None and entry.kind in _DEVICES:
-        found.add(Aspect.DEVICE, entry.path)
+        yield Deviation(Aspect.DEVICE, entry.path)
     elif held is None:
-        found.break_off(f"{entry.path} was not restored")
+        yield Deviation(_CONTENTS, f"{entry.path} was not restored")
     elif stat.S_IFMT(held.st_mode) != kind:
-        found.break_off(f"{entry.path} is no {entry.kind}")
+        yield Deviation(_CONTENTS, f"{entry.path} is no {entry.kind}")
     elif entry.kind == "file" and held.st_size != entry.size:
         size = counted(held.st_size, "byte")
-        found.break_off(f"{entry.path} has {size} instead of {entry.size}")
+        yield Deviation(_CONTENTS, f"{entry.path} has {size} instead of {entry.size}")
     else:
-        compare_properties(entry, held, found)
+        yield from compare_properties(entry, held)
 
 
-def compare_properties(entry: Entry, held: os.stat_result, found: Differences) -> None:
+def compare_properties(entry: Entry, held: os.stat_result) -> Iterator[Deviation]:
     """Compare owner, mode and time of an entry with those of what was restored of it."""
     owners = (held.st_uid, held.st_gid)
     wanted = (
@@ -219,37 +250,32 @@ def compare_properties(entry: Entry, held: os.stat_result, found: Differences) -
     )
     if wanted != owners:
         change = f"{owners[0]}:{owners[1]} instead of {wanted[0]}:{wanted[1]}"
-        found.add(Aspect.OWNER, f"{entry.path}: {change}")
+        yield Deviation(Aspect.OWNER, f"{entry.path}: {change}")
     mode = stat.S_IMODE(held.st_mode)
     if entry.kind != "symlink" and mode != entry.mode:
         change = f"{entry.path}: {mode:04o} instead of {entry.mode:04o}"
         for aspect, bits in ((Aspect.MODE, ~_SETID), (Aspect.SETID, _SETID)):
             if (mode ^ entry.mode) & bits:
-                found.add(aspect, change)
+                yield Deviation(aspect, change)
     # A listing without a time has 0.
     if entry.mtime and abs(held.st_mtime - entry.mtime) > _SAME_TIME:
-        found.add(Aspect.TIME, entry.path)
+        yield Deviation(Aspect.TIME, entry.path)
 
 
-def compare_attributes(entries: Iterable[EntryAttributes], root: Path, found: Differences) -> None:
+def compare_attributes(entries: Iterable[EntryAttributes], root: Path) -> Iterator[Deviation]:
     """Compare extended attributes with those of what was restored below `root`."""
     for entry in entries:
         place = os.path.join(os.fsencode(root), entry.path.lstrip(b"/"))  # noqa: PTH118 - bytes
         for name, value in entry.attributes.items():
             if _attribute(place, name) != value:
-                add_attribute(entry.path.decode(errors="replace"), name, found)
+                yield Deviation(f"{_ATTRIBUTE}{name}", entry.path.decode(errors="replace"))
 
 
-def add_unrestored(unrestored: Sequence[Unrestored], found: Differences) -> None:
-    """Add the extended attributes that the engine says to have lost."""
+def lost_attributes(unrestored: Iterable[Unrestored]) -> Iterator[Deviation]:
+    """Yield the extended attributes that the engine says to have lost."""
     for one in unrestored:
         if one.attribute:
-            add_attribute(one.path, one.attribute, found)
-
-
-def add_attribute(path: str, name: str, found: Differences) -> None:
-    """Add an extended attribute that was lost."""
-    found.add(f"extended attribute {name}", path, capability_for(name))
+            yield Deviation(f"{_ATTRIBUTE}{one.attribute}", one.path)
 
 
 def _attribute(place: bytes, name: str) -> bytes | None:

@@ -27,12 +27,12 @@ from sidecar.lib.log import log_event
 from sidecar.runner.due import Job, JobKind, backup_job
 from sidecar.runner.fidelity import (
     Aspect,
+    Deviation,
     Differences,
-    add_unrestored,
     compare_attributes,
     compare_entries,
+    lost_attributes,
     probe_attributes,
-    watch_needs,
 )
 from sidecar.runner.journal import Ended, Journal, JournalError, RunCause, RunOutcome
 from sidecar.runner.latest import FileLook
@@ -134,8 +134,13 @@ class Restorer:
         choice = choose_snapshot(request, self._engine, look, self._now())
         snapshot = choice.snapshot
         needs = Differences(Rights.read())
-        sources = choose_sources(request, snapshot)
-        items = place_items([self._measure(one, snapshot, needs) for one in sources], request)
+        items = place_items(
+            [
+                measure(source, needs.watch(self._engine.entries(snapshot, source)))
+                for source in choose_sources(request, snapshot)
+            ],
+            request,
+        )
         _refuse_without_rights(request, needs)
         with _as_restore_errors():
             _check_links(request, snapshot, items)
@@ -178,9 +183,6 @@ class Restorer:
             ended = replace(ended, at=self._now())
             self._journal.runs.end(number, ended)
         return ended
-
-    def _measure(self, source: str, snapshot: Snapshot, needs: Differences) -> RestoreItem:
-        return measure(source, watch_needs(self._engine.entries(snapshot, source), needs))
 
     def _check(self, request: RestoreRequest, steps: tuple[Step, ...]) -> None:
         mounts = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
@@ -238,7 +240,7 @@ class Restorer:
                 made = stack.enter_context(made_folders(step.receiver))
                 staging = stack.enter_context(Staging(step.receiver))
                 done = self._fetch(plan.snapshot, step, staging, report)
-                self._compare(plan.snapshot, step, staging, done, found)
+                found.join(self._compare(plan.snapshot, step, staging, done, found.rights))
                 moves.append(Move(step, staging, made))
             _refuse_without_rights(plan.request, found)
             # Others may use the places by now. They stand still only while data is moved.
@@ -271,26 +273,27 @@ class Restorer:
         step: Step,
         staging: Staging,
         done: CommandResult,
-        found: Differences,
-    ) -> None:
+        rights: Rights,
+    ) -> Differences:
         """Compare what waits to be moved in with the snapshot; raises if contents are missing."""
-        source = step.item.source
-        compare_entries(self._engine.entries(snapshot, source), staging.tree, found)
+        source, found = step.item.source, Differences(rights)
+        found.add(compare_entries(self._engine.entries(snapshot, source), staging.tree))
         if found.broken:
             raise RestoreError(
                 f"{source} was not restored whole, nothing was touched: {'; '.join(found.broken)}"
             )
         support = probe_attributes(staging.path)
-        if support.may_lose(found.rights, is_told=done.tells_attributes):
+        if support.may_lose(rights, is_told=done.tells_attributes):
             try:
                 attributes = self._engine.attributes(snapshot, source)
-                compare_attributes(attributes, staging.tree, found)
+                found.add(compare_attributes(attributes, staging.tree))
             except EngineError as error:
                 found.unknown = f"extended attributes could not be compared: {error.message}"
         else:
-            add_unrestored(done.unrestored, found)
+            found.add(lost_attributes(done.unrestored))
         if done.kind is ResultKind.WARNING and not found.found:
-            found.add(Aspect.OTHER, done.reason)
+            found.add([Deviation(Aspect.OTHER, done.reason)])
+        return found
 
 
 def _refuse_without_rights(request: RestoreRequest, found: Differences) -> None:

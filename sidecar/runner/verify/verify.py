@@ -9,7 +9,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sidecar.backrest.reading import RunPlan
@@ -28,10 +28,11 @@ from sidecar.lib.log import log_event
 from sidecar.lib.text import counted
 from sidecar.runner.due import Job, JobKind, backup_job
 from sidecar.runner.fidelity import (
+    Deviation,
     Differences,
-    add_unrestored,
     compare_attributes,
     compare_properties,
+    lost_attributes,
     probe_attributes,
 )
 from sidecar.runner.journal import Ended, Journal, JournalError, RunCause, RunOutcome
@@ -219,40 +220,42 @@ class Verifier:
             reason = f"the sample could not be restored: {done.reason}"
             failure = done.failure or FailureClass.UNKNOWN
             return _failed(plan.id, seed, failure, reason, snapshot.id)
-        lost = Differences(self._machine.rights())
-        found = Comparison(lost)
-        for entry in chosen:
-            compare(entry, scratch, found)
-        self._compare_attributes(snapshot, chosen, scratch, done, lost)
+        rights = self._machine.rights()
+        compared = [compare(entry, scratch, rights) for entry in chosen]
+        lost = Differences(rights)
+        lost.add(deviation for one in compared for deviation in one.lost)
+        if rights.is_root:
+            lost.add(self._lost_attributes(snapshot, chosen, scratch, done, rights))
+        differences = tuple(f"{one.path}: {one.difference}" for one in compared if one.difference)
+        whole = [one for one in compared if not one.difference]
         return Verification(
             plan.id,
             snapshot.id,
             seed,
-            tuple(found.same),
-            tuple(found.changed),
-            tuple(found.differences),
-            FailureClass.DAMAGED if found.differences else None,
+            tuple(one.path for one in whole if not one.has_changed),
+            tuple(one.path for one in whole if one.has_changed),
+            differences,
+            FailureClass.DAMAGED if differences else None,
             lost=str(lost),
-            is_root=lost.rights.is_root,
+            is_root=rights.is_root,
         )
 
-    def _compare_attributes(
+    def _lost_attributes(
         self,
         snapshot: Snapshot,
         chosen: tuple[Entry, ...],
         scratch: Path,
         done: CommandResult,
-        lost: Differences,
-    ) -> None:
-        """Compare extended attributes where some may be lost that root could be let give back."""
+        rights: Rights,
+    ) -> Iterator[Deviation]:
+        """Yield the extended attributes that are lost, and that root could be let give back."""
         support = probe_attributes(scratch).grantable
-        if not lost.rights.is_root:
-            return
-        if support.may_lose(lost.rights, is_told=done.tells_attributes):
+        if support.may_lose(rights, is_told=done.tells_attributes):
             for entry in chosen:
-                compare_attributes(self._engine.attributes(snapshot, entry.path), scratch, lost)
+                attributes = self._engine.attributes(snapshot, entry.path)
+                yield from compare_attributes(attributes, scratch)
         else:
-            add_unrestored(done.unrestored, lost)
+            yield from lost_attributes(done.unrestored)
 
     def _begin(self, job: Job, trigger: RunCause) -> int:
         try:
@@ -286,61 +289,51 @@ def _ended(found: Verification, at: float) -> Ended:
     return Ended(outcome, at, found.snapshot, None, found.failure, reason, excerpt)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Comparison:
-    """The paths found so far by how they compare; `differences` are sentences.
+    """How a restored file compares: `difference` says what is wrong with it, empty if nothing.
 
-    `lost` are the properties that this process has not the rights to give to a file.
+    `has_changed`: the live file is another by now. `lost` are the properties that this process
+    has not the rights to give to it.
     """
 
-    lost: Differences
-    same: list[str] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
-    differences: list[str] = field(default_factory=list)
+    path: str
+    difference: str = ""
+    has_changed: bool = False
+    lost: tuple[Deviation, ...] = ()
 
 
-def compare(entry: Entry, scratch: Path, found: Comparison) -> None:
-    """Compare what was restored of a file below `scratch`, and add it to `found`. Raises OSError.
+def compare(entry: Entry, scratch: Path, rights: Rights) -> Comparison:
+    """Compare what was restored of a file below `scratch`. Raises OSError.
 
     A live file that has another size or time than in the snapshot is not compared: it has
     changed since. One that changes while it is read has changed as well.
     """
     restored = scratch / entry.path.lstrip("/")
-    if difference := _difference(entry, restored, found.lost):
-        found.differences.append(f"{entry.path}: {difference}")
-    elif not _is_unchanged(entry):
-        # The engine has compared the content with its checksums when it restored it.
-        found.changed.append(entry.path)
-    elif _is_equal(restored, Path(entry.path)):
-        found.same.append(entry.path)
-    elif _is_unchanged(entry):
-        difference = "its content is another than that of the live file, which looks unchanged"
-        found.differences.append(f"{entry.path}: {difference}")
-    else:
-        found.changed.append(entry.path)
-
-
-def _difference(entry: Entry, restored: Path, lost: Differences) -> str:
-    """Return in what a restored file differs from the snapshot's entry; empty if in nothing.
-
-    What differs for want of rights goes to `lost`.
-    """
     try:
         held = restored.lstat()
     except FileNotFoundError:
-        return "was not restored"
+        return Comparison(entry.path, "was not restored")
     if not stat.S_ISREG(held.st_mode):
-        return "is no regular file"
+        return Comparison(entry.path, "is no regular file")
     if held.st_size != entry.size:
-        return f"has {counted(held.st_size, 'byte')} instead of {entry.size}"
-    differing = Differences(lost.rights)
-    compare_properties(entry, held, differing)
-    unexplained = [one for one in differing.found.values() if one.needs not in differing.lacking]
-    for one in differing.found.values():
-        if one not in unexplained:
-            lost.add(one.aspect, one.examples[0])
-    changes = [(one.aspect, one.examples[0].removeprefix(entry.path)) for one in unexplained]
-    return "; ".join(f"other {aspect}{change}" for aspect, change in changes)
+        size = counted(held.st_size, "byte")
+        return Comparison(entry.path, f"has {size} instead of {entry.size}")
+    deviations = tuple(compare_properties(entry, held))
+    lost = tuple(one for one in deviations if one.is_explained(rights))
+    changes = [
+        f"other {one.aspect}{one.example.removeprefix(entry.path)}"
+        for one in deviations
+        if one not in lost
+    ]
+    if changes:
+        return Comparison(entry.path, "; ".join(changes), lost=lost)
+    # The engine has compared the content with its checksums when it restored it.
+    has_changed = not _is_unchanged(entry)
+    is_equal = not has_changed and _is_equal(restored, Path(entry.path))
+    has_changed = has_changed or not (is_equal or _is_unchanged(entry))
+    difference = "its content is another than that of the live file, which looks unchanged"
+    return Comparison(entry.path, "" if is_equal or has_changed else difference, has_changed, lost)
 
 
 def _is_unchanged(entry: Entry) -> bool:

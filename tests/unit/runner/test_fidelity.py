@@ -13,12 +13,11 @@ from sidecar.runner.fidelity import (
     Aspect,
     AttributeSupport,
     Differences,
-    add_unrestored,
     capability_for,
     compare_attributes,
     compare_entries,
+    lost_attributes,
     probe_attributes,
-    watch_needs,
 )
 from sidecar.runner.rights import Capability, Rights
 
@@ -50,7 +49,7 @@ def file(tmp_path: Path) -> Path:
 def compare(entries: Iterable[Entry], root: Path, rights: Rights = ROOT) -> Differences:
     """Compare entries with what is below a folder."""
     found = Differences(rights)
-    compare_entries(entries, root, found)
+    found.add(compare_entries(entries, root))
     return found
 
 
@@ -181,7 +180,7 @@ def test_what_will_be_lacking_is_known_from_the_listing() -> None:
     ]
     rich, poor = Differences(ROOT), Differences(POOR)
 
-    assert entries == list(watch_needs(entries, rich)) == list(watch_needs(entries, poor))
+    assert entries == list(rich.watch(entries)) == list(poor.watch(entries))
 
     assert {} == rich.found
     assert {
@@ -217,8 +216,11 @@ def test_lost_attributes_are_told(file: Path, tmp_path: Path) -> None:
     found = Differences(POOR)
     held = {"user.kept": b"1", "user.other": b"2", "security.capability": b"3"}
 
-    compare_attributes([EntryAttributes(b"/data/file", held)], tmp_path, found)
-    compare_attributes([EntryAttributes(b"/data/\xff", {"user.a": b""})], tmp_path, found)
+    entries = [
+        EntryAttributes(b"/data/file", held),
+        EntryAttributes(b"/data/\xff", {"user.a": b""}),
+    ]
+    found.add(compare_attributes(entries, tmp_path))
 
     assert {
         "extended attribute user.other": ["/data/file"],
@@ -232,7 +234,8 @@ def test_attributes_that_the_engine_lost_are_told() -> None:
     """Whatever else it could not give is seen in the files."""
     found = Differences(POOR)
 
-    add_unrestored([Unrestored("/a", "no", "trusted.x"), Unrestored("/b", "lchown /b: no")], found)
+    unrestored = [Unrestored("/a", "no", "trusted.x"), Unrestored("/b", "lchown /b: no")]
+    found.add(lost_attributes(unrestored))
 
     assert ["extended attribute trusted.x"] == list(found.found)
 
