@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,7 @@ class Stack:
     def context(self, **changed: Any) -> CheckContext:
         """Return the context of the checks, who does not run in a container."""
         context = make_context(self.settings, {"TZ": "Europe/Berlin"}, fix=False)
-        context.own_id, context.is_contained = "", False
-        for name, value in changed.items():
-            setattr(context, name, value)
-        return context
+        return replace(context, own_id="", is_contained=False, **changed)
 
     def examine(self, **changed: Any) -> dict[str, CheckResult]:
         """Run all checks."""

@@ -6,8 +6,8 @@ has to serve the same document. What runs as Backrest may also be the bundled ru
 
 import posixpath
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from sidecar.reconciler.doctor.check import (
     SECONDS,
     CheckContext,
     CheckResult,
+    Found,
     NotChecked,
     failed,
     find_mount,
@@ -46,13 +47,14 @@ _NO_URL = "no --backrest-url is given"
 _NOT_SERVED = "Backrest does not serve its configuration"
 
 
-def check_found(context: CheckContext) -> CheckResult:
+def check_found(context: CheckContext) -> CheckResult | Found:
     """Look for the container that --backrest-container names."""
     require_containers(context)
     name = context.settings.policy.runner_container
-    context.memory.backrest = find_backrest(context.connection, name)
-    if context.memory.backrest is not None:
-        return passed(f"the container {name} is there")
+    backrest = find_backrest(context.connection, name)
+    if backrest is not None:
+        result = passed(f"the container {name} is there")
+        return Found(result, replace(context.facts, backrest=backrest))
     hint = "name Backrest's container with --backrest-container"
     if context.settings.runner_named:
         return failed(f"there is no container {name}", f"start it, or {hint}")
@@ -84,7 +86,7 @@ def check_not_us(context: CheckContext) -> CheckResult:
 def check_version(context: CheckContext) -> CheckResult:
     """Read Backrest's version from the label that its image carries."""
     backrest = context.backrest
-    inventory = needed(context.memory.inventory, "the containers were not listed")
+    inventory = needed(context.facts.inventory, "the containers were not listed")
     labels = next((c.labels for c in inventory.containers if c.id == backrest.id), {})
     version = labels.get(_VERSION_LABEL, "")
     if labels.get(_TITLE_LABEL) == _OURS:
@@ -254,31 +256,28 @@ def _plain(path: Path) -> Path:
     return path.parent.resolve() / path.name
 
 
-def check_reachable(context: CheckContext) -> CheckResult:
+def check_reachable(context: CheckContext) -> CheckResult | Found:
     """Ask for the configuration; a refused login is an answer too."""
-    if not context.settings.access.url:
+    access = context.settings.access
+    if not access.url:
         raise NotChecked(_NO_URL)
-    with ExitStack() as stack:
-        access = context.settings.access
-        login = (access.url, access.user, access.password)
-        api = stack.enter_context(BackrestApi(*login, timeout=SECONDS))
-        try:
-            context.memory.served = parse_document(api.get_config())
-        except ApiError as error:
-            if error.kind is not ApiTrouble.REFUSED_LOGIN:
-                return failed(error.message, error.hint)
-        context.memory.api = api
-        stack.pop_all()
-    return passed(f"it answers at {context.settings.access.url}")
+    api = BackrestApi(access.url, access.user, access.password, timeout=SECONDS)
+    facts = replace(context.facts, api=context.connections.enter_context(api))
+    try:
+        facts = replace(facts, served=parse_document(api.get_config()))
+    except ApiError as error:
+        if error.kind is not ApiTrouble.REFUSED_LOGIN:
+            return failed(error.message, error.hint)
+    return Found(passed(f"it answers at {access.url}"), facts)
 
 
 def check_login(context: CheckContext) -> CheckResult:
     """Check that Backrest accepted our login and served its configuration."""
     if not context.settings.access.url:
         raise NotChecked(_NO_URL)
-    needed(context.memory.api, _NOT_SERVED)
+    needed(context.facts.api, _NOT_SERVED)
     user = context.settings.access.user
-    if context.memory.served is not None:
+    if context.facts.served is not None:
         return passed(f"it accepts {user}" if user else "it asks for no login")
     if user:
         return failed(
@@ -294,7 +293,7 @@ def check_login(context: CheckContext) -> CheckResult:
 def check_same_document(context: CheckContext) -> CheckResult:
     """Compare the instance of the Backrest that answers with that of the document."""
     document = context.document
-    served = needed(context.memory.served, _why_not_served(context))
+    served = needed(context.facts.served, _why_not_served(context))
     theirs, ours = served.root.get("instance") or "", document.root.get("instance") or ""
     if theirs == ours:
         return passed(f"it serves the instance {ours or 'without a name'}, as the document")
@@ -307,8 +306,8 @@ def check_same_document(context: CheckContext) -> CheckResult:
 
 def check_loaded(context: CheckContext) -> CheckResult:
     """Check that Backrest has loaded what is wanted; what waits names what it waits for."""
-    backrest, served = context.backrest, context.memory.served
-    waits = list(_waits(context).changes(context.memory.desired, served))
+    backrest, facts = context.backrest, context.facts
+    waits = list(_waits(context).changes(facts.desired, facts.served))
     if not waits:
         return passed(f"{backrest.name} has loaded what was written")
     wait = waits[0]
@@ -320,7 +319,7 @@ def check_loaded(context: CheckContext) -> CheckResult:
 
 def check_edits(context: CheckContext) -> CheckResult:
     """Check that the file holds no edit by hand that Backrest has not read."""
-    served = needed(context.memory.served, _why_not_served(context))
+    served = needed(context.facts.served, _why_not_served(context))
     if not list(_waits(context).edits(served)):
         return passed("Backrest has read the document as it stands in the file")
     return warned(
@@ -331,7 +330,7 @@ def check_edits(context: CheckContext) -> CheckResult:
 
 def _waits(context: CheckContext) -> WaitFinder:
     memory = Memory(context.settings.state_directory, read_only=True)
-    api = context.memory.api if context.memory.served is not None else None
+    api = context.facts.api if context.facts.served is not None else None
     now = context.now.timestamp()
     return WaitFinder(context.settings, memory.state, context.connection, api, now)
 
@@ -355,7 +354,7 @@ def check_repos_known(context: CheckContext) -> CheckResult:
     """Check that Backrest has loaded the repositories that our plans go to."""
     prefix = context.settings.policy.plan_id_prefix
     plans = [plan for plan in context.planned.view.plans if plan.id.startswith(prefix)]
-    served = needed(context.memory.served, _why_not_served(context))
+    served = needed(context.facts.served, _why_not_served(context))
     unknown = {plan.repo for plan in plans} - set(served.view.repo_by_id)
     if not unknown:
         return passed(f"Backrest knows the repositories of {counted(len(plans), 'plan')}")

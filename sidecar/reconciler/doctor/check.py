@@ -1,16 +1,18 @@
 """What every check of the doctor works with: its context, and the result that it returns.
 
-A check is a function of a `CheckContext`: the settings, the connections, and what earlier
-checks found. It returns a `CheckResult` or raises NotChecked.
+A check is a function of a `CheckContext`: the settings, and the facts that earlier checks found.
+It returns a `CheckResult`, with the facts for later checks where it found some (`Found`), or
+raises NotChecked.
 """
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from sidecar.backrest.api import BackrestApi
 from sidecar.backrest.document import Document
@@ -105,8 +107,8 @@ def _some(details: Iterable[str]) -> tuple[str, ...]:
     return listed if more <= 0 else (*listed[:_MOST_DETAILS], f"and {more} more")
 
 
-@dataclass
-class CheckMemory:
+@dataclass(frozen=True, slots=True)
+class Facts:
     """What the checks found so far; None or empty for what they did not."""
 
     document: Document | None = None
@@ -114,9 +116,11 @@ class CheckMemory:
     """Whether a pass could work on the document."""
     answers: bool = False
     """Whether something answers where Docker should be."""
-    version: bytes | None = None
+    version: bytes = b""
     """Docker's answer to GET /version."""
-    may: set[str] = field(default_factory=set)
+    docker: DockerInventory | None = None
+    """None also once a call has failed: each other could take as long."""
+    may: frozenset[str] = frozenset()
     """Permissions that Docker, or a proxy before it, was seen to grant."""
     proposal: Proposal | None = None
     desired: DesiredState | None = None
@@ -126,21 +130,32 @@ class CheckMemory:
     """Set once Backrest has answered."""
     served: Document | None = None
 
-
-def read_version(url: str | None) -> bytes:
-    """Ask Docker for its version; raises DockerError, RequestRefused with its status."""
-    with DockerClient(url, SECONDS) as client:
-        return client.version()
+    def without_docker(self) -> "Facts":
+        """Return the same for checks that shall ask Docker nothing more."""
+        return replace(self, docker=None)
 
 
-@dataclass
+class Found(NamedTuple):
+    """A result, and all that is known after the check."""
+
+    result: CheckResult
+    facts: Facts
+
+
+def open_docker(url: str | None) -> DockerInventory:
+    """Return a client that waits no longer than a check may; raises InventoryError."""
+    return DockerInventory(url, SECONDS)
+
+
+@dataclass(frozen=True)
 class CheckContext:
     """What a check works with; `now` is aware.
 
     `own_id` is the container that we run in, empty outside of any; `is_contained` is also
     true where we run in one whose id is not known. `mountinfo` lists the mounts that we
-    see. `fix`: whether what is safe to repair is repaired. `memory` is what earlier
-    checks found; the properties raise NotChecked for what they did not.
+    see. `fix`: whether what is safe to repair is repaired. `facts` are what earlier checks
+    found; the properties raise NotChecked for what they did not. `connections` are closed
+    after the last check.
     """
 
     settings: ReconcilerSettings
@@ -151,34 +166,15 @@ class CheckContext:
     is_contained: bool = False
     mountinfo: Path = Path("/proc/self/mountinfo")
     localtime: Path = Path("/etc/localtime")
-    ask_version: Callable[[str | None], bytes] = read_version
-    memory: CheckMemory = field(default_factory=CheckMemory)
-    _docker: DockerInventory | None = None
-
-    @property
-    def why_no_version(self) -> str:
-        """Why nothing else can be asked of Docker, where it did not report a version."""
-        refused = "tell its version" if self.memory.answers else "answer"
-        return f"the engine does not {refused}"
-
-    def close(self) -> None:
-        """Close all connections."""
-        if self._docker is not None:
-            self._docker.close()
-        if self.memory.api is not None:
-            self.memory.api.close()
+    open_docker: Callable[[str | None], DockerInventory] = open_docker
+    facts: Facts = Facts()
+    connections: ExitStack = field(default_factory=ExitStack)
 
     @property
     def docker(self) -> DockerInventory:
         """The client of Docker; raises NotChecked unless Docker is known to answer."""
-        needed(self.memory.version, self.why_no_version)
-        if self._docker is None:
-            self._docker = DockerInventory(self.settings.source.docker_sock, SECONDS)
-        return self._docker
-
-    @docker.setter
-    def docker(self, docker: DockerInventory) -> None:
-        self._docker = docker
+        refused = "tell its version" if self.facts.answers else "answer"
+        return needed(self.facts.docker, f"the engine does not {refused}")
 
     @property
     def connection(self) -> DockerClient:
@@ -188,22 +184,18 @@ class CheckContext:
     @property
     def document(self) -> Document:
         """The document; raises NotChecked if it cannot be read."""
-        return needed(self.memory.document, "the document cannot be read")
+        return needed(self.facts.document, "the document cannot be read")
 
     @property
     def planned(self) -> Document:
         """The document as the next pass would leave it, as far as that is known."""
-        proposal = self.memory.proposal
+        proposal = self.facts.proposal
         return self.document if proposal is None else proposal.after
 
     @property
     def backrest(self) -> BackrestContainer:
         """The backrest container; raises NotChecked if it was not found."""
-        return needed(self.memory.backrest, "the runner's container was not found")
-
-    def give_up_docker(self) -> None:
-        """Ask Docker nothing more: each call could take as long as the last."""
-        self.memory.version = None
+        return needed(self.facts.backrest, "the runner's container was not found")
 
 
 def make_context(

@@ -1,7 +1,7 @@
 """Checks of Docker, and of what a socket proxy before it lets us read."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Required
 
 from pydantic import TypeAdapter
@@ -16,9 +16,9 @@ from sidecar.lib.errors import InventoryError
 from sidecar.reconciler.doctor.check import (
     CheckContext,
     CheckResult,
+    Found,
     NotChecked,
     failed,
-    needed,
     passed,
     warned,
 )
@@ -42,38 +42,40 @@ class _DockerVersion(TypedDict, total=False):
 _VERSION = TypeAdapter(_DockerVersion)
 
 
-def check_reachable(context: CheckContext) -> CheckResult:
+def check_reachable(context: CheckContext) -> CheckResult | Found:
     """Ask for the version: the one call that needs no version in its path."""
-    endpoint = find_endpoint(context.settings.source.docker_sock)
+    url = context.settings.source.docker_sock
+    endpoint = find_endpoint(url)
+    docker = context.connections.enter_context(context.open_docker(url))
+    facts = replace(context.facts, answers=True)
     try:
-        context.memory.version = context.ask_version(context.settings.source.docker_sock)
+        facts = replace(facts, version=docker.client.version(), docker=docker)
     except RequestRefused as error:
         if error.status not in REFUSED:
             return failed(error.message, error.hint)
-    context.memory.answers = True
     named = f" (docker context {endpoint.context})" if endpoint.context else ""
-    return passed(f"it answers at {endpoint.address}{named}")
+    return Found(passed(f"it answers at {endpoint.address}{named}"), facts)
 
 
 def check_version_permission(context: CheckContext) -> CheckResult:
     """Check that the version may be read: without it no other call can be made."""
-    if not context.memory.answers:
+    if not context.facts.answers:
         raise NotChecked("the engine does not answer")
-    if context.memory.version is None:
+    if context.facts.docker is None:
         return _denied("VERSION", "ask for its version, and so nothing else either")
     return passed("VERSION is granted")
 
 
-def check_version(context: CheckContext) -> CheckResult:
+def check_version(context: CheckContext) -> CheckResult | Found:
     """Report the version; warn about one that this program was not tried with."""
-    answer = needed(context.memory.version, context.why_no_version)
+    _ = context.docker
     try:
-        entry = validated(_VERSION, answer, "the answer to GET /version")
+        entry = validated(_VERSION, context.facts.version, "the answer to GET /version")
         numbers = tuple(int(part) for part in entry["ApiVersion"].split("."))
     except (InventoryError, ValueError):
-        context.give_up_docker()
         hint = "correct --docker-sock: something else may listen there"
-        return failed("what answers there is no Docker engine", hint)
+        result = failed("what answers there is no Docker engine", hint)
+        return Found(result, context.facts.without_docker())
     found = f"version {entry.get('Version') or 'unknown'}, API {entry['ApiVersion']}"
     if numbers < _OLDEST:
         oldest = ".".join(map(str, _OLDEST))
@@ -112,59 +114,58 @@ _READINGS = {
 }
 
 
-def check_containers(context: CheckContext) -> CheckResult:
+def check_containers(context: CheckContext) -> Found:
     """List one container."""
     return _read(context, "CONTAINERS")
 
 
-def check_volumes(context: CheckContext) -> CheckResult:
+def check_volumes(context: CheckContext) -> Found:
     """Ask for a volume that does not exist."""
     return _read(context, "VOLUMES")
 
 
-def check_images(context: CheckContext) -> CheckResult:
+def check_images(context: CheckContext) -> Found:
     """Ask for an image that does not exist."""
     return _read(context, "IMAGES")
 
 
-def check_info(context: CheckContext) -> CheckResult:
+def check_info(context: CheckContext) -> Found:
     """Ask for Docker's id; without it another Docker would not be noticed."""
-    finding = _read(context, "INFO")
-    if "INFO" in context.memory.may:
-        return finding
-    return warned(
-        f"{finding.message}: a change of engines is not noticed, and its plans become orphans",
-        finding.hint,
-    )
+    result, facts = found = _read(context, "INFO")
+    if "INFO" in facts.may:
+        return found
+    message = "a change of engines is not noticed, and its plans become orphans"
+    return Found(warned(f"{result.message}: {message}", result.hint), facts)
 
 
-def check_events(context: CheckContext) -> CheckResult:
+def check_events(context: CheckContext) -> Found:
     """Ask for the events of an empty time span."""
     if not context.settings.watching.events:
         raise NotChecked("--no-events: nobody listens")
-    finding = _read(context, "EVENTS")
-    if "EVENTS" in context.memory.may:
-        return finding
-    return failed(finding.message, f"{finding.hint}, or pass --no-events and wait for --interval")
+    result, facts = found = _read(context, "EVENTS")
+    if "EVENTS" in facts.may:
+        return found
+    hint = f"{result.hint}, or pass --no-events and wait for --interval"
+    return Found(failed(result.message, hint), facts)
 
 
-def _read(context: CheckContext, variable: str) -> CheckResult:
+def _read(context: CheckContext, variable: str) -> Found:
+    """Try to read something; what is granted is among the facts afterwards."""
+    facts = context.facts
     reading = _READINGS[variable]
     try:
         status = context.connection.status_of("GET", reading.path(context))
     except InventoryError as error:
         # Some proxies answer nothing at all to what they do not let through.
-        context.give_up_docker()
-        return failed(f"{error.message}, as if {variable} was not granted", error.hint)
+        result = failed(f"{error.message}, as if {variable} was not granted", error.hint)
+        return Found(result, facts.without_docker())
     if status in REFUSED:
-        return _denied(variable, reading.purpose)
+        return Found(_denied(variable, reading.purpose), facts)
     if status not in {200, 404}:
-        return failed(
-            f"the engine cannot {reading.purpose}: it answers with status {status}",
-            "its own log tells more",
-        )
-    context.memory.may.add(variable)
-    return passed(f"{variable} is granted: we may {reading.purpose}")
+        message = f"the engine cannot {reading.purpose}: it answers with status {status}"
+        return Found(failed(message, "its own log tells more"), facts)
+    result = passed(f"{variable} is granted: we may {reading.purpose}")
+    return Found(result, replace(facts, may=facts.may | {variable}))
 
 
 def _denied(variable: str, purpose: str) -> CheckResult:
@@ -177,5 +178,5 @@ def _denied(variable: str, purpose: str) -> CheckResult:
 def require_containers(context: CheckContext) -> None:
     """Raise NotChecked where containers may not be listed."""
     _ = context.docker
-    if "CONTAINERS" not in context.memory.may:
+    if "CONTAINERS" not in context.facts.may:
         raise NotChecked(_NO_CONTAINERS)

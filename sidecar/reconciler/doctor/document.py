@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 from sidecar.backrest.rules import check_document, check_engines, check_version
@@ -15,6 +16,7 @@ from sidecar.reconciler.doctor.check import (
     CheckContext,
     CheckResult,
     CheckStatus,
+    Found,
     NotChecked,
     failed,
     passed,
@@ -37,39 +39,39 @@ _LOCK_SECONDS = 2.0
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
-def check_found(context: CheckContext) -> CheckResult:
+def check_found(context: CheckContext) -> CheckResult | Found:
     """Read and decode the document."""
     config = context.settings.config
     try:
         document = read_document(config)
     except (DocumentError, StoreError) as error:
         return failed(error.message, error.hint)
-    context.memory.document = document
     view = document.view
     plans = counted(len(view.plans), "plan")
     repos = counted(len(view.repos), "repository", "repositories")
-    return passed(f"{config} holds {plans} and {repos}")
+    result = passed(f"{config} holds {plans} and {repos}")
+    return Found(result, replace(context.facts, document=document))
 
 
-def check_valid(context: CheckContext) -> CheckResult:
+def check_valid(context: CheckContext) -> CheckResult | Found:
     """Check it against everything that Backrest refuses."""
     root = context.document.root
     if fault := check_version(root, context.settings.accept_version):
         return failed(fault.message, fault.hint)
     faults = check_document(root, context.now.date())
     if not faults:
-        context.memory.is_usable = True
+        result = passed(f"Backrest accepts it; its version is {root['version']}")
         if others := check_engines(root):
             details = [f"{fault.pointer}: {fault.message}" for fault in others]
-            return warned("repositories of no use to Backrest", others[0].hint, details)
-        return passed(f"Backrest accepts it; its version is {root['version']}")
+            result = warned("repositories of no use to Backrest", others[0].hint, details)
+        return Found(result, replace(context.facts, is_usable=True))
     ours = all(_is_ours(context, fault) for fault in faults)
     hint = "run `backrest-sidecar reconcile`, which writes these plans anew"
     if not ours:
         hint = next((fault.hint for fault in faults if fault.hint), "correct it in an editor")
     details = [f"{fault.pointer or '/'}: {fault.message}" for fault in faults]
-    context.memory.is_usable = ours
-    return failed("Backrest would not start with this document", hint, details)
+    result = failed("Backrest would not start with this document", hint, details)
+    return Found(result, replace(context.facts, is_usable=ours))
 
 
 def _is_ours(context: CheckContext, fault: DocumentFault) -> bool:

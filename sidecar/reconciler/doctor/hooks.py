@@ -167,12 +167,12 @@ def _run_of(context: CheckContext, marker: Marker) -> str:
         connection = context.connection
     except NotChecked:
         return ""
-    served = context.memory.served
+    facts = context.facts
     check = PlanActivity(
-        context.memory.api if served is not None else None,
+        facts.api if facts.served is not None else None,
         connection,
         context.settings.policy.runner_container,
-        lambda: context.memory.backrest is not None,
+        lambda: facts.backrest is not None,
         Clocks(wall=context.now.timestamp),
     )(frozenset({marker.plan} - {""}))
     return check.because if check.state is IdleState.BUSY else ""

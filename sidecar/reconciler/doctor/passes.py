@@ -1,10 +1,14 @@
 """Check that the next pass goes through: all of it but the write."""
 
+from dataclasses import replace
+
+from sidecar.docker.models import Inventory
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.text import counted
 from sidecar.reconciler.doctor.check import (
     CheckContext,
     CheckResult,
+    Found,
     NotChecked,
     failed,
     passed,
@@ -17,32 +21,31 @@ from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.state import Memory
 
 
-def check_pass(context: CheckContext) -> CheckResult:
+def check_pass(context: CheckContext) -> CheckResult | Found:
     """Do everything that a pass does, but for the write."""
     require_containers(context)
     for variable in ("VOLUMES", "IMAGES"):
-        if variable not in context.memory.may:
+        if variable not in context.facts.may:
             raise NotChecked(f"{variable} is not granted")
     _ = context.document
-    if not context.memory.is_usable:
+    if not context.facts.is_usable:
         raise NotChecked("the document is not valid")
+    policy, facts = context.settings.policy, context.facts
     try:
-        outcome = _preview(context)
+        observed = context.docker.observe(policy.label_prefix, policy.runner_container)
+        facts = replace(facts, inventory=observed.inventory)
+        outcome = _preview(context, observed.inventory)
     except SidecarError as error:
-        return failed(f"no pass is possible: {error.message}", error.hint)
-    context.memory.proposal, context.memory.desired = outcome.proposal, outcome.desired
-    return _result_of(outcome)
+        return Found(failed(f"no pass is possible: {error.message}", error.hint), facts)
+    facts = replace(facts, proposal=outcome.proposal, desired=outcome.desired)
+    return Found(_result_of(outcome), facts)
 
 
-def _preview(context: CheckContext) -> PassOutcome:
-    docker = context.docker
-    policy = context.settings.policy
-    inventory = docker.observe(policy.label_prefix, policy.runner_container).inventory
-    context.memory.inventory = inventory
+def _preview(context: CheckContext, inventory: Inventory) -> PassOutcome:
     settings = with_own_container(context.settings, inventory)
     recorder = PassRecorder(Memory(settings.state_directory, read_only=True))
     reconciler = Reconciler(settings, dict(context.environment), recorder)
-    reconciler.confirm_docker(settings, docker.identity())
+    reconciler.confirm_docker(settings, context.docker.identity())
     return reconciler.preview(settings, inventory, context.now)
 
 

@@ -8,7 +8,7 @@ names in the backrest container.
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sidecar.docker.client import DockerClient
 from sidecar.docker.endpoint import parse_address
@@ -17,6 +17,7 @@ from sidecar.reconciler.doctor.check import (
     SECONDS,
     CheckContext,
     CheckResult,
+    Found,
     NotChecked,
     failed,
     passed,
@@ -67,7 +68,7 @@ def _purpose_of_scale(context: CheckContext) -> str:
 
 def _has_marker_hook(context: CheckContext, words: str) -> bool:
     """Return whether a hook that writes a marker has these words in its text."""
-    if context.memory.document is None:
+    if context.facts.document is None:
         return False
     return any(words in script.command for script in scripts_of(context) if script.writes_marker)
 
@@ -81,16 +82,16 @@ _OWN_RIGHTS = {
 _POSTED = ("restart", "start", "unpause")
 
 
-def check_post(context: CheckContext) -> CheckResult:
+def check_post(context: CheckContext) -> CheckResult | Found:
     """Check whether anything at all may be done; one refusal for all is one finding."""
     require_containers(context)
     wanted = [name for name, right in _OWN_RIGHTS.items() if right.purpose(context)]
     if not wanted:
         raise NotChecked("nothing here needs it: no --apply by restart, and no hook that stops")
     granted = {name for name in _POSTED if _is_granted(context, name)}
-    context.memory.may |= granted | ({"POST"} if granted else set())
     if granted:
-        return passed("POST is granted")
+        may = context.facts.may | granted | {"POST"}
+        return Found(passed("POST is granted"), replace(context.facts, may=may))
     purposes = " and ".join(_OWN_RIGHTS[name].purpose(context) for name in wanted)
     hint = "set POST=1 beside CONTAINERS=1 on the socket proxy"
     if wanted == ["restart"] and _has_api(context):
@@ -101,7 +102,7 @@ def check_post(context: CheckContext) -> CheckResult:
 def check_restart(context: CheckContext) -> CheckResult:
     """Check that Backrest may be restarted."""
     finding = _check(context, "restart")
-    if "restart" in context.memory.may or not _has_api(context):
+    if "restart" in context.facts.may or not _has_api(context):
         return finding
     return warned(f"{finding.message} where its API does not answer", finding.hint)
 
@@ -118,9 +119,6 @@ def check_unpause(context: CheckContext) -> CheckResult:
 
 def check_services(context: CheckContext) -> CheckResult:
     """Check that Swarm services may be read, which comes before scaling them."""
-    require_containers(context)
-    if "POST" in context.memory.may and _is_granted(context, "services"):
-        context.memory.may.add("services")
     return _check(context, "services")
 
 
@@ -128,11 +126,11 @@ def _check(context: CheckContext, name: str) -> CheckResult:
     require_containers(context)
     right = _OWN_RIGHTS[name]
     purpose = right.purpose(context)
-    if purpose and "POST" not in context.memory.may:
+    if purpose and "POST" not in context.facts.may:
         raise NotChecked("POST is not granted")
     if not purpose:
         raise NotChecked("nothing here needs it")
-    if name in context.memory.may:
+    if name in context.facts.may or (name not in _POSTED and _is_granted(context, name)):
         return passed(f"{right.variable} is granted: we may {purpose}")
     return failed(
         f"{right.variable} is not granted: we may not {purpose}",

@@ -10,6 +10,7 @@ from sidecar.reconciler.doctor.check import (
     CheckResult,
     CheckStatus,
     DoctorReport,
+    Found,
     NotChecked,
     failed,
     make_context,
@@ -23,7 +24,7 @@ class Check:
 
     id: str
     proves: str
-    run: Callable[[CheckContext], CheckResult]
+    run: Callable[[CheckContext], CheckResult | Found]
 
 
 CHECKS = (
@@ -95,24 +96,26 @@ def run_doctor(
 
 def examine(context: CheckContext) -> DoctorReport:
     """Run all checks, and close the connections of the context."""
-    try:
-        findings = tuple([_run(check, context) for check in CHECKS])
-    finally:
-        context.close()
-    return DoctorReport(str(context.settings.config), findings)
+    results: list[CheckResult] = []
+    with context.connections:
+        facts = context.facts
+        for check in CHECKS:
+            result, facts = _run(check, replace(context, facts=facts))
+            results.append(replace(result, check=check.id))
+    return DoctorReport(str(context.settings.config), tuple(results))
 
 
-def _run(check: Check, context: CheckContext) -> CheckResult:
+def _run(check: Check, context: CheckContext) -> Found:
+    facts = context.facts
     try:
-        finding = check.run(context)
+        found = check.run(context)
     except NotChecked as reason:
-        finding = CheckResult(CheckStatus.NOT_CHECKED, str(reason))
+        found = CheckResult(CheckStatus.NOT_CHECKED, str(reason))
     except InventoryError as error:
         # Asked ten times more it would take ten times as long.
-        context.give_up_docker()
-        finding = failed(error.message, error.hint)
+        return Found(failed(error.message, error.hint), facts.without_docker())
     except SidecarError as error:
-        finding = failed(error.message, error.hint)
+        found = failed(error.message, error.hint)
     except OSError as error:
-        finding = failed(f"it cannot be told: {error.strerror or error}", "see its permissions")
-    return replace(finding, check=check.id)
+        found = failed(f"it cannot be told: {error.strerror or error}", "see its permissions")
+    return found if isinstance(found, Found) else Found(found, facts)

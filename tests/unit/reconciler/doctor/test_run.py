@@ -28,8 +28,8 @@ from sidecar.reconciler.doctor.check import (
     CheckStatus,
     DoctorReport,
     NotChecked,
+    open_docker,
     passed,
-    read_version,
 )
 from sidecar.reconciler.doctor.run import CHECKS, examine, run_doctor
 from sidecar.reconciler.settings import (
@@ -57,6 +57,7 @@ class Scripted(DockerClient):
         self.runner = runner
         self.own: Json | None = None
         self.paths = paths
+        self.answer: bytes | InventoryError = b'{"Version": "20.10.24", "ApiVersion": "1.41"}'
         self.statuses: dict[str, int | Exception] = {}
         self.asked: list[str] = []
         self.listed: list[Json] = []
@@ -66,6 +67,12 @@ class Scripted(DockerClient):
     def spoken(self) -> EngineVersion:
         """There is nothing to ask."""
         return EngineVersion("1.41", is_podman=False)
+
+    def version(self) -> bytes:
+        """Answer to GET /version."""
+        if isinstance(self.answer, InventoryError):
+            raise self.answer
+        return self.answer
 
     def _request(self, method: str, path: str, *_: object) -> SimpleNamespace:  # type: ignore[override]
         self.asked.append(f"{method} {path}")
@@ -134,7 +141,6 @@ class Host:
         self.connection = Scripted(None, {*TOOLS, "/srv/a"})
         self.now = datetime.now(UTC)
         self.own_id, self.is_contained = "", False
-        self.version = b'{"Version": "20.10.24", "ApiVersion": "1.41"}'
         (self.folder / ".sidecar").mkdir()
         self.mountinfo = self.folder / "mountinfo"
         self.mountinfo.write_text(f"1 2 0:3 / {self.folder} rw - ext4 /dev/x rw\n")
@@ -159,7 +165,9 @@ class Host:
             self.write()
         if self.connection.runner is None and self.mounts:
             self.connection.runner = inspected(self.env, self.mounts)
-        context = CheckContext(
+        engine = DockerInventory("unix:///nowhere.sock")
+        engine.client = self.connection
+        return CheckContext(
             self.settings,
             self.environment,
             self.now,
@@ -167,12 +175,8 @@ class Host:
             self.own_id,
             self.is_contained,
             self.mountinfo,
-            ask_version=lambda _: self.version,
+            open_docker=lambda _: engine,
         )
-        engine = DockerInventory("unix:///nowhere.sock")
-        engine.client = self.connection
-        context.docker = engine
-        return context
 
     def examine(self, *, fix: bool = False) -> dict[str, CheckResult]:
         """Run all checks; return the findings by check."""
@@ -299,8 +303,8 @@ def test_a_file_that_is_a_mount_is_told(host: Host) -> None:
     real = os.path.realpath(host.config)
     host.mountinfo.write_text(f"1 2 0:3 / {real} rw - ext4 /dev/x rw\n")
     assert {"document.directory": CheckStatus.FAILURE} == host.wrong()
-    context = host.context()
-    context.settings = replace(host.settings, config=Path("/a b/config.json"))
+    settings = replace(host.settings, config=Path("/a b/config.json"))
+    context = replace(host.context(), settings=settings)
     host.mountinfo.write_text("1 2 0:3 / /a\\040b/config.json rw - ext4 /dev/x rw\n")
     assert document.check_mounted_whole(context).verdict is CheckStatus.FAILURE
 
@@ -462,13 +466,8 @@ def test_a_document_from_the_future_is_told(host: Host) -> None:
 
 def test_an_engine_that_is_not_there_fails_once(host: Host) -> None:
     """Everything that needs it is left out, and says why."""
-    context = host.context()
-
-    def absent(_: str | None) -> bytes:
-        raise InventoryError("there is no Docker socket", "start it")
-
-    context.ask_version = absent
-    found = {one.check: one for one in examine(context).findings}
+    host.connection.answer = InventoryError("there is no Docker socket", "start it")
+    found = host.examine()
     assert ["engine.reachable"] == [
         check for check, one in found.items() if one.verdict is CheckStatus.FAILURE
     ]
@@ -482,8 +481,7 @@ def test_an_engine_that_hangs_costs_one_wait(host: Host, monkeypatch: pytest.Mon
     with FakeDocker() as engine:
         engine.stall()
         host.settings = replace(host.settings, source=InventorySource(docker_sock=engine.address))
-        context = host.context()
-        context.ask_version = read_version
+        context = replace(host.context(), open_docker=open_docker)
         failures = [o.check for o in examine(context).findings if o.verdict is CheckStatus.FAILURE]
         engine.resume()
     assert ["engine.reachable"] == failures
@@ -504,21 +502,15 @@ def test_a_refused_version_is_a_permission_and_a_broken_engine_is_not(
     status: int, check: str, host: Host
 ) -> None:
     """Either is one failure."""
-    context = host.context()
-
-    def refuse(_: str | None) -> bytes:
-        raise RequestRefused("refused", "x", status)
-
-    context.ask_version = refuse
-    failures = [o.check for o in examine(context).findings if o.verdict is CheckStatus.FAILURE]
-    assert [check] == failures
+    host.connection.answer = RequestRefused("refused", "x", status)
+    assert {check: CheckStatus.FAILURE} == host.wrong()
 
 
 def test_an_old_engine_is_told_and_a_stranger_fails(host: Host) -> None:
     """What answers must be an engine."""
-    host.version = b'{"Version": "19.03", "ApiVersion": "1.40"}'
+    host.connection.answer = b'{"Version": "19.03", "ApiVersion": "1.40"}'
     assert {"engine.version": CheckStatus.WARNING} == host.wrong()
-    host.version = b"<html>"
+    host.connection.answer = b"<html>"
     assert {"engine.version": CheckStatus.FAILURE} == host.wrong()
 
 
@@ -570,9 +562,10 @@ def test_a_proxy_may_say_that_the_method_is_wrong(host: Host) -> None:
 
 def test_a_restart_needs_its_permission_whatever_the_document_says(host: Host) -> None:
     """Also where there is none."""
-    context = host.context()
+    context = replace(
+        host.context(), settings=replace(host.settings, applying=Applying(enabled=True))
+    )
     host.config.unlink()
-    context.settings = replace(host.settings, applying=Applying(enabled=True))
     host.connection.statuses["POST /containers/_backrest-sidecar/restart"] = 403
     failures = {o.check for o in examine(context).findings if o.verdict is CheckStatus.FAILURE}
     assert {"document.found", "permission.restart"} == failures
@@ -923,7 +916,7 @@ def test_without_an_engine_an_old_marker_is_told(host: Host) -> None:
     marker.parent.mkdir()
     marker.write_text("")
     os.utime(marker, (1.7e9, 1.7e9))
-    host.version = b""
+    host.connection.answer = b""
     assert ("web, by the plan ?",) == host.examine()["markers"].details
 
 
