@@ -3,6 +3,7 @@
 Typed values only: `sidecar.web` serves them on the control socket and on pages.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from sidecar.lib.text import closest
 from sidecar.runner.document import ExecutedDocument
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.job.progress import Event, ProgressHub, RunFinished
-from sidecar.runner.journal import RunCause
+from sidecar.runner.journal import Findings, RunCause
 from sidecar.runner.pool import Admission, Pool
 from sidecar.runner.report import RunnerReport
 
@@ -49,11 +50,10 @@ class ControlApi:
     """The requests that a running daemon answers; safe for threads."""
 
     document: ExecutedDocument
+    findings: Findings
     pool: Pool
     hub: ProgressHub
     status: RunnerReport
-    accept_empty: Callable[[str], None]
-    """Records that a plan may hold no file, until it holds some again; raises JournalError."""
 
     @contextmanager
     def run(
@@ -76,7 +76,7 @@ class ControlApi:
         if reason := self.document.now.blocker(job):
             raise UsageError(f"it is not run: {reason}", "correct the document")
         if accept_empty:
-            self.accept_empty(subject)
+            self.findings.accept_empty(subject, time.time())
         with self.hub.subscribe(job, put):
             admission = self.pool.submit(job, RunCause.MANUAL)
             if admission is Admission.REFUSED:

@@ -21,7 +21,7 @@ from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.loader import Loader
 from sidecar.runner.loop import LoopDependencies, RunnerLoop
 from sidecar.runner.maintenance import DiskUsage, Maintenance, RepositoryProbes
-from sidecar.runner.parts import RunnerDependencies, assemble, lock_scheduler
+from sidecar.runner.parts import RunnerParts, assemble, lock_scheduler
 from sidecar.runner.pool import Pool
 from sidecar.runner.report import RunnerReport, StatusSources
 from sidecar.runner.settings import RunnerSettings
@@ -60,7 +60,7 @@ class RunnerDaemon:
             stack.enter_context(waiter.install_signals())
             failures = stack.enter_context(failing_threads(_log, waiter.stop))
             parts = stack.enter_context(assemble(settings, environ, for_daemon=True))
-            threads = DaemonThreads(parts, waiter)
+            threads = DaemonThreads(settings, parts, waiter)
             threads.recover_leftovers()
             has_ended = threads.run(stack, self.serve)
         log_event(_log, logging.INFO, "daemon.stopped")
@@ -70,60 +70,60 @@ class RunnerDaemon:
 class DaemonThreads:
     """The threads of a daemon, and what they share."""
 
-    def __init__(self, parts: RunnerDependencies, waiter: SignalWaiter) -> None:
-        settings = parts.settings
-        state = settings.state_directory
+    def __init__(self, settings: RunnerSettings, parts: RunnerParts, waiter: SignalWaiter) -> None:
+        execution, state = parts.execution, settings.state_directory
+        self._settings = settings
         self._parts = parts
         self._waiter = waiter
         self._hub = ProgressHub()
         self._loader = Loader(settings.config)
-        self._jobs = JobRunner(parts, self._hub)
+        jobs = JobRunner(execution, parts.stages, self._hub)
         self._pool = Pool(
-            self._jobs.run,
-            settings.scheduling.seats,
-            self._finish,
-            self._jobs.failed,
-            parts.rules,
+            jobs.run, settings.scheduling.seats, self._finish, jobs.failed, parts.rules
         )
-        self._maintenance = Maintenance(parts, waiter)
-        self._disks = DiskUsage(parts, waiter)
-        self._probes = RepositoryProbes(parts, waiter)
+        self._maintenance = Maintenance(parts.leftovers, waiter)
+        self._disks = DiskUsage(state, execution.document, waiter)
+        self._probes = RepositoryProbes(parts.probing, execution.document, waiter)
         sources = StatusSources(
-            parts, self._loader, self._pool, self._hub, self._maintenance, self._disks
+            execution,
+            self._loader,
+            self._pool,
+            self._hub,
+            parts.probing.prober,
+            self._maintenance,
+            self._disks,
+            parts.delivery,
         )
-        self._status = RunnerReport(sources, time.time, time.monotonic)
+        self._status = RunnerReport(sources, settings.health_grace, time.time, time.monotonic)
         self._heartbeat = Heartbeat(state, LONGEST_SLEEP)
-        dependencies = LoopDependencies(
-            parts, self._loader, self._jobs, self._pool, self._status, self._heartbeat
+        self._loop = RunnerLoop(
+            LoopDependencies(
+                settings, execution, self._loader, self._pool, self._status, self._heartbeat
+            )
         )
-        self._loop = RunnerLoop(dependencies)
 
     def recover_leftovers(self) -> None:
         """Recover what a daemon that died has left, before anything else is done."""
         if (config := self._loader.refresh().config) is not None:
-            self._parts.document.take(config)
-        self._parts.recover_leftovers()
+            self._parts.execution.document.take(config)
+        self._parts.leftovers.recover()
 
     def run(
         self, stack: ExitStack, serve: Callable[[ControlApi], AbstractContextManager[object]]
     ) -> bool:
         """Run until a signal; return False if a run could not be ended."""
-        settings = self._parts.settings
+        execution = self._parts.execution
         self._parts.delivery.start()
         stack.callback(self._heartbeat.end)
         # First of all: what follows needs the document.
         wait = self._loop.poll()
         api = ControlApi(
-            self._parts.document,
-            self._pool,
-            self._hub,
-            self._status,
-            lambda plan: self._parts.journal.findings.accept_empty(plan, time.time()),
+            execution.document, execution.journal.findings, self._pool, self._hub, self._status
         )
         stack.enter_context(serve(api))
         # Closed before `serve` is, so that followers of a run get its last event.
         stack.enter_context(self._hub)
-        stack.enter_context(FileWatcher(settings.config, self._waiter.wake))
+        stack.enter_context(FileWatcher(self._settings.config, self._waiter.wake))
         self._pool.start()
         stack.enter_context(self._maintenance)
         stack.enter_context(self._disks)
@@ -143,11 +143,11 @@ class DaemonThreads:
 
     def _stop(self) -> bool:
         """Wait for runs to end, then end them; the hooks after them run in any case."""
-        grace = self._parts.settings.scheduling.grace
+        grace = self._settings.scheduling.grace
         if self._pool.close(grace):
             return True
         log_event(_log, logging.WARNING, "daemon.ends-runs", after=grace)
-        self._parts.stop()
+        self._parts.stages.stop()
         if self._pool.close(LAST_PATIENCE):
             return True
         log_event(_log, logging.ERROR, "daemon.leaves-runs", after=LAST_PATIENCE)

@@ -21,17 +21,17 @@ from sidecar.engines.restic import ResticEngines
 from sidecar.lib.errors import UsageError
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.due import Job
+from sidecar.runner.execution import Execution
 from sidecar.runner.hooks.check import name_plan, name_repo
 from sidecar.runner.identity import switch_user
 from sidecar.runner.job.events import EVENTS
 from sidecar.runner.job.progress import Event, ProgressHub, RunFinished, Subscription
-from sidecar.runner.job.worker import JobRunner
+from sidecar.runner.job.worker import JobRunner, JobStages
 from sidecar.runner.journal import Journal, JournalError, RunCause
 from sidecar.runner.loader import load
 from sidecar.runner.lock_records import JournalLockRecords
 from sidecar.runner.parts import (
     JOURNAL,
-    RunnerDependencies,
     assemble,
     engine_options,
     lock_scheduler,
@@ -67,11 +67,11 @@ def run_here(
         waiter = stack.enter_context(SignalWaiter())
         stack.enter_context(waiter.install_signals())
         parts = stack.enter_context(assemble(settings, environ, config))
-        parts.recover_leftovers()
+        parts.leftovers.recover()
         for plan in accepted:
-            parts.journal.findings.accept_empty(plan, time.time())
+            parts.execution.journal.findings.accept_empty(plan, time.time())
         parts.delivery.start()
-        yield from Foreground(parts, waiter).run(jobs)
+        yield from Foreground(parts.execution, parts.stages, waiter).run(jobs)
 
 
 class Foreground:
@@ -79,15 +79,17 @@ class Foreground:
 
     def __init__(
         self,
-        parts: RunnerDependencies,
+        execution: Execution,
+        stages: JobStages,
         waiter: SignalWaiter,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._now = now
-        self._parts = parts
+        self._past = execution.journal.past
+        self._stages = stages
         self._waiter = waiter
         self._hub = ProgressHub()
-        self._jobs = JobRunner(parts, self._hub, answers_fires=False)
+        self._jobs = JobRunner(execution, stages, self._hub, answers_fires=False)
         self._pool = Pool(self._jobs.run, 1, self._finish, self._jobs.failed)
 
     def run(self, jobs: Sequence[Job]) -> Generator[tuple[Job, Event]]:
@@ -106,7 +108,7 @@ class Foreground:
                     else:
                         waiting.append((again, job))
         finally:
-            self._parts.stop()
+            self._stages.stop()
             self._pool.close(_LAST_PATIENCE)
 
     def _run_at(self, at: float, job: Job) -> Iterator[Event]:
@@ -117,7 +119,7 @@ class Foreground:
             yield from self._run(job, RunCause.RETRY if at else RunCause.MANUAL)
             return
         if at:
-            self._parts.journal.past.give_up(job, self._now())
+            self._past.give_up(job, self._now())
         yield RunFinished(reason="it was not begun: somebody asked to end")
 
     def _run(self, job: Job, cause: RunCause) -> Iterator[Event]:
@@ -133,7 +135,7 @@ class Foreground:
         while True:
             if self._waiter.is_stopped and not has_stopped:
                 has_stopped = True
-                self._parts.stop()
+                self._stages.stop()
             try:
                 yield subscription.get(timeout=_POLL_SECONDS)
             except Empty:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from sidecar.backrest.reading import Config, Timing
 from sidecar.lib.log import log_event
 from sidecar.runner.due import InHand, Job, JobKind, Moments, all_jobs, backup_job
+from sidecar.runner.execution import Execution
 from sidecar.runner.hooks.check import HookProblem
-from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import RunCause
 from sidecar.runner.loader import Loader
-from sidecar.runner.parts import RunnerDependencies
 from sidecar.runner.pool import Pool
 from sidecar.runner.report import RunnerReport
+from sidecar.runner.settings import RunnerSettings
 from sidecar.service.heartbeat import Heartbeat
 
 _log = logging.getLogger(__name__)
@@ -25,9 +25,9 @@ _MOST_NAMED = 10
 class LoopDependencies:
     """What the loop works with."""
 
-    parts: RunnerDependencies
+    settings: RunnerSettings
+    execution: Execution
     loader: Loader
-    jobs: JobRunner
     pool: Pool
     status: RunnerReport
     heartbeat: Heartbeat
@@ -60,20 +60,20 @@ class RunnerLoop:
             self._take(loaded.config, now)
             if is_first:
                 self._submit_at_start(loaded.config)
-        history = dependencies.parts.journal.past.history()
-        found = dependencies.parts.scheduler.find_due(
+        history = dependencies.execution.journal.past.history()
+        found = dependencies.execution.scheduler.find_due(
             self._wanted,
             self._moments(),
             now,
             self._up_since,
-            dependencies.parts.settings.scheduling.catch_up,
+            dependencies.settings.scheduling.catch_up,
             InHand(
                 dependencies.pool.busy,
                 {job: retry for job, retry in history.retries.items() if job in self._runnable},
             ),
         )
         for missed in found.missed:
-            dependencies.parts.reporter.missed(missed, now)
+            dependencies.execution.reporter.missed(missed, now)
         for due in found.due:
             if (check := self._checks.get(due.job)) is not None:
                 self._checks = {**self._checks, due.job: replace(check, last_start=now)}
@@ -85,7 +85,7 @@ class RunnerLoop:
 
     def _moments(self) -> Mapping[Job, Moments]:
         """Return what is recorded of all jobs: the same object as long as nothing has changed."""
-        recorded = self._dependencies.parts.journal.past.history().moments
+        recorded = self._dependencies.execution.journal.past.history().moments
         if not self._checks:
             return recorded
         of = (recorded, self._checks)
@@ -100,7 +100,7 @@ class RunnerLoop:
             return
         self._up_since = min(self._up_since, now)
         self._checks = {job: known.pulled_back(now) for job, known in self._checks.items()}
-        if ahead := self._dependencies.parts.journal.past.pull_back(now):
+        if ahead := self._dependencies.execution.journal.past.pull_back(now):
             names = sorted({job.subject for job in ahead})
             log_event(
                 _log, logging.WARNING, "clock.set-back", count=len(ahead), names=names[:_MOST_NAMED]
@@ -108,10 +108,10 @@ class RunnerLoop:
 
     def _take(self, config: Config, now: float) -> None:
         """Use another document from now on."""
-        parts = self._dependencies.parts
-        executed = parts.document.take(config)
+        execution = self._dependencies.execution
+        executed = execution.document.take(config)
         wanted, blocker = executed.timings, executed.blocker
-        parts.journal.past.first_seen(wanted, now)
+        execution.journal.past.first_seen(wanted, now)
         self._wanted = {job: timing for job, timing in wanted.items() if not blocker(job)}
         # Also what has no schedule: a person asked for it, and its START hooks for another try.
         self._runnable = frozenset(job for job in all_jobs(config) if not blocker(job))
@@ -121,7 +121,7 @@ class RunnerLoop:
 
     def _take_checks(self, config: Config, now: float) -> None:
         """Check for plans that have become empty also apart from their backups."""
-        settings = self._dependencies.parts.settings
+        settings = self._dependencies.settings
         empty = [plan for plan in config.plans if settings.emptiness.wants(plan.id)]
         jobs = [Job(JobKind.RESTORE, plan.id, plan.repo) for plan in empty]
         known = self._checks
@@ -134,7 +134,7 @@ class RunnerLoop:
         pool = self._dependencies.pool
         for job in self._checks:
             pool.submit(job, RunCause.START)
-        if self._dependencies.parts.settings.scheduling.backup_on_start:
+        if self._dependencies.settings.scheduling.backup_on_start:
             for plan in config.plans:
                 if plan.timing.is_active:
                     pool.submit(backup_job(plan), RunCause.START)

@@ -3,11 +3,16 @@
 import os
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from sidecar.backrest.reading import Repo
+from sidecar.lib.process import ProcessRunner
 from sidecar.lib.threads import Worker
-from sidecar.runner.parts import RunnerDependencies
+from sidecar.runner.document import ExecutedDocument
+from sidecar.runner.job.upkeep import Prober
+from sidecar.runner.leftovers import Leftovers
+from sidecar.runner.repositories import Initialiser
 from sidecar.service.signals import SignalWaiter
 
 _SECONDS = 60.0
@@ -36,9 +41,9 @@ class Maintenance(_EachMinute):
         stopped: a sentence for each container that could not be started again.
     """
 
-    def __init__(self, parts: RunnerDependencies, waiter: SignalWaiter) -> None:
+    def __init__(self, leftovers: Leftovers, waiter: SignalWaiter) -> None:
         super().__init__("rounds")
-        self._parts = parts
+        self._leftovers = leftovers
         self._waiter = waiter
         self.stopped: tuple[str, ...] = ()
 
@@ -46,7 +51,7 @@ class Maintenance(_EachMinute):
         """Start what is stopped."""
         before = self.stopped
         # Why it could not be started is in the log.
-        self.stopped = tuple(one.partition(":")[0] for one in self._parts.start_again())
+        self.stopped = tuple(one.partition(":")[0] for one in self._leftovers.start_again())
         if before != self.stopped:
             self._waiter.wake()
 
@@ -54,28 +59,42 @@ class Maintenance(_EachMinute):
 class DiskUsage(_EachMinute):
     """Measures how full disks are, and wakes the loop when that has changed.
 
-    A file server that is gone may let it wait for ever, so this is a thread of its own.
+    These are the disks of `state`, the state folder, and of the document's local repositories. A
+    file server that is gone may let it wait for ever, so this is a thread of its own.
 
     Attributes:
         disks: how full each disk is, from 0 to 1, by path.
     """
 
-    def __init__(self, parts: RunnerDependencies, waiter: SignalWaiter) -> None:
+    def __init__(self, state: Path, document: ExecutedDocument, waiter: SignalWaiter) -> None:
         super().__init__("disks")
-        self._parts = parts
+        self._state = state
+        self._document = document
         self._waiter = waiter
         self.disks: Mapping[str, float] = {}
 
     def check(self) -> None:
         """Measure each disk once."""
-        before, parts = self.disks, self._parts
-        self.disks = used_parts(parts.settings.state_directory, parts.document.config.repos)
+        before = self.disks
+        self.disks = used_parts(self._state, self._document.config.repos)
         if before != self.disks:
             self._waiter.wake()
 
     @property
     def _join_seconds(self) -> float | None:
         return 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Probing:
+    """Asks repositories whether they answer, and creates those that ask for it.
+
+    `programs` starts the programs of both.
+    """
+
+    prober: Prober
+    initialiser: Initialiser
+    programs: ProcessRunner
 
 
 class RepositoryProbes(_EachMinute):
@@ -85,25 +104,26 @@ class RepositoryProbes(_EachMinute):
     must not wait for it, so this is a thread of its own.
     """
 
-    def __init__(self, parts: RunnerDependencies, waiter: SignalWaiter) -> None:
+    def __init__(self, probing: Probing, document: ExecutedDocument, waiter: SignalWaiter) -> None:
         super().__init__("probes")
-        self._parts = parts
+        self._probing = probing
+        self._document = document
         self._waiter = waiter
 
     def check(self) -> None:
         """Probe each repository that is due."""
-        prober, repos = self._parts.prober, self._parts.document.config.repos
+        prober, repos = self._probing.prober, self._document.config.repos
         before = prober.last()
         prober.keep_only(repos)
         for repo in prober.due(repos):
             if not self._closing.is_set():
-                self._parts.initialiser.ensure(repo)
+                self._probing.initialiser.ensure(repo)
                 prober.run(repo)
         if before != prober.last():
             self._waiter.wake()
 
     def _interrupt(self) -> None:
-        self._parts.probes.stop_all()
+        self._probing.programs.stop_all()
 
 
 def used_parts(state: Path, repos: Iterable[Repo]) -> dict[str, float]:

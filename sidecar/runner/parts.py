@@ -1,8 +1,6 @@
 """Assemble the parts of a runner from its settings."""
 
-import logging
 import socket
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,13 +13,12 @@ from sidecar.docker.one_shot import OneShotDocker
 from sidecar.docker.own_container import own_container_id
 from sidecar.engines.base import LockRecords
 from sidecar.engines.restic import CommandTimeouts, Locking, ResticEngines, ResticOptions
-from sidecar.lib.errors import SidecarError
-from sidecar.lib.log import log_event
 from sidecar.lib.process import ProcessRunner
 from sidecar.lib.zones import local_zone
 from sidecar.runner.document import ExecutedDocument
 from sidecar.runner.due import Job, Scheduler
 from sidecar.runner.empty_source import EmptySourceGuard
+from sidecar.runner.execution import Execution
 from sidecar.runner.gate import RepositoryGate
 from sidecar.runner.hooks.resume import MarkerResumer
 from sidecar.runner.hooks.run import HookRunner
@@ -31,21 +28,21 @@ from sidecar.runner.job.running import RunningPlans
 from sidecar.runner.job.session import Session, SessionOptions
 from sidecar.runner.job.steps import Programs
 from sidecar.runner.job.upkeep import Prober
-from sidecar.runner.journal import Journal, Run
+from sidecar.runner.job.worker import JobStages
+from sidecar.runner.journal import Journal
+from sidecar.runner.leftovers import Leftovers
 from sidecar.runner.lock import SchedulerLock, refuse_beside_backrest, refuse_beside_container
 from sidecar.runner.lock_records import JournalLockRecords
+from sidecar.runner.maintenance import Probing
 from sidecar.runner.notify.delivery import DeliveryQueue
 from sidecar.runner.notify.notices import RunNotifier
 from sidecar.runner.notify.sender import ProcessSender
-from sidecar.runner.once.leftover import recover_leftovers
 from sidecar.runner.pool import QueueRules
-from sidecar.runner.quiesce import Wait, while_nobody_stops
 from sidecar.runner.repositories import Initialiser, KnownRepositories, RepositoryKeys
 from sidecar.runner.retries import RetryRules
 from sidecar.runner.settings import RunnerSettings, environment_of
 
 JOURNAL = "journal.sqlite"
-_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -86,26 +83,6 @@ def _connection(
     if not neighbour.has_docker:
         return None
     return lambda: DockerClient(neighbour.docker_sock, environ=environ)
-
-
-def start_leftovers(
-    docker: OneShotDocker | None,
-    journal: Journal,
-    wait: Wait | None = None,
-    *,
-    is_alone: bool = True,
-) -> tuple[str, ...]:
-    """Start what a process stopped which was killed; return a sentence for each that stays.
-
-    For `wait` see `start_again`, for `is_alone` `recover_leftovers`. Raises DockerError or
-    JournalError.
-    """
-    if docker is not None:
-        return recover_leftovers(docker, journal, wait, is_alone=is_alone)
-    reason = "could not be started: --docker-sock says that there is no Docker"
-    return tuple(
-        f"{one.name} is stopped and {reason}" for one in journal.containers.still_stopped()
-    )
 
 
 def _runs(containers: Containers, name: str) -> bool:
@@ -150,67 +127,24 @@ class DocumentRules(QueueRules):
 
 
 @dataclass(frozen=True, slots=True)
-class RunnerDependencies:
-    """All parts that running a job needs.
+class RunnerParts:
+    """A runner's parts; whoever makes its threads or runs jobs gives each those that it needs.
 
-    `runner` starts the programs of jobs and their START hooks, `probes` those that check
-    repositories.
+    Attributes:
+        execution: what is executed, when it is due, and how it went.
+        stages: what a job goes through.
+        rules: which job of the queue may run.
+        probing: looks after repositories beside the runs.
+        leftovers: what processes that died have left.
+        delivery: sends notifications.
     """
 
-    settings: RunnerSettings
-    scheduler: Scheduler
-    journal: Journal
-    document: ExecutedDocument
-    runner: ProcessRunner
-    probes: ProcessRunner
-    session: Session
+    execution: Execution
+    stages: JobStages
     rules: DocumentRules
-    initialiser: Initialiser
-    prober: Prober
-    gate: RepositoryGate
-    emptiness: EmptySourceGuard
-    containers: OneShotDocker | None
+    probing: Probing
+    leftovers: Leftovers
     delivery: DeliveryQueue
-    reporter: RunReporter
-    resumer: MarkerResumer
-
-    def stop(self) -> None:
-        """End the jobs that run; the hooks after them still run."""
-        self.session.stop()
-        self.runner.stop_all()
-        self.probes.stop_all()
-
-    def recover_leftovers(self) -> tuple[Run, ...]:
-        """Finish the runs that a runner which died has left, and start what it stopped."""
-        recovered = self.session.recover_runs(self.document.config)
-        self.start_again(time.sleep)
-        return recovered
-
-    def start_again(self, wait: Wait | None = None) -> tuple[str, ...]:
-        """Start what a process stopped which was killed, and what hooks have left stopped.
-
-        What hooks of a run that is under way speak of stays stopped until that has saved. Returns a
-        sentence for each that could not be started. For `wait` see `start_leftovers`.
-        """
-        try:
-            left = self._start_leftovers(wait)
-        except SidecarError as error:
-            log_event(_log, logging.ERROR, "journal.unreadable", reason=error.message)
-            left = ()
-        with while_nobody_stops(self.journal.path.parent) as is_free:
-            return (*left, *self._resume_markers()) if is_free else left
-
-    def _start_leftovers(self, wait: Wait | None) -> tuple[str, ...]:
-        names = tuple(one.name for one in self.journal.containers.still_stopped())
-        with self.resumer.plans.unused("", *names) as is_free:
-            return start_leftovers(self.containers, self.journal, wait) if is_free else ()
-
-    def _resume_markers(self) -> tuple[str, ...]:
-        try:
-            return self.resumer.resume()
-        except SidecarError as error:
-            log_event(_log, logging.ERROR, "quiesced.unreadable", reason=error.message)
-            return (f"what hooks have stopped cannot be started: {error.message}",)
 
 
 @contextmanager
@@ -221,7 +155,7 @@ def assemble(
     *,
     for_daemon: bool = False,
     retries: bool = True,
-) -> Iterator[RunnerDependencies]:
+) -> Iterator[RunnerParts]:
     """Assemble all parts, for the block; `config` is the document, if it is known by then.
 
     For `for_daemon` see `Journal`. Without `retries` nothing is tried again.
@@ -267,21 +201,14 @@ def assemble(
             plans=plans,
             retries=RetryRules(scheduler, document, is_possible=retries),
         )
-        yield RunnerDependencies(
-            settings=settings,
-            scheduler=scheduler,
-            journal=journal,
-            document=document,
-            runner=runner,
-            probes=probes,
-            session=Session(journal, programs(engines), programs(last_engines), reporter, options),
-            rules=DocumentRules(document, RepositoryKeys(document, known, environ), prober),
-            initialiser=initialiser,
-            prober=prober,
-            gate=RepositoryGate(prober, initialiser, environ),
-            emptiness=emptiness,
-            containers=containers,
-            delivery=delivery,
-            reporter=reporter,
-            resumer=MarkerResumer(settings.config, _connection(settings, environ), plans),
+        session = Session(journal, programs(engines), programs(last_engines), reporter, options)
+        gate = RepositoryGate(prober, initialiser, environ)
+        resumer = MarkerResumer(settings.config, _connection(settings, environ), plans)
+        yield RunnerParts(
+            Execution(document, scheduler, journal, reporter),
+            JobStages(gate, emptiness, session, (runner, probes)),
+            DocumentRules(document, RepositoryKeys(document, known, environ), prober),
+            Probing(prober, initialiser, probes),
+            Leftovers(journal, document, session, containers, resumer),
+            delivery,
         )

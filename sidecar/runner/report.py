@@ -9,9 +9,11 @@ from sidecar.backrest.reading import Config, RunPlan
 from sidecar.engines.base import FailureClass
 from sidecar.lib.errors import SidecarError
 from sidecar.runner.due import LONGEST_SLEEP, Job, JobKind, backup_job
+from sidecar.runner.execution import Execution
 from sidecar.runner.health import UPKEEP, judge
 from sidecar.runner.job.progress import ProgressHub
 from sidecar.runner.job.report import EndedRuns
+from sidecar.runner.job.upkeep import Prober
 from sidecar.runner.journal import (
     AheadSnapshot,
     Journal,
@@ -25,7 +27,7 @@ from sidecar.runner.journal import (
 from sidecar.runner.latest import BELIEVED_AHEAD, is_ahead
 from sidecar.runner.loader import Loaded, Loader
 from sidecar.runner.maintenance import DiskUsage, Maintenance
-from sidecar.runner.parts import RunnerDependencies
+from sidecar.runner.notify.delivery import DeliveryQueue
 from sidecar.runner.pool import Pool
 from sidecar.runner.status import PlanState, RunnerStatus, UpkeepState
 from sidecar.runner.timetable import Timetable
@@ -48,17 +50,19 @@ class _ListedPlan(NamedTuple):
 class StatusSources:
     """Where the facts come from; all are cheap to ask and safe for threads."""
 
-    parts: RunnerDependencies
+    execution: Execution
     loader: Loader
     pool: Pool
     hub: ProgressHub
+    prober: Prober
     maintenance: Maintenance
     disks: DiskUsage
+    delivery: DeliveryQueue
 
     def blocked(self) -> Mapping[str, str]:
         """Return why plans are not run, by their ids."""
         # The commands of hooks may hold secrets: only the log says what is wrong with them.
-        executed = self.parts.document.now
+        executed = self.execution.document.now
         return {
             plan.id: "one of its hooks cannot be used, the log says why"
             for plan in executed.config.plans
@@ -69,21 +73,22 @@ class StatusSources:
 class RunnerReport(Reporter[RunnerStatus]):
     """Keeps the runner's facts, and adds those of its parts whenever somebody asks.
 
-    `now` gives unix seconds, `monotonic` seconds of a clock that nobody sets.
+    `grace` is that of `RunnerStatus`, `now` gives unix seconds, `monotonic` seconds of a clock that
+    nobody sets.
     """
 
     def __init__(
         self,
         sources: StatusSources,
+        grace: float,
         now: Callable[[], float],
         monotonic: Callable[[], float],
     ) -> None:
-        parts = sources.parts
-        facts = RunnerStatus(interval=LONGEST_SLEEP, grace=parts.settings.health_grace)
-        super().__init__(facts, now, monotonic)
+        super().__init__(RunnerStatus(interval=LONGEST_SLEEP, grace=grace), now, monotonic)
+        execution = sources.execution
         self._sources = sources
-        self._timetable = Timetable(parts.scheduler)
-        self._runs = _LastRuns(parts.journal, parts.reporter.runs)
+        self._timetable = Timetable(execution.scheduler)
+        self._runs = _LastRuns(execution.journal, execution.reporter.runs)
         self._listed: tuple[Config, tuple[_ListedPlan, ...]] = (Config(), ())
         self._upkeep: tuple[RunHistory, Config | None, tuple[Job, ...]] = (RunHistory(), None, ())
 
@@ -117,8 +122,8 @@ class RunnerReport(Reporter[RunnerStatus]):
             status,
             health=judge(status),
             plans=tuple(plans),
-            runs=sources.parts.reporter.runs.outcomes,
-            missed=sources.parts.reporter.runs.missed,
+            runs=sources.execution.reporter.runs.outcomes,
+            missed=sources.execution.reporter.runs.missed,
             running=len(running),
             waiting=len(waiting),
         )
@@ -127,7 +132,7 @@ class RunnerReport(Reporter[RunnerStatus]):
         """Return what health depends on: less than the whole status, for it is asked more often."""
         status, sources = super().snapshot(), self._sources
         loaded, blocked, ahead = sources.loader.loaded, sources.blocked(), self._runs.ahead()
-        history = sources.parts.journal.past.history()
+        history = sources.execution.journal.past.history()
         return replace(
             status,
             loaded=loaded,
@@ -153,10 +158,10 @@ class RunnerReport(Reporter[RunnerStatus]):
                 )
                 for job in self._upkeep_jobs(loaded, history)
             },
-            probes=sources.parts.prober.last(),
+            probes=sources.prober.last(),
             disks=sources.disks.disks,
             stopped=sources.maintenance.stopped,
-            unusable=sources.parts.delivery.unusable,
+            unusable=sources.delivery.unusable,
         )
 
     def _list(self, loaded: Loaded, now: float) -> tuple[_ListedPlan, ...]:

@@ -19,7 +19,7 @@ from sidecar.runner.job.progress import ProgressHub
 from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import Run, RunOutcome
 from sidecar.runner.loader import load
-from sidecar.runner.parts import RunnerDependencies, assemble
+from sidecar.runner.parts import RunnerParts, assemble
 from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings, Running
 from tests.engines.bench import RESTIC
@@ -71,11 +71,11 @@ class World:
             self.ended.append(run)
             self.change.notify_all()
 
-    def run(self, parts: RunnerDependencies, config: Path, *names: str) -> None:
+    def run(self, parts: RunnerParts, config: Path, *names: str) -> None:
         """Run the plans in this order, and wait for all of them."""
         hub = ProgressHub()
-        jobs = JobRunner(parts, hub, answers_fires=False)
-        parts.document.take(load(config))
+        jobs = JobRunner(parts.execution, parts.stages, hub, answers_fires=False)
+        parts.execution.document.take(load(config))
 
         def finish(job: Job) -> None:
             run = hub.finish(job).run

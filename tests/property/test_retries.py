@@ -98,7 +98,9 @@ class World:
         document = {"modno": 1, "version": 6, "instance": "here", "repos": [repo], "plans": plans}
         self.config.write_text(json.dumps(document))
         environ = {"PATH": "/nowhere", "DOCKER_HOST": f"unix://{self.folder}/none.sock"}
-        self.parts = self.stack.enter_context(assemble(RunnerSettings(self.config), environ))
+        self.settings = RunnerSettings(self.config)
+        self.parts = self.stack.enter_context(assemble(self.settings, environ))
+        self.execution = self.parts.execution
         self.start()
 
     @property
@@ -113,40 +115,48 @@ class World:
     def start(self) -> None:
         """Start the runner, first or again: what a dead one left is put right."""
         silent = Programs(MadeEngines(self.engine), Silent())
-        rules = self.parts.session._options.retries
+        rules = self.parts.stages.session._options.retries
         options = SessionOptions(retries=rules, now=self.clock)
-        self.session = Session(self.parts.journal, silent, silent, EndedRuns(), options)
-        nothing = SimpleNamespace(
+        self.session = Session(self.execution.journal, silent, silent, EndedRuns(), options)
+        nothing: Any = SimpleNamespace(
             refusal=lambda _, **__: None,
             note=lambda *_: None,
             refill=lambda *_: (None, None),
             remember=lambda *_, **__: None,
             run=self.run,
         )
-        parts = replace(
-            self.parts,
-            session=nothing,  # type: ignore[arg-type]
-            gate=nothing,  # type: ignore[arg-type]
-            emptiness=nothing,  # type: ignore[arg-type]
-        )
+        stages = replace(self.parts.stages, session=nothing, gate=nothing, emptiness=nothing)
         loader = Loader(self.config)
         if (config := loader.refresh().config) is not None:
-            parts.document.take(config)
-        for run in self.session.recover_runs(parts.document.config):
-            known = self.parts.journal.past.history().past[run.job].retry
+            self.execution.document.take(config)
+        for run in self.session.recover_runs(self.execution.document.config):
+            known = self.execution.journal.past.history().past[run.job].retry
             self.answered.append((known if run.again else self.of(run), run))
         hub = ProgressHub()
-        self.jobs = JobRunner(parts, hub, self.clock)
+        self.jobs = JobRunner(self.execution, stages, hub, self.clock)
         self.pool = Pool(self.jobs.run, 1, lambda _: None, self.jobs.failed)
         waiter: Any = SimpleNamespace(wake=lambda: None)
+        state = self.settings.state_directory
         sources = StatusSources(
-            parts, loader, self.pool, hub, Maintenance(parts, waiter), DiskUsage(parts, waiter)
+            self.execution,
+            loader,
+            self.pool,
+            hub,
+            self.parts.probing.prober,
+            Maintenance(self.parts.leftovers, waiter),
+            DiskUsage(state, self.execution.document, waiter),
+            self.parts.delivery,
         )
-        status = RunnerReport(sources, self.clock, self.clock)
-        heartbeat = Heartbeat(parts.settings.state_directory, LONGEST_SLEEP)
-        self.loop = RunnerLoop(
-            LoopDependencies(parts, loader, self.jobs, self.pool, status, heartbeat), self.clock
+        status = RunnerReport(sources, self.settings.health_grace, self.clock, self.clock)
+        dependencies = LoopDependencies(
+            self.settings,
+            self.execution,
+            loader,
+            self.pool,
+            status,
+            Heartbeat(state, LONGEST_SLEEP),
         )
+        self.loop = RunnerLoop(dependencies, self.clock)
 
     def of(self, run: Run) -> Retry | None:
         """Return the fire that a run was the last to answer."""
@@ -172,7 +182,7 @@ class World:
             if self.story and self.story[0][0] == "die":
                 self.story.pop(0)
                 self.is_over = True
-                self.parts.journal.runs.begin(job, trigger, self.now, "", conditions.answers)
+                self.execution.journal.runs.begin(job, trigger, self.now, "", conditions.answers)
                 raise SidecarError("it died")
             run = self.session.run(job, config, trigger, report, conditions)
         finally:
@@ -194,7 +204,7 @@ class World:
 
 def unanswered(world: World, job: Job, began: float) -> Iterator[float]:
     """Yield the fires of a job that nobody has answered, told or put off."""
-    journal = world.parts.journal
+    journal = world.execution.journal
     past = journal.past.history().past[job]
     missed = [(one.first, one.last) for one in journal.past.missed_fires(job.subject, 1000)]
     over = {
@@ -202,8 +212,8 @@ def unanswered(world: World, job: Job, began: float) -> Iterator[float]:
         for answers, run in world.answered
         if answers is not None and run.job == job and run.again is None
     }
-    timing = world.parts.document.now.timings[job]
-    for fire in world.parts.scheduler.next_fires(timing, began):
+    timing = world.execution.document.now.timings[job]
+    for fire in world.execution.scheduler.next_fires(timing, began):
         if fire > past.moments.latest:
             return
         is_waiting = past.retry is not None and past.retry.fire == fire
@@ -245,14 +255,14 @@ def test_clocks_that_jump_put_nothing_off_for_longer_than_an_hour(
             world.look()
             world.now += pause + (leaps.pop() if leaps else 0.0)
             world.loop.poll()
-            for retry in world.parts.journal.past.history().retries.values():
+            for retry in world.execution.journal.past.history().retries.values():
                 assert retry.at is not None
                 assert retry.at <= world.now + LONGEST_DELAY + MINUTE
         world.story.clear()
         for _ in range(30):
             world.look()
             world.now += HOUR
-        history = world.parts.journal.past.history()
+        history = world.execution.journal.past.history()
         assert {} == history.retries
         for job in JOBS:
             success = history.past[job].last_success

@@ -2,19 +2,46 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from sidecar.backrest.reading import Repo, RunPlan, Timing
 from sidecar.engines.base import CommandResult, FailureClass, Stats, failed
 from sidecar.lib.errors import SidecarError
+from sidecar.lib.process import ProcessRunner
 from sidecar.lib.text import counted, render_size
 from sidecar.lib.threads import places_of
 from sidecar.runner.due import Job, JobKind, Missed, Retry
+from sidecar.runner.empty_source import EmptySourceGuard
+from sidecar.runner.execution import Execution
+from sidecar.runner.gate import RepositoryGate
 from sidecar.runner.job.progress import ProgressHub, RunFinished
+from sidecar.runner.job.session import Session
 from sidecar.runner.job.steps import RunConditions
 from sidecar.runner.journal import Ended, Run, RunCause
-from sidecar.runner.parts import RunnerDependencies
+
+
+@dataclass(frozen=True, slots=True)
+class JobStages:
+    """What a job goes through in its worker.
+
+    Attributes:
+        gate: lets it begin if its repository answers.
+        emptiness: restores its plan if that has become empty, where that is wanted.
+        session: runs it.
+        programs: start the programs of all three.
+    """
+
+    gate: RepositoryGate
+    emptiness: EmptySourceGuard
+    session: Session
+    programs: tuple[ProcessRunner, ...]
+
+    def stop(self) -> None:
+        """End the jobs that run; the hooks after them still run."""
+        self.session.stop()
+        for one in self.programs:
+            one.stop_all()
 
 
 class JobRunner:
@@ -25,17 +52,20 @@ class JobRunner:
 
     def __init__(
         self,
-        parts: RunnerDependencies,
+        execution: Execution,
+        stages: JobStages,
         hub: ProgressHub,
         now: Callable[[], float] = time.time,
         *,
         answers_fires: bool = True,
     ) -> None:
-        self._parts = parts
+        self._document = execution.document
+        self._scheduler = execution.scheduler
+        self._past = execution.journal.past
+        self._reporter = execution.reporter
+        self._stages = stages
         self._hub = hub
-        self._reporter = parts.reporter
         self._now = now
-        self._document = parts.document
         self._answers_fires = answers_fires
 
     def run(self, job: Job, trigger: RunCause) -> None:
@@ -75,13 +105,13 @@ class JobRunner:
             lost, restored = self._refill(plan, trigger)
         conditions = RunConditions(answers, away or lost, restored)
         report = partial(self._hub.publish, job)
-        run = self._parts.session.run(job, config, trigger, report, conditions)
+        run = self._stages.session.run(job, config, trigger, report, conditions)
         if repo is not None and away is None and run.ended is not None:
-            self._parts.gate.note(repo, run.ended)
+            self._stages.gate.note(repo, run.ended)
         if plan is not None and run.ended is not None and run.ended.snapshot:
             stats = run.ended.stats
             has_saved = stats is not None and stats.files_processed > 0
-            self._parts.emptiness.remember(plan, has_saved=has_saved)
+            self._stages.emptiness.remember(plan, has_saved=has_saved)
         return run
 
     def _answers(self, job: Job, timing: Timing | None, trigger: RunCause) -> Retry | None:
@@ -89,11 +119,11 @@ class JobRunner:
 
         A fire that waits to be tried again is given up where there is a later one.
         """
-        known = self._parts.journal.past.history().past.get(job)
+        known = self._past.history().past.get(job)
         now = self._now()
         waiting = None if known is None else known.retry
         if known is not None and timing is not None:
-            fire = self._parts.scheduler.last_fire(timing, known.moments, now)
+            fire = self._scheduler.last_fire(timing, known.moments, now)
             if fire is not None:
                 if waiting is not None and waiting.at is not None:
                     self._reporter.missed(Missed(job, waiting.fire, waiting.fire, 1), now)
@@ -104,15 +134,15 @@ class JobRunner:
 
     def _refusal(self, repo: Repo, trigger: RunCause) -> CommandResult | None:
         """Return why a repository cannot be used; None if it can."""
-        return self._parts.gate.refusal(repo, is_asked_for=trigger is RunCause.MANUAL)
+        return self._stages.gate.refusal(repo, is_asked_for=trigger is RunCause.MANUAL)
 
     def _report_missed(self, job: Job, timing: Timing | None) -> None:
         """Report the fires that came while it waited: this run answers the last one only."""
-        known = self._parts.journal.past.history().moments.get(job)
+        known = self._past.history().moments.get(job)
         if known is None or timing is None:
             return
         now = self._now()
-        missed = self._parts.scheduler.missed_while_waiting(job, timing, known, now)
+        missed = self._scheduler.missed_while_waiting(job, timing, known, now)
         if missed is not None:
             self._reporter.missed(missed, now)
 
@@ -122,7 +152,7 @@ class JobRunner:
         Return how that failed, for a plan that is half restored must not be backed up; else what
         was restored, in a sentence, which is empty if that was nothing.
         """
-        _, ended = self._parts.emptiness.refill(plan, trigger)
+        _, ended = self._stages.emptiness.refill(plan, trigger)
         if ended is None:
             return None, ""
         if ended.outcome.is_good:

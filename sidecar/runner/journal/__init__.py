@@ -4,7 +4,7 @@ In come runs as they begin, go on and end, missed fires, stopped containers and 
 out come the past of each job, unfinished runs, and what has to be started or sent.
 """
 
-from sidecar.runner.journal.journal import Journal
+from sidecar.runner.journal.journal import Findings, Journal
 from sidecar.runner.journal.records import (
     AheadSnapshot,
     Device,
@@ -28,6 +28,7 @@ __all__ = [
     "AheadSnapshot",
     "Device",
     "Ended",
+    "Findings",
     "Journal",
     "JournalError",
     "MissedFires",

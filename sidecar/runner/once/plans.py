@@ -14,7 +14,7 @@ from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
 from sidecar.runner.loader import load
 from sidecar.runner.once.once import PURPOSE, Result, make_state_folder
-from sidecar.runner.parts import RunnerDependencies, assemble, lock_scheduler
+from sidecar.runner.parts import RunnerParts, assemble, lock_scheduler
 from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings
 
@@ -34,7 +34,7 @@ _RESULTS = {
 class _OpenParts:
     """What runs the plans, as long as `opened` lasts."""
 
-    parts: RunnerDependencies
+    parts: RunnerParts
     hub: ProgressHub
     jobs: JobRunner
 
@@ -91,12 +91,13 @@ class PlansStrategy:
             assemble(self._settings, self._environ, self._config, retries=False) as parts,
         ):
             parts.delivery.start()
-            self._open = _OpenParts(parts, hub, JobRunner(parts, hub, answers_fires=False))
-            yield parts.journal
+            jobs = JobRunner(parts.execution, parts.stages, hub, answers_fires=False)
+            self._open = _OpenParts(parts, hub, jobs)
+            yield parts.execution.journal
 
     def resume(self) -> None:
         """Finish runs whose process died."""
-        self._opened.parts.recover_leftovers()
+        self._opened.parts.leftovers.recover()
 
     def run(self) -> Result:
         """Run all plans; one that fails stops no other."""
@@ -117,7 +118,7 @@ class PlansStrategy:
         with self._change:
             self._is_stopping = True
             self._change.notify_all()
-        self._opened.parts.stop()
+        self._opened.parts.stages.stop()
 
     @property
     def _opened(self) -> _OpenParts:

@@ -14,10 +14,11 @@ from sidecar.lib.errors import UsageError
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.identity import switch_user
 from sidecar.runner.journal import Ended, Journal
+from sidecar.runner.leftovers import start_leftovers
 from sidecar.runner.loader import load
 from sidecar.runner.lock import is_executed
 from sidecar.runner.lock_records import JournalLockRecords
-from sidecar.runner.parts import JOURNAL, engine_options, open_docker, start_leftovers
+from sidecar.runner.parts import JOURNAL, engine_options, open_docker
 from sidecar.runner.restore.choose import RestoreRequest
 from sidecar.runner.restore.restore import RestorePlan, Restorer
 from sidecar.runner.settings import RunnerSettings, environment_of

@@ -11,6 +11,7 @@ from sidecar.backrest.reading import Config, Repo, RunPlan
 from sidecar.engines.base import Progress
 from sidecar.runner.document import ExecutedDocument
 from sidecar.runner.due import Job, JobKind
+from sidecar.runner.execution import Execution
 from sidecar.runner.foreground import Foreground
 from sidecar.runner.job.progress import RunFinished
 from sidecar.runner.job.steps import RunConditions
@@ -75,17 +76,13 @@ class World:
             history=RunHistory,
             give_up=self.give_up,
         )
-        parts: Any = SimpleNamespace(
-            session=self,
-            gate=nothing,
-            emptiness=nothing,
-            reporter=nothing,
-            journal=SimpleNamespace(past=nothing),
-            document=ExecutedDocument(CONFIG),
-            stop=lambda: None,
-        )
+        journal: Any = SimpleNamespace(past=nothing)
+        execution = Execution(ExecutedDocument(CONFIG), nothing, journal, nothing)
         waiter: Any = self
-        foreground = Foreground(parts, waiter, lambda: self.now)
+        stages: Any = SimpleNamespace(
+            gate=nothing, emptiness=nothing, session=self, stop=lambda: None
+        )
+        foreground = Foreground(execution, stages, waiter, lambda: self.now)
         for job, event in foreground.run([WEB, DB]):
             assert isinstance(event, RunFinished)
             self.show(job, event)

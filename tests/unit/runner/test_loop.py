@@ -35,7 +35,7 @@ from sidecar.runner.loader import Loader
 from sidecar.runner.loop import LoopDependencies, RunnerLoop
 from sidecar.runner.maintenance import DiskUsage, Maintenance, RepositoryProbes, used_parts
 from sidecar.runner.metrics import METRICS
-from sidecar.runner.parts import RunnerDependencies, assemble
+from sidecar.runner.parts import RunnerParts, assemble
 from sidecar.runner.pool import Pool
 from sidecar.runner.report import RunnerReport, StatusSources
 from sidecar.runner.settings import RunnerSettings, Scheduling
@@ -92,29 +92,33 @@ class World:
             scheduling=self.scheduling,
         )
 
-    def open(self, parts: RunnerDependencies) -> "World":
+    def open(self, parts: RunnerParts) -> "World":
         """Put a loop together."""
-        state = self.settings.state_directory
-        self.parts = parts
+        settings, state = self.settings, self.settings.state_directory
+        self.parts, self.execution = parts, parts.execution
         self.hub = ProgressHub()
-        self.jobs = JobRunner(parts, self.hub, self.clock)
+        self.jobs = JobRunner(self.execution, parts.stages, self.hub, self.clock)
         self.pool = Pool(self.jobs.run, 1, self.done, self.jobs.failed)
         self.loader = Loader(self.config)
         waiter: Any = SimpleNamespace(wake=lambda: None)
-        maintenance, disks = Maintenance(parts, waiter), DiskUsage(parts, waiter)
-        self.sources = StatusSources(parts, self.loader, self.pool, self.hub, maintenance, disks)
-        self.report = RunnerReport(self.sources, self.clock, self.clock)
-        dependencies = LoopDependencies(
-            parts, self.loader, self.jobs, self.pool, self.report, Heartbeat(state, LONGEST_SLEEP)
-        )
-        self.loop = RunnerLoop(dependencies, self.clock)
-        self.api = ControlApi(
-            parts.document,
+        document, findings = self.execution.document, self.execution.journal.findings
+        self.sources = StatusSources(
+            self.execution,
+            self.loader,
             self.pool,
             self.hub,
-            self.report,
-            lambda plan: parts.journal.findings.accept_empty(plan, self.now),
+            parts.probing.prober,
+            Maintenance(parts.leftovers, waiter),
+            DiskUsage(state, document, waiter),
+            parts.delivery,
         )
+        self.report = RunnerReport(self.sources, settings.health_grace, self.clock, self.clock)
+        heartbeat = Heartbeat(state, LONGEST_SLEEP)
+        dependencies = LoopDependencies(
+            settings, self.execution, self.loader, self.pool, self.report, heartbeat
+        )
+        self.loop = RunnerLoop(dependencies, self.clock)
+        self.api = ControlApi(document, findings, self.pool, self.hub, self.report)
         return self
 
     def clock(self) -> float:
@@ -135,11 +139,11 @@ class World:
 
     def ran(self, job: Job, outcome: RunOutcome = RunOutcome.SUCCESS, **fields: Any) -> Run:
         """Record a run that took a minute."""
-        number = self.parts.journal.runs.begin(job, RunCause.SCHEDULE, self.now, "")
+        number = self.execution.journal.runs.begin(job, RunCause.SCHEDULE, self.now, "")
         ended = Ended(outcome, self.now + 60, **fields)
-        self.parts.journal.runs.end(number, ended)
+        self.execution.journal.runs.end(number, ended)
         run = Run(number, job, RunCause.SCHEDULE, self.now, ended=ended)
-        self.parts.reporter.ended(run)
+        self.execution.reporter.ended(run)
         self.now += 60
         return run
 
@@ -204,7 +208,7 @@ def test_a_clock_that_is_set_back_silences_nothing(
     world.now -= hours * HOUR
     world.loop.poll()
     assert {"clock.set-back"} == {record.message for record in caplog.records}
-    past = world.parts.journal.past.history().past[WEB]
+    past = world.execution.journal.past.history().past[WEB]
     assert {world.now} == {past.first_seen, past.last_start, past.last_end, past.last_success}
     assert 1 == len(caplog.records)
 
@@ -215,7 +219,7 @@ def test_a_clock_that_is_set_back_silences_nothing(
     # And what is missed from now on is told, and what is not saved makes unhealthy.
     world.now += 5 * HOUR
     world.loop.poll()
-    (missed,) = world.parts.journal.past.missed_fires()
+    (missed,) = world.execution.journal.past.missed_fires()
     assert (WEB, 5) == (missed.job, missed.count)
     assert 1 == len(world.report.health().sentences)
     assert ["clock.set-back", "run.missed"] == [record.message for record in caplog.records]
@@ -226,23 +230,23 @@ def test_a_clock_that_is_corrected_by_seconds_changes_nothing(world: World) -> N
     world.loop.poll()
     world.now += HOUR
     world.ran(WEB)
-    before = world.parts.journal.past.history().past[WEB]
+    before = world.execution.journal.past.history().past[WEB]
     world.loop.poll()
     world.now -= 60
     world.loop.poll()
-    assert before == world.parts.journal.past.history().past[WEB]
+    assert before == world.execution.journal.past.history().past[WEB]
     assert set() == world.waiting()
 
 
 def test_a_clock_that_was_never_set_pulls_nothing_back(world: World) -> None:
     """After a start without a battery it is 1970 for a while."""
     world.loop.poll()
-    before = world.parts.journal.past.history().past[WEB]
+    before = world.execution.journal.past.history().past[WEB]
     world.now, now = 1_000.0, world.now
     world.loop.poll()
     world.now = now
     world.loop.poll()
-    assert before == world.parts.journal.past.history().past[WEB]
+    assert before == world.execution.journal.past.history().past[WEB]
     assert set() == world.waiting()
 
 
@@ -275,8 +279,8 @@ def test_health_tells_what_was_done_besides_backups(
     assert f"backrest_runner_{metric} 1.0" in page
 
     # By another process, such as `backrest-runner check`.
-    number = world.parts.journal.runs.begin(job, RunCause.MANUAL, world.now, "")
-    world.parts.journal.runs.end(number, Ended(RunOutcome.CANCELLED, world.now + 1))
+    number = world.execution.journal.runs.begin(job, RunCause.MANUAL, world.now, "")
+    world.execution.journal.runs.end(number, Ended(RunOutcome.CANCELLED, world.now + 1))
     assert (f"the last {words} was cancelled",) == world.report.health().sentences
     world.ran(job)
     world.loop.poll()
@@ -305,7 +309,7 @@ def test_what_was_missed_is_recorded_once(world: World) -> None:
     world.now += 5 * HOUR
     world.loop.poll()
     world.loop.poll()
-    (missed,) = world.parts.journal.past.missed_fires()
+    (missed,) = world.execution.journal.past.missed_fires()
     assert (WEB, 4) == (missed.job, missed.count)
     assert 4 == world.report.snapshot().missed
 
@@ -375,10 +379,10 @@ def test_scheduled_plans_are_backed_up_on_start_where_that_is_wanted(world: Worl
 )
 def test_skip_is_heeded(world: World) -> None:
     """What came before the start of the daemon is missed."""
-    world.parts.journal.past.first_seen([WEB], NOON - DAY)
+    world.execution.journal.past.first_seen([WEB], NOON - DAY)
     world.loop.poll()
     assert set() == world.waiting()
-    assert 24 == world.parts.journal.past.missed_fires()[0].count
+    assert 24 == world.execution.journal.past.missed_fires()[0].count
 
 
 @pytest.mark.parametrize(
@@ -396,7 +400,9 @@ def test_empty_plans_are_looked_for_at_the_start_and_on_their_schedule(world: Wo
     world.now += 3 * HOUR - 60
     world.loop.poll()
     assert restore in world.waiting()
-    assert JobKind.RESTORE not in {one.job.kind for one in world.parts.journal.past.missed_fires()}
+    assert JobKind.RESTORE not in {
+        one.job.kind for one in world.execution.journal.past.missed_fires()
+    }
     world.empty()
     world.loop.poll()
     assert restore not in world.waiting()
@@ -443,25 +449,17 @@ class Emptied:
         self.remembered.append((plan.id, has_saved))
 
 
-class Ready:
-    """Stands where repositories are created."""
-
-    def ensure(self, _: object) -> None:
-        """Create none."""
-
-
 def job_runner(
     world: World, ended: Ended, emptied: Emptied | None = None
 ) -> tuple[JobRunner, Acting]:
     """Return what a worker calls, with a session of the test's own."""
     acting = Acting(world, ended)
-    parts = replace(
-        world.parts,
+    stages = replace(
+        world.parts.stages,
         session=acting,  # type: ignore[arg-type]
         emptiness=emptied or Emptied(),  # type: ignore[arg-type]
-        initialiser=Ready(),  # type: ignore[arg-type]
     )
-    jobs = JobRunner(parts, world.hub, world.clock)
+    jobs = JobRunner(world.execution, stages, world.hub, world.clock)
     return jobs, acting
 
 
@@ -496,7 +494,7 @@ def test_what_came_while_it_waited_is_recorded(world: World) -> None:
     world.now += 2 * HOUR + 5
     jobs, _ = job_runner(world, Ended(RunOutcome.SUCCESS, NOON))
     jobs.run(WEB, RunCause.SCHEDULE)
-    (missed,) = world.parts.journal.past.missed_fires()
+    (missed,) = world.execution.journal.past.missed_fires()
     assert (2, NOON + HOUR, NOON + 2 * HOUR) == (missed.count, missed.first, missed.last)
 
 
@@ -526,7 +524,7 @@ def test_the_run_after_a_restore_says_what_was_restored(world: World) -> None:
 
 def away(world: World, retry: Retry) -> None:
     """Let the last run have failed, so that it is tried again."""
-    journal = world.parts.journal
+    journal = world.execution.journal
     number = journal.runs.begin(WEB, RunCause.SCHEDULE, world.now, "")
     ended = Ended(RunOutcome.FAILED, world.now, failure=FailureClass.NETWORK)
     journal.runs.end(number, ended, retry)
@@ -561,9 +559,9 @@ def test_the_next_fire_replaces_one_that_is_tried_again(world: World, *, in_queu
     jobs, acting = job_runner(world, Ended(RunOutcome.SUCCESS, NOON))
     jobs.run(WEB, world.pool._waiting[WEB])
     assert [Retry(NOON + HOUR)] == [one.answers for one in acting.conditions]
-    (missed,) = world.parts.journal.past.missed_fires()
+    (missed,) = world.execution.journal.past.missed_fires()
     assert (NOON - 60, NOON - 60, 1) == (missed.first, missed.last, missed.count)
-    assert {} == world.parts.journal.past.history().retries
+    assert {} == world.execution.journal.past.history().retries
 
 
 @pytest.mark.parametrize(
@@ -574,7 +572,7 @@ def test_skip_gives_up_what_should_have_been_tried_while_it_was_down(world: Worl
     world.write(plan(cron="0 0 * * *"))
     away(world, Retry(NOON - HOUR, NOON - 60, 1))
     world.loop.poll()
-    (missed,) = world.parts.journal.past.missed_fires()
+    (missed,) = world.execution.journal.past.missed_fires()
     assert NOON - HOUR == missed.last
     assert WEB not in world.waiting()
     away(world, Retry(NOON - HOUR, NOON + 60, 1))
@@ -613,8 +611,8 @@ def test_a_plan_shows_when_it_is_tried_again(world: World) -> None:
     away(world, Retry(NOON - 60, NOON + 900, 1))
     (state,) = world.report.snapshot().plans
     assert NOON + 900 == state.next_fire
-    known = world.parts.journal.past.history().past[WEB]
-    timetable = Timetable(world.parts.scheduler)
+    known = world.execution.journal.past.history().past[WEB]
+    timetable = Timetable(world.execution.scheduler)
     assert NOON + 900 == timetable.next_fire(Timing(), known, NOON)
     assert NOON + 1800 == timetable.next_fire(Timing("0 * * * *"), known, NOON + 1800)
 
@@ -625,7 +623,7 @@ def test_health_tells_a_backup_that_the_end_of_the_runner_cut_off(
 ) -> None:
     """Not one that a person had asked for."""
     world.loop.poll()
-    journal = world.parts.journal
+    journal = world.execution.journal
     ended = Ended(RunOutcome.CANCELLED, NOON, failure=FailureClass.INTERRUPTED)
     journal.runs.end(journal.runs.begin(WEB, trigger, NOON, ""), ended)
     told = any("was cut off" in one for one in world.report.health().sentences)
@@ -639,7 +637,7 @@ def test_what_is_tried_again_is_announced_when_it_has_ended_at_last(
     caplog.set_level(logging.INFO)
     ended = Ended(RunOutcome.FAILED, NOON, failure=FailureClass.NETWORK, reason="MARK")
     announced: list[Any] = []
-    reporter = world.parts.reporter
+    reporter = world.execution.reporter
     reporter._announcer = SimpleNamespace(announce=announced.append)  # type: ignore[assignment]
     run = Run(1, WEB, RunCause.SCHEDULE, NOON, ended=ended, again=NOON + 900)
     reporter.ended(run)
@@ -754,10 +752,10 @@ def test_that_a_plan_may_be_empty_is_said_with_its_backup(world: World) -> None:
         next(run(JobKind.PRUNE, "store", accept_empty=True))
         with pytest.raises(SidecarError, match="accept_empty: is not of type 'boolean'"):
             next(run(JobKind.BACKUP, "web", accept_empty="yes"))
-        assert not world.parts.journal.findings.is_empty_accepted("web")
+        assert not world.execution.journal.findings.is_empty_accepted("web")
         next(run(JobKind.BACKUP, "web", accept_empty=True))
-        assert world.parts.journal.findings.is_empty_accepted("web")
-        assert not world.parts.journal.findings.is_empty_accepted("store")
+        assert world.execution.journal.findings.is_empty_accepted("web")
+        assert not world.execution.journal.findings.is_empty_accepted("store")
 
 
 def test_the_daemon_says_why_nothing_was_run(world: World) -> None:
@@ -822,7 +820,7 @@ def test_the_status_tells_of_each_plan(world: World) -> None:
     world.ran(WEB, snapshot="abc", stats=stats)
     world.now += 40
     world.ran(WEB, RunOutcome.FAILED, failure=FailureClass.NETWORK, reason="MARK")
-    world.parts.journal.findings.verified("web", world.now - 7, "abc")
+    world.execution.journal.findings.verified("web", world.now - 7, "abc")
     found = status_json(world.report.snapshot())
     (shown,) = found["plans"]
     assert {
@@ -846,8 +844,8 @@ def test_a_status_after_a_restart_is_read_from_the_journal(world: World) -> None
     world.loop.poll()
     world.ran(WEB, RunOutcome.FAILED, failure=FailureClass.WRONG_PASSWORD)
     reporter: Any = SimpleNamespace(runs=EndedRuns())
-    sources = replace(world.sources, parts=replace(world.parts, reporter=reporter))
-    fresh = RunnerReport(sources, world.clock, world.clock)
+    sources = replace(world.sources, execution=replace(world.execution, reporter=reporter))
+    fresh = RunnerReport(sources, 0.0, world.clock, world.clock)
     assert ("the last run of the plan web failed (wrong-password)",) == fresh.health().sentences
     assert "wrong-password" == fresh.snapshot().plans[0].failure
 
@@ -888,7 +886,7 @@ def test_a_main_loop_that_hangs_is_told(world: World) -> None:
 
 def test_a_run_without_an_end_is_told_nobody(world: World) -> None:
     """There is nothing to tell yet."""
-    world.parts.reporter.ended(Run(1, WEB, RunCause.MANUAL, NOON))
+    world.execution.reporter.ended(Run(1, WEB, RunCause.MANUAL, NOON))
     assert 0 == sum(world.report.snapshot().runs.values())
 
 
@@ -915,13 +913,15 @@ def test_the_status_names_the_latest_snapshot_that_holds_a_file(world: World) ->
 def test_health_names_a_snapshot_ahead_of_the_clock(world: World) -> None:
     """As long as it is there, and ahead."""
     world.loop.poll()
-    world.parts.journal.findings.set_ahead(
+    world.execution.journal.findings.set_ahead(
         "web", [AheadSnapshot("5f3a9c01" * 8, world.now + 9 * DAY)]
     )
     (reason,) = world.report.health().sentences
     assert "1 snapshot ahead of the clock" in reason
     assert "`restic forget 5f3a9c01`" in reason
-    world.parts.journal.findings.set_ahead("web", [AheadSnapshot("5f3a9c01" * 8, world.now + DAY)])
+    world.execution.journal.findings.set_ahead(
+        "web", [AheadSnapshot("5f3a9c01" * 8, world.now + DAY)]
+    )
     assert () == world.report.health().sentences
 
 
@@ -942,9 +942,9 @@ class Unreadable:
 def test_a_journal_out_of_reach_leaves_the_rest_of_the_status(world: World) -> None:
     """What is in mind is told."""
     world.loop.poll()
-    journal: Any = Unreadable(world.parts.journal)
-    sources = replace(world.sources, parts=replace(world.parts, journal=journal))
-    facts = RunnerReport(sources, world.clock, world.clock).snapshot()
+    journal: Any = Unreadable(world.execution.journal)
+    sources = replace(world.sources, execution=replace(world.execution, journal=journal))
+    facts = RunnerReport(sources, 0.0, world.clock, world.clock).snapshot()
     plan = facts.plans[0]
     assert (None, None, None) == (plan.last_good, plan.latest, plan.verified)
 
@@ -1026,14 +1026,13 @@ def probes_of(watched: Watched, config: Config) -> RepositoryProbes:
     def wake() -> None:
         watched.subscription += 1
 
-    parts: Any = SimpleNamespace(
-        document=ExecutedDocument(config),
+    probing: Any = SimpleNamespace(
         prober=watched,
         initialiser=SimpleNamespace(ensure=lambda repo: watched.prepared.append(repo.id)),
-        probes=SimpleNamespace(stop_all=lambda: None),
+        programs=SimpleNamespace(stop_all=lambda: None),
     )
     waiter: Any = SimpleNamespace(wake=wake)
-    return RepositoryProbes(parts, waiter)
+    return RepositoryProbes(probing, ExecutedDocument(config), waiter)
 
 
 def test_each_round_probes_what_is_due_and_tells_what_is_new() -> None:
@@ -1048,9 +1047,9 @@ def test_each_round_probes_what_is_due_and_tells_what_is_new() -> None:
 def maintenance_of(heard: list[str]) -> Maintenance:
     """Make a maintenance that can start no container."""
     left = ("db is stopped and could not be started: MARK",)
-    parts: Any = SimpleNamespace(start_again=lambda: left)
+    leftovers: Any = SimpleNamespace(start_again=lambda: left)
     waiter: Any = SimpleNamespace(wake=lambda: heard.append("change"))
-    return Maintenance(parts, waiter)
+    return Maintenance(leftovers, waiter)
 
 
 def test_each_round_starts_again_what_is_stopped() -> None:
@@ -1065,10 +1064,8 @@ def test_each_round_starts_again_what_is_stopped() -> None:
 
 def disks_of(folder: Path, heard: list[str]) -> DiskUsage:
     """Make what measures the disk of a folder."""
-    settings = SimpleNamespace(state_directory=folder)
-    parts: Any = SimpleNamespace(settings=settings, document=ExecutedDocument())
     waiter: Any = SimpleNamespace(wake=lambda: heard.append("change"))
-    return DiskUsage(parts, waiter)
+    return DiskUsage(folder, ExecutedDocument(), waiter)
 
 
 def test_each_round_measures_the_disks(tmp_path: Path) -> None:
@@ -1098,9 +1095,9 @@ def test_a_disk_that_does_not_answer_keeps_no_container_stopped(
 
     monkeypatch.setattr(os, "statvfs", hang)
     monkeypatch.setattr("sidecar.runner.maintenance._SECONDS", 0.01)
-    parts: Any = SimpleNamespace(start_again=start_again)
+    leftovers: Any = SimpleNamespace(start_again=start_again)
     waiter: Any = SimpleNamespace(wake=lambda: None)
-    with Maintenance(parts, waiter):
+    with Maintenance(leftovers, waiter):
         with disks_of(tmp_path, []):
             assert started.wait(20)
         is_back.set()
@@ -1141,13 +1138,13 @@ def test_jobs_know_the_containers_that_their_hooks_stop(world: World) -> None:
 
 def test_what_a_dead_restore_stopped_stays_stopped_while_a_plan_counts_on_it(world: World) -> None:
     """Its START hook has left the container as it found it, and it still saves."""
-    parts = replace(world.parts, containers=None)
-    parts.journal.containers.stopped(Stopped("web-id", "web", 0, NOON, 4))
+    left = replace(world.parts.leftovers, docker=None)
+    left.journal.containers.stopped(Stopped("web-id", "web", 0, NOON, 4))
     stop = RunHook(frozenset(), "actionCommand", {"command": "docker stop web"})
     for plan_id, hooks, is_tried in (("a", (stop,), False), ("b", (), True)):
-        with parts.resumer.plans.running(RunPlan(plan_id, "store", hooks=hooks)):
-            assert is_tried is bool(parts.start_again())
-    [said] = parts.start_again()
+        with left.resumer.plans.running(RunPlan(plan_id, "store", hooks=hooks)):
+            assert is_tried is bool(left.start_again())
+    [said] = left.start_again()
     assert said.startswith("web is stopped")
 
 
@@ -1196,8 +1193,8 @@ def test_what_is_told_names_plans_and_repositories(world: World, tmp_path: Path)
 
     reporter = RunReporter(
         tmp_path,
-        world.parts.scheduler.zone,
-        world.parts.journal,
+        world.execution.scheduler.zone,
+        world.execution.journal,
         Announcing(),  # type: ignore[arg-type]
         world.clock,
     )
