@@ -68,7 +68,9 @@ EXAMPLES: Mapping[str, Example] = {
     "repo.not-restic": Example(
         {},
         "The document's only repository begins with `rsync:`.",
-        repos=({"id": "nas", "uri": "rsync:nas:/backups"},),
+        repos=(
+            {"id": "nas", "uri": "rsync:nas:/backups", "guid": "0" * 64, "autoInitialize": False},
+        ),
     ),
     "repo.unresolved": Example({}, "The document has no repository.", repos=()),
     "schedule.invalid": Example({"schedule": "0 3 1 * MON"}),

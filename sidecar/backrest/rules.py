@@ -13,6 +13,7 @@ from datetime import date
 from typing import Any, Final
 
 from sidecar.backrest.cron import CronError, check_cron
+from sidecar.backrest.engine_name import EngineName, engine_of
 from sidecar.backrest.jsontext import Object, parse_integer
 from sidecar.backrest.messages import (
     AUTH,
@@ -47,8 +48,6 @@ _NAME_INSTANCE: Final = 'set the Instance ID in Backrest\'s settings, or write "
 _POLICIES: Final = ("prunePolicy", "checkPolicy", "forgetPolicy")
 _NEW_IDENTITY: Final = "remove `identity`: Backrest makes a new one, and peers must pair again"
 
-# The engines of `runner.json`; restic refuses these as "invalid backend".
-_OTHER_ENGINE: Final = re.compile(r"rsync:|dar:|duplicity\+")
 _RESTIC_URI: Final = (
     "write a restic URI, such as /backups, sftp:USER@HOST:/PATH or rest:https://HOST"
 )
@@ -93,6 +92,7 @@ def check_document(
     today: date | None = None,
     *,
     served: bool = False,
+    any_engine: bool = False,
     checked: CheckedPlans | None = None,
 ) -> list[DocumentFault]:
     """Return why Backrest would not start with a decoded document; empty if it would.
@@ -101,18 +101,20 @@ def check_document(
     fire in the next five years is refused, as Backrest does; without it only one
     that never fires. The version is left to `check_version`. `served` means that the
     document comes from Backrest's API, where the keys of the identity are masked.
+    `any_engine`: repositories of other programs than restic are no faults, because
+    another than Backrest uses the document.
     `checked` carries the plans without a fault from call to call. Never raises.
     """
     if checked is None or not isinstance(document, dict):
-        return _check(document, today, served)
+        return _check(document, today, served, any_engine)
     repos = document.get("repos")
     listed = repos if isinstance(repos, list) else ()
     ids = [repo.get("id") for repo in listed if isinstance(repo, dict)]
     context = (ids, bool(document.get("instance")), today)
     rest = None if getattr(document, "repeated", ()) else checked.without_known(document, context)
-    if rest is None or _check(rest, today, served):
+    if rest is None or _check(rest, today, served, any_engine):
         # With a fault everything is checked, since the index in a pointer counts all plans.
-        faults = _check(document, today, served)
+        faults = _check(document, today, served, any_engine)
         if not faults:
             checked.remember(document, context)
         return faults
@@ -120,14 +122,28 @@ def check_document(
     return []
 
 
-def _check(document: _Holder, today: date | None, served: bool) -> list[DocumentFault]:
-    return check_shape(document) or list(_check_meaning(document, today, served))
+def _check(
+    document: _Holder, today: date | None, served: bool, any_engine: bool
+) -> list[DocumentFault]:
+    if faults := check_shape(document):
+        return faults
+    unusable = () if any_engine else _check_initialised(document)
+    return [*_check_meaning(document, today, served), *unusable]
+
+
+def _check_initialised(document: _Holder) -> Iterator[DocumentFault]:
+    """Yield the repositories that no restic can initialise: Backrest would end over them."""
+    for index, repo in enumerate(document.get("repos") or ()):
+        fault = check_engine(repo.get("uri"))
+        if fault is not None and value_of(repo, REPO, "autoInitialize")[1]:
+            yield fault.under("repos", index)
 
 
 def check_engines(document: Mapping[str, Any]) -> list[DocumentFault]:
     """Return the repositories of a decoded document that no restic can use, nor Backrest.
 
-    Backrest starts with them, and each of their backups fails: hence no fault of `check_document`.
+    Without `autoInitialize` Backrest starts with them, stops containers for each of their backups,
+    and these fail: hence not all of them are faults of `check_document`.
     """
     repos = document.get("repos")
     return [
@@ -139,10 +155,10 @@ def check_engines(document: Mapping[str, Any]) -> list[DocumentFault]:
 
 def check_engine(uri: object) -> DocumentFault | None:
     """Return why a repository of Backrest's cannot have this URI; it is not shown itself."""
-    found = _OTHER_ENGINE.match(uri) if type(uri) is str else None
-    if found is None:
+    if type(uri) is not str or engine_of(uri) is EngineName.RESTIC:
         return None
-    text = f"repo.not-restic: the URI begins with `{found[0]}`, which is none of restic's"
+    scheme = uri[: min(uri.find(end) for end in ":+" if end in uri) + 1]
+    text = f"repo.not-restic: the URI begins with `{scheme}`, which is none of restic's"
     return DocumentFault("/uri", text, _RESTIC_URI)
 
 

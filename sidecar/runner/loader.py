@@ -95,7 +95,8 @@ def parse_config(content: bytes, path: Path, today: date) -> Config:
     try:
         document = parse_document(content)
         version = check_version(document.root)
-        faults = [version] if version else check_document(document.root, today)
+        # One repository that is of no use to restic is no reason to run no other.
+        faults = [version] if version else check_document(document.root, today, any_engine=True)
     except DocumentError as error:
         raise DocumentError(f"{path}: {error.message}", error.hint) from None
     if faults:

@@ -345,11 +345,22 @@ def test_restics_repositories_are_no_other_engines(document: str) -> None:
 
 @pytest.mark.parametrize("uri", ["rsync:h:/x", "dar:/x", "duplicity+file:///x"])
 def test_a_repository_of_another_engine_is_told(uri: str) -> None:
-    """It is no reason for Backrest not to start, so no fault of the document."""
-    repo = f'{{"id": "r", "uri": "{uri}", "autoInitialize": true}}'
+    """With a guid it is no reason for Backrest not to start, so no fault of the document."""
+    repo = f'{{"id": "r", "uri": "{uri}", "guid": "{"0" * 64}"}}'
     root = decode(f'{{"repos": [{repo}]}}')
     [fault] = check_engines(root)
 
     assert [] == check_document(root)
     assert ("/repos/0/uri", True) == (fault.pointer, fault.message.startswith("repo.not-restic"))
     assert uri not in fault.message
+
+
+def test_a_repository_that_restic_cannot_initialise_keeps_backrest_from_starting() -> None:
+    """The document is good for a program that has other engines, all the same."""
+    root = decode('{"repos": [{"id": "r", "uri": "rsync:/x", "autoInitialize": true}]}')
+
+    [fault] = check_document(root)
+
+    assert "/repos/0/uri" == fault.pointer
+    assert fault.message.startswith("repo.not-restic: ")
+    assert [] == check_document(root, any_engine=True)

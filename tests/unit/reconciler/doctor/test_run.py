@@ -266,11 +266,22 @@ def test_faults_in_plans_of_ours_only_say_who_mends_them(host: Host) -> None:
 
 def test_a_repository_of_another_program_is_told(host: Host) -> None:
     """Backrest starts with it, and none of its backups succeeds."""
-    host.repos.append({"id": "nas", "uri": "rsync:MARK@nas:/x", "autoInitialize": True})
+    host.repos.append({"id": "nas", "uri": "rsync:MARK@nas:/x", "guid": "0" * 64})
     host.write()
     found = host.examine()["document.valid"]
 
     assert found.verdict is CheckStatus.WARNING
+    assert "/uri: repo.not-restic" in found.details[0]
+    assert "MARK" not in str(found)
+
+
+def test_a_repository_of_another_program_to_be_initialised_is_a_failure(host: Host) -> None:
+    """Backrest would end at its start, and no other repository would be saved to either."""
+    host.repos.append({"id": "nas", "uri": "rsync:MARK@nas:/x", "autoInitialize": True})
+    host.write()
+    found = host.examine()["document.valid"]
+
+    assert found.verdict is CheckStatus.FAILURE
     assert "/uri: repo.not-restic" in found.details[0]
     assert "MARK" not in str(found)
 
