@@ -83,7 +83,7 @@ class Stack:
     def context(self, **changed: Any) -> CheckContext:
         """Return the context of the checks, who does not run in a container."""
         context = make_context(self.settings, {"TZ": "Europe/Berlin"}, fix=False)
-        return replace(context, own_id="", is_contained=False, **changed)
+        return replace(context, **{"own_id": "", "is_contained": False, **changed})
 
     def examine(self, **changed: Any) -> dict[str, CheckResult]:
         """Run all checks."""

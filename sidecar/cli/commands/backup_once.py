@@ -1,6 +1,7 @@
 """backup-once: everything now, without a scheduler, with containers stopped around it."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,13 +128,13 @@ def backup_once(dry_run: bool, **flags: Any) -> None:
     raise click.exceptions.Exit(_run(flags, dry_run=dry_run))
 
 
-def _run(flags: dict[str, Any], *, dry_run: bool) -> int:
+def _run(flags: Mapping[str, Any], *, dry_run: bool) -> int:
     from sidecar.docker.client import DockerClient
     from sidecar.docker.one_shot import OneShotDocker
     from sidecar.runner.once.once import OnceBackup, Result, preview_once, run_once
     from sidecar.service.signals import SignalWaiter
 
-    own = {name: flags.pop(name) for name in _OWN_FLAGS}
+    own = {name: flags[name] for name in _OWN_FLAGS}
     seconds = parse_duration("--quiesce-timeout", own["quiesce_timeout"])
     log = {name: flags[name] for name in ("log_level", "log_format")}
     settings = build_settings(flags)

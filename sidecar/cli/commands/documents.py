@@ -30,7 +30,7 @@ from sidecar.cli.output.text import echo
 @option("--if-absent", is_flag=True, help="Succeed without a change when the file exists.")
 @option("--config-mode", default="keep", help="Permission bits of the new file.  [default: 0600]")
 @log_options
-def init(**flags: Any) -> None:
+def init(log_level: str, log_format: str, **flags: Any) -> None:
     """Create a document with one repository, which Backrest initialises when it starts.
 
     \b
@@ -43,7 +43,7 @@ def init(**flags: Any) -> None:
     from sidecar.lib.log import start_logging
     from sidecar.reconciler.init import NewDocument, create_document
 
-    start_logging(flags.pop("log_level"), flags.pop("log_format"))
+    start_logging(log_level, log_format)
     for line in create_document(NewDocument(**flags)):
         echo(line)
 

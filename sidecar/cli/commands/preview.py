@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ def lint(strict: bool, form: str, each: bool, **flags: Any) -> None:
     from sidecar.reconciler.lint import lint_each, lint_once
 
     if each:
-        _take_compose_files(flags)
+        flags["compose"], flags["files"] = _compose_files(flags), ()
     run_lint = lint_each if each else lint_once
     report = run_lint(build_settings(flags), datetime.now().astimezone(), dict(os.environ))
     if text := render_lint(report, form, os.environ.get("GITHUB_WORKSPACE", "")):
@@ -126,11 +127,12 @@ def lint(strict: bool, form: str, each: bool, **flags: Any) -> None:
         raise click.exceptions.Exit(ATTENTION)
 
 
-def _take_compose_files(flags: dict[str, Any]) -> None:
-    """Take all arguments for Compose files, also without --compose before them."""
-    flags["compose"], flags["files"] = (*flags["compose"], *flags["files"]), ()
-    if not flags["compose"] or "-" in flags["compose"]:
+def _compose_files(flags: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return all arguments, which are Compose files, also without --compose before them."""
+    files = (*flags["compose"], *flags["files"])
+    if not files or "-" in files:
         raise click.UsageError("--each takes the names of Compose files")
+    return files
 
 
 @click.command()

@@ -1,6 +1,7 @@
 """Values of the sidecar's flags → checked settings."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -31,29 +32,28 @@ from sidecar.reconciler.settings import (
 _LEAST_INTERVAL = 1.0
 
 
-def build_settings(flags: dict[str, Any]) -> ReconcilerSettings:
+def build_settings(flags: Mapping[str, Any]) -> ReconcilerSettings:
     """Return checked settings of click's values, and start logging.
 
-    Takes the values of the option groups out of `flags`; groups that a command does not have
-    get their defaults. Raises UsageError naming the flag.
+    Groups that a command does not have get their defaults. Raises UsageError naming the flag.
     """
-    start_logging(flags.pop("log_level"), flags.pop("log_format"))
+    start_logging(flags["log_level"], flags["log_format"])
     require_known_zone()
-    container = flags.pop("backrest_container")
+    container = flags["backrest_container"]
     policy = Policy(
-        **{name: flags.pop(name) for name in _PLAIN_POLICY if name in flags},
-        path_map=parse_path_map(flags.pop("path_map")),
-        hook_policy=HookPolicy(flags.pop("hook_policy")),
+        **{name: flags[name] for name in _PLAIN_POLICY if name in flags},
+        path_map=parse_path_map(flags["path_map"]),
+        hook_policy=HookPolicy(flags["hook_policy"]),
         runner_container=container or Policy().runner_container,
     )
     return ReconcilerSettings(
-        config=flags.pop("config"),
+        config=flags["config"],
         policy=check_policy(policy),
         source=_build_source(flags),
-        secrets_dir=flags.pop("secrets_dir"),
-        config_mode=parse_mode(flags.pop("config_mode", "keep")),
-        accept_version=flags.pop("accept_version"),
-        state_dir=flags.pop("state_dir", None),
+        secrets_dir=flags["secrets_dir"],
+        config_mode=parse_mode(flags.get("config_mode", "keep")),
+        accept_version=flags["accept_version"],
+        state_dir=flags.get("state_dir"),
         runner_named=bool(container),
         lifetime=_build_lifetime(flags),
         access=_build_access(flags),
@@ -77,31 +77,31 @@ _PLAIN_POLICY = (
 )
 
 
-def _build_lifetime(flags: dict[str, Any]) -> Lifetime:
+def _build_lifetime(flags: Mapping[str, Any]) -> Lifetime:
     return Lifetime(
-        Orphans(flags.pop("orphans", Orphans.DISABLE)),
-        parse_duration("--orphan-grace", flags.pop("orphan_grace", "7d")),
-        accept_orphans=flags.pop("accept_orphans", False),
-        accept_engine=flags.pop("accept_engine", False),
-        take_over=frozenset(flags.pop("take_over", ())),
+        Orphans(flags.get("orphans", Orphans.DISABLE)),
+        parse_duration("--orphan-grace", flags.get("orphan_grace", "7d")),
+        accept_orphans=flags.get("accept_orphans", False),
+        accept_engine=flags.get("accept_engine", False),
+        take_over=frozenset(flags.get("take_over", ())),
     )
 
 
-def _build_access(flags: dict[str, Any]) -> BackrestLogin:
-    url, user = flags.pop("backrest_url", ""), flags.pop("backrest_user", "")
-    file = flags.pop("backrest_password_file", None)
+def _build_access(flags: Mapping[str, Any]) -> BackrestLogin:
+    url, user = flags.get("backrest_url", ""), flags.get("backrest_user", "")
+    file = flags.get("backrest_password_file")
     password = os.environ.get(f"{VARIABLE}BACKREST_PASSWORD", "")
     return check_access(BackrestLogin(url, user, read_password(file) if file else password))
 
 
-def _build_applying(flags: dict[str, Any]) -> Applying:
+def _build_applying(flags: Mapping[str, Any]) -> Applying:
     given = {
-        name: parse_duration(f"--{flag}", flags.pop(flag.replace("-", "_")))
+        name: parse_duration(f"--{flag}", flags[flag.replace("-", "_")])
         for flag, name in _DURATIONS.items()
         if flag.replace("-", "_") in flags
     }
-    via = ApplyVia(flags.pop("apply_via", ApplyVia.AUTO))
-    return Applying(flags.pop("apply", False), via, **given)
+    via = ApplyVia(flags.get("apply_via", ApplyVia.AUTO))
+    return Applying(flags.get("apply", False), via, **given)
 
 
 _DURATIONS = {
@@ -112,14 +112,14 @@ _DURATIONS = {
 }
 
 
-def _build_watching(flags: dict[str, Any]) -> Watching:
-    interval = parse_duration("--interval", flags.pop("interval", "60s"))
+def _build_watching(flags: Mapping[str, Any]) -> Watching:
+    interval = parse_duration("--interval", flags.get("interval", "60s"))
     if interval < _LEAST_INTERVAL:
         raise UsageError(f"--interval {interval:g}s is too short", "write 1s or more")
-    events = flags.pop("with_events", True)
-    listen = flags.pop("listen", None)
-    settle = parse_duration("--settle", flags.pop("settle", "100ms"))
-    cap = parse_duration("--settle-cap", flags.pop("settle_cap", "500ms"))
+    events = flags.get("with_events", True)
+    listen = flags.get("listen")
+    settle = parse_duration("--settle", flags.get("settle", "100ms"))
+    cap = parse_duration("--settle-cap", flags.get("settle_cap", "500ms"))
     if cap < settle:
         raise UsageError(
             f"--settle-cap {cap:g}s is shorter than --settle {settle:g}s", "write a longer one"
@@ -130,17 +130,17 @@ def _build_watching(flags: dict[str, Any]) -> Watching:
         settle,
         cap,
         listen=parse_listen(listen) if listen else None,
-        allowed_hosts=parse_allowed_hosts(flags.pop("allowed_hosts", ())),
+        allowed_hosts=parse_allowed_hosts(flags.get("allowed_hosts", ())),
     )
 
 
-def _build_source(flags: dict[str, Any]) -> InventorySource:
-    compose, files = flags.pop("compose", ()), flags.pop("files", ())
-    inventory, save = flags.pop("inventory", None), flags.pop("save_inventory", None)
+def _build_source(flags: Mapping[str, Any]) -> InventorySource:
+    compose, files = flags.get("compose", ()), flags.get("files", ())
+    inventory, save = flags.get("inventory"), flags.get("save_inventory")
     if files and not compose:
         raise click.UsageError(f"{files[0]!r} is neither a command nor a file after --compose")
     if inventory and compose:
         raise click.UsageError("--inventory and --compose exclude each other")
     if save and (inventory or compose):
         raise click.UsageError("--save-inventory saves what an engine says: leave the other out")
-    return InventorySource(flags.pop("docker_sock", None), inventory, (*compose, *files), save)
+    return InventorySource(flags.get("docker_sock"), inventory, (*compose, *files), save)

@@ -19,24 +19,21 @@ from sidecar.runner.verify.verify import Verification
 
 
 def read_request(
-    plan: RunPlan, flags: dict[str, Any], environ: Mapping[str, str]
+    plan: RunPlan, flags: Mapping[str, Any], environ: Mapping[str, str]
 ) -> RestoreRequest:
-    """Return what is requested of a plan, without the instance's name; raises UsageError.
-
-    Takes the values of the restore's own flags out of `flags`.
-    """
+    """Return what is requested of a plan, without the instance's name; raises UsageError."""
     zone, _ = local_zone(environ)
-    at, target = flags.pop("at"), flags.pop("target")
+    at, target = flags["at"], flags["target"]
     wanted = {
-        "snapshot": flags.pop("snapshot"),
+        "snapshot": flags["snapshot"],
         "at": None if at is None else parse_moment(at, zone),
-        "paths": flags.pop("paths"),
+        "paths": flags["paths"],
         # Made absolute and no more: a link in it is not ours to resolve.
         "target": "" if target is None else os.path.abspath(target),  # noqa: PTH100
-        "path_map": parse_path_map(flags.pop("path_map")),
-        "in_place": flags.pop("in_place"),
-        "stop": flags.pop("stop"),
-        "force": flags.pop("force"),
+        "path_map": parse_path_map(flags["path_map"]),
+        "in_place": flags["in_place"],
+        "stop": flags["stop"],
+        "force": flags["overwrite"],
     }
     return RestoreRequest(plan, "", **wanted)
 

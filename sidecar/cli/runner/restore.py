@@ -45,6 +45,7 @@ _flag = partial(click.option, cls=Flag)
 @_flag("--stop-timeout", metavar="DURATION", default="10s", help="How long each has for that.")
 @_flag(
     "--force",
+    "overwrite",
     is_flag=True,
     help="Overwrite what has the same name in --target; go on though space seems short, rights "
     "are missing, or no engine can be asked who uses the data.",
@@ -157,9 +158,9 @@ def verify(plans: tuple[str, ...], sample: int, seed: int | None, **flags: Any) 
     from sidecar.runner.verify.sample import SampleLimits, parse_size
     from sidecar.service.signals import interruptible
 
-    least = parse_size("--min-size", flags.pop("min_size"))
-    most = parse_size("--max-size", flags.pop("max_size"))
-    limits, scratch = SampleLimits(sample, least, most), flags.pop("scratch")
+    least = parse_size("--min-size", flags["min_size"])
+    most = parse_size("--max-size", flags["max_size"])
+    limits, scratch = SampleLimits(sample, least, most), flags["scratch"]
     settings, line = build_settings(flags), ProgressLine()
     options = VerifyOptions(limits, secrets.randbits(32) if seed is None else seed, scratch)
     statuses = []

@@ -1,5 +1,6 @@
 """Values of the runner's flags → checked settings."""
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -26,72 +27,71 @@ from sidecar.runner.settings import (
 )
 
 
-def build_settings(flags: dict[str, Any]) -> RunnerSettings:
+def build_settings(flags: Mapping[str, Any]) -> RunnerSettings:
     """Return checked settings of click's values, and start logging.
 
-    Takes the values of the option groups out of `flags`; groups that a command does not have
-    get their defaults. Raises UsageError naming the flag.
+    Groups that a command does not have get their defaults. Raises UsageError naming the flag.
     """
-    start_logging(flags.pop("log_level"), flags.pop("log_format"))
+    start_logging(flags["log_level"], flags["log_format"])
     require_known_zone()
-    listen = flags.pop("listen", None)
+    listen = flags.get("listen")
     return RunnerSettings(
-        config=flags.pop("config"),
-        state_dir=flags.pop("state_dir"),
+        config=flags["config"],
+        state_dir=flags["state_dir"],
         scheduling=_scheduling(flags),
         running=_running(flags),
         notifying=_notifying(flags),
         emptiness=_emptiness(flags),
-        restore_check=_cron(flags.pop("restore_check_schedule", "")),
+        restore_check=_cron(flags.get("restore_check_schedule", "")),
         neighbour=_neighbour(flags),
-        identity=resolve_identity(flags.pop("puid"), flags.pop("pgid")),
-        journal_keep=flags.pop("journal_keep"),
-        health_grace=parse_seconds("--health-grace", flags.pop("health_grace", "1h")),
+        identity=resolve_identity(flags["puid"], flags["pgid"]),
+        journal_keep=flags["journal_keep"],
+        health_grace=parse_seconds("--health-grace", flags.get("health_grace", "1h")),
         listen=parse_listen(listen) if listen else None,
-        allowed_hosts=parse_allowed_hosts(flags.pop("allowed_hosts", ())),
+        allowed_hosts=parse_allowed_hosts(flags.get("allowed_hosts", ())),
     )
 
 
-def _scheduling(flags: dict[str, Any]) -> Scheduling:
+def _scheduling(flags: Mapping[str, Any]) -> Scheduling:
     return Scheduling(
-        flags.pop("seats", Scheduling().seats),
-        CatchUp(flags.pop("catch_up", CatchUp.ONCE)),
-        flags.pop("backup_on_start", False),
-        parse_seconds("--grace", flags.pop("grace", "30s")),
+        flags.get("seats", Scheduling().seats),
+        CatchUp(flags.get("catch_up", CatchUp.ONCE)),
+        flags.get("backup_on_start", False),
+        parse_seconds("--grace", flags.get("grace", "30s")),
     )
 
 
-def _running(flags: dict[str, Any]) -> Running:
+def _running(flags: Mapping[str, Any]) -> Running:
     return Running(
-        flags.pop("restic", "restic"),
-        OnMissing(flags.pop("on_missing", OnMissing.FAIL)),
-        parse_limit("--stall-timeout", flags.pop("stall_timeout", "1h")),
-        parse_limit("--hook-timeout", flags.pop("hook_timeout", "30m")),
-        parse_seconds("--lock-wait", flags.pop("lock_wait", "10m")),
+        flags.get("restic", "restic"),
+        OnMissing(flags.get("on_missing", OnMissing.FAIL)),
+        parse_limit("--stall-timeout", flags.get("stall_timeout", "1h")),
+        parse_limit("--hook-timeout", flags.get("hook_timeout", "30m")),
+        parse_seconds("--lock-wait", flags.get("lock_wait", "10m")),
     )
 
 
-def _notifying(flags: dict[str, Any]) -> Notifying:
-    urls, file = flags.pop("notify_url", ()), flags.pop("notify_url_file", None)
+def _notifying(flags: Mapping[str, Any]) -> Notifying:
+    urls, file = flags.get("notify_url", ()), flags.get("notify_url_file")
     more = read_lines("--notify-url-file", file) if file else ()
-    return Notifying((*urls, *more), frozenset(map(NoticeEvent, flags.pop("notify_on", ()))))
+    return Notifying((*urls, *more), frozenset(map(NoticeEvent, flags.get("notify_on", ()))))
 
 
-def _emptiness(flags: dict[str, Any]) -> EmptySourceOptions:
+def _emptiness(flags: Mapping[str, Any]) -> EmptySourceOptions:
     return EmptySourceOptions(
-        flags.pop("restore_empty", False),
-        frozenset(flags.pop("restore_empty_plan", ())),
-        frozenset(flags.pop("empty_on_purpose", ())),
-        flags.pop("restore_stop", False),
+        flags.get("restore_empty", False),
+        frozenset(flags.get("restore_empty_plan", ())),
+        frozenset(flags.get("empty_on_purpose", ())),
+        flags.get("restore_stop", False),
     )
 
 
-def _neighbour(flags: dict[str, Any]) -> Neighbour:
+def _neighbour(flags: Mapping[str, Any]) -> Neighbour:
     found = Neighbour(
-        flags.pop("backrest_data", None),
-        flags.pop("backrest_container", ""),
-        flags.pop("docker_sock", ""),
-        flags.pop("force", False),
+        flags.get("backrest_data"),
+        flags.get("backrest_container", ""),
+        flags.get("docker_sock", ""),
+        flags.get("force", False),
     )
     if found.container and not found.has_docker:
         raise UsageError(
