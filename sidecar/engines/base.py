@@ -15,8 +15,7 @@ from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy, Repo, RunPlan
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.process import Child
-
-_SHORT_ID = 8
+from sidecar.lib.text import short_id
 
 
 class ResultKind(StrEnum):
@@ -69,7 +68,11 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What a backup counted; sizes in bytes, time in seconds."""
+    """What a backup counted; sizes in bytes, time in seconds.
+
+    An engine counts what of it there is: what it cannot tell apart is processed, and no more.
+    Blobs are restic's own; None: the engine has none.
+    """
 
     files_new: int = 0
     files_changed: int = 0
@@ -81,8 +84,8 @@ class Stats:
     dirs_new: int = 0
     dirs_changed: int = 0
     dirs_unmodified: int = 0
-    data_blobs: int = 0
-    tree_blobs: int = 0
+    data_blobs: int | None = None
+    tree_blobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ class CommandResult:
             all of it: programs pass over some in silence.
         tells_attributes: whether each extended attribute that was lost is in `unrestored`,
             unless the file system has none.
+        note: a sentence beside the reason, without secrets, that changes nothing of how it ended.
     """
 
     kind: ResultKind
@@ -128,11 +132,15 @@ class CommandResult:
     listed: "tuple[Snapshot, ...] | None" = None
     unrestored: "tuple[Unrestored, ...]" = ()
     tells_attributes: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One snapshot; `time` is aware, `paths` are as the runner saw them."""
+    """One snapshot; `time` is aware, `paths` are as the runner saw them.
+
+    `id` is a hash, or what the engine calls it, as `2026-11-29_03-10-00`.
+    """
 
     id: str
     time: datetime
@@ -141,9 +149,14 @@ class Snapshot:
     bytes_processed: int | None = None
     files_processed: int | None = None
 
+    @property
+    def short(self) -> str:
+        """The id as people see it: of a hash the first eight digits, any other whole."""
+        return short_id(self.id)
+
     def is_called(self, name: str) -> bool:
-        """Return whether `name` is the id, or eight or more digits with which it begins."""
-        return len(name) >= _SHORT_ID and self.id.startswith(name)
+        """Return whether `name` is the id, or begins it and is no shorter than `short`."""
+        return len(name) >= len(self.short) and self.id.startswith(name)
 
     @property
     def plan_tags(self) -> tuple[str, ...]:
@@ -182,16 +195,23 @@ class Unrestored:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a snapshot; `kind` is file, dir, symlink or another word of the engine.
+    """One entry of a snapshot; None is what the engine does not tell.
 
-    `user` and `group` are the numbers of its owners; None where the engine does not tell.
+    Attributes:
+        path: absolute, see `has_exact_path`.
+        kind: file, dir, symlink or another word of the engine.
+        size: in bytes.
+        mode: permissions with the set-id and sticky bits.
+        mtime: in unix seconds.
+        user: the number of its owner.
+        group: the number of its group.
     """
 
     path: str
-    kind: str
-    size: int = 0
-    mode: int = 0
-    mtime: float = 0.0
+    kind: str | None = None
+    size: int | None = None
+    mode: int | None = None
+    mtime: float | None = None
     user: int | None = None
     group: int | None = None
 
@@ -199,6 +219,47 @@ class Entry:
     def has_exact_path(self) -> bool:
         """Whether the path is its true one, so that it can be named to the engine."""
         return REPLACED not in self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine keeps of a source and what else it can, in the repository at hand.
+
+    Attributes:
+        hard_links: several names of one file come back as one file.
+        sparse: holes come back as holes.
+        xattrs: extended attributes come back.
+        acls: access control lists come back.
+        time_resolution: of the times of files, in seconds.
+        encryption: what it stores can be read by nobody without a password.
+        progress: it says how far a backup is.
+        unlock: what it leaves when it is killed may be a lock.
+        prune: what is forgotten still takes space, until that is freed.
+    """
+
+    hard_links: bool
+    sparse: bool
+    xattrs: bool
+    acls: bool
+    time_resolution: float
+    encryption: bool
+    progress: bool
+    unlock: bool
+    prune: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a backup would do.
+
+    Attributes:
+        result: how it would end, as far as that can be told without doing it.
+        commands: the command lines that it would run, without secrets; none where the engine has
+            a dry run of its own.
+    """
+
+    result: CommandResult
+    commands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,12 +334,17 @@ def failed(failure: FailureClass, reason: str) -> CommandResult:
     return CommandResult(ResultKind.FAILED, failure, reason)
 
 
+def failure_of(error: EngineError) -> CommandResult:
+    """Return an EngineError as a failed result."""
+    return replace(failed(error.failure, str(error)), excerpt=error.excerpt)
+
+
 def as_result(action: Callable[[], CommandResult]) -> CommandResult:
     """Run an action, and return an EngineError that it raises as a failed result."""
     try:
         return action()
     except EngineError as error:
-        return replace(failed(error.failure, str(error)), excerpt=error.excerpt)
+        return failure_of(error)
 
 
 Report = Callable[[Progress], None]
@@ -321,9 +387,13 @@ class Upkeep(Protocol):
 class Engine(Upkeep, Protocol):
     """One repository behind one program. Every method blocks.
 
-    Methods that return a `CommandResult` never raise for a failure of the program; the others
-    raise EngineError.
+    Methods that return a `CommandResult` or a `Preview` never raise for a failure of the program;
+    the others raise EngineError.
     """
+
+    def capabilities(self) -> Capabilities:
+        """Return what it can do in this repository."""
+        ...
 
     def backup(
         self, plan: RunPlan, instance: str, report: Report, parent: str = ""
@@ -334,6 +404,10 @@ class Engine(Upkeep, Protocol):
         beginning: what has not changed since is not read. It may be gone, and need not be the
         newest. Without one the repository is asked.
         """
+        ...
+
+    def preview(self, plan: RunPlan, instance: str, report: Report) -> Preview:
+        """Return what a backup of the plan would do; changes nothing, creates nothing."""
         ...
 
     def forget(self, plan: RunPlan, instance: str, keep: Retention) -> CommandResult:
@@ -374,5 +448,8 @@ class Engines(Protocol):
     """Makes the engines of repositories."""
 
     def make(self, repo: Repo, on_start: OnStart | None = None) -> Engine:
-        """Return the engine of a repository; `on_start` gets each program that it starts."""
+        """Return the engine of a repository; `on_start` gets each program that it starts.
+
+        Raises EngineError where no engine can work on the repository as it is described.
+        """
         ...

@@ -10,6 +10,8 @@ _SIZE_STEP = 1000.0
 _SIZE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _MAX_QUOTED = 60
 _SHORTEST_PART = 3
+_SHORT_ID = 8
+_HASH = re.compile(r"[0-9a-f]{8,}")
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/'\"]*@")
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^\s\"'<>\\]*)")
@@ -36,6 +38,11 @@ def render_size(size: float) -> str:
 def counted(number: int, one: str, many: str = "") -> str:
     """Write a number of things, as in `1 plan`, `2 plans`; `many` where that is not one with s."""
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def short_id(name: str) -> str:
+    """Return the first eight digits of a hash, `4bba301e`; any other name whole."""
+    return name[:_SHORT_ID] if _HASH.fullmatch(name) else name
 
 
 def is_utf8(text: str) -> bool:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 
 from sidecar.backrest.reading import Repo
-from sidecar.engines.restic.access import expand
+from sidecar.engines.access import expand
 
 
 def lock_keys(repo: Repo, guid: str, environ: Mapping[str, str]) -> frozenset[str]:

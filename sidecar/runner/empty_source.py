@@ -297,7 +297,7 @@ class EmptySourceGuard:
         held = {os.path.normpath(path) for path in snapshot.paths}
         paths = tuple(path for path in plan.paths if os.path.normpath(path) in held)
         if not paths:
-            raise RestoreError(f"the snapshot {snapshot.id[:8]} is of other paths")
+            raise RestoreError(f"the snapshot {snapshot.short} is of other paths")
         instance, may_stop = self._document.config.instance, self._options.may_stop
         request = RestoreRequest(plan, instance, snapshot.id, paths=paths, stop=may_stop)
         engine = self._engine(plan)

@@ -199,7 +199,7 @@ def find_lacking(entry: Entry, rights: Rights) -> Iterator[Deviation]:
         taken.append(Aspect.OWNER)
     if not is_ours and entry.kind != "symlink":
         taken += [Aspect.MODE, Aspect.TIME]
-    if entry.mode & stat.S_ISGID and not is_our_group:
+    if (entry.mode or 0) & stat.S_ISGID and not is_our_group:
         taken.append(Aspect.SETID)
     if entry.kind in _DEVICES:
         taken.append(Aspect.DEVICE)
@@ -218,12 +218,12 @@ def compare_entries(entries: Iterable[Entry], root: Path) -> Iterator[Deviation]
         places = names.places_of(entry.path)
         # Of two names that look the same in a listing either may be meant. And a socket, whose
         # kind is not known here, is restored by no program.
-        if len(places) < 2 and entry.kind in _KINDS:
+        if len(places) < 2 and (entry.kind is None or entry.kind in _KINDS):
             yield from _compare(entry, places[0] if places else None)
 
 
 def _compare(entry: Entry, place: bytes | None) -> Iterator[Deviation]:
-    kind = _KINDS[entry.kind]
+    kind = None if entry.kind is None else _KINDS[entry.kind]
     try:
         held = os.lstat(place) if place is not None else None
     except (FileNotFoundError, NotADirectoryError):
@@ -232,9 +232,9 @@ def _compare(entry: Entry, place: bytes | None) -> Iterator[Deviation]:
         yield Deviation(Aspect.DEVICE, entry.path)
     elif held is None:
         yield Deviation(_CONTENTS, f"{entry.path} was not restored")
-    elif stat.S_IFMT(held.st_mode) != kind:
+    elif kind is not None and stat.S_IFMT(held.st_mode) != kind:
         yield Deviation(_CONTENTS, f"{entry.path} is no {entry.kind}")
-    elif entry.kind == "file" and held.st_size != entry.size:
+    elif entry.kind == "file" and entry.size not in {None, held.st_size}:
         size = counted(held.st_size, "byte")
         yield Deviation(_CONTENTS, f"{entry.path} has {size} instead of {entry.size}")
     else:
@@ -252,13 +252,12 @@ def compare_properties(entry: Entry, held: os.stat_result) -> Iterator[Deviation
         change = f"{owners[0]}:{owners[1]} instead of {wanted[0]}:{wanted[1]}"
         yield Deviation(Aspect.OWNER, f"{entry.path}: {change}")
     mode = stat.S_IMODE(held.st_mode)
-    if entry.kind != "symlink" and mode != entry.mode:
+    if entry.mode is not None and entry.kind != "symlink" and mode != entry.mode:
         change = f"{entry.path}: {mode:04o} instead of {entry.mode:04o}"
         for aspect, bits in ((Aspect.MODE, ~_SETID), (Aspect.SETID, _SETID)):
             if (mode ^ entry.mode) & bits:
                 yield Deviation(aspect, change)
-    # A listing without a time has 0.
-    if entry.mtime and abs(held.st_mtime - entry.mtime) > _SAME_TIME:
+    if entry.mtime is not None and abs(held.st_mtime - entry.mtime) > _SAME_TIME:
         yield Deviation(Aspect.TIME, entry.path)
 
 

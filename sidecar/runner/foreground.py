@@ -3,21 +3,21 @@
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from queue import Empty
 
 from sidecar.backrest.reading import Config, RunPlan
 from sidecar.engines.base import (
-    CommandResult,
     Engine,
     EngineError,
     FailureClass,
     HeldLock,
     LockRecords,
+    Preview,
     Report,
     ResultKind,
 )
-from sidecar.engines.restic import ResticEngines
+from sidecar.engines.registry import all_engines
 from sidecar.lib.errors import UsageError
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.due import Job
@@ -158,14 +158,13 @@ def run_dry(
     config: Config,
     job: Job,
     report: Report,
-) -> CommandResult:
-    """Let restic compute what the backup of a plan would do; no hook runs, nothing is recorded."""
+) -> Preview:
+    """Return what the backup of a plan would do; no hook runs, nothing is recorded or sent."""
     engine = make_engine(settings, environ, config, job.repo)
     plan = config.plan(job.subject) or RunPlan(job.subject, job.repo)
     if (refused := refuse_links(plan.paths)) is not None:
-        return refused
-    dry = replace(plan, backup_flags=(*plan.backup_flags, "--dry-run"))
-    return engine.backup(dry, config.instance, report)
+        return Preview(refused)
+    return engine.preview(plan, config.instance, report)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +220,7 @@ def make_engine(
         names = ", ".join(sorted(one.id for one in config.repos))
         raise UsageError(f"there is no repository {repo!r}", f"there are: {names or 'none'}")
     programs = ProcessRunner(environment_of(environ))
-    return ResticEngines(programs, engine_options(settings, environ, records)).make(found)
+    return all_engines(programs, engine_options(settings, environ, records)).make(found)
 
 
 def hooks_of(config: Config, job: Job) -> tuple[str, ...]:

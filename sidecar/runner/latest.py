@@ -16,7 +16,6 @@ BELIEVED_AHEAD = 86_400.0
 
 _MOST_LOOKS = 100
 _MOST_NAMED = 3
-_SHORT_ID = 8
 
 
 class FileCounts(Protocol):
@@ -102,8 +101,8 @@ class FileLook:
 
 
 def name_snapshots(snapshots: tuple[Snapshot, ...]) -> str:
-    """Name up to three snapshots by the beginnings of their ids."""
-    names = ", ".join(one.id[:_SHORT_ID] for one in snapshots[:_MOST_NAMED])
+    """Name up to three snapshots by their short ids."""
+    names = ", ".join(one.short for one in snapshots[:_MOST_NAMED])
     more = len(snapshots) - _MOST_NAMED
     return f"{names} and {more} more" if more > 0 else names
 

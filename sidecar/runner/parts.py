@@ -11,8 +11,9 @@ from sidecar.docker.client import DockerClient
 from sidecar.docker.containers import Containers
 from sidecar.docker.one_shot import OneShotDocker
 from sidecar.docker.own_container import own_container_id
-from sidecar.engines.base import LockRecords
-from sidecar.engines.restic import CommandTimeouts, Locking, ResticEngines, ResticOptions
+from sidecar.engines.base import Engines, LockRecords
+from sidecar.engines.registry import all_engines
+from sidecar.engines.restic import CommandTimeouts, Locking, ResticOptions
 from sidecar.lib.process import ProcessRunner
 from sidecar.lib.zones import local_zone
 from sidecar.runner.document import ExecutedDocument
@@ -179,12 +180,12 @@ def assemble(
         known = KnownRepositories(journal, document)
         shared = engine_options(settings, environ, records)
         engines, last_engines, probing = (
-            ResticEngines(starter, shared) for starter in (runner, cleanup, probes)
+            all_engines(starter, shared) for starter in (runner, cleanup, probes)
         )
 
-        def programs(engines: ResticEngines) -> Programs:
+        def programs(engines: Engines, starter: ProcessRunner) -> Programs:
             timeout = settings.running.hook_timeout
-            hooks = HookRunner(engines.runner, settings.config, delivery.post, timeout, zone)
+            hooks = HookRunner(starter, settings.config, delivery.post, timeout, zone)
             return Programs(engines, hooks)
 
         notifying = settings.notifying
@@ -201,7 +202,13 @@ def assemble(
             plans=plans,
             retries=RetryRules(scheduler, document, is_possible=retries),
         )
-        session = Session(journal, programs(engines), programs(last_engines), reporter, options)
+        session = Session(
+            journal,
+            programs(engines, runner),
+            programs(last_engines, cleanup),
+            reporter,
+            options,
+        )
         gate = RepositoryGate(prober, initialiser, environ)
         resumer = MarkerResumer(settings.config, _connection(settings, environ), plans)
         yield RunnerParts(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sidecar.backrest.reading import Config, RunPlan
 from sidecar.engines.base import FailureClass
 from sidecar.lib.errors import SidecarError
+from sidecar.lib.text import short_id
 from sidecar.runner.due import LONGEST_SLEEP, Job, JobKind, backup_job
 from sidecar.runner.execution import Execution
 from sidecar.runner.health import UPKEEP, judge
@@ -35,7 +36,6 @@ from sidecar.service.health import Health
 from sidecar.service.report import Reporter
 
 _GOOD = tuple(outcome for outcome in RunOutcome if outcome.is_good)
-_SHORT_ID = 8
 
 
 class _ListedPlan(NamedTuple):
@@ -144,7 +144,7 @@ class RunnerReport(Reporter[RunnerStatus]):
                     failure=self._runs.failure_of_bad(listed.job, past),
                     blocked=blocked.get(listed.plan.id, ""),
                     ahead=tuple(
-                        one.snapshot[:_SHORT_ID]
+                        short_id(one.snapshot)
                         for one in ahead.get(listed.plan.id, ())
                         if is_ahead(one.time, status.now)
                     ),

@@ -63,7 +63,7 @@ def test_an_older_restic_is_not_given_it(stand_in: StandIn) -> None:
     done = bench.restic().backup(plan, INSTANCE, bench.reported.append)
 
     assert "--skip-if-unchanged" not in calls(bench)[-1]
-    assert "restic 0.16.5 does not know --skip-if-unchanged: it was left out" == done.excerpt
+    assert "restic 0.16.5 does not know --skip-if-unchanged: it was left out" == done.note
 
 
 def test_version_is_asked_once_for_a_program(stand_in: StandIn) -> None:

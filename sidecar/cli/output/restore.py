@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from sidecar.backrest.reading import RunPlan
-from sidecar.cli.output.text import aligned, echo, printable, short_id
-from sidecar.lib.text import counted, render_size
+from sidecar.cli.output.text import aligned, echo, printable
+from sidecar.lib.text import counted, render_size, short_id
 from sidecar.lib.zones import local_zone
 from sidecar.runner.journal import Ended, RunOutcome
 from sidecar.runner.restore.choose import RestoreRequest, parse_moment, parse_path_map

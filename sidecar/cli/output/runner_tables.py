@@ -12,11 +12,11 @@ import click
 
 from sidecar.backrest.reading import RunPlan, Timing
 from sidecar.cli.output.runs import COLOURS
-from sidecar.cli.output.text import aligned, printable, short_id
+from sidecar.cli.output.text import aligned, printable
 from sidecar.engines.base import HeldLock, Snapshot
 from sidecar.lib.duration import render_duration
 from sidecar.lib.errors import DocumentError, StoreError, UsageError
-from sidecar.lib.text import closest, counted, render_size
+from sidecar.lib.text import closest, counted, render_size, short_id
 from sidecar.lib.zones import local_zone
 from sidecar.runner.control import resolve_job
 from sidecar.runner.due import JobKind, Scheduler, backup_job

@@ -8,10 +8,10 @@ from typing import TextIO
 
 import click
 
-from sidecar.cli.output.text import can_redraw, printable, short_id, without_commands
+from sidecar.cli.output.text import can_redraw, printable, without_commands
 from sidecar.engines.base import FailureClass, Progress, Stats
 from sidecar.lib.duration import render_duration
-from sidecar.lib.text import counted, render_size
+from sidecar.lib.text import counted, render_size, short_id
 from sidecar.runner.due import Job
 from sidecar.runner.job.progress import RunFinished
 from sidecar.runner.journal import RunOutcome

@@ -1,4 +1,4 @@
-"""Text for terminals: columns that line up, short ids, and nothing that a terminal would obey.
+"""Text for terminals: columns that line up, and nothing that a terminal would obey.
 
 Nor anything that a log of a GitHub workflow would obey: it takes a line that begins with `::`, and
 `##[` anywhere in a line, as a command. What we print comes from labels, documents and programs.
@@ -13,7 +13,6 @@ from typing import TextIO
 
 import click
 
-_SHORT_ID = 8
 # Colours in front of it are taken out where the stream is no terminal.
 _COMMAND = re.compile(
     r"(?:^|(?<=\r))((?:\s|\x1b\[[\d;]*m)*):(?=(?:\x1b\[[\d;]*m)*:)|##(?=\[)", re.MULTILINE
@@ -116,8 +115,3 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """Return each line of the text printable, as messages of other programs have several."""
     return "\n".join(map(printable, text.splitlines()))
-
-
-def short_id(snapshot: str) -> str:
-    """Return as much of a snapshot's id as restic shows, for example `4bba301e`."""
-    return snapshot[:_SHORT_ID]

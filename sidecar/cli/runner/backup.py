@@ -42,7 +42,9 @@ _accept_option = click.option(
 @click.argument("plans", metavar="[PLAN]...", nargs=-1)
 @option("--all", "all_plans", is_flag=True, help="Every plan that has a schedule.")
 @option(
-    "--dry-run", is_flag=True, help="Let restic say what it would save; run no hook, save nothing."
+    "--dry-run",
+    is_flag=True,
+    help="Say what would be saved; run no hook, save, forget and send nothing.",
 )
 @_accept_option
 @document_options
@@ -112,7 +114,7 @@ def _run_one_dry(
     from sidecar.engines.base import ResultKind
     from sidecar.runner.foreground import hooks_of, run_dry
 
-    found = run_dry(
+    preview = run_dry(
         settings,
         dict(os.environ),
         config,
@@ -120,9 +122,12 @@ def _run_one_dry(
         partial(line.show, name_of(job)),
     )
     line.clear()
+    found = preview.result
     counts = "" if found.stats is None else render_stats(found.stats)
-    words = "; ".join(filter(None, (counts, printable(found.reason))))
+    words = "; ".join(filter(None, (counts, printable(found.reason), printable(found.note))))
     echo(f"{printable(name_of(job))} would end with {found.kind.value}: {words}")
+    for command in preview.commands:
+        echo(f"  would run {printable(command)}")
     for hook in hooks_of(config, job):
         echo(f"  would run {printable(hook)}")
     if found.kind is ResultKind.WARNING:

@@ -20,9 +20,10 @@ from sidecar.cli.output.runs import (
     render_end,
     render_outcome,
 )
-from sidecar.cli.output.text import echo, printable, short_id
+from sidecar.cli.output.text import echo, printable
 from sidecar.lib.duration import render_duration
 from sidecar.lib.log import leave_out
+from sidecar.lib.text import short_id
 from sidecar.runner.due import Job, JobKind
 
 if TYPE_CHECKING:

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy, RunPlan
+from sidecar.engines.access import split_flag
 from sidecar.engines.base import Command
-from sidecar.engines.restic.access import RepositoryAccess, split_flag
+from sidecar.engines.restic.access import ResticAccess
 from sidecar.engines.restic.features import Feature, Features
+from sidecar.lib.text import short_id
 
 _OFTEN = {"RESTIC_PROGRESS_FPS": "2"}
 # For output that nobody parses: enough to see that something moves.
@@ -22,7 +24,7 @@ def plan_tags(plan_id: str, instance: str) -> tuple[str, str]:
 
 
 def render_backup(
-    access: RepositoryAccess,
+    access: ResticAccess,
     plan: RunPlan,
     paths: Sequence[str],
     instance: str,
@@ -53,7 +55,7 @@ def skips_unchanged(plan: RunPlan, features: Features) -> bool:
     return _SKIP in _own_words(plan) and features.has(Feature.SKIP_IF_UNCHANGED)
 
 
-def sets_tags(access: RepositoryAccess, plan: RunPlan) -> bool:
+def sets_tags(access: ResticAccess, plan: RunPlan) -> bool:
     """Return whether flags of the document give the plan's snapshots further tags."""
     return any(word.startswith("--tag") for word in (*access.flags, *_own_words(plan)))
 
@@ -67,19 +69,19 @@ def split_tags(tags: Sequence[str]) -> tuple[str, ...]:
     return tuple(tag.strip() for tag in ",".join(tags).split(","))
 
 
-def render_snapshots(access: RepositoryAccess, tags: Sequence[str]) -> Command:
+def render_snapshots(access: ResticAccess, tags: Sequence[str]) -> Command:
     """List the snapshots that have all of the tags."""
     wanted = ["--tag", ",".join(tags)] if tags else []
     return _command(access, ["snapshots", "--json"], ["--no-lock", *wanted])
 
 
-def render_forget(access: RepositoryAccess, keep: Retention, tags: Sequence[str]) -> Command:
+def render_forget(access: ResticAccess, keep: Retention, tags: Sequence[str]) -> Command:
     """Delete the records of the snapshots with all of the tags beyond `keep`."""
     after = ["--tag", ",".join(tags), "--group-by", ""]
     return _command(access, ["forget", "--json", *keep_flags(keep)], after, shown=tags[0])
 
 
-def render_forget_all(access: RepositoryAccess, keep: Retention) -> Command:
+def render_forget_all(access: ResticAccess, keep: Retention) -> Command:
     """Delete the records of snapshots beyond `keep`, for each set of tags separately."""
     return _command(access, ["forget", "--json", *keep_flags(keep)], ["--group-by", "tags"])
 
@@ -90,7 +92,7 @@ def keep_flags(keep: Retention) -> tuple[str, ...]:
     return tuple(word for name, count in counts if count for word in (f"--keep-{name}", str(count)))
 
 
-def render_prune(access: RepositoryAccess, policy: PrunePolicy) -> Command:
+def render_prune(access: ResticAccess, policy: PrunePolicy) -> Command:
     """Free what no snapshot uses; a limit in bytes wins over one in percent."""
     most = f"{policy.max_unused_bytes}B"
     if not policy.max_unused_bytes:
@@ -98,62 +100,62 @@ def render_prune(access: RepositoryAccess, policy: PrunePolicy) -> Command:
     return _command(access, ["prune"], ["--max-unused", most], _SELDOM)
 
 
-def render_check(access: RepositoryAccess, policy: CheckPolicy) -> Command:
+def render_check(access: ResticAccess, policy: CheckPolicy) -> Command:
     """Check the structure and, where the policy says so, a share of the data."""
     share = 0.0 if policy.structure_only else policy.read_data_subset_percent
     after = [f"--read-data-subset={share:.4f}%"] if share > 0 else []
     return _command(access, ["check"], after, _SELDOM)
 
 
-def render_unlock(access: RepositoryAccess, *, is_all: bool = False) -> Command:
+def render_unlock(access: ResticAccess, *, is_all: bool = False) -> Command:
     """Remove stale locks, or all of them."""
     return _command(access, ["unlock"], ["--remove-all"] if is_all else [])
 
 
-def render_init(access: RepositoryAccess) -> Command:
+def render_init(access: ResticAccess) -> Command:
     """Create the repository."""
     return _command(access, ["init", "--json"])
 
 
-def render_config(access: RepositoryAccess) -> Command:
+def render_config(access: ResticAccess) -> Command:
     """Show the repository's own settings, among them its id; takes no lock."""
     return _command(access, ["cat", "config"], ["--no-lock"])
 
 
-def render_list_locks(access: RepositoryAccess) -> Command:
+def render_list_locks(access: ResticAccess) -> Command:
     """List the ids of the locks."""
     return _command(access, ["list", "locks"], ["--no-lock"])
 
 
-def render_lock(access: RepositoryAccess, lock: str) -> Command:
+def render_lock(access: ResticAccess, lock: str) -> Command:
     """Show one lock."""
     return _command(access, ["cat", "lock", lock], ["--no-lock"])
 
 
-def render_entries(access: RepositoryAccess, snapshot: str, path: str) -> Command:
+def render_entries(access: ResticAccess, snapshot: str, path: str) -> Command:
     """List all that a snapshot holds at and below a path."""
     below = [] if path == "/" else ["--recursive"]
     wanted = [] if path == "/" else [path]
     return _command(access, ["ls", "--json", snapshot, *wanted], ["--no-lock", *below])
 
 
-def render_paths(access: RepositoryAccess, snapshot: str, paths: Sequence[str]) -> Command:
+def render_paths(access: ResticAccess, snapshot: str, paths: Sequence[str]) -> Command:
     """List paths of a snapshot themselves, and what lies directly in them."""
     return _command(access, ["ls", "--json", snapshot, *paths], ["--no-lock"])
 
 
-def render_snapshot(access: RepositoryAccess, snapshot: str) -> Command:
+def render_snapshot(access: ResticAccess, snapshot: str) -> Command:
     """Show the record of a snapshot, which names its root folder."""
     return _command(access, ["cat", "snapshot", snapshot], ["--no-lock"])
 
 
-def render_tree(access: RepositoryAccess, tree: str) -> Command:
+def render_tree(access: ResticAccess, tree: str) -> Command:
     """Show the record of a folder of a snapshot."""
     return _command(access, ["cat", "blob", tree], ["--no-lock"])
 
 
 def render_restore(
-    access: RepositoryAccess,
+    access: ResticAccess,
     snapshot: str,
     includes: Sequence[str],
     target: str,
@@ -167,7 +169,7 @@ def render_restore(
     wanted = () if "/" in includes else includes
     flags = [word for path in wanted for word in ("--include", path.translate(_SPECIAL))]
     head = ["restore", "--json", *(["--sparse"] if is_sparse else []), snapshot]
-    return _command(access, head, ["--target", target, *flags], _OFTEN, snapshot[:8])
+    return _command(access, head, ["--target", target, *flags], _OFTEN, short_id(snapshot))
 
 
 def render_version(program: str) -> Command:
@@ -176,7 +178,7 @@ def render_version(program: str) -> Command:
 
 
 def _command(
-    access: RepositoryAccess,
+    access: ResticAccess,
     head: Sequence[str],
     after: Sequence[str] = (),
     env: dict[str, str] | None = None,

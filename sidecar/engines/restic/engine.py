@@ -10,6 +10,7 @@ from pathlib import Path
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy, Repo, RunPlan
 from sidecar.engines.base import (
+    Capabilities,
     Command,
     CommandResult,
     EngineError,
@@ -18,6 +19,7 @@ from sidecar.engines.base import (
     FailureClass,
     HeldLock,
     OnStart,
+    Preview,
     Report,
     ResultKind,
     Snapshot,
@@ -25,7 +27,7 @@ from sidecar.engines.base import (
     failed,
 )
 from sidecar.engines.restic import commands as argv
-from sidecar.engines.restic.access import RepositoryAccess
+from sidecar.engines.restic.access import ResticAccess
 from sidecar.engines.restic.failures import is_without_parent
 from sidecar.engines.restic.features import Feature, Features
 from sidecar.engines.restic.interpret import Verb
@@ -68,15 +70,34 @@ class ResticEngine:
         """Return what this restic can do. Raises EngineError if it cannot be started."""
         return self._program.features()
 
+    def capabilities(self) -> Capabilities:
+        """Return what this restic can do. Raises EngineError if it cannot be started."""
+        return Capabilities(
+            hard_links=True,
+            sparse=self.features().has(Feature.SPARSE),
+            xattrs=True,
+            acls=True,
+            time_resolution=1e-9,
+            encryption=True,
+            progress=True,
+            unlock=True,
+            prune=True,
+        )
+
     def backup(
         self, plan: RunPlan, instance: str, report: Report, parent: str = ""
     ) -> CommandResult:
         """Make a snapshot of the plan's paths; success without a snapshot: nothing was new.
 
         `parent` is a snapshot that an earlier run of the plan has made, see `base.Engine`. A
-        restic that does not know --skip-if-unchanged runs without it, and the excerpt says so.
+        restic that does not know --skip-if-unchanged runs without it, and a note says so.
         """
         return as_result(lambda: self._backup(plan, instance, report, parent))
+
+    def preview(self, plan: RunPlan, instance: str, report: Report) -> Preview:
+        """Return what a backup of the plan would do, by restic's own dry run."""
+        dry = replace(plan, backup_flags=(*plan.backup_flags, "--dry-run"))
+        return Preview(self.backup(dry, instance, report))
 
     def forget(self, plan: RunPlan, instance: str, keep: Retention) -> CommandResult:
         """Delete the records of the plan's snapshots beyond `keep`; never all of them."""
@@ -179,7 +200,7 @@ class ResticEngine:
             return True
         if not listed:
             # Restic before 0.17 succeeds at listing a snapshot that is not there.
-            message = f"the repository has no snapshot {snapshot.id[:8]} any more"
+            message = f"the repository has no snapshot {snapshot.short} any more"
             raise EngineError(FailureClass.UNKNOWN, message)
         return False
 
@@ -199,7 +220,7 @@ class ResticEngine:
         )
 
     @property
-    def _access(self) -> RepositoryAccess:
+    def _access(self) -> ResticAccess:
         return self._program.access
 
     def _list(self, tags: Sequence[str]) -> tuple[Snapshot, ...]:
@@ -229,9 +250,8 @@ class ResticEngine:
             # It may have forged a snapshot of another plan.
             self._recent.drop(self._program.repo)
         if argv.is_weakened(plan, features):
-            done = _with_note(
-                done, f"{features} does not know --skip-if-unchanged: it was left out"
-            )
+            note = f"{features} does not know --skip-if-unchanged: it was left out"
+            done = replace(done, note=note)
         return replace(_with_missing(done, missing), forged=earlier.forged, listed=earlier.listed)
 
     def _find_earlier(
@@ -433,10 +453,6 @@ def _with_missing(done: CommandResult, missing: Sequence[str]) -> CommandResult:
     )
 
 
-def _with_note(done: CommandResult, note: str) -> CommandResult:
-    return replace(done, excerpt=f"{note}\n{done.excerpt}".rstrip())
-
-
 def _meets_something(path: str, target: Path) -> bool:
     """Return whether something is where an absolute path is restored below `target`.
 
@@ -463,5 +479,5 @@ def _remove_conflicts(entries: Iterable[Entry], target: Path) -> None:
         path = os.path.join(target, entry.path.lstrip("/"))  # noqa: PTH118 - of any bytes
         with contextlib.suppress(OSError):
             present = stat.S_IFMT(os.lstat(path).st_mode)
-            if present not in (stat.S_IFDIR, _KINDS.get(entry.kind)):
+            if present not in (stat.S_IFDIR, _KINDS.get(entry.kind or "")):
                 os.unlink(path)  # noqa: PTH108

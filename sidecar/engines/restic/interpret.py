@@ -12,9 +12,9 @@ from sidecar.engines.base import (
     Stats,
     failed,
 )
+from sidecar.engines.masking import Masking
 from sidecar.engines.restic.failures import classify, is_not_removed, render_reason
 from sidecar.engines.restic.listing import parse_forgotten
-from sidecar.engines.restic.masking import Masking
 from sidecar.engines.restic.messages import ResticOutput, Unread, number_of, parse_output
 from sidecar.engines.restic.unrestored import parse_unrestored
 from sidecar.lib.process import Completed

@@ -61,7 +61,7 @@ def parse_entry(line: bytes) -> Entry | None:
     node = parse_message(line)
     if node is None or node.get("struct_type", node.get("message_type")) != "node":
         return None
-    mtime = 0.0
+    mtime = None
     with contextlib.suppress(ValueError, OverflowError):
         mtime = parse_time(str(node.get("mtime", ""))).timestamp()
     mode, size = int(number_of(node, "mode")), int(number_of(node, "size"))

@@ -16,11 +16,11 @@ from sidecar.engines.base import (
     Report,
     ResultKind,
 )
+from sidecar.engines.masking import masking_of
 from sidecar.engines.restic import commands as argv
-from sidecar.engines.restic.access import RepositoryAccess, resolve_access
+from sidecar.engines.restic.access import ResticAccess, resolve_restic_access
 from sidecar.engines.restic.features import FeatureMemo, Features
 from sidecar.engines.restic.interpret import FinishedCommand, Verb, interpret
-from sidecar.engines.restic.masking import masking_of
 from sidecar.engines.restic.messages import ProgressParser
 from sidecar.engines.restic.options import ResticOptions
 from sidecar.engines.restic.retrying import RetryWatch
@@ -56,9 +56,9 @@ class Program:
         self._name = options.restic
 
     @cached_property
-    def access(self) -> RepositoryAccess:
+    def access(self) -> ResticAccess:
         """How the repository is reached. Raises EngineError."""
-        return resolve_access(self.repo, self._environ, self._name, self.features)
+        return resolve_restic_access(self.repo, self._environ, self._name, self.features)
 
     def features(self) -> Features:
         """Return what this restic can do. Raises EngineError if it cannot be started."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sidecar.backrest.plan import OnError
 from sidecar.backrest.reading import Repo, RunHook, RunPlan
-from sidecar.engines.restic.masking import masking_of
+from sidecar.engines.masking import masking_of
 from sidecar.lib.duration import render_duration
 from sidecar.lib.log import log_event
 from sidecar.lib.process import Completed, ProcessRunner

@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from sidecar.backrest.reading import Config, Repo, RunPlan
-from sidecar.engines.base import FailureClass, ResultKind
+from sidecar.engines.base import CommandResult, FailureClass, ResultKind, as_result
 from sidecar.lib.duration import render_duration
 from sidecar.lib.log import log_event
 from sidecar.lib.process import end_leftover
@@ -167,10 +167,13 @@ class RunRecovery:
         repo = (None if config is None else config.repo(name)) or resumed
         if repo is None:
             return ()
-        engine = self._cleanup.engines.make(
-            repo, lambda child: self._journal.runs.child(one.run.id, child)
-        )
-        unlocked = engine.unlock()
+
+        def unlock() -> CommandResult:
+            return self._cleanup.engines.make(
+                repo, lambda child: self._journal.runs.child(one.run.id, child)
+            ).unlock()
+
+        unlocked = as_result(unlock)
         if unlocked.kind is ResultKind.SUCCESS:
             return ()
         return (f"the repository could not be unlocked: {unlocked.reason}",)

@@ -16,12 +16,12 @@ from datetime import UTC, datetime
 from sidecar.backrest.reading import RunPlan
 from sidecar.engines.base import CommandResult, Engine, EngineError, FailureClass, Snapshot
 from sidecar.lib.log import log_event
+from sidecar.lib.text import short_id
 from sidecar.runner.due import backup_job
 from sidecar.runner.journal import AheadSnapshot, Journal, JournalError
 from sidecar.runner.latest import FileLook, Latest, find_latest, is_ahead
 
 _MOST_NAMED = 3
-_SHORT_ID = 8
 _NO_FILE = "no file was there to save"
 _log = logging.getLogger(__name__)
 
@@ -217,7 +217,7 @@ def _lacking(plan: RunPlan, own: Sequence[Snapshot]) -> BackupVerdict:
     if not lost:
         return BackupVerdict()
     warning = (
-        f"plan {plan.id}: its newest snapshot {own[-1].id[:_SHORT_ID]} lacks {', '.join(lost)}, "
+        f"plan {plan.id}: its newest snapshot {own[-1].short} lacks {', '.join(lost)}, "
         "which an earlier one holds: nothing is forgotten until all paths are there"
     )
     return BackupVerdict(warning, FailureClass.SOURCE_MISSING, keeps_all=True)
@@ -225,7 +225,7 @@ def _lacking(plan: RunPlan, own: Sequence[Snapshot]) -> BackupVerdict:
 
 def _emptied(plan: RunPlan, latest: Snapshot) -> BackupVerdict:
     """Return the verdict on a plan without a file, whose latest snapshot holds some."""
-    held = f"{latest.id[:_SHORT_ID]} of {_moment(latest.time.timestamp())} holds some"
+    held = f"{latest.short} of {_moment(latest.time.timestamp())} holds some"
     remedy = f"backrest-runner run --accept-empty {shlex.quote(plan.id)}"
     warning = (
         f"plan {plan.id}: {_NO_FILE}, while its snapshot {held}: nothing is forgotten "
@@ -241,7 +241,7 @@ def _later(snapshots: Iterable[Snapshot], moment: float) -> bool:
 
 def _remedy(ahead: Sequence[AheadSnapshot]) -> str:
     """Return what to do about snapshots from the future: `→ restic forget 5f3a9c01`."""
-    return f"→ restic forget {' '.join(one.snapshot[:_SHORT_ID] for one in ahead[:_MOST_NAMED])}"
+    return f"→ restic forget {' '.join(short_id(one.snapshot) for one in ahead[:_MOST_NAMED])}"
 
 
 def _records(snapshots: Iterable[Snapshot]) -> tuple[AheadSnapshot, ...]:
@@ -256,7 +256,7 @@ def _by_time(one: AheadSnapshot) -> tuple[float, str]:
 
 def _tell(ahead: Sequence[AheadSnapshot]) -> str:
     named = ahead[:_MOST_NAMED]
-    said = ", ".join(f"{one.snapshot[:_SHORT_ID]} is dated {_moment(one.time)}" for one in named)
+    said = ", ".join(f"{short_id(one.snapshot)} is dated {_moment(one.time)}" for one in named)
     more = len(ahead) - len(named)
     others = f" and {more} more" if more else ""
     until = "it is" if len(ahead) == 1 else "they are"

@@ -15,6 +15,7 @@ from sidecar.backrest.reading import Repo, RunPlan
 from sidecar.engines.base import (
     CommandResult,
     Engine,
+    EngineError,
     Engines,
     FailureClass,
     Report,
@@ -22,6 +23,7 @@ from sidecar.engines.base import (
     Snapshot,
     as_result,
     failed,
+    failure_of,
 )
 from sidecar.lib.duration import render_duration
 from sidecar.lib.log import log_event
@@ -231,12 +233,14 @@ class Attempt:
         return None if plan is None else refuse_links(plan.paths)
 
     def _await_locks(self) -> CommandResult | None:
-        """Wait until the repository is free; return why it is not."""
+        """Wait until the repository is free; return why it is not, or why it has no engine."""
+        try:
+            engine = self._engine()
+        except EngineError as error:
+            return failure_of(error)
         is_alone = self.scope.job.kind is not JobKind.BACKUP
         seconds, stopping = self.context.lock_wait, self.context.stopping
-        return wait_for_locks(
-            self._engine(), seconds, stopping, repo=self.scope.repo.id, is_alone=is_alone
-        )
+        return wait_for_locks(engine, seconds, stopping, repo=self.scope.repo.id, is_alone=is_alone)
 
     def _judge_start(self, hooks: HookOutcome) -> AttemptResult | None:
         if hooks.halt is None:
@@ -264,7 +268,10 @@ class Attempt:
         if self._is_stopping():
             return self._stopped()
         self._phase(Phase.WORKING)
-        engine = self._engine()
+        try:
+            engine = self._engine()
+        except EngineError as error:
+            return self.halted(failure_of(error))
         unlocked = run_unlock(engine, self.scope.repo)
         if unlocked is not None and unlocked.kind is not ResultKind.SUCCESS:
             return self._stopped() if self._is_stopping() else self.halted(unlocked)
@@ -305,7 +312,7 @@ class Attempt:
 
     def _judge(self, done: CommandResult, verdict: BackupVerdict) -> AttemptResult:
         result, events = _warned(done, verdict), self.scope.events
-        remark = "; ".join(filter(None, (self.conditions.remark, verdict.remark)))
+        remark = "; ".join(filter(None, (self.conditions.remark, result.note, verdict.remark)))
         if result.kind is ResultKind.SUCCESS:
             is_new = self.scope.plan is None or result.snapshot
             outcome = RunOutcome.SUCCESS if is_new else RunOutcome.SKIPPED
@@ -446,9 +453,9 @@ def _warned(result: CommandResult, verdict: BackupVerdict) -> CommandResult:
 
 
 def _render_forged(snapshot: Snapshot) -> str:
-    return f"{snapshot.id[:8]} is ignored, it has the tags {' and '.join(snapshot.plan_tags)}"
+    return f"{snapshot.short} is ignored, it has the tags {' and '.join(snapshot.plan_tags)}"
 
 
 def _render_repair(snapshot: Snapshot) -> str:
     """Return the line that leaves a snapshot the tag of the plan that made it."""
-    return f"restic tag --remove {shlex.quote(','.join(snapshot.plan_tags[1:]))} {snapshot.id[:8]}"
+    return f"restic tag --remove {shlex.quote(','.join(snapshot.plan_tags[1:]))} {snapshot.short}"

@@ -70,9 +70,13 @@ def probe(engine: Upkeep, expected: str, at: float) -> Probed:
     try:
         guid = engine.probe()
     except EngineError as error:
-        return Probed(at, failure=error.failure, reason=error.message, excerpt=error.excerpt)
+        return _unreached(error, at)
     same = _compare(guid, expected)
     return Probed(at, guid, same.failure, same.reason)
+
+
+def _unreached(error: EngineError, at: float) -> Probed:
+    return Probed(at, failure=error.failure, reason=error.message, excerpt=error.excerpt)
 
 
 def _compare(guid: str, expected: str) -> CommandResult:
@@ -114,7 +118,10 @@ class Prober:
     def run(self, repo: Repo) -> Probed:
         """Probe one now."""
         expected = repo.guid or self._known.guid(repo.id)
-        probed = probe(self._engines.make(repo), expected, self._now())
+        try:
+            probed = probe(self._engines.make(repo), expected, self._now())
+        except EngineError as error:
+            probed = _unreached(error, self._now())
         self.note(repo, probed)
         return probed
 

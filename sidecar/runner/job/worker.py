@@ -9,7 +9,7 @@ from sidecar.backrest.reading import Repo, RunPlan, Timing
 from sidecar.engines.base import CommandResult, FailureClass, Stats, failed
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.process import ProcessRunner
-from sidecar.lib.text import counted, render_size
+from sidecar.lib.text import counted, render_size, short_id
 from sidecar.lib.threads import places_of
 from sidecar.runner.due import Job, JobKind, Missed, Retry
 from sidecar.runner.empty_source import EmptySourceGuard
@@ -166,5 +166,5 @@ def _render_restored(ended: Ended) -> str:
     stats = ended.stats or Stats()
     files, size = counted(stats.files_processed, "file"), render_size(stats.bytes_processed)
     verb = "was" if stats.files_processed == 1 else "were"
-    said = f"{files} of {size} {verb} restored before, from snapshot {ended.snapshot[:8]}"
+    said = f"{files} of {size} {verb} restored before, from snapshot {short_id(ended.snapshot)}"
     return "; ".join(filter(None, (said, ended.reason)))

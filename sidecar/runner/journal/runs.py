@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from sidecar.lib.process import Child
+from sidecar.lib.text import short_id
 from sidecar.runner.due import Job, Retry
 from sidecar.runner.journal.database import Database
 from sidecar.runner.journal.memory import RunMemory
@@ -35,7 +36,6 @@ _END = (
     "excerpt = ?, resume = '', child_pid = NULL, child_started = NULL "
     "WHERE id = ? AND (ended IS NULL OR outcome = 'interrupted')"
 )
-_SHORT_ID = 8
 _STATS_OF = (
     f"SELECT stats FROM runs WHERE {OF_JOB} AND snapshot IN (?, ?) "  # noqa: S608
     "AND stats IS NOT NULL ORDER BY id DESC LIMIT 1"
@@ -173,7 +173,7 @@ class Runs:
         Raises JournalError.
         """
         # Before restic 0.15 only the first digits of an id were recorded.
-        values = (*job, snapshot, snapshot[:_SHORT_ID])
+        values = (*job, snapshot, short_id(snapshot))
         row = self._file.read(lambda db: db.execute(_STATS_OF, values).fetchone())
         stats = None if row is None else stats_of(row[0])
         return None if stats is None else stats.files_processed

@@ -14,7 +14,7 @@ from sidecar.docker.failures import DockerError
 from sidecar.docker.one_shot import OneShotContainer, OneShotDocker
 from sidecar.docker.own_container import find_own_container, own_container_id
 from sidecar.docker.usage import on_host
-from sidecar.engines.restic.masking import Masking, masking_of_variables
+from sidecar.engines.masking import Masking, masking_of_variables
 from sidecar.lib.errors import UsageError
 from sidecar.lib.log import log_event
 from sidecar.runner.journal import Journal

@@ -160,18 +160,20 @@ def measure(source: str, entries: Iterable[Entry]) -> RestoreItem:
     The size of a hard link counts each time. Raises RestoreError if there is nothing.
     """
     files = size = count = 0
-    is_folder = True
+    kind: str | None = "dir"
     for entry in entries:
         count += 1
         files += entry.kind == "file"
-        size += entry.size
+        size += entry.size or 0
         if entry.path == source:
-            is_folder = entry.kind == "dir"
+            kind = entry.kind
     if not count:
         hint = "`backrest-runner snapshots PLAN` shows their paths; --snapshot takes another"
         if REPLACED in source:
             hint = f"if bytes of its name are no UTF-8: {_restore_above(source)}"
         raise RestoreError(f"the snapshot does not hold {source}", hint)
+    # Where no kind is told, what has something in it is a folder.
+    is_folder = count > 1 if kind is None else kind == "dir"
     return RestoreItem(source, "", is_folder, files, size)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sidecar.backrest.reading import Config, RunPlan
 from sidecar.engines.base import Engine, LockRecords, Report
-from sidecar.engines.restic import ResticEngines
+from sidecar.engines.registry import all_engines
 from sidecar.lib.errors import UsageError
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.identity import switch_user
@@ -138,7 +138,7 @@ def make_engine(
         known = ", ".join(one.id for one in config.repos) or "none"
         raise UsageError(f"there is no repository {repo!r}", f"known: {known}")
     programs = ProcessRunner(environment_of(environ))
-    return ResticEngines(programs, engine_options(settings, environ, records)).make(found)
+    return all_engines(programs, engine_options(settings, environ, records)).make(found)
 
 
 def resolve_plan(config: Config, name: str, repo: str) -> RunPlan:

@@ -256,7 +256,7 @@ def json_stats(stats: Stats | None, snapshot: str) -> str:
         return "null"
     kind = "summary" if stats != Stats() or snapshot else ""
     held = {field.name: getattr(stats, field.name) for field in fields(stats)}
-    counted = "".join(f'"{name}":{json_number(held[ours])},' for name, ours in STATS.values())
+    counted = "".join(f'"{name}":{json_number(held[ours] or 0)},' for name, ours in STATS.values())
     return (
         f'{{"message_type":"{kind}","error":null,"during":"","item":"",{counted}'
         f'"snapshot_id":{json_text(snapshot)},"percent_done":0,"total_files":0,"files_done":0,'

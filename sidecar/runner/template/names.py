@@ -28,7 +28,7 @@ def _of_repo(give: Callable[[Repo], Any]) -> Evaluate:
 
 
 def _of_stats(name: str) -> Evaluate:
-    return lambda values: getattr(values.stats or _NO_STATS, name)
+    return lambda values: getattr(values.stats or _NO_STATS, name) or 0
 
 
 def _stats_fields() -> dict[str, tuple[Type, Evaluate]]:

@@ -148,7 +148,8 @@ def _stats_lines(stats: Stats) -> Iterator[str]:
     yield f"Processed: {format_size(stats.bytes_processed)} in {files}"
     yield _render_counts("Files", stats.files_new, stats.files_changed, stats.files_unmodified)
     yield _render_counts("Folders", stats.dirs_new, stats.dirs_changed, stats.dirs_unmodified)
-    yield f"Blobs: {stats.data_blobs} of data, {stats.tree_blobs} of folders"
+    if stats.data_blobs is not None:
+        yield f"Blobs: {stats.data_blobs} of data, {stats.tree_blobs or 0} of folders"
     yield f"Duration: {show_float(stats.seconds)} s"
 
 

@@ -61,9 +61,9 @@ class Sampler:
         if not entry.has_exact_path:
             self.unnamed += 1
             return
-        if entry.size > self._limits.most:
+        if size_of(entry) > self._limits.most:
             known = self._smallest_beyond
-            if known is None or entry.size < known.size:
+            if known is None or size_of(entry) < size_of(known):
                 self._smallest_beyond = entry
             return
         self._reservoirs[_rank(entry, self._limits)].put(entry)
@@ -77,9 +77,14 @@ class Sampler:
 
 
 def _rank(entry: Entry, limits: SampleLimits) -> int:
-    if entry.size >= limits.least:
+    if size_of(entry) >= limits.least:
         return 0
     return 1 if entry.size else 2
+
+
+def size_of(entry: Entry) -> int:
+    """Return the size of a file, in bytes; 0 where the engine does not tell it."""
+    return entry.size or 0
 
 
 def parse_size(flag: str, text: str) -> int:

@@ -38,7 +38,7 @@ from sidecar.runner.fidelity import (
 from sidecar.runner.journal import Ended, Journal, JournalError, RunCause, RunOutcome
 from sidecar.runner.latest import FileLook, find_latest
 from sidecar.runner.rights import Capability, Rights
-from sidecar.runner.verify.sample import SampleLimits, Sampler
+from sidecar.runner.verify.sample import SampleLimits, Sampler, size_of
 
 _PIECE = 1 << 20
 # As text a time has microseconds at the least, and a float of today about as many.
@@ -221,10 +221,12 @@ class Verifier:
             failure = done.failure or FailureClass.UNKNOWN
             return _failed(plan.id, seed, failure, reason, snapshot.id)
         rights = self._machine.rights()
-        compared = [compare(entry, scratch, rights) for entry in chosen]
+        known = self._engine.capabilities()
+        same_time = max(_SAME_TIME, known.time_resolution)
+        compared = [compare(entry, scratch, rights, same_time) for entry in chosen]
         lost = Differences(rights)
         lost.add(deviation for one in compared for deviation in one.lost)
-        if rights.is_root:
+        if rights.is_root and known.xattrs:
             lost.add(self._lost_attributes(snapshot, chosen, scratch, done, rights))
         differences = tuple(f"{one.path}: {one.difference}" for one in compared if one.difference)
         whole = [one for one in compared if not one.difference]
@@ -303,11 +305,14 @@ class Comparison:
     lost: tuple[Deviation, ...] = ()
 
 
-def compare(entry: Entry, scratch: Path, rights: Rights) -> Comparison:
+def compare(
+    entry: Entry, scratch: Path, rights: Rights, same_time: float = _SAME_TIME
+) -> Comparison:
     """Compare what was restored of a file below `scratch`. Raises OSError.
 
     A live file that has another size or time than in the snapshot is not compared: it has
-    changed since. One that changes while it is read has changed as well.
+    changed since. One that changes while it is read has changed as well. Times are the same if
+    they differ by no more than `same_time`, in seconds.
     """
     restored = scratch / entry.path.lstrip("/")
     try:
@@ -316,7 +321,7 @@ def compare(entry: Entry, scratch: Path, rights: Rights) -> Comparison:
         return Comparison(entry.path, "was not restored")
     if not stat.S_ISREG(held.st_mode):
         return Comparison(entry.path, "is no regular file")
-    if held.st_size != entry.size:
+    if entry.size not in {None, held.st_size}:
         size = counted(held.st_size, "byte")
         return Comparison(entry.path, f"has {size} instead of {entry.size}")
     deviations = tuple(compare_properties(entry, held))
@@ -329,21 +334,22 @@ def compare(entry: Entry, scratch: Path, rights: Rights) -> Comparison:
     if changes:
         return Comparison(entry.path, "; ".join(changes), lost=lost)
     # The engine has compared the content with its checksums when it restored it.
-    has_changed = not _is_unchanged(entry)
+    has_changed = not _is_unchanged(entry, same_time)
     is_equal = not has_changed and _is_equal(restored, Path(entry.path))
-    has_changed = has_changed or not (is_equal or _is_unchanged(entry))
+    has_changed = has_changed or not (is_equal or _is_unchanged(entry, same_time))
     difference = "its content is another than that of the live file, which looks unchanged"
     return Comparison(entry.path, "" if is_equal or has_changed else difference, has_changed, lost)
 
 
-def _is_unchanged(entry: Entry) -> bool:
+def _is_unchanged(entry: Entry, same_time: float) -> bool:
     """Return whether the live file is still the one of the snapshot, as far as that can be seen."""
     try:
         held = Path(entry.path).lstat()
     except OSError:
         return False
-    is_same = held.st_size == entry.size and abs(held.st_mtime - entry.mtime) <= _SAME_TIME
-    return stat.S_ISREG(held.st_mode) and is_same
+    if entry.mtime is None or held.st_size != entry.size:
+        return False
+    return stat.S_ISREG(held.st_mode) and abs(held.st_mtime - entry.mtime) <= same_time
 
 
 def _is_equal(one: Path, other: Path) -> bool:
@@ -360,10 +366,10 @@ def _is_equal(one: Path, other: Path) -> bool:
 def _fitting(chosen: tuple[Entry, ...], free: int) -> tuple[Entry, ...]:
     """Return the files that have space, smallest first; the largest are left out."""
     fitting: list[Entry] = []
-    for entry in sorted(chosen, key=lambda one: one.size):
-        if entry.size > free:
+    for entry in sorted(chosen, key=size_of):
+        if size_of(entry) > free:
             break
-        free -= entry.size
+        free -= size_of(entry)
         fitting.append(entry)
     return tuple(fitting)
 

@@ -4,20 +4,21 @@ import pytest
 
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy, Repo, RunPlan
+from sidecar.engines.access import expand, split_flag
 from sidecar.engines.base import EngineError, FailureClass
 from sidecar.engines.restic import commands as argv
-from sidecar.engines.restic.access import RepositoryAccess, expand, resolve_access, split_flag
+from sidecar.engines.restic.access import ResticAccess, resolve_restic_access
 from sidecar.engines.restic.features import SINCE, Feature, FeatureMemo, Features, parse_features
 
 PLAN = RunPlan("web", "store", ("/data",))
 OLD, NEW = Features((0, 14, 0)), Features((0, 19, 0))
 
 
-def access(features: Features = NEW, **settings: object) -> RepositoryAccess:
+def access(features: Features = NEW, **settings: object) -> ResticAccess:
     """Resolve a repository of these settings."""
     repo = Repo("store", **{"uri": "/repo", **settings})  # type: ignore[arg-type]
     environ = {"NAME": "value", "SPACED": "a b"}
-    return resolve_access(repo, environ, "restic", lambda: features)
+    return resolve_restic_access(repo, environ, "restic", lambda: features)
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from sidecar.engines.base import (
     ResultKind,
     Stats,
 )
+from sidecar.engines.masking import Masking
 from sidecar.engines.restic.failures import classify, render_reason
 from sidecar.engines.restic.interpret import FinishedCommand, Verb, interpret
 from sidecar.engines.restic.listing import parse_entry
-from sidecar.engines.restic.masking import Masking
 from sidecar.engines.restic.messages import ProgressParser
 from sidecar.lib.process import Completed
 from sidecar.lib.text import MASK
@@ -49,7 +49,7 @@ def test_success_has_a_snapshot_and_counts() -> None:
     """Of the last line; status lines before it do not matter."""
     done = meaning(0, out=b'{"message_type":"status","percent_done":0}\n' + SUMMARY)
 
-    stats = Stats(1, 2, 3, 6, 4, 7, 0.5, dirs_new=8, tree_blobs=9)
+    stats = Stats(1, 2, 3, 6, 4, 7, 0.5, dirs_new=8, data_blobs=0, tree_blobs=9)
     assert CommandResult(ResultKind.SUCCESS, snapshot="3f6d16f7", stats=stats) == done
 
 
@@ -59,7 +59,7 @@ def test_nothing_new_is_success_without_a_snapshot() -> None:
     done = meaning(0, out=summary)
 
     assert (ResultKind.SUCCESS, "") == (done.kind, done.snapshot)
-    assert done.stats == Stats(1, 2, 3, 6, 4, 7, 0.0, dirs_new=8, tree_blobs=9)
+    assert done.stats == Stats(1, 2, 3, 6, 4, 7, 0.0, dirs_new=8, data_blobs=0, tree_blobs=9)
 
 
 UNREAD_OLD = (

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pytest
 
 from sidecar.engines.base import FailureClass
+from sidecar.engines.masking import Masking
 from sidecar.engines.restic.interpret import FinishedCommand, Verb, interpret
-from sidecar.engines.restic.masking import Masking
 from sidecar.engines.restic.retrying import RetryWatch
 from sidecar.lib.process import Completed
 

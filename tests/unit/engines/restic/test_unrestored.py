@@ -5,8 +5,8 @@ import json
 import pytest
 
 from sidecar.engines.base import FailureClass, ResultKind, Unrestored
+from sidecar.engines.masking import Masking
 from sidecar.engines.restic.interpret import FinishedCommand, Verb, interpret
-from sidecar.engines.restic.masking import Masking
 from sidecar.engines.restic.unrestored import parse_unrestored
 from sidecar.lib.process import Completed
 

@@ -26,6 +26,7 @@ from sidecar.backrest.reading import (
 )
 from sidecar.engines.base import (
     CommandResult,
+    EngineError,
     FailureClass,
     HeldLock,
     OnStart,
@@ -304,6 +305,35 @@ def test_a_skipped_run_whose_end_hook_fails_has_failed(scene: Scene) -> None:
     assert ended.reason == (
         "skipped by its hook: hook 1 of plan web: exit code 3; hook 2 of plan web: exit code 4"
     )
+
+
+def test_what_no_engine_can_do_stops_nothing(scene: Scene) -> None:
+    """Neither where START hooks stop something, nor where nothing would be stopped."""
+
+    def make(repo: Repo, on_start: OnStart | None = None) -> Any:
+        del repo, on_start
+        raise EngineError(FailureClass.NO_PROGRAM, "no such engine")
+
+    scene.make = make  # type: ignore[method-assign]
+    plain = scene.run()
+    plain_sets = scene.sets[:]
+    scene.plan = replace(scene.plan, hooks=(hook('echo stop >>"$LOG"', *START),))
+    stopping = scene.run()
+
+    ends = {(one.outcome, one.failure, one.reason) for one in (plain, stopping)}
+    assert ends == {(RunOutcome.FAILED, FailureClass.NO_PROGRAM, "no such engine")}
+    assert plain_sets == [START, HALTED]
+    assert scene.sets[2:] == [("ANY_ERROR", "SNAPSHOT_ERROR")]
+    assert scene.written() == []
+
+
+def test_a_note_of_the_engine_is_told_and_changes_nothing(scene: Scene) -> None:
+    """As that a flag was left out."""
+    scene.answers["backup"] = replace(MADE, note="a flag was left out")
+
+    ended = scene.run()
+
+    assert (ended.outcome, ended.reason) == (RunOutcome.SUCCESS, "a flag was left out")
 
 
 def test_a_start_hook_whose_failure_is_ignored_stops_nothing(scene: Scene) -> None:

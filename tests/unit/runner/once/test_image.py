@@ -1,6 +1,6 @@
 """What the containers of an image print, without its secrets."""
 
-from sidecar.engines.restic.masking import masking_of_variables
+from sidecar.engines.masking import masking_of_variables
 from sidecar.lib.text import MASK
 from sidecar.runner.once.image import MaskedLines
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sidecar.engines.base import Entry
 from sidecar.lib.errors import UsageError
-from sidecar.runner.verify.sample import SampleLimits, Sampler, parse_size
+from sidecar.runner.verify.sample import SampleLimits, Sampler, parse_size, size_of
 
 LIMITS = SampleLimits(count=2, least=10, most=100)
 
@@ -21,7 +21,7 @@ def sample(sizes: Sequence[int], limits: SampleLimits = LIMITS, seed: int = 0) -
         sampler.add(Entry(f"/{number:03}", "file", size))
     sampler.add(Entry("/folder", "dir", 50))
     sampler.add(Entry("/link", "symlink", 50))
-    return [entry.size for entry in sampler.chosen()]
+    return [size_of(entry) for entry in sampler.chosen()]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 
 from sidecar.backrest.reading import RunPlan
 from sidecar.engines.base import (
+    Capabilities,
     CommandResult,
     Engine,
     EngineError,
@@ -30,6 +31,17 @@ from sidecar.runner.verify.verify import Machine, Verification, Verifier
 ROOT = Rights(0, frozenset({0}), frozenset(Capability))
 LIMITS = SampleLimits(count=2, least=10, most=100)
 ID = "0123456789abcdef"
+ABLE = Capabilities(
+    hard_links=True,
+    sparse=True,
+    xattrs=True,
+    acls=True,
+    time_resolution=1e-9,
+    encryption=True,
+    progress=True,
+    unlock=True,
+    prune=True,
+)
 
 
 @dataclass
@@ -43,6 +55,11 @@ class Vault:
     error: EngineError | None = None
     restored: list[str] = field(default_factory=list)
     newer: tuple[Snapshot, ...] = ()
+    able: Capabilities = ABLE
+
+    def capabilities(self) -> Capabilities:
+        """Return what it can do."""
+        return self.able
 
     def save(self, path: Path) -> None:
         """Take a copy of a file."""
@@ -141,6 +158,29 @@ def test_what_is_the_same_is_verified(bench: Bench) -> None:
     assert "seed 1" in run.ended.excerpt
     assert f"same: {bench.folder}/data/one" in run.ended.excerpt
     assert [] == list((bench.scratch / "verify").iterdir())
+
+
+def test_times_are_compared_as_exactly_as_the_engine_keeps_them(bench: Bench) -> None:
+    """Else every file of an engine that keeps whole seconds would seem to have changed."""
+    coarse = {path: replace(one, mtime=1e9) for path, one in bench.vault.held.items()}
+    bench.vault.held = coarse
+    for path in coarse:
+        os.utime(path, (1e9, 1e9 + 0.5))
+        os.utime(bench.vault.folder / path.lstrip("/"), (1e9, 1e9 + 0.5))
+    exact = bench.verify()
+    bench.vault.able = replace(ABLE, time_resolution=1.0)
+    fitting = bench.verify()
+
+    assert sorted(coarse) == sorted(exact.changed)
+    assert sorted(coarse) == sorted(fitting.same)
+
+
+def test_what_an_engine_does_not_tell_of_a_file_is_not_compared(bench: Bench) -> None:
+    """Nor can the live file be known to be the same one then."""
+    told = {path: Entry(path, "file") for path in bench.vault.held}
+    bench.vault.held = told
+
+    assert sorted(told) == sorted(bench.verify().changed)
 
 
 def one_byte(path: Path) -> None:

@@ -8,8 +8,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 from sidecar.backrest.mask import is_secret_name, mask_string
 from sidecar.backrest.reading import Repo, RunPlan
+from sidecar.engines.access import RepositoryAccess, references, split_flag
 from sidecar.engines.base import EngineError
-from sidecar.engines.restic.access import RepositoryAccess, references, split_flag
 from sidecar.lib.text import MASK
 
 # Shorter values are rarely secrets: `1`, `yes`, `eu`.
@@ -54,7 +54,7 @@ def masking_of(repo: Repo, access: RepositoryAccess | None, plan: RunPlan | None
         given = [name for name, value in repo.env if any(map(is_secret_name, references(value)))]
         secrets += [access.env.get(name, "") for name in given]
         secrets += _of_flags(access.flags)
-        secrets += _of_address(access.env["RESTIC_REPOSITORY"])
+        secrets += _of_address(access.address)
     for entry in plan.backup_flags if plan else ():
         secrets += _of_flags(_words(entry))
     return Masking(repo.password, secrets)

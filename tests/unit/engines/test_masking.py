@@ -1,9 +1,8 @@
 """What may never be shown, whatever a program writes."""
 
 from sidecar.backrest.reading import Repo, RunPlan
-from sidecar.engines.restic.access import resolve_access
-from sidecar.engines.restic.features import Features
-from sidecar.engines.restic.masking import Masking, masking_of
+from sidecar.engines.access import resolve_access
+from sidecar.engines.masking import Masking, masking_of
 from sidecar.lib.text import MASK
 
 
@@ -35,7 +34,7 @@ def test_all_of_a_repository_that_is_secret_is_masked() -> None:
         flags=("-o s3.key=flag-secret --header 'flag word'",),
     )
     plan = RunPlan("p", "r", backup_flags=("--password-command=plan-secret", "--tag visible"))
-    access = resolve_access(repo, {"GIVEN_TOKEN": "given-secret"}, "restic", Features)
+    access = resolve_access(repo, {"GIVEN_TOKEN": "given-secret"})
     text = (
         "the-password env-secret given-secret proxy-pw flag-secret flag word uri-secret plan-secret"
         " visible host --header s3.key"
@@ -60,7 +59,7 @@ def test_values_of_plain_variables_and_options_stay_readable() -> None:
     plan = RunPlan("p", "r", backup_flags=("--tag visible", "--host=somewhere"))
     text = " ".join((*env.values(), *flags, "visible somewhere bucket"))
 
-    assert text == masking_of(repo, resolve_access(repo, {}, "restic", Features), plan).mask(text)
+    assert text == masking_of(repo, resolve_access(repo, {}), plan).mask(text)
 
 
 def test_the_secrets_of_an_rclone_remote_in_the_address_are_masked() -> None:
@@ -75,7 +74,7 @@ def test_a_value_without_an_option_is_masked() -> None:
     """Nobody knows what it is."""
     repo = Repo("r", uri="/r", flags=("unexpected",))
 
-    assert MASK == masking_of(repo, resolve_access(repo, {}, "restic", Features)).mask("unexpected")
+    assert MASK == masking_of(repo, resolve_access(repo, {})).mask("unexpected")
 
 
 def test_what_is_quoted_is_masked_without_its_quotes() -> None:

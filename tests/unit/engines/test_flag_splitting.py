@@ -2,8 +2,8 @@
 
 import random
 
+from sidecar.engines.access import split_flag
 from sidecar.engines.base import EngineError
-from sidecar.engines.restic.access import split_flag
 from tests.fakes import google_shlex
 
 SIGNS = "ab-=#'\"\\ \t\r\n,$`\u00a0"

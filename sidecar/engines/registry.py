@@ -1,0 +1,42 @@
+"""Choose the engine of a repository, by the scheme of its address."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sidecar.backrest.engine_name import EngineName, engine_of
+from sidecar.backrest.reading import Repo
+from sidecar.engines.access import resolve_address
+from sidecar.engines.base import Engine, EngineError, Engines, FailureClass, OnStart
+from sidecar.engines.restic import ResticEngines, ResticOptions
+from sidecar.lib.process import ProcessRunner
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRegistry:
+    """Makes the engine that the address of a repository asks for; see `base.Engines`.
+
+    `environ` is where `${NAME}` in addresses comes from. An engine that is not among `engines` is
+    told as such: its address is never given to another one.
+    """
+
+    engines: Mapping[EngineName, Engines]
+    environ: Mapping[str, str]
+
+    def make(self, repo: Repo, on_start: OnStart | None = None) -> Engine:
+        """Return the engine of a repository.
+
+        Raises EngineError if its address has a variable that is not set, or if there is no such
+        engine.
+        """
+        name = engine_of(resolve_address(repo, self.environ))
+        found = self.engines.get(name)
+        if found is None:
+            message = f"repository {repo.id} is one of {name.value}, which this version cannot run"
+            raise EngineError(FailureClass.NO_PROGRAM, message, "use a version that can")
+        return found.make(repo, on_start)
+
+
+def all_engines(runner: ProcessRunner, options: ResticOptions) -> EngineRegistry:
+    """Return the registry of every engine there is; `runner` starts their programs."""
+    engines: dict[EngineName, Engines] = {EngineName.RESTIC: ResticEngines(runner, options)}
+    return EngineRegistry(engines, options.environ)
