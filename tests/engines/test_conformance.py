@@ -276,6 +276,8 @@ def test_retention_that_keeps_nothing_is_refused(bench: Bench) -> None:
     refused = [
         bench.engine().forget(bench.plan(), INSTANCE, Retention()),
         bench.engine().forget_all(Retention()),
+        bench.engine().forget(bench.plan(), INSTANCE, Retention(daily=-1)),
+        bench.engine().forget_all(Retention(daily=-1)),
         bench.engine().forget(bench.plan(), "", Retention(last=1)),
     ]
 

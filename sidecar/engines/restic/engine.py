@@ -37,6 +37,7 @@ from sidecar.engines.restic.messages import parse_message
 from sidecar.engines.restic.options import OnMissing, ResticOptions
 from sidecar.engines.restic.program import Program
 from sidecar.engines.restic.trees import find_attributes
+from sidecar.engines.retention import check_retention
 from sidecar.lib.process import ProcessRunner
 
 _KINDS = {"file": stat.S_IFREG, "dir": stat.S_IFDIR}
@@ -281,9 +282,12 @@ class ResticEngine:
     def _forget(self, keep: Retention, render: Callable[[], Command]) -> CommandResult:
         if keep.keep_all:
             return CommandResult(ResultKind.SUCCESS)
-        if not argv.keep_flags(keep):
-            return failed(FailureClass.UNKNOWN, "the retention keeps nothing: nothing is deleted")
-        return as_result(lambda: self._judge(render(), Verb.FORGET))
+
+        def forget() -> CommandResult:
+            check_retention(keep)
+            return self._judge(render(), Verb.FORGET)
+
+        return as_result(forget)
 
     def _restore(
         self, snapshot: Snapshot, includes: Sequence[str], target: Path, report: Report
