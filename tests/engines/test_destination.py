@@ -1,0 +1,337 @@
+"""What real file systems keep: mounted for these tests, which need root for it."""
+
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sidecar.backrest.engine_name import EngineName
+from sidecar.engines.base import EngineError, FailureClass
+from sidecar.engines.destination import FOLDER, Destination, probe_destination
+from sidecar.engines.marker import MARKER, create_marker, read_marker
+from sidecar.lib import files
+
+ROOT = Path(__file__).parents[2]
+RSYNC = EngineName.RSYNC
+ALL = Destination(
+    hard_links=True,
+    symlinks=True,
+    modes=True,
+    owners=True,
+    xattrs=True,
+    acls=True,
+    case=True,
+    sparse=True,
+    time_resolution=1e-9,
+)
+NOTHING = Destination(
+    hard_links=False,
+    symlinks=False,
+    modes=False,
+    owners=False,
+    xattrs=False,
+    acls=False,
+    case=False,
+    sparse=False,
+    time_resolution=2.0,
+)
+_CHANGES = "openat,mkdirat,mkdir,linkat,symlinkat,unlinkat,rmdir,fchmod,fchown,ftruncate,pwrite64,"
+_CHANGES += "fsetxattr,utimensat,write,fsync,renameat2,renameat"
+
+
+@contextmanager
+def mounted(target: Path, *arguments: str) -> Iterator[None]:
+    """Mount something until the end of the block."""
+    subprocess.run(["mount", *arguments, str(target)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(target)], check=True)
+
+
+@contextmanager
+def mounted_fat(target: Path, image: Path) -> Iterator[None]:
+    """Mount a new image of FAT until the end of the block; by FUSE where the kernel has no FAT."""
+    make_fat(image)
+    if _knows_fat():
+        with mounted(target, "-t", "vfat", "-o", "loop", str(image)):
+            yield
+    else:
+        with fuse_fat(target, image):
+            yield
+
+
+@contextmanager
+def fuse_fat(target: Path, image: Path) -> "Iterator[subprocess.Popen[bytes]]":
+    """Mount an image of FAT by FUSE until the end of the block; give the program that serves it."""
+    command = ["fusefat", "-f", "-o", "rw+", str(image), str(target)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as program:
+        try:
+            while not target.is_mount():
+                assert program.poll() is None, "fusefat has not mounted"
+            yield program
+        finally:
+            subprocess.run(["umount", "--lazy", str(target)], check=True)
+            program.kill()
+
+
+def make_fat(image: Path) -> None:
+    """Make an image of FAT; needs dosfstools."""
+    with image.open("wb") as file:
+        file.truncate(16 << 20)
+    subprocess.run(["mkfs.vfat", str(image)], check=True, stdout=subprocess.DEVNULL)
+
+
+def _knows_fat() -> bool:
+    with suppress(FileNotFoundError):
+        subprocess.run(["modprobe", "--quiet", "vfat"], check=False)
+    return "vfat" in Path("/proc/filesystems").read_text()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Make an empty folder."""
+    (tmp_path / "disk").mkdir()
+    return tmp_path / "disk"
+
+
+def names(folder: Path) -> list[str]:
+    """Return what is in a folder."""
+    return sorted(one.name for one in folder.iterdir())
+
+
+def refused(folder: Path) -> EngineError:
+    """Return why a folder cannot be probed."""
+    with pytest.raises(EngineError) as caught:
+        probe_destination(folder)
+    return caught.value
+
+
+def test_the_machine_itself(folder: Path) -> None:
+    """The file system of the tests keeps everything, and nothing is left behind."""
+    (folder / "daily").mkdir()
+    found = probe_destination(folder)
+
+    assert (ALL, (), ()) == (found, found.missing, found.untried)
+    assert ["daily"] == names(folder)
+
+
+def test_memory(folder: Path) -> None:
+    """One that keeps all that its kernel lets it: those before 6.6 keep no attributes of users."""
+    with mounted(folder, "-t", "tmpfs", "none"):
+        found = probe_destination(folder)
+
+    assert ALL == replace(found, xattrs=True)
+
+
+def test_overlay(folder: Path, tmp_path: Path) -> None:
+    """What containers write to without a volume."""
+    for name in ("lower", "upper", "work"):
+        (tmp_path / name).mkdir()
+    layers = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
+    with mounted(folder, "-t", "overlay", "-o", layers, "none"):
+        assert ALL == probe_destination(folder)
+
+
+def test_without_attributes(folder: Path) -> None:
+    """Links and owners, but neither attributes nor access control lists."""
+    with mounted(folder, "-t", "ramfs", "none"):
+        found = probe_destination(folder)
+
+    assert replace(ALL, xattrs=False, acls=False) == found
+    assert ("extended attributes", "access control lists") == found.missing
+
+
+def test_fat(folder: Path, tmp_path: Path) -> None:
+    """Next to nothing; a repository can be made there, and made once."""
+    with mounted_fat(folder, tmp_path / "image"):
+        found = probe_destination(folder)
+        guid = create_marker(folder, RSYNC)
+        again = create_marker(folder, RSYNC)
+        left = names(folder)
+
+    assert NOTHING == found
+    assert "hard links" in found.missing
+    assert (guid, [MARKER]) == (again, left)
+
+
+def test_full(folder: Path) -> None:
+    """It is told as full, not as one that cannot keep things; nothing is left behind."""
+    with mounted(folder, "-t", "tmpfs", "-o", "size=64k", "none"):
+        (folder / "filler").write_bytes(bytes(64 << 10))
+        caught = refused(folder)
+        with pytest.raises(EngineError) as unmade:
+            create_marker(folder, RSYNC)
+        left = names(folder)
+        (folder / "filler").unlink()
+        found = probe_destination(folder)
+        guid = create_marker(folder, RSYNC)
+
+    assert {FailureClass.DISK_FULL} == {caught.failure, unmade.value.failure}
+    assert ["filler"] == left
+    assert found.hard_links
+    assert guid
+
+
+def test_one_that_is_not_mounted(folder: Path) -> None:
+    """The empty folder below is no repository, and is not made one by looking."""
+    with mounted(folder, "-t", "tmpfs", "none"):
+        create_marker(folder, RSYNC)
+    with pytest.raises(EngineError) as caught:
+        read_marker(folder, RSYNC)
+
+    assert FailureClass.REPO_NOT_FOUND is caught.value.failure
+    assert "is the disk mounted?" in str(caught.value)
+    assert [] == names(folder)
+
+
+def test_one_that_vanishes(folder: Path, tmp_path: Path) -> None:
+    """A file system whose program has died answers nothing any more."""
+    make_fat(tmp_path / "image")
+    with fuse_fat(folder, tmp_path / "image") as program:
+        create_marker(folder, RSYNC)
+        program.kill()
+        program.wait()
+        caught = refused(folder)
+        with pytest.raises(EngineError) as unread:
+            read_marker(folder, RSYNC)
+
+    assert {FailureClass.NETWORK} == {caught.failure, unread.value.failure}
+    assert "does not answer any more" in str(caught)
+
+
+def test_read_only(folder: Path) -> None:
+    """Told as such."""
+    with mounted(folder, "-t", "tmpfs", "-o", "ro", "none"):
+        caught = refused(folder)
+
+    assert FailureClass.PERMISSION is caught.failure
+    assert "read-only" in str(caught)
+
+
+def test_a_missing_folder_is_not_made(folder: Path) -> None:
+    """A destination that is not there is nothing to try things in."""
+    assert FailureClass.REPO_NOT_FOUND is refused(folder / "missing").failure
+    assert [] == names(folder)
+
+
+def test_what_could_not_be_tried_is_told(folder: Path) -> None:
+    """Not everybody can give files away: the destination may keep their owners all the same."""
+    told = _child(folder, "setpriv", "--bounding-set=-chown", "--inh-caps=-all")
+
+    assert f"{replace(ALL, owners=None)} () ('owners',)\n" == told
+
+
+def test_another_user_finds_the_same() -> None:
+    """Privileges are needed for nothing else."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        fork = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(1, fork, initializer=_become_nobody) as pool:
+            found = pool.submit(probe_destination, Path(name)).result()
+        left = names(Path(name))
+
+    assert (replace(ALL, owners=None), []) == (found, left)
+
+
+def _become_nobody() -> None:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+
+
+def _child(folder: Path, *before: str) -> str:
+    """Probe a folder in a program that is started by another one; return what it says."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from sidecar.engines.destination import probe_destination\n"
+        "found = probe_destination(Path(sys.argv[1]))\n"
+        "print(found, found.missing, found.untried)"
+    )
+    command = [*before, sys.executable, "-c", code, str(folder)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+
+
+def test_two_at_once(folder: Path) -> None:
+    """The second one tells it, and leaves what the first one has made."""
+    (folder / FOLDER).mkdir()
+    held = files.open_directory(folder / FOLDER)
+    assert files.try_lock(held)
+    (folder / FOLDER / "probe-file").touch()
+    caught = refused(folder)
+    left = names(folder / FOLDER)
+    os.close(held)
+
+    assert (FailureClass.LOCKED, ["probe-file"]) == (caught.failure, left)
+    assert ALL == probe_destination(folder)
+    assert [] == names(folder)
+
+
+@pytest.mark.parametrize("what", ["a file", "a link", "a folder within", "a file within"])
+def test_what_is_not_ours_is_not_touched(folder: Path, tmp_path: Path, what: str) -> None:
+    """Whoever calls something of his own so keeps it, with all that lies in it."""
+    mine = folder / FOLDER
+    if what == "a file":
+        mine.write_text("mine")
+    elif what == "a link":
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "elsewhere" / "probe-file").touch()
+        mine.symlink_to(tmp_path / "elsewhere")
+    else:
+        mine.mkdir()
+        (mine / "probe-file").touch()
+        if what == "a folder within":
+            (mine / "probe-link").mkdir()
+        else:
+            (mine / "letter.txt").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    caught = refused(folder)
+
+    assert "give it another name" in str(caught)
+    assert before == sorted(tmp_path.rglob("*"))
+
+
+@pytest.mark.timeout(300)
+def test_killed_at_any_moment(tmp_path: Path) -> None:
+    """Whatever is left is recognised by the next one, which leaves nothing."""
+    calls = _traced(tmp_path / "listed")[1]
+    for number, (name, count) in enumerate(calls):
+        folder = tmp_path / str(number)
+        status, _ = _traced(folder, "-e", f"inject={name}:signal=SIGKILL:when={count}")
+        assert status in (-signal.SIGKILL, 128 + signal.SIGKILL), (name, count)
+        assert set(names(folder)) <= {FOLDER}
+        assert ALL == probe_destination(folder)
+        assert [] == names(folder)
+    assert {"linkat", "symlinkat", "fsetxattr", "unlinkat"} <= {name for name, _ in calls}
+
+
+def _traced(folder: Path, *inject: str) -> tuple[int, list[tuple[str, int]]]:
+    """Probe a new folder under strace; return the status and the calls that change it."""
+    folder.mkdir()
+    log = folder.with_suffix(".log")
+    traced = ",".join(f"?{name}" for name in _CHANGES.split(","))
+    before = ("strace", "-y", "-o", str(log), "-e", f"trace={traced}", *inject)
+    status = 0
+    try:
+        _child(folder, *before)
+    except subprocess.CalledProcessError as error:
+        status = error.returncode
+    seen = Counter[str]()
+    calls = []
+    for name, rest in re.findall(r"^(\w+)\((.*)", log.read_text(), re.MULTILINE):
+        seen[name] += 1
+        if str(folder) in rest and (name != "openat" or "O_CREAT" in rest):
+            calls.append((name, seen[name]))
+    return status, calls
