@@ -23,6 +23,9 @@ _MAX_KEPT = 1 << 18
 # what is in them when it has ended is read, and no pipe holds more than this.
 _MAX_LEFT = 1 << 21
 _MAX_LINE = 1 << 20
+# Bytes that a program moves at least while it is at work. What only keeps a connection open is
+# less, within an hour.
+_LEAST_MOVED = 1 << 16
 # So often the wait for a program is looked at: one that took much longer was no wait of ours.
 _TICK = 5.0
 _LATE = 1.0
@@ -44,11 +47,15 @@ class ChildOptions:
         asks: how it is asked to end, one signal after the other.
         inherits: descriptors that it inherits.
         on_error_line: gets each line of its standard error that is not empty.
+        lives_by_work: whether it may be silent as long as it, and what it has started, read or
+            write something else. It is looked at when it has been silent for too long, so that one
+            that hangs is ended after twice that time at the latest.
     """
 
     asks: tuple[signal.Signals, ...] = (signal.SIGTERM,)
     inherits: tuple[int, ...] = ()
     on_error_line: Callable[[bytes], None] | None = None
+    lives_by_work: bool = False
 
 
 _USUAL = ChildOptions()
@@ -96,6 +103,11 @@ class SilenceTimeout:
         self._has_expired = True
 
     @property
+    def has_expired(self) -> bool:
+        """Whether no sign of life counts any more."""
+        return self._has_expired
+
+    @property
     def ends(self) -> float | None:
         """When, by the monotonic clock, it has taken too long; None: never."""
         if self._has_expired:
@@ -105,10 +117,15 @@ class SilenceTimeout:
 
 @dataclass(slots=True)
 class _Running:
-    """A program that runs; `asks` are the signals that it has yet to be asked to end by."""
+    """A program that runs.
+
+    `asks` are the signals that it has yet to be asked to end by, `moved` is how many bytes it had
+    read and written when it was last looked at; None: it is not looked at.
+    """
 
     process: "subprocess.Popen[bytes]"
     asks: tuple[signal.Signals, ...]
+    moved: int | None = None
     timed_out: bool = False
     stopped: bool = False
     has_ended: bool = False
@@ -260,7 +277,8 @@ class ProcessRunner:
         with _input_of(script) as stdin, self._idle:
             if self._is_stopping:
                 raise InterruptedError("no program is started any more")
-            running = _Running(_start(argv, env, stdin, options.inherits), options.asks)
+            process = _start(argv, env, stdin, options.inherits)
+            running = _Running(process, options.asks, 0 if options.lives_by_work else None)
             self._state[running.process.pid] = running
             return running
 
@@ -300,7 +318,11 @@ class ProcessRunner:
         # Computed again: `on_line` may have renewed it. Not only after silence: a program
         # that writes without a pause must end as well.
         until = _until(running, silence)
-        if until is not None and self._monotonic() >= until and not running.has_ended:
+        if until is None or self._monotonic() < until or running.has_ended:
+            return
+        if not running.is_to_end and not silence.has_expired and _has_worked(running):
+            silence.renew()
+        else:
             self._overdue(running)
 
     def _overdue(self, running: _Running) -> None:
@@ -372,6 +394,39 @@ def _start(
 def _until(running: _Running, silence: SilenceTimeout) -> float | None:
     """Return when the program is overdue, by the monotonic clock; None for never."""
     return running.forced_at if running.timed_out else silence.ends
+
+
+def _has_worked(running: _Running) -> bool:
+    """Return whether a program that is looked at has moved data since it last was."""
+    if running.moved is None:
+        return False
+    before, running.moved = running.moved, _bytes_moved(running.process.pid)
+    # What has ended meanwhile is counted no more.
+    return abs(running.moved - before) >= _LEAST_MOVED
+
+
+def _bytes_moved(group: int) -> int:
+    """Return how many bytes the processes of a group have read and written, files and pipes."""
+    return sum(
+        _bytes_of(pid)
+        for pid in (int(one) for one in os.listdir("/proc") if one.isdigit())
+        if _group_of(pid) == group
+    )
+
+
+def _group_of(pid: int) -> int | None:
+    with contextlib.suppress(ProcessLookupError):
+        return os.getpgid(pid)
+    return None
+
+
+def _bytes_of(pid: int) -> int:
+    """Return what a process has read and written; 0 if it has ended or is not ours."""
+    try:
+        lines = Path(f"/proc/{pid}/io").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("rchar:", "wchar:")))
 
 
 def _take(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> int:

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from sidecar.engines.base import LockHolder
-from sidecar.engines.restic import Host
+from sidecar.engines.locking import Host
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.files import try_lock
 from sidecar.lib.log import log_event

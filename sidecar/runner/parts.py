@@ -12,8 +12,10 @@ from sidecar.docker.containers import Containers
 from sidecar.docker.one_shot import OneShotDocker
 from sidecar.docker.own_container import own_container_id
 from sidecar.engines.base import Engines, LockRecords
+from sidecar.engines.locking import Locking
+from sidecar.engines.options import CommandTimeouts
 from sidecar.engines.registry import all_engines
-from sidecar.engines.restic import CommandTimeouts, Locking, ResticOptions
+from sidecar.engines.restic import ResticOptions
 from sidecar.lib.process import ProcessRunner
 from sidecar.lib.zones import local_zone
 from sidecar.runner.document import ExecutedDocument
@@ -99,10 +101,10 @@ def engine_options(
     running = settings.running
     return ResticOptions(
         environ,
-        running.restic,
         running.on_missing,
         CommandTimeouts(stall=running.stall_timeout),
         Locking(records=records),
+        running.restic,
     )
 
 

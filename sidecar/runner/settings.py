@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sidecar.engines.restic import OnMissing
+from sidecar.engines.options import OnMissing
 from sidecar.lib import duration
 from sidecar.lib.errors import UsageError
 from sidecar.lib.read_file import read_file

@@ -22,15 +22,9 @@ from sidecar.engines.base import (
     Progress,
     ResultKind,
 )
-from sidecar.engines.restic import (
-    CommandTimeouts,
-    Host,
-    Locking,
-    OnMissing,
-    RecentSnapshots,
-    ResticEngine,
-    ResticOptions,
-)
+from sidecar.engines.locking import Host, Locking
+from sidecar.engines.options import CommandTimeouts, OnMissing
+from sidecar.engines.restic import RecentSnapshots, ResticEngine, ResticOptions
 from sidecar.lib.process import Child, ProcessRunner
 from tests.fakes.cheap_key import replace_key
 
@@ -128,10 +122,10 @@ class ResticBench(Bench):
             self.runner,
             ResticOptions(
                 self.environ,
-                self.program,
                 self.on_missing,
                 self.limits,
                 Locking(self.host, self.records),
+                self.program,
                 self.recent or RecentSnapshots(),
             ),
             self.on_start,

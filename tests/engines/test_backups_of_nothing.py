@@ -9,7 +9,7 @@ import pytest
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import Config, RunHook, RunPlan
 from sidecar.engines.base import FailureClass
-from sidecar.engines.restic import OnMissing
+from sidecar.engines.options import OnMissing
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.hooks.run import HookRunner
 from sidecar.runner.job.report import EndedRuns

@@ -14,7 +14,8 @@ import pytest
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy
 from sidecar.engines.base import CommandResult, EngineError, FailureClass, ResultKind
-from sidecar.engines.restic import CommandTimeouts, Host, OnMissing
+from sidecar.engines.locking import Host
+from sidecar.engines.options import CommandTimeouts, OnMissing
 from tests.engines.bench import INSTANCE, RESTIC, ResticBench, fail_until_told, holding_a_lock
 
 MEGABYTE = 1 << 20

@@ -13,7 +13,7 @@ import pytest
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy
 from sidecar.engines.base import CommandResult, Engine, FailureClass, ResultKind
-from sidecar.engines.restic import Host
+from sidecar.engines.locking import Host
 from sidecar.lib.process import Child, ProcessRunner
 from sidecar.runner.journal import Journal
 from sidecar.runner.lock_records import JournalLockRecords

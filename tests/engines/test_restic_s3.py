@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.backrest.reading import Repo
 from sidecar.engines.base import EngineError, FailureClass
-from sidecar.engines.restic import CommandTimeouts
+from sidecar.engines.options import CommandTimeouts
 from tests.engines.bench import ResticBench
 from tests.engines.storages import SECRET, USER, s3_server
 

@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.backrest.reading import Repo
 from sidecar.engines.base import FailureClass
-from sidecar.engines.restic import CommandTimeouts
+from sidecar.engines.options import CommandTimeouts
 from sidecar.lib.process import ProcessRunner
 from tests.engines.bench import ResticBench, fail_until_told
 from tests.engines.storages import SshServer, ssh_server

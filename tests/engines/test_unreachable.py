@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sidecar.engines.base import FailureClass
-from sidecar.engines.restic import CommandTimeouts
+from sidecar.engines.options import CommandTimeouts
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.job.progress import ProgressHub
 from sidecar.runner.job.worker import JobRunner

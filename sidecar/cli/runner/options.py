@@ -7,7 +7,7 @@ import click
 
 from sidecar.cli import options as flags
 from sidecar.cli.options import about, config_flag, docker_flag, page_options, state_dir_flag
-from sidecar.engines.restic import OnMissing
+from sidecar.engines.options import OnMissing
 from sidecar.runner.due import CatchUp
 from sidecar.runner.notify.notices import NoticeEvent
 from sidecar.runner.settings import LARGEST_ID, NO_DOCKER, VARIABLE

@@ -6,7 +6,7 @@ from typing import Any
 
 from sidecar.backrest.cron import CronError, check_cron
 from sidecar.cli.options import parse_allowed_hosts, parse_listen
-from sidecar.engines.restic import OnMissing
+from sidecar.engines.options import OnMissing
 from sidecar.lib.errors import UsageError
 from sidecar.lib.log import start_logging
 from sidecar.lib.zones import require_known_zone

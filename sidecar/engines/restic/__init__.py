@@ -5,15 +5,10 @@ engine puts these together. Exported are the engine, what makes engines, and the
 """
 
 from sidecar.engines.restic.engine import ResticEngine, ResticEngines
-from sidecar.engines.restic.locks import Host
-from sidecar.engines.restic.options import CommandTimeouts, Locking, OnMissing, ResticOptions
+from sidecar.engines.restic.options import ResticOptions
 from sidecar.engines.restic.recent import RecentSnapshots
 
 __all__ = [
-    "CommandTimeouts",
-    "Host",
-    "Locking",
-    "OnMissing",
     "RecentSnapshots",
     "ResticEngine",
     "ResticEngines",

@@ -26,18 +26,20 @@ from sidecar.engines.base import (
     as_result,
     failed,
 )
+from sidecar.engines.locking import is_left_over
 from sidecar.engines.restic import commands as argv
 from sidecar.engines.restic.access import ResticAccess
 from sidecar.engines.restic.failures import is_without_parent
 from sidecar.engines.restic.features import Feature, Features
 from sidecar.engines.restic.interpret import Verb
 from sidecar.engines.restic.listing import ListingBuffer, parse_entry, parse_snapshots
-from sidecar.engines.restic.locks import is_in_danger, is_left_over, parse_lock
+from sidecar.engines.restic.locks import is_in_danger, parse_lock
 from sidecar.engines.restic.messages import parse_message
-from sidecar.engines.restic.options import OnMissing, ResticOptions
+from sidecar.engines.restic.options import ResticOptions
 from sidecar.engines.restic.program import Program
 from sidecar.engines.restic.trees import find_attributes
 from sidecar.engines.retention import check_retention
+from sidecar.engines.sources import find_sources
 from sidecar.lib.process import ProcessRunner
 
 _KINDS = {"file": stat.S_IFREG, "dir": stat.S_IFDIR}
@@ -230,15 +232,13 @@ class ResticEngine:
     def _backup(self, plan: RunPlan, instance: str, report: Report, known: str) -> CommandResult:
         if not instance:
             return failed(FailureClass.UNKNOWN, "the document names no instance")
-        missing = [path for path in plan.paths if not _exists(path)]
-        paths = [path for path in plan.paths if path not in missing]
-        if missing and (self._on_missing is OnMissing.FAIL or not paths):
-            hint = "→ mount it, or take it out of the plan"
-            return failed(FailureClass.SOURCE_MISSING, f"{_render_missing(missing)} {hint}")
+        sources = find_sources(plan, self._on_missing)
         features = self.features()
 
         def save(parent: str) -> CommandResult:
-            command = argv.render_backup(self._access, plan, paths, instance, parent, features)
+            command = argv.render_backup(
+                self._access, plan, sources.paths, instance, parent, features
+            )
             self._recent.note_saved(self._program.repo, plan.id)
             return self._judge(command, Verb.BACKUP, plan=plan, report=report)
 
@@ -253,7 +253,7 @@ class ResticEngine:
         if argv.is_weakened(plan, features):
             note = f"{features} does not know --skip-if-unchanged: it was left out"
             done = replace(done, note=note)
-        return replace(_with_missing(done, missing), forged=earlier.forged, listed=earlier.listed)
+        return replace(sources.warn(done), forged=earlier.forged, listed=earlier.listed)
 
     def _find_earlier(
         self, plan: RunPlan, instance: str, known: str, features: Features
@@ -433,28 +433,6 @@ def _is_forgotten_of(plan: RunPlan, repo: Repo) -> bool:
     """Return whether snapshots of the plan are forgotten after its backup."""
     keep = plan.retention
     return keep is not None and not keep.keep_all and not repo.overrides_retention
-
-
-def _exists(path: str) -> bool:
-    try:
-        os.stat(path)  # noqa: PTH116 - a path as restic is given it
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def _render_missing(missing: Sequence[str]) -> str:
-    which = "this path does not exist" if len(missing) == 1 else "these paths do not exist"
-    return f"{which}: {', '.join(missing)}"
-
-
-def _with_missing(done: CommandResult, missing: Sequence[str]) -> CommandResult:
-    if not missing or done.kind not in (ResultKind.SUCCESS, ResultKind.WARNING):
-        return done
-    reason = "; ".join(filter(None, (_render_missing(missing), done.reason)))
-    return replace(
-        done, kind=ResultKind.WARNING, failure=FailureClass.SOURCE_MISSING, reason=reason
-    )
 
 
 def _meets_something(path: str, target: Path) -> bool:

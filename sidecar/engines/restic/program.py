@@ -1,9 +1,8 @@
-"""Run restic: the one place that starts it."""
+"""Run restic on a repository, and read how it ends."""
 
 import math
 import signal
-from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 
 from sidecar.backrest.reading import Repo, RunPlan
 from sidecar.engines.base import (
@@ -11,12 +10,12 @@ from sidecar.engines.base import (
     CommandResult,
     EngineError,
     FailureClass,
-    LockRecords,
     OnStart,
     Report,
     ResultKind,
 )
 from sidecar.engines.masking import masking_of
+from sidecar.engines.program import MOST_KEPT, CommandRunner, LineTaker
 from sidecar.engines.restic import commands as argv
 from sidecar.engines.restic.access import ResticAccess, resolve_restic_access
 from sidecar.engines.restic.features import FeatureMemo, Features
@@ -24,17 +23,15 @@ from sidecar.engines.restic.interpret import FinishedCommand, Verb, interpret
 from sidecar.engines.restic.messages import ProgressParser
 from sidecar.engines.restic.options import ResticOptions
 from sidecar.engines.restic.retrying import RetryWatch
-from sidecar.lib.process import Child, ChildOptions, Completed, ProcessRunner, SilenceTimeout
+from sidecar.lib.process import ChildOptions, Completed, ProcessRunner, SilenceTimeout
 
 _MEMO = FeatureMemo()
 _VERSION_SECONDS = 30.0
 # A list of a hundred thousand snapshots is one line.
 _MOST_LISTED = 1 << 26
-_MOST_KEPT = 1 << 18
 _RETRYING_SHARE = 1 / 6
 # Restic before 0.16 removes its lock at SIGINT, but ends at once by SIGTERM.
 _ASKS = (signal.SIGINT, signal.SIGTERM)
-_HINT = "install restic, or say where it is"
 
 
 class Program:
@@ -52,8 +49,8 @@ class Program:
         self._records = options.locking.records
         self._runner = runner
         self._environ = options.environ
-        self._on_start = on_start
         self._name = options.restic
+        self._commands = CommandRunner("restic", runner, on_start)
 
     @cached_property
     def access(self) -> ResticAccess:
@@ -85,7 +82,7 @@ class Program:
         progress = ProgressParser(report, patience, self.limits.monotonic, self.limits.every)
         # Forget answers in one line that names every snapshot; a restore may have an error for
         # each entry, and only all of them tell that it has restored all contents.
-        keep = _MOST_LISTED if verb in {Verb.FORGET, Verb.RESTORE} else _MOST_KEPT
+        keep = _MOST_LISTED if verb in {Verb.FORGET, Verb.RESTORE} else MOST_KEPT
         watch = self._watch(patience, seconds)
         completed = self._run(command, patience, progress.take, keep, watch.take, may_lock=True)
         return self._interpret(verb, completed, patience, plan, watch)
@@ -95,7 +92,7 @@ class Program:
         command: Command,
         *,
         seconds: float | None = None,
-        on_line: Callable[[bytes], None] | None = None,
+        on_line: LineTaker | None = None,
     ) -> bytes:
         """Run a command and return its output. Raises EngineError also if it fails.
 
@@ -110,7 +107,7 @@ class Program:
             if on_line is not None:
                 on_line(line)
 
-        on_each, keep = (take, _MOST_KEPT) if on_line else (None, _MOST_LISTED)
+        on_each, keep = (take, MOST_KEPT) if on_line else (None, _MOST_LISTED)
         completed = self._run(command, patience, on_each, keep, watch.take)
         done = self._interpret(Verb.OTHER, completed, patience, None, watch)
         if done.kind is not ResultKind.SUCCESS:
@@ -135,47 +132,23 @@ class Program:
         ending = FinishedCommand(completed, masking, patience.seconds or 0.0, watch.cause)
         return interpret(verb, ending)
 
-    def _starter(self, records: LockRecords | None) -> OnStart | None:
-        """Return what is to be done with each child."""
-        tell = self._on_start
-        if records is None:
-            return tell
-
-        def start(child: Child) -> None:
-            records.note(self.repo.id, child)
-            if tell is not None:
-                tell(child)
-
-        return start
-
     def _run(
         self,
         command: Command,
         patience: SilenceTimeout,
-        on_line: Callable[[bytes], None] | None = None,
-        keep: int = _MOST_KEPT,
-        on_error_line: Callable[[bytes], None] | None = None,
+        on_line: LineTaker | None = None,
+        keep: int = MOST_KEPT,
+        on_error_line: LineTaker | None = None,
         *,
         may_lock: bool = False,
     ) -> Completed:
         records = self._records if may_lock else None
-        try:
-            return self._runner.run(
-                command.argv,
-                env=command.env,
-                timeout=patience,
-                on_line=on_line,
-                on_start=self._starter(records),
-                keep=keep,
-                options=ChildOptions(
-                    _ASKS, records.inherited if records else (), on_error_line=on_error_line
-                ),
-            )
-        except InterruptedError as error:
-            message = "restic was not started: the runner stops"
-            raise EngineError(FailureClass.INTERRUPTED, message) from error
-        except OSError as error:
-            name = error.filename or command.argv[0]
-            message = f"{name} cannot be started: {error.strerror}"
-            hint = _HINT if isinstance(error, FileNotFoundError) else ""
-            raise EngineError(FailureClass.NO_PROGRAM, message, hint) from error
+        inherited = () if records is None else records.inherited
+        return self._commands.run(
+            command,
+            patience,
+            on_line,
+            keep=keep,
+            options=ChildOptions(_ASKS, inherited, on_error_line=on_error_line),
+            on_start=None if records is None else partial(records.note, self.repo.id),
+        )

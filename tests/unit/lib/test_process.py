@@ -219,6 +219,40 @@ def test_patience_ends_without_signs_of_life(runner: ProcessRunner) -> None:
     assert (b"1\n", True) == (completed.out, completed.timed_out)
 
 
+def test_a_silent_program_that_works_is_waited_for(runner: ProcessRunner) -> None:
+    """Also where it is a child of it that copies."""
+    script = "for i in 1 2 3 4; do head -c 1000000 /dev/zero >/dev/null; sleep 0.2; done"
+    completed = shell(runner, script, timeout=0.3, options=ChildOptions(lives_by_work=True))
+    impatient = shell(runner, script, timeout=0.3)
+
+    assert (0, False) == (completed.status, completed.timed_out)
+    assert completed.seconds > 0.6
+    assert impatient.timed_out
+
+
+def test_a_silent_program_that_does_nothing_is_ended(runner: ProcessRunner) -> None:
+    """Whatever it has moved before, and also if its few bytes only tell that it is there."""
+    script = "head -c 1000000 /dev/zero >/dev/null; while echo on >/dev/null; do sleep 0.1; done"
+    options = ChildOptions(lives_by_work=True)
+    completed = shell(runner, script, timeout=0.2, options=options)
+
+    assert completed.timed_out
+    assert completed.seconds < LONG
+
+
+def test_a_program_that_is_hopeless_is_ended_however_it_works(runner: ProcessRunner) -> None:
+    """What it says decides."""
+    patience = SilenceTimeout(None)
+    completed = shell(
+        runner,
+        "echo hopeless >&2; while head -c 1000000 /dev/zero >/dev/null; do :; done",
+        timeout=patience,
+        options=ChildOptions(on_error_line=lambda _: patience.expire(), lives_by_work=True),
+    )
+
+    assert completed.timed_out
+
+
 def test_a_program_that_stood_still_with_us_has_not_taken_too_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.engines.base import LockHolder
-from sidecar.engines.restic import Host
+from sidecar.engines.locking import Host
 from sidecar.lib.process import Child
 from sidecar.runner.journal import Journal
 from sidecar.runner.journal.journal import MOST_HOLDERS

@@ -29,7 +29,7 @@ from sidecar.cli.runner.options import (
 )
 from sidecar.cli.runner.settings import build_settings
 from sidecar.engines.base import FailureClass
-from sidecar.engines.restic import OnMissing
+from sidecar.engines.options import OnMissing
 from sidecar.lib.errors import UsageError
 from sidecar.runner.due import CatchUp
 from sidecar.runner.empty_source import EmptySourceOptions

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from sidecar.engines.base import HeldLock, LockHolder
-from sidecar.engines.restic.locks import Host, is_in_danger, is_left_over, parse_lock
+from sidecar.engines.locking import Host, is_left_over
+from sidecar.engines.restic.locks import is_in_danger, parse_lock
 
 MADE = datetime(2026, 11, 21, 10, tzinfo=UTC).timestamp()
 LOCK = HeldLock("ab", "vm", 9, MADE)
