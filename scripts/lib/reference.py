@@ -16,6 +16,7 @@ from command_pages import (
     render_runner_commands,
     render_variables,
 )
+from engine_page import render_engines
 from page_text import code, page, table
 from problem_examples import render_example
 from sidecar.cli.commands.schema import render_schema
@@ -51,6 +52,7 @@ def render_pages() -> dict[str, str]:
         f"{REFERENCE}/exit-codes.md": render_exit_codes(),
         f"{REFERENCE}/problems.md": render_problems(),
         f"{REFERENCE}/checks.md": render_checks(),
+        f"{REFERENCE}/engines.md": render_engines(),
         f"{REFERENCE}/metrics.md": render_metrics(),
         f"{REFERENCE}/log-events.md": render_log_events(),
         f"{REFERENCE}/labels.schema.json": f"{render_schema('labels', 'backrest.')}\n",

@@ -230,7 +230,7 @@ class Capabilities:
         sparse: holes come back as holes.
         xattrs: extended attributes come back.
         acls: access control lists come back.
-        time_resolution: of the times of files, in seconds.
+        time_resolution: how exactly times of files come back, in seconds.
         encryption: what it stores can be read by nobody without a password.
         progress: it says how far a backup is.
         unlock: what it leaves when it is killed may be a lock.

@@ -75,17 +75,7 @@ class ResticEngine:
 
     def capabilities(self) -> Capabilities:
         """Return what this restic can do. Raises EngineError if it cannot be started."""
-        return Capabilities(
-            hard_links=True,
-            sparse=self.features().has(Feature.SPARSE),
-            xattrs=True,
-            acls=True,
-            time_resolution=1e-9,
-            encryption=True,
-            progress=True,
-            unlock=True,
-            prune=True,
-        )
+        return self.features().capabilities()
 
     def backup(
         self, plan: RunPlan, instance: str, report: Report, parent: str = ""

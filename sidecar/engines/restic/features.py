@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sidecar.engines.base import Capabilities
+
 Version = tuple[int, int, int]
 
 _VERSION = re.compile(r'(?:^restic |"version":\s*")v?(\d+)\.(\d+)(?:\.(\d+))?', re.MULTILINE)
@@ -72,6 +74,20 @@ class Features:
     def has(self, feature: Feature) -> bool:
         """Return whether it has the feature."""
         return self.version >= SINCE[feature]
+
+    def capabilities(self) -> Capabilities:
+        """Return what an engine with this restic can do."""
+        return Capabilities(
+            hard_links=True,
+            sparse=self.has(Feature.SPARSE),
+            xattrs=True,
+            acls=True,
+            time_resolution=1e-9,
+            encryption=True,
+            progress=True,
+            unlock=True,
+            prune=True,
+        )
 
     def __str__(self) -> str:
         return "restic " + ".".join(map(str, self.version)) if any(self.version) else "this restic"
