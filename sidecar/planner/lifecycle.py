@@ -77,7 +77,7 @@ class Ageing:
     """What a pass does to plans because of their age, and the history to remember.
 
     `held`: the orphans that are left as they are because they are too many at once.
-    `known`: the plans whose schedule was remembered when this was decided.
+    `history`: what it was decided by.
     """
 
     edits: tuple[PlanEdit, ...] = ()
@@ -88,7 +88,7 @@ class Ageing:
     enabling: Mapping[str, tuple[Any, float]] = field(default_factory=dict)
     held: tuple[str, ...] = ()
     owners: Mapping[str, Owner] = field(default_factory=dict)
-    known: frozenset[str] = frozenset()
+    history: PlanHistory = field(default_factory=PlanHistory)
 
     @property
     def disables(self) -> bool:
@@ -140,7 +140,7 @@ def age_plans(
         enabling=enabling,
         held=held,
         owners=_owners(document, rendered, history, removed),
-        known=frozenset(history.disabled),
+        history=history,
     )
 
 

@@ -6,8 +6,8 @@
 
 import logging
 import os
-from collections.abc import Collection
-from contextlib import nullcontext
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -43,8 +43,6 @@ from sidecar.reconciler.store.read import naming
 from sidecar.reconciler.store.replace import Replacement, Store
 
 _ATTEMPTS = 20
-# Later ones do without: hundreds of sidecars would change what is remembered again and again.
-_STRICT_ATTEMPTS = 5
 
 _log = logging.getLogger(__name__)
 
@@ -221,12 +219,11 @@ class Reconciler:
             _log.warning("%s", notice)
         for attempt in range(_ATTEMPTS):
             # Whoever came too late once has a turn of its own: see `Store.turn`.
-            with self._store.turn() if attempt else nullcontext():
+            with self._turns() if attempt else nullcontext():
                 if attempt:
                     # Another sidecar that came first has also changed what is remembered.
                     desired, view = self.desired_state(settings, inventory, now)
-                is_strict = attempt < _STRICT_ATTEMPTS
-                outcome = self._attempt(settings, desired, view, is_strict=is_strict)
+                outcome = self._attempt(settings, desired, view)
             if outcome is not None:
                 return outcome
         raise StoreError(
@@ -234,31 +231,33 @@ class Reconciler:
             "try again when it has finished",
         )
 
-    def _attempt(
-        self,
-        settings: ReconcilerSettings,
-        desired: DesiredState,
-        view: BackrestView,
-        *,
-        is_strict: bool,
-    ) -> PassOutcome | None:
-        """Read, propose and write; None where somebody saved meanwhile.
+    @contextmanager
+    def _turns(self) -> Iterator[None]:
+        with self._memory.turn(), self._store.turn():
+            yield
 
-        Where `is_strict`, None also where another sidecar has changed what is remembered.
+    def _attempt(
+        self, settings: ReconcilerSettings, desired: DesiredState, view: BackrestView
+    ) -> PassOutcome | None:
+        """Read, propose and write.
+
+        None where somebody saved meanwhile, or another sidecar has changed what is remembered.
         """
         stored = self._store.read()
         proposal = self._propose(stored.content, desired)
-        if is_strict and not is_based_on(desired.history, self._memory.refresh()):
-            return None
         content = proposal.after.content
-        if content == stored.content:
-            drift = self.recorder.confirm(proposal)
-            return self._outcome(settings, proposal, desired, view, drift)
-        with self.recorder.writing(proposal, to_file=True) as write:
-            if self._store.replace(stored, content) is Replacement.CHANGED:
+        is_written = content != stored.content
+        with self._memory.turn() as state:
+            if not is_based_on(desired.history, state):
                 return None
-            drift = write.confirm()
-        return self._outcome(settings, proposal, desired, view, drift, written=True)
+            if is_written:
+                with self.recorder.writing(proposal, to_file=True) as write:
+                    if self._store.replace(stored, content) is Replacement.CHANGED:
+                        return None
+                    drift = write.confirm()
+            else:
+                drift = self.recorder.confirm(proposal)
+        return self._outcome(settings, proposal, desired, view, drift, written=is_written)
 
     def _propose(self, content: bytes, desired: DesiredState) -> Proposal:
         with naming(self._store.path):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from sidecar.docker.markers import DIRECTORY, read_markers
 from sidecar.docker.models import Inventory
@@ -30,6 +30,8 @@ _READING_SECONDS = 2.0
 _IDENTITIES = ("com.docker.compose.", "com.docker.swarm.")
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Quiesced(NamedTuple):
@@ -76,22 +78,23 @@ class PassRecorder:
         """Enclose one write of the document: into its file, or through Backrest's API.
 
         What would be lost if we died right after the write is remembered first. At the end
-        that is taken back, unless the body has confirmed that the document was written.
+        that is taken back, unless the body has confirmed that the document was written. No other
+        sidecar changes what is remembered meanwhile.
 
         Raises StoreError where schedules would be taken from plans but cannot be remembered.
         """
-        before = noted = self.memory.refresh()
-        if proposal.ageing is not None:
-            noted = remember(self.memory, proposal.ageing, is_written=False)
-        write = PendingWrite(self, proposal)
-        try:
-            self._check_remembered(proposal)
-            if to_file and self._is_applied:
-                self.memory.change(written_at=self._clocks.wall() + _READING_SECONDS)
-            yield write
-        finally:
-            if not write.is_confirmed:
-                self._take_back(before, noted)
+        with self.memory.turn() as before:
+            if proposal.ageing is not None:
+                remember(self.memory, proposal.ageing, is_written=False)
+            write = PendingWrite(self, proposal)
+            try:
+                self._check_remembered(proposal)
+                if to_file and self._is_applied:
+                    self.memory.change(written_at=self._clocks.wall() + _READING_SECONDS)
+                yield write
+            finally:
+                if not write.is_confirmed:
+                    self.memory.change(**noted_of(before))
 
     def confirm(self, proposal: Proposal) -> tuple[Drift, ...]:
         """Note that the document now is as proposed; return what was put back for that."""
@@ -111,23 +114,6 @@ class PassRecorder:
                 f"{self.memory.directory}, so nothing is written",
                 "free some space, or make it writable; until then no plan is disabled",
             )
-
-    def _take_back(self, before: State, noted: State) -> None:
-        """Put back what `before` held, unless another sidecar has changed it since."""
-
-        def taken_back(state: State) -> State:
-            if _noted(state) != _noted(noted):
-                return state
-            return replace(
-                state,
-                accepted=before.accepted,
-                disabled=before.disabled,
-                disabling=before.disabling,
-                enabling=before.enabling,
-                owners=before.owners,
-            )
-
-        self.memory.update(taken_back)
 
 
 class PendingWrite:
@@ -204,33 +190,45 @@ def remember(memory: Memory, ageing: Ageing, *, is_written: bool) -> State:
     """Keep in the state what a pass decided, and return the state.
 
     Called before the write, so that no schedule is lost, and after it with `is_written`.
-    A plan that is enabled again keeps its schedule in the state until that is written, and one
-    that another sidecar has disabled since the decision keeps what that remembers of it.
+    A plan that is enabled again keeps its schedule in the state until that is written. What
+    another sidecar has changed since the history of the decision was read stays as it is.
     """
-
-    def remembered(state: State) -> State:
-        others = state.disabled.keys() - ageing.known - ageing.disabled.keys()
-        disabled = {**ageing.disabled, **{plan: state.disabled[plan] for plan in others}}
+    history = ageing.history
+    with memory.turn() as state:
+        others = state.disabled.keys() - history.disabled.keys() - ageing.disabled.keys()
+        disabled = _merged(ageing.disabled, history.disabled, state.disabled)
         disabling = others & {*state.disabling}
         if not is_written:
             disabling = disabled.keys() - state.disabled.keys() | {*state.disabling}
             disabled = {**state.disabled, **disabled}
-        return replace(
-            state,
+        accepted = map(dict.fromkeys, (ageing.accepted, history.accepted, state.accepted))
+        return memory.change(
             orphans=dict(ageing.orphans),
-            accepted=tuple(sorted(ageing.accepted)),
+            accepted=tuple(sorted(_merged(*accepted))),
             disabled=disabled,
             disabling=tuple(sorted(disabling)),
-            enabling=dict(ageing.enabling),
-            owners=dict(ageing.owners),
+            enabling=_merged(ageing.enabling, history.enabling, state.enabling),
+            owners=_merged(ageing.owners, history.owners, state.owners),
         )
 
-    return memory.update(remembered)
+
+def _merged(
+    decided: Mapping[str, T], before: Mapping[str, T], now: Mapping[str, T]
+) -> dict[str, T]:
+    """Return what was decided by `before`, but `now` where that has changed since."""
+    changed = {
+        plan
+        for plan in before.keys() | now.keys()
+        if (plan in before, before.get(plan)) != (plan in now, now.get(plan))
+    }
+    kept = {plan: value for plan, value in decided.items() if plan not in changed}
+    return kept | {plan: now[plan] for plan in changed if plan in now}
 
 
-def _noted(state: State) -> tuple[object, ...]:
-    """Return what is remembered of a write before it is made."""
-    return state.accepted, state.disabled, state.disabling, state.enabling, state.owners
+def noted_of(state: State) -> dict[str, Any]:
+    """Return the fields in which is remembered what a write decides about plans."""
+    names = ("accepted", "disabled", "disabling", "enabling", "owners")
+    return {name: getattr(state, name) for name in names}
 
 
 def with_last_known_images(memory: Memory, inventory: Inventory, prefix: str) -> Inventory:
@@ -270,4 +268,4 @@ def confirm_docker(memory: Memory, docker_id: str, *, guards: bool, accept: bool
             "the plans that are there",
             "correct --docker-sock, or confirm with `backrest-sidecar reconcile --accept-engine`",
         )
-    memory.update(lambda state: replace(state, engine_id=docker_id))
+    memory.change(engine_id=docker_id)

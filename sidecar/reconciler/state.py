@@ -8,7 +8,7 @@ read when it is seen, a document counts as not yet loaded.
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -106,6 +106,7 @@ class Memory:
         self.directory = directory
         self._is_read_only = read_only
         self._lock = threading.RLock()
+        self._is_locked = False
         self._state = State()
         self._seen: tuple[int, ...] = ()
         self._is_logged = False
@@ -130,16 +131,54 @@ class Memory:
 
     def change(self, **fields: Any) -> State:
         """Replace fields of the state; written only if that makes a difference."""
-        return self.update(lambda state: replace(state, **fields))
+        with self.turn() as state:
+            changed = replace(state, **fields)
+            if changed == state and self.is_saved:
+                return state
+            if not self._is_locked and self._make_directory():
+                # There was nothing to lock: another process may have been the first to write.
+                return self.change(**fields)
+            self._state = changed
+            self._save(_BYTES(changed).model_dump_json().encode())
+            return changed
 
-    def update(self, changed: Callable[[State], State]) -> State:
-        """Replace the state by what `changed` makes of it, in one step for all threads."""
-        with self._lock, _locked(self.directory):
-            state = changed(self.refresh())
-            if state != self._state or not self.is_saved:
-                self._state = state
-                self._save(_BYTES(state).model_dump_json().encode())
-            return state
+    @contextmanager
+    def turn(self) -> Iterator[State]:
+        """Give the state as it is; until the body ends nobody else changes it, only the body may.
+
+        Nobody is no other thread and no other process. One that dies has no turn any more. Where
+        another file is locked as well, such as the document's, this comes first.
+        """
+        with self._lock, self._locked_directory():
+            yield self.refresh()
+
+    @contextmanager
+    def _locked_directory(self) -> Iterator[None]:
+        """Keep other processes from changing the state; no error where there is no directory."""
+        descriptor = None
+        if self.directory is not None and not self._is_locked:
+            with suppress(OSError):
+                descriptor = atomic.open_directory(self.directory)
+        if descriptor is None:
+            yield
+            return
+        try:
+            atomic.lock(descriptor)
+            self._is_locked = True
+            yield
+        finally:
+            self._is_locked = False
+            os.close(descriptor)
+
+    def _make_directory(self) -> bool:
+        """Make the directory; False if it is there, or nothing may be written there."""
+        if self.directory is None or self._is_read_only or self.directory.is_dir():
+            return False
+        try:
+            self.directory.mkdir(mode=0o700, exist_ok=True)
+        except OSError:
+            return False
+        return True
 
     def _save(self, content: bytes) -> None:
         if self.directory is None or self._is_read_only:
@@ -162,22 +201,6 @@ class Memory:
             with suppress(OSError):
                 (self.directory / _FILE).unlink()
         self._seen = ()
-
-
-@contextmanager
-def _locked(directory: Path | None) -> Iterator[None]:
-    """Keep other processes from changing the state; no error where there is no directory."""
-    try:
-        descriptor = None if directory is None else atomic.open_directory(directory)
-    except OSError:
-        descriptor = None
-    try:
-        if descriptor is not None:
-            atomic.lock(descriptor)
-        yield
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
 
 
 def _signature(path: Path) -> tuple[int, ...]:

@@ -18,12 +18,16 @@ from typing import Any
 
 import pytest
 
+from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
+from sidecar.lib.errors import SidecarError
+from sidecar.reconciler.observe import observe_docker
 from sidecar.reconciler.reconcile import PassOutcome, Reconciler
 from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory
+from tests.fakes.fake_docker import FakeDocker
 
 ROOT = Path(__file__).parents[2]
 FOREIGN = ROOT / "tests" / "fakes" / "foreign_writer.py"
@@ -32,6 +36,8 @@ NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 RUNS, THREADS, PROCESSES = 200, 20, 12
 SERVICES = ("app", "db")
 PASSES = 5
+OURS = "backrest_sidecar_"
+HANDED = 4
 
 
 @pytest.fixture
@@ -249,3 +255,139 @@ def test_whole_commands_at_once_lose_nothing(config: Path) -> None:
     ]
     assert {plan_id for run in range(PROCESSES) for plan_id in ids(run)} == set(ours(config))
     assert [config] == list(config.parent.iterdir())
+
+
+class Shared:
+    """A document, a state folder and a Docker that commands and a daemon share."""
+
+    def __init__(self, config: Path, docker: FakeDocker) -> None:
+        self.config = config
+        self.docker = docker
+        self.settings = ReconcilerSettings(config)
+        for run in range(HANDED):
+            for name in (f"steady{run}", f"first{run}", f"gone{run}"):
+                self.add(name, name)
+
+    def add(self, name: str, plan: str) -> str:
+        """Add a container with a plan; return its id."""
+        mounts = [{"Type": "bind", "Source": f"/srv/{name}", "Destination": "/data"}]
+        labels = {"backrest.enable": "true", "backrest.id": plan}
+        return self.docker.add(name, labels, mounts=mounts)
+
+    def start(self, *flags: str) -> "subprocess.Popen[str]":
+        """Start `reconcile` with these flags."""
+        place = ("--config", str(self.config), "--docker-sock", self.docker.address)
+        return subprocess.Popen(
+            [sys.executable, "-m", "sidecar", "reconcile", *place, *flags],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *flags: str) -> None:
+        """Run it to its end; plans that are not handed over yet are problems."""
+        process = self.start(*flags)
+        _, told = process.communicate()
+        assert process.returncode in {0, 3}, told
+
+    def hand_over(self, run: int) -> None:
+        """Give a plan to another container."""
+        self.run("--take-over", f"{OURS}first{run}")
+
+    def give_up(self, run: int) -> None:
+        """Lose a container, accept that, and have its plan disabled."""
+        (lost,) = (
+            key
+            for key, one in self.docker.containers.copy().items()
+            if f"/gone{run}" in one["Names"]
+        )
+        self.docker.remove(lost)
+        self.run("--accept-orphans")
+        self.run("--orphan-grace", "0s")
+
+    def die(self, _: int) -> None:
+        """Kill a command in the middle."""
+        process = self.start("--accept-orphans")
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.communicate(timeout=0.3)
+        process.kill()
+        process.communicate()
+
+    @contextmanager
+    def passing(self) -> Iterator[list[SidecarError]]:
+        """Make passes, one after the other, as a daemon does; give what voided some."""
+        failures: list[SidecarError] = []
+        done = threading.Event()
+        recorder = PassRecorder(Memory(self.settings.state_directory), is_applied=True)
+        reconciler = Reconciler(self.settings, {}, recorder)
+
+        def run() -> None:
+            with DockerInventory(self.docker.address) as docker:
+                while not done.wait(0.001):
+                    inventory = observe_docker(docker, self.settings).inventory
+                    try:
+                        reconciler.run(self.settings, inventory, datetime.now(UTC))
+                    except SidecarError as error:
+                        failures.append(error)
+
+        daemon = threading.Thread(target=run)
+        daemon.start()
+        try:
+            yield failures
+        finally:
+            done.set()
+            daemon.join()
+
+
+@pytest.mark.timeout(400)
+def test_nothing_that_commands_decide_beside_a_daemon_is_forgotten(config: Path) -> None:
+    """Who has a plan, which orphans are accepted, which schedule a plan had: all of them."""
+    with FakeDocker() as docker:
+        shared = Shared(config, docker)
+        shared.run()
+        for one in docker.containers.values():
+            plan = one["Labels"]["backrest.id"]
+            one["Labels"]["backrest.id"] = plan.replace("first", "other")
+        for run in range(HANDED):
+            shared.add(f"second{run}", f"first{run}")
+        with shared.passing() as failures, ThreadPoolExecutor(4) as pool:
+            commands = (shared.give_up, shared.hand_over, shared.die)
+            started = [pool.submit(one, run) for run in range(HANDED) for one in commands]
+            assert [None] * len(started) == [one.result() for one in started]
+        assert [] == failures
+    state = Memory(shared.settings.state_directory).state
+    owners = {plan: state.owners[plan].key for plan in state.owners if "first" in plan}
+    assert {f"{OURS}first{run}": f"second{run}" for run in range(HANDED)} == owners
+    lost = {f"{OURS}gone{run}" for run in range(HANDED)}
+    assert lost == set(state.accepted)
+    found = plans(json.loads(config.read_bytes()))
+    assert [found[plan]["schedule"] for plan in sorted(lost)] == [{"disabled": True}] * HANDED
+    nightly = found[f"{OURS}steady0"]["schedule"]
+    assert dict.fromkeys(lost, nightly) == state.disabled
+    assert () == state.disabling
+
+
+def test_a_turn_ends_with_its_process(tmp_path: Path) -> None:
+    """What is killed in the middle keeps nobody waiting."""
+    folder = tmp_path / ".sidecar"
+    Memory(folder).change(engine_id="E")
+    code = (
+        "import sys, pathlib\n"
+        "from sidecar.reconciler.state import Memory\n"
+        "with Memory(pathlib.Path(sys.argv[1])).turn():\n"
+        "    print('begun', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        assert "begun\n" == process.stdout.readline()
+        process.kill()
+    assert 2.0 == Memory(folder).change(written_at=2.0).written_at

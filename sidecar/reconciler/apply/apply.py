@@ -1,7 +1,6 @@
 """Apply the desired state: choose between API and restart, step by step."""
 
 import logging
-from dataclasses import replace
 
 from sidecar.backrest.api import ApiError, ApiTrouble
 from sidecar.lib.clocks import Clocks
@@ -17,7 +16,7 @@ from sidecar.reconciler.apply.context import (
 )
 from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import ApplyVia, ReconcilerSettings
-from sidecar.reconciler.state import ApplyTrouble, State
+from sidecar.reconciler.state import ApplyTrouble
 from sidecar.reconciler.store.replace import Store
 
 _FIRST_PAUSE = 30.0
@@ -161,13 +160,10 @@ class Applier:
 
     def _fail(self, error: SidecarError) -> float:
         wall = self._clocks.wall()
-
-        def failed(state: State) -> State:
+        with self._memory.turn() as state:
             failures = state.trouble.failures + 1
             trouble = ApplyTrouble(failures, wall + pause_after(failures), error.message)
-            return replace(state, trouble=trouble)
-
-        self._memory.update(failed)
+            self._memory.change(trouble=trouble)
         facts = {"reason": error.message, "hint": error.hint}
         self._reporter.report("failed", logging.WARNING, error.message, **facts)
         return self._pause()

@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 from sidecar.backrest.api import ApiError, ApiTrouble, BackrestApi
@@ -17,7 +16,6 @@ from sidecar.planner.drift import Drift
 from sidecar.planner.propose import DesiredState, Planner, Proposal
 from sidecar.reconciler.apply.context import LOADED, ApplyDependencies, BusyTimer, StablePeriod
 from sidecar.reconciler.apply.idle import APART, IdleState, StableTwice, check_by_api, running_plans
-from sidecar.reconciler.state import State
 from sidecar.reconciler.store.read import naming
 from sidecar.reconciler.store.replace import Store
 
@@ -133,12 +131,9 @@ class ApiStrategy:
         self._busy_timer.over()
         self._stable_period.done()
         self._twice.forget()
-        if self._dependencies.memory.state.written_at != LOADED:
-            self._dependencies.memory.update(self._as_loaded)
-
-    def _as_loaded(self, state: State) -> State:
-        is_known = state.written_at == self._written_at
-        return replace(state, written_at=LOADED) if is_known else state
+        with self._dependencies.memory.turn() as state:
+            if state.written_at == self._written_at:
+                self._dependencies.memory.change(written_at=LOADED)
 
     def _send(self, desired: DesiredState) -> float:
         for _ in range(_STALE_TRIES):

@@ -118,10 +118,8 @@ class RestartStrategy:
         has_ours = any(plan_id.startswith(prefix) for plan_id in plans)
         mtime = stored.identity.mtime_ns / 1e9
         guess = guess_written_at(mtime, backrest.started_at, has_ours=has_ours)
-        state = self._dependencies.memory.update(
-            lambda now: now if now.written_at else replace(now, written_at=guess)
-        )
-        return state.written_at
+        with self._dependencies.memory.turn() as state:
+            return self._dependencies.memory.change(written_at=state.written_at or guess).written_at
 
     def _notice_restart(self, backrest: BackrestContainer) -> None:
         """Report it if this is another process than before, whoever restarted it."""
@@ -185,12 +183,9 @@ class RestartStrategy:
 
     def _count_restart(self) -> None:
         wall = self._dependencies.clocks.wall()
-
-        def counted(state: State) -> State:
+        with self._dependencies.memory.turn() as state:
             recent = [moment for moment in state.restarts if abs(wall - moment) < HOUR]
-            return replace(state, restarts=(*recent, wall))
-
-        self._dependencies.memory.update(counted)
+            self._dependencies.memory.change(restarts=(*recent, wall))
 
     def _await(self, awaited: _Awaited) -> float:
         """Wait until Backrest runs, and still runs two seconds later."""
@@ -215,12 +210,10 @@ class RestartStrategy:
 
     def _done(self, awaited: _Awaited, found: BackrestContainer) -> None:
         # Two machines' clocks may differ: what was written before the restart has been read.
-        def loaded(state: State) -> State:
-            if state.written_at not in (awaited.written_at, 0.0):
-                return state
-            return replace(state, written_at=min(state.written_at, found.started_at - 1.0))
-
-        self._dependencies.memory.update(loaded)
+        with self._dependencies.memory.turn() as state:
+            if state.written_at in (awaited.written_at, 0.0):
+                written_at = min(state.written_at, found.started_at - 1.0)
+                self._dependencies.memory.change(written_at=written_at)
         self._settle()
         self._dependencies.reporter.forget()
         self._dependencies.reporter.report(

@@ -21,7 +21,7 @@ from sidecar.lib.log import log_event
 from sidecar.planner.propose import DesiredState, Planner
 from sidecar.reconciler.apply.context import LastPass, StepResult
 from sidecar.reconciler.apply.idle import MARGIN
-from sidecar.reconciler.state import FirstRun, Memory, State
+from sidecar.reconciler.state import FirstRun, Memory
 from sidecar.schedule.parse import schedule_of
 
 _LOOK_SECONDS = 60.0
@@ -81,7 +81,9 @@ class FirstRuns:
         now = self._clocks.wall()
         served = self._read(api.get_config())
         periods = pauses_of(served.plans, self._prefix)
-        known = self._memory.update(lambda state: _seen(state, served, periods, now)).first_runs
+        with self._memory.turn() as state:
+            known = _seen(state.first_runs, served, periods, now)
+            self._memory.change(first_runs=known)
         looked_at = {
             plan_id: known[plan_id]
             for plan_id, period in periods.items()
@@ -150,12 +152,10 @@ class FirstRuns:
             self._change(plan_id, is_over=True)
 
     def _change(self, plan_id: str, **fields: Any) -> None:
-        def changed(state: State) -> State:
+        with self._memory.turn() as state:
             known = state.first_runs.get(plan_id, FirstRun(self._clocks.wall()))
             first = replace(known, **fields)
-            return replace(state, first_runs={**state.first_runs, plan_id: first})
-
-        self._memory.update(changed)
+            self._memory.change(first_runs={**state.first_runs, plan_id: first})
 
 
 def period_of(schedule: object) -> float:
@@ -190,18 +190,19 @@ def _has_begun(operation: Operation) -> bool:
     return operation.status.ending is not OperationEnd.CANCELLED
 
 
-def _seen(state: State, served: Document, periods: Iterable[str], now: float) -> State:
-    """Remember since when there are these plans; forget those that are gone.
+def _seen(
+    known: Mapping[str, FirstRun], served: Document, periods: Iterable[str], now: float
+) -> dict[str, FirstRun]:
+    """Return since when there are these plans, without those that are gone.
 
     No plan was seen in the future: the clock may have been set back.
     """
     kept = {
         plan_id: replace(first, seen_at=min(first.seen_at, now))
-        for plan_id, first in state.first_runs.items()
+        for plan_id, first in known.items()
         if plan_id in served.plans
     }
-    first_runs = {plan_id: FirstRun(now) for plan_id in periods} | kept
-    return replace(state, first_runs=first_runs)
+    return {plan_id: FirstRun(now) for plan_id in periods} | kept
 
 
 def _report_failure(plan_id: str, reason: str) -> None:

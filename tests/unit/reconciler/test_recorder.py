@@ -8,6 +8,7 @@ import pytest
 from sidecar.docker.models import Inventory
 from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import InventoryError, StoreError
+from sidecar.planner.ids import Owner
 from sidecar.planner.propose import Planner
 from sidecar.reconciler.recorder import (
     PassRecorder,
@@ -60,6 +61,22 @@ def test_no_schedule_is_taken_that_cannot_be_remembered(tmp_path: Path) -> None:
     with recorder.writing(later, to_file=True) as write:
         write.confirm()
     assert (ID,) == later.changes.orphaned
+
+
+def test_what_others_have_changed_since_a_write_was_decided_stays(tmp_path: Path) -> None:
+    """As where Backrest is idle at last, and gets what a pass wanted long ago."""
+    memory, other = Memory(tmp_path), Memory(tmp_path)
+    taken = Owner("shop", "web")
+    other.change(accepted=("a",), owners={"b": taken}, disabled={"c": None}, disabling=("c",))
+    was = replace(EXPIRED, accepted=frozenset("d"), disabled={"e": NIGHTLY})
+    proposal = Planner().propose(content_of(), desired_state(was))
+    recorder = PassRecorder(memory)
+    with recorder.writing(proposal, to_file=False) as write:
+        write.confirm()
+    state = other.refresh()
+    assert (("a",), ("c",)) == (state.accepted, state.disabling)
+    assert taken == state.owners["b"]
+    assert {ID: NIGHTLY, "c": None} == state.disabled
 
 
 def test_a_write_of_the_file_is_noted_for_the_runner_s_sake() -> None:

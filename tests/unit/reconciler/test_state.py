@@ -2,11 +2,13 @@
 
 import json
 import os
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from sidecar.docker.models import Mount
+from sidecar.lib.files import open_directory, try_lock
 from sidecar.reconciler import state
 from sidecar.reconciler.state import ApplyTrouble, Memory, RunnerSeen, State
 
@@ -34,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_what_is_remembered_is_there_for_the_next_process(folder: Path) -> None:
     """Every field survives, and only the owner may read it."""
-    Memory(folder).update(lambda _: FULL)
+    Memory(folder).change(**{one.name: getattr(FULL, one.name) for one in fields(FULL)})
 
     assert FULL == Memory(folder).state
     assert 0o700 == folder.stat().st_mode & 0o777
@@ -79,6 +81,33 @@ def test_processes_see_each_other_s_changes(folder: Path) -> None:
     other.change(written_at=3.0)
 
     assert State(engine_id="E", written_at=3.0) == one.refresh() == other.state
+
+
+def test_nobody_else_changes_anything_during_a_turn(folder: Path) -> None:
+    """Whoever has it may, also in a turn within; after it others may again."""
+    memory = Memory(folder)
+    memory.change(engine_id="E")
+    directory = open_directory(folder)
+    try:
+        with memory.turn() as state:
+            assert "E" == state.engine_id
+            memory.change(written_at=3.0)
+            with memory.turn() as changed:
+                assert 3.0 == changed.written_at
+            assert not try_lock(directory)
+        assert try_lock(directory)
+    finally:
+        os.close(directory)
+
+
+def test_the_first_of_two_writers_is_not_overwritten(folder: Path) -> None:
+    """Without a directory there is nothing to lock."""
+    memory = Memory(folder)
+    with memory.turn() as state:
+        assert State() == state
+        Memory(folder).change(engine_id="E")
+        memory.change(written_at=3.0)
+    assert State(engine_id="E", written_at=3.0) == memory.state == Memory(folder).state
 
 
 @pytest.mark.parametrize(
