@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from sidecar.backrest.engine_name import EngineName, engine_of
 from sidecar.backrest.reading import Repo
@@ -9,6 +10,9 @@ from sidecar.engines.access import resolve_address
 from sidecar.engines.base import Engine, EngineError, Engines, FailureClass, OnStart
 from sidecar.engines.restic import ResticEngines, ResticOptions
 from sidecar.lib.process import ProcessRunner
+
+KNOWN: Final = frozenset({EngineName.RESTIC})
+"""The engines that `all_engines` has: nothing of a repository of another one is run."""
 
 
 @dataclass(frozen=True, slots=True)

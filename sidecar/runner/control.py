@@ -20,6 +20,7 @@ from sidecar.runner.job.progress import Event, ProgressHub, RunFinished
 from sidecar.runner.journal import Findings, RunCause
 from sidecar.runner.pool import Admission, Pool
 from sidecar.runner.report import RunnerReport
+from sidecar.runner.union import Documents
 
 ON_DEMAND = frozenset({JobKind.BACKUP, JobKind.FORGET, JobKind.PRUNE, JobKind.CHECK})
 """The kinds of jobs that may be asked for."""
@@ -72,7 +73,7 @@ class ControlApi:
         Raises UsageError if there is no such plan or repository, or if it cannot be run;
         SidecarError if the daemon stops.
         """
-        job = resolve_job(kind, subject, self.document.config)
+        job = resolve_job(kind, subject, self.document.now.documents)
         if reason := self.document.now.blocker(job):
             raise UsageError(f"it is not run: {reason}", "correct the document")
         if accept_empty:
@@ -88,7 +89,18 @@ class ControlApi:
         return JobPhase.RUNNING if job in self.hub.running else JobPhase.WAITING
 
 
-def resolve_job(kind: JobKind, subject: str, config: Config) -> Job:
+def resolve_job(kind: JobKind, subject: str, documents: Documents) -> Job:
+    """Return a job that somebody asks for by name.
+
+    Raises UsageError if there is none such, or if this runner does not run it.
+    """
+    job = find_job(kind, subject, documents.config)
+    if reason := documents.refusal(job):
+        raise UsageError(f"{subject} is not run: {reason}")
+    return job
+
+
+def find_job(kind: JobKind, subject: str, config: Config) -> Job:
     """Return the job of a plan's backup or of a repository's upkeep; raises UsageError."""
     if kind in _OF_REPOSITORIES:
         if config.repo(subject) is None:

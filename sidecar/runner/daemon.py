@@ -60,7 +60,7 @@ class RunnerDaemon:
             stack.enter_context(waiter.install_signals())
             failures = stack.enter_context(failing_threads(_log, waiter.stop))
             parts = stack.enter_context(assemble(settings, environ, for_daemon=True))
-            threads = DaemonThreads(settings, parts, waiter)
+            threads = DaemonThreads(settings, environ, parts, waiter)
             threads.recover_leftovers()
             has_ended = threads.run(stack, self.serve)
         log_event(_log, logging.INFO, "daemon.stopped")
@@ -70,13 +70,19 @@ class RunnerDaemon:
 class DaemonThreads:
     """The threads of a daemon, and what they share."""
 
-    def __init__(self, settings: RunnerSettings, parts: RunnerParts, waiter: SignalWaiter) -> None:
+    def __init__(
+        self,
+        settings: RunnerSettings,
+        environ: Mapping[str, str],
+        parts: RunnerParts,
+        waiter: SignalWaiter,
+    ) -> None:
         execution, state = parts.execution, settings.state_directory
         self._settings = settings
         self._parts = parts
         self._waiter = waiter
         self._hub = ProgressHub()
-        self._loader = Loader(settings.config)
+        self._loader = Loader(settings.files, environ)
         jobs = JobRunner(execution, parts.stages, self._hub)
         self._pool = Pool(
             jobs.run, settings.scheduling.seats, self._finish, jobs.failed, parts.rules
@@ -104,8 +110,8 @@ class DaemonThreads:
 
     def recover_leftovers(self) -> None:
         """Recover what a daemon that died has left, before anything else is done."""
-        if (config := self._loader.refresh().config) is not None:
-            self._parts.execution.document.take(config)
+        if (documents := self._loader.refresh().documents) is not None:
+            self._parts.execution.document.take(documents)
         self._parts.leftovers.recover()
 
     def run(
@@ -123,7 +129,9 @@ class DaemonThreads:
         stack.enter_context(serve(api))
         # Closed before `serve` is, so that followers of a run get its last event.
         stack.enter_context(self._hub)
-        stack.enter_context(FileWatcher(self._settings.config, self._waiter.wake))
+        files = self._settings.files
+        for file in (files.config, files.runner):
+            stack.enter_context(FileWatcher(file, self._waiter.wake))
         self._pool.start()
         stack.enter_context(self._maintenance)
         stack.enter_context(self._disks)

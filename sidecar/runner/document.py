@@ -1,4 +1,4 @@
-"""The document that is executed now, and what follows from it: all threads look at one place."""
+"""The documents that are executed now, and what follows from them, for all threads."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,26 +7,39 @@ from sidecar.backrest.reading import Config, Timing
 from sidecar.runner.due import Job, JobKind, timings
 from sidecar.runner.hooks.check import HookProblem, check_hooks, find_blocker, name_plan, name_repo
 from sidecar.runner.hooks.containers import containers_of
+from sidecar.runner.union import Documents
 
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """A document as it is executed.
+    """Both documents as they are executed.
 
     Attributes:
-        config: the document, typed.
-        timings: when its jobs run.
+        documents: what can be named, and what of it is executed.
+        timings: when the jobs run that are executed.
         problems: the hooks that cannot be used, and why.
         touched: the containers that hooks are known to stop, by the names of their owners.
     """
 
-    config: Config = field(default_factory=Config)
+    documents: Documents = field(default_factory=Documents)
     timings: Mapping[Job, Timing] = field(default_factory=dict)
     problems: tuple[HookProblem, ...] = ()
     touched: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
+    @property
+    def config(self) -> Config:
+        """All that can be named."""
+        return self.documents.config
+
+    @property
+    def own(self) -> Config:
+        """What of it this runner executes."""
+        return self.documents.executed
+
     def blocker(self, job: Job) -> str:
         """Return why a job must not be run; empty if it may."""
+        if refusal := self.documents.refusal(job):
+            return refusal
         problem = find_blocker(self.problems, job)
         return "" if problem is None else str(problem)
 
@@ -38,31 +51,32 @@ class Executed:
 
 
 class ExecutedDocument:
-    """Holds the document that is executed; whoever works with one looks at `now` once."""
+    """Holds the documents that are executed; whoever works with one looks at `now` once."""
 
-    def __init__(self, config: Config | None = None) -> None:
-        self._now = Executed() if config is None else _executed(config)
+    def __init__(self, documents: Documents | None = None) -> None:
+        self._now = Executed() if documents is None else _executed(documents)
 
     @property
     def now(self) -> Executed:
-        """The document as it is executed now."""
+        """The documents as they are executed now."""
         return self._now
 
     @property
     def config(self) -> Config:
-        """Its typed form."""
+        """All that can be named."""
         return self._now.config
 
-    def take(self, config: Config) -> Executed:
-        """Execute another document from now on."""
-        if config is not self._now.config:
-            self._now = _executed(config)
+    def take(self, documents: Documents) -> Executed:
+        """Execute others from now on."""
+        if documents is not self._now.documents:
+            self._now = _executed(documents)
         return self._now
 
 
-def _executed(config: Config) -> Executed:
-    owners = [(name_repo(repo.id), repo.hooks) for repo in config.repos]
-    owners += [(name_plan(plan.id), plan.hooks) for plan in config.plans]
+def _executed(documents: Documents) -> Executed:
+    own = documents.executed
+    owners = [(name_repo(repo.id), repo.hooks) for repo in own.repos]
+    owners += [(name_plan(plan.id), plan.hooks) for plan in own.plans]
     found = ((owner, containers_of(hooks)) for owner, hooks in owners)
     touched = {owner: names for owner, names in found if names}
-    return Executed(config, timings(config), check_hooks(config), touched)
+    return Executed(documents, timings(own), check_hooks(own), touched)

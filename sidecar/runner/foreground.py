@@ -16,9 +16,9 @@ from sidecar.engines.base import (
     Preview,
     Report,
     ResultKind,
+    failed,
 )
 from sidecar.engines.registry import all_engines
-from sidecar.lib.errors import UsageError
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.due import Job
 from sidecar.runner.execution import Execution
@@ -39,6 +39,7 @@ from sidecar.runner.parts import (
 from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings, environment_of
 from sidecar.runner.source_links import refuse_links
+from sidecar.runner.union import Documents
 from sidecar.service.signals import SignalWaiter
 
 # While it waits it checks so often whether a signal came.
@@ -49,11 +50,11 @@ _LAST_PATIENCE = 600.0
 def run_here(
     settings: RunnerSettings,
     environ: Mapping[str, str],
-    config: Config,
+    documents: Documents,
     jobs: Sequence[Job],
     accepted: Collection[str] = (),
 ) -> Generator[tuple[Job, Event]]:
-    """Run jobs of a document one after another; yield how far each is, and last how it ended.
+    """Run jobs of the documents one after another; yield how far each is, and last how it ended.
 
     Close the iterator where it is not read to its end. `accepted` are the ids of plans that may
     hold no file, until they hold some again.
@@ -66,7 +67,7 @@ def run_here(
         stack.enter_context(lock_scheduler(settings, environ, "run"))
         waiter = stack.enter_context(SignalWaiter())
         stack.enter_context(waiter.install_signals())
-        parts = stack.enter_context(assemble(settings, environ, config))
+        parts = stack.enter_context(assemble(settings, environ, documents))
         parts.leftovers.recover()
         for plan in accepted:
             parts.execution.journal.findings.accept_empty(plan, time.time())
@@ -155,12 +156,15 @@ def _next_try(event: Event) -> float | None:
 def run_dry(
     settings: RunnerSettings,
     environ: Mapping[str, str],
-    config: Config,
+    documents: Documents,
     job: Job,
     report: Report,
 ) -> Preview:
     """Return what the backup of a plan would do; no hook runs, nothing is recorded or sent."""
-    engine = make_engine(settings, environ, config, job.repo)
+    if reason := documents.refusal(job):
+        return Preview(failed(FailureClass.UNKNOWN, reason))
+    config = documents.config
+    engine = make_engine(settings, environ, documents, job.repo)
     plan = config.plan(job.subject) or RunPlan(job.subject, job.repo)
     if (refused := refuse_links(plan.paths)) is not None:
         return Preview(refused)
@@ -180,7 +184,7 @@ def run_unlock(
     settings: RunnerSettings, environ: Mapping[str, str], names: Sequence[str]
 ) -> Iterator[Unlocked]:
     """Unlock repositories one after another, all if none is named. Raises SidecarError."""
-    config = load(settings.config)
+    documents = load(settings.files, environ)
     environ = switch_user(settings, environ)
     with ExitStack() as stack:
         records, path = None, settings.state_directory / JOURNAL
@@ -189,9 +193,14 @@ def run_unlock(
             if path.exists():
                 journal = stack.enter_context(Journal(path, settings.journal_keep))
                 records = stack.enter_context(JournalLockRecords(journal))
-        for name in dict.fromkeys(names or [repo.id for repo in config.repos]):
-            engine = make_engine(settings, environ, config, name, records)
+        for name in dict.fromkeys(names or _usable_repos(documents)):
+            engine = make_engine(settings, environ, documents, name, records)
             yield _unlock(name, engine)
+
+
+def _usable_repos(documents: Documents) -> tuple[str, ...]:
+    """Return the ids of all repositories but those that no engine of ours is for."""
+    return tuple(repo.id for repo in documents.config.repos if repo.id not in documents.refused)
 
 
 def _unlock(repo: str, engine: Engine) -> Unlocked:
@@ -207,18 +216,15 @@ def _unlock(repo: str, engine: Engine) -> Unlocked:
 def make_engine(
     settings: RunnerSettings,
     environ: Mapping[str, str],
-    config: Config,
+    documents: Documents,
     repo: str,
     records: LockRecords | None = None,
 ) -> Engine:
-    """Make the engine of a repository of the document; raises UsageError if there is none.
+    """Make the engine of a repository; raises UsageError if there is none such, or no engine.
 
     `records` tells which locks programs of ours have left; None: nobody knows.
     """
-    found = config.repo(repo)
-    if found is None:
-        names = ", ".join(sorted(one.id for one in config.repos))
-        raise UsageError(f"there is no repository {repo!r}", f"there are: {names or 'none'}")
+    found = documents.find_repo(repo)
     programs = ProcessRunner(environment_of(environ))
     return all_engines(programs, engine_options(settings, environ, records)).make(found)
 

@@ -11,6 +11,7 @@ from sidecar.lib.text import counted
 from sidecar.runner.due import JobKind
 from sidecar.runner.journal import RunOutcome
 from sidecar.runner.status import PlanState, RunnerStatus
+from sidecar.runner.union import NoticeReason
 from sidecar.service.health import Finding, Health, HealthAspect, judge_process
 
 MOST_USED = 0.95
@@ -39,12 +40,19 @@ def judge(status: RunnerStatus) -> Health:
 def _process(status: RunnerStatus) -> Iterator[Finding]:
     yield from judge_process(status.beat_age, status.interval, is_stopping=status.is_stopping)
     both = (HealthAspect.READY, HealthAspect.HEALTHY)
-    if status.loaded.config is None:
+    documents = status.loaded.documents
+    if documents is None:
         sentence = "there is no document that could be executed"
         yield Finding("document-missing", sentence, breaks=both)
-    elif status.loaded.trouble:
-        sentence = "the document is broken: the last good one is executed"
-        yield Finding("document-broken", sentence, breaks=both)
+        return
+    for trouble in status.loaded.troubles:
+        name = trouble.name.value
+        rest = "the last good one is executed" if trouble.has_good else "nothing of it is executed"
+        sentence = f"the document {name} is broken: {rest}"
+        yield Finding("document-broken", sentence, name, breaks=both)
+    for notice in documents.notices:
+        if notice.reason is not NoticeReason.MOVING:
+            yield Finding("repo-refused", notice.message, notice.about)
 
 
 def _other(status: RunnerStatus) -> Iterator[Finding]:

@@ -74,14 +74,15 @@ def _home(user: int, now: str, state: Path) -> str:
 
 
 def check_usable(settings: RunnerSettings) -> None:
-    """Raise UsageError if this user cannot read the document or write the state folder."""
+    """Raise UsageError if this user cannot read the documents or write the state folder."""
     who = f"user {os.getuid()} of group {os.getgid()}"
-    config, state = settings.config, settings.state_directory
-    if os.access(config, os.F_OK) and not os.access(config, os.R_OK):
-        raise UsageError(
-            f"{config} cannot be read by {who}",
-            f"run `chown {os.getuid()}:{os.getgid()} {config}`",
-        )
+    state = settings.state_directory
+    for file in (settings.files.config, settings.files.runner):
+        if os.access(file, os.F_OK) and not os.access(file, os.R_OK):
+            raise UsageError(
+                f"{file} cannot be read by {who}",
+                f"run `chown {os.getuid()}:{os.getgid()} {file}`",
+            )
     try:
         # A mistyped path of the document must not create folders.
         state.mkdir(mode=0o700, parents=settings.state_dir is not None, exist_ok=True)

@@ -9,7 +9,7 @@ import fcntl
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,7 +22,9 @@ FILE = ".backrest-runner.lock"
 OPLOG_LOCK = "oplog.sqlite.lock"
 _MOST_TEXT = 200
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
-_FORCE = "stop it first; or, if you know that it executes another document, add --force"
+_STOP = "stop it first, or execute runner.json alone: --documents runner"
+_OTHER_DATA = f"{_STOP}; if it executes another document, name the right folder by --backrest-data"
+_FORCE = f"{_STOP}; or, if you know that it executes another document, add --force"
 _log = logging.getLogger(__name__)
 
 
@@ -31,47 +33,64 @@ class Locked(SidecarError):
 
 
 class SchedulerLock(Closable):
-    """The right to execute the document at `config`, until it is closed or the process dies.
+    """The right to execute what stands in `folders`, until it is closed or the process dies.
 
-    `purpose` is one word that others get in their error meanwhile: `daemon`. Where nothing can be
-    written beside the document, a lock that is there is taken all the same, else one is made in
-    the folder `state`. Raises Locked if another runner has it.
+    Each folder has a lock of its own, for two runners that share one of their documents must not
+    both run; two names of one folder count once. `purpose` is one word that others get in their
+    error meanwhile: `daemon`. Where nothing can be written in a folder, a lock that is there is
+    taken all the same, else one is made in the folder `state`. Raises Locked if another runner
+    has one of them.
     """
 
-    def __init__(self, config: Path, purpose: str, state: Path | None = None) -> None:
-        path = config.parent / FILE
+    def __init__(self, folders: Iterable[Path], purpose: str, state: Path | None = None) -> None:
+        self._descriptors: dict[tuple[int, int], int] = {}
         try:
-            path, self._descriptor = _open_lock(path, state)
+            for folder in folders:
+                self._take(folder / FILE, state)
+        except SidecarError:
+            self.close()
+            raise
+        for descriptor in self._descriptors.values():
+            _note(descriptor, f"{purpose} {os.getpid()}\n")
+
+    def close(self) -> None:
+        """Release it; the files stay, for another process may have them open."""
+        while self._descriptors:
+            _, descriptor = self._descriptors.popitem()
+            _note(descriptor, "")
+            os.close(descriptor)
+
+    def _take(self, path: Path, state: Path | None) -> None:
+        try:
+            path, descriptor = _open_lock(path, state)
         except OSError as error:
             raise UsageError(
                 f"the lock {path} cannot be made: {error.strerror}",
                 "let the runner's user write beside the document, or give --state-dir",
             ) from None
+        found = os.fstat(descriptor)
+        if (identity := (found.st_dev, found.st_ino)) in self._descriptors:
+            os.close(descriptor)
+            return
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(self._descriptor, _MOST_TEXT, 0).decode("ascii", "replace").strip()
-            os.close(self._descriptor)
+            holder = os.pread(descriptor, _MOST_TEXT, 0).decode("ascii", "replace").strip()
+            os.close(descriptor)
             raise _taken(path, holder) from None
-        self._note(f"{purpose} {os.getpid()}\n")
-
-    def close(self) -> None:
-        """Release it; the file stays, for another process may have it open."""
-        if self._descriptor >= 0:
-            self._note("")
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def _note(self, holder: str) -> None:
-        """Write who holds it, which is only for people: the disk may be full, or read-only."""
-        with suppress(OSError):
-            os.truncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, holder.encode(), 0)
+        self._descriptors[identity] = descriptor
 
 
-def is_executed(config: Path, state: Path) -> bool:
-    """Return whether a runner executes the document now; `state` is its state folder."""
-    return any(is_held(folder / FILE) for folder in (config.parent, state))
+def _note(descriptor: int, holder: str) -> None:
+    """Write who holds a lock, which is only for people: the disk may be full, or read-only."""
+    with suppress(OSError):
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, holder.encode(), 0)
+
+
+def is_executed(folders: Iterable[Path], state: Path) -> bool:
+    """Return whether a runner executes what is in `folders`; `state` is its state folder."""
+    return any(is_held(folder / FILE) for folder in (*folders, state))
 
 
 def _open_lock(path: Path, state: Path | None) -> tuple[Path, int]:
@@ -121,7 +140,7 @@ def refuse_beside_backrest(config: Path, data: Path | None, environ: Mapping[str
         )
     found = data or _usual_data(config, environ)
     if found is not None and is_held(found / OPLOG_LOCK):
-        raise Locked(f"Backrest runs: it holds {found / OPLOG_LOCK}", _FORCE)
+        raise Locked(f"Backrest runs: it holds {found / OPLOG_LOCK}", _OTHER_DATA)
 
 
 def _usual_data(config: Path, environ: Mapping[str, str]) -> Path | None:

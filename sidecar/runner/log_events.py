@@ -15,6 +15,12 @@ EVENTS: Mapping[str, LogEvent] = {
     "document.refused": LogEvent(
         "error", "the document cannot be used; the last good one is executed"
     ),
+    "plan.moving": LogEvent(
+        "info", "a plan stands in both documents: that of runner.json waits until it is in one"
+    ),
+    "repository.refused": LogEvent(
+        "error", "nothing of a repository is run, and why, by its id or its engine"
+    ),
     "document.unwatched": LogEvent("warn", "changes of the document are not told; it is polled"),
     "backrest.unknown": LogEvent("warn", "whether Backrest runs beside it cannot be told"),
     "run.began": LogEvent("info", "something is run now"),

@@ -15,6 +15,7 @@ from sidecar.runner.loader import Loader
 from sidecar.runner.pool import Pool
 from sidecar.runner.report import RunnerReport
 from sidecar.runner.settings import RunnerSettings
+from sidecar.runner.union import Documents
 from sidecar.service.heartbeat import Heartbeat
 
 _log = logging.getLogger(__name__)
@@ -55,11 +56,11 @@ class RunnerLoop:
         dependencies, now = self._dependencies, self._now()
         self._notice_clock(now)
         loaded = dependencies.loader.refresh()
-        if loaded.config is not None and loaded.version != self._version:
+        if loaded.documents is not None and loaded.version != self._version:
             is_first, self._version = not self._version, loaded.version
-            self._take(loaded.config, now)
+            self._take(loaded.documents, now)
             if is_first:
-                self._submit_at_start(loaded.config)
+                self._submit_at_start(loaded.documents.executed)
         history = dependencies.execution.journal.past.history()
         found = dependencies.execution.scheduler.find_due(
             self._wanted,
@@ -106,10 +107,10 @@ class RunnerLoop:
                 _log, logging.WARNING, "clock.set-back", count=len(ahead), names=names[:_MOST_NAMED]
             )
 
-    def _take(self, config: Config, now: float) -> None:
-        """Use another document from now on."""
-        execution = self._dependencies.execution
-        executed = execution.document.take(config)
+    def _take(self, documents: Documents, now: float) -> None:
+        """Use other documents from now on."""
+        execution, config = self._dependencies.execution, documents.executed
+        executed = execution.document.take(documents)
         wanted, blocker = executed.timings, executed.blocker
         execution.journal.past.first_seen(wanted, now)
         self._wanted = {job: timing for job, timing in wanted.items() if not blocker(job)}

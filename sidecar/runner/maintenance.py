@@ -76,7 +76,7 @@ class DiskUsage(_EachMinute):
     def check(self) -> None:
         """Measure each disk once."""
         before = self.disks
-        self.disks = used_parts(self._state, self._document.config.repos)
+        self.disks = used_parts(self._state, self._document.now.documents.usable_repos)
         if before != self.disks:
             self._waiter.wake()
 
@@ -112,7 +112,7 @@ class RepositoryProbes(_EachMinute):
 
     def check(self) -> None:
         """Probe each repository that is due."""
-        prober, repos = self._probing.prober, self._document.config.repos
+        prober, repos = self._probing.prober, self._document.now.documents.usable_repos
         before = prober.last()
         prober.keep_only(repos)
         for repo in prober.due(repos):

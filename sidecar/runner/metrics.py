@@ -75,8 +75,8 @@ METRICS: tuple[Metric[RunnerStatus], ...] = (
     Metric(
         "backrest_runner_document_good",
         MetricKind.GAUGE,
-        "Whether the document at hand is the one that is executed: 1 or 0.",
-        lambda facts: int(facts.loaded.config is not None and not facts.loaded.trouble),
+        "Whether the documents at hand are what is executed: 1 or 0.",
+        lambda facts: int(facts.loaded.is_good),
     ),
     Metric(
         "backrest_runner_runs_total",

@@ -6,7 +6,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from sidecar.backrest.reading import Config
 from sidecar.docker.client import DockerClient
 from sidecar.docker.containers import Containers
 from sidecar.docker.one_shot import OneShotDocker
@@ -44,6 +43,7 @@ from sidecar.runner.pool import QueueRules
 from sidecar.runner.repositories import Initialiser, KnownRepositories, RepositoryKeys
 from sidecar.runner.retries import RetryRules
 from sidecar.runner.settings import RunnerSettings, environment_of
+from sidecar.runner.union import DocumentChoice, Documents
 
 JOURNAL = "journal.sqlite"
 
@@ -52,14 +52,17 @@ JOURNAL = "journal.sqlite"
 def lock_scheduler(
     settings: RunnerSettings, environ: Mapping[str, str], purpose: str
 ) -> Iterator[None]:
-    """Hold the right to execute the document, for the block.
+    """Hold the right to execute the documents, for the block.
 
-    Raises Locked if another runner has it, or if Backrest runs.
+    Raises Locked if another runner has it, or if Backrest runs and `config.json` is executed.
     """
-    with SchedulerLock(settings.config, purpose, settings.state_dir):
-        neighbour = settings.neighbour
-        if not neighbour.force:
-            refuse_beside_backrest(settings.config, neighbour.data, environ)
+    files, neighbour = settings.files, settings.neighbour
+    with SchedulerLock(files.locked_folders, purpose, settings.state_dir):
+        if files.choice is DocumentChoice.RUNNER:
+            yield
+            return
+        # What Backrest has open it executes, whatever the operator believes.
+        refuse_beside_backrest(settings.config, neighbour.data, environ)
         if neighbour.has_docker and not neighbour.force:
             with Containers(DockerClient(neighbour.docker_sock, 5, environ)) as containers:
                 refuse_beside_container(neighbour.container, partial(_runs, containers))
@@ -154,12 +157,12 @@ class RunnerParts:
 def assemble(
     settings: RunnerSettings,
     environ: Mapping[str, str],
-    config: Config | None = None,
+    documents: Documents | None = None,
     *,
     for_daemon: bool = False,
     retries: bool = True,
 ) -> Iterator[RunnerParts]:
-    """Assemble all parts, for the block; `config` is the document, if it is known by then.
+    """Assemble all parts, for the block; `documents` are what is executed, if known by then.
 
     For `for_daemon` see `Journal`. Without `retries` nothing is tried again.
     """
@@ -178,7 +181,7 @@ def assemble(
         )
         containers = stack.enter_context(open_docker(settings, environ))
         records = stack.enter_context(JournalLockRecords(journal))
-        document = ExecutedDocument(config)
+        document = ExecutedDocument(documents)
         known = KnownRepositories(journal, document)
         shared = engine_options(settings, environ, records)
         engines, last_engines, probing = (
@@ -187,7 +190,7 @@ def assemble(
 
         def programs(engines: Engines, starter: ProcessRunner) -> Programs:
             timeout = settings.running.hook_timeout
-            hooks = HookRunner(starter, settings.config, delivery.post, timeout, zone)
+            hooks = HookRunner(starter, settings.config_of_hooks, delivery.post, timeout, zone)
             return Programs(engines, hooks)
 
         notifying = settings.notifying
@@ -212,7 +215,7 @@ def assemble(
             options,
         )
         gate = RepositoryGate(prober, initialiser, environ)
-        resumer = MarkerResumer(settings.config, _connection(settings, environ), plans)
+        resumer = MarkerResumer(settings.marker_folders, _connection(settings, environ), plans)
         yield RunnerParts(
             Execution(document, scheduler, journal, reporter),
             JobStages(gate, emptiness, session, (runner, probes)),

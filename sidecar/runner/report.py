@@ -32,6 +32,7 @@ from sidecar.runner.notify.delivery import DeliveryQueue
 from sidecar.runner.pool import Pool
 from sidecar.runner.status import PlanState, RunnerStatus, UpkeepState
 from sidecar.runner.timetable import Timetable
+from sidecar.runner.union import DocumentName, Documents
 from sidecar.service.health import Health
 from sidecar.service.report import Reporter
 
@@ -44,6 +45,7 @@ class _ListedPlan(NamedTuple):
     plan: RunPlan
     job: Job
     period: float | None
+    document: DocumentName
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,12 @@ class StatusSources:
         executed = self.execution.document.now
         return {
             plan.id: "one of its hooks cannot be used, the log says why"
-            for plan in executed.config.plans
+            for plan in executed.own.plans
             if executed.problems and executed.blocker(backup_job(plan))
+        } | {
+            plan.id: refusal
+            for plan in executed.own.plans
+            if (refusal := executed.documents.refused.get(plan.repo))
         }
 
 
@@ -89,7 +95,7 @@ class RunnerReport(Reporter[RunnerStatus]):
         self._sources = sources
         self._timetable = Timetable(execution.scheduler)
         self._runs = _LastRuns(execution.journal, execution.reporter.runs)
-        self._listed: tuple[Config, tuple[_ListedPlan, ...]] = (Config(), ())
+        self._listed: tuple[Documents, tuple[_ListedPlan, ...]] = (Documents(), ())
         self._upkeep: tuple[RunHistory, Config | None, tuple[Job, ...]] = (RunHistory(), None, ())
 
     def health(self) -> Health:
@@ -139,6 +145,7 @@ class RunnerReport(Reporter[RunnerStatus]):
             plans=tuple(
                 PlanState(
                     plan=listed.plan,
+                    document=listed.document,
                     past=(past := history.past.get(listed.job)),
                     period=listed.period,
                     failure=self._runs.failure_of_bad(listed.job, past),
@@ -165,20 +172,25 @@ class RunnerReport(Reporter[RunnerStatus]):
         )
 
     def _list(self, loaded: Loaded, now: float) -> tuple[_ListedPlan, ...]:
-        """List the plans of the document; computed once for each document."""
-        config, listed = self._listed
-        if loaded.config is not None and loaded.config is not config:
-            config = loaded.config
+        """List the plans that are executed; computed once for the documents of each state."""
+        documents, listed = self._listed
+        if loaded.documents is not None and loaded.documents is not documents:
+            documents = loaded.documents
             listed = tuple(
-                _ListedPlan(plan, backup_job(plan), self._timetable.period(plan.timing, now))
-                for plan in config.plans
+                _ListedPlan(
+                    plan,
+                    backup_job(plan),
+                    self._timetable.period(plan.timing, now),
+                    documents.name_of_plan(plan.id),
+                )
+                for plan in documents.executed.plans
             )
-            self._listed = (config, listed)
+            self._listed = (documents, listed)
         return listed
 
     def _upkeep_jobs(self, loaded: Loaded, history: RunHistory) -> tuple[Job, ...]:
-        """List what was done for plans and repositories of the document, sorted."""
-        config = loaded.config
+        """List what was done for plans and repositories of the documents, sorted."""
+        config = None if loaded.documents is None else loaded.documents.config
         seen, of, jobs = self._upkeep
         if seen is not history or of is not config:
             plans = {(plan.id, plan.repo) for plan in config.plans} if config else set()

@@ -12,6 +12,7 @@ from sidecar.runner.due import CatchUp
 from sidecar.runner.empty_source import EmptySourceOptions
 from sidecar.runner.hooks.run import DEFAULT_TIMEOUT
 from sidecar.runner.notify.notices import NoticeEvent
+from sidecar.runner.union import DocumentChoice, DocumentFiles, DocumentName
 
 _LONGEST_SECRET_FILE = 1 << 20
 VARIABLE = "BACKREST_RUNNER_"
@@ -88,7 +89,7 @@ class RunnerSettings:
     """All settings of the runner."""
 
     config: Path
-    """The document."""
+    """Backrest's document."""
     state_dir: Path | None = None
     """The state folder; None: `.runner` beside the document."""
     scheduling: Scheduling = field(default_factory=Scheduling)
@@ -113,11 +114,40 @@ class RunnerSettings:
     """Host and port of the status pages; None: there are none."""
     allowed_hosts: tuple[str, ...] = ()
     """Further names by which clients of the status pages may call this machine."""
+    runner_config: Path | None = None
+    """The runner's own document; None: `runner.json` beside Backrest's."""
+    documents: DocumentChoice = DocumentChoice.ALL
+    """Which of the two documents are executed."""
+
+    @property
+    def files(self) -> DocumentFiles:
+        """Where the two documents are, and which of them are executed."""
+        runner = self.runner_config or self.config.parent / DocumentName.RUNNER.value
+        return DocumentFiles(self.config, runner, self.documents)
 
     @property
     def state_directory(self) -> Path:
         """The folder that holds the journal, the heartbeat and the markers."""
         return self.state_dir or self.config.parent / STATE
+
+    @property
+    def config_of_hooks(self) -> Path:
+        """The path that hooks get as BACKREST_CONFIG: beside it they mark what they stop.
+
+        Beside Backrest it is in the state folder, for the sidecar starts what Backrest has marked
+        and left, and would not wait for a run of ours.
+        """
+        if self.documents is DocumentChoice.RUNNER:
+            return self.state_directory.absolute() / DocumentName.RUNNER.value
+        return self.config.absolute()
+
+    @property
+    def marker_folders(self) -> tuple[Path, ...]:
+        """The folders with markers of what hooks have stopped, also before the choice changed."""
+        own = self.state_directory.absolute()
+        if self.documents is DocumentChoice.RUNNER:
+            return (own,)
+        return (self.config.absolute().parent, own)
 
 
 LARGEST_ID = 2**32 - 2

@@ -15,6 +15,7 @@ from sidecar.runner.due import Job, JobKind
 from sidecar.runner.job.upkeep import Probed
 from sidecar.runner.journal import Past, Run, RunOutcome, Verified
 from sidecar.runner.loader import Loaded
+from sidecar.runner.union import DocumentName, DocumentNotice
 from sidecar.service.health import Health
 from sidecar.service.report import DaemonFacts
 
@@ -26,6 +27,7 @@ class PlanState:
     What health depends on comes first, then what only the status shows.
 
     Attributes:
+        document: where it stands.
         period: the longest pause of its schedule, in seconds.
         failure: the class of the last failure.
         blocked: why the plan is not run at all.
@@ -36,6 +38,7 @@ class PlanState:
     """
 
     plan: RunPlan
+    document: DocumentName = DocumentName.CONFIG
     past: Past | None = None
     period: float | None = None
     failure: str = ""
@@ -65,8 +68,8 @@ class RunnerStatus(DaemonFacts):
 
     Attributes:
         grace: how many seconds beyond twice its period a plan may be late.
-        loaded: the document.
-        plans: all plans of it.
+        loaded: the documents.
+        plans: all plans that are executed.
         upkeep: what was done for them and for their repositories besides backups.
         probes: the last probe of each repository.
         disks: how full each disk is, from 0 to 1, by path.
@@ -163,7 +166,12 @@ def status_json(status: RunnerStatus) -> dict[str, Any]:
         "healthy": health.is_healthy,
         "ready": health.is_ready,
         "reasons": list(health.sentences),
-        "document_good": status.loaded.config is not None and not status.loaded.trouble,
+        "document_good": status.loaded.is_good,
+        "broken": [trouble.name.value for trouble in status.loaded.troubles],
+        "notices": [
+            {"reason": one.reason.value, "about": one.about, "message": one.message}
+            for one in _notices(status)
+        ],
         "running": status.running,
         "waiting": status.waiting,
         "plans": [_plan_json(plan, status) for plan in status.plans],
@@ -190,11 +198,16 @@ def status_json(status: RunnerStatus) -> dict[str, Any]:
     }
 
 
+def _notices(status: RunnerStatus) -> tuple[DocumentNotice, ...]:
+    return () if status.loaded.documents is None else status.loaded.documents.notices
+
+
 def _plan_json(plan: PlanState, status: RunnerStatus) -> dict[str, Any]:
     past, latest, progress = plan.past, plan.latest, plan.progress
     return {
         "plan": plan.plan.id,
         "repo": plan.plan.repo,
+        "document": plan.document.value,
         "state": "running" if plan.is_running else "waiting" if plan.is_waiting else "idle",
         "fraction": None if progress is None else round(progress.fraction, 4),
         "blocked": plan.blocked or None,

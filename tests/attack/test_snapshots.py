@@ -24,6 +24,7 @@ from sidecar.runner.job.steps import Programs
 from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
 from sidecar.runner.restore.choose import RestoreRequest
 from sidecar.runner.restore.restore import Restorer
+from sidecar.runner.union import only_config
 from tests.engines.bench import INSTANCE, ResticBench
 from tests.fakes.made_engines import MadeEngines
 
@@ -108,7 +109,7 @@ def test_an_emptied_plan_is_filled_from_its_own(
         options = EmptySourceOptions(everything=True)
         engines, document = (
             MadeEngines(lambda _: bench.engine()),
-            ExecutedDocument(Config(INSTANCE)),
+            ExecutedDocument(only_config(Config(INSTANCE))),
         )
         guard = EmptySourceGuard(journal, engines, document, None, options)
         guard.remember(victim, has_saved=True)

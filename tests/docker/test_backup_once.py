@@ -410,7 +410,7 @@ def test_it_does_not_run_beside_another_runner_or_backrest(place: Place, world: 
     place.gate.unlink()
     world.container("once-db", QUIET, running=True)
     since = place.client.inspect_container("once-db")["State"]["StartedAt"]
-    with SchedulerLock(place.config, "daemon"):
+    with SchedulerLock([place.config.parent], "daemon"):
         status, _, log = place.run("--force")
     assert 1 == status
     assert "backrest-runner daemon" in log

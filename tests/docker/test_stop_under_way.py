@@ -152,9 +152,7 @@ def test_the_guard_waits_too(slow: Slow, engine: PrivateEngine, tmp_path: Path) 
 def test_the_runner_waits_too(slow: Slow, engine: PrivateEngine, tmp_path: Path) -> None:
     """Whatever became of the run, a marker is unfinished work for it."""
     slow.stop_and_kill("both", signal.SIGKILL)
-    resumer = MarkerResumer(
-        tmp_path / "config.json", lambda: DockerClient(engine.address), RunningPlans()
-    )
+    resumer = MarkerResumer((tmp_path,), lambda: DockerClient(engine.address), RunningPlans())
 
     assert resumer.resume() == ()
     assert slow.hooks.marker.exists()

@@ -362,3 +362,53 @@ def test_the_check_is_also_a_command(tmp_path: Path) -> None:
         healthcheck("--state-dir", str(tmp_path)).returncode,
         healthcheck("--state-dir", str(tmp_path)).stdout,
     )
+
+
+def write_own(parts: RunnerFolder, *plans: str) -> None:
+    """Write the runner's own document, with these plans to the repository `disk`."""
+    disk = {"id": "disk", "uri": str(parts.folder / "disk"), "password": "x"}
+    document = {
+        "modno": 1,
+        "version": 6,
+        "instance": "here",
+        "repos": [{**disk, "autoInitialize": True}],
+        "plans": [parts.plan(id=name, repo="disk") for name in plans],
+    }
+    parts.config.with_name("runner.json").write_text(json.dumps(document))
+
+
+def test_both_documents_are_run_by_one_runner(parts: RunnerFolder) -> None:
+    """And each plan is shown with its own; a document that is broken keeps only itself from it."""
+    write_own(parts, "mail")
+    assert 0 == parts.run("run", "--all").returncode
+    rows = json.loads(parts.run("plans", "--output", "json").stdout)
+    assert [("web", "config.json", "success"), ("mail", "runner.json", "success")] == [
+        (row["plan"], row["document"], row["lastOutcome"]) for row in rows
+    ]
+    assert "runner.json" in parts.run("plans").stdout.splitlines()[2]
+    parts.config.with_name("runner.json").write_text("{")
+    everything = parts.run("run", "--all")
+    assert (1, True) == (everything.returncode, "runner.json" in everything.stderr)
+    one = parts.run("run", "web")
+    assert (0, True) == (one.returncode, "runner.json" in one.stderr)
+
+
+def test_a_companion_runs_its_own_document_and_restores_what_the_other_saved(
+    parts: RunnerFolder,
+) -> None:
+    """Of what Backrest executes nothing is run, by name neither; and why is said."""
+    assert 0 == parts.run("run", "web").returncode
+    write_own(parts, "mail")
+    parts.environ["BACKREST_RUNNER_DOCUMENTS"] = "runner"
+    assert 0 == parts.run("run", "--all").returncode
+    for command in (("run", "web"), ("check", "store"), ("prune", "store")):
+        refused = parts.run(*command)
+        assert 1 == refused.returncode
+        assert "--documents runner" in refused.stderr
+    assert 0 == parts.run("check").returncode
+    assert ["mail", "web"] == [run.job.subject for run in parts.runs() if run.job.kind == "backup"]
+    assert "by Backrest" in parts.run("plans").stdout.splitlines()[1]
+    target = parts.folder / "restored"
+    assert 0 == parts.run("restore", "web", "--target", str(target)).returncode
+    assert "hello" == (target / "file").read_text()
+    assert 0 == parts.run("verify", "web", "mail").returncode

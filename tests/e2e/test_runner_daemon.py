@@ -79,7 +79,7 @@ def test_the_last_good_document_wins(parts: RunnerFolder) -> None:
         refused = daemon.wait_for("document.refused")
         assert "the last good document" == refused["executed"]
         daemon.wait(lambda: not is_healthy(parts), "unhealthy")
-        assert "the document is broken" in parts.run("healthcheck").stdout
+        assert "the document config.json is broken" in parts.run("healthcheck").stdout
         assert 0 == parts.run("backup", "web").returncode
         parts.write(parts.plan(), parts.plan(id="db"))
         assert 2 == daemon.wait_for("document.loaded", 2)["plans"]
@@ -222,14 +222,16 @@ def test_a_second_scheduler_is_refused(parts: RunnerFolder) -> None:
 
 
 def test_it_does_not_begin_beside_a_backrest(parts: RunnerFolder) -> None:
-    """Whose lock is held; unless it is forced to."""
+    """Whose lock is held, also if it is forced to; executing runner.json alone it does."""
     data = parts.folder / "data"
     (data / "oplog.sqlite.lock").touch()
     with (data / "oplog.sqlite.lock").open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        refused = parts.run("daemon")
-        assert (1, True) == (refused.returncode, "Backrest runs" in refused.stderr)
-        with run_daemon(parts, "--force") as daemon:
+        for words in (("daemon",), ("daemon", "--force")):
+            refused = parts.run(*words)
+            assert (1, True) == (refused.returncode, "Backrest runs" in refused.stderr)
+            assert "--documents runner" in refused.stderr
+        with run_daemon(parts, "--documents", "runner") as daemon:
             assert 0 == daemon.stop()
 
 

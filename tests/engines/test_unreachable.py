@@ -75,7 +75,7 @@ class World:
         """Run the plans in this order, and wait for all of them."""
         hub = ProgressHub()
         jobs = JobRunner(parts.execution, parts.stages, hub, answers_fires=False)
-        parts.execution.document.take(load(config))
+        parts.execution.document.take(load(RunnerSettings(config).files, {}))
 
         def finish(job: Job) -> None:
             run = hub.finish(job).run

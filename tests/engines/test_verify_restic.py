@@ -11,6 +11,7 @@ from sidecar.engines.base import FailureClass
 from sidecar.runner.document import ExecutedDocument
 from sidecar.runner.empty_source import EmptySourceAction, EmptySourceGuard, EmptySourceOptions
 from sidecar.runner.journal import Journal, RunOutcome
+from sidecar.runner.union import only_config
 from sidecar.runner.verify.sample import SampleLimits
 from sidecar.runner.verify.verify import Verification, Verifier
 from tests.engines.bench import INSTANCE, ResticBench
@@ -164,7 +165,10 @@ def test_a_wrong_password_is_found_out(
 
 def guard_of(bench: ResticBench, journal: Journal, options: EmptySourceOptions) -> EmptySourceGuard:
     """Return what notices that plans of the bench's one repository are empty."""
-    engines, document = MadeEngines(lambda _: bench.engine()), ExecutedDocument(Config(INSTANCE))
+    engines, document = (
+        MadeEngines(lambda _: bench.engine()),
+        ExecutedDocument(only_config(Config(INSTANCE))),
+    )
     return EmptySourceGuard(journal, engines, document, None, options)
 
 

@@ -126,9 +126,9 @@ class World:
             run=self.run,
         )
         stages = replace(self.parts.stages, session=nothing, gate=nothing, emptiness=nothing)
-        loader = Loader(self.config)
-        if (config := loader.refresh().config) is not None:
-            self.execution.document.take(config)
+        loader = Loader(self.settings.files, {})
+        if (documents := loader.refresh().documents) is not None:
+            self.execution.document.take(documents)
         for run in self.session.recover_runs(self.execution.document.config):
             known = self.execution.journal.past.history().past[run.job].retry
             self.answered.append((known if run.again else self.of(run), run))

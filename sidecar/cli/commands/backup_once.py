@@ -51,7 +51,9 @@ _OWN_FLAGS = (
 @click.command("backup-once")
 @config_option
 @option("--dry-run", is_flag=True, help="Say what would be done; do nothing.")
-@option("--force", is_flag=True, help="Go on although Backrest runs, which may do the same.")
+@option(
+    "--force", is_flag=True, help="Go on although Backrest's container runs, which may do the same."
+)
 @option(
     "--seats",
     variables=("BACKREST_RUNNER_SEATS",),

@@ -18,7 +18,7 @@ from sidecar.lib.duration import render_duration
 from sidecar.lib.errors import DocumentError, StoreError, UsageError
 from sidecar.lib.text import closest, counted, render_size, short_id
 from sidecar.lib.zones import local_zone
-from sidecar.runner.control import resolve_job
+from sidecar.runner.control import find_job
 from sidecar.runner.due import JobKind, Scheduler, backup_job
 from sidecar.runner.foreground import Unlocked, make_engine
 from sidecar.runner.identity import switch_user
@@ -27,6 +27,7 @@ from sidecar.runner.loader import load
 from sidecar.runner.parts import JOURNAL
 from sidecar.runner.settings import RunnerSettings
 from sidecar.runner.timetable import Timetable
+from sidecar.runner.union import DocumentName
 
 _NONE = "–"
 _MOST_NAMES = 10
@@ -38,26 +39,40 @@ _OF_LOCKS_LEFT = (
 
 @dataclass(frozen=True, slots=True)
 class PlanRow:
-    """A plan, its last runs, and when it is due; `now` and `next_fire` in unix seconds."""
+    """A plan, its last runs, and when it is due; `now` and `next_fire` in unix seconds.
+
+    `waits` is why this runner does not execute it, in two words; empty: it does.
+    """
 
     plan: RunPlan
     past: Past | None
     next_fire: float | None
     now: float
+    document: DocumentName = DocumentName.CONFIG
+    waits: str = ""
 
 
 def read_plans(settings: RunnerSettings, environ: Mapping[str, str]) -> tuple[PlanRow, ...]:
-    """Read the plans of the document, and what the journal has of them."""
-    config = load(settings.config)
+    """Read the plans of the documents, and what the journal has of them."""
+    documents = load(settings.files, environ)
     switch_user(settings, environ)
     zone, _ = local_zone(environ)
     timetable, now = Timetable(Scheduler(zone)), time.time()
     with closing(_open_journal(settings)) as journal:
         past = journal.past.history().past
-    known = ((plan, past.get(backup_job(plan))) for plan in config.plans)
-    return tuple(
-        PlanRow(plan, one, timetable.next_fire(plan.timing, one, now), now) for plan, one in known
-    )
+
+    def row(plan: RunPlan, document: DocumentName, waits: str) -> PlanRow:
+        known = past.get(backup_job(plan))
+        fire = None if waits else timetable.next_fire(plan.timing, known, now)
+        return PlanRow(plan, known, fire, now, document, waits)
+
+    theirs = documents.backrest_plans
+    rows = [
+        row(plan, documents.name_of_plan(plan.id), "by Backrest" if plan.id in theirs else "")
+        for plan in documents.config.plans
+    ]
+    rows += [row(plan, DocumentName.RUNNER, "plan.moving") for plan in documents.moving]
+    return tuple(rows)
 
 
 def _open_journal(settings: RunnerSettings) -> Journal:
@@ -72,7 +87,11 @@ def render_plans(rows: Sequence[PlanRow], form: str) -> str:
     if not rows:
         return "The document has no plan."
     titles = ("plan", "repository", "schedule", "next run", "last run", "outcome", "last success")
-    return "\n".join(aligned([titles, *map(_plan_cells, rows)]))
+    table = [titles, *map(_plan_cells, rows)]
+    if any(row.document is DocumentName.RUNNER for row in rows):
+        names = ("document", *(row.document.value for row in rows))
+        table = [(*cells, name) for cells, name in zip(table, names, strict=True)]
+    return "\n".join(aligned(table))
 
 
 def _plan_cells(row: PlanRow) -> tuple[str, ...]:
@@ -83,7 +102,7 @@ def _plan_cells(row: PlanRow) -> tuple[str, ...]:
         printable(row.plan.id),
         printable(row.plan.repo),
         _timing_words(row.plan.timing),
-        _moment(row.next_fire),
+        row.waits or _moment(row.next_fire),
         _moment(None if past is None else past.last_start),
         _NONE if outcome is None else click.style(outcome.value, fg=COLOURS[outcome]),
         _NONE if success is None else f"{render_duration(row.now - success)} ago",
@@ -95,6 +114,8 @@ def _plan_json(row: PlanRow) -> dict[str, Any]:
     return {
         "plan": row.plan.id,
         "repo": row.plan.repo,
+        "document": row.document.value,
+        "waits": row.waits or None,
         "schedule": _timing_words(row.plan.timing),
         "nextRun": _iso(row.next_fire),
         "firstSeen": _iso(None if past is None else past.first_seen),
@@ -120,15 +141,17 @@ def read_history(
         rows: list[Run | MissedFires] = [*journal.runs.list(subject, limit)]
         rows += journal.past.missed_fires(subject, limit)
         if subject is not None and not rows:
-            _check_known(subject, settings, journal)
+            _check_known(subject, settings, environ, journal)
     return tuple(sorted(rows, key=_order, reverse=True)[:limit])
 
 
-def _check_known(subject: str, settings: RunnerSettings, journal: Journal) -> None:
+def _check_known(
+    subject: str, settings: RunnerSettings, environ: Mapping[str, str], journal: Journal
+) -> None:
     """Raise UsageError if there is no such plan or repository, nor was one."""
     # Of a document that cannot be read the journal still knows the plans that ran.
     with suppress(DocumentError, StoreError):
-        config = load(settings.config)
+        config = load(settings.files, environ).config
         names = {plan.id for plan in config.plans} | {repo.id for repo in config.repos}
         names |= {job.subject for job in journal.past.history().past}
         if subject not in names:
@@ -211,12 +234,13 @@ def read_snapshots(
     settings: RunnerSettings, environ: Mapping[str, str], plan: str
 ) -> tuple[Snapshot, ...]:
     """Read the snapshots of a plan from its repository; raises UsageError or EngineError."""
-    config = load(settings.config)
+    documents = load(settings.files, environ)
+    config = documents.config
     changed = switch_user(settings, environ)
-    job = resolve_job(JobKind.BACKUP, plan, config)
+    job = find_job(JobKind.BACKUP, plan, config)
     if not config.instance:
         raise UsageError("the document names no instance", "snapshots are found by its name")
-    engine = make_engine(settings, changed, config, job.repo)
+    engine = make_engine(settings, changed, documents, job.repo)
     return engine.snapshots(config.plan(plan), config.instance)
 
 

@@ -21,12 +21,12 @@ from sidecar.cli.runner.options import (
 )
 from sidecar.cli.runner.settings import build_settings
 from sidecar.lib.errors import UsageError
-from sidecar.runner.due import Job, JobKind
+from sidecar.runner.due import Job, JobKind, backup_job
 
 if TYPE_CHECKING:
-    from sidecar.backrest.reading import Config
     from sidecar.cli.output.runs import ProgressLine
     from sidecar.runner.settings import RunnerSettings
+    from sidecar.runner.union import Documents
 
 
 # Without a variable: it is said once, of one plan.
@@ -72,42 +72,40 @@ def run(
       backrest-runner run --all --config /config/config.json
       backrest-runner run --all --dry-run
     """
+    from sidecar.cli.output.runs import ProgressLine
     from sidecar.cli.runner.jobs import run_in_foreground
+    from sidecar.runner.loader import load, load_whole
 
     if bool(plans) is all_plans:
         raise click.UsageError("name plans, or give --all")
     if accept_empty and (all_plans or dry_run):
         raise click.UsageError("--accept-empty goes with plans that are named, and are run")
     settings = build_settings(flags)
+    # Where everything is to be run, both documents have to be known.
+    documents = (load if plans else load_whole)(settings.files, os.environ)
+    jobs = _choose_plans(documents, plans)
     if dry_run:
-        status = _run_dry(settings, plans)
+        line = ProgressLine()
+        status = worst([_run_one_dry(settings, documents, job, line) for job in jobs])
     else:
-        accepted = plans if accept_empty else ()
-        status = run_in_foreground(settings, lambda config: _choose_plans(config, plans), accepted)
+        status = run_in_foreground(settings, documents, jobs, plans if accept_empty else ())
     raise click.exceptions.Exit(status)
 
 
-def _choose_plans(config: "Config", names: Sequence[str]) -> list[Job]:
+def _choose_plans(documents: "Documents", names: Sequence[str]) -> list[Job]:
     """Return the backups of the named plans, else of all that have a schedule."""
     from sidecar.runner.control import resolve_job
 
-    chosen = names or [plan.id for plan in config.plans if plan.timing.is_active]
+    if names:
+        return [resolve_job(JobKind.BACKUP, name, documents) for name in dict.fromkeys(names)]
+    chosen = [backup_job(plan) for plan in documents.executed.plans if plan.timing.is_active]
     if not chosen:
         raise UsageError("no plan of the document has a schedule", "name the plans to be run")
-    return [resolve_job(JobKind.BACKUP, name, config) for name in dict.fromkeys(chosen)]
-
-
-def _run_dry(settings: "RunnerSettings", names: Sequence[str]) -> int:
-    from sidecar.cli.output.runs import ProgressLine
-    from sidecar.runner.loader import load
-
-    config, line = load(settings.config), ProgressLine()
-    jobs = _choose_plans(config, names)
-    return worst([_run_one_dry(settings, config, job, line) for job in jobs])
+    return chosen
 
 
 def _run_one_dry(
-    settings: "RunnerSettings", config: "Config", job: Job, line: "ProgressLine"
+    settings: "RunnerSettings", documents: "Documents", job: Job, line: "ProgressLine"
 ) -> int:
     from sidecar.cli.output.runs import name_of, render_stats
     from sidecar.cli.output.text import printable
@@ -117,7 +115,7 @@ def _run_one_dry(
     preview = run_dry(
         settings,
         dict(os.environ),
-        config,
+        documents,
         job,
         partial(line.show, name_of(job)),
     )
@@ -128,7 +126,7 @@ def _run_one_dry(
     echo(f"{printable(name_of(job))} would end with {found.kind.value}: {words}")
     for command in preview.commands:
         echo(f"  would run {printable(command)}")
-    for hook in hooks_of(config, job):
+    for hook in hooks_of(documents.config, job):
         echo(f"  would run {printable(hook)}")
     if found.kind is ResultKind.WARNING:
         return ATTENTION

@@ -5,7 +5,7 @@ an exit status.
 """
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -27,9 +27,9 @@ from sidecar.lib.text import short_id
 from sidecar.runner.due import Job, JobKind
 
 if TYPE_CHECKING:
-    from sidecar.backrest.reading import Config
     from sidecar.runner.job.progress import RunFinished
     from sidecar.runner.settings import RunnerSettings
+    from sidecar.runner.union import Documents
     from sidecar.web.messages import Message
 
 _STATES = {
@@ -63,21 +63,20 @@ def run_by_daemon(
 
 def run_in_foreground(
     settings: "RunnerSettings",
-    choose: Callable[["Config"], Sequence[Job]],
+    documents: "Documents",
+    jobs: Sequence[Job],
     accepted: Collection[str] = (),
 ) -> int:
-    """Run the jobs that `choose` returns for the document, one after another, in this process.
+    """Run jobs of the documents one after another, in this process.
 
     `accepted` are the ids of plans that may hold no file, until they hold some again.
     """
     from sidecar.runner.foreground import run_here
     from sidecar.runner.job.progress import RunFinished
-    from sidecar.runner.loader import load
 
     line, statuses = ProgressLine(), list[int]()
     leave_out(is_shown_at_end)
-    config = load(settings.config)
-    events = run_here(settings, dict(os.environ), config, choose(config), accepted)
+    events = run_here(settings, dict(os.environ), documents, jobs, accepted)
     with closing(events):
         for job, event in events:
             if isinstance(event, RunFinished):

@@ -11,6 +11,7 @@ from sidecar.engines.options import OnMissing
 from sidecar.runner.due import CatchUp
 from sidecar.runner.notify.notices import NoticeEvent
 from sidecar.runner.settings import LARGEST_ID, NO_DOCKER, VARIABLE
+from sidecar.runner.union import DocumentChoice
 
 option = partial(flags.option, VARIABLE)
 log_options_at = partial(flags.log_options_at, VARIABLE)
@@ -19,6 +20,19 @@ log_options = log_options_at("warn")
 document_options = about(
     "the document",
     config_flag(option),
+    option(
+        "--runner-config",
+        type=click.Path(path_type=Path, readable=False),
+        help="The runner's own document, which Backrest never reads; used if it is there.  "
+        "[default: runner.json beside the document]",
+    ),
+    option(
+        "--documents",
+        type=click.Choice([choice.value for choice in DocumentChoice]),
+        default=DocumentChoice.ALL.value,
+        help="Which documents are executed; runner: only runner.json, beside a Backrest that "
+        "executes config.json.",
+    ),
     state_dir_flag(option, ".runner"),
     option(
         "--puid",
@@ -172,7 +186,11 @@ neighbour_options = about(
         "if there is one]",
     ),
     docker_option,
-    option("--force", is_flag=True, help="Start although Backrest runs."),
+    option(
+        "--force",
+        is_flag=True,
+        help="Start although that container runs: its Backrest executes another document.",
+    ),
 )
 
 health_options = about(

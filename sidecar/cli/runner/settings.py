@@ -25,6 +25,7 @@ from sidecar.runner.settings import (
     read_lines,
     resolve_identity,
 )
+from sidecar.runner.union import DocumentChoice
 
 
 def build_settings(flags: Mapping[str, Any]) -> RunnerSettings:
@@ -38,6 +39,8 @@ def build_settings(flags: Mapping[str, Any]) -> RunnerSettings:
     return RunnerSettings(
         config=flags["config"],
         state_dir=flags["state_dir"],
+        runner_config=flags["runner_config"],
+        documents=DocumentChoice(flags["documents"]),
         scheduling=_scheduling(flags),
         running=_running(flags),
         notifying=_notifying(flags),

@@ -16,7 +16,7 @@ from sidecar.cli.runner.options import (
     program_options,
 )
 from sidecar.cli.runner.settings import build_settings
-from sidecar.runner.due import JobKind
+from sidecar.runner.due import Job, JobKind
 
 _repos_argument = click.argument("repos", metavar="[REPO]...", nargs=-1)
 
@@ -90,14 +90,14 @@ def _run_all(kind: JobKind, repos: tuple[str, ...], flags: dict[str, Any]) -> in
     """Have the daemon run a job for each repository; without a daemon run them here."""
     from sidecar.cli.runner.jobs import run_by_daemon, run_in_foreground
     from sidecar.runner.control import resolve_job
-    from sidecar.runner.loader import load
+    from sidecar.runner.loader import load, load_whole
     from sidecar.web.sockets import NoDaemon
 
     settings = build_settings(flags)
-    config = load(settings.config)
-    names = repos or tuple(repo.id for repo in config.repos)
-    jobs = [resolve_job(kind, name, config) for name in dict.fromkeys(names)]
+    documents = (load if repos else load_whole)(settings.files, os.environ)
+    jobs = [resolve_job(kind, name, documents) for name in dict.fromkeys(repos)]
+    jobs = jobs or [Job(kind, repo.id, repo.id) for repo in documents.executed.repos]
     try:
         return worst([run_by_daemon(settings, kind, job.subject) for job in jobs])
     except NoDaemon:
-        return run_in_foreground(settings, lambda _: jobs)
+        return run_in_foreground(settings, documents, jobs)

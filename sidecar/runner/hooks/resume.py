@@ -23,15 +23,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class MarkerResumer:
-    """Looks at the markers beside `document` whenever it is called.
+    """Looks at the markers whenever it is called.
 
     Attributes:
+        folders: those in which hooks keep theirs.
         connect: makes a connection to Docker; None where there is none.
         plans: those that run; what they count on stays stopped.
         now: gives unix seconds.
     """
 
-    document: Path
+    folders: tuple[Path, ...]
     connect: Callable[[], DockerClient] | None
     plans: RunningPlans
     now: Callable[[], float] = time.time
@@ -42,32 +43,34 @@ class MarkerResumer:
         What was stopped last starts first, as END hooks do it. Where a stop may still be under
         way it is left to the next call. Raises SidecarError if nothing can be looked at.
         """
-        markers = sorted(read_markers(self._directory), key=lambda one: -one.written_at)
+        found = [
+            (folder / DIRECTORY, marker)
+            for folder in self.folders
+            for marker in read_markers(folder / DIRECTORY)
+        ]
+        markers = sorted(found, key=lambda one: -one[1].written_at)
         if not markers:
             return ()
         if self.connect is None:
-            return tuple(_say(one, "--docker-sock says that there is no Docker") for one in markers)
+            no_docker = "--docker-sock says that there is no Docker"
+            return tuple(_say(one, no_docker) for _, one in markers)
         with self.connect() as connection:
-            told = [self._resume_one(connection, one) for one in markers]
+            told = [self._resume_one(connection, *one) for one in markers]
         return tuple(filter(None, told))
 
-    @property
-    def _directory(self) -> Path:
-        return self.document.absolute().parent / DIRECTORY
-
-    def _resume_one(self, connection: DockerClient, marker: Marker) -> str:
+    def _resume_one(self, connection: DockerClient, directory: Path, marker: Marker) -> str:
         with self.plans.unused(marker.plan, marker.name) as is_free:
             if not is_free:
                 return ""
             try:
-                self._settle(connection, marker)
+                self._settle(connection, directory, marker)
             except SidecarError as error:
                 fields = {"name": marker.name, "reason": error.message}
                 log_event(_log, logging.ERROR, "container.not-started", **fields)
                 return _say(marker, error.message)
         return ""
 
-    def _settle(self, connection: DockerClient, marker: Marker) -> None:
+    def _settle(self, connection: DockerClient, directory: Path, marker: Marker) -> None:
         verdict = self._judge(connection, marker)
         if verdict is Verdict.WAIT:
             return
@@ -78,7 +81,7 @@ class MarkerResumer:
             log_event(_log, logging.INFO, "container.start", name=marker.name)
         elif verdict is not Verdict.NOTHING:
             log_event(_log, logging.WARNING, "container.left", name=marker.name)
-        remove_marker(self._directory, marker)
+        remove_marker(directory, marker)
 
     def _judge(self, connection: DockerClient, marker: Marker) -> Verdict | None:
         """Return what follows for what a marker names; None if it is gone."""

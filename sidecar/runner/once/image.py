@@ -122,7 +122,7 @@ class ImageStrategy:
         """
         make_state_folder(self._runner)
         with (
-            SchedulerLock(self._runner.config, PURPOSE, self._runner.state_dir),
+            SchedulerLock(self._runner.files.locked_folders, PURPOSE, self._runner.state_dir),
             open_journal(self._runner) as journal,
         ):
             yield journal

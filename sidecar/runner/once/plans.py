@@ -4,19 +4,23 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sidecar.backrest.reading import Config, RunPlan
 from sidecar.engines.base import FailureClass
 from sidecar.lib.errors import UsageError
 from sidecar.runner.due import Job, backup_job
 from sidecar.runner.job.progress import ProgressHub, RunFinished
 from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
-from sidecar.runner.loader import load
+from sidecar.runner.loader import load_whole
 from sidecar.runner.once.once import PURPOSE, Result, make_state_folder
 from sidecar.runner.parts import RunnerParts, assemble, lock_scheduler
 from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings
+from sidecar.runner.union import Documents
+
+if TYPE_CHECKING:
+    from sidecar.backrest.reading import RunPlan
 
 ShowEnd = Callable[[Job, RunFinished], None]
 """Shows how a run ended; called in the thread of its worker."""
@@ -51,7 +55,7 @@ class PlansStrategy:
         self._settings = settings
         self._environ = environ
         self._show_end = show_end
-        self._config = Config()
+        self._documents = Documents()
         self._plans: tuple[RunPlan, ...] = ()
         self._open: _OpenParts | None = None
         self._results: list[Result] = []
@@ -72,9 +76,10 @@ class PlansStrategy:
         )
 
     def prepare(self) -> None:
-        """Read the document; raises UsageError if no plan is enabled."""
-        self._config = load(self._settings.config)
-        self._plans = tuple(plan for plan in self._config.plans if plan.timing.is_active)
+        """Read the documents; raises UsageError if no plan is enabled."""
+        self._documents = load_whole(self._settings.files, self._environ)
+        plans = self._documents.executed.plans
+        self._plans = tuple(plan for plan in plans if plan.timing.is_active)
         if not self._plans:
             raise UsageError(
                 f"{self._settings.config} has no enabled plan: nothing would be backed up",
@@ -83,12 +88,12 @@ class PlansStrategy:
 
     @contextmanager
     def opened(self) -> Iterator[Journal]:
-        """Lock the document, assemble what runs its plans, and return the journal."""
+        """Lock the documents, assemble what runs its plans, and return the journal."""
         make_state_folder(self._settings)
         with (
             lock_scheduler(self._settings, self._environ, PURPOSE),
             ProgressHub() as hub,
-            assemble(self._settings, self._environ, self._config, retries=False) as parts,
+            assemble(self._settings, self._environ, self._documents, retries=False) as parts,
         ):
             parts.delivery.start()
             jobs = JobRunner(parts.execution, parts.stages, hub, answers_fires=False)

@@ -22,6 +22,7 @@ from sidecar.runner.parts import JOURNAL, engine_options, open_docker
 from sidecar.runner.restore.choose import RestoreRequest
 from sidecar.runner.restore.restore import RestorePlan, Restorer
 from sidecar.runner.settings import RunnerSettings, environment_of
+from sidecar.runner.union import Documents
 from sidecar.runner.verify.sample import SampleLimits
 from sidecar.runner.verify.verify import Verification, Verifier
 
@@ -62,16 +63,17 @@ def prepared_restore(
     The user is not switched, whatever --puid says: only root can give files back their owners.
     Raises SidecarError.
     """
-    config = load(settings.config)
+    documents = load(settings.files, environ)
+    config = documents.config
     resolved = resolve_plan(config, request.plan.id, request.plan.repo)
     with ExitStack() as stack:
         stack.enter_context(_given_back(settings))
         journal = stack.enter_context(_journal(settings))
         containers = stack.enter_context(open_docker(settings, environ))
         records = stack.enter_context(JournalLockRecords(journal))
-        engine = make_engine(settings, environ, config, resolved.repo, records)
+        engine = make_engine(settings, environ, documents, resolved.repo, records)
         if not options.is_dry:
-            is_alone = not is_executed(settings.config, settings.state_directory)
+            is_alone = not is_executed(settings.files.locked_folders, settings.state_directory)
             start_leftovers(containers, journal, time.sleep, is_alone=is_alone)
         restorer = Restorer(engine, journal, containers, stop_seconds=options.stop_seconds)
         request = replace(request, plan=resolved, instance=config.instance)
@@ -112,12 +114,14 @@ def prepare_verifications(
     Raises SidecarError.
     """
     environ = switch_user(settings, environ)
-    config = load(settings.config)
-    plans = [resolve_plan(config, name, "") for name in dict.fromkeys(names)] or config.plans
+    documents = load(settings.files, environ)
+    config, refused = documents.config, documents.refused
+    plans = [resolve_plan(config, name, "") for name in dict.fromkeys(names)]
+    plans = plans or [plan for plan in config.plans if plan.repo not in refused]
     folder = options.scratch or settings.state_directory / SCRATCH
     with _journal(settings) as journal, JournalLockRecords(journal) as records:
         for plan in plans:
-            engine = make_engine(settings, environ, config, plan.repo, records)
+            engine = make_engine(settings, environ, documents, plan.repo, records)
             verifier = Verifier(engine, journal, folder, options.limits)
             yield PreparedVerification(plan, verifier, config.instance, options.seed)
 
@@ -125,18 +129,15 @@ def prepare_verifications(
 def make_engine(
     settings: RunnerSettings,
     environ: Mapping[str, str],
-    config: Config,
+    documents: Documents,
     repo: str,
     records: LockRecords,
 ) -> Engine:
-    """Make the engine of a repository of the document; raises UsageError if there is none.
+    """Make the engine of a repository; raises UsageError if there is none such, or no engine.
 
     Its programs do not have the mark by which a daemon that starts knows what it has to end.
     """
-    found = config.repo(repo)
-    if found is None:
-        known = ", ".join(one.id for one in config.repos) or "none"
-        raise UsageError(f"there is no repository {repo!r}", f"known: {known}")
+    found = documents.find_repo(repo)
     programs = ProcessRunner(environment_of(environ))
     return all_engines(programs, engine_options(settings, environ, records)).make(found)
 

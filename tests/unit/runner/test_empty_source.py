@@ -25,6 +25,7 @@ from sidecar.runner.empty_source import (
     observe,
 )
 from sidecar.runner.journal import Device, Journal, RunOutcome
+from sidecar.runner.union import only_config
 from tests.fakes.made_engines import MadeEngines
 
 EMPTY = PathState("/data", exists=True, is_empty=True, device=1)
@@ -266,7 +267,7 @@ class World:
         """Look after the plan, at a moment."""
         wanted = EmptySourceOptions(**choice)  # type: ignore[arg-type]
         engines = MadeEngines(lambda _: self.repository)
-        document = ExecutedDocument(Config(self.instance, (), (self.plan,)))
+        document = ExecutedDocument(only_config(Config(self.instance, (), (self.plan,))))
         return EmptySourceGuard(
             self.journal, engines, document, self.containers, wanted, now=lambda: at
         )

@@ -16,6 +16,7 @@ from sidecar.runner.foreground import Foreground
 from sidecar.runner.job.progress import RunFinished
 from sidecar.runner.job.steps import RunConditions
 from sidecar.runner.journal import Ended, Run, RunCause, RunHistory, RunOutcome
+from sidecar.runner.union import only_config
 
 WEB, DB = (Job(JobKind.BACKUP, name, "nas") for name in ("web", "db"))
 CONFIG = Config("here", (Repo("nas"),), (RunPlan("web", "nas"), RunPlan("db", "nas")))
@@ -77,7 +78,7 @@ class World:
             give_up=self.give_up,
         )
         journal: Any = SimpleNamespace(past=nothing)
-        execution = Execution(ExecutedDocument(CONFIG), nothing, journal, nothing)
+        execution = Execution(ExecutedDocument(only_config(CONFIG)), nothing, journal, nothing)
         waiter: Any = self
         stages: Any = SimpleNamespace(
             gate=nothing, emptiness=nothing, session=self, stop=lambda: None

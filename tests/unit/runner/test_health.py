@@ -1,20 +1,23 @@
 """Whether all is well: every reason why not, in words."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from sidecar.backrest.reading import Config, RunPlan
+from sidecar.backrest.reading import RunPlan
 from sidecar.engines.base import FailureClass
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.health import judge
 from sidecar.runner.job.upkeep import Probed
 from sidecar.runner.journal import Past, RunOutcome
-from sidecar.runner.loader import Loaded
+from sidecar.runner.loader import DocumentTrouble, Loaded
 from sidecar.runner.status import PlanState, RunnerStatus, UpkeepState
+from sidecar.runner.union import DocumentName, Documents
 from sidecar.service.health import Health, HealthAspect
 
 NOW, DAY, HOUR = 1_780_000_000.0, 86_400.0, 3_600.0
+GOOD, BROKEN = Documents(), DocumentTrouble(DocumentName.RUNNER, "it is broken")
 
 
 def plan(
@@ -33,7 +36,7 @@ def plan(
 
 def health(*plans: PlanState, **known: Any) -> Health:
     """Return what is wrong with these plans, or besides them."""
-    usual = {"now": NOW, "grace": HOUR, "loaded": Loaded(Config())}
+    usual = {"now": NOW, "grace": HOUR, "loaded": Loaded(GOOD)}
     return judge(RunnerStatus(plans=plans, **{**usual, **known}))
 
 
@@ -54,10 +57,14 @@ def test_nothing_wrong_is_healthy() -> None:
     [
         ({"is_stopping": True}, "it is stopping"),
         ({"beat_age": 400.0}, "the main loop has not moved for 6 min"),
-        ({"loaded": Loaded(None, "it is gone")}, "there is no document that could be executed"),
+        ({"loaded": Loaded(None, (BROKEN,))}, "there is no document that could be executed"),
         (
-            {"loaded": Loaded(Config(), "it is broken")},
-            "the document is broken: the last good one is executed",
+            {"loaded": Loaded(GOOD, (replace(BROKEN, has_good=True),))},
+            "the document runner.json is broken: the last good one is executed",
+        ),
+        (
+            {"loaded": Loaded(GOOD, (BROKEN,))},
+            "the document runner.json is broken: nothing of it is executed",
         ),
     ],
 )

@@ -48,23 +48,46 @@ def held(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
 
 def test_a_second_runner_is_refused_and_told_who_the_first_is(config: Path) -> None:
     """And what to do instead."""
-    with SchedulerLock(config, "daemon"), pytest.raises(Locked) as refused:
-        SchedulerLock(config, "run")
+    with SchedulerLock([config.parent], "daemon"), pytest.raises(Locked) as refused:
+        SchedulerLock([config.parent], "run")
     assert f"`backrest-runner daemon` (process {os.getpid()})" in refused.value.message
     assert "backrest-runner backup PLAN" in refused.value.hint
 
 
 def test_a_run_without_a_daemon_is_waited_for(config: Path) -> None:
     """It ends by itself."""
-    with SchedulerLock(config, "run"), pytest.raises(Locked) as refused:
-        SchedulerLock(config, "daemon")
+    with SchedulerLock([config.parent], "run"), pytest.raises(Locked) as refused:
+        SchedulerLock([config.parent], "daemon")
     assert "wait" in refused.value.hint
+
+
+def test_runners_that_share_one_of_their_documents_do_not_both_run(tmp_path: Path) -> None:
+    """Each folder has a lock of its own; a runner that is refused holds none of them."""
+    folders = [tmp_path / name for name in ("backrest", "ours", "theirs")]
+    for folder in folders:
+        folder.mkdir()
+    backrest, ours, theirs = folders
+    with SchedulerLock([ours], "daemon"):
+        with pytest.raises(Locked):
+            SchedulerLock([backrest, ours], "daemon")
+        with SchedulerLock([backrest, theirs], "daemon"), pytest.raises(Locked):
+            SchedulerLock([backrest], "run")
+    with SchedulerLock([backrest, ours], "daemon") as both:
+        both.close()
+
+
+def test_one_folder_under_two_names_is_locked_once(config: Path) -> None:
+    """A runner does not take its own lock for that of another."""
+    other = config.parent.with_name("other")
+    other.symlink_to(config.parent)
+    with SchedulerLock([config.parent, config.parent, other], "daemon"), pytest.raises(Locked):
+        SchedulerLock([other], "run")
 
 
 def test_the_lock_is_given_back(config: Path) -> None:
     """The file stays, empty and for its owner only: another may wait for this very one."""
-    SchedulerLock(config, "daemon").close()
-    with SchedulerLock(config, "daemon") as again:
+    SchedulerLock([config.parent], "daemon").close()
+    with SchedulerLock([config.parent], "daemon") as again:
         again.close()
     file = config.parent / FILE
     assert (0, 0o600) == (file.stat().st_size, file.stat().st_mode & 0o777)
@@ -85,13 +108,13 @@ def test_where_nothing_can_be_written_the_lock_is_made_in_the_state_folder(
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", read_only)
         with pytest.raises(UsageError, match="Read-only file system"):
-            SchedulerLock(config, "run")
-        with SchedulerLock(config, "run", state), pytest.raises(Locked):
-            SchedulerLock(config, "daemon", state)
+            SchedulerLock([config.parent], "run")
+        with SchedulerLock([config.parent], "run", state), pytest.raises(Locked):
+            SchedulerLock([config.parent], "daemon", state)
         (config.parent / FILE).touch()
-        found = SchedulerLock(config, "run", state)
+        found = SchedulerLock([config.parent], "run", state)
     with found, pytest.raises(Locked):
-        SchedulerLock(config, "daemon")
+        SchedulerLock([config.parent], "daemon")
 
 
 def test_whether_a_document_is_executed_is_told_by_either_lock(
@@ -99,11 +122,11 @@ def test_whether_a_document_is_executed_is_told_by_either_lock(
 ) -> None:
     """The file beside the document, or that in the state folder; a file alone says nothing."""
     state = tmp_path / "state"
-    found = [is_executed(config, state)]
+    found = [is_executed([config.parent], state)]
     for folder in (config.parent, state):
         with held(folder / FILE):
-            found.append(is_executed(config, state))
-        found.append(is_executed(config, state))
+            found.append(is_executed([config.parent], state))
+        found.append(is_executed([config.parent], state))
 
     assert [False, True, False, True, False] == found
 
@@ -112,7 +135,7 @@ def test_a_runner_that_was_killed_holds_no_lock(config: Path) -> None:
     """The system gives it back, whatever the file still says."""
     script = (
         "import os, sys; from pathlib import Path; from sidecar.runner.lock import SchedulerLock;"
-        f"SchedulerLock(Path({str(config)!r}), 'daemon'); print('held', flush=True);"
+        f"SchedulerLock([Path({str(config.parent)!r})], 'daemon'); print('held', flush=True);"
         "os.kill(os.getpid(), 9)"
     )
     killed = subprocess.run(
@@ -120,21 +143,21 @@ def test_a_runner_that_was_killed_holds_no_lock(config: Path) -> None:
     )
     assert (b"held\n", -9) == (killed.stdout, killed.returncode)
     assert (config.parent / FILE).read_text().startswith("daemon ")
-    SchedulerLock(config, "daemon").close()
+    SchedulerLock([config.parent], "daemon").close()
 
 
 def test_what_is_no_file_is_no_lock(config: Path) -> None:
     """A FIFO can be opened and locked, but says nothing."""
     os.mkfifo(config.parent / FILE)
     with pytest.raises(UsageError, match="it is a FIFO, not a file"):
-        SchedulerLock(config, "daemon")
+        SchedulerLock([config.parent], "daemon")
 
 
 def test_a_lock_that_cannot_be_made_is_told(config: Path) -> None:
     """A link might lead anywhere, and is not followed."""
     (config.parent / FILE).symlink_to("elsewhere")
     with pytest.raises(UsageError, match=r"the lock .* cannot be made"):
-        SchedulerLock(config, "daemon")
+        SchedulerLock([config.parent], "daemon")
     assert not (config.parent / "elsewhere").exists()
 
 
@@ -183,7 +206,7 @@ def test_a_running_backrest_refuses_us(config: Path, tmp_path: Path) -> None:
         where = data or Path(environ.get("BACKREST_DATA", tmp_path / "data"))
         with held(where / OPLOG_LOCK), pytest.raises(Locked, match="Backrest runs") as refused:
             refuse_beside_backrest(config, data, environ)
-        assert "--force" in refused.value.hint
+        assert "--documents runner" in refused.value.hint
         refuse_beside_backrest(config, data, environ)
 
 

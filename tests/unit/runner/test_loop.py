@@ -20,7 +20,7 @@ from sidecar.docker.models import Container
 from sidecar.engines.base import FailureClass, Progress, Stats
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.runner import parts as parts_module
-from sidecar.runner.control import ControlApi, resolve_job
+from sidecar.runner.control import ControlApi, find_job
 from sidecar.runner.daemon import RunnerDaemon
 from sidecar.runner.document import ExecutedDocument
 from sidecar.runner.due import LONGEST_SLEEP, CatchUp, Job, JobKind, Retry, Scheduler
@@ -41,6 +41,7 @@ from sidecar.runner.report import RunnerReport, StatusSources
 from sidecar.runner.settings import RunnerSettings, Scheduling
 from sidecar.runner.status import status_json
 from sidecar.runner.timetable import Timetable
+from sidecar.runner.union import only_config
 from sidecar.service.health import HealthAspect
 from sidecar.service.healthcheck import FILE
 from sidecar.service.heartbeat import Heartbeat
@@ -99,7 +100,7 @@ class World:
         self.hub = ProgressHub()
         self.jobs = JobRunner(self.execution, parts.stages, self.hub, self.clock)
         self.pool = Pool(self.jobs.run, 1, self.done, self.jobs.failed)
-        self.loader = Loader(self.config)
+        self.loader = Loader(self.settings.files, {})
         waiter: Any = SimpleNamespace(wake=lambda: None)
         document, findings = self.execution.document, self.execution.journal.findings
         self.sources = StatusSources(
@@ -333,7 +334,7 @@ def test_a_broken_document_changes_nothing_but_the_health(world: World) -> None:
     world.loop.poll()
     assert {WEB} == world.waiting()
     beat = json.loads((world.settings.state_directory / FILE).read_text())
-    assert ["the document is broken: the last good one is executed"] == [
+    assert ["the document config.json is broken: the last good one is executed"] == [
         one["sentence"] for one in beat["findings"]
     ]
     assert world.now == beat["at"]
@@ -800,16 +801,16 @@ def test_a_message_that_says_nothing_of_progress_has_none() -> None:
 def test_work_is_found_by_kind_and_name() -> None:
     """What is known is told where it is not."""
     config = Config("here", (Repo("store"),), (RunPlan("web", "store"),))
-    assert WEB == resolve_job(JobKind.BACKUP, "web", config)
-    assert PRUNE == resolve_job(JobKind.PRUNE, "store", config)
+    assert WEB == find_job(JobKind.BACKUP, "web", config)
+    assert PRUNE == find_job(JobKind.PRUNE, "store", config)
     with pytest.raises(UsageError) as refused:
-        resolve_job(JobKind.BACKUP, "x", config)
+        find_job(JobKind.BACKUP, "x", config)
     assert "there are: web" == refused.value.hint
     with pytest.raises(UsageError) as near:
-        resolve_job(JobKind.BACKUP, "wbe", config)
+        find_job(JobKind.BACKUP, "wbe", config)
     assert "did you mean 'web'? there are: web" == near.value.hint
     with pytest.raises(UsageError) as none:
-        resolve_job(JobKind.CHECK, "x", Config())
+        find_job(JobKind.CHECK, "x", Config())
     assert "the document has none" == none.value.hint
 
 
@@ -1032,7 +1033,7 @@ def probes_of(watched: Watched, config: Config) -> RepositoryProbes:
         programs=SimpleNamespace(stop_all=lambda: None),
     )
     waiter: Any = SimpleNamespace(wake=wake)
-    return RepositoryProbes(probing, ExecutedDocument(config), waiter)
+    return RepositoryProbes(probing, ExecutedDocument(only_config(config)), waiter)
 
 
 def test_each_round_probes_what_is_due_and_tells_what_is_new() -> None:

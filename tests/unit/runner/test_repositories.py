@@ -19,6 +19,7 @@ from sidecar.runner.due import Job, JobKind
 from sidecar.runner.job.markers import write_marker
 from sidecar.runner.journal import Ended, Journal, Phase, Run, RunCause, RunOutcome
 from sidecar.runner.repositories import FILE, Initialiser, KnownRepositories
+from sidecar.runner.union import only_config
 from tests.fakes.made_engines import MadeEngines
 
 GUID = "a" * 64
@@ -71,7 +72,7 @@ class World:
     @property
     def known(self) -> KnownRepositories:
         """What a runner that starts now knows."""
-        return KnownRepositories(self.journal, ExecutedDocument(self.config))
+        return KnownRepositories(self.journal, ExecutedDocument(only_config(self.config)))
 
     def ensure(self, repo: Repo = REPO, place: Place | None = None) -> CommandResult | None:
         """Let a runner that starts now create a repository."""

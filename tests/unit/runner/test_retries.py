@@ -12,6 +12,7 @@ from sidecar.runner.document import ExecutedDocument
 from sidecar.runner.due import Job, JobKind, Retry, Scheduler
 from sidecar.runner.journal import RunOutcome
 from sidecar.runner.retries import RetryRules, TryEnd
+from sidecar.runner.union import only_config
 
 WEB = Job(JobKind.BACKUP, "web", "nas")
 AWAY = TryEnd(RunOutcome.FAILED, FailureClass.NETWORK)
@@ -22,7 +23,7 @@ def rules(every: int = 0) -> RetryRules:
     """Rules of a job that fires so many seconds from now; 0: never."""
     plan = RunPlan("web", "nas", ("/data",), timing=Timing(every_seconds=every))
     config = Config("here", (Repo("nas", "/nas"),), (plan,))
-    return RetryRules(Scheduler(UTC), ExecutedDocument(config))
+    return RetryRules(Scheduler(UTC), ExecutedDocument(only_config(config)))
 
 
 def test_a_repository_out_of_reach_is_tried_three_times() -> None:

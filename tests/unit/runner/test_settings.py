@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -46,6 +47,7 @@ from sidecar.runner.settings import (
     Scheduling,
     environment_of,
 )
+from sidecar.runner.union import DocumentChoice
 
 ROOT = Path(__file__).parents[3]
 
@@ -81,6 +83,27 @@ def test_the_defaults_are_those_of_the_settings() -> None:
     assert Path(".runner") == build().state_directory
 
 
+def test_the_runners_document_is_beside_backrests_unless_it_is_named() -> None:
+    """A runner of both locks both folders, one of its own document alone that one."""
+    settings = RunnerSettings(Path("/c/config.json"))
+    assert Path("/c/runner.json") == settings.files.runner
+    assert {Path("/c")} == set(settings.files.locked_folders)
+    named = replace(settings, runner_config=Path("/r/runner.json"))
+    assert (Path("/c"), Path("/r")) == named.files.locked_folders
+    companion = replace(named, documents=DocumentChoice.RUNNER)
+    assert (Path("/r"),) == companion.files.locked_folders
+
+
+def test_beside_backrest_hooks_leave_their_markers_apart_from_its() -> None:
+    """The sidecar starts what Backrest has left stopped, and knows nothing of our runs."""
+    settings = RunnerSettings(Path("/c/config.json"), Path("/state"))
+    assert Path("/c/config.json") == settings.config_of_hooks
+    assert (Path("/c"), Path("/state")) == settings.marker_folders
+    companion = replace(settings, documents=DocumentChoice.RUNNER)
+    assert Path("/state") == companion.config_of_hooks.parent
+    assert (Path("/state"),) == companion.marker_folders
+
+
 def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
     """Durations in seconds; 0 takes a limit away."""
     urls = tmp_path / "urls"
@@ -96,6 +119,7 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
         *("--notify-url", "ntfy://x", "--notify-url-file", str(urls), "--notify-on", "success"),
         *("--backrest-data", "/d", "--backrest-container", "br", "--docker-sock", "/s", "--force"),
         *("--health-grace", "2h", "--listen", ":9100", "--allowed-host", "NAS"),
+        *("--runner-config", "/r/runner.json", "--documents", "runner"),
     )
     assert (
         RunnerSettings(
@@ -114,6 +138,8 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
             7200.0,
             ("", 9100),
             ("nas",),
+            Path("/r/runner.json"),
+            DocumentChoice.RUNNER,
         )
         == found
     )

@@ -26,7 +26,7 @@ class Bench:
         self.plans = RunningPlans()
         self.time = AT + 60.0
         self.resumer = MarkerResumer(
-            folder / "config.json", lambda: self.engine, self.plans, lambda: self.time
+            (folder, folder / "other"), lambda: self.engine, self.plans, lambda: self.time
         )
 
     def mark(
@@ -197,10 +197,25 @@ def test_the_last_that_was_stopped_starts_first(bench: Bench) -> None:
     assert [f"/containers/{one}/start" for one in (OTHER, ID)] == bench.engine.done
 
 
+def test_markers_of_several_folders_are_settled(bench: Bench) -> None:
+    """What stopped last starts first, wherever its marker is."""
+    bench.mark(at=AT - 10)
+    bench.hold("exited")
+    bench.folder = bench.folder.parent / "other" / ".quiesced"
+    bench.folder.mkdir(parents=True)
+    path = bench.mark("db", OTHER)
+    bench.hold("exited", identity=OTHER, name="db")
+
+    assert () == bench.resumer.resume()
+
+    assert {f"/containers/{one}/start" for one in (OTHER, ID)} == set(bench.engine.done)
+    assert not path.exists()
+
+
 def test_without_docker_it_is_told(tmp_path: Path) -> None:
     """And nothing is asked where there is nothing to start."""
     bench = Bench(tmp_path)
-    resumer = MarkerResumer(tmp_path / "config.json", None, bench.plans)
+    resumer = MarkerResumer((tmp_path,), None, bench.plans)
     assert () == resumer.resume()
     path = bench.mark()
     (said,) = resumer.resume()
@@ -212,4 +227,4 @@ def test_markers_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
     """A link in place of their folder could lead anywhere."""
     (tmp_path / ".quiesced").symlink_to(tmp_path)
     with pytest.raises(StoreError):
-        MarkerResumer(tmp_path / "config.json", None, RunningPlans()).resume()
+        MarkerResumer((tmp_path,), None, RunningPlans()).resume()
