@@ -7,6 +7,7 @@ the destination does not keep.
 import errno
 import math
 import os
+import stat
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,8 +22,8 @@ FOLDER = ".backrest-runner.probe"
 """The name of the folder in which things are tried. It is there for a moment only."""
 
 _FILE, _LINK, _SYMLINK = "probe-file", "probe-link", "probe-symlink"
-_UPPER, _LOWER, _HOLE = "PROBE-CASE", "probe-case", "probe-hole"
-_NAMES = frozenset({_FILE, _LINK, _SYMLINK, _UPPER, _LOWER, _HOLE})
+_UPPER, _LOWER, _HOLE, _FIFO = "PROBE-CASE", "probe-case", "probe-hole", "probe-fifo"
+_NAMES = frozenset({_FILE, _LINK, _SYMLINK, _UPPER, _LOWER, _HOLE, _FIFO})
 
 # What is answered to something that a file system cannot do. A file was just made there, so it is
 # no lack of permission.
@@ -52,6 +53,7 @@ class Destination:
     Attributes:
         hard_links: one file can have several names.
         symlinks: symbolic links.
+        special_files: FIFOs and sockets, and device nodes if this process may make some.
         modes: permissions.
         owners: owners and groups; only who may give them away can try that.
         xattrs: extended attributes of users.
@@ -64,6 +66,7 @@ class Destination:
 
     hard_links: bool
     symlinks: bool
+    special_files: bool
     modes: bool
     owners: bool | None
     xattrs: bool
@@ -86,6 +89,7 @@ class Destination:
         return (
             ("hard links", self.hard_links),
             ("symbolic links", self.symlinks),
+            ("special files", self.special_files),
             ("permissions", self.modes),
             ("owners", self.owners),
             ("extended attributes", self.xattrs),
@@ -107,6 +111,7 @@ def probe_destination(folder: Path) -> Destination:
         return Destination(
             hard_links=_can(_try_link, directory),
             symlinks=_can(_try_symlink, directory),
+            special_files=_can(_try_fifo, directory),
             modes=_can(_try_modes, directory),
             xattrs=_can(_try_attribute, directory),
             acls=_can(_try_acl, directory),
@@ -187,6 +192,17 @@ def _try_link(directory: int) -> bool:
 def _try_symlink(directory: int) -> bool:
     os.symlink(_FILE, _SYMLINK, dir_fd=directory)
     return os.readlink(_SYMLINK, dir_fd=directory) == _FILE
+
+
+def _try_fifo(directory: int) -> bool:
+    try:
+        os.mkfifo(_FIFO, dir_fd=directory)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        # The answer of FUSE where a file was made instead.
+        return False
+    return stat.S_ISFIFO(os.stat(_FIFO, dir_fd=directory, follow_symlinks=False).st_mode)
 
 
 def _try_modes(directory: int) -> bool:

@@ -27,6 +27,7 @@ RSYNC = EngineName.RSYNC
 ALL = Destination(
     hard_links=True,
     symlinks=True,
+    special_files=True,
     modes=True,
     owners=True,
     xattrs=True,
@@ -38,6 +39,7 @@ ALL = Destination(
 NOTHING = Destination(
     hard_links=False,
     symlinks=False,
+    special_files=False,
     modes=False,
     owners=False,
     xattrs=False,
@@ -46,7 +48,7 @@ NOTHING = Destination(
     sparse=False,
     time_resolution=2.0,
 )
-_CHANGES = "openat,mkdirat,mkdir,linkat,symlinkat,unlinkat,rmdir,fchmod,fchown,ftruncate,pwrite64,"
+_CHANGES = "openat,mkdirat,mkdir,linkat,symlinkat,mknodat,mknod,unlinkat,rmdir,fchmod,fchown,ftruncate,pwrite64,"
 _CHANGES += "fsetxattr,utimensat,write,fsync,renameat2,renameat"
 
 
