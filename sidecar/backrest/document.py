@@ -211,7 +211,7 @@ def merge_plans(
         settings["plans"] = [plan.to_json() for plan in ordered]
     else:
         changes = _plan_changes(text, layout.holder, layout.plans, added, edits, style)
-    changes += edit_object(text, text.index("{"), settings, (), style, 1, layout.top)
+    changes += edit_object(text, text.index("{"), settings, (), style, layout.top)
     return document.edited(changes)
 
 
@@ -283,11 +283,10 @@ def _plan_changes(
         ids.append(_id_of(member.value))
         edit = by_id.pop(ids[-1], None)
         if edit is not None:
-            changes += edit_object(
-                text, member.start, edit.settings, edit.removals, style, _PLAN_MEMBERS
-            )
+            at = style.at(_PLAN_MEMBERS)
+            changes += edit_object(text, member.start, edit.settings, edit.removals, at)
     items = list(_slots(ids, added))
-    return [*changes, *insert_items(text, holder.start, plans, items, style, _PLAN_MEMBERS - 1)]
+    return [*changes, *insert_items(text, holder.start, plans, items, style.at(_PLAN_MEMBERS - 1))]
 
 
 def _slots(ids: Sequence[str], added: Sequence[Plan]) -> Iterator[tuple[int, Any]]:

@@ -26,18 +26,27 @@ class Edit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How a text is laid out: `unit` is one step of indentation, None for one line."""
+    """How members are laid out: `unit` is one step of indentation, None for one line.
+
+    `depth` is that of the members.
+    """
 
     unit: str | None
+    depth: int = 1
 
     @property
     def colon(self) -> str:
         """The text between a key and its value."""
         return ":" if self.unit is None else ": "
 
-    def line(self, depth: int) -> str:
-        """Return the text between a bracket or comma and the next member."""
-        return "" if self.unit is None else "\n" + self.unit * depth
+    @property
+    def line(self) -> str:
+        """The text between a bracket or comma and the next member."""
+        return "" if self.unit is None else "\n" + self.unit * self.depth
+
+    def at(self, depth: int) -> "Style":
+        """Return how members of another depth are laid out."""
+        return Style(self.unit, depth)
 
 
 def style_of(text: str) -> Style:
@@ -60,11 +69,11 @@ def apply_edits(text: str, edits: Iterable[Edit]) -> str:
     return "".join((*pieces, text[position:]))
 
 
-def render_json(value: Any, style: Style, depth: int) -> str:
-    """Render plain dicts, lists, strings, ints and bools as they look at a depth of the text."""
+def render_json(value: Any, style: Style) -> str:
+    """Render plain dicts, lists, strings, ints and bools as the value of a member looks."""
     if style.unit is None:
         return to_json(value).decode()
-    line, unit = style.line(depth), style.unit
+    line, unit = style.line, style.unit
     # No string holds a raw line break, so every one of them begins a line of ours.
     if unit and not unit.strip(" "):
         return to_json(value, indent=len(unit)).decode().replace("\n", line)
@@ -78,14 +87,12 @@ def edit_object(
     settings: Mapping[str, Any],
     removals: Iterable[str],
     style: Style,
-    depth: int,
     found: Sequence[Member] | None = None,
 ) -> list[Edit]:
     """Return the edits that set and remove members of the object at `start`.
 
-    `depth` is that of its members; `found` are its members, where they are known already.
-    A key that stands there more than once is set in its first place and removed from the
-    others.
+    `found` are its members, where they are known already. A key that stands there more than
+    once is set in its first place and removed from the others.
     """
     gone = set(removals)
     pending = dict(settings)
@@ -94,7 +101,7 @@ def edit_object(
     found = members(text, start) if found is None else found
     for index, member in enumerate(found):
         if member.key in pending:
-            new = render_json(pending.pop(member.key), style, depth)
+            new = render_json(pending.pop(member.key), style)
             edits.append(Edit(member.start, member.end, new))
             gone.add(member.key)
             kept = member
@@ -103,7 +110,7 @@ def edit_object(
         else:
             kept = member
     at = kept.end if kept else start + 1
-    return [*edits, *_additions(pending, at, bool(kept), style, depth)]
+    return [*edits, *_additions(pending, at, bool(kept), style)]
 
 
 def _removal(found: Sequence[Member], index: int, kept: Member | None) -> Edit:
@@ -115,14 +122,11 @@ def _removal(found: Sequence[Member], index: int, kept: Member | None) -> Edit:
     return Edit(member.key_start, following, "")
 
 
-def _additions(
-    pending: Mapping[str, Any], at: int, follows: bool, style: Style, depth: int
-) -> list[Edit]:
+def _additions(pending: Mapping[str, Any], at: int, follows: bool, style: Style) -> list[Edit]:
     if not pending:
         return []
-    line = style.line(depth)
     inside = [
-        f"{line}{encode_basestring(k)}{style.colon}{render_json(v, style, depth)}"
+        f"{style.line}{encode_basestring(k)}{style.colon}{render_json(v, style)}"
         for k, v in pending.items()
     ]
     return [Edit(at, at, ("," if follows else "") + ",".join(inside))]
@@ -134,30 +138,26 @@ def insert_items(
     found: Sequence[Member],
     items: Sequence[tuple[int, Any]],
     style: Style,
-    depth: int,
 ) -> list[Edit]:
     """Return the edits that insert values into the array at `start`.
 
     `found` are the elements that stand there, `items` are (index, value): each is put before
-    the element of its index, and one with the array's length as index is appended. `depth`
-    is that of the elements.
+    the element of its index, and one with the array's length as index is appended.
     """
-    line = style.line(depth)
     edits: list[Edit] = []
     behind: list[str] = []
     for index, value in items:
-        new = render_json(value, style, depth)
+        new = render_json(value, style)
         if index < len(found):
             at = found[index].start
-            edits.append(Edit(at, at, f"{new},{line}"))
+            edits.append(Edit(at, at, f"{new},{style.line}"))
         else:
-            behind.append(line + new)
+            behind.append(style.line + new)
     if behind and found:
         edits.append(Edit(found[-1].end, found[-1].end, "," + ",".join(behind)))
     elif behind:
-        edits.append(
-            Edit(start + 1, skip_space(text, start + 1), ",".join(behind) + style.line(depth - 1))
-        )
+        inside = ",".join(behind) + style.at(style.depth - 1).line
+        edits.append(Edit(start + 1, skip_space(text, start + 1), inside))
     return edits
 
 

@@ -18,7 +18,7 @@ from sidecar.backrest.jsontext import members
 
 def edited(text: str, settings: dict[str, Any], *removals: str) -> str:
     """Apply settings and removals to the object that the text is."""
-    return apply_edits(text, edit_object(text, 0, settings, removals, style_of(text), 1))
+    return apply_edits(text, edit_object(text, 0, settings, removals, style_of(text)))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_the_style_is_that_of_the_first_member(text: str, unit: str | None) -> N
 @pytest.mark.parametrize("unit", ["", " ", "  ", "\t", " \t"])
 def test_values_are_written_at_their_depth(unit: str) -> None:
     """Each level is one step further in; empty lists and objects stay on their line."""
-    text = render_json({"a": [1, {}], "b": True, "c": 'ä\n"  \u2028'}, Style(unit), 2)
+    text = render_json({"a": [1, {}], "b": True, "c": 'ä\n"  \u2028'}, Style(unit, 2))
     inner, item = "\n" + unit * 3, "\n" + unit * 4
     assert text == (
         f'{{{inner}"a": [{item}1,{item}{{}}{inner}],{inner}"b": true,{inner}"c": "ä\\n\\"  \u2028"\n{unit * 2}}}'
@@ -102,8 +102,7 @@ def test_items_are_inserted_before_their_index(
 ) -> None:
     """Items go before the element of their index or behind the last, in the order given."""
     assert (
-        apply_edits(text, insert_items(text, 0, members(text, 0), items, Style(None), 1))
-        == expected
+        apply_edits(text, insert_items(text, 0, members(text, 0), items, Style(None))) == expected
     )
 
 
