@@ -1,13 +1,10 @@
 """Run the programs of an engine: the one place that starts them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sidecar.engines.base import Command, EngineError, FailureClass, OnStart
 from sidecar.lib.process import Child, ChildOptions, Completed, ProcessRunner, SilenceTimeout
-
-MOST_KEPT = 1 << 18
-"""Bytes of output that are kept of a program, if nothing else is said."""
 
 LineTaker = Callable[[bytes], None]
 _USUAL = ChildOptions()
@@ -34,18 +31,16 @@ class CommandRunner:
         on_line: LineTaker | None = None,
         *,
         script: bytes = b"",
-        keep: int = MOST_KEPT,
         options: ChildOptions = _USUAL,
-        on_start: OnStart | None = None,
     ) -> Completed:
         """Run a command to its end; it is ended where `patience`, which `on_line` renews, runs out.
 
-        `script` is its standard input, `on_start` gets this child, before all others do. Raises
+        `script` is its standard input. The child is told to the options' `on_start` first. Raises
         EngineError if it cannot be started.
         """
 
         def start(child: Child) -> None:
-            for tell in (on_start, self.on_start):
+            for tell in (options.on_start, self.on_start):
                 if tell is not None:
                     tell(child)
 
@@ -56,9 +51,7 @@ class CommandRunner:
                 script=script,
                 timeout=patience,
                 on_line=on_line,
-                on_start=start,
-                keep=keep,
-                options=options,
+                options=replace(options, on_start=start),
             )
         except InterruptedError as error:
             message = f"{self.program} was not started: the runner stops"

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+MOST_KEPT = 1 << 18
+"""Bytes of a program's output that are kept, if nothing else is said."""
 _POLL_SECONDS = 0.05
 _PIECE = 1 << 16
-_MAX_KEPT = 1 << 18
 # What a program leaves in the background may hold its pipes, and write to them, for ever:
 # what is in them when it has ended is read, and no pipe holds more than this.
 _MAX_LEFT = 1 << 21
@@ -50,12 +51,16 @@ class ChildOptions:
         lives_by_work: whether it may be silent as long as it, and what it has started, read or
             write something else. It is looked at when it has been silent for too long, so that one
             that hangs is ended after twice that time at the latest.
+        on_start: gets the child before it is waited for.
+        keep: how many bytes of each output are kept, the last ones.
     """
 
     asks: tuple[signal.Signals, ...] = (signal.SIGTERM,)
     inherits: tuple[int, ...] = ()
     on_error_line: Callable[[bytes], None] | None = None
     lives_by_work: bool = False
+    on_start: Callable[[Child], None] | None = None
+    keep: int = MOST_KEPT
 
 
 _USUAL = ChildOptions()
@@ -208,23 +213,21 @@ class ProcessRunner:
         script: bytes = b"",
         timeout: float | SilenceTimeout | None = None,
         on_line: Callable[[bytes], None] | None = None,
-        on_start: Callable[[Child], None] | None = None,
-        keep: int = _MAX_KEPT,
         options: ChildOptions = _USUAL,
     ) -> Completed:
         """Run a program to its end; `script` is its standard input.
 
         `timeout` is in seconds, or a SilenceTimeout that `on_line` renews. `on_line` gets each
-        line of standard output that is not empty, `on_start` the child before it is waited
-        for; if one of them raises, or a signal handler does, the program is ended first. Raises
-        OSError if it cannot be started, also once `stop_all` was called.
+        line of standard output that is not empty. If that raises, or what else is called, or a
+        signal handler, the program is ended first. Raises OSError if it cannot be started, also
+        once `stop_all` was called.
         """
         began = self._monotonic()
         running = self._spawn(argv, {**self._environ, **(env or {})}, script, options)
-        out, err = _Tail(on_line, keep), _Tail(options.on_error_line, keep)
+        out, err = _Tail(on_line, options.keep), _Tail(options.on_error_line, options.keep)
         try:
-            if on_start is not None:
-                on_start(child_of(running.process.pid))
+            if options.on_start is not None:
+                options.on_start(child_of(running.process.pid))
             self._pump(running, out, err, self.silence_timeout(timeout))
         except BaseException:
             self._end(running)

@@ -15,7 +15,7 @@ from sidecar.engines.base import (
     ResultKind,
 )
 from sidecar.engines.masking import masking_of
-from sidecar.engines.program import MOST_KEPT, CommandRunner, LineTaker
+from sidecar.engines.program import CommandRunner, LineTaker
 from sidecar.engines.restic import commands as argv
 from sidecar.engines.restic.access import ResticAccess, resolve_restic_access
 from sidecar.engines.restic.features import FeatureMemo, Features
@@ -23,7 +23,13 @@ from sidecar.engines.restic.interpret import FinishedCommand, Verb, interpret
 from sidecar.engines.restic.messages import ProgressParser
 from sidecar.engines.restic.options import ResticOptions
 from sidecar.engines.restic.retrying import RetryWatch
-from sidecar.lib.process import ChildOptions, Completed, ProcessRunner, SilenceTimeout
+from sidecar.lib.process import (
+    MOST_KEPT,
+    ChildOptions,
+    Completed,
+    ProcessRunner,
+    SilenceTimeout,
+)
 
 _MEMO = FeatureMemo()
 _VERSION_SECONDS = 30.0
@@ -148,7 +154,11 @@ class Program:
             command,
             patience,
             on_line,
-            keep=keep,
-            options=ChildOptions(_ASKS, inherited, on_error_line=on_error_line),
-            on_start=None if records is None else partial(records.note, self.repo.id),
+            options=ChildOptions(
+                _ASKS,
+                inherited,
+                on_error_line,
+                on_start=None if records is None else partial(records.note, self.repo.id),
+                keep=keep,
+            ),
         )

@@ -11,7 +11,7 @@ from sidecar.backrest.reading import Repo, RunHook, RunPlan
 from sidecar.engines.masking import masking_of
 from sidecar.lib.duration import render_duration
 from sidecar.lib.log import log_event
-from sidecar.lib.process import Completed, ProcessRunner
+from sidecar.lib.process import ChildOptions, Completed, ProcessRunner
 from sidecar.runner.hooks.check import name_plan, name_repo, resolve_hook, split_shebang
 from sidecar.runner.job.events import HookFacts, HookOutcome
 from sidecar.runner.notify.actions import NotifyAction
@@ -161,7 +161,7 @@ class HookRunner:
                 env={"BACKREST_CONFIG": str(self.document.absolute())},
                 script=script.encode("utf-8", "surrogateescape"),
                 timeout=self.timeout,
-                keep=_MOST_OUTPUT,
+                options=ChildOptions(keep=_MOST_OUTPUT),
             )
         except InterruptedError:
             return _HookResult(_STOPPED, is_stopped=True)

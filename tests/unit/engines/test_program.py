@@ -7,7 +7,7 @@ import pytest
 
 from sidecar.engines.base import Command, EngineError, FailureClass
 from sidecar.engines.program import CommandRunner
-from sidecar.lib.process import Child, ProcessRunner, SilenceTimeout
+from sidecar.lib.process import Child, ChildOptions, ProcessRunner, SilenceTimeout
 
 PATIENCE = SilenceTimeout(None)
 
@@ -23,9 +23,8 @@ def test_each_child_is_told_before_it_works(runner: ProcessRunner) -> None:
     told: list[tuple[str, Child]] = []
     commands = CommandRunner("sh", runner, lambda child: told.append(("all", child)))
     command = Command(("sh", "-c", "cat; echo $SECRET"), {"SECRET": "s"})
-    done = commands.run(
-        command, PATIENCE, script=b"in ", on_start=lambda child: told.append(("one", child))
-    )
+    options = ChildOptions(on_start=lambda child: told.append(("one", child)))
+    done = commands.run(command, PATIENCE, script=b"in ", options=options)
 
     assert b"in s\n" == done.out
     assert ["one", "all"] == [whom for whom, _ in told]

@@ -100,7 +100,7 @@ def test_script_is_the_standard_input(runner: ProcessRunner) -> None:
     """A script of any length arrives whole, and then the input ends."""
     script = b"x" * 300_000
 
-    assert script == runner.run(["cat"], script=script, keep=1 << 20).out
+    assert script == runner.run(["cat"], script=script, options=ChildOptions(keep=1 << 20)).out
 
 
 def test_without_a_script_the_input_is_empty(runner: ProcessRunner) -> None:
@@ -110,7 +110,7 @@ def test_without_a_script_the_input_is_empty(runner: ProcessRunner) -> None:
 
 def test_only_the_last_bytes_are_kept(runner: ProcessRunner) -> None:
     """A chatty program costs no memory; the end is what tells why it failed."""
-    completed = shell(runner, "seq 100000; seq 100000 >&2", keep=13)
+    completed = shell(runner, "seq 100000; seq 100000 >&2", options=ChildOptions(keep=13))
 
     assert (b"99999\n100000\n", b"99999\n100000\n") == (completed.out, completed.err)
 
@@ -142,7 +142,9 @@ def test_the_child_is_told_before_it_is_waited_for(runner: ProcessRunner, tmp_pa
         children.append(child)
         gate.open("wb").close()
 
-    completed = shell(runner, f"echo $$; read line <'{gate}'; exit 0", on_start=tell)
+    completed = shell(
+        runner, f"echo $$; read line <'{gate}'; exit 0", options=ChildOptions(on_start=tell)
+    )
 
     [child] = children
     assert child.pid == int(completed.out)
@@ -193,7 +195,7 @@ def test_what_a_program_leaves_when_it_is_ended_is_ended_too(runner: ProcessRunn
 
 def test_a_program_that_never_pauses_is_ended_in_time(runner: ProcessRunner) -> None:
     """There being always something to read is no reason to go on."""
-    completed = runner.run(["yes"], timeout=0.3, keep=100)
+    completed = runner.run(["yes"], timeout=0.3, options=ChildOptions(keep=100))
 
     assert completed.timed_out
     assert completed.seconds < LONG
@@ -305,7 +307,7 @@ def test_what_a_program_leaves_in_the_background_is_not_waited_for(
 ) -> None:
     """It holds the pipes for ever; a hook may start such a thing on purpose."""
     children: list[Child] = []
-    completed = shell(runner, script, on_start=children.append, keep=1 << 22)
+    completed = shell(runner, script, options=ChildOptions(on_start=children.append, keep=1 << 22))
     with contextlib.suppress(ProcessLookupError):
         os.killpg(children[0].pid, signal.SIGKILL)
 
@@ -377,7 +379,7 @@ def test_a_program_is_ended_if_nobody_can_listen(runner: ProcessRunner, where: s
             refuse(child)
 
     with pytest.raises(KeyError):
-        shell(runner, "echo line; sleep 1000", on_line=refuse, on_start=start)
+        shell(runner, "echo line; sleep 1000", on_line=refuse, options=ChildOptions(on_start=start))
     assert not lives(children[0].pid)
 
 
