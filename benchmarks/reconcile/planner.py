@@ -16,6 +16,7 @@ from sidecar.docker.answers import parse_saved
 from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
 from sidecar.planner.diff import diff_plans
+from sidecar.planner.plan import Pass
 from sidecar.planner.plans import render
 
 _NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -55,7 +56,7 @@ class _Pass:
         self._start = parse_document(self._content)
 
     def run(self) -> Document:
-        rendered = render(self._inventory, self._start.view, _POLICY, _NOW)
+        rendered = render(Pass(self._inventory, self._start.view, _POLICY, _NOW))
         changes = diff_plans(self._start, rendered, _POLICY)
         return merge_plans(self._start, changes.added, changes.edits)
 

@@ -166,17 +166,15 @@ def problem_of(
     message: str,
     hint: str = "",
     *,
-    workload: str = "",
     container: str = "",
     label: str = "",
     severity: Severity | None = None,
 ) -> Problem:
-    """Build a problem with the severity that its reason has by default."""
+    """Build a problem, of no workload yet, with the severity that its reason has by default."""
     return Problem(
         reason=reason,
         message=without_credentials(message),
         hint=without_credentials(hint),
-        workload=workload,
         container=container,
         label=label,
         severity=severity or SEVERITIES[reason],

@@ -5,7 +5,7 @@ What is kept becomes restic's own flags (`--keep-daily 7`): unlike a plan in Bac
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sidecar.docker.models import PROJECT, SERVICE, Container, Inventory
 from sidecar.labels.policy import Policy
@@ -112,9 +112,8 @@ class _LabelInvalid(Exception):
         """Return it as a problem of the workload."""
         name = policy.label_prefix + self._label
         message = f"{name} of {workload.key}: {self._error.message}; nothing of it is forgotten"
-        return problem_of(
-            self._reason, message, self._error.hint, workload=workload.key, label=name
-        )
+        problem = problem_of(self._reason, message, self._error.hint, label=name)
+        return replace(problem, workload=workload.key)
 
 
 def _keep_flags(workload: Workload) -> tuple[str, ...]:

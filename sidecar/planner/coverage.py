@@ -10,7 +10,7 @@ from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Problem
 from sidecar.planner.excludes import left_out_by
 from sidecar.planner.host_path import Locator, is_under
-from sidecar.planner.plan import RenderedWorkload
+from sidecar.planner.plan import Pass, RenderedWorkload
 from sidecar.planner.plans import Rendered, render
 from sidecar.planner.workload import Workload
 
@@ -48,7 +48,7 @@ def render_without_document(
     asked = (c.labels[label].strip() for c in inventory.containers if label in c.labels)
     names = dict.fromkeys([policy.default_repo or "default", *asked])
     view = DocumentView(repos=tuple(RepoView(name) for name in names))
-    rendered = render(inventory, view, policy, now, runner_mounts)
+    rendered = render(Pass(inventory, view, policy, now, runner_mounts))
     workloads = tuple(item._replace(problems=_knowable(item)) for item in rendered.workloads)
     return view, replace(rendered, workloads=workloads)
 

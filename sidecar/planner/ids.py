@@ -15,7 +15,7 @@ from sidecar.backrest.document import DocumentView, PlanView
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.labels.problem import Problem, Severity, problem_of
 from sidecar.labels.spec import LabelSpec
-from sidecar.planner.workload import Workload
+from sidecar.planner.workload import Workload, located
 
 _OUTSIDE = re.compile(r"[^a-z0-9]")
 PREFIX = re.compile(r"[a-z0-9][a-z0-9_]*_", re.ASCII)
@@ -402,12 +402,6 @@ def _about_id(  # the parts of a problem
     hint: str,
     severity: Severity | None = None,
 ) -> Problem:
-    return problem_of(
-        reason,
-        message,
-        hint,
-        workload=claim.key,
-        container=claim.workload.names[0],
-        label=f"{policy.label_prefix}id",
-        severity=severity,
-    )
+    label = f"{policy.label_prefix}id"
+    problem = problem_of(reason, message, hint, label=label, severity=severity)
+    return located(problem, claim.workload)

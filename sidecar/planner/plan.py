@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from sidecar.backrest.document import DocumentView, PlanView
 from sidecar.backrest.plan import Hook, Plan, Retention, Schedule
-from sidecar.docker.models import Mount
+from sidecar.docker.models import Inventory, Mount
 from sidecar.labels.flags import JudgedFlags, judge_flags
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.labels.problem import Problem, Severity, problem_of
@@ -22,8 +22,8 @@ from sidecar.planner.dumps import DUMP_TEMPLATES
 from sidecar.planner.hooks import resolve_hooks
 from sidecar.planner.host_path import Locator, is_under, move, normal_path, without_nested
 from sidecar.planner.paths import PathResult, covers
-from sidecar.planner.repositories import RepoChooser
-from sidecar.planner.workload import Workload
+from sidecar.planner.repositories import RepoChooser, choose_repos
+from sidecar.planner.workload import Workload, located
 from sidecar.schedule.parse import is_every_minute, parse_schedule
 
 _LARGEST_PLAN = 1 << 20
@@ -56,15 +56,29 @@ class Draft(NamedTuple):
     problems: tuple[Problem, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pass:
-    """What all workloads of one pass have in common."""
+    """What all workloads of one pass have in common.
 
-    policy: Policy
+    `now` (aware) only decides whether a schedule ever fires. `runner_mounts` are the mounts of
+    the runner's container, None when they are not known.
+    """
+
+    inventory: Inventory
     view: DocumentView
-    locator: Locator
-    repos: RepoChooser
+    policy: Policy
     now: datetime
+    runner_mounts: tuple[Mount, ...] | None = None
+
+    @cached_property
+    def locator(self) -> Locator:
+        """Where the runner sees what a mount holds."""
+        return Locator(self.policy, self.inventory.volumes, self.runner_mounts)
+
+    @cached_property
+    def repos(self) -> RepoChooser:
+        """The repositories that plans go to."""
+        return choose_repos(self.view, self.policy)
 
 
 def render_plan(
@@ -120,9 +134,9 @@ def render_plan(
     # An error about a label stands for the warning about it.
     about = {(p.reason, p.label) for p in about_id if p.blocks}
     own = [p for p in workload.problems if (p.reason, p.label) not in about]
-    located = (*own, *[_located(problem, workload) for problem in problems])
+    told = (*own, *[located(problem, workload) for problem in problems])
     return RenderedWorkload(
-        workload, spec, plan_id, plan if plan_id else None, draft.paths, located, permitted
+        workload, spec, plan_id, plan if plan_id else None, draft.paths, told, permitted
     )
 
 
@@ -196,11 +210,6 @@ def _unreadable_hooks(draft: Draft, existing: PlanView | None, policy: Policy) -
 
 def _blocked(problems: Collection[Problem]) -> bool:
     return bool(problems) and any(problem.blocks for problem in problems)
-
-
-def _located(problem: Problem, workload: Workload) -> Problem:
-    container = problem.container or workload.names[0]
-    return replace(problem, workload=workload.key, container=container)
 
 
 def _labelled(spec: LabelSpec) -> frozenset[str]:

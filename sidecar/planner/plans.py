@@ -6,7 +6,6 @@ Between workloads: plan ids, paths that two plans back up, plans that were renam
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -14,14 +13,13 @@ from typing import Any
 from sidecar.backrest.document import DocumentView
 from sidecar.backrest.plan import Plan
 from sidecar.backrest.rules import CheckedPlans
-from sidecar.docker.models import Inventory, Mount
+from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
 from sidecar.labels.prefix import misspelt_prefixes
 from sidecar.labels.problem import Problem, problem_of
 from sidecar.labels.registry import resolve_label, suggest_label
 from sidecar.labels.spec import LabelSpec, parse_labels
 from sidecar.labels.trust import without_templates
-from sidecar.planner.host_path import Locator
 from sidecar.planner.ids import (
     IdClaim,
     Owners,
@@ -34,12 +32,12 @@ from sidecar.planner.ids import (
 from sidecar.planner.memo import Memo
 from sidecar.planner.paths import resolve_paths
 from sidecar.planner.plan import Draft, Pass, RenderedWorkload, render_plan
-from sidecar.planner.repositories import choose_repos
 from sidecar.planner.source_links import source_link_problems
-from sidecar.planner.workload import Workload, WorkloadMemos, group_workloads
+from sidecar.planner.workload import Workload, WorkloadMemos, group_workloads, located
 
 _NO_OWNERS = Owners()
 _SHOWN_PLANS = 3
+_SHARED_HINT = "leave it out of one of them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,25 +93,19 @@ class Rendered:
 
 
 def render(
-    inventory: Inventory,
-    view: DocumentView,
-    policy: Policy,
-    now: datetime,
-    runner_mounts: tuple[Mount, ...] | None = None,
+    this: Pass,
     memos: Memos | None = None,
     owners: Owners = _NO_OWNERS,
     quiesced: AbstractSet[str] = frozenset(),
 ) -> Rendered:
     """Render the plans of every labelled workload.
 
-    `now` (aware) only decides whether a schedule ever fires. `runner_mounts` are
-    the mounts of the runner's container, None when they are not known. `owners` are those
-    that are remembered; `quiesced` the ids of containers that a backup has stopped.
+    `owners` are those that are remembered; `quiesced` the ids of containers that a backup has
+    stopped.
     """
     memos = memos or Memos()
-    locator = Locator(policy, inventory.volumes, runner_mounts)
-    this = Pass(policy, view, locator, choose_repos(view, policy), now)
-    fixed = (policy, runner_mounts)
+    inventory, view, policy = this.inventory, this.view, this.policy
+    fixed = (policy, this.runner_mounts)
     drafts: list[Draft] = []
     claims: list[IdClaim] = []
     unlabelled: list[Workload] = []
@@ -130,7 +122,7 @@ def render(
             drafts.append(drafted[0])
             claims.append(drafted[1])
     ids = resolve_ids(claims, view, policy, replace(owners, workloads=workloads))
-    rendered = _rendered(drafts, ids, this, (*fixed, now.date()), memos)
+    rendered = _rendered(drafts, ids, this, (*fixed, this.now.date()), memos)
     new = [
         (claim, item.plan_id, item.plan.paths)
         for claim, item in zip(claims, rendered, strict=True)
@@ -161,16 +153,15 @@ def _service_problems(
         names = sorted(label for label in labels if label.startswith(prefix))
         lacking = [name for name in names if name not in workload.containers[0].labels]
         if lacking:
-            yield problem_of(
+            problem = problem_of(
                 "label.swarm-service",
                 f"{', '.join(lacking)} of the service {workload.swarm_service} "
                 "is not on its containers: it is ignored",
                 "write it below `labels` of the service in the stack file, not below "
                 "`deploy`, or give it as --container-label",
-                workload=workload.key,
-                container=workload.names[0],
                 label=lacking[0],
             )
+            yield located(problem, workload)
 
 
 def _may_be_enabled(workload: Workload) -> bool:
@@ -248,7 +239,7 @@ def _ignored_problems(workload: Workload, prefix: str) -> list[Problem]:
     if _is_misspelt(workload):
         _, problems = parse_labels(workload.labels, prefix)
         found += [
-            replace(problem, workload=workload.key, container=workload.names[0])
+            located(problem, workload)
             for problem in _without_unknown(problems, misspelt)
             if _means_enable(problem.label.removeprefix(prefix))
         ]
@@ -385,24 +376,13 @@ def _contains(item: RenderedWorkload, root: str, container: str, ids: Sequence[s
         message = f"{path} holds what {', '.join(ids[:_SHOWN_PLANS])}{more} backs up too"
     else:
         message = f"what it backs up lies in {path}, which {container} backs up too"
-    return problem_of(
-        "path.shared",
-        message,
-        "leave it out of one of them",
-        workload=item.workload.key,
-        container=item.workload.names[0],
-    )
+    return located(problem_of("path.shared", message, _SHARED_HINT), item.workload)
 
 
 def _shared(item: RenderedWorkload, path: str, ids: Iterable[str]) -> Problem:
     others = ", ".join(other for other in ids if other != item.plan_id)
-    return problem_of(
-        "path.shared",
-        f"{path} is backed up by {others} too",
-        "leave it out of one of them",
-        workload=item.workload.key,
-        container=item.workload.names[0],
-    )
+    message = f"{path} is backed up by {others} too"
+    return located(problem_of("path.shared", message, _SHARED_HINT), item.workload)
 
 
 def _with_problems(

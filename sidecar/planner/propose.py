@@ -13,6 +13,7 @@ from sidecar.lib.errors import DocumentError
 from sidecar.planner.diff import OWNED_KEYS, Changes, diff_plans, with_more
 from sidecar.planner.ids import Owners
 from sidecar.planner.lifecycle import Ageing, PlanHistory, age_plans
+from sidecar.planner.plan import Pass
 from sidecar.planner.plans import Memos, Rendered, render
 
 _MIB = 1 << 20
@@ -118,16 +119,8 @@ def propose(
     policy, now, history = desired.policy, desired.now, desired.history
     past = history or PlanHistory()
     owners = Owners(past.owners, past.take_over)
-    rendered = render(
-        desired.inventory,
-        document.view,
-        policy,
-        now,
-        desired.runner_mounts,
-        memos,
-        owners,
-        past.stopped,
-    )
+    this = Pass(desired.inventory, document.view, policy, now, desired.runner_mounts)
+    rendered = render(this, memos, owners, past.stopped)
     ageing = None
     if history is not None:
         ageing = age_plans(document, rendered, policy, history, now.timestamp())

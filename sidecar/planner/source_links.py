@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from sidecar.labels.problem import Problem, problem_of
 from sidecar.planner.host_path import is_under
 from sidecar.planner.plan import RenderedWorkload
+from sidecar.planner.workload import located
 
 
 def source_link_problems(
@@ -20,12 +21,11 @@ def source_link_problems(
         for entry in entries:
             target = linked.get(entry.host, "")
             if target and not any(is_under(target, other) for other in saved):
-                yield problem_of(
+                problem = problem_of(
                     "path.link",
                     f"{entry.host} ({entry.container}) is a symbolic link to {target}: "
                     "the link would be saved, not what it leads to",
                     f"mount {target} itself, or name it in {prefix}paths.include, as in "
                     f"host:{target} if the runner sees it there",
-                    workload=item.workload.key,
-                    container=item.workload.names[0],
                 )
+                yield located(problem, item.workload)

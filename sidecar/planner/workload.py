@@ -401,14 +401,20 @@ def _carriers(agreed: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, tu
 
 def _conflict(key: str, label: str, by_value: Mapping[str, Sequence[str]]) -> Problem:
     names = sorted(name for names in by_value.values() for name in names)
-    return problem_of(
+    problem = problem_of(
         "group.conflict",
         f"the members {', '.join(names)} of the group do not agree on {label}",
         "set it on one member only, or to the same value on all",
-        workload=key,
         container=names[0],
         label=label,
     )
+    return replace(problem, workload=key)
+
+
+def located(problem: Problem, workload: Workload) -> Problem:
+    """Return a problem as that of a workload, and of its first container if it names none."""
+    container = problem.container or workload.names[0]
+    return replace(problem, workload=workload.key, container=container)
 
 
 def start_order(workload: Workload) -> list[str]:

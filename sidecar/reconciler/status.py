@@ -212,7 +212,7 @@ def _continued(proposal: Proposal) -> dict[str, str]:
 def _renamed(workload: str, plan_id: str, old: str) -> Problem:
     message = f"{plan_id} continues {old}, which stands there without a workload"
     hint = f"remove {old} when its snapshots are not needed any more"
-    return problem_of(_RENAMED, message, hint, workload=workload)
+    return replace(problem_of(_RENAMED, message, hint), workload=workload)
 
 
 def _with_runs(

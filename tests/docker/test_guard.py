@@ -18,7 +18,7 @@ from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
 from sidecar.lib.clocks import Clocks
-from sidecar.planner.plan import RenderedWorkload
+from sidecar.planner.plan import Pass, RenderedWorkload
 from sidecar.planner.plans import render
 from sidecar.planner.propose import DesiredState
 from sidecar.reconciler.apply.context import GoodPass, LastPass
@@ -66,7 +66,7 @@ class Guarded:
 
 def render_all(inventory: Inventory) -> tuple[RenderedWorkload, ...]:
     """Render the workloads of an inventory."""
-    return render(inventory, DocumentView((), ()), Policy(), datetime.now(UTC)).workloads
+    return render(Pass(inventory, DocumentView((), ()), Policy(), datetime.now(UTC))).workloads
 
 
 @dataclass

@@ -7,6 +7,7 @@ from sidecar.backrest.document import DocumentView, PlanView, RepoView
 from sidecar.docker.models import Container, Inventory, Mount, Volume
 from sidecar.labels.policy import Policy
 from sidecar.planner.coverage import MountCoverage, cover_mounts, render_without_document
+from sidecar.planner.plan import Pass
 from sidecar.planner.plans import Rendered, render
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -34,7 +35,7 @@ def cover(
 ) -> list[tuple[str, str, str, str]]:
     """Cover an inventory; return destination, plan, runner path and reason of each mount."""
     inventory = Inventory(containers)
-    rendered = render(inventory, view, policy, NOW)
+    rendered = render(Pass(inventory, view, policy, NOW))
     return [
         (one.mount.destination, one.plan, one.path, one.reason)
         for one in cover_mounts(inventory, rendered, view, policy)
@@ -43,7 +44,7 @@ def cover(
 
 def rendered_of(*containers: Container) -> Rendered:
     """Render containers against a document with one repository."""
-    return render(Inventory(containers), VIEW, POLICY, NOW)
+    return render(Pass(Inventory(containers), VIEW, POLICY, NOW))
 
 
 def test_a_mount_is_searched_where_the_runner_sees_it() -> None:
@@ -51,7 +52,7 @@ def test_a_mount_is_searched_where_the_runner_sees_it() -> None:
     inventory = Inventory((container("backrest", Mount("bind", "/home/me/config", "/config")),))
     mounts = inventory.containers[0].mounts
     labelled = Inventory((replace(inventory.containers[0], labels={f"{PREFIX}enable": "true"}),))
-    rendered = render(labelled, VIEW, POLICY, NOW, mounts)
+    rendered = render(Pass(labelled, VIEW, POLICY, NOW, mounts))
 
     [found] = cover_mounts(labelled, rendered, VIEW, POLICY, mounts)
 
@@ -195,7 +196,7 @@ def test_volume_of_another_driver_has_no_path() -> None:
         (container("web", Mount("volume", "", "/a", "a", "rclone"), enable="1"),),
         {"a": Volume("a", "rclone")},
     )
-    rendered = render(inventory, VIEW, POLICY, NOW)
+    rendered = render(Pass(inventory, VIEW, POLICY, NOW))
     (found,) = cover_mounts(inventory, rendered, VIEW, POLICY)
     assert ("", "", "the volume driver rclone keeps its data elsewhere") == (
         found.plan,
@@ -210,7 +211,7 @@ def test_containers_that_are_no_workload_are_covered_too() -> None:
     run = replace(run, labels={"com.docker.compose.oneoff": "True"})
     own = container("sidecar", volume("b", "/b"))
     inventory, policy = Inventory((run, own)), replace(POLICY, own_container_id=own.id)
-    rendered = render(inventory, VIEW, policy, NOW)
+    rendered = render(Pass(inventory, VIEW, policy, NOW))
     assert (
         MountCoverage("run", "run", run.mounts[0], reason="a `run` container, which does not last"),
         MountCoverage("sidecar", "sidecar", own.mounts[0], reason="the sidecar itself"),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from sidecar.backrest.document import DocumentView, RepoView
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
-from sidecar.labels.problem import SEVERITIES, Severity, problem_of
+from sidecar.labels.problem import SEVERITIES, Problem, Severity
 from sidecar.planner.coverage import cover_mounts
 from sidecar.planner.lint import (
     MISPLACED,
@@ -26,6 +26,7 @@ from sidecar.planner.lint import (
     path_absent,
     placed,
 )
+from sidecar.planner.plan import Pass
 from sidecar.planner.plans import Rendered, render
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -50,7 +51,7 @@ def container(name: str, *mounts: Mount, project: str = "", **labels: str) -> Co
 
 def rendered_of(*containers: Container) -> Rendered:
     """Render containers against a document with one repository."""
-    return render(Inventory(containers), VIEW, POLICY, NOW)
+    return render(Pass(Inventory(containers), VIEW, POLICY, NOW))
 
 
 def findings_of(*containers: Container) -> list[LintFinding]:
@@ -187,7 +188,7 @@ def test_lint_reasons_are_no_problems_of_a_pass() -> None:
 
 def test_finding_keeps_all_of_a_problem() -> None:
     """A problem as a finding is the same but for its place."""
-    problem = problem_of("keep.invalid", "m", "h", workload="w", container="c", label="l")
+    problem = Problem("keep.invalid", "m", "h", "w", "c", "l")
     expected = LintFinding("keep.invalid", "m", "h", "w", "c", "l", Severity.ERROR)
     assert expected == finding_of(problem)
     assert ("", 0) == (expected.file, expected.line)

@@ -9,6 +9,7 @@ import pytest
 from sidecar.backrest.document import DocumentView
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
+from sidecar.planner.plan import Pass
 from sidecar.planner.plans import render
 from sidecar.reconciler import links
 from sidecar.reconciler.links import with_links, with_source_links
@@ -140,7 +141,7 @@ def photos(tmp_path: Path) -> Path:
 def _linked(source: Path, *, runner: tuple[Mount, ...] | None = None, sock: str = NEAR) -> object:
     web = Container("w", "web", "i", PLAIN, (Mount("bind", str(source), "/data"),))
     inventory = Inventory((web,))
-    rendered = render(inventory, DocumentView(), Policy(), NOW, runner)
+    rendered = render(Pass(inventory, DocumentView(), Policy(), NOW, runner))
     return with_source_links(inventory, rendered, Policy(), sock, runner).linked
 
 

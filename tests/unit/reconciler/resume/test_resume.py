@@ -18,7 +18,7 @@ from sidecar.docker.stopped import NotedStop
 from sidecar.labels.policy import Policy
 from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import InventoryError
-from sidecar.planner.plan import RenderedWorkload
+from sidecar.planner.plan import Pass, RenderedWorkload
 from sidecar.planner.plans import render
 from sidecar.planner.propose import DesiredState
 from sidecar.reconciler.apply.context import GoodPass, LastPass
@@ -142,7 +142,7 @@ def test_a_torn_marker_is_discarded_and_half_written_litter_is_quietly_so() -> N
 def rendered(*containers: Container) -> tuple[RenderedWorkload, ...]:
     """Render the workloads of an inventory."""
     moment = datetime.fromtimestamp(NOON, UTC)
-    return render(Inventory(containers), DocumentView((), ()), Policy(), moment).workloads
+    return render(Pass(Inventory(containers), DocumentView((), ()), Policy(), moment)).workloads
 
 
 def container(name: str = "web", identity: str = ID, **labels: str) -> Container:
