@@ -1,6 +1,7 @@
-"""Which snapshots a retention keeps: the same for every engine. Pure.
+"""Which snapshots a retention keeps: the same for every engine.
 
 The meaning is that of restic since 0.16, for engines whose program has no retention of its own.
+Pure.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
