@@ -1,7 +1,7 @@
 """The documents that are executed now, and what follows from them, for all threads."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sidecar.backrest.reading import Config, Timing
 from sidecar.runner.due import Job, JobKind, timings
@@ -74,9 +74,10 @@ class ExecutedDocument:
 
 
 def _executed(documents: Documents) -> Executed:
-    own = documents.executed
+    # What has waited for its turn is run although its plan is Backrest's by now.
+    own = replace(documents.executed, plans=(*documents.executed.plans, *documents.leaving))
     owners = [(name_repo(repo.id), repo.hooks) for repo in own.repos]
     owners += [(name_plan(plan.id), plan.hooks) for plan in own.plans]
     found = ((owner, containers_of(hooks)) for owner, hooks in owners)
     touched = {owner: names for owner, names in found if names}
-    return Executed(documents, timings(own), check_hooks(own), touched)
+    return Executed(documents, timings(documents.executed), check_hooks(own), touched)

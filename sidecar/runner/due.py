@@ -7,7 +7,7 @@ that lie ahead, because the clock was wrong, are pulled back by `PastRuns.pull_b
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from enum import StrEnum
@@ -164,6 +164,18 @@ def all_jobs(config: Config) -> Iterator[Job]:
 def backup_job(plan: RunPlan) -> Job:
     """Return the backup of a plan as a job."""
     return Job(JobKind.BACKUP, plan.id, plan.repo)
+
+
+def moved_jobs(before: Iterable[Job], now: Iterable[Job]) -> dict[Job, Job]:
+    """Return the backups of plans that go to another repository now: the new job to the old one.
+
+    Of several old ones of a plan the last in `before` counts.
+    """
+    old = {job.subject: job for job in before if job.kind is JobKind.BACKUP}
+    new = {job.subject: job for job in now if job.kind is JobKind.BACKUP}
+    return {
+        job: old[subject] for subject, job in new.items() if subject in old and old[subject] != job
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,8 @@ def _plan(state: PlanState, status: RunnerStatus) -> Iterator[Finding]:
         yield Finding("plan-ahead", sentence, plan)
     if state.period is None or past is None:
         return
-    since = past.first_seen if past.last_success is None else past.last_success
+    # One that was elsewhere for a while was saved there.
+    since = max(past.first_seen, past.last_success or 0.0)
     if status.now - since > _PERIODS * state.period + status.grace:
         age = render_duration(status.now - since)
         saved = f"was never saved in {age}" if past.last_success is None else f"was saved {age} ago"

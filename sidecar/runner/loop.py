@@ -7,7 +7,16 @@ from dataclasses import dataclass, replace
 
 from sidecar.backrest.reading import Config, Timing
 from sidecar.lib.log import log_event
-from sidecar.runner.due import InHand, Job, JobKind, Moments, all_jobs, backup_job
+from sidecar.runner.due import (
+    InHand,
+    Job,
+    JobKind,
+    Moments,
+    Scheduler,
+    all_jobs,
+    backup_job,
+    moved_jobs,
+)
 from sidecar.runner.execution import Execution
 from sidecar.runner.hooks.check import HookProblem
 from sidecar.runner.journal import RunCause
@@ -47,6 +56,9 @@ class RunnerLoop:
         self._last_poll: float | None = None
         self._wanted: dict[Job, Timing] = {}
         self._runnable: frozenset[Job] = frozenset()
+        self._theirs: frozenset[str] = frozenset()
+        self._last: dict[str, Job] = {}
+        self._moved: dict[Job, Job] = {}
         self._checks: dict[Job, Moments] = {}
         self._merged: Mapping[Job, Moments] = {}
         self._merged_of: tuple[Mapping[Job, Moments], Mapping[Job, Moments]] = ({}, {})
@@ -57,10 +69,13 @@ class RunnerLoop:
         self._notice_clock(now)
         loaded = dependencies.loader.refresh()
         if loaded.documents is not None and loaded.version != self._version:
-            is_first, self._version = not self._version, loaded.version
+            self._submit_leaving(loaded.documents, now)
+            is_first = not self._version
             self._take(loaded.documents, now)
+            self._version = loaded.version
             if is_first:
                 self._submit_at_start(loaded.documents.executed)
+        self._carry_retries()
         history = dependencies.execution.journal.past.history()
         found = dependencies.execution.scheduler.find_due(
             self._wanted,
@@ -112,6 +127,7 @@ class RunnerLoop:
         execution, config = self._dependencies.execution, documents.executed
         executed = execution.document.take(documents)
         wanted, blocker = executed.timings, executed.blocker
+        self._follow_plans(documents, wanted, now)
         execution.journal.past.first_seen(wanted, now)
         self._wanted = {job: timing for job, timing in wanted.items() if not blocker(job)}
         # Also what has no schedule: a person asked for it, and its START hooks for another try.
@@ -119,6 +135,55 @@ class RunnerLoop:
         self._take_checks(config, now)
         for problem in executed.problems:
             _log_problem(problem)
+
+    def _submit_leaving(self, documents: Documents, now: float) -> None:
+        """Submit what is due by now of plans that Backrest executes from now on.
+
+        It knows nothing of what has failed for a time either: that is tried once more.
+        """
+        theirs, execution = documents.backrest_plans, self._dependencies.execution
+        leaving = {
+            job: timing
+            for job, timing in self._wanted.items()
+            if job.kind is JobKind.BACKUP and job.subject in theirs
+        }
+        if leaving:
+            scheduler = Scheduler(execution.scheduler.zone)
+            found = scheduler.find_due(leaving, self._moments(), now, self._up_since)
+            waiting = execution.journal.past.history().retries.keys() & leaving.keys()
+            for job in (*(due.job for due in found.due), *sorted(waiting)):
+                self._dependencies.pool.submit(job)
+
+    def _follow_plans(self, documents: Documents, wanted: Mapping[Job, Timing], now: float) -> None:
+        """Let what is known of plans go with them, to another repository or document."""
+        past = self._dependencies.execution.journal.past
+        theirs = documents.backrest_plans
+        known = past.history().past
+        backups = [job for job in known if job.kind is JobKind.BACKUP]
+        from_backrest = [
+            job for job in wanted if job.kind is JobKind.BACKUP and job.subject in self._theirs
+        ]
+        past.take_over([*from_backrest, *(job for job in backups if job.subject in theirs)], now)
+        # While the runner was down, what has moved is told by which was the last of each plan.
+        latest = sorted(backups, key=lambda job: known[job].moments.latest)
+        moved = moved_jobs(self._last.values() if self._version else latest, wanted)
+        past.carry_over(moved)
+        before = {new: old for new, old in self._moved.items() if new in wanted}
+        self._moved = {**before, **moved}
+        self._theirs = theirs
+        waiting = {plan.id for plan in documents.moving} - theirs
+        self._last = {
+            **{subject: job for subject, job in self._last.items() if subject in waiting},
+            **{job.subject: job for job in wanted if job.kind is JobKind.BACKUP},
+        }
+
+    def _carry_retries(self) -> None:
+        """Let a run that has failed since its plan has moved be tried again where it is now."""
+        past = self._dependencies.execution.journal.past
+        waiting = past.history().retries
+        stranded = {new: old for new, old in self._moved.items() if old in waiting}
+        if stranded:
+            past.carry_over(stranded)
 
     def _take_checks(self, config: Config, now: float) -> None:
         """Check for plans that have become empty also apart from their backups."""

@@ -18,7 +18,7 @@ from sidecar.engines.restic import ResticOptions
 from sidecar.lib.process import ProcessRunner
 from sidecar.lib.zones import local_zone
 from sidecar.runner.document import ExecutedDocument
-from sidecar.runner.due import Job, Scheduler
+from sidecar.runner.due import Job, JobKind, Scheduler
 from sidecar.runner.empty_source import EmptySourceGuard
 from sidecar.runner.execution import Execution
 from sidecar.runner.gate import RepositoryGate
@@ -46,6 +46,7 @@ from sidecar.runner.settings import RunnerSettings, environment_of
 from sidecar.runner.union import DocumentChoice, Documents
 
 JOURNAL = "journal.sqlite"
+_OF_PLANS = frozenset({JobKind.BACKUP, JobKind.RESTORE})
 
 
 @contextmanager
@@ -120,8 +121,12 @@ class DocumentRules(QueueRules):
     prober: Prober
 
     def lock_keys(self, job: Job) -> frozenset[str]:
-        """Return what tells a job's repository from others, whatever it is called."""
-        return self.keys.of(job)
+        """Return what tells a job's repository from others, whatever it is called.
+
+        And the plan, of which one run at a time is enough while it moves from one to another.
+        """
+        keys = self.keys.of(job)
+        return keys | {f"plan {job.subject}"} if job.kind in _OF_PLANS else keys
 
     def containers(self, job: Job) -> frozenset[str]:
         """Return the containers that hooks around a job are known to stop."""

@@ -5,7 +5,7 @@ named; which of it is executed is decided by `--documents`.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -109,6 +109,11 @@ class Documents:
     notices: tuple[DocumentNotice, ...] = ()
 
     @property
+    def leaving(self) -> tuple[RunPlan, ...]:
+        """The plans that this runner has executed, and that Backrest executes from now on."""
+        return self.moving if self.backrest_plans else ()
+
+    @property
     def usable_repos(self) -> tuple[Repo, ...]:
         """The repositories that this runner executes something of."""
         return tuple(repo for repo in self.executed.repos if repo.id not in self.refused)
@@ -116,9 +121,29 @@ class Documents:
     def refusal(self, job: Job) -> str:
         """Return why a job is not run, by what the documents say; empty if it may be."""
         theirs = self.backrest_plans if job.kind in _OF_PLANS else self.backrest_repos
-        if job.subject in theirs:
+        if job.subject in theirs and self._leaving(job) is None:
             return _OF_BACKREST
         return self.refused.get(job.repo, "")
+
+    def config_of(self, job: Job) -> Config | None:
+        """Return what can be named as a job that has waited for its turn sees it.
+
+        A plan that waits in `runner.json` is that of a job that was due before it was to wait.
+        Return None if the plan has moved, and the job is due anew where it is now.
+        """
+        plan = self.config.plan(job.subject) if job.kind is JobKind.BACKUP else None
+        if plan is None or (plan.repo == job.repo and job.subject not in self.backrest_plans):
+            return self.config
+        if (waiting := self._leaving(job)) is None:
+            return None
+        others = (waiting if one.id == waiting.id else one for one in self.config.plans)
+        return replace(self.config, plans=tuple(others))
+
+    def _leaving(self, job: Job) -> RunPlan | None:
+        """Return the plan of a backup that was due before Backrest was to execute it."""
+        if job.kind is not JobKind.BACKUP:
+            return None
+        return next((one for one in self.leaving if (one.id, one.repo) == job[1:]), None)
 
     def find_repo(self, repo: str) -> Repo:
         """Return a repository by its id; raises UsageError if there is none, or it is refused."""

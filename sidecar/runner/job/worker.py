@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from sidecar.backrest.reading import Repo, RunPlan, Timing
+from sidecar.backrest.reading import Config, Repo, RunPlan, Timing
 from sidecar.engines.base import CommandResult, FailureClass, Stats, failed
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.process import ProcessRunner
@@ -71,8 +71,14 @@ class JobRunner:
     def run(self, job: Job, trigger: RunCause) -> None:
         """Run a job; how it ended goes to the hub."""
         self._hub.begin(job)
+        config = self._document.now.documents.config_of(job)
+        if config is None:
+            # Nothing is lost: it is due anew where it is now.
+            moved = f"the plan {job.subject} has moved to another repository meanwhile"
+            self._hub.set_end(job, RunFinished(reason=moved))
+            return
         try:
-            run = self._run(job, trigger)
+            run = self._run(job, config, trigger)
         except SidecarError as error:
             self._reporter.dropped(job, str(error))
             self._hub.set_end(job, RunFinished(reason=str(error)))
@@ -84,9 +90,8 @@ class JobRunner:
         where = ", ".join(places_of(error.__traceback__))
         self._reporter.dropped(job, f"unforeseen: {type(error).__name__} at {where}")
 
-    def _run(self, job: Job, trigger: RunCause) -> Run | None:
+    def _run(self, job: Job, config: Config, trigger: RunCause) -> Run | None:
         executed = self._document.now
-        config = executed.config
         if reason := executed.blocker(job):
             raise SidecarError(reason, "correct the document")
         plan = config.plan(job.subject) if job.kind in {JobKind.BACKUP, JobKind.RESTORE} else None

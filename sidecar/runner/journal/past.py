@@ -2,7 +2,7 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -58,6 +58,53 @@ class PastRuns:
                 new, is_saved=self._file.try_change("what was first seen", change)
             )
 
+    def carry_over(self, moved: Mapping[Job, Job]) -> None:
+        """Let jobs go on where others end: those of plans that go to another repository now.
+
+        `moved` has the old job of each new one. A fire that the old one has answered is not
+        answered again, and one that it was to try again the new one tries.
+        """
+        with self._file.lock:
+            self._refresh()
+            past, changed = self._memory.past, dict[Job, Past]()
+            for new, old in moved.items():
+                before, known = past.get(old), past.get(new)
+                if before is None:
+                    continue
+                latest, waiting = before.moments.latest, before.retry
+                known = known or Past(latest)
+                if known.moments.latest < latest:
+                    known = replace(known, first_seen=latest)
+                if waiting is not None and waiting.at is not None:
+                    changed[old] = replace(before, retry=None)
+                    if (known.last_start or 0.0) <= waiting.fire:
+                        known = replace(known, retry=waiting)
+                if known != past.get(new):
+                    changed[new] = known
+            self._put(changed, "plans that have moved")
+
+    def take_over(self, jobs: Iterable[Job], at: float) -> None:
+        """Let jobs count from `at`: others have answered their fires before."""
+        with self._file.lock:
+            self._refresh()
+            past = self._memory.past
+            known = {job: past.get(job) or Past(at) for job in jobs}
+            self._put(
+                {job: replace(one, first_seen=at, retry=None) for job, one in known.items()},
+                "plans that were taken over",
+            )
+
+    def _put(self, changed: Mapping[Job, Past], what: str) -> None:
+        """Replace the pasts of jobs, in memory and in the file."""
+        if not changed:
+            return
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.executemany(_PUT, [past_values(*one) for one in changed.items()])
+
+        self._memory.take_all(changed)
+        self._memory.note_saved(changed, is_saved=self._file.try_change(what, change))
+
     def pull_back(self, now: float) -> tuple[Job, ...]:
         """Let what lies ahead of `now` count as having been now; return the jobs concerned.
 
@@ -76,16 +123,7 @@ class PastRuns:
                 for job, past in self._memory.past.items()
                 if past.pulled_back(latest) != past
             }
-            if not ahead:
-                return ()
-
-            def change(connection: sqlite3.Connection) -> None:
-                connection.executemany(_PUT, [past_values(*one) for one in ahead.items()])
-
-            self._memory.take_all(ahead)
-            self._memory.note_saved(
-                ahead, is_saved=self._file.try_change("clocks that were wrong", change)
-            )
+            self._put(ahead, "clocks that were wrong")
             return tuple(ahead)
 
     def missed(self, missed: Missed, at: float) -> None:

@@ -1118,7 +1118,16 @@ def test_a_renamed_repository_is_still_the_same(world: World) -> None:
     world.loop.poll()
     after = world.parts.rules.lock_keys(WEB._replace(repo="nas"))
     assert not before.isdisjoint(after)
-    assert before.isdisjoint(world.parts.rules.lock_keys(WEB))
+    other = world.parts.rules.lock_keys(WEB._replace(subject="db"))
+    assert before.isdisjoint(other)
+
+
+def test_a_plan_that_moves_is_not_run_in_two_places_at_once(world: World) -> None:
+    """It would stop its containers twice."""
+    world.loop.poll()
+    there = world.parts.rules.lock_keys(WEB._replace(repo="there"))
+    assert not there.isdisjoint(world.parts.rules.lock_keys(WEB))
+    assert there.isdisjoint(world.parts.rules.lock_keys(PRUNE))
 
 
 def test_jobs_know_the_containers_that_their_hooks_stop(world: World) -> None:

@@ -122,3 +122,19 @@ def test_a_repository_is_found_by_its_name_unless_it_is_refused() -> None:
     with pytest.raises(UsageError) as unknown:
         found.find_repo("x")
     assert "there are: disk, nas" == unknown.value.hint
+
+
+def test_a_job_that_has_waited_sees_the_plan_as_it_was() -> None:
+    """One that has moved is due anew where it is now, but not where Backrest executes it."""
+    moving = Config("here", (DISK,), (RunPlan("web", "disk"),))
+    there, here = backup("web", "nas"), backup("web", "disk")
+    both = united(BACKREST, moving)
+    assert both.config is both.config_of(there)
+    assert both.config_of(here) is None
+    beside = united(BACKREST, moving, DocumentChoice.RUNNER)
+    seen = beside.config_of(here)
+    assert seen is not None
+    assert "disk" == getattr(seen.plan("web"), "repo", "")
+    assert "" == beside.refusal(here)
+    assert "Backrest executes" in beside.refusal(there)
+    assert beside.config is beside.config_of(Job(JobKind.CHECK, "disk", "disk"))
