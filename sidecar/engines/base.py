@@ -4,7 +4,7 @@ An engine builds command lines, runs them, and interprets how they end. It knows
 it knows no schedule, no hook and no journal.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -27,6 +27,16 @@ class ResultKind(StrEnum):
     RETRY = "retry"
     """It may succeed if it is run once more."""
     FAILED = "failed"
+
+
+class BackupType(StrEnum):
+    """How much a backup stores, where an engine lets one choose."""
+
+    FULL = "full"
+    DIFF = "diff"
+    """What differs from the last full one."""
+    INCR = "incr"
+    """What differs from the last one."""
 
 
 class FailureClass(StrEnum):
@@ -120,6 +130,7 @@ class CommandResult:
         tells_attributes: whether each extended attribute that was lost is in `unrestored`,
             unless the file system has none.
         note: a sentence beside the reason, without secrets, that changes nothing of how it ended.
+        is_sealed: whether `snapshot` is a snapshot; else it is only captured, see `Engine.seal`.
     """
 
     kind: ResultKind
@@ -133,6 +144,7 @@ class CommandResult:
     unrestored: "tuple[Unrestored, ...]" = ()
     tells_attributes: bool = False
     note: str = ""
+    is_sealed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +247,7 @@ class Capabilities:
         progress: it says how far a backup is.
         unlock: what it leaves when it is killed may be a lock.
         prune: what is forgotten still takes space, until that is freed.
+        types: the types of backups that can be asked for.
     """
 
     hard_links: bool
@@ -246,6 +259,7 @@ class Capabilities:
     progress: bool
     unlock: bool
     prune: bool
+    types: frozenset[BackupType] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +361,18 @@ def as_result(action: Callable[[], CommandResult]) -> CommandResult:
         return failure_of(error)
 
 
+def refuse_type(
+    engine: str, types: Collection[BackupType], wanted: BackupType | None
+) -> CommandResult | None:
+    """Return why an engine makes no backup of the type that is wanted; None: it does."""
+    if wanted is None or wanted in types:
+        return None
+    has = ", ".join(one.value for one in BackupType if one in types)
+    known = f"it has {has}" if has else "it has no types: each of its backups is whole"
+    reason = f"{engine} makes no backup of type {wanted.value}: {known}"
+    return failed(FailureClass.UNKNOWN, reason)
+
+
 Report = Callable[[Progress], None]
 OnStart = Callable[[Child], None]
 """Gets each program that is started, at once: whoever is killed then must have recorded it."""
@@ -395,14 +421,31 @@ class Engine(Upkeep, Protocol):
         """Return what it can do in this repository."""
         ...
 
-    def backup(
-        self, plan: RunPlan, instance: str, report: Report, parent: str = ""
+    def capture(
+        self,
+        plan: RunPlan,
+        instance: str,
+        report: Report,
+        parent: str = "",
+        wanted: BackupType | None = None,
     ) -> CommandResult:
-        """Make a snapshot of the plan's paths; one that succeeds reports 1.0 at its end.
+        """Read the plan's paths; a capture that succeeds reports 1.0 at its end.
+
+        A result that is sealed has made a snapshot, or found nothing new. Else nothing of it counts
+        until `seal` has succeeded, and what is never sealed is removed by a later capture.
 
         `parent` is the id of a snapshot that an earlier run of the plan has made, or its
         beginning: what has not changed since is not read. It may be gone, and need not be the
-        newest. Without one the repository is asked.
+        newest. Without one the repository is asked. `wanted` is the type of the backup, which
+        fails if that is none of `capabilities`; None: the engine chooses.
+        """
+        ...
+
+    def seal(self, plan: RunPlan, captured: CommandResult, report: Report) -> CommandResult:
+        """Make a snapshot of what this very engine has captured, and read no source for it.
+
+        It is tested, named, listed and protected, whatever the engine has of that. Return how the
+        whole backup ended. What is sealed already is returned as it is.
         """
         ...
 

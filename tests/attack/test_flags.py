@@ -73,7 +73,7 @@ def test_no_flag_runs_reads_or_forges_anything(
     before = sorted(path.name for path in foreign.iterdir())
     proposal = look(policy, container("evil", {"backup-flags": flags}, str(bench.source)))
     [plan] = as_run(proposal).plans
-    bench.engine().backup(replace(plan, repo="store"), INSTANCE, bench.reported.append)
+    bench.engine().capture(replace(plan, repo="store"), INSTANCE, bench.reported.append)
 
     assert "hook.forbidden" in {problem.reason for problem in proposal.rendered.problems}
     assert not hit.exists()

@@ -45,7 +45,7 @@ def attack(bench: ResticBench) -> Callable[[str], None]:
     def run(flag: str) -> None:
         for path in (bench.folder / "foreign", bench.source):
             plan = bench.plan("evil", path, backup_flags=(flag,))
-            done = bench.engine().backup(plan, INSTANCE, bench.reported.append)
+            done = bench.engine().capture(plan, INSTANCE, bench.reported.append)
             assert ResultKind.SUCCESS is done.kind, done.reason
 
     return run

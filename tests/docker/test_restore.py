@@ -56,7 +56,7 @@ class Saved:
         self.engine = ResticEngine(repo, ProcessRunner(environ), ResticOptions(environ))
         self.engine.initialise()
         replace_key(folder / "repo", PASSWORD)
-        done = self.engine.backup(self.plan, "here", lambda _: None)
+        done = self.engine.capture(self.plan, "here", lambda _: None)
         assert done.snapshot
         (self.data / "page").write_text("second")
 

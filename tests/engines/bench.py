@@ -90,7 +90,10 @@ class Bench:
 
     def backup(self, plan: RunPlan | None = None) -> CommandResult:
         """Back up, which has to succeed."""
-        done = self.engine().backup(plan or self.plan(), INSTANCE, self.reported.append)
+        engine, chosen = self.engine(), plan or self.plan()
+        done = engine.capture(chosen, INSTANCE, self.reported.append)
+        if not done.is_sealed:
+            done = engine.seal(chosen, done, self.reported.append)
         assert (ResultKind.SUCCESS, "") == (done.kind, done.reason)
         return done
 
@@ -152,7 +155,7 @@ class ResticBench(Bench):
         """Use a repository from its first snapshot to the last: all that is asked for has to work."""
         self.write("file", "hello")
         engine = self.restic(repo)
-        done = [engine.backup(self.plan(), INSTANCE, self.reported.append) for _ in range(2)]
+        done = [engine.capture(self.plan(), INSTANCE, self.reported.append) for _ in range(2)]
         done.append(engine.forget(self.plan(), INSTANCE, Retention(last=1)))
         done += [engine.prune(PrunePolicy()), engine.check(CheckPolicy()), engine.unlock()]
         [snapshot] = engine.snapshots(self.plan(), INSTANCE)

@@ -221,7 +221,7 @@ def test_a_missing_path_fails_the_whole_plan(bench: Bench) -> None:
     """An unmounted disk must not look like a good backup."""
     bench.write("file", "x")
     plan = bench.plan("web", bench.source, bench.folder / "absent")
-    done = bench.engine().backup(plan, INSTANCE, bench.reported.append)
+    done = bench.engine().capture(plan, INSTANCE, bench.reported.append)
 
     assert (ResultKind.FAILED, FailureClass.SOURCE_MISSING) == (done.kind, done.failure)
     assert str(bench.folder / "absent") in done.reason
@@ -234,7 +234,7 @@ def test_snapshots_are_those_of_the_plan_oldest_first(bench: Bench) -> None:
     mine, other = bench.plan("web"), bench.plan("web2")
     for plan in (mine, other, mine):
         bench.backup(plan)
-    foreign = bench.engine().backup(mine, "elsewhere", bench.reported.append)
+    foreign = bench.engine().capture(mine, "elsewhere", bench.reported.append)
     times = [snapshot.time for snapshot in bench.engine().snapshots(mine, INSTANCE)]
 
     assert ResultKind.SUCCESS is foreign.kind
@@ -249,7 +249,7 @@ def test_forget_touches_the_plan_only(bench: Bench) -> None:
     mine, other = bench.plan("web"), bench.plan("web2")
     for plan in (mine, other, other, mine):
         bench.backup(plan)
-    bench.engine().backup(mine, "elsewhere", bench.reported.append)
+    bench.engine().capture(mine, "elsewhere", bench.reported.append)
     newest = bench.names(mine)[-1]
     done = bench.engine().forget(mine, INSTANCE, Retention(last=1))
 
@@ -354,13 +354,13 @@ def test_a_backup_that_is_stopped_says_so_and_the_next_succeeds(bench: Bench) ->
     engine = bench.engine()
     results = []
     thread = threading.Thread(
-        target=lambda: results.append(engine.backup(bench.plan(), INSTANCE, lambda _: None))
+        target=lambda: results.append(engine.capture(bench.plan(), INSTANCE, lambda _: None))
     )
     thread.start()
     assert began.wait(30)
     bench.runner.stop_all()
     thread.join()
-    refused = bench.engine().backup(bench.plan(), INSTANCE, bench.reported.append)
+    refused = bench.engine().capture(bench.plan(), INSTANCE, bench.reported.append)
     bench.runner.allow()
 
     for done in (results[0], refused):

@@ -39,13 +39,13 @@ def without_privileges(bench: ResticBench) -> None:
 
 def attempt(bench: ResticBench) -> CommandResult:
     """Back up the source, whatever comes of it."""
-    return bench.restic().backup(bench.plan(), INSTANCE, bench.reported.append)
+    return bench.restic().capture(bench.plan(), INSTANCE, bench.reported.append)
 
 
 def test_wrong_password(restic: ResticBench) -> None:
     """The reason says it in words; with the right one it works."""
     engine = restic.restic(restic.repo(password="wrong horse"))
-    done = engine.backup(restic.plan(), INSTANCE, restic.reported.append)
+    done = engine.capture(restic.plan(), INSTANCE, restic.reported.append)
 
     assert (ResultKind.FAILED, FailureClass.WRONG_PASSWORD) == (done.kind, done.failure)
     assert "the password is wrong, or the repository has no key for it" == done.reason
@@ -110,9 +110,9 @@ def test_full_disk(restic: ResticBench, small_disk: Path) -> None:
     engine.initialise()
     restic.write("big", os.urandom(4 * MEGABYTE))
     (small_disk / "filler").write_bytes(bytes(6 * MEGABYTE))
-    done = engine.backup(restic.plan(), INSTANCE, restic.reported.append)
+    done = engine.capture(restic.plan(), INSTANCE, restic.reported.append)
     (small_disk / "filler").unlink()
-    again = engine.backup(restic.plan(), INSTANCE, restic.reported.append)
+    again = engine.capture(restic.plan(), INSTANCE, restic.reported.append)
 
     assert (ResultKind.FAILED, FailureClass.DISK_FULL) == (done.kind, done.failure)
     assert done.reason.startswith("there is no space left")
@@ -187,7 +187,7 @@ def test_path_that_vanishes_before_it_is_read(restic: ResticBench) -> None:
     restic.restic().snapshots(None, INSTANCE)
     restic.on_start = vanish
     plan = restic.plan("web", restic.source, going)
-    done = restic.restic().backup(plan, INSTANCE, restic.reported.append)
+    done = restic.restic().capture(plan, INSTANCE, restic.reported.append)
 
     assert children
     assert (ResultKind.WARNING, FailureClass.SOURCE_MISSING) == (done.kind, done.failure)
@@ -202,8 +202,8 @@ def test_missing_paths_may_be_a_warning(restic: ResticBench) -> None:
     absent = restic.folder / "absent"
     some = restic.plan("web", absent, restic.source)
     none = restic.plan("web", absent, Path("/with\0null"))
-    done = restic.restic().backup(some, INSTANCE, restic.reported.append)
-    failed = restic.restic().backup(none, INSTANCE, restic.reported.append)
+    done = restic.restic().capture(some, INSTANCE, restic.reported.append)
+    failed = restic.restic().capture(none, INSTANCE, restic.reported.append)
 
     assert (ResultKind.WARNING, FailureClass.SOURCE_MISSING) == (done.kind, done.failure)
     assert f"this path does not exist: {absent}" == done.reason
@@ -279,7 +279,7 @@ def test_backup_to_a_server_that_never_answers_ends(
     """The worker is free again, and another repository can be written."""
     restic.limits = CommandTimeouts(stall=1.0)
     engine = restic.restic(restic.repo(uri=silent_server))
-    done = engine.backup(restic.plan(), INSTANCE, restic.reported.append)
+    done = engine.capture(restic.plan(), INSTANCE, restic.reported.append)
     restic.limits = CommandTimeouts()
 
     assert (ResultKind.FAILED, FailureClass.TIMEOUT) == (done.kind, done.failure)
@@ -297,7 +297,7 @@ def test_backup_that_stops_moving_is_ended(restic: ResticBench) -> None:
         f'case "$*" in *backup*) cat {restic.source}/fifo | exec "$@" --stdin;; *) exec "$@";; esac',
     )
     plan = replace(restic.plan(), paths=(), backup_flags=("--stdin-filename x",))
-    done = restic.restic().backup(plan, INSTANCE, restic.reported.append)
+    done = restic.restic().capture(plan, INSTANCE, restic.reported.append)
 
     assert restic.reported
     assert (ResultKind.FAILED, FailureClass.TIMEOUT) == (done.kind, done.failure)
@@ -324,7 +324,7 @@ def test_storage_that_stays_away(restic: ResticBench) -> None:
         port = server.getsockname()[1]
     restic.limits = CommandTimeouts(retrying=1.0)
     engine = restic.restic(restic.repo(uri=f"rest:http://127.0.0.1:{port}/"))
-    done = engine.backup(restic.plan(), INSTANCE, restic.reported.append)
+    done = engine.capture(restic.plan(), INSTANCE, restic.reported.append)
 
     assert (ResultKind.FAILED, FailureClass.NETWORK) == (done.kind, done.failure)
     assert done.reason.startswith("the repository cannot be reached: ")
@@ -334,7 +334,7 @@ def test_storage_that_stays_away(restic: ResticBench) -> None:
 def test_flag_that_restic_does_not_know(restic: ResticBench) -> None:
     """It is named; what it sets, which may be secret, is not."""
     plan = restic.plan(backup_flags=(f"--password-hint={SECRET}",))
-    done = restic.restic().backup(plan, INSTANCE, restic.reported.append)
+    done = restic.restic().capture(plan, INSTANCE, restic.reported.append)
 
     assert ResultKind.FAILED is done.kind
     assert "unknown flag: --password-hint" in done.reason
@@ -344,7 +344,7 @@ def test_flag_that_restic_does_not_know(restic: ResticBench) -> None:
 def test_flag_whose_quotes_are_open(restic: ResticBench) -> None:
     """A fault of the document is told like any other, without the flag."""
     plan = restic.plan(backup_flags=(f"--tag '{SECRET}",))
-    of_plan = restic.restic().backup(plan, INSTANCE, restic.reported.append)
+    of_plan = restic.restic().capture(plan, INSTANCE, restic.reported.append)
     of_repo = restic.restic(restic.repo(flags=(f'-o "{SECRET}',))).unlock()
 
     for done in (of_plan, of_repo):
@@ -354,7 +354,7 @@ def test_flag_whose_quotes_are_open(restic: ResticBench) -> None:
 
 def test_plan_of_a_document_without_instance(restic: ResticBench) -> None:
     """Its snapshots would belong to nobody."""
-    done = restic.restic().backup(restic.plan(), "", restic.reported.append)
+    done = restic.restic().capture(restic.plan(), "", restic.reported.append)
 
     assert (ResultKind.FAILED, "the document names no instance") == (done.kind, done.reason)
 

@@ -123,7 +123,7 @@ def test_command_lines_are_those_of_backrest(
     tags = f"plan:web,created-by:{INSTANCE}"
     keep = Retention(last=1, hourly=2, daily=3, weekly=4, monthly=5, yearly=6)
     kinds = {
-        engine.backup(plan, INSTANCE, restic.reported.append).kind,
+        engine.capture(plan, INSTANCE, restic.reported.append).kind,
         engine.forget(plan, INSTANCE, keep).kind,
         engine.forget_all(Retention(daily=7)).kind,
         engine.prune(PrunePolicy(max_unused_percent=12.5)).kind,

@@ -51,7 +51,7 @@ def wait_for_lock(bench: ResticBench) -> None:
 def back_up(bench: ResticBench, engine: Engine) -> CommandResult:
     """Back up what is new."""
     bench.write("new", os.urandom(2 * MEGABYTE))
-    return engine.backup(bench.plan(), INSTANCE, bench.reported.append)
+    return engine.capture(bench.plan(), INSTANCE, bench.reported.append)
 
 
 def restore(bench: ResticBench, engine: Engine) -> CommandResult:
@@ -226,7 +226,7 @@ def test_a_shared_lock_that_was_left_on_a_server_stays_and_lets_others_save(
     left_behind(filled, journal, back_up)
     with rest_server(filled.folder) as address, on_this_host(filled, journal):
         engine = filled.restic(filled.repo(uri=address))
-        done = [engine.unlock(), engine.backup(filled.plan(), INSTANCE, filled.reported.append)]
+        done = [engine.unlock(), engine.capture(filled.plan(), INSTANCE, filled.reported.append)]
 
     assert {ResultKind.SUCCESS} == {one.kind for one in done}
     assert 1 == len(locks_of(filled))

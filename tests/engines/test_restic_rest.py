@@ -62,7 +62,7 @@ def test_what_deletes_nothing_works_where_nothing_can_be_deleted(
     """Retention too, as long as it keeps what there is."""
     restic.write("file", "hello")
     engine = restic.restic(restic.repo(uri=append_only))
-    done = [engine.backup(restic.plan(), INSTANCE, restic.reported.append) for _ in range(2)]
+    done = [engine.capture(restic.plan(), INSTANCE, restic.reported.append) for _ in range(2)]
     done.append(engine.forget(restic.plan(), INSTANCE, Retention(last=5)))
     done.append(engine.forget(restic.plan(), INSTANCE, Retention(keep_all=True)))
     done += [engine.check(CheckPolicy()), engine.unlock()]
@@ -78,7 +78,7 @@ def test_retention_that_deletes_says_what_to_set_where_nothing_can_be_deleted(
     restic.write("file", "hello")
     engine = restic.restic(restic.repo(uri=append_only))
     for _ in range(2):
-        engine.backup(restic.plan(), INSTANCE, restic.reported.append)
+        engine.capture(restic.plan(), INSTANCE, restic.reported.append)
     began = time.monotonic()
     done = engine.forget(restic.plan(), INSTANCE, Retention(last=1))
 

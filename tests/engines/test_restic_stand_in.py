@@ -50,7 +50,7 @@ def test_skip_if_unchanged_is_for_those_who_know_it(stand_in: StandIn) -> None:
     """A newer restic gets it, and success without a snapshot is what it answers."""
     bench = stand_in()
     plan = bench.plan(backup_flags=("--skip-if-unchanged",))
-    done = bench.restic().backup(plan, INSTANCE, bench.reported.append)
+    done = bench.restic().capture(plan, INSTANCE, bench.reported.append)
 
     assert "--skip-if-unchanged" in calls(bench)[-1]
     assert (ResultKind.SUCCESS, "", "") == (done.kind, done.snapshot, done.excerpt)
@@ -60,7 +60,7 @@ def test_an_older_restic_is_not_given_it(stand_in: StandIn) -> None:
     """It would refuse the whole backup; the excerpt says what was done."""
     bench = stand_in("0.16.5")
     plan = bench.plan(backup_flags=("--skip-if-unchanged",))
-    done = bench.restic().backup(plan, INSTANCE, bench.reported.append)
+    done = bench.restic().capture(plan, INSTANCE, bench.reported.append)
 
     assert "--skip-if-unchanged" not in calls(bench)[-1]
     assert "restic 0.16.5 does not know --skip-if-unchanged: it was left out" == done.note
@@ -135,7 +135,7 @@ def test_what_cannot_get_better_by_itself_is_not_waited_for(
     trap = "trap 'echo ended >&2; exit 1' TERM INT"
     wait = f"exec 3<>{fifo}; echo '{line}' >&2; while :; do read x <&3; done"
     bench = stand_in(backup=f"{trap}; {wait}")
-    done = bench.restic().backup(bench.plan(), INSTANCE, bench.reported.append)
+    done = bench.restic().capture(bench.plan(), INSTANCE, bench.reported.append)
 
     assert (ResultKind.FAILED, FailureClass.AUTH) == (done.kind, done.failure)
     assert "the storage refused the credentials: 403 Forbidden" == done.reason

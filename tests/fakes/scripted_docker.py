@@ -1,12 +1,14 @@
 """An engine that answers what the test says, only for faults that restic cannot be made to show."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy, RunPlan
 from sidecar.engines.base import (
+    BackupType,
+    Capabilities,
     CommandResult,
     Entry,
     EntryAttributes,
@@ -22,6 +24,20 @@ MADE = CommandResult(
     ResultKind.SUCCESS,
     snapshot="5f3a9c",
     stats=Stats(files_new=1, files_processed=1, bytes_added=7),
+)
+
+
+ABLE = Capabilities(
+    hard_links=True,
+    sparse=True,
+    xattrs=True,
+    acls=True,
+    time_resolution=1e-9,
+    encryption=True,
+    progress=True,
+    unlock=True,
+    prune=True,
+    types=frozenset(BackupType),
 )
 
 
@@ -47,13 +63,28 @@ class ScriptedEngine:
         self.meanwhile()
         return self.answers.get(verb, usual or CommandResult(ResultKind.SUCCESS))
 
-    def backup(
-        self, plan: RunPlan, instance: str, report: Report, parent: str = ""
+    def capabilities(self) -> Capabilities:
+        """Be able to do all."""
+        return ABLE
+
+    def capture(
+        self,
+        plan: RunPlan,
+        instance: str,
+        report: Report,
+        parent: str = "",
+        wanted: BackupType | None = None,
     ) -> CommandResult:
         """Answer, after one sign of progress."""
         report(Progress(1.0, len(plan.paths), len(plan.paths), 7, 7))
         assert instance
-        return self._answer(f"backup after {parent}" if parent else "backup", MADE)
+        verb = f"{wanted.value} backup" if wanted else "backup"
+        return self._answer(f"{verb} after {parent}" if parent else verb, MADE)
+
+    def seal(self, plan: RunPlan, captured: CommandResult, report: Report) -> CommandResult:
+        """Answer; if nothing else is said, all is as it was captured."""
+        del plan, report
+        return self._answer("seal", replace(captured, is_sealed=True))
 
     def forget(self, plan: RunPlan, instance: str, keep: Retention) -> CommandResult:
         """Answer."""

@@ -1,7 +1,7 @@
 """Fires, failures, ends of the runner, clocks: each fire is answered, tried again, or told."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -68,10 +68,12 @@ class Silent:
         plan: RunPlan | None,
         facts: HookFacts,
         is_stopping: Callable[[], bool],
+        *,
         notifies: bool = True,
+        ran: Collection[str] = (),
     ) -> HookOutcome:
         """Run nothing."""
-        del self, events, repo, plan, facts, is_stopping, notifies
+        del self, events, repo, plan, facts, is_stopping, notifies, ran
         return HookOutcome()
 
 

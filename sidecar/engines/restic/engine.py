@@ -10,6 +10,7 @@ from pathlib import Path
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy, Repo, RunPlan
 from sidecar.engines.base import (
+    BackupType,
     Capabilities,
     Command,
     CommandResult,
@@ -25,6 +26,7 @@ from sidecar.engines.base import (
     Snapshot,
     as_result,
     failed,
+    refuse_type,
 )
 from sidecar.engines.locking import is_left_over
 from sidecar.engines.restic import commands as argv
@@ -77,20 +79,32 @@ class ResticEngine:
         """Return what this restic can do. Raises EngineError if it cannot be started."""
         return self.features().capabilities()
 
-    def backup(
-        self, plan: RunPlan, instance: str, report: Report, parent: str = ""
+    def capture(
+        self,
+        plan: RunPlan,
+        instance: str,
+        report: Report,
+        parent: str = "",
+        wanted: BackupType | None = None,
     ) -> CommandResult:
         """Make a snapshot of the plan's paths; success without a snapshot: nothing was new.
 
         `parent` is a snapshot that an earlier run of the plan has made, see `base.Engine`. A
         restic that does not know --skip-if-unchanged runs without it, and a note says so.
         """
+        if (refused := refuse_type("restic", (), wanted)) is not None:
+            return refused
         return as_result(lambda: self._backup(plan, instance, report, parent))
+
+    def seal(self, plan: RunPlan, captured: CommandResult, report: Report) -> CommandResult:
+        """Return what was captured: restic has made a snapshot of it."""
+        del plan, report
+        return captured
 
     def preview(self, plan: RunPlan, instance: str, report: Report) -> Preview:
         """Return what a backup of the plan would do, by restic's own dry run."""
         dry = replace(plan, backup_flags=(*plan.backup_flags, "--dry-run"))
-        return Preview(self.backup(dry, instance, report))
+        return Preview(self.capture(dry, instance, report))
 
     def forget(self, plan: RunPlan, instance: str, keep: Retention) -> CommandResult:
         """Delete the records of the plan's snapshots beyond `keep`; never all of them."""

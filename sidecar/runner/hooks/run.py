@@ -1,7 +1,7 @@
 """Run the hooks of an event: commands at once, notifications through the delivery queue."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -77,17 +77,23 @@ class HookRunner:
         plan: RunPlan | None,
         facts: HookFacts,
         is_stopping: Callable[[], bool],
+        *,
         notifies: bool = True,
+        ran: Collection[str] = (),
     ) -> HookOutcome:
         """Run each hook that has one of the events, once, with the first that it has.
 
-        Without `notifies` only commands. Raises nothing. Only a failure in START events may halt
+        Without `notifies` only commands; commands that have one of the events `ran` are left out.
+        Raises nothing. Only a failure in START events may halt
         the run; then the hooks behind it do not run.
         """
         halts = bool(events) and all(event.endswith("_START") for event in events)
         failures: list[str] = []
         for call in self._calls(events, repo, plan, facts):
-            if not notifies and call.hook.action != COMMAND:
+            is_command = call.hook.action == COMMAND
+            if not (is_command or notifies):
+                continue
+            if is_command and not call.hook.conditions.isdisjoint(ran):
                 continue
             if halts and is_stopping():
                 return HookOutcome(OnError.CANCEL, (*failures, _STOPPED))

@@ -6,7 +6,7 @@ cannot be removed: what START hooks stopped has to start again. And where a run 
 START hooks, as of a repository that does not answer, no END hooks run, only those of the failure.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,6 +38,11 @@ class Events:
     """The engine failed."""
     halted: tuple[str, ...] = ()
     """The engine was never asked."""
+
+    @property
+    def end(self) -> tuple[str, ...]:
+        """Those that only tell that the source is not read any more."""
+        return tuple(event for event in self.failed if event.endswith("_END"))
 
     @property
     def refused(self) -> tuple[str, ...]:
@@ -114,11 +119,14 @@ class Hooks(Protocol):
         plan: RunPlan | None,
         facts: HookFacts,
         is_stopping: Callable[[], bool],
+        *,
         notifies: bool = True,
+        ran: Collection[str] = (),
     ) -> HookOutcome:
         """Run each hook at most once, the repository's first, until one halts the run.
 
-        Without `notifies` only commands. Raises nothing for what a hook does.
+        Without `notifies` only commands. Commands that have one of the events `ran` have run
+        before: they are left out. Raises nothing for what a hook does.
         """
         ...
 

@@ -30,7 +30,7 @@ _INTERRUPTED = "the runner died during this run"
 _UNREADABLE = "what was to be done after it cannot be read: see whether everything runs again"
 
 # In the first are only the hooks of a failure before START hooks.
-_WITH_HOOKS = frozenset({Phase.BEGUN, Phase.STARTING, Phase.ENDING})
+_WITH_HOOKS = frozenset({Phase.BEGUN, Phase.STARTING, Phase.ENDING, Phase.SEALING})
 
 _log = logging.getLogger(__name__)
 
@@ -153,8 +153,9 @@ class RunRecovery:
         if one.run.phase is Phase.BEGUN and kind in EVENTS:
             # No START hook ran.
             events = EVENTS[kind].refused
+        ran = EVENTS[kind].end if one.run.phase is Phase.SEALING and kind in EVENTS else ()
         outcome = self._cleanup.hooks.run(
-            events, resume.repo, resume.plan, facts, lambda: False, notifies
+            events, resume.repo, resume.plan, facts, lambda: False, notifies=notifies, ran=ran
         )
         return outcome.failures
 

@@ -1,10 +1,12 @@
 """Run a job from its begin to its end, and finish runs that an earlier runner left.
 
 The order is Backrest's: START hooks, stale locks, the engine, the hooks after it, and after a
-backup the retention. Beyond Backrest, locks of others are waited for before START hooks that stop
-something, and what START hooks stopped is started again in every case:
-the hooks after the engine also run if it was never asked, if the runner is asked to end, and,
-after the runner was killed, at its next start from what the journal holds.
+backup the retention. An engine that has work to do when it has read the source does that after
+the END commands: what was stopped does not wait for it, all other hooks do. Beyond Backrest,
+locks of others are waited for before START hooks that stop something, and what START hooks
+stopped is started again in every case: the hooks after the engine also run if it was never asked,
+if the runner is asked to end, and, after the runner was killed, at its next start from what the
+journal holds.
 """
 
 import logging
@@ -137,8 +139,19 @@ class Session:
                     result = attempt.start() or attempt.execute(report)
                 finally:
                     # Also where something unforeseen is raised: what was stopped starts again.
-                    result = attempt.clean_up(attempt.plan_retry(result))
+                    if result.unsealed is None:
+                        result = attempt.clean_up(attempt.plan_retry(result))
+                        ended = result.ended(self._now())
+                    else:
+                        result = attempt.resume(result)
+            if result.unsealed is not None:
+                sealed = replace(attempt.halted(UNFORESEEN), ran=result.ran)
+                try:
+                    sealed = attempt.seal(result, result.unsealed, report)
+                finally:
+                    result = attempt.clean_up(attempt.plan_retry(sealed))
                     ended = result.ended(self._now())
+            with self._options.plans.running(scope.plan):
                 result = attempt.retain(result)
                 ended = result.ended(self._now())
         finally:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from sidecar.backrest.plan import OnError, Retention
 from sidecar.backrest.reading import Repo, RunPlan
 from sidecar.engines.base import (
+    BackupType,
     CommandResult,
     Engine,
     EngineError,
@@ -37,6 +38,7 @@ from sidecar.runner.retries import RetryRules, TryEnd
 from sidecar.runner.source_links import refuse_links
 
 _MOST_FORGED = 3
+_WORKED = frozenset({ResultKind.SUCCESS, ResultKind.WARNING})
 _UPKEEP = {JobKind.PRUNE: run_prune, JobKind.CHECK: run_check}
 
 UNFORESEEN = failed(FailureClass.UNKNOWN, "something unforeseen happened in the runner itself")
@@ -101,6 +103,14 @@ class AttemptContext:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsealed:
+    """What an engine has captured, and that very engine."""
+
+    engine: Engine
+    captured: CommandResult
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptResult:
     """How a run ended so far; each step makes the next one of it.
 
@@ -115,6 +125,8 @@ class AttemptResult:
         is_refused: whether it ended before anything was stopped for it.
         keeps_all: whether no snapshot of the plan may be forgotten after it.
         retry: when it is tried again, if it is.
+        unsealed: what is to be sealed before it has ended; None: nothing.
+        ran: the events whose commands have run before it was sealed.
     """
 
     outcome: RunOutcome
@@ -127,6 +139,8 @@ class AttemptResult:
     is_refused: bool = False
     keeps_all: bool = False
     retry: Retry | None = None
+    unsealed: Unsealed | None = None
+    ran: tuple[str, ...] = ()
 
     def noted(self, *notes: str, failure: FailureClass = FailureClass.HOOK) -> "AttemptResult":
         """Return it with what else went wrong, of a class: a success with notes is a warning.
@@ -166,11 +180,13 @@ class RunConditions:
         answers: the fire that it is to answer, with the tries before; None: a person asked for it.
         refusal: why its repository cannot be used; None: it can.
         remark: a sentence on what was done before it, for its end; empty: nothing.
+        wanted: the type of the backup; None: the engine chooses.
     """
 
     answers: Retry | None = None
     refusal: CommandResult | None = None
     remark: str = ""
+    wanted: BackupType | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,19 +292,47 @@ class Attempt:
         if unlocked is not None and unlocked.kind is not ResultKind.SUCCESS:
             return self._stopped() if self._is_stopping() else self.halted(unlocked)
         done = self._run_engine(engine, report)
+        if not done.is_sealed and done.kind in _WORKED:
+            unsealed = Unsealed(engine, done)
+            return AttemptResult(RunOutcome.SUCCESS, (), done, unsealed=unsealed)
         return self._judge(done, self._weigh(done, engine))
+
+    def resume(self, result: AttemptResult) -> AttemptResult:
+        """Start again what was stopped, by the END commands, before what was captured is sealed.
+
+        All other hooks wait for how the run ends.
+        """
+        self.context.journal.runs.child(self.run, None)
+        self._phase(Phase.ENDING)
+        ran = self.scope.events.end
+        hooks = self._run_hooks(self.context.cleanup, ran, notifies=False)
+        return replace(result.noted(*hooks.failures), ran=ran)
+
+    def seal(self, result: AttemptResult, unsealed: Unsealed, report: Report) -> AttemptResult:
+        """Let the engine seal what it has captured: that decides how the run ends."""
+        if self._is_stopping() or self.scope.plan is None:
+            sealed = self._stopped()
+        else:
+            self._phase(_phase_after(result, Phase.SEALING))
+            done = unsealed.engine.seal(self.scope.plan, unsealed.captured, report)
+            sealed = self._judge(done, self._weigh(done, unsealed.engine))
+        return replace(sealed, ran=result.ran).noted(*result.notes)
 
     def _weigh(self, result: CommandResult, engine: Engine) -> BackupVerdict:
         """Judge what a backup has made, before the hooks that follow on how it ended."""
         plan = self.scope.plan
-        if plan is None or result.kind not in {ResultKind.SUCCESS, ResultKind.WARNING}:
+        if plan is None or result.kind not in _WORKED:
             return BackupVerdict()
         return self.context.guard.judge(plan, self.scope.instance, engine, result, self.began)
 
     def _run_engine(self, engine: Engine, report: Report) -> CommandResult:
         if self.scope.plan is not None:
-            return engine.backup(
-                self.scope.plan, self.scope.instance, report, self._last_snapshot()
+            return engine.capture(
+                self.scope.plan,
+                self.scope.instance,
+                report,
+                self._last_snapshot(),
+                self.conditions.wanted,
             )
         if self.scope.job.kind is JobKind.FORGET:
             return as_result(lambda: self._forget_all(engine))
@@ -331,10 +375,11 @@ class Attempt:
         self.context.journal.runs.child(self.run, None)
         if not result.is_refused:
             # Else the phase stays BEGUN: after a crash from here on no END hook runs either.
-            self._phase(Phase.ENDING, result.result.snapshot)
+            phase = _phase_after(result, Phase.SEALING) if result.ran else Phase.ENDING
+            self._phase(phase, result.result.snapshot)
         is_last = result.retry is None
         hooks = self._run_hooks(
-            self.context.cleanup, result.events, result.result, notifies=is_last
+            self.context.cleanup, result.events, result.result, notifies=is_last, ran=result.ran
         )
         return result.noted(*hooks.failures)
 
@@ -357,10 +402,7 @@ class Attempt:
             return result
         if self._is_stopping():
             return result
-        if not result.notes:
-            # With notes the phase stays ENDING, so that after a crash from here on the hooks
-            # that failed after the backup are run once more.
-            self._phase(Phase.FORGETTING)
+        self._phase(_phase_after(result, Phase.FORGETTING))
         notes, failure = self._forget(plan, plan.retention)
         return result.noted(*notes, failure=failure)
 
@@ -400,6 +442,7 @@ class Attempt:
         result: CommandResult | None = None,
         *,
         notifies: bool = True,
+        ran: tuple[str, ...] = (),
     ) -> HookOutcome:
         now = self.context.now()
         facts = HookFacts(
@@ -413,7 +456,9 @@ class Attempt:
         is_cleanup = programs is self.context.cleanup
         is_stopping = (lambda: False) if is_cleanup else self.context.stopping.is_set
         scope = self.scope
-        return programs.hooks.run(events, scope.repo, scope.plan, facts, is_stopping, notifies)
+        return programs.hooks.run(
+            events, scope.repo, scope.plan, facts, is_stopping, notifies=notifies, ran=ran
+        )
 
     def _engine(self) -> Engine:
         journal, run = self.context.journal, self.run
@@ -441,6 +486,14 @@ class Attempt:
 
     def _is_stopping(self) -> bool:
         return self.context.stopping.is_set()
+
+
+def _phase_after(result: AttemptResult, phase: Phase) -> Phase:
+    """Return the phase that follows END hooks; if one failed, it stays the phase of those.
+
+    So after a crash from here on they are run once more.
+    """
+    return Phase.ENDING if result.notes else phase
 
 
 def _warned(result: CommandResult, verdict: BackupVerdict) -> CommandResult:

@@ -56,6 +56,8 @@ class Phase(StrEnum):
     WORKING = "working"
     ENDING = "ending"
     """The hooks after the engine run."""
+    SEALING = "sealing"
+    """END commands have run; what was captured is made a snapshot, then all other hooks run."""
     FORGETTING = "forgetting"
     """All hooks have run; snapshots beyond the retention are forgotten."""
 

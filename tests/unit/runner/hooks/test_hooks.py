@@ -75,6 +75,7 @@ class Ground:
         facts: HookFacts = FACTS,
         *,
         notifies: bool = True,
+        ran: tuple[str, ...] = (),
     ) -> HookOutcome:
         """Run an event set of a plan with these hooks."""
         document = self.directory / "config.json"
@@ -90,7 +91,8 @@ class Ground:
             RunPlan("web", "main", hooks=hooks),
             facts,
             self.is_stopping,
-            notifies,
+            notifies=notifies,
+            ran=ran,
         )
 
 

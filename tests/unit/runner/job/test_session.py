@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,13 +92,15 @@ class HeardHooks:
         plan: RunPlan | None,
         facts: HookFacts,
         is_stopping: Callable[[], bool],
+        *,
         notifies: bool = True,
+        ran: Collection[str] = (),
     ) -> HookOutcome:
         """Run them."""
         self.notified.append(notifies)
         self.sets.append(tuple(event.removeprefix("CONDITION_") for event in events))
         self.facts.append(facts)
-        return self.hooks.run(events, repo, plan, facts, is_stopping, notifies)
+        return self.hooks.run(events, repo, plan, facts, is_stopping, notifies=notifies, ran=ran)
 
 
 @dataclass
@@ -325,6 +327,148 @@ def test_what_no_engine_can_do_stops_nothing(scene: Scene) -> None:
     assert plain_sets == [START, HALTED]
     assert scene.sets[2:] == [("ANY_ERROR", "SNAPSHOT_ERROR")]
     assert scene.written() == []
+
+
+CAPTURED = CommandResult(ResultKind.SUCCESS, stats=MADE.stats, is_sealed=False)
+END = ("SNAPSHOT_END",)
+
+
+def sealing(scene: Scene, sealed: CommandResult = MADE, captured: CommandResult = CAPTURED) -> None:
+    """Let the engine have something to seal; hooks start what was stopped, and tell of the end."""
+    scene.answers |= {"backup": captured, "seal": sealed}
+    ping = RunHook(
+        frozenset(["CONDITION_SNAPSHOT_END"]),
+        "actionDiscord",
+        {"webhookUrl": "https://x.example/y"},
+    )
+    scene.plan = replace(
+        scene.plan,
+        hooks=(
+            hook('echo start:{{ .Event }} >>"$LOG"', *END, "SNAPSHOT_SUCCESS", "SNAPSHOT_ERROR"),
+            hook('echo good >>"$LOG"', "SNAPSHOT_SUCCESS"),
+            hook('echo bad >>"$LOG"', "SNAPSHOT_ERROR"),
+            ping,
+        ),
+    )
+
+    def work() -> None:
+        with scene.log.open("a") as log:
+            log.write(f"{scene.calls[-1].split()[0]}:{len(scene.messages)}\n")
+
+    scene.meanwhile = work
+
+
+def test_what_was_stopped_starts_before_what_was_captured_is_sealed(scene: Scene) -> None:
+    """Each hook once; the verdict, its hooks, notifications and retention wait for the seal."""
+    sealing(scene)
+    scene.plan = replace(scene.plan, retention=Retention(last=2))
+
+    ended = scene.run()
+
+    assert (ended.outcome, ended.snapshot, ended.stats) == (
+        RunOutcome.SUCCESS,
+        MADE.snapshot,
+        MADE.stats,
+    )
+    assert scene.written() == [
+        "backup:0",
+        "start:CONDITION_SNAPSHOT_END",
+        "seal:0",
+        "good",
+        "forget:1",
+    ]
+    assert scene.after.sets == [END, SUCCESS, ("FORGET_SUCCESS",)]
+    assert scene.calls[-2:] == ["open /repo", "forget web of host, keep last 2"]
+
+
+@pytest.mark.parametrize("failure", [FailureClass.DAMAGED, FailureClass.DISK_FULL])
+def test_what_cannot_be_sealed_is_no_backup(scene: Scene, failure: FailureClass) -> None:
+    """However well the source was read: nothing is forgotten for it."""
+    sealing(scene, failed(failure, "a test restore differs"))
+    scene.plan = replace(scene.plan, retention=Retention(last=2))
+
+    ended = scene.run()
+
+    assert (ended.outcome, ended.failure, ended.snapshot) == (RunOutcome.FAILED, failure, "")
+    assert ended.reason == "a test restore differs"
+    assert scene.written() == ["backup:0", "start:CONDITION_SNAPSHOT_END", "seal:0", "bad"]
+    assert scene.after.sets == [END, FAILED]
+
+
+def test_a_warning_of_the_capture_is_what_the_engine_makes_of_it(scene: Scene) -> None:
+    """It gets it back when it seals; an END command that fails is told beside it."""
+    warned = CommandResult(
+        ResultKind.WARNING, FailureClass.SOURCE_CHANGED, "one file", is_sealed=False
+    )
+    sealing(scene, captured=warned)
+    del scene.answers["seal"]
+    scene.plan = replace(scene.plan, hooks=(hook("exit 3", *END),))
+
+    ended = scene.run()
+
+    assert (ended.outcome, ended.failure) == (RunOutcome.WARNING, FailureClass.SOURCE_CHANGED)
+    assert ended.reason == "one file; hook 1 of plan web: exit code 3"
+
+
+def test_a_capture_that_failed_is_never_sealed(scene: Scene) -> None:
+    """All hooks run at once then, as after a failure of any engine."""
+    sealing(scene, captured=replace(failed(FailureClass.NETWORK, "no route"), is_sealed=False))
+
+    ended = scene.run()
+
+    assert (ended.outcome, ended.reason) == (RunOutcome.FAILED, "no route")
+    assert scene.after.sets == [FAILED]
+    assert "seal" not in scene.calls
+
+
+def test_a_runner_that_stops_seals_nothing_more(scene: Scene) -> None:
+    """What it stopped has started; what was captured counts for nothing."""
+    sealing(scene)
+    scene.meanwhile = scene.session.stop
+
+    ended = scene.run()
+
+    assert (ended.outcome, ended.failure) == (RunOutcome.CANCELLED, FailureClass.INTERRUPTED)
+    assert "seal" not in scene.calls
+    assert scene.written() == ["start:CONDITION_SNAPSHOT_END", "bad"]
+
+
+@pytest.mark.parametrize(("command", "phase"), [("true", Phase.SEALING), ("exit 3", Phase.ENDING)])
+def test_the_journal_knows_that_what_was_stopped_has_started(
+    scene: Scene, command: str, phase: Phase
+) -> None:
+    """Unless a command failed: then all are run once more after a crash."""
+    sealing(scene)
+    scene.plan = replace(scene.plan, hooks=(hook(command, *END),))
+    phases: list[Phase] = []
+
+    def look() -> None:
+        phases.extend(one.run.phase for one in scene.journal.runs.unfinished())
+
+    scene.meanwhile = look
+
+    scene.run()
+
+    assert phases == [Phase.WORKING, phase]
+
+
+def test_something_unforeseen_while_it_is_sealed_ends_the_run(scene: Scene) -> None:
+    """It is recorded and told, with the hooks of a failure; nothing starts twice."""
+    sealing(scene)
+
+    def fall() -> None:
+        if scene.calls[-1] == "seal":
+            raise ZeroDivisionError
+
+    scene.meanwhile = fall
+
+    with pytest.raises(ZeroDivisionError):
+        scene.run()
+
+    [run] = scene.journal.runs.list()
+    assert run.ended is not None
+    assert run.ended.outcome is RunOutcome.FAILED
+    assert scene.written() == ["start:CONDITION_SNAPSHOT_END", "bad"]
 
 
 def test_a_note_of_the_engine_is_told_and_changes_nothing(scene: Scene) -> None:
@@ -599,10 +743,10 @@ def test_a_stop_of_the_runner_ends_the_wait_for_locks(scene: Scene) -> None:
 def test_who_dies_in_the_hooks_of_a_run_that_stopped_nothing_starts_nothing(scene: Scene) -> None:
     """The next start does not think that START hooks had run either."""
 
-    def burst(*_: object) -> HookOutcome:
+    def burst(*_: object, **__: object) -> HookOutcome:
         raise RuntimeError("a fault of ours")
 
-    real, scene.after.run = scene.after.run, burst  # type: ignore[assignment]
+    real, scene.after.run = scene.after.run, burst  # type: ignore[method-assign]
     scene.session.stop()
     with pytest.raises(RuntimeError, match="a fault of ours"):
         scene.run()
@@ -642,12 +786,12 @@ def test_a_stop_between_the_hooks_and_the_work_is_seen(scene: Scene) -> None:
     """What was stopped starts again at once."""
     real = scene.before.run
 
-    def run_and_stop(*arguments: object) -> HookOutcome:
-        result = real(*arguments)  # type: ignore[arg-type]
+    def run_and_stop(*arguments: object, **options: object) -> HookOutcome:
+        result = real(*arguments, **options)  # type: ignore[arg-type]
         scene.session.stop()
         return result
 
-    scene.before.run = run_and_stop  # type: ignore[assignment]
+    scene.before.run = run_and_stop  # type: ignore[method-assign]
 
     assert scene.run().outcome is RunOutcome.CANCELLED
     assert (scene.calls, scene.after.sets) == ([], [HALTED])
@@ -673,10 +817,10 @@ def test_after_something_unforeseen_everything_starts_again(scene: Scene) -> Non
 def test_what_follows_is_left_to_the_next_start_if_it_cannot_be_run(scene: Scene) -> None:
     """The run stays open in the journal."""
 
-    def burst(*_: object) -> HookOutcome:
+    def burst(*_: object, **__: object) -> HookOutcome:
         raise RuntimeError("a fault of ours")
 
-    scene.after.run = burst  # type: ignore[assignment]
+    scene.after.run = burst  # type: ignore[method-assign]
     with pytest.raises(RuntimeError, match="a fault of ours"):
         scene.run()
 
@@ -1059,6 +1203,30 @@ def test_a_run_that_died_is_brought_to_its_end(scene: Scene) -> None:
     assert scene.session.recover_runs(scene.config) == ()
 
 
+@pytest.mark.parametrize(
+    ("phase", "written"), [(Phase.ENDING, ["started", "alarm"]), (Phase.SEALING, ["alarm"])]
+)
+def test_a_run_that_died_while_it_was_sealed_has_started_what_was_stopped(
+    scene: Scene, phase: Phase, written: list[str]
+) -> None:
+    """END commands had run: once more only where that is not certain. It is tried again."""
+    scene.plan = replace(
+        scene.plan,
+        hooks=(
+            hook('echo started >>"$LOG"', "SNAPSHOT_END", "SNAPSHOT_ERROR"),
+            hook('echo alarm >>"$LOG"', "SNAPSHOT_ERROR"),
+        ),
+    )
+    leave(scene, phase, retry=Retry(900.0))
+
+    [run] = scene.session.recover_runs(scene.config)
+
+    assert run.ended is not None
+    assert (run.ended.outcome, run.ended.snapshot) == (RunOutcome.INTERRUPTED, "")
+    assert scene.written() == written
+    assert scene.waiting is not None
+
+
 @pytest.mark.parametrize("config", [None, Config()])
 def test_it_is_brought_to_its_end_without_a_document(scene: Scene, config: Config | None) -> None:
     """What is stopped must not wait until somebody has repaired that."""
@@ -1174,11 +1342,11 @@ def test_a_resume_that_is_interrupted_is_done_again(scene: Scene) -> None:
     """Nothing is lost between two deaths."""
     leave(scene, Phase.WORKING)
 
-    def burst(*_: object) -> HookOutcome:
+    def burst(*_: object, **__: object) -> HookOutcome:
         raise KeyboardInterrupt
 
     real = scene.after.run
-    scene.after.run = burst  # type: ignore[assignment]
+    scene.after.run = burst  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         scene.session.recover_runs(scene.config)
     scene.after.run = real  # type: ignore[method-assign]
