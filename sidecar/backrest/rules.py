@@ -388,14 +388,17 @@ def _check_sync(
     _, identity = value_of(sync, SYNC, "identity")
     if identity is not None and not masked:
         yield from (fault.under("identity") for fault in _check_identity(identity))
-    instances = {instance}
-    keys = {_text(identity or {}, "keyId")} - {""}
+    seen = (("instanceId", {instance}), ("keyId", {_text(identity or {}, "keyId")} - {""}))
     for name in ("authorizedClients", "knownHosts"):
         spelling, peers = value_of(sync, SYNC, name)
         for index, peer in enumerate(peers or ()):
             faults = [*_check_peer(peer, name == "knownHosts")]
-            faults += _check_new(peer, "instanceId", instances)
-            faults += _check_new(peer, "keyId", keys)
+            for key, known in seen:
+                text = _text(peer, key)
+                if text in known:
+                    message = f"the {key} {text!r} is used twice"
+                    faults.append(DocumentFault("", message, "peers need their own"))
+                known.add(text)
             yield from (fault.under(spelling, index) for fault in faults)
 
 
@@ -445,14 +448,6 @@ def _check_scopes(permission: Mapping[str, Any]) -> Iterator[DocumentFault]:
         if not _SCOPE.match(scope):
             hint = "`*`, `repo:ID`, `plan:ID`, `!repo:ID` or `!plan:ID`"
             yield DocumentFault("", f"{scope!r} is no scope", hint)
-
-
-def _check_new(peer: Mapping[str, Any], name: str, seen: set[str]) -> list[DocumentFault]:
-    text = _text(peer, name)
-    if text in seen:
-        return [DocumentFault("", f"the {name} {text!r} is used twice", "peers need their own")]
-    seen.add(text)
-    return []
 
 
 def _text(holder: Mapping[str, Any], name: str) -> str:

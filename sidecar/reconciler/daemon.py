@@ -69,9 +69,7 @@ class ReconcilerDaemon:
             connections, last_pass = ApplyConnections.open(settings), LastPass()
             applier = Applier(settings, recorder, connections, last_pass)
             events = self._events(trigger) if watching.events else None
-            loop = ReconcileLoop(
-                settings, reconciler, report, last_pass, applier=applier, events=events
-            )
+            loop = ReconcileLoop(settings, reconciler, report, applier=applier, events=events)
             stack.callback(loop.close)
             heartbeat = Heartbeat(settings.state_directory, watching.interval)
             stack.callback(heartbeat.end)
@@ -96,7 +94,7 @@ class ReconcilerDaemon:
                 stack.enter_context(events)
             stack.enter_context(trigger.install_signals())
             log_event(_log, logging.INFO, "daemon.started", config=str(settings.config))
-            self._loop(loop, trigger, report, heartbeat)
+            self._loop(loop, last_pass, trigger, report, heartbeat)
             report.stopping()
         log_event(_log, logging.INFO, "daemon.stopped")
         return not failures
@@ -104,6 +102,7 @@ class ReconcilerDaemon:
     def _loop(
         self,
         loop: ReconcileLoop,
+        last_pass: LastPass,
         trigger: PassTrigger,
         report: ReconcilerReport,
         heartbeat: Heartbeat,
@@ -115,7 +114,8 @@ class ReconcilerDaemon:
             began = time.monotonic()
             done = loop.run(due)
             trigger.passed(time.monotonic() - began, changed=done.has_changed)
-            if done.is_good:
+            if done.good is not None:
+                last_pass.set(done.good)
                 good_since = good_since or time.monotonic()
             else:
                 well_for = 0.0 if good_since is None else time.monotonic() - good_since

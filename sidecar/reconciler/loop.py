@@ -11,7 +11,7 @@ from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import DocumentError, InventoryError, SidecarError, StoreError
 from sidecar.lib.log import log_event
 from sidecar.planner.propose import DesiredState
-from sidecar.reconciler.apply.context import GoodPass, LastPass
+from sidecar.reconciler.apply.context import GoodPass
 from sidecar.reconciler.observe import with_own_container
 from sidecar.reconciler.reconcile import PassOutcome, Reconciler, log_outcome
 from sidecar.reconciler.report import ReconcilerReport
@@ -44,21 +44,21 @@ class _Desired:
 
 @dataclass(frozen=True, slots=True)
 class LoopPass:
-    """What came of a pass: whether it was good, and whether anything came of it.
+    """What came of a pass.
 
-    `has_changed`: a write, or another document than before; or the pass was void.
+    `good` is what it wants, None if it was void. `has_changed`: something came of it, a write or
+    another document than before; or it was void.
     """
 
-    is_good: bool
+    good: GoodPass | None = None
     has_changed: bool = True
 
 
 class ReconcileLoop:
     """Makes one pass after the other, over whatever became due; the daemon without its threads.
 
-    Each good pass is set as `last_pass`. While `applier` says that Backrest is the writer
-    nothing is written into the file. `events` is asked to reconnect when changes were found
-    that it should have announced.
+    While `applier` says that Backrest is the writer nothing is written into the file. `events` is
+    asked to reconnect when changes were found that it should have announced.
     """
 
     def __init__(
@@ -66,7 +66,6 @@ class ReconcileLoop:
         settings: ReconcilerSettings,
         reconciler: Reconciler,
         report: ReconcilerReport,
-        last_pass: LastPass,
         *,
         applier: "Applier | None" = None,
         events: "EventStream | None" = None,
@@ -75,7 +74,6 @@ class ReconcileLoop:
         self._settings = settings
         self._reconciler = reconciler
         self._report = report
-        self._last_pass = last_pass
         self._applier = applier
         self._events = events
         self._clocks = clocks or Clocks()
@@ -103,8 +101,7 @@ class ReconcileLoop:
             outcome = self._pass(due)
         except SidecarError as error:
             self._report_failure(error, self._clocks.monotonic() - start, due)
-            return LoopPass(is_good=False)
-        self._hand_over(outcome)
+            return LoopPass()
         self._report.docker(True)
         self._report.document(True)
         self._report_outcome(outcome)
@@ -113,7 +110,10 @@ class ReconcileLoop:
         )
         wanted = outcome.proposal.after.content
         has_changed, self._wanted = outcome.written or wanted != self._wanted, wanted
-        return LoopPass(is_good=True, has_changed=has_changed)
+        desired = outcome.desired
+        since = self._desired.since_when(desired, self._clocks.monotonic())
+        good = GoodPass(desired, since, outcome.proposal.rendered.workloads)
+        return LoopPass(good, has_changed)
 
     def _pass(self, due: DuePass) -> PassOutcome:
         everything = due.everything or not self._is_docker_confirmed
@@ -165,8 +165,3 @@ class ReconcileLoop:
         report.backrest(
             not outcome.backrest.is_awaited, None, self._settings.policy.runner_container
         )
-
-    def _hand_over(self, outcome: PassOutcome) -> None:
-        desired = outcome.desired
-        since = self._desired.since_when(desired, self._clocks.monotonic())
-        self._last_pass.set(GoodPass(desired, since, outcome.proposal.rendered.workloads))

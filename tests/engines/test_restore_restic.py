@@ -3,13 +3,15 @@
 import errno
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sidecar.engines.base import FailureClass
+from sidecar.engines.base import CommandResult, FailureClass, ResultKind, Snapshot
 from sidecar.lib.errors import UsageError
 from sidecar.runner.due import JobKind
 from sidecar.runner.journal import Journal, JournalError, RunOutcome
@@ -518,6 +520,31 @@ def test_a_restore_is_recorded(restoring: Restoring, source: Path) -> None:
     )
     assert run.ended.stats is not None
     assert 4 == run.ended.stats.files_processed
+
+
+def test_a_warning_of_one_path_is_told_beside_what_another_has_lost(
+    restoring: Restoring, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nothing that differs explains it."""
+    engine = restoring.restorer._engine
+    restore = engine.restore
+
+    def complain(snapshot: Snapshot, paths: Sequence[str], *more: Any) -> CommandResult:
+        done = restore(snapshot, paths, *more)
+        if paths == [f"{source}/page"]:
+            next((tmp_path / "t").rglob("page")).chmod(0o600)
+            return done
+        return replace(done, kind=ResultKind.WARNING, reason="it looks odd")
+
+    monkeypatch.setattr(engine, "restore", complain)
+    (tmp_path / "t").mkdir()
+    paths = (f"{source}/page", f"{source}/deep")
+    request = restoring.request(target=str(tmp_path / "t"), paths=paths)
+    ended = restoring.restorer.run(restoring.restorer.prepare(request))
+
+    assert RunOutcome.WARNING is ended.outcome
+    assert "permissions of 1 entry" in ended.reason
+    assert "properties of 1 entry (it looks odd)" in ended.reason
 
 
 def test_a_failed_restore_is_recorded(restoring: Restoring, source: Path) -> None:

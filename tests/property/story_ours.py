@@ -202,7 +202,6 @@ class Ours:
             self.settings,
             Reconciler(self.settings, {}, self._recorder),
             self._report,
-            self.last_pass,
             applier=self.applier,
             events=_Stream(host, self.trigger),  # type: ignore[arg-type]
             clocks=self._clocks,
@@ -270,10 +269,12 @@ class Ours:
 
     def _pass(self, due: DuePass) -> None:
         now = self._clocks.monotonic()
-        is_good = self.loop.run(due).is_good
+        good = self.loop.run(due).good
+        if good is not None:
+            self.last_pass.set(good)
         if self.last_pass.wait(0.0):
             self._due = dict.fromkeys(self._due, 0.0)
-        if is_good:
+        if good is not None:
             self._good_since = self._good_since or now
             return
         well_for = 0.0 if self._good_since is None else now - self._good_since

@@ -1,7 +1,7 @@
 """Read the text of a Compose file: YAML as Compose takes it, and the lines of its labels."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from difflib import get_close_matches
@@ -447,41 +447,42 @@ def _deciding(root: Node) -> Iterator[Node]:
                 yield value
 
 
-def _typed(tree: Any) -> Any:
-    """Turn the texts of variables into what their keys take, as Compose does."""
-    for service in _values(tree.get("services")):
-        if isinstance(service, dict):
-            _cast(service, "scale")
-            _cast(service.get("deploy"), "replicas")
-            for dependency in _values(service.get("depends_on")):
-                _cast(dependency, "restart")
-                _cast(dependency, "required")
-    for kind in ("volumes", "secrets", "configs"):
-        for entry in _values(tree.get(kind)):
-            _cast(entry, "external")
-    return tree
-
-
+# Where Compose takes a number or a boolean; `*` is any key.
+_TYPED = (
+    ("services", "*", "scale"),
+    ("services", "*", "deploy", "replicas"),
+    ("services", "*", "depends_on", "*", "restart"),
+    ("services", "*", "depends_on", "*", "required"),
+    ("volumes", "*", "external"),
+    ("secrets", "*", "external"),
+    ("configs", "*", "external"),
+)
 # What Compose takes for a boolean where it expects one.
 _BOOLEANS = dict.fromkeys(("true", "y", "yes", "on"), True) | dict.fromkeys(
     ("false", "n", "no", "off"), False
 )
 
 
-def _values(mapping: Any) -> Iterable[Any]:
-    return mapping.values() if isinstance(mapping, dict) else ()
+def _typed(tree: Any, places: Collection[tuple[str, ...]] = _TYPED) -> Any:
+    """Turn the texts of variables into what their keys take, as Compose does."""
+    if () in places:
+        return _cast(tree)
+    if not places or not isinstance(tree, dict):
+        return tree
+    return {
+        key: _typed(value, [place[1:] for place in places if place[0] in {key, "*"}])
+        for key, value in tree.items()
+    }
 
 
-def _cast(entry: Any, key: str) -> None:
-    value = entry.get(key) if isinstance(entry, dict) else None
+def _cast(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
-        entry[key] = int(value)
+        return int(value)
     if not isinstance(value, str):
-        return
+        return value
     if re.fullmatch(r"[-+]?[0-9]+", value):
-        entry[key] = int(value)
-    elif value.lower() in _BOOLEANS:
-        entry[key] = _BOOLEANS[value.lower()]
+        return int(value)
+    return _BOOLEANS.get(value.lower(), value)
 
 
 def _unescaped(tree: Any, *, keys: bool) -> Any:

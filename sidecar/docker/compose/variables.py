@@ -32,27 +32,27 @@ def resolve(text: str, variables: Mapping[str, str]) -> Resolved:
     sign (`$5`) stays. Raises VariableError for what is no such form (`${}`), and for a
     `${NAME:?message}` without value.
     """
-    unset: dict[str, None] = {}
-    return Resolved(_resolved(text, variables, unset, 0), tuple(unset))
+    return _resolved(text, variables, 0)
 
 
-def _resolved(text: str, variables: Mapping[str, str], unset: dict[str, None], depth: int) -> str:
+def _resolved(text: str, variables: Mapping[str, str], depth: int) -> Resolved:
     if depth > _MAX_DEPTH:
         raise VariableError("defaults are nested too deeply")
-    parts: list[str] = []
+    parts: list[Resolved] = []
     place = 0
     while match := _SIGN.search(text, place):
-        parts.append(text[place : match.start()])
+        parts.append(Resolved(text[place : match.start()]))
         place = match.end()
         if match["literal"]:
-            parts.append("$")
+            parts.append(Resolved("$"))
         elif match["name"]:
-            parts.append(_plain(match["name"], variables, unset))
+            parts.append(_plain(match["name"], variables))
         else:
             place = _closing(text, match.end())
             within = text[match.end() : place - 1]
-            parts.append(_braced(within, variables, unset, depth))
-    return "".join(parts) + text[place:]
+            parts.append(_braced(within, variables, depth))
+    unset = dict.fromkeys(name for part in parts for name in part.unset)
+    return Resolved("".join(part.text for part in parts) + text[place:], tuple(unset))
 
 
 def _closing(text: str, place: int) -> int:
@@ -65,30 +65,28 @@ def _closing(text: str, place: int) -> int:
     raise VariableError("`${` has no end")
 
 
-def _plain(name: str, variables: Mapping[str, str], unset: dict[str, None]) -> str:
-    if name not in variables:
-        unset[name] = None
-    return variables.get(name, "")
+def _plain(name: str, variables: Mapping[str, str]) -> Resolved:
+    return Resolved(variables[name]) if name in variables else Resolved("", (name,))
 
 
-def _braced(within: str, variables: Mapping[str, str], unset: dict[str, None], depth: int) -> str:
+def _braced(within: str, variables: Mapping[str, str], depth: int) -> Resolved:
     match = _WITHIN.fullmatch(within)
     if match is None:
         raise VariableError("`${` is not followed by a name and `}`")
     name, operator, rest = match.groups()
     if operator is None:
-        return _plain(name, variables, unset)
+        return _plain(name, variables)
     value = variables.get(name)
     # With a colon an empty value counts as none.
     has_value = bool(value) if operator[0] == ":" else value is not None
     if operator[-1] == "+":
-        return _resolved(rest, variables, unset, depth + 1) if has_value else ""
+        return _resolved(rest, variables, depth + 1) if has_value else Resolved("")
     if has_value:
-        return value or ""
+        return Resolved(value or "")
     if operator[-1] == "?":
-        told = _resolved(rest, variables, unset, depth + 1)
+        told = _resolved(rest, variables, depth + 1).text
         raise VariableError(f"the required variable {name} has no value{told and f': {told}'}")
-    return _resolved(rest, variables, unset, depth + 1)
+    return _resolved(rest, variables, depth + 1)
 
 
 def read_dotenv(text: str, environment: Mapping[str, str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ import pytest
 
 from sidecar.lib.clocks import Clocks
 from sidecar.planner.propose import Planner
-from sidecar.reconciler.apply.context import LastPass
+from sidecar.reconciler.apply.context import GoodPass
 from sidecar.reconciler.loop import ReconcileLoop
 from sidecar.reconciler.reconcile import Reconciler
 from sidecar.reconciler.recorder import PassRecorder
@@ -69,6 +69,7 @@ class Bench:
     writer: Writer = field(default_factory=lambda: Writer(is_open=False))
     stream: Stream | None = None
     now: float = NOON
+    good: GoodPass | None = None
     settings: ReconcilerSettings = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,13 +93,11 @@ class Bench:
         clocks = Clocks(lambda: self.now, lambda: self.now)
         recorder = PassRecorder(self.memory, is_applied=settings.applying.enabled, clocks=clocks)
         self.reconciler = Reconciler(settings, {}, recorder)
-        self.last_pass = LastPass()
         self.loops.append(
             ReconcileLoop(
                 settings,
                 self.reconciler,
                 self.report,
-                self.last_pass,
                 applier=self.writer,  # type: ignore[arg-type]
                 events=self.stream,  # type: ignore[arg-type]
                 clocks=clocks,
@@ -107,7 +106,8 @@ class Bench:
 
     def run(self, due: DuePass) -> bool:
         """Make a pass; return whether it was good."""
-        return self.loop.run(due).is_good
+        self.good = self.loop.run(due).good
+        return self.good is not None
 
     def add(self, name: str, labels: Mapping[str, str] = LABELS, **more: Any) -> str:
         """Create a container with a folder of its own."""
@@ -497,7 +497,7 @@ def test_nothing_is_written_to_the_file_while_backrest_is_the_writer(bench: Benc
 
     assert before == bench.config.stat()
     assert ["config.json"] == sorted(p.name for p in bench.config.parent.iterdir() if p.is_file())
-    good = bench.last_pass.good
+    good = bench.good
     assert good is not None
     proposal = Planner().propose(bench.config.read_bytes(), good.desired)
     assert (NOON, {WEB}) == (good.changed_at, {plan.id for plan in proposal.rendered.plans})
@@ -517,8 +517,8 @@ def test_a_wish_keeps_its_time_until_it_differs(bench: Bench) -> None:
         if number == 3:
             bench.add("db")
         assert bench.run(EVERYTHING)
-        assert bench.last_pass.good is not None
-        since.append(bench.last_pass.good.changed_at - NOON)
+        assert bench.good is not None
+        since.append(bench.good.changed_at - NOON)
         bench.now += 5
 
     assert [0, 0, 0, 15] == since
