@@ -1,17 +1,19 @@
 """Listen to Docker's event stream: container ids as hints that something changed, no data."""
 
 import json
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import quote
 
 from sidecar.docker.client import ClientCut, DockerClient
 from sidecar.docker.endpoint import parse_address
 from sidecar.docker.failures import DockerError, RequestRefused, StreamSilent
 from sidecar.lib.backoff import Backoff
+from sidecar.lib.log import log_event
 from sidecar.lib.threads import Worker
 
 ACTIONS = ("create", "start", "die", "destroy", "rename", "update")
@@ -29,6 +31,8 @@ _CLOSE_SECONDS = 1.0
 # An event carries all labels of its container; more than this is no event.
 _LINE_LIMIT = 16 * 1024 * 1024
 
+_log = logging.getLogger(__name__)
+
 
 class ContainerEvent(NamedTuple):
     """Which container something happened to; `is_restart`: it started, or its process ended."""
@@ -37,14 +41,22 @@ class ContainerEvent(NamedTuple):
     is_restart: bool = False
 
 
+class HintTaker(Protocol):
+    """Takes the hints of a stream, in its thread."""
+
+    def hint(self, container_id: str | None = None) -> None:
+        """Take that something happened to a container; None: to any, for it is not known."""
+
+    def hint_restart(self, container_id: str) -> None:
+        """Take that a container started or ended."""
+
+
 class EventStream(Worker):
     """Listens to Docker at `url` in a thread of its own, and reconnects when it is cut off.
 
-    `on_hint` gets the id of each container that something happened to, and None each time
-    the stream was opened: what happened before is unknown. `on_restart`, if given, gets the
-    ids of those that started or ended instead. `on_state` gets whether the
-    stream is open, and if not, the reason; only when that changes. Both are called in this
-    thread. An absent Docker is a state and no error, also at the start.
+    `taker` gets a hint for each event, and one for everything each time that the stream was
+    opened or lost: what happened meanwhile is unknown. Both are logged, once for each change.
+    An absent Docker is a state and no error, also at the start.
 
     A stream that is silent for `silence` seconds is opened anew, because one that hangs
     looks the same.
@@ -54,10 +66,8 @@ class EventStream(Worker):
         self,
         url: str | None,
         label_prefix: str,
-        on_hint: Callable[[str | None], None],
-        on_state: Callable[[bool, str], None],
+        taker: HintTaker,
         *,
-        on_restart: Callable[[str], None] | None = None,
         silence: float = _SILENCE_SECONDS,
         backoff: Backoff | None = None,
     ) -> None:
@@ -65,14 +75,13 @@ class EventStream(Worker):
         self._url = url
         self._filters = render_filters(label_prefix)
         self._podman_filters = render_filters(None)
-        self._on_hint = on_hint
-        self._on_restart = on_restart or on_hint
-        self._on_state = on_state
+        self._taker = taker
         self._silence = silence
         self._backoff = backoff or Backoff()
         self._lock = threading.Lock()
         self._client: DockerClient | None = None
-        self._reported: tuple[bool, str] | None = None
+        self._lost: str | None = None
+        self._is_connected = False
         self._opened_at: float | None = None
         super().__init__("events")
 
@@ -85,7 +94,7 @@ class EventStream(Worker):
     @property
     def is_connected(self) -> bool:
         """Whether the stream is open, as far as is known."""
-        return self._reported is not None and self._reported[0]
+        return self._is_connected
 
     @property
     def _join_seconds(self) -> float | None:
@@ -113,7 +122,10 @@ class EventStream(Worker):
                 self._share(client)
                 with self._opened(client) as pieces:
                     for event in parse_events(pieces, self.address):
-                        (self._on_restart if event.is_restart else self._on_hint)(event.id)
+                        if event.is_restart:
+                            self._taker.hint_restart(event.id)
+                        else:
+                            self._taker.hint(event.id)
             finally:
                 self._share(None)
         raise DockerError(f"the event stream of {self.address} ended")
@@ -132,22 +144,29 @@ class EventStream(Worker):
         try:
             with client.stream(f"/events?since={since}&filters={filters}", self._silence) as pieces:
                 self._opened_at = time.monotonic()
-                self._report_state(True, "")
-                self._on_hint(None)
+                self._report_open()
+                self._taker.hint()
                 yield pieces
         except RequestRefused as error:
             raise _not_permitted(error, self.address) from error
 
     def _wait_after(self, error: DockerError) -> None:
-        self._report_state(False, str(error))
+        self._report_lost(str(error))
         opened = self._opened_at
         well_for = 0.0 if opened is None else time.monotonic() - opened
         self._closing.wait(self._backoff.next_wait(well_for))
 
-    def _report_state(self, connected: bool, reason: str) -> None:
-        if self._reported != (connected, reason):
-            self._reported = (connected, reason)
-            self._on_state(connected, reason)
+    def _report_open(self) -> None:
+        if not self._is_connected:
+            self._is_connected, self._lost = True, None
+            log_event(_log, logging.INFO, "events.connected")
+
+    def _report_lost(self, reason: str) -> None:
+        self._is_connected = False
+        if reason != self._lost:
+            self._lost = reason
+            log_event(_log, logging.WARNING, "events.lost", reason=reason)
+            self._taker.hint()
 
 
 def render_filters(label_prefix: str | None) -> str:

@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from sidecar.docker.events import EventStream
-from sidecar.docker.markers import DIRECTORY
 from sidecar.docker.models import Inventory
 from sidecar.lib.backoff import Backoff
 from sidecar.lib.log import log_event
@@ -30,9 +29,9 @@ from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.report import ReconcilerReport
 from sidecar.reconciler.resume.resume import ResumeGuard
 from sidecar.reconciler.settings import ReconcilerSettings
-from sidecar.reconciler.state import Memory, State
+from sidecar.reconciler.state import Memory
 from sidecar.reconciler.trigger import PassTrigger
-from sidecar.service.file_watcher import FileWatcher
+from sidecar.service.file_watcher import FileState, FileWatcher
 from sidecar.service.heartbeat import Heartbeat
 
 _log = logging.getLogger(__name__)
@@ -68,7 +67,8 @@ class ReconcilerDaemon:
             reconciler = Reconciler(settings, self.environment, recorder)
             connections, last_pass = ApplyConnections.open(settings), LastPass()
             applier = Applier(settings, recorder, connections, last_pass)
-            events = self._events(trigger) if watching.events else None
+            source, prefix = settings.source, settings.policy.label_prefix
+            events = EventStream(source.docker_sock, prefix, trigger) if watching.events else None
             loop = ReconcileLoop(settings, reconciler, report, applier=applier, events=events)
             stack.callback(loop.close)
             heartbeat = Heartbeat(settings.state_directory, watching.interval)
@@ -78,18 +78,18 @@ class ReconcilerDaemon:
                 stack.enter_context(self.serve(report))
             steppers = (
                 applier,
-                _resume_guard(settings, memory, connections, last_pass),
+                ResumeGuard(
+                    settings,
+                    connections.connection,
+                    PlanActivity(settings, memory, connections.connection, connections.api),
+                    last_pass,
+                ),
                 FirstRuns(memory, connections.api, settings.policy.plan_id_prefix, last_pass),
             )
             thread = ApplyThread(steppers, last_pass, report, trigger)
             stack.enter_context(_applying(thread, connections))
-            stack.enter_context(
-                FileWatcher(
-                    settings.config,
-                    lambda: trigger.nudge("document"),
-                    ignores=reconciler.is_own_write,
-                )
-            )
+            document = _Document(reconciler, trigger)
+            stack.enter_context(FileWatcher(settings.config, document))
             if events is not None:
                 stack.enter_context(events)
             stack.enter_context(trigger.install_signals())
@@ -125,22 +125,18 @@ class ReconcilerDaemon:
             facts = report.beat(next_resync=next_resync)
             heartbeat.beat(facts.now, facts.health)
 
-    def _events(self, trigger: PassTrigger) -> EventStream:
-        def on_connection(connected: bool, reason: str) -> None:
-            if connected:
-                log_event(_log, logging.INFO, "events.connected")
-            else:
-                log_event(_log, logging.WARNING, "events.lost", reason=reason)
-                trigger.hint(None)
 
-        source, policy = self.settings.source, self.settings.policy
-        return EventStream(
-            source.docker_sock,
-            policy.label_prefix,
-            trigger.hint,
-            on_connection,
-            on_restart=trigger.hint_restart,
-        )
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """Has the document looked at when it has changed, but for our own writes."""
+
+    reconciler: Reconciler
+    trigger: PassTrigger
+
+    def file_changed(self, state: FileState) -> None:
+        """Request a pass."""
+        if not self.reconciler.is_own_write(state):
+            self.trigger.nudge("document")
 
 
 @contextmanager
@@ -152,32 +148,3 @@ def _applying(thread: ApplyThread, connections: ApplyConnections) -> Iterator[No
     finally:
         if thread.stop():
             connections.close()
-
-
-def _resume_guard(
-    settings: ReconcilerSettings,
-    memory: Memory,
-    connections: ApplyConnections,
-    last_pass: LastPass,
-) -> ResumeGuard:
-    name = settings.policy.runner_container
-    activity = PlanActivity(
-        connections.api,
-        connections.connection,
-        name,
-        lambda: _is_known(memory.state, settings),
-    )
-    return ResumeGuard(
-        connections.connection,
-        settings.config.parent / DIRECTORY,
-        settings.applying.guard_after,
-        activity,
-        last_pass,
-        label_prefix=settings.policy.label_prefix,
-    )
-
-
-def _is_known(state: State, settings: ReconcilerSettings) -> bool:
-    """Return whether the backrest container was named, or was ever seen."""
-    seen, name = state.runner, settings.policy.runner_container
-    return settings.runner_named or (seen is not None and seen.name == name)

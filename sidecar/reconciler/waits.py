@@ -24,7 +24,7 @@ from sidecar.reconciler.apply.container import BackrestContainer, find_backrest
 from sidecar.reconciler.apply.context import LOADED
 from sidecar.reconciler.apply.idle import DueSoon, IdleState, PlanActivity, check_backrest
 from sidecar.reconciler.settings import ReconcilerSettings
-from sidecar.reconciler.state import State
+from sidecar.reconciler.state import Memory, State
 from sidecar.reconciler.store.replace import Store
 
 _SHOWN = 8
@@ -189,14 +189,10 @@ class WaitFinder:
         """Return what still runs of the plan of a marker; empty if nothing does."""
         if self._connection is None:
             return ""
-        activity = PlanActivity(
-            self._api,
-            self._connection,
-            self._settings.policy.runner_container,
-            lambda: self._state.runner is not None or self._settings.runner_named,
-            Clocks(wall=lambda: self._now),
-        )
-        check = activity(frozenset({marker.plan} - {""}))
+        clocks = Clocks(wall=lambda: self._now)
+        # Only what runs matters: not whether there was a Backrest before.
+        activity = PlanActivity(self._settings, Memory(None), self._connection, self._api, clocks)
+        check = activity.check(frozenset({marker.plan} - {""}))
         return check.because if check.state is IdleState.BUSY else ""
 
 

@@ -25,7 +25,7 @@ from sidecar.runner.parts import RunnerParts, assemble, lock_scheduler
 from sidecar.runner.pool import Pool
 from sidecar.runner.report import RunnerReport, StatusSources
 from sidecar.runner.settings import RunnerSettings
-from sidecar.service.file_watcher import FileWatcher
+from sidecar.service.file_watcher import FileState, FileWatcher
 from sidecar.service.heartbeat import Heartbeat
 from sidecar.service.signals import SignalWaiter
 
@@ -131,7 +131,7 @@ class DaemonThreads:
         stack.enter_context(self._hub)
         files = self._settings.files
         for file in (files.config, files.runner):
-            stack.enter_context(FileWatcher(file, self._waiter.wake))
+            stack.enter_context(FileWatcher(file, self))
         self._pool.start()
         stack.enter_context(self._maintenance)
         stack.enter_context(self._disks)
@@ -160,6 +160,10 @@ class DaemonThreads:
             return True
         log_event(_log, logging.ERROR, "daemon.leaves-runs", after=LAST_PATIENCE)
         return False
+
+    def file_changed(self, _: FileState) -> None:
+        """Have the document looked at."""
+        self._waiter.wake()
 
     def _finish(self, job: Job) -> None:
         self._hub.finish(job)

@@ -1,10 +1,10 @@
-"""Watch a file: call back on each change, whoever makes it and however."""
+"""Watch a file: each change is noticed, whoever makes it and however."""
 
 import logging
 import os
-from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Protocol
 
 from watchfiles import Change, watch
 
@@ -20,33 +20,28 @@ FileState = tuple[int, ...]
 """Device, inode, size and times (ns) of a file; empty if it is missing."""
 
 
-def _is_none(_: FileState) -> bool:
-    """Return that no state is one to be ignored."""
-    return False
+class FileListener(Protocol):
+    """Is told of changes of a file, in the thread of the watcher."""
+
+    def file_changed(self, state: FileState) -> None:
+        """Take that the file is in another state now."""
 
 
 class FileWatcher(Worker):
-    """Calls `on_change` in a thread of its own, once for each change of the file at `path`.
+    """Tells `listener`, from a thread of its own, of each change of the file at `path`.
 
     The directory may be missing, may vanish and be replaced: it is checked each `pause`
     seconds. So is the file itself, for changes of which the system sends no events: those
     on a network file system, or where no more directories can be watched. The first state
-    is that at construction. Closing takes at most half a second, one step. A state that
-    `ignores` is true of, such as one's own last write, is not called back for.
+    is that at construction. Closing takes at most half a second, one step.
     """
 
     def __init__(
-        self,
-        path: Path,
-        on_change: Callable[[], None],
-        *,
-        pause: float = _PAUSE_SECONDS,
-        ignores: Callable[[FileState], bool] = _is_none,
+        self, path: Path, listener: FileListener, *, pause: float = _PAUSE_SECONDS
     ) -> None:
         self._path = Path(os.path.abspath(path))  # noqa: PTH100 - resolving would follow the link
-        self._on_change = on_change
+        self._listener = listener
         self._pause = pause
-        self._ignores = ignores
         self._seen = _state_of(self._path)
         self._is_logged = False
         super().__init__("document")
@@ -86,8 +81,7 @@ class FileWatcher(Worker):
     def _check(self) -> None:
         if (seen := _state_of(self._path)) != self._seen:
             self._seen = seen
-            if not self._ignores(seen):
-                self._on_change()
+            self._listener.file_changed(seen)
 
     def _concerns(self, _: Change, path: str) -> bool:
         """Return whether a path is the document, what it links to beside it, or the directory."""

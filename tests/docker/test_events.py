@@ -32,21 +32,29 @@ Hint = str | None
 
 
 class Listener:
-    """An event stream on an engine, and what it said."""
+    """An event stream on an engine, and what it hinted."""
 
     def __init__(self, address: str) -> None:
         self.hints: SimpleQueue[Hint] = SimpleQueue()
-        self.states: SimpleQueue[tuple[bool, str]] = SimpleQueue()
         self.stream = EventStream(
             address,
             "backrest.",
-            self.hints.put,
-            lambda connected, reason: self.states.put((connected, reason)),
+            self,
             backoff=Backoff(first=0.05, most=0.5),
         )
 
+    def hint(self, container_id: str | None = None) -> None:
+        """Keep a hint."""
+        self.hints.put(container_id)
+
+    hint_restart = hint
+
+    def is_connected(self) -> bool:
+        """Whether the stream is open."""
+        return self.stream.is_connected
+
     def settle(self) -> None:
-        """Wait until the stream is open."""
+        """Wait for a hint at everything: the stream is open, or lost."""
         assert self.hints.get(timeout=SECONDS) is None
 
     def next_hint(self) -> Hint:
@@ -253,28 +261,29 @@ def own_engine(engine: PrivateEngine) -> Iterator[OwnEngine]:  # noqa: ARG001 - 
 # The client library leaves a unix socket that could not connect to the garbage collector.
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_engine_killed_under_the_stream_is_listened_to_again(own_engine: OwnEngine) -> None:
-    """Told as lost and found, and seen whole; what it then does is hinted."""
+    """Hinted as lost and found, and seen whole; what it then does is hinted."""
     listening = Listener(own_engine.running.address)
     with DockerInventory(own_engine.running.address) as looking, listening.stream:
         tracker = Tracker(looking, "backrest.")
         listening.settle()
-        assert listening.states.get(timeout=SECONDS) == (True, "")
         first = own_engine.make_container("e-before")
         assert listening.next_hint() == first
         before = tracker.refresh({first})
         assert names(before) == ["e-before"]
 
         own_engine.kill()
-        assert not listening.states.get(timeout=SECONDS)[0]
+        listening.settle()
+        assert not listening.is_connected()
         with pytest.raises(InventoryError):
             tracker.relist()
         assert tracker.known() is before
         gc.collect()
 
         own_engine.start_again()
-        while not listening.states.get(timeout=SECONDS)[0]:
-            pass
-        listening.settle()
+        while not listening.is_connected():
+            listening.settle()
         second = own_engine.make_container("e-after")
-        assert listening.next_hint() == second
+        while (hint := listening.next_hint()) is None:
+            pass
+        assert hint == second
         assert "e-after" in names(tracker.relist())

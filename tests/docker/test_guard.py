@@ -24,6 +24,8 @@ from sidecar.planner.propose import DesiredState
 from sidecar.reconciler.apply.context import GoodPass, LastPass
 from sidecar.reconciler.apply.idle import PlanActivity
 from sidecar.reconciler.resume.resume import ResumeGuard
+from sidecar.reconciler.settings import Applying, ReconcilerSettings
+from sidecar.reconciler.state import Memory
 from world import World
 
 RUNNER = "guarded-runner"
@@ -38,14 +40,18 @@ class Guarded:
         self.told: list[str] = []
         self.now = 0.0
         self.last_pass = LastPass()
-        activity = PlanActivity(None, self.connection, RUNNER, lambda: True)
+        settings = ReconcilerSettings(
+            directory.parent / "config.json",
+            Policy(runner_container=RUNNER),
+            applying=Applying(guard_after=0.0),
+            runner_named=True,
+        )
         self.guard = ResumeGuard(
+            settings,
             self.connection,
-            directory,
-            0.0,
-            activity,
+            PlanActivity(settings, Memory(None), self.connection, None),
             self.last_pass,
-            clocks=Clocks(monotonic=lambda: self.now),
+            Clocks(monotonic=lambda: self.now),
         )
 
     def see(self) -> None:

@@ -16,7 +16,6 @@ from unittest.mock import patch
 
 from sidecar.backrest.api import BackrestApi
 from sidecar.docker.client import DockerClient
-from sidecar.docker.markers import DIRECTORY
 from sidecar.labels.policy import Policy
 from sidecar.lib import files as atomic
 from sidecar.lib.backoff import Backoff
@@ -223,21 +222,11 @@ class Ours:
         return ApplyConnections(connection, *apis)
 
     def _guard(self, connections: ApplyConnections) -> ResumeGuard:
+        connection = connections.connection
         activity = PlanActivity(
-            connections.api,
-            connections.connection,
-            self.settings.policy.runner_container,
-            lambda: self.memory.state.runner is not None,
-            self._clocks,
+            self.settings, self.memory, connection, connections.api, self._clocks
         )
-        return ResumeGuard(
-            connections.connection,
-            self.host.folder / DIRECTORY,
-            self.settings.applying.guard_after,
-            activity,
-            self.last_pass,
-            clocks=self._clocks,
-        )
+        return ResumeGuard(self.settings, connection, activity, self.last_pass, self._clocks)
 
     def close(self) -> None:
         """Drop everything."""

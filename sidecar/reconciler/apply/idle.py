@@ -1,6 +1,6 @@
 """Whether Backrest is idle: by its API, else by the processes in its container."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -23,6 +23,8 @@ from sidecar.reconciler.apply.container import (
     find_busy,
     processes_of,
 )
+from sidecar.reconciler.settings import ReconcilerSettings
+from sidecar.reconciler.state import Memory
 from sidecar.reconciler.store.replace import Store
 from sidecar.schedule.fires import backrest_fires
 from sidecar.schedule.parse import schedule_of
@@ -143,40 +145,43 @@ def running_plans(operations: Collection[Operation]) -> frozenset[str]:
 class PlanActivity:
     """Checks whether certain plans run: by the API, else by whether anything runs at all.
 
-    A container that is gone or stopped runs nothing. `is_known` tells whether there ever
-    was one of that name: without, Backrest may be somewhere else. Raises nothing.
+    A container that is gone or stopped runs nothing. Where it was not named by the operator,
+    and is not remembered either, Backrest may be somewhere else. Raises nothing.
     """
 
     def __init__(
         self,
-        api: BackrestApi | None,
+        settings: ReconcilerSettings,
+        memory: Memory,
         connection: DockerClient,
-        name: str,
-        is_known: Callable[[], bool],
+        api: BackrestApi | None,
         clocks: Clocks | None = None,
     ) -> None:
-        self._api = api
+        self._settings = settings
+        self._memory = memory
         self._connection = connection
-        self._name = name
-        self._is_known = is_known
+        self._api = api
         self._clocks = clocks or Clocks()
 
-    def __call__(self, plans: frozenset[str]) -> IdleCheck:
+    def check(self, plans: frozenset[str]) -> IdleCheck:
         """Check whether one of these plans runs, or is about to."""
         if self._api is not None:
             with suppress(ApiError):
                 return self._by_operations(self._api.operations(), plans)
+        name = self._settings.policy.runner_container
         try:
-            backrest = find_backrest(self._connection, self._name)
+            backrest = find_backrest(self._connection, name)
         except InventoryError as error:
             return IdleCheck(IdleState.UNKNOWN, error.message)
-        if backrest is None and not self._is_known():
-            return IdleCheck(
-                IdleState.UNKNOWN, f"there is no container {self._name}, and never was"
-            )
+        if backrest is None and not self._is_known(name):
+            return IdleCheck(IdleState.UNKNOWN, f"there is no container {name}, and never was")
         if backrest is None or not backrest.is_running:
             return IDLE
         return check_processes(self._connection, backrest)
+
+    def _is_known(self, name: str) -> bool:
+        seen = self._memory.state.runner
+        return self._settings.runner_named or (seen is not None and seen.name == name)
 
     def _by_operations(self, operations: Collection[Operation], plans: frozenset[str]) -> IdleCheck:
         theirs = [operation for operation in operations if operation.plan_id in plans]

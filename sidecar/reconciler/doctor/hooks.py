@@ -27,6 +27,7 @@ from sidecar.reconciler.doctor.check import (
     warned,
 )
 from sidecar.reconciler.doctor.docker import require_containers
+from sidecar.reconciler.state import Memory
 
 _SHELLS = ("/bin/sh", "/usr/bin/sh")
 _USUAL = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
@@ -168,13 +169,15 @@ def _run_of(context: CheckContext, marker: Marker) -> str:
     except NotChecked:
         return ""
     facts = context.facts
-    check = PlanActivity(
-        facts.api if facts.served is not None else None,
+    activity = PlanActivity(
+        context.settings,
+        # Only what runs matters: not whether there was a Backrest before.
+        Memory(None),
         connection,
-        context.settings.policy.runner_container,
-        lambda: facts.backrest is not None,
+        facts.api if facts.served is not None else None,
         Clocks(wall=context.now.timestamp),
-    )(frozenset({marker.plan} - {""}))
+    )
+    check = activity.check(frozenset({marker.plan} - {""}))
     return check.because if check.state is IdleState.BUSY else ""
 
 

@@ -6,14 +6,14 @@ a marker about which too little is known stays.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
+from typing import Protocol
 
 from sidecar.docker import containers, swarm
 from sidecar.docker.client import DockerClient
-from sidecar.docker.markers import Marker, read_markers, remove_marker
+from sidecar.docker.markers import DIRECTORY, Marker, read_markers, remove_marker
 from sidecar.docker.models import ContainerState, SwarmService
 from sidecar.docker.stopped import Verdict, judge_container, judge_service
 from sidecar.labels.spec import parse_labels
@@ -24,6 +24,7 @@ from sidecar.planner.plan import RenderedWorkload
 from sidecar.planner.workload import start_order
 from sidecar.reconciler.apply.context import GuardEvent, LastPass, StepResult
 from sidecar.reconciler.apply.idle import APART, IdleCheck, IdleState, StableTwice
+from sidecar.reconciler.settings import ReconcilerSettings
 
 _STOPS = frozenset({"stop-start", "quiesce-stop-start"})
 _PAUSES = frozenset({"pause-unpause"})
@@ -38,8 +39,12 @@ _TOLD_AFTER = 120.0
 
 _log = logging.getLogger(__name__)
 
-Activity = Callable[[frozenset[str]], IdleCheck]
-"""Checks whether one of the plans with these ids runs. Raises nothing."""
+
+class Activity(Protocol):
+    """Tells what runs."""
+
+    def check(self, plans: frozenset[str]) -> IdleCheck:
+        """Check whether one of the plans with these ids runs. Raises nothing."""
 
 
 class MarkerAction(StrEnum):
@@ -91,9 +96,9 @@ _NOT_REQUESTED = MarkerDecision(
 
 
 class ResumeGuard:
-    """Starts what the markers in `directory` name, step by step.
+    """Starts what the markers beside the document name, step by step.
 
-    `after` is how old in seconds a marker must be. `activity` checks whether plans run.
+    The settings tell how old a marker must be. `activity` checks whether plans run.
     `last_pass` tells what was rendered; before the first good pass nothing is started. The
     events of a step are `resumed`, `discarded`, `failed` or `blind`, and `waiting` once what
     still runs has been waited for two minutes.
@@ -101,21 +106,18 @@ class ResumeGuard:
 
     def __init__(
         self,
+        settings: ReconcilerSettings,
         connection: DockerClient,
-        directory: Path,
-        after: float,
         activity: Activity,
         last_pass: LastPass,
-        *,
-        label_prefix: str = "backrest.",
         clocks: Clocks | None = None,
     ) -> None:
+        self._directory = settings.config.parent / DIRECTORY
+        self._after = settings.applying.guard_after
+        self._prefix = settings.policy.label_prefix
         self._connection = connection
-        self._directory = directory
-        self._after = after
         self._activity = activity
         self._last_pass = last_pass
-        self._prefix = label_prefix
         self._clocks = clocks or Clocks()
         self._events: list[GuardEvent] = []
         self._tracks: dict[Marker, _Track] = {}
@@ -158,7 +160,7 @@ class ResumeGuard:
         blind, wait = "", _BUSY_SECONDS
         for marker in sorted(markers, key=lambda m: _start_position(m, workloads or ())):
             track = self._tracks[marker]
-            check = self._activity(_plans(marker, workloads or ()))
+            check = self._activity.check(_plans(marker, workloads or ()))
             if check.state is IdleState.UNKNOWN:
                 blind = check.because
             elif check.state is IdleState.BUSY:

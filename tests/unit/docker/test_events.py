@@ -1,6 +1,7 @@
 """The event stream against a Docker that does what no healthy one does."""
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -21,22 +22,41 @@ from tests.fakes.fake_docker import FakeDocker, Replay
 LABELS = {"backrest.enable": "true"}
 SECONDS = 10.0
 Hint = str | None
+LOGGER = logging.getLogger("sidecar.docker.events")
 
 
-class Listener:
-    """An event stream, and what it reported in order."""
+class Listener(logging.Handler):
+    """An event stream, and what it hinted and logged in order."""
 
-    def __init__(self, address: str, *, silence: float = 300.0) -> None:
+    def __init__(
+        self, address: str, *, silence: float = 300.0, backoff: Backoff | None = None
+    ) -> None:
+        super().__init__()
         self.hints: SimpleQueue[Hint] = SimpleQueue()
+        self.restarts: list[str] = []
         self.states: SimpleQueue[tuple[bool, str]] = SimpleQueue()
         self.stream = EventStream(
             address,
             "backrest.",
-            self.hints.put,
-            lambda connected, reason: self.states.put((connected, reason)),
+            self,
             silence=silence,
-            backoff=Backoff(first=0.01, most=0.05),
+            backoff=backoff or Backoff(first=0.01, most=0.05),
         )
+        LOGGER.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep what is logged."""
+        reason = vars(record)["fields"].get("reason", "")
+        self.states.put((record.getMessage() == "events.connected", reason))
+
+    def hint(self, container_id: str | None = None) -> None:
+        """Keep a hint."""
+        self.hints.put(container_id)
+
+    def hint_restart(self, container_id: str) -> None:
+        """Keep a hint, and of which kind it was."""
+        self.restarts.append(container_id)
+        self.hints.put(container_id)
 
     def next_hint(self) -> Hint:
         """Wait for a hint."""
@@ -49,6 +69,15 @@ class Listener:
     def is_quiet(self) -> bool:
         """Tell that nothing more was hinted, so far."""
         return self.hints.empty()
+
+
+@pytest.fixture(autouse=True)
+def logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Log openings too, and let those who listen go with the test."""
+    with caplog.at_level(logging.INFO, LOGGER.name):
+        yield
+    for handler in LOGGER.handlers[:]:
+        LOGGER.removeHandler(handler)
 
 
 @pytest.fixture
@@ -120,19 +149,22 @@ def test_podman_is_asked_without_the_label_and_by_its_own_names() -> None:
 def test_hint_for_everything_comes_after_the_stream_is_open(docker: FakeDocker) -> None:
     """What is listed then misses nothing that the stream does not tell."""
     order: list[str] = []
-    opened: SimpleQueue[None] = SimpleQueue()
 
-    def hinted(_: Hint) -> None:
-        order.append(f"hint after {docker.calls['GET /events']}")
-        opened.put(None)
+    class Ordered(Listener):
+        """Keeps the order of both."""
 
-    def told(connected: bool, _: str) -> None:
-        order.append(f"connected {connected}")
+        def emit(self, record: logging.LogRecord) -> None:
+            order.append(record.getMessage())
 
-    with EventStream(docker.address, "backrest.", hinted, told):
-        opened.get(timeout=SECONDS)
+        def hint(self, container_id: str | None = None) -> None:
+            order.append(f"hint after {docker.calls['GET /events']}")
+            super().hint(container_id)
 
-    assert ["connected True", "hint after 1"] == order
+    listening = Ordered(docker.address)
+    with listening.stream:
+        assert listening.next_hint() is None
+
+    assert ["events.connected", "hint after 1"] == order
 
 
 @pytest.mark.parametrize("fault", ["end_streams", "drop"])
@@ -145,7 +177,7 @@ def test_stream_that_ends_is_told_and_opened_again(
     connected, reason = listener.next_state()
     assert (connected, bool(reason)) == (False, True)
     assert listener.next_state() == (True, "")
-    assert listener.next_hint() is None
+    assert [None, None] == [listener.next_hint(), listener.next_hint()]
 
     docker.wait_for_streams()
     one = docker.add("one", LABELS, state="created")
@@ -222,6 +254,7 @@ def test_absent_docker_is_a_state(docker: FakeDocker) -> None:
         assert "there is no Docker socket" in reason
         with pytest.raises(Empty):
             listening.states.get(timeout=0.2)
+        assert listening.next_hint() is None
         assert listening.is_quiet()
 
         docker.appear()
@@ -330,16 +363,9 @@ def test_closing_wakes_the_opening(reached: FakeDocker) -> None:
 def test_closing_does_not_wait_for_the_next_try(docker: FakeDocker) -> None:
     """A Docker that is gone for long is tried twice a minute; closing is not."""
     docker.vanish()
-    states: SimpleQueue[bool] = SimpleQueue()
-    stream = EventStream(
-        docker.address,
-        "backrest.",
-        lambda _: None,
-        lambda connected, _: states.put(connected),
-        backoff=Backoff(first=30.0, spread=0.0),
-    )
-    with stream:
-        assert states.get(timeout=SECONDS) is False
+    listening = Listener(docker.address, backoff=Backoff(first=30.0, spread=0.0))
+    with listening.stream:
+        assert not listening.next_state()[0]
         started = time.monotonic()
 
     assert time.monotonic() - started < 1
@@ -379,20 +405,13 @@ def test_starts_and_ends_are_told_apart() -> None:
     assert [False, True, True, True, False, False] == told
 
 
-def test_restarts_are_hinted_apart_where_that_is_wished(docker: FakeDocker) -> None:
+def test_restarts_are_hinted_apart(docker: FakeDocker, listener: Listener) -> None:
     """Also by the running stream."""
-    restarts: SimpleQueue[str] = SimpleQueue()
-    hints: SimpleQueue[Hint] = SimpleQueue()
-    stream = EventStream(
-        docker.address, "backrest.", hints.put, lambda *_: None, on_restart=restarts.put
-    )
-    with stream:
-        assert hints.get(timeout=SECONDS) is None
-        one = docker.add("loop", LABELS, state="created")
-        assert one == hints.get(timeout=SECONDS)
-        docker.set_state(one, "running", "start")
-        assert one == restarts.get(timeout=SECONDS)
-    assert hints.empty()
+    one = docker.add("loop", LABELS, state="created")
+    assert (one, []) == (listener.next_hint(), listener.restarts)
+    docker.set_state(one, "running", "start")
+    assert (one, [one]) == (listener.next_hint(), listener.restarts)
+    assert listener.is_quiet()
 
 
 def test_event_without_an_end_is_refused() -> None:

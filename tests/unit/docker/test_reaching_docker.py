@@ -4,6 +4,8 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -261,9 +263,11 @@ def test_context_of_the_docker_client_leads_to_its_engine_by_its_certificates(
 
     for reach in WAYS:
         reach("")
-    states: SimpleQueue[tuple[bool, str]] = SimpleQueue()
-    with EventStream(None, "backrest.", lambda _: None, lambda *state: states.put(state)):
-        assert states.get(timeout=SECONDS) == (True, "")
+    hints: SimpleQueue[str | None] = SimpleQueue()
+    taker: Any = SimpleNamespace(hint=lambda: hints.put(None))
+    with EventStream(None, "backrest.", taker) as stream:
+        assert hints.get(timeout=SECONDS) is None
+        assert stream.is_connected
     (folder / "ca.pem").write_bytes((folder / "cert.pem").read_bytes())
     for reach in WAYS:
         assert "not trusted" in failure_of(reach, "").message

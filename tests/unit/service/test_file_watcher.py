@@ -11,7 +11,7 @@ import pytest
 import watchfiles
 
 from sidecar.service import file_watcher
-from sidecar.service.file_watcher import FileWatcher
+from sidecar.service.file_watcher import FileState, FileWatcher
 
 SECONDS = 10.0
 
@@ -21,14 +21,18 @@ class Watched:
 
     def __init__(self, folder: Path) -> None:
         self.document = folder / "config.json"
-        self.hints: SimpleQueue[None] = SimpleQueue()
+        self.hints: SimpleQueue[FileState] = SimpleQueue()
         self.watcher: FileWatcher | None = None
 
     def begin(self, pause: float = 0.1) -> FileWatcher:
         """Watch from now on."""
-        self.watcher = FileWatcher(self.document, lambda: self.hints.put(None), pause=pause)
+        self.watcher = FileWatcher(self.document, self, pause=pause)
         self.watcher.start()
         return self.watcher
+
+    def file_changed(self, state: FileState) -> None:
+        """Take a hint."""
+        self.hints.put(state)
 
     def is_hinted(self) -> bool:
         """Wait for a hint, and tell that there is no second."""
@@ -160,7 +164,7 @@ def test_directory_that_cannot_be_watched_is_looked_at(
 @pytest.mark.usefixtures("quick")
 def test_change_before_the_thread_ran_is_seen(watched: Watched) -> None:
     """From the moment of construction on, nothing is overlooked."""
-    made = FileWatcher(watched.document, lambda: watched.hints.put(None), pause=0.1)
+    made = FileWatcher(watched.document, watched, pause=0.1)
     write(watched)
     with made:
         assert watched.is_hinted()
@@ -203,26 +207,12 @@ def _inotify_watches() -> int:
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_state_that_is_ignored_is_no_change(watched: Watched) -> None:
-    """One's own write; what others write after it is a change again."""
-    own: list[tuple[int, ...]] = []
-    asked: SimpleQueue[tuple[int, ...]] = SimpleQueue()
-
-    def ignores(state: tuple[int, ...]) -> bool:
-        asked.put(state)
-        return state in own
-
-    beside = watched.document.with_name("new")
-    beside.write_text("ours")
-    made = FileWatcher(
-        watched.document, lambda: watched.hints.put(None), pause=0.1, ignores=ignores
-    )
-    found = beside.stat()
-    beside.replace(watched.document)
+def test_a_change_comes_with_the_state_of_the_file(watched: Watched) -> None:
+    """By which a listener knows its own last write."""
+    made = FileWatcher(watched.document, watched, pause=0.1)
+    watched.replace("ours")
     after = watched.document.stat()
-    own.append((*found[2:0:-1], found.st_size, after.st_mtime_ns, after.st_ctime_ns))
+    times = (after.st_mtime_ns, after.st_ctime_ns)
     with made:
-        assert own[0] == asked.get(timeout=SECONDS)
-        assert watched.hints.empty()
-        watched.document.write_text("theirs, and longer")
-        watched.hints.get(timeout=SECONDS)
+        state = watched.hints.get(timeout=SECONDS)
+    assert (after.st_dev, after.st_ino, after.st_size, *times) == state

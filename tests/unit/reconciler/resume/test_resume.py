@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sidecar.backrest.document import DocumentView
-from sidecar.docker.markers import Marker
+from sidecar.docker.markers import DIRECTORY, Marker
 from sidecar.docker.models import Container, ContainerState, Inventory, Mount, SwarmService
 from sidecar.docker.stopped import NotedStop
 from sidecar.labels.policy import Policy
@@ -31,6 +31,8 @@ from sidecar.reconciler.resume.resume import (
     decide_torn,
     find_template,
 )
+from sidecar.reconciler.settings import Applying, ReconcilerSettings
+from sidecar.reconciler.state import Memory
 from tests.fakes.prepared_docker import PreparedDocker
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC).timestamp()
@@ -180,6 +182,18 @@ def inspected(status: str = "exited", finished: str = STOPPED, name: str = "web"
     return {"Id": ID, "Name": f"/{name}", "State": {"Status": status, "FinishedAt": finished}}
 
 
+def markers_in(folder: Path) -> Path:
+    """Make the folder of markers."""
+    markers = folder / DIRECTORY
+    markers.mkdir()
+    return markers
+
+
+def settings_of(markers: Path) -> ReconcilerSettings:
+    """Return those of a document beside this folder of markers."""
+    return ReconcilerSettings(markers.parent / "config.json", applying=Applying(guard_after=300.0))
+
+
 @dataclass
 class Bench:
     """A guard with a hand-made engine, and what it told."""
@@ -195,15 +209,15 @@ class Bench:
     def __post_init__(self) -> None:
         """Make the guard."""
         self.guard = ResumeGuard(
+            settings_of(self.directory),
             self.engine,
-            self.directory,
-            300.0,
-            self._activity,
+            self,
             self.last_pass,
-            clocks=Clocks(lambda: self.now, lambda: self.now),
+            Clocks(lambda: self.now, lambda: self.now),
         )
 
-    def _activity(self, plans: frozenset[str]) -> IdleCheck:
+    def check(self, plans: frozenset[str]) -> IdleCheck:
+        """Say what runs."""
         self.asked.append(plans)
         return self.look
 
@@ -248,7 +262,7 @@ START = f"/containers/{ID}/start"
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     """A stopped container whose labels ask for a stop."""
-    made = Bench(tmp_path, PreparedDocker({PLACE: inspected()}))
+    made = Bench(markers_in(tmp_path), PreparedDocker({PLACE: inspected()}))
     made.render(*rendered(container()))
     return made
 
@@ -346,7 +360,7 @@ def test_a_start_that_fails_keeps_the_marker(bench: Bench) -> None:
 
 def test_before_the_first_good_pass_nothing_is_started_or_discarded(tmp_path: Path) -> None:
     """Without an inventory nobody knows which labels there are."""
-    bench = Bench(tmp_path, PreparedDocker({PLACE: inspected()}))
+    bench = Bench(markers_in(tmp_path), PreparedDocker({PLACE: inspected()}))
     path = bench.mark()
     bench.run(600)
     assert bench.engine.done == []
@@ -433,9 +447,9 @@ def test_a_service_without_containers_tells_its_template_itself(bench: Bench) ->
 
 def test_markers_that_cannot_be_read_are_told(bench: Bench) -> None:
     """A link in place of the directory could lead anywhere."""
-    linked = bench.directory / "linked"
+    linked = bench.directory / DIRECTORY
     linked.symlink_to(bench.directory)
-    guard = ResumeGuard(bench.engine, linked, 300.0, lambda _: IDLE, LastPass())
+    guard = ResumeGuard(settings_of(linked), bench.engine, bench, LastPass())
     first, second = guard.step(), guard.step()
     assert 30 == first.wait == second.wait
     assert (["blind"], []) == ([event.result for event in first.events], second.events)
@@ -467,5 +481,6 @@ def test_without_an_api_the_container_tells_whether_plans_run(
     answers: Mapping[str, Any], *, is_known: bool, expected: IdleState
 ) -> None:
     """A dead or absent runner runs nothing; one that was never seen may be elsewhere."""
-    activity = PlanActivity(None, PreparedDocker(answers), "backrest", lambda: is_known)
-    assert expected is activity(frozenset({"p"})).state
+    settings = ReconcilerSettings(Path("config.json"), runner_named=is_known)
+    activity = PlanActivity(settings, Memory(None), PreparedDocker(answers), None)
+    assert expected is activity.check(frozenset({"p"})).state
