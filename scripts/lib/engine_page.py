@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from page_text import code, page, table
 from sidecar.backrest.engine_name import EngineName
 from sidecar.backrest.plan import Retention
-from sidecar.engines.base import Capabilities
+from sidecar.engines.base import BackupType, Capabilities
 from sidecar.engines.restic.features import SINCE, Features, Version
 from sidecar.engines.retention import kept
 
@@ -82,8 +82,10 @@ def columns() -> dict[EngineName, dict[str, str]]:
     return {EngineName.RESTIC: restic}
 
 
-def render_value(value: bool | float) -> str:
+def render_value(value: bool | float | frozenset[BackupType]) -> str:
     """Write what an engine says of one of its capabilities."""
+    if isinstance(value, frozenset):
+        return ", ".join(one.value for one in BackupType if one in value) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "nanoseconds" if value < _COARSE else "seconds"

@@ -361,16 +361,16 @@ def as_result(action: Callable[[], CommandResult]) -> CommandResult:
         return failure_of(error)
 
 
-def refuse_type(
-    engine: str, types: Collection[BackupType], wanted: BackupType | None
-) -> CommandResult | None:
-    """Return why an engine makes no backup of the type that is wanted; None: it does."""
+def refuse_type(types: Collection[BackupType], wanted: BackupType | None) -> str:
+    """Return why an engine of these types makes no backup of the one that is wanted.
+
+    Empty: it does.
+    """
     if wanted is None or wanted in types:
-        return None
+        return ""
     has = ", ".join(one.value for one in BackupType if one in types)
-    known = f"it has {has}" if has else "it has no types: each of its backups is whole"
-    reason = f"{engine} makes no backup of type {wanted.value}: {known}"
-    return failed(FailureClass.UNKNOWN, reason)
+    known = f"it has {has}" if has else "it has no types, each of its backups is whole"
+    return f"its engine makes no backup of type {wanted.value}: {known}"
 
 
 Report = Callable[[Progress], None]

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 from sidecar.backrest.reading import Config
-from sidecar.engines.base import Progress
+from sidecar.engines.base import BackupType, Engines, Progress, refuse_type
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.lib.text import closest
 from sidecar.runner.document import ExecutedDocument
@@ -55,6 +55,7 @@ class ControlApi:
     pool: Pool
     hub: ProgressHub
     status: RunnerReport
+    engines: Engines
 
     @contextmanager
     def run(
@@ -64,24 +65,31 @@ class ControlApi:
         put: Callable[[Event], None],
         *,
         accept_empty: bool = False,
+        wanted: BackupType | None = None,
     ) -> Iterator[SubmittedJob]:
         """Run a plan's backup or a repository's upkeep now, and follow it within the context.
 
         `put` gets its events, from any thread; the last is a `RunFinished`. `accept_empty`: the
-        plan may hold no file, until it holds some again.
+        plan may hold no file, until it holds some again. `wanted` is the type of a backup; None:
+        its engine chooses.
 
-        Raises UsageError if there is no such plan or repository, or if it cannot be run;
-        SidecarError if the daemon stops.
+        Raises UsageError if there is no such plan or repository, or if it cannot be run, or not
+        of that type; SidecarError if the daemon stops.
         """
         job = resolve_job(kind, subject, self.document.now.documents)
         if reason := self.document.now.blocker(job):
             raise UsageError(f"it is not run: {reason}", "correct the document")
+        if wanted is not None:
+            check_type(job, self.document.now.documents.config, self.engines, wanted)
         if accept_empty:
             self.findings.accept_empty(subject, time.time())
         with self.hub.subscribe(job, put):
-            admission = self.pool.submit(job, RunCause.MANUAL)
+            admission = self.pool.submit(job, RunCause.MANUAL, wanted)
             if admission is Admission.REFUSED:
                 raise SidecarError("the daemon stops", "ask again when it has been started")
+            if admission is Admission.JOINED and wanted is not None:
+                reason = f"a run of {subject} waits or runs already, whose type is its own"
+                raise UsageError(reason, "ask again when it has ended")
             yield SubmittedJob(job, admission)
 
     def phase(self, job: Job) -> JobPhase:
@@ -98,6 +106,20 @@ def resolve_job(kind: JobKind, subject: str, documents: Documents) -> Job:
     if reason := documents.refusal(job):
         raise UsageError(f"{subject} is not run: {reason}")
     return job
+
+
+def check_type(job: Job, config: Config, engines: Engines, wanted: BackupType) -> None:
+    """Raise UsageError if no backup of that type can be made by the engine of a job.
+
+    Raises EngineError if its repository has no engine, or none that can be started.
+    """
+    repo = config.repo(job.repo)
+    if job.kind is not JobKind.BACKUP or repo is None:
+        raise UsageError(f"{job.subject} has no backup of type {wanted.value}")
+    types = engines.make(repo).capabilities().types
+    if reason := refuse_type(types, wanted):
+        hint = "leave the type out" if not types else ""
+        raise UsageError(f"{job.subject} goes to {repo.id}: {reason}", hint)
 
 
 def find_job(kind: JobKind, subject: str, config: Config) -> Job:

@@ -124,7 +124,12 @@ class DaemonThreads:
         # First of all: what follows needs the document.
         wait = self._loop.poll()
         api = ControlApi(
-            execution.document, execution.journal.findings, self._pool, self._hub, self._status
+            execution.document,
+            execution.journal.findings,
+            self._pool,
+            self._hub,
+            self._status,
+            self._parts.probing.engines,
         )
         stack.enter_context(serve(api))
         # Closed before `serve` is, so that followers of a run get its last event.

@@ -8,6 +8,7 @@ from queue import Empty
 
 from sidecar.backrest.reading import Config, RunPlan
 from sidecar.engines.base import (
+    BackupType,
     Engine,
     EngineError,
     FailureClass,
@@ -20,6 +21,7 @@ from sidecar.engines.base import (
 )
 from sidecar.engines.registry import all_engines
 from sidecar.lib.process import ProcessRunner
+from sidecar.runner.control import check_type
 from sidecar.runner.due import Job
 from sidecar.runner.execution import Execution
 from sidecar.runner.hooks.check import name_plan, name_repo
@@ -53,14 +55,17 @@ def run_here(
     documents: Documents,
     jobs: Sequence[Job],
     accepted: Collection[str] = (),
+    wanted: BackupType | None = None,
 ) -> Generator[tuple[Job, Event]]:
     """Run jobs of the documents one after another; yield how far each is, and last how it ended.
 
     Close the iterator where it is not read to its end. `accepted` are the ids of plans that may
-    hold no file, until they hold some again.
+    hold no file, until they hold some again. `wanted` is the type of the backups; None: their
+    engines choose.
 
     SIGTERM and SIGINT end what runs, its hooks run all the same, and nothing more begins.
-    Raises Locked if another runner or Backrest executes the document.
+    Raises Locked if another runner or Backrest executes the document, UsageError before anything
+    is run if one of the backups cannot be of that type.
     """
     environ = switch_user(settings, environ)
     with ExitStack() as stack:
@@ -68,11 +73,14 @@ def run_here(
         waiter = stack.enter_context(SignalWaiter())
         stack.enter_context(waiter.install_signals())
         parts = stack.enter_context(assemble(settings, environ, documents))
+        if wanted is not None:
+            for job in jobs:
+                check_type(job, documents.config, parts.probing.engines, wanted)
         parts.leftovers.recover()
         for plan in accepted:
             parts.execution.journal.findings.accept_empty(plan, time.time())
         parts.delivery.start()
-        yield from Foreground(parts.execution, parts.stages, waiter).run(jobs)
+        yield from Foreground(parts.execution, parts.stages, waiter, wanted=wanted).run(jobs)
 
 
 class Foreground:
@@ -84,7 +92,10 @@ class Foreground:
         stages: JobStages,
         waiter: SignalWaiter,
         now: Callable[[], float] = time.time,
+        *,
+        wanted: BackupType | None = None,
     ) -> None:
+        self._wanted = wanted
         self._now = now
         self._past = execution.journal.past
         self._stages = stages
@@ -125,7 +136,7 @@ class Foreground:
 
     def _run(self, job: Job, cause: RunCause) -> Iterator[Event]:
         with self._hub.follow(job) as subscription:
-            self._pool.submit(job, cause)
+            self._pool.submit(job, cause, self._wanted)
             for event in self._events(subscription):
                 yield event
                 if isinstance(event, RunFinished):

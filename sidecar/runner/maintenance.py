@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidecar.backrest.reading import Repo
+from sidecar.engines.base import Engines
 from sidecar.lib.process import ProcessRunner
 from sidecar.lib.threads import Worker
 from sidecar.runner.document import ExecutedDocument
@@ -89,11 +90,12 @@ class DiskUsage(_EachMinute):
 class Probing:
     """Asks repositories whether they answer, and creates those that ask for it.
 
-    `programs` starts the programs of both.
+    `engines` are those of both, `programs` starts their programs.
     """
 
     prober: Prober
     initialiser: Initialiser
+    engines: Engines
     programs: ProcessRunner
 
 

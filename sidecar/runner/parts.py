@@ -225,7 +225,7 @@ def assemble(
             Execution(document, scheduler, journal, reporter),
             JobStages(gate, emptiness, session, (runner, probes)),
             DocumentRules(document, RepositoryKeys(document, known, environ), prober),
-            Probing(prober, initialiser, probes),
+            Probing(prober, initialiser, probing, probes),
             Leftovers(journal, document, session, containers, resumer),
             delivery,
         )

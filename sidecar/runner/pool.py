@@ -14,10 +14,12 @@ import threading
 from collections.abc import Callable
 from enum import StrEnum
 
+from sidecar.engines.base import BackupType
 from sidecar.runner.due import Job
 from sidecar.runner.journal import RunCause
 
-Run = Callable[[Job, RunCause], None]
+Run = Callable[[Job, RunCause, BackupType | None], None]
+"""Runs a job; the last is the type of a backup that is asked for, None: its engine chooses."""
 
 
 class Admission(StrEnum):
@@ -72,7 +74,7 @@ class Pool:
         self._on_error = on_error
         self._rules = rules or QueueRules()
         self._change = threading.Condition()
-        self._waiting: dict[Job, RunCause] = {}
+        self._waiting: dict[Job, tuple[RunCause, BackupType | None]] = {}
         # With what told its repository when it began, which may be renamed meanwhile, and its
         # containers then.
         self._running: dict[Job, tuple[frozenset[str], frozenset[str]]] = {}
@@ -88,15 +90,20 @@ class Pool:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, job: Job, trigger: RunCause = RunCause.SCHEDULE) -> Admission:
-        """Queue a job, unless it waits or runs already."""
+    def submit(
+        self,
+        job: Job,
+        trigger: RunCause = RunCause.SCHEDULE,
+        wanted: BackupType | None = None,
+    ) -> Admission:
+        """Queue a job, unless it waits or runs already; `wanted` is the type of a backup."""
         with self._change:
             self._change.wait_for(lambda: job not in self._ending)
             if self._is_closing:
                 return Admission.REFUSED
             if job in self._running or job in self._waiting:
                 return Admission.JOINED
-            self._waiting[job] = trigger
+            self._waiting[job] = trigger, wanted
             self._change.notify_all()
             return Admission.QUEUED
 
@@ -130,9 +137,9 @@ class Pool:
 
     def _work(self) -> None:
         while (taken := self._take()) is not None:
-            job, trigger = taken
+            job, trigger, wanted = taken
             try:
-                self._run(job, trigger)
+                self._run(job, trigger, wanted)
             except Exception as error:  # noqa: BLE001 - one bad job must not end its worker
                 self._on_error(job, error)
             finally:
@@ -147,14 +154,14 @@ class Pool:
                     self._ending.remove(job)
                     self._change.notify_all()
 
-    def _take(self) -> tuple[Job, RunCause] | None:
+    def _take(self) -> tuple[Job, RunCause, BackupType | None] | None:
         """Wait for the first job that shares nothing with one that runs; None when closing."""
         rules = self._rules
         with self._change:
             while not self._is_closing:
                 if (job := self._choose()) is not None:
                     self._running[job] = (rules.lock_keys(job), rules.containers(job))
-                    return job, self._waiting.pop(job)
+                    return job, *self._waiting.pop(job)
                 self._change.wait()
         return None
 

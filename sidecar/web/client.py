@@ -8,6 +8,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any
 
+from sidecar.engines.base import BackupType
 from sidecar.lib.errors import SidecarError
 from sidecar.runner.due import JobKind
 from sidecar.web.messages import JOBS, Message
@@ -31,6 +32,7 @@ def run_job(
     subject: str,
     *,
     accept_empty: bool = False,
+    wanted: BackupType | None = None,
     seconds: float | None = None,
 ) -> Generator[Message]:
     """Have the daemon of a state folder run a job, and yield its events, see `messages`.
@@ -39,6 +41,8 @@ def run_job(
     SidecarError for what the daemon answers as an error, or if it hangs up before the last event.
     """
     asked, hint = {"kind": kind.value, "of": subject, "accept_empty": accept_empty}, _OTHER
+    if wanted is not None:
+        asked["type"] = wanted.value
     with _answer(directory, "POST", JOBS, asked, seconds) as answer:
         while line := answer.readline():
             event, hint = _parse(line), "see its log"

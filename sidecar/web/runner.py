@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from sidecar.engines.base import BackupType
 from sidecar.runner.control import ON_DEMAND, ControlApi, SubmittedJob
 from sidecar.runner.due import JobKind
 from sidecar.runner.job.progress import Event, RunFinished
@@ -36,6 +37,7 @@ JOB = {
         "kind": {"enum": sorted(kind.value for kind in ON_DEMAND)},
         "of": {"type": "string"},
         "accept_empty": {"type": "boolean"},
+        "type": {"enum": [one.value for one in BackupType]},
     },
     "required": ["kind", "of"],
     "additionalProperties": False,
@@ -95,6 +97,7 @@ class JobsEndpoint:
         asked = await read_json(Request(scope, receive), JOB)
         kind = JobKind(asked["kind"])
         accept_empty = kind is JobKind.BACKUP and asked.get("accept_empty", False)
+        wanted = BackupType(asked["type"]) if "type" in asked else None
         events: asyncio.Queue[Event] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
@@ -104,7 +107,7 @@ class JobsEndpoint:
                 loop.call_soon_threadsafe(events.put_nowait, event)
 
         with ExitStack() as stack:
-            run = self._api.run(kind, asked["of"], put, accept_empty=accept_empty)
+            run = self._api.run(kind, asked["of"], put, accept_empty=accept_empty, wanted=wanted)
             submitted = await asyncio.to_thread(stack.enter_context, run)
             lines = self._lines(submitted, events)
             await StreamingResponse(lines, media_type="application/x-ndjson")(scope, receive, send)

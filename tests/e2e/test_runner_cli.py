@@ -113,6 +113,16 @@ def test_what_a_run_has_restored_is_said_at_its_end(parts: RunnerFolder) -> None
     assert said[1] == last.ended.reason
 
 
+def test_restic_has_no_types_of_backups(parts: RunnerFolder) -> None:
+    """It says so, and nothing is run; nor does a dry run know any."""
+    done = parts.run("run", "web", "--type", "full")
+    dry = parts.run("run", "web", "--type", "full", "--dry-run")
+    assert (1, 1) == (done.returncode, dry.returncode)
+    assert "its engine makes no backup of type full: it has no types" in done.stderr
+    assert "--type goes with plans that are run" in dry.stderr
+    assert () == parts.runs()
+
+
 def test_a_dry_run_saves_nothing_and_runs_no_hook(parts: RunnerFolder) -> None:
     """It says what would be saved, and which hooks would run."""
     hooked = parts.folder / "hooked"

@@ -57,6 +57,7 @@ class ScriptedEngine:
     meanwhile: Callable[[], None] = nothing
     held: list[tuple[HeldLock, ...]] = field(default_factory=list)
     saved: tuple[Snapshot, ...] = ()
+    able: Capabilities = ABLE
 
     def _answer(self, verb: str, usual: CommandResult | None = None) -> CommandResult:
         self.calls.append(verb)
@@ -64,8 +65,8 @@ class ScriptedEngine:
         return self.answers.get(verb, usual or CommandResult(ResultKind.SUCCESS))
 
     def capabilities(self) -> Capabilities:
-        """Be able to do all."""
-        return ABLE
+        """Return what it can do."""
+        return self.able
 
     def capture(
         self,

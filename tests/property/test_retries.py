@@ -197,7 +197,7 @@ class World:
         """Look once at what is due, and run it all; a runner that ended starts anew."""
         self.loop.poll()
         while not self.is_over and (job := self.pool._choose()) is not None:
-            self.jobs.run(job, self.pool._waiting.pop(job))
+            self.jobs.run(job, *self.pool._waiting.pop(job))
         if self.is_over:
             self.is_over = False
             self.now += MINUTE

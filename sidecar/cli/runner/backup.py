@@ -20,6 +20,7 @@ from sidecar.cli.runner.options import (
     program_options,
 )
 from sidecar.cli.runner.settings import build_settings
+from sidecar.engines.base import BackupType
 from sidecar.lib.errors import UsageError
 from sidecar.runner.due import Job, JobKind, backup_job
 
@@ -36,6 +37,13 @@ _accept_option = click.option(
     is_flag=True,
     help="The plan may hold no file from now on, until it holds some again.",
 )
+_type_option = click.option(
+    "--type",
+    "wanted",
+    type=click.Choice([one.value for one in BackupType]),
+    callback=lambda _context, _option, value: value and BackupType(value),
+    help="The type of the backup, where the engine has types; restic and rsync have none.",
+)
 
 
 @click.command()
@@ -47,6 +55,7 @@ _accept_option = click.option(
     help="Say what would be saved; run no hook, save, forget and send nothing.",
 )
 @_accept_option
+@_type_option
 @document_options
 @program_options
 @empty_options
@@ -54,7 +63,12 @@ _accept_option = click.option(
 @neighbour_options
 @log_options
 def run(
-    plans: tuple[str, ...], all_plans: bool, dry_run: bool, accept_empty: bool, **flags: Any
+    plans: tuple[str, ...],
+    all_plans: bool,
+    dry_run: bool,
+    accept_empty: bool,
+    wanted: BackupType | None,
+    **flags: Any,
 ) -> None:
     """Back plans up now, one after another, with their hooks and retention.
 
@@ -80,6 +94,8 @@ def run(
         raise click.UsageError("name plans, or give --all")
     if accept_empty and (all_plans or dry_run):
         raise click.UsageError("--accept-empty goes with plans that are named, and are run")
+    if wanted is not None and dry_run:
+        raise click.UsageError("--type goes with plans that are run")
     settings = build_settings(flags)
     # Where everything is to be run, both documents have to be known.
     documents = (load if plans else load_whole)(settings.files, os.environ)
@@ -88,7 +104,8 @@ def run(
         line = ProgressLine()
         status = worst([_run_one_dry(settings, documents, job, line) for job in jobs])
     else:
-        status = run_in_foreground(settings, documents, jobs, plans if accept_empty else ())
+        accepted = plans if accept_empty else ()
+        status = run_in_foreground(settings, documents, jobs, accepted, wanted)
     raise click.exceptions.Exit(status)
 
 
@@ -136,12 +153,14 @@ def _run_one_dry(
 @click.command()
 @click.argument("plan")
 @_accept_option
+@_type_option
 @document_options
 @log_options
-def backup(plan: str, accept_empty: bool, **flags: Any) -> None:
+def backup(plan: str, accept_empty: bool, wanted: BackupType | None, **flags: Any) -> None:
     """Let the running daemon back a plan up now, and wait for the end.
 
-    A run of it that waits or runs already is joined: it is never run twice at a time.
+    A run of it that waits or runs already is joined: it is never run twice at a time. With --type
+    it is not, and nothing is run.
 
     A run that finds no file, where an earlier snapshot of the plan holds some, is a warning, and
     nothing of the plan is forgotten. With --accept-empty it is a success, also the next time.
@@ -157,5 +176,11 @@ def backup(plan: str, accept_empty: bool, **flags: Any) -> None:
     from sidecar.cli.runner.jobs import run_by_daemon
 
     raise click.exceptions.Exit(
-        run_by_daemon(build_settings(flags), JobKind.BACKUP, plan, accept_empty=accept_empty)
+        run_by_daemon(
+            build_settings(flags),
+            JobKind.BACKUP,
+            plan,
+            accept_empty=accept_empty,
+            wanted=wanted,
+        )
     )

@@ -21,6 +21,7 @@ from sidecar.cli.output.runs import (
     render_outcome,
 )
 from sidecar.cli.output.text import echo, printable
+from sidecar.engines.base import BackupType
 from sidecar.lib.duration import render_duration
 from sidecar.lib.log import leave_out
 from sidecar.lib.text import short_id
@@ -39,17 +40,26 @@ _STATES = {
 
 
 def run_by_daemon(
-    settings: "RunnerSettings", kind: JobKind, subject: str, *, accept_empty: bool = False
+    settings: "RunnerSettings",
+    kind: JobKind,
+    subject: str,
+    *,
+    accept_empty: bool = False,
+    wanted: BackupType | None = None,
 ) -> int:
     """Have the daemon run a job and wait for its end; raises NoDaemon if there is none.
 
-    `accept_empty`: the plan may hold no file, until it holds some again.
+    `accept_empty`: the plan may hold no file, until it holds some again. `wanted` is the type of a
+    backup.
     """
     from sidecar.web.client import run_job
     from sidecar.web.messages import parse_failure, parse_outcome, parse_progress
 
     name, line = f"{kind.value} {subject}", ProgressLine()
-    for message in run_job(settings.state_directory, kind, subject, accept_empty=accept_empty):
+    events = run_job(
+        settings.state_directory, kind, subject, accept_empty=accept_empty, wanted=wanted
+    )
+    for message in events:
         if progress := parse_progress(message):
             line.show(name, progress)
         elif (state := str(message.get("state", ""))) in _STATES:
@@ -66,17 +76,19 @@ def run_in_foreground(
     documents: "Documents",
     jobs: Sequence[Job],
     accepted: Collection[str] = (),
+    wanted: BackupType | None = None,
 ) -> int:
     """Run jobs of the documents one after another, in this process.
 
-    `accepted` are the ids of plans that may hold no file, until they hold some again.
+    `accepted` are the ids of plans that may hold no file, until they hold some again. `wanted` is
+    the type of the backups; None: their engines choose.
     """
     from sidecar.runner.foreground import run_here
     from sidecar.runner.job.progress import RunFinished
 
     line, statuses = ProgressLine(), list[int]()
     leave_out(is_shown_at_end)
-    events = run_here(settings, dict(os.environ), documents, jobs, accepted)
+    events = run_here(settings, dict(os.environ), documents, jobs, accepted, wanted)
     with closing(events):
         for job, event in events:
             if isinstance(event, RunFinished):

@@ -92,8 +92,8 @@ class ResticEngine:
         `parent` is a snapshot that an earlier run of the plan has made, see `base.Engine`. A
         restic that does not know --skip-if-unchanged runs without it, and a note says so.
         """
-        if (refused := refuse_type("restic", (), wanted)) is not None:
-            return refused
+        if reason := refuse_type((), wanted):
+            return failed(FailureClass.UNKNOWN, reason)
         return as_result(lambda: self._backup(plan, instance, report, parent))
 
     def seal(self, plan: RunPlan, captured: CommandResult, report: Report) -> CommandResult:

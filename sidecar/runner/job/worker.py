@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from sidecar.backrest.reading import Config, Repo, RunPlan, Timing
-from sidecar.engines.base import CommandResult, FailureClass, Stats, failed
+from sidecar.engines.base import BackupType, CommandResult, FailureClass, Stats, failed
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.process import ProcessRunner
 from sidecar.lib.text import counted, render_size, short_id
@@ -68,8 +68,8 @@ class JobRunner:
         self._now = now
         self._answers_fires = answers_fires
 
-    def run(self, job: Job, trigger: RunCause) -> None:
-        """Run a job; how it ended goes to the hub."""
+    def run(self, job: Job, trigger: RunCause, wanted: BackupType | None = None) -> None:
+        """Run a job, a backup of the type that is wanted; how it ended goes to the hub."""
         self._hub.begin(job)
         config = self._document.now.documents.config_of(job)
         if config is None:
@@ -78,7 +78,7 @@ class JobRunner:
             self._hub.set_end(job, RunFinished(reason=moved))
             return
         try:
-            run = self._run(job, config, trigger)
+            run = self._run(job, config, trigger, wanted)
         except SidecarError as error:
             self._reporter.dropped(job, str(error))
             self._hub.set_end(job, RunFinished(reason=str(error)))
@@ -90,7 +90,9 @@ class JobRunner:
         where = ", ".join(places_of(error.__traceback__))
         self._reporter.dropped(job, f"unforeseen: {type(error).__name__} at {where}")
 
-    def _run(self, job: Job, config: Config, trigger: RunCause) -> Run | None:
+    def _run(
+        self, job: Job, config: Config, trigger: RunCause, wanted: BackupType | None
+    ) -> Run | None:
         executed = self._document.now
         if reason := executed.blocker(job):
             raise SidecarError(reason, "correct the document")
@@ -108,7 +110,7 @@ class JobRunner:
         lost, restored = None, ""
         if plan is not None and away is None:
             lost, restored = self._refill(plan, trigger)
-        conditions = RunConditions(answers, away or lost, restored)
+        conditions = RunConditions(answers, away or lost, restored, wanted)
         report = partial(self._hub.publish, job)
         run = self._stages.session.run(job, config, trigger, report, conditions)
         if repo is not None and away is None and run.ended is not None:

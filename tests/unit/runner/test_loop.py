@@ -17,7 +17,7 @@ import pytest
 
 from sidecar.backrest.reading import Config, Repo, RunHook, RunPlan, Timing
 from sidecar.docker.models import Container
-from sidecar.engines.base import FailureClass, Progress, Stats
+from sidecar.engines.base import BackupType, FailureClass, Progress, Stats
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.runner import parts as parts_module
 from sidecar.runner.control import ControlApi, find_job
@@ -49,6 +49,8 @@ from sidecar.service.metrics import render_metrics
 from sidecar.web.client import run_job
 from sidecar.web.messages import Message, parse_outcome, parse_progress, render_progress
 from sidecar.web.runner import serve_runner
+from tests.fakes.made_engines import MadeEngines
+from tests.fakes.scripted_docker import ABLE, ScriptedEngine
 from tests.unit.web.clients import ask, eventually
 
 DAY, HOUR = 86_400.0, 3_600.0
@@ -67,6 +69,7 @@ class World:
     scheduling: Scheduling = field(default_factory=Scheduling)
     restore_check: str = ""
     now: float = NOON
+    engine: ScriptedEngine = field(default_factory=lambda: ScriptedEngine([]))
 
     def __post_init__(self) -> None:
         self.write(plan())
@@ -119,7 +122,9 @@ class World:
             settings, self.execution, self.loader, self.pool, self.report, heartbeat
         )
         self.loop = RunnerLoop(dependencies, self.clock)
-        self.api = ControlApi(document, findings, self.pool, self.hub, self.report)
+        self.api = ControlApi(
+            document, findings, self.pool, self.hub, self.report, MadeEngines(lambda _: self.engine)
+        )
         return self
 
     def clock(self) -> float:
@@ -540,7 +545,7 @@ def test_a_fire_that_failed_is_tried_again_when_its_time_has_come(world: World) 
     assert WEB not in world.waiting()
     world.now += 30
     world.loop.poll()
-    assert RunCause.RETRY is world.pool._waiting[WEB]
+    assert (RunCause.RETRY, None) == world.pool._waiting[WEB]
     jobs, acting = job_runner(world, Ended(RunOutcome.SUCCESS, NOON))
     jobs.run(WEB, RunCause.RETRY)
     assert [Retry(NOON - 60, None, 1)] == [one.answers for one in acting.conditions]
@@ -554,11 +559,11 @@ def test_the_next_fire_replaces_one_that_is_tried_again(world: World, *, in_queu
     if in_queue:
         world.now = NOON + 1800
         world.loop.poll()
-        assert RunCause.RETRY is world.pool._waiting[WEB]
+        assert (RunCause.RETRY, None) == world.pool._waiting[WEB]
     world.now = NOON + HOUR
     world.loop.poll()
     jobs, acting = job_runner(world, Ended(RunOutcome.SUCCESS, NOON))
-    jobs.run(WEB, world.pool._waiting[WEB])
+    jobs.run(WEB, *world.pool._waiting[WEB])
     assert [Retry(NOON + HOUR)] == [one.answers for one in acting.conditions]
     (missed,) = world.execution.journal.past.missed_fires()
     assert (NOON - 60, NOON - 60, 1) == (missed.first, missed.last, missed.count)
@@ -757,6 +762,39 @@ def test_that_a_plan_may_be_empty_is_said_with_its_backup(world: World) -> None:
         next(run(JobKind.BACKUP, "web", accept_empty=True))
         assert world.execution.journal.findings.is_empty_accepted("web")
         assert not world.execution.journal.findings.is_empty_accepted("store")
+
+
+def test_a_backup_can_be_asked_for_by_its_type(world: World) -> None:
+    """It reaches whoever runs it, if the engine has that type."""
+    world.engine.able = replace(ABLE, types=frozenset({BackupType.FULL, BackupType.DIFF}))
+    world.loop.poll()
+    with served(world) as run:
+        with pytest.raises(SidecarError, match=r"no backup of type incr: it has full, diff"):
+            next(run(JobKind.BACKUP, "web", wanted=BackupType.INCR))
+        assert set() == world.waiting()
+        assert {"state": "queued"} == next(run(JobKind.BACKUP, "web", wanted=BackupType.DIFF))
+        assert {WEB: (RunCause.MANUAL, BackupType.DIFF)} == world.pool._waiting
+        with pytest.raises(SidecarError, match="waits or runs already, whose type is its own"):
+            next(run(JobKind.BACKUP, "web", wanted=BackupType.FULL))
+        assert {"state": "joined"} == next(run(JobKind.BACKUP, "web"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "why"),
+    [
+        (JobKind.BACKUP, "web", "web goes to store: its engine makes no backup of type full"),
+        (JobKind.PRUNE, "store", "store has no backup of type full"),
+    ],
+)
+def test_what_has_no_types_runs_in_none(
+    world: World, kind: JobKind, subject: str, why: str
+) -> None:
+    """An engine without types, and what is no backup; nothing is queued."""
+    world.engine.able = replace(ABLE, types=frozenset())
+    world.loop.poll()
+    with served(world) as run, pytest.raises(SidecarError, match=why):
+        next(run(kind, subject, wanted=BackupType.FULL))
+    assert set() == world.waiting()
 
 
 def test_the_daemon_says_why_nothing_was_run(world: World) -> None:

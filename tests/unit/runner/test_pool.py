@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from sidecar.engines.base import BackupType
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.journal import RunCause
 from sidecar.runner.pool import Admission, Pool, QueueRules
@@ -55,6 +56,7 @@ class Stage:
     done: list[Job] = field(default_factory=list)
     failed: list[tuple[Job, BaseException]] = field(default_factory=list)
     triggers: list[RunCause] = field(default_factory=list)
+    wanted: list[BackupType | None] = field(default_factory=list)
     poison: BaseException | None = None
     change: threading.Condition = field(default_factory=threading.Condition)
     released: set[Job] = field(default_factory=set)
@@ -64,11 +66,12 @@ class Stage:
     def __post_init__(self) -> None:
         self.pool = Pool(self.run, self.workers, self.note_done, self.note_failed, self.rules)
 
-    def run(self, job: Job, trigger: RunCause) -> None:
+    def run(self, job: Job, trigger: RunCause, wanted: BackupType | None) -> None:
         """Be at work until it is released."""
         with self.change:
             self.begun.append(job)
             self.triggers.append(trigger)
+            self.wanted.append(wanted)
             self.change.notify_all()
             assert self.change.wait_for(lambda: job in self.released or self.is_open, SECONDS)
         if self.poison is not None:
@@ -143,7 +146,7 @@ def test_a_job_is_queued_anew_only_when_its_end_has_been_told() -> None:
         assert asked.wait(SECONDS)
         order.append(pool.submit(A1))
 
-    pool = Pool(lambda _, __: None, 1, note_done, lambda *_: None)
+    pool = Pool(lambda *_: None, 1, note_done, lambda *_: None)
     submitter = threading.Thread(target=submit)
     submitter.start()
     pool.submit(A1)
@@ -260,13 +263,16 @@ def test_work_is_never_run_twice_at_a_time() -> None:
         stage.wait(lambda: stage.begun == [A1, B1, A1])
 
 
-def test_why_it_is_run_is_told() -> None:
-    """By the one who submitted it first."""
+def test_why_it_is_run_and_of_what_type_is_told() -> None:
+    """By the one who submitted it first; a schedule asks for no type."""
     with staged(1) as stage:
-        stage.pool.submit(A1, RunCause.MANUAL)
+        stage.pool.submit(A1, RunCause.MANUAL, BackupType.FULL)
         stage.pool.submit(A1, RunCause.SCHEDULE)
         stage.release(A1)
-        assert [RunCause.MANUAL] == stage.triggers
+        stage.pool.submit(A2)
+        stage.release(A2)
+        assert [RunCause.MANUAL, RunCause.SCHEDULE] == stage.triggers
+        assert [BackupType.FULL, None] == stage.wanted
 
 
 @pytest.mark.parametrize("poison", [RuntimeError("MARK"), OSError(28, "full"), ValueError()])

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from sidecar.engines.base import Progress
+from sidecar.engines.base import BackupType, Progress
 from sidecar.lib.errors import SidecarError
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.job.progress import ProgressHub, RunFinished
@@ -72,7 +72,11 @@ def test_what_is_asked_is_what_arrives(tmp_path: Path) -> None:
 
     with serving(tmp_path, keep):
         list(run_job(tmp_path, JobKind.CHECK, "büro 😀", accept_empty=True, seconds=SECONDS))
-    assert [{"kind": "check", "of": "büro 😀", "accept_empty": True}] == asked
+        list(run_job(tmp_path, JobKind.BACKUP, "web", wanted=BackupType.DIFF, seconds=SECONDS))
+    assert [
+        {"kind": "check", "of": "büro 😀", "accept_empty": True},
+        {"kind": "backup", "of": "web", "accept_empty": False, "type": "diff"},
+    ] == asked
 
 
 def test_the_status_is_asked_for_by_its_page(tmp_path: Path) -> None:
@@ -221,7 +225,8 @@ class OneJob:
         self.pool = Pool(self._run, 1, self._done, self._failed)
         self.pool.start()
 
-    def _run(self, job: Job, trigger: RunCause) -> None:
+    def _run(self, job: Job, trigger: RunCause, wanted: BackupType | None) -> None:
+        del wanted
         self.runs += 1
         self.hub.begin(job)
         self.began.set()

@@ -25,6 +25,7 @@ from sidecar.backrest.reading import (
     Timing,
 )
 from sidecar.engines.base import (
+    BackupType,
     CommandResult,
     EngineError,
     FailureClass,
@@ -327,6 +328,18 @@ def test_what_no_engine_can_do_stops_nothing(scene: Scene) -> None:
     assert plain_sets == [START, HALTED]
     assert scene.sets[2:] == [("ANY_ERROR", "SNAPSHOT_ERROR")]
     assert scene.written() == []
+
+
+def test_the_type_that_is_wanted_reaches_the_engine(scene: Scene) -> None:
+    """And no other run."""
+    wanted = RunConditions(wanted=BackupType.DIFF)
+    scene.session.run(WEB, scene.config, RunCause.MANUAL, conditions=wanted)
+    scene.run()
+
+    assert [call for call in scene.calls if "backup" in call] == [
+        "diff backup",
+        f"backup after {MADE.snapshot}",
+    ]
 
 
 CAPTURED = CommandResult(ResultKind.SUCCESS, stats=MADE.stats, is_sealed=False)
