@@ -5,7 +5,7 @@ leaves out is plain: one volume `data` at `/data`, and a document with one repos
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -32,6 +32,7 @@ class Example:
     `labels` and `mounts` (`SOURCE:DESTINATION`) are those of the service `web`; `others`
     the labels of further services (`PROJECT/SERVICE` for one of another project); `volumes`,
     `image` (the labels of web's image), `repos`, `plans` and `policy` the rest of the world;
+    `runner_repos` the repositories of the runner's document, if there is one;
     `runner` the runner's mounts; `owners` whose the plans are; `container` the name of web's
     container where it is not the usual one; `goes_when_stopped`: it was started with `--rm`;
     `swarm` the labels of the Swarm service that web is;
@@ -45,6 +46,7 @@ class Example:
     volumes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     image: Mapping[str, str] = field(default_factory=dict)
     repos: tuple[Mapping[str, Any], ...] = ({"id": "default"},)
+    runner_repos: tuple[Mapping[str, Any], ...] = ()
     plans: tuple[Mapping[str, Any], ...] = ()
     policy: Policy = field(default_factory=Policy)
     runner: tuple[str, ...] | None = None
@@ -76,6 +78,12 @@ EXAMPLES: Mapping[str, Example] = {
     "schedule.invalid": Example({"schedule": "0 3 1 * MON"}),
     "keep.invalid": Example({"keep": "daily=7,weeks=4"}),
     "paths.empty": Example({}, "The service has no volume.", mounts=()),
+    "plan.moving": Example(
+        {"repo": "nas"},
+        "The plan stands in `config.json`, and the repository `nas` in `runner.json`.",
+        plans=({"id": "backrest_sidecar_cloud_web", "repo": "default", "paths": ["/data"]},),
+        runner_repos=({"id": "nas", "uri": "rsync:/backups"},),
+    ),
     "plan.id-taken": Example(
         {"id": "shop"},
         "The plan was made for the service `shop` of the project `store`, which is still there.",
@@ -199,7 +207,7 @@ def find_problem(reason: str) -> Problem:
     example = EXAMPLES[reason]
     runner = None if example.runner is None else tuple(map(_mount, example.runner))
     proposal = propose(
-        Document(_document(example)),
+        Document(_document(example.repos, example.plans)),
         DesiredState(
             _inventory(example),
             example.policy,
@@ -208,6 +216,7 @@ def find_problem(reason: str) -> Problem:
             history=PlanHistory(
                 owners={plan: Owner(key) for plan, key in example.owners.items()}, grace=1e9
             ),
+            runner=Document(_document(example.runner_repos)) if example.runner_repos else None,
         ),
     )
     return next(found for found in proposal.rendered.problems if found.reason == reason)
@@ -272,9 +281,8 @@ def _mount(given: str) -> Mount:
     return Mount("volume", f"{_VOLUMES}/{name}/_data", destination, name, "local")
 
 
-def _document(example: Example) -> str:
-    repos = [{"uri": "/repository", "autoInitialize": True, **repo} for repo in example.repos]
-    plans = list(example.plans)
+def _document(listed: Iterable[Mapping[str, Any]], plans: Sequence[Mapping[str, Any]] = ()) -> str:
+    repos = [{"uri": "/repository", "autoInitialize": True, **repo} for repo in listed]
     return json.dumps(
         {"modno": 1, "version": 6, "instance": "host", "repos": repos, "plans": plans}
     )

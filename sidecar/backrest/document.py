@@ -4,9 +4,10 @@
 nothing but the given plans and `modno` differs by a byte.
 """
 
+import json
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -80,6 +81,16 @@ class DocumentView:
     def __post_init__(self) -> None:
         object.__setattr__(self, "plan_by_id", {plan.id: plan for plan in reversed(self.plans)})
         object.__setattr__(self, "repo_by_id", {repo.id: repo for repo in reversed(self.repos)})
+
+
+def joined_view(view: DocumentView, runner: DocumentView) -> DocumentView:
+    """Return the plans and repositories of config.json and of the runner's document as one view.
+
+    Of a plan that stands in both, that of config.json counts. Repositories of any engine are
+    of use in the runner's document.
+    """
+    usable = [replace(repo, not_restic="") if repo.not_restic else repo for repo in runner.repos]
+    return DocumentView((*view.plans, *runner.plans), (*view.repos, *usable))
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +203,14 @@ def merge_plans(
     removed: Sequence[str] = (),
     *,
     served: bool = False,
+    carried: Mapping[str, Any] | None = None,
 ) -> Document:
     """Return the document with plans added, edited and removed, and `modno` up by one.
 
     `removed` are ids. New plans are put before the first greater id. Nothing else changes
     by a byte; with nothing to change the document itself is returned. One that Backrest
-    `served` keeps its `modno`: Backrest compares it with its own, and counts.
+    `served` keeps its `modno`: Backrest compares it with its own, and counts. `carried`: the
+    whole JSON of new plans that come from another document.
     """
     if not added and not edits and not removed:
         return document
@@ -207,10 +220,13 @@ def merge_plans(
     settings: dict[str, Any] = {} if served else {"modno": _next_modno(document.root)}
     changes: list[Edit] = []
     if layout.plans is None or layout.holder is None:
-        ordered = sorted(added, key=lambda plan: plan.id)
-        settings["plans"] = [plan.to_json() for plan in ordered]
+        settings["plans"] = [item for _, item in _slots((), added, carried or {})]
     else:
-        changes = _plan_changes(text, layout.holder, layout.plans, added, edits, style)
+        changes = _edit_changes(text, layout.plans, edits, style)
+        ids = [_id_of(member.value) for member in layout.plans]
+        items = list(_slots(ids, added, carried or {}))
+        at = style.at(_PLAN_MEMBERS - 1)
+        changes += insert_items(text, layout.holder.start, layout.plans, items, at)
     changes += edit_object(text, text.index("{"), settings, (), style, layout.top)
     return document.edited(changes)
 
@@ -268,28 +284,32 @@ def _id_of(plan: Any) -> str:
     return plan_id if type(plan_id) is str else ""
 
 
-def _plan_changes(
-    text: str,
-    holder: Member,
-    plans: Sequence[Member],
-    added: Sequence[Plan],
-    edits: Sequence[PlanEdit],
-    style: Style,
+def carry_plan(document: Document, edit: PlanEdit) -> dict[str, Any]:
+    """Return the JSON of a plan of this document, with an edit made, for another document."""
+    text, plans = document.text, document.layout.plans or ()
+    member = next(member for member in plans if _id_of(member.value) == edit.id)
+    own = text[member.start : member.end]
+    changes = edit_object(own, 0, edit.settings, edit.removals, Style(None))
+    plan: dict[str, Any] = json.loads(apply_edits(own, changes))
+    return plan
+
+
+def _edit_changes(
+    text: str, plans: Sequence[Member], edits: Sequence[PlanEdit], style: Style
 ) -> list[Edit]:
     by_id = {edit.id: edit for edit in edits}
-    ids: list[str] = []
     changes: list[Edit] = []
-    for member in plans:
-        ids.append(_id_of(member.value))
-        edit = by_id.pop(ids[-1], None)
+    for member in plans if by_id else ():
+        edit = by_id.pop(_id_of(member.value), None)
         if edit is not None:
             at = style.at(_PLAN_MEMBERS)
             changes += edit_object(text, member.start, edit.settings, edit.removals, at)
-    items = list(_slots(ids, added))
-    return [*changes, *insert_items(text, holder.start, plans, items, style.at(_PLAN_MEMBERS - 1))]
+    return changes
 
 
-def _slots(ids: Sequence[str], added: Sequence[Plan]) -> Iterator[tuple[int, Any]]:
+def _slots(
+    ids: Sequence[str], added: Sequence[Plan], carried: Mapping[str, Any]
+) -> Iterator[tuple[int, Any]]:
     """Yield (index, plan): before the first greater id, also where the ids are unsorted."""
     ordered = all(one <= other for one, other in pairwise(ids))
     for plan in sorted(added, key=lambda item: item.id):
@@ -297,4 +317,4 @@ def _slots(ids: Sequence[str], added: Sequence[Plan]) -> Iterator[tuple[int, Any
             index = bisect_right(ids, plan.id)
         else:
             index = next((i for i, other in enumerate(ids) if other > plan.id), len(ids))
-        yield index, plan.to_json()
+        yield index, carried.get(plan.id) or plan.to_json()

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from sidecar.backrest.cron import CronError, check_cron
 from sidecar.backrest.engine_name import EngineName, engine_of
+from sidecar.backrest.engine_options import parse_options
+from sidecar.backrest.flag_words import split_entry
 from sidecar.backrest.jsontext import Object, parse_integer
 from sidecar.backrest.messages import (
     AUTH,
@@ -28,7 +30,7 @@ from sidecar.backrest.messages import (
     value_of,
 )
 from sidecar.backrest.shape import DocumentFault, check_shape
-from sidecar.lib.text import quoted
+from sidecar.lib.text import SpecInvalid, quoted
 
 VERSION: Final = 6
 """The version of the document that we know and write."""
@@ -49,7 +51,7 @@ _POLICIES: Final = ("prunePolicy", "checkPolicy", "forgetPolicy")
 _NEW_IDENTITY: Final = "remove `identity`: Backrest makes a new one, and peers must pair again"
 
 _RESTIC_URI: Final = (
-    "write a restic URI, such as /backups, sftp:USER@HOST:/PATH or rest:https://HOST"
+    "move it to runner.json, which backrest-runner reads, or write a restic URI, such as /backups"
 )
 
 _Holder = Mapping[str, Any]
@@ -151,6 +153,36 @@ def check_engines(document: Mapping[str, Any]) -> list[DocumentFault]:
         for index, repo in enumerate(repos if isinstance(repos, list) else ())
         if isinstance(repo, dict) and (fault := check_engine(repo.get("uri"))) is not None
     ]
+
+
+def check_options(document: Mapping[str, Any]) -> list[DocumentFault]:
+    """Return the flags of repositories of other engines that these engines do not know.
+
+    For the runner's document, which holds such repositories.
+    """
+    repos = document.get("repos")
+    found = (
+        (index, _option_fault(repo))
+        for index, repo in enumerate(repos if isinstance(repos, list) else ())
+        if isinstance(repo, dict)
+    )
+    return [fault.under("repos", index) for index, fault in found if fault is not None]
+
+
+def _option_fault(repo: _Holder) -> DocumentFault | None:
+    uri, flags = repo.get("uri"), repo.get("flags")
+    engine = engine_of(uri) if type(uri) is str else EngineName.RESTIC
+    entries = [entry for entry in flags if type(entry) is str] if isinstance(flags, list) else []
+    if engine is EngineName.RESTIC:
+        return None
+    words = [split_entry(entry) for entry in entries]
+    if None in words:
+        return DocumentFault("/flags", "a flag has an open quote or a last backslash")
+    try:
+        parse_options(engine, [word for one in words for word in one or ()])
+    except SpecInvalid as error:
+        return DocumentFault("/flags", error.message, error.hint)
+    return None
 
 
 def check_engine(uri: object) -> DocumentFault | None:

@@ -100,6 +100,16 @@ def config_flag(option: Callable[..., Decorator]) -> Decorator:
     )
 
 
+def runner_config_flag(option: Callable[..., Decorator]) -> Decorator:
+    """Return the flag of the runner's document; `option` is that of the program."""
+    return option(
+        "--runner-config",
+        type=click.Path(path_type=Path, readable=False),
+        help="Document of the repositories that Backrest does not run, used if it is there.  "
+        "[default: runner.json beside the document]",
+    )
+
+
 def state_dir_flag(option: Callable[..., Decorator], name: str) -> Decorator:
     """Return the flag of the state directory, `name` beside the document by default."""
     return option(

@@ -4,18 +4,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sidecar.backrest.flag_words import split_entry
 from sidecar.backrest.reading import Repo
 from sidecar.engines.base import EngineError, FailureClass
 
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
 _CPU = {"CPU_HIGH": ("nice", "-n", "-10"), "CPU_LOW": ("nice", "-n", "10")}
-# A piece of an entry of flags: white space, or a part of a word.
-_PIECE = re.compile(
-    r"""(?P<blank>[ \t\r\n]+)|\\(?P<escaped>.)|'(?P<single>[^']*)'|"""
-    r""""(?P<double>(?:[^"\\]|\\.)*)"|(?P<plain>[^ \t\r\n\\'"]+)""",
-    re.DOTALL,
-)
-_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _IO = {
     "IO_IDLE": ("ionice", "-c", "3"),
     "IO_BEST_EFFORT_LOW": ("ionice", "-c", "2", "-n", "7"),
@@ -77,34 +71,12 @@ def references(text: str) -> list[str]:
 
 
 def split_flag(entry: str) -> tuple[str, ...]:
-    """Split an entry of flags into words by the rules of google/shlex, which Backrest uses.
+    """Split an entry of flags into words, as Backrest does: see `flag_words`.
 
-    They are not those of Python's `shlex`: a word that begins with `#` starts a comment, to the
-    end of the line, and within double quotes a backslash escapes every character. Raises
-    EngineError for what is left open, without the text of the entry: it may hold a secret.
+    Raises EngineError for what is left open, without the text of the entry: it may hold a secret.
     """
-    words: list[str] = []
-    word: str | None = None
-    position = 0
-    while position < len(entry):
-        if word is None and entry[position] == "#":
-            end = entry.find("\n", position)
-            position = len(entry) if end < 0 else end
-            continue
-        piece = _PIECE.match(entry, position)
-        if piece is None:
-            message = "a flag cannot be split into words: it has an open quote or a last backslash"
-            raise EngineError(FailureClass.UNKNOWN, message, "close its quotes")
-        position = piece.end()
-        if piece["blank"] is None:
-            word = (word or "") + _text_of(piece)
-        elif word is not None:
-            words.append(word)
-            word = None
-    return tuple(words) if word is None else (*words, word)
-
-
-def _text_of(piece: re.Match[str]) -> str:
-    if piece["double"] is not None:
-        return _ESCAPED.sub(r"\1", piece["double"])
-    return next(filter(None, piece.group("escaped", "single", "plain")), "")
+    words = split_entry(entry)
+    if words is None:
+        message = "a flag cannot be split into words: it has an open quote or a last backslash"
+        raise EngineError(FailureClass.UNKNOWN, message, "close its quotes")
+    return words

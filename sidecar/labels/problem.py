@@ -47,6 +47,10 @@ REASONS: Mapping[str, Reason] = {
     ),
     "keep.invalid": Reason(Severity.ERROR, "not a retention"),
     "paths.empty": Reason(Severity.ERROR, "nothing is left to back up"),
+    "plan.moving": Reason(
+        Severity.WARNING,
+        "the plan is on its way between config.json and the runner's document, and stands in both",
+    ),
     "plan.id-taken": Reason(
         Severity.ERROR,
         "the plan of that id belongs to another workload, which is still there, or the hook "

@@ -1,6 +1,7 @@
 """Document × `Rendered` → `Changes`: which owned plans are new, edited, orphaned, unchanged."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,7 +67,7 @@ def diff_plans(
             continue
         faulty = broken.get(plan.id, _NOTHING)
         inputs = (raw, plan, policy, faulty)
-        if edit := recall(plan.id, inputs, _edit_of, *inputs):
+        if edit := recall(plan.id, inputs, edit_of, *inputs):
             if plan.id in contested:
                 edit = _without(edit, contested[plan.id] - faulty)
             if edit.settings or edit.removals:
@@ -95,7 +96,7 @@ def _enforced(existing: Mapping[str, Object], rendered: Rendered) -> Iterator[Pl
                 yield PlanEdit(item.plan_id, settings, tuple(changed.keys() - settings.keys()))
 
 
-def _edit_of(raw: Object, plan: Plan, policy: Policy, broken: frozenset[str]) -> PlanEdit | None:
+def edit_of(raw: Object, plan: Plan, policy: Policy, broken: frozenset[str]) -> PlanEdit | None:
     """Return the edit that makes `raw` equal to `plan` in the keys that are ours; None: it is."""
     have, want = normalise_plan(raw), plan.to_json()
     settings: dict[str, Any] = {}
@@ -128,6 +129,26 @@ def _is_default_pause(have: Mapping[str, Any], plan: Plan, policy: Policy) -> bo
 def _without(edit: PlanEdit, keys: frozenset[str]) -> PlanEdit:
     settings = {key: value for key, value in edit.settings.items() if key not in keys}
     return PlanEdit(edit.id, settings, tuple(key for key in edit.removals if key not in keys))
+
+
+def joined(one: Changes, other: Changes, moved: AbstractSet[str]) -> Changes:
+    """Join the changes of two documents; `moved` are plans whose move from one to the other ends.
+
+    A plan that is added to one and stands in the other counts as edited.
+    """
+    parts = (one, other)
+    ids = {key for part in parts for key in (*part.updated, *part.unchanged, *part.orphaned)}
+    added = [plan for part in parts for plan in part.added]
+    moving = [PlanEdit(plan.id, {"repo": plan.repo}, ()) for plan in added if plan.id in ids]
+    edits = _join(_join(one.edits, other.edits), moving)
+    touched = {edit.id for edit in edits}
+    return Changes(
+        tuple(sorted((p for p in added if p.id not in ids), key=lambda plan: plan.id)),
+        edits,
+        tuple(sorted({*one.orphaned, *other.orphaned})),
+        tuple(sorted({*one.unchanged, *other.unchanged} - touched)),
+        tuple(sorted({*one.removed, *other.removed} - moved)),
+    )
 
 
 def with_more(changes: Changes, more: Iterable[PlanEdit], removed: tuple[str, ...]) -> Changes:

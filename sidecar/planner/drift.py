@@ -46,6 +46,7 @@ class Watch:
     def after(self, proposal: Proposal, now: float) -> "Watch":
         """Return the watch after a pass that left the document as proposed."""
         plans = {plan.id: plan for plan in proposal.rendered.plans}
+        plans |= {key: plan for key, plan in self.asserted.items() if not proposal.concerns(key)}
         put_back = {
             drift: tuple(t for t in times if now - t < _PERIOD)
             for drift, times in self.put_back.items()
@@ -78,12 +79,13 @@ class Watch:
 
 def find_drift(watch: Watch, proposal: Proposal) -> tuple[Drift, ...]:
     """List what a pass puts back although the labels ask for the same as in the last pass."""
-    changes = proposal.changes
+    changes = proposal.all_changes
     plans = {plan.id: plan for plan in proposal.rendered.plans}
     found = [
         Drift(edit.id, key)
         for edit in changes.edits
         if edit.id in plans and watch.asserted.get(edit.id) == plans[edit.id]
+        if edit.id not in proposal.placement.moving
         for key in (*edit.settings, *edit.removals)
     ]
     found += [Drift(p.id, PLAN) for p in changes.added if watch.asserted.get(p.id) == p]

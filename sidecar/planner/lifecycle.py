@@ -7,17 +7,19 @@ their backups must not end too.
 
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
-from sidecar.backrest.document import Document, PlanEdit
+from sidecar.backrest.document import PlanEdit
 from sidecar.backrest.jsontext import Object
 from sidecar.backrest.normal import normalise_plan
 from sidecar.labels.policy import Policy
 from sidecar.planner.ids import Owner, owner_of
 from sidecar.planner.plans import Rendered, ids_of
 from sidecar.schedule.fires import EARLIEST
+
+T = TypeVar("T")
 
 _DISABLED = {"disabled": True}
 _FEW, _SOME = 2, 4
@@ -54,6 +56,7 @@ class PlanHistory:
         owners: whose a plan is.
         take_over: plans that another than their owner may go on with.
         stopped: ids of containers that a running backup has stopped.
+        former: the repositories that a plan was saved to before it moved to the other document.
     """
 
     orphans: Mapping[str, float] = field(default_factory=dict)
@@ -70,6 +73,19 @@ class PlanHistory:
     owners: Mapping[str, Owner] = field(default_factory=dict)
     take_over: frozenset[str] = frozenset()
     stopped: frozenset[str] = frozenset()
+    former: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class StandingPlans(NamedTuple):
+    """The plans that stand in the documents, as JSON by id.
+
+    `leaving`: those that are moving out of config.json; `ended`: those whose move ends with this
+    pass, each with the repository that it leaves.
+    """
+
+    plans: Mapping[str, Object]
+    leaving: frozenset[str] = frozenset()
+    ended: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +93,8 @@ class Ageing:
     """What a pass does to plans because of their age, and the history to remember.
 
     `held`: the orphans that are left as they are because they are too many at once.
-    `history`: what it was decided by.
+    `history`: what it was decided by. `former`: repositories that plans have moved away from.
+    `plans`: those that this is limited to, None: all.
     """
 
     edits: tuple[PlanEdit, ...] = ()
@@ -89,6 +106,33 @@ class Ageing:
     held: tuple[str, ...] = ()
     owners: Mapping[str, Owner] = field(default_factory=dict)
     history: PlanHistory = field(default_factory=PlanHistory)
+    former: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    plans: frozenset[str] | None = None
+
+    def limited(self, plans: frozenset[str]) -> "Ageing":
+        """Return what is to be remembered once only these plans are written.
+
+        Of all others that is what the history says; nothing is done to them.
+        """
+        history = self.history
+
+        def joined(now: Mapping[str, T], before: Mapping[str, T]) -> dict[str, T]:
+            kept = {key: value for key, value in before.items() if key not in plans}
+            return {key: value for key, value in now.items() if key in plans} | kept
+
+        return replace(
+            self,
+            edits=tuple(edit for edit in self.edits if edit.id in plans),
+            removed=tuple(key for key in self.removed if key in plans),
+            orphans=joined(self.orphans, history.orphans),
+            accepted=(self.accepted & plans) | (history.accepted - plans),
+            disabled=joined(self.disabled, history.disabled),
+            enabling=joined(self.enabling, history.enabling),
+            owners=joined(self.owners, history.owners),
+            former=joined(self.former, history.former),
+            plans=plans,
+        )
 
     @property
     def disables(self) -> bool:
@@ -97,14 +141,19 @@ class Ageing:
 
 
 def age_plans(
-    document: Document, rendered: Rendered, policy: Policy, history: PlanHistory, now: float
+    standing: StandingPlans, rendered: Rendered, policy: Policy, history: PlanHistory, now: float
 ) -> Ageing:
-    """Decide which owned plans are disabled, removed or enabled again; `now` in unix seconds."""
-    owned = [key for key in document.plans if key.startswith(policy.plan_id_prefix)]
+    """Decide which owned plans are disabled, removed or enabled again; `now` in unix seconds.
+
+    A plan that moves out of config.json is disabled there, so that Backrest stops to run it.
+    """
+    leaving = standing.leaving - standing.ended.keys()
+    owned = [key for key in standing.plans if key.startswith(policy.plan_id_prefix)]
     off = frozenset(_switched_off(owned, rendered, policy))
     there = rendered.claimed | off | history.quiesced
     lost = [key for key in owned if key not in there]
-    disabled = {key: history.disabled[key] for key in owned if key in history.disabled}
+    remembered = history.disabled.keys() - (standing.leaving & standing.ended.keys())
+    disabled = {key: history.disabled[key] for key in owned if key in remembered}
     orphans = {key: _since(history.orphans.get(key, now), now) for key in lost}
     known = history.accepted.union(lost if history.accepting else ())
     accepted = known & frozenset(lost)
@@ -119,15 +168,16 @@ def age_plans(
         removed = tuple(sorted(expired))
     elif history.action is Orphans.DISABLE:
         ending = expired
-    again = history.disabling | off
-    returned = [key for key in disabled if key in rendered.claimed]
-    enabling = _enabling(owned, rendered, history, now)
+    again = history.disabling | off | leaving
+    here = [key for key in owned if key in rendered.claimed and key not in leaving]
+    returned = [key for key in here if key in disabled]
+    enabling = _enabling(here, rendered, history, now)
     enabling |= {key: (disabled[key], now) for key in returned if not _is_labelled(key, rendered)}
-    ending = [*sorted(off), *ending] if history.may_disable else []
-    ended = dict(_disabling(document, ending, disabled.keys() - again))
+    ending = [*sorted(off | leaving), *ending] if history.may_disable else []
+    ended = dict(_disabling(standing.plans, ending, disabled.keys() - again))
     disabled |= ended
     edits = [
-        *_enable(document, enabling),
+        *_enable(standing.plans, enabling),
         *(PlanEdit(key, {"schedule": _DISABLED}, ()) for key in ended),
     ]
     gone = frozenset((*removed, *returned))
@@ -139,16 +189,36 @@ def age_plans(
         disabled={key: schedule for key, schedule in disabled.items() if key not in gone},
         enabling=enabling,
         held=held,
-        owners=_owners(document, rendered, history, removed),
+        owners=_owners(standing.plans, rendered, history, removed),
         history=history,
+        former=_former(standing, rendered, history, removed),
     )
 
 
+def _former(
+    standing: StandingPlans, rendered: Rendered, history: PlanHistory, removed: tuple[str, ...]
+) -> dict[str, tuple[str, ...]]:
+    """Return the repositories that each plan has left, but for the one that it goes to now."""
+    known = {key: repos for key, repos in history.former.items() if key in standing.plans}
+    for key, repo in standing.ended.items():
+        known[key] = (*known.get(key, ()), repo)
+    now = {plan.id: plan.repo for plan in rendered.plans} if known else {}
+    left = {
+        key: tuple(sorted({*repos} - {now.get(key, "")}))
+        for key, repos in known.items()
+        if key not in removed
+    }
+    return {key: repos for key, repos in left.items() if repos}
+
+
 def _owners(
-    document: Document, rendered: Rendered, history: PlanHistory, removed: tuple[str, ...]
+    standing: Mapping[str, Object],
+    rendered: Rendered,
+    history: PlanHistory,
+    removed: tuple[str, ...],
 ) -> dict[str, Owner]:
     """Return whose each plan is: of who has it now, else of who had it last."""
-    plans = {*document.plans, *(plan.id for plan in rendered.plans)} - {*removed}
+    plans = {*standing, *(plan.id for plan in rendered.plans)} - {*removed}
     owners = {key: owner for key, owner in history.owners.items() if key in plans}
     for item in rendered.workloads:
         if item.plan_id in plans:
@@ -176,26 +246,26 @@ def _switched_off(owned: Iterable[str], rendered: Rendered, policy: Policy) -> I
 
 
 def _disabling(
-    document: Document, plan_ids: Iterable[str], done: AbstractSet[str]
+    standing: Mapping[str, Object], plan_ids: Iterable[str], done: AbstractSet[str]
 ) -> Iterator[tuple[str, Any]]:
     """Yield the plans to disable, but not those `done`, each with its schedule.
 
     A plan is disabled once: later edits are the user's.
     """
     for plan_id in plan_ids:
-        schedule = _schedule_of(document.plans[plan_id])
+        schedule = schedule_of_plan(standing[plan_id])
         if plan_id not in done and schedule != _DISABLED:
             yield plan_id, schedule
 
 
 def _enabling(
-    owned: Iterable[str], rendered: Rendered, history: PlanHistory, now: float
+    here: Iterable[str], rendered: Rendered, history: PlanHistory, now: float
 ) -> dict[str, tuple[Any, float]]:
-    """Return what was enabled lately and has to be kept so."""
+    """Return what was enabled lately and has to be kept so, of the plans whose workload is here."""
     return {
         key: (schedule, since)
-        for key in owned
-        if key in rendered.claimed and key in history.enabling
+        for key in here
+        if key in history.enabling
         for schedule, since in (history.enabling[key],)
         if abs(now - since) < _KEEP_ENABLED and not _is_labelled(key, rendered)
     }
@@ -206,13 +276,21 @@ def _is_labelled(plan_id: str, rendered: Rendered) -> bool:
     return any(plan.id == plan_id and "schedule" in plan.labelled for plan in rendered.plans)
 
 
-def _enable(document: Document, enabling: Mapping[str, tuple[Any, float]]) -> Iterator[PlanEdit]:
+def _enable(
+    standing: Mapping[str, Object], enabling: Mapping[str, tuple[Any, float]]
+) -> Iterator[PlanEdit]:
     """Give plans their schedule back, unless somebody has set another one meanwhile."""
     for plan_id, (before, _) in enabling.items():
-        if _schedule_of(document.plans[plan_id]) == _DISABLED:
+        if is_disabled(standing[plan_id]):
             settings = {} if before is None else {"schedule": before}
             yield PlanEdit(plan_id, settings, () if settings else ("schedule",))
 
 
-def _schedule_of(plan: Object) -> Any:
+def is_disabled(plan: Object) -> bool:
+    """Return whether the schedule of a plan says that it is never to run by itself."""
+    return bool(schedule_of_plan(plan) == _DISABLED)
+
+
+def schedule_of_plan(plan: Object) -> Any:
+    """Return the schedule of a plan in Backrest's normal form; None without one."""
     return normalise_plan(plan).get("schedule")

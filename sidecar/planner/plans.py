@@ -49,6 +49,7 @@ class Memos:
     plans: Memo[Any] = field(default_factory=Memo)
     edits: Memo[Any] = field(default_factory=Memo)
     checked: CheckedPlans = field(default_factory=CheckedPlans)
+    checked_of_runner: CheckedPlans = field(default_factory=CheckedPlans)
 
     def begin_pass(self) -> None:
         """Forget what the last pass did not ask for."""

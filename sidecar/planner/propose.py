@@ -1,18 +1,46 @@
 """One pass: document' = merge(document, render(inventory, policy)), checked before the write."""
 
 import json
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from functools import cached_property
+from typing import Any, NamedTuple
 
-from sidecar.backrest.document import LARGEST, Document, merge_plans, parse_document
-from sidecar.backrest.rules import check_document, check_version
+from sidecar.backrest.document import (
+    LARGEST,
+    Document,
+    PlanEdit,
+    carry_plan,
+    joined_view,
+    merge_plans,
+    parse_document,
+)
+from sidecar.backrest.jsontext import Object
+from sidecar.backrest.rules import CheckedPlans, check_document, check_version
 from sidecar.backrest.shape import DocumentFault
 from sidecar.docker.models import Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import DocumentError
-from sidecar.planner.diff import OWNED_KEYS, Changes, diff_plans, with_more
+from sidecar.planner.diff import OWNED_KEYS, Changes, diff_plans, edit_of, joined, with_more
+from sidecar.planner.documents import (
+    NO_RUNNER,
+    Placement,
+    RunnerDocumentError,
+    check_repositories,
+    limited,
+    place_plans,
+    with_moving,
+)
 from sidecar.planner.ids import Owners
-from sidecar.planner.lifecycle import Ageing, PlanHistory, age_plans
+from sidecar.planner.lifecycle import (
+    Ageing,
+    PlanHistory,
+    StandingPlans,
+    age_plans,
+    is_disabled,
+    schedule_of_plan,
+)
 from sidecar.planner.plan import Pass
 from sidecar.planner.plans import Memos, Rendered, render
 
@@ -25,24 +53,108 @@ _NO_KEYS: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
+class RunnerProposal:
+    """What one pass would write into the runner's document: `after` is `before` for nothing."""
+
+    before: Document
+    after: Document
+    changes: Changes
+
+
+@dataclass(frozen=True)
 class Proposal:
-    """What one pass would write, and why: `after` is `before` when nothing changes."""
+    """What one pass would write, and why: `after` is `before` when nothing changes.
+
+    `before`, `after` and `changes` are those of config.json, `runner` has those of the runner's
+    document, None without one. `placement` says which plan belongs where.
+    """
 
     before: Document
     after: Document
     rendered: Rendered
     changes: Changes
     ageing: Ageing | None = None
+    runner: RunnerProposal | None = None
+    placement: Placement = NO_RUNNER
+    is_part: bool = False
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything would be written."""
+        return self.after is not self.before or self.changes_runner
+
+    @property
+    def changes_runner(self) -> bool:
+        """Whether the runner's document would be written."""
+        return self.runner is not None and self.runner.after is not self.runner.before
+
+    @cached_property
+    def all_changes(self) -> Changes:
+        """The changes of both documents; a plan that moves is neither new nor removed."""
+        if self.runner is None:
+            return self.changes
+        return joined(self.changes, self.runner.changes, self.placement.ended)
+
+    @cached_property
+    def standing(self) -> Mapping[str, Object]:
+        """All plans that stand in the documents before the pass, by id."""
+        runner = None if self.runner is None else self.runner.before
+        return _standing(self.before, runner, self.placement)
+
+    @cached_property
+    def plans(self) -> Mapping[str, Object]:
+        """All plans that would stand in the documents after the pass, by id."""
+        runner = None if self.runner is None else self.runner.after
+        return _standing(self.after, runner, self.placement)
+
+    def concerns(self, plan_id: str) -> bool:
+        """Return whether this proposal says what is to be written about a plan."""
+        return not self.is_part or (plan_id in self.placement.of_runner) is (
+            self.runner is not None
+        )
+
+    def of_config(self) -> "Proposal":
+        """Return the part that concerns config.json."""
+        if self.runner is None:
+            return self
+        ids = frozenset((*self.before.plans, *self.after.plans)) - self.placement.of_runner
+        return self._part(ids | self.placement.leaving, None)
+
+    def of_runner(self) -> "Proposal":
+        """Return the part that concerns the runner's document."""
+        ids = self.placement.of_runner - self.placement.leaving
+        part = self._part(ids, self.runner)
+        return replace(part, after=self.before, changes=NO_CHANGES)
+
+    def _part(self, ids: frozenset[str], runner: RunnerProposal | None) -> "Proposal":
+        of_runner = self.placement.of_runner
+        rendered = limited(self.rendered, of_runner, is_runners=runner is not None)
+        ageing = None if self.ageing is None else self.ageing.limited(ids)
+        return replace(self, rendered=rendered, ageing=ageing, runner=runner, is_part=True)
+
+
+NO_CHANGES = Changes((), (), (), ())
+
+
+def _standing(
+    config: Document, runner: Document | None, placement: Placement
+) -> Mapping[str, Object]:
+    """Return the plans of both documents; of one that is in both, the one where it belongs."""
+    if runner is None:
+        return config.plans
+    moved = {key: runner.plans[key] for key in placement.of_runner if key in runner.plans}
+    return {**runner.plans, **config.plans, **moved}
 
 
 @dataclass(frozen=True, slots=True)
 class DesiredState:
-    """What containers and flags ask for: all that a proposal depends on, but for the document.
+    """What containers and flags ask for: all that a proposal depends on, but for config.json.
 
     A pass proposes for the file, or for the document that Backrest's API serves, or for both
     after another: the desired state is the same, so it is gathered once. `now` is aware.
     `runner_mounts` are those of the backrest container, None where host paths are taken as
-    they are. Without a `history` orphans are only reported.
+    they are. Without a `history` orphans are only reported. `runner` is the runner's document,
+    None without one; `settled` are plans that move and that Backrest does not run any more.
     """
 
     inventory: Inventory
@@ -51,6 +163,8 @@ class DesiredState:
     runner_mounts: tuple[Mount, ...] | None = None
     accept_version: int | None = None
     history: PlanHistory | None = None
+    runner: Document | None = None
+    settled: frozenset[str] = frozenset()
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -62,7 +176,9 @@ class DesiredState:
         mounts, version = self.runner_mounts, self.accept_version
         # The inventory last: it is the longest to compare.
         day = self.now.date()
-        return (self.policy, day, mounts, version, self.history, expired, self.inventory)
+        documents = (self.runner, self.settled)
+        known = (self.history, expired)
+        return (self.policy, day, mounts, version, *known, *documents, self.inventory)
 
 
 class Planner:
@@ -104,46 +220,201 @@ def propose(
 ) -> Proposal:
     """Render, merge and check one pass; pure.
 
-    `served`: as Backrest's API served it, see `merge_plans`. `memos` may be kept from pass
-    to pass.
+    `document` is config.json. `served`: as Backrest's API served it, see `merge_plans`; then the
+    proposal is the part that concerns it. `memos` may be kept from pass to pass.
 
     Raises DocumentError when Backrest would refuse the document also after the
-    merge, which repairs faults in the keys that we render.
+    merge, which repairs faults in the keys that we render, and RunnerDocumentError when the
+    runner's document cannot be used.
     """
-    if fault := check_version(document.root, desired.accept_version):
-        raise DocumentError(fault.message, fault.hint)
-    if not isinstance(document.root.get("plans") or [], list):
-        raise DocumentError("`plans` is no list", "nothing was written: restore the list of plans")
+    _check_usable(document, desired.accept_version)
+    runner, view = desired.runner, document.view
+    if runner is not None:
+        _check_runner(runner, document, desired.accept_version)
+        view = joined_view(view, runner.view)
     memos = memos or Memos()
     memos.begin_pass()
     policy, now, history = desired.policy, desired.now, desired.history
     past = history or PlanHistory()
     owners = Owners(past.owners, past.take_over)
-    this = Pass(desired.inventory, document.view, policy, now, desired.runner_mounts)
+    this = Pass(desired.inventory, view, policy, now, desired.runner_mounts)
     rendered = render(this, memos, owners, past.stopped)
+    placement = NO_RUNNER
+    if runner is not None:
+        placement = place_plans(document, runner, rendered, policy, desired.settled)
+        rendered = with_moving(rendered, placement, view)
     ageing = None
     if history is not None:
-        ageing = age_plans(document, rendered, policy, history, now.timestamp())
-    contested = history.contested if history else {}
-    broken: dict[str, frozenset[str]] = {}
-    for _ in range(_MAX_REPAIRS):
-        changes = diff_plans(document, rendered, policy, broken, contested, memos.edits)
-        if ageing is not None:
-            changes = with_more(changes, ageing.edits, ageing.removed)
-        after = merge_plans(document, changes.added, changes.edits, changes.removed, served=served)
-        faults = check_document(after.root, now.date(), served=served, checked=memos.checked)
-        more = _broken_keys(faults, after, rendered)
-        if not more:
-            break
-        broken = {key: broken.get(key, _NO_KEYS) | more.get(key, _NO_KEYS) for key in broken | more}
-    if faults:
-        raise DocumentError(_refusal(faults, after, changes), _hint(faults))
-    if after is not document and len(after.text) > LARGEST // 4:
-        _check_size(after)
-    return Proposal(document, after, rendered, changes, ageing)
+        standing = _standing_plans(document, runner, placement)
+        ageing = age_plans(standing, rendered, policy, history, now.timestamp())
+    if runner is None:
+        merge = _Merge(document, rendered, desired, ageing, memos, memos.checked)
+        after, changes = merge.merged(served=served)
+        return Proposal(document, after, rendered, changes, ageing)
+    there = _Merge(
+        document,
+        limited(rendered, placement.of_runner, is_runners=False),
+        desired,
+        ageing,
+        memos,
+        memos.checked,
+        runner,
+        placement,
+    )
+    after, changes = there.merged(served=served)
+    theirs = _Merge(
+        runner,
+        limited(rendered, placement.of_runner, is_runners=True),
+        desired,
+        ageing,
+        memos,
+        memos.checked_of_runner,
+        document,
+        placement,
+        is_runners=True,
+    )
+    with_runner = RunnerProposal(runner, *theirs.merged())
+    proposal = Proposal(document, after, rendered, changes, ageing, with_runner, placement)
+    return proposal.of_config() if served else proposal
 
 
-def _check_size(document: Document) -> None:
+def _check_usable(document: Document, accept_version: int | None) -> None:
+    if fault := check_version(document.root, accept_version):
+        raise DocumentError(fault.message, fault.hint)
+    if not isinstance(document.root.get("plans") or [], list):
+        raise DocumentError("`plans` is no list", "nothing was written: restore the list of plans")
+
+
+def _check_runner(runner: Document, config: Document, accept_version: int | None) -> None:
+    try:
+        _check_usable(runner, accept_version)
+    except DocumentError as error:
+        raise RunnerDocumentError(error.message, error.hint) from None
+    check_repositories(config, runner)
+
+
+def _standing_plans(
+    config: Document, runner: Document | None, placement: Placement
+) -> StandingPlans:
+    if runner is None:
+        return StandingPlans(config.plans)
+    plans = {**_standing(config, runner, placement)}
+    # What Backrest has to let go is read where it stands.
+    plans |= {key: config.plans[key] for key in placement.kept}
+    left = {key: config if key in placement.leaving else runner for key in placement.ended}
+    repos = {key: document.view.plan_by_id[key].repo for key, document in left.items()}
+    return StandingPlans(plans, placement.leaving, repos)
+
+
+class _Merge(NamedTuple):
+    """The merge of rendered plans into one document; `other` is the other one, if there is one."""
+
+    document: Document
+    rendered: Rendered
+    desired: DesiredState
+    ageing: Ageing | None
+    memos: Memos
+    checked: CheckedPlans
+    other: Document | None = None
+    placement: Placement = NO_RUNNER
+    is_runners: bool = False
+
+    def merged(self, *, served: bool = False) -> tuple[Document, Changes]:
+        """Return the document after the merge, and its changes. Raises DocumentError."""
+        history, policy = self.desired.history, self.desired.policy
+        document, rendered = self.document, self.rendered
+        contested = history.contested if history else {}
+        edits, removed = self._edits(), self._removed()
+        broken: dict[str, frozenset[str]] = {}
+        for _ in range(_MAX_REPAIRS):
+            changes = diff_plans(document, rendered, policy, broken, contested, self.memos.edits)
+            changes = with_more(changes, edits, removed)
+            carried = self._carried(changes, broken)
+            after = merge_plans(
+                document,
+                changes.added,
+                changes.edits,
+                changes.removed,
+                served=served,
+                carried=carried,
+            )
+            faults = self._faults(after, self.desired.now.date(), served=served)
+            more = _broken_keys(faults, after, rendered)
+            if not more:
+                break
+            keys = broken | more
+            broken = {key: broken.get(key, _NO_KEYS) | more.get(key, _NO_KEYS) for key in keys}
+        error = RunnerDocumentError if self.is_runners else DocumentError
+        if faults:
+            who = "backrest-runner" if self.is_runners else "Backrest"
+            refusal = _refusal(faults, after, changes)
+            raise error(f"{who} would refuse this document: {refusal}", _hint(faults))
+        if after is not document and len(after.text) > LARGEST // 4:
+            _check_size(after, error)
+        return after, changes
+
+    def _faults(self, after: Document, today: date, *, served: bool) -> list[DocumentFault]:
+        return check_document(
+            after.root, today, served=served, any_engine=self.is_runners, checked=self.checked
+        )
+
+    def _edits(self) -> list[PlanEdit]:
+        """Return what becomes of the document's plans over time, and of those that move."""
+        plans = self.document.plans
+        found = [
+            edit
+            for edit in (self.ageing.edits if self.ageing is not None else ())
+            if edit.id in plans and self._is_here(edit.id)
+        ]
+        edited = {edit.id for edit in found}
+        return [*found, *(edit for edit in self._returned() if edit.id not in edited)]
+
+    def _returned(self) -> Iterator[PlanEdit]:
+        """Yield the schedules of plans that were disabled to move away, and have come back."""
+        if self.is_runners or self.other is None:
+            return
+        for plan_id in sorted(self.placement.arriving):
+            plan, other = self.document.plans[plan_id], self.other.plans[plan_id]
+            if is_disabled(plan) and not is_disabled(other):
+                schedule = schedule_of_plan(other)
+                settings = {} if schedule is None else {"schedule": schedule}
+                yield PlanEdit(plan_id, settings, () if settings else ("schedule",))
+
+    def _is_here(self, plan_id: str) -> bool:
+        """Return whether what ageing says of a plan is to be done in this document."""
+        here = (plan_id in self.placement.of_runner) is self.is_runners
+        return here if plan_id not in self.placement.kept else not self.is_runners
+
+    def _removed(self) -> tuple[str, ...]:
+        aged = self.ageing.removed if self.ageing is not None else ()
+        moved = self.placement.arriving if self.is_runners else self.placement.leaving
+        removed = {*aged, *(moved & self.placement.ended)}
+        return tuple(sorted(removed & self.document.plans.keys()))
+
+    def _carried(
+        self, changes: Changes, broken: Mapping[str, frozenset[str]]
+    ) -> Mapping[str, dict[str, Any]]:
+        """Return the new plans that come from the other document, with all that is not ours."""
+        other = self.other
+        if other is None:
+            return {}
+        carried: dict[str, dict[str, Any]] = {}
+        for plan in changes.added:
+            raw = other.plans.get(plan.id)
+            if raw is None:
+                continue
+            faulty = broken.get(plan.id, _NO_KEYS)
+            edit = edit_of(raw, plan, self.desired.policy, faulty) or PlanEdit(plan.id, {}, ())
+            carried[plan.id] = carry_plan(other, edit)
+            enabling = self.ageing.enabling if self.ageing is not None else {}
+            if plan.id in enabling and is_disabled(raw) and "schedule" not in plan.labelled:
+                schedule, _ = enabling[plan.id]
+                carried[plan.id].pop("schedule", None)
+                carried[plan.id] |= {} if schedule is None else {"schedule": schedule}
+        return carried
+
+
+def _check_size(document: Document, error: type[DocumentError]) -> None:
     """Refuse a document that would be too large to be read again; names its largest plan."""
     size = len(document.content)
     if size <= LARGEST:
@@ -154,7 +425,7 @@ def _check_size(document: Document) -> None:
     }
     largest = max(sizes, key=sizes.__getitem__, default="")
     most = sizes.get(largest, 0) / _MIB
-    raise DocumentError(
+    raise error(
         f"the document would have {size / _MIB:.1f} MiB, more than {LARGEST >> 20}: "
         f"its largest plan is {largest} with {most:.1f} MiB",
         "nothing was written: shorten the labels of that plan's service, or remove plans",
@@ -199,7 +470,7 @@ def _refusal(faults: list[DocumentFault], after: Document, changes: Changes) -> 
     shown = "; ".join(f"{at}: {fault.message}" for at, fault in zip(pointers, faults, strict=False))
     more = len(faults) - _SHOWN_FAULTS
     rest = f"; and {more} more" if more > 0 else ""
-    return f"Backrest would refuse this document: {shown}{rest}"
+    return f"{shown}{rest}"
 
 
 def _original_pointer(fault: DocumentFault, after: Document, changes: Changes) -> str:

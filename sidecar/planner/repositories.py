@@ -57,7 +57,7 @@ class RepoChooser:
         return problem_of(
             "repo.not-restic",
             f"the repository {quoted(repo)} cannot be used: {reason.partition(': ')[2]}",
-            f"name another one by {label}, or correct its URI in Backrest",
+            f"name another one by {label}, or move it to runner.json, which backrest-runner reads",
             label=label,
         )
 

@@ -88,8 +88,9 @@ class ReconcilerDaemon:
             )
             thread = ApplyThread(steppers, last_pass, report, trigger)
             stack.enter_context(_applying(thread, connections))
-            document = _Document(reconciler, trigger)
-            stack.enter_context(FileWatcher(settings.config, document))
+            watched = _Document(reconciler, trigger)
+            stack.enter_context(FileWatcher(settings.config, watched))
+            stack.enter_context(FileWatcher(settings.runner_document, watched))
             if events is not None:
                 stack.enter_context(events)
             stack.enter_context(trigger.install_signals())

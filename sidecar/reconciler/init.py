@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.backrest.document import parse_document
-from sidecar.backrest.rules import VERSION, check_document, check_engine
+from sidecar.backrest.engine_name import EngineName, engine_of
+from sidecar.backrest.rules import VERSION, check_document
 from sidecar.lib.errors import UsageError
 from sidecar.lib.read_file import read_file
-from sidecar.reconciler.settings import check_utf8, parse_mode
+from sidecar.reconciler.settings import check_utf8, parse_mode, runner_document
+from sidecar.reconciler.store.read import naming
 from sidecar.reconciler.store.replace import AlreadyThereError, Store
 
 _PASSWORD_BYTES = 32
@@ -78,15 +80,20 @@ class NewDocument:
     config_mode: str
     user: str | None = None
     user_password_file: Path | None = None
+    runner_config: Path | None = None
 
 
 def create_document(wanted: NewDocument) -> Iterable[str]:
     """Create the document; return what was done, in lines for people.
 
-    Raises UsageError for flags that make no valid document, and StoreError when the
-    file cannot be created; one that is there is never touched (with `if_absent` it
+    A repository of another engine than restic goes into the runner's document, for Backrest
+    would end over it. Raises UsageError for flags that make no valid document, and StoreError
+    when the file cannot be created; one that is there is never touched (with `if_absent` it
     is no failure either).
     """
+    engine = engine_of(wanted.repo.strip())
+    if engine is not EngineName.RESTIC:
+        return _create_of_runner(wanted, engine)
     config = wanted.config
     mode = parse_mode(wanted.config_mode)
     if wanted.generate_password == (wanted.password_file is not None):
@@ -104,16 +111,67 @@ def create_document(wanted: NewDocument) -> Iterable[str]:
         password = read_password(wanted.password_file)
     name = default_instance(socket.gethostname()) if wanted.instance is None else wanted.instance
     content = render_document(wanted.repo, password, wanted.repo_id, name, login)
-    try:
-        Store(config, mode).create(content)
-    except AlreadyThereError:
-        if wanted.if_absent and config.is_file():
-            return [_kept(config)]
-        raise
+    _check_unused(wanted.repo_id, runner_document(config, wanted.runner_config))
+    if not _is_created(config, mode, content, if_absent=wanted.if_absent):
+        return [_kept(config)]
     if login is None:
         _log.warning(_OPEN)
     lines = [f"{config} is written: instance {name}, repository {wanted.repo_id}.", *_NEXT]
     return [*lines, *made, *(_GENERATED if wanted.generate_password else ())]
+
+
+def _create_of_runner(wanted: NewDocument, engine: EngineName) -> Iterable[str]:
+    """Create the runner's document with a repository of another engine than restic."""
+    path = runner_document(wanted.config, wanted.runner_config)
+    mode = parse_mode(wanted.config_mode)
+    if wanted.user is not None or wanted.user_password_file is not None:
+        raise UsageError(
+            f"--user is one of Backrest, which does not run {engine}", "leave it out here"
+        )
+    has_password = wanted.generate_password or wanted.password_file is not None
+    if has_password and engine is not EngineName.DUPLICITY:
+        raise UsageError(
+            f"a repository of {engine} has no password, for nothing in it is encrypted",
+            "leave out --password-file and --generate-password",
+        )
+    if wanted.if_absent and path.is_file():
+        return [_kept(path)]
+    password = secrets.token_urlsafe(_PASSWORD_BYTES) if wanted.generate_password else ""
+    if wanted.password_file is not None:
+        password = read_password(wanted.password_file)
+    name = default_instance(socket.gethostname()) if wanted.instance is None else wanted.instance
+    content = render_document(wanted.repo, password, wanted.repo_id, name)
+    _check_unused(wanted.repo_id, wanted.config)
+    if not _is_created(path, mode, content, if_absent=wanted.if_absent):
+        return [_kept(path)]
+    return [
+        f"{path} is written: instance {name}, repository {wanted.repo_id} of {engine}.",
+        "backrest-runner initialises the repository when it starts.",
+        *(_GENERATED if wanted.generate_password else ()),
+    ]
+
+
+def _check_unused(repo_id: str, other: Path) -> None:
+    """Raise UsageError where the other document has a repository of this id, or cannot tell."""
+    if not other.is_file():
+        return
+    content = Store(other).read().content
+    with naming(other):
+        known = parse_document(content).view.repo_by_id
+    if repo_id in known:
+        raise UsageError(
+            f"--repo-id {repo_id} is a repository in {other} already", "pass another --repo-id"
+        )
+
+
+def _is_created(path: Path, mode: int | None, content: bytes, *, if_absent: bool) -> bool:
+    try:
+        Store(path, mode).create(content)
+    except AlreadyThereError:
+        if if_absent and path.is_file():
+            return False
+        raise
+    return True
 
 
 def _make_login(user: str | None, file: Path | None) -> tuple[dict[str, str] | None, list[str]]:
@@ -244,9 +302,13 @@ def render_document(
     if not uri.strip():
         raise UsageError("--repo is empty", "write a restic URI, for example /backups")
     check_utf8("--repo", uri)
-    if fault := check_engine(uri.strip()):
-        raise UsageError(f"--repo: {fault.message}", fault.hint)
-    if form := restic_form(uri.strip()):
+    engine = engine_of(uri.strip())
+    if engine is EngineName.RSYNC and uri.strip().startswith("rsync://"):
+        raise UsageError(
+            "--repo is the address of an rsync daemon, which cannot keep snapshots",
+            "write rsync:USER@HOST:/PATH, which goes over ssh, or rsync:/PATH",
+        )
+    if engine is EngineName.RESTIC and (form := restic_form(uri.strip())):
         raise UsageError("--repo is no URI that restic reads as it is meant", f"write {form}")
     for flag, text in (("--repo-id", repo_id), ("--instance", instance)):
         if not _ID.fullmatch(text):
@@ -257,26 +319,31 @@ def render_document(
         "modno": 1,
         "version": VERSION,
         "instance": instance,
-        "repos": [_repository(uri.strip(), password, repo_id)],
+        "repos": [_repository(uri.strip(), password, repo_id, engine)],
         **({} if user is None else {"auth": {"users": [user]}}),
     }
     content = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
-    if faults := check_document(parse_document(content).root):
+    any_engine = engine is not EngineName.RESTIC
+    if faults := check_document(parse_document(content).root, any_engine=any_engine):
         raise UsageError("; ".join(fault.message for fault in faults), faults[0].hint)
     return content
 
 
-def _repository(uri: str, password: str, repo_id: str) -> dict[str, Any]:
+def _repository(uri: str, password: str, repo_id: str, engine: EngineName) -> dict[str, Any]:
     # Once a month each, at different times: space comes back, and rot is noticed while
     # there are older snapshots. Reading everything would cost as much as a restore.
-    return {
+    repository = {
         "id": repo_id,
         "uri": uri,
-        "password": password,
+        **({"password": password} if password else {}),
         "autoInitialize": True,
-        "prunePolicy": {"schedule": _monthly(1), "maxUnusedPercent": 10},
-        "checkPolicy": {"schedule": _monthly(15), "readDataSubsetPercent": 1},
     }
+    check = {"schedule": _monthly(15), "readDataSubsetPercent": 1}
+    if engine is not EngineName.RESTIC:
+        # What is forgotten there is gone at once.
+        return {**repository, "checkPolicy": check}
+    prune = {"schedule": _monthly(1), "maxUnusedPercent": 10}
+    return {**repository, "prunePolicy": prune, "checkPolicy": check}
 
 
 def _monthly(day: int) -> dict[str, str]:

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
-from sidecar.backrest.document import Document, DocumentView
+from sidecar.backrest.document import Document, DocumentView, joined_view, parse_document
+from sidecar.backrest.rules import check_engines, check_options
 from sidecar.docker.compose.load import ComposeReading, group_projects
 from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Mount
@@ -24,6 +26,7 @@ from sidecar.reconciler.backrest_view import resolve_backrest_view
 from sidecar.reconciler.links import with_links, with_source_links
 from sidecar.reconciler.observe import Observed, observe_docker, read_files
 from sidecar.reconciler.reconcile import read_document
+from sidecar.reconciler.runner_document import NO_CONFIG, is_absent, read_runner_document
 from sidecar.reconciler.secrets import with_secrets
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory
@@ -31,8 +34,17 @@ from sidecar.reconciler.unknown_keys import NOT_KNOWN, find_unknown_keys
 
 UNREADABLE = "lint.unreadable"
 UNKNOWN_KEY = "lint.unknown-key"
+ENGINE_OPTION = "lint.engine-option"
+NOT_RESTIC = "repo.not-restic"
 
 _log = logging.getLogger(__name__)
+
+
+class _Documents(NamedTuple):
+    """What is linted against: config.json, None without any document, and the runner's."""
+
+    config: Document | None
+    runner: Document | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +74,9 @@ def lint_once(
     containers come from Docker, they are asked for the paths that labels name. Raises
     SidecarError when the pass is void, as it would be for `reconcile`.
     """
-    document = _read_document(settings)
-    report = _lint(settings, document, now, environment)
-    return replace(report, findings=(*_unknown_keys(settings, document), *report.findings))
+    documents = _read_documents(settings)
+    report = _lint(settings, documents, now, environment)
+    return replace(report, findings=(*_in_documents(settings, documents), *report.findings))
 
 
 def lint_each(
@@ -75,16 +87,16 @@ def lint_each(
     A file goes with the override beside it. One that cannot be read is a finding,
     and the others are read all the same. Raises SidecarError for the document.
     """
-    document = _read_document(settings)
+    documents = _read_documents(settings)
     reports = [
-        _lint_project(files, settings, document, now, environment)
+        _lint_project(files, settings, documents, now, environment)
         for files in group_projects(settings.source.compose)
     ]
     return LintReport(
         str(settings.config),
-        document is not None,
+        documents.config is not None,
         (
-            *_unknown_keys(settings, document),
+            *_in_documents(settings, documents),
             *(finding for report in reports for finding in report.findings),
         ),
         tuple(one for report in reports for one in report.coverage),
@@ -95,21 +107,21 @@ def lint_each(
 def _lint_project(
     files: tuple[str, ...],
     settings: ReconcilerSettings,
-    document: Document | None,
+    documents: _Documents,
     now: datetime,
     environment: dict[str, str],
 ) -> LintReport:
     source = replace(settings.source, compose=files)
     try:
-        return _lint(replace(settings, source=source), document, now, environment)
+        return _lint(replace(settings, source=source), documents, now, environment)
     except InventoryError as error:
         unreadable = LintFinding(UNREADABLE, error.message, error.hint, file=files[0])
-        return LintReport(str(settings.config), document is not None, (unreadable,), ())
+        return LintReport(str(settings.config), documents.config is not None, (unreadable,), ())
 
 
 def _lint(
     settings: ReconcilerSettings,
-    document: Document | None,
+    documents: _Documents,
     now: datetime,
     environment: dict[str, str],
 ) -> LintReport:
@@ -126,7 +138,7 @@ def _lint(
         backrest = resolve_backrest_view(
             observed.inventory, settings, memory.state.runner, from_docker=docker is not None
         )
-        view, rendered = _render(document, observed, policy, now, backrest.mounts)
+        view, rendered = _render(documents, observed, policy, now, backrest.mounts)
         if docker is not None:
             sock = settings.source.docker_sock
             inventory = with_source_links(
@@ -134,7 +146,7 @@ def _lint(
             )
             if inventory is not observed.inventory:
                 observed = replace(observed, inventory=inventory)
-                view, rendered = _render(document, observed, policy, now, backrest.mounts)
+                view, rendered = _render(documents, observed, policy, now, backrest.mounts)
         found = list(_find(rendered, policy, observed.compose, docker))
     covered = coverage.cover_mounts(observed.inventory, rendered, view, policy, backrest.mounts)
     found += findings.find_excluded_names(covered, policy.label_prefix)
@@ -142,15 +154,25 @@ def _lint(
     placed = findings.placed(found, observed.inventory, positions)
     return LintReport(
         str(settings.config),
-        document is not None,
+        documents.config is not None,
         tuple(sorted(placed, key=lambda finding: finding.workload)),
         covered,
         "" if rendered.has_labels else f"{policy.label_prefix}enable",
     )
 
 
+def _read_documents(settings: ReconcilerSettings) -> _Documents:
+    """Read the documents; that there is none is no failure of a lint."""
+    runner = read_runner_document(settings)
+    if runner is None:
+        return _Documents(_read_document(settings))
+    if is_absent(settings.config):
+        return _Documents(parse_document(NO_CONFIG), runner)
+    return _Documents(_read_document(settings), runner)
+
+
 def _read_document(settings: ReconcilerSettings) -> Document | None:
-    """Read the document; None if there is none, which is no failure of a lint."""
+    """Read config.json; None if there is none."""
     try:
         os.lstat(settings.config)
     except (FileNotFoundError, NotADirectoryError):
@@ -164,11 +186,25 @@ def _read_document(settings: ReconcilerSettings) -> Document | None:
     return read_document(settings.config)
 
 
-def _unknown_keys(settings: ReconcilerSettings, document: Document | None) -> Iterator[LintFinding]:
-    """Yield the keys of the document that Backrest would ignore."""
-    if document is None:
-        return
-    file, found = str(settings.config), find_unknown_keys(document.root)
+def _in_documents(settings: ReconcilerSettings, documents: _Documents) -> Iterator[LintFinding]:
+    """Yield what is wrong with the documents themselves."""
+    config, runner = documents
+    if config is not None:
+        yield from _unknown_keys(config, str(settings.config))
+        for fault in check_engines(config.root):
+            message = f"{fault.pointer}: {fault.message.partition(': ')[2]}"
+            yield LintFinding(NOT_RESTIC, message, fault.hint, file=str(settings.config))
+    if runner is not None:
+        file = str(settings.runner_document)
+        yield from _unknown_keys(runner, file)
+        for fault in check_options(runner.root):
+            message = f"{fault.pointer}: {fault.message}"
+            yield LintFinding(ENGINE_OPTION, message, fault.hint, file=file)
+
+
+def _unknown_keys(document: Document, file: str) -> Iterator[LintFinding]:
+    """Yield the keys of a document that Backrest would ignore."""
+    found = find_unknown_keys(document.root)
     for key in found.listed:
         hint = f"did you mean {key.meant}?" if key.meant else ""
         yield _unknown_key(f"{key.path} is {NOT_KNOWN}", hint, file)
@@ -182,12 +218,13 @@ def _unknown_key(message: str, hint: str, file: str) -> LintFinding:
 
 
 def _render(
-    document: Document | None,
+    documents: _Documents,
     observed: Observed,
     policy: Policy,
     now: datetime,
     backrest_mounts: tuple[Mount, ...] | None,
 ) -> tuple[DocumentView, Rendered]:
+    document, runner = documents
     if document is None:
         return coverage.render_without_document(observed.inventory, policy, now, backrest_mounts)
     proposal = propose(
@@ -198,9 +235,11 @@ def _render(
             now,
             runner_mounts=backrest_mounts,
             accept_version=observed.settings.accept_version,
+            runner=runner,
         ),
     )
-    return document.view, proposal.rendered
+    view = document.view if runner is None else joined_view(document.view, runner.view)
+    return view, proposal.rendered
 
 
 def _find(

@@ -20,6 +20,7 @@ EVENTS: Mapping[str, LogEvent] = {
     "reconcile.recovered": LogEvent("info", "passes go through again"),
     "config.write": LogEvent("info", "the document was written"),
     "plan.rendered": LogEvent("info, debug", "a plan is new or changed; debug if it is as it was"),
+    "plan.moved": LogEvent("info", "a plan stands in the other document only, where it belongs"),
     "plan.removed": LogEvent("warn", "an orphan was taken out of the document"),
     "plan.orphaned": LogEvent("warn", "a plan has lost its workload, its grace begins"),
     "plan.orphan-gone": LogEvent("info", "a plan is no orphan any more"),

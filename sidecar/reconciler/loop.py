@@ -20,7 +20,7 @@ from sidecar.reconciler.tracker import Tracker
 from sidecar.reconciler.trigger import DuePass
 
 if TYPE_CHECKING:
-    from sidecar.backrest.document import PlanEdit
+    from sidecar.backrest.document import Document, PlanEdit
     from sidecar.backrest.plan import Plan
     from sidecar.docker.events import EventStream
     from sidecar.reconciler.apply.apply import Applier
@@ -85,7 +85,7 @@ class ReconcileLoop:
         self._logged: object = None
         self._waiting: tuple[Plan | PlanEdit, ...] = ()
         self._is_docker_confirmed = False
-        self._wanted = b""
+        self._wanted: tuple[Document | None, ...] = ()
 
     def close(self) -> None:
         """Close the connection to Docker."""
@@ -108,11 +108,11 @@ class ReconcileLoop:
         self._report.pass_done(
             outcome, self._clocks.monotonic() - start, self._clocks.wall(), due.reasons
         )
-        wanted = outcome.proposal.after.content
-        has_changed, self._wanted = outcome.written or wanted != self._wanted, wanted
-        desired = outcome.desired
+        proposal, desired = outcome.proposal, outcome.desired
+        wanted = (proposal.after, None if proposal.runner is None else proposal.runner.after)
+        has_changed, self._wanted = bool(outcome.written) or wanted != self._wanted, wanted
         since = self._desired.since_when(desired, self._clocks.monotonic())
-        good = GoodPass(desired, since, outcome.proposal.rendered.workloads)
+        good = GoodPass(desired, since, proposal.rendered.workloads)
         return LoopPass(good, has_changed)
 
     def _pass(self, due: DuePass) -> PassOutcome:
@@ -126,7 +126,7 @@ class ReconcileLoop:
             self._is_docker_confirmed = True
         now = datetime.fromtimestamp(self._clocks.wall(), UTC).astimezone()
         if self._applier is not None and self._applier.is_backrest_writer():
-            return self._reconciler.preview(self._settings, inventory, now)
+            return self._reconciler.run_beside_writer(self._settings, inventory, now)
         return self._reconciler.run(self._settings, inventory, now)
 
     def _observe(self, due: DuePass, *, everything: bool) -> Inventory:
@@ -154,7 +154,7 @@ class ReconcileLoop:
             self._logged = outcome.proposal
             level = logging.INFO if outcome.written else logging.DEBUG
             log_outcome(outcome, "reconcile.complete", level, self._waiting)
-            changes = outcome.proposal.changes
+            changes = outcome.proposal.all_changes
             # What Backrest has to write itself is the same change at each pass until it has.
             self._waiting = () if outcome.written else (*changes.added, *changes.edits)
         for drift in outcome.drift:

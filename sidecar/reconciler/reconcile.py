@@ -5,7 +5,6 @@
 """
 
 import logging
-import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -18,8 +17,9 @@ from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Inventory
 from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Severity
-from sidecar.lib.errors import StoreError, UsageError
+from sidecar.lib.errors import DocumentError, StoreError, UsageError
 from sidecar.lib.log import log_event
+from sidecar.planner.documents import RunnerDocumentError
 from sidecar.planner.drift import Drift
 from sidecar.planner.lifecycle import Ageing
 from sidecar.planner.propose import DesiredState, Planner, Proposal
@@ -36,10 +36,18 @@ from sidecar.reconciler.recorder import (
     read_quiesced,
     with_last_known_images,
 )
+from sidecar.reconciler.runner_document import (
+    NO_CONFIG,
+    RunnerFile,
+    RunnerVersion,
+    has_let_go,
+    is_absent,
+    read_runner_document,
+)
 from sidecar.reconciler.secrets import secret_references, with_secrets
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory, State
-from sidecar.reconciler.store.read import naming
+from sidecar.reconciler.store.read import Stored, naming
 from sidecar.reconciler.store.replace import Replacement, Store
 
 _ATTEMPTS = 20
@@ -49,8 +57,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PassOutcome:
-    """What a pass did: `written` is False for a dry run and when nothing changed.
+    """What a pass did: `written` names the documents, none for a dry run or where nothing changed.
 
+    `runner_config` names the runner's document, empty where there is none.
     `drift` is what it put back, `backrest` what Backrest was seen to have mounted, `state`
     what is remembered: nothing where the containers come from files.
     """
@@ -58,10 +67,11 @@ class PassOutcome:
     config: str
     proposal: Proposal
     desired: DesiredState
-    written: bool
+    written: tuple[str, ...] = ()
     drift: tuple[Drift, ...] = ()
     backrest: BackrestView = HOST_VIEW
     state: State = field(default_factory=State)
+    runner_config: str = ""
 
     @property
     def policy(self) -> Policy:
@@ -71,7 +81,7 @@ class PassOutcome:
     @property
     def changed(self) -> bool:
         """Whether the document was, or would be, changed."""
-        return self.proposal.after is not self.proposal.before
+        return self.proposal.changed
 
     @property
     def never_run(self) -> tuple[str, ...]:
@@ -125,10 +135,11 @@ class Reconciler:
         self._policy = Policy()
         self._references = secret_references(settings.policy.label_prefix)
         self._store = Store(settings.config, settings.config_mode)
+        self._runner = RunnerFile(settings, self._store)
 
     def is_own_write(self, state: tuple[int, ...]) -> bool:
         """Return whether a document of this state is our last write; see `Store`."""
-        return self._store.is_last_write(state)
+        return self._store.is_last_write(state) or self._runner.store.is_last_write(state)
 
     def confirm_docker(self, settings: ReconcilerSettings, docker_id: str) -> None:
         """Raise InventoryError, so that the pass is void, when this is another Docker."""
@@ -136,7 +147,9 @@ class Reconciler:
             return
         prefix = settings.policy.plan_id_prefix
         accept = settings.lifetime.accept_engine
-        plans = parse_document(self._store.read().content).plans
+        runner = self._runner.read()
+        plans = {*parse_document(self._read_config(runner).content).plans}
+        plans |= {*(runner.document.plans if runner is not None else ())}
         guards = any(plan_id.startswith(prefix) for plan_id in plans)
         confirm_docker(self._memory, docker_id, guards=guards, accept=accept)
 
@@ -178,7 +191,9 @@ class Reconciler:
     ) -> PassOutcome:
         """Return what a pass would do; write and remember nothing. Raises SidecarError."""
         desired, view = self.desired_state(settings, inventory, now)
-        return self._previewed(settings, desired, view, self._store.read().content)
+        runner = self._runner.read()
+        content = self._read_config(runner).content
+        return self._previewed(settings, desired, view, content, runner)
 
     def preview_new(
         self, settings: ReconcilerSettings, inventory: Inventory, now: datetime
@@ -192,7 +207,7 @@ class Reconciler:
         if view.is_awaited:
             desired, view = replace(desired, runner_mounts=HOST_VIEW.mounts), HOST_VIEW
         content = render_document("/repository", "none", "default", "new")
-        return self._previewed(settings, desired, view, content)
+        return self._previewed(settings, desired, view, content, self._runner.read())
 
     def _previewed(
         self,
@@ -200,8 +215,14 @@ class Reconciler:
         desired: DesiredState,
         view: BackrestView,
         content: bytes,
+        runner: RunnerVersion | None,
+        *,
+        is_backrest_writer: bool = False,
     ) -> PassOutcome:
-        proposal = self._propose(content, desired)
+        desired = _with_runner(desired, runner)
+        proposal, desired = self._proposed(
+            settings, content, desired, is_backrest_writer=is_backrest_writer
+        )
         if self.is_from_docker:
             sock = settings.source.docker_sock
             inventory = with_source_links(
@@ -212,11 +233,36 @@ class Reconciler:
                 proposal = self._propose(content, desired)
         return self._outcome(settings, proposal, desired, view)
 
+    def run_beside_writer(
+        self, settings: ReconcilerSettings, inventory: Inventory, now: datetime
+    ) -> PassOutcome:
+        """Make one pass while Backrest is the writer of config.json: only the other is written.
+
+        Raises SidecarError when it is void.
+        """
+        for _ in range(_ATTEMPTS):
+            desired, view = self.desired_state(settings, inventory, now)
+            runner = self._runner.read()
+            content = self._read_config(runner).content
+            outcome = self._previewed(
+                settings, desired, view, content, runner, is_backrest_writer=True
+            )
+            if runner is None or not outcome.proposal.changes_runner:
+                return outcome
+            drift = self._write_runner(runner, outcome.proposal)
+            if drift is not None:
+                # From now on Backrest's document is compared with this one.
+                desired = replace(outcome.desired, runner=_runner_after(outcome.proposal))
+                written = (str(settings.runner_document),)
+                return replace(outcome, desired=desired, drift=drift, written=written)
+        raise _saved_too_often(settings.runner_document)
+
     def run(self, settings: ReconcilerSettings, inventory: Inventory, now: datetime) -> PassOutcome:
         """Make one pass. Raises SidecarError when it is void: then nothing is written."""
         desired, view = self.desired_state(settings, inventory, now)
-        for notice in self._store.recover():
-            _log.warning("%s", notice)
+        if not is_absent(settings.config):
+            for notice in self._store.recover():
+                _log.warning("%s", notice)
         for attempt in range(_ATTEMPTS):
             # Whoever came too late once has a turn of its own: see `Store.turn`.
             with self._turns() if attempt else nullcontext():
@@ -226,10 +272,7 @@ class Reconciler:
                 outcome = self._attempt(settings, desired, view)
             if outcome is not None:
                 return outcome
-        raise StoreError(
-            f"{settings.config} was saved by another program during each of {_ATTEMPTS} attempts",
-            "try again when it has finished",
-        )
+        raise _saved_too_often(settings.config)
 
     @contextmanager
     def _turns(self) -> Iterator[None]:
@@ -243,25 +286,91 @@ class Reconciler:
 
         None where somebody saved meanwhile, or another sidecar has changed what is remembered.
         """
-        stored = self._store.read()
-        proposal = self._propose(stored.content, desired)
-        content = proposal.after.content
-        is_written = content != stored.content
+        runner = self._runner.read()
+        stored = self._read_config(runner)
+        desired = _with_runner(desired, runner)
+        proposal, desired = self._proposed(settings, stored.content, desired)
         with self._memory.turn() as state:
             if not is_based_on(desired.history, state):
                 return None
-            if is_written:
-                with self.recorder.writing(proposal, to_file=True) as write:
-                    if self._store.replace(stored, content) is Replacement.CHANGED:
-                        return None
-                    drift = write.confirm()
-            else:
-                drift = self.recorder.confirm(proposal)
-        return self._outcome(settings, proposal, desired, view, drift, written=is_written)
+            done = self._write(settings, runner, stored, proposal)
+        if done is None:
+            return None
+        written, drift = done
+        return self._outcome(settings, proposal, desired, view, drift, written)
+
+    def _write(
+        self,
+        settings: ReconcilerSettings,
+        runner: RunnerVersion | None,
+        stored: Stored,
+        proposal: Proposal,
+    ) -> tuple[tuple[str, ...], tuple[Drift, ...]] | None:
+        """Write what has changed; return which documents, and what that put back.
+
+        A plan that moves to the runner's document has to stand there before it leaves config.json;
+        one that comes from there is only removed when it stands in config.json already. So the
+        order is always the same. None where somebody saved meanwhile.
+        """
+        content = proposal.after.content
+        if content == stored.content and not proposal.changes_runner:
+            return (), self.recorder.confirm(proposal)
+        written: tuple[str, ...] = ()
+        drift: tuple[Drift, ...] = ()
+        if runner is not None and proposal.changes_runner:
+            found = self._write_runner(runner, proposal)
+            if found is None:
+                return None
+            drift, written = found, (str(settings.runner_document),)
+        part = proposal.of_config()
+        if content == stored.content:
+            return written, (*drift, *self.recorder.confirm(part))
+        with self.recorder.writing(part, to_file=True) as write:
+            if self._store.replace(stored, content) is Replacement.CHANGED:
+                return None
+            drift += write.confirm()
+        return (*written, str(settings.config)), drift
+
+    def _write_runner(self, runner: RunnerVersion, proposal: Proposal) -> tuple[Drift, ...] | None:
+        """Write the runner's document; return what that put back, None where somebody saved."""
+        with self.recorder.writing(proposal.of_runner(), to_file=False) as write:
+            after = _runner_after(proposal) or runner.document
+            if self._runner.replace(runner, after) is Replacement.CHANGED:
+                return None
+            return write.confirm()
+
+    def _read_config(self, runner: RunnerVersion | None) -> Stored:
+        """Read config.json; where there is only a runner's document, it has no repository."""
+        if runner is not None and is_absent(self._store.path):
+            return Stored(NO_CONFIG, runner.stored.identity)
+        return self._store.read()
+
+    def _proposed(
+        self,
+        settings: ReconcilerSettings,
+        content: bytes,
+        desired: DesiredState,
+        *,
+        is_backrest_writer: bool = False,
+    ) -> tuple[Proposal, DesiredState]:
+        """Return a proposal, and the state with the plans that may end their move now."""
+        proposal = self._propose(content, desired)
+        awaited = proposal.placement.awaited
+        if not awaited or not self.is_from_docker:
+            return proposal, desired
+        now = desired.now.timestamp()
+        if not is_backrest_writer and not has_let_go(settings, self._memory.state, now):
+            return proposal, desired
+        desired = replace(desired, settled=awaited)
+        return self._propose(content, desired), desired
 
     def _propose(self, content: bytes, desired: DesiredState) -> Proposal:
-        with naming(self._store.path):
+        try:
             return self._planner.propose(content, desired)
+        except DocumentError as error:
+            is_runners = isinstance(error, RunnerDocumentError)
+            path = self._runner.store.path if is_runners else self._store.path
+            raise DocumentError(f"{path}: {error.message}", error.hint) from None
 
     def _outcome(
         self,
@@ -270,11 +379,29 @@ class Reconciler:
         desired: DesiredState,
         view: BackrestView,
         drift: tuple[Drift, ...] = (),
-        *,
-        written: bool = False,
+        written: tuple[str, ...] = (),
     ) -> PassOutcome:
         state = self._memory.state if self.is_from_docker else State()
-        return PassOutcome(str(settings.config), proposal, desired, written, drift, view, state)
+        runner = "" if desired.runner is None else str(settings.runner_document)
+        return PassOutcome(
+            str(settings.config), proposal, desired, written, drift, view, state, runner
+        )
+
+
+def _with_runner(desired: DesiredState, runner: RunnerVersion | None) -> DesiredState:
+    document = None if runner is None else runner.document
+    return desired if document is desired.runner else replace(desired, runner=document)
+
+
+def _runner_after(proposal: Proposal) -> Document | None:
+    return None if proposal.runner is None else proposal.runner.after
+
+
+def _saved_too_often(path: Path) -> StoreError:
+    return StoreError(
+        f"{path} was saved by another program during each of {_ATTEMPTS} attempts",
+        "try again when it has finished",
+    )
 
 
 def reconcile_now(
@@ -288,7 +415,7 @@ def reconcile_now(
     """
     reconciler, settings, inventory = _observe(settings, environment, read_only=dry_run)
     _check_take_over(settings, is_from_docker=reconciler.is_from_docker)
-    if dry_run and reconciler.is_from_docker and is_absent(settings.config):
+    if dry_run and reconciler.is_from_docker and _has_no_document(settings):
         _log.warning(
             "there is no document %s yet; shown is what would be written into the one that "
             "`backrest-sidecar init` makes",
@@ -312,7 +439,7 @@ def _check_take_over(settings: ReconcilerSettings, *, is_from_docker: bool) -> N
             "--take-over needs Docker: saved lists and Compose files change no owner",
             "leave out --inventory and --compose",
         )
-    if unknown := sorted(wanted - read_document(settings.config).plans.keys() if wanted else ()):
+    if unknown := sorted(wanted - _standing_ids(settings) if wanted else ()):
         raise UsageError(
             f"--take-over {unknown[0]}: there is no such plan in {settings.config}",
             "write the id of a standing plan, as `backrest-sidecar status` shows it",
@@ -351,14 +478,22 @@ def _observe(
         docker_id = docker.identity()
     reconciler = Reconciler(observed.settings, environment, recorder)
     # Without a document there are no plans that another Docker could say anything about.
-    if not (read_only and is_absent(settings.config)):
+    if not (read_only and _has_no_document(settings)):
         reconciler.confirm_docker(observed.settings, docker_id)
     return reconciler, observed.settings, observed.inventory
 
 
-def is_absent(path: Path) -> bool:
-    """Return whether the directory of a document is there, and nothing has the document's name."""
-    return path.parent.is_dir() and not os.path.lexists(path)
+def _standing_ids(settings: ReconcilerSettings) -> frozenset[str]:
+    """Return the ids of the plans that stand in the documents."""
+    runner = read_runner_document(settings)
+    ids = frozenset(() if runner is None else runner.plans)
+    if runner is not None and is_absent(settings.config):
+        return ids
+    return ids.union(read_document(settings.config).plans)
+
+
+def _has_no_document(settings: ReconcilerSettings) -> bool:
+    return is_absent(settings.config) and is_absent(settings.runner_document)
 
 
 def read_document(path: Path) -> Document:
@@ -375,7 +510,7 @@ def log_outcome(
 
     `logged`: new plans and edits that wait to be written, and were logged by an earlier pass.
     """
-    changes = outcome.proposal.changes
+    changes = outcome.proposal.all_changes
     news: tuple[Plan | PlanEdit, ...] = (*changes.added, *changes.edits)
     for item in news:
         if item not in logged:
@@ -385,8 +520,10 @@ def log_outcome(
     if _log.isEnabledFor(logging.DEBUG):
         for plan_id in changes.unchanged:
             log_event(_log, logging.DEBUG, "plan.rendered", plan=plan_id, changed=False)
-    if outcome.written:
-        log_event(_log, logging.INFO, "config.write", config=outcome.config)
+    for plan_id in sorted(outcome.proposal.placement.ended):
+        log_event(_log, logging.INFO, "plan.moved", plan=plan_id)
+    for config in outcome.written:
+        log_event(_log, logging.INFO, "config.write", config=config)
     log_event(
         _log,
         level,

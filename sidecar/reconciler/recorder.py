@@ -7,12 +7,12 @@ The planner is pure. What it has to know of earlier passes comes from the state 
 import logging
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from sidecar.docker.markers import DIRECTORY, read_markers
+from sidecar.docker.markers import DIRECTORY, Marker, read_markers
 from sidecar.docker.models import Inventory
 from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import InventoryError, StoreError
@@ -25,6 +25,8 @@ from sidecar.reconciler.state import Memory, State
 
 # A Backrest that starts while we write may have read the file before: it counts as older.
 _READING_SECONDS = 2.0
+# Where backrest-runner remembers things.
+_OF_RUNNER = ".runner"
 
 # What else of an image's labels decides about plans.
 _IDENTITIES = ("com.docker.compose.", "com.docker.swarm.")
@@ -89,7 +91,8 @@ class PassRecorder:
             write = PendingWrite(self, proposal)
             try:
                 self._check_remembered(proposal)
-                if to_file and self._is_applied:
+                # Also what moves to the other document waits until Backrest has read this one.
+                if to_file and (self._is_applied or proposal.placement.moving):
                     self.memory.change(written_at=self._clocks.wall() + _READING_SECONDS)
                 yield write
             finally:
@@ -167,19 +170,21 @@ def history_of(
         owners=state.owners,
         take_over=lifetime.take_over,
         stopped=quiesced.containers,
+        former=state.former,
     )
 
 
 def read_quiesced(config: Path) -> Quiesced:
     """Return what hooks have stopped now, by their markers.
 
-    Its plans are no orphans: a Swarm service scaled to zero has no container to show. Markers
-    that cannot be read count as none; then the grace covers the run.
+    Its plans are no orphans: a Swarm service scaled to zero has no container to show. Beside a
+    Backrest the bundled runner has markers of its own. Markers that cannot be read count as
+    none; then the grace covers the run.
     """
-    try:
-        markers = read_markers(config.parent / DIRECTORY)
-    except StoreError:
-        return NOTHING_QUIESCED
+    markers: list[Marker] = []
+    for folder in (config.parent, config.parent / _OF_RUNNER):
+        with suppress(StoreError):
+            markers += read_markers(folder / DIRECTORY)
     return Quiesced(
         frozenset(marker.plan for marker in markers),
         frozenset(marker.container for marker in markers if marker.container),
@@ -197,18 +202,21 @@ def remember(memory: Memory, ageing: Ageing, *, is_written: bool) -> State:
     with memory.turn() as state:
         others = state.disabled.keys() - history.disabled.keys() - ageing.disabled.keys()
         disabled = _merged(ageing.disabled, history.disabled, state.disabled)
+        # Of what is in the other document it stays unknown.
+        others |= set() if ageing.plans is None else state.disabled.keys() - ageing.plans
         disabling = others & {*state.disabling}
         if not is_written:
             disabling = disabled.keys() - state.disabled.keys() | {*state.disabling}
             disabled = {**state.disabled, **disabled}
         accepted = map(dict.fromkeys, (ageing.accepted, history.accepted, state.accepted))
         return memory.change(
-            orphans=dict(ageing.orphans),
+            orphans=_merged(ageing.orphans, history.orphans, state.orphans),
             accepted=tuple(sorted(_merged(*accepted))),
             disabled=disabled,
             disabling=tuple(sorted(disabling)),
             enabling=_merged(ageing.enabling, history.enabling, state.enabling),
             owners=_merged(ageing.owners, history.owners, state.owners),
+            former=_merged(ageing.former, history.former, state.former),
         )
 
 
@@ -227,7 +235,7 @@ def _merged(
 
 def noted_of(state: State) -> dict[str, Any]:
     """Return the fields in which is remembered what a write decides about plans."""
-    names = ("accepted", "disabled", "disabling", "enabling", "owners")
+    names = ("accepted", "disabled", "disabling", "enabling", "owners", "former")
     return {name: getattr(state, name) for name in names}
 
 

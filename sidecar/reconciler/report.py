@@ -185,7 +185,7 @@ class ReconcilerReport(Reporter[ReconcilerStatus]):
                 events += self._compare_problems(self._rendered)
                 self._set(
                     workloads=_workloads(self._rendered),
-                    plans=len(self._rendered.claimed & outcome.proposal.after.plans.keys()),
+                    plans=len(self._rendered.claimed & outcome.proposal.plans.keys()),
                 )
         _log_all(events)
 

@@ -16,6 +16,7 @@ from sidecar.planner.ids import PREFIX
 from sidecar.planner.lifecycle import Orphans
 from sidecar.schedule.parse import parse_schedule
 
+_RUNNER_DOCUMENT = "runner.json"
 _MODE_BITS = 0o777
 # Without these Backrest itself could not read or save its document.
 _OWNER_BITS = 0o600
@@ -125,6 +126,8 @@ class ReconcilerSettings:
     """Permission bits for the document; None keeps those it has."""
     accept_version: int | None = None
     """A document version above ours that is accepted all the same."""
+    runner_config: Path | None = None
+    """The runner's document, used if it is there; None: `runner.json` beside the document."""
     state_dir: Path | None = None
     """Where to remember things; None: `.sidecar` beside the document."""
     runner_named: bool = False
@@ -139,9 +142,19 @@ class ReconcilerSettings:
     """What wakes the daemon."""
 
     @property
+    def runner_document(self) -> Path:
+        """Where the runner's document is, if there is one."""
+        return runner_document(self.config, self.runner_config)
+
+    @property
     def state_directory(self) -> Path:
         """Where to remember things."""
         return self.state_dir or self.config.parent / ".sidecar"
+
+
+def runner_document(config: Path, named: Path | None) -> Path:
+    """Return where the runner's document is: as it was named, else beside config.json."""
+    return named or config.parent / _RUNNER_DOCUMENT
 
 
 def parse_duration(flag: str, text: str) -> float:

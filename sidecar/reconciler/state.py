@@ -73,6 +73,7 @@ class State:
     we restarted Backrest. `image_labels`: what the images in use say, by their ids, for
     when Docker does not have one any more. `owners`: whose each plan is. `first_runs`: the
     plans of ours with a pause, which Backrest counts from its own start until they have run.
+    `former`: the repositories that a plan was saved to before it moved to the other document.
     """
 
     engine_id: str = ""
@@ -88,6 +89,7 @@ class State:
     image_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     owners: Mapping[str, Owner] = field(default_factory=dict)
     first_runs: Mapping[str, FirstRun] = field(default_factory=dict)
+    former: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 _ADAPTER = TypeAdapter(State)

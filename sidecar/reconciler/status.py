@@ -63,6 +63,8 @@ class WorkloadStatus:
     where that is not known. `drift` names the owned keys that the next pass would change.
     `is_unloaded`: Backrest answers and should have its next run in the queue, but has not.
     `owner`: the natural key of the workload that the plan is remembered to belong to.
+    `is_runners`: the plan is of the runner's document. `former`: repositories that it has moved
+    away from, whose snapshots of it get no retention any more.
     """
 
     workload: str
@@ -76,6 +78,8 @@ class WorkloadStatus:
     problems: tuple[Problem, ...] = ()
     is_unloaded: bool = False
     owner: str = ""
+    is_runners: bool = False
+    former: tuple[str, ...] = ()
 
     @property
     def is_orphan(self) -> bool:
@@ -175,32 +179,41 @@ def _rows(
     disabled: frozenset[str],
     now: datetime,
 ) -> Iterator[WorkloadStatus]:
-    drift = {e.id: (*e.settings, *e.removals) for e in proposal.changes.edits}
+    changes = proposal.all_changes
+    drift = {e.id: (*e.settings, *e.removals) for e in changes.edits}
     named: list[tuple[str, str, tuple[Problem, ...]]] = [
         (item.workload.key, item.plan_id, item.problems) for item in proposal.rendered.workloads
     ]
     continued = _continued(proposal)
-    named += [("", plan_id, ()) for plan_id in proposal.changes.orphaned]
+    former = proposal.ageing.former if proposal.ageing else {}
+    named += [("", plan_id, ()) for plan_id in changes.orphaned]
     for workload, plan_id, found in named:
         problems = found
         if plan_id in continued and not any(p.reason == _RENAMED for p in found):
             problems = (*found, _renamed(workload, plan_id, continued[plan_id]))
-        raw = proposal.before.plans.get(plan_id)
+        raw = proposal.standing.get(plan_id)
+        # The log of Backrest says nothing of what it does not run.
+        log = None if plan_id in proposal.placement.of_runner else known
         row = WorkloadStatus(workload, plan_id, is_written=raw is not None, problems=problems)
         yield replace(
-            row if raw is None else _with_runs(row, raw, known, now),
+            row if raw is None else _with_runs(row, raw, log, now),
             orphan_since=since.get(plan_id),
             is_disabled=plan_id in disabled,
             drift=tuple(sorted(drift.get(plan_id, ()))),
+            is_runners=plan_id in proposal.placement.of_runner,
+            former=former.get(plan_id, ()),
         )
 
 
 def _continued(proposal: Proposal) -> dict[str, str]:
     """Return the orphan that each plan of a workload continues: one with the very same paths."""
-    plans = {plan.id: plan for plan in proposal.after.view.plans}
-    orphans = {
-        tuple(sorted(plans[old].paths)): old for old in proposal.changes.orphaned if old in plans
-    }
+    views = [
+        proposal.after.view,
+        *([] if proposal.runner is None else [proposal.runner.after.view]),
+    ]
+    plans = {plan.id: plan for view in reversed(views) for plan in view.plans}
+    lost = proposal.all_changes.orphaned
+    orphans = {tuple(sorted(plans[old].paths)): old for old in lost if old in plans}
     found = (
         (item.plan_id, orphans.get(tuple(sorted(plans[item.plan_id].paths))))
         for item in proposal.rendered.workloads

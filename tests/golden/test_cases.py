@@ -23,10 +23,14 @@ the repository `r1` and no plans, and the default policy.
     repos       ids, or repositories as JSON
     plans       standing plans as JSON; repo `r1` unless they say another
     owners      whose plans are: plan id → natural key, or [natural key, project]
+    runner_repos   repositories of the runner's document beside it, ids or JSON; without, there
+                is none
+    runner_plans   its standing plans as JSON, each with its repository
     document    instead of `repos` and `plans`: the document's text
     expect
       plan      what must stand in the plan of `web`, key by key; null: no such key
       plans     the same by plan id: exactly these owned plans stand there afterwards
+      runner_plans   the same of the runner's document
       problems  all of them, as `severity reason [label] [@workload]`
       says      texts that occur in the problems' messages or hints
       added, updated, orphaned, unchanged   ids; needed where owned plans stood
@@ -65,9 +69,10 @@ NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 KEYS = {
     *("rule", "labels", "mounts", "containers", "volumes", "images", "policy", "runner_mounts"),
     *("repos", "plans", "owners", "services", "document", "expect", "linked"),
+    *("runner_repos", "runner_plans"),
 }
 OUTCOMES = ("added", "updated", "orphaned", "unchanged")
-EXPECTED = {"plan", "plans", "problems", "says", "document", "refused", *OUTCOMES}
+EXPECTED = {"plan", "plans", "runner_plans", "problems", "says", "document", "refused", *OUTCOMES}
 SHORT = {"ANY_ERROR": "CONDITION_ANY_ERROR"}
 
 
@@ -81,6 +86,7 @@ class Case:
     document: Document
     runner_mounts: tuple[Mount, ...] | None
     history: PlanHistory | None
+    runner: Document | None
     expect: Mapping[str, Any]
 
     def run(self, document: Document | None = None) -> Proposal:
@@ -93,6 +99,7 @@ class Case:
                 NOW,
                 runner_mounts=self.runner_mounts,
                 history=self.history,
+                runner=self.runner,
             ),
         )
 
@@ -138,8 +145,17 @@ def parse_case(text: str) -> Case:
         Document(raw["document"] if "document" in raw else render_document(raw)),
         None if runner is None else tuple(parse_mount(item, policy) for item in runner),
         parse_history(raw["owners"]) if "owners" in raw else None,
+        parse_runner(raw),
         raw["expect"],
     )
+
+
+def parse_runner(raw: Mapping[str, Any]) -> Document | None:
+    """Read the runner's document; None without one."""
+    if "runner_repos" not in raw:
+        return None
+    named = {"repos": raw["runner_repos"], "plans": raw.get("runner_plans", [])}
+    return Document(render_document(named))
 
 
 def parse_history(owners: Mapping[str, str | list[str]]) -> PlanHistory:
@@ -284,14 +300,21 @@ def check_case(case: Case) -> None:
         check_plan(plans[plan_id], keys)
     if "document" in expect:
         assert proposal.after.text == expect["document"]
-    check_outcome(proposal, expect, sorted(plans), sorted(owned_plans(case.document, case.policy)))
+    there = {} if proposal.runner is None else owned_plans(proposal.runner.after, case.policy)
+    wanted = expect.get("runner_plans", {})
+    assert sorted(there) == sorted(wanted)
+    for plan_id, keys in wanted.items():
+        check_plan(there[plan_id], keys)
+    old = owned_plans(case.document, case.policy)
+    old |= {} if case.runner is None else owned_plans(case.runner, case.policy)
+    check_outcome(proposal, expect, sorted({*plans, *there}), sorted(old))
 
 
 def check_outcome(
     proposal: Proposal, expect: Mapping[str, Any], plans: list[str], old: list[str]
 ) -> None:
     """Compare what became of every owned plan; where none stood there all are new."""
-    changes = proposal.changes
+    changes = proposal.all_changes
     outcome = {
         "added": [plan.id for plan in changes.added],
         **{name: list(getattr(changes, name)) for name in OUTCOMES[1:]},

@@ -6,13 +6,17 @@ from typing import Any
 import click
 
 from sidecar import __version__
-from sidecar.cli.commands.options import config_option, log_options, option
+from sidecar.cli.commands.options import documents_option, log_options, option
 from sidecar.cli.output.text import echo
 
 
 @click.command()
-@config_option
-@option("--repo", required=True, help="restic URI of the repository, for example /backups.")
+@documents_option
+@option(
+    "--repo",
+    required=True,
+    help="URI of the repository: restic's, for example /backups, or rsync:/backups.",
+)
 @option(
     "--password-file",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -33,12 +37,16 @@ from sidecar.cli.output.text import echo
 def init(log_level: str, log_format: str, **flags: Any) -> None:
     """Create a document with one repository, which Backrest initialises when it starts.
 
+    A repository rsync:, dar: or duplicity+URL is not for Backrest: it goes into the document
+    of backrest-runner, which needs no password for the first two.
+
     \b
     Examples:
       backrest-sidecar init --repo /backups --generate-password
       backrest-sidecar init --repo /b --generate-password \\
         --user me --user-password-file ui
       backrest-sidecar init --repo s3:https://host/bucket --password-file pw
+      backrest-sidecar init --repo rsync:/backups --repo-id nas
     """
     from sidecar.lib.log import start_logging
     from sidecar.reconciler.init import NewDocument, create_document

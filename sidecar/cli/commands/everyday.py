@@ -8,8 +8,8 @@ import click
 
 from sidecar.cli.commands.options import (
     access_options,
-    config_option,
     docker_option,
+    documents_option,
     lifetime_options,
     log_options,
     option,
@@ -22,7 +22,7 @@ from sidecar.reconciler.settings import parse_duration
 
 
 @click.command()
-@config_option
+@documents_option
 @option(
     "--output",
     type=click.Choice(["table", "json"]),
@@ -57,7 +57,7 @@ def status(output: str, timezone: str | None, **flags: Any) -> None:
 
 @click.command()
 @click.argument("plan", metavar="PLAN|WORKLOAD")
-@config_option
+@documents_option
 @option(
     "--timeout",
     metavar="DURATION",

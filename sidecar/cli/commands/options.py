@@ -11,6 +11,7 @@ from sidecar.cli.options import (
     config_flag,
     docker_flag,
     page_options,
+    runner_config_flag,
     state_dir_flag,
     unless,
 )
@@ -27,6 +28,8 @@ log_options_at = partial(flags.log_options_at, VARIABLE)
 log_options = log_options_at("warn")
 
 config_option = about("the document", config_flag(option))
+
+documents_option = about("the document", config_flag(option), runner_config_flag(option))
 
 docker_option = about("the engine", docker_flag(option))
 

@@ -11,6 +11,7 @@ import click
 
 from sidecar.cli.commands.options import (
     config_option,
+    documents_option,
     lifetime_options,
     log_options,
     mode_option,
@@ -24,7 +25,7 @@ from sidecar.cli.output.text import echo
 
 
 @click.command()
-@config_option
+@documents_option
 @option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
 @option(
     "--output",
@@ -81,7 +82,7 @@ def reconcile(dry_run: bool, output: str, detailed_exitcode: bool, **flags: Any)
 
 
 @click.command()
-@config_option
+@documents_option
 @option("--strict", is_flag=True, help="Exit with 3 for warnings too.")
 @option(
     "--each",

@@ -10,8 +10,8 @@ import click
 from sidecar.cli.commands.options import (
     access_options,
     apply_options,
-    config_option,
     docker_option,
+    documents_option,
     lifetime_options,
     log_options_at,
     mode_option,
@@ -25,7 +25,7 @@ from sidecar.cli.output.text import echo
 
 
 @click.command()
-@config_option
+@documents_option
 @watch_options
 @apply_options
 @access_options
@@ -61,7 +61,7 @@ def daemon(**flags: Any) -> None:
 
 
 @click.command()
-@config_option
+@documents_option
 @option("--fix", is_flag=True, help="Put in order what is safe to put in order, and say so.")
 @option(
     "--output",

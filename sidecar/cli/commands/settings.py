@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -48,6 +49,7 @@ def build_settings(flags: Mapping[str, Any]) -> ReconcilerSettings:
     )
     return ReconcilerSettings(
         config=flags["config"],
+        runner_config=_build_runner_config(flags),
         policy=check_policy(policy),
         source=_build_source(flags),
         secrets_dir=flags["secrets_dir"],
@@ -60,6 +62,16 @@ def build_settings(flags: Mapping[str, Any]) -> ReconcilerSettings:
         applying=_build_applying(flags),
         watching=_build_watching(flags),
     )
+
+
+def _build_runner_config(flags: Mapping[str, Any]) -> Path | None:
+    path: Path | None = flags.get("runner_config")
+    if path is not None and path.absolute() == flags["config"].absolute():
+        raise UsageError(
+            "--runner-config names the document of --config",
+            "give it a file of its own, as runner.json beside that",
+        )
+    return path
 
 
 _PLAIN_POLICY = (

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from difflib import unified_diff
 
+from sidecar.backrest.document import Document
 from sidecar.backrest.mask import mask_texts, mask_value
 from sidecar.cli.output.plan_table import NEVER_RUN
 from sidecar.cli.output.problems import problem_json
@@ -16,10 +17,11 @@ def render_outcome_json(outcome: PassOutcome) -> str:
     `notes` are there only where there are any.
     """
     proposal = outcome.proposal
-    changes = proposal.changes
-    plans = proposal.after.plans
+    changes = proposal.all_changes
+    plans = proposal.plans
     shown = {
         "config": outcome.config,
+        **({"runnerConfig": outcome.runner_config} if outcome.runner_config else {}),
         "changed": outcome.changed,
         "added": [plan.id for plan in changes.added],
         "updated": list(changes.updated),
@@ -37,10 +39,16 @@ def render_outcome_json(outcome: PassOutcome) -> str:
 
 
 def render_outcome_diff(outcome: PassOutcome) -> str:
-    """Write the unified diff of the document, secrets masked in every line."""
+    """Write the unified diffs of the documents, secrets masked in every line."""
     proposal = outcome.proposal
-    before, after = mask_texts(proposal.before.text, proposal.after.text)
-    return "".join(_diff_lines(before, after, outcome.config))
+    lines = _document_diff(proposal.before, proposal.after, outcome.config)
+    if (runner := proposal.runner) is not None:
+        lines += _document_diff(runner.before, runner.after, outcome.runner_config)
+    return "".join(lines)
+
+
+def _document_diff(before: Document, after: Document, name: str) -> list[str]:
+    return [*_diff_lines(*mask_texts(before.text, after.text), name)]
 
 
 def _diff_lines(before: str, after: str, name: str) -> Iterator[str]:

@@ -41,7 +41,7 @@ def render_table(outcome: PassOutcome, now: datetime) -> str:
 
 def _blocks(outcome: PassOutcome, now: datetime) -> Iterator[Sequence[str]]:
     proposal = outcome.proposal
-    changes, plans = proposal.changes, proposal.after.plans
+    changes, plans = proposal.all_changes, proposal.plans
     updated, unchanged = frozenset(changes.updated), frozenset(changes.unchanged)
     never_run = frozenset(outcome.never_run)
     for item in proposal.rendered.workloads:
@@ -67,13 +67,12 @@ def _orphan_lines(outcome: PassOutcome, now: datetime) -> list[str]:
     """Write what happens to the plans without a workload."""
     proposal, history = outcome.proposal, outcome.desired.history
     if proposal.ageing is None or history is None:
-        return [
-            f"plans without a workload, left as they are: {', '.join(proposal.changes.orphaned)}"
-        ]
+        names = ", ".join(proposal.all_changes.orphaned)
+        return [f"plans without a workload, left as they are: {names}"]
     lines = ["plans without a workload:"]
     lines += [
         f"  {plan_id}: {_orphan_words(plan_id, outcome, now)}"
-        for plan_id in proposal.changes.orphaned
+        for plan_id in proposal.all_changes.orphaned
     ]
     if proposal.ageing.held:
         lines += [
@@ -200,13 +199,20 @@ def _event_words(name: str) -> str:
 
 
 def _summary(outcome: PassOutcome) -> list[str]:
-    changes = outcome.proposal.changes
+    proposal, changes = outcome.proposal, outcome.proposal.all_changes
     counts = (
         f"{len(changes.added)} new, {len(changes.edits)} changed, "
         f"{len(changes.unchanged)} as they were, {len(changes.orphaned)} without a workload"
     )
     if outcome.written:
-        return [f"{outcome.config} is written: {counts}.", RESTART_NOTE]
-    if outcome.changed:
-        return [f"{outcome.config} would be written: {counts}. Nothing was written."]
-    return [f"{outcome.config} stays as it is: {counts}."]
+        is_backrests = outcome.config in outcome.written
+        verb = "is" if len(outcome.written) == 1 else "are"
+        written = f"{' and '.join(outcome.written)} {verb} written: {counts}."
+        return [written, *([RESTART_NOTE] if is_backrests else [])]
+    names = [outcome.config] if proposal.after is not proposal.before else []
+    names += [outcome.runner_config] if proposal.changes_runner else []
+    if names:
+        return [f"{' and '.join(names)} would be written: {counts}. Nothing was written."]
+    both = " and ".join(filter(None, (outcome.config, outcome.runner_config)))
+    verb = "stay as they are" if outcome.runner_config else "stays as it is"
+    return [f"{both} {verb}: {counts}."]

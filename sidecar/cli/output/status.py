@@ -64,6 +64,8 @@ def _row_json(row: WorkloadStatus, report: StatusReport) -> dict[str, Any]:
         "orphanSince": _moment(row.orphan_since, now),
         "disabled": row.is_disabled,
         "drift": list(row.drift),
+        **({"runnersDocument": True} if row.is_runners else {}),
+        **({"formerRepositories": list(row.former)} if row.former else {}),
         "problems": [
             {"reason": p.reason, "severity": p.severity.value, "label": p.label}
             for p in row.problems
@@ -134,14 +136,22 @@ def _notes(row: WorkloadStatus, now: datetime) -> Iterator[str]:
         yield f"belongs to {printable(row.owner)}"
     if row.is_disabled:
         yield "disabled"
-    if not row.is_written:
-        yield "no plan in the document" if row.problems else "not written yet"
-    elif row.is_unloaded:
-        yield "not loaded by Backrest"
+    yield from _document_notes(row)
     if row.drift:
         yield f"would change: {', '.join(row.drift)}"
     if row.problems:
         yield ", ".join(dict.fromkeys(problem.reason for problem in row.problems))
+
+
+def _document_notes(row: WorkloadStatus) -> Iterator[str]:
+    if not row.is_written:
+        yield "no plan in the document" if row.problems else "not written yet"
+    elif row.is_unloaded:
+        yield "not loaded by Backrest"
+    elif row.is_runners:
+        yield "run by backrest-runner"
+    if row.former:
+        yield f"no retention any more in {printable(', '.join(row.former))}"
 
 
 def _orphan_words(row: WorkloadStatus, now: datetime) -> str:

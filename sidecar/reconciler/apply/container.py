@@ -212,6 +212,12 @@ def _runs_daemon(words: Sequence[str]) -> bool:
     return (*map(posixpath.basename, words[:1]), *words[1:]) == _DAEMON
 
 
+def is_bundled_runner(backrest: BackrestContainer) -> bool:
+    """Return whether the bundled runner's daemon runs in Backrest's place."""
+    words = backrest.command
+    return any(_runs_daemon(words[at : at + 2]) for at in range(len(words)))
+
+
 def _is_own(words: Sequence[str], command: tuple[str, ...]) -> bool:
     program = posixpath.basename(words[0]) if words else ""
     if _is_daemon(words) or program in _INITS or program.startswith("s6-"):

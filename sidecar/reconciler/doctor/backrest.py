@@ -339,6 +339,8 @@ def check_repos(context: CheckContext) -> CheckResult:
     """Check that the document has a repository."""
     listed = context.document.root.get("repos")
     repos = [repo for repo in listed if isinstance(repo, dict)] if isinstance(listed, list) else []
+    if not repos and context.facts.runner is not None and context.facts.runner.view.repos:
+        return passed("the only repositories are those of backrest-runner's own document")
     if not repos:
         return failed(
             "the document has no repository",

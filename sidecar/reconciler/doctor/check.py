@@ -112,6 +112,8 @@ class Facts:
     """What the checks found so far; None or empty for what they did not."""
 
     document: Document | None = None
+    runner: Document | None = None
+    """The runner's document."""
     is_usable: bool = False
     """Whether a pass could work on the document."""
     answers: bool = False

@@ -6,7 +6,8 @@ import stat
 from dataclasses import replace
 from pathlib import Path
 
-from sidecar.backrest.rules import check_document, check_engines, check_version
+from sidecar.backrest.document import Document
+from sidecar.backrest.rules import check_document, check_engines, check_options, check_version
 from sidecar.backrest.shape import DocumentFault
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import DocumentError, StoreError
@@ -23,6 +24,7 @@ from sidecar.reconciler.doctor.check import (
     warned,
 )
 from sidecar.reconciler.reconcile import read_document
+from sidecar.reconciler.runner_document import is_absent
 from sidecar.reconciler.store import leftovers
 from sidecar.reconciler.store.read import (
     DocumentFile,
@@ -41,7 +43,9 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 def check_found(context: CheckContext) -> CheckResult | Found:
     """Read and decode the document."""
-    config = context.settings.config
+    config, runner = context.settings.config, context.settings.runner_document
+    if is_absent(config) and runner.is_file():
+        raise NotChecked(f"there is no {config}, so all plans are those of {runner}")
     try:
         document = read_document(config)
     except (DocumentError, StoreError) as error:
@@ -83,6 +87,52 @@ def _is_ours(context: CheckContext, fault: DocumentFault) -> bool:
     plan = context.document.root["plans"][int(index)]
     plan_id = plan.get("id") if isinstance(plan, dict) else None
     return type(plan_id) is str and plan_id.startswith(context.settings.policy.plan_id_prefix)
+
+
+def check_runner(context: CheckContext) -> CheckResult | Found:
+    """Check the runner's document, if there is one: readable, private, and without a fault."""
+    settings, facts = context.settings, context.facts
+    path = settings.runner_document
+    if not os.path.lexists(path):
+        raise NotChecked(f"there is no {path}, so Backrest's document has all plans")
+    try:
+        document = read_document(path)
+    except (DocumentError, StoreError) as error:
+        return failed(error.message, error.hint)
+    if fault := check_version(document.root, settings.accept_version):
+        return failed(f"{path}: {fault.message}", fault.hint)
+    faults = check_document(document.root, context.now.date(), any_engine=True)
+    if faults:
+        details = [f"{fault.pointer or '/'}: {fault.message}" for fault in faults]
+        hint = next((fault.hint for fault in faults if fault.hint), "correct it in an editor")
+        return failed("backrest-runner would not run this document", hint, details)
+    if facts.document is not None:
+        taken = sorted(document.view.repo_by_id.keys() & facts.document.view.repo_by_id.keys())
+        if taken:
+            hint = "give each its own id: until then nothing is written to either document"
+            return failed("repositories that stand in both documents", hint, taken)
+    is_only = facts.document is None and is_absent(settings.config)
+    facts = replace(facts, runner=document, is_usable=facts.is_usable or is_only)
+    return Found(_judge_runner(document, path), facts)
+
+
+def _judge_runner(document: Document, path: Path) -> CheckResult:
+    """Return what is no reason to refuse the runner's document, and should be known."""
+    if faults := check_options(document.root):
+        details = [f"{fault.pointer}: {fault.message}" for fault in faults]
+        return failed(
+            "repositories whose flags their engine does not know", faults[0].hint, details
+        )
+    with explained(path, "read"):
+        mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & _OTHERS:
+        return warned(
+            f"others than its owner can use {path}: its mode is {mode:04o}", f"chmod 600 {path}"
+        )
+    view = document.view
+    plans, repos = counted(len(view.plans), "plan"), len(view.repos)
+    shown = counted(repos, "repository", "repositories")
+    return passed(f"{path} holds {plans} and {shown}, which Backrest does not run")
 
 
 def check_keys(context: CheckContext) -> CheckResult:

@@ -27,7 +27,8 @@ def check_pass(context: CheckContext) -> CheckResult | Found:
     for variable in ("VOLUMES", "IMAGES"):
         if variable not in context.facts.may:
             raise NotChecked(f"{variable} is not granted")
-    _ = context.document
+    if context.facts.runner is None:
+        _ = context.document
     if not context.facts.is_usable:
         raise NotChecked("the document is not valid")
     policy, facts = context.settings.policy, context.facts
@@ -50,7 +51,7 @@ def _preview(context: CheckContext, inventory: Inventory) -> PassOutcome:
 
 
 def _result_of(outcome: PassOutcome) -> CheckResult:
-    rendered, changes = outcome.proposal.rendered, outcome.proposal.changes
+    rendered, changes = outcome.proposal.rendered, outcome.proposal.all_changes
     wanted = counted(len(rendered.plans), "plan")
     if outcome.has_serious_problems:
         return warned(

@@ -30,6 +30,7 @@ class Check:
 CHECKS = (
     Check("document.found", "the document can be read and is JSON", document.check_found),
     Check("document.valid", "Backrest starts with the document", document.check_valid),
+    Check("document.runner", "backrest-runner accepts its own document", document.check_runner),
     Check("document.keys", "Backrest knows every key of the document", document.check_keys),
     Check(
         "document.directory",

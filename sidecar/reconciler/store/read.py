@@ -151,7 +151,7 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except DocumentError as error:
-        raise DocumentError(f"{path}: {error.message}", error.hint) from None
+        raise type(error)(f"{path}: {error.message}", error.hint) from None
 
 
 def _read_steadily(descriptor: int, path: Path, known: DigestCache) -> Stored:

@@ -54,7 +54,8 @@ class Store:
 
     `mode`: permission bits that each write gives it; None keeps those it has (0600 for
     a new file). `lock_wait`: seconds to wait for other sidecars; long, because hundreds
-    may queue and a dead one holds no lock. `pause` waits for some seconds.
+    may queue and a dead one holds no lock. `pause` waits for some seconds. `beside`: another
+    store of the same program; in the same directory a turn of that one is one of this one too.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Store:
         lock_wait: float = 300.0,
         *,
         pause: Callable[[float], None] = time.sleep,
+        beside: "Store | None" = None,
     ) -> None:
         self.path = path
         self._mode = mode
@@ -72,6 +74,8 @@ class Store:
         self._known = DigestCache()
         self._written: tuple[int, ...] = ()
         self._turn: int | None = None
+        has_same_lock = beside is not None and beside.path.parent == path.parent
+        self._beside = beside if has_same_lock else None
 
     def is_last_write(self, state: tuple[int, ...]) -> bool:
         """Return whether a file of this device, inode, size and times is our last write.
@@ -217,8 +221,11 @@ class Store:
     @contextmanager
     def _own_turn(self) -> Iterator[int]:
         """Give the directory, locked by `turn` or now."""
-        if self._turn is not None:
-            yield self._turn
+        turn = self._turn
+        if turn is None and self._beside is not None:
+            turn = self._beside._turn  # noqa: SLF001 - of the same class
+        if turn is not None:
+            yield turn
             return
         with self._opened() as directory, self._locked(directory):
             yield directory

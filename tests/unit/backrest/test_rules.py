@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from sidecar.backrest.jsontext import decode
-from sidecar.backrest.rules import check_document, check_engines, check_version
+from sidecar.backrest.rules import check_document, check_engines, check_options, check_version
 from sidecar.backrest.shape import DocumentFault, pointer_of
 
 ROOT = Path(__file__).parents[3]
@@ -353,6 +353,31 @@ def test_a_repository_of_another_engine_is_told(uri: str) -> None:
     assert [] == check_document(root)
     assert ("/repos/0/uri", True) == (fault.pointer, fault.message.startswith("repo.not-restic"))
     assert uri not in fault.message
+
+
+@pytest.mark.parametrize(
+    ("repos", "faults"),
+    [
+        ("null", []),
+        ("[1, {}]", []),
+        ('[{"uri": 1, "flags": ["--x"]}]', []),
+        ('[{"uri": "/r", "flags": ["--limit-upload 100"]}]', []),
+        ('[{"uri": "rsync:/r", "flags": ["--flat", 1]}, {"uri": "rsync:/r", "flags": 1}]', []),
+        (
+            '[{"uri": "/r"}, {"uri": "rsync:/r", "flags": ["--flatt"]}]',
+            ["/repos/1/flags: --flatt is no option of rsync"],
+        ),
+        (
+            """[{"uri": "rsync:/r", "flags": ["--ssh 'x"]}]""",
+            ["/repos/0/flags: a flag has an open quote or a last backslash"],
+        ),
+    ],
+)
+def test_options_that_an_engine_does_not_know_are_told(repos: str, faults: list[str]) -> None:
+    """Those of restic are its own; what has another shape is told by other rules."""
+    found = check_options(decode(f'{{"repos": {repos}}}'))
+
+    assert faults == [f"{fault.pointer}: {fault.message}" for fault in found]
 
 
 def test_a_repository_that_restic_cannot_initialise_keeps_backrest_from_starting() -> None:

@@ -222,9 +222,6 @@ def test_rendered_document_keeps_the_uri_as_given() -> None:
         ("https://u:MARK@host/x", "rest:https://HOST"),
         ("ssh://u@host/x", "sftp:USER@HOST"),
         ("file:///backups", "the path alone"),
-        ("rsync:nas:/MARK", "restic URI"),
-        ("dar:/MARK", "restic URI"),
-        ("duplicity+file:///MARK", "restic URI"),
     ],
 )
 def test_a_uri_of_another_program_is_told_the_form_of_restic(
@@ -236,6 +233,95 @@ def test_a_uri_of_another_program_is_told_the_form_of_restic(
     assert form in caught.value.hint
     assert "MARK" not in str(caught.value)
     assert not config.exists()
+
+
+def test_a_repository_of_another_engine_makes_the_runners_document(
+    create: Create, config: Path
+) -> None:
+    """Backrest would end over it; the document is as private."""
+    lines = create(repo="rsync:/nas", generate_password=False, repo_id="nas")
+    runner = config.parent / "runner.json"
+    root = parse_document(runner.read_bytes()).root
+
+    assert not config.exists()
+    assert 0o600 == stat.S_IMODE(runner.stat().st_mode)
+    assert [] == check_document(root, any_engine=True)
+    (repo,) = root["repos"]
+    assert {"id", "uri", "autoInitialize", "checkPolicy"} == repo.keys()
+    assert "repository nas of rsync" in lines[0]
+    assert [] == [line for line in lines if "Backrest" in line]
+
+
+def test_the_runners_document_is_made_where_it_is_named(create: Create, tmp_path: Path) -> None:
+    """As --runner-config says."""
+    path = tmp_path / "other.json"
+    create(repo="dar:/x", generate_password=False, runner_config=path)
+    kept = create(repo="dar:/y", generate_password=False, runner_config=path, if_absent=True)
+
+    assert [f"{path} is there already and stays as it is."] == kept
+    with pytest.raises(StoreError, match="is there already"):
+        create(repo="dar:/y", generate_password=False, runner_config=path)
+
+
+def test_a_repository_of_duplicity_may_have_a_password(create: Create, config: Path) -> None:
+    """It encrypts by it, as restic does."""
+    lines = create(repo="duplicity+file:///x")
+    (repo,) = json.loads((config.parent / "runner.json").read_bytes())["repos"]
+
+    assert len(repo["password"]) > 40
+    assert any("Keep a copy" in line for line in lines)
+    (config.parent / "runner.json").unlink()
+    (config.parent / "password").write_text("secret")
+    create(
+        repo="duplicity+file:///x",
+        generate_password=False,
+        password_file=config.parent / "password",
+    )
+    (repo,) = json.loads((config.parent / "runner.json").read_bytes())["repos"]
+    assert "secret" == repo["password"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "fault"),
+    [
+        ({"user": "me"}, "--user is one of Backrest, which does not run rsync"),
+        ({"generate_password": True}, "a repository of rsync has no password"),
+        ({"repo": "rsync://host/x"}, "the address of an rsync daemon"),
+    ],
+)
+def test_what_another_engine_has_not_is_refused(
+    create: Create, config: Path, flags: dict[str, Any], fault: str
+) -> None:
+    """Nothing is made of it."""
+    with pytest.raises(UsageError, match=fault):
+        create(**({"repo": "rsync:/x", "generate_password": False} | flags))
+
+    assert not (config.parent / "runner.json").exists()
+
+
+@pytest.mark.parametrize(("first", "second"), [("/r", "rsync:/x"), ("rsync:/x", "/r")])
+def test_a_repository_id_is_used_in_one_document_only(
+    create: Create, config: Path, first: str, second: str
+) -> None:
+    """Whichever is made first; another id is free."""
+    create(repo=first, generate_password=first == "/r")
+    with pytest.raises(UsageError, match="--repo-id default is a repository in"):
+        create(repo=second, generate_password=second == "/r")
+    create(repo=second, generate_password=second == "/r", repo_id="other")
+
+    assert {"config.json", "runner.json"} == {path.name for path in config.parent.iterdir()}
+
+
+def test_a_runners_document_that_appears_meanwhile_stays(
+    create: Create, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --if-absent that is no failure either."""
+    runner = config.parent / "runner.json"
+    monkeypatch.setattr(init, "_check_unused", lambda *_: runner.write_text("{}"))
+    lines = create(repo="rsync:/x", generate_password=False, if_absent=True)
+
+    assert [f"{runner} is there already and stays as it is."] == lines
+    assert "{}" == runner.read_text()
 
 
 @pytest.mark.parametrize("uri", ["/d\udce4", "https://u:MARK@h\udce4/x"])

@@ -208,6 +208,7 @@ def test_a_healthy_host_has_nothing_wrong(host: Host) -> None:
     assert [check.id for check in CHECKS] == list(found)
     left_out = {check for check, one in found.items() if one.verdict is CheckStatus.NOT_CHECKED}
     assert {
+        "document.runner",
         "permission.restart",
         "permission.unpause",
         "permission.services",
@@ -284,6 +285,84 @@ def test_a_repository_of_another_program_to_be_initialised_is_a_failure(host: Ho
     assert found.verdict is CheckStatus.FAILURE
     assert "/uri: repo.not-restic" in found.details[0]
     assert "MARK" not in str(found)
+
+
+def write_runner(host: Host, *, mode: int = 0o600, **repo: object) -> None:
+    """Write a runner's document with one repository."""
+    repos = [{"id": "nas", "uri": "rsync:/nas", "autoInitialize": True, **repo}]
+    document = {"version": 6, "instance": "i", "repos": repos, "plans": []}
+    host.settings.runner_document.write_text(json.dumps(document))
+    host.settings.runner_document.chmod(mode)
+
+
+def test_a_runners_document_that_is_right_is_well(host: Host) -> None:
+    """It is read beside the other one."""
+    write_runner(host, flags=["--bwlimit 2m"])
+    found = host.examine()["document.runner"]
+
+    assert found.verdict is CheckStatus.OK
+    assert "0 plans and 1 repository" in found.message
+
+
+@pytest.mark.parametrize(
+    ("repo", "detail"),
+    [
+        ({"uri": ""}, "/repos/0: the repository has no uri"),
+        ({"id": "r"}, "r"),
+        ({"flags": ["--flatt"]}, "/repos/0/flags: --flatt is no option of rsync"),
+        ({"flags": ["--ssh 'x"]}, "/repos/0/flags: a flag has an open quote or a last backslash"),
+    ],
+)
+def test_what_is_wrong_with_a_runners_document_is_told(host: Host, repo: Json, detail: str) -> None:
+    """A fault, a repository that config.json has too, an option that the engine does not know."""
+    write_runner(host, **repo)
+    found = host.examine()["document.runner"]
+
+    assert found.verdict is CheckStatus.FAILURE
+    assert (detail,) == found.details
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "is not JSON"), ('{"version": 5}', "version 5 is older")]
+)
+def test_a_runners_document_that_cannot_be_used_is_told(
+    host: Host, text: str, message: str
+) -> None:
+    """No pass is possible with it."""
+    host.settings.runner_document.write_text(text)
+    found = host.examine()
+
+    assert message in found["document.runner"].message
+    assert found["pass"].verdict is CheckStatus.FAILURE
+
+
+def test_a_runners_document_that_others_can_read_is_a_warning(host: Host) -> None:
+    """It may hold passwords, as config.json does."""
+    write_runner(host, mode=0o644)
+    found = host.examine()["document.runner"]
+
+    assert found.verdict is CheckStatus.WARNING
+    assert "0644" in found.message
+
+
+def test_a_runners_document_alone_is_enough(host: Host) -> None:
+    """There is no Backrest then, and config.json is no failure."""
+    write_runner(host)
+    context = host.context()
+    host.config.unlink()
+    found = {one.check: one for one in examine(context).findings}
+
+    assert found["document.found"].verdict is CheckStatus.NOT_CHECKED
+    assert found["document.runner"].verdict is CheckStatus.OK
+    assert found["pass"].verdict is CheckStatus.OK
+
+
+def test_repositories_may_be_those_of_the_runners_document(host: Host) -> None:
+    """config.json needs none then."""
+    host.repos.clear()
+    write_runner(host)
+
+    assert host.examine()["repos.exist"].verdict is CheckStatus.OK
 
 
 def test_a_key_that_backrest_ignores_is_told_with_the_one_that_is_meant(host: Host) -> None:
