@@ -6,8 +6,8 @@ stopped is started again before anything else runs after the snapshot.
 
 import re
 import shlex
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sidecar.backrest.plan import Condition, Hook, OnError
 from sidecar.labels.policy import HookPolicy, Policy
@@ -71,52 +71,42 @@ class PlannedHooks:
 _NO_HOOKS = PlannedHooks((), ())
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _HookScope:
-    """One workload whose hooks are being resolved; `problems` name no workload yet."""
+    """One workload whose hooks are being resolved; the problems name no workload yet."""
 
     workload: Workload
     spec: LabelSpec
     plan_id: str
     policy: Policy
-    problems: list[Problem] = field(default_factory=list)
 
-    def exec_script(self, name: str, command: str, what: str) -> str:
+    def exec_script(self, name: str, command: str, what: str, user: str) -> str:
         """Wrap a command so that it runs in a container; `what` is for people."""
-        user = self.spec.exec_user or ""
-        if user and self.is_forbidden("exec.user", HookPolicy.ALL):
-            user = ""
-        return render_exec(
-            name,
-            command,
-            what=what,
-            user=user,
-            swarm_service=self.workload.swarm_service,
-        )
+        service = self.workload.swarm_service
+        return render_exec(name, command, what=what, user=user, swarm_service=service)
 
-    def is_forbidden(self, label: str, needed: HookPolicy) -> bool:
-        """Return whether the hook policy is narrower than what a label needs, and report it."""
+    def forbidden(self, label: str, needed: HookPolicy) -> Problem | None:
+        """Return the problem that the hook policy is narrower than what a label needs."""
         policy = self.policy.hook_policy
         if policy is HookPolicy.ALL or policy is needed:
-            return False
-        self.report(
+            return None
+        return self.problem(
             "hook.forbidden",
             f"{self.policy.label_prefix}{label} is not allowed under --hook-policy {policy}",
             f"remove the label, or run the sidecar with --hook-policy {needed}",
             label,
         )
-        return True
 
-    def is_misnamed(self, label: str, *names: str) -> bool:
-        """Return whether a hook would use a name that is none of Docker's, and report it.
+    def misnamed(self, label: str, *names: str) -> Problem | None:
+        """Return the problem that a hook would use a name that is none of Docker's.
 
         Names become file names of markers and arguments of `docker`.
         """
         found = [name for name in (*names, self.workload.swarm_service) if name or name in names]
         wrong = next((name for name in found if not NAME.fullmatch(name)), None)
         if wrong is None:
-            return False
-        self.report(
+            return None
+        return self.problem(
             "hook.forbidden",
             f"{self.policy.label_prefix}{label} would use the name {quoted(wrong)}, "
             "which is none that Docker gives",
@@ -124,31 +114,25 @@ class _HookScope:
             "stacks and projects, the first a letter or digit",
             label,
         )
-        return True
 
-    def has_template_mark(self, label: str, value: str) -> bool:
-        """Return whether a value that the policy does not trust holds a template, and report it."""
+    def template_mark(self, label: str, value: str) -> Problem | None:
+        """Return the problem that a value which the policy does not trust holds a template."""
         if self.policy.hook_policy is HookPolicy.ALL or "{{" not in value:
-            return False
-        self.report(
+            return None
+        return self.problem(
             "hook.forbidden",
             f"{self.policy.label_prefix}{label} holds {{{{, which the runner would execute",
             "write it without {{, or run the sidecar with --hook-policy all",
             label,
         )
-        return True
 
-    def report(self, reason: str, message: str, hint: str, label: str) -> None:
-        """Keep a problem with a label, which is named without its prefix."""
-        self.problems.append(
-            problem_of(
-                reason,
-                message,
-                hint,
-                container=self.workload.carrier(label),
-                label=self.policy.label_prefix + label,
-            )
-        )
+    def problem(self, reason: str, message: str, hint: str, label: str) -> Problem:
+        """Return a problem with a label, which is named without its prefix."""
+        container, name = self.workload.carrier(label), self.policy.label_prefix + label
+        return problem_of(reason, message, hint, container=container, label=name)
+
+
+_Found = Iterator[Hook | Problem]
 
 
 def resolve_hooks(
@@ -158,15 +142,24 @@ def resolve_hooks(
     if not spec.asks_for_hooks:
         return _NO_HOOKS
     scope = _HookScope(workload, spec, plan_id, policy)
-    before, after = _exec_hooks(scope)
-    template_start, template_end = _template_hooks(scope)
-    start, later = _snapshot_hooks(scope)
-    notifications = _notify_hooks(scope)
+    kinds = (_exec_hooks, _template_hooks, _snapshot_hooks, _notify_hooks)
+    found = [tuple(kind(scope)) for kind in kinds]
+    problems = tuple(one for kind in found for one in kind if isinstance(one, Problem))
+    hooks_of = [tuple(one for one in kind if isinstance(one, Hook)) for kind in found]
+    (before, after), (template_start, template_end), (start, later) = map(_halves, hooks_of[:3])
     # A notification may take its time: it comes before anything is stopped. What was stopped
     # is started again before anything else runs: it serves people.
-    first, last = _split_notifications(notifications, apart=bool(template_end))
+    first, last = _split_notifications(hooks_of[3], apart=bool(template_end))
     hooks = (*first, *before, *template_start, *start, *template_end, *later, *after, *last)
-    return PlannedHooks(hooks, tuple(scope.problems))
+    return PlannedHooks(hooks, problems)
+
+
+def _halves(hooks: Iterable[Hook]) -> tuple[list[Hook], list[Hook]]:
+    """Return the hooks before the snapshot, and those after."""
+    halves: tuple[list[Hook], list[Hook]] = ([], [])
+    for hook in hooks:
+        halves[hook.conditions != _START].append(hook)
+    return halves
 
 
 def _split_notifications(hooks: Iterable[Hook], *, apart: bool) -> tuple[list[Hook], list[Hook]]:
@@ -189,10 +182,10 @@ def _split_notifications(hooks: Iterable[Hook], *, apart: bool) -> tuple[list[Ho
     return first, last
 
 
-def _exec_hooks(scope: _HookScope) -> tuple[list[Hook], list[Hook]]:
-    """Return the hooks that run commands inside the labelled container: before and after."""
-    before = _exec(scope, "exec.start", scope.spec.exec_start, _START, _user_on_error(scope))
-    return before, _exec(scope, "exec.end", scope.spec.exec_end, _AFTER, OnError.IGNORE)
+def _exec_hooks(scope: _HookScope) -> _Found:
+    """Yield the hooks that run commands inside the labelled container."""
+    yield from _exec(scope, "exec.start", scope.spec.exec_start, _START, _user_on_error(scope))
+    yield from _exec(scope, "exec.end", scope.spec.exec_end, _AFTER, OnError.IGNORE)
 
 
 def _user_on_error(scope: _HookScope) -> OnError:
@@ -205,20 +198,18 @@ def _exec(
     commands: Sequence[str] | None,
     conditions: tuple[Condition, ...],
     on_error: OnError,
-) -> list[Hook]:
-    if not commands or scope.is_forbidden(label, HookPolicy.ALL):
-        return []
+) -> _Found:
+    if not commands:
+        return
     name = scope.workload.carrier(label)
-    if scope.is_misnamed(label, name):
-        return []
-    return [
-        _command_hook(
-            scope.exec_script(name, _with_self(text, name), f"exec `{_short(text)}`"),
-            conditions,
-            on_error,
-        )
-        for text in commands
-    ]
+    if problem := scope.forbidden(label, HookPolicy.ALL) or scope.misnamed(label, name):
+        yield problem
+        return
+    user = scope.spec.exec_user or ""
+    for text in commands:
+        what = f"exec `{_short(text)}`"
+        script = scope.exec_script(name, _with_self(text, name), what, user)
+        yield _command_hook(script, conditions, on_error)
 
 
 def _short(command: str) -> str:
@@ -231,26 +222,28 @@ def _with_self(command: str, name: str) -> str:
     return _SELF.sub(lambda _: escape_template(shlex.quote(name)), command)
 
 
-def _template_hooks(scope: _HookScope) -> tuple[list[Hook], list[Hook]]:
-    """Return the hooks of `hooks.template`: those before the snapshot and those after."""
+def _template_hooks(scope: _HookScope) -> _Found:
+    """Yield the hooks of `hooks.template`."""
     template = scope.spec.template
     if template is None or template == "none":
-        return [], []
+        return
     if template not in TEMPLATES:
-        scope.report(
+        yield scope.problem(
             "hook.template-unknown",
             f"{quoted(template)} is no template",
             f"{_did_you_mean(template)}write one of {', '.join(TEMPLATES)}",
             "hooks.template",
         )
-        return [], []
-    if scope.is_forbidden("hooks.template", HookPolicy.TEMPLATES):
-        return [], []
-    if template in DUMP_TEMPLATES:
-        return _dump_hooks(scope, template), []
-    if _stop_is_off(scope, template) or scope.is_misnamed("hooks.template", *scope.workload.names):
-        return [], []
-    return _stop_hooks(scope, template)
+    elif problem := scope.forbidden("hooks.template", HookPolicy.TEMPLATES):
+        yield problem
+    elif template in DUMP_TEMPLATES:
+        yield from _dump_hooks(scope, template)
+    elif problem := _no_stop(scope, template) or scope.misnamed(
+        "hooks.template", *scope.workload.names
+    ):
+        yield problem
+    else:
+        yield from _stop_hooks(scope, template)
 
 
 def _did_you_mean(template: str) -> str:
@@ -266,65 +259,59 @@ def _did_you_mean(template: str) -> str:
     return f"did you mean {meant}? Else " if meant else ""
 
 
-def _stop_is_off(scope: _HookScope, template: str) -> bool:
+def _no_stop(scope: _HookScope, template: str) -> Problem | None:
+    """Return why nothing is stopped; None if nothing is in the way."""
     own = (scope.policy.runner_container, scope.policy.own_container_id)
     for container in scope.workload.containers:
         if container.name in own or container.id in own:
-            scope.report(
+            return scope.problem(
                 "hook.forbidden",
                 f"{template} would stop {container.name}, which runs the backups",
                 "use hooks.template=none here",
                 "hooks.template",
             )
-            return True
     explicit = scope.spec.snapshot_start or scope.spec.snapshot_end
     if explicit and scope.policy.hook_policy is HookPolicy.ALL:
-        scope.report(
+        return scope.problem(
             "hook.template-off",
             f"{template} is switched off by the snapshot-start and snapshot-end labels",
             "remove one or the other",
             "hooks.template",
         )
-        return True
-    return False
+    return None
 
 
-def _stop_hooks(scope: _HookScope, template: str) -> tuple[list[Hook], list[Hook]]:
+def _stop_hooks(scope: _HookScope, template: str) -> _Found:
     if template == "swarm-scale":
-        return _scale_hooks(scope)
+        yield from _scale_hooks(scope)
+        return
     if scope.workload.swarm_service and template != _PAUSE:
-        scope.report(
+        yield scope.problem(
             "label.invalid",
             f"{template} cannot quiesce a Swarm service: Swarm replaces a stopped task at once",
             "write swarm-scale or pause-unpause",
             "hooks.template",
         )
-        return [], []
+        return
     ordered = start_order(scope.workload)
-    going = frozenset() if template == _PAUSE else _report_going(scope, template)
-    stops = [_stop_script(scope, template, name, going) for name in reversed(ordered)]
-    starts = [_start_script(template, name) for name in ordered]
-    return (
-        [_command_hook(script, _START, OnError.FATAL) for script in stops],
-        [_command_hook(script, _AFTER) for script in starts],
-    )
-
-
-def _report_going(scope: _HookScope, template: str) -> frozenset[str]:
-    """Report containers that a stop would remove (`--rm`), and return their names."""
-    going = [one.name for one in scope.workload.containers if one.goes_when_stopped]
+    removed = [one.name for one in scope.workload.containers if one.goes_when_stopped]
+    going = [] if template == _PAUSE else removed
     for name in going:
-        scope.report(
+        yield scope.problem(
             "hook.auto-remove",
             f"{template} would remove {name} with all that is written in it: it was started "
             "with --rm, so its backups fail before they stop it",
             "start it without --rm, or write hooks.template=pause-unpause",
             "hooks.template",
         )
-    return frozenset(going)
+    for name in reversed(ordered):
+        script = _stop_script(scope, template, name, going)
+        yield _command_hook(script, _START, OnError.FATAL)
+    for name in ordered:
+        yield _command_hook(_start_script(template, name), _AFTER)
 
 
-def _stop_script(scope: _HookScope, template: str, name: str, going: frozenset[str]) -> str:
+def _stop_script(scope: _HookScope, template: str, name: str, going: Sequence[str]) -> str:
     if template in _STOPS:
         return render_quiesce(name, scope.plan_id, "stop")
     if template == _PAUSE:
@@ -342,29 +329,26 @@ def _start_script(template: str, name: str) -> str:
     return escape_template(f"docker start {shlex.quote(name)}")
 
 
-def _scale_hooks(scope: _HookScope) -> tuple[list[Hook], list[Hook]]:
+def _scale_hooks(scope: _HookScope) -> _Found:
     service = scope.workload.swarm_service
     if not service:
-        scope.report(
+        yield scope.problem(
             "label.invalid",
             "swarm-scale needs a Swarm service, and this is none",
             "write stop-start",
             "hooks.template",
         )
-        return [], []
-    if _is_global(scope.workload):
-        scope.report(
+    elif _is_global(scope.workload):
+        yield scope.problem(
             "label.invalid",
             f"{service} is a global service: it has no number of replicas to scale",
             "write pause-unpause",
             "hooks.template",
         )
-        return [], []
-    down = render_scale_down(service, scope.plan_id)
-    return (
-        [_command_hook(down, _START, OnError.FATAL)],
-        [_command_hook(render_scale_up(service), _AFTER)],
-    )
+    else:
+        down = render_scale_down(service, scope.plan_id)
+        yield _command_hook(down, _START, OnError.FATAL)
+        yield _command_hook(render_scale_up(service), _AFTER)
 
 
 def _is_global(workload: Workload) -> bool:
@@ -381,117 +365,119 @@ def _is_global(workload: Workload) -> bool:
     return False
 
 
-def _dump_hooks(scope: _HookScope, template: str) -> list[Hook]:
+def _dump_hooks(scope: _HookScope, template: str) -> _Found:
     spec = scope.spec
     values = {
         "dump.path": spec.dump_path or "",
         "dump.user": spec.dump_user or "",
         "dump.database": spec.dump_database or "",
     }
-    if any(scope.has_template_mark(label, value) for label, value in values.items()):
-        return []
-    if not _dump_is_possible(scope, template, values):
-        return []
     name = scope.workload.carrier("hooks.template")
-    if scope.is_misnamed("hooks.template", name):
-        return []
-    command = render_dump(template, *values.values())
-    return [_command_hook(scope.exec_script(name, command, template), _START, OnError.FATAL)]
+    marks = (scope.template_mark(label, value) for label, value in values.items())
+    if problem := (
+        next(filter(None, marks), None)
+        or _no_dump(scope, template, values)
+        or scope.misnamed("hooks.template", name)
+    ):
+        yield problem
+        return
+    user = spec.exec_user or ""
+    if user and (problem := scope.forbidden("exec.user", HookPolicy.ALL)):
+        yield problem
+        user = ""
+    script = scope.exec_script(name, render_dump(template, *values.values()), template, user)
+    yield _command_hook(script, _START, OnError.FATAL)
 
 
-def _dump_is_possible(scope: _HookScope, template: str, values: dict[str, str]) -> bool:
+def _no_dump(scope: _HookScope, template: str, values: Mapping[str, str]) -> Problem | None:
+    """Return why a dump cannot be made of these values; None if nothing is in the way."""
     needed = ["dump.path"]
     if template == "sqlite-backup":
         needed.append("dump.database")
     for label in needed:
         if not values[label].startswith("/"):
             what = "an absolute path in the container"
-            scope.report("label.invalid", f"{template} needs {label}", f"set it to {what}", label)
-            return False
+            hint = f"set it to {what}"
+            return scope.problem("label.invalid", f"{template} needs {label}", hint, label)
     if values["dump.database"].startswith("-"):
-        scope.report(
-            "label.invalid", "a database cannot begin with -", "rename it", "dump.database"
-        )
-        return False
+        message = "a database cannot begin with -"
+        return scope.problem("label.invalid", message, "rename it", "dump.database")
     if template == "sqlite-backup" and set(values["dump.path"]) & set("'\"\\"):
-        scope.report(
-            "label.invalid",
-            "SQLite cannot write to a path with quotes",
-            "rename it",
-            "dump.path",
-        )
-        return False
-    return True
+        message = "SQLite cannot write to a path with quotes"
+        return scope.problem("label.invalid", message, "rename it", "dump.path")
+    return None
 
 
-def _snapshot_hooks(scope: _HookScope) -> tuple[list[Hook], list[Hook]]:
-    """Return the hooks of the user's own commands, verbatim: the runner renders their templates."""
-    start = _snapshot(scope, "snapshot-start", Condition.SNAPSHOT_START, _user_on_error(scope))
-    later = [
-        hook
-        for label, condition in _LATER_SNAPSHOT_LABELS
-        for hook in _snapshot(scope, label, condition, OnError.IGNORE)
-    ]
-    return start, later
+def _snapshot_hooks(scope: _HookScope) -> _Found:
+    """Yield the hooks of the user's own commands, verbatim: the runner renders their templates."""
+    start = Condition.SNAPSHOT_START
+    yield from _snapshot(scope, "snapshot-start", start, _user_on_error(scope))
+    for label, condition in _LATER_SNAPSHOT_LABELS:
+        yield from _snapshot(scope, label, condition, OnError.IGNORE)
 
 
-def _snapshot(scope: _HookScope, label: str, condition: Condition, on_error: OnError) -> list[Hook]:
+def _snapshot(scope: _HookScope, label: str, condition: Condition, on_error: OnError) -> _Found:
     commands = getattr(scope.spec, label.replace("-", "_"))
-    if not commands or scope.is_forbidden(label, HookPolicy.ALL):
-        return []
+    if not commands:
+        return
+    if problem := scope.forbidden(label, HookPolicy.ALL):
+        yield problem
+        return
     name = scope.workload.carrier(label)
-    if any(_SELF.search(text) for text in commands) and scope.is_misnamed(label, name):
+    is_named = any(_SELF.search(text) for text in commands)
+    if is_named and (problem := scope.misnamed(label, name)):
+        yield problem
         commands = [text for text in commands if not _SELF.search(text)]
     for command in commands:
-        _check_nameless(scope, command, label)
-    return [_command_hook(_with_self(text, name), (condition,), on_error) for text in commands]
+        if "docker" in command and _NAMELESS.search(command):
+            yield scope.problem(
+                "hook.self-empty",
+                "a docker stop or start names no container",
+                "in a Compose file write $$SELF, because Compose itself replaces $SELF",
+                label,
+            )
+        yield _command_hook(_with_self(command, name), (condition,), on_error)
 
 
-def _check_nameless(scope: _HookScope, command: str, label: str) -> None:
-    if "docker" in command and _NAMELESS.search(command):
-        scope.report(
-            "hook.self-empty",
-            "a docker stop or start names no container",
-            "in a Compose file write $$SELF, because Compose itself replaces $SELF",
-            label,
-        )
-
-
-def _notify_hooks(scope: _HookScope) -> list[Hook]:
-    """Return the hooks of notifications, which never fail a backup."""
+def _notify_hooks(scope: _HookScope) -> _Found:
+    """Yield the hooks of notifications, which never fail a backup."""
     items = scope.spec.notify
-    if not items or scope.is_forbidden("notify", HookPolicy.TEMPLATES):
-        return []
+    if not items:
+        return
+    if problem := scope.forbidden("notify", HookPolicy.TEMPLATES):
+        yield problem
+        return
     events = scope.spec.notify_on or ("error",)
-    return [hook for item in items for hook in _notify(scope, item, events)]
+    for item in items:
+        yield from _notify(scope, item, events)
 
 
-def _notify(scope: _HookScope, item: str, events: Iterable[str]) -> list[Hook]:
-    if scope.has_template_mark("notify", item):
-        return []
+def _notify(scope: _HookScope, item: str, events: Iterable[str]) -> _Found:
+    if problem := scope.template_mark("notify", item):
+        yield problem
+        return
     try:
         notification = parse_notification(item)
     except SpecInvalid as error:
         label = f"{scope.policy.label_prefix}notify"
-        scope.report("label.invalid", f"{label}: {error.message}", error.hint, "notify")
-        return []
+        yield scope.problem("label.invalid", f"{label}: {error.message}", error.hint, "notify")
+        return
     if notification.has_literal:
-        scope.report(
+        yield scope.problem(
             "secret.literal",
             f"a {notification.kind} item holds its address or token in the label itself",
             "write file:/run/secrets/NAME or env:BACKREST_SECRET_NAME instead",
             "notify",
         )
     try:
-        return [render_notification(notification, events, scope.policy.secrets)]
+        yield render_notification(notification, events, scope.policy.secrets)
     except SecretMissing as missing:
-        scope.report(
+        yield scope.problem(
             "secret.missing",
             f"{missing} is not there, empty, no URL, or not below the secrets directory",
             "mount it into the sidecar below --secrets-dir, or set BACKREST_SECRET_NAME",
             "notify",
         )
-        return []
 
 
 def _command_hook(
