@@ -43,6 +43,7 @@ PURE = {
     "decimal",
     "difflib",
     "enum",
+    "errno",
     "functools",
     "graphlib",
     "hashlib",

@@ -53,6 +53,8 @@ class ChildOptions:
             that hangs is ended after twice that time at the latest.
         on_start: gets the child before it is waited for.
         keep: how many bytes of each output are kept, the last ones.
+        returns_end_lines: whether a carriage return ends a line of its standard output too, as
+            where a program writes its progress over and over.
     """
 
     asks: tuple[signal.Signals, ...] = (signal.SIGTERM,)
@@ -61,6 +63,7 @@ class ChildOptions:
     lives_by_work: bool = False
     on_start: Callable[[Child], None] | None = None
     keep: int = MOST_KEPT
+    returns_end_lines: bool = False
 
 
 _USUAL = ChildOptions()
@@ -152,9 +155,16 @@ class _Running:
 class _Tail:
     """Keeps the last bytes of a stream, and passes its lines to `on_line`."""
 
-    def __init__(self, on_line: Callable[[bytes], None] | None, most: int) -> None:
+    def __init__(
+        self,
+        on_line: Callable[[bytes], None] | None,
+        most: int,
+        *,
+        returns_end_lines: bool = False,
+    ) -> None:
         self.kept = bytearray()
         self._on_line = on_line
+        self._returns_end_lines = returns_end_lines
         self._most = most
         self._open = bytearray()
         self._is_too_long = False
@@ -165,6 +175,8 @@ class _Tail:
         if len(self.kept) > self._most:
             del self.kept[: -self._most]
         if self._on_line is not None:
+            if self._returns_end_lines:
+                piece = piece.replace(b"\r", b"\n")
             *ends, rest = piece.split(b"\n")
             for end in ends:
                 self._lengthen(end)
@@ -224,7 +236,8 @@ class ProcessRunner:
         """
         began = self._monotonic()
         running = self._spawn(argv, {**self._environ, **(env or {})}, script, options)
-        out, err = _Tail(on_line, options.keep), _Tail(options.on_error_line, options.keep)
+        out = _Tail(on_line, options.keep, returns_end_lines=options.returns_end_lines)
+        err = _Tail(options.on_error_line, options.keep)
         try:
             if options.on_start is not None:
                 options.on_start(child_of(running.process.pid))

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from sidecar.engines.base import (
     CommandResult,
     Engine,
     EngineError,
+    HeldLock,
     LockRecords,
     Progress,
     ResultKind,
@@ -25,6 +27,8 @@ from sidecar.engines.base import (
 from sidecar.engines.locking import Host, Locking
 from sidecar.engines.options import CommandTimeouts, OnMissing
 from sidecar.engines.restic import RecentSnapshots, ResticEngine, ResticOptions
+from sidecar.engines.rsync import RsyncEngine, RsyncOptions
+from sidecar.engines.rsync.locks import PlanLock
 from sidecar.lib.process import Child, ProcessRunner
 from tests.fakes.cheap_key import replace_key
 
@@ -32,6 +36,7 @@ INSTANCE = "here"
 PASSWORD = "correct horse"
 # `RESTIC=/path/to/another scripts/test tests/engines` tries another one.
 RESTIC = os.environ.get("RESTIC", "restic")
+RSYNC = os.environ.get("RSYNC", "rsync")
 
 _MOST_TRIES = 30
 
@@ -46,9 +51,10 @@ class Bench:
     on_start: Callable[[Child], None] | None = None
     reported: list[Progress] = field(default_factory=list)
     added: dict[str, str] = field(default_factory=dict)
+    is_new: bool = True
 
     def __post_init__(self) -> None:
-        self.source.mkdir(parents=True)
+        self.source.mkdir(parents=True, exist_ok=not self.is_new)
         self.runner = ProcessRunner(self.environ, grace=self.grace)
 
     @property
@@ -97,6 +103,10 @@ class Bench:
         assert (ResultKind.SUCCESS, "") == (done.kind, done.reason)
         return done
 
+    def damage(self) -> None:
+        """Change what the repository holds, so that a check has to find it."""
+        raise NotImplementedError
+
     def names(self, plan: RunPlan | None = None) -> list[str]:
         """Return the ids of the plan's snapshots, oldest first; of all without a plan."""
         return [snapshot.id for snapshot in self.engine().snapshots(plan, INSTANCE)]
@@ -117,6 +127,13 @@ class ResticBench(Bench):
     def at(cls, folder: Path) -> "ResticBench":
         """Make one in an empty folder."""
         return cls(folder, make_restic)
+
+    def damage(self) -> None:
+        """Break every file of data."""
+        for file in (self.folder / "repo" / "data").rglob("*"):
+            if file.is_file():
+                file.chmod(0o600)
+                file.write_bytes(b"damaged")
 
     def restic(self, repo: Repo | None = None) -> ResticEngine:
         """Return the engine with all its own methods."""
@@ -176,6 +193,81 @@ def make_restic(bench: Bench, repo: Repo) -> Engine:
     """Make the engine of a bench for restic."""
     assert isinstance(bench, ResticBench)
     return bench.restic(repo)
+
+
+@dataclass
+class RsyncBench(Bench):
+    """A bench for rsync; what a test may turn."""
+
+    flags: tuple[str, ...] = ()
+    program: str = RSYNC
+    on_missing: OnMissing = OnMissing.FAIL
+    limits: CommandTimeouts = field(default_factory=CommandTimeouts)
+    zone: tzinfo = UTC
+    now: Callable[[], float] = time.time
+
+    @classmethod
+    def at(cls, folder: Path) -> "RsyncBench":
+        """Make one in an empty folder."""
+        return cls(folder, make_rsync)
+
+    @classmethod
+    def again(cls, folder: Path) -> "RsyncBench":
+        """Open one that another process has made."""
+        return cls(folder, make_rsync, is_new=False)
+
+    def repo(self, **settings: object) -> Repo:
+        """Return the repository of the test; settings replace its own."""
+        usual = {"uri": f"rsync:{self.folder}/repo", "password": "", "flags": self.flags}
+        return super().repo(**{**usual, **settings})
+
+    @property
+    def store(self) -> Path:
+        """The folder of the repository."""
+        return self.folder / "repo"
+
+    def hold(self, pid: int, plan: str, hostname: str = "", age: float = 0.0) -> None:
+        """Leave the lock of a process in the repository; with a host name, of another machine."""
+        host = Host()
+        boot, namespace = ("", "") if hostname else (host.boot, host.namespace)
+        held = HeldLock("1" * 32, hostname or host.name, pid, time.time() - age)
+        (self.store / ".locks").mkdir(exist_ok=True)
+        lock = PlanLock(held, plan, boot, namespace)
+        (self.store / ".locks" / f"{held.id}.json").write_bytes(lock.to_json())
+
+    def tree(self, snapshot: str) -> Path:
+        """Return the copy of the source in a snapshot, which is named by its id."""
+        plan, _, name = snapshot.rpartition("@")
+        return self.store / plan / "snapshots" / name / str(self.source)[1:]
+
+    def damage(self) -> None:
+        """Change a byte of each file that a snapshot holds, which a bad disk tells nobody."""
+        for file in (self.folder / "repo").glob("*/snapshots/*/**/*"):
+            if file.is_file() and file.stat().st_size:
+                status = file.stat()
+                file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:])
+                os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def make_rsync(bench: Bench, repo: Repo) -> Engine:
+    """Make the engine of a bench for rsync."""
+    assert isinstance(bench, RsyncBench)
+    options = RsyncOptions(
+        bench.environ,
+        bench.on_missing,
+        bench.limits,
+        rsync=bench.program,
+        zone=bench.zone,
+        now=bench.now,
+    )
+    return RsyncEngine(repo, bench.runner, options, bench.on_start)
+
+
+def empty_tree(folder: Path) -> Path:
+    """Make an empty repository of rsync's."""
+    bench = RsyncBench.at(folder)
+    bench.engine().initialise()
+    return bench.folder / "repo"
 
 
 def copy_of(template: Path, bench: Bench) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from sidecar.runner.journal import Journal
-from tests.engines.bench import Bench, ResticBench, copy_of, quick_repo
+from tests.engines.bench import Bench, ResticBench, RsyncBench, copy_of, empty_tree, quick_repo
 
-KINDS: dict[str, Callable[[Path], Bench]] = {"restic": ResticBench.at}
-TEMPLATES: dict[str, Callable[[Path], Path]] = {"restic": quick_repo}
+KINDS: dict[str, Callable[[Path], Bench]] = {"restic": ResticBench.at, "rsync": RsyncBench.at}
+TEMPLATES: dict[str, Callable[[Path], Path]] = {"restic": quick_repo, "rsync": empty_tree}
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +49,14 @@ def restic(tmp_path: Path, template: Callable[[str], Path]) -> ResticBench:
     """Return a bench for restic with an empty repository."""
     made = ResticBench.at(tmp_path / "bench")
     copy_of(template("restic"), made)
+    return made
+
+
+@pytest.fixture
+def rsync(tmp_path: Path, template: Callable[[str], Path]) -> RsyncBench:
+    """Return a bench for rsync with an empty repository."""
+    made = RsyncBench.at(tmp_path / "bench")
+    copy_of(template("rsync"), made)
     return made
 
 

@@ -1,0 +1,531 @@
+"""rsync as an engine: each snapshot is a folder, in which unchanged files are hard links."""
+
+import os
+import posixpath
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from sidecar.backrest.plan import Retention
+from sidecar.backrest.reading import CheckPolicy, PrunePolicy, Repo, RunPlan
+from sidecar.engines.access import resolve_access
+from sidecar.engines.base import (
+    BackupType,
+    Capabilities,
+    CommandResult,
+    EngineError,
+    Entry,
+    EntryAttributes,
+    FailureClass,
+    HeldLock,
+    OnStart,
+    Preview,
+    Report,
+    ResultKind,
+    Snapshot,
+    as_result,
+    failed,
+    refuse_type,
+)
+from sidecar.engines.masking import masking_of
+from sidecar.engines.retention import check_retention
+from sidecar.engines.rsync import commands as argv
+from sidecar.engines.rsync.catalogue import Contents, Held
+from sidecar.engines.rsync.commands import CopyJob, Keeping
+from sidecar.engines.rsync.interpret import CopyKind, interpret
+from sidecar.engines.rsync.layout import PlanPlace, split_id
+from sidecar.engines.rsync.locks import PlanLocks
+from sidecar.engines.rsync.options import RsyncOptions, Settings, read_settings
+from sidecar.engines.rsync.output import CopyOutput, parse_counts
+from sidecar.engines.rsync.program import RsyncProgram
+from sidecar.engines.rsync.record import Record, plan_tags
+from sidecar.engines.rsync.repository import Repository
+from sidecar.engines.rsync.storage import LocalStorage, SshStorage, Storage, as_engine_errors
+from sidecar.engines.rsync.tree import SnapshotTree, adopted_root
+from sidecar.engines.sources import Sources, find_sources
+from sidecar.lib.process import Completed, ProcessRunner
+
+_NO_LINKS = "the repository lies where there are no hard links: each snapshot would be a full copy"
+_NO_LINKS_HINT = "use another file system, or add --full-copies to the repository's flags"
+_FAKED = "we are not root where the repository is: owners and modes are kept in attributes"
+_MOST_NAMED = 3
+_MOST_TOLD = 20
+# In a dry run some rsyncs look for attributes in folders that were not made.
+_COMPARED = Keeping(acls=False, xattrs=False)
+_NOT_THERE = ".preview"
+
+
+class RsyncEngine:
+    """One repository behind rsync; see `base.Engine`.
+
+    It starts rsync and ssh with `runner`; `on_start` is called with each child.
+    """
+
+    def __init__(
+        self,
+        repo: Repo,
+        runner: ProcessRunner,
+        options: RsyncOptions,
+        on_start: OnStart | None = None,
+    ) -> None:
+        self._repo = repo
+        self._options = options
+        self._program = RsyncProgram(runner, on_start, options.limits)
+
+    def capabilities(self) -> Capabilities:
+        """Return what it can do in this repository, as far as that can be tried."""
+        keeping = Keeping()
+        with suppress(EngineError):
+            keeping = self._storage.keeps(self._repository.root)
+        return Capabilities(
+            hard_links=keeping.hard_links,
+            sparse=True,
+            xattrs=keeping.xattrs,
+            acls=keeping.acls,
+            time_resolution=keeping.time_resolution,
+            encryption=False,
+            progress=True,
+            unlock=True,
+            prune=False,
+        )
+
+    def capture(
+        self,
+        plan: RunPlan,
+        instance: str,
+        report: Report,
+        parent: str = "",
+        wanted: BackupType | None = None,
+    ) -> CommandResult:
+        """Make a snapshot of the plan's paths.
+
+        Its folder tells which is the newest before it, whatever `parent` is.
+        """
+        del parent
+        if reason := refuse_type((), wanted):
+            return failed(FailureClass.UNKNOWN, reason)
+        return as_result(lambda: self._backup(plan, instance, report))
+
+    def seal(self, plan: RunPlan, captured: CommandResult, report: Report) -> CommandResult:
+        """Return what was captured: it is a snapshot as soon as all of it is copied."""
+        del plan, report
+        return captured
+
+    def preview(self, plan: RunPlan, instance: str, report: Report) -> Preview:
+        """Return what a backup of the plan would do; changes nothing, creates nothing."""
+        return Preview(as_result(lambda: self._preview(plan, instance, report)))
+
+    def forget(self, plan: RunPlan, instance: str, keep: Retention) -> CommandResult:
+        """Delete the plan's snapshots beyond `keep`; never all of them."""
+        if not (plan.id and instance):
+            return failed(FailureClass.UNKNOWN, "the plan or the instance has no name")
+        if keep.keep_all:
+            return CommandResult(ResultKind.SUCCESS)
+        return as_result(lambda: self._forget(plan, instance, keep))
+
+    def forget_all(self, keep: Retention) -> CommandResult:
+        """Delete snapshots beyond `keep`, for each plan separately."""
+        if keep.keep_all:
+            return CommandResult(ResultKind.SUCCESS)
+        return as_result(lambda: self._forget_all(keep))
+
+    def prune(self, policy: PrunePolicy) -> CommandResult:
+        """Delete what interrupted runs have left: whatever is forgotten is deleted at once."""
+        del policy
+        return as_result(self._prune)
+
+    def check(self, policy: CheckPolicy) -> CommandResult:
+        """Check that each snapshot is whole, and compare the newest ones with the live files."""
+        return as_result(lambda: self._check(policy))
+
+    def unlock(self) -> CommandResult:
+        """Remove locks that nobody holds any more."""
+        return as_result(self._unlock)
+
+    def locks(self) -> tuple[HeldLock, ...]:
+        """List the locks, oldest first. Raises EngineError."""
+        return tuple(one.held for one in self._locks.listed())
+
+    def initialise(self) -> str:
+        """Create the repository if it does not exist; return its id (64 hex digits)."""
+        try:
+            return self.probe()
+        except EngineError as error:
+            if error.failure is not FailureClass.REPO_NOT_FOUND:
+                raise
+        return self._repository.create()
+
+    def probe(self) -> str:
+        """Read the repository's id; changes nothing, creates nothing."""
+        return self._repository.read_id()
+
+    def snapshots(self, plan: RunPlan | None, instance: str) -> tuple[Snapshot, ...]:
+        """List the plan's snapshots, or all, oldest first.
+
+        In a flat tree those that another tool has made are the plan's too.
+        """
+        if plan is not None:
+            contents = self._repository.contents(self._repository.place(plan.id))
+            return tuple(
+                one for one in _snapshots_of(contents, plan, instance) if not one.is_forged
+            )
+        found = [
+            one.snapshot
+            for place in self._repository.places()
+            for one in self._repository.contents(place).held
+        ]
+        return tuple(sorted(found, key=lambda one: one.time))
+
+    def entries(self, snapshot: Snapshot, path: str) -> Iterator[Entry]:
+        """Yield what a snapshot holds at and below an absolute path; `/`: all."""
+        return self._tree(snapshot).entries(path)
+
+    def holds_file(self, snapshot: Snapshot) -> bool:
+        """Return whether a snapshot holds at least one regular file; ends at the first one."""
+        return any(one.kind == "file" for one in self.entries(snapshot, "/"))
+
+    def attributes(self, snapshot: Snapshot, path: str) -> Iterator[EntryAttributes]:
+        """Yield what has extended attributes at and below an absolute path of a snapshot.
+
+        Those of a repository that is reached over ssh cannot be read without restoring.
+        """
+        return self._tree(snapshot).attributes(path)
+
+    def restore(
+        self, snapshot: Snapshot, includes: Sequence[str], target: Path, report: Report
+    ) -> CommandResult:
+        """Restore absolute paths of the snapshot below `target`, which is not `/`.
+
+        Without `includes` all of its paths. Existing files are overwritten, nothing is deleted.
+        """
+        wanted = includes or snapshot.paths
+        return as_result(lambda: self._restore(snapshot, wanted, target, report))
+
+    @cached_property
+    def _settings(self) -> Settings:
+        access = resolve_access(self._repo, self._options.environ)
+        return read_settings(self._repo, access, self._options.rsync)
+
+    @cached_property
+    def _storage(self) -> Storage:
+        kind = SshStorage if self._settings.access.address.host else LocalStorage
+        return kind(self._settings.access, self._program)
+
+    @cached_property
+    def _repository(self) -> Repository:
+        root = self._settings.access.address.folder
+        return Repository(self._storage, root, self._options.zone, is_flat=self._settings.is_flat)
+
+    @cached_property
+    def _locks(self) -> PlanLocks:
+        return PlanLocks(self._storage, self._repository.root, self._options.locking, self._repo.id)
+
+    @cached_property
+    def _mask(self) -> Callable[[str], str]:
+        return masking_of(self._repo, resolve_access(self._repo, self._options.environ)).mask
+
+    def _backup(self, plan: RunPlan, instance: str, report: Report) -> CommandResult:
+        sources = self._sources(plan, instance)
+        self._require()
+        place = self._repository.place(plan.id)
+        with self._locks.holding(place.plan):
+            contents = self._contents(place, plan, instance)
+            self._repository.clean(contents)
+            owned = _owned(contents, plan, instance)
+            now = datetime.fromtimestamp(self._options.now(), self._options.zone)
+            name = self._repository.begin(contents, now)
+            keeping = self._keeping(place, name)
+            job = self._job(plan, place, sources.paths, keeping, owned)
+            output = CopyOutput(report)
+            try:
+                done = self._copy(job, self._repository.partial(place, name), output)
+            except EngineError:
+                self._give_up(place, name)
+                raise
+            counts = parse_counts(done.completed.out)
+            if done.result.kind is ResultKind.FAILED or counts is None:
+                self._give_up(place, name)
+                return done.result
+            record = Record(
+                name,
+                now,
+                sources.paths,
+                plan_tags(plan.id, instance),
+                counts.files,
+                counts.bytes,
+                job.root,
+                keeping.faked,
+            )
+            self._repository.finish(place, record, has_links=keeping.symlinks)
+        output.finish(counts)
+        made = replace(
+            done.result,
+            snapshot=place.id_of(name),
+            stats=output.stats(counts, done.completed.seconds),
+            listed=tuple(one.snapshot for one in owned),
+            note=_note_of(keeping),
+        )
+        return sources.warn(made)
+
+    def _preview(self, plan: RunPlan, instance: str, report: Report) -> CommandResult:
+        sources = self._sources(plan, instance)
+        self._require()
+        place = self._repository.place(plan.id)
+        contents = self._repository.contents(place)
+        owned = _owned(contents, plan, instance)
+        job = self._job(plan, place, sources.paths, _COMPARED, owned)
+        output = CopyOutput(report)
+        done = self._copy(job, self._repository.at(_NOT_THERE), output, is_dry=True)
+        counts = parse_counts(done.completed.out)
+        if done.result.kind is ResultKind.FAILED or counts is None:
+            return done.result
+        output.finish(counts)
+        stats = output.stats(counts, done.completed.seconds)
+        return sources.warn(replace(done.result, stats=stats))
+
+    def _sources(self, plan: RunPlan, instance: str) -> Sources:
+        """Find out which paths of a plan are there."""
+        if not instance:
+            raise EngineError(FailureClass.UNKNOWN, "the document names no instance")
+        normal = replace(plan, paths=tuple(map(_normal, plan.paths)))
+        return find_sources(normal, self._options.on_missing)
+
+    def _require(self) -> None:
+        """Raise EngineError unless the repository is there, and the one that is meant."""
+        found = self._repository.read_id()
+        if self._repo.guid not in {"", found}:
+            message = f"another repository is there: {found[:8]} instead of {self._repo.guid[:8]}"
+            raise EngineError(FailureClass.REPO_NOT_FOUND, message)
+
+    def _contents(self, place: PlanPlace, plan: RunPlan, instance: str) -> Contents:
+        """Read what a place holds; what another tool has made there is the plan's from now on."""
+        contents = self._repository.contents(place)
+        tags = plan_tags(plan.id, instance)
+        if place.is_flat and any(one.record is None for one in contents.held):
+            paths = tuple(map(_normal, plan.paths))
+            self._repository.adopt(contents, adopted_root(paths), paths, tags)
+            contents = self._repository.contents(place)
+        strangers = [
+            one for one in contents.held if place.is_flat and tags[0] not in one.snapshot.tags
+        ]
+        if strangers:
+            tag = next(iter(strangers[0].snapshot.plan_tags), "another plan")
+            message = (
+                f"the flat tree is that of {tag.removeprefix('plan:')}: it holds one plan only"
+            )
+            raise EngineError(FailureClass.UNKNOWN, message, "use a repository of its own")
+        return contents
+
+    def _keeping(self, place: PlanPlace, name: str) -> Keeping:
+        """Return what is kept of properties in a snapshot that was begun."""
+        settings = self._settings
+        found = self._storage.keeps(self._repository.at(place.home))
+        if not found.hard_links and not settings.allows_copies:
+            raise EngineError(FailureClass.UNKNOWN, _NO_LINKS, _NO_LINKS_HINT)
+        is_root = self._storage.owner(self._repository.partial(place, name)) == 0
+        return replace(
+            found,
+            owners=found.owners and settings.keeps_owners,
+            faked=settings.keeps_owners and found.owners and not is_root,
+        )
+
+    def _job(
+        self,
+        plan: RunPlan,
+        place: PlanPlace,
+        sources: Sequence[str],
+        keeping: Keeping,
+        owned: Sequence[Held],
+    ) -> CopyJob:
+        """Return what is copied; unchanged files are linked from the newest snapshot like it."""
+        root = _root_of(place, sources)
+        alike = [one for one in owned if one.record is None or one.record.root == root]
+        link_from = self._repository.at(alike[-1].path) if alike and keeping.hard_links else ""
+        shown = f"plan {plan.id}"
+        return CopyJob(tuple(sources), root, keeping, link_from, shown=shown)
+
+    def _copy(
+        self, job: CopyJob, target: str, output: CopyOutput, *, is_dry: bool = False
+    ) -> "_Copied":
+        command = argv.render_backup(self._settings.access, job, target, is_dry=is_dry)
+        completed = self._program.run(command, on_line=output.take)
+        return _Copied(completed, self._interpret(CopyKind.BACKUP, completed, job.sources))
+
+    def _interpret(
+        self, kind: CopyKind, completed: Completed, sources: Sequence[str] = ()
+    ) -> CommandResult:
+        patience = self._options.limits.stall or 0.0
+        return interpret(kind, completed, self._mask, sources=sources, patience=patience)
+
+    def _give_up(self, place: PlanPlace, name: str) -> None:
+        """Delete what was begun; where that fails, the next run does."""
+        with suppress(EngineError):
+            self._repository.drop(place, name)
+
+    def _forget(self, plan: RunPlan, instance: str, keep: Retention) -> CommandResult:
+        check_retention(keep)
+        self._require()
+        place = self._repository.place(plan.id)
+        with self._locks.holding(place.plan, frees_space=True):
+            contents = self._contents(place, plan, instance)
+            self._repository.forget(contents, _owned(contents, plan, instance), keep)
+        return CommandResult(ResultKind.SUCCESS)
+
+    def _forget_all(self, keep: Retention) -> CommandResult:
+        check_retention(keep)
+        self._require()
+        for place in self._repository.places():
+            with self._locks.holding(place.plan, frees_space=True):
+                contents = self._repository.contents(place)
+                groups: dict[tuple[str, ...], list[Held]] = {}
+                for one in contents.held:
+                    groups.setdefault(one.snapshot.tags, []).append(one)
+                for owned in groups.values():
+                    self._repository.forget(contents, owned, keep)
+        return CommandResult(ResultKind.SUCCESS)
+
+    def _prune(self) -> CommandResult:
+        self._require()
+        for place in self._repository.places():
+            with self._locks.holding(place.plan, frees_space=True):
+                self._repository.clean(self._repository.contents(place))
+        return CommandResult(ResultKind.SUCCESS)
+
+    def _unlock(self) -> CommandResult:
+        self._locks.remove_left()
+        return CommandResult(ResultKind.SUCCESS)
+
+    def _check(self, policy: CheckPolicy) -> CommandResult:
+        self._require()
+        reads = not policy.structure_only and policy.read_data_subset_percent > 0
+        faults = [
+            fault
+            for place in self._repository.places()
+            for fault in self._check_place(place, reads=reads)
+        ]
+        if not faults:
+            return CommandResult(ResultKind.SUCCESS)
+        named = "; ".join(faults[:_MOST_NAMED])
+        more = f" and {len(faults) - _MOST_NAMED} more" if len(faults) > _MOST_NAMED else ""
+        done = failed(FailureClass.DAMAGED, f"snapshots are damaged: {named}{more}")
+        return replace(done, excerpt="\n".join(faults[:_MOST_TOLD]))
+
+    def _check_place(self, place: PlanPlace, *, reads: bool) -> list[str]:
+        """Return what is wrong with snapshots of a place; with `reads` the newest one is read."""
+        held = self._repository.contents(place).held
+        found = [
+            (one.name, fault)
+            for one in held
+            if one.record is not None and (fault := self._tree_of(one).miscounts(one.record))
+        ]
+        newest = held[-1] if held and reads else None
+        if newest is not None and newest.record is not None:
+            altered = self._tree_of(newest).altered(newest.record)
+            found += [(newest.name, f"{path} is not as it was saved") for path in altered]
+        if not found:
+            return []
+        # What is forgotten meanwhile is not damaged.
+        still = {one.name for one in self._repository.contents(place).held}
+        return [f"{place.id_of(name)}: {fault}" for name, fault in found if name in still]
+
+    def _tree(self, snapshot: Snapshot) -> SnapshotTree:
+        """Return the folder of a snapshot. Raises EngineError if it is gone."""
+        plan, name = split_id(snapshot.id)
+        place = self._repository.place(plan)
+        held = self._repository.contents(place).held if place.plan == plan else ()
+        found = next((one for one in held if one.name == name), None)
+        if found is None:
+            message = f"the repository has no snapshot {snapshot.short} any more"
+            raise EngineError(FailureClass.UNKNOWN, message)
+        return self._tree_of(found, snapshot.paths)
+
+    def _tree_of(self, held: Held, paths: Sequence[str] = ()) -> SnapshotTree:
+        """Return the folder of a snapshot; one that another tool has made is a copy of `paths`."""
+        root = adopted_root(paths) if held.record is None else held.record.root
+        faked = held.record is not None and held.record.faked
+        folder = self._repository.at(held.path)
+        return SnapshotTree(self._settings.access, self._program, folder, root, faked=faked)
+
+    def _restore(
+        self, snapshot: Snapshot, includes: Sequence[str], target: Path, report: Report
+    ) -> CommandResult:
+        if target == Path("/"):
+            message = "rsync restores into a folder, from which things are moved in"
+            return failed(FailureClass.UNKNOWN, message)
+        tree = self._tree(snapshot)
+        if absent := [path for path in includes if not self._holds(tree, path)]:
+            message = f"the snapshot does not hold {', '.join(absent)}"
+            return failed(FailureClass.SOURCE_MISSING, message)
+        place = target / tree.root.lstrip("/")
+        with as_engine_errors():
+            place.mkdir(parents=True, exist_ok=True)
+        command = tree.render_restore(includes, str(place), snapshot.short)
+        output = CopyOutput(report)
+        completed = self._program.run(command, on_line=output.take)
+        done = self._interpret(CopyKind.RESTORE, completed)
+        if (counts := parse_counts(completed.out)) is not None:
+            output.finish(counts)
+        return replace(done, tells_attributes=os.geteuid() == 0)
+
+    def _holds(self, tree: SnapshotTree, path: str) -> bool:
+        inner = tree.inner(path)
+        return inner is not None and self._storage.exists(f"{tree.folder}{inner}".rstrip("/"))
+
+
+@dataclass(frozen=True, slots=True)
+class RsyncEngines:
+    """Makes engines that start rsync with `runner`; see `base.Engines`."""
+
+    runner: ProcessRunner
+    options: RsyncOptions
+
+    def make(self, repo: Repo, on_start: OnStart | None = None) -> RsyncEngine:
+        """Return the engine of a repository."""
+        return RsyncEngine(repo, self.runner, self.options, on_start)
+
+
+@dataclass(frozen=True, slots=True)
+class _Copied:
+    """How a copy ended, as the program did and as what it means."""
+
+    completed: Completed
+    result: CommandResult
+
+
+def _owned(contents: Contents, plan: RunPlan, instance: str) -> tuple[Held, ...]:
+    """Return the plan's snapshots of a place, oldest first."""
+    tags = set(plan_tags(plan.id, instance))
+    return tuple(one for one in contents.held if tags.issubset(one.snapshot.tags))
+
+
+def _snapshots_of(contents: Contents, plan: RunPlan, instance: str) -> Iterator[Snapshot]:
+    """Yield the plan's snapshots of a place; in a flat tree also those of another tool."""
+    tags = plan_tags(plan.id, instance)
+    for one in contents.held:
+        if set(tags).issubset(one.snapshot.tags):
+            yield one.snapshot
+        elif one.record is None and contents.place.is_flat:
+            yield replace(one.snapshot, paths=tuple(map(_normal, plan.paths)), tags=tags)
+
+
+def _root_of(place: PlanPlace, sources: Sequence[str]) -> str:
+    """Return what the folder of a snapshot is a copy of: a flat tree has no full paths."""
+    if place.is_flat and len(sources) == 1:
+        folder = Path(sources[0])
+        if folder.is_dir() and not folder.is_symlink():
+            return sources[0]
+    return "/"
+
+
+def _note_of(keeping: Keeping) -> str:
+    """Return what of properties is not kept as it is, in a sentence; empty: all is."""
+    missing = f"the repository keeps no {', '.join(keeping.missing)}" if keeping.missing else ""
+    return "; ".join(filter(None, (missing, _FAKED if keeping.faked else "")))
+
+
+def _normal(path: str) -> str:
+    """Return a path without what rsync takes for signs: `/./`, and a slash at the end."""
+    return "/" + posixpath.normpath(path).strip("/")

@@ -1,0 +1,368 @@
+"""What rsync's repositories are on a disk, with the real rsync."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from sidecar.backrest.plan import Retention
+from sidecar.backrest.reading import CheckPolicy, PrunePolicy
+from sidecar.engines.base import CommandResult, EngineError, FailureClass, ResultKind
+from sidecar.engines.marker import MARKER
+from sidecar.engines.options import OnMissing
+from sidecar.engines.rsync.commands import Keeping
+from sidecar.engines.rsync.storage import LocalStorage
+from tests.engines.bench import INSTANCE, RsyncBench
+
+READ_ALL = CheckPolicy(read_data_subset_percent=100)
+# Of one file system, far fewer bytes than two snapshots of what is written there.
+SMALL = 3 << 20
+
+
+def snapshot_files(bench: RsyncBench) -> list[str]:
+    """List what lies beside and above the snapshots of the plan."""
+    folder = bench.store / "web"
+    return sorted(str(one.relative_to(folder)) for one in folder.glob("snapshots/*"))
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """Have a small file system at a folder."""
+    folder.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SMALL}", "none", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_snapshot_is_a_folder_and_a_record(rsync: RsyncBench) -> None:
+    """The link leads to it relatively, so that the tree can be mounted elsewhere."""
+    rsync.write("deep/file", "hello")
+    made = rsync.backup().snapshot
+    name = made.partition("@")[2]
+    record = json.loads((rsync.store / "web" / "snapshots" / f"{name}.json").read_bytes())
+
+    assert [name, f"{name}.json"] == [
+        one.removeprefix("snapshots/") for one in snapshot_files(rsync)
+    ]
+    assert f"snapshots/{name}" == str((rsync.store / "web" / "latest").readlink())
+    assert "hello" == (rsync.tree(made) / "deep" / "file").read_text()
+    assert ([str(rsync.source)], 1, 5) == (record["paths"], record["files"], record["size"])
+    assert datetime.fromisoformat(record["time"]).tzinfo is not None
+
+
+def test_what_has_not_changed_is_linked_and_nothing_else_is(rsync: RsyncBench) -> None:
+    """Also not a file whose mode alone has changed: the older snapshot keeps it as it was."""
+    for name in ("same", "mode", "text"):
+        rsync.write(name, "content")
+    first = rsync.tree(rsync.backup().snapshot)
+    (rsync.source / "mode").chmod(0o600)
+    rsync.write("text", "CONTENT")
+    second = rsync.tree(rsync.backup().snapshot)
+
+    assert (first / "same").samefile(second / "same")
+    assert (0o644, 0o600) == tuple((one / "mode").stat().st_mode & 0o777 for one in (first, second))
+    assert ("content", "CONTENT") == ((first / "text").read_text(), (second / "text").read_text())
+
+
+def test_a_change_within_the_same_second_is_saved(rsync: RsyncBench) -> None:
+    """Of the same size: rsync by itself compares whole seconds."""
+    file = rsync.write("file", "one")
+    os.utime(file, ns=(0, 1_000_000_000_100_000_000))
+    rsync.backup()
+    rsync.write("file", "two")
+    os.utime(file, ns=(0, 1_000_000_000_900_000_000))
+
+    assert "two" == (rsync.tree(rsync.backup().snapshot) / "file").read_text()
+
+
+def test_two_backups_in_one_second_are_two_snapshots(rsync: RsyncBench) -> None:
+    """The later one is called after the next second, and is still the newest."""
+    rsync.now = lambda: 1_796_000_000.25
+    names = [rsync.backup().snapshot for _ in range(3)]
+
+    assert names == sorted(set(names)) == rsync.names(rsync.plan())
+
+
+def test_records_tell_the_order_not_names_or_times_of_folders(rsync: RsyncBench) -> None:
+    """In the night on which the clocks are set back a name comes twice."""
+    rsync.zone = ZoneInfo("Europe/Berlin")
+    before = datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp()
+    for at in (before, before + 1800, before + 3600, before + 7200):
+        rsync.now = lambda at=at: at  # type: ignore[misc]
+        rsync.backup()
+    for folder in (rsync.store / "web" / "snapshots").iterdir():
+        os.utime(folder, (0, 0))
+    listed = rsync.engine().snapshots(rsync.plan(), INSTANCE)
+
+    assert [before, before + 1800, before + 3600, before + 7200] == [
+        one.time.timestamp() for one in listed
+    ]
+    assert [one.id for one in listed] != sorted(one.id for one in listed)
+    assert {"+02:00", "+01:00"} == {one.time.isoformat()[-6:] for one in listed}
+
+
+@pytest.mark.parametrize("work", ["backup", "forget"])
+def test_killed_at_any_moment_it_leaves_nothing_half(rsync: RsyncBench, work: str) -> None:
+    """What counts is whole, and the next run succeeds and leaves no trace of that one."""
+    rsync.write("big", os.urandom(100_000))
+    rsync.write("small", "small")
+    for _ in range(3):
+        rsync.backup()
+    for number in count(1):
+        before = rsync.names(rsync.plan())
+        rsync.write("small", f"number {number}")
+        words = [sys.executable, "-m", "tests.engines.killed_rsync", str(rsync.folder), work]
+        ended = subprocess.run([*words, str(number)], check=False)
+        after = rsync.names(rsync.plan())
+        for one in after:
+            assert 2 == sum(file.is_file() for file in rsync.tree(one).iterdir())
+        assert set(after) - set(before) == set(after[len(set(before) & set(after)) :])
+        assert ResultKind.SUCCESS is rsync.engine().check(READ_ALL).kind
+        made = rsync.backup()
+        assert f"number {number}" == (rsync.tree(made.snapshot) / "small").read_text()
+        assert all(
+            len(one) in {len("snapshots/") + n for n in (19, 24)} for one in snapshot_files(rsync)
+        )
+        assert () == rsync.engine().locks()
+        if ended.returncode == 0:
+            break
+        while len(rsync.names(rsync.plan())) < 3:
+            rsync.backup()
+
+    assert number > 4
+
+
+def test_a_source_that_is_missing_leaves_nothing(rsync: RsyncBench) -> None:
+    """Or only what is there is saved, with a warning, where that is asked for."""
+    rsync.write("file", "x")
+    plan = rsync.plan("web", rsync.source, rsync.folder / "absent")
+    done = rsync.engine().capture(plan, INSTANCE, rsync.reported.append)
+    rsync.on_missing = OnMissing.WARN
+    warned = rsync.engine().capture(plan, INSTANCE, rsync.reported.append)
+
+    assert (ResultKind.FAILED, FailureClass.SOURCE_MISSING) == (done.kind, done.failure)
+    assert (ResultKind.WARNING, FailureClass.SOURCE_MISSING) == (warned.kind, warned.failure)
+    assert [warned.snapshot] == rsync.names(plan)
+
+
+def test_a_file_that_cannot_be_read_is_named_and_the_rest_saved(rsync: RsyncBench) -> None:
+    """The snapshot counts."""
+    program = rsync.folder / "weak"
+    drop = "-dac_override,-dac_read_search"
+    program.write_text(
+        f'#!/bin/sh\nexec setpriv --bounding-set {drop} --inh-caps {drop} rsync "$@"\n'
+    )
+    program.chmod(0o755)
+    rsync.program = str(program)
+    rsync.write("open", "x")
+    rsync.write("closed", "x", 0)
+    done = rsync.engine().capture(rsync.plan(), INSTANCE, rsync.reported.append)
+
+    assert (ResultKind.WARNING, FailureClass.PERMISSION) == (done.kind, done.failure)
+    assert f"1 file or folder could not be read: {rsync.source}/closed" in done.reason
+    assert ["open"] == [one.name for one in rsync.tree(done.snapshot).iterdir()]
+
+
+def test_on_a_full_disk_nothing_counts_that_is_not_whole(tmp_path: Path) -> None:
+    """Space comes back: what was begun is deleted, and old snapshots still can be."""
+    with small_disk(tmp_path / "bench" / "repo"):
+        bench = RsyncBench(tmp_path / "bench", RsyncBench.at(tmp_path / "x").make, is_new=False)
+        bench.engine().initialise()
+        bench.write("file", os.urandom(SMALL // 3))
+        first = bench.backup().snapshot
+        bench.write("file", os.urandom(SMALL // 3))
+        second = bench.backup().snapshot
+        bench.write("file", os.urandom(SMALL // 2))
+        done = bench.engine().capture(bench.plan(), INSTANCE, bench.reported.append)
+        names = bench.names(bench.plan())
+        (bench.store / "rest").write_bytes(bytes(shutil.disk_usage(bench.store).free))
+        forgotten = bench.engine().forget(bench.plan(), INSTANCE, Retention(last=1))
+
+        assert (ResultKind.FAILED, FailureClass.DISK_FULL) == (done.kind, done.failure)
+        assert [first, second] == names
+        assert (ResultKind.SUCCESS, "") == (forgotten.kind, forgotten.reason)
+        assert [second] == bench.names(bench.plan())
+
+
+def test_without_hard_links_only_full_copies_are_made(
+    rsync: RsyncBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And only if that is asked for."""
+    monkeypatch.setattr(LocalStorage, "keeps", lambda *_: Keeping(hard_links=False))
+    rsync.write("file", "x")
+    refused = rsync.engine().capture(rsync.plan(), INSTANCE, rsync.reported.append)
+    rsync.flags = ("--full-copies",)
+    first, second = (rsync.tree(rsync.backup().snapshot) for _ in range(2))
+
+    assert ResultKind.FAILED is refused.kind
+    assert "--full-copies" in refused.reason
+    assert not (first / "file").samefile(second / "file")
+
+
+def test_the_disk_that_is_not_mounted_is_not_written_to(rsync: RsyncBench) -> None:
+    """Nor is another one in its place."""
+    guid = rsync.engine().probe()
+    other = rsync.engine(guid="0" * 64).capture(rsync.plan(), INSTANCE, rsync.reported.append)
+    same = rsync.engine(guid=guid).capture(rsync.plan(), INSTANCE, rsync.reported.append)
+    shutil.rmtree(rsync.store)
+    rsync.store.mkdir()
+    gone = rsync.engine().capture(rsync.plan(), INSTANCE, rsync.reported.append)
+
+    assert FailureClass.REPO_NOT_FOUND is other.failure is gone.failure
+    assert guid[:8] in other.reason
+    assert ResultKind.SUCCESS is same.kind
+    assert [] == list(rsync.store.iterdir())
+
+
+def test_a_marker_that_cannot_be_read_is_no_new_repository(rsync: RsyncBench) -> None:
+    """Initialising would give it another id."""
+    (rsync.store / MARKER).write_text("{}")
+
+    with pytest.raises(EngineError) as caught:
+        rsync.engine().initialise()
+
+    assert FailureClass.DAMAGED is caught.value.failure
+
+
+def test_only_snapshots_of_ours_are_deleted(rsync: RsyncBench) -> None:
+    """Never what people have put beside them, never what `latest` leads to."""
+    names = [rsync.backup().snapshot.partition("@")[2] for _ in range(4)]
+    folder = rsync.store / "web" / "snapshots"
+    for name in ("before the move", "2026-11-29", f"{names[0]}.bak"):
+        (folder / name).mkdir()
+    (rsync.store / "web" / "latest").unlink()
+    (rsync.store / "web" / "latest").symlink_to(f"snapshots/{names[1]}")
+    done = rsync.engine().forget(rsync.plan(), INSTANCE, Retention(last=1))
+
+    assert ResultKind.SUCCESS is done.kind
+    assert {names[1], names[3], "before the move", "2026-11-29", f"{names[0]}.bak"} == {
+        one.name for one in folder.iterdir() if not one.name.endswith(".json")
+    }
+
+
+def test_what_cannot_be_restored_into_is_the_root(rsync: RsyncBench) -> None:
+    """Things are moved in by whoever asked for it."""
+    rsync.write("file", "x")
+    rsync.backup()
+    [snapshot] = rsync.engine().snapshots(rsync.plan(), INSTANCE)
+    done = rsync.engine().restore(snapshot, (), Path("/"), rsync.reported.append)
+
+    assert ResultKind.FAILED is done.kind
+
+
+def test_a_snapshot_without_its_record_is_told_by_its_name(rsync: RsyncBench) -> None:
+    """It is still listed: somebody may need it."""
+    made = rsync.backup().snapshot
+    for record in (rsync.store / "web" / "snapshots").glob("*.json"):
+        record.unlink()
+
+    assert [made] == rsync.names()
+    assert [] == rsync.names(rsync.plan())
+
+
+def test_check_finds_what_is_missing_and_what_is_added(rsync: RsyncBench) -> None:
+    """Also in snapshots whose files are all gone from the source."""
+    rsync.write("a", "a")
+    rsync.write("b", "b")
+    first, second = (rsync.tree(rsync.backup().snapshot) for _ in range(2))
+    (first / "a").unlink()
+    missing = rsync.engine().check(CheckPolicy(structure_only=True))
+    (first / "a").write_text("longer")
+    longer = rsync.engine().check(CheckPolicy(structure_only=True))
+
+    for done in (missing, longer):
+        assert (ResultKind.FAILED, FailureClass.DAMAGED) == (done.kind, done.failure)
+    assert "1 file instead of 2" in missing.reason
+    assert second.exists()
+
+
+def test_check_knows_a_file_that_was_saved_otherwise(rsync: RsyncBench) -> None:
+    """One that has changed since is no damage."""
+    rsync.write("live", "one")
+    rsync.write("still", "one")
+    made = rsync.tree(rsync.backup().snapshot)
+    rsync.write("live", "two")
+    good = rsync.engine().check(READ_ALL)
+    (made / "still").write_text("bad")
+    bad = rsync.engine().check(READ_ALL)
+    unread = rsync.engine().check(CheckPolicy())
+
+    assert ResultKind.SUCCESS is good.kind is unread.kind
+    assert FailureClass.DAMAGED is bad.failure
+    assert f"{rsync.source}/still is not as it was saved" in bad.reason
+
+
+def backup_of(bench: RsyncBench, plan: str) -> CommandResult:
+    """Back up a plan, which may fail."""
+    return bench.engine().capture(bench.plan(plan), INSTANCE, bench.reported.append)
+
+
+def test_who_works_on_a_plan_works_alone(rsync: RsyncBench) -> None:
+    """Other plans go on. A lock of a process that has ended is in nobody's way."""
+    holder = subprocess.Popen(["sleep", "60"])
+    try:
+        rsync.hold(holder.pid, "web")
+        locked, other = backup_of(rsync, "web"), backup_of(rsync, "shop")
+        kept = rsync.engine().unlock()
+        [lock] = rsync.engine().locks()
+    finally:
+        holder.kill()
+        holder.wait()
+    free = backup_of(rsync, "web")
+
+    assert (ResultKind.FAILED, FailureClass.LOCKED) == (locked.kind, locked.failure)
+    assert f"PID {holder.pid}" in locked.reason
+    assert ResultKind.SUCCESS is other.kind is kept.kind is free.kind
+    assert holder.pid == lock.pid
+    assert () == rsync.engine().locks()
+
+
+def test_a_lock_of_elsewhere_holds_as_long_as_it_is_renewed(rsync: RsyncBench) -> None:
+    """Nobody sees from here whether that process lives."""
+    rsync.hold(1, "web", hostname="elsewhere")
+    locked = backup_of(rsync, "web")
+    rsync.hold(1, "web", hostname="elsewhere", age=31 * 60)
+
+    assert FailureClass.LOCKED is locked.failure
+    assert ResultKind.SUCCESS is backup_of(rsync, "web").kind
+
+
+def test_prune_removes_what_was_left(rsync: RsyncBench) -> None:
+    """And nothing else."""
+    made = rsync.backup().snapshot
+    folder = rsync.store / "web" / "snapshots"
+    for name in ("2026-11-29_03-10-00.partial", "2026-11-29_03-10-01.removed"):
+        (folder / name / "deep").mkdir(parents=True)
+    (folder / "2026-11-29_03-10-02.json").write_text("{}")
+    done = rsync.engine().prune(PrunePolicy())
+
+    assert (ResultKind.SUCCESS, [made]) == (done.kind, rsync.names())
+    assert 2 == len(snapshot_files(rsync))
+
+
+def test_a_preview_counts_and_changes_nothing(rsync: RsyncBench) -> None:
+    """First without any snapshot, then with one."""
+    rsync.write("file", "x")
+    before = sorted(rsync.store.rglob("*"))
+    first = rsync.engine().preview(rsync.plan(), INSTANCE, rsync.reported.append).result
+    unchanged = sorted(rsync.store.rglob("*"))
+    rsync.backup()
+    rsync.write("new", "x")
+    second = rsync.engine().preview(rsync.plan(), INSTANCE, rsync.reported.append).result
+
+    assert before == unchanged
+    assert [(ResultKind.SUCCESS, "", 1), (ResultKind.SUCCESS, "", 1)] == [
+        (one.kind, one.reason, one.stats.files_new if one.stats else None)
+        for one in (first, second)
+    ]
