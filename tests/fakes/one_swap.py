@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sidecar.runner.restore.staging import Staging, is_ours
+from sidecar.runner.restore.staging import is_ours, open_staging
 
 _rename = os.rename
 
@@ -29,7 +29,7 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         _rename(*args, **kwargs)
 
-    with Staging(receiver) as staging:
+    with open_staging(receiver) as staging:
         shutil.copytree(receiver.with_suffix(".new"), staging.tree / "data", symlinks=True)
         os.rename = rename
         staging.take_folder("/data")

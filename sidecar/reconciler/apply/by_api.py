@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sidecar.backrest.api import ApiError, ApiTrouble, BackrestApi
@@ -197,20 +198,19 @@ class ApiStrategy:
         operations = self._api.operations()
         queued = pending_plans(found for found in operations if found.id > verification.newest)
         missing = verification.plans - queued - running_plans(operations)
-        verification.polls += 1
         if not missing:
             self._verifying = None
             self._is_verified = True
             return 0.0
-        if verification.polls < _POLLS:
+        polls = verification.polls + 1
+        if polls < _POLLS:
+            self._verifying = replace(verification, polls=polls)
             return _POLL_SECONDS
         self._verifying = None
-        if verification.is_second:
-            plans = sorted(missing)
-            self._is_pending = self._is_resending = True
-            names = ", ".join(plans[:_SHOWN])
-            raise ApiError(ApiTrouble.OTHER, f"Backrest does not schedule {names}", _UNSCHEDULED)
         self._is_pending = self._is_resending = True
+        if verification.is_second:
+            names = ", ".join(sorted(missing)[:_SHOWN])
+            raise ApiError(ApiTrouble.OTHER, f"Backrest does not schedule {names}", _UNSCHEDULED)
         return 0.0
 
     def _is_foreign(self, served: Document) -> bool:
@@ -247,6 +247,7 @@ class ApiStrategy:
                 raise ApiError(ApiTrouble.OTHER, message, _HINT)
 
 
+@dataclass(frozen=True, slots=True)
 class _Verification:
     """The plans that Backrest should have scheduled, and how often we polled.
 
@@ -254,11 +255,10 @@ class _Verification:
     was sent again because the first save did not schedule them.
     """
 
-    def __init__(self, plans: frozenset[str], newest: int, *, is_second: bool) -> None:
-        self.plans = plans
-        self.newest = newest
-        self.is_second = is_second
-        self.polls = 0
+    plans: frozenset[str]
+    newest: int
+    is_second: bool
+    polls: int = 0
 
 
 def _read_file(config: Path) -> Document | None:

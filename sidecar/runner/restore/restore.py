@@ -58,7 +58,7 @@ from sidecar.runner.restore.places import (
     plan_step,
     read_target,
 )
-from sidecar.runner.restore.staging import Staging, settle
+from sidecar.runner.restore.staging import Staging, open_staging, settle
 from sidecar.runner.restore.users import ContainerLister, users_at_work
 from sidecar.runner.rights import GRANTABLE, Capability, Rights
 
@@ -238,7 +238,7 @@ class Restorer:
             moves = []
             for step in plan.steps:
                 made = stack.enter_context(made_folders(step.receiver))
-                staging = stack.enter_context(Staging(step.receiver))
+                staging = stack.enter_context(open_staging(step.receiver))
                 done = self._fetch(plan.snapshot, step, staging, report)
                 found.join(self._compare(plan.snapshot, step, staging, done, found.rights))
                 moves.append(Move(step, staging, made))

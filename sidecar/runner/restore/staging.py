@@ -20,8 +20,8 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from sidecar.lib.files import list_names, sync_file_system, try_lock
 from sidecar.lib.log import log_event
@@ -43,34 +43,43 @@ def is_ours(name: str) -> bool:
     return name.startswith(PREFIX) or name in _KEPT
 
 
-class Staging:
-    """A hidden folder in the existing folder `receiver`; `with` removes it, whatever happens.
+@contextlib.contextmanager
+def open_staging(receiver: Path) -> Iterator["Staging"]:
+    """Make a hidden folder in the existing folder `receiver`; it is removed, whatever happens.
 
-    Raises OSError if it cannot be made.
+    Raises OSError if it cannot be made, RestoreError if the restore has stopped halfway.
+    """
+    path = receiver / f"{PREFIX}{secrets.token_hex(6)}"
+    with _opened(receiver) as folder:
+        before = os.fstat(folder)
+        path.mkdir(mode=0o700)
+        entered = os.fstat(folder).st_mtime_ns
+        with _opened(path) as held:
+            staging = Staging(path, folder, held)
+            try:
+                try_lock(held)
+                # A backup that runs meanwhile skips a folder with this mark.
+                (path / "CACHEDIR.TAG").write_bytes(_CACHE_MARK)
+                staging.tree.mkdir()
+                yield staging
+            finally:
+                if staging.remove(entered):
+                    os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """A hidden folder that `open_staging` has made; both descriptors are open meanwhile.
+
+    Attributes:
+        path: its path.
+        receiver: the descriptor of the folder that it lies in.
+        held: its own descriptor.
     """
 
-    def __init__(self, receiver: Path) -> None:
-        self.receiver = receiver
-        self.path = receiver / f"{PREFIX}{secrets.token_hex(6)}"
-
-    def __enter__(self) -> Self:
-        with contextlib.ExitStack() as stack:
-            self._receiver = stack.enter_context(_opened(self.receiver))
-            before = os.fstat(self._receiver)
-            self._times = (before.st_atime_ns, before.st_mtime_ns)
-            self.path.mkdir(mode=0o700)
-            self._entered = os.fstat(self._receiver).st_mtime_ns
-            self._held = stack.enter_context(_opened(self.path))
-            stack.callback(self._remove)
-            try_lock(self._held)
-            # A backup that runs meanwhile skips a folder with this mark.
-            (self.path / "CACHEDIR.TAG").write_bytes(_CACHE_MARK)
-            self.tree.mkdir()
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+    path: Path
+    receiver: int
+    held: int
 
     @property
     def tree(self) -> Path:
@@ -103,14 +112,14 @@ class Staging:
         If this raises, what was there before is there, or all that is new. Raises OSError.
         """
         # What was there is deleted soon: what replaces it has to be on the disk.
-        sync_file_system(self._held)
+        sync_file_system(self.held)
         (self.path / _OLD).mkdir()
         try:
-            with _opened_at(self._held, _OLD) as old:
-                _move(self._receiver, old, leaving)
-            os.rename(_NEW, _READY, src_dir_fd=self._held, dst_dir_fd=self._held)
+            with _opened_at(self.held, _OLD) as old:
+                _move(self.receiver, old, leaving)
+            os.rename(_NEW, _READY, src_dir_fd=self.held, dst_dir_fd=self.held)
         finally:
-            settle_held(self._receiver, self._held)
+            settle_held(self.receiver, self.held)
 
     def shape_of(self, folder: str) -> Shape:
         """Return the shape of a restored folder. Raises OSError."""
@@ -129,19 +138,19 @@ class Staging:
     def _below(self, source: str) -> Path:
         return self.tree / source.lstrip("/")
 
-    def _remove(self) -> None:
-        if not _is_settled(self._held):
+    def remove(self, entered: int) -> bool:
+        """Remove it; return whether the receiver is as it was at mtime `entered`, in ns."""
+        if not _is_settled(self.held):
             raise RestoreError(
-                f"the restore into {self.receiver} stopped halfway: {self.path} holds what was "
+                f"the restore into {self.path.parent} stopped halfway: {self.path} holds what was "
                 f"there before in `{_OLD}`, and what is yet to come in `{_READY}`",
                 "put out of the way what is in it, and restore again: that ends both",
             )
-        is_as_before = not _has(self._held, _READY) and (
-            os.fstat(self._receiver).st_mtime_ns == self._entered
+        is_as_before = not _has(self.held, _READY) and (
+            os.fstat(self.receiver).st_mtime_ns == entered
         )
-        _remove_held(self._receiver, self._held, self.path)
-        if is_as_before:
-            os.utime(self._receiver, ns=self._times)
+        _remove_held(self.receiver, self.held, self.path)
+        return is_as_before
 
 
 def settle(receiver: Path) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.runner.restore.choose import RestoreError
-from sidecar.runner.restore.staging import PREFIX, Staging, settle
+from sidecar.runner.restore.staging import PREFIX, Staging, open_staging, settle
 
 
 def fill(receiver: Path, *names: str, content: str = "") -> None:
@@ -85,7 +85,7 @@ def test_a_swap_that_fails_is_undone(tmp_path: Path) -> None:
     receiver = Receiver.at(tmp_path / "receiver")
     before = receiver.path.stat().st_mtime_ns
 
-    with Staging(receiver.path) as staging:
+    with open_staging(receiver.path) as staging:
         fill(staging.tree, "data/new")
         staging.take_folder("/data")
         with pytest.raises(FileNotFoundError):
@@ -99,7 +99,7 @@ def test_an_unused_staging_leaves_no_trace(tmp_path: Path) -> None:
     """Not even in the time of the folder."""
     os.utime(tmp_path, ns=(10**18, 10**18))
 
-    with Staging(tmp_path) as staging:
+    with open_staging(tmp_path) as staging:
         fill(staging.tree, "data/new")
 
     assert ([], 10**18) == (os.listdir(tmp_path), tmp_path.stat().st_mtime_ns)
@@ -116,7 +116,10 @@ def test_what_cannot_be_ended_is_left_for_people(tmp_path: Path) -> None:
         fill(tmp_path, "x/intruder")
         staging.swap(["old"])
 
-    with pytest.raises(RestoreError, match="stopped halfway") as caught, Staging(tmp_path) as made:
+    with (
+        pytest.raises(RestoreError, match="stopped halfway") as caught,
+        open_staging(tmp_path) as made,
+    ):
         come_between(made)
     assert str(made.path) in caught.value.message
     assert {"old", "x"} <= {one.name for one in made.path.rglob("*")}
@@ -128,7 +131,7 @@ def test_what_cannot_be_ended_is_left_for_people(tmp_path: Path) -> None:
 
 def test_two_restores_do_not_meet(tmp_path: Path) -> None:
     """Who comes second is refused, as long as the first is at work."""
-    with Staging(tmp_path), pytest.raises(RestoreError, match="another restore is at work"):
+    with open_staging(tmp_path), pytest.raises(RestoreError, match="another restore is at work"):
         settle(tmp_path)
     assert () == settle(tmp_path)
 
@@ -161,7 +164,7 @@ def test_a_link_within_litter_is_not_followed(tmp_path: Path) -> None:
 
 def test_litter_in_a_snapshot_is_not_restored(tmp_path: Path) -> None:
     """It would be taken for that of an interrupted restore."""
-    with Staging(tmp_path) as staging:
+    with open_staging(tmp_path) as staging:
         fill(staging.tree, f"data/{PREFIX}0/old/x", "data/y")
         staging.take_folder("/data")
         staging.swap([])
@@ -171,6 +174,6 @@ def test_litter_in_a_snapshot_is_not_restored(tmp_path: Path) -> None:
 
 def test_a_backup_passes_over_a_staging(tmp_path: Path) -> None:
     """It bears the mark that excludes caches."""
-    with Staging(tmp_path) as staging:
+    with open_staging(tmp_path) as staging:
         assert (staging.path / "CACHEDIR.TAG").read_bytes().startswith(b"Signature: 8a477f597d28")
         assert 0o700 == staging.path.stat().st_mode & 0o7777
