@@ -4,6 +4,7 @@ By the client library's own calls: they know the credentials for registries, and
 sends two streams over one connection.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import quote
@@ -58,18 +59,18 @@ class OneShotDocker(Containers):
             )
 
     def perform(
-        self, name: str, write: Callable[[bytes, bytes], None], is_stopping: Callable[[], bool]
+        self, name: str, write: Callable[[bytes, bytes], None], stopping: threading.Event
     ) -> int:
         """Start what `create` made, pass its output on, and return its exit status.
 
         `write` gets pieces of standard output and of standard error as they come. If
-        `is_stopping` is true by the time of the start, the container is stopped at once.
+        `stopping` is set by the time of the start, the container is stopped at once.
         """
         with self.client.library(f"POST /containers/{name}/attach", again=False) as library:
             # Attached before the start, so that no output is missed and no log is needed.
             output = library.attach(name, stream=True, demux=True)
             start_container(self.client, name)
-            if is_stopping():
+            if stopping.is_set():
                 # A stop that came before the start found nothing to stop.
                 self.stop(name)
             for out, err in output:

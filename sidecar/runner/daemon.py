@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from sidecar.lib.log import log_event
 from sidecar.lib.threads import failing_threads
 from sidecar.runner.control import ControlApi
-from sidecar.runner.due import LONGEST_SLEEP, Job
+from sidecar.runner.due import LONGEST_SLEEP
 from sidecar.runner.identity import switch_user
 from sidecar.runner.job.progress import ProgressHub
 from sidecar.runner.job.worker import JobRunner
@@ -84,9 +84,7 @@ class DaemonThreads:
         self._hub = ProgressHub()
         self._loader = Loader(settings.files, environ)
         jobs = JobRunner(execution, parts.stages, self._hub)
-        self._pool = Pool(
-            jobs.run, settings.scheduling.seats, self._finish, jobs.failed, parts.rules
-        )
+        self._pool = Pool(jobs, settings.scheduling.seats, parts.rules, waiter)
         self._maintenance = Maintenance(parts.leftovers, waiter)
         self._disks = DiskUsage(state, execution.document, waiter)
         self._probes = RepositoryProbes(parts.probing, execution.document, waiter)
@@ -168,8 +166,4 @@ class DaemonThreads:
 
     def file_changed(self, _: FileState) -> None:
         """Have the document looked at."""
-        self._waiter.wake()
-
-    def _finish(self, job: Job) -> None:
-        self._hub.finish(job)
         self._waiter.wake()

@@ -101,8 +101,7 @@ class Foreground:
         self._stages = stages
         self._waiter = waiter
         self._hub = ProgressHub()
-        self._jobs = JobRunner(execution, stages, self._hub, answers_fires=False)
-        self._pool = Pool(self._jobs.run, 1, self._finish, self._jobs.failed)
+        self._pool = Pool(JobRunner(execution, stages, self._hub, answers_fires=False), 1)
 
     def run(self, jobs: Sequence[Job]) -> Generator[tuple[Job, Event]]:
         """Run jobs in their order, until a signal; one that is tried again lets others go first."""
@@ -152,9 +151,6 @@ class Foreground:
                 yield subscription.get(timeout=_POLL_SECONDS)
             except Empty:
                 continue
-
-    def _finish(self, job: Job) -> None:
-        self._hub.finish(job)
 
 
 def _next_try(event: Event) -> float | None:

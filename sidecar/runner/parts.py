@@ -195,11 +195,11 @@ def assemble(
 
         def programs(engines: Engines, starter: ProcessRunner) -> Programs:
             timeout = settings.running.hook_timeout
-            hooks = HookRunner(starter, settings.config_of_hooks, delivery.post, timeout, zone)
+            hooks = HookRunner(starter, settings.config_of_hooks, delivery, timeout, zone)
             return Programs(engines, hooks)
 
         notifying = settings.notifying
-        announcer = RunNotifier(notifying.urls, notifying.on, socket.gethostname(), delivery.post)
+        announcer = RunNotifier(notifying.urls, notifying.on, socket.gethostname(), delivery)
         reporter = RunReporter(state, zone, journal, announcer)
         emptiness = EmptySourceGuard(journal, engines, document, containers, settings.emptiness)
         initialiser = Initialiser(known, probing)

@@ -11,15 +11,13 @@ another still saves. No later job takes a container for which an earlier one wai
 """
 
 import threading
-from collections.abc import Callable
 from enum import StrEnum
+from typing import Protocol
 
 from sidecar.engines.base import BackupType
 from sidecar.runner.due import Job
 from sidecar.runner.journal import RunCause
-
-Run = Callable[[Job, RunCause, BackupType | None], None]
-"""Runs a job; the last is the type of a backup that is asked for, None: its engine chooses."""
+from sidecar.service.signals import SignalWaiter
 
 
 class Admission(StrEnum):
@@ -30,6 +28,23 @@ class Admission(StrEnum):
     """It waits or runs already."""
     REFUSED = "refused"
     """The pool is closing."""
+
+
+class PooledJobs(Protocol):
+    """Runs the jobs of a pool, each in the thread of its worker."""
+
+    def run(self, job: Job, trigger: RunCause, wanted: BackupType | None) -> None:
+        """Run a job; a backup of the type `wanted`, None: its engine chooses. Raises nothing."""
+
+    def failed(self, job: Job, error: BaseException) -> None:
+        """Report what `run` has raised all the same."""
+
+    def finish(self, job: Job) -> object:
+        """Publish the end of a job.
+
+        Until this returns the job cannot be submitted again: the end of this run would be taken
+        for that of the next.
+        """
 
 
 class QueueRules:
@@ -54,25 +69,21 @@ class QueueRules:
 
 
 class Pool:
-    """`workers` threads that call `run`; each job is queued or runs at most once.
+    """`workers` threads that run `jobs`; each job is queued or runs at most once.
 
-    `on_done` is called in a worker's thread when a job is done. Until it returns the job cannot be
-    submitted again: the end of this run would be taken for that of the next.
-    `run` must not raise; if it does, `on_error` gets the exception and the worker goes on.
+    `waiter`, if there is one, is woken whenever a job has ended.
     """
 
     def __init__(
         self,
-        run: Run,
+        jobs: PooledJobs,
         workers: int,
-        on_done: Callable[[Job], None],
-        on_error: Callable[[Job, BaseException], None],
         rules: QueueRules | None = None,
+        waiter: SignalWaiter | None = None,
     ) -> None:
-        self._run = run
-        self._on_done = on_done
-        self._on_error = on_error
+        self._jobs = jobs
         self._rules = rules or QueueRules()
+        self._waiter = waiter
         self._change = threading.Condition()
         self._waiting: dict[Job, tuple[RunCause, BackupType | None]] = {}
         # With what told its repository when it began, which may be renamed meanwhile, and its
@@ -139,20 +150,22 @@ class Pool:
         while (taken := self._take()) is not None:
             job, trigger, wanted = taken
             try:
-                self._run(job, trigger, wanted)
+                self._jobs.run(job, trigger, wanted)
             except Exception as error:  # noqa: BLE001 - one bad job must not end its worker
-                self._on_error(job, error)
+                self._jobs.failed(job, error)
             finally:
                 with self._change:
                     del self._running[job]
                     self._ending.add(job)
                     self._change.notify_all()
             try:
-                self._on_done(job)
+                self._jobs.finish(job)
             finally:
                 with self._change:
                     self._ending.remove(job)
                     self._change.notify_all()
+                if self._waiter is not None:
+                    self._waiter.wake()
 
     def _take(self) -> tuple[Job, RunCause, BackupType | None] | None:
         """Wait for the first job that shares nothing with one that runs; None when closing."""

@@ -27,6 +27,7 @@ from sidecar.runner.restore.restore import Restorer
 from sidecar.runner.union import only_config
 from tests.engines.bench import INSTANCE, ResticBench
 from tests.fakes.made_engines import MadeEngines
+from tests.fakes.message_list import MessageList
 
 FORGERIES = [
     "--tag=plan:web",
@@ -53,7 +54,7 @@ def attack(bench: ResticBench) -> Callable[[str], None]:
 
 def back_up(bench: ResticBench, journal: Journal, plan: RunPlan) -> Ended:
     """Run a plan's backup and retention as the daemon does."""
-    hooks = HookRunner(bench.runner, bench.folder / "config.json", lambda _: None)
+    hooks = HookRunner(bench.runner, bench.folder / "config.json", MessageList())
     programs = Programs(MadeEngines(bench.restic), hooks)
     config = Config(INSTANCE, (bench.repo(),), (plan,))
     job = Job(JobKind.BACKUP, plan.id, "store")

@@ -195,10 +195,10 @@ class Runner:
     def run(self, events: Sequence[str], *hooks: RunHook) -> HookOutcome:
         """Run an event set."""
         programs = ProcessRunner({"PATH": os.environ["PATH"]})
-        runner = HookRunner(programs, self.directory / "config.json", self.delivery.post)
+        runner = HookRunner(programs, self.directory / "config.json", self.delivery)
         facts = HookFacts('backup for plan "web"', self.now[0], 2.0, "4bba301e", Stats(1))
         plan = RunPlan("web", "main", hooks=hooks)
-        return runner.run(events, Repo("main"), plan, facts, lambda: False)
+        return runner.run(events, Repo("main"), plan, facts, threading.Event())
 
 
 @pytest.fixture
@@ -253,7 +253,7 @@ def test_hooks_reach_their_servers(web: Web, runner: Runner) -> None:
 def test_a_notice_arrives_as_a_mail_through_tls_and_a_login(mail: Mail, runner: Runner) -> None:
     """What --notify-url says is what people read."""
     url = f"mailtos://{USER}:{PASSWORD}@localhost:{mail.port}?from=runner@nas.example&to=me@home.example&mode=starttls"
-    notifier = RunNotifier((url,), {NoticeEvent.ERROR}, "nas", runner.delivery.post)
+    notifier = RunNotifier((url,), {NoticeEvent.ERROR}, "nas", runner.delivery)
 
     notifier.announce(
         Notice(NoticeEvent.ERROR, "backup", "plan web", "failed", NOW, "the disk is full <100 %>")
@@ -288,7 +288,7 @@ def test_a_mail_that_is_not_taken_is_told_without_its_secrets(
     stranger = ProcessSender(ProcessRunner({"PATH": os.environ["PATH"]}))
     right = AppriseRequest(f"mailtos://{USER}:{PASSWORD}@localhost:{mail.port}?{query}", "t", "b")
 
-    RunNotifier((wrong,), {NoticeEvent.ERROR}, "nas", runner.delivery.post).announce(
+    RunNotifier((wrong,), {NoticeEvent.ERROR}, "nas", runner.delivery).announce(
         Notice(NoticeEvent.ERROR, "backup", "plan web", "failed", NOW)
     )
     assert Delivered(failed=1, waiting=1) == runner.delivery.deliver()

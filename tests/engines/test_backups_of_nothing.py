@@ -18,6 +18,7 @@ from sidecar.runner.job.steps import Programs
 from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
 from tests.engines.bench import INSTANCE, ResticBench
 from tests.fakes.made_engines import MadeEngines
+from tests.fakes.message_list import MessageList
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Service:
 
     def run(self) -> Ended:
         """Run it now."""
-        hooks = HookRunner(self.bench.runner, self.bench.folder / "config.json", lambda _: None)
+        hooks = HookRunner(self.bench.runner, self.bench.folder / "config.json", MessageList())
         programs = Programs(MadeEngines(self.bench.restic), hooks)
         config = Config(INSTANCE, (self.bench.repo(),), (self.plan,))
         job = Job(JobKind.BACKUP, "web", "store")

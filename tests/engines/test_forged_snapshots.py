@@ -25,6 +25,7 @@ from sidecar.runner.verify.sample import SampleLimits
 from sidecar.runner.verify.verify import Verifier
 from tests.engines.bench import INSTANCE, ResticBench
 from tests.fakes.made_engines import MadeEngines
+from tests.fakes.message_list import MessageList
 
 
 class Victim:
@@ -60,7 +61,7 @@ class Victim:
     def run(self, kind: JobKind = JobKind.BACKUP, **repo: object) -> Ended:
         """Run a job of the victim's plan or of its repository."""
         store = self.bench.repo(**repo)
-        hooks = HookRunner(self.bench.runner, self.bench.folder / "config.json", lambda _: None)
+        hooks = HookRunner(self.bench.runner, self.bench.folder / "config.json", MessageList())
         programs = Programs(MadeEngines(self.bench.restic), hooks)
         subject = "web" if kind is JobKind.BACKUP else "store"
         config = Config(INSTANCE, (store,), (self.plan,))

@@ -19,6 +19,7 @@ from sidecar.runner.job.steps import Programs
 from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
 from tests.engines.bench import INSTANCE, ResticBench, quick_repo
 from tests.fakes.made_engines import MadeEngines
+from tests.fakes.message_list import MessageList
 
 KEEP = Retention(last=9)
 
@@ -37,7 +38,7 @@ class Watched:
     def run(self, plan: RunPlan, **repo: object) -> Ended:
         """Run a plan's backup and retention as the daemon does."""
         bench, store = self.bench, self.bench.repo(**repo)
-        hooks = HookRunner(bench.runner, bench.folder / "config.json", lambda _: None)
+        hooks = HookRunner(bench.runner, bench.folder / "config.json", MessageList())
         programs = Programs(MadeEngines(bench.restic), hooks)
         session = Session(self.journal, programs, programs, EndedRuns())
         run = session.run(backup_job(plan), Config(INSTANCE, (store,), (plan,)), RunCause.MANUAL)

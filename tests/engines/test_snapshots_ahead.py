@@ -16,6 +16,7 @@ from sidecar.runner.job.steps import Programs
 from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
 from tests.engines.bench import INSTANCE, ResticBench
 from tests.fakes.made_engines import MadeEngines
+from tests.fakes.message_list import MessageList
 
 
 class Machine:
@@ -43,7 +44,7 @@ class Machine:
         self.number += 1
         self.bench.write("file", f"run {self.number}")
         store = self.bench.repo(**repo)
-        hooks = HookRunner(self.bench.runner, self.bench.folder / "config.json", lambda _: None)
+        hooks = HookRunner(self.bench.runner, self.bench.folder / "config.json", MessageList())
         programs = Programs(MadeEngines(self.bench.restic), hooks)
         session = Session(self.journal, programs, programs, EndedRuns())
         subject = "web" if kind is JobKind.BACKUP else "store"

@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from sidecar.engines.base import FailureClass
 from sidecar.engines.options import CommandTimeouts
 from sidecar.runner.due import Job, JobKind
-from sidecar.runner.job.progress import ProgressHub
+from sidecar.runner.job.progress import Event, ProgressHub, RunFinished
 from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import Run, RunOutcome
 from sidecar.runner.loader import load
@@ -65,29 +66,27 @@ class World:
         """Return a hook that runs a command."""
         return {"conditions": [condition], "actionCommand": {"command": command}}
 
-    def heard(self, run: Run) -> None:
+    def take(self, event: Event) -> None:
         """Note how a run ended."""
-        with self.change:
-            self.ended.append(run)
-            self.change.notify_all()
+        if isinstance(event, RunFinished):
+            assert event.run is not None
+            with self.change:
+                self.ended.append(event.run)
+                self.change.notify_all()
 
     def run(self, parts: RunnerParts, config: Path, *names: str) -> None:
         """Run the plans in this order, and wait for all of them."""
         hub = ProgressHub()
         jobs = JobRunner(parts.execution, parts.stages, hub, answers_fires=False)
         parts.execution.document.take(load(RunnerSettings(config).files, {}))
-
-        def finish(job: Job) -> None:
-            run = hub.finish(job).run
-            assert run is not None
-            self.heard(run)
-
-        pool = Pool(jobs.run, 2, finish, jobs.failed, parts.rules)
-        for name in names:
-            pool.submit(Job(JobKind.BACKUP, name, name))
-        pool.start()
-        with self.change:
-            assert self.change.wait_for(lambda: len(self.ended) == len(names), SECONDS)
+        pool = Pool(jobs, 2, parts.rules)
+        with ExitStack() as stack:
+            for job in (Job(JobKind.BACKUP, name, name) for name in names):
+                stack.enter_context(hub.subscribe(job, self.take))
+                pool.submit(job)
+            pool.start()
+            with self.change:
+                assert self.change.wait_for(lambda: len(self.ended) == len(names), SECONDS)
         assert pool.close(SECONDS)
 
 

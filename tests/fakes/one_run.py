@@ -65,7 +65,7 @@ def make_session(journal: Journal, document: Path) -> Session:
     def programs(runner: ProcessRunner) -> Programs:
         # No hook here tells anybody anything.
         engines = ResticEngines(runner, ResticOptions(environ))
-        return Programs(engines, HookRunner(runner, document, post=refuse))
+        return Programs(engines, HookRunner(runner, document, Refusing()))
 
     before, after = (ProcessRunner(environ, grace=5.0) for _ in range(2))
     options = SessionOptions(hook_patience=float(os.environ.get("PATIENCE", "5")), grace=5.0)
@@ -79,9 +79,12 @@ def make_session(journal: Journal, document: Path) -> Session:
     return session
 
 
-def refuse(message: QueuedMessage) -> None:
-    """Send nothing."""
-    raise AssertionError(message)
+class Refusing:
+    """A queue that takes no message."""
+
+    def post(self, message: QueuedMessage) -> None:
+        """Take none."""
+        raise AssertionError(message)
 
 
 def say(**fields: object) -> None:

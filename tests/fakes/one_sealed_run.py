@@ -37,7 +37,7 @@ from sidecar.runner.job.session import Session, SessionOptions
 from sidecar.runner.job.steps import Programs
 from sidecar.runner.journal import Journal, Run, RunCause
 from sidecar.runner.journal import journal as journal_module
-from tests.fakes.one_run import MortalDatabase, refuse, say
+from tests.fakes.one_run import MortalDatabase, Refusing, say
 
 STATS = Stats(files_new=1, files_processed=1)
 START, END = "CONDITION_SNAPSHOT_START", "CONDITION_SNAPSHOT_END"
@@ -117,7 +117,7 @@ def make_session(journal: Journal, folder: Path) -> Session:
 
     def programs() -> Programs:
         runner = ProcessRunner(environ, grace=5.0)
-        return Programs(Sealing(folder), HookRunner(runner, folder / "config.json", post=refuse))
+        return Programs(Sealing(folder), HookRunner(runner, folder / "config.json", Refusing()))
 
     options = SessionOptions(hook_patience=5.0, grace=5.0)
     return Session(journal, programs(), programs(), EndedRuns(), options)

@@ -1,7 +1,8 @@
 """Fires, failures, ends of the runner, clocks: each fire is answered, tried again, or told."""
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+import threading
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -67,13 +68,13 @@ class Silent:
         repo: Repo,
         plan: RunPlan | None,
         facts: HookFacts,
-        is_stopping: Callable[[], bool],
+        stopping: threading.Event,
         *,
         notifies: bool = True,
         ran: Collection[str] = (),
     ) -> HookOutcome:
         """Run nothing."""
-        del self, events, repo, plan, facts, is_stopping, notifies, ran
+        del self, events, repo, plan, facts, stopping, notifies, ran
         return HookOutcome()
 
 
@@ -136,7 +137,7 @@ class World:
             self.answered.append((known if run.again else self.of(run), run))
         hub = ProgressHub()
         self.jobs = JobRunner(self.execution, stages, hub, self.clock)
-        self.pool = Pool(self.jobs.run, 1, lambda _: None, self.jobs.failed)
+        self.pool = Pool(self.jobs, 1)
         waiter: Any = SimpleNamespace(wake=lambda: None)
         state = self.settings.state_directory
         sources = StatusSources(

@@ -1,7 +1,8 @@
 """Run the hooks of an event: commands at once, notifications through the delivery queue."""
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+import threading
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -15,7 +16,7 @@ from sidecar.lib.process import ChildOptions, Completed, ProcessRunner
 from sidecar.runner.hooks.check import name_plan, name_repo, resolve_hook, split_shebang
 from sidecar.runner.job.events import HookFacts, HookOutcome
 from sidecar.runner.notify.actions import NotifyAction
-from sidecar.runner.notify.messages import QueuedMessage
+from sidecar.runner.notify.messages import MessageQueue, QueuedMessage
 from sidecar.runner.notify.services import Unusable
 from sidecar.runner.template import Template, TemplateError, Values
 
@@ -59,14 +60,14 @@ class HookRunner:
     Attributes:
         runner: runs commands; to its environment comes BACKREST_CONFIG.
         document: the path that BACKREST_CONFIG holds.
-        post: queues notifications.
+        queue: takes notifications.
         timeout: seconds that a command may take; None: for ever.
         zone: the time zone of times in templates.
     """
 
     runner: ProcessRunner
     document: Path
-    post: Callable[[QueuedMessage], None]
+    queue: MessageQueue
     timeout: float | None = DEFAULT_TIMEOUT
     zone: tzinfo = field(default=UTC)
 
@@ -76,7 +77,7 @@ class HookRunner:
         repo: Repo,
         plan: RunPlan | None,
         facts: HookFacts,
-        is_stopping: Callable[[], bool],
+        stopping: threading.Event,
         *,
         notifies: bool = True,
         ran: Collection[str] = (),
@@ -95,7 +96,7 @@ class HookRunner:
                 continue
             if is_command and not call.hook.conditions.isdisjoint(ran):
                 continue
-            if halts and is_stopping():
+            if halts and stopping.is_set():
                 return HookOutcome(OnError.CANCEL, (*failures, _STOPPED))
             result = self._run_one(call)
             if result.reason:
@@ -157,7 +158,7 @@ class HookRunner:
         is_start = values.event.endswith("_START")
         to = f"{what.kind} of {call.name}"
         at = values.now.timestamp()
-        self.post(QueuedMessage(to, about, what.request(values), at, is_start))
+        self.queue.post(QueuedMessage(to, about, what.request(values), at, is_start))
 
     def _command(self, call: _HookCall, template: Template) -> _HookResult:
         argv, script = split_shebang(template.render(call.values))

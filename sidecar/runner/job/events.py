@@ -6,7 +6,8 @@ cannot be removed: what START hooks stopped has to start again. And where a run 
 START hooks, as of a repository that does not answer, no END hooks run, only those of the failure.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import threading
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -118,15 +119,16 @@ class Hooks(Protocol):
         repo: Repo,
         plan: RunPlan | None,
         facts: HookFacts,
-        is_stopping: Callable[[], bool],
+        stopping: threading.Event,
         *,
         notifies: bool = True,
         ran: Collection[str] = (),
     ) -> HookOutcome:
         """Run each hook at most once, the repository's first, until one halts the run.
 
-        Without `notifies` only commands. Commands that have one of the events `ran` have run
-        before: they are left out. Raises nothing for what a hook does.
+        No START hook begins once `stopping` is set. Without `notifies` only commands. Commands
+        that have one of the events `ran` have run before: they are left out. Raises nothing for
+        what a hook does.
         """
         ...
 

@@ -6,6 +6,7 @@ secrets: they go into the journal, which only its owner can read, and nowhere el
 """
 
 import logging
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -155,7 +156,7 @@ class RunRecovery:
             events = EVENTS[kind].refused
         ran = EVENTS[kind].end if one.run.phase is Phase.SEALING and kind in EVENTS else ()
         outcome = self._cleanup.hooks.run(
-            events, resume.repo, resume.plan, facts, lambda: False, notifies=notifies, ran=ran
+            events, resume.repo, resume.plan, facts, threading.Event(), notifies=notifies, ran=ran
         )
         return outcome.failures
 

@@ -453,11 +453,9 @@ class Attempt:
             stats=None if result is None else result.stats,
             error="" if result is None else result.reason,
         )
-        is_cleanup = programs is self.context.cleanup
-        is_stopping = (lambda: False) if is_cleanup else self.context.stopping.is_set
-        scope = self.scope
+        scope, stopping = self.scope, self.context.stopping
         return programs.hooks.run(
-            events, scope.repo, scope.plan, facts, is_stopping, notifies=notifies, ran=ran
+            events, scope.repo, scope.plan, facts, stopping, notifies=notifies, ran=ran
         )
 
     def _engine(self) -> Engine:

@@ -85,6 +85,10 @@ class JobRunner:
         else:
             self._hub.set_end(job, RunFinished(run))
 
+    def finish(self, job: Job) -> RunFinished:
+        """Publish how a job has ended, and return that."""
+        return self._hub.finish(job)
+
     def failed(self, job: Job, error: BaseException) -> None:
         """Report an unforeseen exception by its class and place; its text might hold a secret."""
         where = ", ".join(places_of(error.__traceback__))

@@ -6,7 +6,7 @@ its owner can read.
 
 import json
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 MOST_TEXT: Final = 20_000
 """Characters of a message at most."""
@@ -85,6 +85,13 @@ class QueuedMessage:
     request: Request = field(repr=False)
     at: float
     is_start: bool = False
+
+
+class MessageQueue(Protocol):
+    """Takes messages that are to be sent."""
+
+    def post(self, message: QueuedMessage) -> None:
+        """Queue a message; raises nothing."""
 
 
 def cut(text: str, most: int = MOST_TEXT) -> str:

@@ -1,6 +1,6 @@
 """Notices: what the runner itself reports of its runs, whatever the hooks of a plan do. Pure."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -9,7 +9,13 @@ from sidecar.engines.base import Stats
 from sidecar.lib.text import counted, render_size
 from sidecar.runner.journal import RunOutcome
 from sidecar.runner.notify.addresses import name_address
-from sidecar.runner.notify.messages import AppriseRequest, QueuedMessage, cut, level_of
+from sidecar.runner.notify.messages import (
+    AppriseRequest,
+    MessageQueue,
+    QueuedMessage,
+    cut,
+    level_of,
+)
 
 
 class NoticeEvent(StrEnum):
@@ -68,13 +74,13 @@ class Notice:
 class RunNotifier:
     """Queues the notices of chosen events for every address, each an Apprise URL.
 
-    `host` is how people know this machine; `post` queues a message.
+    `host` is how people know this machine; `queue` takes the messages.
     """
 
     urls: Sequence[str] = field(repr=False)
     events: Collection[NoticeEvent]
     host: str
-    post: Callable[[QueuedMessage], None]
+    queue: MessageQueue
 
     def announce(self, notice: Notice) -> None:
         """Queue a notice if its event is among the chosen ones; raises nothing."""
@@ -85,7 +91,9 @@ class RunNotifier:
             request = AppriseRequest(url, title, body, level=level_of(notice.event))
             is_start = notice.event is NoticeEvent.START
             to = name_address(url, number)
-            self.post(QueuedMessage(to, notice.about, request, notice.at.timestamp(), is_start))
+            self.queue.post(
+                QueuedMessage(to, notice.about, request, notice.at.timestamp(), is_start)
+            )
 
 
 def render_notice(notice: Notice, host: str) -> tuple[str, str]:

@@ -5,9 +5,10 @@ One container after another, each of which is removed when its command has ended
 
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sidecar.docker.failures import DockerError
@@ -59,64 +60,75 @@ class ImageSettings:
     retentions: tuple[ImageRetention, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
 class ImageStrategy:
     """Backs up by an image; see `BackupStrategy`.
 
-    `connect` makes a connection to Docker, for one thread each. `out` and `err` get what the
-    containers print, line by line and without secrets.
+    Attributes:
+        runner: the settings of the runner whose document is locked.
+        settings: what is wanted of the image.
+        connect: makes a connection to Docker, for one thread each.
+        environ: where variables without a value in the file of variables come from.
+        out: gets what the containers print, line by line and without secrets.
+        err: gets what they print as errors.
+        container: the name of the containers.
     """
 
-    def __init__(
-        self,
-        runner: RunnerSettings,
-        settings: ImageSettings,
-        connect: Callable[[], OneShotDocker],
-        environ: Mapping[str, str],
-        out: ShowLine,
-        err: ShowLine,
-    ) -> None:
-        self._runner = runner
-        self._settings = settings
-        self._connect = connect
-        self._environ = environ
-        self._out, self._err = out, err
-        self._variables: tuple[tuple[str, str], ...] = ()
-        self._binds: tuple[str, ...] = ()
-        self._is_stopping = False
-        self._name = f"backup-once-{secrets.token_hex(6)}"
+    runner: RunnerSettings
+    settings: ImageSettings
+    connect: Callable[[], OneShotDocker]
+    environ: Mapping[str, str] = field(repr=False)
+    out: ShowLine
+    err: ShowLine
+    container: str = field(default_factory=lambda: f"backup-once-{secrets.token_hex(6)}")
 
-    @property
-    def container(self) -> str:
-        """The name of its containers."""
-        return self._name
-
-    def prepare(self) -> None:
+    def prepare(self) -> "ImageBackup":
         """Read the variables, and pull the image if Docker does not have it."""
-        file = self._settings.env_file
-        given = read_env_file(file, self._environ) if file is not None else ()
-        self._variables = (*given, *self._switches())
-        with self._connect() as docker:
-            self._binds = (
+        settings = self.settings
+        given = () if settings.env_file is None else read_env_file(settings.env_file, self.environ)
+        with self.connect() as docker:
+            binds = (
                 f"{_socket_on_host(docker)}:{_SOCKET}:ro",
-                f"{self._settings.docker_root}:{_ROOT}:ro",
+                f"{settings.docker_root}:{_ROOT}:ro",
             )
-            if not docker.has_image(self._settings.image):
-                log_event(_log, logging.INFO, "image.pull", image=self._settings.image)
-                docker.pull(self._settings.image)
+            if not docker.has_image(settings.image):
+                log_event(_log, logging.INFO, "image.pull", image=settings.image)
+                docker.pull(settings.image)
+        return ImageBackup(self, (*given, *_switches(settings)), binds)
 
     def preview(self) -> tuple[str, ...]:
         """Return the commands that would be run, in words."""
-        with self._connect() as docker:
+        with self.connect() as docker:
             _socket_on_host(docker)
-        if self._settings.env_file is not None:
-            read_env_file(self._settings.env_file, self._environ)
-        image, backup = self._settings.image, " ".join(self._backup_command())
-        forgets = (" ".join(self._forget_command(one)) for one in self._settings.retentions)
+        if self.settings.env_file is not None:
+            read_env_file(self.settings.env_file, self.environ)
+        image, backup = self.settings.image, " ".join(_backup_command(self.settings))
+        forgets = (
+            " ".join(_forget_command(self.settings, one)) for one in self.settings.retentions
+        )
         return (f"run in {image}: {backup}", *(f"forget in {image}: {words}" for words in forgets))
 
+
+class ImageBackup:
+    """Runs the image with these variables and mounts; see `PreparedBackup` and `OpenBackup`."""
+
+    def __init__(
+        self,
+        strategy: ImageStrategy,
+        variables: Sequence[tuple[str, str]],
+        binds: tuple[str, ...],
+    ) -> None:
+        self._runner, self._settings = strategy.runner, strategy.settings
+        self._connect = strategy.connect
+        self._out, self._err = strategy.out, strategy.err
+        self._name = strategy.container
+        self._variables = tuple(variables)
+        self._binds = binds
+        self._stopping = threading.Event()
+
     @contextmanager
-    def opened(self) -> Iterator[Journal]:
-        """Lock out a runner of the document, and return its journal.
+    def opened(self) -> Iterator[tuple["ImageBackup", Journal]]:
+        """Lock out a runner of the document, and give its journal.
 
         It would start again what we stop. A Backrest may run: it knows nothing of the image.
         """
@@ -125,7 +137,7 @@ class ImageStrategy:
             SchedulerLock(self._runner.files.locked_folders, PURPOSE, self._runner.state_dir),
             open_journal(self._runner) as journal,
         ):
-            yield journal
+            yield self, journal
 
     def resume(self) -> None:
         """Do nothing: the image's runs are not in the journal."""
@@ -133,8 +145,8 @@ class ImageStrategy:
     def run(self) -> Result:
         """Back up, and if that went well forget; a forget that fails is a warning."""
         with self._connect() as docker:
-            status = self._run_command(docker, self._backup_command())
-            if self._is_stopping:
+            status = self._run_command(docker, _backup_command(self._settings))
+            if self._stopping.is_set():
                 self._out("ended early: what was saved so far is up to the image")
                 return Result.FAILED
             self._out(f"backup by {self._settings.image}: {_in_words(status)}")
@@ -145,7 +157,7 @@ class ImageStrategy:
 
     def stop(self) -> None:
         """Stop the container that runs; what Docker refuses is logged."""
-        self._is_stopping = True
+        self._stopping.set()
         try:
             with self._connect() as docker:
                 docker.stop(self._name)
@@ -153,9 +165,9 @@ class ImageStrategy:
             log_event(_log, logging.ERROR, "once.not-stopped", reason=error.message)
 
     def _run_forget(self, docker: OneShotDocker, retention: ImageRetention) -> Result:
-        if self._is_stopping:
+        if self._stopping.is_set():
             return Result.FAILED
-        status = self._run_command(docker, self._forget_command(retention))
+        status = self._run_command(docker, _forget_command(self._settings, retention))
         self._out(f"forget of {retention.folder}: {_in_words(status)}")
         return Result.WARNING if status else Result.DONE
 
@@ -171,26 +183,28 @@ class ImageStrategy:
         shot = OneShotContainer(self._settings.image, command, self._variables, self._binds)
         try:
             docker.create(self._name, shot)
-            return docker.perform(self._name, write, lambda: self._is_stopping)
+            return docker.perform(self._name, write, self._stopping)
         finally:
             out.finish()
             err.finish()
             docker.discard(self._name)
 
-    def _switches(self) -> tuple[tuple[str, str], ...]:
-        settings = self._settings
-        return (
-            ("EXCLUDE_BIND_MOUNTS", str(int(settings.exclude_bind_mounts))),
-            ("INCLUDE_PROJECT_NAME", str(int(settings.include_project_name))),
-        )
 
-    def _backup_command(self) -> tuple[str, ...]:
-        return (*self._settings.command, *self._settings.arguments)
+def _switches(settings: ImageSettings) -> tuple[tuple[str, str], ...]:
+    return (
+        ("EXCLUDE_BIND_MOUNTS", str(int(settings.exclude_bind_mounts))),
+        ("INCLUDE_PROJECT_NAME", str(int(settings.include_project_name))),
+    )
 
-    def _forget_command(self, retention: ImageRetention) -> tuple[str, ...]:
-        path = f"{self._settings.path_prefix.rstrip('/')}/{retention.folder}"
-        head = ("restic", "forget", "--group-by", self._settings.group_by, "--path", path)
-        return (*head, *retention.flags, "--prune")
+
+def _backup_command(settings: ImageSettings) -> tuple[str, ...]:
+    return (*settings.command, *settings.arguments)
+
+
+def _forget_command(settings: ImageSettings, retention: ImageRetention) -> tuple[str, ...]:
+    path = f"{settings.path_prefix.rstrip('/')}/{retention.folder}"
+    head = ("restic", "forget", "--group-by", settings.group_by, "--path", path)
+    return (*head, *retention.flags, "--prune")
 
 
 def _socket_on_host(docker: OneShotDocker) -> str:

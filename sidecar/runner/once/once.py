@@ -43,8 +43,30 @@ class Result(IntEnum):
     FAILED = 2
 
 
+class OpenBackup(Protocol):
+    """A backup that may begin: everybody else is locked out."""
+
+    def resume(self) -> None:
+        """Finish runs that were killed; the containers run again by then. Raises SidecarError."""
+
+    def run(self) -> Result:
+        """Back up. Raises SidecarError."""
+        ...
+
+    def stop(self) -> None:
+        """End `run` early; called by another thread."""
+
+
+class PreparedBackup(Protocol):
+    """A backup for which everything is checked and fetched."""
+
+    def opened(self) -> AbstractContextManager[tuple[OpenBackup, Journal]]:
+        """Lock out everybody else for the block; give the journal too. Raises SidecarError."""
+        ...
+
+
 class BackupStrategy(Protocol):
-    """By what everything is backed up. Every method but `stop` may raise SidecarError."""
+    """By what everything is backed up. Every method may raise SidecarError."""
 
     @property
     def container(self) -> str:
@@ -55,24 +77,8 @@ class BackupStrategy(Protocol):
         """Return what would be done, a line each; does nothing."""
         ...
 
-    def prepare(self) -> None:
+    def prepare(self) -> PreparedBackup:
         """Check and fetch what it needs, while nothing is stopped yet."""
-        ...
-
-    def opened(self) -> AbstractContextManager[Journal]:
-        """Lock out everybody else for the block, and return the journal."""
-        ...
-
-    def resume(self) -> None:
-        """Finish runs that were killed; the containers run again by then."""
-        ...
-
-    def run(self) -> Result:
-        """Back up."""
-        ...
-
-    def stop(self) -> None:
-        """End `run` early; called by another thread."""
         ...
 
 
@@ -115,24 +121,24 @@ def run_once(backup: OnceBackup, waiter: SignalWaiter) -> Result:
     backed up because a container cannot be stopped.
     """
     state = backup.settings.state_directory
-    backup.strategy.prepare()
-    with backup.strategy.opened() as journal, backup.connect() as docker:
+    prepared = backup.strategy.prepare()
+    with prepared.opened() as (opened, journal), backup.connect() as docker:
         for reason in recover_leftovers(docker, journal, time.sleep):
             backup.show(reason)
-        backup.strategy.resume()
+        opened.resume()
         stopped = choose_stopped(docker, backup.to_stop)
         write_record(state, BackupRecord(backup.strategy.container))
         context = QuiesceContext(backup.stop_seconds, waiter)
         try:
             with quiesced(docker, stopped, journal, context):
-                return _run_in_thread(backup.strategy, waiter)
+                return _run_in_thread(opened, waiter)
         finally:
             # The record stays as long as the next start of ours has something to start.
             if not journal.containers.still_stopped():
                 remove_record(state)
 
 
-def _run_in_thread(strategy: BackupStrategy, waiter: SignalWaiter) -> Result:
+def _run_in_thread(backup: OpenBackup, waiter: SignalWaiter) -> Result:
     """Run in a thread, while this one waits for signals and ends the run early if one comes."""
     results: list[Result] = []
     errors: list[SidecarError] = []
@@ -140,7 +146,7 @@ def _run_in_thread(strategy: BackupStrategy, waiter: SignalWaiter) -> Result:
 
     def run() -> None:
         try:
-            results.append(strategy.run())
+            results.append(backup.run())
         except SidecarError as error:
             errors.append(error)
         finally:
@@ -153,7 +159,7 @@ def _run_in_thread(strategy: BackupStrategy, waiter: SignalWaiter) -> Result:
         pass
     if not is_over.is_set():
         log_event(_log, logging.WARNING, "once.stopping")
-        strategy.stop()
+        backup.stop()
     thread.join()
     if errors:
         raise errors[0]

@@ -1,15 +1,17 @@
 """Backing up once by the plans of the document, as the daemon would."""
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from queue import SimpleQueue
 
+from sidecar.backrest.reading import RunPlan
 from sidecar.engines.base import FailureClass
 from sidecar.lib.errors import UsageError
 from sidecar.runner.due import Job, backup_job
-from sidecar.runner.job.progress import ProgressHub, RunFinished
+from sidecar.runner.job.progress import Event, ProgressHub, RunFinished
 from sidecar.runner.job.worker import JobRunner
 from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
 from sidecar.runner.loader import load_whole
@@ -19,11 +21,8 @@ from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings
 from sidecar.runner.union import Documents
 
-if TYPE_CHECKING:
-    from sidecar.backrest.reading import RunPlan
-
 ShowEnd = Callable[[Job, RunFinished], None]
-"""Shows how a run ended; called in the thread of its worker."""
+"""Shows how a run ended."""
 
 # How long runs have to end, once everything else is over.
 _END_SECONDS = 600.0
@@ -32,15 +31,6 @@ _RESULTS = {
     RunOutcome.SKIPPED: Result.DONE,
     RunOutcome.WARNING: Result.WARNING,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _OpenParts:
-    """What runs the plans, as long as `opened` lasts."""
-
-    parts: RunnerParts
-    hub: ProgressHub
-    jobs: JobRunner
 
 
 class PlansStrategy:
@@ -55,12 +45,6 @@ class PlansStrategy:
         self._settings = settings
         self._environ = environ
         self._show_end = show_end
-        self._documents = Documents()
-        self._plans: tuple[RunPlan, ...] = ()
-        self._open: _OpenParts | None = None
-        self._results: list[Result] = []
-        self._change = threading.Condition()
-        self._is_stopping = False
 
     @property
     def container(self) -> str:
@@ -69,77 +53,104 @@ class PlansStrategy:
 
     def preview(self) -> tuple[str, ...]:
         """Return which plans would be run, in words."""
-        self.prepare()
         return tuple(
             f"run plan {plan.id}: {', '.join(plan.paths)} into repository {plan.repo}"
-            for plan in self._plans
+            for plan in self.prepare().plans
         )
 
-    def prepare(self) -> None:
+    def prepare(self) -> "PreparedPlans":
         """Read the documents; raises UsageError if no plan is enabled."""
-        self._documents = load_whole(self._settings.files, self._environ)
-        plans = self._documents.executed.plans
-        self._plans = tuple(plan for plan in plans if plan.timing.is_active)
-        if not self._plans:
+        prepared = PreparedPlans(
+            self._settings,
+            self._environ,
+            load_whole(self._settings.files, self._environ),
+            self._show_end,
+        )
+        if not prepared.plans:
             raise UsageError(
                 f"{self._settings.config} has no enabled plan: nothing would be backed up",
                 "run backrest-sidecar reconcile first, or see backrest-sidecar schedule",
             )
+        return prepared
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedPlans:
+    """The documents whose plans are backed up; see `PreparedBackup`."""
+
+    settings: RunnerSettings
+    environ: Mapping[str, str] = field(repr=False)
+    documents: Documents = field(repr=False)
+    show_end: ShowEnd
+
+    @property
+    def plans(self) -> tuple[RunPlan, ...]:
+        """The enabled plans."""
+        return tuple(plan for plan in self.documents.executed.plans if plan.timing.is_active)
 
     @contextmanager
-    def opened(self) -> Iterator[Journal]:
-        """Lock the documents, assemble what runs its plans, and return the journal."""
-        make_state_folder(self._settings)
+    def opened(self) -> Iterator[tuple["OpenPlans", Journal]]:
+        """Lock the documents, and assemble what runs their plans."""
+        make_state_folder(self.settings)
         with (
-            lock_scheduler(self._settings, self._environ, PURPOSE),
+            lock_scheduler(self.settings, self.environ, PURPOSE),
             ProgressHub() as hub,
-            assemble(self._settings, self._environ, self._documents, retries=False) as parts,
+            assemble(self.settings, self.environ, self.documents, retries=False) as parts,
         ):
             parts.delivery.start()
             jobs = JobRunner(parts.execution, parts.stages, hub, answers_fires=False)
-            self._open = _OpenParts(parts, hub, jobs)
-            yield parts.execution.journal
+            pool = Pool(jobs, self.settings.scheduling.seats, parts.rules)
+            yield OpenPlans(self, parts, hub, pool), parts.execution.journal
+
+
+class OpenPlans:
+    """Runs plans; see `OpenBackup`."""
+
+    def __init__(
+        self, prepared: PreparedPlans, parts: RunnerParts, hub: ProgressHub, pool: Pool
+    ) -> None:
+        self._jobs = [backup_job(plan) for plan in prepared.plans]
+        self._show_end = prepared.show_end
+        self._parts = parts
+        self._hub = hub
+        self._pool = pool
+        self._ended: SimpleQueue[tuple[Job, RunFinished] | None] = SimpleQueue()
 
     def resume(self) -> None:
         """Finish runs whose process died."""
-        self._opened.parts.leftovers.recover()
+        self._parts.leftovers.recover()
 
     def run(self) -> Result:
         """Run all plans; one that fails stops no other."""
-        jobs = self._opened.jobs
-        seats = self._settings.scheduling.seats
-        pool = Pool(jobs.run, seats, self._done, jobs.failed, self._opened.parts.rules)
-        pool.start()
-        with self._change:
-            for plan in self._plans:
-                pool.submit(backup_job(plan), RunCause.MANUAL)
-            self._change.wait_for(lambda: self._is_stopping or self._is_over)
-        if not pool.close(_END_SECONDS) or self._is_stopping:
-            return Result.FAILED
-        return max(self._results)
+        with ExitStack() as stack:
+            for job in self._jobs:
+                stack.enter_context(self._hub.subscribe(job, partial(self._take, job)))
+            self._pool.start()
+            for job in self._jobs:
+                self._pool.submit(job, RunCause.MANUAL)
+            results = [self._show(*one) for one in islice(self._until_stopped(), len(self._jobs))]
+            is_over = len(results) == len(self._jobs)
+            has_ended = self._pool.close(_END_SECONDS)
+            self._ended.put(None)
+            for one in self._until_stopped():
+                self._show(*one)
+        return max(results) if is_over and has_ended else Result.FAILED
 
     def stop(self) -> None:
         """End the runs early; the hooks after them still run."""
-        with self._change:
-            self._is_stopping = True
-            self._change.notify_all()
-        self._opened.parts.stages.stop()
+        self._parts.stages.stop()
+        self._ended.put(None)
 
-    @property
-    def _opened(self) -> _OpenParts:
-        assert self._open is not None, "not opened"  # noqa: S101 - run within `opened` only
-        return self._open
+    def _until_stopped(self) -> Iterator[tuple[Job, RunFinished]]:
+        return iter(self._ended.get, None)
 
-    @property
-    def _is_over(self) -> bool:
-        return len(self._results) == len(self._plans)
+    def _take(self, job: Job, event: Event) -> None:
+        if isinstance(event, RunFinished):
+            self._ended.put((job, event))
 
-    def _done(self, job: Job) -> None:
-        finished = self._opened.hub.finish(job)
+    def _show(self, job: Job, finished: RunFinished) -> Result:
         self._show_end(job, finished)
-        with self._change:
-            self._results.append(result_of(None if finished.run is None else finished.run.ended))
-            self._change.notify_all()
+        return result_of(None if finished.run is None else finished.run.ended)
 
 
 def result_of(ended: Ended | None) -> Result:

@@ -102,7 +102,7 @@ class World:
         self.parts, self.execution = parts, parts.execution
         self.hub = ProgressHub()
         self.jobs = JobRunner(self.execution, parts.stages, self.hub, self.clock)
-        self.pool = Pool(self.jobs.run, 1, self.done, self.jobs.failed)
+        self.pool = Pool(self.jobs, 1)
         self.loader = Loader(self.settings.files, {})
         waiter: Any = SimpleNamespace(wake=lambda: None)
         document, findings = self.execution.document, self.execution.journal.findings
@@ -130,10 +130,6 @@ class World:
     def clock(self) -> float:
         """Tell the time."""
         return self.now
-
-    def done(self, job: Job) -> None:
-        """Publish the end."""
-        self.hub.finish(job)
 
     def waiting(self) -> set[Job]:
         """What is queued; nothing runs, for no worker was started."""

@@ -57,7 +57,7 @@ class World:
         heartbeat: Any = SimpleNamespace(beat=lambda *_: None)
         self.hub, nothing = ProgressHub(), SimpleNamespace()
         self.jobs = JobRunner(execution, nothing, self.hub, lambda: self.now)  # type: ignore[arg-type]
-        self.pool = Pool(self.jobs.run, 1, lambda _: None, self.jobs.failed)
+        self.pool = Pool(self.jobs, 1)
         loader = Loader(self.settings.files, {})
         self.loop = RunnerLoop(
             LoopDependencies(self.settings, execution, loader, self.pool, status, heartbeat),

@@ -54,7 +54,7 @@ class Stage:
     workers: int
     begun: list[Job] = field(default_factory=list)
     done: list[Job] = field(default_factory=list)
-    failed: list[tuple[Job, BaseException]] = field(default_factory=list)
+    broken: list[tuple[Job, BaseException]] = field(default_factory=list)
     triggers: list[RunCause] = field(default_factory=list)
     wanted: list[BackupType | None] = field(default_factory=list)
     poison: BaseException | None = None
@@ -64,7 +64,7 @@ class Stage:
     rules: QueueRules = field(default_factory=QueueRules)
 
     def __post_init__(self) -> None:
-        self.pool = Pool(self.run, self.workers, self.note_done, self.note_failed, self.rules)
+        self.pool = Pool(self, self.workers, self.rules)
 
     def run(self, job: Job, trigger: RunCause, wanted: BackupType | None) -> None:
         """Be at work until it is released."""
@@ -77,15 +77,15 @@ class Stage:
         if self.poison is not None:
             raise self.poison
 
-    def note_done(self, job: Job) -> None:
+    def finish(self, job: Job) -> None:
         """Note that a worker is free again."""
         with self.change:
             self.done.append(job)
             self.change.notify_all()
 
-    def note_failed(self, job: Job, error: BaseException) -> None:
+    def failed(self, job: Job, error: BaseException) -> None:
         """Hear that it broke down."""
-        self.failed.append((job, error))
+        self.broken.append((job, error))
 
     def release(self, *jobs: Job) -> None:
         """Let work end, and wait until it has."""
@@ -135,18 +135,22 @@ def test_a_job_is_queued_anew_only_when_its_end_has_been_told() -> None:
     order: list[str] = []
     asked, told = threading.Event(), threading.Event()
 
-    def note_done(_: Job) -> None:
-        asked.set()
-        # It goes on at once if nothing holds it, and as good as never before this has ended.
-        submitter.join(0.05)
-        order.append("told")
-        told.set()
+    class Slow(Stage):
+        """Takes its time to publish the end of a job."""
+
+        def finish(self, job: Job) -> None:
+            asked.set()
+            # It goes on at once if nothing holds it, and as good as never before this has ended.
+            submitter.join(0.05)
+            order.append("told")
+            told.set()
+            super().finish(job)
 
     def submit() -> None:
         assert asked.wait(SECONDS)
         order.append(pool.submit(A1))
 
-    pool = Pool(lambda *_: None, 1, note_done, lambda *_: None)
+    pool = Slow(1, is_open=True).pool
     submitter = threading.Thread(target=submit)
     submitter.start()
     pool.submit(A1)
@@ -285,7 +289,7 @@ def test_poisoned_work_does_not_end_its_worker(poison: Exception) -> None:
         stage.poison = None
         stage.pool.submit(A2)
         stage.release(A2)
-        assert [(A1, poison)] == stage.failed
+        assert [(A1, poison)] == stage.broken
         assert [A1, A2] == stage.done
 
 

@@ -222,10 +222,11 @@ class OneJob:
         self.may_end = threading.Event()
         self.began = threading.Event()
         self.runs = 0
-        self.pool = Pool(self._run, 1, self._done, self._failed)
+        self.pool = Pool(self, 1)
         self.pool.start()
 
-    def _run(self, job: Job, trigger: RunCause, wanted: BackupType | None) -> None:
+    def run(self, job: Job, trigger: RunCause, wanted: BackupType | None) -> None:
+        """Run until the test lets it end."""
         del wanted
         self.runs += 1
         self.hub.begin(job)
@@ -235,10 +236,12 @@ class OneJob:
         run = Run(self.runs, job, trigger, 1.0, ended=Ended(RunOutcome.SUCCESS, 2.0))
         self.hub.set_end(job, RunFinished(run))
 
-    def _done(self, job: Job) -> None:
+    def finish(self, job: Job) -> None:
+        """Publish the end."""
         self.hub.finish(job)
 
-    def _failed(self, job: Job, error: BaseException) -> None:
+    def failed(self, job: Job, error: BaseException) -> None:
+        """Break down."""
         raise AssertionError(job) from error
 
 

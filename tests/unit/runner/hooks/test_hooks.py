@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from sidecar.runner.due import Job, JobKind
 from sidecar.runner.hooks.check import HookProblem, check_hooks, find_blocker
 from sidecar.runner.hooks.run import HookRunner
 from sidecar.runner.job.events import HookFacts, HookOutcome, Hooks
-from sidecar.runner.notify.messages import HttpRequest, QueuedMessage
+from sidecar.runner.notify.messages import HttpRequest
+from tests.fakes.message_list import MessageList
 
 START = ("CONDITION_SNAPSHOT_START",)
 SUCCESS = ("CONDITION_SNAPSHOT_SUCCESS", "CONDITION_SNAPSHOT_END")
@@ -50,8 +50,8 @@ class Ground:
 
     directory: Path
     timeout: float | None = LONG
-    messages: list[QueuedMessage] = field(default_factory=list)
-    is_stopping: Callable[[], bool] = lambda: False
+    messages: MessageList = field(default_factory=MessageList)
+    stopping: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         environ = {"PATH": os.environ["PATH"], "SAID": str(self.said), "OWN": "its own"}
@@ -80,7 +80,7 @@ class Ground:
         """Run an event set of a plan with these hooks."""
         document = self.directory / "config.json"
         runner: Hooks = HookRunner(
-            self.programs, document, self.messages.append, self.timeout, ZoneInfo("Europe/Berlin")
+            self.programs, document, self.messages, self.timeout, ZoneInfo("Europe/Berlin")
         )
         repo = Repo(
             "main", "rest:http://u:repo-pass@host/", "", "hunter2-hunter2", hooks=repo_hooks
@@ -90,7 +90,7 @@ class Ground:
             repo,
             RunPlan("web", "main", hooks=hooks),
             facts,
-            self.is_stopping,
+            self.stopping,
             notifies=notifies,
             ran=ran,
         )
@@ -239,7 +239,7 @@ def test_notifications_may_wait_for_the_last_try(ground: Ground) -> None:
 
 def test_no_start_hook_begins_when_the_runner_is_asked_to_end(ground: Ground) -> None:
     """What it would stop nobody might start again."""
-    ground.is_stopping = lambda: True
+    ground.stopping.set()
 
     result = ground.run(START, (command(say("begun"), *START),))
 
@@ -249,7 +249,7 @@ def test_no_start_hook_begins_when_the_runner_is_asked_to_end(ground: Ground) ->
 
 def test_hooks_after_the_work_run_also_when_the_runner_is_asked_to_end(ground: Ground) -> None:
     """They put things right."""
-    ground.is_stopping = lambda: True
+    ground.stopping.set()
 
     assert HookOutcome() == ground.run(SUCCESS, (command(say("put right"), *SUCCESS),))
     assert ["put right"] == ground.lines

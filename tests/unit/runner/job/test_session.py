@@ -54,7 +54,7 @@ from sidecar.runner.journal import (
     RunCause,
     RunOutcome,
 )
-from sidecar.runner.notify.messages import QueuedMessage
+from tests.fakes.message_list import MessageList
 from tests.fakes.passing_time import PassingTime
 from tests.fakes.scripted_docker import MADE, ScriptedEngine
 
@@ -92,7 +92,7 @@ class HeardHooks:
         repo: Repo,
         plan: RunPlan | None,
         facts: HookFacts,
-        is_stopping: Callable[[], bool],
+        stopping: threading.Event,
         *,
         notifies: bool = True,
         ran: Collection[str] = (),
@@ -101,7 +101,7 @@ class HeardHooks:
         self.notified.append(notifies)
         self.sets.append(tuple(event.removeprefix("CONDITION_") for event in events))
         self.facts.append(facts)
-        return self.hooks.run(events, repo, plan, facts, is_stopping, notifies=notifies, ran=ran)
+        return self.hooks.run(events, repo, plan, facts, stopping, notifies=notifies, ran=ran)
 
 
 @dataclass
@@ -117,7 +117,7 @@ class Scene:
     saved: tuple[Snapshot, ...] = ()
     waits: list[float] = field(default_factory=list)
     on_wait: Callable[[], None] = lambda: None
-    messages: list[QueuedMessage] = field(default_factory=list)
+    messages: MessageList = field(default_factory=MessageList)
     told: list[Run] = field(default_factory=list)
     options: SessionOptions = field(default_factory=SessionOptions)
     repo: Repo = field(default_factory=lambda: Repo("nas", "/repo"))
@@ -140,7 +140,7 @@ class Scene:
 
     def hooks(self, runner: ProcessRunner) -> HeardHooks:
         """Make what runs hooks."""
-        return HeardHooks(HookRunner(runner, self.folder / "config.json", self.messages.append))
+        return HeardHooks(HookRunner(runner, self.folder / "config.json", self.messages))
 
     @property
     def log(self) -> Path:

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from sidecar.engines.base import Stats
 from sidecar.runner.journal import RunOutcome
 from sidecar.runner.notify.addresses import name_address
-from sidecar.runner.notify.messages import QueuedMessage
 from sidecar.runner.notify.notices import (
     Notice,
     NoticeEvent,
@@ -13,6 +12,7 @@ from sidecar.runner.notify.notices import (
     event_of,
     render_notice,
 )
+from tests.fakes.message_list import MessageList
 
 NOW = datetime(2031, 4, 5, 6, 7, 8, tzinfo=UTC)
 
@@ -63,9 +63,9 @@ def test_a_notice_says_no_more_than_is_known() -> None:
 
 def test_notices_go_to_every_address_of_the_events_asked_for() -> None:
     """And on no other; an address is called by its number where it must not be shown."""
-    messages = list[QueuedMessage]()
+    messages = MessageList()
     urls = ("mailtos://u:secret@h", "json://host/secret")
-    notifier = RunNotifier(urls, {NoticeEvent.ERROR, NoticeEvent.MISSED}, "nas", messages.append)
+    notifier = RunNotifier(urls, {NoticeEvent.ERROR, NoticeEvent.MISSED}, "nas", messages)
 
     notifier.announce(NOTICE)
     notifier.announce(Notice(NoticeEvent.SUCCESS, "backup", "plan web", "succeeded", NOW))
