@@ -7,15 +7,14 @@ hook policy does not allow, and tags that would claim the snapshot for another p
 """
 
 import re
-import shlex
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from sidecar.backrest.backup_flags import BackupFlag, NoBackupFlag, read_flags
 from sidecar.labels.policy import HookPolicy
 from sidecar.labels.values import parse_patterns
-from sidecar.lib.text import SpecInvalid, quoted
+from sidecar.lib.text import SpecInvalid
 
 # More than any system takes as arguments.
 _LONGEST = 16_384
@@ -28,69 +27,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 # What a backslash escapes within double quotes; before others it stands for itself.
 _ESCAPED = re.compile(r'\\(["\\$`])')
-_NAME = re.compile(r"--[A-Za-z0-9][A-Za-z0-9_.-]*")
-_PLAIN = re.compile(r"[A-Za-z0-9@%+=:,./_-]*")
 _OUR_TAGS = ("plan:", "created-by:")
 
-# The flags of `restic backup` that take a value, to version 0.18; global ones are among them.
-_WITH_VALUE = frozenset(
-    f"--{name}"
-    for name in (
-        "cacert",
-        "cache-dir",
-        "compression",
-        "exclude",
-        "exclude-file",
-        "exclude-if-present",
-        "exclude-larger-than",
-        "files-from",
-        "files-from-raw",
-        "files-from-verbatim",
-        "group-by",
-        "host",
-        "http-user-agent",
-        "iexclude",
-        "iexclude-file",
-        "key-hint",
-        "limit-download",
-        "limit-upload",
-        "option",
-        "pack-size",
-        "parent",
-        "password-command",
-        "password-file",
-        "read-concurrency",
-        "repo",
-        "repository-file",
-        "retry-lock",
-        "stdin-filename",
-        "stuck-request-timeout",
-        "tag",
-        "time",
-        "tls-client-cert",
-    )
-)
 _PATTERNS = frozenset({"--exclude", "--iexclude"})
-_COUNTED = "--verbose"
-_SHORT = dict(
-    zip(
-        "efgHnopqrvx",
-        (
-            "--exclude",
-            "--force",
-            "--group-by",
-            "--host",
-            "--dry-run",
-            "--option",
-            "--password-file",
-            "--quiet",
-            "--repo",
-            _COUNTED,
-            "--one-file-system",
-        ),
-        strict=True,
-    )
-)
 _HARMLESS = frozenset(
     {
         "--compression",
@@ -118,34 +57,14 @@ class JudgedFlags(NamedTuple):
     needs_all: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Flag:
-    """A long flag; `value` is None where none is written."""
-
-    name: str
-    value: str | None = None
-
-    def __str__(self) -> str:
-        if self.value is None:
-            return self.name
-        plain = _PLAIN.fullmatch(self.value)
-        return f"{self.name}={self.value if plain else shlex.quote(self.value)}"
-
-
-class _Refused(NamedTuple):
-    """What is no flag; `why` for people, without values: they may be secret."""
-
-    why: str
-
-
 def parse_flag_list(items: tuple[str, ...]) -> tuple[str, ...]:
     """Check the items of `backup-flags`; returns them.
 
     Raises SpecInvalid for one that cannot be split into words, and for a pattern in them with
     which restic refuses to back up.
     """
-    for flag in _flags(word for item in items for word in split_words(item)):
-        if isinstance(flag, _Flag) and flag.name in _PATTERNS and flag.value:
+    for flag in read_flags(word for item in items for word in split_words(item)):
+        if isinstance(flag, BackupFlag) and flag.name in _PATTERNS and flag.value:
             parse_patterns((flag.value,))
     return items
 
@@ -161,9 +80,9 @@ def judge_flags(items: tuple[str, ...], policy: HookPolicy) -> JudgedFlags:
     kept: list[str] = []
     refused: list[str] = []
     needs_all = False
-    for flag in _flags(words):
-        why = flag.why if isinstance(flag, _Refused) else _forged_tag(flag)
-        if not why and isinstance(flag, _Flag) and not _is_harmless(flag, policy):
+    for flag in read_flags(words):
+        why = flag.why if isinstance(flag, NoBackupFlag) else _forged_tag(flag)
+        if not why and isinstance(flag, BackupFlag) and not _is_harmless(flag, policy):
             why, needs_all = flag.name, True
         if why:
             refused.append(why)
@@ -172,13 +91,13 @@ def judge_flags(items: tuple[str, ...], policy: HookPolicy) -> JudgedFlags:
     return JudgedFlags(tuple(kept), tuple(dict.fromkeys(refused)), needs_all)
 
 
-def _is_harmless(flag: _Flag, policy: HookPolicy) -> bool:
+def _is_harmless(flag: BackupFlag, policy: HookPolicy) -> bool:
     if policy is HookPolicy.ALL:
         return True
     return flag.name in _HARMLESS and "{{" not in (flag.value or "")
 
 
-def _forged_tag(flag: _Flag) -> str:
+def _forged_tag(flag: BackupFlag) -> str:
     """Return what is wrong with a tag by which restic finds the snapshots of plans."""
     if flag.name == "--tag":
         # restic cuts white space off the parts, Unicode's too, as `strip` does.
@@ -186,69 +105,6 @@ def _forged_tag(flag: _Flag) -> str:
             if part.strip().startswith(_OUR_TAGS):
                 return "a tag that begins plan: or created-by:"
     return ""
-
-
-def _flags(words: Iterable[str]) -> Iterator[_Flag | _Refused]:
-    """Read words as restic reads its arguments, but refuse what is no flag."""
-    waiting = ""
-    for word in words:
-        if waiting and not word.startswith("-"):
-            yield _Flag(waiting, word)
-            waiting = ""
-            continue
-        if waiting:
-            yield _Refused(f"{waiting} without its value")
-        found = list(_flags_in(word))
-        last = found[-1]
-        waiting = last.name if isinstance(last, _Flag) and _lacks_value(last) else ""
-        yield from found[:-1] if waiting else found
-    if waiting:
-        yield _Refused(f"{waiting} without its value")
-
-
-def _lacks_value(flag: _Flag) -> bool:
-    return flag.value is None and flag.name in _WITH_VALUE
-
-
-def _flags_in(word: str) -> Iterator[_Flag | _Refused]:
-    """Yield the flags of one word, at least one: `-xv` holds two."""
-    if word.startswith("--"):
-        name, equals, value = word.partition("=")
-        if _NAME.fullmatch(name):
-            yield _Flag(name, value if equals else None)
-        else:
-            yield _Refused("a word that is no flag")
-    elif word.startswith("-") and len(word) > 1:
-        yield from _shorthands(word[1:])
-    else:
-        yield _Refused("a word that is no flag")
-
-
-def _shorthands(letters: str) -> Iterator[_Flag | _Refused]:
-    """Yield the long flags of `vv`, `xv`, `Hname`, `H=name` and the like."""
-    while letters:
-        letter, rest = letters[0], letters[1:]
-        name = _SHORT.get(letter)
-        if name is None:
-            yield _Refused(f"the shorthand {quoted(f'-{letter}')}, which is none of a backup")
-            return
-        if rest.startswith("=") and len(rest) > 1:
-            yield _Flag(name, rest[1:])
-            return
-        if name in _WITH_VALUE:
-            yield _Flag(name, rest or None)
-            return
-        letters = rest
-        if name == _COUNTED:
-            letters = rest.lstrip(letter)
-            count = 1 + len(rest) - len(letters)
-            if letters.startswith("=") and len(letters) > 1:
-                # The value is the last one's, and it counts alone.
-                yield _Flag(name, letters[1:])
-                return
-            yield _Flag(name, str(count) if count > 1 else None)
-        else:
-            yield _Flag(name)
 
 
 def split_words(item: str) -> Sequence[str]:

@@ -11,6 +11,7 @@ and not compared with every pattern.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from sidecar.engines.excludes.pattern import (
@@ -199,8 +200,10 @@ class _Position:
 
     def excludes(self, name: bytes) -> bool:
         """Return whether the patterns leave out an entry of this folder."""
-        found = self._find(name)
-        return self._automaton.is_excluded(self._below(found).last) if found else self.is_excluded
+        for table in self._tables:
+            if table.find(name):
+                return self._automaton.is_excluded(self._below(self._find(name)).last)
+        return self.is_excluded
 
     def below(self, name: bytes) -> "_Position":
         """Return the position of an entry of this folder."""
@@ -226,13 +229,13 @@ class _NameTable:
         self._prefixes: dict[int, dict[bytes, list[_State]]] = {}
         self._suffixes: dict[int, dict[bytes, list[_State]]] = {}
         # With what a name has to hold, as text: to seek that in bytes takes ten times as long.
-        self._globs: list[tuple[str, re.Pattern[bytes], list[_State]]] = []
+        self._globs: list[tuple[str, bytes, list[_State]]] = []
         for component, states in steps:
             text = component.text
             if component.kind is Kind.LITERAL:
                 self._exact.setdefault(text, []).extend(states)
             elif component.kind is Kind.GLOB:
-                self._globs.append((component.needed, re.compile(text, re.DOTALL), states))
+                self._globs.append((component.needed, text, states))
             else:
                 is_prefix = component.kind is Kind.PREFIX
                 texts = (self._prefixes if is_prefix else self._suffixes).setdefault(len(text), {})
@@ -250,6 +253,12 @@ class _NameTable:
         if self._globs:
             text = name.decode("latin-1")
             for _, glob, states in [one for one in self._globs if one[0] in text]:
-                if glob.match(name):
+                if _compiled(glob).match(name):
                     found = [*found, *states]
         return found
+
+
+@lru_cache(maxsize=4096)
+def _compiled(expression: bytes) -> re.Pattern[bytes]:
+    """Compile an expression when the first name needs it: most never do."""
+    return re.compile(expression, re.DOTALL)
