@@ -12,16 +12,35 @@ from sidecar.backrest.plan import Retention
 from sidecar.engines.base import BackupType, Capabilities
 from sidecar.engines.restic.features import SINCE, Features, Version
 from sidecar.engines.retention import kept
+from sidecar.engines.rsync.commands import Keeping
+from sidecar.engines.rsync.engine import capabilities_of
 
 # What is asked of Debian 12's, the oldest that is tested.
 _OLDEST_RESTIC: Version = (0, 14, 0)
 _COARSE = 1e-6
+_IF_KEPT = ", if the file system has it"
+_LESS = Keeping(
+    owners=False,
+    acls=False,
+    xattrs=False,
+    hard_links=False,
+    symlinks=False,
+    devices=False,
+    modes=False,
+    case=False,
+    sparse=False,
+    time_resolution=2.0,
+)
 _ATTRIBUTE = re.compile(r"^ {4}(\w+): ((?:.+\n?)(?: {8}.+\n?)*)", re.MULTILINE)
 
 RETENTIONS: Mapping[EngineName, str] = {
     EngineName.RESTIC: (
         "restic's own, and exactly this from restic 0.16 on. An older one, as Debian 12's, does "
         "not keep the oldest snapshot while there are too few."
+    ),
+    EngineName.RSYNC: (
+        "exactly this. The snapshot that `latest` leads to always stays. In a flat tree a snapshot "
+        "that no daily rule keeps is moved to `weekly`, `monthly` or `yearly`."
     ),
 }
 """What a retention means with each engine."""
@@ -79,7 +98,13 @@ def columns() -> dict[EngineName, dict[str, str]]:
         one.name: _since(one.name, newest, Features(newest).capabilities())
         for one in fields(Capabilities)
     }
-    return {EngineName.RESTIC: restic}
+    best, worst = capabilities_of(Keeping()), capabilities_of(_LESS)
+    rsync = {
+        one.name: render_value(getattr(best, one.name))
+        + (_IF_KEPT if getattr(best, one.name) != getattr(worst, one.name) else "")
+        for one in fields(Capabilities)
+    }
+    return {EngineName.RESTIC: restic, EngineName.RSYNC: rsync}
 
 
 def render_value(value: bool | float | frozenset[BackupType]) -> str:

@@ -75,30 +75,6 @@ class Destination:
     sparse: bool
     time_resolution: float
 
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """What it does not keep, in words, for example `("hard links", "owners")`."""
-        return tuple(word for word, found in self._found() if found is False)
-
-    @property
-    def untried(self) -> tuple[str, ...]:
-        """What could not be tried, in words."""
-        return tuple(word for word, found in self._found() if found is None)
-
-    def _found(self) -> tuple[tuple[str, bool | None], ...]:
-        return (
-            ("hard links", self.hard_links),
-            ("symbolic links", self.symlinks),
-            ("special files", self.special_files),
-            ("permissions", self.modes),
-            ("owners", self.owners),
-            ("extended attributes", self.xattrs),
-            ("access control lists", self.acls),
-            ("upper and lower case", self.case),
-            ("holes", self.sparse),
-            ("times", math.isfinite(self.time_resolution)),
-        )
-
 
 def probe_destination(folder: Path) -> Destination:
     """Try what a folder on this machine keeps, and leave nothing behind.

@@ -31,6 +31,8 @@ class Keeping:
         symlinks: symbolic links at all.
         devices: device nodes and other special files.
         modes: permissions.
+        case: that names which differ in upper and lower case only are two.
+        sparse: holes.
         time_resolution: of the times of files, in seconds.
         faked: owners, modes and device nodes are kept in extended attributes.
     """
@@ -42,13 +44,17 @@ class Keeping:
     symlinks: bool = True
     devices: bool = True
     modes: bool = True
+    case: bool = True
+    sparse: bool = True
     time_resolution: float = 1e-9
     faked: bool = False
 
     @property
     def flags(self) -> tuple[str, ...]:
         """The flags that keep all this."""
-        letters = "a" + "H" * self.hard_links + "A" * self.acls + "X" * self.xattrs + "S"
+        letters = (
+            "a" + "H" * self.hard_links + "A" * self.acls + "X" * self.xattrs + "S" * self.sparse
+        )
         without = (
             ("--no-owner", self.owners),
             ("--no-group", self.owners),
@@ -66,10 +72,14 @@ class Keeping:
         words = (
             ("hard links", self.hard_links),
             ("symbolic links", self.symlinks),
+            ("special files", self.devices),
             ("permissions", self.modes),
             ("owners", self.owners),
             ("extended attributes", self.xattrs),
             ("access control lists", self.acls),
+            ("difference of upper and lower case", self.case),
+            ("holes", self.sparse),
+            ("times", math.isfinite(self.time_resolution)),
         )
         return tuple(word for word, is_kept in words if not is_kept)
 

@@ -80,17 +80,7 @@ class RsyncEngine:
         keeping = Keeping()
         with suppress(EngineError):
             keeping = self._storage.keeps(self._repository.root)
-        return Capabilities(
-            hard_links=keeping.hard_links,
-            sparse=True,
-            xattrs=keeping.xattrs,
-            acls=keeping.acls,
-            time_resolution=keeping.time_resolution,
-            encryption=False,
-            progress=True,
-            unlock=True,
-            prune=False,
-        )
+        return capabilities_of(keeping)
 
     def capture(
         self,
@@ -473,6 +463,21 @@ class RsyncEngine:
     def _holds(self, tree: SnapshotTree, path: str) -> bool:
         inner = tree.inner(path)
         return inner is not None and self._storage.exists(f"{tree.folder}{inner}".rstrip("/"))
+
+
+def capabilities_of(keeping: Keeping) -> Capabilities:
+    """Return what can be done in a repository that keeps this."""
+    return Capabilities(
+        hard_links=keeping.hard_links,
+        sparse=keeping.sparse,
+        xattrs=keeping.xattrs,
+        acls=keeping.acls,
+        time_resolution=keeping.time_resolution,
+        encryption=False,
+        progress=True,
+        unlock=True,
+        prune=False,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,8 @@ class LocalStorage:
             symlinks=found.symlinks,
             devices=found.special_files,
             modes=found.modes,
+            case=found.case,
+            sparse=found.sparse,
             time_resolution=found.time_resolution,
         )
 

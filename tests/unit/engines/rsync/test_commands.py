@@ -58,11 +58,15 @@ def test_what_a_file_system_cannot_keep_is_not_asked_of_it() -> None:
         symlinks=False,
         devices=False,
         modes=False,
+        case=False,
+        sparse=False,
+        time_resolution=float("inf"),
     )
 
     expected = ("--no-owner", "--no-group", "--no-links", "--no-devices", "--no-specials")
-    assert ("-aS", "--numeric-ids", "--modify-window=-1", *expected, "--no-perms") == keeping.flags
-    assert ("hard links", "symbolic links") == keeping.missing[:2]
+    assert ("-a", "--numeric-ids", "--modify-window=0", *expected, "--no-perms") == keeping.flags
+    assert ("hard links", "symbolic links", "special files") == keeping.missing[:3]
+    assert ("difference of upper and lower case", "holes", "times") == keeping.missing[-3:]
     assert () == Keeping().missing
     for resolution, window in ((1e-9, -1), (1e-7, -1), (1.0, 0), (2.0, 1), (float("inf"), 0)):
         assert f"--modify-window={window}" in Keeping(time_resolution=resolution).flags
