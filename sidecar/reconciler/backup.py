@@ -247,6 +247,8 @@ def resolve_plan(name: str, known: Collection[str], proposal: Proposal) -> str:
     """
     if name in known:
         return name
+    if name in proposal.placement.of_runner:
+        raise _not_backrests(name)
     items = proposal.rendered.workloads
     found = [item for item in items if item.workload.key == name]
     found = found or [item for item in items if name in _names(item.workload)]
@@ -256,12 +258,21 @@ def resolve_plan(name: str, known: Collection[str], proposal: Proposal) -> str:
     if len(found) > 1:
         shown = ", ".join(f"{item.workload.key} (plan {item.plan_id})" for item in found)
         raise UsageError(f"{quoted(name)} may mean {shown}", "write the id of the plan")
+    if found[0].plan_id in proposal.placement.of_runner - {*known}:
+        raise _not_backrests(found[0].plan_id)
     if found[0].plan_id not in known:
         raise UsageError(
             f"Backrest has no plan of {found[0].workload.key} yet",
             "`backrest-sidecar status` tells whether it is written and loaded",
         )
     return found[0].plan_id
+
+
+def _not_backrests(plan_id: str) -> UsageError:
+    return UsageError(
+        f"the plan {plan_id} stands in the runner's document, which Backrest does not run",
+        f"run it by `backrest-runner backup {plan_id}`",
+    )
 
 
 def _names(workload: Workload) -> set[str]:

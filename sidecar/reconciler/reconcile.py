@@ -5,13 +5,14 @@
 """
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from sidecar.backrest.document import Document, PlanEdit, parse_document
+from sidecar.backrest.jsontext import Object
 from sidecar.backrest.plan import Plan
 from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Inventory
@@ -260,8 +261,8 @@ class Reconciler:
     def run(self, settings: ReconcilerSettings, inventory: Inventory, now: datetime) -> PassOutcome:
         """Make one pass. Raises SidecarError when it is void: then nothing is written."""
         desired, view = self.desired_state(settings, inventory, now)
-        if not is_absent(settings.config):
-            for notice in self._store.recover():
+        for store in (self._store, self._runner.store):
+            for notice in () if is_absent(store.path) else store.recover():
                 _log.warning("%s", notice)
         for attempt in range(_ATTEMPTS):
             # Whoever came too late once has a turn of its own: see `Store.turn`.
@@ -439,7 +440,7 @@ def _check_take_over(settings: ReconcilerSettings, *, is_from_docker: bool) -> N
             "--take-over needs Docker: saved lists and Compose files change no owner",
             "leave out --inventory and --compose",
         )
-    if unknown := sorted(wanted - _standing_ids(settings) if wanted else ()):
+    if unknown := sorted(wanted - read_plans(settings).keys() if wanted else ()):
         raise UsageError(
             f"--take-over {unknown[0]}: there is no such plan in {settings.config}",
             "write the id of a standing plan, as `backrest-sidecar status` shows it",
@@ -483,13 +484,17 @@ def _observe(
     return reconciler, observed.settings, observed.inventory
 
 
-def _standing_ids(settings: ReconcilerSettings) -> frozenset[str]:
-    """Return the ids of the plans that stand in the documents."""
+def read_plans(settings: ReconcilerSettings) -> Mapping[str, Object]:
+    """Read the plans that stand in the documents, by id; raises StoreError or DocumentError.
+
+    Of one that stands in both, that of config.json counts.
+    """
     runner = read_runner_document(settings)
-    ids = frozenset(() if runner is None else runner.plans)
-    if runner is not None and is_absent(settings.config):
-        return ids
-    return ids.union(read_document(settings.config).plans)
+    if runner is None:
+        return read_document(settings.config).plans
+    if is_absent(settings.config):
+        return runner.plans
+    return {**runner.plans, **read_document(settings.config).plans}
 
 
 def _has_no_document(settings: ReconcilerSettings) -> bool:

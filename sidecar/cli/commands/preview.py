@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from sidecar.cli.commands.options import (
-    config_option,
     documents_option,
     lifetime_options,
     log_options,
@@ -137,7 +136,7 @@ def _compose_files(flags: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 @click.command()
-@config_option
+@documents_option
 @option("--hours", type=click.IntRange(1, 31 * 24), default=24, help="How far to look ahead.")
 @option("--timezone", help="The runner's time zone.  [default: its container's TZ, else ours]")
 @option(
@@ -149,8 +148,10 @@ def _compose_files(flags: Mapping[str, Any]) -> tuple[str, ...]:
 @option("--docker-sock", variables=("DOCKER_HOST",), help="Engine that knows the runner.")
 @option("--backrest-container", default="backrest", help="Name of the runner's container.")
 @log_options
-def schedule(config: Path, hours: int, output: str, **flags: Any) -> None:
-    """Show the next runs of all plans of the document, and where they clump.
+def schedule(
+    config: Path, runner_config: Path | None, hours: int, output: str, **flags: Any
+) -> None:
+    """Show the next runs of all plans of the documents, and where they clump.
 
     \b
     Examples:
@@ -159,11 +160,12 @@ def schedule(config: Path, hours: int, output: str, **flags: Any) -> None:
     """
     from sidecar.cli.output.timeline import read_upcoming, render_upcoming
     from sidecar.lib.log import start_logging
-    from sidecar.reconciler.reconcile import read_document
+    from sidecar.reconciler.reconcile import read_plans
+    from sidecar.reconciler.settings import ReconcilerSettings
     from sidecar.reconciler.zones import resolve_zone
 
     start_logging(flags["log_level"], flags["log_format"])
-    document = read_document(config)
+    plans = read_plans(ReconcilerSettings(config, runner_config=runner_config))
     zone = resolve_zone(flags["timezone"], flags["docker_sock"], flags["backrest_container"])
-    upcoming = read_upcoming(document, str(config), datetime.now(zone.zone), hours, zone)
+    upcoming = read_upcoming(plans, str(config), datetime.now(zone.zone), hours, zone)
     echo(render_upcoming(upcoming, output), form=output)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sidecar.backrest.document import Document
+from sidecar.backrest.jsontext import Object
 from sidecar.backrest.plan import Schedule
 from sidecar.cli.output.text import printable
 from sidecar.lib.text import counted
@@ -71,13 +71,13 @@ class UpcomingRuns:
 
 
 def read_upcoming(
-    document: Document, config: str, start: datetime, hours: int, zone: Zone
+    plans: Mapping[str, Object], config: str, start: datetime, hours: int, zone: Zone
 ) -> UpcomingRuns:
     """Return the runs of all plans, also of those that are not ours; `start` is in `zone`."""
     until = _later(start, timedelta(hours=hours))
     runs: list[UpcomingRun] = []
     idle: list[IdlePlan] = []
-    for plan_id, plan in document.plans.items():
+    for plan_id, plan in plans.items():
         raw = plan.get("schedule") or {}
         schedule = schedule_of(raw) if isinstance(raw, Mapping) else None
         if schedule is None:

@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -255,13 +256,17 @@ def _restrict(config: Path) -> None:
 
 def check_litter(context: CheckContext) -> CheckResult:
     """Look for files that an interrupted write left, and for saves that were put aside."""
-    config = context.settings.config
-    parts, displaced = _leftovers(config)
+    settings = context.settings
+    paths = [settings.config]
+    paths += [settings.runner_document] if settings.runner_document.is_file() else []
+    parts, displaced = _leftovers(paths)
     fixed = ""
     if parts and context.fix:
-        notices = Store(config, lock_wait=_LOCK_SECONDS).recover()
+        notices = [
+            notice for path in paths for notice in Store(path, lock_wait=_LOCK_SECONDS).recover()
+        ]
         fixed = "; ".join([f"{counted(len(parts), 'file')} put in order", *notices])
-        parts, displaced = _leftovers(config)
+        parts, displaced = _leftovers(paths)
     if parts:
         return warned(
             "an interrupted write left something beside it",
@@ -279,11 +284,18 @@ def check_litter(context: CheckContext) -> CheckResult:
     return passed("nothing is left of interrupted writes", fixed=fixed)
 
 
-def _leftovers(config: Path) -> tuple[list[str], list[str]]:
-    """Return the names of unfinished writes, and of saves that were put aside.
+def _leftovers(paths: Iterable[Path]) -> tuple[list[str], list[str]]:
+    """Return the names of unfinished writes of these documents, and of saves that were put aside.
 
     Raises NotChecked while another process writes: then they are no leftovers.
     """
+    found = [_leftovers_of(path) for path in paths]
+    return [name for parts, _ in found for name in parts], [
+        name for _, far in found for name in far
+    ]
+
+
+def _leftovers_of(config: Path) -> tuple[list[str], list[str]]:
     try:
         directory = atomic.open_directory(config.parent)
     except OSError:

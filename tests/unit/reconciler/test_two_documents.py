@@ -10,10 +10,11 @@ from sidecar.cli.output.changes import render_outcome_diff, render_outcome_json
 from sidecar.cli.output.plan_table import render_table
 from sidecar.cli.output.status import render_status
 from sidecar.docker.models import Inventory
-from sidecar.lib.errors import DocumentError, StoreError
+from sidecar.lib.errors import DocumentError, StoreError, UsageError
 from sidecar.planner.lifecycle import Orphans
-from sidecar.reconciler import reconcile
+from sidecar.reconciler.backup import resolve_plan
 from sidecar.reconciler.lint import lint_once
+from sidecar.reconciler.reconcile import Reconciler, read_plans
 from sidecar.reconciler.settings import InventorySource, Lifetime
 from sidecar.reconciler.status import gather_status
 from sidecar.reconciler.store.read import Stored
@@ -396,9 +397,9 @@ def test_a_plan_of_the_runners_document_can_be_taken_over(both: TwoDocuments) ->
     """It is known where it stands."""
     both.write(runners=(AWAY,))
 
-    assert {PLAN} == reconcile._standing_ids(both.settings)
+    assert {PLAN} == read_plans(both.settings).keys()
     both.config.unlink()
-    assert {PLAN} == reconcile._standing_ids(both.settings)
+    assert {PLAN} == read_plans(both.settings).keys()
 
 
 def test_a_document_of_another_place_is_used(both: TwoDocuments, tmp_path: Path) -> None:
@@ -408,7 +409,7 @@ def test_a_document_of_another_place_is_used(both: TwoDocuments, tmp_path: Path)
     both.runner.rename(other)
     settings = replace(both.settings, runner_config=other)
     both.reconciler()
-    made = reconcile.Reconciler(settings, {}, both.reconciler().recorder)
+    made = Reconciler(settings, {}, both.reconciler().recorder)
     made.run(settings, inventory("nas"), NOW)
 
     assert {PLAN} == plans_in(other).keys()
@@ -493,3 +494,24 @@ def test_a_lint_reads_both(both: TwoDocuments, monkeypatch: pytest.MonkeyPatch) 
     report = lint_once(settings, NOW, {})
     assert report.has_document
     assert ["lint.engine-option"] == [found.reason for found in report.findings]
+
+
+@pytest.mark.parametrize("name", [PLAN, "web"])
+def test_backrest_is_not_asked_to_run_what_is_not_its_own(both: TwoDocuments, name: str) -> None:
+    """The program that runs it is named."""
+    proposal = both.settle(inventory("nas")).proposal
+    with pytest.raises(UsageError, match="stands in the runner's document") as refusal:
+        resolve_plan(name, ["mine"], proposal)
+
+    assert f"backrest-runner backup {PLAN}" in refusal.value.hint
+
+
+def test_what_an_interrupted_write_left_of_either_document_is_put_in_order(
+    both: TwoDocuments,
+) -> None:
+    """At the next pass, also where that writes nothing."""
+    for path in (both.config, both.runner):
+        (both.folder / f".{path.name}.sidecar-{'0' * 16}.part").touch()
+    both.run(Inventory())
+
+    assert {"config.json", "runner.json", ".sidecar"} >= {one.name for one in both.folder.iterdir()}

@@ -25,7 +25,7 @@ def agenda_of(
     document = Document(json.dumps({"plans": plans}))
     year, month, day, hour, minute = start
     moment = datetime(year, month, day, hour, minute, tzinfo=BERLIN.zone)
-    return read_upcoming(document, "config.json", moment, hours, BERLIN)
+    return read_upcoming(document.plans, "config.json", moment, hours, BERLIN)
 
 
 def cron(text: str) -> dict[str, str]:

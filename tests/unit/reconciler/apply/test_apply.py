@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.backrest.api import BackrestApi
 from sidecar.backrest.compare import differs
-from sidecar.backrest.document import parse_document
+from sidecar.backrest.document import Document, parse_document
 from sidecar.docker.client import DockerClient
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
@@ -29,8 +29,14 @@ from sidecar.reconciler.apply.context import (
     StablePeriod,
 )
 from sidecar.reconciler.apply.idle import IDLE, IdleCheck, IdleState, StableTwice, is_due
-from sidecar.reconciler.recorder import PassRecorder
-from sidecar.reconciler.settings import Applying, ApplyVia, BackrestLogin, ReconcilerSettings
+from sidecar.reconciler.recorder import PassRecorder, history_of
+from sidecar.reconciler.settings import (
+    Applying,
+    ApplyVia,
+    BackrestLogin,
+    Lifetime,
+    ReconcilerSettings,
+)
 from sidecar.reconciler.state import ApplyTrouble, Memory
 from tests.fakes.fake_backrest import FakeBackrest, Fault
 
@@ -85,9 +91,20 @@ class Bench:
 
     def want(self, *names: str, **labels: str) -> None:
         """Wish for plans of these containers from now on."""
+        self.want_beside(None, frozenset(), *names, **labels)
+
+    def want_beside(
+        self, runner: Document | None, settled: frozenset[str], *names: str, **labels: str
+    ) -> None:
+        """Wish for them beside a runner's document; `settled` may end their move."""
         containers = tuple(_container(name, labels) for name in names)
         moment = datetime.fromtimestamp(self.clock.now, UTC)
-        desired = DesiredState(Inventory(containers), Policy(), moment)
+        history = None
+        if runner is not None:
+            history = history_of(self.memory.state, Lifetime(grace=1e9), {})
+        desired = DesiredState(
+            Inventory(containers), Policy(), moment, history=history, runner=runner, settled=settled
+        )
         self.last_pass.set(GoodPass(desired, self.clock.now))
 
     def step(self) -> float:
@@ -264,6 +281,53 @@ def test_nothing_to_change_is_nothing_to_send(build: Build) -> None:
     assert 1 == bench.fake.asked.count("SetConfig")
     assert ["applied"] == bench.results
     assert LOADED == bench.memory.state.written_at
+
+
+def _of_runner(*plans: Mapping[str, Any]) -> Document:
+    nas = {"id": "nas", "uri": "rsync:/nas", "autoInitialize": True}
+    document = {"version": 6, "instance": "here", "repos": [nas], "plans": plans}
+    return parse_document(json.dumps(document).encode())
+
+
+def test_backrest_is_not_told_of_what_stands_in_the_runners_document(build: Build) -> None:
+    """A change of that document alone is a question, and neither a save nor an event."""
+    bench = build()
+    bench.want("web")
+    bench.run(60)
+    bench.want_beside(_of_runner(), frozenset(), "web")
+    bench.run(60)
+    moved = {"id": f"{WEB[:-3]}db", "repo": "nas", "paths": ["/srv/db"]}
+    bench.want_beside(_of_runner(moved), frozenset(), "web")
+    bench.run(60)
+
+    assert 1 == bench.fake.asked.count("SetConfig")
+    assert ["applied"] == bench.results
+
+
+def test_a_plan_moves_out_of_backrests_document_step_by_step(build: Build) -> None:
+    """It stays until it stands there, is disabled, and is removed once nobody runs it."""
+    bench = build()
+    bench.want("web")
+    bench.run(60)
+    plan = next(plan for plan in bench.fake.cached["plans"] if plan["id"] == WEB)
+    bench.want_beside(_of_runner(), frozenset(), "web", repo="nas")
+    bench.run(60)
+    assert 1 == bench.fake.asked.count("SetConfig")
+
+    there = _of_runner({**plan, "repo": "nas"})
+    bench.want_beside(there, frozenset(), "web", repo="nas")
+    bench.run(60)
+    assert [{"disabled": True}] == [
+        plan["schedule"] for plan in bench.fake.cached["plans"] if plan["id"] == WEB
+    ]
+    assert {WEB: plan["schedule"]} == bench.memory.state.disabled
+
+    bench.want_beside(there, frozenset({WEB}), "web", repo="nas")
+    bench.run(60)
+    assert ["mine"] == bench.plans
+    assert {} == bench.memory.state.disabled
+    assert 3 == bench.fake.asked.count("SetConfig")
+    assert ["applied"] * 3 == bench.results
 
 
 def test_a_running_operation_is_never_hurt(build: Build) -> None:

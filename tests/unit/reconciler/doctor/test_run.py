@@ -357,6 +357,19 @@ def test_a_runners_document_alone_is_enough(host: Host) -> None:
     assert found["pass"].verdict is CheckStatus.OK
 
 
+def test_what_an_interrupted_write_of_the_runners_document_left_is_put_in_order(
+    host: Host,
+) -> None:
+    """As of config.json."""
+    write_runner(host)
+    name = f".runner.json.sidecar-{'0' * 16}.part"
+    (host.folder / name).touch()
+
+    assert (name,) == host.examine()["document.litter"].details
+    assert "1 file put in order" in host.examine(fix=True)["document.litter"].fixed
+    assert not (host.folder / name).exists()
+
+
 def test_repositories_may_be_those_of_the_runners_document(host: Host) -> None:
     """config.json needs none then."""
     host.repos.clear()
