@@ -2,26 +2,17 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from sidecar.runner.document import ExecutedDocument
-from sidecar.runner.due import Job, JobKind, Retry, Scheduler
-from sidecar.runner.execution import Execution
-from sidecar.runner.job.progress import ProgressHub
-from sidecar.runner.job.worker import JobRunner
-from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
-from sidecar.runner.loader import Loader
-from sidecar.runner.loop import LoopDependencies, RunnerLoop
-from sidecar.runner.pool import Pool
-from sidecar.runner.settings import RunnerSettings
+from sidecar.runner.due import Job, JobKind
+from sidecar.runner.journal import RunCause, RunOutcome
 from sidecar.runner.union import DocumentChoice
+from tests.fakes.stepped_runner import RUN_SECONDS, SteppedRunner
 
 HOUR = 3600.0
 NOON = 1_780_056_000.0
@@ -33,44 +24,16 @@ OFF = {"disabled": True}
 
 @dataclass
 class World:
-    """A runner's loop over two documents; its workers run what the test says."""
+    """A runner over two documents, and a clock."""
 
     folder: Path
     choice: DocumentChoice = DocumentChoice.ALL
     now: float = NOON
-    missed: list[Any] = field(default_factory=list)
-    _ends: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
-        self.settings = RunnerSettings(self.folder / "config.json", documents=self.choice)
         self.write_config("web")
         self.write_runner()
-        self.journal = self._ends.enter_context(Journal(self.folder / "journal.sqlite"))
-        self.start()
-
-    def start(self) -> None:
-        """Start a runner, the first or the next one."""
-        reporter: Any = SimpleNamespace(missed=self._miss, dropped=None)
-        self.document = ExecutedDocument()
-        execution = Execution(self.document, Scheduler(UTC), self.journal, reporter)
-        status: Any = SimpleNamespace(beat=lambda: None, health=lambda: None)
-        heartbeat: Any = SimpleNamespace(beat=lambda *_: None)
-        self.hub, nothing = ProgressHub(), SimpleNamespace()
-        self.jobs = JobRunner(execution, nothing, self.hub, lambda: self.now)  # type: ignore[arg-type]
-        self.pool = Pool(self.jobs, 1)
-        loader = Loader(self.settings.files, {})
-        self.loop = RunnerLoop(
-            LoopDependencies(self.settings, execution, loader, self.pool, status, heartbeat),
-            lambda: self.now,
-        )
-
-    def _miss(self, missed: Any, at: float) -> None:
-        self.missed.append(missed)
-        self.journal.past.missed(missed, at)
-
-    def close(self) -> None:
-        """End it."""
-        self._ends.close()
+        self.runner = SteppedRunner(self.folder, self.choice, lambda: self.now)
 
     def write_config(self, *plans: str, schedule: Any = None) -> None:
         """Write Backrest's document with these plans."""
@@ -94,19 +57,15 @@ class World:
         (self.folder / name).write_text(json.dumps(document))
 
     def poll(self, seconds: float = 0.0) -> set[Job]:
-        """Let time pass and the loop make a pass; return what waits for a worker."""
+        """Let time pass and the runner make a pass; return what waits for a worker."""
         self.now += seconds
-        self.loop.poll()
-        return set(self.pool.busy)
+        self.runner.poll()
+        return set(self.runner.waiting)
 
     def run(self, job: Job, outcome: RunOutcome = RunOutcome.SUCCESS) -> None:
-        """Record that what waits was run, for a minute; a failure is tried again."""
-        self.pool._waiting.pop(job, None)
-        number = self.journal.runs.begin(job, RunCause.SCHEDULE, self.now, "", Retry(self.now))
-        ended = Ended(outcome, self.now + 60)
-        again = None if outcome.is_good else Retry(self.now, at=self.now + 900, tries=1)
-        self.journal.runs.end(number, ended, again)
-        self.now += 60
+        """Run what waits."""
+        self.runner.end(self.runner.begin(job), outcome)
+        self.now += RUN_SECONDS
 
 
 @contextmanager
@@ -116,7 +75,7 @@ def opened(folder: Path, choice: DocumentChoice) -> Iterator[World]:
     try:
         yield made
     finally:
-        made.close()
+        made.runner.close()
 
 
 @pytest.fixture
@@ -143,7 +102,7 @@ def test_what_the_old_place_has_answered_the_new_one_does_not_answer_again(world
     world.write_config()
     assert set() == world.poll(60)
     assert {HERE} == world.poll(HOUR)
-    assert [] == world.missed
+    assert [] == world.runner.missed
 
 
 def test_what_waited_for_a_worker_is_due_anew_where_the_plan_is_now(world: World) -> None:
@@ -154,11 +113,11 @@ def test_what_waited_for_a_worker_is_due_anew_where_the_plan_is_now(world: World
     world.write_config()
     assert {THERE, HERE} == world.poll(10)
     told: list[Any] = []
-    with world.hub.subscribe(THERE, told.append):
-        world.jobs.run(THERE, RunCause.SCHEDULE)
-        world.hub.finish(THERE)
+    with world.runner.hub.subscribe(THERE, told.append):
+        world.runner.jobs.run(THERE, RunCause.SCHEDULE)
+        world.runner.hub.finish(THERE)
     assert "has moved to another repository" in told[-1].reason
-    assert () == world.journal.runs.list()
+    assert () == world.runner.journal.runs.list()
 
 
 def test_a_fire_while_the_old_plan_is_disabled_is_answered_by_the_new_one(world: World) -> None:
@@ -184,7 +143,7 @@ def test_what_was_to_be_tried_again_is_tried_where_the_plan_is_now(world: World)
     assert set() == world.poll()
     assert {HERE} == world.poll(900)
     world.run(HERE)
-    history = world.journal.past.history()
+    history = world.runner.journal.past.history()
     assert {} == history.retries
 
 
@@ -198,7 +157,7 @@ def test_a_run_that_fails_after_its_plan_has_moved_is_tried_again_there(world: W
     world.poll()
     world.write_runner("web", "db")
     world.poll()
-    assert HERE in world.journal.past.history().retries
+    assert HERE in world.runner.journal.past.history().retries
     assert HERE in world.poll(900)
 
 
@@ -220,9 +179,9 @@ def test_what_moves_while_the_runner_is_down_is_made_up_for_once(
     world.write_runner(*([] if is_back else ["web"]))
     world.write_config(*(["web"] if is_back else []))
     world.now += 3 * HOUR
-    world.start()
+    world.runner.start()
     assert {after} == world.poll()
-    assert [2] == [one.count for one in world.missed]
+    assert [2] == [one.count for one in world.runner.missed]
 
 
 def test_a_plan_that_was_gone_for_a_while_begins_anew(world: World) -> None:
@@ -235,7 +194,7 @@ def test_a_plan_that_was_gone_for_a_while_begins_anew(world: World) -> None:
     world.write_runner("web")
     assert set() == world.poll(5 * HOUR)
     assert {HERE} == world.poll(HOUR)
-    assert [] == world.missed
+    assert [] == world.runner.missed
 
 
 def test_a_companion_takes_a_plan_from_backrest_for_its_next_fire(companion: World) -> None:
@@ -247,7 +206,7 @@ def test_a_companion_takes_a_plan_from_backrest_for_its_next_fire(companion: Wor
     companion.write_config()
     assert set() == companion.poll(10)
     assert {HERE} == companion.poll(HOUR)
-    assert [] == companion.missed
+    assert [] == companion.runner.missed
 
 
 def test_a_companion_gives_a_plan_to_backrest_and_takes_it_back(companion: World) -> None:
@@ -265,7 +224,7 @@ def test_a_companion_gives_a_plan_to_backrest_and_takes_it_back(companion: World
     companion.write_config()
     assert set() == companion.poll(10)
     assert {HERE} == companion.poll(HOUR)
-    assert [] == companion.missed
+    assert [] == companion.runner.missed
 
 
 def test_what_was_due_when_backrest_took_a_plan_is_still_run_by_the_companion(
@@ -278,11 +237,11 @@ def test_what_was_due_when_backrest_took_a_plan_is_still_run_by_the_companion(
     companion.now += HOUR
     companion.write_config("web")
     assert {HERE} == companion.poll()
-    documents = companion.document.now.documents
+    documents = companion.runner.document.now.documents
     found = documents.config_of(HERE)
     assert found is not None
     assert "disk" == getattr(found.plan("web"), "repo", "")
-    assert "" == companion.document.now.blocker(HERE)
+    assert "" == companion.runner.document.now.blocker(HERE)
     companion.run(HERE)
     assert set() == companion.poll(HOUR)
 
