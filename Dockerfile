@@ -79,10 +79,11 @@ RUN /build/bin/pip --python /opt/backrest-sidecar/bin/python3 \
 
 FROM base AS runner
 # tini reaps what hooks leave behind; curl is for hooks, as in Backrest's image; ssh is how
-# restic speaks to `sftp:` repositories.
+# restic speaks to `sftp:` repositories and rsync to other machines; rclone is for `rclone:`
+# repositories, as in Backrest's image.
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-        ca-certificates curl openssh-client tini \
+        ca-certificates curl openssh-client rclone rsync tini \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=restic /usr/bin/restic /usr/local/bin/restic
 # Hooks of labels stop, start and dump by it.

@@ -22,6 +22,8 @@ pytestmark = pytest.mark.timeout(600)
 SAMPLE = Path(__file__).parents[2] / "testdata" / "example-sidecar.config.json"
 PLAN = "backrest_sidecar_shop_db"
 STOP_SECONDS = 5.0
+MOST_BYTES = 110 << 20
+"""What the packages of the image may take."""
 REPO = {
     "id": "default",
     "uri": "/repository",
@@ -90,7 +92,7 @@ def stage(
 
 
 def test_the_image_says_what_it_is_and_holds_what_hooks_need(stage: Stage) -> None:
-    """An init, restic, a docker client, curl, ssh and a shell; the runner is what starts."""
+    """An init, programs of all its repositories, a docker client, curl and a shell; the runner starts."""
     image = stage.client.inspect_image(runner_image(stage.client))["Config"]
     labels = {key.rpartition(".")[2]: value for key, value in image["Labels"].items()}
 
@@ -101,9 +103,12 @@ def test_the_image_says_what_it_is_and_holds_what_hooks_need(stage: Stage) -> No
     assert ["CMD", "backrest-runner", "healthcheck"] == image["Healthcheck"]["Test"]
     runner = stage.runner("daemon")
     found = stage.said_in(
-        runner, "sh", "-c", "for p in restic docker curl ssh tini sh; do command -v $p; done"
+        runner,
+        "sh",
+        "-c",
+        "for p in restic rclone rsync docker curl ssh tini sh; do command -v $p; done",
     )
-    assert 6 == len(found.split())
+    assert 8 == len(found.split())
     assert "apprise" in stage.said_in(runner, "python3", "-c", "import apprise; print(apprise)")
 
 
@@ -123,6 +128,27 @@ def test_a_labelled_volume_is_backed_up_verified_and_restored(stage: Stage) -> N
     found = stage.said_in(runner, "sh", "-c", "cat $(find /tmp/restored -name table)")
     assert "rows\n" == found
     runner.wait(lambda: runner.health() == "healthy", "healthy")
+
+
+def test_a_repository_behind_rclone_is_used(stage: Stage) -> None:
+    """As in Backrest; where it is comes from rclone's own file or variables."""
+    document = json.loads((stage.folder / "config.json").read_text())
+    document["repos"] = [{**REPO, "uri": "rclone:disk:/repository"}]
+    (stage.folder / "config.json").write_text(json.dumps(document))
+    sidecar = stage.sidecar()
+    runner = stage.runner(environment={"RCLONE_CONFIG_DISK_TYPE": "local"})
+    sidecar.wait(lambda: sidecar.plans() == {"shop_db"}, "a plan")
+    runner.wait(lambda: PLAN in stage.said_in(runner, "backrest-runner", "plans"), "the plan")
+
+    assert "success" in stage.said_in(runner, "backrest-runner", "backup", PLAN)
+    assert ": verified (" in stage.said_in(runner, "backrest-runner", "verify", PLAN)
+
+
+def test_it_stays_small(stage: Stage) -> None:
+    """The packages that it adds to its base, with rclone, which is the largest by far."""
+    layers = stage.client.history(runner_image(stage.client))
+    [packages] = [layer["Size"] for layer in layers if "apt-get install" in layer["CreatedBy"]]
+    assert packages < MOST_BYTES
 
 
 def test_the_daemon_needs_no_more_than_to_read_what_it_saves(stage: Stage) -> None:
