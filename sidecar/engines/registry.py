@@ -9,9 +9,11 @@ from sidecar.backrest.reading import Repo
 from sidecar.engines.access import resolve_address
 from sidecar.engines.base import Engine, EngineError, Engines, FailureClass, OnStart
 from sidecar.engines.restic import ResticEngines, ResticOptions
+from sidecar.engines.rsync import RsyncEngines, RsyncOptions
 from sidecar.lib.process import ProcessRunner
+from sidecar.lib.zones import local_zone
 
-KNOWN: Final = frozenset({EngineName.RESTIC})
+KNOWN: Final = frozenset({EngineName.RESTIC, EngineName.RSYNC})
 """The engines that `all_engines` has: nothing of a repository of another one is run."""
 
 
@@ -41,6 +43,16 @@ class EngineRegistry:
 
 
 def all_engines(runner: ProcessRunner, options: ResticOptions) -> EngineRegistry:
-    """Return the registry of every engine there is; `runner` starts their programs."""
-    engines: dict[EngineName, Engines] = {EngineName.RESTIC: ResticEngines(runner, options)}
+    """Return the registry of every engine there is; `runner` starts their programs.
+
+    What all engines have in common is that of the options of restic.
+    """
+    zone, _ = local_zone(options.environ)
+    of_rsync = RsyncOptions(
+        options.environ, options.on_missing, options.limits, options.locking, zone=zone
+    )
+    engines: dict[EngineName, Engines] = {
+        EngineName.RESTIC: ResticEngines(runner, options),
+        EngineName.RSYNC: RsyncEngines(runner, of_rsync),
+    }
     return EngineRegistry(engines, options.environ)

@@ -202,7 +202,7 @@ class Story:
 
 
 def begin_story(folder: Path, stage: Stage = Stage()) -> Story:
-    """Begin a story in an empty folder, `backrest-sidecar` on its PATH.
+    """Begin a story in an empty folder, our programs on its PATH.
 
     No engine is in reach, unless the stage names one.
     """
@@ -210,6 +210,7 @@ def begin_story(folder: Path, stage: Stage = Stage()) -> Story:
     programs.mkdir()
     folder.mkdir(exist_ok=True)
     _install(programs / "backrest-sidecar", sys.executable, "-m", "sidecar")
+    _install(programs / "backrest-runner", sys.executable, "-m", "sidecar.runner")
     if "DOCKER_HOST" in stage.variables and (docker := shutil.which("docker")):
         client = str(Path(__file__).with_name("docker_client.py"))
         _install(programs / "docker", sys.executable, client, docker)

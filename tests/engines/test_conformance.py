@@ -11,7 +11,7 @@ import pytest
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy
 from sidecar.engines.base import EngineError, EntryAttributes, FailureClass, ResultKind
-from tests.engines.bench import INSTANCE, Bench, ResticBench
+from tests.engines.bench import INSTANCE, Bench
 
 MEGABYTE = 1 << 20
 
@@ -187,16 +187,16 @@ def test_only_what_is_new_is_saved_again(bench: Bench) -> None:
     assert stats.bytes_added < MEGABYTE / 2
 
 
-def test_excludes_are_left_out(restic: ResticBench) -> None:
+def test_excludes_are_left_out(bench: Bench) -> None:
     """Patterns and absolute paths, with attention to case and without."""
     for name in ("keep", "a.tmp", "B.LOG", "cache/x"):
-        restic.write(name, name)
-    excludes = ("*.tmp", f"{restic.source}/cache")
-    restic.backup(restic.plan(excludes=excludes, iexcludes=("*.log",)))
-    [snapshot] = restic.engine().snapshots(None, INSTANCE)
-    entries = restic.engine().entries(snapshot, str(restic.source))
+        bench.write(name, name)
+    excludes = ("*.tmp", f"{bench.source}/cache")
+    bench.backup(bench.plan(excludes=excludes, iexcludes=("*.log",)))
+    [snapshot] = bench.engine().snapshots(None, INSTANCE)
+    entries = bench.engine().entries(snapshot, str(bench.source))
 
-    assert {str(restic.source), f"{restic.source}/keep"} == {entry.path for entry in entries}
+    assert {str(bench.source), f"{bench.source}/keep"} == {entry.path for entry in entries}
 
 
 def test_a_missing_path_fails_the_whole_plan(bench: Bench) -> None:

@@ -366,3 +366,67 @@ def test_a_preview_counts_and_changes_nothing(rsync: RsyncBench) -> None:
         (one.kind, one.reason, one.stats.files_new if one.stats else None)
         for one in (first, second)
     ]
+
+
+def test_a_repository_is_not_copied_into_itself(rsync: RsyncBench) -> None:
+    """Where it lies in what is saved."""
+    rsync.write("file", "x")
+    plan = rsync.plan("web", rsync.folder)
+    made = [rsync.backup(plan).snapshot for _ in range(2)][-1].partition("@")[2]
+    tree = rsync.store / "web" / "snapshots" / made / str(rsync.folder)[1:]
+
+    assert (tree / "source" / "file").exists()
+    assert not (tree / "repo").exists()
+
+
+@pytest.mark.parametrize("flags", [(), ("--flat",)])
+def test_odd_names_are_left_out_and_their_neighbours_are_not(
+    rsync: RsyncBench, flags: tuple[str, ...]
+) -> None:
+    """Each is meant by itself, whatever it would mean as a pattern of rsync's."""
+    rsync.flags = flags
+    left_out = [b"a*", b"b?", b"c[d]", b"e\\f", b"g\nh", b"-i", b"#j", b"k\xff", b"l\\*", b"**"]
+    neighbours = [b"ab", b"bb", b"cd", b"ef", b"gh", b"i", b"j", b"k", b"l\\x", b"m"]
+    for name in (*left_out, *neighbours):
+        rsync.write(f"skip/{os.fsdecode(name)}", "x")
+        rsync.write(os.fsdecode(name), "x")
+    rsync.write("larger", "x" * 2000)
+    rsync.write("cache/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55")
+    rsync.write("cache/x", "x")
+    for name in left_out:
+        rsync.write(os.fsdecode(b"sub/" + name), "x")
+        rsync.write(os.fsdecode(b"sub/more/" + name), "x")
+    escaped = [
+        os.fsdecode(
+            b"".join(b"\\" + bytes([sign]) if sign in b"*?[\\" else bytes([sign]) for sign in one)
+        )
+        for one in left_out
+    ]
+    plan = rsync.plan(
+        excludes=(f"{rsync.source}/skip", *(f"{rsync.source}/sub/{one}" for one in escaped)),
+        backup_flags=("--exclude-larger-than 1k",),
+    )
+    done = rsync.engine().capture(plan, INSTANCE, rsync.reported.append)
+    [snapshot] = rsync.engine().snapshots(plan, INSTANCE)
+    found = {one.path for one in rsync.engine().entries(snapshot, str(rsync.source))}
+    names = {os.fsencode(one) for one in os.listdir(rsync.source)}
+
+    assert (ResultKind.SUCCESS, "", "") == (done.kind, done.reason, done.note)
+    kept = names - {b"skip", b"larger"}
+    expected = {f"{rsync.source}/{name.decode(errors='replace')}" for name in kept}
+    expected |= {f"{rsync.source}/sub/more/{name.decode(errors='replace')}" for name in left_out}
+    expected |= {
+        str(rsync.source),
+        f"{rsync.source}/sub/more",
+        f"{rsync.source}/cache/CACHEDIR.TAG",
+    }
+    assert expected == found
+
+
+def test_flags_that_are_restics_alone_are_told(rsync: RsyncBench) -> None:
+    """The backup is made without them."""
+    plan = rsync.plan(backup_flags=("--exclude-caches --read-concurrency 4",))
+    done = rsync.engine().capture(plan, INSTANCE, rsync.reported.append)
+
+    assert ResultKind.SUCCESS is done.kind
+    assert "--read-concurrency" in done.note

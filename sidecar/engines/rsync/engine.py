@@ -30,16 +30,18 @@ from sidecar.engines.base import (
     failed,
     refuse_type,
 )
+from sidecar.engines.excludes.read import read_excludes
 from sidecar.engines.masking import masking_of
 from sidecar.engines.retention import check_retention
 from sidecar.engines.rsync import commands as argv
 from sidecar.engines.rsync.catalogue import Contents, Held
 from sidecar.engines.rsync.commands import CopyJob, Keeping
+from sidecar.engines.rsync.excluded import exclude_file
 from sidecar.engines.rsync.interpret import CopyKind, interpret
 from sidecar.engines.rsync.layout import PlanPlace, split_id
 from sidecar.engines.rsync.locks import PlanLocks
 from sidecar.engines.rsync.options import RsyncOptions, Settings, read_settings
-from sidecar.engines.rsync.output import CopyOutput, parse_counts
+from sidecar.engines.rsync.output import CopyOutput, Counts, parse_counts
 from sidecar.engines.rsync.program import RsyncProgram
 from sidecar.engines.rsync.record import Record, plan_tags
 from sidecar.engines.rsync.repository import Repository
@@ -227,36 +229,32 @@ class RsyncEngine:
             owned = _owned(contents, plan, instance)
             now = datetime.fromtimestamp(self._options.now(), self._options.zone)
             name = self._repository.begin(contents, now)
-            keeping = self._keeping(place, name)
-            job = self._job(plan, place, sources.paths, keeping, owned)
-            output = CopyOutput(report)
             try:
-                done = self._copy(job, self._repository.partial(place, name), output)
+                keeping = self._keeping(place, name)
+                copied = self._copy(plan, sources.paths, place, name, owned, keeping, report)
+                if (counts := copied.counts) is not None:
+                    record = Record(
+                        name,
+                        now,
+                        sources.paths,
+                        plan_tags(plan.id, instance),
+                        counts.files,
+                        counts.bytes,
+                        copied.root,
+                        keeping.faked,
+                    )
+                    self._repository.finish(place, record, has_links=keeping.symlinks)
             except EngineError:
                 self._give_up(place, name)
                 raise
-            counts = parse_counts(done.completed.out)
-            if done.result.kind is ResultKind.FAILED or counts is None:
+            if copied.counts is None:
                 self._give_up(place, name)
-                return done.result
-            record = Record(
-                name,
-                now,
-                sources.paths,
-                plan_tags(plan.id, instance),
-                counts.files,
-                counts.bytes,
-                job.root,
-                keeping.faked,
-            )
-            self._repository.finish(place, record, has_links=keeping.symlinks)
-        output.finish(counts)
+                return copied.result
         made = replace(
-            done.result,
+            copied.result,
             snapshot=place.id_of(name),
-            stats=output.stats(counts, done.completed.seconds),
             listed=tuple(one.snapshot for one in owned),
-            note=_note_of(keeping),
+            note="; ".join(filter(None, (_note_of(keeping), copied.result.note))),
         )
         return sources.warn(made)
 
@@ -264,17 +262,9 @@ class RsyncEngine:
         sources = self._sources(plan, instance)
         self._require()
         place = self._repository.place(plan.id)
-        contents = self._repository.contents(place)
-        owned = _owned(contents, plan, instance)
-        job = self._job(plan, place, sources.paths, _COMPARED, owned)
-        output = CopyOutput(report)
-        done = self._copy(job, self._repository.at(_NOT_THERE), output, is_dry=True)
-        counts = parse_counts(done.completed.out)
-        if done.result.kind is ResultKind.FAILED or counts is None:
-            return done.result
-        output.finish(counts)
-        stats = output.stats(counts, done.completed.seconds)
-        return sources.warn(replace(done.result, stats=stats))
+        owned = _owned(self._repository.contents(place), plan, instance)
+        done = self._copy(plan, sources.paths, place, "", owned, _COMPARED, report)
+        return sources.warn(done.result)
 
     def _sources(self, plan: RunPlan, instance: str) -> Sources:
         """Find out which paths of a plan are there."""
@@ -322,27 +312,48 @@ class RsyncEngine:
             faked=settings.keeps_owners and found.owners and not is_root,
         )
 
-    def _job(
+    def _copy(
         self,
         plan: RunPlan,
+        sources: tuple[str, ...],
         place: PlanPlace,
-        sources: Sequence[str],
-        keeping: Keeping,
+        name: str,
         owned: Sequence[Held],
-    ) -> CopyJob:
-        """Return what is copied; unchanged files are linked from the newest snapshot like it."""
+        keeping: Keeping,
+        report: Report,
+    ) -> "_Copied":
+        """Copy the sources to a snapshot that was begun; without a name only look at them.
+
+        Unchanged files are linked from the newest snapshot that is a copy of the same.
+        """
         root = _root_of(place, sources)
         alike = [one for one in owned if one.record is None or one.record.root == root]
         link_from = self._repository.at(alike[-1].path) if alike and keeping.hard_links else ""
-        shown = f"plan {plan.id}"
-        return CopyJob(tuple(sources), root, keeping, link_from, shown=shown)
+        target = self._repository.partial(place, name) if name else self._repository.at(_NOT_THERE)
+        found = read_excludes(plan, self._options.environ)
+        output = CopyOutput(report)
+        with (
+            as_engine_errors(),
+            exclude_file(sources, found.excludes, root, self._own(sources)) as file,
+        ):
+            job = CopyJob(sources, root, keeping, link_from, file, f"plan {plan.id}")
+            command = argv.render_backup(self._settings.access, job, target, is_dry=not name)
+            completed = self._program.run(command, on_line=output.take)
+        result = self._interpret(CopyKind.BACKUP, completed, sources)
+        counts = parse_counts(completed.out)
+        if result.kind is ResultKind.FAILED or counts is None:
+            return _Copied(result, root)
+        output.finish(counts)
+        stats = output.stats(counts, completed.seconds)
+        flags = " ".join(found.other_flags)
+        note = f"flags that are restic's alone were left out: {self._mask(flags)}" if flags else ""
+        return _Copied(replace(result, stats=stats, note=note), root, counts)
 
-    def _copy(
-        self, job: CopyJob, target: str, output: CopyOutput, *, is_dry: bool = False
-    ) -> "_Copied":
-        command = argv.render_backup(self._settings.access, job, target, is_dry=is_dry)
-        completed = self._program.run(command, on_line=output.take)
-        return _Copied(completed, self._interpret(CopyKind.BACKUP, completed, job.sources))
+    def _own(self, sources: Sequence[str]) -> tuple[str, ...]:
+        """Return the repository's folder if it lies in a source: it is not copied into itself."""
+        root = self._repository.root
+        is_in = any(posixpath.commonpath((root, source)) == source for source in sources)
+        return (root,) if is_in and not self._settings.access.address.host else ()
 
     def _interpret(
         self, kind: CopyKind, completed: Completed, sources: Sequence[str] = ()
@@ -494,10 +505,11 @@ class RsyncEngines:
 
 @dataclass(frozen=True, slots=True)
 class _Copied:
-    """How a copy ended, as the program did and as what it means."""
+    """How a copy of what is in `root` ended, and what it counted; None: it is worth nothing."""
 
-    completed: Completed
     result: CommandResult
+    root: str
+    counts: Counts | None = None
 
 
 def _owned(contents: Contents, plan: RunPlan, instance: str) -> tuple[Held, ...]:
