@@ -40,9 +40,14 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def is_hash(name: str) -> bool:
+    """Return whether a name is a hash, or eight or more digits of one."""
+    return _HASH.fullmatch(name) is not None
+
+
 def short_id(name: str) -> str:
     """Return the first eight digits of a hash, `4bba301e`; any other name whole."""
-    return name[:_SHORT_ID] if _HASH.fullmatch(name) else name
+    return name[:_SHORT_ID] if is_hash(name) else name
 
 
 def is_utf8(text: str) -> bool:

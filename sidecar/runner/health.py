@@ -10,6 +10,7 @@ from sidecar.lib.duration import render_duration
 from sidecar.lib.text import counted
 from sidecar.runner.due import JobKind
 from sidecar.runner.journal import RunOutcome
+from sidecar.runner.latest import render_deletion
 from sidecar.runner.status import PlanState, RunnerStatus
 from sidecar.runner.union import NoticeReason
 from sidecar.service.health import Finding, Health, HealthAspect, judge_process
@@ -89,7 +90,7 @@ def _plan(state: PlanState, status: RunnerStatus) -> Iterator[Finding]:
     if state.ahead:
         sentence = (
             f"the plan {plan} has {counted(len(state.ahead), 'snapshot')} ahead of the clock: "
-            f"nothing is forgotten until `restic forget {' '.join(state.ahead)}`"
+            f"nothing is forgotten until `{render_deletion(state.ahead)}`"
         )
         yield Finding("plan-ahead", sentence, plan)
     if state.period is None or past is None:

@@ -1,12 +1,12 @@
 """A plan's latest snapshot: the newest that holds a file and is not ahead of the clock."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from sidecar.engines.base import Engine, EngineError, FailureClass, Snapshot
-from sidecar.lib.text import counted
+from sidecar.lib.text import counted, is_hash, short_id
 from sidecar.runner.due import Job
 from sidecar.runner.journal import JournalError
 from sidecar.schedule.fires import EARLIEST
@@ -98,6 +98,17 @@ class FileLook:
             )
         self._left -= 1
         return self._engine.holds_file(snapshot)
+
+
+def render_deletion(ids: Collection[str]) -> str:
+    """Return what deletes snapshots: `restic forget 5f3a9c01`.
+
+    Only restic calls them by hashes; of others a person deletes the folders of these names.
+    """
+    names = " ".join(map(short_id, ids))
+    if all(map(is_hash, ids)):
+        return f"restic forget {names}"
+    return f"delete {names} in the repository"
 
 
 def name_snapshots(snapshots: tuple[Snapshot, ...]) -> str:

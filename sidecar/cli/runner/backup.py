@@ -40,6 +40,7 @@ _accept_option = click.option(
 _type_option = click.option(
     "--type",
     "wanted",
+    cls=Flag,
     type=click.Choice([one.value for one in BackupType]),
     callback=lambda _context, _option, value: value and BackupType(value),
     help="The type of the backup, where the engine has types; restic and rsync have none.",

@@ -19,7 +19,7 @@ from sidecar.lib.log import log_event
 from sidecar.lib.text import short_id
 from sidecar.runner.due import backup_job
 from sidecar.runner.journal import AheadSnapshot, Journal, JournalError
-from sidecar.runner.latest import FileLook, Latest, find_latest, is_ahead
+from sidecar.runner.latest import FileLook, Latest, find_latest, is_ahead, render_deletion
 
 _MOST_NAMED = 3
 _NO_FILE = "no file was there to save"
@@ -241,7 +241,7 @@ def _later(snapshots: Iterable[Snapshot], moment: float) -> bool:
 
 def _remedy(ahead: Sequence[AheadSnapshot]) -> str:
     """Return what to do about snapshots from the future: `→ restic forget 5f3a9c01`."""
-    return f"→ restic forget {' '.join(short_id(one.snapshot) for one in ahead[:_MOST_NAMED])}"
+    return f"→ {render_deletion([one.snapshot for one in ahead[:_MOST_NAMED]])}"
 
 
 def _records(snapshots: Iterable[Snapshot]) -> tuple[AheadSnapshot, ...]:

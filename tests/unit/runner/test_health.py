@@ -112,7 +112,12 @@ def test_what_is_wrong_around_the_backups_is_told(known: dict[str, Any], words: 
 def test_a_snapshot_ahead_of_the_clock_is_told_until_it_is_gone() -> None:
     """With its id and what to do: nothing is forgotten as long as it is there."""
     words = "the plan web has 1 snapshot ahead of the clock: nothing is forgotten until"
+    dates = ("2026-11-29_03-10-00", "2026-11-30_03-10-00")
+    several = words.replace("1 snapshot ", "2 snapshots ")
     assert (f"{words} `restic forget 5f3a9c01`",) == reasons(plan(ahead=("5f3a9c01",)))
+    assert (f"{several} `delete {' '.join(dates)} in the repository`",) == reasons(
+        plan(ahead=dates)
+    )
 
 
 def test_a_disk_may_be_95_percent_full() -> None:
