@@ -119,6 +119,7 @@ class DocumentRules(QueueRules):
     document: ExecutedDocument
     keys: RepositoryKeys
     prober: Prober
+    plans: RunningPlans
 
     def lock_keys(self, job: Job) -> frozenset[str]:
         """Return what tells a job's repository from others, whatever it is called.
@@ -131,6 +132,10 @@ class DocumentRules(QueueRules):
     def containers(self, job: Job) -> frozenset[str]:
         """Return the containers that hooks around a job are known to stop."""
         return self.document.now.containers(job)
+
+    def has_resumed(self, job: Job) -> bool:
+        """Return whether a job that runs has started again what its hooks stopped."""
+        return self.plans.is_sealed(job.subject)
 
     def is_away(self, job: Job) -> bool:
         """Return whether the repository of a job was last seen out of reach."""
@@ -224,7 +229,7 @@ def assemble(
         yield RunnerParts(
             Execution(document, scheduler, journal, reporter),
             JobStages(gate, emptiness, session, (runner, probes)),
-            DocumentRules(document, RepositoryKeys(document, known, environ), prober),
+            DocumentRules(document, RepositoryKeys(document, known, environ), prober, plans),
             Probing(prober, initialiser, probing, probes),
             Leftovers(journal, document, session, containers, resumer),
             delivery,

@@ -7,7 +7,8 @@ So no other job waits longer than the earlier jobs of its own repository take, a
 the queue gets the next worker that it can use.
 
 It is the same with the containers that hooks stop: the run that ends first would start them while
-another still saves. No later job takes a container for which an earlier one waits.
+another still saves. No later job takes a container for which an earlier one waits. One that has
+started its containers again, and is still at work on what it has read, does not count.
 """
 
 import threading
@@ -18,6 +19,9 @@ from sidecar.engines.base import BackupType
 from sidecar.runner.due import Job
 from sidecar.runner.journal import RunCause
 from sidecar.service.signals import SignalWaiter
+
+# So often a job that waits is looked at though nothing has ended.
+_LOOK_SECONDS = 5.0
 
 
 class Admission(StrEnum):
@@ -61,6 +65,14 @@ class QueueRules:
         """Return the names of those that its hooks stop; nor do two jobs that share one."""
         del job
         return frozenset()
+
+    def has_resumed(self, job: Job) -> bool:
+        """Return whether a job that runs has started again what its hooks stopped.
+
+        Nobody waits for that until it has ended.
+        """
+        del job
+        return False
 
     def is_away(self, job: Job) -> bool:
         """Return whether the repository of a job was last seen out of reach."""
@@ -175,13 +187,16 @@ class Pool:
                 if (job := self._choose()) is not None:
                     self._running[job] = (rules.lock_keys(job), rules.containers(job))
                     return job, *self._waiting.pop(job)
-                self._change.wait()
+                # What runs may have started its containers again.
+                self._change.wait(_LOOK_SECONDS if self._waiting else None)
         return None
 
     def _choose(self) -> Job | None:
         """Return the first job that may run; None if there is none."""
         written = frozenset[str]().union(*(keys for keys, _ in self._running.values()))
-        taken = set[str]().union(*(containers for _, containers in self._running.values()))
+        taken = set[str]().union(
+            *(held for job, (_, held) in self._running.items() if not self._rules.has_resumed(job))
+        )
         away = None
         for job in self._waiting:
             containers = self._rules.containers(job)

@@ -13,6 +13,7 @@ class RunningPlans:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._plans: list[RunPlan] = []
+        self._sealed: list[str] = []
 
     @contextmanager
     def running(self, plan: RunPlan | None) -> Iterator[None]:
@@ -26,6 +27,24 @@ class RunningPlans:
             with self._lock:
                 for one in plans:
                     self._plans.remove(one)
+
+    @contextmanager
+    def sealing(self, plan: RunPlan | None) -> Iterator[None]:
+        """Count a plan as one that has started again what it stopped, for the block."""
+        ids = [] if plan is None else [plan.id]
+        with self._lock:
+            self._sealed += ids
+        try:
+            yield
+        finally:
+            with self._lock:
+                for one in ids:
+                    self._sealed.remove(one)
+
+    def is_sealed(self, plan_id: str) -> bool:
+        """Return whether a plan that runs has started again what it stopped."""
+        with self._lock:
+            return plan_id in self._sealed
 
     @contextmanager
     def unused(self, plan_id: str, *names: str) -> Iterator[bool]:

@@ -147,7 +147,9 @@ class Session:
             if result.unsealed is not None:
                 sealed = replace(attempt.halted(UNFORESEEN), ran=result.ran)
                 try:
-                    sealed = attempt.seal(result, result.unsealed, report)
+                    # Where a hook failed something may be stopped still.
+                    with self._options.plans.sealing(None if result.notes else scope.plan):
+                        sealed = attempt.seal(result, result.unsealed, report)
                 finally:
                     result = attempt.clean_up(attempt.plan_retry(sealed))
                     ended = result.ended(self._now())

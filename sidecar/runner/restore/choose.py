@@ -138,7 +138,7 @@ def _snapshot_by_id(name: str, snapshots: Iterable[Snapshot]) -> Snapshot:
         raise RestoreError(f"{len(found)} snapshots are called {name}", "write more of the id")
     raise RestoreError(
         f"the repository has no snapshot {name}",
-        "`backrest-runner snapshots PLAN` lists them; write at least eight digits of the id",
+        "`backrest-runner snapshots PLAN` lists them: write the id as it stands there",
     )
 
 

@@ -28,8 +28,9 @@ class GivenRules(QueueRules):
         lock_keys: Callable[[Job], frozenset[str]] | None = None,
         containers: Callable[[Job], frozenset[str]] | None = None,
         is_away: Callable[[Job], bool] | None = None,
+        has_resumed: Callable[[Job], bool] | None = None,
     ) -> None:
-        self._given = lock_keys, containers, is_away
+        self._given = lock_keys, containers, is_away, has_resumed
 
     def lock_keys(self, job: Job) -> frozenset[str]:
         """Return them."""
@@ -40,6 +41,11 @@ class GivenRules(QueueRules):
         """Return them."""
         given = self._given[1]
         return super().containers(job) if given is None else given(job)
+
+    def has_resumed(self, job: Job) -> bool:
+        """Return it."""
+        given = self._given[3]
+        return super().has_resumed(job) if given is None else given(job)
 
     def is_away(self, job: Job) -> bool:
         """Return it."""
@@ -187,6 +193,23 @@ def test_a_container_is_stopped_for_one_job_at_a_time() -> None:
         assert {A1, C1} == stage.pool.running
         stage.release(A1)
         stage.wait(lambda: B1 in stage.begun)
+
+
+def test_a_container_that_was_started_again_is_waited_for_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever stopped it may work for hours on what it has read."""
+    monkeypatch.setattr("sidecar.runner.pool._LOOK_SECONDS", 0.01)
+    resumed = set[Job]()
+    web = frozenset({"web"})
+    with staged(2, GivenRules(containers=lambda _: web, has_resumed=resumed.__contains__)) as stage:
+        stage.pool.submit(A1)
+        stage.pool.submit(B1)
+        stage.wait(lambda: stage.begun == [A1])
+        assert {A1} == stage.pool.running
+        resumed.add(A1)
+        stage.wait(lambda: stage.begun == [A1, B1])
+        assert {A1, B1} == stage.pool.running
 
 
 def test_a_job_that_waits_for_its_repository_keeps_its_containers_from_later_jobs() -> None:

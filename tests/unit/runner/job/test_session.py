@@ -450,19 +450,23 @@ def test_a_runner_that_stops_seals_nothing_more(scene: Scene) -> None:
 def test_the_journal_knows_that_what_was_stopped_has_started(
     scene: Scene, command: str, phase: Phase
 ) -> None:
-    """Unless a command failed: then all are run once more after a crash."""
+    """Unless a command failed: then all are run once more after a crash, and others wait."""
     sealing(scene)
     scene.plan = replace(scene.plan, hooks=(hook(command, *END),))
     phases: list[Phase] = []
+    used: list[bool] = []
 
     def look() -> None:
         phases.extend(one.run.phase for one in scene.journal.runs.unfinished())
+        used.append(not scene.options.plans.is_sealed("web"))
 
     scene.meanwhile = look
 
     scene.run()
 
     assert phases == [Phase.WORKING, phase]
+    assert used == [True, phase is Phase.ENDING]
+    assert not scene.options.plans.is_sealed("web")
 
 
 def test_something_unforeseen_while_it_is_sealed_ends_the_run(scene: Scene) -> None:
