@@ -23,6 +23,9 @@ from sidecar.cli.options import Flag
 from sidecar.cli.runner.main import cli as runner_cli
 from sidecar.cli.variables import OF_BACKRESTS_CONTAINER, VARIABLES
 from sidecar.docker import markers
+from sidecar.engines.destination import FOLDER
+from sidecar.engines.marker import MARKER
+from sidecar.engines.rsync.layout import LOCKS
 from sidecar.labels.problem import REASONS
 from sidecar.reconciler import state
 from sidecar.reconciler.log_events import EVENTS
@@ -187,7 +190,8 @@ def test_files_that_are_told_are_those_that_are_made() -> None:
         assert f"`{name}`" in page
     for made in (HEARTBEAT, JOURNAL, CONTROL, QUIET, RECORD, "PLAN.failed", "PLAN.success"):
         assert f"`{RUNNER_STATE}/{made}`" in page
-    assert f"`{LOCK}`" in page
+    for made in (LOCK, MARKER, f"{MARKER}.*.part", FOLDER, f"{LOCKS}/"):
+        assert f"`{made}`" in page
     leftovers = (ROOT / "sidecar/reconciler/store/leftovers.py").read_text()
     for shown, made in (("sidecar-*.part", ".part"), ("displaced-*", ".displaced-")):
         assert shown in page
