@@ -5,7 +5,7 @@ sends two streams over one connection.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -58,13 +58,11 @@ class OneShotDocker(Containers):
                 host_config=library.create_host_config(binds=list(shot.binds)),
             )
 
-    def perform(
-        self, name: str, write: Callable[[bytes, bytes], None], stopping: threading.Event
-    ) -> int:
-        """Start what `create` made, pass its output on, and return its exit status.
+    def perform(self, name: str, stopping: threading.Event) -> Iterator[tuple[bytes, bytes]]:
+        """Start what `create` made, and yield its output until it has ended.
 
-        `write` gets pieces of standard output and of standard error as they come. If
-        `stopping` is set by the time of the start, the container is stopped at once.
+        These are pieces of standard output and of standard error as they come. If `stopping` is
+        set by the time of the start, the container is stopped at once.
         """
         with self.client.library(f"POST /containers/{name}/attach", again=False) as library:
             # Attached before the start, so that no output is missed and no log is needed.
@@ -74,8 +72,7 @@ class OneShotDocker(Containers):
                 # A stop that came before the start found nothing to stop.
                 self.stop(name)
             for out, err in output:
-                write(out or b"", err or b"")
-        return self.exit_status(name)
+                yield out or b"", err or b""
 
     def discard(self, name: str, seconds: int = 10) -> bool:
         """Stop and remove a container that `create` made; False if there is none of ours."""

@@ -94,11 +94,10 @@ class DeliveryQueue(Closable):
         self._wake = threading.Event()
         self._is_closing = False
         self._closes_at = math.inf
-        self._thread: threading.Thread | None = None
+        self._thread = threading.Thread(target=self._run, name="courier")
 
     def start(self) -> None:
         """Start the thread, which first sends what a former runner left."""
-        self._thread = threading.Thread(target=self._run, name="courier")
         self._thread.start()
         self._wake.set()
 
@@ -107,7 +106,7 @@ class DeliveryQueue(Closable):
         self._closes_at = self._now() + CLOSE_SECONDS
         self._is_closing = True
         self._wake.set()
-        if self._thread is not None:
+        if self._thread.is_alive():
             self._thread.join()
         self.deliver()
 

@@ -175,15 +175,13 @@ class ImageBackup:
         """Run a command in a container of its own, remove that, and return the exit status."""
         masking = masking_of_variables(self._variables)
         out, err = MaskedLines(masking, self._out), MaskedLines(masking, self._err)
-
-        def write(out_piece: bytes, err_piece: bytes) -> None:
-            out.write(out_piece)
-            err.write(err_piece)
-
         shot = OneShotContainer(self._settings.image, command, self._variables, self._binds)
         try:
             docker.create(self._name, shot)
-            return docker.perform(self._name, write, self._stopping)
+            for out_piece, err_piece in docker.perform(self._name, self._stopping):
+                out.write(out_piece)
+                err.write(err_piece)
+            return docker.exit_status(self._name)
         finally:
             out.finish()
             err.finish()
