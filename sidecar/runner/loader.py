@@ -91,6 +91,15 @@ class Loader:
         return tuple(one.error for one in (self._config, self._runner) if one.error is not None)
 
     def refresh(self) -> Loaded:
+        """Read the files again, and log what is new; never raises for what is in them."""
+        before = self.loaded.version
+        loaded = self.read()
+        if loaded.version != before:
+            for one in (self._config, self._runner):
+                one.log_loaded()
+        return loaded
+
+    def read(self) -> Loaded:
         """Read the files again; never raises for what is in them."""
         config, runner, before = self._config, self._runner, self.loaded
         is_new = [one.refresh() for one in (config, runner)]
@@ -136,6 +145,7 @@ class _File:
         self._today = today
         self._content: bytes | None = None
         self._logged = ""
+        self._logged_state: Config | None = None
 
     def refresh(self) -> bool:
         """Read it again; return whether there is another good state."""
@@ -145,7 +155,6 @@ class _File:
             if is_new:
                 self.good = parse_config(content, self._path, self._today())
                 self._content = content
-                self._log_loaded(self.good)
         except SidecarError as error:
             # What is bad now may be what was good before: then it has to be read again.
             self._content, self.error = None, error
@@ -161,9 +170,12 @@ class _File:
             log_event(_log, logging.ERROR, "document.refused", reason=trouble, executed=kept)
         self._logged = trouble
 
-    def _log_loaded(self, config: Config) -> None:
-        counts = {"plans": len(config.plans), "repos": len(config.repos)}
-        log_event(_log, logging.INFO, "document.loaded", config=str(self._path), **counts)
+    def log_loaded(self) -> None:
+        """Log its last good state, once."""
+        if (config := self.good) is not None and config is not self._logged_state:
+            self._logged_state = config
+            counts = {"plans": len(config.plans), "repos": len(config.repos)}
+            log_event(_log, logging.INFO, "document.loaded", config=str(self._path), **counts)
 
 
 def _log_notice(notice: DocumentNotice) -> None:
@@ -181,7 +193,7 @@ def load(files: DocumentFiles, environ: Mapping[str, str]) -> Documents:
     What is wrong with one of them beside a good one is logged.
     """
     loader = Loader(files, environ)
-    found = loader.refresh().documents
+    found = loader.read().documents
     if found is None:
         raise loader.errors[0]
     return found
@@ -190,7 +202,7 @@ def load(files: DocumentFiles, environ: Mapping[str, str]) -> Documents:
 def load_whole(files: DocumentFiles, environ: Mapping[str, str]) -> Documents:
     """Read the documents once; raises StoreError or DocumentError if one is bad."""
     loader = Loader(files, environ)
-    found = loader.refresh().documents
+    found = loader.read().documents
     if loader.errors:
         raise loader.errors[0]
     assert found is not None  # noqa: S101 - else there was an error

@@ -269,3 +269,17 @@ def test_a_command_goes_on_with_the_good_one_and_is_told_unless_it_needs_both(
         load_whole(files(config), {})
     write(runner, repos=[DISK], plans=[MAIL])
     assert 2 == len(load_whole(files(config), {}).executed.plans)
+
+
+def test_only_a_daemon_logs_that_it_has_loaded_a_document(
+    config: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A command, and a dry run above all, executes what it says itself."""
+    caplog.set_level(logging.INFO)
+    write(config, repos=[REPO], plans=[plan("web")])
+    load_whole(files(config), {})
+    assert [] == caplog.records
+    loader = Loader(files(config), {})
+    for _ in range(2):
+        loader.refresh()
+    assert ["document.loaded"] == [record.message for record in caplog.records]
