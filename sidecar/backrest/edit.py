@@ -144,15 +144,16 @@ def insert_items(
     `found` are the elements that stand there, `items` are (index, value): each is put before
     the element of its index, and one with the array's length as index is appended.
     """
+    line = style.line
     edits: list[Edit] = []
     behind: list[str] = []
     for index, value in items:
         new = render_json(value, style)
         if index < len(found):
             at = found[index].start
-            edits.append(Edit(at, at, f"{new},{style.line}"))
+            edits.append(Edit(at, at, f"{new},{line}"))
         else:
-            behind.append(style.line + new)
+            behind.append(line + new)
     if behind and found:
         edits.append(Edit(found[-1].end, found[-1].end, "," + ",".join(behind)))
     elif behind:

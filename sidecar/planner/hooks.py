@@ -142,24 +142,31 @@ def resolve_hooks(
     if not spec.asks_for_hooks:
         return _NO_HOOKS
     scope = _HookScope(workload, spec, plan_id, policy)
-    kinds = (_exec_hooks, _template_hooks, _snapshot_hooks, _notify_hooks)
-    found = [tuple(kind(scope)) for kind in kinds]
-    problems = tuple(one for kind in found for one in kind if isinstance(one, Problem))
-    hooks_of = [tuple(one for one in kind if isinstance(one, Hook)) for kind in found]
-    (before, after), (template_start, template_end), (start, later) = map(_halves, hooks_of[:3])
+    before, after, problems = _parted(_exec_hooks(scope))
+    template_start, template_end, about_template = _parted(_template_hooks(scope))
+    start, later, about_commands = _parted(_snapshot_hooks(scope))
+    notified = tuple(_notify_hooks(scope))
+    problems += (*about_template, *about_commands)
+    problems += (one for one in notified if isinstance(one, Problem))
     # A notification may take its time: it comes before anything is stopped. What was stopped
     # is started again before anything else runs: it serves people.
-    first, last = _split_notifications(hooks_of[3], apart=bool(template_end))
+    notifications = [one for one in notified if isinstance(one, Hook)]
+    first, last = _split_notifications(notifications, apart=bool(template_end))
     hooks = (*first, *before, *template_start, *start, *template_end, *later, *after, *last)
-    return PlannedHooks(hooks, problems)
+    return PlannedHooks(hooks, tuple(problems))
 
 
-def _halves(hooks: Iterable[Hook]) -> tuple[list[Hook], list[Hook]]:
-    """Return the hooks before the snapshot, and those after."""
-    halves: tuple[list[Hook], list[Hook]] = ([], [])
-    for hook in hooks:
-        halves[hook.conditions != _START].append(hook)
-    return halves
+def _parted(found: _Found) -> tuple[list[Hook], list[Hook], list[Problem]]:
+    """Return the hooks before the snapshot, those after it, and the problems."""
+    before: list[Hook] = []
+    after: list[Hook] = []
+    problems: list[Problem] = []
+    for one in found:
+        if isinstance(one, Problem):
+            problems.append(one)
+        else:
+            (before if one.conditions == _START else after).append(one)
+    return before, after, problems
 
 
 def _split_notifications(hooks: Iterable[Hook], *, apart: bool) -> tuple[list[Hook], list[Hook]]:
