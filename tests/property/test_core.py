@@ -1,6 +1,7 @@
 """Laws of the core: order is nothing, a second pass changes nothing, nothing escapes."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
@@ -17,6 +18,7 @@ from sidecar.labels.policy import Policy
 from sidecar.labels.problem import SEVERITIES
 from sidecar.labels.registry import LABELS
 from sidecar.labels.spec import parse_labels
+from sidecar.planner.lifecycle import PlanHistory
 from sidecar.planner.propose import DesiredState, Proposal, propose
 from tests.property.strategies import (
     container_paths,
@@ -27,6 +29,9 @@ from tests.property.strategies import (
 )
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
+
+# Of nothing that was there before. And no orphan is ever disabled.
+UNKNOWN = PlanHistory(grace=math.inf)
 
 law = settings(max_examples=100, deadline=None)
 
@@ -47,14 +52,27 @@ class World:
     policy: Policy
     runner_mounts: tuple[Mount, ...] | None
 
-    def run(self, document: Document | None = None, inventory: Inventory | None = None) -> Proposal:
+    def run(
+        self,
+        document: Document | None = None,
+        inventory: Inventory | None = None,
+        history: PlanHistory = UNKNOWN,
+    ) -> Proposal:
         """Make one pass, over this document and inventory or over others."""
-        return propose(
-            document or self.document,
-            DesiredState(
-                inventory or self.inventory, self.policy, NOW, runner_mounts=self.runner_mounts
-            ),
-        )
+        found, mounts = inventory or self.inventory, self.runner_mounts
+        desired = DesiredState(found, self.policy, NOW, mounts, history=history)
+        return propose(document or self.document, desired)
+
+    def follow(
+        self,
+        last: Proposal,
+        document: Document | None = None,
+        inventory: Inventory | None = None,
+    ) -> Proposal:
+        """Make the pass after another: it remembers whose the plans are."""
+        assert last.ageing is not None
+        history = replace(UNKNOWN, owners=last.ageing.owners)
+        return self.run(document or last.after, inventory, history)
 
 
 @law
@@ -76,21 +94,22 @@ def test_order_is_nothing(world: World, random: Any) -> None:
 @given(worlds())
 def test_second_pass_changes_nothing(world: World) -> None:
     """What a pass wrote, the next one finds as it should be."""
-    after = world.run().after
-    again = world.run(after)
+    last = world.run()
+    again = world.follow(last)
     assert again.changes.is_empty
-    assert again.after.text == after.text
+    assert again.after.text == last.after.text
 
 
 @law
 @given(worlds())
 def test_stopping_containers_changes_nothing(world: World) -> None:
     """Neither states nor container ids are in a plan: our own stop and start give no diff."""
-    after = world.run().after
+    last = world.run()
     stopped = tuple(
         replace(item, state="exited", id=f"f{item.id[1:]}") for item in world.inventory.containers
     )
-    assert world.run(after, replace(world.inventory, containers=stopped)).changes.is_empty
+    inventory = replace(world.inventory, containers=stopped)
+    assert world.follow(last, inventory=inventory).changes.is_empty
 
 
 @law
@@ -142,9 +161,9 @@ def test_workloads_with_errors_write_nothing(world: World) -> None:
 @given(worlds())
 def test_backrest_s_rewrite_is_no_difference(world: World) -> None:
     """After Backrest has loaded and saved what we wrote, the next pass writes nothing."""
-    after = world.run().after
-    rewritten = Document(json.dumps(as_backrest_saves(json.loads(after.text)), indent="\t"))
-    assert world.run(rewritten).changes.is_empty
+    last = world.run()
+    rewritten = Document(json.dumps(as_backrest_saves(json.loads(last.after.text)), indent="\t"))
+    assert world.follow(last, rewritten).changes.is_empty
 
 
 def as_backrest_saves(document: dict[str, Any]) -> dict[str, Any]:
