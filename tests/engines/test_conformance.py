@@ -1,16 +1,26 @@
 """What every engine has to do, on the real program with real data."""
 
 import os
+import signal
 import stat
+import struct
 import threading
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy
-from sidecar.engines.base import EngineError, EntryAttributes, FailureClass, ResultKind
+from sidecar.engines.base import (
+    Capabilities,
+    EngineError,
+    EntryAttributes,
+    FailureClass,
+    ResultKind,
+)
+from sidecar.lib.process import Child
 from tests.engines.bench import INSTANCE, Bench
 
 MEGABYTE = 1 << 20
@@ -110,6 +120,84 @@ def test_what_is_backed_up_is_listed_and_comes_back(bench: Bench) -> None:
         assert mtime / 1e9 == pytest.approx(entry.mtime, abs=1e-3)
         assert entry.kind != "file" or len(content) == entry.size
     assert set(entries) == {str(bench.source), *(f"{bench.source}/{n}" for n in tree(bench.source))}
+
+
+def fill_with_all_there_is(folder: Path) -> None:
+    """Write whatever a file system of Linux can hold, under names that programs stumble over."""
+    folder.chmod(0o2751)
+    for name in (b"line\nbreak", b"-dash", b"no UTF-8 \xff", b"n" * 255, b"#hash", b"; rm", b" "):
+        (folder / os.fsdecode(name)).write_bytes(name)
+    (folder / "set-id").write_bytes(b"x")
+    os.chown(folder / "set-id", 33, 44)
+    (folder / "set-id").chmod(0o6751)
+    (folder / "empty folder").mkdir(0o700)
+    (folder / "sticky").mkdir()
+    (folder / "sticky").chmod(0o1777)
+    (folder / "dangling").symlink_to("nowhere\n")
+    os.chown(folder / "dangling", 33, 44, follow_symlinks=False)
+    os.mkfifo(folder / "fifo", 0o640)
+    os.link(folder / "-dash", folder / "sticky" / "hard")
+    with (folder / "hole").open("wb") as file:
+        file.seek(8 * MEGABYTE)
+        file.write(b"end")
+    os.setxattr(folder / "-dash", "user.colour", b"blue\x00")
+    entries = ((1, 6, -1), (2, 4, 33), (4, 4, -1), (16, 4, -1), (32, 0, -1))
+    acl = b"\2\0\0\0" + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    os.setxattr(folder / "line\nbreak", "system.posix_acl_access", acl)
+    moment = 1_000_000_000_123_456_789
+    for entry in (*folder.rglob("*"), folder):
+        os.utime(entry, ns=(moment, moment), follow_symlinks=False)
+
+
+def everything_of(folder: Path, can: Capabilities) -> dict[str, tuple[object, ...]]:
+    """Return all of what is at and below a folder that an engine can give back."""
+    found: dict[str, tuple[object, ...]] = {}
+    first_names: dict[int, str] = {}
+    for entry in sorted((folder, *folder.rglob("*"))):
+        status, name = entry.lstat(), str(entry.relative_to(folder))
+        attributes = {
+            one: os.getxattr(entry, one, follow_symlinks=False)
+            for one in os.listxattr(entry, follow_symlinks=False)
+            if (can.acls if one.startswith("system.") else can.xattrs)
+        }
+        first = first_names.setdefault(status.st_ino, name) if can.hard_links else name
+        step = round(can.time_resolution * 1e9)
+        is_hollow = can.sparse and status.st_blocks * 512 < status.st_size
+        owners = (status.st_uid, status.st_gid)
+        times = status.st_mtime_ns // max(1, step)
+        found[name] = (status.st_mode, owners, times, attributes, first, is_hollow, _content(entry))
+    return found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_whatever_a_file_system_holds_comes_back(bench: Bench) -> None:
+    """Modes, owners, times, links of both kinds, attributes, lists of access, holes, odd names."""
+    fill_with_all_there_is(bench.source)
+    bench.backup()
+    bench.write("-dash", "changed")
+    bench.backup()
+    first = bench.engine().snapshots(bench.plan(), INSTANCE)[0]
+    (bench.source / "-dash").write_bytes(b"-dash")
+    os.utime(bench.source / "-dash", ns=(1_000_000_000_123_456_789,) * 2)
+    (bench.source / "-dash").chmod(0o644)
+    os.utime(bench.source, ns=(1_000_000_000_123_456_789,) * 2)
+    target = bench.folder / "target"
+    done = bench.engine().restore(first, [str(bench.source)], target, bench.reported.append)
+    can = bench.engine().capabilities()
+    again = target / str(bench.source).lstrip("/")
+
+    assert (ResultKind.SUCCESS, "") == (done.kind, done.reason)
+    assert everything_of(bench.source, can) == everything_of(again, can)
+
+
+def test_two_backups_at_once_are_two_snapshots(bench: Bench) -> None:
+    """One after the other within a second, in the order in which they were made."""
+    bench.write("file", "x")
+    made = [bench.backup().snapshot for _ in range(2)]
+    listed = bench.engine().snapshots(bench.plan(), INSTANCE)
+
+    assert made[0] != made[1]
+    assert [True, True] == [one.is_called(name) for one, name in zip(listed, made, strict=True)]
 
 
 def test_entries_are_those_at_and_below_a_path(bench: Bench) -> None:
@@ -350,6 +438,40 @@ def test_a_backup_that_is_stopped_says_so_and_the_next_succeeds(bench: Bench) ->
     assert (
         ResultKind.SUCCESS is bench.engine().forget(bench.plan(), INSTANCE, Retention(last=1)).kind
     )
+
+
+def test_a_program_that_is_killed_leaves_no_half_snapshot(bench: Bench) -> None:
+    """Whichever it is that a backup runs; the next one succeeds."""
+    bench.write("big", os.urandom(MEGABYTE))
+    bench.backup()
+    for number in count(1):
+        bench.write("file", f"{number}")
+        before = bench.names()
+        killed = kill_at_start(bench, number)
+        done = bench.engine().capture(bench.plan(), INSTANCE, bench.reported.append)
+        bench.on_start = None
+        if not killed:
+            break
+        assert bench.names() == before or done.kind is not ResultKind.FAILED
+        assert bench.backup().snapshot
+        assert ResultKind.SUCCESS is bench.engine().check(CheckPolicy()).kind
+
+    assert (ResultKind.SUCCESS, "") == (done.kind, done.reason)
+
+
+def kill_at_start(bench: Bench, number: int) -> list[int]:
+    """Kill the program that is started as the n-th from now on; its number will be listed."""
+    started: list[int] = []
+    killed: list[int] = []
+
+    def begin(child: Child) -> None:
+        started.append(child.pid)
+        if len(started) == number:
+            killed.append(child.pid)
+            os.kill(child.pid, signal.SIGKILL)
+
+    bench.on_start = begin
+    return killed
 
 
 def test_the_children_are_told(bench: Bench) -> None:

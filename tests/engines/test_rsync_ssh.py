@@ -104,6 +104,26 @@ def test_unchanged_files_are_linked_there_too(rsync: RsyncBench, server: SshServ
     assert ["same"] == [one.name for one in trees[1].iterdir()]
 
 
+def test_a_change_within_the_same_second_is_saved_there_too(
+    rsync: RsyncBench, server: SshServer
+) -> None:
+    """Though of the entries there the seconds are told alone, and that is said."""
+    file = rsync.write("file", "one")
+    os.utime(file, ns=(0, 1_000_000_000_100_000_000))
+    engine = engine_for(rsync, server)
+    engine.initialise()
+    engine.capture(rsync.plan(), INSTANCE, rsync.reported.append)
+    rsync.write("file", "two")
+    os.utime(file, ns=(0, 1_000_000_000_900_000_000))
+    done = engine.capture(rsync.plan(), INSTANCE, rsync.reported.append)
+    [stored] = server.folder.glob(f"repo/web/latest/{str(file)[1:]}")
+
+    assert ("two", 1_000_000_000_900_000_000) == (stored.read_text(), stored.stat().st_mtime_ns)
+    assert done.stats is not None
+    assert 1 == done.stats.files_changed
+    assert 1.0 == engine.capabilities().time_resolution
+
+
 def test_damage_there_is_found(rsync: RsyncBench, server: SshServer) -> None:
     """The contents are read there."""
     rsync.write("file", "hello")

@@ -106,6 +106,7 @@ class RsyncAccess:
         ssh: the words that start ssh.
         bandwidth: the value of --bwlimit; empty: no limit.
         env: additions to the environment.
+        is_root: whether this process is root.
     """
 
     address: Address
@@ -114,6 +115,7 @@ class RsyncAccess:
     ssh: tuple[str, ...] = _SSH
     bandwidth: str = ""
     env: dict[str, str] = field(default_factory=dict, repr=False)
+    is_root: bool = True
 
 
 def ssh_words(own: Sequence[str]) -> tuple[str, ...]:
@@ -209,11 +211,6 @@ def render_compare(
     return _rsync(access, words, ends, "compare")
 
 
-def render_version(program: str) -> Command:
-    """Ask for the version."""
-    return Command((program, "--version"), shown="rsync version")
-
-
 def render_remove(access: RsyncAccess, paths: Sequence[str]) -> Command:
     """Delete absolute paths of this machine, and what is below them."""
     return Command((*access.prefix, "rm", "-rf", "--", *paths), dict(_PLAIN), "rm")
@@ -236,7 +233,8 @@ def _faked_source(access: RsyncAccess, keeping: Keeping) -> tuple[str, ...]:
     if access.address.host:
         return ("--remote-option=--fake-super",)
     # Of a copy within one machine both sides would fake.
-    return ("--fake-super", "--remote-option=--super")
+    back = "--super" if access.is_root else "--no-super"
+    return ("--fake-super", f"--remote-option={back}")
 
 
 def _sources(access: RsyncAccess, folder: str, paths: Sequence[str]) -> list[str]:
@@ -247,8 +245,8 @@ def _sources(access: RsyncAccess, folder: str, paths: Sequence[str]) -> list[str
 def _rsync(access: RsyncAccess, words: Sequence[str], ends: Sequence[str], shown: str) -> Command:
     remote = []
     if access.address.host:
-        # No shell of the other side reads the paths.
-        remote = ["--secluded-args", f"--rsh={quote_words(*access.ssh)}"]
+        # No shell of the other side reads the paths. Older ones know it by this letter alone.
+        remote = ["-s", f"--rsh={quote_words(*access.ssh)}"]
     limit = [f"--bwlimit={access.bandwidth}"] if access.bandwidth else []
     argv = (*access.prefix, access.program, *words, *remote, *limit, "--", *ends)
     return Command(argv, {**access.env, **_PLAIN}, f"rsync {shown}")

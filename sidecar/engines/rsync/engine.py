@@ -2,7 +2,7 @@
 
 import os
 import posixpath
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -40,7 +40,7 @@ from sidecar.engines.rsync.excluded import exclude_file
 from sidecar.engines.rsync.interpret import CopyKind, interpret
 from sidecar.engines.rsync.layout import PlanPlace, split_id
 from sidecar.engines.rsync.locks import PlanLocks
-from sidecar.engines.rsync.options import RsyncOptions, Settings, read_settings
+from sidecar.engines.rsync.options import RsyncOptions, read_settings
 from sidecar.engines.rsync.output import CopyOutput, Counts, parse_counts
 from sidecar.engines.rsync.program import RsyncProgram
 from sidecar.engines.rsync.record import Record, plan_tags
@@ -54,6 +54,7 @@ _NO_LINKS = "the repository lies where there are no hard links: each snapshot wo
 _NO_LINKS_HINT = "use another file system, or add --full-copies to the repository's flags"
 _FAKED = "we are not root where the repository is: owners and modes are kept in attributes"
 _MOST_NAMED = 3
+_SECOND = 1.0
 _MOST_TOLD = 20
 # In a dry run some rsyncs look for attributes in folders that were not made.
 _COMPARED = Keeping(acls=False, xattrs=False)
@@ -63,7 +64,8 @@ _NOT_THERE = ".preview"
 class RsyncEngine:
     """One repository behind rsync; see `base.Engine`.
 
-    It starts rsync and ssh with `runner`; `on_start` is called with each child.
+    It starts rsync and ssh with `runner`; `on_start` is called with each child. Raises EngineError
+    for an address or flags that mean nothing.
     """
 
     def __init__(
@@ -73,8 +75,11 @@ class RsyncEngine:
         options: RsyncOptions,
         on_start: OnStart | None = None,
     ) -> None:
+        access = resolve_access(repo, options.environ)
         self._repo = repo
         self._options = options
+        self._settings = read_settings(repo, access, options.rsync)
+        self._mask = masking_of(repo, access).mask
         self._program = RsyncProgram(runner, on_start, options.limits)
 
     def capabilities(self) -> Capabilities:
@@ -82,7 +87,12 @@ class RsyncEngine:
         keeping = Keeping()
         with suppress(EngineError):
             keeping = self._storage.keeps(self._repository.root)
-        return capabilities_of(keeping)
+        can = capabilities_of(keeping)
+        access = self._settings.access
+        if access.address.host or not access.is_root:
+            # Of what lies elsewhere, or whose owners are in attributes, rsync tells the seconds.
+            can = replace(can, time_resolution=max(_SECOND, can.time_resolution))
+        return can
 
     def capture(
         self,
@@ -197,11 +207,6 @@ class RsyncEngine:
         return as_result(lambda: self._restore(snapshot, wanted, target, report))
 
     @cached_property
-    def _settings(self) -> Settings:
-        access = resolve_access(self._repo, self._options.environ)
-        return read_settings(self._repo, access, self._options.rsync)
-
-    @cached_property
     def _storage(self) -> Storage:
         kind = SshStorage if self._settings.access.address.host else LocalStorage
         return kind(self._settings.access, self._program)
@@ -214,10 +219,6 @@ class RsyncEngine:
     @cached_property
     def _locks(self) -> PlanLocks:
         return PlanLocks(self._storage, self._repository.root, self._options.locking, self._repo.id)
-
-    @cached_property
-    def _mask(self) -> Callable[[str], str]:
-        return masking_of(self._repo, resolve_access(self._repo, self._options.environ)).mask
 
     def _backup(self, plan: RunPlan, instance: str, report: Report) -> CommandResult:
         sources = self._sources(plan, instance)
@@ -306,11 +307,9 @@ class RsyncEngine:
         if not found.hard_links and not settings.allows_copies:
             raise EngineError(FailureClass.UNKNOWN, _NO_LINKS, _NO_LINKS_HINT)
         is_root = self._storage.owner(self._repository.partial(place, name)) == 0
-        return replace(
-            found,
-            owners=found.owners and settings.keeps_owners,
-            faked=settings.keeps_owners and found.owners and not is_root,
-        )
+        is_faked = settings.keeps_owners and not is_root and found.xattrs
+        owners = settings.keeps_owners and (is_faked or (found.owners and is_root))
+        return replace(found, owners=owners, faked=is_faked)
 
     def _copy(
         self,
@@ -499,7 +498,7 @@ class RsyncEngines:
     options: RsyncOptions
 
     def make(self, repo: Repo, on_start: OnStart | None = None) -> RsyncEngine:
-        """Return the engine of a repository."""
+        """Return the engine of a repository. Raises EngineError, see `RsyncEngine`."""
         return RsyncEngine(repo, self.runner, self.options, on_start)
 
 

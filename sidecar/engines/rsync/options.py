@@ -1,5 +1,6 @@
 """How rsync is run for all repositories, and what the flags of one ask for."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ def read_settings(repo: Repo, access: RepositoryAccess, program: str) -> Setting
             ssh_words(ssh),
             given.get("--bwlimit", ""),
             dict(access.env),
+            os.geteuid() == 0,
         ),
         "--flat" in given,
         "--full-copies" in given,

@@ -8,7 +8,9 @@ from sidecar.engines.program import CommandRunner
 from sidecar.lib.process import ChildOptions, Completed, ProcessRunner
 
 _MOST_KEPT = 1 << 20
-_SHORT = ChildOptions(returns_end_lines=True, keep=_MOST_KEPT)
+# The records of all snapshots of a plan are one output.
+_MOST_READ = 1 << 26
+_SHORT = ChildOptions(keep=_MOST_READ)
 # rsync says nothing of files that it links.
 _LONG = ChildOptions(returns_end_lines=True, lives_by_work=True, keep=_MOST_KEPT)
 

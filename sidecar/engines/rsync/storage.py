@@ -29,6 +29,8 @@ from sidecar.lib.process import Completed
 _NEW = ".new"
 _TRIED = ".probe"
 _ID_BYTES = 32
+# A shell ends so if there is no such command.
+_NOT_FOUND = 127
 
 
 class Storage(Protocol):
@@ -239,7 +241,7 @@ class SshStorage:
         can_link = self._run(script, "ln", is_told=False).status == 0
         if not can_link:
             self.remove([f"{folder}/{_TRIED}"])
-        return Keeping(hard_links=can_link, time_resolution=1.0)
+        return Keeping(hard_links=can_link)
 
     def names(self, folders: Sequence[str]) -> Mapping[str, list[str]]:
         """Return what each of the folders holds; one that does not exist is left out."""
@@ -247,7 +249,7 @@ class SshStorage:
             return {}
         # One that is named with a slash at its end is shown with what it holds, also if alone.
         wanted = quote_words(*(f"{folder}/" for folder in folders))
-        done = self._run(f"ls -1A -- {wanted} /dev/null", "ls", is_told=False)
+        done = self._seen(f"ls -1A -- {wanted} /dev/null", "ls")
         found: dict[str, list[str]] = {}
         known = {f"{folder}/:": folder for folder in folders}
         names: list[str] = []
@@ -261,16 +263,12 @@ class SshStorage:
     def read_all(self, folder: str, ending: str) -> list[bytes]:
         """Return the lines of all files of a folder whose names have this ending."""
         script = f"cat -- {quote_words(folder)}/*{quote_words(ending)}"
-        return self._run(script, "cat", is_told=False).out.splitlines()
+        return self._seen(script, "cat").out.splitlines()
 
     def read(self, path: str) -> bytes | None:
         """Return the content of a file; None if it does not exist."""
-        done = self._run(f"cat -- {quote_words(path)}", "cat", is_told=False)
-        if done.status == 0:
-            return done.out
-        if b"No such file" in done.err or b"Not a directory" in done.err:
-            return None
-        raise interpret_remote(done, "a file of the repository cannot be read")
+        done = self._seen(f"cat -- {quote_words(path)}", "cat")
+        return done.out if done.status == 0 else None
 
     def write(self, path: str, content: bytes) -> None:
         """Replace a file in one step, so that it is there whole or not at all."""
@@ -299,10 +297,7 @@ class SshStorage:
 
     def exists(self, path: str) -> bool:
         """Return whether something is there, also a link that leads nowhere."""
-        done = self._run(f"ls -d -- {quote_words(path)}", "ls", is_told=False)
-        if done.status == 0 or b"No such file" in done.err or b"Not a directory" in done.err:
-            return done.status == 0
-        raise interpret_remote(done, "a file of the repository cannot be seen")
+        return self._seen(f"ls -d -- {quote_words(path)}", "ls").status == 0
 
     def remove(self, paths: Sequence[str]) -> None:
         """Delete files, and folders with all that is in them; what is not there is no failure."""
@@ -318,6 +313,14 @@ class SshStorage:
         except (IndexError, ValueError) as error:
             message = "the other machine does not tell to whom a folder belongs"
             raise EngineError(FailureClass.UNKNOWN, message) from error
+
+    def _seen(self, script: str, shown: str) -> Completed:
+        """Run what looks at files; that one is not there is its only failure that is not told."""
+        done = self._run(script, shown, is_told=False)
+        # ssh itself may say more, as a greeting.
+        if done.status == _NOT_FOUND or any(map(_is_refusal, done.err.splitlines())):
+            raise interpret_remote(done, f"{shown} has failed on the other machine")
+        return done
 
     def _run(
         self, script: str, shown: str, content: bytes = b"", *, is_told: bool = True
@@ -341,6 +344,11 @@ def as_engine_errors() -> Iterator[None]:
         if name is not None:
             message = f"{os.fsdecode(name)}: {message}"
         raise EngineError(class_of_errno(error.errno), message) from error
+
+
+def _is_refusal(line: bytes) -> bool:
+    is_absence = b"No such file" in line or b"Not a directory" in line
+    return line.startswith((b"ls: ", b"cat: ")) and not is_absence
 
 
 def _allow_removal(path: str) -> None:

@@ -1,5 +1,7 @@
 """The command lines of rsync and ssh."""
 
+from dataclasses import replace
+
 import pytest
 
 from sidecar.backrest.reading import Repo
@@ -76,7 +78,7 @@ def test_another_machine_is_reached_over_ssh_that_asks_nobody() -> None:
     """Its shell reads no path."""
     command = argv.render_backup(REMOTE, CopyJob(("/data",)), "/backup/it's")
 
-    assert {"--secluded-args", "--rsh=ssh -oBatchMode=yes"} < set(command.argv)
+    assert {"-s", "--rsh=ssh -oBatchMode=yes"} < set(command.argv)
     assert "me@nas:/backup/it's/" == command.argv[-1]
     assert ("ssh", "-oBatchMode=yes", "me@nas", "ls") == argv.render_remote(REMOTE, "ls", "x").argv
     assert ("ssh", "-p", "2222", "-oBatchMode=yes") == ssh_words(["ssh", "-p", "2222"])
@@ -92,6 +94,9 @@ def test_owners_are_faked_where_the_other_side_is_not_root() -> None:
     assert "--remote-option=--fake-super" in there
     assert "--remote-option=--fake-super" in back
     assert {"--fake-super", "--remote-option=--super"} < set(here)
+    weak = replace(LOCAL, is_root=False)
+    less = argv.render_restore(weak, faked, "/b", ["data"], "/out", "x").argv
+    assert {"--fake-super", "--remote-option=--no-super"} < set(less)
     assert "--fake-super" not in argv.render_restore(LOCAL, Keeping(), "/b", ["x"], "/o", "x").argv
 
 
@@ -145,5 +150,4 @@ def test_an_unknown_flag_is_told_without_its_value() -> None:
 def test_deleting_and_asking_take_names_as_they_are() -> None:
     """A name that begins with a dash is no option."""
     assert ("rm", "-rf", "--", "/x", "-y") == argv.render_remove(LOCAL, ["/x", "-y"]).argv
-    assert ("rsync", "--version") == argv.render_version("rsync").argv
     assert "a 'b c' ''\"'\"''" == argv.quote_words("a", "b c", "'")
