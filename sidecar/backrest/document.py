@@ -21,6 +21,7 @@ from sidecar.backrest.edit import (
     remove_items,
     style_of,
 )
+from sidecar.backrest.engine_name import EngineName, engine_of
 from sidecar.backrest.jsontext import Member, NotJson, Object, decode, parse_integer
 from sidecar.backrest.layout import Layout, follow_edits, layout_of
 from sidecar.backrest.messages import REPO, value_of
@@ -67,6 +68,7 @@ class RepoView:
     id: str
     overrides_retention: bool = False
     not_restic: str = ""
+    engine: EngineName = EngineName.RESTIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,7 @@ class Document:
         return DocumentView(
             tuple(self._plan_view(plan_id, plan) for plan_id, plan in self.plans.items()),
             tuple(
-                RepoView(repo["id"], _has_forget_policy(repo), _not_restic(repo))
+                _repo_view(repo)
                 for repo in (repos if isinstance(repos, list) else ())
                 if isinstance(repo, Object) and type(repo.get("id")) is str and repo["id"]
             ),
@@ -260,9 +262,12 @@ def _has_forget_policy(repo: Object) -> bool:
     return isinstance(schedule, Object) and is_active(schedule)
 
 
-def _not_restic(repo: Object) -> str:
-    fault = check_engine(repo.get("uri"))
-    return "" if fault is None else fault.message
+def _repo_view(repo: Object) -> RepoView:
+    uri = repo.get("uri")
+    fault = check_engine(uri)
+    engine = engine_of(uri) if type(uri) is str else EngineName.RESTIC
+    reason = "" if fault is None else fault.message
+    return RepoView(repo["id"], _has_forget_policy(repo), reason, engine)
 
 
 def _next_modno(root: Object) -> int:

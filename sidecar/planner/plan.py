@@ -7,10 +7,12 @@ from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
-from sidecar.backrest.document import DocumentView, PlanView
+from sidecar.backrest.backup_flags import split_backup_flags
+from sidecar.backrest.document import DocumentView, PlanView, RepoView
+from sidecar.backrest.engine_name import EngineName
 from sidecar.backrest.plan import Hook, Plan, Retention, Schedule
 from sidecar.docker.models import Inventory, Mount
-from sidecar.labels.flags import JudgedFlags, judge_flags
+from sidecar.labels.flags import JudgedFlags, judge_flags, split_words
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.labels.problem import Problem, Severity, problem_of
 from sidecar.labels.registry import resolve_label
@@ -102,6 +104,8 @@ def render_plan(
     flags = judge_flags(spec.backup_flags or (), this.policy.hook_policy)
     if flags.refused:
         problems.append(_refused_flags(flags, this.policy))
+    if repo and flags.items:
+        problems += _flags_of_restic(flags.items, this.view.repo_by_id[repo], this.policy)
     hooks = resolve_hooks(workload, spec, plan_id, this.policy)
     problems += hooks.problems
     if spec.template in DUMP_TEMPLATES:
@@ -347,6 +351,26 @@ def _overridden(repo: str, spec: LabelSpec, policy: Policy) -> Problem:
         "remove that policy in Backrest if the plan's retention shall count",
         label="" if spec.keep is None else f"{policy.label_prefix}keep",
     )
+
+
+def _flags_of_restic(items: Iterable[str], repo: RepoView, policy: Policy) -> Iterator[Problem]:
+    """Yield the problem of flags that only restic knows, where another engine makes the backup."""
+    if repo.engine is EngineName.RESTIC:
+        return
+    label = f"{policy.label_prefix}backup-flags"
+    try:
+        others = split_backup_flags(word for item in items for word in split_words(item)).others
+    except SpecInvalid as error:
+        yield problem_of("label.invalid", error.message, error.hint, label=label)
+        return
+    if others:
+        yield problem_of(
+            "label.invalid",
+            f"{label}: {', '.join(others)} is restic's, and {repo.id} is a repository of "
+            f"{repo.engine}",
+            "leave it out; flags that exclude files mean the same for every engine",
+            label=label,
+        )
 
 
 def _standing_flags(

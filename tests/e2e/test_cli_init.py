@@ -29,6 +29,43 @@ def test_document_is_ready_for_the_next_command(
     assert 2 == json.loads(Path(config).read_text())["modno"]
 
 
+@pytest.mark.parametrize("named", [[], ["--runner-config", "other.json"]])
+def test_a_repository_of_another_engine_needs_no_document_of_backrest(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    named: list[str],
+) -> None:
+    """`reconcile` writes its plans into what `init` made, and makes no config.json."""
+    monkeypatch.chdir(tmp_path)
+    runner = tmp_path / (named[-1] if named else "runner.json")
+    flags = ["--config", "config.json", *named]
+    assert 0 == run_cli(["init", "--repo", "rsync:/backups", *flags])
+    capsys.readouterr()
+    flags += ["--inventory", INVENTORY]
+    assert 0 == run_cli(["reconcile", *flags, "--dry-run"])
+    assert f"{runner.name} would be written: 1 new" in capsys.readouterr().out
+    assert 0 == run_cli(["reconcile", *flags, "--output", "json"])
+    captured = capsys.readouterr()
+    outcome = json.loads(captured.out)
+
+    assert (["backrest_sidecar_shop_web"], []) == (outcome["added"], outcome["problems"])
+    assert "restart" not in captured.err
+    assert [runner.name] == [path.name for path in tmp_path.iterdir()]
+    assert 2 == json.loads(runner.read_text())["modno"]
+    assert 0 == run_cli(["schedule", *flags[:-2], "--output", "json", "--timezone", "UTC"])
+    assert "backrest_sidecar_shop_web" in capsys.readouterr().out
+
+
+def test_one_document_is_not_both(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The two need files of their own."""
+    config = str(tmp_path / "config.json")
+    flags = ["--config", config, "--runner-config", config, "--inventory", INVENTORY]
+
+    assert 1 == run_cli(["reconcile", *flags])
+    assert "--runner-config names the document of --config" in capsys.readouterr().err
+
+
 def test_second_init_changes_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """It fails, or with --if-absent succeeds; the bytes stay."""
     config = tmp_path / "config.json"

@@ -72,7 +72,7 @@ def reconcile(dry_run: bool, output: str, detailed_exitcode: bool, **flags: Any)
         echo(render_outcome_diff(outcome), nl=False)
     else:
         echo(render_table(outcome, now))
-    if outcome.written and output != "table":
+    if outcome.config in outcome.written and output != "table":
         logging.getLogger(__name__).warning(RESTART_NOTE)
     if outcome.has_serious_problems:
         raise click.exceptions.Exit(ATTENTION)
