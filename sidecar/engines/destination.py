@@ -24,13 +24,14 @@ FOLDER = ".backrest-runner.probe"
 _FILE, _LINK, _SYMLINK = "probe-file", "probe-link", "probe-symlink"
 _UPPER, _LOWER, _HOLE, _FIFO = "PROBE-CASE", "probe-case", "probe-hole", "probe-fifo"
 _NAMES = frozenset({_FILE, _LINK, _SYMLINK, _UPPER, _LOWER, _HOLE, _FIFO})
+_OLD, _NEW = "probe-old", "probe-new"
 
 # What is answered to something that a file system cannot do. A file was just made there, so it is
 # no lack of permission.
 _CANNOT = frozenset(
     {
         *(errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL),
-        *(errno.EMLINK, errno.ENOTTY, errno.EFBIG),
+        *(errno.EMLINK, errno.ENOTTY, errno.EFBIG, errno.EXDEV),
     }
 )
 _ATTRIBUTE, _VALUE = "user.backrest-runner.probe", b"value"
@@ -44,6 +45,7 @@ _BLOCK = 512
 _MOMENT = 1_000_000_001_123_456_789
 _RESOLUTIONS = (1, 100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
 _NANOSECONDS = 1e9
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Destination:
     """What a destination keeps of files; None: that could not be tried.
 
     Attributes:
+        renames: a folder that is renamed keeps what is in it.
         hard_links: one file can have several names.
         symlinks: symbolic links.
         special_files: FIFOs and sockets, and device nodes if this process may make some.
@@ -64,6 +67,7 @@ class Destination:
             are not kept.
     """
 
+    renames: bool
     hard_links: bool
     symlinks: bool
     special_files: bool
@@ -85,6 +89,7 @@ def probe_destination(folder: Path) -> Destination:
     with explained(), opened(folder) as parent, _trial(parent) as directory:
         _make(directory, _FILE)
         return Destination(
+            renames=_can(_try_rename, directory),
             hard_links=_can(_try_link, directory),
             symlinks=_can(_try_symlink, directory),
             special_files=_can(_try_fifo, directory),
@@ -104,9 +109,8 @@ def _trial(parent: int) -> Iterator[int]:
     """Give an empty folder of ours, which is there until the end of the block."""
     with suppress(FileExistsError):
         os.mkdir(FOLDER, 0o700, dir_fd=parent)
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        directory = os.open(FOLDER, flags, dir_fd=parent)
+        directory = os.open(FOLDER, _FOLDER_FLAGS, dir_fd=parent)
     except NotADirectoryError:
         raise _not_ours() from None
     try:
@@ -123,12 +127,37 @@ def _trial(parent: int) -> Iterator[int]:
 
 def _clear(directory: int) -> None:
     """Remove what a probe has made; raises EngineError, before anything, if more is there."""
+    files_held, folders = _list(directory)
+    if not (files_held <= _NAMES and folders <= {_OLD, _NEW}):
+        raise _not_ours()
+    for name in folders:
+        with _inside(directory, name) as inner:
+            if _list(inner) not in (({_FILE}, set()), (set(), set())):
+                raise _not_ours()
+    for name in files_held:
+        files.remove(directory, name)
+    for name in folders:
+        with _inside(directory, name) as inner:
+            files.remove(inner, _FILE)
+        os.rmdir(name, dir_fd=directory)
+
+
+def _list(directory: int) -> tuple[set[str], set[str]]:
+    """Return what is in a folder: the names of folders apart from all others."""
     with os.scandir(directory) as entries:
         found = [(one.name, one.is_dir(follow_symlinks=False)) for one in entries]
-    if any(is_folder or name not in _NAMES for name, is_folder in found):
-        raise _not_ours()
-    for name, _ in found:
-        files.remove(directory, name)
+    folders = {name for name, is_folder in found if is_folder}
+    return {name for name, _ in found} - folders, folders
+
+
+@contextmanager
+def _inside(directory: int, name: str) -> Iterator[int]:
+    """Open a folder within another one until the end of the block; follows no link."""
+    descriptor = os.open(name, _FOLDER_FLAGS, dir_fd=directory)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _not_ours() -> EngineError:
@@ -156,6 +185,16 @@ def _writing(directory: int, name: str = _FILE) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _try_rename(directory: int) -> bool:
+    """Return whether nothing is lost: fusefat loses all of it, with success."""
+    os.mkdir(_OLD, 0o700, dir_fd=directory)
+    with _inside(directory, _OLD) as inner:
+        _make(inner, _FILE)
+    os.rename(_OLD, _NEW, src_dir_fd=directory, dst_dir_fd=directory)
+    with _inside(directory, _NEW) as inner:
+        return _list(inner) == ({_FILE}, set())
 
 
 def _try_link(directory: int) -> bool:

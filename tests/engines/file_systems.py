@@ -20,7 +20,7 @@ def mounted(target: Path, *arguments: str) -> Iterator[None]:
 def mounted_fat(target: Path, image: Path) -> Iterator[None]:
     """Mount a new image of FAT until the end of the block; by FUSE where the kernel has no FAT."""
     make_fat(image)
-    if _knows_fat():
+    if knows_fat():
         with mounted(target, "-t", "vfat", "-o", "loop", str(image)):
             yield
     else:
@@ -66,7 +66,8 @@ def _make(image: Path, program: str) -> None:
     subprocess.run([program, str(image)], check=True, stdout=subprocess.DEVNULL)
 
 
-def _knows_fat() -> bool:
+def knows_fat() -> bool:
+    """Return whether the kernel knows FAT."""
     with suppress(FileNotFoundError):
         subprocess.run(["modprobe", "--quiet", "vfat"], check=False)
     return "vfat" in Path("/proc/filesystems").read_text()

@@ -9,7 +9,7 @@ import pytest
 from sidecar.backrest.plan import Retention
 from sidecar.engines.base import CommandResult, ResultKind
 from tests.engines.bench import INSTANCE, RsyncBench
-from tests.engines.file_systems import mounted, mounted_exfat
+from tests.engines.file_systems import fuse_fat, make_fat, mounted, mounted_exfat
 
 
 @pytest.fixture
@@ -84,3 +84,19 @@ def test_without_attributes_the_rest_is_kept(without_attributes: RsyncBench) -> 
     assert "the repository keeps no extended attributes, access control lists" == second.note
     assert (trees[0] / "file").samefile(trees[1] / "file")
     assert not bench.engine().capabilities().xattrs
+
+
+def test_a_file_system_that_loses_renamed_folders_is_refused(
+    bench: RsyncBench, tmp_path: Path
+) -> None:
+    """A snapshot counts from when its folder is renamed: it would be empty, with success."""
+    bench.write("file", "x")
+    make_fat(tmp_path / "image")
+    with fuse_fat(bench.store, tmp_path / "image"):
+        bench.engine().initialise()
+        done = save(bench)
+        left = bench.names(bench.plan())
+
+    assert ResultKind.FAILED is done.kind
+    assert "loses what is in a folder that is renamed" in done.reason
+    assert [] == left

@@ -114,6 +114,9 @@ class LocalStorage:
     def keeps(self, folder: str) -> Keeping:
         """Return what is kept of files in a folder that is there, as far as it can be tried."""
         found = probe_destination(Path(folder))
+        if not found.renames:
+            message = "the file system of the repository loses what is in a folder that is renamed"
+            raise EngineError(FailureClass.UNKNOWN, message, "use another file system")
         return Keeping(
             owners=found.owners is not False,
             acls=found.acls,
