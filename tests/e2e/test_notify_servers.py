@@ -196,9 +196,13 @@ class Runner:
         """Run an event set."""
         programs = ProcessRunner({"PATH": os.environ["PATH"]})
         runner = HookRunner(programs, self.directory / "config.json", self.delivery)
-        facts = HookFacts('backup for plan "web"', self.now[0], 2.0, "4bba301e", Stats(1))
-        plan = RunPlan("web", "main", hooks=hooks)
-        return runner.run(events, Repo("main"), plan, facts, threading.Event())
+        task, repo, plan = (
+            'backup for plan "web"',
+            Repo("main"),
+            RunPlan("web", "main", hooks=hooks),
+        )
+        facts = HookFacts(task, repo, plan, self.now[0], 2.0, "4bba301e", Stats(1))
+        return runner.run(events, facts, threading.Event())
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.backrest.reading import Repo, RunPlan
+from sidecar.backrest.reading import Repo
 from sidecar.engines.base import FailureClass, failed
 from sidecar.lib.errors import SidecarError
 from sidecar.runner.due import LONGEST_DELAY, LONGEST_SLEEP, Job, JobKind, Retry
@@ -65,8 +65,6 @@ class Silent:
     def run(
         self,
         events: Sequence[str],
-        repo: Repo,
-        plan: RunPlan | None,
         facts: HookFacts,
         stopping: threading.Event,
         *,
@@ -74,7 +72,7 @@ class Silent:
         ran: Collection[str] = (),
     ) -> HookOutcome:
         """Run nothing."""
-        del self, events, repo, plan, facts, stopping, notifies, ran
+        del self, events, facts, stopping, notifies, ran
         return HookOutcome()
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 from sidecar.backrest.plan import OnError
-from sidecar.backrest.reading import Repo, RunHook, RunPlan
+from sidecar.backrest.reading import RunHook
 from sidecar.engines.masking import masking_of
 from sidecar.lib.duration import render_duration
 from sidecar.lib.log import log_event
@@ -74,8 +74,6 @@ class HookRunner:
     def run(
         self,
         events: Sequence[str],
-        repo: Repo,
-        plan: RunPlan | None,
         facts: HookFacts,
         stopping: threading.Event,
         *,
@@ -90,7 +88,7 @@ class HookRunner:
         """
         halts = bool(events) and all(event.endswith("_START") for event in events)
         failures: list[str] = []
-        for call in self._calls(events, repo, plan, facts):
+        for call in self._calls(events, facts):
             is_command = call.hook.action == COMMAND
             if not (is_command or notifies):
                 continue
@@ -107,26 +105,24 @@ class HookRunner:
                 return HookOutcome(call.hook.on_error, tuple(failures))
         return HookOutcome(None, tuple(failures))
 
-    def _calls(
-        self, events: Sequence[str], repo: Repo, plan: RunPlan | None, facts: HookFacts
-    ) -> list[_HookCall]:
-        owners = [(name_repo(repo.id), repo.hooks)]
-        if plan is not None:
-            owners.append((name_plan(plan.id), plan.hooks))
+    def _calls(self, events: Sequence[str], facts: HookFacts) -> list[_HookCall]:
+        owners = [(name_repo(facts.repo.id), facts.repo.hooks)]
+        if facts.plan is not None:
+            owners.append((name_plan(facts.plan.id), facts.plan.hooks))
         found = []
         for owner, hooks in owners:
             for number, hook in enumerate(hooks, 1):
                 event = next((one for one in events if one in hook.conditions), "")
                 if event:
-                    values = self._values(event, repo, plan, facts)
+                    values = self._values(event, facts)
                     found.append(_HookCall(f"hook {number} of {owner}", hook, values))
         return found
 
-    def _values(self, event: str, repo: Repo, plan: RunPlan | None, facts: HookFacts) -> Values:
+    def _values(self, event: str, facts: HookFacts) -> Values:
         return Values(
             facts.task,
-            repo,
-            plan,
+            facts.repo,
+            facts.plan,
             datetime.fromtimestamp(facts.at, self.zone),
             event,
             facts.snapshot,

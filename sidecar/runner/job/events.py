@@ -83,6 +83,8 @@ class HookFacts:
 
     Attributes:
         task: what Backrest calls the job, see `backrest_name`.
+        repo: the repository, whose hooks run too.
+        plan: the plan; None: the job is of the repository.
         at: now, in unix seconds.
         seconds: how long the run took so far.
         snapshot: the id of the new snapshot; empty if there is none.
@@ -91,6 +93,8 @@ class HookFacts:
     """
 
     task: str
+    repo: Repo
+    plan: RunPlan | None
     at: float
     seconds: float = 0.0
     snapshot: str = ""
@@ -116,8 +120,6 @@ class Hooks(Protocol):
     def run(
         self,
         events: Sequence[str],
-        repo: Repo,
-        plan: RunPlan | None,
         facts: HookFacts,
         stopping: threading.Event,
         *,

@@ -145,6 +145,8 @@ class RunRecovery:
         now = self._now()
         facts = HookFacts(
             task=backrest_name(job),
+            repo=resume.repo,
+            plan=resume.plan,
             at=now,
             seconds=max(0.0, now - one.run.started),
             snapshot=one.snapshot,
@@ -156,7 +158,7 @@ class RunRecovery:
             events = EVENTS[kind].refused
         ran = EVENTS[kind].end if one.run.phase is Phase.SEALING and kind in EVENTS else ()
         outcome = self._cleanup.hooks.run(
-            events, resume.repo, resume.plan, facts, threading.Event(), notifies=notifies, ran=ran
+            events, facts, threading.Event(), notifies=notifies, ran=ran
         )
         return outcome.failures
 

@@ -447,16 +447,16 @@ class Attempt:
         now = self.context.now()
         facts = HookFacts(
             task=backrest_name(self.scope.job),
+            repo=self.scope.repo,
+            plan=self.scope.plan,
             at=now,
             seconds=max(0.0, now - self.began),
             snapshot="" if result is None else result.snapshot,
             stats=None if result is None else result.stats,
             error="" if result is None else result.reason,
         )
-        scope, stopping = self.scope, self.context.stopping
-        return programs.hooks.run(
-            events, scope.repo, scope.plan, facts, stopping, notifies=notifies, ran=ran
-        )
+        stopping = self.context.stopping
+        return programs.hooks.run(events, facts, stopping, notifies=notifies, ran=ran)
 
     def _engine(self) -> Engine:
         journal, run = self.context.journal, self.run

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -24,7 +24,9 @@ from tests.fakes.message_list import MessageList
 START = ("CONDITION_SNAPSHOT_START",)
 SUCCESS = ("CONDITION_SNAPSHOT_SUCCESS", "CONDITION_SNAPSHOT_END")
 FAILED = ("CONDITION_SNAPSHOT_ERROR", "CONDITION_ANY_ERROR", "CONDITION_SNAPSHOT_END")
-FACTS = HookFacts('backup for plan "web"', 1_900_000_000.0, 2.5, "4bba301e", error="it broke")
+REPO = Repo("main", "rest:http://u:repo-pass@host/", "", "hunter2-hunter2")
+TASK = 'backup for plan "web"'
+FACTS = HookFacts(TASK, REPO, None, 1_900_000_000.0, 2.5, "4bba301e", error="it broke")
 HALTING = [on_error for on_error in OnError if on_error is not OnError.IGNORE]
 LONG = 20.0
 
@@ -82,18 +84,9 @@ class Ground:
         runner: Hooks = HookRunner(
             self.programs, document, self.messages, self.timeout, ZoneInfo("Europe/Berlin")
         )
-        repo = Repo(
-            "main", "rest:http://u:repo-pass@host/", "", "hunter2-hunter2", hooks=repo_hooks
-        )
-        return runner.run(
-            events,
-            repo,
-            RunPlan("web", "main", hooks=hooks),
-            facts,
-            self.stopping,
-            notifies=notifies,
-            ran=ran,
-        )
+        plan = RunPlan("web", "main", hooks=hooks)
+        of_these = replace(facts, repo=replace(REPO, hooks=repo_hooks), plan=plan)
+        return runner.run(events, of_these, self.stopping, notifies=notifies, ran=ran)
 
 
 @pytest.fixture

@@ -89,8 +89,6 @@ class HeardHooks:
     def run(
         self,
         events: Sequence[str],
-        repo: Repo,
-        plan: RunPlan | None,
         facts: HookFacts,
         stopping: threading.Event,
         *,
@@ -101,7 +99,7 @@ class HeardHooks:
         self.notified.append(notifies)
         self.sets.append(tuple(event.removeprefix("CONDITION_") for event in events))
         self.facts.append(facts)
-        return self.hooks.run(events, repo, plan, facts, stopping, notifies=notifies, ran=ran)
+        return self.hooks.run(events, facts, stopping, notifies=notifies, ran=ran)
 
 
 @dataclass
@@ -1089,9 +1087,10 @@ def test_hooks_are_told_what_it_is_about(scene: Scene) -> None:
     scene.run()
 
     name = 'backup for plan "web"'
-    assert scene.before.facts == [HookFacts(name, 1000.0)]
+    of = (name, scene.repo, scene.plan)
+    assert scene.before.facts == [HookFacts(*of, 1000.0)]
     assert scene.after.facts == [
-        HookFacts(name, 1005.0, 5.0, MADE.snapshot, MADE.stats, "nearly all")
+        HookFacts(*of, 1005.0, 5.0, MADE.snapshot, MADE.stats, "nearly all")
     ]
 
 
