@@ -288,7 +288,8 @@ class Restorer:
                 attributes = self._engine.attributes(snapshot, source)
                 found.add(compare_attributes(attributes, staging.tree))
             except EngineError as error:
-                found.unknown = f"extended attributes could not be compared: {error.message}"
+                unknown = f"extended attributes could not be compared: {error.message}"
+                found.join(Differences(rights, unknown=unknown))
         else:
             found.add(lost_attributes(done.unrestored))
         if done.kind is ResultKind.WARNING and not found.found:
