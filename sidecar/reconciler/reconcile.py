@@ -5,6 +5,7 @@
 """
 
 import logging
+import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -217,13 +218,9 @@ class Reconciler:
         view: BackrestView,
         content: bytes,
         runner: RunnerVersion | None,
-        *,
-        is_backrest_writer: bool = False,
     ) -> PassOutcome:
         desired = _with_runner(desired, runner)
-        proposal, desired = self._proposed(
-            settings, content, desired, is_backrest_writer=is_backrest_writer
-        )
+        proposal, desired = self._proposed(settings, content, desired)
         if self.is_from_docker:
             sock = settings.source.docker_sock
             inventory = with_source_links(
@@ -245,9 +242,7 @@ class Reconciler:
             desired, view = self.desired_state(settings, inventory, now)
             runner = self._runner.read()
             content = self._read_config(runner).content
-            outcome = self._previewed(
-                settings, desired, view, content, runner, is_backrest_writer=True
-            )
+            outcome = self._previewed(settings, desired, view, content, runner)
             if runner is None or not outcome.proposal.changes_runner:
                 return outcome
             drift = self._write_runner(runner, outcome.proposal)
@@ -262,8 +257,9 @@ class Reconciler:
         """Make one pass. Raises SidecarError when it is void: then nothing is written."""
         desired, view = self.desired_state(settings, inventory, now)
         for store in (self._store, self._runner.store):
-            for notice in () if is_absent(store.path) else store.recover():
-                _log.warning("%s", notice)
+            if store is self._store or os.path.lexists(store.path):
+                for notice in store.recover():
+                    _log.warning("%s", notice)
         for attempt in range(_ATTEMPTS):
             # Whoever came too late once has a turn of its own: see `Store.turn`.
             with self._turns() if attempt else nullcontext():
@@ -351,18 +347,16 @@ class Reconciler:
         settings: ReconcilerSettings,
         content: bytes,
         desired: DesiredState,
-        *,
-        is_backrest_writer: bool = False,
     ) -> tuple[Proposal, DesiredState]:
         """Return a proposal, and the state with the plans that may end their move now."""
         proposal = self._propose(content, desired)
-        awaited = proposal.placement.awaited
-        if not awaited or not self.is_from_docker:
+        placement = proposal.placement
+        if not placement.awaited or not self.is_from_docker:
             return proposal, desired
-        now = desired.now.timestamp()
-        if not is_backrest_writer and not has_let_go(settings, self._memory.state, now):
+        state, now = self._memory.state, desired.now.timestamp()
+        if not has_let_go(settings, state, placement, now):
             return proposal, desired
-        desired = replace(desired, settled=awaited)
+        desired = replace(desired, settled=placement.awaited)
         return self._propose(content, desired), desired
 
     def _propose(self, content: bytes, desired: DesiredState) -> Proposal:

@@ -5,15 +5,20 @@ repositories, of which nothing is ever written: then the bundled runner runs all
 """
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidecar.backrest.api import BackrestApi
 from sidecar.backrest.document import Document, parse_document
 from sidecar.backrest.rules import VERSION
 from sidecar.docker.client import DockerClient
-from sidecar.lib.errors import InventoryError
+from sidecar.lib.errors import InventoryError, SidecarError
+from sidecar.planner.documents import Placement
+from sidecar.planner.lifecycle import is_disabled
 from sidecar.reconciler.apply.by_restart import has_read
 from sidecar.reconciler.apply.container import find_backrest, is_bundled_runner
+from sidecar.reconciler.apply.context import PROBE_SECONDS
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import State
 from sidecar.reconciler.store.read import Stored, naming
@@ -25,7 +30,7 @@ NO_CONFIG = f'{{"version": {VERSION}}}'.encode()
 
 def is_absent(path: Path) -> bool:
     """Return whether the directory of a document is there, and nothing has the document's name."""
-    return path.parent.is_dir() and not os.path.lexists(path)
+    return not os.path.lexists(path) and path.parent.is_dir()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +82,42 @@ def read_runner_document(settings: ReconcilerSettings) -> Document | None:
     return None if version is None else version.document
 
 
-def has_let_go(settings: ReconcilerSettings, state: State, now: float) -> bool:
-    """Return whether Backrest has read config.json since our last write, at unix time `now`.
+def has_let_go(
+    settings: ReconcilerSettings, state: State, placement: Placement, now: float
+) -> bool:
+    """Return whether Backrest has loaded what config.json says of the plans that move.
 
-    So it has if no container of that name runs. The bundled runner reads it by itself.
+    By its API, else by when its container has started; `now` is in unix seconds. One that does
+    not run holds nothing, and the bundled runner reads config.json by itself.
     """
+    if settings.access.url and (served := _served(settings)) is not None:
+        leaving = placement.awaited & placement.leaving
+        held = [served.plans[plan_id] for plan_id in leaving if plan_id in served.plans]
+        return all(map(is_disabled, held)) and placement.arriving <= served.plans.keys()
     name = settings.policy.runner_container
     with DockerClient(settings.source.docker_sock) as connection:
         try:
             backrest = find_backrest(connection, name)
         except InventoryError:
             return False
-    if backrest is None or not backrest.is_running or is_bundled_runner(backrest):
+    if backrest is None:
+        # Where an address is named, Backrest may run outside of Docker.
+        return not settings.access.url
+    if not backrest.is_running or is_bundled_runner(backrest):
         return True
     written_at = state.written_at
     if not written_at:
         # What was remembered is lost: the time of the file is the latest that it can be.
         written_at = settings.config.stat().st_mtime if settings.config.exists() else 0.0
     return has_read(backrest, written_at, now)
+
+
+def _served(settings: ReconcilerSettings) -> Document | None:
+    """Return what Backrest has loaded; None where it does not tell."""
+    access = settings.access
+    with (
+        suppress(SidecarError),
+        BackrestApi(access.url, access.user, access.password, timeout=PROBE_SECONDS) as api,
+    ):
+        return parse_document(api.get_config())
+    return None

@@ -12,6 +12,7 @@ from sidecar.cli.output.status import render_status
 from sidecar.docker.models import Inventory
 from sidecar.lib.errors import DocumentError, StoreError, UsageError
 from sidecar.planner.lifecycle import Orphans
+from sidecar.reconciler import reconcile
 from sidecar.reconciler.backup import resolve_plan
 from sidecar.reconciler.lint import lint_once
 from sidecar.reconciler.reconcile import Reconciler, read_plans
@@ -344,9 +345,10 @@ def test_beside_a_writer_that_saves_all_the_time_the_pass_gives_up(
 
 
 def test_a_move_out_of_the_document_that_backrest_writes_goes_step_by_step(
-    both: TwoDocuments,
+    both: TwoDocuments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is added here; that Backrest has let go is seen in what it has saved."""
+    """It is added here; that Backrest has let go is asked once it has saved that."""
+    monkeypatch.setattr(reconcile, "has_let_go", lambda *_: True)
     both.write(STANDING)
     outcome = both.reconciler().run_beside_writer(both.settings, inventory("nas"), NOW)
     assert (True, True) == both.places
