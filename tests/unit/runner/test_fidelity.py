@@ -127,6 +127,16 @@ def test_differences_are_counted_and_the_first_are_named(tmp_path: Path) -> None
     ) == told
 
 
+def test_what_could_not_be_compared_is_told_beside_what_differs(file: Path, tmp_path: Path) -> None:
+    """Of several reasons the first."""
+    found = compare([replace(entry_of(file, tmp_path, "file"), mode=0o600)], tmp_path)
+    for reason in ("the engine broke off", "another one"):
+        found.join(Differences(ROOT, unknown=reason))
+
+    assert ["permissions"] == list(found.found)
+    assert str(found).endswith("; the engine broke off")
+
+
 @pytest.mark.parametrize(
     ("entry", "expected"),
     [
