@@ -1,13 +1,16 @@
 """Trees and exclude patterns by chance, and what restic itself takes with them.
 
-    python -m tests.engines.generated_excludes 10000 restic another/restic
+    python -m tests.engines.generated_excludes 10000 restic another/restic rsync
 
-compares that many sets of patterns for each program, and ends at the first that differs.
+compares that many sets of patterns for each program, and ends at the first that differs. Restic reads
+the patterns, rsync gets the literal list of what the walk leaves out.
 """
 
 import json
 import os
 import random
+import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,7 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from sidecar.backrest.reading import RunPlan
+from sidecar.engines.base import EngineError
 from sidecar.engines.excludes.matcher import ExcludeMatcher, Place
+from sidecar.engines.excludes.read import read_excludes
+from sidecar.engines.rsync.excluded import exclude_file
 from sidecar.lib.text import SpecInvalid
 from tests.fakes.cheap_key import replace_key
 
@@ -286,6 +293,29 @@ class ResticOracle:
         return {item.removesuffix("/") or "/" for item in items}
 
 
+class RsyncOracle:
+    """An rsync that copies what the walk does not leave out."""
+
+    def __init__(self, program: str, folder: Path) -> None:
+        self.program = program
+        self._target = folder / "copy"
+
+    def taken(self, words: list[str], source: bytes) -> set[str] | None:
+        """Return the paths that rsync has copied; None: a pattern is refused."""
+        plan = RunPlan("web", "store", backup_flags=tuple(map(shlex.quote, words)))
+        try:
+            excludes = read_excludes(plan, {}).excludes
+        except EngineError:
+            return None
+        path = os.fsdecode(source)
+        with exclude_file([path], excludes, "/") as file:
+            command = [self.program, "-rR", "-0", *([f"--exclude-from={file}"] if file else [])]
+            subprocess.run([*command, path, f"{self._target}/"], check=True)
+        copied = [bytes(one) for one in self._target.rglob("*")]
+        shutil.rmtree(self._target, ignore_errors=True)
+        return {shown(one.removeprefix(bytes(self._target))) for one in copied}
+
+
 class Counted(NamedTuple):
     """How many sets of patterns were refused, by both or by us alone; paths decided, left out."""
 
@@ -300,7 +330,7 @@ class Counted(NamedTuple):
         return Counted(*(one + other for one, other in zip(self, numbers, strict=True)))
 
 
-def compare_many(oracle: ResticOracle, folder: Path, seeds: range) -> Counted:
+def compare_many(oracle: ResticOracle | RsyncOracle, folder: Path, seeds: range) -> Counted:
     """Compare a set of patterns for each seed; a tree serves for several of them."""
     counted = Counted()
     for start in range(seeds.start, seeds.stop, _SETS_OF_A_TREE):
@@ -316,7 +346,9 @@ def compare_many(oracle: ResticOracle, folder: Path, seeds: range) -> Counted:
     return counted
 
 
-def _compare(oracle: ResticOracle, patterns: Patterns, tree: Tree, root: bytes) -> Counted:
+def _compare(
+    oracle: ResticOracle | RsyncOracle, patterns: Patterns, tree: Tree, root: bytes
+) -> Counted:
     theirs = oracle.taken(patterns.words, root)
     try:
         ours = {shown(path) for path in taken_by_matcher(patterns, tree, root)}
@@ -338,7 +370,8 @@ def main(count: int, programs: list[str]) -> None:
     """Compare that many sets of patterns for each program."""
     for program in programs:
         with tempfile.TemporaryDirectory(prefix="excludes-") as made:
-            counted = compare_many(ResticOracle(program, Path(made)), Path(made), range(count))
+            kind = RsyncOracle if Path(program).name.startswith("rsync") else ResticOracle
+            counted = compare_many(kind(program, Path(made)), Path(made), range(count))
             sys.stdout.write(f"{program}: {counted}\n")
             sys.stdout.flush()
 

@@ -2,12 +2,13 @@
 
 Patterns are generated; these are some sets of patterns. For a long run, see tests/engines/generated_excludes.py:
 
-    python -m tests.engines.generated_excludes 10000 restic another/restic
+    python -m tests.engines.generated_excludes 10000 restic another/restic rsync
 """
 
 import os
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ import pytest
 from sidecar.engines.excludes.matcher import ExcludeMatcher
 from sidecar.engines.excludes.read import read_excludes
 from sidecar.engines.excludes.walk import CACHE_TAG, Fate, walk
-from tests.engines.bench import INSTANCE, RESTIC, ResticBench
-from tests.engines.generated_excludes import ResticOracle, compare_many, shown
+from tests.engines.bench import INSTANCE, RESTIC, RSYNC, Bench, ResticBench, RsyncBench, copy_of
+from tests.engines.generated_excludes import ResticOracle, RsyncOracle, compare_many, shown
 
 # Letters of Unicode 14, of which the restic of Debian 12 is older.
 _VITHKUQI = {chr(code) for code in range(0x10570, 0x105BD)}
@@ -29,6 +30,14 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> ResticOracle:
     return ResticOracle(RESTIC, tmp_path_factory.mktemp("oracle"))
 
 
+@pytest.fixture
+def other(tmp_path: Path, template: Callable[[str], Path]) -> RsyncBench:
+    """Return a bench for rsync beside that for restic."""
+    made = RsyncBench.at(tmp_path / "other")
+    copy_of(template("rsync"), made)
+    return made
+
+
 def test_generated_patterns_leave_out_what_restic_leaves_out(
     oracle: ResticOracle, tmp_path: Path
 ) -> None:
@@ -36,6 +45,13 @@ def test_generated_patterns_leave_out_what_restic_leaves_out(
     counted = compare_many(oracle, tmp_path, range(1000, 1150))
     assert 150 == counted.sets
     assert counted.refused + counted.refused_by_us < 15 < counted.left_out < counted.decided
+
+
+def test_rsync_copies_what_generated_patterns_do_not_leave_out(tmp_path: Path) -> None:
+    """It gets the literal list of it."""
+    counted = compare_many(RsyncOracle(RSYNC, tmp_path), tmp_path, range(1000, 1150))
+    assert 150 == counted.sets
+    assert counted.refused < 15 < counted.left_out < counted.decided
 
 
 def test_letters_are_lowered_as_restic_lowers_them(oracle: ResticOracle, tmp_path: Path) -> None:
@@ -112,11 +128,12 @@ def taken_by_walk(bench: ResticBench, *paths: Path, **settings: tuple[str, ...])
     return {shown(one.path) for one in seen if one.fate is not Fate.LEFT_OUT}
 
 
-def taken_by_restic(bench: ResticBench, *paths: Path, **settings: tuple[str, ...]) -> set[str]:
-    """Back up, and return what restic has taken of the first path."""
-    done = bench.backup(bench.plan("web", *paths, **settings))
+def taken_by(bench: Bench, *paths: Path, **settings: tuple[str, ...]) -> set[str]:
+    """Back up, and return what was taken of the first path."""
+    plan = bench.plan("web", *paths, **settings)
+    bench.backup(plan)
     engine = bench.engine()
-    [snapshot] = [one for one in engine.snapshots(None, INSTANCE) if one.is_called(done.snapshot)]
+    [*_, snapshot] = engine.snapshots(plan, INSTANCE)
     entries = engine.entries(snapshot, "/")
     return {one.path for one in entries if f"{one.path}/".startswith(f"{paths[0]}/")}
 
@@ -137,12 +154,13 @@ def taken_by_restic(bench: ResticBench, *paths: Path, **settings: tuple[str, ...
     ],
 )
 def test_flags_leave_out_what_restic_leaves_out(
-    restic: ResticBench, flags: tuple[str, ...]
+    restic: ResticBench, other: RsyncBench, flags: tuple[str, ...]
 ) -> None:
     """Tags of caches and others, sizes, patterns; no socket, and all odd names."""
     plant(restic.source)
-    expected = taken_by_restic(restic, restic.source, backup_flags=flags)
+    expected = taken_by(restic, restic.source, backup_flags=flags)
     assert expected == taken_by_walk(restic, restic.source, backup_flags=flags)
+    assert expected == taken_by(other, restic.source, backup_flags=flags)
     assert len(expected) > 5
 
 
@@ -167,7 +185,7 @@ def test_files_of_patterns_are_read_as_restic_reads_them(restic: ResticBench) ->
     (restic.folder / "patterns").write_text("\n".join(lines), encoding="utf-8")
     (restic.folder / "wide").write_text("source/b*\nLEFT\n", encoding="utf-16")
     flags = (f"--exclude-file={restic.folder}/patterns", f"--iexclude-file {restic.folder}/wide")
-    expected = taken_by_restic(restic, restic.source, backup_flags=flags)
+    expected = taken_by(restic, restic.source, backup_flags=flags)
     assert expected == taken_by_walk(restic, restic.source, backup_flags=flags)
     assert f"{restic.source}/plain" in expected
     assert not {f"{restic.source}/{name}" for name in ("x y", "held", "left", "BIG")} & expected
@@ -178,7 +196,7 @@ def test_files_of_patterns_are_read_as_restic_reads_them(restic: ResticBench) ->
     "inner", [(), ("mount",), ("mount/sub",), ("mount/sub/deep", "file"), ("link",)]
 )
 def test_other_file_systems_are_left_out_as_restic_leaves_them_out(
-    restic: ResticBench, flags: tuple[str, ...], inner: tuple[str, ...]
+    restic: ResticBench, other: RsyncBench, flags: tuple[str, ...], inner: tuple[str, ...]
 ) -> None:
     """A folder on which one is mounted stays; a path below another is decided by itself."""
     mount = restic.source / "mount"
@@ -193,7 +211,8 @@ def test_other_file_systems_are_left_out_as_restic_leaves_them_out(
             restic.write(f"mount/{name}", "x")
         subprocess.run(["mount", "--bind", restic.source / "folder", mount / "back"], check=True)
         paths = restic.source, *(restic.source / name for name in inner)
-        expected = taken_by_restic(restic, *paths, backup_flags=flags)
+        expected = taken_by(restic, *paths, backup_flags=flags)
         assert expected == taken_by_walk(restic, *paths, backup_flags=flags)
+        assert expected == taken_by(other, *paths, backup_flags=flags)
     finally:
         subprocess.run(["umount", "--recursive", mount], check=True)

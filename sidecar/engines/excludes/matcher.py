@@ -109,6 +109,7 @@ class _Automaton:
 
     def __init__(self, patterns: Sequence[Pattern]) -> None:
         self._patterns = patterns
+        self._lengths = [len(pattern.components) for pattern in patterns]
         self._first = [_first_any_depth(pattern) for pattern in patterns]
         relative = [n for n, pattern in enumerate(patterns) if not pattern.is_absolute]
         absolute = [n for n, pattern in enumerate(patterns) if pattern.is_absolute]
@@ -152,19 +153,24 @@ class _Automaton:
         """Return what names lead to from some states."""
         return _NameTable(step for state in states for step in self._steps(state))
 
-    def reached(self, states: Iterable[_State], last: int, depth: int) -> _Reached:
-        """Return what some states mean below a place where `last` was the last pattern."""
-        going = set[_State]()
+    def last(self, states: Iterable[_State], last: int) -> int:
+        """Return the last pattern that is complete in these states, or `last`."""
         for state in states:
-            is_end = state.matched == len(self._patterns[state.pattern].components)
-            if is_end and not state.debt:
-                last = max(last, state.pattern)
-            else:
-                going.add(state)
+            if state.pattern > last and self._is_complete(state):
+                last = state.pattern
+        return last
+
+    def _is_complete(self, state: _State) -> bool:
+        return not state.debt and state.matched == self._lengths[state.pattern]
+
+    def reached(self, states: Sequence[_State], last: int, depth: int) -> _Reached:
+        """Return what some states mean below a place where `last` was the last pattern."""
+        last = self.last(states, last)
         depth = min(depth, self._most_depth)
-        for number in self._indebted:
-            going.update(self._arrive(_State(number, 0, before=depth)))
-        return _Reached(last, frozenset(one for one in going if one.pattern > last), depth)
+        starts = [_State(number, 0, before=depth) for number in self._indebted]
+        going = [*states, *(state for start in starts for state in self._arrive(start))]
+        onward = (state for state in going if state.pattern > last)
+        return _Reached(last, frozenset(_without_worse(onward)), depth)
 
     def is_excluded(self, last: int) -> bool:
         """Return whether a path is left out of which this is the last pattern."""
@@ -178,6 +184,16 @@ class _Automaton:
                 self._positions.clear()
             position = self._positions[reached] = _Position(self, reached)
         return position
+
+
+def _without_worse(states: Iterable[_State]) -> Iterator[_State]:
+    """Yield of states that differ only in what they owe those that no other is better than."""
+    most_before: dict[tuple[int, int], int] = {}
+    for state in sorted(states, key=lambda state: (state.debt, -state.before)):
+        place = state.pattern, state.matched
+        if most_before.get(place, -1) < state.before:
+            most_before[place] = state.before
+            yield state
 
 
 def _first_any_depth(pattern: Pattern) -> int:
@@ -200,10 +216,11 @@ class _Position:
 
     def excludes(self, name: bytes) -> bool:
         """Return whether the patterns leave out an entry of this folder."""
+        last = before = self._reached.last
         for table in self._tables:
-            if table.find(name):
-                return self._automaton.is_excluded(self._below(self._find(name)).last)
-        return self.is_excluded
+            if found := table.find(name):
+                last = self._automaton.last(found, last)
+        return self.is_excluded if last == before else self._automaton.is_excluded(last)
 
     def below(self, name: bytes) -> "_Position":
         """Return the position of an entry of this folder."""

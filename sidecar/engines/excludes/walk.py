@@ -48,12 +48,14 @@ class Excludes:
         tags: the files that exclude the folder in which they are.
         largest: what is larger, in bytes, is left out; None: nothing for its size.
         one_file_system: whether file systems that are mounted below a path are left out.
+        folders: absolute paths of folders that are left out besides, such as a repository.
     """
 
     matcher: ExcludeMatcher
     tags: tuple[FolderTag, ...] = (CACHE_TAG,)
     largest: int | None = None
     one_file_system: bool = False
+    folders: frozenset[bytes] = frozenset()
 
 
 def walk(paths: Sequence[bytes], excludes: Excludes) -> Iterator[Seen]:
@@ -123,6 +125,7 @@ class _Walk:
         place = self._excludes.matcher.place(path)
         kept = self._kept_by_tags(folder) if name else None
         is_out = place.is_left_out or not (kept is None or name in kept)
+        is_out = is_out or path in self._excludes.folders
         device = status.st_dev if self._excludes.one_file_system else 0
         if stat.S_ISDIR(status.st_mode) and (not is_out or path in self._passages):
             self._waiting.append(_Folder(path, place, device, device, is_out))
@@ -169,12 +172,15 @@ class _Walk:
             if not is_folder and self._is_too_large(status):
                 return Seen(entry.path, Fate.LEFT_OUT)
         if is_folder:
+            if entry.path in self._excludes.folders:
+                return self._left_out(folder, entry)
             place = folder.place.below(entry.name)
             self._waiting.append(_Folder(entry.path, place, folder.device, own_device))
             return Seen(entry.path, Fate.FOLDER)
-        if not (entry.is_file(follow_symlinks=False) or entry.is_symlink() or _is_no_socket(entry)):
-            return Seen(entry.path, Fate.LEFT_OUT)
-        return Seen(entry.path, Fate.TAKEN)
+        is_taken = (
+            entry.is_file(follow_symlinks=False) or entry.is_symlink() or _is_no_socket(entry)
+        )
+        return Seen(entry.path, Fate.TAKEN if is_taken else Fate.LEFT_OUT)
 
     def _left_out(self, folder: _Folder, entry: os.DirEntry[bytes]) -> Seen:
         """Return an entry that is left out, unless it leads to a path that is not."""

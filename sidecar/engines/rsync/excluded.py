@@ -4,6 +4,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from sidecar.engines.excludes.walk import Excludes, Fate, walk
 
@@ -17,12 +18,12 @@ def exclude_file(
 ) -> Iterator[str]:
     """Lend the path of a file with patterns for what is left out of a copy of `root`.
 
-    Each of them means one path and what is below it; `own` are such paths besides. The path is
-    empty if nothing is left out. Raises OSError.
+    Each of them means one path and what is below it; `own` are folders that are left out besides.
+    The path is empty if nothing is left out. Raises OSError.
     """
-    paths = [path.encode(errors="surrogateescape") for path in own]
-    seen = walk([os.fsencode(source) for source in sources], excludes)
-    paths += [one.path for one in seen if one.fate is Fate.LEFT_OUT]
+    wanted = replace(excludes, folders=frozenset(map(os.fsencode, own)))
+    seen = walk([os.fsencode(source) for source in sources], wanted)
+    paths = [one.path for one in seen if one.fate is Fate.LEFT_OUT]
     if not paths:
         yield ""
         return

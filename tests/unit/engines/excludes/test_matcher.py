@@ -155,3 +155,13 @@ def test_folders_in_which_patterns_have_come_differently_far_are_forgotten() -> 
     place = ExcludeMatcher(patterns).place(b"/data")
     assert all(place.below(b"%d" % number).leaves_out(b"x") for number in range(1500))
     assert place.below(b"0").leaves_out(b"x")
+
+
+def test_patterns_that_would_take_long_are_refused_or_quick() -> None:
+    """Whoever writes a label must not make a backup take long."""
+    with pytest.raises(SpecInvalid, match=r"more than 16 parts that are \*\*"):
+        ExcludeMatcher(["**/" * 17 + "a"])
+    patterns = ["**/" * 16 + "a", "/" + "**/*/" * 16 + "a", "?" * 1000, "*a" * 1000 + "b"]
+    place = ExcludeMatcher(patterns).place(b"/b" * 50)
+    assert place.leaves_out(b"a")
+    assert not place.leaves_out(b"a" * 255)

@@ -31,6 +31,20 @@ def test_what_is_left_out_is_told_at_its_top(tmp_path: Path) -> None:
     }
 
 
+def test_folders_may_be_left_out_by_their_path(tmp_path: Path) -> None:
+    """Such as a repository in the folder that is backed up; others of its name are taken."""
+    for name in ("repo/below", "a/repo"):
+        (tmp_path / name).mkdir(parents=True)
+    excludes = Excludes(ExcludeMatcher(), folders=frozenset({bytes(tmp_path / "repo")}))
+    found = seen(tmp_path, excludes=excludes)
+    assert Fate.LEFT_OUT is found[bytes(tmp_path / "repo")].fate
+    assert Fate.FOLDER is found[bytes(tmp_path / "a/repo")].fate
+    assert 4 == len(found)
+    assert [Fate.LEFT_OUT] == [
+        one.fate for one in seen(tmp_path / "repo", excludes=excludes).values()
+    ]
+
+
 def test_a_path_may_be_a_file_or_a_link_or_left_out(tmp_path: Path) -> None:
     """Each is decided like anything below a path."""
     for name in ("file", "large", "out"):
