@@ -61,7 +61,8 @@ def render_engines() -> str:
     """Write the page."""
     return page(
         "Engines",
-        "An engine is a program that makes snapshots. The address of a repository chooses it.",
+        "An engine is a program that makes snapshots. The address of a repository chooses it: "
+        "`rsync:/backup` is for [rsync](../how-to/rsync.md), what names no engine for restic.",
         "## What each can do",
         _capabilities(),
         "## What a retention keeps",
