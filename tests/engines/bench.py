@@ -124,9 +124,9 @@ class ResticBench(Bench):
     records: LockRecords | None = None
 
     @classmethod
-    def at(cls, folder: Path) -> "ResticBench":
+    def at(cls, folder: Path, program: str = RESTIC) -> "ResticBench":
         """Make one in an empty folder."""
-        return cls(folder, make_restic)
+        return cls(folder, make_restic, program=program)
 
     def damage(self) -> None:
         """Break every file of data."""

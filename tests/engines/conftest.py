@@ -1,5 +1,9 @@
-"""A bench for each test, with a repository that exists already or without."""
+"""A bench for each test, with a repository that exists already or without.
 
+`RESTIC_CURRENT=/path/to/restic` adds a second restic to that of the machine.
+"""
+
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,8 +12,12 @@ import pytest
 from sidecar.runner.journal import Journal
 from tests.engines.bench import Bench, ResticBench, RsyncBench, copy_of, empty_tree, quick_repo
 
+CURRENT = os.environ.get("RESTIC_CURRENT", "")
 KINDS: dict[str, Callable[[Path], Bench]] = {"restic": ResticBench.at, "rsync": RsyncBench.at}
 TEMPLATES: dict[str, Callable[[Path], Path]] = {"restic": quick_repo, "rsync": empty_tree}
+if CURRENT:
+    KINDS["restic-current"] = lambda folder: ResticBench.at(folder, CURRENT)
+    TEMPLATES["restic-current"] = quick_repo
 
 
 @pytest.fixture(scope="session")

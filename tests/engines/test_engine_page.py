@@ -20,7 +20,7 @@ def test_each_engine_stands_there(restic: ResticBench) -> None:
 def test_the_page_says_what_the_program_can(bench: Bench, kind: str) -> None:
     """Word for word; what came with a later version an older one may lack."""
     can = bench.engine().capabilities()
-    column = columns()[EngineName(kind)]
+    column = columns()[EngineName(kind.partition("-")[0])]
 
     for one in fields(Capabilities):
         word, _, condition = column[one.name].partition(", ")

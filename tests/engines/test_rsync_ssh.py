@@ -29,6 +29,12 @@ def server(tmp_path: Path) -> Iterator[SshServer]:
         yield running
 
 
+def ssh_flag(server: SshServer) -> str:
+    """Return the flag for that server; one connection serves all commands, as logging in is slow."""
+    shared = f"-o ControlMaster=auto -o ControlPath={server.folder}/m -o ControlPersist=5"
+    return f"--ssh 'ssh -p {server.port} {shared}'"
+
+
 def engine_for(
     bench: RsyncBench, server: SshServer, *flags: str, folder: str = "repo"
 ) -> RsyncEngine:
@@ -36,7 +42,7 @@ def engine_for(
     bench.added["PATH"] = f"{server.programs}:{os.environ['PATH']}"
     bench.runner = ProcessRunner(bench.environ, grace=bench.grace)
     uri = f"rsync:{getpass.getuser()}@127.0.0.1:{server.folder}/{folder}"
-    made = bench.engine(uri=uri, flags=(f"--ssh 'ssh -p {server.port}'", *flags))
+    made = bench.engine(uri=uri, flags=(ssh_flag(server), *flags))
     assert isinstance(made, RsyncEngine)
     return made
 
@@ -170,7 +176,7 @@ def engine_of_weak(
     bench.added["PATH"] = f"{server.programs}:{os.environ['PATH']}"
     bench.runner = ProcessRunner(bench.environ, grace=bench.grace)
     uri = f"rsync:127.0.0.1:{weak.folder}/repo"
-    made = bench.engine(uri=uri, flags=(f"--ssh 'ssh -p {server.port}'", *flags))
+    made = bench.engine(uri=uri, flags=(ssh_flag(server), *flags))
     assert isinstance(made, RsyncEngine)
     return made
 
@@ -231,6 +237,8 @@ def test_a_server_with_another_key_is_not_trusted(rsync: RsyncBench, server: Ssh
     engine.initialise()
     other = server.make_key("other_key")
     server.known_hosts.write_text(f"[127.0.0.1]:{server.port} {other}")
+    # The connection of before is trusted.
+    (server.folder / "m").unlink()
     done = engine.capture(rsync.plan(), INSTANCE, rsync.reported.append)
 
     assert (ResultKind.FAILED, FailureClass.AUTH) == (done.kind, done.failure)
