@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(600)
 SAMPLE = Path(__file__).parents[2] / "testdata" / "example-sidecar.config.json"
 PLAN = "backrest_sidecar_shop_db"
 STOP_SECONDS = 5.0
-MOST_BYTES = 110 << 20
+MOST_BYTES = 215 << 20
 """What the packages of the image may take."""
 REPO = {
     "id": "default",

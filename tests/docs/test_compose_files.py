@@ -32,6 +32,7 @@ def test_these_are_the_files() -> None:
     """A new one has to be tested too."""
     assert FILES == [
         "compose.dry-run.yaml",
+        "compose.engines.yaml",
         "compose.restore.yaml",
         "compose.runner-restore.yaml",
         "compose.runner.yaml",
@@ -42,7 +43,11 @@ def test_these_are_the_files() -> None:
 
 def test_data_is_read_only_at_its_own_path() -> None:
     """A plan's path is then the path on the host, whoever executes it."""
-    for name, service in (("compose.yaml", "backrest"), ("compose.runner.yaml", "runner")):
+    for name, service in (
+        ("compose.yaml", "backrest"),
+        ("compose.runner.yaml", "runner"),
+        ("compose.engines.yaml", "companion"),
+    ):
         found = mounts(name, service)
         assert {path: (path, "ro") for path in DATA} == {path: found[path] for path in DATA}
 
@@ -66,6 +71,23 @@ def test_both_have_the_directory_of_the_document() -> None:
     assert "--config=/etc/backrest/config.json" in stack["init"]["command"]
     given = stack["sidecar"]["environment"]["BACKREST_SIDECAR_CONFIG"]
     assert given == "/etc/backrest/config.json"
+
+
+def test_the_companion_sees_what_backrest_sees_and_executes_its_own_document() -> None:
+    """Its repository too, for a restore; and snapshots of both bear one instance's name."""
+    stack, base = services("compose.engines.yaml"), services("compose.yaml")
+    found = mounts("compose.engines.yaml", "companion")
+    theirs = mounts("compose.yaml", "backrest")
+    assert theirs.items() - found.items() == {("/data", ("data", "")), ("/cache", ("cache", ""))}
+    environment = stack["companion"]["environment"]
+    assert "runner" == environment["BACKREST_RUNNER_DOCUMENTS"]
+    assert base["backrest"]["environment"]["BACKREST_CONFIG"] == environment["BACKREST_CONFIG"]
+    assert base["backrest"]["environment"]["TZ"] == environment["TZ"]
+    instance = "--instance=backrest"
+    assert instance in base["init"]["command"]
+    assert instance in stack["init-engines"]["command"]
+    [repo] = [word for word in stack["init-engines"]["command"] if word.startswith("--repo=")]
+    assert repo.partition("rsync:")[2] in found
 
 
 def test_the_interface_is_closed_and_the_sidecar_has_the_login() -> None:

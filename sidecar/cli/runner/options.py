@@ -6,7 +6,14 @@ from pathlib import Path
 import click
 
 from sidecar.cli import options as flags
-from sidecar.cli.options import about, config_flag, docker_flag, page_options, state_dir_flag
+from sidecar.cli.options import (
+    about,
+    config_flag,
+    docker_flag,
+    page_options,
+    runner_config_flag,
+    state_dir_flag,
+)
 from sidecar.engines.options import OnMissing
 from sidecar.runner.due import CatchUp
 from sidecar.runner.notify.notices import NoticeEvent
@@ -20,12 +27,7 @@ log_options = log_options_at("warn")
 document_options = about(
     "the document",
     config_flag(option),
-    option(
-        "--runner-config",
-        type=click.Path(path_type=Path, readable=False),
-        help="The runner's own document, which Backrest never reads; used if it is there.  "
-        "[default: runner.json beside the document]",
-    ),
+    runner_config_flag(option),
     option(
         "--documents",
         type=click.Choice([choice.value for choice in DocumentChoice]),
