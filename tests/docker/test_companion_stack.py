@@ -19,13 +19,6 @@ WEB_PLAN, OWN_PLAN = f"{PLAN}shop_web", f"{PLAN}backup_backrest"
 TO_FILES = WEB.replace(
     'backrest.enable: "true"', 'backrest.enable: "true"\n      backrest.repo: files'
 )
-RUNNER = {
-    "modno": 1,
-    "version": 6,
-    "instance": "backrest",
-    "repos": [{"id": "files", "uri": "/files", "password": "x", "autoInitialize": True}],
-}
-"""The runner's document, with a repository of the program that is the same for both."""
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +34,6 @@ def stack(
     name, _, tag = image_of("compose.engines.yaml", "companion").rpartition(":")
     stack_client.tag(image, name, tag)
     made = Stack(networked_engine, tmp_path_factory.mktemp("stack") / "backup", files=FILES)
-    made.config.parent.mkdir()
-    own = made.config.with_name("runner.json")
-    own.write_text(json.dumps(RUNNER))
-    own.chmod(0o600)
     try:
         made.compose("up", "--detach")
         made.add("shop", TO_FILES)
@@ -85,8 +74,10 @@ def test_each_runs_the_plans_of_its_own_document(
     assert "success" in companion(stack, "backup", WEB_PLAN)
 
     data = stack.engine.data_root / "volumes" / "shop_www" / "_data"
-    assert (data / "dump.txt").exists()
+    saved = [*(stack.folder / "files").rglob("dump.txt")]
+    assert {"dumped\n"} == {file.read_text() for file in saved}
     assert str(data) in companion(stack, "snapshots", WEB_PLAN)
+    assert ": verified (" in companion(stack, "verify", WEB_PLAN)
     assert "success" in stack.sidecar("backup", "backup/backrest")
     web = {"label": ["com.docker.compose.project=shop", "com.docker.compose.service=web"]}
     [state] = [str(one["State"]) for one in stack_client.containers(all=True, filters=web)]

@@ -13,7 +13,7 @@ from sidecar.runner.job.upkeep import Probed
 from sidecar.runner.journal import Past, RunOutcome
 from sidecar.runner.loader import DocumentTrouble, Loaded
 from sidecar.runner.status import PlanState, RunnerStatus, UpkeepState
-from sidecar.runner.union import DocumentName, Documents
+from sidecar.runner.union import DocumentName, DocumentNotice, Documents, NoticeReason
 from sidecar.service.health import Health, HealthAspect
 
 NOW, DAY, HOUR = 1_780_000_000.0, 86_400.0, 3_600.0
@@ -75,6 +75,22 @@ def test_what_is_wrong_with_the_process_keeps_it_from_being_ready(
     found = health(**known)
     assert (words,) == found.sentences == found.against(HealthAspect.READY)
     assert not found.is_healthy
+
+
+def test_a_repository_that_is_refused_is_told_and_a_plan_that_moves_is_not() -> None:
+    """The one stays so until somebody does something, the other passes."""
+    refused = DocumentNotice(NoticeReason.TWICE, "nas", "the repository nas stands in both", "x")
+    moving = DocumentNotice(NoticeReason.MOVING, "web", "the plan web stands in both")
+    found = health(loaded=Loaded(Documents(notices=(refused, moving))))
+    assert (refused.message,) == found.sentences
+    assert (False, True) == (found.is_healthy, found.is_ready)
+
+
+def test_a_plan_that_was_saved_elsewhere_for_a_while_is_not_late_when_it_is_back() -> None:
+    """Its own last success is old; it counts from when it was taken over."""
+    known: dict[str, Any] = {"last_success": NOW - 9 * DAY}
+    assert () == reasons(plan(first_seen=NOW - DAY, **known))
+    assert 1 == len(reasons(plan(first_seen=NOW - 10 * DAY, **known)))
 
 
 def test_a_backup_that_the_end_of_the_runner_cut_off_is_none() -> None:

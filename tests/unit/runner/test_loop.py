@@ -184,6 +184,31 @@ def test_a_new_document_runs_nothing_of_the_past(world: World) -> None:
     assert {WEB} == world.waiting()
 
 
+def test_the_status_tells_in_which_document_a_plan_stands_and_what_is_wrong_with_it(
+    world: World,
+) -> None:
+    """Also which repository is refused, and so which plan is not run."""
+    world.loop.poll()
+    own = world.config.with_name("runner.json")
+    disk = {"id": "disk", "uri": "dar:/disk", "autoInitialize": True}
+    document = {"modno": 1, "version": 6, "instance": "here", "repos": [disk]}
+    own.write_text(json.dumps({**document, "plans": [plan("mail", repo="disk")]}))
+    world.loop.poll()
+    own.write_text("{")
+    world.now += HOUR
+    world.loop.poll()
+    shown = status_json(world.report.snapshot())
+    assert ("runner.json",) == (*shown["broken"],)
+    assert [("web", "config.json"), ("mail", "runner.json")] == [
+        (one["plan"], one["document"]) for one in shown["plans"]
+    ]
+    assert [("repo.no-engine", "disk")] == [
+        (one["reason"], one["about"]) for one in shown["notices"]
+    ]
+    assert "dar" in shown["plans"][1]["blocked"]
+    assert {WEB} == world.waiting()
+
+
 def test_what_waits_is_not_queued_again(world: World) -> None:
     """And what is over is due again at its next fire only."""
     world.loop.poll()
