@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sidecar.backrest.engine_options import ENGINE_OPTIONS
 from tests.docs.blocks import ROOT, Block, blocks_of, page_name, pages, prose_of
 from tests.docs.reading import (
     PROGRAMS,
@@ -29,8 +30,11 @@ FOREIGN_FLAGS = {
     *("--exclude-larger-than", "--exclude-if-present", "--exclude-caches", "--one-file-system"),
     *("--skip-if-unchanged", "--tag", "--read-concurrency", "--compression"),
     "--include",  # of restic's restore
+    "--fake-super",  # of rsync
     *("--rm", "--user", "--engine", "--image"),  # of docker run, and of our own benchmarks
 }
+# Those of engines stand in a repository of a document.
+ENGINE_FLAGS = {option.name for options in ENGINE_OPTIONS.values() for option in options}
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: str(block.place))
@@ -60,7 +64,7 @@ def test_prose_names_flags_and_variables_that_exist(page: Path) -> None:
     spans = re.findall(r"`([^`\n]+)`", prose_of(page.read_text()))
     flags = {span.split()[0].partition("=")[0] for span in spans if re.match(r"--\w", span)}
     variables = {name for span in spans for name in re.findall(OUR_VARIABLE, span)}
-    assert set() == flags - known_flags() - FOREIGN_FLAGS
+    assert set() == flags - known_flags() - FOREIGN_FLAGS - ENGINE_FLAGS
     assert set() == variables - known_variables()
     for span in spans:
         for program in PROGRAMS:
