@@ -112,6 +112,8 @@ def make_engine(repository: Path, program: str) -> RsyncEngine:
 def back_up(engine: RsyncEngine, plan: RunPlan) -> None:
     """Back up; raises RuntimeError if that fails."""
     done = engine.capture(plan, _INSTANCE, lambda _: None)
+    if not done.reason:
+        done = engine.seal(plan, done, lambda _: None)
     if done.reason:
         raise RuntimeError(done.reason)
 
@@ -121,6 +123,8 @@ def _copy(program: str, tree: Path, bare: Path, step: int, excludes: tuple[str, 
     words = [f"--exclude={pattern}" for pattern in excludes]
     command = [program, *_FLAGS, *link, *words, str(tree), f"{bare / str(step)}/"]
     subprocess.run(command, check=True)
+    # A snapshot of ours counts when it is on the disk.
+    subprocess.run(["sync", "-f", str(bare)], check=True)
 
 
 def _seconds(run: Callable[[], None]) -> float:

@@ -22,6 +22,7 @@ from sidecar.engines.base import (
     HeldLock,
     LockRecords,
     Progress,
+    Report,
     ResultKind,
 )
 from sidecar.engines.locking import Host, Locking
@@ -39,6 +40,14 @@ RESTIC = os.environ.get("RESTIC", "restic")
 RSYNC = os.environ.get("RSYNC", "rsync")
 
 _MOST_TRIES = 30
+
+
+def save(
+    engine: Engine, plan: RunPlan, report: Report = lambda _: None, instance: str = INSTANCE
+) -> CommandResult:
+    """Back a plan up as a run does: capture it, and seal what was captured."""
+    done = engine.capture(plan, instance, report)
+    return done if done.kind is ResultKind.FAILED else engine.seal(plan, done, report)
 
 
 @dataclass
@@ -96,10 +105,7 @@ class Bench:
 
     def backup(self, plan: RunPlan | None = None) -> CommandResult:
         """Back up, which has to succeed."""
-        engine, chosen = self.engine(), plan or self.plan()
-        done = engine.capture(chosen, INSTANCE, self.reported.append)
-        if not done.is_sealed:
-            done = engine.seal(chosen, done, self.reported.append)
+        done = save(self.engine(), plan or self.plan(), self.reported.append)
         assert (ResultKind.SUCCESS, "") == (done.kind, done.reason)
         return done
 

@@ -17,7 +17,7 @@ from sidecar.backrest.plan import Retention
 from sidecar.engines.rsync.storage import LocalStorage
 from tests.engines.bench import INSTANCE, RsyncBench
 
-_CHANGES = ("write", "make", "rename", "point", "remove")
+_CHANGES = ("write", "make", "rename", "point", "remove", "flush")
 
 
 def main(folder: str, work: str, number: str) -> None:

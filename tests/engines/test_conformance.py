@@ -21,7 +21,7 @@ from sidecar.engines.base import (
     ResultKind,
 )
 from sidecar.lib.process import Child
-from tests.engines.bench import INSTANCE, Bench
+from tests.engines.bench import INSTANCE, Bench, save
 
 MEGABYTE = 1 << 20
 
@@ -291,7 +291,7 @@ def test_a_missing_path_fails_the_whole_plan(bench: Bench) -> None:
     """An unmounted disk must not look like a good backup."""
     bench.write("file", "x")
     plan = bench.plan("web", bench.source, bench.folder / "absent")
-    done = bench.engine().capture(plan, INSTANCE, bench.reported.append)
+    done = save(bench.engine(), plan, bench.reported.append)
 
     assert (ResultKind.FAILED, FailureClass.SOURCE_MISSING) == (done.kind, done.failure)
     assert str(bench.folder / "absent") in done.reason
@@ -304,7 +304,7 @@ def test_snapshots_are_those_of_the_plan_oldest_first(bench: Bench) -> None:
     mine, other = bench.plan("web"), bench.plan("web2")
     for plan in (mine, other, mine):
         bench.backup(plan)
-    foreign = bench.engine().capture(mine, "elsewhere", bench.reported.append)
+    foreign = save(bench.engine(), mine, bench.reported.append, "elsewhere")
     times = [snapshot.time for snapshot in bench.engine().snapshots(mine, INSTANCE)]
 
     assert ResultKind.SUCCESS is foreign.kind
@@ -319,7 +319,7 @@ def test_forget_touches_the_plan_only(bench: Bench) -> None:
     mine, other = bench.plan("web"), bench.plan("web2")
     for plan in (mine, other, other, mine):
         bench.backup(plan)
-    bench.engine().capture(mine, "elsewhere", bench.reported.append)
+    save(bench.engine(), mine, bench.reported.append, "elsewhere")
     newest = bench.names(mine)[-1]
     done = bench.engine().forget(mine, INSTANCE, Retention(last=1))
 
@@ -423,13 +423,13 @@ def test_a_backup_that_is_stopped_says_so_and_the_next_succeeds(bench: Bench) ->
     engine = bench.engine()
     results = []
     thread = threading.Thread(
-        target=lambda: results.append(engine.capture(bench.plan(), INSTANCE, lambda _: None))
+        target=lambda: results.append(save(engine, bench.plan(), lambda _: None))
     )
     thread.start()
     assert began.wait(30)
     bench.runner.stop_all()
     thread.join()
-    refused = bench.engine().capture(bench.plan(), INSTANCE, bench.reported.append)
+    refused = save(bench.engine(), bench.plan(), bench.reported.append)
     bench.runner.allow()
 
     for done in (results[0], refused):
@@ -448,7 +448,7 @@ def test_a_program_that_is_killed_leaves_no_half_snapshot(bench: Bench) -> None:
         bench.write("file", f"{number}")
         before = bench.names()
         killed = kill_at_start(bench, number)
-        done = bench.engine().capture(bench.plan(), INSTANCE, bench.reported.append)
+        done = save(bench.engine(), bench.plan(), bench.reported.append)
         bench.on_start = None
         if not killed:
             break

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -21,7 +22,7 @@ from sidecar.engines.marker import MARKER
 from sidecar.engines.options import OnMissing
 from sidecar.engines.rsync.commands import Keeping
 from sidecar.engines.rsync.storage import LocalStorage
-from tests.engines.bench import INSTANCE, RsyncBench
+from tests.engines.bench import INSTANCE, RsyncBench, save
 
 READ_ALL = CheckPolicy(read_data_subset_percent=100)
 # Of one file system, far fewer bytes than two snapshots of what is written there.
@@ -143,13 +144,47 @@ def test_killed_at_any_moment_it_leaves_nothing_half(rsync: RsyncBench, work: st
     assert number > 4
 
 
+def test_what_is_captured_counts_once_it_is_sealed(rsync: RsyncBench) -> None:
+    """It is on the disk then; what was never sealed is gone with the next backup."""
+    rsync.write("file", "first")
+    engine, plan = rsync.engine(), rsync.plan()
+    captured = engine.capture(plan, INSTANCE, rsync.reported.append)
+    before = rsync.names(plan)
+    sealed = engine.seal(plan, captured, rsync.reported.append)
+    rsync.engine().capture(plan, INSTANCE, rsync.reported.append)
+    made = rsync.backup()
+
+    assert (ResultKind.SUCCESS, "", False) == (
+        captured.kind,
+        captured.snapshot,
+        captured.is_sealed,
+    )
+    assert [] == before
+    assert replace(captured, snapshot=sealed.snapshot, is_sealed=True) == sealed
+    assert [sealed.snapshot, made.snapshot] == rsync.names(plan)
+    assert sealed == engine.seal(plan, sealed, rsync.reported.append)
+
+
+def test_what_another_runner_has_removed_meanwhile_is_not_sealed(rsync: RsyncBench) -> None:
+    """No lock is held while services start again: that it is gone is told."""
+    rsync.write("file", "first")
+    engine, plan = rsync.engine(), rsync.plan()
+    captured = engine.capture(plan, INSTANCE, rsync.reported.append)
+    made = rsync.backup()
+    sealed = engine.seal(plan, captured, rsync.reported.append)
+
+    assert ResultKind.FAILED is sealed.kind
+    assert "what was copied is gone" in sealed.reason
+    assert [made.snapshot] == rsync.names(plan)
+
+
 def test_a_source_that_is_missing_leaves_nothing(rsync: RsyncBench) -> None:
     """Or only what is there is saved, with a warning, where that is asked for."""
     rsync.write("file", "x")
     plan = rsync.plan("web", rsync.source, rsync.folder / "absent")
-    done = rsync.engine().capture(plan, INSTANCE, rsync.reported.append)
+    done = save(rsync.engine(), plan, rsync.reported.append)
     rsync.on_missing = OnMissing.WARN
-    warned = rsync.engine().capture(plan, INSTANCE, rsync.reported.append)
+    warned = save(rsync.engine(), plan, rsync.reported.append)
 
     assert (ResultKind.FAILED, FailureClass.SOURCE_MISSING) == (done.kind, done.failure)
     assert (ResultKind.WARNING, FailureClass.SOURCE_MISSING) == (warned.kind, warned.failure)
@@ -167,7 +202,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_saved(rsync: RsyncBenc
     rsync.program = str(program)
     rsync.write("open", "x")
     rsync.write("closed", "x", 0)
-    done = rsync.engine().capture(rsync.plan(), INSTANCE, rsync.reported.append)
+    done = save(rsync.engine(), rsync.plan(), rsync.reported.append)
 
     assert (ResultKind.WARNING, FailureClass.PERMISSION) == (done.kind, done.failure)
     assert f"1 file or folder could not be read: {rsync.source}/closed" in done.reason
@@ -184,7 +219,7 @@ def test_on_a_full_disk_nothing_counts_that_is_not_whole(tmp_path: Path) -> None
         bench.write("file", os.urandom(SMALL // 3))
         second = bench.backup().snapshot
         bench.write("file", os.urandom(SMALL // 2))
-        done = bench.engine().capture(bench.plan(), INSTANCE, bench.reported.append)
+        done = save(bench.engine(), bench.plan(), bench.reported.append)
         names = bench.names(bench.plan())
         (bench.store / "rest").write_bytes(bytes(shutil.disk_usage(bench.store).free))
         forgotten = bench.engine().forget(bench.plan(), INSTANCE, Retention(last=1))
@@ -201,7 +236,7 @@ def test_without_hard_links_only_full_copies_are_made(
     """And only if that is asked for."""
     monkeypatch.setattr(LocalStorage, "keeps", lambda *_: Keeping(hard_links=False))
     rsync.write("file", "x")
-    refused = rsync.engine().capture(rsync.plan(), INSTANCE, rsync.reported.append)
+    refused = save(rsync.engine(), rsync.plan(), rsync.reported.append)
     rsync.flags = ("--full-copies",)
     first, second = (rsync.tree(rsync.backup().snapshot) for _ in range(2))
 
@@ -213,11 +248,11 @@ def test_without_hard_links_only_full_copies_are_made(
 def test_the_disk_that_is_not_mounted_is_not_written_to(rsync: RsyncBench) -> None:
     """Nor is another one in its place."""
     guid = rsync.engine().probe()
-    other = rsync.engine(guid="0" * 64).capture(rsync.plan(), INSTANCE, rsync.reported.append)
-    same = rsync.engine(guid=guid).capture(rsync.plan(), INSTANCE, rsync.reported.append)
+    other = save(rsync.engine(guid="0" * 64), rsync.plan(), rsync.reported.append)
+    same = save(rsync.engine(guid=guid), rsync.plan(), rsync.reported.append)
     shutil.rmtree(rsync.store)
     rsync.store.mkdir()
-    gone = rsync.engine().capture(rsync.plan(), INSTANCE, rsync.reported.append)
+    gone = save(rsync.engine(), rsync.plan(), rsync.reported.append)
 
     assert FailureClass.REPO_NOT_FOUND is other.failure is gone.failure
     assert guid[:8] in other.reason
@@ -305,7 +340,7 @@ def test_check_knows_a_file_that_was_saved_otherwise(rsync: RsyncBench) -> None:
 
 def backup_of(bench: RsyncBench, plan: str) -> CommandResult:
     """Back up a plan, which may fail."""
-    return bench.engine().capture(bench.plan(plan), INSTANCE, bench.reported.append)
+    return save(bench.engine(), bench.plan(plan), bench.reported.append)
 
 
 def test_who_works_on_a_plan_works_alone(rsync: RsyncBench) -> None:
@@ -406,7 +441,7 @@ def test_odd_names_are_left_out_and_their_neighbours_are_not(
         excludes=(f"{rsync.source}/skip", *(f"{rsync.source}/sub/{one}" for one in escaped)),
         backup_flags=("--exclude-larger-than 1k",),
     )
-    done = rsync.engine().capture(plan, INSTANCE, rsync.reported.append)
+    done = save(rsync.engine(), plan, rsync.reported.append)
     [snapshot] = rsync.engine().snapshots(plan, INSTANCE)
     found = {one.path for one in rsync.engine().entries(snapshot, str(rsync.source))}
     names = {os.fsencode(one) for one in os.listdir(rsync.source)}
@@ -426,7 +461,7 @@ def test_odd_names_are_left_out_and_their_neighbours_are_not(
 def test_flags_that_are_restics_alone_are_told(rsync: RsyncBench) -> None:
     """The backup is made without them."""
     plan = rsync.plan(backup_flags=("--exclude-caches --read-concurrency 4",))
-    done = rsync.engine().capture(plan, INSTANCE, rsync.reported.append)
+    done = save(rsync.engine(), plan, rsync.reported.append)
 
     assert ResultKind.SUCCESS is done.kind
     assert "--read-concurrency" in done.note

@@ -9,6 +9,7 @@ import pytest
 from sidecar.backrest.plan import Retention
 from sidecar.engines.base import CommandResult, ResultKind
 from tests.engines.bench import INSTANCE, RsyncBench
+from tests.engines.bench import save as save_with
 from tests.engines.file_systems import fuse_fat, make_fat, mounted, mounted_exfat
 
 
@@ -38,7 +39,7 @@ def without_attributes(bench: RsyncBench) -> Iterator[RsyncBench]:
 
 def save(bench: RsyncBench) -> CommandResult:
     """Back up."""
-    return bench.engine().capture(bench.plan(), INSTANCE, bench.reported.append)
+    return save_with(bench.engine(), bench.plan(), bench.reported.append)
 
 
 def test_exfat_keeps_contents_if_that_is_enough(on_exfat: RsyncBench, tmp_path: Path) -> None:

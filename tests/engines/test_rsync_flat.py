@@ -11,7 +11,7 @@ import pytest
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy
 from sidecar.engines.base import EngineError, FailureClass, ResultKind
-from tests.engines.bench import INSTANCE, RsyncBench
+from tests.engines.bench import INSTANCE, RsyncBench, save
 
 BERLIN = ZoneInfo("Europe/Berlin")
 # A Sunday.
@@ -141,7 +141,7 @@ def test_a_flat_tree_is_that_of_one_plan(flat: RsyncBench) -> None:
     """Two would delete each other's snapshots."""
     flat.backup()
     other = flat.plan("shop")
-    done = flat.engine().capture(other, INSTANCE, flat.reported.append)
+    done = save(flat.engine(), other, flat.reported.append)
     forgotten = flat.engine().forget(other, INSTANCE, Retention(last=1))
 
     assert ResultKind.FAILED is done.kind is forgotten.kind

@@ -216,6 +216,11 @@ def render_remove(access: RsyncAccess, paths: Sequence[str]) -> Command:
     return Command((*access.prefix, "rm", "-rf", "--", *paths), dict(_PLAIN), "rm")
 
 
+def render_flush(access: RsyncAccess, folder: str) -> Command:
+    """Have all that was written to the file system of a folder of this machine on its disk."""
+    return Command((*access.prefix, "sync", "-f", folder), dict(_PLAIN), "sync")
+
+
 def render_remote(access: RsyncAccess, script: str, shown: str) -> Command:
     """Run a line of a shell on the other machine."""
     argv = (*access.prefix, *access.ssh, access.address.ssh_host, script)

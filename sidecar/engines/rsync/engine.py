@@ -81,6 +81,7 @@ class RsyncEngine:
         self._settings = read_settings(repo, access, options.rsync)
         self._mask = masking_of(repo, access).mask
         self._program = RsyncProgram(runner, on_start, options.limits)
+        self._unnamed: _Unnamed | None = None
 
     def capabilities(self) -> Capabilities:
         """Return what it can do in this repository, as far as that can be tried."""
@@ -112,9 +113,16 @@ class RsyncEngine:
         return as_result(lambda: self._backup(plan, instance, report))
 
     def seal(self, plan: RunPlan, captured: CommandResult, report: Report) -> CommandResult:
-        """Return what was captured: it is a snapshot as soon as all of it is copied."""
+        """Have what was captured written to the disk, and name it: from then on it counts.
+
+        On another machine it counts as soon as all of it is copied.
+        """
         del plan, report
-        return captured
+        copied = self._unnamed
+        if captured.is_sealed or copied is None:
+            return captured
+        self._unnamed = None
+        return as_result(lambda: self._seal(copied, captured))
 
     def preview(self, plan: RunPlan, instance: str, report: Report) -> Preview:
         """Return what a backup of the plan would do; changes nothing, creates nothing."""
@@ -244,7 +252,11 @@ class RsyncEngine:
                         copied.root,
                         keeping.faked,
                     )
-                    self._repository.finish(place, record, has_links=keeping.symlinks)
+                    unnamed = _Unnamed(place, record, has_links=keeping.symlinks)
+                    if self._storage.is_flushed:
+                        self._unnamed = unnamed
+                    else:
+                        self._name(unnamed)
             except EngineError:
                 self._give_up(place, name)
                 raise
@@ -253,11 +265,30 @@ class RsyncEngine:
                 return copied.result
         made = replace(
             copied.result,
-            snapshot=place.id_of(name),
+            snapshot="" if self._unnamed else place.id_of(name),
+            is_sealed=self._unnamed is None,
             listed=tuple(one.snapshot for one in owned),
             note="; ".join(filter(None, (_note_of(keeping), copied.result.note))),
         )
         return sources.warn(made)
+
+    def _seal(self, unnamed: "_Unnamed", captured: CommandResult) -> CommandResult:
+        """Name what was copied when all of it is on the disk; no lock was held since."""
+        place, name = unnamed.place, unnamed.record.name
+        with self._locks.holding(place.plan):
+            if not self._storage.exists(self._repository.partial(place, name)):
+                message = "what was copied is gone: does another runner save to this repository?"
+                raise EngineError(FailureClass.UNKNOWN, message)
+            try:
+                self._storage.flush(self._repository.root)
+                self._name(unnamed)
+            except EngineError:
+                self._give_up(place, name)
+                raise
+        return replace(captured, snapshot=place.id_of(name), is_sealed=True)
+
+    def _name(self, unnamed: "_Unnamed") -> None:
+        self._repository.finish(unnamed.place, unnamed.record, has_links=unnamed.has_links)
 
     def _preview(self, plan: RunPlan, instance: str, report: Report) -> CommandResult:
         sources = self._sources(plan, instance)
@@ -500,6 +531,15 @@ class RsyncEngines:
     def make(self, repo: Repo, on_start: OnStart | None = None) -> RsyncEngine:
         """Return the engine of a repository. Raises EngineError, see `RsyncEngine`."""
         return RsyncEngine(repo, self.runner, self.options, on_start)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unnamed:
+    """A copy that is whole, and that counts as a snapshot once it has its name."""
+
+    place: PlanPlace
+    record: Record
+    has_links: bool
 
 
 @dataclass(frozen=True, slots=True)

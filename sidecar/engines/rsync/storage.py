@@ -19,6 +19,7 @@ from sidecar.engines.rsync.commands import (
     Keeping,
     RsyncAccess,
     quote_words,
+    render_flush,
     render_remote,
     render_remove,
 )
@@ -85,6 +86,15 @@ class Storage(Protocol):
 
     def exists(self, path: str) -> bool:
         """Return whether something is there, also a link that leads nowhere."""
+        ...
+
+    @property
+    def is_flushed(self) -> bool:
+        """Whether `flush` does something."""
+        ...
+
+    def flush(self, folder: str) -> None:
+        """Have all that was written to a folder on its disk, which may take minutes."""
         ...
 
     def remove(self, paths: Sequence[str]) -> None:
@@ -189,6 +199,17 @@ class LocalStorage:
     def exists(self, path: str) -> bool:
         """Return whether something is there, also a link that leads nowhere."""
         return os.path.lexists(path)
+
+    @property
+    def is_flushed(self) -> bool:
+        """Whether `flush` does something."""
+        return True
+
+    def flush(self, folder: str) -> None:
+        """Have all that was written to a folder on its disk, which may take minutes."""
+        done = self._program.run(render_flush(self._access, folder))
+        if done.status:
+            raise interpret_remote(done, "what was copied could not be written to the disk")
 
     def remove(self, paths: Sequence[str]) -> None:
         """Delete files, and folders with all that is in them; what is not there is no failure."""
@@ -301,6 +322,14 @@ class SshStorage:
     def exists(self, path: str) -> bool:
         """Return whether something is there, also a link that leads nowhere."""
         return self._seen(f"ls -d -- {quote_words(path)}", "ls").status == 0
+
+    @property
+    def is_flushed(self) -> bool:
+        """Whether `flush` does something: the other machine writes to its disk by itself."""
+        return False
+
+    def flush(self, folder: str) -> None:
+        """Do nothing."""
 
     def remove(self, paths: Sequence[str]) -> None:
         """Delete files, and folders with all that is in them; what is not there is no failure."""
