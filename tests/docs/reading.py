@@ -13,6 +13,7 @@ from typing import Any
 import click
 import yaml
 
+from sidecar.backrest.engine_options import ENGINE_OPTIONS
 from sidecar.cli.commands.main import cli
 from sidecar.cli.runner.main import cli as runner_cli
 from sidecar.reconciler.healthcheck import HEALTHCHECK
@@ -291,8 +292,10 @@ def _variables_of(parameter: click.Parameter) -> Sequence[str]:
 
 
 def known_flags() -> set[str]:
-    """All flags of all our commands."""
+    """All flags of all our commands, and the options of the engines in `flags`."""
     named = {
         name for parameter in _parameters() for name in (*parameter.opts, *parameter.secondary_opts)
     }
-    return {name for name in named if name.startswith("--")} | {"--help", "--version"}
+    options = {option.name for listed in ENGINE_OPTIONS.values() for option in listed}
+    flags = {name for name in named if name.startswith("--")}
+    return flags | options | {"--help", "--version"}
