@@ -297,13 +297,16 @@ def test_what_cannot_be_restored_into_is_the_root(rsync: RsyncBench) -> None:
 
 
 def test_a_snapshot_without_its_record_is_told_by_its_name(rsync: RsyncBench) -> None:
-    """It is still listed: somebody may need it."""
+    """It is still listed, as somebody may need it, and never deleted."""
     made = rsync.backup().snapshot
     for record in (rsync.store / "web" / "snapshots").glob("*.json"):
         record.unlink()
+    more = [rsync.backup().snapshot for _ in range(2)]
+    done = rsync.engine().forget_all(Retention(last=1))
 
-    assert [made] == rsync.names()
-    assert [] == rsync.names(rsync.plan())
+    assert ResultKind.SUCCESS is done.kind
+    assert [made, more[-1]] == rsync.names()
+    assert [more[-1]] == rsync.names(rsync.plan())
 
 
 def test_check_finds_what_is_missing_and_what_is_added(rsync: RsyncBench) -> None:

@@ -413,7 +413,9 @@ class RsyncEngine:
                 contents = self._repository.contents(place)
                 groups: dict[tuple[str, ...], list[Held]] = {}
                 for one in contents.held:
-                    groups.setdefault(one.snapshot.tags, []).append(one)
+                    # Without a record nobody knows whose it is.
+                    if one.record is not None:
+                        groups.setdefault(one.snapshot.tags, []).append(one)
                 for owned in groups.values():
                     self._repository.forget(contents, owned, keep)
         return CommandResult(ResultKind.SUCCESS)
