@@ -263,20 +263,6 @@ class Capabilities:
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
-    """What a backup would do.
-
-    Attributes:
-        result: how it would end, as far as that can be told without doing it.
-        commands: the command lines that it would run, without secrets; none where the engine has
-            a dry run of its own.
-    """
-
-    result: CommandResult
-    commands: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class HeldLock:
     """A lock in a repository: who holds it, and when it was made or last renewed, in unix seconds.
 
@@ -413,8 +399,8 @@ class Upkeep(Protocol):
 class Engine(Upkeep, Protocol):
     """One repository behind one program. Every method blocks.
 
-    Methods that return a `CommandResult` or a `Preview` never raise for a failure of the program;
-    the others raise EngineError.
+    Methods that return a `CommandResult` never raise for a failure of the program; the others
+    raise EngineError.
     """
 
     def capabilities(self) -> Capabilities:
@@ -449,8 +435,11 @@ class Engine(Upkeep, Protocol):
         """
         ...
 
-    def preview(self, plan: RunPlan, instance: str, report: Report) -> Preview:
-        """Return what a backup of the plan would do; changes nothing, creates nothing."""
+    def preview(self, plan: RunPlan, instance: str, report: Report) -> CommandResult:
+        """Return how a backup of the plan would end, and what it would count.
+
+        Changes nothing, creates nothing.
+        """
         ...
 
     def forget(self, plan: RunPlan, instance: str, keep: Retention) -> CommandResult:

@@ -9,12 +9,12 @@ from queue import Empty
 from sidecar.backrest.reading import Config, RunPlan
 from sidecar.engines.base import (
     BackupType,
+    CommandResult,
     Engine,
     EngineError,
     FailureClass,
     HeldLock,
     LockRecords,
-    Preview,
     Report,
     ResultKind,
     failed,
@@ -166,15 +166,15 @@ def run_dry(
     documents: Documents,
     job: Job,
     report: Report,
-) -> Preview:
+) -> CommandResult:
     """Return what the backup of a plan would do; no hook runs, nothing is recorded or sent."""
     if reason := documents.refusal(job):
-        return Preview(failed(FailureClass.UNKNOWN, reason))
+        return failed(FailureClass.UNKNOWN, reason)
     config = documents.config
     engine = make_engine(settings, environ, documents, job.repo)
     plan = config.plan(job.subject) or RunPlan(job.subject, job.repo)
     if (refused := refuse_links(plan.paths)) is not None:
-        return Preview(refused)
+        return refused
     return engine.preview(plan, config.instance, report)
 
 

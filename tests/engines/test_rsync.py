@@ -393,11 +393,11 @@ def test_a_preview_counts_and_changes_nothing(rsync: RsyncBench) -> None:
     """First without any snapshot, then with one."""
     rsync.write("file", "x")
     before = sorted(rsync.store.rglob("*"))
-    first = rsync.engine().preview(rsync.plan(), INSTANCE, rsync.reported.append).result
+    first = rsync.engine().preview(rsync.plan(), INSTANCE, rsync.reported.append)
     unchanged = sorted(rsync.store.rglob("*"))
     rsync.backup()
     rsync.write("new", "x")
-    second = rsync.engine().preview(rsync.plan(), INSTANCE, rsync.reported.append).result
+    second = rsync.engine().preview(rsync.plan(), INSTANCE, rsync.reported.append)
 
     assert before == unchanged
     assert [(ResultKind.SUCCESS, "", 1), (ResultKind.SUCCESS, "", 1)] == [

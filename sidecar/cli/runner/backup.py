@@ -130,7 +130,7 @@ def _run_one_dry(
     from sidecar.engines.base import ResultKind
     from sidecar.runner.foreground import hooks_of, run_dry
 
-    preview = run_dry(
+    found = run_dry(
         settings,
         dict(os.environ),
         documents,
@@ -138,12 +138,9 @@ def _run_one_dry(
         partial(line.show, name_of(job)),
     )
     line.clear()
-    found = preview.result
     counts = "" if found.stats is None else render_stats(found.stats)
     words = "; ".join(filter(None, (counts, printable(found.reason), printable(found.note))))
     echo(f"{printable(name_of(job))} would end with {found.kind.value}: {words}")
-    for command in preview.commands:
-        echo(f"  would run {printable(command)}")
     for hook in hooks_of(documents.config, job):
         echo(f"  would run {printable(hook)}")
     if found.kind is ResultKind.WARNING:

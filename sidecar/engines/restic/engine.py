@@ -20,7 +20,6 @@ from sidecar.engines.base import (
     FailureClass,
     HeldLock,
     OnStart,
-    Preview,
     Report,
     ResultKind,
     Snapshot,
@@ -101,10 +100,10 @@ class ResticEngine:
         del plan, report
         return captured
 
-    def preview(self, plan: RunPlan, instance: str, report: Report) -> Preview:
+    def preview(self, plan: RunPlan, instance: str, report: Report) -> CommandResult:
         """Return what a backup of the plan would do, by restic's own dry run."""
         dry = replace(plan, backup_flags=(*plan.backup_flags, "--dry-run"))
-        return Preview(self.capture(dry, instance, report))
+        return self.capture(dry, instance, report)
 
     def forget(self, plan: RunPlan, instance: str, keep: Retention) -> CommandResult:
         """Delete the records of the plan's snapshots beyond `keep`; never all of them."""

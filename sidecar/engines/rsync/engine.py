@@ -22,7 +22,6 @@ from sidecar.engines.base import (
     FailureClass,
     HeldLock,
     OnStart,
-    Preview,
     Report,
     ResultKind,
     Snapshot,
@@ -124,9 +123,9 @@ class RsyncEngine:
         self._unnamed = None
         return as_result(lambda: self._seal(copied, captured))
 
-    def preview(self, plan: RunPlan, instance: str, report: Report) -> Preview:
+    def preview(self, plan: RunPlan, instance: str, report: Report) -> CommandResult:
         """Return what a backup of the plan would do; changes nothing, creates nothing."""
-        return Preview(as_result(lambda: self._preview(plan, instance, report)))
+        return as_result(lambda: self._preview(plan, instance, report))
 
     def forget(self, plan: RunPlan, instance: str, keep: Retention) -> CommandResult:
         """Delete the plan's snapshots beyond `keep`; never all of them."""
