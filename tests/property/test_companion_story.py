@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +27,9 @@ from sidecar.runner.union import DocumentChoice
 from sidecar.schedule.fires import DstPolicy, cron_fires
 from tests.fakes.fake_backrest import FakeBackrest, Json
 from tests.fakes.stepped_runner import SteppedRunner
+
+# A day is a thousand passes.
+pytestmark = pytest.mark.timeout(600)
 
 START = datetime(2026, 3, 4, tzinfo=UTC).timestamp()
 DAY = 86_400
