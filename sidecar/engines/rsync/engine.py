@@ -231,6 +231,7 @@ class RsyncEngine:
         sources = self._sources(plan, instance)
         self._require()
         place = self._repository.place(plan.id)
+        self._refuse_own(place, sources.paths)
         with self._locks.holding(place.plan):
             contents = self._contents(place, plan, instance)
             self._repository.clean(contents)
@@ -363,7 +364,7 @@ class RsyncEngine:
         output = CopyOutput(report)
         with (
             as_engine_errors(),
-            exclude_file(sources, found.excludes, root, self._own(sources)) as file,
+            exclude_file(sources, found.excludes, root, self._own) as file,
         ):
             job = CopyJob(sources, root, keeping, link_from, file, f"plan {plan.id}")
             command = argv.render_backup(self._settings.access, job, target, is_dry=not name)
@@ -378,11 +379,23 @@ class RsyncEngine:
         note = f"flags that are restic's alone were left out: {self._mask(flags)}" if flags else ""
         return _Copied(replace(result, stats=stats, note=note), root, counts)
 
-    def _own(self, sources: Sequence[str]) -> tuple[str, ...]:
-        """Return the repository's folder if it lies in a source: it is not copied into itself."""
-        root = self._repository.root
-        is_in = any(posixpath.commonpath((root, source)) == source for source in sources)
-        return (root,) if is_in and not self._settings.access.address.host else ()
+    @property
+    def _own(self) -> str:
+        """The repository's folder, if it is on this machine: it is not copied into itself."""
+        return "" if self._settings.access.address.host else self._repository.root
+
+    def _refuse_own(self, place: PlanPlace, sources: Sequence[str]) -> None:
+        """Raise EngineError for a source that lies where the plan's snapshots are kept."""
+        if not self._own:
+            return
+        homes = [self._repository.at(folder.partition("/")[0]) for folder in place.folders]
+        for source in sources:
+            above = [str(one) for one in (Path(source), *Path(source).parents)]
+            is_within = any(_is_same(one, home) for one in above for home in homes)
+            if is_within or _is_same(source, self._repository.root):
+                message = f"the path {source} lies where the snapshots of the plan are kept"
+                hint = "move the repository to a folder of its own, or give the plan another id"
+                raise EngineError(FailureClass.UNKNOWN, message, hint)
 
     def _interpret(
         self, kind: CopyKind, completed: Completed, sources: Sequence[str] = ()
@@ -504,7 +517,11 @@ class RsyncEngine:
 
     def _holds(self, tree: SnapshotTree, path: str) -> bool:
         inner = tree.inner(path)
-        return inner is not None and self._storage.exists(f"{tree.folder}{inner}".rstrip("/"))
+        return (
+            inner is not None
+            and not tree.leads_out(inner)
+            and self._storage.exists(f"{tree.folder}{inner}".rstrip("/"))
+        )
 
 
 def capabilities_of(keeping: Keeping) -> Capabilities:
@@ -566,6 +583,13 @@ def _snapshots_of(contents: Contents, plan: RunPlan, instance: str) -> Iterator[
             yield one.snapshot
         elif one.record is None and contents.place.is_flat:
             yield replace(one.snapshot, paths=tuple(map(_normal, plan.paths)), tags=tags)
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Return whether two paths lead to one folder that is there."""
+    with suppress(OSError):
+        return Path(one).samefile(other)
+    return False
 
 
 def _root_of(place: PlanPlace, sources: Sequence[str]) -> str:

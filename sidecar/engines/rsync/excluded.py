@@ -6,24 +6,28 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from sidecar.engines.excludes.walk import Excludes, Fate, walk
+from sidecar.engines.excludes.walk import Excludes, Fate, Seen, walk
+from sidecar.engines.marker import MARKER
 
+_MARKER = b"/" + MARKER.encode()
 _WILD = frozenset(b"*?[")
 _ESCAPED = (b"\\", b"*", b"?", b"[")
 
 
 @contextlib.contextmanager
 def exclude_file(
-    sources: Sequence[str], excludes: Excludes, root: str, own: Sequence[str] = ()
+    sources: Sequence[str], excludes: Excludes, root: str, own: str = ""
 ) -> Iterator[str]:
     """Lend the path of a file with patterns for what is left out of a copy of `root`.
 
-    Each of them means one path and what is below it; `own` are folders that are left out besides.
-    The path is empty if nothing is left out. Raises OSError.
+    Each of them means one path and what is below it. `own` is the folder of the repository, which
+    is left out too, by whatever path a source leads to it; empty: no source can. The path is empty
+    if nothing is left out. Raises OSError.
     """
-    wanted = replace(excludes, folders=frozenset(map(os.fsencode, own)))
-    seen = walk([os.fsencode(source) for source in sources], wanted)
-    paths = [one.path for one in seen if one.fate is Fate.LEFT_OUT]
+    folder = os.fsencode(own)
+    own_excludes = replace(excludes, folders=excludes.folders | ({folder} if own else frozenset()))
+    seen = walk([os.fsencode(source) for source in sources], own_excludes)
+    paths = list(_left_out(seen, folder))
     if not paths:
         yield ""
         return
@@ -31,6 +35,17 @@ def exclude_file(
         file.write(render_patterns(paths, os.fsencode(root)))
         file.flush()
         yield file.name
+
+
+def _left_out(seen: Iterable[Seen], own: bytes) -> Iterator[bytes]:
+    for one in seen:
+        if one.fate is Fate.LEFT_OUT:
+            yield one.path
+        # It may be mounted twice, or be reached by a link, so that paths tell nothing.
+        if own and one.path.endswith(_MARKER):
+            folder = one.path.removesuffix(_MARKER) or b"/"
+            if os.path.samestat(os.stat(folder), os.stat(own)):  # noqa: PTH116
+                yield folder
 
 
 def render_patterns(paths: Iterable[bytes], root: bytes) -> bytes:

@@ -77,7 +77,10 @@ class Storage(Protocol):
         ...
 
     def point(self, link: str, target: str) -> None:
-        """Let a symbolic link lead somewhere, also one that is there."""
+        """Let a symbolic link lead somewhere, also one that is there.
+
+        Anything else that is there stays as it is.
+        """
         ...
 
     def target(self, link: str) -> str:
@@ -184,6 +187,8 @@ class LocalStorage:
     def point(self, link: str, target: str) -> None:
         """Let a symbolic link lead somewhere, also one that is there."""
         part = Path(f"{link}{_NEW}")
+        if self.exists(link) and not self.target(link):
+            return
         with as_engine_errors():
             part.unlink(missing_ok=True)
             part.symlink_to(target)
@@ -311,7 +316,8 @@ class SshStorage:
 
     def point(self, link: str, target: str) -> None:
         """Let a symbolic link lead somewhere, also one that is there."""
-        self._run(f"ln -sfn -- {quote_words(target, link)}", "ln")
+        if self.target(link) or not self.exists(link):
+            self._run(f"ln -sfn -- {quote_words(target, link)}", "ln")
 
     def target(self, link: str) -> str:
         """Return where a symbolic link leads to; empty if it is none."""

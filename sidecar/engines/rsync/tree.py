@@ -51,10 +51,22 @@ class SnapshotTree:
             return path[len(root) :] or "/"
         return "/" if f"{root}/".startswith(path.rstrip("/") + "/") else None
 
+    def leads_out(self, inner: str) -> bool:
+        """Return whether a path of the folder goes on behind a link: that is not what was saved.
+
+        Of a folder on another machine it is not known.
+        """
+        if self._access.address.host:
+            return False
+        above = (
+            f"{self.folder}{inner[:at]}" for at, sign in enumerate(inner) if at and sign == "/"
+        )
+        return any(map(os.path.islink, above))
+
     def entries(self, path: str) -> Iterator[Entry]:
         """Yield what it holds at and below an absolute path of the source."""
         inner = self.inner(path)
-        if inner is None:
+        if inner is None or self.leads_out(inner):
             return iter(())
         found = self._listed(inner) if self._is_listed else self._walked(inner)
         return (replace(one, path=self._outer(one.path)) for one in found)
@@ -65,7 +77,7 @@ class SnapshotTree:
             message = "rsync does not tell the attributes of files that lie elsewhere"
             raise EngineError(FailureClass.UNKNOWN, message)
         inner = self.inner(path)
-        if inner is None:
+        if inner is None or self.leads_out(inner):
             return iter(())
         found = walk_attributes(os.fsencode(self.folder), os.fsencode(inner))
         return (replace(one, path=os.fsencode(self._outer(os.fsdecode(one.path)))) for one in found)
