@@ -1,7 +1,9 @@
 """What lies beside, above and within rsync's repositories and is not theirs, with the real rsync."""
 
+import json
 import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from sidecar.backrest.plan import Retention
 from sidecar.engines.base import FailureClass, ResultKind
 from tests.engines.bench import INSTANCE, RsyncBench
+from tests.engines.file_systems import mounted
 
 
 def test_folders_of_another_tool_are_not_forgotten(rsync: RsyncBench) -> None:
@@ -94,3 +97,48 @@ def test_what_a_saved_link_leads_to_is_not_in_the_snapshot(rsync: RsyncBench) ->
     assert ["symlink"] == [one.kind for one in engine.entries(snapshot, str(rsync.source / "link"))]
     assert (ResultKind.FAILED, FailureClass.SOURCE_MISSING) == (done.kind, done.failure)
     assert not target.exists()
+
+
+def test_a_record_that_is_no_file_is_not_waited_for(rsync: RsyncBench) -> None:
+    """Whoever may write to the repository can stop backups, but not for ever and not unseen."""
+    rsync.backup()
+    os.mkfifo(rsync.store / "web" / "snapshots" / "2026-01-01_00-00-00.json")
+    done = rsync.engine().capture(rsync.plan(), INSTANCE, rsync.reported.append)
+
+    assert ResultKind.FAILED is done.kind
+    assert done.reason.endswith("2026-01-01_00-00-00.json: it is a FIFO, not a file")
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])
+def test_a_record_with_an_impossible_time_is_none(rsync: RsyncBench, time: str) -> None:
+    """What it belongs to is left as it is."""
+    name = rsync.backup().snapshot.partition("@")[2]
+    file = rsync.store / "web" / "snapshots" / f"{name}.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "time": time}) + "\n")
+    made = [rsync.backup().snapshot for _ in range(2)]
+
+    assert made == rsync.names(rsync.plan())
+    assert (
+        ResultKind.SUCCESS is rsync.engine().forget(rsync.plan(), INSTANCE, Retention(last=1)).kind
+    )
+    assert made[1:] == rsync.names(rsync.plan())
+    assert file.with_suffix("").is_dir()
+
+
+def test_what_was_copied_goes_if_the_disk_is_full_before_it_is_named(rsync: RsyncBench) -> None:
+    """Else nothing would ever free the space again: a backup begins with a lock, too."""
+    small = rsync.folder / "small"
+    small.mkdir()
+    with mounted(small, "-t", "tmpfs", "-o", "size=3m", "none"):
+        uri = f"rsync:{small}"
+        engine = rsync.engine(uri=uri)
+        engine.initialise()
+        rsync.write("file", os.urandom(1 << 20))
+        captured = engine.capture(rsync.plan(), INSTANCE, rsync.reported.append)
+        with suppress(OSError), (small / "other").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        done = engine.seal(rsync.plan(), captured, rsync.reported.append)
+        left = os.listdir(small / "web" / "snapshots")
+
+    assert (FailureClass.DISK_FULL, []) == (done.failure, left)

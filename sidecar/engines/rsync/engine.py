@@ -275,7 +275,8 @@ class RsyncEngine:
     def _seal(self, unnamed: "_Unnamed", captured: CommandResult) -> CommandResult:
         """Name what was copied when all of it is on the disk; no lock was held since."""
         place, name = unnamed.place, unnamed.record.name
-        with self._locks.holding(place.plan):
+        # If it cannot be named, for there is no space left, what was copied is deleted.
+        with self._locks.holding(place.plan, frees_space=True):
             if not self._storage.exists(self._repository.partial(place, name)):
                 message = "what was copied is gone: does another runner save to this repository?"
                 raise EngineError(FailureClass.UNKNOWN, message)

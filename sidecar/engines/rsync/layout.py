@@ -8,7 +8,7 @@ tree of the tool that many have used before, `--flat`, has tiers instead: `daily
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import MAXYEAR, MINYEAR, datetime, timedelta, tzinfo
 from urllib.parse import quote, unquote
 
 PARTIAL = ".partial"
@@ -97,9 +97,10 @@ def is_leftover(name: str) -> bool:
 def time_of(name: str, zone: tzinfo) -> datetime | None:
     """Return the time in a name, which is one of the zone; None if it is none."""
     try:
-        return datetime.strptime(name, _FORMAT).replace(tzinfo=zone)
+        found = datetime.strptime(name, _FORMAT).replace(tzinfo=zone)
     except ValueError:
         return None
+    return found if MINYEAR < found.year < MAXYEAR else None
 
 
 def choose_name(now: datetime, taken: Collection[str]) -> str:

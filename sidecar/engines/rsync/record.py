@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, datetime
 from typing import Any
 
 _VERSION = 1
@@ -69,7 +69,9 @@ def parse_record(line: bytes) -> Record | None:
         )
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return record if record.time.tzinfo is not None else None
+    is_aware = record.time.tzinfo is not None
+    # The first and the last year are too far away to be compared in all zones.
+    return record if is_aware and MINYEAR < record.time.year < MAXYEAR else None
 
 
 def _count(found: object) -> int | None:

@@ -26,10 +26,13 @@ from sidecar.engines.rsync.commands import (
 from sidecar.engines.rsync.interpret import class_of_errno, interpret_remote
 from sidecar.engines.rsync.program import RsyncProgram, was_ended
 from sidecar.lib.process import Completed
+from sidecar.lib.read_file import read_file
 
 _NEW = ".new"
 _TRIED = ".probe"
 _ID_BYTES = 32
+# Records and locks are much smaller; something else has no end.
+_LARGEST = 1 << 24
 # A shell ends so if there is no such command.
 _NOT_FOUND = 127
 
@@ -160,7 +163,7 @@ class LocalStorage:
     def read(self, path: str) -> bytes | None:
         """Return the content of a file; None if it does not exist."""
         with as_engine_errors(), contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            return Path(path).read_bytes()
+            return read_file(Path(path), _LARGEST)
         return None
 
     def write(self, path: str, content: bytes) -> None:
@@ -168,11 +171,16 @@ class LocalStorage:
         part = f"{path}{_NEW}"
         with as_engine_errors():
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            with Path(part).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(part).replace(path)
+            try:
+                with Path(part).open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(part).replace(path)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    Path(part).unlink()
+                raise
 
     def make(self, folder: str) -> None:
         """Make a folder and those that it lies in, where they are not there."""
