@@ -142,3 +142,19 @@ def test_what_was_copied_goes_if_the_disk_is_full_before_it_is_named(rsync: Rsyn
         left = os.listdir(small / "web" / "snapshots")
 
     assert (FailureClass.DISK_FULL, []) == (done.failure, left)
+
+
+def test_a_snapshot_that_is_a_link_is_not_linked_from_nor_restored(rsync: RsyncBench) -> None:
+    """It may lead to the source itself, whose files would then be those of the next snapshot."""
+    rsync.write("file", "hello")
+    first = rsync.store / "web" / "snapshots" / rsync.backup().snapshot.partition("@")[2]
+    first.rename(rsync.folder / "away")
+    first.symlink_to("/")
+    file = rsync.tree(rsync.backup().snapshot) / "file"
+    snapshot = rsync.engine().snapshots(rsync.plan(), INSTANCE)[0]
+    target = rsync.folder / "target"
+    done = rsync.engine().restore(snapshot, (), target, rsync.reported.append)
+
+    assert "hello" == file.read_text()
+    assert not file.samefile(rsync.source / "file")
+    assert (ResultKind.FAILED, FailureClass.SOURCE_MISSING) == (done.kind, done.failure)

@@ -12,6 +12,7 @@ from sidecar.engines.access import split_flag
 from sidecar.engines.base import EngineError, FailureClass
 from sidecar.engines.excludes.matcher import ExcludeMatcher
 from sidecar.engines.excludes.walk import CACHE_TAG, Excludes
+from sidecar.lib.read_file import read_file
 from sidecar.lib.text import SpecInvalid, quoted
 
 # What Go's `TrimSpace` takes off.
@@ -22,6 +23,8 @@ _BLANKS: Final = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".
 _VARIABLE: Final = re.compile(
     r"\$(?:\{([^}]*)\}|\{|([*#$@!?0-9-])|([A-Za-z_][A-Za-z0-9_]*))", re.ASCII
 )
+# In bytes; it is read by the runner itself, whatever a plan names.
+_LARGEST: Final = 1 << 24
 _UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -59,13 +62,15 @@ def _patterns(
 def _lines(file: Path, environ: Mapping[str, str]) -> Iterator[str]:
     """Yield the patterns of a file: one a line, without empty lines and those that begin `#`."""
     try:
-        content = file.read_bytes()
+        content = read_file(file, _LARGEST)
     except OSError as error:
         raise EngineError(
             FailureClass.UNKNOWN,
             f"the patterns in {quoted(str(file))} cannot be read: {error.strerror}",
             "mount it where the runner runs, or take the flag that names it out of the plan",
         ) from None
+    if len(content) > _LARGEST:
+        raise EngineError(FailureClass.UNKNOWN, f"the patterns in {quoted(str(file))} are too many")
     is_utf_16 = content.startswith(_UTF_16)
     if is_utf_16:
         text = content.decode("utf-16", "replace")

@@ -360,6 +360,9 @@ class RsyncEngine:
         root = _root_of(place, sources)
         alike = [one for one in owned if one.record is None or one.record.root == root]
         link_from = self._repository.at(alike[-1].path) if alike and keeping.hard_links else ""
+        if link_from and self._storage.target(link_from):
+            # Somebody's link, that may lead to the source: what is saved would be its own files.
+            link_from = ""
         target = self._repository.partial(place, name) if name else self._repository.at(_NOT_THERE)
         found = read_excludes(plan, self._options.environ)
         output = CopyOutput(report)

@@ -52,15 +52,13 @@ class SnapshotTree:
         return "/" if f"{root}/".startswith(path.rstrip("/") + "/") else None
 
     def leads_out(self, inner: str) -> bool:
-        """Return whether a path of the folder goes on behind a link: that is not what was saved.
+        """Return whether the folder or a path in it goes on behind a link: that was not saved.
 
         Of a folder on another machine it is not known.
         """
         if self._access.address.host:
             return False
-        above = (
-            f"{self.folder}{inner[:at]}" for at, sign in enumerate(inner) if at and sign == "/"
-        )
+        above = (f"{self.folder}{inner[:at]}" for at, sign in enumerate(inner) if sign == "/")
         return any(map(os.path.islink, above))
 
     def entries(self, path: str) -> Iterator[Entry]:

@@ -38,6 +38,7 @@ def test_flags_that_are_restics_alone_are_named() -> None:
         ("--exclude=[", "restic cannot read the pattern '\\['"),
         ("--exclude-larger-than=x", "--exclude-larger-than has a value that is no size: 'x'"),
         ("--exclude-file=/gone/file", "the patterns in '/gone/file' cannot be read: No such file"),
+        ("--exclude-file=/dev/zero", "cannot be read: it is a device, not a file"),
         ("--exclude='open", "a flag cannot be split into words"),
     ],
 )
@@ -45,3 +46,11 @@ def test_what_restic_would_refuse_is_an_error(flag: str, message: str) -> None:
     """Before anything is backed up."""
     with pytest.raises(EngineError, match=message):
         read_excludes(plan(flag), {})
+
+
+def test_a_file_of_patterns_without_end_is_an_error(tmp_path: Path) -> None:
+    """The runner reads it itself, and a label may name any."""
+    with (tmp_path / "file").open("wb") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(EngineError, match=r"the patterns in '.*' are too many"):
+        read_excludes(plan(f"--exclude-file={tmp_path}/file"), {})
