@@ -13,6 +13,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 
+from sidecar.backrest.engine_name import EngineName, engine_of
 from sidecar.backrest.reading import Config, Repo
 from sidecar.engines.base import (
     CommandResult,
@@ -202,7 +203,7 @@ class Initialiser:
             self._done.add(repo.id)
             return None
         try:
-            guid = create_repository(self._engines.make(repo), past)
+            guid = create_repository(self._engines.make(repo), past, engine_of(repo.uri))
         except EngineError as error:
             reason = str(error)
             log_event(_log, logging.ERROR, "repository.not-created", repo=repo.id, reason=reason)
@@ -213,19 +214,19 @@ class Initialiser:
         return CommandResult(ResultKind.SUCCESS)
 
 
-def create_repository(engine: Upkeep, past: str) -> str:
+def create_repository(engine: Upkeep, past: str, name: EngineName = EngineName.RESTIC) -> str:
     """Create a repository and return its id. Raises EngineError.
 
     `past` is what tells that it existed before, in words, empty if nothing does: a repository
-    that existed is never created anew, for its disk may not be mounted.
+    that existed is never created anew, for its disk may not be mounted. `name` is its engine's.
     """
     try:
         return engine.probe() if past else engine.initialise()
     except EngineError as error:
         if not past or error.failure is not FailureClass.REPO_NOT_FOUND:
             raise
-        reason = (
-            f"{error.message}; one was there before ({past}), so none is created: "
-            "`restic init` makes a new one"
-        )
+        remedy = "a new one needs another folder and another id"
+        if name is EngineName.RESTIC:
+            remedy = "`restic init` makes a new one"
+        reason = f"{error.message}; one was there before ({past}), so none is created: {remedy}"
         raise EngineError(error.failure, reason) from error

@@ -253,6 +253,9 @@ def test_the_disk_that_is_not_mounted_is_not_written_to(rsync: RsyncBench) -> No
     shutil.rmtree(rsync.store)
     rsync.store.mkdir()
     gone = save(rsync.engine(), rsync.plan(), rsync.reported.append)
+    for plan in (rsync.plan(), None):
+        with pytest.raises(EngineError, match="is the disk mounted"):
+            rsync.engine().snapshots(plan, INSTANCE)
 
     assert FailureClass.REPO_NOT_FOUND is other.failure is gone.failure
     assert guid[:8] in other.reason

@@ -174,19 +174,22 @@ class RsyncEngine:
     def snapshots(self, plan: RunPlan | None, instance: str) -> tuple[Snapshot, ...]:
         """List the plan's snapshots, or all, oldest first.
 
-        In a flat tree those that another tool has made are the plan's too.
+        In a flat tree those that another tool has made are the plan's too. None at all is an
+        answer only where the repository is there.
         """
         if plan is not None:
             contents = self._repository.contents(self._repository.place(plan.id))
-            return tuple(
-                one for one in _snapshots_of(contents, plan, instance) if not one.is_forged
-            )
-        found = [
-            one.snapshot
-            for place in self._repository.places()
-            for one in self._repository.contents(place).held
-        ]
-        return tuple(sorted(found, key=lambda one: one.time))
+            found = [one for one in _snapshots_of(contents, plan, instance) if not one.is_forged]
+        else:
+            found = [
+                one.snapshot
+                for place in self._repository.places()
+                for one in self._repository.contents(place).held
+            ]
+            found.sort(key=lambda one: one.time)
+        if not found:
+            self._require()
+        return tuple(found)
 
     def entries(self, snapshot: Snapshot, path: str) -> Iterator[Entry]:
         """Yield what a snapshot holds at and below an absolute path; `/`: all."""

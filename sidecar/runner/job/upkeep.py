@@ -76,7 +76,7 @@ def probe(engine: Upkeep, expected: str, at: float) -> Probed:
 
 
 def _unreached(error: EngineError, at: float) -> Probed:
-    return Probed(at, failure=error.failure, reason=error.message, excerpt=error.excerpt)
+    return Probed(at, failure=error.failure, reason=str(error), excerpt=error.excerpt)
 
 
 def _compare(guid: str, expected: str) -> CommandResult:

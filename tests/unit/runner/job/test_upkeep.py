@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from sidecar.backrest.engine_name import EngineName
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, ForgetPolicy, PrunePolicy, Repo, Timing
 from sidecar.engines.base import (
@@ -114,7 +115,9 @@ def test_a_repository_that_existed_is_never_created_anew(engine: Answering) -> N
     with pytest.raises(EngineError) as caught:
         create_repository(engine, "the journal says so")
     assert (FailureClass.REPO_NOT_FOUND, reason) == (caught.value.failure, caught.value.message)
-    assert ["probe", "probe"] == engine.asked
+    with pytest.raises(EngineError, match="a new one needs another folder and another id"):
+        create_repository(engine, "the journal says so", EngineName.RSYNC)
+    assert ["probe"] * 3 == engine.asked
 
 
 def test_a_repository_that_cannot_be_asked_is_not_said_to_be_gone() -> None:
@@ -160,7 +163,7 @@ def test_policies_are_those_of_the_repository(engine: Answering) -> None:
         (GUID, "", True, ""),
         (GUID, GUID, True, ""),
         (OTHER, GUID, False, "another repository stands at this address: bbbbbbbb instead of aaaaaaaa"),
-        ("", GUID, False, "it is gone"),
+        ("", GUID, False, "it is gone (look for it)"),
     ],
 )  # fmt: skip
 def test_a_probe_only_asks(guid: str, expected: str, reachable: bool, reason: str) -> None:
