@@ -214,6 +214,8 @@ def read_bytes(path: Path, flag: str = "--config") -> bytes:
     try:
         content = read_file(path, _LIMIT)
     except (FileNotFoundError, NotADirectoryError):
+        if path.is_symlink():
+            raise StoreError(f"{path} is a link that leads to no file") from None
         raise MissingDocument(
             f"there is no document at {path}",
             f"name it by {flag}, or create one by backrest-sidecar init",

@@ -283,3 +283,14 @@ def test_only_a_daemon_logs_that_it_has_loaded_a_document(
     for _ in range(2):
         loader.refresh()
     assert ["document.loaded"] == [record.message for record in caplog.records]
+
+
+def test_a_link_that_leads_nowhere_is_no_absent_document(config: Path) -> None:
+    """Its disk may not be mounted: the plans that it holds are not run, and that is told."""
+    loader, runner = both(config)
+    runner.unlink(missing_ok=True)
+    runner.symlink_to("gone")
+    loaded = loader.refresh()
+
+    assert not loaded.is_good
+    assert f"{runner} is a link that leads to no file" == trouble(loaded)
