@@ -109,7 +109,7 @@ def create_document(wanted: NewDocument) -> Iterable[str]:
     password = secrets.token_urlsafe(_PASSWORD_BYTES)
     if wanted.password_file is not None:
         password = read_password(wanted.password_file)
-    name = default_instance(socket.gethostname()) if wanted.instance is None else wanted.instance
+    name = _instance_of(wanted, runner_document(config, wanted.runner_config))
     content = render_document(wanted.repo, password, wanted.repo_id, name, login)
     _check_unused(wanted.repo_id, runner_document(config, wanted.runner_config))
     if not _is_created(config, mode, content, if_absent=wanted.if_absent):
@@ -139,7 +139,7 @@ def _create_of_runner(wanted: NewDocument, engine: EngineName) -> Iterable[str]:
     password = secrets.token_urlsafe(_PASSWORD_BYTES) if wanted.generate_password else ""
     if wanted.password_file is not None:
         password = read_password(wanted.password_file)
-    name = default_instance(socket.gethostname()) if wanted.instance is None else wanted.instance
+    name = _instance_of(wanted, wanted.config)
     content = render_document(wanted.repo, password, wanted.repo_id, name)
     _check_unused(wanted.repo_id, wanted.config)
     if not _is_created(path, mode, content, if_absent=wanted.if_absent):
@@ -149,6 +149,17 @@ def _create_of_runner(wanted: NewDocument, engine: EngineName) -> Iterable[str]:
         "backrest-runner initialises the repository when it starts.",
         *(_GENERATED if wanted.generate_password else ()),
     ]
+
+
+def _instance_of(wanted: NewDocument, other: Path) -> str:
+    """Return the name of the instance: where none is wanted that of the other document."""
+    if wanted.instance is not None:
+        return wanted.instance
+    known: object = None
+    if other.is_file():
+        with naming(other):
+            known = parse_document(Store(other).read().content).root.get("instance")
+    return known if isinstance(known, str) and known else default_instance(socket.gethostname())
 
 
 def _check_unused(repo_id: str, other: Path) -> None:

@@ -30,7 +30,10 @@ from sidecar.cli.output.text import echo
     help="File that holds that user's password; made with one if it is not there.",
 )
 @option("--repo-id", default="default", help="Id of the repository in the document.")
-@option("--instance", help="Name of this Backrest.  [default: this host's name]")
+@option(
+    "--instance",
+    help="Name of this Backrest.  [default: that of the other document, else this host's name]",
+)
 @option("--if-absent", is_flag=True, help="Succeed without a change when the file exists.")
 @option("--config-mode", default="keep", help="Permission bits of the new file.  [default: 0600]")
 @log_options

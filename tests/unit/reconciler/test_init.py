@@ -188,6 +188,18 @@ def test_instance_defaults_to_this_host(create: Create, config: Path) -> None:
     assert name == default_instance(name)
 
 
+def test_instance_defaults_to_that_of_the_other_document(create: Create, config: Path) -> None:
+    """Snapshots are known by it: both documents have one."""
+    runner = config.parent / "runner.json"
+    create(instance="house")
+    create(instance=None, repo="rsync:/nas", generate_password=False, repo_id="nas")
+    known = json.loads(runner.read_text())["instance"]
+    config.unlink()
+    create(instance=None)
+
+    assert ["house"] * 2 == [known, json.loads(config.read_text())["instance"]]
+
+
 @pytest.mark.parametrize(
     ("host", "expected"),
     [
