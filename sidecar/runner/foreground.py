@@ -6,7 +6,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from queue import Empty
 
-from sidecar.backrest.reading import Config, RunPlan
+from sidecar.backrest.reading import Config, Repo, RunPlan
 from sidecar.engines.base import (
     BackupType,
     CommandResult,
@@ -22,6 +22,7 @@ from sidecar.engines.base import (
 from sidecar.engines.registry import all_engines
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.control import check_type
+from sidecar.runner.document import ExecutedDocument
 from sidecar.runner.due import Job
 from sidecar.runner.execution import Execution
 from sidecar.runner.hooks.check import name_plan, name_repo
@@ -39,6 +40,7 @@ from sidecar.runner.parts import (
     lock_scheduler,
 )
 from sidecar.runner.pool import Pool
+from sidecar.runner.repositories import FILE, KnownRepositories
 from sidecar.runner.settings import RunnerSettings, environment_of
 from sidecar.runner.source_links import refuse_links
 from sidecar.runner.union import Documents
@@ -46,6 +48,7 @@ from sidecar.service.signals import SignalWaiter
 
 # While it waits it checks so often whether a signal came.
 _POLL_SECONDS = 0.5
+_CREATED = "the repository is not there yet: the run creates it, and all files are new"
 _LAST_PATIENCE = 600.0
 
 
@@ -175,7 +178,26 @@ def run_dry(
     plan = config.plan(job.subject) or RunPlan(job.subject, job.repo)
     if (refused := refuse_links(plan.paths)) is not None:
         return refused
-    return engine.preview(plan, config.instance, report)
+    found = engine.preview(plan, config.instance, report)
+    is_absent = found.failure is FailureClass.REPO_NOT_FOUND
+    if is_absent and _is_created(settings, documents, documents.find_repo(job.repo)):
+        return CommandResult(ResultKind.SUCCESS, note=_CREATED)
+    return found
+
+
+def _is_created(settings: RunnerSettings, documents: Documents, repo: Repo) -> bool:
+    """Return whether a run creates a repository that is not there, see `Initialiser`."""
+    if not repo.auto_initialise:
+        return False
+    path = settings.state_directory / JOURNAL
+    if not path.exists():
+        return not path.with_name(FILE).exists()
+    try:
+        with Journal(path, settings.journal_keep) as journal:
+            known = KnownRepositories(journal, ExecutedDocument(documents))
+            return not known.trace_of(repo)
+    except JournalError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,6 +140,20 @@ def test_a_dry_run_saves_nothing_and_runs_no_hook(parts: RunnerFolder) -> None:
     assert 1 == len(parts.runs())
 
 
+def test_a_dry_run_knows_that_the_first_run_creates_the_repository(parts: RunnerFolder) -> None:
+    """It does not itself; and of one that was there before it says that its disk is away."""
+    new = parts.run("run", "web", "--dry-run")
+
+    assert 0 == new.returncode, new.stdout
+    assert "would end with success: the repository is not there yet" in new.stdout
+    assert not (parts.folder / "repo").exists()
+
+    assert 0 == parts.run("run", "web").returncode
+    (parts.folder / "repo").rename(parts.folder / "away")
+    gone = parts.run("run", "web", "--dry-run")
+    assert (1, True) == (gone.returncode, "would end with failed" in gone.stdout), gone.stdout
+
+
 def test_the_tables_tell_what_there_is(parts: RunnerFolder) -> None:
     """Before and after a run; and the same as JSON."""
     assert "Nothing was run yet." in parts.run("history").stdout
