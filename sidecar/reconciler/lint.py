@@ -26,7 +26,7 @@ from sidecar.reconciler.backrest_view import resolve_backrest_view
 from sidecar.reconciler.links import with_links, with_source_links
 from sidecar.reconciler.observe import Observed, observe_docker, read_files
 from sidecar.reconciler.reconcile import read_document
-from sidecar.reconciler.runner_document import NO_CONFIG, is_absent, read_runner_document
+from sidecar.reconciler.runner_document import NO_CONFIG, is_without_config, read_runner_document
 from sidecar.reconciler.secrets import with_secrets
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory
@@ -166,7 +166,7 @@ def _read_documents(settings: ReconcilerSettings) -> _Documents:
     runner = read_runner_document(settings)
     if runner is None:
         return _Documents(_read_document(settings))
-    if is_absent(settings.config):
+    if is_without_config(settings.config):
         return _Documents(parse_document(NO_CONFIG), runner)
     return _Documents(_read_document(settings), runner)
 

@@ -44,6 +44,7 @@ from sidecar.reconciler.runner_document import (
     RunnerVersion,
     has_let_go,
     is_absent,
+    is_without_config,
     read_runner_document,
 )
 from sidecar.reconciler.secrets import secret_references, with_secrets
@@ -338,7 +339,7 @@ class Reconciler:
 
     def _read_config(self, runner: RunnerVersion | None) -> Stored:
         """Read config.json; where there is only a runner's document, it has no repository."""
-        if runner is not None and is_absent(self._store.path):
+        if runner is not None and is_without_config(self._store.path):
             return Stored(NO_CONFIG, runner.stored.identity)
         return self._store.read()
 
@@ -486,7 +487,7 @@ def read_plans(settings: ReconcilerSettings) -> Mapping[str, Object]:
     runner = read_runner_document(settings)
     if runner is None:
         return read_document(settings.config).plans
-    if is_absent(settings.config):
+    if is_without_config(settings.config):
         return runner.plans
     return {**runner.plans, **read_document(settings.config).plans}
 

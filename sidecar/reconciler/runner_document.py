@@ -33,6 +33,15 @@ def is_absent(path: Path) -> bool:
     return not os.path.lexists(path) and path.parent.is_dir()
 
 
+def is_without_config(config: Path) -> bool:
+    """Return whether there is no config.json, where there is a runner's document.
+
+    One that lies beside it under its usual name was only not named by --config.
+    """
+    usual = config.with_name("config.json")
+    return is_absent(config) and (usual == config or is_absent(usual))
+
+
 @dataclass(frozen=True, slots=True)
 class RunnerVersion:
     """One state of the runner's document: the bytes as they were stored, and decoded."""

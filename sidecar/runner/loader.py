@@ -108,7 +108,7 @@ class Loader:
             if self._choice is DocumentChoice.ALL:
                 runner.error = None
         elif isinstance(config.error, MissingDocument) and config.good is None:
-            config.error = None
+            config.error = config.overlooked()
         for one in (config, runner):
             one.log_trouble()
         documents, version = before.documents, before.version
@@ -161,6 +161,14 @@ class _File:
             return False
         self.error = None
         return is_new
+
+    def overlooked(self) -> SidecarError | None:
+        """Return that there is a config.json beside it, which --config does not name."""
+        usual = self._path.with_name(DocumentName.CONFIG.value)
+        if usual == self._path or not usual.is_file():
+            return None
+        message = f"there is no document at {self._path}, but one at {usual}"
+        return StoreError(message, f"write --config {usual}")
 
     def log_trouble(self) -> None:
         """Log what is wrong with it, once."""

@@ -16,6 +16,7 @@ from sidecar.reconciler import reconcile
 from sidecar.reconciler.backup import resolve_plan
 from sidecar.reconciler.lint import lint_once
 from sidecar.reconciler.reconcile import Reconciler, read_plans
+from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.settings import InventorySource, Lifetime
 from sidecar.reconciler.status import gather_status
 from sidecar.reconciler.store.read import Stored
@@ -76,6 +77,14 @@ def test_without_config_json_the_runners_document_is_enough(both: TwoDocuments) 
     assert {PLAN} == plans_in(both.runner).keys()
     assert (str(both.runner),) == outcome.written
     assert not both.config.exists()
+
+
+def test_a_config_json_that_is_not_named_is_not_passed_over(both: TwoDocuments) -> None:
+    """The file is called otherwise by default; all plans would go to the runner's document."""
+    settings = replace(both.settings, config=both.config.with_name("backrest.config.json"))
+    reconciler = Reconciler(settings, {}, PassRecorder(both.memory))
+    with pytest.raises(StoreError, match=r"backrest\.config\.json does not exist"):
+        reconciler.run(settings, inventory("nas"), NOW)
 
 
 def test_without_both_the_missing_document_is_config_json(tmp_path: Path) -> None:

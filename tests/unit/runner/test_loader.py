@@ -186,6 +186,16 @@ def test_backrests_document_may_be_absent_where_the_runners_is_there(config: Pat
     assert (["mail"], "") == (plans_of(loaded), trouble(loaded))
 
 
+def test_a_document_that_is_not_named_is_not_passed_over(config: Path, tmp_path: Path) -> None:
+    """It is called otherwise by default: its plans would be forgotten in silence."""
+    write(config, repos=[REPO], plans=[plan("web")])
+    write(tmp_path / "runner.json", repos=[DISK], plans=[MAIL])
+    loaded = Loader(files(tmp_path / "backrest.config.json"), {}).refresh()
+
+    assert ["mail"] == plans_of(loaded)
+    assert f"but one at {config} (write --config {config})" in trouble(loaded)
+
+
 def test_one_document_has_to_be_there(config: Path) -> None:
     """A runner of both is told of Backrest's, one of its own alone of that."""
     loader, _ = both(config)
