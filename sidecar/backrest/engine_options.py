@@ -54,9 +54,12 @@ def parse_options(engine: EngineName, words: Sequence[str]) -> Mapping[str, str]
     """
     known = {option.name: option for option in ENGINE_OPTIONS[engine]}
     found: dict[str, str] = {}
+    option = None
     rest = list(reversed(words))
     while rest:
         name, equals, value = rest.pop().partition("=")
+        if option is not None and not name.startswith("--"):
+            raise _stray(option)
         option = known.get(name)
         if option is None:
             raise _unknown(engine, name, known)
@@ -69,6 +72,14 @@ def parse_options(engine: EngineName, words: Sequence[str]) -> Mapping[str, str]
             raise SpecInvalid(f"{name} {what}", f"write {name} {option.example}")
         found[name] = value
     return found
+
+
+def _stray(option: EngineOption) -> SpecInvalid:
+    """Return what is wrong with a word that stands behind a whole option."""
+    if not option.value:
+        return SpecInvalid(f"{option.name} takes no value", f"write {option.name} alone")
+    message = f"{option.name} has a value of more than one word"
+    return SpecInvalid(message, f"quote it, as in {option.name} {option.example}")
 
 
 def _unknown(engine: EngineName, name: str, known: Iterable[str]) -> SpecInvalid:

@@ -167,8 +167,12 @@ class Snapshot:
         return short_id(self.id)
 
     def is_called(self, name: str) -> bool:
-        """Return whether `name` is the id, or begins it and is no shorter than `short`."""
-        return len(name) >= len(self.short) and self.id.startswith(name)
+        """Return whether `name` is the id, or begins it and is no shorter than `short`.
+
+        Of an id `plan@name` the name alone will do.
+        """
+        begins = len(name) >= len(self.short) and self.id.startswith(name)
+        return begins or self.id.endswith(f"@{name}")
 
     @property
     def plan_tags(self) -> tuple[str, ...]:

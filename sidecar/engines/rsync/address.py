@@ -10,6 +10,7 @@ SCHEME = "rsync:"
 _USER = r"(?:(?P<user>[^\s@:/\[\]-][^\s@:/\[\]]*)@)?"
 _HOST = r"(?P<host>\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[^\s@:/\[\]-][^\s@:/\[\]]*)"
 _REMOTE = re.compile(rf"{_USER}{_HOST}:(?P<folder>/.*)", re.DOTALL)
+_SECOND_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _FORMS = "write rsync:/folder, or rsync:user@host:/folder for one that is reached over ssh"
 
 
@@ -39,6 +40,9 @@ def parse_address(uri: str) -> Address:
     rest = uri.removeprefix(SCHEME)
     if rest.startswith("//"):
         message = "a server that speaks rsync's own protocol can keep no snapshots"
+        raise EngineError(FailureClass.UNKNOWN, message, _FORMS)
+    if _SECOND_SCHEME.match(rest):
+        message = "the address of the repository has two schemes"
         raise EngineError(FailureClass.UNKNOWN, message, _FORMS)
     found = _REMOTE.fullmatch(rest)
     host, folder = "", rest

@@ -271,7 +271,7 @@ class RsyncEngine:
             snapshot="" if self._unnamed else place.id_of(name),
             is_sealed=self._unnamed is None,
             listed=tuple(one.snapshot for one in owned),
-            note="; ".join(filter(None, (_note_of(keeping), copied.result.note))),
+            note="; ".join(filter(None, (self._note_of(keeping), copied.result.note))),
         )
         return sources.warn(made)
 
@@ -334,6 +334,16 @@ class RsyncEngine:
             )
             raise EngineError(FailureClass.UNKNOWN, message, "use a repository of its own")
         return contents
+
+    def _note_of(self, keeping: Keeping) -> str:
+        """Return what of properties is not kept as it is, in a sentence; empty: all is.
+
+        Owners are passed over where the flags ask for none.
+        """
+        owners = keeping.owners or not self._settings.keeps_owners
+        words = replace(keeping, owners=owners).missing
+        missing = f"the repository keeps no {', '.join(words)}" if words else ""
+        return "; ".join(filter(None, (missing, _FAKED if keeping.faked else "")))
 
     def _keeping(self, place: PlanPlace, name: str) -> Keeping:
         """Return what is kept of properties in a snapshot that was begun."""
@@ -606,12 +616,6 @@ def _root_of(place: PlanPlace, sources: Sequence[str]) -> str:
         if folder.is_dir() and not folder.is_symlink():
             return sources[0]
     return "/"
-
-
-def _note_of(keeping: Keeping) -> str:
-    """Return what of properties is not kept as it is, in a sentence; empty: all is."""
-    missing = f"the repository keeps no {', '.join(keeping.missing)}" if keeping.missing else ""
-    return "; ".join(filter(None, (missing, _FAKED if keeping.faked else "")))
 
 
 def _normal(path: str) -> str:

@@ -53,6 +53,7 @@ def test_ssh_and_rsync_spell_a_host_differently() -> None:
         "rsync:backup",
         "rsync:",
         "rsync:host:backup",
+        "rsync:ssh://me@host/backup",
         "rsync:/",
         "rsync:/..",
         "rsync:-oProxyCommand=x:/backup",
