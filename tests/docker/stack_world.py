@@ -21,7 +21,7 @@ import docker
 import yaml
 
 from debian_root import import_debian
-from image_world import RELEASE, derive, sidecar_image
+from image_world import RELEASE, derive, runner_image, sidecar_image
 from private_docker import PrivateEngine
 from sample_stack import import_image
 
@@ -94,6 +94,15 @@ def provide_images(client: docker.APIClient, builder: docker.APIClient) -> None:
     derive(client, proxy, _PROXY.format(tools=_TOOLS))
     import_image(client, BUSYBOX)
     _tag(client, BUSYBOX, image_of("compose.dry-run.yaml", "web"))
+
+
+def provide_runner(
+    client: docker.APIClient, builder: docker.APIClient, file: str, service: str
+) -> None:
+    """Put the runner's image on an engine, under the name that a service of a file has for it."""
+    image = runner_image(builder)
+    client.load_image(b"".join(builder.get_image(image)))
+    _tag(client, image, image_of(file, service))
 
 
 def compose_tools() -> list[list[str]]:

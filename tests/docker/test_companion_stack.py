@@ -7,9 +7,8 @@ from typing import Any
 import docker
 import pytest
 
-from image_world import runner_image
 from private_docker import PrivateEngine
-from stack_world import PLAN, WEB, Stack, image_of, wait_until
+from stack_world import PLAN, WEB, Stack, provide_runner, wait_until
 
 # Three images are built from the Dockerfile first.
 pytestmark = pytest.mark.timeout(900)
@@ -29,10 +28,7 @@ def stack(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stack]:
     """Run the stack, and beside it a workload that is to go to the companion."""
-    image = runner_image(docker_client)
-    stack_client.load_image(b"".join(docker_client.get_image(image)))
-    name, _, tag = image_of("compose.engines.yaml", "companion").rpartition(":")
-    stack_client.tag(image, name, tag)
+    provide_runner(stack_client, docker_client, "compose.engines.yaml", "companion")
     made = Stack(networked_engine, tmp_path_factory.mktemp("stack") / "backup", files=FILES)
     try:
         made.compose("up", "--detach")

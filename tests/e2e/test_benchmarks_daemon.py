@@ -1,17 +1,13 @@
 """The daemon's benchmark works: every row holds numbers, which people judge and no test does."""
 
-import re
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from private_docker import PrivateEngine
+from tests.e2e.benchmark_table import run_quick
 from world import own_engine
 
-ROOT = Path(__file__).parents[2]
 CREATED = [
     ("create sent → plan in the file", "2", "ms"),
     ("create returned → plan in the file", "2", "ms"),
@@ -56,24 +52,11 @@ def engine() -> Iterator[PrivateEngine]:
 @pytest.mark.timeout(300)
 def test_quick_benchmark_of_the_daemon_prints_every_row(engine: PrivateEngine) -> None:
     """One table, between two calibrations; each figure begins with a number and its unit."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.daemon", "--quick", "--engine", engine.address],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()]
-    head, _, first, *body, last = rows
+    body = run_quick("benchmarks.daemon", "--engine", engine.address)
 
-    assert ["what", "containers", "figure", "floor beside it", "ratio", "goal", "met"] == head
-    assert first[0].startswith("calibration")
-    assert last[0] == first[0]
     expected = [*CREATED, *PACE, *STORM, *IDLE]
     figures = [row[2].split()[:2] for row in body]
     assert ["1", "times"] not in figures
     units = ["times" if figure == ["1", "time"] else figure[1] for figure in figures]
     shown = [(row[0], row[1], unit) for row, unit in zip(body, units, strict=True)]
     assert expected == shown
-    assert [] == [row for row in body if not re.fullmatch(r"[+-]?\d+(\.\d+)?", row[2].split()[0])]
-    assert {("", "")} == {(row[5], row[6]) for row in body}

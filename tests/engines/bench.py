@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
@@ -51,7 +52,7 @@ def save(
 
 
 @dataclass
-class Bench:
+class Bench(ABC):
     """One test's folder; `source` is what is backed up."""
 
     folder: Path
@@ -109,9 +110,9 @@ class Bench:
         assert (ResultKind.SUCCESS, "") == (done.kind, done.reason)
         return done
 
+    @abstractmethod
     def damage(self) -> None:
         """Change what the repository holds, so that a check has to find it."""
-        raise NotImplementedError
 
     def names(self, plan: RunPlan | None = None) -> list[str]:
         """Return the ids of the plan's snapshots, oldest first; of all without a plan."""

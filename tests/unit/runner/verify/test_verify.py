@@ -27,21 +27,11 @@ from sidecar.runner.journal import Journal, RunOutcome
 from sidecar.runner.rights import Capability, Rights
 from sidecar.runner.verify.sample import SampleLimits
 from sidecar.runner.verify.verify import Machine, Verification, Verifier
+from tests.fakes.scripted_docker import ABLE
 
 ROOT = Rights(0, frozenset({0}), frozenset(Capability))
 LIMITS = SampleLimits(count=2, least=10, most=100)
 ID = "0123456789abcdef"
-ABLE = Capabilities(
-    hard_links=True,
-    sparse=True,
-    xattrs=True,
-    acls=True,
-    time_resolution=1e-9,
-    encryption=True,
-    progress=True,
-    unlock=True,
-    prune=True,
-)
 
 
 @dataclass
