@@ -95,6 +95,10 @@ class Retry:
         """Whether it was tried before."""
         return bool(self.tries or self.hook_tries)
 
+    def is_too_far(self, now: float) -> bool:
+        """Whether no clock that is right can have planned it; one look's delay is allowed for."""
+        return self.at is not None and self.at > now + LONGEST_DELAY + LONGEST_SLEEP
+
     def pulled_back(self, now: float) -> "Retry":
         """Return it as it could be if it had been planned `now`."""
         at = None if self.at is None else min(self.at, now + LONGEST_DELAY)

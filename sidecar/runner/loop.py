@@ -110,9 +110,15 @@ class RunnerLoop:
         return self._merged
 
     def _notice_clock(self, now: float) -> None:
-        """Pull back what lies ahead, at the start and whenever the clock was set back."""
+        """Pull back what lies ahead, at the start and whenever the clock was set back.
+
+        A clock that is ahead for less than the time between two looks is told by what was
+        planned meanwhile.
+        """
         last, self._last_poll = self._last_poll, now
-        if last is not None and last <= now:
+        retries = self._dependencies.execution.journal.past.history().retries
+        was_ahead = any(retry.is_too_far(now) for retry in retries.values())
+        if last is not None and last <= now and not was_ahead:
             return
         self._up_since = min(self._up_since, now)
         self._checks = {job: known.pulled_back(now) for job, known in self._checks.items()}

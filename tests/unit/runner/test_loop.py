@@ -572,6 +572,33 @@ def test_a_fire_that_failed_is_tried_again_when_its_time_has_come(world: World) 
     assert [Retry(NOON - 60, None, 1)] == [one.answers for one in acting.conditions]
 
 
+def test_what_was_planned_while_the_clock_was_ahead_between_two_looks_is_pulled_back(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No look saw that clock: it is told by a try further off than any can be planned."""
+    world.write(plan(cron="0 0 * * *"))
+    world.loop.poll()
+    away(world, Retry(NOON + 2 * HOUR, NOON + 3 * HOUR, 1))
+    world.now += 60
+    world.loop.poll()
+    past = world.execution.journal.past
+    assert {WEB: Retry(world.now, world.now + HOUR, 1)} == past.history().retries
+    world.now += 60
+    world.loop.poll()
+    assert ["clock.set-back"] == [record.message for record in caplog.records]
+
+
+def test_a_try_as_late_as_one_can_be_is_left_alone(world: World) -> None:
+    """Also if it was planned just after the loop has read the clock."""
+    world.write(plan(cron="0 0 * * *"))
+    world.loop.poll()
+    away(world, Retry(NOON - 60, NOON + HOUR + 60, 1))
+    world.now += 1
+    world.loop.poll()
+    past = world.execution.journal.past
+    assert {WEB: Retry(NOON - 60, NOON + HOUR + 60, 1)} == past.history().retries
+
+
 @pytest.mark.parametrize("in_queue", [False, True])
 def test_the_next_fire_replaces_one_that_is_tried_again(world: World, *, in_queue: bool) -> None:
     """That one is told as missed, whether the next came before it was due or while it waited."""
