@@ -21,6 +21,7 @@ from typing import Any
 import click
 
 from command_pages import RUNNER, SIDECAR, Program
+from sidecar.backrest.workloads import MountRecord, PathRecord, ProblemRecord, WorkloadRecord
 from sidecar.docker.models import Mount
 from sidecar.engines.base import Stats
 from sidecar.labels.problem import REASONS
@@ -46,6 +47,10 @@ STORED: Mapping[str, type[Any]] = {
     "state.runner": RunnerSeen,
     "state.runner.mounts": Mount,
     "state.trouble": ApplyTrouble,
+    "workloads": WorkloadRecord,
+    "workloads.mounts": MountRecord,
+    "workloads.paths": PathRecord,
+    "workloads.problems": ProblemRecord,
     "backup-once": BackupRecord,
     "journal.resume": Resume,
     "journal.outbox": QueuedMessage,
