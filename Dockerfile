@@ -1,7 +1,9 @@
 # The images of the sidecar and of the bundled runner, for amd64 and arm64.
+# docs/reference/images.md has what is in which, and how large it is.
 #
 #   docker build --target sidecar --tag backrest-sidecar .
 #   docker build --target runner --tag backrest-runner .
+#   docker build --target runner-all --tag backrest-runner-all .
 #
 # Whatever builds Dockerfiles builds them: nothing here needs BuildKit. The network is used
 # by the installs of pip, each file of which has its hash in a lock, and for the runner by
@@ -113,6 +115,17 @@ LABEL org.opencontainers.image.title="backrest-runner" \
     org.opencontainers.image.licenses="MIT" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
+
+
+FROM runner AS runner-all
+# What hooks of your own may need beside it: clients of databases, for dumps by commands, and
+# three programs for files. The runner itself starts none of them.
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+        dar duplicity mariadb-client par2 postgresql-client redis-tools sqlite3 \
+    && rm -rf /var/lib/apt/lists/*
+LABEL org.opencontainers.image.title="backrest-runner-all" \
+    org.opencontainers.image.description="backrest-runner with clients of databases, dar, par2 and duplicity for hooks."
 
 
 # A build that names no target makes the sidecar.

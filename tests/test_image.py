@@ -59,6 +59,26 @@ def test_the_programs_of_the_runner_are_pinned() -> None:
         assert re.match(r"\d+\.\d+\.\d+\b", version)
 
 
+def test_the_page_of_images_names_what_is_installed_in_each() -> None:
+    """All targets, and all packages of Debian, as the Dockerfile has them."""
+    page = (ROOT / "docs" / "reference" / "images.md").read_text()
+    told = {
+        row[0]: set(re.findall(r"`([a-z0-9-]+)`", row[1]))
+        for row in re.findall(r"^\| .+ \| `--target (\S+)` \| (.+) \| .+ \|$", page, re.MULTILINE)
+    }
+    stages = re.split(r"^FROM \S+ AS (\S+)$", DOCKERFILE, flags=re.MULTILINE)[1:]
+    install = re.compile(r"--no-install-recommends((?:[ \\\n]+[a-z0-9-]+)+)")
+    installed = {
+        name: {word for found in install.findall(text) for word in re.findall(r"[a-z0-9-]+", found)}
+        for name, text in zip(stages[::2], stages[1::2], strict=True)
+    }
+
+    assert {"sidecar", "runner", "runner-all"} == set(told)
+    for target, programs in told.items():
+        ours = {"backrest-sidecar", "backrest-runner"}
+        assert installed[target] == programs - ours
+
+
 def test_a_build_without_a_target_makes_the_sidecar() -> None:
     """Whoever forgets the target does not get the runner under the sidecar's name."""
     assert "FROM sidecar" == DOCKERFILE.splitlines()[-1]

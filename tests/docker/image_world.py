@@ -1,7 +1,8 @@
 """The images of the Dockerfile, built on an engine that can pull nothing.
 
-    sidecar_image(client) -> "backrest-sidecar:test"
-    runner_image(client)  -> "backrest-runner:test"
+    sidecar_image(client)    -> "backrest-sidecar:test"
+    runner_image(client)     -> "backrest-runner:test"
+    runner_all_image(client) -> "backrest-runner-all:test"
     python image_world.py ADDRESS    prints the names of the sidecar's image and of its base
 
 build them once for each engine and process: from a small Debian with Python that carries
@@ -29,6 +30,7 @@ from debian_root import import_debian
 ROOT = Path(__file__).parents[2]
 IMAGE = "backrest-sidecar:test"
 RUNNER_IMAGE = "backrest-runner:test"
+RUNNER_ALL_IMAGE = "backrest-runner-all:test"
 VERSION, REVISION = "1.2.3", "0123abc"
 
 _PACKAGES = ("python3", "python3-venv")
@@ -71,6 +73,16 @@ def runner_image(client: docker.APIClient) -> str:
         build_image(client, RUNNER_IMAGE, target="runner")
         _built.add((client.base_url, RUNNER_IMAGE))
     return RUNNER_IMAGE
+
+
+def runner_all_image(client: docker.APIClient) -> str:
+    """Build the target `runner-all` unless this process has, and return the image's name."""
+    if (client.base_url, RUNNER_ALL_IMAGE) not in _built:
+        # What it is made of lies in the builder's cache from then on.
+        runner_image(client)
+        build_image(client, RUNNER_ALL_IMAGE, target="runner-all")
+        _built.add((client.base_url, RUNNER_ALL_IMAGE))
+    return RUNNER_ALL_IMAGE
 
 
 def _import_program(client: docker.APIClient, tag: str, path: str) -> None:

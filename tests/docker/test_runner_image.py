@@ -1,4 +1,4 @@
-"""The runner's image, built on a real engine from stand-ins of its bases, then run beside ours."""
+"""The runner's images, built on a real engine from stand-ins of their bases, run beside ours."""
 
 import json
 import shutil
@@ -10,13 +10,13 @@ from typing import Any
 import docker
 import pytest
 
-from image_world import REVISION, VERSION, runner_image, sidecar_image
+from image_world import REVISION, VERSION, runner_all_image, runner_image, sidecar_image
 from private_docker import PrivateEngine
 from sample_stack import compose_labels
 from sidecar_container import HARDENED, SidecarContainer, run_container
 from world import World
 
-# Both images are built from the Dockerfile first.
+# All images are built from the Dockerfile first.
 pytestmark = pytest.mark.timeout(600)
 
 SAMPLE = Path(__file__).parents[2] / "testdata" / "example-sidecar.config.json"
@@ -24,6 +24,18 @@ PLAN = "backrest_sidecar_shop_db"
 STOP_SECONDS = 5.0
 MOST_BYTES = 215 << 20
 """What the packages of the image may take."""
+MOST_MORE_BYTES = 340 << 20
+"""What those of the image with more programs may take beside them."""
+MORE_PROGRAMS = {
+    "dar": "dar --version",
+    "duplicity": "duplicity --version",
+    "par2": "par2 --version",
+    "PostgreSQL": "pg_dump --version",
+    "MariaDB": "mariadb-dump --version",
+    "redis-cli": "redis-cli --version",
+    "3.": "sqlite3 --version",
+}
+"""What each of those programs says of itself, by how it is asked."""
 REPO = {
     "id": "default",
     "uri": "/repository",
@@ -46,13 +58,14 @@ class Stage:
         """Start the sidecar as its image starts it."""
         return self._run(sidecar_image(self.client), [])
 
-    def runner(self, *command: str, **host: Any) -> SidecarContainer:
+    def runner(self, *command: str, image: str = "", **host: Any) -> SidecarContainer:
         """Start the runner's image where it sees the volumes and a folder for the repository."""
         volumes = f"{self.engine.data_root}/volumes"
         repository = self.folder.parent / "repository"
         repository.mkdir(exist_ok=True)
         binds = [f"{volumes}:{volumes}:ro", f"{repository}:/repository"]
-        return self._run(runner_image(self.client), list(command), more=binds, **host)
+        image = image or runner_image(self.client)
+        return self._run(image, list(command), more=binds, **host)
 
     def _run(self, image: str, command: list[str], **host: Any) -> SidecarContainer:
         made = run_container(self.engine, self.client, image, self.folder, command, **host)
@@ -146,9 +159,59 @@ def test_a_repository_behind_rclone_is_used(stage: Stage) -> None:
 
 def test_it_stays_small(stage: Stage) -> None:
     """The packages that it adds to its base, with rclone, which is the largest by far."""
-    layers = stage.client.history(runner_image(stage.client))
-    [packages] = [layer["Size"] for layer in layers if "apt-get install" in layer["CreatedBy"]]
+    [packages] = package_layers(stage.client, runner_image(stage.client))
     assert packages < MOST_BYTES
+
+
+def package_layers(client: docker.APIClient, image: str) -> list[int]:
+    """Return how many bytes each layer of packages of an image has, the newest first."""
+    layers = client.history(image)
+    return [layer["Size"] for layer in layers if "apt-get install" in layer["CreatedBy"]]
+
+
+def test_the_image_with_more_programs_is_a_child_of_the_runners(stage: Stage) -> None:
+    """It starts as its parent does, says another name, and each of its programs can be started."""
+    child, parent = (
+        stage.client.inspect_image(build(stage.client))["Config"]
+        for build in (runner_all_image, runner_image)
+    )
+    for key in ("Cmd", "Entrypoint", "Env", "Healthcheck", "User"):
+        assert parent.get(key) == child.get(key)
+    differs = {key for key in parent["Labels"] if parent["Labels"][key] != child["Labels"][key]}
+    assert {"title", "description"} == {key.rpartition(".")[2] for key in differs}
+    more, packages = package_layers(stage.client, runner_all_image(stage.client))
+    assert [packages] == package_layers(stage.client, runner_image(stage.client))
+    assert more < MOST_MORE_BYTES
+    runner = stage.runner("daemon", image=runner_all_image(stage.client))
+    for name, question in MORE_PROGRAMS.items():
+        assert name in stage.said_in(runner, "sh", "-c", question)
+
+
+def test_a_hook_dumps_by_a_program_of_the_runners_image(stage: Stage, world: World) -> None:
+    """A label's command runs beside the runner, where the client is, and its dump is saved."""
+    dump = (
+        "mkdir -p /repository/dumps && "
+        "sqlite3 /repository/app.db 'create table if not exists t(a)' .dump "
+        ">/repository/dumps/app.sql"
+    )
+    labels = {
+        "backrest.enable": "true",
+        "backrest.paths.include": "host:/repository/dumps",
+        "backrest.snapshot-start": dump,
+        **compose_labels("shop", "app"),
+    }
+    world.container("shop-app-1", labels, ["shop_data:/data"])
+    sidecar = stage.sidecar()
+    runner = stage.runner(image=runner_all_image(stage.client))
+    sidecar.wait(lambda: "shop_app" in sidecar.plans(), "a plan")
+    plan = "backrest_sidecar_shop_app"
+    runner.wait(lambda: plan in stage.said_in(runner, "backrest-runner", "plans"), "the plan")
+
+    stage.said_in(runner, "backrest-runner", "backup", plan)
+
+    stage.said_in(runner, "backrest-runner", "restore", plan, "--target", "/tmp/restored")
+    restored = ("sh", "-c", "cat $(find /tmp/restored -name app.sql)")
+    assert "CREATE TABLE t(a);" in stage.said_in(runner, *restored)
 
 
 def test_the_daemon_needs_no_more_than_to_read_what_it_saves(stage: Stage) -> None:
