@@ -1,7 +1,9 @@
 """The parent of a backup: from the journal, without a question to the repository where it can be."""
 
 import json
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import Config, ForgetPolicy, RunPlan, Timing
+from sidecar.engines.base import FailureClass, ResultKind
 from sidecar.engines.restic import RecentSnapshots
 from sidecar.engines.restic.features import Feature
 from sidecar.runner.due import backup_job
@@ -44,6 +47,41 @@ class Watched:
         run = session.run(backup_job(plan), Config(INSTANCE, (store,), (plan,)), RunCause.MANUAL)
         assert run.ended is not None
         return run.ended
+
+    def hold(self, verb: str, until: str) -> None:
+        """Let one command of restic begin only when another has ended, at most 5 s later."""
+        self._wrap(
+            f'if [ "$1" = {verb} ]; then\n'
+            f"  for _ in $(seq 500); do [ -e {until}.ended ] && break; sleep 0.01; done\n"
+            "fi"
+        )
+
+    def refuse(self, verb: str, times: int) -> None:
+        """Let a command of restic fail so often."""
+        for number in range(times):
+            (self.bench.folder / f"refuse-{number}").touch()
+        self._wrap(
+            f'[ "$1" = {verb} ] && for one in refuse-*; do\n'
+            f'  [ -e $one ] && rm $one && echo {verb} >> asked && echo "Fatal: no answer" >&2 && exit 1\n'
+            "done"
+        )
+
+    def hang(self, *verbs: str) -> None:
+        """Let these commands of restic go on until they are ended, and note their numbers."""
+        self._wrap(
+            f'case "$1" in {"|".join(verbs)}) echo $$ > "$1.new"; mv "$1.new" "$1.hangs"; '
+            "exec sleep 60 ;; esac"
+        )
+
+    def _wrap(self, script: str) -> None:
+        bench = self.bench
+        program = bench.folder / "wrapped"
+        program.write_text(
+            f"#!/bin/sh\ncd {bench.folder}\n{script}\n"
+            f'{bench.program} "$@"; status=$?\n: > "$1.ended"; exit $status\n'
+        )
+        program.chmod(0o755)
+        bench.program = str(program)
 
     def listed(self) -> Sequence[dict[str, str]]:
         """List all snapshots, oldest first."""
@@ -97,8 +135,9 @@ def test_an_old_answer_or_that_of_another_repository_is_not_believed(
     watched.asked()
     watched.now += seconds
     watched.run(plan, **repo)
+    *beside, last = watched.asked()
 
-    assert ["snapshots", "backup", "forget"] == watched.asked()
+    assert (["backup", "snapshots"], "forget") == (sorted(beside), last)
 
 
 def test_where_the_repository_forgets_no_plan_asks(watched: Watched) -> None:
@@ -178,8 +217,105 @@ def test_plans_that_are_compared_share_a_question_too(watched: Watched) -> None:
     watched.asked()
     for plan in plans:
         watched.run(plan)
+    asked = watched.asked()
+    if not watched.bench.restic().features().has(Feature.SKIP_IF_UNCHANGED):
+        # Nothing is compared: which was first is not known.
+        asked[:2] = sorted(asked[:2], reverse=True)
 
-    assert ["snapshots", *["backup", "forget"] * 3] == watched.asked()
+    assert ["snapshots", *["backup", "forget"] * 3] == asked
+
+
+def test_what_the_run_itself_has_made_is_not_among_the_others(watched: Watched) -> None:
+    """The list is asked for while it is made, so it may be there already."""
+    plan = watched.bench.plan(retention=KEEP)
+    first = watched.run(plan)
+    watched.hold("snapshots", until="backup")
+    watched.now += 601.0
+    engine = watched.bench.restic()
+    done = engine.capture(plan, INSTANCE, lambda _: None, first.snapshot)
+
+    assert done.listed is not None
+    assert [first.snapshot] == [one.short for one in done.listed]
+
+
+def test_a_plan_that_was_saved_beside_the_question_is_asked_for_again(watched: Watched) -> None:
+    """What is compared with its parent needs the newest snapshot, which the answer may lack."""
+    plan = watched.bench.plan(retention=KEEP)
+    watched.run(plan)
+    watched.now += 601.0
+    watched.hold("backup", until="snapshots")
+    watched.run(plan)
+    watched.asked()
+
+    assert watched.recent.last(watched.bench.repo()) is not None
+    assert watched.recent.last(watched.bench.repo(), plan.id) is None
+
+
+def test_a_forged_snapshot_is_seen_beside_the_backup(watched: Watched) -> None:
+    """Retention waits for the answer."""
+    plan = watched.bench.plan("web", retention=Retention(last=1))
+    own = watched.run(plan)
+    watched.bench.backup(watched.bench.plan("evil", backup_flags=("--tag=plan:web",)))
+    watched.now += 601.0
+    watched.hold("snapshots", until="backup")
+    ended = watched.run(plan)
+
+    assert ["backup", "snapshots"] == sorted(watched.asked()[-2:])
+    assert RunOutcome.WARNING is ended.outcome
+    assert "snapshot.forged" in ended.reason
+    assert any(one["id"].startswith(own.snapshot) for one in watched.listed())
+
+
+@pytest.mark.parametrize(("times", "outcome"), [(1, RunOutcome.SUCCESS), (2, RunOutcome.FAILED)])
+def test_a_question_that_fails_beside_a_backup_is_asked_once_more(
+    watched: Watched, times: int, outcome: RunOutcome
+) -> None:
+    """Nothing is forgotten as long as it is not known what is there."""
+    plan = watched.bench.plan(retention=KEEP)
+    watched.run(plan)
+    watched.asked()
+    watched.now += 601.0
+    watched.refuse("snapshots", times)
+    ended = watched.run(plan)
+    *beside, again = watched.asked()[:3]
+
+    assert outcome is ended.outcome
+    assert (["backup", "snapshots"], "snapshots") == (sorted(beside), again)
+    assert ("no answer" in ended.reason) == (outcome is RunOutcome.FAILED)
+
+
+def test_a_parent_that_is_gone_is_found_by_the_question_beside(watched: Watched) -> None:
+    """There is no second question."""
+    plan = watched.bench.plan(retention=KEEP)
+    oldest, gone = watched.run(plan), watched.run(plan)
+    watched.bench.run("forget", gone.snapshot)
+    watched.now += 601.0
+    watched.asked()
+    ended = watched.run(plan)
+    first, second, *others = watched.asked()
+
+    assert ({"backup", "snapshots"}, ["backup", "forget"]) == ({first, second}, others)
+    assert watched.parent_of(ended).startswith(oldest.snapshot)
+
+
+def test_a_stop_ends_both(watched: Watched) -> None:
+    """Neither is left running, and none is started anew."""
+    plan = watched.bench.plan(retention=KEEP)
+    known = watched.run(plan).snapshot
+    watched.now += 601.0
+    watched.hang("backup", "snapshots")
+    engine, runner = watched.bench.restic(), watched.bench.runner
+    with ThreadPoolExecutor(1) as beside:
+        running = beside.submit(engine.capture, plan, INSTANCE, lambda _: None, known)
+        started = [watched.bench.folder / f"{verb}.hangs" for verb in ("backup", "snapshots")]
+        while not all(one.exists() for one in started):
+            assert not running.done()
+            time.sleep(0.01)
+        runner.stop_all()
+        done = running.result()
+
+    assert (ResultKind.FAILED, FailureClass.INTERRUPTED) == (done.kind, done.failure)
+    assert [] == [one for one in started if Path("/proc", one.read_text().strip()).exists()]
 
 
 def test_a_plan_that_sets_tags_makes_the_next_one_ask(watched: Watched) -> None:

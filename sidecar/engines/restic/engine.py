@@ -30,13 +30,13 @@ from sidecar.engines.base import (
 from sidecar.engines.locking import is_left_over
 from sidecar.engines.restic import commands as argv
 from sidecar.engines.restic.access import ResticAccess
-from sidecar.engines.restic.failures import is_without_parent
 from sidecar.engines.restic.features import Feature, Features
 from sidecar.engines.restic.interpret import Verb
 from sidecar.engines.restic.listing import ListingBuffer, parse_entry, parse_snapshots
 from sidecar.engines.restic.locks import is_in_danger, parse_lock
 from sidecar.engines.restic.messages import parse_message
 from sidecar.engines.restic.options import ResticOptions
+from sidecar.engines.restic.parent import ParentFinder
 from sidecar.engines.restic.program import Program
 from sidecar.engines.restic.trees import find_attributes
 from sidecar.engines.retention import check_retention
@@ -44,10 +44,6 @@ from sidecar.engines.sources import find_sources
 from sidecar.lib.process import ProcessRunner
 
 _KINDS = {"file": stat.S_IFREG, "dir": stat.S_IFDIR}
-# Of an id of 64. Given a whole one, some restics ask the storage for it again and again, for
-# minutes, if it is gone; for its beginning they look into the list.
-_ENOUGH_DIGITS = 32
-
 # Reading more of them would take longer than what they are in the way of.
 _MOST_LOCKS = 64
 
@@ -69,6 +65,7 @@ class ResticEngine:
         self._on_missing = options.on_missing
         self._locking = options.locking
         self._recent = options.recent
+        self._parents = ParentFinder(self._program, options.recent)
 
     def features(self) -> Features:
         """Return what this restic can do. Raises EngineError if it cannot be started."""
@@ -245,11 +242,7 @@ class ResticEngine:
             self._recent.note_saved(self._program.repo, plan.id)
             return self._judge(command, Verb.BACKUP, plan=plan, report=report)
 
-        earlier = self._find_earlier(plan, instance, known[:_ENOUGH_DIGITS], features)
-        done = save(earlier.parent)
-        if not earlier.is_current and is_without_parent(done.reason):
-            earlier = self._ask_earlier(plan, instance)
-            done = save(earlier.parent)
+        done, earlier = self._parents.back_up(plan, instance, known, features, save)
         if argv.sets_tags(self._access, plan):
             # It may have forged a snapshot of another plan.
             self._recent.drop(self._program.repo)
@@ -257,30 +250,6 @@ class ResticEngine:
             note = f"{features} does not know --skip-if-unchanged: it was left out"
             done = replace(done, note=note)
         return replace(sources.warn(done), forged=earlier.forged, listed=earlier.listed)
-
-    def _find_earlier(
-        self, plan: RunPlan, instance: str, known: str, features: Features
-    ) -> "_Earlier":
-        """Find the parent of a backup, asking the repository only where it is needed.
-
-        Where snapshots are forgotten afterwards, forged ones have to be known; the list that
-        another run has asked for will do. It will not do for a plan that saves nothing if its
-        parent is the same: that parent has to be the plan's newest snapshot.
-        """
-        repo = self._program.repo
-        is_compared = argv.skips_unchanged(plan, features)
-        sets_tags = argv.sets_tags(self._access, plan)
-        if known and not (is_compared or sets_tags or _is_forgotten_of(plan, repo)):
-            return _Earlier(known)
-        listed = None if sets_tags else self._recent.last(repo, plan.id if is_compared else "")
-        if listed is None or (is_compared and not any(one.is_called(known) for one in listed)):
-            return self._ask_earlier(plan, instance)
-        found = _earlier(listed, plan, instance)
-        return replace(found, parent=known) if known and not is_compared else found
-
-    def _ask_earlier(self, plan: RunPlan, instance: str) -> "_Earlier":
-        listed = self._recent.keep(self._program.repo, lambda: self._list(()))
-        return replace(_earlier(listed, plan, instance), is_current=True)
 
     def _forget(self, keep: Retention, render: Callable[[], Command]) -> CommandResult:
         if keep.keep_all:
@@ -398,20 +367,6 @@ class _FileFound(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Earlier:
-    """What is known of a plan's snapshots before its backup.
-
-    `parent` is an id, its beginning, or empty; `listed` are all but the forged ones, None if
-    the repository need not be asked; `is_current`: it was asked just now.
-    """
-
-    parent: str
-    forged: tuple[Snapshot, ...] = ()
-    listed: tuple[Snapshot, ...] | None = None
-    is_current: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class ResticEngines:
     """Makes engines that start restic with `runner`; see `base.Engines`."""
 
@@ -421,21 +376,6 @@ class ResticEngines:
     def make(self, repo: Repo, on_start: OnStart | None = None) -> ResticEngine:
         """Return the engine of a repository."""
         return ResticEngine(repo, self.runner, self.options, on_start)
-
-
-def _earlier(listed: Iterable[Snapshot], plan: RunPlan, instance: str) -> _Earlier:
-    tags = set(argv.split_tags(argv.plan_tags(plan.id, instance)))
-    own = [one for one in listed if tags.issubset(one.tags)]
-    # Files that a forged parent claims to hold unchanged would not be read.
-    listed = tuple(one for one in own if not one.is_forged)
-    parent = listed[-1].id if listed else ""
-    return _Earlier(parent, tuple(one for one in own if one.is_forged), listed)
-
-
-def _is_forgotten_of(plan: RunPlan, repo: Repo) -> bool:
-    """Return whether snapshots of the plan are forgotten after its backup."""
-    keep = plan.retention
-    return keep is not None and not keep.keep_all and not repo.overrides_retention
 
 
 def _meets_something(path: str, target: Path) -> bool:

@@ -57,6 +57,7 @@ class Program:
         self._environ = options.environ
         self._name = options.restic
         self._commands = CommandRunner("restic", runner, on_start)
+        self._unrecorded = CommandRunner("restic", runner)
 
     @cached_property
     def access(self) -> ResticAccess:
@@ -99,11 +100,13 @@ class Program:
         *,
         seconds: float | None = None,
         on_line: LineTaker | None = None,
+        is_recorded: bool = True,
     ) -> bytes:
         """Run a command and return its output. Raises EngineError also if it fails.
 
         It may take `seconds`. With `on_line`, which gets each line, this is the limit of the
-        pause between two lines, and only the last part of the output is returned.
+        pause between two lines, and only the last part of the output is returned. `on_start` is
+        told of it if it `is_recorded`: of two at once, only the one that may hold a lock.
         """
         patience = self._runner.silence_timeout(seconds or self.limits.stall)
         watch = self._watch(patience, seconds)
@@ -114,7 +117,7 @@ class Program:
                 on_line(line)
 
         on_each, keep = (take, MOST_KEPT) if on_line else (None, _MOST_LISTED)
-        completed = self._run(command, patience, on_each, keep, watch.take)
+        completed = self._run(command, patience, on_each, keep, watch.take, is_recorded=is_recorded)
         done = self._interpret(Verb.OTHER, completed, patience, None, watch)
         if done.kind is not ResultKind.SUCCESS:
             failure = done.failure or FailureClass.UNKNOWN
@@ -147,10 +150,12 @@ class Program:
         on_error_line: LineTaker | None = None,
         *,
         may_lock: bool = False,
+        is_recorded: bool = True,
     ) -> Completed:
         records = self._records if may_lock else None
         inherited = () if records is None else records.inherited
-        return self._commands.run(
+        commands = self._commands if is_recorded else self._unrecorded
+        return commands.run(
             command,
             patience,
             on_line,
