@@ -16,6 +16,7 @@ _NOT_FOR_THE_RUNNER = frozenset(
         "jsonschema",
         "pydantic",
         "prometheus_client",
+        "rich",
         "watchfiles",
         "yaml",
         "starlette",
@@ -51,11 +52,19 @@ BUDGETS: dict[str, tuple[str, set[str]]] = {
     ),
     "-m sidecar version": (
         "sidecar.cli.commands.main",
-        {"docker", "jsonschema", "pydantic", "requests", "sidecar.reconciler.loop", "starlette"},
+        {
+            "docker",
+            "jsonschema",
+            "pydantic",
+            "requests",
+            "rich",
+            "sidecar.reconciler.loop",
+            "starlette",
+        },
     ),
     "-m sidecar reconcile --help": (
         "sidecar.cli.commands.main",
-        {"docker", "jsonschema", "pydantic", "requests", "starlette"},
+        {"docker", "jsonschema", "pydantic", "requests", "rich", "starlette"},
     ),
     "-m sidecar.runner version": (
         "sidecar.cli.runner.main",

@@ -58,6 +58,7 @@ VARIABLES = (
     VariableSource(
         "FORCE_COLOR", "if it is neither empty nor 0 colours go into pipes and files too"
     ),
+    VariableSource("COLUMNS", "how wide tables are on a terminal; without it as wide as that is"),
     VariableSource("TERM", "where it is `dumb` nothing is coloured, and no line drawn anew"),
     VariableSource("_BACKREST_SIDECAR_COMPLETE", "shell completion, see `backrest-sidecar --help`"),
 )

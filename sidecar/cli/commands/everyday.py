@@ -17,6 +17,7 @@ from sidecar.cli.commands.options import (
 )
 from sidecar.cli.commands.settings import build_settings
 from sidecar.cli.exits import ATTENTION, SUCCESS, status_of_operation
+from sidecar.cli.output.terminal import terminal_width
 from sidecar.cli.output.text import echo
 from sidecar.reconciler.settings import parse_duration
 
@@ -51,7 +52,7 @@ def status(output: str, timezone: str | None, **flags: Any) -> None:
     from sidecar.reconciler.status import run_status
 
     report = run_status(build_settings(flags), dict(os.environ), timezone)
-    echo(render_status(report, output), form=output)
+    echo(render_status(report, output, terminal_width()), form=output)
     raise click.exceptions.Exit(ATTENTION if report.needs_attention else SUCCESS)
 
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import click
-
 from sidecar.backrest.reading import RunPlan, Timing
-from sidecar.cli.output.runs import COLOURS
-from sidecar.cli.output.text import aligned, printable
+from sidecar.cli.output.runs import MEANINGS
+from sidecar.cli.output.terminal import Cell, Column, Styled, table
+from sidecar.cli.output.text import printable
 from sidecar.engines.base import HeldLock, Snapshot
 from sidecar.lib.duration import render_duration
 from sidecar.lib.errors import DocumentError, StoreError, UsageError
@@ -31,6 +30,32 @@ from sidecar.runner.union import DocumentName
 
 _NONE = "–"
 _MOST_NAMES = 10
+_PLAN_COLUMNS = (
+    Column("plan", has_prefix=True),
+    Column("repository", drop=3),
+    Column("schedule", drop=4),
+    Column("next run", drop=5),
+    Column("last run", drop=1),
+    Column("outcome"),
+    Column("last success"),
+    Column("document", drop=2),
+)
+_HISTORY_COLUMNS = (
+    Column("when"),
+    Column("what", has_prefix=True),
+    Column("outcome"),
+    Column("took", drop=3),
+    Column("added", drop=2),
+    Column("snapshot", drop=1),
+    Column("reason", folds=True),
+)
+_SNAPSHOT_COLUMNS = (
+    Column("snapshot"),
+    Column("when"),
+    Column("files", drop=1),
+    Column("size", drop=2),
+    Column("paths", folds=True),
+)
 _OF_LOCKS_LEFT = (
     "  → a lock goes when its holder ends; if that died elsewhere, `unlock` removes it half an "
     "hour after that time, and `restic unlock --remove-all` at once"
@@ -80,32 +105,30 @@ def _open_journal(settings: RunnerSettings) -> Journal:
     return Journal(settings.state_directory / JOURNAL, settings.journal_keep)
 
 
-def render_plans(rows: Sequence[PlanRow], form: str) -> str:
-    """Write plans as `table` or `json`."""
+def render_plans(rows: Sequence[PlanRow], form: str, width: int | None = None) -> str:
+    """Write plans as `table`, for a terminal of that width, or `json`."""
     if form == "json":
         return json.dumps([_plan_json(row) for row in rows], indent=2)
     if not rows:
         return "The document has no plan."
-    titles = ("plan", "repository", "schedule", "next run", "last run", "outcome", "last success")
-    table = [titles, *map(_plan_cells, rows)]
-    if any(row.document is DocumentName.RUNNER for row in rows):
-        names = ("document", *(row.document.value for row in rows))
-        table = [(*cells, name) for cells, name in zip(table, names, strict=True)]
-    return "\n".join(aligned(table))
+    has_both = any(row.document is DocumentName.RUNNER for row in rows)
+    columns = _PLAN_COLUMNS if has_both else _PLAN_COLUMNS[:-1]
+    return table(columns, [_plan_cells(row)[: len(columns)] for row in rows], width)
 
 
-def _plan_cells(row: PlanRow) -> tuple[str, ...]:
+def _plan_cells(row: PlanRow) -> tuple[Cell, ...]:
     past = row.past
     outcome = None if past is None else past.last_outcome
     success = None if past is None else past.last_success
     return (
-        printable(row.plan.id),
-        printable(row.plan.repo),
+        row.plan.id,
+        row.plan.repo,
         _timing_words(row.plan.timing),
         row.waits or _moment(row.next_fire),
         _moment(None if past is None else past.last_start),
-        _NONE if outcome is None else click.style(outcome.value, fg=COLOURS[outcome]),
+        _NONE if outcome is None else Styled(outcome.value, MEANINGS[outcome]),
         _NONE if success is None else f"{render_duration(row.now - success)} ago",
+        row.document.value,
     )
 
 
@@ -128,7 +151,7 @@ def _plan_json(row: PlanRow) -> dict[str, Any]:
 def _timing_words(timing: Timing) -> str:
     """Return when something is due, in words."""
     if timing.cron:
-        return printable(timing.cron)
+        return timing.cron
     return f"every {render_duration(timing.every_seconds)}" if timing.every_seconds else "never"
 
 
@@ -166,29 +189,32 @@ def _order(row: Run | MissedFires) -> float:
 
 
 def render_history(
-    rows: Sequence[Run | MissedFires], form: str, *, is_verbose: bool = False
+    rows: Sequence[Run | MissedFires],
+    form: str,
+    width: int | None = None,
+    *,
+    is_verbose: bool = False,
 ) -> str:
-    """Write runs as `table` or `json`; a verbose table has below each what its program said."""
+    """Write runs as `table`, for a terminal of that width, or `json`.
+
+    A verbose table has below each run what its program said.
+    """
     if form == "json":
         return json.dumps([_history_json(row) for row in rows], indent=2)
     if not rows:
         return "Nothing was run yet."
-    titles = ("when", "what", "outcome", "took", "added", "snapshot", "reason")
-    head, *lines = aligned([titles, *map(_history_cells, rows)])
-    if is_verbose:
-        lines = [f"{line}{_output_lines(row)}" for line, row in zip(lines, rows, strict=True)]
-    return "\n".join((head, *lines))
+    below = [_output_lines(row) for row in rows] if is_verbose else ()
+    return table(_HISTORY_COLUMNS, [_history_cells(row) for row in rows], width, below)
 
 
-def _output_lines(row: Run | MissedFires) -> str:
-    """Write the last lines of the program of a run, each on a line of its own."""
+def _output_lines(row: Run | MissedFires) -> list[str]:
+    """Return the last lines of the program of a run."""
     ended = row.ended if isinstance(row, Run) else None
-    lines = () if ended is None else ended.excerpt.splitlines()
-    return "".join(f"\n    {printable(line)}" for line in lines)
+    return [] if ended is None else ended.excerpt.splitlines()
 
 
-def _history_cells(row: Run | MissedFires) -> tuple[str, ...]:
-    what = printable(f"{row.job.kind.value} {row.job.subject}")
+def _history_cells(row: Run | MissedFires) -> tuple[Cell, ...]:
+    what = f"{row.job.kind.value} {row.job.subject}"
     if isinstance(row, MissedFires):
         times = f"{row.count} times since {_moment(row.first)}" if row.count > 1 else ""
         return (_moment(row.last), what, "missed", _NONE, _NONE, _NONE, times)
@@ -198,11 +224,11 @@ def _history_cells(row: Run | MissedFires) -> tuple[str, ...]:
     return (
         _moment(row.started),
         what,
-        click.style(ended.outcome.value, fg=COLOURS[ended.outcome]),
+        Styled(ended.outcome.value, MEANINGS[ended.outcome]),
         render_duration(ended.at - row.started),
         _NONE if ended.stats is None else render_size(ended.stats.bytes_added),
         short_id(ended.snapshot) or _NONE,
-        printable(ended.reason),
+        ended.reason,
     )
 
 
@@ -244,24 +270,23 @@ def read_snapshots(
     return engine.snapshots(config.plan(plan), config.instance)
 
 
-def render_snapshots(rows: Sequence[Snapshot], form: str) -> str:
-    """Write snapshots as `table` or `json`."""
+def render_snapshots(rows: Sequence[Snapshot], form: str, width: int | None = None) -> str:
+    """Write snapshots as `table`, for a terminal of that width, or `json`."""
     if form == "json":
         return json.dumps([_snapshot_json(row) for row in rows], indent=2)
     if not rows:
         return "There is no snapshot."
-    titles = ("snapshot", "when", "files", "size", "paths")
-    return "\n".join(aligned([titles, *map(_snapshot_cells, rows)]))
+    return table(_SNAPSHOT_COLUMNS, [_snapshot_cells(row) for row in rows], width)
 
 
-def _snapshot_cells(row: Snapshot) -> tuple[str, ...]:
+def _snapshot_cells(row: Snapshot) -> tuple[Cell, ...]:
     files, size = row.files_processed, row.bytes_processed
     return (
         short_id(row.id),
         _moment(row.time.timestamp()),
         _NONE if files is None else str(files),
         _NONE if size is None else render_size(size),
-        printable(", ".join(row.paths)),
+        ", ".join(row.paths),
     )
 
 

@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TextIO
 
-import click
-
+from sidecar.cli.output.terminal import Meaning, styled
 from sidecar.cli.output.text import can_redraw, printable, without_commands
 from sidecar.engines.base import FailureClass, Progress, Stats
 from sidecar.lib.duration import render_duration
@@ -16,13 +15,13 @@ from sidecar.runner.due import Job
 from sidecar.runner.job.progress import RunFinished
 from sidecar.runner.journal import RunOutcome
 
-COLOURS = {
-    RunOutcome.SUCCESS: "green",
-    RunOutcome.SKIPPED: "green",
-    RunOutcome.WARNING: "yellow",
-    RunOutcome.FAILED: "red",
-    RunOutcome.CANCELLED: "red",
-    RunOutcome.INTERRUPTED: "red",
+MEANINGS = {
+    RunOutcome.SUCCESS: Meaning.GOOD,
+    RunOutcome.SKIPPED: Meaning.GOOD,
+    RunOutcome.WARNING: Meaning.UNSURE,
+    RunOutcome.FAILED: Meaning.BAD,
+    RunOutcome.CANCELLED: Meaning.BAD,
+    RunOutcome.INTERRUPTED: Meaning.BAD,
 }
 _TOLD_AT_END = frozenset(
     {"run.ended", "run.dropped", "plan.emptied", "snapshot.ahead", "snapshot.forged"}
@@ -126,9 +125,9 @@ def render_end(job: Job, finished: RunFinished) -> str:
 def render_outcome(outcome: RunOutcome | None, parts: Iterable[str], reason: str) -> str:
     """Write an outcome in colour, what is known of the run, and why it ended so."""
     if outcome is None:
-        return f"{click.style('not run', fg='red')}: {printable(reason)}"
+        return f"{styled('not run', Meaning.BAD)}: {printable(reason)}"
     why = f": {printable(reason)}" if reason else ""
-    return f"{click.style(outcome.value, fg=COLOURS[outcome])} {', '.join(parts)}{why}"
+    return f"{styled(outcome.value, MEANINGS[outcome])} {', '.join(parts)}{why}"
 
 
 def render_stats(stats: Stats) -> str:

@@ -5,28 +5,35 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-import click
-
 from sidecar.backrest.operations import OperationEnd
-from sidecar.cli.output.text import aligned, printable
+from sidecar.cli.output.terminal import Cell, Column, Meaning, Styled, table
+from sidecar.cli.output.text import printable
 from sidecar.lib.duration import render_duration
 from sidecar.reconciler.status import PastRun, StatusReport, WorkloadStatus
 
-_TITLES = ("workload", "plan", "last run", "outcome", "age", "next run", "")
-_COLOURS = {
-    OperationEnd.SUCCESS: "green",
-    OperationEnd.WARNING: "yellow",
-    OperationEnd.FAILED: "red",
-    OperationEnd.CANCELLED: "red",
+_COLUMNS = (
+    Column("workload"),
+    Column("plan", drop=1, has_prefix=True),
+    Column("last run", drop=2),
+    Column("outcome"),
+    Column("age"),
+    Column("next run", drop=3),
+    Column("", folds=True),
+)
+_MEANINGS = {
+    OperationEnd.SUCCESS: Meaning.GOOD,
+    OperationEnd.WARNING: Meaning.UNSURE,
+    OperationEnd.FAILED: Meaning.BAD,
+    OperationEnd.CANCELLED: Meaning.BAD,
 }
 _NONE = "–"
 
 
-def render_status(report: StatusReport, form: str) -> str:
-    """Write a report as `table` or `json`."""
+def render_status(report: StatusReport, form: str, width: int | None = None) -> str:
+    """Write a report as `table`, for a terminal of that width, or `json`."""
     if form == "json":
         return _render_json(report)
-    return "\n".join(_lines(report))
+    return "\n".join(_lines(report, width))
 
 
 def _render_json(report: StatusReport) -> str:
@@ -92,21 +99,20 @@ def _age(run: PastRun, now: datetime) -> int:
     return max(0, int(now.timestamp() - run.end))
 
 
-def _lines(report: StatusReport) -> Iterator[str]:
+def _lines(report: StatusReport, width: int | None) -> Iterator[str]:
     if report.rows:
-        rows = [_TITLES, *(_cells(row, report.now) for row in report.rows)]
-        yield from aligned(rows)
+        yield table(_COLUMNS, [_cells(row, report.now) for row in report.rows], width)
         yield ""
     yield from _summary(report)
 
 
-def _cells(row: WorkloadStatus, now: datetime) -> tuple[str, ...]:
+def _cells(row: WorkloadStatus, now: datetime) -> tuple[Cell, ...]:
     last = row.runs.last
     return (
-        printable(row.workload) or _NONE,
-        printable(row.plan) or _NONE,
+        row.workload or _NONE,
+        row.plan or _NONE,
         _when(last.start, now) if last else _NONE,
-        click.style(last.ending.value, fg=_COLOURS[last.ending]) if last else _NONE,
+        Styled(last.ending.value, _MEANINGS[last.ending]) if last else _NONE,
         render_duration(_age(last, now)) if last else _NONE,
         _next_words(row, now),
         "; ".join(_notes(row, now)),

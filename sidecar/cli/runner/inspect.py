@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from sidecar.cli.output.terminal import terminal_width
 from sidecar.cli.output.text import echo
 from sidecar.cli.runner.options import document_options, log_options, option, program_options
 from sidecar.cli.runner.settings import build_settings
@@ -32,7 +33,7 @@ def plans(output: str, **flags: Any) -> None:
     from sidecar.cli.output.runner_tables import read_plans, render_plans
 
     rows = read_plans(build_settings(flags), os.environ)
-    echo(render_plans(rows, output), form=output)
+    echo(render_plans(rows, output, terminal_width()), form=output)
 
 
 @click.command()
@@ -54,7 +55,7 @@ def history(plan: str | None, limit: int, verbose: bool, output: str, **flags: A
     from sidecar.cli.output.runner_tables import read_history, render_history
 
     rows = read_history(build_settings(flags), os.environ, plan, limit)
-    echo(render_history(rows, output, is_verbose=verbose), form=output)
+    echo(render_history(rows, output, terminal_width(), is_verbose=verbose), form=output)
 
 
 @click.command()
@@ -73,4 +74,4 @@ def snapshots(plan: str, output: str, **flags: Any) -> None:
     from sidecar.cli.output.runner_tables import read_snapshots, render_snapshots
 
     rows = read_snapshots(build_settings(flags), os.environ, plan)
-    echo(render_snapshots(rows, output), form=output)
+    echo(render_snapshots(rows, output, terminal_width()), form=output)

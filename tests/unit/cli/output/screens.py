@@ -1,0 +1,164 @@
+"""What tables look like on terminals of several widths: samples, and the files that show them.
+
+After a change that is meant, write the files anew and look at the difference, and at pictures:
+
+    PYTHONPATH=. .venv/bin/python tests/unit/cli/output/screens.py [FOLDER OF THE PICTURES]
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from sidecar.backrest.operations import OperationEnd
+from sidecar.backrest.reading import RunPlan, Timing
+from sidecar.cli.output.runner_tables import (
+    PlanRow,
+    render_history,
+    render_plans,
+    render_snapshots,
+)
+from sidecar.cli.output.status import render_status
+from sidecar.engines.base import Snapshot, Stats
+from sidecar.reconciler.status import NextRun, PastRun, PlanRuns, StatusReport, WorkloadStatus
+from sidecar.runner.due import Job, JobKind
+from sidecar.runner.journal import Ended, MissedFires, Past, Run, RunCause, RunOutcome
+from sidecar.runner.union import DocumentName
+
+FOLDER = Path(__file__).parents[4] / "testdata" / "screens"
+WIDTHS = (60, 80, 120, 200)
+MOMENT = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
+NOW = MOMENT.timestamp()
+HOUR, DAY = 3600.0, 86400.0
+PLANS = tuple(
+    f"backrest_sidecar_{name}"
+    for name in ("media_jellyfin", "media_redis", "media_postgres_primary", "media_www")
+)
+
+
+def plans(width: int) -> str:
+    """Plans of the runner: one well, one that warned, one that failed, one that never ran."""
+    outcomes = (RunOutcome.SUCCESS, RunOutcome.WARNING, RunOutcome.FAILED, None)
+    rows = [
+        PlanRow(
+            RunPlan(plan, "nas" if number else "default", timing=Timing(f"{7 * number} 3 * * *")),
+            None
+            if outcome is None
+            else Past(
+                NOW, NOW - DAY * number - 9 * HOUR, None, None, outcome, NOW - DAY * (number + 1)
+            ),
+            NOW + 15 * HOUR + 420 * number,
+            NOW,
+            DocumentName.RUNNER if number == 1 else DocumentName.CONFIG,
+        )
+        for number, (plan, outcome) in enumerate(zip(PLANS, outcomes, strict=True))
+    ]
+    return render_plans(rows, "table", width)
+
+
+def history(width: int) -> str:
+    """Runs: one well, one with a long reason, one that still runs, and fires that were missed."""
+    jobs = [Job(JobKind.BACKUP, plan, "default") for plan in PLANS]
+    ended = (
+        Ended(
+            RunOutcome.SUCCESS,
+            NOW - 3000,
+            "0123456789abcdef" * 4,
+            Stats(files_processed=120, bytes_added=3_400_000, bytes_processed=52_000_000_000),
+        ),
+        Ended(
+            RunOutcome.FAILED,
+            NOW - 3590,
+            reason="the hook before the snapshot failed: pg_dump: error: connection to server on "
+            "socket /var/run/postgresql/.s.PGSQL.5432 failed: No such file or directory",
+            excerpt="pg_dump: error: connection to server failed\nexit status 1",
+        ),
+        None,
+    )
+    runs: list[Run | MissedFires] = [
+        Run(number, job, RunCause.SCHEDULE, NOW - HOUR * (1 + number), ended=end)
+        for number, (job, end) in enumerate(zip(jobs, ended, strict=False))
+    ]
+    runs.append(MissedFires(jobs[3], NOW - 3 * DAY, NOW - 2 * DAY, 2, NOW))
+    return render_history(runs, "table", width, is_verbose=True)
+
+
+def snapshots(width: int) -> str:
+    """Snapshots of a plan with several paths."""
+    paths = ("/var/lib/docker/volumes/media_config/_data", "/srv/media/films", "/srv/media/series")
+    rows = [
+        Snapshot(
+            f"{digit}" * 64,
+            datetime(2026, 11, 20 + digit, 3, 0, tzinfo=UTC),
+            paths,
+            (),
+            10**digit,
+            digit * 111,
+        )
+        for digit in (1, 5, 9)
+    ]
+    return render_snapshots(rows, "table", width)
+
+
+def status(width: int) -> str:
+    """What people want to know each day."""
+    good = PastRun(NOW - 9 * HOUR, NOW - 9 * HOUR + 40, OperationEnd.SUCCESS)
+    bad = PastRun(NOW - 8 * HOUR, NOW - 8 * HOUR + 2, OperationEnd.FAILED)
+    rows = (
+        WorkloadStatus(
+            "media/jellyfin",
+            PLANS[0],
+            is_written=True,
+            runs=PlanRuns(last=good, good=good),
+            next=NextRun(NOW + 15 * HOUR, is_computed=False),
+        ),
+        WorkloadStatus(
+            "media/redis",
+            PLANS[1],
+            is_written=True,
+            runs=PlanRuns(last=bad, good=good),
+            next=NextRun(NOW + 16 * HOUR, is_computed=True),
+        ),
+        WorkloadStatus("", PLANS[2], is_written=True, orphan_since=NOW - 3 * DAY, is_disabled=True),
+        WorkloadStatus("media/www", PLANS[3], is_written=False),
+    )
+    return render_status(StatusReport(rows, MOMENT), "table", width)
+
+
+SCREENS: dict[str, Callable[[int], str]] = {
+    one.__name__: one for one in (plans, history, snapshots, status)
+}
+
+
+def drawn(name: str) -> str:
+    """Return what a file shows: the screen at each width, below a line that is as wide."""
+    return "".join(
+        f"{f' {width} columns ':=^{width}}\n{click.unstyle(SCREENS[name](width))}\n"
+        for width in WIDTHS
+    )
+
+
+def pictures() -> Iterator[tuple[str, str]]:
+    """Yield a picture of each screen at each width, as SVG, and its name."""
+    from io import StringIO
+
+    from rich.console import Console
+    from rich.text import Text
+
+    for name, screen in SCREENS.items():
+        for width in WIDTHS:
+            console = Console(record=True, width=width, file=StringIO(), force_terminal=True)
+            console.print(Text.from_ansi(screen(width)))
+            yield f"{name}-{width}.svg", console.export_svg(title=f"{name}, {width} columns")
+
+
+if __name__ == "__main__":
+    os.environ["TZ"] = "UTC"
+    for name in SCREENS:
+        (FOLDER / f"{name}.txt").write_text(drawn(name), encoding="utf-8")
+    for folder in map(Path, sys.argv[1:]):
+        for name, picture in pictures():
+            (folder / name).write_text(picture, encoding="utf-8")
