@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from sidecar.labels.problem import Problem
     from sidecar.planner.backup_once import OnceLabels
     from sidecar.runner.due import Job
-    from sidecar.runner.job.progress import RunFinished
+    from sidecar.runner.job.progress import Event
     from sidecar.runner.once.image import ImageSettings
     from sidecar.runner.once.once import BackupStrategy
+    from sidecar.runner.once.plans import ShowEvent
     from sidecar.runner.settings import RunnerSettings
 
 _OWN_FLAGS = (
@@ -209,7 +210,7 @@ def _choose_strategy(
         from sidecar.runner.once.plans import PlansStrategy
 
         _refuse_image_flags(own)
-        return PlansStrategy(runner, dict(os.environ), _show_end)
+        return PlansStrategy(runner, dict(os.environ), _event_shower())
     from sidecar.docker.client import DockerClient
     from sidecar.docker.one_shot import OneShotDocker
     from sidecar.runner.once.image import ImageStrategy
@@ -224,10 +225,20 @@ def _choose_strategy(
     )
 
 
-def _show_end(job: "Job", finished: "RunFinished") -> None:
-    from sidecar.cli.output.runs import render_end
+def _event_shower() -> "ShowEvent":
+    from sidecar.cli.output.runs import ProgressLine, name_of, render_end
+    from sidecar.runner.job.progress import RunFinished
 
-    echo(render_end(job, finished))
+    line = ProgressLine()
+
+    def show(job: "Job", event: "Event") -> None:
+        if isinstance(event, RunFinished):
+            line.end(name_of(job))
+            echo(render_end(job, event))
+        else:
+            line.show(name_of(job), event)
+
+    return show
 
 
 def _leave_out_what_is_shown() -> None:

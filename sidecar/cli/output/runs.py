@@ -3,11 +3,13 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TextIO
 
-from sidecar.cli.output.terminal import Meaning, styled
-from sidecar.cli.output.text import can_redraw, printable, without_commands
+import click
+
+from sidecar.cli.output.terminal import Meaning, styled, terminal_width
+from sidecar.cli.output.text import can_redraw, choose_colour, printable, without_commands
 from sidecar.engines.base import FailureClass, Progress, Stats
 from sidecar.lib.duration import render_duration
 from sidecar.lib.text import counted, render_size, short_id
@@ -26,15 +28,18 @@ MEANINGS = {
 _TOLD_AT_END = frozenset(
     {"run.ended", "run.dropped", "plan.emptied", "snapshot.ahead", "snapshot.forged"}
 )
-_BAR_WIDTH = 24
+_LEAST_BAR = 10
+_WIDEST_BAR = 40
+_USUAL_WIDTH = 80
 _LINE_SECONDS = 30.0
 _CLEAR = "\r\x1b[K"
 
 
 class ProgressLine:
-    """Shows one run after another on `stream`, by default standard error.
+    """Shows how far runs are on `stream`, by default standard error.
 
-    A terminal gets a bar that is drawn anew; a log gets a line each half minute.
+    A terminal gets one line, as wide as that is, which is drawn anew; a log gets a line each half
+    minute.
     """
 
     def __init__(
@@ -43,33 +48,84 @@ class ProgressLine:
         self._stream = stream or sys.stderr
         self._monotonic = monotonic
         self._is_terminal = can_redraw(self._stream, os.environ)
+        self._is_coloured = choose_colour(os.environ) is not False
         self._due = monotonic() + _LINE_SECONDS
+        self._running = dict[str, Progress]()
         self._is_shown = False
 
     def show(self, name: str, progress: Progress) -> None:
-        """Show how far the run of that name is."""
+        """Show how far the run of that name is, beside others that have not ended."""
+        self._running[printable(name)] = progress
         if self._is_terminal:
-            self._stream.write(f"{_CLEAR}{printable(name)} {_render_bar(progress)}")
+            line = render_line(self._running, (terminal_width(self._stream) or _USUAL_WIDTH) - 1)
+            self._stream.write(f"{_CLEAR}{line if self._is_coloured else click.unstyle(line)}")
             self._stream.flush()
             self._is_shown = True
         elif self._monotonic() >= self._due:
             self._due = self._monotonic() + _LINE_SECONDS
-            line = f"{printable(name)} {_render_progress(progress)}"
-            self._stream.write(f"{without_commands(line)}\n")
+            for one, far in self._running.items():
+                line = f"{one} {_render_progress(far)}"
+                self._stream.write(f"{without_commands(line)}\n")
             self._stream.flush()
 
-    def clear(self) -> None:
-        """Make room for what comes next."""
+    def end(self, name: str) -> None:
+        """Make room for how the run of that name has ended; others are shown again later."""
+        self._running.pop(printable(name), None)
         if self._is_shown:
             self._stream.write(_CLEAR)
             self._stream.flush()
             self._is_shown = False
 
+    def clear(self) -> None:
+        """Make room for what comes next; no run is at work any more."""
+        for name in tuple(self._running):
+            self.end(name)
 
-def _render_bar(progress: Progress) -> str:
-    """Draw a bar, with the same in numbers behind it."""
-    done = int(progress.fraction * _BAR_WIDTH)
-    return f"[{'#' * done}{'.' * (_BAR_WIDTH - done)}] {_render_progress(progress)}"
+
+def render_line(running: Mapping[str, Progress], width: int) -> str:
+    """Write how far runs are in one line of at most `width` columns.
+
+    For one run it is a bar with numbers, the most important ones where there is no more room; for
+    several the share that each has done.
+    """
+    from rich.cells import cell_len, set_cell_size
+
+    if len(running) > 1:
+        shares = (f"{name} {one.fraction:.0%}" for name, one in running.items())
+        line = "  ".join(shares)
+        return line if cell_len(line) <= width else f"{set_cell_size(line, width - 1).rstrip()}…"
+    ((name, progress),) = running.items()
+    share = f"{progress.fraction:4.0%}"
+    numbers = next(
+        (
+            one
+            for one in _numbers(progress)
+            if cell_len(f"{name}    {share}{one}") + _LEAST_BAR <= width
+        ),
+        "",
+    )
+    room = width - len(f"  {share}{numbers}")
+    if cell_len(name) > room:
+        name = f"{set_cell_size(name, max(0, room - 1)).rstrip()}…"
+    bar = min(room - cell_len(name) - 2, _WIDEST_BAR)
+    if bar < _LEAST_BAR:
+        return f"{name}  {share}{numbers}"[:width]
+    return f"{name}  {_bar(progress.fraction, bar)}  {share}{numbers}"
+
+
+def _numbers(progress: Progress) -> Iterator[str]:
+    """Yield what is known of a run besides its share, the most first."""
+    size = f"  {render_size(progress.bytes)} of {render_size(progress.total_bytes)}"
+    files = f"  {progress.files} of {counted(progress.total_files, 'file')}"
+    left = progress.seconds_left
+    rest = "" if left is None else f"  {render_duration(left)} left"
+    yield from (f"{size}{files}{rest}", f"{size}{rest}", rest)
+
+
+def _bar(fraction: float, width: int) -> str:
+    done = round(min(max(fraction, 0.0), 1.0) * width)
+    rest = styled("·" * (width - done), Meaning.MUTED) if done < width else ""
+    return f"{styled('━' * done, Meaning.GOOD) if done else ''}{rest}"
 
 
 def _render_progress(progress: Progress) -> str:

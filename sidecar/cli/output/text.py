@@ -17,7 +17,17 @@ import click
 _COMMAND = re.compile(
     r"(?:^|(?<=\r))((?:\s|\x1b\[[\d;]*m)*):(?=(?:\x1b\[[\d;]*m)*:)|##(?=\[)", re.MULTILINE
 )
-_FALLBACKS = {"→": "->", "–": "-", "—": "-", "…": "...", "✓": "+", "✗": "x", "•": "*"}
+_FALLBACKS = {
+    "→": "->",
+    "–": "-",
+    "—": "-",
+    "…": "...",
+    "✓": "+",
+    "✗": "x",
+    "•": "*",
+    "·": ".",
+    "━": "#",
+}
 _PLAIN = "backrest.plain"
 _ESCAPED = "backrest.escaped"
 

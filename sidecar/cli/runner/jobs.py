@@ -99,7 +99,7 @@ def run_in_foreground(
 
 
 def _show_end(line: ProgressLine, job: Job, finished: "RunFinished") -> int:
-    line.clear()
+    line.end(name_of(job))
     echo(render_end(job, finished))
     return status_of(outcome_of(finished), failure_of(finished))
 

@@ -21,8 +21,8 @@ from sidecar.runner.pool import Pool
 from sidecar.runner.settings import RunnerSettings
 from sidecar.runner.union import Documents
 
-ShowEnd = Callable[[Job, RunFinished], None]
-"""Shows how a run ended."""
+ShowEvent = Callable[[Job, Event], None]
+"""Shows how far a run is, and how it ended."""
 
 # How long runs have to end, once everything else is over.
 _END_SECONDS = 600.0
@@ -40,11 +40,11 @@ class PlansStrategy:
     """
 
     def __init__(
-        self, settings: RunnerSettings, environ: Mapping[str, str], show_end: ShowEnd
+        self, settings: RunnerSettings, environ: Mapping[str, str], show: ShowEvent
     ) -> None:
         self._settings = settings
         self._environ = environ
-        self._show_end = show_end
+        self._show = show
 
     @property
     def container(self) -> str:
@@ -64,7 +64,7 @@ class PlansStrategy:
             self._settings,
             self._environ,
             load_whole(self._settings.files, self._environ),
-            self._show_end,
+            self._show,
         )
         if not prepared.plans:
             raise UsageError(
@@ -81,7 +81,7 @@ class PreparedPlans:
     settings: RunnerSettings
     environ: Mapping[str, str] = field(repr=False)
     documents: Documents = field(repr=False)
-    show_end: ShowEnd
+    show: ShowEvent
 
     @property
     def plans(self) -> tuple[RunPlan, ...]:
@@ -110,11 +110,11 @@ class OpenPlans:
         self, prepared: PreparedPlans, parts: RunnerParts, hub: ProgressHub, pool: Pool
     ) -> None:
         self._jobs = [backup_job(plan) for plan in prepared.plans]
-        self._show_end = prepared.show_end
+        self._show = prepared.show
         self._parts = parts
         self._hub = hub
         self._pool = pool
-        self._ended: SimpleQueue[tuple[Job, RunFinished] | None] = SimpleQueue()
+        self._events: SimpleQueue[tuple[Job, Event] | None] = SimpleQueue()
 
     def resume(self) -> None:
         """Finish runs whose process died."""
@@ -128,29 +128,27 @@ class OpenPlans:
             self._pool.start()
             for job in self._jobs:
                 self._pool.submit(job, RunCause.MANUAL)
-            results = [self._show(*one) for one in islice(self._until_stopped(), len(self._jobs))]
+            results = list(islice(self._results(), len(self._jobs)))
             is_over = len(results) == len(self._jobs)
             has_ended = self._pool.close(_END_SECONDS)
-            self._ended.put(None)
-            for one in self._until_stopped():
-                self._show(*one)
+            self._events.put(None)
+            list(self._results())
         return max(results) if is_over and has_ended else Result.FAILED
 
     def stop(self) -> None:
         """End the runs early; the hooks after them still run."""
         self._parts.stages.stop()
-        self._ended.put(None)
+        self._events.put(None)
 
-    def _until_stopped(self) -> Iterator[tuple[Job, RunFinished]]:
-        return iter(self._ended.get, None)
+    def _results(self) -> Iterator[Result]:
+        """Show what happens until it is stopped, and yield how each run ended."""
+        for job, event in iter(self._events.get, None):
+            self._show(job, event)
+            if isinstance(event, RunFinished):
+                yield result_of(None if event.run is None else event.run.ended)
 
     def _take(self, job: Job, event: Event) -> None:
-        if isinstance(event, RunFinished):
-            self._ended.put((job, event))
-
-    def _show(self, job: Job, finished: RunFinished) -> Result:
-        self._show_end(job, finished)
-        return result_of(None if finished.run is None else finished.run.ended)
+        self._events.put((job, event))
 
 
 def result_of(ended: Ended | None) -> Result:

@@ -21,8 +21,9 @@ from sidecar.cli.output.runner_tables import (
     render_plans,
     render_snapshots,
 )
+from sidecar.cli.output.runs import render_line
 from sidecar.cli.output.status import render_status
-from sidecar.engines.base import Snapshot, Stats
+from sidecar.engines.base import Progress, Snapshot, Stats
 from sidecar.reconciler.status import NextRun, PastRun, PlanRuns, StatusReport, WorkloadStatus
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.journal import Ended, MissedFires, Past, Run, RunCause, RunOutcome
@@ -128,8 +129,22 @@ def status(width: int) -> str:
     return render_status(StatusReport(rows, MOMENT), "table", width)
 
 
+def progress(width: int) -> str:
+    """One run early and late, another with a long name, and two side by side."""
+    early = Progress(0.004, 12, 48_000, 9_000_000, 52_000_000_000, 5400.0)
+    late = Progress(0.97, 47_210, 48_000, 51_000_000_000, 52_000_000_000)
+    long = f"backup {PLANS[2]}"
+    lines = (
+        {"backup web": early},
+        {"verify web": late},
+        {long: early},
+        {long: late, "backup web": early},
+    )
+    return "\n".join(render_line(line, width) for line in lines)
+
+
 SCREENS: dict[str, Callable[[int], str]] = {
-    one.__name__: one for one in (plans, history, snapshots, status)
+    one.__name__: one for one in (plans, history, snapshots, status, progress)
 }
 
 

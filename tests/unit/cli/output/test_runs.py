@@ -1,11 +1,15 @@
 """How far a run is, for people: a bar on a terminal, now and then a line elsewhere."""
 
 import io
+import re
 
 import click
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
 
-from sidecar.cli.output.runs import ProgressLine
+from sidecar.cli.output.runs import ProgressLine, render_line
 from sidecar.cli.output.text import aligned, printable
 from sidecar.engines.base import Progress
 from sidecar.lib.duration import parse_duration, render_duration
@@ -22,18 +26,62 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_shows_a_bar_that_is_drawn_anew() -> None:
+def test_a_terminal_shows_a_line_that_is_drawn_anew() -> None:
     """And it is cleared away before anything else is said."""
     stream = Terminal()
     line = ProgressLine(stream)
     line.show("backup \x07web", HALF)
     assert (
-        "\r\x1b[Kbackup \N{REPLACEMENT CHARACTER}web [############............] 50%, "
-        "1.5 MB of 3.0 MB, 10 of 20 files, 1 min left"
-    ) == stream.getvalue()
+        "\r\x1b[Kbackup \N{REPLACEMENT CHARACTER}web  ━━━━━━━·······   50%  "
+        "1.5 MB of 3.0 MB  10 of 20 files  1 min left"
+    ) == re.sub(r"\x1b\[\d+m", "", stream.getvalue())
     line.clear()
     line.clear()
     assert 2 == stream.getvalue().count("\r\x1b[K")
+
+
+@pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("FORCE_COLOR", "")])
+def test_a_line_has_colours_unless_nobody_wants_them(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    """The bar is told from what is left by its form too."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv(variable, value)
+    stream = Terminal()
+    ProgressLine(stream).show("backup web", HALF)
+
+    assert (variable == "NO_COLOR") is ("\x1b[32m" not in stream.getvalue())
+
+
+def test_runs_side_by_side_share_the_line() -> None:
+    """One that has ended makes room for the others."""
+    stream = Terminal()
+    line = ProgressLine(stream)
+    line.show("backup web", HALF)
+    line.show("backup db", HALF)
+    line.end("backup web")
+    line.show("backup db", HALF)
+    shown = re.sub(r"\x1b\[\d+m", "", stream.getvalue()).split("\r\x1b[K")
+
+    assert "backup web 50%  backup db 50%" == shown[2]
+    assert "" == shown[3]
+    assert shown[4].startswith("backup db  ━")
+
+
+@given(
+    st.dictionaries(st.text(), st.floats(0, 1), min_size=1, max_size=4),
+    st.integers(8, 200),
+)
+def test_progress_is_never_wider_than_the_terminal(shares: dict[str, float], width: int) -> None:
+    """A second line would stay when the first is drawn anew."""
+    running = {
+        printable(name): Progress(share, 10**6, 10**7, 10**15, 10**16, 1e6)
+        for name, share in shares.items()
+    }
+    line = click.unstyle(render_line(running, width))
+
+    assert cell_len(line) <= width
+    assert line.isprintable()
 
 
 def test_elsewhere_there_is_a_line_each_half_minute() -> None:
