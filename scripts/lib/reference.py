@@ -18,6 +18,7 @@ from command_pages import (
 )
 from engine_page import render_engines
 from page_text import code, page, table
+from picture import render_picture
 from problem_examples import render_example
 from sidecar.cli.commands.schema import render_schema
 from sidecar.labels.problem import REASONS, Severity
@@ -33,7 +34,8 @@ from sidecar.service.metrics import Metric
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = "docs/reference"
-LABEL_PAGES = ("README.md", f"{REFERENCE}/labels.md")
+LABEL_PAGE = f"{REFERENCE}/labels.md"
+PICTURE = "docs/images/preview.svg"
 
 _SEVERITIES = {
     Severity.ERROR: "there is no new plan, and an existing one stays as it is.",
@@ -43,9 +45,10 @@ _SEVERITIES = {
 
 
 def render_pages() -> dict[str, str]:
-    """Return the text of every generated file, and of those that hold a generated table."""
-    tables = {name: _with_label_table((ROOT / name).read_text()) for name in LABEL_PAGES}
-    return tables | {
+    """Return the text of every generated file, and of the one that holds a generated table."""
+    return {
+        LABEL_PAGE: _with_label_table((ROOT / LABEL_PAGE).read_text()),
+        PICTURE: render_picture(),
         f"{REFERENCE}/commands.md": render_commands(),
         f"{REFERENCE}/runner-commands.md": render_runner_commands(),
         f"{REFERENCE}/variables.md": render_variables(),
@@ -184,6 +187,7 @@ def main(arguments: Iterable[str]) -> int:
             print(f"{name} differs from the code: run scripts/docs", file=sys.stderr)
         return 1 if stale else 0
     for name in stale:
+        (ROOT / name).parent.mkdir(exist_ok=True)
         (ROOT / name).write_text(pages[name])
         print(f"{name} is written")
     return 0

@@ -17,7 +17,7 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT7
 
 from problem_examples import EXAMPLES, find_problem
-from reference import find_stale, label_table, render_pages
+from reference import LABEL_PAGE, PICTURE, find_stale, label_table, render_pages
 from sidecar.cli.commands.main import cli
 from sidecar.cli.options import Flag
 from sidecar.cli.runner.main import cli as runner_cli
@@ -27,6 +27,8 @@ from sidecar.engines.destination import FOLDER
 from sidecar.engines.marker import MARKER
 from sidecar.engines.rsync.layout import LOCKS
 from sidecar.labels.problem import REASONS
+from sidecar.labels.registry import LABELS
+from sidecar.labels.spec import parse_labels
 from sidecar.reconciler import state
 from sidecar.reconciler.log_events import EVENTS
 from sidecar.runner.journal.schema import open_file
@@ -58,9 +60,9 @@ def test_a_generated_page_is_what_the_code_gives(name: str) -> None:
 
 def test_a_page_that_differs_is_found() -> None:
     """As is one that is missing."""
-    pages = {"README.md": "other", "docs/reference/gone.md": "", **PAGES}
-    assert ["docs/reference/gone.md"] == find_stale({**pages, "README.md": PAGES["README.md"]})
-    assert "README.md" in find_stale({"README.md": "other"})
+    pages = {"docs/reference/gone.md": "", **PAGES}
+    assert ["docs/reference/gone.md"] == find_stale(pages)
+    assert [LABEL_PAGE] == find_stale({LABEL_PAGE: "other"})
 
 
 def test_the_check_of_the_script_passes_and_refuses_a_slip() -> None:
@@ -71,14 +73,34 @@ def test_the_check_of_the_script_passes_and_refuses_a_slip() -> None:
     assert (1, "unknown: --chek (only --check)\n") == (refused.returncode, refused.stderr)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/reference/labels.md"])
-def test_label_table_is_the_registry(page: str) -> None:
+def test_label_table_is_the_registry() -> None:
     """Every label stands there, word for word, and no other."""
     shown = re.search(
-        r"<!-- labels -->\n(.*?)\n<!-- /labels -->", (ROOT / page).read_text(), re.DOTALL
+        r"<!-- labels -->\n(.*?)\n<!-- /labels -->", (ROOT / LABEL_PAGE).read_text(), re.DOTALL
     )
     assert shown is not None
     assert label_table() == shown[1]
+
+
+def test_the_labels_of_the_readme_are_labels_with_good_values() -> None:
+    """Seven of those of the reference, and what stands beside each is taken without a problem."""
+    row = re.compile(r"^\| `(backrest\.[\w.-]+)` \| `([^`]+)` \|", re.MULTILINE)
+    labels = dict(row.findall((ROOT / "README.md").read_text()))
+    assert 7 == len(labels)
+    assert {f"backrest.{label.name}" for label in LABELS} >= set(labels)
+    given = {name.removeprefix("backrest."): value for name, value in labels.items()}
+    _, problems = parse_labels(given, "backrest.")
+    assert [] == problems
+
+
+def test_the_picture_shows_the_preview_and_needs_nothing_of_a_server() -> None:
+    """What the README's own service gives; no font, script or image from elsewhere."""
+    picture = PAGES[PICTURE]
+    words = re.sub(r"<[^>]+>", "", picture).replace("&#160;", " ")
+    for shown in ("plan backrest_sidecar_cloud_nextcloud", "daily, 4 weekly", "1 new"):
+        assert shown in words
+    assert ["http://www.w3.org/2000/svg"] == re.findall(r"https?://[^\s\"')]+", picture)
+    assert not re.search(r"@import|@font-face|<script|<image|href", picture)
 
 
 @pytest.mark.parametrize("reason", REASONS)
